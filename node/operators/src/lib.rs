@@ -1,0 +1,86 @@
+//! Synchronous operator logic over Arrow record batches: no I/O, no tasks, no clock.
+//!
+//! An actor drives an operator so:
+//!
+//! ```text
+//! process(port, batch) or on_watermark(w) or flush()
+//!   then next_output() until it gives None          -- the actor may pause between two calls while it lacks credit
+//!   then, after on_watermark(w), w is forwarded     -- never before what it released
+//! ```
+//!
+//! What an operator holds between two calls, the rest of an unfinished emission included, is its state:
+//! `freeze` gives it and `restore` takes it back, by key group.
+
+use arrow::array::RecordBatch;
+use thalweg_keyed_state::FrozenState;
+use thalweg_types::{KeyGroup, Watermark};
+
+mod error;
+
+pub use error::OperatorError;
+
+/// One operator of a chain.
+pub trait Operator: Send + std::fmt::Debug {
+    /// Takes one batch. Everything the previous call released must have been taken by `next_output` before.
+    ///
+    /// # Errors
+    /// When an expression fails on the data (overflow, bad cast), or the batch breaks the plan's promises.
+    fn process(&mut self, port: u8, batch: RecordBatch) -> Result<(), OperatorError>;
+
+    /// Takes the combined watermark of all inputs, which grows strictly. `Watermark::MAX` is the end of input.
+    ///
+    /// # Errors
+    /// As `process`.
+    fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError>;
+
+    /// Releases what must not be held across a barrier (the local phase of a two-phase aggregation).
+    ///
+    /// # Errors
+    /// As `process`.
+    fn flush(&mut self) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// The next bounded chunk of what was released, or `None`.
+    ///
+    /// # Errors
+    /// As `process`.
+    fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError>;
+
+    /// Takes what was judged late since the last call.
+    fn take_late(&mut self) -> Vec<LateRows> {
+        Vec::new()
+    }
+
+    /// Bytes of state held.
+    fn state_bytes(&self) -> usize {
+        0
+    }
+
+    /// The state as of now, cheaply: shared or moved aside, not serialised. The operator goes on as if nothing had happened.
+    ///
+    /// # Errors
+    /// When state cannot be laid out as batches.
+    fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
+        Ok(FrozenState::default())
+    }
+
+    /// Takes over the owned key groups of frozen states, in a fresh operator.
+    ///
+    /// # Errors
+    /// When a frozen state is not one of this operator.
+    fn restore(&mut self, _states: &[FrozenState], _owned: &[KeyGroup]) -> Result<(), OperatorError> {
+        Ok(())
+    }
+}
+
+/// Input rows that a window refused.
+#[derive(Debug, Clone)]
+pub struct LateRows {
+    /// The window's start, microseconds.
+    pub window_start: i64,
+    /// The window's end, microseconds.
+    pub window_end: i64,
+    /// The input rows.
+    pub rows: RecordBatch,
+}

@@ -1,0 +1,30 @@
+//! Conversions between the wire and the domain, a file per service.
+
+use thiserror::Error;
+
+mod client;
+mod exchange;
+mod session;
+
+/// Why a message from the wire is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("malformed {message}: {reason}")]
+pub struct WireError {
+    /// The message's name.
+    pub message: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl WireError {
+    /// An error about a message.
+    pub fn new(message: &'static str, reason: impl Into<String>) -> Self {
+        Self { message, reason: reason.into() }
+    }
+}
+
+impl From<WireError> for tonic::Status {
+    fn from(error: WireError) -> Self {
+        Self::invalid_argument(error.to_string())
+    }
+}

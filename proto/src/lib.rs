@@ -1,0 +1,16 @@
+//! The wire: generated protobuf code, every conversion between it and domain values, and the network seam.
+//!
+//! Protobuf types stop here and at files named `service.rs`, `rpc.rs` and `*_codec.rs`. From the wire to the domain is
+//! `TryFrom` and checks everything; from the domain to the wire is `From`.
+
+pub mod convert;
+pub mod network;
+
+/// Generated from `thalweg/v1/*.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::disallowed_methods)]
+pub mod v1 {
+    tonic::include_proto!("thalweg.v1");
+}
+
+/// The most bytes of one message that any of our services sends or accepts.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;

@@ -1,0 +1,137 @@
+//! The network seam: how servers listen and clients connect is handed in, so that a simulated network can stand in.
+
+use std::{fmt, io, pin::Pin, sync::Arc, time::Duration};
+
+use futures::Stream;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::transport::{Channel, Endpoint, Uri, server::Connected};
+
+/// A byte stream between two processes.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
+/// A connection, whatever carries it.
+pub struct Connection(Box<dyn Socket>);
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl Connection {
+    /// Wraps a byte stream.
+    pub fn new(socket: impl Socket + 'static) -> Self {
+        Self(Box::new(socket))
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+    fn connect_info(&self) -> Self::ConnectInfo {}
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &[u8],
+    ) -> std::task::Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(context, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> std::task::Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write_vectored(context, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+}
+
+/// Incoming connections of a listener.
+pub type Incoming = Pin<Box<dyn Stream<Item = io::Result<Connection>> + Send>>;
+
+/// A listener that is bound.
+pub struct Listener {
+    /// The address that others can dial, as `host:port`, with the port that was really bound.
+    pub address: String,
+    /// The connections.
+    pub incoming: Incoming,
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listener({})", self.address)
+    }
+}
+
+/// The network.
+#[async_trait::async_trait]
+pub trait Network: Send + Sync + fmt::Debug {
+    /// Listens at `host:port`; port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// Those of the system, such as a port in use.
+    async fn listen(&self, address: &str) -> io::Result<Listener>;
+
+    /// Connects to `host:port`.
+    ///
+    /// # Errors
+    /// Those of the system.
+    async fn connect(&self, address: &str) -> io::Result<Connection>;
+}
+
+/// How soon a silent peer is noticed: HTTP/2 pings at this interval, each answered within it.
+const KEEP_ALIVE: Duration = Duration::from_millis(500);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A gRPC channel to `host:port` (a scheme before it is tolerated), connected at its first use and again after it broke.
+///
+/// # Errors
+/// When the address is not a valid authority.
+pub fn channel(network: &Arc<dyn Network>, address: &str) -> Result<Channel, tonic::transport::Error> {
+    let authority = address.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let endpoint = Endpoint::from_shared(format!("http://{authority}"))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        // Credits bound what is in flight; HTTP/2's own windows must never be the narrower gate.
+        .initial_stream_window_size(16 << 20)
+        .initial_connection_window_size(64 << 20);
+    let network = network.clone();
+    let connector = tower::service_fn(move |_: Uri| {
+        let (network, authority) = (network.clone(), authority.clone());
+        async move { network.connect(&authority).await.map(TokioIo::new) }
+    });
+    Ok(endpoint.connect_with_connector_lazy(connector))
+}

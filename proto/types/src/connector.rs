@@ -1,0 +1,147 @@
+//! Connectors as data: their names, what they can do and their options, so that planning can check a table's `WITH` clause
+//! without doing any I/O.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+mod catalog;
+
+pub use catalog::{CONNECTORS, FORMATS};
+
+/// A table's connector as the graph carries it: the options as written, checked against the specs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableConnector {
+    /// The connector's name.
+    pub name: String,
+    /// The other options of the `WITH` clause, by key.
+    pub options: BTreeMap<String, String>,
+}
+
+impl TableConnector {
+    /// The value of an option: as given, else the spec's default, else `None`.
+    #[must_use]
+    pub fn option(&self, key: &str) -> Option<&str> {
+        if let Some(value) = self.options.get(key) {
+            return Some(value);
+        }
+        let connector = find(&self.name)?;
+        let format = self.options.get("format").and_then(|name| find_format(name));
+        let specs = connector.options.iter().chain(format.into_iter().flat_map(|format| format.options));
+        specs.into_iter().find(|spec| spec.key == key).map(|spec| spec.default).filter(|default| !default.is_empty())
+    }
+}
+
+/// What an option's value must look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptionType {
+    /// Any text.
+    Text,
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number from 0.
+    Integer,
+    /// A number.
+    Number,
+    /// A duration such as `10 s`.
+    Duration,
+    /// A size such as `64 MiB`.
+    Bytes,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+}
+
+/// One option of a connector or format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptionSpec {
+    /// The key. One that ends in `.*` stands for every key with that beginning (`fields.*`).
+    pub key: &'static str,
+    /// What its value must look like.
+    pub kind: OptionType,
+    /// The default as text; empty: none.
+    pub default: &'static str,
+    /// Whether the table must give it.
+    pub required: bool,
+    /// One sentence.
+    pub doc: &'static str,
+}
+
+/// A connector: what it can do and its options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectorSpec {
+    /// Its name in `'connector' = …`.
+    pub name: &'static str,
+    /// Whether tables can be read.
+    pub source: bool,
+    /// Whether tables can be written.
+    pub sink: bool,
+    /// The formats it takes; empty: it has no `'format'` option.
+    pub formats: &'static [&'static str],
+    /// Its options.
+    pub options: &'static [OptionSpec],
+    /// The columns it fixes, in DDL text (`"id BIGINT, name STRING"`); empty: the table declares them.
+    pub fixed_columns: &'static str,
+    /// One sentence.
+    pub doc: &'static str,
+}
+
+/// A format and its options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FormatSpec {
+    /// Its name in `'format' = …`.
+    pub name: &'static str,
+    /// Its options, with the format's name as their beginning (`csv.field-delimiter`).
+    pub options: &'static [OptionSpec],
+    /// One sentence.
+    pub doc: &'static str,
+}
+
+/// The connector of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static ConnectorSpec> {
+    CONNECTORS.iter().find(|spec| spec.name == name)
+}
+
+/// The format of this name.
+#[must_use]
+pub fn find_format(name: &str) -> Option<&'static FormatSpec> {
+    FORMATS.iter().find(|spec| spec.name == name)
+}
+
+impl OptionSpec {
+    /// Whether this spec covers a key.
+    #[must_use]
+    pub fn covers(&self, key: &str) -> bool {
+        match self.key.strip_suffix('*') {
+            Some(prefix) => key.starts_with(prefix) && key.len() > prefix.len(),
+            None => self.key == key,
+        }
+    }
+
+    /// Why a value does not fit; `None` where it does.
+    #[must_use]
+    pub fn refuses(&self, value: &str) -> Option<String> {
+        use crate::settings::{parse_bytes, parse_duration};
+        let fits = match self.kind {
+            OptionType::Text => true,
+            OptionType::Boolean => matches!(value, "true" | "false"),
+            OptionType::Integer => value.parse::<u64>().is_ok(),
+            OptionType::Number => value.parse::<f64>().is_ok_and(f64::is_finite),
+            OptionType::Duration => parse_duration(value).is_some(),
+            OptionType::Bytes => parse_bytes(value).is_some(),
+            OptionType::OneOf(words) => words.contains(&value),
+        };
+        if fits {
+            return None;
+        }
+        Some(match self.kind {
+            OptionType::Text => unreachable!("any text fits"),
+            OptionType::Boolean => "expected true or false".to_owned(),
+            OptionType::Integer => "expected a whole number from 0".to_owned(),
+            OptionType::Number => "expected a number".to_owned(),
+            OptionType::Duration => "expected a duration such as '10 s'".to_owned(),
+            OptionType::Bytes => "expected a size such as '64 MiB'".to_owned(),
+            OptionType::OneOf(words) => format!("expected one of {}", words.join(", ")),
+        })
+    }
+}

@@ -1,0 +1,236 @@
+//! The connectors and formats that this engine has.
+
+use super::{ConnectorSpec, FormatSpec, OptionSpec, OptionType};
+
+const fn option(key: &'static str, kind: OptionType, default: &'static str, doc: &'static str) -> OptionSpec {
+    OptionSpec { key, kind, default, required: false, doc }
+}
+
+const fn required(key: &'static str, kind: OptionType, doc: &'static str) -> OptionSpec {
+    OptionSpec { key, kind, default: "", required: true, doc }
+}
+
+/// What every source takes.
+const IDLE_TIMEOUT: OptionSpec = option(
+    "scan.watermark.idle-timeout",
+    OptionType::Duration,
+    "",
+    "A split that gives nothing for so long no longer holds the watermark back; never, where it is not set.",
+);
+const REPLAY_COLUMN: OptionSpec = option(
+    "replay.column",
+    OptionType::Text,
+    "",
+    "The timestamp column by which a bounded table is replayed at SET 'replay.speed'.",
+);
+const DEAD_LETTER_PATH: OptionSpec = option(
+    "dead-letter.path",
+    OptionType::Text,
+    "",
+    "A directory for records that cannot be read, with position and reason; without it the first one fails the job.",
+);
+
+/// The formats.
+pub const FORMATS: &[FormatSpec] = &[
+    FormatSpec {
+        name: "json",
+        options: &[option(
+            "json.timestamp-format",
+            OptionType::OneOf(&["sql", "iso-8601"]),
+            "sql",
+            "How timestamps are written; both forms are read: 2026-01-01 00:00:00.123 or 2026-01-01T00:00:00.123Z.",
+        )],
+        doc: "One JSON object a line.",
+    },
+    FormatSpec {
+        name: "csv",
+        options: &[
+            option("csv.field-delimiter", OptionType::Text, ",", "The character between fields."),
+            option("csv.header", OptionType::Boolean, "false", "Whether a file's first line names the columns."),
+            option("csv.null-literal", OptionType::Text, "", "The text of a NULL, besides an empty field."),
+        ],
+        doc: "Comma-separated values.",
+    },
+    FormatSpec {
+        name: "parquet",
+        options: &[option(
+            "parquet.compression",
+            OptionType::OneOf(&["none", "snappy", "zstd", "lz4"]),
+            "snappy",
+            "How column chunks are compressed.",
+        )],
+        doc: "Apache Parquet.",
+    },
+];
+
+const FILE_FORMATS: &[&str] = &["json", "csv", "parquet"];
+
+/// The columns of the `nexmark` connector: those of Flink's Nexmark, `datetime` within each struct.
+const NEXMARK_COLUMNS: &str = "event_type INT NOT NULL, \
+    person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING, dateTime TIMESTAMP(3), extra STRING>, \
+    auction ROW<id BIGINT, itemName STRING, description STRING, initialBid BIGINT, reserve BIGINT, dateTime TIMESTAMP(3), expires TIMESTAMP(3), seller BIGINT, category BIGINT, extra STRING>, \
+    bid ROW<auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, dateTime TIMESTAMP(3), extra STRING>, \
+    dateTime TIMESTAMP(3) NOT NULL";
+
+/// The connectors.
+pub const CONNECTORS: &[ConnectorSpec] = &[
+    ConnectorSpec {
+        name: "filesystem",
+        source: true,
+        sink: true,
+        formats: FILE_FORMATS,
+        options: &[
+            required(
+                "path",
+                OptionType::Text,
+                "A local file, directory or glob, or the URL of an object store (s3://, gs://, az://, file://).",
+            ),
+            option(
+                "source.monitor-interval",
+                OptionType::Duration,
+                "",
+                "How often the path is looked at for new files; the table is bounded where it is not set.",
+            ),
+            option(
+                "source.split-size",
+                OptionType::Bytes,
+                "32 MiB",
+                "Files larger than this are read as several splits.",
+            ),
+            IDLE_TIMEOUT,
+            REPLAY_COLUMN,
+            DEAD_LETTER_PATH,
+        ],
+        fixed_columns: "",
+        doc: "Reads files of a path; writes part files into a directory, visible once they are final.",
+    },
+    ConnectorSpec {
+        name: "nexmark",
+        source: true,
+        sink: false,
+        formats: &[],
+        options: &[
+            option(
+                "events.num",
+                OptionType::Integer,
+                "",
+                "How many events of all three kinds; unbounded where it is not set.",
+            ),
+            option("events.rate", OptionType::Number, "100000", "Events per second of event time."),
+            option(
+                "events.speed",
+                OptionType::OneOf(&["max", "real-time"]),
+                "max",
+                "As fast as possible, or at events.rate in real time.",
+            ),
+            option(
+                "events.splits",
+                OptionType::Integer,
+                "8",
+                "Into how many independent ranges the events are divided.",
+            ),
+            option("seed", OptionType::Integer, "42", "The seed of all random choices."),
+            option("start-time", OptionType::Text, "2026-01-01 00:00:00", "The first event's time."),
+            option(
+                "max-out-of-orderness",
+                OptionType::Duration,
+                "0 ms",
+                "By how much an event's place may lag behind its time.",
+            ),
+            IDLE_TIMEOUT,
+        ],
+        fixed_columns: NEXMARK_COLUMNS,
+        doc: "The Nexmark auction events: 1 person, 3 auctions and 46 bids in every 50.",
+    },
+    ConnectorSpec {
+        name: "datagen",
+        source: true,
+        sink: false,
+        formats: &[],
+        options: &[
+            option("number-of-rows", OptionType::Integer, "", "How many rows; unbounded where it is not set."),
+            option(
+                "rows-per-second",
+                OptionType::Number,
+                "",
+                "Rows per second of real time; as fast as possible where it is not set.",
+            ),
+            option("splits", OptionType::Integer, "8", "Into how many independent ranges the rows are divided."),
+            option("seed", OptionType::Integer, "42", "The seed of all random choices."),
+            option(
+                "fields.*",
+                OptionType::Text,
+                "",
+                "Per column: fields.NAME.kind (random or sequence), .min, .max, .start, .end, .length, .null-rate, .max-past.",
+            ),
+            IDLE_TIMEOUT,
+        ],
+        fixed_columns: "",
+        doc: "Random or sequential rows for the declared columns.",
+    },
+    ConnectorSpec {
+        name: "stdin",
+        source: true,
+        sink: false,
+        formats: &["json", "csv"],
+        options: &[IDLE_TIMEOUT, DEAD_LETTER_PATH],
+        fixed_columns: "",
+        doc: "Reads the standard input of an embedded cluster, until its end.",
+    },
+    ConnectorSpec {
+        name: "http",
+        source: true,
+        sink: true,
+        formats: &["json"],
+        options: &[
+            option(
+                "path",
+                OptionType::Text,
+                "",
+                "Source: the path under the node's HTTP address to which records are POSTed; /ingest/TABLE otherwise.",
+            ),
+            option("url", OptionType::Text, "", "Sink: where batches are POSTed."),
+            option(
+                "buffer-size",
+                OptionType::Bytes,
+                "8 MiB",
+                "Source: bytes accepted but not yet read before requests are answered with 429.",
+            ),
+            option("batch-rows", OptionType::Integer, "1000", "Sink: the most rows of one request."),
+            option("timeout", OptionType::Duration, "30 s", "Sink: how long a request may take."),
+            option(
+                "retries",
+                OptionType::Integer,
+                "10",
+                "Sink: how often a failed request is repeated, with growing delays.",
+            ),
+            IDLE_TIMEOUT,
+            DEAD_LETTER_PATH,
+        ],
+        fixed_columns: "",
+        doc: "Takes records by POST; writes batches by POST.",
+    },
+    ConnectorSpec {
+        name: "print",
+        source: false,
+        sink: true,
+        formats: &[],
+        options: &[option("print-identifier", OptionType::Text, "", "Written before each row.")],
+        fixed_columns: "",
+        doc: "Writes rows to the node's standard output.",
+    },
+    ConnectorSpec {
+        name: "blackhole",
+        source: false,
+        sink: true,
+        formats: &[],
+        options: &[option(
+            "rows-per-second",
+            OptionType::Number,
+            "",
+            "The most rows per second that each subtask takes; no limit where it is not set.",
+        )],
+        fixed_columns: "",
+        doc: "Counts rows and forgets them.",
+    },
+];

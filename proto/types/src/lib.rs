@@ -1,0 +1,36 @@
+//! Words that cross two or more of client, coordinator and node.
+//!
+//! A pure crate: values and total functions on them, no clock, no randomness, no I/O, no tasks. Everything here that is
+//! persisted or sent carries a format version (`graph::FORMAT`).
+
+pub mod assignment;
+pub mod chain;
+pub mod connector;
+pub mod expr;
+pub mod graph;
+pub mod id;
+pub mod job;
+pub mod key_group;
+pub mod node;
+pub mod seam;
+pub mod session;
+pub mod settings;
+pub mod split;
+pub mod text;
+pub mod time;
+
+pub use assignment::Assignment;
+pub use chain::{Chain, ChainPlan, ChannelId, Exchange};
+pub use expr::ExprBytes;
+pub use graph::{JobGraph, Operator, OperatorKind};
+pub use id::{
+    Attempt, ChainId, CheckpointId, ClusterId, Incarnation, JobId, MemberId, NodeId, OperatorId, RequestId, SubtaskId,
+    Term,
+};
+pub use job::JobStatus;
+pub use key_group::{KeyGroup, KeyGroupTable};
+pub use split::{Split, SplitId};
+pub use time::Watermark;
+
+/// The version of this engine; coordinators refuse nodes of another one.
+pub const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");

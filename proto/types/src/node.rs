@@ -1,0 +1,24 @@
+//! What the cluster knows of a node.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Incarnation, NodeId};
+
+/// A node as it registers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRegistration {
+    /// Which node.
+    pub node: NodeId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// Where its exchange and collect services listen, as `host:port`.
+    pub address: String,
+    /// Where its HTTP ingest listens, as `host:port`; empty where it offers none.
+    pub http_address: String,
+    /// How many parallel slices of jobs it offers to run.
+    pub slots: u32,
+    /// Its failure zone; empty where unknown.
+    pub zone: String,
+    /// Its engine's version.
+    pub version: String,
+}

@@ -1,0 +1,256 @@
+//! What a node and the leading coordinator say to each other on the node's session stream.
+//!
+//! ```text
+//! node                                        leader
+//!  | -- Register ------------------------------> |   a fresh incarnation makes the old one lost
+//!  | <-------------------------- Registered ---- |   term, lease
+//!  | -- Reattach (subtasks, kept statuses) ----> |   after every Registered
+//!  | -- Heartbeat (metrics) -------------------> |   every lease / 4
+//!  | <------------------ Order { sequence, .. }  |   resent until acknowledged; idempotent
+//!  | -- Acknowledge { sequence } --------------> |
+//!  | -- Report { sequence, .. } ---------------> |   kept by the node until acknowledged
+//!  | <------------- ReportAcknowledged --------- |
+//! ```
+//!
+//! Every order carries (term, job, attempt); a node refuses what is older than it has seen.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    assignment::Assignment,
+    graph::JobGraph,
+    id::{Attempt, JobId, NodeId, OperatorId, SubtaskId, Term},
+    job::{Failure, SubtaskMetrics},
+    node::NodeRegistration,
+    split::Split,
+};
+
+/// From a node to its coordinator.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NodeMessage {
+    /// First message of a session.
+    Register(NodeRegistration),
+    /// What still runs or is kept here, after registration.
+    Reattach {
+        /// Every subtask on the node.
+        subtasks: Vec<SubtaskReport>,
+    },
+    /// The node is alive.
+    Heartbeat {
+        /// Metrics of every subtask on the node.
+        metrics: Vec<(JobId, Attempt, SubtaskId, SubtaskMetrics)>,
+    },
+    /// An order was taken (or refused as stale); it will not be resent.
+    Acknowledge {
+        /// The order's number.
+        sequence: u64,
+        /// Why the order was refused, where it was.
+        refused: Option<String>,
+    },
+    /// Something ended or became ready.
+    Report {
+        /// The node's own number for this report, growing within the incarnation.
+        sequence: u64,
+        /// What happened.
+        report: Report,
+    },
+    /// The node is about to leave on purpose; it takes no more work.
+    Leaving,
+}
+
+/// From the leader to a node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CoordinatorMessage {
+    /// The registration was accepted.
+    Registered {
+        /// The node's id.
+        node: NodeId,
+        /// The leader's term.
+        term: Term,
+        /// How long the node is trusted without a heartbeat, in milliseconds.
+        lease_ms: u64,
+    },
+    /// The registration was refused; the node must not retry unchanged.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Do this.
+    Order {
+        /// Number within the session; acknowledged by it.
+        sequence: u64,
+        /// What to do.
+        order: Order,
+    },
+    /// A report was recorded; the node may forget it.
+    ReportAcknowledged {
+        /// The report's number.
+        sequence: u64,
+    },
+}
+
+/// What a leader wants of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// The leader's term.
+    pub term: Term,
+    /// The job it is about.
+    pub job: JobId,
+    /// The attempt it is about.
+    pub attempt: Attempt,
+    /// What to do.
+    pub action: Action,
+}
+
+/// The actions of orders.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// List the splits of sources; answered by `Report::Discovered`.
+    Discover {
+        /// The job's graph.
+        graph: Box<JobGraph>,
+        /// Which sources.
+        sources: Vec<OperatorId>,
+    },
+    /// Build the subtasks of this attempt that the assignment places here and connect them; answered by `Report::Ready`
+    /// or `Report::Failed`.
+    Deploy(Box<Deployment>),
+    /// Every node is ready: let the sources read.
+    Start,
+    /// End the attempt and discard unpublished output; answered by `Report::Gone`.
+    Cancel,
+    /// End the sources as if their input ended here, and drain (bounded stop); subtasks then report `Finished`.
+    Stop,
+    /// Publish the committables of sinks; answered by `Report::Committed`.
+    Commit {
+        /// The job's graph.
+        graph: Box<JobGraph>,
+        /// What each sink writer returned.
+        committables: Vec<SinkCommittables>,
+    },
+}
+
+/// One attempt's placement as a node needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deployment {
+    /// The dataflow.
+    pub graph: JobGraph,
+    /// Who runs what.
+    pub assignment: Assignment,
+    /// Where the nodes of the assignment listen.
+    pub addresses: Vec<(NodeId, String)>,
+    /// Splits per source operator and subtask index.
+    pub splits: Vec<SplitAssignment>,
+}
+
+/// The splits of one source subtask.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SplitAssignment {
+    /// The source.
+    pub source: OperatorId,
+    /// The subtask's index.
+    pub subtask: u32,
+    /// In the order in which they are to be read within each sequence.
+    pub splits: Vec<Split>,
+}
+
+/// What one sink subtask's writer returned when it closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkCommittables {
+    /// The sink.
+    pub sink: OperatorId,
+    /// The subtask's index.
+    pub subtask: u32,
+    /// Understood by the connector alone.
+    pub committables: Vec<serde_json::Value>,
+}
+
+/// What a node tells of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// The splits of sources.
+    Discovered {
+        /// The job.
+        job: JobId,
+        /// The attempt that asked.
+        attempt: Attempt,
+        /// Per source, in discovery order; or why they could not be listed.
+        splits: Result<Vec<(OperatorId, Vec<Split>)>, Failure>,
+    },
+    /// All subtasks of the attempt on this node are built and connected.
+    Ready {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// A subtask has processed all its input.
+    Finished {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+        /// Which.
+        subtask: SubtaskId,
+        /// Its last measurements.
+        metrics: SubtaskMetrics,
+        /// What its sinks have prepared, to be published when the job has finished.
+        committables: Vec<SinkCommittables>,
+    },
+    /// A subtask, or the deployment as a whole, ended badly. The attempt is over.
+    Failed {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+        /// Which; `None`: the deployment.
+        subtask: Option<SubtaskId>,
+        /// Why.
+        failure: Failure,
+        /// The other node, where a stream to it broke.
+        peer: Option<NodeId>,
+    },
+    /// Nothing of the attempt is left on this node.
+    Gone {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// The committables of an attempt are published, or could not be.
+    Committed {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+        /// Whether it worked.
+        result: Result<(), Failure>,
+    },
+}
+
+/// The state of one subtask on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubtaskReport {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Which.
+    pub subtask: SubtaskId,
+    /// Where it is.
+    pub state: SubtaskState,
+}
+
+/// Where a subtask is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubtaskState {
+    /// Built and connected; sources wait for the start.
+    Ready,
+    /// Running.
+    Running,
+    /// Ended well; its report may be unacknowledged.
+    Finished,
+    /// Ended badly; its report may be unacknowledged.
+    Failed,
+}

@@ -1,0 +1,271 @@
+//! What `SET 'key' = 'value'` and `--set` may say: the keys, their types, defaults and meaning, as data.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// One key that `SET` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingSpec {
+    /// The key.
+    pub key: &'static str,
+    /// The default as text; empty: none.
+    pub default: &'static str,
+    /// One sentence.
+    pub doc: &'static str,
+}
+
+/// Every key that `SET` knows.
+pub const SETTINGS: &[SettingSpec] = &[
+    SettingSpec { key: "job.name", default: "", doc: "The job's name in lists; the script's file name otherwise." },
+    SettingSpec {
+        key: "parallelism.default",
+        default: "",
+        doc: "How many slices the job has; the cluster's free slots otherwise.",
+    },
+    SettingSpec {
+        key: "pipeline.max-parallelism",
+        default: "256",
+        doc: "How many key groups the job has: a power of two, fixed for its life.",
+    },
+    SettingSpec {
+        key: "pipeline.batch-rows",
+        default: "8192",
+        doc: "The most rows that a source or operator emits at once.",
+    },
+    SettingSpec {
+        key: "exchange.window",
+        default: "1 MiB",
+        doc: "Bytes that a channel may have in flight: its credit.",
+    },
+    SettingSpec {
+        key: "exchange.compression",
+        default: "none",
+        doc: "Compression of batches between nodes: none or lz4.",
+    },
+    SettingSpec {
+        key: "optimizer.two-phase",
+        default: "auto",
+        doc: "Whether windowed aggregates are pre-aggregated before the exchange: auto, always or never.",
+    },
+    SettingSpec {
+        key: "restart.attempts",
+        default: "3",
+        doc: "How many operator failures a job survives before it is failed.",
+    },
+    SettingSpec {
+        key: "restart.backoff",
+        default: "500 ms",
+        doc: "The first delay before a restart; it doubles up to restart.backoff-max.",
+    },
+    SettingSpec { key: "restart.backoff-max", default: "30 s", doc: "The longest delay before a restart." },
+    SettingSpec {
+        key: "late.path",
+        default: "",
+        doc: "A directory to which every late record is written with the operator and window that refused it; counted only where it is not set.",
+    },
+    SettingSpec {
+        key: "replay.speed",
+        default: "max",
+        doc: "Event time per real time for tables with a replay.column: a number, or max.",
+    },
+    SettingSpec {
+        key: "replay.start",
+        default: "",
+        doc: "The event time at which the replay clock starts; the first record's otherwise.",
+    },
+    SettingSpec {
+        key: "state.memory-share",
+        default: "0.5",
+        doc: "The share of a node's memory budget that state may hold before the job is failed.",
+    },
+];
+
+/// What is wrong with a setting.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SettingError {
+    /// No such key.
+    #[error("unknown setting '{key}'")]
+    Unknown {
+        /// The key.
+        key: String,
+    },
+    /// Its value cannot be read.
+    #[error("setting '{key}' = '{value}': {reason}")]
+    Value {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// What is expected.
+        reason: String,
+    },
+}
+
+/// The settings of a job, parsed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSettings {
+    /// The job's name, where given.
+    pub name: Option<String>,
+    /// Slices, where given.
+    pub parallelism: Option<u32>,
+    /// Key groups.
+    pub key_groups: u16,
+    /// The most rows of a batch.
+    pub batch_rows: usize,
+    /// Credit per channel in bytes.
+    pub exchange_window_bytes: u64,
+    /// Whether batches between nodes are compressed with LZ4.
+    pub exchange_lz4: bool,
+    /// Pre-aggregation: `None` is the planner's choice.
+    pub two_phase: Option<bool>,
+    /// Operator failures survived.
+    pub restart_attempts: u32,
+    /// First delay before a restart.
+    pub restart_backoff: Duration,
+    /// Longest delay before a restart.
+    pub restart_backoff_max: Duration,
+    /// Directory for late records.
+    pub late_path: Option<String>,
+    /// Event time per real time; `None`: as fast as possible.
+    pub replay_speed: Option<f64>,
+    /// Start of the replay clock, as written.
+    pub replay_start: Option<String>,
+    /// Share of the memory budget for state.
+    pub state_memory_share: f64,
+}
+
+impl JobSettings {
+    /// Reads settings; keys not given have their defaults.
+    ///
+    /// # Errors
+    /// Names the first key that is unknown or whose value cannot be read.
+    pub fn parse(given: &BTreeMap<String, String>) -> Result<Self, SettingError> {
+        if let Some(key) = given.keys().find(|key| SETTINGS.iter().all(|spec| spec.key != key.as_str())) {
+            return Err(SettingError::Unknown { key: key.clone() });
+        }
+        let text = |key: &'static str| -> String {
+            let default = SETTINGS.iter().find(|spec| spec.key == key).map_or("", |spec| spec.default);
+            given.get(key).map_or(default, String::as_str).trim().to_owned()
+        };
+        let optional = |key| Some(text(key)).filter(|value| !value.is_empty());
+        Ok(Self {
+            name: optional("job.name"),
+            parallelism: optional("parallelism.default")
+                .map(|value| {
+                    read("parallelism.default", &value, "a whole number from 1 to 4096", |v| {
+                        v.parse().ok().filter(|n| (1..=4096).contains(n))
+                    })
+                })
+                .transpose()?,
+            key_groups: read(
+                "pipeline.max-parallelism",
+                &text("pipeline.max-parallelism"),
+                "a power of two from 1 to 32768",
+                |v| v.parse().ok().filter(|groups: &u16| groups.is_power_of_two() && *groups <= 32_768),
+            )?,
+            batch_rows: read(
+                "pipeline.batch-rows",
+                &text("pipeline.batch-rows"),
+                "a whole number from 1 to 1048576",
+                |v| v.parse().ok().filter(|rows| (1..=1_048_576).contains(rows)),
+            )?,
+            exchange_window_bytes: read(
+                "exchange.window",
+                &text("exchange.window"),
+                "a size from 1 KiB, such as 1 MiB",
+                |v| parse_bytes(v).filter(|bytes| *bytes >= 1024),
+            )?,
+            exchange_lz4: read("exchange.compression", &text("exchange.compression"), "none or lz4", |v| match v {
+                "none" => Some(false),
+                "lz4" => Some(true),
+                _ => None,
+            })?,
+            two_phase: read(
+                "optimizer.two-phase",
+                &text("optimizer.two-phase"),
+                "auto, always or never",
+                |v| match v {
+                    "auto" => Some(None),
+                    "always" => Some(Some(true)),
+                    "never" => Some(Some(false)),
+                    _ => None,
+                },
+            )?,
+            restart_attempts: read("restart.attempts", &text("restart.attempts"), "a whole number", |v| {
+                v.parse().ok()
+            })?,
+            restart_backoff: read(
+                "restart.backoff",
+                &text("restart.backoff"),
+                "a duration such as 500 ms",
+                parse_duration,
+            )?,
+            restart_backoff_max: read(
+                "restart.backoff-max",
+                &text("restart.backoff-max"),
+                "a duration such as 30 s",
+                parse_duration,
+            )?,
+            late_path: optional("late.path"),
+            replay_speed: read("replay.speed", &text("replay.speed"), "a number above 0, or max", |v| match v {
+                "max" => Some(None),
+                number => number.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0).map(Some),
+            })?,
+            replay_start: optional("replay.start"),
+            state_memory_share: read(
+                "state.memory-share",
+                &text("state.memory-share"),
+                "a number above 0 and at most 1",
+                |v| v.parse().ok().filter(|share: &f64| *share > 0.0 && *share <= 1.0),
+            )?,
+        })
+    }
+}
+
+fn read<T>(key: &str, value: &str, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, SettingError> {
+    parse(value).ok_or_else(|| SettingError::Value {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        reason: format!("expected {expected}"),
+    })
+}
+
+/// Reads `500 ms`, `10s`, `1.5 min`, `2 h`, `1 d`; a bare number is milliseconds.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = number_and_unit(text)?;
+    let seconds = match unit.as_str() {
+        "us" | "µs" | "micro" | "micros" => 1e-6,
+        "" | "ms" | "milli" | "millis" => 1e-3,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+        "h" | "hour" | "hours" => 3600.0,
+        "d" | "day" | "days" => 86_400.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number * seconds).ok()
+}
+
+/// Reads `65536`, `64 KiB`, `1MiB`, `2 gb`. Powers of 1024 for every unit, as memory is counted.
+#[must_use]
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, unit) = number_and_unit(text)?;
+    let factor: u64 = match unit.as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    let bytes = number * factor as f64;
+    (bytes.is_finite() && (0.0..9e18).contains(&bytes)).then_some(bytes as u64)
+}
+
+fn number_and_unit(text: &str) -> Option<(f64, String)> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    Some((number.parse().ok()?, unit.trim().to_ascii_lowercase()))
+}
