@@ -1,9 +1,10 @@
-//! Conversions between the wire and the domain, a file per service.
+//! Conversions between the wire and the domain: a file per service, and `job` for the parts that several of them carry.
 
 use thiserror::Error;
 
 mod client;
 mod exchange;
+mod job;
 mod session;
 
 /// Why a message from the wire is not what it should be.
