@@ -140,3 +140,6 @@ fn fused_input(graph: &JobGraph, operator: OperatorId) -> Option<&Edge> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,3 +145,6 @@ impl OptionSpec {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -529,3 +529,6 @@ fn first_duplicate(schema: &Schema) -> Option<&str> {
     let mut seen = BTreeSet::new();
     schema.fields().iter().map(|field| field.name().as_str()).find(|name| !seen.insert(*name))
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,3 +75,6 @@ impl KeyGroupTable {
         self.owners.iter().zip(0u16..).filter(move |(owner, _)| **owner == slice).map(|(_, group)| KeyGroup(group))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,91 +145,82 @@ impl JobSettings {
         if let Some(key) = given.keys().find(|key| SETTINGS.iter().all(|spec| spec.key != key.as_str())) {
             return Err(SettingError::Unknown { key: key.clone() });
         }
-        let text = |key: &'static str| -> String {
-            let default = SETTINGS.iter().find(|spec| spec.key == key).map_or("", |spec| spec.default);
-            given.get(key).map_or(default, String::as_str).trim().to_owned()
-        };
-        let optional = |key| Some(text(key)).filter(|value| !value.is_empty());
+        let settings = Given(given);
+        let duration = "a duration such as 500 ms";
         Ok(Self {
-            name: optional("job.name"),
-            parallelism: optional("parallelism.default")
-                .map(|value| {
-                    read("parallelism.default", &value, "a whole number from 1 to 4096", |v| {
-                        v.parse().ok().filter(|n| (1..=4096).contains(n))
-                    })
-                })
-                .transpose()?,
-            key_groups: read(
-                "pipeline.max-parallelism",
-                &text("pipeline.max-parallelism"),
-                "a power of two from 1 to 32768",
-                |v| v.parse().ok().filter(|groups: &u16| groups.is_power_of_two() && *groups <= 32_768),
-            )?,
-            batch_rows: read(
+            name: settings.text("job.name"),
+            parallelism: settings.optional("parallelism.default", "a whole number from 1 to 4096", within(1..=4096))?,
+            key_groups: settings.read("pipeline.max-parallelism", "a power of two from 1 to 32768", |text| {
+                text.parse().ok().filter(|groups: &u16| groups.is_power_of_two() && *groups <= 32_768)
+            })?,
+            batch_rows: settings.read(
                 "pipeline.batch-rows",
-                &text("pipeline.batch-rows"),
                 "a whole number from 1 to 1048576",
-                |v| v.parse().ok().filter(|rows| (1..=1_048_576).contains(rows)),
+                within(1..=1_048_576),
             )?,
-            exchange_window_bytes: read(
-                "exchange.window",
-                &text("exchange.window"),
-                "a size from 1 KiB, such as 1 MiB",
-                |v| parse_bytes(v).filter(|bytes| *bytes >= 1024),
-            )?,
-            exchange_lz4: read("exchange.compression", &text("exchange.compression"), "none or lz4", |v| match v {
+            exchange_window_bytes: settings.read("exchange.window", "a size from 1 KiB, such as 1 MiB", |text| {
+                parse_bytes(text).filter(|bytes| *bytes >= 1024)
+            })?,
+            exchange_lz4: settings.read("exchange.compression", "none or lz4", |text| match text {
                 "none" => Some(false),
                 "lz4" => Some(true),
                 _ => None,
             })?,
-            two_phase: read(
-                "optimizer.two-phase",
-                &text("optimizer.two-phase"),
-                "auto, always or never",
-                |v| match v {
-                    "auto" => Some(None),
-                    "always" => Some(Some(true)),
-                    "never" => Some(Some(false)),
-                    _ => None,
-                },
-            )?,
-            restart_attempts: read("restart.attempts", &text("restart.attempts"), "a whole number", |v| {
-                v.parse().ok()
+            two_phase: settings.read("optimizer.two-phase", "auto, always or never", |text| match text {
+                "auto" => Some(None),
+                "always" => Some(Some(true)),
+                "never" => Some(Some(false)),
+                _ => None,
             })?,
-            restart_backoff: read(
-                "restart.backoff",
-                &text("restart.backoff"),
-                "a duration such as 500 ms",
-                parse_duration,
-            )?,
-            restart_backoff_max: read(
-                "restart.backoff-max",
-                &text("restart.backoff-max"),
-                "a duration such as 30 s",
-                parse_duration,
-            )?,
-            late_path: optional("late.path"),
-            replay_speed: read("replay.speed", &text("replay.speed"), "a number above 0, or max", |v| match v {
+            restart_attempts: settings.read("restart.attempts", "a whole number", |text| text.parse().ok())?,
+            restart_backoff: settings.read("restart.backoff", duration, parse_duration)?,
+            restart_backoff_max: settings.read("restart.backoff-max", duration, parse_duration)?,
+            late_path: settings.text("late.path"),
+            replay_speed: settings.read("replay.speed", "a number above 0, or max", |text| match text {
                 "max" => Some(None),
                 number => number.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0).map(Some),
             })?,
-            replay_start: optional("replay.start"),
-            state_memory_share: read(
-                "state.memory-share",
-                &text("state.memory-share"),
-                "a number above 0 and at most 1",
-                |v| v.parse().ok().filter(|share: &f64| *share > 0.0 && *share <= 1.0),
-            )?,
+            replay_start: settings.text("replay.start"),
+            state_memory_share: settings.read("state.memory-share", "a number above 0 and at most 1", |text| {
+                text.parse().ok().filter(|share: &f64| *share > 0.0 && *share <= 1.0)
+            })?,
         })
     }
 }
 
-fn read<T>(key: &str, value: &str, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, SettingError> {
-    parse(value).ok_or_else(|| SettingError::Value {
-        key: key.to_owned(),
-        value: value.to_owned(),
-        reason: format!("expected {expected}"),
-    })
+/// Settings as written, over the defaults.
+struct Given<'a>(&'a BTreeMap<String, String>);
+
+impl Given<'_> {
+    /// The value as written or by default; `None` where it is empty.
+    fn text(&self, key: &str) -> Option<String> {
+        let default = SETTINGS.iter().find(|spec| spec.key == key).map_or("", |spec| spec.default);
+        let value = self.0.get(key).map_or(default, String::as_str).trim();
+        Some(value.to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn read<T>(&self, key: &str, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, SettingError> {
+        let value = self.text(key).unwrap_or_default();
+        parse(&value).ok_or_else(|| SettingError::Value {
+            key: key.to_owned(),
+            value,
+            reason: format!("expected {expected}"),
+        })
+    }
+
+    fn optional<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, SettingError> {
+        self.text(key).map(|_| self.read(key, expected, parse)).transpose()
+    }
+}
+
+/// Parses a number of this range.
+fn within<T: std::str::FromStr + PartialOrd>(range: std::ops::RangeInclusive<T>) -> impl FnOnce(&str) -> Option<T> {
+    move |text| text.parse().ok().filter(|number| range.contains(number))
 }
 
 /// Reads `500 ms`, `10s`, `1.5 min`, `2 h`, `1 d`; a bare number is milliseconds.
@@ -269,3 +260,6 @@ fn number_and_unit(text: &str) -> Option<(f64, String)> {
     let (number, unit) = text.split_at(end);
     Some((number.parse().ok()?, unit.trim().to_ascii_lowercase()))
 }
+
+#[cfg(test)]
+mod tests;

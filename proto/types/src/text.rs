@@ -35,8 +35,11 @@ pub fn to_hex(bytes: &[u8]) -> String {
 /// The bytes of hexadecimal text, or `None` where it is not such text.
 #[must_use]
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+use super::*;
+
+/// Every default in the catalog passes its own check, and every option is documented.
+#[test]
+fn the_catalog_is_sound() {
+    let connector_options =
+        CONNECTORS.iter().flat_map(|spec| spec.options.iter().map(move |option| (spec.name, option)));
+    let format_options = FORMATS.iter().flat_map(|spec| spec.options.iter().map(move |option| (spec.name, option)));
+    for (owner, option) in connector_options.chain(format_options) {
+        assert!(!option.doc.is_empty(), "{owner}: {}", option.key);
+        if !option.default.is_empty() {
+            assert_eq!(option.refuses(option.default), None, "{owner}: {}", option.key);
+        }
+    }
+    for spec in CONNECTORS {
+        assert!(spec.source || spec.sink, "{}", spec.name);
+        assert!(spec.formats.iter().all(|format| find_format(format).is_some()), "{}", spec.name);
+    }
+}
+
+#[test]
+fn a_starred_option_covers_what_begins_like_it() {
+    let spec = OptionSpec { key: "fields.*", kind: OptionType::Text, default: "", required: false, doc: "" };
+    assert!(spec.covers("fields.id.kind"));
+    assert!(!spec.covers("fields."));
+    assert!(!spec.covers("field.id"));
+}
+
+#[test]
+fn an_option_is_as_given_or_its_default() {
+    let mut table = TableConnector { name: "filesystem".to_owned(), options: BTreeMap::new() };
+    table.options.insert("format".to_owned(), "csv".to_owned());
+    assert_eq!(table.option("csv.field-delimiter"), Some(","));
+    table.options.insert("csv.field-delimiter".to_owned(), ";".to_owned());
+    assert_eq!(table.option("csv.field-delimiter"), Some(";"));
+    assert_eq!(table.option("source.monitor-interval"), None);
+}
+
+#[test]
+fn values_are_checked_by_kind() {
+    let refuses =
+        |kind, value: &str| OptionSpec { key: "k", kind, default: "", required: false, doc: "d" }.refuses(value);
+    assert_eq!(refuses(OptionType::Integer, "3"), None);
+    assert!(refuses(OptionType::Integer, "-3").is_some());
+    assert!(refuses(OptionType::Boolean, "yes").is_some_and(|why| why.contains("true or false")));
+    assert!(refuses(OptionType::OneOf(&["a", "b"]), "c").is_some_and(|why| why.contains("a, b")));
+}

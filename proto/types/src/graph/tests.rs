@@ -1,0 +1,89 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow_schema::{DataType, Field, Schema};
+
+use super::*;
+use crate::connector::TableConnector;
+
+/// A source that feeds a blackhole, `parallel` or not, over one edge.
+fn two_operators(distribution: Distribution, receiver: Parallelism) -> JobGraph {
+    let schema = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false)]));
+    let source = SourceOperator {
+        table: "t".to_owned(),
+        connector: TableConnector { name: "nexmark".to_owned(), options: BTreeMap::new() },
+        physical: schema.clone(),
+        predicates: vec![],
+        projection: None,
+        watermark: None,
+    };
+    let sink = SinkOperator {
+        table: "s".to_owned(),
+        connector: TableConnector { name: "blackhole".to_owned(), options: BTreeMap::new() },
+    };
+    let operator = |id, name: &str, kind, parallelism| Operator {
+        id: OperatorId(id),
+        name: name.to_owned(),
+        kind,
+        parallelism,
+        output: schema.clone(),
+    };
+    JobGraph {
+        format: FORMAT,
+        engine_version: "0.1.0".to_owned(),
+        key_groups: 256,
+        operators: vec![
+            operator(0, "source(t)", OperatorKind::Source(Box::new(source)), Parallelism::Job),
+            operator(1, "sink(s)", OperatorKind::Sink(sink), receiver),
+        ],
+        edges: vec![Edge { from: OperatorId(0), to: OperatorId(1), port: 0, distribution }],
+        settings: BTreeMap::new(),
+    }
+}
+
+fn check_refused(graph: &JobGraph, part: &str) {
+    let error = JobGraph::from_bytes(&graph.to_bytes()).expect_err("an inconsistent graph was accepted");
+    assert!(error.to_string().contains(part), "{error}");
+}
+
+#[test]
+fn the_persisted_form_is_pinned() {
+    let graph = two_operators(Distribution::Hash { keys: vec![0] }, Parallelism::Job);
+    let text = String::from_utf8(graph.to_bytes()).expect("JSON is text");
+    assert_eq!(text, include_str!("golden.json").trim_end());
+    assert_eq!(JobGraph::from_bytes(text.as_bytes()), Ok(graph));
+}
+
+#[test]
+fn another_format_is_refused() {
+    let mut graph = two_operators(Distribution::Forward, Parallelism::Job);
+    graph.format = FORMAT + 1;
+    assert_eq!(JobGraph::from_bytes(&graph.to_bytes()), Err(GraphError::Format { found: FORMAT + 1 }));
+}
+
+#[test]
+fn broken_rules_are_named() {
+    check_refused(&two_operators(Distribution::Forward, Parallelism::One), "another parallelism");
+    check_refused(&two_operators(Distribution::Gather, Parallelism::Job), "gathers");
+    check_refused(&two_operators(Distribution::Hash { keys: vec![1] }, Parallelism::Job), "routes by a column");
+
+    let sound = two_operators(Distribution::Forward, Parallelism::Job);
+    check_refused(&JobGraph { edges: vec![], ..sound.clone() }, "nothing feeds port 0 of op-1");
+    check_refused(&JobGraph { key_groups: 100, ..sound.clone() }, "power of two");
+    let mut backward = sound.clone();
+    backward.edges[0].from = OperatorId(1);
+    check_refused(&backward, "an edge goes from op-1 to op-1");
+    let mut renamed = sound;
+    renamed.operators[1].id = OperatorId(7);
+    check_refused(&renamed, "calls itself op-7");
+}
+
+#[test]
+fn any_text_is_refused_or_read_without_a_panic() {
+    use proptest::prelude::*;
+    let golden = include_str!("golden.json").trim_end().as_bytes().to_vec();
+    proptest!(|(at in 0..golden.len(), byte in any::<u8>())| {
+        let mut bytes = golden.clone();
+        bytes[at] = byte;
+        let _ = JobGraph::from_bytes(&bytes);
+    });
+}

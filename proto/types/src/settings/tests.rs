@@ -1,0 +1,49 @@
+use super::*;
+
+fn given(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn every_documented_default_can_be_read() {
+    let defaults = JobSettings::parse(&BTreeMap::new()).expect("defaults are sound");
+    let spelled: BTreeMap<_, _> = SETTINGS
+        .iter()
+        .filter(|spec| !spec.default.is_empty())
+        .map(|spec| (spec.key.to_owned(), spec.default.to_owned()))
+        .collect();
+    assert_eq!(JobSettings::parse(&spelled), Ok(defaults));
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    let error = JobSettings::parse(&given(&[("parallelism", "2")])).expect_err("no such key");
+    assert_eq!(error.to_string(), "unknown setting 'parallelism'");
+}
+
+#[test]
+fn a_bad_value_says_what_is_expected() {
+    let bad = [
+        ("parallelism.default", "0", "whole number"),
+        ("pipeline.max-parallelism", "100", "power of two"),
+        ("exchange.window", "12", "1 KiB"),
+        ("exchange.compression", "zip", "none or lz4"),
+        ("replay.speed", "-1", "above 0"),
+        ("restart.backoff", "soon", "duration"),
+    ];
+    for (key, value, expected) in bad {
+        let error = JobSettings::parse(&given(&[(key, value)])).expect_err(key);
+        assert!(error.to_string().contains(key) && error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn durations_and_sizes_are_read_in_their_units() {
+    assert_eq!(parse_duration("500 ms"), Some(Duration::from_millis(500)));
+    assert_eq!(parse_duration("1.5min"), Some(Duration::from_secs(90)));
+    assert_eq!(parse_duration("250"), Some(Duration::from_millis(250)));
+    assert_eq!(parse_duration("2 fortnights"), None);
+    assert_eq!(parse_bytes("64 KiB"), Some(65_536));
+    assert_eq!(parse_bytes("1.5 mb"), Some(1_572_864));
+    assert_eq!(parse_bytes("-1"), None);
+}
