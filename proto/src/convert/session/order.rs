@@ -1,0 +1,175 @@
+//! Orders: what a leader wants of a node.
+//!
+//! A deployment is checked as a whole: every slice has a node whose address is given, every key group an owner among the
+//! slices, and splits only belong to sources of the graph.
+
+use std::collections::BTreeSet;
+
+use thalweg_types::{
+    Assignment, Attempt, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, OperatorKind, Split, Term,
+    graph::Parallelism,
+    session::{Action, Deployment, Order, SinkCommittables, SplitAssignment},
+};
+
+use super::{SLICES_MAX, address, each, node_id};
+use crate::{convert::WireError, v1};
+
+pub(super) fn to_wire(sequence: u64, order: Order) -> v1::Order {
+    use v1::order::Action as Wire;
+    let action = match order.action {
+        Action::Discover { graph, sources } => Wire::Discover(v1::Discover {
+            graph: graph.to_bytes(),
+            sources: sources.into_iter().map(|source| source.0).collect(),
+        }),
+        Action::Deploy(deployment) => Wire::Deploy((*deployment).into()),
+        Action::Start => Wire::Start(v1::Start {}),
+        Action::Cancel => Wire::Cancel(v1::Cancel {}),
+        Action::Stop => Wire::Stop(v1::Stop {}),
+        Action::Commit { graph, committables } => Wire::Commit(v1::Commit {
+            graph: graph.to_bytes(),
+            committables: committables.into_iter().map(Into::into).collect(),
+        }),
+    };
+    v1::Order { sequence, term: order.term.0, job: order.job.0, attempt: order.attempt.0, action: Some(action) }
+}
+
+pub(super) fn from_wire(wire: v1::Order) -> Result<Order, WireError> {
+    let action = wire.action.ok_or_else(|| WireError::new("Order", "it names no action"))?;
+    Ok(Order {
+        term: Term(wire.term),
+        job: JobId(wire.job),
+        attempt: Attempt(wire.attempt),
+        action: action_from_wire(action)?,
+    })
+}
+
+fn action_from_wire(wire: v1::order::Action) -> Result<Action, WireError> {
+    use v1::order::Action as Wire;
+    Ok(match wire {
+        Wire::Discover(wire) => discover_from_wire(wire)?,
+        Wire::Deploy(wire) => Action::Deploy(Box::new(wire.try_into()?)),
+        Wire::Start(v1::Start {}) => Action::Start,
+        Wire::Cancel(v1::Cancel {}) => Action::Cancel,
+        Wire::Stop(v1::Stop {}) => Action::Stop,
+        Wire::Commit(wire) => commit_from_wire(wire)?,
+    })
+}
+
+fn discover_from_wire(wire: v1::Discover) -> Result<Action, WireError> {
+    let graph = graph_from_wire("Discover", &wire.graph)?;
+    let sources: Vec<_> = wire.sources.into_iter().map(OperatorId).collect();
+    for source in &sources {
+        check_source("Discover", &graph, *source)?;
+    }
+    Ok(Action::Discover { graph: Box::new(graph), sources })
+}
+
+fn commit_from_wire(wire: v1::Commit) -> Result<Action, WireError> {
+    let graph = graph_from_wire("Commit", &wire.graph)?;
+    let committables = each(wire.committables, SinkCommittables::try_from)?;
+    for SinkCommittables { sink, .. } in &committables {
+        if !matches!(kind_of(&graph, *sink), Some(OperatorKind::Sink(_))) {
+            return Err(WireError::new("Commit", format!("{sink} is not a sink of the graph")));
+        }
+    }
+    Ok(Action::Commit { graph: Box::new(graph), committables })
+}
+
+impl From<Deployment> for v1::Deploy {
+    fn from(deployment: Deployment) -> Self {
+        let address = |(node, address): (NodeId, String)| v1::NodeAddress { node: node.0, address };
+        Self {
+            graph: deployment.graph.to_bytes(),
+            slices: deployment.assignment.slices.into_iter().map(|node| node.0).collect(),
+            key_group_owners: deployment.assignment.key_groups.owners().to_vec(),
+            addresses: deployment.addresses.into_iter().map(address).collect(),
+            splits: deployment.splits.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::Deploy> for Deployment {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Deploy) -> Result<Self, WireError> {
+        let graph = graph_from_wire("Deploy", &wire.graph)?;
+        let slices = slices_from_wire(wire.slices)?;
+        let owners = wire.key_group_owners;
+        if owners.len() != usize::from(graph.key_groups) {
+            let reason = format!("{} key groups have owners, the graph has {}", owners.len(), graph.key_groups);
+            return Err(WireError::new("Deploy", reason));
+        }
+        if let Some(owner) = owners.iter().find(|owner| **owner as usize >= slices.len()) {
+            return Err(WireError::new("Deploy", format!("slice {owner} owns a key group, but there is none")));
+        }
+        let addresses = addresses_from_wire(wire.addresses, &slices)?;
+        let splits = splits_from_wire(wire.splits, &graph, slices.len())?;
+        let assignment = Assignment { slices, key_groups: KeyGroupTable::new(owners) };
+        Ok(Self { graph, assignment, addresses, splits })
+    }
+}
+
+impl From<SplitAssignment> for v1::SplitAssignment {
+    fn from(assignment: SplitAssignment) -> Self {
+        let SplitAssignment { source, subtask, splits } = assignment;
+        Self { source: source.0, subtask, splits: splits.into_iter().map(Into::into).collect() }
+    }
+}
+
+fn slices_from_wire(slices: Vec<u64>) -> Result<Vec<NodeId>, WireError> {
+    if slices.is_empty() || slices.len() > SLICES_MAX {
+        return Err(WireError::new("Deploy", format!("{} slices; need 1 to {SLICES_MAX}", slices.len())));
+    }
+    each(slices, |node| node_id("Deploy", node))
+}
+
+fn addresses_from_wire(wire: Vec<v1::NodeAddress>, slices: &[NodeId]) -> Result<Vec<(NodeId, String)>, WireError> {
+    let addresses = each(wire, |wire| Ok((node_id("NodeAddress", wire.node)?, address("NodeAddress", wire.address)?)))?;
+    let known: BTreeSet<NodeId> = addresses.iter().map(|(node, _)| *node).collect();
+    if known.len() != addresses.len() {
+        return Err(WireError::new("Deploy", "a node has two addresses"));
+    }
+    match slices.iter().find(|node| !known.contains(node)) {
+        Some(node) => Err(WireError::new("Deploy", format!("{node} holds a slice but has no address"))),
+        None => Ok(addresses),
+    }
+}
+
+fn splits_from_wire(
+    wire: Vec<v1::SplitAssignment>,
+    graph: &JobGraph,
+    slices: usize,
+) -> Result<Vec<SplitAssignment>, WireError> {
+    const MESSAGE: &str = "SplitAssignment";
+    let mut seen = BTreeSet::new();
+    each(wire, |v1::SplitAssignment { source, subtask, splits }| {
+        let source = OperatorId(source);
+        check_source(MESSAGE, graph, source)?;
+        let subtasks = match graph.operator(source).parallelism {
+            Parallelism::Job => slices,
+            Parallelism::One => 1,
+        };
+        if subtask as usize >= subtasks {
+            return Err(WireError::new(MESSAGE, format!("{source} has no subtask {subtask}")));
+        }
+        if !seen.insert((source, subtask)) {
+            return Err(WireError::new(MESSAGE, format!("subtask {subtask} of {source} is named twice")));
+        }
+        Ok(SplitAssignment { source, subtask, splits: each(splits, Split::try_from)? })
+    })
+}
+
+fn graph_from_wire(message: &'static str, bytes: &[u8]) -> Result<JobGraph, WireError> {
+    JobGraph::from_bytes(bytes).map_err(|error| WireError::new(message, error.to_string()))
+}
+
+fn check_source(message: &'static str, graph: &JobGraph, operator: OperatorId) -> Result<(), WireError> {
+    match kind_of(graph, operator) {
+        Some(OperatorKind::Source(_)) => Ok(()),
+        _ => Err(WireError::new(message, format!("{operator} is not a source of the graph"))),
+    }
+}
+
+fn kind_of(graph: &JobGraph, operator: OperatorId) -> Option<&OperatorKind> {
+    graph.operators.get(operator.0 as usize).map(|operator| &operator.kind)
+}

@@ -1,0 +1,326 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow_schema::{DataType, Field, Schema};
+use proptest::{collection::vec, option, prelude::*, sample::Index};
+use prost::Message as _;
+use serde_json::json;
+use thalweg_types::{
+    Assignment, JobGraph, KeyGroupTable, Operator, OperatorKind,
+    connector::TableConnector,
+    graph::{Distribution, Edge, FORMAT, Parallelism, SinkOperator, SourceOperator},
+    job::{Failure, FailureKind},
+    session::{Action, Deployment, Order, SplitAssignment},
+};
+
+use super::*;
+
+/// A source (0) that feeds a sink (1).
+fn graph(key_groups: u16) -> JobGraph {
+    let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+    let connector = TableConnector { name: "files".to_owned(), options: BTreeMap::new() };
+    let source = SourceOperator {
+        table: "t".to_owned(),
+        connector: connector.clone(),
+        physical: schema.clone(),
+        predicates: Vec::new(),
+        projection: None,
+        watermark: None,
+    };
+    let operator = |id, kind| Operator {
+        id: OperatorId(id),
+        name: format!("operator {id}"),
+        kind,
+        parallelism: Parallelism::Job,
+        output: schema.clone(),
+    };
+    JobGraph {
+        format: FORMAT,
+        engine_version: "1".to_owned(),
+        key_groups,
+        operators: vec![
+            operator(0, OperatorKind::Source(Box::new(source))),
+            operator(1, OperatorKind::Sink(SinkOperator { table: "u".to_owned(), connector })),
+        ],
+        edges: vec![Edge { from: OperatorId(0), to: OperatorId(1), port: 0, distribution: Distribution::Forward }],
+        settings: BTreeMap::new(),
+    }
+}
+
+prop_compose! {
+    fn metrics()(counts in any::<[u64; 9]>(), watermark: i64) -> SubtaskMetrics {
+        let [records_in, records_out, bytes_in, bytes_out, busy_micros, blocked_micros, idle_micros, late, dead] = counts;
+        SubtaskMetrics {
+            records_in, records_out, bytes_in, bytes_out, busy_micros, blocked_micros, idle_micros, watermark,
+            late_records: late, dead_letters: dead,
+        }
+    }
+}
+
+prop_compose! {
+    fn subtask()(chain: u32, index in 0u32..4096) -> SubtaskId {
+        SubtaskId { chain: ChainId(chain), index }
+    }
+}
+
+prop_compose! {
+    fn split()(id in ".{1,8}", sequence in ".{0,8}", ordinal: u32, position: u64) -> Split {
+        Split { id: SplitId(id.clone()), sequence, ordinal, payload: json!({"path": id, "from": position}) }
+    }
+}
+
+prop_compose! {
+    fn committables()(subtask in 0u32..4096, names in vec(".{0,8}", 0..3)) -> SinkCommittables {
+        SinkCommittables { sink: OperatorId(1), subtask, committables: names.into_iter().map(Value::from).collect() }
+    }
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    let kinds = [FailureKind::Node, FailureKind::Link, FailureKind::Store, FailureKind::Operator, FailureKind::Data];
+    (prop::sample::select(kinds.to_vec()), ".{0,20}").prop_map(|(kind, message)| Failure { kind, message })
+}
+
+fn host_and_port() -> impl Strategy<Value = String> {
+    ("[a-z]{1,9}", 1u16..).prop_map(|(host, port)| format!("{host}:{port}"))
+}
+
+prop_compose! {
+    fn registration()(
+        node in 1u64.., incarnation: u64, address in host_and_port(), http in option::of(host_and_port()),
+        slots in 0u32..=4096, zone in ".{0,5}",
+    ) -> NodeRegistration {
+        NodeRegistration {
+            node: NodeId(node), incarnation: Incarnation(incarnation), address, http_address: http.unwrap_or_default(),
+            slots, zone, version: "0.1".to_owned(),
+        }
+    }
+}
+
+prop_compose! {
+    fn deployment()(
+        slices in vec(1u64..6, 1..9), groups in (0u32..5).prop_map(|bits| 1u16 << bits), owners in vec(any::<Index>(), 16),
+        splits in vec(vec(split(), 0..3), 0..4),
+    ) -> Deployment {
+        let owner = |index: &Index| u32::try_from(index.index(slices.len())).expect("fewer than ten slices");
+        let owners = owners.iter().take(usize::from(groups)).map(owner).collect();
+        let splits = splits.into_iter().take(slices.len()).zip(0u32..);
+        Deployment {
+            graph: graph(groups),
+            addresses: (1..6).map(|node| (NodeId(node), format!("node{node}:{node}"))).collect(),
+            splits: splits
+                .map(|(splits, subtask)| SplitAssignment { source: OperatorId(0), subtask, splits })
+                .collect(),
+            assignment: Assignment {
+                slices: slices.into_iter().map(NodeId).collect(),
+                key_groups: KeyGroupTable::new(owners),
+            },
+        }
+    }
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        Just(Action::Discover { graph: Box::new(graph(256)), sources: vec![OperatorId(0)] }),
+        deployment().prop_map(|deployment| Action::Deploy(Box::new(deployment))),
+        Just(Action::Start),
+        Just(Action::Cancel),
+        Just(Action::Stop),
+        vec(committables(), 0..3).prop_map(|committables| Action::Commit { graph: Box::new(graph(256)), committables }),
+    ]
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let about = || (any::<u64>().prop_map(JobId), any::<u32>().prop_map(Attempt));
+    let sources = vec((any::<u32>().prop_map(OperatorId), vec(split(), 0..3)), 0..3);
+    let discovery = prop_oneof![sources.prop_map(Ok), failure().prop_map(Err)];
+    let result = prop_oneof![Just(Ok(())), failure().prop_map(Err)];
+    let peer = option::of((1u64..).prop_map(NodeId));
+    prop_oneof![
+        (about(), discovery).prop_map(|((job, attempt), splits)| Report::Discovered { job, attempt, splits }),
+        about().prop_map(|(job, attempt)| Report::Ready { job, attempt }),
+        (about(), subtask(), metrics(), vec(committables(), 0..3)).prop_map(
+            |((job, attempt), subtask, metrics, committables)| Report::Finished {
+                job,
+                attempt,
+                subtask,
+                metrics,
+                committables
+            }
+        ),
+        (about(), option::of(subtask()), failure(), peer).prop_map(|((job, attempt), subtask, failure, peer)| {
+            Report::Failed { job, attempt, subtask, failure, peer }
+        }),
+        about().prop_map(|(job, attempt)| Report::Gone { job, attempt }),
+        (about(), result).prop_map(|((job, attempt), result)| Report::Committed { job, attempt, result }),
+    ]
+}
+
+fn node_message() -> impl Strategy<Value = NodeMessage> {
+    let states = [SubtaskState::Ready, SubtaskState::Running, SubtaskState::Finished, SubtaskState::Failed];
+    let reattached = (any::<u64>(), any::<u32>(), subtask(), prop::sample::select(states.to_vec())).prop_map(
+        |(job, attempt, subtask, state)| SubtaskReport { job: JobId(job), attempt: Attempt(attempt), subtask, state },
+    );
+    let measured = (any::<u64>().prop_map(JobId), any::<u32>().prop_map(Attempt), subtask(), metrics());
+    prop_oneof![
+        registration().prop_map(NodeMessage::Register),
+        vec(reattached, 0..4).prop_map(|subtasks| NodeMessage::Reattach { subtasks }),
+        vec(measured, 0..4).prop_map(|metrics| NodeMessage::Heartbeat { metrics }),
+        (any::<u64>(), option::of(".{1,9}"))
+            .prop_map(|(sequence, refused)| NodeMessage::Acknowledge { sequence, refused }),
+        (any::<u64>(), report()).prop_map(|(sequence, report)| NodeMessage::Report { sequence, report }),
+        Just(NodeMessage::Leaving),
+    ]
+}
+
+fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
+    prop_oneof![
+        (1u64.., any::<u64>(), 1u64..86_400_000).prop_map(|(node, term, lease_ms)| CoordinatorMessage::Registered {
+            node: NodeId(node),
+            term: Term(term),
+            lease_ms
+        }),
+        ".{0,9}".prop_map(|reason| CoordinatorMessage::Refused { reason }),
+        (any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>(), action()).prop_map(
+            |(sequence, term, job, attempt, action)| CoordinatorMessage::Order {
+                sequence,
+                order: Order { term: Term(term), job: JobId(job), attempt: Attempt(attempt), action }
+            }
+        ),
+        any::<u64>().prop_map(|sequence| CoordinatorMessage::ReportAcknowledged { sequence }),
+    ]
+}
+
+/// Overwrites, and then cuts.
+fn damaged(mut bytes: Vec<u8>, damage: &[(Index, u8)], keep: Option<&Index>) -> Vec<u8> {
+    if bytes.is_empty() {
+        return bytes;
+    }
+    for (at, byte) in damage {
+        let at = at.index(bytes.len());
+        bytes[at] = *byte;
+    }
+    if let Some(keep) = keep {
+        bytes.truncate(keep.index(bytes.len()));
+    }
+    bytes
+}
+
+/// What can be read is what the domain can say: it survives another trip.
+fn parse_both(bytes: &[u8]) {
+    let node = v1::NodeMessage::decode(bytes).ok().and_then(|wire| NodeMessage::try_from(wire).ok());
+    if let Some(message) = node {
+        assert_eq!(NodeMessage::try_from(v1::NodeMessage::from(message.clone())), Ok(message));
+    }
+    let leader = v1::CoordinatorMessage::decode(bytes).ok().and_then(|wire| CoordinatorMessage::try_from(wire).ok());
+    if let Some(message) = leader {
+        assert_eq!(CoordinatorMessage::try_from(v1::CoordinatorMessage::from(message.clone())), Ok(message));
+    }
+}
+
+proptest! {
+    #[test]
+    fn node_messages_survive_the_wire(message in node_message()) {
+        let bytes = v1::NodeMessage::from(message.clone()).encode_to_vec();
+        let wire = v1::NodeMessage::decode(bytes.as_slice()).expect("just encoded");
+        prop_assert_eq!(NodeMessage::try_from(wire), Ok(message));
+    }
+
+    #[test]
+    fn coordinator_messages_survive_the_wire(message in coordinator_message()) {
+        let bytes = v1::CoordinatorMessage::from(message.clone()).encode_to_vec();
+        let wire = v1::CoordinatorMessage::decode(bytes.as_slice()).expect("just encoded");
+        prop_assert_eq!(CoordinatorMessage::try_from(wire), Ok(message));
+    }
+
+    #[test]
+    fn random_bytes_are_refused_or_read(bytes in vec(any::<u8>(), 0..200)) {
+        parse_both(&bytes);
+    }
+
+    #[test]
+    fn damaged_messages_are_refused_or_read(
+        node in node_message(), leader in coordinator_message(),
+        damage in vec((any::<Index>(), any::<u8>()), 0..6), keep in option::of(any::<Index>()),
+    ) {
+        parse_both(&damaged(v1::NodeMessage::from(node).encode_to_vec(), &damage, keep.as_ref()));
+        parse_both(&damaged(v1::CoordinatorMessage::from(leader).encode_to_vec(), &damage, keep.as_ref()));
+    }
+}
+
+/// A deployment on node 1 that is fine, changed in one way, and a part of the reason for which it must be refused.
+#[track_caller]
+fn check_refused(change: impl FnOnce(&mut v1::Deploy), reason: &str) {
+    let sound = Deployment {
+        graph: graph(2),
+        assignment: Assignment { slices: vec![NodeId(1)], key_groups: KeyGroupTable::new(vec![0, 0]) },
+        addresses: vec![(NodeId(1), "host:1".to_owned())],
+        splits: vec![SplitAssignment { source: OperatorId(0), subtask: 0, splits: Vec::new() }],
+    };
+    let mut wire = v1::Deploy::from(sound.clone());
+    assert_eq!(Deployment::try_from(wire.clone()), Ok(sound));
+    change(&mut wire);
+    let error = Deployment::try_from(wire).expect_err("it was changed for the worse").to_string();
+    assert!(error.contains(reason), "{error}");
+}
+
+#[test]
+fn deployments_that_do_not_hold_together_are_refused() {
+    check_refused(|wire| wire.graph.clear(), "cannot be read");
+    check_refused(|wire| wire.slices.clear(), "0 slices");
+    check_refused(|wire| wire.slices = vec![1; SLICES_MAX + 1], "4097 slices");
+    check_refused(|wire| wire.slices = vec![0], "id 0");
+    check_refused(|wire| wire.slices = vec![2], "node-2 holds a slice but has no address");
+    check_refused(|wire| wire.key_group_owners = vec![0], "1 key groups have owners, the graph has 2");
+    check_refused(|wire| wire.key_group_owners = vec![0, 1], "slice 1 owns a key group");
+    check_refused(|wire| wire.addresses.push(wire.addresses[0].clone()), "two addresses");
+    check_refused(|wire| wire.addresses[0].address = "host".to_owned(), "'host' is not host:port");
+    check_refused(|wire| wire.addresses[0].address = "host:0".to_owned(), "'host:0' is not host:port");
+    check_refused(|wire| wire.splits[0].source = 1, "op-1 is not a source");
+    check_refused(|wire| wire.splits[0].source = 9, "op-9 is not a source");
+    check_refused(|wire| wire.splits[0].subtask = 1, "op-0 has no subtask 1");
+    check_refused(|wire| wire.splits.push(wire.splits[0].clone()), "named twice");
+    let split = v1::Split { id: "s".to_owned(), payload: "{".to_owned(), ..v1::Split::default() };
+    check_refused(|wire| wire.splits[0].splits.push(split), "JSON cannot be read");
+}
+
+#[test]
+fn unknown_words_are_refused() {
+    let failure = v1::Failure { kind: "cosmic".to_owned(), message: String::new() };
+    assert!(Failure::try_from(failure).is_err());
+    let subtask = Some(v1::SubtaskRef { job: 1, attempt: 1, chain: 0, index: 0 });
+    assert!(SubtaskReport::try_from(v1::SubtaskReport { subtask, state: "lost".to_owned() }).is_err());
+    assert!(SubtaskReport::try_from(v1::SubtaskReport { subtask, state: "running".to_owned() }).is_ok());
+    assert!(SubtaskReport::try_from(v1::SubtaskReport { subtask: None, state: "running".to_owned() }).is_err());
+}
+
+#[test]
+fn a_refusal_without_words_is_still_a_refusal() {
+    let message = NodeMessage::Acknowledge { sequence: 1, refused: Some(String::new()) };
+    let back = NodeMessage::try_from(v1::NodeMessage::from(message)).expect("it is well formed");
+    assert!(matches!(back, NodeMessage::Acknowledge { sequence: 1, refused: Some(reason) } if !reason.is_empty()));
+}
+
+#[test]
+fn a_failed_subtask_is_of_the_attempt_that_is_reported() {
+    let report = Report::Failed {
+        job: JobId(1),
+        attempt: Attempt(2),
+        subtask: Some(SubtaskId::default()),
+        failure: Failure { kind: FailureKind::Data, message: "m".to_owned() },
+        peer: None,
+    };
+    let mut wire = report::to_wire(7, report);
+    assert!(Report::try_from(wire.clone()).is_ok());
+    wire.attempt = 3;
+    assert!(Report::try_from(wire).is_err());
+}
+
+#[test]
+fn leases_are_neither_zero_nor_endless() {
+    let registered = |lease_ms| {
+        let message = v1::coordinator_message::Message::Registered(v1::Registered { node: 1, term: 1, lease_ms });
+        CoordinatorMessage::try_from(v1::CoordinatorMessage { message: Some(message) })
+    };
+    assert!(registered(0).is_err());
+    assert!(registered(u64::MAX).is_err());
+    assert!(registered(1000).is_ok());
+}
