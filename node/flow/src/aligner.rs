@@ -1,0 +1,170 @@
+//! Aligns the barriers of one checkpoint across all inputs of a subtask.
+//!
+//! ```text
+//! Flowing --first barrier(n)--> Aligning(n) --last barrier(n)--> Flowing
+//!                                    |--- barrier(m > n) ---> Aligning(m)      the newer one aborts the older
+//!                                    '--- abort(n) ---------> Flowing
+//! ```
+//!
+//! While aligning, an input that delivered its barrier must not be read. An ended input counts as aligned: nothing older
+//! can follow it. A barrier of a checkpoint that is complete, aborted or overtaken is ignored; only a regression on one
+//! input is a violation, since ids grow on every channel.
+
+use thalweg_types::CheckpointId;
+use thiserror::Error;
+
+/// What a barrier, an end or an abort led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alignment {
+    /// Nothing to do yet: other inputs still owe their barrier, or there is no alignment.
+    Pending,
+    /// All inputs have delivered this barrier; every input may be read again.
+    Complete(CheckpointId),
+    /// The barrier belongs to a checkpoint that is over here.
+    Ignored,
+}
+
+/// An input broke the order of barriers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum BarrierViolation {
+    /// Ids must grow on one input.
+    #[error("input {input} delivered the barrier of {got} after that of {last}")]
+    Regression {
+        /// The input.
+        input: usize,
+        /// What came before.
+        last: CheckpointId,
+        /// What came now.
+        got: CheckpointId,
+    },
+    /// Nothing follows an end.
+    #[error("input {input} delivered the barrier of {got} after its end")]
+    AfterEnd {
+        /// The input.
+        input: usize,
+        /// What came now.
+        got: CheckpointId,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Input {
+    last: Option<CheckpointId>,
+    blocked: bool,
+    ended: bool,
+}
+
+/// The aligner of one subtask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BarrierAligner {
+    inputs: Vec<Input>,
+    aligning: Option<CheckpointId>,
+    /// The newest checkpoint that is over here: complete, aborted or overtaken.
+    over: Option<CheckpointId>,
+    ignored: u64,
+}
+
+impl BarrierAligner {
+    /// An aligner of so many inputs.
+    #[must_use]
+    pub fn new(inputs: usize) -> Self {
+        Self { inputs: vec![Input::default(); inputs], aligning: None, over: None, ignored: 0 }
+    }
+
+    /// Takes the barrier that an input delivered. The input must be one of this aligner.
+    ///
+    /// # Errors
+    /// When the input's own order of barriers is broken.
+    pub fn on_barrier(&mut self, input: usize, got: CheckpointId) -> Result<Alignment, BarrierViolation> {
+        self.check_order(input, got)?;
+        self.inputs[input].last = Some(got);
+        if self.is_over(got) || self.aligning.is_some_and(|current| got < current) {
+            self.ignored += 1;
+            return Ok(Alignment::Ignored);
+        }
+        if self.aligning != Some(got) {
+            self.give_up();
+            self.aligning = Some(got);
+        }
+        self.inputs[input].blocked = true;
+        Ok(self.settle())
+    }
+
+    /// Notes that an input has ended, which may complete an alignment.
+    #[must_use]
+    pub fn on_end(&mut self, input: usize) -> Alignment {
+        self.inputs[input] = Input { ended: true, blocked: false, ..self.inputs[input] };
+        self.settle()
+    }
+
+    /// Forgets a checkpoint that is not going to complete. Its late barriers will be ignored.
+    pub fn on_abort(&mut self, checkpoint: CheckpointId) {
+        if self.aligning.is_some_and(|current| current <= checkpoint) {
+            self.give_up();
+        }
+        self.over = self.over.max(Some(checkpoint));
+    }
+
+    /// Whether an input must not be read now.
+    #[must_use]
+    pub fn is_blocked(&self, input: usize) -> bool {
+        self.inputs[input].blocked
+    }
+
+    /// The checkpoint being aligned.
+    #[must_use]
+    pub fn aligning(&self) -> Option<CheckpointId> {
+        self.aligning
+    }
+
+    /// How many barriers were ignored because their checkpoint was over.
+    #[must_use]
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// Panics where the state contradicts itself.
+    pub fn check_invariants(&self) {
+        let blocked = self.inputs.iter().filter(|input| input.blocked).count();
+        assert!(self.aligning.is_some() || blocked == 0, "an input is blocked without an alignment");
+        assert!(self.aligning.is_none() || blocked > 0, "an alignment blocks no input");
+        assert!(self.inputs.iter().all(|input| !(input.blocked && input.ended)), "an ended input is blocked");
+        assert!(self.aligning.is_none() || self.aligning > self.over, "an alignment of a checkpoint that is over");
+    }
+
+    fn check_order(&self, input: usize, got: CheckpointId) -> Result<(), BarrierViolation> {
+        let state = self.inputs[input];
+        if state.ended {
+            return Err(BarrierViolation::AfterEnd { input, got });
+        }
+        match state.last {
+            Some(last) if got <= last => Err(BarrierViolation::Regression { input, last, got }),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_over(&self, checkpoint: CheckpointId) -> bool {
+        self.over.is_some_and(|over| checkpoint <= over)
+    }
+
+    fn give_up(&mut self) {
+        self.over = self.over.max(self.aligning.take());
+        self.unblock();
+    }
+
+    fn settle(&mut self) -> Alignment {
+        let Some(checkpoint) = self.aligning else { return Alignment::Pending };
+        if self.inputs.iter().any(|input| !input.blocked && !input.ended) {
+            return Alignment::Pending;
+        }
+        self.give_up();
+        Alignment::Complete(checkpoint)
+    }
+
+    fn unblock(&mut self) {
+        self.inputs.iter_mut().for_each(|input| input.blocked = false);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! The credit of one channel: how many bytes the sender may have in flight.
+//!
+//! ```text
+//! sender: CreditLedger                          receiver: GrantLedger
+//!    spend(cost) -- batch, cost in its header -->  on_received(cost)
+//!    on_grant(total) <----- granted total -------  release(cost)           after the batch was processed
+//! ```
+//!
+//! Grants are cumulative totals since the channel's beginning, so that lost, repeated and reordered ones do no harm. The
+//! first total is the window. `spent <= granted` but for one batch larger than the window (a single row that cannot be
+//! cut), which may go when the whole window is free. What is released is exactly what the header charged. Control frames
+//! are not asked about here: they are free of credit and bounded by rules of their own.
+
+use thiserror::Error;
+
+/// A peer broke the rules of credit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CreditViolation {
+    /// The sender had no credit for this.
+    #[error("a batch of {cost} bytes was sent with {outstanding} of {window} bytes in flight")]
+    Overspent {
+        /// What it cost.
+        cost: u64,
+        /// What was in flight before.
+        outstanding: u64,
+        /// The channel's window.
+        window: u64,
+    },
+    /// The receiver granted more than was ever sent.
+    #[error("{granted} bytes were granted where {spent} were spent of a window of {window}")]
+    Overgranted {
+        /// The total granted.
+        granted: u64,
+        /// The total spent.
+        spent: u64,
+        /// The channel's window.
+        window: u64,
+    },
+}
+
+/// The sender's side.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CreditLedger {
+    window: u64,
+    granted: u64,
+    spent: u64,
+}
+
+impl CreditLedger {
+    /// A channel that has been granted nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The channel's window; 0 before the first grant.
+    #[must_use]
+    pub fn window(&self) -> u64 {
+        self.window
+    }
+
+    /// Bytes that may be spent now.
+    #[must_use]
+    pub fn available(&self) -> u64 {
+        self.granted.saturating_sub(self.spent)
+    }
+
+    /// Bytes in flight.
+    #[must_use]
+    pub fn outstanding(&self) -> u64 {
+        self.spent + self.window - self.granted
+    }
+
+    /// Whether a batch of this cost may go now.
+    #[must_use]
+    pub fn can_spend(&self, cost: u64) -> bool {
+        cost <= self.available() || (self.window > 0 && cost > self.window && self.outstanding() == 0)
+    }
+
+    /// Spends, where it may; tells whether it did.
+    #[must_use]
+    pub fn try_spend(&mut self, cost: u64) -> bool {
+        let can = self.can_spend(cost);
+        if can {
+            self.spent += cost;
+        }
+        can
+    }
+
+    /// Takes the total granted so far; tells whether it is news.
+    ///
+    /// # Errors
+    /// When it exceeds what could have been returned.
+    pub fn on_grant(&mut self, granted: u64) -> Result<bool, CreditViolation> {
+        if self.window == 0 {
+            (self.window, self.granted) = (granted, granted);
+            return Ok(granted > 0);
+        }
+        if granted > self.spent.saturating_add(self.window) {
+            return Err(CreditViolation::Overgranted { granted, spent: self.spent, window: self.window });
+        }
+        let news = granted > self.granted;
+        self.granted = self.granted.max(granted);
+        Ok(news)
+    }
+
+    /// Panics where the state contradicts itself.
+    pub fn check_invariants(&self) {
+        assert!(self.granted <= self.spent + self.window, "more was granted than was spent");
+        assert!(self.granted >= self.window, "the window itself was not granted");
+    }
+}
+
+/// The receiver's side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantLedger {
+    window: u64,
+    received: u64,
+    released: u64,
+}
+
+impl GrantLedger {
+    /// A channel with this window, in bytes; at least 1.
+    #[must_use]
+    pub fn new(window: u64) -> Self {
+        Self { window: window.max(1), received: 0, released: 0 }
+    }
+
+    /// The total granted so far.
+    #[must_use]
+    pub fn granted(&self) -> u64 {
+        self.released.saturating_add(self.window)
+    }
+
+    /// Bytes received and not yet released.
+    #[must_use]
+    pub fn outstanding(&self) -> u64 {
+        self.received - self.released
+    }
+
+    /// Takes what a batch's header charges.
+    ///
+    /// # Errors
+    /// When the sender had no credit for it.
+    pub fn on_received(&mut self, cost: u64) -> Result<(), CreditViolation> {
+        let outstanding = self.outstanding();
+        let fits = outstanding.checked_add(cost).is_some_and(|total| total <= self.window);
+        let alone = outstanding == 0 && self.received.checked_add(cost).is_some();
+        if !fits && !alone {
+            return Err(CreditViolation::Overspent { cost, outstanding, window: self.window });
+        }
+        self.received += cost;
+        Ok(())
+    }
+
+    /// Gives back what a processed batch was charged; returns the new total granted.
+    pub fn release(&mut self, cost: u64) -> u64 {
+        assert!(cost <= self.outstanding(), "more is released than was received");
+        self.released += cost;
+        self.granted()
+    }
+}
+
+#[cfg(test)]
+mod tests;

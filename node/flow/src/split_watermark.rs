@@ -1,0 +1,152 @@
+//! The watermark of a source subtask, from the watermarks of its splits.
+//!
+//! Splits of one sequence (the byte ranges of one file) follow one another: the sequence's watermark is that of its lowest
+//! unfinished split, starting from the running maximum of its predecessors. Independent sequences take the minimum. A
+//! split that is unread and has no started predecessor holds the watermark back, so that the answer does not depend on
+//! how many splits are open at once. A finished sequence, and one whose lowest unfinished split is idle, is out of the
+//! minimum. When all are finished the output is `Watermark::MAX`; it grows strictly.
+
+use std::collections::BTreeMap;
+
+use thalweg_types::{Split, Watermark};
+
+use crate::watermark::WatermarkTracker;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SplitState {
+    watermark: Watermark,
+    idle: bool,
+    finished: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sequence {
+    /// Indexes into `splits`, in reading order.
+    splits: Vec<usize>,
+    /// How many of `splits` are finished without a gap.
+    finished: usize,
+    /// The running maximum of those.
+    reached: Watermark,
+}
+
+/// The splits of one source subtask. Splits are named by their index in the list given at the beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitWatermarks {
+    splits: Vec<SplitState>,
+    /// The sequence of each split.
+    sequence_of: Vec<usize>,
+    sequences: Vec<Sequence>,
+    combined: WatermarkTracker,
+}
+
+impl SplitWatermarks {
+    /// Of these splits, all unread.
+    #[must_use]
+    pub fn new(splits: &[Split]) -> Self {
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut sequences: Vec<Sequence> = Vec::new();
+        let mut sequence_of = Vec::with_capacity(splits.len());
+        for (split, index) in splits.iter().zip(0..) {
+            let sequence = *names.entry(&split.sequence).or_insert(sequences.len());
+            if sequence == sequences.len() {
+                sequences.push(Sequence { splits: Vec::new(), finished: 0, reached: Watermark::MIN });
+            }
+            sequences[sequence].splits.push(index);
+            sequence_of.push(sequence);
+        }
+        for sequence in &mut sequences {
+            sequence.splits.sort_by_key(|index| splits[*index].ordinal);
+        }
+        let unread = SplitState { watermark: Watermark::MIN, idle: false, finished: false };
+        let combined = WatermarkTracker::new(sequences.len());
+        Self { splits: vec![unread; splits.len()], sequence_of, sequences, combined }
+    }
+
+    /// The combined watermark so far.
+    #[must_use]
+    pub fn output(&self) -> Watermark {
+        self.combined.output()
+    }
+
+    /// Whether every unfinished sequence is idle.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.combined.is_idle()
+    }
+
+    /// The sequences, each as the indexes of its splits in reading order.
+    #[must_use]
+    pub fn sequences(&self) -> Vec<Vec<usize>> {
+        self.sequences.iter().map(|sequence| sequence.splits.clone()).collect()
+    }
+
+    /// The watermark of the sequence of a split.
+    #[must_use]
+    pub fn sequence_watermark(&self, split: usize) -> Watermark {
+        let sequence = &self.sequences[self.sequence_of[split]];
+        let current = sequence.splits.get(sequence.finished).map(|index| self.splits[*index].watermark);
+        sequence.reached.max(current.unwrap_or(Watermark::MIN))
+    }
+
+    /// A split's records promise this. Gives the output where it grew.
+    #[must_use]
+    pub fn on_watermark(&mut self, split: usize, watermark: Watermark) -> Option<Watermark> {
+        let state = &mut self.splits[split];
+        state.watermark = state.watermark.max(watermark);
+        state.idle = false;
+        self.settle(split)
+    }
+
+    /// A split was asked for data for its idle time and gave none. Gives the output where it grew.
+    #[must_use]
+    pub fn on_idle(&mut self, split: usize) -> Option<Watermark> {
+        self.splits[split].idle = true;
+        self.settle(split)
+    }
+
+    /// A split has data again.
+    pub fn on_active(&mut self, split: usize) {
+        self.splits[split].idle = false;
+        let grown = self.settle(split);
+        debug_assert!(grown.is_none(), "an input that comes back cannot raise the minimum");
+    }
+
+    /// A split is read to its end. Gives the output where it grew.
+    #[must_use]
+    pub fn on_finished(&mut self, split: usize) -> Option<Watermark> {
+        self.splits[split].finished = true;
+        let sequence = &mut self.sequences[self.sequence_of[split]];
+        while let Some(index) = sequence.splits.get(sequence.finished)
+            && self.splits[*index].finished
+        {
+            sequence.reached = sequence.reached.max(self.splits[*index].watermark);
+            sequence.finished += 1;
+        }
+        self.settle(split)
+    }
+
+    /// Panics where the state contradicts itself.
+    pub fn check_invariants(&self) {
+        for sequence in &self.sequences {
+            let finished = &sequence.splits[..sequence.finished];
+            assert!(finished.iter().all(|index| self.splits[*index].finished), "a gap counts as finished");
+        }
+        assert!(self.combined.output() != Watermark::MAX || self.splits.iter().all(|split| split.finished));
+    }
+
+    fn settle(&mut self, split: usize) -> Option<Watermark> {
+        let index = self.sequence_of[split];
+        let sequence = &self.sequences[index];
+        let Some(lowest) = sequence.splits.get(sequence.finished) else { return self.combined.on_end(index) };
+        let state = self.splits[*lowest];
+        if state.idle {
+            return self.combined.on_idle(index);
+        }
+        // Before the first watermark there is nothing to tell, but the sequence is no longer idle.
+        let reached = sequence.reached.max(state.watermark);
+        self.combined.on_watermark(index, reached)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! The combined watermark of several inputs.
+//!
+//! The output is the minimum over the active inputs and grows strictly. An idle input steps out of the minimum until it
+//! becomes active again, which cannot pull the output back; an ended input is out of it for good. When every input has
+//! ended the output is `Watermark::MAX`; when all that have not are idle, the output stays where it is.
+
+use thalweg_types::Watermark;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    Active,
+    Idle,
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Input {
+    watermark: Watermark,
+    activity: Activity,
+}
+
+/// The tracker of one subtask, or of one operator with several inputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatermarkTracker {
+    inputs: Vec<Input>,
+    output: Watermark,
+}
+
+impl WatermarkTracker {
+    /// A tracker of so many inputs, all active, with nothing promised.
+    #[must_use]
+    pub fn new(inputs: usize) -> Self {
+        let input = Input { watermark: Watermark::MIN, activity: Activity::Active };
+        Self { inputs: vec![input; inputs], output: Watermark::MIN }
+    }
+
+    /// The combined watermark so far.
+    #[must_use]
+    pub fn output(&self) -> Watermark {
+        self.output
+    }
+
+    /// Whether no input is active, though not all have ended.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let is = |activity| move |input: &Input| input.activity == activity;
+        self.inputs.iter().any(is(Activity::Idle)) && !self.inputs.iter().any(is(Activity::Active))
+    }
+
+    /// Whether every input has ended.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.inputs.iter().all(|input| input.activity == Activity::Ended)
+    }
+
+    /// Takes an input's watermark, which makes it active; one that goes back is ignored. Gives the output where it grew.
+    #[must_use]
+    pub fn on_watermark(&mut self, input: usize, watermark: Watermark) -> Option<Watermark> {
+        let state = &mut self.inputs[input];
+        state.watermark = state.watermark.max(watermark);
+        self.on_active(input);
+        self.advance()
+    }
+
+    /// An input steps out of the minimum. Gives the output where it grew.
+    #[must_use]
+    pub fn on_idle(&mut self, input: usize) -> Option<Watermark> {
+        if self.inputs[input].activity == Activity::Active {
+            self.inputs[input].activity = Activity::Idle;
+        }
+        self.advance()
+    }
+
+    /// An input has records again.
+    pub fn on_active(&mut self, input: usize) {
+        if self.inputs[input].activity == Activity::Idle {
+            self.inputs[input].activity = Activity::Active;
+        }
+    }
+
+    /// An input has ended. Gives the output where it grew.
+    #[must_use]
+    pub fn on_end(&mut self, input: usize) -> Option<Watermark> {
+        self.inputs[input].activity = Activity::Ended;
+        self.advance()
+    }
+
+    /// Panics where the state contradicts itself.
+    pub fn check_invariants(&self) {
+        assert!(self.least().is_none_or(|least| least <= self.output), "the output is behind all active inputs");
+    }
+
+    fn least(&self) -> Option<Watermark> {
+        let active = self.inputs.iter().filter(|input| input.activity == Activity::Active);
+        active.map(|input| input.watermark).min()
+    }
+
+    fn advance(&mut self) -> Option<Watermark> {
+        let candidate = if self.is_ended() { Watermark::MAX } else { self.least()? };
+        if candidate <= self.output {
+            return None;
+        }
+        self.output = candidate;
+        Some(candidate)
+    }
+}
+
+#[cfg(test)]
+mod tests;
