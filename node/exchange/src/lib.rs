@@ -1,1 +1,34 @@
-//! thalweg-exchange
+//! Batches, watermarks and barriers between subtasks, by credit: in memory on one node, over gRPC between two.
+//!
+//! ```text
+//! subtask -> Outbound -> (local) ----------------------------------> queues -> Inbound -> subtask
+//!                   '--> (remote) PeerOutbox => gRPC => Receiver ---^   '-- credit, the same way back
+//! ```
+//!
+//! Rules: data is sent only on credit, which counts bytes; control frames keep their channel's order and are free of
+//! credit; a stream between two nodes that breaks fails the attempt, it is never resumed.
+
+mod connect;
+mod cost;
+mod endpoints;
+mod error;
+mod grant;
+mod inbound;
+mod ipc;
+mod outbound;
+mod peer;
+mod pending;
+mod queue;
+mod registry;
+mod service;
+
+pub use connect::connect;
+pub use endpoints::{Endpoints, OutboundBuilder, OutboundConfig, PeerLink};
+pub use error::{ExchangeError, PeerFailure};
+pub use inbound::{Element, Inbound, InboundChannel};
+pub use outbound::{Control, Outbound};
+pub use registry::ExchangeRegistry;
+pub use service::{ExchangeService, ReceivingStream};
+
+#[cfg(test)]
+mod tests;

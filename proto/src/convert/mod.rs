@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 mod client;
-mod exchange;
+pub mod exchange;
 mod job;
 mod session;
 

@@ -1,0 +1,97 @@
+//! Dials the nodes to which an attempt's channels lead.
+
+use std::{sync::Arc, time::Duration};
+
+use thalweg_proto::{
+    MESSAGE_BYTES_MAX,
+    convert::exchange::ReceiverFrame,
+    network::{Network, channel},
+    v1::{self, exchange_client::ExchangeClient},
+};
+use thalweg_types::{NodeId, seam::Spawner};
+use tonic::{Status, Streaming};
+
+use crate::{
+    endpoints::{Endpoints, PeerLink},
+    error::ExchangeError,
+    peer::{Frames, PeerOutbox},
+};
+
+/// How long a node may take to accept a stream; longer than it waits itself for the attempt's deployment.
+const OPEN_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Opens the stream to one node. When this returns, the other side has accepted; credits are read by a task of their own,
+/// which tells the endpoints' owner if the stream breaks before all channels have ended.
+///
+/// # Errors
+/// When the node cannot be reached or refuses the stream.
+pub async fn connect(
+    network: &Arc<dyn Network>,
+    io: &Arc<dyn Spawner>,
+    endpoints: &Arc<Endpoints>,
+    address: &str,
+    link: PeerLink,
+) -> Result<(), ExchangeError> {
+    let PeerLink(outbox) = link;
+    let peer = outbox.node();
+    let refused = |source: Box<dyn std::error::Error + Send + Sync>| ExchangeError::Open {
+        job: endpoints.job(),
+        attempt: endpoints.attempt(),
+        node: peer,
+        address: address.to_owned(),
+        source,
+    };
+    let mut client = ExchangeClient::new(channel(network, address).map_err(|error| refused(error.into()))?)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let opening = tokio::time::timeout(OPEN_PATIENCE, client.open(Frames(outbox.clone()))).await;
+    let credits = opening.map_err(|elapsed| refused(elapsed.into()))?.map_err(|status| refused(status.into()))?;
+    let (endpoints, credits) = (endpoints.clone(), credits.into_inner());
+    let name = format!("credits {}/{} from {peer}", endpoints.job(), endpoints.attempt());
+    let task = async move {
+        let end = read_credits(credits, &outbox).await;
+        if let Err(reason) = end {
+            let here = endpoints.node();
+            endpoints.report(peer, format!("the stream from {here} to {peer} broke: {reason}"));
+        }
+    };
+    let _ = io.spawn(&name, Box::pin(task));
+    Ok(())
+}
+
+async fn read_credits(mut credits: Streaming<v1::ReceiverFrame>, outbox: &PeerOutbox) -> Result<(), String> {
+    loop {
+        let frame = match credits.message().await {
+            Ok(Some(frame)) => ReceiverFrame::try_from(frame).map_err(|error| error.to_string())?,
+            Ok(None) if outbox.is_finished() => return Ok(()),
+            Ok(None) => return Err("the receiver ended it".to_owned()),
+            // The receiver may go as soon as it has every end; only it can tell whether something was lost.
+            Err(_) if outbox.is_finished() => return Ok(()),
+            Err(status) => return Err(describe(&status)),
+        };
+        match frame {
+            ReceiverFrame::Credit { channel, granted } if outbox.on_credit(channel, granted) => {}
+            ReceiverFrame::Credit { channel, .. } => {
+                return Err(format!("credit for {channel}, which does not go there"));
+            }
+            ReceiverFrame::Refused { reason } => return Err(format!("the receiver refused it: {reason}")),
+        }
+    }
+}
+
+fn describe(status: &Status) -> String {
+    format!("{}: {}", status.code(), status.message())
+}
+
+/// The failure of a node to be dialled names it.
+impl ExchangeError {
+    /// The other node, where the error is about one.
+    #[must_use]
+    pub fn peer(&self) -> Option<NodeId> {
+        match self {
+            Self::Open { node, .. } => Some(*node),
+            Self::Violation { peer, .. } => Some(*peer),
+            Self::Arrow { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The sending side of one subtask over one exchange: which rows go to which channel, and when.
+//!
+//! The subtask pushes batches only while `is_ready`; what lacks credit waits per channel (`pending`), at most half a window
+//! and one pushed batch, and leaves by that channel's own credit in `flush`. So a subtask that is short of credit on one
+//! channel stops its input, but still feeds the others. Watermarks, barriers and ends go to every channel, each behind
+//! the rows pending there.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use arrow::{
+    array::{RecordBatch, RecordBatchOptions, UInt32Array},
+    compute::{TakeOptions, take},
+    error::ArrowError,
+};
+use futures::task::AtomicWaker;
+use thalweg_flow::{CreditLedger, CreditViolation, hash::key_groups_of};
+use thalweg_types::{ChannelId, CheckpointId, KeyGroupTable, NodeId, Watermark, graph::Distribution};
+
+use crate::{
+    error::ExchangeError,
+    grant::CreditCell,
+    inbound::{InboundPort, Rows},
+    ipc::Encoder,
+    peer::PeerOutbox,
+    pending::Pending,
+    queue::Item,
+};
+
+/// Rows kept by reference may retain twice what they need.
+pub(crate) const LOCAL_WASTE_PERCENT: usize = 200;
+/// Rows that travel take their buffers along: a quarter is the most that is worth saving the copy.
+pub(crate) const REMOTE_WASTE_PERCENT: usize = 125;
+
+/// What goes to every channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// A watermark.
+    Watermark(Watermark),
+    /// The sender steps out of the minimum until its next watermark or batch.
+    Idle,
+    /// A barrier.
+    Barrier(CheckpointId),
+    /// Nothing follows.
+    End,
+}
+
+/// How the rows of a batch find their channel.
+#[derive(Debug)]
+pub(crate) enum Router {
+    /// There is one channel.
+    Single,
+    /// By key group.
+    Hash { keys: Vec<usize>, table: KeyGroupTable },
+    /// Whole batches in turn.
+    Rebalance { next: usize },
+}
+
+impl Router {
+    pub(crate) fn new(distribution: &Distribution, table: &KeyGroupTable, channels: usize) -> Self {
+        match distribution {
+            _ if channels == 1 => Self::Single,
+            Distribution::Hash { keys } => Self::Hash { keys: keys.clone(), table: table.clone() },
+            Distribution::Rebalance | Distribution::Forward | Distribution::Gather => Self::Rebalance { next: 0 },
+        }
+    }
+}
+
+/// Where a channel leads.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// To a subtask on this node.
+    Local { port: Arc<InboundPort>, index: usize },
+    /// To one on another node.
+    Remote { outbox: Arc<PeerOutbox>, index: usize, encoder: Encoder },
+}
+
+impl Link {
+    fn waste_percent(&self) -> usize {
+        match self {
+            Self::Local { .. } => LOCAL_WASTE_PERCENT,
+            Self::Remote { .. } => REMOTE_WASTE_PERCENT,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct OutChannel {
+    id: ChannelId,
+    /// The node of the receiver.
+    node: NodeId,
+    link: Link,
+    ledger: CreditLedger,
+    cell: Arc<CreditCell>,
+    pending: Pending,
+}
+
+impl OutChannel {
+    pub(crate) fn new(id: ChannelId, node: NodeId, link: Link, cell: Arc<CreditCell>, batch_rows: usize) -> Self {
+        let pending = Pending::new(batch_rows, link.waste_percent());
+        Self { id, node, link, ledger: CreditLedger::new(), cell, pending }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.pending.bytes() < self.ledger.window() / 2
+    }
+
+    fn take_grants(&mut self) -> Result<(), ExchangeError> {
+        let violation = |violation: CreditViolation| ExchangeError::Violation {
+            peer: self.node,
+            channel: self.id,
+            reason: violation.to_string(),
+        };
+        match self.cell.granted() {
+            0 => Ok(()),
+            total => self.ledger.on_grant(total).map(|_| ()).map_err(violation),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), ExchangeError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        while let Some(item) =
+            self.pending.pop(&mut self.ledger).map_err(|source| arrow("merge rows", self.id, source))?
+        {
+            self.send(item)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, item: Item<RecordBatch>) -> Result<(), ExchangeError> {
+        match &mut self.link {
+            Link::Local { port, index } => {
+                let sent = port.push(*index, local(item));
+                sent.map_err(|violation| ExchangeError::Violation {
+                    peer: self.node,
+                    channel: self.id,
+                    reason: violation.to_string(),
+                })
+            }
+            Link::Remote { outbox, index, encoder } => {
+                let item = match item {
+                    Item::Data { payload, cost } => {
+                        let encoded = encoder.encode(&payload);
+                        Item::Data { payload: encoded.map_err(|source| arrow("encode rows", self.id, source))?, cost }
+                    }
+                    Item::Watermark(watermark) => Item::Watermark(watermark),
+                    Item::Idle => Item::Idle,
+                    Item::Barrier(checkpoint) => Item::Barrier(checkpoint),
+                    Item::End => Item::End,
+                };
+                outbox.push(*index, item);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn local(item: Item<RecordBatch>) -> Item<Rows> {
+    match item {
+        Item::Data { payload, cost } => Item::Data { payload: Rows::Local(payload), cost },
+        Item::Watermark(watermark) => Item::Watermark(watermark),
+        Item::Idle => Item::Idle,
+        Item::Barrier(checkpoint) => Item::Barrier(checkpoint),
+        Item::End => Item::End,
+    }
+}
+
+fn arrow(attempted: &'static str, id: ChannelId, source: ArrowError) -> ExchangeError {
+    ExchangeError::Arrow { attempted, exchange: id.exchange, source }
+}
+
+/// The output of one subtask over one exchange.
+#[derive(Debug)]
+pub struct Outbound {
+    exchange: u32,
+    router: Router,
+    channels: Vec<OutChannel>,
+    waker: Arc<AtomicWaker>,
+}
+
+impl Outbound {
+    pub(crate) fn new(exchange: u32, router: Router, channels: Vec<OutChannel>, waker: Arc<AtomicWaker>) -> Self {
+        Self { exchange, router, channels, waker }
+    }
+
+    /// Whether another batch may be pushed: no channel that it could go to has more than half a window pending.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        match self.router {
+            Router::Rebalance { .. } => self.channels.iter().any(OutChannel::is_ready),
+            _ => self.channels.iter().all(OutChannel::is_ready),
+        }
+    }
+
+    /// Whether everything that was pushed has left.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.channels.iter().all(|channel| channel.pending.is_empty())
+    }
+
+    /// Routes rows and sends what credit allows.
+    ///
+    /// # Errors
+    /// When rows cannot be copied or encoded, or a peer granted what it must not.
+    pub fn push(&mut self, batch: &RecordBatch) -> Result<(), ExchangeError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        match &mut self.router {
+            Router::Single => self.push_to(0, batch)?,
+            Router::Rebalance { next } => {
+                let count = self.channels.len();
+                let turn = (0..count).map(|step| (*next + step) % count);
+                let ready = turn.clone().find(|channel| self.channels[*channel].is_ready());
+                let channel = ready.unwrap_or(*next % count);
+                *next = channel + 1;
+                self.push_to(channel, batch)?;
+            }
+            Router::Hash { .. } => self.push_by_key(batch)?,
+        }
+        self.flush()
+    }
+
+    /// Sends to every channel, behind what is pending there.
+    ///
+    /// # Errors
+    /// As `push`.
+    pub fn broadcast(&mut self, control: Control) -> Result<(), ExchangeError> {
+        for channel in &mut self.channels {
+            channel.pending.push_control(match control {
+                Control::Watermark(watermark) => Item::Watermark(watermark),
+                Control::Idle => Item::Idle,
+                Control::Barrier(checkpoint) => Item::Barrier(checkpoint),
+                Control::End => Item::End,
+            });
+        }
+        self.flush()
+    }
+
+    /// Sends what new credit allows, channel by channel.
+    ///
+    /// # Errors
+    /// As `push`.
+    pub fn flush(&mut self) -> Result<(), ExchangeError> {
+        for channel in &mut self.channels {
+            channel.take_grants()?;
+            channel.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Flushes, and registers to be woken when credit comes.
+    ///
+    /// # Errors
+    /// As `push`.
+    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
+        // Registered first: credit that comes while flushing wakes the task again.
+        self.waker.register(context.waker());
+        if let Err(error) = self.flush() {
+            return Poll::Ready(Err(error));
+        }
+        if self.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn push_to(&mut self, channel: usize, batch: &RecordBatch) -> Result<(), ExchangeError> {
+        let exchange = self.exchange;
+        let channel = &mut self.channels[channel];
+        let limit = channel.ledger.window() / 2;
+        let pushed = channel.pending.push_rows(batch, limit.max(1));
+        pushed.map_err(|source| ExchangeError::Arrow { attempted: "copy rows", exchange, source })
+    }
+
+    fn push_by_key(&mut self, batch: &RecordBatch) -> Result<(), ExchangeError> {
+        let Router::Hash { keys, table } = &self.router else { unreachable!("called for hash routing alone") };
+        let columns: Vec<_> = keys.iter().map(|key| batch.column(*key).clone()).collect();
+        let groups = key_groups_of(&columns, batch.num_rows(), table.groups());
+        let owners: Vec<u32> = groups.into_iter().map(|group| table.owner(group)).collect();
+        let Some((first, last)) = owners.iter().min().copied().zip(owners.iter().max().copied()) else { return Ok(()) };
+        if first == last {
+            return self.push_to(first as usize, batch);
+        }
+        for (channel, rows) in scatter(&owners, self.channels.len()).into_iter().enumerate() {
+            if !rows.is_empty() {
+                let exchange = self.exchange;
+                let part = take_rows(batch, &rows).map_err(|source| ExchangeError::Arrow {
+                    attempted: "route rows",
+                    exchange,
+                    source,
+                })?;
+                self.push_to(channel, &part)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The row numbers of each owner, ascending: counted first, so that each list is allocated once.
+fn scatter(owners: &[u32], channels: usize) -> Vec<UInt32Array> {
+    let mut counts = vec![0usize; channels];
+    for owner in owners {
+        counts[*owner as usize] += 1;
+    }
+    let mut rows: Vec<Vec<u32>> = counts.into_iter().map(Vec::with_capacity).collect();
+    for (owner, row) in owners.iter().zip(0u32..) {
+        rows[*owner as usize].push(row);
+    }
+    rows.into_iter().map(UInt32Array::from).collect()
+}
+
+fn take_rows(batch: &RecordBatch, rows: &UInt32Array) -> Result<RecordBatch, ArrowError> {
+    let unchecked = Some(TakeOptions { check_bounds: false });
+    let columns = batch.columns().iter().map(|column| take(column.as_ref(), rows, unchecked.clone()));
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(batch.schema(), columns.collect::<Result<_, _>>()?, &options)
+}

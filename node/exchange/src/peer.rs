@@ -1,0 +1,152 @@
+//! The sending side of the stream to one other node: queues per channel, drained by the transport.
+//!
+//! ```text
+//! Outbound::flush -> PeerOutbox (queues per channel, bounded by credit) => Frames (a stream) => gRPC
+//! credits <= gRPC <= reader task -> CreditCell of each channel
+//! ```
+//!
+//! Numbers are given to frames as they leave, after queued watermarks have replaced one another. The request stream ends
+//! when every channel has ended; if the stream breaks before, the attempt is told.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::{Stream, task::AtomicWaker};
+use parking_lot::Mutex;
+use thalweg_proto::convert::exchange::{ChannelFrame, Hello, Payload, SenderFrame};
+use thalweg_types::{ChannelId, NodeId};
+
+use crate::{
+    grant::CreditCell,
+    ipc::EncodedBatch,
+    queue::{ChannelQueues, Item},
+};
+
+/// The most bytes of a body in one frame: small beside a connection's window, so that channels interleave.
+const CHUNK_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Debug)]
+struct State {
+    queues: ChannelQueues<EncodedBatch>,
+    /// The next number of each channel.
+    sequences: Vec<u64>,
+    /// Channels that have not sent their end.
+    open: usize,
+    /// Frames of the batch that is leaving.
+    leaving: VecDeque<SenderFrame>,
+}
+
+/// What is to be sent to one node.
+#[derive(Debug)]
+pub(crate) struct PeerOutbox {
+    node: NodeId,
+    channels: Vec<ChannelId>,
+    cells: BTreeMap<ChannelId, Arc<CreditCell>>,
+    state: Mutex<State>,
+    transport: AtomicWaker,
+}
+
+impl PeerOutbox {
+    /// For these channels, each with the cell that its sender reads its credit from.
+    pub(crate) fn new(node: NodeId, hello: Hello, cells: BTreeMap<ChannelId, Arc<CreditCell>>) -> Self {
+        let channels: Vec<ChannelId> = cells.keys().copied().collect();
+        let state = State {
+            queues: ChannelQueues::new(channels.len()),
+            sequences: vec![0; channels.len()],
+            open: channels.len(),
+            leaving: VecDeque::from([SenderFrame::Hello(hello)]),
+        };
+        Self { node, channels, cells, state: Mutex::new(state), transport: AtomicWaker::new() }
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The index of a channel, for `push`.
+    pub(crate) fn index_of(&self, channel: ChannelId) -> Option<usize> {
+        self.channels.binary_search(&channel).ok()
+    }
+
+    pub(crate) fn push(&self, channel: usize, item: Item<EncodedBatch>) {
+        self.state.lock().queues.push(channel, item);
+        self.transport.wake();
+    }
+
+    /// Takes a granted total; `false` where there is no such channel.
+    pub(crate) fn on_credit(&self, channel: ChannelId, total: u64) -> bool {
+        let cell = self.cells.get(&channel);
+        cell.inspect(|cell| cell.grant(total)).is_some()
+    }
+
+    /// Whether every channel has sent its end.
+    pub(crate) fn is_finished(&self) -> bool {
+        let state = self.state.lock();
+        state.open == 0 && state.leaving.is_empty()
+    }
+
+    fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<SenderFrame>> {
+        self.transport.register(context.waker());
+        let mut state = self.state.lock();
+        if state.leaving.is_empty()
+            && let Some((channel, item)) = state.queues.pop(|_| false)
+        {
+            state.leave(channel, self.channels[channel], item);
+        }
+        match state.leaving.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None if state.open == 0 => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl State {
+    fn leave(&mut self, channel: usize, id: ChannelId, item: Item<EncodedBatch>) {
+        match item {
+            Item::Data { payload, cost } => self.leave_batch(channel, id, payload, cost),
+            Item::Watermark(watermark) => self.leave_payload(channel, id, Payload::Watermark(watermark)),
+            Item::Idle => self.leave_payload(channel, id, Payload::Idle),
+            Item::Barrier(checkpoint) => self.leave_payload(channel, id, Payload::Barrier(checkpoint)),
+            Item::End => {
+                self.open -= 1;
+                self.leave_payload(channel, id, Payload::End);
+            }
+        }
+    }
+
+    fn leave_batch(&mut self, channel: usize, id: ChannelId, batch: EncodedBatch, cost: u64) {
+        let EncodedBatch { header, mut body } = batch;
+        let first = body.split_to(body.len().min(CHUNK_BYTES_MAX));
+        let more = !body.is_empty();
+        self.leave_payload(channel, id, Payload::Batch { cost, header, body: first, more });
+        while !body.is_empty() {
+            let part = body.split_to(body.len().min(CHUNK_BYTES_MAX));
+            let more = !body.is_empty();
+            self.leave_payload(channel, id, Payload::Batch { cost: 0, header: Bytes::new(), body: part, more });
+        }
+    }
+
+    fn leave_payload(&mut self, channel: usize, id: ChannelId, payload: Payload) {
+        let sequence = self.sequences[channel];
+        self.sequences[channel] += 1;
+        self.leaving.push_back(SenderFrame::Channel(ChannelFrame { channel: id, sequence, payload }));
+    }
+}
+
+/// The frames of an outbox, as the transport takes them.
+#[derive(Debug)]
+pub(crate) struct Frames(pub(crate) Arc<PeerOutbox>);
+
+impl Stream for Frames {
+    type Item = thalweg_proto::v1::SenderFrame;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_frame(context).map(|frame| frame.map(Into::into))
+    }
+}

@@ -1,0 +1,180 @@
+//! What one channel has still to send, in order: rows by credit, control behind the rows that it follows.
+//!
+//! A batch is compacted and cut to half the window when it comes in; while there is no credit, batches pile up, and what
+//! goes out next is as many of them as credit, half the window and the row target allow, as one batch. With credit at
+//! hand every batch goes at once: low load gives low latency, high load gives big batches, without a timer.
+
+use std::collections::VecDeque;
+
+use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError};
+use thalweg_flow::CreditLedger;
+
+use crate::{
+    cost::{compact, needed_bytes, retained_bytes},
+    queue::{self, Item},
+};
+
+/// The pending output of one channel.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    queue: VecDeque<Item<RecordBatch>>,
+    bytes: u64,
+    /// How much a column may retain of what its rows need, in percent, before it is copied.
+    waste_percent: usize,
+    batch_rows: usize,
+}
+
+impl Pending {
+    pub(crate) fn new(batch_rows: usize, waste_percent: usize) -> Self {
+        Self { queue: VecDeque::new(), bytes: 0, waste_percent, batch_rows }
+    }
+
+    /// Bytes of rows that wait.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Takes rows, compacted and cut to `limit` bytes where they have more than one row.
+    pub(crate) fn push_rows(&mut self, batch: &RecordBatch, limit: u64) -> Result<(), ArrowError> {
+        let batch = compact(batch, self.waste_percent)?;
+        let cost = retained_bytes(&batch);
+        self.cut(batch, cost, limit)
+    }
+
+    pub(crate) fn push_control(&mut self, item: Item<RecordBatch>) {
+        queue::push(&mut self.queue, item);
+    }
+
+    /// The next item that may go now; rows are charged to the ledger.
+    pub(crate) fn pop(&mut self, ledger: &mut CreditLedger) -> Result<Option<Item<RecordBatch>>, ArrowError> {
+        match self.queue.front() {
+            None => Ok(None),
+            Some(Item::Data { cost, .. }) if !ledger.can_spend(*cost) => Ok(None),
+            Some(Item::Data { .. }) => {
+                let (payload, cost) = self.merge(ledger)?;
+                let spent = ledger.try_spend(cost);
+                assert!(spent, "the first batch may go and others were added within credit");
+                self.bytes -= cost;
+                Ok(Some(Item::Data { payload, cost }))
+            }
+            Some(_) => Ok(self.queue.pop_front()),
+        }
+    }
+
+    /// Takes the first batch and those behind it that fit.
+    fn merge(&mut self, ledger: &CreditLedger) -> Result<(RecordBatch, u64), ArrowError> {
+        let (mut parts, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        let most_bytes = ledger.available().min(ledger.window() / 2);
+        while let Some(Item::Data { payload, cost }) = self.queue.front() {
+            let fits = rows + payload.num_rows() <= self.batch_rows && bytes + cost <= most_bytes;
+            if !parts.is_empty() && !fits {
+                break;
+            }
+            (rows, bytes) = (rows + payload.num_rows(), bytes + cost);
+            parts.push(payload.clone());
+            self.queue.pop_front();
+        }
+        if parts.len() == 1 {
+            return Ok((parts.remove(0), bytes));
+        }
+        let schema = parts[0].schema();
+        Ok((concat_batches(&schema, &parts)?, bytes))
+    }
+
+    fn cut(&mut self, batch: RecordBatch, cost: u64, limit: u64) -> Result<(), ArrowError> {
+        let rows = batch.num_rows();
+        if cost <= limit || rows <= 1 {
+            self.bytes += cost;
+            self.queue.push_back(Item::Data { payload: batch, cost });
+            return Ok(());
+        }
+        let pieces = usize::try_from(cost.div_ceil(limit.max(1))).unwrap_or(usize::MAX).clamp(2, rows);
+        let step = rows.div_ceil(pieces);
+        for start in (0..rows).step_by(step) {
+            // Slices share the batch's buffers and stay together on this channel, so the sum of what they need covers it.
+            let slice = batch.slice(start, step.min(rows - start));
+            let piece_cost = needed_bytes(&slice);
+            self.cut(slice, piece_cost, limit)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringViewArray};
+
+    use super::*;
+
+    fn batch(rows: i64, width: usize) -> RecordBatch {
+        let text: StringViewArray = (0..rows).map(|n| Some(format!("{n:0width$}"))).collect();
+        let columns: [(&str, ArrayRef); 2] =
+            [("number", Arc::new(Int64Array::from_iter_values(0..rows))), ("text", Arc::new(text))];
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    fn ledger(window: u64) -> CreditLedger {
+        let mut ledger = CreditLedger::new();
+        ledger.on_grant(window).unwrap();
+        ledger
+    }
+
+    #[test]
+    fn rows_are_cut_and_keep_their_order() {
+        let (mut pending, mut credit) = (Pending::new(100_000, 200), ledger(64 << 10));
+        let whole = batch(10_000, 30);
+        pending.push_rows(&whole, credit.window() / 2).unwrap();
+        let (mut seen, mut granted) = (Vec::new(), credit.window());
+        while !pending.is_empty() {
+            match pending.pop(&mut credit).unwrap() {
+                Some(Item::Data { payload, cost }) => {
+                    assert!(cost <= credit.window() / 2);
+                    seen.push(payload);
+                    granted += cost;
+                }
+                other => assert!(other.is_none()),
+            }
+            credit.on_grant(granted).unwrap();
+        }
+        assert_eq!(pending.bytes(), 0);
+        assert!(seen.len() > 5);
+        assert_eq!(concat_batches(&whole.schema(), &seen).unwrap(), whole);
+    }
+
+    #[test]
+    fn small_batches_merge_while_there_is_no_credit_and_control_stays_behind() {
+        let (mut pending, mut credit) = (Pending::new(100, 200), ledger(100_000));
+        assert!(credit.try_spend(100_000));
+        for _ in 0..25 {
+            pending.push_rows(&batch(10, 5), 50_000).unwrap();
+        }
+        pending.push_control(Item::End);
+        assert!(pending.pop(&mut credit).unwrap().is_none());
+        credit.on_grant(200_000).unwrap();
+        let mut rows = Vec::new();
+        while let Some(item) = pending.pop(&mut credit).unwrap() {
+            match item {
+                Item::Data { payload, .. } => rows.push(payload.num_rows()),
+                other => assert_eq!(other, Item::End),
+            }
+        }
+        assert_eq!(rows, [100, 100, 50]);
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn one_row_larger_than_the_window_waits_for_the_whole_of_it() {
+        let (mut pending, mut credit) = (Pending::new(100, 200), ledger(10_000));
+        assert!(credit.try_spend(1));
+        pending.push_rows(&batch(1, 60_000), 5_000).unwrap();
+        assert!(pending.pop(&mut credit).unwrap().is_none());
+        credit.on_grant(10_001).unwrap();
+        assert!(matches!(pending.pop(&mut credit).unwrap(), Some(Item::Data { cost, .. }) if cost > 60_000));
+    }
+}

@@ -1,0 +1,146 @@
+//! The queues of several channels with one consumer, served in turn.
+//!
+//! Data is bounded by credit, which is not counted here. Control is bounded by two rules: a watermark (or idleness) at the
+//! tail is replaced by a newer one, and at most two barriers of a channel are queued: a third supersedes the oldest,
+//! whose checkpoint the newer ones abort anyway.
+
+use std::collections::VecDeque;
+
+use thalweg_types::{CheckpointId, Watermark};
+
+/// The most barriers that a channel has queued.
+const BARRIERS_MAX: usize = 2;
+
+/// What travels on a channel.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Item<T> {
+    /// Rows, and what they were charged.
+    Data {
+        /// The rows, in some form.
+        payload: T,
+        /// Bytes charged.
+        cost: u64,
+    },
+    /// A watermark.
+    Watermark(Watermark),
+    /// The channel steps out of the minimum.
+    Idle,
+    /// A barrier.
+    Barrier(CheckpointId),
+    /// Nothing follows.
+    End,
+}
+
+/// Queues of some channels, by index.
+#[derive(Debug)]
+pub(crate) struct ChannelQueues<T> {
+    queues: Vec<VecDeque<Item<T>>>,
+    /// Where the search for the next item begins.
+    next: usize,
+}
+
+impl<T> ChannelQueues<T> {
+    pub(crate) fn new(channels: usize) -> Self {
+        Self { queues: (0..channels).map(|_| VecDeque::new()).collect(), next: 0 }
+    }
+
+    pub(crate) fn push(&mut self, channel: usize, item: Item<T>) {
+        push(&mut self.queues[channel], item);
+    }
+
+    /// The next item of the next channel in turn that has one and is not blocked.
+    pub(crate) fn pop(&mut self, is_blocked: impl Fn(usize) -> bool) -> Option<(usize, Item<T>)> {
+        let channels = self.queues.len();
+        for step in 0..channels {
+            let channel = (self.next + step) % channels;
+            if is_blocked(channel) {
+                continue;
+            }
+            if let Some(item) = self.queues[channel].pop_front() {
+                self.next = channel + 1;
+                return Some((channel, item));
+            }
+        }
+        None
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queues.iter().all(VecDeque::is_empty)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self, channel: usize) -> usize {
+        self.queues[channel].len()
+    }
+}
+
+/// Appends by the rules of this module.
+pub(crate) fn push<T>(queue: &mut VecDeque<Item<T>>, item: Item<T>) {
+    match item {
+        Item::Watermark(_) => {
+            while matches!(queue.back(), Some(Item::Watermark(_) | Item::Idle)) {
+                queue.pop_back();
+            }
+        }
+        Item::Idle if matches!(queue.back(), Some(Item::Idle)) => return,
+        Item::Barrier(_) => {
+            let is_barrier = |item: &Item<T>| matches!(item, Item::Barrier(_));
+            if queue.iter().filter(|item| is_barrier(item)).count() >= BARRIERS_MAX
+                && let Some(oldest) = queue.iter().position(is_barrier)
+            {
+                queue.remove(oldest);
+            }
+        }
+        _ => {}
+    }
+    queue.push_back(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(payload: u32) -> Item<u32> {
+        Item::Data { payload, cost: 1 }
+    }
+
+    #[test]
+    fn channels_are_served_in_turn_and_blocked_ones_passed_over() {
+        let mut queues = ChannelQueues::new(3);
+        for channel in 0..3 {
+            queues.push(channel, data(10 * channel as u32));
+            queues.push(channel, data(10 * channel as u32 + 1));
+        }
+        let order: Vec<usize> = std::iter::from_fn(|| queues.pop(|channel| channel == 1)).map(|(at, _)| at).collect();
+        assert_eq!(order, [0, 2, 0, 2]);
+        assert_eq!(queues.pop(|_| false), Some((1, data(10))));
+        assert!(!queues.is_empty());
+    }
+
+    #[test]
+    fn watermarks_at_the_tail_are_replaced() {
+        let mut queues = ChannelQueues::new(1);
+        queues.push(0, Item::Watermark(Watermark(1)));
+        queues.push(0, data(1));
+        queues.push(0, Item::Watermark(Watermark(2)));
+        queues.push(0, Item::Idle);
+        queues.push(0, Item::Idle);
+        assert_eq!(queues.len(0), 4);
+        queues.push(0, Item::Watermark(Watermark(3)));
+        let items: Vec<Item<u32>> = std::iter::from_fn(|| queues.pop(|_| false)).map(|(_, item)| item).collect();
+        assert_eq!(items, [Item::Watermark(Watermark(1)), data(1), Item::Watermark(Watermark(3))]);
+    }
+
+    #[test]
+    fn a_third_barrier_supersedes_the_oldest() {
+        let mut queues: ChannelQueues<u32> = ChannelQueues::new(1);
+        for id in 1..=4 {
+            queues.push(0, Item::Barrier(CheckpointId(id)));
+            queues.push(0, data(0));
+        }
+        let items: Vec<Item<u32>> = std::iter::from_fn(|| queues.pop(|_| false)).map(|(_, item)| item).collect();
+        let barriers: Vec<_> = items.iter().filter(|item| matches!(item, Item::Barrier(_))).collect();
+        assert_eq!(barriers, [&Item::Barrier(CheckpointId(3)), &Item::Barrier(CheckpointId(4))]);
+        assert_eq!(items.len(), 6);
+    }
+}

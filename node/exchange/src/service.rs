@@ -1,0 +1,256 @@
+//! The receiving side of the streams: a gRPC service that any number of attempts share.
+//!
+//! One future per stream does both directions: it takes frames off the wire into the ports' queues, which never blocks
+//! since credit bounds what can arrive, and sends the credits that come back. Every frame is checked; the first that
+//! breaks a rule is answered with `Refused`, told to the attempt, and ends the stream. A stream that ends before all of
+//! its channels have is told to the attempt too.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use futures::Stream;
+use thalweg_proto::{
+    MESSAGE_BYTES_MAX,
+    convert::exchange::{ChannelFrame, Hello, Payload, ReceiverFrame, SenderFrame},
+    v1::{self, exchange_server},
+};
+use thalweg_types::{ChannelId, NodeId};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    endpoints::Endpoints,
+    grant::CreditOutbox,
+    inbound::Rows,
+    ipc::{EncodedBatch, body_bytes_max},
+    queue::Item,
+    registry::ExchangeRegistry,
+};
+
+/// How long a stream waits for its attempt's deployment to reach this node.
+const DEPLOYMENT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a fresh stream may take to say what it is.
+const HELLO_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The exchange service of a node.
+#[derive(Debug, Clone)]
+pub struct ExchangeService {
+    registry: ExchangeRegistry,
+}
+
+impl ExchangeService {
+    /// A service that receives for the attempts of this registry.
+    #[must_use]
+    pub fn new(registry: ExchangeRegistry) -> Self {
+        Self { registry }
+    }
+
+    /// The service as a server takes it.
+    #[must_use]
+    pub fn into_server(self) -> exchange_server::ExchangeServer<Self> {
+        exchange_server::ExchangeServer::new(self)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    async fn hello(frames: &mut Streaming<v1::SenderFrame>) -> Result<Hello, Status> {
+        let first = tokio::time::timeout(HELLO_PATIENCE, frames.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("the stream did not say what it is"))??;
+        match first.map(SenderFrame::try_from).transpose()? {
+            Some(SenderFrame::Hello(hello)) => Ok(hello),
+            _ => Err(Status::invalid_argument("a stream begins with a Hello")),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl exchange_server::Exchange for ExchangeService {
+    type OpenStream = ReceivingStream;
+
+    async fn open(&self, request: Request<Streaming<v1::SenderFrame>>) -> Result<Response<Self::OpenStream>, Status> {
+        let mut frames = request.into_inner();
+        let hello = Self::hello(&mut frames).await?;
+        let endpoints = self.registry.find(hello.job, hello.attempt, DEPLOYMENT_PATIENCE).await;
+        let endpoints = endpoints
+            .ok_or_else(|| Status::not_found(format!("{}, {} does not run here", hello.job, hello.attempt)))?;
+        let (outbox, channels) = endpoints.accept(&hello).map_err(Status::failed_precondition)?;
+        let receiver = Receiver::new(hello.from, endpoints, &channels);
+        Ok(Response::new(ReceivingStream { frames, receiver, outbox, is_over: false }))
+    }
+}
+
+/// Both directions of one stream, as the response that gRPC polls.
+#[derive(Debug)]
+pub struct ReceivingStream {
+    frames: Streaming<v1::SenderFrame>,
+    receiver: Receiver,
+    outbox: Arc<CreditOutbox>,
+    is_over: bool,
+}
+
+impl ReceivingStream {
+    /// Takes frames until there are none. `Ready` ends the stream, with a reason where a rule was broken.
+    fn poll_frames(&mut self, context: &mut Context<'_>) -> Poll<Option<String>> {
+        loop {
+            let Poll::Ready(next) = Pin::new(&mut self.frames).poll_next(context) else { return Poll::Pending };
+            let frame = match next {
+                None => return Poll::Ready(None),
+                Some(Err(status)) => {
+                    self.receiver.broke = Some(status.to_string());
+                    return Poll::Ready(None);
+                }
+                Some(Ok(frame)) => SenderFrame::try_from(frame).map_err(|error| error.to_string()),
+            };
+            if let Err(reason) = frame.and_then(|frame| self.receiver.on_frame(frame)) {
+                return Poll::Ready(Some(reason));
+            }
+        }
+    }
+}
+
+impl Stream for ReceivingStream {
+    type Item = Result<v1::ReceiverFrame, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(end) = self.poll_frames(context) {
+            self.is_over = true;
+            let Some(reason) = end else { return Poll::Ready(None) };
+            self.receiver.broke = Some(format!("it broke the protocol: {reason}"));
+            return Poll::Ready(Some(Ok(ReceiverFrame::Refused { reason }.into())));
+        }
+        let credit = self.outbox.poll_next(context);
+        credit.map(|(channel, granted)| Some(Ok(ReceiverFrame::Credit { channel, granted }.into())))
+    }
+}
+
+/// What is known of one channel of a stream.
+#[derive(Debug, Default)]
+struct Progress {
+    sequence: u64,
+    partial: Option<Partial>,
+    ended: bool,
+}
+
+/// A batch of which parts are still to come.
+#[derive(Debug)]
+struct Partial {
+    cost: u64,
+    header: bytes::Bytes,
+    body: BytesMut,
+}
+
+/// Checks frames and hands them to the ports. Tells the attempt when it is dropped before all channels have ended.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    from: NodeId,
+    endpoints: Arc<Endpoints>,
+    channels: BTreeMap<ChannelId, Progress>,
+    broke: Option<String>,
+}
+
+impl Receiver {
+    pub(crate) fn new(from: NodeId, endpoints: Arc<Endpoints>, channels: &BTreeSet<ChannelId>) -> Self {
+        let channels = channels.iter().map(|id| (*id, Progress::default())).collect();
+        Self { from, endpoints, channels, broke: None }
+    }
+
+    /// Takes one frame, or says which rule it breaks.
+    pub(crate) fn on_frame(&mut self, frame: SenderFrame) -> Result<(), String> {
+        let SenderFrame::Channel(ChannelFrame { channel, sequence, payload }) = frame else {
+            return Err("a second Hello".to_owned());
+        };
+        let Some(progress) = self.channels.get_mut(&channel) else {
+            return Err(format!("{channel} is not one of {}", self.from));
+        };
+        if progress.ended {
+            return Err(format!("{channel} goes on after its end"));
+        }
+        if sequence != progress.sequence {
+            return Err(format!("frame {sequence} of {channel} where {} was due", progress.sequence));
+        }
+        progress.sequence += 1;
+        let item = progress.on_payload(payload).map_err(|reason| format!("{channel}: {reason}"))?;
+        let (Some(item), Some(destination)) = (item, self.endpoints.destination(channel)) else { return Ok(()) };
+        let pushed = destination.port.push(destination.index, item);
+        pushed.map_err(|violation| format!("{channel}: {violation}"))
+    }
+}
+
+impl Progress {
+    fn on_payload(&mut self, payload: Payload) -> Result<Option<Item<Rows>>, String> {
+        let is_part = matches!(&payload, Payload::Batch { header, .. } if header.is_empty());
+        if self.partial.is_some() != is_part {
+            return Err(if is_part { "a part of no batch" } else { "a batch was left unfinished" }.to_owned());
+        }
+        match payload {
+            Payload::Batch { cost, header, body, more } => self.on_part(cost, header, body, more),
+            Payload::Watermark(watermark) => Ok(Some(Item::Watermark(watermark))),
+            Payload::Idle => Ok(Some(Item::Idle)),
+            Payload::Barrier(checkpoint) => Ok(Some(Item::Barrier(checkpoint))),
+            Payload::End => {
+                self.ended = true;
+                Ok(Some(Item::End))
+            }
+        }
+    }
+
+    fn on_part(
+        &mut self,
+        cost: u64,
+        header: bytes::Bytes,
+        body: bytes::Bytes,
+        more: bool,
+    ) -> Result<Option<Item<Rows>>, String> {
+        let (cost, header, body) = match self.partial.take() {
+            None if !more => (cost, header, body),
+            None => {
+                let body = BytesMut::from(body);
+                return self.keep(Partial { cost, header, body });
+            }
+            Some(mut partial) => {
+                partial.body.extend_from_slice(&body);
+                if more {
+                    return self.keep(partial);
+                }
+                (partial.cost, partial.header, partial.body.freeze())
+            }
+        };
+        check_length(body.len(), cost)?;
+        Ok(Some(Item::Data { payload: Rows::Remote(EncodedBatch { header, body }), cost }))
+    }
+
+    fn keep(&mut self, partial: Partial) -> Result<Option<Item<Rows>>, String> {
+        check_length(partial.body.len(), partial.cost)?;
+        self.partial = Some(partial);
+        Ok(None)
+    }
+}
+
+fn check_length(bytes: usize, cost: u64) -> Result<(), String> {
+    if bytes as u64 > body_bytes_max(cost) {
+        return Err(format!("{bytes} bytes in a batch charged {cost}"));
+    }
+    Ok(())
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if self.broke.is_none() && self.channels.values().all(|progress| progress.ended) {
+            return;
+        }
+        let (node, from) = (self.endpoints.node(), self.from);
+        let reason = self.broke.take().unwrap_or_else(|| "it ended before its channels did".to_owned());
+        self.endpoints.report(from, format!("the stream from {from} to {node} broke: {reason}"));
+    }
+}
+
+#[cfg(test)]
+mod tests;
