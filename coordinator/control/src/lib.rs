@@ -1,1 +1,14 @@
-//! thalweg-control
+//! The leader's decisions, as values: where a job runs, when a node is lost, what a job needs next.
+//!
+//! Nothing here does anything: inputs are method calls with time as an argument, outputs are return values. The driver in
+//! `coordinator` sends the orders and proposes the commands. Decided here, checked and recorded in `cluster-state`.
+
+pub mod job;
+pub mod liveness;
+pub mod placement;
+pub mod restart;
+pub mod splits;
+
+pub use job::{ControlConfig, Effect, JobController, JobView, NodeView};
+pub use liveness::NodeLiveness;
+pub use placement::{Avoid, NoRoom, NodeOffer, PlacementRequest, check_assignment, plan_assignment};

@@ -1,0 +1,348 @@
+//! Applying committed commands: one handler per command. Each checks everything first and changes the state only then, so
+//! that a rejection leaves no trace.
+//!
+//! ```text
+//! Created|Restarting --BeginAttempt--> Deploying --RunAttempt--> Running --CompleteAttempt--> Committing --FinishJob--> end
+//!        ^                                 |                        |                            |
+//!        +------- FailAttempt(Restart) ----+------------------------+      FailAttempt(Fail) ----+--> Failed
+//! ```
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use thalweg_types::{
+    Attempt, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId,
+    job::{Failure, FailureKind},
+    node::NodeRegistration,
+    session::SinkCommittables,
+};
+
+use crate::{
+    command::{AttemptPlan, Command, EndMode, JobSpec, Verdict},
+    outcome::{Event, Outcome, Rejection},
+    state::{AttemptRecord, ClusterState, JobRecord, NodeRecord, NodeState},
+};
+
+/// How many replaced lives of a node are remembered. Each needs a restart of the process while the one before it still
+/// tries to come back, so that a few are plenty.
+const SUPERSEDED_MAX: usize = 8;
+
+type Applied = Result<Vec<Event>, Rejection>;
+
+impl ClusterState {
+    /// Applies the committed bytes of a command. Total: bytes that are no command are rejected.
+    pub fn apply_bytes(&mut self, index: u64, bytes: &[u8]) -> Outcome {
+        match Command::from_bytes(bytes) {
+            Ok(command) => self.apply(index, command),
+            Err(error) => Outcome::Rejected(Rejection::Unreadable(error.reason)),
+        }
+    }
+
+    /// Applies a committed command. `index` is its place in the log.
+    pub fn apply(&mut self, index: u64, command: Command) -> Outcome {
+        let applied = match command {
+            Command::InitCluster { cluster } => self.init_cluster(cluster),
+            Command::RegisterNode { registration } => self.register_node(registration),
+            Command::LeaveNode { node, incarnation } => self.leave_node(node, incarnation),
+            Command::LoseNode { node, incarnation, reason } => self.lose_node(node, incarnation, reason),
+            Command::ForgetNodes { nodes } => self.forget_nodes(&nodes),
+            Command::SubmitJob { request, spec } => self.submit_job(index, request, spec),
+            Command::BeginAttempt { job, attempt, plan } => self.begin_attempt(index, job, attempt, plan),
+            Command::RunAttempt { job, attempt } => self.run_attempt(index, job, attempt),
+            Command::CompleteAttempt { job, attempt, committables } => {
+                self.complete_attempt(index, job, attempt, committables)
+            }
+            Command::FailAttempt { job, attempt, failure, verdict } => {
+                self.fail_attempt(index, (job, attempt), failure, verdict)
+            }
+            Command::FinishJob { job, attempt } => self.finish_job(index, job, attempt),
+            Command::EndJob { job, mode } => self.end_job(index, job, mode),
+            Command::ForgetJobs { jobs } => self.forget_jobs(&jobs),
+        };
+        applied.map_or_else(Outcome::Rejected, Outcome::Applied)
+    }
+
+    fn init_cluster(&mut self, cluster: ClusterId) -> Applied {
+        if let Some(name) = &self.cluster {
+            return Err(Rejection::AlreadyNamed(name.clone()));
+        }
+        self.cluster = Some(cluster.clone());
+        Ok(vec![Event::ClusterNamed(cluster)])
+    }
+
+    fn register_node(&mut self, mut registration: NodeRegistration) -> Applied {
+        let node = self.id_for(&registration);
+        registration.node = node;
+        let incarnation = registration.incarnation;
+        let mut events = Vec::new();
+        let mut superseded = Vec::new();
+        if let Some(old) = self.nodes.get(&node) {
+            if old.superseded.contains(&incarnation) {
+                return Err(Rejection::Superseded { node, given: incarnation });
+            }
+            superseded.clone_from(&old.superseded);
+            let replaced = old.registration.incarnation;
+            if replaced != incarnation {
+                superseded.push(replaced);
+                events.push(Event::NodeLost { node, incarnation: replaced });
+            }
+        }
+        let forgotten = superseded.len().saturating_sub(SUPERSEDED_MAX);
+        superseded.drain(..forgotten);
+        let record = NodeRecord { registration, state: NodeState::Alive, reason: String::new(), superseded };
+        self.ensure_slots_cover(node, &record)?;
+        self.last_named_node = self.last_named_node.max(node);
+        self.nodes.insert(node, record);
+        events.push(Event::NodeRegistered { node, incarnation });
+        Ok(events)
+    }
+
+    /// A node that has no id yet gets the next one; asking again with the same incarnation gives the same.
+    fn id_for(&self, registration: &NodeRegistration) -> NodeId {
+        if registration.node != NodeId(0) {
+            return registration.node;
+        }
+        let known = self.nodes.iter().find(|(_, record)| record.registration.incarnation == registration.incarnation);
+        known.map_or_else(|| self.last_named_node.next(), |(node, _)| *node)
+    }
+
+    /// One life of a node cannot come back with fewer slots than live attempts hold there.
+    fn ensure_slots_cover(&self, node: NodeId, record: &NodeRecord) -> Result<(), Rejection> {
+        let life = record.registration.incarnation;
+        let attempts = self.jobs.values().filter_map(JobRecord::live_attempt);
+        let held = attempts.filter(|attempt| attempt.plan.nodes.get(&node) == Some(&life)).map(|attempt| {
+            let slices = &attempt.plan.assignment.slices;
+            slices.iter().filter(|holder| **holder == node).count()
+        });
+        let wanted = u32::try_from(held.sum::<usize>()).expect("slots are counted in 32 bits");
+        let free = record.registration.slots;
+        if wanted > free { Err(Rejection::NoSlots { node, free, wanted }) } else { Ok(()) }
+    }
+
+    fn leave_node(&mut self, node: NodeId, incarnation: Incarnation) -> Applied {
+        let record = current_node(&mut self.nodes, node, incarnation)?;
+        if record.state != NodeState::Alive {
+            return Err(Rejection::NotAvailable(node));
+        }
+        record.state = NodeState::Leaving;
+        Ok(vec![Event::NodeLeaving { node }])
+    }
+
+    fn lose_node(&mut self, node: NodeId, incarnation: Incarnation, reason: String) -> Applied {
+        let record = current_node(&mut self.nodes, node, incarnation)?;
+        if record.state == NodeState::Lost {
+            return Err(Rejection::NotAvailable(node));
+        }
+        record.state = NodeState::Lost;
+        record.reason = reason;
+        Ok(vec![Event::NodeLost { node, incarnation }])
+    }
+
+    fn forget_nodes(&mut self, nodes: &[NodeId]) -> Applied {
+        for node in nodes {
+            let record = self.nodes.get(node).ok_or(Rejection::UnknownNode(*node))?;
+            if record.state != NodeState::Lost || self.slots_used(*node) > 0 {
+                return Err(Rejection::NodeNeeded(*node));
+            }
+        }
+        let forgotten = nodes.iter().filter(|node| self.nodes.remove(node).is_some());
+        Ok(forgotten.map(|node| Event::NodeForgotten { node: *node }).collect())
+    }
+
+    fn submit_job(&mut self, index: u64, request: RequestId, spec: Arc<JobSpec>) -> Applied {
+        if let Some(job) = self.requests.get(&request) {
+            return Ok(vec![Event::JobAccepted { job: *job }]);
+        }
+        let job = self.last_job.next();
+        self.last_job = job;
+        self.requests.insert(request.clone(), job);
+        let record = JobRecord {
+            request,
+            spec,
+            status: JobStatus::Created,
+            attempt: None,
+            ending: None,
+            failure: None,
+            failures: 0,
+            operator_failures: 0,
+            revision: index,
+        };
+        self.jobs.insert(job, record);
+        Ok(vec![Event::JobAccepted { job }])
+    }
+
+    fn begin_attempt(&mut self, index: u64, job: JobId, attempt: Attempt, plan: Arc<AttemptPlan>) -> Applied {
+        let record = self.jobs.get(&job).ok_or(Rejection::UnknownJob(job))?;
+        if !matches!(record.status, JobStatus::Created | JobStatus::Restarting) {
+            return Err(Rejection::WrongStatus { job, status: record.status });
+        }
+        if attempt != record.last_attempt().next() {
+            return Err(Rejection::NotCurrentAttempt { job, current: record.last_attempt(), given: attempt });
+        }
+        check_shape(&record.spec, &plan)?;
+        for (node, incarnation) in &plan.nodes {
+            self.check_room(*node, *incarnation, &plan)?;
+        }
+        let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+        record.attempt = Some(AttemptRecord { attempt, plan, committables: None });
+        Ok(set_status(job, record, JobStatus::Deploying, index))
+    }
+
+    fn check_room(&self, node: NodeId, incarnation: Incarnation, plan: &AttemptPlan) -> Result<(), Rejection> {
+        let record = self.nodes.get(&node).ok_or(Rejection::UnknownNode(node))?;
+        let current = record.registration.incarnation;
+        if current != incarnation {
+            return Err(Rejection::NotCurrentIncarnation { node, current, given: incarnation });
+        }
+        if record.state != NodeState::Alive {
+            return Err(Rejection::NotAvailable(node));
+        }
+        let free = record.registration.slots.saturating_sub(self.slots_used(node));
+        let slices = plan.assignment.slices.iter().filter(|holder| **holder == node).count();
+        let wanted = u32::try_from(slices).unwrap_or(u32::MAX);
+        if wanted > free { Err(Rejection::NoSlots { node, free, wanted }) } else { Ok(()) }
+    }
+
+    fn run_attempt(&mut self, index: u64, job: JobId, attempt: Attempt) -> Applied {
+        let record = current_attempt(&mut self.jobs, job, attempt)?;
+        if record.status != JobStatus::Deploying {
+            return Err(Rejection::WrongStatus { job, status: record.status });
+        }
+        Ok(set_status(job, record, JobStatus::Running, index))
+    }
+
+    fn complete_attempt(
+        &mut self,
+        index: u64,
+        job: JobId,
+        attempt: Attempt,
+        committables: Vec<SinkCommittables>,
+    ) -> Applied {
+        let record = current_attempt(&mut self.jobs, job, attempt)?;
+        if record.status != JobStatus::Running {
+            return Err(Rejection::WrongStatus { job, status: record.status });
+        }
+        if let Some(live) = record.attempt.as_mut() {
+            live.committables = Some(Arc::new(committables));
+        }
+        Ok(set_status(job, record, JobStatus::Committing, index))
+    }
+
+    fn fail_attempt(
+        &mut self,
+        index: u64,
+        (job, attempt): (JobId, Attempt),
+        failure: Failure,
+        verdict: Verdict,
+    ) -> Applied {
+        let record = current_attempt(&mut self.jobs, job, attempt)?;
+        // Once sinks are being published, some may be visible already: another attempt would write them twice.
+        let status = match (record.status, verdict) {
+            (JobStatus::Deploying | JobStatus::Running, Verdict::Restart) => JobStatus::Restarting,
+            (JobStatus::Deploying | JobStatus::Running | JobStatus::Committing, Verdict::Fail) => JobStatus::Failed,
+            (status, _) => return Err(Rejection::WrongStatus { job, status }),
+        };
+        record.failures += 1;
+        record.operator_failures += u32::from(failure.kind == FailureKind::Operator);
+        record.failure = Some(failure);
+        Ok(set_status(job, record, status, index))
+    }
+
+    fn finish_job(&mut self, index: u64, job: JobId, attempt: Attempt) -> Applied {
+        let record = current_attempt(&mut self.jobs, job, attempt)?;
+        if record.status != JobStatus::Committing {
+            return Err(Rejection::WrongStatus { job, status: record.status });
+        }
+        let stopped = record.ending == Some(EndMode::Stop);
+        let status = if stopped { JobStatus::Stopped } else { JobStatus::Finished };
+        Ok(set_status(job, record, status, index))
+    }
+
+    fn end_job(&mut self, index: u64, job: JobId, mode: EndMode) -> Applied {
+        let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+        let status = match (record.status, mode) {
+            // Its output is becoming visible: too late to discard it, and nothing is left to stop.
+            (status, _) if status.is_terminal() || status == JobStatus::Committing => {
+                return Err(Rejection::WrongStatus { job, status });
+            }
+            (_, EndMode::Cancel) => JobStatus::Cancelled,
+            // Nothing runs, and before there are checkpoints nothing is kept: there is no output to wait for.
+            (JobStatus::Created | JobStatus::Restarting, EndMode::Stop) => JobStatus::Stopped,
+            (running, EndMode::Stop) => running,
+        };
+        record.ending = Some(mode);
+        Ok(set_status(job, record, status, index))
+    }
+
+    fn forget_jobs(&mut self, jobs: &[JobId]) -> Applied {
+        for job in jobs {
+            let record = self.jobs.get(job).ok_or(Rejection::UnknownJob(*job))?;
+            if !record.status.is_terminal() {
+                return Err(Rejection::WrongStatus { job: *job, status: record.status });
+            }
+        }
+        let mut events = Vec::new();
+        for job in jobs {
+            if let Some(record) = self.jobs.remove(job) {
+                self.requests.remove(&record.request);
+                events.push(Event::JobForgotten { job: *job });
+            }
+        }
+        Ok(events)
+    }
+}
+
+fn set_status(job: JobId, record: &mut JobRecord, status: JobStatus, index: u64) -> Vec<Event> {
+    record.status = status;
+    record.revision = index;
+    vec![Event::JobChanged { job, attempt: record.last_attempt(), status }]
+}
+
+fn current_node(
+    nodes: &mut BTreeMap<NodeId, NodeRecord>,
+    node: NodeId,
+    incarnation: Incarnation,
+) -> Result<&mut NodeRecord, Rejection> {
+    let record = nodes.get_mut(&node).ok_or(Rejection::UnknownNode(node))?;
+    let current = record.registration.incarnation;
+    if current == incarnation {
+        Ok(record)
+    } else {
+        Err(Rejection::NotCurrentIncarnation { node, current, given: incarnation })
+    }
+}
+
+fn current_attempt(
+    jobs: &mut BTreeMap<JobId, JobRecord>,
+    job: JobId,
+    attempt: Attempt,
+) -> Result<&mut JobRecord, Rejection> {
+    let record = jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+    let current = record.last_attempt();
+    if current == attempt && attempt != Attempt(0) {
+        Ok(record)
+    } else {
+        Err(Rejection::NotCurrentAttempt { job, current, given: attempt })
+    }
+}
+
+fn check_shape(spec: &JobSpec, plan: &AttemptPlan) -> Result<(), Rejection> {
+    let bad = |what: String| Err(Rejection::BadAssignment(what));
+    let slices = &plan.assignment.slices;
+    let Some(parallelism) = u32::try_from(slices.len()).ok().filter(|count| *count > 0) else {
+        return bad(format!("{} slices", slices.len()));
+    };
+    if let Some(node) = slices.iter().find(|node| !plan.nodes.contains_key(node)) {
+        return bad(format!("a slice is on {node}, which the plan does not name"));
+    }
+    if let Some(node) = plan.nodes.keys().find(|node| !slices.contains(node)) {
+        return bad(format!("the plan names {node}, which holds no slice"));
+    }
+    let owners = plan.assignment.key_groups.owners();
+    if owners.len() != usize::from(spec.key_groups) {
+        return bad(format!("{} key groups, the job has {}", owners.len(), spec.key_groups));
+    }
+    match owners.iter().find(|owner| **owner >= parallelism) {
+        Some(owner) => bad(format!("a key group belongs to slice {owner} of {parallelism}")),
+        None => Ok(()),
+    }
+}

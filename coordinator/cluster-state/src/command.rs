@@ -1,0 +1,198 @@
+//! What can be written to the replicated log, and its persisted form: JSON text with the format's number.
+//!
+//! A command is a finished decision. Commands are only ever added to, with the format's number raised: a log may hold what
+//! an older engine wrote.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use thalweg_types::{
+    Assignment, Attempt, ClusterId, Incarnation, JobId, NodeId, RequestId, job::Failure, node::NodeRegistration,
+    session::SinkCommittables,
+};
+use thiserror::Error;
+
+/// The version of the format of commands and snapshots.
+pub const FORMAT: u32 = 1;
+
+/// One entry of the replicated log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Names the cluster; the first one wins.
+    InitCluster {
+        /// Drawn at random by the first leader.
+        cluster: ClusterId,
+    },
+    /// A node opened a session. Node 0 asks to be given an id.
+    RegisterNode {
+        /// What it said.
+        registration: NodeRegistration,
+    },
+    /// A node said that it takes no more work.
+    LeaveNode {
+        /// Which.
+        node: NodeId,
+        /// Which life of it.
+        incarnation: Incarnation,
+    },
+    /// A node's lease ran out.
+    LoseNode {
+        /// Which.
+        node: NodeId,
+        /// Which life of it.
+        incarnation: Incarnation,
+        /// For people.
+        reason: String,
+    },
+    /// Drops the records of lost nodes on which nothing depends.
+    ForgetNodes {
+        /// Which; all of them lost.
+        nodes: Vec<NodeId>,
+    },
+    /// A client submitted a job. A request that is already known is answered with its job.
+    SubmitJob {
+        /// The client's name for the request.
+        request: RequestId,
+        /// The job.
+        spec: Arc<JobSpec>,
+    },
+    /// The next attempt of a job is placed.
+    BeginAttempt {
+        /// The job.
+        job: JobId,
+        /// The attempt: the last one's successor.
+        attempt: Attempt,
+        /// Where it runs.
+        plan: Arc<AttemptPlan>,
+    },
+    /// All subtasks of an attempt are deployed and ready: its sources may be started.
+    RunAttempt {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// All subtasks of an attempt have ended well.
+    CompleteAttempt {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+        /// What its sinks have prepared, kept here so that any leader can publish it.
+        committables: Vec<SinkCommittables>,
+    },
+    /// An attempt ended badly.
+    FailAttempt {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+        /// Why.
+        failure: Failure,
+        /// What becomes of the job.
+        verdict: Verdict,
+    },
+    /// What an attempt prepared is published.
+    FinishJob {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// A client ends a job.
+    EndJob {
+        /// The job.
+        job: JobId,
+        /// How.
+        mode: EndMode,
+    },
+    /// Drops the records of jobs that have ended.
+    ForgetJobs {
+        /// Which; all of them ended.
+        jobs: Vec<JobId>,
+    },
+}
+
+/// A submitted job, as it stays for its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// For people.
+    pub name: String,
+    /// The script it was planned from.
+    pub sql: String,
+    /// The dataflow in `JobGraph`'s persisted form: opaque here, so that a member of another version holds the same bytes.
+    pub graph: String,
+    /// How many key groups the dataflow has.
+    pub key_groups: u16,
+    /// How many slices it wants; `None`: whatever is free when it first starts.
+    pub parallelism: Option<u32>,
+}
+
+/// Where an attempt runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptPlan {
+    /// Slices to nodes, key groups to slices.
+    pub assignment: Assignment,
+    /// The nodes of the assignment, each with the life of it that was meant.
+    pub nodes: BTreeMap<NodeId, Incarnation>,
+}
+
+/// What becomes of a job whose attempt ended badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Another attempt follows.
+    Restart,
+    /// The job has failed.
+    Fail,
+}
+
+/// How a client ends a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndMode {
+    /// At once; unpublished output is discarded.
+    Cancel,
+    /// The sources end; what they gave is processed and published.
+    Stop,
+}
+
+/// A command that this engine cannot read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the command cannot be read: {reason}")]
+pub struct UnreadableCommand {
+    /// Why.
+    pub reason: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<C> {
+    format: u32,
+    command: C,
+}
+
+impl Command {
+    /// The persisted form.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let envelope = Envelope { format: FORMAT, command: self };
+        serde_json::to_vec(&envelope).expect("a command has only text and integer keys")
+    }
+
+    /// Reads the persisted form.
+    ///
+    /// # Errors
+    /// When the bytes are not a command of this format.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableCommand> {
+        let envelope: Envelope<Self> =
+            serde_json::from_slice(bytes).map_err(|error| UnreadableCommand { reason: error.to_string() })?;
+        if envelope.format != FORMAT {
+            return Err(UnreadableCommand { reason: format!("format {}, expected {FORMAT}", envelope.format) });
+        }
+        Ok(envelope.command)
+    }
+}

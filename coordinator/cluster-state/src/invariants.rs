@@ -1,0 +1,72 @@
+//! What is true of every state, whatever the log was. Checked after each step of a simulation and when a snapshot is read.
+
+use std::collections::BTreeSet;
+
+use thalweg_types::{Incarnation, JobId, JobStatus, NodeId};
+
+use crate::state::{AttemptRecord, ClusterState, JobRecord, NodeState};
+
+impl ClusterState {
+    /// Checks every invariant.
+    ///
+    /// # Errors
+    /// Names the first that is broken.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        for (job, record) in &self.jobs {
+            self.check_job(*job, record).map_err(|broken| format!("{job}: {broken}"))?;
+        }
+        for (request, job) in &self.requests {
+            let owner = self.jobs.get(job).map(|record| &record.request);
+            ensure(owner == Some(request), || {
+                format!("request {request} belongs to {job}, which knows nothing of it")
+            })?;
+        }
+        ensure(self.requests.len() == self.jobs.len(), || "a job without its request".to_owned())?;
+        for (node, record) in &self.nodes {
+            ensure(record.registration.node == *node, || format!("{node} calls itself {}", record.registration.node))?;
+            let current = record.registration.incarnation;
+            ensure(!record.superseded.contains(&current), || format!("{node}: {current} replaced itself"))?;
+            let counts = record.state != NodeState::Lost;
+            let (used, slots) = (self.slots_used_by_current_life(*node, current), record.registration.slots);
+            ensure(!counts || used <= slots, || format!("{node} has {slots} slots, of which {used} are used"))?;
+        }
+        Ok(())
+    }
+
+    fn check_job(&self, job: JobId, record: &JobRecord) -> Result<(), String> {
+        ensure(job.0 > 0 && job <= self.last_job, || format!("above the last id {}", self.last_job))?;
+        ensure(self.requests.get(&record.request) == Some(&job), || "its request is not known".to_owned())?;
+        let live = matches!(record.status, JobStatus::Deploying | JobStatus::Running | JobStatus::Committing);
+        ensure(!live || record.attempt.is_some(), || format!("{} without an attempt", record.status))?;
+        let has_committables = record.attempt.as_ref().is_some_and(|attempt| attempt.committables.is_some());
+        ensure(record.status != JobStatus::Committing || has_committables, || "committing nothing".to_owned())?;
+        let before_the_end = matches!(record.status, JobStatus::Deploying | JobStatus::Running);
+        ensure(!(before_the_end && has_committables), || "committables of an attempt that still runs".to_owned())?;
+        ensure(record.status != JobStatus::Failed || record.failure.is_some(), || "failed without cause".to_owned())?;
+        ensure(record.failures >= record.operator_failures, || "more operator failures than failures".to_owned())?;
+        ensure(record.failures <= record.last_attempt().0, || "more failures than attempts".to_owned())?;
+        record.attempt.as_ref().map_or(Ok(()), |attempt| check_attempt(record, attempt))
+    }
+
+    fn slots_used_by_current_life(&self, node: NodeId, current: Incarnation) -> u32 {
+        let attempts = self.jobs.values().filter_map(JobRecord::live_attempt);
+        let here = attempts.filter(|attempt| attempt.plan.nodes.get(&node) == Some(&current));
+        let slices = here.flat_map(|attempt| &attempt.plan.assignment.slices).filter(|holder| **holder == node);
+        u32::try_from(slices.count()).expect("slots are counted in 32 bits")
+    }
+}
+
+fn check_attempt(record: &JobRecord, attempt: &AttemptRecord) -> Result<(), String> {
+    ensure(attempt.attempt.0 > 0, || "an attempt numbered 0".to_owned())?;
+    let slices: BTreeSet<_> = attempt.plan.assignment.slices.iter().collect();
+    let nodes: BTreeSet<_> = attempt.plan.nodes.keys().collect();
+    ensure(slices == nodes, || "its slices are on other nodes than its plan names".to_owned())?;
+    let table = &attempt.plan.assignment.key_groups;
+    ensure(table.owners().len() == usize::from(record.spec.key_groups), || "a key group without an owner".to_owned())?;
+    let parallelism = attempt.plan.assignment.parallelism();
+    ensure(table.owners().iter().all(|owner| *owner < parallelism), || "a key group with no such owner".to_owned())
+}
+
+fn ensure(holds: bool, broken: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(broken()) }
+}

@@ -1,0 +1,149 @@
+//! What applying a command gives its proposer: what changed, or why nothing did.
+
+use thalweg_types::{Attempt, ClusterId, Incarnation, JobId, JobStatus, NodeId};
+use thiserror::Error;
+
+/// The outcome of a committed command. A rejection is normal and has changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// Recorded.
+    Applied(Vec<Event>),
+    /// Not recorded.
+    Rejected(Rejection),
+}
+
+impl Outcome {
+    /// The events of an applied command; a rejection otherwise.
+    ///
+    /// # Errors
+    /// The reason of the rejection.
+    pub fn into_result(self) -> Result<Vec<Event>, Rejection> {
+        match self {
+            Self::Applied(events) => Ok(events),
+            Self::Rejected(reason) => Err(reason),
+        }
+    }
+}
+
+/// Something that an applied command changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The cluster has this name.
+    ClusterNamed(ClusterId),
+    /// The node is alive.
+    NodeRegistered {
+        /// Which; chosen here where the node asked for an id.
+        node: NodeId,
+        /// Which life of it.
+        incarnation: Incarnation,
+    },
+    /// This life of the node is over, as far as the cluster is concerned.
+    NodeLost {
+        /// Which.
+        node: NodeId,
+        /// Which life of it.
+        incarnation: Incarnation,
+    },
+    /// The node takes no more work.
+    NodeLeaving {
+        /// Which.
+        node: NodeId,
+    },
+    /// The record of the node is gone.
+    NodeForgotten {
+        /// Which.
+        node: NodeId,
+    },
+    /// The job was accepted, now or by an earlier command of the same request.
+    JobAccepted {
+        /// Which.
+        job: JobId,
+    },
+    /// The job is now here in its life.
+    JobChanged {
+        /// Which.
+        job: JobId,
+        /// Its last attempt.
+        attempt: Attempt,
+        /// Its status.
+        status: JobStatus,
+    },
+    /// The record of the job is gone.
+    JobForgotten {
+        /// Which.
+        job: JobId,
+    },
+}
+
+/// Why a command was not recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Rejection {
+    /// Its bytes could not be read.
+    #[error("the command cannot be read: {0}")]
+    Unreadable(String),
+    /// The cluster has a name already.
+    #[error("the cluster is already named {0}")]
+    AlreadyNamed(ClusterId),
+    /// No such node.
+    #[error("{0} is not known")]
+    UnknownNode(NodeId),
+    /// Another life of the node is current.
+    #[error("{node} is now {current}, not {given}")]
+    NotCurrentIncarnation {
+        /// Which.
+        node: NodeId,
+        /// The current life.
+        current: Incarnation,
+        /// The life that was meant.
+        given: Incarnation,
+    },
+    /// A newer process took this node's place.
+    #[error("a newer process has registered as {node}; {given} cannot come back")]
+    Superseded {
+        /// Which.
+        node: NodeId,
+        /// The older life.
+        given: Incarnation,
+    },
+    /// The node is lost or leaving.
+    #[error("{0} takes no work")]
+    NotAvailable(NodeId),
+    /// The node is still there, or a job depends on it.
+    #[error("{0} is still needed")]
+    NodeNeeded(NodeId),
+    /// The node has fewer slots left.
+    #[error("{node} has {free} free slots, the assignment wants {wanted}")]
+    NoSlots {
+        /// Which.
+        node: NodeId,
+        /// Slots that no live attempt holds.
+        free: u32,
+        /// Slices that were to be placed there.
+        wanted: u32,
+    },
+    /// The assignment contradicts itself or the job.
+    #[error("the assignment is inconsistent: {0}")]
+    BadAssignment(String),
+    /// No such job.
+    #[error("{0} is not known")]
+    UnknownJob(JobId),
+    /// Another attempt is current.
+    #[error("{job} is at {current}, not {given}")]
+    NotCurrentAttempt {
+        /// Which.
+        job: JobId,
+        /// Its last attempt.
+        current: Attempt,
+        /// The attempt that was meant.
+        given: Attempt,
+    },
+    /// The job is elsewhere in its life.
+    #[error("{job} is {status}")]
+    WrongStatus {
+        /// Which.
+        job: JobId,
+        /// Where it is.
+        status: JobStatus,
+    },
+}

@@ -1,0 +1,171 @@
+//! The state itself, read-only: records and what can be asked of them. It is changed by `apply` alone.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use thalweg_types::{
+    Attempt, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId, job::Failure, node::NodeRegistration,
+    session::SinkCommittables,
+};
+
+use crate::command::{AttemptPlan, EndMode, JobSpec};
+
+/// Everything that the members of a cluster agree on.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterState {
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) last_job: JobId,
+    pub(crate) last_named_node: NodeId,
+    pub(crate) nodes: BTreeMap<NodeId, NodeRecord>,
+    pub(crate) jobs: BTreeMap<JobId, JobRecord>,
+    pub(crate) requests: BTreeMap<RequestId, JobId>,
+}
+
+/// A node as the cluster knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeRecord {
+    /// What it last said of itself.
+    pub registration: NodeRegistration,
+    /// Whether it takes work.
+    pub state: NodeState,
+    /// Why it was lost; empty where it was not.
+    pub reason: String,
+    /// Lives of it that a newer one replaced, the newest last: they cannot come back.
+    pub superseded: Vec<Incarnation>,
+}
+
+/// Whether a node takes work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It does.
+    Alive,
+    /// It runs what it has and takes no more.
+    Leaving,
+    /// Nothing is known to run there.
+    Lost,
+}
+
+impl NodeState {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Leaving => "leaving",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// A job and its last attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobRecord {
+    /// The request that submitted it.
+    pub request: RequestId,
+    /// What was submitted.
+    pub spec: Arc<JobSpec>,
+    /// Where it is in its life.
+    pub status: JobStatus,
+    /// The last attempt; kept after it ended, for the nodes that may still hold some of it.
+    pub attempt: Option<AttemptRecord>,
+    /// How a client asked to end it.
+    pub ending: Option<EndMode>,
+    /// What ended the last failed attempt.
+    pub failure: Option<Failure>,
+    /// How many attempts have failed.
+    pub failures: u32,
+    /// How many of them by the fault of an operator.
+    pub operator_failures: u32,
+    /// The log index of the last command that changed this record.
+    pub revision: u64,
+}
+
+/// One deployment of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptRecord {
+    /// Its number.
+    pub attempt: Attempt,
+    /// Where it runs.
+    pub plan: Arc<AttemptPlan>,
+    /// What its sinks have prepared; known once all subtasks have ended well.
+    pub committables: Option<Arc<Vec<SinkCommittables>>>,
+}
+
+impl JobRecord {
+    /// The number of the last attempt; 0 before the first.
+    #[must_use]
+    pub fn last_attempt(&self) -> Attempt {
+        self.attempt.as_ref().map_or(Attempt(0), |record| record.attempt)
+    }
+
+    /// The attempt that holds slots now.
+    #[must_use]
+    pub fn live_attempt(&self) -> Option<&AttemptRecord> {
+        let live = matches!(self.status, JobStatus::Deploying | JobStatus::Running | JobStatus::Committing);
+        self.attempt.as_ref().filter(|_| live)
+    }
+}
+
+impl ClusterState {
+    /// The cluster's name; `None` until the first leader has given one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&ClusterId> {
+        self.cluster.as_ref()
+    }
+
+    /// Every known node.
+    #[must_use]
+    pub fn nodes(&self) -> &BTreeMap<NodeId, NodeRecord> {
+        &self.nodes
+    }
+
+    /// Every known job.
+    #[must_use]
+    pub fn jobs(&self) -> &BTreeMap<JobId, JobRecord> {
+        &self.jobs
+    }
+
+    /// One node.
+    #[must_use]
+    pub fn node(&self, node: NodeId) -> Option<&NodeRecord> {
+        self.nodes.get(&node)
+    }
+
+    /// One job.
+    #[must_use]
+    pub fn job(&self, job: JobId) -> Option<&JobRecord> {
+        self.jobs.get(&job)
+    }
+
+    /// The job of a request.
+    #[must_use]
+    pub fn job_of_request(&self, request: &RequestId) -> Option<JobId> {
+        self.requests.get(request).copied()
+    }
+
+    /// Jobs for which a leader has something left to do.
+    pub fn live_jobs(&self) -> impl Iterator<Item = (JobId, &JobRecord)> + '_ {
+        self.jobs.iter().filter(|(_, record)| !record.status.is_terminal()).map(|(job, record)| (*job, record))
+    }
+
+    /// Whether this life of a node is there, leaving or not.
+    #[must_use]
+    pub fn is_present(&self, node: NodeId, incarnation: Incarnation) -> bool {
+        self.nodes
+            .get(&node)
+            .is_some_and(|record| record.state != NodeState::Lost && record.registration.incarnation == incarnation)
+    }
+
+    /// Slices that live attempts hold on a node.
+    #[must_use]
+    pub fn slots_used(&self, node: NodeId) -> u32 {
+        let attempts = self.jobs.values().filter_map(JobRecord::live_attempt);
+        let slices = attempts.flat_map(|attempt| &attempt.plan.assignment.slices).filter(|holder| **holder == node);
+        u32::try_from(slices.count()).expect("slots are counted in 32 bits")
+    }
+}

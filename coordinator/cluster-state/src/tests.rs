@@ -1,0 +1,325 @@
+//! Facts and properties of the replicated state.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use proptest::prelude::*;
+use thalweg_types::{
+    Assignment, Attempt, ClusterId, Incarnation, JobId, JobStatus, KeyGroupTable, NodeId, OperatorId, RequestId,
+    job::{Failure, FailureKind},
+    node::NodeRegistration,
+    session::SinkCommittables,
+};
+
+use crate::{AttemptPlan, ClusterState, Command, EndMode, Event, JobSpec, NodeState, Outcome, Rejection, Verdict};
+
+mod golden;
+
+const GROUPS: u16 = 8;
+
+fn registration(node: u64, incarnation: u64, slots: u32) -> NodeRegistration {
+    NodeRegistration {
+        node: NodeId(node),
+        incarnation: Incarnation(incarnation),
+        address: format!("host-{node}:7000"),
+        http_address: String::new(),
+        slots,
+        zone: String::new(),
+        version: "1".to_owned(),
+    }
+}
+
+fn register(node: u64, incarnation: u64, slots: u32) -> Command {
+    Command::RegisterNode { registration: registration(node, incarnation, slots) }
+}
+
+fn submit(request: &str) -> Command {
+    let spec = JobSpec {
+        name: "a job".to_owned(),
+        sql: "SELECT 1".to_owned(),
+        graph: "{}".to_owned(),
+        key_groups: GROUPS,
+        parallelism: None,
+    };
+    Command::SubmitJob { request: RequestId(request.to_owned()), spec: Arc::new(spec) }
+}
+
+fn begin(job: u64, attempt: u32, slices: &[(u64, u64)]) -> Command {
+    let parallelism = u32::try_from(slices.len()).unwrap().max(1);
+    let assignment = Assignment {
+        slices: slices.iter().map(|(node, _)| NodeId(*node)).collect(),
+        key_groups: KeyGroupTable::even(GROUPS, parallelism),
+    };
+    let nodes = slices.iter().map(|(node, life)| (NodeId(*node), Incarnation(*life))).collect();
+    let plan = Arc::new(AttemptPlan { assignment, nodes });
+    Command::BeginAttempt { job: JobId(job), attempt: Attempt(attempt), plan }
+}
+
+fn fail(job: u64, attempt: u32, kind: FailureKind, verdict: Verdict) -> Command {
+    let failure = Failure { kind, message: "it broke".to_owned() };
+    Command::FailAttempt { job: JobId(job), attempt: Attempt(attempt), failure, verdict }
+}
+
+fn run(job: u64, attempt: u32) -> Command {
+    Command::RunAttempt { job: JobId(job), attempt: Attempt(attempt) }
+}
+
+fn committables() -> Vec<SinkCommittables> {
+    vec![SinkCommittables {
+        sink: OperatorId(3),
+        subtask: 0,
+        committables: vec![serde_json::json!({"file": "part-0"})],
+    }]
+}
+
+fn complete(job: u64, attempt: u32) -> Command {
+    Command::CompleteAttempt { job: JobId(job), attempt: Attempt(attempt), committables: committables() }
+}
+
+/// Applies commands in order; all must be applied.
+fn state_after(commands: Vec<Command>) -> ClusterState {
+    let mut state = ClusterState::default();
+    for (command, index) in commands.into_iter().zip(1..) {
+        let shown = format!("{command:?}");
+        let outcome = state.apply(index, command);
+        assert!(matches!(outcome, Outcome::Applied(_)), "{shown}: {outcome:?}");
+        state.check_invariants().unwrap();
+    }
+    state
+}
+
+fn rejection(state: &ClusterState, command: Command) -> Rejection {
+    let mut copy = state.clone();
+    let reason = copy.apply(1000, command).into_result().unwrap_err();
+    assert_eq!(&copy, state, "a rejection changes nothing");
+    reason
+}
+
+fn running() -> ClusterState {
+    state_after(vec![register(1, 10, 2), register(2, 20, 2), submit("r"), begin(1, 1, &[(1, 10), (2, 20)]), run(1, 1)])
+}
+
+fn status(state: &ClusterState) -> JobStatus {
+    state.job(JobId(1)).unwrap().status
+}
+
+#[test]
+fn a_job_goes_from_created_to_finished() {
+    let mut state = running();
+    let _ = state.apply(6, complete(1, 1));
+    assert_eq!(status(&state), JobStatus::Committing);
+    let kept = state.job(JobId(1)).unwrap().attempt.clone().unwrap().committables;
+    assert_eq!(kept.as_deref(), Some(&committables()));
+    let outcome = state.apply(7, Command::FinishJob { job: JobId(1), attempt: Attempt(1) });
+    let event = Event::JobChanged { job: JobId(1), attempt: Attempt(1), status: JobStatus::Finished };
+    assert_eq!(outcome, Outcome::Applied(vec![event]));
+    assert_eq!(state.job(JobId(1)).unwrap().revision, 7);
+    assert_eq!(state.live_jobs().count(), 0);
+    assert_eq!(state.slots_used(NodeId(1)), 0);
+}
+
+#[test]
+fn a_repeated_request_is_answered_with_its_job_and_not_executed() {
+    let mut state = state_after(vec![submit("r"), submit("s")]);
+    let before = state.clone();
+    assert_eq!(state.apply(3, submit("r")), Outcome::Applied(vec![Event::JobAccepted { job: JobId(1) }]));
+    assert_eq!(state, before);
+}
+
+#[test]
+fn a_job_id_is_not_reused_after_the_job_was_forgotten() {
+    let end = Command::EndJob { job: JobId(1), mode: EndMode::Cancel };
+    let state = state_after(vec![submit("r"), end, Command::ForgetJobs { jobs: vec![JobId(1)] }, submit("r")]);
+    assert_eq!(state.jobs().keys().collect::<Vec<_>>(), vec![&JobId(2)]);
+}
+
+#[test]
+fn a_new_life_of_a_node_ends_the_old_one_for_good() {
+    let mut state = state_after(vec![register(1, 10, 2)]);
+    let events = state.apply(2, register(1, 11, 2)).into_result().unwrap();
+    assert_eq!(
+        events,
+        vec![
+            Event::NodeLost { node: NodeId(1), incarnation: Incarnation(10) },
+            Event::NodeRegistered { node: NodeId(1), incarnation: Incarnation(11) },
+        ]
+    );
+    assert_eq!(
+        rejection(&state, register(1, 10, 2)),
+        Rejection::Superseded { node: NodeId(1), given: Incarnation(10) }
+    );
+}
+
+#[test]
+fn a_lost_node_may_return_in_the_same_life() {
+    let lose = Command::LoseNode { node: NodeId(1), incarnation: Incarnation(10), reason: "silent".to_owned() };
+    let state = state_after(vec![register(1, 10, 2), lose, register(1, 10, 2)]);
+    assert_eq!(state.node(NodeId(1)).unwrap().state, NodeState::Alive);
+}
+
+#[test]
+fn a_node_without_an_id_gets_one_and_the_same_when_it_asks_again() {
+    let state = state_after(vec![register(7, 70, 1), register(0, 80, 1), register(0, 80, 1), register(0, 90, 1)]);
+    assert_eq!(state.nodes().keys().copied().collect::<Vec<_>>(), [NodeId(7), NodeId(8), NodeId(9)]);
+}
+
+#[test]
+fn an_attempt_must_follow_the_last_one_on_present_nodes_with_free_slots() {
+    let state = state_after(vec![register(1, 10, 2), register(2, 20, 1), submit("r"), submit("s")]);
+    let wrong = |attempt, slices: &[(u64, u64)]| rejection(&state, begin(1, attempt, slices));
+    let not_next = Rejection::NotCurrentAttempt { job: JobId(1), current: Attempt(0), given: Attempt(2) };
+    assert_eq!(wrong(2, &[(1, 10)]), not_next);
+    let old = Rejection::NotCurrentIncarnation { node: NodeId(1), current: Incarnation(10), given: Incarnation(9) };
+    assert_eq!(wrong(1, &[(1, 9)]), old);
+    assert_eq!(wrong(1, &[(5, 50)]), Rejection::UnknownNode(NodeId(5)));
+    assert_eq!(wrong(1, &[(2, 20), (2, 20)]), Rejection::NoSlots { node: NodeId(2), free: 1, wanted: 2 });
+    assert!(matches!(wrong(1, &[]), Rejection::BadAssignment(_)));
+    let mut busy = state;
+    let _ = busy.apply(5, begin(2, 1, &[(2, 20)]));
+    assert_eq!(rejection(&busy, begin(1, 1, &[(2, 20)])), Rejection::NoSlots { node: NodeId(2), free: 0, wanted: 1 });
+    let _ = busy.apply(6, Command::LeaveNode { node: NodeId(1), incarnation: Incarnation(10) });
+    assert_eq!(rejection(&busy, begin(1, 1, &[(1, 10)])), Rejection::NotAvailable(NodeId(1)));
+}
+
+#[test]
+fn failures_are_counted_and_restart_or_end_the_job_as_decided() {
+    let mut state = running();
+    let _ = state.apply(6, fail(1, 1, FailureKind::Node, Verdict::Restart));
+    assert_eq!(status(&state), JobStatus::Restarting);
+    let stale = fail(1, 1, FailureKind::Node, Verdict::Restart);
+    assert!(matches!(rejection(&state, stale), Rejection::WrongStatus { .. }), "one failure counts per attempt");
+    let _ = state.apply(7, begin(1, 2, &[(1, 10)]));
+    let _ = state.apply(8, fail(1, 2, FailureKind::Operator, Verdict::Fail));
+    let record = state.job(JobId(1)).unwrap();
+    assert_eq!((record.status, record.failures, record.operator_failures), (JobStatus::Failed, 2, 1));
+}
+
+#[test]
+fn what_is_being_published_is_neither_restarted_nor_ended() {
+    let mut state = running();
+    let _ = state.apply(6, complete(1, 1));
+    let end = Command::EndJob { job: JobId(1), mode: EndMode::Cancel };
+    for command in [fail(1, 1, FailureKind::Store, Verdict::Restart), end] {
+        let expected = Rejection::WrongStatus { job: JobId(1), status: JobStatus::Committing };
+        assert_eq!(rejection(&state, command), expected);
+    }
+}
+
+#[test]
+fn a_stopped_job_runs_to_its_publication() {
+    let mut state = running();
+    let _ = state.apply(6, Command::EndJob { job: JobId(1), mode: EndMode::Stop });
+    assert_eq!(status(&state), JobStatus::Running);
+    let _ = state.apply(7, complete(1, 1));
+    let _ = state.apply(8, Command::FinishJob { job: JobId(1), attempt: Attempt(1) });
+    assert_eq!(status(&state), JobStatus::Stopped);
+}
+
+#[test]
+fn bytes_that_are_no_command_are_rejected() {
+    let mut state = running();
+    let before = state.clone();
+    for bytes in [&b""[..], b"{}", b"{\"format\":2,\"command\":{\"init_cluster\":{\"cluster\":\"c\"}}}"] {
+        assert!(matches!(state.apply_bytes(9, bytes), Outcome::Rejected(Rejection::Unreadable(_))));
+    }
+    assert_eq!(state, before);
+}
+
+/// Commands over few ids, so that many fit the state that the ones before made.
+fn any_command() -> impl Strategy<Value = Command> {
+    let node = || 0..4u64;
+    let life = || 1..4u64;
+    let job = || 1..4u64;
+    let attempt = || 0..5u32;
+    let kind = prop_oneof![Just(FailureKind::Node), Just(FailureKind::Operator), Just(FailureKind::Data)];
+    let verdict = prop_oneof![3 => Just(Verdict::Restart), 1 => Just(Verdict::Fail)];
+    let slices = prop::collection::vec((1..4u64, 1..3u64), 1..4).prop_map(|slices| {
+        let lives: BTreeMap<u64, u64> = slices.iter().copied().collect();
+        slices.into_iter().map(|(node, _)| (node, lives[&node])).collect::<Vec<_>>()
+    });
+    prop_oneof![
+        1 => "[a-c]".prop_map(|name| Command::InitCluster { cluster: ClusterId(name) }),
+        4 => (node(), 1..3u64, 1..4u32).prop_map(|(node, life, slots)| register(node, life, slots)),
+        1 => (node(), life()).prop_map(|(node, life)| Command::LeaveNode {
+            node: NodeId(node),
+            incarnation: Incarnation(life)
+        }),
+        1 => (node(), life()).prop_map(|(node, life)| Command::LoseNode {
+            node: NodeId(node),
+            incarnation: Incarnation(life),
+            reason: "silent".to_owned()
+        }),
+        1 => prop::collection::vec(node().prop_map(NodeId), 0..3).prop_map(|nodes| Command::ForgetNodes { nodes }),
+        3 => "[a-e]".prop_map(|request| submit(&request)),
+        8 => (job(), 1..4u32, slices).prop_map(|(job, attempt, slices)| begin(job, attempt, &slices)),
+        5 => (job(), attempt()).prop_map(|(job, attempt)| run(job, attempt)),
+        4 => (job(), attempt()).prop_map(|(job, attempt)| complete(job, attempt)),
+        4 => (job(), attempt(), kind, verdict).prop_map(|(job, attempt, kind, verdict)| fail(job, attempt, kind, verdict)),
+        3 => (job(), attempt()).prop_map(|(job, attempt)| Command::FinishJob {
+            job: JobId(job),
+            attempt: Attempt(attempt)
+        }),
+        1 => (job(), prop_oneof![Just(EndMode::Cancel), Just(EndMode::Stop)])
+            .prop_map(|(job, mode)| Command::EndJob { job: JobId(job), mode }),
+        1 => prop::collection::vec(job().prop_map(JobId), 0..3).prop_map(|jobs| Command::ForgetJobs { jobs }),
+    ]
+}
+
+/// The rules that bind a state to the one before it.
+fn check_step(before: &ClusterState, after: &ClusterState, outcome: &Outcome) {
+    if matches!(outcome, Outcome::Rejected(_)) {
+        assert_eq!(before, after);
+    }
+    after.check_invariants().unwrap();
+    assert!(after.last_job >= before.last_job);
+    for (job, old) in before.jobs() {
+        let Some(new) = after.job(*job) else {
+            assert!(old.status.is_terminal(), "only jobs that have ended are forgotten");
+            continue;
+        };
+        let (from, to) = (old.last_attempt(), new.last_attempt());
+        assert!(to == from || to == from.next(), "attempts go forward by one");
+        assert!(to == from || old.live_attempt().is_none(), "one live attempt at a time");
+        assert!(!old.status.is_terminal() || old == new, "the end of a job is final");
+        assert!(new.revision >= old.revision && (old == new || new.revision > old.revision));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn replicas_agree_and_invariants_hold(
+        commands in prop::collection::vec(any_command(), 0..120),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (mut one, mut two) = (ClusterState::default(), ClusterState::default());
+        let cut = cut.index(commands.len() + 1);
+        let mut from_snapshot = (cut == 0).then(ClusterState::default);
+        for (command, index) in commands.iter().zip(1u64..) {
+            let before = one.clone();
+            let outcome = one.apply(index, command.clone());
+            check_step(&before, &one, &outcome);
+            prop_assert_eq!(&outcome, &two.apply_bytes(index, &command.to_bytes()));
+            if let Some(state) = &mut from_snapshot {
+                prop_assert_eq!(&outcome, &state.apply(index, command.clone()));
+            }
+            if index == cut as u64 {
+                from_snapshot = Some(ClusterState::from_bytes(&one.to_bytes()).unwrap());
+            }
+        }
+        prop_assert_eq!(one.to_bytes(), two.to_bytes());
+        prop_assert_eq!(&from_snapshot.expect("the cut lies within the log"), &one);
+    }
+
+    #[test]
+    fn commands_survive_their_persisted_form(command in any_command()) {
+        prop_assert_eq!(Command::from_bytes(&command.to_bytes()).unwrap(), command);
+    }
+
+    #[test]
+    fn any_bytes_give_an_outcome(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let rejected = matches!(ClusterState::default().apply_bytes(1, &bytes), Outcome::Rejected(_));
+        prop_assert!(rejected);
+        prop_assert!(ClusterState::from_bytes(&bytes).is_err());
+    }
+}

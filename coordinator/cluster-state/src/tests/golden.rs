@@ -1,0 +1,58 @@
+//! The persisted forms, byte for byte: what an earlier engine wrote must be read for ever. A change here needs a new
+//! format number, not a new file.
+
+use thalweg_types::{Attempt, ClusterId, Incarnation, JobId, NodeId, job::FailureKind};
+
+use super::{begin, complete, fail, register, run, running, submit};
+use crate::{ClusterState, Command, EndMode, Verdict};
+
+const COMMANDS: &str = include_str!("golden/commands-1.jsonl");
+const SNAPSHOT: &str = include_str!("golden/snapshot-1.json");
+
+fn one_of_each() -> Vec<Command> {
+    let (node, incarnation) = (NodeId(1), Incarnation(10));
+    let (job, attempt) = (JobId(1), Attempt(1));
+    vec![
+        Command::InitCluster { cluster: ClusterId("c0ffee".to_owned()) },
+        register(1, 10, 2),
+        Command::LeaveNode { node, incarnation },
+        Command::LoseNode { node, incarnation, reason: "silent".to_owned() },
+        Command::ForgetNodes { nodes: vec![node] },
+        submit("r"),
+        begin(1, 1, &[(1, 10), (2, 20)]),
+        run(1, 1),
+        complete(1, 1),
+        fail(1, 1, FailureKind::Link, Verdict::Restart),
+        fail(1, 1, FailureKind::Data, Verdict::Fail),
+        Command::FinishJob { job, attempt },
+        Command::EndJob { job, mode: EndMode::Cancel },
+        Command::EndJob { job, mode: EndMode::Stop },
+        Command::ForgetJobs { jobs: vec![job] },
+    ]
+}
+
+#[test]
+fn commands_have_the_bytes_of_format_1() {
+    let written: Vec<String> =
+        one_of_each().iter().map(|command| String::from_utf8(command.to_bytes()).unwrap()).collect();
+    assert_eq!(written, COMMANDS.lines().collect::<Vec<_>>());
+    let read: Vec<Command> = COMMANDS.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap()).collect();
+    assert_eq!(read, one_of_each());
+}
+
+#[test]
+fn a_snapshot_has_the_bytes_of_format_1() {
+    let mut state = running();
+    let _ = state.apply(6, Command::InitCluster { cluster: ClusterId("c0ffee".to_owned()) });
+    let _ = state.apply(7, register(2, 21, 2));
+    let _ = state.apply(8, complete(1, 1));
+    assert_eq!(String::from_utf8(state.to_bytes()).unwrap(), SNAPSHOT.trim_end());
+    assert_eq!(ClusterState::from_bytes(SNAPSHOT.trim_end().as_bytes()).unwrap(), state);
+}
+
+#[test]
+fn a_snapshot_of_another_format_is_refused() {
+    let newer = SNAPSHOT.replacen("\"format\":1", "\"format\":2", 1);
+    let error = ClusterState::from_bytes(newer.trim_end().as_bytes()).unwrap_err();
+    assert_eq!(error.to_string(), "the snapshot of the cluster state cannot be read: format 2, expected 1");
+}

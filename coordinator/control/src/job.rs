@@ -1,0 +1,395 @@
+//! What one job needs next: the controller of its life, as a value.
+//!
+//! ```text
+//! Created|Restarting   cancel leftovers -> all Gone -> backoff -> slots -> propose BeginAttempt
+//! Deploying            Discover -> splits -> Deploy to all -> all Ready -> propose RunAttempt
+//! Running              Start to all -> all Finished -> propose CompleteAttempt        (Stop, once, where a client asked)
+//! Committing           Commit to one node -> Committed -> propose FinishJob
+//! ended                cancel leftovers -> all Gone -> done
+//! ```
+//!
+//! Where the job is in its life is the replicated record's status alone. The controller adds what only a leader's memory
+//! holds: which orders it gave, what nodes answered. `step` compares both and gives what is missing, so that calling it
+//! too often does nothing and calling it again after anything was lost mends it. A new leader starts with an empty memory:
+//! orders are idempotent, and nodes repeat what was not acknowledged.
+//!
+//! The rules it protects: one failure counts per attempt; an attempt begins only after the one before is gone from every
+//! node that is not lost; sources start only after `RunAttempt` is recorded, hence after all nodes are ready; an attempt
+//! that was only being deployed when the leader changed is given up, one that ran is left alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use thalweg_cluster_state::{Command, JobRecord};
+use thalweg_types::{
+    Attempt, ChainPlan, Incarnation, JobGraph, JobId, JobStatus, NodeId, SubtaskId,
+    graph::GraphError,
+    job::{Failure, FailureKind},
+    session::{Action, Report, SubtaskReport},
+    settings::{JobSettings, SettingError},
+};
+use thiserror::Error;
+
+use self::facts::AttemptFacts;
+use crate::placement::Avoid;
+
+mod begin;
+mod facts;
+mod live;
+
+/// After a rejected proposal the next one waits so long: the state that it needs may just be on its way.
+const REJECTED_PAUSE: Duration = Duration::from_millis(300);
+
+/// The times by which controllers decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ControlConfig {
+    /// How long a job waits for as many slots as it wants before it takes those that are free.
+    pub slot_wait: Duration,
+    /// How long the deployment of an attempt may take.
+    pub deploy_timeout: Duration,
+    /// How long a broken stream waits for the failure that caused it, before it is itself taken as the cause.
+    pub cause_wait: Duration,
+}
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        Self {
+            slot_wait: Duration::from_secs(10),
+            deploy_timeout: Duration::from_secs(120),
+            cause_wait: Duration::from_millis(200),
+        }
+    }
+}
+
+/// A node that is not lost, as the leader sees it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its current life.
+    pub incarnation: Incarnation,
+    /// Where its exchange listens.
+    pub address: String,
+    /// Its failure zone.
+    pub zone: String,
+    /// Slots that no attempt holds or still has to leave.
+    pub free: u32,
+    /// Whether it takes work.
+    pub takes_work: bool,
+    /// Whether its session is open and it has told what runs there.
+    pub attached: bool,
+}
+
+/// What surrounds a job at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct JobView<'a> {
+    /// The replicated record.
+    pub record: &'a JobRecord,
+    /// Every node that is not lost.
+    pub nodes: &'a BTreeMap<NodeId, NodeView>,
+    /// Monotonic time.
+    pub now: Duration,
+    /// Random; spreads restarts.
+    pub jitter: u8,
+}
+
+impl JobView<'_> {
+    /// Whether the life of a node that an attempt was placed on is still there.
+    fn is_present(&self, node: NodeId, incarnation: Incarnation) -> bool {
+        self.nodes.get(&node).is_some_and(|view| view.incarnation == incarnation)
+    }
+}
+
+/// Something that a controller wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Propose this command and tell the outcome to `on_proposed`. At most one is outstanding.
+    Propose(Command),
+    /// Give this order and see to it that it arrives, for as long as this life of the node lasts.
+    Order {
+        /// To whom.
+        node: NodeId,
+        /// About which attempt.
+        attempt: Attempt,
+        /// What to do.
+        action: Action,
+    },
+}
+
+/// What became of a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proposed {
+    /// It is recorded.
+    Applied,
+    /// It was refused, or its fate is unknown: decide anew.
+    NotApplied,
+}
+
+/// A job whose record cannot be carried out by this engine.
+#[derive(Debug, Error)]
+pub enum UnusableJob {
+    /// Its graph cannot be read.
+    #[error("the job's dataflow cannot be used by this engine")]
+    Graph(#[from] GraphError),
+    /// Its settings cannot be read.
+    #[error("the job's settings cannot be used by this engine")]
+    Settings(#[from] SettingError),
+}
+
+/// The controller of one job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobController {
+    job: JobId,
+    config: ControlConfig,
+    graph: JobGraph,
+    plan: ChainPlan,
+    settings: JobSettings,
+    facts: AttemptFacts,
+    avoid: Avoid,
+    /// Attempts that failed in a row, each soon after its start; decides the backoff.
+    failures_in_a_row: u32,
+    waits_for_slots_since: Option<Duration>,
+    proposing: bool,
+    paused_until: Duration,
+}
+
+impl JobController {
+    /// Takes charge of a job, new or found in the replicated state.
+    ///
+    /// # Errors
+    /// When the job was planned by an engine whose dataflow this one cannot read.
+    pub fn new(job: JobId, record: &JobRecord, config: ControlConfig, now: Duration) -> Result<Self, UnusableJob> {
+        let graph = JobGraph::from_bytes(record.spec.graph.as_bytes())?;
+        let settings = JobSettings::parse(&graph.settings)?;
+        let mut facts = AttemptFacts::new(record.last_attempt(), now);
+        facts.resumed = record.live_attempt().is_some();
+        Ok(Self {
+            job,
+            config,
+            plan: ChainPlan::of(&graph),
+            graph,
+            settings,
+            facts,
+            avoid: Avoid::default(),
+            // The one that led to a restart which is still due is counted when its backoff is drawn.
+            failures_in_a_row: record.failures.saturating_sub(u32::from(record.status == JobStatus::Restarting)),
+            waits_for_slots_since: None,
+            proposing: false,
+            paused_until: Duration::ZERO,
+        })
+    }
+
+    /// The dataflow.
+    #[must_use]
+    pub fn graph(&self) -> &JobGraph {
+        &self.graph
+    }
+
+    /// The dataflow, cut into chains.
+    #[must_use]
+    pub fn plan(&self) -> &ChainPlan {
+        &self.plan
+    }
+
+    /// Subtasks of the current attempt that have ended well.
+    pub fn finished(&self) -> impl Iterator<Item = SubtaskId> + '_ {
+        self.facts.finished.keys().copied()
+    }
+
+    /// Nodes of the current attempt on which all subtasks are ready.
+    #[must_use]
+    pub fn is_ready(&self, node: NodeId) -> bool {
+        self.facts.ready.contains(&node)
+    }
+
+    /// What a node tells of this job.
+    pub fn on_report(&mut self, node: NodeId, report: &Report, now: Duration) {
+        if attempt_of(report) != self.facts.attempt {
+            return;
+        }
+        match report {
+            Report::Discovered { splits: Ok(splits), .. } => {
+                self.facts.splits.get_or_insert_with(|| splits.clone());
+            }
+            Report::Discovered { splits: Err(failure), .. } => self.facts.on_failure(failure.clone(), now),
+            Report::Ready { .. } => {
+                self.facts.ready.insert(node);
+            }
+            Report::Finished { subtask, committables, .. } => {
+                self.facts.finished.entry(*subtask).or_insert_with(|| committables.clone());
+            }
+            Report::Failed { failure, peer, .. } => {
+                self.avoid_after(node, failure.kind, *peer);
+                self.facts.on_failure(failure.clone(), now);
+            }
+            Report::Gone { .. } => {
+                self.facts.gone.insert(node);
+            }
+            Report::Committed { result, .. } => self.facts.on_committed(node, result.clone()),
+        }
+    }
+
+    /// What a node has, told after each registration.
+    pub fn on_reattach(&mut self, node: NodeId, subtasks: &[SubtaskReport]) {
+        let own = subtasks.iter().filter(|report| report.job == self.job && report.attempt == self.facts.attempt);
+        self.facts.reattached.insert(node, own.map(|report| (report.subtask, report.state)).collect());
+    }
+
+    /// What became of the outstanding proposal.
+    pub fn on_proposed(&mut self, outcome: Proposed, now: Duration) {
+        self.proposing = false;
+        if outcome == Proposed::NotApplied {
+            self.paused_until = now + REJECTED_PAUSE;
+        }
+    }
+
+    /// What the job needs now.
+    #[must_use]
+    pub fn step(&mut self, view: &JobView<'_>) -> Vec<Effect> {
+        self.follow(view);
+        if self.proposing {
+            return Vec::new();
+        }
+        let effects = match view.record.status {
+            JobStatus::Created | JobStatus::Restarting => self.begin(view),
+            JobStatus::Deploying => self.deploy(view),
+            JobStatus::Running => self.run(view),
+            JobStatus::Committing => self.commit(view),
+            JobStatus::Finished | JobStatus::Cancelled | JobStatus::Stopped | JobStatus::Failed => {
+                self.cancel_leftovers(view)
+            }
+        };
+        self.limit_proposals(effects, view.now)
+    }
+
+    /// Whether nothing is left to do: the job has ended and is gone from all nodes.
+    #[must_use]
+    pub fn is_done(&self, view: &JobView<'_>) -> bool {
+        view.record.status.is_terminal() && !self.proposing && self.leftovers(view).next().is_none()
+    }
+
+    /// Slots in this life of a node that an attempt holds which is over by the record but not gone from there.
+    #[must_use]
+    pub fn lingering_on(&self, node: NodeId, incarnation: Incarnation, record: &JobRecord) -> u32 {
+        let over = record.live_attempt().is_none() && !self.facts.gone.contains(&node) && !self.keeps_rows(record);
+        let attempt = record.attempt.as_ref().filter(|_| over);
+        let here = attempt.filter(|attempt| attempt.plan.nodes.get(&node) == Some(&incarnation));
+        let slices =
+            here.map_or(0, |attempt| attempt.plan.assignment.slices.iter().filter(|holder| **holder == node).count());
+        u32::try_from(slices).expect("slots are counted in 32 bits")
+    }
+
+    /// Takes over what the record says: a new attempt begins with an empty memory.
+    fn follow(&mut self, view: &JobView<'_>) {
+        let attempt = view.record.last_attempt();
+        if attempt != self.facts.attempt {
+            self.facts = AttemptFacts::new(attempt, view.now);
+            self.waits_for_slots_since = None;
+            self.avoid = Avoid::default();
+        }
+        if view.record.status == JobStatus::Deploying && !self.facts.resumed {
+            // What a node had before it was told to deploy says nothing.
+            self.facts.reattached.clear();
+        }
+        if view.record.status == JobStatus::Running {
+            self.facts.running_since.get_or_insert(view.now);
+        }
+    }
+
+    fn limit_proposals(&mut self, mut effects: Vec<Effect>, now: Duration) -> Vec<Effect> {
+        let paused = now < self.paused_until;
+        effects.retain(|effect| !(paused && matches!(effect, Effect::Propose(_))));
+        self.proposing = effects.iter().any(|effect| matches!(effect, Effect::Propose(_)));
+        effects
+    }
+
+    fn avoid_after(&mut self, node: NodeId, kind: FailureKind, peer: Option<NodeId>) {
+        match (kind, peer) {
+            (FailureKind::Link, Some(peer)) => {
+                self.avoid.pairs.insert((node.min(peer), node.max(peer)));
+            }
+            (FailureKind::Node | FailureKind::Link | FailureKind::Store, _) => {
+                self.avoid.nodes.insert(node);
+            }
+            (FailureKind::Operator | FailureKind::Data, _) => {}
+        }
+    }
+
+    fn order(&self, node: NodeId, action: Action) -> Effect {
+        Effect::Order { node, attempt: self.facts.attempt, action }
+    }
+
+    /// Orders once to each node of the current attempt.
+    fn order_all(&self, record: &JobRecord, action: &Action) -> Vec<Effect> {
+        nodes_of(record).keys().map(|node| self.order(*node, action.clone())).collect()
+    }
+
+    /// Checks that the controller's memory fits itself.
+    ///
+    /// # Errors
+    /// Names what does not.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.facts.check_invariants()
+    }
+}
+
+/// The nodes of the last attempt.
+fn nodes_of(record: &JobRecord) -> &BTreeMap<NodeId, Incarnation> {
+    static NONE: BTreeMap<NodeId, Incarnation> = BTreeMap::new();
+    record.attempt.as_ref().map_or(&NONE, |attempt| &attempt.plan.nodes)
+}
+
+/// The subtasks that an attempt has on a node.
+fn subtasks_on(plan: &ChainPlan, record: &JobRecord, node: NodeId) -> BTreeSet<SubtaskId> {
+    let Some(attempt) = &record.attempt else { return BTreeSet::new() };
+    let assignment = &attempt.plan.assignment;
+    let all = plan.subtasks(assignment.parallelism());
+    all.filter(|subtask| assignment.node_of(*subtask) == Some(node)).collect()
+}
+
+/// The job that a report is about.
+#[must_use]
+pub fn job_of(report: &Report) -> JobId {
+    match report {
+        Report::Discovered { job, .. }
+        | Report::Ready { job, .. }
+        | Report::Finished { job, .. }
+        | Report::Failed { job, .. }
+        | Report::Gone { job, .. }
+        | Report::Committed { job, .. } => *job,
+    }
+}
+
+/// The attempt that a report is about.
+#[must_use]
+pub fn attempt_of(report: &Report) -> Attempt {
+    match report {
+        Report::Discovered { attempt, .. }
+        | Report::Ready { attempt, .. }
+        | Report::Finished { attempt, .. }
+        | Report::Failed { attempt, .. }
+        | Report::Gone { attempt, .. }
+        | Report::Committed { attempt, .. } => *attempt,
+    }
+}
+
+/// Whether a report can be acknowledged, after which the node forgets it.
+///
+/// What ended a subtask must outlive this leader: it is settled once the replicated record has taken it in, which is when
+/// its attempt no longer runs. Everything else is asked for again by a new leader.
+#[must_use]
+pub fn is_settled(report: &Report, record: Option<&JobRecord>) -> bool {
+    let must_outlive = matches!(report, Report::Finished { .. } | Report::Failed { .. });
+    let runs = record.is_some_and(|record| {
+        let live = matches!(record.status, JobStatus::Deploying | JobStatus::Running);
+        live && record.last_attempt() == attempt_of(report)
+    });
+    !(must_outlive && runs)
+}
+
+fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
+    Failure { kind, message: message.into() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Between attempts: clearing away the last one and placing the next.
+
+use std::{sync::Arc, time::Duration};
+
+use thalweg_cluster_state::{AttemptPlan, Command, JobRecord};
+use thalweg_types::{JobStatus, NodeId, OperatorKind, session::Action};
+
+use super::{Effect, JobController, JobView, nodes_of};
+use crate::{
+    placement::{NodeOffer, PlacementRequest, check_assignment, plan_assignment},
+    restart,
+};
+
+impl JobController {
+    /// Created or restarting: what stands between the job and its next attempt.
+    pub(super) fn begin(&mut self, view: &JobView<'_>) -> Vec<Effect> {
+        let backoff = self.backoff(view);
+        let cancels = self.cancel_leftovers(view);
+        if self.leftovers(view).next().is_some() || view.now < backoff {
+            return cancels;
+        }
+        self.place(view).map(Effect::Propose).into_iter().collect()
+    }
+
+    /// When the next attempt may begin.
+    fn backoff(&mut self, view: &JobView<'_>) -> Duration {
+        if view.record.status == JobStatus::Created {
+            return Duration::ZERO;
+        }
+        if let Some(at) = self.facts.restart_at {
+            return at;
+        }
+        let ran_for = self.facts.running_since.map_or(Duration::ZERO, |since| view.now.saturating_sub(since));
+        let ran_long = ran_for > self.settings.restart_backoff_max;
+        self.failures_in_a_row = if ran_long { 1 } else { self.failures_in_a_row.saturating_add(1) };
+        let at = view.now + restart::backoff(&self.settings, self.failures_in_a_row, view.jitter);
+        *self.facts.restart_at.insert(at)
+    }
+
+    /// Nodes that are not lost and have not said that the last attempt is gone.
+    pub(super) fn leftovers<'a>(&'a self, view: &'a JobView<'_>) -> impl Iterator<Item = NodeId> + 'a {
+        let kept = self.keeps_rows(view.record);
+        let present = nodes_of(view.record).iter().filter(move |(node, life)| !kept && view.is_present(**node, **life));
+        present.map(|(node, _)| *node).filter(|node| !self.facts.gone.contains(node))
+    }
+
+    /// Asks each of them once to drop it.
+    pub(super) fn cancel_leftovers(&mut self, view: &JobView<'_>) -> Vec<Effect> {
+        let nodes: Vec<NodeId> =
+            self.leftovers(view).filter(|node| !self.facts.cancel_ordered.contains(node)).collect();
+        self.facts.cancel_ordered.extend(&nodes);
+        nodes.into_iter().map(|node| self.order(node, Action::Cancel)).collect()
+    }
+
+    /// Rows of a bare SELECT stay on their node, after the job has ended well, until the job is forgotten.
+    pub(super) fn keeps_rows(&self, record: &JobRecord) -> bool {
+        let ended_well = matches!(record.status, JobStatus::Finished | JobStatus::Stopped);
+        ended_well && self.graph.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Collect(_)))
+    }
+
+    /// The next attempt, where there is room for it.
+    fn place(&mut self, view: &JobView<'_>) -> Option<Command> {
+        let offers: Vec<NodeOffer> = view
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.takes_work && node.attached)
+            .map(|(id, node)| NodeOffer { node: *id, zone: node.zone.clone(), free: node.free })
+            .collect();
+        let free = offers.iter().fold(0u32, |sum, offer| sum.saturating_add(offer.free));
+        let parallelism = self.parallelism_now(view, free)?;
+        let previous = view.record.attempt.as_ref().map(|attempt| &attempt.plan.assignment);
+        let request = PlacementRequest {
+            parallelism,
+            key_groups: view.record.spec.key_groups,
+            nodes: &offers,
+            previous,
+            avoid: &self.avoid,
+        };
+        let assignment = plan_assignment(&request).ok()?;
+        assert_eq!(check_assignment(&request, &assignment), Ok(()), "the planner keeps its rules");
+        let nodes = assignment.slices.iter().map(|node| (*node, view.nodes[node].incarnation)).collect();
+        let plan = Arc::new(AttemptPlan { assignment, nodes });
+        Some(Command::BeginAttempt { job: self.job, attempt: self.facts.attempt.next(), plan })
+    }
+
+    /// How many slices to place now; `None`: wait for more slots.
+    fn parallelism_now(&mut self, view: &JobView<'_>, free: u32) -> Option<u32> {
+        let wanted = self.parallelism_wanted(view);
+        if (1..=free).contains(&wanted) {
+            return Some(wanted);
+        }
+        let since = *self.waits_for_slots_since.get_or_insert(view.now);
+        let waited = view.now.saturating_sub(since) >= self.config.slot_wait;
+        Some(free.min(wanted)).filter(|fits| waited && *fits > 0)
+    }
+
+    /// What was asked for, else what it had before, else all that is or is about to be free.
+    fn parallelism_wanted(&self, view: &JobView<'_>) -> u32 {
+        let before = view.record.attempt.as_ref().map(|attempt| attempt.plan.assignment.parallelism());
+        view.record.spec.parallelism.or(before).unwrap_or_else(|| {
+            let working = view.nodes.values().filter(|node| node.takes_work);
+            let free = working.fold(0u32, |sum, node| sum.saturating_add(node.free));
+            // More slices than key groups would leave some without keys.
+            free.min(u32::from(view.record.spec.key_groups))
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! What a leader remembers of one attempt: orders given and answers received.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use thalweg_types::{
+    Attempt, Incarnation, NodeId, OperatorId, Split, SubtaskId,
+    job::{Failure, FailureKind},
+    session::{SinkCommittables, SubtaskState},
+};
+
+/// The memory of one attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct AttemptFacts {
+    pub(super) attempt: Attempt,
+    /// When this leader first saw it.
+    pub(super) since: Duration,
+    /// It was live before this leader was.
+    pub(super) resumed: bool,
+    pub(super) discover_ordered: bool,
+    pub(super) splits: Option<Vec<(OperatorId, Vec<Split>)>>,
+    pub(super) deploy_ordered: bool,
+    pub(super) ready: BTreeSet<NodeId>,
+    /// What each node had when it last registered.
+    pub(super) reattached: BTreeMap<NodeId, BTreeMap<SubtaskId, SubtaskState>>,
+    pub(super) start_ordered: bool,
+    pub(super) running_since: Option<Duration>,
+    pub(super) stop_ordered: bool,
+    pub(super) finished: BTreeMap<SubtaskId, Vec<SinkCommittables>>,
+    /// The gravest failure so far, and when the first was seen.
+    pub(super) failure: Option<(Failure, Duration)>,
+    pub(super) restart_at: Option<Duration>,
+    pub(super) cancel_ordered: BTreeSet<NodeId>,
+    pub(super) gone: BTreeSet<NodeId>,
+    pub(super) committing_on: Option<(NodeId, Incarnation)>,
+    pub(super) commit_at: Duration,
+    pub(super) commits_failed: u32,
+    pub(super) committed: Option<Result<(), Failure>>,
+}
+
+impl AttemptFacts {
+    pub(super) fn new(attempt: Attempt, since: Duration) -> Self {
+        Self {
+            attempt,
+            since,
+            resumed: false,
+            discover_ordered: false,
+            splits: None,
+            deploy_ordered: false,
+            ready: BTreeSet::new(),
+            reattached: BTreeMap::new(),
+            start_ordered: false,
+            running_since: None,
+            stop_ordered: false,
+            finished: BTreeMap::new(),
+            failure: None,
+            restart_at: None,
+            cancel_ordered: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            committing_on: None,
+            commit_at: Duration::ZERO,
+            commits_failed: 0,
+            committed: None,
+        }
+    }
+
+    /// One failure counts per attempt. A broken stream is often the echo of something graver at its other end, so that the
+    /// gravest is kept.
+    pub(super) fn on_failure(&mut self, failure: Failure, now: Duration) {
+        match &mut self.failure {
+            Some((known, _)) if gravity(known.kind) >= gravity(failure.kind) => {}
+            Some((known, _)) => *known = failure,
+            None => self.failure = Some((failure, now)),
+        }
+    }
+
+    /// An answer to a commit counts from the node that was asked; any success does, since commits are idempotent.
+    pub(super) fn on_committed(&mut self, node: NodeId, result: Result<(), Failure>) {
+        if result.is_ok() || self.committing_on.is_some_and(|(asked, _)| asked == node) {
+            self.committed = Some(result);
+        }
+    }
+
+    pub(super) fn check_invariants(&self) -> Result<(), String> {
+        let ensure =
+            |holds: bool, broken: &str| if holds { Ok(()) } else { Err(format!("{}: {broken}", self.attempt)) };
+        ensure(!self.deploy_ordered || self.splits.is_some(), "deployed before its splits were known")?;
+        ensure(self.attempt.0 > 0 || (self.ready.is_empty() && self.finished.is_empty()), "answers before any attempt")
+    }
+}
+
+fn gravity(kind: FailureKind) -> u8 {
+    match kind {
+        FailureKind::Link => 0,
+        FailureKind::Node => 1,
+        FailureKind::Store => 2,
+        FailureKind::Operator => 3,
+        FailureKind::Data => 4,
+    }
+}

@@ -1,0 +1,237 @@
+//! While an attempt is live: deploying, running, publishing, and finding out that it failed.
+
+use std::time::Duration;
+
+use thalweg_cluster_state::{Command, EndMode, JobRecord, Verdict};
+use thalweg_types::{
+    NodeId, OperatorId, OperatorKind,
+    job::FailureKind,
+    session::{Action, Deployment, SinkCommittables, SplitAssignment, SubtaskState},
+};
+
+use super::{Effect, JobController, JobView, failure, nodes_of, subtasks_on};
+use crate::{restart, splits::deal_splits};
+
+impl JobController {
+    /// Discover, deploy, and record that all are ready.
+    pub(super) fn deploy(&mut self, view: &JobView<'_>) -> Vec<Effect> {
+        self.notice_loss(view);
+        self.notice_stalled_deployment(view);
+        if let Some(ended) = self.fail(view) {
+            return ended;
+        }
+        if self.facts.resumed {
+            return self.resume_deployment(view);
+        }
+        let sources: Vec<OperatorId> = self.sources().collect();
+        if self.facts.splits.is_none() && sources.is_empty() {
+            self.facts.splits = Some(Vec::new());
+        }
+        let Some(splits) = &self.facts.splits else { return self.discover(view.record, sources) };
+        if !self.facts.deploy_ordered {
+            let orders = self.deployments(view, splits);
+            self.facts.deploy_ordered = true;
+            return orders;
+        }
+        self.run_when_ready(view.record)
+    }
+
+    /// Start the sources, stop them where asked, and record that all have ended.
+    pub(super) fn run(&mut self, view: &JobView<'_>) -> Vec<Effect> {
+        self.notice_loss(view);
+        self.notice_missing_subtasks(view);
+        if let Some(ended) = self.fail(view) {
+            return ended;
+        }
+        let mut effects = Vec::new();
+        if !std::mem::replace(&mut self.facts.start_ordered, true) {
+            effects.extend(self.order_all(view.record, &Action::Start));
+        }
+        let stopping = view.record.ending == Some(EndMode::Stop);
+        if stopping && !std::mem::replace(&mut self.facts.stop_ordered, true) {
+            effects.extend(self.order_all(view.record, &Action::Stop));
+        }
+        effects.extend(self.complete(view.record).map(Effect::Propose));
+        effects
+    }
+
+    /// Publish on one node; any will do, since committables say all that is needed.
+    pub(super) fn commit(&mut self, view: &JobView<'_>) -> Vec<Effect> {
+        let (job, attempt) = (self.job, self.facts.attempt);
+        let prepared = view.record.attempt.as_ref().and_then(|attempt| attempt.committables.as_deref());
+        let nothing = prepared.is_none_or(|all| all.is_empty());
+        match self.facts.committed.take() {
+            Some(Ok(())) => {
+                self.facts.committed = Some(Ok(()));
+                return vec![Effect::Propose(Command::FinishJob { job, attempt })];
+            }
+            Some(Err(failure)) if restart::verdict(&self.settings, failure.kind, u32::MAX) == Verdict::Fail => {
+                self.facts.committed = Some(Err(failure.clone()));
+                let verdict = Verdict::Fail;
+                return vec![Effect::Propose(Command::FailAttempt { job, attempt, failure, verdict })];
+            }
+            Some(Err(_)) => self.retry_commit_later(view),
+            None if nothing => return vec![Effect::Propose(Command::FinishJob { job, attempt })],
+            None => {}
+        }
+        self.order_commit(view, prepared.map_or(&[], Vec::as_slice))
+    }
+
+    fn retry_commit_later(&mut self, view: &JobView<'_>) {
+        self.facts.commits_failed = self.facts.commits_failed.saturating_add(1);
+        self.facts.committing_on = None;
+        self.facts.commit_at = view.now + restart::backoff(&self.settings, self.facts.commits_failed, view.jitter);
+    }
+
+    fn order_commit(&mut self, view: &JobView<'_>, committables: &[SinkCommittables]) -> Vec<Effect> {
+        let asked = self.facts.committing_on.filter(|(node, life)| view.is_present(*node, *life));
+        if asked.is_some() || view.now < self.facts.commit_at {
+            return Vec::new();
+        }
+        let attached = |node: &NodeId| {
+            let life = view.nodes.get(node).filter(|node| node.attached)?.incarnation;
+            Some((*node, life))
+        };
+        let own = nodes_of(view.record).keys();
+        let Some((node, life)) = own.chain(view.nodes.keys()).find_map(attached) else { return Vec::new() };
+        self.facts.committing_on = Some((node, life));
+        let action = Action::Commit { graph: Box::new(self.graph.clone()), committables: committables.to_vec() };
+        vec![self.order(node, action)]
+    }
+
+    /// A lost node ends the attempts that it took part in.
+    fn notice_loss(&mut self, view: &JobView<'_>) {
+        let lost = nodes_of(view.record).iter().find(|(node, life)| !view.is_present(**node, **life));
+        if let Some((node, _)) = lost {
+            self.facts.on_failure(failure(FailureKind::Node, format!("{node} was lost")), view.now);
+        } else if let Some(node) = self.facts.gone.first() {
+            let message = format!("{node} has dropped the attempt");
+            self.facts.on_failure(failure(FailureKind::Node, message), view.now);
+        }
+    }
+
+    fn notice_stalled_deployment(&mut self, view: &JobView<'_>) {
+        if view.now.saturating_sub(self.facts.since) < self.config.deploy_timeout {
+            return;
+        }
+        let silent = nodes_of(view.record).keys().find(|node| !self.facts.ready.contains(node));
+        let message = match silent {
+            Some(node) if self.facts.deploy_ordered => format!("{node} did not become ready in time"),
+            _ => "the sources' splits were not listed in time".to_owned(),
+        };
+        self.facts.on_failure(failure(FailureKind::Node, message), view.now);
+    }
+
+    /// A node that registered again must still have what runs there: it knows best.
+    fn notice_missing_subtasks(&mut self, view: &JobView<'_>) {
+        for (node, has) in &self.facts.reattached {
+            let expected = subtasks_on(&self.plan, view.record, *node);
+            let absent = expected
+                .iter()
+                .find(|subtask| !has.contains_key(subtask) && !self.facts.finished.contains_key(subtask));
+            if let Some(subtask) = absent {
+                let message = format!("{node} no longer has {subtask}");
+                self.facts.on_failure(failure(FailureKind::Node, message), view.now);
+                return;
+            }
+        }
+    }
+
+    /// Proposes the end of the attempt once a failure is known; a broken stream first waits for its cause.
+    fn fail(&self, view: &JobView<'_>) -> Option<Vec<Effect>> {
+        let (failure, first_seen) = self.facts.failure.as_ref()?;
+        let echo = failure.kind == FailureKind::Link;
+        let wait = if echo { self.config.cause_wait } else { Duration::ZERO };
+        if view.now.saturating_sub(*first_seen) < wait {
+            return Some(Vec::new());
+        }
+        let verdict = restart::verdict(&self.settings, failure.kind, view.record.operator_failures);
+        let (job, attempt) = (self.job, self.facts.attempt);
+        Some(vec![Effect::Propose(Command::FailAttempt { job, attempt, failure: failure.clone(), verdict })])
+    }
+
+    /// An attempt that an earlier leader was deploying: either all of it stands, or it is given up.
+    fn resume_deployment(&mut self, view: &JobView<'_>) -> Vec<Effect> {
+        let nodes = nodes_of(view.record);
+        let incomplete = nodes.keys().find(|node| {
+            let expected = subtasks_on(&self.plan, view.record, **node);
+            let is_ready = |has: &SubtaskState| matches!(has, SubtaskState::Ready | SubtaskState::Running);
+            let has = self.facts.reattached.get(node);
+            has.is_some_and(|has| expected.iter().any(|subtask| !has.get(subtask).is_some_and(is_ready)))
+        });
+        if incomplete.is_some() {
+            let message = "the coordinator's leader changed while the attempt was being deployed";
+            self.facts.on_failure(failure(FailureKind::Node, message), view.now);
+            return self.fail(view).unwrap_or_default();
+        }
+        self.facts.ready = self.facts.reattached.keys().filter(|node| nodes.contains_key(node)).copied().collect();
+        self.run_when_ready(view.record)
+    }
+
+    fn sources(&self) -> impl Iterator<Item = OperatorId> + '_ {
+        let sources = self.graph.operators.iter().filter(|operator| matches!(operator.kind, OperatorKind::Source(_)));
+        sources.map(|operator| operator.id)
+    }
+
+    fn discover(&mut self, record: &JobRecord, sources: Vec<OperatorId>) -> Vec<Effect> {
+        if std::mem::replace(&mut self.facts.discover_ordered, true) {
+            return Vec::new();
+        }
+        let first = record.attempt.as_ref().and_then(|attempt| attempt.plan.assignment.slices.first());
+        let graph = Box::new(self.graph.clone());
+        first.map(|node| self.order(*node, Action::Discover { graph, sources })).into_iter().collect()
+    }
+
+    fn deployments(&self, view: &JobView<'_>, splits: &[(OperatorId, Vec<thalweg_types::Split>)]) -> Vec<Effect> {
+        let Some(attempt) = &view.record.attempt else { return Vec::new() };
+        let assignment = &attempt.plan.assignment;
+        let nodes = attempt.plan.nodes.keys();
+        let addresses: Vec<(NodeId, String)> =
+            nodes.clone().filter_map(|node| Some((*node, view.nodes.get(node)?.address.clone()))).collect();
+        let dealt: Vec<SplitAssignment> = self
+            .sources()
+            .flat_map(|source| {
+                let found = splits.iter().find(|(of, _)| *of == source).map_or(&[][..], |(_, splits)| splits);
+                deal_splits(source, found, self.subtasks_of(source, assignment.parallelism()))
+            })
+            .collect();
+        let here = |node: NodeId, hand: &SplitAssignment| {
+            assignment.slices.get(hand.subtask as usize).is_some_and(|holder| *holder == node)
+        };
+        nodes
+            .map(|node| {
+                let deployment = Deployment {
+                    graph: self.graph.clone(),
+                    assignment: assignment.clone(),
+                    addresses: addresses.clone(),
+                    splits: dealt.iter().filter(|hand| here(*node, hand)).cloned().collect(),
+                };
+                self.order(*node, Action::Deploy(Box::new(deployment)))
+            })
+            .collect()
+    }
+
+    fn subtasks_of(&self, operator: OperatorId, parallelism: u32) -> u32 {
+        match self.graph.operator(operator).parallelism {
+            thalweg_types::graph::Parallelism::Job => parallelism,
+            thalweg_types::graph::Parallelism::One => 1,
+        }
+    }
+
+    fn run_when_ready(&self, record: &JobRecord) -> Vec<Effect> {
+        let all = nodes_of(record).keys().all(|node| self.facts.ready.contains(node));
+        let command = Command::RunAttempt { job: self.job, attempt: self.facts.attempt };
+        if all { vec![Effect::Propose(command)] } else { Vec::new() }
+    }
+
+    /// Once every subtask has ended well: what all sinks have prepared, in a fixed order.
+    fn complete(&self, record: &JobRecord) -> Option<Command> {
+        let parallelism = record.attempt.as_ref()?.plan.assignment.parallelism();
+        if !self.plan.subtasks(parallelism).all(|subtask| self.facts.finished.contains_key(&subtask)) {
+            return None;
+        }
+        let mut committables: Vec<SinkCommittables> = self.facts.finished.values().flatten().cloned().collect();
+        committables.sort_by_key(|prepared| (prepared.sink, prepared.subtask));
+        Some(Command::CompleteAttempt { job: self.job, attempt: self.facts.attempt, committables })
+    }
+}

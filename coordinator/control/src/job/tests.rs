@@ -1,0 +1,292 @@
+//! Facts of a job's life, and a small cluster of made-up nodes in which everything that can be lost is lost.
+
+use std::sync::Arc;
+
+use thalweg_cluster_state::{AttemptPlan, ClusterState, EndMode, JobSpec, Outcome};
+use thalweg_types::{
+    OperatorId, RequestId, Split, SplitId,
+    job::SubtaskMetrics,
+    node::NodeRegistration,
+    session::{SinkCommittables, SubtaskState},
+};
+
+use super::*;
+
+mod graphs;
+mod world;
+
+use world::World;
+
+#[test]
+fn a_job_runs_from_submission_to_publication() {
+    let mut world = World::new(&[2, 2], Some(3));
+    assert_eq!(world.status(), JobStatus::Created);
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Finished);
+    assert_eq!(world.record().last_attempt(), Attempt(1));
+    assert_eq!(world.published, vec![(Attempt(1), 3)], "every sink subtask's committable, once");
+    assert!(world.is_done(), "the nodes hold nothing any more");
+}
+
+#[test]
+fn splits_are_dealt_over_all_source_subtasks() {
+    let mut world = World::new(&[2, 2], Some(4));
+    world.settle();
+    let mut hands: Vec<(u32, Vec<String>)> = world.dealt.clone();
+    hands.sort();
+    let expected = |subtask: u32| (subtask, vec![format!("split-{subtask}"), format!("split-{}", subtask + 4)]);
+    assert_eq!(hands, (0..4).map(expected).collect::<Vec<_>>());
+}
+
+#[test]
+fn without_a_wish_a_job_takes_all_free_slots() {
+    let mut world = World::new(&[2, 3], None);
+    world.settle();
+    assert_eq!(world.record().attempt.as_ref().unwrap().plan.assignment.parallelism(), 5);
+}
+
+#[test]
+fn too_few_slots_are_waited_for_and_then_taken() {
+    let mut world = World::new(&[1, 1], Some(4));
+    world.advance(Duration::ZERO);
+    world.advance(ControlConfig::default().slot_wait - Duration::from_millis(1));
+    assert_eq!(world.status(), JobStatus::Created);
+    world.advance(Duration::from_millis(1));
+    assert_eq!(world.record().attempt.as_ref().unwrap().plan.assignment.parallelism(), 2);
+}
+
+#[test]
+fn a_lost_node_restarts_the_job_elsewhere_once_the_others_have_dropped_it() {
+    let mut world = World::new(&[2, 2], Some(2));
+    world.until(JobStatus::Running);
+    world.lose_node(NodeId(2));
+    assert_eq!(world.status(), JobStatus::Restarting);
+    world.advance(Duration::from_secs(5));
+    assert_eq!(world.record().last_attempt(), Attempt(1), "node 1 has not said that it is gone");
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Finished);
+    assert_eq!(world.published, vec![(Attempt(2), 2)]);
+    let slices = &world.record().attempt.as_ref().unwrap().plan.assignment.slices;
+    assert_eq!(slices, &[NodeId(1), NodeId(1)]);
+}
+
+#[test]
+fn operator_failures_are_limited_and_data_failures_end_at_once() {
+    let mut world = World::new(&[2], Some(1));
+    for attempt in 1..=4 {
+        world.until(JobStatus::Running);
+        assert_eq!(world.record().last_attempt(), Attempt(attempt));
+        world.fail_subtask(NodeId(1), FailureKind::Operator);
+        world.deliver_reports(NodeId(1));
+    }
+    assert_eq!(world.status(), JobStatus::Failed, "three restarts by default");
+
+    let mut world = World::new(&[2], Some(1));
+    world.until(JobStatus::Running);
+    world.fail_subtask(NodeId(1), FailureKind::Data);
+    world.settle();
+    assert_eq!((world.status(), world.record().failures), (JobStatus::Failed, 1));
+    assert!(world.is_done());
+}
+
+#[test]
+fn the_cause_of_a_broken_stream_is_waited_for() {
+    let mut world = World::new(&[1, 1], Some(2));
+    world.until(JobStatus::Running);
+    world.fail_subtask(NodeId(2), FailureKind::Link);
+    world.deliver_reports(NodeId(2));
+    assert_eq!(world.status(), JobStatus::Running);
+    world.fail_subtask(NodeId(1), FailureKind::Operator);
+    world.deliver_reports(NodeId(1));
+    assert_eq!(world.status(), JobStatus::Restarting);
+    assert_eq!(world.record().operator_failures, 1);
+}
+
+#[test]
+fn a_broken_stream_alone_ends_the_attempt_after_the_wait() {
+    let mut world = World::new(&[1, 1], Some(2));
+    world.until(JobStatus::Running);
+    world.fail_subtask(NodeId(2), FailureKind::Link);
+    world.deliver_reports(NodeId(2));
+    world.advance(ControlConfig::default().cause_wait);
+    assert_eq!(world.record().failure.as_ref().unwrap().kind, FailureKind::Link);
+}
+
+#[test]
+fn cancel_drops_the_attempt_and_publishes_nothing() {
+    let mut world = World::new(&[2, 2], Some(3));
+    world.until(JobStatus::Running);
+    world.end(EndMode::Cancel);
+    assert_eq!(world.status(), JobStatus::Cancelled);
+    assert!(!world.is_done());
+    world.settle();
+    assert!(world.is_done());
+    assert!(world.published.is_empty());
+}
+
+#[test]
+fn stop_ends_the_sources_and_publishes() {
+    let mut world = World::new(&[2, 2], Some(3));
+    world.endless = true;
+    world.until(JobStatus::Running);
+    world.pump();
+    assert_eq!(world.status(), JobStatus::Running, "it would run for ever");
+    world.end(EndMode::Stop);
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Stopped);
+    assert_eq!(world.published.len(), 1);
+}
+
+#[test]
+fn a_new_leader_leaves_a_running_attempt_alone() {
+    let mut world = World::new(&[2, 2], Some(3));
+    world.until(JobStatus::Running);
+    world.progress(NodeId(1));
+    world.deliver_reports(NodeId(1));
+    world.change_leader();
+    world.settle();
+    assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Finished, Attempt(1)));
+    assert_eq!(world.published, vec![(Attempt(1), 3)], "what the old leader had been told is told again");
+}
+
+#[test]
+fn a_new_leader_finishes_a_publication() {
+    let mut world = World::new(&[2, 2], Some(3));
+    world.until(JobStatus::Committing);
+    world.lose_node(NodeId(1));
+    world.change_leader();
+    world.settle();
+    assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Finished, Attempt(1)));
+}
+
+#[test]
+fn a_half_deployed_attempt_is_given_up_by_a_new_leader_and_a_ready_one_is_not() {
+    let mut world = World::new(&[1, 1], Some(2));
+    world.until(JobStatus::Deploying);
+    world.change_leader();
+    world.settle();
+    assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Finished, Attempt(2)));
+
+    let mut world = World::new(&[1, 1], Some(2));
+    world.until_all_deployed();
+    world.change_leader();
+    world.settle();
+    assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Finished, Attempt(1)));
+}
+
+#[test]
+fn a_failed_commit_is_tried_again_when_the_store_was_at_fault() {
+    let mut world = World::new(&[2], Some(1));
+    world.commit_failures = vec![FailureKind::Store, FailureKind::Store];
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Finished);
+    let mut world = World::new(&[2], Some(1));
+    world.commit_failures = vec![FailureKind::Data];
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Failed);
+}
+
+#[test]
+fn a_deployment_that_hangs_is_given_up() {
+    let mut world = World::new(&[1, 1], Some(2));
+    world.until(JobStatus::Deploying);
+    world.advance(ControlConfig::default().deploy_timeout);
+    assert_eq!(world.status(), JobStatus::Restarting);
+}
+
+#[test]
+fn rows_of_a_bare_select_stay_until_the_job_is_forgotten() {
+    let mut world = World::with_graph(&[2], Some(2), graphs::collecting());
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Finished);
+    assert!(world.is_done());
+    assert_eq!(world.attempts_on(NodeId(1)), vec![Attempt(1)], "the node still has it");
+}
+
+#[test]
+fn the_end_of_a_subtask_is_settled_only_by_the_record() {
+    let mut world = World::new(&[2], Some(1));
+    world.until(JobStatus::Running);
+    let (job, attempt) = (JobId(1), Attempt(1));
+    let metrics = SubtaskMetrics::default();
+    let finished = Report::Finished { job, attempt, subtask: SubtaskId::default(), metrics, committables: Vec::new() };
+    assert!(!is_settled(&finished, Some(world.record())));
+    assert!(is_settled(&Report::Ready { job, attempt }, Some(world.record())));
+    world.settle();
+    assert!(is_settled(&finished, Some(world.record())));
+    assert!(is_settled(&finished, None));
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Fault {
+        Deliver(u64),
+        Progress(u64),
+        Report(u64),
+        Advance(u64),
+        Lose(u64),
+        Restart(u64),
+        Reattach(u64),
+        FailSubtask(u64, FailureKind),
+        ChangeLeader,
+        Stop,
+    }
+
+    fn faults() -> impl Strategy<Value = Vec<Fault>> {
+        let node = || 1..4u64;
+        let kind = prop_oneof![Just(FailureKind::Node), Just(FailureKind::Link), Just(FailureKind::Store)];
+        let fault = prop_oneof![
+            8 => node().prop_map(Fault::Deliver),
+            8 => node().prop_map(Fault::Progress),
+            8 => node().prop_map(Fault::Report),
+            4 => (1..700u64).prop_map(Fault::Advance),
+            1 => node().prop_map(Fault::Lose),
+            2 => node().prop_map(Fault::Restart),
+            1 => node().prop_map(Fault::Reattach),
+            1 => (node(), kind).prop_map(|(node, kind)| Fault::FailSubtask(node, kind)),
+            1 => Just(Fault::ChangeLeader),
+            1 => Just(Fault::Stop),
+        ];
+        prop::collection::vec(fault, 0..150)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+        /// The rules are checked by the nodes of the world on each order they get; what is lost is mended in the end.
+        #[test]
+        fn whatever_is_lost_the_job_is_published_exactly_once(faults in faults(), wish in prop::option::of(1..5u32)) {
+            let mut world = World::new(&[2, 2, 1], wish);
+            let mut stopped_early = false;
+            for fault in faults {
+                match fault {
+                    Fault::Deliver(node) => world.deliver_order(NodeId(node)),
+                    Fault::Progress(node) => world.progress(NodeId(node)),
+                    Fault::Report(node) => world.deliver_reports(NodeId(node)),
+                    Fault::Advance(millis) => world.advance(Duration::from_millis(millis)),
+                    Fault::Lose(node) => world.lose_node(NodeId(node)),
+                    Fault::Restart(node) => world.restart_node(NodeId(node)),
+                    Fault::Reattach(node) => world.reattach(NodeId(node)),
+                    Fault::FailSubtask(node, kind) => world.fail_subtask(NodeId(node), kind),
+                    Fault::ChangeLeader => world.change_leader(),
+                    Fault::Stop => stopped_early |= world.end(EndMode::Stop),
+                }
+            }
+            for node in 1..4 {
+                world.restart_node(NodeId(node));
+            }
+            world.settle();
+            let ended = world.status();
+            prop_assert!(matches!(ended, JobStatus::Finished | JobStatus::Stopped), "{}", ended);
+            prop_assert!(ended == JobStatus::Finished || stopped_early);
+            let attempts: BTreeSet<Attempt> = world.published.iter().map(|(attempt, _)| *attempt).collect();
+            prop_assert!(attempts.len() <= 1, "two attempts were published: {:?}", attempts);
+            let nothing_ran = ended == JobStatus::Stopped && attempts.is_empty();
+            prop_assert!(nothing_ran || attempts.contains(&world.record().last_attempt()));
+        }
+    }
+}

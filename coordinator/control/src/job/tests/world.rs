@@ -1,0 +1,466 @@
+//! A cluster without processes: the real replicated state and controller, and nodes that only keep books.
+//!
+//! Nodes check what a node may rely on: no attempt is deployed while an older one is there, sources start only when every
+//! node of the attempt is ready, an attempt is published only after it ended well everywhere.
+
+use std::collections::VecDeque;
+
+use super::*;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Running {
+    /// Deployed but not yet built.
+    building: bool,
+    started: bool,
+    draining: bool,
+    subtasks: BTreeMap<SubtaskId, SubtaskState>,
+}
+
+#[derive(Debug)]
+struct Node {
+    incarnation: Incarnation,
+    slots: u32,
+    alive: bool,
+    attached: bool,
+    orders: VecDeque<(Attempt, Action)>,
+    attempts: BTreeMap<Attempt, Running>,
+    /// Reports and whether they were told to this leader.
+    reports: Vec<(Report, bool)>,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    state: ClusterState,
+    index: u64,
+    now: Duration,
+    controller: JobController,
+    plan: ChainPlan,
+    nodes: BTreeMap<NodeId, Node>,
+    /// Attempt and number of committables of each effective commit.
+    pub(super) published: Vec<(Attempt, usize)>,
+    /// Source subtask and the splits it was given.
+    pub(super) dealt: Vec<(u32, Vec<String>)>,
+    /// What the next commits answer.
+    pub(super) commit_failures: Vec<FailureKind>,
+    /// Sources end only when they are told to.
+    pub(super) endless: bool,
+}
+
+const JOB: JobId = JobId(1);
+
+impl World {
+    pub(super) fn new(slots: &[u32], wish: Option<u32>) -> Self {
+        Self::with_graph(slots, wish, graphs::publishing())
+    }
+
+    pub(super) fn with_graph(slots: &[u32], wish: Option<u32>, graph: JobGraph) -> Self {
+        let spec = JobSpec {
+            name: "test".to_owned(),
+            sql: String::new(),
+            key_groups: graph.key_groups,
+            graph: String::from_utf8(graph.to_bytes()).unwrap(),
+            parallelism: wish,
+        };
+        let mut state = ClusterState::default();
+        let submit = Command::SubmitJob { request: RequestId("r".to_owned()), spec: Arc::new(spec) };
+        let _ = state.apply(1, submit);
+        let controller =
+            JobController::new(JOB, state.job(JOB).unwrap(), ControlConfig::default(), Duration::ZERO).unwrap();
+        let plan = ChainPlan::of(&graph);
+        let mut world = Self {
+            state,
+            index: 1,
+            now: Duration::ZERO,
+            controller,
+            plan,
+            nodes: BTreeMap::new(),
+            published: Vec::new(),
+            dealt: Vec::new(),
+            commit_failures: Vec::new(),
+            endless: false,
+        };
+        for (slots, id) in slots.iter().zip(1..) {
+            let node = Node {
+                incarnation: Incarnation(id * 100),
+                slots: *slots,
+                alive: false,
+                attached: false,
+                orders: VecDeque::new(),
+                attempts: BTreeMap::new(),
+                reports: Vec::new(),
+            };
+            world.nodes.insert(NodeId(id), node);
+            world.register(NodeId(id));
+        }
+        world
+    }
+
+    pub(super) fn record(&self) -> &JobRecord {
+        self.state.job(JOB).unwrap()
+    }
+
+    pub(super) fn status(&self) -> JobStatus {
+        self.record().status
+    }
+
+    pub(super) fn attempts_on(&self, node: NodeId) -> Vec<Attempt> {
+        self.nodes[&node].attempts.keys().copied().collect()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        let views = self.views();
+        self.controller.is_done(&JobView { record: self.record(), nodes: &views, now: self.now, jitter: 0 })
+    }
+
+    fn apply(&mut self, command: Command) -> Outcome {
+        self.index += 1;
+        let outcome = self.state.apply(self.index, command);
+        self.state.check_invariants().unwrap();
+        outcome
+    }
+
+    fn views(&self) -> BTreeMap<NodeId, NodeView> {
+        let present = self.nodes.iter().filter(|(_, node)| node.alive);
+        let view = |(id, node): (&NodeId, &Node)| {
+            let used = self.state.slots_used(*id) + self.controller.lingering_on(*id, node.incarnation, self.record());
+            let view = NodeView {
+                incarnation: node.incarnation,
+                address: format!("{id}:1"),
+                zone: String::new(),
+                free: node.slots.saturating_sub(used),
+                takes_work: true,
+                attached: node.attached,
+            };
+            (*id, view)
+        };
+        present.map(view).collect()
+    }
+
+    /// Lets the controller act until it wants nothing more.
+    fn react(&mut self) {
+        for _ in 0..20 {
+            let views = self.views();
+            let view = JobView { record: self.state.job(JOB).unwrap(), nodes: &views, now: self.now, jitter: 0 };
+            let effects = self.controller.step(&view);
+            self.controller.check_invariants().unwrap();
+            if effects.is_empty() {
+                return;
+            }
+            for effect in effects {
+                self.carry_out(effect);
+            }
+        }
+        panic!("the controller does not come to rest");
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Propose(command) => {
+                self.check_proposal(&command);
+                let applied = matches!(self.apply(command), Outcome::Applied(_));
+                let outcome = if applied { Proposed::Applied } else { Proposed::NotApplied };
+                self.controller.on_proposed(outcome, self.now);
+            }
+            Effect::Order { node, attempt, action } => {
+                let node = self.nodes.get_mut(&node).unwrap();
+                if node.alive {
+                    node.orders.push_back((attempt, action));
+                }
+            }
+        }
+    }
+
+    fn check_proposal(&self, command: &Command) {
+        let live_nodes = || self.nodes.values().filter(|node| node.alive);
+        match command {
+            Command::BeginAttempt { plan, .. } => {
+                let AttemptPlan { nodes, .. } = plan.as_ref();
+                assert!(nodes.keys().all(|node| self.nodes[node].alive));
+                assert!(live_nodes().all(|node| node.attempts.is_empty()), "an older attempt is still there");
+            }
+            Command::RunAttempt { attempt, .. } => {
+                let built = |node: &NodeId| self.nodes[node].attempts.get(attempt).is_some_and(|run| !run.building);
+                assert!(nodes_of(self.record()).keys().all(built), "not everything is built");
+            }
+            _ => {}
+        }
+    }
+
+    /// The next order reaches the node.
+    pub(super) fn deliver_order(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        let Some((attempt, action)) = node.orders.pop_front() else { return };
+        match action {
+            Action::Discover { sources, .. } => {
+                let split = |at: u32| Split {
+                    id: SplitId(format!("split-{at}")),
+                    sequence: "file".to_owned(),
+                    ordinal: at,
+                    payload: serde_json::Value::Null,
+                };
+                let splits = sources.into_iter().map(|source| (source, (0..8).map(split).collect())).collect();
+                node.reports.push((Report::Discovered { job: JOB, attempt, splits: Ok(splits) }, false));
+            }
+            Action::Deploy(deployment) => {
+                assert!(node.attempts.is_empty(), "the attempt before is still here");
+                let all = self.plan.subtasks(deployment.assignment.parallelism());
+                let own = all.filter(|subtask| deployment.assignment.node_of(*subtask) == Some(id));
+                let subtasks = own.map(|subtask| (subtask, SubtaskState::Ready)).collect();
+                let run = Running { building: true, started: false, draining: false, subtasks };
+                node.attempts.insert(attempt, run);
+                let hands = deployment
+                    .splits
+                    .iter()
+                    .map(|hand| (hand.subtask, hand.splits.iter().map(|split| split.id.to_string()).collect()));
+                self.dealt.extend(hands);
+            }
+            Action::Start => {
+                if let Some(run) = node.attempts.get_mut(&attempt) {
+                    assert!(!run.building, "started before it was ready");
+                    run.started = true;
+                }
+            }
+            Action::Stop => {
+                if let Some(run) = node.attempts.get_mut(&attempt) {
+                    run.draining = true;
+                }
+            }
+            Action::Cancel => {
+                node.attempts.remove(&attempt);
+                node.reports.push((Report::Gone { job: JOB, attempt }, false));
+            }
+            Action::Commit { committables, .. } => {
+                let failed = self.commit_failures.pop();
+                if failed.is_none() && !self.published.contains(&(attempt, committables.len())) {
+                    self.published.push((attempt, committables.len()));
+                }
+                let result = failed.map_or(Ok(()), |kind| Err(failure(kind, "no space")));
+                node.reports.push((Report::Committed { job: JOB, attempt, result }, false));
+            }
+        }
+    }
+
+    /// Finishes building, or ends one subtask that has been started.
+    pub(super) fn progress(&mut self, id: NodeId) {
+        let endless = self.endless;
+        let sinks: BTreeSet<OperatorId> =
+            self.controller.graph().operators.iter().filter(|op| op.kind.is_sink()).map(|op| op.id).collect();
+        let chains = self.plan.chains.clone();
+        let node = self.nodes.get_mut(&id).unwrap();
+        let Some((attempt, run)) = node.attempts.iter_mut().next().filter(|_| node.alive) else { return };
+        let attempt = *attempt;
+        if std::mem::replace(&mut run.building, false) {
+            node.reports.push((Report::Ready { job: JOB, attempt }, false));
+            return;
+        }
+        if !run.started || (endless && !run.draining) {
+            return;
+        }
+        let next = run.subtasks.iter_mut().find(|(_, state)| **state == SubtaskState::Ready);
+        let Some((subtask, state)) = next else { return };
+        *state = SubtaskState::Finished;
+        let writes = chains[subtask.chain.0 as usize].operators.iter().filter(|operator| sinks.contains(operator));
+        let prepared = |sink: &OperatorId| SinkCommittables {
+            sink: *sink,
+            subtask: subtask.index,
+            committables: vec![serde_json::json!(attempt.0)],
+        };
+        let committables = writes.map(prepared).collect();
+        let metrics = SubtaskMetrics::default();
+        let report = Report::Finished { job: JOB, attempt, subtask: *subtask, metrics, committables };
+        node.reports.push((report, false));
+    }
+
+    /// Tells all reports that this leader has not heard; those that are settled are forgotten.
+    pub(super) fn deliver_reports(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        if !node.attached {
+            return;
+        }
+        let mut untold: Vec<Report> = Vec::new();
+        for (report, told) in &mut node.reports {
+            if !std::mem::replace(told, true) {
+                untold.push(report.clone());
+            }
+        }
+        for report in untold {
+            self.controller.on_report(id, &report, self.now);
+            self.react();
+        }
+        let record = self.state.job(JOB);
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.reports.retain(|(report, told)| !(*told && is_settled(report, record)));
+    }
+
+    pub(super) fn advance(&mut self, by: Duration) {
+        self.now += by;
+        self.react();
+    }
+
+    pub(super) fn fail_subtask(&mut self, id: NodeId, kind: FailureKind) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        let Some((attempt, run)) = node.attempts.iter_mut().next() else { return };
+        let Some((subtask, state)) = run.subtasks.iter_mut().next().filter(|_| !run.building) else { return };
+        *state = SubtaskState::Failed;
+        let (attempt, subtask, failure) = (*attempt, Some(*subtask), failure(kind, "it broke"));
+        node.reports.push((Report::Failed { job: JOB, attempt, subtask, failure, peer: None }, false));
+    }
+
+    /// Killed, and found out.
+    pub(super) fn lose_node(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        if !node.alive {
+            return;
+        }
+        node.alive = false;
+        node.attached = false;
+        node.orders.clear();
+        node.attempts.clear();
+        node.reports.clear();
+        let (node, incarnation) = (id, node.incarnation);
+        let _ = self.apply(Command::LoseNode { node, incarnation, reason: "silent".to_owned() });
+        self.react();
+    }
+
+    /// A lost node comes back as a new process.
+    pub(super) fn restart_node(&mut self, id: NodeId) {
+        if !self.nodes[&id].alive {
+            self.register(id);
+            self.react();
+        }
+    }
+
+    fn register(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.incarnation = node.incarnation.next();
+        node.alive = true;
+        let registration = NodeRegistration {
+            node: id,
+            incarnation: node.incarnation,
+            address: String::new(),
+            http_address: String::new(),
+            slots: node.slots,
+            zone: String::new(),
+            version: String::new(),
+        };
+        let _ = self.apply(Command::RegisterNode { registration });
+        self.tell_what_is_there(id);
+    }
+
+    /// The node opens a session and tells what it has; the reports it keeps will be told again.
+    pub(super) fn reattach(&mut self, id: NodeId) {
+        self.tell_what_is_there(id);
+        self.react();
+    }
+
+    fn tell_what_is_there(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        if !node.alive {
+            return;
+        }
+        node.attached = true;
+        node.reports.iter_mut().for_each(|(_, told)| *told = false);
+        let built = node.attempts.iter().filter(|(_, run)| !run.building);
+        let subtasks: Vec<SubtaskReport> = built
+            .flat_map(|(attempt, run)| {
+                run.subtasks.iter().map(|(subtask, state)| SubtaskReport {
+                    job: JOB,
+                    attempt: *attempt,
+                    subtask: *subtask,
+                    state: *state,
+                })
+            })
+            .collect();
+        self.controller.on_reattach(id, &subtasks);
+    }
+
+    /// Everything that the leader remembered is gone, with the orders that had not arrived.
+    pub(super) fn change_leader(&mut self) {
+        self.controller = JobController::new(JOB, self.record(), ControlConfig::default(), self.now).unwrap();
+        for node in self.nodes.values_mut() {
+            node.orders.clear();
+            node.attached = false;
+        }
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.reattach(id);
+        }
+    }
+
+    /// Whether the request was taken.
+    pub(super) fn end(&mut self, mode: EndMode) -> bool {
+        let taken = matches!(self.apply(Command::EndJob { job: JOB, mode }), Outcome::Applied(_));
+        self.react();
+        taken
+    }
+
+    fn round(&mut self) {
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.deliver_order(id);
+            self.progress(id);
+            self.deliver_reports(id);
+        }
+    }
+
+    /// Lets everything that is under way arrive, with a little time between.
+    pub(super) fn pump(&mut self) {
+        for _ in 0..60 {
+            self.round();
+            self.advance(Duration::from_millis(50));
+        }
+    }
+
+    /// Until nothing more will happen.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..100 {
+            self.pump();
+            if self.status().is_terminal() && self.is_done() {
+                return;
+            }
+        }
+        panic!("the job does not come to an end: {} {:?}", self.status(), self.controller.facts);
+    }
+
+    pub(super) fn until(&mut self, status: JobStatus) {
+        for _ in 0..2000 {
+            self.advance(Duration::from_millis(50));
+            if self.status() == status {
+                return;
+            }
+            self.step_once(status);
+        }
+        panic!("{status} is not reached: {} {:?}", self.status(), self.controller.facts);
+    }
+
+    /// One order, one piece of progress or one round of reports at a time, so that no status is skipped.
+    fn step_once(&mut self, status: JobStatus) {
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            for act in [Self::deliver_order, Self::progress, Self::deliver_reports] {
+                if self.status() != status {
+                    act(self, id);
+                }
+            }
+        }
+    }
+
+    /// Everything is built, and the leader has not heard of it.
+    pub(super) fn until_all_deployed(&mut self) {
+        self.until(JobStatus::Deploying);
+        for _ in 0..3 {
+            for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+                self.deliver_order(id);
+                if self.nodes[&id].attempts.is_empty() {
+                    self.deliver_reports(id);
+                } else {
+                    self.progress_building(id);
+                }
+            }
+        }
+        assert_eq!(self.status(), JobStatus::Deploying);
+    }
+
+    fn progress_building(&mut self, id: NodeId) {
+        if self.nodes[&id].attempts.values().any(|run| run.building) {
+            self.progress(id);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Which nodes are trusted to be there: a lease per node, renewed by whatever is heard from it.
+//!
+//! ```text
+//! heard ----> trusted for a lease ----lease runs out----> expired, until forgotten or heard again
+//!                  |                                         ^
+//!                  +-- session broke: for a third of it -----+
+//! ```
+//!
+//! Rules: a new leader grants every known node a full lease, since it cannot know what its predecessor heard; a leader
+//! whose own tick came late by half a lease restarts all leases, since it was itself the one that was away. Time is
+//! monotonic and an argument; an argument that goes back is taken as no progress.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use thalweg_types::{Incarnation, NodeId};
+
+/// A node that broke its session and lives returns at once; this part of the lease is enough to tell.
+const DISCONNECTED_PART: u32 = 3;
+
+/// The leases of all nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeLiveness {
+    lease: Duration,
+    now: Duration,
+    ticked: Duration,
+    leases: BTreeMap<NodeId, Lease>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lease {
+    incarnation: Incarnation,
+    ends: Duration,
+}
+
+impl NodeLiveness {
+    /// A leader's first view: every known node has a full lease from now.
+    pub fn new(lease: Duration, known: impl IntoIterator<Item = (NodeId, Incarnation)>, now: Duration) -> Self {
+        let mut liveness = Self { lease, now, ticked: now, leases: BTreeMap::new() };
+        for (node, incarnation) in known {
+            liveness.on_heard(node, incarnation, now);
+        }
+        liveness
+    }
+
+    /// Something came from this life of a node. A new life replaces the old one.
+    pub fn on_heard(&mut self, node: NodeId, incarnation: Incarnation, now: Duration) {
+        let now = self.advance(now);
+        self.leases.insert(node, Lease { incarnation, ends: now + self.lease });
+    }
+
+    /// The session of this life of a node broke.
+    pub fn on_disconnected(&mut self, node: NodeId, incarnation: Incarnation, now: Duration) {
+        let ends = self.advance(now) + self.lease / DISCONNECTED_PART;
+        self.shorten(node, incarnation, ends);
+    }
+
+    /// This life of a node went away on purpose: there is nothing to wait for.
+    pub fn on_left(&mut self, node: NodeId, incarnation: Incarnation, now: Duration) {
+        let now = self.advance(now);
+        self.shorten(node, incarnation, now);
+    }
+
+    /// The loss of the node is recorded.
+    pub fn forget(&mut self, node: NodeId, incarnation: Incarnation) {
+        if self.leases.get(&node).is_some_and(|lease| lease.incarnation == incarnation) {
+            self.leases.remove(&node);
+        }
+    }
+
+    /// The nodes whose lease has run out.
+    #[must_use]
+    pub fn on_tick(&mut self, now: Duration) -> Vec<(NodeId, Incarnation)> {
+        let now = self.advance(now);
+        let since = now.saturating_sub(self.ticked);
+        self.ticked = now;
+        if since > self.lease / 2 {
+            for lease in self.leases.values_mut() {
+                lease.ends = now + self.lease;
+            }
+        }
+        let expired = self.leases.iter().filter(|(_, lease)| lease.ends <= now);
+        expired.map(|(node, lease)| (*node, lease.incarnation)).collect()
+    }
+
+    /// How often `on_tick` is to be called: well within the half lease that counts as late.
+    #[must_use]
+    pub fn tick_interval(lease: Duration) -> Duration {
+        lease / 20
+    }
+
+    fn shorten(&mut self, node: NodeId, incarnation: Incarnation, ends: Duration) {
+        if let Some(lease) = self.leases.get_mut(&node).filter(|lease| lease.incarnation == incarnation) {
+            lease.ends = lease.ends.min(ends);
+        }
+    }
+
+    fn advance(&mut self, now: Duration) -> Duration {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// Checks that no lease outlasts a full one.
+    ///
+    /// # Errors
+    /// Names the node whose does.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        match self.leases.iter().find(|(_, lease)| lease.ends > self.now + self.lease) {
+            Some((node, _)) => Err(format!("the lease of {node} outlasts a full one")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

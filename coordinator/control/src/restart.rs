@@ -1,0 +1,60 @@
+//! What becomes of a job whose attempt ended badly, and when the next attempt may begin.
+//!
+//! Node, link and store failures pass: the job restarts without limit, after a delay that doubles up to a maximum. A
+//! failure of an operator may pass: it counts up to the job's limit. Bad data and plans that cannot run never pass.
+
+use std::time::Duration;
+
+use thalweg_cluster_state::Verdict;
+use thalweg_types::{job::FailureKind, settings::JobSettings};
+
+/// Delays stop doubling here even where the maximum is far away: 2^20 of the first is weeks.
+const DOUBLINGS_MAX: u32 = 20;
+
+/// Whether another attempt follows a failure. `operator_failures`: those that were counted before it.
+#[must_use]
+pub fn verdict(settings: &JobSettings, kind: FailureKind, operator_failures: u32) -> Verdict {
+    match kind {
+        FailureKind::Node | FailureKind::Link | FailureKind::Store => Verdict::Restart,
+        FailureKind::Operator if operator_failures < settings.restart_attempts => Verdict::Restart,
+        FailureKind::Operator | FailureKind::Data => Verdict::Fail,
+    }
+}
+
+/// How long to wait before the next attempt after so many failures, at least one. `jitter` adds up to a quarter, so that
+/// jobs that failed together do not come back together.
+#[must_use]
+pub fn backoff(settings: &JobSettings, failures: u32, jitter: u8) -> Duration {
+    let doublings = failures.saturating_sub(1).min(DOUBLINGS_MAX);
+    let delay = settings.restart_backoff.saturating_mul(1 << doublings).min(settings.restart_backoff_max);
+    delay.saturating_add(delay.saturating_mul(u32::from(jitter)) / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn settings() -> JobSettings {
+        JobSettings::parse(&BTreeMap::from([("restart.attempts".to_owned(), "2".to_owned())])).unwrap()
+    }
+
+    #[test]
+    fn only_operator_and_data_failures_end_a_job() {
+        for kind in [FailureKind::Node, FailureKind::Link, FailureKind::Store] {
+            assert_eq!(verdict(&settings(), kind, 1000), Verdict::Restart);
+        }
+        assert_eq!(verdict(&settings(), FailureKind::Operator, 1), Verdict::Restart);
+        assert_eq!(verdict(&settings(), FailureKind::Operator, 2), Verdict::Fail);
+        assert_eq!(verdict(&settings(), FailureKind::Data, 0), Verdict::Fail);
+    }
+
+    #[test]
+    fn the_delay_doubles_up_to_its_maximum() {
+        let delays: Vec<u128> = (1..9).map(|failures| backoff(&settings(), failures, 0).as_millis()).collect();
+        assert_eq!(delays, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+        assert_eq!(backoff(&settings(), u32::MAX, 0).as_secs(), 30);
+        assert!(backoff(&settings(), 1, u8::MAX) < Duration::from_millis(626));
+    }
+}
