@@ -7,6 +7,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::transport::{Channel, Endpoint, Uri, server::Connected};
 
+mod memory;
+
+pub use memory::MemoryNetwork;
+
 /// A byte stream between two processes.
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 

@@ -1,0 +1,518 @@
+//! Which orders a node takes, and what follows from them: fencing, idempotence and the life of attempts, as one pure value.
+//!
+//! ```text
+//!             Deploy               the older are gone           Ready, Finished: reported
+//! (nothing) ----------> Waiting ------------------> Running ------------------------------+
+//!                          |                          |  Cancel, Failed, a newer attempt  | the runtime says Gone
+//!                          | Cancel, a newer attempt  v                                   v
+//!                          +-----> Cancelled <----- Ending                              Drained
+//!                                        the runtime says Gone: reported
+//! ```
+//!
+//! Rules:
+//! - An order of an older term, or of an older attempt of its job, is refused. An order for a newer attempt (or a peer's frame)
+//!   is proof that the older ones are over: they are cancelled. `Discover` alone proves nothing, for it may precede the decision.
+//! - A newer attempt is built only when nothing of an older one is left here.
+//! - An order's answer is remembered by sequence for the session and given again when the order is. Over sessions, orders are
+//!   idempotent by what they do: an attempt is built at most once, started and stopped at most once, and a cancelled one stays so.
+//! - Of the failures of an attempt the first is reported, and the rest of the attempt here is cancelled.
+//! - Without a leader everything runs on, until `orphan_timeout` has passed since the last contact.
+//! - An attempt that is not gone `stop_timeout` after its cancellation is abandoned: only the end of the process ends it.
+//!
+//! Whoever holds this value carries out the effects, in their order, and tells what came of them. Messages in them are lost
+//! where there is no session; reports come again from `on_registered`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use thalweg_types::{
+    Attempt, JobGraph, JobId, OperatorId, Split, SubtaskId, Term,
+    job::{Failure, FailureKind},
+    session::{Action, Deployment, NodeMessage, Order, Report, SinkCommittables, SubtaskReport, SubtaskState},
+};
+
+use crate::{engine::AttemptEvent, outbox::Outbox};
+
+mod answers;
+#[cfg(test)]
+mod tests;
+
+use answers::Answers;
+
+/// Jobs of which nothing lives here are remembered for fencing, the newest so many of them: a leader's stale order is at
+/// most as old as its session.
+const FENCES_MAX: usize = 4096;
+
+/// What the holder must do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// List splits, and call `on_discovered`.
+    Discover { job: JobId, attempt: Attempt, graph: Box<JobGraph>, sources: Vec<OperatorId> },
+    /// Build an attempt, and pass its events to `on_event`.
+    Deploy { job: JobId, attempt: Attempt, deployment: Box<Deployment> },
+    /// Let its sources read.
+    Start { job: JobId, attempt: Attempt },
+    /// End it and discard its output.
+    Cancel { job: JobId, attempt: Attempt },
+    /// End its sources and let it drain.
+    Stop { job: JobId, attempt: Attempt },
+    /// Publish, and call `on_committed`.
+    Commit { job: JobId, attempt: Attempt, graph: Box<JobGraph>, committables: Vec<SinkCommittables> },
+    /// Drop what is still held for an attempt that is cancelled: its handle, and rows that nobody will fetch.
+    Forget { job: JobId, attempt: Attempt },
+    /// Send over the session, where there is one.
+    Send(NodeMessage),
+    /// Give up the process: the attempt could not be ended.
+    Abandon { job: JobId, attempt: Attempt },
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Without contact to a leader, attempts run on for so long.
+    pub(crate) orphan_timeout: Duration,
+    /// A cancelled attempt is gone within so long.
+    pub(crate) stop_timeout: Duration,
+}
+
+/// A leader registered this node in a term that is older than one seen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the leader of {offered} was followed by one of {seen}")]
+pub(crate) struct DeposedLeader {
+    pub(crate) offered: Term,
+    pub(crate) seen: Term,
+}
+
+/// The machine.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Orders {
+    limits: Limits,
+    term: Term,
+    is_connected: bool,
+    is_leaving: bool,
+    last_contact: Duration,
+    answers: Answers,
+    jobs: BTreeMap<JobId, Job>,
+    discoveries: Vec<(JobId, Attempt, Vec<OperatorId>)>,
+    commits: Vec<(JobId, Attempt, Vec<SinkCommittables>)>,
+    outbox: Outbox,
+}
+
+/// What is known of a job here.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Job {
+    /// Orders for older attempts are refused.
+    newest: Attempt,
+    attempts: BTreeMap<Attempt, Phase>,
+}
+
+/// Where an attempt is on this node.
+#[derive(Debug, Clone, PartialEq)]
+enum Phase {
+    /// To be built when nothing of the older attempts is left.
+    Waiting(Box<Deployment>),
+    /// Built, or being built.
+    Running { is_started: bool, is_stopping: bool, finished: Vec<SubtaskId> },
+    /// Cancelled; the runtime has not said yet that it is gone.
+    Ending { since: Duration },
+    /// Gone because all of its subtasks have ended well. They are named to each new leader.
+    Drained { finished: Vec<SubtaskId> },
+    /// Gone because it was cancelled, or never built.
+    Cancelled,
+}
+
+impl Phase {
+    fn is_live(&self) -> bool {
+        matches!(self, Self::Waiting(_) | Self::Running { .. } | Self::Ending { .. })
+    }
+}
+
+/// What an order comes to: effects, or the reason of its refusal.
+type Verdict = Result<Vec<Effect>, String>;
+
+impl Orders {
+    /// At the start of the process, which counts as contact.
+    pub(crate) fn new(limits: Limits, now: Duration) -> Self {
+        Self {
+            limits,
+            term: Term(0),
+            is_connected: false,
+            is_leaving: false,
+            last_contact: now,
+            answers: Answers::default(),
+            jobs: BTreeMap::new(),
+            discoveries: Vec::new(),
+            commits: Vec::new(),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// A leader has registered the node. Gives what to tell it first: all that is here (`running` are the states that the
+    /// runtime tells), then every report that is not acknowledged.
+    pub(crate) fn on_registered(
+        &mut self,
+        term: Term,
+        running: Vec<SubtaskReport>,
+    ) -> Result<Vec<Effect>, DeposedLeader> {
+        if term < self.term {
+            return Err(DeposedLeader { offered: term, seen: self.term });
+        }
+        self.term = term;
+        self.is_connected = true;
+        self.answers = Answers::default();
+        let reattach = NodeMessage::Reattach { subtasks: self.reattached(running) };
+        let leaving = self.is_leaving.then_some(NodeMessage::Leaving);
+        Ok([reattach].into_iter().chain(self.outbox.messages()).chain(leaving).map(Effect::Send).collect())
+    }
+
+    /// The session has ended.
+    pub(crate) fn on_disconnected(&mut self, now: Duration) {
+        self.last_contact = now;
+        self.is_connected = false;
+    }
+
+    /// The leader has recorded a report.
+    pub(crate) fn on_acknowledged(&mut self, sequence: u64) {
+        self.outbox.on_acknowledged(sequence);
+    }
+
+    /// An order has come. Its answer is the last effect.
+    pub(crate) fn on_order(&mut self, sequence: u64, order: Order, now: Duration) -> Vec<Effect> {
+        if let Some(refused) = self.answers.given(sequence) {
+            return vec![acknowledge(sequence, refused)];
+        }
+        let (mut effects, refused) = match self.decide(order, now) {
+            Ok(effects) => (effects, None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        self.answers.remember(sequence, refused.clone());
+        effects.push(acknowledge(sequence, refused));
+        effects
+    }
+
+    /// An order has come that could not be read.
+    pub(crate) fn on_malformed_order(&mut self, sequence: u64, reason: String) -> Vec<Effect> {
+        self.answers.remember(sequence, Some(reason.clone()));
+        vec![acknowledge(sequence, Some(reason))]
+    }
+
+    /// Proof of an attempt from elsewhere, such as a peer's frame.
+    pub(crate) fn on_newer_attempt(&mut self, job: JobId, attempt: Attempt, now: Duration) -> Vec<Effect> {
+        match self.jobs.get(&job) {
+            Some(known) if known.newest < attempt => self.fence(job, attempt, now),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The runtime has said something of an attempt.
+    pub(crate) fn on_event(&mut self, job: JobId, attempt: Attempt, event: AttemptEvent, now: Duration) -> Vec<Effect> {
+        let Some(phase) = self.jobs.get_mut(&job).and_then(|job| job.attempts.get_mut(&attempt)) else {
+            return Vec::new();
+        };
+        match (phase, event) {
+            (Phase::Running { .. }, AttemptEvent::Ready) => vec![self.report(Report::Ready { job, attempt })],
+            (Phase::Running { finished, .. }, AttemptEvent::Finished { subtask, metrics, committables }) => {
+                finished.push(subtask);
+                vec![self.report(Report::Finished { job, attempt, subtask, metrics, committables })]
+            }
+            (phase @ Phase::Running { .. }, AttemptEvent::Failed { subtask, failure, peer }) => {
+                *phase = Phase::Ending { since: now };
+                let report = self.report(Report::Failed { job, attempt, subtask, failure, peer });
+                vec![report, Effect::Cancel { job, attempt }]
+            }
+            (phase @ Phase::Running { .. }, AttemptEvent::Gone) => {
+                if let Phase::Running { finished, .. } = phase {
+                    let finished = std::mem::take(finished);
+                    *phase = Phase::Drained { finished };
+                }
+                self.deploy_waiting(job)
+            }
+            (phase @ Phase::Ending { .. }, AttemptEvent::Gone) => {
+                *phase = Phase::Cancelled;
+                let mut effects = vec![Effect::Forget { job, attempt }, self.report(Report::Gone { job, attempt })];
+                effects.extend(self.deploy_waiting(job));
+                effects
+            }
+            // What a cancelled attempt still says on its way out.
+            _ => Vec::new(),
+        }
+    }
+
+    /// Splits were listed, or could not be.
+    pub(crate) fn on_discovered(
+        &mut self,
+        (job, attempt, sources): (JobId, Attempt, Vec<OperatorId>),
+        splits: Result<Vec<(OperatorId, Vec<Split>)>, Failure>,
+    ) -> Vec<Effect> {
+        self.discoveries.retain(|asked| *asked != (job, attempt, sources.clone()));
+        vec![self.report(Report::Discovered { job, attempt, splits })]
+    }
+
+    /// Committables were published, or could not be.
+    pub(crate) fn on_committed(
+        &mut self,
+        (job, attempt, committables): (JobId, Attempt, Vec<SinkCommittables>),
+        result: Result<(), Failure>,
+    ) -> Vec<Effect> {
+        self.commits.retain(|asked| *asked != (job, attempt, committables.clone()));
+        vec![self.report(Report::Committed { job, attempt, result })]
+    }
+
+    /// The node is to leave: it takes no more work, and says so.
+    pub(crate) fn on_leave(&mut self) -> Vec<Effect> {
+        self.is_leaving = true;
+        vec![Effect::Send(NodeMessage::Leaving)]
+    }
+
+    /// Time has passed.
+    pub(crate) fn on_tick(&mut self, now: Duration) -> Vec<Effect> {
+        let mut effects = self.overdue(now);
+        let is_orphan = now.saturating_sub(self.last_contact) >= self.limits.orphan_timeout;
+        if !self.is_connected && is_orphan {
+            effects.extend(self.end_orphans(now));
+        }
+        effects
+    }
+
+    /// Whether nothing runs here and the leader knows everything: a leaving node may go.
+    pub(crate) fn is_idle(&self) -> bool {
+        let is_live = self.jobs.values().any(Job::is_live);
+        !is_live && self.discoveries.is_empty() && self.commits.is_empty() && self.outbox.is_empty()
+    }
+
+    fn decide(&mut self, order: Order, now: Duration) -> Verdict {
+        let Order { term, job, attempt, action } = order;
+        if term < self.term {
+            return Err(format!("it is of {term}, and {} has begun", self.term));
+        }
+        self.term = term;
+        let newest = self.jobs.get(&job).map_or(Attempt(0), |job| job.newest);
+        if attempt < newest {
+            return Err(format!("it is about {attempt} of {job}, and {newest} has begun"));
+        }
+        match action {
+            Action::Discover { graph, sources } => self.discover(job, attempt, graph, sources),
+            Action::Deploy(deployment) => self.deploy(job, attempt, deployment, now),
+            Action::Start => self.start(job, attempt),
+            Action::Cancel => Ok(self.cancel(job, attempt, now)),
+            Action::Stop => self.stop(job, attempt),
+            Action::Commit { graph, committables } => {
+                let mut effects = self.fence(job, attempt, now);
+                let asked = (job, attempt, committables);
+                if !self.commits.contains(&asked) {
+                    self.commits.push(asked.clone());
+                    effects.push(Effect::Commit { job, attempt, graph, committables: asked.2 });
+                }
+                Ok(effects)
+            }
+        }
+    }
+
+    fn discover(&mut self, job: JobId, attempt: Attempt, graph: Box<JobGraph>, sources: Vec<OperatorId>) -> Verdict {
+        self.refuse_if_leaving()?;
+        let asked = (job, attempt, sources);
+        if self.discoveries.contains(&asked) {
+            return Ok(Vec::new());
+        }
+        self.discoveries.push(asked.clone());
+        Ok(vec![Effect::Discover { job, attempt, graph, sources: asked.2 }])
+    }
+
+    fn deploy(&mut self, job: JobId, attempt: Attempt, deployment: Box<Deployment>, now: Duration) -> Verdict {
+        match self.phase(job, attempt) {
+            Some(Phase::Waiting(_) | Phase::Running { .. } | Phase::Drained { .. }) => return Ok(Vec::new()),
+            Some(Phase::Ending { .. } | Phase::Cancelled) => return Err(format!("{attempt} of {job} is over here")),
+            None => self.refuse_if_leaving()?,
+        }
+        let mut effects = self.fence(job, attempt, now);
+        self.job(job).attempts.insert(attempt, Phase::Waiting(deployment));
+        effects.extend(self.deploy_waiting(job));
+        self.forget_old_fences();
+        Ok(effects)
+    }
+
+    fn start(&mut self, job: JobId, attempt: Attempt) -> Verdict {
+        match self.phase(job, attempt) {
+            Some(Phase::Running { is_started: started @ false, .. }) => {
+                *started = true;
+                Ok(vec![Effect::Start { job, attempt }])
+            }
+            Some(Phase::Running { .. } | Phase::Drained { .. }) => Ok(Vec::new()),
+            Some(Phase::Waiting(_)) => Err(format!("{attempt} of {job} is not built yet")),
+            Some(Phase::Ending { .. } | Phase::Cancelled) | None => Err(format!("{attempt} of {job} is not here")),
+        }
+    }
+
+    fn stop(&mut self, job: JobId, attempt: Attempt) -> Verdict {
+        match self.phase(job, attempt) {
+            Some(Phase::Running { is_stopping: stopping @ false, .. }) => {
+                *stopping = true;
+                Ok(vec![Effect::Stop { job, attempt }])
+            }
+            Some(Phase::Running { .. } | Phase::Drained { .. }) => Ok(Vec::new()),
+            Some(Phase::Waiting(_)) => Err(format!("{attempt} of {job} is not built yet")),
+            Some(Phase::Ending { .. } | Phase::Cancelled) | None => Err(format!("{attempt} of {job} is not here")),
+        }
+    }
+
+    /// Cancels, and answers at once where there is nothing to wait for. What was never here is remembered as cancelled, so
+    /// that a late deployment cannot bring it to life.
+    fn cancel(&mut self, job: JobId, attempt: Attempt, now: Duration) -> Vec<Effect> {
+        let mut effects = self.fence(job, attempt, now);
+        effects.extend(self.end(job, attempt, now));
+        self.forget_old_fences();
+        effects
+    }
+
+    /// Ends one attempt in whatever phase it is; reports that it is gone as soon as that is so.
+    fn end(&mut self, job: JobId, attempt: Attempt, now: Duration) -> Vec<Effect> {
+        let phase = self.job(job).attempts.entry(attempt).or_insert(Phase::Cancelled);
+        match phase {
+            Phase::Running { .. } => {
+                *phase = Phase::Ending { since: now };
+                vec![Effect::Cancel { job, attempt }]
+            }
+            Phase::Ending { .. } => Vec::new(),
+            Phase::Waiting(_) | Phase::Cancelled => {
+                *phase = Phase::Cancelled;
+                self.report_once(Report::Gone { job, attempt })
+            }
+            Phase::Drained { .. } => {
+                *phase = Phase::Cancelled;
+                let mut effects = vec![Effect::Forget { job, attempt }];
+                effects.extend(self.report_once(Report::Gone { job, attempt }));
+                effects
+            }
+        }
+    }
+
+    /// Makes an attempt the oldest that orders may be about, and ends all older ones.
+    fn fence(&mut self, job: JobId, attempt: Attempt, now: Duration) -> Vec<Effect> {
+        let known = self.job(job);
+        known.newest = known.newest.max(attempt);
+        let over = |(attempt, phase): (&Attempt, &Phase)| (*phase != Phase::Cancelled).then_some(*attempt);
+        let older: Vec<Attempt> = known.attempts.range(..attempt).filter_map(over).collect();
+        let effects = older.into_iter().flat_map(|older| self.end(job, older, now)).collect();
+        self.job(job).attempts.retain(|of, phase| *of >= attempt || phase.is_live());
+        effects
+    }
+
+    /// Builds the waiting attempt of a job, once it is the only one that lives.
+    fn deploy_waiting(&mut self, job: JobId) -> Vec<Effect> {
+        let known = self.job(job);
+        let mut live = known.attempts.iter_mut().filter(|(_, phase)| phase.is_live());
+        let (Some((attempt, phase @ Phase::Waiting(_))), None) = (live.next(), live.next()) else {
+            return Vec::new();
+        };
+        let running = Phase::Running { is_started: false, is_stopping: false, finished: Vec::new() };
+        let Phase::Waiting(deployment) = std::mem::replace(phase, running) else {
+            unreachable!("matched above");
+        };
+        vec![Effect::Deploy { job, attempt: *attempt, deployment }]
+    }
+
+    fn end_orphans(&mut self, now: Duration) -> Vec<Effect> {
+        let is_orphan = |phase: &Phase| matches!(phase, Phase::Waiting(_) | Phase::Running { .. });
+        let orphans: Vec<(JobId, Attempt)> =
+            self.attempts().filter(|(.., phase)| is_orphan(phase)).map(|(job, attempt, _)| (job, attempt)).collect();
+        let message = format!("no leader was heard of for {:?}", self.limits.orphan_timeout);
+        let failure = Failure { kind: FailureKind::Node, message };
+        let mut effects = Vec::new();
+        for (job, attempt) in orphans {
+            let failed = Report::Failed { job, attempt, subtask: None, failure: failure.clone(), peer: None };
+            effects.push(self.report(failed));
+            effects.extend(self.end(job, attempt, now));
+        }
+        effects
+    }
+
+    fn overdue(&self, now: Duration) -> Vec<Effect> {
+        let is_overdue = |phase: &Phase| match phase {
+            Phase::Ending { since } => now.saturating_sub(*since) >= self.limits.stop_timeout,
+            _ => false,
+        };
+        let overdue = self.attempts().filter(|(.., phase)| is_overdue(phase));
+        overdue.map(|(job, attempt, _)| Effect::Abandon { job, attempt }).collect()
+    }
+
+    /// What the runtime tells of the attempts it has, and the subtasks of attempts that have drained.
+    fn reattached(&self, running: Vec<SubtaskReport>) -> Vec<SubtaskReport> {
+        let drained = self.attempts().flat_map(|(job, attempt, phase)| {
+            let finished = match phase {
+                Phase::Drained { finished } => finished.as_slice(),
+                _ => &[],
+            };
+            let state = SubtaskState::Finished;
+            finished.iter().map(move |subtask| SubtaskReport { job, attempt, subtask: *subtask, state })
+        });
+        let is_running = |report: &SubtaskReport| {
+            let job = self.jobs.get(&report.job);
+            matches!(
+                job.and_then(|job| job.attempts.get(&report.attempt)),
+                Some(Phase::Running { .. } | Phase::Ending { .. })
+            )
+        };
+        running.into_iter().filter(is_running).chain(drained).collect()
+    }
+
+    fn refuse_if_leaving(&self) -> Result<(), String> {
+        if self.is_leaving { Err("this node is leaving".to_owned()) } else { Ok(()) }
+    }
+
+    fn report(&mut self, report: Report) -> Effect {
+        Effect::Send(self.outbox.keep(report))
+    }
+
+    /// For reports that say all there is to say: a second one that is not acknowledged adds nothing.
+    fn report_once(&mut self, report: Report) -> Vec<Effect> {
+        if self.outbox.holds(&report) { Vec::new() } else { vec![self.report(report)] }
+    }
+
+    fn job(&mut self, job: JobId) -> &mut Job {
+        self.jobs.entry(job).or_default()
+    }
+
+    fn phase(&mut self, job: JobId, attempt: Attempt) -> Option<&mut Phase> {
+        self.jobs.get_mut(&job)?.attempts.get_mut(&attempt)
+    }
+
+    fn attempts(&self) -> impl Iterator<Item = (JobId, Attempt, &Phase)> {
+        self.jobs.iter().flat_map(|(job, known)| known.attempts.iter().map(|(attempt, phase)| (*job, *attempt, phase)))
+    }
+
+    fn forget_old_fences(&mut self) {
+        while self.jobs.len() > FENCES_MAX {
+            let Some(oldest) = self.jobs.iter().find(|(_, job)| !job.is_live()).map(|(id, _)| *id) else {
+                return;
+            };
+            self.jobs.remove(&oldest);
+        }
+    }
+
+    /// What holds after every step.
+    #[cfg(test)]
+    fn check_invariants(&self) {
+        for (id, job) in &self.jobs {
+            let built =
+                job.attempts.values().filter(|phase| matches!(phase, Phase::Running { .. } | Phase::Ending { .. }));
+            assert!(built.count() <= 1, "two attempts of {id} are built at once");
+            let live: Vec<_> = job.attempts.iter().filter(|(_, phase)| phase.is_live()).collect();
+            let waits_alone = matches!(live.as_slice(), [(_, Phase::Waiting(_))]);
+            assert!(!waits_alone, "the attempt of {id} waits for nothing");
+            for (attempt, phase) in live {
+                assert!(*attempt <= job.newest, "{attempt} of {id} is newer than its fence");
+                let may_be_old = matches!(phase, Phase::Ending { .. });
+                assert!(*attempt == job.newest || may_be_old, "{attempt} of {id} lives beside a newer one");
+            }
+        }
+    }
+}
+
+impl Job {
+    fn is_live(&self) -> bool {
+        self.attempts.values().any(Phase::is_live)
+    }
+}
+
+fn acknowledge(sequence: u64, refused: Option<String>) -> Effect {
+    Effect::Send(NodeMessage::Acknowledge { sequence, refused })
+}

@@ -1,0 +1,495 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::{collection::vec, prelude::*};
+use thalweg_types::{Assignment, ChainId, KeyGroupTable, NodeId, graph::FORMAT, job::SubtaskMetrics};
+
+use super::*;
+
+const JOB: JobId = JobId(7);
+const LIMITS: Limits = Limits { orphan_timeout: Duration::from_mins(10), stop_timeout: Duration::from_secs(30) };
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn graph() -> JobGraph {
+    JobGraph {
+        format: FORMAT,
+        engine_version: String::new(),
+        key_groups: 1,
+        operators: Vec::new(),
+        edges: Vec::new(),
+        settings: BTreeMap::new(),
+    }
+}
+
+fn deployment() -> Box<Deployment> {
+    let assignment = Assignment { slices: vec![NodeId(1)], key_groups: KeyGroupTable::new(vec![0]) };
+    Box::new(Deployment { graph: graph(), assignment, addresses: Vec::new(), splits: Vec::new() })
+}
+
+fn order(attempt: u32, action: Action) -> Order {
+    Order { term: Term(1), job: JOB, attempt: Attempt(attempt), action }
+}
+
+fn commit() -> Action {
+    Action::Commit { graph: Box::new(graph()), committables: Vec::new() }
+}
+
+fn failure() -> Failure {
+    Failure { kind: FailureKind::Operator, message: "broke".to_owned() }
+}
+
+/// A machine with an open session, which numbers the orders that it is given.
+struct Desk {
+    orders: Orders,
+    sequence: u64,
+    now: Duration,
+}
+
+impl Desk {
+    fn registered() -> Self {
+        let mut orders = Orders::new(LIMITS, at(0));
+        orders.on_registered(Term(1), Vec::new()).expect("the first leader");
+        Self { orders, sequence: 0, now: at(0) }
+    }
+
+    /// The effects of an order but its answer, or why it is refused.
+    fn order(&mut self, order: Order) -> Result<Vec<Effect>, String> {
+        self.sequence += 1;
+        let mut effects = self.orders.on_order(self.sequence, order, self.now);
+        self.orders.check_invariants();
+        match effects.pop() {
+            Some(Effect::Send(NodeMessage::Acknowledge { sequence, refused })) => {
+                assert_eq!(sequence, self.sequence);
+                refused.map_or(Ok(effects), Err)
+            }
+            other => panic!("an order is answered last of all, but there was {other:?}"),
+        }
+    }
+
+    fn event(&mut self, attempt: u32, event: AttemptEvent) -> Vec<Effect> {
+        let effects = self.orders.on_event(JOB, Attempt(attempt), event, self.now);
+        self.orders.check_invariants();
+        effects
+    }
+
+    fn deployed(attempt: u32) -> Self {
+        let mut desk = Self::registered();
+        let effects = desk.order(order(attempt, Action::Deploy(deployment()))).expect("it is the first");
+        assert_eq!(kinds(&effects), ["deploy 1"]);
+        desk
+    }
+}
+
+/// Effects in a word and the attempt each.
+fn kinds(effects: &[Effect]) -> Vec<String> {
+    let kind = |effect: &Effect| match effect {
+        Effect::Discover { attempt, .. } => format!("discover {}", attempt.0),
+        Effect::Deploy { attempt, .. } => format!("deploy {}", attempt.0),
+        Effect::Start { attempt, .. } => format!("start {}", attempt.0),
+        Effect::Cancel { attempt, .. } => format!("cancel {}", attempt.0),
+        Effect::Stop { attempt, .. } => format!("stop {}", attempt.0),
+        Effect::Commit { attempt, .. } => format!("commit {}", attempt.0),
+        Effect::Forget { attempt, .. } => format!("forget {}", attempt.0),
+        Effect::Abandon { attempt, .. } => format!("abandon {}", attempt.0),
+        Effect::Send(NodeMessage::Report { report, .. }) => match report {
+            Report::Discovered { attempt, .. } => format!("discovered {}", attempt.0),
+            Report::Ready { attempt, .. } => format!("ready {}", attempt.0),
+            Report::Finished { attempt, .. } => format!("finished {}", attempt.0),
+            Report::Failed { attempt, .. } => format!("failed {}", attempt.0),
+            Report::Gone { attempt, .. } => format!("gone {}", attempt.0),
+            Report::Committed { attempt, .. } => format!("committed {}", attempt.0),
+        },
+        Effect::Send(NodeMessage::Reattach { subtasks }) => format!("reattach {}", subtasks.len()),
+        Effect::Send(NodeMessage::Leaving) => "leaving".to_owned(),
+        Effect::Send(other) => panic!("unexpected {other:?}"),
+    };
+    effects.iter().map(kind).collect()
+}
+
+fn finished(index: u32) -> AttemptEvent {
+    let subtask = SubtaskId { chain: ChainId(0), index };
+    AttemptEvent::Finished { subtask, metrics: SubtaskMetrics::default(), committables: Vec::new() }
+}
+
+fn failed() -> AttemptEvent {
+    AttemptEvent::Failed { subtask: None, failure: failure(), peer: None }
+}
+
+#[test]
+fn a_newer_attempt_is_built_when_the_older_is_gone() {
+    let mut desk = Desk::deployed(1);
+    let effects = desk.order(order(2, Action::Deploy(deployment()))).expect("it is newer");
+    assert_eq!(kinds(&effects), ["cancel 1"]);
+    assert!(desk.order(order(2, Action::Start)).is_err(), "it is not built yet");
+    assert_eq!(kinds(&desk.event(1, AttemptEvent::Gone)), ["forget 1", "gone 1", "deploy 2"]);
+    assert_eq!(kinds(&desk.order(order(2, Action::Start)).expect("it is built")), ["start 2"]);
+}
+
+#[test]
+fn orders_of_older_attempts_and_terms_are_refused() {
+    let mut desk = Desk::deployed(1);
+    desk.order(order(2, Action::Deploy(deployment()))).expect("it is newer");
+    for action in [Action::Deploy(deployment()), Action::Start, Action::Cancel, Action::Stop, commit()] {
+        assert!(desk.order(order(1, action)).is_err());
+    }
+    desk.order(Order { term: Term(3), ..order(2, Action::Cancel) }).expect("its term is newer");
+    assert!(desk.order(order(3, Action::Deploy(deployment()))).is_err(), "its term is over");
+    assert_eq!(desk.orders.on_registered(Term(2), Vec::new()), Err(DeposedLeader { offered: Term(2), seen: Term(3) }));
+}
+
+#[test]
+fn an_order_that_comes_again_is_answered_again_and_does_nothing() {
+    let mut desk = Desk::deployed(1);
+    let again = desk.orders.on_order(1, order(1, Action::Deploy(deployment())), at(0));
+    assert_eq!(again, [acknowledge(1, None)]);
+    assert!(desk.order(order(0, Action::Start)).is_err());
+    let again = desk.orders.on_order(2, order(0, Action::Start), at(0));
+    assert!(matches!(&again[..], [Effect::Send(NodeMessage::Acknowledge { sequence: 2, refused: Some(_) })]));
+}
+
+#[test]
+fn a_new_session_numbers_orders_anew_and_they_stay_idempotent() {
+    let mut desk = Desk::deployed(1);
+    desk.order(order(1, Action::Start)).expect("it is here");
+    desk.orders.on_disconnected(at(1));
+    desk.orders.on_registered(Term(2), Vec::new()).expect("a newer leader");
+    desk.sequence = 0;
+    for action in [Action::Deploy(deployment()), Action::Start] {
+        let order = Order { term: Term(2), ..order(1, action) };
+        assert_eq!(desk.order(order), Ok(Vec::new()));
+    }
+}
+
+#[test]
+fn reports_come_again_in_order_until_they_are_acknowledged() {
+    let mut desk = Desk::deployed(1);
+    desk.event(1, AttemptEvent::Ready);
+    desk.event(1, finished(0));
+    desk.orders.on_disconnected(at(1));
+    let resent = desk.orders.on_registered(Term(1), Vec::new()).expect("the same leader");
+    assert_eq!(kinds(&resent), ["reattach 0", "ready 1", "finished 1"]);
+    desk.orders.on_acknowledged(1);
+    let resent = desk.orders.on_registered(Term(1), Vec::new()).expect("the same leader");
+    assert!(matches!(&resent[1..], [Effect::Send(NodeMessage::Report { sequence: 2, .. })]));
+}
+
+#[test]
+fn what_has_drained_is_named_to_a_new_leader_until_it_is_cancelled() {
+    let mut desk = Desk::deployed(1);
+    desk.event(1, finished(0));
+    assert_eq!(kinds(&desk.event(1, AttemptEvent::Gone)), [""; 0], "an attempt that has drained was not ended");
+    let running = SubtaskReport {
+        job: JobId(1),
+        attempt: Attempt(1),
+        subtask: SubtaskId::default(),
+        state: SubtaskState::Running,
+    };
+    let effects = desk.orders.on_registered(Term(1), vec![running]).expect("the same leader");
+    let Effect::Send(NodeMessage::Reattach { subtasks }) = &effects[0] else { panic!("{effects:?}") };
+    assert_eq!(subtasks.len(), 1, "what the machine knows nothing of is not told");
+    assert_eq!(subtasks[0].state, SubtaskState::Finished);
+    desk.sequence = 0;
+    assert_eq!(kinds(&desk.order(order(1, Action::Cancel)).expect("it is the newest")), ["forget 1", "gone 1"]);
+    let effects = desk.orders.on_registered(Term(1), Vec::new()).expect("the same leader");
+    assert_eq!(kinds(&effects)[0], "reattach 0");
+}
+
+#[test]
+fn the_first_failure_is_reported_and_ends_the_attempt_here() {
+    let mut desk = Desk::deployed(1);
+    assert_eq!(kinds(&desk.event(1, failed())), ["failed 1", "cancel 1"]);
+    assert!(desk.event(1, failed()).is_empty());
+    assert!(desk.event(1, finished(0)).is_empty());
+    assert_eq!(kinds(&desk.event(1, AttemptEvent::Gone)), ["forget 1", "gone 1"]);
+    assert!(desk.order(order(1, Action::Deploy(deployment()))).is_err(), "an attempt is built once");
+}
+
+#[test]
+fn what_was_cancelled_before_it_came_is_not_built() {
+    let mut desk = Desk::registered();
+    assert_eq!(kinds(&desk.order(order(1, Action::Cancel)).expect("it is the newest")), ["gone 1"]);
+    assert_eq!(desk.order(order(1, Action::Cancel)), Ok(Vec::new()), "the report is kept already");
+    assert!(desk.order(order(1, Action::Deploy(deployment()))).is_err());
+    assert!(desk.order(order(1, Action::Start)).is_err());
+}
+
+#[test]
+fn a_cancelled_attempt_that_waited_is_never_built() {
+    let mut desk = Desk::deployed(1);
+    desk.order(order(2, Action::Deploy(deployment()))).expect("it is newer");
+    assert_eq!(kinds(&desk.order(order(2, Action::Cancel)).expect("it is here")), ["gone 2"]);
+    assert_eq!(kinds(&desk.event(1, AttemptEvent::Gone)), ["forget 1", "gone 1"]);
+}
+
+#[test]
+fn stop_and_start_are_done_once() {
+    let mut desk = Desk::deployed(1);
+    for (action, word) in [(Action::Start, "start 1"), (Action::Stop, "stop 1")] {
+        assert_eq!(kinds(&desk.order(order(1, action.clone())).expect("it is here")), [word]);
+        assert_eq!(desk.order(order(1, action)), Ok(Vec::new()));
+    }
+}
+
+#[test]
+fn discoveries_and_commits_are_answered_once_and_done_again_when_asked_again() {
+    let mut desk = Desk::registered();
+    let discover = || Action::Discover { graph: Box::new(graph()), sources: vec![OperatorId(0)] };
+    assert_eq!(kinds(&desk.order(order(1, discover())).expect("it is new")), ["discover 1"]);
+    assert_eq!(desk.order(order(1, discover())), Ok(Vec::new()), "it is under way");
+    let effects = desk.orders.on_discovered((JOB, Attempt(1), vec![OperatorId(0)]), Ok(Vec::new()));
+    assert_eq!(kinds(&effects), ["discovered 1"]);
+    assert_eq!(kinds(&desk.order(order(1, discover())).expect("it may have changed")), ["discover 1"]);
+
+    assert_eq!(kinds(&desk.order(order(1, commit())).expect("it is new")), ["commit 1"]);
+    assert_eq!(desk.order(order(1, commit())), Ok(Vec::new()), "it is under way");
+    let effects = desk.orders.on_committed((JOB, Attempt(1), Vec::new()), Err(failure()));
+    assert_eq!(kinds(&effects), ["committed 1"]);
+    assert_eq!(kinds(&desk.order(order(1, commit())).expect("it failed before")), ["commit 1"]);
+}
+
+#[test]
+fn discovery_proves_nothing_about_attempts() {
+    let mut desk = Desk::deployed(1);
+    let discover = Action::Discover { graph: Box::new(graph()), sources: Vec::new() };
+    assert_eq!(kinds(&desk.order(order(2, discover)).expect("it is newer")), ["discover 2"]);
+    assert_eq!(kinds(&desk.order(order(1, Action::Start)).expect("it is here")), ["start 1"]);
+}
+
+#[test]
+fn a_peers_proof_of_a_newer_attempt_ends_the_older() {
+    let mut desk = Desk::deployed(1);
+    assert!(desk.orders.on_newer_attempt(JOB, Attempt(1), at(0)).is_empty());
+    assert_eq!(kinds(&desk.orders.on_newer_attempt(JOB, Attempt(2), at(0))), ["cancel 1"]);
+    assert!(desk.orders.on_newer_attempt(JobId(8), Attempt(2), at(0)).is_empty());
+}
+
+#[test]
+fn a_leaving_node_takes_no_more_work_and_is_idle_when_all_is_told() {
+    let mut desk = Desk::deployed(1);
+    assert_eq!(kinds(&desk.orders.on_leave()), ["leaving"]);
+    let refused = desk.order(Order { job: JobId(8), ..order(1, Action::Deploy(deployment())) });
+    assert_eq!(refused, Err("this node is leaving".to_owned()));
+    desk.order(order(1, Action::Cancel)).expect("it is here");
+    desk.event(1, AttemptEvent::Gone);
+    assert!(!desk.orders.is_idle(), "the leader does not know it yet");
+    let resent = desk.orders.on_registered(Term(1), Vec::new()).expect("the same leader");
+    assert_eq!(kinds(&resent), ["reattach 0", "gone 1", "leaving"]);
+    desk.orders.on_acknowledged(1);
+    assert!(desk.orders.is_idle());
+}
+
+#[test]
+fn orphans_run_on_until_the_timeout_and_only_without_a_leader() {
+    let mut desk = Desk::deployed(1);
+    assert!(desk.orders.on_tick(at(10_000)).is_empty());
+    desk.orders.on_disconnected(at(10_000));
+    assert!(desk.orders.on_tick(at(10_599)).is_empty());
+    assert_eq!(kinds(&desk.orders.on_tick(at(10_600))), ["failed 1", "cancel 1"]);
+    assert!(desk.orders.on_tick(at(10_601)).is_empty());
+}
+
+#[test]
+fn an_attempt_that_does_not_end_is_abandoned() {
+    let mut desk = Desk::deployed(1);
+    desk.now = at(5);
+    desk.order(order(1, Action::Cancel)).expect("it is here");
+    assert!(desk.orders.on_tick(at(34)).is_empty());
+    assert_eq!(kinds(&desk.orders.on_tick(at(35))), ["abandon 1"]);
+}
+
+#[test]
+fn answers_are_bounded_and_old_ones_are_refused() {
+    let mut answers = Answers::default();
+    (1..=5000).for_each(|sequence| answers.remember(sequence, None));
+    assert_eq!(answers.given(5001), None);
+    assert_eq!(answers.given(5000), Some(None));
+    assert!(matches!(answers.given(1), Some(Some(_))));
+}
+
+#[test]
+fn fences_are_bounded_and_the_living_keep_theirs() {
+    let mut desk = Desk::deployed(1);
+    let cancelled = u64::try_from(FENCES_MAX).expect("it is small") + 20;
+    for job in (1..=cancelled).map(|job| JobId(100 + job)) {
+        let effects = desk.orders.on_order(job.0, Order { job, ..order(2, Action::Cancel) }, at(0));
+        assert_eq!(kinds(&effects[..1]), ["gone 2"]);
+        desk.orders.on_acknowledged(job.0 - 100);
+    }
+    desk.orders.check_invariants();
+    desk.sequence = cancelled + 100;
+    assert_eq!(desk.orders.jobs.len(), FENCES_MAX);
+    assert!(desk.order(order(0, Action::Start)).is_err(), "the fence of what lives is kept");
+    assert_eq!(kinds(&desk.order(order(1, Action::Start)).expect("it is here")), ["start 1"]);
+}
+
+/// A step of the world around the machine.
+#[derive(Debug, Clone)]
+enum Step {
+    Order { term: u64, job: u64, attempt: u32, action: u8 },
+    Repeat { back: u64 },
+    Event { job: u64, event: u8 },
+    WorkDone,
+    Reconnect { term: u64 },
+    AcknowledgeFirst,
+    Tick { seconds: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1u64..4, 1u64..3, 1u32..6, 0u8..6)
+            .prop_map(|(term, job, attempt, action)| Step::Order { term, job, attempt, action }),
+        1 => (0u64..6).prop_map(|back| Step::Repeat { back }),
+        6 => (1u64..3, 0u8..5).prop_map(|(job, event)| Step::Event { job, event }),
+        1 => Just(Step::WorkDone),
+        1 => (1u64..4).prop_map(|term| Step::Reconnect { term }),
+        2 => Just(Step::AcknowledgeFirst),
+        1 => (0u64..700).prop_map(|seconds| Step::Tick { seconds }),
+    ]
+}
+
+/// What a runtime and a leader would see.
+#[derive(Default)]
+struct World {
+    /// Attempts that exist in the runtime.
+    alive: BTreeSet<(JobId, Attempt)>,
+    cancelled: BTreeSet<(JobId, Attempt)>,
+    newest_deployed: BTreeMap<JobId, Attempt>,
+    started: BTreeSet<(JobId, Attempt)>,
+    sent: Vec<(u64, Order)>,
+    work: Vec<Effect>,
+    /// Reports that were sent and not acknowledged.
+    unacknowledged: BTreeMap<u64, Report>,
+}
+
+impl World {
+    fn see(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Deploy { job, attempt, .. } => {
+                    assert!(self.alive.iter().all(|(of, _)| *of != job), "two attempts of {job} at once");
+                    let newest = self.newest_deployed.insert(job, attempt);
+                    assert!(newest < Some(attempt), "{attempt} of {job} after {newest:?}");
+                    self.alive.insert((job, attempt));
+                }
+                Effect::Start { job, attempt } => {
+                    assert!(self.alive.contains(&(job, attempt)) && self.started.insert((job, attempt)));
+                }
+                Effect::Stop { job, attempt } => assert!(self.alive.contains(&(job, attempt))),
+                Effect::Cancel { job, attempt } => {
+                    assert!(self.alive.contains(&(job, attempt)) && self.cancelled.insert((job, attempt)));
+                }
+                Effect::Forget { job, attempt } => assert!(!self.alive.contains(&(job, attempt))),
+                work @ (Effect::Discover { .. } | Effect::Commit { .. }) => self.work.push(work),
+                Effect::Send(NodeMessage::Report { sequence, report }) => {
+                    let before = self.unacknowledged.insert(sequence, report.clone());
+                    assert!(before.is_none_or(|before| before == report), "a sequence names one report");
+                }
+                Effect::Send(_) | Effect::Abandon { .. } => {}
+            }
+        }
+    }
+}
+
+fn action_of(number: u8) -> Action {
+    match number {
+        0 => Action::Discover { graph: Box::new(graph()), sources: Vec::new() },
+        1 => Action::Deploy(deployment()),
+        2 => Action::Start,
+        3 => Action::Cancel,
+        4 => Action::Stop,
+        _ => commit(),
+    }
+}
+
+fn take(desk: &mut Desk, world: &mut World, step: Step) {
+    match step {
+        Step::Order { term, job, attempt, action } => {
+            let action = action_of(action);
+            let order = Order { term: Term(term), job: JobId(job), attempt: Attempt(attempt), action };
+            world.sent.push((desk.sequence + 1, order.clone()));
+            if let Ok(effects) = desk.order(order) {
+                world.see(effects);
+            }
+        }
+        Step::Repeat { back } => {
+            let Some((sequence, order)) =
+                world.sent.iter().rev().nth(usize::try_from(back).expect("it is small")).cloned()
+            else {
+                return;
+            };
+            let effects = desk.orders.on_order(sequence, order, desk.now);
+            assert_eq!(effects.len(), 1, "a repeated order has no effect but its answer");
+        }
+        Step::Event { job, event } => {
+            let Some(about) = world.alive.iter().find(|(of, _)| of.0 == job).copied() else { return };
+            let event = match event {
+                0 => AttemptEvent::Ready,
+                1 | 2 => finished(u32::from(event)),
+                3 => failed(),
+                _ => AttemptEvent::Gone,
+            };
+            if matches!(event, AttemptEvent::Gone) {
+                world.alive.remove(&about);
+            }
+            world.see(desk.orders.on_event(about.0, about.1, event, desk.now));
+        }
+        Step::WorkDone => match world.work.pop() {
+            Some(Effect::Discover { job, attempt, sources, .. }) => {
+                world.see(desk.orders.on_discovered((job, attempt, sources), Ok(Vec::new())));
+            }
+            Some(Effect::Commit { job, attempt, committables, .. }) => {
+                world.see(desk.orders.on_committed((job, attempt, committables), Ok(())));
+            }
+            _ => {}
+        },
+        Step::Reconnect { term } => {
+            desk.orders.on_disconnected(desk.now);
+            if let Ok(effects) = desk.orders.on_registered(Term(term), Vec::new()) {
+                (desk.sequence, world.sent) = (0, Vec::new());
+                let resent = effects.iter().filter(|effect| matches!(effect, Effect::Send(NodeMessage::Report { .. })));
+                assert_eq!(resent.count(), world.unacknowledged.len(), "every kept report comes again");
+                world.see(effects);
+            }
+        }
+        Step::AcknowledgeFirst => {
+            if let Some((sequence, _)) = world.unacknowledged.pop_first() {
+                desk.orders.on_acknowledged(sequence);
+            }
+        }
+        Step::Tick { seconds } => {
+            desk.now += at(seconds);
+            let effects = desk.orders.on_tick(desk.now);
+            world.see(effects);
+        }
+    }
+    desk.orders.check_invariants();
+}
+
+proptest! {
+    #[test]
+    fn attempts_are_fenced_forward_whatever_happens(steps in vec(step(), 1..120)) {
+        let (mut desk, mut world) = (Desk::registered(), World::default());
+        for step in steps {
+            take(&mut desk, &mut world, step);
+        }
+        // In the end the leader cancels all, and the runtime obeys.
+        for job in [1, 2] {
+            let effects = desk.order(Order { term: Term(9), job: JobId(job), attempt: Attempt(9), action: Action::Cancel });
+            world.see(effects.expect("nothing is newer"));
+        }
+        for (job, attempt) in std::mem::take(&mut world.alive) {
+            assert!(world.cancelled.contains(&(job, attempt)), "{attempt} of {job} was left running");
+            world.see(desk.orders.on_event(job, attempt, AttemptEvent::Gone, desk.now));
+        }
+        while !world.work.is_empty() {
+            take(&mut desk, &mut world, Step::WorkDone);
+        }
+        assert!(world.alive.is_empty(), "nothing is built any more");
+        for sequence in world.unacknowledged.keys() {
+            desk.orders.on_acknowledged(*sequence);
+        }
+        assert!(desk.orders.is_idle());
+    }
+}

@@ -1,0 +1,356 @@
+//! Doubles of what the node is handed: time, tasks, entropy, an engine, and coordinators to speak to.
+
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{FutureExt, Stream, future::BoxFuture};
+use thalweg_proto::{
+    network::Network,
+    v1::{
+        self,
+        node_session_server::{NodeSession, NodeSessionServer},
+    },
+};
+use thalweg_types::{
+    Assignment, Attempt, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, SubtaskId,
+    graph::FORMAT,
+    job::{Failure, SubtaskMetrics},
+    seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle},
+    session::{CoordinatorMessage, Deployment, NodeMessage, SinkCommittables, SubtaskState},
+};
+use tokio::{
+    sync::mpsc,
+    time::{self, Instant},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, transport::Server};
+
+use crate::engine::{AttemptEvent, Discovery, Engine, RunningAttempt};
+
+/// More than any test has under way.
+const BOUND: usize = 64;
+/// More than anything takes that works; the clock is paused, so that waiting for it costs nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The runtime's (paused) clock.
+#[derive(Debug)]
+struct TestClock(Instant);
+
+impl Clock for TestClock {
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn since_epoch(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug)]
+struct TestSpawner;
+
+#[derive(Debug)]
+struct TestTask(tokio::task::JoinHandle<()>);
+
+impl Spawner for TestSpawner {
+    #[allow(clippy::disallowed_methods)]
+    fn spawn(&self, _name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
+        Box::new(TestTask(tokio::spawn(task)))
+    }
+}
+
+impl TaskHandle for TestTask {
+    fn abort(&self) {
+        self.0.abort();
+    }
+
+    fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+/// Seams on the test's own runtime.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn seams() -> Seams {
+    Seams {
+        clock: Arc::new(TestClock(Instant::now())),
+        entropy: Arc::new(Counting::default()),
+        io: Arc::new(TestSpawner),
+        compute: Arc::new(TestSpawner),
+    }
+}
+
+/// A graph of nothing.
+pub(crate) fn graph() -> JobGraph {
+    JobGraph {
+        format: FORMAT,
+        engine_version: String::new(),
+        key_groups: 1,
+        operators: Vec::new(),
+        edges: Vec::new(),
+        settings: BTreeMap::new(),
+    }
+}
+
+/// A deployment of nothing on node 1.
+pub(crate) fn deployment() -> Box<Deployment> {
+    Box::new(Deployment {
+        graph: graph(),
+        assignment: Assignment { slices: vec![NodeId(1)], key_groups: KeyGroupTable::new(vec![0]) },
+        addresses: vec![(NodeId(1), "node:1".to_owned())],
+        splits: Vec::new(),
+    })
+}
+
+/// What an engine was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Deploy(JobId, Attempt),
+    Start(JobId, Attempt),
+    Stop(JobId, Attempt),
+    Cancel(JobId, Attempt),
+    Forget(JobId, Attempt),
+}
+
+type Senders = Arc<Mutex<BTreeMap<(JobId, Attempt), mpsc::Sender<AttemptEvent>>>>;
+
+/// An engine that does nothing but tell what it was asked. Commits panic, so that a test sees what comes of that.
+#[derive(Debug)]
+pub(crate) struct FakeEngine {
+    asked: mpsc::Sender<Asked>,
+    events: Senders,
+}
+
+/// The test's end of it.
+#[derive(Debug)]
+pub(crate) struct EngineProbe {
+    asked: mpsc::Receiver<Asked>,
+    events: Senders,
+}
+
+impl FakeEngine {
+    pub(crate) fn new() -> (Arc<Self>, EngineProbe) {
+        let (sender, asked) = mpsc::channel(BOUND);
+        let events = Senders::default();
+        (Arc::new(Self { asked: sender, events: events.clone() }), EngineProbe { asked, events })
+    }
+}
+
+impl EngineProbe {
+    pub(crate) async fn asked(&mut self) -> Asked {
+        time::timeout(PATIENCE, self.asked.recv()).await.expect("it is asked in time").expect("the engine lives")
+    }
+
+    /// Lets an attempt say something. After `Gone` it is forgotten.
+    pub(crate) async fn say(&self, job: JobId, attempt: Attempt, event: AttemptEvent) {
+        let sender = self.events.lock().expect("nobody panics").get(&(job, attempt)).cloned();
+        let is_gone = matches!(event, AttemptEvent::Gone);
+        sender.expect("it was deployed").send(event).await.expect("the worker listens");
+        if is_gone {
+            self.vanish(job, attempt);
+        }
+    }
+
+    /// Drops an attempt's end of the events, as a panic of its supervisor would.
+    pub(crate) fn vanish(&self, job: JobId, attempt: Attempt) {
+        self.events.lock().expect("nobody panics").remove(&(job, attempt));
+    }
+}
+
+impl Engine for FakeEngine {
+    fn deploy(
+        &self,
+        job: JobId,
+        attempt: Attempt,
+        _deployment: Deployment,
+        events: mpsc::Sender<AttemptEvent>,
+    ) -> Box<dyn RunningAttempt> {
+        self.asked.try_send(Asked::Deploy(job, attempt)).expect("there is room");
+        self.events.lock().expect("nobody panics").insert((job, attempt), events);
+        Box::new(FakeAttempt { job, attempt, asked: self.asked.clone() })
+    }
+
+    fn discover(&self, _graph: Box<JobGraph>, sources: Vec<OperatorId>) -> BoxFuture<'static, Discovery> {
+        std::future::ready(Ok(sources.into_iter().map(|source| (source, Vec::new())).collect())).boxed()
+    }
+
+    fn commit(
+        &self,
+        _job: JobId,
+        _graph: Box<JobGraph>,
+        _committables: Vec<SinkCommittables>,
+    ) -> BoxFuture<'static, Result<(), Failure>> {
+        async { panic!("a committer broke") }.boxed()
+    }
+
+    fn forget(&self, job: JobId, attempt: Attempt) {
+        self.asked.try_send(Asked::Forget(job, attempt)).expect("there is room");
+    }
+}
+
+#[derive(Debug)]
+struct FakeAttempt {
+    job: JobId,
+    attempt: Attempt,
+    asked: mpsc::Sender<Asked>,
+}
+
+impl RunningAttempt for FakeAttempt {
+    fn start(&self) {
+        self.asked.try_send(Asked::Start(self.job, self.attempt)).expect("there is room");
+    }
+
+    fn cancel(&self) {
+        // At the end of a test its probe may be gone.
+        self.asked.try_send(Asked::Cancel(self.job, self.attempt)).ok();
+    }
+
+    fn stop(&self) {
+        self.asked.try_send(Asked::Stop(self.job, self.attempt)).expect("there is room");
+    }
+
+    fn metrics(&self) -> Vec<(SubtaskId, SubtaskMetrics)> {
+        vec![(SubtaskId::default(), SubtaskMetrics { records_in: 5, ..SubtaskMetrics::default() })]
+    }
+
+    fn states(&self) -> Vec<(SubtaskId, SubtaskState)> {
+        vec![(SubtaskId::default(), SubtaskState::Running)]
+    }
+}
+
+/// A coordinator of which the test is the mind.
+#[derive(Debug)]
+pub(crate) struct FakeLeader {
+    sessions: mpsc::Receiver<FakeSession>,
+}
+
+/// Its end of one session.
+#[derive(Debug)]
+pub(crate) struct FakeSession {
+    from_node: Streaming<v1::NodeMessage>,
+    to_node: mpsc::Sender<Result<v1::CoordinatorMessage, Status>>,
+}
+
+impl FakeLeader {
+    /// Serves at an address.
+    pub(crate) async fn serve(network: &Arc<dyn Network>, address: &str) -> Self {
+        let (opened, sessions) = mpsc::channel(BOUND);
+        serve(network, address, Service { opened: Some(opened), leader: None }).await;
+        Self { sessions }
+    }
+
+    /// The next session, up to its registration.
+    pub(crate) async fn accept(&mut self) -> (FakeSession, thalweg_types::node::NodeRegistration) {
+        let session = time::timeout(PATIENCE, self.sessions.recv()).await.expect("one comes in time");
+        let mut session = session.expect("the service lives");
+        match session.hear().await {
+            NodeMessage::Register(registration) => (session, registration),
+            other => panic!("a session begins with a registration, not with {other:?}"),
+        }
+    }
+
+    /// The next session, registered in a term with a lease of four seconds, and what is reattached.
+    pub(crate) async fn register(&mut self, term: u64) -> (FakeSession, NodeMessage) {
+        let (mut session, registration) = self.accept().await;
+        session.say(registered(registration.node, term)).await;
+        let reattach = session.hear().await;
+        assert!(matches!(reattach, NodeMessage::Reattach { .. }), "{reattach:?}");
+        (session, reattach)
+    }
+}
+
+/// A follower that names a leader to everybody.
+pub(crate) async fn serve_follower(network: &Arc<dyn Network>, address: &str, leader: &str) {
+    serve(network, address, Service { opened: None, leader: Some(leader.to_owned()) }).await;
+}
+
+pub(crate) fn registered(node: NodeId, term: u64) -> CoordinatorMessage {
+    CoordinatorMessage::Registered { node, term: thalweg_types::Term(term), lease_ms: 4000 }
+}
+
+impl FakeSession {
+    /// What the node says next.
+    pub(crate) async fn hear(&mut self) -> NodeMessage {
+        let message = time::timeout(PATIENCE, self.from_node.message()).await.expect("it speaks in time");
+        let message = message.expect("the stream is sound").expect("the stream is open");
+        NodeMessage::try_from(message).expect("a node's messages are well formed")
+    }
+
+    /// What the node says next but heartbeats.
+    pub(crate) async fn hear_news(&mut self) -> NodeMessage {
+        loop {
+            match self.hear().await {
+                NodeMessage::Heartbeat { .. } => {}
+                news => return news,
+            }
+        }
+    }
+
+    /// Whether the node has ended the session.
+    pub(crate) async fn is_ended(&mut self) -> bool {
+        time::timeout(PATIENCE, async { while let Ok(Some(_)) = self.from_node.message().await {} }).await.is_ok()
+    }
+
+    pub(crate) async fn say(&self, message: CoordinatorMessage) {
+        self.say_wire(message.into()).await;
+    }
+
+    pub(crate) async fn say_wire(&self, message: v1::CoordinatorMessage) {
+        self.to_node.send(Ok(message)).await.expect("the node listens");
+    }
+
+    /// Ends the session as a coordinator does that has lost the lead.
+    pub(crate) async fn step_down(self, leader: &str) {
+        self.to_node.send(Err(not_leading(leader))).await.expect("the node listens");
+    }
+}
+
+#[derive(Debug)]
+struct Service {
+    opened: Option<mpsc::Sender<FakeSession>>,
+    leader: Option<String>,
+}
+
+#[tonic::async_trait]
+impl NodeSession for Service {
+    type OpenStream = Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
+
+    async fn open(&self, request: Request<Streaming<v1::NodeMessage>>) -> Result<Response<Self::OpenStream>, Status> {
+        let Some(opened) = &self.opened else {
+            return Err(not_leading(self.leader.as_deref().unwrap_or_default()));
+        };
+        let (to_node, said) = mpsc::channel(BOUND);
+        let session = FakeSession { from_node: request.into_inner(), to_node };
+        opened.send(session).await.map_err(|_| Status::internal("the test is over"))?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(said))))
+    }
+}
+
+fn not_leading(leader: &str) -> Status {
+    let mut status = Status::unavailable("this coordinator does not lead");
+    status.metadata_mut().insert("thalweg-leader", leader.parse().expect("an address is ASCII"));
+    status
+}
+
+async fn serve(network: &Arc<dyn Network>, address: &str, service: Service) {
+    let listener = network.listen(address).await.expect("the address is free");
+    let server = Server::builder().add_service(NodeSessionServer::new(service));
+    let serving = server.serve_with_incoming(listener.incoming);
+    TestSpawner.spawn("coordinator", Box::pin(async move { serving.await.expect("it serves") }));
+}

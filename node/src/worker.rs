@@ -1,0 +1,396 @@
+//! The node's actor: owns what the node knows of orders and attempts, and carries out what follows from them.
+//!
+//! ```text
+//! session ----opened, received, closed---->  worker  --deploy, start, cancel, ..--> engine
+//!         <---acknowledgements, reports----          <--events, splits, published--
+//! ```
+//!
+//! The decisions are those of `orders`; this file does the I/O around them. It never waits for the session or for an attempt:
+//! messages that find the session's queue full mean a stuck link, and the session is given up. If the worker fails, the
+//! process must end, for nobody else would ever stop what runs here.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{BoxStream, FuturesUnordered, SelectAll},
+};
+use thalweg_types::{
+    Attempt, JobId, OperatorId,
+    job::{Failure, FailureKind},
+    seam::Seams,
+    session::{CoordinatorMessage, NodeMessage, SinkCommittables, SubtaskReport},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    engine::{AttemptEvent, Discovery, Engine, RunningAttempt},
+    orders::{Effect, Orders},
+    rpc::Received,
+    session::SessionLink,
+};
+
+/// Commands that wait for the worker, nearly all of them the leader's messages: while they are more, the session is not read.
+const COMMANDS_MAX: usize = 64;
+/// Events of one attempt that wait for the worker; its actors wait when they are more.
+const EVENTS_MAX: usize = 64;
+/// How exactly timeouts are kept.
+const TICK: Duration = Duration::from_millis(200);
+/// At the end of the process attempts get so long to put their things in order. Correctness does not need it.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+/// Without a session, nothing is sent; the interval only has to be something.
+const NO_SESSION: Duration = Duration::from_secs(3600);
+
+/// What the worker is asked.
+#[derive(Debug)]
+enum WorkerCommand {
+    /// A session is open.
+    Opened(SessionLink),
+    /// Something has come over it.
+    Received(Received),
+    /// It is closed.
+    Closed,
+    /// The node is to leave; answered when nothing runs here any more and the leader knows it.
+    Leave(oneshot::Sender<()>),
+}
+
+/// Speaks to the worker. A worker that has ended is noticed elsewhere, so nothing here fails.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerHandle {
+    commands: mpsc::Sender<WorkerCommand>,
+}
+
+impl WorkerHandle {
+    /// A session is open.
+    pub(crate) async fn opened(&self, link: SessionLink) {
+        self.send(WorkerCommand::Opened(link)).await;
+    }
+
+    /// Something has come over the open session.
+    pub(crate) async fn received(&self, received: Received) {
+        self.send(WorkerCommand::Received(received)).await;
+    }
+
+    /// The open session is closed.
+    pub(crate) async fn closed(&self) {
+        self.send(WorkerCommand::Closed).await;
+    }
+
+    /// Takes no more work, and waits until there is none.
+    pub(crate) async fn leave(&self) {
+        let (idle, is_idle) = oneshot::channel();
+        self.send(WorkerCommand::Leave(idle)).await;
+        // An error says that the worker has ended, and then nothing runs any more either.
+        is_idle.await.ok();
+    }
+
+    async fn send(&self, command: WorkerCommand) {
+        self.commands.send(command).await.ok();
+    }
+}
+
+/// Why the worker ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WorkerExit {
+    /// It was told to.
+    Stopped,
+    /// An attempt does not end.
+    Stuck {
+        /// Its job.
+        job: JobId,
+        /// Which.
+        attempt: Attempt,
+    },
+}
+
+/// A piece of work that runs beside the worker, with its result.
+enum Done {
+    Discovered { asked: (JobId, Attempt, Vec<OperatorId>), splits: Discovery },
+    Committed { asked: (JobId, Attempt, Vec<SinkCommittables>), result: Result<(), Failure> },
+}
+
+/// What an attempt says; `None` after its last word.
+type Events = BoxStream<'static, ((JobId, Attempt), Option<AttemptEvent>)>;
+
+/// The actor.
+pub(crate) struct Worker {
+    orders: Orders,
+    engine: Arc<dyn Engine>,
+    seams: Seams,
+    commands: mpsc::Receiver<WorkerCommand>,
+    session: Option<SessionLink>,
+    attempts: BTreeMap<(JobId, Attempt), Box<dyn RunningAttempt>>,
+    events: SelectAll<Events>,
+    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    leaving: Vec<oneshot::Sender<()>>,
+    is_ready: watch::Sender<bool>,
+    stuck: Option<(JobId, Attempt)>,
+}
+
+impl Worker {
+    /// A worker to be run, and the way to speak to it. `is_ready` is told whether the node is registered.
+    pub(crate) fn new(
+        orders: Orders,
+        engine: Arc<dyn Engine>,
+        seams: Seams,
+        is_ready: watch::Sender<bool>,
+    ) -> (Self, WorkerHandle) {
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let worker = Self {
+            orders,
+            engine,
+            seams,
+            commands,
+            session: None,
+            attempts: BTreeMap::new(),
+            events: SelectAll::new(),
+            work: FuturesUnordered::new(),
+            leaving: Vec::new(),
+            is_ready,
+            stuck: None,
+        };
+        (worker, WorkerHandle { commands: sender })
+    }
+
+    /// Works until told to stop.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> WorkerExit {
+        let mut ticks = interval(TICK);
+        let mut heartbeats = interval(NO_SESSION);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.end_all().await;
+                    return WorkerExit::Stopped;
+                }
+                Some(command) = self.commands.recv() => {
+                    if let Some(lease) = self.on_command(command) {
+                        heartbeats = interval(lease / 4);
+                    }
+                }
+                _ = ticks.tick() => {
+                    let effects = self.orders.on_tick(self.now());
+                    self.carry_out(effects);
+                }
+                _ = heartbeats.tick() => self.send_heartbeat(),
+                Some((about, event)) = self.events.next(), if !self.events.is_empty() => self.on_event(about, event),
+                Some(done) = self.work.next(), if !self.work.is_empty() => self.on_done(done),
+            }
+            if let Some((job, attempt)) = self.stuck {
+                return WorkerExit::Stuck { job, attempt };
+            }
+            if self.orders.is_idle() {
+                self.leaving.drain(..).for_each(|idle| drop(idle.send(())));
+            }
+        }
+    }
+
+    /// Gives the lease of a session that was opened.
+    fn on_command(&mut self, command: WorkerCommand) -> Option<Duration> {
+        match command {
+            WorkerCommand::Opened(link) => return self.on_opened(link),
+            WorkerCommand::Received(received) => self.on_received(received),
+            WorkerCommand::Closed => {
+                if self.session.take().is_some() {
+                    self.orders.on_disconnected(self.now());
+                }
+                self.is_ready.send_replace(false);
+            }
+            WorkerCommand::Leave(idle) => {
+                self.leaving.push(idle);
+                let effects = self.orders.on_leave();
+                self.carry_out(effects);
+            }
+        }
+        None
+    }
+
+    fn on_opened(&mut self, link: SessionLink) -> Option<Duration> {
+        match self.orders.on_registered(link.term, self.states()) {
+            Ok(effects) => {
+                let lease = link.lease;
+                self.session = Some(link);
+                self.carry_out(effects);
+                self.is_ready.send_replace(self.session.is_some());
+                Some(lease)
+            }
+            Err(deposed) => {
+                tracing::debug!(error = &deposed as &dyn std::error::Error, "gave a session up");
+                link.given_up.cancel();
+                None
+            }
+        }
+    }
+
+    fn on_received(&mut self, received: Received) {
+        if self.session.is_none() {
+            return; // given up; what it still says will be said again
+        }
+        let effects = match received {
+            Received::Message(CoordinatorMessage::Order { sequence, order }) => {
+                self.orders.on_order(sequence, order, self.now())
+            }
+            Received::Message(CoordinatorMessage::ReportAcknowledged { sequence }) => {
+                self.orders.on_acknowledged(sequence);
+                Vec::new()
+            }
+            Received::Message(CoordinatorMessage::Registered { .. } | CoordinatorMessage::Refused { .. }) => {
+                unreachable!("the session keeps these to itself")
+            }
+            Received::MalformedOrder { sequence, reason } => {
+                tracing::error!(sequence, reason, "refused an order that cannot be read");
+                self.orders.on_malformed_order(sequence, reason)
+            }
+        };
+        self.carry_out(effects);
+    }
+
+    fn on_event(&mut self, (job, attempt): (JobId, Attempt), event: Option<AttemptEvent>) {
+        let mut effects = Vec::new();
+        let event = event.unwrap_or_else(|| {
+            // After `Gone` the machine takes no notice of either.
+            let message = "the attempt's actors ended without a word".to_owned();
+            let failure = Failure { kind: FailureKind::Operator, message };
+            let failed = AttemptEvent::Failed { subtask: None, failure, peer: None };
+            effects.extend(self.orders.on_event(job, attempt, failed, self.now()));
+            AttemptEvent::Gone
+        });
+        let is_gone = matches!(event, AttemptEvent::Gone);
+        effects.extend(self.orders.on_event(job, attempt, event, self.now()));
+        if is_gone {
+            self.attempts.remove(&(job, attempt));
+        }
+        self.carry_out(effects);
+    }
+
+    fn on_done(&mut self, done: Done) {
+        let effects = match done {
+            Done::Discovered { asked, splits } => self.orders.on_discovered(asked, splits),
+            Done::Committed { asked, result } => self.orders.on_committed(asked, result),
+        };
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Discover { job, attempt, graph, sources } => {
+                    let splits =
+                        answer_of(&self.seams, "discover splits", self.engine.discover(graph, sources.clone()));
+                    let asked = (job, attempt, sources);
+                    self.work.push(async move { Done::Discovered { asked, splits: splits.await } }.boxed());
+                }
+                Effect::Commit { job, attempt, graph, committables } => {
+                    let commit = self.engine.commit(job, graph, committables.clone());
+                    let result = answer_of(&self.seams, "commit sinks", commit);
+                    let asked = (job, attempt, committables);
+                    self.work.push(async move { Done::Committed { asked, result: result.await } }.boxed());
+                }
+                Effect::Deploy { job, attempt, deployment } => {
+                    let (sender, events) = mpsc::channel(EVENTS_MAX);
+                    let last = futures::stream::once(std::future::ready(None));
+                    let events = ReceiverStream::new(events).map(Some).chain(last);
+                    self.events.push(events.map(move |event| ((job, attempt), event)).boxed());
+                    let running = self.engine.deploy(job, attempt, *deployment, sender);
+                    self.attempts.insert((job, attempt), running);
+                }
+                Effect::Start { job, attempt } => self.with_attempt(job, attempt, RunningAttempt::start),
+                Effect::Stop { job, attempt } => self.with_attempt(job, attempt, RunningAttempt::stop),
+                Effect::Cancel { job, attempt } => self.with_attempt(job, attempt, RunningAttempt::cancel),
+                Effect::Forget { job, attempt } => self.engine.forget(job, attempt),
+                Effect::Send(message) => self.send(message),
+                Effect::Abandon { job, attempt } => self.stuck = Some((job, attempt)),
+            }
+        }
+    }
+
+    fn with_attempt(&self, job: JobId, attempt: Attempt, act: impl FnOnce(&(dyn RunningAttempt + 'static))) {
+        if let Some(running) = self.attempts.get(&(job, attempt)) {
+            act(running.as_ref());
+        }
+    }
+
+    fn send(&mut self, message: NodeMessage) {
+        let Some(link) = &self.session else {
+            return;
+        };
+        if link.outgoing.try_send(message).is_err() {
+            link.given_up.cancel();
+            self.session = None;
+            self.is_ready.send_replace(false);
+            self.orders.on_disconnected(self.now());
+        }
+    }
+
+    fn send_heartbeat(&mut self) {
+        if self.session.is_none() {
+            return;
+        }
+        let of_attempt = |((job, attempt), running): (&(JobId, Attempt), &Box<dyn RunningAttempt>)| {
+            let (job, attempt) = (*job, *attempt);
+            running.metrics().into_iter().map(move |(subtask, metrics)| (job, attempt, subtask, metrics))
+        };
+        let metrics = self.attempts.iter().flat_map(of_attempt).collect();
+        self.send(NodeMessage::Heartbeat { metrics });
+    }
+
+    fn states(&self) -> Vec<SubtaskReport> {
+        let of_attempt = |((job, attempt), running): (&(JobId, Attempt), &Box<dyn RunningAttempt>)| {
+            let (job, attempt) = (*job, *attempt);
+            let report = move |(subtask, state)| SubtaskReport { job, attempt, subtask, state };
+            running.states().into_iter().map(report)
+        };
+        self.attempts.iter().flat_map(of_attempt).collect()
+    }
+
+    /// Cancels everything and gives it a moment to end.
+    async fn end_all(&mut self) {
+        self.attempts.values().for_each(|running| running.cancel());
+        let all_gone = async {
+            while let Some((about, event)) = self.events.next().await {
+                if !matches!(event, Some(AttemptEvent::Gone)) {
+                    continue;
+                }
+                self.attempts.remove(&about);
+                if self.attempts.is_empty() {
+                    return;
+                }
+            }
+        };
+        if time::timeout(SHUTDOWN_GRACE, all_gone).await.is_err() {
+            tracing::warn!(attempts = self.attempts.len(), "left attempts behind that did not end in time");
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.seams.clock.monotonic()
+    }
+}
+
+/// Runs a piece of work as a task of its own, so that it neither blocks the worker nor takes it down.
+fn answer_of<T: Send + 'static>(
+    seams: &Seams,
+    name: &str,
+    work: BoxFuture<'static, Result<T, Failure>>,
+) -> impl Future<Output = Result<T, Failure>> + Send + 'static {
+    let (answer, answered) = oneshot::channel();
+    let task = async move {
+        // The receiver is gone only where the worker is.
+        answer.send(work.await).ok();
+    };
+    let message = format!("could not {name}: the task ended without an answer");
+    seams.io.spawn(name, Box::pin(task));
+    async move { answered.await.unwrap_or(Err(Failure { kind: FailureKind::Operator, message })) }
+}
+
+fn interval(period: Duration) -> time::Interval {
+    let mut interval = time::interval(period.max(Duration::from_millis(1)));
+    interval.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    interval
+}
