@@ -1,4 +1,49 @@
 //! A replicated log for a deterministic state machine: raft-rs, driven by one task, over our own gRPC service.
+//!
+//! ```text
+//!   callers --commands--> +--------+ --messages--> peers: one queue and one gRPC stream per member
+//!   RaftService ---------> | driver | --writes----> LogStore: on disk before anything that depends on it is sent
+//!   clock ------ticks----> +--------+ --entries---> the state machine, in the log's order
+//! ```
+//!
+//! Rules that the crate keeps:
+//! - What a message promises is on disk before the message leaves; an outcome is given only for a command that is
+//!   committed and applied here.
+//! - A member's id and its cluster's id are bound to its store. A store that lost its log can't pass for the member that
+//!   it was: that member has to be removed and added again as a learner.
+//! - An empty store joins only as a learner that the leader adds; the leader makes it a voter once it has caught up.
+//! - Reads are linearizable by ReadIndex: a quorum confirms the leader after the read was asked for. No clock is trusted.
+//! - `apply` never learns who leads: all replicas do the same.
+//!
+//! Raft's own protobuf stays inside this crate: stores and the wire see opaque bytes. Members are authenticated by
+//! whatever carries the connections (TLS); this crate refuses envelopes of other clusters and for other members, bounds
+//! what it takes from the wire, and parses before it believes.
+
+mod config;
+mod consensus;
+mod driver;
+mod election;
+mod log;
+mod logger;
+mod membership;
+mod message_codec;
+mod peers;
+mod ready;
+
+mod reads;
+mod record_codec;
+mod service;
+mod start;
+pub mod store;
+mod waiting;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{ConfigError, ConsensusConfig, Member};
+pub use consensus::{COMMAND_BYTES_MAX, Consensus, ConsensusError, ConsensusExit, Leadership};
+pub use service::{RaftServer, RaftService};
+pub use start::{StartError, start};
 
 /// What is replicated. Deterministic: the same log gives the same state, byte for byte.
 pub trait Replicated: Send + Sync + 'static {

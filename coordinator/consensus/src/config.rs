@@ -1,0 +1,153 @@
+//! What a member is told at its start.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use thalweg_types::{ClusterId, MemberId};
+use thiserror::Error;
+
+/// The most bytes of an advertised address: a DNS name (253), a colon and a port.
+pub(crate) const ADDRESS_BYTES_MAX: usize = 260;
+
+/// A member of the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Which member.
+    pub member: MemberId,
+    /// Where its Raft service listens, as `host:port`.
+    pub address: String,
+    /// Whether it votes. Of a member to add: whether it shall vote once it has caught up.
+    pub voter: bool,
+}
+
+/// How a member runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsensusConfig {
+    /// Which member this is; not zero, never given to another store.
+    pub member: MemberId,
+    /// Where the others reach this member's Raft service, as `host:port`.
+    pub address: String,
+    /// The group. May be left out where the store knows it already, and for a new group of one, which draws it.
+    pub cluster: Option<ClusterId>,
+    /// The first members, this one among them, the same for all of them. Used only when the store is empty, and never
+    /// for a member that lost its store: that one joins.
+    pub bootstrap: Vec<Member>,
+    /// With an empty store: start as a learner that knows nothing and wait to be added by the leader.
+    pub join: bool,
+    /// The unit of Raft's time.
+    pub tick: Duration,
+    /// A follower that hears nothing campaigns after this many ticks, or up to twice as many: each time it draws anew.
+    pub election_ticks: usize,
+    /// The leader sends heartbeats at this many ticks.
+    pub heartbeat_ticks: usize,
+    /// A snapshot is taken after this many applied entries, and the log before it is dropped, but for half as many
+    /// entries, which spare slightly late followers the snapshot.
+    pub snapshot_every_entries: u64,
+}
+
+impl Default for ConsensusConfig {
+    fn default() -> Self {
+        Self {
+            member: MemberId(1),
+            address: String::new(),
+            cluster: None,
+            bootstrap: Vec::new(),
+            join: false,
+            tick: Duration::from_millis(50),
+            election_ticks: 10,
+            heartbeat_ticks: 2,
+            snapshot_every_entries: 1000,
+        }
+    }
+}
+
+impl ConsensusConfig {
+    /// A group of one, at its first start and at all later ones.
+    #[must_use]
+    pub fn single(member: MemberId, address: impl Into<String>) -> Self {
+        let address = address.into();
+        let bootstrap = vec![Member { member, address: address.clone(), voter: true }];
+        Self { member, address, bootstrap, ..Self::default() }
+    }
+
+    /// Checks all that can be checked without the store.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.member.0 == 0 {
+            return Err(ConfigError::MemberZero);
+        }
+        check_address(self.member, &self.address)?;
+        if self.tick.is_zero() || self.heartbeat_ticks == 0 || self.election_ticks <= self.heartbeat_ticks {
+            return Err(ConfigError::Ticks);
+        }
+        if self.snapshot_every_entries == 0 {
+            return Err(ConfigError::SnapshotEvery);
+        }
+        self.check_bootstrap()
+    }
+
+    fn check_bootstrap(&self) -> Result<(), ConfigError> {
+        let mut seen = BTreeSet::new();
+        for member in &self.bootstrap {
+            if member.member.0 == 0 {
+                return Err(ConfigError::MemberZero);
+            }
+            check_address(member.member, &member.address)?;
+            if !seen.insert(member.member) {
+                return Err(ConfigError::Twice(member.member));
+            }
+        }
+        if !self.bootstrap.is_empty() && !self.bootstrap.iter().any(|member| member.voter) {
+            return Err(ConfigError::NoVoter);
+        }
+        Ok(())
+    }
+}
+
+/// Checks that an address can be dialled: `host:port`.
+pub(crate) fn check_address(member: MemberId, address: &str) -> Result<(), ConfigError> {
+    let is_valid = address.len() <= ADDRESS_BYTES_MAX
+        && address.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty()
+                && host.chars().all(|c| c.is_ascii_graphic() && !"/@?#".contains(c))
+                && port.parse::<u16>().is_ok_and(|port| port != 0)
+        });
+    if is_valid { Ok(()) } else { Err(ConfigError::Address { member, address: address.to_owned() }) }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// Raft keeps zero for "nobody".
+    #[error("a member's id must not be zero")]
+    MemberZero,
+    /// An address that can't be dialled.
+    #[error("the address of {member} is not host:port: {address:?}")]
+    Address {
+        /// Whose address.
+        member: MemberId,
+        /// The address.
+        address: String,
+    },
+    /// The tick counts don't go together.
+    #[error(
+        "the tick must not be zero, and the election ticks must be more than the heartbeat ticks, which must be at least 1"
+    )]
+    Ticks,
+    /// No snapshot would ever be taken.
+    #[error("the entries between two snapshots must be at least 1")]
+    SnapshotEvery,
+    /// A member is listed twice.
+    #[error("{0} stands twice among the first members")]
+    Twice(MemberId),
+    /// Nobody could ever lead.
+    #[error("none of the first members votes")]
+    NoVoter,
+    /// The first members do not include this one.
+    #[error("{0} is not among the first members that it was given")]
+    NotAmongFirst(MemberId),
+    /// An empty store and nothing that says what to do with it.
+    #[error("the store of {0} is empty: it needs the first members of a new group, or the order to join")]
+    NothingToStart(MemberId),
+    /// Members of a new group would draw different ids.
+    #[error("a new group of several members, and a member that joins one, must be given the cluster's id")]
+    NoCluster,
+}

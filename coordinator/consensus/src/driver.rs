@@ -1,0 +1,435 @@
+//! The one task that owns raft.
+//!
+//! ```text
+//!   ticks, commands, messages, reports --> raft --> settle: send, persist, apply, until raft has nothing more
+//! ```
+//!
+//! All inputs that are there are taken before one settling, so that one fsync serves them all. The task waits for the
+//! store and for nothing else; it never waits for a peer or a caller. When the store fails, or the log turns out to be
+//! lost, the member stops: `Consensus::exited` tells the process, which should end.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::RwLock;
+use raft::{
+    Error as RaftError, RawNode, SnapshotStatus, StateRole,
+    eraftpb::{ConfChange, ConfChangeType, Message, MessageType},
+};
+use thalweg_types::{MemberId, Term};
+use thiserror::Error;
+use tokio::{
+    sync::mpsc,
+    time::{self, MissedTickBehavior},
+};
+use tracing::{debug, error, info};
+
+use crate::{
+    Replicated,
+    config::ConsensusConfig,
+    consensus::{Command, ConsensusError, ConsensusExit, Leadership, Published, Reply},
+    election::ElectionTimer,
+    log::Log,
+    membership::{Change, Roster, Seat, Verdict, judge},
+    message_codec::Incoming,
+    peers::{PeerEvent, Peers, Report},
+    reads::Reads,
+    record_codec::{Origin, RecordError, encode_seat},
+    store::{LogPosition, LogStore, StoreError},
+    waiting::Waiting,
+};
+
+/// Inputs that are taken from one queue before raft is settled.
+const BATCH: usize = 256;
+/// Changes of members that wait for the one before them.
+const CHANGES_MAX: usize = 64;
+/// A learner that is this close to the log's end counts as caught up.
+const CAUGHT_UP_ENTRIES: u64 = 64;
+
+/// Why the member can't go on.
+#[derive(Debug, Error)]
+pub(crate) enum Fault {
+    #[error("could not keep the log")]
+    Store(#[from] StoreError),
+    #[error("a record in the log can't be read")]
+    Record(#[from] RecordError),
+    #[error("the change of members at {0} can't be read")]
+    Change(u64),
+    #[error("the state machine refused a snapshot: {0}")]
+    Restore(String),
+    #[error(
+        "this member acknowledged entries up to {acknowledged} and has them only up to {last}: its log was lost; \
+         remove the member and add it again with an empty store"
+    )]
+    LogLost { acknowledged: u64, last: u64 },
+}
+
+/// The driver's queues.
+pub(crate) struct Inputs<R: Replicated> {
+    pub(crate) commands: mpsc::Receiver<Command<R::Outcome>>,
+    pub(crate) messages: mpsc::Receiver<Incoming>,
+    pub(crate) reports: mpsc::Receiver<Report>,
+}
+
+pub(crate) struct Driver<R: Replicated> {
+    pub(crate) config: ConsensusConfig,
+    pub(crate) life: u64,
+    pub(crate) node: RawNode<Log>,
+    pub(crate) machine: Arc<RwLock<R>>,
+    pub(crate) store: Arc<dyn LogStore>,
+    pub(crate) timer: ElectionTimer,
+    pub(crate) roster: Roster,
+    pub(crate) applied: LogPosition,
+    pub(crate) peers: Peers,
+    pub(crate) published: Published,
+    pub(crate) calls: Calls<R>,
+    pub(crate) stopping: Stopping,
+}
+
+/// The callers that the driver owes an answer.
+pub(crate) struct Calls<R: Replicated> {
+    last_number: u64,
+    pub(crate) proposals: Waiting<R::Outcome>,
+    pub(crate) changing: Waiting<()>,
+    changes: VecDeque<(Change, Reply<()>)>,
+    pub(crate) reads: Reads,
+}
+
+impl<R: Replicated> Calls<R> {
+    pub(crate) fn new() -> Self {
+        Self {
+            last_number: 0,
+            proposals: Waiting::new(),
+            changing: Waiting::new(),
+            changes: VecDeque::new(),
+            reads: Reads::default(),
+        }
+    }
+}
+
+/// How far the way to a stop is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    No,
+    /// Leadership is being handed over; it takes at most so many ticks more.
+    HandsOver(usize),
+    Now,
+}
+
+impl<R: Replicated> Driver<R> {
+    /// Runs until told to stop.
+    pub(crate) async fn run(mut self, mut inputs: Inputs<R>) {
+        let exit = match self.drive(&mut inputs).await {
+            Ok(()) => ConsensusExit::Stopped,
+            Err(fault) => {
+                error!(member = %self.config.member, fault = %chain(&fault), "the member can not go on");
+                ConsensusExit::Failed(chain(&fault))
+            }
+        };
+        let term = Term(self.node.raft.term);
+        self.published.leadership.send_replace(Leadership { term, ..Leadership::default() });
+        // Callers learn of the end by their dropped replies, and only then that it is over.
+        let published = self.published;
+        drop((inputs, self.calls));
+        published.exit.send_replace(Some(exit));
+    }
+
+    async fn drive(&mut self, inputs: &mut Inputs<R>) -> Result<(), Fault> {
+        let mut ticks = time::interval(self.config.tick);
+        // After a stall, time goes on from now: a burst of ticks would look like an election's worth of silence.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.settle().await?;
+        if self.node.raft.prs().is_singleton() && self.node.raft.promotable() {
+            // A group of one has nobody to wait for.
+            if let Err(error) = self.node.campaign() {
+                debug!(member = %self.config.member, %error, "raft refused to campaign");
+            }
+        }
+        while self.stopping != Stopping::Now {
+            self.settle().await?;
+            tokio::select! {
+                biased;
+                _ = ticks.tick() => self.on_tick(),
+                // Commands that come while leadership is handed over are too late: they see the queue's end.
+                command = inputs.commands.recv(), if self.stopping == Stopping::No => {
+                    self.on_command(command.unwrap_or(Command::Stop));
+                }
+                Some(incoming) = inputs.messages.recv() => self.on_message(incoming)?,
+                Some(report) = inputs.reports.recv() => self.on_report(report),
+            }
+            self.take_batch(inputs)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what else is there.
+    fn take_batch(&mut self, inputs: &mut Inputs<R>) -> Result<(), Fault> {
+        for _ in 0..BATCH {
+            if self.stopping != Stopping::No {
+                break;
+            }
+            let Ok(command) = inputs.commands.try_recv() else { break };
+            self.on_command(command);
+        }
+        for _ in 0..BATCH {
+            let Ok(incoming) = inputs.messages.try_recv() else { break };
+            self.on_message(incoming)?;
+        }
+        while let Ok(report) = inputs.reports.try_recv() {
+            self.on_report(report);
+        }
+        Ok(())
+    }
+
+    /// Asks raft what is open and does what it has ready, until there is nothing more.
+    async fn settle(&mut self) -> Result<(), Fault> {
+        loop {
+            // First what is committed is applied: who waits for it is answered even when leadership is just lost.
+            while self.node.has_ready() {
+                self.on_ready().await?;
+            }
+            self.follow_leadership();
+            self.ask_reads();
+            self.propose_changes();
+            if !self.node.has_ready() {
+                break;
+            }
+        }
+        if let Stopping::HandsOver(ticks) = self.stopping
+            && (ticks == 0 || !self.is_leading())
+        {
+            self.stopping = Stopping::Now;
+        }
+        Ok(())
+    }
+
+    fn on_tick(&mut self) {
+        self.timer.tick(&mut self.node);
+        // A request may have been dropped on its way: two heartbeats are time enough for an answer.
+        let again_ticks = 2 * self.config.heartbeat_ticks;
+        self.calls.reads.on_tick(again_ticks, 4 * self.config.election_ticks);
+        if let Stopping::HandsOver(ticks) = &mut self.stopping {
+            *ticks = ticks.saturating_sub(1);
+        }
+    }
+
+    fn on_command(&mut self, command: Command<R::Outcome>) {
+        match command {
+            Command::Propose { command, reply } => self.on_propose(command, reply),
+            Command::Read { reply } => self.calls.reads.on_read(reply),
+            Command::Change { change, reply } if self.calls.changes.len() < CHANGES_MAX => {
+                self.calls.changes.push_back((change, reply));
+            }
+            Command::Change { reply, .. } => refuse(reply, ConsensusError::Busy),
+            Command::Stop => self.on_stop(),
+        }
+    }
+
+    fn on_propose(&mut self, command: Vec<u8>, reply: Reply<R::Outcome>) {
+        if !self.is_leading() {
+            return refuse(reply, self.not_leader());
+        }
+        if self.calls.proposals.is_full() {
+            return refuse(reply, ConsensusError::Busy);
+        }
+        let origin = self.next_origin();
+        match self.node.propose(origin.encode(), command) {
+            Ok(()) => self.calls.proposals.insert(origin.number, self.node.raft.term, reply),
+            // Too much is uncommitted, or leadership is being handed over.
+            Err(_) => refuse(reply, ConsensusError::Busy),
+        }
+    }
+
+    fn on_stop(&mut self) {
+        self.stopping = match self.successor() {
+            Some(successor) if self.is_leading() => {
+                self.node.transfer_leader(successor.0);
+                Stopping::HandsOver(self.config.election_ticks)
+            }
+            _ => Stopping::Now,
+        };
+    }
+
+    fn on_message(&mut self, Incoming { message, address }: Incoming) -> Result<(), Fault> {
+        self.check_log(&message)?;
+        self.peers.on_contact(MemberId(message.from), &address);
+        let term = message.term;
+        match self.node.step(message) {
+            Ok(()) | Err(RaftError::StepPeerNotFound) => {}
+            Err(error) => debug!(member = %self.config.member, term, %error, "raft refused a message"),
+        }
+        Ok(())
+    }
+
+    /// A leader tells how far this member has acknowledged the log. Raft-rs panics when the log ends before.
+    fn check_log(&self, message: &Message) -> Result<(), Fault> {
+        let last = self.node.raft.raft_log.last_index();
+        let is_present = message.term >= self.node.raft.term;
+        if message.get_msg_type() == MessageType::MsgHeartbeat && is_present && message.commit > last {
+            return Err(Fault::LogLost { acknowledged: message.commit, last });
+        }
+        Ok(())
+    }
+
+    fn on_report(&mut self, report: Report) {
+        let member = report.member.0;
+        match report.event {
+            PeerEvent::Unreachable => self.node.report_unreachable(member),
+            PeerEvent::SnapshotSent => self.node.report_snapshot(member, SnapshotStatus::Finish),
+            PeerEvent::SnapshotLost => self.node.report_snapshot(member, SnapshotStatus::Failure),
+        }
+    }
+
+    /// Publishes who leads, and lets go of what the change makes unanswerable.
+    fn follow_leadership(&mut self) {
+        let raft = &self.node.raft;
+        let is_leading = self.is_leading();
+        let leader = Some(MemberId(raft.leader_id)).filter(|leader| leader.0 != 0);
+        let now = Leadership {
+            term: Term(raft.term),
+            leader,
+            leader_address: leader.and_then(|leader| self.roster.address(leader)).map(str::to_owned),
+            is_self: is_leading && raft.apply_to_current_term(),
+        };
+        let leading = is_leading.then_some(raft.term);
+        self.calls.proposals.drop_but(leading);
+        self.calls.changing.drop_but(leading);
+        let before = self.published.leadership.borrow().clone();
+        if (before.term, before.leader) != (now.term, now.leader) {
+            info!(member = %self.config.member, term = %now.term, leader = ?now.leader, "leadership");
+            self.calls.reads.ask_again();
+        }
+        if before != now {
+            self.published.leadership.send_replace(now);
+        }
+    }
+
+    /// One request serves all readers that wait for one.
+    fn ask_reads(&mut self) {
+        if !self.calls.reads.has_waiting() {
+            return;
+        }
+        if self.node.raft.leader_id == 0 {
+            self.calls.reads.refuse(&ConsensusError::NotLeader { leader: None });
+        } else if !self.is_leading() || self.node.raft.commit_to_current_term() {
+            // A leader that has committed nothing in its term doesn't know yet what is committed: readers wait.
+            let origin = self.next_origin();
+            self.node.read_index(origin.encode());
+            self.calls.reads.on_asked(origin.number);
+        }
+    }
+
+    /// Proposes the next change of members. Raft takes one at a time and silently drops others.
+    fn propose_changes(&mut self) {
+        if !self.is_leading() {
+            for (_, reply) in std::mem::take(&mut self.calls.changes) {
+                refuse(reply, self.not_leader());
+            }
+            return;
+        }
+        while !self.node.raft.has_pending_conf() && self.node.raft.lead_transferee.is_none() {
+            let Some((change, reply)) = self.calls.changes.pop_front() else { break };
+            self.start_change(&change, reply);
+        }
+        if !self.node.raft.has_pending_conf()
+            && let Some((member, seat)) = self.learner_that_caught_up()
+        {
+            info!(%member, "a learner has caught up and becomes a voter");
+            let change = encode_change(member, Some(&seat), true);
+            // Nobody waits for it, and the next settling tries again.
+            let origin = self.next_origin();
+            let _ = self.node.propose_conf_change(origin.encode(), change);
+        }
+    }
+
+    fn start_change(&mut self, change: &Change, reply: Reply<()>) {
+        let configuration = self.node.raft.prs().conf().to_conf_state();
+        match judge(change, &self.roster, &configuration, self.config.member) {
+            Verdict::Done => {
+                let _ = reply.send(Ok(()));
+            }
+            Verdict::LastVoter => refuse(reply, ConsensusError::LastVoter(self.config.member)),
+            Verdict::HandOver => self.hand_over(reply),
+            Verdict::Propose { member, seat, is_voter } => {
+                let origin = self.next_origin();
+                let change = encode_change(member, seat.as_ref(), is_voter);
+                match self.node.propose_conf_change(origin.encode(), change) {
+                    Ok(()) => self.calls.changing.insert(origin.number, self.node.raft.term, reply),
+                    Err(_) => refuse(reply, ConsensusError::Busy),
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self, reply: Reply<()>) {
+        let Some(successor) = self.successor() else {
+            return refuse(reply, ConsensusError::Busy);
+        };
+        self.node.transfer_leader(successor.0);
+        let address = self.roster.address(successor).unwrap_or_default().to_owned();
+        refuse(reply, ConsensusError::NotLeader { leader: Some((successor, address)) });
+    }
+
+    fn learner_that_caught_up(&self) -> Option<(MemberId, Seat)> {
+        let raft = &self.node.raft;
+        let last = raft.raft_log.last_index();
+        let has_caught_up = |member: MemberId| {
+            let progress = raft.prs().get(member.0).filter(|progress| progress.recent_active);
+            progress.is_some_and(|progress| progress.matched > 0 && progress.matched + CAUGHT_UP_ENTRIES >= last)
+        };
+        let learners = self
+            .roster
+            .0
+            .iter()
+            .filter(|(member, seat)| seat.is_promotable && raft.prs().conf().learners().contains(&member.0));
+        learners.filter(|(member, _)| has_caught_up(**member)).map(|(member, seat)| (*member, seat.clone())).next()
+    }
+
+    /// The other voter that has most of the log, if it was heard of lately.
+    fn successor(&self) -> Option<MemberId> {
+        let prs = self.node.raft.prs();
+        let voters = prs.conf().to_conf_state();
+        let others = voters.get_voters().iter().filter(|voter| **voter != self.config.member.0);
+        let active = others.filter_map(|voter| Some((prs.get(*voter).filter(|p| p.recent_active)?.matched, *voter)));
+        active.max().map(|(_, voter)| MemberId(voter))
+    }
+
+    pub(crate) fn is_leading(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
+    fn not_leader(&self) -> ConsensusError {
+        let leader = Some(MemberId(self.node.raft.leader_id)).filter(|leader| leader.0 != 0);
+        let known = leader.and_then(|leader| Some((leader, self.roster.address(leader)?.to_owned())));
+        ConsensusError::NotLeader { leader: known }
+    }
+
+    fn next_origin(&mut self) -> Origin {
+        self.calls.last_number += 1;
+        Origin { member: self.config.member, life: self.life, number: self.calls.last_number }
+    }
+}
+
+fn refuse<T>(reply: Reply<T>, error: ConsensusError) {
+    // A caller that went away needs no answer.
+    let _ = reply.send(Err(error));
+}
+
+fn encode_change(member: MemberId, seat: Option<&Seat>, is_voter: bool) -> ConfChange {
+    let mut change = ConfChange::default();
+    change.set_node_id(member.0);
+    change.set_change_type(match (seat, is_voter) {
+        (None, _) => ConfChangeType::RemoveNode,
+        (Some(_), true) => ConfChangeType::AddNode,
+        (Some(_), false) => ConfChangeType::AddLearnerNode,
+    });
+    if let Some(seat) = seat {
+        change.set_context(encode_seat(seat).into());
+    }
+    change
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

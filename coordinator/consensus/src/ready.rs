@@ -1,0 +1,272 @@
+//! One round of raft's work: send, persist, send what had to wait for that, apply.
+//!
+//! ```text
+//!   ready -> messages of a leader          leave at once: they promise nothing of its own log
+//!         -> snapshot, entries, vote       into the store, in one write
+//!         -> messages of everybody else    leave now: they acknowledge what is on disk
+//!         -> committed entries             are applied, in order; callers are answered
+//! ```
+//!
+//! A snapshot of a leader goes through the state machine before it goes to disk: one that the machine refuses must not
+//! take the place of a good log.
+
+use protobuf::Message as _;
+use raft::{
+    Ready, SnapshotStatus,
+    eraftpb::{ConfChange, ConfChangeType, Entry, EntryType, Message, MessageType, Snapshot},
+};
+use thalweg_types::MemberId;
+use tracing::{info, warn};
+
+use crate::{
+    Replicated,
+    consensus::ConsensusError,
+    driver::{Driver, Fault},
+    log::{encode_entries, encode_message},
+    message_codec::{Shape, refuse_groups},
+    record_codec::{Origin, decode_seat, decode_snapshot, encode_snapshot},
+    store::{LogPosition, LogWrite},
+};
+
+/// A snapshot is taken early when the entries in memory have this many bytes.
+const ENTRIES_BYTES_MAX: u64 = 64 << 20;
+
+/// What applying entries owes to callers; they are answered when the effects can be seen.
+struct Answers<O> {
+    outcomes: Vec<(u64, O)>,
+    changes: Vec<(u64, Result<(), ConsensusError>)>,
+}
+
+impl<R: Replicated> Driver<R> {
+    pub(crate) async fn on_ready(&mut self) -> Result<(), Fault> {
+        let mut ready = self.node.ready();
+        let mut unsent = self.send(ready.take_messages());
+        self.persist(&ready).await?;
+        unsent.extend(self.send(ready.take_persisted_messages()));
+        for state in ready.take_read_states() {
+            self.on_read_state(&state.request_ctx, state.index);
+        }
+        let mut committed = ready.take_committed_entries();
+        let mut light = self.node.advance_append(ready);
+        if let Some(commit) = light.commit_index() {
+            self.node.mut_store().set_commit(commit);
+        }
+        unsent.extend(self.send(light.take_messages()));
+        committed.extend(light.take_committed_entries());
+        // Only now: applying may change raft's members, which it forbids between `ready` and `advance`.
+        self.apply(committed)?;
+        self.node.advance_apply();
+        for (member, message) in unsent {
+            self.on_unsent(member, message);
+        }
+        self.snapshot_if_due().await
+    }
+
+    /// Queues messages to their members, and says which found no place.
+    fn send(&mut self, messages: Vec<Message>) -> Vec<(MemberId, MessageType)> {
+        let mut unsent = Vec::new();
+        for message in messages {
+            let header = (MemberId(message.to), message.get_msg_type());
+            if !self.peers.send(message) {
+                unsent.push(header);
+            }
+        }
+        unsent
+    }
+
+    fn on_unsent(&mut self, member: MemberId, message: MessageType) {
+        self.node.report_unreachable(member.0);
+        if message == MessageType::MsgSnapshot {
+            self.node.report_snapshot(member.0, SnapshotStatus::Failure);
+        }
+    }
+
+    /// What has to be on disk. A commit index alone needs not: a restarted member learns it again.
+    async fn persist(&mut self, ready: &Ready) -> Result<(), Fault> {
+        if let Some(state) = ready.hs() {
+            self.node.mut_store().set_hard_state(state.clone());
+        }
+        if !ready.must_sync() {
+            return Ok(());
+        }
+        let mut write = LogWrite { entries: encode_entries(ready.entries()), ..LogWrite::default() };
+        if !ready.snapshot().is_empty() {
+            self.install(ready.snapshot())?;
+            write.snapshot = Some(encode_message(ready.snapshot()));
+            write.clears_log = true;
+            write.compacted = Some(self.applied);
+        }
+        write.hard_state = Some(self.node.store().hard_state());
+        self.store.write(write).await?;
+        self.node.mut_store().append(ready.entries());
+        Ok(())
+    }
+
+    /// Takes a leader's snapshot over.
+    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
+        let (roster, state) = decode_snapshot(&snapshot.data)?;
+        self.machine.write().restore(&state).map_err(Fault::Restore)?;
+        let metadata = snapshot.get_metadata();
+        info!(member = %self.config.member, index = metadata.index, "took over a leader's snapshot");
+        self.node.mut_store().install(snapshot.clone());
+        self.applied = LogPosition { index: metadata.index, term: metadata.term };
+        self.roster = roster;
+        self.on_members_changed(metadata.get_conf_state().get_voters());
+        self.on_applied();
+        Ok(())
+    }
+
+    fn apply(&mut self, entries: Vec<Entry>) -> Result<(), Fault> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut answers = Answers { outcomes: Vec::new(), changes: Vec::new() };
+        let machine = self.machine.clone();
+        let mut machine = machine.write();
+        for entry in entries {
+            assert_eq!(entry.index, self.applied.index + 1, "entries are applied in order, each once");
+            self.applied = LogPosition { index: entry.index, term: entry.term };
+            match entry.get_entry_type() {
+                EntryType::EntryNormal => self.apply_command(&mut machine, &entry, &mut answers)?,
+                EntryType::EntryConfChange => self.apply_change(&entry, &mut answers)?,
+                EntryType::EntryConfChangeV2 => return Err(Fault::Change(entry.index)),
+            }
+        }
+        drop(machine);
+        self.on_applied();
+        for (number, outcome) in answers.outcomes {
+            self.calls.proposals.answer(number, Ok(outcome));
+        }
+        for (number, outcome) in answers.changes {
+            self.calls.changing.answer(number, outcome);
+        }
+        Ok(())
+    }
+
+    fn apply_command(
+        &mut self,
+        machine: &mut R,
+        entry: &Entry,
+        answers: &mut Answers<R::Outcome>,
+    ) -> Result<(), Fault> {
+        // Raft's own entries, such as the first of each term, have no origin.
+        if entry.context.is_empty() {
+            return Ok(());
+        }
+        let origin = Origin::decode(&entry.context)?;
+        let outcome = machine.apply(entry.index, &entry.data);
+        if self.is_ours(origin) {
+            answers.outcomes.push((origin.number, outcome));
+        }
+        Ok(())
+    }
+
+    fn apply_change(&mut self, entry: &Entry, answers: &mut Answers<R::Outcome>) -> Result<(), Fault> {
+        let unreadable = || Fault::Change(entry.index);
+        refuse_groups(&entry.data, Shape::Leaf).map_err(|_| unreadable())?;
+        let change = ConfChange::parse_from_bytes(&entry.data).map_err(|_| unreadable())?;
+        let outcome = self.change_members(&change)?;
+        if entry.context.is_empty() {
+            return Ok(());
+        }
+        let origin = Origin::decode(&entry.context)?;
+        if self.is_ours(origin) {
+            answers.changes.push((origin.number, outcome));
+        }
+        Ok(())
+    }
+
+    /// All members judge a change alike, by the log alone.
+    fn change_members(&mut self, change: &ConfChange) -> Result<Result<(), ConsensusError>, Fault> {
+        let member = MemberId(change.node_id);
+        let seat = match change.get_change_type() {
+            ConfChangeType::RemoveNode => None,
+            ConfChangeType::AddNode | ConfChangeType::AddLearnerNode => Some(decode_seat(&change.context)?),
+        };
+        let configuration = match self.node.apply_conf_change(change) {
+            Ok(configuration) => configuration,
+            Err(error) => {
+                warn!(%member, %error, "a change of members was refused");
+                return Ok(Err(ConsensusError::ChangeRefused(error.to_string())));
+            }
+        };
+        match seat {
+            Some(seat) => self.roster.0.insert(member, seat),
+            None => self.roster.0.remove(&member),
+        };
+        self.on_members_changed(configuration.get_voters());
+        if self.is_leading() && self.node.raft.prs().get(self.config.member.0).is_none() {
+            // It committed its own removal, proposed by a leader before it. Raft-rs would lead on, and panic.
+            let term = self.node.raft.term;
+            self.node.raft.become_follower(term, 0);
+        }
+        Ok(Ok(()))
+    }
+
+    fn on_members_changed(&mut self, voters: &[u64]) {
+        let members = self.roster.members(voters);
+        info!(member = %self.config.member, ?members, "members");
+        self.peers.update(&self.roster);
+        self.published.members.send_replace(members);
+    }
+
+    fn on_applied(&mut self) {
+        self.published.applied.send_replace(self.applied.index);
+        self.calls.reads.on_applied(self.applied.index);
+    }
+
+    fn on_read_state(&mut self, context: &[u8], index: u64) {
+        // Contexts of others were checked where they entered and come back only to those who made them.
+        let Ok(origin) = Origin::decode(context) else { return };
+        if self.is_ours(origin) {
+            self.calls.reads.on_confirmed(origin.number, index);
+            self.calls.reads.on_applied(self.applied.index);
+        }
+    }
+
+    fn is_ours(&self, origin: Origin) -> bool {
+        (origin.member, origin.life) == (self.config.member, self.life)
+    }
+
+    /// Bounds the log: a snapshot of what is applied, and the entries before it are dropped.
+    async fn snapshot_if_due(&mut self) -> Result<(), Fault> {
+        let log = self.node.store();
+        let entries = self.applied.index - log.snapshot_index();
+        let is_large = log.entries_bytes() >= ENTRIES_BYTES_MAX;
+        if entries < self.config.snapshot_every_entries && !(is_large && entries > 0) {
+            return Ok(());
+        }
+        let keep = if is_large { 0 } else { self.config.snapshot_every_entries / 2 };
+        let compacted = log.cut_before(self.applied.index, keep);
+        let snapshot = self.take_snapshot();
+        self.store
+            .write(LogWrite {
+                hard_state: Some(self.node.store().hard_state()),
+                snapshot: Some(encode_message(&snapshot)),
+                compacted: Some(compacted),
+                ..LogWrite::default()
+            })
+            .await?;
+        self.node.mut_store().compact(snapshot, compacted);
+        Ok(())
+    }
+
+    fn take_snapshot(&self) -> Snapshot {
+        let state = self.machine.read().snapshot();
+        new_snapshot(self.applied, self.node.raft.prs().conf().to_conf_state(), encode_snapshot(&self.roster, &state))
+    }
+}
+
+/// A snapshot as raft knows it.
+pub(crate) fn new_snapshot(
+    at: LogPosition,
+    configuration: raft::eraftpb::ConfState,
+    content: bytes::Bytes,
+) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    snapshot.set_data(content);
+    snapshot.mut_metadata().set_conf_state(configuration);
+    snapshot.mut_metadata().index = at.index;
+    snapshot.mut_metadata().term = at.term;
+    snapshot
+}

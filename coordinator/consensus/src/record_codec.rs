@@ -1,0 +1,168 @@
+//! The bytes that this crate puts into the log and into snapshots, beside the state machine's own.
+//!
+//! They are persisted and cross versions: each begins with the version of its layout. Integers are little-endian, texts
+//! have their length before them.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use thalweg_types::MemberId;
+use thiserror::Error;
+
+use crate::{
+    config::ADDRESS_BYTES_MAX,
+    membership::{Roster, Seat},
+};
+
+const VERSION: u8 = 1;
+/// More members than any group has; a bound for what is read.
+const MEMBERS_MAX: u32 = 1024;
+const PROMOTABLE: u8 = 1;
+
+/// Why a record is not one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum RecordError {
+    #[error("the {0} has version {1}, which this program does not know")]
+    Version(&'static str, u8),
+    #[error("the {0} is malformed")]
+    Malformed(&'static str),
+}
+
+/// Names an entry or a read of one life of one member: the context of a proposal and of a read request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) member: MemberId,
+    /// Drawn at each start, so that a restarted member doesn't take its earlier proposals for its own.
+    pub(crate) life: u64,
+    pub(crate) number: u64,
+}
+
+impl Origin {
+    pub(crate) const BYTES: usize = 25;
+
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(Self::BYTES);
+        bytes.put_u8(VERSION);
+        bytes.put_u64_le(self.member.0);
+        bytes.put_u64_le(self.life);
+        bytes.put_u64_le(self.number);
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        const WHAT: &str = "origin of an entry";
+        let mut reader = Reader { bytes, what: WHAT };
+        reader.version()?;
+        let origin = Self { member: MemberId(reader.u64()?), life: reader.u64()?, number: reader.u64()? };
+        reader.end()?;
+        Ok(origin)
+    }
+}
+
+/// The context of a change that adds a member.
+pub(crate) fn encode_seat(seat: &Seat) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    put_seat(&mut bytes, seat);
+    bytes
+}
+
+pub(crate) fn decode_seat(bytes: &[u8]) -> Result<Seat, RecordError> {
+    let mut reader = Reader { bytes, what: "seat of a member" };
+    reader.version()?;
+    let seat = reader.seat()?;
+    reader.end()?;
+    Ok(seat)
+}
+
+/// What a snapshot holds: the seats of the members, and the state machine's own bytes.
+pub(crate) fn encode_snapshot(roster: &Roster, state: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(state.len() + 64 * roster.0.len() + 8);
+    bytes.put_u8(VERSION);
+    bytes.put_u32_le(u32::try_from(roster.0.len()).expect("far fewer members"));
+    for (member, seat) in &roster.0 {
+        bytes.put_u64_le(member.0);
+        put_seat(&mut bytes, seat);
+    }
+    bytes.put_slice(state);
+    bytes.freeze()
+}
+
+pub(crate) fn decode_snapshot(bytes: &Bytes) -> Result<(Roster, Bytes), RecordError> {
+    const WHAT: &str = "snapshot";
+    let mut reader = Reader { bytes, what: WHAT };
+    reader.version()?;
+    let count = reader.u32()?;
+    if count > MEMBERS_MAX {
+        return Err(RecordError::Malformed(WHAT));
+    }
+    let mut roster = Roster::default();
+    for _ in 0..count {
+        let member = MemberId(reader.u64()?);
+        if roster.0.insert(member, reader.seat()?).is_some() {
+            return Err(RecordError::Malformed(WHAT));
+        }
+    }
+    let state = bytes.slice_ref(reader.bytes);
+    Ok((roster, state))
+}
+
+fn put_seat(bytes: &mut impl BufMut, seat: &Seat) {
+    bytes.put_u8(if seat.is_promotable { PROMOTABLE } else { 0 });
+    bytes.put_u16_le(u16::try_from(seat.address.len()).expect("addresses are checked where they enter"));
+    bytes.put_slice(seat.address.as_bytes());
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    what: &'static str,
+}
+
+impl<'a> Reader<'a> {
+    fn malformed(&self) -> RecordError {
+        RecordError::Malformed(self.what)
+    }
+
+    fn version(&mut self) -> Result<(), RecordError> {
+        match self.u8()? {
+            VERSION => Ok(()),
+            other => Err(RecordError::Version(self.what, other)),
+        }
+    }
+
+    fn u8(&mut self) -> Result<u8, RecordError> {
+        self.bytes.try_get_u8().map_err(|_| self.malformed())
+    }
+
+    fn u16(&mut self) -> Result<u16, RecordError> {
+        self.bytes.try_get_u16_le().map_err(|_| self.malformed())
+    }
+
+    fn u32(&mut self) -> Result<u32, RecordError> {
+        self.bytes.try_get_u32_le().map_err(|_| self.malformed())
+    }
+
+    fn u64(&mut self) -> Result<u64, RecordError> {
+        self.bytes.try_get_u64_le().map_err(|_| self.malformed())
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], RecordError> {
+        let (taken, rest) = self.bytes.split_at_checked(length).ok_or_else(|| self.malformed())?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    fn seat(&mut self) -> Result<Seat, RecordError> {
+        let flags = self.u8()?;
+        let length = usize::from(self.u16()?);
+        if flags > PROMOTABLE || length > ADDRESS_BYTES_MAX {
+            return Err(self.malformed());
+        }
+        let address = std::str::from_utf8(self.take(length)?).map_err(|_| self.malformed())?.to_owned();
+        Ok(Seat { address, is_promotable: flags == PROMOTABLE })
+    }
+
+    fn end(&self) -> Result<(), RecordError> {
+        if self.bytes.is_empty() { Ok(()) } else { Err(self.malformed()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! A store on disk: one redb file in the member's data directory.
+//!
+//! One write is one transaction with immediate durability, so it is on disk when `write` returns. Transactions run on a
+//! thread of their own that the store starts and joins: an fsync of tens of milliseconds must not stop the tasks that
+//! share the caller's thread, and a thread per store costs less than a blocking pool that has to be handed in. The
+//! driver awaits each write; a disk that stalls for an election's time costs a leader its leadership, as it should.
+//!
+//! ```text
+//!   meta:  "format" u32 | "member" u64 | "cluster" utf-8 | "hard_state" term vote commit | "compacted" index term
+//!   log:   index -> entry          snapshot: "latest" -> snapshot          (integers little-endian)
+//! ```
+
+use std::{
+    fmt,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    thread::JoinHandle,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use thalweg_types::{ClusterId, MemberId};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{HardState, Identity, LogEntry, LogPosition, LogStore, LogWrite, StoreError, Stored};
+
+/// The version of the layout above.
+const FORMAT: u32 = 1;
+const FILE: &str = "raft.redb";
+/// Redb reads little here after the start; its default of a gigabyte would be waste.
+const CACHE_BYTES: usize = 8 << 20;
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+const SNAPSHOT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("snapshot");
+
+enum Request {
+    Load(oneshot::Sender<Result<Stored, StoreError>>),
+    Write(LogWrite, oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// A log on disk. Dropping it waits for the write that is under way and closes the file.
+pub struct RedbStore {
+    path: PathBuf,
+    requests: Option<mpsc::Sender<Request>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedbStore({})", self.path.display())
+    }
+}
+
+impl RedbStore {
+    /// Opens the log in a data directory; both are made where missing. Blocks: for a program's start.
+    ///
+    /// # Errors
+    /// When another process has it open, it is damaged, or the system refuses.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let directory = directory.as_ref();
+        let path = directory.join(FILE);
+        let database = open_database(directory, &path)?;
+        // One request is under way at a time; the second place lets a load follow without waiting.
+        let (requests, inbox) = mpsc::channel(2);
+        let writer = std::thread::Builder::new()
+            .name("raft-log".to_owned())
+            .spawn(move || serve(&database, inbox))
+            .map_err(|source| StoreError::Open { path: path.display().to_string(), source: source.into() })?;
+        Ok(Self { path, requests: Some(requests), writer: Some(writer) })
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let requests = self.requests.as_ref().ok_or(StoreError::Closed)?;
+        requests.send(request(reply)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Drop for RedbStore {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has closed the file by that.
+            let _ = writer.join();
+        }
+    }
+}
+
+#[async_trait]
+impl LogStore for RedbStore {
+    async fn load(&self) -> Result<Stored, StoreError> {
+        self.ask(Request::Load).await
+    }
+
+    async fn write(&self, write: LogWrite) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Write(write, reply)).await
+    }
+}
+
+fn open_database(directory: &Path, path: &Path) -> Result<Database, StoreError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
+        path: path.display().to_string(),
+        source,
+    };
+    fs::create_dir_all(directory).map_err(|error| failed(error.into()))?;
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    let database = builder.create(path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.display().to_string() },
+        error => failed(error.into()),
+    })?;
+    check_format(&database).map_err(|error| match error {
+        MetaError::Format(found) => StoreError::Format { found, known: FORMAT },
+        MetaError::Redb(error) => failed(Box::new(error)),
+    })?;
+    // The file's name is durable only with its directory.
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| failed(error.into()))?;
+    Ok(database)
+}
+
+enum MetaError {
+    Format(u32),
+    Redb(redb::Error),
+}
+
+impl<E: Into<redb::Error>> From<E> for MetaError {
+    fn from(error: E) -> Self {
+        Self::Redb(error.into())
+    }
+}
+
+/// Writes the format into a new file, checks it in an old one.
+fn check_format(database: &Database) -> Result<(), MetaError> {
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        transaction.open_table(LOG)?;
+        transaction.open_table(SNAPSHOT)?;
+        let found = meta.get("format")?.map(|value| u32_from(value.value()));
+        match found {
+            Some(FORMAT) => {}
+            Some(other) => return Err(MetaError::Format(other)),
+            None => {
+                meta.insert("format", FORMAT.to_le_bytes().as_slice())?;
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The thread: requests in their order, until the store is dropped.
+fn serve(database: &Database, mut inbox: mpsc::Receiver<Request>) {
+    while let Some(request) = inbox.blocking_recv() {
+        // A caller that went away needs no answer.
+        match request {
+            Request::Load(reply) => {
+                let _ = reply.send(load(database));
+            }
+            Request::Write(write, reply) => {
+                let outcome = commit(database, &write).map_err(|error| StoreError::Write(Box::new(error)));
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+}
+
+fn commit(database: &Database, write: &LogWrite) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        if let Some(identity) = &write.identity {
+            meta.insert("member", identity.member.0.to_le_bytes().as_slice())?;
+            meta.insert("cluster", identity.cluster.0.as_bytes())?;
+        }
+        if let Some(hard_state) = &write.hard_state {
+            meta.insert("hard_state", encode_hard_state(hard_state).as_slice())?;
+        }
+        if let Some(compacted) = &write.compacted {
+            meta.insert("compacted", encode_position(compacted).as_slice())?;
+        }
+        if let Some(snapshot) = &write.snapshot {
+            transaction.open_table(SNAPSHOT)?.insert("latest", snapshot.as_ref())?;
+        }
+        commit_log(&mut transaction.open_table(LOG)?, write)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn commit_log(log: &mut redb::Table<'_, u64, &[u8]>, write: &LogWrite) -> Result<(), redb::Error> {
+    if write.clears_log {
+        log.retain(|_, _| false)?;
+    }
+    if let Some(compacted) = &write.compacted {
+        log.retain_in(..=compacted.index, |_, _| false)?;
+    }
+    if let Some(first) = write.entries.first() {
+        log.retain_in(first.index.., |_, _| false)?;
+    }
+    for entry in &write.entries {
+        log.insert(entry.index, entry.bytes.as_ref())?;
+    }
+    Ok(())
+}
+
+fn load(database: &Database) -> Result<Stored, StoreError> {
+    let (fields, entries, snapshot) = read_all(database).map_err(|error| StoreError::Read(Box::new(error)))?;
+    let [member, cluster, hard_state, compacted] = fields;
+    let identity = match (member, cluster) {
+        (Some(member), Some(cluster)) => Some(decode_identity(&member, cluster)?),
+        (None, None) => None,
+        _ => return Err(StoreError::Damaged("it names a member without a cluster or the reverse".to_owned())),
+    };
+    Ok(Stored {
+        identity,
+        hard_state: hard_state.map_or(Ok(HardState::default()), |bytes| decode_hard_state(&bytes))?,
+        compacted: compacted.map_or(Ok(LogPosition::default()), |bytes| decode_position(&bytes))?,
+        snapshot,
+        entries,
+    })
+}
+
+type Fields = [Option<Vec<u8>>; 4];
+
+fn read_all(database: &Database) -> Result<(Fields, Vec<LogEntry>, Option<Bytes>), redb::Error> {
+    let transaction = database.begin_read()?;
+    let meta = transaction.open_table(META)?;
+    let mut fields = Fields::default();
+    for (field, key) in fields.iter_mut().zip(["member", "cluster", "hard_state", "compacted"]) {
+        *field = meta.get(key)?.map(|value| value.value().to_vec());
+    }
+    let mut entries = Vec::new();
+    for pair in transaction.open_table(LOG)?.iter()? {
+        let (index, bytes) = pair?;
+        entries.push(LogEntry { index: index.value(), bytes: Bytes::copy_from_slice(bytes.value()) });
+    }
+    let snapshot = transaction.open_table(SNAPSHOT)?.get("latest")?.map(|value| Bytes::copy_from_slice(value.value()));
+    Ok((fields, entries, snapshot))
+}
+
+fn u32_from(bytes: &[u8]) -> u32 {
+    // A format of another length is another format: zero was never one.
+    bytes.try_into().map_or(0, u32::from_le_bytes)
+}
+
+fn decode_identity(member: &[u8], cluster: Vec<u8>) -> Result<Identity, StoreError> {
+    let [member] = decode_numbers(member, "the member's id")?;
+    let cluster =
+        String::from_utf8(cluster).map_err(|_| StoreError::Damaged("the cluster's id is not text".to_owned()))?;
+    Ok(Identity { member: MemberId(member), cluster: ClusterId(cluster) })
+}
+
+pub(super) fn encode_hard_state(state: &HardState) -> Vec<u8> {
+    [state.term, state.vote, state.commit].into_iter().flat_map(u64::to_le_bytes).collect()
+}
+
+pub(super) fn decode_hard_state(bytes: &[u8]) -> Result<HardState, StoreError> {
+    let [term, vote, commit] = decode_numbers(bytes, "term, vote and commit")?;
+    Ok(HardState { term, vote, commit })
+}
+
+pub(super) fn encode_position(position: &LogPosition) -> Vec<u8> {
+    [position.index, position.term].into_iter().flat_map(u64::to_le_bytes).collect()
+}
+
+pub(super) fn decode_position(bytes: &[u8]) -> Result<LogPosition, StoreError> {
+    let [index, term] = decode_numbers(bytes, "the log's start")?;
+    Ok(LogPosition { index, term })
+}
+
+fn decode_numbers<const N: usize>(bytes: &[u8], what: &str) -> Result<[u64; N], StoreError> {
+    let damaged = || StoreError::Damaged(format!("{what} has {} bytes", bytes.len()));
+    let (numbers, rest) = bytes.as_chunks::<8>();
+    let numbers: [[u8; 8]; N] = numbers.try_into().map_err(|_| damaged())?;
+    if rest.is_empty() { Ok(numbers.map(u64::from_le_bytes)) } else { Err(damaged()) }
+}

@@ -1,0 +1,143 @@
+use proptest::prelude::*;
+
+use super::{
+    disk::{decode_hard_state, decode_position, encode_hard_state, encode_position},
+    *,
+};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime")
+}
+
+/// One step of a log's life, as the driver writes it.
+#[derive(Debug, Clone)]
+enum Step {
+    Append { back: u64, count: u64 },
+    Vote { term: u64, vote: u64 },
+    Compact { share: u64 },
+    Install { ahead: u64 },
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..4u64, 1..6u64).prop_map(|(back, count)| Step::Append { back, count }),
+        1 => (1..9u64, 0..4u64).prop_map(|(term, vote)| Step::Vote { term, vote }),
+        1 => (1..4u64).prop_map(|share| Step::Compact { share }),
+        1 => (1..9u64).prop_map(|ahead| Step::Install { ahead }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn entry(index: u64, salt: usize) -> LogEntry {
+    LogEntry { index, bytes: Bytes::from(format!("{index}/{salt}")) }
+}
+
+/// The write of a step, given what is stored.
+fn write_of(step: &Step, stored: &Stored, salt: usize) -> LogWrite {
+    let last = stored.entries.last().map_or(stored.compacted.index, |entry| entry.index);
+    match step {
+        Step::Append { back, count } => {
+            let first = (last + 1).saturating_sub(*back).max(stored.compacted.index + 1);
+            LogWrite {
+                entries: (first..first + count).map(|index| entry(index, salt)).collect(),
+                ..LogWrite::default()
+            }
+        }
+        Step::Vote { term, vote } => LogWrite {
+            hard_state: Some(HardState { term: *term, vote: *vote, commit: last }),
+            identity: Some(Identity { member: MemberId(*vote), cluster: ClusterId(format!("c{salt}")) }),
+            ..LogWrite::default()
+        },
+        Step::Compact { share } => LogWrite {
+            compacted: Some(LogPosition { index: last - (last - stored.compacted.index) / share, term: 1 }),
+            snapshot: Some(Bytes::from(format!("snapshot {salt}"))),
+            ..LogWrite::default()
+        },
+        Step::Install { ahead } => LogWrite {
+            clears_log: true,
+            compacted: Some(LogPosition { index: last + ahead, term: 2 }),
+            snapshot: Some(Bytes::from(format!("installed {salt}"))),
+            ..LogWrite::default()
+        },
+        Step::Reopen => LogWrite::default(),
+    }
+}
+
+proptest! {
+    // Every write is an fsync: few cases, each of many writes.
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_disk_holds_what_memory_holds(steps in prop::collection::vec(step(), 1..12)) {
+        runtime().block_on(async {
+            let directory = tempfile::tempdir().expect("a directory");
+            let memory = MemoryStore::new();
+            let mut disk = RedbStore::open(directory.path()).expect("opens");
+            for (salt, step) in steps.iter().enumerate() {
+                if matches!(step, Step::Reopen) {
+                    drop(disk);
+                    disk = RedbStore::open(directory.path()).expect("opens again");
+                }
+                let write = write_of(step, &memory.load().await.expect("loads"), salt);
+                memory.write(write.clone()).await.expect("writes");
+                disk.write(write).await.expect("writes");
+                assert_eq!(disk.load().await.expect("loads"), memory.load().await.expect("loads"));
+            }
+        });
+    }
+
+    #[test]
+    fn fixed_fields_come_back(a: u64, b: u64, c: u64) {
+        let state = HardState { term: a, vote: b, commit: c };
+        prop_assert_eq!(decode_hard_state(&encode_hard_state(&state)).expect("its own bytes"), state);
+        let position = LogPosition { index: a, term: b };
+        prop_assert_eq!(decode_position(&encode_position(&position)).expect("its own bytes"), position);
+    }
+}
+
+#[test]
+fn format_1_has_these_bytes() {
+    let state = HardState { term: 1, vote: 2, commit: 259 };
+    assert_eq!(encode_hard_state(&state), b"\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\x01\0\0\0\0\0\0");
+    assert_eq!(encode_position(&LogPosition { index: 5, term: 6 }), b"\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0");
+}
+
+#[test]
+fn fields_of_another_length_are_damage() {
+    for bytes in [&[0u8; 23][..], &[0; 25], &[0; 16], &[]] {
+        assert!(matches!(decode_hard_state(bytes), Err(StoreError::Damaged(_))));
+    }
+}
+
+#[test]
+fn a_store_that_is_open_is_not_opened_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let first = RedbStore::open(directory.path()).expect("opens");
+    assert!(matches!(RedbStore::open(directory.path()), Err(StoreError::InUse { .. })));
+    drop(first);
+    RedbStore::open(directory.path()).expect("opens once the first is closed");
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("raft.redb"), b"something else altogether").expect("writes");
+    assert!(matches!(RedbStore::open(directory.path()), Err(StoreError::Open { .. })));
+}
+
+#[test]
+fn a_store_of_another_format_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    drop(RedbStore::open(directory.path()).expect("opens"));
+    let database = redb::Database::open(directory.path().join("raft.redb")).expect("opens");
+    let transaction = database.begin_write().expect("begins");
+    {
+        let table: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");
+        let mut meta = transaction.open_table(table).expect("opens");
+        meta.insert("format", 7u32.to_le_bytes().as_slice()).expect("inserts");
+    }
+    transaction.commit().expect("commits");
+    drop(database);
+    assert!(matches!(RedbStore::open(directory.path()), Err(StoreError::Format { found: 7, known: 1 })));
+}

@@ -1,0 +1,265 @@
+//! A group of members under test: the replicated state is a list of texts.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use thalweg_proto::network::Network;
+use thalweg_types::{ClusterId, MemberId, seam::Seams};
+
+use super::world::{Hub, Link, Tasks, eventually, seams};
+use crate::{
+    Consensus, ConsensusConfig, ConsensusError, Member, Replicated, StartError, start,
+    store::{LogStore, MemoryStore, Stored},
+};
+
+/// The replicated state: every command in its order. The outcome is a command's place, from 1.
+#[derive(Debug, Default)]
+pub(super) struct Texts(Vec<String>);
+
+impl Replicated for Texts {
+    type Outcome = u64;
+
+    fn apply(&mut self, _index: u64, command: &[u8]) -> u64 {
+        self.0.push(String::from_utf8_lossy(command).into_owned());
+        u64::try_from(self.0.len()).expect("few")
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        self.0.join("\n").into_bytes()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        let text = std::str::from_utf8(snapshot).map_err(|error| error.to_string())?;
+        self.0 = text.lines().map(str::to_owned).collect();
+        Ok(())
+    }
+}
+
+struct Running {
+    consensus: Consensus<Texts>,
+    tasks: Arc<Tasks>,
+}
+
+pub(super) struct Group {
+    size: u64,
+    seed: u64,
+    lives: u64,
+    pub(super) snapshot_every_entries: u64,
+    hub: Arc<Hub>,
+    clock: Seams,
+    stores: BTreeMap<u64, Arc<dyn LogStore>>,
+    running: BTreeMap<u64, Running>,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.running.values().for_each(|member| member.tasks.kill());
+    }
+}
+
+/// A call whose future does not borrow the group.
+pub(super) struct Call<F>(F);
+
+impl<F: Future> IntoFuture for Call<F> {
+    type Output = F::Output;
+    type IntoFuture = F;
+
+    fn into_future(self) -> F {
+        self.0
+    }
+}
+
+impl<F> Call<F> {
+    pub(super) fn into_owned_call(self) -> F {
+        self.0
+    }
+}
+
+impl Group {
+    /// A group that is to begin with `size` voters.
+    pub(super) fn new(size: u64, seed: u64) -> Self {
+        Self {
+            size,
+            seed,
+            lives: 0,
+            snapshot_every_entries: 1000,
+            hub: Arc::default(),
+            clock: seams(seed, &Arc::default()),
+            stores: BTreeMap::new(),
+            running: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.clock.clock.monotonic()
+    }
+
+    pub(super) fn network(&self, member: u64) -> Arc<dyn Network> {
+        Arc::new(Link { hub: self.hub.clone(), address: address(member) })
+    }
+
+    pub(super) fn set_store(&mut self, member: u64, store: impl LogStore + 'static) {
+        self.stores.insert(member, Arc::new(store));
+    }
+
+    /// Loses a member's store.
+    pub(super) fn forget(&mut self, member: u64) {
+        self.running.remove(&member);
+        self.stores.remove(&member);
+    }
+
+    pub(super) async fn stored(&self, member: u64) -> Stored {
+        self.stores[&member].load().await.expect("loads")
+    }
+
+    fn config(&self, member: u64) -> ConsensusConfig {
+        let first = |member| Member { member: MemberId(member), address: address(member), voter: true };
+        ConsensusConfig {
+            member: MemberId(member),
+            address: address(member),
+            cluster: Some(ClusterId("test".to_owned())),
+            bootstrap: (1..=self.size).map(first).collect(),
+            snapshot_every_entries: self.snapshot_every_entries,
+            ..ConsensusConfig::default()
+        }
+    }
+
+    pub(super) async fn start_all(&mut self) {
+        for member in 1..=self.size {
+            self.start(member).await;
+        }
+    }
+
+    pub(super) async fn start(&mut self, member: u64) {
+        let config = self.config(member);
+        self.try_start(member, config).await.expect("starts");
+    }
+
+    pub(super) async fn start_joining(&mut self, member: u64) {
+        let config = ConsensusConfig { join: true, bootstrap: Vec::new(), ..self.config(member) };
+        self.try_start(member, config).await.expect("starts");
+    }
+
+    /// Starts a member with the store of `member`.
+    pub(super) async fn try_start(&mut self, member: u64, config: ConsensusConfig) -> Result<(), StartError> {
+        let store = self.stores.entry(member).or_insert_with(|| Arc::new(MemoryStore::new())).clone();
+        self.lives += 1;
+        let tasks = Arc::<Tasks>::default();
+        let seams = seams(self.seed.wrapping_mul(1000) + self.lives, &tasks);
+        let network = self.network(member);
+        let listener = network.listen(&address(member)).await.expect("listens");
+        let (consensus, service) = start(config, Texts::default(), store, network, seams.clone()).await?;
+        let server = tonic::transport::Server::builder().add_service(service).serve_with_incoming(listener.incoming);
+        seams.io.spawn("server", Box::pin(async { server.await.expect("serves") }));
+        self.running.insert(member, Running { consensus, tasks });
+        Ok(())
+    }
+
+    /// The process is gone; its store stays.
+    pub(super) fn crash(&mut self, member: u64) {
+        if let Some(member) = self.running.remove(&member) {
+            member.tasks.kill();
+        }
+    }
+
+    pub(super) async fn stop(&mut self, member: u64) {
+        let running = self.running.remove(&member).expect("it runs");
+        running.consensus.shutdown().await;
+        running.tasks.kill();
+    }
+
+    pub(super) fn cut(&self, member: u64) {
+        self.hub.cut(&address(member));
+    }
+
+    pub(super) fn heal(&self, member: u64) {
+        self.hub.heal(&address(member));
+    }
+
+    pub(super) fn consensus(&self, member: u64) -> Consensus<Texts> {
+        self.running[&member].consensus.clone()
+    }
+
+    /// The leader on which a majority of those who run agree.
+    pub(super) async fn leader(&self) -> u64 {
+        eventually("a leader", || {
+            let views = self.running.values().map(|member| member.consensus.leadership().borrow().clone());
+            let views: Vec<_> = views.collect();
+            self.running.keys().copied().find(|candidate| {
+                let agree = views.iter().filter(|view| view.leader == Some(MemberId(*candidate))).count();
+                let is_ready = self.running[candidate].consensus.leadership().borrow().is_self;
+                is_ready && agree * 2 > views.len()
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn leads(&self, member: u64) {
+        let mut leadership = self.consensus(member).leadership();
+        leadership.wait_for(|now| now.is_self).await.expect("it runs");
+    }
+
+    pub(super) fn others(&self, member: u64) -> Vec<u64> {
+        self.running.keys().copied().filter(|other| *other != member).collect()
+    }
+
+    pub(super) fn term(&self, member: u64) -> u64 {
+        self.consensus(member).leadership().borrow().term.0
+    }
+
+    pub(super) fn members(&self, member: u64) -> Vec<Member> {
+        self.consensus(member).members()
+    }
+
+    pub(super) fn propose(
+        &self,
+        member: u64,
+        command: &str,
+    ) -> Call<impl Future<Output = Result<u64, ConsensusError>> + use<>> {
+        let (consensus, command) = (self.consensus(member), command.as_bytes().to_vec());
+        Call(async move { consensus.propose(command).await })
+    }
+
+    /// Proposes to whoever leads until it is done. A command whose outcome is unknown is proposed again.
+    pub(super) async fn propose_until_done(&self, command: &str) {
+        loop {
+            let leader = self.leader().await;
+            if self.propose(leader, command).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    pub(super) async fn read(&self, member: u64) -> Result<Vec<String>, ConsensusError> {
+        self.consensus(member).read(|texts| texts.0.clone()).await
+    }
+
+    pub(super) fn peek(&self, member: u64) -> Vec<String> {
+        self.consensus(member).peek(|texts| texts.0.clone())
+    }
+
+    pub(super) async fn add(&self, leader: u64, member: u64, voter: bool) -> Result<(), ConsensusError> {
+        let member = Member { member: MemberId(member), address: address(member), voter };
+        self.consensus(leader).add_member(member).await
+    }
+
+    pub(super) async fn until_voter(&self, at: u64, member: u64) {
+        let mut members = self.consensus(at).members_watch();
+        let is_voter = |now: &Vec<Member>| now.iter().any(|m| m.member == MemberId(member) && m.voter);
+        let waiting = members.wait_for(is_voter);
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("in time").expect("it runs");
+    }
+
+    /// Waits until all who run have applied so many commands, and checks that they are the same.
+    pub(super) async fn converge(&self, commands: usize) {
+        eventually(&format!("{commands} commands everywhere"), || {
+            self.running.keys().all(|member| self.peek(*member).len() == commands).then_some(())
+        })
+        .await;
+        let states: Vec<_> = self.running.keys().map(|member| self.peek(*member)).collect();
+        assert!(states.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+}
+
+fn address(member: u64) -> String {
+    format!("m{member}:7000")
+}

@@ -1,0 +1,197 @@
+//! What surrounds members in tests: a network in memory that can be cut, seeded entropy, and tasks that can be killed.
+#![allow(clippy::disallowed_methods)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::stream;
+use parking_lot::Mutex;
+use thalweg_proto::network::{Connection, Listener, Network};
+use thalweg_types::seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    sync::mpsc,
+    task::AbortHandle,
+    time::Instant,
+};
+
+/// Waits for a fact; the clock is the runtime's, which tests pause.
+pub(super) async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let waiting = async {
+        loop {
+            if let Some(found) = probe() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
+
+/// All listeners, and who is cut off.
+#[derive(Debug, Default)]
+pub(super) struct Hub {
+    listeners: Mutex<BTreeMap<String, mpsc::Sender<Connection>>>,
+    cut: Mutex<BTreeSet<String>>,
+}
+
+impl Hub {
+    pub(super) fn cut(&self, address: &str) {
+        self.cut.lock().insert(address.to_owned());
+    }
+
+    pub(super) fn heal(&self, address: &str) {
+        self.cut.lock().remove(address);
+    }
+}
+
+/// The network as one host sees it.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) hub: Arc<Hub>,
+    pub(super) address: String,
+}
+
+#[async_trait]
+impl Network for Link {
+    async fn listen(&self, address: &str) -> io::Result<Listener> {
+        let (connections, incoming) = mpsc::channel(16);
+        self.hub.listeners.lock().insert(address.to_owned(), connections);
+        let incoming = stream::unfold(incoming, async |mut incoming: mpsc::Receiver<Connection>| {
+            incoming.recv().await.map(|connection| (Ok(connection), incoming))
+        });
+        Ok(Listener { address: address.to_owned(), incoming: Box::pin(incoming) })
+    }
+
+    async fn connect(&self, address: &str) -> io::Result<Connection> {
+        let ends = [self.address.clone(), address.to_owned()];
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let wire = |stream| Wire { stream, hub: self.hub.clone(), ends: ends.clone() };
+        let (near, far) = (wire(near), wire(far));
+        near.check()?;
+        let listener = self.hub.listeners.lock().get(address).cloned();
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        listener.ok_or_else(refused)?.send(Connection::new(far)).await.map_err(|_| refused())?;
+        Ok(Connection::new(near))
+    }
+}
+
+/// One end of a connection, which breaks when one of its hosts is cut off.
+struct Wire {
+    stream: DuplexStream,
+    hub: Arc<Hub>,
+    ends: [String; 2],
+}
+
+impl Wire {
+    fn check(&self) -> io::Result<()> {
+        let cut = self.hub.cut.lock();
+        if self.ends.iter().any(|end| cut.contains(end)) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_write(context, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// The tasks of one life of one member.
+#[derive(Debug, Default)]
+pub(super) struct Tasks(Mutex<Vec<AbortHandle>>);
+
+impl Tasks {
+    /// Kills them all, as a crash of the process does.
+    pub(super) fn kill(&self) {
+        self.0.lock().drain(..).for_each(|task| task.abort());
+    }
+}
+
+impl Spawner for Tasks {
+    fn spawn(&self, _name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
+        let handle = tokio::spawn(task).abort_handle();
+        self.0.lock().push(handle.clone());
+        Box::new(Task(handle))
+    }
+}
+
+#[derive(Debug)]
+struct Task(AbortHandle);
+
+impl TaskHandle for Task {
+    fn abort(&self) {
+        self.0.abort();
+    }
+
+    fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+#[derive(Debug)]
+struct RuntimeClock(Instant);
+
+impl Clock for RuntimeClock {
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn since_epoch(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Splitmix64.
+#[derive(Debug)]
+struct Seeded(AtomicU64);
+
+impl Entropy for Seeded {
+    fn next(&self) -> u64 {
+        let state = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+pub(super) fn seams(seed: u64, tasks: &Arc<Tasks>) -> Seams {
+    Seams {
+        clock: Arc::new(RuntimeClock(Instant::now())),
+        entropy: Arc::new(Seeded(AtomicU64::new(seed))),
+        io: tasks.clone(),
+        compute: tasks.clone(),
+    }
+}
