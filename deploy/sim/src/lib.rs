@@ -1,1 +1,9 @@
-//! thalweg-sim
+//! What the whole engine is measured against: generated input, a batch engine as reference, and the cases that both answer.
+//!
+//! A case is one file of `cases/`: a streaming script and, written by hand, the batch queries that must give the same rows.
+//! Nothing of the engine is used to compute the expected side: DataFusion reads the same files by Arrow's own readers.
+
+pub mod case;
+pub mod input;
+pub mod oracle;
+pub mod rows;

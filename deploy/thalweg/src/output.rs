@@ -1,0 +1,250 @@
+//! Results on standard output: rows of SELECTs as they come, and lists of what a cluster has.
+//!
+//! With several SELECTs, JSON lines carry the query's number; tables and CSV are printed in blocks, each with its head.
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use arrow::{
+    array::RecordBatch,
+    csv, json,
+    util::display::{ArrayFormatter, DurationFormat, FormatOptions},
+};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use crate::args::Format;
+
+/// No column of a table of rows is wider.
+const COLUMN_WIDTH_MAX: usize = 60;
+
+/// Prints the rows of a job's SELECTs.
+#[derive(Debug)]
+pub struct RowPrinter<W> {
+    out: W,
+    format: Format,
+    has_several: bool,
+    last: Option<u32>,
+    widths: Vec<usize>,
+}
+
+impl<W: Write> RowPrinter<W> {
+    /// A printer for this many SELECTs.
+    pub fn new(out: W, format: Format, queries: usize) -> Self {
+        Self { out, format, has_several: queries > 1, last: None, widths: Vec::new() }
+    }
+
+    /// Prints rows of one SELECT.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn print(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let is_new = self.last != Some(query);
+        if is_new && self.has_several && self.format != Format::Json {
+            if self.last.is_some() {
+                writeln!(self.out)?;
+            }
+            if self.format == Format::Table {
+                writeln!(self.out, "-- SELECT {}", query + 1)?;
+            }
+        }
+        self.last = Some(query);
+        match self.format {
+            Format::Table => self.print_table(batch, is_new)?,
+            Format::Json => self.print_json(query, batch)?,
+            Format::Csv => {
+                let mut writer = csv::WriterBuilder::new().with_header(is_new).build(&mut self.out);
+                writer.write(batch)?;
+            }
+        }
+        self.out.flush()?;
+        Ok(())
+    }
+
+    fn print_json(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
+        let mut lines = Vec::new();
+        let mut writer = json::WriterBuilder::new()
+            .with_explicit_nulls(true)
+            .build::<_, json::writer::LineDelimited>(&mut lines);
+        writer.write(batch)?;
+        writer.finish()?;
+        if !self.has_several {
+            self.out.write_all(&lines)?;
+            return Ok(());
+        }
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            write!(self.out, "{{\"query\":{query},\"row\":")?;
+            self.out.write_all(line)?;
+            writeln!(self.out, "}}")?;
+        }
+        Ok(())
+    }
+
+    fn print_table(&mut self, batch: &RecordBatch, with_head: bool) -> Result<()> {
+        let rows = texts(batch)?;
+        let names: Vec<&str> = batch.schema_ref().fields().iter().map(|field| field.name().as_str()).collect();
+        if with_head {
+            let width_of = |column: usize, name: &str| {
+                let values = rows.iter().map(|row| width(&row[column]));
+                values.chain([width(name)]).max().unwrap_or_default().min(COLUMN_WIDTH_MAX)
+            };
+            self.widths = names.iter().enumerate().map(|(column, name)| width_of(column, name)).collect();
+            let is_right = vec![false; names.len()];
+            let head: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            self.line(&head, &is_right)?;
+            let rule: Vec<String> = self.widths.iter().map(|width| "─".repeat(*width)).collect();
+            self.line(&rule, &is_right)?;
+        }
+        let is_right: Vec<bool> =
+            batch.schema_ref().fields().iter().map(|field| field.data_type().is_numeric()).collect();
+        rows.iter().try_for_each(|row| self.line(row, &is_right))
+    }
+
+    fn line(&mut self, cells: &[String], is_right: &[bool]) -> Result<()> {
+        let mut line = String::new();
+        for ((cell, width_of_column), right) in cells.iter().zip(&self.widths).zip(is_right) {
+            let padding = " ".repeat(width_of_column.saturating_sub(width(cell)));
+            match right {
+                true => line.extend([&padding, cell, "  "].map(|part| part as &str)),
+                false => line.extend([cell, &padding, "  "].map(|part| part as &str)),
+            }
+        }
+        writeln!(self.out, "{}", line.trim_end())?;
+        Ok(())
+    }
+}
+
+/// Every value of a batch as text, row by row.
+///
+/// # Errors
+/// When a column's type cannot be shown.
+pub fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
+    let options = FormatOptions::default()
+        .with_null("NULL")
+        .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
+        .with_datetime_format(Some("%Y-%m-%d %H:%M:%S%.f"))
+        .with_duration_format(DurationFormat::Pretty);
+    let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let row = |at| columns.iter().map(|column| Ok(column.value(at).try_to_string()?)).collect::<Result<Vec<_>>>();
+    (0..batch.num_rows()).map(row).collect()
+}
+
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Prints a list: a table of the given columns, or each item as JSON, or CSV.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print_list<T: Serialize>(format: Format, head: &[&str], items: &[T], row: impl Fn(&T) -> Vec<String>) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match format {
+        Format::Json => {
+            for item in items {
+                writeln!(out, "{}", serde_json::to_string(item)?)?;
+            }
+        }
+        Format::Csv => {
+            writeln!(out, "{}", head.join(","))?;
+            for item in items {
+                writeln!(out, "{}", row(item).iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(","))?;
+            }
+        }
+        Format::Table => {
+            let mut table = Table::new();
+            table.load_preset(presets::NOTHING).set_header(head).add_rows(items.iter().map(row));
+            for column in table.column_iter_mut() {
+                column.set_padding((0, 2));
+            }
+            for line in table.to_string().lines() {
+                writeln!(out, "{}", line.trim_end())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn quoted(cell: &str) -> String {
+    match cell.contains([',', '"', '\n']) {
+        true => format!("\"{}\"", cell.replace('"', "\"\"")),
+        false => cell.to_owned(),
+    }
+}
+
+/// 1234567 as `1,234,567`.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A watermark in microseconds as text.
+#[must_use]
+pub fn watermark_text(micros: i64) -> String {
+    match micros {
+        i64::MIN => "-".to_owned(),
+        i64::MAX => "end".to_owned(),
+        micros => chrono::DateTime::from_timestamp_micros(micros)
+            .map_or_else(|| format!("{micros} us"), |time| time.format("%Y-%m-%d %H:%M:%S%.f").to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+
+    use super::*;
+
+    fn batch(first: i64) -> RecordBatch {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(first), None]));
+        let words: ArrayRef = Arc::new(StringArray::from(vec!["a,b", "é"]));
+        RecordBatch::try_from_iter([("n", numbers), ("word", words)]).unwrap()
+    }
+
+    fn printed(format: Format, queries: usize, batches: &[(u32, RecordBatch)]) -> String {
+        let mut out = Vec::new();
+        let mut printer = RowPrinter::new(&mut out, format, queries);
+        for (query, batch) in batches {
+            printer.print(*query, batch).unwrap();
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_table_has_one_head_and_aligned_columns() {
+        let text = printed(Format::Table, 1, &[(0, batch(1000)), (0, batch(7))]);
+        assert_eq!(text, "n     word\n────  ────\n1000  a,b\nNULL  é\n   7  a,b\nNULL  é\n");
+    }
+
+    #[test]
+    fn json_lines_carry_the_query_only_where_there_are_several() {
+        assert_eq!(printed(Format::Json, 1, &[(0, batch(1))]), "{\"n\":1,\"word\":\"a,b\"}\n{\"n\":null,\"word\":\"é\"}\n");
+        let several = printed(Format::Json, 2, &[(1, batch(1))]);
+        assert_eq!(several.lines().next(), Some("{\"query\":1,\"row\":{\"n\":1,\"word\":\"a,b\"}}"));
+    }
+
+    #[test]
+    fn csv_has_one_head_per_block() {
+        let text = printed(Format::Csv, 1, &[(0, batch(1)), (0, batch(2))]);
+        assert_eq!(text, "n,word\n1,\"a,b\"\n,é\n2,\"a,b\"\n,é\n");
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_threes() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

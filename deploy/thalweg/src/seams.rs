@@ -1,0 +1,123 @@
+//! The real surroundings of the engine: the system's clock, its entropy, and two tokio runtimes.
+//!
+//! Operator actors run on a runtime of their own, so that heavy compute never delays a heartbeat.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    io,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use thalweg_types::seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::JoinHandle,
+};
+
+/// The runtime of operator actors, kept alive by whoever runs them, and the seams that use it.
+#[derive(Debug)]
+pub struct Surroundings {
+    seams: Seams,
+    compute: Option<Runtime>,
+}
+
+impl Surroundings {
+    /// The system's own: I/O on the current runtime, compute on a new one with this many threads.
+    ///
+    /// # Errors
+    /// When the threads cannot be started.
+    pub fn of_system(compute_threads: usize) -> io::Result<Self> {
+        let compute = Builder::new_multi_thread()
+            .worker_threads(compute_threads.max(1))
+            .thread_name("thalweg-compute")
+            .enable_all()
+            .build()?;
+        let seams = Seams {
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(SystemEntropy),
+            io: Arc::new(TokioSpawner(Handle::current())),
+            compute: Arc::new(TokioSpawner(compute.handle().clone())),
+        };
+        Ok(Self { seams, compute: Some(compute) })
+    }
+
+    /// What components are handed.
+    #[must_use]
+    pub fn seams(&self) -> Seams {
+        self.seams.clone()
+    }
+}
+
+impl Drop for Surroundings {
+    fn drop(&mut self) {
+        // A runtime must not be dropped where tasks run; this way it may.
+        if let Some(compute) = self.compute.take() {
+            compute.shutdown_background();
+        }
+    }
+}
+
+/// How many threads this machine runs at once.
+#[must_use]
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The system's clock.
+#[derive(Debug)]
+struct SystemClock {
+    start: Instant,
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the real clock")]
+impl SystemClock {
+    fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the real clock")]
+impl Clock for SystemClock {
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn since_epoch(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+/// The system's entropy, by way of the keys that the standard library draws for each hasher.
+#[derive(Debug)]
+struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn next(&self) -> u64 {
+        // RandomState draws its keys from the system once per thread and counts up; hashing mixes key and counter.
+        RandomState::new().hash_one(0x7468_616c_7765_67_u64)
+    }
+}
+
+#[derive(Debug)]
+struct TokioSpawner(Handle);
+
+impl Spawner for TokioSpawner {
+    fn spawn(&self, _name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
+        Box::new(TokioTask(self.0.spawn(task)))
+    }
+}
+
+#[derive(Debug)]
+struct TokioTask(JoinHandle<()>);
+
+impl TaskHandle for TokioTask {
+    fn abort(&self) {
+        self.0.abort();
+    }
+
+    fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
