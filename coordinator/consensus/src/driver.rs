@@ -79,6 +79,8 @@ pub(crate) struct Driver<R: Replicated> {
     pub(crate) timer: ElectionTimer,
     pub(crate) roster: Roster,
     pub(crate) applied: LogPosition,
+    /// The last snapshot is of no use to a new member.
+    pub(crate) is_snapshot_wanted: bool,
     pub(crate) peers: Peers,
     pub(crate) published: Published,
     pub(crate) calls: Calls<R>,

@@ -193,8 +193,10 @@ impl Storage for Log {
         Ok(self.last().index)
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        if self.snapshot_index() == 0 || self.snapshot_index() < request_index {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        let configuration = self.snapshot.get_metadata().get_conf_state();
+        let is_for_member = configuration.get_voters().contains(&to) || configuration.get_learners().contains(&to);
+        if self.snapshot_index() < request_index || !is_for_member {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
         Ok(self.snapshot.clone())

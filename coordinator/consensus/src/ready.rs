@@ -191,7 +191,11 @@ impl<R: Replicated> Driver<R> {
             }
         };
         match seat {
-            Some(seat) => self.roster.0.insert(member, seat),
+            Some(seat) => {
+                // The member is behind any snapshot that was taken without it, and raft-rs ignores such a one.
+                self.is_snapshot_wanted |= !self.roster.0.contains_key(&member);
+                self.roster.0.insert(member, seat)
+            }
             None => self.roster.0.remove(&member),
         };
         self.on_members_changed(configuration.get_voters());
@@ -228,14 +232,16 @@ impl<R: Replicated> Driver<R> {
         (origin.member, origin.life) == (self.config.member, self.life)
     }
 
-    /// Bounds the log: a snapshot of what is applied, and the entries before it are dropped.
+    /// Bounds the log: a snapshot of what is applied, and the entries before it are dropped. Every member takes its own.
     async fn snapshot_if_due(&mut self) -> Result<(), Fault> {
         let log = self.node.store();
         let entries = self.applied.index - log.snapshot_index();
         let is_large = log.entries_bytes() >= ENTRIES_BYTES_MAX;
-        if entries < self.config.snapshot_every_entries && !(is_large && entries > 0) {
+        let is_due = entries >= self.config.snapshot_every_entries || self.is_snapshot_wanted || is_large;
+        if !is_due || entries == 0 {
             return Ok(());
         }
+        self.is_snapshot_wanted = false;
         let keep = if is_large { 0 } else { self.config.snapshot_every_entries / 2 };
         let compacted = log.cut_before(self.applied.index, keep);
         let snapshot = self.take_snapshot();

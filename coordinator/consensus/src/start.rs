@@ -128,6 +128,7 @@ pub async fn start<R: Replicated>(
         store,
         roster,
         applied,
+        is_snapshot_wanted: false,
         peers,
         published,
         calls: Calls::new(),

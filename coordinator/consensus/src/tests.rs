@@ -1,14 +1,19 @@
 //! Whole members over a network in memory, on a paused clock: the same seed gives the same run.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use thalweg_types::{ClusterId, MemberId};
 
 use crate::{
     ConfigError, ConsensusConfig, ConsensusError, ConsensusExit, Member, StartError,
-    store::{LogStore, RedbStore},
+    store::{LogStore, LogWrite, MemoryStore, RedbStore, StoreError, Stored},
 };
 
+mod chaos;
 mod group;
 mod world;
 
@@ -276,7 +281,7 @@ async fn many_proposals_at_once_each_get_their_own_outcome() {
     group.snapshot_every_entries = 50;
     group.start_all().await;
     let leader = group.leader().await;
-    let calls = (0..500).map(|number| group.propose(leader, &format!("c{number}")).into_owned_call());
+    let calls = (0..500).map(|number| group.propose(leader, &format!("c{number}")));
     let outcomes = futures::future::join_all(calls).await;
     for (number, outcome) in outcomes.into_iter().enumerate() {
         let place = outcome.expect("committed");
@@ -330,6 +335,47 @@ async fn a_log_on_disk_is_there_after_a_restart() {
     }
     let stored = open().load().await.expect("loads");
     assert!(stored.compacted.index > 1, "snapshots were taken");
+}
+
+/// A disk that is full from some write on.
+#[derive(Debug)]
+struct FullDisk {
+    log: MemoryStore,
+    writes_left: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl LogStore for FullDisk {
+    async fn load(&self) -> Result<Stored, StoreError> {
+        self.log.load().await
+    }
+
+    async fn write(&self, write: LogWrite) -> Result<(), StoreError> {
+        let left = self.writes_left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(StoreError::Write("no space left on device".into()));
+        }
+        self.writes_left.store(left - 1, Ordering::Relaxed);
+        self.log.write(write).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_stops_the_member_and_acknowledges_nothing() {
+    let mut group = Group::new(1, 18);
+    // One write founds the group, two elect its leader.
+    group.set_store(1, FullDisk { log: MemoryStore::new(), writes_left: AtomicUsize::new(4) });
+    group.start(1).await;
+    group.leads(1).await;
+    let mut acknowledged = 0;
+    while group.propose(1, "x").await.is_ok() {
+        acknowledged += 1;
+        assert!(acknowledged < 5, "the disk is full");
+    }
+    let exit = group.consensus(1).exited().await;
+    let expected = "could not keep the log: could not write the log: no space left on device";
+    assert_eq!(exit, ConsensusExit::Failed(expected.to_owned()));
+    assert_eq!(group.peek(1).len(), acknowledged);
 }
 
 #[tokio::test(start_paused = true)]

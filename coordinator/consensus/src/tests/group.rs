@@ -56,24 +56,6 @@ impl Drop for Group {
     }
 }
 
-/// A call whose future does not borrow the group.
-pub(super) struct Call<F>(F);
-
-impl<F: Future> IntoFuture for Call<F> {
-    type Output = F::Output;
-    type IntoFuture = F;
-
-    fn into_future(self) -> F {
-        self.0
-    }
-}
-
-impl<F> Call<F> {
-    pub(super) fn into_owned_call(self) -> F {
-        self.0
-    }
-}
-
 impl Group {
     /// A group that is to begin with `size` voters.
     pub(super) fn new(size: u64, seed: u64) -> Self {
@@ -202,6 +184,14 @@ impl Group {
         self.running.keys().copied().filter(|other| *other != member).collect()
     }
 
+    pub(super) fn running(&self) -> Vec<u64> {
+        self.running.keys().copied().collect()
+    }
+
+    pub(super) fn runs(&self, member: u64) -> bool {
+        self.running.contains_key(&member)
+    }
+
     pub(super) fn term(&self, member: u64) -> u64 {
         self.consensus(member).leadership().borrow().term.0
     }
@@ -214,9 +204,9 @@ impl Group {
         &self,
         member: u64,
         command: &str,
-    ) -> Call<impl Future<Output = Result<u64, ConsensusError>> + use<>> {
+    ) -> impl Future<Output = Result<u64, ConsensusError>> + use<> {
         let (consensus, command) = (self.consensus(member), command.as_bytes().to_vec());
-        Call(async move { consensus.propose(command).await })
+        async move { consensus.propose(command).await }
     }
 
     /// Proposes to whoever leads until it is done. A command whose outcome is unknown is proposed again.
