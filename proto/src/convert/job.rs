@@ -1,6 +1,9 @@
-//! A job's failure and a subtask's measurements: parts of the messages of both the client's and the session's service.
+//! A job as clients see it, with its failure and its subtasks' measurements, which the session's messages carry too.
 
-use thalweg_types::job::{Failure, FailureKind, SubtaskMetrics};
+use thalweg_types::{
+    Attempt, JobId, JobStatus,
+    job::{Failure, FailureKind, JobOverview, SubtaskMetrics, SubtaskOverview},
+};
 
 use super::WireError;
 use crate::v1;
@@ -62,5 +65,112 @@ impl From<v1::SubtaskMetrics> for SubtaskMetrics {
             late_records: wire.late_records,
             dead_letters: wire.dead_letters,
         }
+    }
+}
+
+impl From<JobOverview> for v1::Job {
+    fn from(job: JobOverview) -> Self {
+        Self {
+            job: job.job.0,
+            name: job.name,
+            status: job.status.word().to_owned(),
+            attempt: job.attempt.0,
+            parallelism: job.parallelism,
+            failure: job.failure.map(Into::into),
+            failures: job.failures,
+            subtasks: job.subtasks.into_iter().map(Into::into).collect(),
+            sql: job.sql,
+            plan: job.plan,
+        }
+    }
+}
+
+impl TryFrom<v1::Job> for JobOverview {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Job) -> Result<Self, WireError> {
+        let status = JobStatus::from_word(&wire.status)
+            .ok_or_else(|| WireError::new("Job", format!("unknown status '{}'", wire.status)))?;
+        let subtasks = wire.subtasks.into_iter().map(SubtaskOverview::try_from);
+        Ok(Self {
+            job: JobId(wire.job),
+            name: wire.name,
+            status,
+            attempt: Attempt(wire.attempt),
+            parallelism: wire.parallelism,
+            failure: wire.failure.map(Failure::try_from).transpose()?,
+            failures: wire.failures,
+            subtasks: subtasks.collect::<Result<_, _>>()?,
+            sql: wire.sql,
+            plan: wire.plan,
+        })
+    }
+}
+
+impl From<SubtaskOverview> for v1::Subtask {
+    fn from(subtask: SubtaskOverview) -> Self {
+        Self {
+            name: subtask.name,
+            chain: subtask.chain,
+            index: subtask.index,
+            node: subtask.node,
+            state: subtask.state,
+            is_source: subtask.is_source,
+            is_sink: subtask.is_sink,
+            metrics: Some(subtask.metrics.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::Subtask> for SubtaskOverview {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Subtask) -> Result<Self, WireError> {
+        let metrics = wire.metrics.ok_or_else(|| WireError::new("Subtask", "it has no metrics"))?;
+        Ok(Self {
+            name: wire.name,
+            chain: wire.chain,
+            index: wire.index,
+            node: wire.node,
+            state: wire.state,
+            is_source: wire.is_source,
+            is_sink: wire.is_sink,
+            metrics: metrics.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_survives_the_wire_and_unknown_statuses_are_refused() {
+        let subtask = SubtaskOverview {
+            name: "source".to_owned(),
+            chain: 1,
+            index: 2,
+            node: 3,
+            state: "running".to_owned(),
+            is_source: true,
+            is_sink: false,
+            metrics: SubtaskMetrics { records_in: 4, watermark: -5, ..SubtaskMetrics::default() },
+        };
+        let job = JobOverview {
+            job: JobId(6),
+            name: "n".to_owned(),
+            status: JobStatus::Restarting,
+            attempt: Attempt(7),
+            parallelism: 8,
+            failure: Some(Failure { kind: FailureKind::Store, message: "m".to_owned() }),
+            failures: 9,
+            subtasks: vec![subtask],
+            sql: "s".to_owned(),
+            plan: "p".to_owned(),
+        };
+        let mut wire = v1::Job::from(job.clone());
+        assert_eq!(JobOverview::try_from(wire.clone()), Ok(job));
+        wire.status = "thinking".to_owned();
+        assert!(JobOverview::try_from(wire).is_err());
     }
 }
