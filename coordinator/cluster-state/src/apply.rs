@@ -12,14 +12,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use thalweg_types::{
     Attempt, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId,
     job::{Failure, FailureKind},
-    node::NodeRegistration,
+    node::{NodeRegistration, NodeState},
     session::SinkCommittables,
 };
 
 use crate::{
     command::{AttemptPlan, Command, EndMode, JobSpec, Verdict},
     outcome::{Event, Outcome, Rejection},
-    state::{AttemptRecord, ClusterState, JobRecord, NodeRecord, NodeState},
+    state::{AttemptRecord, ClusterState, JobRecord, NodeRecord},
 };
 
 /// How many replaced lives of a node are remembered. Each needs a restart of the process while the one before it still
@@ -54,6 +54,7 @@ impl ClusterState {
             Command::FailAttempt { job, attempt, failure, verdict } => {
                 self.fail_attempt(index, (job, attempt), failure, verdict)
             }
+            Command::FailJob { job, failure } => self.fail_job(index, job, failure),
             Command::FinishJob { job, attempt } => self.finish_job(index, job, attempt),
             Command::EndJob { job, mode } => self.end_job(index, job, mode),
             Command::ForgetJobs { jobs } => self.forget_jobs(&jobs),
@@ -69,10 +70,8 @@ impl ClusterState {
         Ok(vec![Event::ClusterNamed(cluster)])
     }
 
-    fn register_node(&mut self, mut registration: NodeRegistration) -> Applied {
-        let node = self.id_for(&registration);
-        registration.node = node;
-        let incarnation = registration.incarnation;
+    fn register_node(&mut self, registration: NodeRegistration) -> Applied {
+        let (node, incarnation) = (registration.node, registration.incarnation);
         let mut events = Vec::new();
         let mut superseded = Vec::new();
         if let Some(old) = self.nodes.get(&node) {
@@ -90,19 +89,9 @@ impl ClusterState {
         superseded.drain(..forgotten);
         let record = NodeRecord { registration, state: NodeState::Alive, reason: String::new(), superseded };
         self.ensure_slots_cover(node, &record)?;
-        self.last_named_node = self.last_named_node.max(node);
         self.nodes.insert(node, record);
         events.push(Event::NodeRegistered { node, incarnation });
         Ok(events)
-    }
-
-    /// A node that has no id yet gets the next one; asking again with the same incarnation gives the same.
-    fn id_for(&self, registration: &NodeRegistration) -> NodeId {
-        if registration.node != NodeId(0) {
-            return registration.node;
-        }
-        let known = self.nodes.iter().find(|(_, record)| record.registration.incarnation == registration.incarnation);
-        known.map_or_else(|| self.last_named_node.next(), |(node, _)| *node)
     }
 
     /// One life of a node cannot come back with fewer slots than live attempts hold there.
@@ -245,6 +234,15 @@ impl ClusterState {
         record.operator_failures += u32::from(failure.kind == FailureKind::Operator);
         record.failure = Some(failure);
         Ok(set_status(job, record, status, index))
+    }
+
+    fn fail_job(&mut self, index: u64, job: JobId, failure: Failure) -> Applied {
+        let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+        if record.status.is_terminal() {
+            return Err(Rejection::WrongStatus { job, status: record.status });
+        }
+        record.failure = Some(failure);
+        Ok(set_status(job, record, JobStatus::Failed, index))
     }
 
     fn finish_job(&mut self, index: u64, job: JobId, attempt: Attempt) -> Applied {

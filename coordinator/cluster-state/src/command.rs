@@ -24,7 +24,7 @@ pub enum Command {
         /// Drawn at random by the first leader.
         cluster: ClusterId,
     },
-    /// A node opened a session. Node 0 asks to be given an id.
+    /// A node opened a session.
     RegisterNode {
         /// What it said.
         registration: NodeRegistration,
@@ -92,6 +92,13 @@ pub enum Command {
         failure: Failure,
         /// What becomes of the job.
         verdict: Verdict,
+    },
+    /// A job cannot be carried out at all, whatever its attempt does.
+    FailJob {
+        /// The job.
+        job: JobId,
+        /// Why.
+        failure: Failure,
     },
     /// What an attempt prepared is published.
     FinishJob {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use thalweg_types::{Incarnation, JobId, JobStatus, NodeId};
+use thalweg_types::{Incarnation, JobId, JobStatus, NodeId, node::NodeState};
 
-use crate::state::{AttemptRecord, ClusterState, JobRecord, NodeState};
+use crate::state::{AttemptRecord, ClusterState, JobRecord};
 
 impl ClusterState {
     /// Checks every invariant.

@@ -25,4 +25,4 @@ mod tests;
 pub use command::{AttemptPlan, Command, EndMode, FORMAT, JobSpec, UnreadableCommand, Verdict};
 pub use outcome::{Event, Outcome, Rejection};
 pub use snapshot::UnreadableSnapshot;
-pub use state::{AttemptRecord, ClusterState, JobRecord, NodeRecord, NodeState};
+pub use state::{AttemptRecord, ClusterState, JobRecord, NodeRecord};

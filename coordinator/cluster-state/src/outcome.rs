@@ -33,7 +33,7 @@ pub enum Event {
     ClusterNamed(ClusterId),
     /// The node is alive.
     NodeRegistered {
-        /// Which; chosen here where the node asked for an id.
+        /// Which.
         node: NodeId,
         /// Which life of it.
         incarnation: Incarnation,

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use thalweg_types::{
-    Attempt, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId, job::Failure, node::NodeRegistration,
+    Attempt, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId,
+    job::Failure,
+    node::{NodeRegistration, NodeState},
     session::SinkCommittables,
 };
 
@@ -16,7 +18,6 @@ use crate::command::{AttemptPlan, EndMode, JobSpec};
 pub struct ClusterState {
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) last_job: JobId,
-    pub(crate) last_named_node: NodeId,
     pub(crate) nodes: BTreeMap<NodeId, NodeRecord>,
     pub(crate) jobs: BTreeMap<JobId, JobRecord>,
     pub(crate) requests: BTreeMap<RequestId, JobId>,
@@ -34,30 +35,6 @@ pub struct NodeRecord {
     pub reason: String,
     /// Lives of it that a newer one replaced, the newest last: they cannot come back.
     pub superseded: Vec<Incarnation>,
-}
-
-/// Whether a node takes work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NodeState {
-    /// It does.
-    Alive,
-    /// It runs what it has and takes no more.
-    Leaving,
-    /// Nothing is known to run there.
-    Lost,
-}
-
-impl NodeState {
-    /// The word for it.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Alive => "alive",
-            Self::Leaving => "leaving",
-            Self::Lost => "lost",
-        }
-    }
 }
 
 /// A job and its last attempt.

@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use thalweg_types::{
     Assignment, Attempt, ClusterId, Incarnation, JobId, JobStatus, KeyGroupTable, NodeId, OperatorId, RequestId,
     job::{Failure, FailureKind},
-    node::NodeRegistration,
+    node::{NodeRegistration, NodeState},
     session::SinkCommittables,
 };
 
-use crate::{AttemptPlan, ClusterState, Command, EndMode, Event, JobSpec, NodeState, Outcome, Rejection, Verdict};
+use crate::{AttemptPlan, ClusterState, Command, EndMode, Event, JobSpec, Outcome, Rejection, Verdict};
 
 mod golden;
 
@@ -157,9 +157,18 @@ fn a_lost_node_may_return_in_the_same_life() {
 }
 
 #[test]
-fn a_node_without_an_id_gets_one_and_the_same_when_it_asks_again() {
-    let state = state_after(vec![register(7, 70, 1), register(0, 80, 1), register(0, 80, 1), register(0, 90, 1)]);
-    assert_eq!(state.nodes().keys().copied().collect::<Vec<_>>(), [NodeId(7), NodeId(8), NodeId(9)]);
+fn a_job_that_cannot_be_carried_out_fails_in_any_state_but_an_ended_one() {
+    let failure = Failure { kind: FailureKind::Data, message: "unreadable".to_owned() };
+    let fail = Command::FailJob { job: JobId(1), failure: failure.clone() };
+    for mut state in [state_after(vec![submit("r")]), running()] {
+        let _ = state.apply(9, fail.clone());
+        assert_eq!(
+            (status(&state), state.job(JobId(1)).unwrap().failure.as_ref()),
+            (JobStatus::Failed, Some(&failure))
+        );
+        state.check_invariants().unwrap();
+        assert!(matches!(rejection(&state, fail.clone()), Rejection::WrongStatus { .. }));
+    }
 }
 
 #[test]
@@ -226,7 +235,7 @@ fn bytes_that_are_no_command_are_rejected() {
 
 /// Commands over few ids, so that many fit the state that the ones before made.
 fn any_command() -> impl Strategy<Value = Command> {
-    let node = || 0..4u64;
+    let node = || 1..4u64;
     let life = || 1..4u64;
     let job = || 1..4u64;
     let attempt = || 0..5u32;
@@ -254,6 +263,10 @@ fn any_command() -> impl Strategy<Value = Command> {
         5 => (job(), attempt()).prop_map(|(job, attempt)| run(job, attempt)),
         4 => (job(), attempt()).prop_map(|(job, attempt)| complete(job, attempt)),
         4 => (job(), attempt(), kind, verdict).prop_map(|(job, attempt, kind, verdict)| fail(job, attempt, kind, verdict)),
+        1 => job().prop_map(|job| Command::FailJob {
+            job: JobId(job),
+            failure: Failure { kind: FailureKind::Data, message: String::new() }
+        }),
         3 => (job(), attempt()).prop_map(|(job, attempt)| Command::FinishJob {
             job: JobId(job),
             attempt: Attempt(attempt)

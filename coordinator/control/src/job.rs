@@ -27,7 +27,7 @@ use thalweg_types::{
     Attempt, ChainPlan, Incarnation, JobGraph, JobId, JobStatus, NodeId, SubtaskId,
     graph::GraphError,
     job::{Failure, FailureKind},
-    session::{Action, Report, SubtaskReport},
+    session::{Action, Order, Report, SubtaskReport},
     settings::{JobSettings, SettingError},
 };
 use thiserror::Error;
@@ -226,6 +226,23 @@ impl JobController {
                 self.facts.gone.insert(node);
             }
             Report::Committed { result, .. } => self.facts.on_committed(node, result.clone()),
+        }
+    }
+
+    /// A node refused an order: it knows of something newer, or takes no more work.
+    pub fn on_refused(&mut self, node: NodeId, order: &Order, reason: &str, now: Duration) {
+        if order.attempt != self.facts.attempt {
+            return;
+        }
+        let refused = || failure(FailureKind::Node, format!("{node} refused an order: {reason}"));
+        match order.action {
+            Action::Commit { .. } => self.facts.on_committed(node, Err(refused())),
+            // A node that refuses these has dropped the attempt, and reports why.
+            Action::Start | Action::Stop | Action::Cancel => {}
+            Action::Discover { .. } | Action::Deploy(_) => {
+                self.avoid.nodes.insert(node);
+                self.facts.on_failure(refused(), now);
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 
 pub mod assignment;
 pub mod chain;
+pub mod client;
 pub mod connector;
 pub mod expr;
 pub mod graph;

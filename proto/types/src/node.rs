@@ -22,3 +22,33 @@ pub struct NodeRegistration {
     /// Its engine's version.
     pub version: String,
 }
+
+/// Whether a node takes work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It does.
+    Alive,
+    /// It runs what it has and takes no more.
+    Leaving,
+    /// Nothing is known to run there.
+    Lost,
+}
+
+impl NodeState {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Leaving => "leaving",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The state of this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Alive, Self::Leaving, Self::Lost].into_iter().find(|state| state.word() == word)
+    }
+}

@@ -1,7 +1,10 @@
 //! The persisted forms, byte for byte: what an earlier engine wrote must be read for ever. A change here needs a new
 //! format number, not a new file.
 
-use thalweg_types::{Attempt, ClusterId, Incarnation, JobId, NodeId, job::FailureKind};
+use thalweg_types::{
+    Attempt, ClusterId, Incarnation, JobId, NodeId,
+    job::{Failure, FailureKind},
+};
 
 use super::{begin, complete, fail, register, run, running, submit};
 use crate::{ClusterState, Command, EndMode, Verdict};
@@ -24,6 +27,7 @@ fn one_of_each() -> Vec<Command> {
         complete(1, 1),
         fail(1, 1, FailureKind::Link, Verdict::Restart),
         fail(1, 1, FailureKind::Data, Verdict::Fail),
+        Command::FailJob { job, failure: Failure { kind: FailureKind::Data, message: "unreadable".to_owned() } },
         Command::FinishJob { job, attempt },
         Command::EndJob { job, mode: EndMode::Cancel },
         Command::EndJob { job, mode: EndMode::Stop },

@@ -99,7 +99,7 @@ impl JobController {
         vec![self.order(node, action)]
     }
 
-    /// A lost node ends the attempts that it took part in.
+    /// A lost node ends the attempts that it took part in, as does one that is about to leave.
     fn notice_loss(&mut self, view: &JobView<'_>) {
         let lost = nodes_of(view.record).iter().find(|(node, life)| !view.is_present(**node, **life));
         if let Some((node, _)) = lost {
@@ -107,7 +107,20 @@ impl JobController {
         } else if let Some(node) = self.facts.gone.first() {
             let message = format!("{node} has dropped the attempt");
             self.facts.on_failure(failure(FailureKind::Node, message), view.now);
+        } else if let Some(node) = self.leaving(view) {
+            self.facts.on_failure(failure(FailureKind::Node, format!("{node} is leaving")), view.now);
         }
+    }
+
+    /// A node of the attempt that is about to leave, while its work fits elsewhere. Otherwise it may just as well stay.
+    fn leaving(&self, view: &JobView<'_>) -> Option<NodeId> {
+        let leaves = |node: &NodeId| view.nodes.get(node).is_some_and(|node| !node.takes_work);
+        let leaving = nodes_of(view.record).keys().copied().find(leaves)?;
+        let attempt = view.record.attempt.as_ref()?;
+        let stays = attempt.plan.assignment.slices.iter().filter(|holder| !leaves(holder)).count();
+        let open = view.nodes.values().filter(|node| node.takes_work && node.attached);
+        let free = open.fold(0usize, |sum, node| sum.saturating_add(node.free as usize));
+        (stays + free > 0).then_some(leaving)
     }
 
     fn notice_stalled_deployment(&mut self, view: &JobView<'_>) {

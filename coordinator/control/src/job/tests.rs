@@ -71,6 +71,32 @@ fn a_lost_node_restarts_the_job_elsewhere_once_the_others_have_dropped_it() {
 }
 
 #[test]
+fn the_work_of_a_leaving_node_is_moved_where_there_is_room_for_it() {
+    let mut world = World::new(&[1, 2], Some(2));
+    world.until(JobStatus::Running);
+    world.leave(NodeId(1));
+    world.settle();
+    assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Finished, Attempt(2)));
+    assert_eq!(world.record().attempt.as_ref().unwrap().plan.assignment.slices, [NodeId(2), NodeId(2)]);
+
+    let mut world = World::new(&[2], Some(2));
+    world.until(JobStatus::Running);
+    world.leave(NodeId(1));
+    world.settle();
+    assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Finished, Attempt(1)));
+}
+
+#[test]
+fn a_refused_deployment_ends_the_attempt() {
+    let mut world = World::new(&[1, 1], Some(1));
+    world.until(JobStatus::Deploying);
+    world.refuse_next(NodeId(1));
+    assert_eq!(world.status(), JobStatus::Restarting);
+    world.settle();
+    assert_eq!(world.record().attempt.as_ref().unwrap().plan.assignment.slices, [NodeId(2)], "it is avoided");
+}
+
+#[test]
 fn operator_failures_are_limited_and_data_failures_end_at_once() {
     let mut world = World::new(&[2], Some(1));
     for attempt in 1..=4 {

@@ -22,6 +22,7 @@ struct Node {
     slots: u32,
     alive: bool,
     attached: bool,
+    leaving: bool,
     orders: VecDeque<(Attempt, Action)>,
     attempts: BTreeMap<Attempt, Running>,
     /// Reports and whether they were told to this leader.
@@ -85,6 +86,7 @@ impl World {
                 slots: *slots,
                 alive: false,
                 attached: false,
+                leaving: false,
                 orders: VecDeque::new(),
                 attempts: BTreeMap::new(),
                 reports: Vec::new(),
@@ -128,7 +130,7 @@ impl World {
                 address: format!("{id}:1"),
                 zone: String::new(),
                 free: node.slots.saturating_sub(used),
-                takes_work: true,
+                takes_work: !node.leaving,
                 attached: node.attached,
             };
             (*id, view)
@@ -240,6 +242,14 @@ impl World {
         }
     }
 
+    /// The next order reaches the node and is not taken.
+    pub(super) fn refuse_next(&mut self, id: NodeId) {
+        let (attempt, action) = self.nodes.get_mut(&id).unwrap().orders.pop_front().unwrap();
+        let order = Order { term: thalweg_types::Term(1), job: JOB, attempt, action };
+        self.controller.on_refused(id, &order, "it is leaving", self.now);
+        self.react();
+    }
+
     /// Finishes building, or ends one subtask that has been started.
     pub(super) fn progress(&mut self, id: NodeId) {
         let endless = self.endless;
@@ -304,6 +314,15 @@ impl World {
         *state = SubtaskState::Failed;
         let (attempt, subtask, failure) = (*attempt, Some(*subtask), failure(kind, "it broke"));
         node.reports.push((Report::Failed { job: JOB, attempt, subtask, failure, peer: None }, false));
+    }
+
+    /// It says that it takes no more work.
+    pub(super) fn leave(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.leaving = true;
+        let (node, incarnation) = (id, node.incarnation);
+        let _ = self.apply(Command::LeaveNode { node, incarnation });
+        self.react();
     }
 
     /// Killed, and found out.

@@ -1,0 +1,149 @@
+//! What clients ask of a cluster and what they are answered, but for the overviews of jobs, which are in `job`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    id::{Attempt, ClusterId, JobId, MemberId, RequestId, Term},
+    job::JobOverview,
+    node::{NodeRegistration, NodeState},
+};
+
+/// A script to run as a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSubmission {
+    /// Names the request: a repeated one is answered and not executed again.
+    pub request: RequestId,
+    /// The job's name; `None`: the script's.
+    pub name: Option<String>,
+    /// The script.
+    pub sql: String,
+    /// Settings that win over the script's.
+    pub settings: BTreeMap<String, String>,
+    /// How many slices; `None`: the script's, else all free slots.
+    pub parallelism: Option<u32>,
+}
+
+/// A job that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmittedJob {
+    /// Its id.
+    pub job: JobId,
+    /// One per bare `SELECT` of the script.
+    pub queries: Vec<CollectedQuery>,
+}
+
+/// A bare `SELECT`, whose rows can be fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectedQuery {
+    /// Its place among the bare `SELECT`s of the script, from 0.
+    pub query: u32,
+    /// The schema of its rows, as an Arrow IPC schema message.
+    pub schema: Vec<u8>,
+}
+
+/// A script whose plan is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanRequest {
+    /// The script.
+    pub sql: String,
+    /// Settings that win over the script's.
+    pub settings: BTreeMap<String, String>,
+    /// How many slices; `None`: the script's.
+    pub parallelism: Option<u32>,
+}
+
+/// A job that is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobRequest {
+    /// Which.
+    pub job: JobId,
+    /// Answered once the job's revision is above this.
+    pub after_revision: u64,
+    /// Answered after so long in any case.
+    pub wait: Duration,
+}
+
+/// A job, as of a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobAnswer {
+    /// The job.
+    pub job: JobOverview,
+    /// Grows with each change of the job's status or attempt.
+    pub revision: u64,
+}
+
+/// Rows of a bare `SELECT` that are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowsRequest {
+    /// The job.
+    pub job: JobId,
+    /// Which bare `SELECT`.
+    pub query: u32,
+    /// The first row wanted; those before it are acknowledged.
+    pub offset: u64,
+    /// At most so many bytes, but for a single larger row.
+    pub bytes_max: u64,
+    /// How long to wait for a first row.
+    pub wait: Duration,
+}
+
+/// Rows of a bare `SELECT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowsAnswer {
+    /// Rows and offsets are of this attempt.
+    pub attempt: Attempt,
+    /// The first row's.
+    pub offset: u64,
+    /// How many there are.
+    pub rows: u64,
+    /// An Arrow IPC stream; empty where there are no rows.
+    pub batches: Vec<u8>,
+    /// No row follows.
+    pub end: bool,
+}
+
+/// One node as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeOverview {
+    /// What it said of itself.
+    pub registration: NodeRegistration,
+    /// Slots that attempts hold.
+    pub slots_used: u32,
+    /// Whether it takes work.
+    pub state: NodeState,
+}
+
+/// One coordinator as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberOverview {
+    /// Which.
+    pub member: MemberId,
+    /// Where it listens, as `host:port`.
+    pub address: String,
+    /// Whether it votes.
+    pub voter: bool,
+}
+
+/// The cluster as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterOverview {
+    /// Its id.
+    pub cluster: ClusterId,
+    /// Who leads.
+    pub leader: Option<MemberId>,
+    /// The term.
+    pub term: Term,
+    /// The coordinators.
+    pub members: Vec<MemberOverview>,
+    /// The version of the engine that answers.
+    pub version: String,
+}
+
+/// A change of the coordinators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberChange {
+    /// It joins as a learner and votes, where it shall, once it has caught up.
+    Add(MemberOverview),
+    /// It leaves.
+    Remove(MemberId),
+}
