@@ -41,3 +41,6 @@ impl ElectionTimer {
         usize::try_from(self.entropy.next() % choices).expect("less than a usize")
     }
 }
+
+#[cfg(test)]
+mod tests;

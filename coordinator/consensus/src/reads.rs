@@ -95,3 +95,6 @@ impl Reads {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,8 +158,8 @@ fn reads_must_name_their_origin() {
     let mut read = message(MessageType::MsgReadIndex);
     read.term = 0;
     assert_eq!(refusal(&read), "malformed raft message: it names no read");
-    let mut entry = Entry::default();
-    entry.data = Origin { member: MemberId(1), life: 2, number: 3 }.encode().into();
+    let data = Origin { member: MemberId(1), life: 2, number: 3 }.encode().into();
+    let entry = Entry { data, ..Entry::default() };
     read.set_entries(vec![entry].into());
     assert!(pass(&read).expect("accepted").is_some());
 }
