@@ -2,10 +2,14 @@
 
 pub mod aligner;
 pub mod credit;
+pub mod hash;
 pub mod split_watermark;
 pub mod watermark;
+pub mod window;
 
 pub use aligner::{Alignment, BarrierAligner, BarrierViolation};
 pub use credit::{CreditLedger, CreditViolation, GrantLedger};
+pub use hash::{hash_rows, is_routable, key_groups_of};
 pub use split_watermark::SplitWatermarks;
 pub use watermark::WatermarkTracker;
+pub use window::{Window, WindowAssigner};

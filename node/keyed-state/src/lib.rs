@@ -1,8 +1,18 @@
 //! State by key group: what an operator hands over when it is frozen and takes back when it is restored.
+//!
+//! ```text
+//! operator --freeze--> FrozenState (shared, immutable) --upload, by key group--> object store
+//! operator <--restore-- FrozenStates of every former instance, restricted to the key groups it owns now
+//! ```
+//!
+//! A batch that an operator hands over again at the next freeze is the same allocation (`StateBatch::is_same`): what a
+//! checkpoint must upload is what the last one did not have.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::error::ArrowError;
 use thalweg_types::KeyGroup;
 
 /// The state of one operator instance at one moment, as immutable batches.
@@ -18,7 +28,141 @@ pub struct FrozenState {
 #[derive(Debug, Clone)]
 pub struct StateBatch {
     /// The key group of each row.
-    pub key_groups: Vec<KeyGroup>,
+    pub key_groups: Arc<[KeyGroup]>,
     /// The rows.
     pub rows: RecordBatch,
+}
+
+/// A set of key groups.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyGroupSet {
+    /// Whether a group is in, by its number; what is beyond the end is not.
+    members: Vec<bool>,
+}
+
+impl FrozenState {
+    /// The batches of a table; none where there is no such table.
+    #[must_use]
+    pub fn table(&self, name: &str) -> &[StateBatch] {
+        self.tables.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tables.values().flatten().all(|batch| batch.rows.num_rows() == 0)
+    }
+
+    /// Adds batches to a table; a table without batches is not there.
+    pub fn extend(&mut self, table: &str, batches: impl IntoIterator<Item = StateBatch>) {
+        let mut batches = batches.into_iter().peekable();
+        if batches.peek().is_some() {
+            self.tables.entry(table.to_owned()).or_default().extend(batches);
+        }
+    }
+}
+
+impl StateBatch {
+    /// Rows with their key groups, of which there must be as many.
+    #[must_use]
+    pub fn new(key_groups: Arc<[KeyGroup]>, rows: RecordBatch) -> Self {
+        assert_eq!(key_groups.len(), rows.num_rows(), "a key group per row");
+        Self { key_groups, rows }
+    }
+
+    /// Whether this is the same allocation as another, handed over again.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.key_groups, &other.key_groups)
+    }
+
+    /// The rows of the owned key groups; `None` where there are none.
+    ///
+    /// # Errors
+    /// When the rows are of a type that arrow cannot filter.
+    pub fn restricted_to(&self, owned: &KeyGroupSet) -> Result<Option<Self>, ArrowError> {
+        let mask: Vec<bool> = self.key_groups.iter().map(|group| owned.contains(*group)).collect();
+        let kept = mask.iter().filter(|is_owned| **is_owned).count();
+        if kept == 0 {
+            return Ok(None);
+        }
+        if kept == mask.len() {
+            return Ok(Some(self.clone()));
+        }
+        let key_groups = self.key_groups.iter().copied().filter(|group| owned.contains(*group)).collect();
+        let rows = filter_record_batch(&self.rows, &BooleanArray::from(mask))?;
+        Ok(Some(Self { key_groups, rows }))
+    }
+}
+
+impl KeyGroupSet {
+    /// Whether a group is in the set.
+    #[must_use]
+    pub fn contains(&self, group: KeyGroup) -> bool {
+        self.members.get(usize::from(group.0)).copied().unwrap_or(false)
+    }
+}
+
+impl FromIterator<KeyGroup> for KeyGroupSet {
+    fn from_iter<I: IntoIterator<Item = KeyGroup>>(groups: I) -> Self {
+        let mut members = Vec::new();
+        for group in groups {
+            let at = usize::from(group.0);
+            if members.len() <= at {
+                members.resize(at + 1, false);
+            }
+            members[at] = true;
+        }
+        Self { members }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Int64Array};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn batch(groups: &[u16]) -> StateBatch {
+        let values: Vec<i64> = groups.iter().map(|group| i64::from(*group)).collect();
+        let schema = Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, false)]));
+        let rows = RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(values))]).expect("one column");
+        StateBatch::new(groups.iter().map(|group| KeyGroup(*group)).collect(), rows)
+    }
+
+    #[test]
+    fn what_is_handed_over_again_is_the_same() {
+        let first = batch(&[1, 2]);
+        assert!(first.clone().is_same(&first));
+        assert!(!batch(&[1, 2]).is_same(&first));
+        let mut state = FrozenState::default();
+        state.extend("t", []);
+        assert!(state.is_empty() && state.tables.is_empty());
+        state.extend("t", [first]);
+        assert!(!state.is_empty());
+        assert_eq!(state.table("t").len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_partition_of_the_groups_partitions_the_rows(groups in prop::collection::vec(0u16..16, 0..50), cut in 0u16..17) {
+            let whole = batch(&groups);
+            let mut seen = Vec::new();
+            for range in [0..cut, cut..16] {
+                let owned: KeyGroupSet = range.clone().map(KeyGroup).collect();
+                let Some(part) = whole.restricted_to(&owned).expect("integers can be filtered") else { continue };
+                for (group, value) in part.key_groups.iter().zip(part.rows.column(0).as_primitive::<Int64Type>().values()) {
+                    prop_assert!(range.contains(&group.0));
+                    prop_assert_eq!(i64::from(group.0), *value);
+                    seen.push(group.0);
+                }
+            }
+            let mut expected = groups;
+            expected.sort_unstable();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, expected);
+        }
+    }
 }

@@ -1,0 +1,246 @@
+//! Windows of event times: which windows a time belongs to, and how they are cut into slices that share work.
+//!
+//! All in microseconds; a window is `[start, end)`. A *slice* is the largest interval whose times have the same windows:
+//!
+//! ```text
+//! tumble    the window                       |-----|-----|
+//! hop       a slide                          |--|--|--|--|    a window is size / slide slices
+//! cumulate  a step                           |--|--|--|--|    the n-th window of a cycle is its first n slices
+//! ```
+//!
+//! A *pane* names a slice together with the windows that it still feeds: all of the slice's, or, for records that came when
+//! the first of them had closed, the rest. Its number is what travels between the phases of an aggregation as `slice_end`:
+//!
+//! | windows | pane of a record on time | pane of a record that is late for the slice's first j windows |
+//! |---|---|---|
+//! | tumble | slice's end | none: it is late altogether |
+//! | cumulate | slice's end | the end of the slice j steps on, which feeds the same windows |
+//! | hop | slice's end | slice's end + j microseconds, j < slide |
+//!
+//! Arithmetic saturates: windows at the ends of time end at `i64::MAX`, with the end of input.
+
+use std::fmt;
+
+use thalweg_types::graph::WindowSpec;
+use thiserror::Error;
+
+/// An interval of event time, `[start, end)`. Ordered by end: the order in which windows close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// The first microsecond in it.
+    pub start: i64,
+    /// The first microsecond after it.
+    pub end: i64,
+}
+
+impl Ord for Window {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.end, self.start).cmp(&(other.end, other.start))
+    }
+}
+
+impl PartialOrd for Window {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}us, {}us)", self.start, self.end)
+    }
+}
+
+/// Why a specification has no windows that can be assigned from a time alone.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum WindowSpecError {
+    /// Sessions depend on the other records of a key.
+    #[error("sessions cannot be assigned from a time alone")]
+    Session,
+    /// A length is not positive.
+    #[error("a window's lengths must be positive: {0:?}")]
+    NotPositive(WindowSpec),
+    /// The size is not a multiple of the slide or step.
+    #[error("a window's size must be a multiple of its slide or step: {0:?}")]
+    Ragged(WindowSpec),
+}
+
+/// Assigns windows and slices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowAssigner {
+    shape: Shape,
+    /// Length of a slice.
+    slice: i64,
+    /// The longest window.
+    size: i64,
+    offset: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Also tumbling windows: those that hop by their size.
+    Hop,
+    Cumulate,
+}
+
+impl WindowAssigner {
+    /// Checks a specification.
+    ///
+    /// # Errors
+    /// For sessions, lengths that are not positive, and sizes that are no multiple of the slide or step.
+    pub fn new(spec: WindowSpec) -> Result<Self, WindowSpecError> {
+        let (shape, slice, size, offset) = match spec {
+            WindowSpec::Tumble { size, offset } => (Shape::Hop, size, size, offset),
+            WindowSpec::Hop { size, slide, offset } => (Shape::Hop, slide, size, offset),
+            WindowSpec::Cumulate { size, step, offset } => (Shape::Cumulate, step, size, offset),
+            WindowSpec::Session { .. } => return Err(WindowSpecError::Session),
+        };
+        if slice <= 0 || size <= 0 {
+            return Err(WindowSpecError::NotPositive(spec));
+        }
+        if size % slice != 0 {
+            return Err(WindowSpecError::Ragged(spec));
+        }
+        let period = if shape == Shape::Hop { slice } else { size };
+        Ok(Self { shape, slice, size, offset: offset.rem_euclid(period) })
+    }
+
+    /// The length of a slice.
+    #[must_use]
+    pub fn slice_length(&self) -> i64 {
+        self.slice
+    }
+
+    /// The most windows that a time belongs to.
+    #[must_use]
+    pub fn windows_per_slice(&self) -> i64 {
+        self.size / self.slice
+    }
+
+    /// The slice that contains a time.
+    #[must_use]
+    pub fn slice_of(&self, time: i64) -> Window {
+        let start = i128::from(time) - self.past_grid(time, self.slice);
+        Window { start: clamp(start), end: clamp(start + i128::from(self.slice)) }
+    }
+
+    /// The windows that contain a time, by their end.
+    #[must_use]
+    pub fn windows_of_time(&self, time: i64) -> Windows {
+        self.windows_of_pane(self.slice_of(time).end)
+    }
+
+    /// The pane of a record that would be in `pane` (a slice's end is the pane of all its windows), when the windows that end
+    /// at or before `watermark` have closed; `None` when all of the pane's have.
+    #[must_use]
+    pub fn open_pane(&self, pane: i64, watermark: i64) -> Option<i64> {
+        let mut windows = self.windows_of_pane(pane);
+        let first = windows.next()?;
+        if first.end > watermark {
+            return Some(pane);
+        }
+        let open = windows.find(|window| window.end > watermark)?;
+        Some(match self.shape {
+            Shape::Hop => {
+                let slice_end = self.hop_slice_end(pane);
+                slice_end.saturating_add(open.end.saturating_sub(slice_end) / self.slice)
+            }
+            Shape::Cumulate => open.end,
+        })
+    }
+
+    /// Whether every pane has a number of its own: false for windows of more slides than a slide has microseconds.
+    #[must_use]
+    pub fn has_distinct_panes(&self) -> bool {
+        self.shape == Shape::Cumulate || self.windows_per_slice() <= self.slice
+    }
+
+    /// The windows that a pane feeds, by their end.
+    #[must_use]
+    pub fn windows_of_pane(&self, pane: i64) -> Windows {
+        match self.shape {
+            Shape::Hop => {
+                let slice_end = self.hop_slice_end(pane);
+                let first = slice_end.saturating_add(pane.saturating_sub(slice_end).saturating_mul(self.slice));
+                let last = slice_end.saturating_add(self.size - self.slice);
+                Windows { assigner: *self, next: Some(first).filter(|first| *first <= last), last }
+            }
+            Shape::Cumulate => {
+                let last = self.cycle_start(pane).saturating_add(self.size);
+                Windows { assigner: *self, next: Some(pane), last }
+            }
+        }
+    }
+
+    /// The panes from which the window that ends at `end` can be fed lie in `(end - size, end]`.
+    #[must_use]
+    pub fn panes_range(&self, end: i64) -> (i64, i64) {
+        (end.saturating_sub(self.size), end)
+    }
+
+    /// The end of the last window that a pane feeds.
+    #[must_use]
+    pub fn last_end_of_pane(&self, pane: i64) -> i64 {
+        self.windows_of_pane(pane).last
+    }
+
+    /// Whether a pane feeds the window that ends at `end`, which must be the end of one.
+    #[must_use]
+    pub fn feeds(&self, pane: i64, end: i64) -> bool {
+        let windows = self.windows_of_pane(pane);
+        windows.next.is_some_and(|first| first <= end) && end <= windows.last
+    }
+
+    /// The window that ends at `end`, which must be the end of one.
+    #[must_use]
+    pub fn window_ending(&self, end: i64) -> Window {
+        let start = match self.shape {
+            Shape::Hop => end.saturating_sub(self.size),
+            Shape::Cumulate => self.cycle_start(end),
+        };
+        Window { start, end }
+    }
+
+    /// The end of the slice that a pane of hopping windows belongs to.
+    fn hop_slice_end(&self, pane: i64) -> i64 {
+        if pane == i64::MAX { pane } else { clamp(i128::from(pane) - self.past_grid(pane, self.slice)) }
+    }
+
+    /// The start of the cumulating windows one of which ends at `end`.
+    fn cycle_start(&self, end: i64) -> i64 {
+        let last = end.saturating_sub(1);
+        clamp(i128::from(last) - self.past_grid(last, self.size))
+    }
+
+    /// How far a time is past the last multiple of `period` from the offset.
+    fn past_grid(&self, time: i64, period: i64) -> i128 {
+        (i128::from(time) - i128::from(self.offset)).rem_euclid(i128::from(period))
+    }
+}
+
+fn clamp(micros: i128) -> i64 {
+    let limited = micros.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+    i64::try_from(limited).expect("it was limited to the range")
+}
+
+/// The windows of a time or pane, by their end.
+#[derive(Debug, Clone, Copy)]
+pub struct Windows {
+    assigner: WindowAssigner,
+    next: Option<i64>,
+    last: i64,
+}
+
+impl Iterator for Windows {
+    type Item = Window;
+
+    fn next(&mut self) -> Option<Window> {
+        let end = self.next?;
+        let following = end.checked_add(self.assigner.slice);
+        self.next = following.filter(|following| *following <= self.last);
+        Some(self.assigner.window_ending(end))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! Against the definition: a window's bounds are those of the specification, and it contains its times.
+
+use proptest::prelude::*;
+use thalweg_types::graph::WindowSpec;
+
+use super::{Window, WindowAssigner, WindowSpecError};
+
+fn assigner(spec: WindowSpec) -> WindowAssigner {
+    WindowAssigner::new(spec).expect("a legal specification")
+}
+
+/// By enumeration, from the definition of each kind.
+fn windows_by_definition(spec: WindowSpec, time: i64) -> Vec<Window> {
+    let span = |size: i64, period: i64, offset: i64| {
+        let around = (time - offset) / period;
+        let reach = size / period + 2;
+        (around - reach..=around + reach).map(move |n| n * period + offset)
+    };
+    let mut windows: Vec<Window> = match spec {
+        WindowSpec::Tumble { size, offset } => {
+            span(size, size, offset).map(|start| Window { start, end: start + size }).collect()
+        }
+        WindowSpec::Hop { size, slide, offset } => {
+            span(size, slide, offset).map(|start| Window { start, end: start + size }).collect()
+        }
+        WindowSpec::Cumulate { size, step, offset } => span(size, size, offset)
+            .flat_map(|start| (1..=size / step).map(move |n| Window { start, end: start + n * step }))
+            .collect(),
+        WindowSpec::Session { .. } => unreachable!("not assigned from a time"),
+    };
+    windows.retain(|window| window.start <= time && time < window.end);
+    windows.sort();
+    windows
+}
+
+fn spec() -> impl Strategy<Value = WindowSpec> {
+    (0..3u8, 6..40i64, 1..6i64, -100..100i64).prop_map(|(kind, slice, count, offset)| match kind {
+        0 => WindowSpec::Tumble { size: slice, offset },
+        1 => WindowSpec::Hop { size: slice * count, slide: slice, offset },
+        _ => WindowSpec::Cumulate { size: slice * count, step: slice, offset },
+    })
+}
+
+#[test]
+fn refuses_what_has_no_windows() {
+    let gap = WindowSpec::Session { gap: 5 };
+    assert_eq!(WindowAssigner::new(gap), Err(WindowSpecError::Session));
+    let empty = WindowSpec::Tumble { size: 0, offset: 0 };
+    assert_eq!(WindowAssigner::new(empty), Err(WindowSpecError::NotPositive(empty)));
+    let ragged = WindowSpec::Hop { size: 10, slide: 4, offset: 0 };
+    assert_eq!(WindowAssigner::new(ragged), Err(WindowSpecError::Ragged(ragged)));
+}
+
+#[test]
+fn the_ends_of_time_have_windows() {
+    for spec in [
+        WindowSpec::Tumble { size: 1000, offset: 7 },
+        WindowSpec::Hop { size: 5000, slide: 1000, offset: 0 },
+        WindowSpec::Cumulate { size: 5000, step: 1000, offset: 3 },
+    ] {
+        for time in [i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX] {
+            let windows: Vec<Window> = assigner(spec).windows_of_time(time).collect();
+            assert!(!windows.is_empty() && windows.len() <= 5, "{spec:?} at {time}: {windows:?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn windows_are_those_of_the_definition(spec in spec(), time in -2000..2000i64) {
+        let assigned: Vec<Window> = assigner(spec).windows_of_time(time).collect();
+        prop_assert_eq!(assigned, windows_by_definition(spec, time));
+    }
+
+    #[test]
+    fn times_of_a_slice_share_their_windows(spec in spec(), time in -2000..2000i64) {
+        let assigner = assigner(spec);
+        let slice = assigner.slice_of(time);
+        prop_assert!(slice.start <= time && time < slice.end);
+        for other in slice.start..slice.end {
+            prop_assert_eq!(assigner.slice_of(other), slice);
+            prop_assert!(assigner.windows_of_time(other).eq(assigner.windows_of_time(time)));
+        }
+    }
+
+    #[test]
+    fn a_pane_feeds_exactly_the_open_windows(spec in spec(), time in -2000..2000i64, ahead in -50..300i64) {
+        let assigner = assigner(spec);
+        prop_assume!(assigner.has_distinct_panes());
+        let watermark = time + ahead;
+        let open: Vec<Window> = windows_by_definition(spec, time).into_iter().filter(|w| w.end > watermark).collect();
+        match assigner.open_pane(assigner.slice_of(time).end, watermark) {
+            None => prop_assert!(open.is_empty()),
+            Some(pane) => {
+                prop_assert_eq!(assigner.windows_of_pane(pane).collect::<Vec<_>>(), open.clone());
+                for window in open {
+                    let (after, to) = assigner.panes_range(window.end);
+                    prop_assert!(after < pane && pane <= to);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn feeding_agrees_with_the_windows(spec in spec(), time in -500..500i64, ahead in -50..300i64, end in -500..900i64) {
+        let assigner = assigner(spec);
+        prop_assume!(assigner.has_distinct_panes());
+        let Some(pane) = assigner.open_pane(assigner.slice_of(time).end, time + ahead) else { return Ok(()) };
+        let ends: Vec<i64> = assigner.windows_of_pane(pane).map(|window| window.end).collect();
+        for candidate in ends.iter().copied() {
+            prop_assert!(assigner.feeds(pane, candidate));
+        }
+        // Ends that are none of any window are not asked for; those on the grid must agree.
+        let on_grid = assigner.slice_of(end).end;
+        prop_assert_eq!(assigner.feeds(pane, on_grid), ends.contains(&on_grid));
+    }
+}
