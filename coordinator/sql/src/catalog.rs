@@ -1,0 +1,146 @@
+//! The tables and views of a script, as of one statement.
+//!
+//! A table knows its columns (physical and computed, in the order declared), its connector and its watermark; a view is
+//! its logical plan. Both are local to the script.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion_expr::{Expr, LogicalPlan, TableSource, TableType};
+use thalweg_types::connector::{ConnectorSpec, TableConnector};
+
+/// The tables and views of a script.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Catalog {
+    entries: BTreeMap<String, Entry>,
+}
+
+/// A table or a view.
+#[derive(Debug, Clone)]
+pub(crate) enum Entry {
+    Table(Arc<Table>),
+    View(Arc<View>),
+}
+
+/// A declared table.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) name: String,
+    pub(crate) columns: Vec<Column>,
+    /// All columns.
+    pub(crate) schema: SchemaRef,
+    pub(crate) connector: TableConnector,
+    pub(crate) spec: &'static ConnectorSpec,
+    pub(crate) watermark: Option<Watermark>,
+}
+
+/// A column of a table.
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub(crate) field: Field,
+    /// Over the physical columns, for a computed column.
+    pub(crate) computed: Option<Expr>,
+}
+
+/// A table's watermark.
+#[derive(Debug)]
+pub(crate) struct Watermark {
+    /// The event-time column's index in the table.
+    pub(crate) column: usize,
+    pub(crate) promise: Promise,
+    pub(crate) idle_timeout_micros: Option<i64>,
+}
+
+/// What a record promises about those that follow.
+#[derive(Debug)]
+pub(crate) enum Promise {
+    Delay {
+        micros: i64,
+    },
+    /// Over the table's columns.
+    Expression(Expr),
+}
+
+/// A view.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) plan: LogicalPlan,
+    pub(crate) schema: SchemaRef,
+}
+
+impl Catalog {
+    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    pub(crate) fn insert(&mut self, name: String, entry: Entry) {
+        self.entries.insert(name, entry);
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.entries.remove(name);
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.entries.iter().map(|(name, entry)| (name.as_str(), entry))
+    }
+
+    /// What DataFusion plans a scan of this name over.
+    pub(crate) fn source(&self, name: &str) -> Option<Arc<dyn TableSource>> {
+        Some(match self.entries.get(name)? {
+            Entry::Table(table) => Arc::new(StreamTable(table.clone())),
+            Entry::View(view) => Arc::new(StreamView(view.clone())),
+        })
+    }
+}
+
+impl Entry {
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        match self {
+            Self::Table(table) => &table.schema,
+            Self::View(view) => &view.schema,
+        }
+    }
+}
+
+impl Table {
+    /// The columns that a connector reads or writes.
+    pub(crate) fn physical(&self) -> Schema {
+        let fields = self.columns.iter().filter(|column| column.computed.is_none()).map(|column| column.field.clone());
+        Schema::new(fields.collect::<Vec<_>>())
+    }
+}
+
+/// A table, as the source of a scan.
+pub(crate) struct StreamTable(pub(crate) Arc<Table>);
+
+impl TableSource for StreamTable {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema.clone()
+    }
+}
+
+struct StreamView(Arc<View>);
+
+impl TableSource for StreamView {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        Some(Cow::Borrowed(&self.0.plan))
+    }
+}
+
+/// Whether a column can carry event time.
+pub(crate) fn is_timestamp(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(_, _))
+}

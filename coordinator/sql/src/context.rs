@@ -1,0 +1,222 @@
+//! What DataFusion's SQL planner may ask: tables, functions, types, options.
+//!
+//! Identifiers keep their case, as in Flink. Decimal literals are decimals. Spans are collected, so that errors found on
+//! the plan have a place in the text.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion_common::{
+    DFSchema, Result as PlanResult, TableReference, config::ConfigOptions, plan_datafusion_err, plan_err,
+};
+use datafusion_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, Volatility, WindowUDF,
+    planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner},
+    simplify::SimplifyContext,
+};
+use datafusion_optimizer::simplify_expressions::ExprSimplifier;
+use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use sqlparser::{
+    ast::{self, Query},
+    tokenizer::TokenWithSpan,
+};
+
+use crate::{
+    catalog::Catalog,
+    ddl,
+    errors::{Result, SqlError, nearest},
+    refuse, rewrite,
+    window_tvf::WindowTvfPlanner,
+};
+
+/// The functions and options of every script; made once per call of `plan`.
+#[derive(Debug)]
+pub(crate) struct Functions {
+    scalar: BTreeMap<String, Arc<ScalarUDF>>,
+    aggregate: BTreeMap<String, Arc<AggregateUDF>>,
+    window: BTreeMap<String, Arc<WindowUDF>>,
+    expr_planners: Vec<Arc<dyn ExprPlanner>>,
+    relation_planners: Vec<Arc<dyn RelationPlanner>>,
+    options: Arc<ConfigOptions>,
+}
+
+/// The functions with the tables as of one statement.
+pub(crate) struct Context<'a> {
+    pub(crate) functions: &'a Functions,
+    pub(crate) catalog: &'a Catalog,
+}
+
+impl Functions {
+    pub(crate) fn new() -> Self {
+        let mut scalar = BTreeMap::new();
+        let nested = datafusion_functions_nested::all_default_nested_functions();
+        for function in datafusion_functions::all_default_functions().into_iter().chain(nested) {
+            register(&mut scalar, function.name(), function.aliases(), &function);
+        }
+        let mut aggregate = BTreeMap::new();
+        for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
+            register(&mut aggregate, function.name(), function.aliases(), &function);
+        }
+        let mut window = BTreeMap::new();
+        for function in datafusion_functions_window::all_default_window_functions() {
+            register(&mut window, function.name(), function.aliases(), &function);
+        }
+        let mut options = ConfigOptions::default();
+        options.sql_parser.enable_ident_normalization = false;
+        options.sql_parser.parse_float_as_decimal = true;
+        options.sql_parser.collect_spans = true;
+        // As in Flink, NULL is the smallest value.
+        options.sql_parser.default_null_ordering = "nulls_min".to_owned();
+        options.sql_parser.map_string_types_to_utf8view = true;
+        Self {
+            scalar,
+            aggregate,
+            window,
+            expr_planners: expr_planners(),
+            relation_planners: vec![Arc::new(WindowTvfPlanner)],
+            options: Arc::new(options),
+        }
+    }
+
+    pub(crate) fn options(&self) -> &Arc<ConfigOptions> {
+        &self.options
+    }
+
+    /// Whether a scalar function of this name depends on more than its arguments.
+    pub(crate) fn is_volatile(&self, name: &str) -> bool {
+        self.scalar.get(name).is_some_and(|function| function.signature().volatility != Volatility::Immutable)
+    }
+}
+
+impl Context<'_> {
+    /// Plans a query; what the engine cannot do in a stream is refused by its place in the text.
+    pub(crate) fn plan_query(&self, query: &Query, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
+        refuse::query(query, self.functions, tokens)?;
+        let mut query = query.clone();
+        rewrite::query(&mut query)?;
+        self.planner()
+            .sql_statement_to_plan(ast::Statement::Query(Box::new(query)))
+            .map_err(|error| SqlError::from_plan(&error, tokens))
+    }
+
+    /// Plans an expression over the columns of one table, coerced and simplified; its columns are unqualified.
+    pub(crate) fn plan_expr(&self, expr: &ast::Expr, schema: &Schema, tokens: &[TokenWithSpan]) -> Result<Expr> {
+        refuse::expression(expr, self.functions, tokens)?;
+        let mut expr = expr.clone();
+        rewrite::expression(&mut expr)?;
+        let planned = || {
+            let schema = Arc::new(DFSchema::try_from(schema.clone())?);
+            let expr = self.planner().sql_to_expr(expr, &schema, &mut PlannerContext::new())?;
+            let context = SimplifyContext::builder()
+                .with_schema(schema.clone())
+                .with_config_options(self.functions.options.clone())
+                .build();
+            let simplifier = ExprSimplifier::new(context);
+            simplifier.simplify(simplifier.coerce(expr, &schema)?)
+        };
+        planned().map_err(|error| SqlError::from_plan(&error, tokens))
+    }
+
+    fn planner(&self) -> SqlToRel<'_, Self> {
+        SqlToRel::new_with_options(self, ParserOptions::from(&self.functions.options.sql_parser))
+    }
+}
+
+impl ContextProvider for Context<'_> {
+    fn get_table_source(&self, name: TableReference) -> PlanResult<Arc<dyn TableSource>> {
+        if name.schema().is_some() {
+            return plan_err!("'{name}': there are no catalogs or databases, a table's name is one word");
+        }
+        self.catalog.source(name.table()).ok_or_else(|| match nearest(name.table(), self.catalog.names()) {
+            Some(near) => plan_datafusion_err!("unknown table '{}'; did you mean '{near}'?", name.table()),
+            None => plan_datafusion_err!("unknown table '{}'", name.table()),
+        })
+    }
+
+    fn get_table_function_source(&self, name: &str, _args: Vec<Expr>) -> PlanResult<Arc<dyn TableSource>> {
+        plan_err!("unknown table function '{name}'")
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.functions.expr_planners
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.functions.relation_planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(Types))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.functions.scalar.get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.functions.aggregate.get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.functions.window.get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        &self.functions.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.functions.scalar.keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.functions.aggregate.keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.functions.window.keys().cloned().collect()
+    }
+}
+
+/// Types in casts are those of the DDL.
+#[derive(Debug)]
+struct Types;
+
+impl TypePlanner for Types {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> PlanResult<Option<FieldRef>> {
+        match ddl::arrow_type(sql_type) {
+            Ok(data_type) => Ok(Some(Arc::new(Field::new("", data_type, true)))),
+            Err(reason) => plan_err!("{reason}"),
+        }
+    }
+}
+
+fn register<F>(functions: &mut BTreeMap<String, Arc<F>>, name: &str, aliases: &[String], function: &Arc<F>) {
+    for name in std::iter::once(name).chain(aliases.iter().map(String::as_str)) {
+        functions.insert(name.to_owned(), function.clone());
+    }
+}
+
+fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    vec![
+        Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
+        Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
+        Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
+        Arc::new(datafusion_functions_nested::planner::NestedFunctionPlanner),
+        Arc::new(datafusion_functions_nested::planner::FieldAccessPlanner),
+        Arc::new(datafusion_functions_aggregate::planner::AggregateFunctionPlanner),
+        Arc::new(datafusion_functions_window::planner::WindowFunctionPlanner),
+    ]
+}

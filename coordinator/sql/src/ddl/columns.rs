@@ -1,0 +1,151 @@
+//! The elements between a table's parentheses: columns, computed columns, the watermark, the key.
+
+use sqlparser::{
+    ast::{ColumnOption, DataType, Expr, Ident},
+    keywords::Keyword,
+    parser::Parser,
+    tokenizer::{Location, Token},
+};
+
+use crate::{
+    errors::{Result, SqlError},
+    text::is_word,
+};
+
+/// What a table declares between its parentheses.
+#[derive(Debug, Default)]
+pub(crate) struct TableElements {
+    pub(crate) columns: Vec<ColumnClause>,
+    pub(crate) watermark: Option<WatermarkClause>,
+    pub(crate) primary_key: Vec<Ident>,
+}
+
+/// One column.
+#[derive(Debug)]
+pub(crate) enum ColumnClause {
+    /// `name type [NOT NULL]`
+    Physical { name: Ident, data_type: DataType, type_at: Location, nullable: bool },
+    /// `name AS expression`
+    Computed { name: Ident, expression: Expr },
+}
+
+/// `WATERMARK FOR column AS expression`
+#[derive(Debug)]
+pub(crate) struct WatermarkClause {
+    pub(crate) column: Ident,
+    pub(crate) expression: Expr,
+    pub(crate) at: Location,
+}
+
+impl TableElements {
+    /// Reads from after the opening parenthesis to the closing one.
+    pub(crate) fn parse(parser: &mut Parser) -> Result<Self> {
+        let mut elements = Self::default();
+        if parser.consume_token(&Token::RParen) {
+            return Ok(elements);
+        }
+        loop {
+            elements.parse_one(parser)?;
+            if parser.consume_token(&Token::RParen) {
+                return Ok(elements);
+            }
+            parser.expect_token(&Token::Comma)?;
+        }
+    }
+
+    fn parse_one(&mut self, parser: &mut Parser) -> Result<()> {
+        let (first, second) = (parser.peek_nth_token_ref(0).clone(), parser.peek_nth_token_ref(1).token.clone());
+        let at = first.span.start;
+        if is_word(&first.token, "WATERMARK") && is_word(&second, "FOR") {
+            return self.parse_watermark(parser, at);
+        }
+        if is_word(&first.token, "PRIMARY") && is_word(&second, "KEY") {
+            parser.next_token();
+            parser.next_token();
+            return self.parse_primary_key(parser, at);
+        }
+        if is_word(&first.token, "CONSTRAINT") {
+            parser.next_token();
+            parser.parse_identifier()?;
+            parser.expect_keywords(&[Keyword::PRIMARY, Keyword::KEY])?;
+            return self.parse_primary_key(parser, at);
+        }
+        if ["UNIQUE", "FOREIGN", "CHECK"].iter().any(|word| is_word(&first.token, word)) && second == Token::LParen {
+            return Err(SqlError::at(at, format!("{} constraints are not supported", first.token)));
+        }
+        let name = parser.parse_identifier()?;
+        let column = if is_word(&second, "AS") {
+            parser.next_token();
+            let expression = parser.parse_expr()?;
+            comment(parser)?;
+            ColumnClause::Computed { name, expression }
+        } else {
+            self.parse_physical(parser, name)?
+        };
+        self.columns.push(column);
+        Ok(())
+    }
+
+    fn parse_physical(&mut self, parser: &mut Parser, name: Ident) -> Result<ColumnClause> {
+        let type_at = parser.peek_token_ref().span.start;
+        let data_type = parser.parse_data_type()?;
+        let mut nullable = true;
+        loop {
+            let token = parser.peek_token_ref().clone();
+            if is_word(&token.token, "METADATA") {
+                return Err(SqlError::at(token.span.start, "METADATA columns are not supported"));
+            }
+            if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
+                not_enforced(parser, token.span.start)?;
+                self.primary_key.push(name.clone());
+                continue;
+            }
+            match parser.parse_optional_column_option()? {
+                Some(ColumnOption::NotNull) => nullable = false,
+                Some(ColumnOption::Null | ColumnOption::Comment(_)) => {}
+                Some(other) => {
+                    return Err(SqlError::at(token.span.start, format!("column option {other} is not supported")));
+                }
+                None => return Ok(ColumnClause::Physical { name, data_type, type_at, nullable }),
+            }
+        }
+    }
+
+    fn parse_watermark(&mut self, parser: &mut Parser, at: Location) -> Result<()> {
+        parser.next_token();
+        parser.next_token();
+        let column = parser.parse_identifier()?;
+        if parser.peek_token_ref().token == Token::Period {
+            return Err(SqlError::at(column.span.start, "a watermark cannot be on a nested field")
+                .with_hint("declare a computed column of it: ts AS row.field"));
+        }
+        parser.expect_keyword(Keyword::AS)?;
+        let expression = parser.parse_expr()?;
+        if self.watermark.is_some() {
+            return Err(SqlError::at(at, "a table has at most one WATERMARK"));
+        }
+        self.watermark = Some(WatermarkClause { column, expression, at });
+        Ok(())
+    }
+
+    fn parse_primary_key(&mut self, parser: &mut Parser, at: Location) -> Result<()> {
+        parser.expect_token(&Token::LParen)?;
+        self.primary_key = parser.parse_comma_separated(Parser::parse_identifier)?;
+        parser.expect_token(&Token::RParen)?;
+        not_enforced(parser, at)
+    }
+}
+
+fn not_enforced(parser: &mut Parser, at: Location) -> Result<()> {
+    if parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]) {
+        return Ok(());
+    }
+    Err(SqlError::at(at, "PRIMARY KEY must be NOT ENFORCED").with_hint("this engine does not check keys"))
+}
+
+fn comment(parser: &mut Parser) -> Result<()> {
+    if parser.parse_keyword(Keyword::COMMENT) {
+        parser.parse_literal_string()?;
+    }
+    Ok(())
+}

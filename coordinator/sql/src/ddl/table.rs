@@ -1,0 +1,269 @@
+//! From `CREATE TABLE` to a checked table.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion_common::{
+    ScalarValue,
+    tree_node::{Transformed, TreeNode},
+};
+use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
+use sqlparser::{
+    ast::Ident,
+    parser::Parser,
+    tokenizer::{Location, TokenWithSpan},
+};
+use thalweg_types::{
+    connector::{ConnectorSpec, TableConnector},
+    settings::parse_duration,
+};
+
+use super::{
+    columns::{ColumnClause, TableElements, WatermarkClause},
+    options::{Written, check_connector},
+    statement::CreateTable,
+    types::{arrow_type, sql_type},
+};
+use crate::{
+    catalog::{Column, Promise, Table, Watermark, is_timestamp},
+    context::Context,
+    dialect::ThalwegDialect,
+    errors::{Result, SqlError},
+    text,
+};
+
+/// Checks a declaration against its connector and plans its expressions.
+pub(crate) fn build(create: &CreateTable, context: &Context<'_>, tokens: &[TokenWithSpan]) -> Result<Table> {
+    let at = create.name.span.start;
+    let name = create.name.value.clone();
+    let (spec, connector) = check_connector(&create.options, &name, at)?;
+    let mut columns = physical_columns(&create.elements, spec, at)?;
+    add_computed(&create.elements, &mut columns, context, tokens)?;
+    if columns.iter().all(|column| column.computed.is_some()) {
+        return Err(SqlError::at(at, format!("table '{name}' declares no columns")));
+    }
+    let schema = Arc::new(Schema::new(columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()));
+    check_primary_key(&create.elements.primary_key, &schema)?;
+    check_column_options(&create.options, &columns)?;
+    let watermark = match &create.elements.watermark {
+        Some(clause) => Some(watermark(clause, &schema, &connector, context, tokens)?),
+        None => None,
+    };
+    if let (Some(clause), false) = (&create.elements.watermark, spec.source) {
+        return Err(SqlError::at(
+            clause.at,
+            format!("connector '{}' cannot be read, so it has no watermark", spec.name),
+        ));
+    }
+    Ok(Table { name, columns, schema, connector, spec, watermark })
+}
+
+fn physical_columns(elements: &TableElements, spec: &ConnectorSpec, at: Location) -> Result<Vec<Column>> {
+    let fixed = fixed_columns(spec)?;
+    let mut columns: Vec<Column> = Vec::new();
+    for clause in &elements.columns {
+        let ColumnClause::Physical { name, data_type, type_at, nullable } = clause else { continue };
+        let data_type = arrow_type(data_type).map_err(|reason| SqlError::at(*type_at, reason))?;
+        let field = Field::new(&name.value, data_type, *nullable);
+        if !fixed.is_empty() {
+            check_fixed(name, &field, *type_at, &fixed, spec)?;
+        }
+        check_new(name, &columns)?;
+        columns.push(Column { field, computed: None });
+    }
+    if columns.is_empty() {
+        columns.extend(fixed.into_iter().map(|field| Column { field, computed: None }));
+    }
+    if columns.is_empty() && elements.columns.is_empty() {
+        return Err(SqlError::at(at, "the table declares no columns"));
+    }
+    Ok(columns)
+}
+
+/// Adds the computed columns at the places where they are declared; each may use those before it.
+fn add_computed(
+    elements: &TableElements,
+    columns: &mut Vec<Column>,
+    context: &Context<'_>,
+    tokens: &[TokenWithSpan],
+) -> Result<()> {
+    let declares_physical = elements.columns.iter().any(|clause| matches!(clause, ColumnClause::Physical { .. }));
+    for (index, clause) in elements.columns.iter().enumerate() {
+        let ColumnClause::Computed { name, expression } = clause else { continue };
+        check_new(name, columns)?;
+        let schema = Schema::new(columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>());
+        let planned = context.plan_expr(expression, &schema, tokens)?;
+        let field = datafusion_common::DFSchema::try_from(schema)
+            .and_then(|schema| planned.to_field(&schema))
+            .map_err(|error| SqlError::from_plan(&error, tokens).with_place(Some(name.span.start)))?
+            .1;
+        let computed = inline(planned, columns).map_err(|error| SqlError::from_plan(&error, tokens))?;
+        let column = Column {
+            field: Field::new(&name.value, field.data_type().clone(), field.is_nullable()),
+            computed: Some(computed),
+        };
+        let place = if declares_physical { index.min(columns.len()) } else { columns.len() };
+        columns.insert(place, column);
+    }
+    Ok(())
+}
+
+/// Replaces computed columns by their expressions.
+fn inline(expr: Expr, columns: &[Column]) -> datafusion_common::Result<Expr> {
+    let replaced = expr.transform_up(|expr| {
+        let Expr::Column(column) = &expr else { return Ok(Transformed::no(expr)) };
+        let computed =
+            columns.iter().find(|known| known.field.name() == &column.name).and_then(|known| known.computed.clone());
+        Ok(match computed {
+            Some(computed) => Transformed::yes(computed),
+            None => Transformed::no(expr),
+        })
+    });
+    replaced.map(|replaced| replaced.data)
+}
+
+fn check_new(name: &Ident, columns: &[Column]) -> Result<()> {
+    if columns.iter().any(|column| *column.field.name() == name.value) {
+        return Err(SqlError::at(name.span.start, format!("column '{}' is declared twice", name.value)));
+    }
+    Ok(())
+}
+
+fn fixed_columns(spec: &ConnectorSpec) -> Result<Vec<Field>> {
+    if spec.fixed_columns.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tokens = text::statements_of(&text::tokens_of(&format!("{})", spec.fixed_columns))?);
+    let mut parser = Parser::new(&ThalwegDialect).with_tokens_with_locations(tokens.into_iter().flatten().collect());
+    let elements = TableElements::parse(&mut parser)?;
+    let fields = elements.columns.iter().filter_map(|clause| match clause {
+        ColumnClause::Physical { name, data_type, nullable, .. } => {
+            Some(arrow_type(data_type).map(|data_type| Field::new(&name.value, data_type, *nullable)))
+        }
+        ColumnClause::Computed { .. } => None,
+    });
+    fields.collect::<Result<_, String>>().map_err(SqlError::new)
+}
+
+fn check_fixed(name: &Ident, field: &Field, type_at: Location, fixed: &[Field], spec: &ConnectorSpec) -> Result<()> {
+    let Some(known) = fixed.iter().find(|known| known.name() == field.name()) else {
+        let error =
+            SqlError::at(name.span.start, format!("connector '{}' has no column '{}'", spec.name, field.name()));
+        let names: Vec<&str> = fixed.iter().map(|known| known.name().as_str()).collect();
+        return Err(error.with_hint(format!("it has {}", names.join(", "))).with_suggestion(field.name(), names));
+    };
+    if !is_part_of(field.data_type(), known.data_type()) {
+        let message =
+            format!("column '{}' of connector '{}' is {}", field.name(), spec.name, sql_type(known.data_type()));
+        return Err(SqlError::at(type_at, message));
+    }
+    Ok(())
+}
+
+/// Whether a declared type is the fixed one, or a struct with some of its fields.
+fn is_part_of(declared: &DataType, fixed: &DataType) -> bool {
+    match (declared, fixed) {
+        (DataType::Struct(declared), DataType::Struct(fixed)) => declared.iter().all(|field| {
+            fixed.find(field.name()).is_some_and(|(_, known)| is_part_of(field.data_type(), known.data_type()))
+        }),
+        _ => declared == fixed,
+    }
+}
+
+fn check_primary_key(key: &[Ident], schema: &Schema) -> Result<()> {
+    match key.iter().find(|name| schema.column_with_name(&name.value).is_none()) {
+        Some(name) => Err(SqlError::at(name.span.start, format!("unknown column '{}'", name.value))
+            .with_suggestion(&name.value, schema.fields().iter().map(|field| field.name().as_str()))),
+        None => Ok(()),
+    }
+}
+
+/// Options whose key or value names a column.
+fn check_column_options(options: &[Written], columns: &[Column]) -> Result<()> {
+    let physical =
+        || columns.iter().filter(|column| column.computed.is_none()).map(|column| column.field.name().as_str());
+    for option in options {
+        if let Some((column, _)) = option.key.strip_prefix("fields.").and_then(|rest| rest.split_once('.'))
+            && physical().all(|name| name != column)
+        {
+            return Err(SqlError::at(option.key_at, format!("option '{}': there is no column '{column}'", option.key))
+                .with_suggestion(column, physical()));
+        }
+        if option.key == "replay.column" {
+            let found = columns.iter().find(|column| *column.field.name() == option.value);
+            if !found.is_some_and(|column| column.computed.is_none() && is_timestamp(column.field.data_type())) {
+                let message = format!("option 'replay.column': '{}' is not a physical timestamp column", option.value);
+                return Err(SqlError::at(option.value_at, message).with_suggestion(&option.value, physical()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn watermark(
+    clause: &WatermarkClause,
+    schema: &Schema,
+    connector: &TableConnector,
+    context: &Context<'_>,
+    tokens: &[TokenWithSpan],
+) -> Result<Watermark> {
+    let name = &clause.column.value;
+    let Some((column, field)) = schema.column_with_name(name) else {
+        return Err(SqlError::at(clause.column.span.start, format!("unknown column '{name}'"))
+            .with_suggestion(name, schema.fields().iter().map(|field| field.name().as_str())));
+    };
+    if !is_timestamp(field.data_type()) {
+        let message = format!("event time must be a TIMESTAMP, but '{name}' is {}", sql_type(field.data_type()));
+        return Err(SqlError::at(clause.column.span.start, message));
+    }
+    let expr = context.plan_expr(&clause.expression, schema, tokens)?;
+    let result = datafusion_common::DFSchema::try_from(schema.clone()).and_then(|schema| expr.get_type(&schema));
+    let result = result.map_err(|error| SqlError::from_plan(&error, tokens).with_place(Some(clause.at)))?;
+    if !is_timestamp(&result) {
+        return Err(SqlError::at(clause.at, format!("a watermark must be a TIMESTAMP, not {}", sql_type(&result))));
+    }
+    let idle = connector.option("scan.watermark.idle-timeout").and_then(parse_duration);
+    let idle_timeout_micros = idle.and_then(|idle| i64::try_from(idle.as_micros()).ok());
+    let promise = match delay_of(&expr, name) {
+        Some(micros) if micros < 0 => {
+            return Err(SqlError::at(clause.at, "a watermark cannot be ahead of its column"));
+        }
+        Some(micros) => Promise::Delay { micros },
+        None => Promise::Expression(expr),
+    };
+    Ok(Watermark { column, promise, idle_timeout_micros })
+}
+
+/// The delay, where the expression is `column` or `column - interval`.
+fn delay_of(expr: &Expr, name: &str) -> Option<i64> {
+    match expr {
+        Expr::Column(column) if column.name == name => Some(0),
+        Expr::Cast(cast) => delay_of(&cast.expr, name),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
+            let base = delay_of(left, name)?;
+            let Expr::Literal(value, _) = right.as_ref() else { return None };
+            base.checked_add(interval_micros(value)?)
+        }
+        _ => None,
+    }
+}
+
+/// The microseconds of an interval of fixed length.
+pub(crate) fn interval_micros(value: &ScalarValue) -> Option<i64> {
+    const MICROS_PER_DAY: i64 = 86_400_000_000;
+    match value {
+        ScalarValue::IntervalMonthDayNano(Some(interval))
+            if interval.months == 0 && interval.nanoseconds % 1000 == 0 =>
+        {
+            i64::from(interval.days).checked_mul(MICROS_PER_DAY)?.checked_add(interval.nanoseconds / 1000)
+        }
+        ScalarValue::IntervalDayTime(Some(interval)) => i64::from(interval.days)
+            .checked_mul(MICROS_PER_DAY)?
+            .checked_add(i64::from(interval.milliseconds).checked_mul(1000)?),
+        ScalarValue::DurationSecond(Some(seconds)) => seconds.checked_mul(1_000_000),
+        ScalarValue::DurationMillisecond(Some(millis)) => millis.checked_mul(1000),
+        ScalarValue::DurationMicrosecond(Some(micros)) => Some(*micros),
+        ScalarValue::DurationNanosecond(Some(nanos)) if nanos % 1000 == 0 => Some(nanos / 1000),
+        _ => None,
+    }
+}

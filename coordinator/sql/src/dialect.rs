@@ -1,0 +1,121 @@
+//! How sqlparser reads Flink's dialect.
+//!
+//! Only what this engine has, or refuses by name, is switched on: a construct that the parser takes and the planner
+//! overlooks would be a wrong answer. `TABLE t [PARTITION BY k, …]`, the first argument of a window table function, is
+//! read as `Expr::Prefixed { prefix: TABLE, value: Tuple(t, k, …) }`.
+
+use std::any::TypeId;
+
+use sqlparser::{
+    ast::{Expr, Ident},
+    dialect::{Dialect, GenericDialect},
+    keywords::Keyword,
+    parser::{Parser, ParserError},
+    tokenizer::Token,
+};
+
+use crate::text::is_word;
+
+/// Flink's dialect, as far as this engine goes.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct ThalwegDialect;
+
+impl Dialect for ThalwegDialect {
+    // Some types (`TIMESTAMP_LTZ`, unsigned ones) and functions are read for the generic dialect only.
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<GenericDialect>()
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '"' || ch == '`'
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        ch.is_alphabetic() || ch == '_'
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        ch.is_alphanumeric() || ch == '_' || ch == '$'
+    }
+
+    fn supports_unicode_string_literal(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_with_modifier(&self) -> bool {
+        true
+    }
+
+    fn supports_match_recognize(&self) -> bool {
+        true
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_within_after_array_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_window_function_null_treatment_arg(&self) -> bool {
+        true
+    }
+
+    fn supports_window_clause_named_window_reference(&self) -> bool {
+        true
+    }
+
+    fn supports_struct_literal(&self) -> bool {
+        true
+    }
+
+    fn supports_map_literal_with_angle_brackets(&self) -> bool {
+        true
+    }
+
+    fn allow_extract_custom(&self) -> bool {
+        true
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let names_table =
+            parser.peek_keyword(Keyword::TABLE) && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_));
+        names_table.then(|| table_argument(parser))
+    }
+}
+
+fn table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let prefix = Ident::with_span(parser.next_token().span, "TABLE");
+    let name = parser.parse_object_name(false)?;
+    let mut parts = vec![Expr::CompoundIdentifier(name.0.iter().filter_map(|part| part.as_ident().cloned()).collect())];
+    if parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY]) {
+        let parenthesized = parser.consume_token(&Token::LParen);
+        parts.push(Expr::Identifier(parser.parse_identifier()?));
+        while parser.peek_token_ref().token == Token::Comma && (parenthesized || continues_keys(parser)) {
+            parser.next_token();
+            parts.push(Expr::Identifier(parser.parse_identifier()?));
+        }
+        if parenthesized {
+            parser.expect_token(&Token::RParen)?;
+        }
+    }
+    Ok(Expr::Prefixed { prefix, value: Box::new(Expr::Tuple(parts)) })
+}
+
+/// Whether what follows the comma is another key and not the function's next argument.
+fn continues_keys(parser: &Parser) -> bool {
+    let (first, second) = (&parser.peek_nth_token_ref(1).token, &parser.peek_nth_token_ref(2).token);
+    matches!(first, Token::Word(_))
+        && !is_word(first, "DESCRIPTOR")
+        && !is_word(first, "INTERVAL")
+        && *second != Token::RArrow
+}

@@ -1,0 +1,186 @@
+//! What planning refuses, with the place in the SQL text.
+//!
+//! Every error names the construct and, wherever the text gives one, its line and column (from 1, in characters).
+//! DataFusion's own errors are translated here: its diagnostics carry spans, and where they don't, the identifier that
+//! the message quotes is looked up among the statement's tokens.
+
+use std::fmt;
+
+use datafusion_common::{DataFusionError, Span as PlanSpan};
+use sqlparser::{
+    parser::ParserError,
+    tokenizer::{Location, TokenWithSpan, TokenizerError},
+};
+
+use crate::text;
+
+/// Why a script cannot be planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlError {
+    /// What is wrong.
+    pub message: String,
+    /// Line of the text, from 1; `None` where the error is not about a place (an override, for example).
+    pub line: Option<u64>,
+    /// Column in that line, from 1.
+    pub column: Option<u64>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+pub(crate) type Result<T, E = SqlError> = std::result::Result<T, E>;
+
+impl SqlError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), line: None, column: None, hint: None }
+    }
+
+    pub(crate) fn at(location: Location, message: impl Into<String>) -> Self {
+        Self::new(message).with_place(Some(location))
+    }
+
+    /// The error with this place, unless it has one or there is none.
+    pub(crate) fn with_place(mut self, location: Option<Location>) -> Self {
+        if let (None, Some(location)) = (self.line, location.filter(|location| location.line > 0)) {
+            self.line = Some(location.line);
+            self.column = Some(location.column);
+        }
+        self
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With `did you mean 'x'?`, where one of the candidates is near.
+    pub(crate) fn with_suggestion<'a>(self, wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
+        match nearest(wrong, candidates) {
+            Some(near) => self.with_hint(format!("did you mean '{near}'?")),
+            None => self,
+        }
+    }
+
+    /// Translates an error of DataFusion's; `tokens` are those of the statement.
+    pub(crate) fn from_plan(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Self {
+        let message = readable(error);
+        let diagnostic = error.diagnostic();
+        let span = diagnostic.and_then(|diagnostic| diagnostic.span);
+        let place = span.map(location_of).or_else(|| quoted_place(&message, tokens));
+        let mut made = Self::new(message).with_place(place);
+        if let Some((text, hint)) =
+            made.message.split_once("; did you mean ").map(|(a, b)| (a.to_owned(), b.to_owned()))
+        {
+            made.message = text;
+            made.hint = Some(format!("did you mean {hint}"));
+        }
+        if let Some(hint) = missing_column_hint(error) {
+            made.hint = Some(hint);
+        }
+        made
+    }
+}
+
+impl std::error::Error for SqlError {}
+
+impl fmt::Display for SqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(line), Some(column)) = (self.line, self.column) {
+            write!(f, "line {line}, column {column}: ")?;
+        }
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<TokenizerError> for SqlError {
+    fn from(error: TokenizerError) -> Self {
+        Self::at(error.location, lower_first(&error.message))
+    }
+}
+
+impl From<ParserError> for SqlError {
+    fn from(error: ParserError) -> Self {
+        match error {
+            ParserError::TokenizerError(text) | ParserError::ParserError(text) => from_parser_text(&text),
+            ParserError::RecursionLimitExceeded => Self::new("the statement is nested too deeply"),
+        }
+    }
+}
+
+/// The nearest candidate, if near enough to be a slip of the pen.
+pub(crate) fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = wrong.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(folded.chars().count()) / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+pub(crate) fn location_of(span: PlanSpan) -> Location {
+    Location { line: span.start.line, column: span.start.column }
+}
+
+fn from_parser_text(text: &str) -> SqlError {
+    let text = text.trim_start_matches("sql parser error: ");
+    let Some((message, place)) = text.rsplit_once(" at Line: ") else {
+        return SqlError::new(lower_first(text.trim_end_matches(" at ")));
+    };
+    let numbers = place.split_once(", Column: ").and_then(|(line, column)| {
+        Some(Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
+    });
+    SqlError::new(lower_first(message)).with_place(numbers)
+}
+
+fn lower_first(text: &str) -> String {
+    let mut characters = text.chars();
+    match (characters.next(), characters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            first.to_lowercase().chain(characters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// The innermost message, without DataFusion's prefixes, notes and backtrace.
+fn readable(error: &DataFusionError) -> String {
+    let text = match error.find_root() {
+        DataFusionError::SchemaError(error, _) => error.to_string(),
+        root => root.strip_backtrace(),
+    };
+    let mut text = text.as_str();
+    for prefix in [
+        "Error during planning: ",
+        "Schema error: ",
+        "This feature is not implemented: ",
+        "Internal error: ",
+        "SQL error: ",
+    ] {
+        text = text.trim_start_matches(prefix);
+    }
+    let text = text.split("\nThis issue was likely caused").next().unwrap_or(text);
+    let text = text.replace(".\nDid you mean ", "; did you mean ").replace(".\nHINT: ", "; ").replace('\n', " ");
+    lower_first(text.trim().trim_end_matches('.'))
+}
+
+fn missing_column_hint(error: &DataFusionError) -> Option<String> {
+    let DataFusionError::SchemaError(schema_error, _) = error.find_root() else { return None };
+    let datafusion_common::SchemaError::FieldNotFound { field, valid_fields } = schema_error.as_ref() else {
+        return None;
+    };
+    let near = nearest(field.name(), valid_fields.iter().map(datafusion_common::Column::name))?;
+    Some(format!("did you mean '{near}'?"))
+}
+
+fn quoted_place(message: &str, tokens: &[TokenWithSpan]) -> Option<Location> {
+    message.split(['\'', '"', '`', '(']).map(str::trim).filter(|word| !word.is_empty() && word.len() < 80).find_map(
+        |word| {
+            let last = word.rsplit('.').next().unwrap_or(word);
+            tokens.iter().find(|token| text::is_identifier(&token.token, last)).map(|token| token.span.start)
+        },
+    )
+}

@@ -1,0 +1,162 @@
+//! From optimised logical plans to the job graph.
+//!
+//! ```text
+//! plan --lower--> Relation (operators so far + pending filter and projection + what each column means) --emit--> operators
+//! ```
+//!
+//! Filters and projections only accumulate in the `Relation`; an operator that needs its input laid out (an exchange, a
+//! state, a sink) has it emitted, as one `Calc` or none. A window table function and a ranking stay pending in the same
+//! way: an aggregate takes the window over, and only otherwise it becomes a `WindowAssign`; a ranking waits for the
+//! `rn <= n` above it.
+//!
+//! Operators are shared: the same operator over the same inputs is made once, whichever query asks for it.
+
+mod aggregate;
+mod aggregate_calls;
+mod calc;
+mod graph;
+mod join;
+mod places;
+mod relation;
+mod scan;
+mod sink;
+mod top_n;
+mod union;
+mod window;
+
+use std::collections::BTreeMap;
+
+use datafusion_expr::{Expr, JoinType, LogicalPlan};
+use sqlparser::tokenizer::TokenWithSpan;
+use thalweg_types::{
+    JobGraph, OperatorId,
+    graph::{OperatorKind, WindowSpec},
+    settings::JobSettings,
+};
+
+use self::{graph::GraphBuilder, places::Places, relation::Relation};
+use crate::{
+    errors::{Result, SqlError},
+    prune::Uses,
+    window_tvf::WindowTvf,
+};
+
+pub(crate) use sink::{Output, Target};
+
+/// Lowers every output of a script into one graph.
+pub(crate) fn lower(
+    outputs: &[Output],
+    settings: &BTreeMap<String, String>,
+    parsed: &JobSettings,
+    script: &[TokenWithSpan],
+) -> Result<JobGraph> {
+    let mut uses = Uses::default();
+    for output in outputs {
+        uses.add(&output.plan);
+    }
+    let mut lowerer = Lowerer {
+        graph: GraphBuilder::default(),
+        uses,
+        sources: BTreeMap::new(),
+        windows: Vec::new(),
+        two_phase: parsed.two_phase,
+        script,
+        statement: &[],
+    };
+    for output in outputs {
+        lowerer.statement = &output.tokens;
+        let relation = lowerer.lower(&output.plan)?;
+        lowerer.write(&relation, output)?;
+    }
+    let graph = lowerer.graph.finish(parsed.key_groups, settings.clone());
+    graph.check().map_err(|error| SqlError::new(format!("the planner made a broken graph: {error}")))?;
+    Ok(graph)
+}
+
+/// A window that some relation has as columns: its shape, where known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct WindowTag(usize);
+
+struct Lowerer<'a> {
+    graph: GraphBuilder,
+    uses: Uses,
+    sources: BTreeMap<String, OperatorId>,
+    /// By tag.
+    windows: Vec<Option<WindowSpec>>,
+    two_phase: Option<bool>,
+    /// The tokens of the whole script, and of the statement that is being lowered.
+    script: &'a [TokenWithSpan],
+    statement: &'a [TokenWithSpan],
+}
+
+impl Lowerer<'_> {
+    fn lower(&mut self, plan: &LogicalPlan) -> Result<Relation> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::Projection(projection) => self.projection(projection),
+            LogicalPlan::Filter(filter) => self.filter(filter),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Join(join) if join.join_type == JoinType::Inner => self.join(join),
+            LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Window(window) => self.ranking(window),
+            LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowTvf>() {
+                Some(window) => self.window_function(window),
+                None => Err(self.refuse(&plan.expressions(), None, "this operation is not supported")),
+            },
+            other => Err(self.refuse(&other.expressions(), None, &unsupported(other))),
+        }
+    }
+
+    /// An error about a construct: at the first column that these expressions name, moved back to the keyword.
+    fn refuse(&self, exprs: &[Expr], keyword: Option<&str>, message: &str) -> SqlError {
+        let places = Places { script: self.script, statement: self.statement };
+        SqlError::new(message).with_place(places.of(exprs, keyword))
+    }
+
+    /// Translates an error of DataFusion's.
+    fn failed(&self, error: &datafusion_common::DataFusionError) -> SqlError {
+        SqlError::from_plan(error, self.statement)
+    }
+
+    fn tag(&mut self, spec: Option<WindowSpec>) -> WindowTag {
+        self.windows.push(spec);
+        WindowTag(self.windows.len() - 1)
+    }
+
+    fn spec_of(&self, tag: WindowTag) -> Option<WindowSpec> {
+        self.windows.get(tag.0).copied().flatten()
+    }
+
+    /// Whether a source below one of these operators may step out of the watermark.
+    fn may_idle(&self, operators: &[OperatorId]) -> bool {
+        let mut pending = operators.to_vec();
+        while let Some(id) = pending.pop() {
+            if let OperatorKind::Source(source) = &self.graph.operator(id).kind
+                && source.watermark.as_ref().is_some_and(|watermark| watermark.idle_timeout_micros.is_some())
+            {
+                return true;
+            }
+            pending.extend(self.graph.senders(id));
+        }
+        false
+    }
+}
+
+fn unsupported(plan: &LogicalPlan) -> String {
+    match plan {
+        LogicalPlan::Join(join) => format!("{} JOIN is not supported", join.join_type.to_string().to_uppercase()),
+        LogicalPlan::Sort(_) => "ORDER BY is not supported".to_owned(),
+        LogicalPlan::Limit(_) => "LIMIT is not supported".to_owned(),
+        LogicalPlan::Distinct(_) => "DISTINCT is not supported".to_owned(),
+        LogicalPlan::Unnest(_) => "UNNEST is not supported".to_owned(),
+        LogicalPlan::EmptyRelation(_) => "a query needs FROM".to_owned(),
+        LogicalPlan::Values(_) => "VALUES is not supported".to_owned(),
+        LogicalPlan::RecursiveQuery(_) => "WITH RECURSIVE is not supported".to_owned(),
+        LogicalPlan::Subquery(_) => "a subquery inside an expression is not supported".to_owned(),
+        other => {
+            let text = other.display().to_string();
+            format!("{} is not supported", text.split([':', ' ']).next().unwrap_or("this operation"))
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Tables: one source each, with the columns that any query of the script uses.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion_common::{DFSchema, ScalarValue};
+use datafusion_expr::{Expr, ExprSchemable, TableScan};
+use thalweg_types::{
+    ExprBytes, OperatorId, OperatorKind,
+    graph::{Parallelism, SourceOperator, WatermarkGenerator, WatermarkStrategy},
+};
+
+use super::{
+    Lowerer,
+    graph::Draft,
+    relation::{Base, Branch, Relation, RelationColumn, Role, Stage, column, encode},
+};
+use crate::{
+    catalog::{Promise, StreamTable, Table, Watermark},
+    errors::Result,
+    prune::{Need, TableUse, collect, pruned},
+};
+
+impl Lowerer<'_> {
+    pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Relation> {
+        let Some(StreamTable(table)) = scan.source.downcast_ref::<StreamTable>() else {
+            return Err(self.refuse(&[], Some("FROM"), &format!("'{}' cannot be read", scan.table_name)));
+        };
+        if !table.spec.source {
+            let message =
+                format!("table '{}' cannot be read: connector '{}' is a sink only", table.name, table.spec.name);
+            return Err(self.refuse(&[], Some(&table.name), &message));
+        }
+        let source = self.source(table)?;
+        let schema = self.graph.operator(source).output.clone();
+        let indexes: Vec<usize> = scan.projection.clone().unwrap_or_else(|| (0..table.schema.fields().len()).collect());
+        let event_time = table.watermark.as_ref().map(|watermark| watermark.column);
+        let mut exprs = Vec::with_capacity(indexes.len());
+        let mut columns = Vec::with_capacity(indexes.len());
+        for index in indexes {
+            let field = table.schema.field(index);
+            exprs.push(match schema.column_with_name(field.name()) {
+                Some(_) => column(field.name()),
+                None => unused(field.data_type()),
+            });
+            let role = Role { event_time: event_time == Some(index), ..Role::default() };
+            columns.push(RelationColumn { name: field.name().clone(), role });
+        }
+        let base = Base { operators: vec![source], schema, stage: Stage::None };
+        let width = columns.len();
+        Ok(Relation { branches: vec![Branch { base, filter: None, exprs }], columns, width })
+    }
+
+    fn source(&mut self, table: &Table) -> Result<OperatorId> {
+        if let Some(known) = self.sources.get(&table.name) {
+            return Ok(*known);
+        }
+        let used = self.uses.tables.remove(&table.name).unwrap_or_default();
+        let (kind, output) = self.source_operator(table, &used).map_err(|error| self.failed(&error))?;
+        let draft = Draft { kind: OperatorKind::Source(Box::new(kind)), parallelism: Parallelism::Job, output };
+        let id = self.graph.add(draft, &[]);
+        self.sources.insert(table.name.clone(), id);
+        Ok(id)
+    }
+
+    fn source_operator(
+        &self,
+        table: &Table,
+        used: &TableUse,
+    ) -> datafusion_common::Result<(SourceOperator, SchemaRef)> {
+        let watermark = table.watermark.as_ref().filter(|_| used.event_time);
+        let outputs = output_needs(table, used, watermark)?;
+        let physical_needs = physical_needs(table, &outputs)?;
+        let physical: SchemaRef = Arc::new(Schema::new(pruned(&table.schema, &physical_needs)));
+        let df_physical = DFSchema::try_from(physical.as_ref().clone())?;
+        let mut fields = Vec::with_capacity(outputs.len());
+        let mut exprs = Vec::with_capacity(outputs.len());
+        for index in outputs.keys() {
+            let (known, computed) = (&table.columns[*index].field, &table.columns[*index].computed);
+            let expr = computed.clone().unwrap_or_else(|| column(known.name()));
+            let given = expr.to_field(&df_physical)?.1;
+            fields.push(Field::new(known.name(), given.data_type().clone(), given.is_nullable()));
+            exprs.push(expr);
+        }
+        let output: SchemaRef = Arc::new(Schema::new(fields));
+        let projection = match output == physical {
+            true => None,
+            false => Some(exprs.iter().map(encode).collect::<datafusion_common::Result<Vec<ExprBytes>>>()?),
+        };
+        let mut predicates = used.predicates();
+        predicates
+            .retain(|predicate| predicate.path.first().is_some_and(|name| physical.column_with_name(name).is_some()));
+        let operator = SourceOperator {
+            table: table.name.clone(),
+            connector: table.connector.clone(),
+            physical,
+            predicates,
+            projection,
+            watermark: watermark.map(|watermark| strategy(watermark, table, &output)).transpose()?,
+        };
+        Ok((operator, output))
+    }
+}
+
+/// What the source emits: the used columns and those of the watermark; at least one.
+fn output_needs(
+    table: &Table,
+    used: &TableUse,
+    watermark: Option<&Watermark>,
+) -> datafusion_common::Result<BTreeMap<usize, Need>> {
+    let mut outputs = used.columns.clone();
+    if let Some(watermark) = watermark {
+        outputs.insert(watermark.column, Need::Whole);
+        if let Promise::Expression(expr) = &watermark.promise {
+            let schema = DFSchema::try_from(table.schema.as_ref().clone())?;
+            collect(expr, &schema, Need::Whole, &mut outputs);
+        }
+    }
+    if outputs.is_empty() {
+        let fixed_width = |index: &usize| table.columns[*index].field.data_type().is_primitive();
+        let physical: Vec<usize> =
+            (0..table.columns.len()).filter(|index| table.columns[*index].computed.is_none()).collect();
+        let cheapest = physical.iter().copied().find(fixed_width).or(physical.first().copied());
+        outputs.extend(cheapest.map(|index| (index, Need::Presence)));
+    }
+    Ok(outputs)
+}
+
+/// What the reader must produce for these outputs.
+fn physical_needs(table: &Table, outputs: &BTreeMap<usize, Need>) -> datafusion_common::Result<BTreeMap<usize, Need>> {
+    let schema = DFSchema::try_from(table.schema.as_ref().clone())?;
+    let mut needs = BTreeMap::new();
+    for (index, need) in outputs {
+        match &table.columns[*index].computed {
+            Some(expr) => collect(expr, &schema, Need::Whole, &mut needs),
+            None => collect(&column(table.columns[*index].field.name()), &schema, need.clone(), &mut needs),
+        }
+    }
+    if needs.is_empty()
+        && let Some(first) = table.columns.iter().position(|column| column.computed.is_none())
+    {
+        needs.insert(first, Need::Presence);
+    }
+    Ok(needs)
+}
+
+fn strategy(watermark: &Watermark, table: &Table, output: &Schema) -> datafusion_common::Result<WatermarkStrategy> {
+    let generator = match &watermark.promise {
+        Promise::Delay { micros } => WatermarkGenerator::BoundedDelay { delay_micros: *micros },
+        Promise::Expression(expr) => WatermarkGenerator::Expression(encode(expr)?),
+    };
+    let column = output.index_of(table.schema.field(watermark.column).name())?;
+    Ok(WatermarkStrategy { column, generator, idle_timeout_micros: watermark.idle_timeout_micros })
+}
+
+/// A stand-in for a column that nothing uses.
+fn unused(data_type: &DataType) -> Expr {
+    Expr::Literal(ScalarValue::try_from(data_type).unwrap_or(ScalarValue::Null), None)
+}

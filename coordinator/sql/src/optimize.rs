@@ -1,0 +1,40 @@
+//! DataFusion's analysis and those of its rules that mean the same for unbounded input.
+//!
+//! Left out on purpose: what needs an end (limits, sorts), what turns one aggregate into two (`count(DISTINCT)`), what
+//! removes relations (an empty relation has no watermark), and common subexpressions (operators share them when they
+//! compile their expressions).
+
+use std::sync::Arc;
+
+use datafusion_expr::LogicalPlan;
+use datafusion_optimizer::{
+    Analyzer, Optimizer, OptimizerContext, OptimizerRule, eliminate_cross_join::EliminateCrossJoin,
+    extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_projections::OptimizeProjections,
+    push_down_filter::PushDownFilter, simplify_expressions::SimplifyExpressions,
+};
+use sqlparser::tokenizer::TokenWithSpan;
+
+use crate::{
+    context::Functions,
+    errors::{Result, SqlError},
+};
+
+/// Coerces types, folds constants, pushes filters and projections down.
+pub(crate) fn optimize(plan: LogicalPlan, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
+    let analyzed = Analyzer::new()
+        .execute_and_check(plan, functions.options(), |_, _| {})
+        .map_err(|error| SqlError::from_plan(&error, tokens))?;
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(OptimizeProjections::new()),
+    ];
+    // Without a start time, no rule can fold a function of the clock.
+    let context =
+        OptimizerContext::new_with_config_options(functions.options().clone()).without_query_execution_start_time();
+    Optimizer::with_rules(rules)
+        .optimize(analyzed, &context, |_, _| {})
+        .map_err(|error| SqlError::from_plan(&error, tokens))
+}

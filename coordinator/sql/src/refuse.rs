@@ -1,0 +1,326 @@
+//! What a stream cannot answer, or this engine does not yet: found on the syntax tree, before DataFusion sees it, so that
+//! the error names the construct and its place.
+//!
+//! What depends on columns (a `GROUP BY` without a window, a join without equal windows, …) is refused by `lower`.
+
+use std::ops::ControlFlow;
+
+use sqlparser::{
+    ast::{
+        Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, GroupByExpr,
+        JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor,
+    },
+    tokenizer::{Location, Span, TokenWithSpan},
+};
+
+use crate::{
+    context::Functions,
+    errors::{Result, SqlError},
+    text::{word_after, word_before},
+};
+
+/// Refuses what a query must not contain.
+pub(crate) fn query(query: &Query, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<()> {
+    into_result(query.visit(&mut Refuser { functions, tokens, tables: Vec::new() }))
+}
+
+/// Refuses what an expression of the DDL must not contain.
+pub(crate) fn expression(expr: &Expr, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<()> {
+    into_result(expr.visit(&mut Refuser { functions, tokens, tables: Vec::new() }))
+}
+
+fn into_result(flow: ControlFlow<Box<SqlError>>) -> Result<()> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+struct Refuser<'a> {
+    functions: &'a Functions,
+    tokens: &'a [TokenWithSpan],
+    /// Subqueries that are the input of a table function.
+    tables: Vec<Span>,
+}
+
+impl Visitor for Refuser<'_> {
+    type Break = Box<SqlError>;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        self.check_query(query)
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+        self.check_select(select)
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        self.tables.extend(table_arguments(factor).map(|query| query.span()));
+        self.check_factor(factor)
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
+        self.check_expr(expr)
+    }
+}
+
+type Flow = ControlFlow<Box<SqlError>>;
+
+impl Refuser<'_> {
+    fn check_query(&self, query: &Query) -> Flow {
+        if let Some(with) = query.with.as_ref().filter(|with| with.recursive) {
+            return self.refuse(with.with_token.0.span, "WITH RECURSIVE is not supported");
+        }
+        if let Some(order_by) = &query.order_by {
+            let place = self.before(order_by.span(), "ORDER");
+            return self.refuse_hint(place, "ORDER BY is not supported", "a stream has no end; ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY …) keeps the first rows of each window");
+        }
+        let end = query.body.span();
+        if query.limit_clause.is_some() || query.fetch.is_some() {
+            let words = ["LIMIT", "OFFSET", "FETCH"];
+            let place = words.iter().find_map(|word| word_after(self.tokens, end.start, word));
+            return self.refuse_at(
+                place.unwrap_or(end.start),
+                "LIMIT is not supported",
+                Some("use ROW_NUMBER() per window"),
+            );
+        }
+        if !query.locks.is_empty() || query.for_clause.is_some() || !query.pipe_operators.is_empty() {
+            return self.refuse(end, "this clause of a query is not supported");
+        }
+        self.check_body(&query.body)
+    }
+
+    fn check_body(&self, body: &SetExpr) -> Flow {
+        match body {
+            SetExpr::Select(_) | SetExpr::Query(_) => ControlFlow::Continue(()),
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                let place = word_before(self.tokens, right.span().start, &op.to_string()).unwrap_or(right.span().start);
+                if *op != SetOperator::Union {
+                    return self.refuse_at(place, format!("{op} is not supported"), None);
+                }
+                if *set_quantifier != SetQuantifier::All {
+                    return self.refuse_at(place, "UNION without ALL is not supported", Some("use UNION ALL"));
+                }
+                self.check_body(left)?;
+                self.check_body(right)
+            }
+            SetExpr::Values(values) => self.refuse(values.span(), "VALUES is not supported"),
+            other => self.refuse(other.span(), "only SELECT and UNION ALL are supported here"),
+        }
+    }
+
+    fn check_select(&self, select: &Select) -> Flow {
+        let start = select.select_token.0.span;
+        if let Some(Distinct::Distinct | Distinct::On(_)) = &select.distinct {
+            let place = word_after(self.tokens, start.start, "DISTINCT").unwrap_or(start.start);
+            return self.refuse_at(
+                place,
+                "SELECT DISTINCT is not supported",
+                Some("group by window_start, window_end and the columns"),
+            );
+        }
+        if select.from.is_empty() {
+            return self.refuse(start, "a query needs FROM");
+        }
+        if select.top.is_some() {
+            return self.refuse(start, "TOP is not supported");
+        }
+        let exotic = [
+            (!select.lateral_views.is_empty(), "LATERAL VIEW"),
+            (!select.connect_by.is_empty(), "CONNECT BY"),
+            (!select.cluster_by.is_empty(), "CLUSTER BY"),
+            (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+            (!select.sort_by.is_empty(), "SORT BY"),
+            (select.into.is_some(), "SELECT INTO"),
+            (select.prewhere.is_some(), "PREWHERE"),
+            (select.value_table_mode.is_some(), "SELECT AS"),
+        ];
+        if let Some((_, what)) = exotic.iter().find(|(present, _)| *present) {
+            return self.refuse(start, format!("{what} is not supported"));
+        }
+        self.check_group_by(&select.group_by, start)?;
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            self.check_join(&join.join_operator, &join.relation)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn check_group_by(&self, group_by: &GroupByExpr, select: Span) -> Flow {
+        let (exprs, modifiers) = match group_by {
+            GroupByExpr::All(_) => {
+                let place = word_after(self.tokens, select.start, "GROUP").unwrap_or(select.start);
+                return self.refuse_at(place, "GROUP BY ALL is not supported", None);
+            }
+            GroupByExpr::Expressions(exprs, modifiers) => (exprs, modifiers),
+        };
+        let sets = exprs.iter().find_map(|expr| match expr {
+            Expr::GroupingSets(_) => Some("GROUPING"),
+            Expr::Cube(_) => Some("CUBE"),
+            Expr::Rollup(_) => Some("ROLLUP"),
+            _ => None,
+        });
+        match sets {
+            Some(word) => {
+                let name = if word == "GROUPING" { "GROUPING SETS" } else { word };
+                let place = word_after(self.tokens, select.start, word).unwrap_or(select.start);
+                self.refuse_at(
+                    place,
+                    format!("{name} is not supported"),
+                    Some("write one query per grouping and UNION ALL them"),
+                )
+            }
+            None if !modifiers.is_empty() => {
+                let place = word_after(self.tokens, select.start, "GROUP").unwrap_or(select.start);
+                self.refuse_at(place, "GROUP BY … WITH is not supported", None)
+            }
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn check_join(&self, operator: &JoinOperator, relation: &TableFactor) -> Flow {
+        let (what, word) = match operator {
+            JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_) => {
+                return ControlFlow::Continue(());
+            }
+            JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => ("LEFT JOIN", "LEFT"),
+            JoinOperator::Right(_) | JoinOperator::RightOuter(_) => ("RIGHT JOIN", "RIGHT"),
+            JoinOperator::FullOuter(_) => ("FULL JOIN", "FULL"),
+            JoinOperator::AsOf { .. } => ("ASOF JOIN", "ASOF"),
+            _ => ("this kind of join", "JOIN"),
+        };
+        let at = relation.span().start;
+        let place = word_before(self.tokens, at, word).unwrap_or(at);
+        self.refuse_at(place, format!("{what} is not supported"), Some("only inner joins of equal windows are"))
+    }
+
+    fn check_factor(&self, factor: &TableFactor) -> Flow {
+        match factor {
+            TableFactor::Table { name, version: Some(_), .. } => {
+                let place = word_after(self.tokens, name.span().start, "FOR").unwrap_or(name.span().start);
+                self.refuse_at(place, "FOR SYSTEM_TIME AS OF is not supported", None)
+            }
+            TableFactor::Table {
+                name,
+                args,
+                with_hints,
+                partitions,
+                sample,
+                with_ordinality,
+                json_path,
+                index_hints,
+                ..
+            } => {
+                let decorated = !with_hints.is_empty()
+                    || !partitions.is_empty()
+                    || sample.is_some()
+                    || *with_ordinality
+                    || json_path.is_some()
+                    || !index_hints.is_empty()
+                    || args.as_ref().is_some_and(|args| args.settings.is_some());
+                if decorated {
+                    return self.refuse(name.span(), format!("this clause after '{name}' is not supported"));
+                }
+                ControlFlow::Continue(())
+            }
+            TableFactor::Derived { lateral: false, sample: None, .. }
+            | TableFactor::TableFunction { .. }
+            | TableFactor::NestedJoin { .. } => ControlFlow::Continue(()),
+            TableFactor::MatchRecognize { table, .. } => {
+                let at = table.span().start;
+                let place = word_after(self.tokens, at, "MATCH_RECOGNIZE").unwrap_or(at);
+                self.refuse_at(place, "MATCH_RECOGNIZE is not supported", None)
+            }
+            TableFactor::Derived { subquery, .. } => {
+                let at = subquery.span().start;
+                let place = word_before(self.tokens, at, "LATERAL").unwrap_or(at);
+                self.refuse_at(place, "LATERAL is not supported", None)
+            }
+            TableFactor::UNNEST { .. } => {
+                let at = factor.span().start;
+                let place = word_before(self.tokens, at, "UNNEST").unwrap_or(at);
+                self.refuse_at(place, "UNNEST is not supported", None)
+            }
+            other => self.refuse(other.span(), "this kind of table is not supported"),
+        }
+    }
+
+    fn check_expr(&self, expr: &Expr) -> Flow {
+        match expr {
+            Expr::Function(function) => self.check_function(function),
+            Expr::Subquery(query) if self.tables.contains(&query.span()) => ControlFlow::Continue(()),
+            Expr::Subquery(query) | Expr::Exists { subquery: query, .. } => {
+                self.refuse(query.span(), "a subquery inside an expression is not supported")
+            }
+            Expr::InSubquery { subquery, .. } => self.refuse(subquery.span(), "IN (SELECT …) is not supported"),
+            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if matches!(**right, Expr::Subquery(_)) => {
+                self.refuse(right.span(), "a subquery inside an expression is not supported")
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn check_function(&self, function: &Function) -> Flow {
+        let Some(ident) = function.name.0.first().and_then(|part| part.as_ident()) else {
+            return ControlFlow::Continue(());
+        };
+        let (name, at) = (ident.value.to_ascii_lowercase(), ident.span.start);
+        if name == "proctime" {
+            return self.refuse_at(
+                at,
+                "PROCTIME() is not supported",
+                Some("processing time has no meaning in a replay; use an event-time column"),
+            );
+        }
+        let clock = ["localtime", "localtimestamp", "current_row_timestamp", "unix_timestamp", "current_timestamp"];
+        if self.functions.is_volatile(&name) || clock.contains(&name.as_str()) {
+            let message = format!("{} is not supported: its value differs from run to run", ident.value.to_uppercase());
+            return self.refuse_at(at, message, Some("use a column of the input"));
+        }
+        if function.over.is_none() && ["row_number", "rank", "dense_rank"].contains(&name.as_str()) {
+            return self.refuse_at(at, format!("{} needs OVER (…)", ident.value.to_uppercase()), None);
+        }
+        if let FunctionArguments::List(list) = &function.args {
+            let limited = list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::Limit(_)));
+            if limited {
+                return self.refuse_at(at, "LIMIT inside a function is not supported", None);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn before(&self, span: Span, word: &str) -> Location {
+        word_before(self.tokens, span.start, word).unwrap_or(span.start)
+    }
+
+    fn refuse(&self, span: Span, message: impl Into<String>) -> Flow {
+        self.refuse_at(span.start, message, None)
+    }
+
+    fn refuse_hint(&self, at: Location, message: &str, hint: &str) -> Flow {
+        self.refuse_at(at, message, Some(hint))
+    }
+
+    fn refuse_at(&self, at: Location, message: impl Into<String>, hint: Option<&str>) -> Flow {
+        let mut error = SqlError::at(at, message);
+        error.hint = hint.map(str::to_owned);
+        ControlFlow::Break(Box::new(error))
+    }
+}
+
+/// The queries that stand as arguments of a table function.
+fn table_arguments(factor: &TableFactor) -> impl Iterator<Item = &Query> {
+    let arguments: &[FunctionArg] = match factor {
+        TableFactor::Table { args: Some(args), .. } => &args.args,
+        TableFactor::TableFunction { expr: Expr::Function(function), .. } => match &function.args {
+            FunctionArguments::List(list) => &list.args,
+            _ => &[],
+        },
+        _ => &[],
+    };
+    arguments.iter().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Subquery(query)))
+        | FunctionArg::Named { arg: FunctionArgExpr::Expr(Expr::Subquery(query)), .. } => Some(query.as_ref()),
+        _ => None,
+    })
+}

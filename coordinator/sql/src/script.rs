@@ -1,0 +1,390 @@
+//! A script: its statements in order, then one job graph for all of its queries.
+//!
+//! ```text
+//! text -> tokens -> statements -> catalog, settings, (query, where its rows go)… -> graph
+//! ```
+//!
+//! Tables and views are those declared before; settings hold for the whole script.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion_common::Column as PlanColumn;
+use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use sqlparser::{
+    ast::Ident,
+    tokenizer::{Location, TokenWithSpan},
+};
+use thalweg_types::{
+    JobGraph,
+    graph::OperatorKind,
+    settings::{JobSettings, SETTINGS, SettingError},
+};
+
+use crate::{
+    catalog::{Catalog, Entry, Table, View},
+    context::{Context, Functions},
+    ddl::{self, CreateTable, CreateView, Insert, Statement, StatementKind, sql_type},
+    errors::{Result, SqlError},
+    explain::explain,
+    lower::{self, Output, Target},
+    optimize::optimize,
+    text,
+};
+
+/// What a script asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedScript {
+    /// The dataflow; `None` where the script has neither an insert nor a query.
+    pub graph: Option<JobGraph>,
+    /// The bare queries, whose rows the client fetches.
+    pub queries: Vec<PlannedQuery>,
+    /// What `EXPLAIN`, `DESCRIBE` and `SHOW` answered, in order.
+    pub explain: Vec<String>,
+    /// What the script and the caller `SET`.
+    pub settings: JobSettings,
+}
+
+/// A bare query of a script.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedQuery {
+    /// Its number among the script's bare queries, from 0: that of its `Collect` operator.
+    pub query: u32,
+    /// The columns that it gives.
+    pub schema: SchemaRef,
+}
+
+/// A table or view, for listings and completion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogTable {
+    /// Its name.
+    pub name: String,
+    /// Its connector; `None` for a view.
+    pub connector: Option<String>,
+    /// Its columns.
+    pub columns: Vec<CatalogColumn>,
+}
+
+/// A column of a table or view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogColumn {
+    /// Its name.
+    pub name: String,
+    /// Its SQL type.
+    pub data_type: String,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+}
+
+/// Plans a script. `overrides` win over what the script `SET`s.
+///
+/// # Errors
+/// The first thing that is wrong, with its place in the text.
+pub fn plan(sql: &str, overrides: &BTreeMap<String, String>) -> Result<PlannedScript> {
+    let tokens = text::tokens_of(sql)?;
+    let functions = Functions::new();
+    let mut session = Session::new(&functions, &tokens);
+    for statement in text::statements_of(&tokens) {
+        session.run(ddl::parse(statement)?)?;
+    }
+    session.finish(overrides)
+}
+
+/// The tables and views that a script declares. Statements that cannot be read are passed over: the text may be unfinished.
+#[must_use]
+pub fn catalog(sql: &str) -> Vec<CatalogTable> {
+    let Ok(tokens) = text::tokens_of(sql) else { return Vec::new() };
+    let functions = Functions::new();
+    let mut session = Session::new(&functions, &tokens);
+    for statement in text::statements_of(&tokens) {
+        let declares = |kind: &StatementKind| {
+            matches!(kind, StatementKind::CreateTable(_) | StatementKind::CreateView(_) | StatementKind::Drop { .. })
+        };
+        if let Some(statement) = ddl::parse(statement).ok().filter(|statement| declares(&statement.kind)) {
+            // What cannot be declared is not there to complete.
+            let _ = session.run(statement);
+        }
+    }
+    session.catalog.entries().map(|(name, entry)| listed(name, entry)).collect()
+}
+
+struct Session<'a> {
+    functions: &'a Functions,
+    script: &'a [TokenWithSpan],
+    catalog: Catalog,
+    settings: BTreeMap<String, String>,
+    outputs: Vec<Output>,
+    /// Statements to explain, by their place in `explain`.
+    explained: Vec<(usize, Output)>,
+    explain: Vec<String>,
+    queries: u32,
+}
+
+impl<'a> Session<'a> {
+    fn new(functions: &'a Functions, script: &'a [TokenWithSpan]) -> Self {
+        Self {
+            functions,
+            script,
+            catalog: Catalog::default(),
+            settings: BTreeMap::new(),
+            outputs: Vec::new(),
+            explained: Vec::new(),
+            explain: Vec::new(),
+            queries: 0,
+        }
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { functions: self.functions, catalog: &self.catalog }
+    }
+
+    fn run(&mut self, statement: Statement) -> Result<()> {
+        let Statement { kind, tokens } = statement;
+        match kind {
+            StatementKind::CreateTable(create) => self.create_table(&create, &tokens),
+            StatementKind::CreateView(create) => self.create_view(&create, &tokens),
+            StatementKind::Drop { view, if_exists, names } => self.drop(view, if_exists, &names),
+            StatementKind::Set { key, value, at } => self.set(key, value, at),
+            StatementKind::ShowTables => {
+                let names: Vec<&str> = self.catalog.names().collect();
+                self.explain.push(names.join("\n"));
+                Ok(())
+            }
+            StatementKind::Describe(name) => self.describe(&name),
+            StatementKind::SetBoundary => Ok(()),
+            StatementKind::Explain(inner) => {
+                let output = self.output(ddl::parse(inner)?, 0)?;
+                self.explained.push((self.explain.len(), output));
+                self.explain.push(String::new());
+                Ok(())
+            }
+            kind @ (StatementKind::Query(_) | StatementKind::Insert(_)) => {
+                let is_query = matches!(kind, StatementKind::Query(_));
+                let output = self.output(Statement { kind, tokens }, self.queries)?;
+                self.queries += u32::from(is_query);
+                self.outputs.push(output);
+                Ok(())
+            }
+        }
+    }
+
+    fn output(&self, statement: Statement, query: u32) -> Result<Output> {
+        let Statement { kind, tokens } = statement;
+        match kind {
+            StatementKind::Query(query_ast) => {
+                let plan = self.context().plan_query(&query_ast, &tokens)?;
+                let plan = optimize(plan, self.functions, &tokens)?;
+                Ok(Output { plan, target: Target::Client(query), tokens })
+            }
+            StatementKind::Insert(insert) => {
+                let plan = self.context().plan_query(&insert.query, &tokens)?;
+                let plan = optimize(plan, self.functions, &tokens)?;
+                let target = self.target(&insert, &plan)?;
+                Ok(Output { plan, target, tokens })
+            }
+            _ => {
+                let place = tokens.first().map(|token| token.span.start);
+                Err(SqlError::new("only queries and INSERT can be explained").with_place(place))
+            }
+        }
+    }
+
+    fn target(&self, insert: &Insert, plan: &LogicalPlan) -> Result<Target> {
+        let name = &insert.table.value;
+        let at = insert.table.span.start;
+        let table = self.sink_table(name, at)?;
+        let physical = table.physical();
+        let given = plan.schema().fields().len();
+        let mut sources: Vec<Option<usize>> = vec![None; physical.fields().len()];
+        if insert.columns.is_empty() {
+            if given != sources.len() {
+                let columns: Vec<&str> = physical.fields().iter().map(|field| field.name().as_str()).collect();
+                let message = format!("table '{name}' has {} columns, but the query gives {given}", sources.len());
+                return Err(SqlError::at(at, message).with_hint(format!("its columns are {}", columns.join(", "))));
+            }
+            sources = (0..given).map(Some).collect();
+        }
+        for (index, column) in insert.columns.iter().enumerate() {
+            let place = column.span.start;
+            let Ok(position) = physical.index_of(&column.value) else {
+                return Err(SqlError::at(place, format!("table '{name}' has no column '{}' to write", column.value))
+                    .with_suggestion(&column.value, physical.fields().iter().map(|field| field.name().as_str())));
+            };
+            if sources[position].replace(index).is_some() {
+                return Err(SqlError::at(place, format!("column '{}' is named twice", column.value)));
+            }
+        }
+        if !insert.columns.is_empty() && insert.columns.len() != given {
+            let message = format!("{} columns are named, but the query gives {given}", insert.columns.len());
+            return Err(SqlError::at(insert.columns[0].span.start, message));
+        }
+        let unfilled =
+            physical.fields().iter().zip(&sources).find(|(field, source)| source.is_none() && !field.is_nullable());
+        if let Some((field, _)) = unfilled {
+            return Err(SqlError::at(
+                at,
+                format!("column '{}' of table '{name}' is NOT NULL and gets no value", field.name()),
+            ));
+        }
+        Ok(Target::Table { table, sources, at })
+    }
+
+    fn sink_table(&self, name: &str, at: Location) -> Result<Arc<Table>> {
+        match self.catalog.get(name) {
+            Some(Entry::Table(table)) if !table.spec.sink => {
+                let message =
+                    format!("table '{name}' cannot be written: connector '{}' is a source only", table.spec.name);
+                Err(SqlError::at(at, message))
+            }
+            Some(Entry::Table(table)) => Ok(table.clone()),
+            Some(Entry::View(_)) => Err(SqlError::at(at, format!("'{name}' is a view, so it cannot be written"))),
+            None => Err(self.unknown(name, at)),
+        }
+    }
+
+    fn unknown(&self, name: &str, at: Location) -> SqlError {
+        SqlError::at(at, format!("unknown table '{name}'")).with_suggestion(name, self.catalog.names())
+    }
+
+    fn create_table(&mut self, create: &CreateTable, tokens: &[TokenWithSpan]) -> Result<()> {
+        if self.exists(&create.name, create.if_not_exists)? {
+            return Ok(());
+        }
+        let table = ddl::build(create, &self.context(), tokens)?;
+        self.catalog.insert(table.name.clone(), Entry::Table(Arc::new(table)));
+        Ok(())
+    }
+
+    fn create_view(&mut self, create: &CreateView, tokens: &[TokenWithSpan]) -> Result<()> {
+        if !create.or_replace && self.exists(&create.name, create.if_not_exists)? {
+            return Ok(());
+        }
+        let at = create.name.span.start;
+        let plan = self.context().plan_query(&create.query, tokens)?;
+        let given = plan.schema().fields().len();
+        if !create.columns.is_empty() && create.columns.len() != given {
+            let message = format!("{} columns are named, but the query gives {given}", create.columns.len());
+            return Err(SqlError::at(at, message));
+        }
+        let renamed =
+            renamed(plan, &create.columns).map_err(|error| SqlError::from_plan(&error, tokens).with_place(Some(at)))?;
+        let schema: SchemaRef = Arc::new(Schema::new(renamed.schema().fields().clone()));
+        let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(SqlError::at(at, format!("view '{}' has two columns named '{}'", create.name.value, pair[0])));
+        }
+        let view = View { plan: renamed, schema };
+        self.catalog.insert(create.name.value.clone(), Entry::View(Arc::new(view)));
+        Ok(())
+    }
+
+    fn exists(&self, name: &Ident, tolerated: bool) -> Result<bool> {
+        match self.catalog.get(&name.value) {
+            None => Ok(false),
+            Some(_) if tolerated => Ok(true),
+            Some(_) => Err(SqlError::at(name.span.start, format!("'{}' exists already", name.value))),
+        }
+    }
+
+    fn drop(&mut self, view: bool, if_exists: bool, names: &[Ident]) -> Result<()> {
+        for name in names {
+            let at = name.span.start;
+            match (self.catalog.get(&name.value), view) {
+                (Some(Entry::View(_)), true) | (Some(Entry::Table(_)), false) => self.catalog.remove(&name.value),
+                (Some(Entry::View(_)), false) => {
+                    return Err(SqlError::at(at, format!("'{}' is a view", name.value)).with_hint("DROP VIEW"));
+                }
+                (Some(Entry::Table(_)), true) => {
+                    return Err(SqlError::at(at, format!("'{}' is a table", name.value)).with_hint("DROP TABLE"));
+                }
+                (None, _) if if_exists => {}
+                (None, _) => return Err(self.unknown(&name.value, at)),
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: String, value: String, at: Location) -> Result<()> {
+        let one = BTreeMap::from([(key.clone(), value.clone())]);
+        JobSettings::parse(&one).map_err(|error| setting_error(&error).with_place(Some(at)))?;
+        self.settings.insert(key, value);
+        Ok(())
+    }
+
+    fn describe(&mut self, name: &Ident) -> Result<()> {
+        let Some(entry) = self.catalog.get(&name.value) else {
+            return Err(self.unknown(&name.value, name.span.start));
+        };
+        let lines = listed(&name.value, entry).columns.into_iter().map(|column| {
+            let null = if column.nullable { "" } else { " NOT NULL" };
+            format!("{} {}{null}", column.name, column.data_type)
+        });
+        let mut lines: Vec<String> = lines.collect();
+        if let Entry::Table(table) = entry
+            && let Some(watermark) = &table.watermark
+        {
+            lines.push(format!("WATERMARK FOR {}", table.schema.field(watermark.column).name()));
+        }
+        self.explain.push(lines.join("\n"));
+        Ok(())
+    }
+
+    fn finish(mut self, overrides: &BTreeMap<String, String>) -> Result<PlannedScript> {
+        self.settings.extend(overrides.iter().map(|(key, value)| (key.clone(), value.clone())));
+        let settings = JobSettings::parse(&self.settings).map_err(|error| setting_error(&error))?;
+        for (place, output) in std::mem::take(&mut self.explained) {
+            let graph = lower::lower(&[output], &self.settings, &settings, self.script)?;
+            self.explain[place] = explain(&graph);
+        }
+        let graph = match self.outputs.is_empty() {
+            true => None,
+            false => Some(lower::lower(&self.outputs, &self.settings, &settings, self.script)?),
+        };
+        let queries = graph.as_ref().map_or_else(Vec::new, queries_of);
+        Ok(PlannedScript { graph, queries, explain: self.explain, settings })
+    }
+}
+
+fn queries_of(graph: &JobGraph) -> Vec<PlannedQuery> {
+    let collects = graph.operators.iter().filter_map(|operator| match &operator.kind {
+        OperatorKind::Collect(collect) => Some(PlannedQuery { query: collect.query, schema: operator.output.clone() }),
+        _ => None,
+    });
+    collects.collect()
+}
+
+fn setting_error(error: &SettingError) -> SqlError {
+    let made = SqlError::new(error.to_string());
+    match error {
+        SettingError::Unknown { key } => made.with_suggestion(key, SETTINGS.iter().map(|spec| spec.key)),
+        SettingError::Value { .. } => made,
+    }
+}
+
+/// The view's plan with the names that it declares.
+fn renamed(plan: LogicalPlan, names: &[Ident]) -> datafusion_common::Result<LogicalPlan> {
+    if names.is_empty() {
+        return Ok(plan);
+    }
+    let columns = plan.schema().iter().zip(names);
+    let exprs: Vec<Expr> = columns
+        .map(|((qualifier, field), name)| {
+            Expr::Column(PlanColumn::from((qualifier, field.as_ref()))).alias(&name.value)
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
+fn listed(name: &str, entry: &Entry) -> CatalogTable {
+    let columns = entry.schema().fields().iter().map(|field| CatalogColumn {
+        name: field.name().clone(),
+        data_type: sql_type(field.data_type()),
+        nullable: field.is_nullable(),
+    });
+    let connector = match entry {
+        Entry::Table(table) => Some(table.spec.name.to_owned()),
+        Entry::View(_) => None,
+    };
+    CatalogTable { name: name.to_owned(), connector, columns: columns.collect() }
+}

@@ -1,0 +1,146 @@
+//! The script as tokens: where statements begin and end, and where a word stands.
+//!
+//! The whole script is tokenised once, so that every place in an error is one of the script, also for text that comes from
+//! a view defined further up. Flink's words that sqlparser doesn't know are put into its own here: `ROW<…>` becomes
+//! `STRUCT<…>`, and `NOT NULL` within angle brackets is dropped (every nested field is nullable).
+
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Word};
+
+use crate::{dialect::ThalwegDialect, errors::Result};
+
+/// Splits a script into its statements, as text without the semicolons. A statement set is one statement.
+///
+/// Text that cannot be tokenised (an open quote, for example) is one statement.
+#[must_use]
+pub fn split_statements(sql: &str) -> Vec<String> {
+    let Ok(tokens) = tokens_of(sql) else { return vec![sql.trim().to_owned()] };
+    let lines: Vec<&str> = sql.split('\n').collect();
+    units_of(&tokens)
+        .iter()
+        .filter_map(|unit| Some((unit.first()?, unit.last()?)))
+        .map(|(first, last)| slice(&lines, first.span.start, last.span.end).trim().to_owned())
+        .collect()
+}
+
+/// Whether the text ends with a finished statement, so that a shell may submit it; the empty text does.
+#[must_use]
+pub fn is_complete(sql: &str) -> bool {
+    let Ok(tokens) = tokens_of(sql) else { return false };
+    let open = units_of(&tokens).last().is_some_and(|unit| opens_set(unit) && !unit.last().is_some_and(is_end));
+    !open && tokens.last().is_none_or(|token| token.token == Token::SemiColon)
+}
+
+/// The significant tokens of a text, with places.
+pub(crate) fn tokens_of(sql: &str) -> Result<Vec<TokenWithSpan>> {
+    let tokens = Tokenizer::new(&ThalwegDialect, sql).tokenize_with_location()?;
+    Ok(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).collect())
+}
+
+/// The tokens of each statement, in the parser's words.
+pub(crate) fn statements_of(tokens: &[TokenWithSpan]) -> Vec<Vec<TokenWithSpan>> {
+    let pieces = tokens.split(|token| token.token == Token::SemiColon);
+    pieces.filter(|piece| !piece.is_empty()).map(normalized).collect()
+}
+
+/// Whether a token is this unquoted word, in any case.
+pub(crate) fn is_word(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+}
+
+/// Whether a token is this identifier or this literal.
+pub(crate) fn is_identifier(token: &Token, name: &str) -> bool {
+    match token {
+        Token::Word(found) => found.value.eq_ignore_ascii_case(name),
+        Token::SingleQuotedString(found) => found == name,
+        _ => false,
+    }
+}
+
+/// The last of these words that starts at or before a place.
+pub(crate) fn word_before(tokens: &[TokenWithSpan], place: Location, word: &str) -> Option<Location> {
+    tokens
+        .iter()
+        .map(|token| (token.span.start, &token.token))
+        .take_while(|(start, _)| *start <= place)
+        .filter(|(_, token)| is_word(token, word))
+        .last()
+        .map(|(start, _)| start)
+}
+
+/// The first of these words that starts at or after a place.
+pub(crate) fn word_after(tokens: &[TokenWithSpan], place: Location, word: &str) -> Option<Location> {
+    tokens.iter().find(|token| token.span.start >= place && is_word(&token.token, word)).map(|token| token.span.start)
+}
+
+fn slice(lines: &[&str], from: Location, to: Location) -> String {
+    let index = |number: u64| usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
+    let (first, last) = (index(from.line), index(to.line));
+    let mut text = String::new();
+    for (number, line) in lines.iter().enumerate().take(last.saturating_add(1)).skip(first) {
+        let skip = if number == first { index(from.column) } else { 0 };
+        let end = if number == last { index(to.column) } else { usize::MAX };
+        text.extend(line.chars().take(end).skip(skip));
+        if number < last {
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn units_of(tokens: &[TokenWithSpan]) -> Vec<&[TokenWithSpan]> {
+    let (mut units, mut start) = (Vec::new(), 0);
+    for (index, token) in tokens.iter().enumerate() {
+        let unit = &tokens[start..index];
+        if token.token == Token::SemiColon && (!opens_set(unit) || unit.last().is_some_and(is_end)) {
+            units.push(unit);
+            start = index + 1;
+        }
+    }
+    units.push(&tokens[start..]);
+    units.retain(|unit| !unit.is_empty());
+    units
+}
+
+fn opens_set(unit: &[TokenWithSpan]) -> bool {
+    let starts = |words: &[&str]| {
+        unit.len() >= words.len() && unit.iter().zip(words).all(|(token, word)| is_word(&token.token, word))
+    };
+    starts(&["BEGIN", "STATEMENT", "SET"]) || starts(&["EXECUTE", "STATEMENT", "SET"])
+}
+
+fn is_end(token: &TokenWithSpan) -> bool {
+    is_word(&token.token, "END")
+}
+
+fn normalized(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut made: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut depth = 0usize;
+    let mut index = 0;
+    while let Some(token) = tokens.get(index) {
+        let next = tokens.get(index + 1).map(|token| &token.token);
+        index += 1;
+        if next == Some(&Token::Lt)
+            && ["ROW", "ARRAY", "MAP", "STRUCT", "MULTISET"].iter().any(|w| is_word(&token.token, w))
+        {
+            depth += 1;
+            made.push(if is_word(&token.token, "ROW") { struct_word(token.span) } else { token.clone() });
+            made.extend(tokens.get(index).cloned());
+            index += 1;
+        } else if depth > 0 && is_word(&token.token, "NOT") && next.is_some_and(|next| is_word(next, "NULL")) {
+            index += 1;
+        } else {
+            depth = match token.token {
+                Token::Gt => depth.saturating_sub(1),
+                Token::ShiftRight => depth.saturating_sub(2),
+                _ => depth,
+            };
+            made.push(token.clone());
+        }
+    }
+    made
+}
+
+fn struct_word(span: Span) -> TokenWithSpan {
+    let word = Word { value: "STRUCT".to_owned(), quote_style: None, keyword: sqlparser::keywords::Keyword::STRUCT };
+    TokenWithSpan::new(Token::Word(word), span)
+}
