@@ -5,9 +5,33 @@ use async_trait::async_trait;
 use serde_json::Value;
 use thalweg_types::{Attempt, JobId, OperatorId, Split};
 
+mod blackhole;
+mod csv;
+mod datagen;
+pub mod dead_letter;
 mod error;
+mod filesystem;
+pub mod http;
+mod interleave;
+mod json;
+pub mod late;
+mod lines;
+mod nexmark;
+mod open;
+mod options;
+mod parquet;
+mod print;
+mod random;
+mod stdin;
+
+#[cfg(test)]
+mod testing;
 
 pub use error::ConnectorError;
+pub use filesystem::ObjectStores;
+pub use open::{ConnectorContext, open_sink_committer, open_sink_writer, open_source};
+pub use print::StandardOutput;
+pub use stdin::StandardInput;
 
 /// A table that can be read.
 #[async_trait]

@@ -9,6 +9,11 @@ mod catalog;
 
 pub use catalog::{CONNECTORS, FORMATS};
 
+/// The metadata key of a source's physical schema under which the planner keeps the names of all columns that the table
+/// declares, in order, as a JSON array of texts. Readers of formats without names (CSV without a header) need their places;
+/// where it is missing, the physical schema itself is the whole table.
+pub const TABLE_COLUMNS: &str = "thalweg.table-columns";
+
 /// A table's connector as the graph carries it: the options as written, checked against the specs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableConnector {

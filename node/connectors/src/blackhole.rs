@@ -1,0 +1,56 @@
+//! Forgets rows; at a limited rate where the table says so, to play a slow sink.
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use serde_json::Value;
+use thalweg_types::{graph::SinkOperator, seam::Clock};
+
+use crate::{ConnectorError, SinkWriter, options::Options};
+
+pub(crate) struct BlackholeWriter {
+    throttle: Option<Throttle>,
+}
+
+struct Throttle {
+    clock: Arc<dyn Clock>,
+    rows_per_second: f64,
+    /// When the rows taken so far are paid for.
+    free_at: Duration,
+}
+
+impl Throttle {
+    async fn take(&mut self, rows: usize) {
+        let now = self.clock.monotonic();
+        let cost = Duration::from_secs_f64(rows as f64 / self.rows_per_second);
+        self.free_at = self.free_at.max(now) + cost;
+        tokio::time::sleep(self.free_at - now).await;
+    }
+}
+
+impl BlackholeWriter {
+    pub(crate) fn new(spec: &SinkOperator, clock: Arc<dyn Clock>) -> Result<Self, ConnectorError> {
+        let options = Options::new(&spec.table, &spec.connector);
+        let rate: Option<f64> = options.number("rows-per-second")?;
+        if rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
+            return Err(options.error("option 'rows-per-second' must be above 0"));
+        }
+        let throttle = rate.map(|rows_per_second| Throttle { clock, rows_per_second, free_at: Duration::ZERO });
+        Ok(Self { throttle })
+    }
+}
+
+#[async_trait]
+impl SinkWriter for BlackholeWriter {
+    async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
+        if let Some(throttle) = &mut self.throttle {
+            throttle.take(batch.num_rows()).await;
+        }
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,123 @@
+//! Comma-separated values: RFC 4180, with a delimiter, a header and a NULL literal of the table's choice.
+//!
+//! A record is a line, so that files can be read in pieces; with `csv.multi-line` a quoted field may hold line feeds, and a
+//! file is read whole. An empty field without quotes is NULL, `""` is the empty text. Fields are read by the same columns as
+//! JSON's values, so both formats accept the same numbers and timestamps.
+
+mod decode;
+mod write;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use thalweg_types::connector::TABLE_COLUMNS;
+
+pub(crate) use decode::CsvDecoder;
+pub(crate) use write::CsvWriter;
+
+use crate::{
+    ConnectorError,
+    filesystem::{LineRange, OpenFile},
+    lines::LineDecoder,
+    options::Options,
+};
+
+/// The options of the format.
+#[derive(Debug, Clone)]
+pub(crate) struct Dialect {
+    pub(crate) delimiter: u8,
+    pub(crate) null_literal: Vec<u8>,
+    pub(crate) multi_line: bool,
+}
+
+/// How a table's records are laid out.
+#[derive(Debug, Clone)]
+pub(crate) struct CsvFormat {
+    dialect: Dialect,
+    header: bool,
+    /// The table's columns in the order of the fields; used where there is no header.
+    columns: Arc<[String]>,
+}
+
+impl CsvFormat {
+    /// The format of a table that is read with these columns.
+    pub(crate) fn new(options: &Options<'_>, physical: &SchemaRef) -> Result<Self, ConnectorError> {
+        check_flat(options, physical)?;
+        let columns = match physical.metadata().get(TABLE_COLUMNS) {
+            Some(names) => serde_json::from_str(names)
+                .map_err(|error| options.error(format!("the table's columns cannot be read: {error}")))?,
+            None => physical.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>(),
+        };
+        Ok(Self { dialect: Dialect::new(options)?, header: options.is_true("csv.header"), columns: columns.into() })
+    }
+
+    /// Whether a record may hold line feeds.
+    pub(crate) fn spans_lines(&self) -> bool {
+        self.dialect.multi_line
+    }
+
+    /// Whether the first line names the columns.
+    pub(crate) fn has_header(&self) -> bool {
+        self.header
+    }
+
+    /// A decoder for records laid out as the table declares.
+    pub(crate) fn decoder(&self, schema: &SchemaRef) -> Result<CsvDecoder, ConnectorError> {
+        self.decoder_of(&self.columns, schema)
+    }
+
+    /// A decoder for records laid out as a header says.
+    pub(crate) fn decoder_with_header(&self, header: &[u8], schema: &SchemaRef) -> Result<CsvDecoder, ConnectorError> {
+        self.decoder_of(&decode::header_names(header, &self.dialect), schema)
+    }
+
+    fn decoder_of(&self, names: &[String], schema: &SchemaRef) -> Result<CsvDecoder, ConnectorError> {
+        CsvDecoder::new(schema.clone(), names, self.dialect.clone())
+            .map_err(|reason| ConnectorError::Data { attempted: "read CSV".to_owned(), reason })
+    }
+
+    /// A decoder for a range of a file; the range starts behind the header.
+    pub(crate) async fn decoder_of_file(
+        &self,
+        file: &OpenFile,
+        range: &mut LineRange,
+        schema: &SchemaRef,
+    ) -> Result<Box<dyn LineDecoder>, ConnectorError> {
+        if !self.header {
+            return Ok(Box::new(self.decoder(schema)?));
+        }
+        let mut block = vec![0; file.block_bytes()];
+        let count = file.read_at(0, &mut block).await?;
+        let end = memchr::memchr(b'\n', &block[..count]).map_or(count, |at| at + 1);
+        if range.start == 0 && range.offset.is_none_or(|offset| offset == 0) {
+            range.offset = Some(end as u64);
+        }
+        Ok(Box::new(self.decoder_with_header(&block[..end], schema)?))
+    }
+}
+
+impl Dialect {
+    pub(crate) fn new(options: &Options<'_>) -> Result<Self, ConnectorError> {
+        let delimiter = match options.text("csv.field-delimiter").unwrap_or(",") {
+            "\\t" | "\t" => b'\t',
+            text => match text.as_bytes() {
+                [byte] if !matches!(byte, b'"' | b'\n' | b'\r') => *byte,
+                _ => return Err(options.error("option 'csv.field-delimiter' must be one ASCII character")),
+            },
+        };
+        Ok(Self {
+            delimiter,
+            null_literal: options.text("csv.null-literal").unwrap_or("").as_bytes().to_vec(),
+            multi_line: options.is_true("csv.multi-line"),
+        })
+    }
+}
+
+/// Fields of CSV are scalars.
+fn check_flat(options: &Options<'_>, schema: &SchemaRef) -> Result<(), ConnectorError> {
+    let is_nested = |data_type: &DataType| data_type.is_nested();
+    match schema.fields().iter().find(|field| is_nested(field.data_type())) {
+        Some(field) => Err(options.error(format!("column {}: CSV cannot hold nested types", field.name()))),
+        None => Ok(()),
+    }
+}

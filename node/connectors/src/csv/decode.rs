@@ -1,0 +1,267 @@
+//! Records of CSV to columns.
+
+use std::borrow::Cow;
+
+use arrow::{
+    array::{BooleanArray, RecordBatch, RecordBatchOptions},
+    compute::filter,
+    datatypes::{DataType, SchemaRef},
+    error::ArrowError,
+};
+
+use super::Dialect;
+use crate::{
+    json::{Column, Scanner, column_of, text::write_string},
+    lines::{LineDecoder, LineFault},
+};
+
+/// How a field's text is handed to its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spelling {
+    /// Between quotes, as JSON's strings.
+    Quoted,
+    /// As it is: numbers.
+    Bare,
+    /// As it is, in lower case: booleans.
+    LowerCase,
+}
+
+struct Target {
+    name: String,
+    column: Box<dyn Column>,
+    spelling: Spelling,
+}
+
+/// Decodes CSV records.
+pub(crate) struct CsvDecoder {
+    schema: SchemaRef,
+    dialect: Dialect,
+    targets: Vec<Target>,
+    /// Per field of a record, the column that wants it.
+    layout: Vec<Option<usize>>,
+    rows: usize,
+    holes: Vec<usize>,
+    scratch: Vec<u8>,
+}
+
+/// One field of a record.
+struct Field<'a> {
+    /// Its text, with doubled quotes where `has_quotes`.
+    raw: &'a [u8],
+    is_quoted: bool,
+    has_quotes: bool,
+}
+
+/// What a walk over a record's text finds.
+enum Walk {
+    /// The record ends before this offset, its line feed included.
+    Record(usize),
+    /// A quoted field is not closed in the block.
+    Open,
+}
+
+impl CsvDecoder {
+    /// A decoder of records with these fields; what is missing, where it is impossible.
+    pub(super) fn new(schema: SchemaRef, names: &[String], dialect: Dialect) -> Result<Self, String> {
+        let mut targets = Vec::new();
+        let mut layout = vec![None; names.len()];
+        for (index, field) in schema.fields().iter().enumerate() {
+            let place = names.iter().position(|name| name == field.name());
+            let place = place.ok_or_else(|| format!("there is no column {}", field.name()))?;
+            layout[place] = Some(index);
+            let column = column_of(field).map_err(|reason| format!("column {}: {reason}", field.name()))?;
+            targets.push(Target { name: field.name().clone(), column, spelling: spelling(field.data_type()) });
+        }
+        Ok(Self { schema, dialect, targets, layout, rows: 0, holes: Vec::new(), scratch: Vec::new() })
+    }
+
+    /// Takes the record that starts here; where it ends, and what is wrong with it.
+    fn read_record(&mut self, block: &[u8], start: usize) -> (Walk, Result<(), String>) {
+        let row = self.rows;
+        let mut count = 0;
+        let mut result = Ok(());
+        let walk = walk_record(block, start, &self.dialect, |field| {
+            if result.is_ok()
+                && let Some(Some(index)) = self.layout.get(count)
+            {
+                let target = &mut self.targets[*index];
+                let is_null = !field.is_quoted && (field.raw.is_empty() || field.raw == self.dialect.null_literal);
+                self.scratch.clear();
+                result = spell(&field, is_null, target.spelling, &mut self.scratch)
+                    .map_err(|reason| format!("{}: {reason}", target.name))
+                    .and_then(|()| read_field(target, &self.scratch, row));
+            }
+            count += 1;
+        });
+        if result.is_ok() && count != self.layout.len() {
+            result = Err(format!("expected {} fields, found {count}", self.layout.len()));
+        }
+        match walk {
+            Ok(walk) => (walk, result),
+            Err((end, reason)) => (Walk::Record(end), Err(reason)),
+        }
+    }
+}
+
+fn spelling(data_type: &DataType) -> Spelling {
+    match data_type {
+        DataType::Boolean => Spelling::LowerCase,
+        data_type if data_type.is_numeric() && !matches!(data_type, DataType::Decimal128(..)) => Spelling::Bare,
+        _ => Spelling::Quoted,
+    }
+}
+
+/// Spells a field as the JSON value that its column reads.
+fn spell(field: &Field<'_>, is_null: bool, spelling: Spelling, into: &mut Vec<u8>) -> Result<(), &'static str> {
+    if is_null {
+        into.extend_from_slice(b"null");
+        return Ok(());
+    }
+    let text = std::str::from_utf8(field.raw).map_err(|_| "is not valid UTF-8")?;
+    let text: Cow<'_, str> = if field.has_quotes { text.replace("\"\"", "\"").into() } else { text.into() };
+    match spelling {
+        Spelling::Quoted => write_string(&text, into),
+        Spelling::LowerCase => into.extend_from_slice(text.trim().to_ascii_lowercase().as_bytes()),
+        Spelling::Bare => match text.trim() {
+            special @ ("NaN" | "Infinity" | "-Infinity") => write_string(special, into),
+            number => into.extend_from_slice(number.as_bytes()),
+        },
+    }
+    Ok(())
+}
+
+fn read_field(target: &mut Target, text: &[u8], row: usize) -> Result<(), String> {
+    let mut scanner = Scanner::new(text, 0);
+    target.column.read(&mut scanner, row).map_err(|fault| fault.of_field(&target.name).to_string())?;
+    if scanner.position() < text.len() {
+        return Err(format!("{}: unexpected text after the value", target.name));
+    }
+    Ok(())
+}
+
+/// Walks a record's fields. An error is where the record ends and what is wrong.
+fn walk_record<'a>(
+    block: &'a [u8],
+    start: usize,
+    dialect: &Dialect,
+    mut on_field: impl FnMut(Field<'a>),
+) -> Result<Walk, (usize, String)> {
+    let mut at = start;
+    loop {
+        let (field, end) = match block.get(at) {
+            Some(b'"') => match quoted_end(block, at + 1, dialect.multi_line) {
+                Some(end) => {
+                    let raw = block.get(at + 1..end).unwrap_or_default();
+                    (Field { raw, is_quoted: true, has_quotes: raw.contains(&b'"') }, end + 1)
+                }
+                None if dialect.multi_line => return Ok(Walk::Open),
+                None => {
+                    return Err((
+                        line_end(block, at),
+                        "a quoted field does not end before the end of the line".to_owned(),
+                    ));
+                }
+            },
+            _ => {
+                let rest = block.get(at..).unwrap_or_default();
+                let length = memchr::memchr2(dialect.delimiter, b'\n', rest).unwrap_or(rest.len());
+                let raw = rest.get(..length).unwrap_or_default();
+                let is_last = rest.get(length) != Some(&dialect.delimiter);
+                let raw = if is_last { raw.strip_suffix(b"\r").unwrap_or(raw) } else { raw };
+                (Field { raw, is_quoted: false, has_quotes: false }, at + length)
+            }
+        };
+        on_field(field);
+        at = end;
+        if block.get(at) == Some(&b'\r') && block.get(at + 1).is_none_or(|byte| *byte == b'\n') {
+            at += 1;
+        }
+        match block.get(at) {
+            Some(byte) if *byte == dialect.delimiter => at += 1,
+            Some(b'\n') => return Ok(Walk::Record(at + 1)),
+            None => return Ok(Walk::Record(at)),
+            Some(_) => return Err((line_end(block, at), "text follows a quoted field".to_owned())),
+        }
+    }
+}
+
+/// The index of the quote that closes a field.
+fn quoted_end(block: &[u8], from: usize, multi_line: bool) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let rest = block.get(at..)?;
+        let offset = if multi_line { memchr::memchr(b'"', rest) } else { memchr::memchr2(b'"', b'\n', rest) }?;
+        at += offset;
+        match (block.get(at), block.get(at + 1)) {
+            (Some(b'\n'), _) => return None,
+            (_, Some(b'"')) => at += 2,
+            _ => return Some(at),
+        }
+    }
+}
+
+fn line_end(block: &[u8], from: usize) -> usize {
+    let rest = block.get(from..).unwrap_or_default();
+    memchr::memchr(b'\n', rest).map_or(block.len(), |at| from + at + 1)
+}
+
+/// The names that a header gives.
+pub(super) fn header_names(header: &[u8], dialect: &Dialect) -> Vec<String> {
+    let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header);
+    let mut names = Vec::new();
+    // A header that is no record has the names before its fault; columns that are missing then are told of by name.
+    let _ = walk_record(header, 0, dialect, |field| {
+        let name = String::from_utf8_lossy(field.raw);
+        names.push(if field.has_quotes { name.replace("\"\"", "\"") } else { name.into_owned() });
+    });
+    names
+}
+
+impl LineDecoder for CsvDecoder {
+    fn decode(&mut self, block: &[u8], from: usize, rows_max: usize, faults: &mut Vec<LineFault>) -> usize {
+        let mut at = from;
+        while self.rows() < rows_max && at < block.len() {
+            let is_blank = matches!(block.get(at..), Some([b'\n', ..] | [b'\r', b'\n', ..]));
+            if is_blank && self.layout.len() != 1 {
+                at = line_end(block, at);
+                continue;
+            }
+            let (walk, result) = self.read_record(block, at);
+            let row = self.rows;
+            self.rows += 1;
+            let Walk::Record(end) = walk else {
+                self.holes.push(row);
+                return at;
+            };
+            if let Err(reason) = result {
+                self.holes.push(row);
+                let record = block.get(at..end).unwrap_or_default();
+                let length = record.strip_suffix(b"\n").unwrap_or(record).len();
+                faults.push(LineFault { start: at, end: at + length, reason });
+            }
+            at = end;
+        }
+        at
+    }
+
+    fn rows(&self) -> usize {
+        self.rows - self.holes.len()
+    }
+
+    fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        let rows = std::mem::take(&mut self.rows);
+        let holes = std::mem::take(&mut self.holes);
+        let finished = self.targets.iter_mut().map(|target| target.column.finish(rows));
+        let mut arrays = finished.collect::<Result<Vec<_>, _>>()?;
+        if !holes.is_empty() {
+            let mut keep = vec![true; rows];
+            for hole in &holes {
+                keep[*hole] = false;
+            }
+            let keep = BooleanArray::from(keep);
+            arrays = arrays.iter().map(|array| filter(array, &keep)).collect::<Result<_, _>>()?;
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows - holes.len()));
+        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+    }
+}

@@ -1,0 +1,153 @@
+//! Publishes part files by giving them their final names, and removes those that were never published.
+//!
+//! | hidden | final | means | done |
+//! |---|---|---|---|
+//! | yes | no | prepared | rename |
+//! | no | yes | published before | nothing |
+//! | yes | yes | the final name was taken by something else (another cluster's job of the same number) | rename to `NAME-K` |
+//! | no | no | lost | error |
+//!
+//! Nothing that is published is ever overwritten. On an object store a rename is a copy and a delete, so a crash between
+//! the two leaves both: there, a final object of the same length is taken for that copy and copied again.
+
+use std::{fs, io::ErrorKind, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use futures::TryStreamExt as _;
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, path::Path};
+use serde_json::Value;
+use thalweg_types::JobId;
+
+use super::{
+    location::{Location, store_error},
+    parts::{Folder, HIDDEN_SUFFIX, PartCommittable, hidden_prefix, sync_folder},
+};
+use crate::{ConnectorError, SinkCommitter};
+
+/// Publishes the part files of a directory.
+#[derive(Debug)]
+pub(crate) struct PartCommitter {
+    folder: Folder,
+    stem: &'static str,
+}
+
+impl PartCommitter {
+    pub(crate) fn new(location: &Location, stem: &'static str) -> Self {
+        Self { folder: Folder::new(location), stem }
+    }
+}
+
+#[async_trait]
+impl SinkCommitter for PartCommitter {
+    async fn commit(&self, committables: &[Value]) -> Result<(), ConnectorError> {
+        for value in committables {
+            let part: PartCommittable = serde_json::from_value(value.clone()).map_err(|error| {
+                ConnectorError::Data { attempted: "understand a committable".to_owned(), reason: error.to_string() }
+            })?;
+            match &self.folder {
+                Folder::Local(folder) => publish_local(folder, &part)?,
+                Folder::Stored(store, folder) => publish_stored(store, folder, &part).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn discard(&self, job: JobId) -> Result<(), ConnectorError> {
+        let prefix = hidden_prefix(self.stem, job);
+        let is_left = |name: &str| name.starts_with(&prefix) && name.ends_with(HIDDEN_SUFFIX);
+        match &self.folder {
+            Folder::Local(folder) => discard_local(folder, is_left),
+            Folder::Stored(store, folder) => {
+                let failed = || format!("remove unpublished files below {folder}");
+                let objects: Vec<_> = store.list(Some(folder)).try_collect().await.map_err(store_error(failed()))?;
+                for object in objects {
+                    if object.location.filename().is_some_and(is_left) {
+                        ignore_missing(store.delete(&object.location).await).map_err(store_error(failed()))?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn lost(part: &PartCommittable) -> ConnectorError {
+    ConnectorError::Data {
+        attempted: format!("publish {}", part.published),
+        reason: format!("{} is gone", part.hidden),
+    }
+}
+
+/// The final name, then those that are tried where it is taken.
+fn final_names(published: &str) -> impl Iterator<Item = String> + '_ {
+    let (stem, extension) = published.rsplit_once('.').unwrap_or((published, ""));
+    std::iter::once(published.to_owned()).chain((1u32..).map(move |k| format!("{stem}-{k}.{extension}")))
+}
+
+fn publish_local(folder: &std::path::Path, part: &PartCommittable) -> Result<(), ConnectorError> {
+    let hidden = folder.join(&part.hidden);
+    if !hidden.exists() {
+        return if folder.join(&part.published).exists() { Ok(()) } else { Err(lost(part)) };
+    }
+    let free = final_names(&part.published).map(|name| folder.join(name)).find(|path| !path.exists());
+    let target: PathBuf = free.ok_or_else(|| lost(part))?;
+    fs::rename(&hidden, &target).map_err(store_error(format!("publish {}", target.display())))?;
+    sync_folder(&target)
+}
+
+async fn publish_stored(
+    store: &Arc<dyn ObjectStore>,
+    folder: &Path,
+    part: &PartCommittable,
+) -> Result<(), ConnectorError> {
+    let failed = || format!("publish {}", part.published);
+    let hidden = folder.clone().join(part.hidden.as_str());
+    let Some(bytes) = length(store, &hidden).await.map_err(store_error(failed()))? else {
+        let published = folder.clone().join(part.published.as_str());
+        let is_there = length(store, &published).await.map_err(store_error(failed()))?.is_some();
+        return if is_there { Ok(()) } else { Err(lost(part)) };
+    };
+    for name in final_names(&part.published) {
+        let target = folder.clone().join(name.as_str());
+        let taken = length(store, &target).await.map_err(store_error(failed()))?;
+        if taken.is_none_or(|length| length == bytes) {
+            store.copy(&hidden, &target).await.map_err(store_error(failed()))?;
+            return ignore_missing(store.delete(&hidden).await).map_err(store_error(failed()));
+        }
+    }
+    Err(lost(part))
+}
+
+async fn length(store: &Arc<dyn ObjectStore>, key: &Path) -> Result<Option<u64>, StoreError> {
+    match store.head(key).await {
+        Ok(meta) => Ok(Some(meta.size)),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn ignore_missing(result: Result<(), StoreError>) -> Result<(), StoreError> {
+    match result {
+        Err(StoreError::NotFound { .. }) => Ok(()),
+        other => other,
+    }
+}
+
+fn discard_local(folder: &std::path::Path, is_left: impl Fn(&str) -> bool) -> Result<(), ConnectorError> {
+    let failed = || format!("remove unpublished files in {}", folder.display());
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(store_error(failed()))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(store_error(failed()))?;
+        if !entry.file_name().to_str().is_some_and(&is_left) {
+            continue;
+        }
+        match fs::remove_file(entry.path()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(store_error(failed())(error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! Looks for new files at an interval and reads them one after the other, by name.
+//!
+//! A file is read once, as long as it was when it was found: writers must give it its name only when it is whole (write
+//! it under a hidden name or elsewhere, then rename it).
+
+use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use thalweg_types::Split;
+use tokio::time::Sleep;
+
+use super::discover::{FilePayload, FileTable};
+use crate::{ConnectorError, Read, SplitReader};
+
+/// The split of files that appear later. It never ends.
+pub(super) struct MonitorReader {
+    table: Arc<FileTable>,
+    interval: Duration,
+    /// Every file that was found so far, the current one included.
+    read: BTreeSet<String>,
+    /// Where to go on, before the current file is opened.
+    resumed: Option<Split>,
+    current: Option<Box<dyn SplitReader>>,
+    /// The pause before the next look; kept, so that a dropped call does not begin it anew.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl MonitorReader {
+    pub(super) fn new(
+        table: Arc<FileTable>,
+        interval: Duration,
+        read: BTreeSet<String>,
+        current: Option<Box<FilePayload>>,
+    ) -> Self {
+        let resumed = current.map(|payload| payload.into_split(0));
+        Self { table, interval, read, resumed, current: None, pause: None }
+    }
+
+    /// The first file by name that was not read yet.
+    async fn next_file(&mut self) -> Result<bool, ConnectorError> {
+        let files = self.table.location.list().await?;
+        let Some(file) = files.into_iter().find(|file| !self.read.contains(&file.name)) else {
+            return Ok(false);
+        };
+        let split = self.table.whole(&file).await?.into_split(0);
+        self.read.insert(file.name);
+        self.resumed = Some(split);
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl SplitReader for MonitorReader {
+    async fn next(&mut self) -> Result<Read, ConnectorError> {
+        loop {
+            if let Some(reader) = &mut self.current {
+                match reader.next().await? {
+                    Read::End => self.current = None,
+                    records => return Ok(records),
+                }
+            } else if let Some(split) = &self.resumed {
+                let reader = self.table.open(split).await?;
+                self.current = Some(reader);
+                self.resumed = None;
+            } else if let Some(pause) = &mut self.pause {
+                pause.as_mut().await;
+                self.pause = None;
+            } else if !self.next_file().await? {
+                self.pause = Some(Box::pin(tokio::time::sleep(self.interval)));
+            }
+        }
+    }
+
+    fn position(&self) -> Split {
+        let reading = self.current.as_ref().map(|reader| reader.position()).or_else(|| self.resumed.clone());
+        let current = reading.and_then(|split| FilePayload::of(&split).ok()).map(Box::new);
+        FilePayload::Monitor { read: self.read.clone(), current }.into_split(0)
+    }
+}

@@ -1,0 +1,174 @@
+//! Part files: written under hidden names, so that no reader sees them, and named finally by the committer.
+//!
+//! ```text
+//! .part-JOB-ATTEMPT-SINK-SUBTASK-N.json.inprogress   --commit-->   part-JOB-SINK-SUBTASK-N.json
+//! ```
+//!
+//! The hidden name holds the attempt: a writer of an older attempt can never touch what a newer one writes. The final name
+//! does not: whichever attempt finishes the job, the names are the same.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path as LocalPath, PathBuf},
+    sync::Arc,
+};
+
+use object_store::{ObjectStore, buffered::BufWriter, path::Path};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+
+use super::location::{Location, store_error};
+use crate::{ConnectorError, SinkIdentity};
+
+pub(super) const HIDDEN_SUFFIX: &str = ".inprogress";
+
+/// What a committer needs to publish one part file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PartCommittable {
+    /// The file's name as long as it is hidden.
+    pub(crate) hidden: String,
+    /// Its name from then on.
+    pub(crate) published: String,
+}
+
+impl PartCommittable {
+    pub(crate) fn to_value(&self) -> Value {
+        serde_json::to_value(self).expect("a committable has only text keys")
+    }
+}
+
+/// The beginning of all hidden names of a job.
+pub(super) fn hidden_prefix(stem: &str, job: thalweg_types::JobId) -> String {
+    format!(".{stem}-{}-", job.0)
+}
+
+/// Names the files of one writer.
+#[derive(Debug, Clone)]
+pub(crate) struct PartNames {
+    /// What the names begin with.
+    pub(crate) stem: &'static str,
+    /// What they end with, such as `json`.
+    pub(crate) extension: &'static str,
+    pub(crate) identity: SinkIdentity,
+}
+
+impl PartNames {
+    fn of(&self, number: u32) -> PartCommittable {
+        let SinkIdentity { job, attempt, sink, subtask } = &self.identity;
+        let Self { stem, extension, .. } = self;
+        let rest = format!("{}-{subtask}-{number}.{extension}", sink.0);
+        PartCommittable {
+            hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, *job), attempt.0),
+            published: format!("{stem}-{}-{rest}", job.0),
+        }
+    }
+}
+
+/// Writes one part file after another.
+#[derive(Debug)]
+pub(crate) struct PartWriter {
+    folder: Folder,
+    names: PartNames,
+    number: u32,
+    open: Option<OpenPart>,
+}
+
+/// A directory, or a prefix of keys.
+#[derive(Debug, Clone)]
+pub(super) enum Folder {
+    Local(PathBuf),
+    Stored(Arc<dyn ObjectStore>, Path),
+}
+
+impl Folder {
+    pub(super) fn new(location: &Location) -> Self {
+        match location {
+            Location::Local(path) => Self::Local(path.clone()),
+            Location::Stored { store, path, .. } => Self::Stored(store.clone(), path.clone()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct OpenPart {
+    committable: PartCommittable,
+    file: PartFile,
+}
+
+enum PartFile {
+    Local(File, PathBuf),
+    Stored(Box<BufWriter>),
+}
+
+impl std::fmt::Debug for PartFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local(_, path) => write!(f, "PartFile({})", path.display()),
+            Self::Stored(_) => f.write_str("PartFile(stored)"),
+        }
+    }
+}
+
+impl PartWriter {
+    pub(crate) fn new(location: &Location, names: PartNames) -> Result<Self, ConnectorError> {
+        let folder = Folder::new(location);
+        if let Folder::Local(path) = &folder {
+            fs::create_dir_all(path).map_err(store_error(format!("create the directory {}", path.display())))?;
+        }
+        Ok(Self { folder, names, number: 0, open: None })
+    }
+
+    /// Appends to the current part file; begins one where there is none.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectorError> {
+        if self.open.is_none() {
+            self.open = Some(self.begin()?);
+        }
+        let Some(part) = &mut self.open else { return Ok(()) };
+        let failed = store_error(format!("write {}", part.committable.hidden));
+        match &mut part.file {
+            PartFile::Local(file, _) => file.write_all(bytes).map_err(failed),
+            PartFile::Stored(upload) => upload.write_all(bytes).await.map_err(failed),
+        }
+    }
+
+    fn begin(&mut self) -> Result<OpenPart, ConnectorError> {
+        let committable = self.names.of(self.number);
+        self.number += 1;
+        let file = match &self.folder {
+            Folder::Local(folder) => {
+                let path = folder.join(&committable.hidden);
+                let file = File::create(&path).map_err(store_error(format!("create {}", path.display())))?;
+                PartFile::Local(file, path)
+            }
+            Folder::Stored(store, folder) => {
+                let key = folder.clone().join(committable.hidden.as_str());
+                PartFile::Stored(Box::new(BufWriter::new(store.clone(), key)))
+            }
+        };
+        Ok(OpenPart { committable, file })
+    }
+
+    /// Makes the current part file durable; none where nothing was written since the last one.
+    pub(crate) async fn finish(&mut self) -> Result<Option<PartCommittable>, ConnectorError> {
+        let Some(part) = &mut self.open else { return Ok(None) };
+        let failed = || format!("make {} durable", part.committable.hidden);
+        match &mut part.file {
+            PartFile::Local(file, path) => {
+                file.sync_all().map_err(store_error(failed()))?;
+                sync_folder(path)?;
+            }
+            PartFile::Stored(upload) => upload.shutdown().await.map_err(store_error(failed()))?,
+        }
+        Ok(self.open.take().map(|part| part.committable))
+    }
+}
+
+/// Makes the names in a file's directory durable.
+pub(super) fn sync_folder(path: &LocalPath) -> Result<(), ConnectorError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(LocalPath::new("."));
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(store_error(format!("make the names in {} durable", folder.display())))
+}

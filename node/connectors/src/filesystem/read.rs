@@ -1,0 +1,69 @@
+//! An open file: bytes at an offset.
+
+use std::{fs::File, os::unix::fs::FileExt as _, sync::Arc};
+
+use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
+
+use super::location::{Location, store_error};
+use crate::ConnectorError;
+
+/// A file that can be read at any offset.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    pub(crate) name: String,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Local(File),
+    Stored { store: Arc<dyn ObjectStore>, path: Path, bytes: u64 },
+}
+
+impl OpenFile {
+    /// Opens a file that discovery found at a location.
+    pub(crate) async fn open(location: &Location, name: &str) -> Result<Self, ConnectorError> {
+        let failed = || format!("open {name}");
+        let kind = match location {
+            Location::Local(_) => Kind::Local(File::open(name).map_err(store_error(failed()))?),
+            Location::Stored { store, .. } => {
+                let path = Path::parse(name).map_err(store_error(failed()))?;
+                let bytes = store.head(&path).await.map_err(store_error(failed()))?.size;
+                Kind::Stored { store: store.clone(), path, bytes }
+            }
+        };
+        Ok(Self { name: name.to_owned(), kind })
+    }
+
+    /// How many bytes one read should ask for: blocks that stay in the cache, or few round trips.
+    pub(crate) fn block_bytes(&self) -> usize {
+        match self.kind {
+            Kind::Local(_) => 512 << 10,
+            Kind::Stored { .. } => 8 << 20,
+        }
+    }
+
+    /// Reads into a buffer; 0 at the end of the file. Cancel-safe.
+    pub(crate) async fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, ConnectorError> {
+        let failed = || format!("read {} at byte {offset}", self.name);
+        match &self.kind {
+            Kind::Local(file) => loop {
+                match file.read_at(into, offset) {
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    result => return result.map_err(store_error(failed())),
+                }
+            },
+            Kind::Stored { store, path, bytes } => {
+                let wanted = u64::try_from(into.len()).unwrap_or(u64::MAX);
+                let end = bytes.min(&offset.saturating_add(wanted)).to_owned();
+                if offset >= end {
+                    return Ok(0);
+                }
+                let read = store.get_range(path, offset..end).await.map_err(store_error(failed()))?;
+                let count = read.len().min(into.len());
+                into[..count].copy_from_slice(&read[..count]);
+                Ok(count)
+            }
+        }
+    }
+}

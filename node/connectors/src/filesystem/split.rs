@@ -1,0 +1,300 @@
+//! Reads the lines that *start* in one byte range of a file.
+//!
+//! ```text
+//!            start                    end
+//! ....line a\n|..rest of a\nline b\nli|ne c\nline d
+//!                          [--- this split ---]
+//! ```
+//!
+//! The line that `start` falls into belongs to the range before, unless it begins exactly there; the line that `end` falls
+//! into is read to its end. So for any cut of a file into ranges, each line is read exactly once.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use async_trait::async_trait;
+use thalweg_types::Split;
+
+use super::{discover::FilePayload, read::OpenFile};
+use crate::{
+    ConnectorError, DeadLetter, Read, SplitReader,
+    lines::{LineDecoder, LineFault, RECORD_BYTES_MAX, shown_record},
+};
+
+/// What is read beyond the range's end at first, for the rest of its last line.
+const LOOKAHEAD_BYTES: usize = 64 << 10;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The range of a file that a reader reads.
+#[derive(Debug, Clone)]
+pub(crate) struct LineRange {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// Where the next line begins, where the split has been read before.
+    pub(crate) offset: Option<u64>,
+}
+
+/// How lines become batches.
+pub(super) struct LineFormat {
+    pub(super) decoder: Box<dyn LineDecoder>,
+    pub(super) batch_rows: usize,
+    /// Malformed records are set aside; else the first one is an error.
+    pub(super) sets_aside: bool,
+}
+
+/// A malformed line whose number is not known yet.
+struct UnnumberedFault {
+    offset: u64,
+    reason: String,
+    record: String,
+}
+
+/// Reads one range of a file of lines.
+pub(super) struct LineReader {
+    split: Split,
+    file: Arc<OpenFile>,
+    end: u64,
+    format: LineFormat,
+    buffer: Vec<u8>,
+    /// The file's offset of the buffer's first byte.
+    base: u64,
+    /// Buffer indexes: what is decoded, what holds whole lines, what is filled.
+    decoded: usize,
+    complete: usize,
+    filled: usize,
+    skips_first_line: bool,
+    /// The range's last line is in the buffer, or the file has ended.
+    is_last: bool,
+    /// Where the next line begins, after all that was given.
+    given: u64,
+    faults: VecDeque<UnnumberedFault>,
+    letters: Vec<DeadLetter>,
+    /// A line whose number is known: its offset, and how many lines are before it.
+    known_line: (u64, u64),
+}
+
+impl LineReader {
+    pub(super) fn new(split: Split, file: Arc<OpenFile>, range: &LineRange, format: LineFormat) -> Self {
+        let (base, skips_first_line) = match range.offset {
+            Some(offset) => (offset, false),
+            None => (range.start.saturating_sub(1), range.start > 0),
+        };
+        Self {
+            split,
+            end: range.end,
+            format,
+            buffer: vec![0; file.block_bytes()],
+            file,
+            base,
+            decoded: 0,
+            complete: 0,
+            filled: 0,
+            skips_first_line,
+            is_last: base >= range.end,
+            given: base,
+            faults: VecDeque::new(),
+            letters: Vec::new(),
+            known_line: (0, 0),
+        }
+    }
+
+    fn offset(&self, index: usize) -> u64 {
+        self.base + u64::try_from(index).expect("an index fits 64 bits")
+    }
+
+    /// The buffer index of a file offset, clamped to what is filled.
+    fn index(&self, offset: u64) -> usize {
+        usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX).min(self.filled)
+    }
+
+    /// Gets more whole lines into the buffer; false where there are none.
+    async fn fill(&mut self) -> Result<bool, ConnectorError> {
+        if self.is_last {
+            return Ok(false);
+        }
+        self.make_room()?;
+        let at = self.offset(self.filled);
+        let to_end = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
+        let wanted = to_end.saturating_add(LOOKAHEAD_BYTES).min(self.buffer.len() - self.filled);
+        let count = self.file.read_at(at, &mut self.buffer[self.filled..self.filled + wanted]).await?;
+        let searched = self.filled;
+        self.filled += count;
+        if count == 0 {
+            self.end_of_file();
+            return Ok(true);
+        }
+        if at == 0 {
+            self.check_beginning()?;
+        }
+        self.find_lines(searched);
+        Ok(true)
+    }
+
+    /// Moves what is not decoded yet to the buffer's front; grows the buffer for a line that is longer.
+    fn make_room(&mut self) -> Result<(), ConnectorError> {
+        self.buffer.copy_within(self.decoded..self.filled, 0);
+        self.base = self.offset(self.decoded);
+        self.filled -= self.decoded;
+        self.complete -= self.decoded;
+        self.decoded = 0;
+        if self.filled < self.buffer.len() {
+            return Ok(());
+        }
+        if self.buffer.len() >= RECORD_BYTES_MAX {
+            return Err(ConnectorError::Data {
+                attempted: format!("read {} at byte {}", self.file.name, self.base),
+                reason: format!("a record is longer than {RECORD_BYTES_MAX} bytes"),
+            });
+        }
+        self.buffer.resize(self.buffer.len() * 2, 0);
+        Ok(())
+    }
+
+    /// Decides up to where the buffer holds whole lines of this range, after bytes were added from an index on.
+    fn find_lines(&mut self, added: usize) {
+        let mut searched = added;
+        if self.skips_first_line {
+            let Some(first) = memchr::memchr(b'\n', &self.buffer[..self.filled]) else {
+                self.decoded = self.filled;
+                self.complete = self.filled;
+                return;
+            };
+            self.skips_first_line = false;
+            self.decoded = first + 1;
+            self.complete = first + 1;
+            searched = first;
+        }
+        // The range's last line ends with the first line feed at or behind the range's last byte.
+        let last_byte = self.index(self.end - 1).max(searched);
+        if let Some(at) = memchr::memchr(b'\n', &self.buffer[last_byte..self.filled]) {
+            self.complete = last_byte + at + 1;
+            self.is_last = true;
+        } else if let Some(at) = memchr::memrchr(b'\n', &self.buffer[searched..last_byte]) {
+            self.complete = searched + at + 1;
+        }
+    }
+
+    /// The last line of a file may have no line feed.
+    fn end_of_file(&mut self) {
+        self.is_last = true;
+        if self.skips_first_line {
+            self.decoded = self.filled;
+        } else if self.filled > self.decoded && self.buffer[self.filled - 1] != b'\n' {
+            self.buffer[self.filled] = b'\n';
+            self.filled += 1;
+        }
+        self.complete = self.filled;
+    }
+
+    fn check_beginning(&mut self) -> Result<(), ConnectorError> {
+        let start = &self.buffer[..self.filled];
+        let other = match start {
+            [0x1f, 0x8b, ..] => Some("it is compressed with gzip"),
+            [b'P', b'A', b'R', b'1', ..] => Some("it is a Parquet file"),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("it is compressed with zstd"),
+            _ => None,
+        };
+        if let Some(reason) = other {
+            return Err(ConnectorError::Data {
+                attempted: format!("read {} as text", self.file.name),
+                reason: reason.to_owned(),
+            });
+        }
+        if start.starts_with(BYTE_ORDER_MARK) {
+            self.decoded = BYTE_ORDER_MARK.len();
+            self.complete = BYTE_ORDER_MARK.len();
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self) {
+        let mut faults = Vec::new();
+        let before = self.decoded;
+        let block = &self.buffer[..self.complete];
+        self.decoded = self.format.decoder.decode(block, before, self.format.batch_rows, &mut faults);
+        if self.decoded == before {
+            if !self.is_last {
+                // A record that spans lines goes on behind what is there.
+                self.complete = before;
+                return;
+            }
+            let reason = "the record does not end before the end of the file".to_owned();
+            faults.push(LineFault { start: before, end: self.complete, reason });
+            self.decoded = self.complete;
+        }
+        for fault in faults {
+            self.faults.push_back(UnnumberedFault {
+                offset: self.offset(fault.start),
+                reason: fault.reason,
+                record: shown_record(&self.buffer[fault.start..fault.end]),
+            });
+        }
+    }
+
+    /// Numbers the lines of malformed records and sets them aside, or fails with the first.
+    async fn settle_faults(&mut self) -> Result<(), ConnectorError> {
+        while let Some(offset) = self.faults.front().map(|fault| fault.offset) {
+            let line = self.lines_before(offset).await? + 1;
+            let Some(fault) = self.faults.pop_front() else { break };
+            let position = format!("{}:{line}", self.file.name);
+            if !self.format.sets_aside {
+                return Err(ConnectorError::Record { position, reason: fault.reason });
+            }
+            self.letters.push(DeadLetter { position, reason: fault.reason, record: fault.record });
+        }
+        Ok(())
+    }
+
+    /// How many lines end before an offset. Reads the file again: only malformed records pay for line numbers.
+    async fn lines_before(&mut self, offset: u64) -> Result<u64, ConnectorError> {
+        let mut block = vec![0; self.file.block_bytes()];
+        while self.known_line.0 < offset {
+            let (at, lines) = self.known_line;
+            let wanted = usize::try_from(offset - at).unwrap_or(usize::MAX).min(block.len());
+            let count = self.file.read_at(at, &mut block[..wanted]).await?;
+            if count == 0 {
+                break;
+            }
+            let ended = memchr::memchr_iter(b'\n', &block[..count]).count();
+            self.known_line = (at + count as u64, lines + ended as u64);
+        }
+        Ok(self.known_line.1)
+    }
+
+    fn emit(&mut self) -> Result<Read, ConnectorError> {
+        let batch = self.format.decoder.finish().map_err(|error| ConnectorError::Data {
+            attempted: format!("build a batch from {}", self.file.name),
+            reason: error.to_string(),
+        })?;
+        self.given = self.offset(self.decoded);
+        Ok(Read::Records { batch, dead_letters: std::mem::take(&mut self.letters) })
+    }
+}
+
+#[async_trait]
+impl SplitReader for LineReader {
+    async fn next(&mut self) -> Result<Read, ConnectorError> {
+        loop {
+            self.settle_faults().await?;
+            let given_up = self.letters.len() >= self.format.batch_rows;
+            if self.format.decoder.rows() >= self.format.batch_rows || given_up {
+                return self.emit();
+            }
+            if self.decoded < self.complete {
+                self.decode();
+            } else if !self.fill().await? {
+                let is_empty = self.format.decoder.rows() == 0 && self.letters.is_empty();
+                return if is_empty { Ok(Read::End) } else { self.emit() };
+            }
+        }
+    }
+
+    fn position(&self) -> Split {
+        let mut split = self.split.clone();
+        if let Ok(FilePayload::Lines { file, start, end, .. }) = FilePayload::of(&split) {
+            // Before anything was given, a later reader must still find the first line that starts in the range.
+            let offset = (self.given > start || start == 0).then_some(self.given);
+            split.payload = FilePayload::Lines { file, start, end, offset }.to_value();
+        }
+        split
+    }
+}

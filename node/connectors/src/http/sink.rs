@@ -1,0 +1,117 @@
+//! POSTs rows as JSON lines. At least once: after a restart rows are sent again.
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::Value;
+use thalweg_types::{graph::SinkOperator, seam::Entropy};
+
+use super::client::{HttpAnswer, HttpClient, HttpPost};
+use crate::{ConnectorContext, ConnectorError, SinkWriter, filesystem::json_form, json::JsonWriter, options::Options};
+
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const DELAY_MAX: Duration = Duration::from_secs(30);
+
+pub(crate) struct HttpSinkWriter {
+    client: Arc<dyn HttpClient>,
+    entropy: Arc<dyn Entropy>,
+    writer: JsonWriter,
+    url: String,
+    batch_rows: usize,
+    timeout: Duration,
+    retries: u32,
+}
+
+/// Whether the same request may succeed later.
+enum Verdict {
+    Accepted,
+    Again { after: Option<Duration>, reason: String },
+    Refused { reason: String },
+}
+
+fn judge(answer: &HttpAnswer) -> Verdict {
+    let reason = || format!("status {}: {}", answer.status, answer.body.trim());
+    match answer.status {
+        200..300 => Verdict::Accepted,
+        408 | 429 | 500.. => Verdict::Again { after: answer.retry_after, reason: reason() },
+        _ => Verdict::Refused { reason: reason() },
+    }
+}
+
+impl HttpSinkWriter {
+    pub(crate) fn new(
+        spec: &SinkOperator,
+        schema: &SchemaRef,
+        context: &ConnectorContext,
+    ) -> Result<Self, ConnectorError> {
+        let options = Options::new(&spec.table, &spec.connector);
+        let url = options.required("url")?.to_owned();
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(options.error(format!("option 'url' = '{url}': expected a URL of http or https")));
+        }
+        Ok(Self {
+            client: context.http.clone(),
+            entropy: context.seams.entropy.clone(),
+            writer: JsonWriter::new(schema, json_form(&options)).map_err(|reason| options.error(reason))?,
+            url,
+            batch_rows: options.number("batch-rows")?.unwrap_or(1000).max(1),
+            timeout: options.duration("timeout")?.unwrap_or(Duration::from_secs(30)),
+            retries: options.number("retries")?.unwrap_or(10),
+        })
+    }
+
+    async fn send(&self, body: Bytes) -> Result<(), ConnectorError> {
+        let mut delay = FIRST_DELAY;
+        let attempted = || format!("POST rows to {}", self.url);
+        for retry in 0..=self.retries {
+            let request = HttpPost { url: self.url.clone(), body: body.clone(), timeout: self.timeout };
+            let (after, source) = match self.client.post(request).await {
+                Err(source) => (None, source),
+                Ok(answer) => match judge(&answer) {
+                    Verdict::Accepted => return Ok(()),
+                    Verdict::Again { after, reason } => (after, reason.into()),
+                    Verdict::Refused { reason } => {
+                        return Err(ConnectorError::Data { attempted: attempted(), reason });
+                    }
+                },
+            };
+            if retry == self.retries {
+                return Err(ConnectorError::Store { attempted: attempted(), source });
+            }
+            tokio::time::sleep(after.unwrap_or_else(|| self.with_jitter(delay)).min(DELAY_MAX)).await;
+            delay = (delay * 2).min(DELAY_MAX);
+        }
+        Ok(())
+    }
+
+    /// Between half of a delay and all of it, so that writers that failed together do not return together.
+    fn with_jitter(&self, delay: Duration) -> Duration {
+        let share = (self.entropy.next() >> 32) as f64 / f64::from(u32::MAX);
+        delay.mul_f64(0.5 + share / 2.0)
+    }
+}
+
+#[async_trait]
+impl SinkWriter for HttpSinkWriter {
+    async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let rows = self.batch_rows.min(batch.num_rows() - start);
+            let mut lines = Vec::new();
+            self.writer.write(&batch.slice(start, rows), &mut lines).map_err(|error| ConnectorError::Data {
+                attempted: "encode rows".to_owned(),
+                reason: error.to_string(),
+            })?;
+            self.send(lines.into()).await?;
+            start += rows;
+        }
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
+        // Every request was answered before `write` returned.
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,187 @@
+//! Lines of JSON to record batches.
+//!
+//! A line that cannot be read leaves a *hole*: a row whose columns hold whatever was read before the fault. Holes are
+//! filtered out when the batch is finished, so that good lines pay nothing for the possibility of bad ones.
+
+use arrow::{
+    array::{Array, BooleanArray, RecordBatch, RecordBatchOptions},
+    compute::filter,
+    datatypes::SchemaRef,
+    error::ArrowError,
+};
+
+use super::{
+    object::{StructColumn, for_each_member},
+    scan::{Fault, Scanner},
+    text::write_string,
+};
+use crate::lines::{LineDecoder, LineFault};
+
+/// Decodes one JSON object a line.
+pub(crate) struct JsonDecoder {
+    schema: SchemaRef,
+    root: StructColumn,
+    rows: usize,
+    holes: Vec<usize>,
+}
+
+impl JsonDecoder {
+    /// A decoder of these columns; why it is impossible, where it is.
+    pub(crate) fn new(schema: SchemaRef) -> Result<Self, String> {
+        let root = StructColumn::new(schema.fields(), false)?;
+        Ok(Self { schema, root, rows: 0, holes: Vec::new() })
+    }
+
+    /// Takes the line that begins here, up to its line feed.
+    fn read_line(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
+        let row = self.rows;
+        self.rows += 1;
+        let result = self.root.read_object(scanner, row).and_then(|()| {
+            scanner.skip_blank();
+            if scanner.peek() == b'\n' { Ok(()) } else { Err(scanner.unexpected("the end of the line")) }
+        });
+        if result.is_err() {
+            self.holes.push(row);
+        }
+        result
+    }
+
+    /// Takes a line that names a column twice: the last one wins.
+    fn read_without_duplicates(&mut self, line: &[u8]) -> Result<(), Fault> {
+        let mut rewritten = Vec::with_capacity(line.len());
+        let mut scanner = Scanner::new(line, 0);
+        scanner.skip_blank();
+        rewrite(&mut scanner, 0, &mut rewritten)?;
+        scanner.skip_blank();
+        rewritten.extend_from_slice(scanner.rest());
+        self.read_line(&mut Scanner::new(&rewritten, 0))
+    }
+}
+
+impl LineDecoder for JsonDecoder {
+    fn decode(&mut self, block: &[u8], from: usize, rows_max: usize, faults: &mut Vec<LineFault>) -> usize {
+        let mut scanner = Scanner::new(block, from);
+        while self.rows() < rows_max && scanner.position() < block.len() {
+            scanner.skip_blank();
+            if scanner.peek() == b'\n' {
+                scanner.advance(1);
+                continue;
+            }
+            let start = scanner.position();
+            let Err(fault) = self.read_line(&mut scanner) else {
+                scanner.advance(1);
+                continue;
+            };
+            let line = block.get(start..).unwrap_or_default();
+            let line = memchr::memchr(b'\n', line).and_then(|end| line.get(..end)).unwrap_or(line);
+            let result = if fault.is_duplicate_key() { self.read_without_duplicates(line) } else { Err(fault) };
+            if let Err(fault) = result {
+                faults.push(LineFault { start, end: start + line.len(), reason: fault.to_string() });
+            }
+            scanner.seek(start + line.len() + 1);
+        }
+        scanner.position().min(block.len())
+    }
+
+    fn rows(&self) -> usize {
+        self.rows - self.holes.len()
+    }
+
+    fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        let rows = std::mem::take(&mut self.rows);
+        let holes = std::mem::take(&mut self.holes);
+        let mut arrays = self.root.finish_children(rows)?;
+        if !holes.is_empty() {
+            let mut keep = vec![true; rows];
+            for hole in &holes {
+                keep[*hole] = false;
+            }
+            let keep = BooleanArray::from(keep);
+            arrays = arrays.iter().map(|array| filter(array, &keep)).collect::<Result<_, _>>()?;
+        }
+        debug_assert!(arrays.iter().all(|array| array.len() == rows - holes.len()));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows - holes.len()));
+        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+    }
+}
+
+/// How deep a rewritten record may be nested.
+const REWRITE_DEPTH_MAX: u32 = 127;
+
+/// Copies a value, leaving out members of objects that a later member of the same name replaces.
+fn rewrite(scanner: &mut Scanner<'_>, depth: u32, into: &mut Vec<u8>) -> Result<(), Fault> {
+    if depth > REWRITE_DEPTH_MAX {
+        return Err(Fault::new(format!("nested deeper than {REWRITE_DEPTH_MAX} levels")));
+    }
+    match scanner.peek() {
+        b'{' => rewrite_object(scanner, depth, into),
+        b'[' => {
+            into.push(b'[');
+            let mut is_first = true;
+            for_each_member(scanner, (b'[', b']'), |scanner| {
+                if !std::mem::take(&mut is_first) {
+                    into.push(b',');
+                }
+                rewrite(scanner, depth + 1, into)
+            })?;
+            into.push(b']');
+            Ok(())
+        }
+        _ => {
+            let rest = scanner.rest();
+            let start = scanner.position();
+            scanner.skip_value()?;
+            into.extend_from_slice(rest.get(..scanner.position() - start).unwrap_or_default());
+            Ok(())
+        }
+    }
+}
+
+fn rewrite_object(scanner: &mut Scanner<'_>, depth: u32, into: &mut Vec<u8>) -> Result<(), Fault> {
+    let mut members: Vec<(String, Vec<u8>)> = Vec::new();
+    for_each_member(scanner, (b'{', b'}'), |scanner| {
+        let key = scanner.string()?.into_owned();
+        scanner.expect(b':')?;
+        scanner.skip_blank();
+        let mut value = Vec::new();
+        rewrite(scanner, depth + 1, &mut value)?;
+        match members.iter_mut().find(|(name, _)| *name == key) {
+            Some((_, last)) => *last = value,
+            None => members.push((key, value)),
+        }
+        Ok(())
+    })?;
+    into.push(b'{');
+    for (index, (key, value)) in members.iter().enumerate() {
+        if index > 0 {
+            into.push(b',');
+        }
+        write_string(key, into);
+        into.push(b':');
+        into.extend_from_slice(value);
+    }
+    into.push(b'}');
+    Ok(())
+}
+
+/// The items of a JSON array as lines; what is wrong and in which item, where it is none.
+pub(crate) fn array_to_lines(text: &[u8]) -> Result<Vec<u8>, (usize, String)> {
+    // Between tokens a line feed is a blank; inside a string it is not allowed, and the string's end is then missed.
+    let flat: Vec<u8> = text.iter().map(|byte| if *byte == b'\n' { b'\r' } else { *byte }).collect();
+    let mut scanner = Scanner::new(&flat, 0);
+    let mut lines = Vec::with_capacity(flat.len());
+    let mut item = 0;
+    let result = for_each_member(&mut scanner, (b'[', b']'), |scanner| {
+        item += 1;
+        let (rest, start) = (scanner.rest(), scanner.position());
+        scanner.skip_value()?;
+        lines.extend_from_slice(rest.get(..scanner.position() - start).unwrap_or_default());
+        lines.push(b'\n');
+        Ok(())
+    })
+    .and_then(|()| {
+        scanner.skip_blank();
+        if scanner.rest().is_empty() { Ok(()) } else { Err(scanner.unexpected("the end of the array")) }
+    });
+    result.map(|()| lines).map_err(|fault| (item, fault.to_string()))
+}

@@ -1,0 +1,28 @@
+//! JSON lines: a decoder that reads only the columns that are asked for, and a writer.
+//!
+//! ```text
+//! block of lines --scan (walks)--> column (values) / object (keys) --decode (rows, faults)--> RecordBatch
+//! RecordBatch --write--> block of lines
+//! ```
+//!
+//! Each line is walked once. A value that no column wants is skipped by its structure alone: strings and brackets must be
+//! well-formed, what stands between them inside a skipped object or array is not looked at.
+
+mod column;
+mod decode;
+mod nested;
+pub(crate) mod number;
+mod object;
+mod scan;
+pub(crate) mod text;
+pub(crate) mod timestamp;
+mod write;
+
+pub(crate) use column::sql_name;
+pub(crate) use column::{Column, column_of};
+pub(crate) use decode::{JsonDecoder, array_to_lines};
+pub(crate) use scan::Scanner;
+pub(crate) use write::{JsonWriter, PlainColumn};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,334 @@
+//! Walks JSON text: tokens, and values that are skipped whole.
+//!
+//! A line feed ends every token: it is no whitespace here (records are lines) and JSON allows none inside a string. So a
+//! walk can never leave its line, and needs not know beforehand where the line ends.
+
+use std::{borrow::Cow, fmt};
+
+use super::text::unescape;
+
+/// The deepest nesting of a skipped value.
+const DEPTH_MAX: u32 = 127;
+
+/// What is wrong with a record.
+#[derive(Debug)]
+pub(crate) struct Fault(Box<FaultKind>);
+
+#[derive(Debug)]
+enum FaultKind {
+    /// It is not what it should be.
+    Malformed(String),
+    /// An object names a column twice: the record must be rewritten so that the last one wins.
+    DuplicateKey,
+}
+
+impl Fault {
+    #[cold]
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self(Box::new(FaultKind::Malformed(reason.into())))
+    }
+
+    #[cold]
+    pub(crate) fn duplicate_key() -> Self {
+        Self(Box::new(FaultKind::DuplicateKey))
+    }
+
+    pub(crate) fn is_duplicate_key(&self) -> bool {
+        matches!(*self.0, FaultKind::DuplicateKey)
+    }
+
+    /// The same fault, said of a field.
+    #[cold]
+    pub(crate) fn of_field(self, name: &str) -> Self {
+        match *self.0 {
+            FaultKind::Malformed(reason) => {
+                let separator = if reason.starts_with(['.', '[', ':']) { "" } else { ": " };
+                Self::new(format!("{name}{separator}{reason}"))
+            }
+            FaultKind::DuplicateKey => Self::duplicate_key(),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            FaultKind::Malformed(reason) => f.write_str(reason),
+            FaultKind::DuplicateKey => f.write_str("a key occurs twice"),
+        }
+    }
+}
+
+/// A place in JSON text.
+pub(crate) struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at }
+    }
+
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn seek(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// The bytes from here on.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// The byte here; a line feed at the end.
+    #[inline]
+    pub(crate) fn peek(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(b'\n')
+    }
+
+    #[inline]
+    pub(crate) fn advance(&mut self, by: usize) {
+        self.at += by;
+    }
+
+    /// Skips blanks. A line feed is none.
+    #[inline]
+    pub(crate) fn skip_blank(&mut self) {
+        while matches!(self.peek(), b' ' | b'\t' | b'\r') {
+            self.at += 1;
+        }
+    }
+
+    /// Takes this byte, with blanks before it.
+    #[inline]
+    pub(crate) fn expect(&mut self, byte: u8) -> Result<(), Fault> {
+        self.skip_blank();
+        if self.peek() != byte {
+            return Err(self.unexpected(&format!("'{}'", char::from(byte))));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// The fault of what is here not being what was expected.
+    #[cold]
+    pub(crate) fn unexpected(&self, expected: &str) -> Fault {
+        if self.peek() == b'\n' {
+            return Fault::new(format!("expected {expected}, found the end of the line"));
+        }
+        const SHOWN_CHARS: usize = 24;
+        let line = self.rest().split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let text = String::from_utf8_lossy(line.get(..4 * SHOWN_CHARS).unwrap_or(line));
+        let shown: String = text.trim_end().chars().take(SHOWN_CHARS).collect();
+        Fault::new(format!("expected {expected}, found {shown}"))
+    }
+
+    /// Takes `null` if it is here.
+    #[inline]
+    pub(crate) fn take_null(&mut self) -> Result<bool, Fault> {
+        if self.peek() != b'n' {
+            return Ok(false);
+        }
+        self.literal(b"null")?;
+        Ok(true)
+    }
+
+    /// Takes this word.
+    #[inline]
+    pub(crate) fn literal(&mut self, word: &'static [u8]) -> Result<(), Fault> {
+        if !self.rest().starts_with(word) {
+            return Err(self.unexpected("a value"));
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// Takes a string: what stands between the quotes, and whether it has escapes.
+    #[inline]
+    pub(crate) fn raw_string(&mut self) -> Result<(&'a [u8], bool), Fault> {
+        if self.peek() != b'"' {
+            return Err(self.unexpected("a string"));
+        }
+        let start = self.at + 1;
+        let mut escaped = false;
+        let mut at = start;
+        loop {
+            at = find_string_stop(self.bytes, at);
+            match self.bytes.get(at) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    // A line feed after the backslash is left for the next round to refuse.
+                    at += if self.bytes.get(at + 1).is_some_and(|byte| *byte >= 0x20) { 2 } else { 1 };
+                }
+                Some(b'\n') | None => return Err(Fault::new("a string does not end before the end of the line")),
+                Some(_) => return Err(Fault::new("a string holds a control character")),
+            }
+        }
+        self.at = at + 1;
+        Ok((self.bytes.get(start..at).unwrap_or_default(), escaped))
+    }
+
+    /// Takes a string and resolves its escapes.
+    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, Fault> {
+        let (raw, escaped) = self.raw_string()?;
+        if !escaped {
+            return std::str::from_utf8(raw).map(Cow::Borrowed).map_err(|_| not_utf8());
+        }
+        let mut unescaped = Vec::with_capacity(raw.len());
+        unescape(raw, &mut unescaped)?;
+        String::from_utf8(unescaped).map(Cow::Owned).map_err(|_| not_utf8())
+    }
+
+    /// Takes a number as JSON writes them.
+    pub(crate) fn number(&mut self) -> Result<&'a [u8], Fault> {
+        let start = self.at;
+        if self.peek() == b'-' {
+            self.at += 1;
+        }
+        let leading_zero = self.peek() == b'0';
+        let whole = self.digits();
+        let mut valid = whole > 0 && (whole == 1 || !leading_zero);
+        if self.peek() == b'.' {
+            self.at += 1;
+            valid &= self.digits() > 0;
+        }
+        if matches!(self.peek(), b'e' | b'E') {
+            self.at += 1;
+            if matches!(self.peek(), b'+' | b'-') {
+                self.at += 1;
+            }
+            valid &= self.digits() > 0;
+        }
+        if !valid {
+            self.at = start;
+            return Err(self.unexpected("a value"));
+        }
+        Ok(self.bytes.get(start..self.at).unwrap_or_default())
+    }
+
+    #[inline]
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    /// Skips one value of any kind.
+    #[inline]
+    pub(crate) fn skip_value(&mut self) -> Result<(), Fault> {
+        match self.peek() {
+            b'"' => self.raw_string().map(drop),
+            b'{' | b'[' => self.skip_container(),
+            b'n' => self.literal(b"null"),
+            b't' => self.literal(b"true"),
+            b'f' => self.literal(b"false"),
+            _ => self.number().map(drop),
+        }
+    }
+
+    /// Skips an object or array by its brackets and strings.
+    fn skip_container(&mut self) -> Result<(), Fault> {
+        let mut depth = 0u32;
+        // One bit per open bracket, the innermost lowest: whether it is square.
+        let mut square = 0u128;
+        loop {
+            self.at = find_structure(self.bytes, self.at);
+            match self.peek() {
+                b'"' => {
+                    self.raw_string()?;
+                    continue;
+                }
+                open @ (b'{' | b'[') => {
+                    if depth == DEPTH_MAX {
+                        return Err(Fault::new(format!("nested deeper than {DEPTH_MAX} levels")));
+                    }
+                    depth += 1;
+                    square = square << 1 | u128::from(open == b'[');
+                }
+                close @ (b'}' | b']') => {
+                    if (square & 1 == 1) != (close == b']') {
+                        return Err(self.unexpected("the bracket that closes the last open one"));
+                    }
+                    depth -= 1;
+                    square >>= 1;
+                    if depth == 0 {
+                        self.at += 1;
+                        return Ok(());
+                    }
+                }
+                b'\t' | b'\r' => {}
+                b'\n' => return Err(Fault::new("a bracket is not closed before the end of the line")),
+                _ => return Err(Fault::new("a control character stands outside of a string")),
+            }
+            self.at += 1;
+        }
+    }
+}
+
+pub(crate) fn not_utf8() -> Fault {
+    Fault::new("a string is not valid UTF-8")
+}
+
+/// Eight bytes at once, as the lanes of a word.
+const LANES: usize = 8;
+const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
+/// Sets the high bit of the lanes that are zero. A borrow may set it in lanes above such a lane too: only the lowest is exact.
+#[inline]
+fn zero_lanes(word: u64) -> u64 {
+    word.wrapping_sub(LOW_BITS) & !word
+}
+
+#[inline]
+fn equal_lanes(word: u64, byte: u8) -> u64 {
+    zero_lanes(word ^ (LOW_BITS * u64::from(byte)))
+}
+
+/// Lanes below 0x20; exact for the lowest, as above.
+#[inline]
+fn control_lanes(word: u64) -> u64 {
+    word.wrapping_sub(LOW_BITS * 0x20) & !word
+}
+
+/// The index of the first byte from an offset on for which `stops` is set; the end where there is none.
+#[inline]
+fn find(bytes: &[u8], from: usize, stops: impl Fn(u64) -> u64) -> usize {
+    let mut at = from;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<LANES>()) {
+        let hits = stops(u64::from_le_bytes(*chunk)) & HIGH_BITS;
+        if hits != 0 {
+            return at + (hits.trailing_zeros() / u8::BITS) as usize;
+        }
+        at += LANES;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    // What is missing of the last word is no stop: its lanes are above all that are there.
+    let mut last = [b' '; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    let hits = stops(u64::from_le_bytes(last)) & HIGH_BITS;
+    (at + (hits.trailing_zeros() / u8::BITS) as usize).min(bytes.len())
+}
+
+/// The index of the next quote, backslash or control character.
+#[inline]
+fn find_string_stop(bytes: &[u8], from: usize) -> usize {
+    find(bytes, from, |word| equal_lanes(word, b'"') | equal_lanes(word, b'\\') | control_lanes(word))
+}
+
+/// The index of the next quote, bracket or control character.
+#[inline]
+fn find_structure(bytes: &[u8], from: usize) -> usize {
+    find(bytes, from, |word| {
+        // Bit 5 is all that distinguishes `[` from `{` and `]` from `}`.
+        let folded = word | LOW_BITS * 0x20;
+        equal_lanes(folded, b'{') | equal_lanes(folded, b'}') | equal_lanes(word, b'"') | control_lanes(word)
+    })
+}

@@ -1,0 +1,128 @@
+//! From a table's connector to its source, sink writer and committer.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use serde_json::Value;
+use thalweg_types::{
+    JobId,
+    connector::TableConnector,
+    graph::{SinkOperator, SourceOperator},
+    seam::Seams,
+    settings::JobSettings,
+};
+
+use crate::{
+    ConnectorError, SinkCommitter, SinkIdentity, SinkWriter, Source,
+    blackhole::BlackholeWriter,
+    datagen::DatagenSource,
+    filesystem::{FileSinkWriter, FileSource, Location, ObjectStores, PART_STEM, PartCommitter},
+    http::{HttpClient, HttpSinkWriter, IngestRegistry, IngestSource},
+    nexmark::NexmarkSource,
+    options::Options,
+    print::{PrintWriter, StandardOutput},
+    stdin::{StandardInput, StdinSource},
+};
+
+/// What connectors are handed by the program. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ConnectorContext {
+    /// Time, entropy and tasks.
+    pub seams: Seams,
+    /// The process's standard input; `None` where a job has no business with it.
+    pub stdin: Option<Arc<dyn StandardInput>>,
+    /// The process's standard output.
+    pub stdout: Arc<dyn StandardOutput>,
+    /// Where records that are POSTed to this node wait to be read.
+    pub ingest: IngestRegistry,
+    /// Sends requests.
+    pub http: Arc<dyn HttpClient>,
+    /// Opens object stores.
+    pub stores: ObjectStores,
+}
+
+fn unknown(table: &str, connector: &TableConnector, what: &str) -> ConnectorError {
+    ConnectorError::Config {
+        table: table.to_owned(),
+        reason: format!("connector '{}' cannot be {what}", connector.name),
+    }
+}
+
+fn location(options: &Options<'_>, context: &ConnectorContext) -> Result<Location, ConnectorError> {
+    Location::new(options.required("path")?, &context.stores)
+}
+
+/// Opens the table that a source operator reads.
+///
+/// # Errors
+/// When its options or columns don't fit the connector.
+pub fn open_source(
+    spec: &SourceOperator,
+    settings: &JobSettings,
+    context: &ConnectorContext,
+) -> Result<Box<dyn Source>, ConnectorError> {
+    let options = Options::new(&spec.table, &spec.connector);
+    let rows = settings.batch_rows;
+    let clock = || context.seams.clock.clone();
+    Ok(match spec.connector.name.as_str() {
+        "filesystem" => Box::new(FileSource::new(spec, rows, location(&options, context)?)?),
+        "nexmark" => Box::new(NexmarkSource::new(spec, rows, clock())?),
+        "datagen" => Box::new(DatagenSource::new(spec, rows, clock())?),
+        "stdin" => Box::new(StdinSource::new(spec, rows, context.stdin.clone())?),
+        "http" => Box::new(IngestSource::new(spec, rows, context.ingest.clone())?),
+        _ => return Err(unknown(&spec.table, &spec.connector, "read")),
+    })
+}
+
+/// Opens a writer of one subtask's share of a table.
+///
+/// # Errors
+/// When the options or columns don't fit the connector, or the destination cannot be opened.
+pub fn open_sink_writer(
+    spec: &SinkOperator,
+    schema: SchemaRef,
+    identity: SinkIdentity,
+    context: &ConnectorContext,
+) -> Result<Box<dyn SinkWriter>, ConnectorError> {
+    let options = Options::new(&spec.table, &spec.connector);
+    Ok(match spec.connector.name.as_str() {
+        "filesystem" => Box::new(FileSinkWriter::new(spec, schema, identity, &location(&options, context)?)?),
+        "http" => Box::new(HttpSinkWriter::new(spec, &schema, context)?),
+        "print" => Box::new(PrintWriter::new(spec, &schema, context.stdout.clone())?),
+        "blackhole" => Box::new(BlackholeWriter::new(spec, context.seams.clock.clone())?),
+        _ => return Err(unknown(&spec.table, &spec.connector, "written")),
+    })
+}
+
+/// Opens the committer of a table.
+///
+/// # Errors
+/// When the options don't fit the connector, or the destination cannot be opened.
+pub fn open_sink_committer(
+    spec: &SinkOperator,
+    _schema: SchemaRef,
+    context: &ConnectorContext,
+) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
+    let options = Options::new(&spec.table, &spec.connector);
+    match spec.connector.name.as_str() {
+        "filesystem" => Ok(Box::new(PartCommitter::new(&location(&options, context)?, PART_STEM))),
+        "http" | "print" | "blackhole" => Ok(Box::new(NothingToPublish)),
+        _ => Err(unknown(&spec.table, &spec.connector, "written")),
+    }
+}
+
+/// The committer of sinks whose output is seen as soon as it is written.
+#[derive(Debug)]
+struct NothingToPublish;
+
+#[async_trait]
+impl SinkCommitter for NothingToPublish {
+    async fn commit(&self, _: &[Value]) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    async fn discard(&self, _: JobId) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! Reads a table's options. Planning has checked them against the specs; what is wrong nevertheless is an error here.
+
+use std::{str::FromStr, time::Duration};
+
+use thalweg_types::{
+    connector::TableConnector,
+    settings::{parse_bytes, parse_duration},
+};
+
+use crate::ConnectorError;
+
+/// A table's options.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options<'a> {
+    table: &'a str,
+    connector: &'a TableConnector,
+}
+
+impl<'a> Options<'a> {
+    pub(crate) fn new(table: &'a str, connector: &'a TableConnector) -> Self {
+        Self { table, connector }
+    }
+
+    pub(crate) fn error(&self, reason: impl Into<String>) -> ConnectorError {
+        ConnectorError::Config { table: self.table.to_owned(), reason: reason.into() }
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Option<&'a str> {
+        self.connector.option(key).filter(|value| !value.is_empty())
+    }
+
+    pub(crate) fn required(&self, key: &str) -> Result<&'a str, ConnectorError> {
+        self.text(key).ok_or_else(|| self.error(format!("option '{key}' is missing")))
+    }
+
+    pub(crate) fn number<T: FromStr>(&self, key: &str) -> Result<Option<T>, ConnectorError> {
+        self.parsed(key, |value| value.parse().ok(), "a number")
+    }
+
+    pub(crate) fn duration(&self, key: &str) -> Result<Option<Duration>, ConnectorError> {
+        self.parsed(key, parse_duration, "a duration such as '10 s'")
+    }
+
+    pub(crate) fn bytes(&self, key: &str) -> Result<Option<u64>, ConnectorError> {
+        self.parsed(key, parse_bytes, "a size such as '64 MiB'")
+    }
+
+    pub(crate) fn is_true(&self, key: &str) -> bool {
+        self.text(key) == Some("true")
+    }
+
+    /// The options that begin so, without that beginning.
+    pub(crate) fn below(&self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let options = self.connector.options.iter();
+        options.filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_str())))
+    }
+
+    pub(crate) fn parsed<T>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        expected: &str,
+    ) -> Result<Option<T>, ConnectorError> {
+        let Some(value) = self.text(key) else { return Ok(None) };
+        match parse(value) {
+            Some(parsed) => Ok(Some(parsed)),
+            None => Err(self.error(format!("option '{key}' = '{value}': expected {expected}"))),
+        }
+    }
+}

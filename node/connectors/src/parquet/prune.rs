@@ -1,0 +1,104 @@
+//! Leaves out row groups whose statistics say that no row of them can satisfy a predicate.
+//!
+//! Statistics are bounds: they may be wider than the values, never narrower. What cannot be decided is read.
+
+use std::cmp::Ordering;
+
+use ::parquet::{
+    arrow::arrow_reader::ArrowReaderMetadata,
+    file::{metadata::RowGroupMetaData, statistics::Statistics},
+};
+use arrow::datatypes::{DataType, Fields, TimeUnit};
+use thalweg_types::graph::{ColumnPredicate, Comparison, PredicateValue};
+
+/// The row groups of a range that may hold a row for which all predicates are true.
+pub(super) fn keep(
+    metadata: &ArrowReaderMetadata,
+    groups: std::ops::Range<usize>,
+    predicates: &[ColumnPredicate],
+) -> Vec<usize> {
+    let fields = metadata.schema().fields();
+    let may_match = |group: &RowGroupMetaData| {
+        predicates.iter().all(|predicate| !rules_out(group, predicate, arrow_type(fields, &predicate.path)))
+    };
+    let row_groups = metadata.metadata().row_groups();
+    groups.filter(|index| row_groups.get(*index).is_some_and(may_match)).collect()
+}
+
+fn arrow_type<'a>(fields: &'a Fields, path: &[String]) -> Option<&'a DataType> {
+    let (name, below) = path.split_first()?;
+    let data_type = fields.iter().find(|field| field.name() == name)?.data_type();
+    match data_type {
+        _ if below.is_empty() => Some(data_type),
+        DataType::Struct(fields) => arrow_type(fields, below),
+        _ => None,
+    }
+}
+
+fn rules_out(group: &RowGroupMetaData, predicate: &ColumnPredicate, data_type: Option<&DataType>) -> bool {
+    let is_it = |path: &[String]| path == predicate.path.as_slice();
+    let Some(column) = group.columns().iter().find(|column| is_it(column.column_path().parts())) else {
+        return false;
+    };
+    let (Some(statistics), Some(data_type)) = (column.statistics(), data_type) else { return false };
+    let rows = u64::try_from(group.num_rows()).unwrap_or(u64::MAX);
+    let nulls = statistics.null_count_opt();
+    match (predicate.comparison, &predicate.value) {
+        (Comparison::IsNull, _) => nulls == Some(0),
+        (Comparison::IsNotNull, _) => nulls == Some(rows),
+        (comparison, Some(value)) => {
+            let (low, high) = bounds(statistics, data_type, value);
+            no_value_fits(comparison, low, high)
+        }
+        (_, None) => false,
+    }
+}
+
+/// How the least and the greatest value compare with the constant, where that is known.
+fn bounds(
+    statistics: &Statistics,
+    data_type: &DataType,
+    value: &PredicateValue,
+) -> (Option<Ordering>, Option<Ordering>) {
+    let is_unsigned = data_type.is_unsigned_integer();
+    match (statistics, value) {
+        (Statistics::Int32(s), PredicateValue::Integer(v)) if !is_unsigned && data_type.is_integer() => {
+            (s.min_opt().map(|min| i64::from(*min).cmp(v)), s.max_opt().map(|max| i64::from(*max).cmp(v)))
+        }
+        (Statistics::Int64(s), PredicateValue::Integer(v)) if !is_unsigned && data_type.is_integer() => {
+            (s.min_opt().map(|min| min.cmp(v)), s.max_opt().map(|max| max.cmp(v)))
+        }
+        (Statistics::Int64(s), PredicateValue::TimestampMicros(v)) => {
+            let DataType::Timestamp(unit, _) = data_type else { return (None, None) };
+            let compare = |bound: &i64| in_nanos(*bound, *unit).cmp(&(i128::from(*v) * 1000));
+            (s.min_opt().map(compare), s.max_opt().map(compare))
+        }
+        (Statistics::ByteArray(s), PredicateValue::Text(v)) if !data_type.is_binary() => {
+            let compare = |bound: &[u8]| bound.cmp(v.as_bytes());
+            (s.min_opt().map(|min| compare(min.data())), s.max_opt().map(|max| compare(max.data())))
+        }
+        _ => (None, None),
+    }
+}
+
+fn in_nanos(value: i64, unit: TimeUnit) -> i128 {
+    let factor = match unit {
+        TimeUnit::Second => 1_000_000_000,
+        TimeUnit::Millisecond => 1_000_000,
+        TimeUnit::Microsecond => 1_000,
+        TimeUnit::Nanosecond => 1,
+    };
+    i128::from(value) * factor
+}
+
+fn no_value_fits(comparison: Comparison, low: Option<Ordering>, high: Option<Ordering>) -> bool {
+    let (Some(low), Some(high)) = (low, high) else { return false };
+    match comparison {
+        Comparison::Equal => low.is_gt() || high.is_lt(),
+        Comparison::Less => low.is_ge(),
+        Comparison::LessOrEqual => low.is_gt(),
+        Comparison::Greater => high.is_le(),
+        Comparison::GreaterOrEqual => high.is_lt(),
+        Comparison::NotEqual | Comparison::IsNull | Comparison::IsNotNull => false,
+    }
+}

@@ -1,0 +1,80 @@
+//! Writes rows to the node's standard output, as JSON lines behind a prefix.
+//!
+//! What one batch gives is handed over whole, so that lines of several subtasks never mix. Output is seen at once and not
+//! taken back: after a restart rows are printed again.
+
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use async_trait::async_trait;
+use serde_json::Value;
+use thalweg_types::graph::SinkOperator;
+
+use crate::{
+    ConnectorError, SinkWriter,
+    json::{JsonWriter, timestamp::TimestampForm},
+    options::Options,
+};
+
+/// Where `print` writes to.
+pub trait StandardOutput: Send + Sync + std::fmt::Debug {
+    /// Writes whole lines, unbroken by those of others.
+    ///
+    /// # Errors
+    /// Those of the system, such as a closed pipe.
+    fn write_lines(&self, lines: &[u8]) -> std::io::Result<()>;
+}
+
+pub(crate) struct PrintWriter {
+    output: Arc<dyn StandardOutput>,
+    writer: JsonWriter,
+    prefix: Vec<u8>,
+}
+
+impl PrintWriter {
+    pub(crate) fn new(
+        spec: &SinkOperator,
+        schema: &SchemaRef,
+        output: Arc<dyn StandardOutput>,
+    ) -> Result<Self, ConnectorError> {
+        let options = Options::new(&spec.table, &spec.connector);
+        let writer = JsonWriter::new(schema, TimestampForm::Sql).map_err(|reason| options.error(reason))?;
+        let prefix = options.text("print-identifier").map(|text| format!("{text}> ").into_bytes());
+        Ok(Self { output, writer, prefix: prefix.unwrap_or_default() })
+    }
+
+    /// The rows as lines, each behind the prefix.
+    fn encode(&self, batch: &RecordBatch) -> Result<Vec<u8>, ConnectorError> {
+        let mut lines = Vec::new();
+        self.writer
+            .write(batch, &mut lines)
+            .map_err(|error| ConnectorError::Data { attempted: "encode rows".to_owned(), reason: error.to_string() })?;
+        if self.prefix.is_empty() {
+            return Ok(lines);
+        }
+        let mut prefixed = Vec::with_capacity(lines.len() + batch.num_rows() * self.prefix.len());
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            prefixed.extend_from_slice(&self.prefix);
+            prefixed.extend_from_slice(line);
+        }
+        Ok(prefixed)
+    }
+}
+
+#[async_trait]
+impl SinkWriter for PrintWriter {
+    async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
+        let lines = self.encode(batch)?;
+        self.output.write_lines(&lines).map_err(|error| ConnectorError::Store {
+            attempted: "write to standard output".to_owned(),
+            source: error.into(),
+        })
+    }
+
+    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
+        Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests;

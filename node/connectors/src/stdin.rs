@@ -1,0 +1,218 @@
+//! Reads the standard input of an embedded cluster: one split, until its end.
+//!
+//! Lines are given as soon as they are there. The input cannot be read twice, so a job that has begun to read it cannot be
+//! restarted: the second attempt fails with that reason.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use serde_json::Value;
+use thalweg_types::{Split, SplitId, graph::SourceOperator};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::{
+    ConnectorError, DeadLetter, Read, Source, SplitReader,
+    csv::CsvFormat,
+    filesystem::store_error,
+    json::JsonDecoder,
+    lines::{LineDecoder, LineFault, RECORD_BYTES_MAX, shown_record},
+    options::Options,
+};
+
+const NAME: &str = "stdin";
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// Gives the standard input away.
+pub trait StandardInput: Send + Sync + std::fmt::Debug {
+    /// The input; `None` where it was taken before.
+    fn take(&self) -> Option<Box<dyn AsyncRead + Send + Unpin>>;
+}
+
+#[derive(Debug, Clone)]
+enum Format {
+    Json,
+    Csv(CsvFormat),
+}
+
+pub(crate) struct StdinSource {
+    input: Arc<dyn StandardInput>,
+    format: Format,
+    schema: SchemaRef,
+    batch_rows: usize,
+    sets_aside: bool,
+}
+
+impl StdinSource {
+    pub(crate) fn new(
+        spec: &SourceOperator,
+        batch_rows: usize,
+        input: Option<Arc<dyn StandardInput>>,
+    ) -> Result<Self, ConnectorError> {
+        let options = Options::new(&spec.table, &spec.connector);
+        let input = input.ok_or_else(|| options.error("standard input can be read in an embedded cluster only"))?;
+        let format = match options.text("format").unwrap_or("json") {
+            "json" => {
+                JsonDecoder::new(spec.physical.clone()).map_err(|reason| options.error(reason))?;
+                Format::Json
+            }
+            "csv" => Format::Csv(CsvFormat::new(&options, &spec.physical)?),
+            other => return Err(options.error(format!("unknown format '{other}'"))),
+        };
+        let sets_aside = options.text("dead-letter.path").is_some();
+        Ok(Self { input, format, schema: spec.physical.clone(), batch_rows, sets_aside })
+    }
+}
+
+#[async_trait]
+impl Source for StdinSource {
+    async fn discover(&self) -> Result<Vec<Split>, ConnectorError> {
+        Ok(vec![Split { id: SplitId(NAME.to_owned()), sequence: NAME.to_owned(), ordinal: 0, payload: Value::Null }])
+    }
+
+    async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
+        let input = self.input.take().ok_or_else(|| ConnectorError::Data {
+            attempted: "read standard input".to_owned(),
+            reason: "it was read before and cannot be read again".to_owned(),
+        })?;
+        Ok(Box::new(StdinReader {
+            split: split.clone(),
+            input,
+            format: self.format.clone(),
+            schema: self.schema.clone(),
+            decoder: None,
+            batch_rows: self.batch_rows,
+            sets_aside: self.sets_aside,
+            buffer: Vec::with_capacity(BLOCK_BYTES),
+            decoded: 0,
+            complete: 0,
+            lines: 0,
+            has_ended: false,
+        }))
+    }
+}
+
+struct StdinReader {
+    split: Split,
+    input: Box<dyn AsyncRead + Send + Unpin>,
+    format: Format,
+    schema: SchemaRef,
+    /// Made from the first line, which may be a header.
+    decoder: Option<Box<dyn LineDecoder>>,
+    batch_rows: usize,
+    sets_aside: bool,
+    buffer: Vec<u8>,
+    decoded: usize,
+    complete: usize,
+    /// Lines that are decoded.
+    lines: u64,
+    has_ended: bool,
+}
+
+impl StdinReader {
+    /// Waits for more bytes. Cancel-safe: what was read is in the buffer.
+    async fn fill(&mut self) -> Result<(), ConnectorError> {
+        self.buffer.drain(..self.decoded);
+        self.decoded = 0;
+        if self.buffer.len() > RECORD_BYTES_MAX {
+            return Err(ConnectorError::Data {
+                attempted: format!("read {NAME} after line {}", self.lines),
+                reason: format!("a record is longer than {RECORD_BYTES_MAX} bytes"),
+            });
+        }
+        self.complete = 0;
+        self.buffer.reserve(BLOCK_BYTES);
+        let count = self.input.read_buf(&mut self.buffer).await.map_err(store_error(format!("read {NAME}")))?;
+        if count == 0 {
+            self.has_ended = true;
+            if self.buffer.last().is_some_and(|byte| *byte != b'\n') {
+                self.buffer.push(b'\n');
+            }
+        }
+        self.complete = memchr::memrchr(b'\n', &self.buffer).map_or(0, |at| at + 1);
+        Ok(())
+    }
+
+    fn make_decoder(&mut self) -> Result<Box<dyn LineDecoder>, ConnectorError> {
+        let Format::Csv(format) = &self.format else {
+            return Ok(Box::new(
+                JsonDecoder::new(self.schema.clone())
+                    .map_err(|reason| ConnectorError::Data { attempted: format!("read {NAME}"), reason })?,
+            ));
+        };
+        if !format.has_header() {
+            return Ok(Box::new(format.decoder(&self.schema)?));
+        }
+        let end = memchr::memchr(b'\n', &self.buffer).map_or(self.complete, |at| at + 1);
+        let decoder = format.decoder_with_header(&self.buffer[..end], &self.schema)?;
+        self.decoded = end;
+        self.lines = 1;
+        Ok(Box::new(decoder))
+    }
+
+    /// Decodes what is there; nothing where it holds no whole record.
+    fn decode(&mut self) -> Result<Option<Read>, ConnectorError> {
+        let mut decoder = match self.decoder.take() {
+            Some(decoder) => decoder,
+            None => self.make_decoder()?,
+        };
+        let before = self.decoded;
+        let mut faults = Vec::new();
+        self.decoded = decoder.decode(&self.buffer[..self.complete], before, self.batch_rows, &mut faults);
+        if self.decoded == before && before < self.complete && self.has_ended {
+            let reason = "the record does not end before the end of the input".to_owned();
+            faults.push(LineFault { start: before, end: self.complete, reason });
+            self.decoded = self.complete;
+        } else if self.decoded == before {
+            self.complete = before;
+        }
+        let letters = self.letters(before, &faults)?;
+        self.lines += count_lines(&self.buffer[before..self.decoded]);
+        let is_empty = decoder.rows() == 0 && letters.is_empty();
+        let batch = decoder.finish().map_err(|error| ConnectorError::Data {
+            attempted: format!("build a batch from {NAME}"),
+            reason: error.to_string(),
+        })?;
+        self.decoder = Some(decoder);
+        Ok((!is_empty).then_some(Read::Records { batch, dead_letters: letters }))
+    }
+
+    fn letters(&self, before: usize, faults: &[LineFault]) -> Result<Vec<DeadLetter>, ConnectorError> {
+        let mut letters = Vec::new();
+        for fault in faults {
+            let line = self.lines + count_lines(&self.buffer[before..fault.start]) + 1;
+            let position = format!("{NAME}:{line}");
+            if !self.sets_aside {
+                return Err(ConnectorError::Record { position, reason: fault.reason.clone() });
+            }
+            let record = shown_record(&self.buffer[fault.start..fault.end]);
+            letters.push(DeadLetter { position, reason: fault.reason.clone(), record });
+        }
+        Ok(letters)
+    }
+}
+
+#[async_trait]
+impl SplitReader for StdinReader {
+    async fn next(&mut self) -> Result<Read, ConnectorError> {
+        loop {
+            if self.decoded < self.complete {
+                if let Some(read) = self.decode()? {
+                    return Ok(read);
+                }
+            } else if self.has_ended {
+                return Ok(Read::End);
+            } else {
+                self.fill().await?;
+            }
+        }
+    }
+
+    fn position(&self) -> Split {
+        self.split.clone()
+    }
+}
+
+fn count_lines(text: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', text).count() as u64
+}
