@@ -1,22 +1,20 @@
 //! Whole members over a network in memory, on a paused clock: the same seed gives the same run.
 
-use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use thalweg_types::{ClusterId, MemberId};
 
 use crate::{
     ConfigError, ConsensusConfig, ConsensusError, ConsensusExit, Member, StartError,
-    store::{LogStore, LogWrite, MemoryStore, RedbStore, StoreError, Stored},
+    store::{LogStore, RedbStore},
 };
 
 mod chaos;
+mod disk;
 mod group;
 mod world;
 
+use disk::Disk;
 use group::Group;
 use world::eventually;
 
@@ -321,7 +319,7 @@ async fn a_log_on_disk_is_there_after_a_restart() {
     group.snapshot_every_entries = 8;
     let mut expected = Vec::new();
     for life in 0..3 {
-        group.set_store(1, open());
+        group.set_store(1, Arc::new(open()));
         group.start(1).await;
         group.leads(1).await;
         assert_eq!(group.read(1).await, Ok(expected.clone()));
@@ -337,34 +335,29 @@ async fn a_log_on_disk_is_there_after_a_restart() {
     assert!(stored.compacted.index > 1, "snapshots were taken");
 }
 
-/// A disk that is full from some write on.
-#[derive(Debug)]
-struct FullDisk {
-    log: MemoryStore,
-    writes_left: AtomicUsize,
-}
-
-#[async_trait::async_trait]
-impl LogStore for FullDisk {
-    async fn load(&self) -> Result<Stored, StoreError> {
-        self.log.load().await
+#[tokio::test(start_paused = true)]
+async fn a_vote_is_on_disk_before_any_entry_of_its_term() {
+    let mut group = Group::new(3, 19);
+    let disks = [(); 3].map(|()| Disk::new(u64::MAX, 20));
+    for (member, disk) in (1..).zip(&disks) {
+        group.set_store(member, disk.clone());
     }
-
-    async fn write(&self, write: LogWrite) -> Result<(), StoreError> {
-        let left = self.writes_left.load(Ordering::Relaxed);
-        if left == 0 {
-            return Err(StoreError::Write("no space left on device".into()));
-        }
-        self.writes_left.store(left - 1, Ordering::Relaxed);
-        self.log.write(write).await
-    }
+    group.start_all().await;
+    let leader = group.leader().await;
+    let term = group.term(leader);
+    let has_voted = |disk: &&Arc<Disk>| {
+        let journal = disk.journal();
+        let vote = journal.iter().position(|w| w.hard_state.is_some_and(|s| (s.term, s.vote) == (term, leader)));
+        let entries = journal.iter().position(|w| !w.entries.is_empty());
+        vote.is_some_and(|vote| entries.is_none_or(|entries| vote < entries))
+    };
+    assert!(disks.iter().filter(has_voted).count() >= 2, "two votes of three made it the leader");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_stops_the_member_and_acknowledges_nothing() {
     let mut group = Group::new(1, 18);
-    // One write founds the group, two elect its leader.
-    group.set_store(1, FullDisk { log: MemoryStore::new(), writes_left: AtomicUsize::new(4) });
+    group.set_store(1, Disk::new(6, 0));
     group.start(1).await;
     group.leads(1).await;
     let mut acknowledged = 0;

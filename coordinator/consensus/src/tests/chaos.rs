@@ -7,24 +7,43 @@ use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;
 
-use super::group::Group;
+use super::{disk::Disk, group::Group};
 use crate::ConsensusError;
 
 #[derive(Debug, Clone)]
 enum Trouble {
-    Propose { member: u64 },
-    Read { member: u64 },
-    Crash { member: u64 },
-    Return { member: u64 },
-    Cut { member: u64 },
-    Heal { member: u64 },
-    Wait { millis: u64 },
+    Propose {
+        member: u64,
+    },
+    /// Without waiting for the outcome, so that what follows happens while it is under way.
+    ProposeMeanwhile {
+        member: u64,
+    },
+    Read {
+        member: u64,
+    },
+    Crash {
+        member: u64,
+    },
+    Return {
+        member: u64,
+    },
+    Cut {
+        member: u64,
+    },
+    Heal {
+        member: u64,
+    },
+    Wait {
+        millis: u64,
+    },
 }
 
 fn trouble() -> impl Strategy<Value = Trouble> {
     let member = 1..=3u64;
     prop_oneof![
         6 => member.clone().prop_map(|member| Trouble::Propose { member }),
+        3 => member.clone().prop_map(|member| Trouble::ProposeMeanwhile { member }),
         3 => member.clone().prop_map(|member| Trouble::Read { member }),
         1 => member.clone().prop_map(|member| Trouble::Crash { member }),
         2 => member.clone().prop_map(|member| Trouble::Return { member }),
@@ -44,6 +63,9 @@ impl Chaos {
     async fn new(seed: u64) -> Self {
         let mut group = Group::new(3, seed);
         group.snapshot_every_entries = 7;
+        for member in 1..=3 {
+            group.set_store(member, Disk::new(u64::MAX - seed * member, 30));
+        }
         group.start_all().await;
         Self { group, proposed: 0, acknowledged: BTreeSet::new() }
     }
@@ -57,21 +79,38 @@ impl Chaos {
             Trouble::Cut { member } => self.group.cut(member),
             Trouble::Heal { member } => self.group.heal(member),
             Trouble::Wait { millis } => tokio::time::sleep(Duration::from_millis(millis)).await,
-            Trouble::Propose { .. } | Trouble::Read { .. } | Trouble::Return { .. } => {}
+            Trouble::ProposeMeanwhile { member } if self.group.runs(member) => self.propose_meanwhile(member).await,
+            Trouble::Propose { .. }
+            | Trouble::ProposeMeanwhile { .. }
+            | Trouble::Read { .. }
+            | Trouble::Return { .. } => {}
         }
         self.check_prefixes();
     }
 
     async fn propose(&mut self, member: u64) {
-        self.proposed += 1;
-        let command = format!("c{}", self.proposed);
+        let command = self.next_command();
         match self.group.propose(member, &command).await {
             Ok(_) => {
                 self.acknowledged.insert(command);
             }
-            Err(ConsensusError::NotLeader { .. } | ConsensusError::Dropped | ConsensusError::Busy) => {}
+            Err(ConsensusError::NotLeader { .. } | ConsensusError::Dropped) => {}
             Err(other) => panic!("{other:?} for a proposal"),
         }
+    }
+
+    async fn propose_meanwhile(&mut self, member: u64) {
+        let command = self.next_command();
+        // As long as a message takes to leave, and less than most writes.
+        let moment = Duration::from_millis(5);
+        if let Ok(Ok(_)) = tokio::time::timeout(moment, self.group.propose(member, &command)).await {
+            self.acknowledged.insert(command);
+        }
+    }
+
+    fn next_command(&mut self) -> String {
+        self.proposed += 1;
+        format!("c{}", self.proposed)
     }
 
     async fn read(&self, member: u64) {
@@ -101,8 +140,12 @@ impl Chaos {
                 self.group.start(member).await;
             }
         }
-        self.group.propose_until_done("last").await;
-        self.acknowledged.insert("last".to_owned());
+        let before = self.acknowledged.len();
+        // One whose outcome is unknown is not proposed again: it could take effect twice.
+        while self.acknowledged.len() == before {
+            let leader = self.group.leader().await;
+            self.propose(leader).await;
+        }
         let leader = self.group.leader().await;
         let state = self.group.read(leader).await.expect("all is well");
         self.check_holds_acknowledged(&state);

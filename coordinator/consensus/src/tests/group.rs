@@ -79,8 +79,8 @@ impl Group {
         Arc::new(Link { hub: self.hub.clone(), address: address(member) })
     }
 
-    pub(super) fn set_store(&mut self, member: u64, store: impl LogStore + 'static) {
-        self.stores.insert(member, Arc::new(store));
+    pub(super) fn set_store(&mut self, member: u64, store: Arc<dyn LogStore>) {
+        self.stores.insert(member, store);
     }
 
     /// Loses a member's store.
