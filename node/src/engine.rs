@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
+use thalweg_runtime::{AttemptHandle, RuntimeContext};
 use thalweg_types::{
     Attempt, JobGraph, JobId, OperatorId, Split, SubtaskId,
     job::{Failure, SubtaskMetrics},
@@ -10,13 +11,7 @@ use thalweg_types::{
 };
 use tokio::sync::mpsc;
 
-#[derive(Debug, Clone)]
-pub(crate) enum AttemptEvent {
-    Ready,
-    Finished { subtask: SubtaskId, metrics: SubtaskMetrics, committables: Vec<SinkCommittables> },
-    Failed { subtask: Option<SubtaskId>, failure: Failure, peer: Option<thalweg_types::NodeId> },
-    Gone,
-}
+pub(crate) use thalweg_runtime::AttemptEvent;
 
 /// The splits of sources, or why they could not be listed.
 pub(crate) type Discovery = Result<Vec<(OperatorId, Vec<Split>)>, Failure>;
@@ -59,4 +54,69 @@ pub(crate) trait RunningAttempt: Send + fmt::Debug {
     fn metrics(&self) -> Vec<(SubtaskId, SubtaskMetrics)>;
     /// Where each subtask is.
     fn states(&self) -> Vec<(SubtaskId, SubtaskState)>;
+}
+
+/// The runtime.
+#[derive(Debug)]
+pub(crate) struct RuntimeEngine {
+    context: RuntimeContext,
+}
+
+impl RuntimeEngine {
+    pub(crate) fn new(context: RuntimeContext) -> Self {
+        Self { context }
+    }
+}
+
+impl Engine for RuntimeEngine {
+    fn deploy(
+        &self,
+        job: JobId,
+        attempt: Attempt,
+        deployment: Deployment,
+        events: mpsc::Sender<AttemptEvent>,
+    ) -> Box<dyn RunningAttempt> {
+        Box::new(AttemptHandle::deploy(&self.context, job, attempt, deployment, events))
+    }
+
+    fn discover(&self, graph: Box<JobGraph>, sources: Vec<OperatorId>) -> BoxFuture<'static, Discovery> {
+        let context = self.context.clone();
+        async move { thalweg_runtime::discover(&context, &graph, &sources).await }.boxed()
+    }
+
+    fn commit(
+        &self,
+        job: JobId,
+        graph: Box<JobGraph>,
+        committables: Vec<SinkCommittables>,
+    ) -> BoxFuture<'static, Result<(), Failure>> {
+        let context = self.context.clone();
+        async move { thalweg_runtime::commit(&context, &graph, job, &committables).await }.boxed()
+    }
+
+    fn forget(&self, job: JobId, attempt: Attempt) {
+        self.context.collect.remove(job, attempt);
+    }
+}
+
+impl RunningAttempt for AttemptHandle {
+    fn start(&self) {
+        self.start();
+    }
+
+    fn cancel(&self) {
+        self.cancel();
+    }
+
+    fn stop(&self) {
+        self.stop();
+    }
+
+    fn metrics(&self) -> Vec<(SubtaskId, SubtaskMetrics)> {
+        self.metrics()
+    }
+
+    fn states(&self) -> Vec<(SubtaskId, SubtaskState)> {
+        self.states()
+    }
 }

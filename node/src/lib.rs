@@ -1,12 +1,33 @@
-//! The worker process of a cluster.
+//! The worker of a cluster: registers with the leader, runs the subtasks that it is ordered to, and says what becomes of them.
+//!
+//! ```text
+//! leader <--- session ---> worker --- effects ---> runtime: actors of this node's subtasks
+//!                            | decides by `orders`            ^ streams of other nodes
+//!                            |                                |
+//!                       Node::start ---- serves ----> exchange, collect, HTTP ingest
+//! ```
+//!
+//! - `node` starts all of it together and ends it together.
+//! - `session` finds the leader and holds the session; `leader_search` says whom to try, `rpc` speaks gRPC.
+//! - `worker` owns the state and carries out effects; `orders` and `outbox` are its pure decisions; `engine` is the runtime
+//!   behind a seam.
+//! - `service` and `ingest` serve what the runtime keeps and takes.
 
 mod config;
 mod engine;
+mod error;
+mod ingest;
 mod leader_search;
+mod node;
 mod orders;
 mod outbox;
 mod rpc;
+mod service;
 mod session;
 #[cfg(test)]
 mod testing;
 mod worker;
+
+pub use config::{ConfigError, NodeConfig};
+pub use error::{NodeFailure, StartError};
+pub use node::Node;

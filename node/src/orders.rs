@@ -2,16 +2,19 @@
 //!
 //! ```text
 //!             Deploy               the older are gone           Ready, Finished: reported
-//! (nothing) ----------> Waiting ------------------> Running ------------------------------+
-//!                          |                          |  Cancel, Failed, a newer attempt  | the runtime says Gone
-//!                          | Cancel, a newer attempt  v                                   v
-//!                          +-----> Cancelled <----- Ending                              Drained
-//!                                        the runtime says Gone: reported
+//! (nothing) ----------> Waiting ------------------> Running
+//!                          |                          |  Cancel, Failed (reported), a newer attempt
+//!                          | Cancel, a newer attempt  v
+//!                          +-----> Cancelled <----- Ending
+//!                            the runtime says Gone: reported
 //! ```
 //!
+//! An attempt whose subtasks have all finished stays: peers may still read its streams, and clients its rows. It ends when
+//! the leader cancels it.
+//!
 //! Rules:
-//! - An order of an older term, or of an older attempt of its job, is refused. An order for a newer attempt (or a peer's frame)
-//!   is proof that the older ones are over: they are cancelled. `Discover` alone proves nothing, for it may precede the decision.
+//! - An order of an older term, or of an older attempt of its job, is refused. An order for a newer attempt is
+//!   proof that the older ones are over: they are cancelled. `Discover` alone proves nothing, for it may precede the decision.
 //! - A newer attempt is built only when nothing of an older one is left here.
 //! - An order's answer is remembered by sequence for the session and given again when the order is. Over sessions, orders are
 //!   idempotent by what they do: an attempt is built at most once, started and stopped at most once, and a cancelled one stays so.
@@ -25,9 +28,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use thalweg_types::{
-    Attempt, JobGraph, JobId, OperatorId, Split, SubtaskId, Term,
+    Attempt, JobGraph, JobId, OperatorId, Split, Term,
     job::{Failure, FailureKind},
-    session::{Action, Deployment, NodeMessage, Order, Report, SinkCommittables, SubtaskReport, SubtaskState},
+    session::{Action, Deployment, NodeMessage, Order, Report, SinkCommittables, SubtaskReport},
 };
 
 use crate::{engine::AttemptEvent, outbox::Outbox};
@@ -41,6 +44,7 @@ use answers::Answers;
 /// Jobs of which nothing lives here are remembered for fencing, the newest so many of them: a leader's stale order is at
 /// most as old as its session.
 const FENCES_MAX: usize = 4096;
+const UNTOLD_END: &str = "the attempt ended here without having been told to";
 
 /// What the holder must do.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,12 +115,10 @@ enum Phase {
     /// To be built when nothing of the older attempts is left.
     Waiting(Box<Deployment>),
     /// Built, or being built.
-    Running { is_started: bool, is_stopping: bool, finished: Vec<SubtaskId> },
+    Running { is_started: bool, is_stopping: bool },
     /// Cancelled; the runtime has not said yet that it is gone.
     Ending { since: Duration },
-    /// Gone because all of its subtasks have ended well. They are named to each new leader.
-    Drained { finished: Vec<SubtaskId> },
-    /// Gone because it was cancelled, or never built.
+    /// Gone, or never built.
     Cancelled,
 }
 
@@ -159,7 +161,7 @@ impl Orders {
         self.term = term;
         self.is_connected = true;
         self.answers = Answers::default();
-        let reattach = NodeMessage::Reattach { subtasks: self.reattached(running) };
+        let reattach = NodeMessage::Reattach { subtasks: running };
         let leaving = self.is_leaving.then_some(NodeMessage::Leaving);
         Ok([reattach].into_iter().chain(self.outbox.messages()).chain(leaving).map(Effect::Send).collect())
     }
@@ -195,14 +197,6 @@ impl Orders {
         vec![acknowledge(sequence, Some(reason))]
     }
 
-    /// Proof of an attempt from elsewhere, such as a peer's frame.
-    pub(crate) fn on_newer_attempt(&mut self, job: JobId, attempt: Attempt, now: Duration) -> Vec<Effect> {
-        match self.jobs.get(&job) {
-            Some(known) if known.newest < attempt => self.fence(job, attempt, now),
-            _ => Vec::new(),
-        }
-    }
-
     /// The runtime has said something of an attempt.
     pub(crate) fn on_event(&mut self, job: JobId, attempt: Attempt, event: AttemptEvent, now: Duration) -> Vec<Effect> {
         let Some(phase) = self.jobs.get_mut(&job).and_then(|job| job.attempts.get_mut(&attempt)) else {
@@ -210,8 +204,7 @@ impl Orders {
         };
         match (phase, event) {
             (Phase::Running { .. }, AttemptEvent::Ready) => vec![self.report(Report::Ready { job, attempt })],
-            (Phase::Running { finished, .. }, AttemptEvent::Finished { subtask, metrics, committables }) => {
-                finished.push(subtask);
+            (Phase::Running { .. }, AttemptEvent::Finished { subtask, metrics, committables }) => {
                 vec![self.report(Report::Finished { job, attempt, subtask, metrics, committables })]
             }
             (phase @ Phase::Running { .. }, AttemptEvent::Failed { subtask, failure, peer }) => {
@@ -219,19 +212,12 @@ impl Orders {
                 let report = self.report(Report::Failed { job, attempt, subtask, failure, peer });
                 vec![report, Effect::Cancel { job, attempt }]
             }
-            (phase @ Phase::Running { .. }, AttemptEvent::Gone) => {
-                if let Phase::Running { finished, .. } = phase {
-                    let finished = std::mem::take(finished);
-                    *phase = Phase::Drained { finished };
-                }
-                self.deploy_waiting(job)
+            (Phase::Running { .. }, AttemptEvent::Gone) => {
+                let failure = Failure { kind: FailureKind::Operator, message: UNTOLD_END.to_owned() };
+                let failed = Report::Failed { job, attempt, subtask: None, failure, peer: None };
+                [vec![self.report(failed)], self.gone(job, attempt)].concat()
             }
-            (phase @ Phase::Ending { .. }, AttemptEvent::Gone) => {
-                *phase = Phase::Cancelled;
-                let mut effects = vec![Effect::Forget { job, attempt }, self.report(Report::Gone { job, attempt })];
-                effects.extend(self.deploy_waiting(job));
-                effects
-            }
+            (Phase::Ending { .. }, AttemptEvent::Gone) => self.gone(job, attempt),
             // What a cancelled attempt still says on its way out.
             _ => Vec::new(),
         }
@@ -273,10 +259,13 @@ impl Orders {
         effects
     }
 
-    /// Whether nothing runs here and the leader knows everything: a leaving node may go.
-    pub(crate) fn is_idle(&self) -> bool {
-        let is_live = self.jobs.values().any(Job::is_live);
-        !is_live && self.discoveries.is_empty() && self.commits.is_empty() && self.outbox.is_empty()
+    /// Whether nothing runs here and the leader knows everything: a leaving node may go. Attempts whose subtasks have all
+    /// finished do not hold it up.
+    pub(crate) fn is_idle(&self, has_finished: impl Fn(JobId, Attempt) -> bool) -> bool {
+        let mut live = self.attempts().filter(|(.., phase)| phase.is_live());
+        let may_rest = |phase: &Phase| matches!(phase, Phase::Running { .. });
+        let is_quiet = live.all(|(job, attempt, phase)| may_rest(phase) && has_finished(job, attempt));
+        is_quiet && self.discoveries.is_empty() && self.commits.is_empty() && self.outbox.is_empty()
     }
 
     fn decide(&mut self, order: Order, now: Duration) -> Verdict {
@@ -319,7 +308,7 @@ impl Orders {
 
     fn deploy(&mut self, job: JobId, attempt: Attempt, deployment: Box<Deployment>, now: Duration) -> Verdict {
         match self.phase(job, attempt) {
-            Some(Phase::Waiting(_) | Phase::Running { .. } | Phase::Drained { .. }) => return Ok(Vec::new()),
+            Some(Phase::Waiting(_) | Phase::Running { .. }) => return Ok(Vec::new()),
             Some(Phase::Ending { .. } | Phase::Cancelled) => return Err(format!("{attempt} of {job} is over here")),
             None => self.refuse_if_leaving()?,
         }
@@ -336,7 +325,7 @@ impl Orders {
                 *started = true;
                 Ok(vec![Effect::Start { job, attempt }])
             }
-            Some(Phase::Running { .. } | Phase::Drained { .. }) => Ok(Vec::new()),
+            Some(Phase::Running { .. }) => Ok(Vec::new()),
             Some(Phase::Waiting(_)) => Err(format!("{attempt} of {job} is not built yet")),
             Some(Phase::Ending { .. } | Phase::Cancelled) | None => Err(format!("{attempt} of {job} is not here")),
         }
@@ -348,7 +337,7 @@ impl Orders {
                 *stopping = true;
                 Ok(vec![Effect::Stop { job, attempt }])
             }
-            Some(Phase::Running { .. } | Phase::Drained { .. }) => Ok(Vec::new()),
+            Some(Phase::Running { .. }) => Ok(Vec::new()),
             Some(Phase::Waiting(_)) => Err(format!("{attempt} of {job} is not built yet")),
             Some(Phase::Ending { .. } | Phase::Cancelled) | None => Err(format!("{attempt} of {job} is not here")),
         }
@@ -376,12 +365,6 @@ impl Orders {
                 *phase = Phase::Cancelled;
                 self.report_once(Report::Gone { job, attempt })
             }
-            Phase::Drained { .. } => {
-                *phase = Phase::Cancelled;
-                let mut effects = vec![Effect::Forget { job, attempt }];
-                effects.extend(self.report_once(Report::Gone { job, attempt }));
-                effects
-            }
         }
     }
 
@@ -403,11 +386,19 @@ impl Orders {
         let (Some((attempt, phase @ Phase::Waiting(_))), None) = (live.next(), live.next()) else {
             return Vec::new();
         };
-        let running = Phase::Running { is_started: false, is_stopping: false, finished: Vec::new() };
+        let running = Phase::Running { is_started: false, is_stopping: false };
         let Phase::Waiting(deployment) = std::mem::replace(phase, running) else {
             unreachable!("matched above");
         };
         vec![Effect::Deploy { job, attempt: *attempt, deployment }]
+    }
+
+    /// The runtime has nothing of an attempt any more.
+    fn gone(&mut self, job: JobId, attempt: Attempt) -> Vec<Effect> {
+        self.job(job).attempts.insert(attempt, Phase::Cancelled);
+        let mut effects = vec![Effect::Forget { job, attempt }, self.report(Report::Gone { job, attempt })];
+        effects.extend(self.deploy_waiting(job));
+        effects
     }
 
     fn end_orphans(&mut self, now: Duration) -> Vec<Effect> {
@@ -432,26 +423,6 @@ impl Orders {
         };
         let overdue = self.attempts().filter(|(.., phase)| is_overdue(phase));
         overdue.map(|(job, attempt, _)| Effect::Abandon { job, attempt }).collect()
-    }
-
-    /// What the runtime tells of the attempts it has, and the subtasks of attempts that have drained.
-    fn reattached(&self, running: Vec<SubtaskReport>) -> Vec<SubtaskReport> {
-        let drained = self.attempts().flat_map(|(job, attempt, phase)| {
-            let finished = match phase {
-                Phase::Drained { finished } => finished.as_slice(),
-                _ => &[],
-            };
-            let state = SubtaskState::Finished;
-            finished.iter().map(move |subtask| SubtaskReport { job, attempt, subtask: *subtask, state })
-        });
-        let is_running = |report: &SubtaskReport| {
-            let job = self.jobs.get(&report.job);
-            matches!(
-                job.and_then(|job| job.attempts.get(&report.attempt)),
-                Some(Phase::Running { .. } | Phase::Ending { .. })
-            )
-        };
-        running.into_iter().filter(is_running).chain(drained).collect()
     }
 
     fn refuse_if_leaving(&self) -> Result<(), String> {

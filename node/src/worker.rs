@@ -20,7 +20,7 @@ use thalweg_types::{
     Attempt, JobId, OperatorId,
     job::{Failure, FailureKind},
     seam::Seams,
-    session::{CoordinatorMessage, NodeMessage, SinkCommittables, SubtaskReport},
+    session::{CoordinatorMessage, NodeMessage, SinkCommittables, SubtaskReport, SubtaskState},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -185,8 +185,9 @@ impl Worker {
             if let Some((job, attempt)) = self.stuck {
                 return WorkerExit::Stuck { job, attempt };
             }
-            if self.orders.is_idle() {
-                self.leaving.drain(..).for_each(|idle| drop(idle.send(())));
+            if !self.leaving.is_empty() && self.orders.is_idle(|job, attempt| self.has_finished(job, attempt)) {
+                // Whoever waited may have lost its patience.
+                self.leaving.drain(..).for_each(|idle| idle.send(()).unwrap_or(()));
             }
         }
     }
@@ -252,17 +253,10 @@ impl Worker {
     }
 
     fn on_event(&mut self, (job, attempt): (JobId, Attempt), event: Option<AttemptEvent>) {
-        let mut effects = Vec::new();
-        let event = event.unwrap_or_else(|| {
-            // After `Gone` the machine takes no notice of either.
-            let message = "the attempt's actors ended without a word".to_owned();
-            let failure = Failure { kind: FailureKind::Operator, message };
-            let failed = AttemptEvent::Failed { subtask: None, failure, peer: None };
-            effects.extend(self.orders.on_event(job, attempt, failed, self.now()));
-            AttemptEvent::Gone
-        });
+        // Without a last word it is gone all the same; after `Gone` the machine takes no notice.
+        let event = event.unwrap_or(AttemptEvent::Gone);
         let is_gone = matches!(event, AttemptEvent::Gone);
-        effects.extend(self.orders.on_event(job, attempt, event, self.now()));
+        let effects = self.orders.on_event(job, attempt, event, self.now());
         if is_gone {
             self.attempts.remove(&(job, attempt));
         }
@@ -347,6 +341,11 @@ impl Worker {
             running.states().into_iter().map(report)
         };
         self.attempts.iter().flat_map(of_attempt).collect()
+    }
+
+    fn has_finished(&self, job: JobId, attempt: Attempt) -> bool {
+        let running = self.attempts.get(&(job, attempt));
+        running.is_some_and(|running| running.states().iter().all(|(_, state)| *state == SubtaskState::Finished))
     }
 
     /// Cancels everything and gives it a moment to end.

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*};
-use thalweg_types::{Assignment, ChainId, KeyGroupTable, NodeId, graph::FORMAT, job::SubtaskMetrics};
+use thalweg_types::{Assignment, ChainId, KeyGroupTable, NodeId, SubtaskId, graph::FORMAT, job::SubtaskMetrics};
 
 use super::*;
 
@@ -176,24 +176,21 @@ fn reports_come_again_in_order_until_they_are_acknowledged() {
 }
 
 #[test]
-fn what_has_drained_is_named_to_a_new_leader_until_it_is_cancelled() {
+fn an_attempt_that_has_finished_stays_and_does_not_hold_up_leaving() {
     let mut desk = Desk::deployed(1);
     desk.event(1, finished(0));
-    assert_eq!(kinds(&desk.event(1, AttemptEvent::Gone)), [""; 0], "an attempt that has drained was not ended");
-    let running = SubtaskReport {
-        job: JobId(1),
-        attempt: Attempt(1),
-        subtask: SubtaskId::default(),
-        state: SubtaskState::Running,
-    };
-    let effects = desk.orders.on_registered(Term(1), vec![running]).expect("the same leader");
-    let Effect::Send(NodeMessage::Reattach { subtasks }) = &effects[0] else { panic!("{effects:?}") };
-    assert_eq!(subtasks.len(), 1, "what the machine knows nothing of is not told");
-    assert_eq!(subtasks[0].state, SubtaskState::Finished);
-    desk.sequence = 0;
-    assert_eq!(kinds(&desk.order(order(1, Action::Cancel)).expect("it is the newest")), ["forget 1", "gone 1"]);
-    let effects = desk.orders.on_registered(Term(1), Vec::new()).expect("the same leader");
-    assert_eq!(kinds(&effects)[0], "reattach 0");
+    desk.orders.on_acknowledged(1);
+    assert!(!desk.orders.is_idle(|_, _| false));
+    assert!(desk.orders.is_idle(|job, attempt| (job, attempt) == (JOB, Attempt(1))));
+    assert_eq!(kinds(&desk.order(order(1, Action::Cancel)).expect("it is here")), ["cancel 1"]);
+    assert!(!desk.orders.is_idle(|_, _| true), "what was cancelled has to be gone");
+}
+
+#[test]
+fn an_end_that_nobody_ordered_is_a_failure() {
+    let mut desk = Desk::deployed(1);
+    assert_eq!(kinds(&desk.event(1, AttemptEvent::Gone)), ["failed 1", "forget 1", "gone 1"]);
+    assert!(desk.event(1, AttemptEvent::Gone).is_empty());
 }
 
 #[test]
@@ -258,14 +255,6 @@ fn discovery_proves_nothing_about_attempts() {
 }
 
 #[test]
-fn a_peers_proof_of_a_newer_attempt_ends_the_older() {
-    let mut desk = Desk::deployed(1);
-    assert!(desk.orders.on_newer_attempt(JOB, Attempt(1), at(0)).is_empty());
-    assert_eq!(kinds(&desk.orders.on_newer_attempt(JOB, Attempt(2), at(0))), ["cancel 1"]);
-    assert!(desk.orders.on_newer_attempt(JobId(8), Attempt(2), at(0)).is_empty());
-}
-
-#[test]
 fn a_leaving_node_takes_no_more_work_and_is_idle_when_all_is_told() {
     let mut desk = Desk::deployed(1);
     assert_eq!(kinds(&desk.orders.on_leave()), ["leaving"]);
@@ -273,11 +262,11 @@ fn a_leaving_node_takes_no_more_work_and_is_idle_when_all_is_told() {
     assert_eq!(refused, Err("this node is leaving".to_owned()));
     desk.order(order(1, Action::Cancel)).expect("it is here");
     desk.event(1, AttemptEvent::Gone);
-    assert!(!desk.orders.is_idle(), "the leader does not know it yet");
+    assert!(!desk.orders.is_idle(|_, _| false), "the leader does not know it yet");
     let resent = desk.orders.on_registered(Term(1), Vec::new()).expect("the same leader");
     assert_eq!(kinds(&resent), ["reattach 0", "gone 1", "leaving"]);
     desk.orders.on_acknowledged(1);
-    assert!(desk.orders.is_idle());
+    assert!(desk.orders.is_idle(|_, _| false));
 }
 
 #[test]
@@ -490,6 +479,6 @@ proptest! {
         for sequence in world.unacknowledged.keys() {
             desk.orders.on_acknowledged(*sequence);
         }
-        assert!(desk.orders.is_idle());
+        assert!(desk.orders.is_idle(|_, _| false));
     }
 }

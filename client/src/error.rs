@@ -1,0 +1,102 @@
+//! What a call can come to, other than its answer.
+
+use std::fmt;
+
+use thalweg_proto::convert::WireError;
+use thalweg_types::{Attempt, JobId};
+use thiserror::Error;
+use tonic::{Code, Status};
+
+/// Why a call failed.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The configuration names no coordinator.
+    #[error("no coordinator is configured")]
+    NoCoordinator,
+    /// An address in the configuration is not one.
+    #[error("'{address}' is not the address of a coordinator")]
+    Address {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// Until the deadline no coordinator could be reached, or none knew a leader.
+    #[error("no coordinator answered: {}", list(tried))]
+    Unreachable {
+        /// What was tried last, per coordinator.
+        tried: Vec<Tried>,
+    },
+    /// The request was understood and refused; the same again would be refused again.
+    #[error("{message}")]
+    Rejected {
+        /// Why.
+        message: String,
+    },
+    /// What the request is about does not exist.
+    #[error("{message}")]
+    NotFound {
+        /// What does not exist.
+        message: String,
+    },
+    /// The job was restarted after some rows had been delivered. The next call begins anew, with the rows of the new attempt.
+    #[error("{job} began {attempt} after {delivered} rows of an earlier one had been delivered")]
+    RowsRestarted {
+        /// The job.
+        job: JobId,
+        /// The new attempt.
+        attempt: Attempt,
+        /// How many rows had been delivered.
+        delivered: u64,
+    },
+    /// A coordinator failed in a way that it did not foresee.
+    #[error("the coordinator failed ({code:?}): {message}")]
+    Failed {
+        /// The gRPC code.
+        code: Code,
+        /// What it says.
+        message: String,
+    },
+    /// The answer is not what it should be.
+    #[error("the coordinator's answer cannot be read")]
+    Malformed(#[from] WireError),
+}
+
+/// How one coordinator failed to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// Its address.
+    pub coordinator: String,
+    /// What happened last.
+    pub reason: String,
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.coordinator, self.reason)
+    }
+}
+
+fn list(tried: &[Tried]) -> String {
+    tried.iter().map(Tried::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl ClientError {
+    /// What a final answer other than success means.
+    pub(crate) fn from_status(status: &Status) -> Self {
+        let message = status.message().to_owned();
+        match status.code() {
+            Code::NotFound => Self::NotFound { message },
+            Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::AlreadyExists
+            | Code::OutOfRange
+            | Code::ResourceExhausted
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::Aborted => Self::Rejected { message },
+            code => Self::Failed { code, message },
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! One call to whichever coordinator answers.
+//!
+//! ```text
+//! try the last one that answered --unavailable, broken, silent--> the next --..--> all tried: wait, and again
+//!        |                                                                            until the deadline
+//!        +-- any other answer: the result
+//! ```
+//!
+//! A status that a coordinator sent is its answer, but for UNAVAILABLE, which says that it does not know a leader now. One
+//! that was made up on this side (it has a source) says that the connection broke, and then nobody knows whether the
+//! request was executed; so only requests that may be executed twice come here.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use thalweg_proto::{
+    MESSAGE_BYTES_MAX,
+    network::{self, Network},
+    v1::cluster_client::ClusterClient,
+};
+use thalweg_types::seam::Entropy;
+use tokio::time;
+use tonic::{Code, Response, Status, transport::Channel};
+
+use crate::error::{ClientError, Tried};
+
+/// A coordinator that holds a request for so much longer than was asked of it is taken for stuck.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two rounds over all coordinators; half of it is random.
+const ROUND_DELAY: Duration = Duration::from_millis(200);
+
+/// The coordinators.
+#[derive(Debug)]
+pub(crate) struct Coordinators {
+    known: Vec<(String, ClusterClient<Channel>)>,
+    /// Where the next call begins: the one that answered last.
+    current: AtomicUsize,
+    entropy: Arc<dyn Entropy>,
+    deadline: Duration,
+}
+
+impl Coordinators {
+    /// Prepares channels; none is connected before its first use.
+    pub(crate) fn new(
+        addresses: &[String],
+        network: &Arc<dyn Network>,
+        entropy: Arc<dyn Entropy>,
+        deadline: Duration,
+    ) -> Result<Self, ClientError> {
+        if addresses.is_empty() {
+            return Err(ClientError::NoCoordinator);
+        }
+        let client = |address: &String| match network::channel(network, address) {
+            Ok(channel) => {
+                let client = ClusterClient::new(channel)
+                    .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                    .max_encoding_message_size(MESSAGE_BYTES_MAX);
+                Ok((address.clone(), client))
+            }
+            Err(source) => Err(ClientError::Address { address: address.clone(), source }),
+        };
+        let known = addresses.iter().map(client).collect::<Result<_, _>>()?;
+        Ok(Self { known, current: AtomicUsize::new(0), entropy, deadline })
+    }
+
+    /// Random bits, for names that must not meet others.
+    pub(crate) fn random(&self) -> u64 {
+        self.entropy.next()
+    }
+
+    /// Calls until one answers or the deadline passes. `wait` is how long the request itself asks to be held.
+    pub(crate) async fn call<Q, R, S, F>(&self, wait: Duration, request: Q, send: S) -> Result<R, ClientError>
+    where
+        Q: Clone,
+        S: Fn(ClusterClient<Channel>, Q) -> F,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let mut tried: Vec<Option<String>> = vec![None; self.known.len()];
+        let answered = async {
+            loop {
+                if let Some(answer) = self.call_each(wait, &request, &send, &mut tried).await {
+                    return answer;
+                }
+                let half = u64::try_from(ROUND_DELAY.as_millis()).expect("it is short") / 2;
+                time::sleep(Duration::from_millis(half + self.random() % half)).await;
+            }
+        };
+        match time::timeout(self.deadline + wait, answered).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.unreachable(tried)),
+        }
+    }
+
+    /// One round over all coordinators.
+    async fn call_each<Q, R, S, F>(
+        &self,
+        wait: Duration,
+        request: &Q,
+        send: &S,
+        tried: &mut [Option<String>],
+    ) -> Option<Result<R, ClientError>>
+    where
+        Q: Clone,
+        S: Fn(ClusterClient<Channel>, Q) -> F,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        for _ in 0..self.known.len() {
+            let at = self.current.load(Ordering::Relaxed) % self.known.len();
+            let (coordinator, client) = &self.known[at];
+            let reason = match time::timeout(wait + PATIENCE, send(client.clone(), request.clone())).await {
+                Ok(Ok(response)) => return Some(Ok(response.into_inner())),
+                Ok(Err(status)) if is_answer(&status) => return Some(Err(ClientError::from_status(&status))),
+                Ok(Err(status)) => status.message().to_owned(),
+                Err(_) => "it did not answer".to_owned(),
+            };
+            tracing::debug!(coordinator, reason, "a coordinator did not answer");
+            tried[at] = Some(reason);
+            // Where another call has moved on meanwhile, that is the better guess.
+            let next = (at + 1) % self.known.len();
+            self.current.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).ok();
+        }
+        None
+    }
+
+    fn unreachable(&self, tried: Vec<Option<String>>) -> ClientError {
+        let addresses = self.known.iter().map(|(address, _)| address.clone());
+        let with_reason = |(coordinator, reason): (String, Option<String>)| {
+            let reason = reason.unwrap_or_else(|| "it did not answer in time".to_owned());
+            Tried { coordinator, reason }
+        };
+        ClientError::Unreachable { tried: addresses.zip(tried).map(with_reason).collect() }
+    }
+}
+
+fn is_answer(status: &Status) -> bool {
+    status.code() != Code::Unavailable && std::error::Error::source(status).is_none()
+}

@@ -1,0 +1,213 @@
+//! The rows of a bare SELECT, pulled in order.
+//!
+//! Rows are numbered from 0 within an attempt of the job. Each request asks for rows from an offset and thereby acknowledges
+//! all before it, so the cluster keeps at most what was not delivered here yet. A request that is repeated gives the same rows.
+//!
+//! ```text
+//! fetch(0) -> rows 0..n --delivered--> fetch(n) -> .. -> rows, end --delivered--> fetch(total): acknowledges the last
+//! ```
+//!
+//! When the job restarts, its rows begin anew. As long as none was delivered that goes unnoticed; else it is an error, once.
+
+use std::collections::VecDeque;
+
+use arrow::{array::RecordBatch, buffer::Buffer, error::ArrowError, ipc::reader::StreamDecoder};
+use thalweg_proto::convert::WireError;
+use thalweg_types::{Attempt, JobId};
+
+use crate::{error::ClientError, rpc::Client};
+
+/// Pulls the rows of one query. Made by [`Client::fetch_rows`].
+#[derive(Debug)]
+pub struct Rows {
+    client: Client,
+    job: JobId,
+    query: u32,
+    delivery: Delivery,
+}
+
+/// How far the delivery has come. An offset is one of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) attempt: Option<Attempt>,
+    pub(crate) offset: u64,
+}
+
+/// What came of one request, in the domain's words.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fetched {
+    pub(crate) attempt: Attempt,
+    pub(crate) offset: u64,
+    pub(crate) rows: u64,
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) is_end: bool,
+}
+
+impl Rows {
+    pub(crate) fn new(client: Client, job: JobId, query: u32) -> Self {
+        Self { client, job, query, delivery: Delivery::default() }
+    }
+
+    /// The next rows, or `None` after the last. Waits for rows as long as the job may still give some. Cancel-safe: a
+    /// dropped call loses nothing.
+    ///
+    /// # Errors
+    /// `RowsRestarted` when the job began a new attempt after rows had been delivered: the next call begins with the first
+    /// row of that attempt. `Rejected` when the job ended without all of its rows. As any call otherwise.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>, ClientError> {
+        loop {
+            if let Some(batch) = self.delivery.deliver() {
+                return Ok(Some(batch));
+            }
+            if self.delivery.is_complete {
+                self.acknowledge_last().await;
+                return Ok(None);
+            }
+            let fetched = self.client.fetch(self.job, self.query, self.delivery.position()).await?;
+            self.delivery.on_fetched(self.job, fetched)?;
+        }
+    }
+
+    /// Tells the cluster, once, that it need not keep the last rows. All have been delivered, so nothing depends on it.
+    async fn acknowledge_last(&mut self) {
+        if std::mem::replace(&mut self.delivery.is_acknowledged, true) {
+            return;
+        }
+        if let Err(error) = self.client.acknowledge_rows(self.job, self.query, self.delivery.position()).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "could not acknowledge the last rows");
+        }
+    }
+}
+
+/// Where the delivery is.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Delivery {
+    attempt: Option<Attempt>,
+    /// Rows that were delivered: the next one's offset.
+    delivered: u64,
+    buffered: VecDeque<RecordBatch>,
+    /// No rows follow those that are buffered.
+    is_complete: bool,
+    is_acknowledged: bool,
+}
+
+impl Delivery {
+    fn deliver(&mut self) -> Option<RecordBatch> {
+        let batch = self.buffered.pop_front()?;
+        self.delivered += count(&batch);
+        Some(batch)
+    }
+
+    fn position(&self) -> Position {
+        Position { attempt: self.attempt, offset: self.delivered }
+    }
+
+    /// Takes what was fetched at `position`.
+    fn on_fetched(&mut self, job: JobId, fetched: Fetched) -> Result<(), ClientError> {
+        let is_new = self.attempt.is_some_and(|attempt| attempt != fetched.attempt);
+        if is_new && self.delivered > 0 {
+            let delivered = self.delivered;
+            *self = Self::default();
+            return Err(ClientError::RowsRestarted { job, attempt: fetched.attempt, delivered });
+        }
+        self.attempt = Some(fetched.attempt);
+        let sent: u64 = fetched.batches.iter().map(count).sum();
+        if sent != fetched.rows || (sent > 0 && fetched.offset != self.delivered) {
+            let reason = format!(
+                "asked for rows from {}, got {sent} from {} where {} were announced",
+                self.delivered, fetched.offset, fetched.rows
+            );
+            return Err(WireError::new("FetchRowsResponse", reason).into());
+        }
+        self.buffered.extend(fetched.batches.into_iter().filter(|batch| batch.num_rows() > 0));
+        self.is_complete = fetched.is_end;
+        Ok(())
+    }
+}
+
+/// The batches of an Arrow IPC stream; no bytes are no batches. The columns share the bytes. Lengths that the stream
+/// declares are not trusted: nothing is allocated for bytes that are not there.
+pub(crate) fn decode(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, ArrowError> {
+    let mut buffer = Buffer::from(bytes);
+    let mut decoder = StreamDecoder::new();
+    let mut batches = Vec::new();
+    while let Some(batch) = decoder.decode(&mut buffer)? {
+        batches.push(batch);
+    }
+    decoder.finish()?;
+    Ok(batches)
+}
+
+fn count(batch: &RecordBatch) -> u64 {
+    u64::try_from(batch.num_rows()).expect("rows fit the address space")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{AsArray, Int64Array};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const JOB: JobId = JobId(1);
+
+    fn batch(numbers: std::ops::Range<i64>) -> RecordBatch {
+        let column = Arc::new(Int64Array::from_iter_values(numbers));
+        RecordBatch::try_from_iter([("n", column as _)]).expect("one column")
+    }
+
+    fn fetched(attempt: u32, offset: u64, numbers: std::ops::Range<i64>, is_end: bool) -> Fetched {
+        let rows = u64::try_from(numbers.end - numbers.start).expect("it goes up");
+        Fetched { attempt: Attempt(attempt), offset, rows, batches: vec![batch(numbers)], is_end }
+    }
+
+    fn deliver_all(delivery: &mut Delivery) -> Vec<i64> {
+        let batches = std::iter::from_fn(|| delivery.deliver());
+        batches
+            .flat_map(|batch| batch.column(0).as_primitive::<arrow::datatypes::Int64Type>().values().to_vec())
+            .collect()
+    }
+
+    #[test]
+    fn a_restart_is_an_error_once_and_only_after_a_delivery() {
+        let mut delivery = Delivery::default();
+        delivery.on_fetched(JOB, fetched(1, 0, 0..0, false)).expect("it begins");
+        delivery.on_fetched(JOB, fetched(2, 0, 0..3, false)).expect("nothing was delivered");
+        assert_eq!(deliver_all(&mut delivery), [0, 1, 2]);
+        let error = delivery.on_fetched(JOB, fetched(3, 3, 0..0, false)).expect_err("three rows were delivered");
+        assert!(matches!(error, ClientError::RowsRestarted { attempt: Attempt(3), delivered: 3, .. }));
+        delivery.on_fetched(JOB, fetched(3, 0, 5..7, true)).expect("it begins anew");
+        assert_eq!(deliver_all(&mut delivery), [5, 6]);
+        assert!(delivery.is_complete);
+    }
+
+    #[test]
+    fn rows_that_do_not_follow_are_refused() {
+        let mut delivery = Delivery::default();
+        assert!(delivery.on_fetched(JOB, fetched(1, 1, 0..3, false)).is_err());
+        assert!(delivery.on_fetched(JOB, Fetched { rows: 2, ..fetched(1, 0, 0..3, false) }).is_err());
+        assert!(deliver_all(&mut delivery).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn every_row_is_delivered_once_in_order(lengths in prop::collection::vec(0i64..5, 0..20)) {
+            let mut delivery = Delivery::default();
+            let mut delivered = Vec::new();
+            let mut next = 0;
+            for length in lengths {
+                delivery.on_fetched(JOB, fetched(1, delivery.delivered, next..next + length, false)).expect("it follows");
+                next += length;
+                delivered.extend(deliver_all(&mut delivery));
+            }
+            prop_assert_eq!(delivered, (0..next).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn damaged_bytes_are_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            decode(bytes).ok();
+        }
+    }
+}

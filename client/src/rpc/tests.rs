@@ -1,0 +1,305 @@
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arrow::{
+    array::{AsArray, Int64Array, RecordBatch},
+    datatypes::{DataType, Field, Int64Type, Schema},
+    ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, StreamWriter, write_message},
+};
+use thalweg_proto::{
+    network::MemoryNetwork,
+    v1::{
+        change_members_request::Change,
+        cluster_server::{Cluster, ClusterServer},
+    },
+};
+use thalweg_types::{Attempt, JobStatus, NodeId, Term, job::SubtaskMetrics, node::NodeState};
+use tonic::{Request, Response, Status, transport::Server};
+
+use super::*;
+
+#[derive(Debug, Default)]
+struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// A cluster of one job, which counts up to ten in batches of three; a status in `fails` is the answer to the next call.
+#[derive(Debug, Default)]
+struct FakeCluster {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    fails: Vec<Status>,
+    request_ids: Vec<String>,
+    watches: u32,
+    fetched: Vec<u64>,
+    /// The attempt from each fetch on.
+    attempts: Vec<u32>,
+    ended: Vec<bool>,
+    changes: Vec<Change>,
+}
+
+#[derive(Debug, Clone)]
+struct Service(Arc<FakeCluster>);
+
+impl Service {
+    fn state(&self) -> Result<std::sync::MutexGuard<'_, State>, Status> {
+        let mut state = self.0.state.lock().expect("nobody panics");
+        match state.fails.pop() {
+            Some(status) => Err(status),
+            None => Ok(state),
+        }
+    }
+}
+
+fn schema() -> Schema {
+    Schema::new(vec![Field::new("n", DataType::Int64, false)])
+}
+
+fn rows(numbers: std::ops::Range<i64>) -> Vec<u8> {
+    let column = Arc::new(Int64Array::from_iter_values(numbers));
+    let batch = RecordBatch::try_new(Arc::new(schema()), vec![column]).expect("it fits");
+    let mut bytes = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut bytes, &schema()).expect("it is a sound schema");
+    writer.write(&batch).expect("it fits");
+    writer.finish().expect("memory does not fail");
+    drop(writer);
+    bytes
+}
+
+fn schema_message() -> Vec<u8> {
+    let options = IpcWriteOptions::default();
+    let mut tracker = DictionaryTracker::new(false);
+    let encoded =
+        IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(&schema(), &mut tracker, &options);
+    let mut bytes = Vec::new();
+    write_message(&mut bytes, encoded, &options).expect("memory does not fail");
+    bytes
+}
+
+fn job(status: JobStatus) -> v1::Job {
+    let subtask = v1::Subtask { metrics: Some(SubtaskMetrics::default().into()), ..v1::Subtask::default() };
+    v1::Job { job: 7, status: status.word().to_owned(), subtasks: vec![subtask], ..v1::Job::default() }
+}
+
+#[tonic::async_trait]
+impl Cluster for Service {
+    async fn submit_job(
+        &self,
+        request: Request<v1::SubmitJobRequest>,
+    ) -> Result<Response<v1::SubmitJobResponse>, Status> {
+        let request = request.into_inner();
+        self.0.state.lock().expect("nobody panics").request_ids.push(request.request_id);
+        drop(self.state()?);
+        if request.sql.is_empty() {
+            return Err(Status::invalid_argument("the script is empty"));
+        }
+        let queries = vec![v1::CollectedQuery { query: 0, schema: schema_message() }];
+        Ok(Response::new(v1::SubmitJobResponse { job: 7, queries }))
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        let request = request.into_inner();
+        let plan = format!("{} {:?} {}", request.sql, request.settings, request.parallelism);
+        Ok(Response::new(v1::ExplainResponse { plan }))
+    }
+
+    async fn list_jobs(&self, _: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        drop(self.state()?);
+        Ok(Response::new(v1::ListJobsResponse { jobs: vec![job(JobStatus::Running)] }))
+    }
+
+    async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
+        let mut state = self.state()?;
+        if request.get_ref().job != 7 {
+            return Err(Status::not_found("no such job"));
+        }
+        state.watches += 1;
+        assert_eq!(request.get_ref().after_revision, u64::from(state.watches - 1));
+        let status = if state.watches < 3 { JobStatus::Running } else { JobStatus::Finished };
+        Ok(Response::new(v1::GetJobResponse { job: Some(job(status)), revision: u64::from(state.watches) }))
+    }
+
+    async fn end_job(&self, request: Request<v1::EndJobRequest>) -> Result<Response<v1::EndJobResponse>, Status> {
+        self.state()?.ended.push(request.get_ref().drain);
+        Ok(Response::new(v1::EndJobResponse {}))
+    }
+
+    async fn fetch_rows(
+        &self,
+        request: Request<v1::FetchRowsRequest>,
+    ) -> Result<Response<v1::FetchRowsResponse>, Status> {
+        let mut state = self.state()?;
+        let from = request.get_ref().offset;
+        state.fetched.push(from);
+        let attempt = if state.attempts.len() > 1 { state.attempts.remove(0) } else { state.attempts[0] };
+        let asked = request.get_ref().attempt;
+        if asked != 0 && asked != attempt {
+            return Ok(Response::new(v1::FetchRowsResponse { attempt, ..v1::FetchRowsResponse::default() }));
+        }
+        let first = i64::try_from(from).expect("it is small");
+        let last = (first + 3).min(10);
+        Ok(Response::new(v1::FetchRowsResponse {
+            attempt,
+            offset: from,
+            rows: u64::try_from(last - first).expect("it goes up"),
+            batches: rows(first..last).into(),
+            end: last == 10,
+        }))
+    }
+
+    async fn list_nodes(&self, _: Request<v1::ListNodesRequest>) -> Result<Response<v1::ListNodesResponse>, Status> {
+        drop(self.state()?);
+        let node = v1::Node { node: 3, slots: 4, slots_used: 1, state: "leaving".to_owned(), ..v1::Node::default() };
+        Ok(Response::new(v1::ListNodesResponse { nodes: vec![node] }))
+    }
+
+    async fn describe_cluster(
+        &self,
+        _: Request<v1::DescribeClusterRequest>,
+    ) -> Result<Response<v1::DescribeClusterResponse>, Status> {
+        let members = vec![v1::Member { member: 1, address: "a:1".to_owned(), voter: true }];
+        Ok(Response::new(v1::DescribeClusterResponse { term: 2, members, ..v1::DescribeClusterResponse::default() }))
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<v1::ChangeMembersRequest>,
+    ) -> Result<Response<v1::ChangeMembersResponse>, Status> {
+        let change = request.into_inner().change.ok_or_else(|| Status::invalid_argument("no change"))?;
+        self.state()?.changes.push(change);
+        Ok(Response::new(v1::ChangeMembersResponse {}))
+    }
+}
+
+/// Three coordinators in memory, of which those named here serve, with the same cluster behind them.
+#[allow(clippy::disallowed_methods)]
+async fn connected(serving: &[&str]) -> (Client, Arc<FakeCluster>, Arc<MemoryNetwork>) {
+    let memory = Arc::new(MemoryNetwork::default());
+    let cluster = Arc::new(FakeCluster::default());
+    cluster.state.lock().expect("nobody panics").attempts.push(1);
+    for address in serving {
+        let listener = memory.listen(address).await.expect("it is free");
+        let server = Server::builder().add_service(ClusterServer::new(Service(cluster.clone())));
+        tokio::spawn(server.serve_with_incoming(listener.incoming));
+    }
+    let client = Client::connect(config(), memory.clone(), Arc::new(Counting::default())).await;
+    (client.expect("one serves"), cluster, memory)
+}
+
+fn config() -> ClientConfig {
+    let coordinators = ["a:1", "b:1", "c:1"].map(str::to_owned).to_vec();
+    ClientConfig { coordinators, ..ClientConfig::default() }
+}
+
+fn sql(sql: &str) -> SubmitOptions {
+    SubmitOptions { sql: sql.to_owned(), ..SubmitOptions::default() }
+}
+
+async fn collect(rows: &mut Rows) -> Result<Vec<i64>, ClientError> {
+    let mut numbers = Vec::new();
+    while let Some(batch) = rows.next().await? {
+        numbers.extend(batch.column(0).as_primitive::<Int64Type>().values());
+    }
+    Ok(numbers)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_goes_on_to_a_coordinator_that_can_be_reached() {
+    let (client, ..) = connected(&["c:1"]).await;
+    assert_eq!(client.jobs().await.expect("c serves").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_is_repeated_with_the_same_id() {
+    let (client, cluster, _) = connected(&["a:1", "b:1"]).await;
+    cluster.state.lock().expect("nobody panics").fails = vec![Status::unavailable("an election"); 5];
+    let submitted = client.submit(sql("SELECT 1")).await.expect("it is repeated");
+    assert_eq!(submitted.job, JobId(7));
+    assert_eq!(*submitted.queries[0].schema, schema());
+    client.submit(sql("SELECT 1")).await.expect("it is another");
+    let ids = cluster.state.lock().expect("nobody panics").request_ids.clone();
+    assert_eq!(ids.len(), 7);
+    assert!(ids[..6].iter().all(|id| *id == ids[0]));
+    assert_ne!(ids[6], ids[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_other_than_unavailable_are_final() {
+    let (client, cluster, _) = connected(&["a:1"]).await;
+    let error = client.submit(sql("")).await.expect_err("it is empty");
+    assert!(matches!(error, ClientError::Rejected { message } if message == "the script is empty"));
+    assert!(matches!(client.job(JobId(8)).await, Err(ClientError::NotFound { .. })));
+    cluster.state.lock().expect("nobody panics").fails = vec![Status::internal("a bug")];
+    assert!(matches!(client.jobs().await, Err(ClientError::Failed { .. })));
+    assert_eq!(cluster.state.lock().expect("nobody panics").request_ids.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_coordinator_a_call_fails_at_its_deadline_and_tells_what_was_tried() {
+    let network: Arc<dyn Network> = Arc::new(MemoryNetwork::default());
+    let start = tokio::time::Instant::now();
+    let error = Client::connect(config(), network, Arc::new(Counting::default())).await.expect_err("none serves");
+    assert!(start.elapsed() >= Duration::from_secs(30) && start.elapsed() < Duration::from_secs(31));
+    let ClientError::Unreachable { tried } = error else { panic!("{error}") };
+    assert_eq!(tried.iter().map(|tried| tried.coordinator.as_str()).collect::<Vec<_>>(), ["a:1", "b:1", "c:1"]);
+    let network: Arc<dyn Network> = Arc::new(MemoryNetwork::default());
+    let none = Client::connect(ClientConfig::default(), network, Arc::new(Counting::default())).await;
+    assert!(matches!(none, Err(ClientError::NoCoordinator)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_with_the_job() {
+    let (client, cluster, _) = connected(&["a:1"]).await;
+    let job = client.wait(JobId(7)).await.expect("it exists");
+    assert_eq!(job.status, JobStatus::Finished);
+    assert_eq!(cluster.state.lock().expect("nobody panics").watches, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_come_in_order_and_the_last_are_acknowledged() {
+    let (client, cluster, _) = connected(&["a:1"]).await;
+    let mut rows = client.fetch_rows(JobId(7), 0);
+    assert_eq!(collect(&mut rows).await.expect("it is one attempt"), (0..10).collect::<Vec<_>>());
+    assert_eq!(collect(&mut rows).await.expect("it has ended"), [0; 0]);
+    assert_eq!(cluster.state.lock().expect("nobody panics").fetched, [0, 3, 6, 9, 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_of_another_attempt_are_not_mixed_in() {
+    let (client, cluster, _) = connected(&["a:1"]).await;
+    cluster.state.lock().expect("nobody panics").attempts = vec![1, 1, 2];
+    let mut rows = client.fetch_rows(JobId(7), 0);
+    let error = collect(&mut rows).await.expect_err("it began anew");
+    assert!(matches!(error, ClientError::RowsRestarted { attempt: Attempt(2), delivered: 6, .. }), "{error}");
+    assert_eq!(collect(&mut rows).await.expect("it goes on"), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_other_call_arrives_as_it_was_meant() {
+    let (client, cluster, _) = connected(&["b:1"]).await;
+    let options =
+        SubmitOptions { settings: [("k".to_owned(), "v".to_owned())].into(), parallelism: Some(3), ..sql("SELECT") };
+    assert_eq!(client.explain(options).await.expect("b serves"), r#"SELECT {"k": "v"} 3"#);
+    client.cancel(JobId(7)).await.expect("b serves");
+    client.stop(JobId(7)).await.expect("b serves");
+    client.add_member(MemberId(4), "d:1").await.expect("b serves");
+    client.remove_member(MemberId(4)).await.expect("b serves");
+    let state = cluster.state.lock().expect("nobody panics");
+    assert_eq!(state.ended, [false, true]);
+    let added = v1::Member { member: 4, address: "d:1".to_owned(), voter: true };
+    assert_eq!(state.changes, [Change::Add(added), Change::Remove(4)]);
+    drop(state);
+    let nodes = client.nodes().await.expect("b serves");
+    assert_eq!((nodes[0].registration.node, nodes[0].slots_used, nodes[0].state), (NodeId(3), 1, NodeState::Leaving));
+    let cluster = client.cluster().await.expect("b serves");
+    assert_eq!((cluster.leader, cluster.term, cluster.members.len()), (None, Term(2), 1));
+}

@@ -1,0 +1,306 @@
+//! The node as a whole: what is started together, and ends together.
+//!
+//! ```text
+//! start: bind listeners -> serve exchange, collect and ingest -> worker -> session client -> (registered) ready
+//! end:   leave (optional) -> shutdown | refused | stuck | a server or task failed -> everything stops -> wait() returns
+//! ```
+//!
+//! Every task is named, and declares what its failure does: all of them end the node, with the first failure as the reason.
+
+use std::sync::Arc;
+
+use thalweg_connectors::{ConnectorContext, http::ingest_router};
+use thalweg_exchange::{ExchangeRegistry, ExchangeService};
+use thalweg_proto::network::{Listener, Network};
+use thalweg_runtime::{CollectStore, RuntimeContext};
+use thalweg_types::{ENGINE_VERSION, Incarnation, NodeId, node::NodeRegistration, seam::Seams};
+use tokio::{sync::watch, time};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::Server;
+
+use crate::{
+    config::{Checked, NodeConfig, advertised},
+    engine::RuntimeEngine,
+    error::{NodeFailure, StartError},
+    ingest::IngestListener,
+    leader_search::LeaderSearch,
+    orders::{Limits, Orders},
+    service::CollectService,
+    session::{SessionClient, SessionExit},
+    worker::{Worker, WorkerExit, WorkerHandle},
+};
+
+/// A running node. Dropping it leaves the node running; `shutdown` ends it.
+#[derive(Debug)]
+pub struct Node {
+    id: NodeId,
+    address: String,
+    http_address: Option<String>,
+    worker: WorkerHandle,
+    is_ready: watch::Receiver<bool>,
+    life: Life,
+    leave_grace: time::Duration,
+}
+
+/// The node's end, as all of its tasks share it.
+#[derive(Debug, Clone)]
+struct Life {
+    /// Ends every task.
+    stop: CancellationToken,
+    /// The worker has ended, so nothing of any job runs here.
+    ended: CancellationToken,
+    /// The first failure.
+    failure: watch::Sender<Option<NodeFailure>>,
+}
+
+/// Both listeners, bound, with the addresses that others are told.
+struct Listeners {
+    grpc: Listener,
+    address: String,
+    http: Option<(Listener, String)>,
+}
+
+impl Node {
+    /// Starts a node. It is ready for work when a leader has registered it.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, or an address cannot be listened on.
+    pub async fn start(
+        config: NodeConfig,
+        network: Arc<dyn Network>,
+        seams: Seams,
+        connectors: ConnectorContext,
+    ) -> Result<Self, StartError> {
+        let config = config.check()?;
+        let listeners = listen(&config, &network).await?;
+        let id = config.node.unwrap_or_else(|| random_id(&seams));
+        let address = listeners.address.clone();
+        let http_address = listeners.http.as_ref().map(|(_, address)| address.clone());
+        let registration = NodeRegistration {
+            node: id,
+            incarnation: incarnation(&seams),
+            address: address.clone(),
+            http_address: http_address.clone().unwrap_or_default(),
+            slots: config.slots,
+            zone: config.zone.clone(),
+            version: ENGINE_VERSION.to_owned(),
+        };
+        let context = RuntimeContext {
+            node: id,
+            seams: seams.clone(),
+            network: network.clone(),
+            exchange: ExchangeRegistry::default(),
+            connectors,
+            collect: CollectStore::default(),
+            memory_budget_bytes: config.memory_budget_bytes,
+        };
+        let life = Life::new();
+        life.serve(&seams, listeners, &context);
+        let (worker, is_ready) = life.work(&seams, &config, context);
+        let search = LeaderSearch::new(config.coordinators, seams.entropy.next());
+        let stop = life.stop.clone();
+        let (entropy, handle) = (seams.entropy.clone(), worker.clone());
+        life.hold_sessions(&seams, SessionClient { registration, search, network, entropy, worker: handle, stop });
+        tracing::info!(node = %id, address, slots = config.slots, "started");
+        Ok(Self { id, address, http_address, worker, is_ready, life, leave_grace: config.leave_grace })
+    }
+
+    /// The node's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// How others reach it, as `host:port`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Where it takes records over HTTP, if it does.
+    #[must_use]
+    pub fn http_address(&self) -> Option<&str> {
+        self.http_address.as_deref()
+    }
+
+    /// Whether a leader has it registered now.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        *self.is_ready.borrow()
+    }
+
+    /// Waits until a leader has it registered, or it has ended.
+    pub async fn wait_ready(&self) {
+        // An error says that the worker has ended.
+        self.is_ready.clone().wait_for(|ready| *ready).await.ok();
+    }
+
+    /// Takes no more work, and waits for the leader to move what runs here, at most the grace period. Gives whether
+    /// nothing runs any more.
+    pub async fn leave(&self) -> bool {
+        let left = time::timeout(self.leave_grace, self.worker.leave()).await.is_ok();
+        if !left {
+            tracing::warn!(node = %self.id, "the grace period is over with work left here");
+        }
+        left
+    }
+
+    /// Ends the node.
+    ///
+    /// # Errors
+    /// The failure that had ended it before, if any.
+    pub async fn shutdown(&self) -> Result<(), NodeFailure> {
+        self.life.stop.cancel();
+        self.wait().await
+    }
+
+    /// Waits for the node's end.
+    ///
+    /// # Errors
+    /// Where it was not told to end; then the process must end as well.
+    pub async fn wait(&self) -> Result<(), NodeFailure> {
+        self.life.ended.cancelled().await;
+        let failure = self.life.failure.borrow().clone();
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+impl Life {
+    fn new() -> Self {
+        let failure = watch::Sender::new(None);
+        Self { stop: CancellationToken::new(), ended: CancellationToken::new(), failure }
+    }
+
+    /// Ends the node because of a failure; the first is the reason.
+    fn fail(&self, failure: NodeFailure) {
+        if !self.stop.is_cancelled() {
+            tracing::error!(error = &failure as &dyn std::error::Error, "the node ends");
+            self.failure.send_if_modified(|first| first.is_none() && first.replace(failure).is_none());
+        }
+        self.stop.cancel();
+    }
+
+    /// To be held by a task: ends the node if the task is dropped before its end, as a panic does.
+    fn guard(&self, task: &'static str) -> PanicGuard {
+        PanicGuard { life: self.clone(), task, is_defused: false }
+    }
+
+    fn serve(&self, seams: &Seams, listeners: Listeners, context: &RuntimeContext) {
+        let (life, stop) = (self.clone(), self.stop.clone());
+        let server = Server::builder()
+            .add_service(ExchangeService::new(context.exchange.clone()).into_server())
+            .add_service(CollectService::server(context.collect.clone()))
+            .serve_with_incoming_shutdown(listeners.grpc.incoming, stop.cancelled_owned());
+        let serve = async move {
+            let guard = life.guard("gRPC server");
+            life.served("gRPC", server.await.err().map(|error| error.to_string()));
+            guard.defuse();
+        };
+        seams.io.spawn("node server", Box::pin(serve));
+        let Some((listener, _)) = listeners.http else {
+            return;
+        };
+        let (life, stop) = (self.clone(), self.stop.clone());
+        let router = ingest_router(context.connectors.ingest.clone());
+        let serve = async move {
+            let guard = life.guard("HTTP server");
+            let server = axum::serve(IngestListener::new(listener), router);
+            let served = server.with_graceful_shutdown(stop.cancelled_owned()).await;
+            life.served("HTTP", served.err().map(|error| error.to_string()));
+            guard.defuse();
+        };
+        seams.io.spawn("ingest server", Box::pin(serve));
+    }
+
+    /// A server has ended: that is a failure unless the node was told to stop.
+    fn served(&self, server: &'static str, error: Option<String>) {
+        if !self.stop.is_cancelled() {
+            let reason = error.unwrap_or_else(|| "its listener has ended".to_owned());
+            self.fail(NodeFailure::Server { server, reason });
+        }
+    }
+
+    fn work(&self, seams: &Seams, config: &Checked, context: RuntimeContext) -> (WorkerHandle, watch::Receiver<bool>) {
+        let limits = Limits { orphan_timeout: config.orphan_timeout, stop_timeout: config.stop_timeout };
+        let orders = Orders::new(limits, seams.clock.monotonic());
+        let (ready, is_ready) = watch::channel(false);
+        let (worker, handle) = Worker::new(orders, Arc::new(RuntimeEngine::new(context)), seams.clone(), ready);
+        let life = self.clone();
+        let work = async move {
+            let _ended: DropGuard = life.ended.clone().drop_guard();
+            let guard = life.guard("worker");
+            match worker.run(life.stop.clone()).await {
+                WorkerExit::Stopped => {}
+                WorkerExit::Stuck { job, attempt } => {
+                    life.fail(NodeFailure::Stuck { job, attempt, limit: limits.stop_timeout });
+                }
+            }
+            guard.defuse();
+        };
+        seams.io.spawn("worker", Box::pin(work));
+        (handle, is_ready)
+    }
+
+    fn hold_sessions(&self, seams: &Seams, client: SessionClient) {
+        let life = self.clone();
+        let hold = async move {
+            let guard = life.guard("session");
+            match client.run().await {
+                SessionExit::Stopped => {}
+                SessionExit::Refused { reason } => life.fail(NodeFailure::Refused { reason }),
+            }
+            guard.defuse();
+        };
+        seams.io.spawn("session", Box::pin(hold));
+    }
+}
+
+/// Ends the node when it is dropped before it is defused.
+struct PanicGuard {
+    life: Life,
+    task: &'static str,
+    is_defused: bool,
+}
+
+impl PanicGuard {
+    fn defuse(mut self) {
+        self.is_defused = true;
+    }
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if !self.is_defused {
+            self.life.fail(NodeFailure::Panicked { task: self.task });
+        }
+    }
+}
+
+async fn listen(config: &Checked, network: &Arc<dyn Network>) -> Result<Listeners, StartError> {
+    let grpc = bind(network, &config.listen).await?;
+    let address = advertised("advertise", &config.advertise, &grpc.address)?;
+    let http = match &config.http {
+        None => None,
+        Some(http) => {
+            let listener = bind(network, &http.listen).await?;
+            let address = advertised("http_advertise", &http.advertise, &listener.address)?;
+            Some((listener, address))
+        }
+    };
+    Ok(Listeners { grpc, address, http })
+}
+
+async fn bind(network: &Arc<dyn Network>, address: &str) -> Result<Listener, StartError> {
+    network.listen(address).await.map_err(|source| StartError::Listen { address: address.to_owned(), source })
+}
+
+/// 32 random bits above zero: short enough to read, and unlikely to meet another among a few hundred nodes.
+fn random_id(seams: &Seams) -> NodeId {
+    NodeId((seams.entropy.next() >> 32).max(1))
+}
+
+/// Grows from one life of a node to the next as the clock does, and differs even where the clock stood still.
+fn incarnation(seams: &Seams) -> Incarnation {
+    let millis = u64::try_from(seams.clock.since_epoch().as_millis()).unwrap_or(u64::MAX);
+    Incarnation((millis << 16) | (seams.entropy.next() & 0xffff))
+}
