@@ -44,12 +44,17 @@ pub async fn connect(
     let mut client = ExchangeClient::new(channel(network, address).map_err(|error| refused(error.into()))?)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let opening = tokio::time::timeout(OPEN_PATIENCE, client.open(Frames(outbox.clone()))).await;
+    let frames = Frames::new(outbox.clone(), endpoints.closing().clone());
+    let opening = tokio::time::timeout(OPEN_PATIENCE, client.open(frames)).await;
     let credits = opening.map_err(|elapsed| refused(elapsed.into()))?.map_err(|status| refused(status.into()))?;
     let (endpoints, credits) = (endpoints.clone(), credits.into_inner());
     let name = format!("credits {}/{} from {peer}", endpoints.job(), endpoints.attempt());
     let task = async move {
-        let end = read_credits(credits, &outbox).await;
+        let end = tokio::select! {
+            biased;
+            () = endpoints.closing().cancelled() => return,
+            end = read_credits(credits, &outbox) => end,
+        };
         if let Err(reason) = end {
             let here = endpoints.node();
             endpoints.report(peer, format!("the stream from {here} to {peer} broke: {reason}"));

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use thalweg_proto::convert::exchange::Hello;
 use thalweg_types::{Attempt, ChannelId, ENGINE_VERSION, Exchange, JobId, KeyGroupTable, NodeId};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::PeerFailure,
@@ -42,6 +43,7 @@ pub struct Endpoints {
     /// Nodes whose stream has been opened: each opens one, once.
     opened: Mutex<BTreeSet<NodeId>>,
     failures: mpsc::Sender<PeerFailure>,
+    closing: CancellationToken,
 }
 
 impl Endpoints {
@@ -60,7 +62,8 @@ impl Endpoints {
                 destinations.insert(channel.id, destination);
             }
         }
-        Self { node, job, attempt, destinations, opened: Mutex::default(), failures }
+        let (opened, closing) = (Mutex::default(), CancellationToken::new());
+        Self { node, job, attempt, destinations, opened, failures, closing }
     }
 
     /// The job.
@@ -73,6 +76,15 @@ impl Endpoints {
     #[must_use]
     pub fn attempt(&self) -> Attempt {
         self.attempt
+    }
+
+    /// Ends the attempt's streams, in both directions.
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.closing
     }
 
     pub(crate) fn node(&self) -> NodeId {

@@ -10,6 +10,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -20,6 +21,7 @@ use futures::{Stream, task::AtomicWaker};
 use parking_lot::Mutex;
 use thalweg_proto::convert::exchange::{ChannelFrame, Hello, Payload, SenderFrame};
 use thalweg_types::{ChannelId, NodeId};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{
     grant::CreditCell,
@@ -139,14 +141,25 @@ impl State {
     }
 }
 
-/// The frames of an outbox, as the transport takes them.
-#[derive(Debug)]
-pub(crate) struct Frames(pub(crate) Arc<PeerOutbox>);
+/// The frames of an outbox, as the transport takes them, until the attempt is closed.
+pub(crate) struct Frames {
+    outbox: Arc<PeerOutbox>,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Frames {
+    pub(crate) fn new(outbox: Arc<PeerOutbox>, closing: CancellationToken) -> Self {
+        Self { outbox, closing: Box::pin(closing.cancelled_owned()) }
+    }
+}
 
 impl Stream for Frames {
     type Item = thalweg_proto::v1::SenderFrame;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_frame(context).map(|frame| frame.map(Into::into))
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.closing.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        self.outbox.poll_frame(context).map(|frame| frame.map(Into::into))
     }
 }

@@ -64,10 +64,6 @@ impl<T> ChannelQueues<T> {
         None
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queues.iter().all(VecDeque::is_empty)
-    }
-
     #[cfg(test)]
     pub(crate) fn len(&self, channel: usize) -> usize {
         self.queues[channel].len()
@@ -114,7 +110,7 @@ mod tests {
         let order: Vec<usize> = std::iter::from_fn(|| queues.pop(|channel| channel == 1)).map(|(at, _)| at).collect();
         assert_eq!(order, [0, 2, 0, 2]);
         assert_eq!(queues.pop(|_| false), Some((1, data(10))));
-        assert!(!queues.is_empty());
+        assert_eq!(queues.len(1), 1);
     }
 
     #[test]

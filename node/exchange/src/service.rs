@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -21,6 +22,7 @@ use thalweg_proto::{
     v1::{self, exchange_server},
 };
 use thalweg_types::{ChannelId, NodeId};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -79,18 +81,25 @@ impl exchange_server::Exchange for ExchangeService {
         let endpoints = endpoints
             .ok_or_else(|| Status::not_found(format!("{}, {} does not run here", hello.job, hello.attempt)))?;
         let (outbox, channels) = endpoints.accept(&hello).map_err(Status::failed_precondition)?;
+        let closing = Box::pin(endpoints.closing().clone().cancelled_owned());
         let receiver = Receiver::new(hello.from, endpoints, &channels);
-        Ok(Response::new(ReceivingStream { frames, receiver, outbox, is_over: false }))
+        Ok(Response::new(ReceivingStream { frames, receiver, outbox, closing, is_over: false }))
     }
 }
 
 /// Both directions of one stream, as the response that gRPC polls.
-#[derive(Debug)]
 pub struct ReceivingStream {
     frames: Streaming<v1::SenderFrame>,
     receiver: Receiver,
     outbox: Arc<CreditOutbox>,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
+}
+
+impl std::fmt::Debug for ReceivingStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ReceivingStream({:?})", self.receiver)
+    }
 }
 
 impl ReceivingStream {
@@ -117,7 +126,7 @@ impl Stream for ReceivingStream {
     type Item = Result<v1::ReceiverFrame, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.is_over {
+        if self.is_over || self.closing.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);
         }
         if let Poll::Ready(end) = self.poll_frames(context) {

@@ -1,1 +1,5 @@
+//! Outbounds and inbounds together: on one node, and over gRPC on a network in memory.
 
+mod local;
+mod remote;
+mod rig;

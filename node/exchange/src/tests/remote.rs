@@ -1,0 +1,183 @@
+use std::{sync::Arc, time::Duration};
+
+use thalweg_proto::network::Network;
+use thalweg_types::{Attempt, CheckpointId, NodeId, Watermark, graph::Distribution, seam::Spawner};
+use tokio::sync::mpsc;
+
+use super::rig::{ATTEMPT, JOB, MemoryNetwork, Plan, TokioSpawner, address_of, batch, keys_in, serve};
+use crate::{
+    Control, Element, Endpoints, ExchangeError, ExchangeRegistry, Inbound, InboundChannel, OutboundBuilder,
+    OutboundConfig, connect,
+};
+
+fn plan(receivers: &[u64], window: u64, lz4: bool) -> Plan {
+    let receivers = receivers.iter().copied().map(NodeId).collect();
+    Plan { distribution: Distribution::Hash { keys: vec![0] }, receivers, window, lz4 }
+}
+
+async fn check_transfer(lz4: bool) {
+    let mut rig = plan(&[1, 2, 3], 20_000, lz4).build().await;
+    let mut batches: Vec<_> = (0..30).map(|n| batch((0..400).map(|key| key * 7 + n), 25)).collect();
+    // Single rows larger than the window, one of them larger than a frame.
+    batches.push(batch([1], 50_000));
+    batches.push(batch([2], 3_000_000));
+    batches.push(batch([1, 2, 3, 4], 10));
+    let expected: Vec<i64> = batches.iter().flat_map(super::rig::keys_of).collect();
+    let seen = rig.transfer(&batches).await;
+    assert!(seen.iter().all(|elements| elements.len() > 5));
+    let mut arrived: Vec<i64> = seen.iter().flat_map(|elements| keys_in(elements)).collect();
+    let mut sent = expected.clone();
+    arrived.sort_unstable();
+    sent.sort_unstable();
+    assert_eq!(arrived, sent);
+    for elements in &seen {
+        let keys = keys_in(elements);
+        let in_order: Vec<i64> = expected.iter().copied().filter(|key| keys.contains(key)).collect();
+        assert_eq!(keys, in_order);
+    }
+    for failures in rig.failures.values_mut() {
+        assert!(failures.try_recv().is_err());
+    }
+}
+
+#[tokio::test]
+async fn rows_of_all_sizes_arrive_in_order_by_hash_on_three_nodes() {
+    check_transfer(false).await;
+}
+
+#[tokio::test]
+async fn rows_arrive_when_packed() {
+    check_transfer(true).await;
+}
+
+#[tokio::test]
+async fn control_keeps_its_place_among_rows() {
+    let mut rig = plan(&[2], 1 << 20, false).build().await;
+    rig.outbound.push(&batch(0..3, 5)).unwrap();
+    for control in [
+        Control::Watermark(Watermark(-7)),
+        Control::Idle,
+        Control::Barrier(CheckpointId(4)),
+        Control::Watermark(Watermark::MAX),
+        Control::End,
+    ] {
+        rig.outbound.broadcast(control).unwrap();
+    }
+    // The first grant arrives over the network.
+    while !rig.outbound.is_drained() {
+        std::future::poll_fn(|context| rig.outbound.poll_flush(context)).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    while seen.last() != Some(&Element::End) {
+        seen.push(rig.inbounds[0].next().await.unwrap().1);
+    }
+    assert_eq!(keys_in(&seen), [0, 1, 2]);
+    let control = [
+        Element::Watermark(Watermark(-7)),
+        Element::Idle,
+        Element::Barrier(CheckpointId(4)),
+        Element::Watermark(Watermark::MAX),
+        Element::End,
+    ];
+    assert_eq!(seen[1..], control);
+}
+
+#[tokio::test]
+async fn a_receiver_that_does_not_read_bounds_memory_across_nodes() {
+    let window = 50_000;
+    let mut rig = plan(&[2], window, false).build().await;
+    let mut pushed = 0i64;
+    let filling = async {
+        loop {
+            std::future::poll_fn(|context| rig.outbound.poll_flush(context)).await.unwrap();
+            rig.outbound.push(&batch(pushed..pushed + 50, 40)).unwrap();
+            pushed += 50;
+            assert!(pushed < 10_000, "nothing stops the sender");
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_millis(200), filling).await.is_err());
+    assert!(rig.inbounds[0].held_bytes() > window / 2);
+    assert!(rig.inbounds[0].held_bytes() <= window);
+}
+
+#[tokio::test]
+async fn a_broken_stream_is_told_at_both_ends() {
+    let mut rig = plan(&[2], 1 << 20, false).build().await;
+    rig.outbound.push(&batch(0..3, 5)).unwrap();
+    rig.network.cut();
+    let at_sender = rig.failures.get_mut(&NodeId(1)).unwrap().recv().await.unwrap();
+    assert_eq!(at_sender.peer, NodeId(2));
+    let at_receiver = rig.failures.get_mut(&NodeId(2)).unwrap().recv().await.unwrap();
+    assert_eq!(at_receiver.peer, NodeId(1));
+    assert!(at_receiver.message.contains("node-1 to node-2 broke"), "{}", at_receiver.message);
+}
+
+#[tokio::test]
+async fn closing_an_attempt_ends_its_streams() {
+    let mut rig = plan(&[2], 1 << 20, false).build().await;
+    rig.endpoints[&NodeId(1)].close();
+    let told = rig.failures.get_mut(&NodeId(2)).unwrap().recv().await.unwrap();
+    assert!(told.message.contains("ended before its channels"), "{}", told.message);
+    assert!(rig.failures.get_mut(&NodeId(1)).unwrap().try_recv().is_err());
+}
+
+/// Dials node 2, where `registry` says what runs, as node 1 of an attempt.
+async fn dial(registry: ExchangeRegistry, attempt: Attempt) -> Result<(), ExchangeError> {
+    let network = Arc::new(MemoryNetwork::default());
+    serve(&network, NodeId(2), registry).await;
+    let (report, _told) = mpsc::channel(1);
+    let endpoints = Arc::new(Endpoints::new(NodeId(1), JOB, attempt, [], report));
+    let key_groups = thalweg_types::KeyGroupTable::even(1, 1);
+    let mut builder = OutboundBuilder::new(&endpoints, OutboundConfig { batch_rows: 1, lz4: false, key_groups });
+    let edge = thalweg_types::graph::Edge {
+        from: thalweg_types::OperatorId(0),
+        to: thalweg_types::OperatorId(1),
+        port: 0,
+        distribution: Distribution::Gather,
+    };
+    let (from, to) = (thalweg_types::ChainId(0), thalweg_types::ChainId(1));
+    let channel = thalweg_types::ChannelId { exchange: 0, from: 0, to: 0 };
+    builder.add(&thalweg_types::Exchange { index: 0, from, to, edge }, &[(channel, NodeId(2))]);
+    let (_outbounds, mut links) = builder.build();
+    let (network, io): (Arc<dyn Network>, Arc<dyn Spawner>) = (network, Arc::new(TokioSpawner));
+    connect(&network, &io, &endpoints, &address_of(NodeId(2)), links.remove(0)).await
+}
+
+fn receiver(attempt: Attempt, from: u64) -> Arc<Endpoints> {
+    let id = thalweg_types::ChannelId { exchange: 0, from: 0, to: 0 };
+    let channel = InboundChannel { id, schema: batch([0], 1).schema(), from: NodeId(from) };
+    let (report, _told) = mpsc::channel(1);
+    Arc::new(Endpoints::new(NodeId(2), JOB, attempt, [&Inbound::new(vec![channel], 1000)], report))
+}
+
+fn source_text(error: &ExchangeError) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_of_unknown_attempts_wait_for_the_deployment_and_are_then_refused() {
+    let error = dial(ExchangeRegistry::default(), ATTEMPT).await.unwrap_err();
+    assert_eq!(error.peer(), Some(NodeId(2)));
+    assert!(source_text(&error).contains("does not run here"), "{}", source_text(&error));
+
+    let registry = ExchangeRegistry::default();
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        registry.register(receiver(ATTEMPT, 1));
+    };
+    let (dialled, ()) = tokio::join!(dial(registry.clone(), ATTEMPT), late);
+    dialled.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_of_older_attempts_and_strangers_are_refused_at_once() {
+    let registry = ExchangeRegistry::default();
+    registry.register(receiver(ATTEMPT.next(), 1));
+    let waited = tokio::time::timeout(Duration::from_secs(1), dial(registry, ATTEMPT)).await;
+    assert!(waited.unwrap().is_err());
+
+    let registry = ExchangeRegistry::default();
+    registry.register(receiver(ATTEMPT, 9));
+    let error = dial(registry, ATTEMPT).await.unwrap_err();
+    assert!(source_text(&error).contains("no channel leads"), "{}", source_text(&error));
+}
