@@ -1,1 +1,33 @@
-//! thalweg-runtime
+//! The subtask actors of a node: deploys an attempt's share of a job, runs and supervises it.
+//!
+//! ```text
+//! AttemptHandle -- orders --> supervisor -- builds, connects, watches --> actors (one task per subtask)
+//!       ^ metrics, states          '-- AttemptEvent --> node
+//! ```
+//!
+//! An actor owns all of its state: a chain of fused operators, its inputs or splits, its outputs. It never blocks its
+//! worker: steps are bounded, and between two it yields to cancellation, credit and other actors.
+
+mod aside;
+mod attempt;
+mod chain;
+mod checkpoint;
+mod collect;
+mod context;
+mod deploy;
+mod failure;
+mod meter;
+mod pacing;
+mod publish;
+mod readers;
+mod replay;
+mod source;
+mod stamp;
+mod state_budget;
+mod subtask;
+mod tables;
+
+pub use attempt::{AttemptEvent, AttemptHandle};
+pub use collect::{CollectStore, CollectedRows};
+pub use context::RuntimeContext;
+pub use publish::{commit, discard, discover};

@@ -1,0 +1,342 @@
+//! The fused operators of one subtask and its outputs, driven step by step.
+//!
+//! A chain is a tree. What is to be done next lies on a stack, so that a batch is carried through all operators below
+//! before the operator that emitted it is asked for more, and so that the work can pause between any two steps: for
+//! credit, for a slow sink, or to let another actor run. No step begins while an output is short of credit; meanwhile
+//! every other channel is still flushed.
+//!
+//! ```text
+//! Process(op, batch) -> Drain(op)  -> emit -> Process(child, batch).. | outbound.push
+//! Signal(op, w)      -> Drain(op), then the signal goes on to the children and outbounds
+//! ```
+//!
+//! A watermark is forwarded after all that it released; a barrier after what operators may not hold across it, and when it
+//! has passed an operator, the operator's state is frozen for the checkpoint.
+
+use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use arrow::array::RecordBatch;
+use thalweg_connectors::{DeadLetter, SinkWriter};
+use thalweg_exchange::{Control, ExchangeError, Outbound};
+use thalweg_operators::{Operator, OperatorError};
+use thalweg_types::{CheckpointId, OperatorId, Watermark, session::SinkCommittables};
+
+use crate::{
+    aside::Aside,
+    checkpoint::CheckpointHook,
+    collect::CollectWriter,
+    failure::SubtaskError,
+    meter::{Meter, Spent},
+    state_budget::StateShare,
+};
+
+/// An actor lets others run after so many steps or this long, whichever is first. The count holds where time stands still
+/// (in simulations).
+const STEPS_PER_TURN: u32 = 32;
+const TURN: Duration = Duration::from_millis(2);
+
+/// What travels through a chain besides rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Watermark(Watermark),
+    Barrier(CheckpointId),
+}
+
+impl From<Signal> for Control {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Watermark(watermark) => Self::Watermark(watermark),
+            Signal::Barrier(checkpoint) => Self::Barrier(checkpoint),
+        }
+    }
+}
+
+/// What an operator of the chain is.
+pub(crate) enum Stage {
+    /// The head of a source chain: rows and signals pass.
+    Source,
+    /// An operator.
+    Operator(Box<dyn Operator>),
+    /// Writes a table.
+    Sink(Box<dyn SinkWriter>),
+    /// Keeps rows for the client.
+    Collect(CollectWriter),
+}
+
+/// One operator of the chain and where its output goes.
+pub(crate) struct Vertex {
+    pub(crate) id: OperatorId,
+    /// The operator's name, or the table's for a sink.
+    pub(crate) name: String,
+    pub(crate) stage: Stage,
+    /// Indexes of fused operators.
+    pub(crate) children: Vec<usize>,
+    /// Indexes of outbounds.
+    pub(crate) outbounds: Vec<usize>,
+}
+
+enum Step {
+    Process { vertex: usize, port: u8, batch: RecordBatch },
+    Signal { vertex: usize, signal: Signal },
+    Drain { vertex: usize, then: Option<Signal> },
+}
+
+/// What a chain is built of. The head is the first vertex.
+pub(crate) struct ChainParts {
+    pub(crate) vertices: Vec<Vertex>,
+    pub(crate) outbounds: Vec<Outbound>,
+    pub(crate) aside: Aside,
+    pub(crate) hook: Arc<dyn CheckpointHook>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) state: StateShare,
+    pub(crate) subtask: u32,
+}
+
+/// The chain of one subtask.
+pub(crate) struct Chain {
+    parts: ChainParts,
+    stack: Vec<Step>,
+    steps: u32,
+    turn_began: Duration,
+    is_idle: bool,
+    watermark: Watermark,
+}
+
+impl Chain {
+    pub(crate) fn new(parts: ChainParts) -> Self {
+        let turn_began = parts.meter.now();
+        Self { parts, stack: Vec::new(), steps: 0, turn_began, is_idle: false, watermark: Watermark::MIN }
+    }
+
+    /// Writes records that the source could not read.
+    pub(crate) async fn write_dead_letters(&mut self, letters: &[DeadLetter]) -> Result<(), SubtaskError> {
+        flushing(&mut self.parts.outbounds, self.parts.aside.write_dead_letters(letters)).await?
+    }
+
+    /// Gives rows to the head.
+    pub(crate) async fn process(&mut self, port: u8, batch: RecordBatch) -> Result<(), SubtaskError> {
+        self.stack.push(Step::Process { vertex: 0, port, batch });
+        self.run().await
+    }
+
+    /// Sends a signal through the chain.
+    pub(crate) async fn signal(&mut self, signal: Signal) -> Result<(), SubtaskError> {
+        if let Signal::Watermark(watermark) = signal {
+            self.watermark = watermark;
+            self.parts.meter.set_watermark(watermark);
+        }
+        self.stack.push(Step::Signal { vertex: 0, signal });
+        self.run().await
+    }
+
+    /// Tells the receivers when this subtask steps out of their minimum, and when it is back.
+    pub(crate) fn set_idle(&mut self, idle: bool) -> Result<(), SubtaskError> {
+        if self.is_idle == idle {
+            return Ok(());
+        }
+        self.is_idle = idle;
+        let control = if idle { Control::Idle } else { Control::Watermark(self.watermark) };
+        self.broadcast_all(control)
+    }
+
+    /// Waits until another batch may go to every output, flushing all of them meanwhile.
+    pub(crate) async fn ready(&mut self) -> Result<(), SubtaskError> {
+        if self.parts.outbounds.iter().all(|outbound| outbound.is_ready() && outbound.is_drained()) {
+            return Ok(());
+        }
+        let outbounds = &mut self.parts.outbounds;
+        for outbound in outbounds.iter_mut() {
+            outbound.flush()?;
+        }
+        if outbounds.iter().all(Outbound::is_ready) {
+            return Ok(());
+        }
+        let since = self.parts.meter.now();
+        let waited = std::future::poll_fn(|context| {
+            let mut is_ready = true;
+            for outbound in outbounds.iter_mut() {
+                match outbound.poll_flush(context) {
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Pending => is_ready = false,
+                }
+            }
+            if is_ready { Poll::Ready(Ok(())) } else { Poll::Pending }
+        });
+        let waited = waited.await;
+        self.parts.meter.spend(Spent::Blocked, since);
+        Ok(waited?)
+    }
+
+    /// Runs a future while outputs are flushed as credit comes.
+    pub(crate) async fn flushing<T>(&mut self, future: impl Future<Output = T>) -> Result<T, SubtaskError> {
+        Ok(flushing(&mut self.parts.outbounds, future).await?)
+    }
+
+    /// After the last watermark: what sinks prepared; the ends of all outputs are sent.
+    pub(crate) async fn finish(&mut self) -> Result<Vec<SinkCommittables>, SubtaskError> {
+        let mut prepared = Vec::new();
+        let subtask = self.parts.subtask;
+        for vertex in &mut self.parts.vertices {
+            match &mut vertex.stage {
+                Stage::Sink(writer) => {
+                    let committables = flushing(&mut self.parts.outbounds, writer.prepare()).await?;
+                    let committables = committables
+                        .map_err(|source| SubtaskError::Connector { table: vertex.name.clone(), source })?;
+                    prepared.push(SinkCommittables { sink: vertex.id, subtask, committables });
+                }
+                Stage::Collect(writer) => writer.end(),
+                Stage::Source | Stage::Operator(_) => {}
+            }
+        }
+        prepared.extend(flushing(&mut self.parts.outbounds, self.parts.aside.prepare()).await??);
+        self.broadcast_all(Control::End)?;
+        self.drain_outbounds().await?;
+        Ok(prepared)
+    }
+
+    async fn drain_outbounds(&mut self) -> Result<(), SubtaskError> {
+        let outbounds = &mut self.parts.outbounds;
+        let since = self.parts.meter.now();
+        let drained = std::future::poll_fn(|context| {
+            for outbound in outbounds.iter_mut() {
+                if let Poll::Ready(Err(error)) = outbound.poll_flush(context) {
+                    return Poll::Ready(Err(error));
+                }
+            }
+            if outbounds.iter().all(Outbound::is_drained) { Poll::Ready(Ok(())) } else { Poll::Pending }
+        });
+        let drained = drained.await;
+        self.parts.meter.spend(Spent::Blocked, since);
+        Ok(drained?)
+    }
+
+    async fn run(&mut self) -> Result<(), SubtaskError> {
+        while let Some(step) = self.stack.pop() {
+            self.ready().await?;
+            self.take_turn().await;
+            match step {
+                Step::Process { vertex, port, batch } => self.process_at(vertex, port, batch).await?,
+                Step::Signal { vertex, signal } => self.signal_at(vertex, signal)?,
+                Step::Drain { vertex, then } => self.drain_at(vertex, then)?,
+            }
+            if self.parts.aside.has_late() {
+                flushing(&mut self.parts.outbounds, self.parts.aside.write_late()).await??;
+            }
+        }
+        Ok(())
+    }
+
+    async fn process_at(&mut self, at: usize, port: u8, batch: RecordBatch) -> Result<(), SubtaskError> {
+        let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
+        match stage {
+            Stage::Source => self.emit(at, batch)?,
+            Stage::Operator(operator) => {
+                operator.process(port, batch).map_err(|source| failed(name, source))?;
+                self.parts.aside.take_late(*id, operator.as_mut(), &self.parts.meter);
+                self.parts.state.observe(at, name, operator.as_ref())?;
+                self.stack.push(Step::Drain { vertex: at, then: None });
+            }
+            Stage::Sink(writer) => {
+                let written = flushing(&mut self.parts.outbounds, writer.write(&batch)).await?;
+                written.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
+                self.parts.meter.count_out(&batch);
+            }
+            Stage::Collect(writer) => {
+                self.parts.meter.count_out(&batch);
+                flushing(&mut self.parts.outbounds, writer.push(batch)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn signal_at(&mut self, at: usize, signal: Signal) -> Result<(), SubtaskError> {
+        let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
+        let Stage::Operator(operator) = stage else { return self.forward(at, signal) };
+        let taken = match signal {
+            Signal::Watermark(watermark) => operator.on_watermark(watermark),
+            Signal::Barrier(_) => operator.flush(),
+        };
+        taken.map_err(|source| failed(name, source))?;
+        self.parts.aside.take_late(*id, operator.as_mut(), &self.parts.meter);
+        self.stack.push(Step::Drain { vertex: at, then: Some(signal) });
+        Ok(())
+    }
+
+    fn drain_at(&mut self, at: usize, then: Option<Signal>) -> Result<(), SubtaskError> {
+        let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
+        let Stage::Operator(operator) = stage else { unreachable!("only operators are drained") };
+        if let Some(batch) = operator.next_output().map_err(|source| failed(name, source))? {
+            self.stack.push(Step::Drain { vertex: at, then });
+            return self.emit(at, batch);
+        }
+        let Some(signal) = then else { return Ok(()) };
+        if let Signal::Barrier(checkpoint) = signal {
+            let state = operator.freeze().map_err(|source| failed(name, source))?;
+            self.parts.hook.on_frozen(*id, self.parts.subtask, checkpoint, state);
+        }
+        self.forward(at, signal)
+    }
+
+    /// Rows go to the outbounds at once and to the children by the stack, the first child first.
+    fn emit(&mut self, at: usize, batch: RecordBatch) -> Result<(), SubtaskError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let Vertex { children, outbounds, .. } = &self.parts.vertices[at];
+        if !outbounds.is_empty() {
+            self.parts.meter.count_out(&batch);
+        }
+        for outbound in outbounds {
+            self.parts.outbounds[*outbound].push(&batch)?;
+        }
+        for child in children.iter().rev() {
+            self.stack.push(Step::Process { vertex: *child, port: 0, batch: batch.clone() });
+        }
+        Ok(())
+    }
+
+    fn forward(&mut self, at: usize, signal: Signal) -> Result<(), SubtaskError> {
+        let Vertex { children, outbounds, .. } = &self.parts.vertices[at];
+        for outbound in outbounds {
+            self.parts.outbounds[*outbound].broadcast(signal.into())?;
+        }
+        for child in children.iter().rev() {
+            self.stack.push(Step::Signal { vertex: *child, signal });
+        }
+        Ok(())
+    }
+
+    fn broadcast_all(&mut self, control: Control) -> Result<(), SubtaskError> {
+        for outbound in &mut self.parts.outbounds {
+            outbound.broadcast(control)?;
+        }
+        Ok(())
+    }
+
+    async fn take_turn(&mut self) {
+        self.steps += 1;
+        let now = self.parts.meter.now();
+        if self.steps >= STEPS_PER_TURN || now.saturating_sub(self.turn_began) >= TURN {
+            (self.steps, self.turn_began) = (0, now);
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn failed(name: &str, source: OperatorError) -> SubtaskError {
+    SubtaskError::Operator { operator: name.to_owned(), source }
+}
+
+async fn flushing<T>(outbounds: &mut [Outbound], future: impl Future<Output = T>) -> Result<T, ExchangeError> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| {
+        for outbound in outbounds.iter_mut().filter(|outbound| !outbound.is_drained()) {
+            if let Poll::Ready(Err(error)) = outbound.poll_flush(context) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        future.as_mut().poll(context).map(Ok)
+    })
+    .await
+}

@@ -1,0 +1,348 @@
+//! From a deployment to the actors of this node: which subtasks run here, their channels, operators, readers and writers.
+//!
+//! Nothing is connected or read here; what is built is complete or the deployment fails with the reason.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use thalweg_connectors::SinkIdentity;
+use thalweg_exchange::{
+    Endpoints, Inbound, InboundChannel, Outbound, OutboundBuilder, OutboundConfig, PeerFailure, PeerLink,
+};
+use thalweg_flow::SplitWatermarks;
+use thalweg_operators::{OperatorContext, build};
+use thalweg_types::{
+    Attempt, Chain as PlannedChain, ChainPlan, ChannelId, JobId, NodeId, Operator, OperatorId, OperatorKind, Split,
+    SubtaskId, graph::SourceOperator, session::Deployment, settings::JobSettings,
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    aside::Aside,
+    chain::{Chain, ChainParts, Stage, Vertex},
+    checkpoint::CheckpointHook,
+    context::RuntimeContext,
+    failure::SubtaskError,
+    meter::Meter,
+    pacing::Pacer,
+    readers::Readers,
+    replay::{ReplayClock, parse_start},
+    source::{SourceOrders, SourceSubtask},
+    stamp::Stamp,
+    state_budget::{StateBudget, StateShare},
+    subtask::InputSubtask,
+    tables::Tables,
+};
+
+/// The share of a node's memory that the exchange windows of one attempt may fill.
+const EXCHANGE_MEMORY_SHARE: u64 = 4;
+/// The smallest window that memory pressure leaves a channel: below it, batches become too small to be worth their cost.
+const WINDOW_BYTES_MIN: u64 = 64 << 10;
+
+/// What a deployment is built with.
+pub(crate) struct Builder<'a> {
+    pub(crate) context: &'a RuntimeContext,
+    pub(crate) tables: Arc<dyn Tables>,
+    pub(crate) hook: Arc<dyn CheckpointHook>,
+    pub(crate) job: JobId,
+    pub(crate) attempt: Attempt,
+    pub(crate) deployment: &'a Deployment,
+    pub(crate) plan: &'a ChainPlan,
+    pub(crate) orders: watch::Receiver<SourceOrders>,
+}
+
+/// An actor, ready to run.
+pub(crate) enum Actor {
+    Source(Box<SourceSubtask>),
+    Input(Box<InputSubtask>),
+}
+
+/// What was built.
+pub(crate) struct Built {
+    pub(crate) actors: Vec<(SubtaskId, Arc<Meter>, Actor)>,
+    pub(crate) endpoints: Arc<Endpoints>,
+    pub(crate) links: Vec<PeerLink>,
+}
+
+/// The subtasks of a deployment that run on a node.
+pub(crate) fn local_subtasks(plan: &ChainPlan, deployment: &Deployment, node: NodeId) -> Vec<SubtaskId> {
+    let assignment = &deployment.assignment;
+    plan.subtasks(assignment.parallelism()).filter(|subtask| assignment.node_of(*subtask) == Some(node)).collect()
+}
+
+struct Shared {
+    settings: JobSettings,
+    operators: OperatorContext,
+    state: Arc<StateBudget>,
+    replay: Option<Arc<ReplayClock>>,
+}
+
+impl Builder<'_> {
+    /// Builds the actors of these subtasks.
+    pub(crate) fn build(
+        &self,
+        meters: &[(SubtaskId, Arc<Meter>)],
+        failures: mpsc::Sender<PeerFailure>,
+    ) -> Result<Built, SubtaskError> {
+        self.deployment.graph.check()?;
+        let shared = self.shared(meters)?;
+        let inbounds = self.inbounds(meters, shared.settings.exchange_window_bytes)?;
+        let inputs = inbounds.iter().flatten();
+        let endpoints = Arc::new(Endpoints::new(self.context.node, self.job, self.attempt, inputs, failures));
+        let (outbounds, links) = self.outbounds(meters, &endpoints, &shared.settings)?;
+        let mut actors = Vec::with_capacity(meters.len());
+        for (((subtask, meter), inbound), outbounds) in meters.iter().zip(inbounds).zip(outbounds) {
+            let actor = self.actor(*subtask, meter, inbound, outbounds, &shared)?;
+            actors.push((*subtask, meter.clone(), actor));
+        }
+        Ok(Built { actors, endpoints, links })
+    }
+
+    fn shared(&self, meters: &[(SubtaskId, Arc<Meter>)]) -> Result<Shared, SubtaskError> {
+        let graph = &self.deployment.graph;
+        let settings = JobSettings::parse(&graph.settings).map_err(|error| plan_error(error.to_string()))?;
+        if self.deployment.assignment.key_groups.groups() != graph.key_groups {
+            return Err(plan_error("the assignment has another number of key groups than the graph".to_owned()));
+        }
+        let operators = OperatorContext { key_groups: graph.key_groups, batch_rows: settings.batch_rows };
+        let limit = self.context.memory_budget_bytes as f64 * settings.state_memory_share;
+        let replay = self.replay_clock(meters, &settings)?;
+        Ok(Shared { settings, operators, state: StateBudget::new(limit as u64), replay })
+    }
+
+    fn replay_clock(
+        &self,
+        meters: &[(SubtaskId, Arc<Meter>)],
+        settings: &JobSettings,
+    ) -> Result<Option<Arc<ReplayClock>>, SubtaskError> {
+        let Some(speed) = settings.replay_speed else { return Ok(None) };
+        let start = settings.replay_start.as_deref().map(parse_start).transpose();
+        let start = start.map_err(|error| plan_error(format!("replay.start: {error}")))?;
+        let is_replayed = |subtask: &SubtaskId| self.source_of(*subtask).is_some_and(|(_, spec)| is_replayed(spec));
+        let sources = meters.iter().filter(|(subtask, _)| is_replayed(subtask)).count();
+        Ok(Some(Arc::new(ReplayClock::new(self.context.seams.clock.clone(), speed, start, sources))))
+    }
+
+    fn parallelism(&self) -> u32 {
+        self.deployment.assignment.parallelism()
+    }
+
+    fn node_of(&self, subtask: SubtaskId) -> Result<NodeId, SubtaskError> {
+        let node = self.deployment.assignment.node_of(subtask);
+        node.ok_or_else(|| plan_error(format!("no slice is assigned to subtask {subtask}")))
+    }
+
+    fn head(&self, subtask: SubtaskId) -> &Operator {
+        let chain: &PlannedChain = &self.plan.chains[subtask.chain.0 as usize];
+        self.deployment.graph.operator(chain.operators[0])
+    }
+
+    fn source_of(&self, subtask: SubtaskId) -> Option<(OperatorId, &SourceOperator)> {
+        let head = self.head(subtask);
+        match &head.kind {
+            OperatorKind::Source(spec) => Some((head.id, spec)),
+            _ => None,
+        }
+    }
+
+    /// The inputs of each subtask; `None` for sources.
+    fn inbounds(&self, meters: &[(SubtaskId, Arc<Meter>)], window: u64) -> Result<Vec<Option<Inbound>>, SubtaskError> {
+        let mut channels = Vec::with_capacity(meters.len());
+        for (subtask, _) in meters {
+            channels.push(self.inbound_channels(*subtask)?);
+        }
+        let count = channels.iter().map(Vec::len).sum::<usize>().max(1) as u64;
+        let share = self.context.memory_budget_bytes / EXCHANGE_MEMORY_SHARE / count;
+        let window = window.min(share.max(WINDOW_BYTES_MIN));
+        let inbound = |channels: Vec<InboundChannel>| (!channels.is_empty()).then(|| Inbound::new(channels, window));
+        Ok(channels.into_iter().map(inbound).collect())
+    }
+
+    fn inbound_channels(&self, subtask: SubtaskId) -> Result<Vec<InboundChannel>, SubtaskError> {
+        let channel = |id: ChannelId| {
+            let exchange = &self.plan.exchanges[id.exchange as usize];
+            let from = self.node_of(SubtaskId { chain: exchange.from, index: id.from })?;
+            let schema = self.deployment.graph.operator(exchange.edge.from).output.clone();
+            Ok(InboundChannel { id, schema, from })
+        };
+        self.plan.inputs(subtask, self.parallelism()).into_iter().map(channel).collect()
+    }
+
+    /// The outputs of each subtask, in the order of the plan's exchanges.
+    fn outbounds(
+        &self,
+        meters: &[(SubtaskId, Arc<Meter>)],
+        endpoints: &Endpoints,
+        settings: &JobSettings,
+    ) -> Result<(Vec<Vec<Outbound>>, Vec<PeerLink>), SubtaskError> {
+        let key_groups = self.deployment.assignment.key_groups.clone();
+        let config = OutboundConfig { batch_rows: settings.batch_rows, lz4: settings.exchange_lz4, key_groups };
+        let mut builder = OutboundBuilder::new(endpoints, config);
+        let mut counts = Vec::with_capacity(meters.len());
+        for (subtask, _) in meters {
+            let exchanges = self.plan.exchanges.iter().filter(|exchange| exchange.from == subtask.chain);
+            let mut count = 0;
+            for exchange in exchanges {
+                let ids = self.plan.outputs(*subtask, exchange, self.parallelism());
+                let receiver = |id: ChannelId| Ok((id, self.node_of(SubtaskId { chain: exchange.to, index: id.to })?));
+                let channels: Vec<_> = ids.into_iter().map(receiver).collect::<Result<_, SubtaskError>>()?;
+                builder.add(exchange, &channels);
+                count += 1;
+            }
+            counts.push(count);
+        }
+        let (outbounds, links) = builder.build();
+        let mut outbounds = outbounds.into_iter();
+        let per_subtask = counts.into_iter().map(|count| outbounds.by_ref().take(count).collect()).collect();
+        Ok((per_subtask, links))
+    }
+
+    fn actor(
+        &self,
+        subtask: SubtaskId,
+        meter: &Arc<Meter>,
+        inbound: Option<Inbound>,
+        outbounds: Vec<Outbound>,
+        shared: &Shared,
+    ) -> Result<Actor, SubtaskError> {
+        let chain = self.chain(subtask, meter, outbounds, shared)?;
+        match (inbound, self.source_of(subtask)) {
+            (None, Some((id, spec))) => {
+                Ok(Actor::Source(Box::new(self.source(subtask, (id, spec), chain, meter, shared)?)))
+            }
+            (Some(inbound), None) => {
+                let port = |channel: &InboundChannel| self.plan.exchanges[channel.id.exchange as usize].edge.port;
+                let ports = inbound.channels().iter().map(port).collect();
+                Ok(Actor::Input(Box::new(InputSubtask::new(inbound, ports, chain, meter.clone()))))
+            }
+            _ => Err(plan_error(format!("subtask {subtask} has neither a source nor an input"))),
+        }
+    }
+
+    fn chain(
+        &self,
+        subtask: SubtaskId,
+        meter: &Arc<Meter>,
+        outbounds: Vec<Outbound>,
+        shared: &Shared,
+    ) -> Result<Chain, SubtaskError> {
+        let planned = &self.plan.chains[subtask.chain.0 as usize];
+        let index_of: BTreeMap<OperatorId, usize> = planned.operators.iter().copied().zip(0..).collect();
+        let mut vertices = Vec::with_capacity(planned.operators.len());
+        for id in &planned.operators {
+            let operator = self.deployment.graph.operator(*id);
+            let stage = self.stage(operator, subtask, shared)?;
+            let name = match &operator.kind {
+                OperatorKind::Sink(sink) => sink.table.clone(),
+                _ => operator.name.clone(),
+            };
+            vertices.push(Vertex { id: *id, name, stage, children: Vec::new(), outbounds: Vec::new() });
+        }
+        let mut next_outbound = 0;
+        for exchange in self.plan.exchanges.iter().filter(|exchange| exchange.from == subtask.chain) {
+            vertices[index_of[&exchange.edge.from]].outbounds.push(next_outbound);
+            next_outbound += 1;
+        }
+        // Every operator of a chain but the head is fed by one fused edge.
+        for id in &planned.operators[1..] {
+            let parent = self.deployment.graph.inputs(*id).next().map(|edge| edge.from);
+            let parent = parent.ok_or_else(|| plan_error(format!("nothing feeds {id}")))?;
+            vertices[index_of[&parent]].children.push(index_of[id]);
+        }
+        let identity = self.identity(planned.operators[0], subtask);
+        let dead_letter_path = self
+            .source_of(subtask)
+            .and_then(|(id, spec)| spec.connector.option("dead-letter.path").map(|path| (id, path.to_owned())));
+        let late_path = shared.settings.late_path.clone();
+        Ok(Chain::new(ChainParts {
+            state: StateShare::new(shared.state.clone(), vertices.len()),
+            vertices,
+            outbounds,
+            aside: Aside::new(self.tables.clone(), identity, late_path, dead_letter_path),
+            hook: self.hook.clone(),
+            meter: meter.clone(),
+            subtask: subtask.index,
+        }))
+    }
+
+    fn stage(&self, operator: &Operator, subtask: SubtaskId, shared: &Shared) -> Result<Stage, SubtaskError> {
+        let graph = &self.deployment.graph;
+        match &operator.kind {
+            OperatorKind::Source(_) => Ok(Stage::Source),
+            OperatorKind::Sink(sink) => {
+                let identity = self.identity(operator.id, subtask);
+                let writer = self.tables.sink_writer(sink, operator.output.clone(), identity);
+                let table = || sink.table.clone();
+                Ok(Stage::Sink(writer.map_err(|source| SubtaskError::Connector { table: table(), source })?))
+            }
+            OperatorKind::Collect(collect) => {
+                Ok(Stage::Collect(self.context.collect.begin(self.job, self.attempt, collect.query)))
+            }
+            kind => {
+                let inputs: Option<Vec<_>> =
+                    (0..kind.ports()).map(|port| graph.input_schema(operator.id, port)).collect();
+                let inputs = inputs.ok_or_else(|| plan_error(format!("nothing feeds a port of {}", operator.id)))?;
+                let built = build(operator, &inputs, &shared.operators);
+                let failed = |source| SubtaskError::Operator { operator: operator.name.clone(), source };
+                built.map(Stage::Operator).map_err(failed)
+            }
+        }
+    }
+
+    fn source(
+        &self,
+        subtask: SubtaskId,
+        (id, spec): (OperatorId, &SourceOperator),
+        chain: Chain,
+        meter: &Arc<Meter>,
+        shared: &Shared,
+    ) -> Result<SourceSubtask, SubtaskError> {
+        let table = spec.table.clone();
+        let source = self.tables.source(spec, &shared.settings);
+        let source = source.map_err(|source| SubtaskError::Connector { table: table.clone(), source })?;
+        let splits = self.splits(id, subtask.index);
+        let watermarks = SplitWatermarks::new(&splits);
+        let pacer = match &shared.replay {
+            Some(clock) if is_replayed(spec) => Some(Pacer::new(clock.clone(), replay_column(spec)?)),
+            _ => None,
+        };
+        let idle_micros = spec.watermark.as_ref().and_then(|watermark| watermark.idle_timeout_micros);
+        let idle_timeout = idle_micros.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros);
+        Ok(SourceSubtask {
+            table,
+            readers: Readers::new(source, splits, watermarks.sequences()),
+            watermarks,
+            stamp: Stamp::new(self.head(subtask), spec)?,
+            pacer,
+            idle_timeout,
+            orders: self.orders.clone(),
+            last_checkpoint: None,
+            chain,
+            meter: meter.clone(),
+        })
+    }
+
+    fn splits(&self, source: OperatorId, subtask: u32) -> Vec<Split> {
+        let assigned = self.deployment.splits.iter();
+        let mine = assigned.filter(|assignment| assignment.source == source && assignment.subtask == subtask);
+        mine.flat_map(|assignment| assignment.splits.iter().cloned()).collect()
+    }
+
+    fn identity(&self, sink: OperatorId, subtask: SubtaskId) -> SinkIdentity {
+        SinkIdentity { job: self.job, attempt: self.attempt, sink, subtask: subtask.index }
+    }
+}
+
+fn plan_error(reason: String) -> SubtaskError {
+    SubtaskError::Plan { reason }
+}
+
+fn is_replayed(spec: &SourceOperator) -> bool {
+    spec.connector.option("replay.column").is_some()
+}
+
+fn replay_column(spec: &SourceOperator) -> Result<usize, SubtaskError> {
+    let name = spec.connector.option("replay.column").unwrap_or_default();
+    spec.physical.index_of(name).map_err(|_| {
+        plan_error(format!("table {}: the replay column '{name}' is not among the columns that are read", spec.table))
+    })
+}

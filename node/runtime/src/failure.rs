@@ -1,0 +1,115 @@
+//! Why a subtask or a deployment ends badly, and what that means for the attempt.
+
+use std::error::Error;
+
+use thalweg_connectors::ConnectorError;
+use thalweg_exchange::ExchangeError;
+use thalweg_flow::BarrierViolation;
+use thalweg_operators::OperatorError;
+use thalweg_types::{
+    ChannelId, NodeId,
+    graph::GraphError,
+    job::{Failure, FailureKind},
+};
+use thiserror::Error;
+
+/// Why a subtask cannot go on, or cannot be built.
+#[derive(Debug, Error)]
+pub(crate) enum SubtaskError {
+    /// An operator failed on the data or cannot be built.
+    #[error("operator {operator} failed")]
+    Operator {
+        operator: String,
+        #[source]
+        source: OperatorError,
+    },
+    /// A source or sink failed.
+    #[error("table {table} failed")]
+    Connector {
+        table: String,
+        #[source]
+        source: ConnectorError,
+    },
+    /// Records that are set aside could not be written.
+    #[error("could not set records aside")]
+    SetAside {
+        #[source]
+        source: ConnectorError,
+    },
+    /// An exchange failed.
+    #[error("an exchange failed")]
+    Exchange(#[from] ExchangeError),
+    /// A sender broke the order of barriers.
+    #[error("barriers on {channel} are out of order")]
+    Barrier {
+        channel: ChannelId,
+        peer: NodeId,
+        #[source]
+        source: BarrierViolation,
+    },
+    /// State outgrew its share of the node's memory.
+    #[error(
+        "state holds {held_bytes} bytes, more than its share of {limit_bytes}; the largest is {operator} with \
+         {operator_bytes} bytes"
+    )]
+    StateTooLarge { operator: String, operator_bytes: usize, held_bytes: usize, limit_bytes: u64 },
+    /// The actor panicked.
+    #[error("the subtask panicked: {message}")]
+    Panic { message: String },
+    /// The plan cannot run.
+    #[error("the deployment cannot run: {reason}")]
+    Plan { reason: String },
+    /// The job graph is not one.
+    #[error("the deployment cannot run")]
+    Graph(#[from] GraphError),
+}
+
+impl SubtaskError {
+    /// The other node, where the error is about a stream to one.
+    pub(crate) fn peer(&self) -> Option<NodeId> {
+        match self {
+            Self::Exchange(error) => error.peer(),
+            Self::Barrier { peer, .. } => Some(*peer),
+            _ => None,
+        }
+    }
+
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Operator { source: OperatorError::Arrow { .. }, .. } | Self::Panic { .. } => FailureKind::Operator,
+            Self::Operator { .. } | Self::StateTooLarge { .. } | Self::Plan { .. } | Self::Graph(_) => {
+                FailureKind::Data
+            }
+            Self::Connector { source, .. } | Self::SetAside { source } => source.failure_kind(),
+            Self::Exchange(ExchangeError::Arrow { .. }) => FailureKind::Operator,
+            Self::Exchange(_) | Self::Barrier { .. } => FailureKind::Link,
+        }
+    }
+
+    /// The failure as it is reported, with the chain of causes.
+    pub(crate) fn failure(&self) -> Failure {
+        Failure { kind: self.kind(), message: chain_text(self) }
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain_text(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // Some libraries repeat the cause in their own message.
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

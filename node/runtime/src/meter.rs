@@ -1,0 +1,134 @@
+//! What a subtask measures: written by its actor, read by heartbeats. Counters alone, so that no reader holds it up.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arrow::array::RecordBatch;
+use thalweg_types::{Watermark, job::SubtaskMetrics, seam::Clock, session::SubtaskState};
+
+/// The measurements of one subtask.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    clock: Arc<dyn Clock>,
+    records_in: AtomicU64,
+    records_out: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    busy_micros: AtomicU64,
+    blocked_micros: AtomicU64,
+    idle_micros: AtomicU64,
+    watermark: AtomicI64,
+    late_records: AtomicU64,
+    dead_letters: AtomicU64,
+    state: AtomicU8,
+}
+
+/// What time is spent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spent {
+    Busy,
+    Blocked,
+    Idle,
+}
+
+impl Meter {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            records_in: AtomicU64::new(0),
+            records_out: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            busy_micros: AtomicU64::new(0),
+            blocked_micros: AtomicU64::new(0),
+            idle_micros: AtomicU64::new(0),
+            watermark: AtomicI64::new(i64::MIN),
+            late_records: AtomicU64::new(0),
+            dead_letters: AtomicU64::new(0),
+            state: AtomicU8::new(0),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Adds the time since `since` to one of the kinds; gives the time now.
+    pub(crate) fn spend(&self, kind: Spent, since: Duration) -> Duration {
+        let now = self.now();
+        let micros = u64::try_from(now.saturating_sub(since).as_micros()).unwrap_or(u64::MAX);
+        let counter = match kind {
+            Spent::Busy => &self.busy_micros,
+            Spent::Blocked => &self.blocked_micros,
+            Spent::Idle => &self.idle_micros,
+        };
+        counter.fetch_add(micros, Relaxed);
+        now
+    }
+
+    /// All the time that was spent blocked.
+    pub(crate) fn blocked(&self) -> Duration {
+        Duration::from_micros(self.blocked_micros.load(Relaxed))
+    }
+
+    pub(crate) fn count_in(&self, batch: &RecordBatch) {
+        self.records_in.fetch_add(batch.num_rows() as u64, Relaxed);
+        self.bytes_in.fetch_add(batch.get_array_memory_size() as u64, Relaxed);
+    }
+
+    pub(crate) fn count_out(&self, batch: &RecordBatch) {
+        self.records_out.fetch_add(batch.num_rows() as u64, Relaxed);
+        self.bytes_out.fetch_add(batch.get_array_memory_size() as u64, Relaxed);
+    }
+
+    pub(crate) fn count_late(&self, rows: usize) {
+        self.late_records.fetch_add(rows as u64, Relaxed);
+    }
+
+    pub(crate) fn count_dead_letters(&self, rows: usize) {
+        self.dead_letters.fetch_add(rows as u64, Relaxed);
+    }
+
+    pub(crate) fn set_watermark(&self, watermark: Watermark) {
+        self.watermark.store(watermark.0, Relaxed);
+    }
+
+    pub(crate) fn set_state(&self, state: SubtaskState) {
+        let code = match state {
+            SubtaskState::Ready => 0,
+            SubtaskState::Running => 1,
+            SubtaskState::Finished => 2,
+            SubtaskState::Failed => 3,
+        };
+        self.state.store(code, Relaxed);
+    }
+
+    pub(crate) fn state(&self) -> SubtaskState {
+        match self.state.load(Relaxed) {
+            0 => SubtaskState::Ready,
+            1 => SubtaskState::Running,
+            2 => SubtaskState::Finished,
+            _ => SubtaskState::Failed,
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> SubtaskMetrics {
+        SubtaskMetrics {
+            records_in: self.records_in.load(Relaxed),
+            records_out: self.records_out.load(Relaxed),
+            bytes_in: self.bytes_in.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
+            busy_micros: self.busy_micros.load(Relaxed),
+            blocked_micros: self.blocked_micros.load(Relaxed),
+            idle_micros: self.idle_micros.load(Relaxed),
+            watermark: self.watermark.load(Relaxed),
+            late_records: self.late_records.load(Relaxed),
+            dead_letters: self.dead_letters.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Work on tables outside of any attempt: listing the splits of sources, publishing what sinks have prepared.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use thalweg_connectors::{
+    ConnectorError, SinkCommitter, dead_letter::DeadLetterCommitter, late::LateCommitter, open_sink_committer,
+    open_source,
+};
+use thalweg_types::{
+    JobGraph, JobId, Operator, OperatorId, OperatorKind, Split,
+    job::{Failure, FailureKind},
+    session::SinkCommittables,
+    settings::JobSettings,
+};
+
+use crate::{context::RuntimeContext, failure::chain_text};
+
+/// Lists the splits of sources, each source's in reading order.
+///
+/// # Errors
+/// When a table cannot be opened or listed, or an operator is not a source.
+pub async fn discover(
+    context: &RuntimeContext,
+    graph: &JobGraph,
+    sources: &[OperatorId],
+) -> Result<Vec<(OperatorId, Vec<Split>)>, Failure> {
+    let settings = settings_of(graph)?;
+    let mut found = Vec::with_capacity(sources.len());
+    for id in sources {
+        let operator = graph.operators.iter().find(|operator| operator.id == *id);
+        let Some(OperatorKind::Source(spec)) = operator.map(|operator| &operator.kind) else {
+            return Err(data_failure(format!("{id} is not a source")));
+        };
+        let failed = |error| table_failure(&spec.table, &error);
+        let source = open_source(spec, &settings, &context.connectors).map_err(failed)?;
+        found.push((*id, source.discover().await.map_err(failed)?));
+    }
+    Ok(found)
+}
+
+/// Publishes what the writers of a job have prepared, late records and dead letters included, then removes what earlier
+/// attempts left unpublished. Idempotent.
+///
+/// # Errors
+/// When something cannot be published now.
+pub async fn commit(
+    context: &RuntimeContext,
+    graph: &JobGraph,
+    job: JobId,
+    committables: &[SinkCommittables],
+) -> Result<(), Failure> {
+    let settings = settings_of(graph)?;
+    let mut prepared: BTreeMap<OperatorId, Vec<Value>> = BTreeMap::new();
+    for SinkCommittables { sink, committables, .. } in committables {
+        prepared.entry(*sink).or_default().extend(committables.iter().cloned());
+    }
+    for operator in &graph.operators {
+        let failed = |error| table_failure(&operator.name, &error);
+        let Some(committer) = committer(context, operator, &settings).map_err(failed)? else { continue };
+        let values = prepared.remove(&operator.id).unwrap_or_default();
+        committer.commit(&values).await.map_err(failed)?;
+    }
+    // Only when everything is visible is what is left certainly of no use.
+    for operator in &graph.operators {
+        let failed = |error| table_failure(&operator.name, &error);
+        if let Some(committer) = committer(context, operator, &settings).map_err(failed)? {
+            committer.discard(job).await.map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a job has left unpublished, when nothing of it runs any more.
+///
+/// # Errors
+/// When something cannot be removed.
+pub async fn discard(context: &RuntimeContext, graph: &JobGraph, job: JobId) -> Result<(), Failure> {
+    let settings = settings_of(graph)?;
+    for operator in &graph.operators {
+        let failed = |error| table_failure(&operator.name, &error);
+        if let Some(committer) = committer(context, operator, &settings).map_err(failed)? {
+            committer.discard(job).await.map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Who publishes what subtasks prepared in the name of an operator: a sink's rows, a source's dead letters, any other
+/// operator's late records.
+fn committer(
+    context: &RuntimeContext,
+    operator: &Operator,
+    settings: &JobSettings,
+) -> Result<Option<Box<dyn SinkCommitter>>, ConnectorError> {
+    let connectors = &context.connectors;
+    Ok(match &operator.kind {
+        OperatorKind::Sink(sink) => Some(open_sink_committer(sink, operator.output.clone(), connectors)?),
+        OperatorKind::Source(source) => match source.connector.option("dead-letter.path") {
+            Some(path) => Some(Box::new(DeadLetterCommitter::open(path, connectors)?)),
+            None => None,
+        },
+        OperatorKind::Collect(_) | OperatorKind::Calc(_) => None,
+        _ => match &settings.late_path {
+            Some(path) => Some(Box::new(LateCommitter::open(path, connectors)?)),
+            None => None,
+        },
+    })
+}
+
+fn settings_of(graph: &JobGraph) -> Result<JobSettings, Failure> {
+    JobSettings::parse(&graph.settings).map_err(|error| data_failure(error.to_string()))
+}
+
+fn table_failure(table: &str, error: &ConnectorError) -> Failure {
+    Failure { kind: error.failure_kind(), message: format!("table {table} failed: {}", chain_text(error)) }
+}
+
+fn data_failure(message: String) -> Failure {
+    Failure { kind: FailureKind::Data, message }
+}

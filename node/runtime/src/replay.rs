@@ -1,0 +1,111 @@
+//! The replay clock: event time that runs with real time, `speed` times as fast, for tables with a replay column.
+//!
+//! One clock serves all replayed sources of an attempt on a node, so that they keep their order in event time. It starts
+//! at the job's `replay.start`, or else at the earliest first record of those sources: it stands still until each of
+//! them has read its first record (or has none). Without `replay.start` each node takes its own earliest record, so a
+//! job that is replayed on several nodes should name its start.
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::{
+    array::{Array, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, TimeUnit, TimestampMicrosecondType},
+    error::ArrowError,
+};
+use parking_lot::Mutex;
+use thalweg_types::seam::Clock;
+use tokio::sync::watch;
+
+/// Waits are rounded up to this, so that rows of one moment go together.
+const GRAIN: Duration = Duration::from_millis(2);
+/// How often a clock that stands far in the future is looked at again.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    /// Event time at the start.
+    origin_micros: i64,
+    /// Real time at the start.
+    started: Duration,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// Sources that have not told their first record.
+    sources: usize,
+    earliest_micros: Option<i64>,
+}
+
+/// The clock of one attempt on one node.
+#[derive(Debug)]
+pub(crate) struct ReplayClock {
+    clock: Arc<dyn Clock>,
+    speed: f64,
+    start_micros: Option<i64>,
+    waiting: Mutex<Waiting>,
+    running: watch::Sender<Option<Running>>,
+}
+
+impl ReplayClock {
+    /// A clock for so many source subtasks, standing still.
+    pub(crate) fn new(clock: Arc<dyn Clock>, speed: f64, start_micros: Option<i64>, sources: usize) -> Self {
+        let waiting = Mutex::new(Waiting { sources, earliest_micros: None });
+        Self { clock, speed, start_micros, waiting, running: watch::Sender::new(None) }
+    }
+
+    /// A source tells its first record, or that it has none. Once per source.
+    pub(crate) fn on_first(&self, micros: Option<i64>) {
+        let mut waiting = self.waiting.lock();
+        waiting.sources = waiting.sources.saturating_sub(1);
+        waiting.earliest_micros = waiting.earliest_micros.into_iter().chain(micros).min();
+        let origin = self.start_micros.or(waiting.earliest_micros);
+        if let Some(origin_micros) = origin
+            && (waiting.sources == 0 || self.start_micros.is_some())
+        {
+            let started = self.clock.monotonic();
+            self.running.send_if_modified(|running| {
+                let starts = running.is_none();
+                running.get_or_insert(Running { origin_micros, started });
+                starts
+            });
+        }
+    }
+
+    /// The event time now; `None` while the clock stands still.
+    pub(crate) fn now_micros(&self) -> Option<i64> {
+        let running = (*self.running.borrow())?;
+        let elapsed = self.clock.monotonic().saturating_sub(running.started);
+        let passed = (elapsed.as_secs_f64() * self.speed * 1e6).min(9e18);
+        Some(running.origin_micros.saturating_add(passed as i64))
+    }
+
+    /// Waits until the clock shows `micros`, or a while: the caller looks again.
+    pub(crate) async fn wait_for(&self, micros: i64) {
+        let mut running = self.running.subscribe();
+        let Some(now) = self.now_micros() else {
+            let _ = tokio::time::timeout(WAIT_MAX, running.wait_for(Option::is_some)).await;
+            return;
+        };
+        let missing = micros.saturating_sub(now).max(0) as f64 / 1e6 / self.speed;
+        let wait = Duration::try_from_secs_f64(missing).unwrap_or(WAIT_MAX);
+        tokio::time::sleep(wait.clamp(GRAIN, WAIT_MAX)).await;
+    }
+}
+
+/// The times of a batch's rows, microseconds; NULL is the smallest, so that such rows are never held.
+pub(crate) fn times_micros(batch: &RecordBatch, column: usize) -> Result<Vec<i64>, ArrowError> {
+    use arrow::array::AsArray;
+    let micros = cast(batch.column(column), &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+    let micros = micros.as_primitive::<TimestampMicrosecondType>();
+    if micros.null_count() == 0 {
+        return Ok(micros.values().to_vec());
+    }
+    Ok(micros.iter().map(|time| time.unwrap_or(i64::MIN)).collect())
+}
+
+/// Reads `replay.start`, as timestamps are written in SQL.
+pub(crate) fn parse_start(text: &str) -> Result<i64, ArrowError> {
+    let nanos = arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text)?;
+    Ok(nanos.div_euclid(1000))
+}

@@ -1,0 +1,228 @@
+//! The actor of a source subtask: reads its splits and puts their rows and watermarks into its chain.
+//!
+//! ```text
+//! Ready -- started --> reading -- all splits ended, or stopped --> end of input -> Finished
+//! ```
+//!
+//! Orders (start, stop, checkpoint) are looked at before every batch. The watermark is that of `SplitWatermarks`. A split
+//! that was asked and gave nothing for the table's idle timeout steps out of it; the time in which this subtask waited
+//! for credit does not count. Rows of a replayed table are held by a `Pacer`.
+
+use std::{sync::Arc, task::Poll, time::Duration};
+
+use arrow::array::RecordBatch;
+use thalweg_connectors::{ConnectorError, DeadLetter, Read};
+use thalweg_flow::SplitWatermarks;
+use thalweg_types::{CheckpointId, Watermark, session::SinkCommittables};
+use tokio::sync::watch;
+
+use crate::{
+    chain::{Chain, Signal},
+    failure::SubtaskError,
+    meter::{Meter, Spent},
+    pacing::{Due, Pacer},
+    readers::{Answered, Readers},
+    stamp::Stamp,
+};
+
+/// What the sources of an attempt are told. The newest state is all that counts, so orders never queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SourceOrders {
+    /// Reading may begin.
+    pub(crate) started: bool,
+    /// Input ends here.
+    pub(crate) stopped: bool,
+    /// The newest checkpoint that was begun.
+    pub(crate) checkpoint: Option<CheckpointId>,
+}
+
+/// The actor's state.
+pub(crate) struct SourceSubtask {
+    pub(crate) table: String,
+    pub(crate) readers: Readers,
+    pub(crate) watermarks: SplitWatermarks,
+    pub(crate) stamp: Stamp,
+    pub(crate) pacer: Option<Pacer>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) orders: watch::Receiver<SourceOrders>,
+    pub(crate) last_checkpoint: Option<CheckpointId>,
+    pub(crate) chain: Chain,
+    pub(crate) meter: Arc<Meter>,
+}
+
+enum Event {
+    /// Orders may have changed.
+    Orders,
+    /// A reader answered.
+    Answered(Answered),
+    /// A split has been silent for the idle timeout.
+    Silent,
+    /// Held rows are due.
+    Due { split: usize, batch: RecordBatch, emptied: bool },
+    /// Nothing is left to read.
+    Over,
+}
+
+impl SourceSubtask {
+    /// Runs to the end of all splits, or until stopped.
+    pub(crate) async fn run(mut self) -> Result<Vec<SinkCommittables>, SubtaskError> {
+        let started = self.orders.wait_for(|orders| orders.started || orders.stopped).await.is_ok();
+        if started {
+            self.read().await?;
+        }
+        self.chain.signal(Signal::Watermark(Watermark::MAX)).await?;
+        self.chain.finish().await
+    }
+
+    async fn read(&mut self) -> Result<(), SubtaskError> {
+        loop {
+            self.chain.ready().await?;
+            let orders = *self.orders.borrow_and_update();
+            if orders.checkpoint > self.last_checkpoint
+                && let Some(checkpoint) = orders.checkpoint
+            {
+                self.last_checkpoint = orders.checkpoint;
+                self.chain.signal(Signal::Barrier(checkpoint)).await?;
+            }
+            if orders.stopped {
+                return Ok(());
+            }
+            let waiting = self.meter.now();
+            let event = self.next_event().await?;
+            let taken = self.meter.spend(Spent::Idle, waiting);
+            let blocked = self.meter.blocked();
+            match event {
+                Event::Orders => {}
+                Event::Over => return Ok(()),
+                Event::Silent => self.on_silent().await?,
+                Event::Answered(Answered { split, read }) => self.on_answer(split, read).await?,
+                Event::Due { split, batch, emptied } => {
+                    self.readers.set_paused(split, !emptied);
+                    self.on_rows(split, batch).await?;
+                }
+            }
+            self.meter.spend(Spent::Busy, taken + self.meter.blocked().saturating_sub(blocked));
+        }
+    }
+
+    async fn next_event(&mut self) -> Result<Event, SubtaskError> {
+        let idle_since = self.idle_time();
+        let Self { readers, orders, pacer, chain, idle_timeout, table, .. } = self;
+        if readers.is_over() && pacer.is_none() {
+            return Ok(Event::Over);
+        }
+        if let Some(pacer) = pacer
+            && !readers.has_askable()
+        {
+            pacer.tell_first();
+            return match pacer.due() {
+                Due::Rows { split, batch, emptied } => Ok(Event::Due { split, batch, emptied }),
+                Due::Nothing => Ok(Event::Over),
+                Due::At(micros) => {
+                    let due = pacer.clock().wait_for(micros);
+                    let wait = async {
+                        tokio::select! { biased; _ = orders.changed() => {}, () = due => {} }
+                    };
+                    chain.flushing(wait).await?;
+                    Ok(Event::Orders)
+                }
+            };
+        }
+        let answer = std::future::poll_fn(|context| match readers.poll_next(context, idle_since) {
+            Poll::Ready(answer) => Poll::Ready(answer),
+            Poll::Pending => Poll::Pending,
+        });
+        let event = async {
+            tokio::select! {
+                biased;
+                changed = orders.changed() => match changed {
+                    Ok(()) => Ok(Event::Orders),
+                    // Whoever gives orders is gone, and with it the attempt: cancellation follows.
+                    Err(_) => std::future::pending().await,
+                },
+                answer = answer => answer.map(Event::Answered),
+                () = silence(*idle_timeout) => Ok(Event::Silent),
+            }
+        };
+        let event: Result<Event, ConnectorError> = chain.flushing(event).await?;
+        event.map_err(|source| SubtaskError::Connector { table: table.clone(), source })
+    }
+
+    async fn on_answer(&mut self, split: usize, read: Read) -> Result<(), SubtaskError> {
+        match read {
+            Read::Records { batch, dead_letters } => {
+                self.set_aside(&dead_letters).await?;
+                self.meter.count_in(&batch);
+                match &mut self.pacer {
+                    Some(pacer) if batch.num_rows() > 0 => {
+                        let held = pacer.hold(split, batch);
+                        held.map_err(|source| self.stamp.failed("read the replay column", source))?;
+                        self.readers.set_paused(split, true);
+                        Ok(())
+                    }
+                    _ => self.on_rows(split, batch).await,
+                }
+            }
+            Read::End => {
+                let grown = self.watermarks.on_finished(split);
+                // The end of everything is signalled once, when reading is over.
+                self.advance(grown.filter(|watermark| !watermark.is_end())).await
+            }
+        }
+    }
+
+    async fn on_rows(&mut self, split: usize, batch: RecordBatch) -> Result<(), SubtaskError> {
+        let stamped = self.stamp.stamp(self.readers.id_of(split), batch)?;
+        self.set_aside(&stamped.dead_letters).await?;
+        self.watermarks.on_active(split);
+        self.chain.set_idle(self.watermarks.is_idle())?;
+        if stamped.rows.num_rows() > 0 {
+            self.chain.process(0, stamped.rows).await?;
+        }
+        if let Some(watermark) = stamped.watermark {
+            let grown = self.watermarks.on_watermark(split, watermark);
+            self.readers.set_watermark(split, self.watermarks.sequence_watermark(split));
+            self.advance(grown).await?;
+        }
+        Ok(())
+    }
+
+    async fn on_silent(&mut self) -> Result<(), SubtaskError> {
+        let Some(timeout) = self.idle_timeout else { return Ok(()) };
+        let Some(moment) = self.idle_time().checked_sub(timeout) else { return Ok(()) };
+        let silent: Vec<usize> = self.readers.silent_since(moment).collect();
+        for split in silent {
+            let grown = self.watermarks.on_idle(split);
+            self.advance(grown).await?;
+        }
+        Ok(())
+    }
+
+    async fn advance(&mut self, grown: Option<Watermark>) -> Result<(), SubtaskError> {
+        if let Some(watermark) = grown {
+            self.chain.signal(Signal::Watermark(watermark)).await?;
+        }
+        self.chain.set_idle(self.watermarks.is_idle())
+    }
+
+    async fn set_aside(&mut self, dead_letters: &[DeadLetter]) -> Result<(), SubtaskError> {
+        if dead_letters.is_empty() {
+            return Ok(());
+        }
+        self.meter.count_dead_letters(dead_letters.len());
+        self.chain.write_dead_letters(dead_letters).await
+    }
+
+    /// A clock that stands still while this subtask waits for credit.
+    fn idle_time(&self) -> Duration {
+        self.meter.now().saturating_sub(self.meter.blocked())
+    }
+}
+
+/// Passes when it is time to look for silent splits: at a quarter of the timeout, so that one is noticed soon after.
+async fn silence(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep((timeout / 4).max(Duration::from_millis(1))).await,
+        None => std::future::pending().await,
+    }
+}

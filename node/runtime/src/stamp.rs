@@ -1,0 +1,69 @@
+//! What a source does to the rows of its reader: computed columns, event time, and the watermark that a batch justifies.
+
+use arrow::{array::RecordBatch, error::ArrowError, json::LineDelimitedWriter};
+use thalweg_connectors::DeadLetter;
+use thalweg_operators::{DeadRows, OperatorError, SourceStage};
+use thalweg_types::{Operator, SplitId, Watermark, graph::SourceOperator};
+
+use crate::failure::SubtaskError;
+
+/// The stage between the readers and the chain of one source subtask.
+#[derive(Debug)]
+pub(crate) struct Stamp {
+    operator: String,
+    stage: SourceStage,
+}
+
+/// A batch of the source's output.
+#[derive(Debug)]
+pub(crate) struct Stamped {
+    pub(crate) rows: RecordBatch,
+    /// What the batch promises about those that follow on its split.
+    pub(crate) watermark: Option<Watermark>,
+    /// Rows without event time.
+    pub(crate) dead_letters: Vec<DeadLetter>,
+}
+
+impl Stamp {
+    pub(crate) fn new(operator: &Operator, spec: &SourceOperator) -> Result<Self, SubtaskError> {
+        let name = operator.name.clone();
+        match SourceStage::new(spec, operator.output.clone()) {
+            Ok(stage) => Ok(Self { operator: name, stage }),
+            Err(source) => Err(SubtaskError::Operator { operator: name, source }),
+        }
+    }
+
+    /// The source's output of what a reader gave.
+    pub(crate) fn stamp(&self, split: &SplitId, physical: RecordBatch) -> Result<Stamped, SubtaskError> {
+        let staged = self.stage.process(physical).map_err(|source| self.error(source))?;
+        let watermark = self.stage.observe(&staged.rows).map_err(|source| self.error(source))?;
+        let dead_letters = match staged.dead {
+            None => Vec::new(),
+            Some(dead) => self.letters(split, dead)?,
+        };
+        Ok(Stamped { rows: staged.rows, watermark: watermark.map(Watermark), dead_letters })
+    }
+
+    /// An error of Arrow as one of this source.
+    pub(crate) fn failed(&self, attempted: &'static str, source: ArrowError) -> SubtaskError {
+        self.error(OperatorError::Arrow { attempted, source })
+    }
+
+    fn error(&self, source: OperatorError) -> SubtaskError {
+        SubtaskError::Operator { operator: self.operator.clone(), source }
+    }
+
+    fn letters(&self, split: &SplitId, dead: DeadRows) -> Result<Vec<DeadLetter>, SubtaskError> {
+        let mut lines = Vec::new();
+        let mut writer = LineDelimitedWriter::new(&mut lines);
+        let written = writer.write(&dead.rows).and_then(|()| writer.finish());
+        written.map_err(|source| self.failed("write rows without event time", source))?;
+        let text = String::from_utf8_lossy(&lines);
+        let letter = |record: &str| DeadLetter {
+            position: split.to_string(),
+            reason: dead.reason.clone(),
+            record: record.to_owned(),
+        };
+        Ok(text.lines().map(letter).collect())
+    }
+}

@@ -1,0 +1,70 @@
+//! The share of a node's memory that the state of one attempt may hold. What exceeds it fails the job, naming the operator.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use thalweg_operators::Operator;
+
+use crate::failure::SubtaskError;
+
+/// State is measured after every so many batches: asking for it may walk tables.
+const BATCHES_PER_MEASURE: u32 = 16;
+
+/// What all subtasks of an attempt hold on this node.
+#[derive(Debug)]
+pub(crate) struct StateBudget {
+    held_bytes: AtomicUsize,
+    limit_bytes: u64,
+}
+
+impl StateBudget {
+    pub(crate) fn new(limit_bytes: u64) -> Arc<Self> {
+        Arc::new(Self { held_bytes: AtomicUsize::new(0), limit_bytes })
+    }
+}
+
+/// What one subtask holds.
+#[derive(Debug)]
+pub(crate) struct StateShare {
+    budget: Arc<StateBudget>,
+    /// Bytes per vertex, as last measured, and batches since then.
+    measured: Vec<(usize, u32)>,
+}
+
+impl StateShare {
+    pub(crate) fn new(budget: Arc<StateBudget>, vertices: usize) -> Self {
+        Self { budget, measured: vec![(0, 0); vertices] }
+    }
+
+    /// Measures an operator now and then.
+    pub(crate) fn observe(&mut self, vertex: usize, name: &str, operator: &dyn Operator) -> Result<(), SubtaskError> {
+        let (bytes, batches) = &mut self.measured[vertex];
+        *batches += 1;
+        if *batches < BATCHES_PER_MEASURE {
+            return Ok(());
+        }
+        *batches = 0;
+        let before = std::mem::replace(bytes, operator.state_bytes());
+        let (now, held) = (*bytes, &self.budget.held_bytes);
+        let held_bytes = if now >= before {
+            held.fetch_add(now - before, Relaxed) + (now - before)
+        } else {
+            held.fetch_sub(before - now, Relaxed) - (before - now)
+        };
+        let limit_bytes = self.budget.limit_bytes;
+        if held_bytes as u64 <= limit_bytes || now < before {
+            return Ok(());
+        }
+        let operator = name.to_owned();
+        Err(SubtaskError::StateTooLarge { operator, operator_bytes: now, held_bytes, limit_bytes })
+    }
+}
+
+impl Drop for StateShare {
+    fn drop(&mut self) {
+        let bytes: usize = self.measured.iter().map(|(bytes, _)| bytes).sum();
+        self.budget.held_bytes.fetch_sub(bytes, Relaxed);
+    }
+}
