@@ -146,6 +146,7 @@ impl From<RowsRequest> for v1::FetchRowsRequest {
             offset: request.offset,
             max_bytes: request.bytes_max,
             wait_ms: millis(request.wait),
+            attempt: request.attempt.map_or(0, |attempt| attempt.0),
         }
     }
 }
@@ -158,6 +159,7 @@ impl From<v1::FetchRowsRequest> for RowsRequest {
             offset: wire.offset,
             bytes_max: wire.max_bytes,
             wait: Duration::from_millis(u64::from(wire.wait_ms)),
+            attempt: Some(wire.attempt).filter(|attempt| *attempt > 0).map(Attempt),
         }
     }
 }

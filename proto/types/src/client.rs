@@ -85,6 +85,9 @@ pub struct RowsRequest {
     pub bytes_max: u64,
     /// How long to wait for a first row.
     pub wait: Duration,
+    /// Of which the offset is; `None` where no answer has told one yet. Where the job is in another attempt by now, nothing is
+    /// acknowledged and the answer names that attempt, without rows.
+    pub attempt: Option<Attempt>,
 }
 
 /// Rows of a bare `SELECT`.

@@ -64,7 +64,7 @@ fn everything_comes_back_equal() {
     let wait = Duration::from_millis(1500);
     check::<_, v1::GetJobRequest>(JobRequest { job: JobId(1), after_revision: 5, wait });
     check::<_, v1::GetJobResponse>(JobAnswer { job: overview(), revision: 8 });
-    let rows = RowsRequest { job: JobId(1), query: 2, offset: 3, bytes_max: 4, wait };
+    let rows = RowsRequest { job: JobId(1), query: 2, offset: 3, bytes_max: 4, wait, attempt: Some(Attempt(5)) };
     check::<_, v1::FetchRowsRequest>(rows);
     let answer = RowsAnswer { attempt: Attempt(1), offset: 3, rows: 2, batches: vec![9], end: true };
     check::<_, v1::FetchRowsResponse>(answer);
