@@ -31,6 +31,14 @@ pub enum OperatorError {
         #[source]
         source: arrow::error::ArrowError,
     },
+    /// A batch breaks the plan's promises, such as a window column that is NULL.
+    #[error("{operator} was given rows that its plan rules out: {reason}")]
+    Input {
+        /// The operator's name.
+        operator: &'static str,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// A frozen state is not one of this operator.
     #[error("could not restore the state of {operator}: {reason}")]
     Restore {
@@ -39,4 +47,22 @@ pub enum OperatorError {
         /// Why.
         reason: String,
     },
+}
+
+/// Names what was attempted when arrow refuses it.
+pub(crate) fn arrow_error(attempted: &'static str) -> impl FnOnce(arrow::error::ArrowError) -> OperatorError {
+    move |source| OperatorError::Arrow { attempted, source }
+}
+
+/// Names the expression, or the part of an aggregation, that DataFusion failed on.
+pub(crate) fn evaluate_error(
+    expression: impl Into<String>,
+) -> impl FnOnce(datafusion_common::DataFusionError) -> OperatorError {
+    move |source| OperatorError::Evaluate { expression: expression.into(), source }
+}
+
+/// Names the operator that cannot be built.
+pub(crate) fn build_error<E: std::fmt::Display>(operator: &str) -> impl FnOnce(E) -> OperatorError {
+    let operator = operator.to_owned();
+    move |reason| OperatorError::Build { operator, reason: reason.to_string() }
 }

@@ -3,21 +3,45 @@
 //! An actor drives an operator so:
 //!
 //! ```text
-//! process(port, batch) or on_watermark(w) or flush()
+//! process(port, batch) or on_watermark(w) or flush() or restore(..)
 //!   then next_output() until it gives None          -- the actor may pause between two calls while it lacks credit
 //!   then, after on_watermark(w), w is forwarded     -- never before what it released
 //! ```
 //!
 //! What an operator holds between two calls, the rest of an unfinished emission included, is its state:
 //! `freeze` gives it and `restore` takes it back, by key group.
+//!
+//! The key group of a row of state is that of the operator's own key columns (an aggregation's keys, a join's keys on either
+//! side, a Top-N's partition), by the routing hash. So rows must be routed by exactly these columns. State without key
+//! columns is of the first key group, and such an operator has one subtask. What operators without keys hold in mid-emission
+//! is of the first key group too: an actor hands it on before it freezes them, unless any subtask may emit it.
 
 use arrow::array::RecordBatch;
 use thalweg_keyed_state::FrozenState;
 use thalweg_types::{KeyGroup, Watermark};
 
+mod aggregate;
+mod build;
+mod calc;
+mod compact;
+mod emission;
 mod error;
+mod expr;
+mod join;
+mod project;
+mod source_stage;
+mod split;
+mod time;
+mod top_n;
+mod window_assign;
 
+#[cfg(test)]
+mod testing;
+
+pub use build::{OperatorContext, build};
+pub use compact::compact;
 pub use error::OperatorError;
+pub use source_stage::{DeadRows, SourceStage, StagedBatch};
 
 /// One operator of a chain.
 pub trait Operator: Send + std::fmt::Debug {
@@ -41,7 +65,7 @@ pub trait Operator: Send + std::fmt::Debug {
         Ok(())
     }
 
-    /// The next bounded chunk of what was released, or `None`.
+    /// The next bounded chunk of what was released, or `None`. Never an empty batch.
     ///
     /// # Errors
     /// As `process`.
@@ -65,7 +89,8 @@ pub trait Operator: Send + std::fmt::Debug {
         Ok(FrozenState::default())
     }
 
-    /// Takes over the owned key groups of frozen states, in a fresh operator.
+    /// Takes over the owned key groups of frozen states, in a fresh operator. What they had released but not yet handed on
+    /// comes from `next_output`.
     ///
     /// # Errors
     /// When a frozen state is not one of this operator.

@@ -1,0 +1,161 @@
+//! The local phase: the same tables as in a single phase, sent as partials and never kept across a barrier.
+//!
+//! A pane is sent when the watermark closes the first of its windows, on `flush`, and when the tables have grown so far that
+//! keeping them would cost more than merging later.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use std::iter::repeat_n;
+use thalweg_keyed_state::FrozenState;
+use thalweg_types::{KeyGroup, Watermark, graph::WindowAggregate};
+
+use super::{
+    panes::Panes,
+    spec::AggregateSpec,
+    table::GroupTable,
+    windowed::{judge, value},
+    windows::{PaneKey, Windows, check_timestamps},
+};
+use crate::{
+    LateRows, Operator, OperatorContext, OperatorError,
+    emission::{Emission, OUTPUT},
+    error::build_error,
+    project::batch_of,
+    split::Rows,
+    time,
+};
+
+/// Batches' worth of groups that are kept before they are sent: 64 k groups with the default batch, which fit a core's caches.
+const LIVE_GROUPS_BATCHES: usize = 8;
+const WATERMARK: &str = "watermark";
+
+/// The running form of `WindowAggregate` in the local phase.
+#[derive(Debug)]
+pub(crate) struct LocalAggregate {
+    spec: AggregateSpec,
+    windows: Windows,
+    output: SchemaRef,
+    panes: Panes,
+    live_groups_max: usize,
+    watermark: i64,
+    emission: Emission,
+    late: Vec<LateRows>,
+    indices: Vec<usize>,
+}
+
+impl LocalAggregate {
+    pub(crate) fn new(
+        aggregate: &WindowAggregate,
+        name: &str,
+        input: &SchemaRef,
+        output: SchemaRef,
+        context: OperatorContext,
+    ) -> Result<Self, OperatorError> {
+        let spec = AggregateSpec::new(aggregate, name, input)?;
+        let windows = Windows::new(aggregate, name, input)?;
+        let width = spec.keys.len() + spec.state_width();
+        let times = if matches!(windows, Windows::Attached { .. }) { 2 } else { 1 };
+        if output.fields().len() != width + times {
+            return Err(build_error(name)(format!("it gives {} columns", width + times)));
+        }
+        check_timestamps(name, &output, &(width..width + times).collect::<Vec<_>>())?;
+        Ok(Self {
+            emission: Emission::new(context.batch_rows, (0..spec.keys.len()).collect(), context.key_groups),
+            spec,
+            windows,
+            output,
+            panes: Panes::default(),
+            live_groups_max: LIVE_GROUPS_BATCHES * context.batch_rows,
+            watermark: Watermark::MIN.0,
+            late: Vec::new(),
+            indices: Vec::new(),
+        })
+    }
+
+    fn send(&mut self, key: PaneKey) -> Result<(), OperatorError> {
+        let Some(pane) = self.panes.remove(key) else { return Ok(()) };
+        let (Some(table), _) = pane.into_parts() else { return Ok(()) };
+        let rows = table.len();
+        let mut columns = GroupTable::into_states(table, &self.spec)?;
+        let times: &[i64] = match self.windows {
+            Windows::Assigned { .. } => &[key.pane],
+            Windows::Attached { .. } => &[key.start, key.pane],
+        };
+        for time in times {
+            let data_type = self.output.field(columns.len()).data_type();
+            columns.push(time::from_micros(data_type, repeat_n(*time, rows)));
+        }
+        self.emission.extend([batch_of(&self.output, columns, rows)?]);
+        Ok(())
+    }
+
+    fn send_all(&mut self) -> Result<(), OperatorError> {
+        for key in self.panes.all_keys() {
+            self.send(key)?;
+        }
+        Ok(())
+    }
+}
+
+impl Operator for LocalAggregate {
+    fn process(&mut self, _port: u8, batch: RecordBatch) -> Result<(), OperatorError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let parts = self.windows.split(&batch)?;
+        let inputs = self.spec.inputs(&batch)?;
+        for (key, rows) in parts {
+            let open = judge(&self.windows, key, self.watermark, || rows.of_batch(&batch), &mut self.late)?;
+            let Some(key) = open else { continue };
+            match rows {
+                Rows::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
+                some => self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?,
+            };
+        }
+        if self.panes.live_groups() > self.live_groups_max {
+            self.send_all()?;
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
+        self.watermark = self.watermark.max(watermark.0);
+        for key in self.panes.all_keys() {
+            let first = self.windows.windows_of(key).next();
+            if first.is_some_and(|window| window.end <= self.watermark) {
+                self.send(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), OperatorError> {
+        self.send_all()
+    }
+
+    fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
+        Ok(self.emission.next())
+    }
+
+    fn take_late(&mut self) -> Vec<LateRows> {
+        std::mem::take(&mut self.late)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.panes.bytes() + self.emission.bytes()
+    }
+
+    fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
+        self.send_all()?;
+        let mut frozen = FrozenState::default();
+        frozen.extend(OUTPUT, self.emission.freeze());
+        frozen.values.insert(WATERMARK.to_owned(), self.watermark);
+        Ok(frozen)
+    }
+
+    /// Its watermark becomes the lowest: no verdict of the global phase, which waits for all, can have gone beyond it.
+    fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
+        self.watermark = states.iter().map(|state| value(state, WATERMARK)).min().unwrap_or(i64::MIN);
+        self.emission.restore(states, &owned.iter().copied().collect())
+    }
+}

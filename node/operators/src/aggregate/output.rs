@@ -1,0 +1,67 @@
+//! The output of aggregations: what a window gives, with its time columns.
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use std::iter::repeat_n;
+use thalweg_flow::Window;
+use thalweg_types::graph::WindowColumns;
+
+use super::windows::check_timestamps;
+use crate::{OperatorError, error::build_error, project::batch_of, time};
+
+/// Lays out results.
+#[derive(Debug)]
+pub(crate) struct OutputShape {
+    schema: SchemaRef,
+    columns: WindowColumns,
+    /// How many columns come before the window's.
+    width: usize,
+}
+
+impl OutputShape {
+    /// Results of `width` columns, then the window's.
+    pub(crate) fn new(
+        schema: SchemaRef,
+        columns: WindowColumns,
+        width: usize,
+        operator: &str,
+    ) -> Result<Self, OperatorError> {
+        let times = usize::from(columns.start) + usize::from(columns.end) + usize::from(columns.time);
+        if schema.fields().len() != width + times {
+            let reason = format!("it gives {} columns, not {}", width + times, schema.fields().len());
+            return Err(build_error(operator)(reason));
+        }
+        check_timestamps(operator, &schema, &(width..width + times).collect::<Vec<_>>())?;
+        Ok(Self { schema, columns, width })
+    }
+
+    /// The rows that one window gives.
+    pub(crate) fn of_window(&self, columns: Vec<ArrayRef>, window: Window) -> Result<RecordBatch, OperatorError> {
+        let rows = columns.first().map_or(1, |column| column.len());
+        self.lay_out(columns, rows, |pick| repeat_n(pick(window), rows))
+    }
+
+    /// Rows with a window each.
+    pub(crate) fn of_windows(&self, columns: Vec<ArrayRef>, windows: &[Window]) -> Result<RecordBatch, OperatorError> {
+        self.lay_out(columns, windows.len(), |pick| windows.iter().map(move |window| pick(*window)))
+    }
+
+    fn lay_out<I: Iterator<Item = i64>>(
+        &self,
+        mut columns: Vec<ArrayRef>,
+        rows: usize,
+        times: impl Fn(fn(Window) -> i64) -> I,
+    ) -> Result<RecordBatch, OperatorError> {
+        debug_assert_eq!(columns.len(), self.width);
+        let wanted: [(bool, fn(Window) -> i64); 3] = [
+            (self.columns.start, |window| window.start),
+            (self.columns.end, |window| window.end),
+            (self.columns.time, |window| window.end.saturating_sub(time::MILLISECOND)),
+        ];
+        for (_, pick) in wanted.into_iter().filter(|(is_wanted, _)| *is_wanted) {
+            let data_type = self.schema.field(columns.len()).data_type();
+            columns.push(time::from_micros(data_type, times(pick)));
+        }
+        batch_of(&self.schema, columns, rows)
+    }
+}

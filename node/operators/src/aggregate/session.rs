@@ -1,0 +1,250 @@
+//! Aggregation per key and session: records of a key less than the gap apart are of one session.
+//!
+//! Verdict on a record, which depends on it, the watermark and the sessions closed so far, not on other records of its batch:
+//!
+//! ```text
+//! its own window [t, t + gap) is closed              late, for that window
+//! its own window overlaps a session that has closed  late, for that session: it fired without it
+//! otherwise                                          used
+//! ```
+//!
+//! So the output is what a batch engine gives over the used records. Sessions have one phase: whether a record is late
+//! depends on those of other senders.
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use thalweg_flow::Window;
+use thalweg_keyed_state::{FrozenState, KeyGroupSet};
+use thalweg_types::{
+    KeyGroup, Watermark,
+    graph::{AggregatePhase, WindowAggregate, WindowSpec, Windowing},
+};
+
+use super::{
+    output::OutputShape,
+    session_store::SessionStore,
+    spec::{AggregateSpec, Inputs},
+    table::{accumulate, take_states},
+    windowed::value,
+    windows::{check_timestamps, times_of},
+};
+use crate::{
+    LateRows, Operator, OperatorContext, OperatorError,
+    emission::{Emission, OUTPUT},
+    error::{arrow_error, build_error},
+    project::batch_of,
+    split::{Rows, split_by},
+};
+
+const OPEN: &str = "sessions";
+const CLOSED: &str = "closed_sessions";
+const WATERMARK: &str = "watermark";
+/// Batches' worth of rows that may lie about before a compaction is worth its while.
+const SLACK_BATCHES: usize = 8;
+
+/// The running form of `WindowAggregate` over sessions.
+#[derive(Debug)]
+pub(crate) struct SessionAggregate {
+    spec: AggregateSpec,
+    shape: OutputShape,
+    column: usize,
+    gap: i64,
+    context: OperatorContext,
+    store: SessionStore,
+    watermark: i64,
+    emission: Emission,
+    late: Vec<LateRows>,
+}
+
+/// Runs of records of one key less than the gap apart, in one batch.
+struct Runs {
+    /// Per row of the batch, in its order.
+    run_of: Vec<usize>,
+    /// A row of each run.
+    firsts: Vec<u32>,
+    keys: Vec<usize>,
+    windows: Vec<Window>,
+}
+
+impl SessionAggregate {
+    pub(crate) fn new(
+        aggregate: &WindowAggregate,
+        name: &str,
+        input: &SchemaRef,
+        output: SchemaRef,
+        context: OperatorContext,
+    ) -> Result<Self, OperatorError> {
+        let fail = build_error::<&str>(name);
+        let Windowing::EventTime { column, spec: WindowSpec::Session { gap } } = aggregate.windowing else {
+            return Err(fail("its windows are not sessions"));
+        };
+        if aggregate.phase != AggregatePhase::Single {
+            return Err(fail("sessions are aggregated in one phase"));
+        }
+        if gap <= 0 {
+            return Err(fail("a session's gap must be positive"));
+        }
+        check_timestamps(name, input, &[column])?;
+        let spec = AggregateSpec::new(aggregate, name, input)?;
+        let keys = spec.keys.len();
+        Ok(Self {
+            shape: OutputShape::new(output, aggregate.window_columns, keys + spec.calls.len(), name)?,
+            store: SessionStore::new(&spec)?,
+            spec,
+            column,
+            gap,
+            context,
+            watermark: Watermark::MIN.0,
+            emission: Emission::new(context.batch_rows, (0..keys).collect(), context.key_groups),
+            late: Vec::new(),
+        })
+    }
+
+    fn own_window(&self, time: i64) -> Window {
+        Window { start: time, end: time.saturating_add(self.gap) }
+    }
+
+    /// The window that refuses each row; `None` where no row is refused.
+    fn judge(&self, times: &[i64], keys: &[usize]) -> Option<Vec<Option<Window>>> {
+        if times.iter().all(|time| *time >= self.watermark) {
+            return None;
+        }
+        let verdict = |(time, key): (&i64, &usize)| {
+            let own = self.own_window(*time);
+            if own.end <= self.watermark { Some(own) } else { self.store.closed_by(*key, own) }
+        };
+        let verdicts: Vec<Option<Window>> = times.iter().zip(keys).map(verdict).collect();
+        verdicts.iter().any(Option::is_some).then_some(verdicts)
+    }
+
+    fn refuse(&mut self, batch: &RecordBatch, verdicts: &[Option<Window>]) -> Result<(), OperatorError> {
+        for (window, rows) in split_by(verdicts.len(), |row| verdicts[row]) {
+            let Some(window) = window else { continue };
+            let rows = rows.of_batch(batch)?;
+            self.late.push(LateRows { window_start: window.start, window_end: window.end, rows });
+        }
+        Ok(())
+    }
+
+    fn absorb(&mut self, inputs: &Inputs, times: &[i64], keys: &[usize]) -> Result<(), OperatorError> {
+        if times.is_empty() {
+            return Ok(());
+        }
+        let runs = self.runs(times, keys);
+        let accumulators: Result<Vec<_>, _> = self.spec.calls.iter().map(super::spec::Call::accumulator).collect();
+        let mut accumulators = accumulators?;
+        accumulate(&self.spec, &mut accumulators, inputs, false, &runs.run_of, runs.windows.len())?;
+        let integers = |values: Vec<i64>| -> ArrayRef { std::sync::Arc::new(arrow::array::Int64Array::from(values)) };
+        let mut columns = vec![
+            integers(runs.windows.iter().map(|window| window.end).collect()),
+            integers(runs.windows.iter().map(|window| window.start).collect()),
+        ];
+        let firsts = Rows::Picked(runs.firsts.into());
+        for key in &inputs.keys {
+            columns.push(firsts.of(key)?);
+        }
+        columns.extend(take_states(&self.spec, &mut accumulators)?);
+        let rows = crate::compact(&batch_of(&self.spec.partial_schema, columns, runs.windows.len())?)?;
+        self.store.add(rows, &runs.keys, true);
+        self.store.compact_if_due(&self.spec, SLACK_BATCHES * self.context.batch_rows)
+    }
+
+    fn runs(&self, times: &[i64], keys: &[usize]) -> Runs {
+        let mut order: Vec<(usize, i64, u32)> =
+            keys.iter().zip(times).zip(0u32..).map(|((key, time), row)| (*key, *time, row)).collect();
+        order.sort_unstable();
+        let mut runs = Runs { run_of: vec![0; times.len()], firsts: Vec::new(), keys: Vec::new(), windows: Vec::new() };
+        for (key, time, row) in order {
+            let own = self.own_window(time);
+            match runs.windows.last_mut() {
+                Some(window) if runs.keys.last() == Some(&key) && time < window.end => window.end = own.end,
+                _ => {
+                    runs.windows.push(own);
+                    runs.keys.push(key);
+                    runs.firsts.push(row);
+                }
+            }
+            runs.run_of[row as usize] = runs.windows.len() - 1;
+        }
+        runs
+    }
+
+    fn restore_table(&mut self, state: &FrozenState, table: &str, owned: &KeyGroupSet) -> Result<(), OperatorError> {
+        for batch in state.table(table) {
+            let part = batch.restricted_to(owned).map_err(arrow_error("restrict frozen sessions to key groups"))?;
+            let Some(part) = part else { continue };
+            if part.rows.num_columns() != self.spec.partial_schema.fields().len() {
+                let reason = format!("its partials have {} columns", part.rows.num_columns());
+                return Err(OperatorError::Restore { operator: "a session aggregation".to_owned(), reason });
+            }
+            let keys = &part.rows.columns()[2..2 + self.spec.keys.len()];
+            let numbers = self.store.intern(keys, part.rows.num_rows())?;
+            self.store.add(part.rows, &numbers, table == OPEN);
+        }
+        Ok(())
+    }
+}
+
+impl Operator for SessionAggregate {
+    fn process(&mut self, _port: u8, batch: RecordBatch) -> Result<(), OperatorError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let times = times_of(&batch, self.column)?;
+        let inputs = self.spec.inputs(&batch)?;
+        let keys = self.store.intern(&inputs.keys, batch.num_rows())?;
+        let Some(verdicts) = self.judge(&times, &keys) else { return self.absorb(&inputs, &times, &keys) };
+        self.refuse(&batch, &verdicts)?;
+        let on_time: BooleanArray = verdicts.iter().map(|verdict| Some(verdict.is_none())).collect();
+        let kept = |row: &usize| verdicts[*row].is_none();
+        let times: Vec<i64> = (0..times.len()).filter(kept).map(|row| times[row]).collect();
+        let keys: Vec<usize> = (0..keys.len()).filter(kept).map(|row| keys[row]).collect();
+        self.absorb(&inputs.select(&on_time)?, &times, &keys)
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
+        self.watermark = self.watermark.max(watermark.0);
+        Ok(())
+    }
+
+    fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
+        while self.emission.is_empty() {
+            if !self.store.has_due(self.watermark) {
+                let until = self.watermark.saturating_sub(if self.watermark == i64::MAX { 0 } else { self.gap });
+                self.store.forget(until);
+                return Ok(None);
+            }
+            let (columns, windows) = self.store.close(&self.spec, self.watermark, self.context.batch_rows)?;
+            self.emission.extend([self.shape.of_windows(columns, &windows)?]);
+        }
+        Ok(self.emission.next())
+    }
+
+    fn take_late(&mut self) -> Vec<LateRows> {
+        std::mem::take(&mut self.late)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.store.bytes() + self.emission.bytes()
+    }
+
+    fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
+        let mut frozen = FrozenState::default();
+        frozen.extend(OPEN, self.store.freeze_open(&self.spec, self.context.key_groups)?);
+        frozen.extend(CLOSED, self.store.freeze_closed(&self.spec, self.context.key_groups)?);
+        frozen.extend(OUTPUT, self.emission.freeze());
+        frozen.values.insert(WATERMARK.to_owned(), self.watermark);
+        Ok(frozen)
+    }
+
+    fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
+        let owned: KeyGroupSet = owned.iter().copied().collect();
+        self.emission.restore(states, &owned)?;
+        for state in states {
+            self.restore_table(state, OPEN, &owned)?;
+            self.restore_table(state, CLOSED, &owned)?;
+            self.watermark = self.watermark.max(value(state, WATERMARK));
+        }
+        Ok(())
+    }
+}

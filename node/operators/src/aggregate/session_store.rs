@@ -1,0 +1,319 @@
+//! Sessions and their partials.
+//!
+//! ```text
+//! sessions   (key, start) -> [start, end), open or closed, and a chain of partial rows
+//! partials   batches of immutable rows; `next` links the rows of one session
+//! ```
+//!
+//! A batch of input becomes one batch of partials, a row per run of records less than the gap apart; each row is then linked
+//! into the session that it extends, and joins those that it bridges. Merging the rows themselves waits for the session's end,
+//! or for a compaction when there are many more rows than sessions.
+//!
+//! A closed session is remembered until no record that is on time by itself could touch it: such a record belongs to a
+//! session that has fired without it, and is late.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::{fmt, sync::Arc};
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{filter_record_batch, interleave_record_batch};
+use arrow::datatypes::Int64Type;
+use datafusion_physical_plan::aggregates::group_values::GroupValues;
+use thalweg_flow::{Window, key_groups_of};
+use thalweg_keyed_state::StateBatch;
+use thalweg_types::KeyGroup;
+
+use super::{
+    spec::AggregateSpec,
+    table::{accumulate, canonical_keys, key_table, take_states},
+};
+use crate::{
+    OperatorError,
+    error::{arrow_error, evaluate_error},
+    project::batch_of,
+};
+
+/// The end of a chain.
+const NONE: u32 = u32::MAX;
+/// About what the maps take per session.
+const SESSION_BYTES: usize = 160;
+
+/// Names a session: the number of its key, and its start.
+type Place = (usize, i64);
+
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    end: i64,
+    is_open: bool,
+    /// The first and last row of its chain. A closed session has one row, for its key.
+    head: u32,
+    tail: u32,
+}
+
+/// All sessions of one operator.
+pub(crate) struct SessionStore {
+    keys: Option<Box<dyn GroupValues>>,
+    sessions: BTreeMap<Place, Session>,
+    /// Open ones, by end.
+    ending: BTreeSet<(i64, Place)>,
+    /// Closed ones, by end.
+    closed: BTreeSet<(i64, Place)>,
+    partials: Vec<Partials>,
+    next: Vec<u32>,
+    partial_bytes: usize,
+}
+
+struct Partials {
+    rows: RecordBatch,
+    /// The number of its first row.
+    first: u32,
+    key_groups: Option<Arc<[KeyGroup]>>,
+}
+
+impl fmt::Debug for SessionStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionStore").field("sessions", &self.sessions.len()).finish_non_exhaustive()
+    }
+}
+
+impl SessionStore {
+    pub(crate) fn new(spec: &AggregateSpec) -> Result<Self, OperatorError> {
+        Ok(Self {
+            keys: key_table(spec)?,
+            sessions: BTreeMap::new(),
+            ending: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            partials: Vec::new(),
+            next: Vec::new(),
+            partial_bytes: 0,
+        })
+    }
+
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        let keys = self.keys.as_ref().map_or(0, |keys| keys.size());
+        keys + self.partial_bytes + 4 * self.next.capacity() + SESSION_BYTES * self.sessions.len()
+    }
+
+    /// The number of each row's key.
+    pub(crate) fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<usize>, OperatorError> {
+        let mut numbers = vec![0; rows];
+        if let Some(table) = &mut self.keys {
+            table.intern(&canonical_keys(keys), &mut numbers).map_err(evaluate_error("GROUP BY"))?;
+        }
+        Ok(numbers)
+    }
+
+    /// The closed session of a key that a record's own window overlaps.
+    pub(crate) fn closed_by(&self, key: usize, own: Window) -> Option<Window> {
+        self.overlapping(key, own)
+            .find(|(_, session)| !session.is_open)
+            .map(|((_, start), session)| Window { start, end: session.end })
+    }
+
+    /// Takes partial rows: the end, the start, the keys and the states of each. Closed ones are only remembered.
+    pub(crate) fn add(&mut self, rows: RecordBatch, numbers: &[usize], is_open: bool) {
+        let first = u32::try_from(self.next.len()).expect("compaction keeps rows well below 2^32");
+        let ends = rows.column(0).as_primitive::<Int64Type>().clone();
+        let starts = rows.column(1).as_primitive::<Int64Type>().clone();
+        self.next.resize(self.next.len() + rows.num_rows(), NONE);
+        self.partial_bytes += rows.get_array_memory_size();
+        self.partials.push(Partials { rows, first, key_groups: None });
+        for (at, row) in (0..numbers.len()).zip(first..) {
+            let window = Window { start: starts.value(at), end: ends.value(at) };
+            if is_open {
+                self.extend(numbers[at], window, row);
+            } else {
+                let place = (numbers[at], window.start);
+                self.sessions.insert(place, Session { end: window.end, is_open, head: row, tail: row });
+                self.closed.insert((window.end, place));
+            }
+        }
+    }
+
+    /// Links a row into the session that it makes with those that it overlaps.
+    fn extend(&mut self, key: usize, window: Window, row: u32) {
+        let mut merged = Session { end: window.end, is_open: true, head: row, tail: row };
+        let mut start = window.start;
+        let touched: Vec<(Place, Session)> = self.overlapping(key, window).filter(|(_, s)| s.is_open).collect();
+        for (place, session) in touched {
+            self.sessions.remove(&place);
+            self.ending.remove(&(session.end, place));
+            self.next[session.tail as usize] = merged.head;
+            merged.head = session.head;
+            merged.end = merged.end.max(session.end);
+            start = start.min(place.1);
+        }
+        self.sessions.insert((key, start), merged);
+        self.ending.insert((merged.end, (key, start)));
+    }
+
+    /// Sessions of a key that overlap a window, the latest first.
+    fn overlapping(&self, key: usize, window: Window) -> impl Iterator<Item = (Place, Session)> + '_ {
+        let before = self.sessions.range((key, i64::MIN)..(key, window.end)).rev();
+        before.map(|(place, session)| (*place, *session)).take_while(move |(_, session)| session.end > window.start)
+    }
+
+    /// Closes up to `limit` sessions that end at or before `until`: their keys and results, and their windows.
+    pub(crate) fn close(
+        &mut self,
+        spec: &AggregateSpec,
+        until: i64,
+        limit: usize,
+    ) -> Result<(Vec<ArrayRef>, Vec<Window>), OperatorError> {
+        let due = self.ending.iter().take(limit).take_while(|(end, _)| *end <= until);
+        let due: Vec<(i64, Place)> = due.copied().collect();
+        let places: Vec<Place> = due.iter().map(|(_, place)| *place).collect();
+        let merged = self.merge(spec, &places)?;
+        let mut columns = merged.keys;
+        for (mut accumulator, call) in merged.accumulators.into_iter().zip(&spec.calls) {
+            let results = accumulator.evaluate(datafusion_expr::EmitTo::All);
+            columns.push(results.map_err(evaluate_error(call.function.name()))?);
+        }
+        let mut windows = Vec::with_capacity(due.len());
+        for (end, place) in due {
+            self.ending.remove(&(end, place));
+            self.closed.insert((end, place));
+            let session = self.sessions.get_mut(&place).expect("an ending session is there");
+            session.is_open = false;
+            session.tail = session.head;
+            windows.push(Window { start: place.1, end });
+        }
+        Ok((columns, windows))
+    }
+
+    /// Whether a session ends at or before a time.
+    pub(crate) fn has_due(&self, until: i64) -> bool {
+        self.ending.first().is_some_and(|(end, _)| *end <= until)
+    }
+
+    /// Forgets closed sessions that ended at or before `until`.
+    pub(crate) fn forget(&mut self, until: i64) {
+        while let Some((_, place)) = self.closed.first().copied().filter(|(end, _)| *end <= until) {
+            self.closed.pop_first();
+            self.sessions.remove(&place);
+        }
+        if self.sessions.is_empty() {
+            self.partials.clear();
+            self.next.clear();
+            self.partial_bytes = 0;
+        }
+    }
+
+    /// Merges the rows of each session into one, drops all others, and forgets keys without sessions, where that is worth it.
+    /// `slack` rows may lie about before it is.
+    pub(crate) fn compact_if_due(&mut self, spec: &AggregateSpec, slack: usize) -> Result<(), OperatorError> {
+        let keys = self.keys.as_ref().map_or(0, |keys| keys.len());
+        if self.next.len().max(keys) <= 2 * self.sessions.len() + slack {
+            return Ok(());
+        }
+        let mut compacted = Self::new(spec)?;
+        for is_open in [true, false] {
+            let rows = self.gather(spec, is_open)?;
+            if rows.num_rows() > 0 {
+                let numbers = compacted.intern(&rows.columns()[2..2 + spec.keys.len()], rows.num_rows())?;
+                compacted.add(rows, &numbers, is_open);
+            }
+        }
+        *self = compacted;
+        Ok(())
+    }
+
+    /// The open sessions as batches of partial rows, shared where all of a batch's rows are needed.
+    pub(crate) fn freeze_open(&mut self, spec: &AggregateSpec, groups: u16) -> Result<Vec<StateBatch>, OperatorError> {
+        let mut is_needed = vec![false; self.next.len()];
+        for (_, place) in &self.ending {
+            self.chain(*place, |row| is_needed[row as usize] = true);
+        }
+        let mut frozen = Vec::new();
+        for partials in &mut self.partials {
+            let first = partials.first as usize;
+            let needed = &is_needed[first..first + partials.rows.num_rows()];
+            if needed.iter().all(|is_needed| *is_needed) {
+                let rows = &partials.rows;
+                let key_groups = partials.key_groups.get_or_insert_with(|| key_groups_of_rows(spec, rows, groups));
+                frozen.push(StateBatch::new(key_groups.clone(), rows.clone()));
+            } else if needed.contains(&true) {
+                let mask = BooleanArray::from(needed.to_vec());
+                let rows = filter_record_batch(&partials.rows, &mask).map_err(arrow_error("select open sessions"))?;
+                frozen.push(StateBatch::new(key_groups_of_rows(spec, &rows, groups), rows));
+            }
+        }
+        Ok(frozen)
+    }
+
+    /// The closed sessions that are remembered, a row each.
+    pub(crate) fn freeze_closed(&self, spec: &AggregateSpec, groups: u16) -> Result<Option<StateBatch>, OperatorError> {
+        let rows = self.gather(spec, false)?;
+        let has_rows = rows.num_rows() > 0;
+        Ok(has_rows.then(|| StateBatch::new(key_groups_of_rows(spec, &rows, groups), rows)))
+    }
+
+    /// One partial row per open, or per closed, session.
+    fn gather(&self, spec: &AggregateSpec, is_open: bool) -> Result<RecordBatch, OperatorError> {
+        let listed = if is_open { &self.ending } else { &self.closed };
+        let places: Vec<Place> = listed.iter().map(|(_, place)| *place).collect();
+        let integers = |values: Vec<i64>| -> ArrayRef { Arc::new(arrow::array::Int64Array::from(values)) };
+        let ends = listed.iter().map(|(end, _)| *end).collect();
+        let starts = places.iter().map(|(_, start)| *start).collect();
+        let mut columns = vec![integers(ends), integers(starts)];
+        if places.is_empty() {
+            return Ok(RecordBatch::new_empty(spec.partial_schema.clone()));
+        }
+        let mut merged = self.merge(spec, &places)?;
+        columns.extend(merged.keys);
+        columns.extend(take_states(spec, &mut merged.accumulators)?);
+        batch_of(&spec.partial_schema, columns, places.len())
+    }
+
+    /// The merged rows of each of some sessions.
+    fn merge(&self, spec: &AggregateSpec, places: &[Place]) -> Result<Merged, OperatorError> {
+        let mut picks: Vec<(usize, usize)> = Vec::new();
+        let mut groups: Vec<usize> = Vec::new();
+        let mut firsts: Vec<u32> = Vec::with_capacity(places.len());
+        for (place, group) in places.iter().zip(0..) {
+            firsts.push(u32::try_from(picks.len()).expect("fewer rows than 2^32"));
+            self.chain(*place, |row| {
+                picks.push(self.locate(row));
+                groups.push(group);
+            });
+        }
+        let batches: Vec<&RecordBatch> = self.partials.iter().map(|partials| &partials.rows).collect();
+        let rows = interleave_record_batch(&batches, &picks).map_err(arrow_error("gather sessions"))?;
+        let inputs = spec.stored_inputs(&rows);
+        let accumulators: Result<Vec<_>, _> = spec.calls.iter().map(super::spec::Call::accumulator).collect();
+        let mut accumulators = accumulators?;
+        accumulate(spec, &mut accumulators, &inputs, true, &groups, places.len())?;
+        let firsts = crate::split::Rows::Picked(firsts.into());
+        let keys: Result<Vec<ArrayRef>, _> = inputs.keys.iter().map(|key| firsts.of(key)).collect();
+        Ok(Merged { keys: keys?, accumulators })
+    }
+
+    /// The rows of a session.
+    fn chain(&self, place: Place, mut visit: impl FnMut(u32)) {
+        let session = self.sessions[&place];
+        let mut row = session.head;
+        loop {
+            visit(row);
+            if row == session.tail {
+                return;
+            }
+            row = self.next[row as usize];
+        }
+    }
+
+    /// The batch of a row and its place there.
+    fn locate(&self, row: u32) -> (usize, usize) {
+        let batch = self.partials.partition_point(|partials| partials.first <= row) - 1;
+        (batch, (row - self.partials[batch].first) as usize)
+    }
+}
+
+struct Merged {
+    keys: Vec<ArrayRef>,
+    accumulators: Vec<Box<dyn datafusion_expr::GroupsAccumulator>>,
+}
+
+fn key_groups_of_rows(spec: &AggregateSpec, rows: &RecordBatch, groups: u16) -> Arc<[KeyGroup]> {
+    key_groups_of(&rows.columns()[2..2 + spec.keys.len()], rows.num_rows(), groups).into()
+}

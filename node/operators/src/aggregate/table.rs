@@ -1,0 +1,161 @@
+//! A hash table of groups with an accumulator per call: vectorised, with group numbers in between.
+
+use std::fmt;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array};
+use arrow::compute::unary;
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use datafusion_expr::{EmitTo, GroupsAccumulator};
+use datafusion_physical_plan::aggregates::{
+    group_values::{GroupValues, new_group_values},
+    order::GroupOrdering,
+};
+use std::sync::Arc;
+
+use super::spec::{AggregateSpec, Inputs, Value};
+use crate::{OperatorError, error::evaluate_error};
+
+/// Groups and their accumulators.
+pub(crate) struct GroupTable {
+    /// `None` without keys: then all rows are of one group.
+    keys: Option<Box<dyn GroupValues>>,
+    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    groups: usize,
+}
+
+impl fmt::Debug for GroupTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupTable").field("groups", &self.groups).finish_non_exhaustive()
+    }
+}
+
+impl GroupTable {
+    pub(crate) fn new(spec: &AggregateSpec) -> Result<Self, OperatorError> {
+        let accumulators: Result<_, _> = spec.calls.iter().map(super::spec::Call::accumulator).collect();
+        Ok(Self { keys: key_table(spec)?, accumulators: accumulators?, groups: 0 })
+    }
+
+    /// How many groups there are.
+    pub(crate) fn len(&self) -> usize {
+        self.groups
+    }
+
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        let keys = self.keys.as_ref().map_or(0, |keys| keys.size());
+        keys + self.accumulators.iter().map(|accumulator| accumulator.size()).sum::<usize>()
+    }
+
+    /// Takes rows, or partials where `merges`. `indices` is scratch space.
+    pub(crate) fn absorb(
+        &mut self,
+        spec: &AggregateSpec,
+        inputs: &Inputs,
+        merges: bool,
+        indices: &mut Vec<usize>,
+    ) -> Result<(), OperatorError> {
+        if inputs.rows == 0 {
+            return Ok(());
+        }
+        match &mut self.keys {
+            Some(keys) => {
+                keys.intern(&canonical_keys(&inputs.keys), indices).map_err(evaluate_error("GROUP BY"))?;
+                self.groups = keys.len();
+            }
+            None => {
+                indices.clear();
+                indices.resize(inputs.rows, 0);
+                self.groups = 1;
+            }
+        }
+        accumulate(spec, &mut self.accumulators, inputs, merges, indices, self.groups)
+    }
+
+    /// The keys and the results, and the end of the table.
+    pub(crate) fn into_results(mut self, spec: &AggregateSpec) -> Result<Vec<ArrayRef>, OperatorError> {
+        let mut columns = self.take_keys()?;
+        for (accumulator, call) in self.accumulators.iter_mut().zip(&spec.calls) {
+            columns.push(accumulator.evaluate(EmitTo::All).map_err(evaluate_error(call.function.name()))?);
+        }
+        Ok(columns)
+    }
+
+    /// The keys and the states, and the end of the table.
+    pub(crate) fn into_states(mut self, spec: &AggregateSpec) -> Result<Vec<ArrayRef>, OperatorError> {
+        let mut columns = self.take_keys()?;
+        columns.extend(take_states(spec, &mut self.accumulators)?);
+        Ok(columns)
+    }
+
+    fn take_keys(&mut self) -> Result<Vec<ArrayRef>, OperatorError> {
+        match &mut self.keys {
+            Some(keys) => keys.emit(EmitTo::All).map_err(evaluate_error("GROUP BY")),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+/// An empty table of keys alone; `None` without keys.
+pub(crate) fn key_table(spec: &AggregateSpec) -> Result<Option<Box<dyn GroupValues>>, OperatorError> {
+    if spec.keys.is_empty() {
+        return Ok(None);
+    }
+    new_group_values(spec.key_schema.clone(), &GroupOrdering::None).map(Some).map_err(evaluate_error("GROUP BY"))
+}
+
+/// Feeds accumulators, with a group number per row.
+pub(crate) fn accumulate(
+    spec: &AggregateSpec,
+    accumulators: &mut [Box<dyn GroupsAccumulator>],
+    inputs: &Inputs,
+    merges: bool,
+    indices: &[usize],
+    groups: usize,
+) -> Result<(), OperatorError> {
+    let calls = accumulators.iter_mut().zip(&spec.calls).zip(inputs.values.iter().zip(&inputs.filters));
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for ((accumulator, call), (values, filter)) in calls {
+        columns.clear();
+        columns.extend(values.iter().map(|Value { column, .. }| column.clone()));
+        let fed = if merges {
+            accumulator.merge_batch(&columns, indices, groups)
+        } else {
+            accumulator.update_batch(&columns, indices, filter.as_ref(), groups)
+        };
+        fed.map_err(evaluate_error(call.function.name()))?;
+    }
+    Ok(())
+}
+
+/// The states of all groups, which the accumulators then forget.
+pub(crate) fn take_states(
+    spec: &AggregateSpec,
+    accumulators: &mut [Box<dyn GroupsAccumulator>],
+) -> Result<Vec<ArrayRef>, OperatorError> {
+    let mut columns = Vec::with_capacity(spec.state_width());
+    for (accumulator, call) in accumulators.iter_mut().zip(&spec.calls) {
+        columns.extend(accumulator.state(EmitTo::All).map_err(evaluate_error(call.function.name()))?);
+    }
+    Ok(columns)
+}
+
+/// Keys of which equal ones have equal bits: −0.0 as 0.0, and one NaN.
+pub(crate) fn canonical_keys(keys: &[ArrayRef]) -> Vec<ArrayRef> {
+    keys.iter().map(canonical_key).collect()
+}
+
+fn canonical_key(key: &ArrayRef) -> ArrayRef {
+    match key.data_type() {
+        DataType::Float64 => {
+            let canonical = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
+            let array: Float64Array = unary(key.as_primitive::<Float64Type>(), canonical);
+            Arc::new(array)
+        }
+        DataType::Float32 => {
+            let canonical = |value: f32| if value.is_nan() { f32::NAN } else { value + 0.0 };
+            let array: Float32Array = unary(key.as_primitive::<Float32Type>(), canonical);
+            Arc::new(array)
+        }
+        _ => key.clone(),
+    }
+}

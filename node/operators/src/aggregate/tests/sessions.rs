@@ -1,0 +1,123 @@
+//! Sessions against a reference that keeps every used row.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use thalweg_types::graph::WindowSpec;
+
+use super::{Row, Step, output_row, row_batch, row_schema, row_text, single, steps};
+use crate::testing::{Cluster, late_rows_of, rows_of};
+
+const GAP: i64 = 8;
+
+#[derive(Default)]
+struct Reference {
+    watermark: Option<i64>,
+    used: BTreeMap<Option<i64>, Vec<Row>>,
+    late: Vec<String>,
+}
+
+impl Reference {
+    /// The sessions of a key over all used rows: bounds, and rows.
+    fn sessions(&self, key: Option<i64>) -> Vec<((i64, i64), Vec<&Row>)> {
+        let mut rows: Vec<&Row> = self.used.get(&key).into_iter().flatten().collect();
+        rows.sort();
+        let mut sessions: Vec<((i64, i64), Vec<&Row>)> = Vec::new();
+        for row in rows {
+            match sessions.last_mut() {
+                Some((bounds, rows)) if row.0 < bounds.1 => {
+                    bounds.1 = row.0 + GAP;
+                    rows.push(row);
+                }
+                _ => sessions.push(((row.0, row.0 + GAP), vec![row])),
+            }
+        }
+        sessions
+    }
+
+    fn refused_by(&self, row: &Row) -> Option<(i64, i64)> {
+        let watermark = self.watermark?;
+        let own = (row.0, row.0 + GAP);
+        if own.1 <= watermark {
+            return Some(own);
+        }
+        let closed = self.sessions(row.1).into_iter().map(|(bounds, _)| bounds).filter(|bounds| bounds.1 <= watermark);
+        closed.rev().find(|bounds| bounds.0 < own.1 && own.0 < bounds.1)
+    }
+
+    fn on_rows(&mut self, rows: &[Row]) {
+        // Verdicts first: they do not depend on the rest of the batch.
+        let verdicts: Vec<_> = rows.iter().map(|row| self.refused_by(row)).collect();
+        for (row, verdict) in rows.iter().zip(verdicts) {
+            match verdict {
+                Some((start, end)) => self.late.push(format!("[{},{}) {}", start * 1000, end * 1000, row_text(row))),
+                None => self.used.entry(row.1).or_default().push(row.clone()),
+            }
+        }
+    }
+
+    fn output(&self) -> Vec<String> {
+        let fired = |bounds: &(i64, i64)| self.watermark.is_some_and(|watermark| bounds.1 <= watermark);
+        let of_key = |key: &Option<i64>| {
+            let sessions = self.sessions(*key).into_iter().filter(|(bounds, _)| fired(bounds));
+            sessions.map(|(bounds, rows)| output_row(Some(*key), &rows, bounds)).collect::<Vec<_>>()
+        };
+        let mut rows: Vec<String> = self.used.keys().flat_map(of_key).collect();
+        rows.sort();
+        rows
+    }
+
+    fn late(&self) -> Vec<String> {
+        let mut late = self.late.clone();
+        late.sort();
+        late
+    }
+}
+
+fn check(steps: &[Step]) {
+    let mut cluster = Cluster::new(single(WindowSpec::Session { gap: GAP * 1000 }), vec![row_schema()], vec![vec![1]]);
+    let mut reference = Reference::default();
+    for step in steps {
+        match step {
+            Step::Rows(rows) => {
+                cluster.process(0, &row_batch(rows));
+                reference.on_rows(rows);
+            }
+            Step::Watermark(by, checkpoint) => {
+                let watermark = reference.watermark.unwrap_or(-40) + by;
+                reference.watermark = Some(watermark);
+                cluster.on_watermark(watermark * 1000, *checkpoint);
+            }
+            Step::Checkpoint(parallelism) => cluster.checkpoint(*parallelism),
+        }
+        // What has fired is never contradicted by what comes later: always the batch answer over the used rows.
+        assert_eq!(rows_of(&cluster.output), reference.output());
+        assert_eq!(late_rows_of(&cluster.late), reference.late());
+    }
+    cluster.on_watermark(i64::MAX, None);
+    reference.watermark = Some(i64::MAX);
+    assert_eq!(rows_of(&cluster.output), reference.output());
+}
+
+proptest! {
+    #[test]
+    fn output_is_the_batch_answer_over_the_used_rows(steps in steps()) {
+        check(&steps);
+    }
+
+    #[test]
+    fn many_small_batches_are_compacted(rows in prop::collection::vec(super::row(), 60..120)) {
+        let steps: Vec<Step> = rows.chunks(3).map(|rows| Step::Rows(rows.to_vec())).collect();
+        check(&steps);
+    }
+}
+
+#[test]
+fn records_exactly_the_gap_apart_are_of_two_sessions() {
+    let row = |time: i64| -> Row { (time, Some(1), None, "n".to_owned()) };
+    check(&[Step::Rows(vec![row(0), row(GAP), row(2 * GAP - 1)])]);
+    let mut cluster = Cluster::new(single(WindowSpec::Session { gap: GAP * 1000 }), vec![row_schema()], vec![vec![1]]);
+    cluster.process(0, &row_batch(&[row(0), row(GAP), row(2 * GAP - 1)]));
+    cluster.on_watermark(i64::MAX, None);
+    assert_eq!(rows_of(&cluster.output).len(), 2);
+}

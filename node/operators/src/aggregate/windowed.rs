@@ -1,0 +1,273 @@
+//! Windowed aggregation to final results: the single phase over rows, or the global one over partials.
+//!
+//! Windows fire lazily, one per demand of `next_output`, in the order of their ends. The windows that are due but have not
+//! fired are still state; so a frozen state says up to where windows had fired. States of several instances are taken over in
+//! the order of these marks, and what the earlier ones had to fire up to the next mark is fired in between.
+
+use std::collections::BTreeSet;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, SchemaRef};
+use thalweg_flow::Window;
+use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
+use thalweg_types::{
+    KeyGroup, Watermark,
+    graph::{AggregatePhase, WindowAggregate},
+};
+
+use super::{
+    output::OutputShape,
+    panes::Panes,
+    spec::AggregateSpec,
+    table::GroupTable,
+    windows::{PaneKey, Windows},
+};
+use crate::{
+    LateRows, Operator, OperatorContext, OperatorError,
+    emission::{Emission, OUTPUT},
+    error::{arrow_error, build_error},
+    split::split_by,
+};
+
+/// The table of frozen state that holds partials.
+const PANES: &str = "panes";
+/// The value of frozen state: the operator's watermark.
+const WATERMARK: &str = "watermark";
+/// The value of frozen state: every window that ends at or before it has fired.
+const FIRED: &str = "fired";
+
+/// The running form of `WindowAggregate` in the single and global phase.
+#[derive(Debug)]
+pub(crate) struct WindowedAggregate {
+    spec: AggregateSpec,
+    windows: Windows,
+    shape: OutputShape,
+    key_groups: u16,
+    panes: Panes,
+    /// Windows with panes that have not fired.
+    waiting: BTreeSet<Window>,
+    watermark: i64,
+    emission: Emission,
+    late: Vec<LateRows>,
+    indices: Vec<usize>,
+}
+
+impl WindowedAggregate {
+    pub(crate) fn new(
+        aggregate: &WindowAggregate,
+        name: &str,
+        input: &SchemaRef,
+        output: SchemaRef,
+        context: OperatorContext,
+    ) -> Result<Self, OperatorError> {
+        let spec = AggregateSpec::new(aggregate, name, input)?;
+        check_phase(aggregate, &spec, name, input)?;
+        let windows = Windows::new(aggregate, name, input)?;
+        let keys = spec.keys.len();
+        Ok(Self {
+            shape: OutputShape::new(output, aggregate.window_columns, keys + spec.calls.len(), name)?,
+            spec,
+            windows,
+            key_groups: context.key_groups,
+            panes: Panes::default(),
+            waiting: BTreeSet::new(),
+            watermark: Watermark::MIN.0,
+            emission: Emission::new(context.batch_rows, (0..keys).collect(), context.key_groups),
+            late: Vec::new(),
+            indices: Vec::new(),
+        })
+    }
+
+    /// Fires the next window that ends at or before `until`; `false` where there is none.
+    fn fire_next(&mut self, until: i64) -> Result<bool, OperatorError> {
+        let Some(window) = self.waiting.first().copied().filter(|window| window.end <= until) else { return Ok(false) };
+        self.waiting.remove(&window);
+        let range = self.windows.range_of(window);
+        let feeding: Vec<PaneKey> = self.panes.keys(range).filter(|key| self.windows.feeds(*key, window)).collect();
+        let mut table: Option<GroupTable> = None;
+        let mut partials = Vec::new();
+        for key in feeding {
+            if !self.windows.is_last(key, window) || table.is_some() {
+                partials.extend(self.panes.share(&self.spec, key)?);
+            }
+            if self.windows.is_last(key, window)
+                && let Some(pane) = self.panes.remove(key)
+                && table.is_none()
+            {
+                // The first pane to go is merged into; the others were shared out above.
+                let (live, sealed) = pane.into_parts();
+                table = live;
+                partials.extend(sealed);
+            }
+        }
+        let mut table = match table {
+            Some(table) => table,
+            None => GroupTable::new(&self.spec)?,
+        };
+        for partial in partials {
+            partial.merge_into(&mut table, &self.spec, &mut self.indices)?;
+        }
+        if table.len() > 0 {
+            let columns = table.into_results(&self.spec)?;
+            self.emission.extend([self.shape.of_window(columns, window)?]);
+        }
+        Ok(true)
+    }
+
+    fn wait_for(&mut self, key: PaneKey, fired: i64) {
+        self.waiting.extend(self.windows.windows_of(key).filter(|window| window.end > fired));
+    }
+
+    /// Up to where windows have fired.
+    fn fired(&self) -> i64 {
+        match self.waiting.first() {
+            Some(due) if due.end <= self.watermark => due.end.saturating_sub(1),
+            _ => self.watermark,
+        }
+    }
+
+    fn restore_panes(&mut self, state: &FrozenState, owned: &KeyGroupSet) -> Result<(), OperatorError> {
+        let fired = if self.windows.remembers_fired() { value(state, FIRED) } else { i64::MIN };
+        for batch in state.table(PANES) {
+            let part = batch.restricted_to(owned).map_err(arrow_error("restrict frozen panes to key groups"))?;
+            let Some(part) = part else { continue };
+            if part.rows.schema_ref().fields().len() != self.spec.partial_schema.fields().len() {
+                let reason = format!("its partials have {} columns", part.rows.num_columns());
+                return Err(OperatorError::Restore { operator: "a windowed aggregation".to_owned(), reason });
+            }
+            for (key, piece) in split_panes(&part)? {
+                self.panes.restore(key, piece);
+                self.wait_for(key, fired);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Operator for WindowedAggregate {
+    fn process(&mut self, _port: u8, batch: RecordBatch) -> Result<(), OperatorError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let parts = self.windows.split(&batch)?;
+        let inputs = self.spec.inputs(&batch)?;
+        for (key, rows) in parts {
+            let open = judge(&self.windows, key, self.watermark, || rows.of_batch(&batch), &mut self.late)?;
+            let Some(key) = open else { continue };
+            let is_new = match rows {
+                crate::split::Rows::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
+                some => self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?,
+            };
+            if is_new {
+                self.wait_for(key, self.watermark);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
+        self.watermark = self.watermark.max(watermark.0);
+        Ok(())
+    }
+
+    fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
+        while self.emission.is_empty() {
+            if !self.fire_next(self.watermark)? {
+                return Ok(None);
+            }
+        }
+        Ok(self.emission.next())
+    }
+
+    fn take_late(&mut self) -> Vec<LateRows> {
+        std::mem::take(&mut self.late)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.panes.bytes() + self.emission.bytes()
+    }
+
+    fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
+        let mut frozen = FrozenState::default();
+        frozen.extend(PANES, self.panes.freeze(&self.spec, self.key_groups)?);
+        frozen.extend(OUTPUT, self.emission.freeze());
+        frozen.values.insert(WATERMARK.to_owned(), self.watermark);
+        frozen.values.insert(FIRED.to_owned(), self.fired());
+        Ok(frozen)
+    }
+
+    fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
+        let owned: KeyGroupSet = owned.iter().copied().collect();
+        self.emission.restore(states, &owned)?;
+        let mut states: Vec<&FrozenState> = states.iter().collect();
+        states.sort_by_key(|state| value(state, FIRED));
+        for state in states {
+            while self.fire_next(value(state, FIRED))? {}
+            self.restore_panes(state, &owned)?;
+            self.watermark = self.watermark.max(value(state, WATERMARK));
+        }
+        Ok(())
+    }
+}
+
+/// The pane for which rows still count; the windows that refuse them are noted with the rows.
+pub(super) fn judge(
+    windows: &Windows,
+    key: PaneKey,
+    watermark: i64,
+    rows: impl FnOnce() -> Result<RecordBatch, OperatorError>,
+    late: &mut Vec<LateRows>,
+) -> Result<Option<PaneKey>, OperatorError> {
+    let open = windows.open(key, watermark);
+    if open != Some(key) {
+        let rows = rows()?;
+        let closed = windows.windows_of(key).take_while(|window| window.end <= watermark);
+        late.extend(closed.map(|window| LateRows {
+            window_start: window.start,
+            window_end: window.end,
+            rows: rows.clone(),
+        }));
+    }
+    Ok(open)
+}
+
+/// A value of a frozen state; one that it does not have is the lowest.
+pub(crate) fn value(state: &FrozenState, name: &str) -> i64 {
+    state.values.get(name).copied().unwrap_or(i64::MIN)
+}
+
+/// Partials by pane. A batch that an operator froze is of one pane; one that was put together of several is cut.
+fn split_panes(batch: &StateBatch) -> Result<Vec<(PaneKey, StateBatch)>, OperatorError> {
+    let panes = batch.rows.column(0).as_primitive::<Int64Type>();
+    let starts = batch.rows.column(1).as_primitive::<Int64Type>();
+    let parts = split_by(batch.rows.num_rows(), |row| PaneKey { pane: panes.value(row), start: starts.value(row) });
+    if let [(key, _)] = parts.as_slice() {
+        return Ok(vec![(*key, batch.clone())]);
+    }
+    let cut = |(key, rows): (PaneKey, crate::split::Rows)| {
+        let numbers: arrow::array::ArrayRef =
+            std::sync::Arc::new(batch.key_groups.iter().map(|group| group.0).collect::<arrow::array::UInt16Array>());
+        let numbers = rows.of(&numbers)?;
+        let numbers = numbers.as_primitive::<arrow::datatypes::UInt16Type>().values();
+        let key_groups = numbers.iter().map(|group| KeyGroup(*group)).collect();
+        Ok((key, StateBatch::new(key_groups, rows.of_batch(&batch.rows)?)))
+    };
+    parts.into_iter().map(cut).collect()
+}
+
+fn check_phase(
+    aggregate: &WindowAggregate,
+    spec: &AggregateSpec,
+    name: &str,
+    input: &SchemaRef,
+) -> Result<(), OperatorError> {
+    if aggregate.phase != AggregatePhase::Global {
+        return Ok(());
+    }
+    let width = spec.keys.len() + spec.state_width();
+    if input.fields().len() <= width || spec.keys.iter().enumerate().any(|(at, key)| at != *key) {
+        let reason = format!("its input is not {} keys and {} states", spec.keys.len(), spec.state_width());
+        return Err(build_error(name)(reason));
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! How rows find their panes, and panes their windows.
+
+use std::ops::RangeInclusive;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::SchemaRef;
+use thalweg_flow::{Window, WindowAssigner};
+use thalweg_types::graph::{AggregatePhase, WindowAggregate, WindowSpec, Windowing};
+
+use crate::{
+    OperatorError,
+    error::build_error,
+    split::{Rows, split_by},
+    time,
+};
+
+/// Names a pane: its number and, for attached windows, the window's start (their number is its end). Ordered by the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PaneKey {
+    pub(crate) pane: i64,
+    pub(crate) start: i64,
+}
+
+/// The windows of one operator.
+#[derive(Debug)]
+pub(crate) enum Windows {
+    /// Assigned here.
+    Assigned {
+        assigner: WindowAssigner,
+        column: usize,
+        /// Whether the column holds panes that the local phase assigned, not event times.
+        holds_panes: bool,
+    },
+    /// Columns of the input.
+    Attached { start: usize, end: usize },
+}
+
+/// Whether windows depend on the other rows of a key.
+pub(crate) fn is_session(windowing: &Windowing) -> bool {
+    matches!(windowing, Windowing::EventTime { spec: WindowSpec::Session { .. }, .. })
+}
+
+impl Windows {
+    pub(crate) fn new(aggregate: &WindowAggregate, operator: &str, input: &SchemaRef) -> Result<Self, OperatorError> {
+        match aggregate.windowing {
+            Windowing::EventTime { column, spec } => {
+                check_timestamps(operator, input, &[column])?;
+                let assigner = WindowAssigner::new(spec).map_err(build_error(operator))?;
+                if aggregate.phase != AggregatePhase::Single && !assigner.has_distinct_panes() {
+                    let reason = "its windows have more slides than a slide has microseconds: use one phase";
+                    return Err(build_error(operator)(reason));
+                }
+                Ok(Self::Assigned { assigner, column, holds_panes: aggregate.phase == AggregatePhase::Global })
+            }
+            Windowing::Attached { start, end } => {
+                check_timestamps(operator, input, &[start, end])?;
+                Ok(Self::Attached { start, end })
+            }
+        }
+    }
+
+    /// The rows of each pane, lateness not yet judged.
+    pub(crate) fn split(&self, batch: &RecordBatch) -> Result<Vec<(PaneKey, Rows)>, OperatorError> {
+        match self {
+            Self::Assigned { column, holds_panes: true, .. } => {
+                let panes = times_of(batch, *column)?;
+                Ok(split_by(batch.num_rows(), |row| PaneKey { pane: panes[row], start: 0 }))
+            }
+            Self::Assigned { assigner, column, holds_panes: false } => split_by_slice(batch, *column, assigner),
+            Self::Attached { start, end } => Ok(split_attached(batch, *start, *end)?
+                .into_iter()
+                .map(|(window, rows)| (window.into(), rows))
+                .collect()),
+        }
+    }
+
+    /// The pane for the windows of `key` that are open at a watermark; `None` where none is.
+    pub(crate) fn open(&self, key: PaneKey, watermark: i64) -> Option<PaneKey> {
+        match self {
+            Self::Assigned { assigner, .. } => {
+                assigner.open_pane(key.pane, watermark).map(|pane| PaneKey { pane, start: 0 })
+            }
+            Self::Attached { .. } => Some(key).filter(|key| key.pane > watermark),
+        }
+    }
+
+    /// The windows that a pane feeds, by their end.
+    pub(crate) fn windows_of(&self, key: PaneKey) -> impl Iterator<Item = Window> + use<> {
+        let (assigned, attached) = match self {
+            Self::Assigned { assigner, .. } => (Some(assigner.windows_of_pane(key.pane)), None),
+            Self::Attached { .. } => (None, Some(Window { start: key.start, end: key.pane })),
+        };
+        assigned.into_iter().flatten().chain(attached)
+    }
+
+    /// Whether a window is the last that a pane feeds.
+    pub(crate) fn is_last(&self, key: PaneKey, window: Window) -> bool {
+        match self {
+            Self::Assigned { assigner, .. } => assigner.last_end_of_pane(key.pane) == window.end,
+            Self::Attached { .. } => true,
+        }
+    }
+
+    /// Where the panes of a window lie.
+    pub(crate) fn range_of(&self, window: Window) -> RangeInclusive<PaneKey> {
+        match self {
+            Self::Assigned { assigner, .. } => {
+                let (after, to) = assigner.panes_range(window.end);
+                PaneKey { pane: after, start: i64::MIN }..=PaneKey { pane: to, start: i64::MAX }
+            }
+            Self::Attached { .. } => window.into()..=window.into(),
+        }
+    }
+
+    /// Whether a pane in `range_of` a window feeds it.
+    pub(crate) fn feeds(&self, key: PaneKey, window: Window) -> bool {
+        match self {
+            Self::Assigned { assigner, .. } => assigner.feeds(key.pane, window.end),
+            Self::Attached { .. } => true,
+        }
+    }
+
+    /// Whether all windows with an end at or before `fired` have fired when that was frozen, so that panes that are still
+    /// there must not fire them again. Attached windows go with their pane.
+    pub(crate) fn remembers_fired(&self) -> bool {
+        matches!(self, Self::Assigned { .. })
+    }
+}
+
+impl From<Window> for PaneKey {
+    fn from(window: Window) -> Self {
+        Self { pane: window.end, start: window.start }
+    }
+}
+
+/// The rows of each window that columns of the batch name.
+pub(crate) fn split_attached(
+    batch: &RecordBatch,
+    start: usize,
+    end: usize,
+) -> Result<Vec<(Window, Rows)>, OperatorError> {
+    let rows = batch.num_rows();
+    let bounds = (time::bounds(batch.column(start)), time::bounds(batch.column(end)));
+    let (starts, ends) = (times_of(batch, start)?, times_of(batch, end)?);
+    if let (Some((first, last_start)), Some((first_end, last_end))) = bounds
+        && first == last_start
+        && first_end == last_end
+    {
+        return Ok(vec![(Window { start: first, end: first_end }, Rows::All(rows))]);
+    }
+    Ok(split_by(rows, |row| Window { start: starts[row], end: ends[row] }))
+}
+
+fn split_by_slice(
+    batch: &RecordBatch,
+    column: usize,
+    assigner: &WindowAssigner,
+) -> Result<Vec<(PaneKey, Rows)>, OperatorError> {
+    let rows = batch.num_rows();
+    let key_of = |slice: Window| PaneKey { pane: slice.end, start: 0 };
+    check_nulls(batch.column(column))?;
+    let Some((first, last)) = time::bounds(batch.column(column)) else { return Ok(Vec::new()) };
+    let mut slice = assigner.slice_of(first);
+    if last < slice.end {
+        return Ok(vec![(key_of(slice), Rows::All(rows))]);
+    }
+    let times = times_of(batch, column)?;
+    Ok(split_by(rows, |row| {
+        let time = times[row];
+        if time < slice.start || time >= slice.end {
+            slice = assigner.slice_of(time);
+        }
+        key_of(slice)
+    }))
+}
+
+pub(crate) fn times_of(batch: &RecordBatch, column: usize) -> Result<ScalarBuffer<i64>, OperatorError> {
+    let column = batch.column(column);
+    check_nulls(column)?;
+    time::to_micros(column).ok_or_else(|| input_error(format!("{} where a timestamp is planned", column.data_type())))
+}
+
+fn check_nulls(column: &ArrayRef) -> Result<(), OperatorError> {
+    if column.null_count() == 0 { Ok(()) } else { Err(input_error("an event or window time is NULL".to_owned())) }
+}
+
+fn input_error(reason: String) -> OperatorError {
+    OperatorError::Input { operator: "a window operator", reason }
+}
+
+/// Refuses plans whose time columns are none.
+pub(crate) fn check_timestamps(operator: &str, schema: &SchemaRef, columns: &[usize]) -> Result<(), OperatorError> {
+    for column in columns {
+        let field = schema.fields().get(*column);
+        if !field.is_some_and(|field| matches!(field.data_type(), arrow::datatypes::DataType::Timestamp(..))) {
+            return Err(build_error(operator)(format!("column {column} of its input is not a timestamp")));
+        }
+    }
+    Ok(())
+}

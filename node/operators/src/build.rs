@@ -1,0 +1,64 @@
+//! From an operator of the job graph to its running form.
+
+use arrow::datatypes::SchemaRef;
+use thalweg_types::{OperatorKind, graph::AggregatePhase};
+
+use crate::{
+    Operator, OperatorError,
+    aggregate::{LocalAggregate, SessionAggregate, WindowedAggregate, is_session},
+    calc::CalcOperator,
+    error::build_error,
+    join::WindowJoinOperator,
+    top_n::WindowTopNOperator,
+    window_assign::WindowAssignOperator,
+};
+
+/// What operators are built with, besides their part of the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperatorContext {
+    /// How many key groups the job has.
+    pub key_groups: u16,
+    /// The most rows of an emitted batch.
+    pub batch_rows: usize,
+}
+
+/// Builds an operator that has inputs and outputs. Sources and sinks are the connectors' (with `SourceStage` after a reader).
+///
+/// # Errors
+/// When the plan asks for something that this engine cannot build.
+pub fn build(
+    operator: &thalweg_types::Operator,
+    inputs: &[SchemaRef],
+    context: &OperatorContext,
+) -> Result<Box<dyn Operator>, OperatorError> {
+    let fail = build_error::<String>(&operator.name);
+    let ports = usize::from(operator.kind.ports());
+    if inputs.len() != ports {
+        return Err(fail(format!("it has {ports} inputs, not {}", inputs.len())));
+    }
+    let output = operator.output.clone();
+    Ok(match &operator.kind {
+        OperatorKind::Calc(calc) => Box::new(CalcOperator::new(calc, &operator.name, &inputs[0], output)?),
+        OperatorKind::WindowAssign(assign) => {
+            Box::new(WindowAssignOperator::new(assign, &operator.name, &inputs[0], output, *context)?)
+        }
+        OperatorKind::WindowAggregate(aggregate) if is_session(&aggregate.windowing) => {
+            Box::new(SessionAggregate::new(aggregate, &operator.name, &inputs[0], output, *context)?)
+        }
+        OperatorKind::WindowAggregate(aggregate) if aggregate.phase == AggregatePhase::Local => {
+            Box::new(LocalAggregate::new(aggregate, &operator.name, &inputs[0], output, *context)?)
+        }
+        OperatorKind::WindowAggregate(aggregate) => {
+            Box::new(WindowedAggregate::new(aggregate, &operator.name, &inputs[0], output, *context)?)
+        }
+        OperatorKind::WindowJoin(join) => {
+            Box::new(WindowJoinOperator::new(join, &operator.name, inputs, output, *context)?)
+        }
+        OperatorKind::WindowTopN(top_n) => {
+            Box::new(WindowTopNOperator::new(top_n, &operator.name, &inputs[0], output, *context)?)
+        }
+        OperatorKind::Source(_) | OperatorKind::Sink(_) | OperatorKind::Collect(_) => {
+            return Err(fail("it is built from a connector".to_owned()));
+        }
+    })
+}

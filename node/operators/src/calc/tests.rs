@@ -1,0 +1,87 @@
+//! Filters and projections, and that what is passed on is not copied.
+
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, Int64Type};
+use datafusion_expr::lit;
+use thalweg_types::{OperatorKind, graph::Calc};
+
+use crate::{
+    build,
+    testing::{CONTEXT, batch, column, encode, integers, plan, rows_of, schema, texts},
+};
+
+fn input() -> arrow::array::RecordBatch {
+    let schema = schema(&[("a", DataType::Int64), ("b", DataType::Int64), ("s", DataType::Utf8View)]);
+    let words = ["x", "y", "z"].map(|word| Some(word.to_owned()));
+    batch(&schema, vec![integers([Some(1), None, Some(3)]), integers([Some(10), Some(20), Some(30)]), texts(words)])
+}
+
+fn run(calc: Calc, output: &[(&str, DataType)]) -> Vec<arrow::array::RecordBatch> {
+    let input = input();
+    let plan = plan(OperatorKind::Calc(calc), schema(output));
+    let mut operator = build(&plan, &[input.schema()], &CONTEXT).expect("a legal plan");
+    operator.process(0, input).expect("rows as planned");
+    std::iter::from_fn(|| operator.next_output().expect("output")).collect()
+}
+
+#[test]
+fn null_is_not_true_and_only_selected_rows_are_computed() {
+    let calc = Calc {
+        filter: Some(encode(&column("a").gt(lit(1i64)))),
+        projection: Some(vec![encode(&(column("b") / (column("a") - lit(1i64)))), encode(&column("s"))]),
+    };
+    // Row 1 would divide by zero.
+    let output = run(calc, &[("q", DataType::Int64), ("s", DataType::Utf8View)]);
+    assert_eq!(rows_of(&output), ["15|z"]);
+}
+
+#[test]
+fn what_passes_whole_is_shared() {
+    let input = input();
+    let all = Calc { filter: Some(encode(&column("b").gt(lit(0i64)))), projection: Some(vec![encode(&column("b"))]) };
+    let output = run(all, &[("renamed", DataType::Int64)]);
+    assert_eq!(rows_of(&output), ["10", "20", "30"]);
+    let plan = plan(OperatorKind::Calc(Calc { filter: None, projection: None }), input.schema());
+    let mut operator = build(&plan, &[input.schema()], &CONTEXT).expect("a legal plan");
+    let before = input.column(1).as_primitive::<Int64Type>().values().as_ptr();
+    operator.process(0, input).expect("rows as planned");
+    let passed = operator.next_output().expect("output").expect("one batch");
+    assert_eq!(passed.column(1).as_primitive::<Int64Type>().values().as_ptr(), before);
+}
+
+#[test]
+fn nothing_selected_gives_nothing() {
+    let none = Calc { filter: Some(encode(&column("b").gt(lit(99i64)))), projection: None };
+    assert!(run(none, &[("a", DataType::Int64), ("b", DataType::Int64), ("s", DataType::Utf8View)]).is_empty());
+}
+
+#[test]
+fn rows_without_columns_are_counted() {
+    let calc = Calc { filter: Some(encode(&column("b").gt(lit(10i64)))), projection: Some(Vec::new()) };
+    let output = run(calc, &[]);
+    assert_eq!(output.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 2);
+}
+
+#[test]
+fn values_are_cast_to_the_planned_type() {
+    let calc = Calc { filter: None, projection: Some(vec![encode(&column("b"))]) };
+    assert_eq!(rows_of(&run(calc, &[("b", DataType::Utf8View)])), ["10", "20", "30"]);
+}
+
+#[test]
+fn data_that_an_expression_refuses_is_an_error_that_names_it() {
+    let calc = Calc { filter: None, projection: Some(vec![encode(&(column("b") / (column("a") - column("a"))))]) };
+    let input = input();
+    let plan = plan(OperatorKind::Calc(calc), schema(&[("q", DataType::Int64)]));
+    let mut operator = build(&plan, &[input.schema()], &CONTEXT).expect("a legal plan");
+    let error = operator.process(0, input).expect_err("a division by zero");
+    assert!(error.to_string().contains("b / (a - a)"), "{error}");
+}
+
+#[test]
+fn unreadable_expressions_are_refused_with_the_plan() {
+    let garbage = thalweg_types::ExprBytes { bytes: vec![255, 1], text: "garbage".to_owned() };
+    let plan = plan(OperatorKind::Calc(Calc { filter: Some(garbage), projection: None }), input().schema());
+    let error = build(&plan, &[input().schema()], &CONTEXT).expect_err("no expression");
+    assert!(error.to_string().contains("garbage"), "{error}");
+}

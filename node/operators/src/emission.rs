@@ -1,0 +1,85 @@
+//! What an operator released and has not handed on: large batches in, bounded chunks out.
+//!
+//! Chunks are slices that share the released batch. The remainder is state, in the table `OUTPUT`.
+
+use std::collections::VecDeque;
+
+use arrow::array::RecordBatch;
+use thalweg_flow::key_groups_of;
+use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
+
+use crate::{OperatorError, error::arrow_error};
+
+/// The table of frozen state that holds the remainder.
+pub(crate) const OUTPUT: &str = "output";
+
+/// A queue of released rows.
+#[derive(Debug)]
+pub(crate) struct Emission {
+    queue: VecDeque<RecordBatch>,
+    batch_rows: usize,
+    /// The key columns of the output.
+    keys: Vec<usize>,
+    key_groups: u16,
+    bytes: usize,
+}
+
+impl Emission {
+    pub(crate) fn new(batch_rows: usize, keys: Vec<usize>, key_groups: u16) -> Self {
+        Self { queue: VecDeque::new(), batch_rows: batch_rows.max(1), keys, key_groups, bytes: 0 }
+    }
+
+    /// Releases rows.
+    pub(crate) fn extend(&mut self, batches: impl IntoIterator<Item = RecordBatch>) {
+        for batch in batches {
+            if batch.num_rows() > 0 {
+                self.bytes += batch.get_array_memory_size();
+                self.queue.push_back(batch);
+            }
+        }
+    }
+
+    /// The next chunk.
+    pub(crate) fn next(&mut self) -> Option<RecordBatch> {
+        let front = self.queue.front_mut()?;
+        let rows = front.num_rows();
+        if rows > self.batch_rows {
+            let chunk = front.slice(0, self.batch_rows);
+            *front = front.slice(self.batch_rows, rows - self.batch_rows);
+            return Some(chunk);
+        }
+        let chunk = self.queue.pop_front();
+        if self.queue.is_empty() {
+            self.bytes = 0;
+        }
+        chunk
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Bytes held; those of a batch count until the queue is empty.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The remainder.
+    pub(crate) fn freeze(&self) -> Vec<StateBatch> {
+        let freeze = |batch: &RecordBatch| {
+            let keys: Vec<_> = self.keys.iter().map(|key| batch.column(*key).clone()).collect();
+            let key_groups = key_groups_of(&keys, batch.num_rows(), self.key_groups);
+            StateBatch::new(key_groups.into(), batch.clone())
+        };
+        self.queue.iter().map(freeze).collect()
+    }
+
+    /// Takes over the owned part of others' remainders.
+    pub(crate) fn restore(&mut self, states: &[FrozenState], owned: &KeyGroupSet) -> Result<(), OperatorError> {
+        for batch in states.iter().flat_map(|state| state.table(OUTPUT)) {
+            let part = batch.restricted_to(owned).map_err(arrow_error("restrict frozen output to key groups"))?;
+            self.extend(part.map(|part| part.rows));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! Expressions of the job graph, decoded and compiled: the only place that understands `ExprBytes`.
+//!
+//! Types were settled by the planner; where a compiled expression's type still differs from the column that it fills, it is
+//! cast to it, so that the schemas of the graph hold to the letter.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::prep_null_mask_filter;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion_common::{DFSchema, Result as DataFusionResult, ScalarValue};
+use datafusion_execution::{TaskContext, config::SessionConfig, runtime_env::RuntimeEnv};
+use datafusion_expr::{
+    AggregateUDF, Expr, ScalarUDF, WindowUDF, execution_props::ExecutionProps,
+    physical_planning_context::PhysicalPlanningContext,
+};
+use datafusion_physical_expr::{
+    PhysicalExpr,
+    aggregate::{LoweredAggregate, LoweredAggregateBuilder},
+    create_physical_expr,
+    expressions::{Literal, cast},
+    utils::reassign_expr_columns,
+};
+use datafusion_proto::bytes::Serializeable;
+use thalweg_types::ExprBytes;
+
+use crate::{
+    OperatorError,
+    error::{build_error, evaluate_error},
+};
+
+/// Every function that an expression may call, by name and alias.
+static FUNCTIONS: LazyLock<TaskContext> = LazyLock::new(|| {
+    let scalar = datafusion_functions::all_default_functions()
+        .into_iter()
+        .chain(datafusion_functions_nested::all_default_nested_functions());
+    let scalar = by_name(scalar, |function: &ScalarUDF| (function.name(), function.aliases()));
+    let aggregate = by_name(
+        datafusion_functions_aggregate::all_default_aggregate_functions().into_iter(),
+        |function: &AggregateUDF| (function.name(), function.aliases()),
+    );
+    let window =
+        by_name(datafusion_functions_window::all_default_window_functions().into_iter(), |function: &WindowUDF| {
+            (function.name(), function.aliases())
+        });
+    TaskContext::new(
+        None,
+        String::new(),
+        SessionConfig::new(),
+        scalar,
+        HashMap::new(),
+        aggregate,
+        window,
+        Arc::new(RuntimeEnv::default()),
+    )
+});
+
+fn by_name<F>(
+    functions: impl Iterator<Item = Arc<F>>,
+    names: impl Fn(&F) -> (&str, &[String]),
+) -> HashMap<String, Arc<F>> {
+    let mut named = HashMap::new();
+    for function in functions {
+        let (name, aliases) = names(&function);
+        for alias in aliases {
+            named.insert(alias.clone(), function.clone());
+        }
+        named.insert(name.to_owned(), function.clone());
+    }
+    named
+}
+
+/// A compiled expression over batches of one schema.
+#[derive(Debug, Clone)]
+pub(crate) struct Expression {
+    text: Arc<str>,
+    physical: Arc<dyn PhysicalExpr>,
+}
+
+impl Expression {
+    /// Compiles an expression over `schema`, to give values of `data_type` where that is stated.
+    pub(crate) fn compile(
+        bytes: &ExprBytes,
+        schema: &SchemaRef,
+        data_type: Option<&DataType>,
+        operator: &str,
+    ) -> Result<Self, OperatorError> {
+        let compile = || -> DataFusionResult<Arc<dyn PhysicalExpr>> {
+            let logical = decode(bytes)?;
+            let df_schema = DFSchema::try_from(schema.clone())?;
+            let physical = create_physical_expr(
+                &logical,
+                &df_schema,
+                &ExecutionProps::new(),
+                &PhysicalPlanningContext::default(),
+            )?;
+            match data_type {
+                Some(wanted) if physical.data_type(schema)? != *wanted => cast(physical, schema, wanted.clone()),
+                _ => Ok(physical),
+            }
+        };
+        let physical =
+            compile().map_err(|error| build_error(operator)(format!("expression {}: {error}", bytes.text)))?;
+        Ok(Self { text: bytes.text.as_str().into(), physical })
+    }
+
+    /// An expression that is compiled already.
+    pub(crate) fn of(physical: Arc<dyn PhysicalExpr>) -> Self {
+        Self { text: physical.to_string().into(), physical }
+    }
+
+    /// The values for each row of a batch.
+    pub(crate) fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef, OperatorError> {
+        let evaluate = || self.physical.evaluate(batch)?.into_array(batch.num_rows());
+        evaluate().map_err(evaluate_error(&*self.text))
+    }
+
+    /// The rows for which it is true; NULL is not.
+    pub(crate) fn evaluate_mask(&self, batch: &RecordBatch) -> Result<BooleanArray, OperatorError> {
+        let values = self.evaluate(batch)?;
+        let mask = values.as_boolean();
+        Ok(if mask.nulls().is_some() { prep_null_mask_filter(mask) } else { mask.clone() })
+    }
+
+    /// The constant that it is, where it is one.
+    pub(crate) fn constant(&self) -> Option<&ScalarValue> {
+        self.physical.downcast_ref::<Literal>().map(Literal::value)
+    }
+
+    /// The type of its values.
+    pub(crate) fn data_type(&self, schema: &SchemaRef) -> DataFusionResult<DataType> {
+        self.physical.data_type(schema)
+    }
+
+    /// The input columns that it reads.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = usize> {
+        datafusion_physical_expr::utils::collect_columns(&self.physical).into_iter().map(|column| column.index())
+    }
+
+    /// The same expression over a schema that has its columns under the same names at other places.
+    pub(crate) fn over(&self, schema: &SchemaRef) -> DataFusionResult<Self> {
+        let physical = reassign_expr_columns(self.physical.clone(), schema)?;
+        Ok(Self { text: self.text.clone(), physical })
+    }
+}
+
+/// Compiles a call of an aggregate function over rows of `schema`.
+pub(crate) fn compile_aggregate(
+    bytes: &ExprBytes,
+    schema: &SchemaRef,
+    operator: &str,
+) -> Result<LoweredAggregate, OperatorError> {
+    let compile = || -> DataFusionResult<LoweredAggregate> {
+        let logical = decode(bytes)?;
+        let df_schema = DFSchema::try_from(schema.clone())?;
+        let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+        LoweredAggregateBuilder::new(&logical, &df_schema, schema, &props, &planning).build()
+    };
+    compile().map_err(|error| build_error(operator)(format!("aggregate {}: {error}", bytes.text)))
+}
+
+fn decode(bytes: &ExprBytes) -> DataFusionResult<Expr> {
+    Expr::from_bytes_with_ctx(&bytes.bytes, &FUNCTIONS)
+}

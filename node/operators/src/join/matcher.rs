@@ -1,0 +1,184 @@
+//! The join of two batches on equal keys, as a resumable cursor.
+//!
+//! A hash table over the smaller side (heads of chains of rows with the same hash), probed row by row with the larger. Candidate
+//! pairs are collected up to a chunk and their keys compared by column, so that a collision of hashes costs a comparison and
+//! never a wrong row.
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{and, filter, kernels::cmp::eq, take, take_record_batch};
+use arrow::datatypes::SchemaRef;
+use datafusion_common::hash_utils::{RandomState, create_hashes};
+use hashbrown::HashTable;
+
+use crate::{
+    OperatorError,
+    aggregate::canonical_keys,
+    error::{arrow_error, evaluate_error},
+    project::batch_of,
+};
+
+/// The seed of join tables: another than the routing hash, whose top bits all rows of a subtask share.
+const SEED: u64 = 0x6a6f_696e;
+/// The end of a chain.
+const NONE: u32 = u32::MAX;
+
+/// A join under way.
+#[derive(Debug)]
+pub(crate) struct Matcher {
+    /// Left and right.
+    sides: [RecordBatch; 2],
+    /// Which of them the table is over.
+    build: usize,
+    keys: [Vec<ArrayRef>; 2],
+    /// (hash, first row of its chain)
+    heads: HashTable<(u64, u32)>,
+    next: Vec<u32>,
+    /// Of the probing side.
+    hashes: Vec<u64>,
+    probe: u32,
+    /// The next candidate of row `probe`; `None`: its chain has not been begun.
+    candidate: Option<u32>,
+}
+
+impl Matcher {
+    pub(crate) fn new(sides: [RecordBatch; 2], keys: [&[usize]; 2]) -> Result<Self, OperatorError> {
+        let key_columns = |side: usize| {
+            let columns: Vec<ArrayRef> = keys[side].iter().map(|key| sides[side].column(*key).clone()).collect();
+            canonical_keys(&columns)
+        };
+        let keys = [key_columns(0), key_columns(1)];
+        let build = usize::from(sides[1].num_rows() < sides[0].num_rows());
+        let build_hashes = hash(&keys[build], sides[build].num_rows())?;
+        let hashes = hash(&keys[1 - build], sides[1 - build].num_rows())?;
+        let mut heads: HashTable<(u64, u32)> = HashTable::with_capacity(build_hashes.len());
+        let mut next = vec![NONE; build_hashes.len()];
+        // From the last row to the first, so that chains run in the order of the rows.
+        let rows = 0..u32::try_from(build_hashes.len()).expect("a window has fewer than 2^32 rows");
+        for row in rows.rev() {
+            let hash = build_hashes[row as usize];
+            match heads.entry(hash, |(other, _)| *other == hash, |(hash, _)| *hash) {
+                hashbrown::hash_table::Entry::Occupied(mut entry) => {
+                    next[row as usize] = entry.get().1;
+                    entry.get_mut().1 = row;
+                }
+                hashbrown::hash_table::Entry::Vacant(entry) => {
+                    entry.insert((hash, row));
+                }
+            }
+        }
+        Ok(Self { sides, build, keys, heads, next, hashes, probe: 0, candidate: None })
+    }
+
+    pub(crate) fn sides(&self) -> &[RecordBatch; 2] {
+        &self.sides
+    }
+
+    /// Bytes held besides the sides.
+    pub(crate) fn bytes(&self) -> usize {
+        self.heads.capacity() * size_of::<(u64, u32)>() + 4 * self.next.len() + 8 * self.hashes.len()
+    }
+
+    /// Up to `limit` matches, left columns before right ones; `None` at the end.
+    pub(crate) fn next_matches(
+        &mut self,
+        limit: usize,
+        output: &SchemaRef,
+    ) -> Result<Option<RecordBatch>, OperatorError> {
+        loop {
+            let (built, probed) = self.candidates(limit);
+            if built.is_empty() {
+                return Ok(None);
+            }
+            let (built, probed) = self.verify(UInt32Array::from(built), UInt32Array::from(probed))?;
+            if built.is_empty() {
+                continue;
+            }
+            let rows = built.len();
+            let picks = if self.build == 0 { [&built, &probed] } else { [&probed, &built] };
+            let mut columns = Vec::with_capacity(output.fields().len());
+            for (side, pick) in self.sides.iter().zip(picks) {
+                for column in side.columns() {
+                    columns.push(take(column, pick, None).map_err(arrow_error("gather joined rows"))?);
+                }
+            }
+            return batch_of(output, columns, rows).map(Some);
+        }
+    }
+
+    /// What is left to join, as joins of their own: left and right rows of each.
+    pub(crate) fn remainder(&self) -> Result<Vec<[RecordBatch; 2]>, OperatorError> {
+        let (build, probe) = (&self.sides[self.build], &self.sides[1 - self.build]);
+        let pair = |built: RecordBatch, probed: RecordBatch| {
+            if self.build == 0 { [built, probed] } else { [probed, built] }
+        };
+        let mut fragments = Vec::new();
+        let mut from = self.probe as usize;
+        if let Some(candidate) = self.candidate {
+            let mut rest = Vec::new();
+            let mut row = candidate;
+            while row != NONE {
+                rest.push(row);
+                row = self.next[row as usize];
+            }
+            let rest = take_record_batch(build, &UInt32Array::from(rest));
+            let rest = rest.map_err(arrow_error("gather the rest of a row's matches"))?;
+            fragments.push(pair(rest, probe.slice(from, 1)));
+            from += 1;
+        }
+        if from < probe.num_rows() {
+            fragments.push(pair(build.clone(), probe.slice(from, probe.num_rows() - from)));
+        }
+        fragments.retain(|sides| sides.iter().all(|side| side.num_rows() > 0));
+        Ok(fragments)
+    }
+
+    /// Pairs with equal hashes.
+    fn candidates(&mut self, limit: usize) -> (Vec<u32>, Vec<u32>) {
+        let (mut built, mut probed) = (Vec::with_capacity(limit), Vec::with_capacity(limit));
+        while let Some(hash) = self.hashes.get(self.probe as usize) {
+            let mut row = match self.candidate.take() {
+                Some(row) => row,
+                None => self.heads.find(*hash, |(other, _)| other == hash).map_or(NONE, |(_, head)| *head),
+            };
+            while row != NONE {
+                if built.len() == limit {
+                    self.candidate = Some(row);
+                    return (built, probed);
+                }
+                built.push(row);
+                probed.push(self.probe);
+                row = self.next[row as usize];
+            }
+            self.probe += 1;
+        }
+        (built, probed)
+    }
+
+    /// Of candidate pairs, those with equal keys.
+    fn verify(&self, built: UInt32Array, probed: UInt32Array) -> Result<(UInt32Array, UInt32Array), OperatorError> {
+        let mut equal: Option<BooleanArray> = None;
+        for (build, probe) in self.keys[self.build].iter().zip(&self.keys[1 - self.build]) {
+            let compare = || {
+                let (build, probe) = (take(build, &built, None)?, take(probe, &probed, None)?);
+                let same = eq(&build, &probe)?;
+                match &equal {
+                    Some(equal) => and(equal, &same),
+                    None => Ok(same),
+                }
+            };
+            equal = Some(compare().map_err(arrow_error("compare join keys"))?);
+        }
+        let Some(equal) = equal.filter(|equal| equal.true_count() < equal.len()) else { return Ok((built, probed)) };
+        let select = |rows: &UInt32Array| -> Result<UInt32Array, OperatorError> {
+            let selected = filter(rows, &equal).map_err(arrow_error("drop collisions of join keys"))?;
+            Ok(arrow::array::AsArray::as_primitive(&selected).clone())
+        };
+        Ok((select(&built)?, select(&probed)?))
+    }
+}
+
+fn hash(keys: &[ArrayRef], rows: usize) -> Result<Vec<u64>, OperatorError> {
+    let mut hashes = vec![0; rows];
+    create_hashes(keys, &RandomState::with_seed(SEED), &mut hashes).map_err(evaluate_error("JOIN keys"))?;
+    Ok(hashes)
+}
