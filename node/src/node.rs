@@ -30,6 +30,9 @@ use crate::{
     worker::{Worker, WorkerExit, WorkerHandle},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// A running node. Dropping it leaves the node running; `shutdown` ends it.
 #[derive(Debug)]
 pub struct Node {
