@@ -7,3 +7,4 @@ pub mod case;
 pub mod input;
 pub mod oracle;
 pub mod rows;
+pub mod simulation;

@@ -1,0 +1,31 @@
+//! The network seam over turmoil's TCP.
+
+use std::{io, net::Ipv4Addr};
+
+use async_trait::async_trait;
+use thalweg_proto::network::{Connection, Listener, Network};
+
+/// The simulation's network. Addresses are `host:port` with the simulation's host names.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SimulatedNetwork;
+
+#[async_trait]
+impl Network for SimulatedNetwork {
+    /// Listens on the port; the host part is what others dial and is passed through.
+    async fn listen(&self, address: &str) -> io::Result<Listener> {
+        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        let port =
+            port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("no port in '{address}'")))?;
+        let listener = turmoil::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
+        let incoming = async_stream::stream! {
+            loop {
+                yield listener.accept().await.map(|(stream, _)| Connection::new(stream));
+            }
+        };
+        Ok(Listener { address: address.to_owned(), incoming: Box::pin(incoming) })
+    }
+
+    async fn connect(&self, address: &str) -> io::Result<Connection> {
+        turmoil::net::TcpStream::connect(address).await.map(Connection::new)
+    }
+}

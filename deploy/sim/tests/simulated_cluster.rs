@@ -1,0 +1,46 @@
+//! Three coordinators and three nodes in one thread: a job finishes with the same rows whatever the seed, and although the
+//! leader or a node dies on the way.
+
+use std::time::Duration;
+
+use arrow::util::pretty::pretty_format_batches;
+use thalweg_sim::simulation::{Fault, Outcome, Simulation};
+use thalweg_types::{Attempt, JobStatus};
+
+/// Four seconds of events in real time, so that there is a middle in which faults can happen.
+const JOB: &str = "
+    CREATE TABLE nexmark (WATERMARK FOR dateTime AS dateTime - INTERVAL '1' SECOND) WITH (
+      'connector' = 'nexmark', 'events.num' = '4000', 'events.rate' = '1000', 'events.speed' = 'real-time');
+    SELECT bid.auction % 10 AS auction, COUNT(*) AS bids, window_start
+    FROM TABLE(TUMBLE(TABLE nexmark, DESCRIPTOR(dateTime), INTERVAL '1' SECOND))
+    WHERE event_type = 2
+    GROUP BY bid.auction % 10, window_start, window_end;";
+
+fn run(seed: u64, faults: Vec<(Duration, Fault)>) -> Outcome {
+    let simulation = Simulation { seed, coordinators: 3, nodes: 3, sql: JOB.to_owned(), parallelism: 3, faults };
+    let outcome = simulation.run().unwrap_or_else(|error| panic!("seed {seed}: {error:#}"));
+    assert_eq!(outcome.job.status, JobStatus::Finished, "seed {seed}");
+    outcome
+}
+
+fn sorted_rows(outcome: &Outcome) -> Vec<String> {
+    let table = pretty_format_batches(&outcome.rows).expect("rows can be shown").to_string();
+    let mut lines: Vec<String> = table.lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn the_answer_does_not_depend_on_the_seed() {
+    let rows = sorted_rows(&run(1, vec![]));
+    assert!(rows.len() > 40, "{rows:?}");
+    assert_eq!(rows, sorted_rows(&run(2, vec![])));
+}
+
+#[test]
+fn a_leader_that_dies_changes_nothing_for_a_running_job() {
+    let down = Duration::from_secs(2);
+    let outcome = run(3, vec![(Duration::from_millis(1500), Fault::CrashLeader { down })]);
+    assert_eq!(outcome.job.attempt, Attempt(1));
+    assert_eq!(sorted_rows(&outcome), sorted_rows(&run(1, vec![])));
+}
