@@ -145,7 +145,7 @@ impl Group {
 
     pub(super) async fn stop(&mut self, member: u64) {
         let running = self.running.remove(&member).expect("it runs");
-        running.consensus.shutdown().await;
+        in_time(running.consensus.shutdown()).await;
         running.tasks.kill();
     }
 
@@ -177,7 +177,7 @@ impl Group {
 
     pub(super) async fn leads(&self, member: u64) {
         let mut leadership = self.consensus(member).leadership();
-        leadership.wait_for(|now| now.is_self).await.expect("it runs");
+        in_time(leadership.wait_for(|now| now.is_self)).await.expect("it runs");
     }
 
     pub(super) fn others(&self, member: u64) -> Vec<u64> {
@@ -206,7 +206,7 @@ impl Group {
         command: &str,
     ) -> impl Future<Output = Result<u64, ConsensusError>> + use<> {
         let (consensus, command) = (self.consensus(member), command.as_bytes().to_vec());
-        async move { consensus.propose(command).await }
+        async move { in_time(consensus.propose(command)).await }
     }
 
     /// Proposes to whoever leads until it is done. A command whose outcome is unknown is proposed again.
@@ -220,7 +220,7 @@ impl Group {
     }
 
     pub(super) async fn read(&self, member: u64) -> Result<Vec<String>, ConsensusError> {
-        self.consensus(member).read(|texts| texts.0.clone()).await
+        in_time(self.consensus(member).read(|texts| texts.0.clone())).await
     }
 
     pub(super) fn peek(&self, member: u64) -> Vec<String> {
@@ -229,14 +229,13 @@ impl Group {
 
     pub(super) async fn add(&self, leader: u64, member: u64, voter: bool) -> Result<(), ConsensusError> {
         let member = Member { member: MemberId(member), address: address(member), voter };
-        self.consensus(leader).add_member(member).await
+        in_time(self.consensus(leader).add_member(member)).await
     }
 
     pub(super) async fn until_voter(&self, at: u64, member: u64) {
         let mut members = self.consensus(at).members_watch();
         let is_voter = |now: &Vec<Member>| now.iter().any(|m| m.member == MemberId(member) && m.voter);
-        let waiting = members.wait_for(is_voter);
-        tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("in time").expect("it runs");
+        in_time(members.wait_for(is_voter)).await.expect("it runs");
     }
 
     /// Waits until all who run have applied so many commands, and checks that they are the same.
@@ -252,4 +251,9 @@ impl Group {
 
 fn address(member: u64) -> String {
     format!("m{member}:7000")
+}
+
+/// Every call is answered within a few election timeouts, one way or another.
+async fn in_time<T>(call: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), call).await.expect("an answer")
 }
