@@ -31,3 +31,6 @@ pub use attempt::{AttemptEvent, AttemptHandle};
 pub use collect::{CollectStore, CollectedRows};
 pub use context::RuntimeContext;
 pub use publish::{commit, discard, discover};
+
+#[cfg(test)]
+mod tests;

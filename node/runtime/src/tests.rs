@@ -1,0 +1,9 @@
+//! Whole attempts in one process: hand-made graphs over tables of the test, on one node or on several.
+
+mod checkpoints;
+mod failures;
+mod flows;
+mod graph;
+mod rig;
+mod sources;
+mod tables;

@@ -1,0 +1,314 @@
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use datafusion_expr::{col, lit};
+use thalweg_types::{
+    JobId, OperatorId, OperatorKind,
+    connector::TableConnector,
+    graph::{CollectOperator, Distribution, Parallelism, SourceOperator, WindowJoin},
+    session::SubtaskState,
+};
+use tokio::sync::Semaphore;
+
+use super::{
+    graph::{GraphBuilder, integers, rows, rows_schema},
+    rig::{ATTEMPT, Cluster, JOB, PATIENCE},
+    tables::{After, Manner, TestSplit},
+};
+
+const SECOND: i64 = 1_000_000;
+
+fn by_key() -> Distribution {
+    Distribution::Hash { keys: vec![1] }
+}
+
+/// `count` rows in batches of 100: a row a millisecond, ten keys.
+fn ticks(count: i64) -> Vec<arrow::array::RecordBatch> {
+    let batch = |from: i64| rows((from..(from + 100).min(count)).map(|n| (n, n % 10, n)));
+    (0..count).step_by(100).map(batch).collect()
+}
+
+fn give(cluster: &Cluster, table: &str, splits: Vec<TestSplit>) {
+    cluster.tables.0.sources.lock().unwrap().insert(table.to_owned(), splits);
+}
+
+#[tokio::test]
+async fn rows_pass_a_fused_chain_and_are_collected() {
+    let cluster = Cluster::of(1).await;
+    give(&cluster, "ticks", vec![TestSplit::of("a", ticks(1000))]);
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("ticks", None, &[]);
+    let filter = graph.filter(&col("value").lt(lit(500i64)), Parallelism::Job);
+    let collect = graph.collect(0, rows_schema());
+    graph.link(source, filter, 0, Distribution::Forward);
+    graph.link(filter, collect, 0, Distribution::Gather);
+    let graph = graph.build();
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 1));
+    running.start().await;
+    running.finish().await;
+    assert!(running.handles[0].states().iter().all(|(_, state)| *state == SubtaskState::Finished));
+    let collected = cluster.collected(0).await;
+    assert_eq!(integers(&collected, 2), (0..500).collect::<Vec<_>>());
+    let ending = running.cancel().await;
+    assert_eq!((ending.totals(0).records_in, ending.totals(0).records_out), (1000, 500));
+    assert_eq!((ending.totals(1).records_in, ending.totals(1).records_out), (500, 500));
+    let gone = cluster.nodes[0].collect.fetch(JOB, ATTEMPT, 0, 0, 1, Duration::ZERO).await;
+    assert_eq!(gone, None);
+}
+
+/// Counts per key and second over two nodes, against a count by hand.
+async fn check_counts(nodes: u64, parallelism: u32, settings: &[(&str, &str)]) {
+    let cluster = Cluster::of(nodes).await;
+    let splits = ["a", "b", "c"].map(|sequence| TestSplit::of(sequence, ticks(5000)));
+    give(&cluster, "ticks", splits.to_vec());
+    let mut graph = settings.iter().fold(GraphBuilder::default(), |graph, (key, value)| graph.set(key, value));
+    let source = graph.source("ticks", None, &[]);
+    let (count, schema) = graph.count_per_window(SECOND);
+    let sink = graph.sink("counts", Parallelism::Job, schema);
+    graph.link(source, count, 0, by_key());
+    graph.link(count, sink, 0, Distribution::Forward);
+    let ending = cluster.run(&graph.build(), parallelism).await;
+    assert!(ending.failed.is_empty(), "{:?}", ending.failed);
+    let written = cluster.tables.0.written("counts");
+    let mut counts: Vec<(i64, i64)> = integers(&written, 0).into_iter().zip(integers(&written, 1)).collect();
+    counts.sort_unstable();
+    let expected: Vec<(i64, i64)> = (0..10).flat_map(|key| [(key, 300); 5]).collect();
+    assert_eq!(counts, expected);
+    assert_eq!(ending.totals(1).records_in, 15_000);
+    let prepared: u64 = ending
+        .finished
+        .values()
+        .flat_map(|(_, committables)| committables)
+        .flat_map(|sink| &sink.committables)
+        .map(|rows| rows.as_u64().unwrap())
+        .sum();
+    assert_eq!(prepared, 50);
+}
+
+#[tokio::test]
+async fn keys_are_counted_on_one_node() {
+    check_counts(1, 1, &[]).await;
+    check_counts(1, 4, &[("exchange.window", "1 KiB")]).await;
+}
+
+#[tokio::test]
+async fn keys_are_counted_across_nodes() {
+    check_counts(2, 2, &[]).await;
+    check_counts(3, 5, &[("exchange.window", "4 KiB"), ("exchange.compression", "lz4")]).await;
+}
+
+/// One source joined with itself, and a union of both its halves, with windows of credit far below the data.
+async fn check_diamond(nodes: u64, parallelism: u32) {
+    let cluster = Cluster::of(nodes).await;
+    give(&cluster, "ticks", vec![TestSplit::of("a", ticks(3000)), TestSplit::of("b", ticks(3000))]);
+    let mut graph = GraphBuilder::default().set("exchange.window", "1 KiB");
+    let source = graph.source("ticks", None, &[]);
+    let (left, right) = (
+        graph.filter(&col("value").lt(lit(2000i64)), Parallelism::Job),
+        graph.filter(&col("value").gt_eq(lit(2000i64)), Parallelism::Job),
+    );
+    let union = graph.filter(&lit(true), Parallelism::Job);
+    let sink = graph.sink("all", Parallelism::One, rows_schema());
+    graph.link(source, left, 0, Distribution::Rebalance);
+    graph.link(source, right, 0, by_key());
+    graph.link(left, union, 0, by_key());
+    graph.link(right, union, 0, by_key());
+    graph.link(union, sink, 0, Distribution::Gather);
+    let ending = tokio::time::timeout(PATIENCE, cluster.run(&graph.build(), parallelism)).await.unwrap();
+    assert!(ending.failed.is_empty(), "{:?}", ending.failed);
+    let mut values = integers(&cluster.tables.0.written("all"), 2);
+    values.sort_unstable();
+    assert_eq!(values, (0..3000).flat_map(|n| [n, n]).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_diamond_does_not_deadlock() {
+    check_diamond(1, 1).await;
+    check_diamond(1, 3).await;
+    check_diamond(2, 4).await;
+}
+
+#[tokio::test]
+async fn a_self_join_does_not_deadlock() {
+    use thalweg_types::graph::{WindowAssign, WindowSpec};
+    let cluster = Cluster::of(2).await;
+    give(&cluster, "ticks", vec![TestSplit::of("a", ticks(2000)), TestSplit::of("b", ticks(2000))]);
+    let mut graph = GraphBuilder::default().set("exchange.window", "1 KiB");
+    let source = graph.source("ticks", None, &[]);
+    let time = rows_schema().field(0).data_type().clone();
+    let field = |name: &str| arrow::datatypes::Field::new(name, time.clone(), false);
+    let mut fields: Vec<_> = rows_schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    fields.extend(["window_start", "window_end", "window_time"].map(field));
+    let windowed = Arc::new(arrow::datatypes::Schema::new(fields.clone()));
+    let assign = WindowAssign { column: 0, spec: WindowSpec::Tumble { size: SECOND, offset: 0 } };
+    let assign = graph.add("assign", OperatorKind::WindowAssign(assign), Parallelism::Job, windowed);
+    let renamed = |side: &'static str| {
+        fields.clone().into_iter().map(move |f| f.clone().with_name(format!("{side}_{}", f.name())))
+    };
+    let joined = Arc::new(arrow::datatypes::Schema::new(renamed("l").chain(renamed("r")).collect::<Vec<_>>()));
+    let join =
+        WindowJoin { left_window: (3, 4), right_window: (3, 4), left_keys: vec![2], right_keys: vec![2], filter: None };
+    let join = graph.add("join", OperatorKind::WindowJoin(join), Parallelism::Job, joined.clone());
+    let sink = graph.sink("joined", Parallelism::One, joined);
+    graph.link(source, assign, 0, Distribution::Forward);
+    graph.link(assign, join, 0, Distribution::Hash { keys: vec![2] });
+    graph.link(assign, join, 1, Distribution::Hash { keys: vec![2] });
+    graph.link(join, sink, 0, Distribution::Gather);
+    let ending = tokio::time::timeout(PATIENCE, cluster.run(&graph.build(), 2)).await.unwrap();
+    assert!(ending.failed.is_empty(), "{:?}", ending.failed);
+    // Each value is there twice, so each joins with itself in four ways.
+    let mut values = integers(&cluster.tables.0.written("joined"), 2);
+    values.sort_unstable();
+    assert_eq!(values, (0..2000).flat_map(|n| [n; 4]).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn late_rows_are_counted_and_written_with_their_window() {
+    let cluster = Cluster::of(1).await;
+    let batches = vec![rows([(100, 1, 0), (2500, 1, 0)]), rows([(900, 1, 0), (2600, 1, 0), (1999, 2, 0)])];
+    give(&cluster, "ticks", vec![TestSplit::of("a", batches)]);
+    let mut graph = GraphBuilder::default().set("late.path", "/late");
+    let source = graph.source("ticks", None, &[]);
+    let (count, schema) = graph.count_per_window(SECOND);
+    let collect = graph.collect(0, schema);
+    graph.link(source, count, 0, by_key());
+    graph.link(count, collect, 0, Distribution::Gather);
+    let graph = graph.build();
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 1));
+    running.start().await;
+    running.finish().await;
+    let counts = integers(&cluster.collected(0).await, 1);
+    let ending = running.cancel().await;
+    assert_eq!(counts.iter().sum::<i64>(), 3);
+    assert_eq!(ending.totals(1).late_records, 2);
+    let mut late = cluster.tables.0.late_rows.lock().unwrap().clone();
+    late.sort_unstable();
+    assert_eq!(late, [(OperatorId(1), (0, SECOND)), (OperatorId(1), (SECOND, 2 * SECOND))]);
+    let committables: Vec<_> = ending.finished.values().flat_map(|(_, committables)| committables).collect();
+    assert!(committables.iter().any(|prepared| prepared.sink == OperatorId(1)), "{committables:?}");
+}
+
+#[tokio::test]
+async fn rows_without_event_time_are_dead_letters() {
+    let cluster = Cluster::of(1).await;
+    let batch = super::graph::rows_or_null([(Some(1), 1, 1), (None, 2, 2), (Some(3), 3, 3)]);
+    give(&cluster, "ticks", vec![TestSplit::of("a", vec![batch])]);
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("ticks", None, &[("dead-letter.path", "/dead")]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Forward);
+    let ending = cluster.run(&graph.build(), 1).await;
+    assert_eq!(integers(&cluster.tables.0.written("out"), 1), [1, 3]);
+    assert_eq!(ending.totals(0).dead_letters, 1);
+    let letters = cluster.tables.0.dead_letters.lock().unwrap().clone();
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].record.contains("\"key\":2"), "{letters:?}");
+}
+
+/// A slow sink slows its own source, and no other job.
+#[tokio::test]
+async fn a_throttled_sink_slows_its_source_and_no_other_job() {
+    let cluster = Cluster::of(1).await;
+    give(&cluster, "endless", vec![TestSplit::of("a", ticks(1000)).then(After::Repeat)]);
+    give(&cluster, "ticks", vec![TestSplit::of("a", ticks(100_000))]);
+    let gate = Arc::new(Semaphore::new(0));
+    cluster.tables.0.manners.lock().unwrap().insert("slow".to_owned(), Manner::Gated(gate.clone()));
+    let job = |from: &str, to: &str| {
+        let mut graph = GraphBuilder::default().set("exchange.window", "32 KiB");
+        let source = graph.source(from, None, &[]);
+        let sink = graph.sink(to, Parallelism::Job, rows_schema());
+        graph.link(source, sink, 0, by_key());
+        graph.build()
+    };
+    let slow = job("endless", "slow");
+    let mut throttled = cluster.deploy(JobId(2), &cluster.deployment(&slow, 2));
+    throttled.start().await;
+    let ending = cluster.run(&job("ticks", "fast"), 2).await;
+    assert!(ending.failed.is_empty());
+    assert_eq!(integers(&cluster.tables.0.written("fast"), 1).len(), 100_000);
+    let read = || cluster.tables.0.read_batches.lock().unwrap()["endless"];
+    let held = read();
+    // Windows and pending rows of four channels hold at most this many batches of 2.4 KB.
+    assert!(held < 200, "the source read {held} batches though nothing was written");
+    gate.add_permits(50);
+    while cluster.tables.0.written("slow").len() < 50 {
+        tokio::task::yield_now().await;
+    }
+    while read() == held {
+        tokio::task::yield_now().await;
+    }
+    let blocked: u64 = throttled.handles[0].metrics().iter().map(|(_, metrics)| metrics.blocked_micros).sum();
+    assert!(blocked > 0);
+    assert_eq!(throttled.cancel().await.gone, 1);
+}
+
+#[tokio::test]
+async fn stop_ends_endless_sources_and_drains() {
+    let cluster = Cluster::of(2).await;
+    give(&cluster, "endless", vec![TestSplit::of("a", ticks(1000)).then(After::Repeat)]);
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("endless", None, &[]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, by_key());
+    let graph = graph.build();
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 2));
+    running.start().await;
+    while cluster.tables.0.written("out").len() < 20 {
+        tokio::task::yield_now().await;
+    }
+    running.handles.iter().for_each(crate::AttemptHandle::stop);
+    running.finish().await;
+    let ending = running.cancel().await;
+    assert!(ending.failed.is_empty());
+    let written = integers(&cluster.tables.0.written("out"), 1).len() as u64;
+    assert_eq!(ending.totals(0).records_in, written);
+}
+
+#[tokio::test]
+async fn nexmark_is_read_filtered_and_collected() {
+    let cluster = Cluster::of(1).await;
+    let options = [("events.num", "5000"), ("events.splits", "3")];
+    let options: BTreeMap<_, _> = options.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let physical = Arc::new(arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new(
+        "event_type",
+        arrow::datatypes::DataType::Int32,
+        false,
+    )]));
+    let source = SourceOperator {
+        table: "nexmark".to_owned(),
+        connector: TableConnector { name: "nexmark".to_owned(), options },
+        physical: physical.clone(),
+        predicates: Vec::new(),
+        projection: None,
+        watermark: None,
+    };
+    let mut graph = GraphBuilder::default();
+    let source = graph.add("nexmark", OperatorKind::Source(Box::new(source)), Parallelism::Job, physical.clone());
+    let calc = thalweg_types::graph::Calc {
+        filter: Some(super::graph::encode(&col("event_type").eq(lit(2i32)))),
+        projection: None,
+    };
+    let calc = graph.add("bids", OperatorKind::Calc(calc), Parallelism::Job, physical.clone());
+    let collect = graph.add("collect", OperatorKind::Collect(CollectOperator { query: 3 }), Parallelism::One, physical);
+    graph.link(source, calc, 0, Distribution::Forward);
+    graph.link(calc, collect, 0, Distribution::Gather);
+    let graph = graph.build();
+    let context = &cluster.nodes[0];
+    let splits = crate::discover(context, &graph, &[source]).await.unwrap();
+    assert_eq!(splits[0].1.len(), 3);
+    let (events, mut told) = tokio::sync::mpsc::channel(8);
+    let deployment = thalweg_types::session::Deployment {
+        assignment: thalweg_types::Assignment {
+            slices: vec![context.node],
+            key_groups: thalweg_types::KeyGroupTable::even(graph.key_groups, 1),
+        },
+        addresses: Vec::new(),
+        splits: vec![thalweg_types::session::SplitAssignment { source, subtask: 0, splits: splits[0].1.clone() }],
+        graph: graph.clone(),
+    };
+    let handle = crate::AttemptHandle::deploy(context, JOB, ATTEMPT, deployment, events);
+    assert!(matches!(told.recv().await, Some(crate::AttemptEvent::Ready)));
+    handle.start();
+    let bids: usize = cluster.collected(3).await.iter().map(arrow::array::RecordBatch::num_rows).sum();
+    assert_eq!(bids, 4600);
+    crate::commit(context, &graph, JOB, &[]).await.unwrap();
+}

@@ -1,0 +1,307 @@
+//! Nodes of tests: contexts on a network in memory, the deployment of a graph over them, and the wait for its end.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use arrow::array::RecordBatch;
+use thalweg_connectors::{
+    ConnectorContext, ObjectStores, StandardOutput,
+    http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
+};
+use thalweg_exchange::{ExchangeRegistry, ExchangeService};
+use thalweg_proto::network::{Connection, Listener, Network};
+use thalweg_types::{
+    Assignment, Attempt, JobGraph, JobId, KeyGroupTable, NodeId, OperatorKind, SubtaskId,
+    job::{Failure, SubtaskMetrics},
+    seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle},
+    session::{Deployment, SinkCommittables, SplitAssignment},
+};
+use tokio::sync::mpsc;
+
+use super::tables::SharedTables;
+use crate::{
+    AttemptEvent, AttemptHandle, CollectStore, RuntimeContext,
+    attempt::Surroundings,
+    checkpoint::{CheckpointHook, NoCheckpoints},
+};
+
+pub(super) const JOB: JobId = JobId(1);
+pub(super) const ATTEMPT: Attempt = Attempt(1);
+/// No test's job takes longer than this, on whatever clock it runs.
+pub(super) const PATIENCE: Duration = Duration::from_secs(600);
+
+#[derive(Debug)]
+struct TestClock(tokio::time::Instant);
+
+impl Clock for TestClock {
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn since_epoch(&self) -> Duration {
+        Duration::from_secs(1_767_225_600)
+    }
+}
+
+#[derive(Debug)]
+struct NoEntropy;
+
+impl Entropy for NoEntropy {
+    fn next(&self) -> u64 {
+        7
+    }
+}
+
+#[derive(Debug)]
+struct TokioSpawner;
+
+#[derive(Debug)]
+struct TokioHandle(tokio::task::JoinHandle<()>);
+
+#[allow(clippy::disallowed_methods)]
+fn spawn(task: TaskFuture) -> TokioHandle {
+    TokioHandle(tokio::spawn(task))
+}
+
+impl Spawner for TokioSpawner {
+    fn spawn(&self, _: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
+        Box::new(spawn(task))
+    }
+}
+
+impl TaskHandle for TokioHandle {
+    fn abort(&self) {
+        self.0.abort();
+    }
+
+    fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+#[derive(Debug)]
+struct NoOutput;
+
+impl StandardOutput for NoOutput {
+    fn write_lines(&self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct NoHttp;
+
+#[async_trait::async_trait]
+impl HttpClient for NoHttp {
+    async fn post(&self, _: HttpPost) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>> {
+        Err("there is no network".into())
+    }
+}
+
+/// A network in memory; `cut` breaks every connection.
+#[derive(Debug, Default)]
+pub(super) struct MemoryNetwork {
+    listeners: Mutex<BTreeMap<String, mpsc::Sender<Connection>>>,
+    links: Mutex<Vec<TokioHandle>>,
+}
+
+impl MemoryNetwork {
+    pub(super) fn cut(&self) {
+        self.links.lock().unwrap().iter().for_each(TaskHandle::abort);
+    }
+}
+
+#[async_trait::async_trait]
+impl Network for MemoryNetwork {
+    async fn listen(&self, address: &str) -> io::Result<Listener> {
+        let (sender, mut receiver) = mpsc::channel(16);
+        self.listeners.lock().unwrap().insert(address.to_owned(), sender);
+        let incoming = futures::stream::poll_fn(move |context| receiver.poll_recv(context).map(|next| next.map(Ok)));
+        Ok(Listener { address: address.to_owned(), incoming: Box::pin(incoming) })
+    }
+
+    async fn connect(&self, address: &str) -> io::Result<Connection> {
+        let listener = self.listeners.lock().unwrap().get(address).cloned();
+        let listener = listener.ok_or(io::ErrorKind::ConnectionRefused)?;
+        let ((here, mut to_there), (mut to_here, there)) = (tokio::io::duplex(1 << 16), tokio::io::duplex(1 << 16));
+        let link = spawn(Box::pin(async move {
+            let _ = tokio::io::copy_bidirectional(&mut to_there, &mut to_here).await;
+        }));
+        self.links.lock().unwrap().push(link);
+        listener.send(Connection::new(there)).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        Ok(Connection::new(here))
+    }
+}
+
+/// Some nodes that share tables and a network.
+pub(super) struct Cluster {
+    pub(super) tables: SharedTables,
+    pub(super) nodes: Vec<RuntimeContext>,
+    pub(super) network: Arc<MemoryNetwork>,
+    pub(super) hook: Arc<dyn CheckpointHook>,
+}
+
+/// How a job ended on all nodes.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    pub(super) finished: BTreeMap<SubtaskId, (SubtaskMetrics, Vec<SinkCommittables>)>,
+    pub(super) failed: Vec<(Option<SubtaskId>, Failure, Option<NodeId>)>,
+    pub(super) gone: usize,
+}
+
+impl Ending {
+    pub(super) fn totals(&self, chain: u32) -> SubtaskMetrics {
+        let mut totals = SubtaskMetrics::default();
+        for (metrics, _) in self.finished.iter().filter(|(id, _)| id.chain.0 == chain).map(|(_, value)| value) {
+            totals.records_in += metrics.records_in;
+            totals.records_out += metrics.records_out;
+            totals.late_records += metrics.late_records;
+            totals.dead_letters += metrics.dead_letters;
+        }
+        totals
+    }
+}
+
+impl Cluster {
+    #[allow(clippy::disallowed_methods)]
+    pub(super) async fn of(nodes: u64) -> Self {
+        let network = Arc::new(MemoryNetwork::default());
+        let clock = Arc::new(TestClock(tokio::time::Instant::now()));
+        let spawner: Arc<dyn Spawner> = Arc::new(TokioSpawner);
+        let seams = Seams { clock, entropy: Arc::new(NoEntropy), io: spawner.clone(), compute: spawner };
+        let connectors = ConnectorContext {
+            seams: seams.clone(),
+            stdin: None,
+            stdout: Arc::new(NoOutput),
+            ingest: IngestRegistry::default(),
+            http: Arc::new(NoHttp),
+            stores: ObjectStores::default(),
+        };
+        let mut contexts = Vec::new();
+        for node in (1..=nodes).map(NodeId) {
+            let exchange = ExchangeRegistry::default();
+            let listener = network.listen(&address_of(node)).await.unwrap();
+            let service = ExchangeService::new(exchange.clone()).into_server();
+            let server = tonic::transport::Server::builder().add_service(service);
+            let serving = server.serve_with_incoming(listener.incoming);
+            spawn(Box::pin(async move { serving.await.unwrap() }));
+            contexts.push(RuntimeContext {
+                node,
+                seams: seams.clone(),
+                network: network.clone(),
+                exchange,
+                connectors: connectors.clone(),
+                collect: CollectStore::default(),
+                memory_budget_bytes: 1 << 30,
+            });
+        }
+        Self { tables: SharedTables::default(), nodes: contexts, network, hook: Arc::new(NoCheckpoints) }
+    }
+
+    /// Slices go to the nodes in turn, splits to the subtasks in turn.
+    pub(super) fn deployment(&self, graph: &JobGraph, parallelism: u32) -> Deployment {
+        let nodes: Vec<NodeId> = self.nodes.iter().map(|context| context.node).collect();
+        let slices = nodes.iter().copied().cycle().take(parallelism as usize).collect();
+        let key_groups = KeyGroupTable::even(graph.key_groups, parallelism);
+        let mut splits = Vec::new();
+        for operator in &graph.operators {
+            let OperatorKind::Source(source) = &operator.kind else { continue };
+            let all = self.tables.0.splits(&source.table);
+            for subtask in 0..parallelism {
+                let mine = all.iter().skip(subtask as usize).step_by(parallelism as usize).cloned().collect();
+                splits.push(SplitAssignment { source: operator.id, subtask, splits: mine });
+            }
+        }
+        let addresses = nodes.iter().map(|node| (*node, address_of(*node))).collect();
+        Deployment { graph: graph.clone(), assignment: Assignment { slices, key_groups }, addresses, splits }
+    }
+
+    pub(super) fn deploy(&self, job: JobId, deployment: &Deployment) -> Running {
+        let (events, receiver) = mpsc::channel(64);
+        let handle = |context: &RuntimeContext| {
+            let tables = Arc::new(self.tables.clone());
+            let surroundings = Surroundings { context: context.clone(), tables, hook: self.hook.clone() };
+            AttemptHandle::deploy_with(surroundings, (job, ATTEMPT), deployment.clone(), events.clone())
+        };
+        let handles = self.nodes.iter().map(handle).collect();
+        Running { handles, events: receiver, ending: Ending::default(), ready: 0 }
+    }
+
+    /// Deploys, starts and waits for all subtasks, or the first failure.
+    pub(super) async fn run(&self, graph: &JobGraph, parallelism: u32) -> Ending {
+        let mut running = self.deploy(JOB, &self.deployment(graph, parallelism));
+        running.start().await;
+        running.finish().await;
+        running.cancel().await
+    }
+
+    /// All rows that a query has collected.
+    pub(super) async fn collected(&self, query: u32) -> Vec<RecordBatch> {
+        let (mut offset, mut batches) = (0, Vec::new());
+        loop {
+            let fetch = self.nodes[0].collect.fetch(JOB, ATTEMPT, query, offset, 100_000, PATIENCE);
+            let rows = fetch.await.expect("the query runs on the first node");
+            assert_eq!(rows.offset, offset);
+            offset += rows.rows;
+            batches.extend(rows.batches);
+            if rows.end {
+                return batches;
+            }
+        }
+    }
+}
+
+/// A job that runs on all nodes.
+pub(super) struct Running {
+    pub(super) handles: Vec<AttemptHandle>,
+    events: mpsc::Receiver<AttemptEvent>,
+    pub(super) ending: Ending,
+    ready: usize,
+}
+
+impl Running {
+    /// Waits until all nodes are ready (or one has failed), then starts.
+    pub(super) async fn start(&mut self) {
+        while self.ready < self.handles.len() && self.ending.failed.is_empty() {
+            self.next().await;
+        }
+        self.handles.iter().for_each(AttemptHandle::start);
+    }
+
+    /// Waits for the end of all subtasks, or the first failure.
+    pub(super) async fn finish(&mut self) {
+        let subtasks: usize = self.handles.iter().map(|handle| handle.states().len()).sum();
+        while self.ending.finished.len() < subtasks && self.ending.failed.is_empty() {
+            self.next().await;
+        }
+    }
+
+    pub(super) async fn cancel(mut self) -> Ending {
+        self.handles.iter().for_each(AttemptHandle::cancel);
+        while self.ending.gone < self.handles.len() {
+            self.next().await;
+        }
+        self.ending
+    }
+
+    pub(super) async fn next(&mut self) {
+        let event = tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("the job does not go on");
+        match event.expect("supervisors tell until they are gone") {
+            AttemptEvent::Ready => self.ready += 1,
+            AttemptEvent::Finished { subtask, metrics, committables } => {
+                let before = self.ending.finished.insert(subtask, (metrics, committables));
+                assert!(before.is_none(), "{subtask} finished twice");
+            }
+            AttemptEvent::Failed { subtask, failure, peer } => self.ending.failed.push((subtask, failure, peer)),
+            AttemptEvent::Gone => self.ending.gone += 1,
+        }
+    }
+}
+
+fn address_of(node: NodeId) -> String {
+    format!("{node}:1")
+}

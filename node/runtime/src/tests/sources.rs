@@ -1,0 +1,114 @@
+use std::time::Duration;
+
+use thalweg_types::graph::{Distribution, Parallelism};
+
+use super::{
+    graph::{GraphBuilder, integers, rows, rows_schema},
+    rig::{Cluster, JOB},
+    tables::{After, TestSplit},
+};
+
+fn give(cluster: &Cluster, table: &str, splits: Vec<TestSplit>) {
+    cluster.tables.0.sources.lock().unwrap().insert(table.to_owned(), splits);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_split_steps_out_of_the_watermark_after_the_idle_timeout() {
+    let cluster = Cluster::of(1).await;
+    let busy = vec![rows([(100, 1, 0)]), rows([(5000, 1, 0)])];
+    let splits = vec![
+        TestSplit::of("a", busy).then(After::Silence),
+        TestSplit::of("b", vec![rows([(200, 2, 0)])]).then(After::Silence),
+    ];
+    give(&cluster, "ticks", splits);
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("ticks", Some(2_000_000), &[]);
+    let (count, schema) = graph.count_per_window(1_000_000);
+    let sink = graph.sink("counts", Parallelism::Job, schema);
+    graph.link(source, count, 0, Distribution::Hash { keys: vec![1] });
+    graph.link(count, sink, 0, Distribution::Forward);
+    let graph = graph.build();
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 1));
+    running.start().await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(cluster.tables.0.written("counts").is_empty(), "a split that may yet give rows holds the window open");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut keys = integers(&cluster.tables.0.written("counts"), 0);
+    keys.sort_unstable();
+    assert_eq!(keys, [1, 2]);
+    running.cancel().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn replay_holds_rows_until_their_time_and_keeps_the_order_of_splits() {
+    let cluster = Cluster::of(1).await;
+    let even = (0..5).map(|n| rows([(n * 20_000, 0, n * 2), (n * 20_000, 0, n * 2)])).collect();
+    let odd = (0..5).map(|n| rows([(n * 20_000 + 10_000, 0, n * 2 + 1)])).collect();
+    give(&cluster, "ticks", vec![TestSplit::of("a", even), TestSplit::of("b", odd)]);
+    let mut graph = GraphBuilder::default().set("replay.speed", "10");
+    let source = graph.source("ticks", None, &[("replay.column", "time")]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Forward);
+    let graph = graph.build();
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 1));
+    running.start().await;
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    assert_eq!(integers(&cluster.tables.0.written("out"), 2), [0, 0, 1, 2, 2, 3]);
+    running.finish().await;
+    assert_eq!(integers(&cluster.tables.0.written("out"), 2), [0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8, 8, 9]);
+    assert_eq!(running.cancel().await.failed, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replay_can_start_before_the_first_record() {
+    let cluster = Cluster::of(1).await;
+    give(&cluster, "ticks", vec![TestSplit::of("a", vec![rows([(60_000, 0, 1)])])]);
+    let mut graph = GraphBuilder::default().set("replay.speed", "1").set("replay.start", "1970-01-01 00:00:30");
+    let source = graph.source("ticks", None, &[("replay.column", "time")]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Forward);
+    let graph = graph.build();
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 1));
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert!(cluster.tables.0.written("out").is_empty());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(integers(&cluster.tables.0.written("out"), 2), [1]);
+    running.cancel().await;
+}
+
+/// Splits of one sequence come in order; of two sequences, the one that is behind is read first.
+#[tokio::test(start_paused = true)]
+async fn the_sequence_that_is_behind_is_read_first() {
+    let cluster = Cluster::of(1).await;
+    let slow = |from: i64| (from..from + 3).map(|n| rows([(n * 100, 1, n)])).collect::<Vec<_>>();
+    let fast = (0..6).map(|n| rows([(n * 1000, 2, n)])).collect();
+    give(&cluster, "ticks", vec![TestSplit::of("a", slow(0)), TestSplit::of("b", fast), TestSplit::of("a", slow(3))]);
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("ticks", None, &[]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Forward);
+    let ending = cluster.run(&graph.build(), 1).await;
+    assert_eq!(ending.failed, []);
+    let written = cluster.tables.0.written("out");
+    let order: Vec<(i64, i64)> = integers(&written, 1).into_iter().zip(integers(&written, 2)).collect();
+    let of_key = |key: i64| order.iter().filter(|row| row.0 == key).map(|row| row.1).collect::<Vec<_>>();
+    assert_eq!((of_key(1), of_key(2)), ((0..6).collect(), (0..6).collect()));
+    // Sequence a ends at 500 ms, before b's second row is wanted.
+    let last_of_a = order.iter().rposition(|row| row.0 == 1).unwrap();
+    let of_b_before = order[..last_of_a].iter().filter(|row| row.0 == 2).count();
+    assert!(of_b_before <= 2, "{order:?}");
+}
+
+#[tokio::test]
+async fn subtasks_without_splits_end_at_once() {
+    let cluster = Cluster::of(1).await;
+    give(&cluster, "ticks", vec![TestSplit::of("a", vec![rows([(1, 1, 7)])])]);
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("ticks", None, &[]);
+    let sink = graph.sink("out", Parallelism::One, rows_schema());
+    graph.link(source, sink, 0, Distribution::Gather);
+    let ending = cluster.run(&graph.build(), 3).await;
+    assert_eq!((ending.finished.len(), ending.failed.len()), (4, 0));
+    assert_eq!(integers(&cluster.tables.0.written("out"), 2), [7]);
+}

@@ -1,0 +1,221 @@
+//! Tables of tests: sources that give prepared batches, sinks that keep, hold back or fail.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use async_trait::async_trait;
+use serde_json::Value;
+use thalweg_connectors::{ConnectorError, DeadLetter, Read, SinkIdentity, SinkWriter, Source, SplitReader};
+use thalweg_types::{
+    OperatorId, Split, SplitId,
+    graph::{SinkOperator, SourceOperator},
+    settings::JobSettings,
+};
+use tokio::sync::Semaphore;
+
+use crate::tables::{DeadLetterOutput, LateOutput, Tables};
+
+/// What a split does after its batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    End,
+    /// It gives nothing and does not end.
+    Silence,
+    /// It begins again.
+    Repeat,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct TestSplit {
+    pub(super) sequence: &'static str,
+    pub(super) batches: Vec<RecordBatch>,
+    pub(super) after: After,
+    /// Between two batches.
+    pub(super) delay: Duration,
+}
+
+impl TestSplit {
+    pub(super) fn of(sequence: &'static str, batches: Vec<RecordBatch>) -> Self {
+        Self { sequence, batches, after: After::End, delay: Duration::ZERO }
+    }
+
+    pub(super) fn then(self, after: After) -> Self {
+        Self { after, ..self }
+    }
+}
+
+/// How a sink takes rows.
+#[derive(Debug, Clone)]
+pub(super) enum Manner {
+    Keep,
+    /// One batch per permit.
+    Gated(Arc<Semaphore>),
+    Panic,
+}
+
+/// Everything that a test's jobs read and write. Tables are found by name.
+#[derive(Debug, Default)]
+pub(super) struct TestTables {
+    pub(super) sources: Mutex<BTreeMap<String, Vec<TestSplit>>>,
+    pub(super) manners: Mutex<BTreeMap<String, Manner>>,
+    pub(super) written: Mutex<BTreeMap<String, Vec<RecordBatch>>>,
+    pub(super) read_batches: Mutex<BTreeMap<String, usize>>,
+    pub(super) late_rows: Mutex<Vec<(OperatorId, (i64, i64))>>,
+    pub(super) dead_letters: Mutex<Vec<DeadLetter>>,
+}
+
+impl TestTables {
+    pub(super) fn splits(&self, table: &str) -> Vec<Split> {
+        let sources = self.sources.lock().unwrap();
+        let mut ordinals = BTreeMap::new();
+        let split = |(index, split): (usize, &TestSplit)| {
+            let ordinal = ordinals.entry(split.sequence).or_insert(0u32);
+            *ordinal += 1;
+            let id = SplitId(format!("{table}-{index}"));
+            Split { id, sequence: split.sequence.to_owned(), ordinal: *ordinal - 1, payload: index.into() }
+        };
+        sources[table].iter().enumerate().map(split).collect()
+    }
+
+    pub(super) fn written(&self, table: &str) -> Vec<RecordBatch> {
+        self.written.lock().unwrap().get(table).cloned().unwrap_or_default()
+    }
+}
+
+/// The tables as an attempt takes them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SharedTables(pub(super) Arc<TestTables>);
+
+struct TestSource {
+    tables: Arc<TestTables>,
+    table: String,
+}
+
+struct TestReader {
+    tables: Arc<TestTables>,
+    table: String,
+    split: TestSplit,
+    left: VecDeque<RecordBatch>,
+    position: Split,
+}
+
+#[async_trait]
+impl Source for TestSource {
+    async fn discover(&self) -> Result<Vec<Split>, ConnectorError> {
+        Ok(self.tables.splits(&self.table))
+    }
+
+    async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
+        let index = usize::try_from(split.payload.as_u64().unwrap()).unwrap();
+        let found = self.tables.sources.lock().unwrap()[&self.table][index].clone();
+        let (tables, table) = (self.tables.clone(), self.table.clone());
+        let left = found.batches.iter().cloned().collect();
+        Ok(Box::new(TestReader { tables, table, split: found, left, position: split.clone() }))
+    }
+}
+
+#[async_trait]
+impl SplitReader for TestReader {
+    async fn next(&mut self) -> Result<Read, ConnectorError> {
+        if self.left.is_empty() {
+            match self.split.after {
+                After::End => return Ok(Read::End),
+                After::Silence => std::future::pending().await,
+                After::Repeat => self.left = self.split.batches.iter().cloned().collect(),
+            }
+        }
+        if !self.split.delay.is_zero() {
+            tokio::time::sleep(self.split.delay).await;
+        }
+        let batch = self.left.pop_front().unwrap();
+        *self.tables.read_batches.lock().unwrap().entry(self.table.clone()).or_default() += 1;
+        Ok(Read::Records { batch, dead_letters: Vec::new() })
+    }
+
+    fn position(&self) -> Split {
+        self.position.clone()
+    }
+}
+
+struct TestWriter {
+    tables: Arc<TestTables>,
+    table: String,
+    manner: Manner,
+    rows: usize,
+}
+
+#[async_trait]
+impl SinkWriter for TestWriter {
+    async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
+        match &self.manner {
+            Manner::Keep => {}
+            Manner::Gated(gate) => gate.acquire().await.unwrap().forget(),
+            Manner::Panic => panic!("the sink fell over"),
+        }
+        self.rows += batch.num_rows();
+        self.tables.written.lock().unwrap().entry(self.table.clone()).or_default().push(batch.clone());
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
+        Ok(vec![self.rows.into()])
+    }
+}
+
+impl Tables for SharedTables {
+    fn source(&self, spec: &SourceOperator, _: &JobSettings) -> Result<Arc<dyn Source>, ConnectorError> {
+        Ok(Arc::new(TestSource { tables: self.0.clone(), table: spec.table.clone() }))
+    }
+
+    fn sink_writer(
+        &self,
+        spec: &SinkOperator,
+        _: SchemaRef,
+        _: SinkIdentity,
+    ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
+        let manner = self.0.manners.lock().unwrap().get(&spec.table).cloned().unwrap_or(Manner::Keep);
+        Ok(Box::new(TestWriter { tables: self.0.clone(), table: spec.table.clone(), manner, rows: 0 }))
+    }
+
+    fn late(&self, _: &str, _: SinkIdentity) -> Result<Box<dyn LateOutput>, ConnectorError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn dead_letters(&self, _: &str, _: SinkIdentity) -> Result<Box<dyn DeadLetterOutput>, ConnectorError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl LateOutput for SharedTables {
+    async fn write(
+        &mut self,
+        operator: OperatorId,
+        windows: &[(i64, i64)],
+        rows: &RecordBatch,
+    ) -> Result<(), ConnectorError> {
+        assert_eq!(windows.len(), rows.num_rows());
+        self.0.late_rows.lock().unwrap().extend(windows.iter().map(|window| (operator, *window)));
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
+        Ok(vec!["late".into()])
+    }
+}
+
+#[async_trait]
+impl DeadLetterOutput for SharedTables {
+    async fn write(&mut self, letters: &[DeadLetter]) -> Result<(), ConnectorError> {
+        self.0.dead_letters.lock().unwrap().extend_from_slice(letters);
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
+        Ok(vec!["dead".into()])
+    }
+}
