@@ -12,7 +12,12 @@ use crate::ConnectorError;
 pub(crate) struct OpenFile {
     pub(crate) name: String,
     kind: Kind,
+    block_bytes: usize,
 }
+
+/// How many bytes one read asks for: a block that stays in the processor's cache, or few round trips.
+const LOCAL_BLOCK_BYTES: usize = 512 << 10;
+const STORED_BLOCK_BYTES: usize = 8 << 20;
 
 #[derive(Debug)]
 enum Kind {
@@ -32,15 +37,19 @@ impl OpenFile {
                 Kind::Stored { store: store.clone(), path, bytes }
             }
         };
-        Ok(Self { name: name.to_owned(), kind })
+        let block_bytes = if let Kind::Local(_) = kind { LOCAL_BLOCK_BYTES } else { STORED_BLOCK_BYTES };
+        Ok(Self { name: name.to_owned(), kind, block_bytes })
     }
 
-    /// How many bytes one read should ask for: blocks that stay in the cache, or few round trips.
+    /// How many bytes one read should ask for.
     pub(crate) fn block_bytes(&self) -> usize {
-        match self.kind {
-            Kind::Local(_) => 512 << 10,
-            Kind::Stored { .. } => 8 << 20,
-        }
+        self.block_bytes
+    }
+
+    /// The same file, read in other blocks.
+    #[cfg(test)]
+    pub(crate) fn with_block_bytes(self, block_bytes: usize) -> Self {
+        Self { block_bytes, ..self }
     }
 
     /// Reads into a buffer; 0 at the end of the file. Cancel-safe.

@@ -1,1 +1,46 @@
-//! Tests.
+//! Files read in pieces of any size, sinks read back by sources, part files through crashes, and object stores.
+
+use std::{fs, sync::Arc};
+
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    ConnectorContext, ConnectorError, SinkCommitter as _, SinkWriter, Source, open_sink_committer, open_sink_writer,
+    open_source,
+    testing::{context, identity, read_all, read_all_resuming, schema, settings, sink, source, to_lines},
+};
+
+mod formats;
+mod lines;
+mod parts;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+fn path(folder: &TempDir) -> String {
+    folder.path().to_string_lossy().into_owned()
+}
+
+fn numbers() -> SchemaRef {
+    schema(&[("a", DataType::Int64, true)])
+}
+
+/// A table of files with these options.
+fn table(
+    context: &ConnectorContext,
+    path: &str,
+    format: &str,
+    options: &[(&str, &str)],
+    columns: SchemaRef,
+) -> Result<Box<dyn Source>, ConnectorError> {
+    let options: Vec<_> = [("path", path), ("format", format)].into_iter().chain(options.iter().copied()).collect();
+    open_source(&source("filesystem", &options, columns), &settings(4), context)
+}
+
+async fn error_of(source: &dyn Source) -> String {
+    read_all(source).await.expect_err("the data is bad").to_string()
+}

@@ -1,1 +1,131 @@
-//! Tests.
+//! Taking records by POST, and POSTing them.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use axum::{
+    body::{Body, to_bytes},
+    http::{Request, StatusCode},
+};
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::{
+    ConnectorContext, Read, SplitReader, open_sink_writer, open_source,
+    testing::{ScriptedServer, context, identity, schema, settings, sink, source, to_lines},
+};
+
+fn columns() -> SchemaRef {
+    schema(&[("a", DataType::Int64, false)])
+}
+
+async fn open(
+    context: &ConnectorContext,
+    options: &[(&str, &str)],
+) -> Result<Box<dyn SplitReader>, crate::ConnectorError> {
+    let source = open_source(&source("http", options, columns()), &settings(2), context)?;
+    let splits = source.discover().await?;
+    source.open(&splits[0]).await
+}
+
+async fn post(context: &ConnectorContext, path: &str, body: &str) -> (StatusCode, String, Option<String>) {
+    let request = Request::post(path).body(Body::from(body.to_owned())).expect("a request");
+    let answer = ingest_router(context.ingest.clone()).oneshot(request).await.expect("an answer");
+    let retry = answer.headers().get("retry-after").map(|value| value.to_str().expect("text").to_owned());
+    let status = answer.status();
+    let body = to_bytes(answer.into_body(), 10_000).await.expect("a body");
+    (status, String::from_utf8(body.to_vec()).expect("text"), retry)
+}
+
+#[tokio::test]
+async fn lines_and_arrays_are_taken_and_read_in_order() {
+    let context = context();
+    let mut reader = open(&context, &[]).await.expect("opened");
+    let (status, body, _) = post(&context, "/ingest/t", "{\"a\":1}\n{\"a\":2}\n{\"a\":3}").await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, "{\"accepted\":3}\n"));
+    assert_eq!(post(&context, "/ingest/t", " [\n{\"a\":4},{\"a\":\n5}]").await.0, StatusCode::OK);
+    assert_eq!(post(&context, "/ingest/t", "").await.1, "{\"accepted\":0}\n");
+    let mut lines = Vec::new();
+    for _ in 0..3 {
+        let Read::Records { batch, .. } = reader.next().await.expect("readable") else { panic!("it never ends") };
+        lines.push(to_lines(&batch).concat());
+    }
+    assert_eq!(lines, ["{\"a\":1}{\"a\":2}", "{\"a\":3}", "{\"a\":4}{\"a\":5}"]);
+}
+
+#[tokio::test]
+async fn a_malformed_request_is_refused_as_a_whole() {
+    let context = context();
+    let mut reader = open(&context, &[]).await.expect("opened");
+    let (status, body, _) = post(&context, "/ingest/t", "{\"a\":1}\n\n{\"a\":\"x\"}\n").await;
+    assert_eq!((status, body.as_str()), (StatusCode::BAD_REQUEST, "line 3: a: expected BIGINT, found \"x\"}\n"));
+    let (status, body, _) = post(&context, "/ingest/t", "[{\"a\":1},{}]").await;
+    assert_eq!((status, body.as_str()), (StatusCode::BAD_REQUEST, "record 2: a: is NOT NULL and missing\n"));
+    let (status, body, _) = post(&context, "/ingest/t", "[{\"a\":1},").await;
+    assert_eq!(
+        (status, body.as_str()),
+        (StatusCode::BAD_REQUEST, "record 2: expected a value, found the end of the line\n")
+    );
+    let nothing = tokio::time::timeout(std::time::Duration::from_millis(1), reader.next()).await;
+    assert!(nothing.is_err(), "nothing was taken");
+}
+
+#[tokio::test]
+async fn a_full_buffer_pushes_back_until_it_is_read() {
+    let context = context();
+    let mut reader = open(&context, &[("path", "/in"), ("buffer-size", "20 b")]).await.expect("opened");
+    assert_eq!(post(&context, "/in", "{\"a\":1}\n{\"a\":2}\n").await.0, StatusCode::OK);
+    let (status, _, retry) = post(&context, "/in", "{\"a\":3}\n").await;
+    assert_eq!((status, retry.as_deref()), (StatusCode::TOO_MANY_REQUESTS, Some("1")));
+    assert_eq!(post(&context, "/in", &"{\"a\":3}\n".repeat(3)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let _ = reader.next().await.expect("readable");
+    assert_eq!(post(&context, "/in", "{\"a\":3}\n").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_path_lives_as_long_as_its_reader() {
+    let context = context();
+    assert_eq!(post(&context, "/ingest/t", "{\"a\":1}").await.0, StatusCode::NOT_FOUND);
+    let reader = open(&context, &[]).await.expect("opened");
+    let error = open(&context, &[]).await.err().expect("taken");
+    assert_eq!(error.to_string(), "table t: another job takes records at /ingest/t on this node");
+    assert_eq!(post(&context, "/ingest/t", "{\"a\":1}").await.0, StatusCode::OK);
+    assert_eq!(post(&context, "/ingest/u", "{\"a\":1}").await.0, StatusCode::NOT_FOUND);
+    drop(reader);
+    assert_eq!(post(&context, "/ingest/t", "{\"a\":1}").await.0, StatusCode::NOT_FOUND);
+    assert!(open(&context, &[]).await.is_ok());
+}
+
+fn batch(text: &str) -> arrow::array::RecordBatch {
+    use crate::lines::LineDecoder as _;
+    let mut decoder = crate::json::JsonDecoder::new(columns()).expect("a readable schema");
+    decoder.decode(text.as_bytes(), 0, 1000, &mut Vec::new());
+    decoder.finish().expect("a batch")
+}
+
+/// Writes three rows in requests of two to a server that answers so, last first.
+async fn write(statuses: &[u16], retries: &str) -> (Result<(), String>, Vec<String>) {
+    let server = Arc::new(ScriptedServer::default());
+    *server.statuses.lock().expect("no panics") = statuses.to_vec();
+    let mut context = context();
+    context.http = server.clone();
+    let spec = sink("http", &[("url", "http://host/x"), ("batch-rows", "2"), ("retries", retries)]);
+    let mut writer = open_sink_writer(&spec, columns(), identity(1, 1, 0), &context).expect("a writer");
+    let result = writer.write(&batch("{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n")).await;
+    let bodies = server.bodies.lock().expect("no panics").clone();
+    (result.map_err(|error| error.to_string()), bodies)
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_repeated_until_they_are_accepted() {
+    let (first, second) = ("{\"a\":1}\n{\"a\":2}\n", "{\"a\":3}\n");
+    let (result, bodies) = write(&[200, 0, 429, 503], "3").await;
+    assert_eq!(result, Ok(()));
+    assert_eq!(bodies, [first, first, first, first, second]);
+    let (result, bodies) = write(&[503, 503, 503, 503], "2").await;
+    assert_eq!(result, Err("could not POST rows to http://host/x".to_owned()));
+    assert_eq!(bodies.len(), 3);
+    let (result, bodies) = write(&[422], "2").await;
+    assert_eq!(result, Err("could not POST rows to http://host/x: status 422: because".to_owned()));
+    assert_eq!(bodies.len(), 1);
+}

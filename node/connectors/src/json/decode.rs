@@ -3,6 +3,8 @@
 //! A line that cannot be read leaves a *hole*: a row whose columns hold whatever was read before the fault. Holes are
 //! filtered out when the batch is finished, so that good lines pay nothing for the possibility of bad ones.
 
+use std::collections::HashMap;
+
 use arrow::{
     array::{Array, BooleanArray, RecordBatch, RecordBatchOptions},
     compute::filter,
@@ -46,15 +48,19 @@ impl JsonDecoder {
         result
     }
 
-    /// Takes a line that names a column twice: the last one wins.
-    fn read_without_duplicates(&mut self, line: &[u8]) -> Result<(), Fault> {
-        let mut rewritten = Vec::with_capacity(line.len());
+    /// Takes a line that names a member twice: the last one wins. Nothing where there is no such member.
+    fn read_without_duplicates(&mut self, line: &[u8]) -> Option<Result<(), Fault>> {
         let mut scanner = Scanner::new(line, 0);
-        scanner.skip_blank();
-        rewrite(&mut scanner, 0, &mut rewritten)?;
-        scanner.skip_blank();
-        rewritten.extend_from_slice(scanner.rest());
-        self.read_line(&mut Scanner::new(&rewritten, 0))
+        let mut rewriter = Rewriter { text: Vec::with_capacity(line.len()), has_duplicates: false };
+        let result = rewriter.value(&mut scanner, 0);
+        if !rewriter.has_duplicates {
+            return None;
+        }
+        if let Err(fault) = result {
+            return Some(Err(fault));
+        }
+        rewriter.text.extend_from_slice(scanner.rest());
+        Some(self.read_line(&mut Scanner::new(&rewriter.text, 0)))
     }
 }
 
@@ -74,8 +80,9 @@ impl LineDecoder for JsonDecoder {
             };
             let line = block.get(start..).unwrap_or_default();
             let line = memchr::memchr(b'\n', line).and_then(|end| line.get(..end)).unwrap_or(line);
-            let result = if fault.is_duplicate_key() { self.read_without_duplicates(line) } else { Err(fault) };
-            if let Err(fault) = result {
+            // A value that is replaced may be of any type, so duplicates are looked for whatever the fault is.
+            let result = self.read_without_duplicates(line);
+            if let Err(fault) = result.unwrap_or(Err(fault)) {
                 faults.push(LineFault { start, end: start + line.len(), reason: fault.to_string() });
             }
             scanner.seek(start + line.len() + 1);
@@ -109,59 +116,76 @@ impl LineDecoder for JsonDecoder {
 const REWRITE_DEPTH_MAX: u32 = 127;
 
 /// Copies a value, leaving out members of objects that a later member of the same name replaces.
-fn rewrite(scanner: &mut Scanner<'_>, depth: u32, into: &mut Vec<u8>) -> Result<(), Fault> {
-    if depth > REWRITE_DEPTH_MAX {
-        return Err(Fault::new(format!("nested deeper than {REWRITE_DEPTH_MAX} levels")));
-    }
-    match scanner.peek() {
-        b'{' => rewrite_object(scanner, depth, into),
-        b'[' => {
-            into.push(b'[');
-            let mut is_first = true;
-            for_each_member(scanner, (b'[', b']'), |scanner| {
-                if !std::mem::take(&mut is_first) {
-                    into.push(b',');
-                }
-                rewrite(scanner, depth + 1, into)
-            })?;
-            into.push(b']');
-            Ok(())
-        }
-        _ => {
-            let rest = scanner.rest();
-            let start = scanner.position();
-            scanner.skip_value()?;
-            into.extend_from_slice(rest.get(..scanner.position() - start).unwrap_or_default());
-            Ok(())
-        }
-    }
+struct Rewriter {
+    text: Vec<u8>,
+    has_duplicates: bool,
 }
 
-fn rewrite_object(scanner: &mut Scanner<'_>, depth: u32, into: &mut Vec<u8>) -> Result<(), Fault> {
-    let mut members: Vec<(String, Vec<u8>)> = Vec::new();
-    for_each_member(scanner, (b'{', b'}'), |scanner| {
-        let key = scanner.string()?.into_owned();
-        scanner.expect(b':')?;
-        scanner.skip_blank();
-        let mut value = Vec::new();
-        rewrite(scanner, depth + 1, &mut value)?;
-        match members.iter_mut().find(|(name, _)| *name == key) {
-            Some((_, last)) => *last = value,
-            None => members.push((key, value)),
+impl Rewriter {
+    fn value(&mut self, scanner: &mut Scanner<'_>, depth: u32) -> Result<(), Fault> {
+        if depth > REWRITE_DEPTH_MAX {
+            return Err(Fault::new(format!("nested deeper than {REWRITE_DEPTH_MAX} levels")));
         }
-        Ok(())
-    })?;
-    into.push(b'{');
-    for (index, (key, value)) in members.iter().enumerate() {
-        if index > 0 {
-            into.push(b',');
+        match scanner.peek() {
+            b'{' => self.object(scanner, depth),
+            b'[' => self.array(scanner, depth),
+            _ => {
+                let (rest, start) = (scanner.rest(), scanner.position());
+                scanner.skip_value()?;
+                self.text.extend_from_slice(rest.get(..scanner.position() - start).unwrap_or_default());
+                Ok(())
+            }
         }
-        write_string(key, into);
-        into.push(b':');
-        into.extend_from_slice(value);
     }
-    into.push(b'}');
-    Ok(())
+
+    fn array(&mut self, scanner: &mut Scanner<'_>, depth: u32) -> Result<(), Fault> {
+        self.text.push(b'[');
+        let mut is_first = true;
+        for_each_member(scanner, (b'[', b']'), |scanner| {
+            if !std::mem::take(&mut is_first) {
+                self.text.push(b',');
+            }
+            self.value(scanner, depth + 1)
+        })?;
+        self.text.push(b']');
+        Ok(())
+    }
+
+    fn object(&mut self, scanner: &mut Scanner<'_>, depth: u32) -> Result<(), Fault> {
+        let mut members: Vec<(String, Vec<u8>)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let outer = std::mem::take(&mut self.text);
+        for_each_member(scanner, (b'{', b'}'), |scanner| {
+            let key = scanner.string()?.into_owned();
+            scanner.expect(b':')?;
+            scanner.skip_blank();
+            self.value(scanner, depth + 1)?;
+            let value = std::mem::take(&mut self.text);
+            match places.get(&key).and_then(|place| members.get_mut(*place)) {
+                Some((_, last)) => {
+                    *last = value;
+                    self.has_duplicates = true;
+                }
+                None => {
+                    places.insert(key.clone(), members.len());
+                    members.push((key, value));
+                }
+            }
+            Ok(())
+        })?;
+        self.text = outer;
+        self.text.push(b'{');
+        for (index, (key, value)) in members.iter().enumerate() {
+            if index > 0 {
+                self.text.push(b',');
+            }
+            write_string(key, &mut self.text);
+            self.text.push(b':');
+            self.text.extend_from_slice(value);
+        }
+        self.text.push(b'}');
+        Ok(())
+    }
 }
 
 /// The items of a JSON array as lines; what is wrong and in which item, where it is none.

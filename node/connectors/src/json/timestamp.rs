@@ -72,7 +72,7 @@ impl TimestampReader {
     /// The moment of a text; `None` where it is none.
     #[inline]
     pub(crate) fn read(&mut self, text: &[u8]) -> Option<Moment> {
-        let (prefix, rest) = text.split_first_chunk::<PREFIX_BYTES>()?;
+        let Some((prefix, rest)) = text.split_first_chunk::<PREFIX_BYTES>() else { return parse(text) };
         if *prefix != self.prefix {
             return self.read_new(text);
         }

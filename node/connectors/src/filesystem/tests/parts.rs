@@ -1,0 +1,150 @@
+//! Part files: hidden until committed, whatever crashes.
+
+use super::*;
+use crate::{DeadLetter, dead_letter::DeadLetterWriter, late::LateWriter};
+use thalweg_types::{JobId, OperatorId};
+
+fn names(folder: &TempDir) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder.path())
+        .expect("the directory exists")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+fn rows(text: &str) -> arrow::array::RecordBatch {
+    use crate::lines::LineDecoder as _;
+    let mut decoder = crate::json::JsonDecoder::new(numbers()).expect("a readable schema");
+    decoder.decode(text.as_bytes(), 0, 1000, &mut Vec::new());
+    decoder.finish().expect("a batch")
+}
+
+fn writer(context: &ConnectorContext, path: &str, job: u64, attempt: u32, subtask: u32) -> Box<dyn SinkWriter> {
+    let spec = sink("filesystem", &[("path", path), ("format", "json")]);
+    open_sink_writer(&spec, numbers(), identity(job, attempt, subtask), context).expect("a writer")
+}
+
+#[tokio::test]
+async fn parts_are_hidden_until_committed_and_commits_are_idempotent() {
+    let (folder, context) = (folder(), context());
+    let path = path(&folder);
+    let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
+    let mut committables = Vec::new();
+    for subtask in 0..2 {
+        let mut writer = writer(&context, &path, 3, 1, subtask);
+        writer.write(&rows("{\"a\":1}\n")).await.expect("written");
+        committables.extend(writer.prepare().await.expect("prepared"));
+        writer.write(&rows("{\"a\":2}\n")).await.expect("written");
+        committables.extend(writer.prepare().await.expect("prepared"));
+        assert_eq!(writer.prepare().await.expect("nothing new"), [serde_json::Value::Null; 0]);
+    }
+    assert!(names(&folder).iter().all(|name| name.starts_with(".part-3-1-7-") && name.ends_with(".inprogress")));
+    for _ in 0..2 {
+        committer.commit(&committables).await.expect("published");
+        let expected = ["part-3-7-0-0.json", "part-3-7-0-1.json", "part-3-7-1-0.json", "part-3-7-1-1.json"];
+        assert_eq!(names(&folder), expected);
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("part-3-7-1-1.json")).expect("readable"), "{\"a\":2}\n");
+}
+
+#[tokio::test]
+async fn discard_removes_what_all_attempts_of_one_job_left() {
+    let (folder, context) = (folder(), context());
+    let path = path(&folder);
+    let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
+    let mut committables = Vec::new();
+    for (job, attempt) in [(3, 1), (3, 2), (30, 1)] {
+        let mut writer = writer(&context, &path, job, attempt, 0);
+        writer.write(&rows(&format!("{{\"a\":{attempt}}}\n"))).await.expect("written");
+        committables.push(writer.prepare().await.expect("prepared"));
+    }
+    committer.commit(&committables[1]).await.expect("published");
+    committer.discard(JobId(3)).await.expect("removed");
+    committer.discard(JobId(3)).await.expect("nothing left to remove");
+    assert_eq!(names(&folder), [".part-30-1-7-0-0.json.inprogress", "part-3-7-0-0.json"]);
+    assert_eq!(fs::read_to_string(folder.path().join("part-3-7-0-0.json")).expect("readable"), "{\"a\":2}\n");
+    let lost = committer.commit(&[serde_json::json!({"hidden": ".x", "published": "x"})]).await;
+    assert_eq!(lost.expect_err("neither is there").to_string(), "could not publish x: .x is gone");
+}
+
+#[tokio::test]
+async fn what_is_published_is_never_overwritten() {
+    let (folder, context) = (folder(), context());
+    let path = path(&folder);
+    fs::write(folder.path().join("part-3-7-0-0.json"), "of another cluster\n").expect("written");
+    let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
+    let mut writer = writer(&context, &path, 3, 1, 0);
+    writer.write(&rows("{\"a\":1}\n")).await.expect("written");
+    let committables = writer.prepare().await.expect("prepared");
+    committer.commit(&committables).await.expect("published");
+    committer.commit(&committables).await.expect("again");
+    assert_eq!(names(&folder), ["part-3-7-0-0-1.json", "part-3-7-0-0.json"]);
+    assert_eq!(fs::read_to_string(folder.path().join("part-3-7-0-0.json")).expect("readable"), "of another cluster\n");
+}
+
+#[tokio::test]
+async fn a_writer_without_rows_leaves_no_file() {
+    let (folder, context) = (folder(), context());
+    for format in ["json", "csv", "parquet"] {
+        let spec = sink("filesystem", &[("path", &path(&folder)), ("format", format), ("csv.header", "true")]);
+        let mut writer = open_sink_writer(&spec, numbers(), identity(1, 1, 0), &context).expect("a writer");
+        writer.write(&rows("")).await.expect("nothing to write");
+        assert!(writer.prepare().await.expect("prepared").is_empty());
+    }
+    assert_eq!(names(&folder), [""; 0]);
+}
+
+#[tokio::test]
+async fn object_stores_publish_too() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let mut context = context();
+    context.stores = ObjectStores::default().with_store("memory://bucket", store.clone());
+    let spec = sink("filesystem", &[("path", "memory://bucket/out"), ("format", "json")]);
+    let committer = open_sink_committer(&spec, numbers(), &context).expect("opened");
+    let mut committables = Vec::new();
+    for attempt in 1..3 {
+        let mut writer = open_sink_writer(&spec, numbers(), identity(3, attempt, 0), &context).expect("a writer");
+        writer.write(&rows("{\"a\":1}\n{\"a\":2}\n")).await.expect("written");
+        committables = writer.prepare().await.expect("prepared");
+    }
+    let source = table(&context, "memory://bucket/out", "json", &[], numbers()).expect("a table");
+    assert_eq!(read_all(&*source).await.expect("readable").rows(), 0, "nothing is published yet");
+    // A crash between the copy and the delete leaves both.
+    let hidden = Path::from("out/.part-3-2-7-0-0.json.inprogress");
+    store.copy(&hidden, &Path::from("out/part-3-7-0-0.json")).await.expect("copied");
+    for _ in 0..2 {
+        committer.commit(&committables).await.expect("published");
+    }
+    committer.discard(JobId(3)).await.expect("removed");
+    assert_eq!(read_all(&*source).await.expect("readable").lines(), ["{\"a\":1}", "{\"a\":2}"]);
+    let left = store.list_with_delimiter(Some(&Path::from("out"))).await.expect("listed").objects;
+    assert_eq!(left.len(), 1);
+}
+
+#[tokio::test]
+async fn dead_letters_and_late_rows_are_kept_with_their_reasons() {
+    let (folder, context) = (folder(), context());
+    let letter = |line: u32| DeadLetter {
+        position: format!("f.json:{line}"),
+        reason: "no \"object\"".to_owned(),
+        record: "x\u{1}".to_owned(),
+    };
+    let mut letters = DeadLetterWriter::open(&path(&folder), identity(1, 2, 3), &context).expect("opened");
+    letters.write(&[letter(1), letter(2)]).await.expect("written");
+    letters.write(&[]).await.expect("nothing to write");
+    letters.finish().await.expect("published");
+    let text = fs::read_to_string(folder.path().join("dead-letter-1-7-3-0.json")).expect("published");
+    assert_eq!(text.lines().count(), 2);
+    assert_eq!(text.lines().next(), Some(r#"{"position":"f.json:1","reason":"no \"object\"","record":"x\u0001"}"#));
+
+    let mut late = LateWriter::open(&path(&folder), identity(1, 2, 3), &context).expect("opened");
+    late.write(OperatorId(4), &[(0, 10_000_000)], &rows("{\"a\":1}\n")).await.expect("written");
+    late.finish().await.expect("published");
+    let text = fs::read_to_string(folder.path().join("late-1-7-3-0.json")).expect("published");
+    assert_eq!(
+        text,
+        "{\"operator\":\"op-4\",\"window_start\":\"1970-01-01 00:00:00.000000\",\
+         \"window_end\":\"1970-01-01 00:00:10.000000\",\"a\":1}\n"
+    );
+}
