@@ -326,21 +326,23 @@ impl Worker {
         if self.session.is_none() {
             return;
         }
-        let of_attempt = |((job, attempt), running): (&(JobId, Attempt), &Box<dyn RunningAttempt>)| {
-            let (job, attempt) = (*job, *attempt);
+        let measured = self.running().flat_map(|(job, attempt, running)| {
             running.metrics().into_iter().map(move |(subtask, metrics)| (job, attempt, subtask, metrics))
-        };
-        let metrics = self.attempts.iter().flat_map(of_attempt).collect();
+        });
+        let metrics = measured.collect();
         self.send(NodeMessage::Heartbeat { metrics });
     }
 
     fn states(&self) -> Vec<SubtaskReport> {
-        let of_attempt = |((job, attempt), running): (&(JobId, Attempt), &Box<dyn RunningAttempt>)| {
-            let (job, attempt) = (*job, *attempt);
+        let reports = self.running().flat_map(|(job, attempt, running)| {
             let report = move |(subtask, state)| SubtaskReport { job, attempt, subtask, state };
             running.states().into_iter().map(report)
-        };
-        self.attempts.iter().flat_map(of_attempt).collect()
+        });
+        reports.collect()
+    }
+
+    fn running(&self) -> impl Iterator<Item = (JobId, Attempt, &dyn RunningAttempt)> {
+        self.attempts.iter().map(|((job, attempt), running)| (*job, *attempt, running.as_ref()))
     }
 
     fn has_finished(&self, job: JobId, attempt: Attempt) -> bool {

@@ -114,6 +114,7 @@ async fn orders_are_carried_out_acknowledged_and_reported() {
 }
 
 #[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods)]
 async fn heartbeats_come_four_times_a_lease_with_metrics() {
     let (mut rig, _leader, mut session) = Rig::start_with_leader().await;
     deploy(&mut rig, &mut session).await;
