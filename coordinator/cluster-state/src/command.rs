@@ -183,6 +183,27 @@ struct Envelope<C> {
 }
 
 impl Command {
+    /// The word for it in logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::InitCluster { .. } => "init_cluster",
+            Self::RegisterNode { .. } => "register_node",
+            Self::LeaveNode { .. } => "leave_node",
+            Self::LoseNode { .. } => "lose_node",
+            Self::ForgetNodes { .. } => "forget_nodes",
+            Self::SubmitJob { .. } => "submit_job",
+            Self::BeginAttempt { .. } => "begin_attempt",
+            Self::RunAttempt { .. } => "run_attempt",
+            Self::CompleteAttempt { .. } => "complete_attempt",
+            Self::FailAttempt { .. } => "fail_attempt",
+            Self::FailJob { .. } => "fail_job",
+            Self::FinishJob { .. } => "finish_job",
+            Self::EndJob { .. } => "end_job",
+            Self::ForgetJobs { .. } => "forget_jobs",
+        }
+    }
+
     /// The persisted form.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

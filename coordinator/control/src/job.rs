@@ -196,10 +196,15 @@ impl JobController {
         self.facts.finished.keys().copied()
     }
 
-    /// Nodes of the current attempt on which all subtasks are ready.
+    /// The attempt that the controller sees to, or the last one.
     #[must_use]
-    pub fn is_ready(&self, node: NodeId) -> bool {
-        self.facts.ready.contains(&node)
+    pub fn attempt(&self) -> Attempt {
+        self.facts.attempt
+    }
+
+    /// Nodes of the current attempt on which all subtasks are ready.
+    pub fn ready(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.facts.ready.iter().copied()
     }
 
     /// What a node tells of this job.

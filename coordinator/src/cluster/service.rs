@@ -1,0 +1,320 @@
+//! The cluster service: what people and programs ask. The leader answers; every other member passes requests on to it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
+use arrow_schema::Schema;
+use thalweg_cluster_state::{Command, EndMode, Event, JobRecord, Outcome};
+use thalweg_consensus::{Consensus, Member};
+use thalweg_proto::{
+    MESSAGE_BYTES_MAX,
+    network::Network,
+    v1::{
+        self,
+        cluster_server::{Cluster, ClusterServer},
+    },
+};
+use thalweg_types::{
+    ENGINE_VERSION, JobGraph, JobId, OperatorKind,
+    client::{
+        ClusterOverview, CollectedQuery, JobAnswer, JobRequest, JobSubmission, MemberChange, MemberOverview,
+        NodeOverview, PlanRequest, SubmittedJob,
+    },
+    job::JobOverview,
+    seam::Seams,
+};
+use tonic::{Request, Response, Status};
+
+use super::rpc::{LeaderChannel, Route, consensus_status, forwarded, plan_status, rejection_status, relayed};
+use crate::{
+    leader::LeaderHandle,
+    machine::Machine,
+    overview,
+    planning::{self, Plan, Planner},
+};
+
+/// A client that wants to wait longer asks again: connections that are silent for long are cut by some networks.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The cluster service.
+#[derive(Debug)]
+pub(crate) struct ClusterService {
+    pub(super) consensus: Consensus<Machine>,
+    pub(super) leader: LeaderHandle,
+    pub(super) network: Arc<dyn Network>,
+    pub(super) seams: Seams,
+    pub(super) planner: Arc<dyn Planner>,
+    pub(super) leader_channel: LeaderChannel,
+}
+
+impl ClusterService {
+    pub(crate) fn new(
+        consensus: Consensus<Machine>,
+        leader: LeaderHandle,
+        network: Arc<dyn Network>,
+        seams: Seams,
+        planner: Arc<dyn Planner>,
+    ) -> Self {
+        Self { consensus, leader, network, seams, planner, leader_channel: LeaderChannel::default() }
+    }
+
+    /// As it is mounted into a gRPC server.
+    pub(crate) fn into_server(self) -> ClusterServer<Self> {
+        ClusterServer::new(self)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    async fn plan(
+        &self,
+        sql: String,
+        mut settings: BTreeMap<String, String>,
+        parallelism: Option<u32>,
+    ) -> Result<Plan, Status> {
+        // The planner's choices may depend on it.
+        if let Some(parallelism) = parallelism {
+            settings.insert("parallelism.default".to_owned(), parallelism.to_string());
+        }
+        let planned = planning::plan(&self.seams, self.planner.clone(), sql, settings).await;
+        planned.map_err(|error| plan_status(&error))
+    }
+
+    async fn submit(&self, submission: JobSubmission) -> Result<SubmittedJob, Status> {
+        let request = submission.request.clone();
+        let known = self.read(move |machine| machine.state().job_of_request(&request)).await?;
+        if let Some(job) = known {
+            return self.submitted(job);
+        }
+        let request = submission.request.clone();
+        let plan = self.plan(submission.sql.clone(), submission.settings.clone(), submission.parallelism).await?;
+        let spec = planning::job_spec(submission, plan)
+            .ok_or_else(|| Status::invalid_argument("the script has no INSERT and no SELECT to run"))?;
+        let events = self.propose(&Command::SubmitJob { request, spec: Arc::new(spec) }).await?;
+        let accepted = events.iter().find_map(|event| match event {
+            Event::JobAccepted { job } => Some(*job),
+            _ => None,
+        });
+        let job = accepted.ok_or_else(|| Status::internal("the job was recorded without an id"))?;
+        tracing::info!(%job, "job accepted");
+        self.submitted(job)
+    }
+
+    /// The answer to a submission, from the record: the same however often it is asked.
+    fn submitted(&self, job: JobId) -> Result<SubmittedJob, Status> {
+        let graph = graph_of(&self.record(job)?)?;
+        let queries = graph.operators.iter().filter_map(|operator| match &operator.kind {
+            OperatorKind::Collect(collect) => {
+                Some(CollectedQuery { query: collect.query, schema: schema_message(&operator.output) })
+            }
+            _ => None,
+        });
+        Ok(SubmittedJob { job, queries: queries.collect() })
+    }
+
+    /// A job, once it is newer than the client knows it, or the client has waited long enough.
+    async fn job_once_changed(&self, request: JobRequest) -> Result<JobAnswer, Status> {
+        let mut applied = self.consensus.applied();
+        self.read(|_| ()).await?;
+        let patience = tokio::time::sleep(request.wait.min(WAIT_MAX));
+        tokio::pin!(patience);
+        loop {
+            applied.borrow_and_update();
+            let record = self.record(request.job)?;
+            if record.revision > request.after_revision || patience.is_elapsed() || request.wait.is_zero() {
+                return self.describe(request.job, &record).await;
+            }
+            tokio::select! {
+                biased;
+                changed = applied.changed() => {
+                    changed.map_err(|_| Status::unavailable("this coordinator has stopped"))?;
+                }
+                () = &mut patience => {}
+            }
+        }
+    }
+
+    async fn describe(&self, job: JobId, record: &JobRecord) -> Result<JobAnswer, Status> {
+        let graph = graph_of(record)?;
+        let memory = self.leader.recall(job).await;
+        let plan = self.planner.describe(&graph);
+        let job = overview::details(job, record, &graph, plan, &memory);
+        Ok(JobAnswer { job, revision: record.revision })
+    }
+
+    fn describe_cluster_here(&self) -> ClusterOverview {
+        let leadership = self.consensus.leadership().borrow().clone();
+        let member =
+            |member: Member| MemberOverview { member: member.member, address: member.address, voter: member.voter };
+        ClusterOverview {
+            cluster: self.consensus.cluster().clone(),
+            leader: leadership.leader,
+            term: leadership.term,
+            members: self.consensus.members().into_iter().map(member).collect(),
+            version: ENGINE_VERSION.to_owned(),
+        }
+    }
+
+    async fn change_members_here(&self, change: MemberChange) -> Result<(), Status> {
+        let changed = match change {
+            MemberChange::Add(MemberOverview { member, address, voter }) => {
+                self.consensus.add_member(Member { member, address, voter }).await
+            }
+            MemberChange::Remove(member) => self.consensus.remove_member(member).await,
+        };
+        changed.map_err(consensus_status)
+    }
+
+    /// A linearizable read.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Machine) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        self.consensus.read(look).await.map_err(consensus_status)
+    }
+
+    /// A job's record as it is here.
+    pub(super) fn record(&self, job: JobId) -> Result<JobRecord, Status> {
+        let record = self.consensus.peek(|machine| machine.state().job(job).cloned());
+        record.ok_or_else(|| Status::not_found(format!("{job} is not known")))
+    }
+
+    async fn propose(&self, command: &Command) -> Result<Vec<Event>, Status> {
+        match self.consensus.propose(command.to_bytes()).await {
+            Ok(Outcome::Applied(events)) => Ok(events),
+            Ok(Outcome::Rejected(reason)) => Err(rejection_status(&reason)),
+            Err(error) => Err(consensus_status(error)),
+        }
+    }
+}
+
+/// The dataflow of a job.
+pub(super) fn graph_of(record: &JobRecord) -> Result<JobGraph, Status> {
+    JobGraph::from_bytes(record.spec.graph.as_bytes()).map_err(|error| Status::internal(error.to_string()))
+}
+
+/// A schema as an encapsulated Arrow IPC message.
+fn schema_message(schema: &Schema) -> Vec<u8> {
+    let options = IpcWriteOptions::default();
+    let mut dictionaries = DictionaryTracker::new(false);
+    let encoded =
+        IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(schema, &mut dictionaries, &options);
+    let mut bytes = Vec::new();
+    write_message(&mut bytes, encoded, &options).expect("writing to memory does not fail");
+    bytes
+}
+
+#[tonic::async_trait]
+impl Cluster for ClusterService {
+    async fn submit_job(
+        &self,
+        request: Request<v1::SubmitJobRequest>,
+    ) -> Result<Response<v1::SubmitJobResponse>, Status> {
+        match self.route(&request).await? {
+            Route::Leader(mut leader) => leader.submit_job(forwarded(request)).await.map_err(relayed),
+            Route::Here => {
+                let submitted = self.submit(JobSubmission::try_from(request.into_inner())?).await?;
+                Ok(Response::new(submitted.into()))
+            }
+        }
+    }
+
+    /// Any member can plan.
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        let PlanRequest { sql, settings, parallelism } = request.into_inner().try_into()?;
+        let plan = self.plan(sql, settings, parallelism).await?;
+        let dataflow = plan.graph.as_ref().map(|graph| self.planner.describe(graph));
+        let texts: Vec<String> = plan.explained.into_iter().chain(dataflow).collect();
+        Ok(Response::new(v1::ExplainResponse { plan: texts.join("\n\n") }))
+    }
+
+    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        match self.route(&request).await? {
+            Route::Leader(mut leader) => leader.list_jobs(forwarded(request)).await.map_err(relayed),
+            Route::Here => {
+                let jobs: Vec<JobOverview> = self
+                    .read(|machine| {
+                        let jobs = machine.state().jobs().iter();
+                        jobs.map(|(job, record)| overview::summary(*job, record)).collect()
+                    })
+                    .await?;
+                Ok(Response::new(v1::ListJobsResponse { jobs: jobs.into_iter().map(Into::into).collect() }))
+            }
+        }
+    }
+
+    async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
+        match self.route(&request).await? {
+            Route::Leader(mut leader) => leader.get_job(forwarded(request)).await.map_err(relayed),
+            Route::Here => {
+                let answer = self.job_once_changed(request.into_inner().into()).await?;
+                Ok(Response::new(answer.into()))
+            }
+        }
+    }
+
+    async fn end_job(&self, request: Request<v1::EndJobRequest>) -> Result<Response<v1::EndJobResponse>, Status> {
+        match self.route(&request).await? {
+            Route::Leader(mut leader) => leader.end_job(forwarded(request)).await.map_err(relayed),
+            Route::Here => {
+                let v1::EndJobRequest { job, drain } = request.into_inner();
+                let mode = if drain { EndMode::Stop } else { EndMode::Cancel };
+                self.propose(&Command::EndJob { job: JobId(job), mode }).await?;
+                Ok(Response::new(v1::EndJobResponse {}))
+            }
+        }
+    }
+
+    async fn fetch_rows(
+        &self,
+        request: Request<v1::FetchRowsRequest>,
+    ) -> Result<Response<v1::FetchRowsResponse>, Status> {
+        match self.route(&request).await? {
+            Route::Leader(mut leader) => leader.fetch_rows(forwarded(request)).await.map_err(relayed),
+            Route::Here => Ok(Response::new(self.fetch(request.into_inner().into()).await?.into())),
+        }
+    }
+
+    async fn list_nodes(
+        &self,
+        request: Request<v1::ListNodesRequest>,
+    ) -> Result<Response<v1::ListNodesResponse>, Status> {
+        match self.route(&request).await? {
+            Route::Leader(mut leader) => leader.list_nodes(forwarded(request)).await.map_err(relayed),
+            Route::Here => {
+                let nodes: Vec<NodeOverview> = self
+                    .read(|machine| {
+                        let state = machine.state();
+                        let nodes = state.nodes().iter().map(|(node, record)| NodeOverview {
+                            registration: record.registration.clone(),
+                            slots_used: state.slots_used(*node),
+                            state: record.state,
+                        });
+                        nodes.collect()
+                    })
+                    .await?;
+                Ok(Response::new(v1::ListNodesResponse { nodes: nodes.into_iter().map(Into::into).collect() }))
+            }
+        }
+    }
+
+    /// Every member answers for itself: this is what one asks when there is no leader.
+    async fn describe_cluster(
+        &self,
+        _request: Request<v1::DescribeClusterRequest>,
+    ) -> Result<Response<v1::DescribeClusterResponse>, Status> {
+        Ok(Response::new(self.describe_cluster_here().into()))
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<v1::ChangeMembersRequest>,
+    ) -> Result<Response<v1::ChangeMembersResponse>, Status> {
+        match self.route(&request).await? {
+            Route::Leader(mut leader) => leader.change_members(forwarded(request)).await.map_err(relayed),
+            Route::Here => {
+                self.change_members_here(MemberChange::try_from(request.into_inner())?).await?;
+                Ok(Response::new(v1::ChangeMembersResponse {}))
+            }
+        }
+    }
+}

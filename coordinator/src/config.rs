@@ -1,0 +1,165 @@
+//! How a coordinator is set up: as written, and checked into what its parts take.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thalweg_consensus::{ConsensusConfig, Member};
+use thalweg_control::ControlConfig;
+use thalweg_types::{ClusterId, MemberId};
+use thiserror::Error;
+
+/// Heartbeats come four times a lease and the leader looks twenty times: below this both would be busy with nothing else.
+const LEASE_MS_MIN: u64 = 100;
+
+/// A coordinator's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CoordinatorConfig {
+    /// This member's id, from 1, bound to its data directory. Default 1.
+    pub member: MemberId,
+    /// Where other coordinators, nodes and clients reach this one, as `host:port`. Required.
+    pub address: String,
+    /// The cluster's id. Required for a new cluster of several coordinators and for one that joins; a single one draws it.
+    pub cluster: Option<ClusterId>,
+    /// The first coordinators, this one among them, the same list for all. Used only with an empty data directory. Empty:
+    /// this one alone, unless it joins.
+    pub members: Vec<MemberConfig>,
+    /// With an empty data directory: wait to be added to a cluster that exists. Default false.
+    pub join: bool,
+    /// The unit of Raft's time in milliseconds. Default 50.
+    pub raft_tick_ms: u64,
+    /// A follower that hears nothing from a leader for so many ticks begins an election. Default 10.
+    pub election_ticks: usize,
+    /// The leader sends heartbeats to followers every so many ticks. Default 2.
+    pub heartbeat_ticks: usize,
+    /// The log is compacted every so many entries. Default 1000.
+    pub snapshot_every_entries: u64,
+    /// How long a node is trusted without a heartbeat, in milliseconds. A broken connection leaves a third of it. Default 3000.
+    pub lease_ms: u64,
+    /// How long a job waits for as many slots as it wants before it takes those that are free, in milliseconds.
+    /// Default 10000.
+    pub slot_wait_ms: u64,
+    /// How long the deployment of an attempt may take, in milliseconds. Default 120000.
+    pub deploy_timeout_ms: u64,
+    /// How many jobs that have ended are remembered, with the rows that were not fetched. Default 100.
+    pub ended_jobs_max: usize,
+}
+
+/// One of the first coordinators of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberConfig {
+    /// Its id.
+    pub member: MemberId,
+    /// Where it listens, as `host:port`.
+    pub address: String,
+}
+
+impl Default for CoordinatorConfig {
+    fn default() -> Self {
+        let raft = ConsensusConfig::default();
+        Self {
+            member: raft.member,
+            address: String::new(),
+            cluster: None,
+            members: Vec::new(),
+            join: false,
+            raft_tick_ms: 50,
+            election_ticks: raft.election_ticks,
+            heartbeat_ticks: raft.heartbeat_ticks,
+            snapshot_every_entries: raft.snapshot_every_entries,
+            lease_ms: 3000,
+            slot_wait_ms: 10_000,
+            deploy_timeout_ms: 120_000,
+            ended_jobs_max: 100,
+        }
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("coordinator configuration: {field}: {reason}")]
+pub struct ConfigError {
+    /// Which field.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A configuration that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Checked {
+    pub(crate) consensus: ConsensusConfig,
+    pub(crate) leader: LeaderConfig,
+}
+
+/// What the leader actor goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeaderConfig {
+    pub(crate) lease: Duration,
+    pub(crate) control: ControlConfig,
+    pub(crate) ended_jobs_max: usize,
+}
+
+impl CoordinatorConfig {
+    /// Checks what the consensus crate does not check itself.
+    pub(crate) fn check(self) -> Result<Checked, ConfigError> {
+        let refuse = |field, reason: &str| Err(ConfigError { field, reason: reason.to_owned() });
+        if self.address.is_empty() {
+            return refuse("address", "it must be given, as host:port");
+        }
+        if self.lease_ms < LEASE_MS_MIN {
+            return refuse("lease_ms", "at least 100 are needed");
+        }
+        if self.join && !self.members.is_empty() {
+            return refuse("members", "a coordinator that joins learns the members from the leader");
+        }
+        let voter = |member: MemberConfig| Member { member: member.member, address: member.address, voter: true };
+        let mut bootstrap: Vec<Member> = self.members.into_iter().map(voter).collect();
+        if bootstrap.is_empty() && !self.join {
+            bootstrap.push(Member { member: self.member, address: self.address.clone(), voter: true });
+        }
+        let consensus = ConsensusConfig {
+            member: self.member,
+            address: self.address,
+            cluster: self.cluster,
+            bootstrap,
+            join: self.join,
+            tick: Duration::from_millis(self.raft_tick_ms),
+            election_ticks: self.election_ticks,
+            heartbeat_ticks: self.heartbeat_ticks,
+            snapshot_every_entries: self.snapshot_every_entries,
+        };
+        let control = ControlConfig {
+            slot_wait: Duration::from_millis(self.slot_wait_ms),
+            deploy_timeout: Duration::from_millis(self.deploy_timeout_ms),
+            ..ControlConfig::default()
+        };
+        let lease = Duration::from_millis(self.lease_ms);
+        let leader = LeaderConfig { lease, control, ended_jobs_max: self.ended_jobs_max };
+        Ok(Checked { consensus, leader })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_coordinator_is_its_own_first_member() {
+        let config = CoordinatorConfig { address: "a:1".to_owned(), ..CoordinatorConfig::default() };
+        let checked = config.check().unwrap();
+        assert_eq!(checked.consensus, ConsensusConfig::single(MemberId(1), "a:1"));
+        assert_eq!(checked.leader.lease, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_field() {
+        let valid = || CoordinatorConfig { address: "a:1".to_owned(), ..CoordinatorConfig::default() };
+        let field = |config: CoordinatorConfig| config.check().unwrap_err().field;
+        assert_eq!(field(CoordinatorConfig::default()), "address");
+        assert_eq!(field(CoordinatorConfig { lease_ms: 10, ..valid() }), "lease_ms");
+        let members = vec![MemberConfig { member: MemberId(1), address: "a:1".to_owned() }];
+        assert_eq!(field(CoordinatorConfig { join: true, members, ..valid() }), "members");
+    }
+}

@@ -1,0 +1,138 @@
+//! Starting and stopping a coordinator.
+
+use std::sync::Arc;
+
+use thalweg_consensus::{Consensus, ConsensusExit, Leadership, store::LogStore};
+use thalweg_proto::network::Network;
+use thalweg_types::seam::Seams;
+use thiserror::Error;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::{
+    cluster::ClusterService,
+    config::{ConfigError, CoordinatorConfig},
+    leader::Leader,
+    machine::Machine,
+    planning::{Planner, SqlPlanner},
+    session::NodeSessionService,
+};
+
+/// Why a coordinator did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Its configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its member of the Raft group did not start.
+    #[error("could not start the coordinator's replicated log")]
+    Consensus(#[from] thalweg_consensus::StartError),
+}
+
+/// A running coordinator. It runs until `shutdown`, or until its log fails.
+pub struct Coordinator {
+    consensus: Consensus<Machine>,
+    routes: Routes,
+    stop: CancellationToken,
+    leader_ended: watch::Receiver<bool>,
+}
+
+impl std::fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Coordinator({:?})", self.consensus)
+    }
+}
+
+impl Coordinator {
+    /// Starts a coordinator. The caller serves its `routes` at the configured address.
+    ///
+    /// # Errors
+    /// When the configuration or what the store holds does not allow it. Nothing runs then.
+    pub async fn start(
+        config: CoordinatorConfig,
+        store: Arc<dyn LogStore>,
+        network: Arc<dyn Network>,
+        seams: Seams,
+    ) -> Result<Self, StartError> {
+        Self::start_with(config, store, network, seams, Arc::new(SqlPlanner)).await
+    }
+
+    pub(crate) async fn start_with(
+        config: CoordinatorConfig,
+        store: Arc<dyn LogStore>,
+        network: Arc<dyn Network>,
+        seams: Seams,
+        planner: Arc<dyn Planner>,
+    ) -> Result<Self, StartError> {
+        let config = config.check()?;
+        let started =
+            thalweg_consensus::start(config.consensus, Machine::default(), store, network.clone(), seams.clone());
+        let (consensus, raft) = started.await?;
+        let stop = CancellationToken::new();
+        let (leader, handle) = Leader::new(consensus.clone(), config.leader, seams.clone());
+        let (ended, leader_ended) = watch::channel(false);
+        let stopping = stop.clone();
+        // Its failure leaves this member without services to nodes: the channel closes, and `exited` tells the process.
+        let task = async move {
+            leader.run(stopping).await;
+            ended.send_replace(true);
+        };
+        seams.io.spawn("leader", Box::pin(task));
+        let cluster = ClusterService::new(consensus.clone(), handle.clone(), network, seams.clone(), planner);
+        let session = NodeSessionService::new(consensus.clone(), handle, seams);
+        let routes = Routes::new(cluster.into_server()).add_service(session.into_server()).add_service(raft);
+        Ok(Self { consensus, routes, stop, leader_ended })
+    }
+
+    /// Every service of the coordinator, to be served at its address.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        self.routes.clone()
+    }
+
+    /// Follows who leads.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.consensus.leadership()
+    }
+
+    /// The handle of the replicated state, to look at it.
+    #[must_use]
+    pub fn consensus(&self) -> &Consensus<Machine> {
+        &self.consensus
+    }
+
+    /// Stops the coordinator: a leader hands its leadership over. Jobs run on.
+    pub async fn shutdown(&self) {
+        self.consensus.shutdown().await;
+        self.stop.cancel();
+        let mut ended = self.leader_ended.clone();
+        // An error: the task ended abnormally, so that there is nothing to wait for.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Waits until the coordinator has ended, and says how. After a failure the process should end.
+    pub async fn exited(&self) -> ConsensusExit {
+        let mut ended = self.leader_ended.clone();
+        tokio::select! {
+            biased;
+            exit = self.consensus.exited() => exit,
+            waited = async { ended.wait_for(|ended| *ended).await.map(|_| ()) } => match waited {
+                Ok(()) => self.consensus.exited().await,
+                Err(_) => ConsensusExit::Failed("the leader task ended abnormally".to_owned()),
+            },
+        }
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// A oneshot whose receiver may have gone away: then nobody wants the answer any more.
+pub(crate) fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    let _ = reply.send(value);
+}

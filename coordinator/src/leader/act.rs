@@ -1,0 +1,189 @@
+//! What follows from what a leader holds: controllers step, their wishes are carried out, reports are acknowledged, and what
+//! is old is forgotten.
+
+use std::collections::BTreeMap;
+
+use thalweg_cluster_state::{ClusterState, Command};
+use thalweg_control::{
+    Effect, JobController, JobView, NodeView,
+    job::{is_settled, job_of},
+};
+use thalweg_types::{
+    JobId, NodeId,
+    job::{Failure, FailureKind},
+    node::NodeState,
+    session::Action,
+};
+
+use super::{
+    link::NodeLink,
+    reign::{Proposer, Reign},
+};
+
+/// Lost nodes that are remembered, for people to see. Nodes without a fixed id are new ones at each start.
+const LOST_NODES_MAX: usize = 50;
+
+impl Reign {
+    /// Brings what nodes do and what is recorded closer to what is wanted. Does nothing where nothing has happened.
+    pub(super) fn act(&mut self) {
+        if !std::mem::replace(&mut self.is_stale, false) {
+            return;
+        }
+        let consensus = self.consensus.clone();
+        let effects = consensus.peek(|machine| {
+            self.follow(machine.state());
+            self.step_all(machine.state())
+        });
+        for (job, effect) in effects {
+            match effect {
+                Effect::Propose(command) => {
+                    tracing::debug!(%job, command = command.name(), "decided");
+                    self.propose(Proposer::Job(job), &command);
+                }
+                Effect::Order { node, attempt, action } => self.order(node, job, attempt, action),
+            }
+        }
+    }
+
+    /// Takes charge of what is new in the state and forgets what the state has forgotten.
+    fn follow(&mut self, state: &ClusterState) {
+        self.adopt(state);
+        let now = self.seams.clock.monotonic();
+        for (node, record) in state.nodes().iter().filter(|(_, record)| record.state != NodeState::Lost) {
+            // Its registration is recorded; should its session never begin, its lease runs out.
+            let incarnation = record.registration.incarnation;
+            if self.links.get(node).is_none_or(|link| link.incarnation != incarnation) {
+                self.links.insert(*node, NodeLink::new(incarnation));
+                self.liveness.on_heard(*node, incarnation, now);
+            }
+        }
+        self.jobs.retain(|job, _| state.job(*job).is_some());
+        self.measured.retain(|job, _| state.job(*job).is_some());
+        self.links.retain(|node, link| state.is_present(*node, link.incarnation));
+        for link in self.links.values_mut() {
+            link.settle(|report| is_settled(report, state.job(job_of(report))));
+        }
+    }
+
+    /// Takes charge of the jobs that have no controller yet.
+    pub(super) fn adopt(&mut self, state: &ClusterState) {
+        let now = self.seams.clock.monotonic();
+        for (job, record) in state.live_jobs() {
+            if self.jobs.contains_key(&job) || self.unusable.contains(&job) {
+                continue;
+            }
+            match JobController::new(job, record, self.config.control, now) {
+                Ok(controller) => {
+                    self.jobs.insert(job, controller);
+                }
+                Err(error) => {
+                    self.unusable.insert(job);
+                    let message = format!("{error}: {}", source_text(&error));
+                    let failure = Failure { kind: FailureKind::Data, message };
+                    self.propose(Proposer::Nobody, &Command::FailJob { job, failure });
+                }
+            }
+        }
+    }
+
+    fn step_all(&mut self, state: &ClusterState) -> Vec<(JobId, Effect)> {
+        let nodes = self.views(state);
+        let now = self.seams.clock.monotonic();
+        let [jitter, ..] = self.seams.entropy.next().to_le_bytes();
+        let mut effects = Vec::new();
+        self.jobs.retain(|job, controller| {
+            let Some(record) = state.job(*job) else { return false };
+            let view = JobView { record, nodes: &nodes, now, jitter };
+            effects.extend(controller.step(&view).into_iter().map(|effect| (*job, effect)));
+            !controller.is_done(&view)
+        });
+        effects
+    }
+
+    /// The nodes that are not lost, as controllers see them.
+    fn views(&self, state: &ClusterState) -> BTreeMap<NodeId, NodeView> {
+        let present = state.nodes().iter().filter(|(_, record)| record.state != NodeState::Lost);
+        let views = present.map(|(node, record)| {
+            let incarnation = record.registration.incarnation;
+            let lingering = self
+                .jobs
+                .iter()
+                .filter_map(|(job, controller)| Some(controller.lingering_on(*node, incarnation, state.job(*job)?)));
+            let used = state.slots_used(*node).saturating_add(lingering.sum());
+            let view = NodeView {
+                incarnation,
+                address: record.registration.address.clone(),
+                zone: record.registration.zone.clone(),
+                free: record.registration.slots.saturating_sub(used),
+                takes_work: record.state == NodeState::Alive,
+                attached: self.links.get(node).is_some_and(NodeLink::is_attached),
+            };
+            (*node, view)
+        });
+        views.collect()
+    }
+
+    /// Names the cluster, and forgets jobs that ended and nodes that were lost long ago; one thing at a time.
+    pub(super) fn keep_house(&mut self) {
+        if self.is_housekeeping {
+            return;
+        }
+        let consensus = self.consensus.clone();
+        let ended_jobs_max = self.config.ended_jobs_max;
+        let chore = consensus.peek(|machine| {
+            let state = machine.state();
+            if state.cluster().is_none() {
+                return Some(Command::InitCluster { cluster: consensus.cluster().clone() });
+            }
+            forgettable_jobs(state, ended_jobs_max).or_else(|| forgettable_nodes(state))
+        });
+        let Some(command) = chore else { return };
+        if let Command::ForgetJobs { jobs } = &command {
+            self.drop_rows(jobs);
+        }
+        self.is_housekeeping = true;
+        self.propose(Proposer::Housekeeping, &command);
+    }
+
+    /// Nodes keep the rows of a job for as long as the job is remembered.
+    fn drop_rows(&mut self, jobs: &[JobId]) {
+        let consensus = self.consensus.clone();
+        let attempts: Vec<_> = consensus.peek(|machine| {
+            let records = jobs.iter().filter_map(|job| Some((*job, machine.state().job(*job)?.attempt.clone()?)));
+            records.collect()
+        });
+        for (job, attempt) in attempts {
+            for (node, incarnation) in &attempt.plan.nodes {
+                if self.links.get(node).is_some_and(|link| link.incarnation == *incarnation) {
+                    self.order(*node, job, attempt.attempt, Action::Cancel);
+                }
+            }
+        }
+    }
+}
+
+/// The jobs that ended first, as far as more are remembered than wanted.
+fn forgettable_jobs(state: &ClusterState, ended_jobs_max: usize) -> Option<Command> {
+    let mut ended: Vec<(u64, JobId)> = state
+        .jobs()
+        .iter()
+        .filter(|(_, record)| record.status.is_terminal())
+        .map(|(job, record)| (record.revision, *job))
+        .collect();
+    let surplus = ended.len().saturating_sub(ended_jobs_max);
+    ended.sort_unstable();
+    let jobs: Vec<JobId> = ended.into_iter().take(surplus).map(|(_, job)| job).collect();
+    (!jobs.is_empty()).then_some(Command::ForgetJobs { jobs })
+}
+
+fn forgettable_nodes(state: &ClusterState) -> Option<Command> {
+    let lost = state.nodes().iter().filter(|(_, record)| record.state == NodeState::Lost);
+    let idle: Vec<NodeId> = lost.map(|(node, _)| *node).filter(|node| state.slots_used(*node) == 0).collect();
+    let surplus = idle.len().saturating_sub(LOST_NODES_MAX);
+    let nodes: Vec<NodeId> = idle.into_iter().take(surplus).collect();
+    (!nodes.is_empty()).then_some(Command::ForgetNodes { nodes })
+}
+
+fn source_text(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| "no further cause is known".to_owned(), ToString::to_string)
+}

@@ -1,0 +1,121 @@
+//! What the leader holds of one life of a node: its session, the orders that it has not acknowledged and the reports that
+//! it must not forget yet.
+//!
+//! Orders outlive a session: a new one of the same life gets them again, with the numbers that they had. A link may exist
+//! before any session, since a new leader knows the nodes before they come.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thalweg_types::{
+    Attempt, Incarnation, JobId, Term,
+    session::{CoordinatorMessage, Order, Report},
+};
+use tokio::sync::mpsc;
+
+use super::SessionId;
+
+/// What the leader holds of one life of a node.
+#[derive(Debug)]
+pub(super) struct NodeLink {
+    pub(super) incarnation: Incarnation,
+    session: Option<(SessionId, mpsc::Sender<CoordinatorMessage>)>,
+    /// The node has told, over this session, what it has.
+    pub(super) is_reattached: bool,
+    /// Attempts that are over and were still on the node; it takes no work before they are gone.
+    pub(super) leftovers: BTreeSet<(JobId, Attempt)>,
+    last_sequence: u64,
+    orders: BTreeMap<u64, Order>,
+    /// Reports that are not settled, by the node's number.
+    held: BTreeMap<u64, Report>,
+}
+
+impl NodeLink {
+    pub(super) fn new(incarnation: Incarnation) -> Self {
+        Self {
+            incarnation,
+            session: None,
+            is_reattached: false,
+            leftovers: BTreeSet::new(),
+            last_sequence: 0,
+            orders: BTreeMap::new(),
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// A session of this life begins: greets it and repeats what was not acknowledged. The node repeats its reports.
+    pub(super) fn open(
+        &mut self,
+        session: SessionId,
+        outgoing: mpsc::Sender<CoordinatorMessage>,
+        greeting: CoordinatorMessage,
+    ) {
+        self.session = Some((session, outgoing));
+        self.is_reattached = false;
+        self.held.clear();
+        self.send(greeting);
+        let again: Vec<CoordinatorMessage> = self
+            .orders
+            .iter()
+            .map(|(sequence, order)| CoordinatorMessage::Order { sequence: *sequence, order: order.clone() })
+            .collect();
+        again.into_iter().for_each(|message| self.send(message));
+    }
+
+    /// Whether this is the open session.
+    pub(super) fn is_open(&self, session: SessionId) -> bool {
+        self.session.as_ref().is_some_and(|(open, _)| *open == session)
+    }
+
+    /// Ends the session; the stream to the node ends with it.
+    pub(super) fn close(&mut self) {
+        self.session = None;
+        self.is_reattached = false;
+    }
+
+    /// Gives an order, now or when there is a session.
+    pub(super) fn order(&mut self, order: Order) {
+        self.last_sequence += 1;
+        let sequence = self.last_sequence;
+        self.orders.insert(sequence, order.clone());
+        self.send(CoordinatorMessage::Order { sequence, order });
+    }
+
+    /// The node has taken or refused an order.
+    pub(super) fn on_acknowledged(&mut self, sequence: u64) -> Option<Order> {
+        self.orders.remove(&sequence)
+    }
+
+    /// Holds a report until it is settled.
+    pub(super) fn hold(&mut self, sequence: u64, report: Report) {
+        self.held.insert(sequence, report);
+    }
+
+    /// Acknowledges the reports that are settled.
+    pub(super) fn settle(&mut self, is_settled: impl Fn(&Report) -> bool) {
+        let settled: Vec<u64> =
+            self.held.iter().filter(|(_, report)| is_settled(report)).map(|(sequence, _)| *sequence).collect();
+        for sequence in settled {
+            self.held.remove(&sequence);
+            self.send(CoordinatorMessage::ReportAcknowledged { sequence });
+        }
+    }
+
+    /// Whether work can be placed here.
+    pub(super) fn is_attached(&self) -> bool {
+        self.session.is_some() && self.is_reattached && self.leftovers.is_empty()
+    }
+
+    /// A session whose queue is full is stuck: it is given up, and the node opens another one.
+    fn send(&mut self, message: CoordinatorMessage) {
+        let Some((_, outgoing)) = &self.session else { return };
+        if outgoing.try_send(message).is_err() {
+            self.close();
+        }
+    }
+}
+
+/// What a node is told first.
+pub(super) fn greeting(node: thalweg_types::NodeId, term: Term, lease: std::time::Duration) -> CoordinatorMessage {
+    let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+    CoordinatorMessage::Registered { node, term, lease_ms }
+}

@@ -1,0 +1,341 @@
+//! What a leader holds in one term, and what it takes in. What follows from it is in `act`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use thalweg_cluster_state::{ClusterState, Command, JobRecord, Outcome};
+use thalweg_consensus::{Consensus, ConsensusError};
+use thalweg_control::{
+    JobController, NodeLiveness,
+    job::{Proposed, attempt_of, job_of},
+};
+use thalweg_types::{
+    Attempt, Incarnation, JobGraph, JobId, JobStatus, NodeId, OperatorKind, SubtaskId, Term,
+    job::SubtaskMetrics,
+    node::{NodeRegistration, NodeState},
+    seam::Seams,
+    session::{Action, CoordinatorMessage, NodeMessage, Order, Report, SubtaskReport},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    LeaderCommand, SessionId,
+    link::{NodeLink, greeting},
+};
+use crate::{config::LeaderConfig, coordinator::answer, machine::Machine, overview::JobMemory};
+
+/// Whose proposal it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proposer {
+    /// A job's controller.
+    Job(JobId),
+    /// The leases.
+    Liveness(NodeId, Incarnation),
+    /// What is done for the cluster as a whole: its name, and forgetting what is old.
+    Housekeeping,
+    /// Nothing waits for its outcome.
+    Nobody,
+}
+
+pub(super) type Decided = (Proposer, Result<Outcome, ConsensusError>);
+
+/// Everything that a leader holds.
+pub(super) struct Reign {
+    pub(super) term: Term,
+    pub(super) consensus: Consensus<Machine>,
+    pub(super) config: LeaderConfig,
+    pub(super) seams: Seams,
+    pub(super) liveness: NodeLiveness,
+    pub(super) losing: BTreeSet<NodeId>,
+    pub(super) links: BTreeMap<NodeId, NodeLink>,
+    pub(super) jobs: BTreeMap<JobId, JobController>,
+    /// Jobs that this engine cannot carry out; their failure is proposed.
+    pub(super) unusable: BTreeSet<JobId>,
+    pub(super) measured: BTreeMap<JobId, (Attempt, BTreeMap<SubtaskId, SubtaskMetrics>)>,
+    pub(super) is_housekeeping: bool,
+    /// Something has happened that controllers may care about.
+    pub(super) is_stale: bool,
+    proposals: FuturesUnordered<BoxFuture<'static, Decided>>,
+    last_session: u64,
+}
+
+impl Reign {
+    /// Starts from the replicated state alone.
+    pub(super) fn begin(term: Term, consensus: Consensus<Machine>, config: LeaderConfig, seams: Seams) -> Self {
+        let now = seams.clock.monotonic();
+        let known: Vec<(NodeId, Incarnation)> = consensus.peek(|machine| {
+            let present = machine.state().nodes().iter().filter(|(_, record)| record.state != NodeState::Lost);
+            present.map(|(node, record)| (*node, record.registration.incarnation)).collect()
+        });
+        Self {
+            term,
+            liveness: NodeLiveness::new(config.lease, known.iter().copied(), now),
+            losing: BTreeSet::new(),
+            links: known.into_iter().map(|(node, life)| (node, NodeLink::new(life))).collect(),
+            jobs: BTreeMap::new(),
+            unusable: BTreeSet::new(),
+            measured: BTreeMap::new(),
+            is_housekeeping: false,
+            is_stale: true,
+            proposals: FuturesUnordered::new(),
+            last_session: 0,
+            consensus,
+            config,
+            seams,
+        }
+    }
+
+    /// The outcome of the next proposal that has one.
+    pub(super) async fn next_outcome(&mut self) -> Option<Decided> {
+        self.proposals.next().await
+    }
+
+    pub(super) fn propose(&mut self, proposer: Proposer, command: &Command) {
+        let (consensus, bytes) = (self.consensus.clone(), command.to_bytes());
+        self.proposals.push(Box::pin(async move { (proposer, consensus.propose(bytes).await) }));
+    }
+
+    pub(super) fn on_applied(&mut self) {
+        self.is_stale = true;
+    }
+
+    pub(super) fn on_tick(&mut self) {
+        self.is_stale = true;
+        let expired = self.liveness.on_tick(self.seams.clock.monotonic());
+        for (node, incarnation) in expired {
+            if self.losing.insert(node) {
+                let reason = format!("nothing was heard of it for its lease of {} ms", self.config.lease.as_millis());
+                self.propose(Proposer::Liveness(node, incarnation), &Command::LoseNode { node, incarnation, reason });
+            }
+        }
+        self.keep_house();
+    }
+
+    /// A proposal has an outcome. Without leadership the reign is about to end; nothing is done about it here.
+    pub(super) fn on_outcome(&mut self, (proposer, outcome): Decided) {
+        self.is_stale = true;
+        let now = self.seams.clock.monotonic();
+        match proposer {
+            Proposer::Job(job) => {
+                let proposed = match &outcome {
+                    Ok(Outcome::Applied(_)) => Proposed::Applied,
+                    Ok(Outcome::Rejected(reason)) => {
+                        tracing::debug!(%job, %reason, "a decision was rejected");
+                        Proposed::NotApplied
+                    }
+                    Err(error) => {
+                        tracing::debug!(%job, %error, "a decision was not recorded");
+                        Proposed::NotApplied
+                    }
+                };
+                if let Some(controller) = self.jobs.get_mut(&job) {
+                    controller.on_proposed(proposed, now);
+                }
+            }
+            Proposer::Liveness(node, incarnation) => {
+                self.losing.remove(&node);
+                // A rejection says that this life was over already.
+                if outcome.is_ok() {
+                    self.on_lost(node, incarnation);
+                }
+            }
+            Proposer::Housekeeping => self.is_housekeeping = false,
+            Proposer::Nobody => {}
+        }
+    }
+
+    fn on_lost(&mut self, node: NodeId, incarnation: Incarnation) {
+        let came_back = self.consensus.peek(|machine| machine.state().is_present(node, incarnation));
+        if came_back {
+            return;
+        }
+        tracing::warn!(%node, %incarnation, "node lost");
+        self.liveness.forget(node, incarnation);
+        if self.links.get(&node).is_some_and(|link| link.incarnation == incarnation) {
+            self.links.remove(&node);
+        }
+    }
+
+    pub(super) fn on_command(&mut self, command: LeaderCommand) {
+        match command {
+            LeaderCommand::Open { registration, outgoing, reply } => {
+                let session = self.open(&registration, outgoing);
+                answer(reply, session);
+            }
+            LeaderCommand::Receive { node, session, message } => {
+                if self.links.get(&node).is_some_and(|link| link.is_open(session)) {
+                    self.receive(node, message);
+                }
+            }
+            LeaderCommand::Close { node, session } => self.close(node, session),
+            LeaderCommand::Recall { job, reply } => answer(reply, self.recall(job)),
+        }
+    }
+
+    /// Begins a session, unless a newer life of the node has registered since.
+    fn open(
+        &mut self,
+        registration: &NodeRegistration,
+        outgoing: mpsc::Sender<CoordinatorMessage>,
+    ) -> Option<SessionId> {
+        let (node, incarnation) = (registration.node, registration.incarnation);
+        if !self.consensus.peek(|machine| machine.state().is_present(node, incarnation)) {
+            return None;
+        }
+        self.is_stale = true;
+        self.last_session += 1;
+        let session = SessionId(self.last_session);
+        self.liveness.on_heard(node, incarnation, self.seams.clock.monotonic());
+        let link = self.links.entry(node).or_insert_with(|| NodeLink::new(incarnation));
+        if link.incarnation != incarnation {
+            *link = NodeLink::new(incarnation);
+        }
+        link.open(session, outgoing, greeting(node, self.term, self.config.lease));
+        tracing::info!(%node, %incarnation, address = registration.address, "node registered");
+        Some(session)
+    }
+
+    fn close(&mut self, node: NodeId, session: SessionId) {
+        let Some(link) = self.links.get_mut(&node).filter(|link| link.is_open(session)) else { return };
+        link.close();
+        self.is_stale = true;
+        let incarnation = link.incarnation;
+        let now = self.seams.clock.monotonic();
+        let state = self.consensus.peek(|machine| machine.state().node(node).map(|record| record.state));
+        if state == Some(NodeState::Leaving) {
+            self.liveness.on_left(node, incarnation, now);
+        } else {
+            self.liveness.on_disconnected(node, incarnation, now);
+        }
+    }
+
+    fn receive(&mut self, node: NodeId, message: NodeMessage) {
+        let Some(incarnation) = self.links.get(&node).map(|link| link.incarnation) else { return };
+        let now = self.seams.clock.monotonic();
+        self.liveness.on_heard(node, incarnation, now);
+        match message {
+            NodeMessage::Register(_) => {
+                tracing::warn!(%node, "a node registered twice over one session; it is ended");
+                self.links.entry(node).and_modify(NodeLink::close);
+            }
+            NodeMessage::Heartbeat { metrics } => {
+                for (job, attempt, subtask, metrics) in metrics {
+                    self.measure(job, attempt, subtask, metrics);
+                }
+            }
+            NodeMessage::Reattach { subtasks } => self.reattach(node, &subtasks),
+            NodeMessage::Acknowledge { sequence, refused } => self.acknowledged(node, sequence, refused),
+            NodeMessage::Report { sequence, report } => self.report(node, sequence, report),
+            NodeMessage::Leaving => {
+                self.propose(Proposer::Nobody, &Command::LeaveNode { node, incarnation });
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, node: NodeId, sequence: u64, refused: Option<String>) {
+        let order = self.links.get_mut(&node).and_then(|link| link.on_acknowledged(sequence));
+        let (Some(order), Some(reason)) = (order, refused) else { return };
+        tracing::debug!(%node, job = %order.job, attempt = %order.attempt, reason, "an order was refused");
+        self.is_stale = true;
+        // What a node refuses to cancel, it does not have.
+        if matches!(order.action, Action::Cancel) {
+            self.links.entry(node).and_modify(|link| {
+                link.leftovers.remove(&(order.job, order.attempt));
+            });
+        }
+        let now = self.seams.clock.monotonic();
+        if let Some(controller) = self.jobs.get_mut(&order.job) {
+            controller.on_refused(node, &order, &reason, now);
+        }
+    }
+
+    fn report(&mut self, node: NodeId, sequence: u64, report: Report) {
+        self.is_stale = true;
+        let (job, attempt) = (job_of(&report), attempt_of(&report));
+        match &report {
+            Report::Finished { subtask, metrics, .. } => self.measure(job, attempt, *subtask, *metrics),
+            Report::Failed { subtask, failure, .. } => {
+                let subtask = subtask.map(|subtask| subtask.to_string());
+                tracing::warn!(%job, %attempt, %node, subtask, kind = ?failure.kind, message = failure.message, "attempt failed");
+            }
+            _ => {}
+        }
+        let now = self.seams.clock.monotonic();
+        if let Some(controller) = self.jobs.get_mut(&job) {
+            controller.on_report(node, &report, now);
+        }
+        if let Some(link) = self.links.get_mut(&node) {
+            if matches!(report, Report::Gone { .. }) {
+                link.leftovers.remove(&(job, attempt));
+            }
+            link.hold(sequence, report);
+        }
+    }
+
+    /// Takes note of what a node has, and has it drop what is over.
+    fn reattach(&mut self, node: NodeId, subtasks: &[SubtaskReport]) {
+        self.is_stale = true;
+        let consensus = self.consensus.clone();
+        let attempts: BTreeSet<(JobId, Attempt)> = subtasks.iter().map(|report| (report.job, report.attempt)).collect();
+        let over: BTreeSet<(JobId, Attempt)> = consensus.peek(|machine| {
+            self.adopt(machine.state());
+            attempts.into_iter().filter(|(job, attempt)| self.is_over(machine.state(), *job, *attempt)).collect()
+        });
+        for controller in self.jobs.values_mut() {
+            controller.on_reattach(node, subtasks);
+        }
+        for (job, attempt) in &over {
+            self.order(node, *job, *attempt, Action::Cancel);
+        }
+        if let Some(link) = self.links.get_mut(&node) {
+            link.is_reattached = true;
+            link.leftovers = over;
+        }
+    }
+
+    /// Whether nobody needs an attempt any more, and no controller sees to its end.
+    fn is_over(&self, state: &ClusterState, job: JobId, attempt: Attempt) -> bool {
+        let Some(record) = state.job(job) else { return true };
+        let is_last = attempt == record.last_attempt();
+        let is_cared_for = self.jobs.contains_key(&job) || (record.status.is_terminal() && has_rows(record));
+        !(is_last && is_cared_for)
+    }
+
+    /// Gives an order to a node that is not lost, now or when it has a session.
+    pub(super) fn order(&mut self, node: NodeId, job: JobId, attempt: Attempt, action: Action) {
+        let order = Order { term: self.term, job, attempt, action };
+        if let Some(link) = self.links.get_mut(&node) {
+            link.order(order);
+        }
+    }
+
+    fn measure(&mut self, job: JobId, attempt: Attempt, subtask: SubtaskId, metrics: SubtaskMetrics) {
+        let (of, measured) = self.measured.entry(job).or_insert_with(|| (attempt, BTreeMap::new()));
+        if *of < attempt {
+            *of = attempt;
+            measured.clear();
+        }
+        if *of == attempt {
+            measured.insert(subtask, metrics);
+        }
+    }
+
+    fn recall(&self, job: JobId) -> JobMemory {
+        let (attempt, metrics) = self.measured.get(&job).cloned().unwrap_or_default();
+        let controller = self.jobs.get(&job);
+        let attempt = controller.map_or(attempt, JobController::attempt);
+        let metrics =
+            if self.measured.get(&job).is_some_and(|(of, _)| *of == attempt) { metrics } else { BTreeMap::new() };
+        let finished = controller.map(|controller| controller.finished().collect()).unwrap_or_default();
+        let ready = controller.map(|controller| controller.ready().collect()).unwrap_or_default();
+        JobMemory { attempt, ready, finished, metrics }
+    }
+}
+
+/// Whether a job that has ended left rows to fetch.
+pub(super) fn has_rows(record: &JobRecord) -> bool {
+    let ended_well = matches!(record.status, JobStatus::Finished | JobStatus::Stopped);
+    let collects =
+        |graph: JobGraph| graph.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Collect(_)));
+    ended_well && JobGraph::from_bytes(record.spec.graph.as_bytes()).is_ok_and(collects)
+}

@@ -1,0 +1,35 @@
+//! The replicated state machine as the consensus crate drives it: bytes in, bytes out.
+
+use thalweg_cluster_state::{ClusterState, Outcome};
+use thalweg_consensus::Replicated;
+
+/// The cluster's state behind the log.
+#[derive(Debug, Default)]
+pub struct Machine {
+    state: ClusterState,
+}
+
+impl Machine {
+    /// What the members agree on.
+    #[must_use]
+    pub fn state(&self) -> &ClusterState {
+        &self.state
+    }
+}
+
+impl Replicated for Machine {
+    type Outcome = Outcome;
+
+    fn apply(&mut self, index: u64, command: &[u8]) -> Outcome {
+        self.state.apply_bytes(index, command)
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        self.state.to_bytes()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        self.state = ClusterState::from_bytes(snapshot).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! A job as clients see it: the replicated record, and what the leader remembers of its subtasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thalweg_cluster_state::{AttemptRecord, JobRecord};
+use thalweg_types::{
+    Attempt, Chain, ChainPlan, JobGraph, JobId, JobStatus, NodeId, OperatorKind, SubtaskId,
+    job::{JobOverview, SubtaskMetrics, SubtaskOverview},
+};
+
+/// What a leader remembers of the last attempt of a job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct JobMemory {
+    pub(crate) attempt: Attempt,
+    pub(crate) ready: BTreeSet<NodeId>,
+    pub(crate) finished: BTreeSet<SubtaskId>,
+    pub(crate) metrics: BTreeMap<SubtaskId, SubtaskMetrics>,
+}
+
+/// The line of a job in a list.
+pub(crate) fn summary(job: JobId, record: &JobRecord) -> JobOverview {
+    let attempt = record.attempt.as_ref().map(|attempt| attempt.plan.assignment.parallelism());
+    JobOverview {
+        job,
+        name: record.spec.name.clone(),
+        status: record.status,
+        attempt: record.last_attempt(),
+        parallelism: attempt.or(record.spec.parallelism).unwrap_or(0),
+        failure: record.failure.clone(),
+        failures: record.failures,
+        subtasks: Vec::new(),
+        sql: String::new(),
+        plan: String::new(),
+    }
+}
+
+/// Everything about a job.
+pub(crate) fn details(
+    job: JobId,
+    record: &JobRecord,
+    graph: &JobGraph,
+    plan: String,
+    memory: &JobMemory,
+) -> JobOverview {
+    let subtasks = record.attempt.as_ref().map(|attempt| subtasks(record, attempt, graph, memory));
+    JobOverview { subtasks: subtasks.unwrap_or_default(), sql: record.spec.sql.clone(), plan, ..summary(job, record) }
+}
+
+fn subtasks(record: &JobRecord, attempt: &AttemptRecord, graph: &JobGraph, memory: &JobMemory) -> Vec<SubtaskOverview> {
+    let plan = ChainPlan::of(graph);
+    let assignment = &attempt.plan.assignment;
+    let nothing = JobMemory::default();
+    let memory = if memory.attempt == attempt.attempt { memory } else { &nothing };
+    let overview = |subtask: SubtaskId| {
+        let chain = plan.chains.iter().find(|chain| chain.id == subtask.chain)?;
+        let node = assignment.node_of(subtask)?;
+        Some(SubtaskOverview {
+            name: chain_name(graph, chain),
+            chain: subtask.chain.0,
+            index: subtask.index,
+            node: node.0,
+            state: state_word(record.status, subtask, node, memory).to_owned(),
+            is_source: has(graph, chain, |kind| matches!(kind, OperatorKind::Source(_))),
+            is_sink: has(graph, chain, OperatorKind::is_sink),
+            metrics: memory.metrics.get(&subtask).copied().unwrap_or(unmeasured()),
+        })
+    };
+    plan.subtasks(assignment.parallelism()).filter_map(overview).collect()
+}
+
+fn unmeasured() -> SubtaskMetrics {
+    SubtaskMetrics { watermark: i64::MIN, ..SubtaskMetrics::default() }
+}
+
+fn chain_name(graph: &JobGraph, chain: &Chain) -> String {
+    let names: Vec<&str> = chain.operators.iter().map(|operator| graph.operator(*operator).name.as_str()).collect();
+    names.join(" -> ")
+}
+
+fn has(graph: &JobGraph, chain: &Chain, wanted: impl Fn(&OperatorKind) -> bool) -> bool {
+    chain.operators.iter().any(|operator| wanted(&graph.operator(*operator).kind))
+}
+
+fn state_word(status: JobStatus, subtask: SubtaskId, node: NodeId, memory: &JobMemory) -> &'static str {
+    match status {
+        _ if memory.finished.contains(&subtask) => "finished",
+        JobStatus::Deploying if memory.ready.contains(&node) => "ready",
+        JobStatus::Deploying => "deploying",
+        JobStatus::Running => "running",
+        JobStatus::Committing | JobStatus::Finished | JobStatus::Stopped => "finished",
+        JobStatus::Restarting | JobStatus::Failed => "failed",
+        JobStatus::Created | JobStatus::Cancelled => "unknown",
+    }
+}

@@ -1,0 +1,176 @@
+//! The session service: checks and records who comes, then passes messages between the node's stream and the leader actor.
+//!
+//! ```text
+//! node --Register--> checked here --RegisterNode--> log --applied--> actor: Open --Registered, orders--> node
+//!      --the rest------------------------------------------------->  actor: Receive
+//! ```
+//!
+//! The protocol is described in `thalweg_types::session`. A coordinator that does not lead ends the stream with UNAVAILABLE
+//! and the leader's address in the metadata. A message that is malformed ends the session: the node is of another make.
+
+use std::{pin::Pin, time::Duration};
+
+use futures::{Stream, StreamExt, stream};
+use thalweg_cluster_state::{Command, Outcome, Rejection};
+use thalweg_consensus::{Consensus, ConsensusError};
+use thalweg_proto::{
+    MESSAGE_BYTES_MAX,
+    v1::{
+        self,
+        node_session_server::{NodeSession, NodeSessionServer},
+    },
+};
+use thalweg_types::{
+    ENGINE_VERSION, NodeId,
+    node::NodeRegistration,
+    seam::Seams,
+    session::{CoordinatorMessage, NodeMessage},
+};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
+
+use super::LEADER_KEY;
+use crate::{
+    leader::{LeaderHandle, SessionId},
+    machine::Machine,
+};
+
+/// How long a new stream may take to say who comes.
+const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Orders and acknowledgements that wait for the network. A node gets a handful of orders per job; one that lets thousands
+/// wait does not read.
+const OUTGOING: usize = 4096;
+
+type Outgoing = Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
+
+/// The session service.
+#[derive(Debug)]
+pub(crate) struct NodeSessionService {
+    consensus: Consensus<Machine>,
+    leader: LeaderHandle,
+    seams: Seams,
+}
+
+/// How a registration ended.
+enum Registered {
+    Accepted(SessionId, mpsc::Receiver<CoordinatorMessage>),
+    Refused(String),
+}
+
+impl NodeSessionService {
+    pub(crate) fn new(consensus: Consensus<Machine>, leader: LeaderHandle, seams: Seams) -> Self {
+        Self { consensus, leader, seams }
+    }
+
+    /// As it is mounted into a gRPC server.
+    pub(crate) fn into_server(self) -> NodeSessionServer<Self> {
+        NodeSessionServer::new(self)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// UNAVAILABLE, with the leader's address where one is known.
+    fn not_leading(consensus: &Consensus<Machine>) -> Status {
+        let mut status = Status::unavailable("this coordinator does not lead the cluster");
+        let leadership = consensus.leadership().borrow().clone();
+        let address = leadership.leader_address.filter(|_| leadership.leader != Some(consensus.member()));
+        if let Some(value) = address.and_then(|address| MetadataValue::try_from(address).ok()) {
+            status.metadata_mut().insert(LEADER_KEY, value);
+        }
+        status
+    }
+
+    async fn register(&self, registration: NodeRegistration) -> Result<Registered, Status> {
+        if !self.consensus.leadership().borrow().is_self {
+            return Err(Self::not_leading(&self.consensus));
+        }
+        if registration.version != ENGINE_VERSION {
+            return Ok(Registered::Refused(format!(
+                "the node is of version {}, this cluster runs {ENGINE_VERSION}: all must be of one version",
+                registration.version
+            )));
+        }
+        let command = Command::RegisterNode { registration: registration.clone() };
+        match self.consensus.propose(command.to_bytes()).await {
+            Ok(Outcome::Applied(_)) => {}
+            Ok(Outcome::Rejected(reason @ (Rejection::Superseded { .. } | Rejection::NoSlots { .. }))) => {
+                return Ok(Registered::Refused(reason.to_string()));
+            }
+            Ok(Outcome::Rejected(reason)) => return Err(Status::internal(reason.to_string())),
+            Err(ConsensusError::TooLarge { .. }) => {
+                return Err(Status::invalid_argument("the registration is too large"));
+            }
+            Err(_) => return Err(Self::not_leading(&self.consensus)),
+        }
+        let (outgoing, messages) = mpsc::channel(OUTGOING);
+        match self.leader.open(registration, outgoing).await {
+            Some(session) => Ok(Registered::Accepted(session, messages)),
+            None => Err(Self::not_leading(&self.consensus)),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl NodeSession for NodeSessionService {
+    type OpenStream = Outgoing;
+
+    async fn open(&self, request: Request<Streaming<v1::NodeMessage>>) -> Result<Response<Outgoing>, Status> {
+        let mut incoming = request.into_inner();
+        let first = timeout(FIRST_MESSAGE_TIMEOUT, incoming.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no registration has come"))??;
+        let Some(first) = first else { return Err(Status::invalid_argument("the session ended before it began")) };
+        let NodeMessage::Register(registration) = NodeMessage::try_from(first)? else {
+            return Err(Status::invalid_argument("a session begins with a registration"));
+        };
+        let node = registration.node;
+        match self.register(registration).await? {
+            Registered::Refused(reason) => {
+                tracing::warn!(%node, reason, "node refused");
+                let refused = v1::CoordinatorMessage::from(CoordinatorMessage::Refused { reason });
+                Ok(Response::new(Box::pin(stream::iter([Ok(refused)]))))
+            }
+            Registered::Accepted(session, messages) => {
+                // When it ends the session ends, and the node opens another one.
+                let passing = pass_on(self.leader.clone(), node, session, incoming);
+                self.seams.io.spawn("node-session", Box::pin(passing));
+                Ok(Response::new(outgoing(self.consensus.clone(), messages)))
+            }
+        }
+    }
+}
+
+/// Orders for as long as the leader holds the session, then the reason why there are no more.
+fn outgoing(consensus: Consensus<Machine>, messages: mpsc::Receiver<CoordinatorMessage>) -> Outgoing {
+    let orders = ReceiverStream::new(messages).map(|message| Ok(v1::CoordinatorMessage::from(message)));
+    let end = stream::once(async move { Err(NodeSessionService::not_leading(&consensus)) });
+    Box::pin(orders.chain(end))
+}
+
+/// Passes on what the node says, until it says no more.
+async fn pass_on(leader: LeaderHandle, node: NodeId, session: SessionId, mut incoming: Streaming<v1::NodeMessage>) {
+    loop {
+        let message = match incoming.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => break,
+            Err(status) => {
+                tracing::debug!(%node, error = %status, "session broke");
+                break;
+            }
+        };
+        match NodeMessage::try_from(message) {
+            Ok(message) => {
+                if leader.receive(node, session, message).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%node, %error, "session ended");
+                break;
+            }
+        }
+    }
+    // Without the actor there is no session to end.
+    let _ = leader.close(node, session).await;
+}

@@ -1,0 +1,221 @@
+//! Coordinators and nodes in one process.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use thalweg_consensus::store::MemoryStore;
+use thalweg_proto::network::{MemoryNetwork, Network};
+use thalweg_types::{
+    Attempt, ClusterId, ENGINE_VERSION, Incarnation, JobId, MemberId, NodeId,
+    node::NodeRegistration,
+    seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle},
+};
+use tokio::time::Instant;
+
+use super::{
+    PATIENCE,
+    graphs::TestPlanner,
+    node::TestNode,
+    rpc::{TestClient, serve},
+};
+use crate::{
+    Coordinator, CoordinatorConfig, MemberConfig,
+    planning::{Planner, SqlPlanner},
+};
+
+#[derive(Debug)]
+struct TestClock(Instant);
+
+impl Clock for TestClock {
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn since_epoch(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Numbers that differ enough for elections to end.
+#[derive(Debug)]
+struct TestEntropy(AtomicU64);
+
+impl Entropy for TestEntropy {
+    fn next(&self) -> u64 {
+        let n = self.0.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        let mixed = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed ^ (mixed >> 27)
+    }
+}
+
+#[derive(Debug)]
+struct TestSpawner;
+
+#[derive(Debug)]
+struct TestTask(tokio::task::JoinHandle<()>);
+
+impl Spawner for TestSpawner {
+    #[allow(clippy::disallowed_methods)]
+    fn spawn(&self, _name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
+        Box::new(TestTask(tokio::spawn(task)))
+    }
+}
+
+impl TaskHandle for TestTask {
+    fn abort(&self) {
+        self.0.abort();
+    }
+
+    fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+#[allow(clippy::disallowed_methods)]
+fn seams(seed: u64) -> Seams {
+    Seams {
+        clock: Arc::new(TestClock(Instant::now())),
+        entropy: Arc::new(TestEntropy(AtomicU64::new(seed))),
+        io: Arc::new(TestSpawner),
+        compute: Arc::new(TestSpawner),
+    }
+}
+
+/// Where a coordinator listens.
+pub(super) fn address(member: u64) -> String {
+    format!("coordinator-{member}:7000")
+}
+
+struct Running {
+    member: u64,
+    coordinator: Coordinator,
+    server: Box<dyn TaskHandle>,
+}
+
+/// The cluster.
+pub(super) struct TestCluster {
+    network: Arc<dyn Network>,
+    seams: Seams,
+    members: Vec<Running>,
+    nodes: Vec<TestNode>,
+    coordinators: u64,
+}
+
+impl TestCluster {
+    /// So many coordinators, and a node for each number of slots; all nodes are registered.
+    pub(super) async fn start(coordinators: u64, slots: &[u32]) -> Self {
+        Self::start_with(coordinators, slots, |_| {}).await
+    }
+
+    pub(super) async fn start_with(coordinators: u64, slots: &[u32], set: impl Fn(&mut CoordinatorConfig)) -> Self {
+        let mut cluster = Self::begin(coordinators, Arc::new(TestPlanner), set).await;
+        for (slots, node) in slots.iter().zip(1..) {
+            cluster.add_node(node, *slots).await;
+        }
+        cluster
+    }
+
+    /// One coordinator with the real planner.
+    pub(super) async fn start_with_sql() -> Self {
+        Self::begin(1, Arc::new(SqlPlanner), |_| {}).await
+    }
+
+    async fn begin(coordinators: u64, planner: Arc<dyn Planner>, set: impl Fn(&mut CoordinatorConfig)) -> Self {
+        let network: Arc<dyn Network> = Arc::new(MemoryNetwork::default());
+        let mut members = Vec::new();
+        let first: Vec<MemberConfig> = (1..=coordinators)
+            .map(|member| MemberConfig { member: MemberId(member), address: address(member) })
+            .collect();
+        for member in 1..=coordinators {
+            let mut config = CoordinatorConfig {
+                member: MemberId(member),
+                address: address(member),
+                cluster: Some(ClusterId("test".to_owned())),
+                members: first.clone(),
+                ..CoordinatorConfig::default()
+            };
+            set(&mut config);
+            let store = Arc::new(MemoryStore::new());
+            let coordinator =
+                Coordinator::start_with(config, store, network.clone(), seams(member), planner.clone()).await.unwrap();
+            let listener = network.listen(&address(member)).await.unwrap();
+            let server = TestSpawner.spawn("server", Box::pin(serve(coordinator.routes(), listener)));
+            members.push(Running { member, coordinator, server });
+        }
+        Self { network, seams: seams(99), members, nodes: Vec::new(), coordinators }
+    }
+
+    /// Adds a node and waits until it is registered.
+    pub(super) async fn add_node(&mut self, node: u64, slots: u32) {
+        let mut registration = self.registration(node);
+        registration.slots = slots;
+        let coordinators = (1..=self.coordinators).map(address).collect();
+        let node = TestNode::start(registration, coordinators, self.network.clone(), &self.seams).await;
+        node.until(TestNode::is_registered).await;
+        self.nodes.push(node);
+    }
+
+    pub(super) fn registration(&self, node: u64) -> NodeRegistration {
+        NodeRegistration {
+            node: NodeId(node),
+            incarnation: Incarnation(node * 100),
+            address: format!("node-{node}:7000"),
+            http_address: String::new(),
+            slots: 1,
+            zone: String::new(),
+            version: ENGINE_VERSION.to_owned(),
+        }
+    }
+
+    pub(super) fn client(&self, member: u64) -> TestClient {
+        TestClient::new(&self.network, &address(member))
+    }
+
+    /// The leader, once there is one.
+    pub(super) async fn leader(&self) -> u64 {
+        let mut leadership = self.members[0].coordinator.leadership();
+        let known = leadership.wait_for(|current| current.leader.is_some());
+        let current = tokio::time::timeout(PATIENCE, known).await.expect("a leader is elected").unwrap().clone();
+        current.leader.unwrap().0
+    }
+
+    /// Stops a coordinator.
+    pub(super) async fn stop(&mut self, member: u64) {
+        let at = self.members.iter().position(|running| running.member == member).unwrap();
+        let running = self.members.remove(at);
+        running.coordinator.shutdown().await;
+        running.server.abort();
+    }
+
+    pub(super) fn node(&self, node: NodeId) -> &TestNode {
+        self.nodes.iter().find(|candidate| candidate.id() == node).unwrap()
+    }
+
+    /// Ends a node's process.
+    pub(super) fn kill(&mut self, node: NodeId) {
+        let at = self.nodes.iter().position(|candidate| candidate.id() == node).unwrap();
+        self.nodes.remove(at).kill();
+    }
+
+    /// Whether subtasks wait before they end.
+    pub(super) fn hold_back(&self, hold: bool) {
+        self.nodes.iter().for_each(|node| node.hold_back(hold));
+    }
+
+    /// What was published, by all nodes.
+    pub(super) fn published(&self) -> Vec<(JobId, Attempt, usize)> {
+        self.nodes.iter().flat_map(TestNode::published).collect()
+    }
+
+    /// Until the attempts on every node are as wanted.
+    pub(super) async fn until_nodes(&self, wanted: impl Fn(&[(JobId, Attempt)]) -> bool) {
+        for node in &self.nodes {
+            node.until(|node| wanted(&node.attempts())).await;
+        }
+    }
+}
