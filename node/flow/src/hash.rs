@@ -311,7 +311,7 @@ fn hash_wide_decimal(value: i256, scale: i8, seed: u64) -> u64 {
     let ten = i256::from_i128(10);
     let (mut value, mut scale) = (value, scale);
     while value.to_i128().is_none() && value % ten == i256::ZERO {
-        value = value / ten;
+        value /= ten;
         scale -= 1;
     }
     if let Some(narrow) = value.to_i128() {

@@ -241,7 +241,7 @@ impl Operator for WindowJoinOperator {
         for (port, prefix) in SIDES.into_iter().enumerate() {
             let (keys, groups) = (self.sides[port].keys.clone(), self.context.key_groups);
             for ((_, fragment), sides) in &mut self.buffers {
-                let states = sides[port].batches.iter_mut().map(|stored| stored.to_state(&keys, groups));
+                let states = sides[port].batches.iter_mut().map(|stored| stored.state_batch(&keys, groups));
                 frozen.extend(&format!("{prefix}{fragment}"), states);
             }
         }
@@ -279,7 +279,7 @@ impl Buffer {
 }
 
 impl StoredBatch {
-    fn to_state(&mut self, keys: &[usize], groups: u16) -> StateBatch {
+    fn state_batch(&mut self, keys: &[usize], groups: u16) -> StateBatch {
         let rows = &self.rows;
         let frozen = self.frozen.get_or_insert_with(|| {
             let keys: Vec<_> = keys.iter().map(|key| rows.column(*key).clone()).collect();

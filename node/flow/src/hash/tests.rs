@@ -41,8 +41,10 @@ fn golden_table() {
         ("timestamp", Arc::new(TimestampMillisecondArray::from(vec![0, -1, 1_700_000_000_000]))),
         ("date", Arc::new(Date32Array::from(vec![-1, 20_000]))),
     ];
-    let lines: Vec<String> =
-        columns.iter().map(|(name, column)| format!("{name}: {:016x?}", hashes(&[column.clone()]))).collect();
+    let lines: Vec<String> = columns
+        .iter()
+        .map(|(name, column)| format!("{name}: {:016x?}", hashes(std::slice::from_ref(column))))
+        .collect();
     let pair = hashes(&[Arc::new(Int64Array::from(vec![1])), Arc::new(StringArray::from(vec!["a"]))]);
     insta::assert_snapshot!(format!("{}\npair: {pair:016x?}", lines.join("\n")));
 }
@@ -151,8 +153,8 @@ proptest! {
     #[test]
     fn groups_are_in_range_and_refine(values in prop::collection::vec(any::<i64>(), 1..200)) {
         let column: ArrayRef = Arc::new(Int64Array::from(values));
-        let fine = key_groups_of(&[column.clone()], column.len(), 256);
-        let coarse = key_groups_of(&[column.clone()], column.len(), 16);
+        let fine = key_groups_of(std::slice::from_ref(&column), column.len(), 256);
+        let coarse = key_groups_of(std::slice::from_ref(&column), column.len(), 16);
         for (fine, coarse) in fine.into_iter().zip(coarse) {
             prop_assert!(fine.0 < 256);
             prop_assert_eq!(fine.0 / 16, coarse.0);

@@ -9,6 +9,10 @@ use thalweg_types::graph::WindowColumns;
 use super::windows::check_timestamps;
 use crate::{OperatorError, error::build_error, project::batch_of, time};
 
+/// What `window_start`, `window_end` and `window_time` are.
+const PICKS: [fn(Window) -> i64; 3] =
+    [|window| window.start, |window| window.end, |window| window.end.saturating_sub(time::MILLISECOND)];
+
 /// Lays out results.
 #[derive(Debug)]
 pub(crate) struct OutputShape {
@@ -53,12 +57,8 @@ impl OutputShape {
         times: impl Fn(fn(Window) -> i64) -> I,
     ) -> Result<RecordBatch, OperatorError> {
         debug_assert_eq!(columns.len(), self.width);
-        let wanted: [(bool, fn(Window) -> i64); 3] = [
-            (self.columns.start, |window| window.start),
-            (self.columns.end, |window| window.end),
-            (self.columns.time, |window| window.end.saturating_sub(time::MILLISECOND)),
-        ];
-        for (_, pick) in wanted.into_iter().filter(|(is_wanted, _)| *is_wanted) {
+        let wanted = [self.columns.start, self.columns.end, self.columns.time];
+        for (pick, _) in PICKS.into_iter().zip(wanted).filter(|(_, is_wanted)| *is_wanted) {
             let data_type = self.schema.field(columns.len()).data_type();
             columns.push(time::from_micros(data_type, times(pick)));
         }

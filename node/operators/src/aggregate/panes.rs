@@ -108,7 +108,7 @@ impl Panes {
             pane.seal(spec, *key)?;
             pane.tier(spec, *key)?;
             for partial in &mut pane.sealed {
-                frozen.push(partial.to_state(spec, groups));
+                frozen.push(partial.state_batch(spec, groups));
             }
             self.bytes = self.bytes - pane.bytes + pane.measure();
         }
@@ -171,7 +171,7 @@ impl Partial {
         table.absorb(spec, &spec.stored_inputs(&self.rows), true, indices)
     }
 
-    fn to_state(&mut self, spec: &AggregateSpec, groups: u16) -> StateBatch {
+    fn state_batch(&mut self, spec: &AggregateSpec, groups: u16) -> StateBatch {
         let rows = &self.rows;
         let key_groups = self.key_groups.get_or_insert_with(|| {
             key_groups_of(&rows.columns()[2..2 + spec.keys.len()], rows.num_rows(), groups).into()

@@ -47,9 +47,14 @@ impl Matcher {
             canonical_keys(&columns)
         };
         let keys = [key_columns(0), key_columns(1)];
+        let hashes = [hash(&keys[0], sides[0].num_rows())?, hash(&keys[1], sides[1].num_rows())?];
+        Ok(Self::with_hashes(sides, keys, hashes))
+    }
+
+    fn with_hashes(sides: [RecordBatch; 2], keys: [Vec<ArrayRef>; 2], hashes: [Vec<u64>; 2]) -> Self {
         let build = usize::from(sides[1].num_rows() < sides[0].num_rows());
-        let build_hashes = hash(&keys[build], sides[build].num_rows())?;
-        let hashes = hash(&keys[1 - build], sides[1 - build].num_rows())?;
+        let [left, right] = hashes;
+        let (build_hashes, hashes) = if build == 0 { (left, right) } else { (right, left) };
         let mut heads: HashTable<(u64, u32)> = HashTable::with_capacity(build_hashes.len());
         let mut next = vec![NONE; build_hashes.len()];
         // From the last row to the first, so that chains run in the order of the rows.
@@ -66,7 +71,7 @@ impl Matcher {
                 }
             }
         }
-        Ok(Self { sides, build, keys, heads, next, hashes, probe: 0, candidate: None })
+        Self { sides, build, keys, heads, next, hashes, probe: 0, candidate: None }
     }
 
     pub(crate) fn sides(&self) -> &[RecordBatch; 2] {
@@ -181,4 +186,28 @@ fn hash(keys: &[ArrayRef], rows: usize) -> Result<Vec<u64>, OperatorError> {
     let mut hashes = vec![0; rows];
     create_hashes(keys, &RandomState::with_seed(SEED), &mut hashes).map_err(evaluate_error("JOIN keys"))?;
     Ok(hashes)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::DataType;
+
+    use super::*;
+    use crate::testing::{batch, integers, rows_of, schema};
+
+    #[test]
+    fn colliding_hashes_join_no_unequal_keys() {
+        let side = |name: &str, values: &[i64]| {
+            batch(&schema(&[(name, DataType::Int64)]), vec![integers(values.iter().map(|value| Some(*value)))])
+        };
+        let sides = [side("l", &[1, 2, 3, 2]), side("r", &[2, 4, 1])];
+        let keys = [sides[0].columns().to_vec(), sides[1].columns().to_vec()];
+        let mut matcher = Matcher::with_hashes(sides, keys, [vec![7; 4], vec![7; 3]]);
+        let output = schema(&[("l", DataType::Int64), ("r", DataType::Int64)]);
+        let mut chunks = Vec::new();
+        while let Some(chunk) = matcher.next_matches(2, &output).expect("integers join") {
+            chunks.push(chunk);
+        }
+        assert_eq!(rows_of(&chunks), ["1|1", "2|2", "2|2"]);
+    }
 }
