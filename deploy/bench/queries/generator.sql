@@ -1,3 +1,4 @@
--- Every column of every event, made and forgotten.
-CREATE TABLE sink WITH ('connector' = 'blackhole');
-INSERT INTO sink SELECT * FROM nexmark;
+-- The generated events themselves.
+CREATE TABLE nexmark (
+  WATERMARK FOR dateTime AS dateTime - INTERVAL '4' SECOND
+) WITH ('connector' = 'nexmark', 'events.num' = '${events}', 'events.rate' = '${rate}');

@@ -1,4 +1,3 @@
--- Pass through: what the engine itself costs.
-CREATE TABLE sink (auction BIGINT, bidder BIGINT, price BIGINT, dateTime TIMESTAMP(3), extra STRING)
-WITH ('connector' = 'blackhole');
+-- Pass through.
+CREATE TABLE sink (auction BIGINT, bidder BIGINT, price BIGINT, dateTime TIMESTAMP(3), extra STRING) WITH (${sink});
 INSERT INTO sink SELECT auction, bidder, price, dateTime, extra FROM bid;

@@ -1,15 +1,15 @@
--- Monitor new users: who registered and opened an auction within the same ten seconds.
-CREATE TABLE sink (id BIGINT, name STRING, stime TIMESTAMP(3)) WITH ('connector' = 'blackhole');
+-- New users who opened an auction in the same ten seconds.
+CREATE TABLE sink (id BIGINT, name STRING, stime TIMESTAMP(3)) WITH (${sink});
 INSERT INTO sink
-SELECT p.id, p.name, p.window_start
+SELECT P.id, P.name, P.starttime
 FROM (
-  SELECT id, name, window_start, window_end
+  SELECT id, name, window_start AS starttime, window_end AS endtime
   FROM TABLE(TUMBLE(TABLE person, DESCRIPTOR(dateTime), INTERVAL '10' SECOND))
   GROUP BY id, name, window_start, window_end
-) AS p
+) AS P
 JOIN (
-  SELECT seller, window_start, window_end
+  SELECT seller, window_start AS starttime, window_end AS endtime
   FROM TABLE(TUMBLE(TABLE auction, DESCRIPTOR(dateTime), INTERVAL '10' SECOND))
   GROUP BY seller, window_start, window_end
-) AS a
-  ON p.id = a.seller AND p.window_start = a.window_start AND p.window_end = a.window_end;
+) AS A
+ON P.id = A.seller AND P.starttime = A.starttime AND P.endtime = A.endtime;

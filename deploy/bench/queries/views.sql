@@ -1,10 +1,7 @@
 CREATE VIEW person AS
-SELECT person.id, person.name, person.emailAddress, person.creditCard, person.city, person.state, dateTime, person.extra
-FROM nexmark WHERE event_type = 0;
+SELECT person.id AS id, person.name AS name, person.city AS city, person.state AS state, dateTime FROM nexmark WHERE event_type = 0;
 CREATE VIEW auction AS
-SELECT auction.id, auction.itemName, auction.description, auction.initialBid, auction.reserve, dateTime,
-  auction.expires, auction.seller, auction.category, auction.extra
-FROM nexmark WHERE event_type = 1;
+SELECT auction.id AS id, auction.seller AS seller, auction.category AS category, dateTime FROM nexmark WHERE event_type = 1;
 CREATE VIEW bid AS
-SELECT bid.auction, bid.bidder, bid.price, bid.channel, bid.url, dateTime, bid.extra
+SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.channel AS channel, bid.url AS url, dateTime, bid.extra AS extra
 FROM nexmark WHERE event_type = 2;

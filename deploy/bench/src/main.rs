@@ -1,109 +1,180 @@
-//! Benchmarks: Nexmark's queries as windowed SQL, over the built-in generator or over files, on an embedded cluster.
+//! Nexmark against this engine, in this process: events per second, processor time per event, peak memory.
 //!
-//! Each row of the table is one job in a process of its own (this program, started again with `measure`), so that memory
-//! and CPU are the job's alone. A rate is events read over the time from submission to the job's end; start-up is not in it.
+//! ```text
+//! cargo run --release -p thalweg-bench -- --events 20000000 --input generator q0 q5
+//! ```
+//!
+//! Each query runs in a process of its own, so that its memory is its own. All events are counted, whether or not a query
+//! wants their kind, as Nexmark's other harnesses do.
 
-mod input;
 mod measure;
 mod queries;
-mod report;
 
-use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
 
-use crate::{input::Input, report::Measured};
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use thalweg::{
+    embedded::{EmbeddedCluster, EmbeddedOptions},
+    progress::Totals,
+    seams::cores,
+};
+use thalweg_client::SubmitOptions;
+use thalweg_types::JobStatus;
+
+use crate::{
+    measure::Measured,
+    queries::{Events, Input, QUERIES},
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures throughput, CPU per event and memory of Nexmark's queries.
+const BLACKHOLE: &str = "'connector' = 'blackhole'";
+
+/// Runs Nexmark queries and prints what they took.
 #[derive(Debug, Parser)]
-#[command(name = "thalweg-bench", version)]
-struct Command {
-    #[command(subcommand)]
-    action: Option<Action>,
-    #[command(flatten)]
-    options: Options,
-}
-
-#[derive(Debug, Subcommand)]
-enum Action {
-    /// Runs one job in this process and prints its measurements as one line of JSON.
-    Measure {
-        /// The query.
-        query: String,
-        #[command(flatten)]
-        job: JobOptions,
-    },
-}
-
-/// What is run.
-#[derive(Debug, Args)]
-struct Options {
-    /// The queries to run: generator, q0, q1, q2, q5, q7, q8, tumble.
-    #[arg(long, value_delimiter = ',', default_value = "generator,q0,q1,q2,q5,q7,q8,tumble")]
+struct Args {
+    /// Which queries: rows (the source alone), q0, q1, q2, q5, q7, q8; all by default.
     queries: Vec<String>,
-    /// Where the events come from, each in turn.
-    #[arg(long, value_delimiter = ',', default_value = "generator")]
-    inputs: Vec<Input>,
-    /// How often each is run; the median is reported.
-    #[arg(long, default_value_t = 1)]
-    repeat: usize,
-    /// Prints a JSON array instead of a table.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    job: JobOptions,
-}
-
-/// What is the same for every job of a run.
-#[derive(Debug, Clone, Args)]
-struct JobOptions {
-    /// Events of all three kinds, at 100,000 per second of event time.
+    /// Where events come from.
+    #[arg(long, value_enum, default_value = "generator")]
+    input: Input,
+    /// How many events of all kinds.
     #[arg(long, default_value_t = 10_000_000)]
     events: u64,
-    /// Slices of the job.
-    #[arg(long, default_value_t = 2)]
-    parallelism: u32,
-    /// Nodes of the embedded cluster.
+    /// Events per second of event time.
+    #[arg(long, default_value_t = 100_000)]
+    rate: u64,
+    /// Slices of the job; the cores by default.
+    #[arg(long)]
+    parallelism: Option<u32>,
+    /// Nodes of the cluster.
     #[arg(long, default_value_t = 1)]
     nodes: u32,
-    /// Where the events of a single job come from.
-    #[arg(long, default_value = "generator")]
-    input: Input,
-    /// Settings of the job, `key=value`.
-    #[arg(long = "set")]
-    settings: Vec<String>,
+    /// Where generated files are kept between runs.
+    #[arg(long, default_value = "target/bench-input")]
+    directory: PathBuf,
+    /// Print JSON lines only.
+    #[arg(long)]
+    json: bool,
+    /// Run the one query in this process.
+    #[arg(long, hide = true)]
+    alone: bool,
 }
 
 fn main() -> Result<()> {
-    let command = Command::parse();
-    match command.action {
-        Some(Action::Measure { query, job }) => {
-            let measured = measure::in_this_process(&query, &job)?;
+    let args = Args::parse();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("could not install the TLS provider"))?;
+    if args.alone {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let query = args.queries.first().context("--alone needs a query")?;
+        println!("{}", serde_json::to_string(&runtime.block_on(measure(&args, query))?)?);
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(make_files(&args))?;
+    drop(runtime);
+    let all = || QUERIES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let wanted: Vec<String> = if args.queries.is_empty() { all() } else { args.queries.clone() };
+    if !args.json {
+        println!("{:<6}{:<11}{:>13}{:>10}{:>14}{:>12}{:>14}", "query", "input", "events", "seconds", "events/s", "ns/event", "peak RSS MiB");
+    }
+    for query in &wanted {
+        let measured = run_alone(&args, query)?;
+        if args.json {
             println!("{}", serde_json::to_string(&measured)?);
-            Ok(())
+        } else {
+            print_row(&measured);
         }
-        None => run(&command.options),
-    }
-}
-
-fn run(options: &Options) -> Result<()> {
-    let mut rows: Vec<Measured> = Vec::new();
-    for input in &options.inputs {
-        let job = JobOptions { input: *input, ..options.job.clone() };
-        input::prepare(*input, &job)?;
-        for query in &options.queries {
-            if query == "generator" && *input != Input::Generator {
-                continue;
-            }
-            rows.push(measure::median(query, &job, options.repeat)?);
-        }
-    }
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-    } else {
-        println!("{}", report::table(&rows));
     }
     Ok(())
+}
+
+fn print_row(row: &Measured) {
+    println!(
+        "{:<6}{:<11}{:>13}{:>10.2}{:>14.0}{:>12.1}{:>14.1}",
+        row.query, row.input, row.events, row.seconds, row.events_per_second, row.cpu_ns_per_event, row.peak_rss_mib
+    );
+}
+
+/// One query in a process of its own.
+fn run_alone(args: &Args, query: &str) -> Result<Measured> {
+    let mut command = Command::new(std::env::current_exe().context("this program cannot be found")?);
+    command.args(["--alone", query, "--input", args.input.word()]);
+    command.args(["--events", &args.events.to_string(), "--rate", &args.rate.to_string()]);
+    command.args(["--nodes", &args.nodes.to_string()]).arg("--directory").arg(&args.directory);
+    if let Some(parallelism) = args.parallelism {
+        command.args(["--parallelism", &parallelism.to_string()]);
+    }
+    let output = command.output().context("could not start a process")?;
+    ensure!(output.status.success(), "{query} failed: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).context("the measurements cannot be read")
+}
+
+/// Writes the events to files, once per number of events.
+async fn make_files(args: &Args) -> Result<()> {
+    let directory = directory(args);
+    if args.input == Input::Generator || directory.exists() {
+        return Ok(());
+    }
+    eprintln!("writing {} events to {}", args.events, directory.display());
+    let unfinished = directory.with_extension("unfinished");
+    let sink = format!(
+        "'connector' = 'filesystem', 'path' = '{}', 'format' = '{}'",
+        unfinished.display(),
+        args.input.word()
+    );
+    let events = Events { input: Input::Generator, count: args.events, rate: args.rate, directory: Path::new("") };
+    // One slice writes one file, whose events are in order.
+    run(queries::script("rows", events, &sink)?, 1, 1).await?;
+    fs::rename(&unfinished, &directory).context("could not put the files in their place")
+}
+
+fn directory(args: &Args) -> PathBuf {
+    args.directory.join(format!("nexmark-{}-{}.{}", args.events, args.rate, args.input.word()))
+}
+
+async fn measure(args: &Args, query: &str) -> Result<Measured> {
+    let directory = directory(args);
+    let events = Events { input: args.input, count: args.events, rate: args.rate, directory: &directory };
+    let script = queries::script(query, events, BLACKHOLE)?;
+    let parallelism = args.parallelism.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1));
+    let before = measure::cpu_time()?;
+    let (seconds, totals) = run(script, parallelism, args.nodes).await?;
+    let cpu = measure::cpu_time()?.saturating_sub(before);
+    let count = args.events as f64;
+    Ok(Measured {
+        query: query.to_owned(),
+        input: args.input.word().to_owned(),
+        events: args.events,
+        rows_out: totals.records_out,
+        seconds,
+        events_per_second: count / seconds,
+        cpu_ns_per_event: cpu.as_secs_f64() * 1e9 / count,
+        peak_rss_mib: measure::peak_rss_mib()?,
+    })
+}
+
+/// Runs a script to its end; gives the seconds from its submission on, and what was counted.
+async fn run(sql: String, parallelism: u32, nodes: u32) -> Result<(f64, Totals)> {
+    let options = EmbeddedOptions { nodes, slots: parallelism, ..EmbeddedOptions::default() };
+    let cluster = EmbeddedCluster::start(options).await?;
+    let clock = Arc::clone(&cluster.seams().clock);
+    let started = clock.monotonic();
+    let submit = SubmitOptions { sql, parallelism: Some(parallelism), ..SubmitOptions::default() };
+    let submitted = cluster.client().submit(submit).await?;
+    let job = cluster.client().wait(submitted.job).await?;
+    let seconds = (clock.monotonic() - started).as_secs_f64();
+    cluster.shutdown().await;
+    let failure = job.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
+    ensure!(job.status == JobStatus::Finished, "the job has {}: {failure}", job.status);
+    Ok((seconds, Totals::of(&job)))
 }

@@ -7,7 +7,7 @@ CREATE TABLE hasty (
   WATERMARK FOR ts AS ts - INTERVAL '1' SECOND
 ) WITH ('connector' = 'filesystem', 'path' = '${data}/clicks.json', 'format' = 'json');
 SET 'pipeline.batch-rows' = '16';
-SELECT window_start, page, COUNT(*) AS n
+SELECT window_start, page, COUNT(*) AS n, MAX(id) AS newest
 FROM TABLE(TUMBLE(TABLE hasty, DESCRIPTOR(ts), INTERVAL '5' SECOND)) GROUP BY window_start, window_end, page;
 -- batch
-SELECT date_bin(INTERVAL '5 seconds', ts), page, count(*) FROM clicks WHERE id NOT IN (SELECT id FROM late) GROUP BY 1, 2
+SELECT date_bin(INTERVAL '5 seconds', ts), page, count(*), max(id) FROM clicks WHERE id NOT IN (SELECT id FROM late) GROUP BY 1, 2

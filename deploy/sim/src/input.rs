@@ -131,7 +131,8 @@ fn clicks(directory: &Path, dice: &mut Dice) -> Result<()> {
         line.push_str("}\n");
         all.push_str(&line);
         parts[usize::try_from(dice.below(PARTS)).expect("few parts")].push_str(&line);
-        writeln!(epoch, "{{\"page\":\"{page}\",\"epoch_ms\":{ts},\"id\":{id}}}").expect("writing to a string cannot fail");
+        writeln!(epoch, "{{\"page\":\"{page}\",\"epoch_ms\":{ts},\"id\":{id}}}")
+            .expect("writing to a string cannot fail");
     }
     write(&directory.join("clicks.json"), &all)?;
     write(&directory.join("epoch.json"), &epoch)?;
@@ -193,8 +194,11 @@ fn sensors(dice: &mut Dice) -> String {
 fn trades(path: &Path, dice: &mut Dice) -> Result<()> {
     let times: Vec<i64> = (0..ROWS).map(|id| NEW_YEAR_2026_MS + time_ms(dice, id)).collect();
     let symbols: Vec<&str> = times.iter().map(|_| dice.pick(&["AAA", "BBB", "CC", "D"])).collect();
-    let sides: Vec<Option<&str>> =
-        times.iter().map(|_| dice.pick(&["buy", "sell", ""])).map(|side| Some(side).filter(|s| !s.is_empty())).collect();
+    let sides: Vec<Option<&str>> = times
+        .iter()
+        .map(|_| dice.pick(&["buy", "sell", ""]))
+        .map(|side| Some(side).filter(|s| !s.is_empty()))
+        .collect();
     let quantities: Vec<i32> = times.iter().map(|_| i32::try_from(dice.between(-10, 100)).expect("small")).collect();
     let prices: Vec<i128> = times.iter().map(|_| i128::from(dice.between(9_900, 10_200))).collect();
     let columns: Vec<(&str, ArrayRef)> = vec![

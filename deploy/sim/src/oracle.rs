@@ -10,8 +10,9 @@ use std::{
 use anyhow::{Context, Result};
 use arrow::{
     array::RecordBatch,
-    csv, json,
+    csv,
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    json,
 };
 use datafusion::{datasource::MemTable, prelude::SessionContext};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;

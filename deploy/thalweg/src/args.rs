@@ -1,8 +1,9 @@
 //! The command line: what each command takes. Values are checked in `config` and by the commands; nothing is read here.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use thalweg_types::settings::parse_duration;
 
 /// A stream processor: SQL over events, on one machine or many.
 #[derive(Debug, Parser)]
@@ -17,6 +18,10 @@ pub struct Cli {
     /// A TOML file with the configuration.
     #[arg(long, global = true, env = "THALWEG_CONFIG", value_name = "FILE", hide_env = true)]
     pub config: Option<PathBuf>,
+    /// How long an answer from a cluster is waited for.
+    #[arg(long, global = true, env = "THALWEG_TIMEOUT", value_name = "DURATION", default_value = "10 s", hide_env = true,
+        value_parser = parse_timeout)]
+    pub timeout: Duration,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -69,6 +74,18 @@ pub enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    /// What is logged unless told otherwise: servers tell of their lives, other commands of what needs attention.
+    #[must_use]
+    pub fn default_log(&self) -> &'static str {
+        match self {
+            Self::Coordinator(_) | Self::Node(_) => "info",
+            Self::Dev(_) => "warn",
+            _ => "error",
+        }
+    }
 }
 
 /// Where a cluster is.
@@ -130,7 +147,7 @@ pub struct DevArgs {
     /// Where the coordinator listens.
     #[arg(long, value_name = "HOST:PORT", env = "THALWEG_LISTEN")]
     pub listen: Option<String>,
-    /// Where the node takes records over HTTP and health is answered.
+    /// Where its first node takes records over HTTP.
     #[arg(long, value_name = "HOST:PORT", env = "THALWEG_HTTP")]
     pub http: Option<String>,
     /// Where the cluster keeps what it must remember.
@@ -156,9 +173,9 @@ pub struct CoordinatorArgs {
     /// Where others reach it; by default where it listens.
     #[arg(long, value_name = "HOST:PORT", env = "THALWEG_ADVERTISE")]
     pub advertise: Option<String>,
-    /// Where health is answered.
-    #[arg(long, value_name = "HOST:PORT", env = "THALWEG_HTTP")]
-    pub http: Option<String>,
+    /// Where /healthz and /readyz are answered.
+    #[arg(long, value_name = "HOST:PORT", env = "THALWEG_HEALTH")]
+    pub health: Option<String>,
     /// Where it keeps its log.
     #[arg(long, value_name = "DIR", env = "THALWEG_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
@@ -191,9 +208,12 @@ pub struct NodeArgs {
     /// Where other nodes reach it; by default where it listens.
     #[arg(long, value_name = "HOST:PORT", env = "THALWEG_ADVERTISE")]
     pub advertise: Option<String>,
-    /// Where it takes records over HTTP and answers for its health.
+    /// Where it takes records over HTTP.
     #[arg(long, value_name = "HOST:PORT", env = "THALWEG_HTTP")]
     pub http: Option<String>,
+    /// Where /healthz and /readyz are answered.
+    #[arg(long, value_name = "HOST:PORT", env = "THALWEG_HEALTH")]
+    pub health: Option<String>,
     /// How many parallel slices it offers; its cores by default.
     #[arg(long, value_name = "N", env = "THALWEG_SLOTS")]
     pub slots: Option<u32>,
@@ -287,6 +307,10 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => Err("expected KEY=VALUE".to_owned()),
     }
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    parse_duration(text).filter(|timeout| !timeout.is_zero()).ok_or_else(|| "expected a duration such as '10 s'".to_owned())
 }
 
 fn parse_job(text: &str) -> Result<u64, String> {

@@ -13,7 +13,7 @@ use crate::args::{ClusterArgs, CoordinatorArgs, DevArgs, NodeArgs};
 
 /// Where a coordinator listens unless told otherwise.
 pub const COORDINATOR_ADDRESS: &str = "127.0.0.1:7070";
-/// Where `dev` and nodes answer HTTP unless told otherwise.
+/// Where `dev` takes records over HTTP unless told otherwise.
 const DEV_HTTP_ADDRESS: &str = "127.0.0.1:7080";
 const LEASE: &str = "2 s";
 const MEMORY: &str = "2 GiB";
@@ -82,7 +82,7 @@ struct CoordinatorSection {
     member: Option<u64>,
     listen: Option<String>,
     advertise: Option<String>,
-    http: Option<String>,
+    health: Option<String>,
     data_dir: Option<PathBuf>,
     members: Vec<String>,
     cluster: Option<String>,
@@ -98,6 +98,7 @@ struct NodeSection {
     listen: Option<String>,
     advertise: Option<String>,
     http: Option<String>,
+    health: Option<String>,
     slots: Option<u32>,
     zone: Option<String>,
     memory: Option<String>,
@@ -127,6 +128,14 @@ impl File {
     }
 }
 
+impl File {
+    /// Whether it says where a cluster is.
+    #[must_use]
+    pub fn names_coordinators(&self) -> bool {
+        !self.client.coordinators.is_empty()
+    }
+}
+
 /// Which coordinators a client asks.
 ///
 /// # Errors
@@ -147,7 +156,7 @@ pub struct Coordinator {
     /// Where others reach it; `None`: where it listens.
     pub advertise: Option<String>,
     /// Where health is answered.
-    pub http: Option<String>,
+    pub health: Option<String>,
     /// Where it keeps its log.
     pub data_dir: PathBuf,
     /// The first members; empty: itself alone.
@@ -192,7 +201,7 @@ impl Coordinator {
             member,
             listen: host_and_port(SECTION, "listen", listen)?,
             advertise: optional_address(SECTION, "advertise", args.advertise.or_else(|| file.advertise.clone()))?.or(own),
-            http: optional_address(SECTION, "http", args.http.or_else(|| file.http.clone()))?,
+            health: optional_address(SECTION, "health", args.health.or_else(|| file.health.clone()))?,
             data_dir,
             members,
             cluster,
@@ -215,8 +224,10 @@ pub struct Node {
     pub listen: String,
     /// Where others reach it; `None`: where it listens.
     pub advertise: Option<String>,
-    /// Where it answers HTTP.
+    /// Where it takes records over HTTP.
     pub http: Option<String>,
+    /// Where health is answered.
+    pub health: Option<String>,
     /// How many slices it offers; `None`: its cores.
     pub slots: Option<u32>,
     /// Its zone.
@@ -251,6 +262,7 @@ impl Node {
             listen: host_and_port(SECTION, "listen", listen)?,
             advertise: optional_address(SECTION, "advertise", args.advertise.or_else(|| file.advertise.clone()))?,
             http: optional_address(SECTION, "http", args.http.or_else(|| file.http.clone()))?,
+            health: optional_address(SECTION, "health", args.health.or_else(|| file.health.clone()))?,
             slots: checked_slots(SECTION, args.slots.or(file.slots))?,
             zone: args.zone.or_else(|| file.zone.clone()).unwrap_or_default(),
             memory_bytes: parse_bytes(&memory)

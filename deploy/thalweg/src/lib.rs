@@ -1,9 +1,17 @@
 //! The one binary's parts: the command line, configuration, the real surroundings, and whole clusters in one process.
 
 pub mod args;
+pub mod commands;
 pub mod config;
+pub mod embedded;
+pub mod follow;
 pub mod http;
 pub mod output;
+pub mod progress;
+pub mod script;
 pub mod seams;
+pub mod serve;
 pub mod signals;
+pub mod statements;
+pub mod streams;
 pub mod tcp;

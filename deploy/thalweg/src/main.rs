@@ -1,2 +1,80 @@
-//! The one binary.
-fn main() {}
+//! The one binary: sets the process up, runs the command that was given, and turns its result into an exit code.
+//!
+//! 0: done. 1: an error, in one line on standard error. 2: the command line is wrong. 130: interrupted.
+
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use thalweg::{args::Cli, commands, follow::JobError};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = prepare(&cli) {
+        return fail(&error);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("thalweg-io").build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("could not start threads")),
+    };
+    let result = runtime.block_on(commands::run(cli));
+    // A read of the standard input that still waits must not keep the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn prepare(cli: &Cli) -> anyhow::Result<()> {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("could not install the TLS provider"))?;
+    let filter = match &cli.log {
+        Some(filter) => EnvFilter::try_new(filter)
+            .map_err(|error| anyhow::anyhow!("configuration key log (--log, THALWEG_LOG): {error}"))?,
+        None => EnvFilter::new(cli.command.default_log()),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+    Ok(())
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {}", chain(error));
+    match error.downcast_ref::<JobError>() {
+        Some(JobError::Interrupted { .. }) => ExitCode::from(INTERRUPTED),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// The error and its causes, each once: some repeat their cause in their own text.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// Whoever read our output has had enough of it.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain();
+    causes.any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+            || cause.to_string().contains("Broken pipe")
+    })
+}

@@ -1,0 +1,34 @@
+//! `thalweg dev`: a whole cluster in one process, for trying things out and for one machine. It remembers its jobs.
+
+use anyhow::{Context, Result};
+
+use crate::{
+    args::DevArgs,
+    config::{Dev, File},
+    embedded::{EmbeddedCluster, EmbeddedOptions},
+    seams::cores,
+    signals,
+};
+
+pub(super) async fn run(args: DevArgs, file: &File) -> Result<()> {
+    let checked = Dev::of(args, file)?;
+    let slots = checked.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(u32::MAX));
+    let cluster = EmbeddedCluster::start(EmbeddedOptions {
+        nodes: checked.nodes,
+        slots,
+        listen: checked.listen.clone(),
+        http: Some(checked.http.clone()),
+        data_dir: Some(checked.data_dir.clone()),
+        ..EmbeddedOptions::default()
+    })
+    .await?;
+    let slots = u64::from(slots) * u64::from(checked.nodes);
+    eprintln!("thalweg {} serves: {} node(s), {slots} slots", env!("CARGO_PKG_VERSION"), checked.nodes);
+    eprintln!("  coordinator  {}", cluster.address());
+    eprintln!("  http         {}", checked.http);
+    eprintln!("  data         {}", checked.data_dir.display());
+    eprintln!("try: thalweg submit -e \"SELECT ...\" --wait, or thalweg sql -c {}", cluster.address());
+    signals::until_asked_to_end().await.context("could not wait for signals")?;
+    cluster.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! `thalweg jobs`, `nodes` and `cluster`.
+
+use anyhow::Result;
+use serde::Serialize;
+use thalweg_client::MemberOverview;
+use thalweg_types::{
+    ClusterId, MemberId, Term,
+    node::{NodeRegistration, NodeState},
+};
+
+use super::Remote;
+use crate::{
+    args::{ClusterArgs, Format},
+    output::print_list,
+};
+
+pub(super) async fn jobs(args: &ClusterArgs, format: Format, remote: &Remote) -> Result<()> {
+    let (client, _surroundings) = remote.connect(args).await?;
+    let head = ["job", "name", "status", "attempt", "parallelism", "failures", "last failure"];
+    print_list(format, &head, &client.jobs().await?, |job| {
+        let failure = job.failure.as_ref().map(|failure| first_line(&failure.message)).unwrap_or_default();
+        vec![
+            job.job.to_string(),
+            job.name.clone(),
+            job.status.to_string(),
+            job.attempt.0.to_string(),
+            job.parallelism.to_string(),
+            job.failures.to_string(),
+            failure.to_owned(),
+        ]
+    })
+}
+
+#[derive(Serialize)]
+struct NodeLine {
+    #[serde(flatten)]
+    registration: NodeRegistration,
+    state: NodeState,
+    slots_used: u32,
+}
+
+pub(super) async fn nodes(args: &ClusterArgs, format: Format, remote: &Remote) -> Result<()> {
+    let (client, _surroundings) = remote.connect(args).await?;
+    let nodes = client.nodes().await?.into_iter();
+    let lines: Vec<NodeLine> = nodes
+        .map(|node| NodeLine { registration: node.registration, state: node.state, slots_used: node.slots_used })
+        .collect();
+    let head = ["node", "state", "slots", "used", "address", "http", "zone", "version"];
+    print_list(format, &head, &lines, |line| {
+        let registration = &line.registration;
+        vec![
+            registration.node.to_string(),
+            line.state.word().to_owned(),
+            registration.slots.to_string(),
+            line.slots_used.to_string(),
+            registration.address.clone(),
+            registration.http_address.clone(),
+            registration.zone.clone(),
+            registration.version.clone(),
+        ]
+    })
+}
+
+#[derive(Serialize)]
+struct MemberLine {
+    cluster: ClusterId,
+    term: Term,
+    version: String,
+    member: MemberId,
+    address: String,
+    role: &'static str,
+}
+
+pub(super) async fn cluster(args: &ClusterArgs, format: Format, remote: &Remote) -> Result<()> {
+    let (client, _surroundings) = remote.connect(args).await?;
+    let overview = client.cluster().await?;
+    let role_of = |member: &MemberOverview| match (overview.leader == Some(member.member), member.voter) {
+        (true, _) => "leader",
+        (false, true) => "follower",
+        (false, false) => "learner",
+    };
+    let line = |member: &MemberOverview| MemberLine {
+        cluster: overview.cluster.clone(),
+        term: overview.term,
+        version: overview.version.clone(),
+        member: member.member,
+        address: member.address.clone(),
+        role: role_of(member),
+    };
+    let lines: Vec<MemberLine> = overview.members.iter().map(line).collect();
+    let head = ["member", "address", "role", "term", "cluster", "version"];
+    print_list(format, &head, &lines, |line| {
+        vec![
+            line.member.to_string(),
+            line.address.clone(),
+            line.role.to_owned(),
+            line.term.0.to_string(),
+            line.cluster.to_string(),
+            line.version.clone(),
+        ]
+    })
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}

@@ -1,0 +1,37 @@
+//! `thalweg run`: a script to its end, in this process.
+
+use anyhow::Result;
+use thalweg_client::SubmitOptions;
+
+use crate::{
+    args::{Format, RunArgs},
+    embedded::{EmbeddedCluster, EmbeddedOptions},
+    follow::{self, FollowOptions},
+    script,
+    seams::cores,
+};
+
+/// More than any job asks for: in this process, slots are not what is scarce.
+const SLOTS: u32 = 256;
+
+pub(super) async fn run(args: RunArgs, format: Format) -> Result<()> {
+    let mut submit = script::read(&args.script, None)?;
+    submit.parallelism = submit.parallelism.or_else(|| parallelism_of_machine(&submit));
+    let options = EmbeddedOptions { nodes: args.nodes, slots: SLOTS, ..EmbeddedOptions::default() };
+    let cluster = EmbeddedCluster::start(options).await?;
+    let followed = async {
+        let submitted = cluster.client().submit(submit).await?;
+        let options = FollowOptions { format, is_quiet: args.quiet };
+        follow::follow(cluster.client(), &submitted, options, cluster.seams().clock.as_ref()).await
+    };
+    let result = followed.await;
+    cluster.shutdown().await;
+    result.map(|_| ())
+}
+
+/// As many slices as there are cores, unless the script or a setting says how many.
+fn parallelism_of_machine(submit: &SubmitOptions) -> Option<u32> {
+    const KEY: &str = "parallelism.default";
+    let is_set = submit.settings.contains_key(KEY) || submit.sql.contains(KEY);
+    (!is_set).then(|| u32::try_from(cores()).unwrap_or(SLOTS).min(SLOTS))
+}

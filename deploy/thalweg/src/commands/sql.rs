@@ -1,0 +1,202 @@
+//! `thalweg sql`: a shell. Tables and views belong to the session; each query is a job of its own.
+//!
+//! ```text
+//! CREATE …, SET …   remembered, after a dry run has shown that they can be read
+//! SELECT, INSERT    submitted with everything remembered before it, and followed to its end
+//! ```
+
+use std::{
+    borrow::Cow,
+    io::{IsTerminal, Read},
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result};
+use reedline::{
+    ColumnarMenu, DefaultCompleter, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder, Prompt, PromptEditMode,
+    PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, Signal, ValidationResult, Validator,
+    default_emacs_keybindings,
+};
+use thalweg_client::{Client, SubmitOptions};
+use thalweg_types::seam::Seams;
+
+use super::Remote;
+use crate::{
+    args::{Format, SqlArgs},
+    embedded::{EmbeddedCluster, EmbeddedOptions},
+    follow::{self, FollowOptions},
+    seams::cores,
+    statements::{self, Statement},
+};
+
+const HISTORY_LINES: usize = 1000;
+const COMPLETIONS: &str = "completions";
+const HELP: &str = "\
+  CREATE TABLE …; CREATE VIEW …; SET 'key' = 'value';   remembered in this session
+  SELECT …; INSERT INTO …;                              run to their end, or until interrupted
+  EXPLAIN …;                                            how a query would run
+  SHOW TABLES;  RESET;  HELP;  QUIT;                    statements end with a semicolon";
+
+pub(super) async fn run(args: SqlArgs, format: Format, remote: &Remote) -> Result<()> {
+    if remote.is_named(&args.cluster) {
+        let (client, surroundings) = remote.connect(&args.cluster).await?;
+        return Session::new(client, surroundings.seams(), format).run().await;
+    }
+    let slots = u32::try_from(cores()).unwrap_or(u32::MAX);
+    let cluster = EmbeddedCluster::start(EmbeddedOptions { slots, ..EmbeddedOptions::default() }).await?;
+    let result = Session::new(cluster.client().clone(), cluster.seams(), format).run().await;
+    cluster.shutdown().await;
+    result
+}
+
+struct Session {
+    client: Client,
+    seams: Seams,
+    format: Format,
+    /// What every query of the session begins with.
+    remembered: Vec<Statement>,
+}
+
+/// Whether the session goes on.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Statement,
+    End,
+}
+
+impl Session {
+    fn new(client: Client, seams: Seams, format: Format) -> Self {
+        Self { client, seams, format, remembered: Vec::new() }
+    }
+
+    async fn run(mut self) -> Result<()> {
+        if !std::io::stdin().is_terminal() {
+            return self.run_script().await;
+        }
+        eprintln!("thalweg {}: type HELP; for help, QUIT; to leave", env!("CARGO_PKG_VERSION"));
+        loop {
+            let mut editor = self.editor()?;
+            // Reading a line blocks; meanwhile this process still has a cluster to run.
+            let signal = tokio::task::block_in_place(|| editor.read_line(&ShellPrompt)).context("could not read a line")?;
+            let text = match signal {
+                Signal::Success(text) => text,
+                Signal::CtrlD => return Ok(()),
+                _ => continue,
+            };
+            for statement in statements::split(&text) {
+                match self.on_statement(statement).await {
+                    Ok(Next::Statement) => {}
+                    Ok(Next::End) => return Ok(()),
+                    Err(error) => eprintln!("error: {error:#}"),
+                }
+            }
+        }
+    }
+
+    /// Everything that comes by the standard input; the first error ends it.
+    async fn run_script(&mut self) -> Result<()> {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("could not read the standard input")?;
+        for statement in statements::split(&text) {
+            if self.on_statement(statement).await? == Next::End {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_statement(&mut self, statement: Statement) -> Result<Next> {
+        match statement.word().as_str() {
+            "QUIT" | "EXIT" => return Ok(Next::End),
+            "HELP" => eprintln!("{HELP}"),
+            "RESET" => self.remembered.clear(),
+            "SHOW" => self.show(),
+            "EXPLAIN" => {
+                let plan = self.client.explain(self.request(&statement.without_word())).await?;
+                println!("{}", plan.trim_end());
+            }
+            "CREATE" | "SET" | "DROP" => self.remembered.push(statement),
+            _ => {
+                let submitted = self.client.submit(self.request(&statement.text)).await?;
+                let options = FollowOptions { format: self.format, is_quiet: false };
+                follow::follow(&self.client, &submitted, options, self.seams.clock.as_ref()).await?;
+            }
+        }
+        Ok(Next::Statement)
+    }
+
+    fn show(&self) {
+        for statement in &self.remembered {
+            if let Some((kind, name)) = statement.created() {
+                println!("{kind}  {name}");
+            }
+        }
+    }
+
+    fn request(&self, query: &str) -> SubmitOptions {
+        let remembered = self.remembered.iter().map(|statement| format!("{};\n", statement.text));
+        let sql = remembered.chain([query.to_owned()]).collect();
+        SubmitOptions { sql, name: "shell".to_owned(), ..SubmitOptions::default() }
+    }
+
+    fn editor(&self) -> Result<Reedline> {
+        let names = self.remembered.iter().filter_map(|statement| statement.created().map(|(_, name)| name));
+        let words: Vec<String> = statements::KEYWORDS.iter().map(|word| (*word).to_owned()).chain(names).collect();
+        let completer = DefaultCompleter::new_with_wordlen(words, 2);
+        let mut keys = default_emacs_keybindings();
+        let complete = vec![ReedlineEvent::Menu(COMPLETIONS.to_owned()), ReedlineEvent::MenuNext];
+        keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, ReedlineEvent::UntilFound(complete));
+        let menu = ReedlineMenu::EngineCompleter(Box::new(ColumnarMenu::default().with_name(COMPLETIONS)));
+        let mut editor = Reedline::create()
+            .with_completer(Box::new(completer))
+            .with_menu(menu)
+            .with_edit_mode(Box::new(Emacs::new(keys)))
+            .with_validator(Box::new(UntilSemicolon));
+        if let Some(path) = history_file() {
+            let history = FileBackedHistory::with_file(HISTORY_LINES, path).context("could not open the history")?;
+            editor = editor.with_history(Box::new(history));
+        }
+        Ok(editor)
+    }
+}
+
+fn history_file() -> Option<PathBuf> {
+    std::env::home_dir().map(|home| home.join(".thalweg_history"))
+}
+
+/// A statement may span lines: it ends with a semicolon.
+struct UntilSemicolon;
+
+impl Validator for UntilSemicolon {
+    fn validate(&self, line: &str) -> ValidationResult {
+        if line.trim().is_empty() || statements::is_complete(line) {
+            ValidationResult::Complete
+        } else {
+            ValidationResult::Incomplete
+        }
+    }
+}
+
+struct ShellPrompt;
+
+impl Prompt for ShellPrompt {
+    fn render_prompt_left(&self) -> Cow<'_, str> {
+        Cow::Borrowed("thalweg")
+    }
+
+    fn render_prompt_right(&self) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    fn render_prompt_indicator(&self, _mode: PromptEditMode) -> Cow<'_, str> {
+        Cow::Borrowed("> ")
+    }
+
+    fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {
+        Cow::Borrowed("      -> ")
+    }
+
+    fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
+        Cow::Owned(format!("(search: {}) ", search.term))
+    }
+}

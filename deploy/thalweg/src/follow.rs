@@ -1,0 +1,203 @@
+//! Following a submitted job to its end: its rows to standard output, how far it is to standard error.
+//!
+//! All SELECTs of a job are fetched at once, since one whose rows nobody takes holds back the sources that it shares with
+//! the others.
+
+use std::io::{self, BufWriter, Stdout};
+
+use anyhow::{Context, Result};
+use futures::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
+use arrow::array::RecordBatch;
+use thalweg_client::{Client, ClientError, Rows, SubmittedJob};
+use thalweg_types::{
+    JobId, JobStatus,
+    job::JobOverview,
+    seam::Clock,
+};
+use thiserror::Error;
+use tokio::time::{self, Duration, MissedTickBehavior};
+
+use crate::{
+    args::Format,
+    output::{RowPrinter, grouped},
+    progress::{ProgressLine, Totals},
+    signals,
+};
+
+/// How often progress is drawn.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// How a job ended, other than well.
+#[derive(Debug, Error)]
+pub enum JobError {
+    /// It failed.
+    #[error("{job} failed: {message}")]
+    Failed {
+        /// Which.
+        job: JobId,
+        /// Why.
+        message: String,
+    },
+    /// Someone else ended it.
+    #[error("{job} was {status}")]
+    Ended {
+        /// Which.
+        job: JobId,
+        /// How.
+        status: JobStatus,
+    },
+    /// The user ended it.
+    #[error("{job} was cancelled: interrupted")]
+    Interrupted {
+        /// Which.
+        job: JobId,
+    },
+}
+
+/// How a job is followed.
+#[derive(Debug, Clone, Copy)]
+pub struct FollowOptions {
+    /// How rows are printed.
+    pub format: Format,
+    /// Whether nothing but rows and errors is printed.
+    pub is_quiet: bool,
+}
+
+/// Follows a job to its end; an interrupt cancels it.
+///
+/// # Errors
+/// `JobError` where it did not end well; otherwise those of the cluster and of standard output.
+pub async fn follow(
+    client: &Client,
+    submitted: &SubmittedJob,
+    options: FollowOptions,
+    clock: &dyn Clock,
+) -> Result<JobOverview> {
+    let job = submitted.job;
+    tokio::select! {
+        biased;
+        interrupted = signals::until_asked_to_end() => {
+            interrupted.context("could not wait for signals")?;
+            client.cancel(job).await?;
+            Err(JobError::Interrupted { job }.into())
+        }
+        ended = print_to_end(client, submitted, options, clock) => {
+            let overview = match ended {
+                Ok(overview) => overview,
+                // Whatever went wrong on this side, nobody is left who wants the rows.
+                Err(error) => {
+                    client.cancel(job).await.ok();
+                    return Err(error);
+                }
+            };
+            check_ending(&overview)?;
+            if !options.is_quiet {
+                report_set_aside(&overview);
+            }
+            Ok(overview)
+        }
+    }
+}
+
+/// Whether a job that has ended did so well.
+///
+/// # Errors
+/// Says how it ended.
+pub fn check_ending(overview: &JobOverview) -> Result<(), JobError> {
+    let job = overview.job;
+    match overview.status {
+        JobStatus::Failed => {
+            let message = overview.failure.as_ref().map_or("no reason was given", |failure| &failure.message);
+            Err(JobError::Failed { job, message: message.to_owned() })
+        }
+        JobStatus::Cancelled => Err(JobError::Ended { job, status: overview.status }),
+        _ => Ok(()),
+    }
+}
+
+async fn print_to_end(
+    client: &Client,
+    submitted: &SubmittedJob,
+    options: FollowOptions,
+    clock: &dyn Clock,
+) -> Result<JobOverview> {
+    let job = submitted.job;
+    let mut printer = RowPrinter::new(BufWriter::new(io::stdout()), options.format, submitted.queries.len());
+    let mut progress = ProgressLine::new(options.is_quiet);
+    let mut rows = all_rows(client, submitted);
+    let mut ended = std::pin::pin!(client.wait(job));
+    let mut overview = None;
+    let mut is_open = true;
+    let mut tick = time::interval(PROGRESS_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    while is_open || overview.is_none() {
+        tokio::select! {
+            next = rows.next(), if is_open => match next {
+                Some(event) => {
+                    progress.clear();
+                    is_open = print_event(&mut printer, event)?;
+                }
+                None => is_open = false,
+            },
+            end = &mut ended, if overview.is_none() => overview = Some(end?),
+            _ = tick.tick(), if progress.is_shown() && overview.is_none() => {
+                progress.draw(&client.job(job).await?, clock.monotonic());
+            }
+        }
+    }
+    progress.clear();
+    overview.context("the job's end was waited for")
+}
+
+/// Prints what came; `false`: the job has ended without all of its rows, and its end says why.
+fn print_event(
+    printer: &mut RowPrinter<BufWriter<Stdout>>,
+    event: (u32, Result<RecordBatch, ClientError>),
+) -> Result<bool> {
+    match event {
+        (query, Ok(batch)) => printer.print(query, &batch)?,
+        (_, Err(error @ ClientError::RowsRestarted { .. })) => eprintln!("warning: {error}; its rows begin anew"),
+        (_, Err(ClientError::Rejected { .. })) => return Ok(false),
+        (_, Err(error)) => return Err(error.into()),
+    }
+    Ok(true)
+}
+
+/// The rows of every SELECT of a job, as they come.
+pub fn all_rows(
+    client: &Client,
+    submitted: &SubmittedJob,
+) -> impl Stream<Item = (u32, Result<RecordBatch, ClientError>)> + Unpin + use<> {
+    let streams = submitted.queries.iter().map(|query| rows_of(client.fetch_rows(submitted.job, query.query), query.query));
+    stream::select_all(streams)
+}
+
+/// The rows of one SELECT. A restart of the job is one item; the rows begin anew after it.
+pub fn rows_of(rows: Rows, query: u32) -> BoxStream<'static, (u32, Result<RecordBatch, ClientError>)> {
+    let next = move |state: Option<Rows>| async move {
+        let mut rows = state?;
+        match rows.next().await {
+            Ok(Some(batch)) => Some(((query, Ok(batch)), Some(rows))),
+            Ok(None) => None,
+            Err(error @ ClientError::RowsRestarted { .. }) => Some(((query, Err(error)), Some(rows))),
+            Err(error) => Some(((query, Err(error)), None)),
+        }
+    };
+    stream::unfold(Some(rows), next).boxed()
+}
+
+fn report_set_aside(overview: &JobOverview) {
+    let totals = Totals::of(overview);
+    if totals.late > 0 {
+        eprintln!(
+            "note: {} records came too late for their windows and were not counted; SET 'late.path' keeps them",
+            grouped(totals.late)
+        );
+    }
+    if totals.dead_letters > 0 {
+        eprintln!("note: {} malformed records were set aside", grouped(totals.dead_letters));
+    }
+}

@@ -1,0 +1,118 @@
+//! One line on standard error that says how far a job is, rewritten in place. Only on a terminal; otherwise silent.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
+
+use thalweg_types::job::{JobOverview, SubtaskOverview};
+
+use crate::output::{grouped, watermark_text};
+
+/// What a job has measured so far, summed over its subtasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Records read by sources.
+    pub records_in: u64,
+    /// Records that reached sinks.
+    pub records_out: u64,
+    /// The slowest sink's watermark.
+    pub watermark: i64,
+    /// Records judged late.
+    pub late: u64,
+    /// Records set aside as malformed.
+    pub dead_letters: u64,
+}
+
+impl Totals {
+    /// Sums a job's subtasks.
+    #[must_use]
+    pub fn of(job: &JobOverview) -> Self {
+        let all = || job.subtasks.iter();
+        let sum = |pick: fn(&SubtaskOverview) -> u64| all().map(pick).sum::<u64>();
+        let watermarks = all().filter(|subtask| subtask.is_sink).map(|subtask| subtask.metrics.watermark);
+        Self {
+            records_in: sum(|subtask| if subtask.is_source { subtask.metrics.records_in } else { 0 }),
+            records_out: sum(|subtask| if subtask.is_sink { subtask.metrics.records_out } else { 0 }),
+            watermark: watermarks.min().unwrap_or(i64::MIN),
+            late: sum(|subtask| subtask.metrics.late_records),
+            dead_letters: sum(|subtask| subtask.metrics.dead_letters),
+        }
+    }
+}
+
+/// The line.
+#[derive(Debug)]
+pub struct ProgressLine {
+    is_shown: bool,
+    is_drawn: bool,
+    previous: Option<(Duration, u64)>,
+}
+
+impl ProgressLine {
+    /// A line that is shown only on a terminal.
+    #[must_use]
+    pub fn new(is_quiet: bool) -> Self {
+        Self { is_shown: !is_quiet && io::stderr().is_terminal(), is_drawn: false, previous: None }
+    }
+
+    /// Whether it is worth asking for the job's state.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        self.is_shown
+    }
+
+    /// Shows a job's state at a moment.
+    pub fn draw(&mut self, job: &JobOverview, now: Duration) {
+        if !self.is_shown {
+            return;
+        }
+        let totals = Totals::of(job);
+        let rate = self.rate(totals.records_in, now);
+        // A terminal that is gone is no reason to fail the job.
+        let _ = write!(
+            io::stderr(),
+            "\r\x1b[2K{}  in {} ({}/s)  out {}  watermark {}{}",
+            job.status,
+            grouped(totals.records_in),
+            grouped(rate),
+            grouped(totals.records_out),
+            watermark_text(totals.watermark),
+            set_aside(totals),
+        );
+        self.is_drawn = true;
+    }
+
+    /// Removes the line, before anything else is printed.
+    pub fn clear(&mut self) {
+        if self.is_drawn {
+            let _ = write!(io::stderr(), "\r\x1b[2K");
+            self.is_drawn = false;
+        }
+    }
+
+    fn rate(&mut self, records_in: u64, now: Duration) -> u64 {
+        let rate = match self.previous {
+            Some((then, before)) => {
+                let millis = now.saturating_sub(then).as_millis().max(1);
+                let per_second = u128::from(records_in.saturating_sub(before)) * 1000 / millis;
+                u64::try_from(per_second).unwrap_or(u64::MAX)
+            }
+            None => 0,
+        };
+        self.previous = Some((now, records_in));
+        rate
+    }
+}
+
+/// What was not used, where there is any.
+#[must_use]
+pub fn set_aside(totals: Totals) -> String {
+    let mut text = String::new();
+    for (count, what) in [(totals.late, "late"), (totals.dead_letters, "malformed")] {
+        if count > 0 {
+            text.push_str(&format!("  {what} {}", grouped(count)));
+        }
+    }
+    text
+}

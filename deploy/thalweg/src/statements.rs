@@ -1,0 +1,143 @@
+//! A script's statements, as far as a shell must know them: where each ends, and its first words.
+//!
+//! Semicolons in quotes and comments end nothing. What a statement means is for the coordinator to say.
+
+/// Words that the shell completes.
+pub const KEYWORDS: &[&str] = &[
+    "AND", "AVG", "BETWEEN", "BIGINT", "BOOLEAN", "CASE", "CAST", "COUNT", "CREATE", "CUMULATE", "DATE", "DECIMAL",
+    "DESCRIPTOR", "DISTINCT", "DOUBLE", "ELSE", "END", "EXPLAIN", "FILTER", "FROM", "GROUP BY", "HAVING", "HELP", "HOP",
+    "INSERT INTO", "INT", "INTERVAL", "JOIN", "LIKE", "MAX", "MIN", "NOT NULL", "ORDER BY", "PARTITION BY", "QUIT", "RESET",
+    "ROW_NUMBER", "SELECT", "SESSION", "SHOW TABLES", "STRING", "SUM", "TABLE", "THEN", "TIMESTAMP", "TUMBLE", "UNION ALL",
+    "VIEW", "WATERMARK FOR", "WHEN", "WHERE", "WITH", "window_end", "window_start", "window_time",
+];
+
+/// One statement, without its semicolon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// Its text.
+    pub text: String,
+}
+
+impl Statement {
+    /// Its first word, in capitals.
+    #[must_use]
+    pub fn word(&self) -> String {
+        self.words().next().unwrap_or_default().to_uppercase()
+    }
+
+    /// What follows its first word.
+    #[must_use]
+    pub fn without_word(&self) -> String {
+        let word = self.words().next().unwrap_or_default();
+        self.text.find(word).map(|at| self.text[at + word.len()..].trim().to_owned()).unwrap_or_default()
+    }
+
+    /// What it creates: the kind (`table` or `view`) and the name.
+    #[must_use]
+    pub fn created(&self) -> Option<(&'static str, String)> {
+        if self.word() != "CREATE" {
+            return None;
+        }
+        let mut words = self.words().skip(1);
+        let kind = words.find_map(|word| match word.to_uppercase().as_str() {
+            "TABLE" => Some("table"),
+            "VIEW" => Some("view"),
+            _ => None,
+        })?;
+        let name = words.find(|word| !["IF", "NOT", "EXISTS"].contains(&word.to_uppercase().as_str()))?;
+        Some((kind, name.split('(').next().unwrap_or(name).trim_matches(['`', '"']).to_owned()))
+    }
+
+    /// Its words, line comments left out.
+    fn words(&self) -> impl Iterator<Item = &str> {
+        let lines = self.text.lines().map(|line| line.split("--").next().unwrap_or_default());
+        lines.flat_map(str::split_whitespace)
+    }
+}
+
+/// The statements of a script.
+#[must_use]
+pub fn split(script: &str) -> Vec<Statement> {
+    let (mut statements, rest) = scan(script);
+    statements.push(rest);
+    let statements = statements.into_iter().map(|text| Statement { text: text.trim().to_owned() });
+    statements.filter(|statement| statement.words().next().is_some()).collect()
+}
+
+/// Whether nothing but blanks and comments follows the last semicolon.
+#[must_use]
+pub fn is_complete(script: &str) -> bool {
+    let (statements, rest) = scan(script);
+    !statements.is_empty() && Statement { text: rest.to_owned() }.words().next().is_none()
+}
+
+/// What is before each semicolon, and what follows the last.
+fn scan(script: &str) -> (Vec<&str>, &str) {
+    enum Within {
+        Code,
+        Quotes(char),
+        Comment,
+        Block,
+    }
+    let (mut statements, mut start, mut within) = (Vec::new(), 0, Within::Code);
+    let mut characters = script.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        let next = characters.peek().map(|(_, next)| *next);
+        within = match (within, character) {
+            (Within::Code, '\'' | '"' | '`') => Within::Quotes(character),
+            (Within::Quotes(quote), _) if quote == character => Within::Code,
+            (Within::Code, '-') if next == Some('-') => Within::Comment,
+            (Within::Comment, '\n') => Within::Code,
+            (Within::Code, '/') if next == Some('*') => Within::Block,
+            (Within::Block, '*') if next == Some('/') => Within::Code,
+            (Within::Code, ';') => {
+                statements.push(&script[start..at]);
+                start = at + 1;
+                Within::Code
+            }
+            (within, _) => within,
+        };
+    }
+    (statements, &script[start..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(script: &str) -> Vec<String> {
+        split(script).into_iter().map(|statement| statement.text).collect()
+    }
+
+    #[test]
+    fn semicolons_in_quotes_and_comments_end_nothing() {
+        let script = "SELECT ';', \"a;b\" -- not; here\nFROM t; /* nor; here */ SET 'a' = 'it''s; me';\n-- the end;\n";
+        assert_eq!(
+            texts(script),
+            ["SELECT ';', \"a;b\" -- not; here\nFROM t", "/* nor; here */ SET 'a' = 'it''s; me'"]
+        );
+    }
+
+    #[test]
+    fn a_statement_is_complete_with_its_semicolon() {
+        assert!(is_complete("SELECT 1;"));
+        assert!(is_complete("SELECT 1; -- done"));
+        assert!(!is_complete("SELECT 1"));
+        assert!(!is_complete("SELECT 1; SELECT"));
+        assert!(!is_complete("SELECT ';"));
+    }
+
+    #[test]
+    fn what_is_created_has_a_name() {
+        let created = |text: &str| Statement { text: text.to_owned() }.created();
+        assert_eq!(created("create table if not exists `t`(a INT)"), Some(("table", "t".to_owned())));
+        assert_eq!(created("CREATE OR REPLACE VIEW v AS SELECT 1"), Some(("view", "v".to_owned())));
+        assert_eq!(created("SELECT 1"), None);
+    }
+
+    #[test]
+    fn the_first_word_can_be_taken_off() {
+        let statement = Statement { text: "explain  SELECT a FROM t".to_owned() };
+        assert_eq!((statement.word().as_str(), statement.without_word().as_str()), ("EXPLAIN", "SELECT a FROM t"));
+    }
+}

@@ -1,0 +1,63 @@
+//! What connectors are handed by this process: its standard streams, its environment's object stores, and HTTP.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use thalweg_connectors::{
+    ConnectorContext, ObjectStores, StandardInput, StandardOutput,
+    http::{IngestRegistry, ReqwestClient},
+};
+use thalweg_types::seam::Seams;
+use tokio::io::AsyncRead;
+
+/// The beginnings of the variables that configure object stores.
+const STORE_VARIABLES: &[&str] = &["AWS_", "GOOGLE_", "AZURE_"];
+
+/// What connectors are handed. The standard input is for jobs only in a cluster within this process.
+#[must_use]
+pub fn connectors(seams: &Seams, has_stdin: bool) -> ConnectorContext {
+    ConnectorContext {
+        seams: seams.clone(),
+        stdin: has_stdin.then(|| Arc::new(ProcessInput::default()) as _),
+        stdout: Arc::new(ProcessOutput),
+        ingest: IngestRegistry::default(),
+        http: Arc::new(ReqwestClient::default()),
+        stores: ObjectStores::new(store_options()),
+    }
+}
+
+fn store_options() -> BTreeMap<String, String> {
+    let of_stores = |name: &String| STORE_VARIABLES.iter().any(|prefix| name.starts_with(prefix));
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    variables.filter(|(name, _)| of_stores(name)).map(|(name, value)| (name.to_lowercase(), value)).collect()
+}
+
+/// The standard input, given away once.
+#[derive(Debug, Default)]
+struct ProcessInput {
+    is_taken: AtomicBool,
+}
+
+impl StandardInput for ProcessInput {
+    fn take(&self) -> Option<Box<dyn AsyncRead + Send + Unpin>> {
+        let is_first = !self.is_taken.swap(true, Ordering::Relaxed);
+        is_first.then(|| Box::new(tokio::io::stdin()) as _)
+    }
+}
+
+#[derive(Debug)]
+struct ProcessOutput;
+
+impl StandardOutput for ProcessOutput {
+    fn write_lines(&self, lines: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(lines)?;
+        out.flush()
+    }
+}

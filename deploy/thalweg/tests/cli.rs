@@ -1,0 +1,179 @@
+//! The built binary as people use it: output, errors and exit codes.
+
+mod process;
+
+use std::{fs, path::Path};
+
+use process::{Background, Outcome, thalweg, thalweg_with_input};
+
+const NUMBERS: &str = "{\"n\":1,\"word\":\"one\"}\n{\"n\":2,\"word\":null}\n{\"n\":3,\"word\":\"thr,ee\"}\n";
+
+fn script(directory: &Path) -> String {
+    fs::write(directory.join("numbers.json"), NUMBERS).unwrap();
+    format!(
+        "CREATE TABLE numbers (n BIGINT, word STRING) WITH ('connector' = 'filesystem', 'path' = '{}/numbers.json', 'format' = 'json');\n",
+        directory.display()
+    )
+}
+
+#[track_caller]
+fn check_error(outcome: &Outcome, code: i32, expected: &str) {
+    assert_eq!(outcome.code, Some(code), "{outcome:?}");
+    assert!(outcome.stderr.contains(expected), "{outcome:?}");
+    if code == 1 {
+        let lines: Vec<&str> = outcome.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert_eq!(lines.len(), 1, "one error line: {outcome:?}");
+    }
+}
+
+#[test]
+fn help_names_the_commands() {
+    let outcome = thalweg(&["--help"]);
+    assert_eq!(outcome.code, Some(0));
+    for command in ["demo", "run", "dev", "coordinator", "node", "submit", "jobs", "job", "nodes", "preview", "sql"] {
+        assert!(outcome.stdout.contains(&format!("\n  {command} ")), "{command}: {}", outcome.stdout);
+    }
+    assert!(thalweg(&["completions", "bash"]).stdout.contains("thalweg"));
+}
+
+#[test]
+fn wrong_command_lines_are_told_apart_from_failures() {
+    check_error(&thalweg(&["run", "--nonsense"]), 2, "--nonsense");
+    check_error(&thalweg(&["run"]), 2, "FILE");
+    check_error(&thalweg(&["run", "-e", "SELECT 1", "--set", "novalue"]), 2, "KEY=VALUE");
+    check_error(&thalweg(&["job", "show", "seven"]), 2, "job-7");
+}
+
+#[test]
+fn a_script_that_is_not_there_is_named() {
+    check_error(&thalweg(&["run", "/nowhere/at-all.sql"]), 1, "/nowhere/at-all.sql");
+    check_error(&thalweg(&["run", "-e", "  "]), 1, "empty");
+}
+
+#[test]
+fn bad_sql_is_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    check_error(&thalweg(&["run", "-e", "SELEC 1"]), 1, "SELEC");
+    let sql = format!("{}SELECT nn FROM numbers;", script(directory.path()));
+    check_error(&thalweg(&["run", "-e", &sql]), 1, "nn");
+    let sql = format!("{}SELECT n FROM numbers;", script(directory.path()));
+    check_error(&thalweg(&["run", "-e", &sql, "--set", "no.such.key=1"]), 1, "no.such.key");
+}
+
+#[test]
+fn missing_input_is_named() {
+    let sql = "CREATE TABLE t (n BIGINT) WITH ('connector' = 'filesystem', 'path' = '/nowhere/t.json', 'format' = 'json'); SELECT n FROM t;";
+    check_error(&thalweg(&["run", "-e", sql]), 1, "/nowhere/t.json");
+}
+
+#[test]
+fn malformed_input_is_named_with_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let sql = format!("{}SELECT n FROM numbers;", script(directory.path()));
+    fs::write(directory.path().join("numbers.json"), "{\"n\":1}\n{\"n\":oops}\n").unwrap();
+    check_error(&thalweg(&["run", "-e", &sql]), 1, "numbers.json:2");
+}
+
+#[test]
+fn rows_come_in_the_asked_format() {
+    let directory = tempfile::tempdir().unwrap();
+    let sql = format!("{}SELECT n, word FROM numbers WHERE n > 1;", script(directory.path()));
+    let run = |format: &str| thalweg(&["run", "-e", &sql, "--output", format]);
+    let table = run("table");
+    assert_eq!(table.code, Some(0), "{table:?}");
+    assert_eq!(table.stdout, "n  word\n─  ──────\n2  NULL\n3  thr,ee\n");
+    assert_eq!(run("json").stdout, "{\"n\":2,\"word\":null}\n{\"n\":3,\"word\":\"thr,ee\"}\n");
+    assert_eq!(run("csv").stdout, "n,word\n2,\n3,\"thr,ee\"\n");
+}
+
+#[test]
+fn a_script_may_come_by_standard_input_and_write_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let sql = format!(
+        "{}CREATE TABLE twice (n BIGINT) WITH ('connector' = 'filesystem', 'path' = '{}/out', 'format' = 'json');\n\
+         INSERT INTO twice SELECT n * 2 AS n FROM numbers;",
+        script(directory.path()),
+        directory.path().display()
+    );
+    let outcome = thalweg_with_input(&["run", "-", "--nodes", "2", "--parallelism", "3"], &sql);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), ""), "{outcome:?}");
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(directory.path().join("out")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.file_name().unwrap().to_str().unwrap().starts_with(['.', '_']) {
+            lines.extend(fs::read_to_string(path).unwrap().lines().map(str::to_owned));
+        }
+    }
+    lines.sort();
+    assert_eq!(lines, ["{\"n\":2}", "{\"n\":4}", "{\"n\":6}"]);
+}
+
+#[test]
+fn input_may_come_by_standard_input() {
+    let sql = "CREATE TABLE lines (n BIGINT) WITH ('connector' = 'stdin', 'format' = 'json'); SELECT n + 1 AS m FROM lines;";
+    let outcome = thalweg_with_input(&["run", "-e", sql, "-o", "json"], "{\"n\":1}\n{\"n\":41}\n");
+    assert_eq!(outcome.stdout, "{\"m\":2}\n{\"m\":42}\n", "{outcome:?}");
+}
+
+#[test]
+fn a_plan_is_shown_without_running() {
+    let directory = tempfile::tempdir().unwrap();
+    let sql = format!("{}SELECT n FROM numbers;", script(directory.path()));
+    fs::remove_file(directory.path().join("numbers.json")).unwrap();
+    let outcome = thalweg(&["explain", "-e", &sql]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.contains("numbers"), "{outcome:?}");
+}
+
+#[test]
+fn the_shell_remembers_tables_and_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let input = format!("{}SHOW TABLES; SELECT n FROM numbers\nWHERE n = 3; QUIT; SELECT n FROM numbers;", script(directory.path()));
+    let outcome = thalweg_with_input(&["sql", "-o", "csv"], &input);
+    assert_eq!(outcome.stdout, "table  numbers\nn\n3\n", "{outcome:?}");
+}
+
+#[test]
+fn an_unreachable_cluster_is_named() {
+    let outcome = thalweg(&["jobs", "-c", "127.0.0.1:1", "--timeout", "300 ms"]);
+    check_error(&outcome, 1, "127.0.0.1:1");
+}
+
+#[test]
+fn a_wrong_configuration_is_named_by_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("thalweg.toml");
+    fs::write(&file, "[node]\nslot = 3\n").unwrap();
+    check_error(&thalweg(&["node", "--config", file.to_str().unwrap()]), 1, "slot");
+    check_error(&thalweg(&["coordinator", "--data-dir", "x", "--lease", "soon"]), 1, "coordinator.lease");
+    check_error(&thalweg(&["node", "--memory", "1 KiB"]), 1, "node.memory");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = directory.path().to_str().unwrap();
+    check_error(&thalweg(&["coordinator", "--data-dir", data, "--listen", &address]), 1, &address);
+}
+
+#[test]
+fn a_cluster_in_one_process_serves_clients_and_ends_on_a_signal() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let dev = Background::start(&[
+        "dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", data.to_str().unwrap(), "--slots", "2",
+    ]);
+    let address = dev.wait_for("  coordinator  ");
+    let sql = format!("{}SELECT n FROM numbers WHERE n > 1;", script(directory.path()));
+    let submitted = thalweg(&["submit", "-c", &address, "-e", &sql, "--wait", "-o", "json", "--name", "mine"]);
+    assert_eq!(submitted.stdout, "{\"n\":2}\n{\"n\":3}\n", "{submitted:?}");
+    let jobs = thalweg(&["jobs", "-c", &address, "-o", "json"]);
+    assert!(jobs.stdout.contains("\"name\":\"mine\"") && jobs.stdout.contains("finished"), "{jobs:?}");
+    assert!(thalweg(&["job", "show", "job-1", "-c", &address]).stdout.contains("mine"));
+    assert!(thalweg(&["nodes", "-c", &address]).stdout.contains("alive"));
+    check_error(&thalweg(&["job", "show", "job-99", "-c", &address]), 1, "job-99");
+    let ended = dev.terminate();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}

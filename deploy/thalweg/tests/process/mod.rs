@@ -1,0 +1,130 @@
+//! Processes of the built binary.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// No step of a test takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a process came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("THALWEG_")) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs the binary to its end.
+pub(crate) fn thalweg(arguments: &[&str]) -> Outcome {
+    let output = command(arguments).output().expect("the binary runs");
+    outcome(output.status.code(), &output.stdout, &output.stderr)
+}
+
+/// Runs the binary to its end, with this on its standard input.
+pub(crate) fn thalweg_with_input(arguments: &[&str], input: &str) -> Outcome {
+    let mut child = command(arguments).stdin(Stdio::piped()).spawn().expect("the binary runs");
+    child.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("the binary reads its input");
+    let output = child.wait_with_output().expect("the binary ends");
+    outcome(output.status.code(), &output.stdout, &output.stderr)
+}
+
+fn outcome(code: Option<i32>, stdout: &[u8], stderr: &[u8]) -> Outcome {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Outcome { code, stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// A process that serves until it is ended; killed when dropped.
+pub(crate) struct Background {
+    child: Child,
+    stderr: Arc<Mutex<String>>,
+    stdout: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Background {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments).spawn().expect("the binary runs");
+        let (stderr, stdout) = (Arc::default(), Arc::default());
+        let readers = vec![
+            gather(child.stderr.take().expect("it is piped"), &stderr),
+            gather(child.stdout.take().expect("it is piped"), &stdout),
+        ];
+        Self { child, stderr, stdout, readers }
+    }
+
+    /// Waits for a line on standard error that begins so; gives the rest of it.
+    pub(crate) fn wait_for(&self, beginning: &str) -> String {
+        wait_until(&format!("'{beginning}' on standard error"), || {
+            let text = self.stderr.lock().expect("no reader has panicked").clone();
+            text.lines().find_map(|line| line.strip_prefix(beginning)).map(|rest| rest.trim().to_owned())
+        })
+    }
+
+    /// Asks the process to end, and waits for it.
+    pub(crate) fn terminate(mut self) -> Outcome {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+        assert!(status.success());
+        let code = wait_until("the process's end", || self.child.try_wait().expect("it can be waited for")).code();
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a reader ends with the process");
+        }
+        let text = |text: &Mutex<String>| text.lock().expect("no reader has panicked").clone();
+        Outcome { code, stdout: text(&self.stdout), stderr: text(&self.stderr) }
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it can be waited for");
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn gather(pipe: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> JoinHandle<()> {
+    let into = into.clone();
+    #[allow(clippy::disallowed_methods, reason = "a test reads pipes of real processes")]
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let mut text = into.lock().expect("nobody panics with it");
+            text.push_str(&line);
+            text.push('\n');
+        }
+    })
+}
+
+/// Looks again and again until there is something.
+pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    #[allow(clippy::disallowed_methods, reason = "a test of real processes has real time")]
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,172 @@
+//! The rules of the workspace that no lint knows: who may depend on whom, and what a source file looks like.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Lines of code that one can hold in the head; tests are not counted.
+const FILE_LINES_MAX: usize = 600;
+/// Anything goes there: nothing depends on it.
+const FREE: &[&str] = &["thalweg", "thalweg-sim", "thalweg-bench"];
+/// Who may depend on whom, besides the free ones.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("thalweg-types", &[]),
+    ("thalweg-proto", &["types"]),
+    ("thalweg-client", &["types", "proto"]),
+    ("thalweg-sql", &["types"]),
+    ("thalweg-cluster-state", &["types"]),
+    ("thalweg-control", &["types", "cluster-state"]),
+    ("thalweg-consensus", &["types", "proto"]),
+    ("thalweg-coordinator", &["types", "proto", "cluster-state", "control", "consensus", "sql"]),
+    ("thalweg-flow", &["types"]),
+    ("thalweg-keyed-state", &["types"]),
+    ("thalweg-operators", &["types", "flow", "keyed-state"]),
+    ("thalweg-connectors", &["types"]),
+    ("thalweg-exchange", &["types", "flow", "proto"]),
+    ("thalweg-runtime", &["types", "flow", "keyed-state", "operators", "connectors", "exchange"]),
+    ("thalweg-node", &["types", "proto", "keyed-state", "connectors", "exchange", "runtime"]),
+];
+/// Crates that are functions of their arguments: nothing that has a clock, a socket, a task or chance in it.
+const PURE: &[&str] = &["thalweg-types", "thalweg-flow", "thalweg-cluster-state", "thalweg-control"];
+const IMPURE_DEPENDENCIES: &[&str] = &["tokio", "tokio-util", "tokio-stream", "tonic", "prost", "futures", "rand", "object_store"];
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("the crate lies two folders below the top").to_owned()
+}
+
+/// The ordinary dependencies of every crate of the workspace.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
+    let packages = metadata["packages"].as_array().expect("packages are a list");
+    let name_of = |value: &serde_json::Value| value["name"].as_str().expect("a name is text").to_owned();
+    let ordinary = |package: &serde_json::Value| {
+        let all = package["dependencies"].as_array().expect("dependencies are a list");
+        all.iter().filter(|dependency| dependency["kind"].is_null()).map(name_of).collect()
+    };
+    packages.iter().map(|package| (name_of(package), ordinary(package))).collect()
+}
+
+#[test]
+fn dependencies_follow_the_arrows() {
+    let mut violations = Vec::new();
+    let found = dependencies();
+    for (name, dependencies) in found.iter().filter(|(name, _)| !FREE.contains(&name.as_str())) {
+        let Some((_, allowed)) = ARROWS.iter().find(|(crate_name, _)| crate_name == name) else {
+            violations.push(format!("{name} has no arrows yet: say here what it may depend on"));
+            continue;
+        };
+        let ours = dependencies.iter().filter_map(|dependency| dependency.strip_prefix("thalweg-"));
+        violations.extend(
+            ours.filter(|ours| !allowed.contains(ours)).map(|ours| format!("{name} must not depend on thalweg-{ours}")),
+        );
+        if PURE.contains(&name.as_str()) {
+            let impure = dependencies.iter().filter(|dependency| IMPURE_DEPENDENCIES.contains(&dependency.as_str()));
+            violations.extend(impure.map(|impure| format!("{name} is pure and must not depend on {impure}")));
+        }
+    }
+    assert!(found.len() > ARROWS.len(), "the workspace was not found");
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
+#[test]
+fn versions_of_dependencies_stand_in_one_place() {
+    let mut violations = Vec::new();
+    for file in files(&root(), "toml").into_iter().filter(|file| file.ends_with("Cargo.toml")) {
+        if file == root().join("Cargo.toml") {
+            continue;
+        }
+        let manifest: toml::Table = read(&file).parse().expect("a manifest is TOML");
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let Some(dependencies) = manifest.get(section).and_then(toml::Value::as_table) else { continue };
+            let is_local = |value: &toml::Value| value.get("workspace").is_none();
+            violations.extend(
+                dependencies
+                    .iter()
+                    .filter(|(_, value)| is_local(value))
+                    .map(|(name, _)| format!("{}: {name} is not taken from the workspace", shown(&file))),
+            );
+        }
+    }
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
+#[test]
+fn source_files_keep_their_shape() {
+    let mut violations = Vec::new();
+    let sources = files(&root(), "rs");
+    assert!(sources.len() > 50, "the sources were not found");
+    for file in &sources {
+        let (text, name) = (read(file), shown(file));
+        let is_test = name.contains("/tests/") || name.ends_with("/tests.rs");
+        if !text.starts_with("//!") && !is_test {
+            violations.push(format!("{name} does not begin with what it is for (//!)"));
+        }
+        let lines = code_lines(&text);
+        if lines > FILE_LINES_MAX && !is_test {
+            violations.push(format!("{name} has {lines} lines of code: more than {FILE_LINES_MAX}"));
+        }
+        for banned in ["unbounded_channel(", "mpsc::unbounded(", "#[path ="] {
+            if text.contains(banned) && !name.ends_with("tests/tidy.rs") {
+                violations.push(format!("{name} has {banned}"));
+            }
+        }
+        if speaks_protobuf(&text) && !may_speak_protobuf(&name) {
+            violations.push(format!("{name} uses protobuf types: they stop at proto, service.rs, rpc.rs and *_codec.rs"));
+        }
+    }
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
+fn speaks_protobuf(text: &str) -> bool {
+    text.lines().any(|line| {
+        let code = line.trim_start();
+        !code.starts_with("//") && (code.contains("thalweg_proto::v1") || code.contains("prost::") || code.contains("proto::v1::"))
+    })
+}
+
+fn may_speak_protobuf(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let folder_of = |part: &str| name.contains(&format!("/{part}/"));
+    name.starts_with("proto/")
+        || ["service.rs", "rpc.rs", "tests.rs", "tidy.rs", "build.rs"].contains(&file)
+        || file.ends_with("_codec.rs")
+        || ["service", "rpc", "tests"].into_iter().any(folder_of)
+        || name.split('/').any(|part| part.ends_with("_codec"))
+}
+
+/// Lines before the test module.
+fn code_lines(text: &str) -> usize {
+    text.lines().position(|line| line.starts_with("mod tests {")).unwrap_or_else(|| text.lines().count())
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn shown(file: &Path) -> String {
+    file.strip_prefix(root()).unwrap_or(file).display().to_string()
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder can be listed") {
+        let path = entry.expect("an entry can be read").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            found.extend(files(&path, ending));
+        } else if path.extension().is_some_and(|found| found == ending) {
+            found.push(path);
+        }
+    }
+    found
+}
