@@ -85,12 +85,12 @@ pub(super) fn forwarded<T>(request: Request<T>) -> Request<T> {
     onward
 }
 
-/// The leader's answer as it is passed back. A connection that broke is no answer: another try may reach the next leader.
+/// Another process's answer as it is passed back. A connection that broke is no answer: another try may get one.
 pub(super) fn relayed(status: Status) -> Status {
     if std::error::Error::source(&status).is_none() {
         return status;
     }
-    Status::unavailable(format!("the leader did not answer: {}", status.message()))
+    Status::unavailable(format!("the process that knows did not answer: {}", status.message()))
 }
 
 /// A failed proposal or read. What is unavailable may be tried again: requests that change something carry an id.
@@ -142,7 +142,7 @@ pub(super) async fn collect(channel: Channel, attempt: Attempt, request: RowsReq
         attempt: attempt.0,
     };
     let mut client = CollectClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let answer = client.fetch(request).await?.into_inner();
+    let answer = client.fetch(request).await.map_err(relayed)?.into_inner();
     let v1::CollectResponse { offset, rows, batches, end } = answer;
     Ok(RowsAnswer { attempt, offset, rows, batches: batches.into(), end })
 }
