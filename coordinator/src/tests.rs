@@ -73,8 +73,10 @@ async fn a_lost_node_restarts_the_attempt_on_the_others() {
     let running = until_status(&client, job, JobStatus::Running).await;
     assert_eq!(running.parallelism, 3);
     cluster.kill(NodeId(1));
+    let killed = cluster.now();
     let restarted = until(&client, job, |job| job.attempt == Attempt(2) && job.status == JobStatus::Running).await;
     assert_eq!(restarted.parallelism, 2, "what is left");
+    assert!(cluster.now() - killed < Duration::from_secs(2), "after {:?}", cluster.now() - killed);
     assert_eq!(restarted.failure.unwrap().kind, FailureKind::Node);
     let nodes = client.nodes().await.unwrap();
     let states: Vec<NodeState> = nodes.iter().map(|node| node.state).collect();

@@ -23,8 +23,13 @@ pub fn verdict(settings: &JobSettings, kind: FailureKind, operator_failures: u32
 
 /// How long to wait before the next attempt after so many failures, at least one. `jitter` adds up to a quarter, so that
 /// jobs that failed together do not come back together.
+///
+/// A first lost node is not waited for any longer: it was missed for its lease already.
 #[must_use]
-pub fn backoff(settings: &JobSettings, failures: u32, jitter: u8) -> Duration {
+pub fn backoff(settings: &JobSettings, kind: FailureKind, failures: u32, jitter: u8) -> Duration {
+    if kind == FailureKind::Node && failures <= 1 {
+        return Duration::ZERO;
+    }
     let doublings = failures.saturating_sub(1).min(DOUBLINGS_MAX);
     let delay = settings.restart_backoff.saturating_mul(1 << doublings).min(settings.restart_backoff_max);
     delay.saturating_add(delay.saturating_mul(u32::from(jitter)) / 1024)
@@ -52,9 +57,11 @@ mod tests {
 
     #[test]
     fn the_delay_doubles_up_to_its_maximum() {
-        let delays: Vec<u128> = (1..9).map(|failures| backoff(&settings(), failures, 0).as_millis()).collect();
+        let delay = |kind, failures| backoff(&settings(), kind, failures, 0).as_millis();
+        let delays: Vec<u128> = (1..9).map(|failures| delay(FailureKind::Link, failures)).collect();
         assert_eq!(delays, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
-        assert_eq!(backoff(&settings(), u32::MAX, 0).as_secs(), 30);
-        assert!(backoff(&settings(), 1, u8::MAX) < Duration::from_millis(626));
+        assert_eq!(delay(FailureKind::Link, u32::MAX), 30_000);
+        assert!(backoff(&settings(), FailureKind::Link, 1, u8::MAX) < Duration::from_millis(626));
+        assert_eq!((delay(FailureKind::Node, 1), delay(FailureKind::Node, 2)), (0, 1000));
     }
 }

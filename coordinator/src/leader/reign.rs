@@ -104,7 +104,8 @@ impl Reign {
         let expired = self.liveness.on_tick(self.seams.clock.monotonic());
         for (node, incarnation) in expired {
             if self.losing.insert(node) {
-                let reason = format!("nothing was heard of it for its lease of {} ms", self.config.lease.as_millis());
+                let lease_ms = self.config.lease.as_millis();
+                let reason = format!("its session broke and was not resumed, or it was silent for {lease_ms} ms");
                 self.propose(Proposer::Liveness(node, incarnation), &Command::LoseNode { node, incarnation, reason });
             }
         }

@@ -202,6 +202,10 @@ impl TestCluster {
         self.nodes.remove(at).kill();
     }
 
+    pub(super) fn now(&self) -> Duration {
+        self.seams.clock.monotonic()
+    }
+
     /// Whether subtasks wait before they end.
     pub(super) fn hold_back(&self, hold: bool) {
         self.nodes.iter().for_each(|node| node.hold_back(hold));

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use thalweg_cluster_state::{AttemptPlan, Command, JobRecord};
-use thalweg_types::{JobStatus, NodeId, OperatorKind, session::Action};
+use thalweg_types::{JobStatus, NodeId, OperatorKind, job::FailureKind, session::Action};
 
 use super::{Effect, JobController, JobView, nodes_of};
 use crate::{
@@ -33,7 +33,8 @@ impl JobController {
         let ran_for = self.facts.running_since.map_or(Duration::ZERO, |since| view.now.saturating_sub(since));
         let ran_long = ran_for > self.settings.restart_backoff_max;
         self.failures_in_a_row = if ran_long { 1 } else { self.failures_in_a_row.saturating_add(1) };
-        let at = view.now + restart::backoff(&self.settings, self.failures_in_a_row, view.jitter);
+        let kind = view.record.failure.as_ref().map_or(FailureKind::Node, |failure| failure.kind);
+        let at = view.now + restart::backoff(&self.settings, kind, self.failures_in_a_row, view.jitter);
         *self.facts.restart_at.insert(at)
     }
 
@@ -94,10 +95,9 @@ impl JobController {
         Some(free.min(wanted)).filter(|fits| waited && *fits > 0)
     }
 
-    /// What was asked for, else what it had before, else all that is or is about to be free.
+    /// What was asked for, else all that is or is about to be free: such a job takes what a lost node left at once.
     fn parallelism_wanted(&self, view: &JobView<'_>) -> u32 {
-        let before = view.record.attempt.as_ref().map(|attempt| attempt.plan.assignment.parallelism());
-        view.record.spec.parallelism.or(before).unwrap_or_else(|| {
+        view.record.spec.parallelism.unwrap_or_else(|| {
             let working = view.nodes.values().filter(|node| node.takes_work);
             let free = working.fold(0u32, |sum, node| sum.saturating_add(node.free));
             // More slices than key groups would leave some without keys.

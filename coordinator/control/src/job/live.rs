@@ -70,17 +70,18 @@ impl JobController {
                 let verdict = Verdict::Fail;
                 return vec![Effect::Propose(Command::FailAttempt { job, attempt, failure, verdict })];
             }
-            Some(Err(_)) => self.retry_commit_later(view),
+            Some(Err(failure)) => self.retry_commit_later(view, failure.kind),
             None if nothing => return vec![Effect::Propose(Command::FinishJob { job, attempt })],
             None => {}
         }
         self.order_commit(view, prepared.map_or(&[], Vec::as_slice))
     }
 
-    fn retry_commit_later(&mut self, view: &JobView<'_>) {
+    fn retry_commit_later(&mut self, view: &JobView<'_>, kind: FailureKind) {
         self.facts.commits_failed = self.facts.commits_failed.saturating_add(1);
         self.facts.committing_on = None;
-        self.facts.commit_at = view.now + restart::backoff(&self.settings, self.facts.commits_failed, view.jitter);
+        self.facts.commit_at =
+            view.now + restart::backoff(&self.settings, kind, self.facts.commits_failed, view.jitter);
     }
 
     fn order_commit(&mut self, view: &JobView<'_>, committables: &[SinkCommittables]) -> Vec<Effect> {

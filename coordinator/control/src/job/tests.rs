@@ -56,6 +56,17 @@ fn too_few_slots_are_waited_for_and_then_taken() {
 }
 
 #[test]
+fn without_a_wish_a_job_takes_what_a_lost_node_left_at_once() {
+    let mut world = World::new(&[2, 3], None);
+    world.until(JobStatus::Running);
+    world.lose_node(NodeId(2));
+    let before = world.now();
+    world.until(JobStatus::Running);
+    assert_eq!(world.record().attempt.as_ref().unwrap().plan.assignment.parallelism(), 2);
+    assert!(world.now() - before < Duration::from_secs(1));
+}
+
+#[test]
 fn a_lost_node_restarts_the_job_elsewhere_once_the_others_have_dropped_it() {
     let mut world = World::new(&[2, 2], Some(2));
     world.until(JobStatus::Running);

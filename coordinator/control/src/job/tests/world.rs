@@ -101,6 +101,10 @@ impl World {
         self.state.job(JOB).unwrap()
     }
 
+    pub(super) fn now(&self) -> Duration {
+        self.now
+    }
+
     pub(super) fn status(&self) -> JobStatus {
         self.record().status
     }
