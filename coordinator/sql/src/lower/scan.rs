@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion_common::{DFSchema, ScalarValue};
+use datafusion_common::{DFSchema, ScalarValue, plan_datafusion_err};
 use datafusion_expr::{Expr, ExprSchemable, TableScan};
 use thalweg_types::{
     ExprBytes, OperatorId, OperatorKind,
@@ -16,7 +16,7 @@ use super::{
     relation::{Base, Branch, Relation, RelationColumn, Role, Stage, column, encode},
 };
 use crate::{
-    catalog::{Promise, StreamTable, Table, Watermark},
+    catalog::{Column, Promise, StreamTable, Table, Watermark},
     errors::Result,
     prune::{Need, TableUse, collect, pruned},
 };
@@ -135,6 +135,13 @@ fn physical_needs(table: &Table, outputs: &BTreeMap<usize, Need>) -> datafusion_
             Some(expr) => collect(expr, &schema, Need::Whole, &mut needs),
             None => collect(&column(table.columns[*index].field.name()), &schema, need.clone(), &mut needs),
         }
+    }
+    if let Some(name) = table.connector.option("replay.column") {
+        let is_physical = |column: &Column| column.field.name() == name && column.computed.is_none();
+        let index = table.columns.iter().position(is_physical);
+        let unknown =
+            || plan_datafusion_err!("table '{}': its replay.column '{name}' is not one of its columns", table.name);
+        needs.entry(index.ok_or_else(unknown)?).or_insert(Need::Whole);
     }
     if needs.is_empty()
         && let Some(first) = table.columns.iter().position(|column| column.computed.is_none())
