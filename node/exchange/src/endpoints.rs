@@ -194,7 +194,7 @@ impl<'a> OutboundBuilder<'a> {
                     None => local_link(endpoints, id, &cell),
                     Some(outbox) => {
                         let index = outbox.index_of(id).expect("the outbox was made of these channels");
-                        Link::Remote { outbox: outbox.clone(), index, encoder: Encoder::new(config.lz4) }
+                        Link::Remote { outbox: outbox.clone(), index, encoder: Box::new(Encoder::new(config.lz4)) }
                     }
                 };
                 OutChannel::new(id, node, link, cell, config.batch_rows)

@@ -29,7 +29,7 @@ pub use inbound::{Element, Inbound, InboundChannel};
 pub use outbound::{Control, Outbound};
 pub use registry::ExchangeRegistry;
 pub use service::{ExchangeService, ReceivingStream};
-pub use thalweg_proto::network::Network;
+pub use thalweg_proto::network;
 
 #[cfg(test)]
 mod tests;

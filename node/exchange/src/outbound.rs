@@ -74,7 +74,7 @@ pub(crate) enum Link {
     /// To a subtask on this node.
     Local { port: Arc<InboundPort>, index: usize },
     /// To one on another node.
-    Remote { outbox: Arc<PeerOutbox>, index: usize, encoder: Encoder },
+    Remote { outbox: Arc<PeerOutbox>, index: usize, encoder: Box<Encoder> },
 }
 
 impl Link {

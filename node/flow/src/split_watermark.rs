@@ -104,11 +104,14 @@ impl SplitWatermarks {
         self.settle(split)
     }
 
-    /// A split has data again.
-    pub fn on_active(&mut self, split: usize) {
+    /// A split has data again. Gives the output where it grew.
+    #[must_use]
+    pub fn on_active(&mut self, split: usize) -> Option<Watermark> {
+        if !self.splits[split].idle {
+            return None;
+        }
         self.splits[split].idle = false;
-        let grown = self.settle(split);
-        debug_assert!(grown.is_none(), "an input that comes back cannot raise the minimum");
+        self.settle(split)
     }
 
     /// A split is read to its end. Gives the output where it grew.

@@ -58,7 +58,9 @@ impl WatermarkTracker {
     pub fn on_watermark(&mut self, input: usize, watermark: Watermark) -> Option<Watermark> {
         let state = &mut self.inputs[input];
         state.watermark = state.watermark.max(watermark);
-        self.on_active(input);
+        if state.activity == Activity::Idle {
+            state.activity = Activity::Active;
+        }
         self.advance()
     }
 
@@ -71,11 +73,14 @@ impl WatermarkTracker {
         self.advance()
     }
 
-    /// An input has records again.
-    pub fn on_active(&mut self, input: usize) {
-        if self.inputs[input].activity == Activity::Idle {
-            self.inputs[input].activity = Activity::Active;
+    /// An input has records again. Gives the output where it grew: when all others are idle, the minimum is this input's.
+    #[must_use]
+    pub fn on_active(&mut self, input: usize) -> Option<Watermark> {
+        if self.inputs[input].activity != Activity::Idle {
+            return None;
         }
+        self.inputs[input].activity = Activity::Active;
+        self.advance()
     }
 
     /// An input has ended. Gives the output where it grew.

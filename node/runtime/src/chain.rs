@@ -271,9 +271,12 @@ impl Chain {
             return self.emit(at, batch);
         }
         let Some(signal) = then else { return Ok(()) };
-        if let Signal::Barrier(checkpoint) = signal {
-            let state = operator.freeze().map_err(|source| failed(name, source))?;
-            self.parts.hook.on_frozen(*id, self.parts.subtask, checkpoint, state);
+        match signal {
+            Signal::Watermark(_) => self.parts.state.observe(at, name, operator.as_ref())?,
+            Signal::Barrier(checkpoint) => {
+                let state = operator.freeze().map_err(|source| failed(name, source))?;
+                self.parts.hook.on_frozen(*id, self.parts.subtask, checkpoint, state);
+            }
         }
         self.forward(at, signal)
     }
@@ -314,7 +317,8 @@ impl Chain {
         Ok(())
     }
 
-    async fn take_turn(&mut self) {
+    /// Lets other actors run, now and then. To be called in every loop that may find its input always ready.
+    pub(crate) async fn take_turn(&mut self) {
         self.steps += 1;
         let now = self.parts.meter.now();
         if self.steps >= STEPS_PER_TURN || now.saturating_sub(self.turn_began) >= TURN {

@@ -61,6 +61,7 @@ struct Buffer {
 impl CollectStore {
     /// The rows from `offset` on, at most about `max_bytes` but at least one batch; waits for a first row. Rows before
     /// `offset` are acknowledged and dropped. `None` where there is no such query here.
+    #[expect(clippy::too_many_arguments, reason = "each is a field of the request that a coordinator sends")]
     pub async fn fetch(
         &self,
         job: JobId,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thalweg_connectors::ConnectorContext;
-use thalweg_exchange::{ExchangeRegistry, Network};
+use thalweg_exchange::{ExchangeRegistry, network::Network};
 use thalweg_types::{NodeId, seam::Seams};
 
 use crate::collect::CollectStore;

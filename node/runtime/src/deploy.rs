@@ -237,10 +237,9 @@ impl Builder<'_> {
             };
             vertices.push(Vertex { id: *id, name, stage, children: Vec::new(), outbounds: Vec::new() });
         }
-        let mut next_outbound = 0;
-        for exchange in self.plan.exchanges.iter().filter(|exchange| exchange.from == subtask.chain) {
-            vertices[index_of[&exchange.edge.from]].outbounds.push(next_outbound);
-            next_outbound += 1;
+        let outgoing = self.plan.exchanges.iter().filter(|exchange| exchange.from == subtask.chain);
+        for (exchange, outbound) in outgoing.zip(0..) {
+            vertices[index_of[&exchange.edge.from]].outbounds.push(outbound);
         }
         // Every operator of a chain but the head is fed by one fused edge.
         for id in &planned.operators[1..] {

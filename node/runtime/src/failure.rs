@@ -49,8 +49,8 @@ pub(crate) enum SubtaskError {
     },
     /// State outgrew its share of the node's memory.
     #[error(
-        "state holds {held_bytes} bytes, more than its share of {limit_bytes}; the largest is {operator} with \
-         {operator_bytes} bytes"
+        "state holds {held_bytes} bytes, more than its share of {limit_bytes}; operator {operator} holds \
+         {operator_bytes} of them"
     )]
     StateTooLarge { operator: String, operator_bytes: usize, held_bytes: usize, limit_bytes: u64 },
     /// The actor panicked.

@@ -77,6 +77,7 @@ impl SourceSubtask {
     async fn read(&mut self) -> Result<(), SubtaskError> {
         loop {
             self.chain.ready().await?;
+            self.chain.take_turn().await;
             let orders = *self.orders.borrow_and_update();
             if orders.checkpoint > self.last_checkpoint
                 && let Some(checkpoint) = orders.checkpoint
@@ -174,8 +175,8 @@ impl SourceSubtask {
     async fn on_rows(&mut self, split: usize, batch: RecordBatch) -> Result<(), SubtaskError> {
         let stamped = self.stamp.stamp(self.readers.id_of(split), batch)?;
         self.set_aside(&stamped.dead_letters).await?;
-        self.watermarks.on_active(split);
-        self.chain.set_idle(self.watermarks.is_idle())?;
+        let grown = self.watermarks.on_active(split);
+        self.advance(grown).await?;
         if stamped.rows.num_rows() > 0 {
             self.chain.process(0, stamped.rows).await?;
         }

@@ -9,8 +9,8 @@ use thalweg_operators::Operator;
 
 use crate::failure::SubtaskError;
 
-/// State is measured after every so many batches: asking for it may walk tables.
-const BATCHES_PER_MEASURE: u32 = 16;
+/// State is measured after every so many batches and watermarks: asking for it may walk tables.
+const STEPS_PER_MEASURE: u32 = 16;
 
 /// What all subtasks of an attempt hold on this node.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl StateBudget {
 #[derive(Debug)]
 pub(crate) struct StateShare {
     budget: Arc<StateBudget>,
-    /// Bytes per vertex, as last measured, and batches since then.
+    /// Bytes per vertex, as last measured, and steps since then.
     measured: Vec<(usize, u32)>,
 }
 
@@ -40,12 +40,12 @@ impl StateShare {
 
     /// Measures an operator now and then.
     pub(crate) fn observe(&mut self, vertex: usize, name: &str, operator: &dyn Operator) -> Result<(), SubtaskError> {
-        let (bytes, batches) = &mut self.measured[vertex];
-        *batches += 1;
-        if *batches < BATCHES_PER_MEASURE {
+        let (bytes, steps) = &mut self.measured[vertex];
+        *steps += 1;
+        if *steps < STEPS_PER_MEASURE {
             return Ok(());
         }
-        *batches = 0;
+        *steps = 0;
         let before = std::mem::replace(bytes, operator.state_bytes());
         let (now, held) = (*bytes, &self.budget.held_bytes);
         let held_bytes = if now >= before {

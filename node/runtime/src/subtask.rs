@@ -45,6 +45,7 @@ impl InputSubtask {
         while self.open_channels > 0 {
             // Credit before input: what is taken in can then be given out.
             self.chain.ready().await?;
+            self.chain.take_turn().await;
             let waiting = self.meter.now();
             let (channel, element) = self.chain.flushing(self.inbound.next()).await??;
             let taken = self.meter.spend(Spent::Idle, waiting);
@@ -77,8 +78,8 @@ impl InputSubtask {
     }
 
     async fn on_batch(&mut self, channel: usize, batch: RecordBatch) -> Result<(), SubtaskError> {
-        self.tracker.on_active(channel);
-        self.chain.set_idle(self.tracker.is_idle())?;
+        let grown = self.tracker.on_active(channel);
+        self.advance(grown.map(Signal::Watermark)).await?;
         self.meter.count_in(&batch);
         self.chain.process(self.ports[channel], batch).await
     }

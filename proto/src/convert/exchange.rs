@@ -157,7 +157,9 @@ impl From<SenderFrame> for v1::SenderFrame {
                     Payload::Watermark(Watermark(watermark)) => {
                         Frame::Watermark(v1::WatermarkFrame { channel, sequence, watermark, idle: false })
                     }
-                    Payload::Idle => Frame::Watermark(v1::WatermarkFrame { channel, sequence, watermark: 0, idle: true }),
+                    Payload::Idle => {
+                        Frame::Watermark(v1::WatermarkFrame { channel, sequence, watermark: 0, idle: true })
+                    }
                     Payload::Barrier(CheckpointId(checkpoint)) => {
                         Frame::Barrier(v1::BarrierFrame { channel, sequence, checkpoint })
                     }
@@ -178,12 +180,8 @@ impl TryFrom<v1::SenderFrame> for SenderFrame {
             Frame::Hello(hello) => return Ok(Self::Hello(hello.into())),
             Frame::Batch(frame) => (frame.channel, frame.sequence, batch_payload(frame)?),
             Frame::Watermark(frame) if frame.idle => (frame.channel, frame.sequence, Payload::Idle),
-            Frame::Watermark(frame) => {
-                (frame.channel, frame.sequence, Payload::Watermark(Watermark(frame.watermark)))
-            }
-            Frame::Barrier(frame) => {
-                (frame.channel, frame.sequence, Payload::Barrier(CheckpointId(frame.checkpoint)))
-            }
+            Frame::Watermark(frame) => (frame.channel, frame.sequence, Payload::Watermark(Watermark(frame.watermark))),
+            Frame::Barrier(frame) => (frame.channel, frame.sequence, Payload::Barrier(CheckpointId(frame.checkpoint))),
             Frame::End(frame) => (frame.channel, frame.sequence, Payload::End),
         };
         let channel = channel.ok_or_else(|| malformed("it names no channel"))?.into();

@@ -44,10 +44,7 @@ fn regression_on_one_input_is_a_violation() {
     let expected = BarrierViolation::Regression { input: 0, last: checkpoint(4), got: checkpoint(4) };
     assert_eq!(aligner.on_barrier(0, checkpoint(4)), Err(expected));
     assert_eq!(aligner.on_end(0), Alignment::Pending);
-    assert_eq!(
-        aligner.on_barrier(0, checkpoint(5)),
-        Err(BarrierViolation::AfterEnd { input: 0, got: checkpoint(5) })
-    );
+    assert_eq!(aligner.on_barrier(0, checkpoint(5)), Err(BarrierViolation::AfterEnd { input: 0, got: checkpoint(5) }));
 }
 
 /// Reads inputs (records, with a barrier after every entry but the last) in the order that `picks` says; gives for every
@@ -69,7 +66,8 @@ fn epochs(inputs: &[Vec<u8>], picks: &[usize]) -> (Vec<Vec<u64>>, Vec<u64>) {
     let mut ended = vec![false; inputs.len()];
     let mut picks = picks.iter().cycle();
     while ended.iter().any(|ended| !ended) {
-        let open: Vec<usize> = (0..inputs.len()).filter(|input| !ended[*input] && !aligner.is_blocked(*input)).collect();
+        let open: Vec<usize> =
+            (0..inputs.len()).filter(|input| !ended[*input] && !aligner.is_blocked(*input)).collect();
         let input = open[picks.next().expect("picks are not empty") % open.len()];
         let alignment = match queues[input].pop_front() {
             Some(None) => {

@@ -41,7 +41,7 @@ fn idle_sequence_steps_out() {
     assert!(!splits.is_idle());
     assert_eq!(splits.on_idle(0), None);
     assert!(splits.is_idle());
-    splits.on_active(1);
+    assert_eq!(splits.on_active(1), None);
     assert!(!splits.is_idle());
     assert_eq!(splits.on_watermark(1, Watermark(4)), None);
     assert_eq!(splits.output(), Watermark(10));

@@ -37,7 +37,7 @@ proptest! {
             if *ended { continue }
             let grown = match kind {
                 0 => { *active = false; tracker.on_idle(input) }
-                1 => { *active = true; tracker.on_active(input); None }
+                1 => { *active = true; tracker.on_active(input) }
                 2 => { *ended = true; tracker.on_end(input) }
                 _ => { *newest = (*newest).max(value); *active = true; tracker.on_watermark(input, Watermark(value)) }
             };

@@ -142,5 +142,5 @@ async fn state_beyond_its_share_fails_the_job_and_names_the_operator() {
     let ending = tokio::time::timeout(Duration::from_secs(60), cluster.run(&graph.build(), 1)).await.unwrap();
     let failure = &ending.failed[0].1;
     assert_eq!(failure.kind, FailureKind::Data);
-    assert!(failure.message.contains("the largest is count"), "{}", failure.message);
+    assert!(failure.message.contains("operator count holds"), "{}", failure.message);
 }

@@ -12,8 +12,10 @@ use thalweg_connectors::{
     ConnectorContext, ObjectStores, StandardOutput,
     http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
 };
-use thalweg_exchange::{ExchangeRegistry, ExchangeService};
-use thalweg_proto::network::{Connection, Listener, Network};
+use thalweg_exchange::{
+    ExchangeRegistry, ExchangeService,
+    network::{Connection, Listener, Network},
+};
 use thalweg_types::{
     Assignment, Attempt, JobGraph, JobId, KeyGroupTable, NodeId, OperatorKind, SubtaskId,
     job::{Failure, SubtaskMetrics},

@@ -1,5 +1,5 @@
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 use super::*;
 
@@ -10,8 +10,12 @@ fn channels() -> impl Strategy<Value = ChannelId> {
 fn payloads() -> impl Strategy<Value = Payload> {
     let bytes = || prop::collection::vec(any::<u8>(), 1..20).prop_map(Bytes::from);
     prop_oneof![
-        (any::<u64>(), bytes(), bytes(), any::<bool>())
-            .prop_map(|(cost, header, body, more)| Payload::Batch { cost, header, body, more }),
+        (any::<u64>(), bytes(), bytes(), any::<bool>()).prop_map(|(cost, header, body, more)| Payload::Batch {
+            cost,
+            header,
+            body,
+            more
+        }),
         (bytes(), any::<bool>()).prop_map(|(body, more)| Payload::Batch { cost: 0, header: Bytes::new(), body, more }),
         any::<i64>().prop_map(|micros| Payload::Watermark(Watermark(micros))),
         Just(Payload::Idle),
