@@ -1,4 +1,4 @@
--- Where NULLs go in an order.
+-- Where NULLs go in an order; minus zero ties with zero.
 -- stream
 SELECT window_start, page, id, price FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end, page ORDER BY price ASC NULLS FIRST, id DESC) AS place
@@ -6,5 +6,5 @@ SELECT window_start, page, id, price FROM (
 WHERE place <= 2;
 -- batch
 SELECT w, page, id, price FROM (
-  SELECT date_bin(INTERVAL '30 seconds', ts) AS w, page, id, price,
-    row_number() OVER (PARTITION BY date_bin(INTERVAL '30 seconds', ts), page ORDER BY price ASC NULLS FIRST, id DESC) AS place FROM clicks) WHERE place <= 2
+  SELECT date_bin(INTERVAL '30 seconds', ts) AS w, page, id, price + 0.0 AS price,
+    row_number() OVER (PARTITION BY date_bin(INTERVAL '30 seconds', ts), page ORDER BY price + 0.0 ASC NULLS FIRST, id DESC) AS place FROM clicks) WHERE place <= 2
