@@ -25,7 +25,7 @@ use crate::{
     catalog::Catalog,
     ddl,
     errors::{Result, SqlError, nearest},
-    refuse, rewrite,
+    floats, refuse, rewrite,
     window_tvf::WindowTvfPlanner,
 };
 
@@ -82,6 +82,15 @@ impl Functions {
         &self.options
     }
 
+    /// Whether there is a function of this name.
+    pub(crate) fn is_known(&self, name: &str) -> bool {
+        self.scalar.contains_key(name) || self.aggregate.contains_key(name) || self.window.contains_key(name)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.scalar.keys().chain(self.aggregate.keys()).chain(self.window.keys()).map(String::as_str)
+    }
+
     /// Whether a scalar function of this name depends on more than its arguments.
     pub(crate) fn is_volatile(&self, name: &str) -> bool {
         self.scalar.get(name).is_some_and(|function| function.signature().volatility != Volatility::Immutable)
@@ -107,6 +116,7 @@ impl Context<'_> {
         let planned = || {
             let schema = Arc::new(DFSchema::try_from(schema.clone())?);
             let expr = self.planner().sql_to_expr(expr, &schema, &mut PlannerContext::new())?;
+            let expr = floats::rewrite(expr, &schema)?.data;
             let context = SimplifyContext::builder()
                 .with_schema(schema.clone())
                 .with_config_options(self.functions.options.clone())

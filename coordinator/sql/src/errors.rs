@@ -6,10 +6,11 @@
 
 use std::fmt;
 
-use datafusion_common::{DataFusionError, Span as PlanSpan};
+use datafusion_common::{DataFusionError, SchemaError, Span as PlanSpan};
 use sqlparser::{
+    keywords::Keyword,
     parser::ParserError,
-    tokenizer::{Location, TokenWithSpan, TokenizerError},
+    tokenizer::{Location, Token, TokenWithSpan, TokenizerError},
 };
 
 use crate::text;
@@ -62,21 +63,20 @@ impl SqlError {
 
     /// Translates an error of DataFusion's; `tokens` are those of the statement.
     pub(crate) fn from_plan(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Self {
-        let message = readable(error);
+        if let Some(unknown) = unknown_column(error, tokens) {
+            return unknown;
+        }
         let diagnostic = error.diagnostic();
+        let grouping = diagnostic.filter(|diagnostic| diagnostic.message.contains("GROUP BY"));
+        let text = grouping.map_or_else(|| readable(error), |diagnostic| lower_first(&diagnostic.message));
+        let (message, near) = match text.split_once("; did you mean ") {
+            Some((message, near)) => (message.to_owned(), Some(near.trim_matches(['\'', '?', ' ']).to_owned())),
+            None => (text, None),
+        };
         let span = diagnostic.and_then(|diagnostic| diagnostic.span);
-        let place = span.map(location_of).or_else(|| quoted_place(&message, tokens));
-        let mut made = Self::new(message).with_place(place);
-        if let Some((text, hint)) =
-            made.message.split_once("; did you mean ").map(|(a, b)| (a.to_owned(), b.to_owned()))
-        {
-            made.message = text;
-            made.hint = Some(format!("did you mean {hint}"));
-        }
-        if let Some(hint) = missing_column_hint(error) {
-            made.hint = Some(hint);
-        }
-        made
+        let place = span.map(location_of).or_else(|| mentioned_place(&message, tokens));
+        let wrong = message.split('\'').nth(1).unwrap_or_default().to_owned();
+        Self::new(message).with_place(place).with_suggestion(&wrong, near.as_deref())
     }
 }
 
@@ -116,6 +116,7 @@ pub(crate) fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a 
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance > 0 || *candidate != wrong)
         .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(folded.chars().count()) / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -127,6 +128,7 @@ pub(crate) fn location_of(span: PlanSpan) -> Location {
 
 fn from_parser_text(text: &str) -> SqlError {
     let text = text.trim_start_matches("sql parser error: ");
+    let text = &text.replace("found: EOF", "found: the end");
     let Some((message, place)) = text.rsplit_once(" at Line: ") else {
         return SqlError::new(lower_first(text.trim_end_matches(" at ")));
     };
@@ -167,20 +169,27 @@ fn readable(error: &DataFusionError) -> String {
     lower_first(text.trim().trim_end_matches('.'))
 }
 
-fn missing_column_hint(error: &DataFusionError) -> Option<String> {
+fn unknown_column(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Option<SqlError> {
     let DataFusionError::SchemaError(schema_error, _) = error.find_root() else { return None };
-    let datafusion_common::SchemaError::FieldNotFound { field, valid_fields } = schema_error.as_ref() else {
-        return None;
-    };
-    let near = nearest(field.name(), valid_fields.iter().map(datafusion_common::Column::name))?;
-    Some(format!("did you mean '{near}'?"))
+    let SchemaError::FieldNotFound { field, valid_fields } = schema_error.as_ref() else { return None };
+    let span = error.diagnostic().and_then(|diagnostic| diagnostic.span).or_else(|| field.spans.first());
+    let written = tokens.iter().find(|token| text::is_identifier(&token.token, &field.name));
+    let place = span.map(location_of).or_else(|| written.map(|token| token.span.start));
+    let names: Vec<&str> = valid_fields.iter().map(|valid| valid.name.as_str()).collect();
+    let mut unknown = SqlError::new(format!("unknown column '{}'", field.flat_name())).with_place(place);
+    if (1..=12).contains(&names.len()) {
+        unknown = unknown.with_hint(format!("there are {}", names.join(", ")));
+    }
+    Some(unknown.with_suggestion(&field.name, names))
 }
 
-fn quoted_place(message: &str, tokens: &[TokenWithSpan]) -> Option<Location> {
-    message.split(['\'', '"', '`', '(']).map(str::trim).filter(|word| !word.is_empty() && word.len() < 80).find_map(
-        |word| {
-            let last = word.rsplit('.').next().unwrap_or(word);
-            tokens.iter().find(|token| text::is_identifier(&token.token, last)).map(|token| token.span.start)
-        },
-    )
+/// Where an identifier that the message mentions stands, else where the statement begins.
+fn mentioned_place(message: &str, tokens: &[TokenWithSpan]) -> Option<Location> {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
+    let words: Vec<&str> = message.split(|letter| !is_part(letter)).filter(|word| !word.is_empty()).collect();
+    let mentioned = tokens.iter().find(|token| match &token.token {
+        Token::Word(word) => word.keyword == Keyword::NoKeyword && words.contains(&word.value.as_str()),
+        _ => false,
+    });
+    mentioned.or(tokens.first()).map(|token| token.span.start)
 }

@@ -8,6 +8,8 @@
 //!
 //! From each sink down to its sources. An operator that several others read is written out once.
 
+mod expression;
+
 use std::{collections::BTreeSet, fmt::Write};
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -18,6 +20,8 @@ use thalweg_types::{
         SourceOperator, WatermarkGenerator, WindowAggregate, WindowJoin, WindowSpec, WindowTopN, Windowing,
     },
 };
+
+pub(crate) use expression::expression_text;
 
 /// The streaming plan of a graph: operators, how rows reach them, and their parallelism.
 #[must_use]

@@ -17,13 +17,19 @@ use sqlparser::tokenizer::TokenWithSpan;
 use crate::{
     context::Functions,
     errors::{Result, SqlError},
+    floats::analyzer_rules,
 };
 
-/// Coerces types, folds constants, pushes filters and projections down.
-pub(crate) fn optimize(plan: LogicalPlan, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
-    let analyzed = Analyzer::new()
+/// Settles the types of a plan.
+pub(crate) fn analyze(plan: LogicalPlan, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
+    Analyzer::with_rules(analyzer_rules())
         .execute_and_check(plan, functions.options(), |_, _| {})
-        .map_err(|error| SqlError::from_plan(&error, tokens))?;
+        .map_err(|error| SqlError::from_plan(&error, tokens))
+}
+
+/// Settles types, folds constants, pushes filters and projections down.
+pub(crate) fn optimize(plan: LogicalPlan, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
+    let analyzed = analyze(plan, functions, tokens)?;
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ExtractEquijoinPredicate::new()),

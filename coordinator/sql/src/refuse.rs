@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 use sqlparser::{
     ast::{
         Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, GroupByExpr,
-        JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor,
+        Interval, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Value, Visit,
+        Visitor,
     },
     tokenizer::{Location, Span, TokenWithSpan},
 };
@@ -16,6 +17,7 @@ use sqlparser::{
 use crate::{
     context::Functions,
     errors::{Result, SqlError},
+    rewrite,
     text::{word_after, word_before},
 };
 
@@ -35,6 +37,9 @@ fn into_result(flow: ControlFlow<Box<SqlError>>) -> Result<()> {
         ControlFlow::Break(error) => Err(*error),
     }
 }
+
+/// Names that stand in `FROM` only; where they stand elsewhere, planning refuses them.
+const TABLE_FUNCTIONS: &[&str] = &["descriptor", "tumble", "hop", "cumulate", "session"];
 
 struct Refuser<'a> {
     functions: &'a Functions,
@@ -253,6 +258,11 @@ impl Refuser<'_> {
                 self.refuse(query.span(), "a subquery inside an expression is not supported")
             }
             Expr::InSubquery { subquery, .. } => self.refuse(subquery.span(), "IN (SELECT …) is not supported"),
+            Expr::Interval(interval) if lacks_unit(interval) => {
+                let at = interval.value.span();
+                let place = self.before(at, "INTERVAL");
+                self.refuse_at(place, "an INTERVAL needs a unit", Some("INTERVAL '10' SECOND"))
+            }
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if matches!(**right, Expr::Subquery(_)) => {
                 self.refuse(right.span(), "a subquery inside an expression is not supported")
             }
@@ -276,6 +286,14 @@ impl Refuser<'_> {
         if self.functions.is_volatile(&name) || clock.contains(&name.as_str()) {
             let message = format!("{} is not supported: its value differs from run to run", ident.value.to_uppercase());
             return self.refuse_at(at, message, Some("use a column of the input"));
+        }
+        if !self.functions.is_known(&name)
+            && !rewrite::NAMES.contains(&name.as_str())
+            && !TABLE_FUNCTIONS.contains(&name.as_str())
+        {
+            let known = self.functions.names().chain(rewrite::NAMES.iter().copied());
+            let error = SqlError::at(at, format!("unknown function '{}'", ident.value));
+            return ControlFlow::Break(Box::new(error.with_suggestion(&name, known)));
         }
         if function.over.is_none() && ["row_number", "rank", "dense_rank"].contains(&name.as_str()) {
             return self.refuse_at(at, format!("{} needs OVER (…)", ident.value.to_uppercase()), None);
@@ -306,6 +324,15 @@ impl Refuser<'_> {
         error.hint = hint.map(str::to_owned);
         ControlFlow::Break(Box::new(error))
     }
+}
+
+fn lacks_unit(interval: &Interval) -> bool {
+    let Expr::Value(value) = interval.value.as_ref() else { return false };
+    let bare = match &value.value {
+        Value::SingleQuotedString(text) => text.trim().parse::<f64>().is_ok(),
+        other => matches!(other, Value::Number(_, _)),
+    };
+    bare && interval.leading_field.is_none()
 }
 
 /// The queries that stand as arguments of a table function.

@@ -1,15 +1,23 @@
 //! Flink's functions in DataFusion's words, on the syntax tree.
 //!
-//! Only where the meaning is the same for every input; a function without such a counterpart stays unknown.
+//! And names for columns that have none: `bid.price`, a path into a ROW, is called `price`, any other expression is called
+//! by its text.
+//!
+//! Functions are rewritten only where the meaning is the same for every input; a function without such a counterpart stays unknown.
 
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, CeilFloorKind, DateTimeField, Expr, ExtractSyntax, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, Query, Value, VisitMut, VisitorMut,
+    FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, Spanned, TableFactor, TableWithJoins, Value,
+    VisitMut, VisitorMut,
 };
 
 use crate::errors::{Result, SqlError};
+
+/// The functions that are rewritten, in lower case.
+pub(crate) const NAMES: &[&str] =
+    &["mod", "date_format", "year", "quarter", "month", "week", "dayofmonth", "dayofyear", "hour", "minute", "second"];
 
 /// Rewrites every function call of a query.
 pub(crate) fn query(query: &mut Query) -> Result<()> {
@@ -33,13 +41,26 @@ struct Rewriter;
 impl VisitorMut for Rewriter {
     type Break = Box<SqlError>;
 
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        let tables = tables_of(&select.from);
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) = item
+                && let Some(alias) = name_of(expr, &tables)
+            {
+                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         if let Expr::Ceil { field: CeilFloorKind::DateTimeField(unit), .. }
         | Expr::Floor { field: CeilFloorKind::DateTimeField(unit), .. } = expr
             && *unit != DateTimeField::NoDateTime
         {
             let what = if matches!(expr, Expr::Ceil { .. }) { "CEIL" } else { "FLOOR" };
-            let error = SqlError::new(format!("{what}(… TO unit) is not supported")).with_hint("use date_trunc");
+            let error = SqlError::at(expr.span().start, format!("{what}(… TO unit) is not supported"))
+                .with_hint("use date_trunc");
             return ControlFlow::Break(Box::new(error));
         }
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
@@ -47,6 +68,72 @@ impl VisitorMut for Rewriter {
             *expr = replacement;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The names by which a query can speak of its tables.
+fn tables_of(from: &[TableWithJoins]) -> Vec<String> {
+    let mut names = Vec::new();
+    for table in from {
+        let factors = std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation));
+        for factor in factors {
+            match factor {
+                TableFactor::Table { alias: Some(alias), .. }
+                | TableFactor::Derived { alias: Some(alias), .. }
+                | TableFactor::TableFunction { alias: Some(alias), .. } => names.push(alias.name.value.clone()),
+                TableFactor::Table { name, alias: None, args: None, .. } => {
+                    names.extend(name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.clone()));
+                }
+                // Columns of a table function's input keep that table's name.
+                TableFactor::Table { args: Some(args), alias: None, .. } => {
+                    names.extend(args.args.first().map(last_word))
+                }
+                TableFactor::TableFunction { expr: Expr::Function(call), alias: None } => {
+                    if let FunctionArguments::List(list) = &call.args {
+                        names.extend(list.args.first().map(last_word));
+                    }
+                }
+                TableFactor::NestedJoin { table_with_joins, .. } => {
+                    names.extend(tables_of(std::slice::from_ref(table_with_joins.as_ref())));
+                }
+                _ => {}
+            }
+        }
+    }
+    names
+}
+
+/// The table that a window table function's first argument names.
+fn last_word(argument: &FunctionArg) -> String {
+    let expr = match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => expr,
+        FunctionArg::Named { arg: FunctionArgExpr::Expr(expr), .. } => expr,
+        _ => return String::new(),
+    };
+    let named = match expr {
+        Expr::Prefixed { value, .. } => match value.as_ref() {
+            Expr::Tuple(parts) => parts.first(),
+            other => Some(other),
+        },
+        other => Some(other),
+    };
+    match named {
+        Some(Expr::Identifier(ident)) => ident.value.clone(),
+        Some(Expr::CompoundIdentifier(parts)) => parts.last().map(|part| part.value.clone()).unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+/// The name of a column that is given none; `None` where it is a plain column.
+fn name_of(expr: &Expr, tables: &[String]) -> Option<Ident> {
+    match expr {
+        Expr::Identifier(_) => None,
+        Expr::CompoundIdentifier(parts) => {
+            let (first, last) = (parts.first()?, parts.last()?);
+            let is_path = parts.len() > 2 || !tables.contains(&first.value);
+            is_path.then(|| Ident::with_quote('`', &last.value))
+        }
+        other => Some(Ident::with_quote('`', other.to_string())),
     }
 }
 

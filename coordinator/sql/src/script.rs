@@ -28,7 +28,7 @@ use crate::{
     errors::{Result, SqlError},
     explain::explain,
     lower::{self, Output, Target},
-    optimize::optimize,
+    optimize::{analyze, optimize},
     text,
 };
 
@@ -261,6 +261,7 @@ impl<'a> Session<'a> {
         }
         let at = create.name.span.start;
         let plan = self.context().plan_query(&create.query, tokens)?;
+        let plan = analyze(plan, self.functions, tokens)?;
         let given = plan.schema().fields().len();
         if !create.columns.is_empty() && create.columns.len() != given {
             let message = format!("{} columns are named, but the query gives {given}", create.columns.len());

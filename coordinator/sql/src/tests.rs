@@ -1,15 +1,36 @@
-//! Scripts and their plans, as text.
+//! Scripts, their plans as text, and what is refused.
+
+mod checker;
+mod plans;
+mod refusals;
+mod robustness;
+mod shell;
 
 use std::collections::BTreeMap;
 
-use crate::{explain, plan};
+use crate::{PlannedScript, SqlError, plan};
 
-#[test]
-fn a_filter_and_projection_is_one_calc_over_a_pruned_source() {
-    let script = "CREATE TABLE t (a BIGINT, b STRING, c ROW<x INT, y INT>) WITH ('connector' = 'datagen');
-        SELECT a + 1 AS next, c.x FROM t WHERE c.x > 3;";
-    let planned = plan(script, &BTreeMap::new()).expect("a plain query plans");
-    let text = explain(&planned.graph.expect("a query has a graph"));
-    assert!(text.contains("Source t (datagen): a, c<x> where c.x > 3"), "{text}");
-    assert_eq!(text.matches("Calc").count(), 1, "{text}");
+/// Nexmark's table and the three views over it.
+const NEXMARK: &str = "
+CREATE TABLE nexmark (WATERMARK FOR dateTime AS dateTime - INTERVAL '4' SECOND) WITH ('connector' = 'nexmark');
+CREATE VIEW person AS SELECT person.id, person.name, person.city, person.state, dateTime FROM nexmark WHERE event_type = 0;
+CREATE VIEW auction AS SELECT auction.id, auction.itemName, auction.initialBid, auction.reserve, auction.expires, auction.seller, auction.category, dateTime FROM nexmark WHERE event_type = 1;
+CREATE VIEW bid AS SELECT bid.auction, bid.bidder, bid.price, bid.channel, bid.url, dateTime, bid.extra FROM nexmark WHERE event_type = 2;
+";
+
+fn plan_text(sql: &str) -> Result<PlannedScript, SqlError> {
+    plan(sql, &BTreeMap::new())
+}
+
+/// Plans a query over Nexmark's views.
+fn nexmark(sql: &str) -> Result<PlannedScript, SqlError> {
+    plan_text(&format!("{NEXMARK}{sql}"))
+}
+
+/// The plan as text, after the checker has looked at it.
+fn explained(planned: Result<PlannedScript, SqlError>) -> String {
+    let planned = planned.unwrap_or_else(|error| panic!("{error}"));
+    let graph = planned.graph.expect("the script has a query");
+    checker::check(&graph);
+    crate::explain(&graph)
 }

@@ -26,7 +26,7 @@ pub(crate) enum ColumnClause {
     /// `name type [NOT NULL]`
     Physical { name: Ident, data_type: DataType, type_at: Location, nullable: bool },
     /// `name AS expression`
-    Computed { name: Ident, expression: Expr },
+    Computed { name: Ident, expression: Box<Expr> },
 }
 
 /// `WATERMARK FOR column AS expression`
@@ -76,7 +76,7 @@ impl TableElements {
         let name = parser.parse_identifier()?;
         let column = if is_word(&second, "AS") {
             parser.next_token();
-            let expression = parser.parse_expr()?;
+            let expression = Box::new(parser.parse_expr()?);
             comment(parser)?;
             ColumnClause::Computed { name, expression }
         } else {

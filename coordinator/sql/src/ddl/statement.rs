@@ -76,7 +76,8 @@ pub(crate) struct Insert {
 pub(crate) fn parse(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     refuse_emit(&tokens)?;
     let mut parser = Parser::new(&ThalwegDialect).with_tokens_with_locations(tokens.clone());
-    let kind = parse_kind(&mut parser, &tokens)?;
+    let end = tokens.last().map(|token| token.span.end);
+    let kind = parse_kind(&mut parser, &tokens).map_err(|error| error.with_place(end))?;
     let rest = parser.peek_token_ref().clone();
     if rest.token != Token::EOF && !matches!(kind, StatementKind::Explain(_)) {
         return Err(SqlError::at(rest.span.start, format!("expected the statement's end, found: {}", rest.token)));

@@ -7,7 +7,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datafusion_expr::{Aggregate, Expr};
+use datafusion_common::{
+    Column,
+    tree_node::{Transformed, TreeNode},
+};
+use datafusion_expr::{
+    Aggregate, Expr,
+    utils::{conjunction, split_conjunction_owned},
+};
 use thalweg_types::{
     OperatorId, OperatorKind,
     graph::{AggregatePhase, Parallelism, WindowAggregate, WindowColumns, WindowSpec, Windowing},
@@ -26,6 +33,7 @@ use super::{
 };
 use crate::{
     errors::Result,
+    explain::expression_text,
     window_tvf::{WINDOW_COLUMNS, window_type},
 };
 
@@ -52,6 +60,15 @@ struct Input {
     /// Indexes of the keys in the emitted schema.
     keys: Vec<usize>,
     calls: Calls,
+    /// Conditions on the windows, for after the aggregate; the parts of the window are columns 0, 1 and 2.
+    lifted: Vec<Expr>,
+}
+
+/// A pending window that the aggregate takes over.
+struct TakenOver {
+    below: Relation,
+    window: PendingWindow,
+    lifted: Vec<Expr>,
 }
 
 impl Lowerer<'_> {
@@ -65,13 +82,26 @@ impl Lowerer<'_> {
         let grouping = self.grouping(aggregate, &relation)?;
         let input = self.aggregate_input(aggregate, &relation, &grouping)?;
         let spec = self.spec_of(grouping.tag);
-        let windows = WindowColumns { start: true, end: true, time: grouping.grouped.time };
+        let time = grouping.grouped.time
+            || input.lifted.iter().any(|condition| condition.column_refs().contains(&time_part()));
+        let windows = WindowColumns { start: true, end: true, time };
         let output = aggregate_output(&input, windows);
         let operator = match self.is_two_phase(&input) {
             true => self.two_phases(&input, windows, output.clone())?,
             false => self.single_phase(&input, windows, output.clone()),
         };
-        Ok(self.aggregated(operator, output, &grouping, aggregate, spec))
+        let mut aggregated = self.aggregated(operator, output, &grouping, aggregate, spec);
+        let first = grouping.keys.len() + aggregate.aggr_expr.len();
+        for branch in &mut aggregated.branches {
+            let parts = Branch {
+                exprs: (first..branch.base.schema.fields().len()).map(|index| branch.base.column(index)).collect(),
+                ..branch.clone()
+            };
+            let lifted: datafusion_common::Result<Vec<Expr>> =
+                input.lifted.iter().map(|condition| parts.resolve(condition.clone())).collect();
+            branch.filter = conjunction(lifted.map_err(|error| self.failed(&error))?);
+        }
+        Ok(aggregated)
     }
 
     fn grouping(&mut self, aggregate: &Aggregate, relation: &Relation) -> Result<Grouping> {
@@ -141,16 +171,10 @@ impl Lowerer<'_> {
         let mut wanted: Wanted = grouping.keys.clone();
         let placeholders = Calls::arguments(&bound, &mut wanted);
         let arguments = wanted.len();
-        for (name, expr) in wanted.iter_mut().skip(grouping.keys.len()) {
-            if let Expr::Column(column) = expr
-                && let Some(known) = position_of(column).and_then(|index| relation.columns.get(index))
-            {
-                name.clone_from(&known.name);
-            }
-        }
+        name_arguments(relation, &mut wanted[grouping.keys.len()..]);
         let taken_over = self.taken_over(relation, grouping.tag, &wanted);
         let emitted = match &taken_over {
-            Some((below, window)) => {
+            Some(TakenOver { below, window, .. }) => {
                 self.check_session(window, below, grouping, aggregate)?;
                 let mut below = below.clone();
                 for branch in &mut below.branches {
@@ -176,43 +200,48 @@ impl Lowerer<'_> {
             }
         };
         let position = |index: usize| emitted.positions[index];
-        let windowing = match taken_over {
-            Some((_, window)) => Windowing::EventTime { column: position(arguments), spec: window.spec },
-            None => Windowing::Attached { start: position(arguments), end: position(arguments + 1) },
+        let (windowing, lifted) = match taken_over {
+            Some(TakenOver { window, lifted, .. }) => {
+                (Windowing::EventTime { column: position(arguments), spec: window.spec }, lifted)
+            }
+            None => (Windowing::Attached { start: position(arguments), end: position(arguments + 1) }, Vec::new()),
         };
         let keys = (0..grouping.keys.len()).map(position).collect();
         let calls = Calls::over(&placeholders, &emitted).map_err(|error| self.failed(&error))?;
-        Ok(Input { emitted, windowing, keys, calls })
+        Ok(Input { emitted, windowing, keys, calls, lifted })
     }
 
-    /// The relation below a pending window, if nothing but the grouping itself concerns the window.
-    fn taken_over(&self, relation: &Relation, tag: WindowTag, wanted: &Wanted) -> Option<(Relation, PendingWindow)> {
-        let mut window: Option<PendingWindow> = None;
+    /// The relation below a pending window, if nothing but the grouping itself and conditions on whole windows concern it.
+    fn taken_over(&self, relation: &Relation, tag: WindowTag, wanted: &Wanted) -> Option<TakenOver> {
+        let mut made: Option<(PendingWindow, Vec<Expr>)> = None;
         let mut branches = Vec::with_capacity(relation.branches.len());
         for branch in &relation.branches {
-            let Stage::Window(pending) = &branch.base.stage else { return None };
-            if pending.tag != tag || window.as_ref().is_some_and(|known| known.column != pending.column) {
-                return None;
-            }
+            let Stage::Window(window) = &branch.base.stage else { return None };
             let below = branch.base.schema.fields().len() - WINDOW_COLUMNS.len();
             let names: Vec<&str> =
                 branch.base.schema.fields()[below..].iter().map(|field| field.name().as_str()).collect();
-            let concerns = |expr: &Expr| names_any(expr, &names);
-            let resolved = wanted.iter().map(|(_, expr)| branch.resolve(expr.clone()));
-            if branch.filter.as_ref().is_some_and(concerns)
-                || resolved.into_iter().any(|expr| expr.map_or(true, |expr| concerns(&expr)))
-            {
+            let conjuncts = branch.filter.clone().map(split_conjunction_owned).unwrap_or_default();
+            let (above, filter): (Vec<Expr>, Vec<Expr>) =
+                conjuncts.into_iter().partition(|conjunct| names_any(conjunct, &names));
+            let lifted: Vec<Expr> = above.iter().map(|conjunct| by_part(conjunct, &names)).collect::<Option<_>>()?;
+            let concerned = |(_, expr): &(String, Expr)| {
+                branch.resolve(expr.clone()).map_or(true, |resolved| names_any(&resolved, &names))
+            };
+            let same =
+                made.as_ref().is_none_or(|(known, conditions)| known.column == window.column && *conditions == lifted);
+            if window.tag != tag || !same || wanted.iter().any(concerned) {
                 return None;
             }
-            window = Some(pending.clone());
+            made = Some((window.clone(), lifted));
             let base = Base {
                 operators: branch.base.operators.clone(),
                 schema: without_window_columns(&branch.base.schema),
                 stage: Stage::None,
             };
-            branches.push(Branch { base, ..branch.clone() });
+            branches.push(Branch { base, filter: conjunction(filter), exprs: branch.exprs.clone() });
         }
-        Some((Relation { branches, columns: relation.columns.clone(), width: relation.width }, window?))
+        let below = Relation { branches, columns: relation.columns.clone(), width: relation.width };
+        made.map(|(window, lifted)| TakenOver { below, window, lifted })
     }
 
     /// Sessions are per key: the groups must be those of the function, and nothing may be filtered in between.
@@ -348,6 +377,39 @@ impl Lowerer<'_> {
         let exprs = placed.iter().map(|(index, _)| base.column(*index)).collect();
         Relation { branches: vec![Branch { base, filter: None, exprs }], columns, width }
     }
+}
+
+/// Names the arguments by what they are.
+fn name_arguments(relation: &Relation, arguments: &mut [(String, Expr)]) {
+    for (name, expr) in arguments {
+        let resolved = relation.branches.first().and_then(|branch| branch.resolve(expr.clone()).ok());
+        match expr {
+            Expr::Column(column) => {
+                let known = position_of(column).and_then(|index| relation.columns.get(index));
+                *name = known.map_or_else(|| name.clone(), |known| known.name.clone());
+            }
+            _ => *name = resolved.map_or_else(|| name.clone(), |resolved| expression_text(&resolved)),
+        }
+    }
+}
+
+/// A condition about nothing but the window, about its parts by position.
+fn by_part(condition: &Expr, names: &[&str]) -> Option<Expr> {
+    let part = |column: &Column| names.iter().position(|name| *name == column.name);
+    if condition.column_refs().iter().any(|column| part(column).is_none()) {
+        return None;
+    }
+    let replaced = condition.clone().transform_up(|expr| match &expr {
+        Expr::Column(column) => {
+            Ok(part(column).map_or(Transformed::no(expr.clone()), |part| Transformed::yes(at(part))))
+        }
+        _ => Ok(Transformed::no(expr)),
+    });
+    replaced.ok().map(|replaced| replaced.data)
+}
+
+fn time_part() -> Column {
+    Column::new_unqualified("#2")
 }
 
 fn keyed_parallelism(keys: &[usize]) -> Parallelism {

@@ -35,12 +35,14 @@ pub(super) struct Emitted {
 }
 
 /// How exactly the wanted columns must be laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Layout {
     /// Any order and names, as long as nothing else is there.
     Loose,
     /// These names in this order, and nothing else.
     Exact,
+    /// As `Exact`, and NULL only where this schema allows it: a row that breaks it fails the job.
+    Within(SchemaRef),
 }
 
 impl Emitted {
@@ -121,7 +123,7 @@ impl Lowerer<'_> {
             let exprs = exprs.map_err(|error| self.failed(&error))?;
             branches.push(self.staged(&Branch { exprs, ..branch.clone() })?);
         }
-        if let ([only], Layout::Loose) = (branches.as_slice(), layout)
+        if let ([only], Layout::Loose) = (branches.as_slice(), &layout)
             && let Some(positions) = passes_as_is(only)
         {
             let Base { operators, schema, .. } = only.base.clone();
@@ -133,6 +135,7 @@ impl Lowerer<'_> {
             (wanted.iter().map(|(name, _)| name.clone()).collect(), (0..wanted.len()).collect())
         };
         let schema = common_schema(&distinct, &branches).map_err(|error| self.failed(&error))?;
+        let schema = if let Layout::Within(limits) = &layout { within(&schema, limits) } else { schema };
         let mut operators: Vec<OperatorId> = Vec::new();
         for branch in &branches {
             let made = self.calc(branch, &schema)?;
@@ -240,6 +243,14 @@ fn common_schema(names: &[String], branches: &[Branch]) -> PlanResult<SchemaRef>
         fields.extend(field);
     }
     Ok(Arc::new(Schema::new(fields)))
+}
+
+/// The schema with NULL only where both allow it.
+fn within(schema: &Schema, limits: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().zip(limits.fields());
+    let fields =
+        fields.map(|(field, limit)| field.as_ref().clone().with_nullable(field.is_nullable() && limit.is_nullable()));
+    Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
 }
 
 /// A column without a meaning of its own.

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion_common::{
-    Column, DFSchema, Result as PlanResult, ScalarValue,
-    tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+    Column, DFSchema, Result as PlanResult,
+    tree_node::{Transformed, TreeNode},
 };
 use datafusion_expr::{Expr, ExprSchemable};
 use thalweg_types::{
@@ -18,7 +18,7 @@ use thalweg_types::{
 };
 
 use super::WindowTag;
-use crate::prune::path_of;
+use crate::{explain::expression_text, prune::path_of};
 
 /// A relation while it is lowered.
 #[derive(Debug, Clone)]
@@ -228,35 +228,5 @@ pub(super) fn unique(wanted: &str, taken: &mut BTreeSet<String>) -> String {
 /// The bytes of an expression over unqualified columns.
 pub(super) fn encode(expr: &Expr) -> PlanResult<ExprBytes> {
     use datafusion_proto::bytes::Serializeable;
-    Ok(ExprBytes { bytes: expr.to_bytes()?.to_vec(), text: text_of(expr) })
-}
-
-/// The expression as a reader would write it: paths with dots, texts in quotes.
-pub(super) fn text_of(expr: &Expr) -> String {
-    let readable = expr.clone().transform_down(|node| {
-        let text = match (&node, path_of(&node)) {
-            (_, Some((column, path))) => std::iter::once(column.name.as_str())
-                .chain(path.iter().map(String::as_str))
-                .collect::<Vec<_>>()
-                .join("."),
-            (Expr::Literal(value, _), _) => match value.try_as_str() {
-                Some(Some(text)) => format!("'{}'", text.replace('\'', "''")),
-                _ if crate::catalog::is_timestamp(&value.data_type()) => timestamp_text(value),
-                _ => return Ok(Transformed::no(node)),
-            },
-            _ => return Ok(Transformed::no(node)),
-        };
-        Ok(Transformed::new(column(&text), true, TreeNodeRecursion::Jump))
-    });
-    match readable {
-        Ok(readable) => readable.data.human_display().to_string(),
-        Err(_) => expr.human_display().to_string(),
-    }
-}
-
-fn timestamp_text(value: &ScalarValue) -> String {
-    match value.cast_to(&arrow::datatypes::DataType::Utf8) {
-        Ok(ScalarValue::Utf8(Some(text))) => format!("TIMESTAMP '{}'", text.replace('T', " ")),
-        _ => value.to_string(),
-    }
+    Ok(ExprBytes { bytes: expr.to_bytes()?.to_vec(), text: expression_text(expr) })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion_common::ScalarValue;
 use datafusion_expr::{Cast, Expr, LogicalPlan};
 use sqlparser::tokenizer::{Location, TokenWithSpan};
@@ -75,18 +75,11 @@ impl Lowerer<'_> {
             };
             wanted.push((field.name().clone(), expr));
         }
-        let emitted = self.emit(relation, &wanted, Layout::Exact)?;
+        let emitted = self.emit(relation, &wanted, Layout::Within(schema))?;
         let draft = Draft {
             kind: OperatorKind::Sink(SinkOperator { table: table.name.clone(), connector: table.connector.clone() }),
             parallelism: self.graph.parallelism_of(&emitted.operators),
-            output: Arc::new(Schema::new(
-                schema
-                    .fields()
-                    .iter()
-                    .zip(emitted.schema.fields())
-                    .map(|(field, given)| field.as_ref().clone().with_nullable(given.is_nullable()))
-                    .collect::<Vec<Field>>(),
-            )),
+            output: emitted.schema.clone(),
         };
         self.graph.add_new(draft, &[emitted.feed(0, Routing::Local)]);
         Ok(())

@@ -99,7 +99,7 @@ impl Lowerer<'_> {
     }
 
     fn not_top_n(&self, exprs: &[Expr], message: &str) -> SqlError {
-        self.refuse(exprs, Some("OVER"), message).with_hint(FORM)
+        self.refuse(&inside_over(exprs), Some("OVER"), message).with_hint(FORM)
     }
 
     /// If the relation has a pending ranking and the condition bounds its number: the relation with both.
@@ -197,6 +197,19 @@ fn push_number(columns: &mut Vec<RelationColumn>, exprs: &mut Vec<Expr>, schema:
     let name = schema.field(schema.fields().len() - 1).name();
     columns.push(RelationColumn { name: name.clone(), role: Role { rank: true, ..Role::default() } });
     exprs.push(column(name));
+}
+
+/// What stands within the parentheses of `OVER`.
+fn inside_over(exprs: &[Expr]) -> Vec<Expr> {
+    let functions = exprs.iter().filter_map(|expr| match expr {
+        Expr::WindowFunction(function) => Some(function),
+        _ => None,
+    });
+    let params = functions.map(|function| &function.params);
+    params
+        .flat_map(|params| params.partition_by.iter().chain(params.order_by.iter().map(|sort| &sort.expr)))
+        .cloned()
+        .collect()
 }
 
 fn row_number(expr: &Expr) -> Option<&WindowFunction> {

@@ -22,11 +22,12 @@ use super::{
     graph::{Draft, Feed, Routing},
     relation::{
         Base, Branch, PendingWindow, Relation, RelationColumn, Role, Stage, WindowPart, at, column, index_in,
-        names_any, text_of, unique,
+        names_any, unique,
     },
 };
 use crate::{
     errors::{Result, SqlError},
+    explain::expression_text,
     window_tvf::{WINDOW_COLUMNS, WindowTvf, window_type},
 };
 
@@ -159,7 +160,7 @@ fn split_at_window(branch: &Branch, above: &[Expr], names: &[&str], time: usize)
         } else {
             let name = match expr {
                 Expr::Column(column) => column.name.clone(),
-                other => text_of(other),
+                other => expression_text(other),
             };
             let known = wanted.iter().position(|(_, earlier)| earlier == expr);
             let index = known.unwrap_or_else(|| {

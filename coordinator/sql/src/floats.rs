@@ -1,0 +1,102 @@
+//! Decimals next to floats become doubles, before types are coerced.
+//!
+//! Decimal literals are decimals, as in Flink, so that decimal arithmetic is exact. DataFusion would then compare a `DOUBLE`
+//! with `0.5` as `DECIMAL(30, 15)`, which large doubles do not fit and small ones lose digits in; as in Flink, it is
+//! compared as `DOUBLE`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion_common::{
+    DFSchema, Result as PlanResult, ScalarValue,
+    config::ConfigOptions,
+    tree_node::{Transformed, TreeNode},
+};
+use datafusion_expr::{
+    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, expr::InList, expr_rewriter::NamePreserver,
+    utils::merge_schema,
+};
+use datafusion_optimizer::AnalyzerRule;
+
+/// Functions whose arguments are of one type.
+const UNIFYING: &[&str] = &["coalesce", "nullif", "greatest", "least", "nvl", "nvl2"];
+
+/// The rule, over whole plans.
+#[derive(Debug)]
+pub(crate) struct DecimalsBesideFloats;
+
+impl AnalyzerRule for DecimalsBesideFloats {
+    fn name(&self) -> &'static str {
+        "decimals_beside_floats"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> PlanResult<LogicalPlan> {
+        let analyzed = plan.transform_up(|plan| {
+            let schema = merge_schema(&plan.inputs());
+            let names = NamePreserver::new(&plan);
+            let mapped = plan.map_expressions(|expr| {
+                let name = names.save(&expr);
+                Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
+            })?;
+            mapped.map_data(LogicalPlan::recompute_schema)
+        });
+        analyzed.map(|analyzed| analyzed.data)
+    }
+}
+
+/// The rule, over one expression.
+pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
+    expr.transform_up(|expr| {
+        let mut changed = false;
+        let mut unify = |group: Vec<&mut Expr>| changed |= as_doubles(group, schema);
+        let mut expr = expr;
+        match &mut expr {
+            Expr::BinaryExpr(BinaryExpr { left, right, .. }) => unify(vec![left, right]),
+            Expr::Between(Between { expr, low, high, .. }) => unify(vec![expr, low, high]),
+            Expr::InList(InList { expr, list, .. }) => unify(std::iter::once(expr.as_mut()).chain(list).collect()),
+            Expr::Case(Case { expr, when_then_expr, else_expr }) => {
+                let (whens, thens): (Vec<&mut Expr>, Vec<&mut Expr>) =
+                    when_then_expr.iter_mut().map(|(when, then)| (when.as_mut(), then.as_mut())).unzip();
+                if let Some(operand) = expr {
+                    unify(std::iter::once(operand.as_mut()).chain(whens).collect());
+                }
+                unify(thens.into_iter().chain(else_expr.as_deref_mut()).collect());
+            }
+            Expr::ScalarFunction(call) if UNIFYING.contains(&call.func.name()) => unify(call.args.iter_mut().collect()),
+            _ => {}
+        }
+        Ok(Transformed::new_transformed(expr, changed))
+    })
+}
+
+/// Casts the decimals of a group to doubles, if one of it is a float. What has no type yet is left for coercion to refuse.
+fn as_doubles(group: Vec<&mut Expr>, schema: &DFSchema) -> bool {
+    let type_of = |expr: &Expr| expr.get_type(schema).unwrap_or(DataType::Null);
+    if !group.iter().any(|expr| type_of(expr).is_floating()) {
+        return false;
+    }
+    let mut changed = false;
+    for expr in group {
+        if matches!(type_of(expr), DataType::Decimal128(_, _) | DataType::Decimal256(_, _)) {
+            *expr = as_double(std::mem::take(expr));
+            changed = true;
+        }
+    }
+    changed
+}
+
+fn as_double(expr: Expr) -> Expr {
+    if let Expr::Literal(value, _) = &expr
+        && let Ok(double @ ScalarValue::Float64(_)) = value.cast_to(&DataType::Float64)
+    {
+        return Expr::Literal(double, None);
+    }
+    Expr::Cast(Cast::new(Box::new(expr), DataType::Float64))
+}
+
+/// DataFusion's analysis with this rule before it.
+pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules = datafusion_optimizer::Analyzer::new().rules;
+    rules.insert(0, Arc::new(DecimalsBesideFloats));
+    rules
+}

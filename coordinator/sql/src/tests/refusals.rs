@@ -1,0 +1,203 @@
+//! What is refused, with its place and advice.
+
+use super::{nexmark, plan_text};
+
+const TUMBLE: &str = "TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10' SECOND))";
+/// Lines of the declarations before the statement under test.
+const LINES: u64 = 6;
+
+#[track_caller]
+fn refused(sql: &str, column: u64, words: &str) {
+    refused_at(sql, 1, column, words);
+}
+
+#[track_caller]
+fn refused_at(sql: &str, line: u64, column: u64, words: &str) {
+    let error = match nexmark(sql) {
+        Ok(planned) => panic!("{sql} was planned: {:?}", planned.graph.map(|graph| crate::explain(&graph))),
+        Err(error) => error,
+    };
+    let text = error.to_string();
+    assert!(text.contains(words), "{sql}\n  gives: {text}\n  not: {words}");
+    assert_eq!((error.line, error.column), (Some(LINES + line - 1), Some(column)), "{sql}\n  gives: {text}");
+}
+
+#[test]
+fn what_needs_an_end_is_refused_where_it_stands() {
+    refused("SELECT DISTINCT auction FROM bid", 8, "SELECT DISTINCT");
+    refused("SELECT auction FROM bid ORDER BY auction", 25, "ORDER BY");
+    refused_at("SELECT auction FROM bid\nLIMIT 3", 2, 1, "LIMIT");
+    refused("SELECT auction FROM bid UNION SELECT id FROM auction", 25, "UNION ALL");
+    refused("SELECT auction FROM bid EXCEPT SELECT id FROM auction", 25, "EXCEPT");
+    refused("SELECT auction, count(*) FROM bid GROUP BY auction", 35, "GROUP BY without a window");
+    refused("SELECT count(*) FROM bid", 8, "an aggregate over the whole stream");
+    refused("SELECT auction FROM bid EMIT CHANGES", 25, "EMIT");
+}
+
+#[test]
+fn joins_need_equal_windows() {
+    refused("SELECT 1 FROM auction A JOIN person P ON A.seller = P.id", 25, "without equal windows");
+    refused("SELECT 1 FROM auction A LEFT JOIN person P ON A.seller = P.id", 25, "LEFT JOIN");
+    refused("SELECT 1 FROM auction A FULL OUTER JOIN person P ON A.seller = P.id", 25, "FULL JOIN");
+    refused("SELECT 1 FROM auction, person", 10, "without equal windows");
+    let other = "TABLE(TUMBLE(TABLE auction, DESCRIPTOR(dateTime), INTERVAL '20' SECOND))";
+    let sql = format!(
+        "SELECT 1 FROM (SELECT * FROM {TUMBLE}) L JOIN (SELECT * FROM {other}) R ON L.window_end = R.window_end"
+    );
+    refused(&sql, 102, "without equal windows");
+    refused("SELECT * FROM bid FOR SYSTEM_TIME AS OF dateTime", 19, "FOR SYSTEM_TIME");
+}
+
+#[test]
+fn subqueries_and_exotic_clauses_are_refused() {
+    refused("SELECT auction FROM bid WHERE auction IN (SELECT id FROM auction)", 43, "IN (SELECT");
+    refused("SELECT auction FROM bid WHERE EXISTS (SELECT id FROM auction)", 39, "subquery");
+    refused("SELECT (SELECT max(price) FROM bid) FROM bid", 9, "subquery");
+    refused("SELECT auction, count(*) FROM bid GROUP BY GROUPING SETS ((auction), ())", 44, "GROUPING SETS");
+    refused("SELECT auction, count(*) FROM bid GROUP BY CUBE (auction)", 44, "CUBE");
+    refused(
+        "SELECT * FROM nexmark MATCH_RECOGNIZE (PARTITION BY a ORDER BY b MEASURES c AS d PATTERN (A) DEFINE A AS A.x > 1)",
+        23,
+        "MATCH_RECOGNIZE",
+    );
+    refused("SELECT 1", 1, "needs FROM");
+    refused("VALUES (1)", 8, "VALUES");
+    refused("SELECT * FROM bid CROSS JOIN UNNEST(ARRAY[1, 2])", 30, "UNNEST");
+    refused("WITH RECURSIVE x AS (SELECT 1) SELECT * FROM x", 1, "WITH RECURSIVE");
+}
+
+#[test]
+fn what_differs_from_run_to_run_is_refused() {
+    for call in ["now()", "CURRENT_TIMESTAMP", "random()", "uuid()", "PROCTIME()", "current_date()"] {
+        refused(&format!("SELECT {call} FROM bid"), 8, "not supported");
+    }
+    refused(
+        &format!("SELECT first_value(price) FROM {TUMBLE} GROUP BY window_end"),
+        20,
+        "first_value without ORDER BY",
+    );
+    refused(&format!("SELECT array_agg(price) FROM {TUMBLE} GROUP BY window_end"), 18, "array_agg without ORDER BY");
+    refused(&format!("SELECT any_value(price) FROM {TUMBLE} GROUP BY window_end"), 18, "any_value");
+    refused("CREATE TABLE t (a INT, b AS random()) WITH ('connector' = 'datagen')", 29, "RANDOM");
+}
+
+#[test]
+fn rankings_must_be_a_top_n() {
+    let over = |call: &str| {
+        format!(
+            "SELECT auction, {call} OVER (PARTITION BY window_start, window_end ORDER BY price) AS rn FROM {TUMBLE}"
+        )
+    };
+    refused(&over("rank()"), 24, "ROW_NUMBER() only");
+    refused(&over("row_number()"), 30, "needs a condition");
+    refused(&format!("SELECT auction FROM ({}) WHERE rn > 3", over("row_number()")), 51, "needs a condition");
+    refused("SELECT count(*) OVER () FROM bid", 17, "ROW_NUMBER() only");
+    refused("SELECT sum(price) OVER (PARTITION BY auction ORDER BY dateTime) FROM bid", 19, "ROW_NUMBER() only");
+    let keys =
+        "SELECT 1 FROM (SELECT ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price) AS rn FROM bid) WHERE rn = 1";
+    refused(keys, 36, "without a window");
+}
+
+#[test]
+fn window_functions_check_their_arguments() {
+    let tumble = |arguments: &str| format!("SELECT * FROM TABLE(TUMBLE({arguments}))");
+    refused(&tumble("TABLE bid, DESCRIPTOR(price), INTERVAL '1' DAY"), 50, "'price' is not an event-time column");
+    refused(&tumble("TABLE bid, dateTime, INTERVAL '1' DAY"), 39, "DESCRIPTOR");
+    refused(&tumble("TABLE bid, DESCRIPTOR(datetime), INTERVAL '1' DAY"), 50, "did you mean 'dateTime'?");
+    refused(&tumble("TABLE bids, DESCRIPTOR(dateTime), INTERVAL '1' DAY"), 34, "did you mean 'bid'?");
+    refused(&tumble("TABLE bid, DESCRIPTOR(dateTime), INTERVAL '1' MONTH"), 70, "interval of days or shorter");
+    refused(&tumble("TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10'"), 61, "needs a unit");
+    refused(&tumble("TABLE bid, DESCRIPTOR(dateTime)"), 21, "size");
+    let hop = "SELECT * FROM TABLE(HOP(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10' SECOND, INTERVAL '2' SECOND))";
+    refused(hop, 21, "multiple of the slide");
+    let session = "TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(dateTime), INTERVAL '10' SECOND))";
+    refused(&format!("SELECT bidder FROM {session}"), 26, "directly below GROUP BY");
+    refused(&format!("SELECT count(*) FROM {session} GROUP BY auction, window_start, window_end"), 112, "PARTITION BY");
+    refused(
+        &format!("SELECT count(*) FROM {session} WHERE price > 3 GROUP BY bidder, window_start, window_end"),
+        128,
+        "between SESSION and GROUP BY",
+    );
+}
+
+#[test]
+fn unknown_names_come_with_a_suggestion() {
+    refused("SELECT auctoin FROM bid", 8, "unknown column 'auctoin' (did you mean 'auction'?)");
+    refused("SELECT auction FROM bids", 21, "unknown table 'bids' (did you mean 'bid'?)");
+    refused("SELECT lowr(channel) FROM bid", 8, "unknown function 'lowr' (did you mean 'lower'?)");
+    refused("SET 'paralellism.default' = '3'", 5, "did you mean 'parallelism.default'?");
+    refused("SET 'parallelism.default' = 'x'", 5, "a whole number");
+    refused("FOO BAR", 1, "FOO statements");
+    refused("DESCRIBE bidd", 10, "did you mean 'bid'?");
+    refused("DROP TABLE bid", 12, "'bid' is a view");
+}
+
+#[test]
+fn options_are_checked_by_key_and_value() {
+    refused("CREATE TABLE x (a INT) WITH ('connector' = 'filesytem')", 44, "did you mean 'filesystem'?");
+    refused_at(
+        "CREATE TABLE x (a INT) WITH (\n 'connector' = 'filesystem',\n 'pth' = 'x', 'format' = 'json')",
+        3,
+        2,
+        "unknown option 'pth' of connector 'filesystem' (did you mean 'path'?)",
+    );
+    refused("CREATE TABLE x (a INT) WITH ('connector' = 'filesystem', 'format' = 'json')", 14, "needs option 'path'");
+    refused("CREATE TABLE x (a INT) WITH ('connector' = 'stdin')", 14, "needs option 'format'");
+    refused("CREATE TABLE x (a INT) WITH ('connector' = 'stdin', 'format' = 'jsn')", 64, "did you mean 'json'?");
+    refused(
+        "CREATE TABLE x (a INT) WITH ('connector' = 'stdin', 'format' = 'json', 'json.timestamp-fromat' = 'sql')",
+        72,
+        "unknown option 'json.timestamp-fromat' of format 'json' (did you mean 'json.timestamp-format'?)",
+    );
+    refused("CREATE TABLE x (a INT) WITH ('connector' = 'datagen', 'splits' = 'many')", 66, "a whole number");
+    refused("CREATE TABLE x (a INT) WITH ('connector' = 'datagen', 'fields.b.min' = '3')", 55, "no column 'b'");
+    refused("CREATE TABLE x (a INT) WITH ('connector' = 'datagen', 'seed' = '1', 'seed' = '2')", 69, "given twice");
+    refused("CREATE TABLE x (a INT)", 14, "no 'connector' option");
+}
+
+#[test]
+fn declarations_are_checked() {
+    refused("CREATE TABLE x (a INT) PARTITIONED BY (a) WITH ('connector' = 'datagen')", 24, "PARTITIONED BY");
+    refused("CREATE TABLE x (a INT, b UUID) WITH ('connector' = 'datagen')", 26, "UUID");
+    refused("CREATE TABLE x (a INT, a STRING) WITH ('connector' = 'datagen')", 24, "declared twice");
+    refused("CREATE TABLE x (a INT, WATERMARK FOR b AS b) WITH ('connector' = 'datagen')", 38, "unknown column 'b'");
+    refused(
+        "CREATE TABLE x (a INT, WATERMARK FOR a AS a) WITH ('connector' = 'datagen')",
+        38,
+        "TIMESTAMP, but 'a' is INT",
+    );
+    refused("CREATE TABLE x (a INT, PRIMARY KEY (a)) WITH ('connector' = 'datagen')", 24, "NOT ENFORCED");
+    refused("CREATE TABLE x (a INT METADATA) WITH ('connector' = 'datagen')", 23, "METADATA");
+    refused(
+        "CREATE TABLE x (bid ROW<prise BIGINT>) WITH ('connector' = 'nexmark')",
+        21,
+        "column 'bid' of connector 'nexmark'",
+    );
+    refused("CREATE TABLE x (bit INT) WITH ('connector' = 'nexmark')", 17, "did you mean 'bid'?");
+    refused("CREATE VIEW bid AS SELECT 1 FROM nexmark", 13, "exists already");
+    refused("CREATE VIEW v (a, b) AS SELECT auction FROM bid", 13, "2 columns are named");
+}
+
+#[test]
+fn sources_and_sinks_are_not_confused() {
+    let sink = "CREATE TABLE s (a INT, b STRING) WITH ('connector' = 'print');";
+    let after = |sql: &str, column: u64, words: &str| refused(&format!("{sink} {sql}"), 63 + column, words);
+    after("SELECT a FROM s", 15, "cannot be read");
+    after("INSERT INTO nexmark SELECT * FROM nexmark", 13, "cannot be written");
+    after("INSERT INTO bid SELECT * FROM bid", 13, "is a view");
+    after("INSERT INTO z SELECT 1 FROM bid", 13, "unknown table 'z'");
+    after("INSERT INTO s SELECT 1 FROM bid", 13, "has 2 columns, but the query gives 1");
+    after("INSERT INTO s SELECT auction, channel FROM bid", 13, "'a' of table 's' is INT, but the query gives BIGINT");
+    after("INSERT INTO s (c) SELECT channel FROM bid", 16, "no column 'c'");
+    after("INSERT INTO s (b, b) SELECT channel, url FROM bid", 19, "named twice");
+    after("INSERT OVERWRITE s SELECT 1, 'x' FROM bid", 8, "INSERT OVERWRITE");
+}
+
+#[test]
+fn errors_of_the_tokenizer_and_parser_have_places() {
+    refused("SELECT 'abc FROM bid", 8, "unterminated");
+    refused("SELECT auction FROM bid WHERE", 30, "an expression");
+    refused("SELECT auction bid, FROM WHERE", 26, "expected");
+    let error = plan_text("SET 'a' = 'b'").expect_err("there is no such setting");
+    assert_eq!((error.line, error.column), (Some(1), Some(5)));
+}

@@ -1,0 +1,128 @@
+//! Whatever the text, planning answers: with a graph or with an error, never with a panic.
+
+use proptest::prelude::*;
+
+use super::{NEXMARK, checker, nexmark, plan_text};
+
+const QUERIES: &[&str] = &[
+    "SELECT auction, 0.908 * price AS p, CASE WHEN price > 3 THEN 'a' ELSE channel END FROM bid WHERE url LIKE '%x%' AND bidder IN (1, 2)",
+    "SELECT auction, count(*) AS n, sum(price) FILTER (WHERE bidder > 3), window_end FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10' SECOND)) GROUP BY auction, window_start, window_end HAVING count(*) > 2",
+    "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end, auction ORDER BY price DESC) AS rn FROM TABLE(HOP(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '2' SECOND, INTERVAL '10' SECOND))) WHERE rn <= 3",
+    "SELECT bidder, avg(price), window_start FROM TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(dateTime), INTERVAL '10' SECOND)) GROUP BY bidder, window_start, window_end",
+    "SELECT L.auction, R.id FROM (SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10' SECOND))) L JOIN (SELECT * FROM TABLE(TUMBLE(TABLE auction, DESCRIPTOR(dateTime), INTERVAL '10' SECOND))) R ON L.auction = R.id AND L.window_start = R.window_start AND L.window_end = R.window_end AND L.price > R.reserve",
+    "CREATE TABLE t (a ROW<b ROW<c INT>, d MAP<STRING, ARRAY<INT>>>, ts TIMESTAMP(3), e AS a.b.c + 1, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) WITH ('connector' = 'datagen', 'splits' = '2'); SELECT a.b.c, e FROM t",
+    "CREATE TABLE s (a BIGINT, b STRING) WITH ('connector' = 'print'); INSERT INTO s (b, a) SELECT channel, price FROM bid UNION ALL SELECT itemName, id FROM auction",
+];
+
+#[test]
+fn the_queries_that_are_mutated_plan() {
+    for query in QUERIES {
+        let planned = nexmark(query).unwrap_or_else(|error| panic!("{query}: {error}"));
+        checker::check(&planned.graph.expect("each has a query"));
+    }
+}
+
+fn words(sql: &str) -> Vec<String> {
+    let mut made = vec![String::new()];
+    for letter in sql.chars() {
+        let joins = letter.is_alphanumeric() || letter == '_';
+        let last = made.last_mut().expect("never empty");
+        let fits = last.is_empty() || (joins && last.chars().all(|known| known.is_alphanumeric() || known == '_'));
+        if fits { last.push(letter) } else { made.push(letter.to_string()) }
+    }
+    made
+}
+
+#[derive(Debug, Clone)]
+enum Mutation {
+    Drop(prop::sample::Index),
+    Repeat(prop::sample::Index),
+    Swap(prop::sample::Index, prop::sample::Index),
+    Replace(prop::sample::Index, String),
+    Borrow(prop::sample::Index, prop::sample::Index, prop::sample::Index),
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let index = any::<prop::sample::Index>;
+    let word = prop::sample::select(vec![
+        "",
+        "0",
+        "-1",
+        "1e400",
+        "NULL",
+        "''",
+        "'é'",
+        "window_start",
+        "window_end",
+        "window_time",
+        "count",
+        "price",
+        "bid",
+        "nexmark",
+        "OVER",
+        "DISTINCT",
+        "(",
+        ")",
+        ",",
+        "*",
+        "99999999999999999999",
+        "INTERVAL",
+        "CAST(",
+        " AS INT)",
+        "`",
+        "--",
+    ]);
+    prop_oneof![
+        index().prop_map(Mutation::Drop),
+        index().prop_map(Mutation::Repeat),
+        (index(), index()).prop_map(|(a, b)| Mutation::Swap(a, b)),
+        (index(), word).prop_map(|(a, word)| Mutation::Replace(a, word.to_owned())),
+        (index(), index(), index()).prop_map(|(a, b, c)| Mutation::Borrow(a, b, c)),
+    ]
+}
+
+fn mutated(query: &str, mutations: &[Mutation]) -> String {
+    let mut words = words(query);
+    for mutation in mutations {
+        if words.is_empty() {
+            break;
+        }
+        let len = words.len();
+        match mutation {
+            Mutation::Drop(at) => drop(words.remove(at.index(len))),
+            Mutation::Repeat(at) => words.insert(at.index(len), words[at.index(len)].clone()),
+            Mutation::Swap(one, other) => words.swap(one.index(len), other.index(len)),
+            Mutation::Replace(at, word) => words[at.index(len)].clone_from(word),
+            Mutation::Borrow(at, from, word) => {
+                let others = self::words(QUERIES[from.index(QUERIES.len())]);
+                words[at.index(len)].clone_from(&others[word.index(others.len())]);
+            }
+        }
+    }
+    words.concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mutated_queries_are_answered(query in prop::sample::select(QUERIES), mutations in prop::collection::vec(mutation(), 1..4)) {
+        let script = format!("{NEXMARK}{}", mutated(query, &mutations));
+        match plan_text(&script) {
+            Ok(planned) => {
+                if let Some(graph) = planned.graph {
+                    checker::check(&graph);
+                }
+            }
+            Err(error) => prop_assert!(error.line.is_some(), "no place: {}", error),
+        }
+    }
+
+    #[test]
+    fn any_text_is_answered(text in "\\PC{0,60}") {
+        let _ = plan_text(&text);
+        let _ = crate::split_statements(&text);
+        let _ = crate::is_complete(&text);
+        let _ = crate::catalog(&text);
+    }
+}
