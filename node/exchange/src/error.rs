@@ -44,6 +44,18 @@ pub enum ExchangeError {
     },
 }
 
+impl ExchangeError {
+    /// The other node, where the error is about one.
+    #[must_use]
+    pub fn peer(&self) -> Option<NodeId> {
+        match self {
+            Self::Open { node, .. } => Some(*node),
+            Self::Violation { peer, .. } => Some(*peer),
+            Self::Arrow { .. } => None,
+        }
+    }
+}
+
 /// What happened to a stream, told to the attempt. Both end it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerFailure {

@@ -8,7 +8,6 @@
 //! Rules: data is sent only on credit, which counts bytes; control frames keep their channel's order and are free of
 //! credit; a stream between two nodes that breaks fails the attempt, it is never resumed.
 
-mod connect;
 mod cost;
 mod endpoints;
 mod error;
@@ -20,14 +19,15 @@ mod peer;
 mod pending;
 mod queue;
 mod registry;
+mod rpc;
 mod service;
 
-pub use connect::connect;
 pub use endpoints::{Endpoints, OutboundBuilder, OutboundConfig, PeerLink};
 pub use error::{ExchangeError, PeerFailure};
 pub use inbound::{Element, Inbound, InboundChannel};
 pub use outbound::{Control, Outbound};
 pub use registry::ExchangeRegistry;
+pub use rpc::connect;
 pub use service::{ExchangeService, ReceivingStream};
 pub use thalweg_proto::network;
 

@@ -1,7 +1,7 @@
 //! The sending side of the stream to one other node: queues per channel, drained by the transport.
 //!
 //! ```text
-//! Outbound::flush -> PeerOutbox (queues per channel, bounded by credit) => Frames (a stream) => gRPC
+//! Outbound::flush -> PeerOutbox (queues per channel, bounded by credit) => Frames (a stream, in rpc) => gRPC
 //! credits <= gRPC <= reader task -> CreditCell of each channel
 //! ```
 //!
@@ -10,18 +10,15 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    future::Future,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures::{Stream, task::AtomicWaker};
+use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use thalweg_proto::convert::exchange::{ChannelFrame, Hello, Payload, SenderFrame};
 use thalweg_types::{ChannelId, NodeId};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{
     grant::CreditCell,
@@ -92,7 +89,8 @@ impl PeerOutbox {
         state.open == 0 && state.leaving.is_empty()
     }
 
-    fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<SenderFrame>> {
+    /// The next frame; `None` after the last channel's end.
+    pub(crate) fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<SenderFrame>> {
         self.transport.register(context.waker());
         let mut state = self.state.lock();
         if state.leaving.is_empty()
@@ -138,28 +136,5 @@ impl State {
         let sequence = self.sequences[channel];
         self.sequences[channel] += 1;
         self.leaving.push_back(SenderFrame::Channel(ChannelFrame { channel: id, sequence, payload }));
-    }
-}
-
-/// The frames of an outbox, as the transport takes them, until the attempt is closed.
-pub(crate) struct Frames {
-    outbox: Arc<PeerOutbox>,
-    closing: Pin<Box<WaitForCancellationFutureOwned>>,
-}
-
-impl Frames {
-    pub(crate) fn new(outbox: Arc<PeerOutbox>, closing: CancellationToken) -> Self {
-        Self { outbox, closing: Box::pin(closing.cancelled_owned()) }
-    }
-}
-
-impl Stream for Frames {
-    type Item = thalweg_proto::v1::SenderFrame;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.closing.as_mut().poll(context).is_ready() {
-            return Poll::Ready(None);
-        }
-        self.outbox.poll_frame(context).map(|frame| frame.map(Into::into))
     }
 }

@@ -3,3 +3,4 @@
 mod local;
 mod remote;
 mod rig;
+mod rpc;

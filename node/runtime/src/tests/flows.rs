@@ -161,6 +161,15 @@ async fn a_self_join_does_not_deadlock() {
     assert_eq!(values, (0..2000).flat_map(|n| [n; 4]).collect::<Vec<_>>());
 }
 
+/// As above, with actors that really run at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn nothing_is_lost_or_stuck_on_several_threads() {
+    for _ in 0..5 {
+        check_counts(2, 4, &[("exchange.window", "2 KiB")]).await;
+        check_diamond(2, 3).await;
+    }
+}
+
 #[tokio::test]
 async fn late_rows_are_counted_and_written_with_their_window() {
     let cluster = Cluster::of(1).await;

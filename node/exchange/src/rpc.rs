@@ -1,20 +1,28 @@
 //! Dials the nodes to which an attempt's channels lead.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use futures::Stream;
 use thalweg_proto::{
     MESSAGE_BYTES_MAX,
     convert::exchange::ReceiverFrame,
     network::{Network, channel},
     v1::{self, exchange_client::ExchangeClient},
 };
-use thalweg_types::{NodeId, seam::Spawner};
+use thalweg_types::seam::Spawner;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Status, Streaming};
 
 use crate::{
     endpoints::{Endpoints, PeerLink},
     error::ExchangeError,
-    peer::{Frames, PeerOutbox},
+    peer::PeerOutbox,
 };
 
 /// How long a node may take to accept a stream; longer than it waits itself for the attempt's deployment.
@@ -88,15 +96,25 @@ fn describe(status: &Status) -> String {
     format!("{}: {}", status.code(), status.message())
 }
 
-/// The failure of a node to be dialled names it.
-impl ExchangeError {
-    /// The other node, where the error is about one.
-    #[must_use]
-    pub fn peer(&self) -> Option<NodeId> {
-        match self {
-            Self::Open { node, .. } => Some(*node),
-            Self::Violation { peer, .. } => Some(*peer),
-            Self::Arrow { .. } => None,
+/// The frames of an outbox, as the transport takes them, until the attempt is closed.
+struct Frames {
+    outbox: Arc<PeerOutbox>,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Frames {
+    fn new(outbox: Arc<PeerOutbox>, closing: CancellationToken) -> Self {
+        Self { outbox, closing: Box::pin(closing.cancelled_owned()) }
+    }
+}
+
+impl Stream for Frames {
+    type Item = v1::SenderFrame;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.closing.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
         }
+        self.outbox.poll_frame(context).map(|frame| frame.map(Into::into))
     }
 }
