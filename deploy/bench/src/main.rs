@@ -40,7 +40,7 @@ const BLACKHOLE: &str = "'connector' = 'blackhole'";
 /// Runs Nexmark queries and prints what they took.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Which queries: rows (the source alone), q0, q1, q2, q5, q7, q8; all by default.
+    /// Which queries: rows (the source alone), q0, q1, q2, q5, q7, q8, tumble; all by default.
     queries: Vec<String>,
     /// Where events come from.
     #[arg(long, value_enum, default_value = "generator")]
@@ -60,6 +60,9 @@ struct Args {
     /// Where generated files are kept between runs.
     #[arg(long, default_value = "target/bench-input")]
     directory: PathBuf,
+    /// How often each query is run; the run in the middle by rate is reported.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99))]
+    repeat: u32,
     /// Print JSON lines only.
     #[arg(long)]
     json: bool,
@@ -85,10 +88,13 @@ fn main() -> Result<()> {
     let all = || QUERIES.iter().map(|(name, _)| (*name).to_owned()).collect();
     let wanted: Vec<String> = if args.queries.is_empty() { all() } else { args.queries.clone() };
     if !args.json {
-        println!("{:<6}{:<11}{:>13}{:>10}{:>14}{:>12}{:>14}", "query", "input", "events", "seconds", "events/s", "ns/event", "peak RSS MiB");
+        println!(
+            "{:<8}{:<11}{:>13}{:>10}{:>14}{:>12}{:>14}",
+            "query", "input", "events", "seconds", "events/s", "ns/event", "peak RSS MiB"
+        );
     }
     for query in &wanted {
-        let measured = run_alone(&args, query)?;
+        let measured = median(&args, query)?;
         if args.json {
             println!("{}", serde_json::to_string(&measured)?);
         } else {
@@ -100,9 +106,16 @@ fn main() -> Result<()> {
 
 fn print_row(row: &Measured) {
     println!(
-        "{:<6}{:<11}{:>13}{:>10.2}{:>14.0}{:>12.1}{:>14.1}",
+        "{:<8}{:<11}{:>13}{:>10.2}{:>14.0}{:>12.1}{:>14.1}",
         row.query, row.input, row.events, row.seconds, row.events_per_second, row.cpu_ns_per_event, row.peak_rss_mib
     );
+}
+
+/// The run in the middle.
+fn median(args: &Args, query: &str) -> Result<Measured> {
+    let mut runs = (0..args.repeat).map(|_| run_alone(args, query)).collect::<Result<Vec<_>>>()?;
+    runs.sort_by(|a, b| a.events_per_second.total_cmp(&b.events_per_second));
+    Ok(runs.swap_remove(runs.len() / 2))
 }
 
 /// One query in a process of its own.
@@ -127,11 +140,8 @@ async fn make_files(args: &Args) -> Result<()> {
     }
     eprintln!("writing {} events to {}", args.events, directory.display());
     let unfinished = directory.with_extension("unfinished");
-    let sink = format!(
-        "'connector' = 'filesystem', 'path' = '{}', 'format' = '{}'",
-        unfinished.display(),
-        args.input.word()
-    );
+    let sink =
+        format!("'connector' = 'filesystem', 'path' = '{}', 'format' = '{}'", unfinished.display(), args.input.word());
     let events = Events { input: Input::Generator, count: args.events, rate: args.rate, directory: Path::new("") };
     // One slice writes one file, whose events are in order.
     run(queries::script("rows", events, &sink)?, 1, 1).await?;

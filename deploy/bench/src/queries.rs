@@ -35,6 +35,7 @@ pub(crate) const QUERIES: &[(&str, &str)] = &[
     ("q5", include_str!("../queries/q5.sql")),
     ("q7", include_str!("../queries/q7.sql")),
     ("q8", include_str!("../queries/q8.sql")),
+    ("tumble", include_str!("../queries/tumble.sql")),
 ];
 
 /// What a script runs over.
