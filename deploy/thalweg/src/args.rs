@@ -310,7 +310,9 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {
-    parse_duration(text).filter(|timeout| !timeout.is_zero()).ok_or_else(|| "expected a duration such as '10 s'".to_owned())
+    parse_duration(text)
+        .filter(|timeout| !timeout.is_zero())
+        .ok_or_else(|| "expected a duration such as '10 s'".to_owned())
 }
 
 fn parse_job(text: &str) -> Result<u64, String> {

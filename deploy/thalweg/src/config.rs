@@ -3,7 +3,11 @@
 //! The command line reads flags and environment (`THALWEG_…`); this module adds the file and checks the result. An error
 //! names the key as the file knows it, and with it flag and variable.
 
-use std::{fs, path::{Path, PathBuf}, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 use thalweg_types::settings::{parse_bytes, parse_duration};
@@ -121,10 +125,8 @@ impl File {
     /// When it cannot be read, or has a key that is unknown or of another type.
     pub fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(path) = path else { return Ok(Self::default()) };
-        let text =
-            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
     }
 }
 
@@ -189,7 +191,11 @@ impl Coordinator {
         }
         let cluster = args.cluster.or_else(|| file.cluster.clone());
         if members.len() > 1 && cluster.is_none() {
-            return Err(wrong(SECTION, "cluster", "needed for a cluster of several members: any name, the same on each"));
+            return Err(wrong(
+                SECTION,
+                "cluster",
+                "needed for a cluster of several members: any name, the same on each",
+            ));
         }
         let Some(data_dir) = args.data_dir.or_else(|| file.data_dir.clone()) else {
             return Err(wrong(SECTION, "data_dir", "needed: the directory in which the coordinator keeps its log"));
@@ -200,7 +206,8 @@ impl Coordinator {
         Ok(Self {
             member,
             listen: host_and_port(SECTION, "listen", listen)?,
-            advertise: optional_address(SECTION, "advertise", args.advertise.or_else(|| file.advertise.clone()))?.or(own),
+            advertise: optional_address(SECTION, "advertise", args.advertise.or_else(|| file.advertise.clone()))?
+                .or(own),
             health: optional_address(SECTION, "health", args.health.or_else(|| file.health.clone()))?,
             data_dir,
             members,
@@ -245,8 +252,7 @@ impl Node {
         const SECTION: &str = "node";
         let (clients, file) = (&file.client, &file.node);
         let coordinators = first_of(&args.coordinators, &first_of(&file.coordinators, &clients.coordinators));
-        let coordinators =
-            if coordinators.is_empty() { vec![COORDINATOR_ADDRESS.to_owned()] } else { coordinators };
+        let coordinators = if coordinators.is_empty() { vec![COORDINATOR_ADDRESS.to_owned()] } else { coordinators };
         let node = args.node.or(file.node).or_else(|| host.and_then(ordinal_of));
         if node == Some(0) {
             return Err(wrong(SECTION, "node", "nodes are counted from 1"));

@@ -90,7 +90,8 @@ impl EmbeddedCluster {
             nodes.push(serve::start_node(config, &network, &seams, connectors.clone()).await?);
         }
         let config = ClientConfig { coordinators: vec![address.clone()], ..ClientConfig::default() };
-        let client = Client::connect(config, network, seams.entropy.clone()).await.context("could not reach the cluster")?;
+        let client =
+            Client::connect(config, network, seams.entropy.clone()).await.context("could not reach the cluster")?;
         for node in &nodes {
             node.wait_ready().await;
         }

@@ -6,17 +6,13 @@
 use std::io::{self, BufWriter, Stdout};
 
 use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
 use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
 };
-use arrow::array::RecordBatch;
 use thalweg_client::{Client, ClientError, Rows, SubmittedJob};
-use thalweg_types::{
-    JobId, JobStatus,
-    job::JobOverview,
-    seam::Clock,
-};
+use thalweg_types::{JobId, JobStatus, job::JobOverview, seam::Clock};
 use thiserror::Error;
 use tokio::time::{self, Duration, MissedTickBehavior};
 
@@ -29,6 +25,9 @@ use crate::{
 
 /// How often progress is drawn.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// When rows end early, the job's own end is waited for this long.
+const EXPLANATION_WITHIN: Duration = Duration::from_secs(5);
 
 /// How a job ended, other than well.
 #[derive(Debug, Error)]
@@ -131,6 +130,7 @@ async fn print_to_end(
     let mut ended = std::pin::pin!(client.wait(job));
     let mut overview = None;
     let mut is_open = true;
+    let mut rows_error = None;
     let mut tick = time::interval(PROGRESS_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while is_open || overview.is_none() {
@@ -138,32 +138,39 @@ async fn print_to_end(
             next = rows.next(), if is_open => match next {
                 Some(event) => {
                     progress.clear();
-                    is_open = print_event(&mut printer, event)?;
+                    rows_error = print_event(&mut printer, event)?;
+                    is_open = rows_error.is_none();
                 }
                 None => is_open = false,
             },
             end = &mut ended, if overview.is_none() => overview = Some(end?),
+            () = time::sleep(EXPLANATION_WITHIN), if rows_error.is_some() => break,
             _ = tick.tick(), if progress.is_shown() && overview.is_none() => {
                 progress.draw(&client.job(job).await?, clock.monotonic());
             }
         }
     }
     progress.clear();
-    overview.context("the job's end was waited for")
+    match (overview, rows_error) {
+        // Why a job failed explains why its rows ended early; that a job finished does not.
+        (Some(overview), Some(error)) if overview.status == JobStatus::Finished => Err(error.into()),
+        (Some(overview), _) => Ok(overview),
+        (None, Some(error)) => Err(error.into()),
+        (None, None) => unreachable!("the loop ends with one of them"),
+    }
 }
 
-/// Prints what came; `false`: the job has ended without all of its rows, and its end says why.
+/// Prints what came; gives the error by which the rows ended early, for the job's end may say more.
 fn print_event(
     printer: &mut RowPrinter<BufWriter<Stdout>>,
     event: (u32, Result<RecordBatch, ClientError>),
-) -> Result<bool> {
+) -> Result<Option<ClientError>> {
     match event {
         (query, Ok(batch)) => printer.print(query, &batch)?,
         (_, Err(error @ ClientError::RowsRestarted { .. })) => eprintln!("warning: {error}; its rows begin anew"),
-        (_, Err(ClientError::Rejected { .. })) => return Ok(false),
-        (_, Err(error)) => return Err(error.into()),
+        (_, Err(error)) => return Ok(Some(error)),
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// The rows of every SELECT of a job, as they come.
@@ -171,7 +178,8 @@ pub fn all_rows(
     client: &Client,
     submitted: &SubmittedJob,
 ) -> impl Stream<Item = (u32, Result<RecordBatch, ClientError>)> + Unpin + use<> {
-    let streams = submitted.queries.iter().map(|query| rows_of(client.fetch_rows(submitted.job, query.query), query.query));
+    let streams =
+        submitted.queries.iter().map(|query| rows_of(client.fetch_rows(submitted.job, query.query), query.query));
     stream::select_all(streams)
 }
 

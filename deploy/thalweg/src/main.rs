@@ -44,7 +44,11 @@ fn prepare(cli: &Cli) -> anyhow::Result<()> {
             .map_err(|error| anyhow::anyhow!("configuration key log (--log, THALWEG_LOG): {error}"))?,
         None => EnvFilter::new(cli.command.default_log()),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
     Ok(())
 }
 

@@ -66,9 +66,8 @@ impl<W: Write> RowPrinter<W> {
 
     fn print_json(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
         let mut lines = Vec::new();
-        let mut writer = json::WriterBuilder::new()
-            .with_explicit_nulls(true)
-            .build::<_, json::writer::LineDelimited>(&mut lines);
+        let mut writer =
+            json::WriterBuilder::new().with_explicit_nulls(true).build::<_, json::writer::LineDelimited>(&mut lines);
         writer.write(batch)?;
         writer.finish()?;
         if !self.has_several {
@@ -141,7 +140,12 @@ fn width(text: &str) -> usize {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn print_list<T: Serialize>(format: Format, head: &[&str], items: &[T], row: impl Fn(&T) -> Vec<String>) -> Result<()> {
+pub fn print_list<T: Serialize>(
+    format: Format,
+    head: &[&str],
+    items: &[T],
+    row: impl Fn(&T) -> Vec<String>,
+) -> Result<()> {
     let mut out = io::stdout().lock();
     match format {
         Format::Json => {
@@ -232,7 +236,10 @@ mod tests {
 
     #[test]
     fn json_lines_carry_the_query_only_where_there_are_several() {
-        assert_eq!(printed(Format::Json, 1, &[(0, batch(1))]), "{\"n\":1,\"word\":\"a,b\"}\n{\"n\":null,\"word\":\"é\"}\n");
+        assert_eq!(
+            printed(Format::Json, 1, &[(0, batch(1))]),
+            "{\"n\":1,\"word\":\"a,b\"}\n{\"n\":null,\"word\":\"é\"}\n"
+        );
         let several = printed(Format::Json, 2, &[(1, batch(1))]);
         assert_eq!(several.lines().next(), Some("{\"query\":1,\"row\":{\"n\":1,\"word\":\"a,b\"}}"));
     }

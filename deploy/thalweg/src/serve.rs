@@ -9,7 +9,7 @@ use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::{Listener, Network};
 use thalweg_types::seam::{Seams, TaskHandle};
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Server};
+use tonic::service::Routes;
 
 /// A coordinator's services on a listener.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl GrpcServer {
         let stopping = CancellationToken::new();
         let stop = stopping.clone();
         let serve = async move {
-            let server = Server::builder().add_routes(routes);
+            let server = thalweg_proto::network::server().add_routes(routes);
             let stopped = stop.cancelled_owned();
             if let Err(error) = server.serve_with_incoming_shutdown(listener.incoming, stopped).await {
                 tracing::error!(error = &error as &dyn std::error::Error, "the coordinator's server has failed");

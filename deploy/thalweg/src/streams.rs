@@ -34,7 +34,8 @@ pub fn connectors(seams: &Seams, has_stdin: bool) -> ConnectorContext {
 
 fn store_options() -> BTreeMap<String, String> {
     let of_stores = |name: &String| STORE_VARIABLES.iter().any(|prefix| name.starts_with(prefix));
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     variables.filter(|(name, _)| of_stores(name)).map(|(name, value)| (name.to_lowercase(), value)).collect()
 }
 

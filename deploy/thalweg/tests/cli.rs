@@ -110,7 +110,8 @@ fn a_script_may_come_by_standard_input_and_write_files() {
 
 #[test]
 fn input_may_come_by_standard_input() {
-    let sql = "CREATE TABLE lines (n BIGINT) WITH ('connector' = 'stdin', 'format' = 'json'); SELECT n + 1 AS m FROM lines;";
+    let sql =
+        "CREATE TABLE lines (n BIGINT) WITH ('connector' = 'stdin', 'format' = 'json'); SELECT n + 1 AS m FROM lines;";
     let outcome = thalweg_with_input(&["run", "-e", sql, "-o", "json"], "{\"n\":1}\n{\"n\":41}\n");
     assert_eq!(outcome.stdout, "{\"m\":2}\n{\"m\":42}\n", "{outcome:?}");
 }
@@ -128,7 +129,10 @@ fn a_plan_is_shown_without_running() {
 #[test]
 fn the_shell_remembers_tables_and_answers() {
     let directory = tempfile::tempdir().unwrap();
-    let input = format!("{}SHOW TABLES; SELECT n FROM numbers\nWHERE n = 3; QUIT; SELECT n FROM numbers;", script(directory.path()));
+    let input = format!(
+        "{}SHOW TABLES; SELECT n FROM numbers\nWHERE n = 3; QUIT; SELECT n FROM numbers;",
+        script(directory.path())
+    );
     let outcome = thalweg_with_input(&["sql", "-o", "csv"], &input);
     assert_eq!(outcome.stdout, "table  numbers\nn\n3\n", "{outcome:?}");
 }
@@ -163,7 +167,15 @@ fn a_cluster_in_one_process_serves_clients_and_ends_on_a_signal() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let dev = Background::start(&[
-        "dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", data.to_str().unwrap(), "--slots", "2",
+        "dev",
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--data-dir",
+        data.to_str().unwrap(),
+        "--slots",
+        "2",
     ]);
     let address = dev.wait_for("  coordinator  ");
     let sql = format!("{}SELECT n FROM numbers WHERE n > 1;", script(directory.path()));

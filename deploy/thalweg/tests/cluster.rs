@@ -67,7 +67,8 @@ fn a_job_runs_on_when_the_leader_dies() {
     let mut numbers: Vec<u64> = Vec::new();
     for entry in fs::read_dir(&out).expect("there is output") {
         let path = entry.expect("it can be listed").path();
-        let is_hidden = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(['.', '_']));
+        let is_hidden =
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(['.', '_']));
         if !is_hidden && path.is_file() {
             let text = fs::read_to_string(path).expect("it can be read");
             let number = |line| serde_json::from_str::<Value>(line).expect("JSON")["n"].as_u64().expect("a number");

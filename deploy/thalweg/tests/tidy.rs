@@ -31,7 +31,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 /// Crates that are functions of their arguments: nothing that has a clock, a socket, a task or chance in it.
 const PURE: &[&str] = &["thalweg-types", "thalweg-flow", "thalweg-cluster-state", "thalweg-control"];
-const IMPURE_DEPENDENCIES: &[&str] = &["tokio", "tokio-util", "tokio-stream", "tonic", "prost", "futures", "rand", "object_store"];
+const IMPURE_DEPENDENCIES: &[&str] =
+    &["tokio", "tokio-util", "tokio-stream", "tonic", "prost", "futures", "rand", "object_store"];
 
 fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -121,7 +122,8 @@ fn source_files_keep_their_shape() {
             }
         }
         if speaks_protobuf(&text) && !may_speak_protobuf(&name) {
-            violations.push(format!("{name} uses protobuf types: they stop at proto, service.rs, rpc.rs and *_codec.rs"));
+            violations
+                .push(format!("{name} uses protobuf types: they stop at proto, service.rs, rpc.rs and *_codec.rs"));
         }
     }
     assert!(violations.is_empty(), "{}", violations.join("\n"));
@@ -130,7 +132,8 @@ fn source_files_keep_their_shape() {
 fn speaks_protobuf(text: &str) -> bool {
     text.lines().any(|line| {
         let code = line.trim_start();
-        !code.starts_with("//") && (code.contains("thalweg_proto::v1") || code.contains("prost::") || code.contains("proto::v1::"))
+        !code.starts_with("//")
+            && (code.contains("thalweg_proto::v1") || code.contains("prost::") || code.contains("proto::v1::"))
     })
 }
 

@@ -12,7 +12,6 @@ use thalweg_coordinator::{Coordinator, CoordinatorConfig, MemberConfig};
 use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::Network;
 use thalweg_types::{ClusterId, MemberId, NodeId, seam::Seams};
-use tonic::transport::Server;
 
 use super::{SimulatedNetwork, seams_for};
 
@@ -49,7 +48,7 @@ pub(super) async fn coordinator(member: u32, count: u32, disk: Arc<MemoryStore>,
     let (network, seams) = (Arc::new(SimulatedNetwork), seams_for(&name, seed));
     let listener = network.listen(&address(&name)).await?;
     let coordinator = Coordinator::start(config, disk, network, seams).await?;
-    Server::builder().add_routes(coordinator.routes()).serve_with_incoming(listener.incoming).await?;
+    thalweg_proto::network::server().add_routes(coordinator.routes()).serve_with_incoming(listener.incoming).await?;
     Ok(())
 }
 

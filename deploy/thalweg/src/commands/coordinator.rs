@@ -37,7 +37,12 @@ pub(super) async fn run(args: CoordinatorArgs, file: &File) -> Result<()> {
         let served = http::serve(&network, &seams, health_address, readiness(&coordinator)).await;
         health = Some(served.with_context(|| format!("could not listen at {health_address}"))?);
     }
-    tracing::info!(member = checked.member, address, health = health.as_ref().map(|(at, _)| at), "the coordinator serves");
+    tracing::info!(
+        member = checked.member,
+        address,
+        health = health.as_ref().map(|(at, _)| at),
+        "the coordinator serves"
+    );
     tokio::select! {
         asked = signals::until_asked_to_end() => asked.context("could not wait for signals")?,
         exit = coordinator.exited() => check_exit(exit)?,
@@ -54,7 +59,9 @@ fn config(checked: &Checked, address: &str) -> CoordinatorConfig {
         member: MemberId(checked.member),
         address: address.to_owned(),
         cluster: checked.cluster.clone().map(ClusterId),
-        members: members.map(|(id, address)| MemberConfig { member: MemberId(*id), address: address.clone() }).collect(),
+        members: members
+            .map(|(id, address)| MemberConfig { member: MemberId(*id), address: address.clone() })
+            .collect(),
         join: checked.join,
         lease_ms: u64::try_from(checked.lease.as_millis()).unwrap_or(u64::MAX),
         ..CoordinatorConfig::default()

@@ -110,8 +110,12 @@ async fn on_board(client: &Client, submitted: &SubmittedJob) -> Result<JobOvervi
             next = rows.next() => match next {
                 Some((query, Ok(batch))) => board.on_rows(query, &batch)?,
                 Some((_, Err(ClientError::RowsRestarted { .. }))) => board = Board::new(submitted),
-                Some((_, Err(ClientError::Rejected { .. }))) | None => is_open = false,
-                Some((_, Err(error))) => return Err(error.into()),
+                // The job's end says why its rows have ended.
+                Some((_, Err(error))) => {
+                    tracing::debug!(%error, "rows ended early");
+                    is_open = false;
+                }
+                None => is_open = false,
             },
         }
     }

@@ -52,7 +52,8 @@ fn readiness(node: &Arc<Node>) -> http::Readiness {
 
 fn config(checked: Checked) -> NodeConfig {
     // Records are POSTed to the same host that other nodes dial.
-    let host = checked.advertise.as_deref().and_then(|address| address.rsplit_once(':')).map(|(host, _)| host.to_owned());
+    let host =
+        checked.advertise.as_deref().and_then(|address| address.rsplit_once(':')).map(|(host, _)| host.to_owned());
     let http_advertise = host.filter(|_| checked.http.is_some()).unwrap_or_default();
     NodeConfig {
         http_advertise,

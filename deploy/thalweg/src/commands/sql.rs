@@ -13,8 +13,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use reedline::{
-    ColumnarMenu, DefaultCompleter, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder, Prompt, PromptEditMode,
-    PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, Signal, ValidationResult, Validator,
+    ColumnarMenu, DefaultCompleter, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder, Prompt,
+    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, Signal, ValidationResult, Validator,
     default_emacs_keybindings,
 };
 use thalweg_client::{Client, SubmitOptions};
@@ -77,7 +77,8 @@ impl Session {
         loop {
             let mut editor = self.editor()?;
             // Reading a line blocks; meanwhile this process still has a cluster to run.
-            let signal = tokio::task::block_in_place(|| editor.read_line(&ShellPrompt)).context("could not read a line")?;
+            let signal =
+                tokio::task::block_in_place(|| editor.read_line(&ShellPrompt)).context("could not read a line")?;
             let text = match signal {
                 Signal::Success(text) => text,
                 Signal::CtrlD => return Ok(()),
