@@ -1,4 +1,4 @@
-//! Copies what must not hold more memory than it shows: before an exchange or state keeps rows.
+//! Copies what must not hold more memory than it shows, before state keeps rows.
 //!
 //! A slice of a large batch holds the whole of it; a filtered string view holds every string that it was filtered from. Arrays
 //! whose buffers are not much larger than what they show are shared as they are.
@@ -15,10 +15,7 @@ use crate::{OperatorError, error::arrow_error, project::batch_of};
 const SLACK_BYTES: usize = 4096;
 
 /// A batch with the same rows that holds at most about twice the memory that they need.
-///
-/// # Errors
-/// When a column is of a type that arrow cannot copy.
-pub fn compact(batch: &RecordBatch) -> Result<RecordBatch, OperatorError> {
+pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch, OperatorError> {
     let columns: Result<Vec<ArrayRef>, OperatorError> = batch.columns().iter().map(compact_array).collect();
     batch_of(batch.schema_ref(), columns?, batch.num_rows())
 }

@@ -39,7 +39,7 @@ mod window_assign;
 mod testing;
 
 pub use build::{OperatorContext, build};
-pub use compact::compact;
+use compact::compact;
 pub use error::OperatorError;
 pub use source_stage::{DeadRows, SourceStage, StagedBatch};
 

@@ -17,7 +17,7 @@ use thalweg_types::{
 
 use super::{
     output::OutputShape,
-    panes::Panes,
+    panes::{Pane, Panes},
     spec::AggregateSpec,
     table::GroupTable,
     windows::{PaneKey, Windows},
@@ -87,17 +87,17 @@ impl WindowedAggregate {
         let mut table: Option<GroupTable> = None;
         let mut partials = Vec::new();
         for key in feeding {
-            if !self.windows.is_last(key, window) || table.is_some() {
-                partials.extend(self.panes.share(&self.spec, key)?);
-            }
-            if self.windows.is_last(key, window)
-                && let Some(pane) = self.panes.remove(key)
-                && table.is_none()
-            {
-                // The first pane to go is merged into; the others were shared out above.
-                let (live, sealed) = pane.into_parts();
+            let is_last = self.windows.is_last(key, window);
+            if is_last && table.is_none() {
+                // What is live in a pane that goes need not be sealed: the others are merged into it.
+                let (live, sealed) = self.panes.remove(key).map(Pane::into_parts).unwrap_or_default();
                 table = live;
                 partials.extend(sealed);
+                continue;
+            }
+            partials.extend(self.panes.share(&self.spec, key)?);
+            if is_last {
+                self.panes.remove(key);
             }
         }
         let mut table = match table {
