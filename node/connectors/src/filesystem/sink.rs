@@ -25,7 +25,7 @@ pub(crate) const PART_STEM: &str = "part";
 enum Encoder {
     Json(JsonWriter),
     Csv(CsvWriter),
-    Parquet { properties: WriterProperties, writer: Option<Box<ArrowWriter<Vec<u8>>>> },
+    Parquet { properties: Box<WriterProperties>, writer: Option<Box<ArrowWriter<Vec<u8>>>> },
 }
 
 /// Writes one subtask's rows into a directory.
@@ -50,7 +50,9 @@ impl FileSinkWriter {
         let (extension, encoder) = match options.required("format")? {
             "json" => ("json", Encoder::Json(JsonWriter::new(&schema, json_form(&options)).map_err(invalid)?)),
             "csv" => ("csv", Encoder::Csv(CsvWriter::new(&options, &schema)?)),
-            "parquet" => ("parquet", Encoder::Parquet { properties: parquet_properties(&options)?, writer: None }),
+            "parquet" => {
+                ("parquet", Encoder::Parquet { properties: Box::new(parquet_properties(&options)?), writer: None })
+            }
             other => return Err(options.error(format!("unknown format '{other}'"))),
         };
         let names = PartNames { stem: PART_STEM, extension, identity };
@@ -72,7 +74,7 @@ impl FileSinkWriter {
                     Some(writer) => writer,
                     None => {
                         let schema = self.schema.clone();
-                        let fresh = ArrowWriter::try_new(Vec::new(), schema, Some(properties.clone()))?;
+                        let fresh = ArrowWriter::try_new(Vec::new(), schema, Some(*properties.clone()))?;
                         writer.insert(Box::new(fresh))
                     }
                 };

@@ -10,6 +10,7 @@
 
 mod column;
 mod decode;
+mod lanes;
 mod nested;
 pub(crate) mod number;
 mod object;

@@ -5,7 +5,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::text::unescape;
+use super::{
+    lanes::{LANES, close_of_first, string_stops},
+    text::unescape,
+};
 
 /// The deepest nesting of a skipped value.
 const DEPTH_MAX: u32 = 127;
@@ -235,6 +238,17 @@ impl<'a> Scanner<'a> {
 
     /// Skips an object or array by its brackets and strings.
     fn skip_container(&mut self) -> Result<(), Fault> {
+        match close_of_first(self.rest()) {
+            Some(length) => {
+                self.at += length;
+                Ok(())
+            }
+            None => self.skip_container_bytewise(),
+        }
+    }
+
+    /// The same for what needs a closer look: the end of a block, tabs, and everything that is not well-formed.
+    pub(super) fn skip_container_bytewise(&mut self) -> Result<(), Fault> {
         let mut depth = 0u32;
         // One bit per open bracket, the innermost lowest: whether it is square.
         let mut square = 0u128;
@@ -276,59 +290,23 @@ pub(crate) fn not_utf8() -> Fault {
     Fault::new("a string is not valid UTF-8")
 }
 
-/// Eight bytes at once, as the lanes of a word.
-const LANES: usize = 8;
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-
-/// Sets the high bit of the lanes that are zero. A borrow may set it in lanes above such a lane too: only the lowest is exact.
+/// The index of the next quote, backslash or control character; the end where there is none.
 #[inline]
-fn zero_lanes(word: u64) -> u64 {
-    word.wrapping_sub(LOW_BITS) & !word
-}
-
-#[inline]
-fn equal_lanes(word: u64, byte: u8) -> u64 {
-    zero_lanes(word ^ (LOW_BITS * u64::from(byte)))
-}
-
-/// Lanes below 0x20; exact for the lowest, as above.
-#[inline]
-fn control_lanes(word: u64) -> u64 {
-    word.wrapping_sub(LOW_BITS * 0x20) & !word
-}
-
-/// The index of the first byte from an offset on for which `stops` is set; the end where there is none.
-#[inline]
-fn find(bytes: &[u8], from: usize, stops: impl Fn(u64) -> u64) -> usize {
+fn find_string_stop(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<LANES>()) {
-        let hits = stops(u64::from_le_bytes(*chunk)) & HIGH_BITS;
-        if hits != 0 {
-            return at + (hits.trailing_zeros() / u8::BITS) as usize;
+        let stops = string_stops(chunk);
+        if stops != 0 {
+            return at + stops.trailing_zeros() as usize;
         }
         at += LANES;
     }
-    let rest = bytes.get(at..).unwrap_or_default();
-    // What is missing of the last word is no stop: its lanes are above all that are there.
-    let mut last = [b' '; LANES];
-    last[..rest.len()].copy_from_slice(rest);
-    let hits = stops(u64::from_le_bytes(last)) & HIGH_BITS;
-    (at + (hits.trailing_zeros() / u8::BITS) as usize).min(bytes.len())
+    let is_stop = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+    bytes.get(at..).and_then(|rest| rest.iter().position(is_stop)).map_or(bytes.len(), |offset| at + offset)
 }
 
-/// The index of the next quote, backslash or control character.
-#[inline]
-fn find_string_stop(bytes: &[u8], from: usize) -> usize {
-    find(bytes, from, |word| equal_lanes(word, b'"') | equal_lanes(word, b'\\') | control_lanes(word))
-}
-
-/// The index of the next quote, bracket or control character.
-#[inline]
+/// The index of the next quote, bracket or control character; the end where there is none.
 fn find_structure(bytes: &[u8], from: usize) -> usize {
-    find(bytes, from, |word| {
-        // Bit 5 is all that distinguishes `[` from `{` and `]` from `}`.
-        let folded = word | LOW_BITS * 0x20;
-        equal_lanes(folded, b'{') | equal_lanes(folded, b'}') | equal_lanes(word, b'"') | control_lanes(word)
-    })
+    let is_stop = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'{' | b'}' | b'[' | b']');
+    bytes.get(from..).and_then(|rest| rest.iter().position(is_stop)).map_or(bytes.len(), |offset| from + offset)
 }

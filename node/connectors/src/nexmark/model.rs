@@ -265,7 +265,7 @@ impl Model {
 /// All but one in `ratio` are hot; decided by bits that the other draws from the same number do not use.
 #[inline]
 fn is_hot(random: u64, ratio: u64) -> bool {
-    random % ratio != 0
+    !random.is_multiple_of(ratio)
 }
 
 #[inline]
@@ -273,7 +273,7 @@ fn price(random: u64) -> i64 {
     let step = (random >> (u64::BITS - PRICE_STEP_BITS)) as usize;
     let (low, high) = (PRICES[step], PRICES[step + 1]);
     let within = (random >> 16) & 0xffff;
-    id(low + ((high - low) * within >> 16))
+    id(low + (((high - low) * within) >> 16))
 }
 
 fn id(value: u64) -> i64 {

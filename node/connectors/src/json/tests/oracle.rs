@@ -203,6 +203,24 @@ proptest! {
     }
 
     #[test]
+    fn skipping_by_blocks_is_skipping_by_bytes(value in any_value(), tail in "[\\[\\]{}\",\\\\a]{0,150}", open in "[\\[{]") {
+        // Long enough for blocks, whatever is in it.
+        let text = format!("{open}{value}{tail}{}", " ".repeat(64)).repeat(2);
+        for text in [text.clone(), text.replace(['[', ']', '{', '}'], ""), value.to_string() + &" ".repeat(64)] {
+            if let Some(length) = lanes::close_of_first(text.as_bytes()) {
+                let mut scanner = Scanner::new(text.as_bytes(), 0);
+                prop_assert!(scanner.skip_container_bytewise().is_ok(), "{text}");
+                prop_assert_eq!(scanner.position(), length, "{}", text);
+            }
+        }
+        if value.is_array() || value.is_object() {
+            let written = value.to_string();
+            let length = lanes::close_of_first(format!("{written}{}", " ".repeat(64)).as_bytes());
+            prop_assert_eq!(length, Some(written.len()));
+        }
+    }
+
+    #[test]
     fn cut_documents_never_panic(document in document(), cut in any::<prop::sample::Index>()) {
         let mut block = document.into_bytes();
         block.truncate(cut.index(block.len()));
