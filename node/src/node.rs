@@ -16,7 +16,6 @@ use thalweg_runtime::{CollectStore, RuntimeContext};
 use thalweg_types::{ENGINE_VERSION, Incarnation, NodeId, node::NodeRegistration, seam::Seams};
 use tokio::{sync::watch, time};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::Server;
 
 use crate::{
     config::{Checked, NodeConfig, advertised},
@@ -190,7 +189,7 @@ impl Life {
 
     fn serve(&self, seams: &Seams, listeners: Listeners, context: &RuntimeContext) {
         let (life, stop) = (self.clone(), self.stop.clone());
-        let server = Server::builder()
+        let server = thalweg_proto::network::server()
             .add_service(ExchangeService::new(context.exchange.clone()).into_server())
             .add_service(CollectService::server(context.collect.clone()))
             .serve_with_incoming_shutdown(listeners.grpc.incoming, stop.cancelled_owned());

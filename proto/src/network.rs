@@ -5,7 +5,7 @@ use std::{fmt, io, pin::Pin, sync::Arc, time::Duration};
 use futures::Stream;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tonic::transport::{Channel, Endpoint, Uri, server::Connected};
+use tonic::transport::{Channel, Endpoint, Server, Uri, server::Connected};
 
 mod memory;
 
@@ -113,9 +113,27 @@ pub trait Network: Send + Sync + fmt::Debug {
     async fn connect(&self, address: &str) -> io::Result<Connection>;
 }
 
-/// How soon a silent peer is noticed: HTTP/2 pings at this interval, each answered within it.
-const KEEP_ALIVE: Duration = Duration::from_millis(500);
+/// How soon a silent peer is noticed: HTTP/2 pings at this interval, each to be answered in time. Together they are a node's
+/// lease; a process that died is noticed at once, by its closed connections.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// HTTP/2's own flow control, per stream and per connection in bytes. Credits bound what is in flight: these windows must
+/// never be the narrower gate.
+const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+
+/// A gRPC server with the windows and pings that [`channel`] has on the other side.
+#[must_use]
+pub fn server() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .tcp_nodelay(true)
+}
 
 /// A gRPC channel to `host:port` (a scheme before it is tolerated), connected at its first use and again after it broke.
 ///
@@ -125,13 +143,12 @@ pub fn channel(network: &Arc<dyn Network>, address: &str) -> Result<Channel, ton
     let authority = address.trim_start_matches("http://").trim_end_matches('/').to_owned();
     let endpoint = Endpoint::from_shared(format!("http://{authority}"))?
         .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true)
-        // Credits bound what is in flight; HTTP/2's own windows must never be the narrower gate.
-        .initial_stream_window_size(16 << 20)
-        .initial_connection_window_size(64 << 20);
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     let network = network.clone();
     let connector = tower::service_fn(move |_: Uri| {
         let (network, authority) = (network.clone(), authority.clone());
