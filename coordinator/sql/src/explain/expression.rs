@@ -4,7 +4,7 @@ use datafusion_common::{
     Column, ScalarValue,
     tree_node::{Transformed, TreeNode, TreeNodeRecursion},
 };
-use datafusion_expr::{BinaryExpr, Expr};
+use datafusion_expr::{BinaryExpr, Expr, expr::InList};
 
 use super::duration;
 use crate::{
@@ -38,6 +38,11 @@ fn own_text(node: &Expr) -> Option<String> {
         Expr::Cast(cast) => Some(cast_text("CAST", &cast.expr, cast.field.data_type())),
         Expr::TryCast(cast) => Some(cast_text("TRY_CAST", &cast.expr, cast.field.data_type())),
         Expr::BinaryExpr(binary) => Some(binary_text(binary)),
+        Expr::InList(InList { expr, list, negated }) => {
+            let values: Vec<String> = list.iter().map(expression_text).collect();
+            let not = if *negated { "NOT " } else { "" };
+            Some(format!("{} {not}IN ({})", expression_text(expr), values.join(", ")))
+        }
         Expr::Not(inner) => Some(format!("NOT ({})", expression_text(inner))),
         _ => None,
     }
