@@ -8,16 +8,18 @@ use thalweg_sim::simulation::{Fault, Outcome, Simulation};
 use thalweg_types::{Attempt, JobStatus};
 
 /// Four seconds of events in real time, so that there is a middle in which faults can happen.
-const JOB: &str = "
+const EVENTS: &str = "
     CREATE TABLE nexmark (WATERMARK FOR dateTime AS dateTime - INTERVAL '1' SECOND) WITH (
-      'connector' = 'nexmark', 'events.num' = '4000', 'events.rate' = '1000', 'events.speed' = 'real-time');
+      'connector' = 'nexmark', 'events.num' = '4000', 'events.rate' = '1000', 'events.speed' = 'real-time');";
+const COUNTS: &str = "
     SELECT bid.auction % 10 AS auction, COUNT(*) AS bids, window_start
     FROM TABLE(TUMBLE(TABLE nexmark, DESCRIPTOR(dateTime), INTERVAL '1' SECOND))
     WHERE event_type = 2
     GROUP BY bid.auction % 10, window_start, window_end;";
 
-fn run(seed: u64, faults: Vec<(Duration, Fault)>) -> Outcome {
-    let simulation = Simulation { seed, coordinators: 3, nodes: 3, sql: JOB.to_owned(), parallelism: 3, faults };
+fn run(seed: u64, query: &str, faults: Vec<(Duration, Fault)>) -> Outcome {
+    let sql = format!("{EVENTS}{query}");
+    let simulation = Simulation { seed, coordinators: 3, nodes: 3, sql, parallelism: 3, faults };
     let outcome = simulation.run().unwrap_or_else(|error| panic!("seed {seed}: {error:#}"));
     assert_eq!(outcome.job.status, JobStatus::Finished, "seed {seed}");
     outcome
@@ -32,15 +34,29 @@ fn sorted_rows(outcome: &Outcome) -> Vec<String> {
 
 #[test]
 fn the_answer_does_not_depend_on_the_seed() {
-    let rows = sorted_rows(&run(1, vec![]));
+    let rows = sorted_rows(&run(1, COUNTS, vec![]));
     assert!(rows.len() > 40, "{rows:?}");
-    assert_eq!(rows, sorted_rows(&run(2, vec![])));
+    assert_eq!(rows, sorted_rows(&run(2, COUNTS, vec![])));
 }
 
 #[test]
 fn a_leader_that_dies_changes_nothing_for_a_running_job() {
     let down = Duration::from_secs(2);
-    let outcome = run(3, vec![(Duration::from_millis(1500), Fault::CrashLeader { down })]);
+    let outcome = run(3, COUNTS, vec![(Duration::from_millis(1500), Fault::CrashLeader { down })]);
     assert_eq!(outcome.job.attempt, Attempt(1));
-    assert_eq!(sorted_rows(&outcome), sorted_rows(&run(1, vec![])));
+    assert_eq!(sorted_rows(&outcome), sorted_rows(&run(1, COUNTS, vec![])));
+}
+
+#[test]
+fn a_node_that_dies_costs_an_attempt_and_the_job_finishes() {
+    let query = "
+        CREATE TABLE sink (auction BIGINT, price BIGINT) WITH ('connector' = 'blackhole');
+        INSERT INTO sink SELECT bid.auction, bid.price FROM nexmark WHERE event_type = 2;";
+    for seed in 4..8 {
+        let crash = Fault::Crash { host: "node-2".to_owned(), down: Duration::from_secs(5) };
+        let outcome = run(seed, query, vec![(Duration::from_millis(1500), crash)]);
+        assert_eq!(outcome.job.attempt, Attempt(2), "seed {seed}");
+        let written = outcome.job.subtasks.iter().filter(|subtask| subtask.is_sink);
+        assert_eq!(written.map(|subtask| subtask.metrics.records_out).sum::<u64>(), 4000 * 46 / 50, "seed {seed}");
+    }
 }

@@ -42,7 +42,7 @@ pub struct Simulation {
     pub coordinators: u32,
     /// Worker nodes, of two slots each.
     pub nodes: u32,
-    /// The job's script; its only query's rows are what a run gives.
+    /// The job's script; the rows of its query, where it has one, are what a run gives.
     pub sql: String,
     /// Slices of the job.
     pub parallelism: u32,
@@ -53,7 +53,7 @@ pub struct Simulation {
 /// What a run gave.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The rows of the job's query, in the order of their arrival.
+    /// The rows of the job's query, in the order of their arrival; none where it only inserts.
     pub rows: Vec<RecordBatch>,
     /// The job at its end.
     pub job: JobOverview,
@@ -165,9 +165,11 @@ async fn follow(
         progress.leader = leader;
     }
     let mut rows = Vec::new();
-    let mut pull = client.fetch_rows(submitted.job, 0);
-    while let Some(batch) = pull.next().await? {
-        rows.push(batch);
+    for query in &submitted.queries {
+        let mut pull = client.fetch_rows(submitted.job, query.query);
+        while let Some(batch) = pull.next().await? {
+            rows.push(batch);
+        }
     }
     let job = client.wait(submitted.job).await?;
     Ok(Outcome { rows, job })
