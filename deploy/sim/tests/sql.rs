@@ -42,7 +42,12 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     async fn check(&self, oracle: &Oracle) -> Result<()> {
-        let submitted = self.client.submit(self.request()).await.context("the script was refused")?;
+        let tables = include_str!("../cases/tables.sql");
+        self.check_script(format!("{tables}\n{}", self.case.stream), oracle).await
+    }
+
+    async fn check_script(&self, script: String, oracle: &Oracle) -> Result<()> {
+        let submitted = self.client.submit(self.request(&script)).await.context("the script was refused")?;
         let streamed = tokio::time::timeout(CASE_TIMEOUT, self.run(&submitted)).await;
         let selects = match streamed {
             Ok(streamed) => streamed?,
@@ -82,9 +87,8 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn request(&self) -> SubmitOptions {
-        let tables = include_str!("../cases/tables.sql");
-        let sql = format!("{tables}\n{}", self.case.stream)
+    fn request(&self, script: &str) -> SubmitOptions {
+        let sql = script
             .replace("${data}", &self.data.display().to_string())
             .replace("${out}", &self.out.display().to_string());
         let (name, parallelism) = (self.case.name.clone(), Some(self.parallelism));
@@ -157,6 +161,25 @@ async fn streaming_gives_the_batch_answer_on_one_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streaming_gives_the_batch_answer_on_three_nodes() {
     check_on(3).await;
+}
+
+/// The demo's script over its year of data, waiting long enough that nothing is late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_gives_the_batch_answer() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo");
+    let read = |name: &str| std::fs::read_to_string(demo.join(name)).expect("the demo can be read");
+    let (short, long) = ("departure_time - INTERVAL '6' HOUR", "departure_time - INTERVAL '2' DAY");
+    let script = read("demo.sql");
+    assert!(script.contains(short), "the demo's watermark has changed");
+    let script = script.replace(short, long).replace("deploy/demo/data", &demo.join("data").display().to_string());
+    let case = Case { stream: script, ..case::parse("demo", &read("demo_batch.sql")).expect("it is a case") };
+    let tables = ["flights", "weather"].map(|name| (name, demo.join(format!("data/{name}.parquet"))));
+    let oracle = Oracle::of_parquet(&tables).expect("the data can be read");
+    let options = EmbeddedOptions { nodes: 2, slots: 2, ..EmbeddedOptions::default() };
+    let cluster = EmbeddedCluster::start(options).await.expect("a cluster starts");
+    let trial = Trial { case: &case, client: cluster.client(), data: &demo, out: demo.clone(), parallelism: 2 };
+    trial.check_script(case.stream.clone(), &oracle).await.expect("both give the same");
+    cluster.shutdown().await;
 }
 
 #[test]

@@ -96,7 +96,7 @@ struct SystemEntropy;
 impl Entropy for SystemEntropy {
     fn next(&self) -> u64 {
         // RandomState draws its keys from the system once per thread and counts up; hashing mixes key and counter.
-        RandomState::new().hash_one(0x7468_616c_7765_67_u64)
+        RandomState::new().hash_one("thalweg")
     }
 }
 

@@ -9,7 +9,7 @@ use process::{Background, Outcome, thalweg, thalweg_with_input};
 const NUMBERS: &str = "{\"n\":1,\"word\":\"one\"}\n{\"n\":2,\"word\":null}\n{\"n\":3,\"word\":\"thr,ee\"}\n";
 
 fn script(directory: &Path) -> String {
-    fs::write(directory.join("numbers.json"), NUMBERS).unwrap();
+    fs::write(directory.join("numbers.json"), NUMBERS).expect("the input can be written");
     format!(
         "CREATE TABLE numbers (n BIGINT, word STRING) WITH ('connector' = 'filesystem', 'path' = '{}/numbers.json', 'format' = 'json');\n",
         directory.display()
