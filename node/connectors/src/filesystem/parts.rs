@@ -166,6 +166,16 @@ impl PartWriter {
     }
 }
 
+impl Drop for PartWriter {
+    /// A part that is not finished will never be published.
+    fn drop(&mut self) {
+        if let Some(OpenPart { file: PartFile::Local(_, path), .. }) = self.open.take() {
+            // Where it fails the file stays hidden, until what its job has left is discarded.
+            fs::remove_file(path).ok();
+        }
+    }
+}
+
 /// Makes the names in a file's directory durable.
 pub(super) fn sync_folder(path: &LocalPath) -> Result<(), ConnectorError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(LocalPath::new("."));

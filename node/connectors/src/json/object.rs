@@ -115,16 +115,15 @@ pub(super) fn for_each_member<'a>(
     loop {
         member(scanner)?;
         scanner.skip_blank();
-        match scanner.peek() {
-            b',' => {
-                scanner.advance(1);
-                scanner.skip_blank();
-            }
-            byte if byte == close => {
-                scanner.advance(1);
-                return Ok(());
-            }
-            _ => return Err(scanner.unexpected(&format!("',' or '{}'", char::from(close)))),
+        let byte = scanner.peek();
+        if byte == b',' {
+            scanner.advance(1);
+            scanner.skip_blank();
+        } else if byte == close {
+            scanner.advance(1);
+            return Ok(());
+        } else {
+            return Err(scanner.unexpected(&format!("',' or '{}'", char::from(close))));
         }
     }
 }
@@ -164,9 +163,7 @@ impl StructColumn {
         let mut expected = 0;
         for_each_member(scanner, (b'{', b'}'), |scanner| {
             let column = keys.take(scanner, &mut expected)?;
-            if matches!(scanner.peek(), b' ' | b'\t' | b'\r') {
-                scanner.skip_blank();
-            }
+            scanner.skip_blank();
             match column {
                 Some(index) => children[index].read(scanner, row).map_err(|fault| fault.of_field(fields[index].name())),
                 None => scanner.skip_value(),

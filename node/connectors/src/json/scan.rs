@@ -101,6 +101,10 @@ impl<'a> Scanner<'a> {
     /// Skips blanks. A line feed is none.
     #[inline]
     pub(crate) fn skip_blank(&mut self) {
+        // Mostly there is none, and one comparison tells.
+        if self.peek() > b' ' {
+            return;
+        }
         while matches!(self.peek(), b' ' | b'\t' | b'\r') {
             self.at += 1;
         }

@@ -69,6 +69,20 @@ async fn discard_removes_what_all_attempts_of_one_job_left() {
 }
 
 #[tokio::test]
+async fn a_writer_that_is_dropped_removes_what_it_did_not_finish() {
+    let (folder, context) = (folder(), context());
+    let mut writer = writer(&context, &path(&folder), 3, 1, 0);
+    writer.write(&rows("{\"a\":1}\n")).await.expect("written");
+    writer.prepare().await.expect("prepared");
+    let mut letters = DeadLetterWriter::open(&path(&folder), identity(3, 1, 0), &context).expect("opened");
+    let letter = DeadLetter { position: "f:1".to_owned(), reason: "r".to_owned(), record: "x".to_owned() };
+    letters.write(&[letter]).await.expect("written");
+    assert_eq!(names(&folder).len(), 2);
+    drop((writer, letters));
+    assert_eq!(names(&folder), [".part-3-1-7-0-0.json.inprogress"], "what is finished may be published yet");
+}
+
+#[tokio::test]
 async fn what_is_published_is_never_overwritten() {
     let (folder, context) = (folder(), context());
     let path = path(&folder);
