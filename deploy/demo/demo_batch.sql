@@ -1,12 +1,12 @@
--- The batch twins of demo.sql, in its order: what each of its queries must have given in the end. Written by hand for a
--- batch engine; the tests compare both over the same files.
+-- What each query of demo.sql must have given in the end, written by hand for a batch engine. The tests compare both over
+-- the same files; each section below stands for the next SELECT.
 -- stream
 demo.sql
 -- batch
 SELECT d.w, d.origin, d.flights, round(d.average_delay, 1), d.worst_delay, round(d.percent, 1), w.temperature_f, round(w.wind_mph, 1), w.visibility_miles
 FROM (
   SELECT date_bin(INTERVAL '1 hour', departure_time) AS w, origin, count(*) AS flights, avg(dep_delay_minutes) AS average_delay,
-    max(dep_delay_minutes) AS worst_delay, 100.0 * sum(CASE WHEN dep_delay_minutes > 60 THEN 1 ELSE 0 END) / count(*) AS percent
+    max(dep_delay_minutes) AS worst_delay, CAST(100.0 AS DECIMAL(4, 1)) * sum(CASE WHEN dep_delay_minutes > 60 THEN 1 ELSE 0 END) / count(*) AS percent
   FROM flights GROUP BY 1, 2) d
 JOIN (
   SELECT date_bin(INTERVAL '1 hour', observed_time) AS w, station, avg(temperature_f) AS temperature_f,
@@ -26,12 +26,12 @@ SELECT w + INTERVAL '6 hours', station, round(avg(temperature_f), 1) FROM (
 GROUP BY w, station
 -- batch
 WITH hours AS (
-  SELECT date_bin(INTERVAL '1 hour', departure_time) AS w, origin, count(*) AS flights, avg(dep_delay_minutes) AS average_delay
+  SELECT date_bin(INTERVAL '1 hour', departure_time) AS w, origin, count(*) AS flights, avg(dep_delay_minutes) AS average_delay,
+    sum(dep_delay_minutes) AS minutes, count(dep_delay_minutes) AS known
   FROM flights GROUP BY 1, 2),
 usual AS (
-  SELECT h.w, h.origin, avg(f.dep_delay_minutes) AS average_delay
-  FROM hours h JOIN flights f
-  ON f.origin = h.origin AND f.departure_time >= h.w - INTERVAL '23 hours' AND f.departure_time < h.w + INTERVAL '1 hour'
+  SELECT h.w, h.origin, CAST(sum(day.minutes) AS DOUBLE) / sum(day.known) AS average_delay
+  FROM hours h JOIN hours day ON day.origin = h.origin AND day.w > h.w - INTERVAL '24 hours' AND day.w <= h.w
   WHERE h.flights >= 5 AND h.average_delay > 60
   GROUP BY h.w, h.origin)
 SELECT h.w + INTERVAL '1 hour', h.origin, h.flights, round(h.average_delay, 1), round(u.average_delay, 1)
