@@ -99,6 +99,7 @@ async fn a_cancelled_job_is_dropped_by_its_nodes_and_publishes_nothing() {
     assert!(cancelled.failure.is_none());
     cluster.until_nodes(|node| node.is_empty()).await;
     assert!(cluster.published().is_empty());
+    cluster.until_discarded(&[job]).await;
     let again = client.end(job, false).await.unwrap_err();
     assert_eq!((again.code(), again.message()), (Code::FailedPrecondition, "job-1 is cancelled"));
     assert_eq!(client.end(JobId(9), false).await.unwrap_err().code(), Code::NotFound);
@@ -133,6 +134,20 @@ async fn any_member_answers_and_nodes_find_the_leader() {
     let status = cluster.client(follower).open_session(cluster.registration(9)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.metadata().get(LEADER_KEY).unwrap().to_str().unwrap(), cluster::address(leader));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_cancelled_job_left_is_removed_although_the_leader_was_lost() {
+    let mut cluster = TestCluster::start(3, &[1, 1]).await;
+    let leader = cluster.leader().await;
+    let client = cluster.client((1..=3).find(|member| *member != leader).unwrap());
+    cluster.hold_back(true);
+    let job = client.submit("r", "publish").await.unwrap().job;
+    until_status(&client, job, JobStatus::Running).await;
+    client.end(job, false).await.unwrap();
+    cluster.stop(leader).await;
+    cluster.until_discarded(&[job]).await;
+    until_status(&client, job, JobStatus::Cancelled).await;
 }
 
 #[tokio::test(start_paused = true)]

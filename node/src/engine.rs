@@ -38,6 +38,9 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
         committables: Vec<SinkCommittables>,
     ) -> BoxFuture<'static, Result<(), Failure>>;
 
+    /// Removes what a job that is over has left unpublished.
+    fn discard(&self, job: JobId, graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>>;
+
     /// Drops what an attempt that is gone has left for clients to fetch.
     fn forget(&self, job: JobId, attempt: Attempt);
 }
@@ -92,6 +95,11 @@ impl Engine for RuntimeEngine {
     ) -> BoxFuture<'static, Result<(), Failure>> {
         let context = self.context.clone();
         async move { thalweg_runtime::commit(&context, &graph, job, &committables).await }.boxed()
+    }
+
+    fn discard(&self, job: JobId, graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>> {
+        let context = self.context.clone();
+        async move { thalweg_runtime::discard(&context, &graph, job).await }.boxed()
     }
 
     fn forget(&self, job: JobId, attempt: Attempt) {

@@ -20,6 +20,7 @@
 //!   idempotent by what they do: an attempt is built at most once, started and stopped at most once, and a cancelled one stays so.
 //! - Of the failures of an attempt the first is reported, and the rest of the attempt here is cancelled.
 //! - Without a leader everything runs on, until `orphan_timeout` has passed since the last contact.
+//! - What a job left unpublished is removed only where no attempt of it lives: one that still writes would leave more.
 //! - An attempt that is not gone `stop_timeout` after its cancellation is abandoned: only the end of the process ends it.
 //!
 //! Whoever holds this value carries out the effects, in their order, and tells what came of them. Messages in them are lost
@@ -61,6 +62,8 @@ pub(crate) enum Effect {
     Stop { job: JobId, attempt: Attempt },
     /// Publish, and call `on_committed`.
     Commit { job: JobId, attempt: Attempt, graph: Box<JobGraph>, committables: Vec<SinkCommittables> },
+    /// Remove what a job that is over has left unpublished, and call `on_discarded`.
+    Discard { job: JobId, attempt: Attempt, graph: Box<JobGraph> },
     /// Drop what is still held for an attempt that is cancelled: its handle, and rows that nobody will fetch.
     Forget { job: JobId, attempt: Attempt },
     /// Send over the session, where there is one.
@@ -98,6 +101,7 @@ pub(crate) struct Orders {
     jobs: BTreeMap<JobId, Job>,
     discoveries: Vec<(JobId, Attempt, Vec<OperatorId>)>,
     commits: Vec<(JobId, Attempt, Vec<SinkCommittables>)>,
+    discards: Vec<(JobId, Attempt)>,
     outbox: Outbox,
 }
 
@@ -144,6 +148,7 @@ impl Orders {
             jobs: BTreeMap::new(),
             discoveries: Vec::new(),
             commits: Vec::new(),
+            discards: Vec::new(),
             outbox: Outbox::default(),
         }
     }
@@ -243,6 +248,16 @@ impl Orders {
         vec![self.report(Report::Committed { job, attempt, result })]
     }
 
+    /// What a job left unpublished was removed, or could not be.
+    pub(crate) fn on_discarded(
+        &mut self,
+        (job, attempt): (JobId, Attempt),
+        result: Result<(), Failure>,
+    ) -> Vec<Effect> {
+        self.discards.retain(|asked| *asked != (job, attempt));
+        vec![self.report(Report::Discarded { job, attempt, result })]
+    }
+
     /// The node is to leave: it takes no more work, and says so.
     pub(crate) fn on_leave(&mut self) -> Vec<Effect> {
         self.is_leaving = true;
@@ -265,7 +280,8 @@ impl Orders {
         let mut live = self.attempts().filter(|(.., phase)| phase.is_live());
         let may_rest = |phase: &Phase| matches!(phase, Phase::Running { .. });
         let is_quiet = live.all(|(job, attempt, phase)| may_rest(phase) && has_finished(job, attempt));
-        is_quiet && self.discoveries.is_empty() && self.commits.is_empty() && self.outbox.is_empty()
+        let works = !(self.discoveries.is_empty() && self.commits.is_empty() && self.discards.is_empty());
+        is_quiet && !works && self.outbox.is_empty()
     }
 
     fn decide(&mut self, order: Order, now: Duration) -> Verdict {
@@ -293,7 +309,23 @@ impl Orders {
                 }
                 Ok(effects)
             }
+            Action::Discard { graph } => self.discard(job, attempt, graph, now),
         }
+    }
+
+    /// Removes once nothing of the job lives here, and lets nothing of it live here later.
+    fn discard(&mut self, job: JobId, attempt: Attempt, graph: Box<JobGraph>, now: Duration) -> Verdict {
+        if self.jobs.get(&job).is_some_and(Job::is_live) {
+            return Err(format!("{job} is not gone from here"));
+        }
+        let mut effects = self.fence(job, attempt, now);
+        self.job(job).attempts.entry(attempt).or_insert(Phase::Cancelled);
+        self.forget_old_fences();
+        if !self.discards.contains(&(job, attempt)) {
+            self.discards.push((job, attempt));
+            effects.push(Effect::Discard { job, attempt, graph });
+        }
+        Ok(effects)
     }
 
     fn discover(&mut self, job: JobId, attempt: Attempt, graph: Box<JobGraph>, sources: Vec<OperatorId>) -> Verdict {

@@ -126,6 +126,7 @@ pub(crate) enum Asked {
     Stop(JobId, Attempt),
     Cancel(JobId, Attempt),
     Forget(JobId, Attempt),
+    Discard(JobId),
 }
 
 type Senders = Arc<Mutex<BTreeMap<(JobId, Attempt), mpsc::Sender<AttemptEvent>>>>;
@@ -197,6 +198,11 @@ impl Engine for FakeEngine {
         _committables: Vec<SinkCommittables>,
     ) -> BoxFuture<'static, Result<(), Failure>> {
         async { panic!("a committer broke") }.boxed()
+    }
+
+    fn discard(&self, job: JobId, _graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>> {
+        self.asked.try_send(Asked::Discard(job)).expect("there is room");
+        std::future::ready(Ok(())).boxed()
     }
 
     fn forget(&self, job: JobId, attempt: Attempt) {

@@ -113,6 +113,7 @@ pub(crate) enum WorkerExit {
 enum Done {
     Discovered { asked: (JobId, Attempt, Vec<OperatorId>), splits: Discovery },
     Committed { asked: (JobId, Attempt, Vec<SinkCommittables>), result: Result<(), Failure> },
+    Discarded { asked: (JobId, Attempt), result: Result<(), Failure> },
 }
 
 /// What an attempt says; `None` after its last word.
@@ -267,6 +268,7 @@ impl Worker {
         let effects = match done {
             Done::Discovered { asked, splits } => self.orders.on_discovered(asked, splits),
             Done::Committed { asked, result } => self.orders.on_committed(asked, result),
+            Done::Discarded { asked, result } => self.orders.on_discarded(asked, result),
         };
         self.carry_out(effects);
     }
@@ -285,6 +287,11 @@ impl Worker {
                     let result = answer_of(&self.seams, "commit sinks", commit);
                     let asked = (job, attempt, committables);
                     self.work.push(async move { Done::Committed { asked, result: result.await } }.boxed());
+                }
+                Effect::Discard { job, attempt, graph } => {
+                    let result = answer_of(&self.seams, "discard unpublished output", self.engine.discard(job, graph));
+                    let asked = (job, attempt);
+                    self.work.push(async move { Done::Discarded { asked, result: result.await } }.boxed());
                 }
                 Effect::Deploy { job, attempt, deployment } => {
                     let (sender, events) = mpsc::channel(EVENTS_MAX);

@@ -5,7 +5,7 @@
 //! Deploying            Discover -> splits -> Deploy to all -> all Ready -> propose RunAttempt
 //! Running              Start to all -> all Finished -> propose CompleteAttempt        (Stop, once, where a client asked)
 //! Committing           Commit to one node -> Committed -> propose FinishJob
-//! ended                cancel leftovers -> all Gone -> done
+//! ended                cancel leftovers -> all Gone -> Discard to one node, where nothing was published -> done
 //! ```
 //!
 //! Where the job is in its life is the replicated record's status alone. The controller adds what only a leader's memory
@@ -36,6 +36,7 @@ use self::facts::AttemptFacts;
 use crate::placement::Avoid;
 
 mod begin;
+mod ended;
 mod facts;
 mod live;
 
@@ -231,6 +232,7 @@ impl JobController {
                 self.facts.gone.insert(node);
             }
             Report::Committed { result, .. } => self.facts.on_committed(node, result.clone()),
+            Report::Discarded { result, .. } => self.on_discarded(node, result.is_ok(), now),
         }
     }
 
@@ -242,6 +244,7 @@ impl JobController {
         let refused = || failure(FailureKind::Node, format!("{node} refused an order: {reason}"));
         match order.action {
             Action::Commit { .. } => self.facts.on_committed(node, Err(refused())),
+            Action::Discard { .. } => self.on_discarded(node, false, now),
             // A node that refuses these has dropped the attempt, and reports why.
             Action::Start | Action::Stop | Action::Cancel => {}
             Action::Discover { .. } | Action::Deploy(_) => {
@@ -277,17 +280,16 @@ impl JobController {
             JobStatus::Deploying => self.deploy(view),
             JobStatus::Running => self.run(view),
             JobStatus::Committing => self.commit(view),
-            JobStatus::Finished | JobStatus::Cancelled | JobStatus::Stopped | JobStatus::Failed => {
-                self.cancel_leftovers(view)
-            }
+            JobStatus::Finished | JobStatus::Cancelled | JobStatus::Stopped | JobStatus::Failed => self.end(view),
         };
         self.limit_proposals(effects, view.now)
     }
 
-    /// Whether nothing is left to do: the job has ended and is gone from all nodes.
+    /// Whether nothing is left to do: the job has ended, and nothing of it is on any node or hidden in its sinks.
     #[must_use]
     pub fn is_done(&self, view: &JobView<'_>) -> bool {
-        view.record.status.is_terminal() && !self.proposing && self.leftovers(view).next().is_none()
+        let is_gone = self.leftovers(view).next().is_none() && !self.must_discard(view.record);
+        view.record.status.is_terminal() && !self.proposing && is_gone
     }
 
     /// Slots in this life of a node that an attempt holds which is over by the record but not gone from there.
@@ -361,6 +363,15 @@ fn nodes_of(record: &JobRecord) -> &BTreeMap<NodeId, Incarnation> {
     record.attempt.as_ref().map_or(&NONE, |attempt| &attempt.plan.nodes)
 }
 
+/// A node that can be given work outside of any attempt: one of the last attempt's where there is one.
+fn attached_node(view: &JobView<'_>) -> Option<(NodeId, Incarnation)> {
+    let attached = |node: &NodeId| {
+        let life = view.nodes.get(node).filter(|node| node.attached)?.incarnation;
+        Some((*node, life))
+    };
+    nodes_of(view.record).keys().chain(view.nodes.keys()).find_map(attached)
+}
+
 /// The subtasks that an attempt has on a node.
 fn subtasks_on(plan: &ChainPlan, record: &JobRecord, node: NodeId) -> BTreeSet<SubtaskId> {
     let Some(attempt) = &record.attempt else { return BTreeSet::new() };
@@ -378,7 +389,8 @@ pub fn job_of(report: &Report) -> JobId {
         | Report::Finished { job, .. }
         | Report::Failed { job, .. }
         | Report::Gone { job, .. }
-        | Report::Committed { job, .. } => *job,
+        | Report::Committed { job, .. }
+        | Report::Discarded { job, .. } => *job,
     }
 }
 
@@ -391,7 +403,8 @@ pub fn attempt_of(report: &Report) -> Attempt {
         | Report::Finished { attempt, .. }
         | Report::Failed { attempt, .. }
         | Report::Gone { attempt, .. }
-        | Report::Committed { attempt, .. } => *attempt,
+        | Report::Committed { attempt, .. }
+        | Report::Discarded { attempt, .. } => *attempt,
     }
 }
 

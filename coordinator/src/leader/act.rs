@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use thalweg_cluster_state::{ClusterState, Command};
+use thalweg_cluster_state::{ClusterState, Command, JobRecord};
 use thalweg_control::{
     Effect, JobController, JobView, NodeView,
     job::{is_settled, job_of},
 };
 use thalweg_types::{
-    JobId, NodeId,
+    JobId, JobStatus, NodeId,
     job::{Failure, FailureKind},
     node::NodeState,
     session::Action,
@@ -22,6 +22,8 @@ use super::{
 
 /// Lost nodes that are remembered, for people to see. Nodes without a fixed id are new ones at each start.
 const LOST_NODES_MAX: usize = 50;
+/// Clearing away is over within seconds of a job's end, unless nodes are lost meanwhile.
+const UNCLEARED_MAX: usize = 32;
 
 impl Reign {
     /// Brings what nodes do and what is recorded closer to what is wanted. Does nothing where nothing has happened.
@@ -65,10 +67,13 @@ impl Reign {
         }
     }
 
-    /// Takes charge of the jobs that have no controller yet.
+    /// Takes charge of the jobs that have no controller yet; at the beginning also of those that the leader before may not
+    /// have cleared away.
     pub(super) fn adopt(&mut self, state: &ClusterState) {
         let now = self.seams.clock.monotonic();
-        for (job, record) in state.live_jobs() {
+        let has_begun = std::mem::replace(&mut self.has_begun, true);
+        let ended = if has_begun { Vec::new() } else { uncleared_jobs(state) };
+        for (job, record) in state.live_jobs().chain(ended) {
             if self.jobs.contains_key(&job) || self.unusable.contains(&job) {
                 continue;
             }
@@ -174,6 +179,19 @@ fn forgettable_jobs(state: &ClusterState, ended_jobs_max: usize) -> Option<Comma
     ended.sort_unstable();
     let jobs: Vec<JobId> = ended.into_iter().take(surplus).map(|(_, job)| job).collect();
     (!jobs.is_empty()).then_some(Command::ForgetJobs { jobs })
+}
+
+/// The jobs that ended last without publishing: an end that was recorded just before its leader was lost is among them.
+fn uncleared_jobs(state: &ClusterState) -> Vec<(JobId, &JobRecord)> {
+    let ended = state.jobs().iter().filter(|(_, record)| record.attempt.is_some() && ended_badly(record));
+    let mut ended: Vec<(JobId, &JobRecord)> = ended.map(|(job, record)| (*job, record)).collect();
+    ended.sort_unstable_by_key(|(_, record)| std::cmp::Reverse(record.revision));
+    ended.truncate(UNCLEARED_MAX);
+    ended
+}
+
+fn ended_badly(record: &JobRecord) -> bool {
+    matches!(record.status, JobStatus::Cancelled | JobStatus::Failed | JobStatus::Stopped)
 }
 
 fn forgettable_nodes(state: &ClusterState) -> Option<Command> {

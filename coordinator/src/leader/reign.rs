@@ -52,6 +52,8 @@ pub(super) struct Reign {
     /// Jobs that this engine cannot carry out; their failure is proposed.
     pub(super) unusable: BTreeSet<JobId>,
     pub(super) measured: BTreeMap<JobId, (Attempt, BTreeMap<SubtaskId, SubtaskMetrics>)>,
+    /// The jobs that had ended before have been looked at.
+    pub(super) has_begun: bool,
     pub(super) is_housekeeping: bool,
     /// Something has happened that controllers may care about.
     pub(super) is_stale: bool,
@@ -75,6 +77,7 @@ impl Reign {
             jobs: BTreeMap::new(),
             unusable: BTreeSet::new(),
             measured: BTreeMap::new(),
+            has_begun: false,
             is_housekeeping: false,
             is_stale: true,
             proposals: FuturesUnordered::new(),

@@ -1,6 +1,7 @@
 //! Coordinators and nodes in one process.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -214,6 +215,17 @@ impl TestCluster {
     /// What was published, by all nodes.
     pub(super) fn published(&self) -> Vec<(JobId, Attempt, usize)> {
         self.nodes.iter().flat_map(TestNode::published).collect()
+    }
+
+    /// Until nodes were told to remove what these jobs have left, and nothing else.
+    pub(super) async fn until_discarded(&self, jobs: &[JobId]) {
+        let discarded = || self.nodes.iter().flat_map(TestNode::discarded).collect::<BTreeSet<JobId>>();
+        let polling = async {
+            while discarded() != jobs.iter().copied().collect() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, polling).await.expect("leftovers are removed");
     }
 
     /// Until the attempts on every node are as wanted.

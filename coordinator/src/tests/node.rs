@@ -43,6 +43,7 @@ struct Books {
     last_sequence: u64,
     outbox: BTreeMap<u64, Report>,
     published: Vec<(JobId, Attempt, usize)>,
+    discarded: Vec<JobId>,
 }
 
 /// The node, as the test holds it.
@@ -88,6 +89,10 @@ impl TestNode {
 
     pub(super) fn published(&self) -> Vec<(JobId, Attempt, usize)> {
         self.books.lock().unwrap().published.clone()
+    }
+
+    pub(super) fn discarded(&self) -> Vec<JobId> {
+        self.books.lock().unwrap().discarded.clone()
     }
 
     pub(super) fn hold_back(&self, hold: bool) {
@@ -222,6 +227,10 @@ impl Process {
                 }
                 drop(books);
                 self.report(vec![Report::Committed { job, attempt, result: Ok(()) }])
+            }
+            Action::Discard { .. } => {
+                self.books.lock().unwrap().discarded.push(job);
+                self.report(vec![Report::Discarded { job, attempt, result: Ok(()) }])
             }
         }
     }

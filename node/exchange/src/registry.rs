@@ -1,9 +1,11 @@
 //! The attempts that this node can receive for: shared between the exchange service and the runtime.
+//!
+//! A peer's stream is proof of its attempt: an older one of the same job that still runs here is over, and is told so.
 
 use std::{sync::Arc, time::Duration};
 
 use dashmap::DashMap;
-use thalweg_types::{Attempt, JobId};
+use thalweg_types::{Attempt, JobId, NodeId};
 use tokio::sync::watch;
 
 use crate::endpoints::Endpoints;
@@ -12,6 +14,17 @@ use crate::endpoints::Endpoints;
 struct Shared {
     attempts: DashMap<(JobId, Attempt), Arc<Endpoints>>,
     registered: watch::Sender<()>,
+}
+
+/// Why no stream can be opened to an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotHere {
+    /// A newer one of its job runs here.
+    #[error("{attempt} of {job} is over: {newer} has begun")]
+    Superseded { job: JobId, attempt: Attempt, newer: Attempt },
+    /// Its deployment has not arrived.
+    #[error("{attempt} of {job} does not run here")]
+    Unknown { job: JobId, attempt: Attempt },
 }
 
 /// The endpoints by job and attempt.
@@ -44,28 +57,49 @@ impl ExchangeRegistry {
         self.shared.attempts.contains_key(&(job, attempt))
     }
 
+    /// Ends the attempts of a job that are older than one for which a peer opens a stream.
+    pub(crate) fn on_proof(&self, job: JobId, attempt: Attempt, peer: NodeId) {
+        let older = self.shared.attempts.iter().filter(|entry| entry.key().0 == job && entry.key().1 < attempt);
+        // Nothing is locked while they are told.
+        let older: Vec<Arc<Endpoints>> = older.map(|entry| entry.value().clone()).collect();
+        for endpoints in older {
+            let over = endpoints.attempt();
+            endpoints.report(peer, format!("{over} of {job} is over: {peer} runs {attempt}"));
+        }
+    }
+
     /// The endpoints of an attempt, waiting for its deployment to arrive here too.
-    pub(crate) async fn find(&self, job: JobId, attempt: Attempt, patience: Duration) -> Option<Arc<Endpoints>> {
+    pub(crate) async fn find(
+        &self,
+        job: JobId,
+        attempt: Attempt,
+        patience: Duration,
+    ) -> Result<Arc<Endpoints>, NotHere> {
         let mut registered = self.shared.registered.subscribe();
         let search = async {
             loop {
                 registered.mark_unchanged();
                 if let Some(endpoints) = self.get(job, attempt) {
-                    return Some(endpoints);
+                    return Ok(endpoints);
                 }
-                if self.has_newer(job, attempt) || registered.changed().await.is_err() {
-                    return None;
+                if let Some(newer) = self.newer(job, attempt) {
+                    return Err(NotHere::Superseded { job, attempt, newer });
+                }
+                if registered.changed().await.is_err() {
+                    return Err(NotHere::Unknown { job, attempt });
                 }
             }
         };
-        tokio::time::timeout(patience, search).await.ok().flatten()
+        let found = tokio::time::timeout(patience, search).await;
+        found.unwrap_or(Err(NotHere::Unknown { job, attempt }))
     }
 
     fn get(&self, job: JobId, attempt: Attempt) -> Option<Arc<Endpoints>> {
         self.shared.attempts.get(&(job, attempt)).map(|entry| entry.value().clone())
     }
 
-    fn has_newer(&self, job: JobId, attempt: Attempt) -> bool {
-        self.shared.attempts.iter().any(|entry| entry.key().0 == job && entry.key().1 > attempt)
+    fn newer(&self, job: JobId, attempt: Attempt) -> Option<Attempt> {
+        let newer = self.shared.attempts.iter().filter(|entry| entry.key().0 == job && entry.key().1 > attempt);
+        newer.map(|entry| entry.key().1).max()
     }
 }

@@ -36,6 +36,10 @@ fn commit() -> Action {
     Action::Commit { graph: Box::new(graph()), committables: Vec::new() }
 }
 
+fn discard() -> Action {
+    Action::Discard { graph: Box::new(graph()) }
+}
+
 fn failure() -> Failure {
     Failure { kind: FailureKind::Operator, message: "broke".to_owned() }
 }
@@ -91,6 +95,7 @@ fn kinds(effects: &[Effect]) -> Vec<String> {
         Effect::Cancel { attempt, .. } => format!("cancel {}", attempt.0),
         Effect::Stop { attempt, .. } => format!("stop {}", attempt.0),
         Effect::Commit { attempt, .. } => format!("commit {}", attempt.0),
+        Effect::Discard { attempt, .. } => format!("discard {}", attempt.0),
         Effect::Forget { attempt, .. } => format!("forget {}", attempt.0),
         Effect::Abandon { attempt, .. } => format!("abandon {}", attempt.0),
         Effect::Send(NodeMessage::Report { report, .. }) => match report {
@@ -100,6 +105,7 @@ fn kinds(effects: &[Effect]) -> Vec<String> {
             Report::Failed { attempt, .. } => format!("failed {}", attempt.0),
             Report::Gone { attempt, .. } => format!("gone {}", attempt.0),
             Report::Committed { attempt, .. } => format!("committed {}", attempt.0),
+            Report::Discarded { attempt, .. } => format!("discarded {}", attempt.0),
         },
         Effect::Send(NodeMessage::Reattach { subtasks }) => format!("reattach {}", subtasks.len()),
         Effect::Send(NodeMessage::Leaving) => "leaving".to_owned(),
@@ -131,7 +137,7 @@ fn a_newer_attempt_is_built_when_the_older_is_gone() {
 fn orders_of_older_attempts_and_terms_are_refused() {
     let mut desk = Desk::deployed(1);
     desk.order(order(2, Action::Deploy(deployment()))).expect("it is newer");
-    for action in [Action::Deploy(deployment()), Action::Start, Action::Cancel, Action::Stop, commit()] {
+    for action in [Action::Deploy(deployment()), Action::Start, Action::Cancel, Action::Stop, commit(), discard()] {
         assert!(desk.order(order(1, action)).is_err());
     }
     desk.order(Order { term: Term(3), ..order(2, Action::Cancel) }).expect("its term is newer");
@@ -247,6 +253,30 @@ fn discoveries_and_commits_are_answered_once_and_done_again_when_asked_again() {
 }
 
 #[test]
+fn what_is_left_of_a_job_is_removed_once_nothing_of_it_lives_here() {
+    let mut desk = Desk::deployed(1);
+    assert_eq!(desk.order(order(1, discard())), Err("job-7 is not gone from here".to_owned()));
+    desk.order(order(1, Action::Cancel)).expect("it is here");
+    assert!(desk.order(order(1, discard())).is_err(), "it still ends");
+    desk.event(1, AttemptEvent::Gone);
+    assert_eq!(kinds(&desk.order(order(1, discard())).expect("it is gone")), ["discard 1"]);
+    assert_eq!(desk.order(order(1, discard())), Ok(Vec::new()), "it is under way");
+    assert!(!desk.orders.is_idle(|_, _| false));
+    let effects = desk.orders.on_discarded((JOB, Attempt(1)), Err(failure()));
+    assert_eq!(kinds(&effects), ["discarded 1"]);
+    assert_eq!(kinds(&desk.order(order(1, discard())).expect("it failed before")), ["discard 1"]);
+}
+
+#[test]
+fn a_job_whose_leftovers_are_removed_here_does_not_come_to_life_here() {
+    let mut desk = Desk::registered();
+    assert_eq!(kinds(&desk.order(order(3, discard())).expect("nothing of it is here")), ["discard 3"]);
+    for attempt in [2, 3] {
+        assert!(desk.order(order(attempt, Action::Deploy(deployment()))).is_err());
+    }
+}
+
+#[test]
 fn discovery_proves_nothing_about_attempts() {
     let mut desk = Desk::deployed(1);
     let discover = Action::Discover { graph: Box::new(graph()), sources: Vec::new() };
@@ -327,7 +357,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (1u64..4, 1u64..3, 1u32..6, 0u8..6)
+        6 => (1u64..4, 1u64..3, 1u32..6, 0u8..7)
             .prop_map(|(term, job, attempt, action)| Step::Order { term, job, attempt, action }),
         1 => (0u64..6).prop_map(|back| Step::Repeat { back }),
         6 => (1u64..3, 0u8..5).prop_map(|(job, event)| Step::Event { job, event }),
@@ -370,6 +400,10 @@ impl World {
                     assert!(self.alive.contains(&(job, attempt)) && self.cancelled.insert((job, attempt)));
                 }
                 Effect::Forget { job, attempt } => assert!(!self.alive.contains(&(job, attempt))),
+                Effect::Discard { job, .. } => {
+                    assert!(self.alive.iter().all(|(of, _)| *of != job), "{job} still writes");
+                    self.work.push(effect);
+                }
                 work @ (Effect::Discover { .. } | Effect::Commit { .. }) => self.work.push(work),
                 Effect::Send(NodeMessage::Report { sequence, report }) => {
                     let before = self.unacknowledged.insert(sequence, report.clone());
@@ -388,6 +422,7 @@ fn action_of(number: u8) -> Action {
         2 => Action::Start,
         3 => Action::Cancel,
         4 => Action::Stop,
+        5 => discard(),
         _ => commit(),
     }
 }
@@ -430,6 +465,9 @@ fn take(desk: &mut Desk, world: &mut World, step: Step) {
             }
             Some(Effect::Commit { job, attempt, committables, .. }) => {
                 world.see(desk.orders.on_committed((job, attempt, committables), Ok(())));
+            }
+            Some(Effect::Discard { job, attempt, .. }) => {
+                world.see(desk.orders.on_discarded((job, attempt), Ok(())));
             }
             _ => {}
         },

@@ -128,6 +128,12 @@ pub enum Action {
         /// What each sink writer returned.
         committables: Vec<SinkCommittables>,
     },
+    /// Remove what a job that has ended without publishing has left hidden; given when its attempts are gone from all nodes,
+    /// and answered by `Report::Discarded`.
+    Discard {
+        /// The job's graph.
+        graph: Box<JobGraph>,
+    },
 }
 
 /// One attempt's placement as a node needs it.
@@ -222,6 +228,15 @@ pub enum Report {
         /// The job.
         job: JobId,
         /// The attempt.
+        attempt: Attempt,
+        /// Whether it worked.
+        result: Result<(), Failure>,
+    },
+    /// What the job had left unpublished is removed, or could not be.
+    Discarded {
+        /// The job.
+        job: JobId,
+        /// Its last attempt.
         attempt: Attempt,
         /// Whether it worked.
         result: Result<(), Failure>,

@@ -38,6 +38,10 @@ pub(super) struct AttemptFacts {
     pub(super) commit_at: Duration,
     pub(super) commits_failed: u32,
     pub(super) committed: Option<Result<(), Failure>>,
+    pub(super) discarding_on: Option<(NodeId, Incarnation)>,
+    pub(super) discard_at: Duration,
+    pub(super) discards_failed: u32,
+    pub(super) discarded: bool,
 }
 
 impl AttemptFacts {
@@ -63,6 +67,10 @@ impl AttemptFacts {
             commit_at: Duration::ZERO,
             commits_failed: 0,
             committed: None,
+            discarding_on: None,
+            discard_at: Duration::ZERO,
+            discards_failed: 0,
+            discarded: false,
         }
     }
 

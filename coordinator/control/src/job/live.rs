@@ -9,7 +9,7 @@ use thalweg_types::{
     session::{Action, Deployment, SinkCommittables, SplitAssignment, SubtaskState},
 };
 
-use super::{Effect, JobController, JobView, failure, nodes_of, subtasks_on};
+use super::{Effect, JobController, JobView, attached_node, failure, nodes_of, subtasks_on};
 use crate::{restart, splits::deal_splits};
 
 impl JobController {
@@ -89,12 +89,7 @@ impl JobController {
         if asked.is_some() || view.now < self.facts.commit_at {
             return Vec::new();
         }
-        let attached = |node: &NodeId| {
-            let life = view.nodes.get(node).filter(|node| node.attached)?.incarnation;
-            Some((*node, life))
-        };
-        let own = nodes_of(view.record).keys();
-        let Some((node, life)) = own.chain(view.nodes.keys()).find_map(attached) else { return Vec::new() };
+        let Some((node, life)) = attached_node(view) else { return Vec::new() };
         self.facts.committing_on = Some((node, life));
         let action = Action::Commit { graph: Box::new(self.graph.clone()), committables: committables.to_vec() };
         vec![self.order(node, action)]

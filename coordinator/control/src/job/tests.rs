@@ -159,6 +159,60 @@ fn cancel_drops_the_attempt_and_publishes_nothing() {
     world.settle();
     assert!(world.is_done());
     assert!(world.published.is_empty());
+    assert!(!world.has_leftovers);
+}
+
+#[test]
+fn what_a_job_leaves_that_ends_badly_is_removed() {
+    let mut world = World::new(&[2, 2], Some(3));
+    world.until(JobStatus::Running);
+    world.deliver_order(NodeId(1));
+    assert!(world.has_leftovers);
+    world.fail_subtask(NodeId(1), FailureKind::Data);
+    world.discard_failures = vec![FailureKind::Store, FailureKind::Store];
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Failed);
+    assert!(!world.has_leftovers, "it is tried again");
+}
+
+#[test]
+fn what_cannot_be_removed_stays_in_the_end() {
+    let mut world = World::new(&[2], Some(1));
+    world.until(JobStatus::Running);
+    world.end(EndMode::Cancel);
+    world.discard_failures = vec![FailureKind::Store; 1000];
+    world.settle();
+    assert!(world.is_done());
+    assert_eq!(world.discard_failures.len(), 992, "it is tried eight times");
+}
+
+#[test]
+fn a_node_that_is_lost_while_it_removes_leftovers_is_replaced() {
+    let mut world = World::new(&[1, 1], Some(2));
+    world.until(JobStatus::Running);
+    world.pump_orders();
+    world.end(EndMode::Cancel);
+    for node in [1, 2] {
+        world.deliver_order(NodeId(node));
+        world.deliver_reports(NodeId(node));
+    }
+    world.lose_node(NodeId(1));
+    assert!(world.has_leftovers, "the order was lost with its node");
+    world.settle();
+    assert!(!world.has_leftovers);
+}
+
+#[test]
+fn nothing_is_removed_for_a_job_that_never_ran_or_writes_nothing() {
+    let mut world = World::new(&[], Some(1));
+    world.end(EndMode::Cancel);
+    assert!(world.is_done());
+    let mut world = World::with_graph(&[2], Some(2), graphs::collecting());
+    world.discard_failures = vec![FailureKind::Store];
+    world.until(JobStatus::Running);
+    world.end(EndMode::Cancel);
+    world.settle();
+    assert_eq!(world.discard_failures.len(), 1, "nobody was asked");
 }
 
 #[test]
@@ -271,6 +325,7 @@ mod properties {
         FailSubtask(u64, FailureKind),
         ChangeLeader,
         Stop,
+        FailDiscards(u32),
     }
 
     fn faults() -> impl Strategy<Value = Vec<Fault>> {
@@ -287,6 +342,7 @@ mod properties {
             1 => (node(), kind).prop_map(|(node, kind)| Fault::FailSubtask(node, kind)),
             1 => Just(Fault::ChangeLeader),
             1 => Just(Fault::Stop),
+            1 => (0..3u32).prop_map(Fault::FailDiscards),
         ];
         prop::collection::vec(fault, 0..150)
     }
@@ -298,21 +354,7 @@ mod properties {
         #[test]
         fn whatever_is_lost_the_job_is_published_exactly_once(faults in faults(), wish in prop::option::of(1..5u32)) {
             let mut world = World::new(&[2, 2, 1], wish);
-            let mut stopped_early = false;
-            for fault in faults {
-                match fault {
-                    Fault::Deliver(node) => world.deliver_order(NodeId(node)),
-                    Fault::Progress(node) => world.progress(NodeId(node)),
-                    Fault::Report(node) => world.deliver_reports(NodeId(node)),
-                    Fault::Advance(millis) => world.advance(Duration::from_millis(millis)),
-                    Fault::Lose(node) => world.lose_node(NodeId(node)),
-                    Fault::Restart(node) => world.restart_node(NodeId(node)),
-                    Fault::Reattach(node) => world.reattach(NodeId(node)),
-                    Fault::FailSubtask(node, kind) => world.fail_subtask(NodeId(node), kind),
-                    Fault::ChangeLeader => world.change_leader(),
-                    Fault::Stop => stopped_early |= world.end(EndMode::Stop),
-                }
-            }
+            let stopped_early = suffer(&mut world, faults);
             for node in 1..4 {
                 world.restart_node(NodeId(node));
             }
@@ -324,6 +366,47 @@ mod properties {
             prop_assert!(attempts.len() <= 1, "two attempts were published: {:?}", attempts);
             let nothing_ran = ended == JobStatus::Stopped && attempts.is_empty();
             prop_assert!(nothing_ran || attempts.contains(&world.record().last_attempt()));
+            prop_assert!(!world.has_leftovers);
         }
+
+        /// Whenever it is cancelled, nothing is published and nothing stays hidden.
+        #[test]
+        fn a_cancelled_job_leaves_nothing(before in faults(), after in faults()) {
+            let mut world = World::new(&[2, 2, 1], None);
+            world.endless = true;
+            suffer(&mut world, before);
+            let cancelled = world.end(EndMode::Cancel);
+            suffer(&mut world, after);
+            for node in 1..4 {
+                world.restart_node(NodeId(node));
+            }
+            world.settle();
+            if cancelled {
+                prop_assert_eq!(world.status(), JobStatus::Cancelled);
+                prop_assert!(world.published.is_empty());
+                prop_assert!(!world.has_leftovers);
+            }
+        }
+    }
+
+    /// Whether a request to stop was taken.
+    fn suffer(world: &mut World, faults: Vec<Fault>) -> bool {
+        let mut stopped_early = false;
+        for fault in faults {
+            match fault {
+                Fault::Deliver(node) => world.deliver_order(NodeId(node)),
+                Fault::Progress(node) => world.progress(NodeId(node)),
+                Fault::Report(node) => world.deliver_reports(NodeId(node)),
+                Fault::Advance(millis) => world.advance(Duration::from_millis(millis)),
+                Fault::Lose(node) => world.lose_node(NodeId(node)),
+                Fault::Restart(node) => world.restart_node(NodeId(node)),
+                Fault::Reattach(node) => world.reattach(NodeId(node)),
+                Fault::FailSubtask(node, kind) => world.fail_subtask(NodeId(node), kind),
+                Fault::ChangeLeader => world.change_leader(),
+                Fault::Stop => stopped_early |= world.end(EndMode::Stop),
+                Fault::FailDiscards(count) => world.fail_discards(count),
+            }
+        }
+        stopped_early
     }
 }

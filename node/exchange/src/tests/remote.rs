@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::rig::{ATTEMPT, JOB, MemoryNetwork, Plan, TokioSpawner, address_of, batch, keys_in, serve};
 use crate::{
     Control, Element, Endpoints, ExchangeError, ExchangeRegistry, Inbound, InboundChannel, OutboundBuilder,
-    OutboundConfig, connect,
+    OutboundConfig, PeerFailure, connect,
 };
 
 fn plan(receivers: &[u64], window: u64, lz4: bool) -> Plan {
@@ -144,10 +144,15 @@ async fn dial(registry: ExchangeRegistry, attempt: Attempt) -> Result<(), Exchan
 }
 
 fn receiver(attempt: Attempt, from: u64) -> Arc<Endpoints> {
+    told_receiver(attempt, from).0
+}
+
+/// Endpoints on node 2 with what they are told.
+fn told_receiver(attempt: Attempt, from: u64) -> (Arc<Endpoints>, mpsc::Receiver<PeerFailure>) {
     let id = thalweg_types::ChannelId { exchange: 0, from: 0, to: 0 };
     let channel = InboundChannel { id, schema: batch([0], 1).schema(), from: NodeId(from) };
-    let (report, _told) = mpsc::channel(1);
-    Arc::new(Endpoints::new(NodeId(2), JOB, attempt, [&Inbound::new(vec![channel], 1000)], report))
+    let (report, told) = mpsc::channel(1);
+    (Arc::new(Endpoints::new(NodeId(2), JOB, attempt, [&Inbound::new(vec![channel], 1000)], report)), told)
 }
 
 fn source_text(error: &ExchangeError) -> String {
@@ -174,10 +179,31 @@ async fn streams_of_older_attempts_and_strangers_are_refused_at_once() {
     let registry = ExchangeRegistry::default();
     registry.register(receiver(ATTEMPT.next(), 1));
     let waited = tokio::time::timeout(Duration::from_secs(1), dial(registry, ATTEMPT)).await;
-    assert!(waited.unwrap().is_err());
+    let error = waited.unwrap().unwrap_err();
+    assert!(source_text(&error).contains("is over: attempt-"), "{}", source_text(&error));
 
     let registry = ExchangeRegistry::default();
     registry.register(receiver(ATTEMPT, 9));
     let error = dial(registry, ATTEMPT).await.unwrap_err();
     assert!(source_text(&error).contains("no channel leads"), "{}", source_text(&error));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_a_newer_attempt_ends_the_older_one_here() {
+    let registry = ExchangeRegistry::default();
+    let (older, mut told) = told_receiver(ATTEMPT, 1);
+    registry.register(older);
+    let dialled = tokio::spawn(dial(registry.clone(), ATTEMPT.next()));
+    let failure = told.recv().await.unwrap();
+    assert_eq!(failure.peer, NodeId(1));
+    assert!(failure.message.contains("is over: node-1 runs"), "{}", failure.message);
+    // As its deployment arrives, the newer one is served.
+    registry.register(receiver(ATTEMPT.next(), 1));
+    dialled.await.unwrap().unwrap();
+
+    let registry = ExchangeRegistry::default();
+    let (newer, mut told) = told_receiver(ATTEMPT.next(), 1);
+    registry.register(newer);
+    dial(registry, ATTEMPT).await.unwrap_err();
+    assert!(told.try_recv().is_err(), "an older stream proves nothing");
 }

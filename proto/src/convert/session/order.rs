@@ -29,6 +29,7 @@ pub(super) fn to_wire(sequence: u64, order: Order) -> v1::Order {
             graph: graph.to_bytes(),
             committables: committables.into_iter().map(Into::into).collect(),
         }),
+        Action::Discard { graph } => Wire::Discard(v1::Discard { graph: graph.to_bytes() }),
     };
     v1::Order { sequence, term: order.term.0, job: order.job.0, attempt: order.attempt.0, action: Some(action) }
 }
@@ -52,6 +53,9 @@ fn action_from_wire(wire: v1::order::Action) -> Result<Action, WireError> {
         Wire::Cancel(v1::Cancel {}) => Action::Cancel,
         Wire::Stop(v1::Stop {}) => Action::Stop,
         Wire::Commit(wire) => commit_from_wire(wire)?,
+        Wire::Discard(v1::Discard { graph }) => {
+            Action::Discard { graph: Box::new(graph_from_wire("Discard", &graph)?) }
+        }
     })
 }
 

@@ -35,6 +35,9 @@ pub(super) fn to_wire(sequence: u64, report: Report) -> v1::Report {
         Report::Committed { job, attempt, result } => {
             (job, attempt, Wire::Committed(v1::Committed { failure: result.err().map(Into::into) }))
         }
+        Report::Discarded { job, attempt, result } => {
+            (job, attempt, Wire::Discarded(v1::Discarded { failure: result.err().map(Into::into) }))
+        }
     };
     v1::Report { sequence, job: job.0, attempt: attempt.0, report: Some(report) }
 }
@@ -52,11 +55,17 @@ impl TryFrom<v1::Report> for Report {
             Wire::Failed(wire) => failed_from_wire(job, attempt, wire)?,
             Wire::Gone(v1::Gone {}) => Self::Gone { job, attempt },
             Wire::Committed(v1::Committed { failure }) => {
-                let result = failure.map_or(Ok(Ok(())), |failure| failure.try_into().map(Err))?;
-                Self::Committed { job, attempt, result }
+                Self::Committed { job, attempt, result: result_from_wire(failure)? }
+            }
+            Wire::Discarded(v1::Discarded { failure }) => {
+                Self::Discarded { job, attempt, result: result_from_wire(failure)? }
             }
         })
     }
+}
+
+fn result_from_wire(failure: Option<v1::Failure>) -> Result<Result<(), Failure>, WireError> {
+    failure.map_or(Ok(Ok(())), |failure| failure.try_into().map(Err))
 }
 
 type Discovery = Result<Vec<(OperatorId, Vec<Split>)>, Failure>;

@@ -125,6 +125,7 @@ fn action() -> impl Strategy<Value = Action> {
         Just(Action::Cancel),
         Just(Action::Stop),
         vec(committables(), 0..3).prop_map(|committables| Action::Commit { graph: Box::new(graph(256)), committables }),
+        Just(Action::Discard { graph: Box::new(graph(256)) }),
     ]
 }
 
@@ -132,7 +133,7 @@ fn report() -> impl Strategy<Value = Report> {
     let about = || (any::<u64>().prop_map(JobId), any::<u32>().prop_map(Attempt));
     let sources = vec((any::<u32>().prop_map(OperatorId), vec(split(), 0..3)), 0..3);
     let discovery = prop_oneof![sources.prop_map(Ok), failure().prop_map(Err)];
-    let result = prop_oneof![Just(Ok(())), failure().prop_map(Err)];
+    let result = || prop_oneof![Just(Ok(())), failure().prop_map(Err)];
     let peer = option::of((1u64..).prop_map(NodeId));
     prop_oneof![
         (about(), discovery).prop_map(|((job, attempt), splits)| Report::Discovered { job, attempt, splits }),
@@ -150,7 +151,8 @@ fn report() -> impl Strategy<Value = Report> {
             Report::Failed { job, attempt, subtask, failure, peer }
         }),
         about().prop_map(|(job, attempt)| Report::Gone { job, attempt }),
-        (about(), result).prop_map(|((job, attempt), result)| Report::Committed { job, attempt, result }),
+        (about(), result()).prop_map(|((job, attempt), result)| Report::Committed { job, attempt, result }),
+        (about(), result()).prop_map(|((job, attempt), result)| Report::Discarded { job, attempt, result }),
     ]
 }
 

@@ -1,7 +1,8 @@
 //! A cluster without processes: the real replicated state and controller, and nodes that only keep books.
 //!
 //! Nodes check what a node may rely on: no attempt is deployed while an older one is there, sources start only when every
-//! node of the attempt is ready, an attempt is published only after it ended well everywhere.
+//! node of the attempt is ready, an attempt is published only after it ended well everywhere, leftovers are removed only when
+//! nothing runs.
 
 use std::collections::VecDeque;
 
@@ -43,6 +44,10 @@ pub(super) struct World {
     pub(super) dealt: Vec<(u32, Vec<String>)>,
     /// What the next commits answer.
     pub(super) commit_failures: Vec<FailureKind>,
+    /// Whether files of subtasks that were started may be hidden in the sinks' directories.
+    pub(super) has_leftovers: bool,
+    /// What the next discards answer.
+    pub(super) discard_failures: Vec<FailureKind>,
     /// Sources end only when they are told to.
     pub(super) endless: bool,
 }
@@ -78,6 +83,8 @@ impl World {
             published: Vec::new(),
             dealt: Vec::new(),
             commit_failures: Vec::new(),
+            has_leftovers: false,
+            discard_failures: Vec::new(),
             endless: false,
         };
         for (slots, id) in slots.iter().zip(1..) {
@@ -224,6 +231,7 @@ impl World {
                 if let Some(run) = node.attempts.get_mut(&attempt) {
                     assert!(!run.building, "started before it was ready");
                     run.started = true;
+                    self.has_leftovers = true;
                 }
             }
             Action::Stop => {
@@ -237,11 +245,20 @@ impl World {
             }
             Action::Commit { committables, .. } => {
                 let failed = self.commit_failures.pop();
+                self.has_leftovers &= failed.is_some();
                 if failed.is_none() && !self.published.contains(&(attempt, committables.len())) {
                     self.published.push((attempt, committables.len()));
                 }
                 let result = failed.map_or(Ok(()), |kind| Err(failure(kind, "no space")));
                 node.reports.push((Report::Committed { job: JOB, attempt, result }, false));
+            }
+            Action::Discard { .. } => {
+                let failed = self.discard_failures.pop();
+                self.has_leftovers &= failed.is_some();
+                let result = failed.map_or(Ok(()), |kind| Err(failure(kind, "read-only")));
+                node.reports.push((Report::Discarded { job: JOB, attempt, result }, false));
+                let runs = self.nodes.values().any(|node| !node.attempts.is_empty());
+                assert!(!runs, "what still runs may leave more");
             }
         }
     }
@@ -407,6 +424,20 @@ impl World {
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.reattach(id);
         }
+    }
+
+    /// Every order that is under way arrives.
+    pub(super) fn pump_orders(&mut self) {
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            while !self.nodes[&id].orders.is_empty() {
+                self.deliver_order(id);
+            }
+        }
+    }
+
+    /// So many more discards fail, the first of those to come.
+    pub(super) fn fail_discards(&mut self, count: u32) {
+        self.discard_failures = (0..count).map(|_| FailureKind::Store).collect();
     }
 
     /// Whether the request was taken.
