@@ -75,7 +75,10 @@ impl Dice {
 pub fn generate(directory: &Path, seed: u64) -> Result<()> {
     clicks(directory, &mut Dice::new(seed))?;
     write(&directory.join("bids.json"), &bids(&mut Dice::new(seed ^ 1)))?;
-    write(&directory.join("sensors.csv"), &sensors(&mut Dice::new(seed ^ 2)))?;
+    let sensors = sensors(&mut Dice::new(seed ^ 2));
+    write(&directory.join("sensors.csv"), &sensors)?;
+    let (_, without_header) = sensors.split_once('\n').context("the sensors have a header")?;
+    write(&directory.join("sensors-plain.txt"), without_header)?;
     trades(&directory.join("trades.parquet"), &mut Dice::new(seed ^ 3))
 }
 

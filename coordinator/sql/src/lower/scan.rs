@@ -1,12 +1,16 @@
 //! Tables: one source each, with the columns that any query of the script uses.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{DFSchema, ScalarValue, plan_datafusion_err};
 use datafusion_expr::{Expr, ExprSchemable, TableScan};
 use thalweg_types::{
     ExprBytes, OperatorId, OperatorKind,
+    connector::TABLE_COLUMNS,
     graph::{Parallelism, SourceOperator, WatermarkGenerator, WatermarkStrategy},
 };
 
@@ -71,7 +75,8 @@ impl Lowerer<'_> {
         let watermark = table.watermark.as_ref().filter(|_| used.event_time);
         let outputs = output_needs(table, used, watermark)?;
         let physical_needs = physical_needs(table, &outputs)?;
-        let physical: SchemaRef = Arc::new(Schema::new(pruned(&table.schema, &physical_needs)));
+        let physical: SchemaRef =
+            Arc::new(Schema::new_with_metadata(pruned(&table.schema, &physical_needs), declared_columns(table)));
         let df_physical = DFSchema::try_from(physical.as_ref().clone())?;
         let mut fields = Vec::with_capacity(outputs.len());
         let mut exprs = Vec::with_capacity(outputs.len());
@@ -83,7 +88,7 @@ impl Lowerer<'_> {
             exprs.push(expr);
         }
         let output: SchemaRef = Arc::new(Schema::new(fields));
-        let projection = match output == physical {
+        let projection = match output.fields() == physical.fields() {
             true => None,
             false => Some(exprs.iter().map(encode).collect::<datafusion_common::Result<Vec<ExprBytes>>>()?),
         };
@@ -124,6 +129,16 @@ fn output_needs(
         outputs.extend(cheapest.map(|index| (index, Need::Presence)));
     }
     Ok(outputs)
+}
+
+/// For formats whose fields have places instead of names: all physical columns that the table declares, in order.
+fn declared_columns(table: &Table) -> HashMap<String, String> {
+    if table.connector.option("format") != Some("csv") {
+        return HashMap::new();
+    }
+    let physical = table.columns.iter().filter(|column| column.computed.is_none());
+    let names: Vec<serde_json::Value> = physical.map(|column| column.field.name().as_str().into()).collect();
+    HashMap::from([(TABLE_COLUMNS.to_owned(), serde_json::Value::from(names).to_string())])
 }
 
 /// What the reader must produce for these outputs.
