@@ -10,16 +10,16 @@ use thalweg_types::settings::parse_duration;
 #[command(name = "thalweg", version, propagate_version = true, max_term_width = 110, arg_required_else_help = true)]
 pub struct Cli {
     /// How results are printed.
-    #[arg(long, short, global = true, env = "THALWEG_OUTPUT", value_enum, default_value_t, hide_env = true)]
+    #[arg(long, short, global = true, value_enum, default_value_t)]
     pub output: Format,
     /// What is logged to standard error: error, warn, info, debug, trace, or a filter such as `thalweg_node=debug`.
-    #[arg(long, global = true, env = "THALWEG_LOG", value_name = "FILTER", hide_env = true)]
+    #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
     /// A TOML file with the configuration.
-    #[arg(long, global = true, env = "THALWEG_CONFIG", value_name = "FILE", hide_env = true)]
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How long an answer from a cluster is waited for.
-    #[arg(long, global = true, env = "THALWEG_TIMEOUT", value_name = "DURATION", default_value = "10 s", hide_env = true,
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10 s",
         value_parser = parse_timeout)]
     pub timeout: Duration,
     /// What to do.
@@ -65,7 +65,7 @@ pub enum Command {
     Cluster(ClusterArgs),
     /// Show how a script would be run, without running it.
     Explain(ExplainArgs),
-    /// Print the rows of a running job's SELECT.
+    /// Run a SELECT on a cluster for a moment and print a sample of its rows.
     Preview(PreviewArgs),
     /// Type SQL and see its answers, in this process or against a cluster.
     Sql(SqlArgs),
@@ -91,9 +91,9 @@ impl Command {
 /// Where a cluster is.
 #[derive(Debug, Clone, Args)]
 pub struct ClusterArgs {
-    /// Coordinators to ask, as HOST:PORT; any member answers.
-    #[arg(long, short, env = "THALWEG_COORDINATORS", value_name = "HOST:PORT", value_delimiter = ',')]
-    pub coordinators: Vec<String>,
+    /// Coordinators to ask, as HOST:PORT or http://HOST:PORT; any member answers.
+    #[arg(long, short, value_name = "URL[,URL…]", value_delimiter = ',')]
+    pub coordinator: Vec<String>,
 }
 
 /// A script.
@@ -116,12 +116,15 @@ pub struct ScriptArgs {
 /// `thalweg demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Event time per real time; by default the year takes about a minute.
-    #[arg(long, value_name = "FACTOR")]
-    pub speed: Option<f64>,
+    /// Event time per real time, or max; by default the year takes about a minute.
+    #[arg(long, value_name = "NUMBER|max", value_parser = parse_speed)]
+    pub speed: Option<String>,
     /// How many nodes the cluster has.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     pub nodes: u32,
+    /// A setting of the job, as SET in the script; may be given several times.
+    #[arg(long = "set", short, value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
     /// Print the script and end.
     #[arg(long)]
     pub print_sql: bool,
@@ -145,19 +148,19 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 pub struct DevArgs {
     /// Where the coordinator listens.
-    #[arg(long, value_name = "HOST:PORT", env = "THALWEG_LISTEN")]
+    #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
     /// Where its first node takes records over HTTP.
-    #[arg(long, value_name = "HOST:PORT", env = "THALWEG_HTTP")]
+    #[arg(long, value_name = "HOST:PORT")]
     pub http: Option<String>,
     /// Where the cluster keeps what it must remember.
-    #[arg(long, value_name = "DIR", env = "THALWEG_DATA_DIR")]
+    #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// How many nodes.
-    #[arg(long, value_name = "N", env = "THALWEG_NODES")]
+    #[arg(long, value_name = "N")]
     pub nodes: Option<u32>,
     /// How many parallel slices each node offers; its cores by default.
-    #[arg(long, value_name = "N", env = "THALWEG_SLOTS")]
+    #[arg(long, value_name = "N")]
     pub slots: Option<u32>,
 }
 
@@ -165,31 +168,31 @@ pub struct DevArgs {
 #[derive(Debug, Args)]
 pub struct CoordinatorArgs {
     /// This member's number, from 1; by default the ordinal at the end of the host's name plus 1.
-    #[arg(long, value_name = "N", env = "THALWEG_MEMBER")]
+    #[arg(long, value_name = "N")]
     pub member: Option<u64>,
     /// Where it listens.
-    #[arg(long, value_name = "HOST:PORT", env = "THALWEG_LISTEN")]
+    #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
     /// Where others reach it; by default where it listens.
-    #[arg(long, value_name = "HOST:PORT", env = "THALWEG_ADVERTISE")]
+    #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
     /// Where /healthz and /readyz are answered.
-    #[arg(long, value_name = "HOST:PORT", env = "THALWEG_HEALTH")]
+    #[arg(long, value_name = "HOST:PORT")]
     pub health: Option<String>,
     /// Where it keeps its log.
-    #[arg(long, value_name = "DIR", env = "THALWEG_DATA_DIR")]
+    #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// The members a new cluster begins with, as N=HOST:PORT; the same on each of them.
-    #[arg(long, value_name = "N=HOST:PORT", env = "THALWEG_MEMBERS", value_delimiter = ',')]
+    #[arg(long, value_name = "N=HOST:PORT", value_delimiter = ',')]
     pub members: Vec<String>,
     /// The new cluster's name, the same on each of its first members; one is drawn for a cluster of one.
-    #[arg(long, value_name = "NAME", env = "THALWEG_CLUSTER")]
+    #[arg(long, value_name = "NAME")]
     pub cluster: Option<String>,
     /// Join an existing cluster instead, once one of its members has added this one.
-    #[arg(long, env = "THALWEG_JOIN", conflicts_with = "members")]
+    #[arg(long, conflicts_with = "members")]
     pub join: bool,
     /// How long a node is trusted without a sign of life.
-    #[arg(long, value_name = "DURATION", env = "THALWEG_LEASE")]
+    #[arg(long, value_name = "DURATION")]
     pub lease: Option<String>,
 }
 
@@ -197,31 +200,31 @@ pub struct CoordinatorArgs {
 #[derive(Debug, Args)]
 pub struct NodeArgs {
     /// The node's number, from 1; by default the ordinal at the end of the host's name plus 1, else drawn.
-    #[arg(long, value_name = "N", env = "THALWEG_NODE")]
+    #[arg(long, value_name = "N")]
     pub node: Option<u64>,
-    /// Coordinators, as HOST:PORT.
-    #[arg(long, short, env = "THALWEG_COORDINATORS", value_name = "HOST:PORT", value_delimiter = ',')]
-    pub coordinators: Vec<String>,
+    /// Coordinators, as HOST:PORT or http://HOST:PORT.
+    #[arg(long, short, value_name = "URL[,URL…]", value_delimiter = ',')]
+    pub coordinator: Vec<String>,
     /// Where it listens for other nodes.
-    #[arg(long, value_name = "HOST:PORT", env = "THALWEG_LISTEN")]
+    #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
     /// Where other nodes reach it; by default where it listens.
-    #[arg(long, value_name = "HOST:PORT", env = "THALWEG_ADVERTISE")]
+    #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
     /// Where it takes records over HTTP.
-    #[arg(long, value_name = "HOST:PORT", env = "THALWEG_HTTP")]
+    #[arg(long, value_name = "HOST:PORT")]
     pub http: Option<String>,
     /// Where /healthz and /readyz are answered.
-    #[arg(long, value_name = "HOST:PORT", env = "THALWEG_HEALTH")]
+    #[arg(long, value_name = "HOST:PORT")]
     pub health: Option<String>,
     /// How many parallel slices it offers; its cores by default.
-    #[arg(long, value_name = "N", env = "THALWEG_SLOTS")]
+    #[arg(long, value_name = "N")]
     pub slots: Option<u32>,
     /// The failure zone it is in.
-    #[arg(long, value_name = "ZONE", env = "THALWEG_ZONE")]
+    #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,
     /// How much memory it may use for exchanges and state; half of the machine's by default.
-    #[arg(long, value_name = "BYTES", env = "THALWEG_MEMORY")]
+    #[arg(long, value_name = "BYTES")]
     pub memory: Option<String>,
 }
 
@@ -264,6 +267,8 @@ pub enum JobCommand {
     Stop(JobArgs),
     /// Wait until a job has ended.
     Wait(JobArgs),
+    /// Print the rows of a running job's SELECT, to its end or until interrupted.
+    Rows(JobRowsArgs),
 }
 
 /// Which job.
@@ -277,15 +282,38 @@ pub struct JobArgs {
     pub cluster: ClusterArgs,
 }
 
-/// `thalweg preview`
+/// `thalweg job rows`
 #[derive(Debug, Args)]
-pub struct PreviewArgs {
-    /// The job, as `job-7` or `7`.
-    #[arg(value_parser = parse_job)]
-    pub job: u64,
+pub struct JobRowsArgs {
+    /// Which job, and where.
+    #[command(flatten)]
+    pub job: JobArgs,
     /// Which of its SELECTs, from 0.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub query: u32,
+}
+
+/// `thalweg preview`
+#[derive(Debug, Args)]
+pub struct PreviewArgs {
+    /// The script: whatever its SELECT needs, and the SELECT.
+    #[arg(value_name = "SQL", required_unless_present = "file", conflicts_with = "file")]
+    pub sql: Option<String>,
+    /// A file with the script; `-` is the standard input.
+    #[arg(long, short, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// How many rows of each SELECT are shown at most.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rows: u32,
+    /// How many seconds the job may run at most.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seconds: u32,
+    /// How many parallel slices the job has.
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub parallelism: Option<u32>,
+    /// A setting of the job, as SET in the script; may be given several times.
+    #[arg(long = "set", short, value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
     /// Where the cluster is.
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -297,9 +325,6 @@ pub struct SqlArgs {
     /// Where the cluster is; one in this process by default.
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// How many rows of an unbounded answer are shown before the query is ended.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub rows: usize,
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {
@@ -313,6 +338,14 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
     parse_duration(text)
         .filter(|timeout| !timeout.is_zero())
         .ok_or_else(|| "expected a duration such as '10 s'".to_owned())
+}
+
+fn parse_speed(text: &str) -> Result<String, String> {
+    let is_factor = |text: &str| text.parse().is_ok_and(|speed: f64| speed.is_finite() && speed > 0.0);
+    match text == "max" || is_factor(text) {
+        true => Ok(text.to_owned()),
+        false => Err("expected a number above 0, or max".to_owned()),
+    }
 }
 
 fn parse_job(text: &str) -> Result<u64, String> {

@@ -1,15 +1,10 @@
-//! Configuration: flags over environment over the TOML file over defaults, checked once into what the components take.
+//! Configuration, checked once into what the components take.
 //!
-//! The command line reads flags and environment (`THALWEG_…`); this module adds the file and checks the result. An error
-//! names the key as the file knows it, and with it flag and variable.
+//! Where a value comes from is for `layers` to say. An error names the key as the file knows it, and with it flag and
+//! variable.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
-use serde::Deserialize;
 use thalweg_types::settings::{parse_bytes, parse_duration};
 use thiserror::Error;
 
@@ -25,24 +20,6 @@ const MEMORY: &str = "2 GiB";
 /// What is wrong with the configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("could not read the configuration file {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is not what it should be.
-    #[error("the configuration file {path} is wrong")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// What and where.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
     /// A value is wrong or missing.
     #[error("configuration key {section}.{key} (--{flag}, {variable}): {reason}")]
     Value {
@@ -64,88 +41,18 @@ fn wrong(section: &'static str, key: &'static str, reason: impl Into<String>) ->
     ConfigError::Value { section, key, flag: key.replace('_', "-"), variable, reason: reason.into() }
 }
 
-/// The file's contents.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct File {
-    client: ClientSection,
-    coordinator: CoordinatorSection,
-    node: NodeSection,
-    dev: DevSection,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ClientSection {
-    coordinators: Vec<String>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct CoordinatorSection {
-    member: Option<u64>,
-    listen: Option<String>,
-    advertise: Option<String>,
-    health: Option<String>,
-    data_dir: Option<PathBuf>,
-    members: Vec<String>,
-    cluster: Option<String>,
-    join: bool,
-    lease: Option<String>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct NodeSection {
-    node: Option<u64>,
-    coordinators: Vec<String>,
-    listen: Option<String>,
-    advertise: Option<String>,
-    http: Option<String>,
-    health: Option<String>,
-    slots: Option<u32>,
-    zone: Option<String>,
-    memory: Option<String>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct DevSection {
-    listen: Option<String>,
-    http: Option<String>,
-    data_dir: Option<PathBuf>,
-    nodes: Option<u32>,
-    slots: Option<u32>,
-}
-
-impl File {
-    /// Reads the file; without one, everything has its default.
-    ///
-    /// # Errors
-    /// When it cannot be read, or has a key that is unknown or of another type.
-    pub fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let Some(path) = path else { return Ok(Self::default()) };
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
-    }
-}
-
-impl File {
-    /// Whether it says where a cluster is.
-    #[must_use]
-    pub fn names_coordinators(&self) -> bool {
-        !self.client.coordinators.is_empty()
-    }
-}
-
 /// Which coordinators a client asks.
 ///
 /// # Errors
 /// When an address is not `host:port`.
-pub fn coordinators(args: &ClusterArgs, file: &File) -> Result<Vec<String>, ConfigError> {
-    let given = first_of(&args.coordinators, &file.client.coordinators);
-    let given = if given.is_empty() { vec![COORDINATOR_ADDRESS.to_owned()] } else { given };
-    given.into_iter().map(|address| host_and_port("client", "coordinators", address)).collect()
+pub fn coordinators(args: &ClusterArgs) -> Result<Vec<String>, ConfigError> {
+    addresses_of("client", &args.coordinator)
+}
+
+fn addresses_of(section: &'static str, given: &[String]) -> Result<Vec<String>, ConfigError> {
+    let default = [COORDINATOR_ADDRESS.to_owned()];
+    let given = if given.is_empty() { &default } else { given };
+    given.iter().map(|address| host_and_port(section, "coordinator", address.clone())).collect()
 }
 
 /// A coordinator's configuration.
@@ -176,20 +83,18 @@ impl Coordinator {
     ///
     /// # Errors
     /// Names the first key whose value is wrong or missing.
-    pub fn of(args: CoordinatorArgs, file: &File, host: Option<&str>) -> Result<Self, ConfigError> {
+    pub fn of(args: CoordinatorArgs, host: Option<&str>) -> Result<Self, ConfigError> {
         const SECTION: &str = "coordinator";
-        let file = &file.coordinator;
-        let member = args.member.or(file.member).or_else(|| host.and_then(ordinal_of)).unwrap_or(1);
+        let member = args.member.or_else(|| host.and_then(ordinal_of)).unwrap_or(1);
         if member == 0 {
             return Err(wrong(SECTION, "member", "members are counted from 1"));
         }
-        let members = first_of(&args.members, &file.members);
-        let members = members.iter().map(|text| parse_member(text)).collect::<Result<Vec<_>, _>>()?;
+        let members = args.members.iter().map(|text| parse_member(text)).collect::<Result<Vec<_>, _>>()?;
         if !members.is_empty() && members.iter().all(|(id, _)| *id != member) {
             let reason = format!("member {member}, which this process is, is not among them");
             return Err(wrong(SECTION, "members", reason));
         }
-        let cluster = args.cluster.or_else(|| file.cluster.clone());
+        let cluster = args.cluster;
         if members.len() > 1 && cluster.is_none() {
             return Err(wrong(
                 SECTION,
@@ -197,22 +102,21 @@ impl Coordinator {
                 "needed for a cluster of several members: any name, the same on each",
             ));
         }
-        let Some(data_dir) = args.data_dir.or_else(|| file.data_dir.clone()) else {
+        let Some(data_dir) = args.data_dir else {
             return Err(wrong(SECTION, "data_dir", "needed: the directory in which the coordinator keeps its log"));
         };
-        let listen = args.listen.or_else(|| file.listen.clone()).unwrap_or_else(|| COORDINATOR_ADDRESS.to_owned());
+        let listen = args.listen.unwrap_or_else(|| COORDINATOR_ADDRESS.to_owned());
         let own = members.iter().find(|(id, _)| *id == member).map(|(_, address)| address.clone());
-        let lease = args.lease.or_else(|| file.lease.clone()).unwrap_or_else(|| LEASE.to_owned());
+        let lease = args.lease.unwrap_or_else(|| LEASE.to_owned());
         Ok(Self {
             member,
             listen: host_and_port(SECTION, "listen", listen)?,
-            advertise: optional_address(SECTION, "advertise", args.advertise.or_else(|| file.advertise.clone()))?
-                .or(own),
-            health: optional_address(SECTION, "health", args.health.or_else(|| file.health.clone()))?,
+            advertise: optional_address(SECTION, "advertise", args.advertise)?.or(own),
+            health: optional_address(SECTION, "health", args.health)?,
             data_dir,
             members,
             cluster,
-            join: args.join || file.join,
+            join: args.join,
             lease: parse_duration(&lease)
                 .filter(|lease| *lease >= Duration::from_millis(100))
                 .ok_or_else(|| wrong(SECTION, "lease", format!("expected a duration from 100 ms, got '{lease}'")))?,
@@ -248,29 +152,23 @@ impl Node {
     ///
     /// # Errors
     /// Names the first key whose value is wrong.
-    pub fn of(args: NodeArgs, file: &File, host: Option<&str>) -> Result<Self, ConfigError> {
+    pub fn of(args: NodeArgs, host: Option<&str>) -> Result<Self, ConfigError> {
         const SECTION: &str = "node";
-        let (clients, file) = (&file.client, &file.node);
-        let coordinators = first_of(&args.coordinators, &first_of(&file.coordinators, &clients.coordinators));
-        let coordinators = if coordinators.is_empty() { vec![COORDINATOR_ADDRESS.to_owned()] } else { coordinators };
-        let node = args.node.or(file.node).or_else(|| host.and_then(ordinal_of));
+        let node = args.node.or_else(|| host.and_then(ordinal_of));
         if node == Some(0) {
             return Err(wrong(SECTION, "node", "nodes are counted from 1"));
         }
-        let memory = args.memory.or_else(|| file.memory.clone()).unwrap_or_else(|| MEMORY.to_owned());
-        let listen = args.listen.or_else(|| file.listen.clone()).unwrap_or_else(|| "127.0.0.1:0".to_owned());
+        let memory = args.memory.unwrap_or_else(|| MEMORY.to_owned());
+        let listen = args.listen.unwrap_or_else(|| "127.0.0.1:0".to_owned());
         Ok(Self {
             node,
-            coordinators: coordinators
-                .into_iter()
-                .map(|address| host_and_port(SECTION, "coordinators", address))
-                .collect::<Result<_, _>>()?,
+            coordinators: addresses_of(SECTION, &args.coordinator)?,
             listen: host_and_port(SECTION, "listen", listen)?,
-            advertise: optional_address(SECTION, "advertise", args.advertise.or_else(|| file.advertise.clone()))?,
-            http: optional_address(SECTION, "http", args.http.or_else(|| file.http.clone()))?,
-            health: optional_address(SECTION, "health", args.health.or_else(|| file.health.clone()))?,
-            slots: checked_slots(SECTION, args.slots.or(file.slots))?,
-            zone: args.zone.or_else(|| file.zone.clone()).unwrap_or_default(),
+            advertise: optional_address(SECTION, "advertise", args.advertise)?,
+            http: optional_address(SECTION, "http", args.http)?,
+            health: optional_address(SECTION, "health", args.health)?,
+            slots: checked_slots(SECTION, args.slots)?,
+            zone: args.zone.unwrap_or_default(),
             memory_bytes: parse_bytes(&memory)
                 .filter(|bytes| *bytes >= 64 << 20)
                 .ok_or_else(|| wrong(SECTION, "memory", format!("expected a size from 64 MiB, got '{memory}'")))?,
@@ -298,27 +196,22 @@ impl Dev {
     ///
     /// # Errors
     /// Names the first key whose value is wrong.
-    pub fn of(args: DevArgs, file: &File) -> Result<Self, ConfigError> {
+    pub fn of(args: DevArgs) -> Result<Self, ConfigError> {
         const SECTION: &str = "dev";
-        let file = &file.dev;
-        let listen = args.listen.or_else(|| file.listen.clone()).unwrap_or_else(|| COORDINATOR_ADDRESS.to_owned());
-        let http = args.http.or_else(|| file.http.clone()).unwrap_or_else(|| DEV_HTTP_ADDRESS.to_owned());
-        let nodes = args.nodes.or(file.nodes).unwrap_or(1);
+        let listen = args.listen.unwrap_or_else(|| COORDINATOR_ADDRESS.to_owned());
+        let http = args.http.unwrap_or_else(|| DEV_HTTP_ADDRESS.to_owned());
+        let nodes = args.nodes.unwrap_or(1);
         if !(1..=64).contains(&nodes) {
             return Err(wrong(SECTION, "nodes", format!("expected 1 to 64, got {nodes}")));
         }
         Ok(Self {
             listen: host_and_port(SECTION, "listen", listen)?,
             http: host_and_port(SECTION, "http", http)?,
-            data_dir: args.data_dir.or_else(|| file.data_dir.clone()).unwrap_or_else(|| PathBuf::from(".thalweg")),
+            data_dir: args.data_dir.unwrap_or_else(|| PathBuf::from(".thalweg")),
             nodes,
-            slots: checked_slots(SECTION, args.slots.or(file.slots))?,
+            slots: checked_slots(SECTION, args.slots)?,
         })
     }
-}
-
-fn first_of(flags: &[String], file: &[String]) -> Vec<String> {
-    if flags.is_empty() { file.to_vec() } else { flags.to_vec() }
 }
 
 fn checked_slots(section: &'static str, slots: Option<u32>) -> Result<Option<u32>, ConfigError> {
@@ -366,46 +259,40 @@ mod tests {
     use super::*;
     use crate::args::{Cli, Command};
 
-    fn coordinator(flags: &[&str], file: &str, host: Option<&str>) -> Result<Coordinator, ConfigError> {
+    fn coordinator(flags: &[&str], host: Option<&str>) -> Result<Coordinator, ConfigError> {
         let cli = Cli::try_parse_from(["thalweg", "coordinator"].iter().chain(flags)).unwrap();
         let Command::Coordinator(args) = cli.command else { panic!("another command") };
-        Coordinator::of(args, &toml::from_str(file).unwrap(), host)
+        Coordinator::of(args, host)
     }
 
     #[track_caller]
-    fn check_refused(flags: &[&str], file: &str, expected: &str) {
-        let error = coordinator(flags, file, None).unwrap_err().to_string();
+    fn check_refused(flags: &[&str], expected: &str) {
+        let error = coordinator(flags, None).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 
     #[test]
-    fn flags_win_over_the_file() {
-        let file = "[coordinator]\nlisten = \"a:1\"\ndata_dir = \"/d\"\nlease = \"5 s\"\n";
-        let config = coordinator(&["--listen", "b:2"], file, None).unwrap();
-        assert_eq!((config.listen.as_str(), config.lease), ("b:2", Duration::from_secs(5)));
-        assert_eq!(config.data_dir, PathBuf::from("/d"));
-    }
-
-    #[test]
     fn wrong_values_are_named() {
-        check_refused(&[], "", "coordinator.data_dir (--data-dir, THALWEG_DATA_DIR)");
-        check_refused(&["--data-dir", "d", "--lease", "soon"], "", "coordinator.lease");
-        check_refused(&["--data-dir", "d", "--listen", "here"], "", "expected HOST:PORT, got 'here'");
-        check_refused(&["--data-dir", "d", "--members", "2=a:1"], "", "member 1, which this process is");
-        check_refused(&["--data-dir", "d", "--members", "1=a:1,2=b:1"], "", "coordinator.cluster");
+        check_refused(&[], "coordinator.data_dir (--data-dir, THALWEG_DATA_DIR)");
+        check_refused(&["--data-dir", "d", "--lease", "soon"], "coordinator.lease");
+        check_refused(&["--data-dir", "d", "--listen", "here"], "expected HOST:PORT, got 'here'");
+        check_refused(&["--data-dir", "d", "--members", "2=a:1"], "member 1, which this process is");
+        check_refused(&["--data-dir", "d", "--members", "1=a:1,2=b:1"], "coordinator.cluster");
     }
 
     #[test]
-    fn an_unknown_key_of_the_file_is_named() {
-        let error = toml::from_str::<File>("[node]\nslot = 3\n").unwrap_err().to_string();
-        assert!(error.contains("slot") && error.contains("slots"), "{error}");
+    fn a_coordinator_may_be_named_by_its_url() {
+        let args = ClusterArgs { coordinator: vec!["http://a:1/".to_owned(), "b:2".to_owned()] };
+        assert_eq!(coordinators(&args).unwrap(), ["a:1", "b:2"]);
+        let error = coordinators(&ClusterArgs { coordinator: vec!["a".to_owned()] }).unwrap_err().to_string();
+        assert!(error.contains("client.coordinator (--coordinator, THALWEG_COORDINATOR)"), "{error}");
     }
 
     #[test]
     fn a_pod_knows_its_member_by_its_name() {
         let members = "1=c-0.c:1,2=c-1.c:1,3=c-2.c:1";
         let flags = ["--data-dir", "d", "--cluster", "x", "--members", members];
-        let config = coordinator(&flags, "", Some("c-2")).unwrap();
+        let config = coordinator(&flags, Some("c-2")).unwrap();
         assert_eq!((config.member, config.advertise.as_deref()), (3, Some("c-2.c:1")));
         assert_eq!(ordinal_of("workstation"), None);
     }

@@ -126,6 +126,7 @@ async fn print_to_end(
     let job = submitted.job;
     let mut printer = RowPrinter::new(BufWriter::new(io::stdout()), options.format, submitted.queries.len());
     let mut progress = ProgressLine::new(options.is_quiet);
+    let mut failures = FailuresSeen::default();
     let mut rows = all_rows(client, submitted);
     let mut ended = std::pin::pin!(client.wait(job));
     let mut overview = None;
@@ -145,8 +146,15 @@ async fn print_to_end(
             },
             end = &mut ended, if overview.is_none() => overview = Some(end?),
             () = time::sleep(EXPLANATION_WITHIN), if rows_error.is_some() => break,
-            _ = tick.tick(), if progress.is_shown() && overview.is_none() => {
-                progress.draw(&client.job(job).await?, clock.monotonic());
+            _ = tick.tick(), if !options.is_quiet && overview.is_none() => {
+                let seen = client.job(job).await?;
+                if let Some(warning) = failures.warning(&seen) {
+                    progress.clear();
+                    eprintln!("warning: {warning}");
+                }
+                if progress.is_shown() {
+                    progress.draw(&seen, clock);
+                }
             }
         }
     }
@@ -195,6 +203,22 @@ pub fn rows_of(rows: Rows, query: u32) -> BoxStream<'static, (u32, Result<Record
         }
     };
     stream::unfold(Some(rows), next).boxed()
+}
+
+/// The failures of a job that were told. One that is restarted again and again would otherwise seem to hang.
+#[derive(Debug, Default)]
+struct FailuresSeen(u32);
+
+impl FailuresSeen {
+    /// What to say of a job that is tried again.
+    fn warning(&mut self, overview: &JobOverview) -> Option<String> {
+        if overview.status.is_terminal() || overview.failures <= self.0 {
+            return None;
+        }
+        self.0 = overview.failures;
+        let message = overview.failure.as_ref().map_or("no reason was given", |failure| &failure.message);
+        Some(format!("{} failed {} time(s) and is tried again: {message}", overview.job, self.0))
+    }
 }
 
 fn report_set_aside(overview: &JobOverview) {

@@ -6,6 +6,7 @@ pub mod config;
 pub mod embedded;
 pub mod follow;
 pub mod http;
+pub mod layers;
 pub mod output;
 pub mod progress;
 pub mod script;

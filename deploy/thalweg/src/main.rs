@@ -7,8 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
-use thalweg::{args::Cli, commands, follow::JobError};
+use thalweg::{args::Cli, commands, follow::JobError, layers};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -17,7 +16,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match layers::command_line(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(layers::LayerError::Usage(error)) => error.exit(),
+        Err(error) => return fail(&error.into()),
+    };
     if let Err(error) = prepare(&cli) {
         return fail(&error);
     }

@@ -2,12 +2,17 @@
 //!
 //! With several SELECTs, JSON lines carry the query's number; tables and CSV are printed in blocks, each with its head.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use anyhow::Result;
 use arrow::{
-    array::RecordBatch,
-    csv, json,
+    array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, StringArray, StructArray},
+    csv,
+    datatypes::{DataType, Schema, TimeUnit},
+    json,
     util::display::{ArrayFormatter, DurationFormat, FormatOptions},
 };
 use comfy_table::{Table, presets};
@@ -52,12 +57,13 @@ impl<W: Write> RowPrinter<W> {
             }
         }
         self.last = Some(query);
+        let batch = with_times_as_text(batch)?;
         match self.format {
-            Format::Table => self.print_table(batch, is_new)?,
-            Format::Json => self.print_json(query, batch)?,
+            Format::Table => self.print_table(&batch, is_new)?,
+            Format::Json => self.print_json(query, &batch)?,
             Format::Csv => {
                 let mut writer = csv::WriterBuilder::new().with_header(is_new).build(&mut self.out);
-                writer.write(batch)?;
+                writer.write(&batch)?;
             }
         }
         self.out.flush()?;
@@ -130,6 +136,50 @@ pub fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let row = |at| columns.iter().map(|column| Ok(column.value(at).try_to_string()?)).collect::<Result<Vec<_>>>();
     (0..batch.num_rows()).map(row).collect()
+}
+
+/// Timestamps as files have them too: a blank between date and time, and all digits of a second that the unit has.
+fn with_times_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let column = times_as_text(column)?;
+        fields.push(field.as_ref().clone().with_data_type(column.data_type().clone()));
+        columns.push(column);
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+fn times_as_text(column: &ArrayRef) -> Result<ArrayRef> {
+    Ok(match column.data_type() {
+        DataType::Timestamp(unit, _) => {
+            let form = match unit {
+                TimeUnit::Second => "%Y-%m-%d %H:%M:%S",
+                TimeUnit::Millisecond => "%Y-%m-%d %H:%M:%S%.3f",
+                TimeUnit::Microsecond => "%Y-%m-%d %H:%M:%S%.6f",
+                TimeUnit::Nanosecond => "%Y-%m-%d %H:%M:%S%.9f",
+            };
+            let options = FormatOptions::default().with_timestamp_format(Some(form));
+            let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
+            let text = |at| column.is_valid(at).then(|| formatter.value(at).try_to_string()).transpose();
+            Arc::new((0..column.len()).map(text).collect::<Result<StringArray, _>>()?)
+        }
+        DataType::Struct(fields) => {
+            let (structs, mut changed) = (column.as_struct(), Vec::new());
+            for (field, values) in fields.iter().zip(structs.columns()) {
+                let values = times_as_text(values)?;
+                changed.push((Arc::new(field.as_ref().clone().with_data_type(values.data_type().clone())), values));
+            }
+            let (fields, values): (Vec<_>, Vec<_>) = changed.into_iter().unzip();
+            Arc::new(StructArray::try_new_with_length(fields.into(), values, column.nulls().cloned(), column.len())?)
+        }
+        DataType::List(field) => {
+            let lists = column.as_list::<i32>();
+            let values = times_as_text(lists.values())?;
+            let field = field.as_ref().clone().with_data_type(values.data_type().clone());
+            Arc::new(ListArray::try_new(Arc::new(field), lists.offsets().clone(), values, column.nulls().cloned())?)
+        }
+        _ => column.clone(),
+    })
 }
 
 fn width(text: &str) -> usize {
@@ -207,9 +257,10 @@ pub fn watermark_text(micros: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::{
+        array::{Int64Array, TimestampMicrosecondArray, TimestampMillisecondArray},
+        datatypes::{Field, Int32Type},
+    };
 
     use super::*;
 
@@ -248,6 +299,26 @@ mod tests {
     fn csv_has_one_head_per_block() {
         let text = printed(Format::Csv, 1, &[(0, batch(1)), (0, batch(2))]);
         assert_eq!(text, "n,word\n1,\"a,b\"\n,é\n2,\"a,b\"\n,é\n");
+    }
+
+    #[test]
+    fn times_are_written_alike_in_every_format_and_depth() {
+        let millis: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![Some(1_767_225_600_123), None]));
+        let micros: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![0, -1]));
+        let fields = vec![Field::new("t", millis.data_type().clone(), true)];
+        let nested: ArrayRef = Arc::new(StructArray::new(fields.into(), vec![millis.clone()], None));
+        let numbers = ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1)]), None]);
+        let columns = [("a", millis), ("b", micros), ("s", nested), ("l", Arc::new(numbers) as ArrayRef)];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let json = printed(Format::Json, 1, &[(0, batch.clone())]);
+        let expected = "{\"a\":\"2026-01-01 00:00:00.123\",\"b\":\"1970-01-01 00:00:00.000000\",\
+                        \"s\":{\"t\":\"2026-01-01 00:00:00.123\"},\"l\":[1]}";
+        assert_eq!(json.lines().next(), Some(expected));
+        let flat = batch.project(&[0, 1]).unwrap();
+        let csv = "a,b\n2026-01-01 00:00:00.123,1970-01-01 00:00:00.000000\n,1969-12-31 23:59:59.999999\n";
+        assert_eq!(printed(Format::Csv, 1, &[(0, flat.clone())]), csv);
+        let table = printed(Format::Table, 1, &[(0, flat)]);
+        assert_eq!(table.lines().nth(2), Some("2026-01-01 00:00:00.123  1970-01-01 00:00:00.000000"));
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use thalweg_types::job::{JobOverview, SubtaskOverview};
+use thalweg_types::{
+    job::{JobOverview, SubtaskOverview},
+    seam::Clock,
+};
 
 use crate::output::{grouped, watermark_text};
 
@@ -62,22 +65,23 @@ impl ProgressLine {
         self.is_shown
     }
 
-    /// Shows a job's state at a moment.
-    pub fn draw(&mut self, job: &JobOverview, now: Duration) {
+    /// Shows a job's state as it is now.
+    pub fn draw(&mut self, job: &JobOverview, clock: &dyn Clock) {
         if !self.is_shown {
             return;
         }
         let totals = Totals::of(job);
-        let rate = self.rate(totals.records_in, now);
+        let rate = self.rate(totals.records_in, clock.monotonic());
         // A terminal that is gone is no reason to fail the job.
         let _ = write!(
             io::stderr(),
-            "\r\x1b[2K{}  in {} ({}/s)  out {}  watermark {}{}",
+            "\r\x1b[2K{}  in {} ({}/s)  out {}  watermark {}  lag {}{}",
             job.status,
             grouped(totals.records_in),
             grouped(rate),
             grouped(totals.records_out),
             watermark_text(totals.watermark),
+            lag_text(totals.watermark, clock.since_epoch()),
             set_aside(totals),
         );
         self.is_drawn = true;
@@ -115,4 +119,32 @@ pub fn set_aside(totals: Totals) -> String {
         }
     }
     text
+}
+
+/// How far a watermark in microseconds is behind the clock, in the largest unit of which there are some.
+fn lag_text(watermark: i64, since_epoch: Duration) -> String {
+    if matches!(watermark, i64::MIN | i64::MAX) {
+        return "-".to_owned();
+    }
+    let now = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
+    let seconds = now.saturating_sub(watermark).max(0) / 1_000_000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_is_told_in_the_largest_unit() {
+        let lag = |seconds: i64| lag_text(0, Duration::from_secs(seconds.unsigned_abs()));
+        assert_eq!([0, 119, 120, 7200, 200_000].map(lag), ["0 s", "119 s", "2 min", "2 h", "2 d"]);
+        assert_eq!(lag_text(i64::MAX, Duration::ZERO), "-");
+        assert_eq!(lag_text(5_000_000, Duration::ZERO), "0 s", "a watermark may be ahead of the clock");
+    }
 }

@@ -4,7 +4,7 @@ mod process;
 
 use std::{fs, path::Path};
 
-use process::{Background, Outcome, thalweg, thalweg_with_input};
+use process::{Background, Outcome, lines_below, thalweg, thalweg_with_input, wait_until};
 
 const NUMBERS: &str = "{\"n\":1,\"word\":\"one\"}\n{\"n\":2,\"word\":null}\n{\"n\":3,\"word\":\"thr,ee\"}\n";
 
@@ -61,6 +61,37 @@ fn bad_sql_is_explained() {
 }
 
 #[test]
+fn a_misspelt_connector_or_option_is_named_with_what_was_meant() {
+    let run = |options: &str| {
+        thalweg(&["run", "-e", &format!("CREATE TABLE t (n BIGINT) WITH ({options}); SELECT n FROM t;")])
+    };
+    check_error(&run("'connector' = 'filesytem'"), 1, "did you mean 'filesystem'?");
+    let options = "'connector' = 'filesystem', 'path' = 'x', 'format' = 'json', 'dead-letter.pth' = 'y'";
+    check_error(&run(options), 1, "did you mean 'dead-letter.path'?");
+    check_error(&run("'connector' = 'datagen', 'number-of-row' = '1'"), 1, "line 1, column");
+}
+
+#[test]
+fn times_are_printed_as_files_have_them() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("t.json"), "{\"t\":\"2026-01-01 00:00:00.123\"}\n").unwrap();
+    let table = |name: &str, path: &str| {
+        format!(
+            "CREATE TABLE {name} (t TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '{}/{path}', 'format' = 'json');\n",
+            directory.path().display()
+        )
+    };
+    let sql =
+        format!("{}{}INSERT INTO copy SELECT t FROM i; SELECT t FROM i;", table("i", "t.json"), table("copy", "out"));
+    let json = thalweg(&["run", "-e", &sql, "-o", "json"]);
+    assert_eq!(json.stdout, "{\"t\":\"2026-01-01 00:00:00.123\"}\n", "{json:?}");
+    assert_eq!(lines_below(&directory.path().join("out")), [json.stdout.trim()]);
+    let sql = format!("{}SELECT t FROM i;", table("i", "t.json"));
+    assert_eq!(thalweg(&["run", "-e", &sql, "-o", "csv"]).stdout, "t\n2026-01-01 00:00:00.123\n");
+    assert!(thalweg(&["run", "-e", &sql]).stdout.ends_with("\n2026-01-01 00:00:00.123\n"));
+}
+
+#[test]
 fn missing_input_is_named() {
     let sql = "CREATE TABLE t (n BIGINT) WITH ('connector' = 'filesystem', 'path' = '/nowhere/t.json', 'format' = 'json'); SELECT n FROM t;";
     check_error(&thalweg(&["run", "-e", sql]), 1, "/nowhere/t.json");
@@ -97,14 +128,7 @@ fn a_script_may_come_by_standard_input_and_write_files() {
     );
     let outcome = thalweg_with_input(&["run", "-", "--nodes", "2", "--parallelism", "3"], &sql);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), ""), "{outcome:?}");
-    let mut lines = Vec::new();
-    for entry in fs::read_dir(directory.path().join("out")).unwrap() {
-        let path = entry.unwrap().path();
-        if !path.file_name().unwrap().to_str().unwrap().starts_with(['.', '_']) {
-            lines.extend(fs::read_to_string(path).unwrap().lines().map(str::to_owned));
-        }
-    }
-    lines.sort();
+    let lines = lines_below(&directory.path().join("out"));
     assert_eq!(lines, ["{\"n\":2}", "{\"n\":4}", "{\"n\":6}"]);
 }
 
@@ -139,7 +163,7 @@ fn the_shell_remembers_tables_and_answers() {
 
 #[test]
 fn an_unreachable_cluster_is_named() {
-    let outcome = thalweg(&["jobs", "-c", "127.0.0.1:1", "--timeout", "300 ms"]);
+    let outcome = thalweg(&["jobs", "--coordinator", "127.0.0.1:1", "--timeout", "300 ms"]);
     check_error(&outcome, 1, "127.0.0.1:1");
 }
 
@@ -148,9 +172,17 @@ fn a_wrong_configuration_is_named_by_its_key() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("thalweg.toml");
     fs::write(&file, "[node]\nslot = 3\n").unwrap();
-    check_error(&thalweg(&["node", "--config", file.to_str().unwrap()]), 1, "slot");
+    let file = file.to_str().unwrap();
+    check_error(&thalweg(&["node", "--config", file]), 1, "unknown key node.slot (did you mean node.slots?)");
+    check_error(&thalweg(&["node", "--config", "/nowhere.toml"]), 1, "/nowhere.toml");
     check_error(&thalweg(&["coordinator", "--data-dir", "x", "--lease", "soon"]), 1, "coordinator.lease");
     check_error(&thalweg(&["node", "--memory", "1 KiB"]), 1, "node.memory");
+    check_error(
+        &thalweg(&["jobs", "--coordinator", "here"]),
+        1,
+        "client.coordinator (--coordinator, THALWEG_COORDINATOR)",
+    );
+    check_error(&thalweg(&["demo", "--speed", "0"]), 2, "or max");
 }
 
 #[test]
@@ -160,6 +192,8 @@ fn a_port_in_use_is_named() {
     let address = taken.local_addr().unwrap().to_string();
     let data = directory.path().to_str().unwrap();
     check_error(&thalweg(&["coordinator", "--data-dir", data, "--listen", &address]), 1, &address);
+    check_error(&thalweg(&["node", "--coordinator", "127.0.0.1:1", "--listen", &address]), 1, &address);
+    check_error(&thalweg(&["dev", "--data-dir", data, "--listen", &address, "--http", "127.0.0.1:0"]), 1, &address);
 }
 
 #[test]
@@ -179,13 +213,46 @@ fn a_cluster_in_one_process_serves_clients_and_ends_on_a_signal() {
     ]);
     let address = dev.wait_for("  coordinator  ");
     let sql = format!("{}SELECT n FROM numbers WHERE n > 1;", script(directory.path()));
-    let submitted = thalweg(&["submit", "-c", &address, "-e", &sql, "--wait", "-o", "json", "--name", "mine"]);
+    let submitted =
+        thalweg(&["submit", "--coordinator", &address, "-e", &sql, "--wait", "-o", "json", "--name", "mine"]);
     assert_eq!(submitted.stdout, "{\"n\":2}\n{\"n\":3}\n", "{submitted:?}");
-    let jobs = thalweg(&["jobs", "-c", &address, "-o", "json"]);
+    let jobs = thalweg(&["jobs", "--coordinator", &address, "-o", "json"]);
     assert!(jobs.stdout.contains("\"name\":\"mine\"") && jobs.stdout.contains("finished"), "{jobs:?}");
-    assert!(thalweg(&["job", "show", "job-1", "-c", &address]).stdout.contains("mine"));
-    assert!(thalweg(&["nodes", "-c", &address]).stdout.contains("alive"));
-    check_error(&thalweg(&["job", "show", "job-99", "-c", &address]), 1, "job-99");
+    assert!(thalweg(&["job", "show", "job-1", "--coordinator", &address]).stdout.contains("mine"));
+    assert!(thalweg(&["nodes", "--coordinator", &address]).stdout.contains("alive"));
+    check_error(&thalweg(&["job", "show", "job-99", "--coordinator", &address]), 1, "job-99");
+    check_previews(&address, directory.path());
     let ended = dev.terminate();
     assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+fn check_previews(address: &str, directory: &Path) {
+    let url = format!("http://{address}");
+    let preview = |arguments: &[&str]| {
+        let mut all = vec!["preview", "--coordinator", &url, "-o", "csv"];
+        all.extend(arguments);
+        thalweg(&all)
+    };
+    let status_of_last = || {
+        let jobs = thalweg(&["jobs", "--coordinator", &url, "-o", "json"]);
+        let jobs: Vec<serde_json::Value> =
+            jobs.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let last = jobs.into_iter().max_by_key(|job| job["job"].as_u64()).unwrap();
+        last["status"].as_str().unwrap().to_owned()
+    };
+    let numbers = format!("{}SELECT n FROM numbers;", script(directory));
+    assert_eq!(preview(&[&numbers]).stdout, "n\n1\n2\n3\n");
+    assert_eq!(status_of_last(), "finished");
+    let file = directory.join("endless.sql");
+    let endless = "CREATE TABLE e (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '50', \
+                   'fields.n.kind' = 'sequence', 'fields.n.start' = '7'); SELECT n FROM e;";
+    fs::write(&file, endless).unwrap();
+    let sampled = preview(&["--file", file.to_str().unwrap(), "--rows", "2"]);
+    assert_eq!((sampled.code, sampled.stdout.as_str()), (Some(0), "n\n7\n8\n"), "{sampled:?}");
+    wait_until("the preview's end", || (status_of_last() == "cancelled").then_some(()));
+    let in_time = preview(&[endless, "--rows", "1000000", "--seconds", "1"]);
+    assert!(in_time.stdout.starts_with("n\n7\n") && in_time.stderr.contains("rows within 1 s"), "{in_time:?}");
+    check_error(&preview(&["INSERT INTO a SELECT n FROM b"]), 1, "leave out INSERT INTO");
+    check_error(&preview(&["SELECT n FROM nothing"]), 1, "nothing");
+    check_error(&preview(&["--file", "/nowhere.sql"]), 1, "/nowhere.sql");
 }

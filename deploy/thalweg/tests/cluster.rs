@@ -2,17 +2,10 @@
 
 mod process;
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use process::{Background, thalweg, wait_until};
+use process::{Background, free_addresses, lines_below, thalweg, wait_until};
 use serde_json::Value;
-
-/// Ports that were free a moment ago, all different.
-fn free_addresses<const N: usize>() -> [String; N] {
-    let listeners: [std::net::TcpListener; N] =
-        std::array::from_fn(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free"));
-    listeners.map(|listener| listener.local_addr().expect("it is bound").to_string())
-}
 
 fn coordinator(number: usize, addresses: &[String], data: &Path) -> Background {
     let members: Vec<String> = addresses.iter().zip(1..).map(|(address, id)| format!("{id}={address}")).collect();
@@ -37,10 +30,12 @@ fn a_job_runs_on_when_the_leader_dies() {
     let mut coordinators: Vec<Option<Background>> =
         (1..=3).map(|number| Some(coordinator(number, &addresses, directory.path()))).collect();
     let nodes: Vec<Background> = (1..=2)
-        .map(|number: u32| Background::start(&["node", "--node", &number.to_string(), "-c", &all, "--slots", "2"]))
+        .map(|number: u32| {
+            Background::start(&["node", "--node", &number.to_string(), "--coordinator", &all, "--slots", "2"])
+        })
         .collect();
     wait_until("both nodes", || {
-        let alive = json(&["nodes", "-c", &all]).iter().filter(|node| node["state"] == "alive").count();
+        let alive = json(&["nodes", "--coordinator", &all]).iter().filter(|node| node["state"] == "alive").count();
         (alive == 2).then_some(())
     });
 
@@ -52,29 +47,20 @@ fn a_job_runs_on_when_the_leader_dies() {
          INSERT INTO copies SELECT n FROM numbers;",
         out.display()
     );
-    let submitted = json(&["submit", "-c", &all, "-e", &sql, "--parallelism", "4"]);
+    let submitted = json(&["submit", "--coordinator", &all, "-e", &sql, "--parallelism", "4"]);
     let job = format!("job-{}", submitted[0]["job"]);
-    let show = || json(&["job", "show", &job, "-c", &all]).remove(0);
+    let show = || json(&["job", "show", &job, "--coordinator", &all]).remove(0);
     wait_until("the job's start", || (show()["status"] == "running").then_some(()));
 
-    let members = json(&["cluster", "-c", &all]);
+    let members = json(&["cluster", "--coordinator", &all]);
     let leader = members.iter().find(|member| member["role"] == "leader").expect("there is a leader");
     let leader = usize::try_from(leader["member"].as_u64().expect("a number")).expect("a small one");
     coordinators[leader - 1].take().expect("it runs").kill();
 
-    let ended = json(&["job", "wait", &job, "-c", &all]).remove(0);
+    let ended = json(&["job", "wait", &job, "--coordinator", &all]).remove(0);
     assert_eq!((&ended["status"], &ended["attempt"]), (&Value::from("finished"), &Value::from(1)), "{ended}");
-    let mut numbers: Vec<u64> = Vec::new();
-    for entry in fs::read_dir(&out).expect("there is output") {
-        let path = entry.expect("it can be listed").path();
-        let is_hidden =
-            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(['.', '_']));
-        if !is_hidden && path.is_file() {
-            let text = fs::read_to_string(path).expect("it can be read");
-            let number = |line| serde_json::from_str::<Value>(line).expect("JSON")["n"].as_u64().expect("a number");
-            numbers.extend(text.lines().map(number));
-        }
-    }
+    let number = |line: &String| serde_json::from_str::<Value>(line).expect("JSON")["n"].as_u64().expect("a number");
+    let mut numbers: Vec<u64> = lines_below(&out).iter().map(number).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=8000).collect::<Vec<u64>>());
     for node in nodes {

@@ -11,7 +11,7 @@ use thalweg_types::{ClusterId, MemberId};
 
 use crate::{
     args::CoordinatorArgs,
-    config::{Coordinator as Checked, File},
+    config::Coordinator as Checked,
     http,
     seams::Surroundings,
     serve::{self, GrpcServer},
@@ -19,8 +19,8 @@ use crate::{
     tcp::TcpNetwork,
 };
 
-pub(super) async fn run(args: CoordinatorArgs, file: &File) -> Result<()> {
-    let checked = Checked::of(args, file, super::host_name().as_deref())?;
+pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
+    let checked = Checked::of(args, super::host_name().as_deref())?;
     let surroundings = Surroundings::of_system(1).context("could not start threads")?;
     let seams = surroundings.seams();
     let network: Arc<dyn Network> = Arc::new(TcpNetwork);

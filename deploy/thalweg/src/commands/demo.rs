@@ -4,13 +4,13 @@
 //! output format, rows are printed as they come.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fs,
     io::{self, IsTerminal, Write},
     path::PathBuf,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use futures::StreamExt;
 use thalweg_client::{Client, ClientError, SubmitOptions, SubmittedJob};
@@ -51,24 +51,29 @@ pub(super) async fn run(args: DemoArgs, format: Format) -> Result<()> {
         print!("{SQL}");
         return Ok(());
     }
-    let speed = args.speed.unwrap_or(DEFAULT_SPEED);
-    ensure!(speed.is_finite() && speed > 0.0, "--speed must be a number above 0");
+    let speed = args.speed.unwrap_or_else(|| DEFAULT_SPEED.to_string());
+    let mut settings = BTreeMap::from([("replay.speed".to_owned(), speed)]);
+    settings.extend(args.settings);
     let data = DataDirectory::create()?;
     let options = EmbeddedOptions { nodes: args.nodes, slots: SLOTS, ..EmbeddedOptions::default() };
     let cluster = EmbeddedCluster::start(options).await?;
-    let shown = show(&cluster, &data, speed, format).await;
+    let shown = show(&cluster, &data, settings, format).await;
     cluster.shutdown().await;
     shown
 }
 
-async fn show(cluster: &EmbeddedCluster, data: &DataDirectory, speed: f64, format: Format) -> Result<()> {
+async fn show(
+    cluster: &EmbeddedCluster,
+    data: &DataDirectory,
+    settings: BTreeMap<String, String>,
+    format: Format,
+) -> Result<()> {
     let client = cluster.client();
-    let settings = [("replay.speed".to_owned(), speed.to_string())];
     let submitted = client
         .submit(SubmitOptions {
             sql: SQL.replace(DATA_IN_SQL, &data.0.display().to_string()),
             name: "demo".to_owned(),
-            settings: settings.into_iter().collect(),
+            settings,
             parallelism: Some(SLOTS),
         })
         .await?;

@@ -4,14 +4,14 @@ use anyhow::{Context, Result};
 
 use crate::{
     args::DevArgs,
-    config::{Dev, File},
+    config::Dev,
     embedded::{EmbeddedCluster, EmbeddedOptions},
     seams::cores,
     signals,
 };
 
-pub(super) async fn run(args: DevArgs, file: &File) -> Result<()> {
-    let checked = Dev::of(args, file)?;
+pub(super) async fn run(args: DevArgs) -> Result<()> {
+    let checked = Dev::of(args)?;
     let slots = checked.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(u32::MAX));
     let cluster = EmbeddedCluster::start(EmbeddedOptions {
         nodes: checked.nodes,
@@ -27,7 +27,7 @@ pub(super) async fn run(args: DevArgs, file: &File) -> Result<()> {
     eprintln!("  coordinator  {}", cluster.address());
     eprintln!("  http         {}", checked.http);
     eprintln!("  data         {}", checked.data_dir.display());
-    eprintln!("try: thalweg submit -e \"SELECT ...\" --wait, or thalweg sql -c {}", cluster.address());
+    eprintln!("try: thalweg submit -e \"SELECT ...\" --wait, or thalweg sql --coordinator {}", cluster.address());
     signals::until_asked_to_end().await.context("could not wait for signals")?;
     cluster.shutdown().await;
     Ok(())

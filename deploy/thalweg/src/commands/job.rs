@@ -1,13 +1,18 @@
-//! `thalweg job show`, `cancel`, `stop` and `wait`.
+//! `thalweg job show`, `cancel`, `stop`, `wait` and `rows`.
+
+use std::io::{BufWriter, stdout};
 
 use anyhow::Result;
+use futures::StreamExt;
+use thalweg_client::{Client, ClientError};
 use thalweg_types::{JobId, job::JobOverview};
 
 use super::Remote;
 use crate::{
     args::{Format, JobCommand},
     follow,
-    output::{grouped, print_list, watermark_text},
+    output::{RowPrinter, grouped, print_list, watermark_text},
+    signals,
 };
 
 pub(super) async fn run(command: JobCommand, format: Format, remote: &Remote) -> Result<()> {
@@ -29,6 +34,27 @@ pub(super) async fn run(command: JobCommand, format: Format, remote: &Remote) ->
             let overview = client.wait(JobId(args.job)).await?;
             print_summary(&overview, format)?;
             Ok(follow::check_ending(&overview)?)
+        }
+        JobCommand::Rows(args) => {
+            let (client, _surroundings) = remote.connect(&args.job.cluster).await?;
+            rows(&client, JobId(args.job.job), args.query, format).await
+        }
+    }
+}
+
+/// Prints rows as they come; ends with the job, or when interrupted, which leaves the job as it is.
+async fn rows(client: &Client, job: JobId, query: u32, format: Format) -> Result<()> {
+    let mut rows = follow::rows_of(client.fetch_rows(job, query), query);
+    let mut printer = RowPrinter::new(BufWriter::new(stdout()), format, 1);
+    let mut asked_to_end = std::pin::pin!(signals::until_asked_to_end());
+    loop {
+        tokio::select! {
+            asked = &mut asked_to_end => return Ok(asked?),
+            next = rows.next() => match next {
+                Some((_, Err(error @ ClientError::RowsRestarted { .. }))) => eprintln!("warning: {error}; its rows begin anew"),
+                Some((query, batch)) => printer.print(query, &batch?)?,
+                None => return Ok(()),
+            },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The commands, one file each, and what they share.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
@@ -9,7 +9,7 @@ use thalweg_proto::network::Network;
 
 use crate::{
     args::{Cli, ClusterArgs, Command},
-    config::{self, File},
+    config,
     seams::Surroundings,
     tcp::TcpNetwork,
 };
@@ -20,6 +20,7 @@ mod dev;
 mod job;
 mod lists;
 mod node;
+mod preview;
 mod run;
 mod sql;
 mod submit;
@@ -29,22 +30,21 @@ mod submit;
 /// # Errors
 /// Whatever keeps it from doing its work, with the causes.
 pub async fn run(cli: Cli) -> Result<()> {
-    let file = File::read(cli.config.as_deref())?;
-    let remote = Remote { file, timeout: cli.timeout };
+    let remote = Remote { timeout: cli.timeout };
     let format = cli.output;
     match cli.command {
         Command::Demo(args) => demo::run(args, format).await,
         Command::Run(args) => run::run(args, format).await,
-        Command::Dev(args) => dev::run(args, &remote.file).await,
-        Command::Coordinator(args) => coordinator::run(args, &remote.file).await,
-        Command::Node(args) => node::run(args, &remote.file).await,
+        Command::Dev(args) => dev::run(args).await,
+        Command::Coordinator(args) => coordinator::run(args).await,
+        Command::Node(args) => node::run(args).await,
         Command::Submit(args) => submit::run(args, format, &remote).await,
-        Command::Explain(args) => submit::explain(args, &remote).await,
+        Command::Explain(args) => submit::explain(args, format, &remote).await,
         Command::Jobs(args) => lists::jobs(&args, format, &remote).await,
         Command::Nodes(args) => lists::nodes(&args, format, &remote).await,
         Command::Cluster(args) => lists::cluster(&args, format, &remote).await,
         Command::Job(command) => job::run(command, format, &remote).await,
-        Command::Preview(args) => submit::preview(args, format, &remote).await,
+        Command::Preview(args) => preview::run(args, format, &remote).await,
         Command::Sql(args) => sql::run(args, format, &remote).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "thalweg", &mut std::io::stdout());
@@ -55,7 +55,6 @@ pub async fn run(cli: Cli) -> Result<()> {
 
 /// What is needed to reach a cluster elsewhere.
 struct Remote {
-    file: File,
     timeout: Duration,
 }
 
@@ -65,19 +64,15 @@ impl Remote {
         let surroundings = Surroundings::of_system(1).context("could not start threads")?;
         let network: Arc<dyn Network> = Arc::new(TcpNetwork);
         let deadline_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
-        let config = ClientConfig { coordinators: config::coordinators(args, &self.file)?, deadline_ms };
+        let config = ClientConfig { coordinators: config::coordinators(args)?, deadline_ms };
         let client = Client::connect(config, network, surroundings.seams().entropy).await?;
         Ok((client, surroundings))
     }
-
-    /// Whether a cluster was named at all.
-    fn is_named(&self, args: &ClusterArgs) -> bool {
-        !args.coordinators.is_empty() || self.file.names_coordinators()
-    }
 }
 
-/// The name of this machine or pod.
+/// The name of this machine or pod: containers are told theirs.
 fn host_name() -> Option<String> {
-    let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).ok()?;
+    let told = std::env::var_os("HOSTNAME").and_then(|name| name.into_string().ok());
+    let name = told.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }

@@ -10,15 +10,15 @@ use thalweg_types::NodeId;
 
 use crate::{
     args::NodeArgs,
-    config::{File, Node as Checked},
+    config::Node as Checked,
     http,
     seams::{Surroundings, cores},
     serve, signals, streams,
     tcp::TcpNetwork,
 };
 
-pub(super) async fn run(args: NodeArgs, file: &File) -> Result<()> {
-    let checked = Checked::of(args, file, super::host_name().as_deref())?;
+pub(super) async fn run(args: NodeArgs) -> Result<()> {
+    let checked = Checked::of(args, super::host_name().as_deref())?;
     let surroundings = Surroundings::of_system(cores()).context("could not start threads")?;
     let seams = surroundings.seams();
     let network: Arc<dyn Network> = Arc::new(TcpNetwork);

@@ -38,7 +38,7 @@ const HELP: &str = "\
   SHOW TABLES;  RESET;  HELP;  QUIT;                    statements end with a semicolon";
 
 pub(super) async fn run(args: SqlArgs, format: Format, remote: &Remote) -> Result<()> {
-    if remote.is_named(&args.cluster) {
+    if !args.cluster.coordinator.is_empty() {
         let (client, surroundings) = remote.connect(&args.cluster).await?;
         return Session::new(client, surroundings.seams(), format).run().await;
     }

@@ -1,20 +1,16 @@
-//! `thalweg submit`, `explain` and `preview`: scripts and their rows, on a cluster elsewhere.
-
-use std::io::{BufWriter, stdout};
+//! `thalweg submit` and `explain`: scripts for a cluster elsewhere.
 
 use anyhow::Result;
-use futures::StreamExt;
 use serde::Serialize;
-use thalweg_client::SubmittedJob;
 use thalweg_types::JobId;
 
 use super::Remote;
 use crate::{
-    args::{ExplainArgs, Format, PreviewArgs, SubmitArgs},
+    args::{ExplainArgs, Format, SubmitArgs},
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::{self, FollowOptions},
-    output::{RowPrinter, print_list},
-    script, signals,
+    output::print_list,
+    script,
 };
 
 #[derive(Serialize)]
@@ -36,32 +32,27 @@ pub(super) async fn run(args: SubmitArgs, format: Format, remote: &Remote) -> Re
     print_list(format, &["job", "selects"], &[line], |line| vec![line.job.to_string(), line.queries.to_string()])
 }
 
-pub(super) async fn explain(args: ExplainArgs, remote: &Remote) -> Result<()> {
+#[derive(Serialize)]
+struct Plan {
+    plan: String,
+}
+
+pub(super) async fn explain(args: ExplainArgs, format: Format, remote: &Remote) -> Result<()> {
     let submit = script::read(&args.script, None)?;
-    if remote.is_named(&args.cluster) {
+    if !args.cluster.coordinator.is_empty() {
         let (client, _surroundings) = remote.connect(&args.cluster).await?;
-        println!("{}", client.explain(submit).await?.trim_end());
-        return Ok(());
+        return print_plan(client.explain(submit).await?, format);
     }
     let cluster = EmbeddedCluster::start(EmbeddedOptions { nodes: 0, ..EmbeddedOptions::default() }).await?;
     let plan = cluster.client().explain(submit).await;
     cluster.shutdown().await;
-    println!("{}", plan?.trim_end());
-    Ok(())
+    print_plan(plan?, format)
 }
 
-pub(super) async fn preview(args: PreviewArgs, format: Format, remote: &Remote) -> Result<()> {
-    let (client, _surroundings) = remote.connect(&args.cluster).await?;
-    let submitted = SubmittedJob { job: JobId(args.job), queries: Vec::new() };
-    let mut rows = follow::rows_of(client.fetch_rows(submitted.job, args.query), args.query);
-    let mut printer = RowPrinter::new(BufWriter::new(stdout()), format, 1);
-    loop {
-        tokio::select! {
-            interrupted = signals::until_asked_to_end() => return Ok(interrupted?),
-            next = rows.next() => match next {
-                Some((query, batch)) => printer.print(query, &batch?)?,
-                None => return Ok(()),
-            },
-        }
+fn print_plan(plan: String, format: Format) -> Result<()> {
+    if format == Format::Table {
+        println!("{}", plan.trim_end());
+        return Ok(());
     }
+    print_list(format, &["plan"], &[Plan { plan }], |line| vec![line.plan.clone()])
 }

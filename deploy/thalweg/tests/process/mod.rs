@@ -2,7 +2,10 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread::JoinHandle,
@@ -18,6 +21,30 @@ pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+/// Where a process runs, and with which variables besides those of the test.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) variables: BTreeMap<String, String>,
+}
+
+impl Place {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(arguments);
+        command.envs(&self.variables);
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn thalweg(&self, arguments: &[&str]) -> Outcome {
+        let output = self.command(arguments).output().expect("the binary runs");
+        outcome(output.status.code(), &output.stdout, &output.stderr)
+    }
 }
 
 fn command(arguments: &[&str]) -> Command {
@@ -60,7 +87,11 @@ pub(crate) struct Background {
 
 impl Background {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = command(arguments).spawn().expect("the binary runs");
+        Self::start_at(&Place::default(), arguments)
+    }
+
+    pub(crate) fn start_at(place: &Place, arguments: &[&str]) -> Self {
+        let mut child = place.command(arguments).spawn().expect("the binary runs");
         let (stderr, stdout) = (Arc::default(), Arc::default());
         let readers = vec![
             gather(child.stderr.take().expect("it is piped"), &stderr),
@@ -114,6 +145,43 @@ fn gather(pipe: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> JoinHa
             text.push('\n');
         }
     })
+}
+
+/// The top of the repository.
+pub(crate) fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("the crate lies two folders below the top")
+}
+
+/// Addresses whose ports were free a moment ago, all different.
+pub(crate) fn free_addresses<const N: usize>() -> [String; N] {
+    let listeners: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+    listeners.map(|listener| listener.local_addr().expect("it is bound").to_string())
+}
+
+/// The status of a GET; `None` where nobody listens.
+pub(crate) fn http_status(address: &str, path: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).ok()?;
+    line.split(' ').nth(1)?.parse().ok()
+}
+
+/// The lines of all visible files below a directory, sorted.
+pub(crate) fn lines_below(directory: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("there is output") {
+        let path = entry.expect("it can be listed").path();
+        let is_hidden =
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(['.', '_']));
+        if !is_hidden && path.is_file() {
+            lines.extend(std::fs::read_to_string(path).expect("it can be read").lines().map(str::to_owned));
+        }
+    }
+    lines.sort();
+    lines
 }
 
 /// Looks again and again until there is something.

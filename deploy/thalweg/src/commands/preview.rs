@@ -1,0 +1,96 @@
+//! `thalweg preview`: runs a SELECT on a cluster for a moment, prints a sample of its rows, and ends it.
+//!
+//! Nothing is left behind: a script that would write is refused, and the job is cancelled whatever happens here.
+
+use std::{
+    io::{BufWriter, stdout},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use futures::StreamExt;
+use thalweg_client::{Client, ClientError, SubmitOptions, SubmittedJob};
+use tokio::time;
+
+use super::Remote;
+use crate::{
+    args::{Format, PreviewArgs},
+    follow::{self, JobError},
+    output::RowPrinter,
+    script, signals, statements,
+};
+
+const NAME: &str = "preview";
+
+pub(super) async fn run(args: PreviewArgs, format: Format, remote: &Remote) -> Result<()> {
+    let sql = script::text_of(args.sql.as_deref(), args.file.as_deref())?;
+    let writes = statements::split(&sql).iter().any(|statement| statement.word() == "INSERT");
+    ensure!(!writes, "a preview writes nothing: leave out INSERT INTO, and give the SELECT alone");
+    let (client, _surroundings) = remote.connect(&args.cluster).await?;
+    let settings = args.settings.into_iter().collect();
+    let options = SubmitOptions { sql, name: NAME.to_owned(), settings, parallelism: args.parallelism };
+    let submitted = client.submit(options).await?;
+    let limit = Limit { rows: usize::try_from(args.rows)?, time: Duration::from_secs(args.seconds.into()) };
+    let sampled = sample(&client, &submitted, limit, format).await;
+    let overview = client.job(submitted.job).await?;
+    if !overview.status.is_terminal() {
+        client.cancel(submitted.job).await?;
+    }
+    match sampled? {
+        Sampled::All => Ok(follow::check_ending(&client.wait(submitted.job).await?)?),
+        Sampled::Rows => Ok(()),
+        Sampled::InTime(rows) => {
+            eprintln!("note: {rows} rows within {} s; {} was cancelled", args.seconds, submitted.job);
+            Ok(())
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    rows: usize,
+    time: Duration,
+}
+
+/// Why there are no more rows in a sample.
+enum Sampled {
+    /// There are none.
+    All,
+    /// There are as many as were asked for.
+    Rows,
+    /// So many came in time.
+    InTime(usize),
+}
+
+async fn sample(client: &Client, submitted: &SubmittedJob, limit: Limit, format: Format) -> Result<Sampled> {
+    let mut printer = RowPrinter::new(BufWriter::new(stdout()), format, submitted.queries.len());
+    let mut rows = follow::all_rows(client, submitted);
+    let mut asked_to_end = std::pin::pin!(signals::until_asked_to_end());
+    let mut is_over = std::pin::pin!(time::sleep(limit.time));
+    let mut printed = vec![0; submitted.queries.len()];
+    while printed.iter().any(|printed| *printed < limit.rows) {
+        tokio::select! {
+            asked = &mut asked_to_end => {
+                asked.context("could not wait for signals")?;
+                return Err(JobError::Interrupted { job: submitted.job }.into());
+            }
+            () = &mut is_over => return Ok(Sampled::InTime(printed.iter().sum())),
+            next = rows.next() => match next {
+                Some((query, Ok(batch))) => {
+                    let Some(printed) = usize::try_from(query).ok().and_then(|query| printed.get_mut(query)) else { continue };
+                    let batch = batch.slice(0, batch.num_rows().min(limit.rows - *printed));
+                    *printed += batch.num_rows();
+                    printer.print(query, &batch)?;
+                }
+                Some((_, Err(ClientError::RowsRestarted { .. }))) => {}
+                // The job has ended; how, is for its status to say.
+                Some((_, Err(ClientError::Rejected { .. }))) | None => {
+                    client.wait(submitted.job).await?;
+                    return Ok(Sampled::All);
+                }
+                Some((_, Err(error))) => return Err(error.into()),
+            },
+        }
+    }
+    Ok(Sampled::Rows)
+}

@@ -1,0 +1,232 @@
+//! Where a value comes from: a flag, else the environment, else the file that `--config` names, else the default.
+//!
+//! Every flag that configures something has a variable (`THALWEG_` and its name) and a key in the file (its name, in the
+//! section of its command; those of all commands stand at the top, and what clients need to find a cluster in `[client]`).
+//! `--help` says both. Flags about what is done once, such as a script's text, have neither.
+//!
+//! What the file says is put on the command line behind what was given, where neither a flag nor a variable says it: so
+//! the file's values are read and refused like any others.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, builder::BoolishValueParser,
+    parser::ValueSource,
+};
+use thiserror::Error;
+use toml::{Table, Value};
+
+use crate::args::Cli;
+
+/// The flag that names the file.
+const CONFIG: &str = "config";
+/// The section of what clients need to find a cluster.
+const CLIENT: &str = "client";
+const COORDINATOR: &str = "coordinator";
+/// Flags, by their fields, that say what is done once.
+const ONCE: &[&str] = &["execute", "file", "settings", "name", "query", "print_sql"];
+/// A key that is further from any other is no slip of the fingers.
+const MISTAKES_MAX: usize = 3;
+
+/// Why there is no command line.
+#[derive(Debug, Error)]
+pub enum LayerError {
+    /// It is wrong, or asks for help.
+    #[error(transparent)]
+    Usage(clap::Error),
+    /// The file cannot be read.
+    #[error("could not read the configuration file {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the configuration file {path} is not TOML")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// The file says something that cannot be used.
+    #[error("the configuration file {path}: {reason}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What.
+        reason: String,
+    },
+}
+
+/// Reads the command line, and with it environment and file.
+///
+/// # Errors
+/// When a flag, a variable or something in the file is wrong, or help was asked for.
+pub fn command_line(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, LayerError> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = described();
+    let matches = command.clone().try_get_matches_from(&arguments).map_err(LayerError::Usage)?;
+    let Some(path) = matches.get_one::<PathBuf>(CONFIG).cloned() else {
+        return Cli::from_arg_matches(&matches).map_err(LayerError::Usage);
+    };
+    let refuse = |reason| LayerError::Content { path: path.clone(), reason };
+    let table = read(&path)?;
+    check_keys(&command, &table).map_err(refuse)?;
+    let added = added_arguments(&command, &matches, &table).map_err(refuse)?;
+    // What follows a lone `--` is no flag.
+    let at = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+    let all = [&arguments[..at], &added, &arguments[at..]].concat();
+    // Without the file the command line was right, so whatever is wrong now is the file's fault.
+    let parsed = command.try_get_matches_from(all).and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| refuse(first_line(&error)))
+}
+
+/// The command with a variable for each flag that configures something, and help that says so.
+fn described() -> Command {
+    map_arguments(Cli::command(), None, &|section, argument| {
+        let Some(long) = argument.get_long().map(str::to_owned).filter(|_| !is_once(&argument)) else {
+            return argument;
+        };
+        let variable = format!("THALWEG_{}", long.replace('-', "_").to_uppercase());
+        let mut help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        help.push_str(&match key_of(section, &argument) {
+            Some((section, key)) => format!(" [env: {variable}, key: {}]", dotted(section.as_deref(), &key)),
+            None => format!(" [env: {variable}]"),
+        });
+        let argument = match argument.get_action() {
+            ArgAction::SetTrue => argument.value_parser(BoolishValueParser::new()),
+            _ => argument,
+        };
+        // clap borrows names for good; there are a few dozen, made once.
+        argument.help(help).env(&*variable.leak()).hide_env(true)
+    })
+}
+
+/// Changes every argument of a command and of those below it, with the file's section that is the command's.
+fn map_arguments(command: Command, section: Option<&str>, change: &dyn Fn(Option<&str>, Arg) -> Arg) -> Command {
+    let command = command.mut_args(|argument| change(section, argument));
+    command.mut_subcommands(|below| {
+        let name = section.unwrap_or(below.get_name()).to_owned();
+        map_arguments(below, Some(&name), change)
+    })
+}
+
+/// Where the file has an argument: section and key; `None`: nowhere.
+fn key_of(section: Option<&str>, argument: &Arg) -> Option<(Option<String>, String)> {
+    let key = argument.get_long()?.replace('-', "_");
+    if is_once(argument) || key == CONFIG {
+        return None;
+    }
+    let is_of_clients = key == COORDINATOR && section != Some("node");
+    Some((if is_of_clients { Some(CLIENT.to_owned()) } else { section.map(str::to_owned) }, key))
+}
+
+fn is_once(argument: &Arg) -> bool {
+    ONCE.contains(&argument.get_id().as_str())
+}
+
+fn dotted(section: Option<&str>, key: &str) -> String {
+    section.map_or_else(|| key.to_owned(), |section| format!("{section}.{key}"))
+}
+
+fn read(path: &Path) -> Result<Table, LayerError> {
+    let text = fs::read_to_string(path).map_err(|source| LayerError::Read { path: path.to_owned(), source })?;
+    text.parse().map_err(|source| LayerError::Syntax { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// Refuses the first key that no flag has.
+fn check_keys(command: &Command, table: &Table) -> Result<(), String> {
+    let mut known = BTreeSet::new();
+    gather_keys(command, None, &mut known);
+    for (name, value) in table {
+        let keys: Vec<String> = match value {
+            Value::Table(section) => section.keys().map(|key| dotted(Some(name), key)).collect(),
+            _ => vec![name.clone()],
+        };
+        if let Some(key) = keys.iter().find(|key| !known.contains(*key)) {
+            let hint = nearest(key, &known).map(|close| format!(" (did you mean {close}?)")).unwrap_or_default();
+            return Err(format!("unknown key {key}{hint}"));
+        }
+    }
+    Ok(())
+}
+
+fn nearest<'a>(wrong: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
+    let distances = known.iter().map(|key| (strsim::damerau_levenshtein(wrong, key), key.as_str()));
+    distances.min().filter(|(distance, _)| *distance <= MISTAKES_MAX).map(|(_, key)| key)
+}
+
+fn gather_keys(command: &Command, section: Option<&str>, known: &mut BTreeSet<String>) {
+    let keys = command.get_arguments().filter_map(|argument| key_of(section, argument));
+    known.extend(keys.map(|(section, key)| dotted(section.as_deref(), &key)));
+    for below in command.get_subcommands() {
+        gather_keys(below, Some(section.unwrap_or(below.get_name())), known);
+    }
+}
+
+/// The flags of the command in use that only the file gives.
+fn added_arguments(command: &Command, matches: &ArgMatches, table: &Table) -> Result<Vec<OsString>, String> {
+    let (mut command, mut matches, mut section) = (command, matches, None);
+    let mut flags: Vec<(Option<&str>, &Arg)> = command.get_arguments().map(|argument| (None, argument)).collect();
+    while let Some((name, below)) = matches.subcommand() {
+        let Some(found) = command.find_subcommand(name) else { break };
+        (command, matches, section) = (found, below, section.or(Some(name)));
+        flags.extend(command.get_arguments().map(|argument| (section, argument)));
+    }
+    let mut added = Vec::new();
+    for (section, argument) in flags {
+        let Some((section, key)) = key_of(section, argument) else { continue };
+        let is_given = matches!(
+            matches.value_source(argument.get_id().as_str()),
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+        );
+        let value = match &section {
+            Some(section) => table.get(section).and_then(|section| section.get(&key)),
+            None => table.get(&key),
+        };
+        if let Some(value) = value.filter(|_| !is_given) {
+            let values =
+                texts(value, argument).map_err(|reason| format!("{}: {reason}", dotted(section.as_deref(), &key)))?;
+            let long = key.replace('_', "-");
+            added.extend(values.into_iter().map(|value| OsString::from(format!("--{long}{value}"))));
+        }
+    }
+    Ok(added)
+}
+
+/// A value as it follows its flag: nothing or `=…`; none where the flag is not given.
+fn texts(value: &Value, argument: &Arg) -> Result<Vec<String>, String> {
+    if matches!(argument.get_action(), ArgAction::SetTrue) {
+        let is_set = value.as_bool().ok_or("expected true or false")?;
+        return Ok(if is_set { vec![String::new()] } else { Vec::new() });
+    }
+    let text = |value: &Value| match value {
+        Value::String(text) => Ok(format!("={text}")),
+        Value::Integer(number) => Ok(format!("={number}")),
+        Value::Float(number) => Ok(format!("={number}")),
+        other => Err(format!("expected a text or a number, got {}", other.type_str())),
+    };
+    match value {
+        Value::Array(values) if argument.get_value_delimiter().is_some() => values.iter().map(text).collect(),
+        value => Ok(vec![text(value)?]),
+    }
+}
+
+/// What clap says, without the hints on usage that follow.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! README.md is true: every command in its `sh` blocks is run, with only addresses and directories replaced.
+//!
+//! Commands of other programs (docker, kubectl, `cargo test`) are not run, only held against the repository: the files that
+//! they name must exist. The demo is run, over its whole year, by `demo.rs`.
+
+mod process;
+mod readme;
+
+use std::{fs, path::Path};
+
+use process::{Background, Place, free_addresses, lines_below, root, thalweg, wait_until};
+use serde_json::Value;
+
+const ADDRESSES: [&str; 3] = ["127.0.0.1:7071", "127.0.0.1:7072", "127.0.0.1:7073"];
+
+/// A directory in which commands find what the repository has at its top, and a script of one's own.
+fn directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::os::unix::fs::symlink(root().join("deploy"), directory.path().join("deploy")).expect("a link");
+    let sql = "CREATE TABLE n (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '100', \
+                 'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '100');\n\
+               CREATE TABLE out (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'OUT', 'format' = 'json');\n\
+               INSERT INTO out SELECT n FROM n;";
+    let sql = sql.replace("OUT", directory.path().join("out").to_str().expect("a path of text"));
+    fs::write(directory.path().join("job.sql"), sql).expect("a script");
+    directory
+}
+
+/// Runs the binary's commands of a block; those that serve are given back.
+fn run(block: &str, directory: &Path) -> Vec<Background> {
+    let mut place = Place { directory: Some(directory.to_owned()), ..Place::default() };
+    let mut serving = Vec::new();
+    for command in readme::commands(block) {
+        if let [export, assignment] = command.as_slice()
+            && export == "export"
+        {
+            let (name, value) = assignment.split_once('=').expect("an assignment");
+            place.variables.insert(name.to_owned(), value.to_owned());
+            continue;
+        }
+        let Some(arguments) = readme::arguments(&command) else {
+            check_other(&command);
+            continue;
+        };
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        match arguments[0] {
+            "demo" => {}
+            "coordinator" | "node" => serving.push(Background::start_at(&place, &arguments)),
+            _ => {
+                let outcome = place.thalweg(&arguments);
+                assert_eq!(outcome.code, Some(0), "{command:?}: {outcome:?}");
+            }
+        }
+    }
+    serving
+}
+
+/// A command of another program names only what exists.
+fn check_other(command: &[String]) {
+    let known = ["cargo test", "docker build", "kubectl apply"];
+    let name = command[..2].join(" ");
+    assert!(known.contains(&name.as_str()), "nobody checks {command:?}");
+    for word in command.iter().filter(|word| word.contains('/')) {
+        assert!(root().join(word).exists(), "{command:?} names {word}, which does not exist");
+    }
+}
+
+#[test]
+fn every_command_does_what_it_should() {
+    let directory = directory();
+    let addresses: [String; 3] = free_addresses();
+    let mut serving = Vec::new();
+    for block in readme::blocks() {
+        let block = ADDRESSES.iter().zip(&addresses).fold(block, |block, (from, to)| block.replace(from, to));
+        serving.extend(run(&block, directory.path()));
+    }
+    assert_eq!(serving.len(), 5, "three coordinators and two nodes");
+    assert_eq!(lines_below(&directory.path().join("out")).len(), 100);
+    let all = addresses.join(",");
+    wait_until("both nodes", || {
+        let nodes = thalweg(&["nodes", "--coordinator", &all, "-o", "json"]).stdout;
+        (nodes.matches("\"state\":\"alive\"").count() == 2).then_some(())
+    });
+    for process in serving.into_iter().rev() {
+        let ended = process.terminate();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+}
+
+#[test]
+fn the_first_job_of_ones_own_gives_each_quarter_and_airport() {
+    let directory = directory();
+    let place = Place { directory: Some(directory.path().to_owned()), ..Place::default() };
+    let commands: Vec<Vec<String>> = readme::blocks().iter().flat_map(|block| readme::commands(block)).collect();
+    let mut runs = commands.iter().filter_map(|command| readme::arguments(command));
+    let run = runs.find(|arguments| arguments[0] == "run").expect("README runs a script");
+    let arguments: Vec<&str> = run.iter().map(String::as_str).chain(["-o", "json"]).collect();
+    let outcome = place.thalweg(&arguments);
+    let rows: Vec<Value> = outcome.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    // 365 days are five windows of 90 days, which are counted from 1970, at three airports.
+    assert!((12..=15).contains(&rows.len()), "{outcome:?}");
+    let flights: u64 = rows.iter().map(|row| row["flights"].as_u64().expect("a count")).sum();
+    assert!(flights > 300_000, "{outcome:?}");
+}
+
+#[test]
+fn every_command_of_the_table_exists() {
+    let text = fs::read_to_string(root().join("README.md")).expect("there is a README");
+    let table = text.split("## Commands").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let mut named = 0;
+    for cell in table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()) {
+        for code in cell.split('`').skip(1).step_by(2) {
+            let words: Vec<&str> = code.trim_start_matches("thalweg ").split(' ').collect();
+            let (command, below) = (words[0], words.get(1).copied().unwrap_or_default());
+            let below: Vec<&str> = if command == "job" { below.split("\\|").collect() } else { vec![] };
+            let all =
+                if below.is_empty() { vec![vec![command]] } else { below.iter().map(|b| vec![command, b]).collect() };
+            for arguments in all {
+                let outcome = thalweg(&[arguments.as_slice(), &["--help"]].concat());
+                assert_eq!(outcome.code, Some(0), "{arguments:?}: {outcome:?}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named >= 15, "only {named} commands were found");
+}
