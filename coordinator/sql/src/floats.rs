@@ -6,15 +6,15 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::{
-    DFSchema, Result as PlanResult, ScalarValue,
+    Column, DFSchema, Result as PlanResult, ScalarValue, TableReference,
     config::ConfigOptions,
     tree_node::{Transformed, TreeNode},
 };
 use datafusion_expr::{
-    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, expr::InList, expr_rewriter::NamePreserver,
-    utils::merge_schema,
+    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, Projection, Union, expr::InList,
+    expr_rewriter::NamePreserver, utils::merge_schema,
 };
 use datafusion_optimizer::AnalyzerRule;
 
@@ -32,6 +32,9 @@ impl AnalyzerRule for DecimalsBesideFloats {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> PlanResult<LogicalPlan> {
         let analyzed = plan.transform_up(|plan| {
+            if let LogicalPlan::Union(union) = plan {
+                return unified(union);
+            }
             let schema = merge_schema(&plan.inputs());
             let names = NamePreserver::new(&plan);
             let mapped = plan.map_expressions(|expr| {
@@ -42,6 +45,40 @@ impl AnalyzerRule for DecimalsBesideFloats {
         });
         analyzed.map(|analyzed| analyzed.data)
     }
+}
+
+/// A union whose columns that are floats in one branch are not decimals in another.
+fn unified(union: Union) -> PlanResult<Transformed<LogicalPlan>> {
+    let of_column = |column: usize| union.inputs.iter().filter_map(move |input| input.schema().fields().get(column));
+    let is_mixed = |column: usize| {
+        of_column(column).any(|field| field.data_type().is_floating())
+            && of_column(column).any(|field| is_decimal(field.data_type()))
+    };
+    let mixed: Vec<usize> = (0..union.schema.fields().len()).filter(|column| is_mixed(*column)).collect();
+    if mixed.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    let inputs = union.inputs.iter().map(|input| Ok(Arc::new(with_doubles(input, &mixed)?)));
+    let inputs = inputs.collect::<PlanResult<Vec<_>>>()?;
+    Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
+}
+
+/// The branch of a union with these columns as doubles, where they are decimals.
+fn with_doubles(input: &LogicalPlan, columns: &[usize]) -> PlanResult<LogicalPlan> {
+    let schema = input.schema();
+    let cast = |(at, (qualifier, field)): (usize, (Option<&TableReference>, &FieldRef))| {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        match columns.contains(&at) && is_decimal(field.data_type()) {
+            true => as_double(column).alias_qualified(qualifier.cloned(), field.name()),
+            false => column,
+        }
+    };
+    let projected = schema.iter().enumerate().map(cast).collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(projected, Arc::new(input.clone()))?))
+}
+
+fn is_decimal(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Decimal128(_, _) | DataType::Decimal256(_, _))
 }
 
 /// The rule, over one expression.
@@ -77,7 +114,7 @@ fn as_doubles(group: Vec<&mut Expr>, schema: &DFSchema) -> bool {
     }
     let mut changed = false;
     for expr in group {
-        if matches!(type_of(expr), DataType::Decimal128(_, _) | DataType::Decimal256(_, _)) {
+        if is_decimal(&type_of(expr)) {
             *expr = as_double(std::mem::take(expr));
             changed = true;
         }
