@@ -30,7 +30,7 @@ pub enum ConnectorError {
         /// Why not.
         reason: String,
     },
-    /// Storage or network failed; the same may work later.
+    /// Storage or network failed; mostly the same may work later.
     #[error("could not {attempted}")]
     Store {
         /// What was attempted, on what.
@@ -46,8 +46,44 @@ impl ConnectorError {
     #[must_use]
     pub fn failure_kind(&self) -> FailureKind {
         match self {
+            Self::Store { source, .. } if is_permanent(source.as_ref()) => FailureKind::Data,
             Self::Store { .. } => FailureKind::Store,
             Self::Config { .. } | Self::Record { .. } | Self::Data { .. } => FailureKind::Data,
         }
+    }
+}
+
+/// Whether a file system has refused what it will refuse again until somebody changes it: a path that is wrong, or not ours.
+fn is_permanent(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    use std::io::ErrorKind;
+    let refused = source.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    matches!(
+        refused,
+        Some(
+            ErrorKind::PermissionDenied
+                | ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::InvalidFilename
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn what_a_file_system_refuses_for_good_is_not_tried_again() {
+        let kind = |kind: ErrorKind| {
+            let source = Box::new(Error::from(kind));
+            ConnectorError::Store { attempted: "create /x".to_owned(), source }.failure_kind()
+        };
+        assert_eq!(kind(ErrorKind::PermissionDenied), FailureKind::Data);
+        assert_eq!(kind(ErrorKind::NotADirectory), FailureKind::Data);
+        assert_eq!(kind(ErrorKind::StorageFull), FailureKind::Store, "somebody may make room");
+        assert_eq!(kind(ErrorKind::ConnectionReset), FailureKind::Store);
     }
 }
