@@ -233,3 +233,36 @@ fn report_set_aside(overview: &JobOverview) {
         eprintln!("note: {} malformed records were set aside", grouped(totals.dead_letters));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use thalweg_types::{
+        Attempt,
+        job::{Failure, FailureKind},
+    };
+
+    use super::*;
+
+    #[test]
+    fn each_failure_that_leads_to_another_attempt_is_told_once() {
+        let seen = |status: JobStatus, failures: u32| JobOverview {
+            job: JobId(1),
+            name: String::new(),
+            status,
+            attempt: Attempt(failures),
+            parallelism: 1,
+            failure: Some(Failure { kind: FailureKind::Store, message: "no space".to_owned() }),
+            failures,
+            subtasks: Vec::new(),
+            sql: String::new(),
+            plan: String::new(),
+        };
+        let mut told = FailuresSeen::default();
+        assert_eq!(told.warning(&seen(JobStatus::Running, 0)), None);
+        let first = told.warning(&seen(JobStatus::Restarting, 1));
+        assert_eq!(first.as_deref(), Some("job-1 failed 1 time(s) and is tried again: no space"));
+        assert_eq!(told.warning(&seen(JobStatus::Deploying, 1)), None);
+        assert!(told.warning(&seen(JobStatus::Running, 3)).is_some(), "some may have passed unseen");
+        assert_eq!(told.warning(&seen(JobStatus::Failed, 4)), None, "its end is told elsewhere");
+    }
+}

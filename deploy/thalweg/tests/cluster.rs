@@ -1,8 +1,8 @@
-//! A cluster of real processes: three coordinators and two nodes, and what happens when the leader dies.
+//! Clusters of real processes, and what happens when some of them die.
 
 mod process;
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use process::{Background, free_addresses, lines_below, thalweg, wait_until};
 use serde_json::Value;
@@ -67,4 +67,38 @@ fn a_job_runs_on_when_the_leader_dies() {
         let ended = node.terminate();
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
+}
+
+#[test]
+fn a_cancelled_job_leaves_no_hidden_files_not_even_those_of_a_killed_node() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let addresses: [String; 1] = free_addresses();
+    let [address] = &addresses;
+    let _coordinator = coordinator(1, &addresses, directory.path());
+    let mut nodes: Vec<Background> = (1..=2)
+        .map(|number: u32| {
+            Background::start(&["node", "--node", &number.to_string(), "--coordinator", address, "--slots", "2"])
+        })
+        .collect();
+    wait_until("both nodes", || {
+        let alive = json(&["nodes", "--coordinator", address]).iter().filter(|node| node["state"] == "alive").count();
+        (alive == 2).then_some(())
+    });
+    let out = directory.path().join("out");
+    let sql = format!(
+        "CREATE TABLE letters (w STRING) WITH ('connector' = 'datagen', 'rows-per-second' = '100000', 'fields.w.length' = '100');\n\
+         CREATE TABLE copies (w STRING) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json');\n\
+         INSERT INTO copies SELECT w FROM letters;",
+        out.display()
+    );
+    let submitted = json(&["submit", "--coordinator", address, "-e", &sql, "--parallelism", "4"]);
+    let job = format!("job-{}", submitted[0]["job"]);
+    let hidden =
+        || fs::read_dir(&out).map_or(0, |entries| entries.map(|entry| entry.expect("it can be listed")).count());
+    wait_until("files of all subtasks", || (hidden() == 4).then_some(()));
+    nodes.remove(1).kill();
+    let cancelled = thalweg(&["job", "cancel", &job, "--coordinator", address]);
+    assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
+    wait_until("an empty directory", || (hidden() == 0).then_some(()));
+    assert_eq!(json(&["job", "show", &job, "--coordinator", address])[0]["status"], "cancelled");
 }
