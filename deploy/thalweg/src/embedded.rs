@@ -110,6 +110,12 @@ impl EmbeddedCluster {
         &self.address
     }
 
+    /// Where its first node takes records over HTTP.
+    #[must_use]
+    pub fn http_address(&self) -> Option<&str> {
+        self.nodes.iter().find_map(Node::http_address)
+    }
+
     /// What its parts were handed.
     #[must_use]
     pub fn seams(&self) -> Seams {

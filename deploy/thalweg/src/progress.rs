@@ -44,19 +44,24 @@ impl Totals {
     }
 }
 
+/// After so long without new records, their rate is 0.
+const STILL_AFTER: Duration = Duration::from_secs(3);
+
 /// The line.
 #[derive(Debug)]
 pub struct ProgressLine {
     is_shown: bool,
     is_drawn: bool,
+    /// When there were how many records, when last there were more.
     previous: Option<(Duration, u64)>,
+    rate: u64,
 }
 
 impl ProgressLine {
     /// A line that is shown only on a terminal.
     #[must_use]
     pub fn new(is_quiet: bool) -> Self {
-        Self { is_shown: !is_quiet && io::stderr().is_terminal(), is_drawn: false, previous: None }
+        Self { is_shown: !is_quiet && io::stderr().is_terminal(), is_drawn: false, previous: None, rate: 0 }
     }
 
     /// Whether it is worth asking for the job's state.
@@ -75,7 +80,7 @@ impl ProgressLine {
         // A terminal that is gone is no reason to fail the job.
         let _ = write!(
             io::stderr(),
-            "\r\x1b[2K{}  in {} ({}/s)  out {}  watermark {}  lag {}{}",
+            "\r\x1b[2K\x1b[?7l{}  in {} ({}/s)  out {}  watermark {}  lag {}{}\x1b[?7h",
             job.status,
             grouped(totals.records_in),
             grouped(rate),
@@ -95,17 +100,27 @@ impl ProgressLine {
         }
     }
 
+    /// Records a second since the last time that there were more: nodes tell their counts less often than the line is drawn.
     fn rate(&mut self, records_in: u64, now: Duration) -> u64 {
-        let rate = match self.previous {
-            Some((then, before)) => {
-                let millis = now.saturating_sub(then).as_millis().max(1);
-                let per_second = u128::from(records_in.saturating_sub(before)) * 1000 / millis;
-                u64::try_from(per_second).unwrap_or(u64::MAX)
-            }
-            None => 0,
+        let Some((then, before)) = self.previous else {
+            self.previous = Some((now, records_in));
+            return 0;
         };
-        self.previous = Some((now, records_in));
-        rate
+        let elapsed = now.saturating_sub(then);
+        if records_in != before {
+            let per_second = u128::from(records_in.saturating_sub(before)) * 1000 / elapsed.as_millis().max(1);
+            self.rate = u64::try_from(per_second).unwrap_or(u64::MAX);
+            self.previous = Some((now, records_in));
+        } else if elapsed > STILL_AFTER {
+            self.rate = 0;
+        }
+        self.rate
+    }
+}
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -139,6 +154,14 @@ fn lag_text(watermark: i64, since_epoch: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rate_lasts_between_counts_and_ends_when_nothing_comes() {
+        let mut line = ProgressLine::new(true);
+        let rates = [(0, 0), (1000, 500), (1250, 500), (2000, 1500), (5001, 1500)]
+            .map(|(millis, records)| line.rate(records, Duration::from_millis(millis)));
+        assert_eq!(rates, [0, 500, 500, 1000, 0]);
+    }
 
     #[test]
     fn lag_is_told_in_the_largest_unit() {

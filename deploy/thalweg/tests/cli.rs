@@ -212,6 +212,8 @@ fn a_cluster_in_one_process_serves_clients_and_ends_on_a_signal() {
         "2",
     ]);
     let address = dev.wait_for("  coordinator  ");
+    let http = dev.wait_for("  http  ");
+    assert!(std::net::TcpStream::connect(&http).is_ok(), "{http}");
     let sql = format!("{}SELECT n FROM numbers WHERE n > 1;", script(directory.path()));
     let submitted =
         thalweg(&["submit", "--coordinator", &address, "-e", &sql, "--wait", "-o", "json", "--name", "mine"]);

@@ -34,8 +34,14 @@ const DATA_IN_SQL: &str = "deploy/demo/data";
 /// 365 days in 60 seconds.
 const DEFAULT_SPEED: f64 = 365.0 * 24.0 * 60.0;
 const SLOTS: u32 = 2;
-/// Rows of each query on the board.
+/// Rows of each query on the board, where the terminal is high enough.
 const BOARD_ROWS: usize = 4;
+/// Lines of a panel besides its rows: a blank one, the title, the head.
+const PANEL_LINES: usize = 3;
+/// Lines besides the panels: the state of the job, and the one with the cursor.
+const OTHER_LINES: usize = 2;
+/// As high as terminals have always been.
+const TERMINAL_LINES: usize = 24;
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
 
 /// The queries of the script, in its order.
@@ -168,6 +174,7 @@ impl Board {
 
     fn draw(&mut self, job: &JobOverview) -> Result<()> {
         let totals = Totals::of(job);
+        let rows = rows_that_fit(self.panels.len());
         let mut lines = vec![format!(
             "thalweg demo  {}  {}  {} records{}",
             job.status,
@@ -178,15 +185,18 @@ impl Board {
         for (title, panel) in TITLES.iter().zip(&self.panels) {
             lines.push(String::new());
             lines.push(format!("{title}  ({} rows)", grouped(panel.count)));
-            lines.extend(panel.lines());
+            lines.extend(panel.lines(rows));
         }
         let mut out = io::stdout().lock();
         if self.lines_drawn > 0 {
             write!(out, "\x1b[{}A\x1b[J", self.lines_drawn)?;
         }
+        // A line that is too long ends at the edge: were it to wrap, the cursor would not find back.
+        write!(out, "\x1b[?7l")?;
         for line in &lines {
             writeln!(out, "{line}")?;
         }
+        write!(out, "\x1b[?7h")?;
         out.flush()?;
         self.lines_drawn = lines.len();
         Ok(())
@@ -195,8 +205,9 @@ impl Board {
 
 impl Panel {
     /// Head and rows in aligned columns; always as many lines.
-    fn lines(&self) -> Vec<String> {
-        let all = || std::iter::once(&self.head).chain(&self.newest);
+    fn lines(&self, rows: usize) -> Vec<String> {
+        let newest = self.newest.len().saturating_sub(rows);
+        let all = || std::iter::once(&self.head).chain(self.newest.iter().skip(newest));
         let widths: Vec<usize> = (0..self.head.len())
             .map(|column| all().map(|row| row[column].chars().count()).max().unwrap_or_default())
             .collect();
@@ -205,9 +216,16 @@ impl Panel {
             format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end().to_owned()
         };
         let mut lines: Vec<String> = all().map(line).collect();
-        lines.resize(BOARD_ROWS + 1, String::new());
+        lines.resize(rows + 1, String::new());
         lines
     }
+}
+
+/// How many rows each panel has, so that the board is not higher than the terminal.
+fn rows_that_fit(panels: usize) -> usize {
+    let height = crossterm::terminal::size().map_or(TERMINAL_LINES, |(_, lines)| usize::from(lines));
+    let lines = height.saturating_sub(OTHER_LINES) / panels.max(1);
+    lines.saturating_sub(PANEL_LINES).clamp(1, BOARD_ROWS)
 }
 
 /// The data as files, for as long as the demo runs.

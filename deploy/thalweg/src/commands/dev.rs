@@ -25,7 +25,7 @@ pub(super) async fn run(args: DevArgs) -> Result<()> {
     let slots = u64::from(slots) * u64::from(checked.nodes);
     eprintln!("thalweg {} serves: {} node(s), {slots} slots", env!("CARGO_PKG_VERSION"), checked.nodes);
     eprintln!("  coordinator  {}", cluster.address());
-    eprintln!("  http         {}", checked.http);
+    eprintln!("  http         {}", cluster.http_address().unwrap_or(&checked.http));
     eprintln!("  data         {}", checked.data_dir.display());
     eprintln!("try: thalweg submit -e \"SELECT ...\" --wait, or thalweg sql --coordinator {}", cluster.address());
     signals::until_asked_to_end().await.context("could not wait for signals")?;
