@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use thalweg_proto::network::Network;
+use thalweg_proto::{convert::exchange::Hello, network::Network};
 use thalweg_types::{Attempt, CheckpointId, NodeId, Watermark, graph::Distribution, seam::Spawner};
 use tokio::sync::mpsc;
 
@@ -193,17 +193,26 @@ async fn a_stream_of_a_newer_attempt_ends_the_older_one_here() {
     let registry = ExchangeRegistry::default();
     let (older, mut told) = told_receiver(ATTEMPT, 1);
     registry.register(older);
-    let dialled = tokio::spawn(dial(registry.clone(), ATTEMPT.next()));
-    let failure = told.recv().await.unwrap();
-    assert_eq!(failure.peer, NodeId(1));
-    assert!(failure.message.contains("is over: node-1 runs"), "{}", failure.message);
-    // As its deployment arrives, the newer one is served.
-    registry.register(receiver(ATTEMPT.next(), 1));
-    dialled.await.unwrap().unwrap();
+    let ended = async {
+        let failure = told.recv().await.unwrap();
+        assert_eq!(failure.peer, NodeId(1));
+        assert!(failure.message.contains("is over: node-1 runs"), "{}", failure.message);
+        // As its deployment arrives, the newer one is served.
+        registry.register(receiver(ATTEMPT.next(), 1));
+    };
+    let (dialled, ()) = tokio::join!(dial(registry.clone(), ATTEMPT.next()), ended);
+    dialled.unwrap();
 
     let registry = ExchangeRegistry::default();
     let (newer, mut told) = told_receiver(ATTEMPT.next(), 1);
     registry.register(newer);
     dial(registry, ATTEMPT).await.unwrap_err();
     assert!(told.try_recv().is_err(), "an older stream proves nothing");
+}
+
+#[test]
+fn a_sender_of_another_version_is_refused_by_both_versions() {
+    let hello = Hello { version: "0.0.1".to_owned(), job: JOB, attempt: ATTEMPT, from: NodeId(1), to: NodeId(2) };
+    let refused = receiver(ATTEMPT, 1).accept(&hello).unwrap_err();
+    assert_eq!(refused, format!("engine 0.0.1 sends to engine {}", thalweg_types::ENGINE_VERSION));
 }
