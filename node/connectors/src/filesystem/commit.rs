@@ -78,6 +78,14 @@ fn lost(part: &PartCommittable) -> ConnectorError {
     }
 }
 
+/// Job ids are those of a cluster: two clusters that write into one directory may meet in a name.
+fn overwritten(part: &PartCommittable) -> ConnectorError {
+    ConnectorError::Data {
+        attempted: format!("publish {}", part.published),
+        reason: format!("{} was overwritten, as by a job of another cluster in the same directory", part.hidden),
+    }
+}
+
 /// The final name, then those that are tried where it is taken.
 fn final_names(published: &str) -> impl Iterator<Item = String> + '_ {
     let (stem, extension) = published.rsplit_once('.').unwrap_or((published, ""));
@@ -86,13 +94,26 @@ fn final_names(published: &str) -> impl Iterator<Item = String> + '_ {
 
 fn publish_local(folder: &std::path::Path, part: &PartCommittable) -> Result<(), ConnectorError> {
     let hidden = folder.join(&part.hidden);
-    if !hidden.exists() {
-        return if folder.join(&part.published).exists() { Ok(()) } else { Err(lost(part)) };
+    let failed = |path: &std::path::Path| store_error(format!("publish {}", path.display()));
+    let names = || final_names(&part.published).map(|name| folder.join(name));
+    let Some(bytes) = local_length(&hidden).map_err(failed(&hidden))? else {
+        let mut published = names().map_while(|path| local_length(&path).ok().flatten());
+        return if published.any(|bytes| part.fits(bytes)) { Ok(()) } else { Err(lost(part)) };
+    };
+    if !part.fits(bytes) {
+        return Err(overwritten(part));
     }
-    let free = final_names(&part.published).map(|name| folder.join(name)).find(|path| !path.exists());
-    let target: PathBuf = free.ok_or_else(|| lost(part))?;
-    fs::rename(&hidden, &target).map_err(store_error(format!("publish {}", target.display())))?;
+    let target: PathBuf = names().find(|path| !path.exists()).ok_or_else(|| lost(part))?;
+    fs::rename(&hidden, &target).map_err(failed(&target))?;
     sync_folder(&target)
+}
+
+fn local_length(path: &std::path::Path) -> std::io::Result<Option<u64>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn publish_stored(
@@ -104,9 +125,12 @@ async fn publish_stored(
     let hidden = folder.clone().join(part.hidden.as_str());
     let Some(bytes) = length(store, &hidden).await.map_err(store_error(failed()))? else {
         let published = folder.clone().join(part.published.as_str());
-        let is_there = length(store, &published).await.map_err(store_error(failed()))?.is_some();
-        return if is_there { Ok(()) } else { Err(lost(part)) };
+        let is_there = length(store, &published).await.map_err(store_error(failed()))?;
+        return if is_there.is_some_and(|bytes| part.fits(bytes)) { Ok(()) } else { Err(lost(part)) };
     };
+    if !part.fits(bytes) {
+        return Err(overwritten(part));
+    }
     for name in final_names(&part.published) {
         let target = folder.clone().join(name.as_str());
         let taken = length(store, &target).await.map_err(store_error(failed()))?;

@@ -32,9 +32,17 @@ pub(crate) struct PartCommittable {
     pub(crate) hidden: String,
     /// Its name from then on.
     pub(crate) published: String,
+    /// Its length when it was finished: a file of another length is not the one that was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes: Option<u64>,
 }
 
 impl PartCommittable {
+    /// Whether a file of this length may be the one that was finished.
+    pub(super) fn fits(&self, bytes: u64) -> bool {
+        self.bytes.is_none_or(|finished| finished == bytes)
+    }
+
     pub(crate) fn to_value(&self) -> Value {
         serde_json::to_value(self).expect("a committable has only text keys")
     }
@@ -63,6 +71,7 @@ impl PartNames {
         PartCommittable {
             hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, *job), attempt.0),
             published: format!("{stem}-{}-{rest}", job.0),
+            bytes: None,
         }
     }
 }
@@ -129,9 +138,12 @@ impl PartWriter {
         let Some(part) = &mut self.open else { return Ok(()) };
         let failed = store_error(format!("write {}", part.committable.hidden));
         match &mut part.file {
-            PartFile::Local(file, _) => file.write_all(bytes).map_err(failed),
-            PartFile::Stored(upload) => upload.write_all(bytes).await.map_err(failed),
+            PartFile::Local(file, _) => file.write_all(bytes).map_err(failed)?,
+            PartFile::Stored(upload) => upload.write_all(bytes).await.map_err(failed)?,
         }
+        let length = part.committable.bytes.get_or_insert_default();
+        *length += u64::try_from(bytes.len()).expect("lengths fit in 64 bits");
+        Ok(())
     }
 
     fn begin(&mut self) -> Result<OpenPart, ConnectorError> {

@@ -98,6 +98,26 @@ async fn what_is_published_is_never_overwritten() {
 }
 
 #[tokio::test]
+async fn clusters_that_meet_in_a_name_lose_nothing_silently() {
+    let (folder, context) = (folder(), context());
+    let path = path(&folder);
+    let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
+    let mut prepared = Vec::new();
+    for text in ["{\"a\":1}\n", "{\"a\":22}\n"] {
+        let mut writer = writer(&context, &path, 1, 1, 0);
+        writer.write(&rows(text)).await.expect("written");
+        prepared.push(writer.prepare().await.expect("prepared"));
+    }
+    let first = committer.commit(&prepared[0]).await.expect_err("the other has its file").to_string();
+    assert!(first.contains("was overwritten"), "{first}");
+    committer.commit(&prepared[1]).await.expect("it is whole");
+    let first = committer.commit(&prepared[0]).await.expect_err("what is published is not its own").to_string();
+    assert!(first.contains("is gone"), "{first}");
+    committer.commit(&prepared[1]).await.expect("again");
+    assert_eq!(names(&folder), ["part-1-7-0-0.json"]);
+}
+
+#[tokio::test]
 async fn a_writer_without_rows_leaves_no_file() {
     let (folder, context) = (folder(), context());
     for format in ["json", "csv", "parquet"] {
