@@ -258,6 +258,8 @@ impl JobController {
     pub fn on_reattach(&mut self, node: NodeId, subtasks: &[SubtaskReport]) {
         let own = subtasks.iter().filter(|report| report.job == self.job && report.attempt == self.facts.attempt);
         self.facts.reattached.insert(node, own.map(|report| (report.subtask, report.state)).collect());
+        // An order to drop the attempt may have been lost with the node's last link. Giving it twice does no harm.
+        self.facts.cancel_ordered.remove(&node);
     }
 
     /// What became of the outstanding proposal.

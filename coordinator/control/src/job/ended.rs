@@ -48,8 +48,8 @@ impl JobController {
     }
 
     fn discard(&mut self, view: &JobView<'_>) -> Option<Effect> {
-        let asked = self.facts.discarding_on.filter(|(node, life)| view.is_present(*node, *life));
-        if asked.is_some() || view.now < self.facts.discard_at {
+        self.facts.discarding_on = self.facts.discarding_on.filter(|(node, life)| view.is_present(*node, *life));
+        if self.facts.discarding_on.is_some() || view.now < self.facts.discard_at {
             return None;
         }
         let (node, life) = attached_node(view)?;

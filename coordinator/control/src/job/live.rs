@@ -85,8 +85,9 @@ impl JobController {
     }
 
     fn order_commit(&mut self, view: &JobView<'_>, committables: &[SinkCommittables]) -> Vec<Effect> {
-        let asked = self.facts.committing_on.filter(|(node, life)| view.is_present(*node, *life));
-        if asked.is_some() || view.now < self.facts.commit_at {
+        // The order to a lost node is lost with it, even where the same life of it returns.
+        self.facts.committing_on = self.facts.committing_on.filter(|(node, life)| view.is_present(*node, *life));
+        if self.facts.committing_on.is_some() || view.now < self.facts.commit_at {
             return Vec::new();
         }
         let Some((node, life)) = attached_node(view) else { return Vec::new() };
@@ -95,12 +96,18 @@ impl JobController {
         vec![self.order(node, action)]
     }
 
-    /// A lost node ends the attempts that it took part in, as does one that is about to leave.
+    /// A lost node ends the attempts that it took part in, as does one that is about to leave. A node that has dropped its
+    /// part says nothing where a failure is known: dropping is what follows one, and would outrank a broken stream, whose
+    /// cause is still to come.
     fn notice_loss(&mut self, view: &JobView<'_>) {
         let lost = nodes_of(view.record).iter().find(|(node, life)| !view.is_present(**node, **life));
         if let Some((node, _)) = lost {
             self.facts.on_failure(failure(FailureKind::Node, format!("{node} was lost")), view.now);
-        } else if let Some(node) = self.facts.gone.first() {
+        }
+        if self.facts.failure.is_some() {
+            return;
+        }
+        if let Some(node) = self.facts.gone.first() {
             let message = format!("{node} has dropped the attempt");
             self.facts.on_failure(failure(FailureKind::Node, message), view.now);
         } else if let Some(node) = self.leaving(view) {

@@ -150,6 +150,57 @@ fn a_broken_stream_alone_ends_the_attempt_after_the_wait() {
 }
 
 #[test]
+fn a_cause_is_waited_for_although_the_node_of_the_broken_stream_has_dropped_the_attempt() {
+    let mut world = World::new(&[1, 1], Some(2));
+    world.until(JobStatus::Running);
+    world.fail_subtask(NodeId(2), FailureKind::Link);
+    world.drop_attempt(NodeId(2));
+    world.deliver_reports(NodeId(2));
+    world.advance(Duration::from_millis(50));
+    assert_eq!(world.status(), JobStatus::Running);
+    world.fail_subtask(NodeId(1), FailureKind::Data);
+    world.deliver_reports(NodeId(1));
+    assert_eq!(world.status(), JobStatus::Failed);
+
+    let mut world = World::new(&[1, 1], Some(2));
+    world.until(JobStatus::Running);
+    world.drop_attempt(NodeId(2));
+    world.deliver_reports(NodeId(2));
+    assert_eq!(world.record().failure.as_ref().unwrap().kind, FailureKind::Node, "it said nothing else");
+}
+
+#[test]
+fn orders_that_were_lost_with_a_link_are_given_again_to_the_same_life_of_the_node() {
+    let mut world = World::new(&[2], Some(1));
+    world.until(JobStatus::Committing);
+    world.cut_off(NodeId(1));
+    world.come_back(NodeId(1));
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Finished, "the publication");
+
+    let mut world = World::new(&[1, 1], Some(2));
+    world.until(JobStatus::Running);
+    world.fail_subtask(NodeId(2), FailureKind::Operator);
+    world.deliver_reports(NodeId(2));
+    assert_eq!(world.status(), JobStatus::Restarting);
+    world.cut_off(NodeId(1));
+    world.come_back(NodeId(1));
+    world.settle();
+    assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Finished, Attempt(2)), "the cancellation");
+
+    let mut world = World::new(&[1], Some(1));
+    world.until(JobStatus::Running);
+    world.pump_orders();
+    world.end(EndMode::Cancel);
+    world.deliver_order(NodeId(1));
+    world.deliver_reports(NodeId(1));
+    world.cut_off(NodeId(1));
+    world.come_back(NodeId(1));
+    world.settle();
+    assert!(!world.has_leftovers, "the removal of leftovers");
+}
+
+#[test]
 fn cancel_drops_the_attempt_and_publishes_nothing() {
     let mut world = World::new(&[2, 2], Some(3));
     world.until(JobStatus::Running);
@@ -321,6 +372,8 @@ mod properties {
         Advance(u64),
         Lose(u64),
         Restart(u64),
+        CutOff(u64),
+        ComeBack(u64),
         Reattach(u64),
         FailSubtask(u64, FailureKind),
         ChangeLeader,
@@ -338,6 +391,8 @@ mod properties {
             4 => (1..700u64).prop_map(Fault::Advance),
             1 => node().prop_map(Fault::Lose),
             2 => node().prop_map(Fault::Restart),
+            1 => node().prop_map(Fault::CutOff),
+            2 => node().prop_map(Fault::ComeBack),
             1 => node().prop_map(Fault::Reattach),
             1 => (node(), kind).prop_map(|(node, kind)| Fault::FailSubtask(node, kind)),
             1 => Just(Fault::ChangeLeader),
@@ -357,6 +412,7 @@ mod properties {
             let stopped_early = suffer(&mut world, faults);
             for node in 1..4 {
                 world.restart_node(NodeId(node));
+                world.come_back(NodeId(node));
             }
             world.settle();
             let ended = world.status();
@@ -379,6 +435,7 @@ mod properties {
             suffer(&mut world, after);
             for node in 1..4 {
                 world.restart_node(NodeId(node));
+                world.come_back(NodeId(node));
             }
             world.settle();
             if cancelled {
@@ -400,6 +457,8 @@ mod properties {
                 Fault::Advance(millis) => world.advance(Duration::from_millis(millis)),
                 Fault::Lose(node) => world.lose_node(NodeId(node)),
                 Fault::Restart(node) => world.restart_node(NodeId(node)),
+                Fault::CutOff(node) => world.cut_off(NodeId(node)),
+                Fault::ComeBack(node) => world.come_back(NodeId(node)),
                 Fault::Reattach(node) => world.reattach(NodeId(node)),
                 Fault::FailSubtask(node, kind) => world.fail_subtask(NodeId(node), kind),
                 Fault::ChangeLeader => world.change_leader(),

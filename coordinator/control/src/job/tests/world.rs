@@ -24,6 +24,8 @@ struct Node {
     alive: bool,
     attached: bool,
     leaving: bool,
+    /// Its lease ran out although it runs.
+    cut_off: bool,
     orders: VecDeque<(Attempt, Action)>,
     attempts: BTreeMap<Attempt, Running>,
     /// Reports and whether they were told to this leader.
@@ -53,6 +55,12 @@ pub(super) struct World {
 }
 
 const JOB: JobId = JobId(1);
+
+impl Node {
+    fn is_present(&self) -> bool {
+        self.alive && !self.cut_off
+    }
+}
 
 impl World {
     pub(super) fn new(slots: &[u32], wish: Option<u32>) -> Self {
@@ -94,6 +102,7 @@ impl World {
                 alive: false,
                 attached: false,
                 leaving: false,
+                cut_off: false,
                 orders: VecDeque::new(),
                 attempts: BTreeMap::new(),
                 reports: Vec::new(),
@@ -133,7 +142,7 @@ impl World {
     }
 
     fn views(&self) -> BTreeMap<NodeId, NodeView> {
-        let present = self.nodes.iter().filter(|(_, node)| node.alive);
+        let present = self.nodes.iter().filter(|(_, node)| node.is_present());
         let view = |(id, node): (&NodeId, &Node)| {
             let used = self.state.slots_used(*id) + self.controller.lingering_on(*id, node.incarnation, self.record());
             let view = NodeView {
@@ -142,7 +151,8 @@ impl World {
                 zone: String::new(),
                 free: node.slots.saturating_sub(used),
                 takes_work: !node.leaving,
-                attached: node.attached,
+                // The leader has old attempts dropped before a node is of use.
+                attached: node.attached && node.attempts.keys().all(|of| *of >= self.record().last_attempt()),
             };
             (*id, view)
         };
@@ -175,8 +185,13 @@ impl World {
                 self.controller.on_proposed(outcome, self.now);
             }
             Effect::Order { node, attempt, action } => {
+                if matches!(action, Action::Discard { .. }) {
+                    let mut present = self.nodes.values().filter(|node| node.is_present());
+                    let runs = present.any(|node| node.attempts.contains_key(&attempt));
+                    assert!(!runs, "what still runs may leave more");
+                }
                 let node = self.nodes.get_mut(&node).unwrap();
-                if node.alive {
+                if node.is_present() {
                     node.orders.push_back((attempt, action));
                 }
             }
@@ -184,12 +199,17 @@ impl World {
     }
 
     fn check_proposal(&self, command: &Command) {
-        let live_nodes = || self.nodes.values().filter(|node| node.alive);
         match command {
             Command::BeginAttempt { plan, .. } => {
                 let AttemptPlan { nodes, .. } = plan.as_ref();
-                assert!(nodes.keys().all(|node| self.nodes[node].alive));
-                assert!(live_nodes().all(|node| node.attempts.is_empty()), "an older attempt is still there");
+                assert!(nodes.keys().all(|node| self.nodes[node].is_present()));
+                let last = self.record().last_attempt();
+                let mut present = self.nodes.values().filter(|node| node.is_present());
+                assert!(!present.any(|node| node.attempts.contains_key(&last)), "the last attempt is still there");
+                assert!(
+                    nodes.keys().all(|node| self.nodes[node].attempts.is_empty()),
+                    "an older attempt is still there"
+                );
             }
             Command::RunAttempt { attempt, .. } => {
                 let built = |node: &NodeId| self.nodes[node].attempts.get(attempt).is_some_and(|run| !run.building);
@@ -257,8 +277,6 @@ impl World {
                 self.has_leftovers &= failed.is_some();
                 let result = failed.map_or(Ok(()), |kind| Err(failure(kind, "read-only")));
                 node.reports.push((Report::Discarded { job: JOB, attempt, result }, false));
-                let runs = self.nodes.values().any(|node| !node.attempts.is_empty());
-                assert!(!runs, "what still runs may leave more");
             }
         }
     }
@@ -266,7 +284,8 @@ impl World {
     /// The next order reaches the node and is not taken.
     pub(super) fn refuse_next(&mut self, id: NodeId) {
         let (attempt, action) = self.nodes.get_mut(&id).unwrap().orders.pop_front().unwrap();
-        let order = Order { term: thalweg_types::Term(1), job: JOB, attempt, action };
+        let cluster = thalweg_types::ClusterId("c".to_owned());
+        let order = Order { term: thalweg_types::Term(1), cluster, job: JOB, attempt, action };
         self.controller.on_refused(id, &order, "it is leaving", self.now);
         self.react();
     }
@@ -362,6 +381,35 @@ impl World {
         self.react();
     }
 
+    /// It runs on, but cannot be reached for so long that it is given up, with the orders that are under way to it.
+    pub(super) fn cut_off(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        if !node.is_present() {
+            return;
+        }
+        node.cut_off = true;
+        node.attached = false;
+        node.orders.clear();
+        let (node, incarnation) = (id, node.incarnation);
+        let _ = self.apply(Command::LoseNode { node, incarnation, reason: "silent".to_owned() });
+        self.react();
+    }
+
+    /// A node that was cut off comes back as it is.
+    pub(super) fn come_back(&mut self, id: NodeId) {
+        if self.nodes[&id].alive && self.nodes[&id].cut_off {
+            self.admit(id);
+            self.react();
+        }
+    }
+
+    /// It ends its part of the attempt by itself.
+    pub(super) fn drop_attempt(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        let dropped = std::mem::take(&mut node.attempts).into_keys();
+        node.reports.extend(dropped.map(|attempt| (Report::Gone { job: JOB, attempt }, false)));
+    }
+
     /// A lost node comes back as a new process.
     pub(super) fn restart_node(&mut self, id: NodeId) {
         if !self.nodes[&id].alive {
@@ -374,6 +422,12 @@ impl World {
         let node = self.nodes.get_mut(&id).unwrap();
         node.incarnation = node.incarnation.next();
         node.alive = true;
+        self.admit(id);
+    }
+
+    fn admit(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.cut_off = false;
         let registration = NodeRegistration {
             node: id,
             incarnation: node.incarnation,
@@ -395,10 +449,12 @@ impl World {
 
     fn tell_what_is_there(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
-        if !node.alive {
+        if !node.is_present() {
             return;
         }
         node.attached = true;
+        let last = self.state.job(JOB).unwrap().last_attempt();
+        node.orders.extend(node.attempts.range(..last).map(|(of, _)| (*of, Action::Cancel)));
         node.reports.iter_mut().for_each(|(_, told)| *told = false);
         let built = node.attempts.iter().filter(|(_, run)| !run.building);
         let subtasks: Vec<SubtaskReport> = built
