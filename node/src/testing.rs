@@ -69,7 +69,7 @@ struct TestSpawner;
 struct TestTask(tokio::task::JoinHandle<()>);
 
 impl Spawner for TestSpawner {
-    #[allow(clippy::disallowed_methods)]
+    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
     fn spawn(&self, _name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
         Box::new(TestTask(tokio::spawn(task)))
     }
@@ -86,7 +86,7 @@ impl TaskHandle for TestTask {
 }
 
 /// Seams on the test's own runtime.
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
 pub(crate) fn seams() -> Seams {
     Seams {
         clock: Arc::new(TestClock(Instant::now())),
@@ -177,7 +177,7 @@ impl EngineProbe {
 impl Engine for FakeEngine {
     fn deploy(
         &self,
-        job: JobId,
+        (_, job): (ClusterId, JobId),
         attempt: Attempt,
         _deployment: Deployment,
         events: mpsc::Sender<AttemptEvent>,
@@ -193,6 +193,7 @@ impl Engine for FakeEngine {
 
     fn commit(
         &self,
+        _cluster: ClusterId,
         _job: JobId,
         _graph: Box<JobGraph>,
         _committables: Vec<SinkCommittables>,
@@ -200,7 +201,7 @@ impl Engine for FakeEngine {
         async { panic!("a committer broke") }.boxed()
     }
 
-    fn discard(&self, job: JobId, _graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>> {
+    fn discard(&self, _cluster: ClusterId, job: JobId, _graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>> {
         self.asked.try_send(Asked::Discard(job)).expect("there is room");
         std::future::ready(Ok(())).boxed()
     }

@@ -7,7 +7,15 @@ pub mod convert;
 pub mod network;
 
 /// Generated from `thalweg/v1/*.proto`.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::disallowed_methods, clippy::too_many_lines)]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::disallowed_methods,
+    clippy::too_many_lines,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
 pub mod v1 {
     tonic::include_proto!("thalweg.v1");
 }

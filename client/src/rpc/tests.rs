@@ -181,7 +181,7 @@ impl Cluster for Service {
 }
 
 /// Three coordinators in memory, of which those named here serve, with the same cluster behind them.
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
 async fn connected(serving: &[&str]) -> (Client, Arc<FakeCluster>, Arc<MemoryNetwork>) {
     let memory = Arc::new(MemoryNetwork::default());
     let cluster = Arc::new(FakeCluster::default());
@@ -244,7 +244,7 @@ async fn answers_other_than_unavailable_are_final() {
 }
 
 #[tokio::test(start_paused = true)]
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
 async fn without_a_coordinator_a_call_fails_at_its_deadline_and_tells_what_was_tried() {
     let network: Arc<dyn Network> = Arc::new(MemoryNetwork::default());
     let start = tokio::time::Instant::now();

@@ -61,7 +61,7 @@ struct TestSpawner;
 struct TestTask(tokio::task::JoinHandle<()>);
 
 impl Spawner for TestSpawner {
-    #[allow(clippy::disallowed_methods)]
+    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
     fn spawn(&self, _name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
         Box::new(TestTask(tokio::spawn(task)))
     }
@@ -77,7 +77,7 @@ impl TaskHandle for TestTask {
     }
 }
 
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
 fn seams(seed: u64) -> Seams {
     Seams {
         clock: Arc::new(TestClock(Instant::now())),

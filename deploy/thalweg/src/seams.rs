@@ -94,6 +94,7 @@ impl Clock for SystemClock {
 struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
+    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
     fn next(&self) -> u64 {
         // RandomState draws its keys from the system once per thread and counts up; hashing mixes key and counter.
         RandomState::new().hash_one("thalweg")
@@ -104,6 +105,7 @@ impl Entropy for SystemEntropy {
 struct TokioSpawner(Handle);
 
 impl Spawner for TokioSpawner {
+    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
     fn spawn(&self, _name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
         Box::new(TokioTask(self.0.spawn(task)))
     }

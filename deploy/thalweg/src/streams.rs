@@ -32,6 +32,7 @@ pub fn connectors(seams: &Seams, has_stdin: bool) -> ConnectorContext {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "the environment is read in this crate")]
 fn store_options() -> BTreeMap<String, String> {
     let of_stores = |name: &String| STORE_VARIABLES.iter().any(|prefix| name.starts_with(prefix));
     let variables =

@@ -3,6 +3,8 @@
 //! Commands of other programs (docker, kubectl, `cargo test`) are not run, only held against the repository: the files that
 //! they name must exist. The demo is run, over its whole year, by `demo.rs`.
 
+#![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
+
 mod process;
 mod readme;
 

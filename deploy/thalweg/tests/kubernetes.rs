@@ -5,6 +5,8 @@
 //! literals are `- NAME=VALUE`. That saves a parser of YAML, of which no maintained one is at hand; whether the manifests
 //! are valid as a whole is checked by `.ci/run`.
 
+#![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
+
 mod process;
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -101,17 +103,24 @@ fn node(ordinal: usize, addresses: &Addresses) -> Background {
     start(&arguments, &place(&format!("node-{ordinal}"), addresses))
 }
 
-/// Submits a job over all slots, waits for its end, and checks what it wrote.
-fn check_job(coordinators: &str, out: &Path) {
+/// Submits a job over all slots that lasts for a second or two; gives its id.
+fn submit(coordinators: &str, out: &Path) -> String {
     let sql = format!(
-        "CREATE TABLE n (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '500', \
+        "CREATE TABLE n (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '500', 'rows-per-second' = '300', \
            'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '500');\n\
          CREATE TABLE out (n BIGINT) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'csv');\n\
          INSERT INTO out SELECT n FROM n;",
         out.display()
     );
-    let submitted = thalweg(&["submit", "--coordinator", coordinators, "-e", &sql, "--wait"]);
-    assert_eq!(submitted.code, Some(0), "{submitted:?}");
+    let submitted = thalweg(&["submit", "--coordinator", coordinators, "-e", &sql, "-o", "json"]);
+    let line: serde_json::Value = serde_json::from_str(&submitted.stdout).expect("a line of JSON");
+    line["job"].to_string()
+}
+
+/// Waits for a job's end, and checks what it wrote.
+fn check_end(coordinators: &str, job: &str, out: &Path) {
+    let ended = thalweg(&["job", "wait", job, "--coordinator", coordinators]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(lines_below(out).len(), 500);
 }
 
@@ -139,12 +148,15 @@ fn the_manifests_start_a_cluster_that_becomes_ready_works_and_ends() {
     }
     let all = addresses.coordinators_in(&variables()["THALWEG_COORDINATOR"]);
     wait_until("both nodes", || (nodes_alive(&all) == NODES).then_some(()));
-    check_job(&all, &directory.path().join("out-1"));
 
+    let out = directory.path().join("out");
+    let job = submit(&all, &out);
+    let is_running = || thalweg(&["job", "show", &job, "--coordinator", &all, "-o", "json"]).stdout.contains("running");
+    wait_until("a running job", || is_running().then_some(()));
     let ended = nodes.pop().expect("there are two").terminate();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     wait_until("one node less", || (nodes_alive(&all) == NODES - 1).then_some(()));
-    check_job(&all, &directory.path().join("out-2"));
+    check_end(&all, &job, &out);
     for process in nodes.into_iter().chain(coordinators) {
         let ended = process.terminate();
         assert_eq!(ended.code, Some(0), "{ended:?}");

@@ -76,8 +76,12 @@ impl Rig {
     }
 }
 
+fn cluster() -> ClusterId {
+    ClusterId("c".to_owned())
+}
+
 fn order(sequence: u64, action: Action) -> CoordinatorMessage {
-    CoordinatorMessage::Order { sequence, order: Order { term: Term(1), job: JOB, attempt: ONE, action } }
+    CoordinatorMessage::Order { sequence, order: Order { term: Term(1), cluster: cluster(), job: JOB, attempt: ONE, action } }
 }
 
 fn taken(sequence: u64) -> NodeMessage {
@@ -114,7 +118,7 @@ async fn orders_are_carried_out_acknowledged_and_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
 async fn heartbeats_come_four_times_a_lease_with_metrics() {
     let (mut rig, _leader, mut session) = Rig::start_with_leader().await;
     deploy(&mut rig, &mut session).await;
@@ -158,7 +162,7 @@ async fn reports_are_sent_again_to_the_next_leader_until_acknowledged() {
     assert_eq!(session.hear_news().await, ready(1));
     session.say(CoordinatorMessage::ReportAcknowledged { sequence: 1 }).await;
     // The order's answer shows that the acknowledgement before it was taken, too.
-    let start = Order { term: Term(2), job: JOB, attempt: ONE, action: Action::Start };
+    let start = Order { term: Term(2), cluster: cluster(), job: JOB, attempt: ONE, action: Action::Start };
     session.say(CoordinatorMessage::Order { sequence: 1, order: start }).await;
     assert_eq!(session.hear_news().await, taken(1));
     session.step_down("b:1").await;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     assignment::Assignment,
     graph::JobGraph,
-    id::{Attempt, JobId, NodeId, OperatorId, SubtaskId, Term},
+    id::{Attempt, ClusterId, JobId, NodeId, OperatorId, SubtaskId, Term},
     job::{Failure, SubtaskMetrics},
     node::NodeRegistration,
     split::Split,
@@ -94,6 +94,8 @@ pub enum CoordinatorMessage {
 pub struct Order {
     /// The leader's term.
     pub term: Term,
+    /// The leader's cluster, named in all that the job writes: clusters count their jobs alike.
+    pub cluster: ClusterId,
     /// The job it is about.
     pub job: JobId,
     /// The attempt it is about.

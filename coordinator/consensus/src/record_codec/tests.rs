@@ -39,7 +39,12 @@ proptest! {
     #[test]
     fn what_is_cut_off_is_refused(seat in seat(), keep in 0.0..1.0f64) {
         let bytes = encode_seat(&seat);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a position within a short vector"
+        )]
         let length = (bytes.len() as f64 * keep) as usize;
         prop_assert!(decode_seat(&bytes[..length]).is_err());
     }

@@ -1,5 +1,5 @@
 //! What surrounds members in tests: a network in memory that can be cut, seeded entropy, and tasks that can be killed.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -14,6 +14,7 @@ use crate::{
     tcp::TcpNetwork,
 };
 
+mod answers;
 mod coordinator;
 mod demo;
 mod dev;
@@ -72,6 +73,7 @@ impl Remote {
 
 /// The name of this machine or pod: containers are told theirs.
 fn host_name() -> Option<String> {
+    #[allow(clippy::disallowed_methods, reason = "the environment is read in this crate")]
     let told = std::env::var_os("HOSTNAME").and_then(|name| name.into_string().ok());
     let name = told.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())

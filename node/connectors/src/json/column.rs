@@ -242,7 +242,7 @@ fn unescaped(raw: &[u8]) -> Result<Vec<u8>, Fault> {
 
 /// The nearest float of half the width.
 fn narrow(value: f64) -> f32 {
-    #[allow(clippy::cast_possible_truncation)]
+    #[allow(clippy::cast_possible_truncation, reason = "the range was checked")]
     let nearest = value as f32;
     // Rounding twice may miss the nearest by one unit only where the text has more digits than a double keeps.
     nearest

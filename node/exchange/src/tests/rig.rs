@@ -64,7 +64,7 @@ pub(super) struct TokioSpawner;
 #[derive(Debug)]
 pub(super) struct TokioHandle(tokio::task::JoinHandle<()>);
 
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
 pub(super) fn spawn(task: TaskFuture) -> TokioHandle {
     TokioHandle(tokio::spawn(task))
 }

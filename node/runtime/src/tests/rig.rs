@@ -64,7 +64,7 @@ struct TokioSpawner;
 #[derive(Debug)]
 struct TokioHandle(tokio::task::JoinHandle<()>);
 
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
 fn spawn(task: TaskFuture) -> TokioHandle {
     TokioHandle(tokio::spawn(task))
 }
@@ -169,7 +169,7 @@ impl Ending {
 }
 
 impl Cluster {
-    #[allow(clippy::disallowed_methods)]
+    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
     pub(super) async fn of(nodes: u64) -> Self {
         let network = Arc::new(MemoryNetwork::default());
         let clock = Arc::new(TestClock(tokio::time::Instant::now()));
@@ -227,7 +227,7 @@ impl Cluster {
         let handle = |context: &RuntimeContext| {
             let tables = Arc::new(self.tables.clone());
             let surroundings = Surroundings { context: context.clone(), tables, hook: self.hook.clone() };
-            AttemptHandle::deploy_with(surroundings, (job, ATTEMPT), deployment.clone(), events.clone())
+            AttemptHandle::deploy_with(surroundings, (cluster_id(), job, ATTEMPT), deployment.clone(), events.clone())
         };
         let handles = self.nodes.iter().map(handle).collect();
         Running { handles, events: receiver, ending: Ending::default(), ready: 0 }

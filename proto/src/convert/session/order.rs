@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use thalweg_types::{
-    Assignment, Attempt, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, OperatorKind, Split, Term,
+    Assignment, Attempt, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, OperatorKind, Split, Term,
     graph::Parallelism,
     session::{Action, Deployment, Order, SinkCommittables, SplitAssignment},
 };
@@ -31,13 +31,24 @@ pub(super) fn to_wire(sequence: u64, order: Order) -> v1::Order {
         }),
         Action::Discard { graph } => Wire::Discard(v1::Discard { graph: graph.to_bytes() }),
     };
-    v1::Order { sequence, term: order.term.0, job: order.job.0, attempt: order.attempt.0, action: Some(action) }
+    v1::Order {
+        sequence,
+        term: order.term.0,
+        cluster: order.cluster.0,
+        job: order.job.0,
+        attempt: order.attempt.0,
+        action: Some(action),
+    }
 }
 
 pub(super) fn from_wire(wire: v1::Order) -> Result<Order, WireError> {
     let action = wire.action.ok_or_else(|| WireError::new("Order", "it names no action"))?;
+    if wire.cluster.is_empty() {
+        return Err(WireError::new("Order", "it names no cluster"));
+    }
     Ok(Order {
         term: Term(wire.term),
+        cluster: ClusterId(wire.cluster),
         job: JobId(wire.job),
         attempt: Attempt(wire.attempt),
         action: action_from_wire(action)?,

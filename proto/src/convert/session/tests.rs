@@ -181,10 +181,10 @@ fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
             lease_ms
         }),
         ".{0,9}".prop_map(|reason| CoordinatorMessage::Refused { reason }),
-        (any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>(), action()).prop_map(
-            |(sequence, term, job, attempt, action)| CoordinatorMessage::Order {
+        (any::<u64>(), any::<u64>(), ".{1,9}", any::<u64>(), any::<u32>(), action()).prop_map(
+            |(sequence, term, cluster, job, attempt, action)| CoordinatorMessage::Order {
                 sequence,
-                order: Order { term: Term(term), job: JobId(job), attempt: Attempt(attempt), action }
+                order: Order { term: Term(term), cluster: ClusterId(cluster), job: JobId(job), attempt: Attempt(attempt), action }
             }
         ),
         any::<u64>().prop_map(|sequence| CoordinatorMessage::ReportAcknowledged { sequence }),
@@ -282,6 +282,16 @@ fn deployments_that_do_not_hold_together_are_refused() {
     check_refused(|wire| wire.splits.push(wire.splits[0].clone()), "named twice");
     let split = v1::Split { id: "s".to_owned(), payload: "{".to_owned(), ..v1::Split::default() };
     check_refused(|wire| wire.splits[0].splits.push(split), "JSON cannot be read");
+}
+
+#[test]
+fn an_order_of_no_cluster_is_refused() {
+    let cluster = ClusterId("c".to_owned());
+    let order = Order { term: Term(1), cluster, job: JobId(1), attempt: Attempt(1), action: Action::Cancel };
+    let wire = order::to_wire(1, order.clone());
+    assert_eq!(order::from_wire(wire.clone()), Ok(order));
+    let error = order::from_wire(v1::Order { cluster: String::new(), ..wire }).expect_err("whose is it?");
+    assert!(error.to_string().contains("names no cluster"), "{error}");
 }
 
 #[test]

@@ -95,13 +95,14 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
                 "source.monitor-interval",
                 OptionType::Duration,
                 "",
-                "How often the path is looked at for new files; the table is bounded where it is not set.",
+                "How often the path is looked at for new files; the table is bounded where it is not set. New files are read one \
+                 after the other, by name: their event times are expected in that order, up to the watermark's delay.",
             ),
             option(
                 "source.split-size",
                 OptionType::Bytes,
                 "32 MiB",
-                "Files larger than this are read as several splits.",
+                "Files larger than this are read as several splits; a Parquet file is cut between row groups only.",
             ),
             IDLE_TIMEOUT,
             REPLAY_COLUMN,
