@@ -35,6 +35,14 @@ struct Condition {
     rest: Vec<Expr>,
 }
 
+/// An equality of the same part of two windows: it says that the windows are equal, or is one key more.
+struct WindowEquality {
+    tags: (WindowTag, WindowTag),
+    part: WindowPart,
+    /// Bound.
+    sides: (Expr, Expr),
+}
+
 /// One side, laid out.
 struct Side {
     emitted: Emitted,
@@ -58,14 +66,18 @@ impl Lowerer<'_> {
 
     fn condition(&self, join: &Join, left: &Relation, right: &Relation) -> Result<Condition> {
         let mut pairs: Vec<(Expr, Expr)> = Vec::new();
-        let mut windows: Vec<(WindowTag, WindowTag, WindowPart)> = Vec::new();
+        let mut windows: Vec<WindowEquality> = Vec::new();
         let mut rest: Vec<Expr> = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
         for (left_expr, right_expr) in &join.on {
             let bound_left = left.bind(left_expr, join.left.schema()).map_err(|error| self.failed(&error))?;
             let bound_right = right.bind(right_expr, join.right.schema()).map_err(|error| self.failed(&error))?;
             match (left.role_of(&bound_left).window, right.role_of(&bound_right).window) {
                 (Some((left_tag, left_part)), Some((right_tag, right_part))) if left_part == right_part => {
-                    windows.push((left_tag, right_tag, left_part));
+                    windows.push(WindowEquality {
+                        tags: (left_tag, right_tag),
+                        part: left_part,
+                        sides: (bound_left, bound_right),
+                    });
                 }
                 _ if join.null_equality == NullEquality::NullEqualsNull => {
                     rest.push(Expr::BinaryExpr(BinaryExpr::new(
@@ -80,16 +92,21 @@ impl Lowerer<'_> {
         let Some((left_tag, right_tag)) = self.equal_windows(&windows) else {
             return Err(self.not_windowed_join(join));
         };
+        for WindowEquality { tags, sides, .. } in windows {
+            if tags != (left_tag, right_tag) {
+                pairs.push(same_type(sides.0, sides.1, left, right).map_err(|error| self.failed(&error))?);
+            }
+        }
         Ok(Condition { left_tag, right_tag, keys: pairs, rest })
     }
 
     /// The pair of windows that the equalities make equal.
-    fn equal_windows(&self, windows: &[(WindowTag, WindowTag, WindowPart)]) -> Option<(WindowTag, WindowTag)> {
-        let mut pairs: Vec<(WindowTag, WindowTag)> = windows.iter().map(|(left, right, _)| (*left, *right)).collect();
+    fn equal_windows(&self, windows: &[WindowEquality]) -> Option<(WindowTag, WindowTag)> {
+        let mut pairs: Vec<(WindowTag, WindowTag)> = windows.iter().map(|equality| equality.tags).collect();
         pairs.sort_by_key(|(left, right)| std::cmp::Reverse((left.0, right.0)));
         pairs.into_iter().find(|pair| {
             let has = |wanted: &[WindowPart]| {
-                windows.iter().any(|(left, right, part)| (*left, *right) == *pair && wanted.contains(part))
+                windows.iter().any(|equality| equality.tags == *pair && wanted.contains(&equality.part))
             };
             let start = has(&[WindowPart::Start]);
             let end = has(&[WindowPart::End, WindowPart::Time]);
@@ -154,11 +171,7 @@ impl Lowerer<'_> {
         let offset = left_side.emitted.schema.fields().len();
         let mut places: Vec<usize> = left_side.emitted.positions[..left.width].to_vec();
         places.extend(right_side.emitted.positions[..right.width].iter().map(|position| offset + position));
-        let role = |role: Role, side: WindowTag| Role {
-            event_time: role.event_time && role.window.is_some_and(|(known, _)| known == side),
-            window: role.window.map(|(known, part)| (if known == side { tag } else { known }, part)),
-            rank: false,
-        };
+        let role = |role: Role, side: WindowTag| role.when_closed(side, tag);
         let sides = left.columns.iter().take(left.width).map(|column| (column, condition.left_tag));
         let sides = sides.chain(right.columns.iter().take(right.width).map(|column| (column, condition.right_tag)));
         let mut columns: Vec<RelationColumn> = sides

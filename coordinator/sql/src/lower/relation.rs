@@ -48,6 +48,17 @@ pub(super) struct Role {
     pub(super) rank: bool,
 }
 
+impl Role {
+    /// What the column means in rows that leave when their window `closed` does, called `tag` from then on.
+    ///
+    /// Of the time columns only that window's own is not behind the watermark then, and other windows may have closed long
+    /// ago: who waited for those would take every row for late. Their columns are plain ones from here on.
+    pub(super) fn when_closed(self, closed: WindowTag, tag: WindowTag) -> Self {
+        let window = self.window.filter(|(known, _)| *known == closed).map(|(_, part)| (tag, part));
+        Self { event_time: self.event_time && window.is_some(), window, rank: false }
+    }
+}
+
 /// Which part of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WindowPart {

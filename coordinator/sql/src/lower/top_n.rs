@@ -174,9 +174,7 @@ fn pending(
     let mut fields: Vec<Field> = emitted.fields().iter().map(|field| field.as_ref().clone()).collect();
     fields.push(Field::new(unique("row_number", &mut taken), DataType::UInt64, false));
     let schema = Arc::new(Schema::new(fields));
-    // Rows leave when their window closes: of the time columns only the window's own is still ahead of the watermark.
-    let role =
-        |role: Role| Role { event_time: role.event_time && role.window.is_some_and(|(known, _)| known == tag), ..role };
+    let role = |role: Role| role.when_closed(tag, tag);
     let mut columns: Vec<RelationColumn> = Vec::with_capacity(input.columns.len() + 1);
     let mut exprs: Vec<Expr> = Vec::with_capacity(input.columns.len() + 1);
     for (index, known) in input.columns.iter().enumerate() {
