@@ -32,6 +32,9 @@ use crate::ddl::interval_micros;
 /// The columns that every window table function appends, in this order.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 
+/// The most windows that a row may be in: each of them has every key's state, and is given to each row where it is joined.
+const WINDOWS_PER_ROW_MAX: i64 = 10_000;
+
 /// The type of the window columns.
 pub(crate) fn window_type() -> DataType {
     DataType::Timestamp(TimeUnit::Millisecond, None)
@@ -311,11 +314,13 @@ impl Call {
             Function::Tumble => Ok(WindowSpec::Tumble { size: at(0), offset: at(1) }),
             Function::Hop if !positive(at(0)) || !positive(at(1)) => broken("slide and size must be positive"),
             Function::Hop if at(1) % at(0) != 0 => broken("the size (last) must be a multiple of the slide (first)"),
+            Function::Hop if at(1) / at(0) > WINDOWS_PER_ROW_MAX => broken(&too_many(at(1) / at(0), "slide")),
             Function::Hop => Ok(WindowSpec::Hop { slide: at(0), size: at(1), offset: at(2) }),
             Function::Cumulate if !positive(at(0)) || !positive(at(1)) => broken("step and size must be positive"),
             Function::Cumulate if at(1) % at(0) != 0 => {
                 broken("the size (last) must be a multiple of the step (first)")
             }
+            Function::Cumulate if at(1) / at(0) > WINDOWS_PER_ROW_MAX => broken(&too_many(at(1) / at(0), "step")),
             Function::Cumulate => Ok(WindowSpec::Cumulate { step: at(0), size: at(1), offset: at(2) }),
             Function::Session if !positive(at(0)) => broken("the gap must be positive"),
             Function::Session => Ok(WindowSpec::Session { gap: at(0) }),
@@ -339,6 +344,13 @@ impl Call {
         let span = if span == Span::empty() { self.name.span } else { span };
         Err(placed(span, message))
     }
+}
+
+fn too_many(windows: i64, slide: &str) -> String {
+    format!(
+        "a row would be in {windows} windows, and at most {WINDOWS_PER_ROW_MAX} are supported; \
+         take a longer {slide} (first) or a shorter size (last)"
+    )
 }
 
 fn placed(span: Span, message: String) -> datafusion_common::DataFusionError {

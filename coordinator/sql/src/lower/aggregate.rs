@@ -279,7 +279,13 @@ impl Lowerer<'_> {
     fn is_two_phase(&self, input: &Input) -> bool {
         let session = matches!(input.windowing, Windowing::EventTime { spec: WindowSpec::Session { .. }, .. });
         let spread = self.graph.parallelism_of(&input.emitted.operators) == Parallelism::Job;
-        let possible = !session && spread && input.calls.are_mergeable() && !self.may_idle(&input.emitted.operators);
+        let distinct = match input.windowing {
+            // The local phase numbers the slides of a slice by microseconds.
+            Windowing::EventTime { spec: WindowSpec::Hop { slide, size, .. }, .. } => size / slide <= slide,
+            _ => true,
+        };
+        let possible =
+            !session && distinct && spread && input.calls.are_mergeable() && !self.may_idle(&input.emitted.operators);
         match self.two_phase {
             Some(wanted) => wanted && possible,
             None => possible && input.calls.shrink(),
