@@ -91,6 +91,19 @@ impl Dialect for ThalwegDialect {
             parser.peek_keyword(Keyword::TABLE) && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_));
         names_table.then(|| table_argument(parser))
     }
+
+    /// The parser reads all that follows `IS [NOT] DISTINCT FROM`, up to `AND` and `OR` themselves, as its right side.
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let made: fn(Box<Expr>, Box<Expr>) -> Expr =
+            if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
+                Expr::IsDistinctFrom
+            } else if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+                Expr::IsNotDistinctFrom
+            } else {
+                return None;
+            };
+        Some(parser.parse_subexpr(precedence).map(|right| made(Box::new(expr.clone()), Box::new(right))))
+    }
 }
 
 fn table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
