@@ -25,7 +25,7 @@ use crate::{
     catalog::Catalog,
     ddl,
     errors::{Result, SqlError, nearest},
-    floats, refuse, rewrite,
+    families, floats, refuse, rewrite,
     window_tvf::WindowTvfPlanner,
 };
 
@@ -116,6 +116,7 @@ impl Context<'_> {
         let planned = || {
             let schema = Arc::new(DFSchema::try_from(schema.clone())?);
             let expr = self.planner().sql_to_expr(expr, &schema, &mut PlannerContext::new())?;
+            families::check(&expr, &schema)?;
             let expr = floats::rewrite(expr, &schema)?.data;
             let context = SimplifyContext::builder()
                 .with_schema(schema.clone())

@@ -18,6 +18,8 @@ use datafusion_expr::{
 };
 use datafusion_optimizer::AnalyzerRule;
 
+use crate::families::UnlikeFamilies;
+
 /// Functions whose arguments are of one type.
 const UNIFYING: &[&str] = &["coalesce", "nullif", "greatest", "least", "nvl", "nvl2"];
 
@@ -131,9 +133,12 @@ fn as_double(expr: Expr) -> Expr {
     Expr::Cast(Cast::new(Box::new(expr), DataType::Float64))
 }
 
-/// DataFusion's analysis with this rule before it.
+/// DataFusion's analysis with this rule before it, and before both what it would coerce although nobody meant that.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = datafusion_optimizer::Analyzer::new().rules;
-    rules.insert(0, Arc::new(DecimalsBesideFloats));
+    rules.splice(
+        0..0,
+        [Arc::new(UnlikeFamilies) as Arc<dyn AnalyzerRule + Send + Sync>, Arc::new(DecimalsBesideFloats)],
+    );
     rules
 }

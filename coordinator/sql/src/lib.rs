@@ -14,6 +14,7 @@ mod ddl;
 mod dialect;
 mod errors;
 mod explain;
+mod families;
 mod floats;
 mod lower;
 mod optimize;

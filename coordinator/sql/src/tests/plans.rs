@@ -77,6 +77,17 @@ fn what_cannot_or_need_not_be_merged_has_one_phase() {
 }
 
 #[test]
+fn windows_of_more_slides_than_a_slide_has_microseconds_have_one_phase() {
+    let of = |slide: &str, size: &str| {
+        let hop =
+            format!("TABLE(HOP(TABLE bid, DESCRIPTOR(dateTime), INTERVAL {slide} SECOND, INTERVAL {size} SECOND))");
+        explained(nexmark(&format!("SELECT auction, count(*) FROM {hop} GROUP BY auction, window_start, window_end")))
+    };
+    assert!(of("'0.001'", "'1'").contains("(local)"));
+    assert!(!of("'0.001'", "'2'").contains("(local)"));
+}
+
+#[test]
 fn a_source_with_an_idle_timeout_is_not_pre_aggregated() {
     let table = |options: &str| {
         format!(
@@ -87,6 +98,18 @@ fn a_source_with_an_idle_timeout_is_not_pre_aggregated() {
     };
     assert!(explained(plan_text(&table(""))).contains("(local)"));
     assert!(!explained(plan_text(&table(", 'scan.watermark.idle-timeout' = '5 s'"))).contains("(local)"));
+}
+
+#[test]
+fn every_window_that_a_join_names_is_equal_in_its_rows() {
+    let sql = format!(
+        "CREATE VIEW a AS SELECT auction AS k, sum(price) AS v, window_start AS ws0, window_end AS we0, window_time AS rt
+           FROM {TUMBLE} GROUP BY auction, window_start, window_end, window_time;
+         CREATE VIEW b AS SELECT * FROM TABLE(TUMBLE(TABLE a, DESCRIPTOR(rt), INTERVAL '1' HOUR));
+         SELECT x.v, y.v AS v2 FROM b x JOIN b y ON x.k = y.k AND x.window_start = y.window_start
+           AND x.window_end = y.window_end AND x.ws0 = y.ws0 AND x.we0 = y.we0"
+    );
+    assert_snapshot!("join_of_windows_in_windows", explained(nexmark(&sql)));
 }
 
 #[test]
@@ -220,6 +243,35 @@ fn doubles_are_compared_as_doubles_and_decimals_stay_exact() {
         SELECT CASE WHEN d > 0.1 THEN d ELSE 0.0 END AS a, d BETWEEN 0.5 AND 1.5 AS b, COALESCE(d, 0.5) AS c, d < m AS e,
             n * 0.5 AS f, m - 0.01 AS g FROM t WHERE d IN (0.5, 1.5)";
     assert_snapshot!("floats_and_decimals", explained(plan_text(sql)));
+}
+
+#[test]
+fn is_not_distinct_from_binds_tighter_than_and() {
+    let of = |condition: &str| explained(nexmark(&format!("SELECT auction FROM bid WHERE {condition}")));
+    assert_eq!(
+        of("auction IS NOT DISTINCT FROM bidder AND price > 3"),
+        of("(auction IS NOT DISTINCT FROM bidder) AND price > 3")
+    );
+    assert_eq!(
+        of("auction IS DISTINCT FROM bidder + 1 OR price > 3"),
+        of("(auction IS DISTINCT FROM (bidder + 1)) OR price > 3")
+    );
+    assert!(of("auction IS NOT NULL AND (channel = 'x') IS TRUE").contains("IS NOT NULL"));
+}
+
+#[test]
+fn numbers_of_different_width_and_times_as_text_still_mix() {
+    let types = |query: &str| {
+        let table =
+            "CREATE TABLE t (i INT, n BIGINT, d DOUBLE, s STRING, ts TIMESTAMP(3)) WITH ('connector' = 'datagen');";
+        let planned = plan_text(&format!("{table}{query}")).unwrap_or_else(|error| panic!("{error}"));
+        let fields = planned.queries[0].schema.fields().clone();
+        fields.iter().map(|field| crate::ddl::sql_type(field.data_type())).collect::<Vec<_>>()
+    };
+    assert_eq!(types("SELECT n AS x, i AS y FROM t UNION ALL SELECT d, n FROM t"), ["DOUBLE", "BIGINT"]);
+    assert_eq!(types("SELECT CASE WHEN i > 1.5 THEN n ELSE d END, COALESCE(i, n) FROM t"), ["DOUBLE", "BIGINT"]);
+    assert_eq!(types("SELECT NULL AS x, s FROM t UNION ALL SELECT n, NULL FROM t"), ["BIGINT", "STRING"]);
+    assert_eq!(types("SELECT n FROM t WHERE ts > '2026-01-01 00:00:00' AND s IN ('a', NULL) AND n = d"), ["BIGINT"]);
 }
 
 #[test]

@@ -49,6 +49,69 @@ fn joins_need_equal_windows() {
 }
 
 #[test]
+fn windows_that_have_closed_group_nothing() {
+    let views = format!(
+        "CREATE VIEW a AS SELECT auction AS k, sum(price) AS v, window_start AS ws0, window_end AS we0, window_time AS rt
+         FROM {TUMBLE} GROUP BY auction, window_start, window_end, window_time;
+         CREATE VIEW b AS SELECT * FROM TABLE(TUMBLE(TABLE a, DESCRIPTOR(rt), INTERVAL '1' HOUR));"
+    );
+    let join = "(SELECT x.ws0, x.we0, y.v FROM b x JOIN b y ON x.k = y.k AND x.window_start = y.window_start AND x.window_end = y.window_end)";
+    let sql = format!("{views}\nSELECT ws0, sum(v) FROM {join}\nGROUP BY ws0, we0");
+    refused_at(&sql, 5, 1, "GROUP BY without a window");
+    let top = "(SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY v DESC) AS rn FROM b)";
+    let sql = format!("{views}\nSELECT ws0, sum(v) FROM {top} WHERE rn <= 3\nGROUP BY ws0, we0");
+    refused_at(&sql, 5, 1, "GROUP BY without a window");
+    let largest = "(SELECT ws0, we0, max(v) AS v FROM b GROUP BY window_start, window_end, ws0, we0)";
+    let sql = format!("{views}\nSELECT ws0, sum(v) FROM {largest}\nGROUP BY ws0, we0");
+    refused_at(&sql, 5, 1, "GROUP BY without a window");
+    // They are still open below the window that is made over them.
+    let sql = format!("{views} SELECT ws0, sum(v) FROM b GROUP BY ws0, we0");
+    assert!(nexmark(&sql).is_ok(), "{:?}", nexmark(&sql));
+}
+
+#[test]
+fn rows_are_in_so_many_windows_at_most() {
+    let of = |function: &str, size: &str| {
+        format!(
+            "SELECT count(*) FROM TABLE(\n{function}(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '0.001' SECOND, INTERVAL '{size}' SECOND)) GROUP BY window_start, window_end"
+        )
+    };
+    refused_at(&of("HOP", "86400"), 2, 1, "a row would be in 86400000 windows, and at most 10000 are supported");
+    refused_at(&of("HOP", "86400"), 2, 1, "take a longer slide");
+    refused_at(&of("CUMULATE", "10.001"), 2, 1, "10001 windows");
+    assert!(nexmark(&of("HOP", "10")).is_ok());
+    assert!(nexmark(&of("CUMULATE", "10")).is_ok());
+}
+
+#[test]
+fn types_of_unlike_families_do_not_mix() {
+    refused("SELECT auction AS v FROM bid UNION ALL SELECT url FROM bid", 19, "column 'v' of UNION ALL is BIGINT");
+    refused("SELECT 1 FROM bid WHERE auction = channel", 25, "BIGINT cannot be compared with STRING");
+    refused("SELECT 1 FROM bid WHERE channel < 10", 25, "STRING cannot be compared with BIGINT: CAST one of them");
+    refused("SELECT 1 FROM bid WHERE auction IN (1, '2')", 25, "BIGINT cannot be compared with STRING");
+    refused("SELECT 1 FROM bid WHERE price BETWEEN '1' AND '2'", 25, "cannot be compared");
+    refused("SELECT 1 FROM bid WHERE dateTime > 5", 25, "TIMESTAMP(3) cannot be compared with BIGINT");
+    refused("SELECT CASE channel WHEN 1 THEN 2 END FROM bid", 13, "cannot be compared");
+    refused("SELECT CASE WHEN price > 3 THEN price ELSE url END FROM bid", 33, "cannot both be results");
+    refused("SELECT COALESCE(url, price) FROM bid", 17, "STRING and BIGINT cannot both be results");
+    refused("SELECT GREATEST(dateTime, '2026-01-01') FROM bid", 17, "cannot both be results");
+    refused(
+        "CREATE TABLE x (a INT, b AS a = 'x') WITH ('connector' = 'datagen')",
+        29,
+        "INT cannot be compared with STRING",
+    );
+    let sides = format!("(SELECT * FROM {TUMBLE}) L JOIN (SELECT * FROM {TUMBLE}) R");
+    refused_at(
+        &format!(
+            "SELECT 1 FROM {sides}\nON L.window_start = R.window_start AND L.window_end = R.window_end AND L.auction = R.url"
+        ),
+        2,
+        72,
+        "cannot be compared",
+    );
+}
+
+#[test]
 fn subqueries_and_exotic_clauses_are_refused() {
     refused("SELECT auction FROM bid WHERE auction IN (SELECT id FROM auction)", 43, "IN (SELECT");
     refused("SELECT auction FROM bid WHERE EXISTS (SELECT id FROM auction)", 39, "subquery");

@@ -1,0 +1,171 @@
+//! Types that do not mix: numbers, texts, booleans and times.
+//!
+//! DataFusion turns a number beside a text into a text, so that `9 < '10'` is false. As in Flink, such a pair is refused
+//! where it is compared, and where the branches of a `CASE` or `UNION ALL` or the arguments of `COALESCE` must be of one
+//! type. A time may be compared with a text, which is then read as a time.
+
+use arrow::datatypes::DataType;
+use datafusion_common::{
+    DFSchema, Diagnostic, Result as PlanResult, Span,
+    config::ConfigOptions,
+    plan_datafusion_err,
+    tree_node::{TreeNode, TreeNodeRecursion},
+};
+use datafusion_expr::{
+    Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator, Union,
+    expr::{InList, ScalarFunction},
+    utils::merge_schema,
+};
+use datafusion_optimizer::AnalyzerRule;
+
+use crate::ddl::sql_type;
+
+/// The rule, over whole plans; it changes nothing.
+#[derive(Debug)]
+pub(crate) struct UnlikeFamilies;
+
+impl AnalyzerRule for UnlikeFamilies {
+    fn name(&self) -> &'static str {
+        "unlike_families"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> PlanResult<LogicalPlan> {
+        plan.apply(|node| {
+            let schema = merge_schema(&node.inputs());
+            match node {
+                LogicalPlan::Union(union) => check_union(union)?,
+                LogicalPlan::Join(join) => {
+                    for (left, right) in &join.on {
+                        check_group(Use::Comparison, &[left, right], &schema)?;
+                    }
+                }
+                _ => {}
+            }
+            node.apply_expressions(|expr| check(expr, &schema).map(|()| TreeNodeRecursion::Continue))
+        })?;
+        Ok(plan)
+    }
+}
+
+/// Checks one expression, and all within it.
+pub(crate) fn check(expr: &Expr, schema: &DFSchema) -> PlanResult<()> {
+    expr.apply(|node| check_node(node, schema).map(|()| TreeNodeRecursion::Continue)).map(|_| ())
+}
+
+/// Why a group of expressions must be of one type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Comparison,
+    Result,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Number,
+    Text,
+    Boolean,
+    Time,
+}
+
+impl Family {
+    /// `None` for NULL, and for types that coercion leaves alone or refuses itself.
+    fn of(data_type: &DataType) -> Option<Self> {
+        match data_type {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Self::Text),
+            DataType::Boolean => Some(Self::Boolean),
+            DataType::Date32
+            | DataType::Date64
+            | DataType::Time32(_)
+            | DataType::Time64(_)
+            | DataType::Timestamp(_, _) => Some(Self::Time),
+            number if number.is_numeric() => Some(Self::Number),
+            _ => None,
+        }
+    }
+
+    fn mixes(self, other: Self, used: Use) -> bool {
+        let read_as_time = matches!((self, other), (Self::Time, Self::Text) | (Self::Text, Self::Time));
+        self == other || (used == Use::Comparison && read_as_time)
+    }
+}
+
+fn check_node(expr: &Expr, schema: &DFSchema) -> PlanResult<()> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
+            check_group(Use::Comparison, &[left, right], schema)
+        }
+        Expr::Between(Between { expr, low, high, .. }) => check_group(Use::Comparison, &[expr, low, high], schema),
+        Expr::InList(InList { expr, list, .. }) => {
+            let group: Vec<&Expr> = std::iter::once(expr.as_ref()).chain(list).collect();
+            check_group(Use::Comparison, &group, schema)
+        }
+        Expr::Case(case) => check_case(case, schema),
+        Expr::ScalarFunction(call) => check_call(call, schema),
+        _ => Ok(()),
+    }
+}
+
+fn is_comparison(operator: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+fn check_case(case: &Case, schema: &DFSchema) -> PlanResult<()> {
+    if let Some(operand) = &case.expr {
+        let whens = case.when_then_expr.iter().map(|(when, _)| when.as_ref());
+        check_group(Use::Comparison, &std::iter::once(operand.as_ref()).chain(whens).collect::<Vec<_>>(), schema)?;
+    }
+    let thens = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
+    check_group(Use::Result, &thens.chain(case.else_expr.as_deref()).collect::<Vec<_>>(), schema)
+}
+
+fn check_call(call: &ScalarFunction, schema: &DFSchema) -> PlanResult<()> {
+    let args: Vec<&Expr> = call.args.iter().collect();
+    match call.func.name() {
+        "coalesce" | "greatest" | "least" | "nvl" => check_group(Use::Result, &args, schema),
+        // The first one is only looked at for NULL.
+        "nvl2" => check_group(Use::Result, args.get(1..).unwrap_or_default(), schema),
+        "nullif" => check_group(Use::Comparison, &args, schema),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a group in which one does not mix with the first. What has no type yet is left for coercion to refuse.
+fn check_group(used: Use, group: &[&Expr], schema: &DFSchema) -> PlanResult<()> {
+    let types: Vec<DataType> = group.iter().filter_map(|expr| expr.get_type(schema).ok()).collect();
+    let Some((one, other)) = unlike(&types, used) else { return Ok(()) };
+    let (one, other) = (sql_type(one), sql_type(other));
+    let message = match used {
+        Use::Comparison => format!("{one} cannot be compared with {other}: CAST one of them"),
+        Use::Result => format!("{one} and {other} cannot both be results of one expression: CAST one of them"),
+    };
+    let diagnostic = Diagnostic::new_error(message.clone(), first_span(group));
+    Err(plan_datafusion_err!("{message}").with_diagnostic(diagnostic))
+}
+
+fn unlike(types: &[DataType], used: Use) -> Option<(&DataType, &DataType)> {
+    let mut known = types.iter().filter_map(|data_type| Family::of(data_type).map(|family| (family, data_type)));
+    let (first, one) = known.next()?;
+    known.find(|(family, _)| !first.mixes(*family, used)).map(|(_, other)| (one, other))
+}
+
+fn check_union(union: &Union) -> PlanResult<()> {
+    for (index, field) in union.schema.fields().iter().enumerate() {
+        let types = union.inputs.iter().filter_map(|input| input.schema().fields().get(index));
+        let types: Vec<DataType> = types.map(|field| field.data_type().clone()).collect();
+        if let Some((one, other)) = unlike(&types, Use::Result) {
+            return Err(plan_datafusion_err!(
+                "column '{}' of UNION ALL is {} in one query and {} in another: CAST one of them",
+                field.name(),
+                sql_type(one),
+                sql_type(other)
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn first_span(group: &[&Expr]) -> Option<Span> {
+    let columns = group.iter().flat_map(|expr| expr.column_refs());
+    columns.filter_map(|column| column.spans.first()).min_by_key(|span| (span.start.line, span.start.column))
+}
