@@ -2,7 +2,7 @@
 //!
 //! The order is by name, so that every discovery of the same files gives the same splits. A file is a sequence; its splits
 //! are byte ranges (lines) or runs of row groups (Parquet). An unbounded table has one more split: the monitor, which
-//! looks for new files and reads them itself.
+//! looks for new files and reads them itself, one after the other: it is one sequence (see its rule on event time).
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -116,12 +116,15 @@ impl FileSource {
             "parquet" => Format::Parquet,
             other => return Err(options.error(format!("unknown format '{other}'"))),
         };
+        // The catalog has a default: a large file is several splits unless the table says otherwise.
+        let split_bytes = options.bytes("source.split-size")?;
+        let split_bytes = split_bytes.ok_or_else(|| options.error("option 'source.split-size' is missing"))?.max(1);
         let table = FileTable {
             location,
             schema: spec.physical.clone(),
             predicates: spec.predicates.clone(),
             format,
-            split_bytes: options.bytes("source.split-size")?.unwrap_or(u64::MAX).max(1),
+            split_bytes,
             monitor_interval: options.duration("source.monitor-interval")?,
             batch_rows,
             sets_aside: options.text("dead-letter.path").is_some(),

@@ -2,6 +2,11 @@
 //!
 //! A file is read once, as long as it was when it was found: writers must give it its name only when it is whole (write
 //! it under a hidden name or elsewhere, then rename it).
+//!
+//! All new files are one sequence with one running maximum of event time, as if each were appended to the one before. So
+//! what is in a later file may be behind the greatest time of the files before by the watermark's delay at most, else it is
+//! late. (The files that were there at the start are a sequence each: their times may overlap in any way.) A sequence per
+//! new file would hold the watermark back only if it were known before the file, which nobody can promise.
 
 use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
 

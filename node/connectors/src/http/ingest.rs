@@ -5,36 +5,44 @@
 //! | 200 `{"accepted":N}` | all records of the request wait to be read |
 //! | 400 | a record is malformed, with its line and the reason; nothing was taken |
 //! | 404 | no table takes records at this path |
+//! | 408 | nothing more of the body came for half a minute |
 //! | 413 | the request is larger than the table's whole buffer |
 //! | 429 with `Retry-After` | the buffer is full: the job is slower than its clients |
+//!
+//! The bytes of a body are reserved before it is read: those that its head announces, and of a body of unknown length those of
+//! each piece as it comes. So requests that come at once do not hold more than the buffer may.
+
+use std::time::Duration;
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::Body,
     extract::{DefaultBodyLimit, Path, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
+use futures::StreamExt as _;
 
 use super::registry::{IngestRegistry, Refusal};
 
 const RETRY_AFTER_SECONDS: &str = "1";
+/// A client that sends nothing for so long gives its part of the buffer back.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Routes that take records for the tables of a registry, at any path.
 pub fn ingest_router(registry: IngestRegistry) -> Router {
     Router::new().route("/{*path}", post(take)).layer(DefaultBodyLimit::disable()).with_state(registry)
 }
 
-async fn take(State(registry): State<IngestRegistry>, Path(path): Path<String>, body: Body) -> Response {
+async fn take(
+    State(registry): State<IngestRegistry>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let path = path.trim_matches('/').to_owned();
-    let Some(bytes_max) = registry.body_bytes_max(&path) else {
-        return refuse(&path, &Refusal::UnknownPath);
-    };
-    let Ok(body) = to_bytes(body, bytes_max).await else {
-        return refuse(&path, &Refusal::TooLarge { bytes_max });
-    };
-    match registry.accept(&path, &body) {
+    match receive(&registry, &path, &headers, body).await {
         Ok(rows) => {
             let headers = [(header::CONTENT_TYPE, "application/json")];
             (StatusCode::OK, headers, format!("{{\"accepted\":{rows}}}\n")).into_response()
@@ -43,12 +51,30 @@ async fn take(State(registry): State<IngestRegistry>, Path(path): Path<String>, 
     }
 }
 
+/// Reads a body within what it has reserved, and hands its records over.
+async fn receive(registry: &IngestRegistry, path: &str, headers: &HeaderMap, body: Body) -> Result<usize, Refusal> {
+    let mut reservation = registry.reserve(path)?;
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    reservation.grow_to(announced.unwrap_or(0))?;
+    let mut pieces = body.into_data_stream();
+    let mut text = Vec::with_capacity(announced.unwrap_or(0));
+    loop {
+        let piece = tokio::time::timeout(PIECE_TIMEOUT, pieces.next()).await.map_err(|_| Refusal::TooSlow)?;
+        let Some(piece) = piece else { break };
+        let piece = piece.map_err(|error| Refusal::Malformed(format!("the body cannot be read: {error}")))?;
+        reservation.grow_to(text.len() + piece.len())?;
+        text.extend_from_slice(&piece);
+    }
+    reservation.accept(&text)
+}
+
 fn refuse(path: &str, refusal: &Refusal) -> Response {
     match refusal {
         Refusal::UnknownPath => {
             (StatusCode::NOT_FOUND, format!("no table takes records at /{path} on this node\n")).into_response()
         }
         Refusal::Malformed(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
+        Refusal::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n").into_response(),
         Refusal::TooLarge { bytes_max } => {
             let reason = format!("a request may have at most {bytes_max} bytes\n");
             (StatusCode::PAYLOAD_TOO_LARGE, reason).into_response()

@@ -1,11 +1,13 @@
 //! Where records that were POSTed wait until the table's reader takes them.
 //!
 //! ```text
-//! POST --decode (all or nothing)--> reserve bytes --> queue --> reader
-//!                                   `-- no room: 429, the client comes again
+//! POST --reserve the body's bytes--> read it --decode (all or nothing)--> charge the batch's bytes --> queue --> reader
+//!        `-- no room: 429, the client comes again                        `-- no room: 429
 //! ```
 //!
-//! The queue is bounded in bytes. A path exists while a reader is open; one reader at a time. What is accepted is kept in
+//! The buffer is bounded in bytes: those of bodies that are being read and those of batches in memory. A batch may take more
+//! memory than its text; one that does not fit beside others is refused, one that is alone is taken whatever its size, or it
+//! could never be. So the bound is exceeded by one request at most. A path exists while a reader is open; one reader at a time. What is accepted is kept in
 //! memory only: records that were accepted and not read when the attempt fails are lost.
 
 use std::{
@@ -41,6 +43,8 @@ pub(super) enum Refusal {
     Malformed(String),
     /// No room now.
     Full,
+    /// The body did not come in time.
+    TooSlow,
     /// Larger than the whole buffer.
     TooLarge {
         /// The buffer's size.
@@ -60,6 +64,15 @@ struct Endpoint {
 #[derive(Debug, Default)]
 struct Queue {
     batches: VecDeque<(RecordBatch, usize)>,
+    /// Those of the batches, and those that are reserved.
+    bytes: usize,
+    /// The reader is gone: what came now would never be read.
+    is_closed: bool,
+}
+
+/// Bytes of a table's buffer that one request holds until its records wait in the queue, or until it is dropped.
+pub(super) struct Reservation {
+    endpoint: Arc<Endpoint>,
     bytes: usize,
 }
 
@@ -69,38 +82,68 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl IngestRegistry {
-    fn endpoint(&self, path: &str) -> Option<Arc<Endpoint>> {
-        lock(&self.endpoints).get(path).cloned()
+    /// Begins a request to a path, of nothing so far.
+    pub(super) fn reserve(&self, path: &str) -> Result<Reservation, Refusal> {
+        let endpoint = lock(&self.endpoints).get(path).cloned().ok_or(Refusal::UnknownPath)?;
+        Ok(Reservation { endpoint, bytes: 0 })
     }
+}
 
-    /// The largest body that a path may ever take.
-    pub(super) fn body_bytes_max(&self, path: &str) -> Option<usize> {
-        self.endpoint(path).map(|endpoint| endpoint.bytes_max)
-    }
-
-    /// Takes the records of one request, all or none; says how many.
-    pub(super) fn accept(&self, path: &str, body: &[u8]) -> Result<usize, Refusal> {
-        let endpoint = self.endpoint(path).ok_or(Refusal::UnknownPath)?;
-        if body.len() > endpoint.bytes_max {
-            return Err(Refusal::TooLarge { bytes_max: endpoint.bytes_max });
+impl Reservation {
+    /// Holds so many bytes in all, if it does not hold more already.
+    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let bytes_max = self.endpoint.bytes_max;
+        if bytes > bytes_max {
+            return Err(Refusal::TooLarge { bytes_max });
         }
-        if lock(&endpoint.queue).bytes + body.len() > endpoint.bytes_max {
+        let more = bytes.saturating_sub(self.bytes);
+        if more == 0 {
+            return Ok(());
+        }
+        let mut queue = lock(&self.endpoint.queue);
+        if queue.bytes.saturating_add(more) > bytes_max {
             return Err(Refusal::Full);
         }
-        let batch = decode(&endpoint.schema, body).map_err(Refusal::Malformed)?;
-        let rows = batch.num_rows();
+        queue.bytes += more;
+        drop(queue);
+        self.bytes += more;
+        Ok(())
+    }
+
+    /// Takes the records of the request, all or none; says how many.
+    pub(super) fn accept(mut self, body: &[u8]) -> Result<usize, Refusal> {
+        self.grow_to(body.len())?;
+        let batch = decode(&self.endpoint.schema, body).map_err(Refusal::Malformed)?;
+        let (rows, bytes) = (batch.num_rows(), batch.get_array_memory_size());
         if rows > 0 {
-            let mut queue = lock(&endpoint.queue);
-            // Another request may have come in between.
-            if queue.bytes + body.len() > endpoint.bytes_max {
-                return Err(Refusal::Full);
+            let mut queue = lock(&self.endpoint.queue);
+            if queue.is_closed {
+                return Err(refused(queue, Refusal::UnknownPath));
             }
-            queue.bytes += body.len();
-            queue.batches.push_back((batch, body.len()));
+            let others = queue.bytes - self.bytes;
+            if others > 0 && others.saturating_add(bytes) > self.endpoint.bytes_max {
+                return Err(refused(queue, Refusal::Full));
+            }
+            queue.bytes = others.saturating_add(bytes);
+            queue.batches.push_back((batch, bytes));
             drop(queue);
-            endpoint.arrived.notify_one();
+            // The batch holds its bytes from here on.
+            self.bytes = 0;
+            self.endpoint.arrived.notify_one();
         }
         Ok(rows)
+    }
+}
+
+/// Gives the lock back before the reservation wants it.
+fn refused(queue: MutexGuard<'_, Queue>, refusal: Refusal) -> Refusal {
+    drop(queue);
+    refusal
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        lock(&self.endpoint.queue).bytes -= self.bytes;
     }
 }
 
@@ -240,5 +283,6 @@ impl SplitReader for IngestReader {
 impl Drop for IngestReader {
     fn drop(&mut self) {
         lock(&self.registry.endpoints).remove(&self.path);
+        lock(&self.endpoint.queue).is_closed = true;
     }
 }

@@ -7,6 +7,8 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
+use futures::{StreamExt as _, channel::mpsc};
+use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
 use super::*;
@@ -14,6 +16,21 @@ use crate::{
     ConnectorContext, Read, SplitReader, open_sink_writer, open_source,
     testing::{ScriptedServer, context, identity, schema, settings, sink, source, to_lines},
 };
+
+const SPACES_200: &str = {
+    const BYTES: [u8; 200] = [b' '; 200];
+    match std::str::from_utf8(&BYTES) {
+        Ok(text) => text,
+        Err(_) => panic!("spaces are text"),
+    }
+};
+
+/// Lets every task go as far as it can.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
 
 fn columns() -> SchemaRef {
     schema(&[("a", DataType::Int64, false)])
@@ -58,7 +75,7 @@ async fn a_malformed_request_is_refused_as_a_whole() {
     let context = context();
     let mut reader = open(&context, &[]).await.expect("opened");
     let (status, body, _) = post(&context, "/ingest/t", "{\"a\":1}\n\n{\"a\":\"x\"}\n").await;
-    assert_eq!((status, body.as_str()), (StatusCode::BAD_REQUEST, "line 3: a: expected BIGINT, found \"x\"}\n"));
+    assert_eq!((status, body.as_str()), (StatusCode::BAD_REQUEST, "line 3: a: expected BIGINT, found \"x\"\n"));
     let (status, body, _) = post(&context, "/ingest/t", "[{\"a\":1},{}]").await;
     assert_eq!((status, body.as_str()), (StatusCode::BAD_REQUEST, "record 2: a: is NOT NULL and missing\n"));
     let (status, body, _) = post(&context, "/ingest/t", "[{\"a\":1},").await;
@@ -80,6 +97,69 @@ async fn a_full_buffer_pushes_back_until_it_is_read() {
     assert_eq!(post(&context, "/in", &"{\"a\":3}\n".repeat(3)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     let _ = reader.next().await.expect("readable");
     assert_eq!(post(&context, "/in", "{\"a\":3}\n").await.0, StatusCode::OK);
+}
+
+/// A request whose body comes piece by piece, and by which its pieces are sent.
+fn piecewise(
+    context: &ConnectorContext,
+    announced: Option<usize>,
+) -> (mpsc::UnboundedSender<&'static str>, JoinHandle<StatusCode>) {
+    let (sender, receiver) = mpsc::unbounded();
+    let pieces = receiver.map(Ok::<_, std::convert::Infallible>);
+    let mut request = Request::post("/in");
+    if let Some(length) = announced {
+        request = request.header("content-length", length);
+    }
+    let request = request.body(Body::from_stream(pieces)).expect("a request");
+    let router = ingest_router(context.ingest.clone());
+    #[allow(clippy::disallowed_methods, reason = "a test's own task")]
+    let answer = tokio::spawn(async move { router.oneshot(request).await.expect("an answer").status() });
+    (sender, answer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_are_being_read_count_before_they_are_whole() {
+    let context = context();
+    let mut reader = open(&context, &[("path", "/in"), ("buffer-size", "1000 b")]).await.expect("opened");
+    // One announces its length, of the other it is what has come that counts.
+    let (announcing, first) = piecewise(&context, Some(700));
+    let (unknown, second) = piecewise(&context, None);
+    unknown.unbounded_send(SPACES_200).expect("it is read");
+    settle().await;
+    let one = "{\"a\":1}\n";
+    assert_eq!(post(&context, "/in", &one.repeat(12)).await.0, StatusCode::TOO_MANY_REQUESTS, "108 beside 900 bytes");
+    let (refused, third) = piecewise(&context, Some(101));
+    assert_eq!(third.await.expect("no panic"), StatusCode::TOO_MANY_REQUESTS, "before anything was sent");
+    drop(refused);
+    unknown.unbounded_send(SPACES_200).expect("it is read");
+    assert_eq!(second.await.expect("no panic"), StatusCode::TOO_MANY_REQUESTS, "its second piece has no room");
+    // The client sends nothing more: its part is free again after half a minute.
+    assert_eq!(first.await.expect("no panic"), StatusCode::REQUEST_TIMEOUT);
+    drop(announcing);
+    assert_eq!(post(&context, "/in", &one.repeat(12)).await.0, StatusCode::OK);
+    assert!(reader.next().await.is_ok());
+}
+
+#[tokio::test]
+async fn many_requests_exceed_the_buffer_by_one_at_most() {
+    let context = context();
+    let mut reader = open(&context, &[("path", "/in"), ("buffer-size", "4 KiB")]).await.expect("opened");
+    let text = "{\"a\":1}\n".repeat(100);
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(post(&context, "/in", &text).await.0);
+    }
+    let taken = statuses.iter().filter(|status| **status == StatusCode::OK).count();
+    assert!(statuses.iter().skip(taken).all(|status| *status == StatusCode::TOO_MANY_REQUESTS), "{statuses:?}");
+    let mut bytes = 0;
+    let mut rows = 0;
+    while rows < taken * 100 {
+        let Read::Records { batch, .. } = reader.next().await.expect("readable") else { panic!("it never ends") };
+        rows += batch.num_rows();
+        bytes += batch.num_rows() * 8;
+    }
+    assert!((1..5).contains(&taken) && bytes <= 4096, "{taken} requests, {bytes} bytes");
+    assert_eq!(post(&context, "/in", "{\"a\":1}").await.0, StatusCode::OK, "all was given back");
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ use super::{
 
 /// The deepest nesting of a skipped value.
 const DEPTH_MAX: u32 = 127;
+/// How much of a value a fault shows.
+const SHOWN_CHARS: usize = 32;
 
 /// What is wrong with a record.
 #[derive(Debug)]
@@ -127,11 +129,26 @@ impl<'a> Scanner<'a> {
         if self.peek() == b'\n' {
             return Fault::new(format!("expected {expected}, found the end of the line"));
         }
-        const SHOWN_CHARS: usize = 24;
+        let value = self.value_here();
+        let text = String::from_utf8_lossy(value.get(..4 * SHOWN_CHARS + 4).unwrap_or(value));
+        let mut chars = text.chars();
+        let shown: String = chars.by_ref().take(SHOWN_CHARS).collect();
+        let cut = if chars.next().is_some() { ".." } else { "" };
+        Fault::new(format!("expected {expected}, found {shown}{cut}"))
+    }
+
+    /// The text of the value that stands here; where there is none, what stands before the next separator.
+    fn value_here(&self) -> &'a [u8] {
         let line = self.rest().split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let text = String::from_utf8_lossy(line.get(..4 * SHOWN_CHARS).unwrap_or(line));
-        let shown: String = text.trim_end().chars().take(SHOWN_CHARS).collect();
-        Fault::new(format!("expected {expected}, found {shown}"))
+        let mut scanner = Scanner::new(line, 0);
+        // Other values hold no separator.
+        if matches!(self.peek(), b'"' | b'{' | b'[') && scanner.skip_value().is_ok() {
+            return line.get(..scanner.position()).unwrap_or(line);
+        }
+        let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r');
+        // A separator itself is shown where it is what should not be here.
+        let length = line.iter().skip(1).position(is_end).map_or(line.len(), |at| at + 1);
+        line.get(..length).unwrap_or(line)
     }
 
     /// Takes `null` if it is here.

@@ -130,13 +130,27 @@ async fn splits_of_a_file_are_a_sequence() {
 }
 
 #[tokio::test]
+async fn a_large_file_is_several_splits_unless_the_table_says_otherwise() {
+    let (folder, context) = (folder(), context());
+    let large = fs::File::create(folder.path().join("large")).expect("created");
+    // A sparse file: nothing of it is read here.
+    large.set_len(70 << 20).expect("sized");
+    let discover = async |options: &[(&str, &str)]| {
+        let source = table(&context, &path(&folder), "json", options, numbers()).expect("a table");
+        source.discover().await.expect("listed").len()
+    };
+    assert_eq!(discover(&[]).await, 3, "pieces of 32 MiB");
+    assert_eq!(discover(&[("source.split-size", "100 MiB")]).await, 1);
+}
+
+#[tokio::test]
 async fn a_bad_record_fails_with_file_line_and_reason_or_is_set_aside() {
     let (folder, context) = (folder(), context());
     let file = folder.path().join("f.json");
     fs::write(&file, "{\"a\":1}\n\n{\"a\":\"x\"}\n{\"a\":3}\n").expect("written");
     let name = file.to_string_lossy().into_owned();
     let strict = table(&context, &name, "json", &[("source.split-size", "10 b")], numbers()).expect("a table");
-    assert_eq!(error_of(&*strict).await, format!("{name}:3: a: expected BIGINT, found \"x\"}}"));
+    assert_eq!(error_of(&*strict).await, format!("{name}:3: a: expected BIGINT, found \"x\""));
     let lenient = table(&context, &name, "json", &[("dead-letter.path", "/dead")], numbers()).expect("a table");
     let given = read_all(&*lenient).await.expect("set aside");
     assert_eq!(given.lines(), ["{\"a\":1}", "{\"a\":3}"]);

@@ -19,6 +19,19 @@ fn check_refused(data_type: DataType, text: &str, expected: &str) {
 }
 
 #[test]
+fn a_fault_shows_the_value_up_to_its_end_or_its_beginning() {
+    let columns = one(DataType::Int64);
+    let reason_of = |line: &str| reason(&columns, line);
+    assert_eq!(reason_of(r#"{"v":"x","ts":"2026-01-01"}"#), "v: expected BIGINT, found \"x\"");
+    assert_eq!(reason_of(r#"{"v":"a, b} c" ,"w":1}"#), "v: expected BIGINT, found \"a, b} c\"");
+    assert_eq!(reason_of(r#"{"v":{"a":[1]},"w":1}"#), "v: expected BIGINT, found {\"a\":[1]}");
+    assert_eq!(reason_of(r#"{"v":12x,"w":1}"#), "expected ',' or '}', found x");
+    assert_eq!(reason_of(r#"{"v":nope,"w":1}"#), "v: expected a value, found nope");
+    let long = format!(r#"{{"v":"{}","w":1}}"#, "\u{fc}".repeat(100));
+    assert_eq!(reason_of(&long), format!("v: expected BIGINT, found \"{}..", "\u{fc}".repeat(31)));
+}
+
+#[test]
 fn integers_are_exact_or_refused() {
     for text in ["0", "-0", "7", "-9223372036854775808", "9223372036854775807", "123456789012345678"] {
         check(DataType::Int64, text, if text == "-0" { "0" } else { text });
@@ -27,14 +40,14 @@ fn integers_are_exact_or_refused() {
     check(DataType::Int64, "12.0", "12");
     check(DataType::Int64, "1200e-2", "12");
     check(DataType::UInt64, "18446744073709551615", "18446744073709551615");
-    check_refused(DataType::Int64, "9223372036854775808", "v: expected BIGINT, found 9223372036854775808}");
-    check_refused(DataType::Int64, "1.5", "v: expected BIGINT, found 1.5}");
-    check_refused(DataType::Int8, "128", "v: expected TINYINT, found 128}");
-    check_refused(DataType::Int64, "\"1\"", "v: expected BIGINT, found \"1\"}");
-    check_refused(DataType::Int64, "01", "v: expected BIGINT, found 01}");
-    check_refused(DataType::Int64, "-", "v: expected BIGINT, found -}");
-    check_refused(DataType::Int64, "1e999999999999", "v: expected BIGINT, found 1e999999999999}");
-    check_refused(DataType::Int64, "true", "v: expected BIGINT, found true}");
+    check_refused(DataType::Int64, "9223372036854775808", "v: expected BIGINT, found 9223372036854775808");
+    check_refused(DataType::Int64, "1.5", "v: expected BIGINT, found 1.5");
+    check_refused(DataType::Int8, "128", "v: expected TINYINT, found 128");
+    check_refused(DataType::Int64, "\"1\"", "v: expected BIGINT, found \"1\"");
+    check_refused(DataType::Int64, "01", "v: expected BIGINT, found 01");
+    check_refused(DataType::Int64, "-", "v: expected BIGINT, found -");
+    check_refused(DataType::Int64, "1e999999999999", "v: expected BIGINT, found 1e999999999999");
+    check_refused(DataType::Int64, "true", "v: expected BIGINT, found true");
 }
 
 #[test]
@@ -47,9 +60,9 @@ fn floats_are_exact() {
     check(DataType::Float64, "\"NaN\"", "\"NaN\"");
     check(DataType::Float64, "\"-Infinity\"", "\"-Infinity\"");
     check(DataType::Float32, "0.1", "0.1");
-    check_refused(DataType::Float64, "1e999", "v: expected DOUBLE, found 1e999}");
-    check_refused(DataType::Float32, "1e39", "v: expected FLOAT, found 1e39}");
-    check_refused(DataType::Float64, "1.", "v: expected a value, found 1.}");
+    check_refused(DataType::Float64, "1e999", "v: expected DOUBLE, found 1e999");
+    check_refused(DataType::Float32, "1e39", "v: expected FLOAT, found 1e39");
+    check_refused(DataType::Float64, "1.", "v: expected a value, found 1.");
 }
 
 #[test]
@@ -64,11 +77,11 @@ fn decimals_keep_their_digits() {
     check(decimal(), "1234e-4", "0.12");
     check(decimal(), "0e999999", "0.00");
     check(decimal(), "9e-99999", "0.00");
-    check_refused(decimal(), "123456789.00", "v: expected DECIMAL(10, 2), found 123456789.00}");
-    check_refused(decimal(), "1e30", "v: expected DECIMAL(10, 2), found 1e30}");
+    check_refused(decimal(), "123456789.00", "v: expected DECIMAL(10, 2), found 123456789.00");
+    check_refused(decimal(), "1e30", "v: expected DECIMAL(10, 2), found 1e30");
     let widest = "99999999999999999999999999999999999999";
     check(DataType::Decimal128(38, 0), widest, widest);
-    check_refused(decimal(), "\"abc\"", "v: expected DECIMAL(10, 2), found \"abc\"}");
+    check_refused(decimal(), "\"abc\"", "v: expected DECIMAL(10, 2), found \"abc\"");
 }
 
 #[test]
@@ -104,11 +117,9 @@ fn timestamps_in_both_forms() {
         "now",
         "",
     ] {
-        let found = format!("v: expected TIMESTAMP(3), found \"{text}\"}}");
-        let shown: String = found.chars().take("v: expected TIMESTAMP(3), found ".len() + 24).collect();
-        check_refused(millis(), &format!("\"{text}\""), shown.trim_end());
+        check_refused(millis(), &format!("\"{text}\""), &format!("v: expected TIMESTAMP(3), found \"{text}\""));
     }
-    check_refused(millis(), "1767225600000", "v: expected TIMESTAMP(3), found 1767225600000}");
+    check_refused(millis(), "1767225600000", "v: expected TIMESTAMP(3), found 1767225600000");
 }
 
 #[test]
@@ -135,7 +146,7 @@ fn extreme_timestamps_survive_both_ways() {
     check_refused(
         DataType::Timestamp(TimeUnit::Nanosecond, None),
         "\"2262-04-12\"",
-        "v: expected TIMESTAMP(9), found \"2262-04-12\"}",
+        "v: expected TIMESTAMP(9), found \"2262-04-12\"",
     );
     check(millis(), "\"-0001-03-04 05:06:07.008\"", "\"-0001-03-04 05:06:07.008\"");
     check(millis(), "\"+10000-01-01 00:00:00.000\"", "\"+10000-01-01 00:00:00.000\"");
@@ -151,10 +162,10 @@ fn dates_times_booleans_and_bytes() {
     check(DataType::Boolean, "false", "false");
     check(DataType::Binary, "\"AAEC/w==\"", "\"AAEC/w==\"");
     check(DataType::BinaryView, "\"AAE=\"", "\"AAE=\"");
-    check_refused(DataType::Boolean, "1", "v: expected BOOLEAN, found 1}");
-    check_refused(DataType::Boolean, "tru", "v: expected a value, found tru}");
-    check_refused(DataType::Binary, "\"A\"", "v: expected BYTES in base-64, found \"A\"}");
-    check_refused(DataType::Date32, "\"2026-1-1\"", "v: expected DATE, found \"2026-1-1\"}");
+    check_refused(DataType::Boolean, "1", "v: expected BOOLEAN, found 1");
+    check_refused(DataType::Boolean, "tru", "v: expected a value, found tru");
+    check_refused(DataType::Binary, "\"A\"", "v: expected BYTES in base-64, found \"A\"");
+    check_refused(DataType::Date32, "\"2026-1-1\"", "v: expected DATE, found \"2026-1-1\"");
 }
 
 #[test]
@@ -168,7 +179,7 @@ fn strings_with_escapes_and_of_other_encodings() {
     check_refused(DataType::Utf8View, r#""\x""#, "v: a string holds an invalid escape");
     check_refused(DataType::Utf8View, r#""\u12g4""#, "v: a string holds an invalid escape");
     check_refused(DataType::Utf8View, "\"a\tb\"", "v: a string holds a control character");
-    check_refused(DataType::Utf8View, "12", "v: expected STRING, found 12}");
+    check_refused(DataType::Utf8View, "12", "v: expected STRING, found 12");
     check_refused(DataType::Utf8View, "\"abc", "v: a string does not end before the end of the line");
     check_refused(DataType::Utf8View, "\"abc\\", "v: a string does not end before the end of the line");
 }
@@ -182,10 +193,10 @@ fn arrays_maps_and_rows() {
     check(map(DataType::Int64), r#"{"b":1,"\u0062":2}"#, r#"{"b":2}"#);
     check(row(&[("x", DataType::Int64, true)]), r#"{"y":[{}],"x":1}"#, r#"{"x":1}"#);
     check(row(&[("x", DataType::Int64, true)]), "{}", r#"{"x":null}"#);
-    check_refused(list(DataType::Int64), "[1,true]", "v[2]: expected BIGINT, found true]}");
-    check_refused(row(&[("x", DataType::Int64, true)]), r#"{"x":""}"#, "v.x: expected BIGINT, found \"\"}}");
+    check_refused(list(DataType::Int64), "[1,true]", "v[2]: expected BIGINT, found true");
+    check_refused(row(&[("x", DataType::Int64, true)]), r#"{"x":""}"#, "v.x: expected BIGINT, found \"\"");
     check_refused(row(&[("x", DataType::Int64, false)]), "{}", "v.x: is NOT NULL and missing");
-    check_refused(row(&[]), "[]", "v: expected ROW, found []}");
+    check_refused(row(&[]), "[]", "v: expected ROW, found []");
     check_refused(list(DataType::Int64), "[1", "v: expected ',' or ']', found }");
 }
 
@@ -218,7 +229,7 @@ fn the_last_of_duplicate_keys_wins() {
     assert_eq!(decode_good(&columns, r#"{"a":1,"a":2}"#), r#"{"a":2,"o":null}"#);
     assert_eq!(decode_good(&columns, r#"{"a":1,"o":{"x":1,"x":2},"a":null}"#), r#"{"a":null,"o":{"x":2}}"#);
     assert_eq!(decode_good(&columns, r#"{"a":"bad","a":3}"#), r#"{"a":3,"o":null}"#);
-    assert_eq!(reason(&columns, r#"{"a":1,"a":true}"#), "a: expected BIGINT, found true}");
+    assert_eq!(reason(&columns, r#"{"a":1,"a":true}"#), "a: expected BIGINT, found true");
     let (rows, faults) = decode(&columns, "{\"a\":1}\n{\"a\":2,\"a\":3}\n{\"a\":4}\n");
     assert_eq!(faults, []);
     assert_eq!(rows.len(), 3);
@@ -236,7 +247,7 @@ fn bad_lines_are_left_out_and_told_of() {
     assert_eq!(
         told,
         [
-            ("{\"a\":1,\"s\":[\"y\",2]}", "s[2]: expected STRING, found 2]}"),
+            ("{\"a\":1,\"s\":[\"y\",2]}", "s[2]: expected STRING, found 2"),
             ("nonsense", "expected '{', found nonsense"),
             ("{\"a\":3} {}", "expected the end of the line, found {}"),
         ]
@@ -249,12 +260,12 @@ fn skipped_values_must_be_closed() {
     assert_eq!(decode_good(&columns, r#"{"z":{"q":["}",{"\"":"]"}]},"a":1,"y":"\\"}"#), r#"{"a":1}"#);
     assert_eq!(
         reason(&columns, r#"{"z":{"q":[1}],"a":1}"#),
-        "expected the bracket that closes the last open one, found }],\"a\":1}"
+        "expected the bracket that closes the last open one, found }"
     );
     assert_eq!(reason(&columns, r#"{"z":{"q":1,"a":1"#), "a bracket is not closed before the end of the line");
-    assert_eq!(reason(&columns, r#"{"z":nul,"a":1}"#), "expected a value, found nul,\"a\":1}");
+    assert_eq!(reason(&columns, r#"{"z":nul,"a":1}"#), "expected a value, found nul");
     assert_eq!(reason(&columns, r#"{"a":1,}"#), "expected a string, found }");
-    assert_eq!(reason(&columns, r#"{"a" 1}"#), "expected ':', found 1}");
+    assert_eq!(reason(&columns, r#"{"a" 1}"#), "expected ':', found 1");
     let deep = format!("{{\"z\":{}{}}}", "[".repeat(200), "]".repeat(200));
     assert_eq!(reason(&columns, &deep), "nested deeper than 127 levels");
     let bombs = format!("{{\"a\":1,\"a\":2,\"z\":{}{}}}", "[".repeat(200), "]".repeat(200));
