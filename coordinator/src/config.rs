@@ -43,6 +43,8 @@ pub struct CoordinatorConfig {
     pub deploy_timeout_ms: u64,
     /// How many jobs that have ended are remembered, with the rows that were not fetched. Default 100.
     pub ended_jobs_max: usize,
+    /// How many slices a job has where neither its script nor whoever submits it says so. Default: all free slots.
+    pub parallelism: Option<u32>,
 }
 
 /// One of the first coordinators of a cluster.
@@ -72,6 +74,7 @@ impl Default for CoordinatorConfig {
             slot_wait_ms: 10_000,
             deploy_timeout_ms: 120_000,
             ended_jobs_max: 100,
+            parallelism: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thalweg_consensus::{Consensus, ConsensusExit, Leadership, store::LogStore};
+use thalweg_consensus::{Consensus, ConsensusError, ConsensusExit, Leadership, store::LogStore};
 use thalweg_proto::network::Network;
 use thalweg_types::seam::Seams;
 use thiserror::Error;
@@ -55,7 +55,8 @@ impl Coordinator {
         network: Arc<dyn Network>,
         seams: Seams,
     ) -> Result<Self, StartError> {
-        Self::start_with(config, store, network, seams, Arc::new(SqlPlanner)).await
+        let planner = Arc::new(SqlPlanner { parallelism: config.parallelism });
+        Self::start_with(config, store, network, seams, planner).await
     }
 
     pub(crate) async fn start_with(
@@ -101,6 +102,14 @@ impl Coordinator {
     #[must_use]
     pub fn consensus(&self) -> &Consensus<Machine> {
         &self.consensus
+    }
+
+    /// Resolves while the coordinator's replicated log is alive, led or not.
+    ///
+    /// # Errors
+    /// When it has stopped.
+    pub async fn beat(&self) -> Result<(), ConsensusError> {
+        self.consensus.beat().await
     }
 
     /// Stops the coordinator: a leader hands its leadership over. Jobs run on.

@@ -20,8 +20,8 @@ impl Machine {
 impl Replicated for Machine {
     type Outcome = Outcome;
 
-    fn apply(&mut self, index: u64, command: &[u8]) -> Outcome {
-        self.state.apply_bytes(index, command)
+    fn apply(&mut self, index: u64, command: &[u8]) -> Result<Outcome, String> {
+        self.state.apply_bytes(index, command).map_err(|error| error.to_string())
     }
 
     fn snapshot(&self) -> Vec<u8> {

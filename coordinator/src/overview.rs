@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thalweg_cluster_state::{AttemptRecord, JobRecord};
 use thalweg_types::{
     Attempt, Chain, ChainPlan, JobGraph, JobId, JobStatus, NodeId, OperatorKind, SubtaskId,
-    job::{JobOverview, SubtaskMetrics, SubtaskOverview},
+    job::{Failure, JobOverview, SubtaskMetrics, SubtaskOverview},
 };
 
 /// What a leader remembers of the last attempt of a job.
@@ -15,6 +15,8 @@ pub(crate) struct JobMemory {
     pub(crate) ready: BTreeSet<NodeId>,
     pub(crate) finished: BTreeSet<SubtaskId>,
     pub(crate) metrics: BTreeMap<SubtaskId, SubtaskMetrics>,
+    /// Why publishing failed last.
+    pub(crate) commit_failure: Option<Failure>,
 }
 
 /// The line of a job in a list.
@@ -43,7 +45,18 @@ pub(crate) fn details(
     memory: &JobMemory,
 ) -> JobOverview {
     let subtasks = record.attempt.as_ref().map(|attempt| subtasks(record, attempt, graph, memory));
-    JobOverview { subtasks: subtasks.unwrap_or_default(), sql: record.spec.sql.clone(), plan, ..summary(job, record) }
+    let overview = summary(job, record);
+    let failure = publishing(record, memory).or(overview.failure);
+    let subtasks = subtasks.unwrap_or_default();
+    JobOverview { subtasks, sql: record.spec.sql.clone(), plan, failure, ..overview }
+}
+
+/// What keeps a job from being published, for as long as that is so.
+fn publishing(record: &JobRecord, memory: &JobMemory) -> Option<Failure> {
+    let is_current = record.status == JobStatus::Committing && memory.attempt == record.last_attempt();
+    let last = memory.commit_failure.as_ref().filter(|_| is_current)?;
+    let message = format!("publishing fails and is tried again: {}", last.message);
+    Some(Failure { kind: last.kind, message })
 }
 
 fn subtasks(record: &JobRecord, attempt: &AttemptRecord, graph: &JobGraph, memory: &JobMemory) -> Vec<SubtaskOverview> {

@@ -41,8 +41,11 @@ pub(crate) trait Planner: Send + Sync + std::fmt::Debug {
 }
 
 /// The real planner.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SqlPlanner;
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SqlPlanner {
+    /// The slices of a job whose script does not say how many.
+    pub(crate) parallelism: Option<u32>,
+}
 
 impl Planner for SqlPlanner {
     fn plan(&self, sql: &str, settings: &BTreeMap<String, String>) -> Result<Plan, PlanError> {
@@ -51,7 +54,7 @@ impl Planner for SqlPlanner {
             graph: script.graph,
             explained: script.explain,
             name: script.settings.name,
-            parallelism: script.settings.parallelism,
+            parallelism: script.settings.parallelism.or(self.parallelism),
         })
     }
 

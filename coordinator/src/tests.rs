@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use thalweg_proto::LEADER_KEY;
 use thalweg_types::{
     Attempt, JobId, JobStatus, NodeId,
     client::{JobRequest, RowsRequest},
@@ -10,8 +11,6 @@ use thalweg_types::{
     node::NodeState,
 };
 use tonic::Code;
-
-use crate::session::LEADER_KEY;
 
 mod cluster;
 mod graphs;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use thalweg_proto::{
-    MESSAGE_BYTES_MAX,
+    LEADER_KEY, MESSAGE_BYTES_MAX,
     network::{self, Network},
     v1::{self, node_session_client::NodeSessionClient},
 };
@@ -13,9 +13,6 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
-
-/// The metadata key under which a coordinator that does not lead names the leader.
-const LEADER_KEY: &str = "thalweg-leader";
 
 /// Why a session could not be opened, or ended.
 #[derive(Debug, Error)]

@@ -20,5 +20,8 @@ pub mod v1 {
     tonic::include_proto!("thalweg.v1");
 }
 
+/// The metadata key under which a coordinator that does not lead names the leader's address.
+pub const LEADER_KEY: &str = "thalweg-leader";
+
 /// The most bytes of one message that any of our services sends or accepts.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;

@@ -5,6 +5,7 @@
 //! Created|Restarting --BeginAttempt--> Deploying --RunAttempt--> Running --CompleteAttempt--> Committing --FinishJob--> end
 //!        ^                                 |                        |                            |
 //!        +------- FailAttempt(Restart) ----+------------------------+      FailAttempt(Fail) ----+--> Failed
+//!                     (Stopped, where the job was being stopped)               EndJob(Cancel) ---'
 //! ```
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -17,7 +18,7 @@ use thalweg_types::{
 };
 
 use crate::{
-    command::{AttemptPlan, Command, EndMode, JobSpec, Verdict},
+    command::{AttemptPlan, Command, EndMode, JobSpec, UnreadableCommand, Verdict},
     outcome::{Event, Outcome, Rejection},
     state::{AttemptRecord, ClusterState, JobRecord, NodeRecord},
 };
@@ -26,15 +27,19 @@ use crate::{
 /// tries to come back, so that a few are plenty.
 const SUPERSEDED_MAX: usize = 8;
 
+/// Why a job has failed that was cancelled while it published.
+const PUBLISHING_GIVEN_UP: &str = "publishing was given up; some output may be visible";
+
 type Applied = Result<Vec<Event>, Rejection>;
 
 impl ClusterState {
-    /// Applies the committed bytes of a command. Total: bytes that are no command are rejected.
-    pub fn apply_bytes(&mut self, index: u64, bytes: &[u8]) -> Outcome {
-        match Command::from_bytes(bytes) {
-            Ok(command) => self.apply(index, command),
-            Err(error) => Outcome::Rejected(Rejection::Unreadable(error.reason)),
-        }
+    /// Applies the committed bytes of a command.
+    ///
+    /// # Errors
+    /// When they cannot be read, such as those of a newer engine. A replica that went on without the command would no
+    /// longer be like the others: it must stop.
+    pub fn apply_bytes(&mut self, index: u64, bytes: &[u8]) -> Result<Outcome, UnreadableCommand> {
+        Ok(self.apply(index, Command::from_bytes(bytes)?))
     }
 
     /// Applies a committed command. `index` is its place in the log.
@@ -226,6 +231,10 @@ impl ClusterState {
         let record = current_attempt(&mut self.jobs, job, attempt)?;
         // Once sinks are being published, some may be visible already: another attempt would write them twice.
         let status = match (record.status, verdict) {
+            // The client asked for no more: what this attempt read is not read again.
+            (JobStatus::Deploying | JobStatus::Running, Verdict::Restart) if record.ending == Some(EndMode::Stop) => {
+                JobStatus::Stopped
+            }
             (JobStatus::Deploying | JobStatus::Running, Verdict::Restart) => JobStatus::Restarting,
             (JobStatus::Deploying | JobStatus::Running | JobStatus::Committing, Verdict::Fail) => JobStatus::Failed,
             (status, _) => return Err(Rejection::WrongStatus { job, status }),
@@ -258,9 +267,14 @@ impl ClusterState {
     fn end_job(&mut self, index: u64, job: JobId, mode: EndMode) -> Applied {
         let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
         let status = match (record.status, mode) {
-            // Its output is becoming visible: too late to discard it, and nothing is left to stop.
-            (status, _) if status.is_terminal() || status == JobStatus::Committing => {
-                return Err(Rejection::WrongStatus { job, status });
+            (status, _) if status.is_terminal() => return Err(Rejection::WrongStatus { job, status }),
+            // Nothing is left to stop.
+            (status @ JobStatus::Committing, EndMode::Stop) => return Err(Rejection::WrongStatus { job, status }),
+            // Its output is becoming visible: too late to discard all of it, but a store may never take it.
+            (JobStatus::Committing, EndMode::Cancel) => {
+                let message = PUBLISHING_GIVEN_UP.to_owned();
+                record.failure = Some(Failure { kind: FailureKind::Store, message });
+                JobStatus::Failed
             }
             (_, EndMode::Cancel) => JobStatus::Cancelled,
             // Nothing runs, and before there are checkpoints nothing is kept: there is no output to wait for.

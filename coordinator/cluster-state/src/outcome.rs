@@ -79,9 +79,6 @@ pub enum Event {
 /// Why a command was not recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Rejection {
-    /// Its bytes could not be read.
-    #[error("the command cannot be read: {0}")]
-    Unreadable(String),
     /// The cluster has a name already.
     #[error("the cluster is already named {0}")]
     AlreadyNamed(ClusterId),

@@ -80,6 +80,14 @@ impl JobRecord {
         self.attempt.as_ref().map_or(Attempt(0), |record| record.attempt)
     }
 
+    /// Whether the last attempt ran to its end and what it gave was published. A job that was stopped may have ended
+    /// without.
+    #[must_use]
+    pub fn ended_well(&self) -> bool {
+        let is_complete = self.attempt.as_ref().is_some_and(|attempt| attempt.committables.is_some());
+        matches!(self.status, JobStatus::Finished | JobStatus::Stopped) && is_complete
+    }
+
     /// The attempt that holds slots now.
     #[must_use]
     pub fn live_attempt(&self) -> Option<&AttemptRecord> {

@@ -203,14 +203,45 @@ fn failures_are_counted_and_restart_or_end_the_job_as_decided() {
 }
 
 #[test]
-fn what_is_being_published_is_neither_restarted_nor_ended() {
+fn what_is_being_published_is_neither_restarted_nor_stopped() {
     let mut state = running();
     let _ = state.apply(6, complete(1, 1));
-    let end = Command::EndJob { job: JobId(1), mode: EndMode::Cancel };
-    for command in [fail(1, 1, FailureKind::Store, Verdict::Restart), end] {
+    let stop = Command::EndJob { job: JobId(1), mode: EndMode::Stop };
+    for command in [fail(1, 1, FailureKind::Store, Verdict::Restart), stop] {
         let expected = Rejection::WrongStatus { job: JobId(1), status: JobStatus::Committing };
         assert_eq!(rejection(&state, command), expected);
     }
+}
+
+#[test]
+fn a_publication_can_be_given_up() {
+    let mut state = running();
+    let _ = state.apply(6, complete(1, 1));
+    let outcome = state.apply(7, Command::EndJob { job: JobId(1), mode: EndMode::Cancel });
+    assert!(matches!(outcome, Outcome::Applied(_)));
+    let record = state.job(JobId(1)).unwrap();
+    assert_eq!(record.status, JobStatus::Failed, "it is not as if nothing had happened");
+    let message = record.failure.as_ref().unwrap().message.as_str();
+    assert_eq!(message, "publishing was given up; some output may be visible");
+    state.check_invariants().unwrap();
+    let late = Command::FinishJob { job: JobId(1), attempt: Attempt(1) };
+    assert!(matches!(rejection(&state, late), Rejection::WrongStatus { .. }));
+}
+
+#[test]
+fn a_failure_of_a_job_that_is_being_stopped_is_its_end() {
+    let mut state = running();
+    let _ = state.apply(6, Command::EndJob { job: JobId(1), mode: EndMode::Stop });
+    let _ = state.apply(7, fail(1, 1, FailureKind::Node, Verdict::Restart));
+    let record = state.job(JobId(1)).unwrap();
+    assert_eq!((record.status, record.failures), (JobStatus::Stopped, 1));
+    assert_eq!(record.failure.as_ref().unwrap().kind, FailureKind::Node);
+    state.check_invariants().unwrap();
+
+    let mut state = running();
+    let _ = state.apply(6, Command::EndJob { job: JobId(1), mode: EndMode::Stop });
+    let _ = state.apply(7, fail(1, 1, FailureKind::Data, Verdict::Fail));
+    assert_eq!(status(&state), JobStatus::Failed);
 }
 
 #[test]
@@ -224,11 +255,11 @@ fn a_stopped_job_runs_to_its_publication() {
 }
 
 #[test]
-fn bytes_that_are_no_command_are_rejected() {
+fn bytes_that_are_no_command_are_an_error() {
     let mut state = running();
     let before = state.clone();
     for bytes in [&b""[..], b"{}", b"{\"format\":2,\"command\":{\"init_cluster\":{\"cluster\":\"c\"}}}"] {
-        assert!(matches!(state.apply_bytes(9, bytes), Outcome::Rejected(Rejection::Unreadable(_))));
+        assert!(state.apply_bytes(9, bytes).is_err());
     }
     assert_eq!(state, before);
 }
@@ -312,7 +343,7 @@ proptest! {
             let before = one.clone();
             let outcome = one.apply(index, command.clone());
             check_step(&before, &one, &outcome);
-            prop_assert_eq!(&outcome, &two.apply_bytes(index, &command.to_bytes()));
+            prop_assert_eq!(&outcome, &two.apply_bytes(index, &command.to_bytes()).unwrap());
             if let Some(state) = &mut from_snapshot {
                 prop_assert_eq!(&outcome, &state.apply(index, command.clone()));
             }
@@ -330,9 +361,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_give_an_outcome(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let rejected = matches!(ClusterState::default().apply_bytes(1, &bytes), Outcome::Rejected(_));
-        prop_assert!(rejected);
+    fn bytes_that_cannot_be_read_change_nothing(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut state = ClusterState::default();
+        prop_assert!(state.apply_bytes(1, &bytes).is_err());
+        prop_assert_eq!(state, ClusterState::default());
         prop_assert!(ClusterState::from_bytes(&bytes).is_err());
     }
 }

@@ -87,6 +87,7 @@ pub(crate) enum Command<O> {
     Propose { command: Vec<u8>, reply: Reply<O> },
     Read { reply: Reply<()> },
     Change { change: Change, reply: Reply<()> },
+    Beat { reply: Reply<()> },
     Stop,
 }
 
@@ -229,6 +230,15 @@ impl<R: Replicated> Consensus<R> {
     /// Those of `propose`, and for the last voter.
     pub async fn remove_member(&self, member: MemberId) -> Result<(), ConsensusError> {
         self.ask(|reply| Command::Change { change: Change::Remove(member), reply }).await
+    }
+
+    /// Resolves when this member's task takes its turn, whether or not there is a leader: a member that does not give its
+    /// beat is stuck.
+    ///
+    /// # Errors
+    /// When it has stopped.
+    pub async fn beat(&self) -> Result<(), ConsensusError> {
+        self.ask(|reply| Command::Beat { reply }).await
     }
 
     /// Stops this member. A leader first hands its leadership over, if someone can take it. Returns when it is over.

@@ -54,6 +54,8 @@ pub(crate) enum Fault {
     Record(#[from] RecordError),
     #[error("the change of members at {0} can't be read")]
     Change(u64),
+    #[error("the command at {index} can't be applied by this version ({reason}); all members must run the same one")]
+    Command { index: u64, reason: String },
     #[error("the state machine refused a snapshot: {0}")]
     Restore(String),
     #[error(
@@ -222,6 +224,8 @@ impl<R: Replicated> Driver<R> {
                 self.calls.changes.push_back((change, reply));
             }
             Command::Change { reply, .. } => refuse(reply, ConsensusError::Busy),
+            // A caller that is gone has waited too long for it.
+            Command::Beat { reply } => drop(reply.send(Ok(()))),
             Command::Stop => self.on_stop(),
         }
     }

@@ -50,8 +50,12 @@ pub trait Replicated: Send + Sync + 'static {
     /// What applying a command gives its proposer.
     type Outcome: Send + 'static;
 
-    /// Applies a committed command. Total: any bytes give an outcome.
-    fn apply(&mut self, index: u64, command: &[u8]) -> Self::Outcome;
+    /// Applies a committed command.
+    ///
+    /// # Errors
+    /// Says why the bytes are no command that this replica knows, such as one of a newer version. The member stops: going
+    /// on without the command, it would no longer be like the others.
+    fn apply(&mut self, index: u64, command: &[u8]) -> Result<Self::Outcome, String>;
 
     /// The whole state.
     fn snapshot(&self) -> Vec<u8>;

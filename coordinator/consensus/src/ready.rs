@@ -155,6 +155,7 @@ impl<R: Replicated> Driver<R> {
         }
         let origin = Origin::decode(&entry.context)?;
         let outcome = machine.apply(entry.index, &entry.data);
+        let outcome = outcome.map_err(|reason| Fault::Command { index: entry.index, reason })?;
         if self.is_ours(origin) {
             answers.outcomes.push((origin.number, outcome));
         }

@@ -446,3 +446,17 @@ async fn envelopes_of_strangers_are_refused_with_a_reason() {
         Err(ConsensusError::TooLarge { .. })
     ));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_cannot_read_a_committed_command_stops_and_stays_stopped() {
+    let mut group = Group::new(1, 77);
+    group.start_all().await;
+    group.leads(1).await;
+    let unreadable = group.consensus(1).propose(vec![0xFF]).await;
+    assert!(matches!(unreadable, Err(ConsensusError::Stopped | ConsensusError::Dropped)), "{unreadable:?}");
+    let exit = group.consensus(1).exited().await;
+    assert!(matches!(&exit, ConsensusExit::Failed(why) if why.contains("must run the same one")), "{exit:?}");
+    group.crash(1);
+    group.start(1).await;
+    assert!(matches!(group.consensus(1).exited().await, ConsensusExit::Failed(_)), "it cannot pass over the command");
+}

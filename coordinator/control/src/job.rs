@@ -208,6 +208,12 @@ impl JobController {
         self.facts.ready.iter().copied()
     }
 
+    /// Why publishing failed last, while it is tried again.
+    #[must_use]
+    pub fn commit_failure(&self) -> Option<&Failure> {
+        self.facts.commit_failure.as_ref()
+    }
+
     /// What a node tells of this job.
     pub fn on_report(&mut self, node: NodeId, report: &Report, now: Duration) {
         if attempt_of(report) != self.facts.attempt {

@@ -85,7 +85,7 @@ impl Reign {
                     self.unusable.insert(job);
                     let message = format!("{error}: {}", source_text(&error));
                     let failure = Failure { kind: FailureKind::Data, message };
-                    self.propose(Proposer::Nobody, &Command::FailJob { job, failure });
+                    self.propose(Proposer::Unusable(job), &Command::FailJob { job, failure });
                 }
             }
         }

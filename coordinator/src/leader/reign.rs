@@ -10,8 +10,8 @@ use thalweg_control::{
     job::{Proposed, attempt_of, job_of},
 };
 use thalweg_types::{
-    Attempt, Incarnation, JobGraph, JobId, JobStatus, NodeId, OperatorKind, SubtaskId, Term,
-    job::SubtaskMetrics,
+    Attempt, Incarnation, JobGraph, JobId, NodeId, OperatorKind, SubtaskId, Term,
+    job::{Failure, FailureKind, SubtaskMetrics},
     node::{NodeRegistration, NodeState},
     seam::Seams,
     session::{Action, CoordinatorMessage, NodeMessage, Order, Report, SubtaskReport},
@@ -33,7 +33,9 @@ pub(super) enum Proposer {
     Liveness(NodeId, Incarnation),
     /// What is done for the cluster as a whole: its name, and forgetting what is old.
     Housekeeping,
-    /// Nothing waits for its outcome.
+    /// A job that this engine cannot carry out.
+    Unusable(JobId),
+    /// Nothing waits for its outcome: what led to it is looked at again.
     Nobody,
 }
 
@@ -47,6 +49,8 @@ pub(super) struct Reign {
     pub(super) seams: Seams,
     pub(super) liveness: NodeLiveness,
     pub(super) losing: BTreeSet<NodeId>,
+    /// Nodes that have said that they leave, until it is recorded.
+    leaving: BTreeSet<(NodeId, Incarnation)>,
     pub(super) links: BTreeMap<NodeId, NodeLink>,
     pub(super) jobs: BTreeMap<JobId, JobController>,
     /// Jobs that this engine cannot carry out; their failure is proposed.
@@ -73,6 +77,7 @@ impl Reign {
             term,
             liveness: NodeLiveness::new(config.lease, known.iter().copied(), now),
             losing: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             links: known.into_iter().map(|(node, life)| (node, NodeLink::new(life))).collect(),
             jobs: BTreeMap::new(),
             unusable: BTreeSet::new(),
@@ -112,6 +117,7 @@ impl Reign {
                 self.propose(Proposer::Liveness(node, incarnation), &Command::LoseNode { node, incarnation, reason });
             }
         }
+        self.propose_leaving();
         self.keep_house();
     }
 
@@ -129,6 +135,7 @@ impl Reign {
                     }
                     Err(error) => {
                         tracing::debug!(%job, %error, "a decision was not recorded");
+                        self.fail_if_too_large(job, error);
                         Proposed::NotApplied
                     }
                 };
@@ -144,7 +151,36 @@ impl Reign {
                 }
             }
             Proposer::Housekeeping => self.is_housekeeping = false,
+            Proposer::Unusable(job) => {
+                // A rejection says that the job has ended by itself, or is forgotten.
+                if outcome.is_err() {
+                    self.unusable.remove(&job);
+                }
+            }
             Proposer::Nobody => {}
+        }
+    }
+
+    /// The same again would be as large: what the sinks have prepared, in the end.
+    fn fail_if_too_large(&mut self, job: JobId, error: &ConsensusError) {
+        if let ConsensusError::TooLarge { .. } = error {
+            let message = format!("what the job's sinks have prepared cannot be recorded: {error}");
+            let failure = Failure { kind: FailureKind::Data, message };
+            self.propose(Proposer::Nobody, &Command::FailJob { job, failure });
+        }
+    }
+
+    /// Records that nodes leave. Until it is recorded it is tried at each tick, since the group may be busy.
+    fn propose_leaving(&mut self) {
+        let consensus = self.consensus.clone();
+        self.leaving.retain(|(node, incarnation)| {
+            let record = consensus.peek(|machine| machine.state().node(*node).cloned());
+            record.is_some_and(|record| {
+                record.registration.incarnation == *incarnation && record.state == NodeState::Alive
+            })
+        });
+        for (node, incarnation) in self.leaving.clone() {
+            self.propose(Proposer::Nobody, &Command::LeaveNode { node, incarnation });
         }
     }
 
@@ -231,7 +267,8 @@ impl Reign {
             NodeMessage::Acknowledge { sequence, refused } => self.acknowledged(node, sequence, refused),
             NodeMessage::Report { sequence, report } => self.report(node, sequence, report),
             NodeMessage::Leaving => {
-                self.propose(Proposer::Nobody, &Command::LeaveNode { node, incarnation });
+                self.leaving.insert((node, incarnation));
+                self.propose_leaving();
             }
         }
     }
@@ -332,14 +369,14 @@ impl Reign {
             if self.measured.get(&job).is_some_and(|(of, _)| *of == attempt) { metrics } else { BTreeMap::new() };
         let finished = controller.map(|controller| controller.finished().collect()).unwrap_or_default();
         let ready = controller.map(|controller| controller.ready().collect()).unwrap_or_default();
-        JobMemory { attempt, ready, finished, metrics }
+        let commit_failure = controller.and_then(|controller| controller.commit_failure().cloned());
+        JobMemory { attempt, ready, finished, metrics, commit_failure }
     }
 }
 
 /// Whether a job that has ended left rows to fetch.
 pub(super) fn has_rows(record: &JobRecord) -> bool {
-    let ended_well = matches!(record.status, JobStatus::Finished | JobStatus::Stopped);
     let collects =
         |graph: JobGraph| graph.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Collect(_)));
-    ended_well && JobGraph::from_bytes(record.spec.graph.as_bytes()).is_ok_and(collects)
+    record.ended_well() && JobGraph::from_bytes(record.spec.graph.as_bytes()).is_ok_and(collects)
 }

@@ -14,7 +14,7 @@ use futures::{Stream, StreamExt, stream};
 use thalweg_cluster_state::{Command, Outcome, Rejection};
 use thalweg_consensus::{Consensus, ConsensusError};
 use thalweg_proto::{
-    MESSAGE_BYTES_MAX,
+    LEADER_KEY, MESSAGE_BYTES_MAX,
     v1::{
         self,
         node_session_server::{NodeSession, NodeSessionServer},
@@ -30,7 +30,6 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
-use super::LEADER_KEY;
 use crate::{
     leader::{LeaderHandle, SessionId},
     machine::Machine,

@@ -18,9 +18,9 @@ pub(super) struct Texts(Vec<String>);
 impl Replicated for Texts {
     type Outcome = u64;
 
-    fn apply(&mut self, _index: u64, command: &[u8]) -> u64 {
-        self.0.push(String::from_utf8_lossy(command).into_owned());
-        u64::try_from(self.0.len()).expect("few")
+    fn apply(&mut self, _index: u64, command: &[u8]) -> Result<u64, String> {
+        self.0.push(std::str::from_utf8(command).map_err(|error| error.to_string())?.to_owned());
+        Ok(u64::try_from(self.0.len()).expect("few"))
     }
 
     fn snapshot(&self) -> Vec<u8> {

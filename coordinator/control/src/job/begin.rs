@@ -55,8 +55,8 @@ impl JobController {
 
     /// Rows of a bare SELECT stay on their node, after the job has ended well, until the job is forgotten.
     pub(super) fn keeps_rows(&self, record: &JobRecord) -> bool {
-        let ended_well = matches!(record.status, JobStatus::Finished | JobStatus::Stopped);
-        ended_well && self.graph.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Collect(_)))
+        record.ended_well()
+            && self.graph.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Collect(_)))
     }
 
     /// The next attempt, where there is room for it.

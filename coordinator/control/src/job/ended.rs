@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use thalweg_cluster_state::JobRecord;
-use thalweg_types::{JobStatus, NodeId, OperatorKind, job::FailureKind, session::Action};
+use thalweg_types::{NodeId, OperatorKind, job::FailureKind, session::Action};
 
 use super::{Effect, JobController, JobView, attached_node};
 use crate::restart;
@@ -32,8 +32,8 @@ impl JobController {
     /// Whether files may be there that nobody will publish, and that are not known to be removed.
     pub(super) fn must_discard(&self, record: &JobRecord) -> bool {
         let Some(attempt) = &record.attempt else { return false };
-        let ended_well = matches!(record.status, JobStatus::Finished | JobStatus::Stopped);
-        let has_published = ended_well && attempt.committables.as_ref().is_some_and(|prepared| !prepared.is_empty());
+        let has_published =
+            record.ended_well() && attempt.committables.as_ref().is_some_and(|prepared| !prepared.is_empty());
         let is_over = self.facts.discarded || self.facts.discards_failed >= DISCARDS_MAX;
         self.writes() && !has_published && !is_over && !self.keeps_rows(record)
     }

@@ -38,6 +38,8 @@ pub(super) struct AttemptFacts {
     pub(super) commit_at: Duration,
     pub(super) commits_failed: u32,
     pub(super) committed: Option<Result<(), Failure>>,
+    /// Why publishing failed last; it is tried again.
+    pub(super) commit_failure: Option<Failure>,
     pub(super) discarding_on: Option<(NodeId, Incarnation)>,
     pub(super) discard_at: Duration,
     pub(super) discards_failed: u32,
@@ -67,6 +69,7 @@ impl AttemptFacts {
             commit_at: Duration::ZERO,
             commits_failed: 0,
             committed: None,
+            commit_failure: None,
             discarding_on: None,
             discard_at: Duration::ZERO,
             discards_failed: 0,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use thalweg_cluster_state::{Command, EndMode, JobRecord, Verdict};
 use thalweg_types::{
     NodeId, OperatorId, OperatorKind,
-    job::FailureKind,
+    job::{Failure, FailureKind},
     session::{Action, Deployment, SinkCommittables, SplitAssignment, SubtaskState},
 };
 
@@ -70,14 +70,16 @@ impl JobController {
                 let verdict = Verdict::Fail;
                 return vec![Effect::Propose(Command::FailAttempt { job, attempt, failure, verdict })];
             }
-            Some(Err(failure)) => self.retry_commit_later(view, failure.kind),
+            Some(Err(failure)) => self.retry_commit_later(view, failure),
             None if nothing => return vec![Effect::Propose(Command::FinishJob { job, attempt })],
             None => {}
         }
         self.order_commit(view, prepared.map_or(&[], Vec::as_slice))
     }
 
-    fn retry_commit_later(&mut self, view: &JobView<'_>, kind: FailureKind) {
+    fn retry_commit_later(&mut self, view: &JobView<'_>, failure: Failure) {
+        let kind = failure.kind;
+        self.facts.commit_failure = Some(failure);
         self.facts.commits_failed = self.facts.commits_failed.saturating_add(1);
         self.facts.committing_on = None;
         self.facts.commit_at =

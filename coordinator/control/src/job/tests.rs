@@ -329,6 +329,34 @@ fn a_failed_commit_is_tried_again_when_the_store_was_at_fault() {
 }
 
 #[test]
+fn a_publication_that_the_store_refuses_for_ever_is_shown_and_can_be_given_up() {
+    let mut world = World::new(&[2], Some(1));
+    world.commit_failures = vec![FailureKind::Store; 1000];
+    world.until(JobStatus::Committing);
+    world.pump();
+    assert_eq!(world.commit_failure().unwrap().message, "no space");
+    assert!(world.end(EndMode::Cancel));
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Failed);
+    assert!(world.published.is_empty());
+    assert!(!world.has_leftovers, "what did not become visible is removed");
+}
+
+#[test]
+fn a_failure_while_it_stops_is_the_end_and_nothing_stays() {
+    for graph in [graphs::publishing(), graphs::collecting()] {
+        let mut world = World::with_graph(&[1, 1], Some(2), graph);
+        world.endless = true;
+        world.until(JobStatus::Running);
+        world.end(EndMode::Stop);
+        world.fail_subtask(NodeId(1), FailureKind::Operator);
+        world.settle();
+        assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Stopped, Attempt(1)));
+        assert!(world.attempts_on(NodeId(1)).is_empty() && world.attempts_on(NodeId(2)).is_empty());
+    }
+}
+
+#[test]
 fn a_deployment_that_hangs_is_given_up() {
     let mut world = World::new(&[1, 1], Some(2));
     world.until(JobStatus::Deploying);
@@ -431,6 +459,7 @@ mod properties {
             let mut world = World::new(&[2, 2, 1], None);
             world.endless = true;
             suffer(&mut world, before);
+            let was_publishing = world.status() == JobStatus::Committing;
             let cancelled = world.end(EndMode::Cancel);
             suffer(&mut world, after);
             for node in 1..4 {
@@ -438,7 +467,9 @@ mod properties {
                 world.come_back(NodeId(node));
             }
             world.settle();
-            if cancelled {
+            if was_publishing {
+                prop_assert!(matches!(world.status(), JobStatus::Failed), "{}", world.status());
+            } else if cancelled {
                 prop_assert_eq!(world.status(), JobStatus::Cancelled);
                 prop_assert!(world.published.is_empty());
                 prop_assert!(!world.has_leftovers);

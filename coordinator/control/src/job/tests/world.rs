@@ -125,6 +125,10 @@ impl World {
         self.record().status
     }
 
+    pub(super) fn commit_failure(&self) -> Option<&Failure> {
+        self.controller.commit_failure()
+    }
+
     pub(super) fn attempts_on(&self, node: NodeId) -> Vec<Attempt> {
         self.nodes[&node].attempts.keys().copied().collect()
     }
