@@ -68,7 +68,28 @@ pub struct Statement {
     pub text: String,
 }
 
+/// What a statement is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It says what those after it mean.
+    Declares,
+    /// It asks, and has an answer at once.
+    Asks,
+    /// It is part of a job.
+    Runs,
+}
+
 impl Statement {
+    /// What it is about, by its first word.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.word().as_str() {
+            "CREATE" | "SET" | "RESET" | "DROP" | "BEGIN" | "END" => Kind::Declares,
+            "SHOW" | "DESCRIBE" | "DESC" | "EXPLAIN" => Kind::Asks,
+            _ => Kind::Runs,
+        }
+    }
+
     /// Its first word, in capitals.
     #[must_use]
     pub fn word(&self) -> String {
@@ -175,6 +196,14 @@ mod tests {
         assert!(!is_complete("SELECT 1"));
         assert!(!is_complete("SELECT 1; SELECT"));
         assert!(!is_complete("SELECT ';"));
+    }
+
+    #[test]
+    fn statements_are_told_apart_by_their_first_word() {
+        let kinds =
+            split("CREATE TABLE t (a INT); set 'a' = 'b'; desc t; EXPLAIN SELECT 1; WITH a AS (SELECT 1) SELECT 2");
+        let kinds: Vec<Kind> = kinds.iter().map(Statement::kind).collect();
+        assert_eq!(kinds, [Kind::Declares, Kind::Declares, Kind::Asks, Kind::Asks, Kind::Runs]);
     }
 
     #[test]

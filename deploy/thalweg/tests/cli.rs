@@ -1,5 +1,7 @@
 //! The built binary as people use it: output, errors and exit codes.
 
+#![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
+
 mod process;
 
 use std::{fs, path::Path};
@@ -158,7 +160,26 @@ fn the_shell_remembers_tables_and_answers() {
         script(directory.path())
     );
     let outcome = thalweg_with_input(&["sql", "-o", "csv"], &input);
-    assert_eq!(outcome.stdout, "table  numbers\nn\n3\n", "{outcome:?}");
+    assert_eq!(outcome.stdout, "numbers\nn\n3\n", "{outcome:?}");
+    let input = format!("{}DESCRIBE numbers; DROP TABLE numbers; SELECT n FROM numbers;", script(directory.path()));
+    let outcome = thalweg_with_input(&["sql"], &input);
+    assert!(outcome.stdout.contains("word") && outcome.stdout.contains("BIGINT"), "{outcome:?}");
+    check_error(&outcome, 1, "unknown table 'numbers'");
+    check_error(
+        &thalweg_with_input(&["sql"], "CREATE TABLE t (n BIGINTT) WITH ('connector' = 'datagen');"),
+        1,
+        "BIGINTT",
+    );
+}
+
+#[test]
+fn a_script_may_ask_before_it_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let sql = format!("{}SHOW TABLES; DESCRIBE numbers; SELECT n FROM numbers WHERE n = 2;", script(directory.path()));
+    let outcome = thalweg(&["run", "-e", &sql]);
+    assert!(outcome.stdout.starts_with("numbers\n") && outcome.stdout.ends_with("\nn\n─\n2\n"), "{outcome:?}");
+    let sql = format!("{}SHOW TABLES;", script(directory.path()));
+    assert_eq!(thalweg(&["run", "-e", &sql, "-o", "json"]).stdout, "{\"answer\":\"numbers\"}\n");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use thalweg_client::SubmitOptions;
 
+use super::answers;
 use crate::{
     args::{Format, RunArgs},
     embedded::{EmbeddedCluster, EmbeddedOptions},
@@ -20,13 +21,16 @@ pub(super) async fn run(args: RunArgs, format: Format) -> Result<()> {
     let options = EmbeddedOptions { nodes: args.nodes, slots: SLOTS, ..EmbeddedOptions::default() };
     let cluster = EmbeddedCluster::start(options).await?;
     let followed = async {
+        if !answers::print(cluster.client(), &submit, format).await? {
+            return Ok(());
+        }
         let submitted = cluster.client().submit(submit).await?;
         let options = FollowOptions { format, is_quiet: args.quiet };
-        follow::follow(cluster.client(), &submitted, options, cluster.seams().clock.as_ref()).await
+        follow::follow(cluster.client(), &submitted, options, cluster.seams().clock.as_ref()).await.map(|_| ())
     };
     let result = followed.await;
     cluster.shutdown().await;
-    result.map(|_| ())
+    result
 }
 
 /// As many slices as there are cores, unless the script or a setting says how many.

@@ -35,7 +35,7 @@ const HELP: &str = "\
   CREATE TABLE …; CREATE VIEW …; SET 'key' = 'value';   remembered in this session
   SELECT …; INSERT INTO …;                              run to their end, or until interrupted
   EXPLAIN …;                                            how a query would run
-  SHOW TABLES;  RESET;  HELP;  QUIT;                    statements end with a semicolon";
+  SHOW TABLES; DESCRIBE …; RESET; HELP; QUIT;           statements end with a semicolon";
 
 pub(super) async fn run(args: SqlArgs, format: Format, remote: &Remote) -> Result<()> {
     if !args.cluster.coordinator.is_empty() {
@@ -111,12 +111,18 @@ impl Session {
             "QUIT" | "EXIT" => return Ok(Next::End),
             "HELP" => eprintln!("{HELP}"),
             "RESET" => self.remembered.clear(),
-            "SHOW" => self.show(),
             "EXPLAIN" => {
                 let plan = self.client.explain(self.request(&statement.without_word())).await?;
                 println!("{}", plan.trim_end());
             }
-            "CREATE" | "SET" | "DROP" => self.remembered.push(statement),
+            "SHOW" | "DESCRIBE" | "DESC" => {
+                let answer = self.client.explain(self.request(&statement.text)).await?;
+                println!("{}", answer.trim_end());
+            }
+            "CREATE" | "SET" | "DROP" => {
+                self.client.explain(self.request(&statement.text)).await?;
+                self.remembered.push(statement);
+            }
             _ => {
                 let submitted = self.client.submit(self.request(&statement.text)).await?;
                 let options = FollowOptions { format: self.format, is_quiet: false };
@@ -124,14 +130,6 @@ impl Session {
             }
         }
         Ok(Next::Statement)
-    }
-
-    fn show(&self) {
-        for statement in &self.remembered {
-            if let Some((kind, name)) = statement.created() {
-                println!("{kind}  {name}");
-            }
-        }
     }
 
     fn request(&self, query: &str) -> SubmitOptions {

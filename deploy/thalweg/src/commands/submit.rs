@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 use thalweg_types::JobId;
 
-use super::Remote;
+use super::{Remote, answers};
 use crate::{
     args::{ExplainArgs, Format, SubmitArgs},
     embedded::{EmbeddedCluster, EmbeddedOptions},
@@ -12,6 +12,9 @@ use crate::{
     output::print_list,
     script,
 };
+
+/// What the dataflow is called in structured output.
+const PLAN: &str = "plan";
 
 #[derive(Serialize)]
 struct Submitted {
@@ -22,6 +25,9 @@ struct Submitted {
 pub(super) async fn run(args: SubmitArgs, format: Format, remote: &Remote) -> Result<()> {
     let submit = script::read(&args.script, args.name.as_deref())?;
     let (client, surroundings) = remote.connect(&args.cluster).await?;
+    if !answers::print(&client, &submit, format).await? {
+        return Ok(());
+    }
     let submitted = client.submit(submit).await?;
     if args.wait {
         let options = FollowOptions { format, is_quiet: false };
@@ -32,27 +38,14 @@ pub(super) async fn run(args: SubmitArgs, format: Format, remote: &Remote) -> Re
     print_list(format, &["job", "selects"], &[line], |line| vec![line.job.to_string(), line.queries.to_string()])
 }
 
-#[derive(Serialize)]
-struct Plan {
-    plan: String,
-}
-
 pub(super) async fn explain(args: ExplainArgs, format: Format, remote: &Remote) -> Result<()> {
     let submit = script::read(&args.script, None)?;
     if !args.cluster.coordinator.is_empty() {
         let (client, _surroundings) = remote.connect(&args.cluster).await?;
-        return print_plan(client.explain(submit).await?, format);
+        return answers::print_text(client.explain(submit).await?, PLAN, format);
     }
     let cluster = EmbeddedCluster::start(EmbeddedOptions { nodes: 0, ..EmbeddedOptions::default() }).await?;
     let plan = cluster.client().explain(submit).await;
     cluster.shutdown().await;
-    print_plan(plan?, format)
-}
-
-fn print_plan(plan: String, format: Format) -> Result<()> {
-    if format == Format::Table {
-        println!("{}", plan.trim_end());
-        return Ok(());
-    }
-    print_list(format, &["plan"], &[Plan { plan }], |line| vec![line.plan.clone()])
+    answers::print_text(plan?, PLAN, format)
 }

@@ -62,11 +62,13 @@ fn what_is_wrong_in_the_file_is_named() {
 #[test]
 fn help_names_variable_and_key_of_every_flag_that_configures() {
     let mut command = described();
+    let of_all: Vec<String> = command.get_arguments().filter_map(|all| all.get_long().map(str::to_owned)).collect();
     command.build();
-    check_help(&command, true);
+    check_help(&command, &of_all);
 }
 
-fn check_help(command: &clap::Command, is_top: bool) {
+/// `of_all`: the flags of all commands, whose keys stand in no section.
+fn check_help(command: &clap::Command, of_all: &[String]) {
     for argument in command.get_arguments() {
         let generated = ["help", "version"].contains(&argument.get_id().as_str());
         let Some(long) = argument.get_long().filter(|_| !generated && !is_once(argument)) else { continue };
@@ -77,10 +79,10 @@ fn check_help(command: &clap::Command, is_top: bool) {
             "{} {long}: {help}",
             command.get_name()
         );
-        let key = if argument.is_global_set() || is_top { format!("key: {name}]") } else { format!(".{name}]") };
+        let key = if of_all.iter().any(|all| all == long) { format!("key: {name}]") } else { format!(".{name}]") };
         assert!(long == CONFIG || help.contains(&key), "{} {long}: {help}", command.get_name());
     }
     for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
-        check_help(below, false);
+        check_help(below, of_all);
     }
 }

@@ -1,0 +1,46 @@
+//! Statements of a script that ask and run nothing: `SHOW TABLES`, `DESCRIBE`, `EXPLAIN`. Their answers come before its rows.
+
+use anyhow::Result;
+use serde::Serialize;
+use thalweg_client::{Client, SubmitOptions};
+
+use crate::{
+    args::Format,
+    output::print_list,
+    statements::{self, Kind},
+};
+
+#[derive(Serialize)]
+struct Answer {
+    answer: String,
+}
+
+/// Prints what a script asks; gives whether it has something to run too.
+pub(super) async fn print(client: &Client, script: &SubmitOptions, format: Format) -> Result<bool> {
+    let all = statements::split(&script.sql);
+    let has = |kind| all.iter().any(|statement| statement.kind() == kind);
+    // A script that has nothing of either kind is for the cluster to refuse.
+    if !has(Kind::Asks) {
+        return Ok(true);
+    }
+    // The whole script first, so that whatever is wrong is told with its place in it.
+    let whole = client.explain(script.clone()).await?;
+    if !has(Kind::Runs) {
+        print_text(whole, "answer", format)?;
+        return Ok(false);
+    }
+    let quiet = all.iter().filter(|statement| statement.kind() != Kind::Runs);
+    let sql = quiet.map(|statement| format!("{};\n", statement.text)).collect();
+    print_text(client.explain(SubmitOptions { sql, ..script.clone() }).await?, "answer", format)?;
+    Ok(true)
+}
+
+/// Prints a text of lines: as it is, or as one value.
+pub(super) fn print_text(text: String, head: &str, format: Format) -> Result<()> {
+    match format {
+        Format::Table => println!("{}", text.trim_end()),
+        Format::Json => println!("{}", serde_json::json!({ head: text })),
+        Format::Csv => print_list(format, &[head], &[Answer { answer: text }], |line| vec![line.answer.clone()])?,
+    }
+    Ok(())
+}
