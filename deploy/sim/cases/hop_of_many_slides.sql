@@ -6,4 +6,4 @@ FROM TABLE(HOP(TABLE clicks, DESCRIPTOR(ts), INTERVAL '0.001' SECOND, INTERVAL '
 WHERE id < 40 GROUP BY user_id, window_start, window_end;
 -- batch
 SELECT user_id, w, count(*) FROM (
-  SELECT user_id, ts - unnest(range(0, 1001)) * INTERVAL '1 millisecond' AS w FROM clicks WHERE id < 40) GROUP BY 1, 2
+  SELECT user_id, ts - arrow_cast(unnest(range(0, 1001)), 'Duration(Millisecond)') AS w FROM clicks WHERE id < 40) GROUP BY 1, 2
