@@ -131,6 +131,12 @@ impl Node {
         *self.is_ready.borrow()
     }
 
+    /// Waits for the next turn of the task that all of the node's work goes through; gives whether there was one. A node
+    /// that does not give its beat is stuck, registered or not.
+    pub async fn beat(&self) -> bool {
+        self.worker.beat().await
+    }
+
     /// Waits until a leader has it registered, or it has ended.
     pub async fn wait_ready(&self) {
         // An error says that the worker has ended.

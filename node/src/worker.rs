@@ -58,6 +58,8 @@ enum WorkerCommand {
     Closed,
     /// The node is to leave; answered when nothing runs here any more and the leader knows it.
     Leave(oneshot::Sender<()>),
+    /// To be answered at once.
+    Beat(oneshot::Sender<()>),
 }
 
 /// Speaks to the worker. A worker that has ended is noticed elsewhere, so nothing here fails.
@@ -88,6 +90,13 @@ impl WorkerHandle {
         self.send(WorkerCommand::Leave(idle)).await;
         // An error says that the worker has ended, and then nothing runs any more either.
         is_idle.await.ok();
+    }
+
+    /// Waits for the worker's next turn; gives whether there was one.
+    pub(crate) async fn beat(&self) -> bool {
+        let (beat, answered) = oneshot::channel();
+        self.send(WorkerCommand::Beat(beat)).await;
+        answered.await.is_ok()
     }
 
     async fn send(&self, command: WorkerCommand) {
@@ -204,6 +213,8 @@ impl Worker {
                 }
                 self.is_ready.send_replace(false);
             }
+            // Whoever asked may have lost its patience.
+            WorkerCommand::Beat(beat) => beat.send(()).unwrap_or(()),
             WorkerCommand::Leave(idle) => {
                 self.leaving.push(idle);
                 let effects = self.orders.on_leave();

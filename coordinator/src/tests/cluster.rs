@@ -123,7 +123,7 @@ impl TestCluster {
 
     /// One coordinator with the real planner.
     pub(super) async fn start_with_sql() -> Self {
-        Self::begin(1, Arc::new(SqlPlanner), |_| {}).await
+        Self::begin(1, Arc::new(SqlPlanner::default()), |_| {}).await
     }
 
     async fn begin(coordinators: u64, planner: Arc<dyn Planner>, set: impl Fn(&mut CoordinatorConfig)) -> Self {

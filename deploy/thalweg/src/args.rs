@@ -61,8 +61,8 @@ pub enum Command {
     Job(JobCommand),
     /// List the nodes of a cluster.
     Nodes(ClusterArgs),
-    /// Show the members of a cluster and which one leads.
-    Cluster(ClusterArgs),
+    /// Show the coordinators of a cluster and which one leads; add or remove one.
+    Cluster(MembersArgs),
     /// Show how a script would be run, without running it.
     Explain(ExplainArgs),
     /// Run a SELECT on a cluster for a moment and print a sample of its rows.
@@ -94,6 +94,34 @@ pub struct ClusterArgs {
     /// Coordinators to ask, as HOST:PORT or http://HOST:PORT; any member answers.
     #[arg(long, short, value_name = "URL[,URL…]", value_delimiter = ',')]
     pub coordinator: Vec<String>,
+}
+
+/// `thalweg cluster`
+#[derive(Debug, Args)]
+pub struct MembersArgs {
+    /// Coordinators to ask, as HOST:PORT or http://HOST:PORT; any member answers.
+    #[arg(long, short, global = true, value_name = "URL[,URL…]", value_delimiter = ',')]
+    pub coordinator: Vec<String>,
+    /// What to change; nothing: show the members.
+    #[command(subcommand)]
+    pub change: Option<MemberCommand>,
+}
+
+/// `thalweg cluster …`
+#[derive(Debug, Subcommand)]
+pub enum MemberCommand {
+    /// Add a coordinator, started with --join: it copies the log, and then has a vote.
+    Add {
+        /// Its number, never used before in this cluster, and where others reach it.
+        #[arg(value_name = "N=HOST:PORT")]
+        member: String,
+    },
+    /// Remove a coordinator for good.
+    Remove {
+        /// Its number.
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        member: u64,
+    },
 }
 
 /// A script.
@@ -153,6 +181,9 @@ pub struct DevArgs {
     /// Where its first node takes records over HTTP.
     #[arg(long, value_name = "HOST:PORT")]
     pub http: Option<String>,
+    /// Where clients reach that; by default where it listens.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub http_advertise: Option<String>,
     /// Where the cluster keeps what it must remember.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -191,9 +222,27 @@ pub struct CoordinatorArgs {
     /// Join an existing cluster instead, once one of its members has added this one.
     #[arg(long, conflicts_with = "members")]
     pub join: bool,
-    /// How long a node is trusted without a sign of life.
+    /// How long a node is trusted without a sign of life; 3 s by default.
     #[arg(long, value_name = "DURATION")]
     pub lease: Option<String>,
+    /// How long a job waits for all the slots that it wants before it takes those that are free; 10 s by default.
+    #[arg(long, value_name = "DURATION", value_parser = parse_length)]
+    pub slot_wait: Option<Duration>,
+    /// How long a job's subtasks may take to be set up before that is given up and tried again; 120 s by default.
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
+    pub deploy_timeout: Option<Duration>,
+    /// How many jobs that have ended are remembered; 100 by default.
+    #[arg(long, value_name = "N")]
+    pub ended_jobs_max: Option<usize>,
+    /// The unit of the coordinators' time, the same on each of them; 50 ms by default.
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
+    pub raft_tick: Option<Duration>,
+    /// After so many ticks without a leader another one is elected; 10 by default.
+    #[arg(long, value_name = "N")]
+    pub election_ticks: Option<usize>,
+    /// A leader gives a sign of life every so many ticks; 2 by default.
+    #[arg(long, value_name = "N")]
+    pub heartbeat_ticks: Option<usize>,
 }
 
 /// `thalweg node`
@@ -214,6 +263,9 @@ pub struct NodeArgs {
     /// Where it takes records over HTTP.
     #[arg(long, value_name = "HOST:PORT")]
     pub http: Option<String>,
+    /// Where clients reach that; by default the host that other nodes are told.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub http_advertise: Option<String>,
     /// Where /healthz and /readyz are answered.
     #[arg(long, value_name = "HOST:PORT")]
     pub health: Option<String>,
@@ -223,9 +275,18 @@ pub struct NodeArgs {
     /// The failure zone it is in.
     #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,
-    /// How much memory it may use for exchanges and state; half of the machine's by default.
+    /// How much memory it may use for exchanges and state; 2 GiB by default.
     #[arg(long, value_name = "BYTES")]
     pub memory: Option<String>,
+    /// How long its jobs run on while no coordinator is in reach; 600 s by default.
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
+    pub orphan_timeout: Option<Duration>,
+    /// How long a cancelled job may take to end before the process ends itself; 30 s by default.
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
+    pub stop_timeout: Option<Duration>,
+    /// How long it waits, when asked to end, for its work to be moved away; 30 s by default.
+    #[arg(long, value_name = "DURATION", value_parser = parse_length)]
+    pub leave_grace: Option<Duration>,
 }
 
 /// `thalweg submit`
@@ -334,10 +395,15 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn parse_length(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "expected a duration such as '10 s'".to_owned())
+}
+
 fn parse_timeout(text: &str) -> Result<Duration, String> {
-    parse_duration(text)
-        .filter(|timeout| !timeout.is_zero())
-        .ok_or_else(|| "expected a duration such as '10 s'".to_owned())
+    match parse_length(text)? {
+        Duration::ZERO => Err("expected a duration above 0".to_owned()),
+        timeout => Ok(timeout),
+    }
 }
 
 fn parse_speed(text: &str) -> Result<String, String> {

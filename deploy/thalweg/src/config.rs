@@ -5,17 +5,20 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use thalweg_coordinator::CoordinatorConfig;
+use thalweg_node::NodeConfig;
 use thalweg_types::settings::{parse_bytes, parse_duration};
 use thiserror::Error;
 
-use crate::args::{ClusterArgs, CoordinatorArgs, DevArgs, NodeArgs};
+use crate::{
+    args::{ClusterArgs, CoordinatorArgs, DevArgs, NodeArgs},
+    tcp::is_every_interface,
+};
 
 /// Where a coordinator listens unless told otherwise.
 pub const COORDINATOR_ADDRESS: &str = "127.0.0.1:7070";
 /// Where `dev` takes records over HTTP unless told otherwise.
 const DEV_HTTP_ADDRESS: &str = "127.0.0.1:7080";
-const LEASE: &str = "2 s";
-const MEMORY: &str = "2 GiB";
 
 /// What is wrong with the configuration.
 #[derive(Debug, Error)]
@@ -76,6 +79,18 @@ pub struct Coordinator {
     pub join: bool,
     /// How long nodes are trusted without a sign of life.
     pub lease: Duration,
+    /// How long a job waits for all the slots that it wants.
+    pub slot_wait: Duration,
+    /// How long a deployment may take.
+    pub deploy_timeout: Duration,
+    /// How many jobs that have ended are remembered.
+    pub ended_jobs_max: usize,
+    /// The unit of Raft's time.
+    pub raft_tick: Duration,
+    /// The silence, in ticks, after which another leader is elected.
+    pub election_ticks: usize,
+    /// A leader's sign of life comes every so many ticks.
+    pub heartbeat_ticks: usize,
 }
 
 impl Coordinator {
@@ -107,19 +122,30 @@ impl Coordinator {
         };
         let listen = args.listen.unwrap_or_else(|| COORDINATOR_ADDRESS.to_owned());
         let own = members.iter().find(|(id, _)| *id == member).map(|(_, address)| address.clone());
-        let lease = args.lease.unwrap_or_else(|| LEASE.to_owned());
+        let listen = host_and_port(SECTION, "listen", listen)?;
+        let advertise = optional_address(SECTION, "advertise", args.advertise)?.or(own);
+        if is_every_interface(advertise.as_ref().unwrap_or(&listen)) {
+            let reason = format!("the listener is bound to every interface ({listen}): say how others reach it");
+            return Err(wrong(SECTION, "advertise", reason));
+        }
+        let defaults = CoordinatorConfig::default();
+        let or_default = |given: Option<Duration>, millis| given.unwrap_or(Duration::from_millis(millis));
         Ok(Self {
             member,
-            listen: host_and_port(SECTION, "listen", listen)?,
-            advertise: optional_address(SECTION, "advertise", args.advertise)?.or(own),
+            listen,
+            advertise,
             health: optional_address(SECTION, "health", args.health)?,
             data_dir,
             members,
             cluster,
             join: args.join,
-            lease: parse_duration(&lease)
-                .filter(|lease| *lease >= Duration::from_millis(100))
-                .ok_or_else(|| wrong(SECTION, "lease", format!("expected a duration from 100 ms, got '{lease}'")))?,
+            lease: or_default(args.lease.map(|lease| checked_lease(&lease)).transpose()?, defaults.lease_ms),
+            slot_wait: or_default(args.slot_wait, defaults.slot_wait_ms),
+            deploy_timeout: or_default(args.deploy_timeout, defaults.deploy_timeout_ms),
+            ended_jobs_max: args.ended_jobs_max.unwrap_or(defaults.ended_jobs_max),
+            raft_tick: or_default(args.raft_tick, defaults.raft_tick_ms),
+            election_ticks: args.election_ticks.unwrap_or(defaults.election_ticks),
+            heartbeat_ticks: args.heartbeat_ticks.unwrap_or(defaults.heartbeat_ticks),
         })
     }
 }
@@ -137,6 +163,8 @@ pub struct Node {
     pub advertise: Option<String>,
     /// Where it takes records over HTTP.
     pub http: Option<String>,
+    /// Where clients reach that; `None`: at the host that other nodes are told.
+    pub http_advertise: Option<String>,
     /// Where health is answered.
     pub health: Option<String>,
     /// How many slices it offers; `None`: its cores.
@@ -145,6 +173,12 @@ pub struct Node {
     pub zone: String,
     /// Its memory budget.
     pub memory_bytes: u64,
+    /// How long its attempts run on without contact to a leader.
+    pub orphan_timeout: Duration,
+    /// How long a cancelled attempt may take to end.
+    pub stop_timeout: Duration,
+    /// How long it waits for its work to be moved.
+    pub leave_grace: Duration,
 }
 
 impl Node {
@@ -158,7 +192,8 @@ impl Node {
         if node == Some(0) {
             return Err(wrong(SECTION, "node", "nodes are counted from 1"));
         }
-        let memory = args.memory.unwrap_or_else(|| MEMORY.to_owned());
+        let defaults = NodeConfig::default();
+        let or_default = |given: Option<Duration>, millis| given.unwrap_or(Duration::from_millis(millis));
         let listen = args.listen.unwrap_or_else(|| "127.0.0.1:0".to_owned());
         Ok(Self {
             node,
@@ -166,12 +201,14 @@ impl Node {
             listen: host_and_port(SECTION, "listen", listen)?,
             advertise: optional_address(SECTION, "advertise", args.advertise)?,
             http: optional_address(SECTION, "http", args.http)?,
+            http_advertise: args.http_advertise,
             health: optional_address(SECTION, "health", args.health)?,
             slots: checked_slots(SECTION, args.slots)?,
             zone: args.zone.unwrap_or_default(),
-            memory_bytes: parse_bytes(&memory)
-                .filter(|bytes| *bytes >= 64 << 20)
-                .ok_or_else(|| wrong(SECTION, "memory", format!("expected a size from 64 MiB, got '{memory}'")))?,
+            memory_bytes: args.memory.map_or(Ok(defaults.memory_budget_bytes), |memory| checked_memory(&memory))?,
+            orphan_timeout: or_default(args.orphan_timeout, defaults.orphan_timeout_ms),
+            stop_timeout: or_default(args.stop_timeout, defaults.stop_timeout_ms),
+            leave_grace: or_default(args.leave_grace, defaults.leave_grace_ms),
         })
     }
 }
@@ -183,6 +220,8 @@ pub struct Dev {
     pub listen: String,
     /// Where HTTP is answered.
     pub http: String,
+    /// Where clients reach that; `None`: where it listens.
+    pub http_advertise: Option<String>,
     /// Where it keeps what it must remember.
     pub data_dir: PathBuf,
     /// How many nodes.
@@ -207,11 +246,24 @@ impl Dev {
         Ok(Self {
             listen: host_and_port(SECTION, "listen", listen)?,
             http: host_and_port(SECTION, "http", http)?,
+            http_advertise: args.http_advertise,
             data_dir: args.data_dir.unwrap_or_else(|| PathBuf::from(".thalweg")),
             nodes,
             slots: checked_slots(SECTION, args.slots)?,
         })
     }
+}
+
+fn checked_lease(text: &str) -> Result<Duration, ConfigError> {
+    parse_duration(text)
+        .filter(|lease| *lease >= Duration::from_millis(100))
+        .ok_or_else(|| wrong("coordinator", "lease", format!("expected a duration from 100 ms, got '{text}'")))
+}
+
+fn checked_memory(text: &str) -> Result<u64, ConfigError> {
+    parse_bytes(text)
+        .filter(|bytes| *bytes >= 64 << 20)
+        .ok_or_else(|| wrong("node", "memory", format!("expected a size from 64 MiB, got '{text}'")))
 }
 
 fn checked_slots(section: &'static str, slots: Option<u32>) -> Result<Option<u32>, ConfigError> {
@@ -239,7 +291,11 @@ fn host_and_port(section: &'static str, key: &'static str, address: String) -> R
     }
 }
 
-fn parse_member(text: &str) -> Result<(u64, String), ConfigError> {
+/// A member as `N=HOST:PORT`.
+///
+/// # Errors
+/// When it is not that.
+pub fn parse_member(text: &str) -> Result<(u64, String), ConfigError> {
     let refuse = || wrong("coordinator", "members", format!("expected N=HOST:PORT, got '{text}'"));
     let (id, address) = text.split_once('=').ok_or_else(refuse)?;
     let id = id.trim().parse().ok().filter(|id: &u64| *id > 0).ok_or_else(refuse)?;
@@ -254,7 +310,7 @@ fn ordinal_of(host: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
     use crate::args::{Cli, Command};
@@ -278,6 +334,47 @@ mod tests {
         check_refused(&["--data-dir", "d", "--listen", "here"], "expected HOST:PORT, got 'here'");
         check_refused(&["--data-dir", "d", "--members", "2=a:1"], "member 1, which this process is");
         check_refused(&["--data-dir", "d", "--members", "1=a:1,2=b:1"], "coordinator.cluster");
+    }
+
+    #[test]
+    fn whoever_listens_on_every_interface_must_say_how_others_reach_it() {
+        let every = ["--data-dir", "d", "--listen", "0.0.0.0:7070"];
+        check_refused(&every, "coordinator.advertise (--advertise, THALWEG_ADVERTISE)");
+        check_refused(&["--data-dir", "d", "--listen", "[::]:7070"], "bound to every interface ([::]:7070)");
+        let config = coordinator(&[&every[..], &["--advertise", "a:1"]].concat(), None).unwrap();
+        assert_eq!(config.advertise.as_deref(), Some("a:1"));
+    }
+
+    /// What `--help` says about defaults is what the components do.
+    #[test]
+    fn defaults_are_those_of_the_components_and_help_is_true() {
+        let (theirs, ours) = (CoordinatorConfig::default(), coordinator(&["--data-dir", "d"], None).unwrap());
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap();
+        assert_eq!(
+            [ours.lease, ours.slot_wait, ours.deploy_timeout, ours.raft_tick].map(millis),
+            [theirs.lease_ms, theirs.slot_wait_ms, theirs.deploy_timeout_ms, theirs.raft_tick_ms]
+        );
+        let seconds = |millis: u64| format!("; {} s by default", millis / 1000);
+        check_help("coordinator", "lease", &seconds(theirs.lease_ms));
+        check_help("coordinator", "slot_wait", &seconds(theirs.slot_wait_ms));
+        check_help("coordinator", "deploy_timeout", &seconds(theirs.deploy_timeout_ms));
+        check_help("coordinator", "ended_jobs_max", &format!("; {} by default", theirs.ended_jobs_max));
+        check_help("coordinator", "raft_tick", &format!("; {} ms by default", theirs.raft_tick_ms));
+        check_help("coordinator", "election_ticks", &format!("; {} by default", theirs.election_ticks));
+        check_help("coordinator", "heartbeat_ticks", &format!("; {} by default", theirs.heartbeat_ticks));
+        let theirs = NodeConfig::default();
+        check_help("node", "memory", &format!("; {} GiB by default", theirs.memory_budget_bytes >> 30));
+        check_help("node", "orphan_timeout", &seconds(theirs.orphan_timeout_ms));
+        check_help("node", "stop_timeout", &seconds(theirs.stop_timeout_ms));
+        check_help("node", "leave_grace", &seconds(theirs.leave_grace_ms));
+    }
+
+    #[track_caller]
+    fn check_help(command: &str, argument: &str, expected: &str) {
+        let cli = Cli::command();
+        let command = cli.find_subcommand(command).unwrap();
+        let help = command.get_arguments().find(|found| found.get_id() == argument).unwrap().get_help().unwrap();
+        assert!(help.to_string().ends_with(expected), "{argument}: {help}");
     }
 
     #[test]

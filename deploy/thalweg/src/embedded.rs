@@ -5,7 +5,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use futures::{FutureExt, future::select_all};
 use thalweg_client::{Client, ClientConfig};
 use thalweg_consensus::store::{LogStore, MemoryStore};
 use thalweg_coordinator::{Coordinator, CoordinatorConfig};
@@ -17,7 +18,7 @@ use crate::{
     seams::{Surroundings, cores},
     serve::{self, GrpcServer},
     streams,
-    tcp::TcpNetwork,
+    tcp::{TcpNetwork, is_every_interface, reached_from_here},
 };
 
 /// Raft's unit of time in a group of one: it has nobody to wait for.
@@ -34,8 +35,12 @@ pub struct EmbeddedOptions {
     pub listen: String,
     /// Where the first node answers HTTP; `None`: nowhere.
     pub http: Option<String>,
+    /// How clients reach that; `None`: where it listens.
+    pub http_advertise: Option<String>,
     /// Where the coordinator keeps its log; `None`: in memory.
     pub data_dir: Option<PathBuf>,
+    /// How many slices a job has that does not say; `None`: as many as there are free slots.
+    pub parallelism: Option<u32>,
     /// How many threads operators have.
     pub compute_threads: usize,
 }
@@ -47,7 +52,9 @@ impl Default for EmbeddedOptions {
             slots: u32::try_from(cores()).unwrap_or(u32::MAX),
             listen: "127.0.0.1:0".to_owned(),
             http: None,
+            http_advertise: None,
             data_dir: None,
+            parallelism: None,
             compute_threads: cores(),
         }
     }
@@ -74,15 +81,19 @@ impl EmbeddedCluster {
         let seams = surroundings.seams();
         let network: Arc<dyn Network> = Arc::new(TcpNetwork);
         let listener = serve::listen(&network, &options.listen).await?;
-        let address = listener.address.clone();
+        // Who dials it is in this process.
+        let address = reached_from_here(&listener.address);
         let coordinator = start_coordinator(&options, &address, &network, &seams).await?;
         let server = GrpcServer::start(listener, coordinator.routes(), &seams);
         let connectors = streams::connectors(&seams, true);
         let mut nodes = Vec::new();
         for number in 1..=u64::from(options.nodes) {
+            let http = options.http.clone().filter(|_| number == 1);
+            let http_advertise = http.as_ref().and_then(|http| http_advertise(&options, http));
             let config = NodeConfig {
                 node: Some(NodeId(number)),
-                http_listen: options.http.clone().filter(|_| number == 1).unwrap_or_default(),
+                http_advertise: http_advertise.unwrap_or_default(),
+                http_listen: http.unwrap_or_default(),
                 coordinators: vec![address.clone()],
                 slots: options.slots,
                 ..NodeConfig::default()
@@ -122,6 +133,19 @@ impl EmbeddedCluster {
         self.surroundings.seams()
     }
 
+    /// Waits until a part of it has ended that should not have, and says which. What is left is of no use then.
+    pub async fn failed(&self) -> anyhow::Error {
+        let nodes = self.nodes.iter().map(|node| node.wait().boxed());
+        let no_nodes = futures::future::pending().boxed();
+        tokio::select! {
+            exit = self.coordinator.exited() => anyhow!("the coordinator has ended: {exit:?}"),
+            reason = self.server.failed() => anyhow!("the coordinator's server has failed: {reason}"),
+            (ended, ..) = select_all(nodes.chain([no_nodes])) => {
+                ended.map_or_else(anyhow::Error::from, |()| anyhow!("it was stopped")).context("a node has ended")
+            }
+        }
+    }
+
     /// Ends the nodes, then the coordinator.
     pub async fn shutdown(self) {
         for node in self.nodes {
@@ -134,14 +158,24 @@ impl EmbeddedCluster {
     }
 }
 
+/// What is told of where HTTP is answered; `None`: the address that is bound.
+fn http_advertise(options: &EmbeddedOptions, http: &str) -> Option<String> {
+    let told = options.http_advertise.clone();
+    told.or_else(|| is_every_interface(http).then(|| reached_from_here(http)))
+}
+
 async fn start_coordinator(
     options: &EmbeddedOptions,
     address: &str,
     network: &Arc<dyn Network>,
     seams: &Seams,
 ) -> Result<Coordinator> {
-    let config =
-        CoordinatorConfig { address: address.to_owned(), raft_tick_ms: RAFT_TICK_MS, ..CoordinatorConfig::default() };
+    let config = CoordinatorConfig {
+        address: address.to_owned(),
+        raft_tick_ms: RAFT_TICK_MS,
+        parallelism: options.parallelism,
+        ..CoordinatorConfig::default()
+    };
     let store: Arc<dyn LogStore> = match &options.data_dir {
         None => Arc::new(MemoryStore::new()),
         Some(directory) => serve::open_store(directory)?,

@@ -1,14 +1,36 @@
-//! Health over HTTP: `/healthz` while the process serves, `/readyz` while it can do its work.
+//! Health over HTTP: `/healthz` while the process is alive, `/readyz` while it can do its work.
+//!
+//! Alive is a process whose main task takes its turn within a second. One that is not should be started anew; one that is
+//! not ready waits for others.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get, serve::Listener as AxumListener};
 use futures::{StreamExt, future::BoxFuture};
 use thalweg_proto::network::{Connection, Incoming, Network};
 use thalweg_types::seam::{Seams, TaskHandle};
+use tokio::time;
 
-/// Whether a process can do its work: `Err` says why it cannot.
-pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+/// An alive process answers so soon.
+const BEAT_WITHIN: Duration = Duration::from_secs(1);
+
+/// Looks whether all is well: `Err` says what is not.
+pub type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// What is asked about a process.
+#[derive(Clone)]
+pub struct Probes {
+    /// Resolves when its main task takes its turn.
+    pub beat: Probe,
+    /// Whether it can do its work.
+    pub ready: Probe,
+}
+
+impl std::fmt::Debug for Probes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probes").finish_non_exhaustive()
+    }
+}
 
 /// Answers for the health of this process until the handle is aborted; returns the address that was bound too.
 ///
@@ -18,12 +40,12 @@ pub async fn serve(
     network: &Arc<dyn Network>,
     seams: &Seams,
     address: &str,
-    readiness: Readiness,
+    probes: Probes,
 ) -> io::Result<(String, Box<dyn TaskHandle>)> {
     let listener = network.listen(address).await?;
     let bound = listener.address.clone();
     let accepting = Accepting { incoming: listener.incoming, address: listener.address };
-    let router = health(readiness);
+    let router = health(probes);
     let serve = async move {
         if let Err(error) = axum::serve(accepting, router).await {
             tracing::error!(%error, "health is no longer answered");
@@ -32,17 +54,27 @@ pub async fn serve(
     Ok((bound, seams.io.spawn("http", Box::pin(serve))))
 }
 
-fn health(readiness: Readiness) -> Router {
-    let ready = move || {
-        let ready = readiness();
+fn health(probes: Probes) -> Router {
+    let Probes { beat, ready } = probes;
+    let alive = move || {
+        let beat = beat();
         async move {
-            match ready.await {
-                Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-                Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
-            }
+            let late = |_| Err(format!("no sign of life within {BEAT_WITHIN:?}"));
+            answer("ok", time::timeout(BEAT_WITHIN, beat).await.unwrap_or_else(late))
         }
     };
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
+    let ready = move || {
+        let ready = ready();
+        async move { answer("ready", ready.await) }
+    };
+    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready))
+}
+
+fn answer(well: &str, probed: Result<(), String>) -> (StatusCode, String) {
+    match probed {
+        Ok(()) => (StatusCode::OK, format!("{well}\n")),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
 }
 
 /// A listener of ours as axum wants it.
@@ -68,5 +100,42 @@ impl AxumListener for Accepting {
 
     fn local_addr(&self) -> io::Result<String> {
         Ok(self.address.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::{seams::Surroundings, tcp::TcpNetwork};
+
+    fn probe(probed: Result<(), &'static str>) -> Probe {
+        Arc::new(move || async move { probed.map_err(str::to_owned) }.boxed())
+    }
+
+    async fn status(beat: Probe, ready: Probe, path: &str) -> u16 {
+        let surroundings = Surroundings::of_system(1).unwrap();
+        let network: Arc<dyn Network> = Arc::new(TcpNetwork);
+        let probes = Probes { beat, ready };
+        let (address, task) = serve(&network, &surroundings.seams(), "127.0.0.1:0", probes).await.unwrap();
+        let mut connection = network.connect(&address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        connection.read_to_string(&mut response).await.unwrap();
+        task.abort();
+        response.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_gives_no_beat_is_not_alive_and_what_lives_may_not_be_ready() {
+        let stuck: Probe = Arc::new(|| std::future::pending().boxed());
+        assert_eq!(status(stuck, probe(Ok(())), "/healthz").await, 503);
+        assert_eq!(status(probe(Err("stopped")), probe(Ok(())), "/healthz").await, 503);
+        assert_eq!(status(probe(Ok(())), probe(Err("no leader")), "/healthz").await, 200);
+        assert_eq!(status(probe(Ok(())), probe(Err("no leader")), "/readyz").await, 503);
+        assert_eq!(status(probe(Ok(())), probe(Ok(())), "/readyz").await, 200);
     }
 }

@@ -8,6 +8,7 @@ use thalweg_consensus::store::{LogStore, RedbStore};
 use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::{Listener, Network};
 use thalweg_types::seam::{Seams, TaskHandle};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -15,6 +16,8 @@ use tonic::service::Routes;
 #[derive(Debug)]
 pub struct GrpcServer {
     stopping: CancellationToken,
+    /// Why it ended, once it has.
+    ended: watch::Receiver<Option<String>>,
     _task: Box<dyn TaskHandle>,
 }
 
@@ -24,15 +27,30 @@ impl GrpcServer {
     pub fn start(listener: Listener, routes: Routes, seams: &Seams) -> Self {
         let stopping = CancellationToken::new();
         let stop = stopping.clone();
+        let (end, ended) = watch::channel(None);
         let serve = async move {
             let server = thalweg_proto::network::server().add_routes(routes);
             let stopped = stop.cancelled_owned();
-            if let Err(error) = server.serve_with_incoming_shutdown(listener.incoming, stopped).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "the coordinator's server has failed");
-            }
+            let served = server.serve_with_incoming_shutdown(listener.incoming, stopped).await;
+            let reason = served.err().map_or_else(|| "its listener has ended".to_owned(), |error| error.to_string());
+            end.send_replace(Some(reason));
         };
         let task = seams.io.spawn("grpc-server", Box::pin(serve));
-        Self { stopping, _task: task }
+        Self { stopping, ended, _task: task }
+    }
+
+    /// Waits until it has ended without having been stopped, and says why. The process should end then: nobody can reach
+    /// the coordinator any more.
+    pub async fn failed(&self) -> String {
+        let mut ended = self.ended.clone();
+        let reason = match ended.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "its task ended abnormally".to_owned(),
+        };
+        if self.stopping.is_cancelled() {
+            return std::future::pending().await;
+        }
+        reason
     }
 
     /// Takes no more connections and ends once those there are have ended.
@@ -72,4 +90,25 @@ pub async fn start_node(
     connectors: ConnectorContext,
 ) -> Result<Node> {
     Node::start(config, network.clone(), seams.clone(), connectors).await.context("could not start the node")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::{FutureExt, StreamExt, stream};
+
+    use super::*;
+    use crate::seams::Surroundings;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_without_its_listener_has_failed() {
+        let surroundings = Surroundings::of_system(1).unwrap();
+        let listener = Listener { address: "a:1".to_owned(), incoming: stream::empty().boxed() };
+        let server = GrpcServer::start(listener, Routes::default(), &surroundings.seams());
+        let failed = tokio::time::timeout(Duration::from_secs(10), server.failed()).await;
+        assert_eq!(failed.as_deref(), Ok("its listener has ended"));
+        server.stop();
+        assert_eq!(server.failed().now_or_never(), None, "what was stopped has not failed");
+    }
 }

@@ -26,6 +26,23 @@ impl Network for TcpNetwork {
     }
 }
 
+/// Whether an address stands for all addresses of a machine: one can listen there, but nobody can be told to dial it.
+#[must_use]
+pub fn is_every_interface(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    matches!(host, "0.0.0.0" | "[::]")
+}
+
+/// Where a listener is reached from its own machine.
+#[must_use]
+pub fn reached_from_here(address: &str) -> String {
+    match address.rsplit_once(':') {
+        Some(("0.0.0.0", port)) => format!("127.0.0.1:{port}"),
+        Some(("[::]", port)) => format!("[::1]:{port}"),
+        _ => address.to_owned(),
+    }
+}
+
 fn without_delay(stream: TcpStream) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
     Ok(Connection::new(stream))

@@ -56,16 +56,35 @@ impl ConnectorError {
 /// Whether a file system has refused what it will refuse again until somebody changes it: a path that is wrong, or not ours.
 fn is_permanent(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     use std::io::ErrorKind;
+    if let Some(error) = source.downcast_ref::<object_store::Error>() {
+        return is_refused_by_store(error);
+    }
     let refused = source.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     matches!(
         refused,
         Some(
             ErrorKind::PermissionDenied
+                | ErrorKind::AlreadyExists
                 | ErrorKind::NotADirectory
                 | ErrorKind::IsADirectory
                 | ErrorKind::ReadOnlyFilesystem
                 | ErrorKind::InvalidFilename
         )
+    )
+}
+
+/// Whether an object store has refused what it will refuse again: the credentials are wrong, or there is no such bucket.
+fn is_refused_by_store(error: &object_store::Error) -> bool {
+    use object_store::Error;
+    matches!(
+        error,
+        Error::PermissionDenied { .. }
+            | Error::Unauthenticated { .. }
+            | Error::NotFound { .. }
+            | Error::InvalidPath { .. }
+            | Error::NotSupported { .. }
+            | Error::NotImplemented { .. }
+            | Error::UnknownConfigurationKey { .. }
     )
 }
 
@@ -76,6 +95,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_an_object_store_refuses_for_good_is_not_tried_again() {
+        let kind = |source: object_store::Error| {
+            ConnectorError::Store { attempted: "write s3://b/x".to_owned(), source: source.into() }.failure_kind()
+        };
+        let refused = object_store::Error::Unauthenticated { path: "x".to_owned(), source: "no".into() };
+        assert_eq!(kind(refused), FailureKind::Data);
+        assert_eq!(kind(object_store::Error::NotFound { path: "x".to_owned(), source: "no".into() }), FailureKind::Data);
+        assert_eq!(kind(object_store::Error::Generic { store: "S3", source: "timeout".into() }), FailureKind::Store);
+    }
+
+    #[test]
     fn what_a_file_system_refuses_for_good_is_not_tried_again() {
         let kind = |kind: ErrorKind| {
             let source = Box::new(Error::from(kind));
@@ -83,6 +113,7 @@ mod tests {
         };
         assert_eq!(kind(ErrorKind::PermissionDenied), FailureKind::Data);
         assert_eq!(kind(ErrorKind::NotADirectory), FailureKind::Data);
+        assert_eq!(kind(ErrorKind::AlreadyExists), FailureKind::Data, "a file where a directory should be");
         assert_eq!(kind(ErrorKind::StorageFull), FailureKind::Store, "somebody may make room");
         assert_eq!(kind(ErrorKind::ConnectionReset), FailureKind::Store);
     }

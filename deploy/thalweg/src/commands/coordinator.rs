@@ -1,6 +1,6 @@
 //! `thalweg coordinator`: one member of a cluster's brain, until the process is asked to end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use futures::FutureExt;
@@ -34,7 +34,7 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
     let server = GrpcServer::start(listener, coordinator.routes(), &seams);
     let mut health = None;
     if let Some(health_address) = &checked.health {
-        let served = http::serve(&network, &seams, health_address, readiness(&coordinator)).await;
+        let served = http::serve(&network, &seams, health_address, probes(&coordinator)).await;
         health = Some(served.with_context(|| format!("could not listen at {health_address}"))?);
     }
     tracing::info!(
@@ -46,6 +46,7 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
     tokio::select! {
         asked = signals::until_asked_to_end() => asked.context("could not wait for signals")?,
         exit = coordinator.exited() => check_exit(exit)?,
+        reason = server.failed() => bail!("the coordinator's server has failed: {reason}"),
     }
     tracing::info!("the coordinator ends");
     server.stop();
@@ -55,6 +56,7 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
 
 fn config(checked: &Checked, address: &str) -> CoordinatorConfig {
     let members = checked.members.iter();
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     CoordinatorConfig {
         member: MemberId(checked.member),
         address: address.to_owned(),
@@ -63,18 +65,30 @@ fn config(checked: &Checked, address: &str) -> CoordinatorConfig {
             .map(|(id, address)| MemberConfig { member: MemberId(*id), address: address.clone() })
             .collect(),
         join: checked.join,
-        lease_ms: u64::try_from(checked.lease.as_millis()).unwrap_or(u64::MAX),
+        lease_ms: millis(checked.lease),
+        slot_wait_ms: millis(checked.slot_wait),
+        deploy_timeout_ms: millis(checked.deploy_timeout),
+        ended_jobs_max: checked.ended_jobs_max,
+        raft_tick_ms: millis(checked.raft_tick),
+        election_ticks: checked.election_ticks,
+        heartbeat_ticks: checked.heartbeat_ticks,
         ..CoordinatorConfig::default()
     }
 }
 
-/// A member is ready while it knows who leads: then it can answer or forward.
-fn readiness(coordinator: &Arc<Coordinator>) -> http::Readiness {
-    let coordinator = coordinator.clone();
-    Arc::new(move || {
-        let known = coordinator.leadership().borrow().leader.is_some();
-        async move { if known { Ok(()) } else { Err("no leader is known".to_owned()) } }.boxed()
-    })
+/// A member lives by its log, and is ready while it knows who leads: then it can answer or forward.
+fn probes(coordinator: &Arc<Coordinator>) -> http::Probes {
+    let (alive, led) = (coordinator.clone(), coordinator.clone());
+    http::Probes {
+        beat: Arc::new(move || {
+            let coordinator = alive.clone();
+            async move { coordinator.beat().await.map_err(|error| error.to_string()) }.boxed()
+        }),
+        ready: Arc::new(move || {
+            let known = led.leadership().borrow().leader.is_some();
+            async move { if known { Ok(()) } else { Err("no leader is known".to_owned()) } }.boxed()
+        }),
+    }
 }
 
 fn check_exit(exit: ConsensusExit) -> Result<()> {

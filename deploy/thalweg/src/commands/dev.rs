@@ -18,6 +18,7 @@ pub(super) async fn run(args: DevArgs) -> Result<()> {
         slots,
         listen: checked.listen.clone(),
         http: Some(checked.http.clone()),
+        http_advertise: checked.http_advertise.clone(),
         data_dir: Some(checked.data_dir.clone()),
         ..EmbeddedOptions::default()
     })
@@ -28,7 +29,10 @@ pub(super) async fn run(args: DevArgs) -> Result<()> {
     eprintln!("  http         {}", cluster.http_address().unwrap_or(&checked.http));
     eprintln!("  data         {}", checked.data_dir.display());
     eprintln!("try: thalweg submit -e \"SELECT ...\" --wait, or thalweg sql --coordinator {}", cluster.address());
-    signals::until_asked_to_end().await.context("could not wait for signals")?;
+    let ended = tokio::select! {
+        asked = signals::until_asked_to_end() => asked.context("could not wait for signals"),
+        failure = cluster.failed() => Err(failure),
+    };
     cluster.shutdown().await;
-    Ok(())
+    ended
 }

@@ -76,8 +76,10 @@ fn show(job: &JobOverview, format: Format) -> Result<()> {
     if format == Format::Json {
         return print_summary(job, format);
     }
-    if format == Format::Table {
-        print_summary(job, format)?;
+    print_summary(job, format)?;
+    if format == Format::Csv {
+        println!();
+    } else {
         if let Some(failure) = &job.failure {
             println!("\nlast failure: {}", failure.message);
         }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde::Serialize;
-use thalweg_client::MemberOverview;
+use thalweg_client::{Client, MemberOverview};
 use thalweg_types::{
     ClusterId, MemberId, Term,
     node::{NodeRegistration, NodeState},
@@ -10,7 +10,8 @@ use thalweg_types::{
 
 use super::Remote;
 use crate::{
-    args::{ClusterArgs, Format},
+    args::{ClusterArgs, Format, MemberCommand, MembersArgs},
+    config::parse_member,
     output::print_list,
 };
 
@@ -71,8 +72,19 @@ struct MemberLine {
     role: &'static str,
 }
 
-pub(super) async fn cluster(args: &ClusterArgs, format: Format, remote: &Remote) -> Result<()> {
-    let (client, _surroundings) = remote.connect(args).await?;
+pub(super) async fn cluster(args: MembersArgs, format: Format, remote: &Remote) -> Result<()> {
+    let (client, _surroundings) = remote.connect(&ClusterArgs { coordinator: args.coordinator }).await?;
+    match args.change {
+        None => members(&client, format).await,
+        Some(MemberCommand::Add { member }) => {
+            let (member, address) = parse_member(&member)?;
+            Ok(client.add_member(MemberId(member), &address).await?)
+        }
+        Some(MemberCommand::Remove { member }) => Ok(client.remove_member(MemberId(member)).await?),
+    }
+}
+
+async fn members(client: &Client, format: Format) -> Result<()> {
     let overview = client.cluster().await?;
     let role_of = |member: &MemberOverview| match (overview.leader == Some(member.member), member.voter) {
         (true, _) => "leader",

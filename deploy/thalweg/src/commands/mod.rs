@@ -43,7 +43,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Explain(args) => submit::explain(args, format, &remote).await,
         Command::Jobs(args) => lists::jobs(&args, format, &remote).await,
         Command::Nodes(args) => lists::nodes(&args, format, &remote).await,
-        Command::Cluster(args) => lists::cluster(&args, format, &remote).await,
+        Command::Cluster(args) => lists::cluster(args, format, &remote).await,
         Command::Job(command) => job::run(command, format, &remote).await,
         Command::Preview(args) => preview::run(args, format, &remote).await,
         Command::Sql(args) => sql::run(args, format, &remote).await,

@@ -1,6 +1,6 @@
 //! `thalweg node`: a worker, until the process is asked to end. It then gives its work away before it goes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use futures::FutureExt;
@@ -26,7 +26,7 @@ pub(super) async fn run(args: NodeArgs) -> Result<()> {
     let connectors = streams::connectors(&seams, false);
     let node = Arc::new(serve::start_node(config(checked), &network, &seams, connectors).await?);
     if let Some(health_address) = &health_address {
-        let served = http::serve(&network, &seams, health_address, readiness(&node)).await;
+        let served = http::serve(&network, &seams, health_address, probes(&node)).await;
         let (health_address, _) = served.with_context(|| format!("could not listen at {health_address}"))?;
         tracing::info!(health_address, "health is answered");
     }
@@ -41,20 +41,29 @@ pub(super) async fn run(args: NodeArgs) -> Result<()> {
     }
 }
 
-/// A node is ready while a leader has it registered.
-fn readiness(node: &Arc<Node>) -> http::Readiness {
-    let node = node.clone();
-    Arc::new(move || {
-        let is_ready = node.ready();
-        async move { if is_ready { Ok(()) } else { Err("no leader has registered this node".to_owned()) } }.boxed()
-    })
+/// A node lives by its worker, and is ready while a leader has it registered.
+fn probes(node: &Arc<Node>) -> http::Probes {
+    let (alive, registered) = (node.clone(), node.clone());
+    let told = |is_well, otherwise: &str| if is_well { Ok(()) } else { Err(otherwise.to_owned()) };
+    http::Probes {
+        beat: Arc::new(move || {
+            let node = alive.clone();
+            async move { told(node.beat().await, "the node's worker has ended") }.boxed()
+        }),
+        ready: Arc::new(move || {
+            let is_ready = registered.ready();
+            async move { told(is_ready, "no leader has registered this node") }.boxed()
+        }),
+    }
 }
 
 fn config(checked: Checked) -> NodeConfig {
     // Records are POSTed to the same host that other nodes dial.
     let host =
         checked.advertise.as_deref().and_then(|address| address.rsplit_once(':')).map(|(host, _)| host.to_owned());
-    let http_advertise = host.filter(|_| checked.http.is_some()).unwrap_or_default();
+    let host = host.filter(|_| checked.http.is_some());
+    let http_advertise = checked.http_advertise.or(host).unwrap_or_default();
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     NodeConfig {
         http_advertise,
         node: checked.node.map(NodeId),
@@ -65,6 +74,8 @@ fn config(checked: Checked) -> NodeConfig {
         slots: checked.slots.unwrap_or_default(),
         zone: checked.zone,
         memory_budget_bytes: checked.memory_bytes,
-        ..NodeConfig::default()
+        orphan_timeout_ms: millis(checked.orphan_timeout),
+        stop_timeout_ms: millis(checked.stop_timeout),
+        leave_grace_ms: millis(checked.leave_grace),
     }
 }

@@ -1,7 +1,6 @@
 //! `thalweg run`: a script to its end, in this process.
 
 use anyhow::Result;
-use thalweg_client::SubmitOptions;
 
 use super::answers;
 use crate::{
@@ -16,9 +15,10 @@ use crate::{
 const SLOTS: u32 = 256;
 
 pub(super) async fn run(args: RunArgs, format: Format) -> Result<()> {
-    let mut submit = script::read(&args.script, None)?;
-    submit.parallelism = submit.parallelism.or_else(|| parallelism_of_machine(&submit));
-    let options = EmbeddedOptions { nodes: args.nodes, slots: SLOTS, ..EmbeddedOptions::default() };
+    let submit = script::read(&args.script, None)?;
+    // As many slices as there are cores, unless the script or a setting says how many.
+    let parallelism = Some(u32::try_from(cores()).unwrap_or(SLOTS).min(SLOTS));
+    let options = EmbeddedOptions { nodes: args.nodes, slots: SLOTS, parallelism, ..EmbeddedOptions::default() };
     let cluster = EmbeddedCluster::start(options).await?;
     let followed = async {
         if !answers::print(cluster.client(), &submit, format).await? {
@@ -31,11 +31,4 @@ pub(super) async fn run(args: RunArgs, format: Format) -> Result<()> {
     let result = followed.await;
     cluster.shutdown().await;
     result
-}
-
-/// As many slices as there are cores, unless the script or a setting says how many.
-fn parallelism_of_machine(submit: &SubmitOptions) -> Option<u32> {
-    const KEY: &str = "parallelism.default";
-    let is_set = submit.settings.contains_key(KEY) || submit.sql.contains(KEY);
-    (!is_set).then(|| u32::try_from(cores()).unwrap_or(SLOTS).min(SLOTS))
 }
