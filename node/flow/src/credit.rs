@@ -8,10 +8,13 @@
 //!
 //! Grants are cumulative totals since the channel's beginning, so that lost, repeated and reordered ones do no harm. The
 //! first total is the window. `spent <= granted` but for one batch larger than the window (a single row that cannot be
-//! cut), which may go when the whole window is free. What is released is exactly what the header charged. Control frames
+//! cut, of `ROW_BYTES_MAX` at most), which may go when the whole window is free. What is released is exactly what the header charged. Control frames
 //! are not asked about here: they are free of credit and bounded by rules of their own.
 
 use thiserror::Error;
+
+/// The most that a single row may cost: no peer can make a receiver hold more than this, or the window, on one channel.
+pub const ROW_BYTES_MAX: u64 = 64 << 20;
 
 /// A peer broke the rules of credit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -145,7 +148,7 @@ impl GrantLedger {
     pub fn on_received(&mut self, cost: u64) -> Result<(), CreditViolation> {
         let outstanding = self.outstanding();
         let fits = outstanding.checked_add(cost).is_some_and(|total| total <= self.window);
-        let alone = outstanding == 0 && self.received.checked_add(cost).is_some();
+        let alone = outstanding == 0 && cost <= ROW_BYTES_MAX && self.received.checked_add(cost).is_some();
         if !fits && !alone {
             return Err(CreditViolation::Overspent { cost, outstanding, window: self.window });
         }

@@ -8,7 +8,7 @@ pub mod watermark;
 pub mod window;
 
 pub use aligner::{Alignment, BarrierAligner, BarrierViolation};
-pub use credit::{CreditLedger, CreditViolation, GrantLedger};
+pub use credit::{CreditLedger, CreditViolation, GrantLedger, ROW_BYTES_MAX};
 pub use hash::{hash_rows, is_routable, key_groups_of};
 pub use split_watermark::SplitWatermarks;
 pub use watermark::WatermarkTracker;

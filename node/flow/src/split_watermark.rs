@@ -4,7 +4,8 @@
 //! unfinished split, starting from the running maximum of its predecessors. Independent sequences take the minimum. A
 //! split that is unread and has no started predecessor holds the watermark back, so that the answer does not depend on
 //! how many splits are open at once. A finished sequence, and one whose lowest unfinished split is idle, is out of the
-//! minimum. When all are finished the output is `Watermark::MAX`; it grows strictly.
+//! minimum; when no other is left, the output is the furthest that they have come. When all are finished the output is
+//! `Watermark::MAX`; it grows strictly.
 
 use std::collections::BTreeMap;
 
@@ -97,7 +98,8 @@ impl SplitWatermarks {
         self.settle(split)
     }
 
-    /// A split was asked for data for its idle time and gave none. Gives the output where it grew.
+    /// A split was asked for data for its idle time and gave none, or says itself that it has none now. Gives the output
+    /// where it grew.
     #[must_use]
     pub fn on_idle(&mut self, split: usize) -> Option<Watermark> {
         self.splits[split].idle = true;
@@ -140,14 +142,15 @@ impl SplitWatermarks {
     fn settle(&mut self, split: usize) -> Option<Watermark> {
         let index = self.sequence_of[split];
         let sequence = &self.sequences[index];
-        let Some(lowest) = sequence.splits.get(sequence.finished) else { return self.combined.on_end(index) };
-        let state = self.splits[*lowest];
-        if state.idle {
-            return self.combined.on_idle(index);
+        let lowest = sequence.splits.get(sequence.finished).map(|lowest| self.splits[*lowest]);
+        let reached = sequence.reached.max(lowest.map_or(Watermark::MIN, |state| state.watermark));
+        self.combined.promise(index, reached);
+        match lowest {
+            None => self.combined.on_end(index),
+            Some(state) if state.idle => self.combined.on_idle(index),
+            // Before the first watermark there is nothing to tell, but the sequence is no longer idle.
+            Some(_) => self.combined.on_watermark(index, reached),
         }
-        // Before the first watermark there is nothing to tell, but the sequence is no longer idle.
-        let reached = sequence.reached.max(state.watermark);
-        self.combined.on_watermark(index, reached)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The combined watermark of several inputs.
 //!
 //! The output is the minimum over the active inputs and grows strictly. An idle input steps out of the minimum until it
-//! becomes active again, which cannot pull the output back; an ended input is out of it for good. When every input has
-//! ended the output is `Watermark::MAX`; when all that have not are idle, the output stays where it is.
+//! becomes active again, which cannot pull the output back; an ended input is out of it for good. When no input is active,
+//! nothing that could still come is waited for, and the output is the maximum of what the idle and the ended ones promised.
+//! When every input has ended it is `Watermark::MAX`. That watermark of an input is its end, and no promise of its records:
+//! what it promised before is kept.
 
 use thalweg_types::Watermark;
 
@@ -56,8 +58,11 @@ impl WatermarkTracker {
     /// Takes an input's watermark, which makes it active; one that goes back is ignored. Gives the output where it grew.
     #[must_use]
     pub fn on_watermark(&mut self, input: usize, watermark: Watermark) -> Option<Watermark> {
+        if watermark.is_end() {
+            return self.on_end(input);
+        }
+        self.promise(input, watermark);
         let state = &mut self.inputs[input];
-        state.watermark = state.watermark.max(watermark);
         if state.activity == Activity::Idle {
             state.activity = Activity::Active;
         }
@@ -90,6 +95,12 @@ impl WatermarkTracker {
         self.advance()
     }
 
+    /// Notes what an input promises; the output is left to the call that follows.
+    pub(crate) fn promise(&mut self, input: usize, watermark: Watermark) {
+        let state = &mut self.inputs[input];
+        state.watermark = state.watermark.max(watermark);
+    }
+
     /// Panics where the state contradicts itself.
     pub fn check_invariants(&self) {
         assert!(self.least().is_none_or(|least| least <= self.output), "the output is behind all active inputs");
@@ -101,7 +112,8 @@ impl WatermarkTracker {
     }
 
     fn advance(&mut self) -> Option<Watermark> {
-        let candidate = if self.is_ended() { Watermark::MAX } else { self.least()? };
+        let promised = || self.inputs.iter().map(|input| input.watermark).max();
+        let candidate = if self.is_ended() { Watermark::MAX } else { self.least().or_else(promised)? };
         if candidate <= self.output {
             return None;
         }

@@ -134,12 +134,11 @@ impl WindowAssigner {
     /// at or before `watermark` have closed; `None` when all of the pane's have.
     #[must_use]
     pub fn open_pane(&self, pane: i64, watermark: i64) -> Option<i64> {
-        let mut windows = self.windows_of_pane(pane);
-        let first = windows.next()?;
-        if first.end > watermark {
+        let first = self.windows_of_pane(pane).next?;
+        if first > watermark {
             return Some(pane);
         }
-        let open = windows.find(|window| window.end > watermark)?;
+        let open = self.window_of_pane_after(pane, watermark)?;
         Some(match self.shape {
             Shape::Hop => {
                 let slice_end = self.hop_slice_end(pane);
@@ -170,6 +169,17 @@ impl WindowAssigner {
                 Windows { assigner: *self, next: Some(pane), last }
             }
         }
+    }
+
+    /// The first window that a pane feeds and that ends after `after`.
+    #[must_use]
+    pub fn window_of_pane_after(&self, pane: i64, after: i64) -> Option<Window> {
+        let Windows { next, last, .. } = self.windows_of_pane(pane);
+        let first = next?;
+        let skipped = (i128::from(after) - i128::from(first)).div_euclid(i128::from(self.slice)) + 1;
+        let end = i128::from(first) + skipped.max(0) * i128::from(self.slice);
+        let end = i64::try_from(end).ok().filter(|end| *end <= last)?;
+        Some(self.window_ending(end))
     }
 
     /// The panes from which the window that ends at `end` can be fed lie in `(end - size, end]`.
@@ -239,6 +249,17 @@ impl Iterator for Windows {
         let following = end.checked_add(self.assigner.slice);
         self.next = following.filter(|following| *following <= self.last);
         Some(self.assigner.window_ending(end))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let slices = |first: i64| (i128::from(self.last) - i128::from(first)) / i128::from(self.assigner.slice) + 1;
+        let count = usize::try_from(self.next.map_or(0, slices)).ok();
+        (count.unwrap_or(usize::MAX), count)
+    }
+
+    /// Without walking through them: there may be millions.
+    fn count(self) -> usize {
+        self.size_hint().0
     }
 }
 

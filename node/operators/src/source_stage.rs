@@ -104,12 +104,6 @@ impl SourceStage {
             Promise::Expression(expression) => Ok(time::bounds(&expression.evaluate(rows)?).map(|(_, latest)| latest)),
         }
     }
-
-    /// The earliest and latest event time of a batch of the output, in microseconds.
-    #[must_use]
-    pub fn event_times(&self, rows: &RecordBatch) -> Option<(i64, i64)> {
-        time::bounds(rows.column(self.event_time.as_ref()?.column))
-    }
 }
 
 impl EventTime {

@@ -122,9 +122,9 @@ impl Operator for WindowAssignOperator {
         for time in times.iter() {
             if count == 0 || *time < slice.start || *time >= slice.end {
                 slice = self.assigner.slice_of(*time);
-                let of_slice = self.assigner.windows_of_pane(slice.end);
                 first = self.assigner.window_ending(slice.end);
-                count = i64::try_from(of_slice.count()).expect("fewer windows than microseconds");
+                let of_slice = self.assigner.windows_of_pane(slice.end).count();
+                count = i64::try_from(of_slice).expect("fewer windows than microseconds");
             }
             windows.push(first);
             left.push(count);

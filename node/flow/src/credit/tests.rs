@@ -44,6 +44,15 @@ fn overspending_is_found_by_the_receiver() {
     ledger.on_received(500).unwrap();
 }
 
+#[test]
+fn a_row_that_is_larger_than_any_may_be_is_refused() {
+    let mut ledger = GrantLedger::new(100);
+    assert!(ledger.on_received(ROW_BYTES_MAX + 1).is_err());
+    ledger.on_received(ROW_BYTES_MAX).unwrap();
+    let mut wide = GrantLedger::new(2 * ROW_BYTES_MAX);
+    wide.on_received(ROW_BYTES_MAX + 1).unwrap();
+}
+
 proptest! {
     /// Whatever is sent, and however grants are delayed, repeated and reordered: the receiver never finds a violation,
     /// in flight is never more than the window (or one oversized batch), and all credit comes back in the end.

@@ -47,6 +47,25 @@ fn idle_sequence_steps_out() {
     assert_eq!(splits.output(), Watermark(10));
 }
 
+/// A file that was read and a monitor that has found nothing: what the file promised stands.
+#[test]
+fn a_finished_sequence_is_not_forgotten_while_the_others_are_idle() {
+    let mut splits = SplitWatermarks::new(&[split("file", 0), split("file", 1), split("monitor", 0)]);
+    assert_eq!(splits.on_watermark(0, Watermark(10)), None);
+    assert_eq!(splits.on_idle(2), Some(Watermark(10)));
+    assert_eq!(splits.on_watermark(1, Watermark(40)), None);
+    assert_eq!(splits.on_finished(0), Some(Watermark(40)));
+    assert_eq!(splits.on_finished(1), None);
+    assert!(splits.is_idle());
+    assert_eq!(splits.on_active(2), None);
+    assert_eq!(splits.on_watermark(2, Watermark(45)), Some(Watermark(45)));
+    assert_eq!(splits.on_finished(2), Some(Watermark::MAX));
+    let mut splits = SplitWatermarks::new(&[split("file", 0), split("monitor", 0)]);
+    assert_eq!(splits.on_watermark(0, Watermark(10)), None);
+    assert_eq!(splits.on_finished(0), None);
+    assert_eq!(splits.on_idle(1), Some(Watermark(10)), "idle only after the file has ended");
+}
+
 #[test]
 fn no_splits_at_all_is_not_idle() {
     let splits = SplitWatermarks::new(&[]);

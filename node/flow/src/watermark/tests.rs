@@ -18,9 +18,33 @@ fn all_ended_is_the_end_and_all_idle_is_not() {
     let mut tracker = WatermarkTracker::new(2);
     assert_eq!(tracker.on_end(0), None);
     assert_eq!(tracker.on_idle(1), None);
+    assert_eq!(tracker.output(), Watermark::MIN);
     assert!(tracker.is_idle() && !tracker.is_ended());
     assert_eq!(tracker.on_end(1), Some(Watermark::MAX));
     assert!(tracker.is_ended() && !tracker.is_idle());
+}
+
+#[test]
+fn the_furthest_promise_counts_when_none_is_active() {
+    let mut tracker = WatermarkTracker::new(3);
+    assert_eq!(tracker.on_watermark(0, Watermark(30)), None);
+    assert_eq!(tracker.on_watermark(1, Watermark(20)), None);
+    assert_eq!(tracker.on_idle(2), Some(Watermark(20)));
+    assert_eq!(tracker.on_end(0), None);
+    assert_eq!(tracker.on_idle(1), Some(Watermark(30)));
+    assert_eq!(tracker.on_watermark(2, Watermark(25)), None);
+    assert_eq!(tracker.on_watermark(2, Watermark(35)), Some(Watermark(35)));
+}
+
+#[test]
+fn the_end_of_an_input_is_no_promise_about_the_others() {
+    let mut tracker = WatermarkTracker::new(2);
+    assert_eq!(tracker.on_watermark(0, Watermark(10)), None);
+    assert_eq!(tracker.on_idle(1), Some(Watermark(10)));
+    assert_eq!(tracker.on_watermark(0, Watermark::MAX), None);
+    assert_eq!(tracker.on_end(0), None);
+    assert_eq!(tracker.on_watermark(1, Watermark(12)), Some(Watermark(12)));
+    assert_eq!(tracker.on_watermark(1, Watermark::MAX), Some(Watermark::MAX));
 }
 
 proptest! {
@@ -45,10 +69,15 @@ proptest! {
             if let Some(grown) = grown {
                 prop_assert!(grown > last);
                 let least = model.iter().filter(|(_, active, ended)| *active && !ended).map(|(newest, ..)| *newest).min();
-                prop_assert_eq!(grown.0, least.unwrap_or(i64::MAX));
+                let furthest = model.iter().map(|(newest, ..)| *newest).max().unwrap_or(i64::MIN);
+                let is_ended = model.iter().all(|(.., ended)| *ended);
+                prop_assert_eq!(grown.0, least.unwrap_or(if is_ended { i64::MAX } else { furthest }));
                 last = grown;
             }
             prop_assert_eq!(tracker.output(), last);
+            if tracker.is_idle() {
+                prop_assert!(model.iter().all(|(newest, ..)| *newest <= last.0));
+            }
         }
     }
 }

@@ -65,7 +65,26 @@ fn the_ends_of_time_have_windows() {
     }
 }
 
+#[test]
+fn millions_of_windows_are_counted_and_skipped_without_a_walk() {
+    let hop = assigner(WindowSpec::Hop { size: 1_000_000_000_000_000, slide: 1, offset: 0 });
+    let pane = hop.slice_of(7).end;
+    assert_eq!(hop.windows_of_pane(pane).count(), 1_000_000_000_000_000);
+    assert_eq!(hop.window_of_pane_after(pane, 500_000_000_000_000).map(|window| window.end), Some(500_000_000_000_001));
+    assert_eq!(hop.window_of_pane_after(pane, hop.last_end_of_pane(pane)), None);
+}
+
 proptest! {
+    #[test]
+    fn counts_and_successors_are_those_of_a_walk(spec in spec(), time in -2000..2000i64, after in -2500..2500i64) {
+        let assigner = assigner(spec);
+        let pane = assigner.slice_of(time).end;
+        let walked: Vec<Window> = assigner.windows_of_pane(pane).collect();
+        prop_assert_eq!(assigner.windows_of_pane(pane).count(), walked.len());
+        let successor = walked.into_iter().find(|window| window.end > after);
+        prop_assert_eq!(assigner.window_of_pane_after(pane, after), successor);
+    }
+
     #[test]
     fn windows_are_those_of_the_definition(spec in spec(), time in -2000..2000i64) {
         let assigned: Vec<Window> = assigner(spec).windows_of_time(time).collect();

@@ -1,7 +1,8 @@
 //! Windowed aggregation to final results: the single phase over rows, or the global one over partials.
 //!
-//! Windows fire lazily, one per demand of `next_output`, in the order of their ends. The windows that are due but have not
-//! fired are still state; so a frozen state says up to where windows had fired. States of several instances are taken over in
+//! Windows fire lazily, one per demand of `next_output`, in the order of their ends. Of the windows that a pane feeds, which
+//! may be millions, only the next is kept; when it fires, the one after it takes its place. The windows that are due but have
+//! not fired are still state; so a frozen state says up to where windows had fired. States of several instances are taken over in
 //! the order of these marks, and what the earlier ones had to fire up to the next mark is fired in between.
 
 use std::collections::BTreeSet;
@@ -44,7 +45,7 @@ pub(crate) struct WindowedAggregate {
     shape: OutputShape,
     key_groups: u16,
     panes: Panes,
-    /// Windows with panes that have not fired.
+    /// Of each pane, the next window that has not fired.
     waiting: BTreeSet<Window>,
     watermark: i64,
     emission: Emission,
@@ -88,6 +89,7 @@ impl WindowedAggregate {
         let mut partials = Vec::new();
         for key in feeding {
             let is_last = self.windows.is_last(key, window);
+            self.wait_for(key, window.end);
             if is_last && table.is_none() {
                 // What is live in a pane that goes need not be sealed: the others are merged into it.
                 let (live, sealed) = self.panes.remove(key).map(Pane::into_parts).unwrap_or_default();
@@ -114,8 +116,9 @@ impl WindowedAggregate {
         Ok(true)
     }
 
+    /// Waits for the first window of a pane that ends after `fired`.
     fn wait_for(&mut self, key: PaneKey, fired: i64) {
-        self.waiting.extend(self.windows.windows_of(key).filter(|window| window.end > fired));
+        self.waiting.extend(self.windows.window_after(key, fired));
     }
 
     /// Up to where windows have fired.
@@ -184,7 +187,7 @@ impl Operator for WindowedAggregate {
     }
 
     fn state_bytes(&self) -> usize {
-        self.panes.bytes() + self.emission.bytes()
+        self.panes.bytes() + self.waiting.len() * size_of::<Window>() + self.emission.bytes()
     }
 
     fn freeze(&mut self) -> Result<FrozenState, OperatorError> {

@@ -94,6 +94,14 @@ impl Windows {
         assigned.into_iter().flatten().chain(attached)
     }
 
+    /// The first window that a pane feeds and that ends after `after`.
+    pub(crate) fn window_after(&self, key: PaneKey, after: i64) -> Option<Window> {
+        match self {
+            Self::Assigned { assigner, .. } => assigner.window_of_pane_after(key.pane, after),
+            Self::Attached { .. } => Some(Window { start: key.start, end: key.pane }).filter(|own| own.end > after),
+        }
+    }
+
     /// Whether a window is the last that a pane feeds.
     pub(crate) fn is_last(&self, key: PaneKey, window: Window) -> bool {
         match self {

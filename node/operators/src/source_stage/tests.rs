@@ -47,7 +47,6 @@ fn the_latest_time_less_the_delay_is_promised() {
     let stage = stage(Some(WatermarkGenerator::BoundedDelay { delay_micros: 1_000_000 }));
     let rows = stage.process(physical()).expect("rows as planned").rows;
     assert_eq!(stage.observe(&rows).expect("no expression"), Some(4_000_000));
-    assert_eq!(stage.event_times(&rows), Some((2_000_000, 5_000_000)));
     assert_eq!(stage.observe(&rows.slice(0, 0)).expect("no expression"), None);
 }
 
@@ -68,7 +67,6 @@ fn tables_without_watermark_keep_every_row() {
     assert_eq!(staged.rows.num_rows(), 3);
     assert!(staged.dead.is_none());
     assert_eq!(stage.observe(&staged.rows).expect("nothing to evaluate"), None);
-    assert_eq!(stage.event_times(&staged.rows), None);
     let bare = SourceOperator { projection: None, ..source(None) };
     let stage = SourceStage::new(&bare, bare.physical.clone()).expect("a legal source");
     assert_eq!(stage.process(physical()).expect("rows as planned").rows, physical());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::DataType;
 use proptest::prelude::*;
 use thalweg_types::{
-    OperatorKind,
+    OperatorKind, Watermark,
     graph::{AggregatePhase, WindowSpec, Windowing},
 };
 
@@ -88,6 +88,27 @@ proptest! {
         let steps: Vec<Step> = rows.chunks(cut).map(|rows| Step::Rows(rows.to_vec())).collect();
         check(spec, &steps);
     }
+}
+
+/// A day in steps of a millisecond: 86.4 million windows per row, of which only the next is held.
+#[test]
+fn windows_to_come_take_no_memory() {
+    let spec = WindowSpec::Hop { size: 86_400_000_000, slide: 1000, offset: 0 };
+    let mut operator = crate::build(&single(spec), &[row_schema()], &crate::testing::CONTEXT).expect("a legal plan");
+    let rows =
+        |from: i64| (from..from + 3).map(|time| (time, Some(time), Some(1), "name".to_owned())).collect::<Vec<Row>>();
+    operator.process(0, row_batch(&rows(0))).expect("rows as planned");
+    let held = operator.state_bytes();
+    assert!(held < 100_000, "three rows hold {held} bytes");
+    let mut ends = [0; 4];
+    for (rows, watermark) in ends.iter_mut().zip(1..) {
+        operator.on_watermark(Watermark(watermark * 1000)).expect("no function fails");
+        while let Some(batch) = operator.next_output().expect("no function fails") {
+            *rows += batch.num_rows();
+        }
+    }
+    // A row of 0 ms is in the window that ends at 1 ms, one of 1 ms in the next, and all stay in those that follow.
+    assert_eq!(ends, [1, 2, 3, 3]);
 }
 
 #[test]
