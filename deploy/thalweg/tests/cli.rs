@@ -259,9 +259,9 @@ fn check_previews(address: &str, directory: &Path) {
     let status_of_last = || {
         let jobs = thalweg(&["jobs", "--coordinator", &url, "-o", "json"]);
         let jobs: Vec<serde_json::Value> =
-            jobs.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let last = jobs.into_iter().max_by_key(|job| job["job"].as_u64()).unwrap();
-        last["status"].as_str().unwrap().to_owned()
+            jobs.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let last = jobs.into_iter().max_by_key(|job| job["job"].as_u64()).expect("there are jobs");
+        last["status"].as_str().expect("a status is a text").to_owned()
     };
     let numbers = format!("{}SELECT n FROM numbers;", script(directory));
     assert_eq!(preview(&[&numbers]).stdout, "n\n1\n2\n3\n");
@@ -269,8 +269,8 @@ fn check_previews(address: &str, directory: &Path) {
     let file = directory.join("endless.sql");
     let endless = "CREATE TABLE e (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '50', \
                    'fields.n.kind' = 'sequence', 'fields.n.start' = '7'); SELECT n FROM e;";
-    fs::write(&file, endless).unwrap();
-    let sampled = preview(&["--file", file.to_str().unwrap(), "--rows", "2"]);
+    fs::write(&file, endless).expect("it can be written");
+    let sampled = preview(&["--file", file.to_str().expect("a path of text"), "--rows", "2"]);
     assert_eq!((sampled.code, sampled.stdout.as_str()), (Some(0), "n\n7\n8\n"), "{sampled:?}");
     wait_until("the preview's end", || (status_of_last() == "cancelled").then_some(()));
     let in_time = preview(&[endless, "--rows", "1000000", "--seconds", "1"]);
