@@ -216,10 +216,13 @@ fn trades(path: &Path, dice: &mut Dice) -> Result<()> {
     let schema: Arc<Schema> = batch.schema();
     let file = fs::File::create(path).with_context(|| format!("could not create {}", path.display()))?;
     let mut writer = ArrowWriter::try_new(file, schema, None)?;
-    // Two row groups, so that a reader crosses a boundary.
-    writer.write(&batch.slice(0, 1200))?;
-    writer.flush()?;
-    writer.write(&batch.slice(1200, batch.num_rows() - 1200))?;
+    // Several row groups of several sizes, so that readers cross boundaries and may share the file.
+    let mut start = 0;
+    for end in [300, 700, 701, 1200, batch.num_rows()] {
+        writer.write(&batch.slice(start, end - start))?;
+        writer.flush()?;
+        start = end;
+    }
     writer.close()?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use arrow::{
     },
 };
 
-/// By how much two floats may differ, relative to the larger one.
+/// By how much two floats may differ, relative to the larger one. Zero is only ever equal to zero.
 const TOLERANCE: f64 = 1e-9;
 /// How many differing rows a report shows per side.
 const SHOWN: usize = 5;
@@ -189,7 +189,7 @@ fn is_close(left: &Row, right: &Row) -> bool {
     left.len() == right.len()
         && left.iter().zip(right).all(|pair| match pair {
             (Cell::Float(l), Cell::Float(r)) => {
-                l.total_cmp(r).is_eq() || (l - r).abs() <= TOLERANCE * l.abs().max(r.abs()).max(1.0)
+                l == r || l.total_cmp(r).is_eq() || (l - r).abs() <= TOLERANCE * l.abs().max(r.abs())
             }
             (l, r) => l == r,
         })
@@ -220,6 +220,15 @@ mod tests {
     fn a_changed_value_is_missing_and_extra() {
         let report = difference(vec![row(1, 1.000_001), row(3, 0.0)], vec![row(1, 1.0), row(3, 0.0)]).unwrap();
         assert!(report.contains("1 missing") && report.contains("1 not expected"), "{report}");
+    }
+
+    #[test]
+    fn the_tolerance_is_relative_for_small_values_too() {
+        let differ = |l: f64, r: f64| difference(vec![row(1, l)], vec![row(1, r)]).is_some();
+        assert!(differ(1e-12, 2e-12) && differ(0.0, 1e-300) && differ(f64::INFINITY, f64::MAX) && differ(f64::NAN, 1.0));
+        assert!(differ(f64::INFINITY, f64::NEG_INFINITY));
+        assert!(!differ(1e-12, 1e-12 * (1.0 + 1e-10)) && !differ(0.0, 0.0) && !differ(f64::NAN, f64::NAN));
+        assert!(!differ(f64::INFINITY, f64::INFINITY) && !differ(-1e300, -1e300 * (1.0 - 1e-10)));
     }
 
     #[test]
