@@ -1,4 +1,5 @@
-//! Nexmark against this engine, in this process: events per second, processor time per event, peak memory.
+//! Nexmark against this engine, in this process: events per second, processor time per event, peak memory, and how many
+//! records the query's sources gave.
 //!
 //! ```text
 //! cargo run --release -p thalweg-bench -- --events 20000000 --input generator q0 q5
@@ -89,8 +90,8 @@ fn main() -> Result<()> {
     let wanted: Vec<String> = if args.queries.is_empty() { all() } else { args.queries.clone() };
     if !args.json {
         println!(
-            "{:<8}{:<11}{:>13}{:>10}{:>14}{:>12}{:>14}",
-            "query", "input", "events", "seconds", "events/s", "ns/event", "peak RSS MiB"
+            "{:<8}{:<11}{:>13}{:>14}{:>10}{:>14}{:>12}{:>14}",
+            "query", "input", "events", "records read", "seconds", "events/s", "ns/event", "peak RSS MiB"
         );
     }
     for query in &wanted {
@@ -106,8 +107,8 @@ fn main() -> Result<()> {
 
 fn print_row(row: &Measured) {
     println!(
-        "{:<8}{:<11}{:>13}{:>10.2}{:>14.0}{:>12.1}{:>14.1}",
-        row.query, row.input, row.events, row.seconds, row.events_per_second, row.cpu_ns_per_event, row.peak_rss_mib
+        "{:<8}{:<11}{:>13}{:>14}{:>10.2}{:>14.0}{:>12.1}{:>14.1}",
+        row.query, row.input, row.events, row.records_read, row.seconds, row.events_per_second, row.cpu_ns_per_event, row.peak_rss_mib
     );
 }
 
@@ -165,6 +166,7 @@ async fn measure(args: &Args, query: &str) -> Result<Measured> {
         query: query.to_owned(),
         input: args.input.word().to_owned(),
         events: args.events,
+        records_read: totals.records_in,
         rows_out: totals.records_out,
         seconds,
         events_per_second: count / seconds,

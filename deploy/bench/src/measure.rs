@@ -13,8 +13,11 @@ const TICKS_PER_SECOND: u64 = 100;
 pub(crate) struct Measured {
     pub(crate) query: String,
     pub(crate) input: String,
-    /// Events that the source has read: for a query, those of the kinds that it needs.
+    /// Events of all kinds that the input has, whether or not the query needs their kind: `--events`.
     pub(crate) events: u64,
+    /// Records that sources gave to the query: fewer where a source leaves out what no query wants (row groups, kinds of
+    /// generated events), more where several of the query's sources read the same events.
+    pub(crate) records_read: u64,
     pub(crate) rows_out: u64,
     pub(crate) seconds: f64,
     pub(crate) events_per_second: f64,
