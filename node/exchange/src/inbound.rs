@@ -80,14 +80,22 @@ pub(crate) struct InboundPort {
 impl InboundPort {
     /// Appends to a channel and wakes the subtask. Data is charged.
     pub(crate) fn push(&self, channel: usize, item: Item<Rows>) -> Result<(), CreditViolation> {
-        let mut state = self.state.lock();
         if let Item::Data { cost, .. } = &item {
-            state.grants[channel].on_received(*cost)?;
+            self.charge(channel, *cost)?;
         }
-        state.queues.push(channel, item);
-        drop(state);
-        self.reader.wake();
+        self.append(channel, item);
         Ok(())
+    }
+
+    /// Charges a batch before all of it is here.
+    pub(crate) fn charge(&self, channel: usize, cost: u64) -> Result<(), CreditViolation> {
+        self.state.lock().grants[channel].on_received(cost)
+    }
+
+    /// As `push`, for data that is charged already.
+    pub(crate) fn append(&self, channel: usize, item: Item<Rows>) {
+        self.state.lock().queues.push(channel, item);
+        self.reader.wake();
     }
 
     /// Tells where the channel's grants go from now on, and grants what is due there.

@@ -89,9 +89,13 @@ pub(crate) fn decode(encoded: &EncodedBatch, schema: &SchemaRef, cost: u64) -> R
 }
 
 fn check(header: &arrow_ipc::RecordBatch<'_>, body: &[u8], fields: &Fields, cost: u64) -> Result<(), String> {
-    let rows = u32::try_from(header.length()).map_err(|_| format!("{} rows", header.length()))?;
+    // A row has a bit at least, or is one of a batch without columns, whose rows cost nothing and are as few as those of any
+    // batch: within the slack.
+    let limit = i64::try_from(body_bytes_max(cost)).unwrap_or(i64::MAX).saturating_mul(8);
+    if !(0..=limit).contains(&header.length()) {
+        return Err(format!("{} rows in a batch charged {cost}", header.length()));
+    }
     let nodes = header.nodes().ok_or("no field nodes")?;
-    let limit = i64::try_from(body_bytes_max(cost)).unwrap_or(i64::MAX).max(i64::from(rows)).saturating_mul(8);
     for node in nodes {
         if !(0..=limit).contains(&node.length()) || !(0..=node.length()).contains(&node.null_count()) {
             return Err(format!("a column of {} values, {} of them null", node.length(), node.null_count()));

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError};
-use thalweg_flow::CreditLedger;
+use thalweg_flow::{CreditLedger, ROW_BYTES_MAX};
 
 use crate::{
     cost::{compact, needed_bytes, retained_bytes},
@@ -88,6 +88,11 @@ impl Pending {
     fn cut(&mut self, batch: RecordBatch, cost: u64, limit: u64) -> Result<(), ArrowError> {
         let rows = batch.num_rows();
         if cost <= limit || rows <= 1 {
+            if cost > limit.max(ROW_BYTES_MAX) {
+                return Err(ArrowError::InvalidArgumentError(format!(
+                    "a row of {cost} bytes is larger than the {ROW_BYTES_MAX} that one may have"
+                )));
+            }
             self.bytes += cost;
             self.queue.push_back(Item::Data { payload: batch, cost });
             return Ok(());
@@ -165,6 +170,17 @@ mod tests {
             }
         }
         assert_eq!(rows, [100, 100, 50]);
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn a_row_that_no_receiver_would_take_is_an_error_here() {
+        let mut pending = Pending::new(100, 200);
+        let width = usize::try_from(ROW_BYTES_MAX).unwrap() + 1;
+        let text: StringViewArray = [Some("x".repeat(width))].into_iter().collect();
+        let columns: [(&str, ArrayRef); 1] = [("text", Arc::new(text))];
+        let refused = pending.push_rows(&RecordBatch::try_from_iter(columns).unwrap(), 5000).unwrap_err();
+        assert!(refused.to_string().contains("larger than the 67108864 that one may have"), "{refused}");
         assert!(pending.is_empty());
     }
 

@@ -1,7 +1,8 @@
 //! The queues of several channels with one consumer, served in turn.
 //!
 //! Data is bounded by credit, which is not counted here. Control is bounded by two rules: a watermark (or idleness) at the
-//! tail is replaced by a newer one, and at most two barriers of a channel are queued: a third supersedes the oldest,
+//! tail is replaced by a newer one (but the end of input does not replace the last promise before it, which counts on
+//! where other inputs are idle), and at most two barriers of a channel are queued: a third supersedes the oldest,
 //! whose checkpoint the newer ones abort anyway.
 
 use std::collections::VecDeque;
@@ -73,8 +74,12 @@ impl<T> ChannelQueues<T> {
 /// Appends by the rules of this module.
 pub(crate) fn push<T>(queue: &mut VecDeque<Item<T>>, item: Item<T>) {
     match item {
-        Item::Watermark(_) => {
-            while matches!(queue.back(), Some(Item::Watermark(_) | Item::Idle)) {
+        Item::Watermark(watermark) => {
+            let is_outdated = |last: &Item<T>| match last {
+                Item::Watermark(last) => last.is_end() || !watermark.is_end(),
+                last => matches!(last, Item::Idle),
+            };
+            while queue.back().is_some_and(is_outdated) {
                 queue.pop_back();
             }
         }
@@ -125,6 +130,17 @@ mod tests {
         queues.push(0, Item::Watermark(Watermark(3)));
         let items: Vec<Item<u32>> = std::iter::from_fn(|| queues.pop(|_| false)).map(|(_, item)| item).collect();
         assert_eq!(items, [Item::Watermark(Watermark(1)), data(1), Item::Watermark(Watermark(3))]);
+    }
+
+    #[test]
+    fn the_end_does_not_replace_the_last_promise() {
+        let mut queues: ChannelQueues<u32> = ChannelQueues::new(1);
+        for watermark in [Watermark(1), Watermark(2), Watermark::MAX, Watermark::MAX] {
+            queues.push(0, Item::Watermark(watermark));
+            queues.push(0, Item::Idle);
+        }
+        let items: Vec<Item<u32>> = std::iter::from_fn(|| queues.pop(|_| false)).map(|(_, item)| item).collect();
+        assert_eq!(items, [Item::Watermark(Watermark(2)), Item::Watermark(Watermark::MAX), Item::Idle]);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    endpoints::Endpoints,
+    endpoints::{Destination, Endpoints},
     grant::CreditOutbox,
     inbound::Rows,
     ipc::{EncodedBatch, body_bytes_max},
@@ -186,21 +186,35 @@ impl Receiver {
             return Err(format!("frame {sequence} of {channel} where {} was due", progress.sequence));
         }
         progress.sequence += 1;
-        let item = progress.on_payload(payload).map_err(|reason| format!("{channel}: {reason}"))?;
-        let (Some(item), Some(destination)) = (item, self.endpoints.destination(channel)) else { return Ok(()) };
-        let pushed = destination.port.push(destination.index, item);
-        pushed.map_err(|violation| format!("{channel}: {violation}"))
+        let Some(Destination { port, index, .. }) = self.endpoints.destination(channel) else { return Ok(()) };
+        let charge = |cost| port.charge(*index, cost).map_err(|violation| violation.to_string());
+        let item = progress.on_payload(payload, charge).map_err(|reason| format!("{channel}: {reason}"))?;
+        if let Some(item) = item {
+            port.append(*index, item);
+        }
+        Ok(())
     }
 }
 
 impl Progress {
-    fn on_payload(&mut self, payload: Payload) -> Result<Option<Item<Rows>>, String> {
+    /// What a payload completes. A batch is charged with its first part, before anything of it is kept.
+    fn on_payload(
+        &mut self,
+        payload: Payload,
+        charge: impl FnOnce(u64) -> Result<(), String>,
+    ) -> Result<Option<Item<Rows>>, String> {
         let is_part = matches!(&payload, Payload::Batch { header, .. } if header.is_empty());
         if self.partial.is_some() != is_part {
             return Err(if is_part { "a part of no batch" } else { "a batch was left unfinished" }.to_owned());
         }
         match payload {
-            Payload::Batch { cost, header, body, more } => self.on_part(cost, header, body, more),
+            Payload::Batch { cost, header, body, more } => {
+                if !is_part {
+                    check_first(cost, &header, &body)?;
+                    charge(cost)?;
+                }
+                self.on_part(cost, header, body, more)
+            }
             Payload::Watermark(watermark) => Ok(Some(Item::Watermark(watermark))),
             Payload::Idle => Ok(Some(Item::Idle)),
             Payload::Barrier(checkpoint) => Ok(Some(Item::Barrier(checkpoint))),
@@ -221,26 +235,29 @@ impl Progress {
         let (cost, header, body) = match self.partial.take() {
             None if !more => (cost, header, body),
             None => {
-                let body = BytesMut::from(body);
-                return self.keep(Partial { cost, header, body });
+                self.partial = Some(Partial { cost, header, body: BytesMut::from(body) });
+                return Ok(None);
             }
             Some(mut partial) => {
+                check_length(partial.body.len().saturating_add(body.len()), partial.cost)?;
                 partial.body.extend_from_slice(&body);
                 if more {
-                    return self.keep(partial);
+                    self.partial = Some(partial);
+                    return Ok(None);
                 }
                 (partial.cost, partial.header, partial.body.freeze())
             }
         };
-        check_length(body.len(), cost)?;
         Ok(Some(Item::Data { payload: Rows::Remote(EncodedBatch { header, body }), cost }))
     }
+}
 
-    fn keep(&mut self, partial: Partial) -> Result<Option<Item<Rows>>, String> {
-        check_length(partial.body.len(), partial.cost)?;
-        self.partial = Some(partial);
-        Ok(None)
+fn check_first(cost: u64, header: &[u8], body: &[u8]) -> Result<(), String> {
+    if cost == 0 {
+        return Err("a batch was charged nothing".to_owned());
     }
+    check_length(header.len(), cost)?;
+    check_length(body.len(), cost)
 }
 
 fn check_length(bytes: usize, cost: u64) -> Result<(), String> {

@@ -84,6 +84,20 @@ proptest! {
     }
 }
 
+/// A header alone can claim rows where the schema has no columns.
+#[test]
+fn rows_are_bounded_by_what_they_are_charged() {
+    let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::empty());
+    let encoded = |rows: usize| {
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(schema.clone(), Vec::new(), &options).unwrap();
+        Encoder::new(false).encode(&batch).unwrap()
+    };
+    assert_eq!(decode(&encoded(1 << 20), &schema, 1).unwrap().num_rows(), 1 << 20);
+    let refused = decode(&encoded(4_000_000_000), &schema, 1).unwrap_err();
+    assert_eq!(refused, "4000000000 rows in a batch charged 1");
+}
+
 #[test]
 fn batches_of_another_schema_or_more_bytes_than_charged_are_refused() {
     let values: Vec<_> = (0..100_000).map(Some).collect();

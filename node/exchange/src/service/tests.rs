@@ -108,10 +108,29 @@ fn every_broken_rule_is_named() {
     expect(vec![frame(id(0), 0, rows(100_000, 100))], "charged 100");
     let part = Payload::Batch { cost: 0, header: Bytes::new(), body: Bytes::new(), more: false };
     expect(vec![frame(id(0), 0, part)], "a part of no batch");
+    let free = Payload::Batch { cost: 0, header: Bytes::from_static(b"x"), body: Bytes::new(), more: false };
+    expect(vec![frame(id(0), 0, free)], "charged nothing");
+    let long = Payload::Batch { cost: 1, header: Bytes::from(vec![1; 1 << 20]), body: Bytes::new(), more: false };
+    expect(vec![frame(id(0), 0, long)], "1048576 bytes in a batch charged 1");
     let open = Payload::Batch { cost: 8, header: Bytes::from_static(b"x"), body: Bytes::new(), more: true };
     expect(vec![frame(id(0), 0, open), frame(id(0), 1, Payload::End)], "left unfinished");
     let hello = Hello { version: String::new(), job: JobId(1), attempt: Attempt(1), from: NodeId(4), to: NodeId(5) };
     expect(vec![SenderFrame::Hello(hello)], "second Hello");
+}
+
+/// What is not whole yet lies here too: it is charged with its first part, whatever its header claims.
+#[test]
+fn a_batch_in_parts_needs_credit_from_the_first() {
+    let first = |cost| Payload::Batch { cost, header: Bytes::from_static(b"x"), body: Bytes::new(), more: true };
+    let mut case = case();
+    case.receiver.on_frame(frame(id(0), 0, rows(10, WINDOW - 5))).unwrap();
+    let refused = case.receiver.on_frame(frame(id(0), 1, first(6))).unwrap_err();
+    assert!(refused.contains("a batch of 6 bytes was sent"), "{refused}");
+    let mut case = self::case();
+    case.receiver.on_frame(frame(id(0), 0, first(6))).unwrap();
+    assert_eq!(case.inbound.held_bytes(), 6);
+    let refused = broken([frame(id(0), 0, first(u64::MAX / 4))]).unwrap();
+    assert!(refused.contains("0 of 10000 bytes in flight"), "{refused}");
 }
 
 #[test]
