@@ -8,4 +8,4 @@ SELECT x.ws0, x.user_id, x.n, y.n AS again
 FROM per_minute AS x JOIN per_minute AS y
 ON x.user_id = y.user_id AND x.window_start = y.window_start AND x.window_end = y.window_end AND x.ws0 = y.ws0 AND x.we0 = y.we0;
 -- batch
-SELECT date_bin(INTERVAL '10 seconds', ts) AS w, user_id, count(*), count(*) FROM clicks GROUP BY 1, 2
+SELECT date_bin(INTERVAL '10 seconds', ts) AS w, user_id, count(*) AS n, count(*) AS again FROM clicks GROUP BY 1, 2
