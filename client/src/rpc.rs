@@ -139,7 +139,8 @@ impl Client {
         self.end(job, false).await
     }
 
-    /// Ends a job's sources, and publishes what they have given.
+    /// Ends a job's sources as if their input ended here: windows that are open close with what they have, and all that the
+    /// job has given is published. It cannot go on from there.
     ///
     /// # Errors
     /// `NotFound`; as any call otherwise.

@@ -324,7 +324,7 @@ pub enum JobCommand {
     Show(JobArgs),
     /// End a job and drop what it has not yet published.
     Cancel(JobArgs),
-    /// End a job's input and publish what it had given.
+    /// End a job as if its input ended here: open windows close with what they have, and all is published.
     Stop(JobArgs),
     /// Wait until a job has ended.
     Wait(JobArgs),

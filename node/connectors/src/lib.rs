@@ -72,6 +72,9 @@ pub enum Read {
         /// Those that could not be read.
         dead_letters: Vec<DeadLetter>,
     },
+    /// There are no records now, and nothing is known of when or for which times there will be: until there are, the split
+    /// is idle.
+    Idle,
     /// Nothing follows.
     End,
 }

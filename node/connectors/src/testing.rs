@@ -207,6 +207,7 @@ pub(crate) async fn read_split(source: &dyn Source, split: &Split, given: &mut G
     let mut reader = source.open(split).await?;
     loop {
         match reader.next().await? {
+            Read::Idle => {}
             Read::End => return Ok(()),
             Read::Records { batch, dead_letters } => {
                 given.batches.push(batch);

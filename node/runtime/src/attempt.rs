@@ -117,7 +117,8 @@ impl AttemptHandle {
         self.orders.send_modify(|orders| orders.started = true);
     }
 
-    /// Ends the sources as if their input ended here; subtasks then finish.
+    /// Ends the sources as if their input ended here: windows that are open close with what they have, subtasks finish, and
+    /// what sinks have prepared is published. Nothing is kept from which the job could go on.
     pub fn stop(&self) {
         self.orders.send_modify(|orders| orders.stopped = true);
     }

@@ -2,7 +2,11 @@
 //!
 //! Nothing is connected or read here; what is built is complete or the deployment fails with the reason.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use thalweg_connectors::SinkIdentity;
 use thalweg_exchange::{
@@ -26,7 +30,7 @@ use crate::{
     pacing::Pacer,
     readers::Readers,
     replay::{ReplayClock, parse_start},
-    source::{SourceOrders, SourceSubtask},
+    source::{Silence, SourceOrders, SourceSubtask},
     stamp::Stamp,
     state_budget::{StateBudget, StateShare},
     subtask::InputSubtask,
@@ -117,9 +121,33 @@ impl Builder<'_> {
         let Some(speed) = settings.replay_speed else { return Ok(None) };
         let start = settings.replay_start.as_deref().map(parse_start).transpose();
         let start = start.map_err(|error| plan_error(format!("replay.start: {error}")))?;
+        if start.is_none() {
+            self.check_one_replay_clock()?;
+        }
         let is_replayed = |subtask: &SubtaskId| self.source_of(*subtask).is_some_and(|(_, spec)| is_replayed(spec));
         let sources = meters.iter().filter(|(subtask, _)| is_replayed(subtask)).count();
         Ok(Some(Arc::new(ReplayClock::new(self.context.seams.clock.clone(), speed, start, sources))))
+    }
+
+    /// Each node has a clock of its own; only where the job says when they start do several agree.
+    fn check_one_replay_clock(&self) -> Result<(), SubtaskError> {
+        let mut nodes = BTreeSet::new();
+        for subtask in self.plan.subtasks(self.parallelism()) {
+            if let Some((id, spec)) = self.source_of(subtask)
+                && is_replayed(spec)
+                && !self.splits(id, subtask.index).is_empty()
+            {
+                nodes.insert(self.node_of(subtask)?);
+            }
+        }
+        if nodes.len() <= 1 {
+            return Ok(());
+        }
+        let count = nodes.len();
+        Err(plan_error(format!(
+            "tables are replayed on {count} nodes, whose clocks must start at one event time: SET 'replay.start' = \
+             'yyyy-MM-dd HH:mm:ss', the time of the first record or earlier"
+        )))
     }
 
     fn parallelism(&self) -> u32 {
@@ -312,7 +340,7 @@ impl Builder<'_> {
             watermarks,
             stamp: Stamp::new(self.head(subtask), spec)?,
             pacer,
-            idle_timeout,
+            silence: Silence::new(idle_timeout, meter.now()),
             orders: self.orders.clone(),
             last_checkpoint: None,
             chain,

@@ -62,13 +62,7 @@ pub async fn commit(
         committer.commit(&values).await.map_err(failed)?;
     }
     // Only when everything is visible is what is left certainly of no use.
-    for operator in &graph.operators {
-        let failed = |error| table_failure(&operator.name, &error);
-        if let Some(committer) = committer(context, operator, &settings).map_err(failed)? {
-            committer.discard(job).await.map_err(failed)?;
-        }
-    }
-    Ok(())
+    discard(context, graph, job).await
 }
 
 /// Removes what a job has left unpublished, when nothing of it runs any more.

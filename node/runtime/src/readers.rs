@@ -139,7 +139,7 @@ impl Readers {
         let split = open.split;
         (open.served, open.asked_since, open.question) = (self.served, None, None);
         match (&read, open.rest.pop_front_if(|_| matches!(read, Read::End))) {
-            (Read::Records { .. }, _) => open.question = Some(ask(reader)),
+            (Read::Records { .. } | Read::Idle, _) => open.question = Some(ask(reader)),
             (Read::End, Some(next)) => open.split = next,
             (Read::End, None) => {
                 self.open.remove(at);

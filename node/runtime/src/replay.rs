@@ -2,8 +2,8 @@
 //!
 //! One clock serves all replayed sources of an attempt on a node, so that they keep their order in event time. It starts
 //! at the job's `replay.start`, or else at the earliest first record of those sources: it stands still until each of
-//! them has read its first record (or has none). Without `replay.start` each node takes its own earliest record, so a
-//! job that is replayed on several nodes should name its start.
+//! them has read its first record (or has none). Each node has a clock of its own and knows its own records alone: a job
+//! that is replayed on several nodes must name its start, and a deployment of one that does not is refused.
 
 use std::{sync::Arc, time::Duration};
 

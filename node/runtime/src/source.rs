@@ -4,11 +4,15 @@
 //! Ready -- started --> reading -- all splits ended, or stopped --> end of input -> Finished
 //! ```
 //!
-//! Orders (start, stop, checkpoint) are looked at before every batch. The watermark is that of `SplitWatermarks`. A split
-//! that was asked and gave nothing for the table's idle timeout steps out of it; the time in which this subtask waited
-//! for credit does not count. Rows of a replayed table are held by a `Pacer`.
+//! Orders (start, stop, checkpoint) are looked at before every batch. To stop is to end the input where it is, as if there
+//! were no more: the last watermark follows, which closes every window, open ones included, and what that gives is
+//! published with the rest. (Nothing keeps the state of windows for another run yet, so there is nothing else to do with it.)
+//!
+//! The watermark is that of `SplitWatermarks`. A split that was asked and gave nothing for the table's idle timeout steps
+//! out of it, however busy others are, and so does one that says itself that it has nothing now; the time in which this
+//! subtask waited for credit does not count. Rows of a replayed table are held by a `Pacer`.
 
-use std::{sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use thalweg_connectors::{ConnectorError, DeadLetter, Read};
@@ -30,7 +34,7 @@ use crate::{
 pub(crate) struct SourceOrders {
     /// Reading may begin.
     pub(crate) started: bool,
-    /// Input ends here.
+    /// Input ends here, and windows that are open close.
     pub(crate) stopped: bool,
     /// The newest checkpoint that was begun.
     pub(crate) checkpoint: Option<CheckpointId>,
@@ -43,11 +47,42 @@ pub(crate) struct SourceSubtask {
     pub(crate) watermarks: SplitWatermarks,
     pub(crate) stamp: Stamp,
     pub(crate) pacer: Option<Pacer>,
-    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) silence: Silence,
     pub(crate) orders: watch::Receiver<SourceOrders>,
     pub(crate) last_checkpoint: Option<CheckpointId>,
     pub(crate) chain: Chain,
     pub(crate) meter: Arc<Meter>,
+}
+
+/// When to look for splits that have been silent for too long: by the clock, whatever else happens meanwhile.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    timeout: Option<Duration>,
+    /// When it was last looked.
+    looked: Duration,
+}
+
+impl Silence {
+    /// For a table with this idle timeout.
+    pub(crate) fn new(timeout: Option<Duration>, now: Duration) -> Self {
+        Self { timeout, looked: now }
+    }
+
+    /// How long until it is time to look; `None`: never.
+    fn left(&self, now: Duration) -> Option<Duration> {
+        // At a quarter of the timeout, so that silence is noticed soon after.
+        let step = (self.timeout? / 4).max(Duration::from_millis(1));
+        Some((self.looked + step).saturating_sub(now))
+    }
+
+    /// The timeout, where it is time to look.
+    fn take_due(&mut self, now: Duration) -> Option<Duration> {
+        if !self.left(now)?.is_zero() {
+            return None;
+        }
+        self.looked = now;
+        self.timeout
+    }
 }
 
 enum Event {
@@ -55,8 +90,8 @@ enum Event {
     Orders,
     /// A reader answered.
     Answered(Answered),
-    /// A split has been silent for the idle timeout.
-    Silent,
+    /// It is time to look for silent splits.
+    Look,
     /// Held rows are due.
     Due { split: usize, batch: RecordBatch, emptied: bool },
     /// Nothing is left to read.
@@ -70,6 +105,7 @@ impl SourceSubtask {
         if started {
             self.read().await?;
         }
+        // Also where it was stopped: see the module's text.
         self.chain.signal(Signal::Watermark(Watermark::MAX)).await?;
         self.chain.finish().await
     }
@@ -93,22 +129,23 @@ impl SourceSubtask {
             let taken = self.meter.spend(Spent::Idle, waiting);
             let blocked = self.meter.blocked();
             match event {
-                Event::Orders => {}
+                Event::Orders | Event::Look => {}
                 Event::Over => return Ok(()),
-                Event::Silent => self.on_silent().await?,
                 Event::Answered(Answered { split, read }) => self.on_answer(split, read).await?,
                 Event::Due { split, batch, emptied } => {
                     self.readers.set_paused(split, !emptied);
                     self.on_rows(split, batch).await?;
                 }
             }
+            self.look_for_silence().await?;
             self.meter.spend(Spent::Busy, taken + self.meter.blocked().saturating_sub(blocked));
         }
     }
 
     async fn next_event(&mut self) -> Result<Event, SubtaskError> {
         let idle_since = self.idle_time();
-        let Self { readers, orders, pacer, chain, idle_timeout, table, .. } = self;
+        let look = self.silence.left(self.meter.now());
+        let Self { readers, orders, pacer, chain, table, .. } = self;
         if readers.is_over() && pacer.is_none() {
             return Ok(Event::Over);
         }
@@ -129,10 +166,7 @@ impl SourceSubtask {
                 }
             };
         }
-        let answer = std::future::poll_fn(|context| match readers.poll_next(context, idle_since) {
-            Poll::Ready(answer) => Poll::Ready(answer),
-            Poll::Pending => Poll::Pending,
-        });
+        let answer = std::future::poll_fn(|context| readers.poll_next(context, idle_since));
         let event = async {
             tokio::select! {
                 biased;
@@ -142,7 +176,7 @@ impl SourceSubtask {
                     Err(_) => std::future::pending().await,
                 },
                 answer = answer => answer.map(Event::Answered),
-                () = silence(*idle_timeout) => Ok(Event::Silent),
+                () = passing(look) => Ok(Event::Look),
             }
         };
         let event: Result<Event, ConnectorError> = chain.flushing(event).await?;
@@ -163,6 +197,10 @@ impl SourceSubtask {
                     }
                     _ => self.on_rows(split, batch).await,
                 }
+            }
+            Read::Idle => {
+                let grown = self.watermarks.on_idle(split);
+                self.advance(grown).await
             }
             Read::End => {
                 let grown = self.watermarks.on_finished(split);
@@ -188,8 +226,8 @@ impl SourceSubtask {
         Ok(())
     }
 
-    async fn on_silent(&mut self) -> Result<(), SubtaskError> {
-        let Some(timeout) = self.idle_timeout else { return Ok(()) };
+    async fn look_for_silence(&mut self) -> Result<(), SubtaskError> {
+        let Some(timeout) = self.silence.take_due(self.meter.now()) else { return Ok(()) };
         let Some(moment) = self.idle_time().checked_sub(timeout) else { return Ok(()) };
         let silent: Vec<usize> = self.readers.silent_since(moment).collect();
         for split in silent {
@@ -220,10 +258,10 @@ impl SourceSubtask {
     }
 }
 
-/// Passes when it is time to look for silent splits: at a quarter of the timeout, so that one is noticed soon after.
-async fn silence(timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => tokio::time::sleep((timeout / 4).max(Duration::from_millis(1))).await,
+/// Passes after this long; never where there is no end to it.
+async fn passing(left: Option<Duration>) {
+    match left {
+        Some(left) => tokio::time::sleep(left).await,
         None => std::future::pending().await,
     }
 }

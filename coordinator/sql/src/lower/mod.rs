@@ -133,7 +133,9 @@ impl Lowerer<'_> {
         let mut pending = operators.to_vec();
         while let Some(id) = pending.pop() {
             if let OperatorKind::Source(source) = &self.graph.operator(id).kind
-                && source.watermark.as_ref().is_some_and(|watermark| watermark.idle_timeout_micros.is_some())
+                && let Some(watermark) = &source.watermark
+                // A directory that is watched is idle while it has no new file.
+                && (watermark.idle_timeout_micros.is_some() || source.connector.option("source.monitor-interval").is_some())
             {
                 return true;
             }

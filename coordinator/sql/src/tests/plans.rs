@@ -100,6 +100,22 @@ fn a_source_with_an_idle_timeout_is_not_pre_aggregated() {
     assert!(!explained(plan_text(&table(", 'scan.watermark.idle-timeout' = '5 s'"))).contains("(local)"));
 }
 
+/// A directory is idle between two files.
+#[test]
+fn a_directory_that_is_watched_is_not_pre_aggregated() {
+    let local = |options: &str| {
+        let sql = format!(
+            "CREATE TABLE t (a INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+               WITH ('connector' = 'filesystem', 'path' = '/data', 'format' = 'json'{options});
+             SET 'optimizer.two-phase' = 'always';
+             SELECT a, count(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY a, window_end;"
+        );
+        explained(plan_text(&sql)).contains("(local)")
+    };
+    assert!(local(""));
+    assert!(!local(", 'source.monitor-interval' = '5 s'"));
+}
+
 #[test]
 fn every_window_that_a_join_names_is_equal_in_its_rows() {
     let sql = format!(

@@ -3,6 +3,8 @@
 //! A file is read once, as long as it was when it was found: writers must give it its name only when it is whole (write
 //! it under a hidden name or elsewhere, then rename it).
 //!
+//! Between two files the split is idle, and says so: a directory promises nothing about the times in files to come.
+//!
 //! All new files are one sequence with one running maximum of event time, as if each were appended to the one before. So
 //! what is in a later file may be behind the greatest time of the files before by the watermark's delay at most, else it is
 //! late. (The files that were there at the start are a sequence each: their times may overlap in any way.) A sequence per
@@ -26,6 +28,8 @@ pub(super) struct MonitorReader {
     /// Where to go on, before the current file is opened.
     resumed: Option<Split>,
     current: Option<Box<dyn SplitReader>>,
+    /// Whether it has said that there is nothing to read.
+    is_idle: bool,
     /// The pause before the next look; kept, so that a dropped call does not begin it anew.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -38,7 +42,7 @@ impl MonitorReader {
         current: Option<Box<FilePayload>>,
     ) -> Self {
         let resumed = current.map(|payload| payload.into_split(0));
-        Self { table, interval, read, resumed, current: None, pause: None }
+        Self { table, interval, read, resumed, current: None, is_idle: false, pause: None }
     }
 
     /// The first file by name that was not read yet.
@@ -61,7 +65,10 @@ impl SplitReader for MonitorReader {
             if let Some(reader) = &mut self.current {
                 match reader.next().await? {
                     Read::End => self.current = None,
-                    records => return Ok(records),
+                    records => {
+                        self.is_idle = false;
+                        return Ok(records);
+                    }
                 }
             } else if let Some(split) = &self.resumed {
                 let reader = self.table.open(split).await?;
@@ -72,6 +79,9 @@ impl SplitReader for MonitorReader {
                 self.pause = None;
             } else if !self.next_file().await? {
                 self.pause = Some(Box::pin(tokio::time::sleep(self.interval)));
+                if !std::mem::replace(&mut self.is_idle, true) {
+                    return Ok(Read::Idle);
+                }
             }
         }
     }

@@ -16,6 +16,8 @@ use super::{
 };
 
 const SECOND: i64 = 1_000_000;
+/// Of `rows_schema`: three values of eight bytes.
+const ROW_BYTES: usize = 24;
 
 fn by_key() -> Distribution {
     Distribution::Hash { keys: vec![1] }
@@ -213,31 +215,40 @@ async fn rows_without_event_time_are_dead_letters() {
     assert!(letters[0].record.contains("\"key\":2"), "{letters:?}");
 }
 
-/// A slow sink slows its own source, and no other job.
-#[tokio::test]
+/// A slow sink slows its own source, and no other job: in the same virtual time, in which a source gives a batch every
+/// 10 ms, the other job passes as many rows beside it as alone, while what waits for the sink stays within the windows.
+#[tokio::test(start_paused = true)]
 async fn a_throttled_sink_slows_its_source_and_no_other_job() {
+    const WINDOW: usize = 32 << 10;
+    let paced =
+        || TestSplit { delay: Duration::from_millis(10), ..TestSplit::of("a", ticks(1000)) }.then(After::Repeat);
     let cluster = Cluster::of(1).await;
     give(&cluster, "endless", vec![TestSplit::of("a", ticks(1000)).then(After::Repeat)]);
-    give(&cluster, "ticks", vec![TestSplit::of("a", ticks(100_000))]);
+    give(&cluster, "ticks", vec![paced()]);
+    let rate = async |to: &str| {
+        let mut running = cluster.deploy(JOB, &cluster.deployment(&passing("ticks", to), 2));
+        running.start().await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let written = integers(&cluster.tables.0.written(to), 1).len();
+        assert_eq!(running.cancel().await.failed, []);
+        written
+    };
+    let alone = rate("alone").await;
+    assert!((99_000..=101_000).contains(&alone), "{alone} rows alone");
     let gate = Arc::new(Semaphore::new(0));
     cluster.tables.0.manners.lock().unwrap().insert("slow".to_owned(), Manner::Gated(gate.clone()));
-    let job = |from: &str, to: &str| {
-        let mut graph = GraphBuilder::default().set("exchange.window", "32 KiB");
-        let source = graph.source(from, None, &[]);
-        let sink = graph.sink(to, Parallelism::Job, rows_schema());
-        graph.link(source, sink, 0, by_key());
-        graph.build()
-    };
-    let slow = job("endless", "slow");
+    let slow = passing("endless", "slow");
     let mut throttled = cluster.deploy(JobId(2), &cluster.deployment(&slow, 2));
     throttled.start().await;
-    let ending = cluster.run(&job("ticks", "fast"), 2).await;
-    assert!(ending.failed.is_empty());
-    assert_eq!(integers(&cluster.tables.0.written("fast"), 1).len(), 100_000);
+    let beside = rate("beside").await;
+    assert!(beside.abs_diff(alone) <= alone / 100, "{beside} rows beside a slow job, {alone} alone");
     let read = || cluster.tables.0.read_batches.lock().unwrap()["endless"];
     let held = read();
-    // Windows and pending rows of four channels hold at most this many batches of 2.4 KB.
-    assert!(held < 200, "the source read {held} batches though nothing was written");
+    // One source with two channels: a window of each is in flight, half of one and a batch wait for it, and a batch is in the
+    // hands of the sink; and one is in those of the source.
+    let batch = ticks(100)[0].get_array_memory_size();
+    let most = 2 * (WINDOW + WINDOW / 2 + 2 * batch) + batch;
+    assert!(held * 100 * ROW_BYTES <= most, "{held} batches were read though nothing was written: over {most} bytes");
     gate.add_permits(50);
     while cluster.tables.0.written("slow").len() < 50 {
         tokio::task::yield_now().await;
@@ -248,6 +259,15 @@ async fn a_throttled_sink_slows_its_source_and_no_other_job() {
     let blocked: u64 = throttled.handles[0].metrics().iter().map(|(_, metrics)| metrics.blocked_micros).sum();
     assert!(blocked > 0);
     assert_eq!(throttled.cancel().await.gone, 1);
+}
+
+/// From a table to another by key, with small windows.
+fn passing(from: &str, to: &str) -> thalweg_types::JobGraph {
+    let mut graph = GraphBuilder::default().set("exchange.window", "32 KiB");
+    let source = graph.source(from, None, &[]);
+    let sink = graph.sink(to, Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, by_key());
+    graph.build()
 }
 
 #[tokio::test]

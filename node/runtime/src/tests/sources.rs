@@ -39,6 +39,86 @@ async fn a_silent_split_steps_out_of_the_watermark_after_the_idle_timeout() {
     running.cancel().await;
 }
 
+/// The other split gives rows far more often than silence is looked for.
+#[tokio::test(start_paused = true)]
+async fn a_silent_split_steps_out_while_another_is_busy() {
+    let cluster = Cluster::of(1).await;
+    let busy = (0..100).map(|n| rows([(n * 100, 1, n)])).collect();
+    let busy = TestSplit { delay: Duration::from_millis(100), ..TestSplit::of("a", busy) };
+    let silent = TestSplit::of("b", vec![rows([(200, 2, 0)])]).then(After::Silence);
+    give(&cluster, "ticks", vec![busy, silent]);
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("ticks", Some(2_000_000), &[]);
+    let (count, schema) = graph.count_per_window(1_000_000);
+    let sink = graph.sink("counts", Parallelism::Job, schema);
+    graph.link(source, count, 0, Distribution::Hash { keys: vec![1] });
+    graph.link(count, sink, 0, Distribution::Forward);
+    let graph = graph.build();
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 1));
+    running.start().await;
+    tokio::time::sleep(Duration::from_millis(1900)).await;
+    assert!(cluster.tables.0.written("counts").is_empty(), "a split that may yet give rows holds the window open");
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    let counts = integers(&cluster.tables.0.written("counts"), 1);
+    // By now the busy split is at 4.9 s.
+    assert_eq!(counts.iter().sum::<i64>(), 41, "the windows to 4 s have closed: {counts:?}");
+    running.cancel().await;
+}
+
+/// As of a directory that is watched: one old file, and a split that has found nothing and says so. No idle timeout.
+#[tokio::test(start_paused = true)]
+async fn what_a_file_promised_stands_when_only_splits_without_records_are_left() {
+    for parallelism in [1, 2] {
+        let cluster = Cluster::of(1).await;
+        let file = vec![rows([(100, 1, 0), (1100, 1, 0)]), rows([(2500, 1, 0)])];
+        let found = vec![rows([(2600, 2, 0), (4200, 2, 0)])];
+        let monitor = TestSplit { delay: Duration::from_secs(60), ..TestSplit::of("monitor", found) };
+        give(&cluster, "ticks", vec![TestSplit::of("file", file), monitor.then(After::Silence).idle_first()]);
+        let mut graph = GraphBuilder::default();
+        let source = graph.source("ticks", None, &[]);
+        let (count, schema) = graph.count_per_window(1_000_000);
+        let sink = graph.sink("counts", Parallelism::Job, schema);
+        graph.link(source, count, 0, Distribution::Hash { keys: vec![1] });
+        graph.link(count, sink, 0, Distribution::Forward);
+        let graph = graph.build();
+        let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, parallelism));
+        running.start().await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(integers(&cluster.tables.0.written("counts"), 1), [1, 1], "the windows to 2 s are due");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let mut keys = integers(&cluster.tables.0.written("counts"), 0);
+        keys.sort_unstable();
+        assert_eq!(keys, [1, 1, 1, 2], "the window to 3 s is due, and its row of the new file was not late");
+        running.cancel().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_on_several_nodes_must_name_its_start() {
+    let cluster = Cluster::of(2).await;
+    let split = |sequence| TestSplit::of(sequence, vec![rows([(60_000, 0, 1)])]);
+    let graph = |speed: &str, start: Option<&str>| {
+        let mut graph = GraphBuilder::default().set("replay.speed", speed);
+        if let Some(start) = start {
+            graph = graph.set("replay.start", start);
+        }
+        let source = graph.source("ticks", None, &[("replay.column", "time")]);
+        let sink = graph.sink("out", Parallelism::Job, rows_schema());
+        graph.link(source, sink, 0, Distribution::Forward);
+        graph.build()
+    };
+    give(&cluster, "ticks", vec![split("a"), split("b")]);
+    let refused = cluster.run(&graph("1000", None), 2).await;
+    let (_, failure, _) = &refused.failed[0];
+    assert_eq!(failure.kind, thalweg_types::job::FailureKind::Data);
+    assert!(failure.message.contains("on 2 nodes") && failure.message.contains("SET 'replay.start'"), "{failure:?}");
+    let named = cluster.run(&graph("1000", Some("1970-01-01 00:00:30")), 2).await;
+    assert_eq!((named.failed, integers(&cluster.tables.0.written("out"), 2)), (vec![], vec![1, 1]));
+    assert_eq!(cluster.run(&graph("max", None), 2).await.failed, [], "no clock");
+    give(&cluster, "ticks", vec![split("a")]);
+    assert_eq!(cluster.run(&graph("1000", None), 2).await.failed, [], "one clock alone has records");
+}
+
 #[tokio::test(start_paused = true)]
 async fn replay_holds_rows_until_their_time_and_keeps_the_order_of_splits() {
     let cluster = Cluster::of(1).await;

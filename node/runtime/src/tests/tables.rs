@@ -36,15 +36,21 @@ pub(super) struct TestSplit {
     pub(super) after: After,
     /// Between two batches.
     pub(super) delay: Duration,
+    /// It begins with saying that there is nothing yet.
+    pub(super) idle_first: bool,
 }
 
 impl TestSplit {
     pub(super) fn of(sequence: &'static str, batches: Vec<RecordBatch>) -> Self {
-        Self { sequence, batches, after: After::End, delay: Duration::ZERO }
+        Self { sequence, batches, after: After::End, delay: Duration::ZERO, idle_first: false }
     }
 
     pub(super) fn then(self, after: After) -> Self {
         Self { after, ..self }
+    }
+
+    pub(super) fn idle_first(self) -> Self {
+        Self { idle_first: true, ..self }
     }
 }
 
@@ -121,6 +127,9 @@ impl Source for TestSource {
 #[async_trait]
 impl SplitReader for TestReader {
     async fn next(&mut self) -> Result<Read, ConnectorError> {
+        if std::mem::take(&mut self.split.idle_first) {
+            return Ok(Read::Idle);
+        }
         if self.left.is_empty() {
             match self.split.after {
                 After::End => return Ok(Read::End),

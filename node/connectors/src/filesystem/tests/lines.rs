@@ -181,6 +181,7 @@ async fn new_files_are_found_and_read_once() {
     let splits = source.discover().await.expect("listed");
     assert_eq!(splits.len(), 2);
     let mut monitor = source.open(&splits[1]).await.expect("opened");
+    assert!(matches!(monitor.next().await, Ok(Read::Idle)), "nothing is promised of files to come");
     let nothing = tokio::time::timeout(std::time::Duration::from_secs(5), monitor.next()).await;
     assert!(nothing.is_err(), "the first file belongs to the other split");
     fs::write(folder.path().join("c"), "{\"a\":2}\n{\"a\":3}\n{\"a\":4}\n{\"a\":5}\n{\"a\":6}\n").expect("written");
@@ -195,6 +196,7 @@ async fn new_files_are_found_and_read_once() {
     let Read::Records { batch, .. } = resumed.next().await.expect("readable") else { panic!("it never ends") };
     lines.extend(to_lines(&batch));
     assert_eq!(lines.concat(), [7, 2, 3, 4, 5, 6].map(|a| format!("{{\"a\":{a}}}")).concat());
+    assert!(matches!(resumed.next().await, Ok(Read::Idle)));
     let nothing = tokio::time::timeout(std::time::Duration::from_secs(5), resumed.next()).await;
     assert!(nothing.is_err());
 }
