@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use thalweg_types::settings::parse_duration;
 
+use crate::config;
+
 /// A stream processor: SQL over events, on one machine or many.
 #[derive(Debug, Parser)]
 #[command(name = "thalweg", version, propagate_version = true, max_term_width = 110, arg_required_else_help = true)]
@@ -113,8 +115,8 @@ pub enum MemberCommand {
     /// Add a coordinator, started with --join: it copies the log, and then has a vote.
     Add {
         /// Its number, never used before in this cluster, and where others reach it.
-        #[arg(value_name = "N=HOST:PORT")]
-        member: String,
+        #[arg(value_name = "N=HOST:PORT", value_parser = parse_member)]
+        member: (u64, String),
     },
     /// Remove a coordinator for good.
     Remove {
@@ -386,6 +388,10 @@ pub struct SqlArgs {
     /// Where the cluster is; one in this process by default.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+fn parse_member(text: &str) -> Result<(u64, String), String> {
+    config::parse_member(text).map_err(|_| "expected N=HOST:PORT".to_owned())
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

@@ -11,7 +11,6 @@ use thalweg_types::{
 use super::Remote;
 use crate::{
     args::{ClusterArgs, Format, MemberCommand, MembersArgs},
-    config::parse_member,
     output::print_list,
 };
 
@@ -76,8 +75,7 @@ pub(super) async fn cluster(args: MembersArgs, format: Format, remote: &Remote) 
     let (client, _surroundings) = remote.connect(&ClusterArgs { coordinator: args.coordinator }).await?;
     match args.change {
         None => members(&client, format).await,
-        Some(MemberCommand::Add { member }) => {
-            let (member, address) = parse_member(&member)?;
+        Some(MemberCommand::Add { member: (member, address) }) => {
             Ok(client.add_member(MemberId(member), &address).await?)
         }
         Some(MemberCommand::Remove { member }) => Ok(client.remove_member(MemberId(member)).await?),
