@@ -1,5 +1,6 @@
 //! The clients' way in.
 
+mod recent;
 mod rows;
 mod rpc;
 mod service;

@@ -17,7 +17,7 @@ mod graphs;
 mod node;
 mod rpc;
 
-use cluster::TestCluster;
+pub(crate) use cluster::TestCluster;
 use rpc::TestClient;
 
 /// More than anything takes that works.
@@ -186,6 +186,38 @@ async fn rows_are_fetched_from_the_node_that_has_them() {
     assert_eq!(cluster.node(NodeId(1)).attempts(), [(submitted.job, Attempt(1))]);
     let unknown = client.rows(RowsRequest { query: 1, ..request }).await.unwrap_err();
     assert_eq!((unknown.code(), unknown.message()), (Code::NotFound, "job-1 has no query 1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_of_an_ended_job_are_said_to_be_lost_with_their_node() {
+    let mut cluster = TestCluster::start(1, &[1]).await;
+    let client = cluster.client(1);
+    let job = client.submit("r", "collect").await.unwrap().job;
+    until_status(&client, job, JobStatus::Finished).await;
+    cluster.kill(NodeId(1));
+    let lost = async {
+        while client.nodes().await.unwrap()[0].state != NodeState::Lost {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, lost).await.expect("the node is lost");
+    let request = RowsRequest { job, query: 0, offset: 0, bytes_max: 100, wait: Duration::ZERO, attempt: None };
+    let refused = client.rows(request).await.unwrap_err();
+    let expected = format!("{job}'s rows were on {}, which is lost", NodeId(1));
+    assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, expected.as_str()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_fails_whose_sinks_prepared_more_than_can_be_recorded() {
+    let cluster = TestCluster::start(1, &[1]).await;
+    let client = cluster.client(1);
+    cluster.node(NodeId(1)).prepare(thalweg_consensus::COMMAND_BYTES_MAX);
+    let job = client.submit("r", "publish").await.unwrap().job;
+    let failed = until_status(&client, job, JobStatus::Failed).await;
+    let failure = failed.failure.unwrap();
+    assert_eq!(failure.kind, FailureKind::Data);
+    assert!(failure.message.contains("at most 16777216 are taken"), "{}", failure.message);
+    assert!(cluster.published().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,7 +29,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use thalweg_types::{
-    Attempt, JobGraph, JobId, OperatorId, Split, Term,
+    Attempt, JobGraph, JobId, OperatorId, Split, Term, TooManySplits,
     job::{Failure, FailureKind},
     session::{Action, Deployment, NodeMessage, Order, Report, SinkCommittables, SubtaskReport},
 };
@@ -235,6 +235,12 @@ impl Orders {
         splits: Result<Vec<(OperatorId, Vec<Split>)>, Failure>,
     ) -> Vec<Effect> {
         self.discoveries.retain(|asked| *asked != (job, attempt, sources.clone()));
+        let splits = splits.and_then(|splits| {
+            let all = splits.iter().flat_map(|(_, splits)| splits);
+            let failure = |error: TooManySplits| Failure { kind: FailureKind::Data, message: error.to_string() };
+            thalweg_types::check_splits(all).map_err(failure)?;
+            Ok(splits)
+        });
         vec![self.report(Report::Discovered { job, attempt, splits })]
     }
 

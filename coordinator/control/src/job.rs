@@ -221,7 +221,10 @@ impl JobController {
         }
         match report {
             Report::Discovered { splits: Ok(splits), .. } => {
-                self.facts.splits.get_or_insert_with(|| splits.clone());
+                match thalweg_types::check_splits(splits.iter().flat_map(|(_, splits)| splits)) {
+                    Ok(()) => _ = self.facts.splits.get_or_insert_with(|| splits.clone()),
+                    Err(error) => self.facts.on_failure(failure(FailureKind::Data, error.to_string()), now),
+                }
             }
             Report::Discovered { splits: Err(failure), .. } => self.facts.on_failure(failure.clone(), now),
             Report::Ready { .. } => {
@@ -322,6 +325,10 @@ impl JobController {
         if view.record.status == JobStatus::Deploying && !self.facts.resumed {
             // What a node had before it was told to deploy says nothing.
             self.facts.reattached.clear();
+        }
+        // An order to a lost node is lost with it, even where the same life of it returns.
+        for asked in [&mut self.facts.committing_on, &mut self.facts.discarding_on] {
+            asked.take_if(|(node, life)| !view.is_present(*node, *life));
         }
         if view.record.status == JobStatus::Running {
             self.facts.running_since.get_or_insert(view.now);

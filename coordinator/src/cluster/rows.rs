@@ -1,15 +1,38 @@
 //! Rows of bare SELECTs: the leader asks the node that runs the Collect subtask.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use thalweg_cluster_state::{AttemptRecord, JobRecord};
 use thalweg_types::{
-    Attempt, JobStatus, NodeId, OperatorKind,
+    Attempt, JobId, JobStatus, NodeId, OperatorKind,
     client::{RowsAnswer, RowsRequest},
 };
-use tonic::Status;
+use tonic::{Status, transport::Channel};
 
-use super::service::{ClusterService, WAIT_MAX, graph_of};
+use super::{
+    recent::Recent,
+    service::{ClusterService, WAIT_MAX, graph_of},
+};
+
+/// Nodes with Collect subtasks that are asked at the same time.
+const CHANNELS_MAX: usize = 64;
+/// Jobs that are asked for rows at the same time.
+const QUERIES_MAX: usize = 256;
+
+/// What is not made anew for each of the many requests of one client.
+#[derive(Debug)]
+pub(super) struct RowsMemory {
+    channels: Mutex<Recent<String, Channel>>,
+    /// The queries of jobs; a job's dataflow never changes.
+    queries: Mutex<Recent<JobId, Arc<[u32]>>>,
+}
+
+impl Default for RowsMemory {
+    fn default() -> Self {
+        Self { channels: Mutex::new(Recent::new(CHANNELS_MAX)), queries: Mutex::new(Recent::new(QUERIES_MAX)) }
+    }
+}
 
 /// What can be said of a query's rows by the record alone.
 enum Rows {
@@ -29,13 +52,15 @@ impl ClusterService {
         loop {
             applied.borrow_and_update();
             let record = self.record(request.job)?;
-            check_query(&record, &request)?;
+            self.check_query(&record, &request)?;
             let left = wait.saturating_sub(self.seams.clock.monotonic().saturating_sub(begun));
             match rows_of(&record, &request)? {
                 Rows::There(attempt) if request.attempt.is_some_and(|of| of != attempt.attempt) => {
                     return Ok(no_rows(attempt.attempt));
                 }
-                Rows::There(attempt) => return self.fetch_from(&attempt, RowsRequest { wait: left, ..request }).await,
+                Rows::There(attempt) => {
+                    return self.fetch_from(&record, &attempt, RowsRequest { wait: left, ..request }).await;
+                }
                 Rows::NotYet(attempt) if left.is_zero() => {
                     return Ok(no_rows(attempt));
                 }
@@ -45,23 +70,48 @@ impl ClusterService {
     }
 
     /// The Collect subtask has parallelism one, hence it is in slice 0.
-    async fn fetch_from(&self, attempt: &AttemptRecord, request: RowsRequest) -> Result<RowsAnswer, Status> {
+    async fn fetch_from(
+        &self,
+        record: &JobRecord,
+        attempt: &AttemptRecord,
+        request: RowsRequest,
+    ) -> Result<RowsAnswer, Status> {
         let node = attempt.plan.assignment.slices.first().copied();
         let node = node.ok_or_else(|| Status::internal("the attempt has no slices"))?;
-        let address = self.address_of(node, attempt)?;
-        let channel = thalweg_proto::network::channel(&self.network, &address)
-            .map_err(|error| Status::unavailable(format!("{node} at {address} cannot be reached: {error}")))?;
+        let address = self.address_of(node, attempt).ok_or_else(|| lost_rows(node, request.job, record.status))?;
+        let channel = self.rows.channels.lock().get_or_make(address.clone(), || {
+            thalweg_proto::network::channel(&self.network, &address)
+                .map_err(|error| Status::unavailable(format!("{node} at {address} cannot be reached: {error}")))
+        })?;
         super::rpc::collect(channel, attempt.attempt, request).await
     }
 
-    fn address_of(&self, node: NodeId, attempt: &AttemptRecord) -> Result<String, Status> {
-        let incarnation = attempt.plan.nodes.get(&node).copied();
-        let address = self.consensus.peek(|machine| {
-            let record = machine.state().node(node)?;
-            let is_same = Some(record.registration.incarnation) == incarnation;
-            is_same.then(|| record.registration.address.clone())
-        });
-        address.ok_or_else(|| Status::unavailable(format!("{node}, which had the rows, is gone")))
+    /// Where the life of the node listens that the attempt runs on, unless it is lost.
+    fn address_of(&self, node: NodeId, attempt: &AttemptRecord) -> Option<String> {
+        let incarnation = attempt.plan.nodes.get(&node).copied()?;
+        self.consensus.peek(|machine| {
+            let state = machine.state();
+            let record = state.node(node).filter(|_| state.is_present(node, incarnation))?;
+            Some(record.registration.address.clone())
+        })
+    }
+
+    fn check_query(&self, record: &JobRecord, request: &RowsRequest) -> Result<(), Status> {
+        let queries = self.rows.queries.lock().get_or_make(request.job, || queries_of(record))?;
+        if queries.contains(&request.query) {
+            Ok(())
+        } else {
+            Err(Status::not_found(format!("{} has no query {}", request.job, request.query)))
+        }
+    }
+}
+
+/// The rows of a job that has ended do not come back; one that has not starts again.
+fn lost_rows(node: NodeId, job: JobId, status: JobStatus) -> Status {
+    if status.is_terminal() {
+        Status::failed_precondition(format!("{job}'s rows were on {node}, which is lost"))
+    } else {
+        Status::unavailable(format!("{node}, which had the rows of {job}, is lost"))
     }
 }
 
@@ -69,29 +119,27 @@ fn no_rows(attempt: Attempt) -> RowsAnswer {
     RowsAnswer { attempt, offset: 0, rows: 0, batches: Vec::new(), end: false }
 }
 
-fn check_query(record: &JobRecord, request: &RowsRequest) -> Result<(), Status> {
-    let is_collected = graph_of(record)?
-        .operators
-        .iter()
-        .any(|operator| matches!(&operator.kind, OperatorKind::Collect(collect) if collect.query == request.query));
-    if is_collected {
-        Ok(())
-    } else {
-        Err(Status::not_found(format!("{} has no query {}", request.job, request.query)))
-    }
+fn queries_of(record: &JobRecord) -> Result<Arc<[u32]>, Status> {
+    let graph = graph_of(record)?;
+    let queries = graph.operators.iter().filter_map(|operator| match &operator.kind {
+        OperatorKind::Collect(collect) => Some(collect.query),
+        _ => None,
+    });
+    Ok(queries.collect())
 }
 
 fn rows_of(record: &JobRecord, request: &RowsRequest) -> Result<Rows, Status> {
     let job = request.job;
     match (record.status, &record.attempt) {
-        (JobStatus::Running | JobStatus::Committing | JobStatus::Finished | JobStatus::Stopped, Some(attempt)) => {
+        (JobStatus::Running | JobStatus::Committing, Some(attempt)) => Ok(Rows::There(attempt.clone())),
+        (JobStatus::Finished | JobStatus::Stopped, Some(attempt)) if record.ended_well() => {
             Ok(Rows::There(attempt.clone()))
         }
         (JobStatus::Failed, _) => {
             let cause = record.failure.as_ref().map_or("the cause is not known", |failure| &failure.message);
             Err(Status::failed_precondition(format!("{job} has failed: {cause}")))
         }
-        (JobStatus::Cancelled, _) | (JobStatus::Stopped, None) => {
+        (JobStatus::Cancelled | JobStatus::Stopped | JobStatus::Finished, _) => {
             Err(Status::failed_precondition(format!("{job} was {}", record.status)))
         }
         _ => Ok(Rows::NotYet(record.last_attempt())),

@@ -25,7 +25,10 @@ use thalweg_types::{
 };
 use tonic::{Request, Response, Status};
 
-use super::rpc::{LeaderChannel, Route, consensus_status, forwarded, plan_status, rejection_status, relayed};
+use super::{
+    rows::RowsMemory,
+    rpc::{LeaderChannel, Route, consensus_status, forwarded, plan_status, rejection_status, relayed},
+};
 use crate::{
     leader::LeaderHandle,
     machine::Machine,
@@ -45,6 +48,7 @@ pub(crate) struct ClusterService {
     pub(super) seams: Seams,
     pub(super) planner: Arc<dyn Planner>,
     pub(super) leader_channel: LeaderChannel,
+    pub(super) rows: RowsMemory,
 }
 
 impl ClusterService {
@@ -55,7 +59,15 @@ impl ClusterService {
         seams: Seams,
         planner: Arc<dyn Planner>,
     ) -> Self {
-        Self { consensus, leader, network, seams, planner, leader_channel: LeaderChannel::default() }
+        Self {
+            consensus,
+            leader,
+            network,
+            seams,
+            planner,
+            leader_channel: LeaderChannel::default(),
+            rows: RowsMemory::default(),
+        }
     }
 
     /// As it is mounted into a gRPC server.

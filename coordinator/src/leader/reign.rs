@@ -344,7 +344,8 @@ impl Reign {
 
     /// Gives an order to a node that is not lost, now or when it has a session.
     pub(super) fn order(&mut self, node: NodeId, job: JobId, attempt: Attempt, action: Action) {
-        let order = Order { term: self.term, job, attempt, action };
+        let cluster = self.consensus.cluster().clone();
+        let order = Order { term: self.term, cluster, job, attempt, action };
         if let Some(link) = self.links.get_mut(&node) {
             link.order(order);
         }
@@ -380,3 +381,6 @@ pub(super) fn has_rows(record: &JobRecord) -> bool {
         |graph: JobGraph| graph.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Collect(_)));
     record.ended_well() && JobGraph::from_bytes(record.spec.graph.as_bytes()).is_ok_and(collects)
 }
+
+#[cfg(test)]
+mod tests;

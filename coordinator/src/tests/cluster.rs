@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use thalweg_consensus::store::MemoryStore;
+use thalweg_consensus::{Consensus, store::MemoryStore};
 use thalweg_proto::network::{MemoryNetwork, Network};
 use thalweg_types::{
     Attempt, ClusterId, ENGINE_VERSION, Incarnation, JobId, MemberId, NodeId,
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     Coordinator, CoordinatorConfig, MemberConfig,
+    machine::Machine,
     planning::{Planner, SqlPlanner},
 };
 
@@ -99,7 +100,7 @@ struct Running {
 }
 
 /// The cluster.
-pub(super) struct TestCluster {
+pub(crate) struct TestCluster {
     network: Arc<dyn Network>,
     seams: Seams,
     members: Vec<Running>,
@@ -109,7 +110,7 @@ pub(super) struct TestCluster {
 
 impl TestCluster {
     /// So many coordinators, and a node for each number of slots; all nodes are registered.
-    pub(super) async fn start(coordinators: u64, slots: &[u32]) -> Self {
+    pub(crate) async fn start(coordinators: u64, slots: &[u32]) -> Self {
         Self::start_with(coordinators, slots, |_| {}).await
     }
 
@@ -161,7 +162,7 @@ impl TestCluster {
         self.nodes.push(node);
     }
 
-    pub(super) fn registration(&self, node: u64) -> NodeRegistration {
+    pub(crate) fn registration(&self, node: u64) -> NodeRegistration {
         NodeRegistration {
             node: NodeId(node),
             incarnation: Incarnation(node * 100),
@@ -173,12 +174,21 @@ impl TestCluster {
         }
     }
 
+    /// The first coordinator's handle of the replicated state.
+    pub(crate) fn consensus(&self) -> Consensus<Machine> {
+        self.members[0].coordinator.consensus().clone()
+    }
+
+    pub(crate) fn seams(&self) -> Seams {
+        self.seams.clone()
+    }
+
     pub(super) fn client(&self, member: u64) -> TestClient {
         TestClient::new(&self.network, &address(member))
     }
 
     /// The leader, once there is one.
-    pub(super) async fn leader(&self) -> u64 {
+    pub(crate) async fn leader(&self) -> u64 {
         let mut leadership = self.members[0].coordinator.leadership();
         let known = leadership.wait_for(|current| current.leader.is_some());
         let current = tokio::time::timeout(PATIENCE, known).await.expect("a leader is elected").unwrap().clone();

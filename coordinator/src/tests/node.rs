@@ -39,6 +39,8 @@ struct Held {
 struct Books {
     is_registered: bool,
     holds_back: bool,
+    /// How long the description of each committable is.
+    prepares: usize,
     attempts: BTreeMap<(JobId, Attempt), Held>,
     last_sequence: u64,
     outbox: BTreeMap<u64, Report>,
@@ -98,6 +100,11 @@ impl TestNode {
     pub(super) fn hold_back(&self, hold: bool) {
         self.books.lock().unwrap().holds_back = hold;
         self.nudge.notify_one();
+    }
+
+    /// Committables take so many bytes from now on.
+    pub(super) fn prepare(&self, bytes: usize) {
+        self.books.lock().unwrap().prepares = bytes;
     }
 
     pub(super) fn let_go(&self) {
@@ -245,7 +252,7 @@ impl Process {
     /// Ends every subtask that is started and not held back.
     fn progress(&self) -> Vec<NodeMessage> {
         let mut books = self.books.lock().unwrap();
-        let holds_back = books.holds_back;
+        let (holds_back, prepares) = (books.holds_back, books.prepares);
         let mut reports = Vec::new();
         for ((job, attempt), held) in &mut books.attempts {
             if !held.is_started || (holds_back && !held.is_stopping) {
@@ -254,7 +261,7 @@ impl Process {
             for subtask in own(&held.deployment, self.registration.node) {
                 if !held.finished.contains(&subtask) {
                     held.finished.push(subtask);
-                    reports.push(finished(*job, *attempt, subtask, &held.deployment));
+                    reports.push(finished((*job, *attempt, subtask), &held.deployment, prepares));
                 }
             }
         }
@@ -280,7 +287,7 @@ fn own(deployment: &Deployment, node: NodeId) -> Vec<SubtaskId> {
     all.subtasks(assignment.parallelism()).filter(|subtask| assignment.node_of(*subtask) == Some(node)).collect()
 }
 
-fn finished(job: JobId, attempt: Attempt, subtask: SubtaskId, deployment: &Deployment) -> Report {
+fn finished((job, attempt, subtask): (JobId, Attempt, SubtaskId), deployment: &Deployment, prepares: usize) -> Report {
     let plan = ChainPlan::of(&deployment.graph);
     let chain = plan.chains.iter().find(|chain| chain.id == subtask.chain).unwrap();
     let sinks =
@@ -288,7 +295,7 @@ fn finished(job: JobId, attempt: Attempt, subtask: SubtaskId, deployment: &Deplo
     let prepared = |sink: &_| SinkCommittables {
         sink: *sink,
         subtask: subtask.index,
-        committables: vec![serde_json::json!(subtask.index)],
+        committables: vec![serde_json::json!("x".repeat(prepares))],
     };
     let metrics = SubtaskMetrics { records_in: RECORDS, watermark: i64::MAX, ..SubtaskMetrics::default() };
     Report::Finished { job, attempt, subtask, metrics, committables: sinks.map(prepared).collect() }

@@ -124,6 +124,27 @@ fn failed() -> AttemptEvent {
 }
 
 #[test]
+fn splits_that_cannot_be_told_fail_their_discovery() {
+    let mut orders = Desk::registered().orders;
+    let split = Split {
+        id: thalweg_types::SplitId("s".to_owned()),
+        sequence: "s".to_owned(),
+        ordinal: 0,
+        payload: serde_json::Value::String("x".repeat(5 << 20)),
+    };
+    for (count, fits) in [(6, true), (7, false)] {
+        let found = vec![(OperatorId(0), vec![split.clone(); count])];
+        let effects = orders.on_discovered((JOB, Attempt(1), Vec::new()), Ok(found));
+        let [Effect::Send(NodeMessage::Report { report: Report::Discovered { splits, .. }, .. })] = &effects[..] else {
+            panic!("{effects:?}")
+        };
+        let failed = splits.as_ref().err();
+        assert_eq!(failed.is_none(), fits);
+        assert!(failed.is_none_or(|failure| failure.kind == FailureKind::Data && failure.message.contains("7 splits")));
+    }
+}
+
+#[test]
 fn a_newer_attempt_is_built_when_the_older_is_gone() {
     let mut desk = Desk::deployed(1);
     let effects = desk.order(order(2, Action::Deploy(deployment()))).expect("it is newer");

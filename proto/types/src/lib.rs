@@ -30,7 +30,7 @@ pub use id::{
 };
 pub use job::JobStatus;
 pub use key_group::{KeyGroup, KeyGroupTable};
-pub use split::{Split, SplitId};
+pub use split::{Split, SplitId, TooManySplits, check_splits};
 pub use time::Watermark;
 
 /// The version of this engine; coordinators refuse nodes of another one.

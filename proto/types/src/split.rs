@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// Names a split within its source, for all attempts alike.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,4 +30,57 @@ pub struct Split {
     pub ordinal: u32,
     /// What the connector needs to open it and its position so far; understood by the connector alone.
     pub payload: serde_json::Value,
+}
+
+/// The most bytes of all splits of a job: a node lists them in one message and is given them in another, which also holds
+/// the dataflow.
+pub const SPLITS_BYTES_MAX: usize = 32 << 20;
+
+/// Sources whose splits cannot be passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "the sources have {splits} splits that take {bytes} bytes to describe; at most {SPLITS_BYTES_MAX} bytes can be handed \
+     out: read fewer files, or larger ones"
+)]
+pub struct TooManySplits {
+    /// How many there are.
+    pub splits: usize,
+    /// How many bytes they take.
+    pub bytes: usize,
+}
+
+/// Checks that the splits of a job's sources can be passed on.
+///
+/// # Errors
+/// When they are too many, or too long to describe.
+pub fn check_splits<'a>(splits: impl IntoIterator<Item = &'a Split>) -> Result<(), TooManySplits> {
+    let (count, bytes) =
+        splits.into_iter().fold((0, 0), |(count, bytes), split| (count + 1, bytes + described_bytes(split)));
+    if bytes > SPLITS_BYTES_MAX { Err(TooManySplits { splits: count, bytes }) } else { Ok(()) }
+}
+
+/// About as many as on the wire.
+fn described_bytes(split: &Split) -> usize {
+    /// Tags, lengths and the ordinal.
+    const FRAME: usize = 24;
+    split.id.0.len() + split.sequence.len() + split.payload.to_string().len() + FRAME
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_are_limited_by_what_they_take_together() {
+        let split = Split {
+            id: SplitId("a".repeat(100)),
+            sequence: "b".repeat(100),
+            ordinal: 0,
+            payload: serde_json::Value::String("c".repeat(SPLITS_BYTES_MAX / 2 - 1000)),
+        };
+        assert_eq!(check_splits([&split, &split]), Ok(()));
+        let refused = check_splits([&split, &split, &split]).unwrap_err();
+        assert_eq!(refused.splits, 3);
+        assert!(refused.bytes > SPLITS_BYTES_MAX);
+    }
 }

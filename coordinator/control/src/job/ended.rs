@@ -48,7 +48,6 @@ impl JobController {
     }
 
     fn discard(&mut self, view: &JobView<'_>) -> Option<Effect> {
-        self.facts.discarding_on = self.facts.discarding_on.filter(|(node, life)| view.is_present(*node, *life));
         if self.facts.discarding_on.is_some() || view.now < self.facts.discard_at {
             return None;
         }

@@ -87,8 +87,6 @@ impl JobController {
     }
 
     fn order_commit(&mut self, view: &JobView<'_>, committables: &[SinkCommittables]) -> Vec<Effect> {
-        // The order to a lost node is lost with it, even where the same life of it returns.
-        self.facts.committing_on = self.facts.committing_on.filter(|(node, life)| view.is_present(*node, *life));
         if self.facts.committing_on.is_some() || view.now < self.facts.commit_at {
             return Vec::new();
         }

@@ -39,6 +39,17 @@ fn splits_are_dealt_over_all_source_subtasks() {
 }
 
 #[test]
+fn splits_that_cannot_be_handed_out_fail_the_job() {
+    let mut world = World::new(&[2, 2], Some(4));
+    world.payload = serde_json::Value::String("x".repeat(5 << 20));
+    world.settle();
+    assert_eq!((world.status(), world.record().failures), (JobStatus::Failed, 1));
+    let failure = world.record().failure.as_ref().unwrap();
+    assert_eq!(failure.kind, FailureKind::Data);
+    assert!(failure.message.contains("8 splits"), "{}", failure.message);
+}
+
+#[test]
 fn without_a_wish_a_job_takes_all_free_slots() {
     let mut world = World::new(&[2, 3], None);
     world.settle();
@@ -198,6 +209,19 @@ fn orders_that_were_lost_with_a_link_are_given_again_to_the_same_life_of_the_nod
     world.come_back(NodeId(1));
     world.settle();
     assert!(!world.has_leftovers, "the removal of leftovers");
+
+    let mut world = World::new(&[1, 1], Some(2));
+    world.until(JobStatus::Running);
+    world.pump_orders();
+    world.cut_off(NodeId(1));
+    world.end(EndMode::Cancel);
+    world.deliver_order(NodeId(2));
+    world.deliver_reports(NodeId(2));
+    world.come_back(NodeId(1));
+    world.cut_off(NodeId(2));
+    world.come_back(NodeId(2));
+    world.settle();
+    assert!(!world.has_leftovers, "the removal of leftovers, while others have to drop the attempt first");
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub(super) struct World {
     pub(super) discard_failures: Vec<FailureKind>,
     /// Sources end only when they are told to.
     pub(super) endless: bool,
+    /// What each split holds for its connector.
+    pub(super) payload: serde_json::Value,
 }
 
 const JOB: JobId = JobId(1);
@@ -94,6 +96,7 @@ impl World {
             has_leftovers: false,
             discard_failures: Vec::new(),
             endless: false,
+            payload: serde_json::Value::Null,
         };
         for (slots, id) in slots.iter().zip(1..) {
             let node = Node {
@@ -233,7 +236,7 @@ impl World {
                     id: SplitId(format!("split-{at}")),
                     sequence: "file".to_owned(),
                     ordinal: at,
-                    payload: serde_json::Value::Null,
+                    payload: self.payload.clone(),
                 };
                 let splits = sources.into_iter().map(|source| (source, (0..8).map(split).collect())).collect();
                 node.reports.push((Report::Discovered { job: JOB, attempt, splits: Ok(splits) }, false));

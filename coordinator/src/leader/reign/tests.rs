@@ -1,0 +1,50 @@
+//! Decisions that are lost on the way to the log.
+
+use super::*;
+use crate::tests::TestCluster;
+
+/// A leader beside the real one, whose proposals the test loses as it likes.
+async fn reign(cluster: &TestCluster) -> Reign {
+    cluster.leader().await;
+    let config = LeaderConfig {
+        lease: std::time::Duration::from_secs(3),
+        control: thalweg_control::ControlConfig::default(),
+        ended_jobs_max: 100,
+    };
+    Reign::begin(Term(1), cluster.consensus(), config, cluster.seams())
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_node_leaves_is_proposed_until_it_is_recorded() {
+    let cluster = TestCluster::start(1, &[]).await;
+    let mut reign = reign(&cluster).await;
+    let registration = cluster.registration(1);
+    let (node, incarnation) = (registration.node, registration.incarnation);
+    let command = Command::RegisterNode { registration };
+    reign.consensus.propose(command.to_bytes()).await.unwrap().into_result().unwrap();
+    let state = |reign: &Reign| reign.consensus.peek(|machine| machine.state().node(node).unwrap().state);
+
+    reign.links.insert(node, NodeLink::new(incarnation));
+    reign.receive(node, NodeMessage::Leaving);
+    reign.proposals.clear();
+    reign.on_tick();
+    while !reign.proposals.is_empty() {
+        let outcome = reign.next_outcome().await.unwrap();
+        reign.on_outcome(outcome);
+    }
+    assert_eq!(state(&reign), NodeState::Leaving);
+    reign.on_tick();
+    assert!(reign.leaving.is_empty(), "it is recorded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_an_unusable_job_is_proposed_again_unless_it_was_judged() {
+    let cluster = TestCluster::start(1, &[]).await;
+    let mut reign = reign(&cluster).await;
+    let (lost, judged) = (JobId(1), JobId(2));
+    reign.unusable.extend([lost, judged]);
+    reign.on_outcome((Proposer::Unusable(lost), Err(ConsensusError::Busy)));
+    let rejected = thalweg_cluster_state::Rejection::UnknownJob(judged);
+    reign.on_outcome((Proposer::Unusable(judged), Ok(Outcome::Rejected(rejected))));
+    assert_eq!(reign.unusable, BTreeSet::from([judged]));
+}
