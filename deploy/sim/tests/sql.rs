@@ -279,8 +279,21 @@ async fn the_demo_gives_the_batch_answer_less_the_late_flights() {
 fn there_are_cases_for_what_is_promised() {
     let all = case::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")).expect("the cases can be read");
     let names: Vec<String> = all.into_iter().map(|case| case.name).collect();
-    for area in ["tumble", "hop", "cumulate", "session", "window_join", "top", "late", "union", "cascaded", "two_phase"]
-    {
+    for area in [
+        "tumble",
+        "hop",
+        "cumulate",
+        "session",
+        "window_join",
+        "top",
+        "late",
+        "union",
+        "cascaded",
+        "two_phase",
+        "split_files",
+        "several_files",
+        "small_batches",
+    ] {
         assert!(names.iter().any(|name| name.contains(area)), "no case about {area}");
     }
     assert!(names.len() >= 40, "only {} cases", names.len());
