@@ -5,7 +5,7 @@ use std::fmt;
 use futures::{FutureExt, future::BoxFuture};
 use thalweg_runtime::{AttemptHandle, RuntimeContext};
 use thalweg_types::{
-    Attempt, JobGraph, JobId, OperatorId, Split, SubtaskId,
+    Attempt, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId,
     job::{Failure, SubtaskMetrics},
     session::{Deployment, SinkCommittables, SubtaskState},
 };
@@ -21,7 +21,7 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     /// Starts to build an attempt; what becomes of it is told by events, of which `Gone` is the last.
     fn deploy(
         &self,
-        job: JobId,
+        job: (ClusterId, JobId),
         attempt: Attempt,
         deployment: Deployment,
         events: mpsc::Sender<AttemptEvent>,
@@ -33,13 +33,14 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     /// Publishes committables of sinks.
     fn commit(
         &self,
+        cluster: ClusterId,
         job: JobId,
         graph: Box<JobGraph>,
         committables: Vec<SinkCommittables>,
     ) -> BoxFuture<'static, Result<(), Failure>>;
 
     /// Removes what a job that is over has left unpublished.
-    fn discard(&self, job: JobId, graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>>;
+    fn discard(&self, cluster: ClusterId, job: JobId, graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>>;
 
     /// Drops what an attempt that is gone has left for clients to fetch.
     fn forget(&self, job: JobId, attempt: Attempt);
@@ -74,7 +75,7 @@ impl RuntimeEngine {
 impl Engine for RuntimeEngine {
     fn deploy(
         &self,
-        job: JobId,
+        job: (ClusterId, JobId),
         attempt: Attempt,
         deployment: Deployment,
         events: mpsc::Sender<AttemptEvent>,
@@ -89,17 +90,18 @@ impl Engine for RuntimeEngine {
 
     fn commit(
         &self,
+        cluster: ClusterId,
         job: JobId,
         graph: Box<JobGraph>,
         committables: Vec<SinkCommittables>,
     ) -> BoxFuture<'static, Result<(), Failure>> {
         let context = self.context.clone();
-        async move { thalweg_runtime::commit(&context, &graph, job, &committables).await }.boxed()
+        async move { thalweg_runtime::commit(&context, &graph, (&cluster, job), &committables).await }.boxed()
     }
 
-    fn discard(&self, job: JobId, graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>> {
+    fn discard(&self, cluster: ClusterId, job: JobId, graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>> {
         let context = self.context.clone();
-        async move { thalweg_runtime::discard(&context, &graph, job).await }.boxed()
+        async move { thalweg_runtime::discard(&context, &graph, (&cluster, job)).await }.boxed()
     }
 
     fn forget(&self, job: JobId, attempt: Attempt) {

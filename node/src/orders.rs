@@ -29,7 +29,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use thalweg_types::{
-    Attempt, JobGraph, JobId, OperatorId, Split, Term, TooManySplits,
+    Attempt, ClusterId, JobGraph, JobId, OperatorId, Split, Term, TooManySplits,
     job::{Failure, FailureKind},
     session::{Action, Deployment, NodeMessage, Order, Report, SinkCommittables, SubtaskReport},
 };
@@ -53,7 +53,7 @@ pub(crate) enum Effect {
     /// List splits, and call `on_discovered`.
     Discover { job: JobId, attempt: Attempt, graph: Box<JobGraph>, sources: Vec<OperatorId> },
     /// Build an attempt, and pass its events to `on_event`.
-    Deploy { job: JobId, attempt: Attempt, deployment: Box<Deployment> },
+    Deploy { cluster: ClusterId, job: JobId, attempt: Attempt, deployment: Box<Deployment> },
     /// Let its sources read.
     Start { job: JobId, attempt: Attempt },
     /// End it and discard its output.
@@ -61,9 +61,15 @@ pub(crate) enum Effect {
     /// End its sources and let it drain.
     Stop { job: JobId, attempt: Attempt },
     /// Publish, and call `on_committed`.
-    Commit { job: JobId, attempt: Attempt, graph: Box<JobGraph>, committables: Vec<SinkCommittables> },
+    Commit {
+        cluster: ClusterId,
+        job: JobId,
+        attempt: Attempt,
+        graph: Box<JobGraph>,
+        committables: Vec<SinkCommittables>,
+    },
     /// Remove what a job that is over has left unpublished, and call `on_discarded`.
-    Discard { job: JobId, attempt: Attempt, graph: Box<JobGraph> },
+    Discard { cluster: ClusterId, job: JobId, attempt: Attempt, graph: Box<JobGraph> },
     /// Drop what is still held for an attempt that is cancelled: its handle, and rows that nobody will fetch.
     Forget { job: JobId, attempt: Attempt },
     /// Send over the session, where there is one.
@@ -117,7 +123,7 @@ struct Job {
 #[derive(Debug, Clone, PartialEq)]
 enum Phase {
     /// To be built when nothing of the older attempts is left.
-    Waiting(Box<Deployment>),
+    Waiting(ClusterId, Box<Deployment>),
     /// Built, or being built.
     Running { is_started: bool, is_stopping: bool },
     /// Cancelled; the runtime has not said yet that it is gone.
@@ -128,7 +134,7 @@ enum Phase {
 
 impl Phase {
     fn is_live(&self) -> bool {
-        matches!(self, Self::Waiting(_) | Self::Running { .. } | Self::Ending { .. })
+        matches!(self, Self::Waiting(..) | Self::Running { .. } | Self::Ending { .. })
     }
 }
 
@@ -291,7 +297,7 @@ impl Orders {
     }
 
     fn decide(&mut self, order: Order, now: Duration) -> Verdict {
-        let Order { term, job, attempt, action } = order;
+        let Order { term, cluster, job, attempt, action } = order;
         if term < self.term {
             return Err(format!("it is of {term}, and {} has begun", self.term));
         }
@@ -302,7 +308,7 @@ impl Orders {
         }
         match action {
             Action::Discover { graph, sources } => self.discover(job, attempt, graph, sources),
-            Action::Deploy(deployment) => self.deploy(job, attempt, deployment, now),
+            Action::Deploy(deployment) => self.deploy((cluster, job), attempt, deployment, now),
             Action::Start => self.start(job, attempt),
             Action::Cancel => Ok(self.cancel(job, attempt, now)),
             Action::Stop => self.stop(job, attempt),
@@ -311,16 +317,22 @@ impl Orders {
                 let asked = (job, attempt, committables);
                 if !self.commits.contains(&asked) {
                     self.commits.push(asked.clone());
-                    effects.push(Effect::Commit { job, attempt, graph, committables: asked.2 });
+                    effects.push(Effect::Commit { cluster, job, attempt, graph, committables: asked.2 });
                 }
                 Ok(effects)
             }
-            Action::Discard { graph } => self.discard(job, attempt, graph, now),
+            Action::Discard { graph } => self.discard((cluster, job), attempt, graph, now),
         }
     }
 
     /// Removes once nothing of the job lives here, and lets nothing of it live here later.
-    fn discard(&mut self, job: JobId, attempt: Attempt, graph: Box<JobGraph>, now: Duration) -> Verdict {
+    fn discard(
+        &mut self,
+        (cluster, job): (ClusterId, JobId),
+        attempt: Attempt,
+        graph: Box<JobGraph>,
+        now: Duration,
+    ) -> Verdict {
         if self.jobs.get(&job).is_some_and(Job::is_live) {
             return Err(format!("{job} is not gone from here"));
         }
@@ -329,7 +341,7 @@ impl Orders {
         self.forget_old_fences();
         if !self.discards.contains(&(job, attempt)) {
             self.discards.push((job, attempt));
-            effects.push(Effect::Discard { job, attempt, graph });
+            effects.push(Effect::Discard { cluster, job, attempt, graph });
         }
         Ok(effects)
     }
@@ -344,14 +356,20 @@ impl Orders {
         Ok(vec![Effect::Discover { job, attempt, graph, sources: asked.2 }])
     }
 
-    fn deploy(&mut self, job: JobId, attempt: Attempt, deployment: Box<Deployment>, now: Duration) -> Verdict {
+    fn deploy(
+        &mut self,
+        (cluster, job): (ClusterId, JobId),
+        attempt: Attempt,
+        deployment: Box<Deployment>,
+        now: Duration,
+    ) -> Verdict {
         match self.phase(job, attempt) {
-            Some(Phase::Waiting(_) | Phase::Running { .. }) => return Ok(Vec::new()),
+            Some(Phase::Waiting(..) | Phase::Running { .. }) => return Ok(Vec::new()),
             Some(Phase::Ending { .. } | Phase::Cancelled) => return Err(format!("{attempt} of {job} is over here")),
             None => self.refuse_if_leaving()?,
         }
         let mut effects = self.fence(job, attempt, now);
-        self.job(job).attempts.insert(attempt, Phase::Waiting(deployment));
+        self.job(job).attempts.insert(attempt, Phase::Waiting(cluster, deployment));
         effects.extend(self.deploy_waiting(job));
         self.forget_old_fences();
         Ok(effects)
@@ -364,7 +382,7 @@ impl Orders {
                 Ok(vec![Effect::Start { job, attempt }])
             }
             Some(Phase::Running { .. }) => Ok(Vec::new()),
-            Some(Phase::Waiting(_)) => Err(format!("{attempt} of {job} is not built yet")),
+            Some(Phase::Waiting(..)) => Err(format!("{attempt} of {job} is not built yet")),
             Some(Phase::Ending { .. } | Phase::Cancelled) | None => Err(format!("{attempt} of {job} is not here")),
         }
     }
@@ -376,7 +394,7 @@ impl Orders {
                 Ok(vec![Effect::Stop { job, attempt }])
             }
             Some(Phase::Running { .. }) => Ok(Vec::new()),
-            Some(Phase::Waiting(_)) => Err(format!("{attempt} of {job} is not built yet")),
+            Some(Phase::Waiting(..)) => Err(format!("{attempt} of {job} is not built yet")),
             Some(Phase::Ending { .. } | Phase::Cancelled) | None => Err(format!("{attempt} of {job} is not here")),
         }
     }
@@ -399,7 +417,7 @@ impl Orders {
                 vec![Effect::Cancel { job, attempt }]
             }
             Phase::Ending { .. } => Vec::new(),
-            Phase::Waiting(_) | Phase::Cancelled => {
+            Phase::Waiting(..) | Phase::Cancelled => {
                 *phase = Phase::Cancelled;
                 self.report_once(Report::Gone { job, attempt })
             }
@@ -421,14 +439,14 @@ impl Orders {
     fn deploy_waiting(&mut self, job: JobId) -> Vec<Effect> {
         let known = self.job(job);
         let mut live = known.attempts.iter_mut().filter(|(_, phase)| phase.is_live());
-        let (Some((attempt, phase @ Phase::Waiting(_))), None) = (live.next(), live.next()) else {
+        let (Some((attempt, phase @ Phase::Waiting(..))), None) = (live.next(), live.next()) else {
             return Vec::new();
         };
         let running = Phase::Running { is_started: false, is_stopping: false };
-        let Phase::Waiting(deployment) = std::mem::replace(phase, running) else {
+        let Phase::Waiting(cluster, deployment) = std::mem::replace(phase, running) else {
             unreachable!("matched above");
         };
-        vec![Effect::Deploy { job, attempt: *attempt, deployment }]
+        vec![Effect::Deploy { cluster, job, attempt: *attempt, deployment }]
     }
 
     /// The runtime has nothing of an attempt any more.
@@ -440,7 +458,7 @@ impl Orders {
     }
 
     fn end_orphans(&mut self, now: Duration) -> Vec<Effect> {
-        let is_orphan = |phase: &Phase| matches!(phase, Phase::Waiting(_) | Phase::Running { .. });
+        let is_orphan = |phase: &Phase| matches!(phase, Phase::Waiting(..) | Phase::Running { .. });
         let orphans: Vec<(JobId, Attempt)> =
             self.attempts().filter(|(.., phase)| is_orphan(phase)).map(|(job, attempt, _)| (job, attempt)).collect();
         let message = format!("no leader was heard of for {:?}", self.limits.orphan_timeout);
@@ -505,7 +523,7 @@ impl Orders {
                 job.attempts.values().filter(|phase| matches!(phase, Phase::Running { .. } | Phase::Ending { .. }));
             assert!(built.count() <= 1, "two attempts of {id} are built at once");
             let live: Vec<_> = job.attempts.iter().filter(|(_, phase)| phase.is_live()).collect();
-            let waits_alone = matches!(live.as_slice(), [(_, Phase::Waiting(_))]);
+            let waits_alone = matches!(live.as_slice(), [(_, Phase::Waiting(..))]);
             assert!(!waits_alone, "the attempt of {id} waits for nothing");
             for (attempt, phase) in live {
                 assert!(*attempt <= job.newest, "{attempt} of {id} is newer than its fence");

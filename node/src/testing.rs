@@ -19,7 +19,7 @@ use thalweg_proto::{
     },
 };
 use thalweg_types::{
-    Assignment, Attempt, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, SubtaskId,
+    Assignment, Attempt, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, SubtaskId,
     graph::FORMAT,
     job::{Failure, SubtaskMetrics},
     seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle},
@@ -201,7 +201,12 @@ impl Engine for FakeEngine {
         async { panic!("a committer broke") }.boxed()
     }
 
-    fn discard(&self, _cluster: ClusterId, job: JobId, _graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>> {
+    fn discard(
+        &self,
+        _cluster: ClusterId,
+        job: JobId,
+        _graph: Box<JobGraph>,
+    ) -> BoxFuture<'static, Result<(), Failure>> {
         self.asked.try_send(Asked::Discard(job)).expect("there is room");
         std::future::ready(Ok(())).boxed()
     }

@@ -293,23 +293,24 @@ impl Worker {
                     let asked = (job, attempt, sources);
                     self.work.push(async move { Done::Discovered { asked, splits: splits.await } }.boxed());
                 }
-                Effect::Commit { job, attempt, graph, committables } => {
-                    let commit = self.engine.commit(job, graph, committables.clone());
+                Effect::Commit { cluster, job, attempt, graph, committables } => {
+                    let commit = self.engine.commit(cluster, job, graph, committables.clone());
                     let result = answer_of(&self.seams, "commit sinks", commit);
                     let asked = (job, attempt, committables);
                     self.work.push(async move { Done::Committed { asked, result: result.await } }.boxed());
                 }
-                Effect::Discard { job, attempt, graph } => {
-                    let result = answer_of(&self.seams, "discard unpublished output", self.engine.discard(job, graph));
+                Effect::Discard { cluster, job, attempt, graph } => {
+                    let discard = self.engine.discard(cluster, job, graph);
+                    let result = answer_of(&self.seams, "discard unpublished output", discard);
                     let asked = (job, attempt);
                     self.work.push(async move { Done::Discarded { asked, result: result.await } }.boxed());
                 }
-                Effect::Deploy { job, attempt, deployment } => {
+                Effect::Deploy { cluster, job, attempt, deployment } => {
                     let (sender, events) = mpsc::channel(EVENTS_MAX);
                     let last = futures::stream::once(std::future::ready(None));
                     let events = ReceiverStream::new(events).map(Some).chain(last);
                     self.events.push(events.map(move |event| ((job, attempt), event)).boxed());
-                    let running = self.engine.deploy(job, attempt, *deployment, sender);
+                    let running = self.engine.deploy((cluster, job), attempt, *deployment, sender);
                     self.attempts.insert((job, attempt), running);
                 }
                 Effect::Start { job, attempt } => self.with_attempt(job, attempt, RunningAttempt::start),

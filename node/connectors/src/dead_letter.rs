@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
-use thalweg_types::JobId;
+use thalweg_types::{ClusterId, JobId};
 
 use crate::{
     ConnectorContext, ConnectorError, DeadLetter, SinkCommitter, SinkIdentity,
@@ -100,7 +100,7 @@ impl SinkCommitter for DeadLetterCommitter {
         self.parts.commit(committables).await
     }
 
-    async fn discard(&self, job: JobId) -> Result<(), ConnectorError> {
-        self.parts.discard(job).await
+    async fn discard(&self, cluster: &ClusterId, job: JobId) -> Result<(), ConnectorError> {
+        self.parts.discard(cluster, job).await
     }
 }

@@ -10,7 +10,7 @@ use arrow::{
 };
 use async_trait::async_trait;
 use serde_json::Value;
-use thalweg_types::{JobId, OperatorId};
+use thalweg_types::{ClusterId, JobId, OperatorId};
 
 use crate::{
     ConnectorContext, ConnectorError, SinkCommitter, SinkIdentity,
@@ -131,7 +131,7 @@ impl SinkCommitter for LateCommitter {
         self.parts.commit(committables).await
     }
 
-    async fn discard(&self, job: JobId) -> Result<(), ConnectorError> {
-        self.parts.discard(job).await
+    async fn discard(&self, cluster: &ClusterId, job: JobId) -> Result<(), ConnectorError> {
+        self.parts.discard(cluster, job).await
     }
 }

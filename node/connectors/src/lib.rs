@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use serde_json::Value;
-use thalweg_types::{Attempt, JobId, OperatorId, Split};
+use thalweg_types::{Attempt, ClusterId, JobId, OperatorId, Split};
 
 mod blackhole;
 mod csv;
@@ -93,6 +93,8 @@ pub struct DeadLetter {
 /// Which writer a sink writer is; part of every name that it gives to what it writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkIdentity {
+    /// The cluster: others may write to the same place, and count their jobs alike.
+    pub cluster: ClusterId,
     /// The job.
     pub job: JobId,
     /// The attempt.
@@ -128,9 +130,10 @@ pub trait SinkCommitter: Send + Sync {
     /// When it cannot be published now.
     async fn commit(&self, committables: &[Value]) -> Result<(), ConnectorError>;
 
-    /// Removes what attempts of the job have left unpublished. Called after `commit`, or when the job is cancelled.
+    /// Removes what attempts of the cluster's job have left unpublished, and nothing of other clusters. Called after `commit`,
+    /// or when the job is cancelled.
     ///
     /// # Errors
     /// When something cannot be removed.
-    async fn discard(&self, job: JobId) -> Result<(), ConnectorError>;
+    async fn discard(&self, cluster: &ClusterId, job: JobId) -> Result<(), ConnectorError>;
 }

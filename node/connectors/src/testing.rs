@@ -14,7 +14,7 @@ use arrow::{
 };
 use async_trait::async_trait;
 use thalweg_types::{
-    Attempt, JobId, OperatorId, Split,
+    Attempt, ClusterId, JobId, OperatorId, Split,
     connector::TableConnector,
     graph::{SinkOperator, SourceOperator},
     seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle},
@@ -32,7 +32,7 @@ use crate::{
 pub(crate) struct TestClock(tokio::time::Instant);
 
 impl TestClock {
-    #[allow(clippy::disallowed_methods)]
+    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
     fn new() -> Self {
         Self(tokio::time::Instant::now())
     }
@@ -74,7 +74,7 @@ impl TaskHandle for TestTask {
 }
 
 impl Spawner for TestSpawner {
-    #[allow(clippy::disallowed_methods)]
+    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
     fn spawn(&self, _: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
         Box::new(TestTask(tokio::spawn(task)))
     }
@@ -162,8 +162,12 @@ pub(crate) fn sink(name: &str, options: &[(&str, &str)]) -> SinkOperator {
     SinkOperator { table: "t".to_owned(), connector: connector(name, options) }
 }
 
+pub(crate) fn cluster() -> ClusterId {
+    ClusterId("c1".to_owned())
+}
+
 pub(crate) fn identity(job: u64, attempt: u32, subtask: u32) -> SinkIdentity {
-    SinkIdentity { job: JobId(job), attempt: Attempt(attempt), sink: OperatorId(7), subtask }
+    SinkIdentity { cluster: cluster(), job: JobId(job), attempt: Attempt(attempt), sink: OperatorId(7), subtask }
 }
 
 /// What a source gave.

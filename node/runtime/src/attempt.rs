@@ -15,7 +15,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures::{FutureExt, future::try_join_all};
 use thalweg_exchange::{Endpoints, PeerFailure, connect};
 use thalweg_types::{
-    Attempt, ChainPlan, CheckpointId, JobId, NodeId, SubtaskId,
+    Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, SubtaskId,
     job::{Failure, FailureKind, SubtaskMetrics},
     session::{Deployment, SinkCommittables, SubtaskState},
 };
@@ -77,19 +77,19 @@ impl AttemptHandle {
     #[must_use]
     pub fn deploy(
         context: &RuntimeContext,
-        job: JobId,
+        (cluster, job): (ClusterId, JobId),
         attempt: Attempt,
         deployment: Deployment,
         events: mpsc::Sender<AttemptEvent>,
     ) -> Self {
         let tables = Arc::new(context.connectors.clone());
         let surroundings = Surroundings { context: context.clone(), tables, hook: Arc::new(NoCheckpoints) };
-        Self::deploy_with(surroundings, (job, attempt), deployment, events)
+        Self::deploy_with(surroundings, (cluster, job, attempt), deployment, events)
     }
 
     pub(crate) fn deploy_with(
         surroundings: Surroundings,
-        (job, attempt): (JobId, Attempt),
+        (cluster, job, attempt): (ClusterId, JobId, Attempt),
         deployment: Deployment,
         events: mpsc::Sender<AttemptEvent>,
     ) -> Self {
@@ -102,8 +102,17 @@ impl AttemptHandle {
         let meter = |subtask| (subtask, Arc::new(Meter::new(context.seams.clock.clone())));
         let meters: Arc<[_]> = subtasks.into_iter().map(meter).collect();
         let (meters_kept, cancelled, io) = (meters.clone(), cancel.clone(), context.seams.io.clone());
-        let supervisor =
-            Supervisor { surroundings, job, attempt, deployment, meters, events, cancel: cancelled, orders: receiver };
+        let supervisor = Supervisor {
+            surroundings,
+            cluster,
+            job,
+            attempt,
+            deployment,
+            meters,
+            events,
+            cancel: cancelled,
+            orders: receiver,
+        };
         let task = supervisor.run(plan.map_err(SubtaskError::from));
         let _ = io.spawn(&format!("supervisor of {job}, {attempt}"), Box::pin(task));
         Self { orders, cancel, meters: meters_kept }
@@ -167,6 +176,7 @@ enum Exit {
 
 struct Supervisor {
     surroundings: Surroundings,
+    cluster: ClusterId,
     job: JobId,
     attempt: Attempt,
     deployment: Deployment,
@@ -209,6 +219,7 @@ impl Supervisor {
             context,
             tables: tables.clone(),
             hook: hook.clone(),
+            cluster: self.cluster.clone(),
             job: self.job,
             attempt: self.attempt,
             deployment: &self.deployment,

@@ -15,8 +15,8 @@ use thalweg_exchange::{
 use thalweg_flow::SplitWatermarks;
 use thalweg_operators::{OperatorContext, build};
 use thalweg_types::{
-    Attempt, Chain as PlannedChain, ChainPlan, ChannelId, JobId, NodeId, Operator, OperatorId, OperatorKind, Split,
-    SubtaskId, graph::SourceOperator, session::Deployment, settings::JobSettings,
+    Attempt, Chain as PlannedChain, ChainPlan, ChannelId, ClusterId, JobId, NodeId, Operator, OperatorId, OperatorKind,
+    Split, SubtaskId, graph::SourceOperator, session::Deployment, settings::JobSettings,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -47,6 +47,7 @@ pub(crate) struct Builder<'a> {
     pub(crate) context: &'a RuntimeContext,
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) hook: Arc<dyn CheckpointHook>,
+    pub(crate) cluster: ClusterId,
     pub(crate) job: JobId,
     pub(crate) attempt: Attempt,
     pub(crate) deployment: &'a Deployment,
@@ -355,7 +356,8 @@ impl Builder<'_> {
     }
 
     fn identity(&self, sink: OperatorId, subtask: SubtaskId) -> SinkIdentity {
-        SinkIdentity { job: self.job, attempt: self.attempt, sink, subtask: subtask.index }
+        let cluster = self.cluster.clone();
+        SinkIdentity { cluster, job: self.job, attempt: self.attempt, sink, subtask: subtask.index }
     }
 }
 

@@ -8,7 +8,7 @@ use thalweg_connectors::{
     open_source,
 };
 use thalweg_types::{
-    JobGraph, JobId, Operator, OperatorId, OperatorKind, Split,
+    ClusterId, JobGraph, JobId, Operator, OperatorId, OperatorKind, Split,
     job::{Failure, FailureKind},
     session::SinkCommittables,
     settings::JobSettings,
@@ -47,7 +47,7 @@ pub async fn discover(
 pub async fn commit(
     context: &RuntimeContext,
     graph: &JobGraph,
-    job: JobId,
+    (cluster, job): (&ClusterId, JobId),
     committables: &[SinkCommittables],
 ) -> Result<(), Failure> {
     let settings = settings_of(graph)?;
@@ -62,19 +62,23 @@ pub async fn commit(
         committer.commit(&values).await.map_err(failed)?;
     }
     // Only when everything is visible is what is left certainly of no use.
-    discard(context, graph, job).await
+    discard(context, graph, (cluster, job)).await
 }
 
 /// Removes what a job has left unpublished, when nothing of it runs any more.
 ///
 /// # Errors
 /// When something cannot be removed.
-pub async fn discard(context: &RuntimeContext, graph: &JobGraph, job: JobId) -> Result<(), Failure> {
+pub async fn discard(
+    context: &RuntimeContext,
+    graph: &JobGraph,
+    (cluster, job): (&ClusterId, JobId),
+) -> Result<(), Failure> {
     let settings = settings_of(graph)?;
     for operator in &graph.operators {
         let failed = |error| table_failure(&operator.name, &error);
         if let Some(committer) = committer(context, operator, &settings).map_err(failed)? {
-            committer.discard(job).await.map_err(failed)?;
+            committer.discard(cluster, job).await.map_err(failed)?;
         }
     }
     Ok(())

@@ -8,6 +8,10 @@ use super::*;
 const JOB: JobId = JobId(7);
 const LIMITS: Limits = Limits { orphan_timeout: Duration::from_mins(10), stop_timeout: Duration::from_secs(30) };
 
+fn cluster() -> ClusterId {
+    ClusterId("c".to_owned())
+}
+
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -29,7 +33,7 @@ fn deployment() -> Box<Deployment> {
 }
 
 fn order(attempt: u32, action: Action) -> Order {
-    Order { term: Term(1), job: JOB, attempt: Attempt(attempt), action }
+    Order { term: Term(1), cluster: cluster(), job: JOB, attempt: Attempt(attempt), action }
 }
 
 fn commit() -> Action {
@@ -452,7 +456,8 @@ fn take(desk: &mut Desk, world: &mut World, step: Step) {
     match step {
         Step::Order { term, job, attempt, action } => {
             let action = action_of(action);
-            let order = Order { term: Term(term), job: JobId(job), attempt: Attempt(attempt), action };
+            let order =
+                Order { term: Term(term), cluster: cluster(), job: JobId(job), attempt: Attempt(attempt), action };
             world.sent.push((desk.sequence + 1, order.clone()));
             if let Ok(effects) = desk.order(order) {
                 world.see(effects);
@@ -524,7 +529,8 @@ proptest! {
         }
         // In the end the leader cancels all, and the runtime obeys.
         for job in [1, 2] {
-            let effects = desk.order(Order { term: Term(9), job: JobId(job), attempt: Attempt(9), action: Action::Cancel });
+            let order = Order { job: JobId(job), term: Term(9), ..order(9, Action::Cancel) };
+            let effects = desk.order(order);
             world.see(effects.expect("nothing is newer"));
         }
         for (job, attempt) in std::mem::take(&mut world.alive) {

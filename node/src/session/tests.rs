@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use thalweg_proto::{network::MemoryNetwork, v1};
 use thalweg_types::{
-    Attempt, Incarnation, JobId, NodeId, SubtaskId,
+    Attempt, ClusterId, Incarnation, JobId, NodeId, SubtaskId,
     job::FailureKind,
     session::{Action, Order, Report, SubtaskState},
 };
@@ -81,7 +81,10 @@ fn cluster() -> ClusterId {
 }
 
 fn order(sequence: u64, action: Action) -> CoordinatorMessage {
-    CoordinatorMessage::Order { sequence, order: Order { term: Term(1), cluster: cluster(), job: JOB, attempt: ONE, action } }
+    CoordinatorMessage::Order {
+        sequence,
+        order: Order { term: Term(1), cluster: cluster(), job: JOB, attempt: ONE, action },
+    }
 }
 
 fn taken(sequence: u64) -> NodeMessage {

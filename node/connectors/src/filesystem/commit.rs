@@ -4,11 +4,12 @@
 //! |---|---|---|---|
 //! | yes | no | prepared | rename |
 //! | no | yes | published before | nothing |
-//! | yes | yes | the final name was taken by something else (another cluster's job of the same number) | rename to `NAME-K` |
+//! | yes | yes | the final name was taken by something else | rename to `NAME-K` |
 //! | no | no | lost | error |
 //!
-//! Nothing that is published is ever overwritten. On an object store a rename is a copy and a delete, so a crash between
-//! the two leaves both: there, a final object of the same length is taken for that copy and copied again.
+//! Nothing that is published is ever overwritten, and nothing of another cluster is touched: the names hold the cluster. On an
+//! object store a rename is a copy (where the store can: one that refuses to overwrite) and a delete, so a crash between
+//! the two leaves both: there, a final object of the same length is that copy, and stays.
 
 use std::{fs, io::ErrorKind, path::PathBuf, sync::Arc};
 
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, path::Path};
 use serde_json::Value;
-use thalweg_types::JobId;
+use thalweg_types::{ClusterId, JobId};
 
 use super::{
     location::{Location, store_error},
@@ -52,8 +53,8 @@ impl SinkCommitter for PartCommitter {
         Ok(())
     }
 
-    async fn discard(&self, job: JobId) -> Result<(), ConnectorError> {
-        let prefix = hidden_prefix(self.stem, job);
+    async fn discard(&self, cluster: &ClusterId, job: JobId) -> Result<(), ConnectorError> {
+        let prefix = hidden_prefix(self.stem, cluster, job);
         let is_left = |name: &str| name.starts_with(&prefix) && name.ends_with(HIDDEN_SUFFIX);
         match &self.folder {
             Folder::Local(folder) => discard_local(folder, is_left),
@@ -78,11 +79,11 @@ fn lost(part: &PartCommittable) -> ConnectorError {
     }
 }
 
-/// Job ids are those of a cluster: two clusters that write into one directory may meet in a name.
+/// Nothing of ours writes a finished part again.
 fn overwritten(part: &PartCommittable) -> ConnectorError {
     ConnectorError::Data {
         attempted: format!("publish {}", part.published),
-        reason: format!("{} was overwritten, as by a job of another cluster in the same directory", part.hidden),
+        reason: format!("{} was overwritten by something else", part.hidden),
     }
 }
 
@@ -96,16 +97,23 @@ fn publish_local(folder: &std::path::Path, part: &PartCommittable) -> Result<(),
     let hidden = folder.join(&part.hidden);
     let failed = |path: &std::path::Path| store_error(format!("publish {}", path.display()));
     let names = || final_names(&part.published).map(|name| folder.join(name));
-    let Some(bytes) = local_length(&hidden).map_err(failed(&hidden))? else {
+    let published_before = || {
         let mut published = names().map_while(|path| local_length(&path).ok().flatten());
-        return if published.any(|bytes| part.fits(bytes)) { Ok(()) } else { Err(lost(part)) };
+        if published.any(|bytes| part.fits(bytes)) { Ok(()) } else { Err(lost(part)) }
+    };
+    let Some(bytes) = local_length(&hidden).map_err(failed(&hidden))? else {
+        return published_before();
     };
     if !part.fits(bytes) {
         return Err(overwritten(part));
     }
     let target: PathBuf = names().find(|path| !path.exists()).ok_or_else(|| lost(part))?;
-    fs::rename(&hidden, &target).map_err(failed(&target))?;
-    sync_folder(&target)
+    match fs::rename(&hidden, &target) {
+        // Another node was told to publish it too, and came first.
+        Err(error) if error.kind() == ErrorKind::NotFound => published_before(),
+        Err(error) => Err(failed(&target)(error)),
+        Ok(()) => sync_folder(&target),
+    }
 }
 
 fn local_length(path: &std::path::Path) -> std::io::Result<Option<u64>> {
@@ -124,22 +132,46 @@ async fn publish_stored(
     let failed = || format!("publish {}", part.published);
     let hidden = folder.clone().join(part.hidden.as_str());
     let Some(bytes) = length(store, &hidden).await.map_err(store_error(failed()))? else {
-        let published = folder.clone().join(part.published.as_str());
-        let is_there = length(store, &published).await.map_err(store_error(failed()))?;
-        return if is_there.is_some_and(|bytes| part.fits(bytes)) { Ok(()) } else { Err(lost(part)) };
+        for name in final_names(&part.published) {
+            let published = folder.clone().join(name.as_str());
+            match length(store, &published).await.map_err(store_error(failed()))? {
+                Some(bytes) if part.fits(bytes) => return Ok(()),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        return Err(lost(part));
     };
     if !part.fits(bytes) {
         return Err(overwritten(part));
     }
     for name in final_names(&part.published) {
         let target = folder.clone().join(name.as_str());
-        let taken = length(store, &target).await.map_err(store_error(failed()))?;
-        if taken.is_none_or(|length| length == bytes) {
-            store.copy(&hidden, &target).await.map_err(store_error(failed()))?;
+        if copy_or_find(store, (&hidden, bytes), &target).await.map_err(store_error(failed()))? {
             return ignore_missing(store.delete(&hidden).await).map_err(store_error(failed()));
         }
     }
     Err(lost(part))
+}
+
+/// Whether the target holds the hidden object now; not so where something else has the name.
+async fn copy_or_find(
+    store: &Arc<dyn ObjectStore>,
+    (hidden, bytes): (&Path, u64),
+    target: &Path,
+) -> Result<bool, StoreError> {
+    if let Some(taken) = length(store, target).await? {
+        return Ok(taken == bytes);
+    }
+    match store.copy_if_not_exists(hidden, target).await {
+        Ok(()) => Ok(true),
+        Err(StoreError::AlreadyExists { .. }) => Ok(length(store, target).await? == Some(bytes)),
+        // The store cannot; the name is this job's alone, and was free.
+        Err(StoreError::NotSupported { .. } | StoreError::NotImplemented { .. }) => {
+            store.copy(hidden, target).await.map(|()| true)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn length(store: &Arc<dyn ObjectStore>, key: &Path) -> Result<Option<u64>, StoreError> {

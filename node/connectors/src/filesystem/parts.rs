@@ -1,15 +1,17 @@
 //! Part files: written under hidden names, so that no reader sees them, and named finally by the committer.
 //!
 //! ```text
-//! .part-JOB-ATTEMPT-SINK-SUBTASK-N.json.inprogress   --commit-->   part-JOB-SINK-SUBTASK-N.json
+//! .part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.json.inprogress   --commit-->   part-CLUSTER-JOB-SINK-SUBTASK-N.json
 //! ```
 //!
+//! Both names hold the cluster: every cluster counts its jobs from one, and any number of them may write to one place.
 //! The hidden name holds the attempt: a writer of an older attempt can never touch what a newer one writes. The final name
-//! does not: whichever attempt finishes the job, the names are the same.
+//! does not: whichever attempt finishes the job, the names are the same. A hidden file that is there already is never
+//! opened again: the writer takes the next number.
 
 use std::{
     fs::{self, File},
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     path::{Path as LocalPath, PathBuf},
     sync::Arc,
 };
@@ -17,12 +19,16 @@ use std::{
 use object_store::{ObjectStore, buffered::BufWriter, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use thalweg_types::{ClusterId, JobId};
 use tokio::io::AsyncWriteExt as _;
 
 use super::location::{Location, store_error};
 use crate::{ConnectorError, SinkIdentity};
 
 pub(super) const HIDDEN_SUFFIX: &str = ".inprogress";
+
+/// A cluster's id is a part of file names as it is, where it is no longer than this and plain. Those drawn at random are.
+const PLAIN_ID_MAX: usize = 16;
 
 /// What a committer needs to publish one part file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,9 +54,24 @@ impl PartCommittable {
     }
 }
 
-/// The beginning of all hidden names of a job.
-pub(super) fn hidden_prefix(stem: &str, job: thalweg_types::JobId) -> String {
-    format!(".{stem}-{}-", job.0)
+/// A cluster's id as a part of file names: without `-`, which separates the parts, and different for different ids, even
+/// where a file system takes upper and lower case for the same.
+fn cluster_part(ClusterId(id): &ClusterId) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    if !id.is_empty() && id.len() <= PLAIN_ID_MAX && id.bytes().all(is_plain) {
+        return id.clone();
+    }
+    // FNV-1a, as wide as a random id.
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+    let lower = id.to_ascii_lowercase();
+    let readable: String = lower.chars().filter(char::is_ascii_alphanumeric).take(PLAIN_ID_MAX).collect();
+    format!("{readable}_{hash:016x}")
+}
+
+/// The beginning of all hidden names of a cluster's job.
+pub(super) fn hidden_prefix(stem: &str, cluster: &ClusterId, job: JobId) -> String {
+    format!(".{stem}-{}-{}-", cluster_part(cluster), job.0)
 }
 
 /// Names the files of one writer.
@@ -65,12 +86,12 @@ pub(crate) struct PartNames {
 
 impl PartNames {
     fn of(&self, number: u32) -> PartCommittable {
-        let SinkIdentity { job, attempt, sink, subtask } = &self.identity;
+        let SinkIdentity { cluster, job, attempt, sink, subtask } = &self.identity;
         let Self { stem, extension, .. } = self;
         let rest = format!("{}-{subtask}-{number}.{extension}", sink.0);
         PartCommittable {
-            hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, *job), attempt.0),
-            published: format!("{stem}-{}-{rest}", job.0),
+            hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, cluster, *job), attempt.0),
+            published: format!("{stem}-{}-{}-{rest}", cluster_part(cluster), job.0),
             bytes: None,
         }
     }
@@ -147,20 +168,25 @@ impl PartWriter {
     }
 
     fn begin(&mut self) -> Result<OpenPart, ConnectorError> {
-        let committable = self.names.of(self.number);
-        self.number += 1;
-        let file = match &self.folder {
-            Folder::Local(folder) => {
-                let path = folder.join(&committable.hidden);
-                let file = File::create(&path).map_err(store_error(format!("create {}", path.display())))?;
-                PartFile::Local(file, path)
-            }
-            Folder::Stored(store, folder) => {
-                let key = folder.clone().join(committable.hidden.as_str());
-                PartFile::Stored(Box::new(BufWriter::new(store.clone(), key)))
-            }
-        };
-        Ok(OpenPart { committable, file })
+        loop {
+            let committable = self.names.of(self.number);
+            self.number += 1;
+            let file = match &self.folder {
+                Folder::Local(folder) => {
+                    let path = folder.join(&committable.hidden);
+                    match File::create_new(&path) {
+                        Ok(file) => PartFile::Local(file, path),
+                        Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                        Err(error) => return Err(store_error(format!("create {}", path.display()))(error)),
+                    }
+                }
+                Folder::Stored(store, folder) => {
+                    let key = folder.clone().join(committable.hidden.as_str());
+                    PartFile::Stored(Box::new(BufWriter::new(store.clone(), key)))
+                }
+            };
+            return Ok(OpenPart { committable, file });
+        }
     }
 
     /// Makes the current part file durable; none where nothing was written since the last one.
@@ -193,4 +219,33 @@ pub(super) fn sync_folder(path: &LocalPath) -> Result<(), ConnectorError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(LocalPath::new("."));
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(store_error(format!("make the names in {} durable", folder.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn clusters_have_different_parts_of_one_form() {
+        let part = |id: &str| cluster_part(&ClusterId(id.to_owned()));
+        assert_eq!(part("00c0ffee00c0ffee"), "00c0ffee00c0ffee");
+        let ids = [
+            "c",
+            "C",
+            "c-1",
+            "c1",
+            "c/1",
+            "",
+            "-",
+            "production-of-the-west-1",
+            "production-of-the-west-2",
+            "caf\u{e9}",
+        ];
+        let parts: BTreeSet<String> = ids.iter().map(|id| part(id)).collect();
+        assert_eq!(parts.len(), ids.len(), "{parts:?}");
+        let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        assert!(parts.iter().all(|part| !part.is_empty() && part.len() <= 33 && part.chars().all(is_fit)), "{parts:?}");
+    }
 }

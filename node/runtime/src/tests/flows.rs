@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     graph::{GraphBuilder, integers, rows, rows_schema},
-    rig::{ATTEMPT, Cluster, JOB, PATIENCE},
+    rig::{ATTEMPT, Cluster, JOB, PATIENCE, cluster_id},
     tables::{After, Manner, TestSplit},
 };
 
@@ -334,10 +334,10 @@ async fn nexmark_is_read_filtered_and_collected() {
         splits: vec![thalweg_types::session::SplitAssignment { source, subtask: 0, splits: splits[0].1.clone() }],
         graph: graph.clone(),
     };
-    let handle = crate::AttemptHandle::deploy(context, JOB, ATTEMPT, deployment, events);
+    let handle = crate::AttemptHandle::deploy(context, (cluster_id(), JOB), ATTEMPT, deployment, events);
     assert!(matches!(told.recv().await, Some(crate::AttemptEvent::Ready)));
     handle.start();
     let bids: usize = cluster.collected(3).await.iter().map(arrow::array::RecordBatch::num_rows).sum();
     assert_eq!(bids, 4600);
-    crate::commit(context, &graph, JOB, &[]).await.unwrap();
+    crate::commit(context, &graph, (&cluster_id(), JOB), &[]).await.unwrap();
 }

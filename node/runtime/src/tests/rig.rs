@@ -17,7 +17,7 @@ use thalweg_exchange::{
     network::{Connection, Listener, Network},
 };
 use thalweg_types::{
-    Assignment, Attempt, JobGraph, JobId, KeyGroupTable, NodeId, OperatorKind, SubtaskId,
+    Assignment, Attempt, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorKind, SubtaskId,
     job::{Failure, SubtaskMetrics},
     seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle},
     session::{Deployment, SinkCommittables, SplitAssignment},
@@ -35,6 +35,10 @@ pub(super) const JOB: JobId = JobId(1);
 pub(super) const ATTEMPT: Attempt = Attempt(1);
 /// No test's job takes longer than this, on whatever clock it runs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
+
+pub(super) fn cluster_id() -> ClusterId {
+    ClusterId("c1".to_owned())
+}
 
 #[derive(Debug)]
 struct TestClock(tokio::time::Instant);

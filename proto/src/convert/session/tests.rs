@@ -5,7 +5,7 @@ use proptest::{collection::vec, option, prelude::*, sample::Index};
 use prost::Message as _;
 use serde_json::json;
 use thalweg_types::{
-    Assignment, JobGraph, KeyGroupTable, Operator, OperatorKind,
+    Assignment, ClusterId, JobGraph, KeyGroupTable, Operator, OperatorKind,
     connector::TableConnector,
     graph::{Distribution, Edge, FORMAT, Parallelism, SinkOperator, SourceOperator},
     job::{Failure, FailureKind},
@@ -184,7 +184,13 @@ fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
         (any::<u64>(), any::<u64>(), ".{1,9}", any::<u64>(), any::<u32>(), action()).prop_map(
             |(sequence, term, cluster, job, attempt, action)| CoordinatorMessage::Order {
                 sequence,
-                order: Order { term: Term(term), cluster: ClusterId(cluster), job: JobId(job), attempt: Attempt(attempt), action }
+                order: Order {
+                    term: Term(term),
+                    cluster: ClusterId(cluster),
+                    job: JobId(job),
+                    attempt: Attempt(attempt),
+                    action
+                }
             }
         ),
         any::<u64>().prop_map(|sequence| CoordinatorMessage::ReportAcknowledged { sequence }),

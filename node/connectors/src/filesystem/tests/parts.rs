@@ -1,8 +1,12 @@
 //! Part files: hidden until committed, whatever crashes.
 
 use super::*;
-use crate::{DeadLetter, dead_letter::DeadLetterWriter, late::LateWriter};
-use thalweg_types::{JobId, OperatorId};
+use crate::{
+    DeadLetter, SinkCommitter, SinkIdentity,
+    dead_letter::{DeadLetterCommitter, DeadLetterWriter},
+    late::{LateCommitter, LateWriter},
+};
+use thalweg_types::{ClusterId, JobId, OperatorId};
 
 fn names(folder: &TempDir) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder.path())
@@ -18,6 +22,123 @@ fn rows(text: &str) -> arrow::array::RecordBatch {
     let mut decoder = crate::json::JsonDecoder::new(numbers()).expect("a readable schema");
     decoder.decode(text.as_bytes(), 0, 1000, &mut Vec::new());
     decoder.finish().expect("a batch")
+}
+
+fn of_cluster(id: &str) -> SinkIdentity {
+    SinkIdentity { cluster: ClusterId(id.to_owned()), ..identity(1, 1, 0) }
+}
+
+/// Job 1 of each of two clusters, its attempt 1, at the same time: rows, a part that stays hidden, late rows and dead letters.
+async fn write_as_two_clusters(context: &ConnectorContext, path: &str) -> [Vec<Vec<serde_json::Value>>; 2] {
+    let spec = sink("filesystem", &[("path", path), ("format", "json")]);
+    let mut prepared = [Vec::new(), Vec::new()];
+    let mut writers = ["a", "a-1"].map(|id| {
+        let rows = open_sink_writer(&spec, numbers(), of_cluster(id), context).expect("a writer");
+        let late = LateWriter::open(path, of_cluster(id), context).expect("a writer");
+        (rows, late, DeadLetterWriter::open(path, of_cluster(id), context).expect("a writer"))
+    });
+    for number in 0..2 {
+        for (cluster, (parts, late, letters)) in writers.iter_mut().enumerate() {
+            let row = format!("{{\"a\":{}}}\n", 10 * cluster + number);
+            parts.write(&rows(&row)).await.expect("written");
+            late.write(OperatorId(4), &[(0, 1)], &rows(&row)).await.expect("written");
+            letters
+                .write(&[DeadLetter { position: row, reason: String::new(), record: String::new() }])
+                .await
+                .expect("written");
+        }
+        for (prepared, (parts, late, letters)) in prepared.iter_mut().zip(&mut writers) {
+            prepared.push(parts.prepare().await.expect("prepared"));
+            prepared.push(late.prepare().await.expect("prepared"));
+            prepared.push(letters.prepare().await.expect("prepared"));
+        }
+    }
+    prepared
+}
+
+/// Each cluster publishes its first parts, and discards the rest.
+async fn check_two_clusters(context: &ConnectorContext, path: &str, names: impl AsyncFn() -> Vec<String>) {
+    let [ours, theirs] = write_as_two_clusters(context, path).await;
+    assert_eq!(names().await.len(), 12, "each has its own");
+    let spec = sink("filesystem", &[("path", path)]);
+    let committers: [Box<dyn SinkCommitter>; 3] = [
+        open_sink_committer(&spec, numbers(), context).expect("opened"),
+        Box::new(LateCommitter::open(path, context).expect("opened")),
+        Box::new(DeadLetterCommitter::open(path, context).expect("opened")),
+    ];
+    let finish = async |id: &str, prepared: &[Vec<serde_json::Value>]| {
+        let cluster = ClusterId(id.to_owned());
+        for (committer, committables) in committers.iter().zip(prepared) {
+            committer.commit(committables).await.expect("published");
+            committer.discard(&cluster, JobId(1)).await.expect("removed");
+            committer.commit(committables).await.expect("again");
+        }
+    };
+    finish("a", &ours).await;
+    let now = names().await;
+    assert_eq!(now.len(), 9, "theirs are left alone: {now:?}");
+    assert_eq!(now.iter().filter(|name| name.starts_with('.')).count(), 6, "{now:?}");
+    finish("a-1", &theirs).await;
+    let now = names().await;
+    assert!(now.len() == 6 && now.iter().all(|name| !name.starts_with('.')), "{now:?}");
+    let source = table(context, &format!("{path}/part-*"), "json", &[], numbers()).expect("a table");
+    let mut lines = read_all(&*source).await.expect("readable").lines();
+    lines.sort_unstable();
+    assert_eq!(lines, ["{\"a\":0}", "{\"a\":10}"]);
+}
+
+#[tokio::test]
+async fn two_clusters_that_write_to_one_directory_lose_nothing() {
+    let (folder, context) = (folder(), context());
+    check_two_clusters(&context, &path(&folder), async || names(&folder)).await;
+}
+
+#[tokio::test]
+async fn two_clusters_that_write_to_one_prefix_lose_nothing() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let mut context = context();
+    context.stores = ObjectStores::default().with_store("memory://bucket", store.clone());
+    let names = async || {
+        let objects = store.list_with_delimiter(Some(&Path::from("out"))).await.expect("listed").objects;
+        objects.iter().filter_map(|object| object.location.filename().map(str::to_owned)).collect()
+    };
+    check_two_clusters(&context, "memory://bucket/out", names).await;
+}
+
+#[tokio::test]
+async fn a_hidden_file_that_is_there_already_is_left_alone() {
+    let (folder, context) = (folder(), context());
+    let path = path(&folder);
+    let there = folder.path().join(".part-c1-3-1-7-0-0.json.inprogress");
+    fs::write(&there, "of before\n").expect("written");
+    let mut writer = writer(&context, &path, 3, 1, 0);
+    writer.write(&rows("{\"a\":1}\n")).await.expect("written");
+    let committables = writer.prepare().await.expect("prepared");
+    assert_eq!(fs::read_to_string(there).expect("readable"), "of before\n");
+    let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
+    committer.commit(&committables).await.expect("published");
+    committer.discard(&cluster(), JobId(3)).await.expect("removed");
+    assert_eq!(names(&folder), ["part-c1-3-7-0-1.json"]);
+}
+
+#[tokio::test]
+async fn an_object_that_is_published_is_never_overwritten() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let mut context = context();
+    context.stores = ObjectStores::default().with_store("memory://bucket", store.clone());
+    let published = Path::from("out/part-c1-3-7-0-0.json");
+    let before = store.put(&published, "of something else\n".into()).await.expect("put");
+    let mut writer = writer(&context, "memory://bucket/out", 3, 1, 0);
+    writer.write(&rows("{\"a\":1}\n")).await.expect("written");
+    let committables = writer.prepare().await.expect("prepared");
+    let spec = sink("filesystem", &[("path", "memory://bucket/out")]);
+    let committer = open_sink_committer(&spec, numbers(), &context).expect("opened");
+    for _ in 0..2 {
+        committer.commit(&committables).await.expect("published");
+    }
+    assert_eq!(store.head(&published).await.expect("there").e_tag, before.e_tag, "never written again");
+    let other = store.get(&Path::from("out/part-c1-3-7-0-0-1.json")).await.expect("there").bytes().await;
+    assert_eq!(other.expect("readable"), "{\"a\":1}\n");
 }
 
 fn writer(context: &ConnectorContext, path: &str, job: u64, attempt: u32, subtask: u32) -> Box<dyn SinkWriter> {
@@ -39,13 +160,13 @@ async fn parts_are_hidden_until_committed_and_commits_are_idempotent() {
         committables.extend(writer.prepare().await.expect("prepared"));
         assert_eq!(writer.prepare().await.expect("nothing new"), [serde_json::Value::Null; 0]);
     }
-    assert!(names(&folder).iter().all(|name| name.starts_with(".part-3-1-7-") && name.ends_with(".inprogress")));
+    assert!(names(&folder).iter().all(|name| name.starts_with(".part-c1-3-1-7-") && name.ends_with(".inprogress")));
     for _ in 0..2 {
         committer.commit(&committables).await.expect("published");
-        let expected = ["part-3-7-0-0.json", "part-3-7-0-1.json", "part-3-7-1-0.json", "part-3-7-1-1.json"];
+        let expected = ["part-c1-3-7-0-0.json", "part-c1-3-7-0-1.json", "part-c1-3-7-1-0.json", "part-c1-3-7-1-1.json"];
         assert_eq!(names(&folder), expected);
     }
-    assert_eq!(fs::read_to_string(folder.path().join("part-3-7-1-1.json")).expect("readable"), "{\"a\":2}\n");
+    assert_eq!(fs::read_to_string(folder.path().join("part-c1-3-7-1-1.json")).expect("readable"), "{\"a\":2}\n");
 }
 
 #[tokio::test]
@@ -60,10 +181,10 @@ async fn discard_removes_what_all_attempts_of_one_job_left() {
         committables.push(writer.prepare().await.expect("prepared"));
     }
     committer.commit(&committables[1]).await.expect("published");
-    committer.discard(JobId(3)).await.expect("removed");
-    committer.discard(JobId(3)).await.expect("nothing left to remove");
-    assert_eq!(names(&folder), [".part-30-1-7-0-0.json.inprogress", "part-3-7-0-0.json"]);
-    assert_eq!(fs::read_to_string(folder.path().join("part-3-7-0-0.json")).expect("readable"), "{\"a\":2}\n");
+    committer.discard(&cluster(), JobId(3)).await.expect("removed");
+    committer.discard(&cluster(), JobId(3)).await.expect("nothing left to remove");
+    assert_eq!(names(&folder), [".part-c1-30-1-7-0-0.json.inprogress", "part-c1-3-7-0-0.json"]);
+    assert_eq!(fs::read_to_string(folder.path().join("part-c1-3-7-0-0.json")).expect("readable"), "{\"a\":2}\n");
     let lost = committer.commit(&[serde_json::json!({"hidden": ".x", "published": "x"})]).await;
     assert_eq!(lost.expect_err("neither is there").to_string(), "could not publish x: .x is gone");
 }
@@ -79,42 +200,42 @@ async fn a_writer_that_is_dropped_removes_what_it_did_not_finish() {
     letters.write(&[letter]).await.expect("written");
     assert_eq!(names(&folder).len(), 2);
     drop((writer, letters));
-    assert_eq!(names(&folder), [".part-3-1-7-0-0.json.inprogress"], "what is finished may be published yet");
+    assert_eq!(names(&folder), [".part-c1-3-1-7-0-0.json.inprogress"], "what is finished may be published yet");
 }
 
 #[tokio::test]
 async fn what_is_published_is_never_overwritten() {
     let (folder, context) = (folder(), context());
     let path = path(&folder);
-    fs::write(folder.path().join("part-3-7-0-0.json"), "of another cluster\n").expect("written");
+    fs::write(folder.path().join("part-c1-3-7-0-0.json"), "of another cluster\n").expect("written");
     let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
     let mut writer = writer(&context, &path, 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
     let committables = writer.prepare().await.expect("prepared");
     committer.commit(&committables).await.expect("published");
     committer.commit(&committables).await.expect("again");
-    assert_eq!(names(&folder), ["part-3-7-0-0-1.json", "part-3-7-0-0.json"]);
-    assert_eq!(fs::read_to_string(folder.path().join("part-3-7-0-0.json")).expect("readable"), "of another cluster\n");
+    assert_eq!(names(&folder), ["part-c1-3-7-0-0-1.json", "part-c1-3-7-0-0.json"]);
+    assert_eq!(
+        fs::read_to_string(folder.path().join("part-c1-3-7-0-0.json")).expect("readable"),
+        "of another cluster\n"
+    );
 }
 
 #[tokio::test]
-async fn clusters_that_meet_in_a_name_lose_nothing_silently() {
+async fn what_others_do_to_hidden_files_is_not_silent() {
     let (folder, context) = (folder(), context());
     let path = path(&folder);
     let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
-    let mut prepared = Vec::new();
-    for text in ["{\"a\":1}\n", "{\"a\":22}\n"] {
-        let mut writer = writer(&context, &path, 1, 1, 0);
-        writer.write(&rows(text)).await.expect("written");
-        prepared.push(writer.prepare().await.expect("prepared"));
-    }
-    let first = committer.commit(&prepared[0]).await.expect_err("the other has its file").to_string();
-    assert!(first.contains("was overwritten"), "{first}");
-    committer.commit(&prepared[1]).await.expect("it is whole");
-    let first = committer.commit(&prepared[0]).await.expect_err("what is published is not its own").to_string();
-    assert!(first.contains("is gone"), "{first}");
-    committer.commit(&prepared[1]).await.expect("again");
-    assert_eq!(names(&folder), ["part-1-7-0-0.json"]);
+    let mut writer = writer(&context, &path, 1, 1, 0);
+    writer.write(&rows("{\"a\":1}\n")).await.expect("written");
+    let prepared = writer.prepare().await.expect("prepared");
+    let hidden = folder.path().join(".part-c1-1-1-7-0-0.json.inprogress");
+    fs::write(&hidden, "{\"a\":22}\n").expect("overwritten");
+    let error = committer.commit(&prepared).await.expect_err("it is another's").to_string();
+    assert!(error.contains("was overwritten"), "{error}");
+    fs::rename(&hidden, folder.path().join("part-c1-1-7-0-0.json")).expect("renamed");
+    let error = committer.commit(&prepared).await.expect_err("what is published is not its own").to_string();
+    assert!(error.contains("is gone"), "{error}");
 }
 
 #[tokio::test]
@@ -145,12 +266,15 @@ async fn object_stores_publish_too() {
     let source = table(&context, "memory://bucket/out", "json", &[], numbers()).expect("a table");
     assert_eq!(read_all(&*source).await.expect("readable").rows(), 0, "nothing is published yet");
     // A crash between the copy and the delete leaves both.
-    let hidden = Path::from("out/.part-3-2-7-0-0.json.inprogress");
-    store.copy(&hidden, &Path::from("out/part-3-7-0-0.json")).await.expect("copied");
+    let hidden = Path::from("out/.part-c1-3-2-7-0-0.json.inprogress");
+    let published = Path::from("out/part-c1-3-7-0-0.json");
+    store.copy(&hidden, &published).await.expect("copied");
+    let copied = store.head(&published).await.expect("copied").e_tag;
     for _ in 0..2 {
         committer.commit(&committables).await.expect("published");
     }
-    committer.discard(JobId(3)).await.expect("removed");
+    assert_eq!(store.head(&published).await.expect("there").e_tag, copied, "not copied again");
+    committer.discard(&cluster(), JobId(3)).await.expect("removed");
     assert_eq!(read_all(&*source).await.expect("readable").lines(), ["{\"a\":1}", "{\"a\":2}"]);
     let left = store.list_with_delimiter(Some(&Path::from("out"))).await.expect("listed").objects;
     assert_eq!(left.len(), 1);
@@ -168,14 +292,14 @@ async fn dead_letters_and_late_rows_are_kept_with_their_reasons() {
     letters.write(&[letter(1), letter(2)]).await.expect("written");
     letters.write(&[]).await.expect("nothing to write");
     letters.finish().await.expect("published");
-    let text = fs::read_to_string(folder.path().join("dead-letter-1-7-3-0.json")).expect("published");
+    let text = fs::read_to_string(folder.path().join("dead-letter-c1-1-7-3-0.json")).expect("published");
     assert_eq!(text.lines().count(), 2);
     assert_eq!(text.lines().next(), Some(r#"{"position":"f.json:1","reason":"no \"object\"","record":"x\u0001"}"#));
 
     let mut late = LateWriter::open(&path(&folder), identity(1, 2, 3), &context).expect("opened");
     late.write(OperatorId(4), &[(0, 10_000_000)], &rows("{\"a\":1}\n")).await.expect("written");
     late.finish().await.expect("published");
-    let text = fs::read_to_string(folder.path().join("late-1-7-3-0.json")).expect("published");
+    let text = fs::read_to_string(folder.path().join("late-c1-1-7-3-0.json")).expect("published");
     assert_eq!(
         text,
         "{\"operator\":\"op-4\",\"window_start\":\"1970-01-01 00:00:00.000000\",\
