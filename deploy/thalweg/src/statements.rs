@@ -119,6 +119,18 @@ impl Statement {
         Some((kind, name.split('(').next().unwrap_or(name).trim_matches(['`', '"']).to_owned()))
     }
 
+    /// The names of what it drops.
+    #[must_use]
+    pub fn dropped(&self) -> Vec<String> {
+        if self.word() != "DROP" {
+            return Vec::new();
+        }
+        let text: String = self.words().skip(2).collect::<Vec<_>>().join(" ");
+        let names = text.split([',', ' ']).map(|name| name.trim_matches(['`', '"']));
+        let is_name = |name: &&str| !["", "IF", "EXISTS"].contains(&name.to_uppercase().as_str());
+        names.filter(is_name).map(str::to_owned).collect()
+    }
+
     /// Its words, line comments left out.
     fn words(&self) -> impl Iterator<Item = &str> {
         let lines = self.text.lines().map(|line| line.split("--").next().unwrap_or_default());
@@ -212,6 +224,9 @@ mod tests {
         assert_eq!(created("create table if not exists `t`(a INT)"), Some(("table", "t".to_owned())));
         assert_eq!(created("CREATE OR REPLACE VIEW v AS SELECT 1"), Some(("view", "v".to_owned())));
         assert_eq!(created("SELECT 1"), None);
+        let dropped = |text: &str| Statement { text: text.to_owned() }.dropped();
+        assert_eq!(dropped("drop table if exists `a`, b"), ["a", "b"]);
+        assert!(dropped("SELECT 1").is_empty());
     }
 
     #[test]

@@ -33,6 +33,8 @@ const WEATHER: &[u8] = include_bytes!("../../../demo/data/weather.parquet");
 const DATA_IN_SQL: &str = "deploy/demo/data";
 /// 365 days in 60 seconds.
 const DEFAULT_SPEED: f64 = 365.0 * 24.0 * 60.0;
+/// When the first record became known, so that the clocks of several nodes agree.
+const START: &str = "2013-01-01 06:00:00";
 const SLOTS: u32 = 2;
 /// Rows of each query on the board, where the terminal is high enough.
 const BOARD_ROWS: usize = 4;
@@ -58,7 +60,8 @@ pub(super) async fn run(args: DemoArgs, format: Format) -> Result<()> {
         return Ok(());
     }
     let speed = args.speed.unwrap_or_else(|| DEFAULT_SPEED.to_string());
-    let mut settings = BTreeMap::from([("replay.speed".to_owned(), speed)]);
+    let mut settings =
+        BTreeMap::from([("replay.speed".to_owned(), speed), ("replay.start".to_owned(), START.to_owned())]);
     settings.extend(args.settings);
     let data = DataDirectory::create()?;
     let options = EmbeddedOptions { nodes: args.nodes, slots: SLOTS, ..EmbeddedOptions::default() };
@@ -187,16 +190,18 @@ impl Board {
             lines.push(format!("{title}  ({} rows)", grouped(panel.count)));
             lines.extend(panel.lines(rows));
         }
+        // A board that is higher than a very low terminal would scroll it: the cursor would not find back either.
+        lines.truncate(terminal_lines().saturating_sub(1).max(1));
         let mut out = io::stdout().lock();
         if self.lines_drawn > 0 {
-            write!(out, "\x1b[{}A\x1b[J", self.lines_drawn)?;
+            write!(out, "\x1b[{}A", self.lines_drawn)?;
         }
         // A line that is too long ends at the edge: were it to wrap, the cursor would not find back.
         write!(out, "\x1b[?7l")?;
         for line in &lines {
-            writeln!(out, "{line}")?;
+            writeln!(out, "{line}\x1b[K")?;
         }
-        write!(out, "\x1b[?7h")?;
+        write!(out, "\x1b[J\x1b[?7h")?;
         out.flush()?;
         self.lines_drawn = lines.len();
         Ok(())
@@ -223,9 +228,12 @@ impl Panel {
 
 /// How many rows each panel has, so that the board is not higher than the terminal.
 fn rows_that_fit(panels: usize) -> usize {
-    let height = crossterm::terminal::size().map_or(TERMINAL_LINES, |(_, lines)| usize::from(lines));
-    let lines = height.saturating_sub(OTHER_LINES) / panels.max(1);
+    let lines = terminal_lines().saturating_sub(OTHER_LINES) / panels.max(1);
     lines.saturating_sub(PANEL_LINES).clamp(1, BOARD_ROWS)
+}
+
+fn terminal_lines() -> usize {
+    crossterm::terminal::size().map_or(TERMINAL_LINES, |(_, lines)| usize::from(lines))
 }
 
 /// The data as files, for as long as the demo runs.

@@ -139,7 +139,7 @@ impl Session {
     }
 
     fn editor(&self) -> Result<Reedline> {
-        let names = self.remembered.iter().filter_map(|statement| statement.created().map(|(_, name)| name));
+        let names = names_of(&self.remembered);
         let words: Vec<String> = statements::KEYWORDS.iter().map(|word| (*word).to_owned()).chain(names).collect();
         let completer = DefaultCompleter::new_with_wordlen(words, 2);
         let mut keys = default_emacs_keybindings();
@@ -157,6 +157,17 @@ impl Session {
         }
         Ok(editor)
     }
+}
+
+/// The tables and views that there are: what was created, without what was dropped since.
+fn names_of(statements: &[Statement]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for statement in statements {
+        let dropped = statement.dropped();
+        names.retain(|name| !dropped.contains(name));
+        names.extend(statement.created().map(|(_, name)| name));
+    }
+    names
 }
 
 fn history_file() -> Option<PathBuf> {
