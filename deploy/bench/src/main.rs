@@ -108,7 +108,14 @@ fn main() -> Result<()> {
 fn print_row(row: &Measured) {
     println!(
         "{:<8}{:<11}{:>13}{:>14}{:>10.2}{:>14.0}{:>12.1}{:>14.1}",
-        row.query, row.input, row.events, row.records_read, row.seconds, row.events_per_second, row.cpu_ns_per_event, row.peak_rss_mib
+        row.query,
+        row.input,
+        row.events,
+        row.records_read,
+        row.seconds,
+        row.events_per_second,
+        row.cpu_ns_per_event,
+        row.peak_rss_mib
     );
 }
 
