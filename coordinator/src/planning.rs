@@ -91,3 +91,19 @@ pub(crate) fn job_spec(submission: JobSubmission, plan: Plan) -> Option<JobSpec>
         parallelism: submission.parallelism.or(plan.parallelism),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_script_says_of_its_slices_wins_and_comments_say_nothing() {
+        let declared = "CREATE TABLE t (a INT) WITH ('connector' = 'datagen');";
+        let slices = |sql: &str| {
+            let planned = SqlPlanner { parallelism: Some(8) }.plan(sql, &BTreeMap::new());
+            planned.expect("it can be planned").parallelism
+        };
+        assert_eq!(slices(&format!("{declared} -- SET 'parallelism.default' = '3';\nSELECT a FROM t")), Some(8));
+        assert_eq!(slices(&format!("SET 'parallelism.default' = '3'; {declared} SELECT a FROM t")), Some(3));
+    }
+}

@@ -133,7 +133,7 @@ pub struct ScriptArgs {
     #[arg(value_name = "FILE", required_unless_present = "execute", conflicts_with = "execute")]
     pub file: Option<PathBuf>,
     /// The script itself.
-    #[arg(long, short, value_name = "SQL")]
+    #[arg(long, short, value_name = "SQL", allow_hyphen_values = true)]
     pub execute: Option<String>,
     /// How many parallel slices the job has.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]

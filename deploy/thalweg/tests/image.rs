@@ -1,5 +1,7 @@
 //! What the image runs unless told otherwise, as a process of this machine: only ports and the volume are replaced.
 
+#![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
+
 mod process;
 
 use std::fs;
@@ -35,10 +37,14 @@ fn the_image_runs_a_cluster_that_is_reached_from_outside() {
         nodes.stdout.lines().find_map(|line| serde_json::from_str(line).ok())
     });
     assert_eq!(node["http_address"], Value::from(http), "where records are POSTed to is somewhere");
-    let sql = "CREATE TABLE t (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '2', \
+    let sql = "-- Its first line is no flag.\nCREATE TABLE t (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '2', \
                  'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '2'); SELECT n FROM t;";
     let ran = thalweg(&["submit", "--coordinator", &coordinator, "-e", sql, "-p", "1", "--wait", "-o", "csv"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "n\n1\n2\n"), "{ran:?}");
+    let shown = thalweg(&["job", "show", "1", "--coordinator", &coordinator, "-o", "csv"]);
+    let lines: Vec<&str> = shown.stdout.lines().collect();
+    assert!(lines[0].starts_with("job,name,status,") && lines[1].starts_with("job-1,"), "{shown:?}");
+    assert!(lines[2].is_empty() && lines[3].starts_with("subtask,operators,"), "{shown:?}");
     let ended = image.terminate();
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }

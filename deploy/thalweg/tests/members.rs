@@ -1,5 +1,7 @@
 //! A coordinator that is gone for good is replaced by another one, with commands only, while the cluster runs.
 
+#![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
+
 mod process;
 
 use std::path::Path;
