@@ -4,6 +4,8 @@
 //! The batch is a few loops over all records; nothing of the engine is in it. Rounded numbers are compared with what they
 //! were rounded from.
 
+#![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
+
 mod process;
 mod readme;
 

@@ -101,7 +101,10 @@ mod tests {
         };
         let refused = object_store::Error::Unauthenticated { path: "x".to_owned(), source: "no".into() };
         assert_eq!(kind(refused), FailureKind::Data);
-        assert_eq!(kind(object_store::Error::NotFound { path: "x".to_owned(), source: "no".into() }), FailureKind::Data);
+        assert_eq!(
+            kind(object_store::Error::NotFound { path: "x".to_owned(), source: "no".into() }),
+            FailureKind::Data
+        );
         assert_eq!(kind(object_store::Error::Generic { store: "S3", source: "timeout".into() }), FailureKind::Store);
     }
 
