@@ -3,7 +3,10 @@
 //! Identifiers keep their case, as in Flink. Decimal literals are decimals. Spans are collected, so that errors found on
 //! the plan have a place in the text.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion_common::{
@@ -25,7 +28,7 @@ use crate::{
     catalog::Catalog,
     ddl,
     errors::{Result, SqlError, nearest},
-    families, floats, refuse, rewrite,
+    families, floats, outputs, refuse, rewrite,
     window_tvf::WindowTvfPlanner,
 };
 
@@ -44,6 +47,14 @@ pub(crate) struct Functions {
 pub(crate) struct Context<'a> {
     pub(crate) functions: &'a Functions,
     pub(crate) catalog: &'a Catalog,
+}
+
+/// How the columns of a query are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Several may have one name.
+    ByPlace,
+    ByName,
 }
 
 impl Functions {
@@ -99,13 +110,32 @@ impl Functions {
 
 impl Context<'_> {
     /// Plans a query; what the engine cannot do in a stream is refused by its place in the text.
-    pub(crate) fn plan_query(&self, query: &Query, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
+    pub(crate) fn plan_query(&self, query: &Query, taken: Taken, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
         refuse::query(query, self.functions, tokens)?;
         let mut query = query.clone();
         rewrite::query(&mut query)?;
-        self.planner()
-            .sql_statement_to_plan(ast::Statement::Query(Box::new(query)))
-            .map_err(|error| SqlError::from_plan(&error, tokens))
+        outputs::number_listed(&mut query);
+        if taken == Taken::ByPlace {
+            outputs::number(&mut query, &BTreeSet::new());
+        }
+        let planned = match (self.planned(&query), taken) {
+            (Err(error), Taken::ByPlace) => self.beside_wildcards(&query).ok_or(error),
+            (planned, _) => planned,
+        };
+        planned.map_err(|error| SqlError::from_plan(&error, tokens))
+    }
+
+    fn planned(&self, query: &Query) -> PlanResult<LogicalPlan> {
+        self.planner().sql_statement_to_plan(ast::Statement::Query(Box::new(query.clone())))
+    }
+
+    /// The plan of a query whose other columns have names that its `*` gives too: only planning tells which those are.
+    fn beside_wildcards(&self, query: &Query) -> Option<LogicalPlan> {
+        let wildcards = self.planned(&outputs::only_wildcards(query)?).ok()?;
+        let names = wildcards.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let mut numbered = query.clone();
+        outputs::number(&mut numbered, &names);
+        self.planned(&numbered).ok()
     }
 
     /// Plans an expression over the columns of one table, coerced and simplified; its columns are unqualified.

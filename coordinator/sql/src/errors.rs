@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use datafusion_common::{DataFusionError, SchemaError, Span as PlanSpan};
+use datafusion_common::{DataFusionError, Diagnostic, SchemaError, Span as PlanSpan};
 use sqlparser::{
     keywords::Keyword,
     parser::ParserError,
@@ -63,8 +63,8 @@ impl SqlError {
 
     /// Translates an error of DataFusion's; `tokens` are those of the statement.
     pub(crate) fn from_plan(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Self {
-        if let Some(unknown) = unknown_column(error, tokens) {
-            return unknown;
+        if let Some(known) = unknown_column(error, tokens).or_else(|| repeated_column(error, tokens)) {
+            return known;
         }
         let diagnostic = error.diagnostic();
         let grouping = diagnostic.filter(|diagnostic| diagnostic.message.contains("GROUP BY"));
@@ -74,7 +74,11 @@ impl SqlError {
             None => (text, None),
         };
         let span = diagnostic.and_then(|diagnostic| diagnostic.span);
-        let place = span.map(location_of).or_else(|| mentioned_place(&message, tokens));
+        let place = match diagnostic.filter(|diagnostic| diagnostic.message.contains("different number of columns")) {
+            Some(diagnostic) => second_query(diagnostic, tokens),
+            None => span.map(location_of),
+        };
+        let place = place.or_else(|| mentioned_place(&message, tokens));
         let wrong = message.split('\'').nth(1).unwrap_or_default().to_owned();
         Self::new(message).with_place(place).with_suggestion(&wrong, near.as_deref())
     }
@@ -181,6 +185,37 @@ fn unknown_column(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Option<S
         unknown = unknown.with_hint(format!("there are {}", names.join(", ")));
     }
     Some(unknown.with_suggestion(&field.name, names))
+}
+
+/// Two columns of one query with one name. Its columns have names by then, whatever they are computed by.
+fn repeated_column(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Option<SqlError> {
+    let name = match error.find_root() {
+        DataFusionError::SchemaError(error, _) => match error.as_ref() {
+            SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+                name.clone()
+            }
+            SchemaError::AmbiguousReference { field } if field.relation.is_some() => field.name.clone(),
+            _ => return None,
+        },
+        DataFusionError::Plan(text) => {
+            let text = text.strip_prefix("Projections require unique expression names but the expression \"")?;
+            let expression = text.split_once("\" at position ")?.0;
+            let (_, name) = expression.rsplit_once(" AS ").or_else(|| expression.rsplit_once('.'))?;
+            name.to_owned()
+        }
+        _ => return None,
+    };
+    let message = format!("two columns of one query are named '{name}'");
+    let mut written = tokens.iter().filter(|token| text::is_identifier(&token.token, &name));
+    let first = written.next();
+    let place = written.next().or(first).or(tokens.first()).map(|token| token.span.start);
+    Some(SqlError::new(message).with_place(place).with_hint("name one of them differently: … AS name"))
+}
+
+/// Where the word stands that joins the second of two queries whose columns do not match.
+fn second_query(diagnostic: &Diagnostic, tokens: &[TokenWithSpan]) -> Option<Location> {
+    let start = location_of(diagnostic.notes.last()?.span?);
+    text::word_before(tokens, start, "UNION")
 }
 
 /// Where an identifier that the message mentions stands, else where the statement begins.

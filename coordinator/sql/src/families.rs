@@ -6,7 +6,7 @@
 
 use arrow::datatypes::DataType;
 use datafusion_common::{
-    DFSchema, Diagnostic, Result as PlanResult, Span,
+    DFSchema, Diagnostic, Location as SpanPlace, Result as PlanResult, Span,
     config::ConfigOptions,
     plan_datafusion_err,
     tree_node::{TreeNode, TreeNodeRecursion},
@@ -14,15 +14,71 @@ use datafusion_common::{
 use datafusion_expr::{
     Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator, Union,
     expr::{InList, ScalarFunction},
+    type_coercion::binary::type_union_coercion,
     utils::merge_schema,
 };
 use datafusion_optimizer::AnalyzerRule;
+use sqlparser::tokenizer::{Location, TokenWithSpan};
 
-use crate::ddl::sql_type;
+use crate::{ddl::sql_type, text::is_word};
 
 /// The rule, over whole plans; it changes nothing.
 #[derive(Debug)]
-pub(crate) struct UnlikeFamilies;
+pub(crate) struct UnlikeFamilies {
+    /// Where the statement has the word `UNION`, in order.
+    unions: Vec<Location>,
+}
+
+impl UnlikeFamilies {
+    pub(crate) fn new(tokens: &[TokenWithSpan]) -> Self {
+        let unions = tokens.iter().filter(|token| is_word(&token.token, "UNION"));
+        Self { unions: unions.map(|token| token.span.start).collect() }
+    }
+
+    fn check_union(&self, union: &Union) -> PlanResult<()> {
+        for (index, field) in union.schema.fields().iter().enumerate() {
+            let types: Vec<&DataType> =
+                union.inputs.iter().map(|input| input.schema().field(index).data_type()).collect();
+            let Some(other) = types.iter().position(|other| do_not_unite(types[0], other)) else { continue };
+            let message = format!(
+                "column '{}' of UNION ALL is {} in one query and {} in another: CAST one of them",
+                field.name(),
+                sql_type(types[0]),
+                sql_type(types[other])
+            );
+            let diagnostic = Diagnostic::new_error(message.clone(), self.place_of(union, other, index));
+            return Err(plan_datafusion_err!("{message}").with_diagnostic(diagnostic));
+        }
+        Ok(())
+    }
+
+    /// Where a column of an input is written; the word before the input where no table's column is in it.
+    fn place_of(&self, union: &Union, input: usize, column: usize) -> Option<Span> {
+        let written = match union.inputs[input].as_ref() {
+            LogicalPlan::Projection(projection) => projection.expr.get(column).and_then(|expr| first_span(&[expr])),
+            _ => None,
+        };
+        // A UNION of three is one of two whose first input is a UNION.
+        let before: usize = union.inputs[..input].iter().map(|input| queries_of(input)).sum();
+        let word = before.checked_sub(1).and_then(|index| self.unions.get(index));
+        let location = |place: &Location| SpanPlace { line: place.line, column: place.column };
+        written.or_else(|| word.map(|place| Span::new(location(place), location(place))))
+    }
+}
+
+/// How many queries a union joins.
+fn queries_of(plan: &LogicalPlan) -> usize {
+    match plan {
+        LogicalPlan::Union(union) => union.inputs.iter().map(|input| queries_of(input)).sum(),
+        _ => 1,
+    }
+}
+
+/// Whether no type holds the values of both, or only one that nobody meant.
+fn do_not_unite(one: &DataType, other: &DataType) -> bool {
+    let unlike = unlike(&[one.clone(), other.clone()], Use::Result).is_some();
+    unlike || (one != other && type_union_coercion(one, other).is_none())
+}
 
 impl AnalyzerRule for UnlikeFamilies {
     fn name(&self) -> &'static str {
@@ -33,7 +89,7 @@ impl AnalyzerRule for UnlikeFamilies {
         plan.apply(|node| {
             let schema = merge_schema(&node.inputs());
             match node {
-                LogicalPlan::Union(union) => check_union(union)?,
+                LogicalPlan::Union(union) => self.check_union(union)?,
                 LogicalPlan::Join(join) => {
                     for (left, right) in &join.on {
                         check_group(Use::Comparison, &[left, right], &schema)?;
@@ -147,22 +203,6 @@ fn unlike(types: &[DataType], used: Use) -> Option<(&DataType, &DataType)> {
     let mut known = types.iter().filter_map(|data_type| Family::of(data_type).map(|family| (family, data_type)));
     let (first, one) = known.next()?;
     known.find(|(family, _)| !first.mixes(*family, used)).map(|(_, other)| (one, other))
-}
-
-fn check_union(union: &Union) -> PlanResult<()> {
-    for (index, field) in union.schema.fields().iter().enumerate() {
-        let types = union.inputs.iter().filter_map(|input| input.schema().fields().get(index));
-        let types: Vec<DataType> = types.map(|field| field.data_type().clone()).collect();
-        if let Some((one, other)) = unlike(&types, Use::Result) {
-            return Err(plan_datafusion_err!(
-                "column '{}' of UNION ALL is {} in one query and {} in another: CAST one of them",
-                field.name(),
-                sql_type(one),
-                sql_type(other)
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn first_span(group: &[&Expr]) -> Option<Span> {

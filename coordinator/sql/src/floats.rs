@@ -17,6 +17,7 @@ use datafusion_expr::{
     expr_rewriter::NamePreserver, utils::merge_schema,
 };
 use datafusion_optimizer::AnalyzerRule;
+use sqlparser::tokenizer::TokenWithSpan;
 
 use crate::families::UnlikeFamilies;
 
@@ -134,11 +135,11 @@ fn as_double(expr: Expr) -> Expr {
 }
 
 /// DataFusion's analysis with this rule before it, and before both what it would coerce although nobody meant that.
-pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+pub(crate) fn analyzer_rules(tokens: &[TokenWithSpan]) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = datafusion_optimizer::Analyzer::new().rules;
     rules.splice(
         0..0,
-        [Arc::new(UnlikeFamilies) as Arc<dyn AnalyzerRule + Send + Sync>, Arc::new(DecimalsBesideFloats)],
+        [Arc::new(UnlikeFamilies::new(tokens)) as Arc<dyn AnalyzerRule + Send + Sync>, Arc::new(DecimalsBesideFloats)],
     );
     rules
 }

@@ -18,6 +18,7 @@ mod families;
 mod floats;
 mod lower;
 mod optimize;
+mod outputs;
 mod prune;
 mod refuse;
 mod rewrite;

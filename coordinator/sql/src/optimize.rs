@@ -22,7 +22,7 @@ use crate::{
 
 /// Settles the types of a plan.
 pub(crate) fn analyze(plan: LogicalPlan, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
-    Analyzer::with_rules(analyzer_rules())
+    Analyzer::with_rules(analyzer_rules(tokens))
         .execute_and_check(plan, functions.options(), |_, _| {})
         .map_err(|error| SqlError::from_plan(&error, tokens))
 }

@@ -23,12 +23,12 @@ use crate::{
 
 /// Refuses what a query must not contain.
 pub(crate) fn query(query: &Query, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<()> {
-    into_result(query.visit(&mut Refuser { functions, tokens, tables: Vec::new() }))
+    into_result(query.visit(&mut Refuser { functions, tokens, tables: Vec::new(), calls: Vec::new() }))
 }
 
 /// Refuses what an expression of the DDL must not contain.
 pub(crate) fn expression(expr: &Expr, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<()> {
-    into_result(expr.visit(&mut Refuser { functions, tokens, tables: Vec::new() }))
+    into_result(expr.visit(&mut Refuser { functions, tokens, tables: Vec::new(), calls: Vec::new() }))
 }
 
 fn into_result(flow: ControlFlow<Box<SqlError>>) -> Result<()> {
@@ -46,6 +46,8 @@ struct Refuser<'a> {
     tokens: &'a [TokenWithSpan],
     /// Subqueries that are the input of a table function.
     tables: Vec<Span>,
+    /// The names of functions that stand in `FROM`.
+    calls: Vec<Span>,
 }
 
 impl Visitor for Refuser<'_> {
@@ -61,6 +63,9 @@ impl Visitor for Refuser<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
         self.tables.extend(table_arguments(factor).map(|query| query.span()));
+        if let TableFactor::TableFunction { expr: Expr::Function(call), .. } = factor {
+            self.calls.extend(call.name.0.first().and_then(|part| part.as_ident()).map(|name| name.span));
+        }
         self.check_factor(factor)
     }
 
@@ -82,13 +87,10 @@ impl Refuser<'_> {
         }
         let end = query.body.span();
         if query.limit_clause.is_some() || query.fetch.is_some() {
-            let words = ["LIMIT", "OFFSET", "FETCH"];
-            let place = words.iter().find_map(|word| word_after(self.tokens, end.start, word));
-            return self.refuse_at(
-                place.unwrap_or(end.start),
-                "LIMIT is not supported",
-                Some("use ROW_NUMBER() per window"),
-            );
+            let places = ["LIMIT", "OFFSET", "FETCH"].map(|word| (word_after(self.tokens, end.end, word), word));
+            let first = places.into_iter().filter_map(|(place, word)| Some((place?, word))).min();
+            let (place, word) = first.unwrap_or((end.start, "LIMIT"));
+            return self.refuse_at(place, format!("{word} is not supported"), Some("use ROW_NUMBER() per window"));
         }
         if !query.locks.is_empty() || query.for_clause.is_some() || !query.pipe_operators.is_empty() {
             return self.refuse(end, "this clause of a query is not supported");
@@ -191,6 +193,8 @@ impl Refuser<'_> {
             JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => ("LEFT JOIN", "LEFT"),
             JoinOperator::Right(_) | JoinOperator::RightOuter(_) => ("RIGHT JOIN", "RIGHT"),
             JoinOperator::FullOuter(_) => ("FULL JOIN", "FULL"),
+            JoinOperator::Semi(_) | JoinOperator::LeftSemi(_) | JoinOperator::RightSemi(_) => ("SEMI JOIN", "SEMI"),
+            JoinOperator::Anti(_) | JoinOperator::LeftAnti(_) | JoinOperator::RightAnti(_) => ("ANTI JOIN", "ANTI"),
             JoinOperator::AsOf { .. } => ("ASOF JOIN", "ASOF"),
             _ => ("this kind of join", "JOIN"),
         };
@@ -201,24 +205,19 @@ impl Refuser<'_> {
 
     fn check_factor(&self, factor: &TableFactor) -> Flow {
         match factor {
+            TableFactor::Table { name, sample: Some(_), .. } => {
+                let place = word_after(self.tokens, name.span().start, "TABLESAMPLE").unwrap_or(name.span().start);
+                self.refuse_at(place, "TABLESAMPLE is not supported", None)
+            }
             TableFactor::Table { name, version: Some(_), .. } => {
                 let place = word_after(self.tokens, name.span().start, "FOR").unwrap_or(name.span().start);
                 self.refuse_at(place, "FOR SYSTEM_TIME AS OF is not supported", None)
             }
             TableFactor::Table {
-                name,
-                args,
-                with_hints,
-                partitions,
-                sample,
-                with_ordinality,
-                json_path,
-                index_hints,
-                ..
+                name, args, with_hints, partitions, with_ordinality, json_path, index_hints, ..
             } => {
                 let decorated = !with_hints.is_empty()
                     || !partitions.is_empty()
-                    || sample.is_some()
                     || *with_ordinality
                     || json_path.is_some()
                     || !index_hints.is_empty()
@@ -246,6 +245,10 @@ impl Refuser<'_> {
                 let place = word_before(self.tokens, at, "UNNEST").unwrap_or(at);
                 self.refuse_at(place, "UNNEST is not supported", None)
             }
+            TableFactor::Function { name, .. } => {
+                let place = self.before(name.span(), "LATERAL");
+                self.refuse_at(place, "LATERAL is not supported", None)
+            }
             other => self.refuse(other.span(), "this kind of table is not supported"),
         }
     }
@@ -262,6 +265,11 @@ impl Refuser<'_> {
                 let at = interval.value.span();
                 let place = self.before(at, "INTERVAL");
                 self.refuse_at(place, "an INTERVAL needs a unit", Some("INTERVAL '10' SECOND"))
+            }
+            Expr::Interval(interval) if interval.last_field.is_some() => {
+                let place = self.before(interval.value.span(), "INTERVAL");
+                let hint = "add intervals of one unit: INTERVAL '1' DAY + INTERVAL '2' HOUR";
+                self.refuse_at(place, "INTERVAL with TO is not supported", Some(hint))
             }
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if matches!(**right, Expr::Subquery(_)) => {
                 self.refuse(right.span(), "a subquery inside an expression is not supported")
@@ -286,6 +294,12 @@ impl Refuser<'_> {
         if self.functions.is_volatile(&name) || clock.contains(&name.as_str()) {
             let message = format!("{} is not supported: its value differs from run to run", ident.value.to_uppercase());
             return self.refuse_at(at, message, Some("use a column of the input"));
+        }
+        if let Some(window) = group_window(&name).filter(|_| !self.calls.contains(&ident.span)) {
+            let message = format!("{} is not supported here", ident.value.to_uppercase());
+            let hint =
+                format!("SELECT window_start … FROM TABLE({window}(TABLE t, …)) GROUP BY window_start, window_end");
+            return self.refuse_at(at, message, Some(&hint));
         }
         if !self.functions.is_known(&name)
             && !rewrite::NAMES.contains(&name.as_str())
@@ -324,6 +338,14 @@ impl Refuser<'_> {
         error.hint = hint.map(str::to_owned);
         ControlFlow::Break(Box::new(error))
     }
+}
+
+/// The window that a function of the older group windows stands for: `TUMBLE(ts, …)`, `TUMBLE_START(ts, …)`, ….
+fn group_window(name: &str) -> Option<String> {
+    let window = name.split_once('_').map_or(name, |(window, _)| window);
+    let parts = ["_start", "_end", "_rowtime", "_proctime"];
+    let is_part = name == window || parts.iter().any(|part| name.strip_prefix(window) == Some(part));
+    (is_part && ["tumble", "hop", "cumulate", "session"].contains(&window)).then(|| window.to_uppercase())
 }
 
 fn lacks_unit(interval: &Interval) -> bool {

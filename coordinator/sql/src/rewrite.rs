@@ -8,9 +8,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CeilFloorKind, DateTimeField, Expr, ExtractSyntax, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, Spanned, TableFactor, TableWithJoins, Value,
-    VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, CeilFloorKind, DateTimeField, Expr, ExtractSyntax, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, Spanned, TableFactor,
+    TableWithJoins, Value, VisitMut, VisitorMut,
 };
 
 use crate::errors::{Result, SqlError};
@@ -54,6 +54,9 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if let Expr::CompoundFieldAccess { root, access_chain } = expr {
+            name_fields(root, access_chain);
+        }
         if let Expr::Ceil { field: CeilFloorKind::DateTimeField(unit), .. }
         | Expr::Floor { field: CeilFloorKind::DateTimeField(unit), .. } = expr
             && *unit != DateTimeField::NoDateTime
@@ -68,6 +71,18 @@ impl VisitorMut for Rewriter {
             *expr = replacement;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The planner knows `a.b.c` by itself; `(a).b` and `a[1].b` only with the field's name as a text.
+fn name_fields(root: &Expr, chain: &mut [AccessExpr]) {
+    let is_name = |access: &AccessExpr| matches!(access, AccessExpr::Dot(Expr::Identifier(_)));
+    let known = if matches!(root, Expr::Identifier(_)) { chain.iter().take_while(|a| is_name(a)).count() } else { 0 };
+    for access in &mut chain[known..] {
+        if let AccessExpr::Dot(Expr::Identifier(name)) = access {
+            let text = Value::SingleQuotedString(name.value.clone()).with_span(name.span);
+            *access = AccessExpr::Dot(Expr::Value(text));
+        }
     }
 }
 

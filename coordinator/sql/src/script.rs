@@ -23,7 +23,7 @@ use thalweg_types::{
 
 use crate::{
     catalog::{Catalog, Entry, Table, View},
-    context::{Context, Functions},
+    context::{Context, Functions, Taken},
     ddl::{self, CreateTable, CreateView, Insert, Statement, StatementKind, sql_type},
     errors::{Result, SqlError},
     explain::explain,
@@ -172,12 +172,12 @@ impl<'a> Session<'a> {
         let Statement { kind, tokens } = statement;
         match kind {
             StatementKind::Query(query_ast) => {
-                let plan = self.context().plan_query(&query_ast, &tokens)?;
+                let plan = self.context().plan_query(&query_ast, Taken::ByPlace, &tokens)?;
                 let plan = optimize(plan, self.functions, &tokens)?;
                 Ok(Output { plan, target: Target::Client(query), tokens })
             }
             StatementKind::Insert(insert) => {
-                let plan = self.context().plan_query(&insert.query, &tokens)?;
+                let plan = self.context().plan_query(&insert.query, Taken::ByPlace, &tokens)?;
                 let plan = optimize(plan, self.functions, &tokens)?;
                 let target = self.target(&insert, &plan)?;
                 Ok(Output { plan, target, tokens })
@@ -260,7 +260,8 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let at = create.name.span.start;
-        let plan = self.context().plan_query(&create.query, tokens)?;
+        let taken = if create.columns.is_empty() { Taken::ByName } else { Taken::ByPlace };
+        let plan = self.context().plan_query(&create.query, taken, tokens)?;
         let plan = analyze(plan, self.functions, tokens)?;
         let given = plan.schema().fields().len();
         if !create.columns.is_empty() && create.columns.len() != given {

@@ -1,6 +1,7 @@
 //! Scripts, their plans as text, and what is refused.
 
 mod checker;
+mod columns;
 mod plans;
 mod refusals;
 mod robustness;

@@ -7,7 +7,7 @@ const TUMBLE: &str = "TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10
 const LINES: u64 = 6;
 
 #[track_caller]
-fn refused(sql: &str, column: u64, words: &str) {
+pub(super) fn refused(sql: &str, column: u64, words: &str) {
     refused_at(sql, 1, column, words);
 }
 
@@ -84,8 +84,29 @@ fn rows_are_in_so_many_windows_at_most() {
 }
 
 #[test]
+fn queries_that_do_not_unite_are_refused_where_they_differ() {
+    let two = "SELECT auction FROM bid UNION ALL";
+    refused(&format!("{two} SELECT 'x' FROM bid"), 25, "BIGINT in one query and STRING in another");
+    refused(
+        &format!("{two} SELECT id FROM person UNION ALL SELECT 'x' FROM bid"),
+        57,
+        "BIGINT in one query and STRING",
+    );
+    refused(&format!("{two} SELECT 'x' FROM person UNION ALL SELECT id FROM person"), 25, "column 'auction'");
+    refused(&format!("{two} SELECT bid FROM nexmark"), 42, "BIGINT in one query and ROW<");
+    refused(&format!("{two} SELECT ARRAY['x'] FROM bid"), 25, "BIGINT in one query and ARRAY<STRING>");
+    refused(&format!("{two} SELECT auction, url FROM bid"), 25, "UNION queries have different number of columns");
+    refused(
+        &format!("{two} SELECT id FROM person UNION ALL SELECT id, name FROM person"),
+        57,
+        "UNION queries have different number of columns",
+    );
+    refused(&format!("{two} SELECT * FROM bid"), 25, "UNION queries have different number of columns");
+}
+
+#[test]
 fn types_of_unlike_families_do_not_mix() {
-    refused("SELECT auction AS v FROM bid UNION ALL SELECT url FROM bid", 19, "column 'v' of UNION ALL is BIGINT");
+    refused("SELECT auction AS v FROM bid UNION ALL SELECT url FROM bid", 47, "column 'v' of UNION ALL is BIGINT");
     refused("SELECT 1 FROM bid WHERE auction = channel", 25, "BIGINT cannot be compared with STRING");
     refused("SELECT 1 FROM bid WHERE channel < 10", 25, "STRING cannot be compared with BIGINT: CAST one of them");
     refused("SELECT 1 FROM bid WHERE auction IN (1, '2')", 25, "BIGINT cannot be compared with STRING");
@@ -127,6 +148,20 @@ fn subqueries_and_exotic_clauses_are_refused() {
     refused("VALUES (1)", 8, "VALUES");
     refused("SELECT * FROM bid CROSS JOIN UNNEST(ARRAY[1, 2])", 30, "UNNEST");
     refused("WITH RECURSIVE x AS (SELECT 1) SELECT * FROM x", 1, "WITH RECURSIVE");
+    refused("SELECT auction FROM bid TABLESAMPLE BERNOULLI (10)", 25, "TABLESAMPLE");
+    refused("SELECT auction FROM bid, LATERAL f(auction)", 26, "LATERAL");
+    refused("SELECT auction FROM bid FETCH FIRST 1 ROWS ONLY", 25, "FETCH is not supported");
+    refused("SELECT auction FROM bid OFFSET 3", 25, "OFFSET is not supported");
+    refused("SELECT 1 FROM auction A LEFT SEMI JOIN person P ON A.seller = P.id", 30, "SEMI JOIN is not supported");
+    refused("SELECT dateTime + INTERVAL '1 02:03' DAY TO MINUTE FROM bid", 19, "INTERVAL with TO");
+}
+
+#[test]
+fn older_group_windows_are_refused_with_what_replaces_them() {
+    let hint = "SELECT window_start … FROM TABLE(HOP(TABLE t, …)) GROUP BY window_start, window_end";
+    refused("SELECT HOP_END(dateTime, INTERVAL '1' DAY) FROM bid", 8, hint);
+    let sql = "SELECT count(*) FROM bid GROUP BY TUMBLE(dateTime, INTERVAL '1' DAY)";
+    refused(sql, 35, "TUMBLE is not supported here");
 }
 
 #[test]
