@@ -12,4 +12,4 @@ pub use credit::{CreditLedger, CreditViolation, GrantLedger, ROW_BYTES_MAX};
 pub use hash::{hash_rows, is_routable, key_groups_of};
 pub use split_watermark::SplitWatermarks;
 pub use watermark::WatermarkTracker;
-pub use window::{Window, WindowAssigner};
+pub use window::{Pane, Window, WindowAssigner};

@@ -11,11 +11,11 @@
 //! A *pane* names a slice together with the windows that it still feeds: all of the slice's, or, for records that came when
 //! the first of them had closed, the rest. Its number is what travels between the phases of an aggregation as `slice_end`:
 //!
-//! | windows | pane of a record on time | pane of a record that is late for the slice's first j windows |
+//! | windows | pane of a record that is late for the slice's first j windows | its number |
 //! |---|---|---|
-//! | tumble | slice's end | none: it is late altogether |
-//! | cumulate | slice's end | the end of the slice j steps on, which feeds the same windows |
-//! | hop | slice's end | slice's end + j microseconds, j < slide |
+//! | tumble | none where j > 0: it is late altogether | slice's end |
+//! | cumulate | the slice j steps on, which feeds the same windows | that slice's end |
+//! | hop | the slice, less j windows | slice's end + j microseconds, so j must be below the slide |
 //!
 //! Arithmetic saturates: windows at the ends of time end at `i64::MAX`, with the end of input.
 
@@ -48,6 +48,23 @@ impl PartialOrd for Window {
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{}us, {}us)", self.start, self.end)
+    }
+}
+
+/// A slice and the windows that it still feeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pane {
+    /// The slice's end.
+    pub slice_end: i64,
+    /// How many of the slice's first windows it does not feed; 0 but for hopping windows.
+    pub skipped: i64,
+}
+
+impl Pane {
+    /// Of all windows of the slice that ends there.
+    #[must_use]
+    pub fn whole(slice_end: i64) -> Self {
+        Self { slice_end, skipped: 0 }
     }
 }
 
@@ -127,13 +144,13 @@ impl WindowAssigner {
     /// The windows that contain a time, by their end.
     #[must_use]
     pub fn windows_of_time(&self, time: i64) -> Windows {
-        self.windows_of_pane(self.slice_of(time).end)
+        self.windows_of_pane(Pane::whole(self.slice_of(time).end))
     }
 
-    /// The pane of a record that would be in `pane` (a slice's end is the pane of all its windows), when the windows that end
-    /// at or before `watermark` have closed; `None` when all of the pane's have.
+    /// The pane of a record that would be in `pane`, when the windows that end at or before `watermark` have closed; `None`
+    /// when all of the pane's have.
     #[must_use]
-    pub fn open_pane(&self, pane: i64, watermark: i64) -> Option<i64> {
+    pub fn open_pane(&self, pane: Pane, watermark: i64) -> Option<Pane> {
         let first = self.windows_of_pane(pane).next?;
         if first > watermark {
             return Some(pane);
@@ -141,39 +158,57 @@ impl WindowAssigner {
         let open = self.window_of_pane_after(pane, watermark)?;
         Some(match self.shape {
             Shape::Hop => {
-                let slice_end = self.hop_slice_end(pane);
-                slice_end.saturating_add(open.end.saturating_sub(slice_end) / self.slice)
+                let skipped = open.end.saturating_sub(pane.slice_end) / self.slice;
+                Pane { slice_end: pane.slice_end, skipped }
             }
-            Shape::Cumulate => open.end,
+            Shape::Cumulate => Pane::whole(open.end),
         })
     }
 
     /// Whether every pane has a number of its own: false for windows of more slides than a slide has microseconds.
     #[must_use]
-    pub fn has_distinct_panes(&self) -> bool {
+    pub fn has_distinct_numbers(&self) -> bool {
         self.shape == Shape::Cumulate || self.windows_per_slice() <= self.slice
+    }
+
+    /// The number of a pane.
+    #[must_use]
+    pub fn number_of(&self, pane: Pane) -> i64 {
+        pane.slice_end.saturating_add(pane.skipped)
+    }
+
+    /// The pane of a number, where numbers are distinct.
+    #[must_use]
+    pub fn pane_of_number(&self, number: i64) -> Pane {
+        match self.shape {
+            Shape::Hop => {
+                let slice_end = self.hop_slice_end(number);
+                Pane { slice_end, skipped: number.saturating_sub(slice_end) }
+            }
+            Shape::Cumulate => Pane::whole(number),
+        }
     }
 
     /// The windows that a pane feeds, by their end.
     #[must_use]
-    pub fn windows_of_pane(&self, pane: i64) -> Windows {
+    pub fn windows_of_pane(&self, pane: Pane) -> Windows {
+        let slice_end = pane.slice_end;
         match self.shape {
             Shape::Hop => {
-                let slice_end = self.hop_slice_end(pane);
-                let first = slice_end.saturating_add(pane.saturating_sub(slice_end).saturating_mul(self.slice));
+                let first = slice_end.saturating_add(pane.skipped.saturating_mul(self.slice));
                 let last = slice_end.saturating_add(self.size - self.slice);
                 Windows { assigner: *self, next: Some(first).filter(|first| *first <= last), last }
             }
             Shape::Cumulate => {
-                let last = self.cycle_start(pane).saturating_add(self.size);
-                Windows { assigner: *self, next: Some(pane), last }
+                let last = self.cycle_start(slice_end).saturating_add(self.size);
+                Windows { assigner: *self, next: Some(slice_end), last }
             }
         }
     }
 
     /// The first window that a pane feeds and that ends after `after`.
     #[must_use]
-    pub fn window_of_pane_after(&self, pane: i64, after: i64) -> Option<Window> {
+    pub fn window_of_pane_after(&self, pane: Pane, after: i64) -> Option<Window> {
         let Windows { next, last, .. } = self.windows_of_pane(pane);
         let first = next?;
         let skipped = (i128::from(after) - i128::from(first)).div_euclid(i128::from(self.slice)) + 1;
@@ -182,7 +217,7 @@ impl WindowAssigner {
         Some(self.window_ending(end))
     }
 
-    /// The panes from which the window that ends at `end` can be fed lie in `(end - size, end]`.
+    /// The panes from which the window that ends at `end` can be fed are of slices with ends in `(end - size, end]`.
     #[must_use]
     pub fn panes_range(&self, end: i64) -> (i64, i64) {
         (end.saturating_sub(self.size), end)
@@ -190,13 +225,13 @@ impl WindowAssigner {
 
     /// The end of the last window that a pane feeds.
     #[must_use]
-    pub fn last_end_of_pane(&self, pane: i64) -> i64 {
+    pub fn last_end_of_pane(&self, pane: Pane) -> i64 {
         self.windows_of_pane(pane).last
     }
 
     /// Whether a pane feeds the window that ends at `end`, which must be the end of one.
     #[must_use]
-    pub fn feeds(&self, pane: i64, end: i64) -> bool {
+    pub fn feeds(&self, pane: Pane, end: i64) -> bool {
         let windows = self.windows_of_pane(pane);
         windows.next.is_some_and(|first| first <= end) && end <= windows.last
     }
@@ -211,9 +246,9 @@ impl WindowAssigner {
         Window { start, end }
     }
 
-    /// The end of the slice that a pane of hopping windows belongs to.
-    fn hop_slice_end(&self, pane: i64) -> i64 {
-        if pane == i64::MAX { pane } else { clamp(i128::from(pane) - self.past_grid(pane, self.slice)) }
+    /// The end of the slice that a number of hopping windows belongs to.
+    fn hop_slice_end(&self, number: i64) -> i64 {
+        if number == i64::MAX { number } else { clamp(i128::from(number) - self.past_grid(number, self.slice)) }
     }
 
     /// The start of the cumulating windows one of which ends at `end`.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use thalweg_flow::{Window, WindowAssigner};
+use thalweg_flow::{Pane, Window, WindowAssigner};
 use thalweg_keyed_state::FrozenState;
 use thalweg_types::{KeyGroup, Watermark, graph::WindowAssign};
 
@@ -123,7 +123,7 @@ impl Operator for WindowAssignOperator {
             if count == 0 || *time < slice.start || *time >= slice.end {
                 slice = self.assigner.slice_of(*time);
                 first = self.assigner.window_ending(slice.end);
-                let of_slice = self.assigner.windows_of_pane(slice.end).count();
+                let of_slice = self.assigner.windows_of_pane(Pane::whole(slice.end)).count();
                 count = i64::try_from(of_slice).expect("fewer windows than microseconds");
             }
             windows.push(first);

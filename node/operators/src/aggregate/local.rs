@@ -77,13 +77,9 @@ impl LocalAggregate {
         let (Some(table), _) = pane.into_parts() else { return Ok(()) };
         let rows = table.len();
         let mut columns = GroupTable::into_states(table, &self.spec)?;
-        let times: &[i64] = match self.windows {
-            Windows::Assigned { .. } => &[key.pane],
-            Windows::Attached { .. } => &[key.start, key.pane],
-        };
-        for time in times {
+        for time in self.windows.sent_as(key) {
             let data_type = self.output.field(columns.len()).data_type();
-            columns.push(time::from_micros(data_type, repeat_n(*time, rows)));
+            columns.push(time::from_micros(data_type, repeat_n(time, rows)));
         }
         self.emission.extend([batch_of(&self.output, columns, rows)?]);
         Ok(())

@@ -156,7 +156,7 @@ impl Partial {
     fn of(spec: &AggregateSpec, key: PaneKey, table: GroupTable) -> Result<Self, OperatorError> {
         let rows = table.len();
         let constant = |value: i64| -> ArrayRef { Arc::new(Int64Array::from_value(value, rows)) };
-        let mut columns = vec![constant(key.pane), constant(key.start)];
+        let mut columns = vec![constant(key.end), constant(key.detail)];
         columns.extend(table.into_states(spec)?);
         Ok(Self { rows: batch_of(&spec.partial_schema, columns, rows)?, key_groups: None })
     }

@@ -67,7 +67,7 @@ impl AggregateSpec {
             return Err(build_error(operator)(format!("its input has no column {key} to group by")));
         }
         let key_fields: Vec<Field> = aggregate.keys.iter().map(|key| input.field(*key).clone()).collect();
-        let mut fields = vec![Field::new("pane", DataType::Int64, false), Field::new("start", DataType::Int64, false)];
+        let mut fields = vec![Field::new("end", DataType::Int64, false), Field::new("detail", DataType::Int64, false)];
         let keys = key_fields.iter().map(Field::data_type).cloned();
         fields
             .extend(keys.zip(0..).map(|(data_type, at): (_, usize)| Field::new(format!("key_{at}"), data_type, true)));

@@ -241,9 +241,9 @@ pub(crate) fn value(state: &FrozenState, name: &str) -> i64 {
 
 /// Partials by pane. A batch that an operator froze is of one pane; one that was put together of several is cut.
 fn split_panes(batch: &StateBatch) -> Result<Vec<(PaneKey, StateBatch)>, OperatorError> {
-    let panes = batch.rows.column(0).as_primitive::<Int64Type>();
-    let starts = batch.rows.column(1).as_primitive::<Int64Type>();
-    let parts = split_by(batch.rows.num_rows(), |row| PaneKey { pane: panes.value(row), start: starts.value(row) });
+    let ends = batch.rows.column(0).as_primitive::<Int64Type>();
+    let details = batch.rows.column(1).as_primitive::<Int64Type>();
+    let parts = split_by(batch.rows.num_rows(), |row| PaneKey { end: ends.value(row), detail: details.value(row) });
     if let [(key, _)] = parts.as_slice() {
         return Ok(vec![(*key, batch.clone())]);
     }

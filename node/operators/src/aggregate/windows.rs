@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::SchemaRef;
-use thalweg_flow::{Window, WindowAssigner};
+use thalweg_flow::{Pane, Window, WindowAssigner};
 use thalweg_types::graph::{AggregatePhase, WindowAggregate, WindowSpec, Windowing};
 
 use crate::{
@@ -15,11 +15,13 @@ use crate::{
     time,
 };
 
-/// Names a pane: its number and, for attached windows, the window's start (their number is its end). Ordered by the number.
+/// Names a pane. Ordered by the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PaneKey {
-    pub(crate) pane: i64,
-    pub(crate) start: i64,
+    /// The end of its slice, or of its attached window.
+    pub(crate) end: i64,
+    /// How many of the slice's first windows it does not feed, or the start of its attached window.
+    pub(crate) detail: i64,
 }
 
 /// The windows of one operator.
@@ -29,8 +31,8 @@ pub(crate) enum Windows {
     Assigned {
         assigner: WindowAssigner,
         column: usize,
-        /// Whether the column holds panes that the local phase assigned, not event times.
-        holds_panes: bool,
+        /// Whether the column holds the numbers of panes that the local phase assigned, not event times.
+        holds_numbers: bool,
     },
     /// Columns of the input.
     Attached { start: usize, end: usize },
@@ -47,11 +49,11 @@ impl Windows {
             Windowing::EventTime { column, spec } => {
                 check_timestamps(operator, input, &[column])?;
                 let assigner = WindowAssigner::new(spec).map_err(build_error(operator))?;
-                if aggregate.phase != AggregatePhase::Single && !assigner.has_distinct_panes() {
+                if aggregate.phase != AggregatePhase::Single && !assigner.has_distinct_numbers() {
                     let reason = "its windows have more slides than a slide has microseconds: use one phase";
                     return Err(build_error(operator)(reason));
                 }
-                Ok(Self::Assigned { assigner, column, holds_panes: aggregate.phase == AggregatePhase::Global })
+                Ok(Self::Assigned { assigner, column, holds_numbers: aggregate.phase == AggregatePhase::Global })
             }
             Windowing::Attached { start, end } => {
                 check_timestamps(operator, input, &[start, end])?;
@@ -63,11 +65,11 @@ impl Windows {
     /// The rows of each pane, lateness not yet judged.
     pub(crate) fn split(&self, batch: &RecordBatch) -> Result<Vec<(PaneKey, Rows)>, OperatorError> {
         match self {
-            Self::Assigned { column, holds_panes: true, .. } => {
-                let panes = times_of(batch, *column)?;
-                Ok(split_by(batch.num_rows(), |row| PaneKey { pane: panes[row], start: 0 }))
+            Self::Assigned { assigner, column, holds_numbers: true } => {
+                let numbers = times_of(batch, *column)?;
+                Ok(split_by(batch.num_rows(), |row| assigner.pane_of_number(numbers[row]).into()))
             }
-            Self::Assigned { assigner, column, holds_panes: false } => split_by_slice(batch, *column, assigner),
+            Self::Assigned { assigner, column, holds_numbers: false } => split_by_slice(batch, *column, assigner),
             Self::Attached { start, end } => Ok(split_attached(batch, *start, *end)?
                 .into_iter()
                 .map(|(window, rows)| (window.into(), rows))
@@ -78,18 +80,16 @@ impl Windows {
     /// The pane for the windows of `key` that are open at a watermark; `None` where none is.
     pub(crate) fn open(&self, key: PaneKey, watermark: i64) -> Option<PaneKey> {
         match self {
-            Self::Assigned { assigner, .. } => {
-                assigner.open_pane(key.pane, watermark).map(|pane| PaneKey { pane, start: 0 })
-            }
-            Self::Attached { .. } => Some(key).filter(|key| key.pane > watermark),
+            Self::Assigned { assigner, .. } => assigner.open_pane(key.pane(), watermark).map(PaneKey::from),
+            Self::Attached { .. } => Some(key).filter(|key| key.end > watermark),
         }
     }
 
     /// The windows that a pane feeds, by their end.
     pub(crate) fn windows_of(&self, key: PaneKey) -> impl Iterator<Item = Window> + use<> {
         let (assigned, attached) = match self {
-            Self::Assigned { assigner, .. } => (Some(assigner.windows_of_pane(key.pane)), None),
-            Self::Attached { .. } => (None, Some(Window { start: key.start, end: key.pane })),
+            Self::Assigned { assigner, .. } => (Some(assigner.windows_of_pane(key.pane())), None),
+            Self::Attached { .. } => (None, Some(key.window())),
         };
         assigned.into_iter().flatten().chain(attached)
     }
@@ -97,15 +97,15 @@ impl Windows {
     /// The first window that a pane feeds and that ends after `after`.
     pub(crate) fn window_after(&self, key: PaneKey, after: i64) -> Option<Window> {
         match self {
-            Self::Assigned { assigner, .. } => assigner.window_of_pane_after(key.pane, after),
-            Self::Attached { .. } => Some(Window { start: key.start, end: key.pane }).filter(|own| own.end > after),
+            Self::Assigned { assigner, .. } => assigner.window_of_pane_after(key.pane(), after),
+            Self::Attached { .. } => Some(key.window()).filter(|own| own.end > after),
         }
     }
 
     /// Whether a window is the last that a pane feeds.
     pub(crate) fn is_last(&self, key: PaneKey, window: Window) -> bool {
         match self {
-            Self::Assigned { assigner, .. } => assigner.last_end_of_pane(key.pane) == window.end,
+            Self::Assigned { assigner, .. } => assigner.last_end_of_pane(key.pane()) == window.end,
             Self::Attached { .. } => true,
         }
     }
@@ -115,7 +115,7 @@ impl Windows {
         match self {
             Self::Assigned { assigner, .. } => {
                 let (after, to) = assigner.panes_range(window.end);
-                PaneKey { pane: after, start: i64::MIN }..=PaneKey { pane: to, start: i64::MAX }
+                PaneKey { end: after, detail: i64::MIN }..=PaneKey { end: to, detail: i64::MAX }
             }
             Self::Attached { .. } => window.into()..=window.into(),
         }
@@ -124,8 +124,16 @@ impl Windows {
     /// Whether a pane in `range_of` a window feeds it.
     pub(crate) fn feeds(&self, key: PaneKey, window: Window) -> bool {
         match self {
-            Self::Assigned { assigner, .. } => assigner.feeds(key.pane, window.end),
+            Self::Assigned { assigner, .. } => assigner.feeds(key.pane(), window.end),
             Self::Attached { .. } => true,
+        }
+    }
+
+    /// How the local phase tells the global one of a pane: its number, or the start and end of its window.
+    pub(crate) fn sent_as(&self, key: PaneKey) -> Vec<i64> {
+        match self {
+            Self::Assigned { assigner, .. } => vec![assigner.number_of(key.pane())],
+            Self::Attached { .. } => vec![key.detail, key.end],
         }
     }
 
@@ -136,9 +144,25 @@ impl Windows {
     }
 }
 
+impl PaneKey {
+    fn pane(self) -> Pane {
+        Pane { slice_end: self.end, skipped: self.detail }
+    }
+
+    fn window(self) -> Window {
+        Window { start: self.detail, end: self.end }
+    }
+}
+
+impl From<Pane> for PaneKey {
+    fn from(pane: Pane) -> Self {
+        Self { end: pane.slice_end, detail: pane.skipped }
+    }
+}
+
 impl From<Window> for PaneKey {
     fn from(window: Window) -> Self {
-        Self { pane: window.end, start: window.start }
+        Self { end: window.end, detail: window.start }
     }
 }
 
@@ -166,7 +190,7 @@ fn split_by_slice(
     assigner: &WindowAssigner,
 ) -> Result<Vec<(PaneKey, Rows)>, OperatorError> {
     let rows = batch.num_rows();
-    let key_of = |slice: Window| PaneKey { pane: slice.end, start: 0 };
+    let key_of = |slice: Window| Pane::whole(slice.end).into();
     check_nulls(batch.column(column))?;
     let Some((first, last)) = time::bounds(batch.column(column)) else { return Ok(Vec::new()) };
     let mut slice = assigner.slice_of(first);

@@ -111,6 +111,24 @@ fn windows_to_come_take_no_memory() {
     assert_eq!(ends, [1, 2, 3, 3]);
 }
 
+/// The late row's pane, named by its slice's end plus the windows that it has missed, would be that of the other row's slice.
+#[test]
+fn late_rows_of_windows_with_more_slides_than_a_slide_has_microseconds_keep_to_themselves() {
+    let spec = WindowSpec::Hop { size: 3000, slide: 1, offset: 0 };
+    let mut operator = crate::build(&single(spec), &[row_schema()], &crate::testing::CONTEXT).expect("a legal plan");
+    operator.on_watermark(Watermark(1000)).expect("no function fails");
+    let rows: Vec<Row> = (0..2).map(|time| (time, Some(time), Some(1), "name".to_owned())).collect();
+    operator.process(0, row_batch(&rows)).expect("rows as planned");
+    assert_eq!(operator.take_late().len(), 1000, "the row of 0 ms has missed the windows that end until 1000 us");
+    operator.on_watermark(Watermark(3001)).expect("no function fails");
+    let mut results = 0;
+    while let Some(batch) = operator.next_output().expect("no function fails") {
+        results += batch.num_rows();
+    }
+    // The row of 0 ms is in those that end from 1001 to 3000, the other one also in the next.
+    assert_eq!(results, 2000 + 2001);
+}
+
 #[test]
 fn rows_without_key_are_one_group() {
     let windowing = Windowing::EventTime { column: 0, spec: WindowSpec::Tumble { size: 10_000, offset: 0 } };
