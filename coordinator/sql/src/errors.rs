@@ -13,7 +13,10 @@ use sqlparser::{
     tokenizer::{Location, Token, TokenWithSpan, TokenizerError},
 };
 
-use crate::text;
+use crate::{
+    text,
+    wording::{lower_first, readable},
+};
 
 /// Why a script cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,37 +145,6 @@ fn from_parser_text(text: &str) -> SqlError {
     SqlError::new(lower_first(message)).with_place(numbers)
 }
 
-fn lower_first(text: &str) -> String {
-    let mut characters = text.chars();
-    match (characters.next(), characters.clone().next()) {
-        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
-            first.to_lowercase().chain(characters).collect()
-        }
-        _ => text.to_owned(),
-    }
-}
-
-/// The innermost message, without DataFusion's prefixes, notes and backtrace.
-fn readable(error: &DataFusionError) -> String {
-    let text = match error.find_root() {
-        DataFusionError::SchemaError(error, _) => error.to_string(),
-        root => root.strip_backtrace(),
-    };
-    let mut text = text.as_str();
-    for prefix in [
-        "Error during planning: ",
-        "Schema error: ",
-        "This feature is not implemented: ",
-        "Internal error: ",
-        "SQL error: ",
-    ] {
-        text = text.trim_start_matches(prefix);
-    }
-    let text = text.split("\nThis issue was likely caused").next().unwrap_or(text);
-    let text = text.replace(".\nDid you mean ", "; did you mean ").replace(".\nHINT: ", "; ").replace('\n', " ");
-    lower_first(text.trim().trim_end_matches('.'))
-}
-
 fn unknown_column(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Option<SqlError> {
     let DataFusionError::SchemaError(schema_error, _) = error.find_root() else { return None };
     let SchemaError::FieldNotFound { field, valid_fields } = schema_error.as_ref() else { return None };
@@ -218,13 +190,22 @@ fn second_query(diagnostic: &Diagnostic, tokens: &[TokenWithSpan]) -> Option<Loc
     text::word_before(tokens, start, "UNION")
 }
 
-/// Where an identifier that the message mentions stands, else where the statement begins.
+/// Where what the message is about stands: a clause, a function or an identifier that it mentions, else the statement.
 fn mentioned_place(message: &str, tokens: &[TokenWithSpan]) -> Option<Location> {
+    let clause =
+        message.contains("WHERE").then(|| tokens.iter().position(|token| text::is_word(&token.token, "WHERE")));
+    let quoted: Vec<&str> = message.split('\'').skip(1).step_by(2).collect();
+    let is_quoted = |token: &Token| quoted.iter().any(|name| text::is_word(token, name));
+    let called = tokens.windows(2).find(|pair| pair[1].token == Token::LParen && is_quoted(&pair[0].token));
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
     let words: Vec<&str> = message.split(|letter| !is_part(letter)).filter(|word| !word.is_empty()).collect();
-    let mentioned = tokens.iter().find(|token| match &token.token {
-        Token::Word(word) => word.keyword == Keyword::NoKeyword && words.contains(&word.value.as_str()),
-        _ => false,
-    });
-    mentioned.or(tokens.first()).map(|token| token.span.start)
+    let mentioned = || {
+        tokens.iter().find(|token| match &token.token {
+            Token::Word(word) => word.keyword == Keyword::NoKeyword && words.contains(&word.value.as_str()),
+            _ => false,
+        })
+    };
+    let clause = clause.flatten().and_then(|index| tokens.get(index));
+    let found = clause.or_else(|| called.map(|pair| &pair[0])).or_else(mentioned);
+    found.or(tokens.first()).map(|token| token.span.start)
 }

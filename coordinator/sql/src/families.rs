@@ -172,7 +172,9 @@ fn check_case(case: &Case, schema: &DFSchema) -> PlanResult<()> {
         check_group(Use::Comparison, &std::iter::once(operand.as_ref()).chain(whens).collect::<Vec<_>>(), schema)?;
     }
     let thens = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
-    check_group(Use::Result, &thens.chain(case.else_expr.as_deref()).collect::<Vec<_>>(), schema)
+    let results: Vec<&Expr> = thens.chain(case.else_expr.as_deref()).collect();
+    let whens: Vec<&Expr> = case.when_then_expr.iter().map(|(when, _)| when.as_ref()).collect();
+    check_group_near(Use::Result, &results, &whens, schema)
 }
 
 fn check_call(call: &ScalarFunction, schema: &DFSchema) -> PlanResult<()> {
@@ -186,8 +188,13 @@ fn check_call(call: &ScalarFunction, schema: &DFSchema) -> PlanResult<()> {
     }
 }
 
-/// Refuses a group in which one does not mix with the first. What has no type yet is left for coercion to refuse.
 fn check_group(used: Use, group: &[&Expr], schema: &DFSchema) -> PlanResult<()> {
+    check_group_near(used, group, &[], schema)
+}
+
+/// Refuses a group in which one does not mix with the first. What has no type yet is left for coercion to refuse. A group
+/// of constants has no place of its own, so the place is that of what stands near.
+fn check_group_near(used: Use, group: &[&Expr], near: &[&Expr], schema: &DFSchema) -> PlanResult<()> {
     let types: Vec<DataType> = group.iter().filter_map(|expr| expr.get_type(schema).ok()).collect();
     let Some((one, other)) = unlike(&types, used) else { return Ok(()) };
     let (one, other) = (sql_type(one), sql_type(other));
@@ -195,7 +202,7 @@ fn check_group(used: Use, group: &[&Expr], schema: &DFSchema) -> PlanResult<()> 
         Use::Comparison => format!("{one} cannot be compared with {other}: CAST one of them"),
         Use::Result => format!("{one} and {other} cannot both be results of one expression: CAST one of them"),
     };
-    let diagnostic = Diagnostic::new_error(message.clone(), first_span(group));
+    let diagnostic = Diagnostic::new_error(message.clone(), first_span(group).or_else(|| first_span(near)));
     Err(plan_datafusion_err!("{message}").with_diagnostic(diagnostic))
 }
 

@@ -25,6 +25,7 @@ mod rewrite;
 mod script;
 mod text;
 mod window_tvf;
+mod wording;
 
 #[cfg(test)]
 mod tests;

@@ -157,6 +157,27 @@ fn subqueries_and_exotic_clauses_are_refused() {
 }
 
 #[test]
+fn what_the_planner_finds_is_told_in_the_words_of_sql() {
+    refused("SELECT url FROM bid WHERE count(*) > 1", 21, "aggregate functions are not allowed in the WHERE clause");
+    refused("SELECT url FROM bid WHERE price", 21, "WHERE needs a BOOLEAN, but 'bid.price' is BIGINT");
+    refused("SELECT price, UPPER(price) FROM bid", 15, "function 'upper' does not take BIGINT");
+    refused("SELECT price, UPPER() FROM bid", 15, "'upper' does not support zero arguments");
+    refused(&format!("SELECT SUM(url) FROM {TUMBLE} GROUP BY window_end"), 8, "function 'sum' does not take STRING");
+    refused("SELECT price + url FROM bid", 8, "BIGINT + STRING");
+    refused("SELECT dateTime + 1 FROM bid", 8, "TIMESTAMP(3) + BIGINT");
+    refused("SELECT price.a FROM bid", 1, "only ROWs and MAPs have fields, but BIGINT has none");
+    refused("SELECT CASE WHEN price > 1 THEN 'a' ELSE 1 END FROM bid", 18, "STRING and BIGINT cannot both be results");
+}
+
+#[test]
+fn fields_of_any_expression_can_be_taken() {
+    for path in ["(bid).price", "nexmark.bid.price", "ARRAY[bid][1].price", "ARRAY[bid][1]['price']"] {
+        let planned = nexmark(&format!("SELECT {path} FROM nexmark"));
+        assert!(planned.is_ok(), "{path}: {planned:?}");
+    }
+}
+
+#[test]
 fn older_group_windows_are_refused_with_what_replaces_them() {
     let hint = "SELECT window_start … FROM TABLE(HOP(TABLE t, …)) GROUP BY window_start, window_end";
     refused("SELECT HOP_END(dateTime, INTERVAL '1' DAY) FROM bid", 8, hint);

@@ -1,0 +1,103 @@
+//! What DataFusion says, in the dialect's words: without its prefixes, notes and candidates, and with SQL's names of types.
+
+use datafusion_common::DataFusionError;
+
+/// How DataFusion's messages begin, one within the other.
+const PREFIXES: &[&str] = &[
+    "Error during planning: ",
+    "Schema error: ",
+    "This feature is not implemented: ",
+    "Internal error: ",
+    "Execution error: ",
+    "SQL error: ",
+];
+
+/// Arrow's names of types, and SQL's.
+const TYPES: &[(&str, &str)] = &[
+    ("Timestamp(s)", "TIMESTAMP(0)"),
+    ("Timestamp(ms)", "TIMESTAMP(3)"),
+    ("Timestamp(µs)", "TIMESTAMP(6)"),
+    ("Timestamp(ns)", "TIMESTAMP(9)"),
+    ("Boolean", "BOOLEAN"),
+    ("Int8", "TINYINT"),
+    ("Int16", "SMALLINT"),
+    ("Int32", "INT"),
+    ("Int64", "BIGINT"),
+    ("Float32", "FLOAT"),
+    ("Float64", "DOUBLE"),
+    ("Utf8View", "STRING"),
+    ("Utf8", "STRING"),
+    ("String", "STRING"),
+    ("Binary", "BYTES"),
+    ("Date32", "DATE"),
+];
+
+/// The innermost message.
+pub(crate) fn readable(error: &DataFusionError) -> String {
+    let text = match error.find_root() {
+        DataFusionError::SchemaError(error, _) => error.to_string(),
+        root => root.strip_backtrace(),
+    };
+    let mut text = text.as_str();
+    for prefix in PREFIXES {
+        text = text.trim_start_matches(prefix);
+    }
+    let text = text.split("\nThis issue was likely caused").next().unwrap_or(text);
+    let text = text.split(" No function matches the given name").next().unwrap_or(text);
+    let text = text.replace(".\nDid you mean ", "; did you mean ").replace(".\nHINT: ", "; ").replace('\n', " ");
+    let text = known(&text).unwrap_or(text);
+    lower_first(with_sql_types(&text).trim().trim_end_matches('.'))
+}
+
+pub(crate) fn lower_first(text: &str) -> String {
+    let mut characters = text.chars();
+    match (characters.next(), characters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            first.to_lowercase().chain(characters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Messages that say how DataFusion came to them instead of what is wrong.
+fn known(text: &str) -> Option<String> {
+    if let Some(rest) = text.strip_prefix("Cannot create filter with non-boolean predicate '") {
+        let (predicate, given) = rest.split_once("' returning ")?;
+        return Some(format!("WHERE needs a BOOLEAN, but '{predicate}' is {given}"));
+    }
+    if let Some(rest) = text.strip_prefix("Cannot access field at argument 1: type ") {
+        let (given, _) = rest.split_once(" is not Struct")?;
+        return Some(format!("only ROWs and MAPs have fields, but {given} has none"));
+    }
+    if text.contains("' failed to match any signature") || text.contains("' requires ") {
+        let name = text.split('\'').nth(1)?;
+        let received = text.split("received ").nth(1)?.split([' ', '.', ',']).next()?;
+        return Some(format!("function '{name}' does not take {received}"));
+    }
+    None
+}
+
+/// The text with SQL's names of types, where Arrow's stand as words.
+fn with_sql_types(text: &str) -> String {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut made = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let starts = !made.chars().next_back().is_some_and(is_part);
+        let found = TYPES.iter().filter(|_| starts).find_map(|(arrow, sql)| {
+            let after = rest.strip_prefix(arrow)?;
+            (!after.starts_with(is_part)).then_some((sql, after))
+        });
+        match found {
+            Some((sql, after)) => {
+                made.push_str(sql);
+                rest = after;
+            }
+            None => {
+                made.push(letter);
+                rest = &rest[letter.len_utf8()..];
+            }
+        }
+    }
+    made
+}
