@@ -43,18 +43,6 @@ impl Oracle {
         Ok(oracle)
     }
 
-    /// Loads Parquet files as tables.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
-    pub fn of_parquet(tables: &[(&str, PathBuf)]) -> Result<Self> {
-        let oracle = Self { session: SessionContext::new() };
-        for (name, file) in tables {
-            oracle.register(name, read_parquet(std::slice::from_ref(file))?)?;
-        }
-        Ok(oracle)
-    }
-
     /// Adds the table `late`: the records that a job reported late, with the windows that refused them.
     ///
     /// # Errors

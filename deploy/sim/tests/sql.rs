@@ -13,16 +13,13 @@ use arrow::{
     array::RecordBatch,
     datatypes::{DataType, Field, Schema, TimeUnit},
 };
-use thalweg::{
-    embedded::{EmbeddedCluster, EmbeddedOptions},
-    progress::Totals,
-};
+use thalweg::embedded::{EmbeddedCluster, EmbeddedOptions};
 use thalweg_client::{Client, SubmitOptions, SubmittedJob};
 use thalweg_sim::{
-    case::{self, Case, Output, Twin},
+    case::{self, Case, Output},
     input,
     oracle::{self, Oracle},
-    rows::{self, Cell, Row},
+    rows::{self, Row},
 };
 use thalweg_types::{JobId, JobStatus};
 
@@ -49,11 +46,7 @@ struct Trial<'a> {
 impl Trial<'_> {
     async fn check(&self, oracle: &Oracle) -> Result<()> {
         let tables = include_str!("../cases/tables.sql");
-        self.check_script(format!("{tables}\n{}", self.case.stream), oracle).await
-    }
-
-    async fn check_script(&self, script: String, oracle: &Oracle) -> Result<()> {
-        let (_, selects) = self.stream(&script).await?;
+        let selects = self.stream(&format!("{tables}\n{}", self.case.stream)).await?;
         let with_late;
         let oracle = if self.case.late {
             with_late = Oracle::load(self.data)?.with_late(self.late_records()?)?;
@@ -61,14 +54,14 @@ impl Trial<'_> {
         } else {
             oracle
         };
-        self.compare(&selects, &self.case.twins, oracle).await
+        self.compare(&selects, oracle).await
     }
 
-    /// Runs a script to its end; gives the job and the rows of each of its SELECTs.
-    async fn stream(&self, script: &str) -> Result<(JobId, Vec<Vec<Row>>)> {
+    /// Runs a script to its end; gives the rows of each of its SELECTs.
+    async fn stream(&self, script: &str) -> Result<Vec<Vec<Row>>> {
         let submitted = self.client.submit(self.request(script)).await.context("the script was refused")?;
         match tokio::time::timeout(CASE_TIMEOUT, self.run(&submitted)).await {
-            Ok(streamed) => Ok((submitted.job, streamed?)),
+            Ok(streamed) => streamed,
             Err(_) => {
                 let job = self.client.job(submitted.job).await?;
                 self.client.cancel(submitted.job).await.ok();
@@ -77,8 +70,8 @@ impl Trial<'_> {
         }
     }
 
-    async fn compare(&self, selects: &[Vec<Row>], twins: &[Twin], oracle: &Oracle) -> Result<()> {
-        for twin in twins {
+    async fn compare(&self, selects: &[Vec<Row>], oracle: &Oracle) -> Result<()> {
+        for twin in &self.case.twins {
             let (expected, schema) = oracle.answer(&twin.sql).await?;
             let (actual, name) = match &twin.output {
                 Output::Select(query) => {
@@ -187,92 +180,6 @@ async fn streaming_gives_the_batch_answer_on_one_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streaming_gives_the_batch_answer_on_three_nodes() {
     check_on(3).await;
-}
-
-fn demo_directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo")
-}
-
-/// The demo's script as it is, over its data wherever the test runs, and the batch side.
-fn demo() -> (Case, Oracle) {
-    let demo = demo_directory();
-    let read = |name: &str| std::fs::read_to_string(demo.join(name)).expect("the demo can be read");
-    let script = read("demo.sql").replace("deploy/demo/data", &demo.join("data").display().to_string());
-    let case = Case { stream: script, ..case::parse("demo", &read("demo_batch.sql")).expect("it is a case") };
-    let tables = ["flights", "weather"].map(|name| (name, demo.join(format!("data/{name}.parquet"))));
-    (case, Oracle::of_parquet(&tables).expect("the data can be read"))
-}
-
-/// The demo over its year of data, waiting long enough that nothing is late.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_patient_demo_gives_the_batch_answer() {
-    let (case, oracle) = demo();
-    let (short, long) = ("departure_time - INTERVAL '6' HOUR", "departure_time - INTERVAL '2' DAY");
-    assert!(case.stream.contains(short), "the demo's watermark has changed");
-    let script = case.stream.replace(short, long);
-    let options = EmbeddedOptions { nodes: 2, slots: 2, ..EmbeddedOptions::default() };
-    let cluster = EmbeddedCluster::start(options).await.expect("a cluster starts");
-    let demo = demo_directory();
-    let trial = Trial { case: &case, client: cluster.client(), data: &demo, out: demo.clone(), parallelism: 2 };
-    trial.check_script(script, &oracle).await.expect("both give the same");
-    cluster.shutdown().await;
-}
-
-/// The flights without those that were late for a window of these hours, in an operator whose late records have a column.
-/// Flights have no number: of equal ones as many are left out as were late.
-fn without_late(hours: u32, column: &str, key: &str, delay: &str) -> String {
-    let numbered = format!(
-        "*, coalesce({delay}, -100000) AS known_delay, \
-           row_number() OVER (PARTITION BY departure_time, {key}, {delay} ORDER BY departure_time) AS copy"
-    );
-    format!(
-        "(SELECT f.* FROM (SELECT {numbered} FROM flights) f LEFT ANTI JOIN (SELECT {numbered} FROM late \
-           WHERE window_end = window_start + INTERVAL '{hours} hours' \
-             AND operator IN (SELECT operator FROM late WHERE {column} IS NOT NULL)) l \
-         ON f.departure_time = l.departure_time AND f.{key} = l.{key} \
-           AND f.known_delay = l.known_delay AND f.copy = l.copy)"
-    )
-}
-
-/// The demo as people run it: the answer is the batch's over the flights that were not reported late.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_demo_gives_the_batch_answer_less_the_late_flights() {
-    let (case, oracle) = demo();
-    let out = tempfile::tempdir().expect("a directory for late records");
-    let options = EmbeddedOptions { nodes: 2, slots: 2, ..EmbeddedOptions::default() };
-    let cluster = EmbeddedCluster::start(options).await.expect("a cluster starts");
-    let (data, out) = (demo_directory(), out.path().to_owned());
-    let trial = Trial { case: &case, client: cluster.client(), data: &data, out, parallelism: 2 };
-    let script = format!("SET 'late.path' = '${{out}}/late';\n{}", case.stream);
-    let (job, selects) = trial.stream(&script).await.expect("the demo runs");
-    let late = trial.late_records().expect("some flights are late");
-    let verdicts: usize = late.iter().map(RecordBatch::num_rows).sum();
-    let oracle = oracle.with_late(late).expect("late records are of one schema");
-
-    // Departures by the hour, the airlines of a day; the temperatures are never late.
-    let mut twins = case.twins[..3].to_vec();
-    let kept = [
-        without_late(1, "dep_delay_minutes", "origin", "dep_delay_minutes"),
-        without_late(24, "carrier", "carrier", "arr_delay_minutes"),
-    ];
-    for (twin, kept) in twins.iter_mut().zip(&kept) {
-        assert_eq!(twin.sql.matches("FROM flights").count(), 1, "the demo's batch side has changed");
-        twin.sql = twin.sql.replace("FROM flights", &format!("FROM {kept}"));
-    }
-    trial.compare(&selects, &twins, &oracle).await.expect("both give the same");
-    let unaware = trial.compare(&selects, &case.twins[..1], &oracle).await;
-    assert!(unaware.is_err(), "late flights must be missed, or this shows nothing");
-
-    let reported = Totals::of(&cluster.client().job(job).await.expect("the job is known")).late;
-    assert_eq!(u64::try_from(verdicts).expect("few"), reported, "each verdict is counted and written");
-    let flights = "SELECT count(DISTINCT CAST(departure_time AS VARCHAR) || origin) FROM late";
-    let (rows, _) = oracle.answer(flights).await.expect("they can be counted");
-    let [Cell::Integer(flights)] = rows[0][..] else { panic!("a number: {rows:?}") };
-    assert!(
-        flights > 0 && flights < i128::from(reported),
-        "several windows refuse one flight: {flights} of {reported}"
-    );
-    cluster.shutdown().await;
 }
 
 #[test]
