@@ -49,6 +49,8 @@ pub struct SubmittedJob {
     pub job: JobId,
     /// Its bare `SELECT`s, whose rows can be fetched.
     pub queries: Vec<Query>,
+    /// What the script asked without running anything, in its order: a text for each `EXPLAIN`, `SHOW TABLES` and `DESCRIBE`.
+    pub answers: Vec<String>,
 }
 
 /// A bare `SELECT` of a job.

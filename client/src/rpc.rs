@@ -54,10 +54,10 @@ impl Client {
         Ok(client)
     }
 
-    /// Submits a script as a job.
+    /// Submits a script as a job. What the script asks besides (`EXPLAIN`, `SHOW TABLES`, `DESCRIBE`) is answered with it.
     ///
     /// # Errors
-    /// `Rejected` where the script cannot be planned; as any call otherwise.
+    /// `Rejected` where the script cannot be planned or has nothing to run (see `explain`); as any call otherwise.
     pub async fn submit(&self, options: SubmitOptions) -> Result<SubmittedJob, ClientError> {
         let request = format!("{:016x}{:016x}", self.coordinators.random(), self.coordinators.random());
         let submission = JobSubmission {
@@ -69,11 +69,11 @@ impl Client {
         };
         let send = |mut client: ClusterClient, request| async move { client.submit_job(request).await };
         let response = self.coordinators.call(AT_ONCE, v1::SubmitJobRequest::from(submission), send).await?;
-        let client::SubmittedJob { job, queries } = response.into();
-        Ok(SubmittedJob { job, queries: queries.into_iter().map(query).collect::<Result<_, _>>()? })
+        let client::SubmittedJob { job, queries, answers } = response.into();
+        Ok(SubmittedJob { job, queries: queries.into_iter().map(query).collect::<Result<_, _>>()?, answers })
     }
 
-    /// The dataflow that a script would become, as text.
+    /// What a script asks and the dataflow that it would become, as text. Nothing is run.
     ///
     /// # Errors
     /// `Rejected` where the script cannot be planned; as any call otherwise.

@@ -36,9 +36,13 @@ mod reign;
 /// services wait, and through them HTTP/2 slows the nodes.
 const COMMANDS: usize = 1024;
 
-/// One open session; told apart from earlier ones of the same node.
+/// One open session; told apart from earlier ones of the same node, also from those of an earlier term of this leader, whose
+/// last words may still come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SessionId(u64);
+pub(crate) struct SessionId {
+    term: Term,
+    number: u64,
+}
 
 /// Everything that the actor can be told or asked.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ pub(crate) enum PlanError {
 pub(crate) struct Plan {
     /// What is to run; `None` where the script only declares or explains.
     pub(crate) graph: Option<JobGraph>,
-    /// The text of each `EXPLAIN` of the script.
+    /// The text of each `EXPLAIN`, `SHOW TABLES` and `DESCRIBE` of the script.
     pub(crate) explained: Vec<String>,
     /// The name that the script gives the job.
     pub(crate) name: Option<String>,

@@ -99,8 +99,9 @@ async fn a_cancelled_job_is_dropped_by_its_nodes_and_publishes_nothing() {
     cluster.until_nodes(|node| node.is_empty()).await;
     assert!(cluster.published().is_empty());
     cluster.until_discarded(&[job]).await;
-    let again = client.end(job, false).await.unwrap_err();
-    assert_eq!((again.code(), again.message()), (Code::FailedPrecondition, "job-1 is cancelled"));
+    client.end(job, false).await.expect("a repeated request finds what it asked for");
+    let late = client.end(job, true).await.unwrap_err();
+    assert_eq!((late.code(), late.message()), (Code::FailedPrecondition, "job-1 is cancelled"));
     assert_eq!(client.end(JobId(9), false).await.unwrap_err().code(), Code::NotFound);
 }
 
@@ -258,15 +259,30 @@ async fn a_script_that_cannot_be_planned_is_answered_with_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_script_asks_is_answered_with_its_job_however_often_it_is_submitted() {
+    let cluster = TestCluster::start_with_sql().await;
+    let client = cluster.client(1);
+    let sql =
+        "CREATE TABLE t (a INT) WITH ('connector' = 'datagen'); SHOW TABLES; EXPLAIN SELECT a FROM t; SELECT a FROM t";
+    let submitted = client.submit("r", sql).await.unwrap();
+    let [tables, plan] = &submitted.answers[..] else { panic!("two answers: {submitted:?}") };
+    assert_eq!(tables, "t");
+    assert!(plan.contains("datagen"), "{plan}");
+    assert_eq!(client.submit("r", sql).await.unwrap(), submitted);
+    let nothing = client.submit("s", "EXPLAIN SELECT 1").await.unwrap_err();
+    assert_eq!(nothing.code(), Code::InvalidArgument);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_waits_for_a_node_and_then_runs() {
     let mut cluster = TestCluster::start(1, &[]).await;
     let client = cluster.client(1);
     let job = client.submit("r", "publish").await.unwrap().job;
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(
-        client.job(JobRequest { job, after_revision: 0, wait: Duration::ZERO }).await.unwrap().job.status,
-        JobStatus::Created
-    );
+    let now = client.job(JobRequest { job, after_revision: 0, wait: Duration::ZERO }).await.unwrap();
+    // Longer than it waits for as many slots as it wants.
+    let wait = Duration::from_secs(60);
+    let later = client.job(JobRequest { job, after_revision: now.revision, wait }).await.unwrap();
+    assert_eq!((later.job.status, later.revision), (JobStatus::Created, now.revision));
     cluster.add_node(1, 1).await;
     until_status(&client, job, JobStatus::Finished).await;
 }

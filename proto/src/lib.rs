@@ -5,6 +5,8 @@
 
 pub mod convert;
 pub mod network;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 /// Generated from `thalweg/v1/*.proto`.
 #[allow(

@@ -103,7 +103,8 @@ impl Cluster for Service {
             return Err(Status::invalid_argument("the script is empty"));
         }
         let queries = vec![v1::CollectedQuery { query: 0, schema: schema_message() }];
-        Ok(Response::new(v1::SubmitJobResponse { job: 7, queries }))
+        let answers = vec!["an answer".to_owned()];
+        Ok(Response::new(v1::SubmitJobResponse { job: 7, queries, answers }))
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
@@ -225,6 +226,7 @@ async fn a_submission_is_repeated_with_the_same_id() {
     let submitted = client.submit(sql("SELECT 1")).await.expect("it is repeated");
     assert_eq!(submitted.job, JobId(7));
     assert_eq!(*submitted.queries[0].schema, schema());
+    assert_eq!(submitted.answers, ["an answer"]);
     client.submit(sql("SELECT 1")).await.expect("it is another");
     let ids = cluster.state.lock().expect("nobody panics").request_ids.clone();
     assert_eq!(ids.len(), 7);

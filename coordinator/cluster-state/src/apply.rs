@@ -101,13 +101,7 @@ impl ClusterState {
 
     /// One life of a node cannot come back with fewer slots than live attempts hold there.
     fn ensure_slots_cover(&self, node: NodeId, record: &NodeRecord) -> Result<(), Rejection> {
-        let life = record.registration.incarnation;
-        let attempts = self.jobs.values().filter_map(JobRecord::live_attempt);
-        let held = attempts.filter(|attempt| attempt.plan.nodes.get(&node) == Some(&life)).map(|attempt| {
-            let slices = &attempt.plan.assignment.slices;
-            slices.iter().filter(|holder| **holder == node).count()
-        });
-        let wanted = u32::try_from(held.sum::<usize>()).expect("slots are counted in 32 bits");
+        let wanted = self.slots_used_in_life(node, record.registration.incarnation);
         let free = record.registration.slots;
         if wanted > free { Err(Rejection::NoSlots { node, free, wanted }) } else { Ok(()) }
     }
@@ -191,8 +185,7 @@ impl ClusterState {
             return Err(Rejection::NotAvailable(node));
         }
         let free = record.registration.slots.saturating_sub(self.slots_used(node));
-        let slices = plan.assignment.slices.iter().filter(|holder| **holder == node).count();
-        let wanted = u32::try_from(slices).unwrap_or(u32::MAX);
+        let wanted = plan.slices_on(node);
         if wanted > free { Err(Rejection::NoSlots { node, free, wanted }) } else { Ok(()) }
     }
 
@@ -266,6 +259,10 @@ impl ClusterState {
 
     fn end_job(&mut self, index: u64, job: JobId, mode: EndMode) -> Applied {
         let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+        // A client repeats a request whose answer was lost: what it asked for is so, or is on its way.
+        if record.ending == Some(mode) && (mode == EndMode::Cancel || record.status != JobStatus::Failed) {
+            return Ok(Vec::new());
+        }
         let status = match (record.status, mode) {
             (status, _) if status.is_terminal() => return Err(Rejection::WrongStatus { job, status }),
             // Nothing is left to stop.

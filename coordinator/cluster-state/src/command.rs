@@ -147,6 +147,21 @@ pub struct AttemptPlan {
     pub nodes: BTreeMap<NodeId, Incarnation>,
 }
 
+impl AttemptPlan {
+    /// How many slices are on a node.
+    #[must_use]
+    pub fn slices_on(&self, node: NodeId) -> u32 {
+        let slices = self.assignment.slices.iter().filter(|holder| **holder == node);
+        u32::try_from(slices.count()).expect("slots are counted in 32 bits")
+    }
+
+    /// How many slices are on this life of a node.
+    #[must_use]
+    pub fn slices_on_life(&self, node: NodeId, incarnation: Incarnation) -> u32 {
+        if self.nodes.get(&node) == Some(&incarnation) { self.slices_on(node) } else { 0 }
+    }
+}
+
 /// What becomes of a job whose attempt ended badly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use thalweg_types::{Incarnation, JobId, JobStatus, NodeId, node::NodeState};
+use thalweg_types::{JobId, JobStatus, node::NodeState};
 
 use crate::state::{AttemptRecord, ClusterState, JobRecord};
 
@@ -27,7 +27,7 @@ impl ClusterState {
             let current = record.registration.incarnation;
             ensure(!record.superseded.contains(&current), || format!("{node}: {current} replaced itself"))?;
             let counts = record.state != NodeState::Lost;
-            let (used, slots) = (self.slots_used_by_current_life(*node, current), record.registration.slots);
+            let (used, slots) = (self.slots_used_in_life(*node, current), record.registration.slots);
             ensure(!counts || used <= slots, || format!("{node} has {slots} slots, of which {used} are used"))?;
         }
         Ok(())
@@ -46,13 +46,6 @@ impl ClusterState {
         ensure(record.failures >= record.operator_failures, || "more operator failures than failures".to_owned())?;
         ensure(record.failures <= record.last_attempt().0, || "more failures than attempts".to_owned())?;
         record.attempt.as_ref().map_or(Ok(()), |attempt| check_attempt(record, attempt))
-    }
-
-    fn slots_used_by_current_life(&self, node: NodeId, current: Incarnation) -> u32 {
-        let attempts = self.jobs.values().filter_map(JobRecord::live_attempt);
-        let here = attempts.filter(|attempt| attempt.plan.nodes.get(&node) == Some(&current));
-        let slices = here.flat_map(|attempt| &attempt.plan.assignment.slices).filter(|holder| **holder == node);
-        u32::try_from(slices.count()).expect("slots are counted in 32 bits")
     }
 }
 

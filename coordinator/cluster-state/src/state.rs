@@ -146,11 +146,18 @@ impl ClusterState {
             .is_some_and(|record| record.state != NodeState::Lost && record.registration.incarnation == incarnation)
     }
 
-    /// Slices that live attempts hold on a node.
+    /// Slots that live attempts hold on a node, in whichever life of it.
     #[must_use]
     pub fn slots_used(&self, node: NodeId) -> u32 {
-        let attempts = self.jobs.values().filter_map(JobRecord::live_attempt);
-        let slices = attempts.flat_map(|attempt| &attempt.plan.assignment.slices).filter(|holder| **holder == node);
-        u32::try_from(slices.count()).expect("slots are counted in 32 bits")
+        self.live_plans().map(|plan| plan.slices_on(node)).sum()
+    }
+
+    /// Slots that live attempts hold in this life of a node.
+    pub(crate) fn slots_used_in_life(&self, node: NodeId, incarnation: Incarnation) -> u32 {
+        self.live_plans().map(|plan| plan.slices_on_life(node, incarnation)).sum()
+    }
+
+    fn live_plans(&self) -> impl Iterator<Item = &AttemptPlan> + '_ {
+        self.jobs.values().filter_map(JobRecord::live_attempt).map(|attempt| attempt.plan.as_ref())
     }
 }

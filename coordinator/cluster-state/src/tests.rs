@@ -255,6 +255,27 @@ fn a_stopped_job_runs_to_its_publication() {
 }
 
 #[test]
+fn a_repeated_request_to_end_a_job_changes_nothing() {
+    for (mode, publishes) in [(EndMode::Cancel, false), (EndMode::Cancel, true), (EndMode::Stop, false)] {
+        let mut state = running();
+        if publishes {
+            let _ = state.apply(6, complete(1, 1));
+        }
+        let end = Command::EndJob { job: JobId(1), mode };
+        let _ = state.apply(7, end.clone()).into_result().unwrap();
+        let before = state.clone();
+        assert_eq!(state.apply(8, end), Outcome::Applied(Vec::new()));
+        assert_eq!(state, before);
+    }
+    // That it was to be stopped does not hide that it failed.
+    let mut state = running();
+    let stop = Command::EndJob { job: JobId(1), mode: EndMode::Stop };
+    let _ = state.apply(6, stop.clone());
+    let _ = state.apply(7, fail(1, 1, FailureKind::Data, Verdict::Fail));
+    assert_eq!(rejection(&state, stop), Rejection::WrongStatus { job: JobId(1), status: JobStatus::Failed });
+}
+
+#[test]
 fn bytes_that_are_no_command_are_an_error() {
     let mut state = running();
     let before = state.clone();

@@ -2,11 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use thalweg_types::{ClusterId, MemberId};
+use thalweg_types::{ClusterId, MemberId, address::can_be_dialled};
 use thiserror::Error;
-
-/// The most bytes of an advertised address: a DNS name (253), a colon and a port.
-pub(crate) const ADDRESS_BYTES_MAX: usize = 260;
 
 /// A member of the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,13 +101,7 @@ impl ConsensusConfig {
 
 /// Checks that an address can be dialled: `host:port`.
 pub(crate) fn check_address(member: MemberId, address: &str) -> Result<(), ConfigError> {
-    let is_valid = address.len() <= ADDRESS_BYTES_MAX
-        && address.rsplit_once(':').is_some_and(|(host, port)| {
-            !host.is_empty()
-                && host.chars().all(|c| c.is_ascii_graphic() && !"/@?#".contains(c))
-                && port.parse::<u16>().is_ok_and(|port| port != 0)
-        });
-    if is_valid { Ok(()) } else { Err(ConfigError::Address { member, address: address.to_owned() }) }
+    if can_be_dialled(address) { Ok(()) } else { Err(ConfigError::Address { member, address: address.to_owned() }) }
 }
 
 /// What is wrong with a configuration.

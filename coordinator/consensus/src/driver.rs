@@ -15,7 +15,7 @@ use raft::{
     Error as RaftError, RawNode, SnapshotStatus, StateRole,
     eraftpb::{ConfChange, ConfChangeType, Message, MessageType},
 };
-use thalweg_types::{MemberId, Term};
+use thalweg_types::{MemberId, Term, text::with_causes};
 use thiserror::Error;
 use tokio::{
     sync::mpsc,
@@ -125,8 +125,8 @@ impl<R: Replicated> Driver<R> {
         let exit = match self.drive(&mut inputs).await {
             Ok(()) => ConsensusExit::Stopped,
             Err(fault) => {
-                error!(member = %self.config.member, fault = %chain(&fault), "the member can not go on");
-                ConsensusExit::Failed(chain(&fault))
+                error!(member = %self.config.member, fault = %with_causes(&fault), "the member can not go on");
+                ConsensusExit::Failed(with_causes(&fault))
             }
         };
         let term = Term(self.node.raft.term);
@@ -432,10 +432,4 @@ fn encode_change(member: MemberId, seat: Option<&Seat>, is_voter: bool) -> ConfC
         change.set_context(encode_seat(seat).into());
     }
     change
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -4,13 +4,10 @@
 //! have their length before them.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use thalweg_types::MemberId;
+use thalweg_types::{MemberId, address::ADDRESS_BYTES_MAX};
 use thiserror::Error;
 
-use crate::{
-    config::ADDRESS_BYTES_MAX,
-    membership::{Roster, Seat},
-};
+use crate::membership::{Roster, Seat};
 
 const VERSION: u8 = 1;
 /// More members than any group has; a bound for what is read.

@@ -190,9 +190,11 @@ async fn removed_members_do_not_count_and_do_not_disturb() {
         group.members(removed).iter().all(|m| m.member != id(removed)).then_some(())
     })
     .await;
-    let term = group.term(leader);
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(group.term(leader), term, "the removed one starts no elections");
+    let mut leadership = group.consensus(leader).leadership();
+    leadership.mark_unchanged();
+    let several_elections = Duration::from_secs(5);
+    let disturbed = tokio::time::timeout(several_elections, leadership.changed()).await;
+    assert!(disturbed.is_err(), "the removed one starts no elections");
     assert!(group.propose(removed, "x").await.is_err());
 
     // Two are left: a leader that removes itself hands over, and the last voter can't go.
@@ -226,6 +228,36 @@ async fn a_removed_member_comes_back_with_an_empty_store_only() {
     group.add(leader, lost, true).await.expect("added");
     group.until_voter(leader, lost).await;
     group.converge(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_moves_keeps_its_vote() {
+    let mut group = Group::new(3, 21);
+    group.start_all().await;
+    let leader = group.leader().await;
+    let moved = group.others(leader)[0];
+    let at = |address: String| Member { member: id(moved), address, voter: true };
+    let elsewhere = at("elsewhere:7000".to_owned());
+    group.consensus(leader).add_member(elsewhere.clone()).await.expect("it moves");
+    assert!(group.members(leader).contains(&elsewhere), "{:?}", group.members(leader));
+    group.propose(leader, "a").await.expect("the other one is a quorum with the leader");
+    assert!(group.peek(moved).is_empty(), "nobody is where it is said to be");
+    group.consensus(leader).add_member(at(format!("m{moved}:7000"))).await.expect("it moves back");
+    group.converge(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jump_of_the_clock_starts_no_election() {
+    let mut group = Group::new(3, 22);
+    group.start_all().await;
+    let leader = group.leader().await;
+    let term = group.term(leader);
+    for (number, seconds) in [1, 60, 86_400].into_iter().enumerate() {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        group.propose(leader, "a").await.expect("it leads still");
+        group.converge(number + 1).await;
+    }
+    assert_eq!(group.term(leader), term);
 }
 
 #[tokio::test(start_paused = true)]

@@ -308,10 +308,7 @@ impl JobController {
     pub fn lingering_on(&self, node: NodeId, incarnation: Incarnation, record: &JobRecord) -> u32 {
         let over = record.live_attempt().is_none() && !self.facts.gone.contains(&node) && !self.keeps_rows(record);
         let attempt = record.attempt.as_ref().filter(|_| over);
-        let here = attempt.filter(|attempt| attempt.plan.nodes.get(&node) == Some(&incarnation));
-        let slices =
-            here.map_or(0, |attempt| attempt.plan.assignment.slices.iter().filter(|holder| **holder == node).count());
-        u32::try_from(slices).expect("slots are counted in 32 bits")
+        attempt.map_or(0, |attempt| attempt.plan.slices_on_life(node, incarnation))
     }
 
     /// Takes over what the record says: a new attempt begins with an empty memory.

@@ -12,6 +12,7 @@ use thalweg_proto::{
 use thalweg_types::{
     Attempt,
     client::{RowsAnswer, RowsRequest},
+    text::with_causes,
 };
 use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 
@@ -98,7 +99,7 @@ pub(super) fn consensus_status(error: ConsensusError) -> Status {
     match error {
         ConsensusError::TooLarge { .. } => Status::invalid_argument(error.to_string()),
         ConsensusError::LastVoter(_) | ConsensusError::Member(_) | ConsensusError::ChangeRefused(_) => {
-            Status::failed_precondition(chain_text(&error))
+            Status::failed_precondition(with_causes(&error))
         }
         ConsensusError::NotLeader { .. }
         | ConsensusError::Dropped
@@ -122,12 +123,6 @@ pub(super) fn plan_status(error: &PlanError) -> Status {
         PlanError::Script(_) => Status::invalid_argument(error.to_string()),
         PlanError::Broken => Status::internal(error.to_string()),
     }
-}
-
-/// An error with its causes.
-fn chain_text(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Asks a node for rows.

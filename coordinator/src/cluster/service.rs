@@ -94,11 +94,14 @@ impl ClusterService {
     async fn submit(&self, submission: JobSubmission) -> Result<SubmittedJob, Status> {
         let request = submission.request.clone();
         let known = self.read(move |machine| machine.state().job_of_request(&request)).await?;
+        let planned = self.plan(submission.sql.clone(), submission.settings.clone(), submission.parallelism).await;
         if let Some(job) = known {
-            return self.submitted(job);
+            // That the job is there counts, even if this engine could not plan it again.
+            return self.submitted(job, planned.map(|plan| plan.explained).unwrap_or_default());
         }
+        let mut plan = planned?;
+        let answers = std::mem::take(&mut plan.explained);
         let request = submission.request.clone();
-        let plan = self.plan(submission.sql.clone(), submission.settings.clone(), submission.parallelism).await?;
         let spec = planning::job_spec(submission, plan)
             .ok_or_else(|| Status::invalid_argument("the script has no INSERT and no SELECT to run"))?;
         let events = self.propose(&Command::SubmitJob { request, spec: Arc::new(spec) }).await?;
@@ -108,11 +111,11 @@ impl ClusterService {
         });
         let job = accepted.ok_or_else(|| Status::internal("the job was recorded without an id"))?;
         tracing::info!(%job, "job accepted");
-        self.submitted(job)
+        self.submitted(job, answers)
     }
 
-    /// The answer to a submission, from the record: the same however often it is asked.
-    fn submitted(&self, job: JobId) -> Result<SubmittedJob, Status> {
+    /// The answer to a submission: the same however often it is asked.
+    fn submitted(&self, job: JobId, answers: Vec<String>) -> Result<SubmittedJob, Status> {
         let graph = graph_of(&self.record(job)?)?;
         let queries = graph.operators.iter().filter_map(|operator| match &operator.kind {
             OperatorKind::Collect(collect) => {
@@ -120,7 +123,7 @@ impl ClusterService {
             }
             _ => None,
         });
-        Ok(SubmittedJob { job, queries: queries.collect() })
+        Ok(SubmittedJob { job, queries: queries.collect(), answers })
     }
 
     /// A job, once it is newer than the client knows it, or the client has waited long enough.

@@ -119,3 +119,6 @@ pub(super) fn greeting(node: thalweg_types::NodeId, term: Term, lease: std::time
     let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
     CoordinatorMessage::Registered { node, term, lease_ms }
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,7 +224,7 @@ impl Reign {
         }
         self.is_stale = true;
         self.last_session += 1;
-        let session = SessionId(self.last_session);
+        let session = SessionId { term: self.term, number: self.last_session };
         self.liveness.on_heard(node, incarnation, self.seams.clock.monotonic());
         let link = self.links.entry(node).or_insert_with(|| NodeLink::new(incarnation));
         if link.incarnation != incarnation {

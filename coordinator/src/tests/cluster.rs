@@ -1,22 +1,17 @@
 //! Coordinators and nodes in one process.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use thalweg_consensus::{Consensus, store::MemoryStore};
-use thalweg_proto::network::{MemoryNetwork, Network};
+use thalweg_proto::{
+    network::{MemoryNetwork, Network},
+    testing::seeded_seams,
+};
 use thalweg_types::{
     Attempt, ClusterId, ENGINE_VERSION, Incarnation, JobId, MemberId, NodeId,
     node::NodeRegistration,
-    seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle},
+    seam::{Seams, TaskHandle},
 };
-use tokio::time::Instant;
 
 use super::{
     PATIENCE,
@@ -29,64 +24,6 @@ use crate::{
     machine::Machine,
     planning::{Planner, SqlPlanner},
 };
-
-#[derive(Debug)]
-struct TestClock(Instant);
-
-impl Clock for TestClock {
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn since_epoch(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-/// Numbers that differ enough for elections to end.
-#[derive(Debug)]
-struct TestEntropy(AtomicU64);
-
-impl Entropy for TestEntropy {
-    fn next(&self) -> u64 {
-        let n = self.0.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
-        let mixed = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed ^ (mixed >> 27)
-    }
-}
-
-#[derive(Debug)]
-struct TestSpawner;
-
-#[derive(Debug)]
-struct TestTask(tokio::task::JoinHandle<()>);
-
-impl Spawner for TestSpawner {
-    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
-    fn spawn(&self, _name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
-        Box::new(TestTask(tokio::spawn(task)))
-    }
-}
-
-impl TaskHandle for TestTask {
-    fn abort(&self) {
-        self.0.abort();
-    }
-
-    fn is_finished(&self) -> bool {
-        self.0.is_finished()
-    }
-}
-
-#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
-fn seams(seed: u64) -> Seams {
-    Seams {
-        clock: Arc::new(TestClock(Instant::now())),
-        entropy: Arc::new(TestEntropy(AtomicU64::new(seed))),
-        io: Arc::new(TestSpawner),
-        compute: Arc::new(TestSpawner),
-    }
-}
 
 /// Where a coordinator listens.
 pub(super) fn address(member: u64) -> String {
@@ -144,12 +81,14 @@ impl TestCluster {
             set(&mut config);
             let store = Arc::new(MemoryStore::new());
             let coordinator =
-                Coordinator::start_with(config, store, network.clone(), seams(member), planner.clone()).await.unwrap();
+                Coordinator::start_with(config, store, network.clone(), seeded_seams(member), planner.clone())
+                    .await
+                    .unwrap();
             let listener = network.listen(&address(member)).await.unwrap();
-            let server = TestSpawner.spawn("server", Box::pin(serve(coordinator.routes(), listener)));
+            let server = seeded_seams(member).io.spawn("server", Box::pin(serve(coordinator.routes(), listener)));
             members.push(Running { member, coordinator, server });
         }
-        Self { network, seams: seams(99), members, nodes: Vec::new(), coordinators }
+        Self { network, seams: seeded_seams(99), members, nodes: Vec::new(), coordinators }
     }
 
     /// Adds a node and waits until it is registered.

@@ -76,7 +76,8 @@ impl TryFrom<v1::SubmitJobRequest> for JobSubmission {
 impl From<SubmittedJob> for v1::SubmitJobResponse {
     fn from(submitted: SubmittedJob) -> Self {
         let query = |query: CollectedQuery| v1::CollectedQuery { query: query.query, schema: query.schema };
-        Self { job: submitted.job.0, queries: submitted.queries.into_iter().map(query).collect() }
+        let queries = submitted.queries.into_iter().map(query).collect();
+        Self { job: submitted.job.0, queries, answers: submitted.answers }
     }
 }
 
@@ -84,7 +85,8 @@ impl From<SubmittedJob> for v1::SubmitJobResponse {
 impl From<v1::SubmitJobResponse> for SubmittedJob {
     fn from(wire: v1::SubmitJobResponse) -> Self {
         let query = |query: v1::CollectedQuery| CollectedQuery { query: query.query, schema: query.schema };
-        Self { job: JobId(wire.job), queries: wire.queries.into_iter().map(query).collect() }
+        let queries = wire.queries.into_iter().map(query).collect();
+        Self { job: JobId(wire.job), queries, answers: wire.answers }
     }
 }
 

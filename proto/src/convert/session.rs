@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use thalweg_types::{
     Attempt, ChainId, Incarnation, JobId, NodeId, OperatorId, Split, SplitId, SubtaskId, Term,
+    address::can_be_dialled,
     job::SubtaskMetrics,
     node::NodeRegistration,
     session::{CoordinatorMessage, NodeMessage, Report, SinkCommittables, SubtaskReport, SubtaskState},
@@ -26,8 +27,6 @@ mod tests;
 
 /// The most slices of a job, as `parallelism.default` allows, and so the bound of every subtask's index.
 const SLICES_MAX: usize = 4096;
-/// The most bytes of an address: a host name of 255, a colon and a port.
-const ADDRESS_BYTES_MAX: usize = 261;
 /// Longer leases are taken for a mistake of the sender: a lost node would go unnoticed for as long.
 const LEASE_MAX: Duration = Duration::from_hours(24);
 
@@ -264,12 +263,10 @@ fn node_id(message: &'static str, node: u64) -> Result<NodeId, WireError> {
     }
 }
 
-/// Checks `host:port`; whether the host exists is seen at the first dial.
 fn address(message: &'static str, text: String) -> Result<String, WireError> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-    match port {
-        Some(Ok(1..)) if text.len() <= ADDRESS_BYTES_MAX => Ok(text),
-        _ => Err(WireError::new(message, format!("'{text}' is not host:port"))),
+    match can_be_dialled(&text) {
+        true => Ok(text),
+        false => Err(WireError::new(message, format!("'{text}' is not host:port"))),
     }
 }
 

@@ -2,12 +2,18 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     io,
+    pin::Pin,
     sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
 };
 
 use futures::{StreamExt, stream};
-use tokio::{io::DuplexStream, sync::mpsc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    sync::{mpsc, watch},
+};
 
 use super::{Connection, Listener, Network};
 
@@ -24,13 +30,15 @@ pub struct MemoryNetwork {
 
 #[derive(Debug)]
 struct State {
-    listeners: BTreeMap<String, mpsc::Sender<DuplexStream>>,
+    listeners: BTreeMap<String, mpsc::Sender<Pipe>>,
     next_port: u16,
+    /// Told when the connections that are open break.
+    cut: watch::Sender<()>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { listeners: BTreeMap::new(), next_port: 1024 }
+        Self { listeners: BTreeMap::new(), next_port: 1024, cut: watch::Sender::new(()) }
     }
 }
 
@@ -38,6 +46,11 @@ impl MemoryNetwork {
     /// Makes an address unreachable for new connections, as when its process has ended; those that are open stay so.
     pub fn close(&self, address: &str) {
         self.state().listeners.remove(address);
+    }
+
+    /// Breaks all connections that are open, as when the link between their processes is lost.
+    pub fn cut(&self) {
+        self.state().cut.send_replace(());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -68,10 +81,65 @@ impl Network for MemoryNetwork {
     }
 
     async fn connect(&self, address: &str) -> io::Result<Connection> {
-        let listener = self.state().listeners.get(address).cloned().ok_or(io::ErrorKind::ConnectionRefused)?;
+        let (listener, cut) = {
+            let state = self.state();
+            let listener = state.listeners.get(address).cloned().ok_or(io::ErrorKind::ConnectionRefused)?;
+            (listener, state.cut.subscribe())
+        };
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-        listener.send(theirs).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
-        Ok(Connection::new(ours))
+        listener.send(Pipe::new(theirs, cut.clone())).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        Ok(Connection::new(Pipe::new(ours, cut)))
+    }
+}
+
+/// One end of a connection, until it is cut.
+struct Pipe {
+    stream: DuplexStream,
+    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_cut: bool,
+}
+
+impl Pipe {
+    fn new(stream: DuplexStream, mut cut: watch::Receiver<()>) -> Self {
+        let cut = Box::pin(async move {
+            if cut.changed().await.is_err() {
+                // The network is gone, and with it whoever could cut.
+                std::future::pending::<()>().await;
+            }
+        });
+        Self { stream, cut, is_cut: false }
+    }
+
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        self.is_cut = self.is_cut || self.cut.as_mut().poll(context).is_ready();
+        if self.is_cut { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -96,5 +164,19 @@ mod tests {
         network.close("here:1024");
         assert!(network.connect("here:1024").await.is_err());
         network.listen("here:1024").await.expect("it is free again");
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_breaks_at_both_ends_and_what_is_opened_later_does_not() {
+        let network = MemoryNetwork::default();
+        let mut listener = network.listen("here:0").await.expect("the address is free");
+        let mut ours = network.connect("here:1024").await.expect("it listens");
+        let mut theirs = listener.incoming.next().await.expect("one has come").expect("it is open");
+        let mut byte = [0; 1];
+        let (read, ()) = tokio::join!(ours.read(&mut byte), async { network.cut() });
+        assert_eq!(read.expect_err("it was cut").kind(), io::ErrorKind::ConnectionReset);
+        theirs.write_all(b"x").await.expect_err("it was cut");
+        let mut later = network.connect("here:1024").await.expect("it listens still");
+        later.write_all(b"x").await.expect("it is open");
     }
 }

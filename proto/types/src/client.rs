@@ -30,6 +30,8 @@ pub struct SubmittedJob {
     pub job: JobId,
     /// One per bare `SELECT` of the script.
     pub queries: Vec<CollectedQuery>,
+    /// One text per statement of the script that asks and runs nothing: `EXPLAIN`, `SHOW TABLES`, `DESCRIBE`.
+    pub answers: Vec<String>,
 }
 
 /// A bare `SELECT`, whose rows can be fetched.

@@ -3,6 +3,7 @@
 //! A pure crate: values and total functions on them, no clock, no randomness, no I/O, no tasks. Everything here that is
 //! persisted or sent carries a format version (`graph::FORMAT`).
 
+pub mod address;
 pub mod assignment;
 pub mod chain;
 pub mod client;

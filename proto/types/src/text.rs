@@ -1,4 +1,4 @@
-//! Small text encodings shared by the persisted formats.
+//! Small texts: encodings shared by the persisted formats, and errors with their causes.
 
 /// Bytes as lower-case hexadecimal text, for serde's `with`.
 pub mod hex_bytes {
@@ -39,6 +39,16 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+}
+
+/// An error and its causes in one line, each once: some libraries repeat the cause in their own message.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.map(ToString::to_string).fold(error.to_string(), |text, cause| match text.ends_with(&cause) {
+        true => text,
+        false => format!("{text}: {cause}"),
+    })
 }
 
 #[cfg(test)]

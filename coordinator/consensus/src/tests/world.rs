@@ -1,14 +1,11 @@
-//! What surrounds members in tests: a network in memory that can be cut, seeded entropy, and tasks that can be killed.
+//! What surrounds members in tests: a network in memory that can be cut, and tasks that can be killed.
 #![allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,12 +14,11 @@ use async_trait::async_trait;
 use futures::stream;
 use parking_lot::Mutex;
 use thalweg_proto::network::{Connection, Listener, Network};
-use thalweg_types::seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle};
+use thalweg_types::seam::{Seams, Spawner, TaskFuture, TaskHandle};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     sync::mpsc,
     task::AbortHandle,
-    time::Instant,
 };
 
 /// Waits for a fact; the clock is the runtime's, which tests pause.
@@ -161,37 +157,7 @@ impl TaskHandle for Task {
     }
 }
 
-#[derive(Debug)]
-struct RuntimeClock(Instant);
-
-impl Clock for RuntimeClock {
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn since_epoch(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-/// Splitmix64.
-#[derive(Debug)]
-struct Seeded(AtomicU64);
-
-impl Entropy for Seeded {
-    fn next(&self) -> u64 {
-        let state = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
-
+/// Seams of one life of a member.
 pub(super) fn seams(seed: u64, tasks: &Arc<Tasks>) -> Seams {
-    Seams {
-        clock: Arc::new(RuntimeClock(Instant::now())),
-        entropy: Arc::new(Seeded(AtomicU64::new(seed))),
-        io: tasks.clone(),
-        compute: tasks.clone(),
-    }
+    Seams { io: tasks.clone(), compute: tasks.clone(), ..thalweg_proto::testing::seeded_seams(seed) }
 }

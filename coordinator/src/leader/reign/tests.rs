@@ -48,3 +48,23 @@ async fn the_end_of_an_unusable_job_is_proposed_again_unless_it_was_judged() {
     reign.on_outcome((Proposer::Unusable(judged), Ok(Outcome::Rejected(rejected))));
     assert_eq!(reign.unusable, BTreeSet::from([judged]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_session_of_an_earlier_term_says_last_is_not_heard() {
+    let cluster = TestCluster::start(1, &[]).await;
+    let mut earlier = reign(&cluster).await;
+    let registration = cluster.registration(1);
+    let command = Command::RegisterNode { registration: registration.clone() };
+    let _ = earlier.consensus.propose(command.to_bytes()).await.unwrap().into_result().unwrap();
+    let (outgoing, _said) = mpsc::channel(8);
+    let old = earlier.open(&registration, outgoing).unwrap();
+
+    let mut later = Reign::begin(Term(2), cluster.consensus(), earlier.config, cluster.seams());
+    let (outgoing, _said) = mpsc::channel(8);
+    let new = later.open(&registration, outgoing).unwrap();
+    let node = registration.node;
+    later.on_command(LeaderCommand::Close { node, session: old });
+    assert!(later.links[&node].is_open(new), "it is another session");
+    later.on_command(LeaderCommand::Close { node, session: new });
+    assert!(!later.links[&node].is_open(new));
+}

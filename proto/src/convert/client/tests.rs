@@ -58,7 +58,11 @@ fn everything_comes_back_equal() {
     check::<_, v1::SubmitJobRequest>(submission());
     check::<_, v1::SubmitJobRequest>(JobSubmission { name: None, parallelism: None, ..submission() });
     let queries = vec![CollectedQuery { query: 1, schema: vec![1, 2] }];
-    check::<_, v1::SubmitJobResponse>(SubmittedJob { job: JobId(9), queries });
+    check::<_, v1::SubmitJobResponse>(SubmittedJob {
+        job: JobId(9),
+        queries,
+        answers: vec!["a".to_owned(), String::new()],
+    });
     let JobSubmission { sql, settings, parallelism, .. } = submission();
     check::<_, v1::ExplainRequest>(PlanRequest { sql, settings, parallelism });
     let wait = Duration::from_millis(1500);

@@ -1,0 +1,52 @@
+//! Addresses, `host:port`, as configurations and messages carry them. Whether the host exists is seen at the first dial.
+
+/// The most bytes of an address: a host name of 255, a colon and a port.
+pub const ADDRESS_BYTES_MAX: usize = 261;
+
+/// Host and port of an address; `None` where it is not one. An IPv6 host stands in brackets. A listener with port 0 lets
+/// the system choose.
+#[must_use]
+pub fn split(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let has_brackets = host.starts_with('[') && host.ends_with(']');
+    let is_host = host.chars().all(|c| c.is_ascii_graphic() && !"/@?#".contains(c));
+    let is_sound = !host.is_empty() && is_host && (has_brackets || !host.contains([':', '[', ']']));
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|_| is_number)?;
+    (is_sound && address.len() <= ADDRESS_BYTES_MAX).then_some((host, port))
+}
+
+/// Whether an address can be dialled.
+#[must_use]
+pub fn can_be_dialled(address: &str) -> bool {
+    split(address).is_some_and(|(_, port)| port != 0)
+}
+
+/// Whether a host stands for all addresses of a machine: one can listen there, but nobody can be told to dial it.
+#[must_use]
+pub fn is_every_interface(host: &str) -> bool {
+    matches!(host, "0.0.0.0" | "[::]" | "::")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        assert_eq!(split("a.example:7070"), Some(("a.example", 7070)));
+        assert_eq!(split("[::1]:0"), Some(("[::1]", 0)));
+        let long = format!("{}:1", "a".repeat(ADDRESS_BYTES_MAX));
+        for wrong in
+            ["", "a", ":1", "a:", "a:x", "a:+1", "a:65536", "a b:1", "http://a:1", "a@b:1", "::1:1", "[::1:1", &long]
+        {
+            assert_eq!(split(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_what_has_a_port_can_be_dialled() {
+        assert!(can_be_dialled("a:1") && !can_be_dialled("a:0") && !can_be_dialled("a"));
+        assert!(["0.0.0.0", "[::]"].into_iter().all(is_every_interface) && !is_every_interface("127.0.0.1"));
+    }
+}
