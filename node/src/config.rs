@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use thalweg_types::NodeId;
+use thalweg_types::{NodeId, address};
 use thiserror::Error;
 
 /// The most slots of a node: a job has at most so many slices.
@@ -144,7 +144,7 @@ pub(crate) fn advertised(field: &'static str, advertise: &str, bound: &str) -> R
         (host, Some("0") | None) => (host, bound_port),
         (host, Some(port)) => (host, port),
     };
-    if matches!(host, "" | "0.0.0.0" | "[::]" | "::") {
+    if host.is_empty() || address::is_every_interface(host) {
         let reason = format!("the listener is bound to every interface ({bound}): say how others reach it");
         return Err(ConfigError { field, reason });
     }
@@ -152,13 +152,13 @@ pub(crate) fn advertised(field: &'static str, advertise: &str, bound: &str) -> R
 }
 
 fn host_and_port(field: &'static str, address: String) -> Result<String, ConfigError> {
-    match split_port(&address) {
-        (host, Some(port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(address),
-        _ => Err(ConfigError { field, reason: format!("'{address}' is not host:port") }),
+    match address::split(&address) {
+        Some(_) => Ok(address),
+        None => Err(ConfigError { field, reason: format!("'{address}' is not host:port") }),
     }
 }
 
-/// A colon within brackets is part of an IPv6 address.
+/// The port may be missing. A colon within brackets is part of an IPv6 address.
 fn split_port(address: &str) -> (&str, Option<&str>) {
     match address.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),

@@ -21,7 +21,7 @@ use crate::{
     config::{Checked, NodeConfig, advertised},
     engine::RuntimeEngine,
     error::{NodeFailure, StartError},
-    ingest::IngestListener,
+    http_listener::HttpListener,
     leader_search::LeaderSearch,
     orders::{Limits, Orders},
     service::CollectService,
@@ -212,7 +212,7 @@ impl Life {
         let router = ingest_router(context.connectors.ingest.clone());
         let serve = async move {
             let guard = life.guard("HTTP server");
-            let server = axum::serve(IngestListener::new(listener), router);
+            let server = axum::serve(HttpListener::new(listener), router);
             let served = server.with_graceful_shutdown(stop.cancelled_owned()).await;
             life.served("HTTP", served.err().map(|error| error.to_string()));
             guard.defuse();

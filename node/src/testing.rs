@@ -1,18 +1,16 @@
-//! Doubles of what the node is handed: time, tasks, entropy, an engine, and coordinators to speak to.
+//! Doubles of what the node is handed and speaks to: an engine, and coordinators.
 
 use std::{
     collections::BTreeMap,
     pin::Pin,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use futures::{FutureExt, Stream, future::BoxFuture};
 use thalweg_proto::{
     network::Network,
+    testing::TestSpawner,
     v1::{
         self,
         node_session_server::{NodeSession, NodeSessionServer},
@@ -22,13 +20,10 @@ use thalweg_types::{
     Assignment, Attempt, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, SubtaskId,
     graph::FORMAT,
     job::{Failure, SubtaskMetrics},
-    seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle},
+    seam::Spawner,
     session::{CoordinatorMessage, Deployment, NodeMessage, SinkCommittables, SubtaskState},
 };
-use tokio::{
-    sync::mpsc,
-    time::{self, Instant},
-};
+use tokio::{sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
@@ -38,63 +33,6 @@ use crate::engine::{AttemptEvent, Discovery, Engine, RunningAttempt};
 const BOUND: usize = 64;
 /// More than anything takes that works; the clock is paused, so that waiting for it costs nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The runtime's (paused) clock.
-#[derive(Debug)]
-struct TestClock(Instant);
-
-impl Clock for TestClock {
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn since_epoch(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-#[derive(Debug, Default)]
-struct Counting(AtomicU64);
-
-impl Entropy for Counting {
-    fn next(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-#[derive(Debug)]
-struct TestSpawner;
-
-#[derive(Debug)]
-struct TestTask(tokio::task::JoinHandle<()>);
-
-impl Spawner for TestSpawner {
-    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
-    fn spawn(&self, _name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
-        Box::new(TestTask(tokio::spawn(task)))
-    }
-}
-
-impl TaskHandle for TestTask {
-    fn abort(&self) {
-        self.0.abort();
-    }
-
-    fn is_finished(&self) -> bool {
-        self.0.is_finished()
-    }
-}
-
-/// Seams on the test's own runtime.
-#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
-pub(crate) fn seams() -> Seams {
-    Seams {
-        clock: Arc::new(TestClock(Instant::now())),
-        entropy: Arc::new(Counting::default()),
-        io: Arc::new(TestSpawner),
-        compute: Arc::new(TestSpawner),
-    }
-}
 
 /// A graph of nothing.
 pub(crate) fn graph() -> JobGraph {

@@ -18,7 +18,7 @@ pub(crate) use write::CsvWriter;
 use crate::{
     ConnectorError,
     filesystem::{LineRange, OpenFile},
-    lines::LineDecoder,
+    lines::{LineDecoder, check_text},
     options::Options,
 };
 
@@ -61,19 +61,24 @@ impl CsvFormat {
         self.header
     }
 
-    /// A decoder for records laid out as the table declares.
-    pub(crate) fn decoder(&self, schema: &SchemaRef) -> Result<CsvDecoder, ConnectorError> {
-        self.decoder_of(&self.columns, schema)
+    /// A decoder for the records of an input, laid out as the table declares.
+    pub(crate) fn decoder(&self, input: &str, schema: &SchemaRef) -> Result<CsvDecoder, ConnectorError> {
+        self.decoder_of(input, &self.columns, schema)
     }
 
-    /// A decoder for records laid out as a header says.
-    pub(crate) fn decoder_with_header(&self, header: &[u8], schema: &SchemaRef) -> Result<CsvDecoder, ConnectorError> {
-        self.decoder_of(&decode::header_names(header, &self.dialect), schema)
+    /// A decoder for the records of an input, laid out as its header says.
+    pub(crate) fn decoder_with_header(
+        &self,
+        input: &str,
+        header: &[u8],
+        schema: &SchemaRef,
+    ) -> Result<CsvDecoder, ConnectorError> {
+        self.decoder_of(input, &decode::header_names(header, &self.dialect), schema)
     }
 
-    fn decoder_of(&self, names: &[String], schema: &SchemaRef) -> Result<CsvDecoder, ConnectorError> {
+    fn decoder_of(&self, input: &str, names: &[String], schema: &SchemaRef) -> Result<CsvDecoder, ConnectorError> {
         CsvDecoder::new(schema.clone(), names, self.dialect.clone())
-            .map_err(|reason| ConnectorError::Data { attempted: "read CSV".to_owned(), reason })
+            .map_err(|reason| ConnectorError::Data { attempted: format!("read {input} as CSV"), reason })
     }
 
     /// A decoder for a range of a file; the range starts behind the header.
@@ -84,15 +89,20 @@ impl CsvFormat {
         schema: &SchemaRef,
     ) -> Result<Box<dyn LineDecoder>, ConnectorError> {
         if !self.header {
-            return Ok(Box::new(self.decoder(schema)?));
+            return Ok(Box::new(self.decoder(&file.name, schema)?));
         }
         let mut block = vec![0; file.block_bytes()];
         let count = file.read_at(0, &mut block).await?;
+        if count == 0 {
+            // An empty file has no records, and needs no header.
+            return Ok(Box::new(self.decoder(&file.name, schema)?));
+        }
+        check_text(&file.name, &block[..count])?;
         let end = memchr::memchr(b'\n', &block[..count]).map_or(count, |at| at + 1);
         if range.start == 0 && range.offset.is_none_or(|offset| offset == 0) {
             range.offset = Some(end as u64);
         }
-        Ok(Box::new(self.decoder_with_header(&block[..end], schema)?))
+        Ok(Box::new(self.decoder_with_header(&file.name, &block[..end], schema)?))
     }
 }
 

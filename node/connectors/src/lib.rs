@@ -8,13 +8,11 @@ use thalweg_types::{Attempt, ClusterId, JobId, OperatorId, Split};
 mod blackhole;
 mod csv;
 mod datagen;
-pub mod dead_letter;
 mod error;
 mod filesystem;
 pub mod http;
 mod interleave;
 mod json;
-pub mod late;
 mod lines;
 mod nexmark;
 mod open;
@@ -22,6 +20,7 @@ mod options;
 mod parquet;
 mod print;
 mod random;
+mod set_aside;
 mod stdin;
 
 #[cfg(test)]
@@ -31,6 +30,7 @@ pub use error::ConnectorError;
 pub use filesystem::ObjectStores;
 pub use open::{ConnectorContext, open_sink_committer, open_sink_writer, open_source};
 pub use print::StandardOutput;
+pub use set_aside::{SetAside, SetAsideKind, SetAsideWriter, open_set_aside_committer};
 pub use stdin::StandardInput;
 
 /// A table that can be read.
@@ -58,7 +58,12 @@ pub trait SplitReader: Send {
     /// When the data cannot be read, or a record is malformed and the table has no dead-letter path.
     async fn next(&mut self) -> Result<Read, ConnectorError>;
 
-    /// The split, with the position after all that `next` has given.
+    /// The split, with the position behind all that `next` has returned, to the record. What a call that was dropped has read
+    /// ahead is not in it. Opened there, the split gives what follows, once: also after the process has ended, and
+    /// whatever is asked of the table then (other columns, other predicates).
+    ///
+    /// What nobody can give again is the exception: standard input cannot be opened behind its beginning, and `http` goes on
+    /// with what is POSTed from then on.
     fn position(&self) -> Split;
 }
 
@@ -114,10 +119,12 @@ pub trait SinkWriter: Send {
     /// When they cannot be written.
     async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError>;
 
-    /// Makes everything written so far durable but not yet visible, and returns what a committer needs to make it so.
+    /// Makes everything written since the last call durable but not yet visible, and returns what a committer needs to make
+    /// it so: each committable once. Nothing where there is nothing new. The writer may be written to afterwards; what then
+    /// comes is no part of what was prepared.
     ///
     /// # Errors
-    /// When it cannot be made durable.
+    /// When it cannot be made durable. The writer is of no use any more.
     async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError>;
 }
 

@@ -2,6 +2,8 @@
 
 use arrow::{array::RecordBatch, error::ArrowError};
 
+use crate::ConnectorError;
+
 /// A line that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LineFault {
@@ -28,6 +30,20 @@ pub(crate) trait LineDecoder: Send {
 
 /// Longer records are refused: one line must not fill the memory.
 pub(crate) const RECORD_BYTES_MAX: usize = 64 << 20;
+
+/// What may stand before the first line of a text in UTF-8.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Refuses a file whose beginning says that it is no text.
+pub(crate) fn check_text(name: &str, beginning: &[u8]) -> Result<(), ConnectorError> {
+    let reason = match beginning {
+        [0x1f, 0x8b, ..] => "it is compressed with gzip",
+        [b'P', b'A', b'R', b'1', ..] => "it is a Parquet file",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed with zstd",
+        _ => return Ok(()),
+    };
+    Err(ConnectorError::Data { attempted: format!("read {name} as text"), reason: reason.to_owned() })
+}
 
 /// The longest part of a malformed record that is kept.
 const DEAD_RECORD_CHARS_MAX: usize = 4096;

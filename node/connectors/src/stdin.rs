@@ -1,13 +1,13 @@
 //! Reads the standard input of an embedded cluster: one split, until its end.
 //!
 //! Lines are given as soon as they are there. The input cannot be read twice, so a job that has begun to read it cannot be
-//! restarted: the second attempt fails with that reason.
+//! restarted: the second attempt fails with that reason. For the same reason its position only tells how far it was read.
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Value, json};
 use thalweg_types::{Split, SplitId, graph::SourceOperator};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
@@ -16,12 +16,14 @@ use crate::{
     csv::CsvFormat,
     filesystem::store_error,
     json::JsonDecoder,
-    lines::{LineDecoder, LineFault, RECORD_BYTES_MAX, shown_record},
+    lines::{BYTE_ORDER_MARK, LineDecoder, LineFault, RECORD_BYTES_MAX, shown_record},
     options::Options,
 };
 
 const NAME: &str = "stdin";
 const BLOCK_BYTES: usize = 256 << 10;
+/// The payload's member that tells how many lines were given.
+const LINES: &str = "lines";
 
 /// Gives the standard input away.
 pub trait StandardInput: Send + Sync + std::fmt::Debug {
@@ -71,10 +73,14 @@ impl Source for StdinSource {
     }
 
     async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
-        let input = self.input.take().ok_or_else(|| ConnectorError::Data {
-            attempted: "read standard input".to_owned(),
-            reason: "it was read before and cannot be read again".to_owned(),
-        })?;
+        let failed = |reason| ConnectorError::Data { attempted: "read standard input".to_owned(), reason };
+        // Another process has another input, which would be taken for what follows.
+        let lines = split.payload.get(LINES).and_then(Value::as_u64).unwrap_or(0);
+        if lines > 0 {
+            return Err(failed(format!("it was read before, up to line {lines}, and cannot be read again")));
+        }
+        let input =
+            self.input.take().ok_or_else(|| failed("it was read before and cannot be read again".to_owned()))?;
         Ok(Box::new(StdinReader {
             split: split.clone(),
             input,
@@ -134,6 +140,9 @@ impl StdinReader {
     }
 
     fn make_decoder(&mut self) -> Result<Box<dyn LineDecoder>, ConnectorError> {
+        if self.buffer.starts_with(BYTE_ORDER_MARK) {
+            self.decoded = BYTE_ORDER_MARK.len();
+        }
         let Format::Csv(format) = &self.format else {
             return Ok(Box::new(
                 JsonDecoder::new(self.schema.clone())
@@ -141,10 +150,10 @@ impl StdinReader {
             ));
         };
         if !format.has_header() {
-            return Ok(Box::new(format.decoder(&self.schema)?));
+            return Ok(Box::new(format.decoder(NAME, &self.schema)?));
         }
         let end = memchr::memchr(b'\n', &self.buffer).map_or(self.complete, |at| at + 1);
-        let decoder = format.decoder_with_header(&self.buffer[..end], &self.schema)?;
+        let decoder = format.decoder_with_header(NAME, &self.buffer[..end], &self.schema)?;
         self.decoded = end;
         self.lines = 1;
         Ok(Box::new(decoder))
@@ -209,7 +218,7 @@ impl SplitReader for StdinReader {
     }
 
     fn position(&self) -> Split {
-        self.split.clone()
+        Split { payload: json!({ LINES: self.lines }), ..self.split.clone() }
     }
 }
 

@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions, UInt64Array},
+    array::{
+        Array, ArrayRef, AsArray, GenericListArray, MapArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions,
+        UInt64Array,
+    },
     compute::take,
     datatypes::{ByteViewType, DataType},
     error::ArrowError,
@@ -50,8 +53,27 @@ fn copy(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
             let children = children.iter().map(copy).collect::<Result<_, _>>()?;
             Ok(Arc::new(arrow::array::StructArray::try_new_with_length(fields, children, nulls, column.len())?))
         }
-        _ => take(column.as_ref(), &UInt64Array::from_iter_values(0..to_u64(column.len())), None),
+        DataType::List(_) => copy_list::<i32>(column),
+        DataType::LargeList(_) => copy_list::<i64>(column),
+        DataType::Map(..) => {
+            let taken = take_all(column)?;
+            let (field, offsets, entries, nulls, is_sorted) = taken.as_map().clone().into_parts();
+            let entries = copy(&(Arc::new(entries) as ArrayRef))?.as_struct().clone();
+            Ok(Arc::new(MapArray::try_new(field, offsets, entries, nulls, is_sorted)?))
+        }
+        _ => take_all(column),
     }
+}
+
+/// What is taken has the elements of its own rows alone, but where they are views, with the text of all.
+fn copy_list<O: OffsetSizeTrait>(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let taken = take_all(column)?;
+    let (field, offsets, values, nulls) = taken.as_list::<O>().clone().into_parts();
+    Ok(Arc::new(GenericListArray::try_new(field, offsets, copy(&values)?, nulls)?))
+}
+
+fn take_all(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    take(column.as_ref(), &UInt64Array::from_iter_values(0..to_u64(column.len())), None)
 }
 
 fn needed(array: &dyn Array) -> usize {

@@ -25,14 +25,9 @@ use crate::{
     inbound::{InboundPort, Rows},
     ipc::Encoder,
     peer::PeerOutbox,
-    pending::Pending,
+    pending::{Packing, Pending},
     queue::Item,
 };
-
-/// Rows kept by reference may retain twice what they need.
-pub(crate) const LOCAL_WASTE_PERCENT: usize = 200;
-/// Rows that travel take their buffers along: a quarter is the most that is worth saving the copy.
-pub(crate) const REMOTE_WASTE_PERCENT: usize = 125;
 
 /// What goes to every channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,10 +73,10 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    fn waste_percent(&self) -> usize {
+    fn packing(&self) -> Packing {
         match self {
-            Self::Local { .. } => LOCAL_WASTE_PERCENT,
-            Self::Remote { .. } => REMOTE_WASTE_PERCENT,
+            Self::Local { .. } => Packing::LOCAL,
+            Self::Remote { .. } => Packing::REMOTE,
         }
     }
 }
@@ -99,7 +94,7 @@ pub(crate) struct OutChannel {
 
 impl OutChannel {
     pub(crate) fn new(id: ChannelId, node: NodeId, link: Link, cell: Arc<CreditCell>, batch_rows: usize) -> Self {
-        let pending = Pending::new(batch_rows, link.waste_percent());
+        let pending = Pending::new(batch_rows, link.packing());
         Self { id, node, link, ledger: CreditLedger::new(), cell, pending }
     }
 
@@ -311,7 +306,7 @@ fn scatter(owners: &[u32], channels: usize) -> Vec<UInt32Array> {
     rows.into_iter().map(UInt32Array::from).collect()
 }
 
-fn take_rows(batch: &RecordBatch, rows: &UInt32Array) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn take_rows(batch: &RecordBatch, rows: &UInt32Array) -> Result<RecordBatch, ArrowError> {
     let unchecked = Some(TakeOptions { check_bounds: false });
     let columns = batch.columns().iter().map(|column| take(column.as_ref(), rows, unchecked.clone()));
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));

@@ -1,6 +1,7 @@
 //! What one channel has still to send, in order: rows by credit, control behind the rows that it follows.
 //!
-//! A batch is compacted and cut to half the window when it comes in; while there is no credit, batches pile up, and what
+//! A batch is compacted and cut to half the window when it comes in (for another node its pieces are compacted again, since
+//! buffers travel whole, and a piece would take those of all along); while there is no credit, batches pile up, and what
 //! goes out next is as many of them as credit, half the window and the row target allow, as one batch. With credit at
 //! hand every batch goes at once: low load gives low latency, high load gives big batches, without a timer.
 
@@ -14,19 +15,34 @@ use crate::{
     queue::{self, Item},
 };
 
+/// How the rows of a channel are kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packing {
+    /// How much a column may retain of what its rows need, in percent, before it is copied.
+    waste_percent: usize,
+    /// Whether pieces of a batch that is cut may go on sharing its buffers.
+    shares: bool,
+}
+
+impl Packing {
+    /// Rows kept by reference may retain twice what they need.
+    pub(crate) const LOCAL: Self = Self { waste_percent: 200, shares: true };
+    /// Rows that travel take their buffers along: a quarter is the most that is worth saving the copy.
+    pub(crate) const REMOTE: Self = Self { waste_percent: 125, shares: false };
+}
+
 /// The pending output of one channel.
 #[derive(Debug)]
 pub(crate) struct Pending {
     queue: VecDeque<Item<RecordBatch>>,
     bytes: u64,
-    /// How much a column may retain of what its rows need, in percent, before it is copied.
-    waste_percent: usize,
+    packing: Packing,
     batch_rows: usize,
 }
 
 impl Pending {
-    pub(crate) fn new(batch_rows: usize, waste_percent: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, waste_percent, batch_rows }
+    pub(crate) fn new(batch_rows: usize, packing: Packing) -> Self {
+        Self { queue: VecDeque::new(), bytes: 0, packing, batch_rows }
     }
 
     /// Bytes of rows that wait.
@@ -40,7 +56,7 @@ impl Pending {
 
     /// Takes rows, compacted and cut to `limit` bytes where they have more than one row.
     pub(crate) fn push_rows(&mut self, batch: &RecordBatch, limit: u64) -> Result<(), ArrowError> {
-        let batch = compact(batch, self.waste_percent)?;
+        let batch = compact(batch, self.packing.waste_percent)?;
         let cost = retained_bytes(&batch);
         self.cut(batch, cost, limit)
     }
@@ -100,8 +116,9 @@ impl Pending {
         let pieces = usize::try_from(cost.div_ceil(limit.max(1))).unwrap_or(usize::MAX).clamp(2, rows);
         let step = rows.div_ceil(pieces);
         for start in (0..rows).step_by(step) {
-            // Slices share the batch's buffers and stay together on this channel, so the sum of what they need covers it.
             let slice = batch.slice(start, step.min(rows - start));
+            // What shares the batch's buffers stays together on this node, so the sum of what the pieces need covers it.
+            let slice = if self.packing.shares { slice } else { compact(&slice, self.packing.waste_percent)? };
             let piece_cost = needed_bytes(&slice);
             self.cut(slice, piece_cost, limit)?;
         }
@@ -113,9 +130,13 @@ impl Pending {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Int64Array, StringViewArray};
+    use arrow::array::{ArrayRef, Int64Array, ListBuilder, StringViewArray, StringViewBuilder, UInt32Array};
 
     use super::*;
+    use crate::{
+        ipc::{Encoder, body_bytes_max},
+        outbound::take_rows,
+    };
 
     fn batch(rows: i64, width: usize) -> RecordBatch {
         let text: StringViewArray = (0..rows).map(|n| Some(format!("{n:0width$}"))).collect();
@@ -132,7 +153,7 @@ mod tests {
 
     #[test]
     fn rows_are_cut_and_keep_their_order() {
-        let (mut pending, mut credit) = (Pending::new(100_000, 200), ledger(64 << 10));
+        let (mut pending, mut credit) = (Pending::new(100_000, Packing::LOCAL), ledger(64 << 10));
         let whole = batch(10_000, 30);
         pending.push_rows(&whole, credit.window() / 2).unwrap();
         let (mut seen, mut granted) = (Vec::new(), credit.window());
@@ -154,7 +175,7 @@ mod tests {
 
     #[test]
     fn small_batches_merge_while_there_is_no_credit_and_control_stays_behind() {
-        let (mut pending, mut credit) = (Pending::new(100, 200), ledger(100_000));
+        let (mut pending, mut credit) = (Pending::new(100, Packing::LOCAL), ledger(100_000));
         assert!(credit.try_spend(100_000));
         for _ in 0..25 {
             pending.push_rows(&batch(10, 5), 50_000).unwrap();
@@ -173,9 +194,37 @@ mod tests {
         assert!(pending.is_empty());
     }
 
+    /// Of text, and of lists of text, far more than one piece may have.
+    #[test]
+    fn a_piece_for_another_node_takes_no_more_along_than_it_is_charged() {
+        let rows = 2000;
+        let wide = |n: i64| format!("{n} {}", "x".repeat(900));
+        let (mut lists, mut text) = (ListBuilder::new(StringViewBuilder::new()), StringViewBuilder::new());
+        for n in 0..rows {
+            text.append_value(wide(n));
+            lists.append_value([Some(wide(n)), None]);
+        }
+        let columns: [(&str, ArrayRef); 2] = [("text", Arc::new(text.finish())), ("list", Arc::new(lists.finish()))];
+        let whole = RecordBatch::try_from_iter(columns).unwrap();
+        let (mut pending, mut credit) = (Pending::new(8192, Packing::REMOTE), ledger(8 << 20));
+        pending.push_rows(&whole, 128 << 10).unwrap();
+        // As a filter leaves it: the rows of the list are few, and retain the text of all.
+        pending.push_rows(&take_rows(&whole, &UInt32Array::from_iter_values(0..100)).unwrap(), 128 << 10).unwrap();
+        let (mut seen, mut granted) = (0, credit.window());
+        while let Some(Item::Data { payload, cost }) = pending.pop(&mut credit).unwrap() {
+            let encoded = Encoder::new(false).encode(&payload).unwrap();
+            let (body, most) = (encoded.body.len() as u64, body_bytes_max(cost));
+            assert!(body <= most, "{body} bytes travel where {most} may, charged {cost}");
+            seen += payload.num_rows();
+            granted += cost;
+            credit.on_grant(granted).unwrap();
+        }
+        assert_eq!(seen, 2100);
+    }
+
     #[test]
     fn a_row_that_no_receiver_would_take_is_an_error_here() {
-        let mut pending = Pending::new(100, 200);
+        let mut pending = Pending::new(100, Packing::LOCAL);
         let width = usize::try_from(ROW_BYTES_MAX).unwrap() + 1;
         let text: StringViewArray = [Some("x".repeat(width))].into_iter().collect();
         let columns: [(&str, ArrayRef); 1] = [("text", Arc::new(text))];
@@ -186,7 +235,7 @@ mod tests {
 
     #[test]
     fn one_row_larger_than_the_window_waits_for_the_whole_of_it() {
-        let (mut pending, mut credit) = (Pending::new(100, 200), ledger(10_000));
+        let (mut pending, mut credit) = (Pending::new(100, Packing::LOCAL), ledger(10_000));
         assert!(credit.try_spend(1));
         pending.push_rows(&batch(1, 60_000), 5_000).unwrap();
         assert!(pending.pop(&mut credit).unwrap().is_none());

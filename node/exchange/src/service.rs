@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// How long a stream waits for its attempt's deployment to reach this node.
-const DEPLOYMENT_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const DEPLOYMENT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a fresh stream may take to say what it is.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 

@@ -5,10 +5,19 @@
 //! operator <--restore-- FrozenStates of every former instance, restricted to the key groups it owns now
 //! ```
 //!
-//! A batch that an operator hands over again at the next freeze is the same allocation (`StateBatch::is_same`): what a
-//! checkpoint must upload is what the last one did not have.
+//! A frozen state is the whole state, as a list of batches that never change. A batch that an operator hands over again at the
+//! next freeze has the same `BatchId`: what a checkpoint must upload is what the last one did not have, and what the list no
+//! longer holds is deleted. So a checkpoint is its list, and restoring needs no replay: the batches that the list names,
+//! wherever they were uploaded, are the state.
+//!
+//! Rows that no longer count may still be in a batch that is kept for its other rows. The operator tells them by the values that
+//! are frozen with the rows (up to where its windows have fired), so a list must be restored with the values of its own freeze.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    hash::{Hash, Hasher},
+    sync::{Arc, Weak},
+};
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -33,6 +42,10 @@ pub struct StateBatch {
     pub rows: RecordBatch,
 }
 
+/// Names a batch for as long as this value lives: no other batch of the process has it meanwhile. Keeps the rows of none alive.
+#[derive(Debug, Clone)]
+pub struct BatchId(Weak<[KeyGroup]>);
+
 /// A set of key groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyGroupSet {
@@ -45,6 +58,11 @@ impl FrozenState {
     #[must_use]
     pub fn table(&self, name: &str) -> &[StateBatch] {
         self.tables.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every batch, with the name of its table.
+    pub fn batches(&self) -> impl Iterator<Item = (&str, &StateBatch)> {
+        self.tables.iter().flat_map(|(name, batches)| batches.iter().map(|batch| (name.as_str(), batch)))
     }
 
     /// Whether there are no rows.
@@ -70,13 +88,19 @@ impl StateBatch {
         Self { key_groups, rows }
     }
 
-    /// Whether this is the same allocation as another, handed over again.
+    /// What names this batch: the same for a clone, and so for a batch that is handed over again.
+    #[must_use]
+    pub fn id(&self) -> BatchId {
+        BatchId(Arc::downgrade(&self.key_groups))
+    }
+
+    /// Whether this is the same batch as another, handed over again.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.key_groups, &other.key_groups)
     }
 
-    /// The rows of the owned key groups; `None` where there are none.
+    /// The rows of the owned key groups, the same batch where all are; `None` where there are none.
     ///
     /// # Errors
     /// When the rows are of a type that arrow cannot filter.
@@ -92,6 +116,20 @@ impl StateBatch {
         let key_groups = self.key_groups.iter().copied().filter(|group| owned.contains(*group)).collect();
         let rows = filter_record_batch(&self.rows, &BooleanArray::from(mask))?;
         Ok(Some(Self { key_groups, rows }))
+    }
+}
+
+impl PartialEq for BatchId {
+    fn eq(&self, other: &Self) -> bool {
+        Weak::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for BatchId {}
+
+impl Hash for BatchId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.as_ptr().cast::<KeyGroup>().hash(state);
     }
 }
 
@@ -137,11 +175,18 @@ mod tests {
         let first = batch(&[1, 2]);
         assert!(first.clone().is_same(&first));
         assert!(!batch(&[1, 2]).is_same(&first));
+        let id = first.id();
+        assert!(first.clone().id() == id && batch(&[1, 2]).id() != id);
+        assert_eq!([first.clone().id(), id].into_iter().collect::<std::collections::HashSet<_>>().len(), 1);
         let mut state = FrozenState::default();
         state.extend("t", []);
         assert!(state.is_empty() && state.tables.is_empty());
         state.extend("t", [first]);
         assert!(!state.is_empty());
+        assert_eq!(
+            state.batches().map(|(table, batch)| (table, batch.rows.num_rows())).collect::<Vec<_>>(),
+            [("t", 2)]
+        );
         assert_eq!(state.table("t").len(), 1);
     }
 

@@ -1,16 +1,19 @@
 //! Records that a subtask sets aside: late ones by their operators, malformed ones by its source. All are counted; they are
 //! written where the job or table names a path, and published with the job's sinks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
-use thalweg_connectors::{DeadLetter, SinkIdentity};
+use thalweg_connectors::{DeadLetter, SetAside, SetAsideKind, SinkIdentity};
 use thalweg_operators::{LateRows, Operator};
 use thalweg_types::{OperatorId, session::SinkCommittables};
 
 use crate::{
     failure::SubtaskError,
     meter::Meter,
-    tables::{DeadLetterOutput, LateOutput, Tables},
+    tables::{SetAsideOutput, Tables},
 };
 
 /// What a subtask sets aside.
@@ -20,9 +23,8 @@ pub(crate) struct Aside {
     identity: SinkIdentity,
     late_path: Option<String>,
     dead_letter_path: Option<(OperatorId, String)>,
-    /// Opened with the first late row of each operator.
-    late: BTreeMap<OperatorId, Box<dyn LateOutput>>,
-    dead_letters: Option<Box<dyn DeadLetterOutput>>,
+    /// Opened with the first record that each operator sets aside.
+    writers: BTreeMap<OperatorId, Box<dyn SetAsideOutput>>,
     /// Taken from operators and not written yet.
     waiting: Vec<(OperatorId, LateRows)>,
 }
@@ -35,8 +37,7 @@ impl Aside {
         late_path: Option<String>,
         dead_letter_path: Option<(OperatorId, String)>,
     ) -> Self {
-        let (late, dead_letters, waiting) = (BTreeMap::new(), None, Vec::new());
-        Self { tables, identity, late_path, dead_letter_path, late, dead_letters, waiting }
+        Self { tables, identity, late_path, dead_letter_path, writers: BTreeMap::new(), waiting: Vec::new() }
     }
 
     /// Takes an operator's late rows.
@@ -57,27 +58,34 @@ impl Aside {
     pub(crate) async fn write_late(&mut self) -> Result<(), SubtaskError> {
         let waiting = std::mem::take(&mut self.waiting);
         let Some(path) = self.late_path.clone() else { return Ok(()) };
-        for (id, LateRows { window_start, window_end, rows }) in waiting {
-            if !self.late.contains_key(&id) {
-                let writer = self.tables.late(&path, self.identity_of(id)).map_err(failed)?;
-                self.late.insert(id, writer);
-            }
-            let writer = self.late.get_mut(&id).expect("opened above");
-            let windows = vec![(window_start, window_end); rows.num_rows()];
-            writer.write(id, &windows, &rows).await.map_err(failed)?;
+        for (operator, LateRows { window_start, window_end, rows }) in waiting {
+            let records = SetAside::LateRows { operator, window: (window_start, window_end), rows: &rows };
+            self.write(SetAsideKind::LateRows, operator, &path, records).await?;
         }
         Ok(())
     }
 
     /// Writes malformed records, where the table has a path for them.
     pub(crate) async fn write_dead_letters(&mut self, letters: &[DeadLetter]) -> Result<(), SubtaskError> {
-        let Some((source, path)) = &self.dead_letter_path else { return Ok(()) };
-        if self.dead_letters.is_none() {
-            let writer = self.tables.dead_letters(path, self.identity_of(*source)).map_err(failed)?;
-            self.dead_letters = Some(writer);
-        }
-        let writer = self.dead_letters.as_mut().expect("opened above");
-        writer.write(letters).await.map_err(failed)
+        let Some((source, path)) = self.dead_letter_path.clone() else { return Ok(()) };
+        self.write(SetAsideKind::DeadLetters, source, &path, SetAside::DeadLetters(letters)).await
+    }
+
+    async fn write(
+        &mut self,
+        kind: SetAsideKind,
+        operator: OperatorId,
+        path: &str,
+        records: SetAside<'_>,
+    ) -> Result<(), SubtaskError> {
+        let writer = match self.writers.entry(operator) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(none) => {
+                let identity = SinkIdentity { sink: operator, ..self.identity.clone() };
+                none.insert(self.tables.set_aside(kind, path, identity).map_err(failed)?)
+            }
+        };
+        writer.write(records).await.map_err(failed)
     }
 
     /// Makes everything durable; the committables name the operator that set the records aside.
@@ -85,19 +93,11 @@ impl Aside {
         self.write_late().await?;
         let subtask = self.identity.subtask;
         let mut prepared = Vec::new();
-        for (id, writer) in &mut self.late {
+        for (operator, writer) in &mut self.writers {
             let committables = writer.prepare().await.map_err(failed)?;
-            prepared.push(SinkCommittables { sink: *id, subtask, committables });
-        }
-        if let Some((source, writer)) = self.dead_letter_path.as_ref().zip(self.dead_letters.as_mut()) {
-            let committables = writer.prepare().await.map_err(failed)?;
-            prepared.push(SinkCommittables { sink: source.0, subtask, committables });
+            prepared.push(SinkCommittables { sink: *operator, subtask, committables });
         }
         Ok(prepared)
-    }
-
-    fn identity_of(&self, sink: OperatorId) -> SinkIdentity {
-        SinkIdentity { sink, ..self.identity.clone() }
     }
 }
 

@@ -120,9 +120,7 @@ impl AttemptHandle {
 
     /// Lets the sources read: every node is ready.
     pub fn start(&self) {
-        self.meters.iter().filter(|(_, meter)| meter.state() == SubtaskState::Ready).for_each(|(_, meter)| {
-            meter.set_state(SubtaskState::Running);
-        });
+        self.meters.iter().for_each(|(_, meter)| meter.set_state(SubtaskState::Running));
         self.orders.send_modify(|orders| orders.started = true);
     }
 
@@ -196,6 +194,7 @@ impl Supervisor {
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {
+            self.meters.iter().for_each(|(_, meter)| meter.set_state(SubtaskState::Failed));
             self.fail(None, &error).await;
         }
         self.cancel.cancelled().await;

@@ -1,7 +1,5 @@
 //! Why a subtask or a deployment ends badly, and what that means for the attempt.
 
-use std::error::Error;
-
 use thalweg_connectors::ConnectorError;
 use thalweg_exchange::ExchangeError;
 use thalweg_flow::BarrierViolation;
@@ -10,6 +8,7 @@ use thalweg_types::{
     ChannelId, NodeId,
     graph::GraphError,
     job::{Failure, FailureKind},
+    text::with_causes,
 };
 use thiserror::Error;
 
@@ -88,24 +87,8 @@ impl SubtaskError {
 
     /// The failure as it is reported, with the chain of causes.
     pub(crate) fn failure(&self) -> Failure {
-        Failure { kind: self.kind(), message: chain_text(self) }
+        Failure { kind: self.kind(), message: with_causes(self) }
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain_text(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        // Some libraries repeat the cause in their own message.
-        if !text.ends_with(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// What a panic said.

@@ -98,6 +98,7 @@ impl Meter {
         self.watermark.store(watermark.0, Relaxed);
     }
 
+    /// States only go forward: what has ended is not started by an order that comes late.
     pub(crate) fn set_state(&self, state: SubtaskState) {
         let code = match state {
             SubtaskState::Ready => 0,
@@ -105,7 +106,7 @@ impl Meter {
             SubtaskState::Finished => 2,
             SubtaskState::Failed => 3,
         };
-        self.state.store(code, Relaxed);
+        self.state.fetch_max(code, Relaxed);
     }
 
     pub(crate) fn state(&self) -> SubtaskState {

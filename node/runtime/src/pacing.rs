@@ -2,7 +2,8 @@
 //!
 //! One batch per open split is held, and the split is not asked for more meanwhile; what is released next is the due
 //! beginning of the batch whose next row is the earliest. So rows of different splits come out in the order of time, and
-//! no more than a batch per split waits.
+//! no more than a batch per split waits. A split that has no records now is not waited for: what it gives later may come
+//! out of order.
 
 use std::sync::Arc;
 
@@ -56,12 +57,18 @@ impl Pacer {
         Ok(())
     }
 
-    /// Tells the clock the first record, or that there is none. To be called when every open split has answered.
+    /// Tells the clock the first record, or that there is none now. To be called when every split that is waited for has
+    /// answered.
     pub(crate) fn tell_first(&mut self) {
-        if !self.has_told_first {
-            self.has_told_first = true;
-            let times = self.held.iter().flat_map(|held| &held.times);
-            self.clock.on_first(times.copied().filter(|time| *time != i64::MIN).min());
+        if self.has_told_first && self.clock.now_micros().is_some() {
+            return;
+        }
+        let times = self.held.iter().flat_map(|held| &held.times);
+        let first = times.copied().filter(|time| *time != i64::MIN).min();
+        if std::mem::replace(&mut self.has_told_first, true) {
+            self.clock.on_later(first);
+        } else {
+            self.clock.on_first(first);
         }
     }
 

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use thalweg_connectors::{
-    ConnectorError, SinkCommitter, dead_letter::DeadLetterCommitter, late::LateCommitter, open_sink_committer,
-    open_source,
+    ConnectorError, SetAsideKind, SinkCommitter, open_set_aside_committer, open_sink_committer, open_source,
 };
 use thalweg_types::{
     ClusterId, JobGraph, JobId, Operator, OperatorId, OperatorKind, Split,
     job::{Failure, FailureKind},
     session::SinkCommittables,
     settings::JobSettings,
+    text::with_causes,
 };
 
-use crate::{context::RuntimeContext, failure::chain_text};
+use crate::context::RuntimeContext;
 
 /// Lists the splits of sources, each source's in reading order.
 ///
@@ -92,18 +92,13 @@ fn committer(
     settings: &JobSettings,
 ) -> Result<Option<Box<dyn SinkCommitter>>, ConnectorError> {
     let connectors = &context.connectors;
-    Ok(match &operator.kind {
-        OperatorKind::Sink(sink) => Some(open_sink_committer(sink, operator.output.clone(), connectors)?),
-        OperatorKind::Source(source) => match source.connector.option("dead-letter.path") {
-            Some(path) => Some(Box::new(DeadLetterCommitter::open(path, connectors)?)),
-            None => None,
-        },
-        OperatorKind::Collect(_) | OperatorKind::Calc(_) => None,
-        _ => match &settings.late_path {
-            Some(path) => Some(Box::new(LateCommitter::open(path, connectors)?)),
-            None => None,
-        },
-    })
+    let (kind, path) = match &operator.kind {
+        OperatorKind::Sink(sink) => return open_sink_committer(sink, operator.output.clone(), connectors).map(Some),
+        OperatorKind::Collect(_) | OperatorKind::Calc(_) => return Ok(None),
+        OperatorKind::Source(source) => (SetAsideKind::DeadLetters, source.connector.option("dead-letter.path")),
+        _ => (SetAsideKind::LateRows, settings.late_path.as_deref()),
+    };
+    path.map(|path| open_set_aside_committer(kind, path, connectors)).transpose()
 }
 
 fn settings_of(graph: &JobGraph) -> Result<JobSettings, Failure> {
@@ -111,7 +106,7 @@ fn settings_of(graph: &JobGraph) -> Result<JobSettings, Failure> {
 }
 
 fn table_failure(table: &str, error: &ConnectorError) -> Failure {
-    Failure { kind: error.failure_kind(), message: format!("table {table} failed: {}", chain_text(error)) }
+    Failure { kind: error.failure_kind(), message: format!("table {table} failed: {}", with_causes(error)) }
 }
 
 fn data_failure(message: String) -> Failure {

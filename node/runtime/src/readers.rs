@@ -33,6 +33,8 @@ struct Open {
     served: u64,
     watermark: Watermark,
     paused: bool,
+    /// It has said, or is taken to have shown by its silence, that there is nothing now.
+    idle: bool,
     /// Since when it has been asked without an answer, on the clock that the caller keeps.
     asked_since: Option<Duration>,
 }
@@ -95,9 +97,16 @@ impl Readers {
         }
     }
 
-    /// Whether any split would be asked.
-    pub(crate) fn has_askable(&self) -> bool {
-        self.open.iter().any(|open| !open.paused)
+    /// A split is not waited for until it gives records again.
+    pub(crate) fn set_idle(&mut self, split: usize) {
+        if let Some(open) = self.find(split) {
+            open.idle = true;
+        }
+    }
+
+    /// Whether an answer is due of any split: one that is not paused, nor without records now.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.open.iter().any(|open| !open.paused && !open.idle)
     }
 
     /// The splits that have been asked since before this moment without an answer.
@@ -138,6 +147,7 @@ impl Readers {
         let open = &mut self.open[at];
         let split = open.split;
         (open.served, open.asked_since, open.question) = (self.served, None, None);
+        open.idle = matches!(read, Read::Idle);
         match (&read, open.rest.pop_front_if(|_| matches!(read, Read::End))) {
             (Read::Records { .. } | Read::Idle, _) => open.question = Some(ask(reader)),
             (Read::End, Some(next)) => open.split = next,
@@ -155,7 +165,16 @@ impl Readers {
         {
             let Some(split) = rest.pop_front() else { continue };
             let watermark = Watermark::MIN;
-            let open = Open { split, rest, question: None, served: 0, watermark, paused: false, asked_since: None };
+            let open = Open {
+                split,
+                rest,
+                question: None,
+                served: 0,
+                watermark,
+                paused: false,
+                idle: false,
+                asked_since: None,
+            };
             self.open.push(open);
         }
     }

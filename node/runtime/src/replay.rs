@@ -2,7 +2,7 @@
 //!
 //! One clock serves all replayed sources of an attempt on a node, so that they keep their order in event time. It starts
 //! at the job's `replay.start`, or else at the earliest first record of those sources: it stands still until each of
-//! them has read its first record (or has none). Each node has a clock of its own and knows its own records alone: a job
+//! them has read its first record (or has none now). Each node has a clock of its own and knows its own records alone: a job
 //! that is replayed on several nodes must name its start, and a deployment of one that does not is refused.
 
 use std::{sync::Arc, time::Duration};
@@ -54,10 +54,19 @@ impl ReplayClock {
         Self { clock, speed, start_micros, waiting, running: watch::Sender::new(None) }
     }
 
-    /// A source tells its first record, or that it has none. Once per source.
+    /// A source tells its first record, or that it has none now. Once per source.
     pub(crate) fn on_first(&self, micros: Option<i64>) {
         let mut waiting = self.waiting.lock();
         waiting.sources = waiting.sources.saturating_sub(1);
+        self.offer(&mut waiting, micros);
+    }
+
+    /// A source that had no first record has one after all: where no other had one either, the clock starts by it.
+    pub(crate) fn on_later(&self, micros: Option<i64>) {
+        self.offer(&mut self.waiting.lock(), micros);
+    }
+
+    fn offer(&self, waiting: &mut Waiting, micros: Option<i64>) {
         waiting.earliest_micros = waiting.earliest_micros.into_iter().chain(micros).min();
         let origin = self.start_micros.or(waiting.earliest_micros);
         if let Some(origin_micros) = origin

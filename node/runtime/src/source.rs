@@ -26,6 +26,7 @@ use crate::{
     meter::{Meter, Spent},
     pacing::{Due, Pacer},
     readers::{Answered, Readers},
+    replay::ReplayClock,
     stamp::Stamp,
 };
 
@@ -90,7 +91,7 @@ enum Event {
     Orders,
     /// A reader answered.
     Answered(Answered),
-    /// It is time to look for silent splits.
+    /// It is time to look for silent splits, or for held rows.
     Look,
     /// Held rows are due.
     Due { split: usize, batch: RecordBatch, emptied: bool },
@@ -101,10 +102,11 @@ enum Event {
 impl SourceSubtask {
     /// Runs to the end of all splits, or until stopped.
     pub(crate) async fn run(mut self) -> Result<Vec<SinkCommittables>, SubtaskError> {
-        let started = self.orders.wait_for(|orders| orders.started || orders.stopped).await.is_ok();
-        if started {
-            self.read().await?;
+        if self.orders.wait_for(|orders| orders.started || orders.stopped).await.is_err() {
+            // Whoever gives orders is gone: this is no end of input, and cancellation follows.
+            std::future::pending::<()>().await;
         }
+        self.read().await?;
         // Also where it was stopped: see the module's text.
         self.chain.signal(Signal::Watermark(Watermark::MAX)).await?;
         self.chain.finish().await
@@ -146,25 +148,20 @@ impl SourceSubtask {
         let idle_since = self.idle_time();
         let look = self.silence.left(self.meter.now());
         let Self { readers, orders, pacer, chain, table, .. } = self;
-        if readers.is_over() && pacer.is_none() {
-            return Ok(Event::Over);
-        }
-        if let Some(pacer) = pacer
-            && !readers.has_askable()
-        {
-            pacer.tell_first();
-            return match pacer.due() {
-                Due::Rows { split, batch, emptied } => Ok(Event::Due { split, batch, emptied }),
-                Due::Nothing => Ok(Event::Over),
-                Due::At(micros) => {
-                    let due = pacer.clock().wait_for(micros);
-                    let wait = async {
-                        tokio::select! { biased; _ = orders.changed() => {}, () = due => {} }
-                    };
-                    chain.flushing(wait).await?;
-                    Ok(Event::Orders)
+        let due = match pacer {
+            // A split that may yet give earlier rows is waited for.
+            Some(pacer) if !readers.is_awaited() => {
+                pacer.tell_first();
+                match pacer.due() {
+                    Due::Rows { split, batch, emptied } => return Ok(Event::Due { split, batch, emptied }),
+                    Due::At(micros) => Some((pacer.clock().clone(), micros)),
+                    Due::Nothing => None,
                 }
-            };
+            }
+            _ => None,
+        };
+        if readers.is_over() && due.is_none() {
+            return Ok(Event::Over);
         }
         let answer = std::future::poll_fn(|context| readers.poll_next(context, idle_since));
         let event = async {
@@ -176,6 +173,7 @@ impl SourceSubtask {
                     Err(_) => std::future::pending().await,
                 },
                 answer = answer => answer.map(Event::Answered),
+                () = reached(due) => Ok(Event::Look),
                 () = passing(look) => Ok(Event::Look),
             }
         };
@@ -231,6 +229,7 @@ impl SourceSubtask {
         let Some(moment) = self.idle_time().checked_sub(timeout) else { return Ok(()) };
         let silent: Vec<usize> = self.readers.silent_since(moment).collect();
         for split in silent {
+            self.readers.set_idle(split);
             let grown = self.watermarks.on_idle(split);
             self.advance(grown).await?;
         }
@@ -255,6 +254,14 @@ impl SourceSubtask {
     /// A clock that stands still while this subtask waits for credit.
     fn idle_time(&self) -> Duration {
         self.meter.now().saturating_sub(self.meter.blocked())
+    }
+}
+
+/// Passes when the clock shows this time, or earlier; never where no rows are held.
+async fn reached(due: Option<(Arc<ReplayClock>, i64)>) {
+    match due {
+        Some((clock, micros)) => clock.wait_for(micros).await,
+        None => std::future::pending().await,
     }
 }
 

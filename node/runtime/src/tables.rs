@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde_json::Value;
 use thalweg_connectors::{
-    ConnectorContext, ConnectorError, DeadLetter, SinkIdentity, SinkWriter, Source, dead_letter::DeadLetterWriter,
-    late::LateWriter, open_sink_writer, open_source,
+    ConnectorContext, ConnectorError, SetAside, SetAsideKind, SetAsideWriter, SinkIdentity, SinkWriter, Source,
+    open_sink_writer, open_source,
 };
 use thalweg_types::{
-    OperatorId,
     graph::{SinkOperator, SourceOperator},
     settings::JobSettings,
 };
@@ -26,29 +25,18 @@ pub(crate) trait Tables: Send + Sync {
         identity: SinkIdentity,
     ) -> Result<Box<dyn SinkWriter>, ConnectorError>;
 
-    fn late(&self, path: &str, identity: SinkIdentity) -> Result<Box<dyn LateOutput>, ConnectorError>;
-
-    fn dead_letters(&self, path: &str, identity: SinkIdentity) -> Result<Box<dyn DeadLetterOutput>, ConnectorError>;
+    fn set_aside(
+        &self,
+        kind: SetAsideKind,
+        path: &str,
+        identity: SinkIdentity,
+    ) -> Result<Box<dyn SetAsideOutput>, ConnectorError>;
 }
 
-/// Where late rows go.
+/// Where records go that are set aside.
 #[async_trait]
-pub(crate) trait LateOutput: Send {
-    /// Rows that an operator refused, each with its window.
-    async fn write(
-        &mut self,
-        operator: OperatorId,
-        windows: &[(i64, i64)],
-        rows: &RecordBatch,
-    ) -> Result<(), ConnectorError>;
-    /// What publishes them.
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError>;
-}
-
-/// Where dead letters go.
-#[async_trait]
-pub(crate) trait DeadLetterOutput: Send {
-    async fn write(&mut self, letters: &[DeadLetter]) -> Result<(), ConnectorError>;
+pub(crate) trait SetAsideOutput: Send {
+    async fn write(&mut self, records: SetAside<'_>) -> Result<(), ConnectorError>;
     /// What publishes them.
     async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError>;
 }
@@ -67,35 +55,20 @@ impl Tables for ConnectorContext {
         open_sink_writer(spec, schema, identity, self)
     }
 
-    fn late(&self, path: &str, identity: SinkIdentity) -> Result<Box<dyn LateOutput>, ConnectorError> {
-        Ok(Box::new(LateWriter::open(path, identity, self)?))
-    }
-
-    fn dead_letters(&self, path: &str, identity: SinkIdentity) -> Result<Box<dyn DeadLetterOutput>, ConnectorError> {
-        Ok(Box::new(DeadLetterWriter::open(path, identity, self)?))
-    }
-}
-
-#[async_trait]
-impl LateOutput for LateWriter {
-    async fn write(
-        &mut self,
-        operator: OperatorId,
-        windows: &[(i64, i64)],
-        rows: &RecordBatch,
-    ) -> Result<(), ConnectorError> {
-        Self::write(self, operator, windows, rows).await
-    }
-
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        Self::prepare(self).await
+    fn set_aside(
+        &self,
+        kind: SetAsideKind,
+        path: &str,
+        identity: SinkIdentity,
+    ) -> Result<Box<dyn SetAsideOutput>, ConnectorError> {
+        Ok(Box::new(SetAsideWriter::open(kind, path, identity, self)?))
     }
 }
 
 #[async_trait]
-impl DeadLetterOutput for DeadLetterWriter {
-    async fn write(&mut self, letters: &[DeadLetter]) -> Result<(), ConnectorError> {
-        Self::write(self, letters).await
+impl SetAsideOutput for SetAsideWriter {
+    async fn write(&mut self, records: SetAside<'_>) -> Result<(), ConnectorError> {
+        Self::write(self, records).await
     }
 
     async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {

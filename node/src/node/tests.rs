@@ -4,13 +4,14 @@ use thalweg_connectors::{
 };
 use thalweg_proto::{
     network::{MemoryNetwork, channel},
+    testing::seams,
     v1,
 };
 use thalweg_types::session::{CoordinatorMessage, NodeMessage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::testing::{FakeLeader, FakeSession, registered, seams};
+use crate::testing::{FakeLeader, FakeSession, registered};
 
 #[derive(Debug)]
 struct Silent;

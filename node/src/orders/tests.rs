@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*};
-use thalweg_types::{Assignment, ChainId, KeyGroupTable, NodeId, SubtaskId, graph::FORMAT, job::SubtaskMetrics};
+use thalweg_types::{ChainId, SubtaskId, job::SubtaskMetrics};
 
 use super::*;
+use crate::testing::{deployment, graph};
 
 const JOB: JobId = JobId(7);
 const LIMITS: Limits = Limits { orphan_timeout: Duration::from_mins(10), stop_timeout: Duration::from_secs(30) };
@@ -14,22 +15,6 @@ fn cluster() -> ClusterId {
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
-}
-
-fn graph() -> JobGraph {
-    JobGraph {
-        format: FORMAT,
-        engine_version: String::new(),
-        key_groups: 1,
-        operators: Vec::new(),
-        edges: Vec::new(),
-        settings: BTreeMap::new(),
-    }
-}
-
-fn deployment() -> Box<Deployment> {
-    let assignment = Assignment { slices: vec![NodeId(1)], key_groups: KeyGroupTable::new(vec![0]) };
-    Box::new(Deployment { graph: graph(), assignment, addresses: Vec::new(), splits: Vec::new() })
 }
 
 fn order(attempt: u32, action: Action) -> Order {

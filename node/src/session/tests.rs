@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use thalweg_proto::{network::MemoryNetwork, v1};
+use thalweg_proto::{network::MemoryNetwork, testing::seams, v1};
 use thalweg_types::{
     Attempt, ClusterId, Incarnation, JobId, NodeId, SubtaskId,
     job::FailureKind,
@@ -12,9 +12,7 @@ use super::*;
 use crate::{
     engine::AttemptEvent,
     orders::{Limits, Orders},
-    testing::{
-        Asked, EngineProbe, FakeEngine, FakeLeader, FakeSession, deployment, graph, registered, seams, serve_follower,
-    },
+    testing::{Asked, EngineProbe, FakeEngine, FakeLeader, FakeSession, deployment, graph, registered, serve_follower},
     worker::{Worker, WorkerExit},
 };
 

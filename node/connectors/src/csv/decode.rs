@@ -12,7 +12,7 @@ use arrow::{
 use super::Dialect;
 use crate::{
     json::{Column, Scanner, column_of, text::write_string},
-    lines::{LineDecoder, LineFault},
+    lines::{BYTE_ORDER_MARK, LineDecoder, LineFault},
 };
 
 /// How a field's text is handed to its column.
@@ -207,7 +207,7 @@ fn line_end(block: &[u8], from: usize) -> usize {
 
 /// The names that a header gives.
 pub(super) fn header_names(header: &[u8], dialect: &Dialect) -> Vec<String> {
-    let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header);
+    let header = header.strip_prefix(BYTE_ORDER_MARK).unwrap_or(header);
     let mut names = Vec::new();
     // A header that is no record has the names before its fault; columns that are missing then are told of by name.
     let _ = walk_record(header, 0, dialect, |field| {

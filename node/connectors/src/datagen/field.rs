@@ -139,7 +139,7 @@ impl FieldGenerator {
     pub(super) fn rows(&self) -> Option<u64> {
         match &self.values {
             Values::IntegerSequence { start, end: Some(end) } | Values::TextSequence { start, end: Some(end) } => {
-                Some(u64::try_from(end - start + 1).unwrap_or(0))
+                Some(u64::try_from(end.saturating_sub(*start).saturating_add(1).max(0)).unwrap_or(u64::MAX))
             }
             Values::Struct { children, .. } => children.iter().filter_map(Self::rows).min(),
             _ => None,
@@ -187,7 +187,8 @@ impl FieldGenerator {
                 Arc::new(Int64Array::from_iter_values(each().map(|row| whole(start + i128::from(row)))))
             }
             Values::TextSequence { start, .. } => {
-                Arc::new(StringViewArray::from_iter_values(each().map(|row| (start + i128::from(row)).to_string())))
+                let text = |row| start.saturating_add(i128::from(row)).to_string();
+                Arc::new(StringViewArray::from_iter_values(each().map(text)))
             }
             Values::TimeSequence { start, step } => {
                 let time = |row: u64| start.saturating_add(step.saturating_mul(i64::try_from(row).unwrap_or(i64::MAX)));
@@ -244,8 +245,16 @@ fn scalar_values(own: &FieldOptions<'_>, data_type: &DataType, rate: Option<f64>
     }
     let is_text = matches!(data_type, D::Utf8View | D::Utf8 | D::LargeUtf8);
     if is_sequence && (is_text || data_type.is_integer()) {
+        // What the type can hold is where a sequence ends at the latest.
+        let (low, high) = integer_limits(data_type);
         let (start, end) = (own.number("start")?.unwrap_or(0), own.number("end")?);
-        return Ok(if is_text { Values::TextSequence { start, end } } else { Values::IntegerSequence { start, end } });
+        if is_text {
+            return Ok(Values::TextSequence { start, end });
+        }
+        if start < low || end.unwrap_or(high) > high {
+            return Err(format!("column {}: start and end must be within {low} and {high}", own.name));
+        }
+        return Ok(Values::IntegerSequence { start, end: end.or(Some(high)) });
     }
     match data_type {
         _ if is_sequence => Err(format!("column {}: there are no sequences of {}", own.name, sql_name(data_type))),
@@ -265,8 +274,9 @@ fn scalar_values(own: &FieldOptions<'_>, data_type: &DataType, rate: Option<f64>
     }
 }
 
-fn integer_values(own: &FieldOptions<'_>, data_type: &DataType) -> Result<Values, String> {
-    let (low, high): (i128, i128) = match data_type {
+/// The least and the greatest value of an integer type.
+fn integer_limits(data_type: &DataType) -> (i128, i128) {
+    match data_type {
         DataType::Int8 => (i8::MIN.into(), i8::MAX.into()),
         DataType::Int16 => (i16::MIN.into(), i16::MAX.into()),
         DataType::Int32 => (i32::MIN.into(), i32::MAX.into()),
@@ -275,7 +285,11 @@ fn integer_values(own: &FieldOptions<'_>, data_type: &DataType) -> Result<Values
         DataType::UInt32 => (0, u32::MAX.into()),
         DataType::UInt64 => (0, i64::MAX.into()),
         _ => (i64::MIN.into(), i64::MAX.into()),
-    };
+    }
+}
+
+fn integer_values(own: &FieldOptions<'_>, data_type: &DataType) -> Result<Values, String> {
+    let (low, high) = integer_limits(data_type);
     let (min, max) = (own.number("min")?.unwrap_or(low), own.number("max")?.unwrap_or(high));
     if min < low || max > high {
         return Err(format!("column {}: min and max must be within {low} and {high}", own.name));

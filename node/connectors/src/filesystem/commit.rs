@@ -7,9 +7,10 @@
 //! | yes | yes | the final name was taken by something else | rename to `NAME-K` |
 //! | no | no | lost | error |
 //!
-//! Nothing that is published is ever overwritten, and nothing of another cluster is touched: the names hold the cluster. On an
+//! Nothing that is published is ever overwritten, and nothing of another cluster is touched: the names hold the cluster. In an
 //! object store a rename is a copy (where the store can: one that refuses to overwrite) and a delete, so a crash between
-//! the two leaves both: there, a final object of the same length is that copy, and stays.
+//! the two leaves both: there, a final object of the same length is that copy, and stays. Two nodes may be told to
+//! publish the same parts: whichever comes second finds them published, also where the first is between two steps.
 
 use std::{fs, io::ErrorKind, path::PathBuf, sync::Arc};
 
@@ -98,8 +99,10 @@ fn publish_local(folder: &std::path::Path, part: &PartCommittable) -> Result<(),
     let failed = |path: &std::path::Path| store_error(format!("publish {}", path.display()));
     let names = || final_names(&part.published).map(|name| folder.join(name));
     let published_before = || {
-        let mut published = names().map_while(|path| local_length(&path).ok().flatten());
-        if published.any(|bytes| part.fits(bytes)) { Ok(()) } else { Err(lost(part)) }
+        let taken = |path: PathBuf| Some((local_length(&path).ok().flatten()?, path));
+        let mut published = names().map_while(taken);
+        // Whoever renamed it may have ended before the name was durable.
+        published.find(|(bytes, _)| part.fits(*bytes)).map_or_else(|| Err(lost(part)), |(_, path)| sync_folder(&path))
     };
     let Some(bytes) = local_length(&hidden).map_err(failed(&hidden))? else {
         return published_before();
@@ -132,23 +135,37 @@ async fn publish_stored(
     let failed = || format!("publish {}", part.published);
     let hidden = folder.clone().join(part.hidden.as_str());
     let Some(bytes) = length(store, &hidden).await.map_err(store_error(failed()))? else {
-        for name in final_names(&part.published) {
-            let published = folder.clone().join(name.as_str());
-            match length(store, &published).await.map_err(store_error(failed()))? {
-                Some(bytes) if part.fits(bytes) => return Ok(()),
-                Some(_) => {}
-                None => break,
-            }
-        }
-        return Err(lost(part));
+        return find_published(store, folder, part).await;
     };
     if !part.fits(bytes) {
         return Err(overwritten(part));
     }
     for name in final_names(&part.published) {
         let target = folder.clone().join(name.as_str());
-        if copy_or_find(store, (&hidden, bytes), &target).await.map_err(store_error(failed()))? {
-            return ignore_missing(store.delete(&hidden).await).map_err(store_error(failed()));
+        match copy_or_find(store, (&hidden, bytes), &target).await {
+            Ok(true) => return ignore_missing(store.delete(&hidden).await).map_err(store_error(failed())),
+            Ok(false) => {}
+            // Another node was told to publish it too, and came first.
+            Err(StoreError::NotFound { .. }) => return find_published(store, folder, part).await,
+            Err(error) => return Err(store_error(failed())(error)),
+        }
+    }
+    Err(lost(part))
+}
+
+/// A part whose hidden object is gone must have been published.
+async fn find_published(
+    store: &Arc<dyn ObjectStore>,
+    folder: &Path,
+    part: &PartCommittable,
+) -> Result<(), ConnectorError> {
+    for name in final_names(&part.published) {
+        let published = folder.clone().join(name.as_str());
+        let found = length(store, &published).await;
+        match found.map_err(store_error(format!("publish {}", part.published)))? {
+            Some(bytes) if part.fits(bytes) => return Ok(()),
+            Some(_) => {}
+            None => break,
         }
     }
     Err(lost(part))

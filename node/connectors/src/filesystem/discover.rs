@@ -45,8 +45,10 @@ pub(super) enum FilePayload {
         file: String,
         start: usize,
         end: usize,
-        /// Rows of them that were read.
-        rows: u64,
+        /// The row group to go on with ..
+        group: usize,
+        /// .. behind so many of its rows.
+        row: u64,
     },
     /// Files that are not among those read so far.
     Monitor { read: BTreeSet<String>, current: Option<Box<FilePayload>> },
@@ -167,7 +169,13 @@ impl FileTable {
             let name = || file.name.clone();
             return Ok(runs
                 .into_iter()
-                .map(|run| FilePayload::RowGroups { file: name(), start: run.start, end: run.end, rows: 0 })
+                .map(|run| FilePayload::RowGroups {
+                    file: name(),
+                    start: run.start,
+                    end: run.end,
+                    group: run.start,
+                    row: 0,
+                })
                 .collect());
         }
         let is_whole = matches!(&self.format, Format::Csv(format) if format.spans_lines());
@@ -187,7 +195,7 @@ impl FileTable {
         Ok(match self.format {
             Format::Parquet => {
                 let groups = parquet::cut(&self.location, file, u64::MAX).await?.pop().map_or(0, |run| run.end);
-                FilePayload::RowGroups { file: file.name.clone(), start: 0, end: groups, rows: 0 }
+                FilePayload::RowGroups { file: file.name.clone(), start: 0, end: groups, group: 0, row: 0 }
             }
             _ => FilePayload::Lines { file: file.name.clone(), start: 0, end: file.bytes, offset: None },
         })
@@ -202,11 +210,11 @@ impl FileTable {
                 let format = self.line_format(&file, &mut range).await?;
                 Ok(Box::new(LineReader::new(split.clone(), file, &range, format)))
             }
-            FilePayload::RowGroups { file, start, end, rows } => {
+            FilePayload::RowGroups { file, end, group, row, .. } => {
                 let table =
                     ParquetTable { location: &self.location, schema: &self.schema, predicates: &self.predicates };
-                parquet::open(table, split, &file, parquet::RowGroups { groups: start..end, rows }, self.batch_rows)
-                    .await
+                let rest = parquet::RowGroups { groups: group..end, row };
+                parquet::open(table, split, &file, rest, self.batch_rows).await
             }
             FilePayload::Monitor { .. } => Err(ConnectorError::Data {
                 attempted: format!("open split {}", split.id),

@@ -146,7 +146,7 @@ fn list_local(path: &LocalPath) -> Result<Vec<FoundFile>, ConnectorError> {
         for entry in found {
             let entry = entry.map_err(|error| store_error::<std::io::Error>(attempted())(error.into()))?;
             if entry.is_file() {
-                files.push(found_local(&entry)?);
+                files.extend(found_local(&entry)?);
             }
         }
         return Ok(files);
@@ -156,7 +156,7 @@ fn list_local(path: &LocalPath) -> Result<Vec<FoundFile>, ConnectorError> {
         _ => store_error(attempted())(error),
     })?;
     if metadata.is_file() {
-        return Ok(vec![found_local(path)?]);
+        return Ok(found_local(path)?.into_iter().collect());
     }
     let mut folders = vec![path.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -169,16 +169,21 @@ fn list_local(path: &LocalPath) -> Result<Vec<FoundFile>, ConnectorError> {
             if entry.is_dir() {
                 folders.push(entry);
             } else {
-                files.push(found_local(&entry)?);
+                files.extend(found_local(&entry)?);
             }
         }
     }
     Ok(files)
 }
 
-fn found_local(path: &LocalPath) -> Result<FoundFile, ConnectorError> {
-    let metadata = fs::metadata(path).map_err(store_error(format!("look at {}", path.display())))?;
-    Ok(FoundFile { name: path.to_string_lossy().into_owned(), bytes: metadata.len() })
+/// A file that was listed; none where it is gone meanwhile: whoever writes the others may remove or rename its own.
+fn found_local(path: &LocalPath) -> Result<Option<FoundFile>, ConnectorError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(FoundFile { name: path.to_string_lossy().into_owned(), bytes: metadata.len() })),
+        // A link to nowhere is there itself.
+        Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => Ok(None),
+        Err(error) => Err(store_error(format!("look at {}", path.display()))(error)),
+    }
 }
 
 async fn list_stored(

@@ -1,13 +1,16 @@
 //! Part files: written under hidden names, so that no reader sees them, and named finally by the committer.
 //!
 //! ```text
-//! .part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.json.inprogress   --commit-->   part-CLUSTER-JOB-SINK-SUBTASK-N.json
+//! .part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.json.inprogress  --commit-->  part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.json
 //! ```
 //!
-//! Both names hold the cluster: every cluster counts its jobs from one, and any number of them may write to one place.
-//! The hidden name holds the attempt: a writer of an older attempt can never touch what a newer one writes. The final name
-//! does not: whichever attempt finishes the job, the names are the same. A hidden file that is there already is never
-//! opened again: the writer takes the next number.
+//! No two writers have a name in common, hidden or final. Names hold the cluster: every cluster counts its jobs from one, and
+//! any number of them may write to one place. They hold the attempt: what an older one has published stays as it is, and a
+//! writer that lives on without knowing of a newer attempt can touch nothing of it. So a final name says which hidden file
+//! it was. A local hidden file that is there already is never opened again: the writer takes the next number.
+//!
+//! In an object store a part is uploaded under its hidden name, in pieces where it is large: it is there, hidden, from when
+//! it is closed. (An upload that is never completed is no object; the store's own rule for such uploads removes it.)
 
 use std::{
     fs::{self, File},
@@ -26,6 +29,10 @@ use super::location::{Location, store_error};
 use crate::{ConnectorError, SinkIdentity};
 
 pub(super) const HIDDEN_SUFFIX: &str = ".inprogress";
+
+/// A part that has grown to this is closed, and the next one begun. A store copies an object of at most 5 GiB in one request,
+/// and publishes by that.
+const PART_BYTES_MAX: u64 = 1 << 30;
 
 /// A cluster's id is a part of file names as it is, where it is no longer than this and plain. Those drawn at random are.
 const PLAIN_ID_MAX: usize = 16;
@@ -91,7 +98,7 @@ impl PartNames {
         let rest = format!("{}-{subtask}-{number}.{extension}", sink.0);
         PartCommittable {
             hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, cluster, *job), attempt.0),
-            published: format!("{stem}-{}-{}-{rest}", cluster_part(cluster), job.0),
+            published: format!("{stem}-{}-{}-{}-{rest}", cluster_part(cluster), job.0, attempt.0),
             bytes: None,
         }
     }
@@ -104,6 +111,9 @@ pub(crate) struct PartWriter {
     names: PartNames,
     number: u32,
     open: Option<OpenPart>,
+    /// Durable, and not told to anyone yet.
+    closed: Vec<PartCommittable>,
+    bytes_max: u64,
 }
 
 /// A directory, or a prefix of keys.
@@ -148,7 +158,14 @@ impl PartWriter {
         if let Folder::Local(path) = &folder {
             fs::create_dir_all(path).map_err(store_error(format!("create the directory {}", path.display())))?;
         }
-        Ok(Self { folder, names, number: 0, open: None })
+        Ok(Self { folder, names, number: 0, open: None, closed: Vec::new(), bytes_max: PART_BYTES_MAX })
+    }
+
+    /// The same writer, of smaller parts.
+    #[cfg(test)]
+    pub(crate) fn with_bytes_max(mut self, bytes_max: u64) -> Self {
+        self.bytes_max = bytes_max;
+        self
     }
 
     /// Appends to the current part file; begins one where there is none.
@@ -189,9 +206,14 @@ impl PartWriter {
         }
     }
 
-    /// Makes the current part file durable; none where nothing was written since the last one.
-    pub(crate) async fn finish(&mut self) -> Result<Option<PartCommittable>, ConnectorError> {
-        let Some(part) = &mut self.open else { return Ok(None) };
+    /// Whether the current part file is as large as one should be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.open.as_ref().and_then(|part| part.committable.bytes).is_some_and(|bytes| bytes >= self.bytes_max)
+    }
+
+    /// Makes the current part file durable, where there is one; what is written next begins another.
+    pub(crate) async fn close(&mut self) -> Result<(), ConnectorError> {
+        let Some(part) = &mut self.open else { return Ok(()) };
         let failed = || format!("make {} durable", part.committable.hidden);
         match &mut part.file {
             PartFile::Local(file, path) => {
@@ -200,7 +222,14 @@ impl PartWriter {
             }
             PartFile::Stored(upload) => upload.shutdown().await.map_err(store_error(failed()))?,
         }
-        Ok(self.open.take().map(|part| part.committable))
+        self.closed.extend(self.open.take().map(|part| part.committable));
+        Ok(())
+    }
+
+    /// Closes the current part file, and gives the committables of all that were closed since the last call.
+    pub(crate) async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
+        self.close().await?;
+        Ok(self.closed.drain(..).map(|part| part.to_value()).collect())
     }
 }
 

@@ -1,4 +1,6 @@
 //! Writes rows into part files: encoded in memory, handed to the file in large pieces.
+//!
+//! Every part file is whole by itself: a header or footer is written for each.
 
 use ::parquet::{
     arrow::ArrowWriter,
@@ -18,6 +20,8 @@ use crate::{ConnectorError, SinkIdentity, SinkWriter, csv::CsvWriter, json::Json
 
 /// What is encoded before it is handed to the file.
 const PIECE_BYTES: usize = 1 << 20;
+/// A row group that takes this much memory is written: until then it is held, whatever the size of its rows.
+const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
 
 /// What the names of published files begin with.
 pub(crate) const PART_STEM: &str = "part";
@@ -35,6 +39,7 @@ pub(crate) struct FileSinkWriter {
     encoder: Encoder,
     /// Encoded and not yet handed to the file.
     piece: Vec<u8>,
+    /// Whether the current part has no rows yet.
     is_empty: bool,
 }
 
@@ -60,6 +65,12 @@ impl FileSinkWriter {
         Ok(Self { schema, parts, encoder, piece: Vec::new(), is_empty: true })
     }
 
+    /// The same writer, of smaller parts.
+    #[cfg(test)]
+    pub(super) fn with_part_bytes_max(self, bytes_max: u64) -> Self {
+        Self { parts: self.parts.with_bytes_max(bytes_max), ..self }
+    }
+
     fn encode(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         match &mut self.encoder {
             Encoder::Json(writer) => writer.write(batch, &mut self.piece),
@@ -79,6 +90,9 @@ impl FileSinkWriter {
                     }
                 };
                 writer.write(batch)?;
+                if writer.in_progress_size() >= ROW_GROUP_BYTES_MAX {
+                    writer.flush()?;
+                }
                 self.piece.append(writer.inner_mut());
                 Ok(())
             }
@@ -100,6 +114,14 @@ impl FileSinkWriter {
             self.piece.clear();
         }
         Ok(())
+    }
+
+    /// Ends the current part's encoding, and the part.
+    async fn close_part(&mut self) -> Result<(), ConnectorError> {
+        self.encode_end().map_err(|error| not_encoded(&error))?;
+        self.hand_over().await?;
+        self.is_empty = true;
+        self.parts.close().await
     }
 }
 
@@ -137,13 +159,11 @@ impl SinkWriter for FileSinkWriter {
         if self.piece.len() >= PIECE_BYTES {
             self.hand_over().await?;
         }
-        Ok(())
+        if self.parts.is_full() { self.close_part().await } else { Ok(()) }
     }
 
     async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        self.encode_end().map_err(|error| not_encoded(&error))?;
-        self.hand_over().await?;
-        self.is_empty = true;
-        Ok(self.parts.finish().await?.map(|part| part.to_value()).into_iter().collect())
+        self.close_part().await?;
+        self.parts.prepare().await
     }
 }

@@ -17,12 +17,11 @@ use thalweg_types::Split;
 use super::{discover::FilePayload, read::OpenFile};
 use crate::{
     ConnectorError, DeadLetter, Read, SplitReader,
-    lines::{LineDecoder, LineFault, RECORD_BYTES_MAX, shown_record},
+    lines::{BYTE_ORDER_MARK, LineDecoder, LineFault, RECORD_BYTES_MAX, check_text, shown_record},
 };
 
 /// What is read beyond the range's end at first, for the rest of its last line.
 const LOOKAHEAD_BYTES: usize = 64 << 10;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The range of a file that a reader reads.
 #[derive(Debug, Clone)]
@@ -187,18 +186,7 @@ impl LineReader {
 
     fn check_beginning(&mut self) -> Result<(), ConnectorError> {
         let start = &self.buffer[..self.filled];
-        let other = match start {
-            [0x1f, 0x8b, ..] => Some("it is compressed with gzip"),
-            [b'P', b'A', b'R', b'1', ..] => Some("it is a Parquet file"),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("it is compressed with zstd"),
-            _ => None,
-        };
-        if let Some(reason) = other {
-            return Err(ConnectorError::Data {
-                attempted: format!("read {} as text", self.file.name),
-                reason: reason.to_owned(),
-            });
-        }
+        check_text(&self.file.name, start)?;
         if start.starts_with(BYTE_ORDER_MARK) {
             self.decoded = BYTE_ORDER_MARK.len();
             self.complete = BYTE_ORDER_MARK.len();

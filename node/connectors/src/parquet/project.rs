@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::parquet::{arrow::ProjectionMask, schema::types::SchemaDescriptor};
 use arrow::{
     array::{Array, ArrayRef, ListArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array},
-    compute::cast,
+    compute::{CastOptions, cast_with_options},
     datatypes::{DataType, Field, Fields, SchemaRef},
     error::ArrowError,
 };
@@ -75,6 +75,7 @@ fn conform_array(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowE
             let offsets = whole.offsets().clone();
             Ok(Arc::new(ListArray::try_new(item.clone(), offsets, values, whole.nulls().cloned())?))
         }
-        _ => cast(array, wanted),
+        // A value that the column cannot hold is an error, not NULL.
+        _ => cast_with_options(array, wanted, &CastOptions { safe: false, ..CastOptions::default() }),
     }
 }

@@ -73,7 +73,10 @@ fn bounds(
             let compare = |bound: &i64| in_nanos(*bound, *unit).cmp(&(i128::from(*v) * 1000));
             (s.min_opt().map(compare), s.max_opt().map(compare))
         }
-        (Statistics::ByteArray(s), PredicateValue::Text(v)) if !data_type.is_binary() => {
+        // Old writers compared bytes as signed ones, and kept their bounds in fields that are deprecated since.
+        (Statistics::ByteArray(s), PredicateValue::Text(v))
+            if !data_type.is_binary() && !statistics.is_min_max_deprecated() =>
+        {
             let compare = |bound: &[u8]| bound.cmp(v.as_bytes());
             (s.min_opt().map(|min| compare(min.data())), s.max_opt().map(|max| compare(max.data())))
         }

@@ -1,6 +1,6 @@
 //! Reads a run of row groups: local files directly, objects by range requests.
 
-use std::{fs::File, ops::Range};
+use std::{collections::VecDeque, fs::File, ops::Range};
 
 use ::parquet::arrow::{
     ParquetRecordBatchStreamBuilder,
@@ -27,12 +27,12 @@ pub(crate) struct ParquetTable<'a> {
     pub(crate) predicates: &'a [ColumnPredicate],
 }
 
-/// A split of a Parquet file, with its position.
+/// What is left of a split of a Parquet file.
 #[derive(Debug, Clone)]
 pub(crate) struct RowGroups {
     pub(crate) groups: Range<usize>,
-    /// Rows of them, pruned ones not counted, that were read before.
-    pub(crate) rows: u64,
+    /// Rows of the first of them that were read before.
+    pub(crate) row: u64,
 }
 
 /// Opens a run of row groups behind the rows that were read before.
@@ -44,9 +44,12 @@ pub(crate) async fn open(
     batch_rows: usize,
 ) -> Result<Box<dyn SplitReader>, ConnectorError> {
     let metadata = metadata(table.location, name).await?;
-    let groups = prune::keep(&metadata, position.groups, table.predicates);
-    let rows = usize::try_from(position.rows).unwrap_or(usize::MAX);
-    let plan = Plan { metadata, groups, rows, batch_rows };
+    let groups = prune::keep(&metadata, position.groups.clone(), table.predicates);
+    let is_begun = groups.first() == Some(&position.groups.start);
+    let row = if is_begun { position.row } else { 0 };
+    let place = Place::new(&metadata, &groups, row, position.groups.end);
+    let skipped = usize::try_from(row).unwrap_or(usize::MAX);
+    let plan = Plan { metadata, groups, skipped, batch_rows };
     let batches = match table.location {
         Location::Local(_) => Batches::Local(Box::new(plan.local(name, table.schema)?)),
         Location::Stored { .. } => Batches::Stored(Box::new(plan.stored(table.location, name, table.schema).await?)),
@@ -56,14 +59,52 @@ pub(crate) async fn open(
         name: name.to_owned(),
         schema: table.schema.clone(),
         batches,
-        rows: position.rows,
+        place,
     }))
+}
+
+/// Where a reader is: told by group and row of the file, so that it means the same whatever is pruned.
+#[derive(Debug)]
+struct Place {
+    /// The groups that are read, each with its rows; the current one first.
+    groups: VecDeque<(usize, u64)>,
+    /// Rows of the current group that were given.
+    row: u64,
+    /// Behind the last group of the split.
+    end: usize,
+}
+
+impl Place {
+    fn new(metadata: &ArrowReaderMetadata, groups: &[usize], row: u64, end: usize) -> Self {
+        let rows = |group: usize| metadata.metadata().row_groups().get(group).map_or(0, |group| group.num_rows());
+        let groups = groups.iter().map(|group| (*group, u64::try_from(rows(*group)).unwrap_or(0))).collect();
+        let mut place = Self { groups, row: 0, end };
+        place.advance(row);
+        place
+    }
+
+    /// Goes on behind the next rows.
+    fn advance(&mut self, rows: u64) {
+        self.row = self.row.saturating_add(rows);
+        while let Some((_, rows)) = self.groups.front()
+            && self.row >= *rows
+        {
+            self.row -= rows;
+            self.groups.pop_front();
+        }
+    }
+
+    /// The group that the next row is in, and how many of its rows are before it.
+    fn next(&self) -> (usize, u64) {
+        self.groups.front().map_or((self.end, 0), |(group, _)| (*group, self.row))
+    }
 }
 
 struct Plan {
     metadata: ArrowReaderMetadata,
     groups: Vec<usize>,
-    rows: usize,
+    /// Rows of the first of them.
+    skipped: usize,
     batch_rows: usize,
 }
 
@@ -74,7 +115,7 @@ impl Plan {
         ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata)
             .with_projection(mask)
             .with_row_groups(self.groups)
-            .with_offset(self.rows)
+            .with_offset(self.skipped)
             .with_batch_size(self.batch_rows)
             .build()
             .map_err(|error| failed(name, error))
@@ -91,7 +132,7 @@ impl Plan {
         ParquetRecordBatchStreamBuilder::new_with_metadata(reader, self.metadata)
             .with_projection(mask)
             .with_row_groups(self.groups)
-            .with_offset(self.rows)
+            .with_offset(self.skipped)
             .with_batch_size(self.batch_rows)
             .build()
             .map_err(|error| failed(name, error))
@@ -108,7 +149,7 @@ struct ParquetReader {
     name: String,
     schema: SchemaRef,
     batches: Batches,
-    rows: u64,
+    place: Place,
 }
 
 impl ParquetReader {
@@ -132,14 +173,16 @@ impl SplitReader for ParquetReader {
         };
         let Some(batch) = next else { return Ok(Read::End) };
         let batch = self.conform(batch)?;
-        self.rows += batch.num_rows() as u64;
+        self.place.advance(u64::try_from(batch.num_rows()).expect("a number of rows fits 64 bits"));
         Ok(Read::Records { batch, dead_letters: Vec::new() })
     }
 
     fn position(&self) -> Split {
         let mut split = self.split.clone();
         if let Some(Value::Object(groups)) = split.payload.get_mut("row_groups") {
-            groups.insert("rows".to_owned(), json!(self.rows));
+            let (group, row) = self.place.next();
+            groups.insert("group".to_owned(), json!(group));
+            groups.insert("row".to_owned(), json!(row));
         }
         split
     }

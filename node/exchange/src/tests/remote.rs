@@ -1,13 +1,17 @@
 use std::{sync::Arc, time::Duration};
 
-use thalweg_proto::{convert::exchange::Hello, network::Network};
+use thalweg_proto::{
+    convert::exchange::Hello,
+    network::{MemoryNetwork, Network},
+    testing::TestSpawner,
+};
 use thalweg_types::{Attempt, CheckpointId, NodeId, Watermark, graph::Distribution, seam::Spawner};
 use tokio::sync::mpsc;
 
-use super::rig::{ATTEMPT, JOB, MemoryNetwork, Plan, TokioSpawner, address_of, batch, keys_in, serve};
+use super::rig::{ATTEMPT, JOB, Plan, address_of, batch, keys_in, serve};
 use crate::{
     Control, Element, Endpoints, ExchangeError, ExchangeRegistry, Inbound, InboundChannel, OutboundBuilder,
-    OutboundConfig, PeerFailure, connect,
+    OutboundConfig, PeerFailure, connect, service::DEPLOYMENT_PATIENCE,
 };
 
 fn plan(receivers: &[u64], window: u64, lz4: bool) -> Plan {
@@ -82,7 +86,19 @@ async fn control_keeps_its_place_among_rows() {
     assert_eq!(seen[1..], control);
 }
 
-#[tokio::test]
+/// A piece of a batch that is cut shares its buffers with the others, and must not take them all along.
+#[tokio::test(start_paused = true)]
+async fn wide_rows_that_are_cut_into_pieces_arrive() {
+    let mut rig = plan(&[2], 256 << 10, false).build().await;
+    let wide = [batch(0..4000, 500), batch(4000..4100, 20_000)];
+    let seen = tokio::time::timeout(Duration::from_secs(60), rig.transfer(&wide)).await;
+    let told = rig.failures.get_mut(&NodeId(2)).unwrap().try_recv();
+    assert!(told.is_err(), "{told:?}");
+    assert_eq!(keys_in(&seen.unwrap()[0]), (0..4100).collect::<Vec<_>>());
+}
+
+/// On a clock that goes on only when nothing else does: the sender is filled for certain.
+#[tokio::test(start_paused = true)]
 async fn a_receiver_that_does_not_read_bounds_memory_across_nodes() {
     let window = 50_000;
     let mut rig = plan(&[2], window, false).build().await;
@@ -139,7 +155,7 @@ async fn dial(registry: ExchangeRegistry, attempt: Attempt) -> Result<(), Exchan
     let channel = thalweg_types::ChannelId { exchange: 0, from: 0, to: 0 };
     builder.add(&thalweg_types::Exchange { index: 0, from, to, edge }, &[(channel, NodeId(2))]);
     let (_outbounds, mut links) = builder.build();
-    let (network, io): (Arc<dyn Network>, Arc<dyn Spawner>) = (network, Arc::new(TokioSpawner));
+    let (network, io): (Arc<dyn Network>, Arc<dyn Spawner>) = (network, Arc::new(TestSpawner));
     connect(&network, &io, &endpoints, &address_of(NodeId(2)), links.remove(0)).await
 }
 
@@ -166,8 +182,9 @@ async fn streams_of_unknown_attempts_wait_for_the_deployment_and_are_then_refuse
     assert!(source_text(&error).contains("does not run here"), "{}", source_text(&error));
 
     let registry = ExchangeRegistry::default();
+    // Of the paused clock: it goes on when the stream waits.
     let late = async {
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(DEPLOYMENT_PATIENCE / 2).await;
         registry.register(receiver(ATTEMPT, 1));
     };
     let (dialled, ()) = tokio::join!(dial(registry.clone(), ATTEMPT), late);

@@ -1,17 +1,16 @@
 //! Two or more "nodes" in one process: a network in memory, tasks on the test's runtime, and the batches they exchange.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
-use thalweg_proto::network::{Connection, Listener, Network};
+use thalweg_proto::{
+    network::{MemoryNetwork, Network},
+    testing::TestSpawner,
+};
 use thalweg_types::{
     Attempt, ChainId, ChannelId, Exchange, JobId, KeyGroupTable, NodeId, OperatorId,
     graph::{Distribution, Edge},
-    seam::{Spawner, TaskFuture, TaskHandle},
+    seam::Spawner,
 };
 use tokio::sync::mpsc;
 
@@ -22,68 +21,6 @@ use crate::{
 
 pub(super) const JOB: JobId = JobId(7);
 pub(super) const ATTEMPT: Attempt = Attempt(2);
-
-/// A network in memory; `cut` breaks every connection.
-#[derive(Debug, Default)]
-pub(super) struct MemoryNetwork {
-    listeners: Mutex<BTreeMap<String, mpsc::Sender<Connection>>>,
-    links: Mutex<Vec<TokioHandle>>,
-}
-
-impl MemoryNetwork {
-    pub(super) fn cut(&self) {
-        self.links.lock().unwrap().iter().for_each(|link| link.abort());
-    }
-}
-
-#[async_trait::async_trait]
-impl Network for MemoryNetwork {
-    async fn listen(&self, address: &str) -> io::Result<Listener> {
-        let (sender, mut receiver) = mpsc::channel(16);
-        self.listeners.lock().unwrap().insert(address.to_owned(), sender);
-        let incoming = futures::stream::poll_fn(move |context| receiver.poll_recv(context).map(|next| next.map(Ok)));
-        Ok(Listener { address: address.to_owned(), incoming: Box::pin(incoming) })
-    }
-
-    async fn connect(&self, address: &str) -> io::Result<Connection> {
-        let listener = self.listeners.lock().unwrap().get(address).cloned();
-        let listener = listener.ok_or(io::ErrorKind::ConnectionRefused)?;
-        let ((here, mut to_there), (mut to_here, there)) = (tokio::io::duplex(1 << 16), tokio::io::duplex(1 << 16));
-        let link = spawn(Box::pin(async move {
-            let _ = tokio::io::copy_bidirectional(&mut to_there, &mut to_here).await;
-        }));
-        self.links.lock().unwrap().push(link);
-        listener.send(Connection::new(there)).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
-        Ok(Connection::new(here))
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct TokioSpawner;
-
-#[derive(Debug)]
-pub(super) struct TokioHandle(tokio::task::JoinHandle<()>);
-
-#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
-pub(super) fn spawn(task: TaskFuture) -> TokioHandle {
-    TokioHandle(tokio::spawn(task))
-}
-
-impl Spawner for TokioSpawner {
-    fn spawn(&self, _: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
-        Box::new(spawn(task))
-    }
-}
-
-impl TaskHandle for TokioHandle {
-    fn abort(&self) {
-        self.0.abort();
-    }
-
-    fn is_finished(&self) -> bool {
-        self.0.is_finished()
-    }
-}
 
 /// Rows with a key and a text of some width.
 pub(super) fn batch(keys: impl IntoIterator<Item = i64>, width: usize) -> RecordBatch {
@@ -149,7 +86,7 @@ impl Plan {
         let edge = Edge { from: OperatorId(0), to: OperatorId(1), port: 0, distribution: self.distribution };
         builder.add(&Exchange { index: 0, from: ChainId(0), to: ChainId(1), edge }, &channels);
         let (mut outbounds, links) = builder.build();
-        let spawner: Arc<dyn Spawner> = Arc::new(TokioSpawner);
+        let spawner: Arc<dyn Spawner> = Arc::new(TestSpawner);
         let dialled: Arc<dyn Network> = network.clone();
         for link in links {
             let address = address_of(link.node());
@@ -170,7 +107,7 @@ pub(super) async fn serve(network: &MemoryNetwork, node: NodeId, registry: Excha
     let listener = network.listen(&address_of(node)).await.unwrap();
     let service = ExchangeService::new(registry).into_server();
     let server = tonic::transport::Server::builder().add_service(service).serve_with_incoming(listener.incoming);
-    spawn(Box::pin(async move { server.await.unwrap() }));
+    TestSpawner.spawn("server", Box::pin(async move { server.await.unwrap() }));
 }
 
 impl Rig {

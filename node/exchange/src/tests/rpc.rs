@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use thalweg_proto::{
     convert::exchange::{ChannelFrame, Hello, Payload, ReceiverFrame, SenderFrame},
-    network::{Network, channel},
+    network::{MemoryNetwork, Network, channel},
     v1::{self, exchange_client::ExchangeClient},
 };
 use thalweg_types::{ChannelId, ENGINE_VERSION, NodeId};
 use tokio::sync::mpsc;
 
-use super::rig::{ATTEMPT, JOB, MemoryNetwork, address_of, batch, serve};
+use super::rig::{ATTEMPT, JOB, address_of, batch, serve};
 use crate::{Endpoints, ExchangeRegistry, Inbound, InboundChannel};
 
 /// A peer that breaks a rule is told which, and so is the attempt.

@@ -97,6 +97,10 @@ async fn a_node_without_the_attempt_is_named() {
     assert_eq!((*subtask, failure.kind), (None, FailureKind::Link));
     assert_eq!(*peer, Some(NodeId(2)));
     assert!(failure.message.contains("node-2 at nowhere:1"), "{}", failure.message);
+    let states = || running.handles[0].states().into_iter().map(|(_, state)| state).collect::<Vec<_>>();
+    assert_eq!(states(), [SubtaskState::Failed; 2], "though none of them ran");
+    running.handles[0].start();
+    assert_eq!(states(), [SubtaskState::Failed; 2], "a late order brings nothing back");
     running.cancel().await;
 }
 

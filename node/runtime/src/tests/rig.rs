@@ -1,25 +1,20 @@
 //! Nodes of tests: contexts on a network in memory, the deployment of a graph over them, and the wait for its end.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use thalweg_connectors::{
     ConnectorContext, ObjectStores, StandardOutput,
     http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
 };
-use thalweg_exchange::{
-    ExchangeRegistry, ExchangeService,
-    network::{Connection, Listener, Network},
+use thalweg_exchange::{ExchangeRegistry, ExchangeService};
+use thalweg_proto::{
+    network::{MemoryNetwork, Network},
+    testing,
 };
 use thalweg_types::{
     Assignment, Attempt, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorKind, SubtaskId,
     job::{Failure, SubtaskMetrics},
-    seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle},
     session::{Deployment, SinkCommittables, SplitAssignment},
 };
 use tokio::sync::mpsc;
@@ -41,55 +36,6 @@ pub(super) fn cluster_id() -> ClusterId {
 }
 
 #[derive(Debug)]
-struct TestClock(tokio::time::Instant);
-
-impl Clock for TestClock {
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn since_epoch(&self) -> Duration {
-        Duration::from_secs(1_767_225_600)
-    }
-}
-
-#[derive(Debug)]
-struct NoEntropy;
-
-impl Entropy for NoEntropy {
-    fn next(&self) -> u64 {
-        7
-    }
-}
-
-#[derive(Debug)]
-struct TokioSpawner;
-
-#[derive(Debug)]
-struct TokioHandle(tokio::task::JoinHandle<()>);
-
-#[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
-fn spawn(task: TaskFuture) -> TokioHandle {
-    TokioHandle(tokio::spawn(task))
-}
-
-impl Spawner for TokioSpawner {
-    fn spawn(&self, _: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
-        Box::new(spawn(task))
-    }
-}
-
-impl TaskHandle for TokioHandle {
-    fn abort(&self) {
-        self.0.abort();
-    }
-
-    fn is_finished(&self) -> bool {
-        self.0.is_finished()
-    }
-}
-
-#[derive(Debug)]
 struct NoOutput;
 
 impl StandardOutput for NoOutput {
@@ -105,41 +51,6 @@ struct NoHttp;
 impl HttpClient for NoHttp {
     async fn post(&self, _: HttpPost) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>> {
         Err("there is no network".into())
-    }
-}
-
-/// A network in memory; `cut` breaks every connection.
-#[derive(Debug, Default)]
-pub(super) struct MemoryNetwork {
-    listeners: Mutex<BTreeMap<String, mpsc::Sender<Connection>>>,
-    links: Mutex<Vec<TokioHandle>>,
-}
-
-impl MemoryNetwork {
-    pub(super) fn cut(&self) {
-        self.links.lock().unwrap().iter().for_each(TaskHandle::abort);
-    }
-}
-
-#[async_trait::async_trait]
-impl Network for MemoryNetwork {
-    async fn listen(&self, address: &str) -> io::Result<Listener> {
-        let (sender, mut receiver) = mpsc::channel(16);
-        self.listeners.lock().unwrap().insert(address.to_owned(), sender);
-        let incoming = futures::stream::poll_fn(move |context| receiver.poll_recv(context).map(|next| next.map(Ok)));
-        Ok(Listener { address: address.to_owned(), incoming: Box::pin(incoming) })
-    }
-
-    async fn connect(&self, address: &str) -> io::Result<Connection> {
-        let listener = self.listeners.lock().unwrap().get(address).cloned();
-        let listener = listener.ok_or(io::ErrorKind::ConnectionRefused)?;
-        let ((here, mut to_there), (mut to_here, there)) = (tokio::io::duplex(1 << 16), tokio::io::duplex(1 << 16));
-        let link = spawn(Box::pin(async move {
-            let _ = tokio::io::copy_bidirectional(&mut to_there, &mut to_here).await;
-        }));
-        self.links.lock().unwrap().push(link);
-        listener.send(Connection::new(there)).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
-        Ok(Connection::new(here))
     }
 }
 
@@ -173,12 +84,9 @@ impl Ending {
 }
 
 impl Cluster {
-    #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
     pub(super) async fn of(nodes: u64) -> Self {
         let network = Arc::new(MemoryNetwork::default());
-        let clock = Arc::new(TestClock(tokio::time::Instant::now()));
-        let spawner: Arc<dyn Spawner> = Arc::new(TokioSpawner);
-        let seams = Seams { clock, entropy: Arc::new(NoEntropy), io: spawner.clone(), compute: spawner };
+        let seams = testing::seams();
         let connectors = ConnectorContext {
             seams: seams.clone(),
             stdin: None,
@@ -194,7 +102,7 @@ impl Cluster {
             let service = ExchangeService::new(exchange.clone()).into_server();
             let server = tonic::transport::Server::builder().add_service(service);
             let serving = server.serve_with_incoming(listener.incoming);
-            spawn(Box::pin(async move { serving.await.unwrap() }));
+            seams.io.spawn("server", Box::pin(async move { serving.await.unwrap() }));
             contexts.push(RuntimeContext {
                 node,
                 seams: seams.clone(),

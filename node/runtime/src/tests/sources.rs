@@ -139,6 +139,47 @@ async fn replay_holds_rows_until_their_time_and_keeps_the_order_of_splits() {
     assert_eq!(running.cancel().await.failed, []);
 }
 
+/// As of a directory that is watched: nothing says whether and when it finds a file, so held rows do not wait for that.
+#[tokio::test(start_paused = true)]
+async fn replay_does_not_wait_for_splits_without_records() {
+    for idle_timeout in [None, Some(1_000_000)] {
+        let cluster = Cluster::of(1).await;
+        let file = (0..3).map(|n| rows([(n * 20_000, 0, n)])).collect();
+        let found = vec![rows([(100_000, 0, 3), (120_000, 0, 4)])];
+        let monitor = TestSplit { delay: Duration::from_secs(7), ..TestSplit::of("monitor", found) };
+        let monitor = if idle_timeout.is_none() { monitor.idle_first() } else { monitor };
+        give(&cluster, "ticks", vec![TestSplit::of("file", file), monitor.clone().then(After::Silence)]);
+        give(&cluster, "nothing yet", vec![monitor.then(After::Silence)]);
+        let graph = |table: &str| {
+            let mut graph = GraphBuilder::default().set("replay.speed", "10");
+            let source = graph.source(table, idle_timeout, &[("replay.column", "time")]);
+            let sink = graph.sink("out", Parallelism::Job, rows_schema());
+            graph.link(source, sink, 0, Distribution::Forward);
+            graph.build()
+        };
+        let written = || integers(&cluster.tables.0.written("out"), 2);
+        let running = |table: &str| cluster.deploy(JOB, &cluster.deployment(&graph(table), 1));
+
+        let mut job = running("ticks");
+        job.start().await;
+        tokio::time::sleep(Duration::from_millis(6500)).await;
+        assert_eq!(written(), [0, 1, 2], "the file is over after 4 s");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(written(), [0, 1, 2, 3], "which is due at 10 s, or 1 s later where silence had to be noticed");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(written(), [0, 1, 2, 3, 4]);
+        job.cancel().await;
+
+        let mut job = running("nothing yet");
+        job.start().await;
+        tokio::time::sleep(Duration::from_millis(7500)).await;
+        assert_eq!(written()[5..], [3], "the clock starts with the first record");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(written()[5..], [3, 4]);
+        job.cancel().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn replay_can_start_before_the_first_record() {
     let cluster = Cluster::of(1).await;

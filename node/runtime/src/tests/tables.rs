@@ -9,7 +9,9 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use serde_json::Value;
-use thalweg_connectors::{ConnectorError, DeadLetter, Read, SinkIdentity, SinkWriter, Source, SplitReader};
+use thalweg_connectors::{
+    ConnectorError, DeadLetter, Read, SetAside, SetAsideKind, SinkIdentity, SinkWriter, Source, SplitReader,
+};
 use thalweg_types::{
     OperatorId, Split, SplitId,
     graph::{SinkOperator, SourceOperator},
@@ -17,7 +19,7 @@ use thalweg_types::{
 };
 use tokio::sync::Semaphore;
 
-use crate::tables::{DeadLetterOutput, LateOutput, Tables};
+use crate::tables::{SetAsideOutput, Tables};
 
 /// What a split does after its batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,41 +192,35 @@ impl Tables for SharedTables {
         Ok(Box::new(TestWriter { tables: self.0.clone(), table: spec.table.clone(), manner, rows: 0 }))
     }
 
-    fn late(&self, _: &str, _: SinkIdentity) -> Result<Box<dyn LateOutput>, ConnectorError> {
-        Ok(Box::new(self.clone()))
-    }
-
-    fn dead_letters(&self, _: &str, _: SinkIdentity) -> Result<Box<dyn DeadLetterOutput>, ConnectorError> {
-        Ok(Box::new(self.clone()))
+    fn set_aside(
+        &self,
+        kind: SetAsideKind,
+        _: &str,
+        _: SinkIdentity,
+    ) -> Result<Box<dyn SetAsideOutput>, ConnectorError> {
+        Ok(Box::new(TestSetAside { tables: self.0.clone(), kind }))
     }
 }
 
+struct TestSetAside {
+    tables: Arc<TestTables>,
+    kind: SetAsideKind,
+}
+
 #[async_trait]
-impl LateOutput for SharedTables {
-    async fn write(
-        &mut self,
-        operator: OperatorId,
-        windows: &[(i64, i64)],
-        rows: &RecordBatch,
-    ) -> Result<(), ConnectorError> {
-        assert_eq!(windows.len(), rows.num_rows());
-        self.0.late_rows.lock().unwrap().extend(windows.iter().map(|window| (operator, *window)));
+impl SetAsideOutput for TestSetAside {
+    async fn write(&mut self, records: SetAside<'_>) -> Result<(), ConnectorError> {
+        match records {
+            SetAside::DeadLetters(letters) => self.tables.dead_letters.lock().unwrap().extend_from_slice(letters),
+            SetAside::LateRows { operator, window, rows } => {
+                let rows = (0..rows.num_rows()).map(|_| (operator, window));
+                self.tables.late_rows.lock().unwrap().extend(rows);
+            }
+        }
         Ok(())
     }
 
     async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        Ok(vec!["late".into()])
-    }
-}
-
-#[async_trait]
-impl DeadLetterOutput for SharedTables {
-    async fn write(&mut self, letters: &[DeadLetter]) -> Result<(), ConnectorError> {
-        self.0.dead_letters.lock().unwrap().extend_from_slice(letters);
-        Ok(())
-    }
-
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        Ok(vec!["dead".into()])
+        Ok(vec![format!("{:?}", self.kind).into()])
     }
 }

@@ -4,11 +4,15 @@ use proptest::prelude::*;
 use std::ops::Range;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringViewArray,
-    TimestampMicrosecondArray,
+    ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringViewArray, TimestampMicrosecondArray,
 };
 
-use super::*;
+use super::{
+    super::{location::Location, sink::FileSinkWriter},
+    *,
+};
+use arrow::datatypes::Int64Type;
 use thalweg_types::graph::{ColumnPredicate, Comparison, PredicateValue};
 
 fn scalars() -> SchemaRef {
@@ -115,12 +119,46 @@ proptest! {
     }
 }
 
+/// Each part is closed once a piece was handed over; each is whole by itself, header and all.
+#[tokio::test]
+async fn parts_that_are_large_enough_are_followed_by_others() {
+    for (format, options) in [("json", [].as_slice()), ("csv", &[("csv.header", "true")]), ("parquet", &[])] {
+        let (folder, context) = (folder(), context());
+        let given = path(&folder);
+        let options: Vec<_> = [("path", &*given), ("format", format)].iter().chain(options).copied().collect();
+        let spec = sink("filesystem", &options);
+        let location = Location::new(&given, &context.stores).expect("a directory");
+        let writer = FileSinkWriter::new(&spec, numbers(), identity(1, 1, 0), &location).expect("a writer");
+        let mut writer = writer.with_part_bytes_max(1);
+        let mut committables = Vec::new();
+        for checkpoint in 0..2i64 {
+            for batch in 0..3i64 {
+                let first = (3 * checkpoint + batch) * 200_000;
+                let column: Int64Array = (first..first + 200_000).collect();
+                let batch = RecordBatch::try_new(numbers(), vec![Arc::new(column)]).expect("one column");
+                writer.write(&batch).await.expect("written");
+            }
+            committables.push(writer.prepare().await.expect("durable"));
+        }
+        // A row group of Parquet is held until it is complete.
+        let parts = if format == "parquet" { 1 } else { 3 };
+        assert_eq!(committables.iter().map(Vec::len).collect::<Vec<_>>(), [parts; 2], "{format}");
+        let committer = open_sink_committer(&spec, numbers(), &context).expect("opened");
+        committer.commit(&committables.concat()).await.expect("published");
+        let source = table(&context, &given, format, &options[2..], numbers()).expect("a table");
+        let batch = read_all(&*source).await.expect("readable").batch();
+        let mut read = batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+        read.sort_unstable();
+        assert_eq!(read, (0..1_200_000).collect::<Vec<i64>>(), "{format}");
+    }
+}
+
 #[tokio::test]
 async fn iso_timestamps_are_written_on_request() {
     let (folder, context) = (folder(), context());
     let row = Row { l: None, i: 1, f: None, d: None, b: None, t: Some(1_500), s: None };
     write(&context, &path(&folder), "json", &[("json.timestamp-format", "iso-8601")], &[batch(&[row])]).await;
-    let text = fs::read_to_string(folder.path().join("part-c1-1-7-0-0.json")).expect("published");
+    let text = fs::read_to_string(folder.path().join("part-c1-1-1-7-0-0.json")).expect("published");
     assert_eq!(
         text,
         "{\"l\":null,\"i\":1,\"f\":null,\"d\":null,\"b\":null,\"t\":\"1970-01-01T00:00:00.001500Z\",\"s\":null}\n"

@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::{
-    DeadLetter, SinkCommitter, SinkIdentity,
-    dead_letter::{DeadLetterCommitter, DeadLetterWriter},
-    late::{LateCommitter, LateWriter},
+    DeadLetter, SetAside, SetAsideKind, SetAsideWriter, SinkCommitter, SinkIdentity, open_set_aside_committer,
 };
 use thalweg_types::{ClusterId, JobId, OperatorId};
 
@@ -24,6 +22,10 @@ fn rows(text: &str) -> arrow::array::RecordBatch {
     decoder.finish().expect("a batch")
 }
 
+fn late_rows(rows: &arrow::array::RecordBatch, window: (i64, i64)) -> SetAside<'_> {
+    SetAside::LateRows { operator: OperatorId(4), window, rows }
+}
+
 fn of_cluster(id: &str) -> SinkIdentity {
     SinkIdentity { cluster: ClusterId(id.to_owned()), ..identity(1, 1, 0) }
 }
@@ -34,18 +36,16 @@ async fn write_as_two_clusters(context: &ConnectorContext, path: &str) -> [Vec<V
     let mut prepared = [Vec::new(), Vec::new()];
     let mut writers = ["a", "a-1"].map(|id| {
         let rows = open_sink_writer(&spec, numbers(), of_cluster(id), context).expect("a writer");
-        let late = LateWriter::open(path, of_cluster(id), context).expect("a writer");
-        (rows, late, DeadLetterWriter::open(path, of_cluster(id), context).expect("a writer"))
+        let aside = |kind| SetAsideWriter::open(kind, path, of_cluster(id), context).expect("a writer");
+        (rows, aside(SetAsideKind::LateRows), aside(SetAsideKind::DeadLetters))
     });
     for number in 0..2 {
         for (cluster, (parts, late, letters)) in writers.iter_mut().enumerate() {
             let row = format!("{{\"a\":{}}}\n", 10 * cluster + number);
             parts.write(&rows(&row)).await.expect("written");
-            late.write(OperatorId(4), &[(0, 1)], &rows(&row)).await.expect("written");
-            letters
-                .write(&[DeadLetter { position: row, reason: String::new(), record: String::new() }])
-                .await
-                .expect("written");
+            late.write(late_rows(&rows(&row), (0, 1))).await.expect("written");
+            let letter = DeadLetter { position: row, reason: String::new(), record: String::new() };
+            letters.write(SetAside::DeadLetters(&[letter])).await.expect("written");
         }
         for (prepared, (parts, late, letters)) in prepared.iter_mut().zip(&mut writers) {
             prepared.push(parts.prepare().await.expect("prepared"));
@@ -61,10 +61,11 @@ async fn check_two_clusters(context: &ConnectorContext, path: &str, names: impl 
     let [ours, theirs] = write_as_two_clusters(context, path).await;
     assert_eq!(names().await.len(), 12, "each has its own");
     let spec = sink("filesystem", &[("path", path)]);
+    let aside = |kind| open_set_aside_committer(kind, path, context).expect("opened");
     let committers: [Box<dyn SinkCommitter>; 3] = [
         open_sink_committer(&spec, numbers(), context).expect("opened"),
-        Box::new(LateCommitter::open(path, context).expect("opened")),
-        Box::new(DeadLetterCommitter::open(path, context).expect("opened")),
+        aside(SetAsideKind::LateRows),
+        aside(SetAsideKind::DeadLetters),
     ];
     let finish = async |id: &str, prepared: &[Vec<serde_json::Value>]| {
         let cluster = ClusterId(id.to_owned());
@@ -118,7 +119,7 @@ async fn a_hidden_file_that_is_there_already_is_left_alone() {
     let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
     committer.commit(&committables).await.expect("published");
     committer.discard(&cluster(), JobId(3)).await.expect("removed");
-    assert_eq!(names(&folder), ["part-c1-3-7-0-1.json"]);
+    assert_eq!(names(&folder), ["part-c1-3-1-7-0-1.json"]);
 }
 
 #[tokio::test]
@@ -126,7 +127,7 @@ async fn an_object_that_is_published_is_never_overwritten() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let mut context = context();
     context.stores = ObjectStores::default().with_store("memory://bucket", store.clone());
-    let published = Path::from("out/part-c1-3-7-0-0.json");
+    let published = Path::from("out/part-c1-3-1-7-0-0.json");
     let before = store.put(&published, "of something else\n".into()).await.expect("put");
     let mut writer = writer(&context, "memory://bucket/out", 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
@@ -137,7 +138,7 @@ async fn an_object_that_is_published_is_never_overwritten() {
         committer.commit(&committables).await.expect("published");
     }
     assert_eq!(store.head(&published).await.expect("there").e_tag, before.e_tag, "never written again");
-    let other = store.get(&Path::from("out/part-c1-3-7-0-0-1.json")).await.expect("there").bytes().await;
+    let other = store.get(&Path::from("out/part-c1-3-1-7-0-0-1.json")).await.expect("there").bytes().await;
     assert_eq!(other.expect("readable"), "{\"a\":1}\n");
 }
 
@@ -163,10 +164,10 @@ async fn parts_are_hidden_until_committed_and_commits_are_idempotent() {
     assert!(names(&folder).iter().all(|name| name.starts_with(".part-c1-3-1-7-") && name.ends_with(".inprogress")));
     for _ in 0..2 {
         committer.commit(&committables).await.expect("published");
-        let expected = ["part-c1-3-7-0-0.json", "part-c1-3-7-0-1.json", "part-c1-3-7-1-0.json", "part-c1-3-7-1-1.json"];
+        let expected = ["0-0", "0-1", "1-0", "1-1"].map(|part| format!("part-c1-3-1-7-{part}.json"));
         assert_eq!(names(&folder), expected);
     }
-    assert_eq!(fs::read_to_string(folder.path().join("part-c1-3-7-1-1.json")).expect("readable"), "{\"a\":2}\n");
+    assert_eq!(fs::read_to_string(folder.path().join("part-c1-3-1-7-1-1.json")).expect("readable"), "{\"a\":2}\n");
 }
 
 #[tokio::test]
@@ -183,8 +184,8 @@ async fn discard_removes_what_all_attempts_of_one_job_left() {
     committer.commit(&committables[1]).await.expect("published");
     committer.discard(&cluster(), JobId(3)).await.expect("removed");
     committer.discard(&cluster(), JobId(3)).await.expect("nothing left to remove");
-    assert_eq!(names(&folder), [".part-c1-30-1-7-0-0.json.inprogress", "part-c1-3-7-0-0.json"]);
-    assert_eq!(fs::read_to_string(folder.path().join("part-c1-3-7-0-0.json")).expect("readable"), "{\"a\":2}\n");
+    assert_eq!(names(&folder), [".part-c1-30-1-7-0-0.json.inprogress", "part-c1-3-2-7-0-0.json"]);
+    assert_eq!(fs::read_to_string(folder.path().join("part-c1-3-2-7-0-0.json")).expect("readable"), "{\"a\":2}\n");
     let lost = committer.commit(&[serde_json::json!({"hidden": ".x", "published": "x"})]).await;
     assert_eq!(lost.expect_err("neither is there").to_string(), "could not publish x: .x is gone");
 }
@@ -195,9 +196,10 @@ async fn a_writer_that_is_dropped_removes_what_it_did_not_finish() {
     let mut writer = writer(&context, &path(&folder), 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
     writer.prepare().await.expect("prepared");
-    let mut letters = DeadLetterWriter::open(&path(&folder), identity(3, 1, 0), &context).expect("opened");
+    let kind = SetAsideKind::DeadLetters;
+    let mut letters = SetAsideWriter::open(kind, &path(&folder), identity(3, 1, 0), &context).expect("opened");
     let letter = DeadLetter { position: "f:1".to_owned(), reason: "r".to_owned(), record: "x".to_owned() };
-    letters.write(&[letter]).await.expect("written");
+    letters.write(SetAside::DeadLetters(&[letter])).await.expect("written");
     assert_eq!(names(&folder).len(), 2);
     drop((writer, letters));
     assert_eq!(names(&folder), [".part-c1-3-1-7-0-0.json.inprogress"], "what is finished may be published yet");
@@ -207,16 +209,16 @@ async fn a_writer_that_is_dropped_removes_what_it_did_not_finish() {
 async fn what_is_published_is_never_overwritten() {
     let (folder, context) = (folder(), context());
     let path = path(&folder);
-    fs::write(folder.path().join("part-c1-3-7-0-0.json"), "of another cluster\n").expect("written");
+    fs::write(folder.path().join("part-c1-3-1-7-0-0.json"), "of another cluster\n").expect("written");
     let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
     let mut writer = writer(&context, &path, 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
     let committables = writer.prepare().await.expect("prepared");
     committer.commit(&committables).await.expect("published");
     committer.commit(&committables).await.expect("again");
-    assert_eq!(names(&folder), ["part-c1-3-7-0-0-1.json", "part-c1-3-7-0-0.json"]);
+    assert_eq!(names(&folder), ["part-c1-3-1-7-0-0-1.json", "part-c1-3-1-7-0-0.json"]);
     assert_eq!(
-        fs::read_to_string(folder.path().join("part-c1-3-7-0-0.json")).expect("readable"),
+        fs::read_to_string(folder.path().join("part-c1-3-1-7-0-0.json")).expect("readable"),
         "of another cluster\n"
     );
 }
@@ -233,7 +235,7 @@ async fn what_others_do_to_hidden_files_is_not_silent() {
     fs::write(&hidden, "{\"a\":22}\n").expect("overwritten");
     let error = committer.commit(&prepared).await.expect_err("it is another's").to_string();
     assert!(error.contains("was overwritten"), "{error}");
-    fs::rename(&hidden, folder.path().join("part-c1-1-7-0-0.json")).expect("renamed");
+    fs::rename(&hidden, folder.path().join("part-c1-1-1-7-0-0.json")).expect("renamed");
     let error = committer.commit(&prepared).await.expect_err("what is published is not its own").to_string();
     assert!(error.contains("is gone"), "{error}");
 }
@@ -267,7 +269,7 @@ async fn object_stores_publish_too() {
     assert_eq!(read_all(&*source).await.expect("readable").rows(), 0, "nothing is published yet");
     // A crash between the copy and the delete leaves both.
     let hidden = Path::from("out/.part-c1-3-2-7-0-0.json.inprogress");
-    let published = Path::from("out/part-c1-3-7-0-0.json");
+    let published = Path::from("out/part-c1-3-2-7-0-0.json");
     store.copy(&hidden, &published).await.expect("copied");
     let copied = store.head(&published).await.expect("copied").e_tag;
     for _ in 0..2 {
@@ -280,26 +282,35 @@ async fn object_stores_publish_too() {
     assert_eq!(left.len(), 1);
 }
 
+/// What is published of records that a subtask sets aside.
+async fn set_aside<const N: usize>(folder: &TempDir, kind: SetAsideKind, records: [SetAside<'_>; N]) -> String {
+    let (path, context) = (path(folder), context());
+    let mut writer = SetAsideWriter::open(kind, &path, identity(1, 2, 3), &context).expect("opened");
+    for records in records {
+        writer.write(records).await.expect("written");
+    }
+    let prepared = writer.prepare().await.expect("prepared");
+    open_set_aside_committer(kind, &path, &context).expect("opened").commit(&prepared).await.expect("published");
+    let stem = if kind == SetAsideKind::LateRows { "late" } else { "dead-letter" };
+    fs::read_to_string(folder.path().join(format!("{stem}-c1-1-2-7-3-0.json"))).expect("published")
+}
+
 #[tokio::test]
 async fn dead_letters_and_late_rows_are_kept_with_their_reasons() {
-    let (folder, context) = (folder(), context());
+    let folder = folder();
     let letter = |line: u32| DeadLetter {
         position: format!("f.json:{line}"),
         reason: "no \"object\"".to_owned(),
         record: "x\u{1}".to_owned(),
     };
-    let mut letters = DeadLetterWriter::open(&path(&folder), identity(1, 2, 3), &context).expect("opened");
-    letters.write(&[letter(1), letter(2)]).await.expect("written");
-    letters.write(&[]).await.expect("nothing to write");
-    letters.finish().await.expect("published");
-    let text = fs::read_to_string(folder.path().join("dead-letter-c1-1-7-3-0.json")).expect("published");
+    let letters = [letter(1), letter(2)];
+    let records = [SetAside::DeadLetters(&letters), SetAside::DeadLetters(&[])];
+    let text = set_aside(&folder, SetAsideKind::DeadLetters, records).await;
     assert_eq!(text.lines().count(), 2);
     assert_eq!(text.lines().next(), Some(r#"{"position":"f.json:1","reason":"no \"object\"","record":"x\u0001"}"#));
 
-    let mut late = LateWriter::open(&path(&folder), identity(1, 2, 3), &context).expect("opened");
-    late.write(OperatorId(4), &[(0, 10_000_000)], &rows("{\"a\":1}\n")).await.expect("written");
-    late.finish().await.expect("published");
-    let text = fs::read_to_string(folder.path().join("late-c1-1-7-3-0.json")).expect("published");
+    let refused = rows("{\"a\":1}\n");
+    let text = set_aside(&folder, SetAsideKind::LateRows, [late_rows(&refused, (0, 10_000_000))]).await;
     assert_eq!(
         text,
         "{\"operator\":\"op-4\",\"window_start\":\"1970-01-01 00:00:00.000000\",\

@@ -4,18 +4,26 @@ use futures::StreamExt;
 use thalweg_proto::network::{Connection, Incoming, Listener};
 
 /// A listener that is bound, for axum.
-pub(crate) struct IngestListener {
+pub struct HttpListener {
     address: String,
     incoming: Incoming,
 }
 
-impl IngestListener {
-    pub(crate) fn new(listener: Listener) -> Self {
+impl HttpListener {
+    /// Takes over a listener.
+    #[must_use]
+    pub fn new(listener: Listener) -> Self {
         Self { address: listener.address, incoming: listener.incoming }
     }
 }
 
-impl axum::serve::Listener for IngestListener {
+impl std::fmt::Debug for HttpListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HttpListener({})", self.address)
+    }
+}
+
+impl axum::serve::Listener for HttpListener {
     type Io = Connection;
     type Addr = String;
 
@@ -23,7 +31,7 @@ impl axum::serve::Listener for IngestListener {
         loop {
             match self.incoming.next().await {
                 Some(Ok(connection)) => return (connection, self.address.clone()),
-                // One connection that fails, or too many open files: the next may succeed.
+                // One connection that could not be accepted says nothing about the next.
                 Some(Err(error)) => tracing::warn!(%error, "could not accept an HTTP connection"),
                 None => std::future::pending().await,
             }

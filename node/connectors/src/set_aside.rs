@@ -1,0 +1,188 @@
+//! Keeps records that a job sets aside, as JSON lines that say why.
+//!
+//! | kind | set aside by | a line holds |
+//! |---|---|---|
+//! | dead letters | a source that could not read them, or found no event time | position, reason, the record as found |
+//! | late rows | an operator whose window is closed | the operator, the window, the row's fields |
+//!
+//! The files are part files like those of the filesystem sink, hidden until they are published: an attempt that fails leaves
+//! nothing visible, and a record is set aside once however often the job is restarted.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, RecordBatch, StringViewArray, TimestampMicrosecondArray},
+    datatypes::{DataType, Field, Schema, TimeUnit},
+};
+use serde::Serialize;
+use serde_json::Value;
+use thalweg_types::OperatorId;
+
+use crate::{
+    ConnectorContext, ConnectorError, DeadLetter, SinkCommitter, SinkIdentity,
+    filesystem::{
+        Location, PartCommitter,
+        parts::{PartNames, PartWriter},
+    },
+    json::{JsonWriter, timestamp::TimestampForm},
+};
+
+const WINDOW_TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+/// Why records are set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetAsideKind {
+    /// They could not be read, or have no event time.
+    DeadLetters,
+    /// They came too late for a window.
+    LateRows,
+}
+
+impl SetAsideKind {
+    /// What the names of its files begin with.
+    fn stem(self) -> &'static str {
+        match self {
+            Self::DeadLetters => "dead-letter",
+            Self::LateRows => "late",
+        }
+    }
+}
+
+/// Records that are set aside.
+#[derive(Debug, Clone, Copy)]
+pub enum SetAside<'a> {
+    /// What a source could not use.
+    DeadLetters(&'a [DeadLetter]),
+    /// What an operator refused.
+    LateRows {
+        /// Who refused them.
+        operator: OperatorId,
+        /// The closed window, from and to, in microseconds.
+        window: (i64, i64),
+        /// The rows.
+        rows: &'a RecordBatch,
+    },
+}
+
+/// How a dead letter is written.
+#[derive(Serialize)]
+struct Line<'a> {
+    position: &'a str,
+    reason: &'a str,
+    record: &'a str,
+}
+
+impl SetAside<'_> {
+    fn kind(&self) -> SetAsideKind {
+        match self {
+            Self::DeadLetters(_) => SetAsideKind::DeadLetters,
+            Self::LateRows { .. } => SetAsideKind::LateRows,
+        }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, ConnectorError> {
+        let mut lines = Vec::new();
+        match self {
+            Self::DeadLetters(letters) => {
+                for DeadLetter { position, reason, record } in *letters {
+                    serde_json::to_writer(&mut lines, &Line { position, reason, record })
+                        .expect("texts can be written");
+                    lines.push(b'\n');
+                }
+            }
+            Self::LateRows { operator, window, rows } => {
+                encode_late(*operator, *window, rows, &mut lines).map_err(|reason| ConnectorError::Data {
+                    attempted: format!("write the late records of {operator}"),
+                    reason,
+                })?;
+            }
+        }
+        Ok(lines)
+    }
+}
+
+/// One object per row: operator, window, then the row's fields. A row's field that has one of these names is left out.
+fn encode_late(operator: OperatorId, window: (i64, i64), rows: &RecordBatch, into: &mut Vec<u8>) -> Result<(), String> {
+    let count = rows.num_rows();
+    let mut fields = vec![
+        Arc::new(Field::new("operator", DataType::Utf8View, false)),
+        Arc::new(Field::new("window_start", WINDOW_TIME, false)),
+        Arc::new(Field::new("window_end", WINDOW_TIME, false)),
+    ];
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(StringViewArray::from_iter_values((0..count).map(|_| operator.to_string()))),
+        Arc::new(TimestampMicrosecondArray::from(vec![window.0; count])),
+        Arc::new(TimestampMicrosecondArray::from(vec![window.1; count])),
+    ];
+    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+        if fields.iter().take(3).all(|own| own.name() != field.name()) {
+            fields.push(field.clone());
+            columns.push(column.clone());
+        }
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let writer = JsonWriter::new(&schema, TimestampForm::Sql)?;
+    let batch = RecordBatch::try_new(schema, columns).map_err(|error| error.to_string())?;
+    writer.write(&batch, into).map_err(|error| error.to_string())
+}
+
+/// Writes what one operator of one subtask sets aside. Its identity names the operator as the sink.
+#[derive(Debug)]
+pub struct SetAsideWriter {
+    kind: SetAsideKind,
+    parts: PartWriter,
+}
+
+impl SetAsideWriter {
+    /// A writer into the table's `dead-letter.path`, or the job's `late.path`.
+    ///
+    /// # Errors
+    /// When the directory cannot be created or the store cannot be opened.
+    pub fn open(
+        kind: SetAsideKind,
+        path: &str,
+        identity: SinkIdentity,
+        context: &ConnectorContext,
+    ) -> Result<Self, ConnectorError> {
+        let location = Location::new(path, &context.stores)?;
+        let names = PartNames { stem: kind.stem(), extension: "json", identity };
+        Ok(Self { kind, parts: PartWriter::new(&location, names)? })
+    }
+
+    /// Takes records.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    ///
+    /// # Panics
+    /// When they are of another kind.
+    pub async fn write(&mut self, records: SetAside<'_>) -> Result<(), ConnectorError> {
+        assert_eq!(records.kind(), self.kind, "each kind has files of its own");
+        let lines = records.encode()?;
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.parts.write(&lines).await?;
+        if self.parts.is_full() { self.parts.close().await } else { Ok(()) }
+    }
+
+    /// As `SinkWriter::prepare`.
+    ///
+    /// # Errors
+    /// When what was written cannot be made durable.
+    pub async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
+        self.parts.prepare().await
+    }
+}
+
+/// Opens the committer of what was set aside at a path.
+///
+/// # Errors
+/// When the store cannot be opened.
+pub fn open_set_aside_committer(
+    kind: SetAsideKind,
+    path: &str,
+    context: &ConnectorContext,
+) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
+    Ok(Box::new(PartCommitter::new(&Location::new(path, &context.stores)?, kind.stem())))
+}
