@@ -7,7 +7,10 @@ use std::{path::PathBuf, time::Duration};
 
 use thalweg_coordinator::CoordinatorConfig;
 use thalweg_node::NodeConfig;
-use thalweg_types::settings::{parse_bytes, parse_duration};
+use thalweg_types::{
+    address,
+    settings::{parse_bytes, parse_duration},
+};
 use thiserror::Error;
 
 use crate::{
@@ -285,9 +288,9 @@ fn optional_address(
 
 fn host_and_port(section: &'static str, key: &'static str, address: String) -> Result<String, ConfigError> {
     let plain = address.trim().trim_start_matches("http://").trim_end_matches('/');
-    match plain.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(plain.to_owned()),
-        _ => Err(wrong(section, key, format!("expected HOST:PORT, got '{address}'"))),
+    match address::split(plain) {
+        Some(_) => Ok(plain.to_owned()),
+        None => Err(wrong(section, key, format!("expected HOST:PORT, got '{address}'"))),
     }
 }
 

@@ -17,7 +17,7 @@ use thalweg_types::{NodeId, seam::Seams};
 use crate::{
     seams::{Surroundings, cores},
     serve::{self, GrpcServer},
-    streams,
+    streams::{self, ProcessOutput},
     tcp::{TcpNetwork, is_every_interface, reached_from_here},
 };
 
@@ -68,6 +68,7 @@ pub struct EmbeddedCluster {
     nodes: Vec<Node>,
     coordinator: Coordinator,
     server: GrpcServer,
+    output: ProcessOutput,
     surroundings: Surroundings,
 }
 
@@ -85,7 +86,8 @@ impl EmbeddedCluster {
         let address = reached_from_here(&listener.address);
         let coordinator = start_coordinator(&options, &address, &network, &seams).await?;
         let server = GrpcServer::start(listener, coordinator.routes(), &seams);
-        let connectors = streams::connectors(&seams, true);
+        let output = ProcessOutput::default();
+        let connectors = streams::connectors(&seams, true, output.clone());
         let mut nodes = Vec::new();
         for number in 1..=u64::from(options.nodes) {
             let http = options.http.clone().filter(|_| number == 1);
@@ -106,7 +108,7 @@ impl EmbeddedCluster {
         for node in &nodes {
             node.wait_ready().await;
         }
-        Ok(Self { client, address, nodes, coordinator, server, surroundings })
+        Ok(Self { client, address, nodes, coordinator, server, output, surroundings })
     }
 
     /// A client of this cluster.
@@ -131,6 +133,12 @@ impl EmbeddedCluster {
     #[must_use]
     pub fn seams(&self) -> Seams {
         self.surroundings.seams()
+    }
+
+    /// Where its jobs print.
+    #[must_use]
+    pub fn output(&self) -> &ProcessOutput {
+        &self.output
     }
 
     /// Waits until a part of it has ended that should not have, and says which. What is left is of no use then.

@@ -3,7 +3,7 @@
 //! All SELECTs of a job are fetched at once, since one whose rows nobody takes holds back the sources that it shares with
 //! the others.
 
-use std::io::{self, BufWriter, Stdout};
+use std::io::{self, Stdout};
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
@@ -18,7 +18,7 @@ use tokio::time::{self, Duration, MissedTickBehavior};
 
 use crate::{
     args::Format,
-    output::{RowPrinter, grouped},
+    output::{RowPrinter, grouped, say},
     progress::{ProgressLine, Totals},
     signals,
 };
@@ -80,8 +80,7 @@ pub async fn follow(
         biased;
         interrupted = signals::until_asked_to_end() => {
             interrupted.context("could not wait for signals")?;
-            client.cancel(job).await?;
-            Err(JobError::Interrupted { job }.into())
+            Err(interrupt(client, job).await)
         }
         ended = print_to_end(client, submitted, options, clock) => {
             let overview = match ended {
@@ -98,6 +97,14 @@ pub async fn follow(
             }
             Ok(overview)
         }
+    }
+}
+
+/// Cancels a job for the user; gives how it ended for them.
+pub async fn interrupt(client: &Client, job: JobId) -> anyhow::Error {
+    match client.cancel(job).await {
+        Ok(()) => JobError::Interrupted { job }.into(),
+        Err(error) => anyhow::Error::from(error).context(format!("interrupted, but {job} could not be cancelled")),
     }
 }
 
@@ -124,7 +131,7 @@ async fn print_to_end(
     clock: &dyn Clock,
 ) -> Result<JobOverview> {
     let job = submitted.job;
-    let mut printer = RowPrinter::new(BufWriter::new(io::stdout()), options.format, submitted.queries.len());
+    let mut printer = RowPrinter::new(io::stdout(), options.format, submitted.queries.len());
     let mut progress = ProgressLine::new(options.is_quiet);
     let mut failures = FailuresSeen::default();
     let mut rows = all_rows(client, submitted);
@@ -150,7 +157,7 @@ async fn print_to_end(
                 let seen = client.job(job).await?;
                 if let Some(warning) = failures.warning(&seen) {
                     progress.clear();
-                    eprintln!("warning: {warning}");
+                    say(&format!("warning: {warning}"));
                 }
                 if progress.is_shown() {
                     progress.draw(&seen, clock);
@@ -170,12 +177,12 @@ async fn print_to_end(
 
 /// Prints what came; gives the error by which the rows ended early, for the job's end may say more.
 fn print_event(
-    printer: &mut RowPrinter<BufWriter<Stdout>>,
+    printer: &mut RowPrinter<Stdout>,
     event: (u32, Result<RecordBatch, ClientError>),
 ) -> Result<Option<ClientError>> {
     match event {
         (query, Ok(batch)) => printer.print(query, &batch)?,
-        (_, Err(error @ ClientError::RowsRestarted { .. })) => eprintln!("warning: {error}; its rows begin anew"),
+        (_, Err(error @ ClientError::RowsRestarted { .. })) => say(&format!("warning: {error}; its rows begin anew")),
         (_, Err(error)) => return Ok(Some(error)),
     }
     Ok(None)
@@ -224,13 +231,13 @@ impl FailuresSeen {
 fn report_set_aside(overview: &JobOverview) {
     let totals = Totals::of(overview);
     if totals.late > 0 {
-        eprintln!(
+        say(&format!(
             "note: {} records came too late for their windows and were not counted; SET 'late.path' keeps them",
             grouped(totals.late)
-        );
+        ));
     }
     if totals.dead_letters > 0 {
-        eprintln!("note: {} malformed records were set aside", grouped(totals.dead_letters));
+        say(&format!("note: {} malformed records were set aside", grouped(totals.dead_letters)));
     }
 }
 

@@ -5,9 +5,10 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use axum::{Router, http::StatusCode, routing::get, serve::Listener as AxumListener};
-use futures::{StreamExt, future::BoxFuture};
-use thalweg_proto::network::{Connection, Incoming, Network};
+use axum::{Router, http::StatusCode, routing::get};
+use futures::future::BoxFuture;
+use thalweg_node::HttpListener;
+use thalweg_proto::network::Network;
 use thalweg_types::seam::{Seams, TaskHandle};
 use tokio::time;
 
@@ -44,10 +45,9 @@ pub async fn serve(
 ) -> io::Result<(String, Box<dyn TaskHandle>)> {
     let listener = network.listen(address).await?;
     let bound = listener.address.clone();
-    let accepting = Accepting { incoming: listener.incoming, address: listener.address };
     let router = health(probes);
     let serve = async move {
-        if let Err(error) = axum::serve(accepting, router).await {
+        if let Err(error) = axum::serve(HttpListener::new(listener), router).await {
             tracing::error!(%error, "health is no longer answered");
         }
     };
@@ -74,32 +74,6 @@ fn answer(well: &str, probed: Result<(), String>) -> (StatusCode, String) {
     match probed {
         Ok(()) => (StatusCode::OK, format!("{well}\n")),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
-    }
-}
-
-/// A listener of ours as axum wants it.
-struct Accepting {
-    incoming: Incoming,
-    address: String,
-}
-
-impl AxumListener for Accepting {
-    type Io = Connection;
-    type Addr = String;
-
-    async fn accept(&mut self) -> (Connection, String) {
-        loop {
-            match self.incoming.next().await {
-                Some(Ok(connection)) => return (connection, String::new()),
-                // One connection that could not be accepted says nothing about the next.
-                Some(Err(error)) => tracing::debug!(%error, "a connection was not accepted"),
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<String> {
-        Ok(self.address.clone())
     }
 }
 

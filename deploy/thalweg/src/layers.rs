@@ -15,7 +15,9 @@ use std::{
 };
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, builder::BoolishValueParser,
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches,
+    builder::BoolishValueParser,
+    error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
 use thiserror::Error;
@@ -39,6 +41,14 @@ pub enum LayerError {
     /// It is wrong, or asks for help.
     #[error(transparent)]
     Usage(clap::Error),
+    /// A variable of the environment is wrong.
+    #[error("the environment variable {variable}: {reason}")]
+    Variable {
+        /// The variable.
+        variable: String,
+        /// What.
+        reason: String,
+    },
     /// The file cannot be read.
     #[error("could not read the configuration file {path}")]
     Read {
@@ -74,7 +84,8 @@ pub enum LayerError {
 pub fn command_line(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, LayerError> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let command = described();
-    let matches = command.clone().try_get_matches_from(&arguments).map_err(LayerError::Usage)?;
+    let given = command.clone().try_get_matches_from(&arguments);
+    let matches = given.map_err(|error| blame(error, &arguments))?;
     let Some(path) = matches.get_one::<PathBuf>(CONFIG).cloned() else {
         return Cli::from_arg_matches(&matches).map_err(LayerError::Usage);
     };
@@ -84,10 +95,46 @@ pub fn command_line(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
     let added = added_arguments(&command, &matches, &table).map_err(refuse)?;
     // What follows a lone `--` is no flag.
     let at = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
-    let all = [&arguments[..at], &added, &arguments[at..]].concat();
+    let flags: Vec<OsString> = added.iter().map(|(_, flag)| flag.clone()).collect();
+    let all = [&arguments[..at], &flags, &arguments[at..]].concat();
     // Without the file the command line was right, so whatever is wrong now is the file's fault.
     let parsed = command.try_get_matches_from(all).and_then(|matches| Cli::from_arg_matches(&matches));
-    parsed.map_err(|error| refuse(first_line(&error)))
+    parsed.map_err(|error| {
+        let flag = wrong_flag(&error);
+        let key = added.iter().find(|(_, added)| flag.as_deref().is_some_and(|flag| gives(added, flag)));
+        let line = first_line(&error);
+        refuse(key.map_or_else(|| line.clone(), |(key, _)| format!("{key}: {line}")))
+    })
+}
+
+/// Whose fault it is that a command line without a file is wrong: its own, or that of a variable that speaks for a flag.
+fn blame(error: clap::Error, arguments: &[OsString]) -> LayerError {
+    let Some(flag) = wrong_flag(&error) else { return LayerError::Usage(error) };
+    let variable = variable_of(&flag);
+    let has_short = |argument: &OsString| argument.to_str().is_some_and(|a| a.starts_with('-') && !a.starts_with("--"));
+    let is_given = arguments.iter().any(|argument| gives(argument, &flag) || has_short(argument));
+    #[allow(clippy::disallowed_methods, reason = "the environment is read in this crate")]
+    match std::env::var_os(&variable) {
+        Some(_) if !is_given => LayerError::Variable { variable, reason: first_line(&error) },
+        _ => LayerError::Usage(error),
+    }
+}
+
+/// The long flag whose value is wrong.
+fn wrong_flag(error: &clap::Error) -> Option<String> {
+    let is_value = matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation);
+    let Some(ContextValue::String(text)) = error.get(ContextKind::InvalidArg).filter(|_| is_value) else { return None };
+    text.strip_prefix("--")?.split([' ', '=']).next().map(str::to_owned)
+}
+
+/// Whether an argument is this flag.
+fn gives(argument: &OsString, long: &str) -> bool {
+    let flag = argument.to_str().and_then(|argument| argument.strip_prefix("--"));
+    flag.is_some_and(|flag| flag.split('=').next() == Some(long))
+}
+
+fn variable_of(long: &str) -> String {
+    format!("THALWEG_{}", long.replace('-', "_").to_uppercase())
 }
 
 /// The command with a variable for each flag that configures something, and help that says so.
@@ -96,7 +143,7 @@ fn described() -> Command {
         let Some(long) = argument.get_long().map(str::to_owned).filter(|_| !is_once(&argument)) else {
             return argument;
         };
-        let variable = format!("THALWEG_{}", long.replace('-', "_").to_uppercase());
+        let variable = variable_of(&long);
         let mut help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         help.push_str(&match key_of(section, &argument) {
             Some((section, key)) => format!(" [env: {variable}, key: {}]", dotted(section.as_deref(), &key)),
@@ -174,7 +221,8 @@ fn gather_keys(command: &Command, section: Option<&str>, known: &mut BTreeSet<St
 }
 
 /// The flags of the command in use that only the file gives.
-fn added_arguments(command: &Command, matches: &ArgMatches, table: &Table) -> Result<Vec<OsString>, String> {
+/// Each stands behind its key.
+fn added_arguments(command: &Command, matches: &ArgMatches, table: &Table) -> Result<Vec<(String, OsString)>, String> {
     let (mut command, mut matches, mut section) = (command, matches, None);
     let mut flags: Vec<(Option<&str>, &Arg)> = command.get_arguments().map(|argument| (None, argument)).collect();
     while let Some((name, below)) = matches.subcommand() {
@@ -194,10 +242,9 @@ fn added_arguments(command: &Command, matches: &ArgMatches, table: &Table) -> Re
             None => table.get(&key),
         };
         if let Some(value) = value.filter(|_| !is_given) {
-            let values =
-                texts(value, argument).map_err(|reason| format!("{}: {reason}", dotted(section.as_deref(), &key)))?;
-            let long = key.replace('_', "-");
-            added.extend(values.into_iter().map(|value| OsString::from(format!("--{long}{value}"))));
+            let (long, key) = (key.replace('_', "-"), dotted(section.as_deref(), &key));
+            let values = texts(value, argument).map_err(|reason| format!("{key}: {reason}"))?;
+            added.extend(values.into_iter().map(|value| (key.clone(), OsString::from(format!("--{long}{value}")))));
         }
     }
     Ok(added)

@@ -1,7 +1,9 @@
 //! The one binary's parts: the command line, configuration, the real surroundings, and whole clusters in one process.
 
 pub mod args;
+pub mod board;
 pub mod commands;
+pub mod completion;
 pub mod config;
 pub mod embedded;
 pub mod follow;

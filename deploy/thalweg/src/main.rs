@@ -7,7 +7,14 @@ use std::{
     process::ExitCode,
 };
 
-use thalweg::{args::Cli, commands, follow::JobError, layers};
+use thalweg::{
+    args::Cli,
+    commands,
+    follow::JobError,
+    layers,
+    output::{OutputError, say},
+};
+use thalweg_types::text::with_causes;
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -33,7 +40,8 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        // Whoever read our output has had enough of it.
+        Err(error) if error.downcast_ref::<OutputError>().is_some_and(OutputError::is_unwanted) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
 }
@@ -51,37 +59,16 @@ fn prepare(cli: &Cli) -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        // That nobody reads the log is no reason to end what it tells of.
+        .log_internal_errors(false)
         .init();
     Ok(())
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {}", chain(error));
+    say(&format!("error: {}", with_causes(error.as_ref())));
     match error.downcast_ref::<JobError>() {
         Some(JobError::Interrupted { .. }) => ExitCode::from(INTERRUPTED),
         _ => ExitCode::FAILURE,
     }
-}
-
-/// The error and its causes, each once: some repeat their cause in their own text.
-fn chain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.ends_with(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text
-}
-
-/// Whoever read our output has had enough of it.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let mut causes = error.chain();
-    causes.any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-            || cause.to_string().contains("Broken pipe")
-    })
 }

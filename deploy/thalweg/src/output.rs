@@ -1,6 +1,8 @@
-//! Results on standard output: rows of SELECTs as they come, and lists of what a cluster has.
+//! Results on standard output: rows of SELECTs as they come, and lists of what a cluster has. Words to people go to standard
+//! error.
 //!
 //! With several SELECTs, JSON lines carry the query's number; tables and CSV are printed in blocks, each with its head.
+//! Whoever reads may have had enough at any time (`| head`): that is an error like any other here, of a kind of its own.
 
 use std::{
     io::{self, Write},
@@ -17,16 +19,53 @@ use arrow::{
 };
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use thiserror::Error;
 
 use crate::args::Format;
 
 /// No column of a table of rows is wider.
 const COLUMN_WIDTH_MAX: usize = 60;
 
+/// Standard output could not be written.
+#[derive(Debug, Error)]
+#[error("could not write to the standard output")]
+pub struct OutputError(#[source] io::Error);
+
+impl OutputError {
+    /// Whether it is that nobody reads it any more.
+    #[must_use]
+    pub fn is_unwanted(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// Writes a text to standard output.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print(text: &str) -> Result<(), OutputError> {
+    write_to(&mut io::stdout().lock(), text.as_bytes())
+}
+
+/// Says something to the person at the terminal, on standard error. That nobody is there is no failure.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Writes all, and at once.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_to(out: &mut impl Write, bytes: &[u8]) -> Result<(), OutputError> {
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(OutputError)
+}
+
 /// Prints the rows of a job's SELECTs.
 #[derive(Debug)]
 pub struct RowPrinter<W> {
     out: W,
+    /// What is printed next, as a whole.
+    text: Vec<u8>,
     format: Format,
     has_several: bool,
     last: Option<u32>,
@@ -36,59 +75,59 @@ pub struct RowPrinter<W> {
 impl<W: Write> RowPrinter<W> {
     /// A printer for this many SELECTs.
     pub fn new(out: W, format: Format, queries: usize) -> Self {
-        Self { out, format, has_several: queries > 1, last: None, widths: Vec::new() }
+        Self { out, text: Vec::new(), format, has_several: queries > 1, last: None, widths: Vec::new() }
     }
 
     /// Prints rows of one SELECT.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// When they cannot be shown or written.
     pub fn print(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
+        self.text.clear();
         let is_new = self.last != Some(query);
         if is_new && self.has_several && self.format != Format::Json {
             if self.last.is_some() {
-                writeln!(self.out)?;
+                writeln!(self.text)?;
             }
             if self.format == Format::Table {
-                writeln!(self.out, "-- SELECT {}", query + 1)?;
+                writeln!(self.text, "-- SELECT {}", query + 1)?;
             }
         }
         self.last = Some(query);
         let batch = with_times_as_text(batch)?;
         match self.format {
-            Format::Table => self.print_table(&batch, is_new)?,
-            Format::Json => self.print_json(query, &batch)?,
+            Format::Table => self.add_table(&batch, is_new)?,
+            Format::Json => self.add_json(query, &batch)?,
             Format::Csv => {
-                let mut writer = csv::WriterBuilder::new().with_header(is_new).build(&mut self.out);
+                let mut writer = csv::WriterBuilder::new().with_header(is_new).build(&mut self.text);
                 writer.write(&batch)?;
             }
         }
-        self.out.flush()?;
-        Ok(())
+        Ok(write_to(&mut self.out, &self.text)?)
     }
 
-    fn print_json(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
+    fn add_json(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
         let mut lines = Vec::new();
         let mut writer =
             json::WriterBuilder::new().with_explicit_nulls(true).build::<_, json::writer::LineDelimited>(&mut lines);
         writer.write(batch)?;
         writer.finish()?;
         if !self.has_several {
-            self.out.write_all(&lines)?;
+            self.text.append(&mut lines);
             return Ok(());
         }
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            write!(self.out, "{{\"query\":{query},\"row\":")?;
-            self.out.write_all(line)?;
-            writeln!(self.out, "}}")?;
+            write!(self.text, "{{\"query\":{query},\"row\":")?;
+            self.text.extend_from_slice(line);
+            self.text.extend_from_slice(b"}\n");
         }
         Ok(())
     }
 
-    fn print_table(&mut self, batch: &RecordBatch, with_head: bool) -> Result<()> {
+    fn add_table(&mut self, batch: &RecordBatch, with_head: bool) -> Result<()> {
         let rows = texts(batch)?;
         let names: Vec<&str> = batch.schema_ref().fields().iter().map(|field| field.name().as_str()).collect();
         if with_head {
@@ -99,27 +138,35 @@ impl<W: Write> RowPrinter<W> {
             self.widths = names.iter().enumerate().map(|(column, name)| width_of(column, name)).collect();
             let is_right = vec![false; names.len()];
             let head: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            self.line(&head, &is_right)?;
+            self.add_line(&head, &is_right);
             let rule: Vec<String> = self.widths.iter().map(|width| "─".repeat(*width)).collect();
-            self.line(&rule, &is_right)?;
+            self.add_line(&rule, &is_right);
         }
         let is_right: Vec<bool> =
             batch.schema_ref().fields().iter().map(|field| field.data_type().is_numeric()).collect();
-        rows.iter().try_for_each(|row| self.line(row, &is_right))
-    }
-
-    fn line(&mut self, cells: &[String], is_right: &[bool]) -> Result<()> {
-        let mut line = String::new();
-        for ((cell, width_of_column), right) in cells.iter().zip(&self.widths).zip(is_right) {
-            let padding = " ".repeat(width_of_column.saturating_sub(width(cell)));
-            match right {
-                true => line.extend([&padding, cell, "  "].map(|part| part as &str)),
-                false => line.extend([cell, &padding, "  "].map(|part| part as &str)),
-            }
-        }
-        writeln!(self.out, "{}", line.trim_end())?;
+        rows.iter().for_each(|row| self.add_line(row, &is_right));
         Ok(())
     }
+
+    fn add_line(&mut self, cells: &[String], is_right: &[bool]) {
+        let line = aligned(cells, &self.widths, is_right);
+        self.text.extend_from_slice(line.trim_end().as_bytes());
+        self.text.push(b'\n');
+    }
+}
+
+/// Cells as a line of columns, each to its side.
+#[must_use]
+pub fn aligned(cells: &[String], widths: &[usize], is_right: &[bool]) -> String {
+    let mut line = String::new();
+    for ((cell, width_of_column), right) in cells.iter().zip(widths).zip(is_right) {
+        let padding = " ".repeat(width_of_column.saturating_sub(width(cell)));
+        match right {
+            true => line.extend([&padding, cell, "  "].map(|part| part as &str)),
+            false => line.extend([cell, &padding, "  "].map(|part| part as &str)),
+        }
+    }
+    line
 }
 
 /// Every value of a batch as text, row by row.
@@ -134,8 +181,19 @@ pub fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
         .with_duration_format(DurationFormat::Pretty);
     let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    let row = |at| columns.iter().map(|column| Ok(column.value(at).try_to_string()?)).collect::<Result<Vec<_>>>();
+    let cell = |column: &ArrayFormatter<'_>, at| Ok(in_one_line(column.value(at).try_to_string()?));
+    let row = |at| columns.iter().map(|column| cell(column, at)).collect::<Result<Vec<_>>>();
     (0..batch.num_rows()).map(row).collect()
+}
+
+/// Control characters as Rust writes them: within a table they would break its lines, or do to a terminal what they like.
+fn in_one_line(text: String) -> String {
+    match text.contains(char::is_control) {
+        true => {
+            text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+        }
+        false => text,
+    }
 }
 
 /// Timestamps as files have them too: a blank between date and time, and all digits of a second that the unit has.
@@ -182,7 +240,9 @@ fn times_as_text(column: &ArrayRef) -> Result<ArrayRef> {
     })
 }
 
-fn width(text: &str) -> usize {
+/// How many columns a text takes.
+#[must_use]
+pub fn width(text: &str) -> usize {
     text.chars().count()
 }
 
@@ -196,18 +256,18 @@ pub fn print_list<T: Serialize>(
     items: &[T],
     row: impl Fn(&T) -> Vec<String>,
 ) -> Result<()> {
-    let mut out = io::stdout().lock();
+    let mut lines = Vec::new();
     match format {
         Format::Json => {
             for item in items {
-                writeln!(out, "{}", serde_json::to_string(item)?)?;
+                lines.push(serde_json::to_string(item)?);
             }
         }
         Format::Csv => {
-            writeln!(out, "{}", head.join(","))?;
-            for item in items {
-                writeln!(out, "{}", row(item).iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(","))?;
-            }
+            lines.push(head.join(","));
+            lines.extend(
+                items.iter().map(|item| row(item).iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",")),
+            );
         }
         Format::Table => {
             let mut table = Table::new();
@@ -215,12 +275,11 @@ pub fn print_list<T: Serialize>(
             for column in table.column_iter_mut() {
                 column.set_padding((0, 2));
             }
-            for line in table.to_string().lines() {
-                writeln!(out, "{}", line.trim_end())?;
-            }
+            lines.extend(table.to_string().lines().map(|line| line.trim_end().to_owned()));
         }
     }
-    Ok(())
+    lines.push(String::new());
+    Ok(print(&lines.join("\n"))?)
 }
 
 fn quoted(cell: &str) -> String {
@@ -299,6 +358,36 @@ mod tests {
     fn csv_has_one_head_per_block() {
         let text = printed(Format::Csv, 1, &[(0, batch(1)), (0, batch(2))]);
         assert_eq!(text, "n,word\n1,\"a,b\"\n,é\n2,\"a,b\"\n,é\n");
+    }
+
+    #[test]
+    fn a_value_stays_in_its_line_of_a_table() {
+        let words: ArrayRef = Arc::new(StringArray::from(vec!["a\nb\x1b[2J"]));
+        let batch = RecordBatch::try_from_iter([("word", words)]).unwrap();
+        let table = printed(Format::Table, 1, &[(0, batch.clone())]);
+        assert_eq!(table.lines().nth(2), Some("a\\nb\\u{1b}[2J"));
+        assert_eq!(printed(Format::Json, 1, &[(0, batch)]), "{\"word\":\"a\\nb\\u001b[2J\"}\n");
+    }
+
+    /// Takes nothing, as a pipe whose reader has ended.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_had_enough_is_told_apart_in_every_format() {
+        for format in [Format::Table, Format::Json, Format::Csv] {
+            let error = RowPrinter::new(Closed, format, 1).print(0, &batch(1)).unwrap_err();
+            assert!(error.downcast_ref::<OutputError>().is_some_and(OutputError::is_unwanted), "{format:?}: {error:?}");
+        }
     }
 
     #[test]

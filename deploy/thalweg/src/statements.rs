@@ -131,57 +131,92 @@ impl Statement {
         names.filter(is_name).map(str::to_owned).collect()
     }
 
-    /// Its words, line comments left out.
+    /// Its words, comments left out.
     fn words(&self) -> impl Iterator<Item = &str> {
-        let lines = self.text.lines().map(|line| line.split("--").next().unwrap_or_default());
-        lines.flat_map(str::split_whitespace)
+        scan(&self.text).code.into_iter().flat_map(str::split_whitespace)
     }
 }
 
 /// The statements of a script.
 #[must_use]
 pub fn split(script: &str) -> Vec<Statement> {
-    let (mut statements, rest) = scan(script);
-    statements.push(rest);
-    let statements = statements.into_iter().map(|text| Statement { text: text.trim().to_owned() });
+    let Scanned { mut ended, rest, .. } = scan(script);
+    ended.push(rest);
+    let statements = ended.into_iter().map(|text| Statement { text: text.trim().to_owned() });
     statements.filter(|statement| statement.words().next().is_some()).collect()
 }
 
 /// Whether nothing but blanks and comments follows the last semicolon.
 #[must_use]
 pub fn is_complete(script: &str) -> bool {
-    let (statements, rest) = scan(script);
-    !statements.is_empty() && Statement { text: rest.to_owned() }.words().next().is_none()
+    let Scanned { ended, rest, is_open, .. } = scan(script);
+    !ended.is_empty() && !is_open && Statement { text: rest.to_owned() }.words().next().is_none()
 }
 
-/// What is before each semicolon, and what follows the last.
-fn scan(script: &str) -> (Vec<&str>, &str) {
+/// The pieces of a script.
+struct Scanned<'a> {
+    /// What is before each semicolon.
+    ended: Vec<&'a str>,
+    /// What follows the last.
+    rest: &'a str,
+    /// All but comments, without the semicolons.
+    code: Vec<&'a str>,
+    /// Whether it ends within quotes or a comment that needs an end.
+    is_open: bool,
+}
+
+fn scan(script: &str) -> Scanned<'_> {
     enum Within {
         Code,
         Quotes(char),
         Comment,
-        Block,
+        /// A comment in which this many are begun, as they nest.
+        Block(u32),
     }
-    let (mut statements, mut start, mut within) = (Vec::new(), 0, Within::Code);
+    let (mut ended, mut code, mut start, mut code_start) = (Vec::new(), Vec::new(), 0, 0);
+    let mut within = Within::Code;
     let mut characters = script.char_indices().peekable();
     while let Some((at, character)) = characters.next() {
         let next = characters.peek().map(|(_, next)| *next);
         within = match (within, character) {
             (Within::Code, '\'' | '"' | '`') => Within::Quotes(character),
             (Within::Quotes(quote), _) if quote == character => Within::Code,
-            (Within::Code, '-') if next == Some('-') => Within::Comment,
-            (Within::Comment, '\n') => Within::Code,
-            (Within::Code, '/') if next == Some('*') => Within::Block,
-            (Within::Block, '*') if next == Some('/') => Within::Code,
+            (Within::Code, '-') if next == Some('-') => {
+                code.push(&script[code_start..at]);
+                Within::Comment
+            }
+            (Within::Code, '/') if next == Some('*') => {
+                code.push(&script[code_start..at]);
+                characters.next();
+                Within::Block(1)
+            }
+            (Within::Comment, '\n') => {
+                code_start = at;
+                Within::Code
+            }
+            (Within::Block(depth), '/') if next == Some('*') => {
+                characters.next();
+                Within::Block(depth + 1)
+            }
+            (Within::Block(depth), '*') if next == Some('/') => {
+                characters.next();
+                code_start = at + 2;
+                if depth > 1 { Within::Block(depth - 1) } else { Within::Code }
+            }
             (Within::Code, ';') => {
-                statements.push(&script[start..at]);
-                start = at + 1;
+                ended.push(&script[start..at]);
+                code.push(&script[code_start..at]);
+                (start, code_start) = (at + 1, at + 1);
                 Within::Code
             }
             (within, _) => within,
         };
     }
-    (statements, &script[start..])
+    if matches!(within, Within::Code | Within::Quotes(_)) {
+        code.push(&script[code_start..]);
+    }
+    let is_open = matches!(within, Within::Quotes(_) | Within::Block(_));
+    Scanned { ended, rest: &script[start..], code, is_open }
 }
 
 #[cfg(test)]
@@ -208,6 +243,8 @@ mod tests {
         assert!(!is_complete("SELECT 1"));
         assert!(!is_complete("SELECT 1; SELECT"));
         assert!(!is_complete("SELECT ';"));
+        assert!(!is_complete("SELECT 1; /* to be"));
+        assert!(is_complete("SELECT 1; /* done /* really */ */"));
     }
 
     #[test]
@@ -216,6 +253,15 @@ mod tests {
             split("CREATE TABLE t (a INT); set 'a' = 'b'; desc t; EXPLAIN SELECT 1; WITH a AS (SELECT 1) SELECT 2");
         let kinds: Vec<Kind> = kinds.iter().map(Statement::kind).collect();
         assert_eq!(kinds, [Kind::Declares, Kind::Declares, Kind::Asks, Kind::Asks, Kind::Runs]);
+    }
+
+    #[test]
+    fn comments_are_no_words() {
+        let kinds = split("/* a; */ SET 'a' = 'b'; -- c\n/**/ SHOW /* d */ TABLES; '--' /* e; */");
+        let kinds: Vec<(Kind, String)> = kinds.iter().map(|s| (s.kind(), s.word())).collect();
+        let expected = [(Kind::Declares, "SET"), (Kind::Asks, "SHOW"), (Kind::Runs, "'--'")];
+        assert_eq!(kinds, expected.map(|(kind, word)| (kind, word.to_owned())));
+        assert!(split("/* nothing */ -- at all").is_empty());
     }
 
     #[test]

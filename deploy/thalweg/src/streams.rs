@@ -15,17 +15,18 @@ use thalweg_connectors::{
 };
 use thalweg_types::seam::Seams;
 use tokio::io::AsyncRead;
+use tokio_util::sync::CancellationToken;
 
 /// The beginnings of the variables that configure object stores.
 const STORE_VARIABLES: &[&str] = &["AWS_", "GOOGLE_", "AZURE_"];
 
 /// What connectors are handed. The standard input is for jobs only in a cluster within this process.
 #[must_use]
-pub fn connectors(seams: &Seams, has_stdin: bool) -> ConnectorContext {
+pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput) -> ConnectorContext {
     ConnectorContext {
         seams: seams.clone(),
         stdin: has_stdin.then(|| Arc::new(ProcessInput::default()) as _),
-        stdout: Arc::new(ProcessOutput),
+        stdout: Arc::new(output),
         ingest: IngestRegistry::default(),
         http: Arc::new(ReqwestClient::default()),
         stores: ObjectStores::new(store_options()),
@@ -53,13 +54,26 @@ impl StandardInput for ProcessInput {
     }
 }
 
-#[derive(Debug)]
-struct ProcessOutput;
+/// The standard output, and whether nobody reads it any more.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessOutput {
+    unwanted: CancellationToken,
+}
+
+impl ProcessOutput {
+    /// Waits until something could not be written because nobody reads it any more.
+    pub async fn unwanted(&self) {
+        self.unwanted.cancelled().await;
+    }
+}
 
 impl StandardOutput for ProcessOutput {
     fn write_lines(&self, lines: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(lines)?;
-        out.flush()
+        let written = out.write_all(lines).and_then(|()| out.flush());
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            self.unwanted.cancel();
+        }
+        written
     }
 }

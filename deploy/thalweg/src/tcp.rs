@@ -4,6 +4,7 @@ use std::io;
 
 use futures::StreamExt;
 use thalweg_proto::network::{Connection, Listener, Network};
+use thalweg_types::address;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::wrappers::TcpListenerStream;
 
@@ -29,8 +30,7 @@ impl Network for TcpNetwork {
 /// Whether an address stands for all addresses of a machine: one can listen there, but nobody can be told to dial it.
 #[must_use]
 pub fn is_every_interface(address: &str) -> bool {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    matches!(host, "0.0.0.0" | "[::]")
+    address::split(address).is_some_and(|(host, _)| address::is_every_interface(host))
 }
 
 /// Where a listener is reached from its own machine.

@@ -6,7 +6,11 @@ mod process;
 
 use std::{fs, path::Path};
 
-use process::{Background, Outcome, lines_below, thalweg, thalweg_with_input, wait_until};
+use clap::CommandFactory;
+use process::{
+    Background, Outcome, Place, lines_below, thalweg, thalweg_with_input, thalweg_without_reader, wait_until,
+};
+use serde_json::Value;
 
 const NUMBERS: &str = "{\"n\":1,\"word\":\"one\"}\n{\"n\":2,\"word\":null}\n{\"n\":3,\"word\":\"thr,ee\"}\n";
 
@@ -160,7 +164,7 @@ fn the_shell_remembers_tables_and_answers() {
         script(directory.path())
     );
     let outcome = thalweg_with_input(&["sql", "-o", "csv"], &input);
-    assert_eq!(outcome.stdout, "numbers\nn\n3\n", "{outcome:?}");
+    assert_eq!(outcome.stdout, "answer\nnumbers\nn\n3\n", "{outcome:?}");
     let input = format!("{}DESCRIBE numbers; DROP TABLE numbers; SELECT n FROM numbers;", script(directory.path()));
     let outcome = thalweg_with_input(&["sql"], &input);
     assert!(outcome.stdout.contains("word") && outcome.stdout.contains("BIGINT"), "{outcome:?}");
@@ -245,6 +249,7 @@ fn a_cluster_in_one_process_serves_clients_and_ends_on_a_signal() {
     assert!(thalweg(&["nodes", "--coordinator", &address]).stdout.contains("alive"));
     check_error(&thalweg(&["job", "show", "job-99", "--coordinator", &address]), 1, "job-99");
     check_previews(&address, directory.path());
+    check_every_client_speaks_json(&address, directory.path());
     let ended = dev.terminate();
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
@@ -258,8 +263,7 @@ fn check_previews(address: &str, directory: &Path) {
     };
     let status_of_last = || {
         let jobs = thalweg(&["jobs", "--coordinator", &url, "-o", "json"]);
-        let jobs: Vec<serde_json::Value> =
-            jobs.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let jobs: Vec<Value> = jobs.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         let last = jobs.into_iter().max_by_key(|job| job["job"].as_u64()).expect("there are jobs");
         last["status"].as_str().expect("a status is a text").to_owned()
     };
@@ -278,4 +282,112 @@ fn check_previews(address: &str, directory: &Path) {
     check_error(&preview(&["INSERT INTO a SELECT n FROM b"]), 1, "leave out INSERT INTO");
     check_error(&preview(&["SELECT n FROM nothing"]), 1, "nothing");
     check_error(&preview(&["--file", "/nowhere.sql"]), 1, "/nowhere.sql");
+}
+
+/// Commands that serve, or whose output is for a shell.
+const WITHOUT_ROWS: &[&str] = &["demo", "dev", "coordinator", "node", "completions"];
+
+/// The commands that have none below them, found by asking the command line itself.
+fn commands_of(command: &clap::Command, above: &str, found: &mut Vec<String>) {
+    for below in command.get_subcommands() {
+        let name = format!("{above} {}", below.get_name()).trim().to_owned();
+        if !below.has_subcommands() || name == "cluster" {
+            found.push(name.clone());
+        }
+        commands_of(below, &name, found);
+    }
+}
+
+fn objects(arguments: &[&str], outcome: &Outcome) -> Vec<Value> {
+    assert_eq!(outcome.code, Some(0), "{arguments:?}: {outcome:?}");
+    let lines: Vec<Value> = outcome.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(!lines.is_empty() && lines.iter().all(Value::is_object), "{arguments:?}: {outcome:?}");
+    lines
+}
+
+/// Every command of a client prints lines of JSON, at least one.
+fn check_every_client_speaks_json(address: &str, directory: &Path) {
+    let json = |arguments: &[&str]| {
+        let all = [arguments, &["--coordinator", address, "--output", "json"]].concat();
+        objects(&all, &thalweg(&all))
+    };
+    let numbers = format!("{}SELECT n FROM numbers;", script(directory));
+    let nowhere = "CREATE TABLE nowhere (n BIGINT) WITH ('connector' = 'blackhole');";
+    let writing = format!("{}{nowhere} INSERT INTO nowhere SELECT n FROM numbers;", script(directory));
+    let endless = format!(
+        "CREATE TABLE e (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '50'); {nowhere} \
+         INSERT INTO nowhere SELECT n FROM e;"
+    );
+    let submit = |sql: &str| json(&["submit", "-e", sql, "-p", "1"])[0]["job"].to_string();
+    let status = |command: &str, sql: &str| json(&["job", command, &submit(sql)])[0]["status"].clone();
+    let mut commands = Vec::new();
+    commands_of(&thalweg::args::Cli::command(), "", &mut commands);
+    for command in commands.iter().filter(|command| !WITHOUT_ROWS.contains(&command.as_str())) {
+        match command.as_str() {
+            "run" => assert_eq!(objects(&["run"], &thalweg(&["run", "-e", &numbers, "-o", "json"])).len(), 3),
+            "submit" => assert_eq!(json(&["submit", "-e", &numbers, "--wait"]).len(), 3),
+            "explain" => assert!(json(&["explain", "-e", &numbers])[0]["plan"].is_string()),
+            "preview" => assert_eq!(json(&["preview", &numbers]).len(), 3),
+            "jobs" | "nodes" | "cluster" => drop(json(&[command])),
+            // A group of one cannot be changed without its only member; `members.rs` replaces one of three.
+            "cluster add" | "cluster remove" => {}
+            "job show" => assert!(json(&["job", "show", &submit(&writing)])[0]["plan"].is_string()),
+            "job wait" => assert_eq!(status("wait", &writing), "finished"),
+            "job cancel" => assert_eq!(status("cancel", &endless), "cancelled"),
+            "job stop" => assert!(status("stop", &endless).is_string()),
+            "job rows" => assert_eq!(json(&["job", "rows", &submit(&numbers)]).len(), 3),
+            "sql" => {
+                let input = format!("{numbers} SHOW TABLES; EXPLAIN SELECT n FROM numbers;");
+                let arguments = ["sql", "--coordinator", address, "-o", "json"];
+                assert_eq!(objects(&arguments, &thalweg_with_input(&arguments, &input)).len(), 5);
+            }
+            other => panic!("nobody checks the JSON of {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("many.sql");
+    let many = "CREATE TABLE t (n BIGINT) WITH ('connector' = 'datagen'); SELECT n FROM t;";
+    let printing = "CREATE TABLE t (n BIGINT) WITH ('connector' = 'datagen'); \
+                    CREATE TABLE p (n BIGINT) WITH ('connector' = 'print'); INSERT INTO p SELECT n FROM t;";
+    fs::write(&file, many).unwrap();
+    let file = file.to_str().unwrap();
+    for arguments in [
+        &["run", file][..],
+        &["run", file, "-o", "csv"],
+        &["run", file, "-o", "json"],
+        &["run", "-e", printing],
+        &["demo", "--print-sql"],
+        &["completions", "bash"],
+        &["--help"],
+        &["explain", file],
+    ] {
+        let outcome = thalweg_without_reader(arguments);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{arguments:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn nobody_who_reads_errors_is_no_reason_to_panic() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_thalweg"))
+        .args(["run", "/nowhere.sql"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn wrong_values_of_the_environment_are_named_by_their_variable() {
+    let variables =
+        |name: &str, value: &str| Place { variables: [(name.to_owned(), value.to_owned())].into(), ..Place::default() };
+    let wrong = variables("THALWEG_SLOTS", "many");
+    check_error(&wrong.thalweg(&["node"]), 1, "environment variable THALWEG_SLOTS: invalid value 'many'");
+    check_error(&wrong.thalweg(&["node", "--slots", "few"]), 2, "'few' for '--slots <N>'");
+    check_error(&variables("THALWEG_OUTPUT", "xml").thalweg(&["jobs"]), 1, "THALWEG_OUTPUT");
+    check_error(&variables("THALWEG_LISTEN", "here").thalweg(&["node"]), 1, "node.listen (--listen, THALWEG_LISTEN)");
 }

@@ -28,12 +28,13 @@ fn ok(arguments: &[&str], coordinators: &str) -> String {
     outcome.stdout
 }
 
+fn member(line: &str) -> (u64, String) {
+    let member: Value = serde_json::from_str(line).expect("a line of JSON");
+    (member["member"].as_u64().expect("a number"), member["role"].as_str().expect("a word").to_owned())
+}
+
 /// Number and role of each member.
 fn members(coordinators: &str) -> Vec<(u64, String)> {
-    let member = |line: &str| {
-        let member: Value = serde_json::from_str(line).expect("a line of JSON");
-        (member["member"].as_u64().expect("a number"), member["role"].as_str().expect("a word").to_owned())
-    };
     ok(&["cluster", "-o", "json"], coordinators).lines().map(member).collect()
 }
 
@@ -55,11 +56,17 @@ fn a_coordinator_that_is_gone_is_replaced_by_commands() {
 
     let gone = leader(&all);
     running[gone - 1].take().expect("it runs").kill();
-    ok(&["cluster", "remove", &gone.to_string()], &all);
+    let left = ok(&["cluster", "remove", &gone.to_string(), "-o", "json"], &all);
+    assert!(
+        left.lines().map(member).count() == 2
+            && left.lines().map(member).all(|(number, _)| usize::try_from(number) != Ok(gone)),
+        "{left}"
+    );
     assert_eq!(members(&all).len(), 2);
 
     running.push(Some(coordinator(4, &addresses, directory.path())));
-    ok(&["cluster", "add", &format!("4={}", addresses[3])], &all);
+    let added = ok(&["cluster", "add", &format!("4={}", addresses[3]), "-o", "json"], &all);
+    assert!(added.lines().map(member).any(|(number, _)| number == 4), "{added}");
     wait_until("a third vote", || {
         let members = members(&all);
         (members.len() == 3 && members.iter().all(|(_, role)| role != "learner")).then_some(())

@@ -6,9 +6,14 @@ use thalweg_client::{Client, SubmitOptions};
 
 use crate::{
     args::Format,
-    output::print_list,
+    output::{self, print_list},
     statements::{self, Kind},
 };
+
+/// What an answer is called in structured output.
+pub(super) const ANSWER: &str = "answer";
+/// What a dataflow is called there.
+pub(super) const PLAN: &str = "plan";
 
 #[derive(Serialize)]
 struct Answer {
@@ -26,21 +31,20 @@ pub(super) async fn print(client: &Client, script: &SubmitOptions, format: Forma
     // The whole script first, so that whatever is wrong is told with its place in it.
     let whole = client.explain(script.clone()).await?;
     if !has(Kind::Runs) {
-        print_text(whole, "answer", format)?;
+        print_text(whole, ANSWER, format)?;
         return Ok(false);
     }
     let quiet = all.iter().filter(|statement| statement.kind() != Kind::Runs);
     let sql = quiet.map(|statement| format!("{};\n", statement.text)).collect();
-    print_text(client.explain(SubmitOptions { sql, ..script.clone() }).await?, "answer", format)?;
+    print_text(client.explain(SubmitOptions { sql, ..script.clone() }).await?, ANSWER, format)?;
     Ok(true)
 }
 
 /// Prints a text of lines: as it is, or as one value.
 pub(super) fn print_text(text: String, head: &str, format: Format) -> Result<()> {
     match format {
-        Format::Table => println!("{}", text.trim_end()),
-        Format::Json => println!("{}", serde_json::json!({ head: text })),
-        Format::Csv => print_list(format, &[head], &[Answer { answer: text }], |line| vec![line.answer.clone()])?,
+        Format::Table => Ok(output::print(&format!("{}\n", text.trim_end()))?),
+        Format::Json => Ok(output::print(&format!("{}\n", serde_json::json!({ head: text })))?),
+        Format::Csv => print_list(format, &[head], &[Answer { answer: text }], |line| vec![line.answer.clone()]),
     }
-    Ok(())
 }

@@ -4,14 +4,13 @@
 //! output format, rows are printed as they come.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     fs,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     path::PathBuf,
 };
 
 use anyhow::{Context, Result};
-use arrow::array::RecordBatch;
 use futures::StreamExt;
 use thalweg_client::{Client, ClientError, SubmitOptions, SubmittedJob};
 use thalweg_types::job::JobOverview;
@@ -19,10 +18,11 @@ use tokio::time::{self, Duration, MissedTickBehavior};
 
 use crate::{
     args::{DemoArgs, Format},
+    board::{Board, Screen},
     embedded::{EmbeddedCluster, EmbeddedOptions},
-    follow::{self, FollowOptions, JobError},
-    output::{grouped, texts, watermark_text},
-    progress::{Totals, set_aside},
+    follow::{self, FollowOptions},
+    output::{OutputError, grouped, print, say},
+    progress::Totals,
     signals,
 };
 
@@ -36,28 +36,11 @@ const DEFAULT_SPEED: f64 = 365.0 * 24.0 * 60.0;
 /// When the first record became known, so that the clocks of several nodes agree.
 const START: &str = "2013-01-01 06:00:00";
 const SLOTS: u32 = 2;
-/// Rows of each query on the board, where the terminal is high enough.
-const BOARD_ROWS: usize = 4;
-/// Lines of a panel besides its rows: a blank one, the title, the head.
-const PANEL_LINES: usize = 3;
-/// Lines besides the panels: the state of the job, and the one with the cursor.
-const OTHER_LINES: usize = 2;
-/// As high as terminals have always been.
-const TERMINAL_LINES: usize = 24;
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
-
-/// The queries of the script, in its order.
-const TITLES: [&str; 4] = [
-    "Departures of each hour, and the weather they met",
-    "The three worst airlines of each day",
-    "Temperature, the mean of six hours",
-    "Alerts: delays far above those of the last 24 hours",
-];
 
 pub(super) async fn run(args: DemoArgs, format: Format) -> Result<()> {
     if args.print_sql {
-        print!("{SQL}");
-        return Ok(());
+        return Ok(print(SQL)?);
     }
     let speed = args.speed.unwrap_or_else(|| DEFAULT_SPEED.to_string());
     let mut settings =
@@ -95,19 +78,20 @@ async fn show(
         follow::follow(client, &submitted, options, clock.as_ref()).await?
     };
     let totals = Totals::of(&overview);
-    eprintln!(
+    say(&format!(
         "{} records in {:.1} s; {} rows of answers; a record was too late for a window {} times",
         grouped(totals.records_in),
         (clock.monotonic() - started).as_secs_f64(),
         grouped(totals.records_out),
         grouped(totals.late),
-    );
+    ));
     Ok(())
 }
 
 /// Draws until the job's end.
 async fn on_board(client: &Client, submitted: &SubmittedJob) -> Result<JobOverview> {
     let mut board = Board::new(submitted);
+    let mut screen = Screen::default();
     let mut rows = follow::all_rows(client, submitted);
     let mut asked_to_end = std::pin::pin!(signals::until_asked_to_end());
     let mut tick = time::interval(REDRAW_EVERY);
@@ -117,10 +101,9 @@ async fn on_board(client: &Client, submitted: &SubmittedJob) -> Result<JobOvervi
         tokio::select! {
             asked = &mut asked_to_end => {
                 asked.context("could not wait for signals")?;
-                client.cancel(submitted.job).await?;
-                return Err(JobError::Interrupted { job: submitted.job }.into());
+                return Err(follow::interrupt(client, submitted.job).await);
             }
-            _ = tick.tick() => board.draw(&client.job(submitted.job).await?)?,
+            _ = tick.tick() => draw(&mut screen, &board, &client.job(submitted.job).await?)?,
             next = rows.next() => match next {
                 Some((query, Ok(batch))) => board.on_rows(query, &batch)?,
                 Some((_, Err(ClientError::RowsRestarted { .. }))) => board = Board::new(submitted),
@@ -134,106 +117,14 @@ async fn on_board(client: &Client, submitted: &SubmittedJob) -> Result<JobOvervi
         }
     }
     let overview = client.wait(submitted.job).await?;
-    board.draw(&overview)?;
+    draw(&mut screen, &board, &overview)?;
     follow::check_ending(&overview)?;
     Ok(overview)
 }
 
-/// The newest rows of each query.
-struct Board {
-    panels: Vec<Panel>,
-    lines_drawn: usize,
-}
-
-struct Panel {
-    head: Vec<String>,
-    newest: VecDeque<Vec<String>>,
-    count: u64,
-}
-
-impl Board {
-    fn new(submitted: &SubmittedJob) -> Self {
-        let panel = |query: &thalweg_client::Query| Panel {
-            head: query.schema.fields().iter().map(|field| field.name().clone()).collect(),
-            newest: VecDeque::new(),
-            count: 0,
-        };
-        Self { panels: submitted.queries.iter().map(panel).collect(), lines_drawn: 0 }
-    }
-
-    fn on_rows(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
-        let Some(panel) = usize::try_from(query).ok().and_then(|query| self.panels.get_mut(query)) else {
-            return Ok(());
-        };
-        let rows = batch.num_rows();
-        panel.count += u64::try_from(rows)?;
-        // Only what can be seen is made text.
-        let from = rows.saturating_sub(BOARD_ROWS);
-        panel.newest.extend(texts(&batch.slice(from, rows - from))?);
-        let surplus = panel.newest.len().saturating_sub(BOARD_ROWS);
-        panel.newest.drain(..surplus);
-        Ok(())
-    }
-
-    fn draw(&mut self, job: &JobOverview) -> Result<()> {
-        let totals = Totals::of(job);
-        let rows = rows_that_fit(self.panels.len());
-        let mut lines = vec![format!(
-            "thalweg demo  {}  {}  {} records{}",
-            job.status,
-            watermark_text(totals.watermark),
-            grouped(totals.records_in),
-            set_aside(totals)
-        )];
-        for (title, panel) in TITLES.iter().zip(&self.panels) {
-            lines.push(String::new());
-            lines.push(format!("{title}  ({} rows)", grouped(panel.count)));
-            lines.extend(panel.lines(rows));
-        }
-        // A board that is higher than a very low terminal would scroll it: the cursor would not find back either.
-        lines.truncate(terminal_lines().saturating_sub(1).max(1));
-        let mut out = io::stdout().lock();
-        if self.lines_drawn > 0 {
-            write!(out, "\x1b[{}A", self.lines_drawn)?;
-        }
-        // A line that is too long ends at the edge: were it to wrap, the cursor would not find back.
-        write!(out, "\x1b[?7l")?;
-        for line in &lines {
-            writeln!(out, "{line}\x1b[K")?;
-        }
-        write!(out, "\x1b[J\x1b[?7h")?;
-        out.flush()?;
-        self.lines_drawn = lines.len();
-        Ok(())
-    }
-}
-
-impl Panel {
-    /// Head and rows in aligned columns; always as many lines.
-    fn lines(&self, rows: usize) -> Vec<String> {
-        let newest = self.newest.len().saturating_sub(rows);
-        let all = || std::iter::once(&self.head).chain(self.newest.iter().skip(newest));
-        let widths: Vec<usize> = (0..self.head.len())
-            .map(|column| all().map(|row| row[column].chars().count()).max().unwrap_or_default())
-            .collect();
-        let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-            format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end().to_owned()
-        };
-        let mut lines: Vec<String> = all().map(line).collect();
-        lines.resize(rows + 1, String::new());
-        lines
-    }
-}
-
-/// How many rows each panel has, so that the board is not higher than the terminal.
-fn rows_that_fit(panels: usize) -> usize {
-    let lines = terminal_lines().saturating_sub(OTHER_LINES) / panels.max(1);
-    lines.saturating_sub(PANEL_LINES).clamp(1, BOARD_ROWS)
-}
-
-fn terminal_lines() -> usize {
-    crossterm::terminal::size().map_or(TERMINAL_LINES, |(_, lines)| usize::from(lines))
+fn draw(screen: &mut Screen, board: &Board, job: &JobOverview) -> Result<(), OutputError> {
+    let (columns, lines) = Screen::size();
+    screen.draw(board.lines(job, columns, lines))
 }
 
 /// The data as files, for as long as the demo runs.

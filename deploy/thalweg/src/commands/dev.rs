@@ -6,6 +6,7 @@ use crate::{
     args::DevArgs,
     config::Dev,
     embedded::{EmbeddedCluster, EmbeddedOptions},
+    output::say,
     seams::cores,
     signals,
 };
@@ -24,11 +25,14 @@ pub(super) async fn run(args: DevArgs) -> Result<()> {
     })
     .await?;
     let slots = u64::from(slots) * u64::from(checked.nodes);
-    eprintln!("thalweg {} serves: {} node(s), {slots} slots", env!("CARGO_PKG_VERSION"), checked.nodes);
-    eprintln!("  coordinator  {}", cluster.address());
-    eprintln!("  http         {}", cluster.http_address().unwrap_or(&checked.http));
-    eprintln!("  data         {}", checked.data_dir.display());
-    eprintln!("try: thalweg submit -e \"SELECT ...\" --wait, or thalweg sql --coordinator {}", cluster.address());
+    let (address, http) = (cluster.address(), cluster.http_address().unwrap_or(&checked.http));
+    say(&format!("thalweg {} serves: {} node(s), {slots} slots", env!("CARGO_PKG_VERSION"), checked.nodes));
+    say(&format!("  coordinator  {address}"));
+    say(&format!("  http         {http}"));
+    say(&format!("  data         {}", checked.data_dir.display()));
+    say(&format!(
+        "try: thalweg submit --coordinator {address} --wait FILE.sql, or thalweg sql --coordinator {address}"
+    ));
     let ended = tokio::select! {
         asked = signals::until_asked_to_end() => asked.context("could not wait for signals"),
         failure = cluster.failed() => Err(failure),

@@ -1,6 +1,6 @@
 //! `thalweg job show`, `cancel`, `stop`, `wait` and `rows`.
 
-use std::io::{BufWriter, stdout};
+use std::io::stdout;
 
 use anyhow::Result;
 use futures::StreamExt;
@@ -11,7 +11,7 @@ use super::Remote;
 use crate::{
     args::{Format, JobCommand},
     follow,
-    output::{RowPrinter, grouped, print_list, watermark_text},
+    output::{RowPrinter, grouped, print, print_list, say, watermark_text},
     signals,
 };
 
@@ -23,11 +23,13 @@ pub(super) async fn run(command: JobCommand, format: Format, remote: &Remote) ->
         }
         JobCommand::Cancel(args) => {
             let (client, _surroundings) = remote.connect(&args.cluster).await?;
-            Ok(client.cancel(JobId(args.job)).await?)
+            client.cancel(JobId(args.job)).await?;
+            print_summary(&client.job(JobId(args.job)).await?, format)
         }
         JobCommand::Stop(args) => {
             let (client, _surroundings) = remote.connect(&args.cluster).await?;
-            Ok(client.stop(JobId(args.job)).await?)
+            client.stop(JobId(args.job)).await?;
+            print_summary(&client.job(JobId(args.job)).await?, format)
         }
         JobCommand::Wait(args) => {
             let (client, _surroundings) = remote.connect(&args.cluster).await?;
@@ -45,13 +47,15 @@ pub(super) async fn run(command: JobCommand, format: Format, remote: &Remote) ->
 /// Prints rows as they come; ends with the job, or when interrupted, which leaves the job as it is.
 async fn rows(client: &Client, job: JobId, query: u32, format: Format) -> Result<()> {
     let mut rows = follow::rows_of(client.fetch_rows(job, query), query);
-    let mut printer = RowPrinter::new(BufWriter::new(stdout()), format, 1);
+    let mut printer = RowPrinter::new(stdout(), format, 1);
     let mut asked_to_end = std::pin::pin!(signals::until_asked_to_end());
     loop {
         tokio::select! {
             asked = &mut asked_to_end => return Ok(asked?),
             next = rows.next() => match next {
-                Some((_, Err(error @ ClientError::RowsRestarted { .. }))) => eprintln!("warning: {error}; its rows begin anew"),
+                Some((_, Err(error @ ClientError::RowsRestarted { .. }))) => {
+                    say(&format!("warning: {error}; its rows begin anew"));
+                }
                 Some((query, batch)) => printer.print(query, &batch?)?,
                 None => return Ok(()),
             },
@@ -78,12 +82,12 @@ fn show(job: &JobOverview, format: Format) -> Result<()> {
     }
     print_summary(job, format)?;
     if format == Format::Csv {
-        println!();
+        print("\n")?;
     } else {
         if let Some(failure) = &job.failure {
-            println!("\nlast failure: {}", failure.message);
+            print(&format!("\nlast failure: {}\n", failure.message))?;
         }
-        println!("\n{}\n", job.plan.trim_end());
+        print(&format!("\n{}\n\n", job.plan.trim_end()))?;
     }
     let head = ["subtask", "operators", "node", "state", "in", "out", "busy", "blocked", "watermark", "late"];
     print_list(format, &head, &job.subtasks, |subtask| {

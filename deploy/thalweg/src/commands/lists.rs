@@ -1,6 +1,6 @@
 //! `thalweg jobs`, `nodes` and `cluster`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 use thalweg_client::{Client, MemberOverview};
 use thalweg_types::{
@@ -74,12 +74,13 @@ struct MemberLine {
 pub(super) async fn cluster(args: MembersArgs, format: Format, remote: &Remote) -> Result<()> {
     let (client, _surroundings) = remote.connect(&ClusterArgs { coordinator: args.coordinator }).await?;
     match args.change {
-        None => members(&client, format).await,
+        None => return members(&client, format).await,
         Some(MemberCommand::Add { member: (member, address) }) => {
-            Ok(client.add_member(MemberId(member), &address).await?)
+            client.add_member(MemberId(member), &address).await?;
         }
-        Some(MemberCommand::Remove { member }) => Ok(client.remove_member(MemberId(member)).await?),
+        Some(MemberCommand::Remove { member }) => client.remove_member(MemberId(member)).await?,
     }
+    members(&client, format).await.context("the change is made, but the members could not be shown")
 }
 
 async fn members(client: &Client, format: Format) -> Result<()> {

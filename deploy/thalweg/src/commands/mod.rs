@@ -9,7 +9,7 @@ use thalweg_proto::network::Network;
 
 use crate::{
     args::{Cli, ClusterArgs, Command},
-    config,
+    config, output,
     seams::Surroundings,
     tcp::TcpNetwork,
 };
@@ -48,8 +48,9 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Preview(args) => preview::run(args, format, &remote).await,
         Command::Sql(args) => sql::run(args, format, &remote).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "thalweg", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "thalweg", &mut script);
+            Ok(output::print(&String::from_utf8(script)?)?)
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::{
     config::Node as Checked,
     http,
     seams::{Surroundings, cores},
-    serve, signals, streams,
+    serve, signals,
+    streams::{self, ProcessOutput},
     tcp::TcpNetwork,
 };
 
@@ -23,7 +24,7 @@ pub(super) async fn run(args: NodeArgs) -> Result<()> {
     let seams = surroundings.seams();
     let network: Arc<dyn Network> = Arc::new(TcpNetwork);
     let health_address = checked.health.clone();
-    let connectors = streams::connectors(&seams, false);
+    let connectors = streams::connectors(&seams, false, ProcessOutput::default());
     let node = Arc::new(serve::start_node(config(checked), &network, &seams, connectors).await?);
     if let Some(health_address) = &health_address {
         let served = http::serve(&network, &seams, health_address, probes(&node)).await;

@@ -2,21 +2,19 @@
 //!
 //! Nothing is left behind: a script that would write is refused, and the job is cancelled whatever happens here.
 
-use std::{
-    io::{BufWriter, stdout},
-    time::Duration,
-};
+use std::{io::stdout, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
 use thalweg_client::{Client, ClientError, SubmitOptions, SubmittedJob};
+use thalweg_types::JobId;
 use tokio::time;
 
 use super::Remote;
 use crate::{
     args::{Format, PreviewArgs},
     follow::{self, JobError},
-    output::RowPrinter,
+    output::{RowPrinter, say},
     script, signals, statements,
 };
 
@@ -32,17 +30,23 @@ pub(super) async fn run(args: PreviewArgs, format: Format, remote: &Remote) -> R
     let submitted = client.submit(options).await?;
     let limit = Limit { rows: usize::try_from(args.rows)?, time: Duration::from_secs(args.seconds.into()) };
     let sampled = sample(&client, &submitted, limit, format).await;
-    let overview = client.job(submitted.job).await?;
-    if !overview.status.is_terminal() {
-        client.cancel(submitted.job).await?;
-    }
-    match sampled? {
+    let ended = end(&client, submitted.job).await;
+    let sampled = sampled?;
+    ended?;
+    match sampled {
         Sampled::All => Ok(follow::check_ending(&client.wait(submitted.job).await?)?),
         Sampled::Rows => Ok(()),
         Sampled::InTime(rows) => {
-            eprintln!("note: {rows} rows within {} s; {} was cancelled", args.seconds, submitted.job);
+            say(&format!("note: {rows} rows within {} s; {} was cancelled", args.seconds, submitted.job));
             Ok(())
         }
+    }
+}
+
+async fn end(client: &Client, job: JobId) -> Result<(), ClientError> {
+    match client.job(job).await?.status.is_terminal() {
+        true => Ok(()),
+        false => client.cancel(job).await,
     }
 }
 
@@ -63,7 +67,7 @@ enum Sampled {
 }
 
 async fn sample(client: &Client, submitted: &SubmittedJob, limit: Limit, format: Format) -> Result<Sampled> {
-    let mut printer = RowPrinter::new(BufWriter::new(stdout()), format, submitted.queries.len());
+    let mut printer = RowPrinter::new(stdout(), format, submitted.queries.len());
     let mut rows = follow::all_rows(client, submitted);
     let mut asked_to_end = std::pin::pin!(signals::until_asked_to_end());
     let mut is_over = std::pin::pin!(time::sleep(limit.time));

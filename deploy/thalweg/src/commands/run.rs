@@ -28,7 +28,12 @@ pub(super) async fn run(args: RunArgs, format: Format) -> Result<()> {
         let options = FollowOptions { format, is_quiet: args.quiet };
         follow::follow(cluster.client(), &submitted, options, cluster.seams().clock.as_ref()).await.map(|_| ())
     };
-    let result = followed.await;
+    let result = tokio::select! {
+        biased;
+        // Whoever read what the job prints has had enough of it.
+        () = cluster.output().unwanted() => Ok(()),
+        result = followed => result,
+    };
     cluster.shutdown().await;
     result
 }

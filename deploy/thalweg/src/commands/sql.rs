@@ -13,19 +13,22 @@ use std::{
 
 use anyhow::{Context, Result};
 use reedline::{
-    ColumnarMenu, DefaultCompleter, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder, Prompt,
-    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, Signal, ValidationResult, Validator,
+    ColumnarMenu, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder, Prompt, PromptEditMode,
+    PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, Signal, ValidationResult, Validator,
     default_emacs_keybindings,
 };
 use thalweg_client::{Client, SubmitOptions};
-use thalweg_types::seam::Seams;
+use thalweg_types::{seam::Seams, text::with_causes};
 
-use super::Remote;
+use super::{Remote, answers};
 use crate::{
     args::{Format, SqlArgs},
+    completion::Words,
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::{self, FollowOptions},
+    output::say,
     seams::cores,
+    signals,
     statements::{self, Statement},
 };
 
@@ -55,6 +58,8 @@ struct Session {
     format: Format,
     /// What every query of the session begins with.
     remembered: Vec<Statement>,
+    /// Where lines are remembered over sessions, while that works.
+    history: Option<PathBuf>,
 }
 
 /// Whether the session goes on.
@@ -66,20 +71,17 @@ enum Next {
 
 impl Session {
     fn new(client: Client, seams: Seams, format: Format) -> Self {
-        Self { client, seams, format, remembered: Vec::new() }
+        Self { client, seams, format, remembered: Vec::new(), history: history_file() }
     }
 
     async fn run(mut self) -> Result<()> {
         if !std::io::stdin().is_terminal() {
             return self.run_script().await;
         }
-        eprintln!("thalweg {}: type HELP; for help, QUIT; to leave", env!("CARGO_PKG_VERSION"));
+        say(&format!("thalweg {}: type HELP; for help, QUIT; to leave", env!("CARGO_PKG_VERSION")));
         loop {
-            let mut editor = self.editor()?;
-            // Reading a line blocks; meanwhile this process still has a cluster to run.
-            let signal =
-                tokio::task::block_in_place(|| editor.read_line(&ShellPrompt)).context("could not read a line")?;
-            let text = match signal {
+            let editor = self.editor();
+            let text = match read_line(editor).await? {
                 Signal::Success(text) => text,
                 Signal::CtrlD => return Ok(()),
                 _ => continue,
@@ -88,7 +90,10 @@ impl Session {
                 match self.on_statement(statement).await {
                     Ok(Next::Statement) => {}
                     Ok(Next::End) => return Ok(()),
-                    Err(error) => eprintln!("error: {error:#}"),
+                    Err(error) => {
+                        say(&format!("error: {}", with_causes(error.as_ref())));
+                        break;
+                    }
                 }
             }
         }
@@ -109,15 +114,15 @@ impl Session {
     async fn on_statement(&mut self, statement: Statement) -> Result<Next> {
         match statement.word().as_str() {
             "QUIT" | "EXIT" => return Ok(Next::End),
-            "HELP" => eprintln!("{HELP}"),
+            "HELP" => say(HELP),
             "RESET" => self.remembered.clear(),
             "EXPLAIN" => {
                 let plan = self.client.explain(self.request(&statement.without_word())).await?;
-                println!("{}", plan.trim_end());
+                answers::print_text(plan, answers::PLAN, self.format)?;
             }
             "SHOW" | "DESCRIBE" | "DESC" => {
                 let answer = self.client.explain(self.request(&statement.text)).await?;
-                println!("{}", answer.trim_end());
+                answers::print_text(answer, answers::ANSWER, self.format)?;
             }
             "CREATE" | "SET" | "DROP" => {
                 self.client.explain(self.request(&statement.text)).await?;
@@ -138,24 +143,43 @@ impl Session {
         SubmitOptions { sql, name: "shell".to_owned(), ..SubmitOptions::default() }
     }
 
-    fn editor(&self) -> Result<Reedline> {
-        let names = names_of(&self.remembered);
-        let words: Vec<String> = statements::KEYWORDS.iter().map(|word| (*word).to_owned()).chain(names).collect();
-        let completer = DefaultCompleter::new_with_wordlen(words, 2);
+    fn editor(&mut self) -> Reedline {
         let mut keys = default_emacs_keybindings();
         let complete = vec![ReedlineEvent::Menu(COMPLETIONS.to_owned()), ReedlineEvent::MenuNext];
         keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, ReedlineEvent::UntilFound(complete));
         let menu = ReedlineMenu::EngineCompleter(Box::new(ColumnarMenu::default().with_name(COMPLETIONS)));
-        let mut editor = Reedline::create()
-            .with_completer(Box::new(completer))
+        let editor = Reedline::create()
+            .with_completer(Box::new(Words::with_names(names_of(&self.remembered))))
             .with_menu(menu)
+            .with_quick_completions(true)
+            .with_partial_completions(true)
             .with_edit_mode(Box::new(Emacs::new(keys)))
-            .with_validator(Box::new(UntilSemicolon));
-        if let Some(path) = history_file() {
-            let history = FileBackedHistory::with_file(HISTORY_LINES, path).context("could not open the history")?;
-            editor = editor.with_history(Box::new(history));
+            .with_validator(Box::new(UntilSemicolon))
+            .use_bracketed_paste(true);
+        let Some(path) = self.history.clone() else { return editor };
+        match FileBackedHistory::with_file(HISTORY_LINES, path.clone()) {
+            Ok(history) => editor.with_history(Box::new(history)),
+            Err(error) => {
+                say(&format!("warning: {} cannot be used, so nothing is remembered there: {error}", path.display()));
+                self.history = None;
+                editor
+            }
         }
-        Ok(editor)
+    }
+}
+
+/// Reads until a statement's end. That blocks a thread, while this process still has a cluster to run; a process that is
+/// asked to end leaves the thread, and the terminal as it was.
+async fn read_line(mut editor: Reedline) -> Result<Signal> {
+    #[allow(clippy::disallowed_methods, reason = "a terminal's lines come by blocking reads only")]
+    let reading = tokio::task::spawn_blocking(move || editor.read_line(&ShellPrompt));
+    tokio::select! {
+        line = reading => line.context("the line's reader ended abnormally")?.context("could not read a line"),
+        asked = signals::until_asked_to_end() => {
+            crossterm::terminal::disable_raw_mode().ok();
+            say("");
+            asked.context("could not wait for signals").map(|()| Signal::CtrlD)
+        }
     }
 }
 

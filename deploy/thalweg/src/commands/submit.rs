@@ -13,9 +13,6 @@ use crate::{
     script,
 };
 
-/// What the dataflow is called in structured output.
-const PLAN: &str = "plan";
-
 #[derive(Serialize)]
 struct Submitted {
     job: JobId,
@@ -42,10 +39,10 @@ pub(super) async fn explain(args: ExplainArgs, format: Format, remote: &Remote) 
     let submit = script::read(&args.script, None)?;
     if !args.cluster.coordinator.is_empty() {
         let (client, _surroundings) = remote.connect(&args.cluster).await?;
-        return answers::print_text(client.explain(submit).await?, PLAN, format);
+        return answers::print_text(client.explain(submit).await?, answers::PLAN, format);
     }
     let cluster = EmbeddedCluster::start(EmbeddedOptions { nodes: 0, ..EmbeddedOptions::default() }).await?;
     let plan = cluster.client().explain(submit).await;
     cluster.shutdown().await;
-    answers::print_text(plan?, PLAN, format)
+    answers::print_text(plan?, answers::PLAN, format)
 }

@@ -53,7 +53,9 @@ fn what_is_wrong_in_the_file_is_named() {
     check_refused("outptu = \"json\"\n", &["jobs"], "unknown key outptu (did you mean output?)");
     check_refused("[nod]\nslots = 3\n", &["jobs"], "nod.slots");
     check_refused("[run]\nexecute = \"SELECT 1\"\n", &["jobs"], "unknown key run.execute");
-    check_refused("[node]\nslots = \"many\"\n", &["node"], "invalid value 'many' for '--slots <N>'");
+    check_refused("[node]\nslots = \"many\"\n", &["node"], "node.slots: invalid value 'many' for '--slots <N>'");
+    check_refused("output = \"xml\"\n", &["jobs"], "output: invalid value 'xml'");
+    check_refused("[client]\ncoordinator = 3\ntimeout = 3\n", &["jobs"], "unknown key client.timeout");
     check_refused("[node]\nslots = [1]\n", &["node"], "node.slots: expected a text or a number, got array");
     check_refused("[run]\nquiet = 1\n", &["run", "f"], "run.quiet: expected true or false");
     check_refused("[node\n", &["node"], "is not TOML");

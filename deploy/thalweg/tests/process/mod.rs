@@ -72,6 +72,14 @@ pub(crate) fn thalweg_with_input(arguments: &[&str], input: &str) -> Outcome {
     outcome(output.status.code(), &output.stdout, &output.stderr)
 }
 
+/// Runs the binary to its end; whoever would read its standard output is gone.
+pub(crate) fn thalweg_without_reader(arguments: &[&str]) -> Outcome {
+    let mut child = command(arguments).spawn().expect("the binary runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("the binary ends");
+    outcome(output.status.code(), &output.stdout, &output.stderr)
+}
+
 fn outcome(code: Option<i32>, stdout: &[u8], stderr: &[u8]) -> Outcome {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Outcome { code, stdout: text(stdout), stderr: text(stderr) }
