@@ -10,6 +10,11 @@ mod readme;
 
 use std::{fs, path::Path};
 
+use thalweg_types::{
+    connector::{CONNECTORS, FORMATS, OptionSpec, OptionType},
+    settings::SETTINGS,
+};
+
 use process::{Background, Place, free_addresses, lines_below, root, thalweg, wait_until};
 use serde_json::Value;
 
@@ -72,7 +77,7 @@ fn every_command_does_what_it_should() {
     let directory = directory();
     let addresses: [String; 3] = free_addresses();
     let mut serving = Vec::new();
-    for block in readme::blocks() {
+    for block in readme::blocks("sh") {
         let block = ADDRESSES.iter().zip(&addresses).fold(block, |block, (from, to)| block.replace(from, to));
         serving.extend(run(&block, directory.path()));
     }
@@ -93,7 +98,7 @@ fn every_command_does_what_it_should() {
 fn the_first_job_of_ones_own_gives_each_quarter_and_airport() {
     let directory = directory();
     let place = Place { directory: Some(directory.path().to_owned()), ..Place::default() };
-    let commands: Vec<Vec<String>> = readme::blocks().iter().flat_map(|block| readme::commands(block)).collect();
+    let commands: Vec<Vec<String>> = readme::blocks("sh").iter().flat_map(|block| readme::commands(block)).collect();
     let mut runs = commands.iter().filter_map(|command| readme::arguments(command));
     let run = runs.find(|arguments| arguments[0] == "run").expect("README runs a script");
     let arguments: Vec<&str> = run.iter().map(String::as_str).chain(["-o", "json"]).collect();
@@ -125,4 +130,57 @@ fn every_command_of_the_table_exists() {
         }
     }
     assert!(named >= 15, "only {named} commands were found");
+}
+
+/// All together are a script, in which each SELECT stands for itself.
+#[test]
+fn every_example_of_sql_is_a_plan() {
+    let directory = directory();
+    let place = Place { directory: Some(directory.path().to_owned()), ..Place::default() };
+    let script = readme::blocks("sql").concat();
+    let outcome = place.thalweg(&["explain", "-e", &script]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.matches("Collect").count() >= 3, "{outcome:?}");
+}
+
+/// The README has this table as it is: what the engine takes is data, and the table is made of it.
+fn check_table(head: &str, rows: &[[String; 3]]) {
+    let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
+    let rows = rows.iter().map(|[name, value, doc]| format!("| {name} | {value} | {doc} |\n"));
+    let table = format!("{head}\n|---|---|---|\n{}", rows.collect::<String>());
+    assert!(readme.contains(&table), "README.md should have\n\n{table}");
+}
+
+fn option_row(option: &OptionSpec) -> [String; 3] {
+    let value = match (option.required, option.default) {
+        (true, _) => "required".to_owned(),
+        (false, "") => String::new(),
+        (false, default) => format!("`{default}`"),
+    };
+    let words = match option.kind {
+        OptionType::OneOf(words) => {
+            format!(" One of {}.", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))
+        }
+        _ => String::new(),
+    };
+    [format!("`{}`", option.key), value, format!("{}{words}", option.doc)]
+}
+
+#[test]
+fn every_option_and_setting_is_documented_with_its_default() {
+    let connectors = CONNECTORS.iter().map(|spec| (format!("**`{}`**", spec.name), spec.doc, spec.options));
+    let formats = FORMATS.iter().map(|spec| (format!("**`'format' = '{}'`**", spec.name), spec.doc, spec.options));
+    let rows: Vec<[String; 3]> = connectors
+        .chain(formats)
+        .flat_map(|(name, doc, options)| {
+            std::iter::once([name, String::new(), doc.to_owned()]).chain(options.iter().map(option_row))
+        })
+        .collect();
+    check_table("| connector, format or option | default | |", &rows);
+    let row = |key: &str, default: &str, doc: &str| {
+        let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+        [format!("`{key}`"), default, doc.to_owned()]
+    };
+    let rows: Vec<[String; 3]> = SETTINGS.iter().map(|spec| row(spec.key, spec.default, spec.doc)).collect();
+    check_table("| setting | default | |", &rows);
 }

@@ -5,13 +5,12 @@ use std::fs;
 
 use crate::process::root;
 
-/// The fenced blocks of commands, in their order.
-pub(crate) fn blocks() -> Vec<String> {
+/// The fenced blocks of a language (`sh` for commands), in their order.
+pub(crate) fn blocks(language: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join("README.md")).expect("there is a README");
-    let mut blocks = Vec::new();
-    let mut parts = text.split("```sh\n").skip(1);
-    blocks.extend(parts.by_ref().map(|part| part.split("```").next().expect("a split has a first part").to_owned()));
-    blocks
+    let fence = format!("```{language}\n");
+    let parts = text.split(&fence).skip(1);
+    parts.map(|part| part.split("```").next().expect("a split has a first part").to_owned()).collect()
 }
 
 /// The commands of a block, each as its words. Quotes may span lines.
