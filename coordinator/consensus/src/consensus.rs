@@ -60,6 +60,9 @@ pub enum ConsensusError {
     /// A group without voters could decide nothing any more.
     #[error("{0} is the last voter")]
     LastVoter(MemberId),
+    /// A number stands for one store, and is not used again.
+    #[error("{0} was removed: give the new member a number that was never used")]
+    Retired(MemberId),
     /// The member to add is not acceptable.
     #[error("the member can not be added")]
     Member(#[from] ConfigError),
@@ -214,7 +217,7 @@ impl<R: Replicated> Consensus<R> {
     /// once it has caught up. Resolves when it is a member; adding what is there already succeeds.
     ///
     /// # Errors
-    /// Those of `propose`, and when the member is not acceptable.
+    /// Those of `propose`, and when the member is not acceptable, or one of its number was removed.
     pub async fn add_member(&self, member: Member) -> Result<(), ConsensusError> {
         if member.member.0 == 0 {
             return Err(ConfigError::MemberZero.into());

@@ -354,6 +354,7 @@ impl<R: Replicated> Driver<R> {
                 let _ = reply.send(Ok(()));
             }
             Verdict::LastVoter => refuse(reply, ConsensusError::LastVoter(self.config.member)),
+            Verdict::Retired(member) => refuse(reply, ConsensusError::Retired(member)),
             Verdict::HandOver => self.hand_over(reply),
             Verdict::Propose { member, seat, is_voter } => {
                 let origin = self.next_origin();
@@ -384,7 +385,7 @@ impl<R: Replicated> Driver<R> {
         };
         let learners = self
             .roster
-            .0
+            .seats
             .iter()
             .filter(|(member, seat)| seat.is_promotable && raft.prs().conf().learners().contains(&member.0));
         learners.filter(|(member, _)| has_caught_up(**member)).map(|(member, seat)| (*member, seat.clone())).next()

@@ -3,7 +3,7 @@
 //! Raft's configuration knows ids only. The addresses travel beside it: in the context of each change and in each
 //! snapshot, so that every member knows the address of every other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raft::eraftpb::ConfState;
 use thalweg_types::MemberId;
@@ -26,18 +26,25 @@ pub(crate) struct Seat {
     pub(crate) is_promotable: bool,
 }
 
-/// The members' seats.
+/// Who is a member, and who was.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Roster(pub(crate) BTreeMap<MemberId, Seat>);
+pub(crate) struct Roster {
+    /// The members' seats.
+    pub(crate) seats: BTreeMap<MemberId, Seat>,
+    /// Who was removed. Others may not know yet, and count on what a member of that number has promised: one that comes back
+    /// without its store would break its promises, and two halves of a group could decide differently.
+    pub(crate) retired: BTreeSet<MemberId>,
+}
 
 impl Roster {
     pub(crate) fn from_members(members: &[Member]) -> Self {
         let seat = |member: &Member| Seat { address: member.address.clone(), is_promotable: member.voter };
-        Self(members.iter().map(|member| (member.member, seat(member))).collect())
+        let seats = members.iter().map(|member| (member.member, seat(member))).collect();
+        Self { seats, retired: BTreeSet::new() }
     }
 
     pub(crate) fn address(&self, member: MemberId) -> Option<&str> {
-        self.0.get(&member).map(|seat| seat.address.as_str())
+        self.seats.get(&member).map(|seat| seat.address.as_str())
     }
 
     /// The members, with their votes.
@@ -47,7 +54,7 @@ impl Roster {
             address: seat.address.clone(),
             voter: voters.contains(&id.0),
         };
-        self.0.iter().map(member).collect()
+        self.seats.iter().map(member).collect()
     }
 }
 
@@ -58,6 +65,8 @@ pub(crate) enum Verdict {
     Done,
     /// The group would have no voter.
     LastVoter,
+    /// A member of that number was removed.
+    Retired(MemberId),
     /// The leader has to hand over first.
     HandOver,
     /// To propose: the member, its new seat, and whether it votes; no seat to remove it.
@@ -67,13 +76,14 @@ pub(crate) enum Verdict {
 /// Judges a change on the leader.
 pub(crate) fn judge(change: &Change, roster: &Roster, configuration: &ConfState, leader: MemberId) -> Verdict {
     match change {
+        Change::Add(member) if roster.retired.contains(&member.member) => Verdict::Retired(member.member),
         Change::Add(member) => {
             let seat = Seat { address: member.address.clone(), is_promotable: member.voter };
             let is_voter = configuration.get_voters().contains(&member.member.0);
-            let is_same = roster.0.get(&member.member) == Some(&seat);
+            let is_same = roster.seats.get(&member.member) == Some(&seat);
             if is_same { Verdict::Done } else { Verdict::Propose { member: member.member, seat: Some(seat), is_voter } }
         }
-        Change::Remove(member) if !roster.0.contains_key(member) => Verdict::Done,
+        Change::Remove(member) if !roster.seats.contains_key(member) => Verdict::Done,
         Change::Remove(member) if configuration.get_voters() == [member.0] => Verdict::LastVoter,
         Change::Remove(member) if *member == leader => Verdict::HandOver,
         Change::Remove(member) => Verdict::Propose { member: *member, seat: None, is_voter: false },

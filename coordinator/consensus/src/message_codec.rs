@@ -187,7 +187,7 @@ fn check_snapshot(message: &Message) -> Result<(), Refusal> {
     let ids = configuration.get_voters().iter().chain(configuration.get_learners());
     let mut sorted: Vec<u64> = ids.copied().collect();
     sorted.sort_unstable();
-    if !sorted.iter().copied().eq(roster.0.keys().map(|member| member.0)) {
+    if !sorted.iter().copied().eq(roster.seats.keys().map(|member| member.0)) {
         return Err(Refusal::Malformed("its snapshot's members and seats differ"));
     }
     Ok(())

@@ -85,13 +85,13 @@ impl Peers {
     /// Follows the roster. The queue of a member that left is still sent: it may hold the news of its removal.
     pub(crate) fn update(&mut self, roster: &Roster) {
         self.peers.retain(|member, peer| roster.address(*member) == Some(&peer.address));
-        for (member, seat) in &roster.0 {
+        for (member, seat) in &roster.seats {
             if *member != self.context.post.member && !self.peers.contains_key(member) {
                 let peer = self.context.start(*member, &seat.address);
                 self.peers.insert(*member, peer);
             }
         }
-        self.contacts.retain(|member, _| !roster.0.contains_key(member));
+        self.contacts.retain(|member, _| !roster.seats.contains_key(member));
     }
 
     /// Remembers where a member that is not in the roster listens.

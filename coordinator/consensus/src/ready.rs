@@ -194,11 +194,14 @@ impl<R: Replicated> Driver<R> {
         match seat {
             Some(seat) => {
                 // The member is behind any snapshot that was taken without it, and raft-rs ignores such a one.
-                self.is_snapshot_wanted |= !self.roster.0.contains_key(&member);
-                self.roster.0.insert(member, seat)
+                self.is_snapshot_wanted |= !self.roster.seats.contains_key(&member);
+                self.roster.seats.insert(member, seat);
             }
-            None => self.roster.0.remove(&member),
-        };
+            None => {
+                self.roster.seats.remove(&member);
+                self.roster.retired.insert(member);
+            }
+        }
         self.on_members_changed(configuration.get_voters());
         if self.is_leading() && self.node.raft.prs().get(self.config.member.0).is_none() {
             // It committed its own removal, proposed by a leader before it. Raft-rs would lead on, and panic.

@@ -10,8 +10,11 @@ use thiserror::Error;
 use crate::membership::{Roster, Seat};
 
 const VERSION: u8 = 1;
-/// More members than any group has; a bound for what is read.
+/// Snapshots of version 1 did not tell who was removed.
+const SNAPSHOT_VERSION: u8 = 2;
+/// More members than any group has, or has had; a bound for what is read.
 const MEMBERS_MAX: u32 = 1024;
+const RETIRED_MAX: u32 = 1 << 20;
 const PROMOTABLE: u8 = 1;
 
 /// Why a record is not one.
@@ -47,7 +50,7 @@ impl Origin {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         const WHAT: &str = "origin of an entry";
         let mut reader = Reader { bytes, what: WHAT };
-        reader.version()?;
+        reader.version(VERSION)?;
         let origin = Self { member: MemberId(reader.u64()?), life: reader.u64()?, number: reader.u64()? };
         reader.end()?;
         Ok(origin)
@@ -63,21 +66,23 @@ pub(crate) fn encode_seat(seat: &Seat) -> Vec<u8> {
 
 pub(crate) fn decode_seat(bytes: &[u8]) -> Result<Seat, RecordError> {
     let mut reader = Reader { bytes, what: "seat of a member" };
-    reader.version()?;
+    reader.version(VERSION)?;
     let seat = reader.seat()?;
     reader.end()?;
     Ok(seat)
 }
 
-/// What a snapshot holds: the seats of the members, and the state machine's own bytes.
+/// What a snapshot holds: the seats of the members, who was removed, and the state machine's own bytes.
 pub(crate) fn encode_snapshot(roster: &Roster, state: &[u8]) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(state.len() + 64 * roster.0.len() + 8);
-    bytes.put_u8(VERSION);
-    bytes.put_u32_le(u32::try_from(roster.0.len()).expect("far fewer members"));
-    for (member, seat) in &roster.0 {
+    let mut bytes = BytesMut::with_capacity(state.len() + 64 * roster.seats.len() + 8 * roster.retired.len() + 16);
+    bytes.put_u8(SNAPSHOT_VERSION);
+    bytes.put_u32_le(u32::try_from(roster.seats.len()).expect("far fewer members"));
+    for (member, seat) in &roster.seats {
         bytes.put_u64_le(member.0);
         put_seat(&mut bytes, seat);
     }
+    bytes.put_u32_le(u32::try_from(roster.retired.len()).expect("far fewer changes"));
+    roster.retired.iter().for_each(|member| bytes.put_u64_le(member.0));
     bytes.put_slice(state);
     bytes.freeze()
 }
@@ -85,17 +90,17 @@ pub(crate) fn encode_snapshot(roster: &Roster, state: &[u8]) -> Bytes {
 pub(crate) fn decode_snapshot(bytes: &Bytes) -> Result<(Roster, Bytes), RecordError> {
     const WHAT: &str = "snapshot";
     let mut reader = Reader { bytes, what: WHAT };
-    reader.version()?;
-    let count = reader.u32()?;
-    if count > MEMBERS_MAX {
-        return Err(RecordError::Malformed(WHAT));
-    }
+    reader.version(SNAPSHOT_VERSION)?;
+    let count = reader.count(MEMBERS_MAX)?;
     let mut roster = Roster::default();
     for _ in 0..count {
         let member = MemberId(reader.u64()?);
-        if roster.0.insert(member, reader.seat()?).is_some() {
+        if roster.seats.insert(member, reader.seat()?).is_some() {
             return Err(RecordError::Malformed(WHAT));
         }
+    }
+    for _ in 0..reader.count(RETIRED_MAX)? {
+        roster.retired.insert(MemberId(reader.u64()?));
     }
     let state = bytes.slice_ref(reader.bytes);
     Ok((roster, state))
@@ -117,9 +122,9 @@ impl<'a> Reader<'a> {
         RecordError::Malformed(self.what)
     }
 
-    fn version(&mut self) -> Result<(), RecordError> {
+    fn version(&mut self, known: u8) -> Result<(), RecordError> {
         match self.u8()? {
-            VERSION => Ok(()),
+            version if version == known => Ok(()),
             other => Err(RecordError::Version(self.what, other)),
         }
     }
@@ -134,6 +139,10 @@ impl<'a> Reader<'a> {
 
     fn u32(&mut self) -> Result<u32, RecordError> {
         self.bytes.try_get_u32_le().map_err(|_| self.malformed())
+    }
+
+    fn count(&mut self, most: u32) -> Result<u32, RecordError> {
+        self.u32().and_then(|count| if count > most { Err(self.malformed()) } else { Ok(count) })
     }
 
     fn u64(&mut self) -> Result<u64, RecordError> {

@@ -208,7 +208,7 @@ async fn removed_members_do_not_count_and_do_not_disturb() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_removed_member_comes_back_with_an_empty_store_only() {
+async fn a_lost_member_is_replaced_under_a_number_that_was_never_used() {
     let mut group = Group::new(3, 10);
     group.start_all().await;
     let leader = group.leader().await;
@@ -224,10 +224,17 @@ async fn a_removed_member_comes_back_with_an_empty_store_only() {
     group.crash(lost);
     group.forget(lost);
     group.consensus(leader).remove_member(id(lost)).await.expect("removed");
-    group.start_joining(lost).await;
-    group.add(leader, lost, true).await.expect("added");
-    group.until_voter(leader, lost).await;
+    assert_eq!(group.add(leader, lost, true).await, Err(ConsensusError::Retired(id(lost))));
+    group.start_joining(4).await;
+    group.add(leader, 4, true).await.expect("added");
+    group.until_voter(leader, 4).await;
     group.converge(1).await;
+
+    // The new one knows it from the snapshot that it began with.
+    group.consensus(leader).remove_member(id(group.others(leader)[0])).await.expect("removed");
+    group.consensus(leader).remove_member(id(leader)).await.expect_err("it hands over first");
+    group.leads(4).await;
+    assert_eq!(group.add(4, lost, true).await, Err(ConsensusError::Retired(id(lost))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -98,9 +98,10 @@ pub(super) fn relayed(status: Status) -> Status {
 pub(super) fn consensus_status(error: ConsensusError) -> Status {
     match error {
         ConsensusError::TooLarge { .. } => Status::invalid_argument(error.to_string()),
-        ConsensusError::LastVoter(_) | ConsensusError::Member(_) | ConsensusError::ChangeRefused(_) => {
-            Status::failed_precondition(with_causes(&error))
-        }
+        ConsensusError::LastVoter(_)
+        | ConsensusError::Retired(_)
+        | ConsensusError::Member(_)
+        | ConsensusError::ChangeRefused(_) => Status::failed_precondition(with_causes(&error)),
         ConsensusError::NotLeader { .. }
         | ConsensusError::Dropped
         | ConsensusError::Busy

@@ -35,7 +35,8 @@ fn append(bytes: usize) -> Message {
 
 fn snapshot(members: &[u64], voters: &[u64]) -> Message {
     let seat = Seat { address: "m:1".to_owned(), is_promotable: true };
-    let roster = Roster(members.iter().map(|member| (MemberId(*member), seat.clone())).collect());
+    let seats = members.iter().map(|member| (MemberId(*member), seat.clone())).collect();
+    let roster = Roster { seats, ..Roster::default() };
     let mut snapshot = Snapshot::default();
     snapshot.set_data(encode_snapshot(&roster, b"state"));
     snapshot.mut_metadata().index = 9;

@@ -64,20 +64,6 @@ fn write_of(step: &Step, stored: &Stored, salt: usize) -> LogWrite {
     }
 }
 
-/// What a disk holds that got only some of the sectors of a write. That the file has grown is known first.
-fn torn(before: &[u8], after: &[u8], reached: &[bool]) -> Vec<u8> {
-    const SECTOR: usize = 512;
-    let mut torn = before.to_vec();
-    torn.resize(after.len(), 0);
-    let changed = torn.chunks_mut(SECTOR).zip(after.chunks(SECTOR)).filter(|(old, new)| old != new);
-    for ((old, new), reached) in changed.zip(reached.iter().cycle()) {
-        if *reached {
-            old.copy_from_slice(new);
-        }
-    }
-    torn
-}
-
 proptest! {
     // Every write is an fsync: few cases, each of many writes.
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
@@ -98,32 +84,6 @@ proptest! {
                 disk.write(write).await.expect("writes");
                 assert_eq!(disk.load().await.expect("loads"), memory.load().await.expect("loads"));
             }
-        });
-    }
-
-    /// A power cut in the middle of the last write: of the sectors that it changed, any may have reached the disk.
-    #[test]
-    fn a_torn_last_write_leaves_all_of_it_or_nothing(
-        steps in prop::collection::vec(step(), 1..8), reached in prop::collection::vec(any::<bool>(), 64),
-    ) {
-        runtime().block_on(async {
-            let directory = tempfile::tempdir().expect("a directory");
-            let file = directory.path().join("raft.redb");
-            let memory = MemoryStore::new();
-            let disk = RedbStore::open(directory.path()).expect("opens");
-            let (mut before, mut bytes_before) = (Stored::default(), std::fs::read(&file).expect("reads"));
-            for (salt, step) in steps.iter().enumerate() {
-                before = memory.load().await.expect("loads");
-                bytes_before = std::fs::read(&file).expect("reads");
-                let write = write_of(step, &before, salt);
-                memory.write(write.clone()).await.expect("writes");
-                disk.write(write).await.expect("writes");
-            }
-            let torn = torn(&bytes_before, &std::fs::read(&file).expect("reads"), &reached);
-            let copy = tempfile::tempdir().expect("a directory");
-            std::fs::write(copy.path().join("raft.redb"), torn).expect("writes");
-            let found = RedbStore::open(copy.path()).expect("it recovers").load().await.expect("loads");
-            assert!(found == before || found == memory.load().await.expect("loads"), "{found:?}");
         });
     }
 
