@@ -32,6 +32,9 @@ use crate::{
     text,
 };
 
+/// Only what is used of it takes memory. A level takes up to 20 KiB where nothing is optimised.
+const STACK_BYTES: usize = 256 << 20;
+
 /// What a script asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedScript {
@@ -81,22 +84,35 @@ pub struct CatalogColumn {
 /// # Errors
 /// The first thing that is wrong, with its place in the text.
 pub fn plan(sql: &str, overrides: &BTreeMap<String, String>) -> Result<PlannedScript> {
-    let tokens = text::tokens_of(sql)?;
-    let functions = Functions::new();
-    let mut session = Session::new(&functions, &tokens);
-    for statement in text::statements_of(&tokens) {
-        session.run(ddl::parse(statement)?)?;
-    }
-    session.finish(overrides)
+    with_room(|| {
+        let tokens = text::tokens_of(sql)?;
+        let functions = Functions::new();
+        let mut session = Session::new(&functions, &tokens);
+        for statement in text::statements_of(&tokens) {
+            text::check_nesting(&statement)?;
+            session.run(ddl::parse(statement)?)?;
+        }
+        session.finish(overrides)
+    })
+}
+
+/// Walks over expressions recurse, in sqlparser and DataFusion too: as deep as `text::check_nesting` allows.
+fn with_room<T>(plan: impl FnOnce() -> T) -> T {
+    stacker::grow(STACK_BYTES, plan)
 }
 
 /// The tables and views that a script declares. Statements that cannot be read are passed over: the text may be unfinished.
 #[must_use]
 pub fn catalog(sql: &str) -> Vec<CatalogTable> {
+    with_room(|| declared(sql))
+}
+
+fn declared(sql: &str) -> Vec<CatalogTable> {
     let Ok(tokens) = text::tokens_of(sql) else { return Vec::new() };
     let functions = Functions::new();
     let mut session = Session::new(&functions, &tokens);
-    for statement in text::statements_of(&tokens) {
+    let statements = text::statements_of(&tokens).into_iter();
+    for statement in statements.filter(|statement| text::check_nesting(statement).is_ok()) {
         let declares = |kind: &StatementKind| {
             matches!(kind, StatementKind::CreateTable(_) | StatementKind::CreateView(_) | StatementKind::Drop { .. })
         };

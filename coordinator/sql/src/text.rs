@@ -6,7 +6,13 @@
 
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Word};
 
-use crate::{dialect::ThalwegDialect, errors::Result};
+use crate::{
+    dialect::ThalwegDialect,
+    errors::{Result, SqlError},
+};
+
+/// The most tokens of a statement that may be in one another.
+const NESTING_MAX: usize = 8000;
 
 /// Splits a script into its statements, as text without the semicolons. A statement set is one statement.
 ///
@@ -40,6 +46,33 @@ pub(crate) fn tokens_of(sql: &str) -> Result<Vec<TokenWithSpan>> {
 pub(crate) fn statements_of(tokens: &[TokenWithSpan]) -> Vec<Vec<TokenWithSpan>> {
     let pieces = tokens.split(|token| token.token == Token::SemiColon);
     pieces.filter(|piece| !piece.is_empty()).map(normalized).collect()
+}
+
+/// Refuses a statement whose expressions may be too deep to be walked over.
+///
+/// An expression is at most as deep as it has tokens, and what commas separate is not in one another. So the bound is on the
+/// tokens since the last comma, with those before each open parenthesis, and the most that any closed one has had.
+pub(crate) fn check_nesting(statement: &[TokenWithSpan]) -> Result<()> {
+    // Of each open parenthesis: how deep it stands, and the most that was within it.
+    let (mut open, mut depth) = (Vec::<(usize, usize)>::new(), 0usize);
+    for token in statement {
+        depth += 1;
+        match token.token {
+            Token::LParen | Token::LBracket => open.push((depth, depth)),
+            Token::RParen | Token::RBracket => depth = open.pop().map_or(depth, |(_, most)| most.max(depth)),
+            Token::Comma => match open.last_mut() {
+                Some((before, most)) => (*most, depth) = (depth.max(*most), *before),
+                None => depth = 0,
+            },
+            _ => {}
+        }
+        if depth > NESTING_MAX {
+            let reason =
+                format!("an expression has more than {NESTING_MAX} words and signs in a row: use IN (…), or views");
+            return Err(SqlError::at(token.span.start, reason));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a token is this unquoted word, in any case.

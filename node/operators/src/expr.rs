@@ -3,20 +3,13 @@
 //! Types were settled by the planner; where a compiled expression's type still differs from the column that it fills, it is
 //! cast to it, so that the schemas of the graph hold to the letter.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::prep_null_mask_filter;
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion_common::{DFSchema, Result as DataFusionResult, ScalarValue};
-use datafusion_execution::{TaskContext, config::SessionConfig, runtime_env::RuntimeEnv};
-use datafusion_expr::{
-    AggregateUDF, Expr, ScalarUDF, WindowUDF, execution_props::ExecutionProps,
-    physical_planning_context::PhysicalPlanningContext,
-};
+use datafusion_common::{DFSchema, Result as DataFusionResult, ScalarValue, plan_datafusion_err};
+use datafusion_expr::{Expr, execution_props::ExecutionProps, physical_planning_context::PhysicalPlanningContext};
 use datafusion_physical_expr::{
     PhysicalExpr,
     aggregate::{LoweredAggregate, LoweredAggregateBuilder},
@@ -24,54 +17,22 @@ use datafusion_physical_expr::{
     expressions::{Literal, cast},
     utils::reassign_expr_columns,
 };
-use datafusion_proto::bytes::Serializeable;
-use thalweg_types::ExprBytes;
+use thalweg_expr::Functions;
+use thalweg_types::{ExprBytes, text::with_causes};
 
 use crate::{
     OperatorError,
     error::{build_error, evaluate_error},
 };
 
-/// Every function that an expression may call, by name and alias.
-static FUNCTIONS: LazyLock<TaskContext> = LazyLock::new(|| {
-    let scalar = datafusion_functions::all_default_functions()
-        .into_iter()
-        .chain(datafusion_functions_nested::all_default_nested_functions());
-    let scalar = by_name(scalar, |function: &ScalarUDF| (function.name(), function.aliases()));
-    let aggregate = by_name(
-        datafusion_functions_aggregate::all_default_aggregate_functions().into_iter(),
-        |function: &AggregateUDF| (function.name(), function.aliases()),
-    );
-    let window =
-        by_name(datafusion_functions_window::all_default_window_functions().into_iter(), |function: &WindowUDF| {
-            (function.name(), function.aliases())
-        });
-    TaskContext::new(
-        None,
-        String::new(),
-        SessionConfig::new(),
-        scalar,
-        HashMap::new(),
-        aggregate,
-        window,
-        Arc::new(RuntimeEnv::default()),
+/// Every function that an expression may call.
+static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| {
+    let nested = datafusion_functions_nested::all_default_nested_functions();
+    Functions::new(
+        datafusion_functions::all_default_functions().into_iter().chain(nested),
+        datafusion_functions_aggregate::all_default_aggregate_functions(),
     )
 });
-
-fn by_name<F>(
-    functions: impl Iterator<Item = Arc<F>>,
-    names: impl Fn(&F) -> (&str, &[String]),
-) -> HashMap<String, Arc<F>> {
-    let mut named = HashMap::new();
-    for function in functions {
-        let (name, aliases) = names(&function);
-        for alias in aliases {
-            named.insert(alias.clone(), function.clone());
-        }
-        named.insert(name.to_owned(), function.clone());
-    }
-    named
-}
 
 /// A compiled expression over batches of one schema.
 #[derive(Debug, Clone)]
@@ -163,5 +124,8 @@ pub(crate) fn compile_aggregate(
 }
 
 fn decode(bytes: &ExprBytes) -> DataFusionResult<Expr> {
-    Expr::from_bytes_with_ctx(&bytes.bytes, &FUNCTIONS)
+    thalweg_expr::decode(&bytes.bytes, &FUNCTIONS).map_err(|error| plan_datafusion_err!("{}", with_causes(&error)))
 }
+
+#[cfg(test)]
+mod tests;

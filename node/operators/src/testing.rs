@@ -7,7 +7,6 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion_expr::Expr;
-use datafusion_proto::bytes::Serializeable;
 use thalweg_flow::key_groups_of;
 use thalweg_types::{ExprBytes, KeyGroup, KeyGroupTable, OperatorId, OperatorKind, Watermark, graph::Parallelism};
 
@@ -20,7 +19,7 @@ pub(crate) const CONTEXT: OperatorContext = OperatorContext { key_groups: KEY_GR
 
 pub(crate) fn encode(expression: &Expr) -> ExprBytes {
     ExprBytes {
-        bytes: expression.to_bytes().expect("test expressions can be encoded").to_vec(),
+        bytes: thalweg_expr::encode(expression).expect("test expressions can be encoded"),
         text: expression.to_string(),
     }
 }

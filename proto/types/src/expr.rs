@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A DataFusion logical expression in `datafusion-proto`'s encoding, whose columns are unqualified names of the
+/// A DataFusion logical expression in `thalweg-expr`'s encoding, whose columns are unqualified names of the
 /// operator's input schema (names are unique there).
 ///
 /// The format is tied to the engine's version: a node of another version is refused at registration.

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion_common::{
-    Column, DFSchema, Result as PlanResult,
+    Column, DFSchema, Result as PlanResult, plan_datafusion_err,
     tree_node::{Transformed, TreeNode},
 };
 use datafusion_expr::{Expr, ExprSchemable};
 use thalweg_types::{
     ExprBytes, OperatorId,
     graph::{SortColumn, WindowSpec},
+    text::with_causes,
 };
 
 use super::WindowTag;
@@ -238,6 +239,6 @@ pub(super) fn unique(wanted: &str, taken: &mut BTreeSet<String>) -> String {
 
 /// The bytes of an expression over unqualified columns.
 pub(super) fn encode(expr: &Expr) -> PlanResult<ExprBytes> {
-    use datafusion_proto::bytes::Serializeable;
-    Ok(ExprBytes { bytes: expr.to_bytes()?.to_vec(), text: expression_text(expr) })
+    let bytes = thalweg_expr::encode(expr).map_err(|error| plan_datafusion_err!("{}", with_causes(&error)))?;
+    Ok(ExprBytes { bytes, text: expression_text(expr) })
 }

@@ -1,13 +1,10 @@
 //! Looks at a job graph without the planner's code: that every expression decodes, names columns of its input only, and
 //! gives the types that the output states.
 
-use std::{collections::HashMap, sync::Arc};
-
 use arrow::datatypes::{DataType, Schema};
 use datafusion_common::DFSchema;
-use datafusion_execution::{TaskContext, config::SessionConfig, runtime_env::RuntimeEnv};
 use datafusion_expr::{Expr, ExprSchemable};
-use datafusion_proto::bytes::Serializeable;
+use thalweg_expr::Functions;
 use thalweg_types::{
     ExprBytes, JobGraph, OperatorKind,
     graph::{
@@ -139,22 +136,10 @@ fn type_of(expr: &ExprBytes, schema: &Schema) -> DataType {
 }
 
 fn decode(expr: &ExprBytes) -> Expr {
-    let mut scalar = HashMap::new();
     let nested = datafusion_functions_nested::all_default_nested_functions();
-    for function in datafusion_functions::all_default_functions().into_iter().chain(nested) {
-        scalar.insert(function.name().to_owned(), function);
-    }
-    let aggregates = datafusion_functions_aggregate::all_default_aggregate_functions();
-    let aggregates = aggregates.into_iter().map(|function| (function.name().to_owned(), function)).collect();
-    let context = TaskContext::new(
-        None,
-        String::new(),
-        SessionConfig::new(),
-        scalar,
-        HashMap::new(),
-        aggregates,
-        HashMap::new(),
-        Arc::new(RuntimeEnv::default()),
+    let functions = Functions::new(
+        datafusion_functions::all_default_functions().into_iter().chain(nested),
+        datafusion_functions_aggregate::all_default_aggregate_functions(),
     );
-    Expr::from_bytes_with_ctx(&expr.bytes, &context).unwrap_or_else(|error| panic!("{}: {error}", expr.text))
+    thalweg_expr::decode(&expr.bytes, &functions).unwrap_or_else(|error| panic!("{}: {error}", expr.text))
 }

@@ -22,6 +22,35 @@ fn the_queries_that_are_mutated_plan() {
     }
 }
 
+/// Far deeper than a thread's stack allows; the parser itself refuses what is nested by parentheses.
+#[test]
+fn long_chains_are_planned_or_refused() {
+    for (chain, terms) in [(" OR price = 1", 400), (" AND price <> 2", 400), (" OR url LIKE 'x'", 400)] {
+        nexmark(&format!("SELECT price FROM bid WHERE price = 0{}", chain.repeat(terms))).expect("it can be planned");
+    }
+    for sign in [" + 1", " IS NULL", " || url"] {
+        let chain = |terms| nexmark(&format!("SELECT price{} AS x FROM bid", sign.repeat(terms)));
+        // Whether the optimizer makes it short enough is its own affair.
+        let _ = chain(520);
+        let refused = chain(100_000).expect_err("it is too long").to_string();
+        assert!(refused.contains("more than 8000 words and signs in a row"), "{refused}");
+    }
+    let listed = (0..9000).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    nexmark(&format!("SELECT price FROM bid WHERE price IN ({listed})")).expect("it can be planned");
+}
+
+/// Each call has a long first argument, and stands before a long chain: all of it is in one another.
+#[test]
+fn chains_behind_closed_parentheses_count_what_was_within_them() {
+    let chain = " + price".repeat(1500);
+    let nested = (0..8).fold("price".to_owned(), |inner, _| format!("abs({inner}{chain})"));
+    let listed = (0..8).fold("price".to_owned(), |inner, _| format!("nullif({inner}{chain}, 1)"));
+    for expression in [nested, listed] {
+        let refused = nexmark(&format!("SELECT {expression} FROM bid")).expect_err("it is too deep").to_string();
+        assert!(refused.contains("in a row"), "{refused}");
+    }
+}
+
 fn words(sql: &str) -> Vec<String> {
     let mut made = vec![String::new()];
     for letter in sql.chars() {

@@ -7,7 +7,6 @@ use arrow::{
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit},
 };
 use datafusion_expr::{Expr, col};
-use datafusion_proto::bytes::Serializeable;
 use thalweg_types::{
     ExprBytes, JobGraph, Operator, OperatorId, OperatorKind,
     connector::TableConnector,
@@ -55,7 +54,7 @@ pub(super) fn integers(batches: &[RecordBatch], column: usize) -> Vec<i64> {
 }
 
 pub(super) fn encode(expression: &Expr) -> ExprBytes {
-    ExprBytes { bytes: expression.to_bytes().unwrap().to_vec(), text: expression.to_string() }
+    ExprBytes { bytes: thalweg_expr::encode(expression).unwrap(), text: expression.to_string() }
 }
 
 /// Puts a graph together; operators are named by the order in which they were added.

@@ -1,0 +1,36 @@
+//! Expressions that go as deep as their encoding lets them.
+
+use arrow::{array::RecordBatch, datatypes::DataType};
+use datafusion_expr::{Expr, Operator, binary_expr, lit};
+
+use super::Expression;
+use crate::testing::{batch, column, encode, integers, schema};
+
+/// Code that is not optimised takes several times the stack.
+const LEVELS: usize = if cfg!(debug_assertions) { thalweg_expr::DEPTH_MAX * 3 / 4 } else { thalweg_expr::DEPTH_MAX };
+
+fn rows() -> RecordBatch {
+    batch(&schema(&[("a", DataType::Int64)]), vec![integers((0..100).map(Some))])
+}
+
+/// Chains to the left and to the right, which compile, run and are dropped on the stack of a test's thread.
+fn check(link: impl Fn(Expr, usize) -> Expr, first: Expr) {
+    let deepest = (1..LEVELS).fold(first, link);
+    let rows = rows();
+    let compiled = Expression::compile(&encode(&deepest), &rows.schema(), None, "test").expect("legal");
+    assert_eq!(compiled.evaluate(&rows).expect("legal").len(), 100);
+}
+
+#[test]
+fn the_deepest_expressions_run() {
+    check(|chain, _| binary_expr(chain, Operator::Plus, lit(1i64)), column("a"));
+    check(|chain, _| binary_expr(lit(1i64), Operator::Plus, chain), column("a"));
+    check(
+        |chain, at| if at % 2 == 0 { chain.and(column("a").gt(lit(-1i64))) } else { chain.or(lit(false)) },
+        column("a").lt(lit(50i64)),
+    );
+    check(
+        |chain, _| if matches!(chain, Expr::Column(_)) { chain.is_null() } else { Expr::Not(Box::new(chain)) },
+        column("a"),
+    );
+}

@@ -1,0 +1,75 @@
+//! What is wrong with an expression that cannot be encoded, or with bytes that are none.
+
+use arrow_schema::{ArrowError, DataType};
+use datafusion_common::DataFusionError;
+use thiserror::Error;
+
+use crate::{DEPTH_MAX, FORMAT};
+
+/// Why an expression could not be encoded or decoded.
+#[derive(Debug, Error)]
+pub enum CodecError {
+    /// It has a part that no operator evaluates.
+    #[error("could not encode {expression}: a job has no expressions of the kind {kind}")]
+    Unsupported {
+        /// The part, as text.
+        expression: String,
+        /// DataFusion's name for it.
+        kind: String,
+    },
+    /// A column or alias names a table.
+    #[error("could not encode {0}: a job's columns are not qualified")]
+    Qualified(String),
+    /// It is nested too deeply.
+    #[error("could not encode or decode an expression of more than {DEPTH_MAX} levels")]
+    TooDeep,
+    /// A type that is not legal, too large, or has no encoding.
+    #[error("could not encode or decode the type {data_type}: {reason}")]
+    Type {
+        /// The type.
+        data_type: DataType,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A value that is not one of its type.
+    #[error("could not encode or decode a value of type {data_type}")]
+    Value {
+        /// The type that it ought to have.
+        data_type: DataType,
+        /// What is wrong with it, where a library said so.
+        #[source]
+        source: Option<Box<DataFusionError>>,
+    },
+    /// The expression could not be written.
+    #[error("could not write an expression")]
+    Write(#[source] serde_json::Error),
+    /// The bytes are not the text of an expression.
+    #[error("could not read an expression")]
+    Read(#[source] serde_json::Error),
+    /// The bytes are of another format.
+    #[error("could not read an expression of format {found}, this engine reads {FORMAT}")]
+    Format {
+        /// What they say.
+        found: u32,
+    },
+    /// The nodes are not the post-order of one expression.
+    #[error("could not decode an expression: {0}")]
+    Shape(&'static str),
+    /// It calls a function that is not known here.
+    #[error("could not decode an expression: no function is called {0}")]
+    UnknownFunction(String),
+}
+
+impl CodecError {
+    pub(crate) fn value(data_type: &DataType) -> Self {
+        Self::Value { data_type: data_type.clone(), source: None }
+    }
+
+    pub(crate) fn invalid(data_type: &DataType) -> impl Fn(DataFusionError) -> Self {
+        |source| Self::Value { data_type: data_type.clone(), source: Some(Box::new(source)) }
+    }
+
+    pub(crate) fn invalid_array(data_type: &DataType) -> impl Fn(ArrowError) -> Self {
+        |source| Self::invalid(data_type)(source.into())
+    }
+}
