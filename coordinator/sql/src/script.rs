@@ -86,6 +86,7 @@ pub struct CatalogColumn {
 pub fn plan(sql: &str, overrides: &BTreeMap<String, String>) -> Result<PlannedScript> {
     with_room(|| {
         let tokens = text::tokens_of(sql)?;
+        text::check_queries(&tokens)?;
         let functions = Functions::new();
         let mut session = Session::new(&functions, &tokens);
         for statement in text::statements_of(&tokens) {
@@ -109,6 +110,9 @@ pub fn catalog(sql: &str) -> Vec<CatalogTable> {
 
 fn declared(sql: &str) -> Vec<CatalogTable> {
     let Ok(tokens) = text::tokens_of(sql) else { return Vec::new() };
+    if text::check_queries(&tokens).is_err() {
+        return Vec::new();
+    }
     let functions = Functions::new();
     let mut session = Session::new(&functions, &tokens);
     let statements = text::statements_of(&tokens).into_iter();

@@ -13,6 +13,10 @@ use crate::{
 
 /// The most tokens of a statement that may be in one another.
 const NESTING_MAX: usize = 8000;
+/// The most queries of a script: the branches of a UNION, and views that name one another, are in one another too.
+const QUERIES_MAX: usize = 1000;
+/// What a type's parameters in angle brackets follow.
+const TYPES: &[&str] = &["ROW", "ARRAY", "MAP", "STRUCT", "MULTISET"];
 
 /// Splits a script into its statements, as text without the semicolons. A statement set is one statement.
 ///
@@ -48,6 +52,17 @@ pub(crate) fn statements_of(tokens: &[TokenWithSpan]) -> Vec<Vec<TokenWithSpan>>
     pieces.filter(|piece| !piece.is_empty()).map(normalized).collect()
 }
 
+/// Refuses a script of more queries than may be in one another.
+pub(crate) fn check_queries(tokens: &[TokenWithSpan]) -> Result<()> {
+    let begins = |token: &&TokenWithSpan| {
+        ["SELECT", "VALUES", "UNION", "EXCEPT", "INTERSECT"].iter().any(|word| is_word(&token.token, word))
+    };
+    match tokens.iter().filter(begins).nth(2 * QUERIES_MAX) {
+        Some(token) => Err(SqlError::at(token.span.start, format!("a script has at most {QUERIES_MAX} queries"))),
+        None => Ok(()),
+    }
+}
+
 /// Refuses a statement whose expressions may be too deep to be walked over.
 ///
 /// An expression is at most as deep as it has tokens, and what commas separate is not in one another. So the bound is on the
@@ -55,9 +70,21 @@ pub(crate) fn statements_of(tokens: &[TokenWithSpan]) -> Vec<Vec<TokenWithSpan>>
 pub(crate) fn check_nesting(statement: &[TokenWithSpan]) -> Result<()> {
     // Of each open parenthesis: how deep it stands, and the most that was within it.
     let (mut open, mut depth) = (Vec::<(usize, usize)>::new(), 0usize);
-    for token in statement {
+    let mut angles = Vec::new();
+    for (at, token) in statement.iter().enumerate() {
         depth += 1;
         match token.token {
+            Token::Lt if at > 0 && TYPES.iter().any(|word| is_word(&statement[at - 1].token, word)) => {
+                angles.push(open.len());
+                open.push((depth, depth));
+            }
+            Token::Gt | Token::ShiftRight => {
+                for _ in 0..if token.token == Token::Gt { 1 } else { 2 } {
+                    if angles.pop_if(|place| *place + 1 == open.len()).is_some() {
+                        depth = open.pop().map_or(depth, |(_, most)| most.max(depth));
+                    }
+                }
+            }
             Token::LParen | Token::LBracket => open.push((depth, depth)),
             Token::RParen | Token::RBracket => depth = open.pop().map_or(depth, |(_, most)| most.max(depth)),
             Token::Comma => match open.last_mut() {

@@ -39,6 +39,20 @@ fn long_chains_are_planned_or_refused() {
     nexmark(&format!("SELECT price FROM bid WHERE price IN ({listed})")).expect("it can be planned");
 }
 
+/// What commas separate, and is in one another all the same.
+#[test]
+fn deep_types_and_many_branches_are_refused() {
+    let deep = format!("CREATE TABLE t (a {}INT) WITH ('connector' = 'datagen')", "ROW<x INT, y ".repeat(100_000));
+    assert!(plan_text(&deep).expect_err("it is too deep").to_string().contains("in a row"));
+    let branch = "SELECT price, auction FROM bid";
+    let branches = |count: usize| format!("{branch}{}", format!(" UNION ALL {branch}").repeat(count));
+    let refused = nexmark(&branches(20_000)).expect_err("they are too many").to_string();
+    assert!(refused.contains("at most 1000 queries"), "{refused}");
+    let named = (1..20_000).map(|n| format!(", c{n} AS (SELECT price, auction FROM c{})", n - 1)).collect::<String>();
+    assert!(nexmark(&format!("WITH c0 AS ({branch}){named} SELECT price FROM c19999")).is_err());
+    nexmark(&branches(100)).expect("it can be planned");
+}
+
 /// Each call has a long first argument, and stands before a long chain: all of it is in one another.
 #[test]
 fn chains_behind_closed_parentheses_count_what_was_within_them() {
