@@ -19,7 +19,7 @@ use datafusion_expr::{
 use datafusion_optimizer::AnalyzerRule;
 use sqlparser::tokenizer::TokenWithSpan;
 
-use crate::families::UnlikeFamilies;
+use crate::{families::UnlikeFamilies, map_keys::MapKeys};
 
 /// Functions whose arguments are of one type.
 const UNIFYING: &[&str] = &["coalesce", "nullif", "greatest", "least", "nvl", "nvl2"];
@@ -134,12 +134,14 @@ fn as_double(expr: Expr) -> Expr {
     Expr::Cast(Cast::new(Box::new(expr), DataType::Float64))
 }
 
-/// DataFusion's analysis with this rule before it, and before both what it would coerce although nobody meant that.
+/// DataFusion's analysis with this rule before it, and before both what it would coerce although nobody meant that. Map keys,
+/// which it leaves alone, come last.
 pub(crate) fn analyzer_rules(tokens: &[TokenWithSpan]) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = datafusion_optimizer::Analyzer::new().rules;
     rules.splice(
         0..0,
         [Arc::new(UnlikeFamilies::new(tokens)) as Arc<dyn AnalyzerRule + Send + Sync>, Arc::new(DecimalsBesideFloats)],
     );
+    rules.push(Arc::new(MapKeys));
     rules
 }

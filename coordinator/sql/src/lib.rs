@@ -17,6 +17,7 @@ mod explain;
 mod families;
 mod floats;
 mod lower;
+mod map_keys;
 mod optimize;
 mod outputs;
 mod prune;

@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 
 use sqlparser::{
     ast::{
-        Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, GroupByExpr,
-        Interval, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Value, Visit,
-        Visitor,
+        DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+        GroupByExpr, Interval, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
+        Value, Visit, Visitor,
     },
     tokenizer::{Location, Span, TokenWithSpan},
 };
@@ -271,6 +271,15 @@ impl Refuser<'_> {
                 let hint = "add intervals of one unit: INTERVAL '1' DAY + INTERVAL '2' HOUR";
                 self.refuse_at(place, "INTERVAL with TO is not supported", Some(hint))
             }
+            Expr::Cast { data_type, expr: value, .. } if cuts(data_type) => {
+                let place = self.before(value.span(), "CAST");
+                let hint = "SUBSTRING(…, 1, n) cuts texts, DATE_TRUNC(…) cuts times";
+                self.refuse_at(
+                    place,
+                    format!("CAST to {data_type}, which would cut values, is not supported"),
+                    Some(hint),
+                )
+            }
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if matches!(**right, Expr::Subquery(_)) => {
                 self.refuse(right.span(), "a subquery inside an expression is not supported")
             }
@@ -305,7 +314,8 @@ impl Refuser<'_> {
             && !rewrite::NAMES.contains(&name.as_str())
             && !TABLE_FUNCTIONS.contains(&name.as_str())
         {
-            let known = self.functions.names().chain(rewrite::NAMES.iter().copied());
+            let known =
+                self.functions.names().chain(rewrite::NAMES.iter().copied()).chain(TABLE_FUNCTIONS.iter().copied());
             let error = SqlError::at(at, format!("unknown function '{}'", ident.value));
             return ControlFlow::Break(Box::new(error.with_suggestion(&name, known)));
         }
@@ -372,4 +382,18 @@ fn table_arguments(factor: &TableFactor) -> impl Iterator<Item = &Query> {
         | FunctionArg::Named { arg: FunctionArgExpr::Expr(Expr::Subquery(query)), .. } => Some(query.as_ref()),
         _ => None,
     })
+}
+
+/// Whether a type has a length or precision that values are not cut to.
+fn cuts(data_type: &DataType) -> bool {
+    use DataType as Sql;
+    match data_type {
+        Sql::Varchar(length) | Sql::Char(length) | Sql::Character(length) | Sql::CharacterVarying(length) => {
+            length.is_some()
+        }
+        Sql::Binary(length) => length.is_some(),
+        Sql::Varbinary(length) => length.is_some(),
+        Sql::Timestamp(precision, _) => precision.is_some_and(|precision| ![3, 6, 9].contains(&precision)),
+        _ => false,
+    }
 }

@@ -71,14 +71,34 @@ fn known(text: &str) -> Option<String> {
     }
     if text.contains("' failed to match any signature") || text.contains("' requires ") {
         let name = text.split('\'').nth(1)?;
-        let received = text.split("received ").nth(1)?.split([' ', '.', ',']).next()?;
+        let received = first_type(text.split("received ").nth(1)?);
         return Some(format!("function '{name}' does not take {received}"));
     }
     None
 }
 
-/// The text with SQL's names of types, where Arrow's stand as words.
+/// A type's name up to what follows it, its own parentheses included.
+fn first_type(text: &str) -> &str {
+    let mut open = 0;
+    let end = text.find(|letter| {
+        match letter {
+            '(' => open += 1,
+            ')' => open -= 1,
+            _ => {}
+        }
+        open < 0 || (open == 0 && [' ', '.', ','].contains(&letter))
+    });
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// The text with SQL's names of types, where Arrow's stand as words; what is quoted is somebody's name.
 fn with_sql_types(text: &str) -> String {
+    let pieces = text.split('\'').enumerate();
+    let named = pieces.map(|(at, piece)| if at % 2 == 0 { unquoted_with_sql_types(piece) } else { piece.to_owned() });
+    named.collect::<Vec<_>>().join("'")
+}
+
+fn unquoted_with_sql_types(text: &str) -> String {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
     let mut made = String::with_capacity(text.len());
     let mut rest = text;

@@ -5,7 +5,7 @@
 
 use std::io::{self, Stdout};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use futures::{
     Stream, StreamExt,
@@ -18,9 +18,9 @@ use tokio::time::{self, Duration, MissedTickBehavior};
 
 use crate::{
     args::Format,
-    output::{RowPrinter, grouped, say},
+    output::{OutputError, RowPrinter, grouped, say},
     progress::{ProgressLine, Totals},
-    signals,
+    signals, statements,
 };
 
 /// How often progress is drawn.
@@ -106,6 +106,24 @@ pub async fn interrupt(client: &Client, job: JobId) -> anyhow::Error {
         Ok(()) => JobError::Interrupted { job }.into(),
         Err(error) => anyhow::Error::from(error).context(format!("interrupted, but {job} could not be cancelled")),
     }
+}
+
+/// What a reader that has had enough (`| head`) means: no failure, unless the job was to write something besides.
+///
+/// # Errors
+/// That the job was cancelled before it published anything; and whatever else went wrong.
+pub fn forgive_enough(result: Result<()>, script: &str) -> Result<()> {
+    match result {
+        Err(error) if is_unwanted(&error) && statements::writes_elsewhere(script) => {
+            bail!("nobody reads the output any more: the job was cancelled, and has published nothing")
+        }
+        Err(error) if is_unwanted(&error) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_unwanted(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<OutputError>().is_some_and(OutputError::is_unwanted)
 }
 
 /// Whether a job that has ended did so well.

@@ -32,6 +32,12 @@ const COLUMN_WIDTH_MAX: usize = 60;
 pub struct OutputError(#[source] io::Error);
 
 impl OutputError {
+    /// Nobody reads it any more.
+    #[must_use]
+    pub fn unwanted() -> Self {
+        Self(io::ErrorKind::BrokenPipe.into())
+    }
+
     /// Whether it is that nobody reads it any more.
     #[must_use]
     pub fn is_unwanted(&self) -> bool {

@@ -96,11 +96,21 @@ impl Statement {
         self.words().next().unwrap_or_default().to_uppercase()
     }
 
+    /// Whether it, or a part of it, is an `INSERT INTO`.
+    #[must_use]
+    pub fn inserts(&self) -> bool {
+        let words: Vec<&str> = self.words().collect();
+        let is_insert = |pair: &[&str]| pair[0].eq_ignore_ascii_case("INSERT") && pair[1].eq_ignore_ascii_case("INTO");
+        self.kind() == Kind::Runs && words.windows(2).any(is_insert)
+    }
+
     /// What follows its first word.
     #[must_use]
     pub fn without_word(&self) -> String {
         let word = self.words().next().unwrap_or_default();
-        self.text.find(word).map(|at| self.text[at + word.len()..].trim().to_owned()).unwrap_or_default()
+        // It may stand in a comment before, too.
+        let at = word.as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
+        self.text.get(at + word.len()..).unwrap_or_default().trim().to_owned()
     }
 
     /// What it creates: the kind (`table` or `view`) and the name.
@@ -144,6 +154,19 @@ pub fn split(script: &str) -> Vec<Statement> {
     ended.push(rest);
     let statements = ended.into_iter().map(|text| Statement { text: text.trim().to_owned() });
     statements.filter(|statement| statement.words().next().is_some()).collect()
+}
+
+/// Whether a script writes anything but what it prints.
+#[must_use]
+pub fn writes_elsewhere(script: &str) -> bool {
+    let statements = split(script);
+    let is_print = |statement: &&Statement| statement.text.split('\'').any(|literal| literal == "print");
+    let printing: Vec<String> =
+        statements.iter().filter(is_print).filter_map(Statement::created).map(|(_, name)| name).collect();
+    let words: Vec<&str> = statements.iter().flat_map(Statement::words).collect();
+    let targets = words.windows(2).filter(|pair| pair[0].eq_ignore_ascii_case("INTO")).map(|pair| pair[1]);
+    let names = targets.map(|word| word.split('(').next().unwrap_or(word).trim_matches(['`', '"']));
+    names.into_iter().any(|name| printing.iter().all(|print| print != name))
 }
 
 /// Whether nothing but blanks and comments follows the last semicolon.
@@ -253,6 +276,21 @@ mod tests {
             split("CREATE TABLE t (a INT); set 'a' = 'b'; desc t; EXPLAIN SELECT 1; WITH a AS (SELECT 1) SELECT 2");
         let kinds: Vec<Kind> = kinds.iter().map(Statement::kind).collect();
         assert_eq!(kinds, [Kind::Declares, Kind::Declares, Kind::Asks, Kind::Asks, Kind::Runs]);
+    }
+
+    #[test]
+    fn what_is_printed_is_told_from_what_is_written() {
+        let tables = "CREATE TABLE p (n INT) WITH ('connector' = 'print'); CREATE TABLE f (n INT) WITH ('connector' = 'filesystem');";
+        let writes = |inserts: &str| writes_elsewhere(&format!("{tables} {inserts}"));
+        assert!(!writes("SELECT 1; INSERT INTO p SELECT 1; insert into `p`(n) SELECT 2"));
+        assert!(writes("INSERT INTO p SELECT 1; INSERT INTO f(n) SELECT 1"));
+        assert!(writes("BEGIN STATEMENT SET; INSERT INTO f SELECT 1; END"));
+    }
+
+    #[test]
+    fn a_word_is_not_looked_for_in_comments() {
+        let statement = Statement { text: "/* EXPLAIN the join */ EXPLAIN SELECT 1".to_owned() };
+        assert_eq!(statement.without_word(), "SELECT 1");
     }
 
     #[test]

@@ -157,6 +157,19 @@ fn a_plan_is_shown_without_running() {
 }
 
 #[test]
+fn values_of_a_map_are_taken_by_their_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("m.json"), "{\"m\":{\"k\":1,\"l\":2}}\n{\"m\":{\"l\":3}}\n").unwrap();
+    let sql = format!(
+        "CREATE TABLE t (m MAP<STRING, INT>) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json'); \
+         SELECT m['k'] AS k, SUBSTRING('text', m['l']) AS rest FROM t;",
+        directory.path().join("m.json").display()
+    );
+    let outcome = thalweg(&["run", "-e", &sql, "-o", "csv"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "k,rest\n1,ext\n,xt\n"), "{outcome:?}");
+}
+
+#[test]
 fn the_shell_remembers_tables_and_answers() {
     let directory = tempfile::tempdir().unwrap();
     let input = format!(
@@ -282,6 +295,7 @@ fn check_previews(address: &str, directory: &Path) {
     check_error(&preview(&["INSERT INTO a SELECT n FROM b"]), 1, "leave out INSERT INTO");
     check_error(&preview(&["SELECT n FROM nothing"]), 1, "nothing");
     check_error(&preview(&["--file", "/nowhere.sql"]), 1, "/nowhere.sql");
+    check_error(&preview(&["EXECUTE INSERT INTO o SELECT n FROM numbers; SELECT n FROM numbers"]), 1, "writes nothing");
 }
 
 /// Commands that serve, or whose output is for a shell.
@@ -368,6 +382,28 @@ fn a_reader_that_has_had_enough_is_no_failure() {
         let outcome = thalweg_without_reader(arguments);
         assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{arguments:?}: {outcome:?}");
     }
+}
+
+#[test]
+fn a_place_that_cannot_be_written_to_fails_the_job_at_once() {
+    let sql = "CREATE TABLE t (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '1'); \
+               CREATE TABLE f (n BIGINT) WITH ('connector' = 'filesystem', 'path' = '/proc/nowhere', 'format' = 'json'); \
+               INSERT INTO f SELECT n FROM t;";
+    check_error(&thalweg(&["run", "-e", sql]), 1, "could not create the directory /proc/nowhere");
+}
+
+#[test]
+fn a_reader_that_has_had_enough_of_a_job_that_writes_files_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let sql = format!(
+        "CREATE TABLE t (n BIGINT) WITH ('connector' = 'datagen'); CREATE TABLE f (n BIGINT) WITH ('connector' = 'filesystem', \
+         'path' = '{}', 'format' = 'json'); INSERT INTO f SELECT n FROM t; SELECT n FROM t;",
+        directory.path().join("out").display()
+    );
+    fs::create_dir(directory.path().join("out")).unwrap();
+    let outcome = thalweg_without_reader(&["run", "-e", &sql]);
+    check_error(&outcome, 1, "has published nothing");
+    assert!(lines_below(&directory.path().join("out")).is_empty());
 }
 
 #[test]

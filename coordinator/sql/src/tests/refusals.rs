@@ -170,6 +170,17 @@ fn what_the_planner_finds_is_told_in_the_words_of_sql() {
 }
 
 #[test]
+fn casts_that_would_cut_are_refused() {
+    refused("SELECT price, CAST(url AS VARCHAR(2)) FROM bid", 15, "CAST to VARCHAR(2), which would cut values");
+    refused("SELECT CAST(dateTime AS TIMESTAMP(0)) FROM bid", 8, "CAST to TIMESTAMP(0)");
+    for whole in ["VARCHAR", "STRING", "TIMESTAMP(3)", "TIMESTAMP(9)"] {
+        let planned = nexmark(&format!("SELECT CAST(dateTime AS {whole}) FROM bid"));
+        assert!(planned.is_ok(), "{whole}: {planned:?}");
+    }
+    refused("SELECT * FROM TABLE(TUMBEL(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '1' DAY))", 21, "tumble");
+}
+
+#[test]
 fn fields_of_any_expression_can_be_taken() {
     for path in ["(bid).price", "nexmark.bid.price", "ARRAY[bid][1].price", "ARRAY[bid][1]['price']"] {
         let planned = nexmark(&format!("SELECT {path} FROM nexmark"));

@@ -22,7 +22,8 @@ const NAME: &str = "preview";
 
 pub(super) async fn run(args: PreviewArgs, format: Format, remote: &Remote) -> Result<()> {
     let sql = script::text_of(args.sql.as_deref(), args.file.as_deref())?;
-    let writes = statements::split(&sql).iter().any(|statement| statement.word() == "INSERT");
+    // Also within EXECUTE and statement sets.
+    let writes = statements::split(&sql).iter().any(statements::Statement::inserts);
     ensure!(!writes, "a preview writes nothing: leave out INSERT INTO, and give the SELECT alone");
     let (client, _surroundings) = remote.connect(&args.cluster).await?;
     let settings = args.settings.into_iter().collect();

@@ -7,6 +7,7 @@ use crate::{
     args::{Format, RunArgs},
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::{self, FollowOptions},
+    output::OutputError,
     script,
     seams::cores,
 };
@@ -16,6 +17,7 @@ const SLOTS: u32 = 256;
 
 pub(super) async fn run(args: RunArgs, format: Format) -> Result<()> {
     let submit = script::read(&args.script, None)?;
+    let script = submit.sql.clone();
     // As many slices as there are cores, unless the script or a setting says how many.
     let parallelism = Some(u32::try_from(cores()).unwrap_or(SLOTS).min(SLOTS));
     let options = EmbeddedOptions { nodes: args.nodes, slots: SLOTS, parallelism, ..EmbeddedOptions::default() };
@@ -31,9 +33,9 @@ pub(super) async fn run(args: RunArgs, format: Format) -> Result<()> {
     let result = tokio::select! {
         biased;
         // Whoever read what the job prints has had enough of it.
-        () = cluster.output().unwanted() => Ok(()),
+        () = cluster.output().unwanted() => Err(OutputError::unwanted().into()),
         result = followed => result,
     };
     cluster.shutdown().await;
-    result
+    follow::forgive_enough(result, &script)
 }

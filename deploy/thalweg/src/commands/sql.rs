@@ -177,6 +177,7 @@ async fn read_line(mut editor: Reedline) -> Result<Signal> {
         line = reading => line.context("the line's reader ended abnormally")?.context("could not read a line"),
         asked = signals::until_asked_to_end() => {
             crossterm::terminal::disable_raw_mode().ok();
+            crossterm::execute!(std::io::stdout(), crossterm::event::DisableBracketedPaste).ok();
             say("");
             asked.context("could not wait for signals").map(|()| Signal::CtrlD)
         }

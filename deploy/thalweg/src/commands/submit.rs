@@ -25,11 +25,12 @@ pub(super) async fn run(args: SubmitArgs, format: Format, remote: &Remote) -> Re
     if !answers::print(&client, &submit, format).await? {
         return Ok(());
     }
+    let script = submit.sql.clone();
     let submitted = client.submit(submit).await?;
     if args.wait {
         let options = FollowOptions { format, is_quiet: false };
-        follow::follow(&client, &submitted, options, surroundings.seams().clock.as_ref()).await?;
-        return Ok(());
+        let followed = follow::follow(&client, &submitted, options, surroundings.seams().clock.as_ref()).await;
+        return follow::forgive_enough(followed.map(|_| ()), &script);
     }
     let line = Submitted { job: submitted.job, queries: submitted.queries.len() };
     print_list(format, &["job", "selects"], &[line], |line| vec![line.job.to_string(), line.queries.to_string()])
