@@ -32,9 +32,18 @@ pub(crate) fn needed_bytes(batch: &RecordBatch) -> u64 {
 
 /// The same rows, with every column copied that retains more than `percent` of what it needs.
 pub(crate) fn compact(batch: &RecordBatch, percent: usize) -> Result<RecordBatch, ArrowError> {
+    compact_beyond(batch, percent, SLACK_BYTES)
+}
+
+/// As `compact`, also where a column retains little: of many columns, each one's little is much.
+pub(crate) fn compact_tightly(batch: &RecordBatch, percent: usize) -> Result<RecordBatch, ArrowError> {
+    compact_beyond(batch, percent, 0)
+}
+
+fn compact_beyond(batch: &RecordBatch, percent: usize, slack_bytes: usize) -> Result<RecordBatch, ArrowError> {
     let wasteful = |column: &ArrayRef| {
         let retained = column.get_buffer_memory_size();
-        retained > SLACK_BYTES && retained / 100 > needed(column.as_ref()) * percent / 10_000
+        retained > slack_bytes && retained > needed(column.as_ref()).saturating_mul(percent) / 100
     };
     if !batch.columns().iter().any(wasteful) {
         return Ok(batch.clone());

@@ -11,7 +11,7 @@ use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError};
 use thalweg_flow::{CreditLedger, ROW_BYTES_MAX};
 
 use crate::{
-    cost::{compact, needed_bytes, retained_bytes},
+    cost::{compact, compact_tightly, needed_bytes, retained_bytes},
     queue::{self, Item},
 };
 
@@ -118,7 +118,7 @@ impl Pending {
         for start in (0..rows).step_by(step) {
             let slice = batch.slice(start, step.min(rows - start));
             // What shares the batch's buffers stays together on this node, so the sum of what the pieces need covers it.
-            let slice = if self.packing.shares { slice } else { compact(&slice, self.packing.waste_percent)? };
+            let slice = if self.packing.shares { slice } else { compact_tightly(&slice, self.packing.waste_percent)? };
             let piece_cost = needed_bytes(&slice);
             self.cut(slice, piece_cost, limit)?;
         }
@@ -220,6 +220,25 @@ mod tests {
             credit.on_grant(granted).unwrap();
         }
         assert_eq!(seen, 2100);
+    }
+
+    #[test]
+    fn pieces_of_many_narrow_columns_take_no_more_along_either() {
+        let column = |name: usize| {
+            let text: StringViewArray = (0..4).map(|n| Some(format!("{name} {n} {}", "x".repeat(900)))).collect();
+            (format!("c{name}"), Arc::new(text) as ArrayRef)
+        };
+        let whole = RecordBatch::try_from_iter((0..400).map(column)).unwrap();
+        let (mut pending, mut credit) = (Pending::new(8192, Packing::REMOTE), ledger(8 << 20));
+        let few = take_rows(&whole, &UInt32Array::from(vec![0, 3])).unwrap();
+        pending.push_rows(&few, 512 << 10).unwrap();
+        let mut seen = 0;
+        while let Some(Item::Data { payload, cost }) = pending.pop(&mut credit).unwrap() {
+            let (body, most) = (Encoder::new(false).encode(&payload).unwrap().body.len() as u64, body_bytes_max(cost));
+            assert!(body <= most, "{body} bytes travel where {most} may, charged {cost}");
+            seen += payload.num_rows();
+        }
+        assert_eq!(seen, 2);
     }
 
     #[test]

@@ -245,6 +245,7 @@ fn column(items: &[Option<Datum>], item: &Field) -> Result<ArrayRef, CodecError>
     if items.is_empty() {
         return Ok(new_empty_array(data_type));
     }
+    types::check_items(data_type, items.len())?;
     let scalars = items.iter().map(|item| scalar_of(item.as_ref(), data_type)).collect::<Result<Vec<_>, _>>()?;
     ScalarValue::iter_to_array(scalars).map_err(CodecError::invalid(data_type))
 }

@@ -11,12 +11,24 @@ use crate::CodecError;
 const LEVELS_MAX: usize = 32;
 /// Bytes of one value besides texts and items: a short type (`FixedSizeBinary`) must not stand for much memory.
 const VALUE_BYTES_MAX: u64 = 64 * 1024;
+/// Items of at most so many bytes take little more than their text.
+const ITEM_BYTES_PLAIN: u64 = 256;
+/// Bytes of all items of a list, where each takes more than its text.
+const ITEMS_BYTES_MAX: u64 = 16 << 20;
 
 /// Checks a type.
 pub(crate) fn check(data_type: &DataType) -> Result<(), CodecError> {
     let refused = |reason| CodecError::Type { data_type: data_type.clone(), reason };
     let bytes = bytes(data_type, LEVELS_MAX).map_err(refused)?;
     if bytes > VALUE_BYTES_MAX { Err(refused("its values are too large")) } else { Ok(()) }
+}
+
+/// Checks that so many items of a type take no more memory than they might have as text.
+pub(crate) fn check_items(data_type: &DataType, items: usize) -> Result<(), CodecError> {
+    let refused = |reason| CodecError::Type { data_type: data_type.clone(), reason };
+    let each = bytes(data_type, LEVELS_MAX).map_err(refused)?;
+    let all = each.saturating_mul(u64::try_from(items).unwrap_or(u64::MAX));
+    if each > ITEM_BYTES_PLAIN && all > ITEMS_BYTES_MAX { Err(refused("its values are too many")) } else { Ok(()) }
 }
 
 /// At most how many bytes a NULL takes.

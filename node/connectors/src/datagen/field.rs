@@ -251,7 +251,7 @@ fn scalar_values(own: &FieldOptions<'_>, data_type: &DataType, rate: Option<f64>
         if is_text {
             return Ok(Values::TextSequence { start, end });
         }
-        if start < low || end.unwrap_or(high) > high {
+        if start < low || start > high || end.unwrap_or(high) > high {
             return Err(format!("column {}: start and end must be within {low} and {high}", own.name));
         }
         return Ok(Values::IntegerSequence { start, end: end.or(Some(high)) });

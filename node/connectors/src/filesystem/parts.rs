@@ -116,6 +116,17 @@ pub(crate) struct PartWriter {
     bytes_max: u64,
 }
 
+/// Creates a directory and those above it. Where that is not possible at all, another attempt would not help.
+fn create_directory(path: &std::path::Path) -> Result<(), ConnectorError> {
+    let attempted = || format!("create the directory {}", path.display());
+    fs::create_dir_all(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            ConnectorError::Data { attempted: attempted(), reason: error.to_string() }
+        }
+        _ => store_error(attempted())(error),
+    })
+}
+
 /// A directory, or a prefix of keys.
 #[derive(Debug, Clone)]
 pub(super) enum Folder {
@@ -156,7 +167,7 @@ impl PartWriter {
     pub(crate) fn new(location: &Location, names: PartNames) -> Result<Self, ConnectorError> {
         let folder = Folder::new(location);
         if let Folder::Local(path) = &folder {
-            fs::create_dir_all(path).map_err(store_error(format!("create the directory {}", path.display())))?;
+            create_directory(path)?;
         }
         Ok(Self { folder, names, number: 0, open: None, closed: Vec::new(), bytes_max: PART_BYTES_MAX })
     }

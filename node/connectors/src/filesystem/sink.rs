@@ -90,7 +90,7 @@ impl FileSinkWriter {
                     }
                 };
                 writer.write(batch)?;
-                if writer.in_progress_size() >= ROW_GROUP_BYTES_MAX {
+                if writer.memory_size() >= ROW_GROUP_BYTES_MAX {
                     writer.flush()?;
                 }
                 self.piece.append(writer.inner_mut());
