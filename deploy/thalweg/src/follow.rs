@@ -187,7 +187,12 @@ async fn print_to_end(
     match (overview, rows_error) {
         // Why a job failed explains why its rows ended early; that a job finished does not.
         (Some(overview), Some(error)) if overview.status == JobStatus::Finished => Err(error.into()),
-        (Some(overview), _) => Ok(overview),
+        (Some(overview), _) => {
+            if matches!(overview.status, JobStatus::Finished | JobStatus::Stopped) {
+                printer.finish(submitted.queries.iter().map(|query| (query.query, &query.schema)))?;
+            }
+            Ok(overview)
+        }
         (None, Some(error)) => Err(error.into()),
         (None, None) => unreachable!("the loop ends with one of them"),
     }

@@ -5,15 +5,16 @@
 //! Whoever reads may have had enough at any time (`| head`): that is an error like any other here, of a kind of its own.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     sync::Arc,
 };
 
 use anyhow::Result;
 use arrow::{
-    array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, StringArray, StructArray},
+    array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray},
     csv,
-    datatypes::{DataType, Schema, TimeUnit},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     json,
     util::display::{ArrayFormatter, DurationFormat, FormatOptions},
 };
@@ -74,6 +75,7 @@ pub struct RowPrinter<W> {
     text: Vec<u8>,
     format: Format,
     has_several: bool,
+    seen: BTreeSet<u32>,
     last: Option<u32>,
     widths: Vec<usize>,
 }
@@ -81,7 +83,8 @@ pub struct RowPrinter<W> {
 impl<W: Write> RowPrinter<W> {
     /// A printer for this many SELECTs.
     pub fn new(out: W, format: Format, queries: usize) -> Self {
-        Self { out, text: Vec::new(), format, has_several: queries > 1, last: None, widths: Vec::new() }
+        let (text, seen, widths) = (Vec::new(), BTreeSet::new(), Vec::new());
+        Self { out, text, format, has_several: queries > 1, seen, last: None, widths }
     }
 
     /// Prints rows of one SELECT.
@@ -89,9 +92,24 @@ impl<W: Write> RowPrinter<W> {
     /// # Errors
     /// When they cannot be shown or written.
     pub fn print(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
-        if batch.num_rows() == 0 {
-            return Ok(());
+        if batch.num_rows() == 0 { Ok(()) } else { self.print_block(query, batch) }
+    }
+
+    /// Prints the heads of the SELECTs that have given no rows, in their order.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn finish<'a>(&mut self, schemas: impl IntoIterator<Item = (u32, &'a SchemaRef)>) -> Result<()> {
+        for (query, schema) in schemas {
+            if self.format != Format::Json && !self.seen.contains(&query) {
+                self.print_block(query, &RecordBatch::new_empty(schema.clone()))?;
+            }
         }
+        Ok(())
+    }
+
+    fn print_block(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
+        self.seen.insert(query);
         self.text.clear();
         let is_new = self.last != Some(query);
         if is_new && self.has_several && self.format != Format::Json {
@@ -109,7 +127,7 @@ impl<W: Write> RowPrinter<W> {
             Format::Json => self.add_json(query, &batch)?,
             Format::Csv => {
                 let mut writer = csv::WriterBuilder::new().with_header(is_new).build(&mut self.text);
-                writer.write(&batch)?;
+                writer.write(&with_nested_as_text(&batch)?)?;
             }
         }
         Ok(write_to(&mut self.out, &self.text)?)
@@ -200,6 +218,36 @@ fn in_one_line(text: String) -> String {
         }
         false => text,
     }
+}
+
+/// Columns of several values in one, as JSON.
+fn with_nested_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        if field.data_type().is_nested() {
+            fields.push(Field::new(field.name(), DataType::Utf8, true));
+            columns.push(nested_as_text(column)?);
+        } else {
+            fields.push(field.as_ref().clone());
+            columns.push(column.clone());
+        }
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+}
+
+fn nested_as_text(column: &ArrayRef) -> Result<ArrayRef> {
+    const BEFORE: &str = "{\"v\":";
+    let schema = Schema::new(vec![Field::new("v", column.data_type().clone(), true)]);
+    let mut lines = Vec::new();
+    let mut writer =
+        json::WriterBuilder::new().with_explicit_nulls(true).build::<_, json::writer::LineDelimited>(&mut lines);
+    writer.write(&RecordBatch::try_new(Arc::new(schema), vec![column.clone()])?)?;
+    writer.finish()?;
+    let lines = String::from_utf8(lines)?;
+    let value =
+        |line: &str| line.strip_prefix(BEFORE)?.strip_suffix('}').map(str::to_owned).filter(|text| text != "null");
+    Ok(Arc::new(lines.lines().map(value).collect::<StringArray>()))
 }
 
 /// Timestamps as files have them too: a blank between date and time, and all digits of a second that the unit has.
@@ -324,7 +372,7 @@ pub fn watermark_text(micros: i64) -> String {
 mod tests {
     use arrow::{
         array::{Int64Array, TimestampMicrosecondArray, TimestampMillisecondArray},
-        datatypes::{Field, Int32Type},
+        datatypes::Int32Type,
     };
 
     use super::*;
@@ -364,6 +412,33 @@ mod tests {
     fn csv_has_one_head_per_block() {
         let text = printed(Format::Csv, 1, &[(0, batch(1)), (0, batch(2))]);
         assert_eq!(text, "n,word\n1,\"a,b\"\n,é\n2,\"a,b\"\n,é\n");
+    }
+
+    #[test]
+    fn a_select_without_rows_has_its_head() {
+        let schemas = [batch(1).schema(), batch(1).schema()];
+        let head = |format| {
+            let mut out = Vec::new();
+            let mut printer = RowPrinter::new(&mut out, format, 2);
+            printer.print(1, &batch(1)).unwrap();
+            printer.finish((0..).zip(&schemas)).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(head(Format::Csv), "n,word\n1,\"a,b\"\n,é\n\nn,word\n");
+        assert!(head(Format::Table).trim_end().contains("-- SELECT 1\nn  word"), "{}", head(Format::Table));
+        assert_eq!(head(Format::Json).lines().count(), 2);
+    }
+
+    #[test]
+    fn values_within_values_are_json_in_csv() {
+        let fields =
+            vec![Arc::new(Field::new("b", DataType::Int64, true)), Arc::new(Field::new("a", DataType::Utf8, true))];
+        let (b, a): (ArrayRef, ArrayRef) =
+            (Arc::new(Int64Array::from(vec![1, 2])), Arc::new(StringArray::from(vec!["x", "y"])));
+        let nulls = Some(vec![true, false].into());
+        let rows: ArrayRef = Arc::new(StructArray::new(fields.into(), vec![b, a], nulls));
+        let batch = RecordBatch::try_from_iter_with_nullable([("row", rows, true)]).unwrap();
+        assert_eq!(printed(Format::Csv, 1, &[(0, batch)]), "row\n\"{\"\"b\"\":1,\"\"a\"\":\"\"x\"\"}\"\n\"\"\n");
     }
 
     #[test]
