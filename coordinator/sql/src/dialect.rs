@@ -21,6 +21,10 @@ use crate::text::is_word;
 pub(crate) struct ThalwegDialect;
 
 impl Dialect for ThalwegDialect {
+    fn supports_nested_comments(&self) -> bool {
+        true
+    }
+
     // Some types (`TIMESTAMP_LTZ`, unsigned ones) and functions are read for the generic dialect only.
     fn dialect(&self) -> TypeId {
         TypeId::of::<GenericDialect>()

@@ -84,7 +84,7 @@ impl Statement {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self.word().as_str() {
-            "CREATE" | "SET" | "RESET" | "DROP" | "BEGIN" | "END" => Kind::Declares,
+            "CREATE" | "SET" | "RESET" | "DROP" => Kind::Declares,
             "SHOW" | "DESCRIBE" | "DESC" | "EXPLAIN" => Kind::Asks,
             _ => Kind::Runs,
         }
@@ -143,16 +143,14 @@ impl Statement {
 
     /// Its words, comments left out.
     fn words(&self) -> impl Iterator<Item = &str> {
-        scan(&self.text).code.into_iter().flat_map(str::split_whitespace)
+        code(&self.text).into_iter().flat_map(str::split_whitespace)
     }
 }
 
-/// The statements of a script.
+/// The statements of a script; a statement set is one.
 #[must_use]
 pub fn split(script: &str) -> Vec<Statement> {
-    let Scanned { mut ended, rest, .. } = scan(script);
-    ended.push(rest);
-    let statements = ended.into_iter().map(|text| Statement { text: text.trim().to_owned() });
+    let statements = thalweg_sql::split_statements(script).into_iter().map(|text| Statement { text });
     statements.filter(|statement| statement.words().next().is_some()).collect()
 }
 
@@ -169,26 +167,14 @@ pub fn writes_elsewhere(script: &str) -> bool {
     names.into_iter().any(|name| printing.iter().all(|print| print != name))
 }
 
-/// Whether nothing but blanks and comments follows the last semicolon.
+/// Whether there is a statement, and nothing but blanks and comments follows the last one's semicolon.
 #[must_use]
 pub fn is_complete(script: &str) -> bool {
-    let Scanned { ended, rest, is_open, .. } = scan(script);
-    !ended.is_empty() && !is_open && Statement { text: rest.to_owned() }.words().next().is_none()
+    !split(script).is_empty() && thalweg_sql::is_complete(script)
 }
 
-/// The pieces of a script.
-struct Scanned<'a> {
-    /// What is before each semicolon.
-    ended: Vec<&'a str>,
-    /// What follows the last.
-    rest: &'a str,
-    /// All but comments, without the semicolons.
-    code: Vec<&'a str>,
-    /// Whether it ends within quotes or a comment that needs an end.
-    is_open: bool,
-}
-
-fn scan(script: &str) -> Scanned<'_> {
+/// All of a text but its comments.
+fn code(text: &str) -> Vec<&str> {
     enum Within {
         Code,
         Quotes(char),
@@ -196,25 +182,24 @@ fn scan(script: &str) -> Scanned<'_> {
         /// A comment in which this many are begun, as they nest.
         Block(u32),
     }
-    let (mut ended, mut code, mut start, mut code_start) = (Vec::new(), Vec::new(), 0, 0);
-    let mut within = Within::Code;
-    let mut characters = script.char_indices().peekable();
+    let (mut code, mut start, mut within) = (Vec::new(), 0, Within::Code);
+    let mut characters = text.char_indices().peekable();
     while let Some((at, character)) = characters.next() {
         let next = characters.peek().map(|(_, next)| *next);
         within = match (within, character) {
             (Within::Code, '\'' | '"' | '`') => Within::Quotes(character),
             (Within::Quotes(quote), _) if quote == character => Within::Code,
             (Within::Code, '-') if next == Some('-') => {
-                code.push(&script[code_start..at]);
+                code.push(&text[start..at]);
                 Within::Comment
             }
             (Within::Code, '/') if next == Some('*') => {
-                code.push(&script[code_start..at]);
+                code.push(&text[start..at]);
                 characters.next();
                 Within::Block(1)
             }
             (Within::Comment, '\n') => {
-                code_start = at;
+                start = at;
                 Within::Code
             }
             (Within::Block(depth), '/') if next == Some('*') => {
@@ -223,23 +208,16 @@ fn scan(script: &str) -> Scanned<'_> {
             }
             (Within::Block(depth), '*') if next == Some('/') => {
                 characters.next();
-                code_start = at + 2;
+                start = at + 2;
                 if depth > 1 { Within::Block(depth - 1) } else { Within::Code }
-            }
-            (Within::Code, ';') => {
-                ended.push(&script[start..at]);
-                code.push(&script[code_start..at]);
-                (start, code_start) = (at + 1, at + 1);
-                Within::Code
             }
             (within, _) => within,
         };
     }
     if matches!(within, Within::Code | Within::Quotes(_)) {
-        code.push(&script[code_start..]);
+        code.push(&text[start..]);
     }
-    let is_open = matches!(within, Within::Quotes(_) | Within::Block(_));
-    Scanned { ended, rest: &script[start..], code, is_open }
+    code
 }
 
 #[cfg(test)]
@@ -253,10 +231,7 @@ mod tests {
     #[test]
     fn semicolons_in_quotes_and_comments_end_nothing() {
         let script = "SELECT ';', \"a;b\" -- not; here\nFROM t; /* nor; here */ SET 'a' = 'it''s; me';\n-- the end;\n";
-        assert_eq!(
-            texts(script),
-            ["SELECT ';', \"a;b\" -- not; here\nFROM t", "/* nor; here */ SET 'a' = 'it''s; me'"]
-        );
+        assert_eq!(texts(script), ["SELECT ';', \"a;b\" -- not; here\nFROM t", "SET 'a' = 'it''s; me'"]);
     }
 
     #[test]
@@ -268,12 +243,17 @@ mod tests {
         assert!(!is_complete("SELECT ';"));
         assert!(!is_complete("SELECT 1; /* to be"));
         assert!(is_complete("SELECT 1; /* done /* really */ */"));
+        assert!(!is_complete("") && !is_complete("-- nothing"));
+        assert!(!is_complete("BEGIN STATEMENT SET; INSERT INTO a SELECT 1;"));
+        assert!(is_complete("BEGIN STATEMENT SET; INSERT INTO a SELECT 1; END;"));
     }
 
     #[test]
     fn statements_are_told_apart_by_their_first_word() {
         let kinds =
             split("CREATE TABLE t (a INT); set 'a' = 'b'; desc t; EXPLAIN SELECT 1; WITH a AS (SELECT 1) SELECT 2");
+        let set = split("BEGIN STATEMENT SET; INSERT INTO a SELECT 1; INSERT INTO b SELECT 1; END; SELECT 1");
+        assert_eq!(set.iter().map(Statement::kind).collect::<Vec<_>>(), [Kind::Runs, Kind::Runs], "{set:?}");
         let kinds: Vec<Kind> = kinds.iter().map(Statement::kind).collect();
         assert_eq!(kinds, [Kind::Declares, Kind::Declares, Kind::Asks, Kind::Asks, Kind::Runs]);
     }

@@ -157,6 +157,22 @@ fn a_plan_is_shown_without_running() {
 }
 
 #[test]
+fn the_shell_takes_a_statement_set_as_one_job() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = |name: &str| {
+        let path = directory.path().join(name).display().to_string();
+        format!(
+            "CREATE TABLE {name} (n BIGINT) WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'json'); "
+        )
+    };
+    let set = "BEGIN STATEMENT SET; INSERT INTO a SELECT n FROM numbers; INSERT INTO b SELECT n FROM numbers; END;";
+    let input = format!("{}{}{}{set}", script(directory.path()), table("a"), table("b"));
+    let outcome = thalweg_with_input(&["sql"], &input);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_eq!(["a", "b"].map(|name| lines_below(&directory.path().join(name)).len()), [3, 3]);
+}
+
+#[test]
 fn values_of_a_map_are_taken_by_their_keys() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("m.json"), "{\"m\":{\"k\":1,\"l\":2}}\n{\"m\":{\"l\":3}}\n").unwrap();
