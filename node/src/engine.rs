@@ -5,7 +5,7 @@ use std::fmt;
 use futures::{FutureExt, future::BoxFuture};
 use thalweg_runtime::{AttemptHandle, RuntimeContext};
 use thalweg_types::{
-    Attempt, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId,
+    Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId,
     job::{Failure, SubtaskMetrics},
     session::{Deployment, SinkCommittables, SubtaskState},
 };
@@ -54,6 +54,12 @@ pub(crate) trait RunningAttempt: Send + fmt::Debug {
     fn cancel(&self);
     /// Ends its sources and lets it drain.
     fn stop(&self);
+    /// Lets its sources emit the barrier of a checkpoint.
+    fn begin_checkpoint(&self, checkpoint: CheckpointId);
+    /// Lets what waits for a checkpoint go on without it.
+    fn abort_checkpoint(&self, checkpoint: CheckpointId);
+    /// A checkpoint is complete.
+    fn confirm_checkpoint(&self, checkpoint: CheckpointId);
     /// What each subtask has measured.
     fn metrics(&self) -> Vec<(SubtaskId, SubtaskMetrics)>;
     /// Where each subtask is.
@@ -120,6 +126,18 @@ impl RunningAttempt for AttemptHandle {
 
     fn stop(&self) {
         self.stop();
+    }
+
+    fn begin_checkpoint(&self, checkpoint: CheckpointId) {
+        self.begin_checkpoint(checkpoint);
+    }
+
+    fn abort_checkpoint(&self, checkpoint: CheckpointId) {
+        self.abort_checkpoint(checkpoint);
+    }
+
+    fn confirm_checkpoint(&self, checkpoint: CheckpointId) {
+        self.confirm_checkpoint(checkpoint);
     }
 
     fn metrics(&self) -> Vec<(SubtaskId, SubtaskMetrics)> {

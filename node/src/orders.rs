@@ -29,7 +29,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use thalweg_types::{
-    Attempt, ClusterId, JobGraph, JobId, OperatorId, Split, Term, TooManySplits,
+    Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, Term, TooManySplits,
     job::{Failure, FailureKind},
     session::{Action, Deployment, NodeMessage, Order, Report, SinkCommittables, SubtaskReport},
 };
@@ -60,11 +60,18 @@ pub(crate) enum Effect {
     Cancel { job: JobId, attempt: Attempt },
     /// End its sources and let it drain.
     Stop { job: JobId, attempt: Attempt },
+    /// Let its sources emit the barrier of a checkpoint.
+    BeginCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
+    /// Let what waits for a checkpoint go on without it.
+    AbortCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
+    /// A checkpoint is complete.
+    ConfirmCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
     /// Publish, and call `on_committed`.
     Commit {
         cluster: ClusterId,
         job: JobId,
         attempt: Attempt,
+        checkpoint: CheckpointId,
         graph: Box<JobGraph>,
         committables: Vec<SinkCommittables>,
     },
@@ -106,7 +113,7 @@ pub(crate) struct Orders {
     answers: Answers,
     jobs: BTreeMap<JobId, Job>,
     discoveries: Vec<(JobId, Attempt, Vec<OperatorId>)>,
-    commits: Vec<(JobId, Attempt, Vec<SinkCommittables>)>,
+    commits: Vec<Asked>,
     discards: Vec<(JobId, Attempt)>,
     outbox: Outbox,
 }
@@ -137,6 +144,9 @@ impl Phase {
         matches!(self, Self::Waiting(..) | Self::Running { .. } | Self::Ending { .. })
     }
 }
+
+/// What is being published: the committables of a checkpoint are always the same.
+type Asked = (JobId, Attempt, CheckpointId);
 
 /// What an order comes to: effects, or the reason of its refusal.
 type Verdict = Result<Vec<Effect>, String>;
@@ -215,8 +225,17 @@ impl Orders {
         };
         match (phase, event) {
             (Phase::Running { .. }, AttemptEvent::Ready) => vec![self.report(Report::Ready { job, attempt })],
-            (Phase::Running { .. }, AttemptEvent::Finished { subtask, metrics, committables }) => {
-                vec![self.report(Report::Finished { job, attempt, subtask, metrics, committables })]
+            (Phase::Running { .. }, AttemptEvent::Finished { subtask, metrics, prepared }) => {
+                vec![self.report(Report::Finished { job, attempt, subtask, metrics, prepared })]
+            }
+            (Phase::Running { .. }, AttemptEvent::Snapshot { checkpoint, snapshot }) => {
+                vec![self.report(Report::Snapshot { job, attempt, checkpoint, snapshot })]
+            }
+            (Phase::Running { .. }, AttemptEvent::SnapshotFailed { checkpoint, subtask, failure }) => {
+                vec![self.report(Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure })]
+            }
+            (Phase::Running { .. }, AttemptEvent::CheckpointWanted) => {
+                self.report_once(Report::CheckpointWanted { job, attempt })
             }
             (phase @ Phase::Running { .. }, AttemptEvent::Failed { subtask, failure, peer }) => {
                 *phase = Phase::Ending { since: now };
@@ -251,13 +270,10 @@ impl Orders {
     }
 
     /// Committables were published, or could not be.
-    pub(crate) fn on_committed(
-        &mut self,
-        (job, attempt, committables): (JobId, Attempt, Vec<SinkCommittables>),
-        result: Result<(), Failure>,
-    ) -> Vec<Effect> {
-        self.commits.retain(|asked| *asked != (job, attempt, committables.clone()));
-        vec![self.report(Report::Committed { job, attempt, result })]
+    pub(crate) fn on_committed(&mut self, asked: &Asked, result: Result<(), Failure>) -> Vec<Effect> {
+        self.commits.retain(|other| other != asked);
+        let (job, attempt, checkpoint) = *asked;
+        vec![self.report(Report::Committed { job, attempt, checkpoint, result })]
     }
 
     /// What a job left unpublished was removed, or could not be.
@@ -312,12 +328,19 @@ impl Orders {
             Action::Start => self.start(job, attempt),
             Action::Cancel => Ok(self.cancel(job, attempt, now)),
             Action::Stop => self.stop(job, attempt),
-            Action::Commit { graph, committables } => {
+            Action::BeginCheckpoint { checkpoint } => self.begin_checkpoint(job, attempt, checkpoint),
+            Action::AbortCheckpoint { checkpoint } => {
+                Ok(self.if_running(job, attempt, Effect::AbortCheckpoint { job, attempt, checkpoint }))
+            }
+            Action::ConfirmCheckpoint { checkpoint } => {
+                Ok(self.if_running(job, attempt, Effect::ConfirmCheckpoint { job, attempt, checkpoint }))
+            }
+            Action::Commit { graph, checkpoint, committables } => {
                 let mut effects = self.fence(job, attempt, now);
-                let asked = (job, attempt, committables);
+                let asked = (job, attempt, checkpoint);
                 if !self.commits.contains(&asked) {
-                    self.commits.push(asked.clone());
-                    effects.push(Effect::Commit { cluster, job, attempt, graph, committables: asked.2 });
+                    self.commits.push(asked);
+                    effects.push(Effect::Commit { cluster, job, attempt, checkpoint, graph, committables });
                 }
                 Ok(effects)
             }
@@ -396,6 +419,24 @@ impl Orders {
             Some(Phase::Running { .. }) => Ok(Vec::new()),
             Some(Phase::Waiting(..)) => Err(format!("{attempt} of {job} is not built yet")),
             Some(Phase::Ending { .. } | Phase::Cancelled) | None => Err(format!("{attempt} of {job} is not here")),
+        }
+    }
+
+    fn begin_checkpoint(&mut self, job: JobId, attempt: Attempt, checkpoint: CheckpointId) -> Verdict {
+        match self.phase(job, attempt) {
+            Some(Phase::Running { is_started: true, .. }) => {
+                Ok(vec![Effect::BeginCheckpoint { job, attempt, checkpoint }])
+            }
+            Some(Phase::Running { .. } | Phase::Waiting(..)) => Err(format!("{attempt} of {job} is not started yet")),
+            Some(Phase::Ending { .. } | Phase::Cancelled) | None => Err(format!("{attempt} of {job} is not here")),
+        }
+    }
+
+    /// What is told of a checkpoint means nothing to an attempt that is over.
+    fn if_running(&mut self, job: JobId, attempt: Attempt, effect: Effect) -> Vec<Effect> {
+        match self.phase(job, attempt) {
+            Some(Phase::Running { .. }) => vec![effect],
+            _ => Vec::new(),
         }
     }
 

@@ -17,10 +17,10 @@ use futures::{
     stream::{BoxStream, FuturesUnordered, SelectAll},
 };
 use thalweg_types::{
-    Attempt, JobId, OperatorId,
+    Attempt, CheckpointId, JobId, OperatorId,
     job::{Failure, FailureKind},
     seam::Seams,
-    session::{CoordinatorMessage, NodeMessage, SinkCommittables, SubtaskReport, SubtaskState},
+    session::{CoordinatorMessage, NodeMessage, SubtaskReport, SubtaskState},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -121,7 +121,7 @@ pub(crate) enum WorkerExit {
 /// A piece of work that runs beside the worker, with its result.
 enum Done {
     Discovered { asked: (JobId, Attempt, Vec<OperatorId>), splits: Discovery },
-    Committed { asked: (JobId, Attempt, Vec<SinkCommittables>), result: Result<(), Failure> },
+    Committed { asked: (JobId, Attempt, CheckpointId), result: Result<(), Failure> },
     Discarded { asked: (JobId, Attempt), result: Result<(), Failure> },
 }
 
@@ -278,7 +278,7 @@ impl Worker {
     fn on_done(&mut self, done: Done) {
         let effects = match done {
             Done::Discovered { asked, splits } => self.orders.on_discovered(asked, splits),
-            Done::Committed { asked, result } => self.orders.on_committed(asked, result),
+            Done::Committed { asked, result } => self.orders.on_committed(&asked, result),
             Done::Discarded { asked, result } => self.orders.on_discarded(asked, result),
         };
         self.carry_out(effects);
@@ -293,10 +293,10 @@ impl Worker {
                     let asked = (job, attempt, sources);
                     self.work.push(async move { Done::Discovered { asked, splits: splits.await } }.boxed());
                 }
-                Effect::Commit { cluster, job, attempt, graph, committables } => {
-                    let commit = self.engine.commit(cluster, job, graph, committables.clone());
+                Effect::Commit { cluster, job, attempt, checkpoint, graph, committables } => {
+                    let commit = self.engine.commit(cluster, job, graph, committables);
                     let result = answer_of(&self.seams, "commit sinks", commit);
-                    let asked = (job, attempt, committables);
+                    let asked = (job, attempt, checkpoint);
                     self.work.push(async move { Done::Committed { asked, result: result.await } }.boxed());
                 }
                 Effect::Discard { cluster, job, attempt, graph } => {
@@ -315,6 +315,15 @@ impl Worker {
                 }
                 Effect::Start { job, attempt } => self.with_attempt(job, attempt, RunningAttempt::start),
                 Effect::Stop { job, attempt } => self.with_attempt(job, attempt, RunningAttempt::stop),
+                Effect::BeginCheckpoint { job, attempt, checkpoint } => {
+                    self.with_attempt(job, attempt, |running| running.begin_checkpoint(checkpoint));
+                }
+                Effect::AbortCheckpoint { job, attempt, checkpoint } => {
+                    self.with_attempt(job, attempt, |running| running.abort_checkpoint(checkpoint));
+                }
+                Effect::ConfirmCheckpoint { job, attempt, checkpoint } => {
+                    self.with_attempt(job, attempt, |running| running.confirm_checkpoint(checkpoint));
+                }
                 Effect::Cancel { job, attempt } => self.with_attempt(job, attempt, RunningAttempt::cancel),
                 Effect::Forget { job, attempt } => self.engine.forget(job, attempt),
                 Effect::Send(message) => self.send(message),

@@ -230,9 +230,11 @@ impl JobController {
             Report::Ready { .. } => {
                 self.facts.ready.insert(node);
             }
-            Report::Finished { subtask, committables, .. } => {
-                self.facts.finished.entry(*subtask).or_insert_with(|| committables.clone());
+            Report::Finished { subtask, prepared, .. } => {
+                let committables = || prepared.iter().map(|prepared| prepared.committables.clone()).collect();
+                self.facts.finished.entry(*subtask).or_insert_with(committables);
             }
+            Report::Snapshot { .. } | Report::SnapshotFailed { .. } | Report::CheckpointWanted { .. } => {}
             Report::Failed { failure, peer, .. } => {
                 self.avoid_after(node, failure.kind, *peer);
                 self.facts.on_failure(failure.clone(), now);
@@ -256,6 +258,7 @@ impl JobController {
             Action::Discard { .. } => self.on_discarded(node, false, now),
             // A node that refuses these has dropped the attempt, and reports why.
             Action::Start | Action::Stop | Action::Cancel => {}
+            Action::BeginCheckpoint { .. } | Action::AbortCheckpoint { .. } | Action::ConfirmCheckpoint { .. } => {}
             Action::Discover { .. } | Action::Deploy(_) => {
                 self.avoid.nodes.insert(node);
                 self.facts.on_failure(refused(), now);
@@ -402,7 +405,10 @@ pub fn job_of(report: &Report) -> JobId {
         | Report::Failed { job, .. }
         | Report::Gone { job, .. }
         | Report::Committed { job, .. }
-        | Report::Discarded { job, .. } => *job,
+        | Report::Discarded { job, .. }
+        | Report::Snapshot { job, .. }
+        | Report::SnapshotFailed { job, .. }
+        | Report::CheckpointWanted { job, .. } => *job,
     }
 }
 
@@ -416,7 +422,10 @@ pub fn attempt_of(report: &Report) -> Attempt {
         | Report::Failed { attempt, .. }
         | Report::Gone { attempt, .. }
         | Report::Committed { attempt, .. }
-        | Report::Discarded { attempt, .. } => *attempt,
+        | Report::Discarded { attempt, .. }
+        | Report::Snapshot { attempt, .. }
+        | Report::SnapshotFailed { attempt, .. }
+        | Report::CheckpointWanted { attempt, .. } => *attempt,
     }
 }
 

@@ -3,11 +3,11 @@
 //! Splits are dealt in the order of their discovery, one each in turn. So splits that follow one another in a sequence are
 //! with different subtasks, all subtasks read the same region of the input together, and event time advances evenly.
 
-use thalweg_types::{OperatorId, Split, session::SplitAssignment};
+use thalweg_types::{OperatorId, checkpoint::SplitProgress, session::SplitAssignment};
 
 /// Deals splits round-robin over so many subtasks. Every subtask is named, also one that gets none.
 #[must_use]
-pub fn deal_splits(source: OperatorId, splits: &[Split], subtasks: u32) -> Vec<SplitAssignment> {
+pub fn deal_splits(source: OperatorId, splits: &[SplitProgress], subtasks: u32) -> Vec<SplitAssignment> {
     let mut hands: Vec<SplitAssignment> =
         (0..subtasks).map(|subtask| SplitAssignment { source, subtask, splits: Vec::new() }).collect();
     for (index, split) in splits.iter().enumerate() {
@@ -22,18 +22,18 @@ pub fn deal_splits(source: OperatorId, splits: &[Split], subtasks: u32) -> Vec<S
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use thalweg_types::SplitId;
+    use thalweg_types::{Split, SplitId};
 
     use super::*;
 
-    fn splits(count: u32) -> Vec<Split> {
+    fn splits(count: u32) -> Vec<SplitProgress> {
         let split = |ordinal| Split {
             id: SplitId(format!("file-{ordinal}")),
             sequence: "file".to_owned(),
             ordinal,
             payload: serde_json::Value::Null,
         };
-        (0..count).map(split).collect()
+        (0..count).map(split).map(SplitProgress::unread).collect()
     }
 
     proptest! {
@@ -46,8 +46,8 @@ mod tests {
             prop_assert_eq!(hands.len(), subtasks as usize);
             let mut dealt: Vec<(u32, u32)> = Vec::new();
             for hand in &hands {
-                prop_assert!(hand.splits.is_sorted_by_key(|split| split.ordinal));
-                dealt.extend(hand.splits.iter().map(|split| (split.ordinal, hand.subtask)));
+                prop_assert!(hand.splits.is_sorted_by_key(|progress| progress.split.ordinal));
+                dealt.extend(hand.splits.iter().map(|progress| (progress.split.ordinal, hand.subtask)));
             }
             dealt.sort_unstable();
             let expected: Vec<(u32, u32)> = (0..count).map(|ordinal| (ordinal, ordinal % subtasks)).collect();

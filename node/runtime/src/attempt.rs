@@ -16,6 +16,7 @@ use futures::{FutureExt, future::try_join_all};
 use thalweg_exchange::{Endpoints, PeerFailure, connect};
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, SubtaskId,
+    checkpoint::{Prepared, SubtaskSnapshot},
     job::{Failure, FailureKind, SubtaskMetrics},
     session::{Deployment, SinkCommittables, SubtaskState},
 };
@@ -48,9 +49,27 @@ pub enum AttemptEvent {
         subtask: SubtaskId,
         /// Its last measurements.
         metrics: SubtaskMetrics,
-        /// What its sinks have prepared.
-        committables: Vec<SinkCommittables>,
+        /// What its sinks have prepared and the subtask does not know to be published.
+        prepared: Vec<Prepared>,
     },
+    /// A subtask's part of a checkpoint is durable.
+    Snapshot {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// What it consists of.
+        snapshot: Box<SubtaskSnapshot>,
+    },
+    /// A subtask's part of a checkpoint could not be made durable. It runs on.
+    SnapshotFailed {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Which.
+        subtask: SubtaskId,
+        /// Why.
+        failure: Failure,
+    },
+    /// Something waits for the next checkpoint.
+    CheckpointWanted,
     /// A subtask, or the deployment as a whole, ended badly. The attempt is over.
     Failed {
         /// Which; `None`: the deployment.
@@ -139,6 +158,12 @@ impl AttemptHandle {
     pub fn begin_checkpoint(&self, checkpoint: CheckpointId) {
         self.orders.send_modify(|orders| orders.checkpoint = orders.checkpoint.max(Some(checkpoint)));
     }
+
+    /// A checkpoint will not be completed.
+    pub fn abort_checkpoint(&self, _checkpoint: CheckpointId) {}
+
+    /// A checkpoint is complete.
+    pub fn confirm_checkpoint(&self, _checkpoint: CheckpointId) {}
 
     /// What the subtasks have measured.
     #[must_use]
@@ -347,7 +372,9 @@ impl Supervisor {
             Exit::Finished(committables) => {
                 let meter = self.meters.iter().find(|(id, _)| *id == subtask);
                 let metrics = meter.map(|(_, meter)| meter.snapshot()).unwrap_or_default();
-                self.tell(AttemptEvent::Finished { subtask, metrics, committables }).await;
+                let prepared =
+                    committables.into_iter().map(|committables| Prepared { epoch: CheckpointId::FINAL, committables });
+                self.tell(AttemptEvent::Finished { subtask, metrics, prepared: prepared.collect() }).await;
                 false
             }
             Exit::Failed(error) => {

@@ -352,7 +352,7 @@ impl Builder<'_> {
     fn splits(&self, source: OperatorId, subtask: u32) -> Vec<Split> {
         let assigned = self.deployment.splits.iter();
         let mine = assigned.filter(|assignment| assignment.source == source && assignment.subtask == subtask);
-        mine.flat_map(|assignment| assignment.splits.iter().cloned()).collect()
+        mine.flat_map(|assignment| assignment.splits.iter().map(|progress| progress.split.clone())).collect()
     }
 
     fn identity(&self, sink: OperatorId, subtask: SubtaskId) -> SinkIdentity {

@@ -8,9 +8,10 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thalweg_types::{
-    Attempt, ChainId, Incarnation, JobId, NodeId, OperatorId, Split, SplitId, SubtaskId, Term,
+    Attempt, ChainId, CheckpointId, Incarnation, JobId, NodeId, OperatorId, Split, SplitId, SubtaskId, Term,
     address::can_be_dialled,
     job::SubtaskMetrics,
     node::NodeRegistration,
@@ -270,8 +271,20 @@ fn address(message: &'static str, text: String) -> Result<String, WireError> {
     }
 }
 
+/// Ids begin at 1.
+fn checkpoint_id(message: &'static str, checkpoint: u64) -> Result<CheckpointId, WireError> {
+    match checkpoint {
+        0 => Err(WireError::new(message, "a checkpoint has the id 0")),
+        checkpoint => Ok(CheckpointId(checkpoint)),
+    }
+}
+
 fn json(message: &'static str, text: &str) -> Result<Value, WireError> {
-    serde_json::from_str(text).map_err(|error| WireError::new(message, format!("its JSON cannot be read: {error}")))
+    json_value(message, text.as_bytes())
+}
+
+fn json_value<T: DeserializeOwned>(message: &'static str, text: &[u8]) -> Result<T, WireError> {
+    serde_json::from_slice(text).map_err(|error| WireError::new(message, format!("its JSON cannot be read: {error}")))
 }
 
 fn each<W, D>(wire: Vec<W>, convert: impl FnMut(W) -> Result<D, WireError>) -> Result<Vec<D>, WireError> {

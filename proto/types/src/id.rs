@@ -64,6 +64,11 @@ number_id!(
     CheckpointId, u64, "checkpoint-"
 );
 
+impl CheckpointId {
+    /// Stands for the end of a job, which comes after all of its checkpoints.
+    pub const FINAL: Self = Self(u64::MAX);
+}
+
 /// One parallel instance of a chain: one actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct SubtaskId {

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod assignment;
 pub mod chain;
+pub mod checkpoint;
 pub mod client;
 pub mod connector;
 pub mod expr;

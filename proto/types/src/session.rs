@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     assignment::Assignment,
+    checkpoint::{ManifestRef, Prepared, SplitProgress, SubtaskSnapshot},
     graph::JobGraph,
-    id::{Attempt, ClusterId, JobId, NodeId, OperatorId, SubtaskId, Term},
+    id::{Attempt, CheckpointId, ClusterId, JobId, NodeId, OperatorId, SubtaskId, Term},
     job::{Failure, SubtaskMetrics},
     node::NodeRegistration,
     split::Split,
@@ -123,10 +124,29 @@ pub enum Action {
     Cancel,
     /// End the sources as if their input ended here, and drain (bounded stop); subtasks then report `Finished`.
     Stop,
+    /// Take part in a checkpoint: the sources emit its barrier. Each subtask answers with `Report::Snapshot` or
+    /// `Report::SnapshotFailed`.
+    BeginCheckpoint {
+        /// Which.
+        checkpoint: CheckpointId,
+    },
+    /// A checkpoint will not be completed: what waits for it goes on.
+    AbortCheckpoint {
+        /// Which.
+        checkpoint: CheckpointId,
+    },
+    /// A checkpoint is complete: what it holds need not be kept for the next one, and rows of bare `SELECT`s up to its
+    /// barrier may be given to clients.
+    ConfirmCheckpoint {
+        /// Which.
+        checkpoint: CheckpointId,
+    },
     /// Publish the committables of sinks; answered by `Report::Committed`.
     Commit {
         /// The job's graph.
         graph: Box<JobGraph>,
+        /// The checkpoint that they belong to; `CheckpointId::FINAL` for those of a job whose input has ended.
+        checkpoint: CheckpointId,
         /// What each sink writer returned.
         committables: Vec<SinkCommittables>,
     },
@@ -149,6 +169,10 @@ pub struct Deployment {
     pub addresses: Vec<(NodeId, String)>,
     /// Splits per source operator and subtask index.
     pub splits: Vec<SplitAssignment>,
+    /// Where checkpoints are kept: the URL of a directory or of a prefix in an object store.
+    pub checkpoints: String,
+    /// The checkpoint to go on from; `None`: from the beginning.
+    pub restore: Option<ManifestRef>,
 }
 
 /// The splits of one source subtask.
@@ -159,7 +183,7 @@ pub struct SplitAssignment {
     /// The subtask's index.
     pub subtask: u32,
     /// In the order in which they are to be read within each sequence.
-    pub splits: Vec<Split>,
+    pub splits: Vec<SplitProgress>,
 }
 
 /// What one sink subtask's writer returned when it closed.
@@ -202,8 +226,39 @@ pub enum Report {
         subtask: SubtaskId,
         /// Its last measurements.
         metrics: SubtaskMetrics,
-        /// What its sinks have prepared, to be published when the job has finished.
-        committables: Vec<SinkCommittables>,
+        /// What its sinks have prepared and the subtask does not know to be published.
+        prepared: Vec<Prepared>,
+    },
+    /// A subtask's part of a checkpoint is durable.
+    Snapshot {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// What it consists of.
+        snapshot: Box<SubtaskSnapshot>,
+    },
+    /// A subtask's part of a checkpoint could not be made durable. The subtask runs on.
+    SnapshotFailed {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Which.
+        subtask: SubtaskId,
+        /// Why.
+        failure: Failure,
+    },
+    /// Something waits for the next checkpoint, such as rows that may be given to a client only then.
+    CheckpointWanted {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
     },
     /// A subtask, or the deployment as a whole, ended badly. The attempt is over.
     Failed {
@@ -231,6 +286,8 @@ pub enum Report {
         job: JobId,
         /// The attempt.
         attempt: Attempt,
+        /// The checkpoint that they belong to, as in the order.
+        checkpoint: CheckpointId,
         /// Whether it worked.
         result: Result<(), Failure>,
     },

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use thalweg_cluster_state::{Command, EndMode, JobRecord, Verdict};
 use thalweg_types::{
-    NodeId, OperatorId, OperatorKind,
+    CheckpointId, NodeId, OperatorId, OperatorKind,
+    checkpoint::SplitProgress,
     job::{Failure, FailureKind},
     session::{Action, Deployment, SinkCommittables, SplitAssignment, SubtaskState},
 };
@@ -92,7 +93,9 @@ impl JobController {
         }
         let Some((node, life)) = attached_node(view) else { return Vec::new() };
         self.facts.committing_on = Some((node, life));
-        let action = Action::Commit { graph: Box::new(self.graph.clone()), committables: committables.to_vec() };
+        let graph = Box::new(self.graph.clone());
+        let (checkpoint, committables) = (CheckpointId::FINAL, committables.to_vec());
+        let action = Action::Commit { graph, checkpoint, committables };
         vec![self.order(node, action)]
     }
 
@@ -208,7 +211,8 @@ impl JobController {
             .sources()
             .flat_map(|source| {
                 let found = splits.iter().find(|(of, _)| *of == source).map_or(&[][..], |(_, splits)| splits);
-                deal_splits(source, found, self.subtasks_of(source, assignment.parallelism()))
+                let unread: Vec<_> = found.iter().cloned().map(SplitProgress::unread).collect();
+                deal_splits(source, &unread, self.subtasks_of(source, assignment.parallelism()))
             })
             .collect();
         let here = |node: NodeId, hand: &SplitAssignment| {
@@ -221,6 +225,8 @@ impl JobController {
                     assignment: assignment.clone(),
                     addresses: addresses.clone(),
                     splits: dealt.iter().filter(|hand| here(*node, hand)).cloned().collect(),
+                    checkpoints: "memory://".to_owned(),
+                    restore: None,
                 };
                 self.order(*node, Action::Deploy(Box::new(deployment)))
             })

@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 use thalweg_types::{
-    Assignment, Attempt, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, OperatorKind, Split, Term,
+    Assignment, Attempt, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, OperatorKind, Term,
+    checkpoint::{ManifestRef, SplitProgress},
     graph::Parallelism,
     session::{Action, Deployment, Order, SinkCommittables, SplitAssignment},
 };
 
-use super::{SLICES_MAX, address, each, node_id};
+use super::{SLICES_MAX, address, checkpoint_id, each, json_value, node_id};
 use crate::{convert::WireError, v1};
 
 pub(super) fn to_wire(sequence: u64, order: Order) -> v1::Order {
@@ -25,8 +26,18 @@ pub(super) fn to_wire(sequence: u64, order: Order) -> v1::Order {
         Action::Start => Wire::Start(v1::Start {}),
         Action::Cancel => Wire::Cancel(v1::Cancel {}),
         Action::Stop => Wire::Stop(v1::Stop {}),
-        Action::Commit { graph, committables } => Wire::Commit(v1::Commit {
+        Action::BeginCheckpoint { checkpoint } => {
+            Wire::BeginCheckpoint(v1::BeginCheckpoint { checkpoint: checkpoint.0 })
+        }
+        Action::AbortCheckpoint { checkpoint } => {
+            Wire::AbortCheckpoint(v1::AbortCheckpoint { checkpoint: checkpoint.0 })
+        }
+        Action::ConfirmCheckpoint { checkpoint } => {
+            Wire::ConfirmCheckpoint(v1::ConfirmCheckpoint { checkpoint: checkpoint.0 })
+        }
+        Action::Commit { graph, checkpoint, committables } => Wire::Commit(v1::Commit {
             graph: graph.to_bytes(),
+            checkpoint: checkpoint.0,
             committables: committables.into_iter().map(Into::into).collect(),
         }),
         Action::Discard { graph } => Wire::Discard(v1::Discard { graph: graph.to_bytes() }),
@@ -63,6 +74,15 @@ fn action_from_wire(wire: v1::order::Action) -> Result<Action, WireError> {
         Wire::Start(v1::Start {}) => Action::Start,
         Wire::Cancel(v1::Cancel {}) => Action::Cancel,
         Wire::Stop(v1::Stop {}) => Action::Stop,
+        Wire::BeginCheckpoint(v1::BeginCheckpoint { checkpoint }) => {
+            Action::BeginCheckpoint { checkpoint: checkpoint_id("BeginCheckpoint", checkpoint)? }
+        }
+        Wire::AbortCheckpoint(v1::AbortCheckpoint { checkpoint }) => {
+            Action::AbortCheckpoint { checkpoint: checkpoint_id("AbortCheckpoint", checkpoint)? }
+        }
+        Wire::ConfirmCheckpoint(v1::ConfirmCheckpoint { checkpoint }) => {
+            Action::ConfirmCheckpoint { checkpoint: checkpoint_id("ConfirmCheckpoint", checkpoint)? }
+        }
         Wire::Commit(wire) => commit_from_wire(wire)?,
         Wire::Discard(v1::Discard { graph }) => {
             Action::Discard { graph: Box::new(graph_from_wire("Discard", &graph)?) }
@@ -88,7 +108,8 @@ fn commit_from_wire(wire: v1::Commit) -> Result<Action, WireError> {
             return Err(WireError::new("Commit", format!("{sink} is not an operator of the graph")));
         }
     }
-    Ok(Action::Commit { graph: Box::new(graph), committables })
+    let checkpoint = checkpoint_id("Commit", wire.checkpoint)?;
+    Ok(Action::Commit { graph: Box::new(graph), checkpoint, committables })
 }
 
 impl From<Deployment> for v1::Deploy {
@@ -100,6 +121,8 @@ impl From<Deployment> for v1::Deploy {
             key_group_owners: deployment.assignment.key_groups.owners().to_vec(),
             addresses: deployment.addresses.into_iter().map(address).collect(),
             splits: deployment.splits.into_iter().map(Into::into).collect(),
+            checkpoints: deployment.checkpoints,
+            restore: deployment.restore.map(Into::into),
         }
     }
 }
@@ -121,14 +144,38 @@ impl TryFrom<v1::Deploy> for Deployment {
         let addresses = addresses_from_wire(wire.addresses, &slices)?;
         let splits = splits_from_wire(wire.splits, &graph, slices.len())?;
         let assignment = Assignment { slices, key_groups: KeyGroupTable::new(owners) };
-        Ok(Self { graph, assignment, addresses, splits })
+        if wire.checkpoints.is_empty() {
+            return Err(WireError::new("Deploy", "it does not say where checkpoints are kept"));
+        }
+        let restore = wire.restore.map(ManifestRef::try_from).transpose()?;
+        Ok(Self { graph, assignment, addresses, splits, checkpoints: wire.checkpoints, restore })
     }
 }
 
 impl From<SplitAssignment> for v1::SplitAssignment {
     fn from(assignment: SplitAssignment) -> Self {
         let SplitAssignment { source, subtask, splits } = assignment;
-        Self { source: source.0, subtask, splits: splits.into_iter().map(Into::into).collect() }
+        let json = |split| serde_json::to_vec(&split).expect("a split has only text and integer keys");
+        Self { source: source.0, subtask, splits: splits.into_iter().map(json).collect() }
+    }
+}
+
+impl From<ManifestRef> for v1::ManifestRef {
+    fn from(manifest: ManifestRef) -> Self {
+        let ManifestRef { checkpoint, name, bytes, checksum } = manifest;
+        Self { checkpoint: checkpoint.0, name, bytes, checksum }
+    }
+}
+
+impl TryFrom<v1::ManifestRef> for ManifestRef {
+    type Error = WireError;
+
+    fn try_from(wire: v1::ManifestRef) -> Result<Self, WireError> {
+        let v1::ManifestRef { checkpoint, name, bytes, checksum } = wire;
+        if name.is_empty() {
+            return Err(WireError::new("ManifestRef", "it has no name"));
+        }
+        Ok(Self { checkpoint: checkpoint_id("ManifestRef", checkpoint)?, name, bytes, checksum })
     }
 }
 
@@ -171,7 +218,11 @@ fn splits_from_wire(
         if !seen.insert((source, subtask)) {
             return Err(WireError::new(MESSAGE, format!("subtask {subtask} of {source} is named twice")));
         }
-        Ok(SplitAssignment { source, subtask, splits: each(splits, Split::try_from)? })
+        let splits = each(splits, |bytes| json_value::<SplitProgress>(MESSAGE, &bytes))?;
+        if splits.iter().any(|progress| progress.split.id.0.is_empty()) {
+            return Err(WireError::new(MESSAGE, "a split has no id"));
+        }
+        Ok(SplitAssignment { source, subtask, splits })
     })
 }
 

@@ -2,11 +2,12 @@
 
 use thalweg_types::{
     Attempt, ChainId, JobId, NodeId, OperatorId, Split, SubtaskId,
+    checkpoint::{Prepared, SubtaskSnapshot},
     job::Failure,
-    session::{Report, SinkCommittables},
+    session::Report,
 };
 
-use super::{each, subtask_from_wire, subtask_index, subtask_to_wire};
+use super::{checkpoint_id, each, json_value, subtask_from_wire, subtask_index, subtask_to_wire};
 use crate::{convert::WireError, v1};
 
 pub(super) fn to_wire(sequence: u64, report: Report) -> v1::Report {
@@ -14,15 +15,28 @@ pub(super) fn to_wire(sequence: u64, report: Report) -> v1::Report {
     let (job, attempt, report) = match report {
         Report::Discovered { job, attempt, splits } => (job, attempt, Wire::Discovered(discovered_to_wire(splits))),
         Report::Ready { job, attempt } => (job, attempt, Wire::Ready(v1::Ready {})),
-        Report::Finished { job, attempt, subtask, metrics, committables } => {
+        Report::Finished { job, attempt, subtask, metrics, prepared } => {
             let finished = v1::Finished {
                 chain: subtask.chain.0,
                 index: subtask.index,
                 metrics: Some(metrics.into()),
-                committables: committables.into_iter().map(Into::into).collect(),
+                prepared: prepared.into_iter().map(Into::into).collect(),
             };
             (job, attempt, Wire::Finished(finished))
         }
+        Report::Snapshot { job, attempt, checkpoint, snapshot } => {
+            let snapshot = serde_json::to_vec(&snapshot).expect("a snapshot has only text and integer keys");
+            (job, attempt, Wire::Snapshot(v1::Snapshot { checkpoint: checkpoint.0, snapshot }))
+        }
+        Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure } => {
+            let failed = v1::SnapshotFailed {
+                checkpoint: checkpoint.0,
+                subtask: Some(subtask_to_wire(job, attempt, subtask)),
+                failure: Some(failure.into()),
+            };
+            (job, attempt, Wire::SnapshotFailed(failed))
+        }
+        Report::CheckpointWanted { job, attempt } => (job, attempt, Wire::CheckpointWanted(v1::CheckpointWanted {})),
         Report::Failed { job, attempt, subtask, failure, peer } => {
             let failed = v1::Failed {
                 subtask: subtask.map(|subtask| subtask_to_wire(job, attempt, subtask)),
@@ -32,8 +46,9 @@ pub(super) fn to_wire(sequence: u64, report: Report) -> v1::Report {
             (job, attempt, Wire::Failed(failed))
         }
         Report::Gone { job, attempt } => (job, attempt, Wire::Gone(v1::Gone {})),
-        Report::Committed { job, attempt, result } => {
-            (job, attempt, Wire::Committed(v1::Committed { failure: result.err().map(Into::into) }))
+        Report::Committed { job, attempt, checkpoint, result } => {
+            let failure = result.err().map(Into::into);
+            (job, attempt, Wire::Committed(v1::Committed { failure, checkpoint: checkpoint.0 }))
         }
         Report::Discarded { job, attempt, result } => {
             (job, attempt, Wire::Discarded(v1::Discarded { failure: result.err().map(Into::into) }))
@@ -54,8 +69,17 @@ impl TryFrom<v1::Report> for Report {
             Wire::Finished(wire) => finished_from_wire(job, attempt, wire)?,
             Wire::Failed(wire) => failed_from_wire(job, attempt, wire)?,
             Wire::Gone(v1::Gone {}) => Self::Gone { job, attempt },
-            Wire::Committed(v1::Committed { failure }) => {
-                Self::Committed { job, attempt, result: result_from_wire(failure)? }
+            Wire::Snapshot(wire) => {
+                let checkpoint = checkpoint_id("Snapshot", wire.checkpoint)?;
+                let snapshot: SubtaskSnapshot = json_value("Snapshot", &wire.snapshot)?;
+                subtask_index("Snapshot", snapshot.subtask.index)?;
+                Self::Snapshot { job, attempt, checkpoint, snapshot: Box::new(snapshot) }
+            }
+            Wire::SnapshotFailed(wire) => snapshot_failed_from_wire(job, attempt, wire)?,
+            Wire::CheckpointWanted(v1::CheckpointWanted {}) => Self::CheckpointWanted { job, attempt },
+            Wire::Committed(v1::Committed { failure, checkpoint }) => {
+                let checkpoint = checkpoint_id("Committed", checkpoint)?;
+                Self::Committed { job, attempt, checkpoint, result: result_from_wire(failure)? }
             }
             Wire::Discarded(v1::Discarded { failure }) => {
                 Self::Discarded { job, attempt, result: result_from_wire(failure)? }
@@ -94,8 +118,34 @@ fn discovered_from_wire(wire: v1::Discovered) -> Result<Discovery, WireError> {
 fn finished_from_wire(job: JobId, attempt: Attempt, wire: v1::Finished) -> Result<Report, WireError> {
     let subtask = SubtaskId { chain: ChainId(wire.chain), index: subtask_index("Finished", wire.index)? };
     let metrics = wire.metrics.ok_or_else(|| WireError::new("Finished", "it has no metrics"))?.into();
-    let committables = each(wire.committables, SinkCommittables::try_from)?;
-    Ok(Report::Finished { job, attempt, subtask, metrics, committables })
+    let prepared = each(wire.prepared, Prepared::try_from)?;
+    Ok(Report::Finished { job, attempt, subtask, metrics, prepared })
+}
+
+fn snapshot_failed_from_wire(job: JobId, attempt: Attempt, wire: v1::SnapshotFailed) -> Result<Report, WireError> {
+    const MESSAGE: &str = "SnapshotFailed";
+    let (of_job, of_attempt, subtask) = subtask_from_wire(MESSAGE, wire.subtask)?;
+    if (of_job, of_attempt) != (job, attempt) {
+        return Err(WireError::new(MESSAGE, "its subtask is of another attempt"));
+    }
+    let checkpoint = checkpoint_id(MESSAGE, wire.checkpoint)?;
+    let failure = wire.failure.ok_or_else(|| WireError::new(MESSAGE, "it names no failure"))?.try_into()?;
+    Ok(Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure })
+}
+
+impl From<Prepared> for v1::Prepared {
+    fn from(Prepared { epoch, committables }: Prepared) -> Self {
+        Self { epoch: epoch.0, committables: Some(committables.into()) }
+    }
+}
+
+impl TryFrom<v1::Prepared> for Prepared {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Prepared) -> Result<Self, WireError> {
+        let committables = wire.committables.ok_or_else(|| WireError::new("Prepared", "it holds nothing"))?;
+        Ok(Self { epoch: checkpoint_id("Prepared", wire.epoch)?, committables: committables.try_into()? })
+    }
 }
 
 fn failed_from_wire(job: JobId, attempt: Attempt, wire: v1::Failed) -> Result<Report, WireError> {
