@@ -22,11 +22,16 @@ fn order(attempt: u32, action: Action) -> Order {
 }
 
 fn commit() -> Action {
-    Action::Commit { graph: Box::new(graph()), committables: Vec::new() }
+    Action::Commit { graph: Box::new(graph()), checkpoint: CheckpointId::FINAL, committables: Vec::new() }
 }
 
 fn discard() -> Action {
-    Action::Discard { graph: Box::new(graph()) }
+    Action::Discard { graph: Box::new(graph()), before: ALL_ATTEMPTS }
+}
+
+/// Of attempts older than this one.
+fn sweep(before: u32) -> Action {
+    Action::Discard { graph: Box::new(graph()), before: Attempt(before) }
 }
 
 fn failure() -> Failure {
@@ -83,6 +88,9 @@ fn kinds(effects: &[Effect]) -> Vec<String> {
         Effect::Start { attempt, .. } => format!("start {}", attempt.0),
         Effect::Cancel { attempt, .. } => format!("cancel {}", attempt.0),
         Effect::Stop { attempt, .. } => format!("stop {}", attempt.0),
+        Effect::BeginCheckpoint { checkpoint, .. } => format!("begin {checkpoint}"),
+        Effect::AbortCheckpoint { checkpoint, .. } => format!("abort {checkpoint}"),
+        Effect::ConfirmCheckpoint { checkpoint, .. } => format!("confirm {checkpoint}"),
         Effect::Commit { attempt, .. } => format!("commit {}", attempt.0),
         Effect::Discard { attempt, .. } => format!("discard {}", attempt.0),
         Effect::Forget { attempt, .. } => format!("forget {}", attempt.0),
@@ -95,6 +103,9 @@ fn kinds(effects: &[Effect]) -> Vec<String> {
             Report::Gone { attempt, .. } => format!("gone {}", attempt.0),
             Report::Committed { attempt, .. } => format!("committed {}", attempt.0),
             Report::Discarded { attempt, .. } => format!("discarded {}", attempt.0),
+            Report::Snapshot { checkpoint, .. } => format!("snapshot {checkpoint}"),
+            Report::SnapshotFailed { checkpoint, .. } => format!("no snapshot {checkpoint}"),
+            Report::CheckpointWanted { attempt, .. } => format!("wanted {}", attempt.0),
         },
         Effect::Send(NodeMessage::Reattach { subtasks }) => format!("reattach {}", subtasks.len()),
         Effect::Send(NodeMessage::Leaving) => "leaving".to_owned(),
@@ -405,13 +416,18 @@ impl World {
                 Effect::Start { job, attempt } => {
                     assert!(self.alive.contains(&(job, attempt)) && self.started.insert((job, attempt)));
                 }
-                Effect::Stop { job, attempt } => assert!(self.alive.contains(&(job, attempt))),
+                Effect::Stop { job, attempt }
+                | Effect::BeginCheckpoint { job, attempt, .. }
+                | Effect::AbortCheckpoint { job, attempt, .. }
+                | Effect::ConfirmCheckpoint { job, attempt, .. } => assert!(self.alive.contains(&(job, attempt))),
                 Effect::Cancel { job, attempt } => {
                     assert!(self.alive.contains(&(job, attempt)) && self.cancelled.insert((job, attempt)));
                 }
                 Effect::Forget { job, attempt } => assert!(!self.alive.contains(&(job, attempt))),
-                Effect::Discard { job, .. } => {
-                    assert!(self.alive.iter().all(|(of, _)| *of != job), "{job} still writes");
+                Effect::Discard { job, before, .. } => {
+                    let writes = |(of, alive): &(JobId, Attempt)| *of == job && *alive < before;
+                    let ends = |about: &(JobId, Attempt)| self.cancelled.contains(about) && before != ALL_ATTEMPTS;
+                    assert!(self.alive.iter().all(|about| !writes(about) || ends(about)), "{job} still writes");
                     self.work.push(effect);
                 }
                 work @ (Effect::Discover { .. } | Effect::Commit { .. }) => self.work.push(work),
@@ -433,7 +449,11 @@ fn action_of(number: u8) -> Action {
         3 => Action::Cancel,
         4 => Action::Stop,
         5 => discard(),
-        _ => commit(),
+        6 => commit(),
+        7 => sweep(2),
+        8 => Action::BeginCheckpoint { checkpoint: CheckpointId(1) },
+        9 => Action::AbortCheckpoint { checkpoint: CheckpointId(1) },
+        _ => Action::ConfirmCheckpoint { checkpoint: CheckpointId(1) },
     }
 }
 
@@ -474,11 +494,11 @@ fn take(desk: &mut Desk, world: &mut World, step: Step) {
             Some(Effect::Discover { job, attempt, sources, .. }) => {
                 world.see(desk.orders.on_discovered((job, attempt, sources), Ok(Vec::new())));
             }
-            Some(Effect::Commit { job, attempt, committables, .. }) => {
-                world.see(desk.orders.on_committed((job, attempt, committables), Ok(())));
+            Some(Effect::Commit { job, attempt, checkpoint, .. }) => {
+                world.see(desk.orders.on_committed(&(job, attempt, checkpoint), Ok(())));
             }
-            Some(Effect::Discard { job, attempt, .. }) => {
-                world.see(desk.orders.on_discarded((job, attempt), Ok(())));
+            Some(Effect::Discard { job, attempt, before, .. }) => {
+                world.see(desk.orders.on_discarded((job, attempt, before), Ok(())));
             }
             _ => {}
         },
