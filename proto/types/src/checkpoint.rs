@@ -1,12 +1,12 @@
 //! What a checkpoint consists of: the snapshots of all subtasks, and the objects that they refer to.
 //!
 //! ```text
-//! Manifest (one object, JSON) -> SubtaskSnapshot -> OperatorSnapshot -> SegmentRef -> segment of a state object
+//! Manifest (one object, JSON) -> SubtaskSnapshot -> OperatorSnapshot -> BatchRef -> segments of a state object
 //!                                               '-> SplitProgress (positions), Prepared (committables)
 //! ```
 //!
 //! Nothing here is state itself: rows lie in state objects, whose names hold job, attempt, subtask and checkpoint, so that
-//! no two writers have one in common. A segment that was uploaded for one checkpoint may be referred to by all later ones.
+//! no two writers have one in common. A batch that was uploaded for one checkpoint may be referred to by all later ones.
 
 use std::collections::BTreeMap;
 
@@ -23,14 +23,14 @@ use crate::{
 /// The version of the format of manifests.
 pub const MANIFEST_FORMAT: u32 = 1;
 
-/// Rows of state of a range of key groups: one piece of a state object.
+/// A batch of rows of state: some segments of one state object, each of a range of key groups.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SegmentRef {
+pub struct BatchRef {
     /// The object's name below the root of checkpoints.
     pub object: String,
-    /// The segment's index in the object.
-    pub segment: u32,
+    /// The segments' indexes in the object, in the order of their rows.
+    pub segments: Vec<u32>,
 }
 
 /// An object that holds state.
@@ -54,7 +54,7 @@ pub struct OperatorSnapshot {
     /// Values of the instance as a whole.
     pub values: BTreeMap<String, i64>,
     /// Rows by table.
-    pub tables: BTreeMap<String, Vec<SegmentRef>>,
+    pub tables: BTreeMap<String, Vec<BatchRef>>,
 }
 
 /// Where reading a split is.
@@ -82,7 +82,7 @@ pub struct SplitProgress {
     /// Whether it was out of the minimum.
     pub is_idle: bool,
     /// Rows that were read, lie before the position, and had not gone on yet.
-    pub held: Vec<SegmentRef>,
+    pub held: Vec<BatchRef>,
 }
 
 impl SplitProgress {
@@ -110,7 +110,7 @@ pub struct InFlightRows {
     /// The exchange's index in the plan.
     pub exchange: u32,
     /// The rows, in their order.
-    pub segments: Vec<SegmentRef>,
+    pub batches: Vec<BatchRef>,
 }
 
 /// What a sink's writer prepared, and the checkpoint that it belongs to.
