@@ -7,7 +7,7 @@ use thalweg_runtime::{AttemptHandle, RuntimeContext};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId,
     job::{Failure, SubtaskMetrics},
-    session::{Deployment, SinkCommittables, SubtaskState},
+    session::{ALL_ATTEMPTS, Deployment, SinkCommittables, SubtaskState},
 };
 use tokio::sync::mpsc;
 

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*};
-use thalweg_types::{ChainId, SubtaskId, job::SubtaskMetrics};
+use thalweg_types::{ChainId, SubtaskId, job::SubtaskMetrics, session::ALL_ATTEMPTS};
 
 use super::*;
 use crate::testing::{deployment, graph};
@@ -116,7 +116,7 @@ fn kinds(effects: &[Effect]) -> Vec<String> {
 
 fn finished(index: u32) -> AttemptEvent {
     let subtask = SubtaskId { chain: ChainId(0), index };
-    AttemptEvent::Finished { subtask, metrics: SubtaskMetrics::default(), committables: Vec::new() }
+    AttemptEvent::Finished { subtask, metrics: SubtaskMetrics::default(), prepared: Vec::new() }
 }
 
 fn failed() -> AttemptEvent {
@@ -268,7 +268,7 @@ fn discoveries_and_commits_are_answered_once_and_done_again_when_asked_again() {
 
     assert_eq!(kinds(&desk.order(order(1, commit())).expect("it is new")), ["commit 1"]);
     assert_eq!(desk.order(order(1, commit())), Ok(Vec::new()), "it is under way");
-    let effects = desk.orders.on_committed((JOB, Attempt(1), Vec::new()), Err(failure()));
+    let effects = desk.orders.on_committed(&(JOB, Attempt(1), CheckpointId::FINAL), Err(failure()));
     assert_eq!(kinds(&effects), ["committed 1"]);
     assert_eq!(kinds(&desk.order(order(1, commit())).expect("it failed before")), ["commit 1"]);
 }
@@ -283,9 +283,35 @@ fn what_is_left_of_a_job_is_removed_once_nothing_of_it_lives_here() {
     assert_eq!(kinds(&desk.order(order(1, discard())).expect("it is gone")), ["discard 1"]);
     assert_eq!(desk.order(order(1, discard())), Ok(Vec::new()), "it is under way");
     assert!(!desk.orders.is_idle(|_, _| false));
-    let effects = desk.orders.on_discarded((JOB, Attempt(1)), Err(failure()));
+    let effects = desk.orders.on_discarded((JOB, Attempt(1), ALL_ATTEMPTS), Err(failure()));
     assert_eq!(kinds(&effects), ["discarded 1"]);
     assert_eq!(kinds(&desk.order(order(1, discard())).expect("it failed before")), ["discard 1"]);
+}
+
+#[test]
+fn what_older_attempts_left_is_removed_beside_the_live_one() {
+    let mut desk = Desk::deployed(1);
+    assert_eq!(kinds(&desk.order(order(1, sweep(1))).expect("it is of older ones")), ["discard 1"]);
+    assert_eq!(desk.order(order(1, sweep(1))), Ok(Vec::new()), "it is under way");
+    desk.order(order(1, Action::Cancel)).expect("it is here");
+    desk.event(1, AttemptEvent::Gone);
+    assert_eq!(kinds(&desk.order(order(1, discard())).expect("it is gone")), ["discard 1"], "all of it is another matter");
+}
+
+#[test]
+fn a_checkpoint_that_was_given_up_here_is_not_begun_again() {
+    let mut desk = Desk::deployed(1);
+    let begin = |checkpoint| Action::BeginCheckpoint { checkpoint: CheckpointId(checkpoint) };
+    assert!(desk.order(order(1, begin(1))).is_err(), "it is not started");
+    desk.order(order(1, Action::Start)).expect("it is built");
+    assert_eq!(kinds(&desk.order(order(1, begin(1))).unwrap()), ["begin checkpoint-1"]);
+    assert_eq!(kinds(&desk.order(order(1, begin(1))).unwrap()), ["begin checkpoint-1"], "a new leader may not know");
+    let abort = Action::AbortCheckpoint { checkpoint: CheckpointId(1) };
+    assert_eq!(kinds(&desk.order(order(1, abort)).unwrap()), ["abort checkpoint-1"]);
+    assert_eq!(desk.order(order(1, begin(1))), Err("checkpoint-1 was given up here".to_owned()));
+    assert_eq!(kinds(&desk.order(order(1, begin(2))).unwrap()), ["begin checkpoint-2"]);
+    let confirm = Action::ConfirmCheckpoint { checkpoint: CheckpointId(2) };
+    assert_eq!(kinds(&desk.order(order(1, confirm)).unwrap()), ["confirm checkpoint-2"]);
 }
 
 #[test]
@@ -378,7 +404,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (1u64..4, 1u64..3, 1u32..6, 0u8..7)
+        6 => (1u64..4, 1u64..3, 1u32..6, 0u8..11)
             .prop_map(|(term, job, attempt, action)| Step::Order { term, job, attempt, action }),
         1 => (0u64..6).prop_map(|back| Step::Repeat { back }),
         6 => (1u64..3, 0u8..5).prop_map(|(job, event)| Step::Event { job, event }),
