@@ -27,11 +27,11 @@ mod stdin;
 mod testing;
 
 pub use error::ConnectorError;
-pub use filesystem::ObjectStores;
 pub use open::{ConnectorContext, open_sink_committer, open_sink_writer, open_source};
 pub use print::StandardOutput;
 pub use set_aside::{SetAside, SetAsideKind, SetAsideWriter, open_set_aside_committer};
 pub use stdin::StandardInput;
+pub use thalweg_storage::ObjectStores;
 
 /// A table that can be read.
 #[async_trait]

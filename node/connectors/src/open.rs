@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde_json::Value;
+use thalweg_storage::ObjectStores;
 use thalweg_types::{
     ClusterId, JobId,
     connector::TableConnector,
@@ -17,7 +18,7 @@ use crate::{
     ConnectorError, SinkCommitter, SinkIdentity, SinkWriter, Source,
     blackhole::BlackholeWriter,
     datagen::DatagenSource,
-    filesystem::{FileSinkWriter, FileSource, Location, ObjectStores, PART_STEM, PartCommitter},
+    filesystem::{FileSinkWriter, FileSource, Location, PART_STEM, PartCommitter},
     http::{HttpClient, HttpSinkWriter, IngestRegistry, IngestSource},
     nexmark::NexmarkSource,
     options::Options,

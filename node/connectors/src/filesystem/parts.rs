@@ -34,9 +34,6 @@ pub(super) const HIDDEN_SUFFIX: &str = ".inprogress";
 /// and publishes by that.
 const PART_BYTES_MAX: u64 = 1 << 30;
 
-/// A cluster's id is a part of file names as it is, where it is no longer than this and plain. Those drawn at random are.
-const PLAIN_ID_MAX: usize = 16;
-
 /// What a committer needs to publish one part file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,24 +58,9 @@ impl PartCommittable {
     }
 }
 
-/// A cluster's id as a part of file names: without `-`, which separates the parts, and different for different ids, even
-/// where a file system takes upper and lower case for the same.
-fn cluster_part(ClusterId(id): &ClusterId) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    if !id.is_empty() && id.len() <= PLAIN_ID_MAX && id.bytes().all(is_plain) {
-        return id.clone();
-    }
-    // FNV-1a, as wide as a random id.
-    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
-    let lower = id.to_ascii_lowercase();
-    let readable: String = lower.chars().filter(char::is_ascii_alphanumeric).take(PLAIN_ID_MAX).collect();
-    format!("{readable}_{hash:016x}")
-}
-
 /// The beginning of all hidden names of a cluster's job.
 pub(super) fn hidden_prefix(stem: &str, cluster: &ClusterId, job: JobId) -> String {
-    format!(".{stem}-{}-{}-", cluster_part(cluster), job.0)
+    format!(".{stem}-{}-{}-", cluster.object_part(), job.0)
 }
 
 /// Names the files of one writer.
@@ -98,7 +80,7 @@ impl PartNames {
         let rest = format!("{}-{subtask}-{number}.{extension}", sink.0);
         PartCommittable {
             hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, cluster, *job), attempt.0),
-            published: format!("{stem}-{}-{}-{}-{rest}", cluster_part(cluster), job.0, attempt.0),
+            published: format!("{stem}-{}-{}-{}-{rest}", cluster.object_part(), job.0, attempt.0),
             bytes: None,
         }
     }
@@ -259,33 +241,4 @@ pub(super) fn sync_folder(path: &LocalPath) -> Result<(), ConnectorError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(LocalPath::new("."));
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(store_error(format!("make the names in {} durable", folder.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn clusters_have_different_parts_of_one_form() {
-        let part = |id: &str| cluster_part(&ClusterId(id.to_owned()));
-        assert_eq!(part("00c0ffee00c0ffee"), "00c0ffee00c0ffee");
-        let ids = [
-            "c",
-            "C",
-            "c-1",
-            "c1",
-            "c/1",
-            "",
-            "-",
-            "production-of-the-west-1",
-            "production-of-the-west-2",
-            "caf\u{e9}",
-        ];
-        let parts: BTreeSet<String> = ids.iter().map(|id| part(id)).collect();
-        assert_eq!(parts.len(), ids.len(), "{parts:?}");
-        let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        assert!(parts.iter().all(|part| !part.is_empty() && part.len() <= 33 && part.chars().all(is_fit)), "{parts:?}");
-    }
 }
