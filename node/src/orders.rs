@@ -282,11 +282,7 @@ impl Orders {
     }
 
     /// What a job left unpublished was removed, or could not be.
-    pub(crate) fn on_discarded(
-        &mut self,
-        asked: Discarding,
-        result: Result<(), Failure>,
-    ) -> Vec<Effect> {
+    pub(crate) fn on_discarded(&mut self, asked: Discarding, result: Result<(), Failure>) -> Vec<Effect> {
         self.discards.retain(|other| *other != asked);
         let (job, attempt, before) = asked;
         vec![self.report(Report::Discarded { job, attempt, before, result })]
@@ -353,9 +349,7 @@ impl Orders {
                 }
                 Ok(effects)
             }
-            Action::Discard { graph, before } => {
-                self.discard((cluster, job), (attempt, before), graph, now)
-            }
+            Action::Discard { graph, before } => self.discard((cluster, job), (attempt, before), graph, now),
         }
     }
 

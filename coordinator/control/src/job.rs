@@ -27,8 +27,8 @@ use std::{
 
 use thalweg_cluster_state::{Command, JobRecord};
 use thalweg_types::{
-    Attempt, ChainPlan, CheckpointId, ClusterId, Incarnation, JobGraph, JobId, JobStatus, NodeId, OperatorId, OperatorKind, Split,
-    SubtaskId,
+    Attempt, ChainPlan, CheckpointId, ClusterId, Incarnation, JobGraph, JobId, JobStatus, NodeId, OperatorId,
+    OperatorKind, Split, SubtaskId,
     checkpoint::{Manifest, ManifestRef, SplitProgress},
     graph::GraphError,
     job::{Failure, FailureKind},

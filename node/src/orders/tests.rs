@@ -295,7 +295,11 @@ fn what_older_attempts_left_is_removed_beside_the_live_one() {
     assert_eq!(desk.order(order(1, sweep(1))), Ok(Vec::new()), "it is under way");
     desk.order(order(1, Action::Cancel)).expect("it is here");
     desk.event(1, AttemptEvent::Gone);
-    assert_eq!(kinds(&desk.order(order(1, discard())).expect("it is gone")), ["discard 1"], "all of it is another matter");
+    assert_eq!(
+        kinds(&desk.order(order(1, discard())).expect("it is gone")),
+        ["discard 1"],
+        "all of it is another matter"
+    );
 }
 
 #[test]

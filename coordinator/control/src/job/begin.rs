@@ -61,8 +61,7 @@ impl JobController {
 
     /// Rows of a bare SELECT stay on their node, after the job has ended well, until the job is forgotten.
     pub(super) fn keeps_rows(&self, record: &JobRecord) -> bool {
-        record.ended_well()
-            && expects_rows(&self.graph)
+        record.ended_well() && expects_rows(&self.graph)
     }
 
     /// The next attempt, where there is room for it.

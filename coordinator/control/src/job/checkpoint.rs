@@ -318,8 +318,14 @@ impl JobController {
 
     fn remember_cost(&mut self, manifest: &Manifest) {
         let mut all = SnapshotCost::default();
-        for SnapshotCost { alignment_micros, freeze_micros, upload_micros, uploaded_bytes, state_bytes, is_unaligned } in
-            manifest.subtasks.iter().map(|snapshot| snapshot.cost)
+        for SnapshotCost {
+            alignment_micros,
+            freeze_micros,
+            upload_micros,
+            uploaded_bytes,
+            state_bytes,
+            is_unaligned,
+        } in manifest.subtasks.iter().map(|snapshot| snapshot.cost)
         {
             all.alignment_micros = all.alignment_micros.max(alignment_micros);
             all.freeze_micros = all.freeze_micros.max(freeze_micros);

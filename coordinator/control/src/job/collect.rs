@@ -41,9 +41,10 @@ impl JobController {
         let is_forgotten = forgetting.iter().all(|manifest| record.checkpoint(manifest.checkpoint).is_none());
         let drop = if is_forgotten { std::mem::take(forgetting) } else { Vec::new() };
         let attempt = self.facts.attempt;
-        let has_own = record.attempt.as_ref().is_some_and(|own| record.newest_checkpoint().is_some_and(|newest| {
-            newest.checkpoint > own.began_after
-        }));
+        let has_own = record
+            .attempt
+            .as_ref()
+            .is_some_and(|own| record.newest_checkpoint().is_some_and(|newest| newest.checkpoint > own.began_after));
         let sweeps = has_own && self.checkpoints.collecting.swept < attempt;
         if sweeps {
             self.checkpoints.collecting.swept = attempt;

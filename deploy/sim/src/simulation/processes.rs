@@ -43,11 +43,13 @@ pub(super) async fn coordinator(member: u32, count: u32, disk: Arc<MemoryStore>,
         address: address(&name),
         cluster: Some(ClusterId("simulated".to_owned())),
         members,
+        checkpoints: "memory:///".to_owned(),
+        checkpoint_interval_ms: 0,
         ..CoordinatorConfig::default()
     };
     let (network, seams) = (Arc::new(SimulatedNetwork), seams_for(&name, seed));
     let listener = network.listen(&address(&name)).await?;
-    let coordinator = Coordinator::start(config, disk, network, seams).await?;
+    let coordinator = Coordinator::start(config, disk, network, &ObjectStores::default(), seams).await?;
     thalweg_proto::network::server().add_routes(coordinator.routes()).serve_with_incoming(listener.incoming).await?;
     Ok(())
 }

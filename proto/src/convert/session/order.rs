@@ -40,9 +40,7 @@ pub(super) fn to_wire(sequence: u64, order: Order) -> v1::Order {
             checkpoint: checkpoint.0,
             committables: committables.into_iter().map(Into::into).collect(),
         }),
-        Action::Discard { graph, before } => {
-            Wire::Discard(v1::Discard { graph: graph.to_bytes(), before: before.0 })
-        }
+        Action::Discard { graph, before } => Wire::Discard(v1::Discard { graph: graph.to_bytes(), before: before.0 }),
     };
     v1::Order {
         sequence,

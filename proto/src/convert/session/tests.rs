@@ -209,9 +209,11 @@ fn report() -> impl Strategy<Value = Report> {
     prop_oneof![
         (about(), discovery).prop_map(|((job, attempt), splits)| Report::Discovered { job, attempt, splits }),
         about().prop_map(|(job, attempt)| Report::Ready { job, attempt }),
-        (about(), subtask(), metrics(), vec(prepared(), 0..3)).prop_map(|((job, attempt), subtask, metrics, prepared)| {
-            Report::Finished { job, attempt, subtask, metrics, prepared }
-        }),
+        (about(), subtask(), metrics(), vec(prepared(), 0..3)).prop_map(
+            |((job, attempt), subtask, metrics, prepared)| {
+                Report::Finished { job, attempt, subtask, metrics, prepared }
+            }
+        ),
         (about(), checkpoint_id(), snapshot()).prop_map(|((job, attempt), checkpoint, snapshot)| Report::Snapshot {
             job,
             attempt,

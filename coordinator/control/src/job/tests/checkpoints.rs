@@ -122,7 +122,7 @@ fn a_new_leader_goes_on_with_the_checkpoint_in_progress() {
     world.change_leader();
     until_complete(&mut world, 1);
     assert_eq!(world.record().last_attempt(), Attempt(1), "it ran on");
-    assert_eq!(world.record().checkpoints[0].checkpoint, CheckpointId(1), "it was not begun anew");
+    assert_eq!(world.commits[0].0, CheckpointId(1), "it was not begun anew");
 }
 
 #[test]

@@ -140,8 +140,7 @@ impl World {
         let mut state = ClusterState::default();
         let submit = Command::SubmitJob { request: RequestId("r".to_owned()), spec: Arc::new(spec) };
         let _ = state.apply(1, submit);
-        let controller =
-            JobController::new(JOB, state.job(JOB).unwrap(), config, Duration::ZERO).unwrap();
+        let controller = JobController::new(JOB, state.job(JOB).unwrap(), config, Duration::ZERO).unwrap();
         let plan = ChainPlan::of(&graph);
         let mut world = Self {
             state,
@@ -341,7 +340,10 @@ impl World {
                 self.controller.on_manifest_put(checkpoint, result);
             }
             Effect::GetManifest { manifest } => {
-                let result = self.store_failures.pop().map_or_else(|| Ok(self.store[&manifest.name].clone()), |kind| Err(failed(kind)));
+                let result = self
+                    .store_failures
+                    .pop()
+                    .map_or_else(|| Ok(self.store[&manifest.name].clone()), |kind| Err(failed(kind)));
                 self.controller.on_manifest_got(manifest.checkpoint, result, self.now);
             }
             Effect::CollectCheckpoints { drop, keep, .. } => {
@@ -424,10 +426,9 @@ impl World {
                     let restored = record.attempt.as_ref().unwrap().restored;
                     assert_eq!(deployment.restore.map(|manifest| manifest.checkpoint), restored);
                 }
-                let hands = deployment
-                    .splits
-                    .iter()
-                    .map(|hand| (hand.subtask, hand.splits.iter().map(|progress| progress.split.id.to_string()).collect()));
+                let hands = deployment.splits.iter().map(|hand| {
+                    (hand.subtask, hand.splits.iter().map(|progress| progress.split.id.to_string()).collect())
+                });
                 self.dealt.extend(hands);
             }
             Action::Start => {
