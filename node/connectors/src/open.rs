@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde_json::Value;
 use thalweg_types::{
-    ClusterId, JobId,
+    Attempt, ClusterId, JobId,
     connector::TableConnector,
     graph::{SinkOperator, SourceOperator},
     seam::Seams,
@@ -122,7 +122,7 @@ impl SinkCommitter for NothingToPublish {
         Ok(())
     }
 
-    async fn discard(&self, _: &ClusterId, _: JobId) -> Result<(), ConnectorError> {
+    async fn discard(&self, _: &ClusterId, _: JobId, _: Attempt) -> Result<(), ConnectorError> {
         Ok(())
     }
 }

@@ -94,7 +94,8 @@ impl Aside {
         let subtask = self.identity.subtask;
         let mut prepared = Vec::new();
         for (operator, writer) in &mut self.writers {
-            let committables = writer.prepare().await.map_err(failed)?;
+            let sealing = writer.seal().await.map_err(failed)?;
+            let committables = sealing.await.map_err(failed)?;
             prepared.push(SinkCommittables { sink: *operator, subtask, committables });
         }
         Ok(prepared)

@@ -180,7 +180,8 @@ impl Chain {
         for vertex in &mut self.parts.vertices {
             match &mut vertex.stage {
                 Stage::Sink(writer) => {
-                    let committables = flushing(&mut self.parts.outbounds, writer.prepare()).await?;
+                    let sealed = async { writer.seal().await?.await };
+                    let committables = flushing(&mut self.parts.outbounds, sealed).await?;
                     let committables = committables
                         .map_err(|source| SubtaskError::Connector { table: vertex.name.clone(), source })?;
                     prepared.push(SinkCommittables { sink: vertex.id, subtask, committables });

@@ -8,9 +8,8 @@ use std::{
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
-use serde_json::Value;
 use thalweg_connectors::{
-    ConnectorError, DeadLetter, Read, SetAside, SetAsideKind, SinkIdentity, SinkWriter, Source, SplitReader,
+    ConnectorError, DeadLetter, Read, Sealing, SetAside, SetAsideKind, SinkIdentity, SinkWriter, Source, SplitReader,
 };
 use thalweg_types::{
     OperatorId, Split, SplitId,
@@ -172,8 +171,9 @@ impl SinkWriter for TestWriter {
         Ok(())
     }
 
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        Ok(vec![self.rows.into()])
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+        let rows = self.rows.into();
+        Ok(Box::pin(async move { Ok(vec![rows]) }))
     }
 }
 
@@ -220,7 +220,8 @@ impl SetAsideOutput for TestSetAside {
         Ok(())
     }
 
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        Ok(vec![format!("{:?}", self.kind).into()])
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+        let kind = format!("{:?}", self.kind).into();
+        Ok(Box::pin(async move { Ok(vec![kind]) }))
     }
 }
