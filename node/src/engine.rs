@@ -30,13 +30,13 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     /// Lists the splits of sources.
     fn discover(&self, graph: Box<JobGraph>, sources: Vec<OperatorId>) -> BoxFuture<'static, Discovery>;
 
-    /// Publishes committables of sinks.
+    /// Publishes committables of sinks, those of a checkpoint.
     fn commit(
         &self,
         cluster: ClusterId,
         job: JobId,
         graph: Box<JobGraph>,
-        committables: Vec<SinkCommittables>,
+        sealed: (CheckpointId, Vec<SinkCommittables>),
     ) -> BoxFuture<'static, Result<(), Failure>>;
 
     /// Removes what a job that is over has left unpublished.
@@ -99,15 +99,16 @@ impl Engine for RuntimeEngine {
         cluster: ClusterId,
         job: JobId,
         graph: Box<JobGraph>,
-        committables: Vec<SinkCommittables>,
+        (checkpoint, committables): (CheckpointId, Vec<SinkCommittables>),
     ) -> BoxFuture<'static, Result<(), Failure>> {
         let context = self.context.clone();
-        async move { thalweg_runtime::commit(&context, &graph, (&cluster, job), &committables).await }.boxed()
+        async move { thalweg_runtime::commit(&context, &graph, (&cluster, job), checkpoint, &committables).await }
+            .boxed()
     }
 
     fn discard(&self, cluster: ClusterId, job: JobId, graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>> {
         let context = self.context.clone();
-        async move { thalweg_runtime::discard(&context, &graph, (&cluster, job)).await }.boxed()
+        async move { thalweg_runtime::discard(&context, &graph, (&cluster, job), Attempt(u32::MAX)).await }.boxed()
     }
 
     fn forget(&self, job: JobId, attempt: Attempt) {

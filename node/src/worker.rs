@@ -294,7 +294,7 @@ impl Worker {
                     self.work.push(async move { Done::Discovered { asked, splits: splits.await } }.boxed());
                 }
                 Effect::Commit { cluster, job, attempt, checkpoint, graph, committables } => {
-                    let commit = self.engine.commit(cluster, job, graph, committables);
+                    let commit = self.engine.commit(cluster, job, graph, (checkpoint, committables));
                     let result = answer_of(&self.seams, "commit sinks", commit);
                     let asked = (job, attempt, checkpoint);
                     self.work.push(async move { Done::Committed { asked, result: result.await } }.boxed());

@@ -17,18 +17,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("thalweg-proto", &["types"]),
     ("thalweg-client", &["types", "proto"]),
     ("thalweg-expr", &["types"]),
+    ("thalweg-storage", &["types"]),
     ("thalweg-sql", &["types", "expr"]),
     ("thalweg-cluster-state", &["types"]),
     ("thalweg-control", &["types", "cluster-state"]),
     ("thalweg-consensus", &["types", "proto"]),
-    ("thalweg-coordinator", &["types", "proto", "cluster-state", "control", "consensus", "sql"]),
+    ("thalweg-coordinator", &["types", "proto", "cluster-state", "control", "consensus", "sql", "storage"]),
     ("thalweg-flow", &["types"]),
     ("thalweg-keyed-state", &["types"]),
     ("thalweg-operators", &["types", "expr", "flow", "keyed-state"]),
-    ("thalweg-connectors", &["types"]),
+    ("thalweg-connectors", &["types", "storage"]),
     ("thalweg-exchange", &["types", "flow", "proto"]),
-    ("thalweg-runtime", &["types", "flow", "keyed-state", "operators", "connectors", "exchange"]),
-    ("thalweg-node", &["types", "proto", "keyed-state", "connectors", "exchange", "runtime"]),
+    ("thalweg-runtime", &["types", "flow", "keyed-state", "operators", "connectors", "exchange", "storage"]),
+    ("thalweg-node", &["types", "proto", "keyed-state", "connectors", "exchange", "runtime", "storage"]),
 ];
 /// Crates that are functions of their arguments: nothing that has a clock, a socket, a task or chance in it.
 const PURE: &[&str] = &["thalweg-types", "thalweg-flow", "thalweg-cluster-state", "thalweg-control"];

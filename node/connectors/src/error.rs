@@ -1,5 +1,6 @@
 //! What can go wrong in a connector.
 
+use thalweg_storage::StorageError;
 use thalweg_types::job::FailureKind;
 use thiserror::Error;
 
@@ -49,6 +50,16 @@ impl ConnectorError {
             Self::Store { source, .. } if is_permanent(source.as_ref()) => FailureKind::Data,
             Self::Store { .. } => FailureKind::Store,
             Self::Config { .. } | Self::Record { .. } | Self::Data { .. } => FailureKind::Data,
+        }
+    }
+}
+
+impl From<StorageError> for ConnectorError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Config { attempted, reason } => Self::Data { attempted, reason },
+            StorageError::Store { attempted, source } => Self::Store { attempted, source },
+            other => Self::Data { attempted: "open the object store".to_owned(), reason: other.to_string() },
         }
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde_json::Value;
+use thalweg_storage::ObjectStores;
 use thalweg_types::{
-    ClusterId, JobId,
+    Attempt, ClusterId, JobId,
     connector::TableConnector,
     graph::{SinkOperator, SourceOperator},
     seam::Seams,
@@ -17,7 +18,7 @@ use crate::{
     ConnectorError, SinkCommitter, SinkIdentity, SinkWriter, Source,
     blackhole::BlackholeWriter,
     datagen::DatagenSource,
-    filesystem::{FileSinkWriter, FileSource, Location, ObjectStores, PART_STEM, PartCommitter},
+    filesystem::{FileSinkWriter, FileSource, Location, PART_STEM, PartCommitter},
     http::{HttpClient, HttpSinkWriter, IngestRegistry, IngestSource},
     nexmark::NexmarkSource,
     options::Options,
@@ -122,7 +123,7 @@ impl SinkCommitter for NothingToPublish {
         Ok(())
     }
 
-    async fn discard(&self, _: &ClusterId, _: JobId) -> Result<(), ConnectorError> {
+    async fn discard(&self, _: &ClusterId, _: JobId, _: Attempt) -> Result<(), ConnectorError> {
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use thalweg_connectors::{DeadLetter, SinkWriter};
 use thalweg_exchange::{Control, ExchangeError, Outbound};
 use thalweg_operators::{Operator, OperatorError};
 use thalweg_keyed_state::FrozenState;
-use thalweg_types::{CheckpointId, OperatorId, Watermark};
+use thalweg_types::{CheckpointId, OperatorId, Watermark, checkpoint::Barrier};
 
 use crate::{
     aside::Aside,
@@ -47,7 +47,7 @@ impl From<Signal> for Control {
     fn from(signal: Signal) -> Self {
         match signal {
             Signal::Watermark(watermark) => Self::Watermark(watermark),
-            Signal::Barrier(checkpoint) => Self::Barrier(checkpoint),
+            Signal::Barrier(checkpoint) => Self::Barrier(Barrier::aligned(checkpoint)),
         }
     }
 }

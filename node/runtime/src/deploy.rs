@@ -25,7 +25,7 @@ use crate::{
     aside::Aside,
     chain::{Chain, ChainParts, Stage, Vertex},
     attempt::{AttemptEvent, AttemptOrders},
-    checkpoint::{Restored, Uploader, Uploads, owned_groups},
+    checkpoint::{Restored, Routing, Uploader, Uploads, owned_groups},
     context::RuntimeContext,
     failure::SubtaskError,
     meter::Meter,
@@ -100,9 +100,10 @@ impl Builder<'_> {
         let inputs = inbounds.iter().flatten();
         let endpoints = Arc::new(Endpoints::new(self.context.node, self.job, self.attempt, inputs, failures));
         let (outbounds, links) = self.outbounds(meters, &endpoints, &shared.settings)?;
+        let routing = Arc::new(Routing::of(self.plan, self.deployment.graph.key_groups));
         let (mut actors, mut uploaders) = (Vec::with_capacity(meters.len()), Vec::with_capacity(meters.len()));
         for (((subtask, meter), inbound), outbounds) in meters.iter().zip(inbounds).zip(outbounds) {
-            let (uploads, uploader) = self.uploader(*subtask, meter, &mut shared.restored);
+            let (uploads, uploader) = self.uploader((*subtask, meter), &routing, &mut shared.restored);
             let actor = self.actor((*subtask, meter), inbound, (outbounds, uploads), &mut shared)?;
             actors.push((*subtask, meter.clone(), actor));
             uploaders.push(uploader);
@@ -110,7 +111,12 @@ impl Builder<'_> {
         Ok(Built { actors, uploaders, endpoints, links })
     }
 
-    fn uploader(&self, subtask: SubtaskId, meter: &Arc<Meter>, restored: &mut Restored) -> (Uploads, Uploader) {
+    fn uploader(
+        &self,
+        (subtask, meter): (SubtaskId, &Arc<Meter>),
+        routing: &Arc<Routing>,
+        restored: &mut Restored,
+    ) -> (Uploads, Uploader) {
         let (handle, uploads) = Uploads::channel(self.events.clone());
         let uploader = Uploader {
             cluster: self.cluster.clone(),
@@ -124,6 +130,7 @@ impl Builder<'_> {
             events: self.events.clone(),
             meter: meter.clone(),
             uploaded: restored.take_known(subtask).into(),
+            routing: routing.clone(),
             unconfirmed: Vec::new(),
             holding: None,
         };

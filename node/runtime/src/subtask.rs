@@ -106,7 +106,8 @@ impl InputSubtask {
     }
 
     fn follow_orders(&mut self) {
-        if let Some(aborted) = self.orders.borrow_and_update().aborted {
+        let aborted = self.orders.borrow_and_update().aborted;
+        if let Some(aborted) = aborted {
             self.aligner.on_abort(aborted);
             self.set_blocked();
         }
@@ -126,7 +127,7 @@ impl InputSubtask {
                 let grown = self.tracker.on_idle(channel);
                 self.advance(grown.map(Signal::Watermark)).await?;
             }
-            Element::Barrier(checkpoint) => self.on_barrier(channel, checkpoint).await?,
+            Element::Barrier(barrier) => self.on_barrier(channel, barrier.checkpoint).await?,
             Element::End => self.on_end(channel).await?,
         }
         Ok(())

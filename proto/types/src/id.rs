@@ -105,3 +105,55 @@ impl fmt::Display for ClusterId {
         f.write_str(&self.0)
     }
 }
+
+/// A cluster's id is a part of object names as it is, where it is no longer than this and plain. Those drawn at random are.
+const PLAIN_ID_MAX: usize = 16;
+
+impl ClusterId {
+    /// The id as a part of the names of objects and files: of at most 33 characters `a-z`, `0-9` and `_`, so without `-`,
+    /// which separates such parts, and different for different ids, even where a file system takes upper and lower case
+    /// for the same.
+    #[must_use]
+    pub fn object_part(&self) -> String {
+        let Self(id) = self;
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        if !id.is_empty() && id.len() <= PLAIN_ID_MAX && id.bytes().all(is_plain) {
+            return id.clone();
+        }
+        // FNV-1a, as wide as a random id.
+        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+        let lower = id.to_ascii_lowercase();
+        let readable: String = lower.chars().filter(char::is_ascii_alphanumeric).take(PLAIN_ID_MAX).collect();
+        format!("{readable}_{hash:016x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn clusters_have_different_parts_of_one_form() {
+        let part = |id: &str| ClusterId(id.to_owned()).object_part();
+        assert_eq!(part("00c0ffee00c0ffee"), "00c0ffee00c0ffee");
+        let ids = [
+            "c",
+            "C",
+            "c-1",
+            "c1",
+            "c/1",
+            "",
+            "-",
+            "production-of-the-west-1",
+            "production-of-the-west-2",
+            "caf\u{e9}",
+        ];
+        let parts: BTreeSet<String> = ids.iter().map(|id| part(id)).collect();
+        assert_eq!(parts.len(), ids.len(), "{parts:?}");
+        let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        assert!(parts.iter().all(|part| !part.is_empty() && part.len() <= 33 && part.chars().all(is_fit)), "{parts:?}");
+    }
+}

@@ -18,13 +18,16 @@ use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, path::Path};
 use serde_json::Value;
-use thalweg_types::{ClusterId, JobId};
+use thalweg_types::{Attempt, ClusterId, JobId};
 
 use super::{
     location::{Location, store_error},
-    parts::{Folder, HIDDEN_SUFFIX, PartCommittable, hidden_prefix, sync_folder},
+    parts::{Folder, PartCommittable, attempt_of, sync_folder},
 };
 use crate::{ConnectorError, SinkCommitter};
+
+/// As the attempt before which everything is discarded: the last one's own files too.
+const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);
 
 /// Publishes the part files of a directory.
 #[derive(Debug)]
@@ -54,9 +57,11 @@ impl SinkCommitter for PartCommitter {
         Ok(())
     }
 
-    async fn discard(&self, cluster: &ClusterId, job: JobId) -> Result<(), ConnectorError> {
-        let prefix = hidden_prefix(self.stem, cluster, job);
-        let is_left = |name: &str| name.starts_with(&prefix) && name.ends_with(HIDDEN_SUFFIX);
+    async fn discard(&self, cluster: &ClusterId, job: JobId, before: Attempt) -> Result<(), ConnectorError> {
+        let is_left = |name: &str| {
+            attempt_of(name, self.stem, (cluster, job))
+                .is_some_and(|attempt| attempt < before || before == EVERY_ATTEMPT)
+        };
         match &self.folder {
             Folder::Local(folder) => discard_local(folder, is_left),
             Folder::Stored(store, folder) => {
@@ -73,11 +78,13 @@ impl SinkCommitter for PartCommitter {
     }
 }
 
+/// That it was published, and then taken away by whoever reads the files, looks the same.
 fn lost(part: &PartCommittable) -> ConnectorError {
-    ConnectorError::Data {
-        attempted: format!("publish {}", part.published),
-        reason: format!("{} is gone", part.hidden),
-    }
+    let reason = format!(
+        "{} is gone and was not published: it was lost, or it was published before and something else has removed it since",
+        part.hidden
+    );
+    ConnectorError::Data { attempted: format!("publish {}", part.published), reason }
 }
 
 /// Nothing of ours writes a finished part again.

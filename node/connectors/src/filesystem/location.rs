@@ -1,7 +1,6 @@
 //! Where a path of a table points: the local file system, read and written directly, or an object store.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::ErrorKind,
     path::{Path as LocalPath, PathBuf},
@@ -10,52 +9,10 @@ use std::{
 
 use futures::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
+use thalweg_storage::ObjectStores;
 use url::Url;
 
 use crate::ConnectorError;
-
-/// Opens object stores by URL.
-///
-/// Options are those of the stores' own configuration, by their usual names in lower case (`aws_access_key_id`, ..); the
-/// program collects them from its environment.
-#[derive(Debug, Clone, Default)]
-pub struct ObjectStores {
-    options: Arc<BTreeMap<String, String>>,
-    registered: Arc<BTreeMap<String, Arc<dyn ObjectStore>>>,
-}
-
-impl ObjectStores {
-    /// Stores that are configured by these options.
-    #[must_use]
-    pub fn new(options: BTreeMap<String, String>) -> Self {
-        Self { options: Arc::new(options), registered: Arc::default() }
-    }
-
-    /// Also knows a store by a URL's beginning, such as `memory://test`.
-    #[must_use]
-    pub fn with_store(mut self, url: &str, store: Arc<dyn ObjectStore>) -> Self {
-        Arc::make_mut(&mut self.registered).insert(url.trim_end_matches('/').to_owned(), store);
-        self
-    }
-
-    fn open(&self, url: &str) -> Result<(Arc<dyn ObjectStore>, Path), ConnectorError> {
-        let invalid = |reason: String| ConnectorError::Data { attempted: format!("open {url}"), reason };
-        if let Some((store, rest)) = self.registered.iter().find_map(|(known, store)| {
-            let rest = url.strip_prefix(known.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
-            Some((store, rest))
-        }) {
-            return Ok((
-                store.clone(),
-                Path::parse(rest.trim_matches('/')).map_err(|error| invalid(error.to_string()))?,
-            ));
-        }
-        let parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
-        let options = self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let (store, path) =
-            object_store::parse_url_opts(&parsed, options).map_err(|error| invalid(error.to_string()))?;
-        Ok((Arc::from(store), path))
-    }
-}
 
 /// A path of a table.
 #[derive(Debug, Clone)]

@@ -25,7 +25,5 @@ pub(crate) use read::OpenFile;
 pub(crate) use sink::{FileSinkWriter, PART_STEM, json_form};
 pub(crate) use split::LineRange;
 
-pub use location::ObjectStores;
-
 #[cfg(test)]
 mod tests;

@@ -22,20 +22,17 @@ use std::{
 use object_store::{ObjectStore, buffered::BufWriter, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use thalweg_types::{ClusterId, JobId};
+use thalweg_types::{Attempt, ClusterId, JobId};
 use tokio::io::AsyncWriteExt as _;
 
 use super::location::{Location, store_error};
 use crate::{ConnectorError, SinkIdentity};
 
-pub(super) const HIDDEN_SUFFIX: &str = ".inprogress";
+const HIDDEN_SUFFIX: &str = ".inprogress";
 
 /// A part that has grown to this is closed, and the next one begun. A store copies an object of at most 5 GiB in one request,
 /// and publishes by that.
-const PART_BYTES_MAX: u64 = 1 << 30;
-
-/// A cluster's id is a part of file names as it is, where it is no longer than this and plain. Those drawn at random are.
-const PLAIN_ID_MAX: usize = 16;
+pub(crate) const PART_BYTES_MAX: u64 = 1 << 30;
 
 /// What a committer needs to publish one part file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,29 +53,26 @@ impl PartCommittable {
         self.bytes.is_none_or(|finished| finished == bytes)
     }
 
-    pub(crate) fn to_value(&self) -> Value {
+    fn to_value(&self) -> Value {
         serde_json::to_value(self).expect("a committable has only text keys")
     }
 }
 
-/// A cluster's id as a part of file names: without `-`, which separates the parts, and different for different ids, even
-/// where a file system takes upper and lower case for the same.
-fn cluster_part(ClusterId(id): &ClusterId) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    if !id.is_empty() && id.len() <= PLAIN_ID_MAX && id.bytes().all(is_plain) {
-        return id.clone();
-    }
-    // FNV-1a, as wide as a random id.
-    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
-    let lower = id.to_ascii_lowercase();
-    let readable: String = lower.chars().filter(char::is_ascii_alphanumeric).take(PLAIN_ID_MAX).collect();
-    format!("{readable}_{hash:016x}")
+/// As a writer hands them out.
+pub(crate) fn to_values(parts: &[PartCommittable]) -> Vec<Value> {
+    parts.iter().map(PartCommittable::to_value).collect()
+}
+
+/// The attempt that a hidden name is of, where it is one of the cluster's job.
+pub(super) fn attempt_of(name: &str, stem: &str, (cluster, job): (&ClusterId, JobId)) -> Option<Attempt> {
+    let rest = name.strip_prefix(&hidden_prefix(stem, cluster, job))?.strip_suffix(HIDDEN_SUFFIX)?;
+    let (attempt, _) = rest.split_once('-')?;
+    attempt.parse().ok().map(Attempt)
 }
 
 /// The beginning of all hidden names of a cluster's job.
-pub(super) fn hidden_prefix(stem: &str, cluster: &ClusterId, job: JobId) -> String {
-    format!(".{stem}-{}-{}-", cluster_part(cluster), job.0)
+fn hidden_prefix(stem: &str, cluster: &ClusterId, job: JobId) -> String {
+    format!(".{stem}-{}-{}-", cluster.object_part(), job.0)
 }
 
 /// Names the files of one writer.
@@ -98,22 +92,26 @@ impl PartNames {
         let rest = format!("{}-{subtask}-{number}.{extension}", sink.0);
         PartCommittable {
             hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, cluster, *job), attempt.0),
-            published: format!("{stem}-{}-{}-{}-{rest}", cluster_part(cluster), job.0, attempt.0),
+            published: format!("{stem}-{}-{}-{}-{rest}", cluster.object_part(), job.0, attempt.0),
             bytes: None,
         }
     }
 }
 
-/// Writes one part file after another.
+/// The part files of one writer.
 #[derive(Debug)]
-pub(crate) struct PartWriter {
+pub(crate) struct PartFiles {
     folder: Folder,
     names: PartNames,
     number: u32,
-    open: Option<OpenPart>,
-    /// Durable, and not told to anyone yet.
-    closed: Vec<PartCommittable>,
-    bytes_max: u64,
+}
+
+/// A part file that is being written. Dropped before it is finished, it is removed where it is local.
+#[derive(Debug)]
+pub(crate) struct Part {
+    committable: PartCommittable,
+    file: PartFile,
+    is_finished: bool,
 }
 
 /// Creates a directory and those above it. Where that is not possible at all, another attempt would not help.
@@ -143,12 +141,6 @@ impl Folder {
     }
 }
 
-#[derive(Debug)]
-struct OpenPart {
-    committable: PartCommittable,
-    file: PartFile,
-}
-
 enum PartFile {
     Local(File, PathBuf),
     Stored(Box<BufWriter>),
@@ -163,39 +155,17 @@ impl std::fmt::Debug for PartFile {
     }
 }
 
-impl PartWriter {
+impl PartFiles {
     pub(crate) fn new(location: &Location, names: PartNames) -> Result<Self, ConnectorError> {
         let folder = Folder::new(location);
         if let Folder::Local(path) = &folder {
             create_directory(path)?;
         }
-        Ok(Self { folder, names, number: 0, open: None, closed: Vec::new(), bytes_max: PART_BYTES_MAX })
+        Ok(Self { folder, names, number: 0 })
     }
 
-    /// The same writer, of smaller parts.
-    #[cfg(test)]
-    pub(crate) fn with_bytes_max(mut self, bytes_max: u64) -> Self {
-        self.bytes_max = bytes_max;
-        self
-    }
-
-    /// Appends to the current part file; begins one where there is none.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectorError> {
-        if self.open.is_none() {
-            self.open = Some(self.begin()?);
-        }
-        let Some(part) = &mut self.open else { return Ok(()) };
-        let failed = store_error(format!("write {}", part.committable.hidden));
-        match &mut part.file {
-            PartFile::Local(file, _) => file.write_all(bytes).map_err(failed)?,
-            PartFile::Stored(upload) => upload.write_all(bytes).await.map_err(failed)?,
-        }
-        let length = part.committable.bytes.get_or_insert_default();
-        *length += u64::try_from(bytes.len()).expect("lengths fit in 64 bits");
-        Ok(())
-    }
-
-    fn begin(&mut self) -> Result<OpenPart, ConnectorError> {
+    /// Begins the next part.
+    pub(crate) fn begin(&mut self) -> Result<Part, ConnectorError> {
         loop {
             let committable = self.names.of(self.number);
             self.number += 1;
@@ -213,41 +183,48 @@ impl PartWriter {
                     PartFile::Stored(Box::new(BufWriter::new(store.clone(), key)))
                 }
             };
-            return Ok(OpenPart { committable, file });
+            return Ok(Part { committable, file, is_finished: false });
         }
-    }
-
-    /// Whether the current part file is as large as one should be.
-    pub(crate) fn is_full(&self) -> bool {
-        self.open.as_ref().and_then(|part| part.committable.bytes).is_some_and(|bytes| bytes >= self.bytes_max)
-    }
-
-    /// Makes the current part file durable, where there is one; what is written next begins another.
-    pub(crate) async fn close(&mut self) -> Result<(), ConnectorError> {
-        let Some(part) = &mut self.open else { return Ok(()) };
-        let failed = || format!("make {} durable", part.committable.hidden);
-        match &mut part.file {
-            PartFile::Local(file, path) => {
-                file.sync_all().map_err(store_error(failed()))?;
-                sync_folder(path)?;
-            }
-            PartFile::Stored(upload) => upload.shutdown().await.map_err(store_error(failed()))?,
-        }
-        self.closed.extend(self.open.take().map(|part| part.committable));
-        Ok(())
-    }
-
-    /// Closes the current part file, and gives the committables of all that were closed since the last call.
-    pub(crate) async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        self.close().await?;
-        Ok(self.closed.drain(..).map(|part| part.to_value()).collect())
     }
 }
 
-impl Drop for PartWriter {
+impl Part {
+    /// Appends.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectorError> {
+        let failed = store_error(format!("write {}", self.committable.hidden));
+        match &mut self.file {
+            PartFile::Local(file, _) => file.write_all(bytes).map_err(failed)?,
+            PartFile::Stored(upload) => upload.write_all(bytes).await.map_err(failed)?,
+        }
+        let length = self.committable.bytes.get_or_insert_default();
+        *length += u64::try_from(bytes.len()).expect("lengths fit in 64 bits");
+        Ok(())
+    }
+
+    /// How long it is.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.committable.bytes.unwrap_or_default()
+    }
+
+    /// Makes it durable.
+    pub(crate) async fn finish(mut self) -> Result<PartCommittable, ConnectorError> {
+        let failed = format!("make {} durable", self.committable.hidden);
+        match &mut self.file {
+            PartFile::Local(file, path) => {
+                file.sync_all().map_err(store_error(failed))?;
+                sync_folder(path)?;
+            }
+            PartFile::Stored(upload) => upload.shutdown().await.map_err(store_error(failed))?,
+        }
+        self.is_finished = true;
+        Ok(self.committable.clone())
+    }
+}
+
+impl Drop for Part {
     /// A part that is not finished will never be published.
     fn drop(&mut self) {
-        if let Some(OpenPart { file: PartFile::Local(_, path), .. }) = self.open.take() {
+        if let (PartFile::Local(_, path), false) = (&self.file, self.is_finished) {
             // Where it fails the file stays hidden, until what its job has left is discarded.
             fs::remove_file(path).ok();
         }
@@ -259,33 +236,4 @@ pub(super) fn sync_folder(path: &LocalPath) -> Result<(), ConnectorError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(LocalPath::new("."));
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(store_error(format!("make the names in {} durable", folder.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn clusters_have_different_parts_of_one_form() {
-        let part = |id: &str| cluster_part(&ClusterId(id.to_owned()));
-        assert_eq!(part("00c0ffee00c0ffee"), "00c0ffee00c0ffee");
-        let ids = [
-            "c",
-            "C",
-            "c-1",
-            "c1",
-            "c/1",
-            "",
-            "-",
-            "production-of-the-west-1",
-            "production-of-the-west-2",
-            "caf\u{e9}",
-        ];
-        let parts: BTreeSet<String> = ids.iter().map(|id| part(id)).collect();
-        assert_eq!(parts.len(), ids.len(), "{parts:?}");
-        let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        assert!(parts.iter().all(|part| !part.is_empty() && part.len() <= 33 && part.chars().all(is_fit)), "{parts:?}");
-    }
 }

@@ -9,14 +9,14 @@ use ::parquet::{
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
 use async_trait::async_trait;
-use serde_json::Value;
+use futures::FutureExt as _;
 use thalweg_types::graph::SinkOperator;
 
 use super::{
     location::Location,
-    parts::{PartNames, PartWriter},
+    parts::{PART_BYTES_MAX, Part, PartCommittable, PartFiles, PartNames, to_values},
 };
-use crate::{ConnectorError, SinkIdentity, SinkWriter, csv::CsvWriter, json::JsonWriter, options::Options};
+use crate::{ConnectorError, Sealing, SinkIdentity, SinkWriter, csv::CsvWriter, json::JsonWriter, options::Options};
 
 /// What is encoded before it is handed to the file.
 const PIECE_BYTES: usize = 1 << 20;
@@ -26,21 +26,94 @@ const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
 /// What the names of published files begin with.
 pub(crate) const PART_STEM: &str = "part";
 
-enum Encoder {
+/// How rows become bytes.
+enum Format {
     Json(JsonWriter),
     Csv(CsvWriter),
-    Parquet { properties: Box<WriterProperties>, writer: Option<Box<ArrowWriter<Vec<u8>>>> },
+    Parquet { schema: SchemaRef, properties: WriterProperties },
 }
 
 /// Writes one subtask's rows into a directory.
 pub(crate) struct FileSinkWriter {
-    schema: SchemaRef,
-    parts: PartWriter,
-    encoder: Encoder,
-    /// Encoded and not yet handed to the file.
+    files: PartFiles,
+    format: Format,
+    open: Option<OpenPart>,
+    /// Durable, and not told to anyone yet.
+    closed: Vec<PartCommittable>,
+    bytes_max: u64,
+}
+
+/// A part file with what is not handed to it yet.
+struct OpenPart {
+    part: Part,
+    /// Encoded.
     piece: Vec<u8>,
-    /// Whether the current part has no rows yet.
-    is_empty: bool,
+    /// Holds the rows of the current row group.
+    parquet: Option<Box<ArrowWriter<Vec<u8>>>>,
+}
+
+impl Format {
+    fn new(options: &Options<'_>, schema: SchemaRef) -> Result<(&'static str, Self), ConnectorError> {
+        let invalid = |reason: String| options.error(reason);
+        Ok(match options.required("format")? {
+            "json" => ("json", Self::Json(JsonWriter::new(&schema, json_form(options)).map_err(invalid)?)),
+            "csv" => ("csv", Self::Csv(CsvWriter::new(options, &schema)?)),
+            "parquet" => ("parquet", Self::Parquet { properties: parquet_properties(options)?, schema }),
+            other => return Err(options.error(format!("unknown format '{other}'"))),
+        })
+    }
+
+    /// What every part begins with.
+    fn begin(&self, part: Part) -> Result<OpenPart, ArrowError> {
+        let mut piece = Vec::new();
+        let parquet = match self {
+            Self::Json(_) => None,
+            Self::Csv(writer) => {
+                writer.write_header(&mut piece);
+                None
+            }
+            Self::Parquet { schema, properties } => {
+                Some(Box::new(ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties.clone()))?))
+            }
+        };
+        Ok(OpenPart { part, piece, parquet })
+    }
+
+    fn encode(&mut self, batch: &RecordBatch, into: &mut OpenPart) -> Result<(), ArrowError> {
+        match self {
+            Self::Json(writer) => writer.write(batch, &mut into.piece),
+            Self::Csv(writer) => writer.write(batch, &mut into.piece),
+            Self::Parquet { .. } => {
+                let Some(writer) = &mut into.parquet else { return Ok(()) };
+                writer.write(batch)?;
+                if writer.memory_size() >= ROW_GROUP_BYTES_MAX {
+                    writer.flush()?;
+                }
+                into.piece.append(writer.inner_mut());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl OpenPart {
+    async fn hand_over(&mut self) -> Result<(), ConnectorError> {
+        if !self.piece.is_empty() {
+            self.part.write(&self.piece).await?;
+            self.piece.clear();
+        }
+        Ok(())
+    }
+
+    /// Encodes the end, and makes all of it durable.
+    async fn finish(mut self) -> Result<PartCommittable, ConnectorError> {
+        if let Some(writer) = self.parquet.take() {
+            let mut end = writer.into_inner().map_err(|error| not_encoded(&error.into()))?;
+            self.piece.append(&mut end);
+        }
+        self.hand_over().await?;
+        self.part.finish().await
+    }
 }
 
 impl FileSinkWriter {
@@ -51,77 +124,15 @@ impl FileSinkWriter {
         location: &Location,
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
-        let invalid = |reason: String| options.error(reason);
-        let (extension, encoder) = match options.required("format")? {
-            "json" => ("json", Encoder::Json(JsonWriter::new(&schema, json_form(&options)).map_err(invalid)?)),
-            "csv" => ("csv", Encoder::Csv(CsvWriter::new(&options, &schema)?)),
-            "parquet" => {
-                ("parquet", Encoder::Parquet { properties: Box::new(parquet_properties(&options)?), writer: None })
-            }
-            other => return Err(options.error(format!("unknown format '{other}'"))),
-        };
-        let names = PartNames { stem: PART_STEM, extension, identity };
-        let parts = PartWriter::new(location, names)?;
-        Ok(Self { schema, parts, encoder, piece: Vec::new(), is_empty: true })
+        let (extension, format) = Format::new(&options, schema)?;
+        let files = PartFiles::new(location, PartNames { stem: PART_STEM, extension, identity })?;
+        Ok(Self { files, format, open: None, closed: Vec::new(), bytes_max: PART_BYTES_MAX })
     }
 
     /// The same writer, of smaller parts.
     #[cfg(test)]
     pub(super) fn with_part_bytes_max(self, bytes_max: u64) -> Self {
-        Self { parts: self.parts.with_bytes_max(bytes_max), ..self }
-    }
-
-    fn encode(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        match &mut self.encoder {
-            Encoder::Json(writer) => writer.write(batch, &mut self.piece),
-            Encoder::Csv(writer) => {
-                if self.is_empty {
-                    writer.write_header(&mut self.piece);
-                }
-                writer.write(batch, &mut self.piece)
-            }
-            Encoder::Parquet { properties, writer } => {
-                let writer = match writer {
-                    Some(writer) => writer,
-                    None => {
-                        let schema = self.schema.clone();
-                        let fresh = ArrowWriter::try_new(Vec::new(), schema, Some(*properties.clone()))?;
-                        writer.insert(Box::new(fresh))
-                    }
-                };
-                writer.write(batch)?;
-                if writer.memory_size() >= ROW_GROUP_BYTES_MAX {
-                    writer.flush()?;
-                }
-                self.piece.append(writer.inner_mut());
-                Ok(())
-            }
-        }
-    }
-
-    fn encode_end(&mut self) -> Result<(), ArrowError> {
-        if let Encoder::Parquet { writer, .. } = &mut self.encoder
-            && let Some(writer) = writer.take()
-        {
-            self.piece.append(&mut writer.into_inner()?);
-        }
-        Ok(())
-    }
-
-    async fn hand_over(&mut self) -> Result<(), ConnectorError> {
-        if !self.piece.is_empty() {
-            self.parts.write(&self.piece).await?;
-            self.piece.clear();
-        }
-        Ok(())
-    }
-
-    /// Ends the current part's encoding, and the part.
-    async fn close_part(&mut self) -> Result<(), ConnectorError> {
-        self.encode_end().map_err(|error| not_encoded(&error))?;
-        self.hand_over().await?;
-        self.is_empty = true;
-        self.parts.close().await
+        Self { bytes_max, ..self }
     }
 }
 
@@ -154,16 +165,33 @@ impl SinkWriter for FileSinkWriter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.encode(batch).map_err(|error| not_encoded(&error))?;
-        self.is_empty = false;
-        if self.piece.len() >= PIECE_BYTES {
-            self.hand_over().await?;
+        let open = match &mut self.open {
+            Some(open) => open,
+            None => {
+                let begun = self.format.begin(self.files.begin()?);
+                self.open.insert(begun.map_err(|error| not_encoded(&error))?)
+            }
+        };
+        self.format.encode(batch, open).map_err(|error| not_encoded(&error))?;
+        if open.piece.len() >= PIECE_BYTES {
+            open.hand_over().await?;
         }
-        if self.parts.is_full() { self.close_part().await } else { Ok(()) }
+        if open.part.bytes() >= self.bytes_max
+            && let Some(full) = self.open.take()
+        {
+            self.closed.push(full.finish().await?);
+        }
+        Ok(())
     }
 
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        self.close_part().await?;
-        self.parts.prepare().await
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+        let (mut sealed, open) = (std::mem::take(&mut self.closed), self.open.take());
+        let sealing = async move {
+            if let Some(open) = open {
+                sealed.push(open.finish().await?);
+            }
+            Ok(to_values(&sealed))
+        };
+        Ok(sealing.boxed())
     }
 }

@@ -10,13 +10,13 @@ use std::{
 };
 
 use arrow::{array::RecordBatch, compute::concat_batches};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
 use thalweg_storage::{CheckpointStore, StateReader, StateRows, StorageError};
 use thalweg_types::{
     ChainPlan, JobId, KeyGroup, KeyGroupTable, OperatorId, SplitId, SubtaskId, Watermark,
     checkpoint::{BatchRef, Manifest, ManifestRef, StateObject, SubtaskSnapshot},
-    graph::Parallelism,
+    graph::{Distribution, Parallelism},
     session::Deployment,
 };
 use tokio::sync::Mutex;
@@ -72,7 +72,8 @@ pub(crate) async fn restore(
     let mut restored = Restored { reached: reached(&manifest), ..Restored::default() };
     for subtask in subtasks {
         let owned = owned_groups(plan, *subtask, &deployment.assignment.key_groups);
-        loader.restore_subtask(&manifest, plan, (*subtask, &owned), &mut restored).await?;
+        let parallelism = deployment.assignment.parallelism();
+        loader.restore_subtask(&manifest, (plan, parallelism), (*subtask, &owned), &mut restored).await?;
     }
     let dealt = deployment.splits.iter().filter(|hand| {
         let is_local = |subtask: &SubtaskId| {
@@ -122,7 +123,7 @@ impl Loader<'_> {
     async fn restore_subtask(
         &self,
         manifest: &Manifest,
-        plan: &ChainPlan,
+        (plan, parallelism): (&ChainPlan, u32),
         (subtask, owned): (SubtaskId, &[KeyGroup]),
         restored: &mut Restored,
     ) -> Result<(), StorageError> {
@@ -136,11 +137,11 @@ impl Loader<'_> {
             }
             let common: KeyGroupSet = common.into_iter().collect();
             self.restore_operators(former, (subtask, &common), restored, &mut known).await?;
-            self.restore_in_flight(former, (subtask, &common), restored).await?;
             known.objects.extend(former.objects.iter().map(|object| (object.name.clone(), object.clone())));
         }
         restored.known.insert(subtask, known);
-        Ok(())
+        let owned = owned.iter().copied().collect();
+        self.restore_in_flight(manifest, (plan, parallelism), (subtask, &owned), restored).await
     }
 
     async fn restore_operators(
@@ -153,9 +154,7 @@ impl Loader<'_> {
         for operator in &former.operators {
             let mut state = FrozenState { values: operator.values.clone(), ..FrozenState::default() };
             for (table, batches) in &operator.tables {
-                let reads = stream::iter(batches).map(|batch| self.read_owned(batch, common)).buffered(READS_MAX);
-                let read: Vec<Option<(StateBatch, BatchRef)>> = reads.try_collect().await?;
-                let read: Vec<(StateBatch, BatchRef)> = read.into_iter().flatten().collect();
+                let read = self.read_all(batches, common).await?;
                 state.extend(table, read.iter().map(|(batch, _)| batch.clone()));
                 known.batches.extend(read);
             }
@@ -164,19 +163,52 @@ impl Loader<'_> {
         Ok(())
     }
 
+    /// What was on its way to a chain goes to whoever owns its keys now; where there are none, to one of its subtasks. What had
+    /// arrived comes before what had not left.
     async fn restore_in_flight(
         &self,
-        former: &SubtaskSnapshot,
-        (subtask, common): (SubtaskId, &KeyGroupSet),
+        manifest: &Manifest,
+        (plan, parallelism): (&ChainPlan, u32),
+        (subtask, owned): (SubtaskId, &KeyGroupSet),
         restored: &mut Restored,
     ) -> Result<(), StorageError> {
-        for rows in &former.in_flight {
-            let reads = stream::iter(&rows.batches).map(|batch| self.read_owned(batch, common)).buffered(READS_MAX);
-            let read: Vec<Option<(StateBatch, BatchRef)>> = reads.try_collect().await?;
-            let read = read.into_iter().flatten().map(|(batch, _)| (rows.exchange, batch.rows));
-            restored.in_flight.entry(subtask).or_default().extend(read);
+        let has_arrived = |former: &&SubtaskSnapshot| former.subtask.chain == subtask.chain;
+        let former = manifest.subtasks.iter();
+        for former in former.clone().filter(has_arrived).chain(former.filter(|former| !has_arrived(former))) {
+            for rows in &former.in_flight {
+                let Some(exchange) = plan.exchanges.get(rows.exchange as usize) else { continue };
+                let subtasks = plan.subtasks_of(subtask.chain, parallelism).max(1);
+                let is_by_key = matches!(exchange.edge.distribution, Distribution::Hash { .. });
+                if exchange.to != subtask.chain || (!is_by_key && rows.to % subtasks != subtask.index) {
+                    continue;
+                }
+                let read = match is_by_key {
+                    true => self.read_all(&rows.batches, owned).await?.into_iter().map(|(batch, _)| batch).collect(),
+                    false => self.read_all_whole(&rows.batches).await?,
+                };
+                let read = read.into_iter().map(|batch| (rows.exchange, batch.rows));
+                restored.in_flight.entry(subtask).or_default().extend(read);
+            }
         }
         Ok(())
+    }
+
+    async fn read_all_whole(&self, batches: &[BatchRef]) -> Result<Vec<StateBatch>, StorageError> {
+        let mut read = Vec::with_capacity(batches.len());
+        for batch in batches {
+            read.extend(self.read_whole(batch).await?);
+        }
+        Ok(read)
+    }
+
+    async fn read_all(
+        &self,
+        batches: &[BatchRef],
+        groups: &KeyGroupSet,
+    ) -> Result<Vec<(StateBatch, BatchRef)>, StorageError> {
+        let reads: Vec<_> = batches.iter().map(|batch| self.read_owned(batch, groups).boxed()).collect();
+        let read: Vec<Option<_>> = stream::iter(reads).buffered(READS_MAX).try_collect().await?;
+        Ok(read.into_iter().flatten().collect())
     }
 
     /// The rows of a batch that lie in some key groups, and where they lie.
@@ -224,7 +256,7 @@ fn wanted(reader: &StateReader, batch: &BatchRef, groups: &KeyGroupSet) -> Vec<u
         // One that is not there is asked for, and found missing.
         let entry = usize::try_from(*segment).ok().and_then(|at| reader.entries().get(at));
         entry.is_none_or(|entry| {
-            (entry.key_group_min..=entry.key_group_max).any(|group| groups.contains(KeyGroup(group)))
+            (entry.lowest.0..=entry.highest.0).any(|group| groups.contains(KeyGroup(group)))
         })
     };
     batch.segments.iter().copied().filter(is_wanted).collect()

@@ -21,14 +21,17 @@ use std::{
 use arrow::array::RecordBatch;
 use futures::future::try_join_all;
 use thalweg_connectors::Sealing;
+use thalweg_exchange::OvertakenRows;
+use thalweg_flow::key_groups_of;
 use thalweg_keyed_state::{BatchId, FrozenState, StateBatch};
 use thalweg_storage::{CheckpointStore, StateFileBuilder, StorageError, names};
 use thalweg_types::{
-    Attempt, CheckpointId, ClusterId, JobId, KeyGroup, OperatorId, SubtaskId,
+    Attempt, ChainPlan, CheckpointId, ClusterId, Exchange, JobId, KeyGroup, OperatorId, SubtaskId,
     checkpoint::{
         BatchRef, InFlightRows, OperatorSnapshot, Prepared, SnapshotCost, SourceSnapshot, SplitProgress, StateObject,
         SubtaskSnapshot,
     },
+    graph::Distribution,
     job::Failure,
     session::{SinkCommittables, SubtaskState},
 };
@@ -40,6 +43,8 @@ use crate::{attempt::AttemptEvent, attempt::AttemptOrders, failure::SubtaskError
 /// Snapshots that wait for the uploader. A leader has one checkpoint in progress, and begins the next when it has given that
 /// up; the subtask waits where more pile up.
 const UPLOADS_MAX: usize = 4;
+/// State is read and restricted by segments: large enough to be worth a request, small enough that little is read in vain.
+const SEGMENT_BYTES_TARGET: usize = 1 << 20;
 /// The name under which a source's held rows lie in a state object.
 const HELD: &str = "held";
 /// The name under which rows on their way lie in a state object.
@@ -54,10 +59,33 @@ pub(crate) struct Sealed {
     pub(crate) sealing: Sealing,
 }
 
+impl Sealed {
+    async fn finish(self, subtask: u32) -> Result<SinkCommittables, SubtaskError> {
+        let Self { operator, name, sealing } = self;
+        let committables = sealing.await.map_err(|source| SubtaskError::Connector { table: name, source })?;
+        Ok(SinkCommittables { sink: operator, subtask, committables })
+    }
+}
+
 /// A source's splits as of a barrier, each with the rows that it still holds back.
 pub(crate) struct FrozenSource {
     pub(crate) source: OperatorId,
     pub(crate) splits: Vec<(SplitProgress, Option<RecordBatch>)>,
+}
+
+/// Rows of one exchange that a barrier overtook.
+pub(crate) struct Overtaken {
+    pub(crate) exchange: u32,
+    /// The index of the subtask that they were for.
+    pub(crate) to: u32,
+    pub(crate) rows: OvertakenBatch,
+}
+
+pub(crate) enum OvertakenBatch {
+    /// They had not left.
+    Pending(RecordBatch),
+    /// They were on their way.
+    Arrived(OvertakenRows),
 }
 
 /// All that a subtask gives to a checkpoint.
@@ -66,8 +94,8 @@ pub(crate) struct Frozen {
     pub(crate) is_finished: bool,
     pub(crate) operators: Vec<(OperatorId, FrozenState)>,
     pub(crate) source: Option<FrozenSource>,
-    /// By exchange, in order.
-    pub(crate) in_flight: Vec<(u32, Vec<StateBatch>)>,
+    /// Rows that the barrier overtook, in their order by channel.
+    pub(crate) in_flight: Vec<Overtaken>,
     pub(crate) sealed: Vec<Sealed>,
     pub(crate) alignment: Duration,
     pub(crate) freeze: Duration,
@@ -124,10 +152,29 @@ pub(crate) struct Uploader {
     pub(crate) events: mpsc::Sender<AttemptEvent>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) uploaded: Uploaded,
+    pub(crate) routing: Arc<Routing>,
     /// Sealed, and in no checkpoint that is known to be complete.
     pub(crate) unconfirmed: Vec<Prepared>,
     /// What to hold once the checkpoint is confirmed.
     pub(crate) holding: Option<(CheckpointId, BTreeMap<BatchRef, StateBatch>)>,
+}
+
+/// How rows find their key group on each exchange by key.
+#[derive(Debug)]
+pub(crate) struct Routing {
+    pub(crate) key_groups: u16,
+    /// Key columns by exchange.
+    pub(crate) hash_keys: BTreeMap<u32, Vec<usize>>,
+}
+
+impl Routing {
+    pub(crate) fn of(plan: &ChainPlan, key_groups: u16) -> Self {
+        let keys = |exchange: &Exchange| match &exchange.edge.distribution {
+            Distribution::Hash { keys } => Some((exchange.index, keys.clone())),
+            Distribution::Forward | Distribution::Gather | Distribution::Rebalance => None,
+        };
+        Self { key_groups, hash_keys: plan.exchanges.iter().filter_map(keys).collect() }
+    }
 }
 
 /// The batches that lie in the store, and the objects that hold them.
@@ -240,11 +287,7 @@ impl Uploader {
 
     async fn make_durable(&mut self, sealed: Vec<Sealed>, epoch: CheckpointId) -> Result<(), SubtaskError> {
         let subtask = self.subtask.index;
-        let each = sealed.into_iter().map(async |Sealed { operator, name, sealing }| {
-            let committables = sealing.await.map_err(|source| SubtaskError::Connector { table: name, source })?;
-            Ok::<_, SubtaskError>(SinkCommittables { sink: operator, subtask, committables })
-        });
-        let prepared = try_join_all(each).await?;
+        let prepared = try_join_all(sealed.into_iter().map(|sealed| sealed.finish(subtask))).await?;
         let new = prepared.into_iter().filter(|prepared| !prepared.committables.is_empty());
         self.unconfirmed.extend(new.map(|committables| Prepared { epoch, committables }));
         Ok(())
@@ -253,11 +296,11 @@ impl Uploader {
     /// Writes what is new into one object, and lists all of the state.
     async fn upload(&mut self, frozen: Frozen, began: Duration) -> Result<SubtaskSnapshot, StorageError> {
         let name = names::state_object(&self.cluster, self.job, self.attempt, self.subtask, frozen.checkpoint);
-        let mut draft = Draft { name, builder: StateFileBuilder::default(), new: Vec::new() };
+        let mut draft = Draft { name, builder: StateFileBuilder::new(SEGMENT_BYTES_TARGET), new: Vec::new() };
         let mut holding = BTreeMap::new();
         let operators = self.draft_operators(&mut draft, &frozen.operators, &mut holding).await?;
         let source = frozen.source.map(|source| draft_source(&mut draft, source)).transpose()?;
-        let in_flight = draft_in_flight(&mut draft, frozen.in_flight).await?;
+        let in_flight = self.draft_in_flight(&mut draft, frozen.in_flight).await?;
         let Draft { name, builder, new } = draft;
         let mut uploaded_bytes = 0;
         if !builder.is_empty() {
@@ -322,6 +365,38 @@ impl Uploader {
         Ok(snapshots)
     }
 
+    /// Rows of an exchange by key lie by their key group, so that whoever owns it next finds them.
+    async fn draft_in_flight(
+        &self,
+        draft: &mut Draft,
+        in_flight: Vec<Overtaken>,
+    ) -> Result<Vec<InFlightRows>, StorageError> {
+        let mut noted: Vec<InFlightRows> = Vec::new();
+        for Overtaken { exchange, to, rows } in in_flight {
+            let rows = match rows {
+                OvertakenBatch::Pending(rows) => rows,
+                OvertakenBatch::Arrived(rows) => rows.decode().map_err(|error| StorageError::Corrupt {
+                    object: format!("a batch of exchange {exchange}"),
+                    reason: error.to_string(),
+                })?,
+            };
+            let key_groups = match self.routing.hash_keys.get(&exchange) {
+                Some(keys) => {
+                    let columns: Vec<_> = keys.iter().map(|key| rows.column(*key).clone()).collect();
+                    key_groups_of(&columns, rows.num_rows(), self.routing.key_groups)
+                }
+                None => vec![KeyGroup(0); rows.num_rows()],
+            };
+            let batch = draft.add(OperatorId(exchange), IN_FLIGHT, &key_groups, &rows)?;
+            match noted.last_mut().filter(|last| (last.exchange, last.to) == (exchange, to)) {
+                Some(last) => last.batches.push(batch),
+                None => noted.push(InFlightRows { exchange, to, batches: vec![batch] }),
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(noted)
+    }
+
     /// The objects that a snapshot refers to.
     fn objects_of(
         &self,
@@ -365,21 +440,6 @@ fn draft_source(draft: &mut Draft, frozen: FrozenSource) -> Result<SourceSnapsho
     Ok(SourceSnapshot { source, splits: noted })
 }
 
-async fn draft_in_flight(
-    draft: &mut Draft,
-    in_flight: Vec<(u32, Vec<StateBatch>)>,
-) -> Result<Vec<InFlightRows>, StorageError> {
-    let mut noted = Vec::with_capacity(in_flight.len());
-    for (exchange, batches) in in_flight {
-        let mut refs = Vec::with_capacity(batches.len());
-        for batch in batches {
-            refs.push(draft.add(OperatorId(exchange), IN_FLIGHT, &batch.key_groups, &batch.rows)?);
-            tokio::task::yield_now().await;
-        }
-        noted.push(InFlightRows { exchange, batches: refs });
-    }
-    Ok(noted)
-}
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)

@@ -82,7 +82,7 @@ async fn write(
     for batch in batches {
         writer.write(batch).await.expect("written");
     }
-    let committables = writer.prepare().await.expect("prepared");
+    let committables = seal(&mut *writer).await;
     let committer = open_sink_committer(&spec, columns, context).expect("a committer");
     committer.commit(&committables).await.expect("published");
 }
@@ -138,7 +138,7 @@ async fn parts_that_are_large_enough_are_followed_by_others() {
                 let batch = RecordBatch::try_new(numbers(), vec![Arc::new(column)]).expect("one column");
                 writer.write(&batch).await.expect("written");
             }
-            committables.push(writer.prepare().await.expect("durable"));
+            committables.push(seal(&mut writer).await);
         }
         // A row group of Parquet is held until it is complete.
         let parts = if format == "parquet" { 1 } else { 3 };

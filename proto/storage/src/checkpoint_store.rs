@@ -1,0 +1,230 @@
+//! The objects of checkpoints below one root: put durably, read with checks, listed and deleted.
+//!
+//! A state object has one writer, who puts the same bytes each time that it tries. A manifest is created, never replaced: the
+//! store itself refuses a second one of the same name, unless it is the very same, whose first put was not answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, path::Path};
+use serde::Deserialize;
+use thalweg_types::checkpoint::{MANIFEST_FORMAT, Manifest, ManifestRef, StateObject};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    ObjectStores, StateReader, StorageError,
+    error::{config, corrupt, store_error},
+    stores::Missing,
+};
+
+/// More key groups than a job may have are damage.
+const KEY_GROUPS_MAX: usize = 32768;
+
+/// Objects below a root. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CheckpointStore {
+    url: Arc<str>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    root: Path,
+}
+
+/// An object that is there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListedObject {
+    /// Its name below the root.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was written, by the store's clock: milliseconds since the Unix epoch.
+    pub modified_millis: u64,
+}
+
+impl CheckpointStore {
+    /// The objects below a URL. A local directory is created where it is missing.
+    ///
+    /// # Errors
+    /// When the URL cannot be opened.
+    pub fn open(url: &str, stores: &ObjectStores) -> Result<Self, StorageError> {
+        Self::open_or(url, stores, Missing::Create)
+    }
+
+    pub(crate) fn open_or(url: &str, stores: &ObjectStores, missing: Missing) -> Result<Self, StorageError> {
+        let (store, root) = stores.open_or(url, missing)?;
+        Ok(Self { url: url.into(), store, root })
+    }
+
+    /// The root, as it was opened.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Puts a state object; `checksum` is xxh3-64 of the bytes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_state(&self, name: &str, bytes: Bytes, checksum: u64) -> Result<StateObject, StorageError> {
+        debug_assert_eq!(checksum, xxh3_64(&bytes), "{name}");
+        let length = to_u64(bytes.len());
+        self.store.put(&self.key(name)?, bytes.into()).await.map_err(store_error("put", name))?;
+        Ok(StateObject { name: name.to_owned(), bytes: length, checksum })
+    }
+
+    /// Creates a manifest. Where it is there already, with the same content, this is a success.
+    ///
+    /// # Errors
+    /// When another one has the name, or the store fails.
+    pub async fn put_manifest(&self, name: &str, manifest: &Manifest) -> Result<ManifestRef, StorageError> {
+        let bytes = Bytes::from(serde_json::to_vec(manifest).expect("a manifest has only text keys"));
+        let reference = ManifestRef {
+            checkpoint: manifest.checkpoint,
+            name: name.to_owned(),
+            bytes: to_u64(bytes.len()),
+            checksum: xxh3_64(&bytes),
+        };
+        let key = self.key(name)?;
+        match self.store.put_opts(&key, bytes.clone().into(), PutMode::Create.into()).await {
+            Ok(_) => return Ok(reference),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
+            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => match self.store.head(&key).await {
+                Ok(_) => {}
+                Err(Error::NotFound { .. }) => {
+                    self.store.put(&key, bytes.into()).await.map_err(store_error("put", name))?;
+                    return Ok(reference);
+                }
+                Err(error) => return Err(store_error("look at", name)(error)),
+            },
+            Err(error) => return Err(store_error("create", name)(error)),
+        }
+        if self.get(name).await? == bytes {
+            Ok(reference)
+        } else {
+            Err(StorageError::Exists { object: name.to_owned() })
+        }
+    }
+
+    /// Reads a manifest, and checks that it is the one that was put.
+    ///
+    /// # Errors
+    /// When it is not there, is not whole, is of another format or checkpoint, or the store fails.
+    pub async fn get_manifest(&self, reference: &ManifestRef) -> Result<Manifest, StorageError> {
+        let name = &reference.name;
+        let bytes = self.get_checked(name, reference.bytes, reference.checksum).await?;
+        let manifest = parse_manifest(name, &bytes)?;
+        if manifest.checkpoint != reference.checkpoint {
+            let reason = format!("it is of {} instead of {}", manifest.checkpoint, reference.checkpoint);
+            return Err(corrupt(name, reason));
+        }
+        Ok(manifest)
+    }
+
+    /// Opens a state object.
+    ///
+    /// # Errors
+    /// When it is not there, its end is damaged, or the store fails.
+    pub async fn open_state(&self, name: &str) -> Result<StateReader, StorageError> {
+        StateReader::open(self.store.clone(), self.key(name)?, name).await
+    }
+
+    /// The objects below a folder, by name: whole parts of names between `/`, so `c/job-1` has nothing of `c/job-10`. All of
+    /// them, where the folder is empty.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<ListedObject>, StorageError> {
+        let folder = prefix.trim_matches('/');
+        let key = if folder.is_empty() { self.root.clone() } else { self.key(folder)? };
+        let within = Some(&key).filter(|key| !key.as_ref().is_empty());
+        let mut found = Vec::new();
+        let mut objects = self.store.list(within);
+        while let Some(object) = objects.try_next().await.map_err(store_error("list", prefix))? {
+            let Some(name) = self.name_of(&object.location) else { continue };
+            let modified_millis = u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0);
+            found.push(ListedObject { name, bytes: object.size, modified_millis });
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Deletes objects. Those that are not there are a success; where one cannot be deleted, the others still are.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub async fn delete(&self, names: &[String]) -> Result<(), StorageError> {
+        let mut first = Ok(());
+        let mut keys = Vec::with_capacity(names.len());
+        for name in names {
+            match self.key(name) {
+                Ok(key) => keys.push(Ok(key)),
+                Err(error) => first = first.and(Err(error)),
+            }
+        }
+        let mut deleted = self.store.delete_stream(futures::stream::iter(keys).boxed());
+        while let Some(result) = deleted.next().await {
+            match result {
+                Ok(_) | Err(Error::NotFound { .. }) => {}
+                Err(error) => first = first.and(Err(store_error("delete", "objects of checkpoints")(error))),
+            }
+        }
+        first
+    }
+
+    /// An object whole, of the length and the checksum that it must have.
+    pub(crate) async fn get_checked(&self, name: &str, bytes: u64, checksum: u64) -> Result<Bytes, StorageError> {
+        let found = self.store.get(&self.key(name)?).await.map_err(store_error("read", name))?;
+        if found.meta.size != bytes {
+            return Err(corrupt(name, format!("it has {} bytes instead of {bytes}", found.meta.size)));
+        }
+        let whole = found.bytes().await.map_err(store_error("read", name))?;
+        if xxh3_64(&whole) != checksum {
+            return Err(corrupt(name, "it does not have the checksum that it should"));
+        }
+        Ok(whole)
+    }
+
+    pub(crate) async fn get(&self, name: &str) -> Result<Bytes, StorageError> {
+        let found = self.store.get(&self.key(name)?).await.map_err(store_error("read", name))?;
+        found.bytes().await.map_err(store_error("read", name))
+    }
+
+    /// A name's key in the store. Names come from files too: one with `..` is refused.
+    fn key(&self, name: &str) -> Result<Path, StorageError> {
+        let unfit = |reason: String| config(format!("use {name:?} as the name of an object"), reason);
+        if name.is_empty() || name.starts_with('/') || name.ends_with('/') {
+            return Err(unfit("it is empty, or begins or ends with /".to_owned()));
+        }
+        let key = if self.root.as_ref().is_empty() { name.to_owned() } else { format!("{}/{name}", self.root) };
+        Path::parse(key).map_err(|error| unfit(error.to_string()))
+    }
+
+    fn name_of(&self, key: &Path) -> Option<String> {
+        if self.root.as_ref().is_empty() {
+            return Some(key.to_string());
+        }
+        Some(key.as_ref().strip_prefix(self.root.as_ref())?.strip_prefix('/')?.to_owned())
+    }
+}
+
+/// A manifest from bytes of which nothing is known.
+pub(crate) fn parse_manifest(name: &str, bytes: &[u8]) -> Result<Manifest, StorageError> {
+    /// What manifests of all formats have.
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let Format { format } = serde_json::from_slice(bytes).map_err(|error| corrupt(name, error.to_string()))?;
+    if format != MANIFEST_FORMAT {
+        return Err(corrupt(name, format!("it is of format {format}, and {MANIFEST_FORMAT} is known")));
+    }
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| corrupt(name, error.to_string()))?;
+    let owners = manifest.key_groups.owners();
+    if owners.len() > KEY_GROUPS_MAX || owners.iter().any(|owner| *owner >= manifest.parallelism) {
+        return Err(corrupt(name, "its key groups are too many, or belong to slices that there are not"));
+    }
+    Ok(manifest)
+}
+
+fn to_u64(value: usize) -> u64 {
+    u64::try_from(value).expect("lengths fit in 64 bits")
+}

@@ -1,0 +1,101 @@
+//! Copies what must not take more bytes in a file than it shows.
+//!
+//! An Arrow IPC message holds the rows of its arrays alone, with two exceptions: view arrays bring all buffers that they know, and
+//! dictionaries all values. Both are cut down here to what the rows refer to, at any depth.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array as _, ArrayRef, AsArray, BooleanArray, DictionaryArray, FixedSizeListArray, GenericListArray, MapArray,
+        OffsetSizeTrait, RecordBatch, RecordBatchOptions, StructArray, UInt32Array, downcast_dictionary_array,
+    },
+    compute::{filter, take},
+    datatypes::{ArrowDictionaryKeyType, ArrowNativeType, DataType},
+    error::ArrowError,
+};
+
+/// The same rows, in which no view and no dictionary knows more than it shows.
+pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    if !batch.schema_ref().fields().iter().any(|field| holds_more(field.data_type())) {
+        return Ok(batch.clone());
+    }
+    let columns = batch.columns().iter().map(compact_array).collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(batch.schema(), columns, &options)
+}
+
+/// Whether arrays of a type may bring what their rows do not show.
+fn holds_more(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8View | DataType::BinaryView | DataType::Dictionary(..) => true,
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => holds_more(field.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| holds_more(field.data_type())),
+        _ => false,
+    }
+}
+
+fn compact_array(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    if !holds_more(array.data_type()) {
+        return Ok(array.clone());
+    }
+    match array.data_type() {
+        DataType::Utf8View => Ok(Arc::new(array.as_string_view().gc())),
+        DataType::BinaryView => Ok(Arc::new(array.as_binary_view().gc())),
+        DataType::Dictionary(..) => downcast_dictionary_array!(
+            array => compact_dictionary(array),
+            _ => Ok(array.clone())
+        ),
+        DataType::Struct(_) => {
+            let (fields, children, nulls) = array.as_struct().clone().into_parts();
+            let children = children.iter().map(compact_array).collect::<Result<_, _>>()?;
+            Ok(Arc::new(StructArray::try_new_with_length(fields, children, nulls, array.len())?))
+        }
+        DataType::List(_) => compact_list::<i32>(array),
+        DataType::LargeList(_) => compact_list::<i64>(array),
+        DataType::FixedSizeList(..) => {
+            let (field, size, values, nulls) = array.as_fixed_size_list().clone().into_parts();
+            let list =
+                FixedSizeListArray::try_new_with_length(field, size, compact_array(&values)?, nulls, array.len())?;
+            Ok(Arc::new(list))
+        }
+        DataType::Map(..) => {
+            let taken = take_all(array)?;
+            let (field, offsets, entries, nulls, is_sorted) = taken.as_map().clone().into_parts();
+            let entries = compact_array(&(Arc::new(entries) as ArrayRef))?.as_struct().clone();
+            Ok(Arc::new(MapArray::try_new(field, offsets, entries, nulls, is_sorted)?))
+        }
+        _ => Ok(array.clone()),
+    }
+}
+
+/// What is taken has the elements of its own rows alone.
+fn compact_list<O: OffsetSizeTrait>(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let taken = take_all(array)?;
+    let (field, offsets, values, nulls) = taken.as_list::<O>().clone().into_parts();
+    Ok(Arc::new(GenericListArray::try_new(field, offsets, compact_array(&values)?, nulls)?))
+}
+
+/// Keeps the values that some key names.
+fn compact_dictionary<K: ArrowDictionaryKeyType>(dictionary: &DictionaryArray<K>) -> Result<ArrayRef, ArrowError> {
+    let used = dictionary.occupancy();
+    if used.count_set_bits() == dictionary.values().len() {
+        return Ok(Arc::new(dictionary.clone()));
+    }
+    let mut renamed = vec![K::default_value(); dictionary.values().len()];
+    for (new, old) in used.set_indices().enumerate() {
+        renamed[old] = K::Native::from_usize(new).expect("there are fewer values than before");
+    }
+    // The key of a row that is null may be any.
+    let keys = dictionary.keys().unary(|key| renamed.get(key.as_usize()).copied().unwrap_or_default());
+    let values = filter(dictionary.values(), &BooleanArray::new(used, None))?;
+    Ok(Arc::new(DictionaryArray::<K>::try_new(keys, values)?))
+}
+
+fn take_all(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let rows = u32::try_from(array.len()).expect("a batch has fewer than 2^32 rows");
+    take(array.as_ref(), &UInt32Array::from_iter_values(0..rows), None)
+}

@@ -1,0 +1,160 @@
+//! A local directory as an object store, whose puts are durable when they return.
+//!
+//! `object_store`'s own `LocalFileSystem` writes a file under another name and renames it, and leaves it to the operating system
+//! when that reaches the disk. Here, each put is followed by `fsync` of the file, of its directory, and of those above it down from
+//! the store's own: they may have been created for it. So a file whose put was interrupted, by a crash of the machine, may be
+//! there and lack its content: nobody was told that it is there, and whoever reads one checks it.
+//!
+//! Uploads in several parts are durable likewise when they complete. Copies and renames are not: nobody here makes them.
+//! Directories that become empty by deletion are removed.
+
+use std::{
+    fmt, fs,
+    io::ErrorKind,
+    ops::Range,
+    path::{Path as LocalPath, PathBuf},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart, local::LocalFileSystem,
+    path::Path,
+};
+
+use crate::{StorageError, error::config, stores::Missing};
+
+/// The store of one directory.
+#[derive(Debug)]
+pub(crate) struct DirectoryStore {
+    files: LocalFileSystem,
+    /// Absolute, without links.
+    folder: PathBuf,
+}
+
+impl DirectoryStore {
+    pub(crate) fn open(folder: &LocalPath, missing: Missing) -> std::result::Result<Self, StorageError> {
+        let attempted = || format!("open the directory {}", folder.display());
+        let failed = |error: std::io::Error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                config(attempted(), error.to_string())
+            }
+            _ => StorageError::Store { attempted: attempted(), source: error.into() },
+        };
+        if missing == Missing::Create {
+            create_durably(folder).map_err(failed)?;
+        }
+        let folder = fs::canonicalize(folder).map_err(failed)?;
+        if !folder.is_dir() {
+            return Err(config(attempted(), "it is not a directory"));
+        }
+        let files = LocalFileSystem::new_with_prefix(&folder)
+            .map_err(|error| StorageError::Store { attempted: attempted(), source: error.into() })?;
+        Ok(Self { files: files.with_automatic_cleanup(true), folder })
+    }
+}
+
+/// Creates a directory and those above it, and makes their names durable.
+fn create_durably(folder: &LocalPath) -> std::io::Result<()> {
+    let absolute = std::path::absolute(folder)?;
+    let missing: Vec<&LocalPath> = absolute.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(&absolute)?;
+    for parent in missing.into_iter().filter_map(LocalPath::parent) {
+        fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Makes a file and its name durable. The file lies below the folder.
+async fn sync(file: &LocalPath, folder: &LocalPath) -> Result<()> {
+    let below = file.ancestors().take_while(|above| above.starts_with(folder));
+    for path in below {
+        let failed = |source: std::io::Error| Error::Generic {
+            store: "directory",
+            source: format!("could not make {} durable: {source}", path.display()).into(),
+        };
+        tokio::fs::File::open(path).await.map_err(failed)?.sync_all().await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for DirectoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DirectoryStore({})", self.folder.display())
+    }
+}
+
+#[async_trait]
+impl ObjectStore for DirectoryStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let file = self.files.path_to_filesystem(location)?;
+        match self.files.put_opts(location, payload, opts).await {
+            Ok(put) => sync(&file, &self.folder).await.map(|()| put),
+            // Whoever finds the content to be its own takes the object for put.
+            Err(error @ Error::AlreadyExists { .. }) => {
+                sync(&file, &self.folder).await?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let file = self.files.path_to_filesystem(location)?;
+        let parts = self.files.put_multipart_opts(location, opts).await?;
+        Ok(Box::new(DurableUpload { parts, file, folder: self.folder.clone() }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.files.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.files.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.files.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.files.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.files.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.files.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.files.rename_opts(from, to, options).await
+    }
+}
+
+#[derive(Debug)]
+struct DurableUpload {
+    parts: Box<dyn MultipartUpload>,
+    file: PathBuf,
+    folder: PathBuf,
+}
+
+#[async_trait]
+impl MultipartUpload for DurableUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.parts.put_part(data)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let put = self.parts.complete().await?;
+        sync(&self.file, &self.folder).await.map(|()| put)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.parts.abort().await
+    }
+}

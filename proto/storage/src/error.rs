@@ -1,0 +1,75 @@
+//! What can go wrong with stored objects.
+
+use thalweg_types::job::FailureKind;
+use thiserror::Error;
+
+/// Why something could not be stored or read.
+#[derive(Debug, Error)]
+pub enum StorageError {
+    /// There is no such object.
+    #[error("there is no {object}")]
+    NotFound {
+        /// Its name.
+        object: String,
+    },
+    /// An object is not what it should be.
+    #[error("{object} is damaged: {reason}")]
+    Corrupt {
+        /// Its name.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An object that is written once is there already, with other content.
+    #[error("{object} is there already, with other content")]
+    Exists {
+        /// Its name.
+        object: String,
+    },
+    /// The store or the network failed; mostly the same may work later.
+    #[error("could not {attempted}")]
+    Store {
+        /// What was attempted, on what.
+        attempted: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A URL, an option or a name is not sound, or rows are of a kind that cannot be stored.
+    #[error("could not {attempted}: {reason}")]
+    Config {
+        /// What was attempted, on what.
+        attempted: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl StorageError {
+    /// What a failure of this kind means for the attempt.
+    #[must_use]
+    pub fn failure_kind(&self) -> FailureKind {
+        match self {
+            Self::Store { .. } => FailureKind::Store,
+            Self::NotFound { .. } | Self::Corrupt { .. } | Self::Exists { .. } | Self::Config { .. } => {
+                FailureKind::Data
+            }
+        }
+    }
+}
+
+pub(crate) fn corrupt(object: &str, reason: impl Into<String>) -> StorageError {
+    StorageError::Corrupt { object: object.to_owned(), reason: reason.into() }
+}
+
+pub(crate) fn config(attempted: String, reason: impl Into<String>) -> StorageError {
+    StorageError::Config { attempted, reason: reason.into() }
+}
+
+/// What a store's own error on an object means.
+pub(crate) fn store_error(doing: &'static str, object: &str) -> impl FnOnce(object_store::Error) -> StorageError {
+    move |error| match error {
+        object_store::Error::NotFound { .. } => StorageError::NotFound { object: object.to_owned() },
+        other => StorageError::Store { attempted: format!("{doing} {object}"), source: other.into() },
+    }
+}

@@ -1,0 +1,30 @@
+//! Object stores by URL, and the format of checkpoints in them.
+//!
+//! ```text
+//! ObjectStores --open URL--> CheckpointStore --put_state---> CLUSTER/job-J/attempt-A/CHAIN-INDEX-CHECKPOINT.state
+//!                                            --put_manifest-> CLUSTER/job-J/manifest-CHECKPOINT-ATTEMPT-TERM.json
+//! ```
+//!
+//! Whatever a `put` of a checkpoint store has returned for is durable, in a directory too. What is read is checked: its length,
+//! its checksum, its form. Damage is an error that names the object; it is never a panic, and never wrong rows. Which
+//! checkpoints exist is for the replicated record to say, and which objects may be deleted for the leader.
+
+mod checkpoint_store;
+mod compact;
+mod directory;
+mod error;
+pub mod names;
+mod state_file;
+mod state_reader;
+mod stores;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint_store::{CheckpointStore, ListedObject};
+pub use error::StorageError;
+pub use state_file::{SEGMENT_BYTES, STATE_FILE_FORMAT, SegmentEntry, StateFileBuilder, StateRows};
+pub use state_reader::StateReader;
+pub use stores::ObjectStores;
+pub use verify::{Verified, verify};

@@ -1,0 +1,139 @@
+//! The names of objects, below the root of checkpoints.
+//!
+//! ```text
+//! CLUSTER/job-J/attempt-A/CHAIN-INDEX-CHECKPOINT.state     a subtask's state, of one checkpoint
+//! CLUSTER/job-J/manifest-CHECKPOINT-ATTEMPT-TERM.json      all of a checkpoint
+//! ```
+//!
+//! No two writers have a name in common: clusters have ids of their own, attempts and checkpoints are never numbered twice,
+//! and the leader of another term writes another manifest. In a manifest's name the checkpoint has at least 12 digits, so that
+//! names sort as checkpoints do.
+
+use thalweg_types::{Attempt, CheckpointId, ClusterId, JobId, SubtaskId, Term};
+
+/// The folder of all that a job has written: no `/` at its end.
+#[must_use]
+pub fn job_prefix(cluster: &ClusterId, job: JobId) -> String {
+    format!("{}/job-{}", cluster.object_part(), job.0)
+}
+
+/// The object with what a subtask has uploaded for a checkpoint.
+#[must_use]
+pub fn state_object(
+    cluster: &ClusterId,
+    job: JobId,
+    attempt: Attempt,
+    subtask: SubtaskId,
+    checkpoint: CheckpointId,
+) -> String {
+    let SubtaskId { chain, index } = subtask;
+    let prefix = job_prefix(cluster, job);
+    format!("{prefix}/attempt-{}/{}-{index}-{}.state", attempt.0, chain.0, checkpoint.0)
+}
+
+/// A checkpoint's manifest as the leader of a term writes it.
+#[must_use]
+pub fn manifest(cluster: &ClusterId, job: JobId, checkpoint: CheckpointId, attempt: Attempt, term: Term) -> String {
+    format!("{}/manifest-{:012}-{}-{}.json", job_prefix(cluster, job), checkpoint.0, attempt.0, term.0)
+}
+
+/// The attempt that has written an object; `None` where the name is not of this form.
+#[must_use]
+pub fn attempt_of(name: &str) -> Option<Attempt> {
+    match parse(name)? {
+        ObjectName::State { attempt, .. } | ObjectName::Manifest { attempt, .. } => Some(attempt),
+    }
+}
+
+/// The checkpoint that an object was written for; `None` where the name is not of this form.
+#[must_use]
+pub fn checkpoint_of(name: &str) -> Option<CheckpointId> {
+    match parse(name)? {
+        ObjectName::State { checkpoint, .. } | ObjectName::Manifest { checkpoint, .. } => Some(checkpoint),
+    }
+}
+
+/// Whether an object is a manifest, by its name.
+#[must_use]
+pub fn is_manifest(name: &str) -> bool {
+    matches!(parse(name), Some(ObjectName::Manifest { .. }))
+}
+
+/// What a name says, but for the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ObjectName {
+    State { job: JobId, attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
+    Manifest { job: JobId, checkpoint: CheckpointId, attempt: Attempt, term: Term },
+}
+
+pub(crate) fn parse(name: &str) -> Option<ObjectName> {
+    let mut parts = name.split('/');
+    let (_cluster, job) = (parts.next()?, parts.next()?);
+    let job = JobId(number(job.strip_prefix("job-")?)?);
+    let (third, fourth) = (parts.next()?, parts.next());
+    if parts.next().is_some() {
+        return None;
+    }
+    let Some(state) = fourth else {
+        let [checkpoint, attempt, term] = numbers(third.strip_prefix("manifest-")?.strip_suffix(".json")?)?;
+        let attempt = Attempt(u32::try_from(attempt).ok()?);
+        return Some(ObjectName::Manifest { job, checkpoint: CheckpointId(checkpoint), attempt, term: Term(term) });
+    };
+    let attempt = Attempt(u32::try_from(number(third.strip_prefix("attempt-")?)?).ok()?);
+    let [chain, index, checkpoint] = numbers(state.strip_suffix(".state")?)?;
+    let chain = thalweg_types::ChainId(u32::try_from(chain).ok()?);
+    let subtask = SubtaskId { chain, index: u32::try_from(index).ok()? };
+    Some(ObjectName::State { job, attempt, subtask, checkpoint: CheckpointId(checkpoint) })
+}
+
+fn numbers(text: &str) -> Option<[u64; 3]> {
+    let mut parts = text.split('-');
+    let numbers = [number(parts.next()?)?, number(parts.next()?)?, number(parts.next()?)?];
+    parts.next().is_none().then_some(numbers)
+}
+
+/// Digits alone: `parse` would take a sign too.
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_types::ChainId;
+
+    use super::*;
+
+    #[test]
+    fn names_have_one_form_and_say_what_they_are() {
+        let (cluster, job) = (ClusterId("00c0ffee00c0ffee".to_owned()), JobId(3));
+        let subtask = SubtaskId { chain: ChainId(2), index: 7 };
+        assert_eq!(job_prefix(&cluster, job), "00c0ffee00c0ffee/job-3");
+        let state = state_object(&cluster, job, Attempt(4), subtask, CheckpointId(51));
+        assert_eq!(state, "00c0ffee00c0ffee/job-3/attempt-4/2-7-51.state");
+        assert_eq!((attempt_of(&state), checkpoint_of(&state)), (Some(Attempt(4)), Some(CheckpointId(51))));
+        let whole = manifest(&cluster, job, CheckpointId(51), Attempt(4), Term(9));
+        assert_eq!(whole, "00c0ffee00c0ffee/job-3/manifest-000000000051-4-9.json");
+        assert_eq!((attempt_of(&whole), checkpoint_of(&whole)), (Some(Attempt(4)), Some(CheckpointId(51))));
+        assert!(is_manifest(&whole) && !is_manifest(&state));
+        let last = manifest(&cluster, job, CheckpointId::FINAL, Attempt(4), Term(9));
+        assert_eq!(checkpoint_of(&last), Some(CheckpointId::FINAL));
+    }
+
+    #[test]
+    fn names_of_others_are_none_of_ours() {
+        let others = [
+            "",
+            "c/job-1",
+            "c/job-1/manifest-1-2.json",
+            "c/job-1/manifest-1-2-3-4.json",
+            "c/job-1/manifest-+1-2-3.json",
+            "c/job-1/manifest--2-3.json",
+            "c/job-1/manifest-1-2-3.txt",
+            "c/job-x/manifest-1-2-3.json",
+            "c/job-1/attempt-4294967296/0-0-1.state",
+            "c/job-1/attempt-1/0-0-1.state/more",
+            "c/job-1/attempt-1/0-0-99999999999999999999.state",
+        ];
+        assert!(others.iter().all(|name| parse(name).is_none()));
+    }
+}

@@ -1,0 +1,81 @@
+//! Segments: rows and their key groups as bytes, and back.
+
+use std::{io::Cursor, sync::Arc};
+
+use arrow::{
+    array::{Array as _, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt16Array},
+    datatypes::{DataType, Field, Schema, UInt16Type},
+    error::ArrowError,
+};
+use arrow_ipc::{
+    CompressionType,
+    reader::StreamReader,
+    writer::{IpcWriteOptions, StreamWriter},
+};
+use thalweg_types::KeyGroup;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{footer::SegmentEntry, footer::to_u64};
+use crate::{StorageError, error::corrupt};
+
+/// What the first column is called. Rows may have a column of that name: it is found by its place.
+const KEY_GROUP_COLUMN: &str = "__key_group";
+
+/// Rows of state and the key group of each, ascending.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateRows {
+    /// As many as rows.
+    pub key_groups: Arc<[KeyGroup]>,
+    /// The rows.
+    pub rows: RecordBatch,
+}
+
+pub(super) fn encode(key_groups: &[KeyGroup], rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let key_groups: ArrayRef = Arc::new(UInt16Array::from_iter_values(key_groups.iter().map(|group| group.0)));
+    let schema = rows.schema_ref();
+    let key_group_field = Arc::new(Field::new(KEY_GROUP_COLUMN, DataType::UInt16, false));
+    let fields: Vec<_> = std::iter::once(key_group_field).chain(schema.fields().iter().cloned()).collect();
+    let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
+    let columns = std::iter::once(key_groups).chain(rows.columns().iter().cloned()).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
+    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
+    let mut writer = StreamWriter::try_new_with_options(Vec::new(), batch.schema_ref(), options)?;
+    writer.write(&batch)?;
+    writer.finish()?;
+    writer.into_inner()
+}
+
+/// The rows of a segment, checked.
+pub(crate) fn decode(object: &str, index: u32, entry: &SegmentEntry, bytes: &[u8]) -> Result<StateRows, StorageError> {
+    let damaged = |reason: String| corrupt(object, format!("segment {index}: {reason}"));
+    if to_u64(bytes.len()) != entry.bytes {
+        return Err(damaged(format!("{} bytes of {} are there", bytes.len(), entry.bytes)));
+    }
+    if xxh3_64(bytes) != entry.checksum {
+        return Err(damaged("it does not have the checksum that it should".to_owned()));
+    }
+    let batch = read_batch(bytes).map_err(|error| damaged(error.to_string()))?;
+    let batch = batch.ok_or_else(|| damaged("it is not one batch".to_owned()))?;
+    if to_u64(batch.num_rows()) != entry.rows {
+        return Err(damaged(format!("it has {} rows instead of {}", batch.num_rows(), entry.rows)));
+    }
+    let key_groups = batch.columns().first().and_then(|column| column.as_primitive_opt::<UInt16Type>());
+    let key_groups = key_groups.filter(|column| column.null_count() == 0);
+    let key_groups = key_groups.ok_or_else(|| damaged("it has no key groups".to_owned()))?;
+    let (lowest, highest) = (entry.lowest.0, entry.highest.0);
+    let values = key_groups.values();
+    if !values.is_sorted() || values.first() != Some(&lowest) || values.last() != Some(&highest) {
+        return Err(damaged(format!("its key groups are not those from {lowest} to {highest}, in order")));
+    }
+    let key_groups = values.iter().map(|group| KeyGroup(*group)).collect();
+    let others: Vec<usize> = (1..batch.num_columns()).collect();
+    let rows = batch.project(&others).map_err(|error| damaged(error.to_string()))?;
+    Ok(StateRows { key_groups, rows })
+}
+
+fn read_batch(bytes: &[u8]) -> Result<Option<RecordBatch>, ArrowError> {
+    let mut reader = StreamReader::try_new(Cursor::new(bytes), None)?;
+    let Some(batch) = reader.next().transpose()? else { return Ok(None) };
+    Ok(reader.next().transpose()?.is_none().then_some(batch))
+}

@@ -1,0 +1,209 @@
+//! Checks a whole checkpoint: that an attempt could go on from it.
+//!
+//! A manifest is found by URL: the root of checkpoints is the URL less the manifest's own name. Every object that it names is
+//! read whole, every segment is decoded, and every reference is followed. That a manifest is there does not say that its checkpoint
+//! was completed: that is for the replicated record.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thalweg_types::{
+    Attempt, ChainId, CheckpointId, JobId, KeyGroup,
+    checkpoint::{BatchRef, Manifest, StateObject, SubtaskSnapshot},
+};
+
+use crate::{
+    CheckpointStore, ObjectStores, StateReader, StateRows, StorageError,
+    checkpoint_store::parse_manifest,
+    error::{config, corrupt},
+    names::{self, ObjectName},
+    stores::Missing,
+};
+
+/// What was found to be sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// The checkpoint.
+    pub checkpoint: CheckpointId,
+    /// The job.
+    pub job: JobId,
+    /// The attempt that has taken it.
+    pub attempt: Attempt,
+    /// How many subtasks it is of.
+    pub subtasks: u64,
+    /// How many state objects it refers to.
+    pub objects: u64,
+    /// What they take together.
+    pub bytes: u64,
+    /// How many of their segments it refers to.
+    pub segments: u64,
+    /// How many rows those have.
+    pub rows: u64,
+}
+
+/// Checks the checkpoint of a manifest, by the manifest's URL. The URL of a job's folder means the newest manifest there.
+///
+/// # Errors
+/// What is wrong first, and with which object; or that the store fails.
+pub async fn verify(url: &str, stores: &ObjectStores) -> Result<Verified, StorageError> {
+    let (store, name) = find(url, stores).await?;
+    let manifest = parse_manifest(&name, &store.get(&name).await?)?;
+    check_name(&name, &manifest)?;
+    let mut verification = Verification { manifest: &manifest, name: &name, objects: BTreeMap::new() };
+    let mut bytes = 0;
+    for object in listed_objects(&name, &manifest)?.into_values() {
+        verification.objects.insert(object.name.as_str(), decode_all(&store, object).await?);
+        bytes += object.bytes;
+    }
+    let (segments, rows) = verification.follow_references()?;
+    Ok(Verified {
+        checkpoint: manifest.checkpoint,
+        job: manifest.job,
+        attempt: manifest.attempt,
+        subtasks: count(manifest.subtasks.len()),
+        objects: count(verification.objects.len()),
+        bytes,
+        segments,
+        rows,
+    })
+}
+
+/// The store that a manifest's URL is in, and the manifest's name there.
+async fn find(url: &str, stores: &ObjectStores) -> Result<(CheckpointStore, String), StorageError> {
+    let url = url.trim_end_matches('/');
+    let is_whole = url.ends_with(".json");
+    let parts = if is_whole { 3 } else { 2 };
+    let split = url.rmatch_indices('/').nth(parts - 1).map(|(at, _)| at);
+    let Some((root, name)) = split.map(|at| (&url[..at], url[at..].trim_start_matches('/'))) else {
+        let reason = "a manifest is ROOT/CLUSTER/job-J/manifest-CHECKPOINT-ATTEMPT-TERM.json";
+        return Err(config(format!("find a checkpoint at {url}"), reason));
+    };
+    let store = CheckpointStore::open_or(root, stores, Missing::Refuse)?;
+    if is_whole {
+        return Ok((store, name.to_owned()));
+    }
+    let listed = store.list(name).await?.into_iter();
+    let manifests = listed.filter_map(|object| match names::parse(&object.name)? {
+        ObjectName::Manifest { checkpoint, attempt, term, .. } => Some(((checkpoint, attempt, term), object.name)),
+        ObjectName::State { .. } => None,
+    });
+    let newest = manifests.max().map(|(_, name)| name);
+    let newest = newest.ok_or_else(|| StorageError::NotFound { object: format!("manifest in {url}") })?;
+    Ok((store, newest))
+}
+
+/// A manifest that was renamed, or copied over another, is not what its name says.
+fn check_name(name: &str, manifest: &Manifest) -> Result<(), StorageError> {
+    let Some(ObjectName::Manifest { job, checkpoint, attempt, .. }) = names::parse(name) else {
+        return Err(corrupt(name, "it is not named as a manifest is"));
+    };
+    let folder = names::job_prefix(&manifest.cluster, manifest.job);
+    let is_named = (job, checkpoint, attempt) == (manifest.job, manifest.checkpoint, manifest.attempt);
+    if is_named && name.starts_with(&folder) {
+        return Ok(());
+    }
+    let Manifest { job, attempt, checkpoint, .. } = manifest;
+    Err(corrupt(name, format!("it is of {folder}, {job}, {attempt} and {checkpoint}, and not what its name says")))
+}
+
+/// All objects of a manifest, by name.
+fn listed_objects<'a>(name: &str, manifest: &'a Manifest) -> Result<BTreeMap<&'a str, &'a StateObject>, StorageError> {
+    let mut objects: BTreeMap<&str, &StateObject> = BTreeMap::new();
+    for object in manifest.subtasks.iter().flat_map(|snapshot| &snapshot.objects) {
+        if objects.insert(&object.name, object).is_some_and(|other| other != object) {
+            return Err(corrupt(name, format!("it says different things of {}", object.name)));
+        }
+    }
+    Ok(objects)
+}
+
+/// The distinct key groups of each segment of an object, and its rows.
+async fn decode_all(store: &CheckpointStore, object: &StateObject) -> Result<Vec<Segment>, StorageError> {
+    let bytes = store.get_checked(&object.name, object.bytes, object.checksum).await?;
+    let reader = StateReader::of_bytes(store.store.clone(), &object.name, bytes)?;
+    let mut segments = Vec::with_capacity(reader.entries().len());
+    for index in (0..).take(reader.entries().len()) {
+        let StateRows { key_groups, rows } = reader.read(index).await?;
+        segments.push(Segment { groups: key_groups.iter().copied().collect(), rows: count(rows.num_rows()) });
+    }
+    Ok(segments)
+}
+
+struct Segment {
+    groups: BTreeSet<KeyGroup>,
+    rows: u64,
+}
+
+struct Verification<'a> {
+    manifest: &'a Manifest,
+    name: &'a str,
+    /// Segments by object.
+    objects: BTreeMap<&'a str, Vec<Segment>>,
+}
+
+impl Verification<'_> {
+    /// Checks every reference, and counts the segments that are referred to and their rows.
+    fn follow_references(&self) -> Result<(u64, u64), StorageError> {
+        let mut followed = BTreeMap::new();
+        for snapshot in &self.manifest.subtasks {
+            let own: BTreeSet<&str> = snapshot.objects.iter().map(|object| object.name.as_str()).collect();
+            for batch in state_batches(snapshot).chain(waiting_batches(snapshot)) {
+                if !own.contains(batch.object.as_str()) {
+                    let reason = format!("{} refers to {} and does not list it", snapshot.subtask, batch.object);
+                    return Err(corrupt(self.name, reason));
+                }
+                for index in &batch.segments {
+                    followed.insert((batch.object.as_str(), *index), self.segment(&batch.object, *index)?.rows);
+                }
+            }
+            for batch in state_batches(snapshot) {
+                self.check_owned(snapshot, batch)?;
+            }
+        }
+        Ok((count(followed.len()), followed.values().sum()))
+    }
+
+    fn segment(&self, object: &str, index: u32) -> Result<&Segment, StorageError> {
+        let segments = self.objects.get(object).map(Vec::as_slice).unwrap_or_default();
+        let found = usize::try_from(index).ok().and_then(|index| segments.get(index));
+        found.ok_or_else(|| corrupt(object, format!("{} refers to its segment {index}, which is not there", self.name)))
+    }
+
+    /// State is of the key groups that its subtask owns.
+    fn check_owned(&self, snapshot: &SubtaskSnapshot, batch: &BatchRef) -> Result<(), StorageError> {
+        let owners = self.manifest.key_groups.owners();
+        let is_single = self.is_single(snapshot.subtask.chain);
+        let is_owned = |group: &&KeyGroup| match owners.get(usize::from(group.0)) {
+            Some(owner) => is_single || *owner == snapshot.subtask.index,
+            None => false,
+        };
+        for index in &batch.segments {
+            let segment = self.segment(&batch.object, *index)?;
+            if let Some(foreign) = segment.groups.iter().find(|group| !is_owned(group)) {
+                let reason =
+                    format!("segment {index} has rows of key group {}, not of {}", foreign.0, snapshot.subtask);
+                return Err(corrupt(&batch.object, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// A chain of one subtask, whatever the job's parallelism, owns all key groups.
+    fn is_single(&self, chain: ChainId) -> bool {
+        self.manifest.subtasks.iter().filter(|snapshot| snapshot.subtask.chain == chain).count() == 1
+    }
+}
+
+/// State by key group.
+fn state_batches(snapshot: &SubtaskSnapshot) -> impl Iterator<Item = &BatchRef> {
+    snapshot.operators.iter().flat_map(|operator| operator.tables.values()).flatten()
+}
+
+/// Rows that wait to be processed, whose key groups need not be the subtask's.
+fn waiting_batches(snapshot: &SubtaskSnapshot) -> impl Iterator<Item = &BatchRef> {
+    let held = snapshot.source.iter().flat_map(|source| &source.splits).flat_map(|split| &split.held);
+    held.chain(snapshot.in_flight.iter().flat_map(|rows| &rows.batches))
+}
+
+fn count(value: usize) -> u64 {
+    u64::try_from(value).expect("counts fit in 64 bits")
+}
