@@ -6,9 +6,9 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path};
 use tempfile::TempDir;
 
-use super::*;
 use crate::{
-    ConnectorContext, ConnectorError, SinkWriter, Source, open_sink_committer, open_sink_writer, open_source,
+    ConnectorContext, ConnectorError, ObjectStores, SinkWriter, Source, open_sink_committer, open_sink_writer,
+    open_source,
     testing::{
         cluster, context, identity, read_all, read_all_resuming, schema, seal, settings, sink, source, to_lines,
     },

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use arrow::{
-    array::{RecordBatch, UInt32Array},
-    compute::take_record_batch,
+    array::{RecordBatch, RecordBatchOptions, UInt32Array},
+    compute::take_arrays,
     error::ArrowError,
 };
 use bytes::Bytes;
@@ -119,8 +119,9 @@ fn sort(key_groups: &[KeyGroup], rows: &RecordBatch) -> Result<(Vec<KeyGroup>, R
     }
     let sorted = order.iter().map(|row| key_groups[*row as usize]).collect();
     // Also where they are in order: what is taken takes no more than it shows, so that it can be measured.
-    let rows = compact(&take_record_batch(rows, &UInt32Array::from(order))?)?;
-    Ok((sorted, rows))
+    let columns = take_arrays(rows.columns(), &UInt32Array::from(order), None)?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok((sorted, compact(&RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)?))
 }
 
 fn rows_per_segment(rows: &RecordBatch, bytes_target: usize) -> usize {

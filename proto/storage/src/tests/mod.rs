@@ -1,1 +1,5 @@
-
+mod damage;
+mod format;
+mod rig;
+mod store;
+mod verification;

@@ -1,0 +1,170 @@
+//! The bytes of the format, and what goes in comes out.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{RecordBatch, UInt32Array},
+    compute::{concat_batches, take_record_batch},
+};
+use object_store::{ObjectStore, memory::InMemory};
+use proptest::prelude::*;
+use thalweg_types::{KeyGroup, OperatorId, checkpoint::StateObject};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::rig::{
+    bare_rows, block_on, groups, manifest, nested_rows, plain_rows, state_file, state_name, stored, types_of,
+};
+use crate::{StateFileBuilder, StateReader, StateRows, checkpoint_store::parse_manifest};
+
+const GOLDEN_STATE: &[u8] = include_bytes!("golden/1.state");
+const GOLDEN_MANIFEST: &str = include_str!("golden/manifest-1.json");
+
+fn memory() -> Arc<dyn ObjectStore> {
+    Arc::new(InMemory::new())
+}
+
+fn reader(builder: StateFileBuilder) -> StateReader {
+    StateReader::of_bytes(memory(), "x.state", builder.finish().0).expect("it was just built")
+}
+
+/// Rows in the order of their key groups, by other means than the builder's.
+fn sorted(key_groups: &[KeyGroup], rows: &RecordBatch) -> (Vec<KeyGroup>, RecordBatch) {
+    let mut order: Vec<u32> = (0..).take(key_groups.len()).collect();
+    order.sort_by_key(|row| key_groups[*row as usize]);
+    let groups = order.iter().map(|row| key_groups[*row as usize]).collect();
+    (groups, take_record_batch(rows, &UInt32Array::from(order)).expect("all rows are there"))
+}
+
+fn check_round_trip(target: usize, key_groups: &[KeyGroup], rows: &RecordBatch) {
+    let mut builder = StateFileBuilder::new(target);
+    let indexes = builder.add(OperatorId(9), "t", key_groups, rows).expect("rows of these types are stored");
+    assert_eq!(builder.is_empty(), rows.num_rows() == 0);
+    let reader = reader(builder);
+    assert_eq!(indexes, (0..).take(reader.entries().len()).collect::<Vec<u32>>());
+    let read = block_on(reader.read_all(&indexes)).expect("it was just built");
+    for (entry, segment) in reader.entries().iter().zip(&read) {
+        assert_eq!((entry.operator, entry.table.as_str()), (OperatorId(9), "t"));
+        assert_eq!(segment.key_groups.first().zip(segment.key_groups.last()), Some((&entry.lowest, &entry.highest)));
+    }
+    let (wanted_groups, wanted) = sorted(key_groups, rows);
+    let groups: Vec<KeyGroup> = read.iter().flat_map(|segment| segment.key_groups.iter().copied()).collect();
+    assert_eq!(groups, wanted_groups);
+    let pieces: Vec<RecordBatch> = read.into_iter().map(|segment| segment.rows).collect();
+    let Some(first) = pieces.first() else { return };
+    assert_eq!((first.schema(), types_of(first)), (rows.schema(), types_of(rows)));
+    assert_eq!(concat_batches(&rows.schema(), &pieces).expect("the pieces have one schema"), wanted);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn rows_come_back_in_the_order_of_their_key_groups(
+        keyed in prop::collection::vec((0_u16..9, -40_i64..40), 0..200),
+        target in 1_usize..20_000,
+        offset in 0_usize..3,
+    ) {
+        let numbers: Vec<i64> = keyed.iter().map(|(_, number)| *number).collect();
+        let keyed = keyed.get(offset..).unwrap_or_default();
+        let key_groups = groups(&keyed.iter().map(|(group, _)| *group).collect::<Vec<_>>());
+        for rows in [plain_rows(&numbers), nested_rows(&numbers)] {
+            check_round_trip(target, &key_groups, &rows.slice(numbers.len() - keyed.len(), keyed.len()));
+        }
+    }
+}
+
+#[test]
+fn rows_without_columns_come_back() {
+    let mut builder = StateFileBuilder::new(1 << 20);
+    builder.add(OperatorId(0), "t", &groups(&[65535, 0, 3]), &bare_rows(3)).expect("there is nothing to store");
+    let StateRows { key_groups, rows } = block_on(reader(builder).read(0)).expect("it was just built");
+    assert_eq!((key_groups.to_vec(), rows.num_rows()), (groups(&[0, 3, 65535]), 3));
+}
+
+#[test]
+fn segments_end_with_key_groups_where_they_can() {
+    let numbers: Vec<i64> = (0..1000).collect();
+    let key_groups: Vec<KeyGroup> = numbers.iter().map(|n| KeyGroup(u16::try_from(n / 100).unwrap())).collect();
+    let mut builder = StateFileBuilder::new(6000);
+    builder.add(OperatorId(0), "t", &key_groups, &plain_rows(&numbers)).expect("plain rows are stored");
+    let ends: Vec<(u16, u16)> = reader(builder).entries().iter().map(|e| (e.lowest.0, e.highest.0)).collect();
+    assert!(ends.len() > 2 && ends.windows(2).all(|pair| pair[0].1 < pair[1].0), "{ends:?}");
+    let mut builder = StateFileBuilder::new(6000);
+    let one_group = vec![KeyGroup(5); 1000];
+    let segments = builder.add(OperatorId(0), "t", &one_group, &plain_rows(&numbers)).expect("plain rows are stored");
+    assert!(segments.len() > 2, "a group that is too large is cut");
+}
+
+#[test]
+fn segments_bring_no_more_than_they_show() {
+    let numbers: Vec<i64> = (0..20_000).collect();
+    let whole = nested_rows(&numbers);
+    let mut builder = StateFileBuilder::new(1 << 20);
+    builder.add(OperatorId(0), "t", &groups(&[1, 2]), &whole.slice(10, 2)).expect("nested rows are stored");
+    assert!(builder.bytes() < 10_000, "{} bytes for two rows", builder.bytes());
+    let mut builder = StateFileBuilder::new(64 << 10);
+    let key_groups = vec![KeyGroup(0); numbers.len()];
+    let segments = builder.add(OperatorId(0), "t", &key_groups, &whole).expect("nested rows are stored").len();
+    assert!(segments > 10 && builder.bytes() < 4 << 20, "{} bytes in {segments} segments", builder.bytes());
+}
+
+#[test]
+fn a_large_file_is_read_by_ranges() {
+    for is_poor in [false, true] {
+        let inner = if is_poor { Arc::new(super::rig::PoorStore::default()) as _ } else { memory() };
+        block_on(async {
+            let (_, store, _) = stored(inner).await;
+            let mut builder = StateFileBuilder::new(100);
+            let mut seed = 7_i64;
+            let mut next = || {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                seed
+            };
+            let numbers: Vec<i64> = (0..4000).map(|_| next()).collect();
+            let key_groups: Vec<KeyGroup> = (0..4000).map(|row| KeyGroup(row / 10)).collect();
+            let rows = plain_rows(&numbers);
+            let segments = builder.add(OperatorId(1), "t", &key_groups, &rows).expect("plain rows are stored");
+            let (bytes, checksum) = builder.finish();
+            assert!(bytes.len() > 200 << 10 && segments.len() > 1000, "the footer alone is longer than one read");
+            store.put_state("large.state", bytes, checksum).await.expect("memory takes it");
+            let reader = store.open_state("large.state").await.expect("it is sound");
+            let last = *segments.last().expect("there are many");
+            let some = reader.read_all(&[last, 0, 1, 0]).await.expect("they are sound");
+            assert_eq!(some[1].rows, rows.slice(0, some[1].rows.num_rows()));
+            assert_eq!(some[1], some[3]);
+            assert_eq!(some[0].rows, rows.slice(4000 - some[0].rows.num_rows(), some[0].rows.num_rows()));
+            assert!(reader.read(last + 1).await.is_err());
+        });
+    }
+}
+
+#[test]
+fn a_file_without_rows_is_a_file() {
+    let builder = StateFileBuilder::new(1);
+    assert!(builder.is_empty());
+    assert!(reader(builder).entries().is_empty());
+}
+
+/// Another version of the format needs another version number, another file here, and a reader of both.
+#[test]
+fn bytes_of_a_state_file_stay_as_they_are() {
+    let (bytes, checksum) = state_file(0);
+    assert_eq!(checksum, xxh3_64(GOLDEN_STATE));
+    assert_eq!(bytes, GOLDEN_STATE);
+    let reader = StateReader::of_bytes(memory(), "1.state", GOLDEN_STATE.into()).expect("it is sound");
+    let read = block_on(reader.read(0)).expect("it is sound");
+    assert_eq!(read.key_groups.to_vec(), groups(&[0, 1, 1]));
+    assert_eq!(read.rows, plain_rows(&[20, 1, 30]));
+}
+
+fn golden_manifest() -> String {
+    let object = |index| StateObject { name: state_name(index), bytes: 1000, checksum: u64::MAX };
+    serde_json::to_string(&manifest(vec![object(0), object(1)])).expect("a manifest has only text keys")
+}
+
+#[test]
+fn bytes_of_a_manifest_stay_as_they_are() {
+    assert_eq!(golden_manifest(), GOLDEN_MANIFEST);
+    let parsed = parse_manifest("golden", GOLDEN_MANIFEST.as_bytes()).expect("it is sound");
+    assert_eq!(serde_json::to_string(&parsed).expect("a manifest has only text keys"), GOLDEN_MANIFEST);
+}

@@ -1,0 +1,170 @@
+//! A checkpoint is sound, or what is wrong with it is told.
+
+use std::sync::Arc;
+
+use object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path};
+use thalweg_types::{
+    Attempt, ChainId, CheckpointId, JobId, KeyGroupTable, Term,
+    checkpoint::{BatchRef, Manifest},
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::rig::{URL, block_on, cluster, manifest_name, state_name, stored};
+use crate::{StorageError, Verified, names, verify};
+
+/// Verifies a checkpoint that was changed: its manifest before it was put, its objects afterwards.
+async fn verified(
+    change: impl FnOnce(&mut Manifest),
+    damage: impl AsyncFnOnce(&dyn ObjectStore),
+) -> Result<Verified, StorageError> {
+    let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (stores, store, mut manifest) = stored(inner.clone()).await;
+    change(&mut manifest);
+    store.put_manifest(&manifest_name(), &manifest).await.expect("memory takes it");
+    damage(inner.as_ref()).await;
+    verify(&format!("{URL}/{}", manifest_name()), &stores).await
+}
+
+fn key(name: &str) -> Path {
+    Path::parse(format!("below/{name}")).expect("it is sound")
+}
+
+#[track_caller]
+fn check_found(verified: Result<Verified, StorageError>, object: &str, reason: &str) {
+    let error = verified.expect_err(reason).to_string();
+    assert!(error.contains(object) && error.contains(reason), "{error}");
+}
+
+#[test]
+fn a_sound_checkpoint_is_counted() {
+    let verified = block_on(verified(|_| {}, async |_| {})).expect("it is sound");
+    assert!(verified.bytes > 1000);
+    let wanted = Verified {
+        checkpoint: CheckpointId(3),
+        job: JobId(1),
+        attempt: Attempt(2),
+        subtasks: 2,
+        objects: 2,
+        bytes: verified.bytes,
+        segments: 6,
+        rows: 14,
+    };
+    assert_eq!(verified, wanted);
+}
+
+#[test]
+fn the_newest_manifest_of_a_job_is_taken() {
+    block_on(async {
+        let (stores, store, mut manifest) = stored(Arc::new(InMemory::new())).await;
+        for (checkpoint, attempt, term) in [(9, 1, 1), (10, 2, 7), (10, 2, 10), (2, 3, 11)] {
+            (manifest.checkpoint, manifest.attempt) = (CheckpointId(checkpoint), Attempt(attempt));
+            let name = names::manifest(&cluster(), JobId(1), manifest.checkpoint, manifest.attempt, Term(term));
+            store.put_manifest(&name, &manifest).await.expect("memory takes it");
+        }
+        for end in ["", "/"] {
+            let url = format!("{URL}/{}{end}", names::job_prefix(&cluster(), JobId(1)));
+            let verified = verify(&url, &stores).await.expect("it is sound");
+            assert_eq!((verified.checkpoint, verified.attempt), (CheckpointId(10), Attempt(2)));
+        }
+        let none = verify(&format!("{URL}/{}", names::job_prefix(&cluster(), JobId(2))), &stores).await;
+        assert!(matches!(none, Err(StorageError::NotFound { .. })), "{none:?}");
+        let odd = verify("x.json", &stores).await;
+        assert!(matches!(odd, Err(StorageError::Config { .. })), "{odd:?}");
+    });
+}
+
+#[test]
+fn a_look_at_a_directory_that_is_not_there_makes_none() {
+    let folder = tempfile::tempdir().expect("a folder is made");
+    let root = folder.path().join("none");
+    let url = format!("{}/{}", root.display(), manifest_name());
+    block_on(verify(&url, &crate::ObjectStores::default())).expect_err("there is nothing");
+    assert!(!root.exists());
+}
+
+#[test]
+fn damaged_objects_are_found() {
+    block_on(async {
+        let gone = verified(|_| {}, async |store| store.delete(&key(&state_name(1))).await.expect("it is there"));
+        assert!(matches!(gone.await, Err(StorageError::NotFound { object }) if object == state_name(1)));
+        let cut = async |store: &dyn ObjectStore| {
+            let whole = store.get(&key(&state_name(1))).await.unwrap().bytes().await.unwrap();
+            store.put(&key(&state_name(1)), whole.slice(1..).into()).await.unwrap();
+        };
+        check_found(verified(|_| {}, cut).await, &state_name(1), "bytes instead of");
+        let flipped = async |store: &dyn ObjectStore| {
+            let mut whole = store.get(&key(&state_name(1))).await.unwrap().bytes().await.unwrap().to_vec();
+            whole[100] ^= 1;
+            store.put(&key(&state_name(1)), whole.into()).await.unwrap();
+        };
+        check_found(verified(|_| {}, flipped).await, &state_name(1), "checksum");
+    });
+}
+
+#[test]
+fn damage_that_a_manifest_agrees_with_is_found() {
+    block_on(async {
+        let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let (stores, store, mut manifest) = stored(inner.clone()).await;
+        let name = state_name(1);
+        let mut whole = store.get(&name).await.expect("it is there").to_vec();
+        whole[200] ^= 1;
+        manifest.subtasks[1].objects[0].checksum = xxh3_64(&whole);
+        inner.put(&key(&name), whole.into()).await.expect("memory takes it");
+        store.put_manifest(&manifest_name(), &manifest).await.expect("memory takes it");
+        let found = verify(&format!("{URL}/{}", manifest_name()), &stores).await;
+        check_found(found, &name, "segment 0: it does not have the checksum");
+    });
+}
+
+#[test]
+fn references_to_nothing_are_found() {
+    block_on(async {
+        let beyond = verified(|manifest| manifest.subtasks[0].in_flight[0].batches[0].segments.push(3), async |_| {});
+        check_found(beyond.await, &state_name(0), "segment 3, which is not there");
+        let unlisted = verified(
+            |manifest| {
+                let batch = BatchRef { object: state_name(0), segments: vec![0] };
+                manifest.subtasks[1].operators[0].tables.insert("other".to_owned(), vec![batch]);
+            },
+            async |_| {},
+        );
+        check_found(unlisted.await, &manifest_name(), "does not list it");
+        let differing = verified(
+            |manifest| {
+                let mut object = manifest.subtasks[0].objects[0].clone();
+                object.bytes += 1;
+                manifest.subtasks[1].objects.push(object);
+            },
+            async |_| {},
+        );
+        check_found(differing.await, &state_name(0), "different things");
+    });
+}
+
+#[test]
+fn state_of_another_slice_is_found() {
+    block_on(async {
+        let moved = |manifest: &mut Manifest| manifest.key_groups = KeyGroupTable::new(vec![0, 1, 0, 0, 1, 1, 1, 1]);
+        check_found(verified(moved, async |_| {}).await, &state_name(0), "key group 1, not of");
+        let fewer = |manifest: &mut Manifest| manifest.key_groups = KeyGroupTable::new(vec![0, 0, 0, 0, 1]);
+        check_found(verified(fewer, async |_| {}).await, &state_name(1), "key group 5, not of");
+        let single = |manifest: &mut Manifest| {
+            manifest.subtasks[1].subtask.chain = ChainId(2);
+            manifest.subtasks[1].subtask.index = 0;
+        };
+        verified(single, async |_| {}).await.expect("a chain of one subtask owns all groups");
+    });
+}
+
+#[test]
+fn a_manifest_under_a_false_name_is_found() {
+    block_on(async {
+        let other = |manifest: &mut Manifest| manifest.checkpoint = CheckpointId(4);
+        check_found(verified(other, async |_| {}).await, &manifest_name(), "not what its name says");
+        let other = |manifest: &mut Manifest| manifest.cluster.0.push('x');
+        check_found(verified(other, async |_| {}).await, &manifest_name(), "not what its name says");
+        let other = |manifest: &mut Manifest| manifest.format = 7;
+        check_found(verified(other, async |_| {}).await, &manifest_name(), "format 7");
+    });
+}
