@@ -22,7 +22,7 @@ use crate::{
     ConnectorContext, ConnectorError, DeadLetter, Sealing, SinkCommitter, SinkIdentity,
     filesystem::{
         Location, PartCommitter,
-        parts::{PART_BYTES_MAX, Part, PartCommittable, PartFiles, PartNames, to_values},
+        parts::{PART_BYTES, Part, PartCommittable, PartFiles, PartNames, to_values},
     },
     json::{JsonWriter, timestamp::TimestampForm},
 };
@@ -167,10 +167,10 @@ impl SetAsideWriter {
         }
         let part = match &mut self.open {
             Some(part) => part,
-            None => self.open.insert(self.files.begin()?),
+            None => self.open.insert(self.files.begin("")?),
         };
         part.write(&lines).await?;
-        if part.bytes() >= PART_BYTES_MAX
+        if part.bytes() >= PART_BYTES
             && let Some(full) = self.open.take()
         {
             self.closed.push(full.finish().await?);
@@ -203,5 +203,5 @@ pub fn open_set_aside_committer(
     path: &str,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
-    Ok(Box::new(PartCommitter::new(&Location::new(path, &context.stores)?, kind.stem())))
+    Ok(Box::new(PartCommitter::new(&Location::new(path, &context.stores)?, kind.stem(), Vec::new())))
 }

@@ -159,7 +159,7 @@ pub(crate) fn source(name: &str, options: &[(&str, &str)], physical: SchemaRef) 
 }
 
 pub(crate) fn sink(name: &str, options: &[(&str, &str)]) -> SinkOperator {
-    SinkOperator { table: "t".to_owned(), connector: connector(name, options) }
+    SinkOperator { table: "t".to_owned(), connector: connector(name, options), partition_by: Vec::new() }
 }
 
 pub(crate) fn cluster() -> ClusterId {

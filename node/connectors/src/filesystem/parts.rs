@@ -4,6 +4,8 @@
 //! .part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.json.inprogress  --commit-->  part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.json
 //! ```
 //!
+//! Both lie in the directory that their rows belong to: the table's, or that of their partition below it.
+//!
 //! No two writers have a name in common, hidden or final. Names hold the cluster: every cluster counts its jobs from one, and
 //! any number of them may write to one place. They hold the attempt: what an older one has published stays as it is, and a
 //! writer that lives on without knowing of a newer attempt can touch nothing of it. So a final name says which hidden file
@@ -30,9 +32,14 @@ use crate::{ConnectorError, SinkIdentity};
 
 const HIDDEN_SUFFIX: &str = ".inprogress";
 
-/// A part that has grown to this is closed, and the next one begun. A store copies an object of at most 5 GiB in one request,
-/// and publishes by that.
-pub(crate) const PART_BYTES_MAX: u64 = 1 << 30;
+/// A part that has grown to this is closed, and the next one begun, where nothing else is asked for.
+pub(crate) const PART_BYTES: u64 = 1 << 30;
+/// The largest that can be asked for in an object store: it copies an object of at most 5 GiB in one request, and publishes by
+/// that.
+pub(super) const STORED_PART_BYTES_MAX: u64 = 4 << 30;
+/// The pieces in which a part is uploaded, and how many at once, where a writer has many parts open. The least that stores take.
+const SMALL_PIECE_BYTES: usize = 5 << 20;
+const SMALL_PIECES_MAX: usize = 2;
 
 /// What a committer needs to publish one part file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +49,9 @@ pub(crate) struct PartCommittable {
     pub(crate) hidden: String,
     /// Its name from then on.
     pub(crate) published: String,
+    /// Where both are, below the table's path; empty where the table has no partitions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) directory: String,
     /// Its length when it was finished: a file of another length is not the one that was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bytes: Option<u64>,
@@ -92,7 +102,12 @@ impl PartNames {
         let rest = format!("{}-{subtask}-{number}.{extension}", sink.0);
         PartCommittable {
             hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, cluster, *job), attempt.0),
+<<<<<<< HEAD
             published: format!("{stem}-{}-{}-{}-{rest}", cluster.object_part(), job.0, attempt.0),
+=======
+            published: format!("{stem}-{}-{}-{}-{rest}", cluster_part(cluster), job.0, attempt.0),
+            directory: String::new(),
+>>>>>>> sink
             bytes: None,
         }
     }
@@ -104,6 +119,8 @@ pub(crate) struct PartFiles {
     folder: Folder,
     names: PartNames,
     number: u32,
+    /// Whether many parts may be open at once.
+    are_many: bool,
 }
 
 /// A part file that is being written. Dropped before it is finished, it is removed where it is local.
@@ -139,6 +156,10 @@ impl Folder {
             Location::Stored { store, path, .. } => Self::Stored(store.clone(), path.clone()),
         }
     }
+
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored(..))
+    }
 }
 
 enum PartFile {
@@ -161,17 +182,30 @@ impl PartFiles {
         if let Folder::Local(path) = &folder {
             create_directory(path)?;
         }
-        Ok(Self { folder, names, number: 0 })
+        Ok(Self { folder, names, number: 0, are_many: false })
     }
 
-    /// Begins the next part.
-    pub(crate) fn begin(&mut self) -> Result<Part, ConnectorError> {
+    /// The same, where many may be open at once: each takes less memory.
+    pub(super) fn with_many_open(mut self) -> Self {
+        self.are_many = true;
+        self
+    }
+
+    pub(super) fn is_stored(&self) -> bool {
+        self.folder.is_stored()
+    }
+
+    /// Begins the next part, in a directory below the table's path; in that itself where it is empty.
+    pub(crate) fn begin(&mut self, directory: &str) -> Result<Part, ConnectorError> {
+        if let (Folder::Local(folder), false) = (&self.folder, directory.is_empty()) {
+            create_directory(&folder.join(directory))?;
+        }
         loop {
-            let committable = self.names.of(self.number);
+            let committable = PartCommittable { directory: directory.to_owned(), ..self.names.of(self.number) };
             self.number += 1;
             let file = match &self.folder {
                 Folder::Local(folder) => {
-                    let path = folder.join(&committable.hidden);
+                    let path = folder.join(directory).join(&committable.hidden);
                     match File::create_new(&path) {
                         Ok(file) => PartFile::Local(file, path),
                         Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
@@ -179,8 +213,13 @@ impl PartFiles {
                     }
                 }
                 Folder::Stored(store, folder) => {
-                    let key = folder.clone().join(committable.hidden.as_str());
-                    PartFile::Stored(Box::new(BufWriter::new(store.clone(), key)))
+                    let key = key_of(folder, directory, &committable.hidden)?;
+                    let upload = match self.are_many {
+                        true => BufWriter::with_capacity(store.clone(), key, SMALL_PIECE_BYTES)
+                            .with_max_concurrency(SMALL_PIECES_MAX),
+                        false => BufWriter::new(store.clone(), key),
+                    };
+                    PartFile::Stored(Box::new(upload))
                 }
             };
             return Ok(Part { committable, file, is_finished: false });
@@ -212,7 +251,11 @@ impl Part {
         match &mut self.file {
             PartFile::Local(file, path) => {
                 file.sync_all().map_err(store_error(failed))?;
-                sync_folder(path)?;
+                // The directories of its partition may be new as well.
+                let levels = self.committable.directory.split('/').filter(|name| !name.is_empty()).count();
+                for path in path.ancestors().take(levels + 1) {
+                    sync_folder(path)?;
+                }
             }
             PartFile::Stored(upload) => upload.shutdown().await.map_err(store_error(failed))?,
         }
@@ -229,6 +272,18 @@ impl Drop for Part {
             fs::remove_file(path).ok();
         }
     }
+}
+
+/// The key of a file. The directory's name is escaped already.
+pub(super) fn key_of(folder: &Path, directory: &str, name: &str) -> Result<Path, ConnectorError> {
+    let folder = match directory {
+        "" => folder.clone(),
+        directory => {
+            let path = format!("{folder}/{directory}");
+            Path::parse(&path).map_err(store_error(format!("name the directory {path}")))?
+        }
+    };
+    Ok(folder.join(name))
 }
 
 /// Makes the names in a file's directory durable.

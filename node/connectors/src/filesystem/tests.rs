@@ -14,6 +14,7 @@ use crate::{
     },
 };
 
+mod epochs;
 mod formats;
 mod lines;
 mod parts;
