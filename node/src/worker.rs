@@ -17,7 +17,7 @@ use futures::{
     stream::{BoxStream, FuturesUnordered, SelectAll},
 };
 use thalweg_types::{
-    Attempt, CheckpointId, JobId, OperatorId,
+    Attempt, CheckpointId, JobId, OperatorId, bug,
     job::{Failure, FailureKind},
     seam::Seams,
     session::{CoordinatorMessage, NodeMessage, SubtaskReport, SubtaskState},
@@ -191,6 +191,9 @@ impl Worker {
                 _ = heartbeats.tick() => self.send_heartbeat(),
                 Some((about, event)) = self.events.next(), if !self.events.is_empty() => self.on_event(about, event),
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.on_done(done),
+            }
+            if bug::checks_invariants() {
+                self.orders.check_invariants();
             }
             if let Some((job, attempt)) = self.stuck {
                 return WorkerExit::Stuck { job, attempt };

@@ -9,7 +9,7 @@ use thalweg_control::{
     job::{is_settled, job_of},
 };
 use thalweg_types::{
-    JobId, JobStatus, NodeId,
+    JobId, JobStatus, NodeId, bug,
     job::{Failure, FailureKind},
     node::NodeState,
     session::Action,
@@ -100,6 +100,10 @@ impl Reign {
             let Some(record) = state.job(*job) else { return false };
             let view = JobView { record, nodes: &nodes, now, jitter };
             effects.extend(controller.step(&view).into_iter().map(|effect| (*job, effect)));
+            if bug::checks_invariants() {
+                let broken = controller.check_invariants().err();
+                assert!(broken.is_none(), "{job}: {}", broken.unwrap_or_default());
+            }
             !controller.is_done(&view)
         });
         effects

@@ -1,4 +1,4 @@
-//! Clock, entropy and tasks of one simulated host.
+//! Clock, entropy and tasks of one simulated process.
 
 use std::{
     fmt,
@@ -12,31 +12,50 @@ use std::{
 use thalweg_types::seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle};
 use tokio::task::JoinHandle;
 
-/// The seams of a host. Must be called on the host, since its clock starts then.
-#[must_use]
-pub fn seams_for(host: &str, seed: u64) -> Seams {
-    let spawner = Arc::new(HostSpawner);
-    Seams {
-        clock: Arc::new(HostClock::start()),
-        entropy: Arc::new(SeededEntropy::new(host, seed)),
-        io: spawner.clone(),
-        compute: spawner,
+use super::{
+    EPOCH_OFFSET,
+    gate::{Gate, Gated},
+};
+
+/// One life of a process.
+#[derive(Debug, Clone)]
+pub(super) struct Process {
+    /// The host's name.
+    pub(super) name: String,
+    /// Of the run.
+    pub(super) seed: u64,
+    /// How often the process has been started before on this host.
+    pub(super) life: u64,
+    /// Holds it still.
+    pub(super) gate: Arc<Gate>,
+}
+
+impl Process {
+    /// Its seams. Must be called on the host, since its clock starts then.
+    pub(super) fn seams(&self) -> Seams {
+        let spawner = Arc::new(HostSpawner { gate: self.gate.clone() });
+        Seams {
+            clock: Arc::new(HostClock::start()),
+            entropy: Arc::new(SeededEntropy::new(&self.name, self.seed, self.life)),
+            io: spawner.clone(),
+            compute: spawner,
+        }
     }
 }
 
-/// 2026-01-01 00:00:00 UTC: where every simulated wall clock starts.
-const EPOCH_OFFSET: Duration = Duration::from_secs(1_767_225_600);
-
-/// The host's virtual time.
+/// The process's virtual time.
 #[derive(Debug)]
 struct HostClock {
     start: tokio::time::Instant,
+    /// When the process was started, in the simulation's time.
+    started_at: Duration,
 }
 
 impl HostClock {
     #[allow(clippy::disallowed_methods, reason = "this is the seam: tokio's clock is the simulation's here")]
     fn start() -> Self {
-        Self { start: tokio::time::Instant::now() }
+        let started_at = turmoil::sim_elapsed().unwrap_or_default();
+        Self { start: tokio::time::Instant::now(), started_at }
     }
 }
 
@@ -46,7 +65,7 @@ impl Clock for HostClock {
     }
 
     fn since_epoch(&self) -> Duration {
-        EPOCH_OFFSET + self.monotonic()
+        EPOCH_OFFSET + self.started_at + self.monotonic()
     }
 }
 
@@ -59,9 +78,9 @@ struct SeededEntropy {
 const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl SeededEntropy {
-    fn new(host: &str, seed: u64) -> Self {
-        let host = host.bytes().fold(seed, |state, byte| mix(state ^ u64::from(byte)));
-        Self { state: AtomicU64::new(host) }
+    fn new(host: &str, seed: u64, life: u64) -> Self {
+        let state = host.bytes().fold(mix(seed), |state, byte| mix(state ^ u64::from(byte)));
+        Self { state: AtomicU64::new(mix(state ^ life)) }
     }
 }
 
@@ -79,12 +98,14 @@ fn mix(state: u64) -> u64 {
 
 /// Starts tasks on the host's own runtime: one thread for the whole simulation.
 #[derive(Debug)]
-struct HostSpawner;
+struct HostSpawner {
+    gate: Arc<Gate>,
+}
 
 impl Spawner for HostSpawner {
     #[allow(clippy::disallowed_methods, reason = "this is the seam")]
     fn spawn(&self, _name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
-        Box::new(HostTask(tokio::spawn(task)))
+        Box::new(HostTask(tokio::spawn(Gated::new(self.gate.clone(), task))))
     }
 }
 
