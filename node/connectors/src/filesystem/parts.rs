@@ -102,12 +102,8 @@ impl PartNames {
         let rest = format!("{}-{subtask}-{number}.{extension}", sink.0);
         PartCommittable {
             hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, cluster, *job), attempt.0),
-<<<<<<< HEAD
             published: format!("{stem}-{}-{}-{}-{rest}", cluster.object_part(), job.0, attempt.0),
-=======
-            published: format!("{stem}-{}-{}-{}-{rest}", cluster_part(cluster), job.0, attempt.0),
             directory: String::new(),
->>>>>>> sink
             bytes: None,
         }
     }
