@@ -276,7 +276,8 @@ impl Inbound {
     /// When the checkpoint is not the one that overtakes, or was given up for a newer one.
     pub fn take_overtaken(&mut self, checkpoint: CheckpointId) -> Result<Option<Vec<OvertakenRows>>, GivenUp> {
         let mut state = self.port.state.lock();
-        let Some(overtaking) = state.overtaking.as_ref().filter(|overtaking| overtaking.checkpoint == checkpoint) else {
+        let Some(overtaking) = state.overtaking.as_ref().filter(|overtaking| overtaking.checkpoint == checkpoint)
+        else {
             return Err(GivenUp);
         };
         if overtaking.is_awaited.contains(&true) {

@@ -18,8 +18,8 @@ use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 use arrow::array::RecordBatch;
 use thalweg_connectors::{DeadLetter, SinkWriter};
 use thalweg_exchange::{Control, ExchangeError, Outbound};
-use thalweg_operators::{Operator, OperatorError};
 use thalweg_keyed_state::FrozenState;
+use thalweg_operators::{Operator, OperatorError};
 use thalweg_types::{CheckpointId, OperatorId, Watermark, checkpoint::Barrier};
 
 use crate::{
@@ -237,8 +237,7 @@ impl Chain {
             match stage {
                 Stage::Sink(writer) => {
                     let sealing = flushing(&mut self.parts.outbounds, writer.seal()).await?;
-                    let sealing =
-                        sealing.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
+                    let sealing = sealing.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
                     sealed.push(Sealed { operator: *id, name: name.clone(), sealing });
                 }
                 Stage::Collect(writer) => writer.end(),

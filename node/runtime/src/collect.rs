@@ -76,7 +76,7 @@ struct Buffer {
     pushed: u64,
     /// Rows before it are acknowledged.
     acknowledged: u64,
-    /// Rows before it may be given.
+    /// Rows before it may be given; `u64::MAX`: all.
     released: u64,
     /// Bytes that were pushed since the last barrier.
     unfrozen_bytes: usize,
@@ -111,7 +111,7 @@ impl CollectStore {
                     if buffer.gone {
                         return None;
                     }
-                    if buffer.is_at_end() || buffer.acknowledged < buffer.released {
+                    if buffer.is_at_end() || buffer.acknowledged < buffer.released.min(buffer.pushed) {
                         return Some(buffer.rows(max_bytes));
                     }
                 }
@@ -185,11 +185,12 @@ impl CollectWriter {
                 // Rows that no checkpoint holds yet are always taken, or the barrier behind them would never come.
                 if buffer.bytes - buffer.unfrozen_bytes < BUFFER_BYTES_MAX {
                     buffer.push(batch);
-                    return;
+                    break;
                 }
             }
             drained.await;
         }
+        self.query.filled.notify_waiters();
     }
 
     /// The rows that are not acknowledged, as of a checkpoint's barrier.
@@ -199,6 +200,7 @@ impl CollectWriter {
 
     pub(crate) fn end(&self) {
         self.query.buffer.lock().end = true;
+        self.query.filled.notify_waiters();
     }
 }
 
@@ -238,7 +240,7 @@ impl Buffer {
 
     fn release(&mut self, checkpoint: CheckpointId) {
         if checkpoint == CheckpointId::FINAL {
-            self.released = self.pushed;
+            self.released = u64::MAX;
             return;
         }
         while let Some(entry) = self.marks.first_entry().filter(|entry| *entry.key() <= checkpoint) {
@@ -247,12 +249,12 @@ impl Buffer {
     }
 
     fn is_at_end(&self) -> bool {
-        self.end && self.released == self.pushed
+        self.end && self.released >= self.pushed
     }
 
     /// Drops the rows before an offset, as far as they were given.
     fn acknowledge(&mut self, offset: u64) {
-        self.acknowledged = self.acknowledged.max(offset.min(self.released));
+        self.acknowledged = self.acknowledged.max(offset.min(self.released).min(self.pushed));
         while let Some(first) = self.batches.front() {
             let rows = first.rows.num_rows() as u64;
             if self.start + rows > self.acknowledged {

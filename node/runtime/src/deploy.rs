@@ -23,8 +23,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     aside::Aside,
-    chain::{Chain, ChainParts, Stage, Vertex},
     attempt::{AttemptEvent, AttemptOrders},
+    chain::{Chain, ChainParts, Stage, Vertex},
     checkpoint::{Restored, Routing, Uploader, Uploads, owned_groups},
     context::RuntimeContext,
     failure::SubtaskError,

@@ -88,9 +88,11 @@ impl SubtaskError {
         match self {
             Self::Operator { source: OperatorError::Arrow { .. }, .. } | Self::Panic { .. } => FailureKind::Operator,
             Self::Checkpoint(source) => source.failure_kind(),
-            Self::Operator { .. } | Self::Restore { .. } | Self::StateTooLarge { .. } | Self::Plan { .. } | Self::Graph(_) => {
-                FailureKind::Data
-            }
+            Self::Operator { .. }
+            | Self::Restore { .. }
+            | Self::StateTooLarge { .. }
+            | Self::Plan { .. }
+            | Self::Graph(_) => FailureKind::Data,
             Self::Connector { source, .. } | Self::SetAside { source } => source.failure_kind(),
             Self::Exchange(ExchangeError::Arrow { .. }) => FailureKind::Operator,
             Self::Exchange(_) | Self::Barrier { .. } => FailureKind::Link,

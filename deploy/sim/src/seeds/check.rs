@@ -50,9 +50,9 @@ pub(super) fn check(scenario: &Scenario, store: &SimulatedStore) -> Result<()> {
     let expected = expected(scenario, late)?;
     let (rows, schema) = expected.as_ref();
     let published = published(store, OUTPUT)?;
-    let batches = published.into_iter().map(|(name, bytes)| {
-        oracle::read_bytes(bytes, scenario.format, schema).with_context(|| format!("in {name}"))
-    });
+    let batches = published
+        .into_iter()
+        .map(|(name, bytes)| oracle::read_bytes(bytes, scenario.format, schema).with_context(|| format!("in {name}")));
     let batches: Vec<Vec<RecordBatch>> = batches.collect::<Result<_>>()?;
     let actual = rows::of_batches(&batches.concat())?;
     match rows::difference(actual, rows.clone()) {
@@ -151,7 +151,8 @@ fn answer(scenario: &Scenario, late: Vec<RecordBatch>) -> Result<(Vec<Row>, Sche
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let frame = session.sql(scenario.job.twin()).await.map_err(|error| anyhow!("the twin cannot be planned: {error}"))?;
+        let frame =
+            session.sql(scenario.job.twin()).await.map_err(|error| anyhow!("the twin cannot be planned: {error}"))?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
         Ok((rows::of_batches(&frame.collect().await?)?, schema))
     })

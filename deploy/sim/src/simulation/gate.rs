@@ -1,6 +1,7 @@
 //! Holds a process still, as SIGSTOP does: no task of it gets a turn and its sockets neither take nor give a byte, while
 //! time goes on. What comes for it meanwhile waits; when it goes on, it does so where it was, with old beliefs: a zombie.
 
+use std::sync::Arc;
 use std::{
     future::Future,
     io,
@@ -8,7 +9,6 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
 };
-use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 

@@ -17,14 +17,7 @@ use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::Network;
 use thalweg_types::{ClusterId, MemberId, NodeId};
 
-use super::{
-    SimulatedNetwork,
-    disk::SimulatedDisk,
-    faults::Cast,
-    gate::Gate,
-    seams::Process,
-    store::SimulatedStore,
-};
+use super::{SimulatedNetwork, disk::SimulatedDisk, faults::Cast, gate::Gate, seams::Process, store::SimulatedStore};
 
 const PORT: u16 = 7070;
 /// The URL of the store that all hosts share.

@@ -171,10 +171,8 @@ async fn a_barrier_overtakes_what_it_finds_and_what_comes_before_it() {
     rig.outbound.broadcast(barrier(1)).unwrap();
     rig.outbound.push(&batch(5..9, 5)).unwrap();
     let overtaken = inbound.take_overtaken(CheckpointId(1)).unwrap().unwrap();
-    let rows: Vec<Element> = overtaken
-        .iter()
-        .map(|rows| Element::Batch { batch: rows.decode().unwrap(), cost: 0 })
-        .collect();
+    let rows: Vec<Element> =
+        overtaken.iter().map(|rows| Element::Batch { batch: rows.decode().unwrap(), cost: 0 }).collect();
     assert_eq!(keys_in(&rows), (0..5).collect::<Vec<_>>());
     // All rows are delivered, and the barrier is not.
     let mut seen = Vec::new();

@@ -255,9 +255,7 @@ fn wanted(reader: &StateReader, batch: &BatchRef, groups: &KeyGroupSet) -> Vec<u
     let is_wanted = |segment: &u32| {
         // One that is not there is asked for, and found missing.
         let entry = usize::try_from(*segment).ok().and_then(|at| reader.entries().get(at));
-        entry.is_none_or(|entry| {
-            (entry.lowest.0..=entry.highest.0).any(|group| groups.contains(KeyGroup(group)))
-        })
+        entry.is_none_or(|entry| (entry.lowest.0..=entry.highest.0).any(|group| groups.contains(KeyGroup(group))))
     };
     batch.segments.iter().copied().filter(is_wanted).collect()
 }

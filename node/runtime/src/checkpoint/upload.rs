@@ -440,7 +440,6 @@ fn draft_source(draft: &mut Draft, frozen: FrozenSource) -> Result<SourceSnapsho
     Ok(SourceSnapshot { source, splits: noted })
 }
 
-
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

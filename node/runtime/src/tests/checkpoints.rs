@@ -110,7 +110,8 @@ async fn a_job_goes_on_from_its_checkpoint_at_any_parallelism() {
         let second = take(&mut running, CheckpointId(2)).await;
         let ending = running.cancel().await;
         assert_eq!((ending.failed, ending.finished.len()), (vec![], 0));
-        let prepared: Vec<Prepared> = [&first, &second].into_iter().flatten().flat_map(|s| s.prepared.clone()).collect();
+        let prepared: Vec<Prepared> =
+            [&first, &second].into_iter().flatten().flat_map(|s| s.prepared.clone()).collect();
         assert!(prepared.iter().any(|prepared| prepared.epoch == CheckpointId(2)), "{prepared:?}");
         assert!(second.iter().flat_map(|s| &s.prepared).all(|prepared| prepared.epoch == CheckpointId(2)));
         let attempt = ATTEMPT.next();

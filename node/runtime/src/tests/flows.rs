@@ -2,7 +2,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use datafusion_expr::{col, lit};
 use thalweg_types::{
-    JobId, OperatorId, OperatorKind,
+    CheckpointId, JobId, OperatorId, OperatorKind,
+    checkpoint::SplitProgress,
     connector::TableConnector,
     graph::{CollectOperator, Distribution, Parallelism, SourceOperator, WindowJoin},
     session::SubtaskState,
@@ -325,7 +326,13 @@ async fn nexmark_is_read_filtered_and_collected() {
             key_groups: thalweg_types::KeyGroupTable::even(graph.key_groups, 1),
         },
         addresses: Vec::new(),
-        splits: vec![thalweg_types::session::SplitAssignment { source, subtask: 0, splits: splits[0].1.clone() }],
+        splits: vec![thalweg_types::session::SplitAssignment {
+            source,
+            subtask: 0,
+            splits: splits[0].1.iter().cloned().map(SplitProgress::unread).collect(),
+        }],
+        checkpoints: super::rig::CHECKPOINTS.to_owned(),
+        restore: None,
         graph: graph.clone(),
     };
     let handle = crate::AttemptHandle::deploy(context, (cluster_id(), JOB), ATTEMPT, deployment, events);
@@ -333,5 +340,5 @@ async fn nexmark_is_read_filtered_and_collected() {
     handle.start();
     let bids: usize = cluster.collected(3).await.iter().map(arrow::array::RecordBatch::num_rows).sum();
     assert_eq!(bids, 4600);
-    crate::commit(context, &graph, (&cluster_id(), JOB), &[]).await.unwrap();
+    crate::commit(context, &graph, (&cluster_id(), JOB), CheckpointId::FINAL, &[]).await.unwrap();
 }

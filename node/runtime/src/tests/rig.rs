@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
+use object_store::memory::InMemory;
 use thalweg_connectors::{
     ConnectorContext, ObjectStores, StandardOutput,
     http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
@@ -12,26 +13,21 @@ use thalweg_proto::{
     network::{MemoryNetwork, Network},
     testing,
 };
+use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Assignment, Attempt, CheckpointId, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorKind, SubtaskId,
-    job::{Failure, SubtaskMetrics},
     checkpoint::{Prepared, SplitProgress, SubtaskSnapshot},
+    job::{Failure, SubtaskMetrics},
     session::{Deployment, SplitAssignment},
 };
-use object_store::memory::InMemory;
-use thalweg_storage::CheckpointStore;
 use tokio::sync::mpsc;
 
 use super::tables::SharedTables;
-use crate::{
-    AttemptEvent, AttemptHandle, CollectStore, RuntimeContext,
-    LocalState,
-    attempt::Surroundings,
-};
+use crate::{AttemptEvent, AttemptHandle, CollectStore, LocalState, RuntimeContext, attempt::Surroundings};
 
 pub(super) const JOB: JobId = JobId(1);
 pub(super) const ATTEMPT: Attempt = Attempt(1);
-const CHECKPOINTS: &str = "memory://checkpoints";
+pub(super) const CHECKPOINTS: &str = "memory://checkpoints";
 /// No test's job takes longer than this, on whatever clock it runs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 

@@ -86,7 +86,12 @@ impl TestTables {
             let ordinal = ordinals.entry(split.sequence).or_insert(0u32);
             *ordinal += 1;
             let id = SplitId(format!("{table}-{index}"));
-            Split { id, sequence: split.sequence.to_owned(), ordinal: *ordinal - 1, payload: serde_json::json!([index, 0]) }
+            Split {
+                id,
+                sequence: split.sequence.to_owned(),
+                ordinal: *ordinal - 1,
+                payload: serde_json::json!([index, 0]),
+            }
         };
         sources[table].iter().enumerate().map(split).collect()
     }
