@@ -339,5 +339,5 @@ async fn nexmark_is_read_filtered_and_collected() {
     handle.start();
     let bids: usize = cluster.collected(3).await.iter().map(arrow::array::RecordBatch::num_rows).sum();
     assert_eq!(bids, 4600);
-    crate::commit(context, &graph, (&cluster_id(), JOB), &[]).await.unwrap();
+    crate::commit(context, &graph, (&cluster_id(), JOB), thalweg_types::CheckpointId::FINAL, &[]).await.unwrap();
 }
