@@ -47,7 +47,7 @@ pub(super) const PART_STEM: &str = "part";
 enum Format {
     Json(JsonWriter),
     Csv(CsvWriter),
-    Parquet { schema: SchemaRef, properties: WriterProperties },
+    Parquet { schema: SchemaRef, properties: Box<WriterProperties> },
 }
 
 /// When a part is closed, and the next one begun, between two seals.
@@ -91,7 +91,7 @@ impl Format {
         Ok(match options.required("format")? {
             "json" => ("json", Self::Json(JsonWriter::new(&schema, json_form(options)).map_err(invalid)?)),
             "csv" => ("csv", Self::Csv(CsvWriter::new(options, &schema)?)),
-            "parquet" => ("parquet", Self::Parquet { properties: parquet_properties(options)?, schema }),
+            "parquet" => ("parquet", Self::Parquet { properties: Box::new(parquet_properties(options)?), schema }),
             other => return Err(options.error(format!("unknown format '{other}'"))),
         })
     }
@@ -106,7 +106,7 @@ impl Format {
                 None
             }
             Self::Parquet { schema, properties } => {
-                Some(Box::new(ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties.clone()))?))
+                Some(Box::new(ArrowWriter::try_new(Vec::new(), schema.clone(), Some(*properties.clone()))?))
             }
         };
         Ok(OpenPart { part, piece, parquet, since, last_write: 0 })
