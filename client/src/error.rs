@@ -40,13 +40,15 @@ pub enum ClientError {
         /// What does not exist.
         message: String,
     },
-    /// The job was restarted after some rows had been delivered. The next call begins anew, with the rows of the new attempt.
-    #[error("{job} began {attempt} after {delivered} rows of an earlier one had been delivered")]
-    RowsRestarted {
+    /// The job was restarted, and its new attempt does not have the row that is next.
+    #[error("{attempt} of {job} has rows from {offset} on, after {delivered} of an earlier one had been delivered")]
+    RowsLost {
         /// The job.
         job: JobId,
         /// The new attempt.
         attempt: Attempt,
+        /// The first row that it has.
+        offset: u64,
         /// How many rows had been delivered.
         delivered: u64,
     },

@@ -1,13 +1,14 @@
 //! The rows of a bare SELECT, pulled in order.
 //!
-//! Rows are numbered from 0 within an attempt of the job. Each request asks for rows from an offset and thereby acknowledges
+//! Rows are numbered from 0, over all attempts of the job. Each request asks for rows from an offset and thereby acknowledges
 //! all before it, so the cluster keeps at most what was not delivered here yet. A request that is repeated gives the same rows.
 //!
 //! ```text
 //! fetch(0) -> rows 0..n --delivered--> fetch(n) -> .. -> rows, end --delivered--> fetch(total): acknowledges the last
 //! ```
 //!
-//! When the job restarts, its rows begin anew. As long as none was delivered that goes unnoticed; else it is an error, once.
+//! When the job restarts, it goes on from a checkpoint, and so do its rows: what was delivered is not delivered again. Where an
+//! attempt does not have the next row any more, that is an error.
 
 use std::collections::VecDeque;
 
@@ -26,7 +27,7 @@ pub struct Rows {
     delivery: Delivery,
 }
 
-/// How far the delivery has come. An offset is one of an attempt.
+/// How far the delivery has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) attempt: Option<Attempt>,
@@ -52,8 +53,8 @@ impl Rows {
     /// dropped call loses nothing.
     ///
     /// # Errors
-    /// `RowsRestarted` when the job began a new attempt after rows had been delivered: the next call begins with the first
-    /// row of that attempt. `Rejected` when the job ended without all of its rows. As any call otherwise.
+    /// `RowsLost` when the job began a new attempt that does not have the next row. `Rejected` when the job ended without all of
+    /// its rows. As any call otherwise.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, ClientError> {
         loop {
             if let Some(batch) = self.delivery.deliver() {
@@ -104,14 +105,13 @@ impl Delivery {
 
     /// Takes what was fetched at `position`.
     fn on_fetched(&mut self, job: JobId, fetched: Fetched) -> Result<(), ClientError> {
+        let sent: u64 = fetched.batches.iter().map(count).sum();
         let is_new = self.attempt.is_some_and(|attempt| attempt != fetched.attempt);
-        if is_new && self.delivered > 0 {
-            let delivered = self.delivered;
-            *self = Self::default();
-            return Err(ClientError::RowsRestarted { job, attempt: fetched.attempt, delivered });
+        if is_new && sent > 0 && fetched.offset != self.delivered {
+            let (attempt, offset, delivered) = (fetched.attempt, fetched.offset, self.delivered);
+            return Err(ClientError::RowsLost { job, attempt, offset, delivered });
         }
         self.attempt = Some(fetched.attempt);
-        let sent: u64 = fetched.batches.iter().map(count).sum();
         if sent != fetched.rows || (sent > 0 && fetched.offset != self.delivered) {
             let reason = format!(
                 "asked for rows from {}, got {sent} from {} where {} were announced",
@@ -171,15 +171,16 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_is_an_error_once_and_only_after_a_delivery() {
+    fn the_next_attempt_goes_on_where_the_last_one_was() {
         let mut delivery = Delivery::default();
         delivery.on_fetched(JOB, fetched(1, 0, 0..0, false)).expect("it begins");
         delivery.on_fetched(JOB, fetched(2, 0, 0..3, false)).expect("nothing was delivered");
         assert_eq!(deliver_all(&mut delivery), [0, 1, 2]);
-        let error = delivery.on_fetched(JOB, fetched(3, 3, 0..0, false)).expect_err("three rows were delivered");
-        assert!(matches!(error, ClientError::RowsRestarted { attempt: Attempt(3), delivered: 3, .. }));
-        delivery.on_fetched(JOB, fetched(3, 0, 5..7, true)).expect("it begins anew");
-        assert_eq!(deliver_all(&mut delivery), [5, 6]);
+        delivery.on_fetched(JOB, fetched(3, 0, 0..0, false)).expect("it has no rows yet");
+        let error = delivery.on_fetched(JOB, fetched(4, 2, 2..5, false)).expect_err("another row is next");
+        assert!(matches!(error, ClientError::RowsLost { attempt: Attempt(4), offset: 2, delivered: 3, .. }));
+        delivery.on_fetched(JOB, fetched(4, 3, 3..5, true)).expect("it goes on");
+        assert_eq!(deliver_all(&mut delivery), [3, 4]);
         assert!(delivery.is_complete);
     }
 

@@ -10,7 +10,7 @@ use thalweg_types::{
         self, ClusterOverview, CollectedQuery, JobAnswer, JobRequest, JobSubmission, MemberChange, MemberOverview,
         NodeOverview, PlanRequest, RowsAnswer, RowsRequest,
     },
-    job::JobOverview,
+    job::{CheckpointOverview, JobOverview},
     seam::Entropy,
 };
 
@@ -162,6 +162,16 @@ impl Client {
         let send = |mut client: ClusterClient, request| async move { client.list_nodes(request).await };
         let response = self.coordinators.call(AT_ONCE, v1::ListNodesRequest {}, send).await?;
         Ok(response.nodes.into_iter().map(NodeOverview::try_from).collect::<Result<_, _>>()?)
+    }
+
+    /// The last checkpoints of a job, the newest last.
+    ///
+    /// # Errors
+    /// `NotFound`; as any call otherwise.
+    pub async fn checkpoints(&self, job: JobId) -> Result<Vec<CheckpointOverview>, ClientError> {
+        let send = |mut client: ClusterClient, request| async move { client.list_checkpoints(request).await };
+        let response = self.coordinators.call(AT_ONCE, v1::ListCheckpointsRequest { job: job.0 }, send).await?;
+        Ok(response.checkpoints.into_iter().map(CheckpointOverview::try_from).collect::<Result<_, _>>()?)
     }
 
     /// The coordinators.

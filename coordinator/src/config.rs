@@ -43,6 +43,12 @@ pub struct CoordinatorConfig {
     pub deploy_timeout_ms: u64,
     /// How many jobs that have ended are remembered, with the rows that were not fetched. Default 100.
     pub ended_jobs_max: usize,
+    /// Where checkpoints are kept: the URL of a directory or of a prefix in an object store, the same for all coordinators and
+    /// reached by all nodes. Required.
+    pub checkpoints: String,
+    /// From the beginning of a checkpoint to that of the next, where a job does not say, in milliseconds; 0: none by time.
+    /// Default 10000.
+    pub checkpoint_interval_ms: u64,
     /// How many slices a job has where neither its script nor whoever submits it says so. Default: all free slots.
     pub parallelism: Option<u32>,
 }
@@ -74,6 +80,8 @@ impl Default for CoordinatorConfig {
             slot_wait_ms: 10_000,
             deploy_timeout_ms: 120_000,
             ended_jobs_max: 100,
+            checkpoints: String::new(),
+            checkpoint_interval_ms: 10_000,
             parallelism: None,
         }
     }
@@ -105,6 +113,15 @@ pub(crate) struct LeaderConfig {
 }
 
 impl CoordinatorConfig {
+    /// Where checkpoints are kept.
+    pub(crate) fn check_checkpoints(&self) -> Result<String, ConfigError> {
+        if self.checkpoints.is_empty() {
+            let reason = "it must be given: a URL that coordinators and nodes reach".to_owned();
+            return Err(ConfigError { field: "checkpoints", reason });
+        }
+        Ok(self.checkpoints.clone())
+    }
+
     /// Checks what the consensus crate does not check itself.
     pub(crate) fn check(self) -> Result<Checked, ConfigError> {
         let refuse = |field, reason: &str| Err(ConfigError { field, reason: reason.to_owned() });
@@ -136,6 +153,7 @@ impl CoordinatorConfig {
         let control = ControlConfig {
             slot_wait: Duration::from_millis(self.slot_wait_ms),
             deploy_timeout: Duration::from_millis(self.deploy_timeout_ms),
+            checkpoint_interval: Duration::from_millis(self.checkpoint_interval_ms),
             ..ControlConfig::default()
         };
         let lease = Duration::from_millis(self.lease_ms);
@@ -161,6 +179,7 @@ mod tests {
         let valid = || CoordinatorConfig { address: "a:1".to_owned(), ..CoordinatorConfig::default() };
         let field = |config: CoordinatorConfig| config.check().unwrap_err().field;
         assert_eq!(field(CoordinatorConfig::default()), "address");
+        assert_eq!(valid().check_checkpoints().unwrap_err().field, "checkpoints");
         assert_eq!(field(CoordinatorConfig { lease_ms: 10, ..valid() }), "lease_ms");
         let members = vec![MemberConfig { member: MemberId(1), address: "a:1".to_owned() }];
         assert_eq!(field(CoordinatorConfig { join: true, members, ..valid() }), "members");

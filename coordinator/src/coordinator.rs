@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use thalweg_consensus::{Consensus, ConsensusError, ConsensusExit, Leadership, store::LogStore};
 use thalweg_proto::network::Network;
+use thalweg_storage::{CheckpointStore, ObjectStores, StorageError};
 use thalweg_types::seam::Seams;
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
@@ -25,6 +26,9 @@ pub enum StartError {
     /// Its configuration makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Its place for checkpoints cannot be used.
+    #[error("could not open the place for checkpoints")]
+    Checkpoints(#[from] StorageError),
     /// Its member of the Raft group did not start.
     #[error("could not start the coordinator's replicated log")]
     Consensus(#[from] thalweg_consensus::StartError),
@@ -45,7 +49,8 @@ impl std::fmt::Debug for Coordinator {
 }
 
 impl Coordinator {
-    /// Starts a coordinator. The caller serves its `routes` at the configured address.
+    /// Starts a coordinator. The caller serves its `routes` at the configured address. `stores`: what opens the place for
+    /// checkpoints.
     ///
     /// # Errors
     /// When the configuration or what the store holds does not allow it. Nothing runs then.
@@ -53,15 +58,17 @@ impl Coordinator {
         config: CoordinatorConfig,
         store: Arc<dyn LogStore>,
         network: Arc<dyn Network>,
+        stores: &ObjectStores,
         seams: Seams,
     ) -> Result<Self, StartError> {
+        let checkpoints = CheckpointStore::open(&config.check_checkpoints()?, stores)?;
         let planner = Arc::new(SqlPlanner { parallelism: config.parallelism });
-        Self::start_with(config, store, network, seams, planner).await
+        Self::start_with(config, (store, checkpoints), network, seams, planner).await
     }
 
     pub(crate) async fn start_with(
         config: CoordinatorConfig,
-        store: Arc<dyn LogStore>,
+        (store, checkpoints): (Arc<dyn LogStore>, CheckpointStore),
         network: Arc<dyn Network>,
         seams: Seams,
         planner: Arc<dyn Planner>,
@@ -71,7 +78,7 @@ impl Coordinator {
             thalweg_consensus::start(config.consensus, Machine::default(), store, network.clone(), seams.clone());
         let (consensus, raft) = started.await?;
         let stop = CancellationToken::new();
-        let (leader, handle) = Leader::new(consensus.clone(), config.leader, seams.clone());
+        let (leader, handle) = Leader::new(consensus.clone(), config.leader, checkpoints, seams.clone());
         let (ended, leader_ended) = watch::channel(false);
         let stopping = stop.clone();
         // Its failure leaves this member without services to nodes: the channel closes, and `exited` tells the process.

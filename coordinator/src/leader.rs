@@ -4,15 +4,16 @@
 //! idle --this member leads--> reign(term) --it does not, or in another term--> idle
 //! ```
 //!
-//! In a reign it takes, in this order: the end, changes of leadership, ticks, outcomes of its proposals, newly applied
-//! entries, and what the services pass on. After each it lets every controller compare the state with what it knows, and
-//! carries out what they want. Nothing it waits for can wait for it: proposals run beside it, messages to nodes are never
-//! awaited.
+//! In a reign it takes, in this order: the end, changes of leadership, ticks, outcomes of its proposals and of its work in the
+//! store of checkpoints, newly applied entries, and what the services pass on. After each it lets every controller compare the
+//! state with what it knows, and carries out what they want. Nothing it waits for can wait for it: proposals and work in the
+//! store run beside it, messages to nodes are never awaited.
 //!
 //! If it fails, this member can no longer lead well: the process should end (`Coordinator::exited`).
 
 use thalweg_consensus::{Consensus, Leadership};
 use thalweg_control::NodeLiveness;
+use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     JobId, NodeId, Term,
     node::NodeRegistration,
@@ -31,6 +32,7 @@ use crate::{config::LeaderConfig, coordinator::answer, machine::Machine, overvie
 mod act;
 mod link;
 mod reign;
+mod store;
 
 /// Messages that services pass on and the actor has not looked at: a heartbeat of each of a few hundred nodes. Beyond it
 /// services wait, and through them HTTP/2 slows the nodes.
@@ -117,14 +119,20 @@ impl LeaderHandle {
 pub(crate) struct Leader {
     consensus: Consensus<Machine>,
     config: LeaderConfig,
+    checkpoints: CheckpointStore,
     seams: Seams,
     commands: mpsc::Receiver<LeaderCommand>,
 }
 
 impl Leader {
-    pub(crate) fn new(consensus: Consensus<Machine>, config: LeaderConfig, seams: Seams) -> (Self, LeaderHandle) {
+    pub(crate) fn new(
+        consensus: Consensus<Machine>,
+        config: LeaderConfig,
+        checkpoints: CheckpointStore,
+        seams: Seams,
+    ) -> (Self, LeaderHandle) {
         let (sender, commands) = mpsc::channel(COMMANDS);
-        (Self { consensus, config, seams, commands }, LeaderHandle { commands: sender })
+        (Self { consensus, config, checkpoints, seams, commands }, LeaderHandle { commands: sender })
     }
 
     /// Runs until it is stopped, or the consensus or all services have ended.
@@ -170,7 +178,8 @@ impl Leader {
         leadership: &mut watch::Receiver<Leadership>,
         stop: &CancellationToken,
     ) -> bool {
-        let mut reign = Reign::begin(term, self.consensus.clone(), self.config, self.seams.clone());
+        let (checkpoints, seams) = (self.checkpoints.clone(), self.seams.clone());
+        let mut reign = Reign::begin(term, self.consensus.clone(), self.config, checkpoints, seams);
         let mut applied = self.consensus.applied();
         let mut ticks = interval(NodeLiveness::tick_interval(self.config.lease));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -186,7 +195,7 @@ impl Leader {
                     }
                 }
                 _ = ticks.tick() => reign.on_tick(),
-                Some(outcome) = reign.next_outcome() => reign.on_outcome(outcome),
+                Some(done) = reign.next_done() => reign.on_done(done),
                 changed = applied.changed() => match changed {
                     Ok(()) => reign.on_applied(),
                     Err(_) => return false,

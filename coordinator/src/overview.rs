@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use thalweg_cluster_state::{AttemptRecord, JobRecord};
+use thalweg_control::job::of_the_record;
 use thalweg_types::{
     Attempt, Chain, ChainPlan, JobGraph, JobId, JobStatus, NodeId, OperatorKind, SubtaskId,
-    job::{Failure, JobOverview, SubtaskMetrics, SubtaskOverview},
+    job::{CheckpointOverview, CheckpointSummary, Failure, JobOverview, SubtaskMetrics, SubtaskOverview},
 };
 
 /// What a leader remembers of the last attempt of a job.
@@ -17,6 +18,18 @@ pub(crate) struct JobMemory {
     pub(crate) metrics: BTreeMap<SubtaskId, SubtaskMetrics>,
     /// Why publishing failed last.
     pub(crate) commit_failure: Option<Failure>,
+    pub(crate) summary: CheckpointSummary,
+    /// The newest last.
+    pub(crate) checkpoints: Vec<CheckpointOverview>,
+}
+
+/// The last checkpoints of a job, the newest last.
+pub(crate) fn checkpoints(record: &JobRecord, memory: JobMemory) -> Vec<CheckpointOverview> {
+    if memory.checkpoints.is_empty() {
+        let complete = record.checkpoints.iter().map(|manifest| manifest.checkpoint);
+        return complete.map(of_the_record).collect();
+    }
+    memory.checkpoints
 }
 
 /// The line of a job in a list.
@@ -30,6 +43,10 @@ pub(crate) fn summary(job: JobId, record: &JobRecord) -> JobOverview {
         parallelism: attempt.or(record.spec.parallelism).unwrap_or(0),
         failure: record.failure.clone(),
         failures: record.failures,
+        checkpoints: CheckpointSummary {
+            last_complete: record.newest_checkpoint().map(|manifest| manifest.checkpoint),
+            ..CheckpointSummary::default()
+        },
         subtasks: Vec::new(),
         sql: String::new(),
         plan: String::new(),
@@ -48,12 +65,14 @@ pub(crate) fn details(
     let overview = summary(job, record);
     let failure = publishing(record, memory).or(overview.failure);
     let subtasks = subtasks.unwrap_or_default();
-    JobOverview { subtasks, sql: record.spec.sql.clone(), plan, failure, ..overview }
+    let checkpoints = CheckpointSummary { last_complete: overview.checkpoints.last_complete, ..memory.summary.clone() };
+    JobOverview { subtasks, sql: record.spec.sql.clone(), plan, failure, checkpoints, ..overview }
 }
 
 /// What keeps a job from being published, for as long as that is so.
 fn publishing(record: &JobRecord, memory: &JobMemory) -> Option<Failure> {
-    let is_current = record.status == JobStatus::Committing && memory.attempt == record.last_attempt();
+    let publishes = record.status == JobStatus::Committing || record.uncommitted().is_some();
+    let is_current = publishes && memory.attempt == record.last_attempt();
     let last = memory.commit_failure.as_ref().filter(|_| is_current)?;
     let message = format!("publishing fails and is tried again: {}", last.message);
     Some(Failure { kind: last.kind, message })

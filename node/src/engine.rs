@@ -7,7 +7,7 @@ use thalweg_runtime::{AttemptHandle, RuntimeContext};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId,
     job::{Failure, SubtaskMetrics},
-    session::{Deployment, SinkCommittables, SubtaskState},
+    session::{ALL_ATTEMPTS, Deployment, SinkCommittables, SubtaskState},
 };
 use tokio::sync::mpsc;
 
@@ -39,8 +39,13 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
         sealed: (CheckpointId, Vec<SinkCommittables>),
     ) -> BoxFuture<'static, Result<(), Failure>>;
 
-    /// Removes what a job that is over has left unpublished.
-    fn discard(&self, cluster: ClusterId, job: JobId, graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>>;
+    /// Removes what attempts of a job that are older than `before` have left unpublished.
+    fn discard(
+        &self,
+        job: (ClusterId, JobId),
+        before: Attempt,
+        graph: Box<JobGraph>,
+    ) -> BoxFuture<'static, Result<(), Failure>>;
 
     /// Drops what an attempt that is gone has left for clients to fetch.
     fn forget(&self, job: JobId, attempt: Attempt);
@@ -106,7 +111,16 @@ impl Engine for RuntimeEngine {
             .boxed()
     }
 
-    fn discard(&self, cluster: ClusterId, job: JobId, graph: Box<JobGraph>) -> BoxFuture<'static, Result<(), Failure>> {
+    fn discard(
+        &self,
+        (cluster, job): (ClusterId, JobId),
+        before: Attempt,
+        graph: Box<JobGraph>,
+    ) -> BoxFuture<'static, Result<(), Failure>> {
+        if before != ALL_ATTEMPTS {
+            // What is left goes at the end of the job.
+            return std::future::ready(Ok(())).boxed();
+        }
         let context = self.context.clone();
         async move { thalweg_runtime::discard(&context, &graph, (&cluster, job), Attempt(u32::MAX)).await }.boxed()
     }

@@ -20,7 +20,9 @@
 //!   idempotent by what they do: an attempt is built at most once, started and stopped at most once, and a cancelled one stays so.
 //! - Of the failures of an attempt the first is reported, and the rest of the attempt here is cancelled.
 //! - Without a leader everything runs on, until `orphan_timeout` has passed since the last contact.
-//! - What a job left unpublished is removed only where no attempt of it lives: one that still writes would leave more.
+//! - What all attempts of a job left unpublished is removed only where none of it lives: one that still writes would leave
+//!   more. What older attempts than the order's left is removed at any time: they are over.
+//! - A checkpoint that was given up here is not begun again: some of the subtasks may have gone on without it.
 //! - An attempt that is not gone `stop_timeout` after its cancellation is abandoned: only the end of the process ends it.
 //!
 //! Whoever holds this value carries out the effects, in their order, and tells what came of them. Messages in them are lost
@@ -76,8 +78,8 @@ pub(crate) enum Effect {
         graph: Box<JobGraph>,
         committables: Vec<SinkCommittables>,
     },
-    /// Remove what a job that is over has left unpublished, and call `on_discarded`.
-    Discard { cluster: ClusterId, job: JobId, attempt: Attempt, graph: Box<JobGraph> },
+    /// Remove what attempts older than `before` have left unpublished, and call `on_discarded`.
+    Discard { cluster: ClusterId, job: JobId, attempt: Attempt, before: Attempt, graph: Box<JobGraph> },
     /// Drop what is still held for an attempt that is cancelled: its handle, and rows that nobody will fetch.
     Forget { job: JobId, attempt: Attempt },
     /// Send over the session, where there is one.
@@ -115,7 +117,7 @@ pub(crate) struct Orders {
     jobs: BTreeMap<JobId, Job>,
     discoveries: Vec<(JobId, Attempt, Vec<OperatorId>)>,
     commits: Vec<Asked>,
-    discards: Vec<(JobId, Attempt)>,
+    discards: Vec<Discarding>,
     outbox: Outbox,
 }
 
@@ -133,7 +135,7 @@ enum Phase {
     /// To be built when nothing of the older attempts is left.
     Waiting(ClusterId, Box<Deployment>),
     /// Built, or being built.
-    Running { is_started: bool, is_stopping: bool },
+    Running { is_started: bool, is_stopping: bool, aborted: CheckpointId },
     /// Cancelled; the runtime has not said yet that it is gone.
     Ending { since: Duration },
     /// Gone, or never built.
@@ -148,6 +150,9 @@ impl Phase {
 
 /// What is being published: the committables of a checkpoint are always the same.
 type Asked = (JobId, Attempt, CheckpointId);
+
+/// Whose leftovers are being removed: by which attempt's order, and of which attempts.
+pub(crate) type Discarding = (JobId, Attempt, Attempt);
 
 /// What an order comes to: effects, or the reason of its refusal.
 type Verdict = Result<Vec<Effect>, String>;
@@ -278,13 +283,10 @@ impl Orders {
     }
 
     /// What a job left unpublished was removed, or could not be.
-    pub(crate) fn on_discarded(
-        &mut self,
-        (job, attempt): (JobId, Attempt),
-        result: Result<(), Failure>,
-    ) -> Vec<Effect> {
-        self.discards.retain(|asked| *asked != (job, attempt));
-        vec![self.report(Report::Discarded { job, attempt, result })]
+    pub(crate) fn on_discarded(&mut self, asked: Discarding, result: Result<(), Failure>) -> Vec<Effect> {
+        self.discards.retain(|other| *other != asked);
+        let (job, attempt, before) = asked;
+        vec![self.report(Report::Discarded { job, attempt, before, result })]
     }
 
     /// The node is to leave: it takes no more work, and says so.
@@ -331,6 +333,9 @@ impl Orders {
             Action::Stop => self.stop(job, attempt),
             Action::BeginCheckpoint { checkpoint } => self.begin_checkpoint(job, attempt, checkpoint),
             Action::AbortCheckpoint { checkpoint } => {
+                if let Some(Phase::Running { aborted, .. }) = self.phase(job, attempt) {
+                    *aborted = checkpoint.max(*aborted);
+                }
                 Ok(self.if_running(job, attempt, Effect::AbortCheckpoint { job, attempt, checkpoint }))
             }
             Action::ConfirmCheckpoint { checkpoint } => {
@@ -345,27 +350,32 @@ impl Orders {
                 }
                 Ok(effects)
             }
-            Action::Discard { graph } => self.discard((cluster, job), attempt, graph, now),
+            Action::Discard { graph, before } => self.discard((cluster, job), (attempt, before), graph, now),
         }
     }
 
-    /// Removes once nothing of the job lives here, and lets nothing of it live here later.
+    /// Removes what older attempts than the live one have left; or, once nothing of the job lives here, what all have, and
+    /// lets nothing of it live here later.
     fn discard(
         &mut self,
         (cluster, job): (ClusterId, JobId),
-        attempt: Attempt,
+        (attempt, before): (Attempt, Attempt),
         graph: Box<JobGraph>,
         now: Duration,
     ) -> Verdict {
-        if self.jobs.get(&job).is_some_and(Job::is_live) {
+        let is_over = before > attempt;
+        if is_over && self.jobs.get(&job).is_some_and(Job::is_live) {
             return Err(format!("{job} is not gone from here"));
         }
         let mut effects = self.fence(job, attempt, now);
-        self.job(job).attempts.entry(attempt).or_insert(Phase::Cancelled);
+        if is_over {
+            self.job(job).attempts.entry(attempt).or_insert(Phase::Cancelled);
+        }
         self.forget_old_fences();
-        if !self.discards.contains(&(job, attempt)) {
-            self.discards.push((job, attempt));
-            effects.push(Effect::Discard { cluster, job, attempt, graph });
+        let asked = (job, attempt, before);
+        if !self.discards.contains(&asked) {
+            self.discards.push(asked);
+            effects.push(Effect::Discard { cluster, job, attempt, before, graph });
         }
         Ok(effects)
     }
@@ -425,6 +435,9 @@ impl Orders {
 
     fn begin_checkpoint(&mut self, job: JobId, attempt: Attempt, checkpoint: CheckpointId) -> Verdict {
         match self.phase(job, attempt) {
+            Some(Phase::Running { aborted, .. }) if checkpoint <= *aborted => {
+                Err(format!("{checkpoint} was given up here"))
+            }
             Some(Phase::Running { is_started: true, .. }) => {
                 Ok(vec![Effect::BeginCheckpoint { job, attempt, checkpoint }])
             }
@@ -489,7 +502,7 @@ impl Orders {
         let (Some((attempt, phase @ Phase::Waiting(..))), None) = (live.next(), live.next()) else {
             return Vec::new();
         };
-        let running = Phase::Running { is_started: false, is_stopping: false };
+        let running = Phase::Running { is_started: false, is_stopping: false, aborted: CheckpointId(0) };
         let Phase::Waiting(cluster, deployment) = std::mem::replace(phase, running) else {
             unreachable!("matched above");
         };

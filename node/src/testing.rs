@@ -141,8 +141,8 @@ impl Engine for FakeEngine {
 
     fn discard(
         &self,
-        _cluster: ClusterId,
-        job: JobId,
+        (_, job): (ClusterId, JobId),
+        _before: Attempt,
         _graph: Box<JobGraph>,
     ) -> BoxFuture<'static, Result<(), Failure>> {
         self.asked.try_send(Asked::Discard(job)).expect("there is room");

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::{AttemptEvent, Discovery, Engine, RunningAttempt},
-    orders::{Effect, Orders},
+    orders::{Discarding, Effect, Orders},
     rpc::Received,
     session::SessionLink,
 };
@@ -122,7 +122,7 @@ pub(crate) enum WorkerExit {
 enum Done {
     Discovered { asked: (JobId, Attempt, Vec<OperatorId>), splits: Discovery },
     Committed { asked: (JobId, Attempt, CheckpointId), result: Result<(), Failure> },
-    Discarded { asked: (JobId, Attempt), result: Result<(), Failure> },
+    Discarded { asked: Discarding, result: Result<(), Failure> },
 }
 
 /// What an attempt says; `None` after its last word.
@@ -302,10 +302,10 @@ impl Worker {
                     let asked = (job, attempt, checkpoint);
                     self.work.push(async move { Done::Committed { asked, result: result.await } }.boxed());
                 }
-                Effect::Discard { cluster, job, attempt, graph } => {
-                    let discard = self.engine.discard(cluster, job, graph);
+                Effect::Discard { cluster, job, attempt, before, graph } => {
+                    let discard = self.engine.discard((cluster, job), before, graph);
                     let result = answer_of(&self.seams, "discard unpublished output", discard);
-                    let asked = (job, attempt);
+                    let asked = (job, attempt, before);
                     self.work.push(async move { Done::Discarded { asked, result: result.await } }.boxed());
                 }
                 Effect::Deploy { cluster, job, attempt, deployment } => {

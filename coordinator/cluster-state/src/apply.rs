@@ -5,13 +5,18 @@
 //! Created|Restarting --BeginAttempt--> Deploying --RunAttempt--> Running --CompleteAttempt--> Committing --FinishJob--> end
 //!        ^                                 |                        |                            |
 //!        +------- FailAttempt(Restart) ----+------------------------+      FailAttempt(Fail) ----+--> Failed
-//!                     (Stopped, where the job was being stopped)               EndJob(Cancel) ---'
+//!                                                                              EndJob(Cancel) ---'
+//! while Running:       BeginCheckpoint(n + 1) -> CompleteCheckpoint(n + 1), or never -> BeginCheckpoint(n + 2)
+//! at any time after:   SinksCommitted, of complete checkpoints in their order
 //! ```
+//!
+//! No attempt begins, and no job finishes, before what complete checkpoints hold is published. A job that is being stopped
+//! restarts like any other, and is stopped again: what it had read is processed to its end.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use thalweg_types::{
-    Attempt, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId,
+    Attempt, CheckpointId, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId,
     bug::{self, Bug},
     job::{Failure, FailureKind},
     node::{NodeRegistration, NodeState},
@@ -31,7 +36,7 @@ const SUPERSEDED_MAX: usize = 8;
 /// Why a job has failed that was cancelled while it published.
 const PUBLISHING_GIVEN_UP: &str = "publishing was given up; some output may be visible";
 
-type Applied = Result<Vec<Event>, Rejection>;
+pub(crate) type Applied = Result<Vec<Event>, Rejection>;
 
 impl ClusterState {
     /// Applies the committed bytes of a command.
@@ -57,6 +62,14 @@ impl ClusterState {
             Command::CompleteAttempt { job, attempt, committables } => {
                 self.complete_attempt(index, job, attempt, committables)
             }
+            Command::BeginCheckpoint { job, attempt, checkpoint } => {
+                self.begin_checkpoint(index, job, attempt, checkpoint)
+            }
+            Command::CompleteCheckpoint { job, attempt, manifest } => {
+                self.complete_checkpoint(index, job, attempt, manifest)
+            }
+            Command::SinksCommitted { job, checkpoint } => self.sinks_committed(index, job, checkpoint),
+            Command::ForgetCheckpoints { job, checkpoints } => self.forget_checkpoints(index, job, &checkpoints),
             Command::FailAttempt { job, attempt, failure, verdict } => {
                 self.fail_attempt(index, (job, attempt), failure, verdict)
             }
@@ -153,6 +166,9 @@ impl ClusterState {
             failure: None,
             failures: 0,
             operator_failures: 0,
+            last_checkpoint: CheckpointId(0),
+            checkpoints: Vec::new(),
+            committed: CheckpointId(0),
             revision: index,
         };
         self.jobs.insert(job, record);
@@ -168,12 +184,15 @@ impl ClusterState {
         if attempt != record.last_attempt().next() && !is_reused {
             return Err(Rejection::NotCurrentAttempt { job, current: record.last_attempt(), given: attempt });
         }
+        ensure_committed(job, record)?;
         check_shape(&record.spec, &plan)?;
         for (node, incarnation) in &plan.nodes {
             self.check_room(*node, *incarnation, &plan)?;
         }
         let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
-        record.attempt = Some(AttemptRecord { attempt, plan, committables: None });
+        let restored = record.newest_checkpoint().map(|manifest| manifest.checkpoint);
+        let began_after = record.last_checkpoint;
+        record.attempt = Some(AttemptRecord { attempt, plan, restored, began_after, committables: None });
         Ok(set_status(job, record, JobStatus::Deploying, index))
     }
 
@@ -226,10 +245,6 @@ impl ClusterState {
         let record = current_attempt(&mut self.jobs, job, attempt)?;
         // Once sinks are being published, some may be visible already: another attempt would write them twice.
         let status = match (record.status, verdict) {
-            // The client asked for no more: what this attempt read is not read again.
-            (JobStatus::Deploying | JobStatus::Running, Verdict::Restart) if record.ending == Some(EndMode::Stop) => {
-                JobStatus::Stopped
-            }
             (JobStatus::Deploying | JobStatus::Running, Verdict::Restart) => JobStatus::Restarting,
             (JobStatus::Deploying | JobStatus::Running | JobStatus::Committing, Verdict::Fail) => JobStatus::Failed,
             (status, _) => return Err(Rejection::WrongStatus { job, status }),
@@ -254,6 +269,7 @@ impl ClusterState {
         if record.status != JobStatus::Committing {
             return Err(Rejection::WrongStatus { job, status: record.status });
         }
+        ensure_committed(job, record)?;
         let stopped = record.ending == Some(EndMode::Stop);
         let status = if stopped { JobStatus::Stopped } else { JobStatus::Finished };
         Ok(set_status(job, record, status, index))
@@ -276,9 +292,9 @@ impl ClusterState {
                 JobStatus::Failed
             }
             (_, EndMode::Cancel) => JobStatus::Cancelled,
-            // Nothing runs, and before there are checkpoints nothing is kept: there is no output to wait for.
-            (JobStatus::Created | JobStatus::Restarting, EndMode::Stop) => JobStatus::Stopped,
-            (running, EndMode::Stop) => running,
+            // Nothing has been read: there is no output to wait for.
+            (JobStatus::Created, EndMode::Stop) => JobStatus::Stopped,
+            (live, EndMode::Stop) => live,
         };
         record.ending = Some(mode);
         Ok(set_status(job, record, status, index))
@@ -302,6 +318,12 @@ impl ClusterState {
     }
 }
 
+/// What complete checkpoints hold is published before anything that comes after it.
+fn ensure_committed(job: JobId, record: &JobRecord) -> Result<(), Rejection> {
+    let waiting = record.uncommitted().map(|manifest| manifest.checkpoint);
+    waiting.map_or(Ok(()), |checkpoint| Err(Rejection::NotCommitted { job, checkpoint }))
+}
+
 fn set_status(job: JobId, record: &mut JobRecord, status: JobStatus, index: u64) -> Vec<Event> {
     record.status = status;
     record.revision = index;
@@ -322,7 +344,7 @@ fn current_node(
     }
 }
 
-fn current_attempt(
+pub(crate) fn current_attempt(
     jobs: &mut BTreeMap<JobId, JobRecord>,
     job: JobId,
     attempt: Attempt,

@@ -7,13 +7,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use thalweg_types::{
-    Assignment, Attempt, ClusterId, Incarnation, JobId, NodeId, RequestId, job::Failure, node::NodeRegistration,
-    session::SinkCommittables,
+    Assignment, Attempt, CheckpointId, ClusterId, Incarnation, JobId, NodeId, RequestId, checkpoint::ManifestRef,
+    job::Failure, node::NodeRegistration, session::SinkCommittables,
 };
 use thiserror::Error;
 
-/// The version of the format of commands and snapshots.
-pub const FORMAT: u32 = 1;
+/// The version of the format of commands and snapshots. 2 added checkpoints.
+pub const FORMAT: u32 = 2;
+/// The oldest version that is read: it knows fewer commands, and says nothing else by those that it knows.
+pub(crate) const FORMAT_MIN: u32 = 1;
 
 /// One entry of the replicated log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,6 +83,38 @@ pub enum Command {
         attempt: Attempt,
         /// What its sinks have prepared, kept here so that any leader can publish it.
         committables: Vec<SinkCommittables>,
+    },
+    /// A checkpoint of a running attempt begins. Its number is used up, whatever becomes of it.
+    BeginCheckpoint {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+        /// The checkpoint: the last one's successor.
+        checkpoint: CheckpointId,
+    },
+    /// All that belongs to the checkpoint begun last is durable: this makes it exist.
+    CompleteCheckpoint {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+        /// Its manifest.
+        manifest: ManifestRef,
+    },
+    /// What the sinks had prepared up to a checkpoint is published.
+    SinksCommitted {
+        /// The job.
+        job: JobId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// Drops checkpoints from which nobody will go on.
+    ForgetCheckpoints {
+        /// The job.
+        job: JobId,
+        /// Which.
+        checkpoints: Vec<CheckpointId>,
     },
     /// An attempt ended badly.
     FailAttempt {
@@ -211,6 +245,10 @@ impl Command {
             Self::BeginAttempt { .. } => "begin_attempt",
             Self::RunAttempt { .. } => "run_attempt",
             Self::CompleteAttempt { .. } => "complete_attempt",
+            Self::BeginCheckpoint { .. } => "begin_checkpoint",
+            Self::CompleteCheckpoint { .. } => "complete_checkpoint",
+            Self::SinksCommitted { .. } => "sinks_committed",
+            Self::ForgetCheckpoints { .. } => "forget_checkpoints",
             Self::FailAttempt { .. } => "fail_attempt",
             Self::FailJob { .. } => "fail_job",
             Self::FinishJob { .. } => "finish_job",
@@ -229,11 +267,11 @@ impl Command {
     /// Reads the persisted form.
     ///
     /// # Errors
-    /// When the bytes are not a command of this format.
+    /// When the bytes are not a command of this format or an older one.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableCommand> {
         let envelope: Envelope<Self> =
             serde_json::from_slice(bytes).map_err(|error| UnreadableCommand { reason: error.to_string() })?;
-        if envelope.format != FORMAT {
+        if !(FORMAT_MIN..=FORMAT).contains(&envelope.format) {
             return Err(UnreadableCommand { reason: format!("format {}, expected {FORMAT}", envelope.format) });
         }
         Ok(envelope.command)

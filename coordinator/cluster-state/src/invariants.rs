@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use thalweg_types::{JobId, JobStatus, node::NodeState};
+use thalweg_types::{CheckpointId, JobId, JobStatus, node::NodeState};
 
 use crate::state::{AttemptRecord, ClusterState, JobRecord};
 
@@ -45,8 +45,28 @@ impl ClusterState {
         ensure(record.status != JobStatus::Failed || record.failure.is_some(), || "failed without cause".to_owned())?;
         ensure(record.failures >= record.operator_failures, || "more operator failures than failures".to_owned())?;
         ensure(record.failures <= record.last_attempt().0, || "more failures than attempts".to_owned())?;
+        check_checkpoints(record)?;
         record.attempt.as_ref().map_or(Ok(()), |attempt| check_attempt(record, attempt))
     }
+}
+
+fn check_checkpoints(record: &JobRecord) -> Result<(), String> {
+    let ids: Vec<CheckpointId> = record.checkpoints.iter().map(|manifest| manifest.checkpoint).collect();
+    let newest = ids.last().copied().unwrap_or_default();
+    ensure(ids.is_sorted_by(|one, next| one < next), || "checkpoints out of order".to_owned())?;
+    ensure(ids.first().is_none_or(|oldest| oldest.0 > 0), || "a checkpoint numbered 0".to_owned())?;
+    ensure(newest <= record.last_checkpoint, || format!("{newest} was never begun"))?;
+    ensure(record.committed <= record.last_checkpoint, || "published what was never begun".to_owned())?;
+    let is_over = record.status.is_terminal();
+    ensure(is_over || record.committed <= newest, || "published more than is complete".to_owned())?;
+    let is_known = record.committed.0 == 0 || record.checkpoint(record.committed).is_some();
+    ensure(is_over || is_known || record.committed < newest, || "what was published last is forgotten".to_owned())?;
+    let must_be_committed = record.status == JobStatus::Deploying || record.ended_well();
+    ensure(!must_be_committed || record.uncommitted().is_none(), || "went on before publishing".to_owned())?;
+    let restored = record.attempt.as_ref().and_then(|attempt| attempt.restored);
+    ensure(restored.is_none_or(|restored| restored <= record.committed), || {
+        "goes on from what is not published".to_owned()
+    })
 }
 
 fn check_attempt(record: &JobRecord, attempt: &AttemptRecord) -> Result<(), String> {

@@ -14,6 +14,7 @@
 //! Left to others: heartbeats and measurements (the leader's memory), and every choice of place, time and restart.
 
 mod apply;
+mod checkpoint;
 mod command;
 mod invariants;
 mod outcome;

@@ -1,6 +1,6 @@
 //! What applying a command gives its proposer: what changed, or why nothing did.
 
-use thalweg_types::{Attempt, ClusterId, Incarnation, JobId, JobStatus, NodeId};
+use thalweg_types::{Attempt, CheckpointId, ClusterId, Incarnation, JobId, JobStatus, NodeId};
 use thiserror::Error;
 
 /// The outcome of a committed command. A rejection is normal and has changed nothing.
@@ -69,6 +69,34 @@ pub enum Event {
         /// Its status.
         status: JobStatus,
     },
+    /// A checkpoint has begun.
+    CheckpointBegun {
+        /// Of which job.
+        job: JobId,
+        /// Which.
+        checkpoint: CheckpointId,
+    },
+    /// A checkpoint is complete.
+    CheckpointCompleted {
+        /// Of which job.
+        job: JobId,
+        /// Which.
+        checkpoint: CheckpointId,
+    },
+    /// What sinks had prepared up to a checkpoint is published.
+    SinksCommitted {
+        /// Of which job.
+        job: JobId,
+        /// Which.
+        checkpoint: CheckpointId,
+    },
+    /// The record of a checkpoint is gone.
+    CheckpointForgotten {
+        /// Of which job.
+        job: JobId,
+        /// Which.
+        checkpoint: CheckpointId,
+    },
     /// The record of the job is gone.
     JobForgotten {
         /// Which.
@@ -134,6 +162,40 @@ pub enum Rejection {
         current: Attempt,
         /// The attempt that was meant.
         given: Attempt,
+    },
+    /// Another checkpoint is due.
+    #[error("{job} is at {due}, not {given}")]
+    NotDueCheckpoint {
+        /// Of which job.
+        job: JobId,
+        /// The checkpoint that could be begun, completed or committed; 0: none.
+        due: CheckpointId,
+        /// The checkpoint that was meant.
+        given: CheckpointId,
+    },
+    /// No such checkpoint is complete.
+    #[error("{job} has no complete {checkpoint}")]
+    UnknownCheckpoint {
+        /// Of which job.
+        job: JobId,
+        /// Which.
+        checkpoint: CheckpointId,
+    },
+    /// The job may have to go on from the checkpoint, or to publish what it holds.
+    #[error("{checkpoint} of {job} is still needed")]
+    CheckpointNeeded {
+        /// Of which job.
+        job: JobId,
+        /// Which.
+        checkpoint: CheckpointId,
+    },
+    /// What a complete checkpoint holds is not published yet.
+    #[error("what {checkpoint} of {job} holds is not published yet")]
+    NotCommitted {
+        /// Of which job.
+        job: JobId,
+        /// The oldest such checkpoint.
+        checkpoint: CheckpointId,
     },
     /// The job is elsewhere in its life.
     #[error("{job} is {status}")]

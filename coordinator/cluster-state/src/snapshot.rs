@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{command::FORMAT, state::ClusterState};
+use crate::{
+    command::{FORMAT, FORMAT_MIN},
+    state::ClusterState,
+};
 
 /// A snapshot that this engine cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -31,11 +34,11 @@ impl ClusterState {
     /// Reads the persisted form and checks it.
     ///
     /// # Errors
-    /// When the bytes are not a consistent state of this format.
+    /// When the bytes are not a consistent state of this format or an older one.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableSnapshot> {
         let unreadable = |reason| UnreadableSnapshot { reason };
         let envelope: Envelope<Self> = serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
-        if envelope.format != FORMAT {
+        if !(FORMAT_MIN..=FORMAT).contains(&envelope.format) {
             return Err(unreadable(format!("format {}, expected {FORMAT}", envelope.format)));
         }
         envelope.state.check_invariants().map_err(unreadable)?;

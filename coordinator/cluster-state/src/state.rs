@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use thalweg_types::{
-    Attempt, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId,
+    Attempt, CheckpointId, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId,
+    checkpoint::ManifestRef,
     job::Failure,
     node::{NodeRegistration, NodeState},
     session::SinkCommittables,
@@ -55,8 +56,17 @@ pub struct JobRecord {
     pub failure: Option<Failure>,
     /// How many attempts have failed.
     pub failures: u32,
-    /// How many of them by the fault of an operator.
+    /// How many of them by the fault of an operator since a checkpoint was last completed.
     pub operator_failures: u32,
+    /// The checkpoint begun last; 0 before the first. Numbers go on over attempts.
+    #[serde(default)]
+    pub last_checkpoint: CheckpointId,
+    /// Complete checkpoints, the oldest first.
+    #[serde(default)]
+    pub checkpoints: Vec<ManifestRef>,
+    /// What sinks had prepared up to this checkpoint is published.
+    #[serde(default)]
+    pub committed: CheckpointId,
     /// The log index of the last command that changed this record.
     pub revision: u64,
 }
@@ -69,7 +79,13 @@ pub struct AttemptRecord {
     pub attempt: Attempt,
     /// Where it runs.
     pub plan: Arc<AttemptPlan>,
-    /// What its sinks have prepared; known once all subtasks have ended well.
+    /// The checkpoint that it went on from; `None`: the beginning.
+    #[serde(default)]
+    pub restored: Option<CheckpointId>,
+    /// The checkpoint that had been begun last when it was placed: its own come after.
+    #[serde(default)]
+    pub began_after: CheckpointId,
+    /// What its sinks have prepared after the last complete checkpoint; known once all subtasks have ended well.
     pub committables: Option<Arc<Vec<SinkCommittables>>>,
 }
 
@@ -78,6 +94,32 @@ impl JobRecord {
     #[must_use]
     pub fn last_attempt(&self) -> Attempt {
         self.attempt.as_ref().map_or(Attempt(0), |record| record.attempt)
+    }
+
+    /// The newest complete checkpoint.
+    #[must_use]
+    pub fn newest_checkpoint(&self) -> Option<&ManifestRef> {
+        self.checkpoints.last()
+    }
+
+    /// A complete checkpoint.
+    #[must_use]
+    pub fn checkpoint(&self, checkpoint: CheckpointId) -> Option<&ManifestRef> {
+        self.checkpoints.iter().find(|manifest| manifest.checkpoint == checkpoint)
+    }
+
+    /// The checkpoint that the last attempt has begun and not completed. It may have been given up.
+    #[must_use]
+    pub fn open_checkpoint(&self) -> Option<CheckpointId> {
+        let began_after = self.attempt.as_ref()?.began_after;
+        let last = self.last_checkpoint;
+        (last > began_after && self.checkpoint(last).is_none()).then_some(last)
+    }
+
+    /// The checkpoint whose sinks are to be published next.
+    #[must_use]
+    pub fn uncommitted(&self) -> Option<&ManifestRef> {
+        self.checkpoints.iter().find(|manifest| manifest.checkpoint > self.committed)
     }
 
     /// Whether the last attempt ran to its end and what it gave was published. A job that was stopped may have ended
@@ -97,7 +139,7 @@ impl JobRecord {
 }
 
 impl ClusterState {
-    /// The cluster's name; `None` until the first leader has given one.
+    /// The cluster's id; `None` until the first leader has given one.
     #[must_use]
     pub fn cluster(&self) -> Option<&ClusterId> {
         self.cluster.as_ref()

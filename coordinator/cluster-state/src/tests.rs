@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use thalweg_types::{
-    Assignment, Attempt, ClusterId, Incarnation, JobId, JobStatus, KeyGroupTable, NodeId, OperatorId, RequestId,
+    Assignment, Attempt, CheckpointId, ClusterId, Incarnation, JobId, JobStatus, KeyGroupTable, NodeId, OperatorId,
+    RequestId,
+    checkpoint::ManifestRef,
     job::{Failure, FailureKind},
     node::{NodeRegistration, NodeState},
     session::SinkCommittables,
@@ -12,6 +14,7 @@ use thalweg_types::{
 
 use crate::{AttemptPlan, ClusterState, Command, EndMode, Event, JobSpec, Outcome, Rejection, Verdict};
 
+mod checkpoints;
 mod golden;
 
 const GROUPS: u16 = 8;
@@ -73,6 +76,28 @@ fn committables() -> Vec<SinkCommittables> {
 
 fn complete(job: u64, attempt: u32) -> Command {
     Command::CompleteAttempt { job: JobId(job), attempt: Attempt(attempt), committables: committables() }
+}
+
+fn begin_checkpoint(job: u64, attempt: u32, checkpoint: u64) -> Command {
+    Command::BeginCheckpoint { job: JobId(job), attempt: Attempt(attempt), checkpoint: CheckpointId(checkpoint) }
+}
+
+fn manifest(checkpoint: u64) -> ManifestRef {
+    let name = format!("c/job-1/manifest-{checkpoint}");
+    ManifestRef { checkpoint: CheckpointId(checkpoint), name, bytes: 100, checksum: 7 }
+}
+
+fn complete_checkpoint(job: u64, attempt: u32, checkpoint: u64) -> Command {
+    Command::CompleteCheckpoint { job: JobId(job), attempt: Attempt(attempt), manifest: manifest(checkpoint) }
+}
+
+fn committed(job: u64, checkpoint: u64) -> Command {
+    Command::SinksCommitted { job: JobId(job), checkpoint: CheckpointId(checkpoint) }
+}
+
+fn forget(job: u64, checkpoints: &[u64]) -> Command {
+    let checkpoints = checkpoints.iter().copied().map(CheckpointId).collect();
+    Command::ForgetCheckpoints { job: JobId(job), checkpoints }
 }
 
 /// Applies commands in order; all must be applied.
@@ -229,14 +254,20 @@ fn a_publication_can_be_given_up() {
 }
 
 #[test]
-fn a_failure_of_a_job_that_is_being_stopped_is_its_end() {
+fn a_job_that_is_being_stopped_restarts_to_its_end() {
+    let stop = || Command::EndJob { job: JobId(1), mode: EndMode::Stop };
     let mut state = running();
-    let _ = state.apply(6, Command::EndJob { job: JobId(1), mode: EndMode::Stop });
+    let _ = state.apply(6, stop());
     let _ = state.apply(7, fail(1, 1, FailureKind::Node, Verdict::Restart));
     let record = state.job(JobId(1)).unwrap();
-    assert_eq!((record.status, record.failures), (JobStatus::Stopped, 1));
-    assert_eq!(record.failure.as_ref().unwrap().kind, FailureKind::Node);
+    assert_eq!((record.status, record.ending, record.failures), (JobStatus::Restarting, Some(EndMode::Stop), 1));
     state.check_invariants().unwrap();
+
+    let mut state = running();
+    let _ = state.apply(6, fail(1, 1, FailureKind::Node, Verdict::Restart));
+    let _ = state.apply(7, stop());
+    assert_eq!(status(&state), JobStatus::Restarting, "what was read before is read again");
+    assert_eq!(state_after(vec![submit("r"), stop()]).job(JobId(1)).unwrap().status, JobStatus::Stopped);
 
     let mut state = running();
     let _ = state.apply(6, Command::EndJob { job: JobId(1), mode: EndMode::Stop });
@@ -279,7 +310,7 @@ fn a_repeated_request_to_end_a_job_changes_nothing() {
 fn bytes_that_are_no_command_are_an_error() {
     let mut state = running();
     let before = state.clone();
-    for bytes in [&b""[..], b"{}", b"{\"format\":2,\"command\":{\"init_cluster\":{\"cluster\":\"c\"}}}"] {
+    for bytes in [&b""[..], b"{}", b"{\"format\":3,\"command\":{\"init_cluster\":{\"cluster\":\"c\"}}}"] {
         assert!(state.apply_bytes(9, bytes).is_err());
     }
     assert_eq!(state, before);
@@ -319,6 +350,10 @@ fn any_command() -> impl Strategy<Value = Command> {
             job: JobId(job),
             failure: Failure { kind: FailureKind::Data, message: String::new() }
         }),
+        6 => (job(), attempt(), 1..6u64).prop_map(|(job, attempt, id)| begin_checkpoint(job, attempt, id)),
+        6 => (job(), attempt(), 1..6u64).prop_map(|(job, attempt, id)| complete_checkpoint(job, attempt, id)),
+        6 => (job(), 1..6u64).prop_map(|(job, id)| committed(job, id)),
+        3 => (job(), prop::collection::vec(1..6u64, 0..3)).prop_map(|(job, ids)| forget(job, &ids)),
         3 => (job(), attempt()).prop_map(|(job, attempt)| Command::FinishJob {
             job: JobId(job),
             attempt: Attempt(attempt)
@@ -344,7 +379,8 @@ fn check_step(before: &ClusterState, after: &ClusterState, outcome: &Outcome) {
         let (from, to) = (old.last_attempt(), new.last_attempt());
         assert!(to == from || to == from.next(), "attempts go forward by one");
         assert!(to == from || old.live_attempt().is_none(), "one live attempt at a time");
-        assert!(!old.status.is_terminal() || old == new, "the end of a job is final");
+        assert!(!old.status.is_terminal() || old.status == new.status, "the end of a job is final");
+        checkpoints::check_step(old, new);
         assert!(new.revision >= old.revision && (old == new || new.revision > old.revision));
     }
 }

@@ -1,11 +1,13 @@
 //! What one job needs next: the controller of its life, as a value.
 //!
 //! ```text
-//! Created|Restarting   cancel leftovers -> all Gone -> backoff -> slots -> propose BeginAttempt
-//! Deploying            Discover -> splits -> Deploy to all -> all Ready -> propose RunAttempt
+//! Created|Restarting   cancel leftovers -> all Gone -> backoff -> checkpoints published -> slots -> propose BeginAttempt
+//! Deploying            Discover, or the splits of the checkpoint -> Deploy to all -> all Ready -> propose RunAttempt
 //! Running              Start to all -> all Finished -> propose CompleteAttempt        (Stop, once, where a client asked)
-//! Committing           Commit to one node -> Committed -> propose FinishJob
-//! ended                cancel leftovers -> all Gone -> Discard to one node, where nothing was published -> done
+//!                      Discard, to one node, what older attempts left; checkpoints: see `checkpoint`, `publish`, `collect`
+//! Committing           checkpoints published -> Commit to one node -> Committed -> propose FinishJob
+//! ended                cancel leftovers -> all Gone -> checkpoints published -> Discard to one node, where nothing was
+//!                      published -> checkpoints deleted -> done
 //! ```
 //!
 //! Where the job is in its life is the replicated record's status alone. The controller adds what only a leader's memory
@@ -19,12 +21,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use thalweg_cluster_state::{Command, JobRecord};
 use thalweg_types::{
-    Attempt, ChainPlan, Incarnation, JobGraph, JobId, JobStatus, NodeId, SubtaskId,
+    Attempt, ChainPlan, CheckpointId, ClusterId, Incarnation, JobGraph, JobId, JobStatus, NodeId, OperatorId,
+    OperatorKind, Split, SubtaskId,
+    checkpoint::{Manifest, ManifestRef, SplitProgress},
     graph::GraphError,
     job::{Failure, FailureKind},
     session::{Action, Order, Report, SubtaskReport},
@@ -32,13 +37,18 @@ use thalweg_types::{
 };
 use thiserror::Error;
 
-use self::facts::AttemptFacts;
+use self::{checkpoint::Checkpoints, facts::AttemptFacts};
 use crate::placement::Avoid;
 
 mod begin;
+mod checkpoint;
+mod collect;
 mod ended;
 mod facts;
 mod live;
+mod publish;
+
+pub use checkpoint::of_the_record;
 
 /// After a rejected proposal the next one waits so long: the state that it needs may just be on its way.
 const REJECTED_PAUSE: Duration = Duration::from_millis(300);
@@ -52,6 +62,8 @@ pub struct ControlConfig {
     pub deploy_timeout: Duration,
     /// How long a broken stream waits for the failure that caused it, before it is itself taken as the cause.
     pub cause_wait: Duration,
+    /// From the beginning of a checkpoint to that of the next, where the job does not say; zero: none by time.
+    pub checkpoint_interval: Duration,
 }
 
 impl Default for ControlConfig {
@@ -60,6 +72,7 @@ impl Default for ControlConfig {
             slot_wait: Duration::from_secs(10),
             deploy_timeout: Duration::from_secs(120),
             cause_wait: Duration::from_millis(200),
+            checkpoint_interval: Duration::from_secs(10),
         }
     }
 }
@@ -88,8 +101,14 @@ pub struct JobView<'a> {
     pub record: &'a JobRecord,
     /// Every node that is not lost.
     pub nodes: &'a BTreeMap<NodeId, NodeView>,
+    /// The cluster's id.
+    pub cluster: &'a ClusterId,
+    /// The URL of the place for checkpoints.
+    pub checkpoints: &'a str,
     /// Monotonic time.
     pub now: Duration,
+    /// Time since the Unix epoch, for people.
+    pub since_epoch: Duration,
     /// Random; spreads restarts.
     pub jitter: u8,
 }
@@ -114,6 +133,25 @@ pub enum Effect {
         attempt: Attempt,
         /// What to do.
         action: Action,
+    },
+    /// Write this manifest under a name of its own, and tell the outcome to `on_manifest_put`.
+    PutManifest {
+        /// What to write.
+        manifest: Arc<Manifest>,
+    },
+    /// Read a manifest and tell the outcome to `on_manifest_got`.
+    GetManifest {
+        /// Which.
+        manifest: ManifestRef,
+    },
+    /// Delete the objects of checkpoints, never one that a kept manifest refers to, and call `on_collected`.
+    CollectCheckpoints {
+        /// Delete these manifests and what they refer to.
+        drop: Vec<ManifestRef>,
+        /// The manifests that stay.
+        keep: Vec<ManifestRef>,
+        /// Delete also everything that attempts older than this one have written.
+        older_than: Option<Attempt>,
     },
 }
 
@@ -146,6 +184,7 @@ pub struct JobController {
     plan: ChainPlan,
     settings: JobSettings,
     facts: AttemptFacts,
+    checkpoints: Checkpoints,
     avoid: Avoid,
     /// Attempts that failed in a row, each soon after its start; decides the backoff.
     failures_in_a_row: u32,
@@ -164,6 +203,11 @@ impl JobController {
         let settings = JobSettings::parse(&graph.settings)?;
         let mut facts = AttemptFacts::new(record.last_attempt(), now);
         facts.resumed = record.live_attempt().is_some();
+        let mut checkpoints = Checkpoints::default();
+        if facts.resumed && expects_rows(&graph) {
+            // What nodes told the leader before is not known.
+            checkpoints.on_wanted();
+        }
         Ok(Self {
             job,
             config,
@@ -171,6 +215,7 @@ impl JobController {
             graph,
             settings,
             facts,
+            checkpoints,
             avoid: Avoid::default(),
             // The one that led to a restart which is still due is counted when its backoff is drawn.
             failures_in_a_row: record.failures.saturating_sub(u32::from(record.status == JobStatus::Restarting)),
@@ -211,7 +256,7 @@ impl JobController {
     /// Why publishing failed last, while it is tried again.
     #[must_use]
     pub fn commit_failure(&self) -> Option<&Failure> {
-        self.facts.commit_failure.as_ref()
+        self.facts.commit_failure.as_ref().or(self.checkpoints.publishing.last_failure.as_ref())
     }
 
     /// What a node tells of this job.
@@ -222,7 +267,7 @@ impl JobController {
         match report {
             Report::Discovered { splits: Ok(splits), .. } => {
                 match thalweg_types::check_splits(splits.iter().flat_map(|(_, splits)| splits)) {
-                    Ok(()) => _ = self.facts.splits.get_or_insert_with(|| splits.clone()),
+                    Ok(()) => _ = self.facts.splits.get_or_insert_with(|| unread(splits)),
                     Err(error) => self.facts.on_failure(failure(FailureKind::Data, error.to_string()), now),
                 }
             }
@@ -231,10 +276,13 @@ impl JobController {
                 self.facts.ready.insert(node);
             }
             Report::Finished { subtask, prepared, .. } => {
-                let committables = || prepared.iter().map(|prepared| prepared.committables.clone()).collect();
-                self.facts.finished.entry(*subtask).or_insert_with(committables);
+                self.facts.finished.entry(*subtask).or_insert_with(|| prepared.clone());
             }
-            Report::Snapshot { .. } | Report::SnapshotFailed { .. } | Report::CheckpointWanted { .. } => {}
+            Report::Snapshot { checkpoint, snapshot, .. } => self.checkpoints.on_snapshot(*checkpoint, snapshot),
+            Report::SnapshotFailed { checkpoint, subtask, failure, .. } => {
+                self.checkpoints.on_failed(*checkpoint, &format!("{subtask} on {node}: {}", failure.message));
+            }
+            Report::CheckpointWanted { .. } => self.checkpoints.on_wanted(),
             Report::Failed { failure, peer, .. } => {
                 self.avoid_after(node, failure.kind, *peer);
                 self.facts.on_failure(failure.clone(), now);
@@ -242,8 +290,13 @@ impl JobController {
             Report::Gone { .. } => {
                 self.facts.gone.insert(node);
             }
-            Report::Committed { result, .. } => self.facts.on_committed(node, result.clone()),
-            Report::Discarded { result, .. } => self.on_discarded(node, result.is_ok(), now),
+            Report::Committed { checkpoint: CheckpointId::FINAL, result, .. } => {
+                self.facts.on_committed(node, result.clone());
+            }
+            Report::Committed { checkpoint, result, .. } => {
+                self.checkpoints.publishing.on_committed(node, *checkpoint, result.clone());
+            }
+            Report::Discarded { before, result, .. } => self.on_discarded(node, *before, result.is_ok(), now),
         }
     }
 
@@ -254,11 +307,17 @@ impl JobController {
         }
         let refused = || failure(FailureKind::Node, format!("{node} refused an order: {reason}"));
         match order.action {
-            Action::Commit { .. } => self.facts.on_committed(node, Err(refused())),
-            Action::Discard { .. } => self.on_discarded(node, false, now),
+            Action::Commit { checkpoint: CheckpointId::FINAL, .. } => self.facts.on_committed(node, Err(refused())),
+            Action::Commit { checkpoint, .. } => {
+                self.checkpoints.publishing.on_committed(node, checkpoint, Err(refused()));
+            }
+            Action::Discard { before, .. } => self.on_discarded(node, before, false, now),
+            Action::BeginCheckpoint { checkpoint } => {
+                self.checkpoints.on_failed(checkpoint, &format!("{node} refused it: {reason}"));
+            }
             // A node that refuses these has dropped the attempt, and reports why.
             Action::Start | Action::Stop | Action::Cancel => {}
-            Action::BeginCheckpoint { .. } | Action::AbortCheckpoint { .. } | Action::ConfirmCheckpoint { .. } => {}
+            Action::AbortCheckpoint { .. } | Action::ConfirmCheckpoint { .. } => {}
             Action::Discover { .. } | Action::Deploy(_) => {
                 self.avoid.nodes.insert(node);
                 self.facts.on_failure(refused(), now);
@@ -303,7 +362,8 @@ impl JobController {
     #[must_use]
     pub fn is_done(&self, view: &JobView<'_>) -> bool {
         let is_gone = self.leftovers(view).next().is_none() && !self.must_discard(view.record);
-        view.record.status.is_terminal() && !self.proposing && is_gone
+        let is_settled = !self.must_publish(view.record) && !self.must_collect(view.record);
+        view.record.status.is_terminal() && !self.proposing && is_gone && is_settled
     }
 
     /// Slots in this life of a node that an attempt holds which is over by the record but not gone from there.
@@ -319,6 +379,7 @@ impl JobController {
         let attempt = view.record.last_attempt();
         if attempt != self.facts.attempt {
             self.facts = AttemptFacts::new(attempt, view.now);
+            self.checkpoints.on_attempt(view.now);
             self.waits_for_slots_since = None;
             self.avoid = Avoid::default();
         }
@@ -327,18 +388,28 @@ impl JobController {
             self.facts.reattached.clear();
         }
         // An order to a lost node is lost with it, even where the same life of it returns.
-        for asked in [&mut self.facts.committing_on, &mut self.facts.discarding_on] {
+        let facts = &mut self.facts;
+        let publishing = &mut self.checkpoints.publishing;
+        for asked in [&mut facts.committing_on, &mut facts.sweep.on, &mut facts.discard.on, &mut publishing.on] {
             asked.take_if(|(node, life)| !view.is_present(*node, *life));
         }
         if view.record.status == JobStatus::Running {
             self.facts.running_since.get_or_insert(view.now);
+        } else {
+            self.checkpoints.close("the attempt ended", view.now);
         }
+        self.forget_manifests(view.record);
     }
 
     fn limit_proposals(&mut self, mut effects: Vec<Effect>, now: Duration) -> Vec<Effect> {
         let paused = now < self.paused_until;
-        effects.retain(|effect| !(paused && matches!(effect, Effect::Propose(_))));
-        self.proposing = effects.iter().any(|effect| matches!(effect, Effect::Propose(_)));
+        let mut proposes = false;
+        // One at a time: what else is to be proposed will be wanted again.
+        effects.retain(|effect| {
+            let is_proposal = matches!(effect, Effect::Propose(_));
+            !is_proposal || !(paused || std::mem::replace(&mut proposes, true))
+        });
+        self.proposing = proposes;
         effects
     }
 
@@ -432,15 +503,35 @@ pub fn attempt_of(report: &Report) -> Attempt {
 /// Whether a report can be acknowledged, after which the node forgets it.
 ///
 /// What ended a subtask must outlive this leader: it is settled once the replicated record has taken it in, which is when
-/// its attempt no longer runs. Everything else is asked for again by a new leader.
+/// its attempt no longer runs. So must a part of the checkpoint in progress, until that is complete or followed by another.
+/// Everything else is asked for again by a new leader.
 #[must_use]
 pub fn is_settled(report: &Report, record: Option<&JobRecord>) -> bool {
-    let must_outlive = matches!(report, Report::Finished { .. } | Report::Failed { .. });
+    let must_outlive = match report {
+        Report::Finished { .. } | Report::Failed { .. } => true,
+        Report::Snapshot { checkpoint, .. } | Report::SnapshotFailed { checkpoint, .. } => {
+            record.is_some_and(|record| record.open_checkpoint() == Some(*checkpoint))
+        }
+        _ => false,
+    };
     let runs = record.is_some_and(|record| {
         let live = matches!(record.status, JobStatus::Deploying | JobStatus::Running);
         live && record.last_attempt() == attempt_of(report)
     });
     !(must_outlive && runs)
+}
+
+/// Splits as they were found.
+fn unread(found: &[(OperatorId, Vec<Split>)]) -> Vec<(OperatorId, Vec<SplitProgress>)> {
+    let of = |(source, splits): &(OperatorId, Vec<Split>)| {
+        (*source, splits.iter().cloned().map(SplitProgress::unread).collect())
+    };
+    found.iter().map(of).collect()
+}
+
+/// Whether rows of the job are given to clients, who may wait for a checkpoint.
+fn expects_rows(graph: &JobGraph) -> bool {
+    graph.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Collect(_)))
 }
 
 fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {

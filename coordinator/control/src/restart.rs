@@ -15,10 +15,16 @@ const DOUBLINGS_MAX: u32 = 20;
 #[must_use]
 pub fn verdict(settings: &JobSettings, kind: FailureKind, operator_failures: u32) -> Verdict {
     match kind {
-        FailureKind::Node | FailureKind::Link | FailureKind::Store => Verdict::Restart,
+        _ if passes(kind) => Verdict::Restart,
         FailureKind::Operator if operator_failures < settings.restart_attempts => Verdict::Restart,
-        FailureKind::Operator | FailureKind::Data => Verdict::Fail,
+        _ => Verdict::Fail,
     }
+}
+
+/// Whether a failure may be over when the same is tried again.
+#[must_use]
+pub fn passes(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Node | FailureKind::Link | FailureKind::Store)
 }
 
 /// How long to wait before the next attempt after so many failures, at least one. `jitter` adds up to a quarter, so that

@@ -55,9 +55,6 @@ impl ClusterService {
             self.check_query(&record, &request)?;
             let left = wait.saturating_sub(self.seams.clock.monotonic().saturating_sub(begun));
             match rows_of(&record, &request)? {
-                Rows::There(attempt) if request.attempt.is_some_and(|of| of != attempt.attempt) => {
-                    return Ok(no_rows(attempt.attempt));
-                }
                 Rows::There(attempt) => {
                     return self.fetch_from(&record, &attempt, RowsRequest { wait: left, ..request }).await;
                 }

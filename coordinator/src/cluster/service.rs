@@ -20,7 +20,7 @@ use thalweg_types::{
         ClusterOverview, CollectedQuery, JobAnswer, JobRequest, JobSubmission, MemberChange, MemberOverview,
         NodeOverview, PlanRequest, SubmittedJob,
     },
-    job::JobOverview,
+    job::{CheckpointOverview, JobOverview},
     seam::Seams,
 };
 use tonic::{Request, Response, Status};
@@ -156,6 +156,12 @@ impl ClusterService {
         Ok(JobAnswer { job, revision: record.revision })
     }
 
+    async fn checkpoints_of(&self, job: JobId) -> Result<Vec<CheckpointOverview>, Status> {
+        self.read(|_| ()).await?;
+        let record = self.record(job)?;
+        Ok(overview::checkpoints(&record, self.leader.recall(job).await))
+    }
+
     fn describe_cluster_here(&self) -> ClusterOverview {
         let leadership = self.consensus.leadership().borrow().clone();
         let member =
@@ -286,6 +292,20 @@ impl Cluster for ClusterService {
         match self.route(&request).await? {
             Route::Leader(mut leader) => leader.fetch_rows(forwarded(request)).await.map_err(relayed),
             Route::Here => Ok(Response::new(self.fetch(request.into_inner().into()).await?.into())),
+        }
+    }
+
+    async fn list_checkpoints(
+        &self,
+        request: Request<v1::ListCheckpointsRequest>,
+    ) -> Result<Response<v1::ListCheckpointsResponse>, Status> {
+        match self.route(&request).await? {
+            Route::Leader(mut leader) => leader.list_checkpoints(forwarded(request)).await.map_err(relayed),
+            Route::Here => {
+                let checkpoints = self.checkpoints_of(JobId(request.into_inner().job)).await?;
+                let checkpoints = checkpoints.into_iter().map(Into::into).collect();
+                Ok(Response::new(v1::ListCheckpointsResponse { checkpoints }))
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use thalweg_control::{
     job::{is_settled, job_of},
 };
 use thalweg_types::{
-    JobId, JobStatus, NodeId, bug,
+    ClusterId, JobId, JobStatus, NodeId, bug,
     job::{Failure, FailureKind},
     node::NodeState,
     session::Action,
@@ -18,6 +18,7 @@ use thalweg_types::{
 use super::{
     link::NodeLink,
     reign::{Proposer, Reign},
+    store::{self, Owner},
 };
 
 /// Lost nodes that are remembered, for people to see. Nodes without a fixed id are new ones at each start.
@@ -32,9 +33,14 @@ impl Reign {
             return;
         }
         let consensus = self.consensus.clone();
+        let Some(cluster) = self.cluster() else {
+            // All that nodes write is named by it.
+            self.keep_house();
+            return;
+        };
         let effects = consensus.peek(|machine| {
             self.follow(machine.state());
-            self.step_all(machine.state())
+            self.step_all(machine.state(), &cluster)
         });
         for (job, effect) in effects {
             match effect {
@@ -43,6 +49,10 @@ impl Reign {
                     self.propose(Proposer::Job(job), &command);
                 }
                 Effect::Order { node, attempt, action } => self.order(node, job, attempt, action),
+                effect => {
+                    let owner = Owner { cluster: cluster.clone(), job, term: self.term };
+                    self.stored.extend(store::begin(&self.checkpoints, &self.seams, owner, effect));
+                }
             }
         }
     }
@@ -61,6 +71,7 @@ impl Reign {
         }
         self.jobs.retain(|job, _| state.job(*job).is_some());
         self.measured.retain(|job, _| state.job(*job).is_some());
+        self.remembered.retain(|job, _| state.job(*job).is_some());
         self.links.retain(|node, link| state.is_present(*node, link.incarnation));
         for link in self.links.values_mut() {
             link.settle(|report| is_settled(report, state.job(job_of(report))));
@@ -91,20 +102,26 @@ impl Reign {
         }
     }
 
-    fn step_all(&mut self, state: &ClusterState) -> Vec<(JobId, Effect)> {
+    fn step_all(&mut self, state: &ClusterState, cluster: &ClusterId) -> Vec<(JobId, Effect)> {
         let nodes = self.views(state);
         let now = self.seams.clock.monotonic();
+        let since_epoch = self.seams.clock.since_epoch();
         let [jitter, ..] = self.seams.entropy.next().to_le_bytes();
         let mut effects = Vec::new();
         self.jobs.retain(|job, controller| {
             let Some(record) = state.job(*job) else { return false };
-            let view = JobView { record, nodes: &nodes, now, jitter };
+            let checkpoints = self.checkpoints.url();
+            let view = JobView { record, nodes: &nodes, cluster, checkpoints, now, since_epoch, jitter };
             effects.extend(controller.step(&view).into_iter().map(|effect| (*job, effect)));
             if bug::checks_invariants() {
                 let broken = controller.check_invariants().err();
                 assert!(broken.is_none(), "{job}: {}", broken.unwrap_or_default());
             }
-            !controller.is_done(&view)
+            let is_done = controller.is_done(&view);
+            if is_done {
+                self.remembered.insert(*job, controller.checkpoint_overviews(record, now));
+            }
+            !is_done
         });
         effects
     }
@@ -138,11 +155,13 @@ impl Reign {
             return;
         }
         let consensus = self.consensus.clone();
+        let entropy = self.seams.entropy.clone();
         let ended_jobs_max = self.config.ended_jobs_max;
         let chore = consensus.peek(|machine| {
             let state = machine.state();
             if state.cluster().is_none() {
-                return Some(Command::InitCluster { cluster: consensus.cluster().clone() });
+                let cluster = ClusterId(format!("{:016x}", entropy.next()));
+                return Some(Command::InitCluster { cluster });
             }
             forgettable_jobs(state, ended_jobs_max).or_else(|| forgettable_nodes(state))
         });
@@ -185,17 +204,19 @@ fn forgettable_jobs(state: &ClusterState, ended_jobs_max: usize) -> Option<Comma
     (!jobs.is_empty()).then_some(Command::ForgetJobs { jobs })
 }
 
-/// The jobs that ended last without publishing: an end that was recorded just before its leader was lost is among them.
+/// The jobs that ended last without publishing, or whose checkpoints are still there: an end that was recorded just before its
+/// leader was lost is among them.
 fn uncleared_jobs(state: &ClusterState) -> Vec<(JobId, &JobRecord)> {
-    let ended = state.jobs().iter().filter(|(_, record)| record.attempt.is_some() && ended_badly(record));
+    let ended = state.jobs().iter().filter(|(_, record)| record.attempt.is_some() && is_uncleared(record));
     let mut ended: Vec<(JobId, &JobRecord)> = ended.map(|(job, record)| (*job, record)).collect();
     ended.sort_unstable_by_key(|(_, record)| std::cmp::Reverse(record.revision));
     ended.truncate(UNCLEARED_MAX);
     ended
 }
 
-fn ended_badly(record: &JobRecord) -> bool {
-    matches!(record.status, JobStatus::Cancelled | JobStatus::Failed | JobStatus::Stopped)
+fn is_uncleared(record: &JobRecord) -> bool {
+    let ended_well = record.status.is_terminal() && !record.checkpoints.is_empty();
+    ended_well || matches!(record.status, JobStatus::Cancelled | JobStatus::Failed | JobStatus::Stopped)
 }
 
 fn forgettable_nodes(state: &ClusterState) -> Option<Command> {

@@ -9,10 +9,11 @@ use thalweg_control::{
     JobController, NodeLiveness,
     job::{Proposed, attempt_of, job_of},
 };
+use thalweg_storage::CheckpointStore;
 use thalweg_types::{
-    Attempt, Incarnation, JobGraph, JobId, NodeId, OperatorKind, SubtaskId, Term,
+    Attempt, ClusterId, Incarnation, JobGraph, JobId, NodeId, OperatorKind, SubtaskId, Term,
     bug::{self, Bug},
-    job::{Failure, FailureKind, SubtaskMetrics},
+    job::{CheckpointOverview, Failure, FailureKind, SubtaskMetrics},
     node::{NodeRegistration, NodeState},
     seam::Seams,
     session::{Action, CoordinatorMessage, NodeMessage, Order, Report, SubtaskReport},
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use super::{
     LeaderCommand, SessionId,
     link::{NodeLink, greeting},
+    store::{self, Stored, Work},
 };
 use crate::{config::LeaderConfig, coordinator::answer, machine::Machine, overview::JobMemory};
 
@@ -41,6 +43,12 @@ pub(super) enum Proposer {
 }
 
 pub(super) type Decided = (Proposer, Result<Outcome, ConsensusError>);
+
+/// What went on beside the actor and is done.
+pub(super) enum Done {
+    Decided(Decided),
+    Stored(JobId, Stored),
+}
 
 /// Everything that a leader holds.
 pub(super) struct Reign {
@@ -62,13 +70,23 @@ pub(super) struct Reign {
     pub(super) is_housekeeping: bool,
     /// Something has happened that controllers may care about.
     pub(super) is_stale: bool,
+    pub(super) checkpoints: CheckpointStore,
+    /// What is known of the checkpoints of jobs that have no controller any more.
+    pub(super) remembered: BTreeMap<JobId, Vec<CheckpointOverview>>,
+    pub(super) stored: FuturesUnordered<Work>,
     proposals: FuturesUnordered<BoxFuture<'static, Decided>>,
     last_session: u64,
 }
 
 impl Reign {
     /// Starts from the replicated state alone.
-    pub(super) fn begin(term: Term, consensus: Consensus<Machine>, config: LeaderConfig, seams: Seams) -> Self {
+    pub(super) fn begin(
+        term: Term,
+        consensus: Consensus<Machine>,
+        config: LeaderConfig,
+        checkpoints: CheckpointStore,
+        seams: Seams,
+    ) -> Self {
         let now = seams.clock.monotonic();
         let known: Vec<(NodeId, Incarnation)> = consensus.peek(|machine| {
             let present = machine.state().nodes().iter().filter(|(_, record)| record.state != NodeState::Lost);
@@ -86,6 +104,9 @@ impl Reign {
             has_begun: false,
             is_housekeeping: false,
             is_stale: true,
+            checkpoints,
+            remembered: BTreeMap::new(),
+            stored: FuturesUnordered::new(),
             proposals: FuturesUnordered::new(),
             last_session: 0,
             consensus,
@@ -94,9 +115,29 @@ impl Reign {
         }
     }
 
-    /// The outcome of the next proposal that has one.
-    pub(super) async fn next_outcome(&mut self) -> Option<Decided> {
-        self.proposals.next().await
+    /// The outcome of the next proposal, or of the next work in the store of checkpoints, that has one.
+    pub(super) async fn next_done(&mut self) -> Option<Done> {
+        tokio::select! {
+            biased;
+            Some(decided) = self.proposals.next() => Some(Done::Decided(decided)),
+            Some((job, stored)) = self.stored.next() => Some(Done::Stored(job, stored)),
+            else => None,
+        }
+    }
+
+    pub(super) fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Decided(decided) => self.on_outcome(decided),
+            Done::Stored(job, stored) => self.on_stored(job, stored),
+        }
+    }
+
+    fn on_stored(&mut self, job: JobId, stored: Stored) {
+        self.is_stale = true;
+        let now = self.seams.clock.monotonic();
+        if let Some(controller) = self.jobs.get_mut(&job) {
+            store::tell(controller, stored, now);
+        }
     }
 
     pub(super) fn propose(&mut self, proposer: Proposer, command: &Command) {
@@ -303,6 +344,9 @@ impl Reign {
                 let subtask = subtask.map(|subtask| subtask.to_string());
                 tracing::warn!(%job, %attempt, %node, subtask, kind = ?failure.kind, message = failure.message, "attempt failed");
             }
+            Report::SnapshotFailed { checkpoint, subtask, failure, .. } => {
+                tracing::warn!(%job, %attempt, %node, %checkpoint, %subtask, message = failure.message, "checkpoint failed");
+            }
             _ => {}
         }
         let now = self.seams.clock.monotonic();
@@ -348,11 +392,17 @@ impl Reign {
 
     /// Gives an order to a node that is not lost, now or when it has a session.
     pub(super) fn order(&mut self, node: NodeId, job: JobId, attempt: Attempt, action: Action) {
-        let cluster = self.consensus.cluster().clone();
+        // Before the cluster has an id, only what it has never deployed is cancelled.
+        let cluster = self.cluster().unwrap_or_else(|| self.consensus.cluster().clone());
         let order = Order { term: self.term, cluster, job, attempt, action };
         if let Some(link) = self.links.get_mut(&node) {
             link.order(order);
         }
+    }
+
+    /// The cluster's id, once there is one.
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        self.consensus.peek(|machine| machine.state().cluster().cloned())
     }
 
     fn measure(&mut self, job: JobId, attempt: Attempt, subtask: SubtaskId, metrics: SubtaskMetrics) {
@@ -375,7 +425,15 @@ impl Reign {
         let finished = controller.map(|controller| controller.finished().collect()).unwrap_or_default();
         let ready = controller.map(|controller| controller.ready().collect()).unwrap_or_default();
         let commit_failure = controller.and_then(|controller| controller.commit_failure().cloned());
-        JobMemory { attempt, ready, finished, metrics, commit_failure }
+        let now = self.seams.clock.monotonic();
+        let record = self.consensus.peek(|machine| machine.state().job(job).cloned());
+        let seen_to = controller.zip(record.as_ref());
+        let summary = seen_to.map(|(controller, record)| controller.checkpoint_summary(record)).unwrap_or_default();
+        let checkpoints = match seen_to {
+            Some((controller, record)) => controller.checkpoint_overviews(record, now),
+            None => self.remembered.get(&job).cloned().unwrap_or_default(),
+        };
+        JobMemory { attempt, ready, finished, metrics, commit_failure, summary, checkpoints }
     }
 }
 

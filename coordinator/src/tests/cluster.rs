@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use object_store::memory::InMemory;
 use thalweg_consensus::{Consensus, store::MemoryStore};
 use thalweg_proto::{
     network::{MemoryNetwork, Network},
     testing::seeded_seams,
 };
+use thalweg_storage::{CheckpointStore, ObjectStores};
 use thalweg_types::{
     Attempt, ClusterId, ENGINE_VERSION, Incarnation, JobId, MemberId, NodeId,
     node::NodeRegistration,
@@ -43,6 +45,7 @@ pub(crate) struct TestCluster {
     members: Vec<Running>,
     nodes: Vec<TestNode>,
     coordinators: u64,
+    checkpoints: CheckpointStore,
 }
 
 impl TestCluster {
@@ -67,6 +70,8 @@ impl TestCluster {
     async fn begin(coordinators: u64, planner: Arc<dyn Planner>, set: impl Fn(&mut CoordinatorConfig)) -> Self {
         let network: Arc<dyn Network> = Arc::new(MemoryNetwork::default());
         let mut members = Vec::new();
+        let stores = ObjectStores::default().with_store("memory://test", Arc::new(InMemory::new()));
+        let checkpoints = CheckpointStore::open("memory://test", &stores).unwrap();
         let first: Vec<MemberConfig> = (1..=coordinators)
             .map(|member| MemberConfig { member: MemberId(member), address: address(member) })
             .collect();
@@ -79,7 +84,7 @@ impl TestCluster {
                 ..CoordinatorConfig::default()
             };
             set(&mut config);
-            let store = Arc::new(MemoryStore::new());
+            let store = (Arc::new(MemoryStore::new()) as _, checkpoints.clone());
             let coordinator =
                 Coordinator::start_with(config, store, network.clone(), seeded_seams(member), planner.clone())
                     .await
@@ -88,7 +93,7 @@ impl TestCluster {
             let server = seeded_seams(member).io.spawn("server", Box::pin(serve(coordinator.routes(), listener)));
             members.push(Running { member, coordinator, server });
         }
-        Self { network, seams: seeded_seams(99), members, nodes: Vec::new(), coordinators }
+        Self { network, seams: seeded_seams(99), members, nodes: Vec::new(), coordinators, checkpoints }
     }
 
     /// Adds a node and waits until it is registered.
@@ -116,6 +121,11 @@ impl TestCluster {
     /// The first coordinator's handle of the replicated state.
     pub(crate) fn consensus(&self) -> Consensus<Machine> {
         self.members[0].coordinator.consensus().clone()
+    }
+
+    /// Where checkpoints are kept.
+    pub(crate) fn checkpoints(&self) -> CheckpointStore {
+        self.checkpoints.clone()
     }
 
     pub(crate) fn seams(&self) -> Seams {

@@ -2,20 +2,21 @@
 //! back.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use thalweg_proto::network::Network;
 use thalweg_types::{
-    Attempt, ChainPlan, JobId, NodeId, OperatorKind, Split, SplitId, SubtaskId,
+    Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, OperatorKind, Split, SplitId, SubtaskId,
+    checkpoint::{Prepared, SnapshotCost, SubtaskSnapshot},
     job::SubtaskMetrics,
     node::NodeRegistration,
     seam::{Seams, TaskHandle},
     session::{
-        Action, CoordinatorMessage, Deployment, NodeMessage, Order, Report, SinkCommittables, SubtaskReport,
-        SubtaskState,
+        ALL_ATTEMPTS, Action, CoordinatorMessage, Deployment, NodeMessage, Order, Report, SinkCommittables,
+        SubtaskReport, SubtaskState,
     },
 };
 use tokio::sync::{Notify, mpsc};
@@ -46,6 +47,9 @@ struct Books {
     outbox: BTreeMap<u64, Report>,
     published: Vec<(JobId, Attempt, usize)>,
     discarded: Vec<JobId>,
+    confirmed: Vec<CheckpointId>,
+    committed: Vec<CheckpointId>,
+    clusters: BTreeSet<ClusterId>,
 }
 
 /// The node, as the test holds it.
@@ -95,6 +99,27 @@ impl TestNode {
 
     pub(super) fn discarded(&self) -> Vec<JobId> {
         self.books.lock().unwrap().discarded.clone()
+    }
+
+    /// Checkpoints whose committables the node was told to publish.
+    pub(super) fn committed(&self) -> Vec<CheckpointId> {
+        self.books.lock().unwrap().committed.clone()
+    }
+
+    /// The checkpoint from which what runs here goes on.
+    pub(super) fn restored(&self) -> Option<CheckpointId> {
+        let books = self.books.lock().unwrap();
+        books.attempts.values().find_map(|held| Some(held.deployment.restore.as_ref()?.checkpoint))
+    }
+
+    /// The clusters that orders have named.
+    pub(super) fn clusters(&self) -> BTreeSet<ClusterId> {
+        self.books.lock().unwrap().clusters.clone()
+    }
+
+    /// Checkpoints that the node was told to be complete.
+    pub(super) fn confirmed(&self) -> Vec<CheckpointId> {
+        self.books.lock().unwrap().confirmed.clone()
     }
 
     pub(super) fn hold_back(&self, hold: bool) {
@@ -202,7 +227,8 @@ impl Process {
         [NodeMessage::Reattach { subtasks }].into_iter().chain(kept).collect()
     }
 
-    fn on_order(&self, Order { job, attempt, action, .. }: Order) -> Vec<NodeMessage> {
+    fn on_order(&self, Order { cluster, job, attempt, action, .. }: Order) -> Vec<NodeMessage> {
+        self.books.lock().unwrap().clusters.insert(cluster);
         match action {
             Action::Discover { sources, .. } => {
                 let split = |ordinal| Split {
@@ -226,20 +252,54 @@ impl Process {
                 self.books.lock().unwrap().attempts.remove(&(job, attempt));
                 self.report(vec![Report::Gone { job, attempt }])
             }
-            Action::Commit { committables, .. } => {
+            Action::Commit { checkpoint, committables, .. } => {
                 let commit = (job, attempt, committables.len());
                 let mut books = self.books.lock().unwrap();
-                if !books.published.contains(&commit) {
+                if checkpoint != CheckpointId::FINAL {
+                    books.committed.push(checkpoint);
+                } else if !books.published.contains(&commit) {
                     books.published.push(commit);
                 }
                 drop(books);
-                self.report(vec![Report::Committed { job, attempt, result: Ok(()) }])
+                self.report(vec![Report::Committed { job, attempt, checkpoint, result: Ok(()) }])
             }
-            Action::Discard { .. } => {
-                self.books.lock().unwrap().discarded.push(job);
-                self.report(vec![Report::Discarded { job, attempt, result: Ok(()) }])
+            Action::Discard { before, .. } => {
+                if before == ALL_ATTEMPTS {
+                    self.books.lock().unwrap().discarded.push(job);
+                }
+                self.report(vec![Report::Discarded { job, attempt, before, result: Ok(()) }])
+            }
+            Action::BeginCheckpoint { checkpoint } => self.snapshots(job, attempt, checkpoint),
+            Action::AbortCheckpoint { .. } => Vec::new(),
+            Action::ConfirmCheckpoint { checkpoint } => {
+                self.books.lock().unwrap().confirmed.push(checkpoint);
+                Vec::new()
             }
         }
+    }
+
+    /// Every subtask answers at once, with one committable of each sink that has not ended.
+    fn snapshots(&self, job: JobId, attempt: Attempt, checkpoint: CheckpointId) -> Vec<NodeMessage> {
+        let books = self.books.lock().unwrap();
+        let Some(held) = books.attempts.get(&(job, attempt)) else { return Vec::new() };
+        let snapshot = |subtask: SubtaskId| {
+            let is_finished = held.finished.contains(&subtask);
+            let epoch = if is_finished { CheckpointId::FINAL } else { checkpoint };
+            let snapshot = SubtaskSnapshot {
+                subtask,
+                is_finished,
+                operators: Vec::new(),
+                source: None,
+                in_flight: Vec::new(),
+                objects: Vec::new(),
+                prepared: prepared(subtask, &held.deployment, (epoch, 1)),
+                cost: SnapshotCost::default(),
+            };
+            Report::Snapshot { job, attempt, checkpoint, snapshot: Box::new(snapshot) }
+        };
+        let reports = own(&held.deployment, self.registration.node).into_iter().map(snapshot).collect();
+        drop(books);
+        self.report(reports)
     }
 
     fn mark(&self, job: JobId, attempt: Attempt, mark: impl Fn(&mut Held)) -> Vec<NodeMessage> {
@@ -288,15 +348,20 @@ fn own(deployment: &Deployment, node: NodeId) -> Vec<SubtaskId> {
 }
 
 fn finished((job, attempt, subtask): (JobId, Attempt, SubtaskId), deployment: &Deployment, prepares: usize) -> Report {
+    let metrics = SubtaskMetrics { records_in: RECORDS, watermark: i64::MAX, ..SubtaskMetrics::default() };
+    let prepared = prepared(subtask, deployment, (CheckpointId::FINAL, prepares));
+    Report::Finished { job, attempt, subtask, metrics, prepared }
+}
+
+/// One committable, of so many bytes, of each sink of a subtask.
+fn prepared(subtask: SubtaskId, deployment: &Deployment, (epoch, bytes): (CheckpointId, usize)) -> Vec<Prepared> {
     let plan = ChainPlan::of(&deployment.graph);
     let chain = plan.chains.iter().find(|chain| chain.id == subtask.chain).unwrap();
     let sinks =
         chain.operators.iter().filter(|id| matches!(deployment.graph.operator(**id).kind, OperatorKind::Sink(_)));
-    let prepared = |sink: &_| SinkCommittables {
-        sink: *sink,
-        subtask: subtask.index,
-        committables: vec![serde_json::json!("x".repeat(prepares))],
+    let prepared = |sink: &_| {
+        let committables = vec![serde_json::json!("x".repeat(bytes))];
+        Prepared { epoch, committables: SinkCommittables { sink: *sink, subtask: subtask.index, committables } }
     };
-    let metrics = SubtaskMetrics { records_in: RECORDS, watermark: i64::MAX, ..SubtaskMetrics::default() };
-    Report::Finished { job, attempt, subtask, metrics, committables: sinks.map(prepared).collect() }
+    sinks.map(prepared).collect()
 }

@@ -17,7 +17,7 @@ use thalweg_types::{
     client::{
         ClusterOverview, JobAnswer, JobRequest, JobSubmission, NodeOverview, RowsAnswer, RowsRequest, SubmittedJob,
     },
-    job::JobOverview,
+    job::{CheckpointOverview, JobOverview},
     node::NodeRegistration,
     session::{CoordinatorMessage, NodeMessage},
 };
@@ -91,6 +91,11 @@ impl TestClient {
 
     pub(super) async fn rows(&self, request: RowsRequest) -> Result<RowsAnswer, Status> {
         Ok(self.cluster().fetch_rows(v1::FetchRowsRequest::from(request)).await?.into_inner().into())
+    }
+
+    pub(super) async fn checkpoints(&self, job: JobId) -> Result<Vec<CheckpointOverview>, Status> {
+        let answer = self.cluster().list_checkpoints(v1::ListCheckpointsRequest { job: job.0 }).await?;
+        Ok(answer.into_inner().checkpoints.into_iter().map(|checkpoint| checkpoint.try_into().unwrap()).collect())
     }
 
     pub(super) async fn nodes(&self) -> Result<Vec<NodeOverview>, Status> {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use thalweg_types::settings::parse_duration;
+use thalweg_types::settings::{parse_duration, parse_interval};
 
 use crate::config;
 
@@ -67,6 +67,9 @@ pub enum Command {
     Cluster(MembersArgs),
     /// Show how a script would be run, without running it.
     Explain(ExplainArgs),
+    /// Check what lies in the place for checkpoints.
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
     /// Run a SELECT on a cluster for a moment and print a sample of its rows.
     Preview(PreviewArgs),
     /// Type SQL and see its answers, in this process or against a cluster.
@@ -138,6 +141,9 @@ pub struct ScriptArgs {
     /// How many parallel slices the job has.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub parallelism: Option<u32>,
+    /// How often the job's state is checkpointed, or off; the cluster decides by default.
+    #[arg(long, value_name = "DURATION|off", value_parser = parse_interval_text)]
+    pub checkpoint_interval: Option<String>,
     /// A setting of the job, as SET in the script; may be given several times.
     #[arg(long = "set", short, value_name = "KEY=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,
@@ -195,6 +201,9 @@ pub struct DevArgs {
     /// How many parallel slices each node offers; its cores by default.
     #[arg(long, value_name = "N")]
     pub slots: Option<u32>,
+    /// How often the state of jobs is checkpointed that do not say, or off; 1 s by default.
+    #[arg(long, value_name = "DURATION|off", value_parser = parse_every)]
+    pub checkpoint_interval: Option<Duration>,
 }
 
 /// `thalweg coordinator`
@@ -233,6 +242,13 @@ pub struct CoordinatorArgs {
     /// How long a job's subtasks may take to be set up before that is given up and tried again; 120 s by default.
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub deploy_timeout: Option<Duration>,
+    /// Where checkpoints are kept: a directory or the URL of one or of a place in an object store, such as s3://bucket/path,
+    /// that every coordinator and node reaches; by default a directory in its data directory, which is for one machine.
+    #[arg(long, value_name = "URL")]
+    pub checkpoints: Option<String>,
+    /// How often the state of jobs is checkpointed that do not say, or off; 10 s by default.
+    #[arg(long, value_name = "DURATION|off", value_parser = parse_every)]
+    pub checkpoint_interval: Option<Duration>,
     /// How many jobs that have ended are remembered; 100 by default.
     #[arg(long, value_name = "N")]
     pub ended_jobs_max: Option<usize>,
@@ -330,8 +346,21 @@ pub enum JobCommand {
     Stop(JobArgs),
     /// Wait until a job has ended.
     Wait(JobArgs),
+    /// List the last checkpoints of a job and what they took.
+    Checkpoints(JobArgs),
     /// Print the rows of a running job's SELECT, to its end or until interrupted.
     Rows(JobRowsArgs),
+}
+
+/// `thalweg checkpoint …`
+#[derive(Debug, Subcommand)]
+pub enum CheckpointCommand {
+    /// Check that a checkpoint is whole: its manifest, and every object that it refers to.
+    Verify {
+        /// The manifest, or the folder of a job for its newest one.
+        #[arg(value_name = "URL")]
+        url: String,
+    },
 }
 
 /// Which job.
@@ -403,6 +432,14 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
 
 fn parse_length(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "expected a duration such as '10 s'".to_owned())
+}
+
+fn parse_every(text: &str) -> Result<Duration, String> {
+    parse_interval(text).ok_or_else(|| "expected a duration such as '10 s', or off".to_owned())
+}
+
+fn parse_interval_text(text: &str) -> Result<String, String> {
+    parse_every(text).map(|_| text.to_owned())
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {

@@ -3,7 +3,10 @@
 //! Where a value comes from is for `layers` to say. An error names the key as the file knows it, and with it flag and
 //! variable.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use thalweg_coordinator::CoordinatorConfig;
 use thalweg_node::NodeConfig;
@@ -22,6 +25,8 @@ use crate::{
 pub const COORDINATOR_ADDRESS: &str = "127.0.0.1:7070";
 /// Where `dev` takes records over HTTP unless told otherwise.
 const DEV_HTTP_ADDRESS: &str = "127.0.0.1:7080";
+/// Clusters in one process are for trying things out: state is small, and whoever looks is impatient.
+pub const EMBEDDED_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is wrong with the configuration.
 #[derive(Debug, Error)]
@@ -86,6 +91,10 @@ pub struct Coordinator {
     pub slot_wait: Duration,
     /// How long a deployment may take.
     pub deploy_timeout: Duration,
+    /// Where checkpoints are kept.
+    pub checkpoints: String,
+    /// How often the state of jobs is checkpointed that do not say; zero: not by time.
+    pub checkpoint_interval: Duration,
     /// How many jobs that have ended are remembered.
     pub ended_jobs_max: usize,
     /// The unit of Raft's time.
@@ -138,6 +147,11 @@ impl Coordinator {
             listen,
             advertise,
             health: optional_address(SECTION, "health", args.health)?,
+            checkpoints: match args.checkpoints {
+                Some(url) => url,
+                None => checkpoints_in(SECTION, &data_dir)?,
+            },
+            checkpoint_interval: or_default(args.checkpoint_interval, defaults.checkpoint_interval_ms),
             data_dir,
             members,
             cluster,
@@ -231,6 +245,8 @@ pub struct Dev {
     pub nodes: u32,
     /// Slices per node; `None`: the cores.
     pub slots: Option<u32>,
+    /// How often the state of jobs is checkpointed that do not say; zero: not by time.
+    pub checkpoint_interval: Duration,
 }
 
 impl Dev {
@@ -253,8 +269,22 @@ impl Dev {
             data_dir: args.data_dir.unwrap_or_else(|| PathBuf::from(".thalweg")),
             nodes,
             slots: checked_slots(SECTION, args.slots)?,
+            checkpoint_interval: args.checkpoint_interval.unwrap_or(EMBEDDED_CHECKPOINT_INTERVAL),
         })
     }
+}
+
+/// The place for checkpoints in a data directory, in words that mean the same to every process.
+///
+/// # Errors
+/// When the working directory, which a relative path is of, is not there.
+pub fn checkpoints_in(section: &'static str, data_dir: &Path) -> Result<String, ConfigError> {
+    let absolute = std::path::absolute(data_dir.join("checkpoints"))
+        .map_err(|error| wrong(section, "data_dir", format!("it has no absolute path: {error}")))?;
+    absolute
+        .into_os_string()
+        .into_string()
+        .map_err(|path| wrong(section, "data_dir", format!("{} is not UTF-8", path.display())))
 }
 
 fn checked_lease(text: &str) -> Result<Duration, ConfigError> {
@@ -361,6 +391,8 @@ mod tests {
         check_help("coordinator", "lease", &seconds(theirs.lease_ms));
         check_help("coordinator", "slot_wait", &seconds(theirs.slot_wait_ms));
         check_help("coordinator", "deploy_timeout", &seconds(theirs.deploy_timeout_ms));
+        check_help("coordinator", "checkpoint_interval", &seconds(theirs.checkpoint_interval_ms));
+        check_help("dev", "checkpoint_interval", &format!("; {} s by default", EMBEDDED_CHECKPOINT_INTERVAL.as_secs()));
         check_help("coordinator", "ended_jobs_max", &format!("; {} by default", theirs.ended_jobs_max));
         check_help("coordinator", "raft_tick", &format!("; {} ms by default", theirs.raft_tick_ms));
         check_help("coordinator", "election_ticks", &format!("; {} by default", theirs.election_ticks));

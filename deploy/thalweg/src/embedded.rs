@@ -3,18 +3,25 @@
 //! Nothing is simulated, so what holds here holds for processes on many machines; only start-up is quicker, since a group
 //! of one member elects itself at once.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow};
 use futures::{FutureExt, future::select_all};
+use tempfile::TempDir;
 use thalweg_client::{Client, ClientConfig};
 use thalweg_consensus::store::{LogStore, MemoryStore};
 use thalweg_coordinator::{Coordinator, CoordinatorConfig};
 use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::Network;
+use thalweg_storage::ObjectStores;
 use thalweg_types::{NodeId, seam::Seams};
 
 use crate::{
+    config::{self, EMBEDDED_CHECKPOINT_INTERVAL},
     seams::{Surroundings, cores},
     serve::{self, GrpcServer},
     streams::{self, ProcessOutput},
@@ -37,8 +44,11 @@ pub struct EmbeddedOptions {
     pub http: Option<String>,
     /// How clients reach that; `None`: where it listens.
     pub http_advertise: Option<String>,
-    /// Where the coordinator keeps its log; `None`: in memory.
+    /// Where the coordinator keeps its log, and checkpoints; `None`: the log in memory, checkpoints in a temporary directory
+    /// that goes with the cluster.
     pub data_dir: Option<PathBuf>,
+    /// How often the state of jobs is checkpointed that do not say; zero: not by time.
+    pub checkpoint_interval: Duration,
     /// How many slices a job has that does not say; `None`: as many as there are free slots.
     pub parallelism: Option<u32>,
     /// How many threads operators have.
@@ -54,6 +64,7 @@ impl Default for EmbeddedOptions {
             http: None,
             http_advertise: None,
             data_dir: None,
+            checkpoint_interval: EMBEDDED_CHECKPOINT_INTERVAL,
             parallelism: None,
             compute_threads: cores(),
         }
@@ -70,6 +81,8 @@ pub struct EmbeddedCluster {
     server: GrpcServer,
     output: ProcessOutput,
     surroundings: Surroundings,
+    /// Removed when the cluster is dropped.
+    _temporary: Option<TempDir>,
 }
 
 impl EmbeddedCluster {
@@ -84,7 +97,11 @@ impl EmbeddedCluster {
         let listener = serve::listen(&network, &options.listen).await?;
         // Who dials it is in this process.
         let address = reached_from_here(&listener.address);
-        let coordinator = start_coordinator(&options, &address, &network, &seams).await?;
+        let temporary = options.data_dir.is_none().then(|| TempDir::with_prefix("thalweg-")).transpose();
+        let temporary = temporary.context("could not create a temporary directory")?;
+        let kept = options.data_dir.as_deref().or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new("."));
+        let config = coordinator_config(&options, &address, config::checkpoints_in("dev", kept)?);
+        let coordinator = start_coordinator(&options, config, &network, &seams).await?;
         let server = GrpcServer::start(listener, coordinator.routes(), &seams);
         let output = ProcessOutput::default();
         let connectors = streams::connectors(&seams, true, output.clone());
@@ -108,7 +125,7 @@ impl EmbeddedCluster {
         for node in &nodes {
             node.wait_ready().await;
         }
-        Ok(Self { client, address, nodes, coordinator, server, output, surroundings })
+        Ok(Self { client, address, nodes, coordinator, server, output, surroundings, _temporary: temporary })
     }
 
     /// A client of this cluster.
@@ -172,22 +189,28 @@ fn http_advertise(options: &EmbeddedOptions, http: &str) -> Option<String> {
     told.or_else(|| is_every_interface(http).then(|| reached_from_here(http)))
 }
 
-async fn start_coordinator(
-    options: &EmbeddedOptions,
-    address: &str,
-    network: &Arc<dyn Network>,
-    seams: &Seams,
-) -> Result<Coordinator> {
-    let config = CoordinatorConfig {
+fn coordinator_config(options: &EmbeddedOptions, address: &str, checkpoints: String) -> CoordinatorConfig {
+    CoordinatorConfig {
         address: address.to_owned(),
         raft_tick_ms: RAFT_TICK_MS,
         parallelism: options.parallelism,
+        checkpoints,
+        checkpoint_interval_ms: u64::try_from(options.checkpoint_interval.as_millis()).unwrap_or(u64::MAX),
         ..CoordinatorConfig::default()
-    };
+    }
+}
+
+async fn start_coordinator(
+    options: &EmbeddedOptions,
+    config: CoordinatorConfig,
+    network: &Arc<dyn Network>,
+    seams: &Seams,
+) -> Result<Coordinator> {
     let store: Arc<dyn LogStore> = match &options.data_dir {
         None => Arc::new(MemoryStore::new()),
         Some(directory) => serve::open_store(directory)?,
     };
-    let started = Coordinator::start(config, store, network.clone(), seams.clone()).await;
+    let stores = ObjectStores::new(streams::store_options());
+    let started = Coordinator::start(config, store, network.clone(), &stores, seams.clone()).await;
     started.context("could not start the coordinator")
 }

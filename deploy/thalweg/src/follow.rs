@@ -205,7 +205,6 @@ fn print_event(
 ) -> Result<Option<ClientError>> {
     match event {
         (query, Ok(batch)) => printer.print(query, &batch)?,
-        (_, Err(error @ ClientError::RowsRestarted { .. })) => say(&format!("warning: {error}; its rows begin anew")),
         (_, Err(error)) => return Ok(Some(error)),
     }
     Ok(None)
@@ -221,14 +220,13 @@ pub fn all_rows(
     stream::select_all(streams)
 }
 
-/// The rows of one SELECT. A restart of the job is one item; the rows begin anew after it.
+/// The rows of one SELECT, over all attempts of the job.
 pub fn rows_of(rows: Rows, query: u32) -> BoxStream<'static, (u32, Result<RecordBatch, ClientError>)> {
     let next = move |state: Option<Rows>| async move {
         let mut rows = state?;
         match rows.next().await {
             Ok(Some(batch)) => Some(((query, Ok(batch)), Some(rows))),
             Ok(None) => None,
-            Err(error @ ClientError::RowsRestarted { .. }) => Some(((query, Err(error)), Some(rows))),
             Err(error) => Some(((query, Err(error)), None)),
         }
     };

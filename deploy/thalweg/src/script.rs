@@ -19,7 +19,8 @@ pub fn read(args: &ScriptArgs, name: Option<&str>) -> Result<SubmitOptions> {
     let file_name = args.file.as_deref().and_then(Path::file_stem).and_then(|stem| stem.to_str());
     let file_name = file_name.filter(|name| *name != STANDARD_INPUT);
     let name = name.or(file_name).unwrap_or_default().to_owned();
-    let settings: BTreeMap<String, String> = args.settings.iter().cloned().collect();
+    let interval = args.checkpoint_interval.clone().map(|interval| ("checkpoint.interval".to_owned(), interval));
+    let settings: BTreeMap<String, String> = interval.into_iter().chain(args.settings.iter().cloned()).collect();
     Ok(SubmitOptions { sql, name, settings, parallelism: args.parallelism })
 }
 

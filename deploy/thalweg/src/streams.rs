@@ -33,8 +33,10 @@ pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput) -> Conn
     }
 }
 
+/// What the environment says of object stores.
+#[must_use]
 #[allow(clippy::disallowed_methods, reason = "the environment is read in this crate")]
-fn store_options() -> BTreeMap<String, String> {
+pub fn store_options() -> BTreeMap<String, String> {
     let of_stores = |name: &String| STORE_VARIABLES.iter().any(|prefix| name.starts_with(prefix));
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*};
-use thalweg_types::{ChainId, SubtaskId, job::SubtaskMetrics};
+use thalweg_types::{ChainId, SubtaskId, job::SubtaskMetrics, session::ALL_ATTEMPTS};
 
 use super::*;
 use crate::testing::{deployment, graph};
@@ -22,11 +22,16 @@ fn order(attempt: u32, action: Action) -> Order {
 }
 
 fn commit() -> Action {
-    Action::Commit { graph: Box::new(graph()), committables: Vec::new() }
+    Action::Commit { graph: Box::new(graph()), checkpoint: CheckpointId::FINAL, committables: Vec::new() }
 }
 
 fn discard() -> Action {
-    Action::Discard { graph: Box::new(graph()) }
+    Action::Discard { graph: Box::new(graph()), before: ALL_ATTEMPTS }
+}
+
+/// Of attempts older than this one.
+fn sweep(before: u32) -> Action {
+    Action::Discard { graph: Box::new(graph()), before: Attempt(before) }
 }
 
 fn failure() -> Failure {
@@ -83,6 +88,9 @@ fn kinds(effects: &[Effect]) -> Vec<String> {
         Effect::Start { attempt, .. } => format!("start {}", attempt.0),
         Effect::Cancel { attempt, .. } => format!("cancel {}", attempt.0),
         Effect::Stop { attempt, .. } => format!("stop {}", attempt.0),
+        Effect::BeginCheckpoint { checkpoint, .. } => format!("begin {checkpoint}"),
+        Effect::AbortCheckpoint { checkpoint, .. } => format!("abort {checkpoint}"),
+        Effect::ConfirmCheckpoint { checkpoint, .. } => format!("confirm {checkpoint}"),
         Effect::Commit { attempt, .. } => format!("commit {}", attempt.0),
         Effect::Discard { attempt, .. } => format!("discard {}", attempt.0),
         Effect::Forget { attempt, .. } => format!("forget {}", attempt.0),
@@ -95,6 +103,9 @@ fn kinds(effects: &[Effect]) -> Vec<String> {
             Report::Gone { attempt, .. } => format!("gone {}", attempt.0),
             Report::Committed { attempt, .. } => format!("committed {}", attempt.0),
             Report::Discarded { attempt, .. } => format!("discarded {}", attempt.0),
+            Report::Snapshot { checkpoint, .. } => format!("snapshot {checkpoint}"),
+            Report::SnapshotFailed { checkpoint, .. } => format!("no snapshot {checkpoint}"),
+            Report::CheckpointWanted { attempt, .. } => format!("wanted {}", attempt.0),
         },
         Effect::Send(NodeMessage::Reattach { subtasks }) => format!("reattach {}", subtasks.len()),
         Effect::Send(NodeMessage::Leaving) => "leaving".to_owned(),
@@ -105,7 +116,7 @@ fn kinds(effects: &[Effect]) -> Vec<String> {
 
 fn finished(index: u32) -> AttemptEvent {
     let subtask = SubtaskId { chain: ChainId(0), index };
-    AttemptEvent::Finished { subtask, metrics: SubtaskMetrics::default(), committables: Vec::new() }
+    AttemptEvent::Finished { subtask, metrics: SubtaskMetrics::default(), prepared: Vec::new() }
 }
 
 fn failed() -> AttemptEvent {
@@ -257,7 +268,7 @@ fn discoveries_and_commits_are_answered_once_and_done_again_when_asked_again() {
 
     assert_eq!(kinds(&desk.order(order(1, commit())).expect("it is new")), ["commit 1"]);
     assert_eq!(desk.order(order(1, commit())), Ok(Vec::new()), "it is under way");
-    let effects = desk.orders.on_committed((JOB, Attempt(1), Vec::new()), Err(failure()));
+    let effects = desk.orders.on_committed(&(JOB, Attempt(1), CheckpointId::FINAL), Err(failure()));
     assert_eq!(kinds(&effects), ["committed 1"]);
     assert_eq!(kinds(&desk.order(order(1, commit())).expect("it failed before")), ["commit 1"]);
 }
@@ -272,9 +283,39 @@ fn what_is_left_of_a_job_is_removed_once_nothing_of_it_lives_here() {
     assert_eq!(kinds(&desk.order(order(1, discard())).expect("it is gone")), ["discard 1"]);
     assert_eq!(desk.order(order(1, discard())), Ok(Vec::new()), "it is under way");
     assert!(!desk.orders.is_idle(|_, _| false));
-    let effects = desk.orders.on_discarded((JOB, Attempt(1)), Err(failure()));
+    let effects = desk.orders.on_discarded((JOB, Attempt(1), ALL_ATTEMPTS), Err(failure()));
     assert_eq!(kinds(&effects), ["discarded 1"]);
     assert_eq!(kinds(&desk.order(order(1, discard())).expect("it failed before")), ["discard 1"]);
+}
+
+#[test]
+fn what_older_attempts_left_is_removed_beside_the_live_one() {
+    let mut desk = Desk::deployed(1);
+    assert_eq!(kinds(&desk.order(order(1, sweep(1))).expect("it is of older ones")), ["discard 1"]);
+    assert_eq!(desk.order(order(1, sweep(1))), Ok(Vec::new()), "it is under way");
+    desk.order(order(1, Action::Cancel)).expect("it is here");
+    desk.event(1, AttemptEvent::Gone);
+    assert_eq!(
+        kinds(&desk.order(order(1, discard())).expect("it is gone")),
+        ["discard 1"],
+        "all of it is another matter"
+    );
+}
+
+#[test]
+fn a_checkpoint_that_was_given_up_here_is_not_begun_again() {
+    let mut desk = Desk::deployed(1);
+    let begin = |checkpoint| Action::BeginCheckpoint { checkpoint: CheckpointId(checkpoint) };
+    assert!(desk.order(order(1, begin(1))).is_err(), "it is not started");
+    desk.order(order(1, Action::Start)).expect("it is built");
+    assert_eq!(kinds(&desk.order(order(1, begin(1))).unwrap()), ["begin checkpoint-1"]);
+    assert_eq!(kinds(&desk.order(order(1, begin(1))).unwrap()), ["begin checkpoint-1"], "a new leader may not know");
+    let abort = Action::AbortCheckpoint { checkpoint: CheckpointId(1) };
+    assert_eq!(kinds(&desk.order(order(1, abort)).unwrap()), ["abort checkpoint-1"]);
+    assert_eq!(desk.order(order(1, begin(1))), Err("checkpoint-1 was given up here".to_owned()));
+    assert_eq!(kinds(&desk.order(order(1, begin(2))).unwrap()), ["begin checkpoint-2"]);
+    let confirm = Action::ConfirmCheckpoint { checkpoint: CheckpointId(2) };
+    assert_eq!(kinds(&desk.order(order(1, confirm)).unwrap()), ["confirm checkpoint-2"]);
 }
 
 #[test]
@@ -367,7 +408,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (1u64..4, 1u64..3, 1u32..6, 0u8..7)
+        6 => (1u64..4, 1u64..3, 1u32..6, 0u8..11)
             .prop_map(|(term, job, attempt, action)| Step::Order { term, job, attempt, action }),
         1 => (0u64..6).prop_map(|back| Step::Repeat { back }),
         6 => (1u64..3, 0u8..5).prop_map(|(job, event)| Step::Event { job, event }),
@@ -405,13 +446,18 @@ impl World {
                 Effect::Start { job, attempt } => {
                     assert!(self.alive.contains(&(job, attempt)) && self.started.insert((job, attempt)));
                 }
-                Effect::Stop { job, attempt } => assert!(self.alive.contains(&(job, attempt))),
+                Effect::Stop { job, attempt }
+                | Effect::BeginCheckpoint { job, attempt, .. }
+                | Effect::AbortCheckpoint { job, attempt, .. }
+                | Effect::ConfirmCheckpoint { job, attempt, .. } => assert!(self.alive.contains(&(job, attempt))),
                 Effect::Cancel { job, attempt } => {
                     assert!(self.alive.contains(&(job, attempt)) && self.cancelled.insert((job, attempt)));
                 }
                 Effect::Forget { job, attempt } => assert!(!self.alive.contains(&(job, attempt))),
-                Effect::Discard { job, .. } => {
-                    assert!(self.alive.iter().all(|(of, _)| *of != job), "{job} still writes");
+                Effect::Discard { job, before, .. } => {
+                    let writes = |(of, alive): &(JobId, Attempt)| *of == job && *alive < before;
+                    let ends = |about: &(JobId, Attempt)| self.cancelled.contains(about) && before != ALL_ATTEMPTS;
+                    assert!(self.alive.iter().all(|about| !writes(about) || ends(about)), "{job} still writes");
                     self.work.push(effect);
                 }
                 work @ (Effect::Discover { .. } | Effect::Commit { .. }) => self.work.push(work),
@@ -433,7 +479,11 @@ fn action_of(number: u8) -> Action {
         3 => Action::Cancel,
         4 => Action::Stop,
         5 => discard(),
-        _ => commit(),
+        6 => commit(),
+        7 => sweep(2),
+        8 => Action::BeginCheckpoint { checkpoint: CheckpointId(1) },
+        9 => Action::AbortCheckpoint { checkpoint: CheckpointId(1) },
+        _ => Action::ConfirmCheckpoint { checkpoint: CheckpointId(1) },
     }
 }
 
@@ -474,11 +524,11 @@ fn take(desk: &mut Desk, world: &mut World, step: Step) {
             Some(Effect::Discover { job, attempt, sources, .. }) => {
                 world.see(desk.orders.on_discovered((job, attempt, sources), Ok(Vec::new())));
             }
-            Some(Effect::Commit { job, attempt, committables, .. }) => {
-                world.see(desk.orders.on_committed((job, attempt, committables), Ok(())));
+            Some(Effect::Commit { job, attempt, checkpoint, .. }) => {
+                world.see(desk.orders.on_committed(&(job, attempt, checkpoint), Ok(())));
             }
-            Some(Effect::Discard { job, attempt, .. }) => {
-                world.see(desk.orders.on_discarded((job, attempt), Ok(())));
+            Some(Effect::Discard { job, attempt, before, .. }) => {
+                world.see(desk.orders.on_discarded((job, attempt, before), Ok(())));
             }
             _ => {}
         },

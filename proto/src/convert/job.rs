@@ -1,8 +1,12 @@
 //! A job as clients see it, with its failure and its subtasks' measurements, which the session's messages carry too.
 
 use thalweg_types::{
-    Attempt, JobId, JobStatus,
-    job::{Failure, FailureKind, JobOverview, SubtaskMetrics, SubtaskOverview},
+    Attempt, CheckpointId, JobId, JobStatus,
+    checkpoint::SnapshotCost,
+    job::{
+        CheckpointOverview, CheckpointState, CheckpointSummary, Failure, FailureKind, JobOverview, SubtaskMetrics,
+        SubtaskOverview,
+    },
 };
 
 use super::WireError;
@@ -78,6 +82,9 @@ impl From<JobOverview> for v1::Job {
             parallelism: job.parallelism,
             failure: job.failure.map(Into::into),
             failures: job.failures,
+            last_checkpoint: job.checkpoints.last_complete.map_or(0, |checkpoint| checkpoint.0),
+            checkpoint_failures: job.checkpoints.failures_in_a_row,
+            checkpoint_failure: job.checkpoints.reason,
             subtasks: job.subtasks.into_iter().map(Into::into).collect(),
             sql: job.sql,
             plan: job.plan,
@@ -100,9 +107,64 @@ impl TryFrom<v1::Job> for JobOverview {
             parallelism: wire.parallelism,
             failure: wire.failure.map(Failure::try_from).transpose()?,
             failures: wire.failures,
+            checkpoints: CheckpointSummary {
+                last_complete: Some(CheckpointId(wire.last_checkpoint)).filter(|checkpoint| checkpoint.0 > 0),
+                failures_in_a_row: wire.checkpoint_failures,
+                reason: wire.checkpoint_failure,
+            },
             subtasks: subtasks.collect::<Result<_, _>>()?,
             sql: wire.sql,
             plan: wire.plan,
+        })
+    }
+}
+
+impl From<CheckpointOverview> for v1::Checkpoint {
+    fn from(checkpoint: CheckpointOverview) -> Self {
+        let CheckpointOverview { checkpoint, attempt, state, reason, begun_ms, duration_micros, cost } = checkpoint;
+        let cost = v1::SnapshotCost {
+            alignment_micros: cost.alignment_micros,
+            freeze_micros: cost.freeze_micros,
+            upload_micros: cost.upload_micros,
+            uploaded_bytes: cost.uploaded_bytes,
+            state_bytes: cost.state_bytes,
+            is_unaligned: cost.is_unaligned,
+        };
+        Self {
+            checkpoint: checkpoint.0,
+            attempt: attempt.0,
+            state: state.word().to_owned(),
+            reason,
+            begun_ms,
+            duration_micros,
+            cost: Some(cost),
+        }
+    }
+}
+
+impl TryFrom<v1::Checkpoint> for CheckpointOverview {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Checkpoint) -> Result<Self, WireError> {
+        let state = CheckpointState::from_word(&wire.state)
+            .ok_or_else(|| WireError::new("Checkpoint", format!("unknown state '{}'", wire.state)))?;
+        let cost = wire.cost.unwrap_or_default();
+        let cost = SnapshotCost {
+            alignment_micros: cost.alignment_micros,
+            freeze_micros: cost.freeze_micros,
+            upload_micros: cost.upload_micros,
+            uploaded_bytes: cost.uploaded_bytes,
+            state_bytes: cost.state_bytes,
+            is_unaligned: cost.is_unaligned,
+        };
+        Ok(Self {
+            checkpoint: CheckpointId(wire.checkpoint),
+            attempt: Attempt(wire.attempt),
+            state,
+            reason: wire.reason,
+            begun_ms: wire.begun_ms,
+            duration_micros: wire.duration_micros,
+            cost,
         })
     }
 }
@@ -164,6 +226,11 @@ mod tests {
             parallelism: 8,
             failure: Some(Failure { kind: FailureKind::Store, message: "m".to_owned() }),
             failures: 9,
+            checkpoints: CheckpointSummary {
+                last_complete: Some(CheckpointId(10)),
+                failures_in_a_row: 11,
+                reason: "r".to_owned(),
+            },
             subtasks: vec![subtask],
             sql: "s".to_owned(),
             plan: "p".to_owned(),
@@ -172,5 +239,29 @@ mod tests {
         assert_eq!(JobOverview::try_from(wire.clone()), Ok(job));
         wire.status = "thinking".to_owned();
         assert!(JobOverview::try_from(wire).is_err());
+    }
+
+    #[test]
+    fn a_checkpoint_survives_the_wire_and_unknown_states_are_refused() {
+        let checkpoint = CheckpointOverview {
+            checkpoint: CheckpointId(1),
+            attempt: Attempt(2),
+            state: CheckpointState::InProgress,
+            reason: "r".to_owned(),
+            begun_ms: 3,
+            duration_micros: 4,
+            cost: SnapshotCost {
+                alignment_micros: 5,
+                freeze_micros: 6,
+                upload_micros: 7,
+                uploaded_bytes: 8,
+                state_bytes: 9,
+                is_unaligned: true,
+            },
+        };
+        let mut wire = v1::Checkpoint::from(checkpoint.clone());
+        assert_eq!(CheckpointOverview::try_from(wire.clone()), Ok(checkpoint));
+        wire.state = "thinking".to_owned();
+        assert!(CheckpointOverview::try_from(wire).is_err());
     }
 }

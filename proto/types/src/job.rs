@@ -11,7 +11,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Attempt, JobId};
+use crate::{
+    checkpoint::SnapshotCost,
+    id::{Attempt, CheckpointId, JobId},
+};
 
 /// Where a job is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -155,6 +158,66 @@ pub struct SubtaskOverview {
     pub metrics: SubtaskMetrics,
 }
 
+/// What a job's checkpoints come to, as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CheckpointSummary {
+    /// The newest complete one.
+    pub last_complete: Option<CheckpointId>,
+    /// How many have failed since.
+    pub failures_in_a_row: u32,
+    /// Why the last of them did; empty where none has.
+    pub reason: String,
+}
+
+/// Where a checkpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointState {
+    /// Its parts are being made durable.
+    InProgress,
+    /// The job can go on from it.
+    Complete,
+    /// It was given up.
+    Failed,
+}
+
+impl CheckpointState {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InProgress => "in progress",
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The state of this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::InProgress, Self::Complete, Self::Failed].into_iter().find(|state| state.word() == word)
+    }
+}
+
+/// One checkpoint as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointOverview {
+    /// Its number.
+    pub checkpoint: CheckpointId,
+    /// Whose state it is; 0 where the leader that would know is gone.
+    pub attempt: Attempt,
+    /// Where it is.
+    pub state: CheckpointState,
+    /// Why it failed; empty where it did not.
+    pub reason: String,
+    /// When it began, in milliseconds since the Unix epoch; 0 where the leader that would know is gone.
+    pub begun_ms: u64,
+    /// From then to its end, or until now.
+    pub duration_micros: u64,
+    /// Of all subtasks: the longest times, and all bytes together.
+    pub cost: SnapshotCost,
+}
+
 /// One job as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobOverview {
@@ -172,6 +235,8 @@ pub struct JobOverview {
     pub failure: Option<Failure>,
     /// How many attempts have failed so far.
     pub failures: u32,
+    /// What its checkpoints come to.
+    pub checkpoints: CheckpointSummary,
     /// Subtasks of the current attempt; empty in lists.
     pub subtasks: Vec<SubtaskOverview>,
     /// The script; empty in lists.

@@ -150,13 +150,18 @@ pub enum Action {
         /// What each sink writer returned.
         committables: Vec<SinkCommittables>,
     },
-    /// Remove what a job that has ended without publishing has left hidden; given when its attempts are gone from all nodes,
-    /// and answered by `Report::Discarded`.
+    /// Remove what attempts of the job have left hidden and nobody will publish; answered by `Report::Discarded`.
     Discard {
         /// The job's graph.
         graph: Box<JobGraph>,
+        /// Only attempts older than this one: the order's own, where that lives. `ALL_ATTEMPTS`: those of a job that has
+        /// ended, which are gone from all nodes.
+        before: Attempt,
     },
 }
+
+/// Comes after all attempts.
+pub const ALL_ATTEMPTS: Attempt = Attempt(u32::MAX);
 
 /// One attempt's placement as a node needs it.
 #[derive(Debug, Clone, PartialEq)]
@@ -295,8 +300,10 @@ pub enum Report {
     Discarded {
         /// The job.
         job: JobId,
-        /// Its last attempt.
+        /// The attempt, as in the order.
         attempt: Attempt,
+        /// Of which attempts, as in the order.
+        before: Attempt,
         /// Whether it worked.
         result: Result<(), Failure>,
     },

@@ -61,6 +61,26 @@ pub const SETTINGS: &[SettingSpec] = &[
     },
     SettingSpec { key: "restart.backoff-max", default: "30 s", doc: "The longest delay before a restart." },
     SettingSpec {
+        key: "checkpoint.interval",
+        default: "",
+        doc: "How long after one checkpoint has begun the next one does; 0 or off: none but those that rows of a SELECT wait for. The cluster's otherwise.",
+    },
+    SettingSpec {
+        key: "checkpoint.timeout",
+        default: "10 min",
+        doc: "How long a checkpoint may take before it is given up; the job runs on.",
+    },
+    SettingSpec {
+        key: "checkpoint.alignment-timeout",
+        default: "1 s",
+        doc: "How long the barriers of a checkpoint may take to pass a subtask before they overtake rows.",
+    },
+    SettingSpec {
+        key: "checkpoint.retain",
+        default: "1",
+        doc: "How many older checkpoints are kept beside the newest.",
+    },
+    SettingSpec {
         key: "late.path",
         default: "",
         doc: "A directory to which every late record is written with the operator and window that refused it; counted only where it is not set.",
@@ -126,6 +146,14 @@ pub struct JobSettings {
     pub restart_backoff: Duration,
     /// Longest delay before a restart.
     pub restart_backoff_max: Duration,
+    /// From the beginning of a checkpoint to that of the next; zero: none are begun by time; `None`: the cluster's.
+    pub checkpoint_interval: Option<Duration>,
+    /// How long a checkpoint may take.
+    pub checkpoint_timeout: Duration,
+    /// After so long barriers overtake rows.
+    pub checkpoint_alignment_timeout: Duration,
+    /// Older checkpoints kept beside the newest.
+    pub checkpoint_retain: u32,
     /// Directory for late records.
     pub late_path: Option<String>,
     /// Event time per real time; `None`: as fast as possible.
@@ -175,6 +203,14 @@ impl JobSettings {
             restart_attempts: settings.read("restart.attempts", "a whole number", |text| text.parse().ok())?,
             restart_backoff: settings.read("restart.backoff", duration, parse_duration)?,
             restart_backoff_max: settings.read("restart.backoff-max", duration, parse_duration)?,
+            checkpoint_interval: settings.optional(
+                "checkpoint.interval",
+                "a duration such as 10 s, or off",
+                parse_interval,
+            )?,
+            checkpoint_timeout: settings.read("checkpoint.timeout", duration, parse_duration)?,
+            checkpoint_alignment_timeout: settings.read("checkpoint.alignment-timeout", duration, parse_duration)?,
+            checkpoint_retain: settings.read("checkpoint.retain", "a whole number from 0 to 1000", within(0..=1000))?,
             late_path: settings.text("late.path"),
             replay_speed: settings.read("replay.speed", "a number above 0, or max", |text| match text {
                 "max" => Some(None),
@@ -221,6 +257,12 @@ impl Given<'_> {
 /// Parses a number of this range.
 fn within<T: std::str::FromStr + PartialOrd>(range: std::ops::RangeInclusive<T>) -> impl FnOnce(&str) -> Option<T> {
     move |text| text.parse().ok().filter(|number| range.contains(number))
+}
+
+/// Reads a duration after which something is done again; zero, which may be written `off`: never.
+#[must_use]
+pub fn parse_interval(text: &str) -> Option<Duration> {
+    if text.trim().eq_ignore_ascii_case("off") { Some(Duration::ZERO) } else { parse_duration(text) }
 }
 
 /// Reads `500 ms`, `10s`, `1.5 min`, `2 h`, `1 d`; a bare number is milliseconds.

@@ -6,11 +6,16 @@ use thalweg_types::{
     job::{Failure, FailureKind},
 };
 
-use super::{begin, complete, fail, register, run, running, submit};
+use super::{
+    begin, begin_checkpoint, committed, complete, complete_checkpoint, fail, forget, register, run, running, submit,
+};
 use crate::{ClusterState, Command, EndMode, Verdict};
 
-const COMMANDS: &str = include_str!("golden/commands-1.jsonl");
-const SNAPSHOT: &str = include_str!("golden/snapshot-1.json");
+const COMMANDS: &str = include_str!("golden/commands-2.jsonl");
+/// What the engine wrote before there were checkpoints.
+const COMMANDS_1: &str = include_str!("golden/commands-1.jsonl");
+const SNAPSHOT: &str = include_str!("golden/snapshot-2.json");
+const SNAPSHOT_1: &str = include_str!("golden/snapshot-1.json");
 
 fn one_of_each() -> Vec<Command> {
     let (node, incarnation) = (NodeId(1), Incarnation(10));
@@ -32,11 +37,15 @@ fn one_of_each() -> Vec<Command> {
         Command::EndJob { job, mode: EndMode::Cancel },
         Command::EndJob { job, mode: EndMode::Stop },
         Command::ForgetJobs { jobs: vec![job] },
+        begin_checkpoint(1, 1, 1),
+        complete_checkpoint(1, 1, 1),
+        committed(1, 1),
+        forget(1, &[1, 2]),
     ]
 }
 
 #[test]
-fn commands_have_the_bytes_of_format_1() {
+fn commands_have_the_bytes_of_format_2() {
     let written: Vec<String> =
         one_of_each().iter().map(|command| String::from_utf8(command.to_bytes()).unwrap()).collect();
     assert_eq!(written, COMMANDS.lines().collect::<Vec<_>>());
@@ -45,18 +54,33 @@ fn commands_have_the_bytes_of_format_1() {
 }
 
 #[test]
-fn a_snapshot_has_the_bytes_of_format_1() {
+fn a_snapshot_has_the_bytes_of_format_2() {
     let mut state = running();
     let _ = state.apply(6, Command::InitCluster { cluster: ClusterId("c0ffee".to_owned()) });
     let _ = state.apply(7, register(2, 21, 2));
-    let _ = state.apply(8, complete(1, 1));
+    let checkpoints = [begin_checkpoint(1, 1, 1), complete_checkpoint(1, 1, 1), committed(1, 1), complete(1, 1)];
+    for (command, index) in checkpoints.into_iter().zip(8..) {
+        state.apply(index, command).into_result().unwrap();
+    }
     assert_eq!(String::from_utf8(state.to_bytes()).unwrap(), SNAPSHOT.trim_end());
     assert_eq!(ClusterState::from_bytes(SNAPSHOT.trim_end().as_bytes()).unwrap(), state);
 }
 
 #[test]
+fn what_format_1_wrote_is_read() {
+    let commands = COMMANDS_1.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap());
+    let known = COMMANDS_1.lines().count();
+    assert_eq!(commands.collect::<Vec<_>>(), one_of_each()[..known]);
+    let mut state = running();
+    let _ = state.apply(6, Command::InitCluster { cluster: ClusterId("c0ffee".to_owned()) });
+    let _ = state.apply(7, register(2, 21, 2));
+    let _ = state.apply(8, complete(1, 1));
+    assert_eq!(ClusterState::from_bytes(SNAPSHOT_1.trim_end().as_bytes()).unwrap(), state);
+}
+
+#[test]
 fn a_snapshot_of_another_format_is_refused() {
-    let newer = SNAPSHOT.replacen("\"format\":1", "\"format\":2", 1);
+    let newer = SNAPSHOT.replacen("\"format\":2", "\"format\":3", 1);
     let error = ClusterState::from_bytes(newer.trim_end().as_bytes()).unwrap_err();
-    assert_eq!(error.to_string(), "the snapshot of the cluster state cannot be read: format 2, expected 1");
+    assert_eq!(error.to_string(), "the snapshot of the cluster state cannot be read: format 3, expected 2");
 }

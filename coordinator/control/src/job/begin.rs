@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use thalweg_cluster_state::{AttemptPlan, Command, JobRecord};
 use thalweg_types::{
-    JobStatus, NodeId, OperatorKind,
+    JobStatus, NodeId,
     bug::{self, Bug},
     job::FailureKind,
     session::Action,
 };
 
-use super::{Effect, JobController, JobView, nodes_of};
+use super::{Effect, JobController, JobView, expects_rows, nodes_of};
 use crate::{
     placement::{NodeOffer, PlacementRequest, check_assignment, plan_assignment},
     restart,
@@ -20,11 +20,17 @@ impl JobController {
     /// Created or restarting: what stands between the job and its next attempt.
     pub(super) fn begin(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let backoff = self.backoff(view);
-        let cancels = self.cancel_leftovers(view);
-        if self.leftovers(view).next().is_some() || view.now < backoff {
-            return cancels;
+        let mut effects = self.cancel_leftovers(view);
+        effects.extend(self.publish(view));
+        if self.leftovers(view).next().is_some() || view.now < backoff || self.must_publish(view.record) {
+            return effects;
         }
-        self.place(view).map(Effect::Propose).into_iter().collect()
+        let newest = view.record.newest_checkpoint().map(|manifest| manifest.checkpoint);
+        match newest.map(|checkpoint| self.manifest(view, checkpoint)) {
+            Some(Err(read)) => effects.extend(self.fail_if_broken(view.record).or(read)),
+            Some(Ok(_)) | None => effects.extend(self.place(view).map(Effect::Propose)),
+        }
+        effects
     }
 
     /// When the next attempt may begin.
@@ -60,8 +66,7 @@ impl JobController {
 
     /// Rows of a bare SELECT stay on their node, after the job has ended well, until the job is forgotten.
     pub(super) fn keeps_rows(&self, record: &JobRecord) -> bool {
-        record.ended_well()
-            && self.graph.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Collect(_)))
+        record.ended_well() && expects_rows(&self.graph)
     }
 
     /// The next attempt, where there is room for it.

@@ -1,8 +1,10 @@
-//! After the end: dropping what still runs, then removing what was written and will never be published.
+//! After the end: dropping what still runs, publishing what complete checkpoints hold, then removing what was written and will
+//! never be published. And, while an attempt runs, removing what older ones left.
 //!
 //! ```text
-//! ended -> Cancel to all -> all Gone -> Discard to one node -> Discarded -> done
-//!                                        ^-- it failed, was refused, or its node is lost: again, elsewhere or later --'
+//! running -> Discard to one node, before this attempt
+//! ended -> Cancel to all -> all Gone -> checkpoints published -> Discard to one node -> checkpoints deleted -> done
+//!            Discard ^-- it failed, was refused, or its node is lost: again, elsewhere or later --'
 //! ```
 //!
 //! A publication removes what earlier attempts left, so that only jobs that published nothing are discarded. It must come
@@ -11,9 +13,13 @@
 use std::time::Duration;
 
 use thalweg_cluster_state::JobRecord;
-use thalweg_types::{NodeId, OperatorKind, job::FailureKind, session::Action};
+use thalweg_types::{
+    Attempt, NodeId, OperatorKind,
+    job::FailureKind,
+    session::{ALL_ATTEMPTS, Action},
+};
 
-use super::{Effect, JobController, JobView, attached_node};
+use super::{Effect, JobController, JobView, attached_node, facts::Removal};
 use crate::restart;
 
 /// With the default backoff the last try is minutes after the first. A directory that cannot be written by then may never be.
@@ -22,11 +28,25 @@ const DISCARDS_MAX: u32 = 8;
 impl JobController {
     /// What is left to do for a job that has ended.
     pub(super) fn end(&mut self, view: &JobView<'_>) -> Vec<Effect> {
-        let cancels = self.cancel_leftovers(view);
-        if self.leftovers(view).next().is_some() || !self.must_discard(view.record) {
-            return cancels;
+        let mut effects = self.cancel_leftovers(view);
+        effects.extend(self.publish(view));
+        if self.leftovers(view).next().is_some() || self.must_publish(view.record) {
+            return effects;
         }
-        self.discard(view).into_iter().collect()
+        if self.must_discard(view.record) {
+            effects.extend(self.remove(view, ALL_ATTEMPTS));
+        } else {
+            effects.extend(self.collect_at_the_end(view.record));
+        }
+        effects
+    }
+
+    /// What older attempts left goes once, first of all; their checkpoints are published.
+    pub(super) fn sweep(&mut self, view: &JobView<'_>) -> Option<Effect> {
+        let sweep = &self.facts.sweep;
+        let is_over = sweep.is_done || sweep.failures >= DISCARDS_MAX;
+        let attempt = self.facts.attempt;
+        if is_over || attempt <= Attempt(1) || !self.writes() { None } else { self.remove(view, attempt) }
     }
 
     /// Whether files may be there that nobody will publish, and that are not known to be removed.
@@ -34,7 +54,7 @@ impl JobController {
         let Some(attempt) = &record.attempt else { return false };
         let has_published =
             record.ended_well() && attempt.committables.as_ref().is_some_and(|prepared| !prepared.is_empty());
-        let is_over = self.facts.discarded || self.facts.discards_failed >= DISCARDS_MAX;
+        let is_over = self.facts.discard.is_done || self.facts.discard.failures >= DISCARDS_MAX;
         self.writes() && !has_published && !is_over && !self.keeps_rows(record)
     }
 
@@ -47,25 +67,34 @@ impl JobController {
         })
     }
 
-    fn discard(&mut self, view: &JobView<'_>) -> Option<Effect> {
-        if self.facts.discarding_on.is_some() || view.now < self.facts.discard_at {
+    fn remove(&mut self, view: &JobView<'_>, before: Attempt) -> Option<Effect> {
+        let removal = self.removal(before)?;
+        if removal.on.is_some() || view.now < removal.not_before {
             return None;
         }
         let (node, life) = attached_node(view)?;
-        self.facts.discarding_on = Some((node, life));
-        Some(self.order(node, Action::Discard { graph: Box::new(self.graph.clone()) }))
+        removal.on = Some((node, life));
+        Some(self.order(node, Action::Discard { graph: Box::new(self.graph.clone()), before }))
+    }
+
+    fn removal(&mut self, before: Attempt) -> Option<&mut Removal> {
+        if before == ALL_ATTEMPTS {
+            return Some(&mut self.facts.discard);
+        }
+        (before == self.facts.attempt).then_some(&mut self.facts.sweep)
     }
 
     /// An answer counts from the node that was asked; any success does, since there is nothing left to remove.
-    pub(super) fn on_discarded(&mut self, node: NodeId, is_done: bool, now: Duration) {
-        let is_asked = self.facts.discarding_on.is_some_and(|(asked, _)| asked == node);
-        self.facts.discarded |= is_done;
+    pub(super) fn on_discarded(&mut self, node: NodeId, before: Attempt, is_done: bool, now: Duration) {
+        let settings = self.settings.clone();
+        let Some(removal) = self.removal(before) else { return };
+        let is_asked = removal.on.is_some_and(|(asked, _)| asked == node);
+        removal.is_done |= is_done;
         if is_asked && !is_done {
-            self.facts.discards_failed = self.facts.discards_failed.saturating_add(1);
-            self.facts.discarding_on = None;
+            removal.failures = removal.failures.saturating_add(1);
+            removal.on = None;
             // There is no herd to spread: no jitter.
-            let pause = restart::backoff(&self.settings, FailureKind::Store, self.facts.discards_failed, 0);
-            self.facts.discard_at = now + pause;
+            removal.not_before = now + restart::backoff(&settings, FailureKind::Store, removal.failures, 0);
         }
     }
 }

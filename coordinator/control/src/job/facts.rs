@@ -6,9 +6,10 @@ use std::{
 };
 
 use thalweg_types::{
-    Attempt, Incarnation, NodeId, OperatorId, Split, SubtaskId,
+    Attempt, Incarnation, NodeId, OperatorId, SubtaskId,
+    checkpoint::{Prepared, SplitProgress},
     job::{Failure, FailureKind},
-    session::{SinkCommittables, SubtaskState},
+    session::SubtaskState,
 };
 
 /// The memory of one attempt.
@@ -20,7 +21,7 @@ pub(super) struct AttemptFacts {
     /// It was live before this leader was.
     pub(super) resumed: bool,
     pub(super) discover_ordered: bool,
-    pub(super) splits: Option<Vec<(OperatorId, Vec<Split>)>>,
+    pub(super) splits: Option<Vec<(OperatorId, Vec<SplitProgress>)>>,
     pub(super) deploy_ordered: bool,
     pub(super) ready: BTreeSet<NodeId>,
     /// What each node had when it last registered.
@@ -28,7 +29,7 @@ pub(super) struct AttemptFacts {
     pub(super) start_ordered: bool,
     pub(super) running_since: Option<Duration>,
     pub(super) stop_ordered: bool,
-    pub(super) finished: BTreeMap<SubtaskId, Vec<SinkCommittables>>,
+    pub(super) finished: BTreeMap<SubtaskId, Vec<Prepared>>,
     /// The gravest failure so far, and when the first was seen.
     pub(super) failure: Option<(Failure, Duration)>,
     pub(super) restart_at: Option<Duration>,
@@ -40,10 +41,19 @@ pub(super) struct AttemptFacts {
     pub(super) committed: Option<Result<(), Failure>>,
     /// Why publishing failed last; it is tried again.
     pub(super) commit_failure: Option<Failure>,
-    pub(super) discarding_on: Option<(NodeId, Incarnation)>,
-    pub(super) discard_at: Duration,
-    pub(super) discards_failed: u32,
-    pub(super) discarded: bool,
+    /// Removing what older attempts left.
+    pub(super) sweep: Removal,
+    /// Removing everything, after the end.
+    pub(super) discard: Removal,
+}
+
+/// Removing what nobody will publish, by asking one node.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Removal {
+    pub(super) on: Option<(NodeId, Incarnation)>,
+    pub(super) not_before: Duration,
+    pub(super) failures: u32,
+    pub(super) is_done: bool,
 }
 
 impl AttemptFacts {
@@ -70,10 +80,8 @@ impl AttemptFacts {
             commits_failed: 0,
             committed: None,
             commit_failure: None,
-            discarding_on: None,
-            discard_at: Duration::ZERO,
-            discards_failed: 0,
-            discarded: false,
+            sweep: Removal::default(),
+            discard: Removal::default(),
         }
     }
 

@@ -1,16 +1,16 @@
 //! While an attempt is live: deploying, running, publishing, and finding out that it failed.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use thalweg_cluster_state::{Command, EndMode, JobRecord, Verdict};
 use thalweg_types::{
     CheckpointId, NodeId, OperatorId, OperatorKind,
-    checkpoint::SplitProgress,
+    checkpoint::{Manifest, SplitProgress},
     job::{Failure, FailureKind},
     session::{Action, Deployment, SinkCommittables, SplitAssignment, SubtaskState},
 };
 
-use super::{Effect, JobController, JobView, attached_node, failure, nodes_of, subtasks_on};
+use super::{Effect, JobController, JobView, attached_node, failure, nodes_of, publish::grouped, subtasks_on};
 use crate::{restart, splits::deal_splits};
 
 impl JobController {
@@ -27,6 +27,13 @@ impl JobController {
         let sources: Vec<OperatorId> = self.sources().collect();
         if self.facts.splits.is_none() && sources.is_empty() {
             self.facts.splits = Some(Vec::new());
+        }
+        let restored = view.record.attempt.as_ref().and_then(|attempt| attempt.restored);
+        if let (None, Some(checkpoint)) = (&self.facts.splits, restored) {
+            match self.manifest(view, checkpoint) {
+                Ok(manifest) => self.facts.splits = Some(splits_of(&manifest)),
+                Err(read) => return self.fail_if_broken(view.record).or(read).into_iter().collect(),
+            }
         }
         let Some(splits) = &self.facts.splits else { return self.discover(view.record, sources) };
         if !self.facts.deploy_ordered {
@@ -52,12 +59,22 @@ impl JobController {
         if stopping && !std::mem::replace(&mut self.facts.stop_ordered, true) {
             effects.extend(self.order_all(view.record, &Action::Stop));
         }
-        effects.extend(self.complete(view.record).map(Effect::Propose));
+        effects.extend(self.sweep(view));
+        if self.has_finished(view.record) {
+            effects.extend(self.complete(view));
+        } else {
+            effects.extend(self.checkpoint(view));
+        }
+        effects.extend(self.publish(view));
+        effects.extend(self.collect(view));
         effects
     }
 
     /// Publish on one node; any will do, since committables say all that is needed.
     pub(super) fn commit(&mut self, view: &JobView<'_>) -> Vec<Effect> {
+        if self.must_publish(view.record) {
+            return self.publish(view);
+        }
         let (job, attempt) = (self.job, self.facts.attempt);
         let prepared = view.record.attempt.as_ref().and_then(|attempt| attempt.committables.as_deref());
         let nothing = prepared.is_none_or(|all| all.is_empty());
@@ -66,7 +83,7 @@ impl JobController {
                 self.facts.committed = Some(Ok(()));
                 return vec![Effect::Propose(Command::FinishJob { job, attempt })];
             }
-            Some(Err(failure)) if restart::verdict(&self.settings, failure.kind, u32::MAX) == Verdict::Fail => {
+            Some(Err(failure)) if !restart::passes(failure.kind) => {
                 self.facts.committed = Some(Err(failure.clone()));
                 let verdict = Verdict::Fail;
                 return vec![Effect::Propose(Command::FailAttempt { job, attempt, failure, verdict })];
@@ -201,18 +218,18 @@ impl JobController {
         first.map(|node| self.order(*node, Action::Discover { graph, sources })).into_iter().collect()
     }
 
-    fn deployments(&self, view: &JobView<'_>, splits: &[(OperatorId, Vec<thalweg_types::Split>)]) -> Vec<Effect> {
+    fn deployments(&self, view: &JobView<'_>, splits: &[(OperatorId, Vec<SplitProgress>)]) -> Vec<Effect> {
         let Some(attempt) = &view.record.attempt else { return Vec::new() };
         let assignment = &attempt.plan.assignment;
         let nodes = attempt.plan.nodes.keys();
+        let restore = attempt.restored.and_then(|checkpoint| view.record.checkpoint(checkpoint)).cloned();
         let addresses: Vec<(NodeId, String)> =
             nodes.clone().filter_map(|node| Some((*node, view.nodes.get(node)?.address.clone()))).collect();
         let dealt: Vec<SplitAssignment> = self
             .sources()
             .flat_map(|source| {
                 let found = splits.iter().find(|(of, _)| *of == source).map_or(&[][..], |(_, splits)| splits);
-                let unread: Vec<_> = found.iter().cloned().map(SplitProgress::unread).collect();
-                deal_splits(source, &unread, self.subtasks_of(source, assignment.parallelism()))
+                deal_splits(source, found, self.subtasks_of(source, assignment.parallelism()))
             })
             .collect();
         let here = |node: NodeId, hand: &SplitAssignment| {
@@ -225,8 +242,8 @@ impl JobController {
                     assignment: assignment.clone(),
                     addresses: addresses.clone(),
                     splits: dealt.iter().filter(|hand| here(*node, hand)).cloned().collect(),
-                    checkpoints: "memory://".to_owned(),
-                    restore: None,
+                    checkpoints: view.checkpoints.to_owned(),
+                    restore: restore.clone(),
                 };
                 self.order(*node, Action::Deploy(Box::new(deployment)))
             })
@@ -246,14 +263,31 @@ impl JobController {
         if all { vec![Effect::Propose(command)] } else { Vec::new() }
     }
 
-    /// Once every subtask has ended well: what all sinks have prepared, in a fixed order.
-    fn complete(&self, record: &JobRecord) -> Option<Command> {
-        let parallelism = record.attempt.as_ref()?.plan.assignment.parallelism();
-        if !self.plan.subtasks(parallelism).all(|subtask| self.facts.finished.contains_key(&subtask)) {
-            return None;
+    /// Every subtask has ended well: what all sinks have prepared since the last complete checkpoint, in a fixed order.
+    fn complete(&mut self, view: &JobView<'_>) -> Option<Effect> {
+        match self.prepared_at_the_end(view) {
+            Ok(prepared) => {
+                let committables = grouped(prepared.iter());
+                let (job, attempt) = (self.job, self.facts.attempt);
+                Some(Effect::Propose(Command::CompleteAttempt { job, attempt, committables }))
+            }
+            Err(read) => self.fail_if_broken(view.record).or(read),
         }
-        let mut committables: Vec<SinkCommittables> = self.facts.finished.values().flatten().cloned().collect();
-        committables.sort_by_key(|prepared| (prepared.sink, prepared.subtask));
-        Some(Command::CompleteAttempt { job: self.job, attempt: self.facts.attempt, committables })
     }
+}
+
+/// All splits of a checkpoint by source, those of a sequence in their order.
+fn splits_of(manifest: &Manifest) -> Vec<(OperatorId, Vec<SplitProgress>)> {
+    let mut sources: BTreeMap<OperatorId, Vec<SplitProgress>> = BTreeMap::new();
+    for snapshot in manifest.subtasks.iter().filter_map(|snapshot| snapshot.source.as_ref()) {
+        sources.entry(snapshot.source).or_default().extend(snapshot.splits.iter().cloned());
+    }
+    for splits in sources.values_mut() {
+        let place = |progress: &SplitProgress| {
+            let split = &progress.split;
+            (split.sequence.clone(), split.ordinal, split.id.clone())
+        };
+        splits.sort_by_cached_key(place);
+    }
+    sources.into_iter().collect()
 }

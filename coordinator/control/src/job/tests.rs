@@ -12,6 +12,7 @@ use thalweg_types::{
 
 use super::*;
 
+mod checkpoints;
 mod graphs;
 mod world;
 
@@ -208,7 +209,7 @@ fn orders_that_were_lost_with_a_link_are_given_again_to_the_same_life_of_the_nod
     world.cut_off(NodeId(1));
     world.come_back(NodeId(1));
     world.settle();
-    assert!(!world.has_leftovers, "the removal of leftovers");
+    assert!(!world.has_leftovers(), "the removal of leftovers");
 
     let mut world = World::new(&[1, 1], Some(2));
     world.until(JobStatus::Running);
@@ -221,7 +222,7 @@ fn orders_that_were_lost_with_a_link_are_given_again_to_the_same_life_of_the_nod
     world.cut_off(NodeId(2));
     world.come_back(NodeId(2));
     world.settle();
-    assert!(!world.has_leftovers, "the removal of leftovers, while others have to drop the attempt first");
+    assert!(!world.has_leftovers(), "the removal of leftovers, while others have to drop the attempt first");
 }
 
 #[test]
@@ -234,7 +235,7 @@ fn cancel_drops_the_attempt_and_publishes_nothing() {
     world.settle();
     assert!(world.is_done());
     assert!(world.published.is_empty());
-    assert!(!world.has_leftovers);
+    assert!(!world.has_leftovers());
 }
 
 #[test]
@@ -242,12 +243,12 @@ fn what_a_job_leaves_that_ends_badly_is_removed() {
     let mut world = World::new(&[2, 2], Some(3));
     world.until(JobStatus::Running);
     world.deliver_order(NodeId(1));
-    assert!(world.has_leftovers);
+    assert!(world.has_leftovers());
     world.fail_subtask(NodeId(1), FailureKind::Data);
     world.discard_failures = vec![FailureKind::Store, FailureKind::Store];
     world.settle();
     assert_eq!(world.status(), JobStatus::Failed);
-    assert!(!world.has_leftovers, "it is tried again");
+    assert!(!world.has_leftovers(), "it is tried again");
 }
 
 #[test]
@@ -272,9 +273,9 @@ fn a_node_that_is_lost_while_it_removes_leftovers_is_replaced() {
         world.deliver_reports(NodeId(node));
     }
     world.lose_node(NodeId(1));
-    assert!(world.has_leftovers, "the order was lost with its node");
+    assert!(world.has_leftovers(), "the order was lost with its node");
     world.settle();
-    assert!(!world.has_leftovers);
+    assert!(!world.has_leftovers());
 }
 
 #[test]
@@ -363,11 +364,11 @@ fn a_publication_that_the_store_refuses_for_ever_is_shown_and_can_be_given_up() 
     world.settle();
     assert_eq!(world.status(), JobStatus::Failed);
     assert!(world.published.is_empty());
-    assert!(!world.has_leftovers, "what did not become visible is removed");
+    assert!(!world.has_leftovers(), "what did not become visible is removed");
 }
 
 #[test]
-fn a_failure_while_it_stops_is_the_end_and_nothing_stays() {
+fn a_failure_while_it_stops_is_followed_by_another_attempt_that_is_stopped() {
     for graph in [graphs::publishing(), graphs::collecting()] {
         let mut world = World::with_graph(&[1, 1], Some(2), graph);
         world.endless = true;
@@ -375,8 +376,8 @@ fn a_failure_while_it_stops_is_the_end_and_nothing_stays() {
         world.end(EndMode::Stop);
         world.fail_subtask(NodeId(1), FailureKind::Operator);
         world.settle();
-        assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Stopped, Attempt(1)));
-        assert!(world.attempts_on(NodeId(1)).is_empty() && world.attempts_on(NodeId(2)).is_empty());
+        assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Stopped, Attempt(2)));
+        assert!(!world.has_leftovers());
     }
 }
 
@@ -403,7 +404,7 @@ fn the_end_of_a_subtask_is_settled_only_by_the_record() {
     world.until(JobStatus::Running);
     let (job, attempt) = (JobId(1), Attempt(1));
     let metrics = SubtaskMetrics::default();
-    let finished = Report::Finished { job, attempt, subtask: SubtaskId::default(), metrics, committables: Vec::new() };
+    let finished = Report::Finished { job, attempt, subtask: SubtaskId::default(), metrics, prepared: Vec::new() };
     assert!(!is_settled(&finished, Some(world.record())));
     assert!(is_settled(&Report::Ready { job, attempt }, Some(world.record())));
     world.settle();
@@ -431,6 +432,10 @@ mod properties {
         ChangeLeader,
         Stop,
         FailDiscards(u32),
+        UseStore,
+        FailStore(u32),
+        FailSnapshots(u32),
+        WantCheckpoint(u64),
     }
 
     fn faults() -> impl Strategy<Value = Vec<Fault>> {
@@ -450,6 +455,10 @@ mod properties {
             1 => Just(Fault::ChangeLeader),
             1 => Just(Fault::Stop),
             1 => (0..3u32).prop_map(Fault::FailDiscards),
+            8 => Just(Fault::UseStore),
+            1 => (0..3u32).prop_map(Fault::FailStore),
+            1 => (0..3u32).prop_map(Fault::FailSnapshots),
+            1 => node().prop_map(Fault::WantCheckpoint),
         ];
         prop::collection::vec(fault, 0..150)
     }
@@ -459,9 +468,14 @@ mod properties {
 
         /// The rules are checked by the nodes of the world on each order they get; what is lost is mended in the end.
         #[test]
-        fn whatever_is_lost_the_job_is_published_exactly_once(faults in faults(), wish in prop::option::of(1..5u32)) {
-            let mut world = World::new(&[2, 2, 1], wish);
+        fn whatever_is_lost_the_job_is_published_exactly_once(
+            faults in faults(), wish in prop::option::of(1..5u32), interval in prop::sample::select(vec![0u64, 200, 1000]),
+            endless: bool,
+        ) {
+            let mut world = World::checkpointing(&[2, 2, 1], wish, Duration::from_millis(interval));
+            world.endless = endless;
             let stopped_early = suffer(&mut world, faults);
+            world.endless = false;
             for node in 1..4 {
                 world.restart_node(NodeId(node));
                 world.come_back(NodeId(node));
@@ -471,16 +485,16 @@ mod properties {
             prop_assert!(matches!(ended, JobStatus::Finished | JobStatus::Stopped), "{}", ended);
             prop_assert!(ended == JobStatus::Finished || stopped_early);
             let attempts: BTreeSet<Attempt> = world.published.iter().map(|(attempt, _)| *attempt).collect();
-            prop_assert!(attempts.len() <= 1, "two attempts were published: {:?}", attempts);
-            let nothing_ran = ended == JobStatus::Stopped && attempts.is_empty();
-            prop_assert!(nothing_ran || attempts.contains(&world.record().last_attempt()));
-            prop_assert!(!world.has_leftovers);
+            prop_assert!(attempts.len() <= 1, "the ends of two attempts were published: {:?}", attempts);
+            world.check_published();
+            prop_assert!(world.record().checkpoints.is_empty(), "nobody goes on from them");
+            prop_assert!(!world.has_leftovers());
         }
 
         /// Whenever it is cancelled, nothing is published and nothing stays hidden.
         #[test]
         fn a_cancelled_job_leaves_nothing(before in faults(), after in faults()) {
-            let mut world = World::new(&[2, 2, 1], None);
+            let mut world = World::checkpointing(&[2, 2, 1], None, Duration::from_millis(300));
             world.endless = true;
             suffer(&mut world, before);
             let was_publishing = world.status() == JobStatus::Committing;
@@ -496,7 +510,9 @@ mod properties {
             } else if cancelled {
                 prop_assert_eq!(world.status(), JobStatus::Cancelled);
                 prop_assert!(world.published.is_empty());
-                prop_assert!(!world.has_leftovers);
+                prop_assert!(!world.has_leftovers());
+                world.check_published();
+                prop_assert!(world.record().checkpoints.is_empty());
             }
         }
     }
@@ -519,6 +535,10 @@ mod properties {
                 Fault::ChangeLeader => world.change_leader(),
                 Fault::Stop => stopped_early |= world.end(EndMode::Stop),
                 Fault::FailDiscards(count) => world.fail_discards(count),
+                Fault::UseStore => world.use_store(),
+                Fault::FailStore(count) => world.store_failures = vec![FailureKind::Store; count as usize],
+                Fault::FailSnapshots(count) => world.snapshot_failures = count,
+                Fault::WantCheckpoint(node) => world.want_checkpoint(NodeId(node)),
             }
         }
         stopped_early

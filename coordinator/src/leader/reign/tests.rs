@@ -11,7 +11,7 @@ async fn reign(cluster: &TestCluster) -> Reign {
         control: thalweg_control::ControlConfig::default(),
         ended_jobs_max: 100,
     };
-    Reign::begin(Term(1), cluster.consensus(), config, cluster.seams())
+    Reign::begin(Term(1), cluster.consensus(), config, cluster.checkpoints(), cluster.seams())
 }
 
 #[tokio::test(start_paused = true)]
@@ -29,7 +29,7 @@ async fn that_a_node_leaves_is_proposed_until_it_is_recorded() {
     reign.proposals.clear();
     reign.on_tick();
     while !reign.proposals.is_empty() {
-        let outcome = reign.next_outcome().await.unwrap();
+        let outcome = reign.proposals.next().await.unwrap();
         reign.on_outcome(outcome);
     }
     assert_eq!(state(&reign), NodeState::Leaving);
@@ -59,7 +59,7 @@ async fn what_a_session_of_an_earlier_term_says_last_is_not_heard() {
     let (outgoing, _said) = mpsc::channel(8);
     let old = earlier.open(&registration, outgoing).unwrap();
 
-    let mut later = Reign::begin(Term(2), cluster.consensus(), earlier.config, cluster.seams());
+    let mut later = Reign::begin(Term(2), cluster.consensus(), earlier.config, cluster.checkpoints(), cluster.seams());
     let (outgoing, _said) = mpsc::channel(8);
     let new = later.open(&registration, outgoing).unwrap();
     let node = registration.node;

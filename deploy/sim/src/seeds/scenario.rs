@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The setting of the time between two checkpoints, where the engine knows it; otherwise an attempt that is lost begins anew.
-const CHECKPOINT_INTERVAL: Option<&str> = None;
+const CHECKPOINT_INTERVAL: Option<&str> = Some("checkpoint.interval");
 
 /// Folders of the store.
 pub(super) const OUTPUT: &str = "out";

@@ -55,6 +55,11 @@ impl Stage {
         Self { seed, cast, store, seen: Arc::default() }
     }
 
+    /// The stores as a process opens them.
+    fn stores(&self) -> ObjectStores {
+        ObjectStores::new(BTreeMap::new()).with_store(STORE_URL, Arc::new(self.store.clone()))
+    }
+
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,11 +136,13 @@ pub(super) async fn coordinator(
         lease_ms: LEASE_MS,
         slot_wait_ms: SLOT_WAIT_MS,
         deploy_timeout_ms: DEPLOY_TIMEOUT_MS,
+        checkpoints: format!("{STORE_URL}/checkpoints"),
+        checkpoint_interval_ms: 0,
         ..CoordinatorConfig::default()
     };
     let network = Arc::new(SimulatedNetwork::behind(process.gate.clone()));
     let listener = network.listen(&address(&name)).await?;
-    let coordinator = Coordinator::start(config, disk, network, process.seams()).await?;
+    let coordinator = Coordinator::start(config, disk, network, &stage.stores(), process.seams()).await?;
     stage.seen().members.insert(name, coordinator.consensus().clone());
     let server = thalweg_proto::network::server().add_routes(coordinator.routes());
     tokio::select! {
@@ -168,7 +175,7 @@ pub(super) async fn node(stage: Stage, process: Process, number: u32) -> Result<
         stdout: Arc::new(NoOutput),
         ingest: IngestRegistry::default(),
         http: Arc::new(NoHttp),
-        stores: ObjectStores::new(BTreeMap::new()).with_store(STORE_URL, Arc::new(stage.store)),
+        stores: stage.stores(),
     };
     let node = Node::start(config, network, seams, connectors).await?;
     node.wait().await?;

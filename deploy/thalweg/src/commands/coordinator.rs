@@ -7,6 +7,7 @@ use futures::FutureExt;
 use thalweg_consensus::ConsensusExit;
 use thalweg_coordinator::{Coordinator, CoordinatorConfig, MemberConfig};
 use thalweg_proto::network::Network;
+use thalweg_storage::ObjectStores;
 use thalweg_types::{ClusterId, MemberId};
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     http,
     seams::Surroundings,
     serve::{self, GrpcServer},
-    signals,
+    signals, streams,
     tcp::TcpNetwork,
 };
 
@@ -27,7 +28,8 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
     let listener = serve::listen(&network, &checked.listen).await?;
     let address = checked.advertise.clone().unwrap_or_else(|| listener.address.clone());
     let store = serve::open_store(&checked.data_dir)?;
-    let coordinator = Coordinator::start(config(&checked, &address), store, network.clone(), seams.clone())
+    let stores = ObjectStores::new(streams::store_options());
+    let coordinator = Coordinator::start(config(&checked, &address), store, network.clone(), &stores, seams.clone())
         .await
         .context("could not start the coordinator")?;
     let coordinator = Arc::new(coordinator);
@@ -69,6 +71,8 @@ fn config(checked: &Checked, address: &str) -> CoordinatorConfig {
         slot_wait_ms: millis(checked.slot_wait),
         deploy_timeout_ms: millis(checked.deploy_timeout),
         ended_jobs_max: checked.ended_jobs_max,
+        checkpoints: checked.checkpoints.clone(),
+        checkpoint_interval_ms: millis(checked.checkpoint_interval),
         raft_tick_ms: millis(checked.raft_tick),
         election_ticks: checked.election_ticks,
         heartbeat_ticks: checked.heartbeat_ticks,

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
-use thalweg_client::{Client, ClientError, SubmitOptions, SubmittedJob};
+use thalweg_client::{Client, SubmitOptions, SubmittedJob};
 use thalweg_types::job::JobOverview;
 use tokio::time::{self, Duration, MissedTickBehavior};
 
@@ -106,7 +106,6 @@ async fn on_board(client: &Client, submitted: &SubmittedJob) -> Result<JobOvervi
             _ = tick.tick() => draw(&mut screen, &board, &client.job(submitted.job).await?)?,
             next = rows.next() => match next {
                 Some((query, Ok(batch))) => board.on_rows(query, &batch)?,
-                Some((_, Err(ClientError::RowsRestarted { .. }))) => board = Board::new(submitted),
                 // The job's end says why its rows have ended.
                 Some((_, Err(error))) => {
                     tracing::debug!(%error, "rows ended early");

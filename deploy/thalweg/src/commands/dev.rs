@@ -21,6 +21,7 @@ pub(super) async fn run(args: DevArgs) -> Result<()> {
         http: Some(checked.http.clone()),
         http_advertise: checked.http_advertise.clone(),
         data_dir: Some(checked.data_dir.clone()),
+        checkpoint_interval: checked.checkpoint_interval,
         ..EmbeddedOptions::default()
     })
     .await?;

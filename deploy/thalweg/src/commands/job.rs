@@ -1,17 +1,20 @@
-//! `thalweg job show`, `cancel`, `stop`, `wait` and `rows`.
+//! `thalweg job show`, `checkpoints`, `cancel`, `stop`, `wait` and `rows`.
 
 use std::io::stdout;
 
 use anyhow::Result;
 use futures::StreamExt;
-use thalweg_client::{Client, ClientError};
-use thalweg_types::{JobId, job::JobOverview};
+use thalweg_client::Client;
+use thalweg_types::{
+    JobId,
+    job::{CheckpointOverview, CheckpointSummary, JobOverview},
+};
 
 use super::Remote;
 use crate::{
     args::{Format, JobCommand},
     follow,
-    output::{RowPrinter, grouped, print, print_list, say, watermark_text},
+    output::{RowPrinter, grouped, print, print_list, watermark_text},
     signals,
 };
 
@@ -37,6 +40,10 @@ pub(super) async fn run(command: JobCommand, format: Format, remote: &Remote) ->
             print_summary(&overview, format)?;
             Ok(follow::check_ending(&overview)?)
         }
+        JobCommand::Checkpoints(args) => {
+            let (client, _surroundings) = remote.connect(&args.cluster).await?;
+            print_checkpoints(&client.checkpoints(JobId(args.job)).await?, format)
+        }
         JobCommand::Rows(args) => {
             let (client, _surroundings) = remote.connect(&args.job.cluster).await?;
             rows(&client, JobId(args.job.job), args.query, format).await
@@ -53,9 +60,6 @@ async fn rows(client: &Client, job: JobId, query: u32, format: Format) -> Result
         tokio::select! {
             asked = &mut asked_to_end => return Ok(asked?),
             next = rows.next() => match next {
-                Some((_, Err(error @ ClientError::RowsRestarted { .. }))) => {
-                    say(&format!("warning: {error}; its rows begin anew"));
-                }
                 Some((query, batch)) => printer.print(query, &batch?)?,
                 None => return Ok(()),
             },
@@ -87,6 +91,7 @@ fn show(job: &JobOverview, format: Format) -> Result<()> {
         if let Some(failure) = &job.failure {
             print(&format!("\nlast failure: {}\n", failure.message))?;
         }
+        print(&checkpoints_text(&job.checkpoints))?;
         print(&format!("\n{}\n\n", job.plan.trim_end()))?;
     }
     let head = ["subtask", "operators", "node", "state", "in", "out", "busy", "blocked", "watermark", "late"];
@@ -105,6 +110,57 @@ fn show(job: &JobOverview, format: Format) -> Result<()> {
             grouped(metrics.late_records),
         ]
     })
+}
+
+fn checkpoints_text(checkpoints: &CheckpointSummary) -> String {
+    let last = checkpoints.last_complete.map(|last| format!("\nlast complete checkpoint: {}\n", last.0));
+    let failed = (checkpoints.failures_in_a_row > 0).then(|| {
+        format!("\n{} checkpoint(s) in a row failed, the last: {}\n", checkpoints.failures_in_a_row, checkpoints.reason)
+    });
+    format!("{}{}", last.unwrap_or_default(), failed.unwrap_or_default())
+}
+
+fn print_checkpoints(checkpoints: &[CheckpointOverview], format: Format) -> Result<()> {
+    let head = [
+        "id",
+        "attempt",
+        "state",
+        "begun",
+        "duration",
+        "alignment",
+        "freeze",
+        "upload",
+        "uploaded",
+        "state bytes",
+        "unaligned",
+        "reason",
+    ];
+    print_list(format, &head, checkpoints, |checkpoint| {
+        let cost = &checkpoint.cost;
+        vec![
+            checkpoint.checkpoint.0.to_string(),
+            known(u64::from(checkpoint.attempt.0), |attempt| attempt.to_string()),
+            checkpoint.state.word().to_owned(),
+            known(checkpoint.begun_ms, |millis| watermark_text(i64::try_from(millis * 1000).unwrap_or(i64::MAX))),
+            millis_text(checkpoint.duration_micros),
+            millis_text(cost.alignment_micros),
+            millis_text(cost.freeze_micros),
+            millis_text(cost.upload_micros),
+            grouped(cost.uploaded_bytes),
+            grouped(cost.state_bytes),
+            if cost.is_unaligned { "yes" } else { "no" }.to_owned(),
+            checkpoint.reason.clone(),
+        ]
+    })
+}
+
+/// 0 stands for what is not known.
+fn known(number: u64, text: impl Fn(u64) -> String) -> String {
+    if number == 0 { "-".to_owned() } else { text(number) }
+}
+
+fn millis_text(micros: u64) -> String {
+    format!("{}.{} ms", micros / 1000, micros % 1000 / 100)
 }
 
 fn percent(micros: u64, metrics: &thalweg_types::job::SubtaskMetrics) -> String {

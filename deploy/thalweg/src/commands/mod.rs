@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod answers;
+mod checkpoint;
 mod coordinator;
 mod demo;
 mod dev;
@@ -45,6 +46,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Nodes(args) => lists::nodes(&args, format, &remote).await,
         Command::Cluster(args) => lists::cluster(args, format, &remote).await,
         Command::Job(command) => job::run(command, format, &remote).await,
+        Command::Checkpoint(command) => checkpoint::run(command, format).await,
         Command::Preview(args) => preview::run(args, format, &remote).await,
         Command::Sql(args) => sql::run(args, format, &remote).await,
         Command::Completions { shell } => {

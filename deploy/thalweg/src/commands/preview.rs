@@ -87,7 +87,6 @@ async fn sample(client: &Client, submitted: &SubmittedJob, limit: Limit, format:
                     *printed += batch.num_rows();
                     printer.print(query, &batch)?;
                 }
-                Some((_, Err(ClientError::RowsRestarted { .. }))) => {}
                 // The job has ended; how, is for its status to say.
                 Some((_, Err(ClientError::Rejected { .. }))) | None => {
                     client.wait(submitted.job).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thalweg_types::{
     JobStatus,
-    job::{Failure, FailureKind, JobOverview, SubtaskMetrics, SubtaskOverview},
+    job::{CheckpointSummary, Failure, FailureKind, JobOverview, SubtaskMetrics, SubtaskOverview},
 };
 
 use super::*;
@@ -47,6 +47,7 @@ fn overview() -> JobOverview {
         parallelism: 4,
         failure: Some(Failure { kind: FailureKind::Link, message: "it broke".to_owned() }),
         failures: 1,
+        checkpoints: CheckpointSummary::default(),
         subtasks: vec![subtask],
         sql: "SELECT 1".to_owned(),
         plan: "source".to_owned(),

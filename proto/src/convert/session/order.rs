@@ -40,7 +40,7 @@ pub(super) fn to_wire(sequence: u64, order: Order) -> v1::Order {
             checkpoint: checkpoint.0,
             committables: committables.into_iter().map(Into::into).collect(),
         }),
-        Action::Discard { graph } => Wire::Discard(v1::Discard { graph: graph.to_bytes() }),
+        Action::Discard { graph, before } => Wire::Discard(v1::Discard { graph: graph.to_bytes(), before: before.0 }),
     };
     v1::Order {
         sequence,
@@ -84,8 +84,8 @@ fn action_from_wire(wire: v1::order::Action) -> Result<Action, WireError> {
             Action::ConfirmCheckpoint { checkpoint: checkpoint_id("ConfirmCheckpoint", checkpoint)? }
         }
         Wire::Commit(wire) => commit_from_wire(wire)?,
-        Wire::Discard(v1::Discard { graph }) => {
-            Action::Discard { graph: Box::new(graph_from_wire("Discard", &graph)?) }
+        Wire::Discard(v1::Discard { graph, before }) => {
+            Action::Discard { graph: Box::new(graph_from_wire("Discard", &graph)?), before: Attempt(before) }
         }
     })
 }

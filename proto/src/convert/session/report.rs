@@ -50,8 +50,9 @@ pub(super) fn to_wire(sequence: u64, report: Report) -> v1::Report {
             let failure = result.err().map(Into::into);
             (job, attempt, Wire::Committed(v1::Committed { failure, checkpoint: checkpoint.0 }))
         }
-        Report::Discarded { job, attempt, result } => {
-            (job, attempt, Wire::Discarded(v1::Discarded { failure: result.err().map(Into::into) }))
+        Report::Discarded { job, attempt, before, result } => {
+            let failure = result.err().map(Into::into);
+            (job, attempt, Wire::Discarded(v1::Discarded { failure, before: before.0 }))
         }
     };
     v1::Report { sequence, job: job.0, attempt: attempt.0, report: Some(report) }
@@ -81,8 +82,8 @@ impl TryFrom<v1::Report> for Report {
                 let checkpoint = checkpoint_id("Committed", checkpoint)?;
                 Self::Committed { job, attempt, checkpoint, result: result_from_wire(failure)? }
             }
-            Wire::Discarded(v1::Discarded { failure }) => {
-                Self::Discarded { job, attempt, result: result_from_wire(failure)? }
+            Wire::Discarded(v1::Discarded { failure, before }) => {
+                Self::Discarded { job, attempt, before: Attempt(before), result: result_from_wire(failure)? }
             }
         })
     }

@@ -5,7 +5,11 @@ use proptest::{collection::vec, option, prelude::*, sample::Index};
 use prost::Message as _;
 use serde_json::json;
 use thalweg_types::{
-    Assignment, ClusterId, JobGraph, KeyGroupTable, Operator, OperatorKind,
+    Assignment, CheckpointId, ClusterId, JobGraph, KeyGroupTable, Operator, OperatorKind, Watermark,
+    checkpoint::{
+        BatchRef, InFlightRows, ManifestRef, OperatorSnapshot, Prepared, SnapshotCost, SourceSnapshot, SplitProgress,
+        SplitState, StateObject, SubtaskSnapshot,
+    },
     connector::TableConnector,
     graph::{Distribution, Edge, FORMAT, Parallelism, SinkOperator, SourceOperator},
     job::{Failure, FailureKind},
@@ -72,6 +76,64 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn batch_ref()(object in "[a-z]{1,8}", segments in vec(any::<u32>(), 1..3)) -> BatchRef {
+        BatchRef { object, segments }
+    }
+}
+
+prop_compose! {
+    fn progress()(
+        split in split(), state in prop::sample::select(vec![SplitState::Unread, SplitState::Open, SplitState::Finished]),
+        watermark: i64, is_idle: bool, held in vec(batch_ref(), 0..2),
+    ) -> SplitProgress {
+        SplitProgress { split, state, watermark: Watermark(watermark), is_idle, held }
+    }
+}
+
+fn checkpoint_id() -> impl Strategy<Value = CheckpointId> {
+    (1u64..).prop_map(CheckpointId)
+}
+
+fn manifest() -> impl Strategy<Value = ManifestRef> {
+    (checkpoint_id(), "[a-z/]{1,9}", any::<u64>(), any::<u64>())
+        .prop_map(|(checkpoint, name, bytes, checksum)| ManifestRef { checkpoint, name, bytes, checksum })
+}
+
+fn prepared() -> impl Strategy<Value = Prepared> {
+    (checkpoint_id(), committables()).prop_map(|(epoch, committables)| Prepared { epoch, committables })
+}
+
+prop_compose! {
+    fn cost()(numbers in any::<[u64; 5]>(), is_unaligned: bool) -> SnapshotCost {
+        let [alignment_micros, freeze_micros, upload_micros, uploaded_bytes, state_bytes] = numbers;
+        SnapshotCost { alignment_micros, freeze_micros, upload_micros, uploaded_bytes, state_bytes, is_unaligned }
+    }
+}
+
+prop_compose! {
+    fn snapshot()(
+        subtask in subtask(), is_finished: bool, value: i64, rows in vec(batch_ref(), 0..3),
+        splits in option::of(vec(progress(), 0..3)), exchange: u32, prepared in vec(prepared(), 0..3), cost in cost(),
+        (bytes, checksum) in any::<(u64, u64)>(),
+    ) -> SubtaskSnapshot {
+        SubtaskSnapshot {
+            subtask,
+            is_finished,
+            operators: vec![OperatorSnapshot {
+                operator: OperatorId(1),
+                values: BTreeMap::from([("watermark".to_owned(), value)]),
+                tables: BTreeMap::from([("windows".to_owned(), rows.clone())]),
+            }],
+            source: splits.map(|splits| SourceSnapshot { source: OperatorId(0), splits }),
+            in_flight: vec![InFlightRows { exchange, batches: rows }],
+            objects: vec![StateObject { name: "o".to_owned(), bytes, checksum }],
+            prepared,
+            cost,
+        }
+    }
+}
+
+prop_compose! {
     fn committables()(subtask in 0u32..4096, names in vec(".{0,8}", 0..3)) -> SinkCommittables {
         SinkCommittables { sink: OperatorId(1), subtask, committables: names.into_iter().map(Value::from).collect() }
     }
@@ -101,7 +163,7 @@ prop_compose! {
 prop_compose! {
     fn deployment()(
         slices in vec(1u64..6, 1..9), groups in (0u32..5).prop_map(|bits| 1u16 << bits), owners in vec(any::<Index>(), 16),
-        splits in vec(vec(split(), 0..3), 0..4),
+        splits in vec(vec(progress(), 0..3), 0..4), restore in option::of(manifest()),
     ) -> Deployment {
         let owner = |index: &Index| u32::try_from(index.index(slices.len())).expect("fewer than ten slices");
         let owners = owners.iter().take(usize::from(groups)).map(owner).collect();
@@ -116,6 +178,8 @@ prop_compose! {
                 slices: slices.into_iter().map(NodeId).collect(),
                 key_groups: KeyGroupTable::new(owners),
             },
+            checkpoints: "memory://checkpoints".to_owned(),
+            restore,
         }
     }
 }
@@ -127,8 +191,15 @@ fn action() -> impl Strategy<Value = Action> {
         Just(Action::Start),
         Just(Action::Cancel),
         Just(Action::Stop),
-        vec(committables(), 0..3).prop_map(|committables| Action::Commit { graph: Box::new(graph(256)), committables }),
-        Just(Action::Discard { graph: Box::new(graph(256)) }),
+        checkpoint_id().prop_map(|checkpoint| Action::BeginCheckpoint { checkpoint }),
+        checkpoint_id().prop_map(|checkpoint| Action::AbortCheckpoint { checkpoint }),
+        checkpoint_id().prop_map(|checkpoint| Action::ConfirmCheckpoint { checkpoint }),
+        (checkpoint_id(), vec(committables(), 0..3)).prop_map(|(checkpoint, committables)| Action::Commit {
+            graph: Box::new(graph(256)),
+            checkpoint,
+            committables
+        }),
+        any::<u32>().prop_map(|before| Action::Discard { graph: Box::new(graph(256)), before: Attempt(before) }),
     ]
 }
 
@@ -141,21 +212,37 @@ fn report() -> impl Strategy<Value = Report> {
     prop_oneof![
         (about(), discovery).prop_map(|((job, attempt), splits)| Report::Discovered { job, attempt, splits }),
         about().prop_map(|(job, attempt)| Report::Ready { job, attempt }),
-        (about(), subtask(), metrics(), vec(committables(), 0..3)).prop_map(
-            |((job, attempt), subtask, metrics, committables)| Report::Finished {
-                job,
-                attempt,
-                subtask,
-                metrics,
-                committables
+        (about(), subtask(), metrics(), vec(prepared(), 0..3)).prop_map(
+            |((job, attempt), subtask, metrics, prepared)| {
+                Report::Finished { job, attempt, subtask, metrics, prepared }
             }
         ),
+        (about(), checkpoint_id(), snapshot()).prop_map(|((job, attempt), checkpoint, snapshot)| Report::Snapshot {
+            job,
+            attempt,
+            checkpoint,
+            snapshot: Box::new(snapshot)
+        }),
+        (about(), checkpoint_id(), subtask(), failure()).prop_map(|((job, attempt), checkpoint, subtask, failure)| {
+            Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure }
+        }),
+        about().prop_map(|(job, attempt)| Report::CheckpointWanted { job, attempt }),
         (about(), option::of(subtask()), failure(), peer).prop_map(|((job, attempt), subtask, failure, peer)| {
             Report::Failed { job, attempt, subtask, failure, peer }
         }),
         about().prop_map(|(job, attempt)| Report::Gone { job, attempt }),
-        (about(), result()).prop_map(|((job, attempt), result)| Report::Committed { job, attempt, result }),
-        (about(), result()).prop_map(|((job, attempt), result)| Report::Discarded { job, attempt, result }),
+        (about(), checkpoint_id(), result()).prop_map(|((job, attempt), checkpoint, result)| Report::Committed {
+            job,
+            attempt,
+            checkpoint,
+            result
+        }),
+        (about(), any::<u32>(), result()).prop_map(|((job, attempt), before, result)| Report::Discarded {
+            job,
+            attempt,
+            before: Attempt(before),
+            result
+        }),
     ]
 }
 
@@ -265,6 +352,8 @@ fn check_refused(change: impl FnOnce(&mut v1::Deploy), reason: &str) {
         assignment: Assignment { slices: vec![NodeId(1)], key_groups: KeyGroupTable::new(vec![0, 0]) },
         addresses: vec![(NodeId(1), "host:1".to_owned())],
         splits: vec![SplitAssignment { source: OperatorId(0), subtask: 0, splits: Vec::new() }],
+        checkpoints: "memory://checkpoints".to_owned(),
+        restore: None,
     };
     let mut wire = v1::Deploy::from(sound.clone());
     assert_eq!(Deployment::try_from(wire.clone()), Ok(sound));
@@ -289,8 +378,8 @@ fn deployments_that_do_not_hold_together_are_refused() {
     check_refused(|wire| wire.splits[0].source = 9, "op-9 is not a source");
     check_refused(|wire| wire.splits[0].subtask = 1, "op-0 has no subtask 1");
     check_refused(|wire| wire.splits.push(wire.splits[0].clone()), "named twice");
-    let split = v1::Split { id: "s".to_owned(), payload: "{".to_owned(), ..v1::Split::default() };
-    check_refused(|wire| wire.splits[0].splits.push(split), "JSON cannot be read");
+    check_refused(|wire| wire.splits[0].splits.push(b"{".to_vec()), "JSON cannot be read");
+    check_refused(|wire| wire.checkpoints.clear(), "where checkpoints are kept");
 }
 
 #[test]

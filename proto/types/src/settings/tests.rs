@@ -30,6 +30,8 @@ fn a_bad_value_says_what_is_expected() {
         ("exchange.compression", "zip", "none or lz4"),
         ("replay.speed", "-1", "above 0"),
         ("restart.backoff", "soon", "duration"),
+        ("checkpoint.interval", "sometimes", "off"),
+        ("checkpoint.retain", "-1", "whole number"),
     ];
     for (key, value, expected) in bad {
         let error = JobSettings::parse(&given(&[(key, value)])).expect_err(key);
@@ -43,6 +45,8 @@ fn durations_and_sizes_are_read_in_their_units() {
     assert_eq!(parse_duration("1.5min"), Some(Duration::from_secs(90)));
     assert_eq!(parse_duration("250"), Some(Duration::from_millis(250)));
     assert_eq!(parse_duration("2 fortnights"), None);
+    assert_eq!(parse_interval("Off"), Some(Duration::ZERO));
+    assert_eq!(parse_interval("10 s"), Some(Duration::from_secs(10)));
     assert_eq!(parse_bytes("64 KiB"), Some(65_536));
     assert_eq!(parse_bytes("1.5 mb"), Some(1_572_864));
     assert_eq!(parse_bytes("-1"), None);

@@ -3,18 +3,33 @@
 //! Nodes check what a node may rely on: no attempt is deployed while an older one is there, sources start only when every
 //! node of the attempt is ready, an attempt is published only after it ended well everywhere, leftovers are removed only when
 //! nothing runs.
+//!
+//! At each snapshot a sink subtask seals one committable of its own, and one more at its end. What complete checkpoints hold,
+//! and what was prepared when the job ended, is to be published: each committable once, in the order of checkpoints.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::LazyLock};
+
+use thalweg_types::{
+    Chain,
+    checkpoint::{Prepared, SnapshotCost, SourceSnapshot, SubtaskSnapshot},
+    session::ALL_ATTEMPTS,
+};
 
 use super::*;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Running {
     /// Deployed but not yet built.
     building: bool,
     started: bool,
     draining: bool,
     subtasks: BTreeMap<SubtaskId, SubtaskState>,
+    hands: Vec<thalweg_types::session::SplitAssignment>,
+    sealed: BTreeMap<SubtaskId, Vec<Prepared>>,
+    /// Subtasks that have still to answer a checkpoint.
+    pending: BTreeMap<CheckpointId, BTreeSet<SubtaskId>>,
+    newest_begun: CheckpointId,
+    aborted: CheckpointId,
 }
 
 #[derive(Debug)]
@@ -46,8 +61,21 @@ pub(super) struct World {
     pub(super) dealt: Vec<(u32, Vec<String>)>,
     /// What the next commits answer.
     pub(super) commit_failures: Vec<FailureKind>,
-    /// Whether files of subtasks that were started may be hidden in the sinks' directories.
-    pub(super) has_leftovers: bool,
+    /// What each effective commit of a checkpoint published.
+    pub(super) commits: Vec<(CheckpointId, Vec<String>)>,
+    /// What is to be published, once and at last.
+    durable: BTreeSet<String>,
+    /// What is hidden in the sinks' directories, by attempt.
+    hidden: BTreeSet<(Attempt, String)>,
+    /// Manifests by name.
+    store: BTreeMap<String, Manifest>,
+    store_work: VecDeque<Effect>,
+    /// What the next uses of the store answer.
+    pub(super) store_failures: Vec<FailureKind>,
+    /// How many of the next snapshots fail.
+    pub(super) snapshot_failures: u32,
+    config: ControlConfig,
+    leaders: u64,
     /// What the next discards answer.
     pub(super) discard_failures: Vec<FailureKind>,
     /// Sources end only when they are told to.
@@ -57,6 +85,28 @@ pub(super) struct World {
 }
 
 const JOB: JobId = JobId(1);
+
+fn ids_of(committables: &SinkCommittables) -> Vec<String> {
+    committables.committables.iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+}
+
+/// The sinks of a subtask seal what they have written.
+fn seal(
+    run: &mut Running,
+    hidden: &mut BTreeSet<(Attempt, String)>,
+    (attempt, subtask, epoch): (Attempt, SubtaskId, CheckpointId),
+    chains: &[Chain],
+    sinks: &BTreeSet<OperatorId>,
+) {
+    let operators = chains[subtask.chain.0 as usize].operators.iter();
+    for sink in operators.filter(|operator| sinks.contains(operator)) {
+        let id = format!("{}-{}-{}", attempt.0, subtask.index, epoch.0);
+        hidden.insert((attempt, id.clone()));
+        let committables =
+            SinkCommittables { sink: *sink, subtask: subtask.index, committables: vec![serde_json::json!(id)] };
+        run.sealed.entry(subtask).or_default().push(Prepared { epoch, committables });
+    }
+}
 
 impl Node {
     fn is_present(&self) -> bool {
@@ -70,6 +120,16 @@ impl World {
     }
 
     pub(super) fn with_graph(slots: &[u32], wish: Option<u32>, graph: JobGraph) -> Self {
+        Self::with_interval(slots, wish, graph, Duration::ZERO)
+    }
+
+    /// With a checkpoint so often.
+    pub(super) fn checkpointing(slots: &[u32], wish: Option<u32>, interval: Duration) -> Self {
+        Self::with_interval(slots, wish, graphs::publishing(), interval)
+    }
+
+    fn with_interval(slots: &[u32], wish: Option<u32>, graph: JobGraph, interval: Duration) -> Self {
+        let config = ControlConfig { checkpoint_interval: interval, ..ControlConfig::default() };
         let spec = JobSpec {
             name: "test".to_owned(),
             sql: String::new(),
@@ -80,8 +140,7 @@ impl World {
         let mut state = ClusterState::default();
         let submit = Command::SubmitJob { request: RequestId("r".to_owned()), spec: Arc::new(spec) };
         let _ = state.apply(1, submit);
-        let controller =
-            JobController::new(JOB, state.job(JOB).unwrap(), ControlConfig::default(), Duration::ZERO).unwrap();
+        let controller = JobController::new(JOB, state.job(JOB).unwrap(), config, Duration::ZERO).unwrap();
         let plan = ChainPlan::of(&graph);
         let mut world = Self {
             state,
@@ -93,7 +152,15 @@ impl World {
             published: Vec::new(),
             dealt: Vec::new(),
             commit_failures: Vec::new(),
-            has_leftovers: false,
+            commits: Vec::new(),
+            durable: BTreeSet::new(),
+            hidden: BTreeSet::new(),
+            store: BTreeMap::new(),
+            store_work: VecDeque::new(),
+            store_failures: Vec::new(),
+            snapshot_failures: 0,
+            config,
+            leaders: 1,
             discard_failures: Vec::new(),
             endless: false,
             payload: serde_json::Value::Null,
@@ -138,7 +205,41 @@ impl World {
 
     pub(super) fn is_done(&self) -> bool {
         let views = self.views();
-        self.controller.is_done(&JobView { record: self.record(), nodes: &views, now: self.now, jitter: 0 })
+        self.controller.is_done(&self.view(&views))
+    }
+
+    fn view<'a>(&'a self, nodes: &'a BTreeMap<NodeId, NodeView>) -> JobView<'a> {
+        static CLUSTER: LazyLock<ClusterId> = LazyLock::new(|| ClusterId("c".to_owned()));
+        JobView {
+            record: self.record(),
+            nodes,
+            cluster: &CLUSTER,
+            checkpoints: "memory://checkpoints",
+            now: self.now,
+            since_epoch: self.now,
+            jitter: 0,
+        }
+    }
+
+    pub(super) fn has_leftovers(&self) -> bool {
+        !self.hidden.is_empty()
+    }
+
+    pub(super) fn controller(&self) -> &JobController {
+        &self.controller
+    }
+
+    /// Committables that were published, in order.
+    pub(super) fn visible(&self) -> Vec<String> {
+        self.commits.iter().flat_map(|(_, ids)| ids).cloned().collect()
+    }
+
+    /// Whether all that is to be published is, and nothing else.
+    pub(super) fn check_published(&self) {
+        let visible = self.visible();
+        let set: BTreeSet<String> = visible.iter().cloned().collect();
+        assert_eq!(set.len(), visible.len(), "published twice: {visible:?}");
+        assert_eq!(set, self.durable);
     }
 
     fn apply(&mut self, command: Command) -> Outcome {
@@ -170,8 +271,9 @@ impl World {
     fn react(&mut self) {
         for _ in 0..20 {
             let views = self.views();
-            let view = JobView { record: self.state.job(JOB).unwrap(), nodes: &views, now: self.now, jitter: 0 };
-            let effects = self.controller.step(&view);
+            let mut controller = self.controller.clone();
+            let effects = controller.step(&self.view(&views));
+            self.controller = controller;
             self.controller.check_invariants().unwrap();
             if effects.is_empty() {
                 return;
@@ -187,12 +289,15 @@ impl World {
         match effect {
             Effect::Propose(command) => {
                 self.check_proposal(&command);
-                let applied = matches!(self.apply(command), Outcome::Applied(_));
+                let applied = matches!(self.apply(command.clone()), Outcome::Applied(_));
+                if applied {
+                    self.note(&command);
+                }
                 let outcome = if applied { Proposed::Applied } else { Proposed::NotApplied };
                 self.controller.on_proposed(outcome, self.now);
             }
             Effect::Order { node, attempt, action } => {
-                if matches!(action, Action::Discard { .. }) {
+                if matches!(action, Action::Discard { before: ALL_ATTEMPTS, .. }) {
                     let mut present = self.nodes.values().filter(|node| node.is_present());
                     let runs = present.any(|node| node.attempts.contains_key(&attempt));
                     assert!(!runs, "what still runs may leave more");
@@ -202,7 +307,66 @@ impl World {
                     node.orders.push_back((attempt, action));
                 }
             }
+            effect @ (Effect::PutManifest { .. } | Effect::GetManifest { .. } | Effect::CollectCheckpoints { .. }) => {
+                self.store_work.push_back(effect);
+            }
         }
+    }
+
+    /// What a recorded decision promises to publish.
+    fn note(&mut self, command: &Command) {
+        let ids: Vec<String> = match command {
+            Command::CompleteCheckpoint { manifest, .. } => {
+                let prepared = self.store[&manifest.name].subtasks.iter().flat_map(|snapshot| &snapshot.prepared);
+                prepared.flat_map(|prepared| ids_of(&prepared.committables)).collect()
+            }
+            Command::CompleteAttempt { committables, .. } => committables.iter().flat_map(ids_of).collect(),
+            _ => Vec::new(),
+        };
+        self.durable.extend(ids);
+    }
+
+    /// The store does what it was asked first.
+    pub(super) fn use_store(&mut self) {
+        let Some(effect) = self.store_work.pop_front() else { return };
+        let failed = |kind| failure(kind, "the store is away");
+        match effect {
+            Effect::PutManifest { manifest } => {
+                let checkpoint = manifest.checkpoint;
+                let result = match self.store_failures.pop() {
+                    Some(kind) => Err(failed(kind)),
+                    None => Ok(self.put(&manifest)),
+                };
+                self.controller.on_manifest_put(checkpoint, result);
+            }
+            Effect::GetManifest { manifest } => {
+                let result = self
+                    .store_failures
+                    .pop()
+                    .map_or_else(|| Ok(self.store[&manifest.name].clone()), |kind| Err(failed(kind)));
+                self.controller.on_manifest_got(manifest.checkpoint, result, self.now);
+            }
+            Effect::CollectCheckpoints { drop, keep, .. } => {
+                let is_over = self.status().is_terminal();
+                for manifest in drop {
+                    assert!(!keep.contains(&manifest));
+                    assert!(is_over || self.record().checkpoint(manifest.checkpoint).is_none(), "it may be needed");
+                    self.store.remove(&manifest.name);
+                }
+                self.controller.on_collected();
+            }
+            Effect::Propose(_) | Effect::Order { .. } => unreachable!("not for the store"),
+        }
+        self.react();
+    }
+
+    fn put(&mut self, manifest: &Manifest) -> ManifestRef {
+        let all: Vec<SubtaskId> = self.plan.subtasks(manifest.parallelism).collect();
+        let told: Vec<SubtaskId> = manifest.subtasks.iter().map(|snapshot| snapshot.subtask).collect();
+        assert_eq!(told, all, "a part is missing");
+        let name = format!("{}-{}-{}", manifest.checkpoint.0, manifest.attempt.0, self.leaders);
+        self.store.insert(name.clone(), manifest.clone());
+        ManifestRef { checkpoint: manifest.checkpoint, name, bytes: 1, checksum: 1 }
     }
 
     fn check_proposal(&self, command: &Command) {
@@ -246,19 +410,32 @@ impl World {
                 let all = self.plan.subtasks(deployment.assignment.parallelism());
                 let own = all.filter(|subtask| deployment.assignment.node_of(*subtask) == Some(id));
                 let subtasks = own.map(|subtask| (subtask, SubtaskState::Ready)).collect();
-                let run = Running { building: true, started: false, draining: false, subtasks };
+                let run = Running {
+                    building: true,
+                    started: false,
+                    draining: false,
+                    subtasks,
+                    hands: deployment.splits.clone(),
+                    sealed: BTreeMap::new(),
+                    pending: BTreeMap::new(),
+                    newest_begun: CheckpointId(0),
+                    aborted: CheckpointId(0),
+                };
                 node.attempts.insert(attempt, run);
-                let hands = deployment
-                    .splits
-                    .iter()
-                    .map(|hand| (hand.subtask, hand.splits.iter().map(|split| split.id.to_string()).collect()));
+                if let Some(record) = self.state.job(JOB).filter(|record| record.last_attempt() == attempt) {
+                    let restored = record.attempt.as_ref().unwrap().restored;
+                    assert_eq!(deployment.restore.map(|manifest| manifest.checkpoint), restored);
+                }
+                let hands = deployment.splits.iter().map(|hand| {
+                    (hand.subtask, hand.splits.iter().map(|progress| progress.split.id.to_string()).collect())
+                });
                 self.dealt.extend(hands);
             }
             Action::Start => {
                 if let Some(run) = node.attempts.get_mut(&attempt) {
                     assert!(!run.building, "started before it was ready");
                     run.started = true;
-                    self.has_leftovers = true;
+                    self.hidden.insert((attempt, "open".to_owned()));
                 }
             }
             Action::Stop => {
@@ -270,27 +447,88 @@ impl World {
                 node.attempts.remove(&attempt);
                 node.reports.push((Report::Gone { job: JOB, attempt }, false));
             }
-            Action::Commit { committables, .. } => {
+            Action::Commit { checkpoint, committables, .. } => {
                 let failed = self.commit_failures.pop();
-                self.has_leftovers &= failed.is_some();
-                if failed.is_none() && !self.published.contains(&(attempt, committables.len())) {
-                    self.published.push((attempt, committables.len()));
-                }
                 let result = failed.map_or(Ok(()), |kind| Err(failure(kind, "no space")));
-                node.reports.push((Report::Committed { job: JOB, attempt, result }, false));
+                let is_done = result.is_ok();
+                node.reports.push((Report::Committed { job: JOB, attempt, checkpoint, result }, false));
+                if is_done {
+                    self.commit(attempt, checkpoint, &committables);
+                }
             }
-            Action::Discard { .. } => {
+            Action::Discard { before, .. } => {
                 let failed = self.discard_failures.pop();
-                self.has_leftovers &= failed.is_some();
                 let result = failed.map_or(Ok(()), |kind| Err(failure(kind, "read-only")));
-                node.reports.push((Report::Discarded { job: JOB, attempt, result }, false));
+                let is_done = result.is_ok();
+                node.reports.push((Report::Discarded { job: JOB, attempt, before, result }, false));
+                if is_done {
+                    self.discard(before);
+                }
+            }
+            Action::BeginCheckpoint { checkpoint } => self.take_part(id, attempt, checkpoint),
+            Action::AbortCheckpoint { checkpoint } => {
+                if let Some(run) = node.attempts.get_mut(&attempt) {
+                    run.aborted = run.aborted.max(checkpoint);
+                    run.pending.remove(&checkpoint);
+                }
+            }
+            Action::ConfirmCheckpoint { checkpoint } => {
+                let Some(run) = node.attempts.get_mut(&attempt) else { return };
+                assert!(self.state.job(JOB).unwrap().checkpoints.last().unwrap().checkpoint >= checkpoint);
+                for prepared in run.sealed.values_mut() {
+                    prepared.retain(|prepared| prepared.epoch > checkpoint);
+                }
             }
         }
+    }
+
+    fn take_part(&mut self, id: NodeId, attempt: Attempt, checkpoint: CheckpointId) {
+        let Some(run) = self.nodes.get_mut(&id).unwrap().attempts.get_mut(&attempt) else { return };
+        assert!(run.started, "sources read before any barrier");
+        if checkpoint <= run.aborted {
+            let action = Action::BeginCheckpoint { checkpoint };
+            self.refuse(id, attempt, action);
+        } else if checkpoint > run.newest_begun {
+            run.newest_begun = checkpoint;
+            run.pending.insert(checkpoint, run.subtasks.keys().copied().collect());
+        }
+    }
+
+    fn commit(&mut self, attempt: Attempt, checkpoint: CheckpointId, committables: &[SinkCommittables]) {
+        let ids: Vec<String> = committables.iter().flat_map(ids_of).collect();
+        match self.commits.iter().find(|(done, _)| *done == checkpoint) {
+            Some((_, before)) => assert_eq!(*before, ids, "a repeated commit is the same"),
+            None => {
+                let last = self.commits.last().map_or(CheckpointId(0), |(last, _)| *last);
+                assert!(checkpoint > last, "{checkpoint} after {last}");
+                assert!(ids.iter().all(|id| self.durable.contains(id)), "nobody promised to publish it");
+                self.commits.push((checkpoint, ids.clone()));
+            }
+        }
+        self.hidden.retain(|(_, hidden)| !ids.contains(hidden));
+        if checkpoint == CheckpointId::FINAL {
+            if !self.published.contains(&(attempt, committables.len())) {
+                self.published.push((attempt, committables.len()));
+            }
+            self.discard(ALL_ATTEMPTS);
+        }
+    }
+
+    fn discard(&mut self, before: Attempt) {
+        let visible = self.visible();
+        let lost = |(of, id): &(Attempt, String)| *of < before && self.durable.contains(id) && !visible.contains(id);
+        let may_lose = self.record().status == JobStatus::Failed;
+        assert!(may_lose || !self.hidden.iter().any(lost), "what is to be published was removed");
+        self.hidden.retain(|(of, _)| *of >= before);
     }
 
     /// The next order reaches the node and is not taken.
     pub(super) fn refuse_next(&mut self, id: NodeId) {
         let (attempt, action) = self.nodes.get_mut(&id).unwrap().orders.pop_front().unwrap();
+        self.refuse(id, attempt, action);
+    }
+
+    fn refuse(&mut self, id: NodeId, attempt: Attempt, action: Action) {
         let cluster = thalweg_types::ClusterId("c".to_owned());
         let order = Order { term: thalweg_types::Term(1), cluster, job: JOB, attempt, action };
         self.controller.on_refused(id, &order, "it is leaving", self.now);
@@ -310,22 +548,66 @@ impl World {
             node.reports.push((Report::Ready { job: JOB, attempt }, false));
             return;
         }
+        if run.started && !run.pending.is_empty() {
+            self.snapshot(id, attempt, &chains, &sinks);
+            return;
+        }
         if !run.started || (endless && !run.draining) {
             return;
         }
         let next = run.subtasks.iter_mut().find(|(_, state)| **state == SubtaskState::Ready);
         let Some((subtask, state)) = next else { return };
         *state = SubtaskState::Finished;
-        let writes = chains[subtask.chain.0 as usize].operators.iter().filter(|operator| sinks.contains(operator));
-        let prepared = |sink: &OperatorId| SinkCommittables {
-            sink: *sink,
-            subtask: subtask.index,
-            committables: vec![serde_json::json!(attempt.0)],
-        };
-        let committables = writes.map(prepared).collect();
+        let subtask = *subtask;
+        seal(run, &mut self.hidden, (attempt, subtask, CheckpointId::FINAL), &chains, &sinks);
+        let prepared = run.sealed.get(&subtask).cloned().unwrap_or_default();
         let metrics = SubtaskMetrics::default();
-        let report = Report::Finished { job: JOB, attempt, subtask: *subtask, metrics, committables };
+        let report = Report::Finished { job: JOB, attempt, subtask, metrics, prepared };
         node.reports.push((report, false));
+    }
+
+    /// One subtask answers a checkpoint.
+    fn snapshot(&mut self, id: NodeId, attempt: Attempt, chains: &[Chain], sinks: &BTreeSet<OperatorId>) {
+        let fails = self.snapshot_failures > 0;
+        self.snapshot_failures = self.snapshot_failures.saturating_sub(1);
+        let node = self.nodes.get_mut(&id).unwrap();
+        let run = node.attempts.get_mut(&attempt).unwrap();
+        let mut first = run.pending.first_entry().unwrap();
+        let checkpoint = *first.key();
+        let subtask = first.get_mut().pop_first();
+        if first.get().is_empty() {
+            first.remove();
+        }
+        let Some(subtask) = subtask else { return };
+        let is_finished = run.subtasks[&subtask] == SubtaskState::Finished;
+        if !is_finished {
+            seal(run, &mut self.hidden, (attempt, subtask, checkpoint), chains, sinks);
+        }
+        if fails {
+            let failure = failure(FailureKind::Store, "no space");
+            let report = Report::SnapshotFailed { job: JOB, attempt, checkpoint, subtask, failure };
+            node.reports.push((report, false));
+            return;
+        }
+        let own = run.hands.iter().find(|hand| subtask.chain.0 == 0 && hand.subtask == subtask.index);
+        let snapshot = SubtaskSnapshot {
+            subtask,
+            is_finished,
+            operators: Vec::new(),
+            source: own.map(|hand| SourceSnapshot { source: hand.source, splits: hand.splits.clone() }),
+            in_flight: Vec::new(),
+            objects: Vec::new(),
+            prepared: run.sealed.get(&subtask).cloned().unwrap_or_default(),
+            cost: SnapshotCost { uploaded_bytes: 10, freeze_micros: 5, ..SnapshotCost::default() },
+        };
+        let snapshot = Box::new(snapshot);
+        node.reports.push((Report::Snapshot { job: JOB, attempt, checkpoint, snapshot }, false));
+    }
+
+    pub(super) fn want_checkpoint(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        let Some(attempt) = node.attempts.keys().next().copied() else { return };
+        node.reports.push((Report::CheckpointWanted { job: JOB, attempt }, false));
     }
 
     /// Tells all reports that this leader has not heard; those that are settled are forgotten.
@@ -479,7 +761,9 @@ impl World {
 
     /// Everything that the leader remembered is gone, with the orders that had not arrived.
     pub(super) fn change_leader(&mut self) {
-        self.controller = JobController::new(JOB, self.record(), ControlConfig::default(), self.now).unwrap();
+        self.controller = JobController::new(JOB, self.record(), self.config, self.now).unwrap();
+        self.leaders += 1;
+        self.store_work.clear();
         for node in self.nodes.values_mut() {
             node.orders.clear();
             node.attached = false;
@@ -515,6 +799,7 @@ impl World {
             self.deliver_order(id);
             self.progress(id);
             self.deliver_reports(id);
+            self.use_store();
         }
     }
 
@@ -534,7 +819,7 @@ impl World {
                 return;
             }
         }
-        panic!("the job does not come to an end: {} {:?}", self.status(), self.controller.facts);
+        panic!("the job does not come to an end: {} {:?}", self.status(), self.controller);
     }
 
     pub(super) fn until(&mut self, status: JobStatus) {
@@ -555,6 +840,9 @@ impl World {
                 if self.status() != status {
                     act(self, id);
                 }
+            }
+            if self.status() != status {
+                self.use_store();
             }
         }
     }

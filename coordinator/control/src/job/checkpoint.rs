@@ -1,0 +1,486 @@
+//! Taking checkpoints of a running attempt, and telling of them.
+//!
+//! ```text
+//! due | wanted -> propose BeginCheckpoint(E) -> order it to all -> a snapshot of every subtask -> PutManifest
+//!     -> propose CompleteCheckpoint -> order ConfirmCheckpoint to all        (what E holds is published in `publish`)
+//! a snapshot failed | the manifest was not put | timeout -> order AbortCheckpoint to all; the next after a pause
+//! ```
+//!
+//! The record alone makes a checkpoint exist. A new leader finds E begun and not complete, orders it again and hears again
+//! what nodes have not been acknowledged; a node that has given it up refuses, which gives it up everywhere.
+//!
+//! The rules it protects: a checkpoint is complete only with the snapshot of every subtask; what a subtask had prepared
+//! belongs to exactly one complete checkpoint, or to the end. A checkpoint whose manifest is durable is not given up any
+//! more: its completion may be recorded.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use thalweg_cluster_state::{Command, EndMode, JobRecord};
+use thalweg_types::{
+    Attempt, CheckpointId, SubtaskId,
+    checkpoint::{MANIFEST_FORMAT, Manifest, ManifestRef, Prepared, SnapshotCost, SubtaskSnapshot},
+    job::{CheckpointOverview, CheckpointState, CheckpointSummary, Failure},
+    session::Action,
+};
+
+use super::{Effect, JobController, JobView, publish::Publishing};
+
+/// The longest pause after failed checkpoints, unless the interval is longer.
+const PAUSE_MAX: Duration = Duration::from_mins(1);
+/// The pause after a failed checkpoint where none are begun by time.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// Pauses stop doubling here: 2^10 of the shortest interval that makes sense is longer than the longest pause.
+const DOUBLINGS_MAX: u32 = 10;
+/// Checkpoints that are remembered for people.
+const REMEMBERED_MAX: usize = 100;
+
+/// What a leader remembers of a job's checkpoints.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Checkpoints {
+    open: Option<Open>,
+    /// This one and those before it are not ordered again.
+    given_up: CheckpointId,
+    /// A node waits for the next one.
+    wanted: bool,
+    due_at: Option<Duration>,
+    /// After failures.
+    not_before: Duration,
+    failures_in_a_row: u32,
+    last_failure: String,
+    /// This one was confirmed to the nodes of the attempt.
+    confirmed: CheckpointId,
+    pub(super) publishing: Publishing,
+    /// The manifests that are still of use, as far as they are known.
+    pub(super) manifests: BTreeMap<CheckpointId, Arc<Manifest>>,
+    pub(super) reading: Reading,
+    pub(super) collecting: super::collect::Collecting,
+    remembered: VecDeque<Remembered>,
+}
+
+/// The checkpoint in progress.
+#[derive(Debug, Clone, PartialEq)]
+struct Open {
+    checkpoint: CheckpointId,
+    since: Duration,
+    was_wanted: bool,
+    snapshots: BTreeMap<SubtaskId, SubtaskSnapshot>,
+    manifest: Put,
+    failed: Option<String>,
+}
+
+/// How far a manifest is.
+#[derive(Debug, Clone, PartialEq)]
+enum Put {
+    /// Snapshots are missing.
+    Not,
+    Asked(Arc<Manifest>),
+    Done(ManifestRef, Arc<Manifest>),
+}
+
+/// Reading a manifest that another leader wrote.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Reading {
+    asked: Option<CheckpointId>,
+    not_before: Duration,
+    failures: u32,
+    /// It cannot be read at all.
+    pub(super) broken: Option<Failure>,
+}
+
+/// One checkpoint for people.
+#[derive(Debug, Clone, PartialEq)]
+struct Remembered {
+    since: Duration,
+    overview: CheckpointOverview,
+}
+
+impl Checkpoints {
+    /// Another attempt begins: nothing that was told of the one before counts any more.
+    pub(super) fn on_attempt(&mut self, now: Duration) {
+        self.close("the attempt ended", now);
+        (self.wanted, self.due_at) = (false, None);
+    }
+
+    /// The attempt does not run any more.
+    pub(super) fn close(&mut self, reason: &str, now: Duration) {
+        if let Some(open) = self.open.take() {
+            self.remember_end(open.checkpoint, CheckpointState::Failed, reason, now);
+        }
+    }
+
+    pub(super) fn on_wanted(&mut self) {
+        self.wanted = true;
+    }
+
+    pub(super) fn on_snapshot(&mut self, checkpoint: CheckpointId, snapshot: &SubtaskSnapshot) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.checkpoint == checkpoint) {
+            open.snapshots.entry(snapshot.subtask).or_insert_with(|| snapshot.clone());
+        }
+    }
+
+    /// A part of a checkpoint will not come. Once its manifest is written that says nothing.
+    pub(super) fn on_failed(&mut self, checkpoint: CheckpointId, reason: &str) {
+        let open = self.open.as_mut().filter(|open| open.checkpoint == checkpoint);
+        if let Some(open) = open.filter(|open| open.manifest == Put::Not) {
+            open.failed.get_or_insert_with(|| reason.to_owned());
+        }
+    }
+
+    pub(super) fn on_put(&mut self, checkpoint: CheckpointId, result: Result<ManifestRef, Failure>) {
+        let Some(open) = self.open.as_mut().filter(|open| open.checkpoint == checkpoint) else { return };
+        let Put::Asked(manifest) = &open.manifest else { return };
+        match result {
+            Ok(reference) => open.manifest = Put::Done(reference, manifest.clone()),
+            Err(failure) => {
+                open.manifest = Put::Not;
+                open.failed = Some(format!("its manifest could not be written: {}", failure.message));
+            }
+        }
+    }
+
+    fn remember_end(&mut self, checkpoint: CheckpointId, state: CheckpointState, reason: &str, now: Duration) {
+        let found = self.remembered.iter_mut().rev().find(|known| known.overview.checkpoint == checkpoint);
+        if let Some(known) = found {
+            known.overview.state = state;
+            known.overview.reason = reason.to_owned();
+            known.overview.duration_micros = micros(now.saturating_sub(known.since));
+        }
+    }
+
+    fn remember(&mut self, since: Duration, overview: CheckpointOverview) {
+        self.remembered.push_back(Remembered { since, overview });
+        while self.remembered.len() > REMEMBERED_MAX {
+            self.remembered.pop_front();
+        }
+    }
+
+    /// Counts a failure; the next one waits longer each time.
+    fn pause(&mut self, interval: Duration, reason: String, now: Duration) {
+        let doublings = self.failures_in_a_row.min(DOUBLINGS_MAX) + 1;
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        let first = if interval.is_zero() { PAUSE_MIN } else { interval };
+        self.not_before = now + first.saturating_mul(1 << doublings).min(PAUSE_MAX.max(interval));
+        self.last_failure = reason;
+    }
+}
+
+impl JobController {
+    /// Brings the checkpoint in progress forward, or begins one.
+    pub(super) fn checkpoint(&mut self, view: &JobView<'_>) -> Vec<Effect> {
+        self.notice_completion(view);
+        let recorded = view.record.open_checkpoint().filter(|open| *open > self.checkpoints.given_up);
+        let Some(open) = &self.checkpoints.open else {
+            let mut effects = self.confirm(view);
+            match recorded {
+                Some(checkpoint) => effects.extend(self.order_checkpoint(view, checkpoint)),
+                None => effects.extend(self.begin_checkpoint(view)),
+            }
+            return effects;
+        };
+        if let Put::Done(reference, _) = &open.manifest {
+            let (job, attempt, manifest) = (self.job, self.facts.attempt, reference.clone());
+            return vec![Effect::Propose(Command::CompleteCheckpoint { job, attempt, manifest })];
+        }
+        let is_late = view.now.saturating_sub(open.since) >= self.settings.checkpoint_timeout;
+        let failed = open.failed.clone().or_else(|| is_late.then(|| self.lateness(view.record)));
+        if let Some(reason) = failed {
+            return self.abort_checkpoint(view, reason);
+        }
+        self.put_manifest(view)
+    }
+
+    /// Notes that the record holds what was proposed.
+    fn notice_completion(&mut self, view: &JobView<'_>) {
+        let is_complete = |open: &mut Open| view.record.checkpoint(open.checkpoint).is_some();
+        let Some(open) = self.checkpoints.open.take_if(is_complete) else { return };
+        if let Put::Done(_, manifest) = open.manifest {
+            self.checkpoints.manifests.insert(open.checkpoint, manifest);
+        }
+        (self.checkpoints.failures_in_a_row, self.checkpoints.not_before) = (0, Duration::ZERO);
+        self.checkpoints.last_failure.clear();
+        self.checkpoints.remember_end(open.checkpoint, CheckpointState::Complete, "", view.now);
+    }
+
+    /// Tells the nodes, once, of the newest complete checkpoint of their attempt.
+    fn confirm(&mut self, view: &JobView<'_>) -> Vec<Effect> {
+        let Some(newest) = own_newest(view.record).filter(|newest| *newest > self.checkpoints.confirmed) else {
+            return Vec::new();
+        };
+        self.checkpoints.confirmed = newest;
+        self.order_all(view.record, &Action::ConfirmCheckpoint { checkpoint: newest })
+    }
+
+    fn begin_checkpoint(&mut self, view: &JobView<'_>) -> Option<Effect> {
+        let interval = self.checkpoint_interval();
+        let due_at = *self.checkpoints.due_at.get_or_insert(view.now + interval);
+        let is_due = self.checkpoints.wanted || (!interval.is_zero() && view.now >= due_at);
+        let is_ending = view.record.ending == Some(EndMode::Stop) || self.has_finished(view.record);
+        if !is_due || is_ending || view.now < self.checkpoints.not_before {
+            return None;
+        }
+        let (job, attempt, checkpoint) = (self.job, self.facts.attempt, view.record.last_checkpoint.next());
+        Some(Effect::Propose(Command::BeginCheckpoint { job, attempt, checkpoint }))
+    }
+
+    /// It is recorded that it has begun.
+    fn order_checkpoint(&mut self, view: &JobView<'_>, checkpoint: CheckpointId) -> Vec<Effect> {
+        let was_wanted = std::mem::take(&mut self.checkpoints.wanted);
+        self.checkpoints.due_at = Some(view.now + self.checkpoint_interval());
+        let open = Open {
+            checkpoint,
+            since: view.now,
+            was_wanted,
+            snapshots: BTreeMap::new(),
+            manifest: Put::Not,
+            failed: None,
+        };
+        self.checkpoints.open = Some(open);
+        let overview = CheckpointOverview {
+            checkpoint,
+            attempt: self.facts.attempt,
+            state: CheckpointState::InProgress,
+            reason: String::new(),
+            begun_ms: u64::try_from(view.since_epoch.as_millis()).unwrap_or(u64::MAX),
+            duration_micros: 0,
+            cost: SnapshotCost::default(),
+        };
+        self.checkpoints.remember(view.now, overview);
+        self.order_all(view.record, &Action::BeginCheckpoint { checkpoint })
+    }
+
+    fn abort_checkpoint(&mut self, view: &JobView<'_>, reason: String) -> Vec<Effect> {
+        let Some(open) = self.checkpoints.open.take() else { return Vec::new() };
+        let checkpoint = open.checkpoint;
+        self.checkpoints.given_up = checkpoint;
+        self.checkpoints.wanted |= open.was_wanted;
+        self.checkpoints.remember_end(checkpoint, CheckpointState::Failed, &reason, view.now);
+        self.checkpoints.pause(self.checkpoint_interval(), reason, view.now);
+        self.order_all(view.record, &Action::AbortCheckpoint { checkpoint })
+    }
+
+    /// What the checkpoint in progress still waits for, after too long.
+    fn lateness(&self, record: &JobRecord) -> String {
+        let took = self.settings.checkpoint_timeout;
+        let told = |subtask: &SubtaskId| {
+            self.checkpoints.open.as_ref().is_some_and(|open| open.snapshots.contains_key(subtask))
+        };
+        let missing: Vec<SubtaskId> = self.all_subtasks(record).into_iter().filter(|subtask| !told(subtask)).collect();
+        match missing.first() {
+            Some(subtask) => format!("after {took:?} {} subtasks had not answered, such as {subtask}", missing.len()),
+            None => format!("after {took:?} its manifest was not written"),
+        }
+    }
+
+    /// Has the manifest written, once every subtask has answered. What finished subtasks had prepared stays with the
+    /// checkpoint that held it first: the newest complete one must be known for that.
+    fn put_manifest(&mut self, view: &JobView<'_>) -> Vec<Effect> {
+        let subtasks = self.all_subtasks(view.record);
+        let (Some(open), Some(attempt)) = (&self.checkpoints.open, &view.record.attempt) else { return Vec::new() };
+        let is_whole = subtasks.iter().all(|subtask| open.snapshots.contains_key(subtask));
+        if !is_whole || open.manifest != Put::Not {
+            return Vec::new();
+        }
+        let (checkpoint, snapshots) = (open.checkpoint, open.snapshots.clone());
+        let finds_finished = snapshots.values().any(|snapshot| snapshot.is_finished);
+        let before = own_newest(view.record).filter(|_| finds_finished);
+        let before = match before.map(|before| self.manifest(view, before)) {
+            Some(Err(read)) => return read.into_iter().collect(),
+            Some(Ok(manifest)) => Some(manifest),
+            None => None,
+        };
+        let belongs = |mut snapshot: SubtaskSnapshot| {
+            if snapshot.is_finished {
+                snapshot.prepared = of_finished(&snapshot, before.as_deref(), checkpoint);
+            }
+            snapshot
+        };
+        let assignment = &attempt.plan.assignment;
+        let manifest = Arc::new(Manifest {
+            format: MANIFEST_FORMAT,
+            cluster: view.cluster.clone(),
+            job: self.job,
+            attempt: self.facts.attempt,
+            checkpoint,
+            key_groups: assignment.key_groups.clone(),
+            parallelism: assignment.parallelism(),
+            subtasks: subtasks.iter().filter_map(|subtask| snapshots.get(subtask).cloned()).map(belongs).collect(),
+        });
+        self.remember_cost(&manifest);
+        if let Some(open) = &mut self.checkpoints.open {
+            open.manifest = Put::Asked(manifest.clone());
+        }
+        vec![Effect::PutManifest { manifest }]
+    }
+
+    fn remember_cost(&mut self, manifest: &Manifest) {
+        let mut all = SnapshotCost::default();
+        for SnapshotCost {
+            alignment_micros,
+            freeze_micros,
+            upload_micros,
+            uploaded_bytes,
+            state_bytes,
+            is_unaligned,
+        } in manifest.subtasks.iter().map(|snapshot| snapshot.cost)
+        {
+            all.alignment_micros = all.alignment_micros.max(alignment_micros);
+            all.freeze_micros = all.freeze_micros.max(freeze_micros);
+            all.upload_micros = all.upload_micros.max(upload_micros);
+            all.uploaded_bytes = all.uploaded_bytes.saturating_add(uploaded_bytes);
+            all.state_bytes = all.state_bytes.saturating_add(state_bytes);
+            all.is_unaligned |= is_unaligned;
+        }
+        if let Some(known) = self.checkpoints.remembered.back_mut() {
+            known.overview.cost = all;
+        }
+    }
+
+    /// A complete checkpoint's manifest; where it is not known, what makes it so.
+    pub(super) fn manifest(
+        &mut self,
+        view: &JobView<'_>,
+        checkpoint: CheckpointId,
+    ) -> Result<Arc<Manifest>, Option<Effect>> {
+        if let Some(manifest) = self.checkpoints.manifests.get(&checkpoint) {
+            return Ok(manifest.clone());
+        }
+        let reading = &mut self.checkpoints.reading;
+        if reading.asked.is_some() || reading.broken.is_some() || view.now < reading.not_before {
+            return Err(None);
+        }
+        let Some(reference) = view.record.checkpoint(checkpoint) else { return Err(None) };
+        reading.asked = Some(checkpoint);
+        Err(Some(Effect::GetManifest { manifest: reference.clone() }))
+    }
+
+    /// A manifest was written, or could not be.
+    pub fn on_manifest_put(&mut self, checkpoint: CheckpointId, result: Result<ManifestRef, Failure>) {
+        self.checkpoints.on_put(checkpoint, result);
+    }
+
+    /// A manifest was read, or could not be.
+    pub fn on_manifest_got(&mut self, checkpoint: CheckpointId, result: Result<Manifest, Failure>, now: Duration) {
+        let reading = &mut self.checkpoints.reading;
+        if reading.asked.take() != Some(checkpoint) {
+            return;
+        }
+        match result {
+            Ok(manifest) => {
+                reading.failures = 0;
+                self.checkpoints.manifests.insert(checkpoint, Arc::new(manifest));
+            }
+            Err(failure) if !crate::restart::passes(failure.kind) => {
+                reading.broken = Some(failure);
+            }
+            Err(failure) => {
+                reading.failures = reading.failures.saturating_add(1);
+                reading.not_before = now + crate::restart::backoff(&self.settings, failure.kind, reading.failures, 0);
+            }
+        }
+    }
+
+    /// Forgets manifests that nothing will ask for.
+    pub(super) fn forget_manifests(&mut self, record: &JobRecord) {
+        let newest = record.newest_checkpoint().map(|manifest| manifest.checkpoint);
+        let is_of_use = |id: CheckpointId| id > record.committed || Some(id) == newest;
+        self.checkpoints.manifests.retain(|id, _| is_of_use(*id));
+    }
+
+    /// What the sinks have prepared after the newest complete checkpoint, once every subtask has ended well.
+    pub(super) fn prepared_at_the_end(&mut self, view: &JobView<'_>) -> Result<Vec<Prepared>, Option<Effect>> {
+        let newest = view.record.newest_checkpoint().map(|manifest| manifest.checkpoint).unwrap_or_default();
+        let covered: BTreeSet<SubtaskId> = match own_newest(view.record) {
+            Some(checkpoint) => {
+                let manifest = self.manifest(view, checkpoint)?;
+                let finished = manifest.subtasks.iter().filter(|snapshot| snapshot.is_finished);
+                finished.map(|snapshot| snapshot.subtask).collect()
+            }
+            None => BTreeSet::new(),
+        };
+        let open = self.facts.finished.iter().filter(|(subtask, _)| !covered.contains(subtask));
+        Ok(open.flat_map(|(_, prepared)| prepared).filter(|prepared| prepared.epoch > newest).cloned().collect())
+    }
+
+    /// From the beginning of one checkpoint to that of the next; zero: none by time.
+    fn checkpoint_interval(&self) -> Duration {
+        self.settings.checkpoint_interval.unwrap_or(self.config.checkpoint_interval)
+    }
+
+    fn all_subtasks(&self, record: &JobRecord) -> Vec<SubtaskId> {
+        let parallelism = record.attempt.as_ref().map_or(0, |attempt| attempt.plan.assignment.parallelism());
+        self.plan.subtasks(parallelism).collect()
+    }
+
+    /// Whether every subtask has ended well.
+    pub(super) fn has_finished(&self, record: &JobRecord) -> bool {
+        self.all_subtasks(record).iter().all(|subtask| self.facts.finished.contains_key(subtask))
+    }
+
+    /// What the job's checkpoints come to.
+    #[must_use]
+    pub fn checkpoint_summary(&self, record: &JobRecord) -> CheckpointSummary {
+        CheckpointSummary {
+            last_complete: record.newest_checkpoint().map(|manifest| manifest.checkpoint),
+            failures_in_a_row: self.checkpoints.failures_in_a_row,
+            reason: self.checkpoints.last_failure.clone(),
+        }
+    }
+
+    /// The last checkpoints that this leader knows of, the newest last.
+    #[must_use]
+    pub fn checkpoint_overviews(&self, record: &JobRecord, now: Duration) -> Vec<CheckpointOverview> {
+        let known: Vec<CheckpointOverview> = self.checkpoints.remembered.iter().map(|known| known.at(now)).collect();
+        let first = known.first().map(|overview| overview.checkpoint);
+        let earlier = record.checkpoints.iter().map(|manifest| manifest.checkpoint);
+        let earlier = earlier.filter(|checkpoint| first.is_none_or(|first| *checkpoint < first)).map(of_the_record);
+        earlier.chain(known).collect()
+    }
+}
+
+impl Remembered {
+    fn at(&self, now: Duration) -> CheckpointOverview {
+        let mut overview = self.overview.clone();
+        if overview.state == CheckpointState::InProgress {
+            overview.duration_micros = micros(now.saturating_sub(self.since));
+        }
+        overview
+    }
+}
+
+/// A complete checkpoint of which nothing else is known.
+#[must_use]
+pub fn of_the_record(checkpoint: CheckpointId) -> CheckpointOverview {
+    CheckpointOverview {
+        checkpoint,
+        attempt: Attempt(0),
+        state: CheckpointState::Complete,
+        reason: String::new(),
+        begun_ms: 0,
+        duration_micros: 0,
+        cost: SnapshotCost::default(),
+    }
+}
+
+/// The newest complete checkpoint of the last attempt.
+fn own_newest(record: &JobRecord) -> Option<CheckpointId> {
+    let began_after = record.attempt.as_ref()?.began_after;
+    record.newest_checkpoint().map(|manifest| manifest.checkpoint).filter(|newest| *newest > began_after)
+}
+
+/// What a finished subtask had prepared belongs to the first checkpoint that found it finished.
+fn of_finished(snapshot: &SubtaskSnapshot, before: Option<&Manifest>, checkpoint: CheckpointId) -> Vec<Prepared> {
+    let known = before.and_then(|manifest| manifest.subtasks.iter().find(|known| known.subtask == snapshot.subtask));
+    if let Some(known) = known.filter(|known| known.is_finished) {
+        return known.prepared.clone();
+    }
+    let bound = |prepared: &Prepared| Prepared { epoch: prepared.epoch.min(checkpoint), ..prepared.clone() };
+    snapshot.prepared.iter().map(bound).collect()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,208 @@
+//! Facts of checkpoints: how they are taken, given up, published, gone on from and forgotten.
+
+use thalweg_types::job::CheckpointState;
+
+use super::*;
+
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// An endless job on two nodes that takes a checkpoint every half second.
+fn running() -> World {
+    let mut world = World::checkpointing(&[2, 2], Some(3), INTERVAL);
+    world.endless = true;
+    world.until(JobStatus::Running);
+    world
+}
+
+/// Lets time pass until a checkpoint with at least this number is complete and published.
+fn until_complete(world: &mut World, checkpoint: u64) {
+    for _ in 0..100 {
+        if world.record().committed >= CheckpointId(checkpoint) {
+            return;
+        }
+        world.pump();
+    }
+    panic!("{checkpoint} is not complete: {:?}", world.controller());
+}
+
+fn states(world: &World) -> Vec<(u64, CheckpointState)> {
+    let overviews = world.controller().checkpoint_overviews(world.record(), world.now());
+    overviews.iter().map(|overview| (overview.checkpoint.0, overview.state)).collect()
+}
+
+#[test]
+fn a_running_job_publishes_at_each_checkpoint_and_keeps_the_last_two() {
+    let mut world = running();
+    until_complete(&mut world, 4);
+    let committed: Vec<u64> = world.commits.iter().map(|(checkpoint, _)| checkpoint.0).collect();
+    assert!(committed.is_sorted() && committed.len() >= 4, "{committed:?}");
+    assert!(world.record().checkpoints.len() <= 3, "{:?}", world.record().checkpoints);
+    let overview = world.controller().checkpoint_overviews(world.record(), world.now())[0].clone();
+    assert_eq!((overview.attempt, overview.cost.uploaded_bytes), (Attempt(1), 60), "of six subtasks");
+    world.end(EndMode::Stop);
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Stopped);
+    world.check_published();
+    assert!(world.record().checkpoints.is_empty());
+    assert!(!world.has_leftovers());
+}
+
+#[test]
+fn without_an_interval_only_wanted_checkpoints_are_taken() {
+    let mut world = World::checkpointing(&[2], Some(1), Duration::ZERO);
+    world.endless = true;
+    world.until(JobStatus::Running);
+    world.pump();
+    assert_eq!(world.record().last_checkpoint, CheckpointId(0));
+    world.want_checkpoint(NodeId(1));
+    world.pump();
+    assert_eq!(world.record().committed, CheckpointId(1));
+}
+
+#[test]
+fn a_lost_node_costs_what_came_after_the_last_complete_checkpoint_and_nothing_else() {
+    let mut world = running();
+    until_complete(&mut world, 2);
+    world.lose_node(NodeId(2));
+    world.restart_node(NodeId(2));
+    world.until(JobStatus::Running);
+    let record = world.record();
+    let restored = record.attempt.as_ref().unwrap().restored;
+    assert_eq!((record.last_attempt(), restored), (Attempt(2), Some(record.committed)));
+    let mut splits: Vec<String> = world.dealt.iter().rev().take(3).flat_map(|(_, splits)| splits.clone()).collect();
+    splits.sort();
+    assert_eq!(splits, (0..8).map(|at| format!("split-{at}")).collect::<Vec<_>>(), "those of the checkpoint");
+    let before = record.last_checkpoint.0;
+    until_complete(&mut world, before + 1);
+    world.end(EndMode::Stop);
+    world.settle();
+    world.check_published();
+    assert!(!world.has_leftovers());
+}
+
+#[test]
+fn a_checkpoint_that_fails_is_given_up_and_the_job_runs_on() {
+    let mut world = running();
+    world.snapshot_failures = 1;
+    world.pump();
+    assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Running, Attempt(1)));
+    assert_eq!(states(&world)[0], (1, CheckpointState::Failed));
+    until_complete(&mut world, 2);
+    assert_eq!(world.controller().checkpoint_summary(world.record()).failures_in_a_row, 0);
+
+    let mut world = running();
+    world.store_failures = vec![FailureKind::Store];
+    world.pump();
+    let summary = world.controller().checkpoint_summary(world.record());
+    assert!(states(&world).contains(&(1, CheckpointState::Failed)), "{summary:?}");
+    until_complete(&mut world, 2);
+}
+
+#[test]
+fn a_checkpoint_that_takes_too_long_is_given_up() {
+    let mut world = running();
+    world.advance(Duration::ZERO);
+    world.advance(INTERVAL);
+    assert_eq!(states(&world), [(1, CheckpointState::InProgress)]);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(states(&world), [(1, CheckpointState::Failed)]);
+    let summary = world.controller().checkpoint_summary(world.record());
+    assert!(summary.reason.contains("6 subtasks had not answered"), "{}", summary.reason);
+    assert_eq!((world.status(), summary.failures_in_a_row), (JobStatus::Running, 1));
+}
+
+#[test]
+fn a_new_leader_goes_on_with_the_checkpoint_in_progress() {
+    let mut world = running();
+    world.advance(Duration::ZERO);
+    world.advance(INTERVAL);
+    world.pump_orders();
+    world.progress(NodeId(1));
+    world.deliver_reports(NodeId(1));
+    world.change_leader();
+    until_complete(&mut world, 1);
+    assert_eq!(world.record().last_attempt(), Attempt(1), "it ran on");
+    assert_eq!(world.commits[0].0, CheckpointId(1), "it was not begun anew");
+}
+
+#[test]
+fn a_new_leader_publishes_what_is_complete() {
+    let mut world = running();
+    world.commit_failures = vec![FailureKind::Store; 1000];
+    world.pump();
+    assert!(!world.record().checkpoints.is_empty());
+    assert_eq!(world.controller().commit_failure().unwrap().message, "no space");
+    world.commit_failures.clear();
+    world.change_leader();
+    until_complete(&mut world, 1);
+    world.end(EndMode::Stop);
+    world.settle();
+    world.check_published();
+}
+
+#[test]
+fn a_job_that_fails_publishes_what_is_complete_and_keeps_its_newest_checkpoint() {
+    let mut world = running();
+    world.commit_failures = vec![FailureKind::Store; 2];
+    while world.record().checkpoints.is_empty() {
+        world.pump();
+    }
+    world.fail_subtask(NodeId(1), FailureKind::Data);
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Failed);
+    world.check_published();
+    assert_eq!(world.record().checkpoints.len(), 1);
+    assert!(!world.has_leftovers());
+}
+
+#[test]
+fn a_manifest_that_is_damaged_fails_the_job() {
+    let mut world = running();
+    until_complete(&mut world, 1);
+    world.fail_subtask(NodeId(1), FailureKind::Node);
+    world.deliver_reports(NodeId(1));
+    world.change_leader();
+    world.store_failures = vec![FailureKind::Data];
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Failed);
+    assert_eq!(world.record().failure.as_ref().unwrap().message, "the store is away");
+}
+
+#[test]
+fn a_store_that_is_away_delays_the_next_attempt() {
+    let mut world = running();
+    until_complete(&mut world, 1);
+    world.fail_subtask(NodeId(1), FailureKind::Node);
+    world.deliver_reports(NodeId(1));
+    world.change_leader();
+    world.store_failures = vec![FailureKind::Store; 3];
+    world.until(JobStatus::Running);
+    assert!(world.record().attempt.as_ref().unwrap().restored.is_some());
+}
+
+#[test]
+fn completed_checkpoints_forgive_failures_of_operators() {
+    let mut world = running();
+    for attempt in 1..=6 {
+        world.until(JobStatus::Running);
+        assert_eq!(world.record().last_attempt(), Attempt(attempt));
+        let next = world.record().last_checkpoint.0 + 1;
+        until_complete(&mut world, next);
+        world.fail_subtask(NodeId(1), FailureKind::Operator);
+        world.deliver_reports(NodeId(1));
+        assert_eq!(world.status(), JobStatus::Restarting, "three in a row would end it");
+    }
+}
+
+#[test]
+fn parts_of_a_checkpoint_are_settled_once_it_is_over() {
+    let mut world = running();
+    world.advance(Duration::ZERO);
+    world.advance(INTERVAL);
+    let (job, attempt, checkpoint) = (JobId(1), Attempt(1), CheckpointId(1));
+    let failure = failure(FailureKind::Store, "no space");
+    let part = Report::SnapshotFailed { job, attempt, checkpoint, subtask: SubtaskId::default(), failure };
+    assert!(!is_settled(&part, Some(world.record())));
+    until_complete(&mut world, 1);
+    assert!(is_settled(&part, Some(world.record())));
+}

@@ -1,0 +1,141 @@
+//! What the leader has done in the store of checkpoints: each piece of work in a task beside the actor, which is told of the
+//! outcome. Work of an earlier reign may still end; nobody is told then, and names of objects hold the term.
+//!
+//! Deleting is bound by what is kept: the manifests that stay are read first, and where one cannot be read nothing is deleted.
+//! An object that one of them refers to stays, whoever wrote it. Of the live attempt only what a dropped manifest names goes.
+
+use std::collections::BTreeSet;
+
+use futures::future::BoxFuture;
+use thalweg_control::{Effect, JobController};
+use thalweg_storage::{CheckpointStore, StorageError, names};
+use thalweg_types::{
+    Attempt, CheckpointId, ClusterId, JobId, Term,
+    checkpoint::{Manifest, ManifestRef},
+    job::{Failure, FailureKind},
+    seam::Seams,
+};
+use tokio::sync::oneshot;
+
+/// What came of a piece of work.
+#[derive(Debug)]
+pub(super) enum Stored {
+    Put(CheckpointId, Result<ManifestRef, Failure>),
+    Got(CheckpointId, Box<Result<Manifest, Failure>>),
+    Collected,
+}
+
+/// The outcome of a job's piece of work, once there is one.
+pub(super) type Work = BoxFuture<'static, (JobId, Stored)>;
+
+/// Whose checkpoints they are.
+#[derive(Debug, Clone)]
+pub(super) struct Owner {
+    pub(super) cluster: ClusterId,
+    pub(super) job: JobId,
+    pub(super) term: Term,
+}
+
+/// Begins what a controller wants of the store; `None`: the effect is none of the store's.
+pub(super) fn begin(store: &CheckpointStore, seams: &Seams, owner: Owner, effect: Effect) -> Option<Work> {
+    let job = owner.job;
+    let store = store.clone();
+    let (task, lost): (BoxFuture<'static, Stored>, Stored) = match effect {
+        Effect::PutManifest { manifest } => {
+            let checkpoint = manifest.checkpoint;
+            let name = names::manifest(&owner.cluster, job, checkpoint, manifest.attempt, owner.term);
+            let put = async move {
+                let put = store.put_manifest(&name, &manifest).await;
+                Stored::Put(checkpoint, put.map_err(|error| failure(&error)))
+            };
+            (Box::pin(put), Stored::Put(checkpoint, Err(ended())))
+        }
+        Effect::GetManifest { manifest } => {
+            let checkpoint = manifest.checkpoint;
+            let get = async move { Stored::Got(checkpoint, Box::new(get(&store, &owner, &manifest).await)) };
+            (Box::pin(get), Stored::Got(checkpoint, Box::new(Err(ended()))))
+        }
+        Effect::CollectCheckpoints { drop, keep, older_than } => {
+            let collect = async move {
+                if let Err(error) = collect(&store, &owner, &drop, &keep, older_than).await {
+                    tracing::warn!(%job, error = &error as &dyn std::error::Error, "could not delete old checkpoints");
+                }
+                Stored::Collected
+            };
+            (Box::pin(collect), Stored::Collected)
+        }
+        Effect::Propose(_) | Effect::Order { .. } => return None,
+    };
+    let (outcome, done) = oneshot::channel();
+    // Nobody waits any more where the reign is over.
+    let told = async move { _ = outcome.send(task.await) };
+    seams.io.spawn("checkpoint store", Box::pin(told));
+    Some(Box::pin(async move { (job, done.await.unwrap_or(lost)) }))
+}
+
+/// Tells a controller.
+pub(super) fn tell(controller: &mut JobController, stored: Stored, now: std::time::Duration) {
+    match stored {
+        Stored::Put(checkpoint, result) => controller.on_manifest_put(checkpoint, result),
+        Stored::Got(checkpoint, result) => controller.on_manifest_got(checkpoint, *result, now),
+        Stored::Collected => controller.on_collected(),
+    }
+}
+
+async fn get(store: &CheckpointStore, owner: &Owner, reference: &ManifestRef) -> Result<Manifest, Failure> {
+    let manifest = store.get_manifest(reference).await.map_err(|error| failure(&error))?;
+    if (&manifest.cluster, manifest.job) != (&owner.cluster, owner.job) {
+        let message = format!("{} is a manifest of {} of cluster {}", reference.name, manifest.job, manifest.cluster);
+        return Err(Failure { kind: FailureKind::Data, message });
+    }
+    Ok(manifest)
+}
+
+async fn collect(
+    store: &CheckpointStore,
+    owner: &Owner,
+    drop: &[ManifestRef],
+    keep: &[ManifestRef],
+    older_than: Option<Attempt>,
+) -> Result<(), StorageError> {
+    let mut needed: BTreeSet<String> = BTreeSet::new();
+    for reference in keep {
+        needed.insert(reference.name.clone());
+        needed.extend(objects_of(store.get_manifest(reference).await?));
+    }
+    let mut useless: BTreeSet<String> = BTreeSet::new();
+    for reference in drop {
+        // What is damaged or gone names nothing; it goes itself all the same.
+        match store.get_manifest(reference).await {
+            Ok(manifest) => useless.extend(objects_of(manifest)),
+            Err(StorageError::NotFound { .. } | StorageError::Corrupt { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        useless.insert(reference.name.clone());
+    }
+    if let Some(older_than) = older_than {
+        let listed = store.list(&names::job_prefix(&owner.cluster, owner.job)).await?;
+        let is_old = |name: &String| names::attempt_of(name).is_some_and(|attempt| attempt < older_than);
+        useless.extend(listed.into_iter().map(|object| object.name).filter(is_old));
+    }
+    let useless: Vec<String> = useless.difference(&needed).cloned().collect();
+    store.delete(&useless).await
+}
+
+fn objects_of(manifest: Manifest) -> impl Iterator<Item = String> {
+    manifest.subtasks.into_iter().flat_map(|snapshot| snapshot.objects).map(|object| object.name)
+}
+
+fn failure(error: &StorageError) -> Failure {
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let message = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    Failure { kind: error.failure_kind(), message }
+}
+
+fn ended() -> Failure {
+    let message = "the task that used the store of checkpoints has ended abnormally".to_owned();
+    Failure { kind: FailureKind::Store, message }
+}
+
+#[cfg(test)]
+mod tests;

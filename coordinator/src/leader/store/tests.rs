@@ -1,0 +1,93 @@
+//! What is deleted, and what is not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::memory::InMemory;
+use thalweg_storage::ObjectStores;
+use thalweg_types::{
+    KeyGroupTable, SubtaskId,
+    checkpoint::{MANIFEST_FORMAT, SnapshotCost, StateObject, SubtaskSnapshot},
+};
+
+use super::*;
+
+fn owner() -> Owner {
+    Owner { cluster: ClusterId("c".to_owned()), job: JobId(1), term: Term(1) }
+}
+
+fn store() -> CheckpointStore {
+    let stores = ObjectStores::default().with_store("memory://test", Arc::new(InMemory::new()));
+    CheckpointStore::open("memory://test", &stores).unwrap()
+}
+
+/// A state object of an attempt and a checkpoint.
+async fn state(store: &CheckpointStore, attempt: u32, checkpoint: u64) -> StateObject {
+    let subtask = SubtaskId::default();
+    let name = names::state_object(&owner().cluster, JobId(1), Attempt(attempt), subtask, CheckpointId(checkpoint));
+    store.put_state(&name, Bytes::from_static(b"rows"), 7).await.unwrap()
+}
+
+async fn manifest(store: &CheckpointStore, attempt: u32, checkpoint: u64, objects: &[&StateObject]) -> ManifestRef {
+    let snapshot = SubtaskSnapshot {
+        subtask: SubtaskId::default(),
+        is_finished: false,
+        operators: Vec::new(),
+        source: None,
+        in_flight: Vec::new(),
+        objects: objects.iter().map(|object| (*object).clone()).collect(),
+        prepared: Vec::new(),
+        cost: SnapshotCost::default(),
+    };
+    let manifest = Manifest {
+        format: MANIFEST_FORMAT,
+        cluster: owner().cluster,
+        job: JobId(1),
+        attempt: Attempt(attempt),
+        checkpoint: CheckpointId(checkpoint),
+        key_groups: KeyGroupTable::even(2, 1),
+        parallelism: 1,
+        subtasks: vec![snapshot],
+    };
+    let name = names::manifest(&owner().cluster, JobId(1), CheckpointId(checkpoint), Attempt(attempt), Term(1));
+    store.put_manifest(&name, &manifest).await.unwrap()
+}
+
+async fn listed(store: &CheckpointStore) -> BTreeSet<String> {
+    store.list("").await.unwrap().into_iter().map(|object| object.name).collect()
+}
+
+#[tokio::test]
+async fn what_a_kept_manifest_refers_to_stays_and_the_live_attempt_is_left_alone() {
+    let store = store();
+    let (shared, dropped) = (state(&store, 1, 1).await, state(&store, 1, 2).await);
+    let (aborted, in_progress) = (state(&store, 1, 3).await, state(&store, 2, 6).await);
+    let old = manifest(&store, 1, 4, &[&shared, &dropped]).await;
+    let new = manifest(&store, 2, 5, &[&shared]).await;
+    collect(&store, &owner(), std::slice::from_ref(&old), std::slice::from_ref(&new), None).await.unwrap();
+    let expected = [&shared.name, &aborted.name, &in_progress.name, &new.name].map(Clone::clone);
+    assert_eq!(listed(&store).await, BTreeSet::from(expected));
+    collect(&store, &owner(), &[], std::slice::from_ref(&new), Some(Attempt(2))).await.unwrap();
+    let expected = [&shared.name, &in_progress.name, &new.name].map(Clone::clone);
+    assert_eq!(listed(&store).await, BTreeSet::from(expected), "of older attempts only what is referred to");
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_where_what_is_kept_cannot_be_read() {
+    let store = store();
+    let object = state(&store, 1, 1).await;
+    let old = manifest(&store, 1, 1, &[&object]).await;
+    let lost = ManifestRef { name: "c/job-1/manifest-000000000002-1-1.json".to_owned(), ..old.clone() };
+    let before = listed(&store).await;
+    collect(&store, &owner(), &[old], &[lost], Some(Attempt(9))).await.unwrap_err();
+    assert_eq!(listed(&store).await, before);
+}
+
+#[tokio::test]
+async fn a_manifest_of_another_job_is_refused() {
+    let store = store();
+    let reference = manifest(&store, 1, 1, &[]).await;
+    assert!(get(&store, &owner(), &reference).await.is_ok());
+    let other = Owner { job: JobId(2), ..owner() };
+    assert_eq!(get(&store, &other, &reference).await.unwrap_err().kind, FailureKind::Data);
+}
