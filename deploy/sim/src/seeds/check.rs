@@ -50,9 +50,9 @@ pub(super) fn check(scenario: &Scenario, store: &SimulatedStore) -> Result<()> {
     let expected = expected(scenario, late)?;
     let (rows, schema) = expected.as_ref();
     let published = published(store, OUTPUT)?;
-    let batches = published.into_iter().map(|(name, bytes)| {
-        oracle::read_bytes(bytes, scenario.format, schema).with_context(|| format!("in {name}"))
-    });
+    let batches = published
+        .into_iter()
+        .map(|(name, bytes)| oracle::read_bytes(bytes, scenario.format, schema).with_context(|| format!("in {name}")));
     let batches: Vec<Vec<RecordBatch>> = batches.collect::<Result<_>>()?;
     let actual = rows::of_batches(&batches.concat())?;
     match rows::difference(actual, rows.clone()) {
@@ -151,10 +151,18 @@ fn answer(scenario: &Scenario, late: Vec<RecordBatch>) -> Result<(Vec<Row>, Sche
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let frame = session.sql(scenario.job.twin()).await.map_err(|error| anyhow!("the twin cannot be planned: {error}"))?;
-        let schema = Arc::new(frame.schema().as_arrow().clone());
+        let frame =
+            session.sql(scenario.job.twin()).await.map_err(|error| anyhow!("the twin cannot be planned: {error}"))?;
+        let schema = named_like_the_sink(frame.schema().as_arrow(), scenario.job);
         Ok((rows::of_batches(&frame.collect().await?)?, schema))
     })
+}
+
+/// Columns have their places in common, and their names in the sink.
+fn named_like_the_sink(schema: &Schema, job: JobKind) -> SchemaRef {
+    let names = job.columns().split(", ").filter_map(|column| column.split(' ').next());
+    let fields = schema.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
+    Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
 }
 
 fn table_schema() -> SchemaRef {

@@ -73,7 +73,8 @@ impl Dataset {
         let mut all = String::new();
         for id in 0..rows {
             let ts = START_MS + (id * SPAN_MS / rows - dice.between(0, disorder_ms)).max(0);
-            let time = DateTime::from_timestamp_millis(ts).expect("a time of our century").format("%Y-%m-%d %H:%M:%S%.3f");
+            let time =
+                DateTime::from_timestamp_millis(ts).expect("a time of our century").format("%Y-%m-%d %H:%M:%S%.3f");
             // Few keys have most rows.
             let k = dice.between(0, KEYS) * dice.between(0, 3);
             let (v, tag) = (dice.between(-20, 200), dice.pick(&["red", "green", "blue", "", "gr\u{fc}n"]));

@@ -70,11 +70,6 @@ fn judge(scenario: &Scenario, journal: &Journal) -> Result<()> {
         store.place(&format!("in/{name}"), content.clone())?;
     }
     let outcome = scenario.simulation().run_with(store.clone(), journal)?;
-    ensure!(
-        outcome.job.status == JobStatus::Finished,
-        "the job has {}: {:?}",
-        outcome.job.status,
-        outcome.job.failure
-    );
+    ensure!(outcome.job.status == JobStatus::Finished, "the job has {}: {:?}", outcome.job.status, outcome.job.failure);
     check::check(scenario, &store).map_err(|error| anyhow!("{error:#}"))
 }

@@ -87,8 +87,7 @@ impl Scenario {
     /// The job's script.
     #[must_use]
     pub fn sql(&self) -> String {
-        let settings: String =
-            self.settings.iter().map(|(key, value)| format!("SET '{key}' = '{value}';\n")).collect();
+        let settings: String = self.settings.iter().map(|(key, value)| format!("SET '{key}' = '{value}';\n")).collect();
         let (events, others) = (self.table("events"), self.table("others"));
         let others = if self.job == JobKind::Join { others } else { String::new() };
         let format = match self.format {

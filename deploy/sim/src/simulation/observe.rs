@@ -101,6 +101,7 @@ impl Observer {
 }
 
 fn describe(record: &JobRecord) -> String {
-    let failure = record.failure.as_ref().map(|failure| format!(", last failure: {:?}, {}", failure.kind, failure.message));
+    let failure =
+        record.failure.as_ref().map(|failure| format!(", last failure: {:?}, {}", failure.kind, failure.message));
     format!("{}, {}{}", record.status, record.last_attempt(), failure.unwrap_or_default())
 }

@@ -260,11 +260,7 @@ impl ObjectStore for SimulatedStore {
         self.call(what, work).await
     }
 
-    async fn put_multipart_opts(
-        &self,
-        path: &Path,
-        _: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>, Error> {
+    async fn put_multipart_opts(&self, path: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>, Error> {
         let upload = Upload { store: self.clone(), path: path.clone(), parts: Arc::default(), last: 0 };
         self.call(format!("begin {path}"), |_| Ok(Box::new(upload) as Box<dyn MultipartUpload>)).await
     }
