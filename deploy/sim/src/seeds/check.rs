@@ -153,9 +153,16 @@ fn answer(scenario: &Scenario, late: Vec<RecordBatch>) -> Result<(Vec<Row>, Sche
     runtime.block_on(async {
         let frame =
             session.sql(scenario.job.twin()).await.map_err(|error| anyhow!("the twin cannot be planned: {error}"))?;
-        let schema = Arc::new(frame.schema().as_arrow().clone());
+        let schema = named_like_the_sink(frame.schema().as_arrow(), scenario.job);
         Ok((rows::of_batches(&frame.collect().await?)?, schema))
     })
+}
+
+/// Columns have their places in common, and their names in the sink.
+fn named_like_the_sink(schema: &Schema, job: JobKind) -> SchemaRef {
+    let names = job.columns().split(", ").filter_map(|column| column.split(' ').next());
+    let fields = schema.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
+    Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
 }
 
 fn table_schema() -> SchemaRef {

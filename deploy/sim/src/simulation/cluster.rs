@@ -94,17 +94,24 @@ impl Simulation {
             let disk = Arc::new(SimulatedDisk::new(self.seed ^ (u64::from(member) << 32)));
             let (name, stage) = (processes::coordinator_name(member), stage.clone());
             sim.host(name.clone(), move || {
-                let process = stage.begin(&name);
-                let main = processes::coordinator(stage.clone(), process.clone(), member, disk.clone());
-                processes::run(stage.clone(), process, main)
+                let (name, stage, disk) = (name.clone(), stage.clone(), disk.clone());
+                async move {
+                    let (process, of_main) = (stage.begin(&name), stage.clone());
+                    processes::run(stage, process, move |process| {
+                        processes::coordinator(of_main, process, member, disk)
+                    })
+                    .await
+                }
             });
         }
         for node in 1..=self.nodes {
             let (name, stage) = (processes::node_name(node), stage.clone());
             sim.host(name.clone(), move || {
-                let process = stage.begin(&name);
-                let main = processes::node(stage.clone(), process.clone(), node);
-                processes::run(stage.clone(), process, main)
+                let (name, stage) = (name.clone(), stage.clone());
+                async move {
+                    let (process, of_main) = (stage.begin(&name), stage.clone());
+                    processes::run(stage, process, move |process| processes::node(of_main, process, node)).await
+                }
             });
         }
         let progress = Rc::new(RefCell::new(Progress::default()));

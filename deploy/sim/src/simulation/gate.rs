@@ -1,15 +1,12 @@
 //! Holds a process still, as SIGSTOP does: no task of it gets a turn and its sockets neither take nor give a byte, while
 //! time goes on. What comes for it meanwhile waits; when it goes on, it does so where it was, with old beliefs: a zombie.
 
-use std::sync::Arc;
 use std::{
-    future::Future,
     io,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
 };
-
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A process's gate. Everything that the process does passes through.
@@ -38,7 +35,7 @@ impl Gate {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.state();
         if !state.is_closed {
             return Poll::Ready(());
@@ -54,7 +51,7 @@ impl Gate {
     }
 }
 
-/// Something behind a gate: a task, or a socket.
+/// A socket behind a gate.
 #[derive(Debug)]
 pub(super) struct Gated<T> {
     gate: Arc<Gate>,
@@ -64,15 +61,6 @@ pub(super) struct Gated<T> {
 impl<T> Gated<T> {
     pub(super) fn new(gate: Arc<Gate>, inner: T) -> Self {
         Self { gate, inner }
-    }
-}
-
-impl<F: Future + Unpin> Future for Gated<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        ready!(self.gate.poll(context));
-        Pin::new(&mut self.inner).poll(context)
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 mod cluster;
 mod disk;
+mod executor;
 mod faults;
 mod gate;
 mod journal;

@@ -17,7 +17,10 @@ use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::Network;
 use thalweg_types::{ClusterId, MemberId, NodeId};
 
-use super::{SimulatedNetwork, disk::SimulatedDisk, faults::Cast, gate::Gate, seams::Process, store::SimulatedStore};
+use super::{
+    SimulatedNetwork, disk::SimulatedDisk, executor::Executor, faults::Cast, gate::Gate, seams::Process,
+    store::SimulatedStore,
+};
 
 const PORT: u16 = 7070;
 /// The URL of the store that all hosts share.
@@ -82,7 +85,8 @@ impl Stage {
             *lives += 1;
             *lives
         };
-        Process { name: host.to_owned(), seed: self.seed, life, gate }
+        let executor = Executor::start(gate.clone());
+        Process { name: host.to_owned(), seed: self.seed, life, gate, executor }
     }
 
     fn end(&self, process: &Process, why: String) {
@@ -104,16 +108,26 @@ pub(super) fn address(host: &str) -> String {
     format!("{host}:{PORT}")
 }
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A process that ends by itself does not end the simulation.
-pub(super) async fn run(
+pub(super) async fn run<M>(
     stage: Stage,
     process: Process,
-    main: impl Future<Output = Result<String, Failure>>,
-) -> Result<(), Failure> {
-    let why = super::gate::Gated::new(process.gate.clone(), Box::pin(main)).await;
-    stage.end(&process, why.unwrap_or_else(|error| thalweg_types::text::with_causes(error.as_ref())));
+    main: impl FnOnce(Process) -> M + Send + 'static,
+) -> Result<(), Box<dyn std::error::Error>>
+where
+    M: Future<Output = Result<String, Failure>> + Send + 'static,
+{
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let of_main = process.clone();
+    let main = async move {
+        let why = main(of_main).await;
+        // Who waits for it ends with the host.
+        let _ = end.send(why.unwrap_or_else(|error| thalweg_types::text::with_causes(error.as_ref())));
+    };
+    process.executor.start_task(Box::pin(main));
+    stage.end(&process, ended.await.unwrap_or_else(|_| "its main task panicked".to_owned()));
     Ok(())
 }
 

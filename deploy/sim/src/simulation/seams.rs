@@ -1,7 +1,6 @@
 //! Clock, entropy and tasks of one simulated process.
 
 use std::{
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use thalweg_types::seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle};
-use tokio::task::JoinHandle;
+use thalweg_types::seam::{Clock, Entropy, Seams};
 
 use super::{
     EPOCH_OFFSET,
-    gate::{Gate, Gated},
+    executor::{Executor, ProcessSpawner},
+    gate::Gate,
 };
 
 /// One life of a process.
@@ -28,12 +27,14 @@ pub(super) struct Process {
     pub(super) life: u64,
     /// Holds it still.
     pub(super) gate: Arc<Gate>,
+    /// Runs its tasks.
+    pub(super) executor: Arc<Executor>,
 }
 
 impl Process {
     /// Its seams. Must be called on the host, since its clock starts then.
     pub(super) fn seams(&self) -> Seams {
-        let spawner = Arc::new(HostSpawner { gate: self.gate.clone() });
+        let spawner = Arc::new(ProcessSpawner(self.executor.clone()));
         Seams {
             clock: Arc::new(HostClock::start()),
             entropy: Arc::new(SeededEntropy::new(&self.name, self.seed, self.life)),
@@ -94,35 +95,4 @@ fn mix(state: u64) -> u64 {
     let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     state ^ (state >> 31)
-}
-
-/// Starts tasks on the host's own runtime: one thread for the whole simulation.
-#[derive(Debug)]
-struct HostSpawner {
-    gate: Arc<Gate>,
-}
-
-impl Spawner for HostSpawner {
-    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
-    fn spawn(&self, _name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
-        Box::new(HostTask(tokio::spawn(Gated::new(self.gate.clone(), task))))
-    }
-}
-
-struct HostTask(JoinHandle<()>);
-
-impl fmt::Debug for HostTask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HostTask")
-    }
-}
-
-impl TaskHandle for HostTask {
-    fn abort(&self) {
-        self.0.abort();
-    }
-
-    fn is_finished(&self) -> bool {
-        self.0.is_finished()
-    }
 }
