@@ -2,6 +2,7 @@
 
 use thalweg_cluster_state::{ClusterState, Outcome};
 use thalweg_consensus::Replicated;
+use thalweg_types::bug;
 
 /// The cluster's state behind the log.
 #[derive(Debug, Default)]
@@ -21,7 +22,12 @@ impl Replicated for Machine {
     type Outcome = Outcome;
 
     fn apply(&mut self, index: u64, command: &[u8]) -> Result<Outcome, String> {
-        self.state.apply_bytes(index, command).map_err(|error| error.to_string())
+        let outcome = self.state.apply_bytes(index, command).map_err(|error| error.to_string())?;
+        if bug::checks_invariants() {
+            let broken = self.state.check_invariants().err();
+            assert!(broken.is_none(), "after the entry at {index}: {}", broken.unwrap_or_default());
+        }
+        Ok(outcome)
     }
 
     fn snapshot(&self) -> Vec<u8> {

@@ -30,13 +30,13 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     /// Lists the splits of sources.
     fn discover(&self, graph: Box<JobGraph>, sources: Vec<OperatorId>) -> BoxFuture<'static, Discovery>;
 
-    /// Publishes committables of sinks.
+    /// Publishes committables of sinks, those of a checkpoint.
     fn commit(
         &self,
         cluster: ClusterId,
         job: JobId,
         graph: Box<JobGraph>,
-        committables: Vec<SinkCommittables>,
+        sealed: (CheckpointId, Vec<SinkCommittables>),
     ) -> BoxFuture<'static, Result<(), Failure>>;
 
     /// Removes what attempts of a job that are older than `before` have left unpublished.
@@ -104,10 +104,11 @@ impl Engine for RuntimeEngine {
         cluster: ClusterId,
         job: JobId,
         graph: Box<JobGraph>,
-        committables: Vec<SinkCommittables>,
+        (checkpoint, committables): (CheckpointId, Vec<SinkCommittables>),
     ) -> BoxFuture<'static, Result<(), Failure>> {
         let context = self.context.clone();
-        async move { thalweg_runtime::commit(&context, &graph, (&cluster, job), &committables).await }.boxed()
+        async move { thalweg_runtime::commit(&context, &graph, (&cluster, job), checkpoint, &committables).await }
+            .boxed()
     }
 
     fn discard(
@@ -121,7 +122,7 @@ impl Engine for RuntimeEngine {
             return std::future::ready(Ok(())).boxed();
         }
         let context = self.context.clone();
-        async move { thalweg_runtime::discard(&context, &graph, (&cluster, job)).await }.boxed()
+        async move { thalweg_runtime::discard(&context, &graph, (&cluster, job), Attempt(u32::MAX)).await }.boxed()
     }
 
     fn forget(&self, job: JobId, attempt: Attempt) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use thalweg_connectors::{ConnectorContext, http::ingest_router};
 use thalweg_exchange::{ExchangeRegistry, ExchangeService};
 use thalweg_proto::network::{Listener, Network};
-use thalweg_runtime::{CollectStore, RuntimeContext};
+use thalweg_runtime::{CollectStore, LocalState, RuntimeContext};
 use thalweg_types::{ENGINE_VERSION, Incarnation, NodeId, node::NodeRegistration, seam::Seams};
 use tokio::{sync::watch, time};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -94,6 +94,7 @@ impl Node {
             exchange: ExchangeRegistry::default(),
             connectors,
             collect: CollectStore::default(),
+            local: LocalState::default(),
             memory_budget_bytes: config.memory_budget_bytes,
         };
         let life = Life::new();

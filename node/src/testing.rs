@@ -17,7 +17,7 @@ use thalweg_proto::{
     },
 };
 use thalweg_types::{
-    Assignment, Attempt, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, SubtaskId,
+    Assignment, Attempt, CheckpointId, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, SubtaskId,
     graph::FORMAT,
     job::{Failure, SubtaskMetrics},
     seam::Spawner,
@@ -134,7 +134,7 @@ impl Engine for FakeEngine {
         _cluster: ClusterId,
         _job: JobId,
         _graph: Box<JobGraph>,
-        _committables: Vec<SinkCommittables>,
+        _sealed: (CheckpointId, Vec<SinkCommittables>),
     ) -> BoxFuture<'static, Result<(), Failure>> {
         async { panic!("a committer broke") }.boxed()
     }

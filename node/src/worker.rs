@@ -17,7 +17,7 @@ use futures::{
     stream::{BoxStream, FuturesUnordered, SelectAll},
 };
 use thalweg_types::{
-    Attempt, CheckpointId, JobId, OperatorId,
+    Attempt, CheckpointId, JobId, OperatorId, bug,
     job::{Failure, FailureKind},
     seam::Seams,
     session::{CoordinatorMessage, NodeMessage, SubtaskReport, SubtaskState},
@@ -192,6 +192,9 @@ impl Worker {
                 Some((about, event)) = self.events.next(), if !self.events.is_empty() => self.on_event(about, event),
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.on_done(done),
             }
+            if bug::checks_invariants() {
+                self.orders.check_invariants();
+            }
             if let Some((job, attempt)) = self.stuck {
                 return WorkerExit::Stuck { job, attempt };
             }
@@ -294,7 +297,7 @@ impl Worker {
                     self.work.push(async move { Done::Discovered { asked, splits: splits.await } }.boxed());
                 }
                 Effect::Commit { cluster, job, attempt, checkpoint, graph, committables } => {
-                    let commit = self.engine.commit(cluster, job, graph, committables);
+                    let commit = self.engine.commit(cluster, job, graph, (checkpoint, committables));
                     let result = answer_of(&self.seams, "commit sinks", commit);
                     let asked = (job, attempt, checkpoint);
                     self.work.push(async move { Done::Committed { asked, result: result.await } }.boxed());

@@ -14,7 +14,11 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use raft::{Config, RawNode, ReadOnlyOption, eraftpb::ConfState};
 use thalweg_proto::network::Network;
-use thalweg_types::{ClusterId, MemberId, seam::Seams};
+use thalweg_types::{
+    ClusterId, MemberId,
+    bug::{self, Bug},
+    seam::Seams,
+};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
@@ -150,6 +154,9 @@ async fn prepare<R: Replicated>(
     let mut stored = store.load().await?;
     if let Some(identity) = &stored.identity {
         check_identity(config, identity)?;
+        if bug::is_active(Bug::LoseRaftEntry) {
+            stored.entries.pop();
+        }
         return Ok(stored);
     }
     let write = if config.join { join(config)? } else { found(config, machine, seams)? };

@@ -31,6 +31,8 @@ pub(crate) struct Table {
     pub(crate) schema: SchemaRef,
     pub(crate) connector: TableConnector,
     pub(crate) spec: &'static ConnectorSpec,
+    /// `PARTITIONED BY`: indexes among the physical columns.
+    pub(crate) partition_by: Vec<usize>,
     pub(crate) watermark: Option<Watermark>,
 }
 

@@ -17,7 +17,8 @@ use thalweg_types::{
     JobGraph, OperatorId, OperatorKind,
     graph::{
         AggregatePhase, Calc, ColumnPredicate, Comparison, Distribution, Edge, Operator, Parallelism, PredicateValue,
-        SourceOperator, WatermarkGenerator, WindowAggregate, WindowJoin, WindowSpec, WindowTopN, Windowing,
+        SinkOperator, SourceOperator, WatermarkGenerator, WindowAggregate, WindowJoin, WindowSpec, WindowTopN,
+        Windowing,
     },
 };
 
@@ -76,10 +77,18 @@ impl Writer<'_> {
             OperatorKind::WindowJoin(join) => join_text(join, &input(0), &input(1)),
             OperatorKind::WindowTopN(top_n) => top_n_text(top_n, &input(0)),
             OperatorKind::Sink(sink) => {
-                format!("Sink {} ({}): {}", sink.table, sink.connector.name, names(&operator.output))
+                let by = partitions_text(sink, &operator.output);
+                format!("Sink {} ({}){by}: {}", sink.table, sink.connector.name, names(&operator.output))
             }
             OperatorKind::Collect(collect) => format!("Collect query {}: {}", collect.query, names(&operator.output)),
         }
+    }
+}
+
+fn partitions_text(sink: &SinkOperator, output: &SchemaRef) -> String {
+    match sink.partition_by.as_slice() {
+        [] => String::new(),
+        indexes => format!(" partitioned by {}", columns(output, indexes)),
     }
 }
 

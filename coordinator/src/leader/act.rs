@@ -9,7 +9,7 @@ use thalweg_control::{
     job::{is_settled, job_of},
 };
 use thalweg_types::{
-    ClusterId, JobId, JobStatus, NodeId,
+    ClusterId, JobId, JobStatus, NodeId, bug,
     job::{Failure, FailureKind},
     node::NodeState,
     session::Action,
@@ -113,6 +113,10 @@ impl Reign {
             let checkpoints = self.checkpoints.url();
             let view = JobView { record, nodes: &nodes, cluster, checkpoints, now, since_epoch, jitter };
             effects.extend(controller.step(&view).into_iter().map(|effect| (*job, effect)));
+            if bug::checks_invariants() {
+                let broken = controller.check_invariants().err();
+                assert!(broken.is_none(), "{job}: {}", broken.unwrap_or_default());
+            }
             let is_done = controller.is_done(&view);
             if is_done {
                 self.remembered.insert(*job, controller.checkpoint_overviews(record, now));

@@ -67,7 +67,11 @@ fn graph(last: Operator, distribution: Distribution, settings: &BTreeMap<String,
 
 /// Source -hash-> sink.
 fn publishing(settings: &BTreeMap<String, String>) -> JobGraph {
-    let sink = OperatorKind::Sink(SinkOperator { table: "output".to_owned(), connector: connector() });
+    let sink = OperatorKind::Sink(SinkOperator {
+        table: "output".to_owned(),
+        connector: connector(),
+        partition_by: Vec::new(),
+    });
     graph(operator(1, "sink", sink, Parallelism::Job), Distribution::Hash { keys: vec![0] }, settings)
 }
 

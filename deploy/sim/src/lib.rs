@@ -7,4 +7,5 @@ pub mod case;
 pub mod input;
 pub mod oracle;
 pub mod rows;
+pub mod seeds;
 pub mod simulation;

@@ -14,6 +14,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     json,
 };
+use bytes::{Buf as _, Bytes};
 use datafusion::{datasource::MemTable, prelude::SessionContext};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -118,6 +119,22 @@ pub fn read_json(files: &[PathBuf], schema: SchemaRef) -> Result<Vec<RecordBatch
         }
     }
     Ok(batches)
+}
+
+/// Reads one file that a sink wrote, as rows of this schema.
+///
+/// # Errors
+/// When it cannot be read as such.
+pub fn read_bytes(bytes: Bytes, format: FileFormat, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    let schema = Arc::new(plain(schema));
+    let batches: Result<Vec<RecordBatch>, _> = match format {
+        FileFormat::Json => {
+            json::ReaderBuilder::new(schema).with_batch_size(BATCH_ROWS).build(bytes.reader())?.collect()
+        }
+        FileFormat::Csv => csv::ReaderBuilder::new(schema).with_batch_size(BATCH_ROWS).build(bytes.reader())?.collect(),
+        FileFormat::Parquet => ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()?.collect(),
+    };
+    Ok(batches?)
 }
 
 fn read_csv(files: &[PathBuf], schema: SchemaRef, header: bool) -> Result<Vec<RecordBatch>> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use arrow::util::pretty::pretty_format_batches;
-use thalweg_sim::simulation::{Fault, Outcome, Simulation};
+use thalweg_sim::simulation::{Fault, Host, Outcome, Simulation};
 use thalweg_types::{Attempt, JobStatus};
 
 /// Four seconds of events in real time, so that there is a middle in which faults can happen.
@@ -42,7 +42,7 @@ fn the_answer_does_not_depend_on_the_seed() {
 #[test]
 fn a_leader_that_dies_changes_nothing_for_a_running_job() {
     let down = Duration::from_secs(2);
-    let outcome = run(3, COUNTS, vec![(Duration::from_millis(1500), Fault::CrashLeader { down })]);
+    let outcome = run(3, COUNTS, vec![(Duration::from_millis(1500), Fault::Crash { host: Host::Leader, down })]);
     assert_eq!(outcome.job.attempt, Attempt(1));
     assert_eq!(sorted_rows(&outcome), sorted_rows(&run(1, COUNTS, vec![])));
 }
@@ -53,7 +53,7 @@ fn a_node_that_dies_costs_an_attempt_and_the_job_finishes() {
         CREATE TABLE sink (auction BIGINT, price BIGINT) WITH ('connector' = 'blackhole');
         INSERT INTO sink SELECT bid.auction, bid.price FROM nexmark WHERE event_type = 2;";
     for seed in 4..8 {
-        let crash = Fault::Crash { host: "node-2".to_owned(), down: Duration::from_secs(5) };
+        let crash = Fault::Crash { host: Host::Node(2), down: Duration::from_secs(5) };
         let outcome = run(seed, query, vec![(Duration::from_millis(1500), crash)]);
         assert_eq!(outcome.job.attempt, Attempt(2), "seed {seed}");
         let written = outcome.job.subtasks.iter().filter(|subtask| subtask.is_sink);

@@ -4,10 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use serde_json::Value;
 use thalweg_types::{graph::SinkOperator, seam::Clock};
 
-use crate::{ConnectorError, SinkWriter, options::Options};
+use crate::{ConnectorError, Sealing, SinkWriter, nothing_to_seal, options::Options};
 
 pub(crate) struct BlackholeWriter {
     throttle: Option<Throttle>,
@@ -50,7 +49,7 @@ impl SinkWriter for BlackholeWriter {
         Ok(())
     }
 
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        Ok(Vec::new())
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+        Ok(nothing_to_seal())
     }
 }

@@ -2,6 +2,7 @@
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use thalweg_types::{Attempt, ClusterId, JobId, OperatorId, Split};
 
@@ -110,7 +111,33 @@ pub struct SinkIdentity {
     pub subtask: u32,
 }
 
+/// Makes what a writer has sealed durable, and gives what a committer needs to publish it: each committable once, none where
+/// nothing was written. A background task drives it. Dropped, it leaves nothing that anyone sees: hidden files, or uploads that
+/// are never completed.
+pub type Sealing = BoxFuture<'static, Result<Vec<Value>, ConnectorError>>;
+
+/// The sealing of writers that keep nothing back.
+pub(crate) fn nothing_to_seal() -> Sealing {
+    std::future::ready(Ok(Vec::new())).boxed()
+}
+
 /// Writes one subtask's share of a table.
+///
+/// ```text
+/// write.. seal(1) write.. seal(2) ..                   on the record path
+///           '-> sealing 1 -> committables, durable     in the background; those of several epochs may run at the same time
+///                             '-> checkpoint 1 is complete -> SinkCommitter::commit, until it succeeds
+/// ```
+///
+/// A sink is exactly once where its committables are part of the checkpoint, and committing them is idempotent.
+///
+/// | destination | `write` | `seal` | the sealing | `commit` |
+/// |---|---|---|---|---|
+/// | files | encodes into a hidden file | cuts the file off | the end, fsync | rename |
+/// | a Kafka topic | produces in a transaction | takes the producer with its transaction, begins another with a producer of the next transactional id | flushes; gives the producer's id and epoch | resumes that producer, ends its transaction; that it has ended is a success |
+/// | a database | statements in a transaction | takes the connection with its transaction | `PREPARE TRANSACTION` under a name that holds job, attempt, sink, subtask, epoch; gives the name | `COMMIT PREPARED`; that there is no such transaction any more is a success |
+///
+/// `discard` removes hidden files, aborts transactions by their ids, rolls back prepared ones by their names.
 #[async_trait]
 pub trait SinkWriter: Send {
     /// Takes rows. Returns once they are handed on or buffered within the writer's bound.
@@ -119,28 +146,29 @@ pub trait SinkWriter: Send {
     /// When they cannot be written.
     async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError>;
 
-    /// Makes everything written since the last call durable but not yet visible, and returns what a committer needs to make
-    /// it so: each committable once. Nothing where there is nothing new. The writer may be written to afterwards; what then
-    /// comes is no part of what was prepared.
+    /// Cuts off everything written since the last call; what is written from then on is no part of it. Called at a barrier, on the
+    /// record path: quick, whatever takes time is left to the sealing.
     ///
     /// # Errors
-    /// When it cannot be made durable. The writer is of no use any more.
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError>;
+    /// When it cannot be cut off. The writer is of no use any more.
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError>;
 }
 
 /// Publishes what writers have prepared.
 #[async_trait]
 pub trait SinkCommitter: Send + Sync {
-    /// Makes committables visible. Idempotent: what is already visible is a success.
+    /// Makes committables visible. Idempotent, and so whatever crashed between its steps: what is already visible is a
+    /// success.
     ///
     /// # Errors
     /// When it cannot be published now.
     async fn commit(&self, committables: &[Value]) -> Result<(), ConnectorError>;
 
-    /// Removes what attempts of the cluster's job have left unpublished, and nothing of other clusters. Called after `commit`,
-    /// or when the job is cancelled.
+    /// Removes what attempts of the cluster's job that are older than `before` have left unpublished, and nothing of other
+    /// clusters. `Attempt(u32::MAX)` stands for all attempts, as when the job is over. What a checkpoint that may yet be
+    /// restored holds must have been committed before.
     ///
     /// # Errors
     /// When something cannot be removed.
-    async fn discard(&self, cluster: &ClusterId, job: JobId) -> Result<(), ConnectorError>;
+    async fn discard(&self, cluster: &ClusterId, job: JobId, before: Attempt) -> Result<(), ConnectorError>;
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use thalweg_storage::ObjectStores;
 use thalweg_types::{
-    ClusterId, JobId,
+    Attempt, ClusterId, JobId,
     connector::TableConnector,
     graph::{SinkOperator, SourceOperator},
     seam::Seams,
@@ -18,7 +18,7 @@ use crate::{
     ConnectorError, SinkCommitter, SinkIdentity, SinkWriter, Source,
     blackhole::BlackholeWriter,
     datagen::DatagenSource,
-    filesystem::{FileSinkWriter, FileSource, Location, PART_STEM, PartCommitter},
+    filesystem::{FileSinkWriter, FileSource, Location, PartCommitter},
     http::{HttpClient, HttpSinkWriter, IngestRegistry, IngestSource},
     nexmark::NexmarkSource,
     options::Options,
@@ -88,7 +88,10 @@ pub fn open_sink_writer(
 ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
     let options = Options::new(&spec.table, &spec.connector);
     Ok(match spec.connector.name.as_str() {
-        "filesystem" => Box::new(FileSinkWriter::new(spec, schema, identity, &location(&options, context)?)?),
+        "filesystem" => {
+            let clock = context.seams.clock.clone();
+            Box::new(FileSinkWriter::new(spec, &schema, identity, &location(&options, context)?, clock)?)
+        }
         "http" => Box::new(HttpSinkWriter::new(spec, &schema, context)?),
         "print" => Box::new(PrintWriter::new(spec, &schema, context.stdout.clone())?),
         "blackhole" => Box::new(BlackholeWriter::new(spec, context.seams.clock.clone())?),
@@ -102,12 +105,12 @@ pub fn open_sink_writer(
 /// When the options don't fit the connector, or the destination cannot be opened.
 pub fn open_sink_committer(
     spec: &SinkOperator,
-    _schema: SchemaRef,
+    schema: SchemaRef,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
     let options = Options::new(&spec.table, &spec.connector);
     match spec.connector.name.as_str() {
-        "filesystem" => Ok(Box::new(PartCommitter::new(&location(&options, context)?, PART_STEM))),
+        "filesystem" => Ok(Box::new(PartCommitter::of_table(spec, &schema, &location(&options, context)?)?)),
         "http" | "print" | "blackhole" => Ok(Box::new(NothingToPublish)),
         _ => Err(unknown(&spec.table, &spec.connector, "written")),
     }
@@ -123,7 +126,7 @@ impl SinkCommitter for NothingToPublish {
         Ok(())
     }
 
-    async fn discard(&self, _: &ClusterId, _: JobId) -> Result<(), ConnectorError> {
+    async fn discard(&self, _: &ClusterId, _: JobId, _: Attempt) -> Result<(), ConnectorError> {
         Ok(())
     }
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
-use serde_json::Value;
 use thalweg_types::graph::SinkOperator;
 
 use crate::{
-    ConnectorError, SinkWriter,
+    ConnectorError, Sealing, SinkWriter,
     json::{JsonWriter, timestamp::TimestampForm},
+    nothing_to_seal,
     options::Options,
 };
 
@@ -71,8 +71,8 @@ impl SinkWriter for PrintWriter {
         })
     }
 
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        Ok(Vec::new())
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+        Ok(nothing_to_seal())
     }
 }
 

@@ -14,15 +14,15 @@ use arrow::{
     array::{ArrayRef, RecordBatch, StringViewArray, TimestampMicrosecondArray},
     datatypes::{DataType, Field, Schema, TimeUnit},
 };
+use futures::FutureExt as _;
 use serde::Serialize;
-use serde_json::Value;
 use thalweg_types::OperatorId;
 
 use crate::{
-    ConnectorContext, ConnectorError, DeadLetter, SinkCommitter, SinkIdentity,
+    ConnectorContext, ConnectorError, DeadLetter, Sealing, SinkCommitter, SinkIdentity,
     filesystem::{
         Location, PartCommitter,
-        parts::{PartNames, PartWriter},
+        parts::{PART_BYTES, Part, PartCommittable, PartFiles, PartNames, to_values},
     },
     json::{JsonWriter, timestamp::TimestampForm},
 };
@@ -130,7 +130,10 @@ fn encode_late(operator: OperatorId, window: (i64, i64), rows: &RecordBatch, int
 #[derive(Debug)]
 pub struct SetAsideWriter {
     kind: SetAsideKind,
-    parts: PartWriter,
+    files: PartFiles,
+    open: Option<Part>,
+    /// Durable, and not told to anyone yet.
+    closed: Vec<PartCommittable>,
 }
 
 impl SetAsideWriter {
@@ -146,7 +149,7 @@ impl SetAsideWriter {
     ) -> Result<Self, ConnectorError> {
         let location = Location::new(path, &context.stores)?;
         let names = PartNames { stem: kind.stem(), extension: "json", identity };
-        Ok(Self { kind, parts: PartWriter::new(&location, names)? })
+        Ok(Self { kind, files: PartFiles::new(&location, names)?, open: None, closed: Vec::new() })
     }
 
     /// Takes records.
@@ -162,16 +165,32 @@ impl SetAsideWriter {
         if lines.is_empty() {
             return Ok(());
         }
-        self.parts.write(&lines).await?;
-        if self.parts.is_full() { self.parts.close().await } else { Ok(()) }
+        let part = match &mut self.open {
+            Some(part) => part,
+            None => self.open.insert(self.files.begin("")?),
+        };
+        part.write(&lines).await?;
+        if part.bytes() >= PART_BYTES
+            && let Some(full) = self.open.take()
+        {
+            self.closed.push(full.finish().await?);
+        }
+        Ok(())
     }
 
-    /// As `SinkWriter::prepare`.
+    /// As `SinkWriter::seal`.
     ///
     /// # Errors
-    /// When what was written cannot be made durable.
-    pub async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        self.parts.prepare().await
+    /// None: what fails, fails in the future.
+    pub async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+        let (mut sealed, open) = (std::mem::take(&mut self.closed), self.open.take());
+        let sealing = async move {
+            if let Some(part) = open {
+                sealed.push(part.finish().await?);
+            }
+            Ok(to_values(&sealed))
+        };
+        Ok(sealing.boxed())
     }
 }
 
@@ -184,5 +203,5 @@ pub fn open_set_aside_committer(
     path: &str,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
-    Ok(Box::new(PartCommitter::new(&Location::new(path, &context.stores)?, kind.stem())))
+    Ok(Box::new(PartCommitter::new(&Location::new(path, &context.stores)?, kind.stem(), Vec::new())))
 }

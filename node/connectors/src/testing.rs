@@ -22,7 +22,7 @@ use thalweg_types::{
 };
 
 use crate::{
-    ConnectorContext, ConnectorError, DeadLetter, ObjectStores, Read, SinkIdentity, Source, StandardOutput,
+    ConnectorContext, ConnectorError, DeadLetter, ObjectStores, Read, SinkIdentity, SinkWriter, Source, StandardOutput,
     http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
     json::{JsonWriter, timestamp::TimestampForm},
 };
@@ -159,7 +159,7 @@ pub(crate) fn source(name: &str, options: &[(&str, &str)], physical: SchemaRef) 
 }
 
 pub(crate) fn sink(name: &str, options: &[(&str, &str)]) -> SinkOperator {
-    SinkOperator { table: "t".to_owned(), connector: connector(name, options) }
+    SinkOperator { table: "t".to_owned(), connector: connector(name, options), partition_by: Vec::new() }
 }
 
 pub(crate) fn cluster() -> ClusterId {
@@ -168,6 +168,11 @@ pub(crate) fn cluster() -> ClusterId {
 
 pub(crate) fn identity(job: u64, attempt: u32, subtask: u32) -> SinkIdentity {
     SinkIdentity { cluster: cluster(), job: JobId(job), attempt: Attempt(attempt), sink: OperatorId(7), subtask }
+}
+
+/// Seals, and waits until it is durable.
+pub(crate) async fn seal(writer: &mut dyn SinkWriter) -> Vec<serde_json::Value> {
+    writer.seal().await.expect("sealed").await.expect("durable")
 }
 
 /// What a source gave.

@@ -24,7 +24,7 @@ mod service;
 
 pub use endpoints::{Endpoints, OutboundBuilder, OutboundConfig, PeerLink};
 pub use error::{ExchangeError, PeerFailure};
-pub use inbound::{Element, Inbound, InboundChannel};
+pub use inbound::{Element, GivenUp, Inbound, InboundChannel, OvertakenRows};
 pub use outbound::{Control, Outbound};
 pub use registry::ExchangeRegistry;
 pub use rpc::connect;

@@ -17,7 +17,9 @@ use arrow::{
 };
 use futures::task::AtomicWaker;
 use thalweg_flow::{CreditLedger, CreditViolation, hash::key_groups_of};
-use thalweg_types::{ChannelId, CheckpointId, KeyGroupTable, NodeId, Watermark, graph::Distribution};
+use thalweg_types::{
+    ChannelId, CheckpointId, KeyGroupTable, NodeId, Watermark, checkpoint::Barrier, graph::Distribution,
+};
 
 use crate::{
     error::ExchangeError,
@@ -37,7 +39,7 @@ pub enum Control {
     /// The sender steps out of the minimum until its next watermark or batch.
     Idle,
     /// A barrier.
-    Barrier(CheckpointId),
+    Barrier(Barrier),
     /// Nothing follows.
     End,
 }
@@ -144,7 +146,7 @@ impl OutChannel {
                     }
                     Item::Watermark(watermark) => Item::Watermark(watermark),
                     Item::Idle => Item::Idle,
-                    Item::Barrier(checkpoint) => Item::Barrier(checkpoint),
+                    Item::Barrier(barrier) => Item::Barrier(barrier),
                     Item::End => Item::End,
                 };
                 outbox.push(*index, item);
@@ -159,7 +161,7 @@ fn local(item: Item<RecordBatch>) -> Item<Rows> {
         Item::Data { payload, cost } => Item::Data { payload: Rows::Local(payload), cost },
         Item::Watermark(watermark) => Item::Watermark(watermark),
         Item::Idle => Item::Idle,
-        Item::Barrier(checkpoint) => Item::Barrier(checkpoint),
+        Item::Barrier(barrier) => Item::Barrier(barrier),
         Item::End => Item::End,
     }
 }
@@ -229,11 +231,37 @@ impl Outbound {
             channel.pending.push_control(match control {
                 Control::Watermark(watermark) => Item::Watermark(watermark),
                 Control::Idle => Item::Idle,
-                Control::Barrier(checkpoint) => Item::Barrier(checkpoint),
+                Control::Barrier(barrier) => Item::Barrier(barrier),
                 Control::End => Item::End,
             });
         }
         self.flush()
+    }
+
+    /// Whether the barrier of a checkpoint still waits behind rows.
+    #[must_use]
+    pub fn holds_barrier(&self, checkpoint: CheckpointId) -> bool {
+        self.channels.iter().any(|channel| channel.pending.holds_barrier(checkpoint))
+    }
+
+    /// Lets the barrier of a checkpoint overtake the rows that wait for credit. Where it `was_sent`, only channels on which it
+    /// still waits are concerned. Gives the rows that it overtook, by channel; they are still sent.
+    ///
+    /// # Errors
+    /// As `push`.
+    pub fn overtake(
+        &mut self,
+        checkpoint: CheckpointId,
+        was_sent: bool,
+    ) -> Result<Vec<(ChannelId, Vec<RecordBatch>)>, ExchangeError> {
+        let mut overtaken = Vec::new();
+        for channel in &mut self.channels {
+            if !was_sent || channel.pending.holds_barrier(checkpoint) {
+                overtaken.push((channel.id, channel.pending.overtake(checkpoint)));
+            }
+        }
+        self.flush()?;
+        Ok(overtaken)
     }
 
     /// Sends what new credit allows, channel by channel.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Numbers are given to frames as they leave, after queued watermarks have replaced one another. The request stream ends
-//! when every channel has ended; if the stream breaks before, the attempt is told.
+//! with the attempt: after a channel's end barriers may still follow. If it breaks before, the attempt is told.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -34,8 +34,6 @@ struct State {
     queues: ChannelQueues<EncodedBatch>,
     /// The next number of each channel.
     sequences: Vec<u64>,
-    /// Channels that have not sent their end.
-    open: usize,
     /// Frames of the batch that is leaving.
     leaving: VecDeque<SenderFrame>,
 }
@@ -57,7 +55,6 @@ impl PeerOutbox {
         let state = State {
             queues: ChannelQueues::new(channels.len()),
             sequences: vec![0; channels.len()],
-            open: channels.len(),
             leaving: VecDeque::from([SenderFrame::Hello(hello)]),
         };
         Self { node, channels, cells, state: Mutex::new(state), transport: AtomicWaker::new() }
@@ -83,14 +80,8 @@ impl PeerOutbox {
         cell.inspect(|cell| cell.grant(total)).is_some()
     }
 
-    /// Whether every channel has sent its end.
-    pub(crate) fn is_finished(&self) -> bool {
-        let state = self.state.lock();
-        state.open == 0 && state.leaving.is_empty()
-    }
-
-    /// The next frame; `None` after the last channel's end.
-    pub(crate) fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<SenderFrame>> {
+    /// The next frame.
+    pub(crate) fn poll_frame(&self, context: &mut Context<'_>) -> Poll<SenderFrame> {
         self.transport.register(context.waker());
         let mut state = self.state.lock();
         if state.leaving.is_empty()
@@ -98,11 +89,7 @@ impl PeerOutbox {
         {
             state.leave(channel, self.channels[channel], item);
         }
-        match state.leaving.pop_front() {
-            Some(frame) => Poll::Ready(Some(frame)),
-            None if state.open == 0 => Poll::Ready(None),
-            None => Poll::Pending,
-        }
+        state.leaving.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 }
 
@@ -112,11 +99,8 @@ impl State {
             Item::Data { payload, cost } => self.leave_batch(channel, id, payload, cost),
             Item::Watermark(watermark) => self.leave_payload(channel, id, Payload::Watermark(watermark)),
             Item::Idle => self.leave_payload(channel, id, Payload::Idle),
-            Item::Barrier(checkpoint) => self.leave_payload(channel, id, Payload::Barrier(checkpoint)),
-            Item::End => {
-                self.open -= 1;
-                self.leave_payload(channel, id, Payload::End);
-            }
+            Item::Barrier(barrier) => self.leave_payload(channel, id, Payload::Barrier(barrier)),
+            Item::End => self.leave_payload(channel, id, Payload::End),
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError};
 use thalweg_flow::{CreditLedger, ROW_BYTES_MAX};
+use thalweg_types::{CheckpointId, checkpoint::Barrier};
 
 use crate::{
     cost::{compact, compact_tightly, needed_bytes, retained_bytes},
@@ -63,6 +64,28 @@ impl Pending {
 
     pub(crate) fn push_control(&mut self, item: Item<RecordBatch>) {
         queue::push(&mut self.queue, item);
+    }
+
+    pub(crate) fn holds_barrier(&self, checkpoint: CheckpointId) -> bool {
+        self.barrier_at(checkpoint).is_some()
+    }
+
+    fn barrier_at(&self, checkpoint: CheckpointId) -> Option<usize> {
+        self.queue.iter().position(|item| matches!(item, Item::Barrier(barrier) if barrier.checkpoint == checkpoint))
+    }
+
+    /// Moves the barrier of a checkpoint, or a new one, to the front; older ones are of no use any more. Gives the rows that
+    /// it overtook.
+    pub(crate) fn overtake(&mut self, checkpoint: CheckpointId) -> Vec<RecordBatch> {
+        let at = self.barrier_at(checkpoint).unwrap_or(self.queue.len());
+        let rows = |item: &Item<RecordBatch>| match item {
+            Item::Data { payload, .. } => Some(payload.clone()),
+            _ => None,
+        };
+        let overtaken = self.queue.range(..at).filter_map(rows).collect();
+        self.queue.retain(|item| !matches!(item, Item::Barrier(barrier) if barrier.checkpoint <= checkpoint));
+        self.queue.push_front(Item::Barrier(Barrier::unaligned(checkpoint)));
+        overtaken
     }
 
     /// The next item that may go now; rows are charged to the ledger.
@@ -239,6 +262,26 @@ mod tests {
             seen += payload.num_rows();
         }
         assert_eq!(seen, 2);
+    }
+
+    #[test]
+    fn a_barrier_overtakes_rows_that_wait_and_none_that_follow_it() {
+        let (mut pending, mut credit) = (Pending::new(100, Packing::LOCAL), ledger(100_000));
+        assert!(credit.try_spend(100_000));
+        pending.push_rows(&batch(10, 5), 50_000).unwrap();
+        pending.push_control(Item::Barrier(Barrier::aligned(CheckpointId(4))));
+        pending.push_rows(&batch(7, 5), 50_000).unwrap();
+        assert_eq!(pending.overtake(CheckpointId(4)), [batch(10, 5)]);
+        let barrier = pending.pop(&mut credit).unwrap();
+        assert_eq!(barrier, Some(Item::Barrier(Barrier::unaligned(CheckpointId(4)))));
+        assert!(pending.pop(&mut credit).unwrap().is_none() && !pending.holds_barrier(CheckpointId(4)));
+        pending.push_control(Item::Barrier(Barrier::aligned(CheckpointId(5))));
+        // One that was not sent before overtakes all, and makes those before it useless.
+        assert_eq!(pending.overtake(CheckpointId(6)), [batch(10, 5), batch(7, 5)]);
+        assert!(pending.pop(&mut credit).unwrap().is_some() && pending.pop(&mut credit).unwrap().is_none());
+        credit.on_grant(200_000).unwrap();
+        let rows = std::iter::from_fn(|| pending.pop(&mut credit).unwrap());
+        assert_eq!(rows.map(|item| matches!(item, Item::Data { .. })).collect::<Vec<_>>(), [true]);
     }
 
     #[test]

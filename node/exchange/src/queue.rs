@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use thalweg_types::{CheckpointId, Watermark};
+use thalweg_types::{Watermark, checkpoint::Barrier};
 
 /// The most barriers that a channel has queued.
 const BARRIERS_MAX: usize = 2;
@@ -27,7 +27,7 @@ pub(crate) enum Item<T> {
     /// The channel steps out of the minimum.
     Idle,
     /// A barrier.
-    Barrier(CheckpointId),
+    Barrier(Barrier),
     /// Nothing follows.
     End,
 }
@@ -65,6 +65,11 @@ impl<T> ChannelQueues<T> {
         None
     }
 
+    /// What waits on a channel.
+    pub(crate) fn channel_mut(&mut self, channel: usize) -> &mut VecDeque<Item<T>> {
+        &mut self.queues[channel]
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self, channel: usize) -> usize {
         self.queues[channel].len()
@@ -99,7 +104,13 @@ pub(crate) fn push<T>(queue: &mut VecDeque<Item<T>>, item: Item<T>) {
 
 #[cfg(test)]
 mod tests {
+    use thalweg_types::CheckpointId;
+
     use super::*;
+
+    fn barrier(id: u64) -> Item<u32> {
+        Item::Barrier(Barrier::aligned(CheckpointId(id)))
+    }
 
     fn data(payload: u32) -> Item<u32> {
         Item::Data { payload, cost: 1 }
@@ -147,12 +158,12 @@ mod tests {
     fn a_third_barrier_supersedes_the_oldest() {
         let mut queues: ChannelQueues<u32> = ChannelQueues::new(1);
         for id in 1..=4 {
-            queues.push(0, Item::Barrier(CheckpointId(id)));
+            queues.push(0, barrier(id));
             queues.push(0, data(0));
         }
         let items: Vec<Item<u32>> = std::iter::from_fn(|| queues.pop(|_| false)).map(|(_, item)| item).collect();
         let barriers: Vec<_> = items.iter().filter(|item| matches!(item, Item::Barrier(_))).collect();
-        assert_eq!(barriers, [&Item::Barrier(CheckpointId(3)), &Item::Barrier(CheckpointId(4))]);
+        assert_eq!(barriers, [&barrier(3), &barrier(4)]);
         assert_eq!(items.len(), 6);
     }
 }

@@ -29,7 +29,7 @@ use crate::{
 const OPEN_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Opens the stream to one node. When this returns, the other side has accepted; credits are read by a task of their own,
-/// which tells the endpoints' owner if the stream breaks before all channels have ended.
+/// which tells the endpoints' owner if the stream breaks before the attempt is closed.
 ///
 /// # Errors
 /// When the node cannot be reached or refuses the stream.
@@ -58,36 +58,35 @@ pub async fn connect(
     let (endpoints, credits) = (endpoints.clone(), credits.into_inner());
     let name = format!("credits {}/{} from {peer}", endpoints.job(), endpoints.attempt());
     let task = async move {
-        let end = tokio::select! {
+        let reason = tokio::select! {
             biased;
             () = endpoints.closing().cancelled() => return,
-            end = read_credits(credits, &outbox) => end,
+            reason = read_credits(credits, &outbox) => reason,
         };
-        if let Err(reason) = end {
-            let here = endpoints.node();
-            endpoints.report(peer, format!("the stream from {here} to {peer} broke: {reason}"));
-        }
+        let here = endpoints.node();
+        endpoints.report(peer, format!("the stream from {here} to {peer} broke: {reason}"));
     };
     let _ = io.spawn(&name, Box::pin(task));
     Ok(())
 }
 
-async fn read_credits(mut credits: Streaming<v1::ReceiverFrame>, outbox: &PeerOutbox) -> Result<(), String> {
+/// Gives why no more credit comes.
+async fn read_credits(mut credits: Streaming<v1::ReceiverFrame>, outbox: &PeerOutbox) -> String {
     loop {
         let frame = match credits.message().await {
-            Ok(Some(frame)) => ReceiverFrame::try_from(frame).map_err(|error| error.to_string())?,
-            Ok(None) if outbox.is_finished() => return Ok(()),
-            Ok(None) => return Err("the receiver ended it".to_owned()),
-            // The receiver may go as soon as it has every end; only it can tell whether something was lost.
-            Err(_) if outbox.is_finished() => return Ok(()),
-            Err(status) => return Err(describe(&status)),
+            Ok(Some(frame)) => match ReceiverFrame::try_from(frame) {
+                Ok(frame) => frame,
+                Err(error) => return error.to_string(),
+            },
+            Ok(None) => return "the receiver ended it".to_owned(),
+            Err(status) => return describe(&status),
         };
         match frame {
             ReceiverFrame::Credit { channel, granted } if outbox.on_credit(channel, granted) => {}
             ReceiverFrame::Credit { channel, .. } => {
-                return Err(format!("credit for {channel}, which does not go there"));
+                return format!("credit for {channel}, which does not go there");
             }
-            ReceiverFrame::Refused { reason } => return Err(format!("the receiver refused it: {reason}")),
+            ReceiverFrame::Refused { reason } => return format!("the receiver refused it: {reason}"),
         }
     }
 }
@@ -115,6 +114,6 @@ impl Stream for Frames {
         if self.closing.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);
         }
-        self.outbox.poll_frame(context).map(|frame| frame.map(Into::into))
+        self.outbox.poll_frame(context).map(|frame| Some(frame.into()))
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! One future per stream does both directions: it takes frames off the wire into the ports' queues, which never blocks
 //! since credit bounds what can arrive, and sends the credits that come back. Every frame is checked; the first that
-//! breaks a rule is answered with `Refused`, told to the attempt, and ends the stream. A stream that ends before all of
-//! its channels have is told to the attempt too.
+//! breaks a rule is answered with `Refused`, told to the attempt, and ends the stream. A stream that ends before the
+//! attempt does is told to it too. Barriers are all that may follow a channel's end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -156,7 +156,7 @@ struct Partial {
     body: BytesMut,
 }
 
-/// Checks frames and hands them to the ports. Tells the attempt when it is dropped before all channels have ended.
+/// Checks frames and hands them to the ports. Tells the attempt when it is dropped before that is closed.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     from: NodeId,
@@ -179,7 +179,7 @@ impl Receiver {
         let Some(progress) = self.channels.get_mut(&channel) else {
             return Err(format!("{channel} is not one of {}", self.from));
         };
-        if progress.ended {
+        if progress.ended && !matches!(payload, Payload::Barrier(_)) {
             return Err(format!("{channel} goes on after its end"));
         }
         if sequence != progress.sequence {
@@ -217,7 +217,7 @@ impl Progress {
             }
             Payload::Watermark(watermark) => Ok(Some(Item::Watermark(watermark))),
             Payload::Idle => Ok(Some(Item::Idle)),
-            Payload::Barrier(checkpoint) => Ok(Some(Item::Barrier(checkpoint))),
+            Payload::Barrier(barrier) => Ok(Some(Item::Barrier(barrier))),
             Payload::End => {
                 self.ended = true;
                 Ok(Some(Item::End))
@@ -269,11 +269,11 @@ fn check_length(bytes: usize, cost: u64) -> Result<(), String> {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        if self.broke.is_none() && self.channels.values().all(|progress| progress.ended) {
+        if self.broke.is_none() && self.endpoints.closing().is_cancelled() {
             return;
         }
         let (node, from) = (self.endpoints.node(), self.from);
-        let reason = self.broke.take().unwrap_or_else(|| "it ended before its channels did".to_owned());
+        let reason = self.broke.take().unwrap_or_else(|| "it ended before the attempt did".to_owned());
         self.endpoints.report(from, format!("the stream from {from} to {node} broke: {reason}"));
     }
 }

@@ -6,14 +6,14 @@
 //!                                    '--- abort(n) ---------> Flowing
 //! ```
 //!
-//! While aligning, an input that delivered its barrier must not be read. An ended input counts as aligned: nothing older
-//! can follow it. A barrier of a checkpoint that is complete, aborted or overtaken is ignored; only a regression on one
+//! While aligning, an input that delivered its barrier must not be read. An input whose data has ended goes on delivering
+//! barriers, so the aligner need not know. A barrier of a checkpoint that is complete, aborted or overtaken is ignored; only a regression on one
 //! input is a violation, since ids grow on every channel.
 
 use thalweg_types::CheckpointId;
 use thiserror::Error;
 
-/// What a barrier, an end or an abort led to.
+/// What a barrier or an abort led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alignment {
     /// Nothing to do yet: other inputs still owe their barrier, or there is no alignment.
@@ -37,21 +37,12 @@ pub enum BarrierViolation {
         /// What came now.
         got: CheckpointId,
     },
-    /// Nothing follows an end.
-    #[error("input {input} delivered the barrier of {got} after its end")]
-    AfterEnd {
-        /// The input.
-        input: usize,
-        /// What came now.
-        got: CheckpointId,
-    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Input {
     last: Option<CheckpointId>,
     blocked: bool,
-    ended: bool,
 }
 
 /// The aligner of one subtask.
@@ -90,13 +81,6 @@ impl BarrierAligner {
         Ok(self.settle())
     }
 
-    /// Notes that an input has ended, which may complete an alignment.
-    #[must_use]
-    pub fn on_end(&mut self, input: usize) -> Alignment {
-        self.inputs[input] = Input { ended: true, blocked: false, ..self.inputs[input] };
-        self.settle()
-    }
-
     /// Forgets a checkpoint that is not going to complete. Its late barriers will be ignored.
     pub fn on_abort(&mut self, checkpoint: CheckpointId) {
         if self.aligning.is_some_and(|current| current <= checkpoint) {
@@ -128,16 +112,11 @@ impl BarrierAligner {
         let blocked = self.inputs.iter().filter(|input| input.blocked).count();
         assert!(self.aligning.is_some() || blocked == 0, "an input is blocked without an alignment");
         assert!(self.aligning.is_none() || blocked > 0, "an alignment blocks no input");
-        assert!(self.inputs.iter().all(|input| !(input.blocked && input.ended)), "an ended input is blocked");
         assert!(self.aligning.is_none() || self.aligning > self.over, "an alignment of a checkpoint that is over");
     }
 
     fn check_order(&self, input: usize, got: CheckpointId) -> Result<(), BarrierViolation> {
-        let state = self.inputs[input];
-        if state.ended {
-            return Err(BarrierViolation::AfterEnd { input, got });
-        }
-        match state.last {
+        match self.inputs[input].last {
             Some(last) if got <= last => Err(BarrierViolation::Regression { input, last, got }),
             _ => Ok(()),
         }
@@ -154,7 +133,7 @@ impl BarrierAligner {
 
     fn settle(&mut self) -> Alignment {
         let Some(checkpoint) = self.aligning else { return Alignment::Pending };
-        if self.inputs.iter().any(|input| !input.blocked && !input.ended) {
+        if self.inputs.iter().any(|input| !input.blocked) {
             return Alignment::Pending;
         }
         self.give_up();

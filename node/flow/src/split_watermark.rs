@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use thalweg_types::{Split, Watermark};
+use thalweg_types::{Split, Watermark, checkpoint::SplitProgress};
 
 use crate::watermark::WatermarkTracker;
 
@@ -61,6 +61,32 @@ impl SplitWatermarks {
         let unread = SplitState { watermark: Watermark::MIN, idle: false, finished: false };
         let combined = WatermarkTracker::new(sequences.len());
         Self { splits: vec![unread; splits.len()], sequence_of, sequences, combined }
+    }
+
+    /// As they were when this progress was noted.
+    #[must_use]
+    pub fn restored(progress: &[SplitProgress]) -> Self {
+        let splits: Vec<Split> = progress.iter().map(|progress| progress.split.clone()).collect();
+        let mut restored = Self::new(&splits);
+        for (state, progress) in restored.splits.iter_mut().zip(progress) {
+            let finished = progress.state == thalweg_types::checkpoint::SplitState::Finished;
+            *state = SplitState { watermark: progress.watermark, idle: progress.is_idle, finished };
+        }
+        for sequence in 0..restored.sequences.len() {
+            restored.skip_finished(sequence);
+            // The output counts when all are in place; what it grows to on the way is at most that.
+            restored.note(sequence);
+        }
+        for sequence in 0..restored.sequences.len() {
+            let _ = restored.settle_sequence(sequence);
+        }
+        restored
+    }
+
+    /// What a split's records have promised, and whether it is out of the minimum.
+    #[must_use]
+    pub fn progress_of(&self, split: usize) -> (Watermark, bool) {
+        (self.splits[split].watermark, self.splits[split].idle)
     }
 
     /// The combined watermark so far.
@@ -120,14 +146,18 @@ impl SplitWatermarks {
     #[must_use]
     pub fn on_finished(&mut self, split: usize) -> Option<Watermark> {
         self.splits[split].finished = true;
-        let sequence = &mut self.sequences[self.sequence_of[split]];
+        self.skip_finished(self.sequence_of[split]);
+        self.settle(split)
+    }
+
+    fn skip_finished(&mut self, sequence: usize) {
+        let sequence = &mut self.sequences[sequence];
         while let Some(index) = sequence.splits.get(sequence.finished)
             && self.splits[*index].finished
         {
             sequence.reached = sequence.reached.max(self.splits[*index].watermark);
             sequence.finished += 1;
         }
-        self.settle(split)
     }
 
     /// Panics where the state contradicts itself.
@@ -140,11 +170,24 @@ impl SplitWatermarks {
     }
 
     fn settle(&mut self, split: usize) -> Option<Watermark> {
-        let index = self.sequence_of[split];
+        self.settle_sequence(self.sequence_of[split])
+    }
+
+    /// The lowest unfinished split of a sequence, and what the sequence has reached.
+    fn front(&self, index: usize) -> (Option<SplitState>, Watermark) {
         let sequence = &self.sequences[index];
         let lowest = sequence.splits.get(sequence.finished).map(|lowest| self.splits[*lowest]);
-        let reached = sequence.reached.max(lowest.map_or(Watermark::MIN, |state| state.watermark));
+        (lowest, sequence.reached.max(lowest.map_or(Watermark::MIN, |state| state.watermark)))
+    }
+
+    fn note(&mut self, index: usize) {
+        let (_, reached) = self.front(index);
         self.combined.promise(index, reached);
+    }
+
+    fn settle_sequence(&mut self, index: usize) -> Option<Watermark> {
+        self.note(index);
+        let (lowest, reached) = self.front(index);
         match lowest {
             None => self.combined.on_end(index),
             Some(state) if state.idle => self.combined.on_idle(index),

@@ -8,9 +8,13 @@ use std::{
 
 use thalweg_connectors::{DeadLetter, SetAside, SetAsideKind, SinkIdentity};
 use thalweg_operators::{LateRows, Operator};
-use thalweg_types::{OperatorId, session::SinkCommittables};
+use thalweg_types::{
+    OperatorId,
+    bug::{self, Bug},
+};
 
 use crate::{
+    checkpoint::Sealed,
     failure::SubtaskError,
     meter::Meter,
     tables::{SetAsideOutput, Tables},
@@ -43,6 +47,9 @@ impl Aside {
     /// Takes an operator's late rows.
     pub(crate) fn take_late(&mut self, id: OperatorId, operator: &mut dyn Operator, meter: &Meter) {
         for late in operator.take_late() {
+            if bug::is_active(Bug::DropLateUncounted) {
+                continue;
+            }
             meter.count_late(late.rows.num_rows());
             if self.late_path.is_some() {
                 self.waiting.push((id, late));
@@ -88,16 +95,15 @@ impl Aside {
         writer.write(records).await.map_err(failed)
     }
 
-    /// Makes everything durable; the committables name the operator that set the records aside.
-    pub(crate) async fn prepare(&mut self) -> Result<Vec<SinkCommittables>, SubtaskError> {
+    /// Cuts off everything that was written; what makes it durable names the operator that set the records aside.
+    pub(crate) async fn seal(&mut self) -> Result<Vec<Sealed>, SubtaskError> {
         self.write_late().await?;
-        let subtask = self.identity.subtask;
-        let mut prepared = Vec::new();
+        let mut sealed = Vec::new();
         for (operator, writer) in &mut self.writers {
-            let committables = writer.prepare().await.map_err(failed)?;
-            prepared.push(SinkCommittables { sink: *operator, subtask, committables });
+            let sealing = writer.seal().await.map_err(failed)?;
+            sealed.push(Sealed { operator: *operator, name: "of records set aside".to_owned(), sealing });
         }
-        Ok(prepared)
+        Ok(sealed)
     }
 }
 

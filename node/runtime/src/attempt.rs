@@ -1,35 +1,37 @@
 //! One attempt of one job on one node: builds its actors, watches them, and ends them.
 //!
 //! ```text
-//! deploy -> building -- connected --> Ready -- start --> running -- each actor --> Finished
+//! deploy -> restoring -> building -- connected --> Ready -- start --> running -- each actor --> Snapshot.., Finished
 //!              |                                            |
 //!              '------------------- first failure ----------'--> Failed, the other actors stop
 //! cancel, at any time -> the actors stop -> streams close -> Gone
 //! ```
 //!
 //! A supervisor task does this; it lives until the attempt is cancelled or its handle dropped. The first failure is told,
-//! later ones are its consequences. An actor that panics fails the attempt like one that returns an error.
+//! later ones are its consequences. An actor that panics fails the attempt like one that returns an error. Actors that have
+//! processed all their input stay, and take part in checkpoints, until the attempt is cancelled.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::try_join_all};
 use thalweg_exchange::{Endpoints, PeerFailure, connect};
+use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, SubtaskId,
     checkpoint::{Prepared, SubtaskSnapshot},
     job::{Failure, FailureKind, SubtaskMetrics},
-    session::{Deployment, SinkCommittables, SubtaskState},
+    session::{Deployment, SubtaskState},
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    checkpoint::{CheckpointHook, NoCheckpoints},
+    checkpoint::{LOCAL_STATE_GRACE, Restored, Uploader, restore},
+    collect::CollectStore,
     context::RuntimeContext,
     deploy::{Actor, Builder, Built, local_subtasks},
     failure::{SubtaskError, panic_text},
     meter::Meter,
-    source::SourceOrders,
     tables::Tables,
 };
 
@@ -37,6 +39,21 @@ use crate::{
 const PEER_FAILURES_KEPT: usize = 16;
 /// Actors look at cancellation between two steps; one that takes longer than this is stuck in a step.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the subtasks of an attempt are told. The newest state is all that counts, so orders never queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct AttemptOrders {
+    /// Sources may read.
+    pub(crate) started: bool,
+    /// Input ends here, and windows that are open close.
+    pub(crate) stopped: bool,
+    /// The newest checkpoint that was begun.
+    pub(crate) checkpoint: Option<CheckpointId>,
+    /// The newest checkpoint that will not be completed, and none before it.
+    pub(crate) aborted: Option<CheckpointId>,
+    /// The newest checkpoint that is complete.
+    pub(crate) confirmed: Option<CheckpointId>,
+}
 
 /// What a node is told of an attempt.
 #[derive(Debug)]
@@ -86,9 +103,12 @@ pub enum AttemptEvent {
 /// An attempt on this node. Dropping it cancels the attempt.
 #[derive(Debug)]
 pub struct AttemptHandle {
-    orders: watch::Sender<SourceOrders>,
+    orders: watch::Sender<AttemptOrders>,
     cancel: CancellationToken,
     meters: Arc<[(SubtaskId, Arc<Meter>)]>,
+    collect: CollectStore,
+    job: JobId,
+    attempt: Attempt,
 }
 
 impl AttemptHandle {
@@ -102,7 +122,7 @@ impl AttemptHandle {
         events: mpsc::Sender<AttemptEvent>,
     ) -> Self {
         let tables = Arc::new(context.connectors.clone());
-        let surroundings = Surroundings { context: context.clone(), tables, hook: Arc::new(NoCheckpoints) };
+        let surroundings = Surroundings { context: context.clone(), tables };
         Self::deploy_with(surroundings, (cluster, job, attempt), deployment, events)
     }
 
@@ -112,7 +132,7 @@ impl AttemptHandle {
         deployment: Deployment,
         events: mpsc::Sender<AttemptEvent>,
     ) -> Self {
-        let (orders, receiver) = watch::channel(SourceOrders::default());
+        let (orders, receiver) = watch::channel(AttemptOrders::default());
         let cancel = CancellationToken::new();
         let context = &surroundings.context;
         let plan = deployment.graph.check().map(|()| ChainPlan::of(&deployment.graph));
@@ -121,6 +141,7 @@ impl AttemptHandle {
         let meter = |subtask| (subtask, Arc::new(Meter::new(context.seams.clock.clone())));
         let meters: Arc<[_]> = subtasks.into_iter().map(meter).collect();
         let (meters_kept, cancelled, io) = (meters.clone(), cancel.clone(), context.seams.io.clone());
+        let collect = context.collect.clone();
         let supervisor = Supervisor {
             surroundings,
             cluster,
@@ -134,7 +155,7 @@ impl AttemptHandle {
         };
         let task = supervisor.run(plan.map_err(SubtaskError::from));
         let _ = io.spawn(&format!("supervisor of {job}, {attempt}"), Box::pin(task));
-        Self { orders, cancel, meters: meters_kept }
+        Self { orders, cancel, meters: meters_kept, collect, job, attempt }
     }
 
     /// Lets the sources read: every node is ready.
@@ -159,11 +180,16 @@ impl AttemptHandle {
         self.orders.send_modify(|orders| orders.checkpoint = orders.checkpoint.max(Some(checkpoint)));
     }
 
-    /// A checkpoint will not be completed.
-    pub fn abort_checkpoint(&self, _checkpoint: CheckpointId) {}
+    /// A checkpoint will not be completed: channels that wait for it are read again.
+    pub fn abort_checkpoint(&self, checkpoint: CheckpointId) {
+        self.orders.send_modify(|orders| orders.aborted = orders.aborted.max(Some(checkpoint)));
+    }
 
-    /// A checkpoint is complete.
-    pub fn confirm_checkpoint(&self, _checkpoint: CheckpointId) {}
+    /// A checkpoint is complete: clients may have the rows before its barrier. `CheckpointId::FINAL`: all that there are.
+    pub fn confirm_checkpoint(&self, checkpoint: CheckpointId) {
+        self.collect.release(self.job, self.attempt, checkpoint);
+        self.orders.send_modify(|orders| orders.confirmed = orders.confirmed.max(Some(checkpoint)));
+    }
 
     /// What the subtasks have measured.
     #[must_use]
@@ -188,11 +214,10 @@ impl Drop for AttemptHandle {
 pub(crate) struct Surroundings {
     pub(crate) context: RuntimeContext,
     pub(crate) tables: Arc<dyn Tables>,
-    pub(crate) hook: Arc<dyn CheckpointHook>,
 }
 
 enum Exit {
-    Finished(Vec<SinkCommittables>),
+    Ended,
     Failed(SubtaskError),
     Cancelled,
 }
@@ -206,17 +231,23 @@ struct Supervisor {
     meters: Arc<[(SubtaskId, Arc<Meter>)]>,
     events: mpsc::Sender<AttemptEvent>,
     cancel: CancellationToken,
-    orders: watch::Receiver<SourceOrders>,
+    orders: watch::Receiver<AttemptOrders>,
 }
 
 impl Supervisor {
     async fn run(self, plan: Result<ChainPlan, SubtaskError>) {
         let (failures, mut broken) = mpsc::channel(PEER_FAILURES_KEPT);
-        let built = self.build(plan, failures);
-        let endpoints = built.as_ref().ok().map(|built| built.endpoints.clone());
-        let outcome = match built {
-            Ok(built) => self.supervise(built, &mut broken).await,
-            Err(error) => Err(error),
+        let prepared = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => None,
+            prepared = self.prepare(plan, failures) => Some(prepared),
+        };
+        let built = prepared.as_ref().and_then(|prepared| prepared.as_ref().ok());
+        let endpoints = built.map(|built| built.endpoints.clone());
+        let outcome = match prepared {
+            Some(Ok(built)) => self.supervise(built, &mut broken).await,
+            Some(Err(error)) => Err(error),
+            None => Ok(()),
         };
         if let Err(error) = outcome {
             self.meters.iter().for_each(|(_, meter)| meter.set_state(SubtaskState::Failed));
@@ -230,33 +261,55 @@ impl Supervisor {
             endpoints.close();
         }
         self.tell(AttemptEvent::Gone).await;
+        tokio::time::sleep(LOCAL_STATE_GRACE).await;
+        context.local.forget(*job, *attempt);
     }
 
-    fn build(
+    /// Loads the state that the subtasks here go on from, and builds them.
+    async fn prepare(
         &self,
         plan: Result<ChainPlan, SubtaskError>,
         failures: mpsc::Sender<PeerFailure>,
     ) -> Result<Built, SubtaskError> {
         let plan = plan?;
-        let Surroundings { context, tables, hook } = &self.surroundings;
+        let context = &self.surroundings.context;
+        let store = CheckpointStore::open(&self.deployment.checkpoints, &context.connectors.stores)?;
+        let subtasks: Vec<SubtaskId> = self.meters.iter().map(|(subtask, _)| *subtask).collect();
+        let restored = match &self.deployment.restore {
+            Some(from) => restore((&store, &context.local), from, &self.deployment, &plan, &subtasks).await?,
+            None => Restored::default(),
+        };
+        self.build(&plan, store, restored, failures)
+    }
+
+    fn build(
+        &self,
+        plan: &ChainPlan,
+        store: CheckpointStore,
+        restored: Restored,
+        failures: mpsc::Sender<PeerFailure>,
+    ) -> Result<Built, SubtaskError> {
+        let Surroundings { context, tables } = &self.surroundings;
         let builder = Builder {
             context,
             tables: tables.clone(),
-            hook: hook.clone(),
+            store,
+            events: self.events.clone(),
             cluster: self.cluster.clone(),
             job: self.job,
             attempt: self.attempt,
             deployment: &self.deployment,
-            plan: &plan,
+            plan,
             orders: self.orders.clone(),
         };
-        let built = std::panic::catch_unwind(AssertUnwindSafe(|| builder.build(&self.meters, failures)));
+        let build = || builder.build(&self.meters, restored, failures);
+        let built = std::panic::catch_unwind(AssertUnwindSafe(build));
         built.unwrap_or_else(|panic| Err(SubtaskError::Panic { message: panic_text(panic.as_ref()) }))
     }
 
     /// Connects, starts the actors, and waits for the last of them. An error is one of the deployment.
     async fn supervise(&self, built: Built, broken: &mut mpsc::Receiver<PeerFailure>) -> Result<(), SubtaskError> {
-        let Built { actors, endpoints, links } = built;
+        let Built { actors, uploaders, endpoints, links } = built;
         self.surroundings.context.exchange.register(endpoints.clone());
         let connected = tokio::select! {
             biased;
@@ -265,11 +318,14 @@ impl Supervisor {
         };
         connected?;
         let stop = self.cancel.child_token();
-        let mut left = actors.len();
-        // Each actor sends once: the queue holds them all.
+        let mut left = actors.len() + uploaders.len();
+        // Each task sends once: the queue holds them all.
         let (exits, mut exited) = mpsc::channel(left.max(1));
         for (subtask, meter, actor) in actors {
-            self.spawn(subtask, meter, actor, stop.clone(), exits.clone());
+            self.spawn_actor(subtask, meter, actor, stop.clone(), exits.clone());
+        }
+        for uploader in uploaders {
+            self.spawn_uploader(uploader, stop.clone(), exits.clone());
         }
         self.tell(AttemptEvent::Ready).await;
         let mut failed = false;
@@ -281,7 +337,7 @@ impl Supervisor {
                     left -= 1;
                     failed |= self.on_exit(subtask, exit, failed).await;
                 }
-                Some(PeerFailure { peer, message }) = broken.recv(), if !failed => {
+                Some(PeerFailure { peer, message }) = broken.recv(), if !failed && !self.has_finished() => {
                     failed = true;
                     let failure = Failure { kind: FailureKind::Link, message };
                     self.tell(AttemptEvent::Failed { subtask: None, failure, peer: Some(peer) }).await;
@@ -295,23 +351,12 @@ impl Supervisor {
                 stop.cancel();
             }
         }
-        self.watch_streams(failed, broken).await;
         Ok(())
     }
 
-    /// Local subtasks are over; what they sent may still be on its way to other nodes.
-    async fn watch_streams(&self, failed: bool, broken: &mut mpsc::Receiver<PeerFailure>) {
-        if failed {
-            return;
-        }
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => {}
-            Some(PeerFailure { peer, message }) = broken.recv() => {
-                let failure = Failure { kind: FailureKind::Link, message };
-                self.tell(AttemptEvent::Failed { subtask: None, failure, peer: Some(peer) }).await;
-            }
-        }
+    /// Whether nothing that other nodes do matters here any more.
+    fn has_finished(&self) -> bool {
+        self.meters.iter().all(|(_, meter)| meter.state() == SubtaskState::Finished)
     }
 
     async fn connect(
@@ -331,7 +376,7 @@ impl Supervisor {
         try_join_all(links.into_iter().map(dial)).await.map(|_| ())
     }
 
-    fn spawn(
+    fn spawn_actor(
         &self,
         subtask: SubtaskId,
         meter: Arc<Meter>,
@@ -349,15 +394,10 @@ impl Supervisor {
             let exit = tokio::select! {
                 biased;
                 () = stop.cancelled() => Exit::Cancelled,
-                outcome = AssertUnwindSafe(run).catch_unwind() => match outcome {
-                    Ok(Ok(committables)) => Exit::Finished(committables),
-                    Ok(Err(error)) => Exit::Failed(error),
-                    Err(panic) => Exit::Failed(SubtaskError::Panic { message: panic_text(panic.as_ref()) }),
-                },
+                outcome = AssertUnwindSafe(run).catch_unwind() => exit_of(outcome),
             };
-            match &exit {
-                Exit::Finished(_) => meter.set_state(SubtaskState::Finished),
-                Exit::Failed(_) | Exit::Cancelled => meter.set_state(SubtaskState::Failed),
+            if meter.state() != SubtaskState::Finished {
+                meter.set_state(SubtaskState::Failed);
             }
             // The supervisor outlives its actors; where the runtime itself goes down there is nobody to tell.
             let _ = exits.send((subtask, exit)).await;
@@ -366,24 +406,30 @@ impl Supervisor {
         let _ = self.surroundings.context.seams.compute.spawn(&name, Box::pin(task));
     }
 
+    fn spawn_uploader(&self, uploader: Uploader, stop: CancellationToken, exits: mpsc::Sender<(SubtaskId, Exit)>) {
+        let subtask = uploader.subtask;
+        let task = async move {
+            let exit = tokio::select! {
+                biased;
+                () = stop.cancelled() => Exit::Cancelled,
+                outcome = AssertUnwindSafe(uploader.run()).catch_unwind() => exit_of(outcome),
+            };
+            let _ = exits.send((subtask, exit)).await;
+        };
+        let name = format!("uploader of {}/{}/{subtask}", self.job, self.attempt);
+        let _ = self.surroundings.context.seams.io.spawn(&name, Box::pin(task));
+    }
+
     /// Tells what an exit means; whether it is a failure.
     async fn on_exit(&self, subtask: SubtaskId, exit: Exit, failed: bool) -> bool {
         match exit {
-            Exit::Finished(committables) => {
-                let meter = self.meters.iter().find(|(id, _)| *id == subtask);
-                let metrics = meter.map(|(_, meter)| meter.snapshot()).unwrap_or_default();
-                let prepared =
-                    committables.into_iter().map(|committables| Prepared { epoch: CheckpointId::FINAL, committables });
-                self.tell(AttemptEvent::Finished { subtask, metrics, prepared: prepared.collect() }).await;
-                false
-            }
             Exit::Failed(error) => {
                 if !failed {
                     self.fail(Some(subtask), &error).await;
                 }
                 true
             }
-            Exit::Cancelled => false,
+            Exit::Ended | Exit::Cancelled => false,
         }
     }
 
@@ -395,6 +441,15 @@ impl Supervisor {
         if self.events.send(event).await.is_err() {
             tracing::debug!(job = %self.job, attempt = %self.attempt, "nobody listens to the attempt any more");
         }
+    }
+}
+
+/// What a task's outcome comes to.
+fn exit_of(outcome: Result<Result<(), SubtaskError>, Box<dyn std::any::Any + Send>>) -> Exit {
+    match outcome {
+        Ok(Ok(())) => Exit::Ended,
+        Ok(Err(error)) => Exit::Failed(error),
+        Err(panic) => Exit::Failed(SubtaskError::Panic { message: panic_text(panic.as_ref()) }),
     }
 }
 

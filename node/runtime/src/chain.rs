@@ -18,12 +18,13 @@ use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 use arrow::array::RecordBatch;
 use thalweg_connectors::{DeadLetter, SinkWriter};
 use thalweg_exchange::{Control, ExchangeError, Outbound};
+use thalweg_keyed_state::FrozenState;
 use thalweg_operators::{Operator, OperatorError};
-use thalweg_types::{CheckpointId, OperatorId, Watermark, session::SinkCommittables};
+use thalweg_types::{CheckpointId, OperatorId, Watermark, checkpoint::Barrier};
 
 use crate::{
     aside::Aside,
-    checkpoint::CheckpointHook,
+    checkpoint::{Frozen, FrozenSource, Sealed, Upload, Uploads},
     collect::CollectWriter,
     failure::SubtaskError,
     meter::{Meter, Spent},
@@ -46,7 +47,7 @@ impl From<Signal> for Control {
     fn from(signal: Signal) -> Self {
         match signal {
             Signal::Watermark(watermark) => Self::Watermark(watermark),
-            Signal::Barrier(checkpoint) => Self::Barrier(checkpoint),
+            Signal::Barrier(checkpoint) => Self::Barrier(Barrier::aligned(checkpoint)),
         }
     }
 }
@@ -86,10 +87,17 @@ pub(crate) struct ChainParts {
     pub(crate) vertices: Vec<Vertex>,
     pub(crate) outbounds: Vec<Outbound>,
     pub(crate) aside: Aside,
-    pub(crate) hook: Arc<dyn CheckpointHook>,
+    pub(crate) uploads: Uploads,
     pub(crate) meter: Arc<Meter>,
     pub(crate) state: StateShare,
-    pub(crate) subtask: u32,
+}
+
+/// What the operators and sinks of the chain gave to the checkpoint whose barrier is on its way through it.
+#[derive(Default)]
+struct Gathered {
+    operators: Vec<(OperatorId, FrozenState)>,
+    sealed: Vec<Sealed>,
+    freeze: Duration,
 }
 
 /// The chain of one subtask.
@@ -100,12 +108,23 @@ pub(crate) struct Chain {
     turn_began: Duration,
     is_idle: bool,
     watermark: Watermark,
+    gathered: Gathered,
+    is_finished: bool,
 }
 
 impl Chain {
     pub(crate) fn new(parts: ChainParts) -> Self {
         let turn_began = parts.meter.now();
-        Self { parts, stack: Vec::new(), steps: 0, turn_began, is_idle: false, watermark: Watermark::MIN }
+        Self {
+            parts,
+            stack: Vec::new(),
+            steps: 0,
+            turn_began,
+            is_idle: false,
+            watermark: Watermark::MIN,
+            gathered: Gathered::default(),
+            is_finished: false,
+        }
     }
 
     /// Writes records that the source could not read.
@@ -127,6 +146,44 @@ impl Chain {
         }
         self.stack.push(Step::Signal { vertex: 0, signal });
         self.run().await
+    }
+
+    /// Hands on what operators had released before they were restored.
+    pub(crate) async fn release_restored(&mut self) -> Result<(), SubtaskError> {
+        // The head's output comes last: it was released last.
+        for (at, vertex) in self.parts.vertices.iter().enumerate() {
+            if matches!(vertex.stage, Stage::Operator(_)) {
+                self.stack.push(Step::Drain { vertex: at, then: None });
+            }
+        }
+        self.run().await
+    }
+
+    /// Sends the barrier of a checkpoint through the chain, and hands over what it froze.
+    pub(crate) async fn checkpoint(
+        &mut self,
+        checkpoint: CheckpointId,
+        source: Option<FrozenSource>,
+        alignment: Duration,
+    ) -> Result<(), SubtaskError> {
+        self.signal(Signal::Barrier(checkpoint)).await?;
+        let Gathered { operators, mut sealed, freeze } = std::mem::take(&mut self.gathered);
+        let began = self.parts.meter.now();
+        sealed.extend(flushing(&mut self.parts.outbounds, self.parts.aside.seal()).await??);
+        let freeze = freeze + self.parts.meter.now().saturating_sub(began);
+        let frozen = Frozen {
+            checkpoint,
+            is_finished: self.is_finished,
+            operators,
+            source,
+            in_flight: Vec::new(),
+            sealed,
+            alignment,
+            freeze,
+            is_unaligned: false,
+        };
+        let handing = self.parts.uploads.hand_over(Upload::Snapshot(Box::new(frozen)));
+        Ok(flushing(&mut self.parts.outbounds, handing).await?)
     }
 
     /// Tells the receivers when this subtask steps out of their minimum, and when it is back.
@@ -173,26 +230,26 @@ impl Chain {
         Ok(flushing(&mut self.parts.outbounds, future).await?)
     }
 
-    /// After the last watermark: what sinks prepared; the ends of all outputs are sent.
-    pub(crate) async fn finish(&mut self) -> Result<Vec<SinkCommittables>, SubtaskError> {
-        let mut prepared = Vec::new();
-        let subtask = self.parts.subtask;
-        for vertex in &mut self.parts.vertices {
-            match &mut vertex.stage {
+    /// After the last watermark: sinks are sealed, and the ends of all outputs are sent. Barriers may follow.
+    pub(crate) async fn finish(&mut self) -> Result<(), SubtaskError> {
+        let mut sealed = Vec::new();
+        for Vertex { id, name, stage, .. } in &mut self.parts.vertices {
+            match stage {
                 Stage::Sink(writer) => {
-                    let committables = flushing(&mut self.parts.outbounds, writer.prepare()).await?;
-                    let committables = committables
-                        .map_err(|source| SubtaskError::Connector { table: vertex.name.clone(), source })?;
-                    prepared.push(SinkCommittables { sink: vertex.id, subtask, committables });
+                    let sealing = flushing(&mut self.parts.outbounds, writer.seal()).await?;
+                    let sealing = sealing.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
+                    sealed.push(Sealed { operator: *id, name: name.clone(), sealing });
                 }
                 Stage::Collect(writer) => writer.end(),
                 Stage::Source | Stage::Operator(_) => {}
             }
         }
-        prepared.extend(flushing(&mut self.parts.outbounds, self.parts.aside.prepare()).await??);
+        sealed.extend(flushing(&mut self.parts.outbounds, self.parts.aside.seal()).await??);
         self.broadcast_all(Control::End)?;
         self.drain_outbounds().await?;
-        Ok(prepared)
+        self.is_finished = true;
+        self.parts.uploads.hand_over(Upload::End(sealed)).await;
+        Ok(())
     }
 
     async fn drain_outbounds(&mut self) -> Result<(), SubtaskError> {
@@ -217,7 +274,7 @@ impl Chain {
             self.take_turn().await;
             match step {
                 Step::Process { vertex, port, batch } => self.process_at(vertex, port, batch).await?,
-                Step::Signal { vertex, signal } => self.signal_at(vertex, signal)?,
+                Step::Signal { vertex, signal } => self.signal_at(vertex, signal).await?,
                 Step::Drain { vertex, then } => self.drain_at(vertex, then)?,
             }
             if self.parts.aside.has_late() {
@@ -244,15 +301,21 @@ impl Chain {
             }
             Stage::Collect(writer) => {
                 self.parts.meter.count_out(&batch);
-                flushing(&mut self.parts.outbounds, writer.push(batch)).await?;
+                let uploads = &self.parts.uploads;
+                flushing(&mut self.parts.outbounds, writer.push(batch, || uploads.want_checkpoint())).await?;
             }
         }
         Ok(())
     }
 
-    fn signal_at(&mut self, at: usize, signal: Signal) -> Result<(), SubtaskError> {
+    async fn signal_at(&mut self, at: usize, signal: Signal) -> Result<(), SubtaskError> {
         let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
-        let Stage::Operator(operator) = stage else { return self.forward(at, signal) };
+        let Stage::Operator(operator) = stage else {
+            if let Signal::Barrier(checkpoint) = signal {
+                self.freeze_end(at, checkpoint).await?;
+            }
+            return self.forward(at, signal);
+        };
         let taken = match signal {
             Signal::Watermark(watermark) => operator.on_watermark(watermark),
             Signal::Barrier(_) => operator.flush(),
@@ -273,12 +336,31 @@ impl Chain {
         let Some(signal) = then else { return Ok(()) };
         match signal {
             Signal::Watermark(_) => self.parts.state.observe(at, name, operator.as_ref())?,
-            Signal::Barrier(checkpoint) => {
+            Signal::Barrier(_) => {
+                let began = self.parts.meter.now();
                 let state = operator.freeze().map_err(|source| failed(name, source))?;
-                self.parts.hook.on_frozen(*id, self.parts.subtask, checkpoint, state);
+                self.gathered.freeze += self.parts.meter.now().saturating_sub(began);
+                self.gathered.operators.push((*id, state));
             }
         }
         self.forward(at, signal)
+    }
+
+    /// Where rows leave the job: what was written up to the barrier is cut off.
+    async fn freeze_end(&mut self, at: usize, checkpoint: CheckpointId) -> Result<(), SubtaskError> {
+        let began = self.parts.meter.now();
+        let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
+        match stage {
+            Stage::Sink(writer) => {
+                let sealing = flushing(&mut self.parts.outbounds, writer.seal()).await?;
+                let sealing = sealing.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
+                self.gathered.sealed.push(Sealed { operator: *id, name: name.clone(), sealing });
+            }
+            Stage::Collect(writer) => self.gathered.operators.push((*id, writer.freeze(checkpoint))),
+            Stage::Source | Stage::Operator(_) => {}
+        }
+        self.gathered.freeze += self.parts.meter.now().saturating_sub(began);
+        Ok(())
     }
 
     /// Rows go to the outbounds at once and to the children by the stack, the first child first.

@@ -1,22 +1,39 @@
 //! The rows of bare `SELECT`s, kept until the client has them.
 //!
 //! ```text
-//! Collect subtask -- push, waits while full --> buffer <-- fetch(offset): drops what is before it, gives what follows
+//! Collect subtask -- push, waits while full --> buffer <-- fetch(offset): drops what is before it, gives what is released
+//!                 -- freeze(checkpoint) ------>   '-- release(checkpoint): rows before its barrier may be given
 //! ```
 //!
-//! A buffer is bounded: while it is full the subtask does not read, so backpressure reaches the sources. The end is kept
-//! with the rest until the attempt is removed or a newer one of the job begins.
+//! A client is given only rows that a complete checkpoint holds: an attempt that goes on from it neither gives them again nor
+//! loses them. So the rows that the client has not acknowledged are state, under offsets that count from the job's beginning. After
+//! the last row the end of the job releases the rest.
+//!
+//! A buffer is bounded: while it is full the subtask does not read, so backpressure reaches the sources; and when a part of
+//! it waits for a checkpoint, one is asked for. The end is kept with the rest until the attempt is removed or a newer one of
+//! the job begins.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use arrow::array::RecordBatch;
 use dashmap::DashMap;
 use parking_lot::Mutex;
-use thalweg_types::{Attempt, JobId};
+use thalweg_keyed_state::{FrozenState, StateBatch};
+use thalweg_types::{Attempt, CheckpointId, JobId, KeyGroup};
 use tokio::sync::Notify;
 
-/// Bytes that a query keeps at most (and one batch): a few screens of rows, or a second of a fast client.
-const BUFFER_BYTES_MAX: usize = 8 << 20;
+/// Bytes that a query keeps at most (and one batch): some checkpoints' worth of rows of a fast query.
+const BUFFER_BYTES_MAX: usize = 64 << 20;
+/// When so many bytes wait for a checkpoint, one is asked for: a few screens of rows, or a second of a fast client.
+const UNRELEASED_BYTES_MAX: usize = 8 << 20;
+/// The table of frozen state that holds rows.
+const ROWS: &str = "rows";
+/// The value of frozen state: the offset of the first row.
+const OFFSET: &str = "offset";
 
 /// Rows of a query, from an offset on.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,17 +67,28 @@ struct Query {
 
 #[derive(Debug, Default)]
 struct Buffer {
-    batches: VecDeque<RecordBatch>,
+    /// As they were pushed: a batch of which some rows are acknowledged stays whole.
+    batches: VecDeque<StateBatch>,
     bytes: usize,
-    /// The offset of the first row kept.
-    offset: u64,
+    /// The offset of the first row of the first batch.
+    start: u64,
+    /// The offset behind the last row.
+    pushed: u64,
+    /// Rows before it are acknowledged.
+    acknowledged: u64,
+    /// Rows before it may be given; `u64::MAX`: all.
+    released: u64,
+    /// Bytes that were pushed since the last barrier.
+    unfrozen_bytes: usize,
+    /// Up to where the checkpoints reach that are not complete yet.
+    marks: BTreeMap<CheckpointId, u64>,
     end: bool,
     gone: bool,
 }
 
 impl CollectStore {
-    /// The rows from `offset` on, at most about `max_bytes` but at least one batch; waits for a first row. Rows before
-    /// `offset` are acknowledged and dropped. `None` where there is no such query here.
+    /// The rows from `offset` on that are released, at most about `max_bytes` but at least one batch; waits for a first row.
+    /// Rows before `offset` are acknowledged and dropped. `None` where there is no such query here.
     #[expect(clippy::too_many_arguments, reason = "each is a field of the request that a coordinator sends")]
     pub async fn fetch(
         &self,
@@ -83,7 +111,7 @@ impl CollectStore {
                     if buffer.gone {
                         return None;
                     }
-                    if buffer.end || !buffer.batches.is_empty() {
+                    if buffer.is_at_end() || buffer.acknowledged < buffer.released.min(buffer.pushed) {
                         return Some(buffer.rows(max_bytes));
                     }
                 }
@@ -96,17 +124,26 @@ impl CollectStore {
         }
     }
 
+    /// Lets clients have the rows that a complete checkpoint holds, `CheckpointId::FINAL` standing for all.
+    pub fn release(&self, job: JobId, attempt: Attempt, checkpoint: CheckpointId) {
+        for entry in self.queries.iter().filter(|entry| entry.key().0 == job && entry.key().1 == attempt) {
+            entry.value().buffer.lock().release(checkpoint);
+            entry.value().filled.notify_waiters();
+        }
+    }
+
     /// Forgets what an attempt has collected.
     pub fn remove(&self, job: JobId, attempt: Attempt) {
         self.remove_where(|key| key.0 == job && key.1 == attempt);
     }
 
-    /// Begins a query; the queries of older attempts of the job are forgotten.
-    pub(crate) fn begin(&self, job: JobId, attempt: Attempt, query: u32) -> CollectWriter {
+    /// Begins a query, with the rows that former attempts have left; the queries of older attempts of the job are forgotten.
+    pub(crate) fn begin(&self, job: JobId, attempt: Attempt, query: u32, restored: &[FrozenState]) -> CollectWriter {
         self.remove_where(|key| key.0 == job && key.1 < attempt);
-        let buffer = Arc::new(Query::default());
-        self.queries.insert((job, attempt, query), buffer.clone());
-        CollectWriter { query: buffer }
+        let buffer = Mutex::new(Buffer::restored(restored));
+        let query_buffer = Arc::new(Query { buffer, ..Query::default() });
+        self.queries.insert((job, attempt, query), query_buffer.clone());
+        CollectWriter { query: query_buffer }
     }
 
     fn remove_where(&self, is_removed: impl Fn(&Key) -> bool) {
@@ -129,8 +166,9 @@ pub(crate) struct CollectWriter {
 }
 
 impl CollectWriter {
-    /// Keeps rows, once there is room. What comes for a query that is gone is dropped.
-    pub(crate) async fn push(&self, batch: RecordBatch) {
+    /// Keeps rows, once there is room; calls `want` where rows wait for a checkpoint. What comes for a query that is gone is
+    /// dropped.
+    pub(crate) async fn push(&self, batch: RecordBatch, want: impl Fn()) {
         if batch.num_rows() == 0 {
             return;
         }
@@ -141,15 +179,23 @@ impl CollectWriter {
                 if buffer.gone {
                     return;
                 }
-                if buffer.bytes < BUFFER_BYTES_MAX {
-                    buffer.bytes += batch.get_array_memory_size();
-                    buffer.batches.push_back(batch);
+                if buffer.unfrozen_bytes >= UNRELEASED_BYTES_MAX {
+                    want();
+                }
+                // Rows that no checkpoint holds yet are always taken, or the barrier behind them would never come.
+                if buffer.bytes - buffer.unfrozen_bytes < BUFFER_BYTES_MAX {
+                    buffer.push(batch);
                     break;
                 }
             }
             drained.await;
         }
         self.query.filled.notify_waiters();
+    }
+
+    /// The rows that are not acknowledged, as of a checkpoint's barrier.
+    pub(crate) fn freeze(&self, checkpoint: CheckpointId) -> FrozenState {
+        self.query.buffer.lock().freeze(checkpoint)
     }
 
     pub(crate) fn end(&self) {
@@ -159,37 +205,90 @@ impl CollectWriter {
 }
 
 impl Buffer {
-    /// Drops the rows before an offset.
+    fn restored(states: &[FrozenState]) -> Self {
+        let mut buffer = Self::default();
+        for state in states {
+            let offset = state.values.get(OFFSET).copied().unwrap_or(0);
+            buffer.start = buffer.start.max(u64::try_from(offset).unwrap_or(0));
+            buffer.batches.extend(state.table(ROWS).iter().cloned());
+        }
+        buffer.bytes = buffer.batches.iter().map(bytes_of).sum();
+        let rows: u64 = buffer.batches.iter().map(|batch| batch.rows.num_rows() as u64).sum();
+        buffer.acknowledged = buffer.start;
+        buffer.pushed = buffer.start + rows;
+        buffer.released = buffer.pushed;
+        buffer
+    }
+
+    fn push(&mut self, batch: RecordBatch) {
+        self.pushed += batch.num_rows() as u64;
+        let batch = StateBatch::new(vec![KeyGroup(0); batch.num_rows()].into(), batch);
+        let bytes = bytes_of(&batch);
+        self.bytes += bytes;
+        self.unfrozen_bytes += bytes;
+        self.batches.push_back(batch);
+    }
+
+    fn freeze(&mut self, checkpoint: CheckpointId) -> FrozenState {
+        self.unfrozen_bytes = 0;
+        self.marks.insert(checkpoint, self.pushed);
+        let mut frozen = FrozenState::default();
+        frozen.extend(ROWS, self.batches.iter().cloned());
+        frozen.values.insert(OFFSET.to_owned(), i64::try_from(self.start).expect("rows are counted in 63 bits"));
+        frozen
+    }
+
+    fn release(&mut self, checkpoint: CheckpointId) {
+        if checkpoint == CheckpointId::FINAL {
+            self.released = u64::MAX;
+            return;
+        }
+        while let Some(entry) = self.marks.first_entry().filter(|entry| *entry.key() <= checkpoint) {
+            self.released = self.released.max(entry.remove());
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.end && self.released >= self.pushed
+    }
+
+    /// Drops the rows before an offset, as far as they were given.
     fn acknowledge(&mut self, offset: u64) {
-        while self.offset < offset
-            && let Some(first) = self.batches.pop_front()
-        {
-            self.bytes -= first.get_array_memory_size();
-            let rows = first.num_rows() as u64;
-            let taken = rows.min(offset - self.offset);
-            self.offset += taken;
-            if taken < rows {
-                let skipped = usize::try_from(taken).expect("at most the rows of a batch");
-                let rest = first.slice(skipped, first.num_rows() - skipped);
-                self.bytes += rest.get_array_memory_size();
-                self.batches.push_front(rest);
+        self.acknowledged = self.acknowledged.max(offset.min(self.released).min(self.pushed));
+        while let Some(first) = self.batches.front() {
+            let rows = first.rows.num_rows() as u64;
+            if self.start + rows > self.acknowledged {
+                return;
             }
+            self.start += rows;
+            self.bytes -= bytes_of(first);
+            self.batches.pop_front();
         }
     }
 
     fn rows(&self, max_bytes: u64) -> CollectedRows {
         let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0u64);
+        let mut at = self.start;
         for batch in &self.batches {
-            bytes += batch.get_array_memory_size() as u64;
-            if !batches.is_empty() && bytes > max_bytes {
-                break;
+            let (first, last) = (at.max(self.acknowledged), (at + batch.rows.num_rows() as u64).min(self.released));
+            bytes += bytes_of(batch) as u64;
+            if first < last {
+                if !batches.is_empty() && bytes > max_bytes {
+                    break;
+                }
+                let index = |offset: u64| usize::try_from(offset - at).expect("at most the rows of a batch");
+                batches.push(batch.rows.slice(index(first), index(last) - index(first)));
+                rows += last - first;
             }
-            rows += batch.num_rows() as u64;
-            batches.push(batch.clone());
+            at += batch.rows.num_rows() as u64;
         }
-        let end = self.end && batches.len() == self.batches.len();
-        CollectedRows { offset: self.offset, rows, batches, end }
+        let end = self.is_at_end() && self.acknowledged + rows == self.pushed;
+        CollectedRows { offset: self.acknowledged, rows, batches, end }
     }
+}
+
+fn bytes_of(batch: &StateBatch) -> usize {
+    batch.rows.get_array_memory_size()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use thalweg_connectors::ConnectorContext;
 use thalweg_exchange::{ExchangeRegistry, network::Network};
 use thalweg_types::{NodeId, seam::Seams};
 
-use crate::collect::CollectStore;
+use crate::{checkpoint::LocalState, collect::CollectStore};
 
 /// What attempts are handed by the node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct RuntimeContext {
     pub connectors: ConnectorContext,
     /// Keeps the rows of bare `SELECT`s.
     pub collect: CollectStore,
+    /// What this node holds of checkpoints: empty at its start.
+    pub local: LocalState,
     /// Memory for state and exchanges.
     pub memory_budget_bytes: u64,
 }

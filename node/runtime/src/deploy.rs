@@ -14,23 +14,25 @@ use thalweg_exchange::{
 };
 use thalweg_flow::SplitWatermarks;
 use thalweg_operators::{OperatorContext, build};
+use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, Chain as PlannedChain, ChainPlan, ChannelId, ClusterId, JobId, NodeId, Operator, OperatorId, OperatorKind,
-    Split, SubtaskId, graph::SourceOperator, session::Deployment, settings::JobSettings,
+    SubtaskId, checkpoint::SplitProgress, graph::SourceOperator, session::Deployment, settings::JobSettings,
 };
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     aside::Aside,
+    attempt::{AttemptEvent, AttemptOrders},
     chain::{Chain, ChainParts, Stage, Vertex},
-    checkpoint::CheckpointHook,
+    checkpoint::{Restored, Routing, Uploader, Uploads, owned_groups},
     context::RuntimeContext,
     failure::SubtaskError,
     meter::Meter,
     pacing::Pacer,
     readers::Readers,
     replay::{ReplayClock, parse_start},
-    source::{Silence, SourceOrders, SourceSubtask},
+    source::{Silence, SourceSubtask},
     stamp::Stamp,
     state_budget::{StateBudget, StateShare},
     subtask::InputSubtask,
@@ -46,13 +48,14 @@ const WINDOW_BYTES_MIN: u64 = 64 << 10;
 pub(crate) struct Builder<'a> {
     pub(crate) context: &'a RuntimeContext,
     pub(crate) tables: Arc<dyn Tables>,
-    pub(crate) hook: Arc<dyn CheckpointHook>,
+    pub(crate) store: CheckpointStore,
+    pub(crate) events: mpsc::Sender<AttemptEvent>,
     pub(crate) cluster: ClusterId,
     pub(crate) job: JobId,
     pub(crate) attempt: Attempt,
     pub(crate) deployment: &'a Deployment,
     pub(crate) plan: &'a ChainPlan,
-    pub(crate) orders: watch::Receiver<SourceOrders>,
+    pub(crate) orders: watch::Receiver<AttemptOrders>,
 }
 
 /// An actor, ready to run.
@@ -64,6 +67,7 @@ pub(crate) enum Actor {
 /// What was built.
 pub(crate) struct Built {
     pub(crate) actors: Vec<(SubtaskId, Arc<Meter>, Actor)>,
+    pub(crate) uploaders: Vec<Uploader>,
     pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) links: Vec<PeerLink>,
 }
@@ -79,6 +83,7 @@ struct Shared {
     operators: OperatorContext,
     state: Arc<StateBudget>,
     replay: Option<Arc<ReplayClock>>,
+    restored: Restored,
 }
 
 impl Builder<'_> {
@@ -86,23 +91,53 @@ impl Builder<'_> {
     pub(crate) fn build(
         &self,
         meters: &[(SubtaskId, Arc<Meter>)],
+        restored: Restored,
         failures: mpsc::Sender<PeerFailure>,
     ) -> Result<Built, SubtaskError> {
         self.deployment.graph.check()?;
-        let shared = self.shared(meters)?;
+        let mut shared = self.shared(meters, restored)?;
         let inbounds = self.inbounds(meters, shared.settings.exchange_window_bytes)?;
         let inputs = inbounds.iter().flatten();
         let endpoints = Arc::new(Endpoints::new(self.context.node, self.job, self.attempt, inputs, failures));
         let (outbounds, links) = self.outbounds(meters, &endpoints, &shared.settings)?;
-        let mut actors = Vec::with_capacity(meters.len());
+        let routing = Arc::new(Routing::of(self.plan, self.deployment.graph.key_groups));
+        let (mut actors, mut uploaders) = (Vec::with_capacity(meters.len()), Vec::with_capacity(meters.len()));
         for (((subtask, meter), inbound), outbounds) in meters.iter().zip(inbounds).zip(outbounds) {
-            let actor = self.actor(*subtask, meter, inbound, outbounds, &shared)?;
+            let (uploads, uploader) = self.uploader((*subtask, meter), &routing, &mut shared.restored);
+            let actor = self.actor((*subtask, meter), inbound, (outbounds, uploads), &mut shared)?;
             actors.push((*subtask, meter.clone(), actor));
+            uploaders.push(uploader);
         }
-        Ok(Built { actors, endpoints, links })
+        Ok(Built { actors, uploaders, endpoints, links })
     }
 
-    fn shared(&self, meters: &[(SubtaskId, Arc<Meter>)]) -> Result<Shared, SubtaskError> {
+    fn uploader(
+        &self,
+        (subtask, meter): (SubtaskId, &Arc<Meter>),
+        routing: &Arc<Routing>,
+        restored: &mut Restored,
+    ) -> (Uploads, Uploader) {
+        let (handle, uploads) = Uploads::channel(self.events.clone());
+        let uploader = Uploader {
+            cluster: self.cluster.clone(),
+            job: self.job,
+            attempt: self.attempt,
+            subtask,
+            store: self.store.clone(),
+            local: self.context.local.clone(),
+            uploads,
+            orders: self.orders.clone(),
+            events: self.events.clone(),
+            meter: meter.clone(),
+            uploaded: restored.take_known(subtask).into(),
+            routing: routing.clone(),
+            unconfirmed: Vec::new(),
+            holding: None,
+        };
+        (handle, uploader)
+    }
+
+    fn shared(&self, meters: &[(SubtaskId, Arc<Meter>)], restored: Restored) -> Result<Shared, SubtaskError> {
         let graph = &self.deployment.graph;
         let settings = JobSettings::parse(&graph.settings).map_err(|error| plan_error(error.to_string()))?;
         if self.deployment.assignment.key_groups.groups() != graph.key_groups {
@@ -110,18 +145,21 @@ impl Builder<'_> {
         }
         let operators = OperatorContext { key_groups: graph.key_groups, batch_rows: settings.batch_rows };
         let limit = self.context.memory_budget_bytes as f64 * settings.state_memory_share;
-        let replay = self.replay_clock(meters, &settings)?;
-        Ok(Shared { settings, operators, state: StateBudget::new(limit as u64), replay })
+        let replay = self.replay_clock(meters, &settings, &restored)?;
+        Ok(Shared { settings, operators, state: StateBudget::new(limit as u64), replay, restored })
     }
 
     fn replay_clock(
         &self,
         meters: &[(SubtaskId, Arc<Meter>)],
         settings: &JobSettings,
+        restored: &Restored,
     ) -> Result<Option<Arc<ReplayClock>>, SubtaskError> {
         let Some(speed) = settings.replay_speed else { return Ok(None) };
         let start = settings.replay_start.as_deref().map(parse_start).transpose();
         let start = start.map_err(|error| plan_error(format!("replay.start: {error}")))?;
+        // A restored job goes on where it was, and not after all the time that it has replayed before.
+        let start = restored.reached.map(|watermark| watermark.0).or(start);
         if start.is_none() {
             self.check_one_replay_clock()?;
         }
@@ -227,21 +265,23 @@ impl Builder<'_> {
 
     fn actor(
         &self,
-        subtask: SubtaskId,
-        meter: &Arc<Meter>,
+        (subtask, meter): (SubtaskId, &Arc<Meter>),
         inbound: Option<Inbound>,
-        outbounds: Vec<Outbound>,
-        shared: &Shared,
+        outputs: (Vec<Outbound>, Uploads),
+        shared: &mut Shared,
     ) -> Result<Actor, SubtaskError> {
-        let chain = self.chain(subtask, meter, outbounds, shared)?;
+        let chain = self.chain((subtask, meter), outputs, shared)?;
         match (inbound, self.source_of(subtask)) {
             (None, Some((id, spec))) => {
                 Ok(Actor::Source(Box::new(self.source(subtask, (id, spec), chain, meter, shared)?)))
             }
             (Some(inbound), None) => {
-                let port = |channel: &InboundChannel| self.plan.exchanges[channel.id.exchange as usize].edge.port;
-                let ports = inbound.channels().iter().map(port).collect();
-                Ok(Actor::Input(Box::new(InputSubtask::new(inbound, ports, chain, meter.clone()))))
+                let port_of = |exchange: u32| self.plan.exchanges[exchange as usize].edge.port;
+                let ports = inbound.channels().iter().map(|channel| port_of(channel.id.exchange)).collect();
+                let in_flight = shared.restored.in_flight.remove(&subtask).unwrap_or_default();
+                let in_flight = in_flight.into_iter().map(|(exchange, rows)| (port_of(exchange), rows)).collect();
+                let input = InputSubtask::new(inbound, ports, chain, self.orders.clone(), meter.clone());
+                Ok(Actor::Input(Box::new(input.with_in_flight(in_flight))))
             }
             _ => Err(plan_error(format!("subtask {subtask} has neither a source nor an input"))),
         }
@@ -249,10 +289,9 @@ impl Builder<'_> {
 
     fn chain(
         &self,
-        subtask: SubtaskId,
-        meter: &Arc<Meter>,
-        outbounds: Vec<Outbound>,
-        shared: &Shared,
+        (subtask, meter): (SubtaskId, &Arc<Meter>),
+        (outbounds, uploads): (Vec<Outbound>, Uploads),
+        shared: &mut Shared,
     ) -> Result<Chain, SubtaskError> {
         let planned = &self.plan.chains[subtask.chain.0 as usize];
         let index_of: BTreeMap<OperatorId, usize> = planned.operators.iter().copied().zip(0..).collect();
@@ -286,14 +325,14 @@ impl Builder<'_> {
             vertices,
             outbounds,
             aside: Aside::new(self.tables.clone(), identity, late_path, dead_letter_path),
-            hook: self.hook.clone(),
+            uploads,
             meter: meter.clone(),
-            subtask: subtask.index,
         }))
     }
 
-    fn stage(&self, operator: &Operator, subtask: SubtaskId, shared: &Shared) -> Result<Stage, SubtaskError> {
+    fn stage(&self, operator: &Operator, subtask: SubtaskId, shared: &mut Shared) -> Result<Stage, SubtaskError> {
         let graph = &self.deployment.graph;
+        let states = shared.restored.operators.remove(&(operator.id, subtask.index)).unwrap_or_default();
         match &operator.kind {
             OperatorKind::Source(_) => Ok(Stage::Source),
             OperatorKind::Sink(sink) => {
@@ -303,15 +342,19 @@ impl Builder<'_> {
                 Ok(Stage::Sink(writer.map_err(|source| SubtaskError::Connector { table: table(), source })?))
             }
             OperatorKind::Collect(collect) => {
-                Ok(Stage::Collect(self.context.collect.begin(self.job, self.attempt, collect.query)))
+                Ok(Stage::Collect(self.context.collect.begin(self.job, self.attempt, collect.query, &states)))
             }
             kind => {
                 let inputs: Option<Vec<_>> =
                     (0..kind.ports()).map(|port| graph.input_schema(operator.id, port)).collect();
                 let inputs = inputs.ok_or_else(|| plan_error(format!("nothing feeds a port of {}", operator.id)))?;
-                let built = build(operator, &inputs, &shared.operators);
-                let failed = |source| SubtaskError::Operator { operator: operator.name.clone(), source };
-                built.map(Stage::Operator).map_err(failed)
+                let mut built = build(operator, &inputs, &shared.operators)
+                    .map_err(|source| SubtaskError::Operator { operator: operator.name.clone(), source })?;
+                let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
+                built
+                    .restore(&states, &owned)
+                    .map_err(|source| SubtaskError::Restore { operator: operator.name.clone(), source })?;
+                Ok(Stage::Operator(built))
             }
         }
     }
@@ -327,17 +370,28 @@ impl Builder<'_> {
         let table = spec.table.clone();
         let source = self.tables.source(spec, &shared.settings);
         let source = source.map_err(|source| SubtaskError::Connector { table: table.clone(), source })?;
-        let splits = self.splits(id, subtask.index);
-        let watermarks = SplitWatermarks::new(&splits);
-        let pacer = match &shared.replay {
+        let progress = self.splits(id, subtask.index);
+        let watermarks = SplitWatermarks::restored(&progress);
+        let mut pacer = match &shared.replay {
             Some(clock) if is_replayed(spec) => Some(Pacer::new(clock.clone(), replay_column(spec)?)),
             _ => None,
         };
         let idle_micros = spec.watermark.as_ref().and_then(|watermark| watermark.idle_timeout_micros);
         let idle_timeout = idle_micros.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros);
+        let splits = progress.iter().map(|progress| (progress.split.clone(), progress.state)).collect();
+        let mut readers = Readers::new(source, splits, watermarks.sequences());
+        for (progress, index) in progress.iter().zip(0..) {
+            let held = shared.restored.held.get(&(id, progress.split.id.clone()));
+            if let (Some(pacer), Some(rows)) = (&mut pacer, held.and_then(|held| held.first())) {
+                let held = pacer.hold(index, rows.clone());
+                held.map_err(|error| plan_error(format!("rows that were held cannot be held again: {error}")))?;
+                readers.set_paused(index, true);
+            }
+        }
         Ok(SourceSubtask {
+            id,
             table,
-            readers: Readers::new(source, splits, watermarks.sequences()),
+            readers,
             watermarks,
             stamp: Stamp::new(self.head(subtask), spec)?,
             pacer,
@@ -349,10 +403,10 @@ impl Builder<'_> {
         })
     }
 
-    fn splits(&self, source: OperatorId, subtask: u32) -> Vec<Split> {
+    fn splits(&self, source: OperatorId, subtask: u32) -> Vec<SplitProgress> {
         let assigned = self.deployment.splits.iter();
         let mine = assigned.filter(|assignment| assignment.source == source && assignment.subtask == subtask);
-        mine.flat_map(|assignment| assignment.splits.iter().map(|progress| progress.split.clone())).collect()
+        mine.flat_map(|assignment| assignment.splits.iter().cloned()).collect()
     }
 
     fn identity(&self, sink: OperatorId, subtask: SubtaskId) -> SinkIdentity {

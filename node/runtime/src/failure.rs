@@ -4,6 +4,7 @@ use thalweg_connectors::ConnectorError;
 use thalweg_exchange::ExchangeError;
 use thalweg_flow::BarrierViolation;
 use thalweg_operators::OperatorError;
+use thalweg_storage::StorageError;
 use thalweg_types::{
     ChannelId, NodeId,
     graph::GraphError,
@@ -34,6 +35,16 @@ pub(crate) enum SubtaskError {
     SetAside {
         #[source]
         source: ConnectorError,
+    },
+    /// The checkpoint that the attempt goes on from could not be read, or there is no place for the next one.
+    #[error("checkpoints cannot be used")]
+    Checkpoint(#[from] StorageError),
+    /// State could not be taken over.
+    #[error("the state of operator {operator} could not be restored")]
+    Restore {
+        operator: String,
+        #[source]
+        source: OperatorError,
     },
     /// An exchange failed.
     #[error("an exchange failed")]
@@ -76,9 +87,12 @@ impl SubtaskError {
     fn kind(&self) -> FailureKind {
         match self {
             Self::Operator { source: OperatorError::Arrow { .. }, .. } | Self::Panic { .. } => FailureKind::Operator,
-            Self::Operator { .. } | Self::StateTooLarge { .. } | Self::Plan { .. } | Self::Graph(_) => {
-                FailureKind::Data
-            }
+            Self::Checkpoint(source) => source.failure_kind(),
+            Self::Operator { .. }
+            | Self::Restore { .. }
+            | Self::StateTooLarge { .. }
+            | Self::Plan { .. }
+            | Self::Graph(_) => FailureKind::Data,
             Self::Connector { source, .. } | Self::SetAside { source } => source.failure_kind(),
             Self::Exchange(ExchangeError::Arrow { .. }) => FailureKind::Operator,
             Self::Exchange(_) | Self::Barrier { .. } => FailureKind::Link,

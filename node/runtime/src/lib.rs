@@ -28,6 +28,7 @@ mod subtask;
 mod tables;
 
 pub use attempt::{AttemptEvent, AttemptHandle};
+pub use checkpoint::LocalState;
 pub use collect::{CollectStore, CollectedRows};
 pub use context::RuntimeContext;
 pub use publish::{commit, discard, discover};

@@ -46,6 +46,12 @@ impl Pacer {
         Self { clock, column, held: Vec::new(), has_told_first: false }
     }
 
+    /// The rows of a split that are not released.
+    pub(crate) fn held(&self, split: usize) -> Option<RecordBatch> {
+        let held = self.held.iter().find(|held| held.split == split)?;
+        Some(held.batch.slice(held.next, held.times.len() - held.next))
+    }
+
     pub(crate) fn clock(&self) -> &Arc<ReplayClock> {
         &self.clock
     }

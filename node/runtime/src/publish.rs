@@ -7,7 +7,7 @@ use thalweg_connectors::{
     ConnectorError, SetAsideKind, SinkCommitter, open_set_aside_committer, open_sink_committer, open_source,
 };
 use thalweg_types::{
-    ClusterId, JobGraph, JobId, Operator, OperatorId, OperatorKind, Split,
+    Attempt, CheckpointId, ClusterId, JobGraph, JobId, Operator, OperatorId, OperatorKind, Split,
     job::{Failure, FailureKind},
     session::SinkCommittables,
     settings::JobSettings,
@@ -39,8 +39,8 @@ pub async fn discover(
     Ok(found)
 }
 
-/// Publishes what the writers of a job have prepared, late records and dead letters included, then removes what earlier
-/// attempts left unpublished. Idempotent.
+/// Publishes what the writers of a job have prepared up to a checkpoint, late records and dead letters included. After those of
+/// `CheckpointId::FINAL`, everything that the job has left unpublished is removed. Idempotent.
 ///
 /// # Errors
 /// When something cannot be published now.
@@ -48,6 +48,7 @@ pub async fn commit(
     context: &RuntimeContext,
     graph: &JobGraph,
     (cluster, job): (&ClusterId, JobId),
+    checkpoint: CheckpointId,
     committables: &[SinkCommittables],
 ) -> Result<(), Failure> {
     let settings = settings_of(graph)?;
@@ -56,16 +57,20 @@ pub async fn commit(
         prepared.entry(*sink).or_default().extend(committables.iter().cloned());
     }
     for operator in &graph.operators {
+        let Some(values) = prepared.remove(&operator.id) else { continue };
         let failed = |error| table_failure(&operator.name, &error);
         let Some(committer) = committer(context, operator, &settings).map_err(failed)? else { continue };
-        let values = prepared.remove(&operator.id).unwrap_or_default();
         committer.commit(&values).await.map_err(failed)?;
     }
-    // Only when everything is visible is what is left certainly of no use.
-    discard(context, graph, (cluster, job)).await
+    // Until the end, writers live whose files are of use. Only when everything is visible is what is left certainly of none.
+    if checkpoint != CheckpointId::FINAL {
+        return Ok(());
+    }
+    discard(context, graph, (cluster, job), Attempt(u32::MAX)).await
 }
 
-/// Removes what a job has left unpublished, when nothing of it runs any more.
+/// Removes what attempts of a job older than `before` have left unpublished; `Attempt(u32::MAX)` stands for all. Nothing of
+/// those attempts may run any more, and what they have prepared for a checkpoint that may be restored must be published.
 ///
 /// # Errors
 /// When something cannot be removed.
@@ -73,12 +78,13 @@ pub async fn discard(
     context: &RuntimeContext,
     graph: &JobGraph,
     (cluster, job): (&ClusterId, JobId),
+    before: Attempt,
 ) -> Result<(), Failure> {
     let settings = settings_of(graph)?;
     for operator in &graph.operators {
         let failed = |error| table_failure(&operator.name, &error);
         if let Some(committer) = committer(context, operator, &settings).map_err(failed)? {
-            committer.discard(cluster, job).await.map_err(failed)?;
+            committer.discard(cluster, job, before).await.map_err(failed)?;
         }
     }
     Ok(())

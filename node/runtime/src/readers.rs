@@ -14,7 +14,7 @@ use std::{
 };
 
 use thalweg_connectors::{ConnectorError, Read, Source, SplitReader};
-use thalweg_types::{Split, SplitId, Watermark};
+use thalweg_types::{Split, SplitId, Watermark, checkpoint::SplitState};
 
 /// How many sequences are read at once: enough for a directory of files that interleave in time, few enough that their
 /// readers' buffers stay small beside a batch's.
@@ -51,7 +51,8 @@ pub(crate) struct Answered {
 /// The splits of one source subtask.
 pub(crate) struct Readers {
     source: Arc<dyn Source>,
-    splits: Vec<Split>,
+    /// Each at the position behind all that it gave.
+    splits: Vec<(Split, SplitState)>,
     /// Sequences that are not open yet.
     waiting: VecDeque<VecDeque<usize>>,
     open: Vec<Open>,
@@ -65,9 +66,10 @@ impl std::fmt::Debug for Readers {
 }
 
 impl Readers {
-    /// Of these splits; `sequences` are their indexes in reading order.
-    pub(crate) fn new(source: Arc<dyn Source>, splits: Vec<Split>, sequences: Vec<Vec<usize>>) -> Self {
-        let waiting = sequences.into_iter().map(VecDeque::from).collect();
+    /// Of these splits; `sequences` are their indexes in reading order. What is finished is not opened.
+    pub(crate) fn new(source: Arc<dyn Source>, splits: Vec<(Split, SplitState)>, sequences: Vec<Vec<usize>>) -> Self {
+        let is_left = |index: &usize| splits[*index].1 != SplitState::Finished;
+        let waiting = sequences.into_iter().map(|sequence| sequence.into_iter().filter(is_left).collect()).collect();
         let mut readers = Self { source, splits, waiting, open: Vec::new(), served: 0 };
         readers.open_sequences();
         readers
@@ -75,7 +77,12 @@ impl Readers {
 
     /// The name of a split.
     pub(crate) fn id_of(&self, split: usize) -> &SplitId {
-        &self.splits[split].id
+        &self.splits[split].0.id
+    }
+
+    /// Every split at its position, in the order in which they were given.
+    pub(crate) fn splits(&self) -> impl Iterator<Item = (&Split, SplitState)> {
+        self.splits.iter().map(|(split, state)| (split, *state))
     }
 
     /// Whether every split has ended.
@@ -136,7 +143,7 @@ impl Readers {
 
     fn poll_one(&mut self, at: usize, context: &mut Context<'_>) -> Poll<Result<Answer, ConnectorError>> {
         let (source, open) = (&self.source, &mut self.open[at]);
-        let split = &self.splits[open.split];
+        let (split, _) = &self.splits[open.split];
         open.question.get_or_insert_with(|| open_split(source.clone(), split.clone())).as_mut().poll(context)
     }
 
@@ -148,6 +155,10 @@ impl Readers {
         let split = open.split;
         (open.served, open.asked_since, open.question) = (self.served, None, None);
         open.idle = matches!(read, Read::Idle);
+        self.splits[split] = match read {
+            Read::Records { .. } | Read::Idle => (reader.position(), SplitState::Open),
+            Read::End => (reader.position(), SplitState::Finished),
+        };
         match (&read, open.rest.pop_front_if(|_| matches!(read, Read::End))) {
             (Read::Records { .. } | Read::Idle, _) => open.question = Some(ask(reader)),
             (Read::End, Some(next)) => open.split = next,

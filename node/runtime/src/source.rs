@@ -1,12 +1,12 @@
 //! The actor of a source subtask: reads its splits and puts their rows and watermarks into its chain.
 //!
 //! ```text
-//! Ready -- started --> reading -- all splits ended, or stopped --> end of input -> Finished
+//! Ready -- started --> reading -- all splits ended, or stopped --> end of input -> Finished, barriers go on
 //! ```
 //!
 //! Orders (start, stop, checkpoint) are looked at before every batch. To stop is to end the input where it is, as if there
 //! were no more: the last watermark follows, which closes every window, open ones included, and what that gives is
-//! published with the rest. (Nothing keeps the state of windows for another run yet, so there is nothing else to do with it.)
+//! published with the rest.
 //!
 //! The watermark is that of `SplitWatermarks`. A split that was asked and gave nothing for the table's idle timeout steps
 //! out of it, however busy others are, and so does one that says itself that it has nothing now; the time in which this
@@ -17,11 +17,13 @@ use std::{sync::Arc, time::Duration};
 use arrow::array::RecordBatch;
 use thalweg_connectors::{ConnectorError, DeadLetter, Read};
 use thalweg_flow::SplitWatermarks;
-use thalweg_types::{CheckpointId, Watermark, session::SinkCommittables};
+use thalweg_types::{CheckpointId, OperatorId, Watermark, checkpoint::SplitProgress};
 use tokio::sync::watch;
 
 use crate::{
+    attempt::AttemptOrders,
     chain::{Chain, Signal},
+    checkpoint::FrozenSource,
     failure::SubtaskError,
     meter::{Meter, Spent},
     pacing::{Due, Pacer},
@@ -30,26 +32,16 @@ use crate::{
     stamp::Stamp,
 };
 
-/// What the sources of an attempt are told. The newest state is all that counts, so orders never queue.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct SourceOrders {
-    /// Reading may begin.
-    pub(crate) started: bool,
-    /// Input ends here, and windows that are open close.
-    pub(crate) stopped: bool,
-    /// The newest checkpoint that was begun.
-    pub(crate) checkpoint: Option<CheckpointId>,
-}
-
 /// The actor's state.
 pub(crate) struct SourceSubtask {
+    pub(crate) id: OperatorId,
     pub(crate) table: String,
     pub(crate) readers: Readers,
     pub(crate) watermarks: SplitWatermarks,
     pub(crate) stamp: Stamp,
     pub(crate) pacer: Option<Pacer>,
     pub(crate) silence: Silence,
-    pub(crate) orders: watch::Receiver<SourceOrders>,
+    pub(crate) orders: watch::Receiver<AttemptOrders>,
     pub(crate) last_checkpoint: Option<CheckpointId>,
     pub(crate) chain: Chain,
     pub(crate) meter: Arc<Meter>,
@@ -100,30 +92,56 @@ enum Event {
 }
 
 impl SourceSubtask {
-    /// Runs to the end of all splits, or until stopped.
-    pub(crate) async fn run(mut self) -> Result<Vec<SinkCommittables>, SubtaskError> {
+    /// Runs until it is cancelled or fails.
+    pub(crate) async fn run(mut self) -> Result<(), SubtaskError> {
         if self.orders.wait_for(|orders| orders.started || orders.stopped).await.is_err() {
             // Whoever gives orders is gone: this is no end of input, and cancellation follows.
             std::future::pending::<()>().await;
         }
+        // What was promised before the checkpoint holds for all that follows.
+        let restored = self.watermarks.output();
+        self.advance(Some(restored).filter(|watermark| *watermark > Watermark::MIN && !watermark.is_end())).await?;
         self.read().await?;
         // Also where it was stopped: see the module's text.
         self.chain.signal(Signal::Watermark(Watermark::MAX)).await?;
-        self.chain.finish().await
+        self.chain.finish().await?;
+        loop {
+            self.take_checkpoint().await?;
+            if self.orders.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Emits the barrier of a checkpoint that has begun since the last one.
+    async fn take_checkpoint(&mut self) -> Result<(), SubtaskError> {
+        let begun = self.orders.borrow_and_update().checkpoint;
+        match begun.filter(|_| begun > self.last_checkpoint) {
+            Some(checkpoint) => {
+                self.last_checkpoint = begun;
+                let source = self.freeze();
+                self.chain.checkpoint(checkpoint, Some(source), Duration::ZERO).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// How far every split was read, with what is held back of it.
+    fn freeze(&self) -> FrozenSource {
+        let splits = self.readers.splits().zip(0..).map(|((split, state), index)| {
+            let (watermark, is_idle) = self.watermarks.progress_of(index);
+            let progress = SplitProgress { split: split.clone(), state, watermark, is_idle, held: Vec::new() };
+            (progress, self.pacer.as_ref().and_then(|pacer| pacer.held(index)))
+        });
+        FrozenSource { source: self.id, splits: splits.collect() }
     }
 
     async fn read(&mut self) -> Result<(), SubtaskError> {
         loop {
             self.chain.ready().await?;
             self.chain.take_turn().await;
-            let orders = *self.orders.borrow_and_update();
-            if orders.checkpoint > self.last_checkpoint
-                && let Some(checkpoint) = orders.checkpoint
-            {
-                self.last_checkpoint = orders.checkpoint;
-                self.chain.signal(Signal::Barrier(checkpoint)).await?;
-            }
-            if orders.stopped {
+            self.take_checkpoint().await?;
+            if self.orders.borrow().stopped {
                 return Ok(());
             }
             let waiting = self.meter.now();

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use serde_json::Value;
 use thalweg_connectors::{
-    ConnectorContext, ConnectorError, SetAside, SetAsideKind, SetAsideWriter, SinkIdentity, SinkWriter, Source,
-    open_sink_writer, open_source,
+    ConnectorContext, ConnectorError, Sealing, SetAside, SetAsideKind, SetAsideWriter, SinkIdentity, SinkWriter,
+    Source, open_sink_writer, open_source,
 };
 use thalweg_types::{
     graph::{SinkOperator, SourceOperator},
@@ -37,8 +36,8 @@ pub(crate) trait Tables: Send + Sync {
 #[async_trait]
 pub(crate) trait SetAsideOutput: Send {
     async fn write(&mut self, records: SetAside<'_>) -> Result<(), ConnectorError>;
-    /// What publishes them.
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError>;
+    /// As `SinkWriter::seal`.
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError>;
 }
 
 impl Tables for ConnectorContext {
@@ -71,7 +70,7 @@ impl SetAsideOutput for SetAsideWriter {
         Self::write(self, records).await
     }
 
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        Self::prepare(self).await
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+        Self::seal(self).await
     }
 }

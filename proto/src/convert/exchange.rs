@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use thalweg_types::{Attempt, ChannelId, CheckpointId, JobId, NodeId, Watermark};
+use thalweg_types::{Attempt, ChannelId, CheckpointId, JobId, NodeId, Watermark, checkpoint::Barrier};
 
 use super::WireError;
 use crate::v1;
@@ -48,7 +48,7 @@ pub enum Payload {
     /// The channel steps out of the minimum.
     Idle,
     /// A barrier.
-    Barrier(CheckpointId),
+    Barrier(Barrier),
     /// Nothing follows.
     End,
 }
@@ -160,8 +160,9 @@ impl From<SenderFrame> for v1::SenderFrame {
                     Payload::Idle => {
                         Frame::Watermark(v1::WatermarkFrame { channel, sequence, watermark: 0, idle: true })
                     }
-                    Payload::Barrier(CheckpointId(checkpoint)) => {
-                        Frame::Barrier(v1::BarrierFrame { channel, sequence, checkpoint })
+                    Payload::Barrier(Barrier { checkpoint, is_unaligned }) => {
+                        let (checkpoint, unaligned) = (checkpoint.0, is_unaligned);
+                        Frame::Barrier(v1::BarrierFrame { channel, sequence, checkpoint, unaligned })
                     }
                     Payload::End => Frame::End(v1::EndFrame { channel, sequence }),
                 }
@@ -181,7 +182,10 @@ impl TryFrom<v1::SenderFrame> for SenderFrame {
             Frame::Batch(frame) => (frame.channel, frame.sequence, batch_payload(frame)?),
             Frame::Watermark(frame) if frame.idle => (frame.channel, frame.sequence, Payload::Idle),
             Frame::Watermark(frame) => (frame.channel, frame.sequence, Payload::Watermark(Watermark(frame.watermark))),
-            Frame::Barrier(frame) => (frame.channel, frame.sequence, Payload::Barrier(CheckpointId(frame.checkpoint))),
+            Frame::Barrier(v1::BarrierFrame { channel, sequence, checkpoint, unaligned }) => {
+                let barrier = Barrier { checkpoint: CheckpointId(checkpoint), is_unaligned: unaligned };
+                (channel, sequence, Payload::Barrier(barrier))
+            }
             Frame::End(frame) => (frame.channel, frame.sequence, Payload::End),
         };
         let channel = channel.ok_or_else(|| malformed("it names no channel"))?.into();

@@ -168,12 +168,14 @@ impl Verification<'_> {
         found.ok_or_else(|| corrupt(object, format!("{} refers to its segment {index}, which is not there", self.name)))
     }
 
-    /// State is of the key groups that its subtask owns.
+    /// State is of the key groups that its subtask owns. An object of an earlier attempt may hold more: when the job went on from
+    /// it, key groups may have changed hands, and rows of those that are not owned do not count.
     fn check_owned(&self, snapshot: &SubtaskSnapshot, batch: &BatchRef) -> Result<(), StorageError> {
         let owners = self.manifest.key_groups.owners();
         let is_single = self.is_single(snapshot.subtask.chain);
+        let is_earlier = names::attempt_of(&batch.object).is_some_and(|attempt| attempt < self.manifest.attempt);
         let is_owned = |group: &&KeyGroup| match owners.get(usize::from(group.0)) {
-            Some(owner) => is_single || *owner == snapshot.subtask.index,
+            Some(owner) => is_single || is_earlier || *owner == snapshot.subtask.index,
             None => false,
         };
         for index in &batch.segments {

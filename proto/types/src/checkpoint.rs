@@ -23,6 +23,29 @@ use crate::{
 /// The version of the format of manifests.
 pub const MANIFEST_FORMAT: u32 = 1;
 
+/// The mark between the records of one epoch and those of the next, on its way through the dataflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Barrier {
+    /// The checkpoint that it belongs to.
+    pub checkpoint: CheckpointId,
+    /// Whether it has overtaken rows, which are part of the checkpoint: whoever gets it takes its part at once.
+    pub is_unaligned: bool,
+}
+
+impl Barrier {
+    /// A barrier that keeps its place among the rows.
+    #[must_use]
+    pub fn aligned(checkpoint: CheckpointId) -> Self {
+        Self { checkpoint, is_unaligned: false }
+    }
+
+    /// A barrier that overtakes rows.
+    #[must_use]
+    pub fn unaligned(checkpoint: CheckpointId) -> Self {
+        Self { checkpoint, is_unaligned: true }
+    }
+}
+
 /// A batch of rows of state: some segments of one state object, each of a range of key groups.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +132,8 @@ pub struct SourceSnapshot {
 pub struct InFlightRows {
     /// The exchange's index in the plan.
     pub exchange: u32,
+    /// The index of the subtask that they were for.
+    pub to: u32,
     /// The rows, in their order.
     pub batches: Vec<BatchRef>,
 }

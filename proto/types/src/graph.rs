@@ -348,6 +348,10 @@ pub struct SinkOperator {
     pub table: String,
     /// Connector, format and their options, checked.
     pub connector: TableConnector,
+    /// The input's columns by whose values the rows lie in directories of their own, outermost first. Not all of its columns;
+    /// `filesystem` only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partition_by: Vec<usize>,
 }
 
 /// Keeps rows for the client to fetch.

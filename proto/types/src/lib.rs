@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod assignment;
+pub mod bug;
 pub mod chain;
 pub mod checkpoint;
 pub mod client;

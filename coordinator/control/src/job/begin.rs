@@ -3,7 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use thalweg_cluster_state::{AttemptPlan, Command, JobRecord};
-use thalweg_types::{JobStatus, NodeId, job::FailureKind, session::Action};
+use thalweg_types::{
+    JobStatus, NodeId,
+    bug::{self, Bug},
+    job::FailureKind,
+    session::Action,
+};
 
 use super::{Effect, JobController, JobView, expects_rows, nodes_of};
 use crate::{
@@ -86,7 +91,9 @@ impl JobController {
         assert_eq!(check_assignment(&request, &assignment), Ok(()), "the planner keeps its rules");
         let nodes = assignment.slices.iter().map(|node| (*node, view.nodes[node].incarnation)).collect();
         let plan = Arc::new(AttemptPlan { assignment, nodes });
-        Some(Command::BeginAttempt { job: self.job, attempt: self.facts.attempt.next(), plan })
+        let is_reused = bug::is_active(Bug::ReuseAttempt) && self.facts.attempt.0 > 0;
+        let attempt = if is_reused { self.facts.attempt } else { self.facts.attempt.next() };
+        Some(Command::BeginAttempt { job: self.job, attempt, plan })
     }
 
     /// How many slices to place now; `None`: wait for more slots.

@@ -5,6 +5,7 @@
 
 mod columns;
 mod options;
+mod partition;
 mod statement;
 mod table;
 mod types;

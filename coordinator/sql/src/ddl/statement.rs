@@ -51,7 +51,15 @@ pub(crate) struct CreateTable {
     pub(crate) name: Ident,
     pub(crate) if_not_exists: bool,
     pub(crate) elements: TableElements,
+    pub(crate) partitioned: Option<PartitionClause>,
     pub(crate) options: Vec<Written>,
+}
+
+/// `PARTITIONED BY (a, b)`
+#[derive(Debug)]
+pub(crate) struct PartitionClause {
+    pub(crate) at: Location,
+    pub(crate) columns: Vec<Ident>,
 }
 
 /// `CREATE VIEW`
@@ -162,10 +170,20 @@ fn parse_create_table(parser: &mut Parser) -> Result<StatementKind> {
     if parser.parse_keyword(Keyword::COMMENT) {
         parser.parse_literal_string()?;
     }
-    refuse_clauses(parser, &["PARTITIONED", "DISTRIBUTED"])?;
+    let partitioned = parse_partitioned(parser)?;
+    refuse_clauses(parser, &["DISTRIBUTED"])?;
     let options = if parser.parse_keyword(Keyword::WITH) { Written::parse_all(parser)? } else { Vec::new() };
     refuse_clauses(parser, &["LIKE", "AS"])?;
-    Ok(StatementKind::CreateTable(Box::new(CreateTable { name, if_not_exists, elements, options })))
+    Ok(StatementKind::CreateTable(Box::new(CreateTable { name, if_not_exists, elements, partitioned, options })))
+}
+
+fn parse_partitioned(parser: &mut Parser) -> Result<Option<PartitionClause>> {
+    let at = parser.peek_token_ref().span.start;
+    if !is_word(&parser.peek_token_ref().token, "PARTITIONED") {
+        return Ok(None);
+    }
+    expect_words(parser, &["PARTITIONED", "BY"])?;
+    Ok(Some(PartitionClause { at, columns: parenthesized_names(parser)? }))
 }
 
 fn refuse_clauses(parser: &Parser, words: &[&str]) -> Result<()> {
@@ -173,7 +191,6 @@ fn refuse_clauses(parser: &Parser, words: &[&str]) -> Result<()> {
     match words.iter().find(|word| is_word(&token.token, word)) {
         Some(word) => {
             let clause = match *word {
-                "PARTITIONED" => "PARTITIONED BY",
                 "AS" => "CREATE TABLE … AS SELECT",
                 other => other,
             };

@@ -21,6 +21,7 @@ use thalweg_types::{
 use super::{
     columns::{ColumnClause, TableElements, WatermarkClause},
     options::{Written, check_connector},
+    partition,
     statement::CreateTable,
     types::{arrow_type, sql_type},
 };
@@ -45,6 +46,10 @@ pub(crate) fn build(create: &CreateTable, context: &Context<'_>, tokens: &[Token
     let schema = Arc::new(Schema::new(columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()));
     check_primary_key(&create.elements.primary_key, &schema)?;
     check_column_options(&create.options, &columns)?;
+    let partition_by = match &create.partitioned {
+        Some(clause) => partition::columns(clause, &columns, spec)?,
+        None => Vec::new(),
+    };
     let watermark = match &create.elements.watermark {
         Some(clause) => Some(watermark(clause, &schema, &connector, context, tokens)?),
         None => None,
@@ -55,7 +60,7 @@ pub(crate) fn build(create: &CreateTable, context: &Context<'_>, tokens: &[Token
             format!("connector '{}' cannot be read, so it has no watermark", spec.name),
         ));
     }
-    Ok(Table { name, columns, schema, connector, spec, watermark })
+    Ok(Table { name, columns, schema, connector, spec, partition_by, watermark })
 }
 
 fn physical_columns(elements: &TableElements, spec: &ConnectorSpec, at: Location) -> Result<Vec<Column>> {

@@ -35,6 +35,10 @@ impl Lowerer<'_> {
                 format!("table '{}' cannot be read: connector '{}' is a sink only", table.name, table.spec.name);
             return Err(self.refuse(&[], Some(&table.name), &message));
         }
+        if !table.partition_by.is_empty() {
+            let message = format!("table '{}' is PARTITIONED BY columns, and can be written only", table.name);
+            return Err(self.refuse(&[], Some(&table.name), &message));
+        }
         let source = self.source(table)?;
         let schema = self.graph.operator(source).output.clone();
         let indexes: Vec<usize> = scan.projection.clone().unwrap_or_else(|| (0..table.schema.fields().len()).collect());

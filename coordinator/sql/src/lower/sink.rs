@@ -77,7 +77,11 @@ impl Lowerer<'_> {
         }
         let emitted = self.emit(relation, &wanted, Layout::Within(schema))?;
         let draft = Draft {
-            kind: OperatorKind::Sink(SinkOperator { table: table.name.clone(), connector: table.connector.clone() }),
+            kind: OperatorKind::Sink(SinkOperator {
+                table: table.name.clone(),
+                connector: table.connector.clone(),
+                partition_by: table.partition_by.clone(),
+            }),
             parallelism: self.graph.parallelism_of(&emitted.operators),
             output: emitted.schema.clone(),
         };

@@ -18,6 +18,21 @@ fn pass_through_currency_and_selection_are_one_calc() {
 }
 
 #[test]
+fn partitions_are_planned_by_the_written_columns() {
+    let sql = "CREATE TABLE out (auction BIGINT, twice AS auction * 2, url STRING, price BIGINT, channel STRING) \
+               COMMENT 'c' PARTITIONED BY (channel, url) WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'json'); \
+               INSERT INTO out SELECT auction, url, price, channel FROM bid";
+    let graph = nexmark(sql).expect("planned").graph.expect("a query");
+    let sinks = graph.operators.iter().filter_map(|operator| match &operator.kind {
+        OperatorKind::Sink(sink) => Some(sink.partition_by.as_slice()),
+        _ => None,
+    });
+    assert_eq!(sinks.collect::<Vec<_>>(), [[3, 1]], "without the computed column");
+    let text = explained(nexmark(sql));
+    assert!(text.contains("Sink out (filesystem) partitioned by channel, url: auction, url, price, channel"), "{text}");
+}
+
+#[test]
 fn hot_items_share_their_counts() {
     let sql = format!(
         "SELECT AuctionBids.auction, AuctionBids.num FROM (

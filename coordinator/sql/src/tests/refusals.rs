@@ -287,7 +287,6 @@ fn options_are_checked_by_key_and_value() {
 
 #[test]
 fn declarations_are_checked() {
-    refused("CREATE TABLE x (a INT) PARTITIONED BY (a) WITH ('connector' = 'datagen')", 24, "PARTITIONED BY");
     refused("CREATE TABLE x (a INT, b UUID) WITH ('connector' = 'datagen')", 26, "UUID");
     refused("CREATE TABLE x (a INT, a STRING) WITH ('connector' = 'datagen')", 24, "declared twice");
     refused("CREATE TABLE x (a INT, WATERMARK FOR b AS b) WITH ('connector' = 'datagen')", 38, "unknown column 'b'");
@@ -306,6 +305,25 @@ fn declarations_are_checked() {
     refused("CREATE TABLE x (bit INT) WITH ('connector' = 'nexmark')", 17, "did you mean 'bid'?");
     refused("CREATE VIEW bid AS SELECT 1 FROM nexmark", 13, "exists already");
     refused("CREATE VIEW v (a, b) AS SELECT auction FROM bid", 13, "2 columns are named");
+}
+
+#[test]
+fn partitions_are_of_written_files() {
+    let files = "WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'json')";
+    let of = |columns: &str, by: &str| format!("CREATE TABLE x ({columns}) PARTITIONED BY ({by}) {files}");
+    for connector in ["datagen", "print", "blackhole"] {
+        let sql = format!("CREATE TABLE x (a INT, b INT) PARTITIONED BY (a) WITH ('connector' = '{connector}')");
+        refused(&sql, 31, &format!("PARTITIONED BY is not supported by connector '{connector}'"));
+    }
+    refused(&of("auction INT, b INT", "auctoin"), 53, "unknown column 'auctoin' (did you mean 'auction'?)");
+    refused(&of("a INT, b INT", "a, b"), 31, "PARTITIONED BY all columns");
+    refused(&of("a INT, b AS a + 1", "a"), 36, "PARTITIONED BY all columns");
+    refused(&of("a INT, b AS a + 1", "b"), 52, "'b' is a computed column");
+    refused(&of("a INT, b INT", "a, a"), 50, "column 'a' is named twice");
+    refused(&of("a INT, b ARRAY<INT>", "b"), 54, "column 'b' is ARRAY<INT>, which cannot name a directory");
+    refused(&of("a INT, b INT", ""), 47, "expected");
+    let read = format!("{} SELECT b FROM\nx", of("a INT, b INT", "a") + ";");
+    refused_at(&read, 2, 1, "table 'x' is PARTITIONED BY columns, and can be written only");
 }
 
 #[test]

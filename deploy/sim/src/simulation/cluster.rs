@@ -2,36 +2,26 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::RecordBatch;
 use thalweg_client::{Client, ClientConfig, SubmitOptions};
-use thalweg_consensus::store::MemoryStore;
-use thalweg_types::{job::JobOverview, seam::Seams};
+use thalweg_types::job::JobOverview;
 
-use super::{SimulatedNetwork, processes, seams_for};
-
-/// Something that goes wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// A host dies and is started again after a while; its disk survives.
-    Crash {
-        /// `coordinator-N` or `node-N`.
-        host: String,
-        /// How long it stays down.
-        down: Duration,
-    },
-    /// Whichever coordinator leads dies, and is started again after a while.
-    CrashLeader {
-        /// How long it stays down.
-        down: Duration,
-    },
-}
+use super::{
+    SimulatedNetwork,
+    disk::SimulatedDisk,
+    faults::{Cast, Fault, Host},
+    journal::Journal,
+    observe::Observer,
+    processes::{self, Stage},
+    store::SimulatedStore,
+};
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -63,107 +53,282 @@ pub struct Outcome {
 #[derive(Debug, Default)]
 struct Progress {
     submitted_at: Option<Duration>,
-    leader: Option<u64>,
     outcome: Option<Result<Outcome>>,
 }
 
-/// No run needs more virtual time: one that does has lost its way.
-const DURATION_MAX: Duration = Duration::from_secs(300);
+/// A job must have finished so long after the last fault is over: some restarts with their backoff, each of the whole job.
+const PROGRESS_WITHIN: Duration = Duration::from_secs(120);
+/// The cluster forms, and takes the job, within this.
+const SUBMITTED_WITHIN: Duration = Duration::from_secs(60);
+/// What was still under way when the job finished comes to rest within this.
+const REST: Duration = Duration::from_secs(4);
+/// A process that ended by itself is started again after this.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 
 impl Simulation {
-    /// Runs the job to its end.
+    /// Runs the job to its end, with an empty object store.
     ///
     /// # Errors
-    /// When the job does not finish within five minutes of virtual time, or a call fails for good.
+    /// When the job does not finish in time after the last fault, a call fails for good, or an invariant is broken.
     pub fn run(&self) -> Result<Outcome> {
+        let journal = Journal::default();
+        self.run_with(SimulatedStore::new(self.seed, journal.clone()), &journal)
+    }
+
+    /// Runs the job to its end and until the cluster is at rest.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn run_with(&self, store: SimulatedStore, journal: &Journal) -> Result<Outcome> {
         let mut sim = turmoil::Builder::new()
             .rng_seed(self.seed)
-            .simulation_duration(DURATION_MAX)
+            .simulation_duration(Duration::from_hours(1))
             .tick_duration(Duration::from_millis(1))
             .min_message_latency(Duration::from_millis(1))
             .max_message_latency(Duration::from_millis(5))
             .tcp_capacity(4096)
             .build();
-        let names: Vec<String> = (1..=self.coordinators).map(processes::coordinator_name).collect();
+        let cast = Cast { coordinators: self.coordinators, nodes: self.nodes };
+        let stage = Stage::new(self.seed, cast, store);
         for member in 1..=self.coordinators {
-            // The store outlives the host's process: it is the disk.
-            let (disk, count, seed) = (Arc::new(MemoryStore::new()), self.coordinators, self.seed);
-            let host = move || processes::coordinator(member, count, disk.clone(), seed);
-            sim.host(processes::coordinator_name(member), host);
+            let disk = Arc::new(SimulatedDisk::new(self.seed ^ (u64::from(member) << 32)));
+            let (name, stage) = (processes::coordinator_name(member), stage.clone());
+            sim.host(name.clone(), move || {
+                let (name, stage, disk) = (name.clone(), stage.clone(), disk.clone());
+                async move {
+                    let (process, of_main) = (stage.begin(&name), stage.clone());
+                    processes::run(stage, process, move |process| {
+                        processes::coordinator(of_main, process, member, disk)
+                    })
+                    .await
+                }
+            });
         }
         for node in 1..=self.nodes {
-            let (coordinators, seed) = (addresses(&names), self.seed);
-            sim.host(processes::node_name(node), move || processes::node(node, coordinators.clone(), seed));
+            let (name, stage) = (processes::node_name(node), stage.clone());
+            sim.host(name.clone(), move || {
+                let (name, stage) = (name.clone(), stage.clone());
+                async move {
+                    let (process, of_main) = (stage.begin(&name), stage.clone());
+                    processes::run(stage, process, move |process| processes::node(of_main, process, node)).await
+                }
+            });
         }
         let progress = Rc::new(RefCell::new(Progress::default()));
-        sim.client("client", client(self.clone(), addresses(&names), progress.clone()));
-        self.step_to_the_end(&mut sim, &progress)?;
-        let outcome = progress.borrow_mut().outcome.take();
-        outcome.unwrap_or_else(|| Err(anyhow!("the simulation ended before the client")))
-    }
-
-    fn step_to_the_end(&self, sim: &mut turmoil::Sim<'_>, progress: &Rc<RefCell<Progress>>) -> Result<()> {
-        let mut due: VecDeque<(Duration, Fault)> = self.faults.clone().into();
-        let mut down: BTreeMap<Duration, String> = BTreeMap::new();
-        loop {
-            let now = sim.elapsed();
-            let (submitted_at, leader) = (progress.borrow().submitted_at, progress.borrow().leader);
-            let is_due = |after: &Duration| submitted_at.is_some_and(|submitted| now >= submitted + *after);
-            while let Some((_, fault)) = due.pop_front_if(|(after, _)| is_due(after)) {
-                let (host, lasts) = match fault {
-                    Fault::Crash { host, down } => (host, down),
-                    Fault::CrashLeader { down } => (format!("coordinator-{}", leader.unwrap_or(1)), down),
-                };
-                sim.crash(host.as_str());
-                down.insert(now + lasts, host);
-            }
-            while let Some(entry) = down.first_entry().filter(|entry| *entry.key() <= now) {
-                sim.bounce(entry.remove().as_str());
-            }
-            if sim.step().map_err(|error| anyhow!("{error}"))? {
-                return Ok(());
-            }
-        }
+        sim.client("client", client(self.clone(), stage.clone(), progress.clone()));
+        let direction = Direction {
+            sim,
+            stage,
+            journal: journal.clone(),
+            observer: Observer::new(journal.clone()),
+            due: self.faults.clone().into(),
+            ends: BTreeMap::new(),
+            down: BTreeSet::new(),
+        };
+        direction.run(&progress)
     }
 }
 
-fn addresses(names: &[String]) -> Vec<String> {
-    names.iter().map(|name| processes::address(name)).collect()
+/// The end of a fault.
+enum End {
+    Start(String),
+    Resume(String),
+    Repair(Vec<(String, String)>),
+    Quicken(String, String),
+    MendStore,
+}
+
+/// Steps the simulation, and has faults begin and end.
+struct Direction<'a> {
+    sim: turmoil::Sim<'a>,
+    stage: Stage,
+    journal: Journal,
+    observer: Observer,
+    due: VecDeque<(Duration, Fault)>,
+    ends: BTreeMap<(Duration, usize), End>,
+    /// Hosts without a process.
+    down: BTreeSet<String>,
+}
+
+const LATENCY_MAX: Duration = Duration::from_millis(5);
+
+impl Direction<'_> {
+    fn run(mut self, progress: &Rc<RefCell<Progress>>) -> Result<Outcome> {
+        let mut rest_from = None;
+        let has_faults = !self.due.is_empty();
+        let last_end = self.due.iter().map(|(at, fault)| *at + fault.lasts()).max().unwrap_or_default();
+        loop {
+            let now = self.sim.elapsed();
+            self.journal.set_now(now);
+            self.stage.store.step(now);
+            let submitted_at = progress.borrow().submitted_at;
+            let is_over = progress.borrow().outcome.is_some();
+            while !is_over
+                && let Some((_, fault)) =
+                    self.due.pop_front_if(|(after, _)| submitted_at.is_some_and(|at| now >= at + *after))
+            {
+                self.begin(fault, now);
+            }
+            while let Some(entry) = self.ends.first_entry().filter(|entry| entry.key().0 <= now) {
+                let end = entry.remove();
+                self.end(end);
+            }
+            self.sim.step().map_err(|error| anyhow!("a host has ended: {error}"))?;
+            self.follow_processes(now);
+            self.observer.look(&self.stage)?;
+            if is_over && self.ends.is_empty() {
+                let rest = if has_faults { REST } else { Duration::from_millis(300) };
+                if now >= *rest_from.get_or_insert(now) + rest {
+                    break;
+                }
+            }
+            let limit = submitted_at.map_or(SUBMITTED_WITHIN, |at| at + last_end + PROGRESS_WITHIN);
+            if !is_over && now > limit {
+                bail!("no end in {:.0} s: {}", now.as_secs_f64(), self.observer.jobs());
+            }
+        }
+        progress.borrow_mut().outcome.take().context("the client has ended")?
+    }
+
+    /// Tells of processes that have ended by themselves, and has them started again.
+    fn follow_processes(&mut self, now: Duration) {
+        let ended = std::mem::take(&mut self.stage.seen().ended);
+        for (host, why) in ended {
+            self.journal.say(format!("{host} has ended: {why}"));
+            self.down.insert(host.clone());
+            self.later(now + RESTART_AFTER, End::Start(host));
+        }
+    }
+
+    fn later(&mut self, when: Duration, end: End) {
+        let place = self.ends.range((when, 0)..=(when, usize::MAX)).count();
+        self.ends.insert((when, place), end);
+    }
+
+    fn name_of(&self, host: Host) -> String {
+        if host != Host::Leader {
+            return host.to_string();
+        }
+        let seen = self.stage.seen();
+        let leading = seen.members.iter().filter_map(|(name, consensus)| {
+            let leadership = consensus.leadership();
+            let leadership = leadership.borrow();
+            leadership.is_self.then_some((leadership.term, name.clone()))
+        });
+        leading.max().map_or_else(|| processes::coordinator_name(1), |(_, name)| name)
+    }
+
+    fn begin(&mut self, fault: Fault, now: Duration) {
+        let until = now + fault.lasts();
+        match fault {
+            Fault::Crash { host, .. } => {
+                let host = self.name_of(host);
+                if self.down.insert(host.clone()) {
+                    self.journal.say(format!("{host} crashes"));
+                    self.stage.seen().members.remove(&host);
+                    self.sim.crash(host.as_str());
+                    self.later(until, End::Start(host));
+                }
+            }
+            Fault::Pause { host, .. } => {
+                let host = self.name_of(host);
+                self.journal.say(format!("{host} stands still"));
+                self.stage.gate(&host).close();
+                self.later(until, End::Resume(host));
+            }
+            Fault::Partition { from, to, is_mutual, .. } => {
+                let pairs = self.pairs(&from, &to, is_mutual);
+                let shown: Vec<String> = pairs.iter().map(|(from, to)| format!("{from} to {to}")).collect();
+                self.journal.say(format!("cut off: {}", shown.join(", ")));
+                for (from, to) in &pairs {
+                    self.sim.partition_oneway(from.as_str(), to.as_str());
+                }
+                self.later(until, End::Repair(pairs));
+            }
+            Fault::Delay { a, b, latency, .. } => {
+                let (a, b) = (self.name_of(a), self.name_of(b));
+                if a != b {
+                    self.journal.say(format!("messages between {a} and {b} take up to {latency:?}"));
+                    self.sim.set_link_max_message_latency(a.as_str(), b.as_str(), latency);
+                    self.later(until, End::Quicken(a, b));
+                }
+            }
+            Fault::Store { trouble, .. } => {
+                self.journal.say(format!("the store is {trouble}"));
+                self.stage.store.trouble(Some(trouble), until);
+                self.later(until, End::MendStore);
+            }
+        }
+    }
+
+    fn pairs(&self, from: &[Host], to: &[Host], is_mutual: bool) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        for (a, b) in from.iter().flat_map(|a| to.iter().map(|b| (self.name_of(*a), self.name_of(*b)))) {
+            if a == b {
+                continue;
+            }
+            if is_mutual {
+                pairs.push((b.clone(), a.clone()));
+            }
+            pairs.push((a, b));
+        }
+        pairs
+    }
+
+    fn end(&mut self, end: End) {
+        match end {
+            End::Start(host) => {
+                if self.down.remove(&host) {
+                    self.journal.say(format!("{host} starts"));
+                    self.sim.bounce(host.as_str());
+                }
+            }
+            End::Resume(host) => {
+                self.journal.say(format!("{host} goes on"));
+                self.stage.gate(&host).open();
+            }
+            End::Repair(pairs) => {
+                self.journal.say("a cut is mended");
+                for (from, to) in &pairs {
+                    self.sim.repair_oneway(from.as_str(), to.as_str());
+                }
+            }
+            End::Quicken(a, b) => {
+                self.journal.say(format!("messages between {a} and {b} are quick again"));
+                self.sim.set_link_max_message_latency(a.as_str(), b.as_str(), LATENCY_MAX);
+            }
+            End::MendStore => {
+                self.journal.say("the store is well again");
+                self.stage.store.trouble(None, Duration::ZERO);
+            }
+        }
+    }
 }
 
 /// Submits the job and takes its rows to the end.
 async fn client(
     simulation: Simulation,
-    coordinators: Vec<String>,
+    stage: Stage,
     progress: Rc<RefCell<Progress>>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let seams = seams_for("client", simulation.seed);
-    let outcome = follow(&simulation, coordinators, &seams, &progress).await;
+    let outcome = follow(&simulation, &stage, &progress).await;
     progress.borrow_mut().outcome = Some(outcome);
     Ok(())
 }
 
-async fn follow(
-    simulation: &Simulation,
-    coordinators: Vec<String>,
-    seams: &Seams,
-    progress: &Rc<RefCell<Progress>>,
-) -> Result<Outcome> {
-    let config = ClientConfig { coordinators, ..ClientConfig::default() };
-    let client = Client::connect(config, Arc::new(SimulatedNetwork), seams.entropy.clone()).await?;
+async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Progress>>) -> Result<Outcome> {
+    let seams = stage.begin("client").seams();
+    let config = ClientConfig { coordinators: stage.coordinators(), ..ClientConfig::default() };
+    let client = Client::connect(config, Arc::new(SimulatedNetwork::default()), seams.entropy.clone()).await?;
     wait_for_nodes(&client, simulation.nodes).await?;
     let options = SubmitOptions {
         sql: simulation.sql.clone(),
         parallelism: Some(simulation.parallelism),
         ..SubmitOptions::default()
     };
-    let submitted = client.submit(options).await?;
-    {
-        let leader = client.cluster().await?.leader.map(|member| member.0);
-        let mut progress = progress.borrow_mut();
-        progress.submitted_at = Some(turmoil::sim_elapsed().context("this runs in a simulation")?);
-        progress.leader = leader;
-    }
+    let submitted = client.submit(options).await.context("the job was refused")?;
+    let now = turmoil::sim_elapsed().context("this runs in a simulation")?;
+    progress.borrow_mut().submitted_at = Some(now);
     let mut rows = Vec::new();
     for query in &submitted.queries {
         let mut pull = client.fetch_rows(submitted.job, query.query);
@@ -171,7 +336,7 @@ async fn follow(
             rows.push(batch);
         }
     }
-    let job = client.wait(submitted.job).await?;
+    let job = client.wait(submitted.job).await.context("the client lost the job")?;
     Ok(Outcome { rows, job })
 }
 

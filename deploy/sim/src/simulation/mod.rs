@@ -1,14 +1,36 @@
 //! A whole cluster in one thread: turmoil's network, virtual time and seeded entropy under the real code.
 //!
 //! Every process of the cluster is a host of the simulation. The code above the seams is the product's own; what stands in
-//! is the network ([`SimulatedNetwork`]), the clock (tokio's, paused and stepped), the tasks (all on the host's one thread)
-//! and the randomness (a counter behind a mixing function, from the run's seed and the host's name).
+//! is the network ([`SimulatedNetwork`]), the clock (tokio's, paused and stepped), the tasks (all on the host's one thread),
+//! the randomness (a counter behind a mixing function, from the run's seed, the host's name and the life of its process), the
+//! coordinators' disks ([`SimulatedDisk`]) and the object store ([`SimulatedStore`]).
+//!
+//! The network loses what is under way when a link is cut, and does not send it again as TCP would: a stream that was cut is
+//! dead, and its ends learn it from HTTP/2's pings.
+
+use std::time::Duration;
 
 mod cluster;
+mod disk;
+mod executor;
+mod faults;
+mod gate;
+mod journal;
 mod network;
+mod observe;
+pub mod panics;
 mod processes;
 mod seams;
+mod store;
 
-pub use cluster::{Fault, Outcome, Simulation};
+pub use cluster::{Outcome, Simulation};
+pub use disk::SimulatedDisk;
+pub use faults::{Cast, Fault, Host, draw_faults};
+pub use gate::Gate;
+pub use journal::Journal;
 pub use network::SimulatedNetwork;
-pub use seams::seams_for;
+pub use processes::STORE_URL;
+pub use store::{SimulatedStore, Trouble};
+
+/// 2026-01-01 00:00:00 UTC: where every simulated wall clock starts.
+const EPOCH_OFFSET: Duration = Duration::from_secs(1_767_225_600);

@@ -1,13 +1,25 @@
 //! The network seam over turmoil's TCP.
 
-use std::{io, net::Ipv4Addr};
+use std::{io, net::Ipv4Addr, sync::Arc};
 
 use async_trait::async_trait;
 use thalweg_proto::network::{Connection, Listener, Network};
 
-/// The simulation's network. Addresses are `host:port` with the simulation's host names.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SimulatedNetwork;
+use super::gate::{Gate, Gated};
+
+/// A process's way into the simulation's network. Addresses are `host:port` with the simulation's host names.
+#[derive(Debug, Clone, Default)]
+pub struct SimulatedNetwork {
+    gate: Arc<Gate>,
+}
+
+impl SimulatedNetwork {
+    /// The network of the process behind this gate.
+    #[must_use]
+    pub fn behind(gate: Arc<Gate>) -> Self {
+        Self { gate }
+    }
+}
 
 #[async_trait]
 impl Network for SimulatedNetwork {
@@ -17,15 +29,17 @@ impl Network for SimulatedNetwork {
         let port =
             port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("no port in '{address}'")))?;
         let listener = turmoil::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
+        let gate = self.gate.clone();
         let incoming = async_stream::stream! {
             loop {
-                yield listener.accept().await.map(|(stream, _)| Connection::new(stream));
+                yield listener.accept().await.map(|(stream, _)| Connection::new(Gated::new(gate.clone(), stream)));
             }
         };
         Ok(Listener { address: address.to_owned(), incoming: Box::pin(incoming) })
     }
 
     async fn connect(&self, address: &str) -> io::Result<Connection> {
-        turmoil::net::TcpStream::connect(address).await.map(Connection::new)
+        let stream = turmoil::net::TcpStream::connect(address).await?;
+        Ok(Connection::new(Gated::new(self.gate.clone(), stream)))
     }
 }

@@ -1,24 +1,100 @@
 //! The processes of a simulated cluster: what the binary's commands would start on real machines.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 use thalweg_connectors::{
     ConnectorContext, ObjectStores, StandardOutput,
     http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
 };
-use thalweg_consensus::store::MemoryStore;
-use thalweg_coordinator::{Coordinator, CoordinatorConfig, MemberConfig};
+use thalweg_consensus::Consensus;
+use thalweg_coordinator::{Coordinator, CoordinatorConfig, Machine, MemberConfig};
 use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::Network;
-use thalweg_types::{ClusterId, MemberId, NodeId, seam::Seams};
+use thalweg_types::{ClusterId, MemberId, NodeId};
 
-use super::{SimulatedNetwork, seams_for};
+use super::{
+    SimulatedNetwork, disk::SimulatedDisk, executor::Executor, faults::Cast, gate::Gate, seams::Process,
+    store::SimulatedStore,
+};
 
 const PORT: u16 = 7070;
+/// The URL of the store that all hosts share.
+pub const STORE_URL: &str = "sim://bucket";
+/// Slots per node.
+pub(super) const SLOTS: u32 = 2;
+/// Shorter than the defaults, so that a run is short; in the same proportions.
+const LEASE_MS: u64 = 1500;
+const SLOT_WAIT_MS: u64 = 2000;
+const DEPLOY_TIMEOUT_MS: u64 = 15_000;
+const STOP_TIMEOUT_MS: u64 = 15_000;
 
-/// How a process ends; turmoil's own type for it.
-type HostResult = Result<(), Box<dyn std::error::Error>>;
+/// What the processes have in common, and what the simulation sees of them.
+#[derive(Clone)]
+pub(super) struct Stage {
+    pub(super) seed: u64,
+    pub(super) cast: Cast,
+    pub(super) store: SimulatedStore,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What the simulation sees of the processes.
+#[derive(Default)]
+pub(super) struct Seen {
+    gates: BTreeMap<String, Arc<Gate>>,
+    lives: BTreeMap<String, u64>,
+    /// The replicated state as each living coordinator has it.
+    pub(super) members: BTreeMap<String, Consensus<Machine>>,
+    /// Processes that have ended by themselves, and why; until they are looked at.
+    pub(super) ended: Vec<(String, String)>,
+}
+
+impl Stage {
+    pub(super) fn new(seed: u64, cast: Cast, store: SimulatedStore) -> Self {
+        Self { seed, cast, store, seen: Arc::default() }
+    }
+
+    /// The stores as a process opens them.
+    fn stores(&self) -> ObjectStores {
+        ObjectStores::new(BTreeMap::new()).with_store(STORE_URL, Arc::new(self.store.clone()))
+    }
+
+    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn gate(&self, host: &str) -> Arc<Gate> {
+        self.seen().gates.entry(host.to_owned()).or_default().clone()
+    }
+
+    pub(super) fn coordinators(&self) -> Vec<String> {
+        (1..=self.cast.coordinators).map(|member| address(&coordinator_name(member))).collect()
+    }
+
+    /// Begins a life of a process.
+    pub(super) fn begin(&self, host: &str) -> Process {
+        let gate = self.gate(host);
+        gate.open();
+        let life = {
+            let mut seen = self.seen();
+            let lives = seen.lives.entry(host.to_owned()).or_default();
+            *lives += 1;
+            *lives
+        };
+        let executor = Executor::start(gate.clone());
+        Process { name: host.to_owned(), seed: self.seed, life, gate, executor }
+    }
+
+    fn end(&self, process: &Process, why: String) {
+        let mut seen = self.seen();
+        seen.members.remove(&process.name);
+        seen.ended.push((process.name.clone(), why));
+    }
+}
 
 pub(super) fn coordinator_name(member: u32) -> String {
     format!("coordinator-{member}")
@@ -32,10 +108,38 @@ pub(super) fn address(host: &str) -> String {
     format!("{host}:{PORT}")
 }
 
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A process that ends by itself does not end the simulation.
+pub(super) async fn run<M>(
+    stage: Stage,
+    process: Process,
+    main: impl FnOnce(Process) -> M + Send + 'static,
+) -> Result<(), Box<dyn std::error::Error>>
+where
+    M: Future<Output = Result<String, Failure>> + Send + 'static,
+{
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let of_main = process.clone();
+    let main = async move {
+        let why = main(of_main).await;
+        // Who waits for it ends with the host.
+        let _ = end.send(why.unwrap_or_else(|error| thalweg_types::text::with_causes(error.as_ref())));
+    };
+    process.executor.start_task(Box::pin(main));
+    stage.end(&process, ended.await.unwrap_or_else(|_| "its main task panicked".to_owned()));
+    Ok(())
+}
+
 /// `thalweg coordinator`
-pub(super) async fn coordinator(member: u32, count: u32, disk: Arc<MemoryStore>, seed: u64) -> HostResult {
-    let name = coordinator_name(member);
-    let members = (1..=count)
+pub(super) async fn coordinator(
+    stage: Stage,
+    process: Process,
+    member: u32,
+    disk: Arc<SimulatedDisk>,
+) -> Result<String, Failure> {
+    let name = process.name.clone();
+    let members = (1..=stage.cast.coordinators)
         .map(|member| MemberConfig { member: MemberId(u64::from(member)), address: address(&coordinator_name(member)) })
         .collect();
     let config = CoordinatorConfig {
@@ -43,43 +147,53 @@ pub(super) async fn coordinator(member: u32, count: u32, disk: Arc<MemoryStore>,
         address: address(&name),
         cluster: Some(ClusterId("simulated".to_owned())),
         members,
-        checkpoints: "memory:///".to_owned(),
+        lease_ms: LEASE_MS,
+        slot_wait_ms: SLOT_WAIT_MS,
+        deploy_timeout_ms: DEPLOY_TIMEOUT_MS,
+        checkpoints: format!("{STORE_URL}/checkpoints"),
         checkpoint_interval_ms: 0,
         ..CoordinatorConfig::default()
     };
-    let (network, seams) = (Arc::new(SimulatedNetwork), seams_for(&name, seed));
+    let network = Arc::new(SimulatedNetwork::behind(process.gate.clone()));
     let listener = network.listen(&address(&name)).await?;
-    let coordinator = Coordinator::start(config, disk, network, &ObjectStores::default(), seams).await?;
-    thalweg_proto::network::server().add_routes(coordinator.routes()).serve_with_incoming(listener.incoming).await?;
-    Ok(())
+    let coordinator = Coordinator::start(config, disk, network, &stage.stores(), process.seams()).await?;
+    stage.seen().members.insert(name, coordinator.consensus().clone());
+    let server = thalweg_proto::network::server().add_routes(coordinator.routes());
+    tokio::select! {
+        biased;
+        exit = coordinator.exited() => Ok(format!("{exit:?}")),
+        served = server.serve_with_incoming(listener.incoming) => {
+            served?;
+            Ok("its server has ended".to_owned())
+        }
+    }
 }
 
 /// `thalweg node`
-pub(super) async fn node(number: u32, coordinators: Vec<String>, seed: u64) -> HostResult {
-    let name = node_name(number);
+pub(super) async fn node(stage: Stage, process: Process, number: u32) -> Result<String, Failure> {
+    let name = process.name.clone();
     let config = NodeConfig {
         node: Some(NodeId(u64::from(number))),
         listen: address(&name),
         advertise: address(&name),
-        coordinators,
-        slots: 2,
+        coordinators: stage.coordinators(),
+        slots: SLOTS,
+        stop_timeout_ms: STOP_TIMEOUT_MS,
         ..NodeConfig::default()
     };
-    let seams = seams_for(&name, seed);
-    let node = Node::start(config, Arc::new(SimulatedNetwork), seams.clone(), connectors(seams)).await?;
-    node.wait().await?;
-    Ok(())
-}
-
-fn connectors(seams: Seams) -> ConnectorContext {
-    ConnectorContext {
-        seams,
+    let seams = process.seams();
+    let network = Arc::new(SimulatedNetwork::behind(process.gate.clone()));
+    let connectors = ConnectorContext {
+        seams: seams.clone(),
         stdin: None,
         stdout: Arc::new(NoOutput),
         ingest: IngestRegistry::default(),
         http: Arc::new(NoHttp),
-        stores: ObjectStores::new(BTreeMap::new()),
-    }
+        stores: stage.stores(),
+    };
+    let node = Node::start(config, network, seams, connectors).await?;
+    node.wait().await?;
+    Ok("it was told to end".to_owned())
 }
 
 /// A simulated process has no terminal.

@@ -1,7 +1,6 @@
-//! Clock, entropy and tasks of one simulated host.
+//! Clock, entropy and tasks of one simulated process.
 
 use std::{
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,34 +8,55 @@ use std::{
     time::Duration,
 };
 
-use thalweg_types::seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle};
-use tokio::task::JoinHandle;
+use thalweg_types::seam::{Clock, Entropy, Seams};
 
-/// The seams of a host. Must be called on the host, since its clock starts then.
-#[must_use]
-pub fn seams_for(host: &str, seed: u64) -> Seams {
-    let spawner = Arc::new(HostSpawner);
-    Seams {
-        clock: Arc::new(HostClock::start()),
-        entropy: Arc::new(SeededEntropy::new(host, seed)),
-        io: spawner.clone(),
-        compute: spawner,
+use super::{
+    EPOCH_OFFSET,
+    executor::{Executor, ProcessSpawner},
+    gate::Gate,
+};
+
+/// One life of a process.
+#[derive(Debug, Clone)]
+pub(super) struct Process {
+    /// The host's name.
+    pub(super) name: String,
+    /// Of the run.
+    pub(super) seed: u64,
+    /// How often the process has been started before on this host.
+    pub(super) life: u64,
+    /// Holds it still.
+    pub(super) gate: Arc<Gate>,
+    /// Runs its tasks.
+    pub(super) executor: Arc<Executor>,
+}
+
+impl Process {
+    /// Its seams. Must be called on the host, since its clock starts then.
+    pub(super) fn seams(&self) -> Seams {
+        let spawner = Arc::new(ProcessSpawner(self.executor.clone()));
+        Seams {
+            clock: Arc::new(HostClock::start()),
+            entropy: Arc::new(SeededEntropy::new(&self.name, self.seed, self.life)),
+            io: spawner.clone(),
+            compute: spawner,
+        }
     }
 }
 
-/// 2026-01-01 00:00:00 UTC: where every simulated wall clock starts.
-const EPOCH_OFFSET: Duration = Duration::from_secs(1_767_225_600);
-
-/// The host's virtual time.
+/// The process's virtual time.
 #[derive(Debug)]
 struct HostClock {
     start: tokio::time::Instant,
+    /// When the process was started, in the simulation's time.
+    started_at: Duration,
 }
 
 impl HostClock {
     #[allow(clippy::disallowed_methods, reason = "this is the seam: tokio's clock is the simulation's here")]
     fn start() -> Self {
-        Self { start: tokio::time::Instant::now() }
+        let started_at = turmoil::sim_elapsed().unwrap_or_default();
+        Self { start: tokio::time::Instant::now(), started_at }
     }
 }
 
@@ -46,7 +66,7 @@ impl Clock for HostClock {
     }
 
     fn since_epoch(&self) -> Duration {
-        EPOCH_OFFSET + self.monotonic()
+        EPOCH_OFFSET + self.started_at + self.monotonic()
     }
 }
 
@@ -59,9 +79,9 @@ struct SeededEntropy {
 const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl SeededEntropy {
-    fn new(host: &str, seed: u64) -> Self {
-        let host = host.bytes().fold(seed, |state, byte| mix(state ^ u64::from(byte)));
-        Self { state: AtomicU64::new(host) }
+    fn new(host: &str, seed: u64, life: u64) -> Self {
+        let state = host.bytes().fold(mix(seed), |state, byte| mix(state ^ u64::from(byte)));
+        Self { state: AtomicU64::new(mix(state ^ life)) }
     }
 }
 
@@ -75,33 +95,4 @@ fn mix(state: u64) -> u64 {
     let state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     state ^ (state >> 31)
-}
-
-/// Starts tasks on the host's own runtime: one thread for the whole simulation.
-#[derive(Debug)]
-struct HostSpawner;
-
-impl Spawner for HostSpawner {
-    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
-    fn spawn(&self, _name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
-        Box::new(HostTask(tokio::spawn(task)))
-    }
-}
-
-struct HostTask(JoinHandle<()>);
-
-impl fmt::Debug for HostTask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HostTask")
-    }
-}
-
-impl TaskHandle for HostTask {
-    fn abort(&self) {
-        self.0.abort();
-    }
-
-    fn is_finished(&self) -> bool {
-        self.0.is_finished()
-    }
 }

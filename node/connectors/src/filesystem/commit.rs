@@ -14,28 +14,43 @@
 
 use std::{fs, io::ErrorKind, path::PathBuf, sync::Arc};
 
+use arrow::datatypes::Schema;
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, path::Path};
 use serde_json::Value;
-use thalweg_types::{ClusterId, JobId};
+use thalweg_types::{Attempt, ClusterId, JobId, graph::SinkOperator};
 
 use super::{
     location::{Location, store_error},
-    parts::{Folder, HIDDEN_SUFFIX, PartCommittable, hidden_prefix, sync_folder},
+    partition::Partitions,
+    parts::{Folder, PartCommittable, attempt_of, key_of, sync_folder},
+    sink::PART_STEM,
 };
-use crate::{ConnectorError, SinkCommitter};
+use crate::{ConnectorError, SinkCommitter, options::Options};
+
+/// As the attempt before which everything is discarded: the last one's own files too.
+const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);
 
 /// Publishes the part files of a directory.
 #[derive(Debug)]
 pub(crate) struct PartCommitter {
     folder: Folder,
     stem: &'static str,
+    /// How the names of partitions' directories begin, level by level.
+    partitions: Vec<String>,
 }
 
 impl PartCommitter {
-    pub(crate) fn new(location: &Location, stem: &'static str) -> Self {
-        Self { folder: Folder::new(location), stem }
+    pub(crate) fn new(location: &Location, stem: &'static str, partitions: Vec<String>) -> Self {
+        Self { folder: Folder::new(location), stem, partitions }
+    }
+
+    /// The committer of a table that is written, of these columns.
+    pub(crate) fn of_table(spec: &SinkOperator, schema: &Schema, location: &Location) -> Result<Self, ConnectorError> {
+        let options = Options::new(&spec.table, &spec.connector);
+        let partitions = Partitions::new(&spec.partition_by, schema).map_err(|reason| options.error(reason))?;
+        Ok(Self::new(location, PART_STEM, partitions.prefixes()))
     }
 }
 
@@ -47,18 +62,20 @@ impl SinkCommitter for PartCommitter {
                 ConnectorError::Data { attempted: "understand a committable".to_owned(), reason: error.to_string() }
             })?;
             match &self.folder {
-                Folder::Local(folder) => publish_local(folder, &part)?,
+                Folder::Local(folder) => publish_local(&folder.join(&part.directory), &part)?,
                 Folder::Stored(store, folder) => publish_stored(store, folder, &part).await?,
             }
         }
         Ok(())
     }
 
-    async fn discard(&self, cluster: &ClusterId, job: JobId) -> Result<(), ConnectorError> {
-        let prefix = hidden_prefix(self.stem, cluster, job);
-        let is_left = |name: &str| name.starts_with(&prefix) && name.ends_with(HIDDEN_SUFFIX);
+    async fn discard(&self, cluster: &ClusterId, job: JobId, before: Attempt) -> Result<(), ConnectorError> {
+        let is_left = |name: &str| {
+            attempt_of(name, self.stem, (cluster, job))
+                .is_some_and(|attempt| attempt < before || before == EVERY_ATTEMPT)
+        };
         match &self.folder {
-            Folder::Local(folder) => discard_local(folder, is_left),
+            Folder::Local(folder) => discard_local(folder, &self.partitions, is_left),
             Folder::Stored(store, folder) => {
                 let failed = || format!("remove unpublished files below {folder}");
                 let objects: Vec<_> = store.list(Some(folder)).try_collect().await.map_err(store_error(failed()))?;
@@ -73,11 +90,13 @@ impl SinkCommitter for PartCommitter {
     }
 }
 
+/// That it was published, and then taken away by whoever reads the files, looks the same.
 fn lost(part: &PartCommittable) -> ConnectorError {
-    ConnectorError::Data {
-        attempted: format!("publish {}", part.published),
-        reason: format!("{} is gone", part.hidden),
-    }
+    let reason = format!(
+        "{} is gone and was not published: it was lost, or it was published before and something else has removed it since",
+        part.hidden
+    );
+    ConnectorError::Data { attempted: format!("publish {}", part.published), reason }
 }
 
 /// Nothing of ours writes a finished part again.
@@ -133,7 +152,8 @@ async fn publish_stored(
     part: &PartCommittable,
 ) -> Result<(), ConnectorError> {
     let failed = || format!("publish {}", part.published);
-    let hidden = folder.clone().join(part.hidden.as_str());
+    let key = |name: &str| key_of(folder, &part.directory, name);
+    let hidden = key(&part.hidden)?;
     let Some(bytes) = length(store, &hidden).await.map_err(store_error(failed()))? else {
         return find_published(store, folder, part).await;
     };
@@ -141,7 +161,7 @@ async fn publish_stored(
         return Err(overwritten(part));
     }
     for name in final_names(&part.published) {
-        let target = folder.clone().join(name.as_str());
+        let target = key(&name)?;
         match copy_or_find(store, (&hidden, bytes), &target).await {
             Ok(true) => return ignore_missing(store.delete(&hidden).await).map_err(store_error(failed())),
             Ok(false) => {}
@@ -160,7 +180,7 @@ async fn find_published(
     part: &PartCommittable,
 ) -> Result<(), ConnectorError> {
     for name in final_names(&part.published) {
-        let published = folder.clone().join(name.as_str());
+        let published = key_of(folder, &part.directory, &name)?;
         let found = length(store, &published).await;
         match found.map_err(store_error(format!("publish {}", part.published)))? {
             Some(bytes) if part.fits(bytes) => return Ok(()),
@@ -206,21 +226,39 @@ fn ignore_missing(result: Result<(), StoreError>) -> Result<(), StoreError> {
     }
 }
 
-fn discard_local(folder: &std::path::Path, is_left: impl Fn(&str) -> bool) -> Result<(), ConnectorError> {
-    let failed = || format!("remove unpublished files in {}", folder.display());
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(store_error(failed()))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(store_error(failed()))?;
-        if !entry.file_name().to_str().is_some_and(&is_left) {
-            continue;
-        }
-        match fs::remove_file(entry.path()) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(store_error(failed())(error)),
-            _ => {}
+/// Looks into the directory, and into those of partitions below it.
+fn discard_local(
+    folder: &std::path::Path,
+    partitions: &[String],
+    is_left: impl Fn(&str) -> bool,
+) -> Result<(), ConnectorError> {
+    let mut folders = vec![(folder.to_owned(), partitions)];
+    while let Some((folder, partitions)) = folders.pop() {
+        let failed = || format!("remove unpublished files in {}", folder.display());
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries.map_err(store_error(failed()))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(store_error(failed()))?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if let Some((prefix, below)) = partitions.split_first()
+                && name.starts_with(prefix.as_str())
+                && entry.path().is_dir()
+            {
+                folders.push((entry.path(), below));
+            } else if is_left(name) {
+                remove_local(&entry.path()).map_err(store_error(failed()))?;
+            }
         }
     }
     Ok(())
+}
+
+fn remove_local(path: &std::path::Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }

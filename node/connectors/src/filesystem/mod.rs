@@ -13,6 +13,7 @@ mod commit;
 mod discover;
 mod location;
 mod monitor;
+mod partition;
 pub(crate) mod parts;
 mod read;
 mod sink;
@@ -22,7 +23,7 @@ pub(crate) use commit::PartCommitter;
 pub(crate) use discover::FileSource;
 pub(crate) use location::{FoundFile, Location, store_error};
 pub(crate) use read::OpenFile;
-pub(crate) use sink::{FileSinkWriter, PART_STEM, json_form};
+pub(crate) use sink::{FileSinkWriter, json_form};
 pub(crate) use split::LineRange;
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! .part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.json.inprogress  --commit-->  part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.json
 //! ```
 //!
+//! Both lie in the directory that their rows belong to: the table's, or that of their partition below it.
+//!
 //! No two writers have a name in common, hidden or final. Names hold the cluster: every cluster counts its jobs from one, and
 //! any number of them may write to one place. They hold the attempt: what an older one has published stays as it is, and a
 //! writer that lives on without knowing of a newer attempt can touch nothing of it. So a final name says which hidden file
@@ -22,17 +24,22 @@ use std::{
 use object_store::{ObjectStore, buffered::BufWriter, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use thalweg_types::{ClusterId, JobId};
+use thalweg_types::{Attempt, ClusterId, JobId};
 use tokio::io::AsyncWriteExt as _;
 
 use super::location::{Location, store_error};
 use crate::{ConnectorError, SinkIdentity};
 
-pub(super) const HIDDEN_SUFFIX: &str = ".inprogress";
+const HIDDEN_SUFFIX: &str = ".inprogress";
 
-/// A part that has grown to this is closed, and the next one begun. A store copies an object of at most 5 GiB in one request,
-/// and publishes by that.
-const PART_BYTES_MAX: u64 = 1 << 30;
+/// A part that has grown to this is closed, and the next one begun, where nothing else is asked for.
+pub(crate) const PART_BYTES: u64 = 1 << 30;
+/// The largest that can be asked for in an object store: it copies an object of at most 5 GiB in one request, and publishes by
+/// that.
+pub(super) const STORED_PART_BYTES_MAX: u64 = 4 << 30;
+/// The pieces in which a part is uploaded, and how many at once, where a writer has many parts open. The least that stores take.
+const SMALL_PIECE_BYTES: usize = 5 << 20;
+const SMALL_PIECES_MAX: usize = 2;
 
 /// What a committer needs to publish one part file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +49,9 @@ pub(crate) struct PartCommittable {
     pub(crate) hidden: String,
     /// Its name from then on.
     pub(crate) published: String,
+    /// Where both are, below the table's path; empty where the table has no partitions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) directory: String,
     /// Its length when it was finished: a file of another length is not the one that was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bytes: Option<u64>,
@@ -53,13 +63,25 @@ impl PartCommittable {
         self.bytes.is_none_or(|finished| finished == bytes)
     }
 
-    pub(crate) fn to_value(&self) -> Value {
+    fn to_value(&self) -> Value {
         serde_json::to_value(self).expect("a committable has only text keys")
     }
 }
 
+/// As a writer hands them out.
+pub(crate) fn to_values(parts: &[PartCommittable]) -> Vec<Value> {
+    parts.iter().map(PartCommittable::to_value).collect()
+}
+
+/// The attempt that a hidden name is of, where it is one of the cluster's job.
+pub(super) fn attempt_of(name: &str, stem: &str, (cluster, job): (&ClusterId, JobId)) -> Option<Attempt> {
+    let rest = name.strip_prefix(&hidden_prefix(stem, cluster, job))?.strip_suffix(HIDDEN_SUFFIX)?;
+    let (attempt, _) = rest.split_once('-')?;
+    attempt.parse().ok().map(Attempt)
+}
+
 /// The beginning of all hidden names of a cluster's job.
-pub(super) fn hidden_prefix(stem: &str, cluster: &ClusterId, job: JobId) -> String {
+fn hidden_prefix(stem: &str, cluster: &ClusterId, job: JobId) -> String {
     format!(".{stem}-{}-{}-", cluster.object_part(), job.0)
 }
 
@@ -81,21 +103,28 @@ impl PartNames {
         PartCommittable {
             hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, cluster, *job), attempt.0),
             published: format!("{stem}-{}-{}-{}-{rest}", cluster.object_part(), job.0, attempt.0),
+            directory: String::new(),
             bytes: None,
         }
     }
 }
 
-/// Writes one part file after another.
+/// The part files of one writer.
 #[derive(Debug)]
-pub(crate) struct PartWriter {
+pub(crate) struct PartFiles {
     folder: Folder,
     names: PartNames,
     number: u32,
-    open: Option<OpenPart>,
-    /// Durable, and not told to anyone yet.
-    closed: Vec<PartCommittable>,
-    bytes_max: u64,
+    /// Whether many parts may be open at once.
+    are_many: bool,
+}
+
+/// A part file that is being written. Dropped before it is finished, it is removed where it is local.
+#[derive(Debug)]
+pub(crate) struct Part {
+    committable: PartCommittable,
+    file: PartFile,
+    is_finished: bool,
 }
 
 /// Creates a directory and those above it. Where that is not possible at all, another attempt would not help.
@@ -123,12 +152,10 @@ impl Folder {
             Location::Stored { store, path, .. } => Self::Stored(store.clone(), path.clone()),
         }
     }
-}
 
-#[derive(Debug)]
-struct OpenPart {
-    committable: PartCommittable,
-    file: PartFile,
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored(..))
+    }
 }
 
 enum PartFile {
@@ -145,45 +172,36 @@ impl std::fmt::Debug for PartFile {
     }
 }
 
-impl PartWriter {
+impl PartFiles {
     pub(crate) fn new(location: &Location, names: PartNames) -> Result<Self, ConnectorError> {
         let folder = Folder::new(location);
         if let Folder::Local(path) = &folder {
             create_directory(path)?;
         }
-        Ok(Self { folder, names, number: 0, open: None, closed: Vec::new(), bytes_max: PART_BYTES_MAX })
+        Ok(Self { folder, names, number: 0, are_many: false })
     }
 
-    /// The same writer, of smaller parts.
-    #[cfg(test)]
-    pub(crate) fn with_bytes_max(mut self, bytes_max: u64) -> Self {
-        self.bytes_max = bytes_max;
+    /// The same, where many may be open at once: each takes less memory.
+    pub(super) fn with_many_open(mut self) -> Self {
+        self.are_many = true;
         self
     }
 
-    /// Appends to the current part file; begins one where there is none.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectorError> {
-        if self.open.is_none() {
-            self.open = Some(self.begin()?);
-        }
-        let Some(part) = &mut self.open else { return Ok(()) };
-        let failed = store_error(format!("write {}", part.committable.hidden));
-        match &mut part.file {
-            PartFile::Local(file, _) => file.write_all(bytes).map_err(failed)?,
-            PartFile::Stored(upload) => upload.write_all(bytes).await.map_err(failed)?,
-        }
-        let length = part.committable.bytes.get_or_insert_default();
-        *length += u64::try_from(bytes.len()).expect("lengths fit in 64 bits");
-        Ok(())
+    pub(super) fn is_stored(&self) -> bool {
+        self.folder.is_stored()
     }
 
-    fn begin(&mut self) -> Result<OpenPart, ConnectorError> {
+    /// Begins the next part, in a directory below the table's path; in that itself where it is empty.
+    pub(crate) fn begin(&mut self, directory: &str) -> Result<Part, ConnectorError> {
+        if let (Folder::Local(folder), false) = (&self.folder, directory.is_empty()) {
+            create_directory(&folder.join(directory))?;
+        }
         loop {
-            let committable = self.names.of(self.number);
+            let committable = PartCommittable { directory: directory.to_owned(), ..self.names.of(self.number) };
             self.number += 1;
             let file = match &self.folder {
                 Folder::Local(folder) => {
-                    let path = folder.join(&committable.hidden);
+                    let path = folder.join(directory).join(&committable.hidden);
                     match File::create_new(&path) {
                         Ok(file) => PartFile::Local(file, path),
                         Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
@@ -191,49 +209,77 @@ impl PartWriter {
                     }
                 }
                 Folder::Stored(store, folder) => {
-                    let key = folder.clone().join(committable.hidden.as_str());
-                    PartFile::Stored(Box::new(BufWriter::new(store.clone(), key)))
+                    let key = key_of(folder, directory, &committable.hidden)?;
+                    let upload = match self.are_many {
+                        true => BufWriter::with_capacity(store.clone(), key, SMALL_PIECE_BYTES)
+                            .with_max_concurrency(SMALL_PIECES_MAX),
+                        false => BufWriter::new(store.clone(), key),
+                    };
+                    PartFile::Stored(Box::new(upload))
                 }
             };
-            return Ok(OpenPart { committable, file });
+            return Ok(Part { committable, file, is_finished: false });
         }
-    }
-
-    /// Whether the current part file is as large as one should be.
-    pub(crate) fn is_full(&self) -> bool {
-        self.open.as_ref().and_then(|part| part.committable.bytes).is_some_and(|bytes| bytes >= self.bytes_max)
-    }
-
-    /// Makes the current part file durable, where there is one; what is written next begins another.
-    pub(crate) async fn close(&mut self) -> Result<(), ConnectorError> {
-        let Some(part) = &mut self.open else { return Ok(()) };
-        let failed = || format!("make {} durable", part.committable.hidden);
-        match &mut part.file {
-            PartFile::Local(file, path) => {
-                file.sync_all().map_err(store_error(failed()))?;
-                sync_folder(path)?;
-            }
-            PartFile::Stored(upload) => upload.shutdown().await.map_err(store_error(failed()))?,
-        }
-        self.closed.extend(self.open.take().map(|part| part.committable));
-        Ok(())
-    }
-
-    /// Closes the current part file, and gives the committables of all that were closed since the last call.
-    pub(crate) async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        self.close().await?;
-        Ok(self.closed.drain(..).map(|part| part.to_value()).collect())
     }
 }
 
-impl Drop for PartWriter {
+impl Part {
+    /// Appends.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectorError> {
+        let failed = store_error(format!("write {}", self.committable.hidden));
+        match &mut self.file {
+            PartFile::Local(file, _) => file.write_all(bytes).map_err(failed)?,
+            PartFile::Stored(upload) => upload.write_all(bytes).await.map_err(failed)?,
+        }
+        let length = self.committable.bytes.get_or_insert_default();
+        *length += u64::try_from(bytes.len()).expect("lengths fit in 64 bits");
+        Ok(())
+    }
+
+    /// How long it is.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.committable.bytes.unwrap_or_default()
+    }
+
+    /// Makes it durable.
+    pub(crate) async fn finish(mut self) -> Result<PartCommittable, ConnectorError> {
+        let failed = format!("make {} durable", self.committable.hidden);
+        match &mut self.file {
+            PartFile::Local(file, path) => {
+                file.sync_all().map_err(store_error(failed))?;
+                // The directories of its partition may be new as well.
+                let levels = self.committable.directory.split('/').filter(|name| !name.is_empty()).count();
+                for path in path.ancestors().take(levels + 1) {
+                    sync_folder(path)?;
+                }
+            }
+            PartFile::Stored(upload) => upload.shutdown().await.map_err(store_error(failed))?,
+        }
+        self.is_finished = true;
+        Ok(self.committable.clone())
+    }
+}
+
+impl Drop for Part {
     /// A part that is not finished will never be published.
     fn drop(&mut self) {
-        if let Some(OpenPart { file: PartFile::Local(_, path), .. }) = self.open.take() {
+        if let (PartFile::Local(_, path), false) = (&self.file, self.is_finished) {
             // Where it fails the file stays hidden, until what its job has left is discarded.
             fs::remove_file(path).ok();
         }
     }
+}
+
+/// The key of a file. The directory's name is escaped already.
+pub(super) fn key_of(folder: &Path, directory: &str, name: &str) -> Result<Path, ConnectorError> {
+    let folder = match directory {
+        "" => folder.clone(),
+        directory => {
+            let path = format!("{folder}/{directory}");
+            Path::parse(&path).map_err(store_error(format!("name the directory {path}")))?
+        }
+    };
+    Ok(folder.join(name))
 }
 
 /// Makes the names in a file's directory durable.

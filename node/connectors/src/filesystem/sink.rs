@@ -1,6 +1,14 @@
 //! Writes rows into part files: encoded in memory, handed to the file in large pieces.
 //!
-//! Every part file is whole by itself: a header or footer is written for each.
+//! Every part file is whole by itself: a header or footer is written for each. There is one open part for each partition, and
+//! one in all where the table has none. A part is closed when it is large or old enough, and what is open when the writer
+//! is sealed moves into the sealing: no part holds rows of two epochs.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use ::parquet::{
     arrow::ArrowWriter,
@@ -9,119 +17,216 @@ use ::parquet::{
 };
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
 use async_trait::async_trait;
-use serde_json::Value;
-use thalweg_types::graph::SinkOperator;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use thalweg_types::{graph::SinkOperator, seam::Clock};
 
 use super::{
     location::Location,
-    parts::{PartNames, PartWriter},
+    partition::Partitions,
+    parts::{PART_BYTES, Part, PartCommittable, PartFiles, PartNames, STORED_PART_BYTES_MAX, to_values},
 };
-use crate::{ConnectorError, SinkIdentity, SinkWriter, csv::CsvWriter, json::JsonWriter, options::Options};
+use crate::{ConnectorError, Sealing, SinkIdentity, SinkWriter, csv::CsvWriter, json::JsonWriter, options::Options};
 
 /// What is encoded before it is handed to the file.
 const PIECE_BYTES: usize = 1 << 20;
-/// A row group that takes this much memory is written: until then it is held, whatever the size of its rows.
+/// A row group that takes this much memory is written: until then it is held, whatever the size of its rows. Parts that are
+/// open at the same time share it.
 const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
+const ROW_GROUP_BYTES_MIN: usize = 1 << 20;
+/// Where there are more partitions, the part that was written to least recently is closed.
+const OPEN_PARTS_MAX: usize = 100;
+/// How many parts of one seal are made durable at the same time.
+const FINISHING_MAX: usize = 8;
+
+const FILE_SIZE: &str = "sink.rolling-policy.file-size";
 
 /// What the names of published files begin with.
-pub(crate) const PART_STEM: &str = "part";
+pub(super) const PART_STEM: &str = "part";
 
-enum Encoder {
+/// How rows become bytes.
+enum Format {
     Json(JsonWriter),
     Csv(CsvWriter),
-    Parquet { properties: Box<WriterProperties>, writer: Option<Box<ArrowWriter<Vec<u8>>>> },
+    Parquet { schema: SchemaRef, properties: Box<WriterProperties> },
+}
+
+/// When a part is closed, and the next one begun, between two seals.
+#[derive(Debug, Clone, Copy)]
+struct Rolling {
+    bytes: u64,
+    age: Option<Duration>,
 }
 
 /// Writes one subtask's rows into a directory.
 pub(crate) struct FileSinkWriter {
-    schema: SchemaRef,
-    parts: PartWriter,
-    encoder: Encoder,
-    /// Encoded and not yet handed to the file.
-    piece: Vec<u8>,
-    /// Whether the current part has no rows yet.
-    is_empty: bool,
+    files: PartFiles,
+    format: Format,
+    partitions: Partitions,
+    rolling: Rolling,
+    clock: Arc<dyn Clock>,
+    /// By the directory below the table's path.
+    open: BTreeMap<String, OpenPart>,
+    /// How many runs of rows were written.
+    writes: u64,
+    /// Durable, and not told to anyone yet.
+    closed: Vec<PartCommittable>,
 }
 
-impl FileSinkWriter {
-    pub(crate) fn new(
-        spec: &SinkOperator,
-        schema: SchemaRef,
-        identity: SinkIdentity,
-        location: &Location,
-    ) -> Result<Self, ConnectorError> {
-        let options = Options::new(&spec.table, &spec.connector);
+/// A part file with what is not handed to it yet.
+struct OpenPart {
+    part: Part,
+    /// Encoded.
+    piece: Vec<u8>,
+    /// Holds the rows of the current row group.
+    parquet: Option<Box<ArrowWriter<Vec<u8>>>>,
+    /// When it was begun.
+    since: Duration,
+    /// Which run of rows was the last that it took.
+    last_write: u64,
+}
+
+impl Format {
+    fn new(options: &Options<'_>, schema: SchemaRef) -> Result<(&'static str, Self), ConnectorError> {
         let invalid = |reason: String| options.error(reason);
-        let (extension, encoder) = match options.required("format")? {
-            "json" => ("json", Encoder::Json(JsonWriter::new(&schema, json_form(&options)).map_err(invalid)?)),
-            "csv" => ("csv", Encoder::Csv(CsvWriter::new(&options, &schema)?)),
-            "parquet" => {
-                ("parquet", Encoder::Parquet { properties: Box::new(parquet_properties(&options)?), writer: None })
-            }
+        Ok(match options.required("format")? {
+            "json" => ("json", Self::Json(JsonWriter::new(&schema, json_form(options)).map_err(invalid)?)),
+            "csv" => ("csv", Self::Csv(CsvWriter::new(options, &schema)?)),
+            "parquet" => ("parquet", Self::Parquet { properties: Box::new(parquet_properties(options)?), schema }),
             other => return Err(options.error(format!("unknown format '{other}'"))),
-        };
-        let names = PartNames { stem: PART_STEM, extension, identity };
-        let parts = PartWriter::new(location, names)?;
-        Ok(Self { schema, parts, encoder, piece: Vec::new(), is_empty: true })
+        })
     }
 
-    /// The same writer, of smaller parts.
-    #[cfg(test)]
-    pub(super) fn with_part_bytes_max(self, bytes_max: u64) -> Self {
-        Self { parts: self.parts.with_bytes_max(bytes_max), ..self }
-    }
-
-    fn encode(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        match &mut self.encoder {
-            Encoder::Json(writer) => writer.write(batch, &mut self.piece),
-            Encoder::Csv(writer) => {
-                if self.is_empty {
-                    writer.write_header(&mut self.piece);
-                }
-                writer.write(batch, &mut self.piece)
+    /// What every part begins with.
+    fn begin(&self, part: Part, since: Duration) -> Result<OpenPart, ArrowError> {
+        let mut piece = Vec::new();
+        let parquet = match self {
+            Self::Json(_) => None,
+            Self::Csv(writer) => {
+                writer.write_header(&mut piece);
+                None
             }
-            Encoder::Parquet { properties, writer } => {
-                let writer = match writer {
-                    Some(writer) => writer,
-                    None => {
-                        let schema = self.schema.clone();
-                        let fresh = ArrowWriter::try_new(Vec::new(), schema, Some(*properties.clone()))?;
-                        writer.insert(Box::new(fresh))
-                    }
-                };
+            Self::Parquet { schema, properties } => {
+                Some(Box::new(ArrowWriter::try_new(Vec::new(), schema.clone(), Some(*properties.clone()))?))
+            }
+        };
+        Ok(OpenPart { part, piece, parquet, since, last_write: 0 })
+    }
+
+    /// Encodes rows; a row group that takes so much memory is written.
+    fn encode(&mut self, batch: &RecordBatch, into: &mut OpenPart, group_bytes: usize) -> Result<(), ArrowError> {
+        match self {
+            Self::Json(writer) => writer.write(batch, &mut into.piece),
+            Self::Csv(writer) => writer.write(batch, &mut into.piece),
+            Self::Parquet { .. } => {
+                let Some(writer) = &mut into.parquet else { return Ok(()) };
                 writer.write(batch)?;
-                if writer.memory_size() >= ROW_GROUP_BYTES_MAX {
+                if writer.memory_size() >= group_bytes {
                     writer.flush()?;
                 }
-                self.piece.append(writer.inner_mut());
+                into.piece.append(writer.inner_mut());
                 Ok(())
             }
         }
     }
+}
 
-    fn encode_end(&mut self) -> Result<(), ArrowError> {
-        if let Encoder::Parquet { writer, .. } = &mut self.encoder
-            && let Some(writer) = writer.take()
-        {
-            self.piece.append(&mut writer.into_inner()?);
-        }
-        Ok(())
+impl OpenPart {
+    /// About how long it will be.
+    fn bytes(&self) -> u64 {
+        let waiting = self.piece.len() + self.parquet.as_ref().map_or(0, |writer| writer.in_progress_size());
+        self.part.bytes() + waiting as u64
     }
 
     async fn hand_over(&mut self) -> Result<(), ConnectorError> {
         if !self.piece.is_empty() {
-            self.parts.write(&self.piece).await?;
+            self.part.write(&self.piece).await?;
             self.piece.clear();
         }
         Ok(())
     }
 
-    /// Ends the current part's encoding, and the part.
-    async fn close_part(&mut self) -> Result<(), ConnectorError> {
-        self.encode_end().map_err(|error| not_encoded(&error))?;
+    /// Encodes the end, and makes all of it durable.
+    async fn finish(mut self) -> Result<PartCommittable, ConnectorError> {
+        if let Some(writer) = self.parquet.take() {
+            let mut end = writer.into_inner().map_err(|error| not_encoded(&error.into()))?;
+            self.piece.append(&mut end);
+        }
         self.hand_over().await?;
-        self.is_empty = true;
-        self.parts.close().await
+        self.part.finish().await
+    }
+}
+
+impl FileSinkWriter {
+    pub(crate) fn new(
+        spec: &SinkOperator,
+        schema: &SchemaRef,
+        identity: SinkIdentity,
+        location: &Location,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ConnectorError> {
+        let options = Options::new(&spec.table, &spec.connector);
+        let partitions = Partitions::new(&spec.partition_by, schema).map_err(|reason| options.error(reason))?;
+        let kept = partitions.kept(schema).map_err(|error| options.error(error.to_string()))?;
+        let (extension, format) = Format::new(&options, kept)?;
+        let mut files = PartFiles::new(location, PartNames { stem: PART_STEM, extension, identity })?;
+        if !spec.partition_by.is_empty() {
+            files = files.with_many_open();
+        }
+        let rolling = Rolling::new(&options, files.is_stored())?;
+        let (open, closed) = (BTreeMap::new(), Vec::new());
+        Ok(Self { files, format, partitions, rolling, clock, open, writes: 0, closed })
+    }
+
+    /// Writes rows of one partition.
+    async fn write_part(&mut self, directory: String, rows: &RecordBatch) -> Result<(), ConnectorError> {
+        let now = self.clock.monotonic();
+        self.make_room(&directory, now).await?;
+        let group_bytes = (ROW_GROUP_BYTES_MAX / (self.open.len() + 1)).max(ROW_GROUP_BYTES_MIN);
+        let open = match self.open.entry(directory) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(none) => {
+                let part = self.files.begin(none.key())?;
+                none.insert(self.format.begin(part, now).map_err(|error| not_encoded(&error))?)
+            }
+        };
+        self.writes += 1;
+        open.last_write = self.writes;
+        self.format.encode(rows, open, group_bytes).map_err(|error| not_encoded(&error))?;
+        if open.piece.len() >= PIECE_BYTES {
+            open.hand_over().await?;
+        }
+        Ok(())
+    }
+
+    /// Closes the part of a directory where it is large or old enough; where there is none and all may be open that can be, the
+    /// one that was written to least recently.
+    async fn make_room(&mut self, directory: &str, now: Duration) -> Result<(), ConnectorError> {
+        let closing = match self.open.get(directory) {
+            Some(open) => self.rolling.is_over(open, now).then(|| directory.to_owned()),
+            None if self.open.len() < OPEN_PARTS_MAX => None,
+            None => self.open.iter().min_by_key(|(_, open)| open.last_write).map(|(directory, _)| directory.clone()),
+        };
+        if let Some(part) = closing.and_then(|directory| self.open.remove(&directory)) {
+            self.closed.push(part.finish().await?);
+        }
+        Ok(())
+    }
+}
+
+impl Rolling {
+    fn new(options: &Options<'_>, is_stored: bool) -> Result<Self, ConnectorError> {
+        let bytes = options.bytes(FILE_SIZE)?.unwrap_or(PART_BYTES);
+        if bytes == 0 {
+            return Err(options.error(format!("option '{FILE_SIZE}' must be above 0")));
+        }
+        if is_stored && bytes > STORED_PART_BYTES_MAX {
+            return Err(options.error(format!("option '{FILE_SIZE}' must be at most 4 GiB in an object store")));
+        }
+        Ok(Self { bytes, age: options.duration("sink.rolling-policy.rollover-interval")? })
+    }
+
+    fn is_over(&self, open: &OpenPart, now: Duration) -> bool {
+        open.bytes() >= self.bytes || self.age.is_some_and(|age| now.saturating_sub(open.since) >= age)
     }
 }
 
@@ -154,16 +259,20 @@ impl SinkWriter for FileSinkWriter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        self.encode(batch).map_err(|error| not_encoded(&error))?;
-        self.is_empty = false;
-        if self.piece.len() >= PIECE_BYTES {
-            self.hand_over().await?;
+        for (directory, rows) in self.partitions.split(batch).map_err(|error| not_encoded(&error))? {
+            self.write_part(directory, &rows).await?;
         }
-        if self.parts.is_full() { self.close_part().await } else { Ok(()) }
+        Ok(())
     }
 
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        self.close_part().await?;
-        self.parts.prepare().await
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+        let (mut sealed, open) = (std::mem::take(&mut self.closed), std::mem::take(&mut self.open));
+        let sealing = async move {
+            let finishing = open.into_values().map(OpenPart::finish);
+            let finished = stream::iter(finishing).buffered(FINISHING_MAX);
+            sealed.extend(finished.try_collect::<Vec<_>>().await?);
+            Ok(to_values(&sealed))
+        };
+        Ok(sealing.boxed())
     }
 }

@@ -12,7 +12,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
-use thalweg_types::Split;
+use thalweg_types::{
+    Split,
+    bug::{self, Bug},
+};
 
 use super::{discover::FilePayload, read::OpenFile};
 use crate::{
@@ -74,7 +77,7 @@ pub(super) struct LineReader {
 impl LineReader {
     pub(super) fn new(split: Split, file: Arc<OpenFile>, range: &LineRange, format: LineFormat) -> Self {
         let (base, skips_first_line) = match range.offset {
-            Some(offset) => (offset, false),
+            Some(offset) => (offset, bug::is_active(Bug::ReplayOneOff)),
             None => (range.start.saturating_sub(1), range.start > 0),
         };
         Self {

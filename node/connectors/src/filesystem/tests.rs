@@ -9,9 +9,12 @@ use tempfile::TempDir;
 use crate::{
     ConnectorContext, ConnectorError, ObjectStores, SinkWriter, Source, open_sink_committer, open_sink_writer,
     open_source,
-    testing::{cluster, context, identity, read_all, read_all_resuming, schema, settings, sink, source, to_lines},
+    testing::{
+        cluster, context, identity, read_all, read_all_resuming, schema, seal, settings, sink, source, to_lines,
+    },
 };
 
+mod epochs;
 mod formats;
 mod lines;
 mod parts;

@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde_json::Value;
 use thalweg_types::{graph::SinkOperator, seam::Entropy};
 
 use super::client::{HttpAnswer, HttpClient, HttpPost};
-use crate::{ConnectorContext, ConnectorError, SinkWriter, filesystem::json_form, json::JsonWriter, options::Options};
+use crate::{
+    ConnectorContext, ConnectorError, Sealing, SinkWriter, filesystem::json_form, json::JsonWriter, nothing_to_seal,
+    options::Options,
+};
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const DELAY_MAX: Duration = Duration::from_secs(30);
@@ -110,8 +112,8 @@ impl SinkWriter for HttpSinkWriter {
         Ok(())
     }
 
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
         // Every request was answered before `write` returned.
-        Ok(Vec::new())
+        Ok(nothing_to_seal())
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     ConnectorContext, Source, StandardInput,
     lines::LineDecoder as _,
     open_sink_writer, open_source,
-    testing::{Printed, context, identity, read_all, schema, settings, sink, source},
+    testing::{Printed, context, identity, read_all, schema, seal, settings, sink, source},
 };
 
 fn batch(text: &str) -> arrow::array::RecordBatch {
@@ -32,7 +32,7 @@ async fn rows_are_printed_behind_the_prefix() {
         let spec = sink("print", &options);
         let mut writer = open_sink_writer(&spec, columns.clone(), identity(1, 1, 0), &context).expect("a writer");
         writer.write(&batch("{\"a\":1}\n{\"a\":null}\n")).await.expect("printed");
-        assert!(writer.prepare().await.expect("nothing to prepare").is_empty());
+        assert!(seal(&mut *writer).await.is_empty());
     }
     let text = String::from_utf8(printed.0.lock().expect("no panics").clone()).expect("text");
     assert_eq!(text, "{\"a\":1}\n{\"a\":null}\nout> {\"a\":1}\nout> {\"a\":null}\n");

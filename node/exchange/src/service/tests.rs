@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use proptest::prelude::*;
-use thalweg_types::{Attempt, CheckpointId, ENGINE_VERSION, JobId, Watermark};
+use thalweg_types::{Attempt, CheckpointId, ENGINE_VERSION, JobId, Watermark, checkpoint::Barrier};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -79,10 +79,12 @@ fn a_stream_in_order_is_taken() {
         frame(id(0), 2, part(&Bytes::new(), 0, 200..body.len(), false)),
         frame(id(0), 3, Payload::End),
         frame(id(1), 1, Payload::End),
+        frame(id(0), 4, Payload::Barrier(Barrier::aligned(CheckpointId(9)))),
     ];
     for frame in frames {
         case.receiver.on_frame(frame).unwrap();
     }
+    case.receiver.endpoints.close();
     drop(case.receiver);
     assert!(case.told.try_recv().is_err());
     let mut context = Context::from_waker(std::task::Waker::noop());
@@ -91,7 +93,7 @@ fn a_stream_in_order_is_taken() {
         seen.push(next.unwrap());
     }
     assert!(seen.contains(&(0, Element::Batch { batch: batch(50), cost: 400 })));
-    assert_eq!(seen.len(), 4);
+    assert_eq!(seen.len(), 5);
 }
 
 #[test]
@@ -165,7 +167,7 @@ fn payloads() -> impl Strategy<Value = Payload> {
         }),
         any::<i64>().prop_map(|micros| Payload::Watermark(Watermark(micros))),
         Just(Payload::Idle),
-        any::<u64>().prop_map(|id| Payload::Barrier(CheckpointId(id))),
+        any::<u64>().prop_map(|id| Payload::Barrier(Barrier::aligned(CheckpointId(id)))),
         Just(Payload::End),
     ]
 }

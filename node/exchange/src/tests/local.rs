@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use futures::FutureExt;
 use proptest::prelude::*;
-use thalweg_types::{CheckpointId, NodeId, Watermark, graph::Distribution};
+use thalweg_types::{CheckpointId, NodeId, Watermark, checkpoint::Barrier, graph::Distribution};
 
 use super::rig::{Plan, batch, keys_in};
-use crate::{Control, Element};
+use crate::{Control, Element, GivenUp};
 
 const HERE: NodeId = NodeId(1);
 
@@ -61,7 +61,7 @@ async fn a_receiver_that_does_not_read_bounds_what_is_sent_and_pending() {
     assert!(inbound.held_bytes() <= 10_000);
     assert!(!rig.outbound.is_drained());
     rig.outbound.broadcast(Control::Watermark(Watermark(5))).unwrap();
-    rig.outbound.broadcast(Control::Barrier(CheckpointId(1))).unwrap();
+    rig.outbound.broadcast(Control::Barrier(Barrier::aligned(CheckpointId(1)))).unwrap();
     rig.outbound.broadcast(Control::End).unwrap();
     let mut seen = Vec::new();
     while let Some(next) = inbound.next().now_or_never() {
@@ -73,7 +73,7 @@ async fn a_receiver_that_does_not_read_bounds_what_is_sent_and_pending() {
         seen.push(element);
     }
     assert_eq!(keys_in(&seen), (0..pushed).collect::<Vec<_>>());
-    let control = [Element::Watermark(Watermark(5)), Element::Barrier(CheckpointId(1)), Element::End];
+    let control = [Element::Watermark(Watermark(5)), Element::Barrier(Barrier::aligned(CheckpointId(1))), Element::End];
     assert_eq!(seen[seen.len() - 3..], control);
     assert!(rig.outbound.is_drained() && inbound.held_bytes() == 0);
 }
@@ -156,4 +156,39 @@ async fn blocked_channels_are_not_read_and_control_costs_no_credit() {
     inbound.set_blocked(0, false);
     assert_eq!(inbound.next().await.unwrap(), (0, Element::Watermark(Watermark(999))));
     assert!(inbound.next().now_or_never().is_none());
+}
+
+/// What lies in the queues of the channels that have not delivered the barrier is captured, and what comes there until it does.
+#[tokio::test]
+async fn a_barrier_overtakes_what_it_finds_and_what_comes_before_it() {
+    let mut rig = plan(by_key(), 1, 1 << 20).build().await;
+    let barrier = |id| Control::Barrier(Barrier::aligned(CheckpointId(id)));
+    rig.outbound.push(&batch(0..3, 5)).unwrap();
+    let inbound = &mut rig.inbounds[0];
+    inbound.overtake(CheckpointId(1), |_| false);
+    rig.outbound.push(&batch(3..5, 5)).unwrap();
+    assert_eq!(inbound.take_overtaken(CheckpointId(1)).unwrap().map(|rows| rows.len()), None);
+    rig.outbound.broadcast(barrier(1)).unwrap();
+    rig.outbound.push(&batch(5..9, 5)).unwrap();
+    let overtaken = inbound.take_overtaken(CheckpointId(1)).unwrap().unwrap();
+    let rows: Vec<Element> =
+        overtaken.iter().map(|rows| Element::Batch { batch: rows.decode().unwrap(), cost: 0 }).collect();
+    assert_eq!(keys_in(&rows), (0..5).collect::<Vec<_>>());
+    // All rows are delivered, and the barrier is not.
+    let mut seen = Vec::new();
+    rig.outbound.broadcast(Control::End).unwrap();
+    while seen.last() != Some(&Element::End) {
+        seen.push(inbound.next().await.unwrap().1);
+    }
+    assert_eq!(keys_in(&seen), (0..9).collect::<Vec<_>>());
+    assert!(!seen.iter().any(|element| matches!(element, Element::Barrier(_))));
+    // A barrier that lies in the queue already ends the capture there; one of a newer checkpoint ends it for good.
+    rig.outbound.push(&batch(9..10, 5)).unwrap();
+    rig.outbound.broadcast(barrier(2)).unwrap();
+    rig.outbound.push(&batch(10..11, 5)).unwrap();
+    inbound.overtake(CheckpointId(2), |_| false);
+    assert_eq!(inbound.take_overtaken(CheckpointId(2)).unwrap().unwrap().len(), 1);
+    inbound.overtake(CheckpointId(3), |_| false);
+    rig.outbound.broadcast(barrier(4)).unwrap();
+    assert_eq!(inbound.take_overtaken(CheckpointId(3)).unwrap_err(), GivenUp);
 }

@@ -5,7 +5,9 @@ use thalweg_proto::{
     network::{MemoryNetwork, Network},
     testing::TestSpawner,
 };
-use thalweg_types::{Attempt, CheckpointId, NodeId, Watermark, graph::Distribution, seam::Spawner};
+use thalweg_types::{
+    Attempt, CheckpointId, NodeId, Watermark, checkpoint::Barrier, graph::Distribution, seam::Spawner,
+};
 use tokio::sync::mpsc;
 
 use super::rig::{ATTEMPT, JOB, Plan, address_of, batch, keys_in, serve};
@@ -61,7 +63,7 @@ async fn control_keeps_its_place_among_rows() {
     for control in [
         Control::Watermark(Watermark(-7)),
         Control::Idle,
-        Control::Barrier(CheckpointId(4)),
+        Control::Barrier(Barrier::aligned(CheckpointId(4))),
         Control::Watermark(Watermark::MAX),
         Control::End,
     ] {
@@ -79,7 +81,7 @@ async fn control_keeps_its_place_among_rows() {
     let control = [
         Element::Watermark(Watermark(-7)),
         Element::Idle,
-        Element::Barrier(CheckpointId(4)),
+        Element::Barrier(Barrier::aligned(CheckpointId(4))),
         Element::Watermark(Watermark::MAX),
         Element::End,
     ];
@@ -133,7 +135,7 @@ async fn closing_an_attempt_ends_its_streams() {
     let mut rig = plan(&[2], 1 << 20, false).build().await;
     rig.endpoints[&NodeId(1)].close();
     let told = rig.failures.get_mut(&NodeId(2)).unwrap().recv().await.unwrap();
-    assert!(told.message.contains("ended before its channels"), "{}", told.message);
+    assert!(told.message.contains("ended before the attempt"), "{}", told.message);
     assert!(rig.failures.get_mut(&NodeId(1)).unwrap().try_recv().is_err());
 }
 

@@ -29,25 +29,15 @@ fn newer_barrier_aborts_the_older_alignment() {
 }
 
 #[test]
-fn ended_inputs_count_as_aligned() {
-    let mut aligner = BarrierAligner::new(2);
-    assert_eq!(aligner.on_barrier(0, checkpoint(4)), Ok(Alignment::Pending));
-    assert_eq!(aligner.on_end(1), Alignment::Complete(checkpoint(4)));
-    assert_eq!(aligner.on_barrier(0, checkpoint(5)), Ok(Alignment::Complete(checkpoint(5))));
-}
-
-#[test]
 fn regression_on_one_input_is_a_violation() {
     let mut aligner = BarrierAligner::new(2);
     assert_eq!(aligner.on_barrier(0, checkpoint(4)), Ok(Alignment::Pending));
     aligner.on_abort(checkpoint(4));
     let expected = BarrierViolation::Regression { input: 0, last: checkpoint(4), got: checkpoint(4) };
     assert_eq!(aligner.on_barrier(0, checkpoint(4)), Err(expected));
-    assert_eq!(aligner.on_end(0), Alignment::Pending);
-    assert_eq!(aligner.on_barrier(0, checkpoint(5)), Err(BarrierViolation::AfterEnd { input: 0, got: checkpoint(5) }));
 }
 
-/// Reads inputs (records, with a barrier after every entry but the last) in the order that `picks` says; gives for every
+/// Reads inputs (records, with a barrier after every entry) in the order that `picks` says; gives for every
 /// record the number of completed barriers before it, and the completed ids.
 fn epochs(inputs: &[Vec<u8>], picks: &[usize]) -> (Vec<Vec<u64>>, Vec<u64>) {
     let mut aligner = BarrierAligner::new(inputs.len());
@@ -56,8 +46,8 @@ fn epochs(inputs: &[Vec<u8>], picks: &[usize]) -> (Vec<Vec<u64>>, Vec<u64>) {
         .iter()
         .map(|counts| {
             let epoch = |(index, count): (usize, &u8)| {
-                let barrier = (index + 1 < counts.len()).then_some(Some(index as u64 + 1));
-                std::iter::repeat_n(None, usize::from(*count)).chain(barrier).collect::<Vec<_>>()
+                let barrier = Some(index as u64 + 1);
+                std::iter::repeat_n(None, usize::from(*count)).chain([barrier]).collect::<Vec<_>>()
             };
             counts.iter().enumerate().flat_map(epoch).collect()
         })
@@ -77,7 +67,7 @@ fn epochs(inputs: &[Vec<u8>], picks: &[usize]) -> (Vec<Vec<u64>>, Vec<u64>) {
             Some(Some(barrier)) => aligner.on_barrier(input, checkpoint(barrier)).expect("in order"),
             None => {
                 ended[input] = true;
-                aligner.on_end(input)
+                Alignment::Pending
             }
         };
         aligner.check_invariants();
@@ -97,7 +87,7 @@ proptest! {
     ) {
         let inputs: Vec<Vec<u8>> = counts.into_iter().map(|counts| counts[..=barriers].to_vec()).collect();
         let (seen, completed) = epochs(&inputs, &picks);
-        prop_assert_eq!(completed, (1..=barriers as u64).collect::<Vec<_>>());
+        prop_assert_eq!(completed, (1..=barriers as u64 + 1).collect::<Vec<_>>());
         for (counts, seen) in inputs.iter().zip(seen) {
             let expected: Vec<u64> = counts.iter().zip(0u64..).flat_map(|(count, epoch)| std::iter::repeat_n(epoch, usize::from(*count))).collect();
             prop_assert_eq!(seen, expected);
@@ -109,13 +99,12 @@ proptest! {
         steps in prop::collection::vec((0usize..3, 1u64..8, 0u8..8), 1..80),
     ) {
         let mut aligner = BarrierAligner::new(3);
-        let (mut last, mut ended) = ([0u64; 3], [false; 3]);
+        let mut last = [0u64; 3];
         let (mut completed, mut aborted) = (Vec::new(), 0);
         for (input, step, kind) in steps {
             let alignment = match kind {
                 0 => { aligner.on_abort(checkpoint(step)); aborted = aborted.max(step); Alignment::Pending }
-                1 if !aligner.is_blocked(input) => { ended[input] = true; aligner.on_end(input) }
-                _ if ended[input] || aligner.is_blocked(input) => continue,
+                _ if aligner.is_blocked(input) => continue,
                 _ => {
                     last[input] += step;
                     aligner.on_barrier(input, checkpoint(last[input])).expect("ids grow")

@@ -1,60 +1,199 @@
-use std::sync::{Arc, Mutex};
+use std::{collections::BTreeMap, time::Duration};
 
-use thalweg_keyed_state::FrozenState;
+use thalweg_storage::names;
 use thalweg_types::{
-    CheckpointId, OperatorId,
+    Attempt, CheckpointId, JobGraph, Term,
+    checkpoint::{MANIFEST_FORMAT, Manifest, Prepared, SubtaskSnapshot},
     graph::{Distribution, Parallelism},
+    session::{Deployment, SplitAssignment},
 };
 
 use super::{
     graph::{GraphBuilder, integers, rows},
-    rig::{Cluster, JOB},
+    rig::{ATTEMPT, Cluster, JOB, Running, cluster_id},
     tables::{After, TestSplit},
 };
-use crate::checkpoint::CheckpointHook;
 
-#[derive(Default)]
-struct Recorded(Mutex<Vec<(OperatorId, u32, CheckpointId, FrozenState)>>);
+const SECOND: i64 = 1_000_000;
 
-impl CheckpointHook for Recorded {
-    fn on_frozen(&self, operator: OperatorId, subtask: u32, checkpoint: CheckpointId, state: FrozenState) {
-        self.0.lock().unwrap().push((operator, subtask, checkpoint, state));
-    }
-}
-
-/// Barriers go from all sources through aligned inputs to every operator, across nodes, and change no result.
-#[tokio::test]
-async fn barriers_freeze_every_operator_once_per_checkpoint() {
-    let mut cluster = Cluster::of(2).await;
-    let hook = Arc::new(Recorded::default());
-    cluster.hook = hook.clone();
-    let batches: Vec<_> = (0..50).map(|n| rows((0..100).map(|at| (n * 100 + at, at % 10, at)))).collect();
-    let splits = ["a", "b", "c"].map(|name| TestSplit::of(name, batches.clone()).then(After::Silence));
-    cluster.tables.0.sources.lock().unwrap().insert("ticks".to_owned(), splits.to_vec());
+/// Counts per key and second, into a sink.
+fn counting(window_micros: i64) -> JobGraph {
     let mut graph = GraphBuilder::default().set("exchange.window", "8 KiB");
     let source = graph.source("ticks", None, &[]);
-    let (count, schema) = graph.count_per_window(1_000_000_000);
+    let (count, schema) = graph.count_per_window(window_micros);
     let sink = graph.sink("counts", Parallelism::Job, schema);
     graph.link(source, count, 0, Distribution::Hash { keys: vec![1] });
     graph.link(count, sink, 0, Distribution::Forward);
-    let graph = graph.build();
-    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 3));
-    running.start().await;
-    for checkpoint in 1..=3 {
-        running.handles.iter().for_each(|handle| handle.begin_checkpoint(CheckpointId(checkpoint)));
-        let complete = || hook.0.lock().unwrap().iter().filter(|frozen| frozen.2.0 == checkpoint).count() == 3;
-        while !complete() {
-            tokio::task::yield_now().await;
+    graph.build()
+}
+
+/// Three splits of so many batches of a hundred rows and keys 0 to 9, a tenth of a second each, given one by one.
+fn give_ticks(cluster: &Cluster, batches: i64, after: After) {
+    let batch = |n: i64| rows((0..100).map(|at| (n * 100 + at, at % 10, at)));
+    let splits = ["a", "b", "c"].map(|name| {
+        let split = TestSplit::of(name, (0..batches).map(batch).collect()).then(after);
+        TestSplit { delay: Duration::from_millis(10), ..split }
+    });
+    cluster.tables.0.sources.lock().unwrap().insert("ticks".to_owned(), splits.to_vec());
+}
+
+/// Takes a checkpoint; gives the snapshots.
+async fn take(running: &mut Running, checkpoint: CheckpointId) -> Vec<SubtaskSnapshot> {
+    running.handles.iter().for_each(|handle| handle.begin_checkpoint(checkpoint));
+    let subtasks: usize = running.handles.iter().map(|handle| handle.states().len()).sum();
+    let of = |running: &Running| -> Vec<SubtaskSnapshot> {
+        let all = running.ending.snapshots.iter().filter(|((of, _), _)| *of == checkpoint);
+        all.map(|(_, snapshot)| snapshot.clone()).collect()
+    };
+    while of(running).len() < subtasks {
+        running.next().await;
+    }
+    of(running)
+}
+
+/// The deployment of a graph that goes on from these snapshots.
+async fn going_on(
+    cluster: &Cluster,
+    graph: &JobGraph,
+    (before, parallelism): (&Deployment, u32),
+    (attempt, checkpoint, snapshots): (Attempt, CheckpointId, Vec<SubtaskSnapshot>),
+) -> Deployment {
+    let sources = snapshots.iter().filter_map(|snapshot| snapshot.source.clone());
+    let mut all = BTreeMap::new();
+    for source in sources {
+        all.entry(source.source).or_insert_with(Vec::new).extend(source.splits);
+    }
+    let manifest = Manifest {
+        format: MANIFEST_FORMAT,
+        cluster: cluster_id(),
+        job: JOB,
+        attempt,
+        checkpoint,
+        key_groups: before.assignment.key_groups.clone(),
+        parallelism: before.assignment.parallelism(),
+        subtasks: snapshots,
+    };
+    let name = names::manifest(&cluster_id(), JOB, checkpoint, attempt, Term(1));
+    let restore = Some(cluster.store.put_manifest(&name, &manifest).await.unwrap());
+    let mut splits = Vec::new();
+    for (source, mut progress) in all {
+        progress.sort_by_key(|progress| progress.split.id.clone());
+        for subtask in 0..parallelism {
+            let mine = progress.iter().skip(subtask as usize).step_by(parallelism as usize).cloned().collect();
+            splits.push(SplitAssignment { source, subtask, splits: mine });
         }
     }
-    running.handles.iter().for_each(crate::AttemptHandle::stop);
+    Deployment { splits, restore, ..cluster.deployment(graph, parallelism) }
+}
+
+/// The counts by window and key, of committed rows; each at most once.
+fn counts(cluster: &Cluster, prepared: &[Prepared]) -> Vec<i64> {
+    let mut counts = integers(&cluster.tables.0.committed(prepared), 1);
+    counts.sort_unstable();
+    counts
+}
+
+/// One attempt up to a checkpoint and a little beyond, then others of various parallelisms that go on from it.
+#[tokio::test(start_paused = true)]
+async fn a_job_goes_on_from_its_checkpoint_at_any_parallelism() {
+    for (before, after, nodes) in [(1, 1, 1), (3, 2, 2), (2, 5, 2)] {
+        let cluster = Cluster::of(nodes).await;
+        give_ticks(&cluster, 50, After::End);
+        let graph = counting(SECOND);
+        let deployment = cluster.deployment(&graph, before);
+        let mut running = cluster.deploy(JOB, &deployment);
+        running.start().await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let first = take(&mut running, CheckpointId(1)).await;
+        running.handles.iter().for_each(|handle| handle.confirm_checkpoint(CheckpointId(1)));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let second = take(&mut running, CheckpointId(2)).await;
+        let ending = running.cancel().await;
+        assert_eq!((ending.failed, ending.finished.len()), (vec![], 0));
+        let prepared: Vec<Prepared> =
+            [&first, &second].into_iter().flatten().flat_map(|s| s.prepared.clone()).collect();
+        assert!(prepared.iter().any(|prepared| prepared.epoch == CheckpointId(2)), "{prepared:?}");
+        assert!(second.iter().flat_map(|s| &s.prepared).all(|prepared| prepared.epoch == CheckpointId(2)));
+        let attempt = ATTEMPT.next();
+        let plan = (&deployment, after);
+        let deployment = going_on(&cluster, &graph, plan, (attempt, CheckpointId(2), second)).await;
+        let mut running = cluster.deploy_attempt(JOB, attempt, &deployment);
+        running.start().await;
+        running.finish().await;
+        let ending = running.cancel().await;
+        assert_eq!(ending.failed, []);
+        let rest = ending.finished.values().flat_map(|(_, prepared)| prepared.clone());
+        let all: Vec<Prepared> = prepared.into_iter().chain(rest).collect();
+        assert_eq!(counts(&cluster, &all), vec![300; 50], "from {before} to {after} on {nodes} nodes");
+    }
+}
+
+/// What did not change is not uploaded again, also by the attempt that goes on.
+#[tokio::test(start_paused = true)]
+async fn only_what_changed_is_uploaded() {
+    let cluster = Cluster::of(1).await;
+    give_ticks(&cluster, 20, After::Silence);
+    let graph = counting(1000 * SECOND);
+    let deployment = cluster.deployment(&graph, 1);
+    let mut running = cluster.deploy(JOB, &deployment);
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let uploaded = |snapshots: &[SubtaskSnapshot]| snapshots.iter().map(|s| s.cost.uploaded_bytes).sum::<u64>();
+    let first = take(&mut running, CheckpointId(1)).await;
+    assert!(uploaded(&first) > 0);
+    let second = take(&mut running, CheckpointId(2)).await;
+    assert_eq!(uploaded(&second), 0);
+    assert_eq!(second[1].objects, first[1].objects);
+    running.cancel().await;
+    let attempt = ATTEMPT.next();
+    let deployment = going_on(&cluster, &graph, (&deployment, 1), (attempt, CheckpointId(2), second)).await;
+    let mut running = cluster.deploy_attempt(JOB, attempt, &deployment);
+    running.start().await;
+    let third = take(&mut running, CheckpointId(3)).await;
+    assert_eq!((uploaded(&third), &third[1].objects), (0, &first[1].objects));
+    running.cancel().await;
+}
+
+/// A subtask whose input has ended still takes part, and what it sealed at the end belongs to the next checkpoint.
+#[tokio::test(start_paused = true)]
+async fn checkpoints_go_on_after_the_end_of_input() {
+    let cluster = Cluster::of(2).await;
+    give_ticks(&cluster, 10, After::End);
+    let graph = counting(SECOND);
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 2));
+    running.start().await;
     running.finish().await;
+    let first = take(&mut running, CheckpointId(1)).await;
+    assert!(first.iter().all(|snapshot| snapshot.is_finished));
+    let prepared: Vec<Prepared> = first.iter().flat_map(|snapshot| snapshot.prepared.clone()).collect();
+    assert!(prepared.iter().all(|prepared| prepared.epoch == CheckpointId(1)));
+    assert_eq!(counts(&cluster, &prepared), vec![300; 10]);
+    running.handles.iter().for_each(|handle| handle.confirm_checkpoint(CheckpointId(1)));
+    let second = take(&mut running, CheckpointId(2)).await;
+    assert!(second.iter().all(|snapshot| snapshot.prepared.is_empty()));
     let ending = running.cancel().await;
     assert_eq!(ending.failed, []);
-    let frozen = hook.0.lock().unwrap();
-    assert_eq!(frozen.len(), 9);
-    assert!(frozen.iter().all(|(operator, ..)| *operator == count));
-    let written = cluster.tables.0.written("counts");
-    let read = ending.totals(0).records_in;
-    assert_eq!(integers(&written, 1).iter().sum::<i64>() as u64, read);
+}
+
+/// An alignment that waits for a barrier which never comes is given up, and the next checkpoint is taken.
+#[tokio::test(start_paused = true)]
+async fn an_aborted_checkpoint_blocks_nothing() {
+    let cluster = Cluster::of(2).await;
+    give_ticks(&cluster, 50, After::End);
+    let graph = counting(SECOND);
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 2));
+    running.start().await;
+    // Only one node's sources are told.
+    running.handles[0].begin_checkpoint(CheckpointId(1));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(running.ending.finished.is_empty(), "nothing holds the job up");
+    running.handles.iter().for_each(|handle| handle.abort_checkpoint(CheckpointId(1)));
+    let second = take(&mut running, CheckpointId(2)).await;
+    running.finish().await;
+    let ending = running.cancel().await;
+    let rest = ending.finished.values().flat_map(|(_, prepared)| prepared.clone());
+    let before = second.iter().flat_map(|snapshot| snapshot.prepared.clone());
+    let mut all: Vec<Prepared> = before.filter(|prepared| prepared.epoch == CheckpointId(2)).collect();
+    all.extend(rest.filter(|prepared| prepared.epoch == CheckpointId::FINAL));
+    assert_eq!(counts(&cluster, &all), vec![300; 50]);
 }

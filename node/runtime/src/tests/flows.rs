@@ -2,7 +2,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use datafusion_expr::{col, lit};
 use thalweg_types::{
-    JobId, OperatorId, OperatorKind,
+    CheckpointId, JobId, OperatorId, OperatorKind,
+    checkpoint::SplitProgress,
     connector::TableConnector,
     graph::{CollectOperator, Distribution, Parallelism, SourceOperator, WindowJoin},
     session::SubtaskState,
@@ -76,14 +77,8 @@ async fn check_counts(nodes: u64, parallelism: u32, settings: &[(&str, &str)]) {
     let expected: Vec<(i64, i64)> = (0..10).flat_map(|key| [(key, 300); 5]).collect();
     assert_eq!(counts, expected);
     assert_eq!(ending.totals(1).records_in, 15_000);
-    let prepared: u64 = ending
-        .finished
-        .values()
-        .flat_map(|(_, committables)| committables)
-        .flat_map(|sink| &sink.committables)
-        .map(|rows| rows.as_u64().unwrap())
-        .sum();
-    assert_eq!(prepared, 50);
+    let prepared = ending.finished.values().flat_map(|(_, prepared)| prepared);
+    assert_eq!(integers(&cluster.tables.0.committed(prepared), 0).len(), 50);
 }
 
 #[tokio::test]
@@ -194,8 +189,8 @@ async fn late_rows_are_counted_and_written_with_their_window() {
     let mut late = cluster.tables.0.late_rows.lock().unwrap().clone();
     late.sort_unstable();
     assert_eq!(late, [(OperatorId(1), (0, SECOND)), (OperatorId(1), (SECOND, 2 * SECOND))]);
-    let committables: Vec<_> = ending.finished.values().flat_map(|(_, committables)| committables).collect();
-    assert!(committables.iter().any(|prepared| prepared.sink == OperatorId(1)), "{committables:?}");
+    let prepared: Vec<_> = ending.finished.values().flat_map(|(_, prepared)| prepared).collect();
+    assert!(prepared.iter().any(|prepared| prepared.committables.sink == OperatorId(1)), "{prepared:?}");
 }
 
 #[tokio::test]
@@ -331,7 +326,13 @@ async fn nexmark_is_read_filtered_and_collected() {
             key_groups: thalweg_types::KeyGroupTable::even(graph.key_groups, 1),
         },
         addresses: Vec::new(),
-        splits: vec![thalweg_types::session::SplitAssignment { source, subtask: 0, splits: splits[0].1.clone() }],
+        splits: vec![thalweg_types::session::SplitAssignment {
+            source,
+            subtask: 0,
+            splits: splits[0].1.iter().cloned().map(SplitProgress::unread).collect(),
+        }],
+        checkpoints: super::rig::CHECKPOINTS.to_owned(),
+        restore: None,
         graph: graph.clone(),
     };
     let handle = crate::AttemptHandle::deploy(context, (cluster_id(), JOB), ATTEMPT, deployment, events);
@@ -339,5 +340,5 @@ async fn nexmark_is_read_filtered_and_collected() {
     handle.start();
     let bids: usize = cluster.collected(3).await.iter().map(arrow::array::RecordBatch::num_rows).sum();
     assert_eq!(bids, 4600);
-    crate::commit(context, &graph, (&cluster_id(), JOB), &[]).await.unwrap();
+    crate::commit(context, &graph, (&cluster_id(), JOB), CheckpointId::FINAL, &[]).await.unwrap();
 }

@@ -112,7 +112,7 @@ impl GraphBuilder {
 
     pub(super) fn sink(&mut self, table: &str, parallelism: Parallelism, schema: SchemaRef) -> OperatorId {
         let connector = TableConnector { name: "blackhole".to_owned(), options: BTreeMap::new() };
-        let sink = SinkOperator { table: table.to_owned(), connector };
+        let sink = SinkOperator { table: table.to_owned(), connector, partition_by: Vec::new() };
         self.add(table, OperatorKind::Sink(sink), parallelism, schema)
     }
 

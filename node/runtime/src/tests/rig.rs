@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
+use object_store::memory::InMemory;
 use thalweg_connectors::{
     ConnectorContext, ObjectStores, StandardOutput,
     http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
@@ -12,22 +13,21 @@ use thalweg_proto::{
     network::{MemoryNetwork, Network},
     testing,
 };
+use thalweg_storage::CheckpointStore;
 use thalweg_types::{
-    Assignment, Attempt, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorKind, SubtaskId,
+    Assignment, Attempt, CheckpointId, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorKind, SubtaskId,
+    checkpoint::{Prepared, SplitProgress, SubtaskSnapshot},
     job::{Failure, SubtaskMetrics},
-    session::{Deployment, SinkCommittables, SplitAssignment},
+    session::{Deployment, SplitAssignment},
 };
 use tokio::sync::mpsc;
 
 use super::tables::SharedTables;
-use crate::{
-    AttemptEvent, AttemptHandle, CollectStore, RuntimeContext,
-    attempt::Surroundings,
-    checkpoint::{CheckpointHook, NoCheckpoints},
-};
+use crate::{AttemptEvent, AttemptHandle, CollectStore, LocalState, RuntimeContext, attempt::Surroundings};
 
 pub(super) const JOB: JobId = JobId(1);
 pub(super) const ATTEMPT: Attempt = Attempt(1);
+pub(super) const CHECKPOINTS: &str = "memory://checkpoints";
 /// No test's job takes longer than this, on whatever clock it runs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -59,15 +59,17 @@ pub(super) struct Cluster {
     pub(super) tables: SharedTables,
     pub(super) nodes: Vec<RuntimeContext>,
     pub(super) network: Arc<MemoryNetwork>,
-    pub(super) hook: Arc<dyn CheckpointHook>,
+    pub(super) store: CheckpointStore,
 }
 
 /// How a job ended on all nodes.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
-    pub(super) finished: BTreeMap<SubtaskId, (SubtaskMetrics, Vec<SinkCommittables>)>,
+    pub(super) finished: BTreeMap<SubtaskId, (SubtaskMetrics, Vec<Prepared>)>,
     pub(super) failed: Vec<(Option<SubtaskId>, Failure, Option<NodeId>)>,
     pub(super) gone: usize,
+    pub(super) snapshots: BTreeMap<(CheckpointId, SubtaskId), SubtaskSnapshot>,
+    pub(super) snapshots_failed: Vec<(CheckpointId, SubtaskId, Failure)>,
 }
 
 impl Ending {
@@ -87,13 +89,15 @@ impl Cluster {
     pub(super) async fn of(nodes: u64) -> Self {
         let network = Arc::new(MemoryNetwork::default());
         let seams = testing::seams();
+        let stores = ObjectStores::default().with_store(CHECKPOINTS, Arc::new(InMemory::new()));
+        let store = CheckpointStore::open(CHECKPOINTS, &stores).unwrap();
         let connectors = ConnectorContext {
             seams: seams.clone(),
             stdin: None,
             stdout: Arc::new(NoOutput),
             ingest: IngestRegistry::default(),
             http: Arc::new(NoHttp),
-            stores: ObjectStores::default(),
+            stores: stores.clone(),
         };
         let mut contexts = Vec::new();
         for node in (1..=nodes).map(NodeId) {
@@ -110,10 +114,11 @@ impl Cluster {
                 exchange,
                 connectors: connectors.clone(),
                 collect: CollectStore::default(),
+                local: LocalState::default(),
                 memory_budget_bytes: 1 << 30,
             });
         }
-        Self { tables: SharedTables::default(), nodes: contexts, network, hook: Arc::new(NoCheckpoints) }
+        Self { tables: SharedTables::default(), nodes: contexts, network, store }
     }
 
     /// Slices go to the nodes in turn, splits to the subtasks in turn.
@@ -126,20 +131,32 @@ impl Cluster {
             let OperatorKind::Source(source) = &operator.kind else { continue };
             let all = self.tables.0.splits(&source.table);
             for subtask in 0..parallelism {
-                let mine = all.iter().skip(subtask as usize).step_by(parallelism as usize).cloned().collect();
+                let mine = all.iter().skip(subtask as usize).step_by(parallelism as usize);
+                let mine = mine.cloned().map(SplitProgress::unread).collect();
                 splits.push(SplitAssignment { source: operator.id, subtask, splits: mine });
             }
         }
         let addresses = nodes.iter().map(|node| (*node, address_of(*node))).collect();
-        Deployment { graph: graph.clone(), assignment: Assignment { slices, key_groups }, addresses, splits }
+        Deployment {
+            graph: graph.clone(),
+            assignment: Assignment { slices, key_groups },
+            addresses,
+            splits,
+            checkpoints: CHECKPOINTS.to_owned(),
+            restore: None,
+        }
     }
 
     pub(super) fn deploy(&self, job: JobId, deployment: &Deployment) -> Running {
+        self.deploy_attempt(job, ATTEMPT, deployment)
+    }
+
+    pub(super) fn deploy_attempt(&self, job: JobId, attempt: Attempt, deployment: &Deployment) -> Running {
         let (events, receiver) = mpsc::channel(64);
         let handle = |context: &RuntimeContext| {
             let tables = Arc::new(self.tables.clone());
-            let surroundings = Surroundings { context: context.clone(), tables, hook: self.hook.clone() };
-            AttemptHandle::deploy_with(surroundings, (cluster_id(), job, ATTEMPT), deployment.clone(), events.clone())
+            let surroundings = Surroundings { context: context.clone(), tables };
+            AttemptHandle::deploy_with(surroundings, (cluster_id(), job, attempt), deployment.clone(), events.clone())
         };
         let handles = self.nodes.iter().map(handle).collect();
         Running { handles, events: receiver, ending: Ending::default(), ready: 0 }
@@ -155,6 +172,7 @@ impl Cluster {
 
     /// All rows that a query has collected.
     pub(super) async fn collected(&self, query: u32) -> Vec<RecordBatch> {
+        self.nodes.iter().for_each(|node| node.collect.release(JOB, ATTEMPT, CheckpointId::FINAL));
         let (mut offset, mut batches) = (0, Vec::new());
         loop {
             let fetch = self.nodes[0].collect.fetch(JOB, ATTEMPT, query, offset, 100_000, PATIENCE);
@@ -206,11 +224,19 @@ impl Running {
         let event = tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("the job does not go on");
         match event.expect("supervisors tell until they are gone") {
             AttemptEvent::Ready => self.ready += 1,
-            AttemptEvent::Finished { subtask, metrics, committables } => {
-                let before = self.ending.finished.insert(subtask, (metrics, committables));
+            AttemptEvent::Finished { subtask, metrics, prepared } => {
+                let before = self.ending.finished.insert(subtask, (metrics, prepared));
                 assert!(before.is_none(), "{subtask} finished twice");
             }
             AttemptEvent::Failed { subtask, failure, peer } => self.ending.failed.push((subtask, failure, peer)),
+            AttemptEvent::Snapshot { checkpoint, snapshot } => {
+                let before = self.ending.snapshots.insert((checkpoint, snapshot.subtask), *snapshot);
+                assert!(before.is_none(), "two snapshots of one subtask for {checkpoint}");
+            }
+            AttemptEvent::SnapshotFailed { checkpoint, subtask, failure } => {
+                self.ending.snapshots_failed.push((checkpoint, subtask, failure));
+            }
+            AttemptEvent::CheckpointWanted => {}
             AttemptEvent::Gone => self.ending.gone += 1,
         }
     }

@@ -8,12 +8,12 @@ use std::{
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
-use serde_json::Value;
 use thalweg_connectors::{
-    ConnectorError, DeadLetter, Read, SetAside, SetAsideKind, SinkIdentity, SinkWriter, Source, SplitReader,
+    ConnectorError, DeadLetter, Read, Sealing, SetAside, SetAsideKind, SinkIdentity, SinkWriter, Source, SplitReader,
 };
 use thalweg_types::{
     OperatorId, Split, SplitId,
+    checkpoint::Prepared,
     graph::{SinkOperator, SourceOperator},
     settings::JobSettings,
 };
@@ -71,6 +71,8 @@ pub(super) struct TestTables {
     pub(super) sources: Mutex<BTreeMap<String, Vec<TestSplit>>>,
     pub(super) manners: Mutex<BTreeMap<String, Manner>>,
     pub(super) written: Mutex<BTreeMap<String, Vec<RecordBatch>>>,
+    /// What sinks sealed; a committable is an index here.
+    pub(super) sealed: Mutex<Vec<Vec<RecordBatch>>>,
     pub(super) read_batches: Mutex<BTreeMap<String, usize>>,
     pub(super) late_rows: Mutex<Vec<(OperatorId, (i64, i64))>>,
     pub(super) dead_letters: Mutex<Vec<DeadLetter>>,
@@ -84,9 +86,21 @@ impl TestTables {
             let ordinal = ordinals.entry(split.sequence).or_insert(0u32);
             *ordinal += 1;
             let id = SplitId(format!("{table}-{index}"));
-            Split { id, sequence: split.sequence.to_owned(), ordinal: *ordinal - 1, payload: index.into() }
+            Split {
+                id,
+                sequence: split.sequence.to_owned(),
+                ordinal: *ordinal - 1,
+                payload: serde_json::json!([index, 0]),
+            }
         };
         sources[table].iter().enumerate().map(split).collect()
+    }
+
+    /// The rows of committables.
+    pub(super) fn committed<'a>(&self, prepared: impl IntoIterator<Item = &'a Prepared>) -> Vec<RecordBatch> {
+        let sealed = self.sealed.lock().unwrap();
+        let values = prepared.into_iter().flat_map(|prepared| prepared.committables.committables.clone());
+        values.flat_map(|value| sealed[usize::try_from(value.as_u64().unwrap()).unwrap()].clone()).collect()
     }
 
     pub(super) fn written(&self, table: &str) -> Vec<RecordBatch> {
@@ -108,6 +122,7 @@ struct TestReader {
     table: String,
     split: TestSplit,
     left: VecDeque<RecordBatch>,
+    read: usize,
     position: Split,
 }
 
@@ -118,11 +133,11 @@ impl Source for TestSource {
     }
 
     async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
-        let index = usize::try_from(split.payload.as_u64().unwrap()).unwrap();
+        let (index, read): (usize, usize) = serde_json::from_value(split.payload.clone()).unwrap();
         let found = self.tables.sources.lock().unwrap()[&self.table][index].clone();
         let (tables, table) = (self.tables.clone(), self.table.clone());
-        let left = found.batches.iter().cloned().collect();
-        Ok(Box::new(TestReader { tables, table, split: found, left, position: split.clone() }))
+        let left = found.batches.iter().skip(read).cloned().collect();
+        Ok(Box::new(TestReader { tables, table, split: found, left, read, position: split.clone() }))
     }
 }
 
@@ -143,12 +158,14 @@ impl SplitReader for TestReader {
             tokio::time::sleep(self.split.delay).await;
         }
         let batch = self.left.pop_front().unwrap();
+        self.read += 1;
         *self.tables.read_batches.lock().unwrap().entry(self.table.clone()).or_default() += 1;
         Ok(Read::Records { batch, dead_letters: Vec::new() })
     }
 
     fn position(&self) -> Split {
-        self.position.clone()
+        let (index, _): (usize, usize) = serde_json::from_value(self.position.payload.clone()).unwrap();
+        Split { payload: serde_json::json!([index, self.read]), ..self.position.clone() }
     }
 }
 
@@ -156,7 +173,7 @@ struct TestWriter {
     tables: Arc<TestTables>,
     table: String,
     manner: Manner,
-    rows: usize,
+    unsealed: Vec<RecordBatch>,
 }
 
 #[async_trait]
@@ -167,13 +184,21 @@ impl SinkWriter for TestWriter {
             Manner::Gated(gate) => gate.acquire().await.unwrap().forget(),
             Manner::Panic => panic!("the sink fell over"),
         }
-        self.rows += batch.num_rows();
+        self.unsealed.push(batch.clone());
         self.tables.written.lock().unwrap().entry(self.table.clone()).or_default().push(batch.clone());
         Ok(())
     }
 
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        Ok(vec![self.rows.into()])
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+        let (batches, tables) = (std::mem::take(&mut self.unsealed), self.tables.clone());
+        Ok(Box::pin(async move {
+            if batches.is_empty() {
+                return Ok(Vec::new());
+            }
+            let mut sealed = tables.sealed.lock().unwrap();
+            sealed.push(batches);
+            Ok(vec![(sealed.len() - 1).into()])
+        }))
     }
 }
 
@@ -189,7 +214,7 @@ impl Tables for SharedTables {
         _: SinkIdentity,
     ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
         let manner = self.0.manners.lock().unwrap().get(&spec.table).cloned().unwrap_or(Manner::Keep);
-        Ok(Box::new(TestWriter { tables: self.0.clone(), table: spec.table.clone(), manner, rows: 0 }))
+        Ok(Box::new(TestWriter { tables: self.0.clone(), table: spec.table.clone(), manner, unsealed: Vec::new() }))
     }
 
     fn set_aside(
@@ -220,7 +245,8 @@ impl SetAsideOutput for TestSetAside {
         Ok(())
     }
 
-    async fn prepare(&mut self) -> Result<Vec<Value>, ConnectorError> {
-        Ok(vec![format!("{:?}", self.kind).into()])
+    async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+        let kind = format!("{:?}", self.kind);
+        Ok(Box::pin(async move { Ok(vec![kind.into()]) }))
     }
 }

@@ -43,7 +43,10 @@ fn graph(key_groups: u16) -> JobGraph {
         key_groups,
         operators: vec![
             operator(0, OperatorKind::Source(Box::new(source))),
-            operator(1, OperatorKind::Sink(SinkOperator { table: "u".to_owned(), connector })),
+            operator(
+                1,
+                OperatorKind::Sink(SinkOperator { table: "u".to_owned(), connector, partition_by: Vec::new() }),
+            ),
         ],
         edges: vec![Edge { from: OperatorId(0), to: OperatorId(1), port: 0, distribution: Distribution::Forward }],
         settings: BTreeMap::new(),

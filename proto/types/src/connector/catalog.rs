@@ -104,6 +104,18 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
                 "32 MiB",
                 "Files larger than this are read as several splits; a Parquet file is cut between row groups only.",
             ),
+            option(
+                "sink.rolling-policy.file-size",
+                OptionType::Bytes,
+                "1 GiB",
+                "A part file that is about so large is followed by another; at most 4 GiB in an object store.",
+            ),
+            option(
+                "sink.rolling-policy.rollover-interval",
+                OptionType::Duration,
+                "",
+                "A part file that is so old is followed by another. Either shows when the next checkpoint is complete.",
+            ),
             IDLE_TIMEOUT,
             REPLAY_COLUMN,
             DEAD_LETTER_PATH,

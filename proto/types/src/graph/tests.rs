@@ -19,6 +19,7 @@ fn two_operators(distribution: Distribution, receiver: Parallelism) -> JobGraph 
     let sink = SinkOperator {
         table: "s".to_owned(),
         connector: TableConnector { name: "blackhole".to_owned(), options: BTreeMap::new() },
+        partition_by: Vec::new(),
     };
     let operator = |id, name: &str, kind, parallelism| Operator {
         id: OperatorId(id),

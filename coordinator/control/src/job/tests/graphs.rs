@@ -51,7 +51,11 @@ fn graph(operators: Vec<Operator>, edges: Vec<Edge>) -> JobGraph {
 
 /// Source -hash-> calc -forward-> sink: two chains.
 pub(super) fn publishing() -> JobGraph {
-    let sink = OperatorKind::Sink(SinkOperator { table: "output".to_owned(), connector: connector() });
+    let sink = OperatorKind::Sink(SinkOperator {
+        table: "output".to_owned(),
+        connector: connector(),
+        partition_by: Vec::new(),
+    });
     let calc = OperatorKind::Calc(Calc { filter: None, projection: None });
     graph(
         vec![

@@ -8,10 +8,7 @@ use arrow::array::{
     StringViewArray, TimestampMicrosecondArray,
 };
 
-use super::{
-    super::{location::Location, sink::FileSinkWriter},
-    *,
-};
+use super::*;
 use arrow::datatypes::Int64Type;
 use thalweg_types::graph::{ColumnPredicate, Comparison, PredicateValue};
 
@@ -82,7 +79,7 @@ async fn write(
     for batch in batches {
         writer.write(batch).await.expect("written");
     }
-    let committables = writer.prepare().await.expect("prepared");
+    let committables = seal(&mut *writer).await;
     let committer = open_sink_committer(&spec, columns, context).expect("a committer");
     committer.commit(&committables).await.expect("published");
 }
@@ -119,17 +116,16 @@ proptest! {
     }
 }
 
-/// Each part is closed once a piece was handed over; each is whole by itself, header and all.
+/// Each part is whole by itself, header and all.
 #[tokio::test]
 async fn parts_that_are_large_enough_are_followed_by_others() {
     for (format, options) in [("json", [].as_slice()), ("csv", &[("csv.header", "true")]), ("parquet", &[])] {
         let (folder, context) = (folder(), context());
         let given = path(&folder);
-        let options: Vec<_> = [("path", &*given), ("format", format)].iter().chain(options).copied().collect();
-        let spec = sink("filesystem", &options);
-        let location = Location::new(&given, &context.stores).expect("a directory");
-        let writer = FileSinkWriter::new(&spec, numbers(), identity(1, 1, 0), &location).expect("a writer");
-        let mut writer = writer.with_part_bytes_max(1);
+        let small = ("sink.rolling-policy.file-size", "1 b");
+        let named = [("path", &*given), ("format", format), small];
+        let spec = sink("filesystem", &named.iter().chain(options).copied().collect::<Vec<_>>());
+        let mut writer = open_sink_writer(&spec, numbers(), identity(1, 1, 0), &context).expect("a writer");
         let mut committables = Vec::new();
         for checkpoint in 0..2i64 {
             for batch in 0..3i64 {
@@ -138,14 +134,12 @@ async fn parts_that_are_large_enough_are_followed_by_others() {
                 let batch = RecordBatch::try_new(numbers(), vec![Arc::new(column)]).expect("one column");
                 writer.write(&batch).await.expect("written");
             }
-            committables.push(writer.prepare().await.expect("durable"));
+            committables.push(seal(&mut *writer).await);
         }
-        // A row group of Parquet is held until it is complete.
-        let parts = if format == "parquet" { 1 } else { 3 };
-        assert_eq!(committables.iter().map(Vec::len).collect::<Vec<_>>(), [parts; 2], "{format}");
+        assert_eq!(committables.iter().map(Vec::len).collect::<Vec<_>>(), [3; 2], "{format}");
         let committer = open_sink_committer(&spec, numbers(), &context).expect("opened");
         committer.commit(&committables.concat()).await.expect("published");
-        let source = table(&context, &given, format, &options[2..], numbers()).expect("a table");
+        let source = table(&context, &given, format, options, numbers()).expect("a table");
         let batch = read_all(&*source).await.expect("readable").batch();
         let mut read = batch.column(0).as_primitive::<Int64Type>().values().to_vec();
         read.sort_unstable();

@@ -4,7 +4,9 @@ use super::*;
 use crate::{
     DeadLetter, SetAside, SetAsideKind, SetAsideWriter, SinkCommitter, SinkIdentity, open_set_aside_committer,
 };
-use thalweg_types::{ClusterId, JobId, OperatorId};
+use thalweg_types::{Attempt, ClusterId, JobId, OperatorId};
+
+const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);
 
 fn names(folder: &TempDir) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder.path())
@@ -48,9 +50,9 @@ async fn write_as_two_clusters(context: &ConnectorContext, path: &str) -> [Vec<V
             letters.write(SetAside::DeadLetters(&[letter])).await.expect("written");
         }
         for (prepared, (parts, late, letters)) in prepared.iter_mut().zip(&mut writers) {
-            prepared.push(parts.prepare().await.expect("prepared"));
-            prepared.push(late.prepare().await.expect("prepared"));
-            prepared.push(letters.prepare().await.expect("prepared"));
+            prepared.push(seal(&mut **parts).await);
+            prepared.push(late.seal().await.expect("sealed").await.expect("durable"));
+            prepared.push(letters.seal().await.expect("sealed").await.expect("durable"));
         }
     }
     prepared
@@ -71,7 +73,7 @@ async fn check_two_clusters(context: &ConnectorContext, path: &str, names: impl 
         let cluster = ClusterId(id.to_owned());
         for (committer, committables) in committers.iter().zip(prepared) {
             committer.commit(committables).await.expect("published");
-            committer.discard(&cluster, JobId(1)).await.expect("removed");
+            committer.discard(&cluster, JobId(1), EVERY_ATTEMPT).await.expect("removed");
             committer.commit(committables).await.expect("again");
         }
     };
@@ -114,11 +116,11 @@ async fn a_hidden_file_that_is_there_already_is_left_alone() {
     fs::write(&there, "of before\n").expect("written");
     let mut writer = writer(&context, &path, 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
-    let committables = writer.prepare().await.expect("prepared");
+    let committables = seal(&mut *writer).await;
     assert_eq!(fs::read_to_string(there).expect("readable"), "of before\n");
     let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
     committer.commit(&committables).await.expect("published");
-    committer.discard(&cluster(), JobId(3)).await.expect("removed");
+    committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("removed");
     assert_eq!(names(&folder), ["part-c1-3-1-7-0-1.json"]);
 }
 
@@ -131,7 +133,7 @@ async fn an_object_that_is_published_is_never_overwritten() {
     let before = store.put(&published, "of something else\n".into()).await.expect("put");
     let mut writer = writer(&context, "memory://bucket/out", 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
-    let committables = writer.prepare().await.expect("prepared");
+    let committables = seal(&mut *writer).await;
     let spec = sink("filesystem", &[("path", "memory://bucket/out")]);
     let committer = open_sink_committer(&spec, numbers(), &context).expect("opened");
     for _ in 0..2 {
@@ -156,10 +158,10 @@ async fn parts_are_hidden_until_committed_and_commits_are_idempotent() {
     for subtask in 0..2 {
         let mut writer = writer(&context, &path, 3, 1, subtask);
         writer.write(&rows("{\"a\":1}\n")).await.expect("written");
-        committables.extend(writer.prepare().await.expect("prepared"));
+        committables.extend(seal(&mut *writer).await);
         writer.write(&rows("{\"a\":2}\n")).await.expect("written");
-        committables.extend(writer.prepare().await.expect("prepared"));
-        assert_eq!(writer.prepare().await.expect("nothing new"), [serde_json::Value::Null; 0]);
+        committables.extend(seal(&mut *writer).await);
+        assert_eq!(seal(&mut *writer).await, [serde_json::Value::Null; 0]);
     }
     assert!(names(&folder).iter().all(|name| name.starts_with(".part-c1-3-1-7-") && name.ends_with(".inprogress")));
     for _ in 0..2 {
@@ -179,15 +181,16 @@ async fn discard_removes_what_all_attempts_of_one_job_left() {
     for (job, attempt) in [(3, 1), (3, 2), (30, 1)] {
         let mut writer = writer(&context, &path, job, attempt, 0);
         writer.write(&rows(&format!("{{\"a\":{attempt}}}\n"))).await.expect("written");
-        committables.push(writer.prepare().await.expect("prepared"));
+        committables.push(seal(&mut *writer).await);
     }
     committer.commit(&committables[1]).await.expect("published");
-    committer.discard(&cluster(), JobId(3)).await.expect("removed");
-    committer.discard(&cluster(), JobId(3)).await.expect("nothing left to remove");
+    committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("removed");
+    committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("nothing left to remove");
     assert_eq!(names(&folder), [".part-c1-30-1-7-0-0.json.inprogress", "part-c1-3-2-7-0-0.json"]);
     assert_eq!(fs::read_to_string(folder.path().join("part-c1-3-2-7-0-0.json")).expect("readable"), "{\"a\":2}\n");
     let lost = committer.commit(&[serde_json::json!({"hidden": ".x", "published": "x"})]).await;
-    assert_eq!(lost.expect_err("neither is there").to_string(), "could not publish x: .x is gone");
+    let lost = lost.expect_err("neither is there").to_string();
+    assert!(lost.starts_with("could not publish x: .x is gone and was not published: "), "{lost}");
 }
 
 #[tokio::test]
@@ -195,7 +198,7 @@ async fn a_writer_that_is_dropped_removes_what_it_did_not_finish() {
     let (folder, context) = (folder(), context());
     let mut writer = writer(&context, &path(&folder), 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
-    writer.prepare().await.expect("prepared");
+    seal(&mut *writer).await;
     let kind = SetAsideKind::DeadLetters;
     let mut letters = SetAsideWriter::open(kind, &path(&folder), identity(3, 1, 0), &context).expect("opened");
     let letter = DeadLetter { position: "f:1".to_owned(), reason: "r".to_owned(), record: "x".to_owned() };
@@ -213,7 +216,7 @@ async fn what_is_published_is_never_overwritten() {
     let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
     let mut writer = writer(&context, &path, 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
-    let committables = writer.prepare().await.expect("prepared");
+    let committables = seal(&mut *writer).await;
     committer.commit(&committables).await.expect("published");
     committer.commit(&committables).await.expect("again");
     assert_eq!(names(&folder), ["part-c1-3-1-7-0-0-1.json", "part-c1-3-1-7-0-0.json"]);
@@ -230,7 +233,7 @@ async fn what_others_do_to_hidden_files_is_not_silent() {
     let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
     let mut writer = writer(&context, &path, 1, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
-    let prepared = writer.prepare().await.expect("prepared");
+    let prepared = seal(&mut *writer).await;
     let hidden = folder.path().join(".part-c1-1-1-7-0-0.json.inprogress");
     fs::write(&hidden, "{\"a\":22}\n").expect("overwritten");
     let error = committer.commit(&prepared).await.expect_err("it is another's").to_string();
@@ -247,7 +250,7 @@ async fn a_writer_without_rows_leaves_no_file() {
         let spec = sink("filesystem", &[("path", &path(&folder)), ("format", format), ("csv.header", "true")]);
         let mut writer = open_sink_writer(&spec, numbers(), identity(1, 1, 0), &context).expect("a writer");
         writer.write(&rows("")).await.expect("nothing to write");
-        assert!(writer.prepare().await.expect("prepared").is_empty());
+        assert!(seal(&mut *writer).await.is_empty());
     }
     assert_eq!(names(&folder), [""; 0]);
 }
@@ -263,7 +266,7 @@ async fn object_stores_publish_too() {
     for attempt in 1..3 {
         let mut writer = open_sink_writer(&spec, numbers(), identity(3, attempt, 0), &context).expect("a writer");
         writer.write(&rows("{\"a\":1}\n{\"a\":2}\n")).await.expect("written");
-        committables = writer.prepare().await.expect("prepared");
+        committables = seal(&mut *writer).await;
     }
     let source = table(&context, "memory://bucket/out", "json", &[], numbers()).expect("a table");
     assert_eq!(read_all(&*source).await.expect("readable").rows(), 0, "nothing is published yet");
@@ -276,7 +279,7 @@ async fn object_stores_publish_too() {
         committer.commit(&committables).await.expect("published");
     }
     assert_eq!(store.head(&published).await.expect("there").e_tag, copied, "not copied again");
-    committer.discard(&cluster(), JobId(3)).await.expect("removed");
+    committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("removed");
     assert_eq!(read_all(&*source).await.expect("readable").lines(), ["{\"a\":1}", "{\"a\":2}"]);
     let left = store.list_with_delimiter(Some(&Path::from("out"))).await.expect("listed").objects;
     assert_eq!(left.len(), 1);
@@ -289,7 +292,7 @@ async fn set_aside<const N: usize>(folder: &TempDir, kind: SetAsideKind, records
     for records in records {
         writer.write(records).await.expect("written");
     }
-    let prepared = writer.prepare().await.expect("prepared");
+    let prepared = writer.seal().await.expect("sealed").await.expect("durable");
     open_set_aside_committer(kind, &path, &context).expect("opened").commit(&prepared).await.expect("published");
     let stem = if kind == SetAsideKind::LateRows { "late" } else { "dead-letter" };
     fs::read_to_string(folder.path().join(format!("{stem}-c1-1-2-7-3-0.json"))).expect("published")

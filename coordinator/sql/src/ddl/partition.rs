@@ -1,0 +1,43 @@
+//! `PARTITIONED BY`: the columns by whose values a written table's rows lie in directories of their own.
+//!
+//! They are physical columns of scalar types, each named once, and not all that there are: the files hold the others.
+
+use super::{statement::PartitionClause, types::sql_type};
+use crate::{
+    catalog::Column,
+    errors::{Result, SqlError},
+};
+use thalweg_types::connector::ConnectorSpec;
+
+/// The indexes of the clause's columns among the physical ones.
+pub(super) fn columns(clause: &PartitionClause, columns: &[Column], spec: &ConnectorSpec) -> Result<Vec<usize>> {
+    if spec.name != "filesystem" {
+        let message = format!("PARTITIONED BY is not supported by connector '{}'", spec.name);
+        return Err(SqlError::at(clause.at, message).with_hint("connector 'filesystem' writes partitions"));
+    }
+    let physical: Vec<&Column> = columns.iter().filter(|column| column.computed.is_none()).collect();
+    let mut indexes = Vec::with_capacity(clause.columns.len());
+    for name in &clause.columns {
+        let refused = |message: String| SqlError::at(name.span.start, message);
+        let Some(index) = physical.iter().position(|column| *column.field.name() == name.value) else {
+            let names = || physical.iter().map(|column| column.field.name().as_str());
+            if columns.iter().any(|column| *column.field.name() == name.value) {
+                return Err(refused(format!("'{}' is a computed column, which is not written", name.value)));
+            }
+            return Err(refused(format!("unknown column '{}'", name.value)).with_suggestion(&name.value, names()));
+        };
+        if indexes.contains(&index) {
+            return Err(refused(format!("column '{}' is named twice", name.value)));
+        }
+        let data_type = physical[index].field.data_type();
+        if data_type.is_nested() {
+            let kind = sql_type(data_type);
+            return Err(refused(format!("column '{}' is {kind}, which cannot name a directory", name.value)));
+        }
+        indexes.push(index);
+    }
+    if indexes.len() == physical.len() {
+        return Err(SqlError::at(clause.at, "PARTITIONED BY all columns leaves none for the files"));
+    }
+    Ok(indexes)
+}

@@ -1,0 +1,176 @@
+//! What must be true of the store when a job has finished.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Cursor,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use arrow::{
+    array::{AsArray as _, RecordBatch},
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
+};
+use bytes::Bytes;
+use datafusion::{
+    datasource::MemTable,
+    prelude::{SessionConfig, SessionContext},
+};
+
+use super::{
+    data::{Dataset, Files},
+    jobs::JobKind,
+    scenario::{DEAD_LETTERS, LATE, OUTPUT, Scenario},
+};
+use crate::{
+    oracle,
+    rows::{self, Row},
+    simulation::SimulatedStore,
+};
+
+type Answer = Arc<(Vec<Row>, SchemaRef)>;
+
+/// The files of a set; made once.
+pub(super) fn files_of(dataset: Dataset) -> Arc<Files> {
+    static MADE: OnceLock<Mutex<BTreeMap<Dataset, Arc<Files>>>> = OnceLock::new();
+    let mut made = MADE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(dataset).or_insert_with(|| Arc::new(dataset.files())).clone()
+}
+
+/// Checks all that a finished job has left.
+///
+/// # Errors
+/// Says what is wrong.
+pub(super) fn check(scenario: &Scenario, store: &SimulatedStore) -> Result<()> {
+    let files = files_of(scenario.dataset);
+    let late = read_late(store)?;
+    ensure!(late.is_empty() || scenario.dataset.has_late, "records were reported late that are not");
+    check_late(&late)?;
+    check_dead_letters(store, &files)?;
+    let expected = expected(scenario, late)?;
+    let (rows, schema) = expected.as_ref();
+    let published = published(store, OUTPUT)?;
+    let batches = published
+        .into_iter()
+        .map(|(name, bytes)| oracle::read_bytes(bytes, scenario.format, schema).with_context(|| format!("in {name}")));
+    let batches: Vec<Vec<RecordBatch>> = batches.collect::<Result<_>>()?;
+    let actual = rows::of_batches(&batches.concat())?;
+    match rows::difference(actual, rows.clone()) {
+        None => Ok(()),
+        Some(difference) => bail!("the output is not the batch answer: {difference}"),
+    }
+}
+
+/// What was published in a folder; nothing else may be there.
+fn published(store: &SimulatedStore, folder: &str) -> Result<Vec<(String, Bytes)>> {
+    let objects = store.look(folder)?;
+    let is_hidden = |name: &str| name.split('/').any(|part| part.starts_with(['.', '_']));
+    let hidden: Vec<&str> = objects.iter().map(|(name, _)| name.as_str()).filter(|name| is_hidden(name)).collect();
+    ensure!(hidden.is_empty(), "hidden objects were left: {}", hidden.join(", "));
+    Ok(objects)
+}
+
+fn read_late(store: &SimulatedStore) -> Result<Vec<RecordBatch>> {
+    let schema = late_schema();
+    let read = |(name, bytes): (String, Bytes)| {
+        let reader = arrow::json::ReaderBuilder::new(schema.clone()).build(Cursor::new(bytes))?;
+        reader.collect::<Result<Vec<_>, _>>().with_context(|| format!("in {name}"))
+    };
+    let batches: Vec<Vec<RecordBatch>> = published(store, LATE)?.into_iter().map(read).collect::<Result<_>>()?;
+    Ok(batches.concat())
+}
+
+fn late_schema() -> SchemaRef {
+    let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let fields = [("operator", DataType::Utf8), ("window_start", time), ("id", DataType::Int64)];
+    Arc::new(Schema::new(fields.map(|(name, kind)| Field::new(name, kind, true)).to_vec()))
+}
+
+/// A record is late for a window once.
+fn check_late(late: &[RecordBatch]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for batch in late {
+        let starts = batch.column(1).as_primitive::<TimestampMicrosecondType>();
+        let ids = batch.column(2).as_primitive::<Int64Type>();
+        for (start, id) in starts.iter().zip(ids.iter()) {
+            ensure!(seen.insert((start, id)), "record {id:?} was reported late twice for the window at {start:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Every malformed line is set aside, once.
+fn check_dead_letters(store: &SimulatedStore, files: &Files) -> Result<()> {
+    let schema = Arc::new(Schema::new(vec![Field::new("record", DataType::Utf8, false)]));
+    let mut found: Vec<String> = Vec::new();
+    for (name, bytes) in published(store, DEAD_LETTERS)? {
+        let reader = arrow::json::ReaderBuilder::new(schema.clone()).build(Cursor::new(bytes))?;
+        for batch in reader {
+            let batch = batch.with_context(|| format!("in {name}"))?;
+            found.extend(batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
+        }
+    }
+    let mut wanted = files.malformed.clone();
+    (found.sort(), wanted.sort());
+    ensure!(
+        found == wanted,
+        "{} malformed lines were set aside, of which {} are different; there are {}",
+        found.len(),
+        found.iter().collect::<BTreeSet<_>>().len(),
+        wanted.len()
+    );
+    Ok(())
+}
+
+/// The batch answer less what was reported late; kept where nothing was.
+fn expected(scenario: &Scenario, late: Vec<RecordBatch>) -> Result<Answer> {
+    static KEPT: OnceLock<Mutex<BTreeMap<(JobKind, Dataset), Answer>>> = OnceLock::new();
+    let kept = || KEPT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (scenario.job, scenario.dataset);
+    let is_kept = late.is_empty();
+    if let Some(answer) = kept().get(&key).filter(|_| is_kept) {
+        return Ok(answer.clone());
+    }
+    let answer = Arc::new(answer(scenario, late)?);
+    ensure!(!answer.0.is_empty(), "the batch answer is empty: the run would show nothing");
+    if is_kept {
+        kept().insert(key, answer.clone());
+    }
+    Ok(answer)
+}
+
+fn answer(scenario: &Scenario, late: Vec<RecordBatch>) -> Result<(Vec<Row>, SchemaRef)> {
+    let files = files_of(scenario.dataset);
+    let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+    let events = oracle::read_bytes(files.events.clone().into(), crate::case::FileFormat::Json, &table_schema())?;
+    let others = oracle::read_bytes(files.others.clone().into(), crate::case::FileFormat::Json, &table_schema())?;
+    for (name, schema, batches) in
+        [("events", table_schema(), events), ("others", table_schema(), others), ("late", late_schema(), late)]
+    {
+        session.register_table(name, Arc::new(MemTable::try_new(schema, vec![batches])?))?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let frame =
+            session.sql(scenario.job.twin()).await.map_err(|error| anyhow!("the twin cannot be planned: {error}"))?;
+        let schema = named_like_the_sink(frame.schema().as_arrow(), scenario.job);
+        Ok((rows::of_batches(&frame.collect().await?)?, schema))
+    })
+}
+
+/// Columns have their places in common, and their names in the sink.
+fn named_like_the_sink(schema: &Schema, job: JobKind) -> SchemaRef {
+    let names = job.columns().split(", ").filter_map(|column| column.split(' ').next());
+    let fields = schema.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
+    Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
+}
+
+fn table_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, true),
+        Field::new("ts", DataType::Timestamp(TimeUnit::Millisecond, None), true),
+        Field::new("k", DataType::Int64, true),
+        Field::new("v", DataType::Int64, true),
+        Field::new("tag", DataType::Utf8, true),
+    ]))
+}

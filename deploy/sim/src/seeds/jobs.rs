@@ -1,0 +1,147 @@
+//! The jobs of seeded runs, each with its batch twin, written by hand.
+
+use crate::{case::FileFormat, input::Dice};
+
+/// A job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobKind {
+    /// Counts and sums per key and second.
+    Tumble,
+    /// Overlapping windows.
+    Hop,
+    /// Sessions per key.
+    Session,
+    /// Rows of two tables in the same window with the same key.
+    Join,
+    /// Pre-aggregated before the exchange.
+    TwoPhase,
+    /// The largest of each window.
+    TopN,
+    /// No window at all.
+    Filter,
+    /// `Tumble`, with late rows.
+    LateTumble,
+    /// `Hop`, with late rows.
+    LateHop,
+}
+
+impl JobKind {
+    /// Every job.
+    pub const ALL: &[Self] = &[
+        Self::Tumble,
+        Self::Hop,
+        Self::Session,
+        Self::Join,
+        Self::TwoPhase,
+        Self::TopN,
+        Self::Filter,
+        Self::LateTumble,
+        Self::LateHop,
+    ];
+
+    pub(super) fn draw(dice: &mut Dice) -> Self {
+        let at = dice.below(u64::try_from(Self::ALL.len()).expect("few jobs"));
+        Self::ALL[usize::try_from(at).expect("an index")]
+    }
+
+    /// Whether its input has late rows.
+    #[must_use]
+    pub fn has_late(self) -> bool {
+        matches!(self, Self::LateTumble | Self::LateHop)
+    }
+
+    /// The columns of its sink.
+    pub(super) fn columns(self) -> &'static str {
+        match self {
+            Self::Tumble | Self::Hop | Self::LateTumble | Self::LateHop => {
+                "w TIMESTAMP(3), k BIGINT, n BIGINT, total BIGINT, newest BIGINT"
+            }
+            Self::Session => "w TIMESTAMP(3), until TIMESTAMP(3), k BIGINT, n BIGINT, total BIGINT",
+            Self::Join => "w TIMESTAMP(3), k BIGINT, event BIGINT, other BIGINT",
+            Self::TwoPhase => "w TIMESTAMP(3), tag STRING, n BIGINT, total BIGINT, least BIGINT",
+            Self::TopN => "w TIMESTAMP(3), id BIGINT, v BIGINT, place BIGINT",
+            Self::Filter => "id BIGINT, twice BIGINT, tag STRING",
+        }
+    }
+
+    /// The query whose rows the sink is given.
+    pub(super) fn query(self) -> &'static str {
+        match self {
+            Self::Tumble | Self::LateTumble => {
+                "SELECT window_start, k, COUNT(*), SUM(v), MAX(id)
+                FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY window_start, window_end, k"
+            }
+            Self::Hop | Self::LateHop => {
+                "SELECT window_start, k, COUNT(*), SUM(v), MAX(id)
+                FROM TABLE(HOP(TABLE events, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '2' SECOND))
+                GROUP BY window_start, window_end, k"
+            }
+            Self::Session => {
+                "SELECT window_start, window_end, k, COUNT(*), SUM(v)
+                FROM TABLE(SESSION(TABLE events PARTITION BY k, DESCRIPTOR(ts), INTERVAL '0.2' SECOND))
+                GROUP BY window_start, window_end, k"
+            }
+            Self::Join => {
+                "SELECT a.window_start, a.k, a.id, b.id
+                FROM (SELECT * FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' SECOND))) AS a
+                JOIN (SELECT * FROM TABLE(TUMBLE(TABLE others, DESCRIPTOR(ts), INTERVAL '1' SECOND))) AS b
+                ON a.window_start = b.window_start AND a.window_end = b.window_end AND a.k = b.k"
+            }
+            Self::TwoPhase => {
+                "SELECT window_start, tag, COUNT(*), SUM(v), MIN(id)
+                FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY window_start, window_end, tag"
+            }
+            Self::TopN => {
+                "SELECT window_start, id, v, place FROM (
+                  SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY v DESC, id) AS place
+                  FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' SECOND)))
+                WHERE place <= 5"
+            }
+            Self::Filter => "SELECT id, v * 2, tag FROM events WHERE v % 3 <> 0",
+        }
+    }
+
+    /// The same for a batch engine. The table `late` holds what the job reported: row and window.
+    pub(super) fn twin(self) -> &'static str {
+        match self {
+            Self::Tumble | Self::LateTumble => {
+                "SELECT date_bin(INTERVAL '1 second', ts), k, count(*), sum(v), max(id) FROM events
+                WHERE id NOT IN (SELECT id FROM late) GROUP BY 1, 2"
+            }
+            Self::Hop | Self::LateHop => {
+                "SELECT e.w, e.k, count(*), sum(e.v), max(e.id) FROM (
+                  SELECT *, date_bin(INTERVAL '1 second', ts) - unnest([INTERVAL '0 seconds', INTERVAL '1 seconds']) AS w
+                  FROM events) e
+                LEFT ANTI JOIN late ON late.id = e.id AND late.window_start = e.w GROUP BY 1, 2"
+            }
+            Self::Session => {
+                "WITH marked AS (SELECT *, CASE WHEN CAST(ts AS BIGINT) - lag(CAST(ts AS BIGINT))
+                    OVER (PARTITION BY k ORDER BY ts, id) < 200 THEN 0 ELSE 1 END AS first FROM events),
+                numbered AS (SELECT *, sum(first) OVER (PARTITION BY k ORDER BY ts, id ROWS UNBOUNDED PRECEDING) AS session
+                  FROM marked)
+                SELECT min(ts), max(ts) + INTERVAL '200 milliseconds', k, count(*), sum(v) FROM numbered GROUP BY k, session"
+            }
+            Self::Join => {
+                "SELECT date_bin(INTERVAL '1 second', a.ts), a.k, a.id, b.id FROM events a JOIN others b
+                ON date_bin(INTERVAL '1 second', a.ts) = date_bin(INTERVAL '1 second', b.ts) AND a.k = b.k"
+            }
+            Self::TwoPhase => {
+                "SELECT date_bin(INTERVAL '1 second', ts), tag, count(*), sum(v), min(id) FROM events GROUP BY 1, 2"
+            }
+            Self::TopN => {
+                "SELECT w, id, v, place FROM (SELECT date_bin(INTERVAL '1 second', ts) AS w, id, v,
+                  row_number() OVER (PARTITION BY date_bin(INTERVAL '1 second', ts) ORDER BY v DESC, id) AS place FROM events)
+                WHERE place <= 5"
+            }
+            Self::Filter => "SELECT id, v * 2, tag FROM events WHERE v % 3 <> 0",
+        }
+    }
+}
+
+pub(super) fn draw_format(dice: &mut Dice) -> FileFormat {
+    match dice.below(3) {
+        0 => FileFormat::Json,
+        1 => FileFormat::Csv,
+        _ => FileFormat::Parquet,
+    }
+}

@@ -1,0 +1,16 @@
+//! Seeded runs: everything about a run follows from one number, and what the job published is compared with the batch answer.
+//!
+//! ```text
+//! seed -> scenario (job, input, cluster, faults) -> simulation -> verdict: output, set-aside records, leftovers, panics
+//! ```
+
+mod check;
+mod data;
+mod jobs;
+mod run;
+mod scenario;
+
+pub use data::Dataset;
+pub use jobs::JobKind;
+pub use run::{Report, run, run_apart};
+pub use scenario::Scenario;

@@ -1,0 +1,148 @@
+//! A run as its seed draws it.
+
+use std::{fmt, time::Duration};
+
+use super::{
+    data::{Dataset, SPAN_MS, START},
+    jobs::{self, JobKind},
+};
+use crate::{
+    case::FileFormat,
+    input::Dice,
+    simulation::{Cast, Fault, STORE_URL, Simulation, draw_faults},
+};
+
+/// The setting of the time between two checkpoints, where the engine knows it; otherwise an attempt that is lost begins anew.
+const CHECKPOINT_INTERVAL: Option<&str> = Some("checkpoint.interval");
+
+/// Folders of the store.
+pub(super) const OUTPUT: &str = "out";
+pub(super) const LATE: &str = "late";
+pub(super) const DEAD_LETTERS: &str = "dead";
+
+/// Everything about a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// What it was drawn from.
+    pub seed: u64,
+    /// The job.
+    pub job: JobKind,
+    /// Its input.
+    pub dataset: Dataset,
+    /// The format of its output.
+    pub format: FileFormat,
+    /// Its slices.
+    pub parallelism: u32,
+    /// Who is there.
+    pub cast: Cast,
+    /// What goes wrong, each so long after the job was submitted.
+    pub faults: Vec<(Duration, Fault)>,
+    /// Settings of the job.
+    settings: Vec<(&'static str, String)>,
+    split_bytes: u64,
+}
+
+impl Scenario {
+    /// Draws a run.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let dice = &mut Dice::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
+        let job = JobKind::draw(dice);
+        let dataset = Dataset::draw(dice, job.has_late());
+        let cast = Cast { coordinators: 3, nodes: 3 + u32::try_from(dice.below(3)).expect("below three") };
+        let speed = ["1", "1.5", "2"];
+        let mut settings = vec![
+            ("pipeline.batch-rows", dice.pick(&["7", "32", "256"]).to_owned()),
+            ("exchange.window", dice.pick(&["4 KiB", "16 KiB", "1 MiB"]).to_owned()),
+            ("pipeline.max-parallelism", dice.pick(&["8", "32"]).to_owned()),
+            ("replay.speed", dice.pick(&speed).to_owned()),
+            ("replay.start", START.to_owned()),
+            ("restart.backoff", "100 ms".to_owned()),
+            ("restart.backoff-max", "2 s".to_owned()),
+        ];
+        if job == JobKind::TwoPhase {
+            settings.push(("optimizer.two-phase", "always".to_owned()));
+        }
+        if job.has_late() {
+            settings.push(("late.path", format!("{STORE_URL}/{LATE}")));
+        }
+        let interval = 200 + dice.below(800);
+        if let Some(key) = CHECKPOINT_INTERVAL {
+            settings.push((key, format!("{interval} ms")));
+        }
+        let over = Duration::from_millis(u64::try_from(SPAN_MS).expect("positive") + 1500);
+        Self {
+            seed,
+            job,
+            dataset,
+            format: jobs::draw_format(dice),
+            parallelism: 1 + u32::try_from(dice.below(6)).expect("below six"),
+            cast,
+            settings,
+            split_bytes: 1024 * (2 + dice.below(20)),
+            faults: draw_faults(dice, cast, over),
+        }
+    }
+
+    /// The job's script.
+    #[must_use]
+    pub fn sql(&self) -> String {
+        let settings: String = self.settings.iter().map(|(key, value)| format!("SET '{key}' = '{value}';\n")).collect();
+        let (events, others) = (self.table("events"), self.table("others"));
+        let others = if self.job == JobKind::Join { others } else { String::new() };
+        let format = match self.format {
+            FileFormat::Json => "json",
+            FileFormat::Csv => "csv",
+            FileFormat::Parquet => "parquet",
+        };
+        format!(
+            "{settings}{events}{others}CREATE TABLE sink ({}) WITH ('connector' = 'filesystem', \
+             'path' = '{STORE_URL}/{OUTPUT}', 'format' = '{format}');\nINSERT INTO sink {};\n",
+            self.job.columns(),
+            self.job.query()
+        )
+    }
+
+    fn table(&self, name: &str) -> String {
+        let dead_letters = if name == "events" && self.dataset.has_malformed {
+            format!(", 'dead-letter.path' = '{STORE_URL}/{DEAD_LETTERS}'")
+        } else {
+            String::new()
+        };
+        let delay = if self.dataset.has_late && name == "events" { "0.3" } else { "1" };
+        format!(
+            "CREATE TABLE {name} (id BIGINT NOT NULL, ts TIMESTAMP(3) NOT NULL, k BIGINT NOT NULL, v BIGINT NOT NULL, \
+             tag STRING NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '{delay}' SECOND) \
+             WITH ('connector' = 'filesystem', 'path' = '{STORE_URL}/in/{name}', 'format' = 'json', \
+             'source.split-size' = '{} B', 'replay.column' = 'ts'{dead_letters});\n",
+            self.split_bytes
+        )
+    }
+
+    pub(super) fn simulation(&self) -> Simulation {
+        Simulation {
+            seed: self.seed,
+            coordinators: self.cast.coordinators,
+            nodes: self.cast.nodes,
+            sql: self.sql(),
+            parallelism: self.parallelism,
+            faults: self.faults.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "seed {}: {:?} at parallelism {} on {} nodes, {:?} output, {:?}, splits of {} bytes",
+            self.seed, self.job, self.parallelism, self.cast.nodes, self.format, self.dataset, self.split_bytes
+        )?;
+        let settings: Vec<String> = self.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        writeln!(f, "  {}", settings.join(", "))?;
+        for (at, fault) in &self.faults {
+            writeln!(f, "  {:.3} s after the submission: {fault:?}", at.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}

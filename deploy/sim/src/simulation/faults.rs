@@ -1,0 +1,210 @@
+//! What can go wrong in a run, and the drawing of a schedule of it. Every fault ends.
+
+use std::{fmt, time::Duration};
+
+use super::store::Trouble;
+use crate::input::Dice;
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// A process dies and is started again after a while; its disk survives.
+    Crash {
+        /// Whose.
+        host: Host,
+        /// How long it stays down.
+        down: Duration,
+    },
+    /// A process stands still for a while, and goes on where it was.
+    Pause {
+        /// Whose.
+        host: Host,
+        /// How long.
+        lasts: Duration,
+    },
+    /// What some hosts send to others is lost.
+    Partition {
+        /// Those whose words are lost.
+        from: Vec<Host>,
+        /// For these.
+        to: Vec<Host>,
+        /// Also in the other direction.
+        is_mutual: bool,
+        /// How long.
+        lasts: Duration,
+    },
+    /// Messages between two hosts take up to so long.
+    Delay {
+        /// One.
+        a: Host,
+        /// The other.
+        b: Host,
+        /// The longest delay.
+        latency: Duration,
+        /// How long.
+        lasts: Duration,
+    },
+    /// The object store has a bad period.
+    Store {
+        /// What is wrong with it.
+        trouble: Trouble,
+        /// How long.
+        lasts: Duration,
+    },
+}
+
+/// A host of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    /// A coordinator, from 1.
+    Coordinator(u32),
+    /// A node, from 1.
+    Node(u32),
+    /// Whichever coordinator leads at that moment.
+    Leader,
+}
+
+impl Fault {
+    /// How long it lasts.
+    #[must_use]
+    pub fn lasts(&self) -> Duration {
+        match self {
+            Self::Crash { down, .. } => *down,
+            Self::Pause { lasts, .. }
+            | Self::Partition { lasts, .. }
+            | Self::Delay { lasts, .. }
+            | Self::Store { lasts, .. } => *lasts,
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Coordinator(member) => write!(f, "coordinator-{member}"),
+            Self::Node(node) => write!(f, "node-{node}"),
+            Self::Leader => f.write_str("the leader"),
+        }
+    }
+}
+
+/// Who is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cast {
+    /// Coordinators.
+    pub coordinators: u32,
+    /// Nodes.
+    pub nodes: u32,
+}
+
+/// Draws what goes wrong over a time: up to six faults, also none; each with the moment when it begins.
+#[must_use]
+pub fn draw_faults(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration, Fault)> {
+    let count = if dice.percent(12) { 0 } else { 1 + dice.below(4) };
+    let mut faults = Vec::new();
+    for _ in 0..count {
+        let at = millis(dice, 0, over.as_millis().try_into().unwrap_or(u64::MAX));
+        let fault = draw_fault(dice, cast);
+        if let Fault::Crash { host, .. } = fault
+            && dice.percent(35)
+        {
+            // Once more: the same again, or another one while the cluster mends the first.
+            let again = if dice.percent(40) { host } else { draw_host(dice, cast) };
+            let later = at + fault.lasts() + millis(dice, 0, 1500);
+            let later = if again == host { later } else { at + millis(dice, 50, 1500) };
+            faults.push((later, Fault::Crash { host: again, down: millis(dice, 50, 4000) }));
+        }
+        faults.push((at, fault));
+    }
+    faults.sort_by_key(|(at, _)| *at);
+    faults.truncate(6);
+    faults
+}
+
+fn draw_fault(dice: &mut Dice, cast: Cast) -> Fault {
+    match dice.below(100) {
+        0..30 => {
+            let down = if dice.percent(30) { millis(dice, 1, 100) } else { millis(dice, 100, 5000) };
+            Fault::Crash { host: draw_host(dice, cast), down }
+        }
+        30..55 => draw_partition(dice, cast),
+        55..70 => Fault::Pause { host: draw_host(dice, cast), lasts: millis(dice, 100, 6000) },
+        70..78 => {
+            let (a, b) = draw_pair(dice, cast);
+            Fault::Delay { a, b, latency: millis(dice, 50, 800), lasts: millis(dice, 200, 4000) }
+        }
+        _ => {
+            let trouble = match dice.below(4) {
+                0 => Trouble::Slow,
+                1 => Trouble::Failing(5 + dice.below(60)),
+                2 => Trouble::Ambiguous(5 + dice.below(60)),
+                _ => Trouble::Out,
+            };
+            Fault::Store { trouble, lasts: millis(dice, 200, 5000) }
+        }
+    }
+}
+
+fn draw_partition(dice: &mut Dice, cast: Cast) -> Fault {
+    let (is_mutual, lasts) = (dice.percent(70), millis(dice, 100, 6000));
+    if dice.percent(60) {
+        let (a, b) = draw_pair(dice, cast);
+        return Fault::Partition { from: vec![a], to: vec![b], is_mutual, lasts };
+    }
+    // One against all others of a kind, or all.
+    let alone = draw_host(dice, cast);
+    let coordinators = (1..=cast.coordinators).map(Host::Coordinator);
+    let nodes = (1..=cast.nodes).map(Host::Node);
+    let others: Vec<Host> = match dice.below(3) {
+        0 => coordinators.collect(),
+        1 => nodes.collect(),
+        _ => coordinators.chain(nodes).collect(),
+    };
+    Fault::Partition { from: vec![alone], to: others, is_mutual, lasts }
+}
+
+fn draw_host(dice: &mut Dice, cast: Cast) -> Host {
+    match dice.below(10) {
+        0..2 => Host::Leader,
+        2..4 => Host::Coordinator(number(dice, cast.coordinators)),
+        _ => Host::Node(number(dice, cast.nodes)),
+    }
+}
+
+fn draw_pair(dice: &mut Dice, cast: Cast) -> (Host, Host) {
+    let a = draw_host(dice, cast);
+    loop {
+        let b = draw_host(dice, cast);
+        if a != b {
+            return (a, b);
+        }
+    }
+}
+
+fn number(dice: &mut Dice, count: u32) -> u32 {
+    1 + u32::try_from(dice.below(u64::from(count))).expect("below a 32-bit number")
+}
+
+fn millis(dice: &mut Dice, low: u64, high: u64) -> Duration {
+    Duration::from_millis(low + dice.below(high.saturating_sub(low).max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_are_in_order_of_time_and_end() {
+        let cast = Cast { coordinators: 3, nodes: 4 };
+        let over = Duration::from_secs(8);
+        let all: Vec<_> = (0..300).map(|seed| draw_faults(&mut Dice::new(seed), cast, over)).collect();
+        for faults in &all {
+            assert!(faults.len() <= 6 && faults.is_sorted_by_key(|(at, _)| *at), "{faults:?}");
+            assert!(faults.iter().all(|(_, fault)| fault.lasts() <= Duration::from_secs(7)), "{faults:?}");
+        }
+        assert!(all.iter().any(Vec::is_empty));
+        for kind in ["Crash", "Pause", "Partition", "Delay", "Slow", "Failing", "Ambiguous", "Out", "Leader"] {
+            assert!(all.iter().any(|faults| format!("{faults:?}").contains(kind)), "no {kind}");
+        }
+    }
+}

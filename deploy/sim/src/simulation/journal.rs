@@ -1,0 +1,103 @@
+//! What happened in a run, in virtual time: the log that people read, and the trace by which two runs are compared.
+//!
+//! The trace is a hash over every entry with its time, in their order. An entry of detail is in the trace as any other, and
+//! shown only where details are asked for: every operation of the store is one.
+
+use std::{
+    fmt::Write as _,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// The log of one run; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Journal(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    now: Duration,
+    trace: DefaultHasher,
+    count: u64,
+    is_printed: bool,
+    kept: Vec<(Duration, String)>,
+}
+
+impl Journal {
+    /// A journal that also prints each entry to standard output when it is made.
+    #[must_use]
+    pub fn printed() -> Self {
+        let journal = Self::default();
+        journal.entries().is_printed = true;
+        journal
+    }
+
+    /// Something that people want to know.
+    pub fn say(&self, what: impl Into<String>) {
+        let what = what.into();
+        let mut entries = self.entries();
+        entries.hash(&what);
+        if entries.is_printed {
+            print(&line(entries.now, &what));
+        }
+        let now = entries.now;
+        entries.kept.push((now, what));
+    }
+
+    /// A detail.
+    pub fn detail(&self, what: &str) {
+        let mut entries = self.entries();
+        entries.hash(what);
+        if entries.is_printed {
+            print(&line(entries.now, &format!("  {what}")));
+        }
+    }
+
+    /// Virtual time goes on.
+    pub(super) fn set_now(&self, now: Duration) {
+        self.entries().now = now;
+    }
+
+    /// Virtual time.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.entries().now
+    }
+
+    /// The hash over all entries so far, and how many they are.
+    #[must_use]
+    pub fn trace(&self) -> (u64, u64) {
+        let entries = self.entries();
+        (entries.trace.finish(), entries.count)
+    }
+
+    /// The entries for people, one a line.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.entries().kept.iter().fold(String::new(), |mut text, (at, what)| {
+            writeln!(text, "{}", line(*at, what)).expect("writing to a string cannot fail");
+            text
+        })
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        // A panic elsewhere is reported as such, and the journal of it is wanted.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn hash(&mut self, what: &str) {
+        (self.now, what).hash(&mut self.trace);
+        self.count += 1;
+    }
+}
+
+fn line(at: Duration, what: &str) -> String {
+    format!("{:>9.3} s  {what}", at.as_secs_f64())
+}
+
+#[allow(clippy::print_stdout, reason = "this is what --log is for")]
+fn print(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,107 @@
+//! Looks at the replicated state while a run goes on: tells what happens to jobs and nodes, and checks what must always hold.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hasher as _},
+};
+
+use anyhow::{Result, ensure};
+use thalweg_cluster_state::{ClusterState, JobRecord};
+use thalweg_consensus::Consensus;
+use thalweg_coordinator::Machine;
+use thalweg_types::{JobId, NodeId, node::NodeState};
+
+use super::{journal::Journal, processes::Stage};
+
+/// What has been seen of the replicated state.
+pub(super) struct Observer {
+    journal: Journal,
+    /// Up to where the state has been looked at.
+    applied: u64,
+    /// Where each member was.
+    members: BTreeMap<String, u64>,
+    /// What the state was after an entry, as a hash.
+    states: BTreeMap<u64, (u64, String)>,
+    jobs: BTreeMap<JobId, String>,
+    nodes: BTreeMap<NodeId, String>,
+}
+
+impl Observer {
+    pub(super) fn new(journal: Journal) -> Self {
+        Self {
+            journal,
+            applied: 0,
+            members: BTreeMap::new(),
+            states: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of what has changed.
+    ///
+    /// # Errors
+    /// When an invariant is broken, or two members disagree about what the log has led to.
+    pub(super) fn look(&mut self, stage: &Stage) -> Result<()> {
+        let seen = stage.seen();
+        for (name, consensus) in &seen.members {
+            let applied = *consensus.applied().borrow();
+            if self.members.get(name) == Some(&applied) {
+                continue;
+            }
+            self.members.insert(name.clone(), applied);
+            self.look_at(name, consensus, applied)?;
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, name: &str, consensus: &Consensus<Machine>, applied: u64) -> Result<()> {
+        consensus.peek(|machine| {
+            let state = machine.state();
+            state.check_invariants().map_err(|broken| anyhow::anyhow!("{name} at entry {applied}: {broken}"))?;
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&state.to_bytes());
+            let hash = hasher.finish();
+            let (known, by) = self.states.entry(applied).or_insert_with(|| (hash, name.to_owned()));
+            ensure!(*known == hash, "{name} and {by} have different states after the entry at {applied}");
+            if applied > self.applied {
+                self.applied = applied;
+                self.tell(state);
+            }
+            Ok(())
+        })
+    }
+
+    fn tell(&mut self, state: &ClusterState) {
+        for (job, record) in state.jobs() {
+            let now = describe(record);
+            if self.jobs.get(job) != Some(&now) {
+                self.journal.say(format!("{job}: {now}"));
+                self.jobs.insert(*job, now);
+            }
+        }
+        for (node, record) in state.nodes() {
+            let life = record.registration.incarnation;
+            let now = match record.state {
+                NodeState::Lost => format!("lost: {}", record.reason),
+                NodeState::Leaving => format!("leaving, {life}"),
+                NodeState::Alive => format!("registered, {life}"),
+            };
+            if self.nodes.get(node) != Some(&now) {
+                self.journal.say(format!("{node}: {now}"));
+                self.nodes.insert(*node, now);
+            }
+        }
+    }
+
+    /// What the jobs were doing last.
+    pub(super) fn jobs(&self) -> String {
+        self.jobs.iter().map(|(job, doing)| format!("{job} is {doing}")).collect::<Vec<_>>().join("; ")
+    }
+}
+
+fn describe(record: &JobRecord) -> String {
+    let failure =
+        record.failure.as_ref().map(|failure| format!(", last failure: {:?}, {}", failure.kind, failure.message));
+    format!("{}, {}{}", record.status, record.last_attempt(), failure.unwrap_or_default())
+}

@@ -1,0 +1,378 @@
+//! The object store of a run: one, shared by all hosts, which takes its time and has bad periods.
+//!
+//! A call is a message to the store: it arrives after a while and is carried out then, whether or not its caller still lives
+//! or waits. What troubles can do to it:
+//!
+//! | trouble | carried out | the caller is told |
+//! |---|---|---|
+//! | none | yes | what it gave |
+//! | slow | yes, much later | what it gave |
+//! | failing | no | an error, for a share of the calls |
+//! | ambiguous | yes | after a second, that there was no answer in time, for a share of the calls |
+//! | out | no | an error, or nothing until the outage is over |
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart, memory::InMemory,
+    path::Path,
+};
+use tokio::sync::oneshot;
+
+use super::journal::Journal;
+use crate::input::Dice;
+
+/// What is wrong with the store for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Calls take up to a second and a half.
+    Slow,
+    /// So many calls of a hundred fail.
+    Failing(u64),
+    /// So many calls of a hundred succeed and are answered with an error.
+    Ambiguous(u64),
+    /// No call gets through.
+    Out,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slow => f.write_str("slow"),
+            Self::Failing(percent) => write!(f, "failing {percent} % of calls"),
+            Self::Ambiguous(percent) => write!(f, "answering {percent} % of calls with an error after doing them"),
+            Self::Out => f.write_str("out"),
+        }
+    }
+}
+
+/// What becomes of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Done,
+    Refused,
+    DoneUntold,
+}
+
+const AMBIGUOUS_WAIT: Duration = Duration::from_secs(1);
+
+type Step = Box<dyn FnOnce() + Send>;
+
+/// The store; cheap to clone.
+#[derive(Clone)]
+pub struct SimulatedStore {
+    objects: Arc<InMemory>,
+    state: Arc<Mutex<State>>,
+    journal: Journal,
+}
+
+struct State {
+    now: Duration,
+    dice: Dice,
+    trouble: Option<Trouble>,
+    trouble_until: Duration,
+    /// What happens when.
+    due: BTreeMap<(Duration, u64), Step>,
+    last: u64,
+    /// When each object was written, in virtual time.
+    written: BTreeMap<Path, Duration>,
+}
+
+impl fmt::Debug for SimulatedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SimulatedStore")
+    }
+}
+
+impl fmt::Display for SimulatedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SimulatedStore")
+    }
+}
+
+impl SimulatedStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new(seed: u64, journal: Journal) -> Self {
+        let state = State {
+            now: Duration::ZERO,
+            dice: Dice::new(seed ^ 0x5704_e5ee_d000_0001),
+            trouble: None,
+            trouble_until: Duration::ZERO,
+            due: BTreeMap::new(),
+            last: 0,
+            written: BTreeMap::new(),
+        };
+        Self { objects: Arc::new(InMemory::new()), state: Arc::new(Mutex::new(state)), journal }
+    }
+
+    /// Puts an object there at once, from outside of the simulation.
+    ///
+    /// # Errors
+    /// When the path is none.
+    pub fn place(&self, path: &str, bytes: impl Into<Bytes>) -> Result<(), Error> {
+        let path = Path::parse(path)?;
+        at_once(self.objects.put(&path, PutPayload::from(bytes.into()))).map(|_| ())
+    }
+
+    /// Every object below a path, with its content, from outside of the simulation.
+    ///
+    /// # Errors
+    /// When the path is none.
+    pub fn look(&self, path: &str) -> Result<Vec<(String, Bytes)>, Error> {
+        let found: Vec<ObjectMeta> = at_once(self.objects.list(Some(&Path::parse(path)?)).try_collect())?;
+        let mut objects = Vec::new();
+        for meta in found {
+            let bytes = at_once(async { self.objects.get(&meta.location).await?.bytes().await })?;
+            objects.push((meta.location.to_string(), bytes));
+        }
+        objects.sort();
+        Ok(objects)
+    }
+
+    /// From now on something is wrong, until some moment.
+    pub(super) fn trouble(&self, trouble: Option<Trouble>, until: Duration) {
+        let mut state = self.state();
+        (state.trouble, state.trouble_until) = (trouble, until);
+    }
+
+    /// Carries out what is due.
+    pub(super) fn step(&self, now: Duration) {
+        loop {
+            let step = {
+                let mut state = self.state();
+                state.now = now;
+                let Some(entry) = state.due.first_entry().filter(|entry| entry.key().0 <= now) else { return };
+                entry.remove()
+            };
+            step();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One call.
+    async fn call<T: Send + 'static>(
+        &self,
+        what: String,
+        work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, answered) = oneshot::channel();
+        let (arrives, fate) = self.state().draw();
+        let store = self.clone();
+        let timeout = format!("no answer in time: {what}");
+        self.state().at(arrives, move || {
+            let result = if fate == Fate::Refused { Err(unavailable(&what)) } else { work(&store) };
+            let word = match (&result, fate) {
+                (_, Fate::Refused) => "refused",
+                (_, Fate::DoneUntold) => "done, answer lost",
+                (Ok(_), Fate::Done) => "done",
+                (Err(_), Fate::Done) => "failed",
+            };
+            store.journal.detail(&format!("store: {what}: {word}"));
+            let result = if fate == Fate::DoneUntold { Err(generic(timeout)) } else { result };
+            let delay = if fate == Fate::DoneUntold { AMBIGUOUS_WAIT } else { Duration::ZERO };
+            let mut state = store.state();
+            let when = state.now + delay;
+            // Who has gone away needs no answer.
+            state.at(when, move || drop(answer.send(result)));
+        });
+        answered.await.unwrap_or_else(|_| Err(generic("the simulation has ended".to_owned())))
+    }
+
+    /// The store's own times are virtual.
+    fn dated(&self, mut meta: ObjectMeta) -> ObjectMeta {
+        let written = self.state().written.get(&meta.location).copied().unwrap_or_default();
+        meta.last_modified = DateTime::<Utc>::UNIX_EPOCH + super::EPOCH_OFFSET + written;
+        meta
+    }
+
+    fn wrote(&self, path: &Path) {
+        let mut state = self.state();
+        let now = state.now;
+        state.written.insert(path.clone(), now);
+    }
+}
+
+impl State {
+    fn at(&mut self, when: Duration, step: impl FnOnce() + Send + 'static) {
+        self.last += 1;
+        self.due.insert((when, self.last), Box::new(step));
+    }
+
+    /// When a call arrives, and what becomes of it.
+    fn draw(&mut self) -> (Duration, Fate) {
+        let usual = Duration::from_millis(1 + self.dice.below(12));
+        let is_hit = |dice: &mut Dice, percent| dice.percent(percent);
+        match self.trouble {
+            None => (self.now + usual, Fate::Done),
+            Some(Trouble::Slow) => (self.now + usual + Duration::from_millis(self.dice.below(1500)), Fate::Done),
+            Some(Trouble::Failing(percent)) => {
+                let fate = if is_hit(&mut self.dice, percent) { Fate::Refused } else { Fate::Done };
+                (self.now + usual, fate)
+            }
+            Some(Trouble::Ambiguous(percent)) => {
+                let fate = if is_hit(&mut self.dice, percent) { Fate::DoneUntold } else { Fate::Done };
+                (self.now + usual, fate)
+            }
+            Some(Trouble::Out) if self.dice.percent(50) => (self.now + usual, Fate::Refused),
+            Some(Trouble::Out) => (self.trouble_until + usual, Fate::Refused),
+        }
+    }
+}
+
+fn generic(what: String) -> Error {
+    Error::Generic { store: "simulated", source: what.into() }
+}
+
+fn unavailable(what: &str) -> Error {
+    generic(format!("the store is not available: {what}"))
+}
+
+/// The store in memory never waits.
+fn at_once<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    work.now_or_never().unwrap_or_else(|| Err(generic("the store in memory waited".to_owned())))
+}
+
+#[async_trait]
+impl ObjectStore for SimulatedStore {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult, Error> {
+        let path = path.clone();
+        let what = format!("put {path}, {} bytes", payload.content_length());
+        let work = move |store: &Self| {
+            let put = at_once(store.objects.put_opts(&path, payload, options))?;
+            store.wrote(&path);
+            Ok(put)
+        };
+        self.call(what, work).await
+    }
+
+    async fn put_multipart_opts(&self, path: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>, Error> {
+        let upload = Upload { store: self.clone(), path: path.clone(), parts: Arc::default(), last: 0 };
+        self.call(format!("begin {path}"), |_| Ok(Box::new(upload) as Box<dyn MultipartUpload>)).await
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult, Error> {
+        let path = path.clone();
+        let what = if options.head { format!("head {path}") } else { format!("get {path}") };
+        let work = move |store: &Self| {
+            let got = at_once(store.objects.get_opts(&path, options))?;
+            let (meta, range, attributes) = (store.dated(got.meta.clone()), got.range.clone(), got.attributes.clone());
+            let bytes = at_once(got.bytes())?;
+            let payload = GetResultPayload::Stream(futures::stream::once(async { Ok(bytes) }).boxed());
+            Ok(GetResult { payload, meta, range, attributes })
+        };
+        self.call(what, work).await
+    }
+
+    async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
+        let (path, ranges) = (path.clone(), ranges.to_vec());
+        let what = format!("get {} ranges of {path}", ranges.len());
+        self.call(what, move |store| at_once(store.objects.get_ranges(&path, &ranges))).await
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path, Error>>) -> BoxStream<'static, Result<Path, Error>> {
+        let store = self.clone();
+        let deleted = paths.then(move |path| {
+            let store = store.clone();
+            async move {
+                let path = path?;
+                let gone = path.clone();
+                let work = move |store: &Self| at_once(store.objects.delete(&gone)).map(|()| gone);
+                store.call(format!("delete {path}"), work).await
+            }
+        });
+        deleted.boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta, Error>> {
+        let (store, prefix) = (self.clone(), prefix.cloned());
+        let listed = async move {
+            let what = format!("list {}", prefix.as_ref().map(ToString::to_string).unwrap_or_default());
+            let work = move |store: &Self| {
+                let found: Vec<ObjectMeta> = at_once(store.objects.list(prefix.as_ref()).try_collect())?;
+                Ok(found.into_iter().map(|meta| store.dated(meta)).collect::<Vec<_>>())
+            };
+            let found = store.call(what, work).await?;
+            Ok::<_, Error>(futures::stream::iter(found.into_iter().map(Ok)))
+        };
+        futures::stream::once(listed).try_flatten().boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult, Error> {
+        let prefix = prefix.cloned();
+        let what = format!("list in {}", prefix.as_ref().map(ToString::to_string).unwrap_or_default());
+        let work = move |store: &Self| {
+            let mut found = at_once(store.objects.list_with_delimiter(prefix.as_ref()))?;
+            found.objects = found.objects.into_iter().map(|meta| store.dated(meta)).collect();
+            Ok(found)
+        };
+        self.call(what, work).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<(), Error> {
+        let (from, to) = (from.clone(), to.clone());
+        let what = format!("copy {from} to {to}");
+        let work = move |store: &Self| {
+            at_once(store.objects.copy_opts(&from, &to, options))?;
+            store.wrote(&to);
+            Ok(())
+        };
+        self.call(what, work).await
+    }
+}
+
+/// An object that comes in parts and is there when all are.
+#[derive(Debug)]
+struct Upload {
+    store: SimulatedStore,
+    path: Path,
+    parts: Arc<Mutex<BTreeMap<u32, PutPayload>>>,
+    last: u32,
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.last += 1;
+        let (number, parts, store) = (self.last, self.parts.clone(), self.store.clone());
+        let what = format!("put part {number} of {}", self.path);
+        let work = move |_: &SimulatedStore| {
+            parts.lock().unwrap_or_else(PoisonError::into_inner).insert(number, data);
+            Ok(())
+        };
+        async move { store.call(what, work).await }.boxed()
+    }
+
+    async fn complete(&mut self) -> Result<PutResult, Error> {
+        let (parts, path, count) = (self.parts.clone(), self.path.clone(), self.last);
+        let work = move |store: &SimulatedStore| {
+            let parts = std::mem::take(&mut *parts.lock().unwrap_or_else(PoisonError::into_inner));
+            if u32::try_from(parts.len()) != Ok(count) {
+                return Err(generic(format!("{path} has {} parts of {count}", parts.len())));
+            }
+            let payload = parts.into_values().flatten().collect::<PutPayload>();
+            let put = at_once(store.objects.put(&path, payload))?;
+            store.wrote(&path);
+            Ok(put)
+        };
+        self.store.call(format!("complete {}", self.path), work).await
+    }
+
+    async fn abort(&mut self) -> Result<(), Error> {
+        self.store.call(format!("abort {}", self.path), |_| Ok(())).await
+    }
+}

@@ -1,0 +1,143 @@
+//! Partitions of a written table, laid out as Hive does: `a=VALUE/b=VALUE/` below the table's path, for `PARTITIONED BY (a, b)`.
+//!
+//! The columns of a partition stand in its directory's name and are left out of its files. In names and values, what has a
+//! meaning in paths is written as `%XX`; NULL and the empty text are `__HIVE_DEFAULT_PARTITION__`.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use arrow::{
+    array::{RecordBatch, UInt32Array},
+    compute::take_record_batch,
+    datatypes::{Schema, SchemaRef},
+    error::ArrowError,
+};
+
+use crate::json::{PlainColumn, timestamp::TimestampForm};
+
+/// The value of NULL and of the empty text.
+const DEFAULT_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// The partition columns of a table.
+#[derive(Debug, Clone)]
+pub(super) struct Partitions {
+    /// Index, and how the directory's name begins: `NAME=`.
+    columns: Vec<(usize, String)>,
+    /// Indexes of the columns that the files hold.
+    kept: Vec<usize>,
+}
+
+impl Partitions {
+    /// The partition columns by their indexes in a table's schema, outermost first; none where the table has no partitions.
+    pub(super) fn new(partition_by: &[usize], schema: &Schema) -> Result<Self, String> {
+        let mut columns = Vec::with_capacity(partition_by.len());
+        for index in partition_by {
+            let Some(field) = schema.fields().get(*index) else {
+                return Err(format!("partition column {index} is not one of its columns"));
+            };
+            columns.push((*index, format!("{}=", escaped(field.name()))));
+        }
+        let kept: Vec<usize> = (0..schema.fields().len()).filter(|index| !partition_by.contains(index)).collect();
+        if kept.is_empty() && !columns.is_empty() {
+            return Err("all columns are partition columns".to_owned());
+        }
+        Ok(Self { columns, kept })
+    }
+
+    /// How the names of directories begin, level by level.
+    pub(super) fn prefixes(&self) -> Vec<String> {
+        self.columns.iter().map(|(_, prefix)| prefix.clone()).collect()
+    }
+
+    /// The columns of the files.
+    pub(super) fn kept(&self, schema: &SchemaRef) -> Result<SchemaRef, ArrowError> {
+        if self.columns.is_empty() { Ok(schema.clone()) } else { Ok(schema.project(&self.kept)?.into()) }
+    }
+
+    /// The rows by the directory that they belong to, relative to the table's path; in their order within each.
+    pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<(String, RecordBatch)>, ArrowError> {
+        if self.columns.is_empty() {
+            return Ok(vec![(String::new(), batch.clone())]);
+        }
+        let rows = self.rows_by_directory(batch)?;
+        let kept = batch.project(&self.kept)?;
+        if rows.len() == 1 {
+            return Ok(rows.into_keys().map(|directory| (directory, kept.clone())).collect());
+        }
+        let taken = rows.into_iter().map(|(directory, rows)| {
+            let rows = take_record_batch(&kept, &UInt32Array::from(rows))?;
+            Ok((directory, rows))
+        });
+        taken.collect()
+    }
+
+    fn rows_by_directory(&self, batch: &RecordBatch) -> Result<BTreeMap<String, Vec<u32>>, ArrowError> {
+        let columns = self.columns.iter().map(|(index, prefix)| {
+            let array = batch.columns().get(*index).ok_or_else(|| {
+                ArrowError::SchemaError(format!("there is no column {index} for the partition {prefix}"))
+            })?;
+            Ok((array, prefix, PlainColumn::of(array, TimestampForm::Sql)?))
+        });
+        let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+        let mut rows: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        let (mut directory, mut value) = (String::new(), Vec::new());
+        for (row, number) in (0..batch.num_rows()).zip(0u32..) {
+            directory.clear();
+            for (array, prefix, column) in &columns {
+                value.clear();
+                if array.is_valid(row) {
+                    column.write(row, &mut value);
+                }
+                if !directory.is_empty() {
+                    directory.push('/');
+                }
+                directory.push_str(prefix);
+                push_value(&value, &mut directory);
+            }
+            match rows.get_mut(&directory) {
+                Some(known) => known.push(number),
+                None => _ = rows.insert(directory.clone(), vec![number]),
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn push_value(value: &[u8], into: &mut String) {
+    match std::str::from_utf8(value) {
+        Ok("") => into.push_str(DEFAULT_PARTITION),
+        Ok(text) => push_escaped(text, into),
+        Err(_) => push_escaped(&String::from_utf8_lossy(value), into),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    push_escaped(text, &mut escaped);
+    escaped
+}
+
+fn push_escaped(text: &str, into: &mut String) {
+    let is_special = |c: char| c.is_ascii_control() || r##""#%'*/:=?\{}[]^"##.contains(c);
+    for c in text.chars() {
+        if is_special(c) {
+            write!(into, "%{:02X}", u32::from(c)).expect("text takes everything");
+        } else {
+            into.push(c);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_escaped_as_hive_does() {
+        assert_eq!(escaped("2026-01-01 00:00:00.5"), "2026-01-01 00%3A00%3A00.5");
+        assert_eq!(escaped("a/b=c%{d}\u{1}\u{7f}"), "a%2Fb%3Dc%25%7Bd%7D%01%7F");
+        assert_eq!(escaped("..\\ä~<#>"), "..%5Cä~<%23>");
+        let mut name = "a=".to_owned();
+        push_value(b"", &mut name);
+        assert_eq!(name, "a=__HIVE_DEFAULT_PARTITION__");
+    }
+}

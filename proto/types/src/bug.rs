@@ -1,0 +1,149 @@
+//! Seeded bugs: known mistakes that a simulation switches on, to show that it would find them.
+//!
+//! Without the cargo feature `seeded-bugs` every question here is answered `false` at compile time, so that the code that asks
+//! is gone from a product's build. With it, the answer is the calling thread's: a simulation runs on one thread, and several
+//! may run side by side. Each bug is asked for at the one place where a real mistake of that kind could be made:
+//!
+//! ```text
+//! if !bug::is_active(Bug::SkipAlignment) { block the channel }
+//! ```
+
+macro_rules! bugs {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
+        /// A mistake that can be made on purpose.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Bug {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Bug {
+            /// Every bug.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Its name on a command line.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// What it does.
+            #[must_use]
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_ascii(),)* }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// A subtask does not wait for the barriers of its other inputs: records behind a barrier get into its snapshot.
+    SkipAlignment = "skip-alignment",
+    /// Sinks are told to publish before the checkpoint is recorded.
+    CommitBeforeDurable = "commit-before-durable",
+    /// A restored subtask is not given one of the key groups that it owns.
+    ForgetKeyGroup = "forget-key-group",
+    /// A new attempt is numbered like the one before.
+    ReuseAttempt = "reuse-attempt",
+    /// A subtask acknowledges a checkpoint before its state is in the store.
+    AckBeforeUpload = "ack-before-upload",
+    /// A restored reader begins one record late.
+    ReplayOneOff = "replay-one-off",
+    /// Late records are neither written nor counted.
+    DropLateUncounted = "drop-late-uncounted",
+    /// A node builds a new attempt while an older one still runs there, and takes orders about the older one.
+    ZombieWrites = "zombie-writes",
+    /// A coordinator that starts again has lost the last entry of its log.
+    LoseRaftEntry = "lose-raft-entry",
+    /// Nodes that are lost at one moment: the loop over them ends with the first.
+    ReturnForContinue = "return-for-continue",
+    /// The watermarks of a restored subtask's inputs are not restored: a record that was late counts.
+    ForgetInFlightWatermark = "forget-in-flight-watermark",
+    /// An attempt begins from the checkpoint before the last.
+    RestoreOldManifest = "restore-old-manifest",
+    /// Sinks publish a checkpoint's output before that of the one before.
+    CommitOutOfOrder = "commit-out-of-order",
+    /// What subtasks have prepared that had ended before the last checkpoint is not published.
+    SkipFinishedCommit = "skip-finished-commit",
+}
+
+impl Bug {
+    /// The bug of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|bug| bug.name() == name)
+    }
+}
+
+#[cfg(feature = "seeded-bugs")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        pub(super) static ACTIVE: Cell<Option<Bug>> = const { Cell::new(None) };
+        pub(super) static CHECKS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Switches a bug on for this thread, or the one that is on off.
+    pub fn activate(bug: Option<Bug>) {
+        ACTIVE.set(bug);
+    }
+
+    /// Has everything on this thread check its invariants after each step, however long it takes.
+    pub fn check_invariants(is_wanted: bool) {
+        CHECKS.set(is_wanted);
+    }
+}
+
+#[cfg(feature = "seeded-bugs")]
+pub use switch::{activate, check_invariants};
+
+/// Whether this mistake is to be made here.
+#[cfg(feature = "seeded-bugs")]
+#[must_use]
+pub fn is_active(bug: Bug) -> bool {
+    switch::ACTIVE.get() == Some(bug)
+}
+
+/// Whether this mistake is to be made here.
+#[cfg(not(feature = "seeded-bugs"))]
+#[inline(always)]
+#[must_use]
+pub const fn is_active(_bug: Bug) -> bool {
+    false
+}
+
+/// Whether invariants are to be checked after each step; a broken one is a panic.
+#[cfg(feature = "seeded-bugs")]
+#[must_use]
+pub fn checks_invariants() -> bool {
+    switch::CHECKS.get()
+}
+
+/// Whether invariants are to be checked after each step; a broken one is a panic.
+#[cfg(not(feature = "seeded-bugs"))]
+#[inline(always)]
+#[must_use]
+pub const fn checks_invariants() -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_is_found_by_its_name() {
+        for bug in Bug::ALL {
+            assert_eq!(Bug::from_name(bug.name()), Some(*bug));
+            assert!(bug.description().ends_with('.'), "{bug:?}");
+        }
+    }
+
+    #[test]
+    fn no_bug_is_active_unasked() {
+        assert!(Bug::ALL.iter().all(|bug| !is_active(*bug)));
+        assert!(!checks_invariants());
+    }
+}
