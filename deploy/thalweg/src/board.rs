@@ -235,7 +235,7 @@ mod tests {
         array::{ArrayRef, Int64Array, StringArray},
         datatypes::{DataType, Field, Schema},
     };
-    use thalweg_types::{Attempt, JobId, JobStatus};
+    use thalweg_types::{Attempt, JobId, JobStatus, job::CheckpointSummary};
 
     use super::*;
 
@@ -248,6 +248,7 @@ mod tests {
             parallelism: 1,
             failure: None,
             failures: 0,
+            checkpoints: CheckpointSummary::default(),
             subtasks: Vec::new(),
             sql: String::new(),
             plan: String::new(),
