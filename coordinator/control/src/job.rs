@@ -389,9 +389,6 @@ impl JobController {
             self.facts.reattached.clear();
         }
         // An order to a lost node is lost with it, even where the same life of it returns.
-        let nodes = nodes_of(view.record);
-        let is_present = |node: &NodeId| nodes.get(node).is_some_and(|life| view.is_present(*node, *life));
-        self.facts.end_confirmed.retain(is_present);
         let facts = &mut self.facts;
         let publishing = &mut self.checkpoints.publishing;
         for asked in [&mut facts.committing_on, &mut facts.sweep.on, &mut facts.discard.on, &mut publishing.on] {

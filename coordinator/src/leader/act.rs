@@ -17,7 +17,7 @@ use thalweg_types::{
 
 use super::{
     link::NodeLink,
-    reign::{Proposer, Reign, has_rows},
+    reign::{Proposer, Reign},
     store::{self, Owner},
 };
 
@@ -204,8 +204,8 @@ fn forgettable_jobs(state: &ClusterState, ended_jobs_max: usize) -> Option<Comma
     (!jobs.is_empty()).then_some(Command::ForgetJobs { jobs })
 }
 
-/// The jobs that ended last without publishing, with rows to fetch, or whose checkpoints are still there: an end that was recorded
-/// just before its leader was lost is among them.
+/// The jobs that ended last without publishing, or whose checkpoints are still there: an end that was recorded just before its
+/// leader was lost is among them.
 fn uncleared_jobs(state: &ClusterState) -> Vec<(JobId, &JobRecord)> {
     let ended = state.jobs().iter().filter(|(_, record)| record.attempt.is_some() && is_uncleared(record));
     let mut ended: Vec<(JobId, &JobRecord)> = ended.map(|(job, record)| (*job, record)).collect();
@@ -215,10 +215,8 @@ fn uncleared_jobs(state: &ClusterState) -> Vec<(JobId, &JobRecord)> {
 }
 
 fn is_uncleared(record: &JobRecord) -> bool {
-    let is_kept = record.status.is_terminal() && !record.checkpoints.is_empty();
-    is_kept
-        || has_rows(record)
-        || matches!(record.status, JobStatus::Cancelled | JobStatus::Failed | JobStatus::Stopped)
+    let ended_well = record.status.is_terminal() && !record.checkpoints.is_empty();
+    ended_well || matches!(record.status, JobStatus::Cancelled | JobStatus::Failed | JobStatus::Stopped)
 }
 
 fn forgettable_nodes(state: &ClusterState) -> Option<Command> {

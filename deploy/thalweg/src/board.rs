@@ -235,7 +235,7 @@ mod tests {
         array::{ArrayRef, Int64Array, StringArray},
         datatypes::{DataType, Field, Schema},
     };
-    use thalweg_types::{Attempt, JobId, JobStatus, job::CheckpointSummary};
+    use thalweg_types::{Attempt, JobId, JobStatus};
 
     use super::*;
 
@@ -248,7 +248,6 @@ mod tests {
             parallelism: 1,
             failure: None,
             failures: 0,
-            checkpoints: CheckpointSummary::default(),
             subtasks: Vec::new(),
             sql: String::new(),
             plan: String::new(),

@@ -266,7 +266,7 @@ fn report_set_aside(overview: &JobOverview) {
 mod tests {
     use thalweg_types::{
         Attempt,
-        job::{CheckpointSummary, Failure, FailureKind},
+        job::{Failure, FailureKind},
     };
 
     use super::*;
@@ -281,7 +281,6 @@ mod tests {
             parallelism: 1,
             failure: Some(Failure { kind: FailureKind::Store, message: "no space".to_owned() }),
             failures,
-            checkpoints: CheckpointSummary::default(),
             subtasks: Vec::new(),
             sql: String::new(),
             plan: String::new(),

@@ -29,9 +29,6 @@ impl JobController {
     /// What is left to do for a job that has ended.
     pub(super) fn end(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let mut effects = self.cancel_leftovers(view);
-        if self.keeps_rows(view.record) {
-            effects.extend(self.confirm_end(view));
-        }
         effects.extend(self.publish(view));
         if self.leftovers(view).next().is_some() || self.must_publish(view.record) {
             return effects;

@@ -41,8 +41,6 @@ pub(super) struct AttemptFacts {
     pub(super) committed: Option<Result<(), Failure>>,
     /// Why publishing failed last; it is tried again.
     pub(super) commit_failure: Option<Failure>,
-    /// Nodes that were told that the attempt's end is recorded: all its rows may be given to clients.
-    pub(super) end_confirmed: BTreeSet<NodeId>,
     /// Removing what older attempts left.
     pub(super) sweep: Removal,
     /// Removing everything, after the end.
@@ -82,7 +80,6 @@ impl AttemptFacts {
             commits_failed: 0,
             committed: None,
             commit_failure: None,
-            end_confirmed: BTreeSet::new(),
             sweep: Removal::default(),
             discard: Removal::default(),
         }

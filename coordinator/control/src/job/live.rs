@@ -10,9 +10,7 @@ use thalweg_types::{
     session::{Action, Deployment, SinkCommittables, SplitAssignment, SubtaskState},
 };
 
-use super::{
-    Effect, JobController, JobView, attached_node, expects_rows, failure, nodes_of, publish::grouped, subtasks_on,
-};
+use super::{Effect, JobController, JobView, attached_node, failure, nodes_of, publish::grouped, subtasks_on};
 use crate::{restart, splits::deal_splits};
 
 impl JobController {
@@ -74,29 +72,9 @@ impl JobController {
 
     /// Publish on one node; any will do, since committables say all that is needed.
     pub(super) fn commit(&mut self, view: &JobView<'_>) -> Vec<Effect> {
-        let mut effects = self.confirm_end(view);
         if self.must_publish(view.record) {
-            effects.extend(self.publish(view));
-        } else {
-            effects.extend(self.commit_the_end(view));
+            return self.publish(view);
         }
-        effects
-    }
-
-    /// Tells nodes that no attempt follows: rows of bare SELECTs need not wait for a checkpoint any more.
-    pub(super) fn confirm_end(&mut self, view: &JobView<'_>) -> Vec<Effect> {
-        if !expects_rows(&self.graph) {
-            return Vec::new();
-        }
-        let present = nodes_of(view.record).iter().filter(|(node, life)| view.is_present(**node, **life));
-        let told = &self.facts.end_confirmed;
-        let untold: Vec<NodeId> = present.map(|(node, _)| *node).filter(|node| !told.contains(node)).collect();
-        self.facts.end_confirmed.extend(&untold);
-        let confirm = || Action::ConfirmCheckpoint { checkpoint: CheckpointId::FINAL };
-        untold.into_iter().map(|node| self.order(node, confirm())).collect()
-    }
-
-    fn commit_the_end(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let (job, attempt) = (self.job, self.facts.attempt);
         let prepared = view.record.attempt.as_ref().and_then(|attempt| attempt.committables.as_deref());
         let nothing = prepared.is_none_or(|all| all.is_empty());

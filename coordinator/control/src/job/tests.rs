@@ -396,20 +396,6 @@ fn rows_of_a_bare_select_stay_until_the_job_is_forgotten() {
     assert_eq!(world.status(), JobStatus::Finished);
     assert!(world.is_done());
     assert_eq!(world.attempts_on(NodeId(1)), vec![Attempt(1)], "the node still has it");
-    world.pump_orders();
-    assert_eq!(world.released, BTreeSet::from([NodeId(1)]), "no checkpoint is waited for");
-}
-
-#[test]
-fn rows_are_released_by_a_new_leader_although_the_job_has_ended() {
-    let mut world = World::with_graph(&[2], Some(2), graphs::collecting());
-    world.until(JobStatus::Finished);
-    // As if the order had been lost with its leader.
-    world.released.clear();
-    world.change_leader();
-    world.settle();
-    world.pump_orders();
-    assert_eq!(world.released, BTreeSet::from([NodeId(1)]));
 }
 
 #[test]
