@@ -15,7 +15,11 @@ use thalweg_proto::{
         cluster_server::{Cluster, ClusterServer},
     },
 };
-use thalweg_types::{JobStatus, NodeId, Term, job::{CheckpointState, SubtaskMetrics}, node::NodeState};
+use thalweg_types::{
+    JobStatus, NodeId, Term,
+    job::{CheckpointState, SubtaskMetrics},
+    node::NodeState,
+};
 use tonic::{Request, Response, Status, transport::Server};
 
 use super::*;
@@ -158,8 +162,11 @@ impl Cluster for Service {
         request: Request<v1::ListCheckpointsRequest>,
     ) -> Result<Response<v1::ListCheckpointsResponse>, Status> {
         drop(self.state()?);
-        let checkpoint =
-            v1::Checkpoint { checkpoint: request.get_ref().job, state: "failed".to_owned(), ..v1::Checkpoint::default() };
+        let checkpoint = v1::Checkpoint {
+            checkpoint: request.get_ref().job,
+            state: "failed".to_owned(),
+            ..v1::Checkpoint::default()
+        };
         Ok(Response::new(v1::ListCheckpointsResponse { checkpoints: vec![checkpoint] }))
     }
 
