@@ -7,7 +7,7 @@ use thalweg_runtime::{AttemptHandle, RuntimeContext};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId,
     job::{Failure, SubtaskMetrics},
-    session::{ALL_ATTEMPTS, Deployment, SinkCommittables, SubtaskState},
+    session::{Deployment, SinkCommittables, SubtaskState},
 };
 use tokio::sync::mpsc;
 
@@ -117,12 +117,8 @@ impl Engine for RuntimeEngine {
         before: Attempt,
         graph: Box<JobGraph>,
     ) -> BoxFuture<'static, Result<(), Failure>> {
-        if before != ALL_ATTEMPTS {
-            // What is left goes at the end of the job.
-            return std::future::ready(Ok(())).boxed();
-        }
         let context = self.context.clone();
-        async move { thalweg_runtime::discard(&context, &graph, (&cluster, job), Attempt(u32::MAX)).await }.boxed()
+        async move { thalweg_runtime::discard(&context, &graph, (&cluster, job), before).await }.boxed()
     }
 
     fn forget(&self, job: JobId, attempt: Attempt) {

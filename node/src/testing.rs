@@ -53,6 +53,8 @@ pub(crate) fn deployment() -> Box<Deployment> {
         assignment: Assignment { slices: vec![NodeId(1)], key_groups: KeyGroupTable::new(vec![0]) },
         addresses: vec![(NodeId(1), "node:1".to_owned())],
         splits: Vec::new(),
+        checkpoints: "memory:///".to_owned(),
+        restore: None,
     })
 }
 
@@ -64,6 +66,9 @@ pub(crate) enum Asked {
     Stop(JobId, Attempt),
     Cancel(JobId, Attempt),
     Forget(JobId, Attempt),
+    BeginCheckpoint(JobId, CheckpointId),
+    AbortCheckpoint(JobId, CheckpointId),
+    ConfirmCheckpoint(JobId, CheckpointId),
     Discard(JobId),
 }
 
@@ -173,6 +178,18 @@ impl RunningAttempt for FakeAttempt {
 
     fn stop(&self) {
         self.asked.try_send(Asked::Stop(self.job, self.attempt)).expect("there is room");
+    }
+
+    fn begin_checkpoint(&self, checkpoint: CheckpointId) {
+        self.asked.try_send(Asked::BeginCheckpoint(self.job, checkpoint)).expect("there is room");
+    }
+
+    fn abort_checkpoint(&self, checkpoint: CheckpointId) {
+        self.asked.try_send(Asked::AbortCheckpoint(self.job, checkpoint)).expect("there is room");
+    }
+
+    fn confirm_checkpoint(&self, checkpoint: CheckpointId) {
+        self.asked.try_send(Asked::ConfirmCheckpoint(self.job, checkpoint)).expect("there is room");
     }
 
     fn metrics(&self) -> Vec<(SubtaskId, SubtaskMetrics)> {

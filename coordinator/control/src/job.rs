@@ -280,7 +280,8 @@ impl JobController {
             }
             Report::Snapshot { checkpoint, snapshot, .. } => self.checkpoints.on_snapshot(*checkpoint, snapshot),
             Report::SnapshotFailed { checkpoint, subtask, failure, .. } => {
-                self.checkpoints.on_failed(*checkpoint, &format!("{subtask} on {node}: {}", failure.message));
+                let reason = format!("{subtask} on {node}: {}", failure.message);
+                self.checkpoints.on_snapshot_failed(*checkpoint, *subtask, reason);
             }
             Report::CheckpointWanted { .. } => self.checkpoints.on_wanted(),
             Report::Failed { failure, peer, .. } => {

@@ -148,7 +148,8 @@ impl Coordinator {
             advertise,
             health: optional_address(SECTION, "health", args.health)?,
             checkpoints: match args.checkpoints {
-                Some(url) => url,
+                Some(url) if url.contains("://") => url,
+                Some(folder) => absolute(SECTION, "checkpoints", Path::new(&folder))?,
                 None => checkpoints_in(SECTION, &data_dir)?,
             },
             checkpoint_interval: or_default(args.checkpoint_interval, defaults.checkpoint_interval_ms),
@@ -279,12 +280,16 @@ impl Dev {
 /// # Errors
 /// When the working directory, which a relative path is of, is not there.
 pub fn checkpoints_in(section: &'static str, data_dir: &Path) -> Result<String, ConfigError> {
-    let absolute = std::path::absolute(data_dir.join("checkpoints"))
-        .map_err(|error| wrong(section, "data_dir", format!("it has no absolute path: {error}")))?;
-    absolute
-        .into_os_string()
-        .into_string()
-        .map_err(|path| wrong(section, "data_dir", format!("{} is not UTF-8", path.display())))
+    absolute(section, "data_dir", &data_dir.join("checkpoints"))
+}
+
+fn absolute(section: &'static str, key: &'static str, path: &Path) -> Result<String, ConfigError> {
+    let refuse = |reason| Err(wrong(section, key, reason));
+    match std::path::absolute(path).map(|path| path.into_os_string().into_string()) {
+        Ok(Ok(path)) => Ok(path),
+        Ok(Err(path)) => refuse(format!("{} is not UTF-8", path.display())),
+        Err(error) => refuse(format!("it has no absolute path: {error}")),
+    }
 }
 
 fn checked_lease(text: &str) -> Result<Duration, ConfigError> {
@@ -376,6 +381,17 @@ mod tests {
         check_refused(&["--data-dir", "d", "--listen", "[::]:7070"], "bound to every interface ([::]:7070)");
         let config = coordinator(&[&every[..], &["--advertise", "a:1"]].concat(), None).unwrap();
         assert_eq!(config.advertise.as_deref(), Some("a:1"));
+    }
+
+    #[test]
+    fn checkpoints_lie_in_the_data_directory_or_where_it_is_said() {
+        let place = |flags: &[&str]| coordinator(&[&["--data-dir", "/d"], flags].concat(), None).unwrap().checkpoints;
+        assert_eq!(place(&[]), "/d/checkpoints");
+        assert_eq!(place(&["--checkpoints", "s3://bucket/path"]), "s3://bucket/path");
+        assert_eq!(place(&["--checkpoints", "/shared"]), "/shared");
+        assert!(Path::new(&place(&["--checkpoints", "here"])).is_absolute());
+        let interval = coordinator(&["--data-dir", "/d", "--checkpoint-interval", "off"], None);
+        assert_eq!(interval.unwrap().checkpoint_interval, Duration::ZERO);
     }
 
     /// What `--help` says about defaults is what the components do.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use thalweg_proto::{network::MemoryNetwork, testing::seams, v1};
 use thalweg_types::{
-    Attempt, ClusterId, Incarnation, JobId, NodeId, SubtaskId,
+    Attempt, CheckpointId, ClusterId, Incarnation, JobId, NodeId, SubtaskId,
     job::FailureKind,
     session::{Action, Order, Report, SubtaskState},
 };
@@ -228,7 +228,12 @@ async fn work_that_panics_is_reported_as_failed() {
     assert_eq!(session.hear_news().await, taken(1));
     let discovered = Report::Discovered { job: JOB, attempt: ONE, splits: Ok(Vec::new()) };
     assert_eq!(session.hear_news().await, NodeMessage::Report { sequence: 1, report: discovered });
-    session.say(order(2, Action::Commit { graph: Box::new(graph()), committables: Vec::new() })).await;
+    session
+        .say(order(
+            2,
+            Action::Commit { graph: Box::new(graph()), checkpoint: CheckpointId(1), committables: Vec::new() },
+        ))
+        .await;
     assert_eq!(session.hear_news().await, taken(2));
     let NodeMessage::Report { report: Report::Committed { result: Err(failure), .. }, .. } = session.hear_news().await
     else {

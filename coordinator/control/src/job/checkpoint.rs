@@ -43,6 +43,8 @@ const REMEMBERED_MAX: usize = 100;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Checkpoints {
     open: Option<Open>,
+    /// What was told of checkpoints that this leader has not seen begun: its record may be behind.
+    early: BTreeMap<(CheckpointId, SubtaskId), Result<SubtaskSnapshot, String>>,
     /// This one and those before it are not ordered again.
     given_up: CheckpointId,
     /// A node waits for the next one.
@@ -104,6 +106,7 @@ impl Checkpoints {
     pub(super) fn on_attempt(&mut self, now: Duration) {
         self.close("the attempt ended", now);
         (self.wanted, self.due_at) = (false, None);
+        self.early.clear();
     }
 
     /// The attempt does not run any more.
@@ -118,9 +121,32 @@ impl Checkpoints {
     }
 
     pub(super) fn on_snapshot(&mut self, checkpoint: CheckpointId, snapshot: &SubtaskSnapshot) {
-        if let Some(open) = self.open.as_mut().filter(|open| open.checkpoint == checkpoint) {
-            open.snapshots.entry(snapshot.subtask).or_insert_with(|| snapshot.clone());
+        match &mut self.open {
+            Some(open) if open.checkpoint == checkpoint => {
+                open.snapshots.entry(snapshot.subtask).or_insert_with(|| snapshot.clone());
+            }
+            _ => self.on_early((checkpoint, snapshot.subtask), Ok(snapshot.clone())),
         }
+    }
+
+    /// A subtask's part of a checkpoint will not come.
+    pub(super) fn on_snapshot_failed(&mut self, checkpoint: CheckpointId, subtask: SubtaskId, reason: String) {
+        if self.open.as_ref().is_some_and(|open| open.checkpoint == checkpoint) {
+            self.on_failed(checkpoint, &reason);
+        } else {
+            self.on_early((checkpoint, subtask), Err(reason));
+        }
+    }
+
+    /// Of checkpoints that have not begun here, only what is told of the newest can count.
+    fn on_early(&mut self, about: (CheckpointId, SubtaskId), told: Result<SubtaskSnapshot, String>) {
+        let is_over = self.open.as_ref().is_some_and(|open| about.0 < open.checkpoint) || about.0 <= self.given_up;
+        let newest = self.early.keys().next_back().map(|(checkpoint, _)| *checkpoint);
+        if is_over || newest.is_some_and(|newest| about.0 < newest) {
+            return;
+        }
+        self.early.retain(|(checkpoint, _), _| *checkpoint == about.0);
+        self.early.insert(about, told);
     }
 
     /// A part of a checkpoint will not come. Once its manifest is written that says nothing.
@@ -240,6 +266,12 @@ impl JobController {
             failed: None,
         };
         self.checkpoints.open = Some(open);
+        for ((of, _), told) in std::mem::take(&mut self.checkpoints.early) {
+            match told {
+                Ok(snapshot) => self.checkpoints.on_snapshot(of, &snapshot),
+                Err(reason) => self.checkpoints.on_failed(of, &reason),
+            }
+        }
         let overview = CheckpointOverview {
             checkpoint,
             attempt: self.facts.attempt,

@@ -25,7 +25,7 @@ fn store() -> CheckpointStore {
 async fn state(store: &CheckpointStore, attempt: u32, checkpoint: u64) -> StateObject {
     let subtask = SubtaskId::default();
     let name = names::state_object(&owner().cluster, JobId(1), Attempt(attempt), subtask, CheckpointId(checkpoint));
-    store.put_state(&name, Bytes::from_static(b"rows"), 7).await.unwrap()
+    store.put_state(&name, Bytes::from_static(b"rows"), 9_903_174_363_585_188_844).await.unwrap()
 }
 
 async fn manifest(store: &CheckpointStore, attempt: u32, checkpoint: u64, objects: &[&StateObject]) -> ManifestRef {

@@ -125,7 +125,7 @@ prop_compose! {
                 tables: BTreeMap::from([("windows".to_owned(), rows.clone())]),
             }],
             source: splits.map(|splits| SourceSnapshot { source: OperatorId(0), splits }),
-            in_flight: vec![InFlightRows { exchange, batches: rows }],
+            in_flight: vec![InFlightRows { exchange, to: subtask.index, batches: rows }],
             objects: vec![StateObject { name: "o".to_owned(), bytes, checksum }],
             prepared,
             cost,

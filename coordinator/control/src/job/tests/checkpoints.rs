@@ -206,3 +206,19 @@ fn parts_of_a_checkpoint_are_settled_once_it_is_over() {
     until_complete(&mut world, 1);
     assert!(is_settled(&part, Some(world.record())));
 }
+
+#[test]
+fn what_a_new_leader_hears_before_its_record_is_up_to_date_is_not_lost() {
+    let mut world = running();
+    world.advance(Duration::ZERO);
+    world.advance(INTERVAL);
+    world.pump_orders();
+    for node in [1, 2] {
+        (0..3).for_each(|_| world.progress(NodeId(node)));
+    }
+    // Its nodes speak before it has looked at the record.
+    world.change_leader_unprepared();
+    world.pump();
+    assert_eq!(world.commits[0].0, CheckpointId(1));
+    assert_eq!(states(&world)[0].1, CheckpointState::Complete);
+}

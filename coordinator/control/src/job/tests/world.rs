@@ -773,6 +773,22 @@ impl World {
         }
     }
 
+    /// As before; and all reports come before it has looked at anything.
+    pub(super) fn change_leader_unprepared(&mut self) {
+        self.controller = JobController::new(JOB, self.record(), self.config, self.now).unwrap();
+        self.leaders += 1;
+        self.store_work.clear();
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            let node = self.nodes.get_mut(&id).unwrap();
+            node.orders.clear();
+            let reports: Vec<Report> = node.reports.iter().map(|(report, _)| report.clone()).collect();
+            self.tell_what_is_there(id);
+            self.nodes.get_mut(&id).unwrap().reports.iter_mut().for_each(|(_, told)| *told = true);
+            reports.iter().for_each(|report| self.controller.on_report(id, report, self.now));
+        }
+        self.react();
+    }
+
     /// Every order that is under way arrives.
     pub(super) fn pump_orders(&mut self) {
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
