@@ -73,11 +73,15 @@ fn check_output(cluster: &mut Cluster, flow: &Flow) {
 fn the_answer_is_that_of_batch_through_crashes() {
     let _alone = alone();
     let long = number("THALWEG_CRASHES").map(|faults| usize::try_from(faults).expect("it is small"));
-    let (faults, event_seconds, real_seconds, freeze) = match long {
-        None => (5, 625, 14, LEASE * 2),
-        Some(faults) => (faults, 625 * faults, 8 * faults, Duration::from_secs(10)),
+    let seed = seed();
+    let short = Plan { seed, faults: 5, pause_max: Duration::from_secs(2), freeze: LEASE * 2 };
+    let (plan, event_seconds, real_seconds) = match long {
+        None => (short, 625, 14),
+        Some(faults) => {
+            let (pause_max, freeze) = (Duration::from_secs(8), Duration::from_secs(10));
+            (Plan { seed, faults, pause_max, freeze }, 625 * faults, 8 * faults)
+        }
     };
-    let plan = Plan { seed: seed(), faults, freeze };
     let mut cluster = Cluster::start(Place::default(), None);
     cluster.tell(&format!("THALWEG_CRASHES_SEED={}", plan.seed));
     let flow = Flow::draw(event_seconds, &mut Random::new(plan.seed));
@@ -128,7 +132,7 @@ fn a_node_that_was_frozen_beyond_its_lease_changes_nothing() {
     cluster.wait_for_checkpoint(&job, newest);
     cluster.revive(zombie);
     cluster.wait_until("the thawed node", |cluster| cluster.is_alive(zombie).then_some(()));
-    cluster.wait_for_end(&job);
+    cluster.wait_for_end(&job, 1);
     check_output(&mut cluster, &flow);
 }
 
@@ -224,7 +228,7 @@ fn the_answer_is_that_of_batch_in_an_object_store() {
         eprintln!("skipped: moto_server is not installed (THALWEG_MOTO_SERVER)");
         return;
     };
-    let plan = Plan { seed: seed(), faults: 3, freeze: LEASE * 2 };
+    let plan = Plan { seed: seed(), faults: 3, pause_max: Duration::from_secs(2), freeze: LEASE * 2 };
     let mut cluster = Cluster::start(s3.place(), Some(&S3::url("checkpoints")));
     cluster.tell(&format!("THALWEG_CRASHES_SEED={}", plan.seed));
     let flow = Flow::draw(300, &mut Random::new(plan.seed));

@@ -8,11 +8,15 @@ use serde_json::Value;
 
 use super::{Cluster, NODES, Random};
 
+const PAUSE_MIN: Duration = Duration::from_millis(700);
+
 /// How many faults, and of which lengths.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) faults: usize,
+    /// The longest time from one to the next.
+    pub(crate) pause_max: Duration,
     /// How long a frozen process is so.
     pub(crate) freeze: Duration,
 }
@@ -44,7 +48,7 @@ struct Faults<'a> {
 /// Lets faults happen until there were as many as planned, and all processes are up again; then waits for the job's end.
 pub(crate) fn endure(cluster: &mut Cluster, job: &str, plan: Plan) -> Report {
     let random = Random::new(plan.seed);
-    let next = cluster.now() + Duration::from_millis(700);
+    let next = cluster.now() + PAUSE_MIN;
     let mut faults = Faults { cluster, plan, random, report: Report::default(), next, down: Vec::new(), pending: None };
     while faults.report.kills + faults.report.freezes < plan.faults || !faults.down.is_empty() {
         let shown = faults.cluster.show(job);
@@ -59,7 +63,7 @@ pub(crate) fn endure(cluster: &mut Cluster, job: &str, plan: Plan) -> Report {
         }
     }
     let Faults { mut report, .. } = faults;
-    let ended = cluster.wait_for_end(job);
+    let ended = cluster.wait_for_end(job, plan.faults);
     report.attempts = ended["attempt"].as_u64().expect("a number");
     assert!(report.attempts > 1, "a node was killed: {ended}");
     report
@@ -80,7 +84,9 @@ impl Faults<'_> {
         let made = self.report.kills + self.report.freezes;
         if now >= self.next && made < self.plan.faults {
             self.strike(shown);
-            self.next = self.cluster.now() + Duration::from_millis(700 + self.random.below(1300));
+            let more = self.plan.pause_max.saturating_sub(PAUSE_MIN).as_millis();
+            let more = self.random.below(u64::try_from(more).expect("it is short").max(1));
+            self.next = self.cluster.now() + PAUSE_MIN + Duration::from_millis(more);
         }
     }
 

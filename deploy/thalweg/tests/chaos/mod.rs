@@ -169,9 +169,10 @@ impl Cluster {
         })
     }
 
-    /// Waits for the job's end, which must be a good one.
-    pub(crate) fn wait_for_end(&mut self, job: &str) -> Value {
-        let ended = self.wait_until("the job's end", |cluster| {
+    /// Waits for the job's end, which must be a good one; longer the more faults there were.
+    pub(crate) fn wait_for_end(&mut self, job: &str, faults: usize) -> Value {
+        let patience = PATIENCE + Duration::from_secs(30) * u32::try_from(faults).expect("they are few");
+        let ended = self.wait_for(patience, "the job's end", |cluster| {
             let job = cluster.show(job)?;
             let status = job["status"].as_str().expect("a word");
             ["finished", "failed", "cancelled"].contains(&status).then_some(job)
@@ -186,8 +187,13 @@ impl Cluster {
 
     /// Looks again and again until there is something; meanwhile, processes that end by themselves are started again.
     #[track_caller]
-    pub(crate) fn wait_until<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
-        let end = self.now() + PATIENCE;
+    pub(crate) fn wait_until<T>(&mut self, what: &str, look: impl FnMut(&Self) -> Option<T>) -> T {
+        self.wait_for(PATIENCE, what, look)
+    }
+
+    #[track_caller]
+    fn wait_for<T>(&mut self, patience: Duration, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        let end = self.now() + patience;
         loop {
             self.mind();
             if let Some(found) = look(self) {
