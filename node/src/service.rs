@@ -13,7 +13,7 @@ use thalweg_proto::{
     },
 };
 use thalweg_runtime::CollectStore;
-use thalweg_types::{Attempt, JobId};
+use thalweg_types::{Attempt, CheckpointId, JobId};
 use tonic::{Request, Response, Status};
 
 /// No request is held longer, whatever it asks.
@@ -43,6 +43,9 @@ impl Collect for CollectService {
         let (job, attempt) = (JobId(request.job), Attempt(request.attempt));
         let max_bytes = request.max_bytes.clamp(1, ROWS_BYTES_MAX);
         let wait = Duration::from_millis(request.wait_ms.into()).min(WAIT_MAX);
+        if request.all {
+            self.store.release(job, attempt, CheckpointId::FINAL);
+        }
         let collected = self.store.fetch(job, attempt, request.query, request.offset, max_bytes, wait).await;
         let collected = collected.ok_or_else(|| {
             Status::not_found(format!("query {} of {job}, {attempt} is not collected here", request.query))

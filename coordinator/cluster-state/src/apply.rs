@@ -190,7 +190,8 @@ impl ClusterState {
             self.check_room(*node, *incarnation, &plan)?;
         }
         let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
-        let restored = record.newest_checkpoint().map(|manifest| manifest.checkpoint);
+        let skipped = usize::from(bug::is_active(Bug::RestoreOldManifest) && record.checkpoints.len() > 1);
+        let restored = record.checkpoints.iter().rev().nth(skipped).map(|manifest| manifest.checkpoint);
         let began_after = record.last_checkpoint;
         record.attempt = Some(AttemptRecord { attempt, plan, restored, began_after, committables: None });
         Ok(set_status(job, record, JobStatus::Deploying, index))

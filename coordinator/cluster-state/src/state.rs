@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId,
+    bug::{self, Bug},
     checkpoint::ManifestRef,
     job::Failure,
     node::{NodeRegistration, NodeState},
@@ -119,7 +120,8 @@ impl JobRecord {
     /// The checkpoint whose sinks are to be published next.
     #[must_use]
     pub fn uncommitted(&self) -> Option<&ManifestRef> {
-        self.checkpoints.iter().find(|manifest| manifest.checkpoint > self.committed)
+        let mut uncommitted = self.checkpoints.iter().filter(|manifest| manifest.checkpoint > self.committed);
+        if bug::is_active(Bug::CommitOutOfOrder) { uncommitted.next_back() } else { uncommitted.next() }
     }
 
     /// Whether the last attempt ran to its end and what it gave was published. A job that was stopped may have ended

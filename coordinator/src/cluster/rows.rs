@@ -80,7 +80,8 @@ impl ClusterService {
             thalweg_proto::network::channel(&self.network, &address)
                 .map_err(|error| Status::unavailable(format!("{node} at {address} cannot be reached: {error}")))
         })?;
-        super::rpc::collect(channel, attempt.attempt, request).await
+        let has_ended = attempt.committables.is_some();
+        super::rpc::collect(channel, (attempt.attempt, has_ended), request).await
     }
 
     /// Where the life of the node listens that the attempt runs on, unless it is lost.

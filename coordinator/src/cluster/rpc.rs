@@ -126,8 +126,12 @@ pub(super) fn plan_status(error: &PlanError) -> Status {
     }
 }
 
-/// Asks a node for rows.
-pub(super) async fn collect(channel: Channel, attempt: Attempt, request: RowsRequest) -> Result<RowsAnswer, Status> {
+/// Asks a node for rows: for all that it has where the attempt has ended well, else for those that a checkpoint holds.
+pub(super) async fn collect(
+    channel: Channel,
+    (attempt, all): (Attempt, bool),
+    request: RowsRequest,
+) -> Result<RowsAnswer, Status> {
     let wait_ms = u32::try_from(request.wait.as_millis()).unwrap_or(u32::MAX);
     let request = v1::CollectRequest {
         job: request.job.0,
@@ -136,6 +140,7 @@ pub(super) async fn collect(channel: Channel, attempt: Attempt, request: RowsReq
         max_bytes: request.bytes_max,
         wait_ms,
         attempt: attempt.0,
+        all,
     };
     let mut client = CollectClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let answer = client.fetch(request).await.map_err(relayed)?.into_inner();

@@ -1,9 +1,7 @@
-//! The exchange service's messages: frames between two nodes, and requests for collected rows.
+//! The exchange service's messages: frames between two nodes.
 //!
 //! What can be checked without knowing the attempt is checked here (a frame that is none, a channel left out, a cost or a
 //! body that cannot be); whether the channel exists, its sequence and its credit are checked by the receiving endpoint.
-
-use std::time::Duration;
 
 use bytes::Bytes;
 use thalweg_types::{Attempt, ChannelId, CheckpointId, JobId, NodeId, Watermark, checkpoint::Barrier};
@@ -88,23 +86,6 @@ pub enum ReceiverFrame {
         /// Which.
         reason: String,
     },
-}
-
-/// Asks a node for rows of a bare `SELECT`; acknowledges those before `offset`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CollectRequest {
-    /// The job.
-    pub job: JobId,
-    /// The attempt.
-    pub attempt: Attempt,
-    /// Which query of the job.
-    pub query: u32,
-    /// First row wanted.
-    pub offset: u64,
-    /// The most bytes wanted.
-    pub max_bytes: u64,
-    /// How long to wait for a first row.
-    pub wait: Duration,
 }
 
 impl From<ChannelId> for v1::Channel {
@@ -232,32 +213,6 @@ impl TryFrom<v1::ReceiverFrame> for ReceiverFrame {
             Some(Frame::Refused(refused)) => Ok(Self::Refused { reason: refused.reason }),
             Some(Frame::Credit(_)) => Err(WireError::new("ReceiverFrame", "it names no channel")),
             None => Err(WireError::new("ReceiverFrame", "it is empty")),
-        }
-    }
-}
-
-impl From<CollectRequest> for v1::CollectRequest {
-    fn from(request: CollectRequest) -> Self {
-        Self {
-            job: request.job.0,
-            attempt: request.attempt.0,
-            query: request.query,
-            offset: request.offset,
-            max_bytes: request.max_bytes,
-            wait_ms: u32::try_from(request.wait.as_millis()).unwrap_or(u32::MAX),
-        }
-    }
-}
-
-impl From<v1::CollectRequest> for CollectRequest {
-    fn from(request: v1::CollectRequest) -> Self {
-        Self {
-            job: JobId(request.job),
-            attempt: Attempt(request.attempt),
-            query: request.query,
-            offset: request.offset,
-            max_bytes: request.max_bytes,
-            wait: Duration::from_millis(request.wait_ms.into()),
         }
     }
 }

@@ -44,7 +44,7 @@ bugs! {
     ForgetKeyGroup = "forget-key-group",
     /// A new attempt is numbered like the one before.
     ReuseAttempt = "reuse-attempt",
-    /// A subtask acknowledges a checkpoint before its state is in the store.
+    /// A subtask acknowledges a checkpoint whose state does not reach the store.
     AckBeforeUpload = "ack-before-upload",
     /// A restored reader begins one record late.
     ReplayOneOff = "replay-one-off",
@@ -56,8 +56,8 @@ bugs! {
     LoseRaftEntry = "lose-raft-entry",
     /// Nodes that are lost at one moment: the loop over them ends with the first.
     ReturnForContinue = "return-for-continue",
-    /// The watermarks of a restored subtask's inputs are not restored: a record that was late counts.
-    ForgetInFlightWatermark = "forget-in-flight-watermark",
+    /// A restored operator does not know which of its windows have fired.
+    ForgetFired = "forget-fired",
     /// An attempt begins from the checkpoint before the last.
     RestoreOldManifest = "restore-old-manifest",
     /// Sinks publish a checkpoint's output before that of the one before.

@@ -22,6 +22,7 @@ use std::{
 use thalweg_cluster_state::{Command, EndMode, JobRecord};
 use thalweg_types::{
     Attempt, CheckpointId, SubtaskId,
+    bug::{self, Bug},
     checkpoint::{MANIFEST_FORMAT, Manifest, ManifestRef, Prepared, SnapshotCost, SubtaskSnapshot},
     job::{CheckpointOverview, CheckpointState, CheckpointSummary, Failure},
     session::Action,
@@ -345,7 +346,19 @@ impl JobController {
         if let Some(open) = &mut self.checkpoints.open {
             open.manifest = Put::Asked(manifest.clone());
         }
-        vec![Effect::PutManifest { manifest }]
+        let mut effects = self.publish_too_early(view, &manifest);
+        effects.push(Effect::PutManifest { manifest });
+        effects
+    }
+
+    /// What the seeded bug does; nothing otherwise.
+    fn publish_too_early(&self, view: &JobView<'_>, manifest: &Manifest) -> Vec<Effect> {
+        let node = super::attached_node(view).filter(|_| bug::is_active(Bug::CommitBeforeDurable));
+        let prepared = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.prepared);
+        let committables = super::publish::grouped(prepared);
+        let (graph, checkpoint) = (Box::new(self.graph.clone()), manifest.checkpoint);
+        let order = |(node, _)| self.order(node, Action::Commit { graph, checkpoint, committables });
+        node.map(order).into_iter().collect()
     }
 
     fn remember_cost(&mut self, manifest: &Manifest) {

@@ -75,6 +75,20 @@ impl JobController {
         if self.must_publish(view.record) {
             return self.publish(view);
         }
+        let mut effects = self.release_rows(view.record);
+        effects.extend(self.commit_the_end(view));
+        effects
+    }
+
+    /// Every row of a bare `SELECT` may be given to its client now.
+    fn release_rows(&mut self, record: &JobRecord) -> Vec<Effect> {
+        if std::mem::replace(&mut self.facts.rows_released, true) {
+            return Vec::new();
+        }
+        self.order_all(record, &Action::ConfirmCheckpoint { checkpoint: CheckpointId::FINAL })
+    }
+
+    fn commit_the_end(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let (job, attempt) = (self.job, self.facts.attempt);
         let prepared = view.record.attempt.as_ref().and_then(|attempt| attempt.committables.as_deref());
         let nothing = prepared.is_none_or(|all| all.is_empty());

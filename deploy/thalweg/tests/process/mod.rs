@@ -129,6 +129,22 @@ impl Background {
         Outcome { code, stdout: text(&self.stdout), stderr: text(&self.stderr) }
     }
 
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success(), "{name} reaches the process");
+    }
+
+    /// How it has ended, if it has: by a code, or without one.
+    pub(crate) fn ended(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().expect("it can be waited for").map(|status| status.code())
+    }
+
+    /// What it has written to standard error so far.
+    pub(crate) fn log(&self) -> String {
+        self.stderr.lock().expect("no reader has panicked").clone()
+    }
+
     /// Ends it at once, as a crash would.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it can be killed");

@@ -15,6 +15,7 @@ use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
 use thalweg_storage::{CheckpointStore, StateReader, StateRows, StorageError};
 use thalweg_types::{
     ChainPlan, JobId, KeyGroup, KeyGroupTable, OperatorId, SplitId, SubtaskId, Watermark,
+    bug::{self, Bug},
     checkpoint::{BatchRef, Manifest, ManifestRef, StateObject, SubtaskSnapshot},
     graph::{Distribution, Parallelism},
     session::Deployment,
@@ -71,7 +72,10 @@ pub(crate) async fn restore(
     let loader = Loader { store, local, job: manifest.job, readers: Mutex::default() };
     let mut restored = Restored { reached: reached(&manifest), ..Restored::default() };
     for subtask in subtasks {
-        let owned = owned_groups(plan, *subtask, &deployment.assignment.key_groups);
+        let mut owned = owned_groups(plan, *subtask, &deployment.assignment.key_groups);
+        if bug::is_active(Bug::ForgetKeyGroup) && owned.len() > 1 {
+            owned.pop();
+        }
         let parallelism = deployment.assignment.parallelism();
         loader.restore_subtask(&manifest, (plan, parallelism), (*subtask, &owned), &mut restored).await?;
     }
@@ -153,6 +157,9 @@ impl Loader<'_> {
     ) -> Result<(), StorageError> {
         for operator in &former.operators {
             let mut state = FrozenState { values: operator.values.clone(), ..FrozenState::default() };
+            if bug::is_active(Bug::ForgetFired) {
+                state.values.clear();
+            }
             for (table, batches) in &operator.tables {
                 let read = self.read_all(batches, common).await?;
                 state.extend(table, read.iter().map(|(batch, _)| batch.clone()));

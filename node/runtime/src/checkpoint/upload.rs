@@ -27,6 +27,7 @@ use thalweg_keyed_state::{BatchId, FrozenState, StateBatch};
 use thalweg_storage::{CheckpointStore, StateFileBuilder, StorageError, names};
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, Exchange, JobId, KeyGroup, OperatorId, SubtaskId,
+    bug::{self, Bug},
     checkpoint::{
         BatchRef, InFlightRows, OperatorSnapshot, Prepared, SnapshotCost, SourceSnapshot, SplitProgress, StateObject,
         SubtaskSnapshot,
@@ -259,6 +260,9 @@ impl Uploader {
         // What was sealed at the end belongs to the first checkpoint after it.
         let at_the_end = self.unconfirmed.iter_mut().filter(|prepared| prepared.epoch == CheckpointId::FINAL);
         at_the_end.for_each(|prepared| prepared.epoch = checkpoint);
+        if bug::is_active(Bug::SkipFinishedCommit) && frozen.is_finished {
+            self.unconfirmed.clear();
+        }
         let mut orders = self.orders.clone();
         let aborted = async move {
             // An error says that nobody gives orders any more.
@@ -305,7 +309,10 @@ impl Uploader {
         let mut uploaded_bytes = 0;
         if !builder.is_empty() {
             let (bytes, checksum) = builder.finish();
-            let object = self.store.put_state(&name, bytes, checksum).await?;
+            let object = match bug::is_active(Bug::AckBeforeUpload) {
+                true => StateObject { name: name.clone(), bytes: bytes.len() as u64, checksum },
+                false => self.store.put_state(&name, bytes, checksum).await?,
+            };
             uploaded_bytes = object.bytes;
             self.uploaded.objects.insert(name, object);
         }

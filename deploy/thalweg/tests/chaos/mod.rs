@@ -1,0 +1,286 @@
+//! Clusters of three coordinators and three nodes, each a process, that are killed and frozen.
+
+pub(crate) mod faults;
+pub(crate) mod flow;
+pub(crate) mod s3;
+
+use std::{
+    fs,
+    ops::Range,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{Background, Place, free_addresses};
+
+const COORDINATORS: usize = 3;
+/// The coordinators are members 0 to 2, the nodes the others.
+pub(crate) const NODES: Range<usize> = COORDINATORS..6;
+/// How long the cluster trusts a node without a sign of life.
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
+/// No step takes longer, on however slow a machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A sequence of numbers that depends on its seed alone: SplitMix64.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below a bound.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// One process of the cluster, as long as it runs.
+struct Member {
+    name: String,
+    arguments: Vec<String>,
+    process: Option<Background>,
+    is_frozen: bool,
+    /// What its earlier lives have logged.
+    log: String,
+}
+
+/// The cluster, and a directory for all that a test writes. When the test fails, the directory stays and has the processes' logs.
+pub(crate) struct Cluster {
+    place: Place,
+    members: Vec<Member>,
+    coordinators: String,
+    directory: Option<TempDir>,
+    /// What is printed when the test fails.
+    pub(crate) story: Vec<String>,
+    started: Instant,
+    /// Processes that have ended by themselves, with no panic.
+    pub(crate) own_ends: usize,
+}
+
+impl Cluster {
+    /// Starts all processes, and waits until all nodes are there. Without a URL, checkpoints lie in the directory.
+    pub(crate) fn start(place: Place, checkpoints: Option<&str>) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let addresses: [String; 6] = free_addresses();
+        let (coordinators, nodes) = addresses.split_at(COORDINATORS);
+        let local = directory.path().join("checkpoints").display().to_string();
+        let checkpoints = checkpoints.unwrap_or(&local);
+        let first: Vec<String> = coordinators.iter().zip(1..).map(|(address, id)| format!("{id}={address}")).collect();
+        let (first, all) = (first.join(","), coordinators.join(","));
+        let lease = format!("{} ms", LEASE.as_millis());
+        let mut members = Vec::new();
+        for (number, listen) in (1..).zip(coordinators) {
+            let data = directory.path().join(format!("coordinator-{number}")).display().to_string();
+            let number = number.to_string();
+            let identity = ["coordinator", "--member", &number, "--listen", listen, "--cluster", "chaos", "--members"];
+            let place = [&first, "--data-dir", &data, "--checkpoints", checkpoints, "--checkpoint-interval", "500 ms"];
+            let times = ["--lease", &lease, "--slot-wait", "1 s"];
+            members
+                .push(Member::new(format!("coordinator-{number}"), &[&identity[..], &place[..], &times[..]].concat()));
+        }
+        for (number, listen) in (1..).zip(nodes) {
+            let number = number.to_string();
+            let arguments = ["node", "--node", &number, "--listen", listen, "--slots", "2", "--coordinator", &all];
+            members.push(Member::new(format!("node-{number}"), &arguments));
+        }
+        #[allow(clippy::disallowed_methods, reason = "a test of real processes has real time")]
+        let started = Instant::now();
+        let directory = Some(directory);
+        let mut cluster =
+            Self { place, members, coordinators: all, directory, story: Vec::new(), started, own_ends: 0 };
+        (0..cluster.members.len()).for_each(|member| cluster.revive(member));
+        cluster.wait_until("all nodes", |cluster| (cluster.alive_nodes()? == NODES.len()).then_some(()));
+        cluster
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.as_ref().expect("it is there as long as the cluster").path()
+    }
+
+    /// Since the cluster was started.
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Notes what has happened.
+    pub(crate) fn tell(&mut self, what: &str) {
+        self.story.push(format!("{:7.2} s  {what}", self.now().as_secs_f64()));
+    }
+
+    /// The lines that a command prints as JSON, `None` where it fails.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Option<Vec<Value>> {
+        let outcome = self.run(arguments, "3 s");
+        let line = |line: &str| serde_json::from_str(line).expect("a line of JSON");
+        (outcome.code == Some(0)).then(|| outcome.stdout.lines().map(line).collect())
+    }
+
+    fn run(&self, arguments: &[&str], timeout: &str) -> crate::process::Outcome {
+        let more = ["--coordinator", &self.coordinators, "-o", "json", "--timeout", timeout];
+        self.place.thalweg(&[arguments, &more].concat())
+    }
+
+    /// Runs a command that needs no cluster.
+    pub(crate) fn thalweg(&self, arguments: &[&str]) -> crate::process::Outcome {
+        self.place.thalweg(arguments)
+    }
+
+    fn alive_nodes(&self) -> Option<usize> {
+        Some(self.ask(&["nodes"])?.iter().filter(|node| node["state"] == "alive").count())
+    }
+
+    /// Whether a node is among those that are alive.
+    pub(crate) fn is_alive(&self, member: usize) -> bool {
+        let number = member - NODES.start + 1;
+        let nodes = self.ask(&["nodes"]).unwrap_or_default();
+        nodes.iter().any(|node| node["state"] == "alive" && node["node"] == number)
+    }
+
+    /// Submits a script; gives the job.
+    pub(crate) fn submit(&mut self, sql: &str, more: &[&str]) -> String {
+        let outcome = self.run(&[&["submit", "-e", sql, "--parallelism", "4"], more].concat(), "30 s");
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        let submitted: Value = serde_json::from_str(outcome.stdout.trim()).expect("a line of JSON");
+        let job = format!("job-{}", submitted["job"]);
+        self.tell(&format!("{job} was submitted"));
+        self.wait_until("the job's start", |cluster| (cluster.show(&job)?["status"] == "running").then_some(()));
+        self.tell("it runs");
+        job
+    }
+
+    /// What is known of a job; `None` where no leader answers.
+    pub(crate) fn show(&self, job: &str) -> Option<Value> {
+        self.ask(&["job", "show", job])?.into_iter().next()
+    }
+
+    /// Waits until a checkpoint of a later number is complete; gives its number.
+    pub(crate) fn wait_for_checkpoint(&mut self, job: &str, after: u64) -> u64 {
+        self.wait_until(&format!("a checkpoint after {after}"), |cluster| {
+            let checkpoints = cluster.ask(&["job", "checkpoints", job])?;
+            let complete = checkpoints.iter().filter(|checkpoint| checkpoint["state"] == "complete");
+            complete.filter_map(|checkpoint| checkpoint["checkpoint"].as_u64()).max().filter(|newest| *newest > after)
+        })
+    }
+
+    /// Waits for the job's end, which must be a good one; longer the more faults there were.
+    pub(crate) fn wait_for_end(&mut self, job: &str, faults: usize) -> Value {
+        let patience = PATIENCE + Duration::from_secs(30) * u32::try_from(faults).expect("they are few");
+        let ended = self.wait_for(patience, "the job's end", |cluster| {
+            let job = cluster.show(job)?;
+            let status = job["status"].as_str().expect("a word");
+            ["finished", "failed", "cancelled"].contains(&status).then_some(job)
+        });
+        self.tell("the job has ended");
+        for checkpoint in self.ask(&["job", "checkpoints", job]).unwrap_or_default() {
+            self.tell(&checkpoint.to_string());
+        }
+        assert_eq!(ended["status"], "finished", "{ended}");
+        ended
+    }
+
+    /// Looks again and again until there is something; meanwhile, processes that end by themselves are started again.
+    #[track_caller]
+    pub(crate) fn wait_until<T>(&mut self, what: &str, look: impl FnMut(&Self) -> Option<T>) -> T {
+        self.wait_for(PATIENCE, what, look)
+    }
+
+    #[track_caller]
+    fn wait_for<T>(&mut self, patience: Duration, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        let end = self.now() + patience;
+        loop {
+            self.mind();
+            if let Some(found) = look(self) {
+                return found;
+            }
+            assert!(self.now() < end, "waited in vain for {what}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Starts processes again that have ended by themselves, as whoever runs them would. None of them may have panicked.
+    pub(crate) fn mind(&mut self) {
+        for at in 0..self.members.len() {
+            let member = &mut self.members[at];
+            let Some(code) = member.process.as_mut().and_then(Background::ended) else { continue };
+            let (name, log) = (member.name.clone(), member.process.as_ref().map(Background::log));
+            assert_ne!(code, Some(101), "{name} has panicked");
+            assert!(self.now() > Duration::from_secs(5), "{name} does not start: {log:?}");
+            self.tell(&format!("{name} has ended by itself: {code:?}"));
+            self.own_ends += 1;
+            self.members[at].end(Background::kill);
+            self.revive(at);
+        }
+    }
+
+    /// Whether it is neither dead nor frozen.
+    pub(crate) fn is_up(&self, member: usize) -> bool {
+        self.members[member].process.is_some() && !self.members[member].is_frozen
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self, member: usize) {
+        self.members[member].end(Background::kill);
+        self.tell(&format!("{} is killed", self.members[member].name));
+    }
+
+    /// SIGSTOP.
+    pub(crate) fn freeze(&mut self, member: usize) {
+        self.members[member].signal("STOP");
+        self.tell(&format!("{} is frozen", self.members[member].name));
+    }
+
+    /// SIGCONT where it is frozen, a new process of the same arguments where it is dead.
+    pub(crate) fn revive(&mut self, member: usize) {
+        let place = self.place.clone();
+        let this = &mut self.members[member];
+        let how = if this.process.is_some() {
+            this.signal("CONT");
+            "thawed"
+        } else {
+            let arguments: Vec<&str> = this.arguments.iter().map(String::as_str).collect();
+            this.process = Some(Background::start_at(&place, &arguments));
+            "started"
+        };
+        self.tell(&format!("{} is {how}", self.members[member].name));
+    }
+}
+
+impl Member {
+    fn new(name: String, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self { name, arguments, process: None, is_frozen: false, log: String::new() }
+    }
+
+    fn signal(&mut self, name: &str) {
+        self.process.as_ref().expect("it runs").signal(name);
+        self.is_frozen = name == "STOP";
+    }
+
+    fn end(&mut self, how: impl FnOnce(Background)) {
+        let process = self.process.take().expect("it runs");
+        self.log += &process.log();
+        self.log += "-- its end --\n";
+        how(process);
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let Some(directory) = self.directory.take().map(TempDir::keep) else { return };
+        for member in &self.members {
+            let log = member.process.as_ref().map(Background::log).unwrap_or_default();
+            fs::write(directory.join(format!("{}.log", member.name)), member.log.clone() + &log).ok();
+        }
+        eprintln!("{}\nlogs and files are in {}", self.story.join("\n"), directory.display());
+    }
+}

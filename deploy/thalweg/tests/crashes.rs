@@ -1,0 +1,250 @@
+//! A job over bounded input gives the answer of a batch computation through any crash: processes are killed with SIGKILL and
+//! started again, or frozen with SIGSTOP beyond their lease, while windowed totals and a window join are written to files.
+//!
+//! The input is replayed at a bounded speed, so that the faults fall into the run; its rows and the faults are drawn from one seed,
+//! which is printed when the test fails, with what has happened and where the processes' logs are.
+//!
+//! | variable | |
+//! |---|---|
+//! | `THALWEG_CRASHES=N` | the long form: N faults (20 or more make sense), 100,000 rows for each of them, processes frozen for 10 s; prints what it took |
+//! | `THALWEG_CRASHES_SEED=N` | this seed instead of a new one |
+//! | `THALWEG_MOTO_SERVER=FILE` | the server of moto (`pip install 'moto[s3]' flask flask-cors`), if it is not on the path; without it, the test with an object store is skipped |
+
+#![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
+
+mod chaos;
+#[allow(dead_code, reason = "each test binary uses its part")]
+mod process;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use chaos::{
+    Cluster, LEASE, NODES, Random,
+    faults::{Plan, Report, endure},
+    flow::{Flow, assert_equal},
+    s3::S3,
+};
+use process::{Place, lines_below};
+
+/// Clusters of many processes, one after the other: a lease is short, and machines may be small.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("the variable is a number"))
+}
+
+fn seed() -> u64 {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_nanos();
+    number("THALWEG_CRASHES_SEED").unwrap_or_else(|| u64::try_from(now() % 1_000_000).expect("it is small"))
+}
+
+/// All files below a directory, with their paths.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(['.', '_']))
+}
+
+/// Holds the output below a directory against the batch answer.
+fn check_output(cluster: &mut Cluster, flow: &Flow) {
+    let out = cluster.directory().join("out");
+    let late = cluster.directory().join("late");
+    cluster.wait_until("the last hidden file to be gone", |_| {
+        let all: Vec<PathBuf> = [files_below(&out), files_below(&late)].concat();
+        (!all.iter().any(|path| is_hidden(path))).then_some(())
+    });
+    assert_eq!(files_below(&late), [] as [PathBuf; 0], "no record is late");
+    assert_equal("totals", &lines_below(&out.join("totals")), &flow.totals());
+    assert_equal("matches", &lines_below(&out.join("matches")), &flow.matches());
+}
+
+#[test]
+fn the_answer_is_that_of_batch_through_crashes() {
+    let _alone = alone();
+    let long = number("THALWEG_CRASHES").map(|faults| usize::try_from(faults).expect("it is small"));
+    let seed = seed();
+    let short = Plan { seed, faults: 5, pause_max: Duration::from_secs(2), freeze: LEASE * 2 };
+    let (plan, event_seconds, real_seconds) = match long {
+        None => (short, 625, 14),
+        Some(faults) => {
+            let (pause_max, freeze) = (Duration::from_secs(8), Duration::from_secs(10));
+            (Plan { seed, faults, pause_max, freeze }, 625 * faults, 8 * faults)
+        }
+    };
+    let mut cluster = Cluster::start(Place::default(), None);
+    cluster.tell(&format!("THALWEG_CRASHES_SEED={}", plan.seed));
+    let flow = Flow::draw(event_seconds, &mut Random::new(plan.seed));
+    let out = cluster.directory().join("out").display().to_string();
+    let sql = flow.script(cluster.directory(), &out, real_seconds);
+    let job = cluster.submit(&sql, &[]);
+    let report = endure(&mut cluster, &job, plan);
+    check_output(&mut cluster, &flow);
+    if long.is_some() {
+        println!("{}", cluster.story.join("\n"));
+        print_report(&report, &cluster, &flow);
+    }
+}
+
+fn print_report(report: &Report, cluster: &Cluster, flow: &Flow) {
+    let Report { kills, freezes, attempts, recoveries } = report;
+    let mut sorted = recoveries.clone();
+    sorted.sort_unstable();
+    println!(
+        "{} rows, {kills} kills, {freezes} freezes, {attempts} attempts, {} ends of processes by themselves, in {:.0?}; from the \
+         kill of a node to running again: {:.2?}",
+        flow.rows(),
+        cluster.own_ends,
+        cluster.now(),
+        sorted
+    );
+}
+
+#[test]
+fn a_node_that_was_frozen_beyond_its_lease_changes_nothing() {
+    let _alone = alone();
+    let seed = seed();
+    let mut cluster = Cluster::start(Place::default(), None);
+    cluster.tell(&format!("THALWEG_CRASHES_SEED={seed}"));
+    let flow = Flow::draw(300, &mut Random::new(seed));
+    let out = cluster.directory().join("out").display().to_string();
+    let sql = flow.script(cluster.directory(), &out, 8);
+    let job = cluster.submit(&sql, &[]);
+    cluster.wait_for_checkpoint(&job, 0);
+    let attempt = |cluster: &Cluster| cluster.show(&job)?["attempt"].as_u64();
+    let (first, zombie) = (cluster.wait_until("the attempt", attempt), node_of(&mut cluster, &job));
+    cluster.freeze(zombie);
+    cluster.wait_until("another attempt", |cluster| {
+        let shown = cluster.show(&job)?;
+        (shown["attempt"].as_u64()? > first && shown["status"] == "running").then_some(())
+    });
+    let newest = cluster.wait_for_checkpoint(&job, 0);
+    cluster.wait_for_checkpoint(&job, newest);
+    cluster.revive(zombie);
+    cluster.wait_until("the thawed node", |cluster| cluster.is_alive(zombie).then_some(()));
+    cluster.wait_for_end(&job, 1);
+    check_output(&mut cluster, &flow);
+}
+
+/// A node that has a part of the job.
+fn node_of(cluster: &mut Cluster, job: &str) -> usize {
+    let busy = |cluster: &Cluster| {
+        let nodes = cluster.ask(&["nodes"])?;
+        let busy = nodes.iter().find(|node| node["slots_used"].as_u64() > Some(0))?;
+        usize::try_from(busy["node"].as_u64()?).ok()
+    };
+    cluster.wait_until(&format!("a node of {job}"), busy) + NODES.start - 1
+}
+
+#[test]
+fn checkpoints_are_listed_and_verified_and_damage_is_named() {
+    let _alone = alone();
+    let seed = seed();
+    let mut cluster = Cluster::start(Place::default(), None);
+    cluster.tell(&format!("THALWEG_CRASHES_SEED={seed}"));
+    let flow = Flow::draw(625, &mut Random::new(seed));
+    let out = cluster.directory().join("out").display().to_string();
+    let sql = flow.script(cluster.directory(), &out, 30);
+    // What is copied below must not be deleted meanwhile.
+    let job = cluster.submit(&sql, &["--set", "checkpoint.retain=1000"]);
+    cluster.wait_for_checkpoint(&job, 2);
+    let killed = node_of(&mut cluster, &job);
+    cluster.kill(killed);
+    cluster.revive(killed);
+    let newest = cluster.wait_for_checkpoint(&job, 2);
+    cluster.wait_for_checkpoint(&job, newest);
+
+    let copied = cluster.directory().join("copied");
+    copy(&cluster.directory().join("checkpoints"), &copied);
+    let folder = the_only(&copied).join(&job);
+    let verify = |cluster: &Cluster| {
+        cluster.thalweg(&["checkpoint", "verify", folder.to_str().expect("a path of text"), "-o", "json"])
+    };
+    let whole = verify(&cluster);
+    assert_eq!(whole.code, Some(0), "{whole:?}");
+    let verified: serde_json::Value = serde_json::from_str(&whole.stdout).expect("a line of JSON");
+    assert!(verified["checkpoint"].as_u64() >= Some(newest) && verified["rows"].as_u64() > Some(0), "{verified}");
+
+    let manifest = newest_manifest(&folder);
+    let state = fs::read_to_string(&manifest).expect("it can be read");
+    let is_of_newest = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.ends_with(".state") && state.contains(name))
+    };
+    let damaged = files_below(&folder).into_iter().find(is_of_newest).expect("it refers to an object");
+    let mut bytes = fs::read(&damaged).expect("it can be read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&damaged, bytes).expect("it can be written");
+    let refused = verify(&cluster);
+    let name = damaged.file_name().and_then(|name| name.to_str()).expect("a name of text");
+    assert!(refused.code == Some(1) && refused.stderr.contains(name), "{refused:?}");
+    let cancelled = cluster.ask(&["job", "cancel", &job]);
+    assert!(cancelled.is_some());
+}
+
+/// The folder of the one cluster.
+fn the_only(folder: &Path) -> PathBuf {
+    let entries: Vec<PathBuf> =
+        fs::read_dir(folder).expect("it is there").map(|entry| entry.expect("it can be listed").path()).collect();
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    entries[0].clone()
+}
+
+/// The manifest with the largest number.
+fn newest_manifest(folder: &Path) -> PathBuf {
+    let number = |path: &PathBuf| {
+        let name = path.file_name()?.to_str()?.strip_prefix("manifest-")?;
+        name.split(['-', '.']).map(|part| part.parse().ok()).take(3).collect::<Option<Vec<u64>>>()
+    };
+    let manifests = files_below(folder).into_iter().filter_map(|path| Some((number(&path)?, path)));
+    manifests.max().expect("there is a manifest").1
+}
+
+/// Copies a directory; what is gone meanwhile is left out.
+fn copy(from: &Path, to: &Path) {
+    for path in files_below(from) {
+        let target = to.join(path.strip_prefix(from).expect("it lies below"));
+        fs::create_dir_all(target.parent().expect("it has a directory")).expect("it can be created");
+        fs::copy(&path, &target).ok();
+    }
+}
+
+#[test]
+fn the_answer_is_that_of_batch_in_an_object_store() {
+    let _alone = alone();
+    let Some(s3) = S3::start() else {
+        eprintln!("skipped: moto_server is not installed (THALWEG_MOTO_SERVER)");
+        return;
+    };
+    let plan = Plan { seed: seed(), faults: 3, pause_max: Duration::from_secs(2), freeze: LEASE * 2 };
+    let mut cluster = Cluster::start(s3.place(), Some(&S3::url("checkpoints")));
+    cluster.tell(&format!("THALWEG_CRASHES_SEED={}", plan.seed));
+    let flow = Flow::draw(300, &mut Random::new(plan.seed));
+    let sql = flow.script(cluster.directory(), &S3::url("out"), 25);
+    let job = cluster.submit(&sql, &["--checkpoint-interval", "1 s"]);
+    cluster.wait_for_checkpoint(&job, 0);
+    cluster.wait_until("a checkpoint that is found to be whole", |cluster| {
+        let manifest = s3.names_below("checkpoints").into_iter().filter(|name| name.ends_with(".json")).max()?;
+        // It may be dropped for a newer one meanwhile.
+        let verified = cluster.thalweg(&["checkpoint", "verify", &S3::url(&manifest)]);
+        (verified.code == Some(0)).then_some(())
+    });
+    endure(&mut cluster, &job, plan);
+    let hidden = |name: &String| name.rsplit('/').next().is_some_and(|name| name.starts_with(['.', '_']));
+    cluster
+        .wait_until("the last hidden object to be gone", |_| (!s3.names_below("out").iter().any(hidden)).then_some(()));
+    assert_equal("totals", &s3.lines_below("out/totals"), &flow.totals());
+    assert_equal("matches", &s3.lines_below("out/matches"), &flow.matches());
+}
