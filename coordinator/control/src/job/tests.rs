@@ -396,6 +396,8 @@ fn rows_of_a_bare_select_stay_until_the_job_is_forgotten() {
     assert_eq!(world.status(), JobStatus::Finished);
     assert!(world.is_done());
     assert_eq!(world.attempts_on(NodeId(1)), vec![Attempt(1)], "the node still has it");
+    world.pump_orders();
+    assert_eq!(world.released, BTreeSet::from([NodeId(1)]), "no checkpoint is waited for");
 }
 
 #[test]

@@ -67,6 +67,8 @@ pub(super) struct World {
     durable: BTreeSet<String>,
     /// What is hidden in the sinks' directories, by attempt.
     hidden: BTreeSet<(Attempt, String)>,
+    /// Nodes that may give all rows to clients.
+    pub(super) released: BTreeSet<NodeId>,
     /// Manifests by name.
     store: BTreeMap<String, Manifest>,
     store_work: VecDeque<Effect>,
@@ -155,6 +157,7 @@ impl World {
             commits: Vec::new(),
             durable: BTreeSet::new(),
             hidden: BTreeSet::new(),
+            released: BTreeSet::new(),
             store: BTreeMap::new(),
             store_work: VecDeque::new(),
             store_failures: Vec::new(),
@@ -474,7 +477,13 @@ impl World {
             }
             Action::ConfirmCheckpoint { checkpoint } => {
                 let Some(run) = node.attempts.get_mut(&attempt) else { return };
-                assert!(self.state.job(JOB).unwrap().checkpoints.last().unwrap().checkpoint >= checkpoint);
+                let record = self.state.job(JOB).unwrap();
+                if checkpoint == CheckpointId::FINAL {
+                    assert!(record.attempt.as_ref().unwrap().committables.is_some(), "another attempt may follow");
+                    self.released.insert(id);
+                } else {
+                    assert!(record.checkpoints.last().unwrap().checkpoint >= checkpoint);
+                }
                 for prepared in run.sealed.values_mut() {
                     prepared.retain(|prepared| prepared.epoch > checkpoint);
                 }
