@@ -282,6 +282,7 @@ mod tests {
             failure: Some(Failure { kind: FailureKind::Store, message: "no space".to_owned() }),
             failures,
             subtasks: Vec::new(),
+            checkpoints: thalweg_types::job::CheckpointSummary::default(),
             sql: String::new(),
             plan: String::new(),
         };
