@@ -115,7 +115,9 @@ pub async fn interrupt(client: &Client, job: JobId) -> anyhow::Error {
 pub fn forgive_enough(result: Result<()>, script: &str) -> Result<()> {
     match result {
         Err(error) if is_unwanted(&error) && statements::writes_elsewhere(script) => {
-            bail!("nobody reads the output any more: the job was cancelled, and has published nothing")
+            bail!(
+                "nobody reads the output any more: the job was cancelled, and publishes no more than its checkpoints hold"
+            )
         }
         Err(error) if is_unwanted(&error) => Ok(()),
         other => other,
