@@ -6,7 +6,7 @@
 //!
 //! | variable | |
 //! |---|---|
-//! | `THALWEG_CRASHES=N` | the long form: N faults (20 or more make sense), 100,000 rows for each of them, processes frozen for 10 s; prints what it took |
+//! | `THALWEG_CRASHES=N` | the long form: N faults (20 or more make sense), 100,000 rows for each of them, processes frozen for 10 s; tells what it took, and leaves the processes' logs |
 //! | `THALWEG_CRASHES_SEED=N` | this seed instead of a new one |
 //! | `THALWEG_MOTO_SERVER=FILE` | the server of moto (`pip install 'moto[s3]' flask flask-cors`), if it is not on the path; without it, the test with an object store is skipped |
 
@@ -91,13 +91,15 @@ fn the_answer_is_that_of_batch_through_crashes() {
     let job = cluster.submit(&sql, &[]);
     let report = endure(&mut cluster, &job, plan);
     check_output(&mut cluster, &flow);
-    if long.is_some() {
-        println!("{}", cluster.story.join("\n"));
-        print_report(&report, &cluster, &flow);
-    }
+    print_report(&report, &mut cluster, &flow);
 }
 
-fn print_report(report: &Report, cluster: &Cluster, flow: &Flow) {
+/// Only in the long form.
+fn print_report(report: &Report, cluster: &mut Cluster, flow: &Flow) {
+    if number("THALWEG_CRASHES").is_none() {
+        return;
+    }
+    cluster.is_shown = true;
     let Report { kills, freezes, attempts, recoveries } = report;
     let mut sorted = recoveries.clone();
     sorted.sort_unstable();
@@ -247,10 +249,11 @@ fn the_answer_is_that_of_batch_in_an_object_store() {
         let verified = cluster.thalweg(&["checkpoint", "verify", &S3::url(&manifest)]);
         (verified.code == Some(0)).then_some(())
     });
-    endure(&mut cluster, &job, plan);
+    let report = endure(&mut cluster, &job, plan);
     let hidden = |name: &String| name.rsplit('/').next().is_some_and(|name| name.starts_with(['.', '_']));
     cluster
         .wait_until("the last hidden object to be gone", |_| (!s3.names_below("out").iter().any(hidden)).then_some(()));
     assert_equal("totals", &s3.lines_below("out/totals"), &flow.totals());
     assert_equal("matches", &s3.lines_below("out/matches"), &flow.matches());
+    print_report(&report, &mut cluster, &flow);
 }
