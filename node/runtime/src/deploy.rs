@@ -17,7 +17,11 @@ use thalweg_operators::{OperatorContext, build};
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, Chain as PlannedChain, ChainPlan, ChannelId, ClusterId, JobId, NodeId, Operator, OperatorId, OperatorKind,
-    SubtaskId, checkpoint::SplitProgress, graph::SourceOperator, session::Deployment, settings::JobSettings,
+    SubtaskId,
+    checkpoint::SplitProgress,
+    graph::{AggregatePhase, SourceOperator},
+    session::Deployment,
+    settings::JobSettings,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -28,6 +32,7 @@ use crate::{
     checkpoint::{Restored, Routing, Uploader, Uploads, owned_groups},
     context::RuntimeContext,
     failure::SubtaskError,
+    gate::{Gate, Inputs, Returned},
     meter::Meter,
     pacing::Pacer,
     readers::Readers,
@@ -270,18 +275,23 @@ impl Builder<'_> {
         outputs: (Vec<Outbound>, Uploads),
         shared: &mut Shared,
     ) -> Result<Actor, SubtaskError> {
-        let chain = self.chain((subtask, meter), outputs, shared)?;
+        let timeout = shared.settings.checkpoint_alignment_timeout;
         match (inbound, self.source_of(subtask)) {
             (None, Some((id, spec))) => {
+                let gate = Gate::new(timeout, self.orders.clone(), None);
+                let chain = self.chain((subtask, meter), outputs, gate, shared)?;
                 Ok(Actor::Source(Box::new(self.source(subtask, (id, spec), chain, meter, shared)?)))
             }
             (Some(inbound), None) => {
                 let port_of = |exchange: u32| self.plan.exchanges[exchange as usize].edge.port;
                 let ports = inbound.channels().iter().map(|channel| port_of(channel.id.exchange)).collect();
                 let in_flight = shared.restored.in_flight.remove(&subtask).unwrap_or_default();
-                let in_flight = in_flight.into_iter().map(|(exchange, rows)| (port_of(exchange), rows)).collect();
-                let input = InputSubtask::new(inbound, ports, chain, self.orders.clone(), meter.clone());
-                Ok(Actor::Input(Box::new(input.with_in_flight(in_flight))))
+                let returned = |(exchange, rows)| Returned { exchange, port: port_of(exchange), rows };
+                let returned = in_flight.into_iter().map(returned).collect();
+                let inputs = Inputs::new(subtask.index, inbound, returned);
+                let gate = Gate::new(timeout, self.orders.clone(), Some(inputs));
+                let chain = self.chain((subtask, meter), outputs, gate, shared)?;
+                Ok(Actor::Input(Box::new(InputSubtask::new(ports, chain, meter.clone()))))
             }
             _ => Err(plan_error(format!("subtask {subtask} has neither a source nor an input"))),
         }
@@ -291,6 +301,7 @@ impl Builder<'_> {
         &self,
         (subtask, meter): (SubtaskId, &Arc<Meter>),
         (outbounds, uploads): (Vec<Outbound>, Uploads),
+        gate: Gate,
         shared: &mut Shared,
     ) -> Result<Chain, SubtaskError> {
         let planned = &self.plan.chains[subtask.chain.0 as usize];
@@ -303,7 +314,8 @@ impl Builder<'_> {
                 OperatorKind::Sink(sink) => sink.table.clone(),
                 _ => operator.name.clone(),
             };
-            vertices.push(Vertex { id: *id, name, stage, children: Vec::new(), outbounds: Vec::new() });
+            let hands_on = hands_on(&operator.kind);
+            vertices.push(Vertex { id: *id, name, stage, children: Vec::new(), outbounds: Vec::new(), hands_on });
         }
         let outgoing = self.plan.exchanges.iter().filter(|exchange| exchange.from == subtask.chain);
         for (exchange, outbound) in outgoing.zip(0..) {
@@ -326,6 +338,7 @@ impl Builder<'_> {
             outbounds,
             aside: Aside::new(self.tables.clone(), identity, late_path, dead_letter_path),
             uploads,
+            gate,
             meter: meter.clone(),
         }))
     }
@@ -397,7 +410,6 @@ impl Builder<'_> {
             pacer,
             silence: Silence::new(idle_timeout, meter.now()),
             orders: self.orders.clone(),
-            last_checkpoint: None,
             chain,
             meter: meter.clone(),
         })
@@ -417,6 +429,16 @@ impl Builder<'_> {
 
 fn plan_error(reason: String) -> SubtaskError {
     SubtaskError::Plan { reason }
+}
+
+/// Whether an operator has no keys by which another subtask could take over what it has not emitted yet. What the local phase
+/// of an aggregation holds is sent on anyway.
+fn hands_on(kind: &OperatorKind) -> bool {
+    match kind {
+        OperatorKind::Calc(_) | OperatorKind::WindowAssign(_) => true,
+        OperatorKind::WindowAggregate(aggregate) => aggregate.phase == AggregatePhase::Local,
+        _ => false,
+    }
 }
 
 fn is_replayed(spec: &SourceOperator) -> bool {
