@@ -82,7 +82,6 @@ pub(crate) struct Overtaken {
     pub(crate) rows: OvertakenBatch,
 }
 
-#[expect(dead_code, reason = "barriers do not overtake yet")]
 pub(crate) enum OvertakenBatch {
     /// They had not left.
     Pending(RecordBatch),
