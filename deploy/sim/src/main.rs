@@ -121,7 +121,7 @@ fn command(seed: u64, bug: Option<Bug>) -> String {
 /// Every mistake; good when each is found.
 fn bugs(args: &Args) -> bool {
     let mut missed = 0;
-    println!("{:<28}{:>10}  {}", "mistake", "found in", "first seed that finds it");
+    println!("{:<28}{:>10}  first seed that finds it", "mistake", "found in");
     for bug in Bug::ALL {
         let first = Mutex::new(None::<u64>);
         let note = |report: &Report| {

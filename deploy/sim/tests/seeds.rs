@@ -32,7 +32,7 @@ fn failures(seeds: std::ops::Range<u64>, bug: Option<Bug>) -> Vec<Report> {
 
 #[test]
 fn jobs_publish_the_batch_answer_once_whatever_fails() {
-    let failed = failures(0..60, None);
+    let failed = failures(0..48, None);
     let shown: Vec<String> = failed
         .iter()
         .map(|report| format!("seed {}: {}", report.seed, report.failure.clone().unwrap_or_default()))

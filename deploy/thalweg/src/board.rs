@@ -249,6 +249,7 @@ mod tests {
             failure: None,
             failures: 0,
             subtasks: Vec::new(),
+            checkpoints: thalweg_types::job::CheckpointSummary::default(),
             sql: String::new(),
             plan: String::new(),
         }

@@ -115,7 +115,9 @@ pub async fn interrupt(client: &Client, job: JobId) -> anyhow::Error {
 pub fn forgive_enough(result: Result<()>, script: &str) -> Result<()> {
     match result {
         Err(error) if is_unwanted(&error) && statements::writes_elsewhere(script) => {
-            bail!("nobody reads the output any more: the job was cancelled, and has published nothing")
+            bail!(
+                "nobody reads the output any more: the job was cancelled, and publishes no more than its checkpoints hold"
+            )
         }
         Err(error) if is_unwanted(&error) => Ok(()),
         other => other,
@@ -282,6 +284,7 @@ mod tests {
             failure: Some(Failure { kind: FailureKind::Store, message: "no space".to_owned() }),
             failures,
             subtasks: Vec::new(),
+            checkpoints: thalweg_types::job::CheckpointSummary::default(),
             sql: String::new(),
             plan: String::new(),
         };

@@ -6,14 +6,13 @@
 //!
 //! | variable | |
 //! |---|---|
-//! | `THALWEG_CRASHES=N` | the long form: N faults (20 or more make sense), 100,000 rows for each of them, processes frozen for 10 s; prints what it took |
+//! | `THALWEG_CRASHES=N` | the long form: N faults (20 or more make sense), 100,000 rows for each of them, processes frozen for 10 s; tells what it took, and leaves the processes' logs |
 //! | `THALWEG_CRASHES_SEED=N` | this seed instead of a new one |
 //! | `THALWEG_MOTO_SERVER=FILE` | the server of moto (`pip install 'moto[s3]' flask flask-cors`), if it is not on the path; without it, the test with an object store is skipped |
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
 mod chaos;
-#[allow(dead_code, reason = "each test binary uses its part")]
 mod process;
 
 use std::{
@@ -65,6 +64,8 @@ fn check_output(cluster: &mut Cluster, flow: &Flow) {
         (!all.iter().any(|path| is_hidden(path))).then_some(())
     });
     assert_eq!(files_below(&late), [] as [PathBuf; 0], "no record is late");
+    let checkpoints = cluster.directory().join("checkpoints");
+    cluster.wait_until("the last checkpoint to be gone", |_| files_below(&checkpoints).is_empty().then_some(()));
     assert_equal("totals", &lines_below(&out.join("totals")), &flow.totals());
     assert_equal("matches", &lines_below(&out.join("matches")), &flow.matches());
 }
@@ -90,13 +91,15 @@ fn the_answer_is_that_of_batch_through_crashes() {
     let job = cluster.submit(&sql, &[]);
     let report = endure(&mut cluster, &job, plan);
     check_output(&mut cluster, &flow);
-    if long.is_some() {
-        println!("{}", cluster.story.join("\n"));
-        print_report(&report, &cluster, &flow);
-    }
+    print_report(&report, &mut cluster, &flow);
 }
 
-fn print_report(report: &Report, cluster: &Cluster, flow: &Flow) {
+/// Only in the long form.
+fn print_report(report: &Report, cluster: &mut Cluster, flow: &Flow) {
+    if number("THALWEG_CRASHES").is_none() {
+        return;
+    }
+    cluster.is_shown = true;
     let Report { kills, freezes, attempts, recoveries } = report;
     let mut sorted = recoveries.clone();
     sorted.sort_unstable();
@@ -128,8 +131,13 @@ fn a_node_that_was_frozen_beyond_its_lease_changes_nothing() {
         let shown = cluster.show(&job)?;
         (shown["attempt"].as_u64()? > first && shown["status"] == "running").then_some(())
     });
-    let newest = cluster.wait_for_checkpoint(&job, 0);
-    cluster.wait_for_checkpoint(&job, newest);
+    let last_complete = |cluster: &Cluster| cluster.show(&job)?["checkpoints"]["last_complete"].as_u64();
+    let last = cluster.wait_until("the last checkpoint", last_complete);
+    cluster.wait_until("a checkpoint without the frozen node", |cluster| {
+        let shown = cluster.show(&job)?;
+        let later = shown["checkpoints"]["last_complete"].as_u64().is_some_and(|complete| complete > last);
+        (later || shown["status"] == "finished").then_some(())
+    });
     cluster.revive(zombie);
     cluster.wait_until("the thawed node", |cluster| cluster.is_alive(zombie).then_some(()));
     cluster.wait_for_end(&job, 1);
@@ -241,10 +249,11 @@ fn the_answer_is_that_of_batch_in_an_object_store() {
         let verified = cluster.thalweg(&["checkpoint", "verify", &S3::url(&manifest)]);
         (verified.code == Some(0)).then_some(())
     });
-    endure(&mut cluster, &job, plan);
+    let report = endure(&mut cluster, &job, plan);
     let hidden = |name: &String| name.rsplit('/').next().is_some_and(|name| name.starts_with(['.', '_']));
     cluster
         .wait_until("the last hidden object to be gone", |_| (!s3.names_below("out").iter().any(hidden)).then_some(()));
     assert_equal("totals", &s3.lines_below("out/totals"), &flow.totals());
     assert_equal("matches", &s3.lines_below("out/matches"), &flow.matches());
+    print_report(&report, &mut cluster, &flow);
 }

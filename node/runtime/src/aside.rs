@@ -46,7 +46,12 @@ impl Aside {
 
     /// Takes an operator's late rows.
     pub(crate) fn take_late(&mut self, id: OperatorId, operator: &mut dyn Operator, meter: &Meter) {
-        for late in operator.take_late() {
+        self.add_late(id, operator.take_late(), meter);
+    }
+
+    /// Takes rows that were judged late.
+    pub(crate) fn add_late(&mut self, id: OperatorId, late: Vec<LateRows>, meter: &Meter) {
+        for late in late {
             if bug::is_active(Bug::DropLateUncounted) {
                 continue;
             }

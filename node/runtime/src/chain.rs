@@ -11,25 +11,34 @@
 //! ```
 //!
 //! A watermark is forwarded after all that it released; a barrier after what operators may not hold across it, and when it
-//! has passed an operator, the operator's state is frozen for the checkpoint.
+//! has passed an operator, the operator's state is frozen for the checkpoint. A barrier waits for no credit: what it makes
+//! operators release is bounded by their state. Between two steps, and while it waits, a chain attends to checkpoints (`part`).
 
-use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use thalweg_connectors::{DeadLetter, SinkWriter};
-use thalweg_exchange::{Control, ExchangeError, Outbound};
+use thalweg_exchange::{Control, Outbound};
 use thalweg_keyed_state::FrozenState;
 use thalweg_operators::{Operator, OperatorError};
 use thalweg_types::{CheckpointId, OperatorId, Watermark, checkpoint::Barrier};
 
 use crate::{
     aside::Aside,
-    checkpoint::{Frozen, FrozenSource, Sealed, Upload, Uploads},
+    checkpoint::{Sealed, Upload, Uploads},
     collect::CollectWriter,
     failure::SubtaskError,
-    meter::{Meter, Spent},
+    gate::Gate,
+    meter::Meter,
+    source::SourceView,
     state_budget::StateShare,
 };
+
+mod part;
+mod wait;
+
+use wait::flushing;
+pub(crate) use wait::passing;
 
 /// An actor lets others run after so many steps or this long, whichever is first. The count holds where time stands still
 /// (in simulations).
@@ -74,6 +83,9 @@ pub(crate) struct Vertex {
     pub(crate) children: Vec<usize>,
     /// Indexes of outbounds.
     pub(crate) outbounds: Vec<usize>,
+    /// Whether what it holds in mid-emission is handed on before it is frozen: it has no keys by which another subtask could
+    /// take it over.
+    pub(crate) hands_on: bool,
 }
 
 enum Step {
@@ -88,6 +100,7 @@ pub(crate) struct ChainParts {
     pub(crate) outbounds: Vec<Outbound>,
     pub(crate) aside: Aside,
     pub(crate) uploads: Uploads,
+    pub(crate) gate: Gate,
     pub(crate) meter: Arc<Meter>,
     pub(crate) state: StateShare,
 }
@@ -132,20 +145,28 @@ impl Chain {
         flushing(&mut self.parts.outbounds, self.parts.aside.write_dead_letters(letters)).await?
     }
 
-    /// Gives rows to the head.
-    pub(crate) async fn process(&mut self, port: u8, batch: RecordBatch) -> Result<(), SubtaskError> {
-        self.stack.push(Step::Process { vertex: 0, port, batch });
-        self.run().await
+    /// What the subtask knows of checkpoints, and its inputs.
+    pub(crate) fn gate(&mut self) -> &mut Gate {
+        &mut self.parts.gate
     }
 
-    /// Sends a signal through the chain.
-    pub(crate) async fn signal(&mut self, signal: Signal) -> Result<(), SubtaskError> {
-        if let Signal::Watermark(watermark) = signal {
+    /// Gives rows to the head, and then a watermark. They are given together: a checkpoint that is taken meanwhile holds what
+    /// the rows lead to, and not the watermark. `source`: how far a source has come with them.
+    pub(crate) async fn feed(
+        &mut self,
+        rows: Option<(u8, RecordBatch)>,
+        watermark: Option<Watermark>,
+        source: Option<SourceView<'_>>,
+    ) -> Result<(), SubtaskError> {
+        if let Some(watermark) = watermark {
             self.watermark = watermark;
             self.parts.meter.set_watermark(watermark);
+            self.stack.push(Step::Signal { vertex: 0, signal: Signal::Watermark(watermark) });
         }
-        self.stack.push(Step::Signal { vertex: 0, signal });
-        self.run().await
+        if let Some((port, batch)) = rows {
+            self.stack.push(Step::Process { vertex: 0, port, batch });
+        }
+        self.run(source).await
     }
 
     /// Hands on what operators had released before they were restored.
@@ -156,34 +177,7 @@ impl Chain {
                 self.stack.push(Step::Drain { vertex: at, then: None });
             }
         }
-        self.run().await
-    }
-
-    /// Sends the barrier of a checkpoint through the chain, and hands over what it froze.
-    pub(crate) async fn checkpoint(
-        &mut self,
-        checkpoint: CheckpointId,
-        source: Option<FrozenSource>,
-        alignment: Duration,
-    ) -> Result<(), SubtaskError> {
-        self.signal(Signal::Barrier(checkpoint)).await?;
-        let Gathered { operators, mut sealed, freeze } = std::mem::take(&mut self.gathered);
-        let began = self.parts.meter.now();
-        sealed.extend(flushing(&mut self.parts.outbounds, self.parts.aside.seal()).await??);
-        let freeze = freeze + self.parts.meter.now().saturating_sub(began);
-        let frozen = Frozen {
-            checkpoint,
-            is_finished: self.is_finished,
-            operators,
-            source,
-            in_flight: Vec::new(),
-            sealed,
-            alignment,
-            freeze,
-            is_unaligned: false,
-        };
-        let handing = self.parts.uploads.hand_over(Upload::Snapshot(Box::new(frozen)));
-        Ok(flushing(&mut self.parts.outbounds, handing).await?)
+        self.run(None).await
     }
 
     /// Tells the receivers when this subtask steps out of their minimum, and when it is back.
@@ -196,90 +190,49 @@ impl Chain {
         self.broadcast_all(control)
     }
 
-    /// Waits until another batch may go to every output, flushing all of them meanwhile.
-    pub(crate) async fn ready(&mut self) -> Result<(), SubtaskError> {
-        if self.parts.outbounds.iter().all(|outbound| outbound.is_ready() && outbound.is_drained()) {
-            return Ok(());
-        }
-        let outbounds = &mut self.parts.outbounds;
-        for outbound in outbounds.iter_mut() {
-            outbound.flush()?;
-        }
-        if outbounds.iter().all(Outbound::is_ready) {
-            return Ok(());
-        }
-        let since = self.parts.meter.now();
-        let waited = std::future::poll_fn(|context| {
-            let mut is_ready = true;
-            for outbound in outbounds.iter_mut() {
-                match outbound.poll_flush(context) {
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Pending => is_ready = false,
-                }
-            }
-            if is_ready { Poll::Ready(Ok(())) } else { Poll::Pending }
-        });
-        let waited = waited.await;
-        self.parts.meter.spend(Spent::Blocked, since);
-        Ok(waited?)
-    }
-
-    /// Runs a future while outputs are flushed as credit comes.
-    pub(crate) async fn flushing<T>(&mut self, future: impl Future<Output = T>) -> Result<T, SubtaskError> {
-        Ok(flushing(&mut self.parts.outbounds, future).await?)
-    }
-
     /// After the last watermark: sinks are sealed, and the ends of all outputs are sent. Barriers may follow.
-    pub(crate) async fn finish(&mut self) -> Result<(), SubtaskError> {
-        let mut sealed = Vec::new();
+    pub(crate) async fn finish(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         for Vertex { id, name, stage, .. } in &mut self.parts.vertices {
             match stage {
                 Stage::Sink(writer) => {
                     let sealing = flushing(&mut self.parts.outbounds, writer.seal()).await?;
                     let sealing = sealing.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
-                    sealed.push(Sealed { operator: *id, name: name.clone(), sealing });
+                    self.parts.gate.keep_sealed(vec![Sealed { operator: *id, name: name.clone(), sealing }]);
                 }
                 Stage::Collect(writer) => writer.end(),
                 Stage::Source | Stage::Operator(_) => {}
             }
         }
-        sealed.extend(flushing(&mut self.parts.outbounds, self.parts.aside.seal()).await??);
+        let sealed = flushing(&mut self.parts.outbounds, self.parts.aside.seal()).await??;
+        self.parts.gate.keep_sealed(sealed);
         self.broadcast_all(Control::End)?;
-        self.drain_outbounds().await?;
+        // A part that was taken before must be handed over before what belongs to the next one.
+        self.drain(source).await?;
         self.is_finished = true;
-        self.parts.uploads.hand_over(Upload::End(sealed)).await;
+        let sealed = self.parts.gate.take_sealed();
+        let handing = self.parts.uploads.hand_over(Upload::End(sealed));
+        Ok(flushing(&mut self.parts.outbounds, handing).await?)
+    }
+
+    async fn run(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
+        while !self.stack.is_empty() {
+            self.ready(source).await?;
+            self.take_turn().await;
+            // A checkpoint may have taken steps meanwhile.
+            let Some(step) = self.stack.pop() else { break };
+            self.step(step).await?;
+        }
         Ok(())
     }
 
-    async fn drain_outbounds(&mut self) -> Result<(), SubtaskError> {
-        let outbounds = &mut self.parts.outbounds;
-        let since = self.parts.meter.now();
-        let drained = std::future::poll_fn(|context| {
-            for outbound in outbounds.iter_mut() {
-                if let Poll::Ready(Err(error)) = outbound.poll_flush(context) {
-                    return Poll::Ready(Err(error));
-                }
-            }
-            if outbounds.iter().all(Outbound::is_drained) { Poll::Ready(Ok(())) } else { Poll::Pending }
-        });
-        let drained = drained.await;
-        self.parts.meter.spend(Spent::Blocked, since);
-        Ok(drained?)
-    }
-
-    async fn run(&mut self) -> Result<(), SubtaskError> {
-        while let Some(step) = self.stack.pop() {
-            self.ready().await?;
-            self.take_turn().await;
-            match step {
-                Step::Process { vertex, port, batch } => self.process_at(vertex, port, batch).await?,
-                Step::Signal { vertex, signal } => self.signal_at(vertex, signal).await?,
-                Step::Drain { vertex, then } => self.drain_at(vertex, then)?,
-            }
-            if self.parts.aside.has_late() {
-                flushing(&mut self.parts.outbounds, self.parts.aside.write_late()).await??;
-            }
+    async fn step(&mut self, step: Step) -> Result<(), SubtaskError> {
+        match step {
+            Step::Process { vertex, port, batch } => self.process_at(vertex, port, batch).await?,
+            Step::Signal { vertex, signal } => self.signal_at(vertex, signal).await?,
+            Step::Drain { vertex, then } => self.drain_at(vertex, then)?,
+        }
+        if self.parts.aside.has_late() {
+            flushing(&mut self.parts.outbounds, self.parts.aside.write_late()).await??;
         }
         Ok(())
     }
@@ -301,8 +254,7 @@ impl Chain {
             }
             Stage::Collect(writer) => {
                 self.parts.meter.count_out(&batch);
-                let uploads = &self.parts.uploads;
-                flushing(&mut self.parts.outbounds, writer.push(batch, || uploads.want_checkpoint())).await?;
+                writer.push(batch, || self.parts.uploads.want_checkpoint());
             }
         }
         Ok(())
@@ -412,17 +364,4 @@ impl Chain {
 
 fn failed(name: &str, source: OperatorError) -> SubtaskError {
     SubtaskError::Operator { operator: name.to_owned(), source }
-}
-
-async fn flushing<T>(outbounds: &mut [Outbound], future: impl Future<Output = T>) -> Result<T, ExchangeError> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|context| {
-        for outbound in outbounds.iter_mut().filter(|outbound| !outbound.is_drained()) {
-            if let Poll::Ready(Err(error)) = outbound.poll_flush(context) {
-                return Poll::Ready(Err(error));
-            }
-        }
-        future.as_mut().poll(context).map(Ok)
-    })
-    .await
 }

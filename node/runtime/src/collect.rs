@@ -160,35 +160,41 @@ impl CollectStore {
 }
 
 /// The subtask's end of a query.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CollectWriter {
     query: Arc<Query>,
 }
 
 impl CollectWriter {
-    /// Keeps rows, once there is room; calls `want` where rows wait for a checkpoint. What comes for a query that is gone is
-    /// dropped.
-    pub(crate) async fn push(&self, batch: RecordBatch, want: impl Fn()) {
-        if batch.num_rows() == 0 {
-            return;
-        }
+    /// Whether rows are to be pushed now.
+    pub(crate) fn has_room(&self) -> bool {
+        let buffer = self.query.buffer.lock();
+        // Rows that no checkpoint holds yet are always taken, or the barrier behind them would never come.
+        buffer.gone || buffer.bytes - buffer.unfrozen_bytes < BUFFER_BYTES_MAX
+    }
+
+    /// Waits until there is room.
+    pub(crate) async fn room(&self) {
         loop {
             let drained = self.query.drained.notified();
-            {
-                let mut buffer = self.query.buffer.lock();
-                if buffer.gone {
-                    return;
-                }
-                if buffer.unfrozen_bytes >= UNRELEASED_BYTES_MAX {
-                    want();
-                }
-                // Rows that no checkpoint holds yet are always taken, or the barrier behind them would never come.
-                if buffer.bytes - buffer.unfrozen_bytes < BUFFER_BYTES_MAX {
-                    buffer.push(batch);
-                    break;
-                }
+            if self.has_room() {
+                return;
             }
             drained.await;
+        }
+    }
+
+    /// Keeps rows; calls `want` where rows wait for a checkpoint. What comes for a query that is gone is dropped.
+    pub(crate) fn push(&self, batch: RecordBatch, want: impl Fn()) {
+        {
+            let mut buffer = self.query.buffer.lock();
+            if batch.num_rows() == 0 || buffer.gone {
+                return;
+            }
+            if buffer.unfrozen_bytes >= UNRELEASED_BYTES_MAX {
+                want();
+            }
+            buffer.push(batch);
         }
         self.query.filled.notify_waiters();
     }

@@ -13,11 +13,16 @@ use thalweg_exchange::{
     Endpoints, Inbound, InboundChannel, Outbound, OutboundBuilder, OutboundConfig, PeerFailure, PeerLink,
 };
 use thalweg_flow::SplitWatermarks;
-use thalweg_operators::{OperatorContext, build};
+use thalweg_keyed_state::StateBatch;
+use thalweg_operators::{LateRows, Operator as Operate, OperatorContext, build};
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, Chain as PlannedChain, ChainPlan, ChannelId, ClusterId, JobId, NodeId, Operator, OperatorId, OperatorKind,
-    SubtaskId, checkpoint::SplitProgress, graph::SourceOperator, session::Deployment, settings::JobSettings,
+    SubtaskId,
+    checkpoint::SplitProgress,
+    graph::{AggregatePhase, Distribution, SourceOperator},
+    session::Deployment,
+    settings::JobSettings,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -25,9 +30,10 @@ use crate::{
     aside::Aside,
     attempt::{AttemptEvent, AttemptOrders},
     chain::{Chain, ChainParts, Stage, Vertex},
-    checkpoint::{Restored, Routing, Uploader, Uploads, owned_groups},
+    checkpoint::{FormerState, Restored, Routing, Uploader, Uploads, owned_groups},
     context::RuntimeContext,
     failure::SubtaskError,
+    gate::{Gate, Inputs, Returned},
     meter::Meter,
     pacing::Pacer,
     readers::Readers,
@@ -84,6 +90,8 @@ struct Shared {
     state: Arc<StateBudget>,
     replay: Option<Arc<ReplayClock>>,
     restored: Restored,
+    /// What the head that is being restored judged late.
+    late: Vec<LateRows>,
 }
 
 impl Builder<'_> {
@@ -146,7 +154,7 @@ impl Builder<'_> {
         let operators = OperatorContext { key_groups: graph.key_groups, batch_rows: settings.batch_rows };
         let limit = self.context.memory_budget_bytes as f64 * settings.state_memory_share;
         let replay = self.replay_clock(meters, &settings, &restored)?;
-        Ok(Shared { settings, operators, state: StateBudget::new(limit as u64), replay, restored })
+        Ok(Shared { settings, operators, state: StateBudget::new(limit as u64), replay, restored, late: Vec::new() })
     }
 
     fn replay_clock(
@@ -270,27 +278,80 @@ impl Builder<'_> {
         outputs: (Vec<Outbound>, Uploads),
         shared: &mut Shared,
     ) -> Result<Actor, SubtaskError> {
-        let chain = self.chain((subtask, meter), outputs, shared)?;
+        let timeout = shared.settings.checkpoint_alignment_timeout;
         match (inbound, self.source_of(subtask)) {
             (None, Some((id, spec))) => {
+                let gate = Gate::new(timeout, self.orders.clone(), None);
+                let chain = self.chain((subtask, meter), outputs, gate, shared)?;
                 Ok(Actor::Source(Box::new(self.source(subtask, (id, spec), chain, meter, shared)?)))
             }
             (Some(inbound), None) => {
                 let port_of = |exchange: u32| self.plan.exchanges[exchange as usize].edge.port;
                 let ports = inbound.channels().iter().map(|channel| port_of(channel.id.exchange)).collect();
                 let in_flight = shared.restored.in_flight.remove(&subtask).unwrap_or_default();
-                let in_flight = in_flight.into_iter().map(|(exchange, rows)| (port_of(exchange), rows)).collect();
-                let input = InputSubtask::new(inbound, ports, chain, self.orders.clone(), meter.clone());
-                Ok(Actor::Input(Box::new(input.with_in_flight(in_flight))))
+                let in_flight = self.catch_up(subtask, in_flight, shared)?;
+                let returned = |(exchange, batch): (u32, StateBatch)| Returned {
+                    exchange,
+                    port: port_of(exchange),
+                    rows: batch.rows,
+                };
+                let returned = in_flight.into_iter().map(returned).collect();
+                let inputs = Inputs::new(subtask.index, inbound, returned);
+                let gate = Gate::new(timeout, self.orders.clone(), Some(inputs));
+                let chain = self.chain((subtask, meter), outputs, gate, shared)?;
+                Ok(Actor::Input(Box::new(InputSubtask::new(ports, chain, meter.clone()))))
             }
             _ => Err(plan_error(format!("subtask {subtask} has neither a source nor an input"))),
         }
+    }
+
+    /// Lets the former instances of a head process what was on its way to them by key, each from its own state; gives the
+    /// rest. One that was behind the others would take it for late once their states are one.
+    fn catch_up(
+        &self,
+        subtask: SubtaskId,
+        in_flight: Vec<(u32, StateBatch)>,
+        shared: &mut Shared,
+    ) -> Result<Vec<(u32, StateBatch)>, SubtaskError> {
+        let head = self.head(subtask);
+        let Some(formers) = shared.restored.operators.get_mut(&(head.id, subtask.index)) else { return Ok(in_flight) };
+        if formers.len() < 2 || in_flight.is_empty() {
+            return Ok(in_flight);
+        }
+        let edge_of = |exchange: u32| &self.plan.exchanges[exchange as usize].edge;
+        let is_by_key = |exchange| matches!(edge_of(exchange).distribution, Distribution::Hash { .. });
+        let (by_key, rest): (Vec<_>, Vec<_>) = in_flight.into_iter().partition(|(exchange, _)| is_by_key(*exchange));
+        let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
+        for FormerState { groups, state } in formers {
+            let mut operator = self.operator(head, &shared.operators)?;
+            let wrong = |source| SubtaskError::Restore { operator: head.name.clone(), source };
+            operator.restore(std::slice::from_ref(state), &owned).map_err(wrong)?;
+            for (exchange, batch) in &by_key {
+                let part = batch.restricted_to(groups).map_err(|error| plan_error(error.to_string()))?;
+                if let Some(part) = part {
+                    operator.process(edge_of(*exchange).port, part.rows).map_err(wrong)?;
+                }
+            }
+            shared.late.extend(operator.take_late());
+            *state = operator.freeze().map_err(wrong)?;
+        }
+        Ok(rest)
+    }
+
+    fn operator(&self, operator: &Operator, context: &OperatorContext) -> Result<Box<dyn Operate>, SubtaskError> {
+        let graph = &self.deployment.graph;
+        let inputs = (0..operator.kind.ports()).map(|port| graph.input_schema(operator.id, port));
+        let inputs: Option<Vec<_>> = inputs.collect();
+        let inputs = inputs.ok_or_else(|| plan_error(format!("nothing feeds a port of {}", operator.id)))?;
+        build(operator, &inputs, context)
+            .map_err(|source| SubtaskError::Operator { operator: operator.name.clone(), source })
     }
 
     fn chain(
         &self,
         (subtask, meter): (SubtaskId, &Arc<Meter>),
         (outbounds, uploads): (Vec<Outbound>, Uploads),
+        gate: Gate,
         shared: &mut Shared,
     ) -> Result<Chain, SubtaskError> {
         let planned = &self.plan.chains[subtask.chain.0 as usize];
@@ -303,7 +364,8 @@ impl Builder<'_> {
                 OperatorKind::Sink(sink) => sink.table.clone(),
                 _ => operator.name.clone(),
             };
-            vertices.push(Vertex { id: *id, name, stage, children: Vec::new(), outbounds: Vec::new() });
+            let hands_on = hands_on(&operator.kind);
+            vertices.push(Vertex { id: *id, name, stage, children: Vec::new(), outbounds: Vec::new(), hands_on });
         }
         let outgoing = self.plan.exchanges.iter().filter(|exchange| exchange.from == subtask.chain);
         for (exchange, outbound) in outgoing.zip(0..) {
@@ -320,19 +382,22 @@ impl Builder<'_> {
             .source_of(subtask)
             .and_then(|(id, spec)| spec.connector.option("dead-letter.path").map(|path| (id, path.to_owned())));
         let late_path = shared.settings.late_path.clone();
+        let mut aside = Aside::new(self.tables.clone(), identity, late_path, dead_letter_path);
+        aside.add_late(planned.operators[0], std::mem::take(&mut shared.late), meter);
         Ok(Chain::new(ChainParts {
             state: StateShare::new(shared.state.clone(), vertices.len()),
             vertices,
             outbounds,
-            aside: Aside::new(self.tables.clone(), identity, late_path, dead_letter_path),
+            aside,
             uploads,
+            gate,
             meter: meter.clone(),
         }))
     }
 
     fn stage(&self, operator: &Operator, subtask: SubtaskId, shared: &mut Shared) -> Result<Stage, SubtaskError> {
-        let graph = &self.deployment.graph;
         let states = shared.restored.operators.remove(&(operator.id, subtask.index)).unwrap_or_default();
+        let states: Vec<_> = states.into_iter().map(|former| former.state).collect();
         match &operator.kind {
             OperatorKind::Source(_) => Ok(Stage::Source),
             OperatorKind::Sink(sink) => {
@@ -344,12 +409,8 @@ impl Builder<'_> {
             OperatorKind::Collect(collect) => {
                 Ok(Stage::Collect(self.context.collect.begin(self.job, self.attempt, collect.query, &states)))
             }
-            kind => {
-                let inputs: Option<Vec<_>> =
-                    (0..kind.ports()).map(|port| graph.input_schema(operator.id, port)).collect();
-                let inputs = inputs.ok_or_else(|| plan_error(format!("nothing feeds a port of {}", operator.id)))?;
-                let mut built = build(operator, &inputs, &shared.operators)
-                    .map_err(|source| SubtaskError::Operator { operator: operator.name.clone(), source })?;
+            _ => {
+                let mut built = self.operator(operator, &shared.operators)?;
                 let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
                 built
                     .restore(&states, &owned)
@@ -397,7 +458,6 @@ impl Builder<'_> {
             pacer,
             silence: Silence::new(idle_timeout, meter.now()),
             orders: self.orders.clone(),
-            last_checkpoint: None,
             chain,
             meter: meter.clone(),
         })
@@ -417,6 +477,16 @@ impl Builder<'_> {
 
 fn plan_error(reason: String) -> SubtaskError {
     SubtaskError::Plan { reason }
+}
+
+/// Whether an operator has no keys by which another subtask could take over what it has not emitted yet. What the local phase
+/// of an aggregation holds is sent on anyway.
+fn hands_on(kind: &OperatorKind) -> bool {
+    match kind {
+        OperatorKind::Calc(_) | OperatorKind::WindowAssign(_) => true,
+        OperatorKind::WindowAggregate(aggregate) => aggregate.phase == AggregatePhase::Local,
+        _ => false,
+    }
 }
 
 fn is_replayed(spec: &SourceOperator) -> bool {

@@ -16,6 +16,7 @@ mod collect;
 mod context;
 mod deploy;
 mod failure;
+mod gate;
 mod meter;
 mod pacing;
 mod publish;

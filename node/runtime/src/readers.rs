@@ -81,8 +81,8 @@ impl Readers {
     }
 
     /// Every split at its position, in the order in which they were given.
-    pub(crate) fn splits(&self) -> impl Iterator<Item = (&Split, SplitState)> {
-        self.splits.iter().map(|(split, state)| (split, *state))
+    pub(crate) fn splits(&self) -> &[(Split, SplitState)] {
+        &self.splits
     }
 
     /// Whether every split has ended.

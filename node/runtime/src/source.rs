@@ -4,7 +4,7 @@
 //! Ready -- started --> reading -- all splits ended, or stopped --> end of input -> Finished, barriers go on
 //! ```
 //!
-//! Orders (start, stop, checkpoint) are looked at before every batch. To stop is to end the input where it is, as if there
+//! Orders (start, stop) are looked at before every batch; the chain looks for those to begin a checkpoint. To stop is to end the input where it is, as if there
 //! were no more: the last watermark follows, which closes every window, open ones included, and what that gives is
 //! published with the rest.
 //!
@@ -15,14 +15,17 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
-use thalweg_connectors::{ConnectorError, DeadLetter, Read};
+use thalweg_connectors::{DeadLetter, Read};
 use thalweg_flow::SplitWatermarks;
-use thalweg_types::{CheckpointId, OperatorId, Watermark, checkpoint::SplitProgress};
+use thalweg_types::{
+    OperatorId, Split, Watermark,
+    checkpoint::{SplitProgress, SplitState},
+};
 use tokio::sync::watch;
 
 use crate::{
     attempt::AttemptOrders,
-    chain::{Chain, Signal},
+    chain::{Chain, passing},
     checkpoint::FrozenSource,
     failure::SubtaskError,
     meter::{Meter, Spent},
@@ -42,9 +45,29 @@ pub(crate) struct SourceSubtask {
     pub(crate) pacer: Option<Pacer>,
     pub(crate) silence: Silence,
     pub(crate) orders: watch::Receiver<AttemptOrders>,
-    pub(crate) last_checkpoint: Option<CheckpointId>,
     pub(crate) chain: Chain,
     pub(crate) meter: Arc<Meter>,
+}
+
+/// How far a source has come: with the rows that it has given to its chain, and those that it holds back.
+#[derive(Clone, Copy)]
+pub(crate) struct SourceView<'a> {
+    id: OperatorId,
+    splits: &'a [(Split, SplitState)],
+    watermarks: &'a SplitWatermarks,
+    pacer: Option<&'a Pacer>,
+}
+
+impl SourceView<'_> {
+    /// How far every split was read, with what is held back of it.
+    pub(crate) fn freeze(&self) -> FrozenSource {
+        let splits = self.splits.iter().zip(0..).map(|((split, state), index)| {
+            let (watermark, is_idle) = self.watermarks.progress_of(index);
+            let progress = SplitProgress { split: split.clone(), state: *state, watermark, is_idle, held: Vec::new() };
+            (progress, self.pacer.and_then(|pacer| pacer.held(index)))
+        });
+        FrozenSource { source: self.id, splits: splits.collect() }
+    }
 }
 
 /// When to look for splits that have been silent for too long: by the clock, whatever else happens meanwhile.
@@ -103,44 +126,24 @@ impl SourceSubtask {
         self.advance(Some(restored).filter(|watermark| *watermark > Watermark::MIN && !watermark.is_end())).await?;
         self.read().await?;
         // Also where it was stopped: see the module's text.
-        self.chain.signal(Signal::Watermark(Watermark::MAX)).await?;
-        self.chain.finish().await?;
-        loop {
-            self.take_checkpoint().await?;
-            if self.orders.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        let (chain, view) = self.parts();
+        chain.feed(None, Some(Watermark::MAX), view).await?;
+        chain.finish(view).await?;
+        chain.attend_on(view).await
     }
 
-    /// Emits the barrier of a checkpoint that has begun since the last one.
-    async fn take_checkpoint(&mut self) -> Result<(), SubtaskError> {
-        let begun = self.orders.borrow_and_update().checkpoint;
-        match begun.filter(|_| begun > self.last_checkpoint) {
-            Some(checkpoint) => {
-                self.last_checkpoint = begun;
-                let source = self.freeze();
-                self.chain.checkpoint(checkpoint, Some(source), Duration::ZERO).await
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// How far every split was read, with what is held back of it.
-    fn freeze(&self) -> FrozenSource {
-        let splits = self.readers.splits().zip(0..).map(|((split, state), index)| {
-            let (watermark, is_idle) = self.watermarks.progress_of(index);
-            let progress = SplitProgress { split: split.clone(), state, watermark, is_idle, held: Vec::new() };
-            (progress, self.pacer.as_ref().and_then(|pacer| pacer.held(index)))
-        });
-        FrozenSource { source: self.id, splits: splits.collect() }
+    /// The chain, and how far this source has come.
+    fn parts(&mut self) -> (&mut Chain, Option<SourceView<'_>>) {
+        let Self { id, readers, watermarks, pacer, chain, .. } = self;
+        let view = SourceView { id: *id, splits: readers.splits(), watermarks, pacer: pacer.as_ref() };
+        (chain, Some(view))
     }
 
     async fn read(&mut self) -> Result<(), SubtaskError> {
         loop {
-            self.chain.ready().await?;
-            self.chain.take_turn().await;
-            self.take_checkpoint().await?;
+            let (chain, view) = self.parts();
+            chain.ready(view).await?;
+            chain.take_turn().await;
             if self.orders.borrow().stopped {
                 return Ok(());
             }
@@ -165,7 +168,7 @@ impl SourceSubtask {
     async fn next_event(&mut self) -> Result<Event, SubtaskError> {
         let idle_since = self.idle_time();
         let look = self.silence.left(self.meter.now());
-        let Self { readers, orders, pacer, chain, table, .. } = self;
+        let Self { readers, pacer, chain, table, .. } = self;
         let due = match pacer {
             // A split that may yet give earlier rows is waited for.
             Some(pacer) if !readers.is_awaited() => {
@@ -185,18 +188,15 @@ impl SourceSubtask {
         let event = async {
             tokio::select! {
                 biased;
-                changed = orders.changed() => match changed {
-                    Ok(()) => Ok(Event::Orders),
-                    // Whoever gives orders is gone, and with it the attempt: cancellation follows.
-                    Err(_) => std::future::pending().await,
-                },
                 answer = answer => answer.map(Event::Answered),
                 () = reached(due) => Ok(Event::Look),
                 () = passing(look) => Ok(Event::Look),
             }
         };
-        let event: Result<Event, ConnectorError> = chain.flushing(event).await?;
-        event.map_err(|source| SubtaskError::Connector { table: table.clone(), source })
+        match chain.wait_for(event).await? {
+            Some(event) => event.map_err(|source| SubtaskError::Connector { table: table.clone(), source }),
+            None => Ok(Event::Orders),
+        }
     }
 
     async fn on_answer(&mut self, split: usize, read: Read) -> Result<(), SubtaskError> {
@@ -229,17 +229,17 @@ impl SourceSubtask {
     async fn on_rows(&mut self, split: usize, batch: RecordBatch) -> Result<(), SubtaskError> {
         let stamped = self.stamp.stamp(self.readers.id_of(split), batch)?;
         self.set_aside(&stamped.dead_letters).await?;
-        let grown = self.watermarks.on_active(split);
-        self.advance(grown).await?;
-        if stamped.rows.num_rows() > 0 {
-            self.chain.process(0, stamped.rows).await?;
-        }
+        let mut grown = self.watermarks.on_active(split);
         if let Some(watermark) = stamped.watermark {
-            let grown = self.watermarks.on_watermark(split, watermark);
+            grown = self.watermarks.on_watermark(split, watermark).or(grown);
             self.readers.set_watermark(split, self.watermarks.sequence_watermark(split));
-            self.advance(grown).await?;
         }
-        Ok(())
+        let rows = (stamped.rows.num_rows() > 0).then_some((0, stamped.rows));
+        let is_idle = self.watermarks.is_idle();
+        // Here and not later: rows that were read and are not in the chain would be in no checkpoint that is taken meanwhile.
+        let (chain, view) = self.parts();
+        chain.set_idle(is_idle)?;
+        chain.feed(rows, grown, view).await
     }
 
     async fn look_for_silence(&mut self) -> Result<(), SubtaskError> {
@@ -255,8 +255,9 @@ impl SourceSubtask {
     }
 
     async fn advance(&mut self, grown: Option<Watermark>) -> Result<(), SubtaskError> {
-        if let Some(watermark) = grown {
-            self.chain.signal(Signal::Watermark(watermark)).await?;
+        if grown.is_some() {
+            let (chain, view) = self.parts();
+            chain.feed(None, grown, view).await?;
         }
         self.chain.set_idle(self.watermarks.is_idle())
     }
@@ -279,14 +280,6 @@ impl SourceSubtask {
 async fn reached(due: Option<(Arc<ReplayClock>, i64)>) {
     match due {
         Some((clock, micros)) => clock.wait_for(micros).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Passes after this long; never where there is no end to it.
-async fn passing(left: Option<Duration>) {
-    match left {
-        Some(left) => tokio::time::sleep(left).await,
         None => std::future::pending().await,
     }
 }

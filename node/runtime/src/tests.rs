@@ -7,3 +7,4 @@ mod graph;
 mod rig;
 mod sources;
 mod tables;
+mod unaligned;

@@ -111,7 +111,8 @@ fn check_dead_letters(store: &SimulatedStore, files: &Files) -> Result<()> {
         }
     }
     let mut wanted = files.malformed.clone();
-    (found.sort(), wanted.sort());
+    found.sort();
+    wanted.sort();
     ensure!(
         found == wanted,
         "{} malformed lines were set aside, of which {} are different; there are {}",

@@ -77,7 +77,7 @@ impl Dataset {
                 DateTime::from_timestamp_millis(ts).expect("a time of our century").format("%Y-%m-%d %H:%M:%S%.3f");
             // Few keys have most rows.
             let k = dice.between(0, KEYS) * dice.between(0, 3);
-            let (v, tag) = (dice.between(-20, 200), dice.pick(&["red", "green", "blue", "", "gr\u{fc}n"]));
+            let (v, tag) = (dice.between(-20, 200), dice.pick(&["red", "green", "blue", "gr\u{fc}n"]));
             let line = format!("{{\"id\":{id},\"ts\":\"{time}\",\"k\":{k},\"v\":{v},\"tag\":\"{tag}\"}}\n");
             let file = files.entry(format!("{name}/part-{}.json", dice.below(parts))).or_default();
             file.push_str(&line);

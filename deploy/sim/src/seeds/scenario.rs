@@ -53,7 +53,7 @@ impl Scenario {
         let speed = ["1", "1.5", "2"];
         let mut settings = vec![
             ("pipeline.batch-rows", dice.pick(&["7", "32", "256"]).to_owned()),
-            ("exchange.window", dice.pick(&["4 KiB", "16 KiB", "1 MiB"]).to_owned()),
+            ("exchange.window", dice.pick(&["1 KiB", "4 KiB", "16 KiB", "1 MiB"]).to_owned()),
             ("pipeline.max-parallelism", dice.pick(&["8", "32"]).to_owned()),
             ("replay.speed", dice.pick(&speed).to_owned()),
             ("replay.start", START.to_owned()),
@@ -70,6 +70,7 @@ impl Scenario {
         if let Some(key) = CHECKPOINT_INTERVAL {
             settings.push((key, format!("{interval} ms")));
         }
+        settings.push(("checkpoint.alignment-timeout", dice.pick(&["0 ms", "50 ms", "1 s"]).to_owned()));
         let over = Duration::from_millis(u64::try_from(SPAN_MS).expect("positive") + 1500);
         Self {
             seed,

@@ -2,7 +2,7 @@
 //!
 //! Nothing is left behind: a script that would write is refused, and the job is cancelled whatever happens here.
 
-use std::{io::stdout, time::Duration};
+use std::{collections::BTreeMap, io::stdout, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
@@ -19,6 +19,7 @@ use crate::{
 };
 
 const NAME: &str = "preview";
+const INTERVAL: &str = "checkpoint.interval";
 
 pub(super) async fn run(args: PreviewArgs, format: Format, remote: &Remote) -> Result<()> {
     let sql = script::text_of(args.sql.as_deref(), args.file.as_deref())?;
@@ -26,7 +27,9 @@ pub(super) async fn run(args: PreviewArgs, format: Format, remote: &Remote) -> R
     let writes = statements::split(&sql).iter().any(statements::Statement::inserts);
     ensure!(!writes, "a preview writes nothing: leave out INSERT INTO, and give the SELECT alone");
     let (client, _surroundings) = remote.connect(&args.cluster).await?;
-    let settings = args.settings.into_iter().collect();
+    let mut settings: BTreeMap<String, String> = args.settings.into_iter().collect();
+    // Rows come with checkpoints, and whoever previews looks on.
+    settings.entry(INTERVAL.to_owned()).or_insert_with(|| "100 ms".to_owned());
     let options = SubmitOptions { sql, name: NAME.to_owned(), settings, parallelism: args.parallelism };
     let submitted = client.submit(options).await?;
     let limit = Limit { rows: usize::try_from(args.rows)?, time: Duration::from_secs(args.seconds.into()) };

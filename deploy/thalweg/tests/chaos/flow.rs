@@ -88,7 +88,8 @@ impl Flow {
         (trades, quotes)
     }
 
-    /// Writes the tables, and gives a script that reads them in about so many seconds and writes below a URL.
+    /// Writes the tables, and gives a script that reads them in about so many seconds and writes below a URL. What is under way
+    /// between subtasks is kept small: a slow machine takes as many checkpoints, for faults to fall between.
     pub(crate) fn script(&self, directory: &Path, out: &str, real_seconds: usize) -> String {
         let (trades, quotes) = self.write(directory);
         let (trades, quotes, late) = (trades.display(), quotes.display(), directory.join("late"));
@@ -100,6 +101,7 @@ impl Flow {
             "SET 'replay.speed' = '{speed}';
 SET 'replay.start' = '{start}';
 SET 'late.path' = '{late}';
+SET 'exchange.window' = '64 KiB';
 CREATE TABLE trades (id BIGINT, symbol BIGINT, amount BIGINT, `at` TIMESTAMP(3), sent TIMESTAMP(3),
   WATERMARK FOR `at` AS `at` - INTERVAL '{lag}' SECOND)
 WITH ('connector' = 'filesystem', 'path' = '{trades}', 'format' = 'csv', 'replay.column' = 'sent');

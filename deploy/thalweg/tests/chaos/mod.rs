@@ -59,7 +59,9 @@ pub(crate) struct Cluster {
     coordinators: String,
     directory: Option<TempDir>,
     /// What is printed when the test fails.
-    pub(crate) story: Vec<String>,
+    story: Vec<String>,
+    /// Whether it is also printed when the test passes, and the directory stays.
+    pub(crate) is_shown: bool,
     started: Instant,
     /// Processes that have ended by themselves, with no panic.
     pub(crate) own_ends: usize,
@@ -94,8 +96,16 @@ impl Cluster {
         #[allow(clippy::disallowed_methods, reason = "a test of real processes has real time")]
         let started = Instant::now();
         let directory = Some(directory);
-        let mut cluster =
-            Self { place, members, coordinators: all, directory, story: Vec::new(), started, own_ends: 0 };
+        let mut cluster = Self {
+            place,
+            members,
+            coordinators: all,
+            directory,
+            story: Vec::new(),
+            is_shown: false,
+            started,
+            own_ends: 0,
+        };
         (0..cluster.members.len()).for_each(|member| cluster.revive(member));
         cluster.wait_until("all nodes", |cluster| (cluster.alive_nodes()? == NODES.len()).then_some(()));
         cluster
@@ -273,7 +283,7 @@ impl Member {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !self.is_shown {
             return;
         }
         let Some(directory) = self.directory.take().map(TempDir::keep) else { return };

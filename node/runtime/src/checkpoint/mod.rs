@@ -18,5 +18,5 @@ mod upload;
 
 pub(crate) use local::LOCAL_STATE_GRACE;
 pub use local::LocalState;
-pub(crate) use restore::{Restored, owned_groups, restore};
+pub(crate) use restore::{FormerState, Restored, owned_groups, restore};
 pub(crate) use upload::{Frozen, FrozenSource, Overtaken, OvertakenBatch, Routing, Sealed, Upload, Uploader, Uploads};

@@ -27,8 +27,13 @@ use super::local::LocalState;
 /// Reads from the store at a time: enough to hide its latency, few enough to bound what is decoded at once.
 const READS_MAX: usize = 8;
 
-/// The states of one operator's former instances, restricted to what a subtask owns.
-pub(crate) type OperatorStates = Vec<FrozenState>;
+/// The state of one of an operator's former instances, restricted to what a subtask owns.
+#[derive(Debug)]
+pub(crate) struct FormerState {
+    /// What the former instance owned of what the subtask owns.
+    pub(crate) groups: KeyGroupSet,
+    pub(crate) state: FrozenState,
+}
 
 /// Batches that lie in the store, for the next checkpoint to refer to.
 #[derive(Debug, Default)]
@@ -40,11 +45,11 @@ pub(crate) struct Known {
 /// What the subtasks of this node begin with.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
-    pub(crate) operators: BTreeMap<(OperatorId, u32), OperatorStates>,
+    pub(crate) operators: BTreeMap<(OperatorId, u32), Vec<FormerState>>,
     /// Rows that a source had read and held back.
     pub(crate) held: BTreeMap<(OperatorId, SplitId), Vec<RecordBatch>>,
     /// Rows that were on their way to a subtask, by exchange.
-    pub(crate) in_flight: BTreeMap<SubtaskId, Vec<(u32, RecordBatch)>>,
+    pub(crate) in_flight: BTreeMap<SubtaskId, Vec<(u32, StateBatch)>>,
     pub(crate) known: BTreeMap<SubtaskId, Known>,
     /// The furthest that any split of the job had come.
     pub(crate) reached: Option<Watermark>,
@@ -165,7 +170,8 @@ impl Loader<'_> {
                 state.extend(table, read.iter().map(|(batch, _)| batch.clone()));
                 known.batches.extend(read);
             }
-            restored.operators.entry((operator.operator, subtask.index)).or_default().push(state);
+            let former = FormerState { groups: common.clone(), state };
+            restored.operators.entry((operator.operator, subtask.index)).or_default().push(former);
         }
         Ok(())
     }
@@ -193,7 +199,7 @@ impl Loader<'_> {
                     true => self.read_all(&rows.batches, owned).await?.into_iter().map(|(batch, _)| batch).collect(),
                     false => self.read_all_whole(&rows.batches).await?,
                 };
-                let read = read.into_iter().map(|batch| (rows.exchange, batch.rows));
+                let read = read.into_iter().map(|batch| (rows.exchange, batch));
                 restored.in_flight.entry(subtask).or_default().extend(read);
             }
         }

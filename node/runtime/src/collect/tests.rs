@@ -18,9 +18,10 @@ fn values(rows: &CollectedRows) -> Vec<i64> {
     rows.batches.iter().flat_map(column).collect()
 }
 
-/// Pushes rows that a complete checkpoint holds at once.
+/// Pushes rows, once there is room, that a complete checkpoint holds at once.
 async fn push_frozen(store: &CollectStore, writer: &CollectWriter, batch: RecordBatch) {
-    writer.push(batch, || {}).await;
+    writer.room().await;
+    writer.push(batch, || {});
     let _ = writer.freeze(CheckpointId(1));
     store.release(JOB, ATTEMPT, CheckpointId(1));
 }
@@ -49,18 +50,18 @@ async fn rows_are_given_once_a_complete_checkpoint_holds_them() {
     let store = CollectStore::default();
     let writer = store.begin(JOB, ATTEMPT, 0, &[]);
     let fetch = async |offset| store.fetch(JOB, ATTEMPT, 0, offset, u64::MAX, WAIT).await.unwrap();
-    writer.push(batch(0..5), || {}).await;
+    writer.push(batch(0..5), || {});
     let first = writer.freeze(CheckpointId(1));
-    writer.push(batch(5..8), || {}).await;
+    writer.push(batch(5..8), || {});
     assert_eq!(fetch(0).await.rows, 0);
     store.release(JOB, ATTEMPT, CheckpointId(1));
     assert_eq!(values(&fetch(0).await), [0, 1, 2, 3, 4]);
     // A checkpoint that never completes releases nothing; one after it releases what it held too.
     let _aborted = writer.freeze(CheckpointId(2));
-    writer.push(batch(8..9), || {}).await;
+    writer.push(batch(8..9), || {});
     assert_eq!(fetch(2).await.rows, 3);
     let third = writer.freeze(CheckpointId(3));
-    writer.push(batch(9..10), || {}).await;
+    writer.push(batch(9..10), || {});
     writer.end();
     store.release(JOB, ATTEMPT, CheckpointId(3));
     let rows = fetch(5).await;
@@ -78,7 +79,7 @@ async fn rows_are_given_once_a_complete_checkpoint_holds_them() {
 async fn the_end_of_the_job_releases_the_rest() {
     let store = CollectStore::default();
     let writer = store.begin(JOB, ATTEMPT, 0, &[]);
-    writer.push(batch(0..5), || {}).await;
+    writer.push(batch(0..5), || {});
     writer.end();
     assert_eq!(store.fetch(JOB, ATTEMPT, 0, 0, u64::MAX, WAIT).await.unwrap().rows, 0);
     store.release(JOB, ATTEMPT, CheckpointId::FINAL);
@@ -92,7 +93,7 @@ async fn rows_that_wait_for_a_checkpoint_ask_for_one() {
     let writer = store.begin(JOB, ATTEMPT, 0, &[]);
     let wanted = std::cell::Cell::new(0);
     for _ in 0..10 {
-        writer.push(batch(0..200_000), || wanted.set(wanted.get() + 1)).await;
+        writer.push(batch(0..200_000), || wanted.set(wanted.get() + 1));
     }
     assert!((3..8).contains(&wanted.get()), "{}", wanted.get());
 }

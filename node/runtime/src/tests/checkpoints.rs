@@ -17,7 +17,7 @@ use super::{
 const SECOND: i64 = 1_000_000;
 
 /// Counts per key and second, into a sink.
-fn counting(window_micros: i64) -> JobGraph {
+pub(super) fn counting(window_micros: i64) -> JobGraph {
     let mut graph = GraphBuilder::default().set("exchange.window", "8 KiB");
     let source = graph.source("ticks", None, &[]);
     let (count, schema) = graph.count_per_window(window_micros);
@@ -28,7 +28,7 @@ fn counting(window_micros: i64) -> JobGraph {
 }
 
 /// Three splits of so many batches of a hundred rows and keys 0 to 9, a tenth of a second each, given one by one.
-fn give_ticks(cluster: &Cluster, batches: i64, after: After) {
+pub(super) fn give_ticks(cluster: &Cluster, batches: i64, after: After) {
     let batch = |n: i64| rows((0..100).map(|at| (n * 100 + at, at % 10, at)));
     let splits = ["a", "b", "c"].map(|name| {
         let split = TestSplit::of(name, (0..batches).map(batch).collect()).then(after);
@@ -38,7 +38,7 @@ fn give_ticks(cluster: &Cluster, batches: i64, after: After) {
 }
 
 /// Takes a checkpoint; gives the snapshots.
-async fn take(running: &mut Running, checkpoint: CheckpointId) -> Vec<SubtaskSnapshot> {
+pub(super) async fn take(running: &mut Running, checkpoint: CheckpointId) -> Vec<SubtaskSnapshot> {
     running.handles.iter().for_each(|handle| handle.begin_checkpoint(checkpoint));
     let subtasks: usize = running.handles.iter().map(|handle| handle.states().len()).sum();
     let of = |running: &Running| -> Vec<SubtaskSnapshot> {
@@ -52,7 +52,7 @@ async fn take(running: &mut Running, checkpoint: CheckpointId) -> Vec<SubtaskSna
 }
 
 /// The deployment of a graph that goes on from these snapshots.
-async fn going_on(
+pub(super) async fn going_on(
     cluster: &Cluster,
     graph: &JobGraph,
     (before, parallelism): (&Deployment, u32),
@@ -87,7 +87,7 @@ async fn going_on(
 }
 
 /// The counts by window and key, of committed rows; each at most once.
-fn counts(cluster: &Cluster, prepared: &[Prepared]) -> Vec<i64> {
+pub(super) fn counts(cluster: &Cluster, prepared: &[Prepared]) -> Vec<i64> {
     let mut counts = integers(&cluster.tables.0.committed(prepared), 1);
     counts.sort_unstable();
     counts
@@ -180,7 +180,8 @@ async fn checkpoints_go_on_after_the_end_of_input() {
 async fn an_aborted_checkpoint_blocks_nothing() {
     let cluster = Cluster::of(2).await;
     give_ticks(&cluster, 50, After::End);
-    let graph = counting(SECOND);
+    let mut graph = counting(SECOND);
+    graph.settings.insert("checkpoint.alignment-timeout".to_owned(), "1 h".to_owned());
     let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 2));
     running.start().await;
     // Only one node's sources are told.

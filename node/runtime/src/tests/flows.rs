@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use datafusion_expr::{col, lit};
 use thalweg_types::{
-    CheckpointId, JobId, OperatorId, OperatorKind,
+    CheckpointId, JobGraph, JobId, OperatorId, OperatorKind,
     checkpoint::SplitProgress,
     connector::TableConnector,
     graph::{CollectOperator, Distribution, Parallelism, SourceOperator, WindowJoin},
@@ -25,12 +25,12 @@ fn by_key() -> Distribution {
 }
 
 /// `count` rows in batches of 100: a row a millisecond, ten keys.
-fn ticks(count: i64) -> Vec<arrow::array::RecordBatch> {
+pub(super) fn ticks(count: i64) -> Vec<arrow::array::RecordBatch> {
     let batch = |from: i64| rows((from..(from + 100).min(count)).map(|n| (n, n % 10, n)));
     (0..count).step_by(100).map(batch).collect()
 }
 
-fn give(cluster: &Cluster, table: &str, splits: Vec<TestSplit>) {
+pub(super) fn give(cluster: &Cluster, table: &str, splits: Vec<TestSplit>) {
     cluster.tables.0.sources.lock().unwrap().insert(table.to_owned(), splits);
 }
 
@@ -93,10 +93,8 @@ async fn keys_are_counted_across_nodes() {
     check_counts(3, 5, &[("exchange.window", "4 KiB"), ("exchange.compression", "lz4")]).await;
 }
 
-/// One source joined with itself, and a union of both its halves, with windows of credit far below the data.
-async fn check_diamond(nodes: u64, parallelism: u32) {
-    let cluster = Cluster::of(nodes).await;
-    give(&cluster, "ticks", vec![TestSplit::of("a", ticks(3000)), TestSplit::of("b", ticks(3000))]);
+/// A union of both halves of a source, with windows of credit far below the data.
+pub(super) fn diamond() -> JobGraph {
     let mut graph = GraphBuilder::default().set("exchange.window", "1 KiB");
     let source = graph.source("ticks", None, &[]);
     let (left, right) = (
@@ -110,7 +108,13 @@ async fn check_diamond(nodes: u64, parallelism: u32) {
     graph.link(left, union, 0, by_key());
     graph.link(right, union, 0, by_key());
     graph.link(union, sink, 0, Distribution::Gather);
-    let ending = tokio::time::timeout(PATIENCE, cluster.run(&graph.build(), parallelism)).await.unwrap();
+    graph.build()
+}
+
+async fn check_diamond(nodes: u64, parallelism: u32) {
+    let cluster = Cluster::of(nodes).await;
+    give(&cluster, "ticks", vec![TestSplit::of("a", ticks(3000)), TestSplit::of("b", ticks(3000))]);
+    let ending = tokio::time::timeout(PATIENCE, cluster.run(&diamond(), parallelism)).await.unwrap();
     assert!(ending.failed.is_empty(), "{:?}", ending.failed);
     let mut values = integers(&cluster.tables.0.written("all"), 2);
     values.sort_unstable();
@@ -124,11 +128,9 @@ async fn a_diamond_does_not_deadlock() {
     check_diamond(2, 4).await;
 }
 
-#[tokio::test]
-async fn a_self_join_does_not_deadlock() {
+/// A source joined with itself by value and second.
+pub(super) fn self_join() -> JobGraph {
     use thalweg_types::graph::{WindowAssign, WindowSpec};
-    let cluster = Cluster::of(2).await;
-    give(&cluster, "ticks", vec![TestSplit::of("a", ticks(2000)), TestSplit::of("b", ticks(2000))]);
     let mut graph = GraphBuilder::default().set("exchange.window", "1 KiB");
     let source = graph.source("ticks", None, &[]);
     let time = rows_schema().field(0).data_type().clone();
@@ -150,7 +152,14 @@ async fn a_self_join_does_not_deadlock() {
     graph.link(assign, join, 0, Distribution::Hash { keys: vec![2] });
     graph.link(assign, join, 1, Distribution::Hash { keys: vec![2] });
     graph.link(join, sink, 0, Distribution::Gather);
-    let ending = tokio::time::timeout(PATIENCE, cluster.run(&graph.build(), 2)).await.unwrap();
+    graph.build()
+}
+
+#[tokio::test]
+async fn a_self_join_does_not_deadlock() {
+    let cluster = Cluster::of(2).await;
+    give(&cluster, "ticks", vec![TestSplit::of("a", ticks(2000)), TestSplit::of("b", ticks(2000))]);
+    let ending = tokio::time::timeout(PATIENCE, cluster.run(&self_join(), 2)).await.unwrap();
     assert!(ending.failed.is_empty(), "{:?}", ending.failed);
     // Each value is there twice, so each joins with itself in four ways.
     let mut values = integers(&cluster.tables.0.written("joined"), 2);

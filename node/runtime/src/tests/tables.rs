@@ -62,6 +62,8 @@ pub(super) enum Manner {
     Keep,
     /// One batch per permit.
     Gated(Arc<Semaphore>),
+    /// Each takes so long.
+    Slow(Duration),
     Panic,
 }
 
@@ -182,6 +184,7 @@ impl SinkWriter for TestWriter {
         match &self.manner {
             Manner::Keep => {}
             Manner::Gated(gate) => gate.acquire().await.unwrap().forget(),
+            Manner::Slow(time) => tokio::time::sleep(*time).await,
             Manner::Panic => panic!("the sink fell over"),
         }
         self.unsealed.push(batch.clone());

@@ -122,7 +122,7 @@ fn snapshot(index: u32, object: StateObject) -> SubtaskSnapshot {
             tables: [("rows".to_owned(), vec![batch(vec![0]), batch(vec![1])])].into(),
         }],
         source: None,
-        in_flight: vec![InFlightRows { exchange: 0, batches: vec![batch(vec![2])] }],
+        in_flight: vec![InFlightRows { exchange: 0, to: 0, batches: vec![batch(vec![2])] }],
         objects: vec![object],
         prepared: Vec::new(),
         cost: SnapshotCost::default(),

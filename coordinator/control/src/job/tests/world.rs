@@ -478,11 +478,17 @@ impl World {
             Action::ConfirmCheckpoint { checkpoint } => {
                 let Some(run) = node.attempts.get_mut(&attempt) else { return };
                 let record = self.state.job(JOB).unwrap();
+<<<<<<< HEAD
                 if checkpoint == CheckpointId::FINAL {
                     assert!(record.attempt.as_ref().unwrap().committables.is_some(), "another attempt may follow");
                     self.released.insert(id);
                 } else {
                     assert!(record.checkpoints.last().unwrap().checkpoint >= checkpoint);
+=======
+                match record.attempt.as_ref().filter(|_| checkpoint == CheckpointId::FINAL) {
+                    Some(ended) => assert!(ended.committables.is_some(), "rows are released at the end alone"),
+                    None => assert!(record.checkpoints.last().unwrap().checkpoint >= checkpoint),
+>>>>>>> exactly-once
                 }
                 for prepared in run.sealed.values_mut() {
                     prepared.retain(|prepared| prepared.epoch > checkpoint);

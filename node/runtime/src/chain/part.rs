@@ -1,0 +1,196 @@
+//! A subtask's part of a checkpoint: behind the rows where their way is free, past them where it is not.
+//!
+//! ```text
+//! aligned:   (no step waits)  Signal(barrier) through the chain -> frozen -> the barrier leaves, or overtakes after a while
+//! unaligned: the steps that wait give their rows to operators, sinks and outbounds -> all is frozen -> the barrier goes to
+//!            the front of every output; what it overtakes there and on the inputs is part of the checkpoint
+//! ```
+//!
+//! Watermarks on their way are no part of it: sources promise again what they had promised. Nor is what operators with keys
+//! have not emitted yet: that is their state.
+
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use thalweg_exchange::Outbound;
+use thalweg_types::{ChannelId, CheckpointId};
+
+use super::{Chain, Gathered, Signal, Stage, Step, Vertex, failed, flushing};
+use crate::{
+    checkpoint::{Frozen, FrozenSource, Overtaken, OvertakenBatch, Upload},
+    failure::SubtaskError,
+    gate::Due,
+    source::SourceView,
+};
+
+impl Chain {
+    /// Does what is due for checkpoints. To be called between two steps.
+    pub(super) async fn attend(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
+        while let Some(due) = self.due() {
+            match due {
+                Due::Begin(checkpoint) => self.pass_barrier(checkpoint, source).await?,
+                Due::Switch(checkpoint) => self.switch(checkpoint, source).await?,
+                Due::Overtake(checkpoint) => {
+                    let pending = overtake(&mut self.parts.outbounds, checkpoint, true)?;
+                    self.parts.gate.add_pending(pending);
+                }
+                Due::Complete => {
+                    if let Some(frozen) = self.parts.gate.take_complete() {
+                        let handing = self.parts.uploads.hand_over(Upload::Snapshot(Box::new(frozen)));
+                        flushing(&mut self.parts.outbounds, handing).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the barrier of a checkpoint through the chain behind all rows, where no step waits. What is frozen is handed over
+    /// when the barrier has left.
+    pub(crate) async fn pass_barrier(
+        &mut self,
+        checkpoint: CheckpointId,
+        source: Option<SourceView<'_>>,
+    ) -> Result<(), SubtaskError> {
+        self.stack.push(Step::Signal { vertex: 0, signal: Signal::Barrier(checkpoint) });
+        while let Some(step) = self.stack.pop() {
+            self.take_turn().await;
+            self.step(step).await?;
+        }
+        let (frozen, since) = self.frozen(checkpoint, source.map(|source| source.freeze())).await?;
+        self.parts.gate.hold_aligned(frozen, since);
+        Ok(())
+    }
+
+    /// Takes the part of a checkpoint here and now, whatever waits.
+    async fn switch(&mut self, checkpoint: CheckpointId, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
+        self.settle().await?;
+        for at in 0..self.parts.vertices.len() {
+            let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
+            let Stage::Operator(operator) = stage else {
+                self.freeze_end(at, checkpoint).await?;
+                continue;
+            };
+            let began = self.parts.meter.now();
+            let state = operator.freeze().map_err(|source| failed(name, source))?;
+            self.gathered.freeze += self.parts.meter.now().saturating_sub(began);
+            self.gathered.operators.push((*id, state));
+        }
+        let (mut frozen, since) = self.frozen(checkpoint, source.map(|source| source.freeze())).await?;
+        frozen.is_unaligned = true;
+        frozen.in_flight = self.parts.gate.overtake(checkpoint);
+        frozen.in_flight.extend(overtake(&mut self.parts.outbounds, checkpoint, false)?);
+        self.parts.gate.hold_unaligned(frozen, since);
+        Ok(())
+    }
+
+    /// All that was gathered, and since when the checkpoint is known here.
+    async fn frozen(
+        &mut self,
+        checkpoint: CheckpointId,
+        source: Option<FrozenSource>,
+    ) -> Result<(Frozen, Duration), SubtaskError> {
+        let Gathered { operators, sealed: new, freeze } = std::mem::take(&mut self.gathered);
+        let began = self.parts.meter.now();
+        let aside = flushing(&mut self.parts.outbounds, self.parts.aside.seal()).await??;
+        let freeze = freeze + self.parts.meter.now().saturating_sub(began);
+        let since = self.parts.gate.since(checkpoint, began);
+        let mut sealed = self.parts.gate.begin_part(checkpoint);
+        sealed.extend(new);
+        sealed.extend(aside);
+        let frozen = Frozen {
+            checkpoint,
+            is_finished: self.is_finished,
+            operators,
+            source,
+            in_flight: Vec::new(),
+            sealed,
+            alignment: began.saturating_sub(since),
+            freeze,
+            is_unaligned: false,
+        };
+        Ok((frozen, since))
+    }
+
+    /// Carries the rows that lie on the stack into operators, sinks and outbounds, over credit by what they become.
+    async fn settle(&mut self) -> Result<(), SubtaskError> {
+        let waiting = std::mem::take(&mut self.stack);
+        // The last of both is what comes last.
+        let (mut left, mut released) = (Vec::with_capacity(waiting.len()), Vec::new());
+        for step in waiting.into_iter().rev() {
+            match step {
+                Step::Process { .. } => {
+                    self.stack.push(step);
+                    self.carry(&mut left).await?;
+                }
+                Step::Drain { vertex, .. } if self.parts.vertices[vertex].hands_on => {
+                    self.stack.push(Step::Drain { vertex, then: None });
+                    self.carry(&mut left).await?;
+                    left.push(step);
+                }
+                Step::Drain { .. } | Step::Signal { .. } => left.push(step),
+            }
+        }
+        for at in 0..self.parts.vertices.len() {
+            let Vertex { id, name, stage: Stage::Operator(operator), .. } = &mut self.parts.vertices[at] else {
+                continue;
+            };
+            operator.flush().map_err(|source| failed(name, source))?;
+            self.parts.aside.take_late(*id, operator.as_mut(), &self.parts.meter);
+            if self.parts.vertices[at].hands_on {
+                self.stack.push(Step::Drain { vertex: at, then: None });
+                self.carry(&mut released).await?;
+            }
+        }
+        left.reverse();
+        self.stack = left;
+        self.stack.extend(released.into_iter().rev());
+        Ok(())
+    }
+
+    /// Runs the steps on the stack. What operators with keys have to emit is left for later.
+    async fn carry(&mut self, left: &mut Vec<Step>) -> Result<(), SubtaskError> {
+        while let Some(step) = self.stack.pop() {
+            match step {
+                Step::Drain { vertex, .. } if !self.parts.vertices[vertex].hands_on => left.push(step),
+                Step::Process { vertex, port, batch } => {
+                    let emitted = self.take_output(vertex)?;
+                    self.process_at(vertex, port, batch).await?;
+                    for batch in emitted {
+                        self.emit(vertex, batch)?;
+                    }
+                }
+                step => self.step(step).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What an operator must give before it takes rows; nothing as a rule, since its emission is over before its next rows.
+    fn take_output(&mut self, at: usize) -> Result<Vec<RecordBatch>, SubtaskError> {
+        let Vertex { name, stage: Stage::Operator(operator), .. } = &mut self.parts.vertices[at] else {
+            return Ok(Vec::new());
+        };
+        let mut emitted = Vec::new();
+        while let Some(batch) = operator.next_output().map_err(|source| failed(name, source))? {
+            emitted.push(batch);
+        }
+        Ok(emitted)
+    }
+}
+
+/// Lets a barrier overtake on every outbound, or where it still waits if it was sent.
+fn overtake(
+    outbounds: &mut [Outbound],
+    checkpoint: CheckpointId,
+    was_sent: bool,
+) -> Result<Vec<Overtaken>, SubtaskError> {
+    let mut overtaken = Vec::new();
+    for outbound in outbounds {
+        for (ChannelId { exchange, to, .. }, batches) in outbound.overtake(checkpoint, was_sent)? {
+            let of_channel = |rows| Overtaken { exchange, to, rows: OvertakenBatch::Pending(rows) };
+            overtaken.extend(batches.into_iter().map(of_channel));
+        }
+    }
+    Ok(overtaken)
+}

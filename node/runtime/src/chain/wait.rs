@@ -1,0 +1,168 @@
+//! How a chain waits: for credit, for room, for what comes in. Outputs are flushed meanwhile, and a checkpoint is attended to.
+
+use std::{
+    future::{Future, pending, poll_fn},
+    pin::pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use thalweg_exchange::{Element, ExchangeError, Outbound};
+
+use super::{Chain, ChainParts, Stage};
+use crate::{
+    collect::CollectWriter,
+    failure::SubtaskError,
+    gate::{Due, Gate},
+    meter::Spent,
+    source::SourceView,
+};
+
+impl Chain {
+    /// Waits until another batch may go to every output.
+    pub(crate) async fn ready(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
+        self.attend(source).await?;
+        for outbound in self.parts.outbounds.iter_mut().filter(|outbound| !outbound.is_drained()) {
+            outbound.flush()?;
+        }
+        if self.has_credit() && self.full_writer().is_none() {
+            return Ok(());
+        }
+        let since = self.parts.meter.now();
+        loop {
+            if !self.has_credit() {
+                let ready = |_: &mut Gate, outbounds: &[Outbound], _: &mut Context<'_>| {
+                    if outbounds.iter().all(Outbound::is_ready) { Poll::Ready(Ok(())) } else { Poll::Pending }
+                };
+                self.wait(ready).await?;
+            } else if let Some(writer) = self.full_writer() {
+                self.wait_for(writer.room()).await?;
+            } else {
+                break;
+            }
+            self.attend(source).await?;
+        }
+        self.parts.meter.spend(Spent::Blocked, since);
+        Ok(())
+    }
+
+    /// The next element of any input that is not blocked.
+    pub(crate) async fn next_element(&mut self) -> Result<(usize, Element), SubtaskError> {
+        loop {
+            self.attend(None).await?;
+            let next = |gate: &mut Gate, _: &[Outbound], context: &mut Context<'_>| gate.poll_next(context);
+            if let Some(next) = self.wait(next).await? {
+                return Ok(next);
+            }
+        }
+    }
+
+    /// Runs a future until it is done or a checkpoint or an order wants to be attended to; then `None`.
+    pub(crate) async fn wait_for<T>(&mut self, future: impl Future<Output = T>) -> Result<Option<T>, SubtaskError> {
+        let mut future = pin!(future);
+        self.wait(|_, _, context| future.as_mut().poll(context).map(Ok)).await
+    }
+
+    /// Attends to checkpoints until the end of the attempt.
+    pub(crate) async fn attend_on(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
+        loop {
+            self.attend(source).await?;
+            self.wait_for(pending::<()>()).await?;
+        }
+    }
+
+    /// Waits until all output has left, and the part of a checkpoint that was taken before is complete.
+    pub(super) async fn drain(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
+        let since = self.parts.meter.now();
+        loop {
+            self.attend(source).await?;
+            let drained = |gate: &mut Gate, outbounds: &[Outbound], _: &mut Context<'_>| {
+                let is_done = outbounds.iter().all(Outbound::is_drained) && !gate.holds_part();
+                if is_done { Poll::Ready(Ok(())) } else { Poll::Pending }
+            };
+            if self.wait(drained).await?.is_some() {
+                break;
+            }
+        }
+        self.parts.meter.spend(Spent::Blocked, since);
+        Ok(())
+    }
+
+    /// What is to be done for a checkpoint now.
+    pub(super) fn due(&mut self) -> Option<Due> {
+        let ChainParts { gate, outbounds, meter, .. } = &mut self.parts;
+        // Whoever waits registers again.
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        gate.due(&mut context, (meter.now(), self.stack.is_empty()), outbounds)
+    }
+
+    fn has_credit(&self) -> bool {
+        self.parts.outbounds.iter().all(Outbound::is_ready)
+    }
+
+    fn full_writer(&self) -> Option<CollectWriter> {
+        let writers = self.parts.vertices.iter().filter_map(|vertex| match &vertex.stage {
+            Stage::Collect(writer) => Some(writer),
+            Stage::Source | Stage::Operator(_) | Stage::Sink(_) => None,
+        });
+        writers.into_iter().find(|writer| !writer.has_room()).cloned()
+    }
+
+    /// Polls for something, flushing all outputs meanwhile. `None`: it is to be attended to checkpoints or orders.
+    async fn wait<T>(
+        &mut self,
+        mut poll: impl FnMut(&mut Gate, &[Outbound], &mut Context<'_>) -> Poll<Result<T, SubtaskError>>,
+    ) -> Result<Option<T>, SubtaskError> {
+        let Self { parts: ChainParts { outbounds, gate, meter, .. }, stack, .. } = self;
+        let (is_settled, deadline, mut orders) = (stack.is_empty(), gate.deadline(), gate.orders());
+        let ordered = async move {
+            if orders.changed().await.is_err() {
+                // Whoever gives orders is gone, and with it the attempt: cancellation follows.
+                pending::<()>().await;
+            }
+        };
+        let (mut ordered, mut timer) =
+            (pin!(ordered), pin!(passing(deadline.map(|at| at.saturating_sub(meter.now())))));
+        poll_fn(|context| {
+            for outbound in outbounds.iter_mut() {
+                if let Poll::Ready(Err(error)) = outbound.poll_flush(context) {
+                    return Poll::Ready(Err(error.into()));
+                }
+            }
+            if ordered.as_mut().poll(context).is_ready()
+                || timer.as_mut().poll(context).is_ready()
+                || gate.due(context, (meter.now(), is_settled), outbounds).is_some()
+                || gate.deadline() != deadline
+            {
+                return Poll::Ready(Ok(None));
+            }
+            poll(gate, outbounds, context).map_ok(Some)
+        })
+        .await
+    }
+}
+
+/// Passes after this long; never where there is no end to it.
+pub(crate) async fn passing(left: Option<Duration>) {
+    match left {
+        Some(left) => tokio::time::sleep(left).await,
+        None => pending().await,
+    }
+}
+
+/// Runs a future while outputs are flushed.
+pub(super) async fn flushing<T>(
+    outbounds: &mut [Outbound],
+    future: impl Future<Output = T>,
+) -> Result<T, ExchangeError> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        for outbound in outbounds.iter_mut().filter(|outbound| !outbound.is_drained()) {
+            if let Poll::Ready(Err(error)) = outbound.poll_flush(context) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        future.as_mut().poll(context).map(Ok)
+    })
+    .await
+}

@@ -1,0 +1,317 @@
+//! When a subtask takes its part of a checkpoint, and what of it is not complete yet.
+//!
+//! ```text
+//! barrier (or, of a source, order) of E noticed --all barriers read in time--> aligned: the barrier goes on behind the rows
+//!            |                                                                   '-- it still waits behind rows: they are overtaken
+//!            '-- an unaligned barrier has arrived, or E takes too long --> unaligned: the barrier overtakes here and from here on
+//! part of E --its barrier has left, and arrived on every input--> complete
+//!     '------ E was aborted, or a newer one began ---------------> dropped; what sinks had sealed goes to the next part
+//! ```
+//!
+//! What takes too long is measured from the moment at which the checkpoint was noticed, on the clock of the subtask; a subtask
+//! that waits for credit in the middle of its work is woken.
+
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use arrow::array::RecordBatch;
+use thalweg_exchange::{Element, GivenUp, Inbound, Outbound, OvertakenRows};
+use thalweg_flow::{Alignment, BarrierAligner};
+use thalweg_types::{
+    CheckpointId,
+    bug::{self, Bug},
+    checkpoint::Barrier,
+};
+use tokio::sync::watch;
+
+use crate::{
+    attempt::AttemptOrders,
+    checkpoint::{Frozen, Overtaken, OvertakenBatch, Sealed},
+    failure::SubtaskError,
+};
+
+/// Rows that were on their way to a subtask when the checkpoint was taken that it goes on from.
+#[derive(Debug, Clone)]
+pub(crate) struct Returned {
+    pub(crate) exchange: u32,
+    pub(crate) port: u8,
+    pub(crate) rows: RecordBatch,
+}
+
+/// The inputs of a subtask.
+pub(crate) struct Inputs {
+    /// Of the subtask in its chain.
+    index: u32,
+    inbound: Inbound,
+    aligner: BarrierAligner,
+    /// They come before all that the inbound gives.
+    returned: VecDeque<Returned>,
+}
+
+impl Inputs {
+    pub(crate) fn new(index: u32, inbound: Inbound, returned: Vec<Returned>) -> Self {
+        let aligner = BarrierAligner::new(inbound.channels().len());
+        Self { index, inbound, aligner, returned: returned.into() }
+    }
+
+    fn set_blocked(&mut self) {
+        for channel in 0..self.inbound.channels().len() {
+            let is_blocked = self.aligner.is_blocked(channel) && !bug::is_active(Bug::SkipAlignment);
+            self.inbound.set_blocked(channel, is_blocked);
+        }
+    }
+}
+
+/// What a part waits for.
+enum Waits {
+    /// Its aligned barrier waits behind rows.
+    Outbounds,
+    /// The barrier has not arrived on every input; then these are the rows that it overtook.
+    Inputs(Option<Vec<OvertakenRows>>),
+}
+
+struct Part {
+    frozen: Box<Frozen>,
+    /// When its checkpoint was noticed.
+    since: Duration,
+    waits: Waits,
+}
+
+/// What is to be done for a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// A source begins it: its barrier goes behind the rows.
+    Begin(CheckpointId),
+    /// The barrier overtakes.
+    Switch(CheckpointId),
+    /// The barrier, gone on already, overtakes the rows that it waits behind.
+    Overtake(CheckpointId),
+    /// The part is complete.
+    Complete,
+}
+
+/// What a subtask knows of checkpoints.
+pub(crate) struct Gate {
+    timeout: Duration,
+    orders: watch::Receiver<AttemptOrders>,
+    /// `None`: the subtask is a source.
+    inputs: Option<Inputs>,
+    /// The newest of which this subtask has taken its part, or which was aborted.
+    over: Option<CheckpointId>,
+    /// The newest that has begun, and since when this is known.
+    noticed: Option<(CheckpointId, Duration)>,
+    part: Option<Part>,
+    /// What parts that were dropped had sealed.
+    sealed: Vec<Sealed>,
+}
+
+impl Gate {
+    /// Of a subtask that turns to unaligned checkpoints after `timeout`.
+    pub(crate) fn new(timeout: Duration, orders: watch::Receiver<AttemptOrders>, inputs: Option<Inputs>) -> Self {
+        Self { timeout, orders, inputs, over: None, noticed: None, part: None, sealed: Vec::new() }
+    }
+
+    /// The orders from here on.
+    pub(crate) fn orders(&self) -> watch::Receiver<AttemptOrders> {
+        self.orders.clone()
+    }
+
+    /// What comes next on an input.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<(usize, Element), SubtaskError>> {
+        match &mut self.inputs {
+            Some(inputs) => inputs.inbound.poll_next(context).map_err(SubtaskError::from),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Gives back the credit of a processed batch.
+    pub(crate) fn release(&mut self, channel: usize, cost: u64) {
+        if let Some(inputs) = &mut self.inputs {
+            inputs.inbound.release(channel, cost);
+        }
+    }
+
+    /// Rows that come before the inputs'.
+    pub(crate) fn next_returned(&mut self) -> Option<Returned> {
+        self.inputs.as_mut()?.returned.pop_front()
+    }
+
+    /// Takes a barrier that was read.
+    pub(crate) fn on_barrier(&mut self, channel: usize, barrier: Barrier) -> Result<Alignment, SubtaskError> {
+        let Some(inputs) = &mut self.inputs else { return Ok(Alignment::Ignored) };
+        let alignment = inputs.aligner.on_barrier(channel, barrier.checkpoint);
+        let alignment = alignment.map_err(|source| {
+            let channel = &inputs.inbound.channels()[channel];
+            SubtaskError::Barrier { channel: channel.id, peer: channel.from, source }
+        })?;
+        inputs.set_blocked();
+        Ok(alignment)
+    }
+
+    /// What is to be done now. `is_settled`: no work of the chain has begun. Registers to be woken by what comes in.
+    pub(crate) fn due(
+        &mut self,
+        context: &mut Context<'_>,
+        (now, is_settled): (Duration, bool),
+        outbounds: &[Outbound],
+    ) -> Option<Due> {
+        let orders = *self.orders.borrow_and_update();
+        if let Some(aborted) = orders.aborted {
+            self.on_abort(aborted);
+        }
+        let begun = match &mut self.inputs {
+            Some(inputs) => inputs.inbound.poll_arrived(context),
+            None => orders.checkpoint.map(Barrier::aligned),
+        };
+        if let Some(due) = self.due_of_part(now, outbounds) {
+            return Some(due);
+        }
+        let Barrier { checkpoint, is_unaligned } = begun.filter(|begun| Some(begun.checkpoint) > self.over)?;
+        let since = match self.noticed {
+            Some((noticed, since)) if noticed == checkpoint => since,
+            _ => {
+                self.noticed = Some((checkpoint, now));
+                now
+            }
+        };
+        match self.inputs {
+            None if is_settled => Some(Due::Begin(checkpoint)),
+            _ if is_unaligned || now >= since + self.timeout => Some(Due::Switch(checkpoint)),
+            _ => None,
+        }
+    }
+
+    /// When something will be due if nothing comes meanwhile.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let noticed = self.noticed.filter(|(checkpoint, _)| Some(*checkpoint) > self.over).map(|(_, since)| since);
+        let part = self.part.as_ref().filter(|part| matches!(part.waits, Waits::Outbounds)).map(|part| part.since);
+        noticed.into_iter().chain(part).min().map(|since| since + self.timeout)
+    }
+
+    /// Since when a checkpoint is known here.
+    pub(crate) fn since(&self, checkpoint: CheckpointId, now: Duration) -> Duration {
+        self.noticed.filter(|(noticed, _)| *noticed == checkpoint).map_or(now, |(_, since)| since)
+    }
+
+    /// A part is taken now: no older one will be completed. Gives what those had sealed.
+    pub(crate) fn begin_part(&mut self, checkpoint: CheckpointId) -> Vec<Sealed> {
+        self.over = self.over.max(Some(checkpoint));
+        self.drop_part();
+        std::mem::take(&mut self.sealed)
+    }
+
+    /// Keeps what was sealed for whatever package is next.
+    pub(crate) fn keep_sealed(&mut self, sealed: Vec<Sealed>) {
+        self.sealed.extend(sealed);
+    }
+
+    /// What no part has taken.
+    pub(crate) fn take_sealed(&mut self) -> Vec<Sealed> {
+        std::mem::take(&mut self.sealed)
+    }
+
+    /// Lets the barrier of a checkpoint overtake on the inputs. Gives rows that come before theirs and are not processed yet.
+    pub(crate) fn overtake(&mut self, checkpoint: CheckpointId) -> Vec<Overtaken> {
+        let Some(Inputs { index, inbound, aligner, returned }) = &mut self.inputs else { return Vec::new() };
+        let is_aligning = aligner.aligning() == Some(checkpoint);
+        inbound.overtake(checkpoint, |channel| is_aligning && aligner.is_blocked(channel));
+        aligner.on_abort(checkpoint);
+        let overtaken = |returned: &Returned| Overtaken {
+            exchange: returned.exchange,
+            to: *index,
+            rows: OvertakenBatch::Pending(returned.rows.clone()),
+        };
+        let overtaken = returned.iter().map(overtaken).collect();
+        if let Some(inputs) = &mut self.inputs {
+            inputs.set_blocked();
+        }
+        overtaken
+    }
+
+    /// Keeps a part until its aligned barrier has left.
+    pub(crate) fn hold_aligned(&mut self, frozen: Frozen, since: Duration) {
+        self.part = Some(Part { frozen: Box::new(frozen), since, waits: Waits::Outbounds });
+    }
+
+    /// Keeps a part until its barrier has arrived on every input.
+    pub(crate) fn hold_unaligned(&mut self, frozen: Frozen, since: Duration) {
+        let arrived = self.inputs.is_none().then(Vec::new);
+        self.part = Some(Part { frozen: Box::new(frozen), since, waits: Waits::Inputs(arrived) });
+    }
+
+    /// Adds rows that the barrier overtook on its way out.
+    pub(crate) fn add_pending(&mut self, pending: Vec<Overtaken>) {
+        if let Some(part) = &mut self.part {
+            part.frozen.is_unaligned = true;
+            part.frozen.in_flight.extend(pending);
+        }
+    }
+
+    /// The part that is complete.
+    pub(crate) fn take_complete(&mut self) -> Option<Frozen> {
+        let Part { mut frozen, waits, .. } = self.part.take()?;
+        if let Waits::Inputs(Some(rows)) = waits {
+            let arrived = rows.into_iter().map(|rows| Overtaken {
+                exchange: rows.channel.exchange,
+                to: rows.channel.to,
+                rows: OvertakenBatch::Arrived(rows),
+            });
+            frozen.in_flight.extend(arrived);
+        }
+        Some(*frozen)
+    }
+
+    /// Whether a part is not complete yet.
+    pub(crate) fn holds_part(&self) -> bool {
+        self.part.is_some()
+    }
+
+    fn due_of_part(&mut self, now: Duration, outbounds: &[Outbound]) -> Option<Due> {
+        let Part { frozen, since, waits } = self.part.as_mut()?;
+        let checkpoint = frozen.checkpoint;
+        match waits {
+            Waits::Outbounds if !outbounds.iter().any(|outbound| outbound.holds_barrier(checkpoint)) => {
+                Some(Due::Complete)
+            }
+            Waits::Outbounds if now >= *since + self.timeout => Some(Due::Overtake(checkpoint)),
+            Waits::Outbounds => None,
+            Waits::Inputs(Some(_)) => Some(Due::Complete),
+            Waits::Inputs(None) => match self.inputs.as_mut()?.inbound.take_overtaken(checkpoint) {
+                Ok(None) => None,
+                Ok(arrived) => {
+                    *waits = Waits::Inputs(arrived);
+                    Some(Due::Complete)
+                }
+                Err(GivenUp) => {
+                    self.drop_part();
+                    None
+                }
+            },
+        }
+    }
+
+    fn on_abort(&mut self, aborted: CheckpointId) {
+        if Some(aborted) > self.over
+            && let Some(inputs) = &mut self.inputs
+        {
+            inputs.aligner.on_abort(aborted);
+            inputs.set_blocked();
+        }
+        self.over = self.over.max(Some(aborted));
+        if self.part.as_ref().is_some_and(|part| part.frozen.checkpoint <= aborted) {
+            self.drop_part();
+            if let Some(inputs) = &mut self.inputs {
+                inputs.inbound.give_up_overtaking(aborted);
+            }
+        }
+    }
+
+    fn drop_part(&mut self) {
+        if let Some(part) = self.part.take() {
+            self.sealed.extend(part.frozen.sealed);
+        }
+    }
+}

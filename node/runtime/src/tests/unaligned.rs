@@ -1,0 +1,163 @@
+//! Checkpoints that cannot align in time: sinks take rows slowly, windows of credit are tiny and sources always ready.
+
+use std::time::Duration;
+
+use thalweg_types::{
+    CheckpointId, JobGraph,
+    checkpoint::{Prepared, SubtaskSnapshot},
+    graph::{Distribution, Parallelism},
+};
+use tokio::time::Instant;
+
+use super::{
+    checkpoints::{going_on, take},
+    flows,
+    graph::{GraphBuilder, integers, rows},
+    rig::{ATTEMPT, Cluster, JOB, Running},
+    tables::{Manner, TestSplit},
+};
+
+const SINK: &str = "slow";
+const ALIGNMENT_TIMEOUT: Duration = Duration::from_millis(50);
+const STEP: Duration = Duration::from_millis(20);
+
+/// Counts per key and tenth of a second, into a sink behind another exchange.
+fn counting() -> JobGraph {
+    // Results must not be merged to batches that a slow sink takes at once.
+    let mut graph = GraphBuilder::default().set("exchange.window", "4 KiB").set("pipeline.batch-rows", "2");
+    let source = graph.source("ticks", None, &[]);
+    let (count, schema) = graph.count_per_window(100_000);
+    let sink = graph.sink(SINK, Parallelism::Job, schema);
+    graph.link(source, count, 0, Distribution::Hash { keys: vec![1] });
+    graph.link(count, sink, 0, Distribution::Hash { keys: vec![0] });
+    graph.build()
+}
+
+/// Three splits of so many batches of a hundred rows and keys 0 to 9, a tenth of a second each.
+fn give_ticks(cluster: &Cluster, batches: i64) {
+    let batch = |n: i64| rows((0..100).map(|at| (n * 100 + at, at % 10, at)));
+    let splits = ["a", "b", "c"].map(|name| TestSplit::of(name, (0..batches).map(batch).collect()));
+    flows::give(cluster, "ticks", splits.to_vec());
+}
+
+fn set_manner(cluster: &Cluster, graph: &JobGraph, manner: &Manner) {
+    for operator in &graph.operators {
+        cluster.tables.0.manners.lock().unwrap().insert(operator.name.clone(), manner.clone());
+    }
+}
+
+fn impatient(mut graph: JobGraph) -> JobGraph {
+    let timeout = format!("{} ms", ALIGNMENT_TIMEOUT.as_millis());
+    graph.settings.insert("checkpoint.alignment-timeout".to_owned(), timeout);
+    graph
+}
+
+/// Takes a checkpoint, which must not wait for the sink to take all that lies before it.
+async fn take_in_time(running: &mut Running, checkpoint: CheckpointId) -> Vec<SubtaskSnapshot> {
+    let began = Instant::now();
+    let snapshots = take(running, checkpoint).await;
+    // A source whose chain is blocked waits, and the barrier that it then sends may be late by a step at every hop.
+    assert!(began.elapsed() <= 2 * ALIGNMENT_TIMEOUT + 6 * STEP, "{:?}", began.elapsed());
+    snapshots
+}
+
+fn prepared_of<'a>(snapshots: impl IntoIterator<Item = &'a SubtaskSnapshot>) -> Vec<Prepared> {
+    snapshots.into_iter().flat_map(|snapshot| snapshot.prepared.clone()).collect()
+}
+
+/// Goes on from a checkpoint that is taken while everything is full. Gives the column of all that is committed, sorted.
+async fn resumed(cluster: &Cluster, graph: &JobGraph, (before, after): (u32, u32), column: usize) -> Vec<i64> {
+    set_manner(cluster, graph, &Manner::Slow(STEP));
+    let deployment = cluster.deployment(graph, before);
+    let mut running = cluster.deploy(JOB, &deployment);
+    running.start().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let first = take_in_time(&mut running, CheckpointId(1)).await;
+    running.handles.iter().for_each(|handle| handle.confirm_checkpoint(CheckpointId(1)));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let second = take_in_time(&mut running, CheckpointId(2)).await;
+    let ending = running.cancel().await;
+    assert_eq!((ending.failed, ending.snapshots_failed), (vec![], vec![]));
+    assert!(second.iter().any(|snapshot| snapshot.cost.is_unaligned && !snapshot.in_flight.is_empty()));
+    let mut all = prepared_of(first.iter().chain(&second));
+    set_manner(cluster, graph, &Manner::Keep);
+    let attempt = ATTEMPT.next();
+    let from = (attempt, CheckpointId(2), second);
+    let deployment = going_on(cluster, graph, (&deployment, after), from).await;
+    let mut running = cluster.deploy_attempt(JOB, attempt, &deployment);
+    running.start().await;
+    running.finish().await;
+    let ending = running.cancel().await;
+    assert_eq!(ending.failed, []);
+    let late: u64 = ending.finished.values().map(|(metrics, _)| metrics.late_records).sum();
+    assert_eq!(late, 0, "rows that were on their way are late, from {before} to {after}");
+    all.extend(ending.finished.values().flat_map(|(_, prepared)| prepared.clone()));
+    let mut values = integers(&cluster.tables.0.committed(&all), column);
+    values.sort_unstable();
+    values
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_goes_on_from_an_unaligned_checkpoint_at_any_parallelism() {
+    for (before, after, nodes) in [(1, 1, 1), (2, 2, 2), (3, 2, 2), (2, 5, 2), (3, 1, 1), (1, 3, 1)] {
+        let cluster = Cluster::of(nodes).await;
+        give_ticks(&cluster, 100);
+        let counts = resumed(&cluster, &impatient(counting()), (before, after), 1).await;
+        assert_eq!(counts, vec![30; 1000], "from {before} to {after} on {nodes} nodes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lies_in_a_diamond_is_kept() {
+    for (before, after, nodes) in [(2, 2, 1), (2, 3, 2), (3, 2, 2)] {
+        let cluster = Cluster::of(nodes).await;
+        let splits = ["a", "b"].map(|name| TestSplit::of(name, flows::ticks(3000)));
+        flows::give(&cluster, "ticks", splits.to_vec());
+        let values = resumed(&cluster, &impatient(flows::diamond()), (before, after), 2).await;
+        assert_eq!(values, (0..3000).flat_map(|n| [n, n]).collect::<Vec<_>>(), "from {before} to {after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lies_before_a_self_join_is_kept() {
+    for (before, after, nodes) in [(2, 2, 1), (2, 3, 2), (3, 2, 2)] {
+        let cluster = Cluster::of(nodes).await;
+        let splits = ["a", "b"].map(|name| TestSplit::of(name, flows::ticks(2000)));
+        flows::give(&cluster, "ticks", splits.to_vec());
+        let values = resumed(&cluster, &impatient(flows::self_join()), (before, after), 2).await;
+        assert_eq!(values, (0..2000).flat_map(|n| [n; 4]).collect::<Vec<_>>(), "from {before} to {after}");
+    }
+}
+
+/// What the sinks had sealed for a checkpoint that is given up belongs to the next, and to the end after it.
+#[tokio::test(start_paused = true)]
+async fn another_follows_one_that_was_given_up() {
+    let cluster = Cluster::of(2).await;
+    give_ticks(&cluster, 30);
+    let graph = impatient(counting());
+    set_manner(&cluster, &graph, &Manner::Slow(STEP));
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 2));
+    running.start().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Only one node's sources are told.
+    running.handles[0].begin_checkpoint(CheckpointId(1));
+    tokio::time::sleep(3 * ALIGNMENT_TIMEOUT).await;
+    running.handles.iter().for_each(|handle| handle.abort_checkpoint(CheckpointId(1)));
+    tokio::time::sleep(ALIGNMENT_TIMEOUT).await;
+    // A newer one aborts what nobody has aborted.
+    running.handles[0].begin_checkpoint(CheckpointId(2));
+    tokio::time::sleep(3 * ALIGNMENT_TIMEOUT).await;
+    let third = take_in_time(&mut running, CheckpointId(3)).await;
+    running.finish().await;
+    // Also where all input has ended.
+    let fourth = take_in_time(&mut running, CheckpointId(4)).await;
+    assert!(fourth.iter().all(|snapshot| snapshot.is_finished && snapshot.in_flight.is_empty()));
+    let ending = running.cancel().await;
+    assert_eq!((ending.failed, ending.snapshots_failed), (vec![], vec![]));
+    let finished = ending.finished.values().flat_map(|(_, prepared)| prepared.clone());
+    let mut all: Vec<Prepared> = finished.filter(|prepared| prepared.epoch == CheckpointId::FINAL).collect();
+    all.extend(prepared_of(&third));
+    let mut values = integers(&cluster.tables.0.committed(&all), 1);
+    values.sort_unstable();
+    assert_eq!(values, vec![30; 300]);
+}
