@@ -315,7 +315,7 @@ fn check_previews(address: &str, directory: &Path) {
 }
 
 /// Commands that serve, or whose output is for a shell.
-const WITHOUT_ROWS: &[&str] = &["demo", "dev", "coordinator", "node", "completions"];
+const WITHOUT_ROWS: &[&str] = &["demo", "dev", "coordinator", "node", "completions", "checkpoint verify"];
 
 /// The commands that have none below them, found by asking the command line itself.
 fn commands_of(command: &clap::Command, above: &str, found: &mut Vec<String>) {
@@ -364,6 +364,14 @@ fn check_every_client_speaks_json(address: &str, directory: &Path) {
             "job show" => assert!(json(&["job", "show", &submit(&writing)])[0]["plan"].is_string()),
             "job wait" => assert_eq!(status("wait", &writing), "finished"),
             "job cancel" => assert_eq!(status("cancel", &endless), "cancelled"),
+            "job checkpoints" => {
+                let job = submit(&format!("SET 'checkpoint.interval' = '50 ms'; {endless}"));
+                let arguments = ["job", "checkpoints", &job, "--coordinator", address, "-o", "json"];
+                let has_some = || thalweg(&arguments).stdout.contains("complete");
+                wait_until("a checkpoint", || has_some().then_some(()));
+                assert!(json(&["job", "checkpoints", &job])[0]["checkpoint"].is_number());
+                json(&["job", "cancel", &job]);
+            }
             "job stop" => assert!(status("stop", &endless).is_string()),
             "job rows" => assert_eq!(json(&["job", "rows", &submit(&numbers)]).len(), 3),
             "sql" => {

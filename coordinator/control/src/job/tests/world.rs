@@ -394,6 +394,7 @@ impl World {
     }
 
     /// The next order reaches the node.
+    #[expect(clippy::too_many_lines, reason = "one arm per order")]
     pub(super) fn deliver_order(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
         let Some((attempt, action)) = node.orders.pop_front() else { return };
@@ -475,25 +476,21 @@ impl World {
                     run.pending.remove(&checkpoint);
                 }
             }
-            Action::ConfirmCheckpoint { checkpoint } => {
-                let Some(run) = node.attempts.get_mut(&attempt) else { return };
-                let record = self.state.job(JOB).unwrap();
-<<<<<<< HEAD
-                if checkpoint == CheckpointId::FINAL {
-                    assert!(record.attempt.as_ref().unwrap().committables.is_some(), "another attempt may follow");
-                    self.released.insert(id);
-                } else {
-                    assert!(record.checkpoints.last().unwrap().checkpoint >= checkpoint);
-=======
-                match record.attempt.as_ref().filter(|_| checkpoint == CheckpointId::FINAL) {
-                    Some(ended) => assert!(ended.committables.is_some(), "rows are released at the end alone"),
-                    None => assert!(record.checkpoints.last().unwrap().checkpoint >= checkpoint),
->>>>>>> exactly-once
-                }
-                for prepared in run.sealed.values_mut() {
-                    prepared.retain(|prepared| prepared.epoch > checkpoint);
-                }
-            }
+            Action::ConfirmCheckpoint { checkpoint } => self.confirm(id, attempt, checkpoint),
+        }
+    }
+
+    fn confirm(&mut self, id: NodeId, attempt: Attempt, checkpoint: CheckpointId) {
+        let Some(run) = self.nodes.get_mut(&id).unwrap().attempts.get_mut(&attempt) else { return };
+        let record = self.state.job(JOB).unwrap();
+        if checkpoint == CheckpointId::FINAL {
+            assert!(record.attempt.as_ref().unwrap().committables.is_some(), "another attempt may follow");
+            self.released.insert(id);
+        } else {
+            assert!(record.checkpoints.last().unwrap().checkpoint >= checkpoint);
+        }
+        for prepared in run.sealed.values_mut() {
+            prepared.retain(|prepared| prepared.epoch > checkpoint);
         }
     }
 
