@@ -54,6 +54,7 @@ fn impatient(mut graph: JobGraph) -> JobGraph {
 
 /// Takes a checkpoint, which must not wait for the sink to take all that lies before it.
 async fn take_in_time(running: &mut Running, checkpoint: CheckpointId) -> Vec<SubtaskSnapshot> {
+    #[expect(clippy::disallowed_methods, reason = "the test's own clock, which is paused")]
     let began = Instant::now();
     let snapshots = take(running, checkpoint).await;
     // A source whose chain is blocked waits, and the barrier that it then sends may be late by a step at every hop.
