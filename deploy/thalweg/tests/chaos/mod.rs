@@ -20,7 +20,7 @@ const COORDINATORS: usize = 3;
 /// The coordinators are members 0 to 2, the nodes the others.
 pub(crate) const NODES: Range<usize> = COORDINATORS..6;
 /// How long the cluster trusts a node without a sign of life.
-pub(crate) const LEASE: Duration = Duration::from_secs(2);
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
 /// No step takes longer, on however slow a machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
