@@ -62,10 +62,22 @@ fn run(block: &str, directory: &Path) -> Vec<Background> {
     serving
 }
 
+/// The simulation's own tests run seeds; its program must know the options.
+fn check_simulation(command: &[String]) {
+    let program = fs::read_to_string(root().join("deploy/sim/src/main.rs")).expect("the program is there");
+    let own = command.iter().skip_while(|word| *word != "--").skip(1);
+    for option in own.filter_map(|word| word.strip_prefix("--")) {
+        assert!(program.contains(&format!("    {option}: ")), "{command:?}: there is no --{option}");
+    }
+}
+
 /// A command of another program names only what exists.
 fn check_other(command: &[String]) {
     let known = ["cargo test", "docker build", "kubectl apply"];
     let name = command[..2].join(" ");
+    if command.iter().any(|word| word == "thalweg-sim") {
+        return check_simulation(command);
+    }
     assert!(known.contains(&name.as_str()), "nobody checks {command:?}");
     for word in command.iter().filter(|word| word.contains('/')) {
         assert!(root().join(word).exists(), "{command:?} names {word}, which does not exist");
