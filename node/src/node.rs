@@ -196,7 +196,7 @@ impl Life {
 
     fn serve(&self, seams: &Seams, listeners: Listeners, context: &RuntimeContext) {
         let (life, stop) = (self.clone(), self.stop.clone());
-        let server = thalweg_proto::network::server()
+        let server = thalweg_proto::network::server(&seams.io)
             .add_service(ExchangeService::new(context.exchange.clone()).into_server())
             .add_service(CollectService::server(context.collect.clone()))
             .serve_with_incoming_shutdown(listeners.grpc.incoming, stop.cancelled_owned());

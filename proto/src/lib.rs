@@ -5,7 +5,7 @@
 
 pub mod convert;
 pub mod network;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 /// Generated from `thalweg/v1/*.proto`.

@@ -4,11 +4,15 @@ use std::{fmt, io, pin::Pin, sync::Arc, time::Duration};
 
 use futures::Stream;
 use hyper_util::rt::TokioIo;
+use thalweg_types::seam::Spawner;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::transport::{Channel, Endpoint, Server, Uri, server::Connected};
+use tower::layer::util::{Identity, Stack};
 
+mod handlers;
 mod memory;
 
+pub use handlers::{HandlerTasks, InTasks};
 pub use memory::MemoryNetwork;
 
 /// A byte stream between two processes.
@@ -124,15 +128,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
-/// A gRPC server with the windows and pings that [`channel`] has on the other side.
+/// A gRPC server with the windows and pings that [`channel`] has on the other side. Calls are handled in tasks that the
+/// spawner starts.
 #[must_use]
-pub fn server() -> Server {
+pub fn server(spawner: &Arc<dyn Spawner>) -> Server<Stack<HandlerTasks, Identity>> {
     Server::builder()
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .tcp_nodelay(true)
+        .layer(HandlerTasks::new(spawner.clone()))
 }
 
 /// A gRPC channel to `host:port` (a scheme before it is tolerated), connected at its first use and again after it broke.

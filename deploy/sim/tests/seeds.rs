@@ -42,7 +42,7 @@ fn jobs_publish_the_batch_answer_once_whatever_fails() {
 
 #[test]
 fn a_seed_is_a_run() {
-    for seed in [3, 11, 24, 40] {
+    for seed in [2, 3, 10, 40] {
         let (first, second) = (run_apart(seed, None, Journal::default()), run_apart(seed, None, Journal::default()));
         assert_eq!(first, second, "seed {seed}");
         assert!(first.trace.1 > 50, "seed {seed} has only {} entries", first.trace.1);

@@ -28,8 +28,8 @@ impl GrpcServer {
         let stopping = CancellationToken::new();
         let stop = stopping.clone();
         let (end, ended) = watch::channel(None);
+        let server = thalweg_proto::network::server(&seams.io).add_routes(routes);
         let serve = async move {
-            let server = thalweg_proto::network::server().add_routes(routes);
             let stopped = stop.cancelled_owned();
             let served = server.serve_with_incoming_shutdown(listener.incoming, stopped).await;
             let reason = served.err().map_or_else(|| "its listener has ended".to_owned(), |error| error.to_string());

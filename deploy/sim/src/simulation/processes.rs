@@ -156,9 +156,11 @@ pub(super) async fn coordinator(
     };
     let network = Arc::new(SimulatedNetwork::behind(process.gate.clone()));
     let listener = network.listen(&address(&name)).await?;
-    let coordinator = Coordinator::start(config, disk, network, &stage.stores(), process.seams()).await?;
+    let seams = process.seams();
+    let mut server = thalweg_proto::network::server(&seams.io);
+    let coordinator = Coordinator::start(config, disk, network, &stage.stores(), seams).await?;
     stage.seen().members.insert(name, coordinator.consensus().clone());
-    let server = thalweg_proto::network::server().add_routes(coordinator.routes());
+    let server = server.add_routes(coordinator.routes());
     tokio::select! {
         biased;
         exit = coordinator.exited() => Ok(format!("{exit:?}")),
