@@ -14,7 +14,7 @@ use tonic::service::Routes;
 use crate::{
     cluster::ClusterService,
     config::{ConfigError, CoordinatorConfig},
-    leader::Leader,
+    leader::{Leader, LeaderHandle},
     machine::Machine,
     planning::{Planner, SqlPlanner},
     session::NodeSessionService,
@@ -40,6 +40,8 @@ pub struct Coordinator {
     routes: Routes,
     stop: CancellationToken,
     leader_ended: watch::Receiver<bool>,
+    leader: LeaderHandle,
+    seams: Seams,
 }
 
 impl std::fmt::Debug for Coordinator {
@@ -88,9 +90,9 @@ impl Coordinator {
         };
         seams.io.spawn("leader", Box::pin(task));
         let cluster = ClusterService::new(consensus.clone(), handle.clone(), network, seams.clone(), planner);
-        let session = NodeSessionService::new(consensus.clone(), handle, seams);
+        let session = NodeSessionService::new(consensus.clone(), handle.clone(), seams.clone());
         let routes = Routes::new(cluster.into_server()).add_service(session.into_server()).add_service(raft);
-        Ok(Self { consensus, routes, stop, leader_ended })
+        Ok(Self { consensus, routes, stop, leader_ended, leader: handle, seams })
     }
 
     /// Every service of the coordinator, to be served at its address.
@@ -117,6 +119,11 @@ impl Coordinator {
     /// When it has stopped.
     pub async fn beat(&self) -> Result<(), ConsensusError> {
         self.consensus.beat().await
+    }
+
+    /// What a monitoring system reads, as OpenMetrics text of the media type [`CONTENT_TYPE`](crate::metrics::CONTENT_TYPE).
+    pub async fn metrics(&self) -> String {
+        crate::metrics::read(&self.consensus, &self.leader, &self.seams).await
     }
 
     /// Stops the coordinator: a leader hands its leadership over. Jobs run on.

@@ -22,6 +22,7 @@ mod config;
 mod coordinator;
 mod leader;
 mod machine;
+pub mod metrics;
 mod overview;
 mod planning;
 mod session;

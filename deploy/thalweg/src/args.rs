@@ -218,7 +218,7 @@ pub struct CoordinatorArgs {
     /// Where others reach it; by default where it listens.
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
-    /// Where /healthz and /readyz are answered.
+    /// Where /healthz, /readyz and /metrics (OpenMetrics) are answered.
     #[arg(long, value_name = "HOST:PORT")]
     pub health: Option<String>,
     /// Where it keeps its log.

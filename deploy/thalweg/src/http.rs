@@ -1,12 +1,17 @@
-//! Health over HTTP: `/healthz` while the process is alive, `/readyz` while it can do its work.
+//! Health over HTTP: `/healthz` while the process is alive, `/readyz` while it can do its work, `/metrics` where it tells more.
 //!
 //! Alive is a process whose main task takes its turn within a second. One that is not should be started anew; one that is
 //! not ready waits for others.
 
 use std::{io, sync::Arc, time::Duration};
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    http::{StatusCode, header::CONTENT_TYPE},
+    routing::get,
+};
 use futures::future::BoxFuture;
+use thalweg_coordinator::metrics;
 use thalweg_node::HttpListener;
 use thalweg_proto::network::Network;
 use thalweg_types::seam::{Seams, TaskHandle};
@@ -18,6 +23,9 @@ const BEAT_WITHIN: Duration = Duration::from_secs(1);
 /// Looks whether all is well: `Err` says what is not.
 pub type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
+/// Tells what a monitoring system reads.
+pub type Metrics = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
+
 /// What is asked about a process.
 #[derive(Clone)]
 pub struct Probes {
@@ -25,6 +33,8 @@ pub struct Probes {
     pub beat: Probe,
     /// Whether it can do its work.
     pub ready: Probe,
+    /// What a monitoring system reads, where there is something.
+    pub metrics: Option<Metrics>,
 }
 
 impl std::fmt::Debug for Probes {
@@ -55,7 +65,7 @@ pub async fn serve(
 }
 
 fn health(probes: Probes) -> Router {
-    let Probes { beat, ready } = probes;
+    let Probes { beat, ready, metrics } = probes;
     let alive = move || {
         let beat = beat();
         async move {
@@ -67,7 +77,13 @@ fn health(probes: Probes) -> Router {
         let ready = ready();
         async move { answer("ready", ready.await) }
     };
-    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready))
+    let router = Router::new().route("/healthz", get(alive)).route("/readyz", get(ready));
+    let Some(metrics) = metrics else { return router };
+    let tell = move || {
+        let metrics = metrics();
+        async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.await) }
+    };
+    router.route("/metrics", get(tell))
 }
 
 fn answer(well: &str, probed: Result<(), String>) -> (StatusCode, String) {
@@ -92,7 +108,8 @@ mod tests {
     async fn status(beat: Probe, ready: Probe, path: &str) -> u16 {
         let surroundings = Surroundings::of_system(1).unwrap();
         let network: Arc<dyn Network> = Arc::new(TcpNetwork);
-        let probes = Probes { beat, ready };
+        let metrics: Metrics = Arc::new(|| async { "# EOF\n".to_owned() }.boxed());
+        let probes = Probes { beat, ready, metrics: Some(metrics) };
         let (address, task) = serve(&network, &surroundings.seams(), "127.0.0.1:0", probes).await.unwrap();
         let mut connection = network.connect(&address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -111,5 +128,6 @@ mod tests {
         assert_eq!(status(probe(Ok(())), probe(Err("no leader")), "/healthz").await, 200);
         assert_eq!(status(probe(Ok(())), probe(Err("no leader")), "/readyz").await, 503);
         assert_eq!(status(probe(Ok(())), probe(Ok(())), "/readyz").await, 200);
+        assert_eq!(status(probe(Ok(())), probe(Ok(())), "/metrics").await, 200);
     }
 }

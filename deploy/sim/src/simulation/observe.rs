@@ -103,5 +103,8 @@ impl Observer {
 fn describe(record: &JobRecord) -> String {
     let failure =
         record.failure.as_ref().map(|failure| format!(", last failure: {:?}, {}", failure.kind, failure.message));
-    format!("{}, {}{}", record.status, record.last_attempt(), failure.unwrap_or_default())
+    let newest = record.newest_checkpoint().map(|newest| format!(", complete up to {}", newest.checkpoint));
+    let published = format!(", published up to {}", record.committed);
+    let checkpoints = newest.map(|newest| newest + &published).unwrap_or_default();
+    format!("{}, {}{checkpoints}{}", record.status, record.last_attempt(), failure.unwrap_or_default())
 }

@@ -82,7 +82,7 @@ fn config(checked: &Checked, address: &str) -> CoordinatorConfig {
 
 /// A member lives by its log, and is ready while it knows who leads: then it can answer or forward.
 fn probes(coordinator: &Arc<Coordinator>) -> http::Probes {
-    let (alive, led) = (coordinator.clone(), coordinator.clone());
+    let (alive, led, told) = (coordinator.clone(), coordinator.clone(), coordinator.clone());
     http::Probes {
         beat: Arc::new(move || {
             let coordinator = alive.clone();
@@ -92,6 +92,10 @@ fn probes(coordinator: &Arc<Coordinator>) -> http::Probes {
             let known = led.leadership().borrow().leader.is_some();
             async move { if known { Ok(()) } else { Err("no leader is known".to_owned()) } }.boxed()
         }),
+        metrics: Some(Arc::new(move || {
+            let coordinator = told.clone();
+            async move { coordinator.metrics().await }.boxed()
+        })),
     }
 }
 
