@@ -40,7 +40,8 @@ pub(crate) async fn read(consensus: &Consensus<Machine>, leader: &LeaderHandle, 
         let (nodes, jobs) = consensus.peek(|machine| {
             let state = machine.state();
             let nodes: Vec<NodeState> = state.nodes().values().map(|record| record.state).collect();
-            let jobs: Vec<(JobId, JobRecord)> = state.jobs().iter().map(|(job, record)| (*job, record.clone())).collect();
+            let jobs: Vec<(JobId, JobRecord)> =
+                state.jobs().iter().map(|(job, record)| (*job, record.clone())).collect();
             (nodes, jobs)
         });
         families.nodes(&nodes);
@@ -72,8 +73,10 @@ const SINK_RECORDS: Metric =
     Metric { name: "thalweg_job_sink_records", help: "Records that the sinks of the current attempt were given" };
 const LATE_RECORDS: Metric =
     Metric { name: "thalweg_job_late_records", help: "Records of the current attempt that came too late" };
-const DEAD_LETTERS: Metric =
-    Metric { name: "thalweg_job_dead_letters", help: "Records of the current attempt that were set aside as malformed" };
+const DEAD_LETTERS: Metric = Metric {
+    name: "thalweg_job_dead_letters",
+    help: "Records of the current attempt that were set aside as malformed",
+};
 const LAST_CHECKPOINT: Metric =
     Metric { name: "thalweg_job_last_checkpoint", help: "Number of the newest complete checkpoint" };
 const FAILED_IN_A_ROW: Metric = Metric {
@@ -145,7 +148,7 @@ impl Families {
     }
 
     fn job(&mut self, job: JobId, record: &JobRecord, memory: JobMemory, now: Duration) {
-        let labels = [("job", job.to_string()), ("name", record.spec.name.clone())];
+        let labels = [("job", job.to_string()), ("name", escaped(&record.spec.name))];
         self.gauge(&ATTEMPT, &labels, f64::from(record.last_attempt().0));
         self.add(&FAILURES, &labels, Value::Counter(u64::from(record.failures)));
         let graph = thalweg_types::JobGraph::from_bytes(record.spec.graph.as_bytes());
@@ -216,6 +219,11 @@ impl Collector for Families {
     }
 }
 
+/// A label's value as it stands between quotes: the encoder writes it as it is given.
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+}
+
 /// As the text has it: exact up to 2^53.
 #[allow(clippy::cast_precision_loss, reason = "samples are 64-bit floating point numbers")]
 fn number(value: u64) -> f64 {
@@ -229,11 +237,18 @@ mod tests {
     #[test]
     fn samples_stand_below_their_metric_with_escaped_labels() {
         let mut families = Families::default();
-        families.add(&FAILURES, &[("job", "job-1".to_owned()), ("name", "a \"quoted\"\nname".to_owned())], Value::Counter(2));
+        families.add(
+            &FAILURES,
+            &[("job", "job-1".to_owned()), ("name", escaped("a \"quoted\"\nname"))],
+            Value::Counter(2),
+        );
         families.gauge(&NODES, &[("state", "alive".to_owned())], 3.0);
         let text = families.text();
         assert!(text.contains("# TYPE thalweg_job_failures counter\n"), "{text}");
-        assert!(text.contains("thalweg_job_failures_total{job=\"job-1\",name=\"a \\\"quoted\\\"\\nname\"} 2\n"), "{text}");
+        assert!(
+            text.contains("thalweg_job_failures_total{job=\"job-1\",name=\"a \\\"quoted\\\"\\nname\"} 2\n"),
+            "{text}"
+        );
         assert!(text.contains("thalweg_nodes{state=\"alive\"} 3.0\n"), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
     }

@@ -78,3 +78,33 @@ async fn a_job_is_checkpointed_on_after_its_leader_was_lost() {
     let committed = cluster.node(NodeId(1)).committed();
     assert!(committed.is_sorted(), "{committed:?}");
 }
+
+/// The value of a job's sample.
+fn sample(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find(|line| line.starts_with(&format!("{name}{{job=\"job-1\"")));
+    line.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_runs_on_while_nothing_can_be_stored_and_says_so() {
+    let (cluster, client, job) = running(1, &[1]).await;
+    until_complete(&client, job, 2).await;
+    cluster.node(NodeId(1)).fail_snapshots(Some("the store is away"));
+    let failing = until(&client, job, |job| job.checkpoints.failures_in_a_row >= 3).await;
+    assert_eq!((failing.status, failing.attempt, failing.failures), (JobStatus::Running, Attempt(1), 0));
+    assert!(failing.checkpoints.reason.contains("the store is away"), "{:?}", failing.checkpoints);
+    let metrics = cluster.metrics().await;
+    assert!(sample(&metrics, "thalweg_job_checkpoint_failures_in_a_row") >= 3.0, "{metrics}");
+    assert!(sample(&metrics, "thalweg_job_checkpoint_age_seconds") >= 0.5, "{metrics}");
+    assert!(metrics.contains("thalweg_jobs{status=\"running\"} 1.0"), "{metrics}");
+    // It waits longer and longer: of as many intervals as have passed, few were tried.
+    let last = failing.checkpoints.last_complete.unwrap().0;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let tried = client.checkpoints(job).await.unwrap().last().unwrap().checkpoint.0 - last;
+    assert!(tried < 60, "{tried} attempts in a minute, at an interval of 0.3 s");
+
+    cluster.node(NodeId(1)).fail_snapshots(None);
+    let again = until_complete(&client, job, last + tried).await;
+    assert_eq!((again.checkpoints.failures_in_a_row, again.attempt), (0, Attempt(1)));
+    assert!(sample(&cluster.metrics().await, "thalweg_job_checkpoint_failures_in_a_row") < 1.0);
+}

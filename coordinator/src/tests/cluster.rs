@@ -128,6 +128,11 @@ impl TestCluster {
         self.checkpoints.clone()
     }
 
+    /// What the first coordinator tells monitoring systems.
+    pub(super) async fn metrics(&self) -> String {
+        self.members[0].coordinator.metrics().await
+    }
+
     pub(crate) fn seams(&self) -> Seams {
         self.seams.clone()
     }

@@ -11,7 +11,7 @@ use thalweg_proto::network::Network;
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, OperatorKind, Split, SplitId, SubtaskId,
     checkpoint::{Prepared, SnapshotCost, SubtaskSnapshot},
-    job::SubtaskMetrics,
+    job::{Failure, FailureKind, SubtaskMetrics},
     node::NodeRegistration,
     seam::{Seams, TaskHandle},
     session::{
@@ -40,6 +40,8 @@ struct Held {
 struct Books {
     is_registered: bool,
     holds_back: bool,
+    /// Why snapshots fail, while they do.
+    trouble: Option<String>,
     /// How long the description of each committable is.
     prepares: usize,
     attempts: BTreeMap<(JobId, Attempt), Held>,
@@ -125,6 +127,11 @@ impl TestNode {
     pub(super) fn hold_back(&self, hold: bool) {
         self.books.lock().unwrap().holds_back = hold;
         self.nudge.notify_one();
+    }
+
+    /// Snapshots fail for this reason from now on, or no longer.
+    pub(super) fn fail_snapshots(&self, reason: Option<&str>) {
+        self.books.lock().unwrap().trouble = reason.map(str::to_owned);
     }
 
     /// Committables take so many bytes from now on.
@@ -285,6 +292,10 @@ impl Process {
         let snapshot = |subtask: SubtaskId| {
             let is_finished = held.finished.contains(&subtask);
             let epoch = if is_finished { CheckpointId::FINAL } else { checkpoint };
+            if let Some(reason) = books.trouble.clone() {
+                let failure = Failure { kind: FailureKind::Store, message: reason };
+                return Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure };
+            }
             let snapshot = SubtaskSnapshot {
                 subtask,
                 is_finished,
