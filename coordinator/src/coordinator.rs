@@ -80,6 +80,7 @@ impl Coordinator {
             thalweg_consensus::start(config.consensus, Machine::default(), store, network.clone(), seams.clone());
         let (consensus, raft) = started.await?;
         let stop = CancellationToken::new();
+        let checkpoints_url = checkpoints.url().into();
         let (leader, handle) = Leader::new(consensus.clone(), config.leader, checkpoints, seams.clone());
         let (ended, leader_ended) = watch::channel(false);
         let stopping = stop.clone();
@@ -89,7 +90,8 @@ impl Coordinator {
             ended.send_replace(true);
         };
         seams.io.spawn("leader", Box::pin(task));
-        let cluster = ClusterService::new(consensus.clone(), handle.clone(), network, seams.clone(), planner);
+        let cluster =
+            ClusterService::new(consensus.clone(), (handle.clone(), checkpoints_url), network, seams.clone(), planner);
         let session = NodeSessionService::new(consensus.clone(), handle.clone(), seams.clone());
         let routes = Routes::new(cluster.into_server()).add_service(session.into_server()).add_service(raft);
         Ok(Self { consensus, routes, stop, leader_ended, leader: handle, seams })

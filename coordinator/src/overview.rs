@@ -23,13 +23,17 @@ pub(crate) struct JobMemory {
     pub(crate) checkpoints: Vec<CheckpointOverview>,
 }
 
-/// The last checkpoints of a job, the newest last.
-pub(crate) fn checkpoints(record: &JobRecord, memory: JobMemory) -> Vec<CheckpointOverview> {
-    if memory.checkpoints.is_empty() {
-        let complete = record.checkpoints.iter().map(|manifest| manifest.checkpoint);
-        return complete.map(of_the_record).collect();
-    }
-    memory.checkpoints
+/// The last checkpoints of a job, the newest last. `root`: the URL below which manifests have their names.
+pub(crate) fn checkpoints(record: &JobRecord, memory: JobMemory, root: &str) -> Vec<CheckpointOverview> {
+    let complete = record.checkpoints.iter().map(|manifest| of_the_record(manifest.checkpoint));
+    let known = if memory.checkpoints.is_empty() { complete.collect() } else { memory.checkpoints };
+    let located = known.into_iter().map(|mut known| {
+        if let Some(manifest) = record.checkpoint(known.checkpoint) {
+            known.url = format!("{}/{}", root.trim_end_matches('/'), manifest.name);
+        }
+        known
+    });
+    located.collect()
 }
 
 /// The line of a job in a list.

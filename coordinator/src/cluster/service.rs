@@ -49,12 +49,14 @@ pub(crate) struct ClusterService {
     pub(super) planner: Arc<dyn Planner>,
     pub(super) leader_channel: LeaderChannel,
     pub(super) rows: RowsMemory,
+    /// Below which checkpoints are.
+    checkpoints_url: Arc<str>,
 }
 
 impl ClusterService {
     pub(crate) fn new(
         consensus: Consensus<Machine>,
-        leader: LeaderHandle,
+        (leader, checkpoints_url): (LeaderHandle, Arc<str>),
         network: Arc<dyn Network>,
         seams: Seams,
         planner: Arc<dyn Planner>,
@@ -67,6 +69,7 @@ impl ClusterService {
             planner,
             leader_channel: LeaderChannel::default(),
             rows: RowsMemory::default(),
+            checkpoints_url,
         }
     }
 
@@ -159,7 +162,7 @@ impl ClusterService {
     async fn checkpoints_of(&self, job: JobId) -> Result<Vec<CheckpointOverview>, Status> {
         self.read(|_| ()).await?;
         let record = self.record(job)?;
-        Ok(overview::checkpoints(&record, self.leader.recall(job).await))
+        Ok(overview::checkpoints(&record, self.leader.recall(job).await, &self.checkpoints_url))
     }
 
     fn describe_cluster_here(&self) -> ClusterOverview {

@@ -28,6 +28,11 @@ async fn a_running_job_is_checkpointed_published_and_kept_from_growing() {
     let listed = client.checkpoints(job).await.unwrap();
     assert!(listed.iter().take(4).all(|checkpoint| checkpoint.state == CheckpointState::Complete), "{listed:?}");
     assert!(listed[0].begun_ms > 0 && listed[0].attempt == Attempt(1), "{listed:?}");
+    let kept = cluster.consensus().peek(|machine| machine.state().job(job).unwrap().checkpoints.clone());
+    let urls: Vec<&str> =
+        listed.iter().map(|checkpoint| checkpoint.url.as_str()).filter(|url| !url.is_empty()).collect();
+    assert!(urls.iter().all(|url| url.starts_with("memory://test/") && url.ends_with(".json")), "{urls:?}");
+    assert!((1..=kept.len() + 1).contains(&urls.len()), "only what is kept can be looked at: {urls:?}");
     for node in [NodeId(1), NodeId(2)] {
         let confirmed = cluster.node(node).confirmed();
         assert!(confirmed.len() >= 4 && confirmed.is_sorted(), "{confirmed:?}");

@@ -121,7 +121,8 @@ impl TryFrom<v1::Job> for JobOverview {
 
 impl From<CheckpointOverview> for v1::Checkpoint {
     fn from(checkpoint: CheckpointOverview) -> Self {
-        let CheckpointOverview { checkpoint, attempt, state, reason, begun_ms, duration_micros, cost } = checkpoint;
+        let CheckpointOverview { checkpoint, attempt, state, reason, begun_ms, duration_micros, cost, url } =
+            checkpoint;
         let cost = v1::SnapshotCost {
             alignment_micros: cost.alignment_micros,
             freeze_micros: cost.freeze_micros,
@@ -138,6 +139,7 @@ impl From<CheckpointOverview> for v1::Checkpoint {
             begun_ms,
             duration_micros,
             cost: Some(cost),
+            url,
         }
     }
 }
@@ -165,6 +167,7 @@ impl TryFrom<v1::Checkpoint> for CheckpointOverview {
             begun_ms: wire.begun_ms,
             duration_micros: wire.duration_micros,
             cost,
+            url: wire.url,
         })
     }
 }
@@ -258,6 +261,7 @@ mod tests {
                 state_bytes: 9,
                 is_unaligned: true,
             },
+            url: "u".to_owned(),
         };
         let mut wire = v1::Checkpoint::from(checkpoint.clone());
         assert_eq!(CheckpointOverview::try_from(wire.clone()), Ok(checkpoint));

@@ -216,6 +216,8 @@ pub struct CheckpointOverview {
     pub duration_micros: u64,
     /// Of all subtasks: the longest times, and all bytes together.
     pub cost: SnapshotCost,
+    /// Where its manifest is; empty unless it is complete and kept.
+    pub url: String,
 }
 
 /// One job as clients see it.

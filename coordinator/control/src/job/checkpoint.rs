@@ -280,6 +280,7 @@ impl JobController {
             begun_ms: u64::try_from(view.since_epoch.as_millis()).unwrap_or(u64::MAX),
             duration_micros: 0,
             cost: SnapshotCost::default(),
+            url: String::new(),
         };
         self.checkpoints.remember(view.now, overview);
         self.order_all(view.record, &Action::BeginCheckpoint { checkpoint })
@@ -507,6 +508,7 @@ pub fn of_the_record(checkpoint: CheckpointId) -> CheckpointOverview {
         begun_ms: 0,
         duration_micros: 0,
         cost: SnapshotCost::default(),
+        url: String::new(),
     }
 }
 

@@ -134,6 +134,7 @@ fn print_checkpoints(checkpoints: &[CheckpointOverview], format: Format) -> Resu
         "state bytes",
         "unaligned",
         "reason",
+        "manifest",
     ];
     print_list(format, &head, checkpoints, |checkpoint| {
         let cost = &checkpoint.cost;
@@ -150,6 +151,7 @@ fn print_checkpoints(checkpoints: &[CheckpointOverview], format: Format) -> Resu
             grouped(cost.state_bytes),
             if cost.is_unaligned { "yes" } else { "no" }.to_owned(),
             checkpoint.reason.clone(),
+            checkpoint.url.clone(),
         ]
     })
 }

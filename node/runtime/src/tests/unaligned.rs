@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use thalweg_types::{
     CheckpointId, JobGraph,
     checkpoint::{Prepared, SubtaskSnapshot},
@@ -12,9 +13,9 @@ use tokio::time::Instant;
 use super::{
     checkpoints::{going_on, take},
     flows,
-    graph::{GraphBuilder, integers, rows},
+    graph::{GraphBuilder, integers, rows, rows_schema},
     rig::{ATTEMPT, Cluster, JOB, Running},
-    tables::{Manner, TestSplit},
+    tables::{After, Manner, TestSplit},
 };
 
 const SINK: &str = "slow";
@@ -128,6 +129,43 @@ async fn what_lies_before_a_self_join_is_kept() {
         let values = resumed(&cluster, &impatient(flows::self_join()), (before, after), 2).await;
         assert_eq!(values, (0..2000).flat_map(|n| [n; 4]).collect::<Vec<_>>(), "from {before} to {after}");
     }
+}
+
+/// A sink that takes one row in a hundred of those that its source could give, with the settings that a job has by default.
+#[tokio::test(start_paused = true)]
+async fn checkpoints_complete_before_a_sink_that_takes_one_row_in_a_hundred() {
+    const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+    const BATCH: Duration = Duration::from_millis(100);
+    let cluster = Cluster::of(2).await;
+    let tick = |n: i64| rows((0..100).map(|at| (n * 100 + at, at, at)));
+    let ready = ["a", "b"].map(|name| {
+        let split = TestSplit::of(name, (0..1000).map(tick).collect()).then(After::Repeat);
+        TestSplit { delay: BATCH / 100, ..split }
+    });
+    flows::give(&cluster, "ticks", ready.to_vec());
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("ticks", None, &[]);
+    let sink = graph.sink(SINK, Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Hash { keys: vec![1] });
+    let graph = graph.build();
+    set_manner(&cluster, &graph, &Manner::Slow(BATCH));
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 2));
+    running.start().await;
+    // Everything between the source and the sink is full.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    for checkpoint in (1..=5).map(CheckpointId) {
+        #[expect(clippy::disallowed_methods, reason = "the test's own clock, which is paused")]
+        let began = Instant::now();
+        let snapshots = take(&mut running, checkpoint).await;
+        assert!(began.elapsed() <= DEFAULT_TIMEOUT + 2 * BATCH, "{checkpoint:?} took {:?}", began.elapsed());
+        let in_flight: usize = snapshots.iter().map(|snapshot| snapshot.in_flight.len()).sum();
+        assert!(in_flight > 0, "nothing was on its way: the sink is not slow");
+        running.handles.iter().for_each(|handle| handle.confirm_checkpoint(checkpoint));
+    }
+    let written: usize = cluster.tables.0.written(SINK).iter().map(RecordBatch::num_rows).sum();
+    let read = cluster.tables.0.read_batches.lock().unwrap()["ticks"] * 100;
+    assert!(read < 100 * written, "{read} rows were read and {written} written");
+    assert_eq!(running.cancel().await.failed, []);
 }
 
 /// What the sinks had sealed for a checkpoint that is given up belongs to the next, and to the end after it.
