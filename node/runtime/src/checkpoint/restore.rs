@@ -168,7 +168,7 @@ impl Loader<'_> {
             for (table, batches) in &operator.tables {
                 let read = self.read_all(batches, common).await?;
                 state.extend(table, read.iter().map(|(batch, _)| batch.clone()));
-                known.batches.extend(read);
+                known.batches.extend(read.into_iter().filter_map(|(batch, at)| Some((batch, at?))));
             }
             let former = FormerState { groups: common.clone(), state };
             restored.operators.entry((operator.operator, subtask.index)).or_default().push(former);
@@ -218,18 +218,19 @@ impl Loader<'_> {
         &self,
         batches: &[BatchRef],
         groups: &KeyGroupSet,
-    ) -> Result<Vec<(StateBatch, BatchRef)>, StorageError> {
+    ) -> Result<Vec<(StateBatch, Option<BatchRef>)>, StorageError> {
         let reads: Vec<_> = batches.iter().map(|batch| self.read_owned(batch, groups).boxed()).collect();
         let read: Vec<Option<_>> = stream::iter(reads).buffered(READS_MAX).try_collect().await?;
         Ok(read.into_iter().flatten().collect())
     }
 
-    /// The rows of a batch that lie in some key groups, and where they lie.
+    /// The rows of a batch that lie in some key groups, and where they lie: nowhere, if other rows lie there as well. Were such
+    /// a part known by the place of the whole, two parts that come together again would each be taken for the whole.
     async fn read_owned(
         &self,
         batch: &BatchRef,
         groups: &KeyGroupSet,
-    ) -> Result<Option<(StateBatch, BatchRef)>, StorageError> {
+    ) -> Result<Option<(StateBatch, Option<BatchRef>)>, StorageError> {
         let (whole, at) = match self.local.find(self.job, batch) {
             Some(held) => (Some(held), batch.clone()),
             None => {
@@ -243,7 +244,8 @@ impl Loader<'_> {
             object: batch.object.clone(),
             reason: format!("its rows cannot be restricted to key groups: {error}"),
         })?;
-        Ok(part.map(|part| (part, at)))
+        let is_whole = |part: &StateBatch| part.rows.num_rows() == whole.rows.num_rows();
+        Ok(part.map(|part| if is_whole(&part) { (part, Some(at)) } else { (part, None) }))
     }
 
     async fn read_whole(&self, batch: &BatchRef) -> Result<Option<StateBatch>, StorageError> {

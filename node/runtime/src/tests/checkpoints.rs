@@ -9,6 +9,7 @@ use thalweg_types::{
 };
 
 use super::{
+    flows,
     graph::{GraphBuilder, integers, rows},
     rig::{ATTEMPT, Cluster, JOB, Running, cluster_id},
     tables::{After, TestSplit},
@@ -125,6 +126,56 @@ async fn a_job_goes_on_from_its_checkpoint_at_any_parallelism() {
         let rest = ending.finished.values().flat_map(|(_, prepared)| prepared.clone());
         let all: Vec<Prepared> = prepared.into_iter().chain(rest).collect();
         assert_eq!(counts(&cluster, &all), vec![300; 50], "from {before} to {after} on {nodes} nodes");
+    }
+}
+
+/// Goes on from checkpoint to checkpoint at these parallelisms, and at the last of them to the end. Gives what is committed.
+async fn through(cluster: &Cluster, graph: &JobGraph, parallelisms: &[u32]) -> Vec<Prepared> {
+    let (mut attempt, mut all) = (ATTEMPT, Vec::new());
+    let mut deployment = cluster.deployment(graph, parallelisms[0]);
+    for (next, checkpoint) in parallelisms[1..].iter().zip((1..).map(CheckpointId)) {
+        let mut running = cluster.deploy_attempt(JOB, attempt, &deployment);
+        running.start().await;
+        if attempt == ATTEMPT {
+            tokio::time::sleep(Duration::from_millis(123)).await;
+        }
+        let taken = take(&mut running, checkpoint).await;
+        running.handles.iter().for_each(|handle| handle.confirm_checkpoint(checkpoint));
+        // So that what was confirmed is held here.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(running.cancel().await.failed, []);
+        all.extend(taken.iter().flat_map(|snapshot| snapshot.prepared.clone()));
+        attempt = attempt.next();
+        deployment = going_on(cluster, graph, (&deployment, *next), (attempt, checkpoint, taken)).await;
+    }
+    let mut running = cluster.deploy_attempt(JOB, attempt, &deployment);
+    running.start().await;
+    running.finish().await;
+    let ending = running.cancel().await;
+    assert_eq!(ending.failed, []);
+    all.extend(ending.finished.values().flat_map(|(_, prepared)| prepared.clone()));
+    all
+}
+
+/// Parts of one batch that went different ways come together again, and are not taken for the batch.
+#[tokio::test(start_paused = true)]
+async fn state_is_kept_through_one_change_of_parallelism_after_another() {
+    for (parallelisms, nodes) in
+        [(&[1, 2, 1, 1][..], 1), (&[1, 2, 2, 2], 1), (&[4, 3, 4, 4, 2], 2), (&[2, 3, 1, 3, 3], 1)]
+    {
+        let cluster = Cluster::of(nodes).await;
+        give_ticks(&cluster, 50, After::End);
+        let counting = counting(1000 * SECOND);
+        let all = through(&cluster, &counting, parallelisms).await;
+        assert_eq!(counts(&cluster, &all), vec![1500; 10], "{parallelisms:?} on {nodes} nodes");
+
+        let cluster = Cluster::of(nodes).await;
+        let split = |name| TestSplit { delay: Duration::from_millis(10), ..TestSplit::of(name, flows::ticks(2000)) };
+        flows::give(&cluster, "ticks", vec![split("a"), split("b")]);
+        let all = through(&cluster, &flows::self_join(), parallelisms).await;
+        let mut values = integers(&cluster.tables.0.committed(&all), 2);
+        values.sort_unstable();
+        assert_eq!(values, (0..2000).flat_map(|n| [n; 4]).collect::<Vec<_>>(), "{parallelisms:?} on {nodes} nodes");
     }
 }
 
