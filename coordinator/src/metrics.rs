@@ -68,15 +68,12 @@ const JOBS: Metric = Metric { name: "thalweg_jobs", help: "Jobs, by status" };
 const ATTEMPT: Metric = Metric { name: "thalweg_job_attempt", help: "Number of the current attempt" };
 const FAILURES: Metric = Metric { name: "thalweg_job_failures", help: "Attempts that have failed" };
 const SOURCE_RECORDS: Metric =
-    Metric { name: "thalweg_job_source_records", help: "Records that the sources of the current attempt gave" };
+    Metric { name: "thalweg_job_source_records", help: "Records that the sources gave, each once" };
 const SINK_RECORDS: Metric =
-    Metric { name: "thalweg_job_sink_records", help: "Records that the sinks of the current attempt were given" };
-const LATE_RECORDS: Metric =
-    Metric { name: "thalweg_job_late_records", help: "Records of the current attempt that came too late" };
-const DEAD_LETTERS: Metric = Metric {
-    name: "thalweg_job_dead_letters",
-    help: "Records of the current attempt that were set aside as malformed",
-};
+    Metric { name: "thalweg_job_sink_records", help: "Records that the sinks were given, each once" };
+const LATE_RECORDS: Metric = Metric { name: "thalweg_job_late_records", help: "Records that came too late" };
+const DEAD_LETTERS: Metric =
+    Metric { name: "thalweg_job_dead_letters", help: "Records that were set aside as malformed" };
 const LAST_CHECKPOINT: Metric =
     Metric { name: "thalweg_job_last_checkpoint", help: "Number of the newest complete checkpoint" };
 const FAILED_IN_A_ROW: Metric = Metric {

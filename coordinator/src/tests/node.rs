@@ -10,7 +10,7 @@ use std::{
 use thalweg_proto::network::Network;
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, OperatorKind, Split, SplitId, SubtaskId,
-    checkpoint::{Prepared, SnapshotCost, SubtaskSnapshot},
+    checkpoint::{Prepared, RecordCounts, SnapshotCost, SubtaskSnapshot},
     job::{Failure, FailureKind, SubtaskMetrics},
     node::NodeRegistration,
     seam::{Seams, TaskHandle},
@@ -303,6 +303,7 @@ impl Process {
                 source: None,
                 in_flight: Vec::new(),
                 objects: Vec::new(),
+                counts: RecordCounts::default(),
                 prepared: prepared(subtask, &held.deployment, (epoch, 1)),
                 cost: SnapshotCost::default(),
             };

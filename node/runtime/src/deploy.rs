@@ -111,6 +111,7 @@ impl Builder<'_> {
         let routing = Arc::new(Routing::of(self.plan, self.deployment.graph.key_groups));
         let (mut actors, mut uploaders) = (Vec::with_capacity(meters.len()), Vec::with_capacity(meters.len()));
         for (((subtask, meter), inbound), outbounds) in meters.iter().zip(inbounds).zip(outbounds) {
+            meter.go_on_from(shared.restored.counts.remove(subtask).unwrap_or_default());
             let (uploads, uploader) = self.uploader((*subtask, meter), &routing, &mut shared.restored);
             let actor = self.actor((*subtask, meter), inbound, (outbounds, uploads), &mut shared)?;
             actors.push((*subtask, meter.clone(), actor));

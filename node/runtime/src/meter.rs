@@ -9,7 +9,7 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
-use thalweg_types::{Watermark, job::SubtaskMetrics, seam::Clock, session::SubtaskState};
+use thalweg_types::{Watermark, checkpoint::RecordCounts, job::SubtaskMetrics, seam::Clock, session::SubtaskState};
 
 /// The measurements of one subtask.
 #[derive(Debug)]
@@ -116,6 +116,24 @@ impl Meter {
             2 => SubtaskState::Finished,
             _ => SubtaskState::Failed,
         }
+    }
+
+    /// What a checkpoint holds of it.
+    pub(crate) fn counts(&self) -> RecordCounts {
+        RecordCounts {
+            records_in: self.records_in.load(Relaxed),
+            records_out: self.records_out.load(Relaxed),
+            late_records: self.late_records.load(Relaxed),
+            dead_letters: self.dead_letters.load(Relaxed),
+        }
+    }
+
+    /// Goes on from what a checkpoint holds.
+    pub(crate) fn go_on_from(&self, counts: RecordCounts) {
+        self.records_in.fetch_add(counts.records_in, Relaxed);
+        self.records_out.fetch_add(counts.records_out, Relaxed);
+        self.late_records.fetch_add(counts.late_records, Relaxed);
+        self.dead_letters.fetch_add(counts.dead_letters, Relaxed);
     }
 
     pub(crate) fn snapshot(&self) -> SubtaskMetrics {

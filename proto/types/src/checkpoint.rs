@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The version of the format of manifests.
-pub const MANIFEST_FORMAT: u32 = 1;
+pub const MANIFEST_FORMAT: u32 = 2;
 
 /// The mark between the records of one epoch and those of the next, on its way through the dataflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +166,29 @@ pub struct SnapshotCost {
     pub is_unaligned: bool,
 }
 
+/// Records that a subtask had counted up to a checkpoint, by all attempts together: each record once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordCounts {
+    /// Records that came in.
+    pub records_in: u64,
+    /// Records that went out.
+    pub records_out: u64,
+    /// Records judged late.
+    pub late_records: u64,
+    /// Records set aside as malformed.
+    pub dead_letters: u64,
+}
+
+impl std::ops::AddAssign for RecordCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.records_in += other.records_in;
+        self.records_out += other.records_out;
+        self.late_records += other.late_records;
+        self.dead_letters += other.dead_letters;
+    }
+}
+
 /// One subtask's part of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -182,6 +205,8 @@ pub struct SubtaskSnapshot {
     pub in_flight: Vec<InFlightRows>,
     /// Every object that the above refers to.
     pub objects: Vec<StateObject>,
+    /// What it had counted.
+    pub counts: RecordCounts,
     /// What its sinks have prepared and the subtask does not know to be published.
     pub prepared: Vec<Prepared>,
     /// What it took.

@@ -7,7 +7,7 @@ use object_store::memory::InMemory;
 use thalweg_storage::ObjectStores;
 use thalweg_types::{
     KeyGroupTable, SubtaskId,
-    checkpoint::{MANIFEST_FORMAT, SnapshotCost, StateObject, SubtaskSnapshot},
+    checkpoint::{MANIFEST_FORMAT, RecordCounts, SnapshotCost, StateObject, SubtaskSnapshot},
 };
 
 use super::*;
@@ -36,6 +36,7 @@ async fn manifest(store: &CheckpointStore, attempt: u32, checkpoint: u64, object
         source: None,
         in_flight: Vec::new(),
         objects: objects.iter().map(|object| (*object).clone()).collect(),
+        counts: RecordCounts::default(),
         prepared: Vec::new(),
         cost: SnapshotCost::default(),
     };

@@ -105,6 +105,7 @@ impl Chain {
             source,
             in_flight: Vec::new(),
             sealed,
+            counts: self.parts.meter.counts(),
             alignment: began.saturating_sub(since),
             freeze,
             is_unaligned: false,

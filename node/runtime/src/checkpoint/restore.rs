@@ -16,7 +16,7 @@ use thalweg_storage::{CheckpointStore, StateReader, StateRows, StorageError};
 use thalweg_types::{
     ChainPlan, JobId, KeyGroup, KeyGroupTable, OperatorId, SplitId, SubtaskId, Watermark,
     bug::{self, Bug},
-    checkpoint::{BatchRef, Manifest, ManifestRef, StateObject, SubtaskSnapshot},
+    checkpoint::{BatchRef, Manifest, ManifestRef, RecordCounts, StateObject, SubtaskSnapshot},
     graph::{Distribution, Parallelism},
     session::Deployment,
 };
@@ -51,6 +51,7 @@ pub(crate) struct Restored {
     /// Rows that were on their way to a subtask, by exchange.
     pub(crate) in_flight: BTreeMap<SubtaskId, Vec<(u32, StateBatch)>>,
     pub(crate) known: BTreeMap<SubtaskId, Known>,
+    pub(crate) counts: BTreeMap<SubtaskId, RecordCounts>,
     /// The furthest that any split of the job had come.
     pub(crate) reached: Option<Watermark>,
 }
@@ -149,6 +150,12 @@ impl Loader<'_> {
             known.objects.extend(former.objects.iter().map(|object| (object.name.clone(), object.clone())));
         }
         restored.known.insert(subtask, known);
+        // Counts are of records, which no key group has: those of subtasks that are no more go to others in turn.
+        let subtasks = plan.subtasks_of(subtask.chain, parallelism).max(1);
+        let former = manifest.subtasks.iter().filter(|former| former.subtask.chain == subtask.chain);
+        for former in former.filter(|former| former.subtask.index % subtasks == subtask.index) {
+            *restored.counts.entry(subtask).or_default() += former.counts;
+        }
         let owned = owned.iter().copied().collect();
         self.restore_in_flight(manifest, (plan, parallelism), (subtask, &owned), restored).await
     }

@@ -29,8 +29,8 @@ use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, Exchange, JobId, KeyGroup, OperatorId, SubtaskId,
     bug::{self, Bug},
     checkpoint::{
-        BatchRef, InFlightRows, OperatorSnapshot, Prepared, SnapshotCost, SourceSnapshot, SplitProgress, StateObject,
-        SubtaskSnapshot,
+        BatchRef, InFlightRows, OperatorSnapshot, Prepared, RecordCounts, SnapshotCost, SourceSnapshot, SplitProgress,
+        StateObject, SubtaskSnapshot,
     },
     graph::Distribution,
     job::Failure,
@@ -98,6 +98,7 @@ pub(crate) struct Frozen {
     /// Rows that the barrier overtook, in their order by channel.
     pub(crate) in_flight: Vec<Overtaken>,
     pub(crate) sealed: Vec<Sealed>,
+    pub(crate) counts: RecordCounts,
     pub(crate) alignment: Duration,
     pub(crate) freeze: Duration,
     pub(crate) is_unaligned: bool,
@@ -336,6 +337,7 @@ impl Uploader {
             source,
             in_flight,
             objects,
+            counts: frozen.counts,
             prepared: self.unconfirmed.clone(),
             cost,
         })

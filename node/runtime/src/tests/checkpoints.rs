@@ -249,3 +249,41 @@ async fn an_aborted_checkpoint_blocks_nothing() {
     all.extend(rest.filter(|prepared| prepared.epoch == CheckpointId::FINAL));
     assert_eq!(counts(&cluster, &all), vec![300; 50]);
 }
+
+/// A record that was late or malformed before the checkpoint is not read again: who counts goes on from the checkpoint.
+#[tokio::test(start_paused = true)]
+async fn counts_go_on_from_the_checkpoint() {
+    for (before, after) in [(1, 1), (3, 2), (2, 3)] {
+        let cluster = Cluster::of(1).await;
+        // Every other batch is a minute behind.
+        let batch = |n: i64| rows((0..100).map(|at| (n * 100 + 60_000 * (n % 2) + at, at % 10, at)));
+        let split =
+            |name| TestSplit { delay: Duration::from_millis(10), ..TestSplit::of(name, (1..=40).map(batch).collect()) };
+        flows::give(&cluster, "ticks", ["a", "b", "c"].map(split).to_vec());
+        let graph = counting(SECOND);
+        let deployment = cluster.deployment(&graph, before);
+        let mut running = cluster.deploy(JOB, &deployment);
+        running.start().await;
+        tokio::time::sleep(Duration::from_millis(205)).await;
+        let taken = take(&mut running, CheckpointId(1)).await;
+        let late: u64 = taken.iter().map(|snapshot| snapshot.counts.late_records).sum();
+        assert!((100..5900).contains(&late), "{late} of them");
+        let mut all: Vec<Prepared> = taken.iter().flat_map(|snapshot| snapshot.prepared.clone()).collect();
+        // More is counted, which is counted again from the checkpoint on.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        running.cancel().await;
+        let attempt = ATTEMPT.next();
+        let deployment = going_on(&cluster, &graph, (&deployment, after), (attempt, CheckpointId(1), taken)).await;
+        let mut running = cluster.deploy_attempt(JOB, attempt, &deployment);
+        running.start().await;
+        running.finish().await;
+        let ending = running.cancel().await;
+        assert_eq!(ending.failed, []);
+        let (source, counted) = (ending.totals(0), ending.totals(1));
+        assert_eq!((source.records_in, counted.records_in), (12_000, 12_000), "from {before} to {after}");
+        all.extend(ending.finished.values().flat_map(|(_, prepared)| prepared.clone()));
+        let used: i64 = counts(&cluster, &all).iter().sum();
+        assert_eq!(used.unsigned_abs() + counted.late_records, 12_000, "from {before} to {after}");
+        assert!(counted.late_records >= late, "{} were late, {late} of them before", counted.late_records);
+    }
+}

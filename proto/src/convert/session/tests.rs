@@ -7,8 +7,8 @@ use serde_json::json;
 use thalweg_types::{
     Assignment, CheckpointId, ClusterId, JobGraph, KeyGroupTable, Operator, OperatorKind, Watermark,
     checkpoint::{
-        BatchRef, InFlightRows, ManifestRef, OperatorSnapshot, Prepared, SnapshotCost, SourceSnapshot, SplitProgress,
-        SplitState, StateObject, SubtaskSnapshot,
+        BatchRef, InFlightRows, ManifestRef, OperatorSnapshot, Prepared, RecordCounts, SnapshotCost, SourceSnapshot,
+        SplitProgress, SplitState, StateObject, SubtaskSnapshot,
     },
     connector::TableConnector,
     graph::{Distribution, Edge, FORMAT, Parallelism, SinkOperator, SourceOperator},
@@ -127,6 +127,7 @@ prop_compose! {
             source: splits.map(|splits| SourceSnapshot { source: OperatorId(0), splits }),
             in_flight: vec![InFlightRows { exchange, to: subtask.index, batches: rows }],
             objects: vec![StateObject { name: "o".to_owned(), bytes, checksum }],
+            counts: RecordCounts::default(),
             prepared,
             cost,
         }

@@ -19,7 +19,8 @@ use object_store::{
 use thalweg_types::{
     Attempt, ChainId, CheckpointId, ClusterId, JobId, KeyGroup, KeyGroupTable, OperatorId, SubtaskId, Term,
     checkpoint::{
-        BatchRef, InFlightRows, MANIFEST_FORMAT, Manifest, OperatorSnapshot, SnapshotCost, StateObject, SubtaskSnapshot,
+        BatchRef, InFlightRows, MANIFEST_FORMAT, Manifest, OperatorSnapshot, RecordCounts, SnapshotCost, StateObject,
+        SubtaskSnapshot,
     },
 };
 
@@ -124,6 +125,7 @@ fn snapshot(index: u32, object: StateObject) -> SubtaskSnapshot {
         source: None,
         in_flight: vec![InFlightRows { exchange: 0, to: 0, batches: vec![batch(vec![2])] }],
         objects: vec![object],
+        counts: RecordCounts::default(),
         prepared: Vec::new(),
         cost: SnapshotCost::default(),
     }

@@ -11,7 +11,7 @@ use std::{collections::VecDeque, sync::LazyLock};
 
 use thalweg_types::{
     Chain,
-    checkpoint::{Prepared, SnapshotCost, SourceSnapshot, SubtaskSnapshot},
+    checkpoint::{Prepared, RecordCounts, SnapshotCost, SourceSnapshot, SubtaskSnapshot},
     session::ALL_ATTEMPTS,
 };
 
@@ -609,6 +609,7 @@ impl World {
             source: own.map(|hand| SourceSnapshot { source: hand.source, splits: hand.splits.clone() }),
             in_flight: Vec::new(),
             objects: Vec::new(),
+            counts: RecordCounts::default(),
             prepared: run.sealed.get(&subtask).cloned().unwrap_or_default(),
             cost: SnapshotCost { uploaded_bytes: 10, freeze_micros: 5, ..SnapshotCost::default() },
         };
