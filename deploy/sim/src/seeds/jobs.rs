@@ -17,6 +17,10 @@ pub enum JobKind {
     TwoPhase,
     /// The largest of each window.
     TopN,
+    /// All rows in one window, so that all state is there to the end.
+    LongTumble,
+    /// Two windows, so that much of the state lives long.
+    LongJoin,
     /// No window at all.
     Filter,
     /// `Tumble`, with late rows.
@@ -34,6 +38,8 @@ impl JobKind {
         Self::Join,
         Self::TwoPhase,
         Self::TopN,
+        Self::LongTumble,
+        Self::LongJoin,
         Self::Filter,
         Self::LateTumble,
         Self::LateHop,
@@ -53,11 +59,11 @@ impl JobKind {
     /// The columns of its sink.
     pub(super) fn columns(self) -> &'static str {
         match self {
-            Self::Tumble | Self::Hop | Self::LateTumble | Self::LateHop => {
+            Self::Tumble | Self::LongTumble | Self::Hop | Self::LateTumble | Self::LateHop => {
                 "w TIMESTAMP(3), k BIGINT, n BIGINT, total BIGINT, newest BIGINT"
             }
             Self::Session => "w TIMESTAMP(3), until TIMESTAMP(3), k BIGINT, n BIGINT, total BIGINT",
-            Self::Join => "w TIMESTAMP(3), k BIGINT, event BIGINT, other BIGINT",
+            Self::Join | Self::LongJoin => "w TIMESTAMP(3), k BIGINT, event BIGINT, other BIGINT",
             Self::TwoPhase => "w TIMESTAMP(3), tag STRING, n BIGINT, total BIGINT, least BIGINT",
             Self::TopN => "w TIMESTAMP(3), id BIGINT, v BIGINT, place BIGINT",
             Self::Filter => "id BIGINT, twice BIGINT, tag STRING",
@@ -70,6 +76,16 @@ impl JobKind {
             Self::Tumble | Self::LateTumble => {
                 "SELECT window_start, k, COUNT(*), SUM(v), MAX(id)
                 FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY window_start, window_end, k"
+            }
+            Self::LongTumble => {
+                "SELECT window_start, k, COUNT(*), SUM(v), MAX(id)
+                FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end, k"
+            }
+            Self::LongJoin => {
+                "SELECT a.window_start, a.k, a.id, b.id
+                FROM (SELECT * FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '4' SECOND)) WHERE v > 170) AS a
+                JOIN (SELECT * FROM TABLE(TUMBLE(TABLE others, DESCRIPTOR(ts), INTERVAL '4' SECOND))) AS b
+                ON a.window_start = b.window_start AND a.window_end = b.window_end AND a.k = b.k"
             }
             Self::Hop | Self::LateHop => {
                 "SELECT window_start, k, COUNT(*), SUM(v), MAX(id)
@@ -107,6 +123,14 @@ impl JobKind {
             Self::Tumble | Self::LateTumble => {
                 "SELECT date_bin(INTERVAL '1 second', ts), k, count(*), sum(v), max(id) FROM events
                 WHERE id NOT IN (SELECT id FROM late) GROUP BY 1, 2"
+            }
+            Self::LongTumble => {
+                "SELECT date_bin(INTERVAL '10 seconds', ts), k, count(*), sum(v), max(id) FROM events GROUP BY 1, 2"
+            }
+            Self::LongJoin => {
+                "SELECT date_bin(INTERVAL '4 seconds', a.ts), a.k, a.id, b.id FROM events a JOIN others b
+                ON date_bin(INTERVAL '4 seconds', a.ts) = date_bin(INTERVAL '4 seconds', b.ts) AND a.k = b.k
+                WHERE a.v > 170"
             }
             Self::Hop | Self::LateHop => {
                 "SELECT e.w, e.k, count(*), sum(e.v), max(e.id) FROM (

@@ -49,7 +49,11 @@ impl Scenario {
         let dice = &mut Dice::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
         let job = JobKind::draw(dice);
         let dataset = Dataset::draw(dice, job.has_late());
-        let cast = Cast { coordinators: 3, nodes: 3 + u32::try_from(dice.below(3)).expect("below three") };
+        let nodes = 3 + u32::try_from(dice.below(3)).expect("below three");
+        let parallelism = 1 + u32::try_from(dice.below(6)).expect("below six");
+        // Often there are just enough, so that whoever is lost takes slices along, and brings them back.
+        let slots = if dice.percent(60) { parallelism.div_ceil(nodes) } else { 2 };
+        let cast = Cast { coordinators: 3, nodes, slots };
         let speed = ["1", "1.5", "2"];
         let mut settings = vec![
             ("pipeline.batch-rows", dice.pick(&["7", "32", "256"]).to_owned()),
@@ -77,7 +81,7 @@ impl Scenario {
             job,
             dataset,
             format: jobs::draw_format(dice),
-            parallelism: 1 + u32::try_from(dice.below(6)).expect("below six"),
+            parallelism,
             cast,
             settings,
             split_bytes: 1024 * (2 + dice.below(20)),
@@ -90,7 +94,7 @@ impl Scenario {
     pub fn sql(&self) -> String {
         let settings: String = self.settings.iter().map(|(key, value)| format!("SET '{key}' = '{value}';\n")).collect();
         let (events, others) = (self.table("events"), self.table("others"));
-        let others = if self.job == JobKind::Join { others } else { String::new() };
+        let others = if matches!(self.job, JobKind::Join | JobKind::LongJoin) { others } else { String::new() };
         let format = match self.format {
             FileFormat::Json => "json",
             FileFormat::Csv => "csv",
@@ -125,6 +129,7 @@ impl Scenario {
             seed: self.seed,
             coordinators: self.cast.coordinators,
             nodes: self.cast.nodes,
+            slots: self.cast.slots,
             sql: self.sql(),
             parallelism: self.parallelism,
             faults: self.faults.clone(),
@@ -136,8 +141,15 @@ impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {}: {:?} at parallelism {} on {} nodes, {:?} output, {:?}, splits of {} bytes",
-            self.seed, self.job, self.parallelism, self.cast.nodes, self.format, self.dataset, self.split_bytes
+            "seed {}: {:?} at parallelism {} on {} nodes of {} slots, {:?} output, {:?}, splits of {} bytes",
+            self.seed,
+            self.job,
+            self.parallelism,
+            self.cast.nodes,
+            self.cast.slots,
+            self.format,
+            self.dataset,
+            self.split_bytes
         )?;
         let settings: Vec<String> = self.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         writeln!(f, "  {}", settings.join(", "))?;

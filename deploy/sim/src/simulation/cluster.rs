@@ -30,8 +30,10 @@ pub struct Simulation {
     pub seed: u64,
     /// Members of the Raft group.
     pub coordinators: u32,
-    /// Worker nodes, of two slots each.
+    /// Worker nodes.
     pub nodes: u32,
+    /// Slots of each.
+    pub slots: u32,
     /// The job's script; the rows of its query, where it has one, are what a run gives.
     pub sql: String,
     /// Slices of the job.
@@ -88,7 +90,7 @@ impl Simulation {
             .max_message_latency(Duration::from_millis(5))
             .tcp_capacity(4096)
             .build();
-        let cast = Cast { coordinators: self.coordinators, nodes: self.nodes };
+        let cast = Cast { coordinators: self.coordinators, nodes: self.nodes, slots: self.slots };
         let stage = Stage::new(self.seed, cast, store);
         for member in 1..=self.coordinators {
             let disk = Arc::new(SimulatedDisk::new(self.seed ^ (u64::from(member) << 32)));

@@ -95,6 +95,8 @@ pub struct Cast {
     pub coordinators: u32,
     /// Nodes.
     pub nodes: u32,
+    /// Slots of each node.
+    pub slots: u32,
 }
 
 /// Draws what goes wrong over a time: up to six faults, also none; each with the moment when it begins.
@@ -195,7 +197,7 @@ mod tests {
 
     #[test]
     fn schedules_are_in_order_of_time_and_end() {
-        let cast = Cast { coordinators: 3, nodes: 4 };
+        let cast = Cast { coordinators: 3, nodes: 4, slots: 2 };
         let over = Duration::from_secs(8);
         let all: Vec<_> = (0..300).map(|seed| draw_faults(&mut Dice::new(seed), cast, over)).collect();
         for faults in &all {

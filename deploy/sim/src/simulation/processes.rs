@@ -25,11 +25,9 @@ use super::{
 const PORT: u16 = 7070;
 /// The URL of the store that all hosts share.
 pub const STORE_URL: &str = "sim://bucket";
-/// Slots per node.
-pub(super) const SLOTS: u32 = 2;
-/// Shorter than the defaults, so that a run is short; in the same proportions.
+/// Shorter than the defaults, so that a run is short.
 const LEASE_MS: u64 = 1500;
-const SLOT_WAIT_MS: u64 = 2000;
+const SLOT_WAIT_MS: u64 = 700;
 const DEPLOY_TIMEOUT_MS: u64 = 15_000;
 const STOP_TIMEOUT_MS: u64 = 15_000;
 
@@ -179,7 +177,7 @@ pub(super) async fn node(stage: Stage, process: Process, number: u32) -> Result<
         listen: address(&name),
         advertise: address(&name),
         coordinators: stage.coordinators(),
-        slots: SLOTS,
+        slots: stage.cast.slots,
         stop_timeout_ms: STOP_TIMEOUT_MS,
         ..NodeConfig::default()
     };
