@@ -5,7 +5,7 @@
 //! the first that has something is served. A question stays open while others are served, so nothing is asked twice.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -32,7 +32,6 @@ struct Open {
     /// Served least often first among equal watermarks.
     served: u64,
     watermark: Watermark,
-    paused: bool,
     /// It has said, or is taken to have shown by its silence, that there is nothing now.
     idle: bool,
     /// Since when it has been asked without an answer, on the clock that the caller keeps.
@@ -56,6 +55,8 @@ pub(crate) struct Readers {
     /// Sequences that are not open yet.
     waiting: VecDeque<VecDeque<usize>>,
     open: Vec<Open>,
+    /// Splits that are not asked, open or not.
+    paused: BTreeSet<usize>,
     served: u64,
 }
 
@@ -70,7 +71,7 @@ impl Readers {
     pub(crate) fn new(source: Arc<dyn Source>, splits: Vec<(Split, SplitState)>, sequences: Vec<Vec<usize>>) -> Self {
         let is_left = |index: &usize| splits[*index].1 != SplitState::Finished;
         let waiting = sequences.into_iter().map(|sequence| sequence.into_iter().filter(is_left).collect()).collect();
-        let mut readers = Self { source, splits, waiting, open: Vec::new(), served: 0 };
+        let mut readers = Self { source, splits, waiting, open: Vec::new(), paused: BTreeSet::new(), served: 0 };
         readers.open_sequences();
         readers
     }
@@ -97,10 +98,12 @@ impl Readers {
         }
     }
 
-    /// Stops or resumes asking a split.
+    /// Stops or resumes asking a split, also one that is not open yet.
     pub(crate) fn set_paused(&mut self, split: usize, paused: bool) {
-        if let Some(open) = self.find(split) {
-            open.paused = paused;
+        if paused {
+            self.paused.insert(split);
+        } else {
+            self.paused.remove(&split);
         }
     }
 
@@ -113,7 +116,7 @@ impl Readers {
 
     /// Whether an answer is due of any split: one that is not paused, nor without records now.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.open.iter().any(|open| !open.paused && !open.idle)
+        self.open.iter().any(|open| !self.paused.contains(&open.split) && !open.idle)
     }
 
     /// The splits that have been asked since before this moment without an answer.
@@ -130,7 +133,7 @@ impl Readers {
     ) -> Poll<Result<Answered, ConnectorError>> {
         self.open.sort_by_key(|open| (open.watermark, open.served));
         for at in 0..self.open.len() {
-            if self.open[at].paused {
+            if self.paused.contains(&self.open[at].split) {
                 continue;
             }
             if let Poll::Ready(answer) = self.poll_one(at, context) {
@@ -176,16 +179,7 @@ impl Readers {
         {
             let Some(split) = rest.pop_front() else { continue };
             let watermark = Watermark::MIN;
-            let open = Open {
-                split,
-                rest,
-                question: None,
-                served: 0,
-                watermark,
-                paused: false,
-                idle: false,
-                asked_since: None,
-            };
+            let open = Open { split, rest, question: None, served: 0, watermark, idle: false, asked_since: None };
             self.open.push(open);
         }
     }

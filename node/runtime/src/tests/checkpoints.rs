@@ -10,7 +10,7 @@ use thalweg_types::{
 
 use super::{
     flows,
-    graph::{GraphBuilder, integers, rows},
+    graph::{GraphBuilder, integers, rows, rows_schema},
     rig::{ATTEMPT, Cluster, JOB, Running, cluster_id},
     tables::{After, TestSplit},
 };
@@ -129,16 +129,15 @@ async fn a_job_goes_on_from_its_checkpoint_at_any_parallelism() {
     }
 }
 
-/// Goes on from checkpoint to checkpoint at these parallelisms, and at the last of them to the end. Gives what is committed.
-async fn through(cluster: &Cluster, graph: &JobGraph, parallelisms: &[u32]) -> Vec<Prepared> {
+/// Goes on from checkpoint to checkpoint at these parallelisms, and at the last of them to the end. The first is taken after an
+/// eighth of a second, the others so long after their attempt began. Gives what is committed.
+async fn through(cluster: &Cluster, graph: &JobGraph, parallelisms: &[u32], later: Duration) -> Vec<Prepared> {
     let (mut attempt, mut all) = (ATTEMPT, Vec::new());
     let mut deployment = cluster.deployment(graph, parallelisms[0]);
     for (next, checkpoint) in parallelisms[1..].iter().zip((1..).map(CheckpointId)) {
         let mut running = cluster.deploy_attempt(JOB, attempt, &deployment);
         running.start().await;
-        if attempt == ATTEMPT {
-            tokio::time::sleep(Duration::from_millis(123)).await;
-        }
+        tokio::time::sleep(if attempt == ATTEMPT { Duration::from_millis(123) } else { later }).await;
         let taken = take(&mut running, checkpoint).await;
         running.handles.iter().for_each(|handle| handle.confirm_checkpoint(checkpoint));
         // So that what was confirmed is held here.
@@ -166,13 +165,13 @@ async fn state_is_kept_through_one_change_of_parallelism_after_another() {
         let cluster = Cluster::of(nodes).await;
         give_ticks(&cluster, 50, After::End);
         let counting = counting(1000 * SECOND);
-        let all = through(&cluster, &counting, parallelisms).await;
+        let all = through(&cluster, &counting, parallelisms, Duration::ZERO).await;
         assert_eq!(counts(&cluster, &all), vec![1500; 10], "{parallelisms:?} on {nodes} nodes");
 
         let cluster = Cluster::of(nodes).await;
         let split = |name| TestSplit { delay: Duration::from_millis(10), ..TestSplit::of(name, flows::ticks(2000)) };
         flows::give(&cluster, "ticks", vec![split("a"), split("b")]);
-        let all = through(&cluster, &flows::self_join(), parallelisms).await;
+        let all = through(&cluster, &flows::self_join(), parallelisms, Duration::ZERO).await;
         let mut values = integers(&cluster.tables.0.committed(&all), 2);
         values.sort_unstable();
         assert_eq!(values, (0..2000).flat_map(|n| [n; 4]).collect::<Vec<_>>(), "{parallelisms:?} on {nodes} nodes");
@@ -286,4 +285,28 @@ async fn counts_go_on_from_the_checkpoint() {
         assert_eq!(used.unsigned_abs() + counted.late_records, 12_000, "from {before} to {after}");
         assert!(counted.late_records >= late, "{} were late, {late} of them before", counted.late_records);
     }
+}
+
+/// More sequences than are read at once come to one subtask, with rows that are not due yet.
+#[tokio::test(start_paused = true)]
+async fn rows_that_are_held_back_are_kept_where_their_split_is_not_open() {
+    let cluster = Cluster::of(1).await;
+    let split = |number: i64| {
+        // Those that are opened last, in the order of their names, have rows for later.
+        let is_last = format!("{number}").as_str() > "37";
+        let time = move |n: i64| if is_last { 300_000 + n * 20_000 } else { n * 10_000 };
+        let batches =
+            (0..3).map(move |n| rows([(time(n), 0, number * 10 + n * 2), (time(n), 0, number * 10 + n * 2 + 1)]));
+        TestSplit::of(format!("split {number}").leak(), batches.collect())
+    };
+    flows::give(&cluster, "ticks", (0..50).map(split).collect());
+    let mut graph = GraphBuilder::default().set("replay.speed", "10").set("replay.start", "1970-01-01 00:00:00");
+    let source = graph.source("ticks", None, &[("replay.column", "time")]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Forward);
+    let graph = graph.build();
+    let all = through(&cluster, &graph, &[2, 1, 1, 2], Duration::from_secs(5)).await;
+    let mut values = integers(&cluster.tables.0.committed(&all), 2);
+    values.sort_unstable();
+    assert_eq!(values, (0..50).flat_map(|number| (0..6).map(move |n| number * 10 + n)).collect::<Vec<_>>());
 }
