@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion_expr::Expr;
 use thalweg_flow::key_groups_of;
+use thalweg_keyed_state::StateBatch;
 use thalweg_types::{ExprBytes, KeyGroup, KeyGroupTable, OperatorId, OperatorKind, Watermark, graph::Parallelism};
 
 use crate::{LateRows, Operator, OperatorContext, build};
@@ -172,6 +173,11 @@ impl Cluster {
             instance
         };
         self.instances = (0..parallelism).map(restored).collect();
+    }
+
+    /// The batches of a table of the only instance, frozen.
+    pub(crate) fn frozen(&mut self, table: &str) -> Vec<StateBatch> {
+        self.instances[0].freeze().expect("a freeze").table(table).to_vec()
     }
 
     pub(crate) fn flush(&mut self) {

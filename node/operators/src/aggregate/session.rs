@@ -36,7 +36,7 @@ use crate::{
     split::{Rows, split_by},
 };
 
-const OPEN: &str = "sessions";
+pub(super) const OPEN: &str = "sessions";
 const CLOSED: &str = "closed_sessions";
 const WATERMARK: &str = "watermark";
 /// Batches' worth of rows that may lie about before a compaction is worth its while.

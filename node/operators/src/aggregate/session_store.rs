@@ -67,7 +67,28 @@ struct Partials {
     rows: RecordBatch,
     /// The number of its first row.
     first: u32,
-    key_groups: Option<Arc<[KeyGroup]>>,
+    /// Which rows are of open sessions, and how many. None comes to be so again.
+    is_open: Vec<bool>,
+    open: usize,
+    /// What checkpoints hold of it, and how many rows were of open sessions then.
+    frozen: Option<(usize, StateBatch)>,
+}
+
+impl Partials {
+    fn freeze(&mut self, spec: &AggregateSpec, groups: u16) -> Result<StateBatch, OperatorError> {
+        if let Some((_, frozen)) = self.frozen.as_ref().filter(|(open, _)| *open == self.open) {
+            return Ok(frozen.clone());
+        }
+        let rows = if self.open == self.rows.num_rows() {
+            self.rows.clone()
+        } else {
+            let mask = BooleanArray::from(self.is_open.clone());
+            filter_record_batch(&self.rows, &mask).map_err(arrow_error("select open sessions"))?
+        };
+        let frozen = StateBatch::new(key_groups_of_rows(spec, &rows, groups), rows);
+        self.frozen = Some((self.open, frozen.clone()));
+        Ok(frozen)
+    }
 }
 
 impl fmt::Debug for SessionStore {
@@ -118,7 +139,8 @@ impl SessionStore {
         let starts = rows.column(1).as_primitive::<Int64Type>().clone();
         self.next.resize(self.next.len() + rows.num_rows(), NONE);
         self.partial_bytes += rows.get_array_memory_size();
-        self.partials.push(Partials { rows, first, key_groups: None });
+        let open = if is_open { numbers.len() } else { 0 };
+        self.partials.push(Partials { rows, first, is_open: vec![is_open; numbers.len()], open, frozen: None });
         for (at, row) in (0..numbers.len()).zip(first..) {
             let window = Window { start: starts.value(at), end: ends.value(at) };
             if is_open {
@@ -174,12 +196,25 @@ impl SessionStore {
         for (end, place) in due {
             self.ending.remove(&(end, place));
             self.closed.insert((end, place));
+            self.close_rows(place);
             let session = self.sessions.get_mut(&place).expect("an ending session is there");
             session.is_open = false;
             session.tail = session.head;
             windows.push(Window { start: place.1, end });
         }
         Ok((columns, windows))
+    }
+
+    /// A session's rows are not of an open one any more.
+    fn close_rows(&mut self, place: Place) {
+        let mut rows = Vec::new();
+        self.chain(place, |row| rows.push(self.locate(row)));
+        for (batch, row) in rows {
+            let partials = &mut self.partials[batch];
+            if std::mem::take(&mut partials.is_open[row]) {
+                partials.open -= 1;
+            }
+        }
     }
 
     /// Whether a session ends at or before a time.
@@ -219,27 +254,10 @@ impl SessionStore {
         Ok(())
     }
 
-    /// The open sessions as batches of partial rows, shared where all of a batch's rows are needed.
+    /// The open sessions as batches of partial rows: the same ones as before where no session of theirs was closed since.
     pub(crate) fn freeze_open(&mut self, spec: &AggregateSpec, groups: u16) -> Result<Vec<StateBatch>, OperatorError> {
-        let mut is_needed = vec![false; self.next.len()];
-        for (_, place) in &self.ending {
-            self.chain(*place, |row| is_needed[row as usize] = true);
-        }
-        let mut frozen = Vec::new();
-        for partials in &mut self.partials {
-            let first = partials.first as usize;
-            let needed = &is_needed[first..first + partials.rows.num_rows()];
-            if needed.iter().all(|is_needed| *is_needed) {
-                let rows = &partials.rows;
-                let key_groups = partials.key_groups.get_or_insert_with(|| key_groups_of_rows(spec, rows, groups));
-                frozen.push(StateBatch::new(key_groups.clone(), rows.clone()));
-            } else if needed.contains(&true) {
-                let mask = BooleanArray::from(needed.to_vec());
-                let rows = filter_record_batch(&partials.rows, &mask).map_err(arrow_error("select open sessions"))?;
-                frozen.push(StateBatch::new(key_groups_of_rows(spec, &rows, groups), rows));
-            }
-        }
-        Ok(frozen)
+        let with_open = self.partials.iter_mut().filter(|partials| partials.open > 0);
+        with_open.map(|partials| partials.freeze(spec, groups)).collect()
     }
 
     /// The closed sessions that are remembered, a row each.

@@ -121,3 +121,20 @@ fn records_exactly_the_gap_apart_are_of_two_sessions() {
     cluster.on_watermark(i64::MAX, None);
     assert_eq!(rows_of(&cluster.output).len(), 2);
 }
+
+/// A checkpoint uploads what it has not seen: batches of which nothing was closed since the last stay what they were.
+#[test]
+fn batches_without_a_closed_session_are_frozen_once() {
+    let row = |time: i64, key: i64| -> Row { (time, Some(key), None, "n".to_owned()) };
+    let mut cluster = Cluster::new(single(WindowSpec::Session { gap: GAP * 1000 }), vec![row_schema()], vec![vec![1]]);
+    cluster.process(0, &row_batch(&[row(0, 1), row(100, 2)]));
+    cluster.process(0, &row_batch(&[row(100, 3), row(101, 4)]));
+    let first = cluster.frozen(super::super::session::OPEN);
+    cluster.on_watermark((GAP + 1) * 1000, None);
+    let second = cluster.frozen(super::super::session::OPEN);
+    assert_eq!((first.len(), second.len()), (2, 2));
+    assert_eq!((first[0].rows.num_rows(), second[0].rows.num_rows()), (2, 1), "the session of the first key is closed");
+    assert!(!first[0].is_same(&second[0]) && first[1].is_same(&second[1]));
+    let third = cluster.frozen(super::super::session::OPEN);
+    assert!(second.iter().zip(&third).all(|(second, third)| second.is_same(third)));
+}
