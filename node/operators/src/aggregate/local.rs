@@ -13,7 +13,7 @@ use super::{
     panes::Panes,
     spec::AggregateSpec,
     table::GroupTable,
-    windowed::{judge, value},
+    windowed::judge,
     windows::{PaneKey, Windows, check_timestamps},
 };
 use crate::{
@@ -27,7 +27,6 @@ use crate::{
 
 /// Batches' worth of groups that are kept before they are sent: 64 k groups with the default batch, which fit a core's caches.
 const LIVE_GROUPS_BATCHES: usize = 8;
-const WATERMARK: &str = "watermark";
 
 /// The running form of `WindowAggregate` in the local phase.
 #[derive(Debug)]
@@ -145,13 +144,12 @@ impl Operator for LocalAggregate {
         self.send_all()?;
         let mut frozen = FrozenState::default();
         frozen.extend(OUTPUT, self.emission.freeze());
-        frozen.values.insert(WATERMARK.to_owned(), self.watermark);
         Ok(frozen)
     }
 
-    /// Its watermark becomes the lowest: no verdict of the global phase, which waits for all, can have gone beyond it.
+    /// Its watermark is not that of a former instance, which had other splits before it: its source tells it where its own
+    /// are, before the first of their records.
     fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
-        self.watermark = states.iter().map(|state| value(state, WATERMARK)).min().unwrap_or(i64::MIN);
         self.emission.restore(states, &owned.iter().copied().collect())
     }
 }

@@ -127,3 +127,16 @@ fn panes_without_a_number_of_their_own_need_one_phase() {
     let error = crate::build(&local, &[row_schema()], &crate::testing::CONTEXT).expect_err("20 slides of 5 us");
     assert!(error.to_string().contains("one phase"), "{error}");
 }
+
+/// After a change of parallelism it has splits that are behind those of the instances before it.
+#[test]
+fn a_restored_local_phase_judges_by_its_own_source() {
+    let spec = WindowSpec::Tumble { size: 10_000, offset: 0 };
+    let mut local = Cluster::new(phases(spec).0, vec![row_schema()], vec![vec![1]]);
+    local.on_watermark(500_000, Some((0, 2)));
+    local.process(0, &row_batch(&[(40, Some(1), None, "n".to_owned())]));
+    assert!(local.late.is_empty());
+    local.on_watermark(50_000, None);
+    local.process(0, &row_batch(&[(39, Some(1), None, "n".to_owned()), (51, Some(1), None, "n".to_owned())]));
+    assert_eq!(local.late.len(), 1);
+}
