@@ -116,6 +116,13 @@ pub fn draw_faults(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration
             let later = if again == host { later } else { at + millis(dice, 50, 1500) };
             faults.push((later, Fault::Crash { host: again, down: millis(dice, 50, 4000) }));
         }
+        if let Fault::Store { lasts, .. } = fault
+            && dice.percent(50)
+        {
+            // What was begun while the store fails is to be undone by those who have not begun it.
+            let meanwhile = at + millis(dice, 0, lasts.as_millis().try_into().unwrap_or(u64::MAX));
+            faults.push((meanwhile, Fault::Crash { host: draw_host(dice, cast), down: millis(dice, 50, 3000) }));
+        }
         faults.push((at, fault));
     }
     faults.sort_by_key(|(at, _)| *at);
