@@ -16,6 +16,7 @@ use datafusion::{
     datasource::MemTable,
     prelude::{SessionConfig, SessionContext},
 };
+use thalweg_types::job::{JobOverview, SubtaskOverview};
 
 use super::{
     data::{Dataset, Files},
@@ -41,12 +42,13 @@ pub(super) fn files_of(dataset: Dataset) -> Arc<Files> {
 ///
 /// # Errors
 /// Says what is wrong.
-pub(super) fn check(scenario: &Scenario, store: &SimulatedStore) -> Result<()> {
+pub(super) fn check(scenario: &Scenario, store: &SimulatedStore, job: &JobOverview) -> Result<()> {
     let files = files_of(scenario.dataset);
     let late = read_late(store)?;
     ensure!(late.is_empty() || scenario.dataset.has_late, "records were reported late that are not");
     check_late(&late)?;
     check_dead_letters(store, &files)?;
+    check_counts(scenario, job, (&files, &late))?;
     let expected = expected(scenario, late)?;
     let (rows, schema) = expected.as_ref();
     let published = published(store, OUTPUT)?;
@@ -120,6 +122,26 @@ fn check_dead_letters(store: &SimulatedStore, files: &Files) -> Result<()> {
         found.iter().collect::<BTreeSet<_>>().len(),
         wanted.len()
     );
+    Ok(())
+}
+
+/// What the job has counted is what was read, late and malformed, each once however many attempts there were. A leader that
+/// was elected after subtasks had ended does not know what those had counted.
+fn check_counts(scenario: &Scenario, job: &JobOverview, (files, late): (&Files, &[RecordBatch])) -> Result<()> {
+    let total = |wanted: fn(&SubtaskOverview) -> u64| job.subtasks.iter().map(wanted).sum::<u64>();
+    let lines = |table: &str| table.lines().count() as u64;
+    let read = total(|subtask| if subtask.is_source { subtask.metrics.records_in } else { 0 });
+    let there = lines(&files.events) + if scenario.job.has_others() { lines(&files.others) } else { 0 };
+    let late: u64 = late.iter().map(|batch| batch.num_rows() as u64).sum();
+    let counted = [
+        ("read", read, there),
+        ("late", total(|subtask| subtask.metrics.late_records), late),
+        ("malformed", total(|subtask| subtask.metrics.dead_letters), files.malformed.len() as u64),
+    ];
+    for (what, counted, there) in counted {
+        ensure!(counted <= there, "{counted} records were counted as {what}; there are {there}");
+        ensure!(counted == there || read < there, "only {counted} of {there} records were counted as {what}");
+    }
     Ok(())
 }
 

@@ -56,6 +56,11 @@ impl JobKind {
         matches!(self, Self::LateTumble | Self::LateHop)
     }
 
+    /// Whether it reads the second table.
+    pub(super) fn has_others(self) -> bool {
+        matches!(self, Self::Join | Self::LongJoin)
+    }
+
     /// The columns of its sink.
     pub(super) fn columns(self) -> &'static str {
         match self {

@@ -71,5 +71,5 @@ fn judge(scenario: &Scenario, journal: &Journal) -> Result<()> {
     }
     let outcome = scenario.simulation().run_with(store.clone(), journal)?;
     ensure!(outcome.job.status == JobStatus::Finished, "the job has {}: {:?}", outcome.job.status, outcome.job.failure);
-    check::check(scenario, &store).map_err(|error| anyhow!("{error:#}"))
+    check::check(scenario, &store, &outcome.job).map_err(|error| anyhow!("{error:#}"))
 }

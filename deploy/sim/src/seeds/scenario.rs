@@ -94,7 +94,7 @@ impl Scenario {
     pub fn sql(&self) -> String {
         let settings: String = self.settings.iter().map(|(key, value)| format!("SET '{key}' = '{value}';\n")).collect();
         let (events, others) = (self.table("events"), self.table("others"));
-        let others = if matches!(self.job, JobKind::Join | JobKind::LongJoin) { others } else { String::new() };
+        let others = if self.job.has_others() { others } else { String::new() };
         let format = match self.format {
             FileFormat::Json => "json",
             FileFormat::Csv => "csv",
