@@ -54,6 +54,7 @@ pub(crate) fn deployment() -> Box<Deployment> {
         addresses: vec![(NodeId(1), "node:1".to_owned())],
         splits: Vec::new(),
         checkpoints: "memory:///".to_owned(),
+        takes_checkpoints: true,
         restore: None,
     })
 }

@@ -2,13 +2,20 @@
 //! outcome. Work of an earlier reign may still end; nobody is told then, and names of objects hold the term.
 //!
 //! Deleting is bound by what is kept: the manifests that stay are read first, and where one cannot be read nothing is deleted.
-//! An object that one of them refers to stays, whoever wrote it. Of the live attempt only what a dropped manifest names goes.
+//! An object that one of them refers to stays, whoever wrote it. Of the live attempt only what a dropped manifest names goes, and
+//! of the job's ingest logs the segments that lie before the positions of all kept manifests: what they still need, promised
+//! idempotency keys included, their own positions say (`thalweg_storage::ingest_log`). After the end of a job of which no
+//! checkpoint is kept, its logs go as a whole.
 
 use std::collections::BTreeSet;
 
 use futures::future::BoxFuture;
 use thalweg_control::{Effect, JobController};
-use thalweg_storage::{CheckpointStore, StorageError, names};
+use thalweg_storage::{
+    CheckpointStore, StorageError,
+    ingest_log::{self, LogPosition},
+    names,
+};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobId, Term,
     checkpoint::{Manifest, ManifestRef},
@@ -99,15 +106,18 @@ async fn collect(
     older_than: Option<Attempt>,
 ) -> Result<(), StorageError> {
     let mut needed: BTreeSet<String> = BTreeSet::new();
+    let mut kept = Vec::with_capacity(keep.len());
     for reference in keep {
         needed.insert(reference.name.clone());
-        needed.extend(objects_of(store.get_manifest(reference).await?));
+        let manifest = store.get_manifest(reference).await?;
+        needed.extend(objects_of(&manifest));
+        kept.push(manifest);
     }
     let mut useless: BTreeSet<String> = BTreeSet::new();
     for reference in drop {
         // What is damaged or gone names nothing; it goes itself all the same.
         match store.get_manifest(reference).await {
-            Ok(manifest) => useless.extend(objects_of(manifest)),
+            Ok(manifest) => useless.extend(objects_of(&manifest)),
             Err(StorageError::NotFound { .. } | StorageError::Corrupt { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -118,12 +128,29 @@ async fn collect(
         let is_old = |name: &String| names::attempt_of(name).is_some_and(|attempt| attempt < older_than);
         useless.extend(listed.into_iter().map(|object| object.name).filter(is_old));
     }
+    useless.extend(useless_segments(store, owner, &kept).await?);
     let useless: Vec<String> = useless.difference(&needed).cloned().collect();
     store.delete(&useless).await
 }
 
-fn objects_of(manifest: Manifest) -> impl Iterator<Item = String> {
-    manifest.subtasks.into_iter().flat_map(|snapshot| snapshot.objects).map(|object| object.name)
+/// The segments of ingest logs that none of these manifests needs.
+async fn useless_segments(
+    store: &CheckpointStore,
+    owner: &Owner,
+    kept: &[Manifest],
+) -> Result<Vec<String>, StorageError> {
+    let splits = kept.iter().flat_map(|manifest| &manifest.subtasks).filter_map(|snapshot| snapshot.source.as_ref());
+    let mut payloads = splits.flat_map(|source| &source.splits).map(|progress| &progress.split.payload);
+    let has_log = payloads.any(|payload| !matches!(LogPosition::of_payload(payload), Ok(None)));
+    if !has_log && !kept.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listed = store.list(&names::ingest_prefix(&owner.cluster, owner.job)).await?;
+    Ok(ingest_log::unneeded(listed.into_iter().map(|object| object.name).collect(), kept))
+}
+
+fn objects_of(manifest: &Manifest) -> impl Iterator<Item = String> {
+    manifest.subtasks.iter().flat_map(|snapshot| &snapshot.objects).map(|object| object.name.clone())
 }
 
 fn failure(error: &StorageError) -> Failure {

@@ -28,11 +28,11 @@ mod stdin;
 mod testing;
 
 pub use error::ConnectorError;
-pub use open::{ConnectorContext, open_sink_committer, open_sink_writer, open_source};
+pub use open::{ConnectorContext, open_sink_committer, open_sink_writer, open_source, open_source_of};
 pub use print::StandardOutput;
 pub use set_aside::{SetAside, SetAsideKind, SetAsideWriter, open_set_aside_committer};
 pub use stdin::StandardInput;
-pub use thalweg_storage::ObjectStores;
+pub use thalweg_storage::{CheckpointStore, ObjectStores};
 
 /// A table that can be read.
 #[async_trait]
@@ -48,6 +48,29 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// When it cannot be opened.
     async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError>;
+
+    /// The input ends here. Gives whether the readers end by themselves, after what had been promised to be read; otherwise they are
+    /// not asked any more. May be called several times, before readers are opened too.
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+/// Which source of which attempt opens a table, and where it may keep what it must not lose.
+#[derive(Debug, Clone)]
+pub struct SourceIdentity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The source.
+    pub source: OperatorId,
+    /// Where the job's checkpoints are.
+    pub store: CheckpointStore,
+    /// Whether checkpoints are taken there by time, so that it is a place that other nodes reach.
+    pub takes_checkpoints: bool,
 }
 
 /// Reads one split.
@@ -63,8 +86,8 @@ pub trait SplitReader: Send {
     /// ahead is not in it. Opened there, the split gives what follows, once: also after the process has ended, and
     /// whatever is asked of the table then (other columns, other predicates).
     ///
-    /// What nobody can give again is the exception: standard input cannot be opened behind its beginning, and `http` goes on
-    /// with what is POSTed from then on.
+    /// What nobody can give again is the exception: standard input cannot be opened behind its beginning, and `http` without
+    /// checkpoints goes on with what is POSTed from then on.
     fn position(&self) -> Split;
 }
 

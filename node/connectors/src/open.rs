@@ -15,7 +15,7 @@ use thalweg_types::{
 };
 
 use crate::{
-    ConnectorError, SinkCommitter, SinkIdentity, SinkWriter, Source,
+    ConnectorError, SinkCommitter, SinkIdentity, SinkWriter, Source, SourceIdentity,
     blackhole::BlackholeWriter,
     datagen::DatagenSource,
     filesystem::{FileSinkWriter, FileSource, Location, PartCommitter},
@@ -54,13 +54,35 @@ fn location(options: &Options<'_>, context: &ConnectorContext) -> Result<Locatio
     Location::new(options.required("path")?, &context.stores)
 }
 
-/// Opens the table that a source operator reads.
+/// Opens the table that a source operator reads, to list its splits; what it is sent meanwhile need not outlive it.
 ///
 /// # Errors
 /// When its options or columns don't fit the connector.
 pub fn open_source(
     spec: &SourceOperator,
     settings: &JobSettings,
+    context: &ConnectorContext,
+) -> Result<Box<dyn Source>, ConnectorError> {
+    open(spec, settings, None, context)
+}
+
+/// Opens the table that a source operator reads, for an attempt.
+///
+/// # Errors
+/// As `open_source`.
+pub fn open_source_of(
+    identity: SourceIdentity,
+    spec: &SourceOperator,
+    settings: &JobSettings,
+    context: &ConnectorContext,
+) -> Result<Box<dyn Source>, ConnectorError> {
+    open(spec, settings, Some(identity), context)
+}
+
+fn open(
+    spec: &SourceOperator,
+    settings: &JobSettings,
+    identity: Option<SourceIdentity>,
     context: &ConnectorContext,
 ) -> Result<Box<dyn Source>, ConnectorError> {
     let options = Options::new(&spec.table, &spec.connector);
@@ -71,7 +93,7 @@ pub fn open_source(
         "nexmark" => Box::new(NexmarkSource::new(spec, rows, clock())?),
         "datagen" => Box::new(DatagenSource::new(spec, rows, clock())?),
         "stdin" => Box::new(StdinSource::new(spec, rows, context.stdin.clone())?),
-        "http" => Box::new(IngestSource::new(spec, rows, context.ingest.clone())?),
+        "http" => Box::new(IngestSource::new(spec, rows, identity, context)?),
         _ => return Err(unknown(&spec.table, &spec.connector, "read")),
     })
 }

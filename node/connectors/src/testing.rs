@@ -44,16 +44,17 @@ impl Clock for TestClock {
     }
 
     fn since_epoch(&self) -> Duration {
-        Duration::from_secs(1_767_225_600)
+        Duration::from_secs(1_767_225_600) + self.0.elapsed()
     }
 }
 
-#[derive(Debug)]
-struct FixedEntropy;
+/// Counts.
+#[derive(Debug, Default)]
+struct FixedEntropy(std::sync::atomic::AtomicU64);
 
 impl Entropy for FixedEntropy {
     fn next(&self) -> u64 {
-        0x0123_4567_89ab_cdef
+        0x0123_4567_89ab_cdef + self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
 }
 
@@ -117,7 +118,7 @@ pub(crate) fn context() -> ConnectorContext {
     ConnectorContext {
         seams: Seams {
             clock: Arc::new(TestClock::new()),
-            entropy: Arc::new(FixedEntropy),
+            entropy: Arc::new(FixedEntropy::default()),
             io: spawner.clone(),
             compute: spawner,
         },

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use thalweg_connectors::SinkIdentity;
+use thalweg_connectors::{SinkIdentity, SourceIdentity};
 use thalweg_exchange::{
     Endpoints, Inbound, InboundChannel, Outbound, OutboundBuilder, OutboundConfig, PeerFailure, PeerLink,
 };
@@ -430,7 +430,15 @@ impl Builder<'_> {
         shared: &Shared,
     ) -> Result<SourceSubtask, SubtaskError> {
         let table = spec.table.clone();
-        let source = self.tables.source(spec, &shared.settings);
+        let identity = SourceIdentity {
+            cluster: self.cluster.clone(),
+            job: self.job,
+            attempt: self.attempt,
+            source: id,
+            store: self.store.clone(),
+            takes_checkpoints: self.deployment.takes_checkpoints,
+        };
+        let source = self.tables.source(spec, &shared.settings, identity);
         let source = source.map_err(|source| SubtaskError::Connector { table: table.clone(), source })?;
         let progress = self.splits(id, subtask.index);
         let watermarks = SplitWatermarks::restored(&progress);

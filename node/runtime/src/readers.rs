@@ -91,6 +91,11 @@ impl Readers {
         self.open.is_empty()
     }
 
+    /// The input ends here. Gives whether what was promised is still to be read; then `is_over` comes by itself.
+    pub(crate) fn stop(&self) -> bool {
+        self.source.stop()
+    }
+
     /// Tells how far a split is, which decides when it is served.
     pub(crate) fn set_watermark(&mut self, split: usize, watermark: Watermark) {
         if let Some(open) = self.find(split) {

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use thalweg_connectors::{
     ConnectorContext, ConnectorError, Sealing, SetAside, SetAsideKind, SetAsideWriter, SinkIdentity, SinkWriter,
-    Source, open_sink_writer, open_source,
+    Source, SourceIdentity, open_sink_writer, open_source_of,
 };
 use thalweg_types::{
     graph::{SinkOperator, SourceOperator},
@@ -15,7 +15,12 @@ use thalweg_types::{
 
 /// Opens tables. The real one is the `ConnectorContext`; tests bring their own.
 pub(crate) trait Tables: Send + Sync {
-    fn source(&self, spec: &SourceOperator, settings: &JobSettings) -> Result<Arc<dyn Source>, ConnectorError>;
+    fn source(
+        &self,
+        spec: &SourceOperator,
+        settings: &JobSettings,
+        identity: SourceIdentity,
+    ) -> Result<Arc<dyn Source>, ConnectorError>;
 
     fn sink_writer(
         &self,
@@ -41,8 +46,13 @@ pub(crate) trait SetAsideOutput: Send {
 }
 
 impl Tables for ConnectorContext {
-    fn source(&self, spec: &SourceOperator, settings: &JobSettings) -> Result<Arc<dyn Source>, ConnectorError> {
-        open_source(spec, settings, self).map(Arc::from)
+    fn source(
+        &self,
+        spec: &SourceOperator,
+        settings: &JobSettings,
+        identity: SourceIdentity,
+    ) -> Result<Arc<dyn Source>, ConnectorError> {
+        open_source_of(identity, spec, settings, self).map(Arc::from)
     }
 
     fn sink_writer(

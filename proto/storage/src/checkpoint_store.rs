@@ -189,7 +189,7 @@ impl CheckpointStore {
     }
 
     /// A name's key in the store. Names come from files too: one with `..` is refused.
-    fn key(&self, name: &str) -> Result<Path, StorageError> {
+    pub(crate) fn key(&self, name: &str) -> Result<Path, StorageError> {
         let unfit = |reason: String| config(format!("use {name:?} as the name of an object"), reason);
         if name.is_empty() || name.starts_with('/') || name.ends_with('/') {
             return Err(unfit("it is empty, or begins or ends with /".to_owned()));

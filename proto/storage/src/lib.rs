@@ -1,8 +1,9 @@
-//! Object stores by URL, and the format of checkpoints in them.
+//! Object stores by URL, and the formats of checkpoints and of ingest logs in them.
 //!
 //! ```text
 //! ObjectStores --open URL--> CheckpointStore --put_state---> CLUSTER/job-J/attempt-A/CHAIN-INDEX-CHECKPOINT.state
 //!                                            --put_manifest-> CLUSTER/job-J/manifest-CHECKPOINT-ATTEMPT-TERM.json
+//!                                IngestLog --create--------> CLUSTER/job-J/ingest/SOURCE-SPLIT/NUMBER.segment
 //! ```
 //!
 //! Whatever a `put` of a checkpoint store has returned for is durable, in a directory too. What is read is checked: its length,
@@ -13,6 +14,7 @@ mod checkpoint_store;
 mod compact;
 mod directory;
 mod error;
+pub mod ingest_log;
 pub mod names;
 mod state_file;
 mod state_reader;

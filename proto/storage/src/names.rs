@@ -3,13 +3,18 @@
 //! ```text
 //! CLUSTER/job-J/attempt-A/CHAIN-INDEX-CHECKPOINT.state     a subtask's state, of one checkpoint
 //! CLUSTER/job-J/manifest-CHECKPOINT-ATTEMPT-TERM.json      all of a checkpoint
+//! CLUSTER/job-J/ingest/SOURCE-SPLIT/NUMBER.segment         records that were POSTed: see `ingest_log`
 //! ```
 //!
 //! No two writers have a name in common: clusters have ids of their own, attempts and checkpoints are never numbered twice,
-//! and the leader of another term writes another manifest. In a manifest's name the checkpoint has at least 12 digits, so that
-//! names sort as checkpoints do.
+//! and the leader of another term writes another manifest. Segments are the exception, on purpose: attempts contend for the
+//! next number of a log. In a manifest's name the checkpoint has at least 12 digits, so that names sort as checkpoints do; so do
+//! those of segments. SPLIT is the xxh3-64 of the split's id, as 16 hexadecimal digits.
 
-use thalweg_types::{Attempt, CheckpointId, ClusterId, JobId, SubtaskId, Term};
+use thalweg_types::{Attempt, CheckpointId, ClusterId, JobId, OperatorId, SplitId, SubtaskId, Term};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::ingest_log::SegmentNumber;
 
 /// The folder of all that a job has written: no `/` at its end.
 #[must_use]
@@ -35,6 +40,31 @@ pub fn state_object(
 #[must_use]
 pub fn manifest(cluster: &ClusterId, job: JobId, checkpoint: CheckpointId, attempt: Attempt, term: Term) -> String {
     format!("{}/manifest-{:012}-{}-{}.json", job_prefix(cluster, job), checkpoint.0, attempt.0, term.0)
+}
+
+/// The folder of all ingest logs of a job: no `/` at its end.
+#[must_use]
+pub fn ingest_prefix(cluster: &ClusterId, job: JobId) -> String {
+    format!("{}/ingest", job_prefix(cluster, job))
+}
+
+/// The folder of the ingest log of one split of a source: no `/` at its end.
+#[must_use]
+pub fn ingest_folder(cluster: &ClusterId, job: JobId, source: OperatorId, split: &SplitId) -> String {
+    format!("{}/{}-{:016x}", ingest_prefix(cluster, job), source.0, xxh3_64(split.0.as_bytes()))
+}
+
+/// A segment of an ingest log.
+#[must_use]
+pub fn segment(folder: &str, number: SegmentNumber) -> String {
+    format!("{folder}/{:012}.segment", number.0)
+}
+
+/// The folder and the number of a segment; `None` where the name is not of this form.
+#[must_use]
+pub fn segment_of(name: &str) -> Option<(&str, SegmentNumber)> {
+    let (folder, file) = name.rsplit_once('/')?;
+    Some((folder, SegmentNumber(number(file.strip_suffix(".segment")?)?)))
 }
 
 /// The attempt that has written an object; `None` where the name is not of this form.
@@ -117,6 +147,18 @@ mod tests {
         assert!(is_manifest(&whole) && !is_manifest(&state));
         let last = manifest(&cluster, job, CheckpointId::FINAL, Attempt(4), Term(9));
         assert_eq!(checkpoint_of(&last), Some(CheckpointId::FINAL));
+    }
+
+    #[test]
+    fn segments_lie_in_the_folder_of_their_split() {
+        let (cluster, job) = (ClusterId("00c0ffee00c0ffee".to_owned()), JobId(3));
+        let folder = ingest_folder(&cluster, job, OperatorId(7), &SplitId("/ingest/t".to_owned()));
+        assert_eq!(folder, "00c0ffee00c0ffee/job-3/ingest/7-HASH");
+        let name = segment(&folder, SegmentNumber(12));
+        assert_eq!(name, format!("{folder}/000000000012.segment"));
+        assert_eq!(segment_of(&name), Some((folder.as_str(), SegmentNumber(12))));
+        assert!(attempt_of(&name).is_none() && checkpoint_of(&name).is_none() && !is_manifest(&name));
+        assert_eq!(segment_of("c/job-1/ingest/7-0/+12.segment"), None);
     }
 
     #[test]

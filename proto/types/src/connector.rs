@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 mod catalog;
 
-pub use catalog::{CONNECTORS, FORMATS};
+pub use catalog::{CONNECTORS, FORMATS, INGEST_CONNECTOR};
 
 /// The metadata key of a source's physical schema under which the planner keeps the names of all columns that the table
 /// declares, in order, as a JSON array of texts. Readers of formats without names (CSV without a header) need their places;

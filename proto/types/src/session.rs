@@ -176,6 +176,8 @@ pub struct Deployment {
     pub splits: Vec<SplitAssignment>,
     /// Where checkpoints are kept: the URL of a directory or of a prefix in an object store.
     pub checkpoints: String,
+    /// Whether they are taken by time, so that all nodes can be expected to reach that place.
+    pub takes_checkpoints: bool,
     /// The checkpoint to go on from; `None`: from the beginning.
     pub restore: Option<ManifestRef>,
 }

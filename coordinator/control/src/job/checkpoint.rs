@@ -452,7 +452,7 @@ impl JobController {
     }
 
     /// From the beginning of one checkpoint to that of the next; zero: none by time.
-    fn checkpoint_interval(&self) -> Duration {
+    pub(super) fn checkpoint_interval(&self) -> Duration {
         self.settings.checkpoint_interval.unwrap_or(self.config.checkpoint_interval)
     }
 

@@ -8,10 +8,13 @@
 //!
 //! While the job runs, a checkpoint is forgotten before its objects go, so that the record never names what is not there;
 //! what a lost leader did not delete is swept with the next attempt. After the end nobody reads it, and the record is what
-//! reminds a new leader.
+//! reminds a new leader. With the objects of checkpoints go those segments of ingest logs that no kept checkpoint needs.
 
 use thalweg_cluster_state::{Command, JobRecord};
-use thalweg_types::{Attempt, CheckpointId, JobStatus, checkpoint::ManifestRef, session::ALL_ATTEMPTS};
+use thalweg_types::{
+    Attempt, CheckpointId, JobStatus, Operator, OperatorKind, checkpoint::ManifestRef, connector::INGEST_CONNECTOR,
+    session::ALL_ATTEMPTS,
+};
 
 use super::{Effect, JobController, JobView};
 
@@ -75,7 +78,14 @@ impl JobController {
     /// Whether checkpoints of a job that has ended are still to be deleted.
     pub(super) fn must_collect(&self, record: &JobRecord) -> bool {
         let is_collected = self.checkpoints.collecting.at_the_end == AtTheEnd::Done;
-        record.last_checkpoint > CheckpointId(0) && (!is_collected || !useless(record).is_empty())
+        let may_have_stored = record.last_checkpoint > CheckpointId(0) || self.has_ingest_log();
+        may_have_stored && (!is_collected || !useless(record).is_empty())
+    }
+
+    /// Whether a source of the job keeps what it was sent beside the checkpoints, from before there is one.
+    fn has_ingest_log(&self) -> bool {
+        let is_sent = |operator: &Operator| matches!(&operator.kind, OperatorKind::Source(spec) if spec.connector.name == INGEST_CONNECTOR);
+        !self.checkpoint_interval().is_zero() && self.graph.operators.iter().any(is_sent)
     }
 
     /// After the end, when its output is settled.

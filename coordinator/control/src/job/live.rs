@@ -257,6 +257,7 @@ impl JobController {
                     addresses: addresses.clone(),
                     splits: dealt.iter().filter(|hand| here(*node, hand)).cloned().collect(),
                     checkpoints: view.checkpoints.to_owned(),
+                    takes_checkpoints: !self.checkpoint_interval().is_zero(),
                     restore: restore.clone(),
                 };
                 self.order(*node, Action::Deploy(Box::new(deployment)))

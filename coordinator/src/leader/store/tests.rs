@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::memory::InMemory;
-use thalweg_storage::ObjectStores;
+use thalweg_storage::{ObjectStores, ingest_log::SegmentNumber};
 use thalweg_types::{
-    KeyGroupTable, SubtaskId,
-    checkpoint::{MANIFEST_FORMAT, RecordCounts, SnapshotCost, StateObject, SubtaskSnapshot},
+    KeyGroupTable, OperatorId, Split, SplitId, SubtaskId,
+    checkpoint::{
+        MANIFEST_FORMAT, RecordCounts, SnapshotCost, SourceSnapshot, SplitProgress, StateObject, SubtaskSnapshot,
+    },
 };
 
 use super::*;
@@ -91,4 +93,39 @@ async fn a_manifest_of_another_job_is_refused() {
     assert!(get(&store, &owner(), &reference).await.is_ok());
     let other = Owner { job: JobId(2), ..owner() };
     assert_eq!(get(&store, &other, &reference).await.unwrap_err().kind, FailureKind::Data);
+}
+
+#[tokio::test]
+async fn segments_of_ingest_logs_go_once_no_kept_checkpoint_needs_them() {
+    let store = store();
+    let (source, split) = (OperatorId(0), SplitId("/in".to_owned()));
+    let folder = names::ingest_folder(&owner().cluster, JobId(1), source, &split);
+    for number in 1..=5 {
+        let name = names::segment(&folder, SegmentNumber(number));
+        store.put_state(&name, Bytes::from_static(b"rows"), 9_903_174_363_585_188_844).await.unwrap();
+    }
+    let reading = async |checkpoint: u64, segment: u64| {
+        let segment = SegmentNumber(segment);
+        let seals = vec![SegmentNumber(1)];
+        let payload = LogPosition { segment, row: 1, keep: segment, seals }.to_payload();
+        let split = Split { id: split.clone(), sequence: String::new(), ordinal: 0, payload };
+        let splits = vec![SplitProgress::unread(split)];
+        let reference = manifest(&store, 1, checkpoint, &[]).await;
+        let mut whole = store.get_manifest(&reference).await.unwrap();
+        whole.subtasks[0].source = Some(SourceSnapshot { source, splits });
+        store.delete(&[reference.name]).await.unwrap();
+        let name = names::manifest(&owner().cluster, JobId(1), CheckpointId(checkpoint), Attempt(1), Term(1));
+        store.put_manifest(&name, &whole).await.unwrap()
+    };
+    let (first, second, third) = (reading(1, 2).await, reading(2, 3).await, reading(3, 5).await);
+    let left = async || {
+        let numbers = listed(&store).await.into_iter().filter_map(|name| Some(names::segment_of(&name)?.1.0));
+        numbers.collect::<Vec<_>>()
+    };
+    collect(&store, &owner(), &[first], &[second.clone(), third.clone()], None).await.unwrap();
+    assert_eq!(left().await, [1, 3, 4, 5]);
+    collect(&store, &owner(), &[second], std::slice::from_ref(&third), None).await.unwrap();
+    assert_eq!(left().await, [1, 5], "seals stay");
+    collect(&store, &owner(), &[third], &[], Some(Attempt(u32::MAX))).await.unwrap();
+    assert_eq!(listed(&store).await, BTreeSet::new(), "the job is over");
 }

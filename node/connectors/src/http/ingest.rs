@@ -2,12 +2,18 @@
 //!
 //! | answer | when |
 //! |---|---|
-//! | 200 `{"accepted":N}` | all records of the request wait to be read |
-//! | 400 | a record is malformed, with its line and the reason; nothing was taken |
+//! | 200 `{"accepted":N,"durable":true}` | all records of the request are in the ingest log |
+//! | 200 `{"accepted":N,"durable":false}` | all wait in memory: the job takes no checkpoints, and they are lost with the node |
+//! | 400 | a record or the key is malformed, with its line and the reason; nothing was taken |
 //! | 404 | no table takes records at this path |
 //! | 408 | nothing more of the body came for half a minute |
 //! | 413 | the request is larger than the table's whole buffer |
-//! | 429 with `Retry-After` | the buffer is full: the job is slower than its clients |
+//! | 422 | the `Idempotency-Key` came before, with another body; nothing was taken |
+//! | 429 with `Retry-After` | the buffer is full, or no more keys can be remembered: the job is slower than its clients |
+//! | 503 with `Retry-After` | the records could not be made durable, with the reason; they may be taken all the same |
+//!
+//! A request with an `Idempotency-Key` (1 to 255 visible characters, any, such as a UUID) that was answered with 200 is answered so
+//! again for the table's `idempotency.retention`, and takes nothing; one whose first is still on its way waits for that one's outcome.
 //!
 //! The bytes of a body are reserved before it is read: those that its head announces, and of a body of unknown length those of
 //! each piece as it comes. So requests that come at once do not hold more than the buffer may.
@@ -24,8 +30,13 @@ use axum::{
 };
 use futures::StreamExt as _;
 
-use super::registry::{IngestRegistry, Refusal};
+use super::{
+    endpoint::{Accepted, Refusal},
+    registry::IngestRegistry,
+};
 
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const KEY_CHARS_MAX: usize = 255;
 const RETRY_AFTER_SECONDS: &str = "1";
 /// A client that sends nothing for so long gives its part of the buffer back.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,16 +54,18 @@ async fn take(
 ) -> Response {
     let path = path.trim_matches('/').to_owned();
     match receive(&registry, &path, &headers, body).await {
-        Ok(rows) => {
+        Ok(Accepted { rows, is_durable }) => {
             let headers = [(header::CONTENT_TYPE, "application/json")];
-            (StatusCode::OK, headers, format!("{{\"accepted\":{rows}}}\n")).into_response()
+            let answer = format!("{{\"accepted\":{rows},\"durable\":{is_durable}}}\n");
+            (StatusCode::OK, headers, answer).into_response()
         }
         Err(refusal) => refuse(&path, &refusal),
     }
 }
 
 /// Reads a body within what it has reserved, and hands its records over.
-async fn receive(registry: &IngestRegistry, path: &str, headers: &HeaderMap, body: Body) -> Result<usize, Refusal> {
+async fn receive(registry: &IngestRegistry, path: &str, headers: &HeaderMap, body: Body) -> Result<Accepted, Refusal> {
+    let key = idempotency_key(headers)?;
     let mut reservation = registry.reserve(path)?;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     reservation.grow_to(announced.unwrap_or(0))?;
@@ -65,7 +78,19 @@ async fn receive(registry: &IngestRegistry, path: &str, headers: &HeaderMap, bod
         reservation.grow_to(text.len() + piece.len())?;
         text.extend_from_slice(&piece);
     }
-    reservation.accept(&text)
+    reservation.accept(text, key).await
+}
+
+/// The key of a request, where it has one.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = given.next() else { return Ok(None) };
+    let text = key.to_str().unwrap_or_default();
+    if text.is_empty() || text.len() > KEY_CHARS_MAX || given.next().is_some() {
+        let reason = format!("a request has one Idempotency-Key, of 1 to {KEY_CHARS_MAX} visible characters");
+        return Err(Refusal::Malformed(reason));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 fn refuse(path: &str, refusal: &Refusal) -> Response {
@@ -79,9 +104,16 @@ fn refuse(path: &str, refusal: &Refusal) -> Response {
             let reason = format!("a request may have at most {bytes_max} bytes\n");
             (StatusCode::PAYLOAD_TOO_LARGE, reason).into_response()
         }
-        Refusal::Full => {
-            let headers = [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)];
-            (StatusCode::TOO_MANY_REQUESTS, headers, "the buffer is full\n").into_response()
+        Refusal::KeyReused => {
+            let reason = "this Idempotency-Key came before, with another body\n";
+            (StatusCode::UNPROCESSABLE_ENTITY, reason).into_response()
         }
+        Refusal::Full => later(StatusCode::TOO_MANY_REQUESTS, "the buffer is full"),
+        Refusal::TooManyKeys => later(StatusCode::TOO_MANY_REQUESTS, "no more idempotency keys can be remembered now"),
+        Refusal::Unavailable(reason) => later(StatusCode::SERVICE_UNAVAILABLE, reason),
     }
+}
+
+fn later(status: StatusCode, reason: &str) -> Response {
+    (status, [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)], format!("{reason}\n")).into_response()
 }

@@ -1,16 +1,22 @@
 //! Records by HTTP: a source that takes them by POST, a sink that POSTs them.
 
+mod append;
+mod body;
+mod chain;
 mod client;
+mod endpoint;
 mod ingest;
+mod keys;
 mod registry;
 mod sink;
+mod source;
 
 pub use client::{HttpAnswer, HttpClient, HttpPost, ReqwestClient};
 pub use ingest::ingest_router;
 pub use registry::IngestRegistry;
 
-pub(crate) use registry::IngestSource;
 pub(crate) use sink::HttpSinkWriter;
+pub(crate) use source::IngestSource;
 
 #[cfg(test)]
 mod tests;

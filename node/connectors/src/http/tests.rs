@@ -17,6 +17,8 @@ use crate::{
     testing::{ScriptedServer, context, identity, schema, settings, sink, source, to_lines},
 };
 
+mod durable;
+
 const SPACES_200: &str = {
     const BYTES: [u8; 200] = [b' '; 200];
     match std::str::from_utf8(&BYTES) {
@@ -59,9 +61,9 @@ async fn lines_and_arrays_are_taken_and_read_in_order() {
     let context = context();
     let mut reader = open(&context, &[]).await.expect("opened");
     let (status, body, _) = post(&context, "/ingest/t", "{\"a\":1}\n{\"a\":2}\n{\"a\":3}").await;
-    assert_eq!((status, body.as_str()), (StatusCode::OK, "{\"accepted\":3}\n"));
+    assert_eq!((status, body.as_str()), (StatusCode::OK, "{\"accepted\":3,\"durable\":false}\n"));
     assert_eq!(post(&context, "/ingest/t", " [\n{\"a\":4},{\"a\":\n5}]").await.0, StatusCode::OK);
-    assert_eq!(post(&context, "/ingest/t", "").await.1, "{\"accepted\":0}\n");
+    assert_eq!(post(&context, "/ingest/t", "").await.1, "{\"accepted\":0,\"durable\":false}\n");
     let mut lines = Vec::new();
     for _ in 0..3 {
         let Read::Records { batch, .. } = reader.next().await.expect("readable") else { panic!("it never ends") };

@@ -341,6 +341,7 @@ async fn nexmark_is_read_filtered_and_collected() {
             splits: splits[0].1.iter().cloned().map(SplitProgress::unread).collect(),
         }],
         checkpoints: super::rig::CHECKPOINTS.to_owned(),
+        takes_checkpoints: true,
         restore: None,
         graph: graph.clone(),
     };

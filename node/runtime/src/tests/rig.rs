@@ -143,6 +143,7 @@ impl Cluster {
             addresses,
             splits,
             checkpoints: CHECKPOINTS.to_owned(),
+            takes_checkpoints: true,
             restore: None,
         }
     }

@@ -9,7 +9,8 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use thalweg_connectors::{
-    ConnectorError, DeadLetter, Read, Sealing, SetAside, SetAsideKind, SinkIdentity, SinkWriter, Source, SplitReader,
+    ConnectorError, DeadLetter, Read, Sealing, SetAside, SetAsideKind, SinkIdentity, SinkWriter, Source,
+    SourceIdentity, SplitReader,
 };
 use thalweg_types::{
     OperatorId, Split, SplitId,
@@ -206,7 +207,12 @@ impl SinkWriter for TestWriter {
 }
 
 impl Tables for SharedTables {
-    fn source(&self, spec: &SourceOperator, _: &JobSettings) -> Result<Arc<dyn Source>, ConnectorError> {
+    fn source(
+        &self,
+        spec: &SourceOperator,
+        _: &JobSettings,
+        _: SourceIdentity,
+    ) -> Result<Arc<dyn Source>, ConnectorError> {
         Ok(Arc::new(TestSource { tables: self.0.clone(), table: spec.table.clone() }))
     }
 

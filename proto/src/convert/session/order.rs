@@ -122,6 +122,7 @@ impl From<Deployment> for v1::Deploy {
             addresses: deployment.addresses.into_iter().map(address).collect(),
             splits: deployment.splits.into_iter().map(Into::into).collect(),
             checkpoints: deployment.checkpoints,
+            takes_checkpoints: deployment.takes_checkpoints,
             restore: deployment.restore.map(Into::into),
         }
     }
@@ -148,7 +149,8 @@ impl TryFrom<v1::Deploy> for Deployment {
             return Err(WireError::new("Deploy", "it does not say where checkpoints are kept"));
         }
         let restore = wire.restore.map(ManifestRef::try_from).transpose()?;
-        Ok(Self { graph, assignment, addresses, splits, checkpoints: wire.checkpoints, restore })
+        let (checkpoints, takes_checkpoints) = (wire.checkpoints, wire.takes_checkpoints);
+        Ok(Self { graph, assignment, addresses, splits, checkpoints, takes_checkpoints, restore })
     }
 }
 

@@ -164,7 +164,7 @@ prop_compose! {
 prop_compose! {
     fn deployment()(
         slices in vec(1u64..6, 1..9), groups in (0u32..5).prop_map(|bits| 1u16 << bits), owners in vec(any::<Index>(), 16),
-        splits in vec(vec(progress(), 0..3), 0..4), restore in option::of(manifest()),
+        splits in vec(vec(progress(), 0..3), 0..4), restore in option::of(manifest()), takes_checkpoints in any::<bool>(),
     ) -> Deployment {
         let owner = |index: &Index| u32::try_from(index.index(slices.len())).expect("fewer than ten slices");
         let owners = owners.iter().take(usize::from(groups)).map(owner).collect();
@@ -180,6 +180,7 @@ prop_compose! {
                 key_groups: KeyGroupTable::new(owners),
             },
             checkpoints: "memory://checkpoints".to_owned(),
+            takes_checkpoints,
             restore,
         }
     }
@@ -354,6 +355,7 @@ fn check_refused(change: impl FnOnce(&mut v1::Deploy), reason: &str) {
         addresses: vec![(NodeId(1), "host:1".to_owned())],
         splits: vec![SplitAssignment { source: OperatorId(0), subtask: 0, splits: Vec::new() }],
         checkpoints: "memory://checkpoints".to_owned(),
+        takes_checkpoints: true,
         restore: None,
     };
     let mut wire = v1::Deploy::from(sound.clone());

@@ -1,5 +1,5 @@
 mod damage;
 mod format;
-mod rig;
+pub(crate) mod rig;
 mod store;
 mod verification;

@@ -131,7 +131,7 @@ fn snapshot(index: u32, object: StateObject) -> SubtaskSnapshot {
     }
 }
 
-pub(super) fn manifest(objects: Vec<StateObject>) -> Manifest {
+pub(crate) fn manifest(objects: Vec<StateObject>) -> Manifest {
     Manifest {
         format: MANIFEST_FORMAT,
         cluster: cluster(),
@@ -158,7 +158,7 @@ pub(super) async fn stored(inner: Arc<dyn ObjectStore>) -> (ObjectStores, Checkp
 
 /// A store that lacks what some services lack.
 #[derive(Debug, Default)]
-pub(super) struct PoorStore(pub(super) InMemory);
+pub(crate) struct PoorStore(pub(crate) InMemory);
 
 impl fmt::Display for PoorStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

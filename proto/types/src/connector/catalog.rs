@@ -78,6 +78,9 @@ const NEXMARK_COLUMNS: &str = "event_type INT NOT NULL, \
     bid ROW<auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, dateTime TIMESTAMP(3), extra STRING>, \
     dateTime TIMESTAMP(3) NOT NULL";
 
+/// The connector whose source is sent its records, and keeps them where the job's checkpoints are.
+pub const INGEST_CONNECTOR: &str = "http";
+
 /// The connectors.
 pub const CONNECTORS: &[ConnectorSpec] = &[
     ConnectorSpec {
@@ -197,7 +200,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
         doc: "Reads the standard input of an embedded cluster, until its end.",
     },
     ConnectorSpec {
-        name: "http",
+        name: INGEST_CONNECTOR,
         source: true,
         sink: true,
         formats: &["json"],
@@ -214,6 +217,12 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
                 OptionType::Bytes,
                 "8 MiB",
                 "Source: bytes accepted but not yet read before requests are answered with 429.",
+            ),
+            option(
+                "idempotency.retention",
+                OptionType::Duration,
+                "10 min",
+                "Source: for how long after its arrival a request with an Idempotency-Key is answered again and not taken again.",
             ),
             option("batch-rows", OptionType::Integer, "1000", "Sink: the most rows of one request."),
             option("timeout", OptionType::Duration, "30 s", "Sink: how long a request may take."),

@@ -1,0 +1,30 @@
+//! From the body of a request to a batch.
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+
+use crate::{
+    json::{JsonDecoder, array_to_lines},
+    lines::LineDecoder as _,
+};
+
+/// Reads a body: an array of objects, or one object a line.
+pub(super) fn decode(schema: &SchemaRef, body: &[u8]) -> Result<RecordBatch, String> {
+    let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let (what, mut lines) = if is_array {
+        let lines = array_to_lines(body).map_err(|(item, reason)| format!("record {item}: {reason}"))?;
+        ("record", lines)
+    } else {
+        ("line", body.to_vec())
+    };
+    if lines.last().is_some_and(|byte| *byte != b'\n') {
+        lines.push(b'\n');
+    }
+    let mut decoder = JsonDecoder::new(schema.clone())?;
+    let mut faults = Vec::new();
+    let _ = decoder.decode(&lines, 0, usize::MAX, &mut faults);
+    if let Some(fault) = faults.first() {
+        let number = memchr::memchr_iter(b'\n', lines.get(..fault.start).unwrap_or_default()).count() + 1;
+        return Err(format!("{what} {number}: {}", fault.reason));
+    }
+    decoder.finish().map_err(|error| error.to_string())
+}

@@ -1,0 +1,188 @@
+//! Taking a log over: what it holds from a position on, sealed, so that no older attempt appends to it any more.
+//!
+//! ```text
+//! list -> heads from `keep` on -> create the seal under the next number -> list again: nothing may follow the seal
+//!                                   ^    | taken: read it too
+//!                                   '----'
+//! ```
+//!
+//! A number that was deleted since it was listed is free again, so that an attempt that comes back after a long time may create a
+//! seal in the middle of the chain. That harms nobody, as seals hold nothing; and the second look finds the seal of whoever came
+//! after, which is never deleted. An attempt that finds the seal of a newer one gives up.
+//!
+//! A segment without a successor, or followed by a seal, may be the remnant of a put that a crash of the machine interrupted: in a
+//! directory the name may be there before the content. Its clients were told nothing, so where it is damaged it is left out, with a
+//! warning. Any other damage is an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use thalweg_storage::{
+    StorageError,
+    ingest_log::{
+        Created, IngestLog, LogPosition, LoggedRequest, SEALS_MAX, SegmentHead, SegmentNumber, WriterId, encode,
+    },
+};
+use thalweg_types::Attempt;
+
+use crate::ConnectorError;
+
+/// So many heads are fetched at once.
+const FETCHES: usize = 16;
+
+/// A log that was taken over.
+#[derive(Debug)]
+pub(super) struct OpenedLog {
+    pub(super) log: IngestLog,
+    pub(super) writer: WriterId,
+    /// The own seal: what lies before it is to be read, what is appended follows it.
+    pub(super) seal: SegmentNumber,
+    /// All seals that are known, oldest first.
+    pub(super) seals: Vec<SegmentNumber>,
+    /// Requests with keys.
+    pub(super) keyed: Vec<(SegmentNumber, LoggedRequest)>,
+    /// Segments that are left out.
+    pub(super) torn: BTreeSet<SegmentNumber>,
+}
+
+/// What a segment's head tells, in short.
+#[derive(Debug)]
+enum Link {
+    Seal,
+    Records(Vec<LoggedRequest>),
+    Damaged(StorageError),
+}
+
+#[derive(Debug)]
+struct Chain<'a> {
+    log: &'a IngestLog,
+    attempt: Attempt,
+    links: BTreeMap<SegmentNumber, Link>,
+}
+
+/// Takes a log over for a writer, from a position on.
+///
+/// # Errors
+/// When the store fails, the log is damaged, or a newer attempt has taken it over.
+pub(super) async fn take_over(
+    log: IngestLog,
+    writer: WriterId,
+    position: &LogPosition,
+) -> Result<OpenedLog, ConnectorError> {
+    let mut chain = Chain { log: &log, attempt: writer.attempt, links: BTreeMap::new() };
+    let next = chain.read(position).await?;
+    let seal = chain.seal(writer, next).await?;
+    let torn = chain.find_torn().await?;
+    let links = chain.links;
+    let found = links.iter().filter(|(_, link)| matches!(link, Link::Seal)).map(|(number, _)| *number);
+    let seals: BTreeSet<SegmentNumber> = position.seals.iter().copied().chain(found).collect();
+    let seals = seals.iter().copied().skip(seals.len().saturating_sub(SEALS_MAX)).collect();
+    let keyed = links.into_iter().filter(|(number, _)| !torn.contains(number)).flat_map(|(number, link)| {
+        let requests = if let Link::Records(requests) = link { requests } else { Vec::new() };
+        requests.into_iter().map(move |request| (number, request))
+    });
+    let keyed = keyed.collect();
+    Ok(OpenedLog { log, writer, seal, seals, keyed, torn })
+}
+
+impl Chain<'_> {
+    /// Reads the heads from a position on, and gives the number after the last.
+    async fn read(&mut self, position: &LogPosition) -> Result<SegmentNumber, ConnectorError> {
+        let mut listed = self.log.list().await?;
+        let listed = listed.split_off(&position.keep);
+        let mut next = position.keep;
+        for number in listed.keys() {
+            if *number != next {
+                return Err(self.log.missing(next).into());
+            }
+            next = next.next();
+        }
+        if next < position.segment {
+            return Err(self.log.missing(next).into());
+        }
+        let log = self.log;
+        let heads = futures::stream::iter(listed).map(|(number, bytes)| async move {
+            match log.head(number, bytes).await {
+                Ok(head) => Ok((number, Ok(head))),
+                Err(error @ StorageError::Corrupt { .. }) => Ok((number, Err(error))),
+                Err(error) => Err(ConnectorError::from(error)),
+            }
+        });
+        let mut heads = heads.buffered(FETCHES);
+        while let Some((number, head)) = heads.try_next().await? {
+            match head {
+                Ok(head) => self.add(head)?,
+                Err(error) => _ = self.links.insert(number, Link::Damaged(error)),
+            }
+        }
+        Ok(next)
+    }
+
+    fn add(&mut self, head: SegmentHead) -> Result<(), ConnectorError> {
+        if head.writer.attempt > self.attempt {
+            return Err(taken_over(head.writer.attempt));
+        }
+        let number = head.segment;
+        let link = match head.is_seal() {
+            true => Link::Seal,
+            false => Link::Records(head.requests.into_iter().filter(|request| request.key.is_some()).collect()),
+        };
+        self.links.insert(number, link);
+        Ok(())
+    }
+
+    /// Takes the next number that is free.
+    async fn seal(&mut self, writer: WriterId, mut next: SegmentNumber) -> Result<SegmentNumber, ConnectorError> {
+        loop {
+            let head = SegmentHead { segment: next, writer, requests: Vec::new() };
+            match self.log.create(next, encode(&head, &[])).await? {
+                Created::Put => break self.add(head)?,
+                Created::Taken(segment) => self.add(segment.head)?,
+            }
+            next = next.next();
+        }
+        let listed = self.log.list().await?;
+        match listed.last_key_value() {
+            Some((last, _)) if *last > next => Err(ConnectorError::Store {
+                attempted: format!("seal the ingest log with segment {next}"),
+                source: format!("segment {last} is there: a newer attempt has taken the log over").into(),
+            }),
+            _ => Ok(next),
+        }
+    }
+
+    /// The segments that are left out.
+    async fn find_torn(&mut self) -> Result<BTreeSet<SegmentNumber>, ConnectorError> {
+        let is_seal = |number: SegmentNumber| matches!(self.links.get(&number), Some(Link::Seal));
+        let mut torn = BTreeSet::new();
+        for (number, link) in &self.links {
+            let is_last = is_seal(number.next());
+            let error = match link {
+                Link::Damaged(error) if is_last => error.to_string(),
+                Link::Damaged(error) => {
+                    let reason = error.to_string();
+                    return Err(ConnectorError::Data { attempted: "open the ingest log".to_owned(), reason });
+                }
+                Link::Records(_) if is_last => match self.log.read(*number).await {
+                    Err(error @ StorageError::Corrupt { .. }) => error.to_string(),
+                    read => {
+                        read?;
+                        continue;
+                    }
+                },
+                Link::Records(_) | Link::Seal => continue,
+            };
+            tracing::warn!(error, "the last segment of an attempt is left out: its put was interrupted");
+            torn.insert(*number);
+        }
+        Ok(torn)
+    }
+}
+
+/// The error of an attempt whose time is over.
+pub(super) fn taken_over(by: Attempt) -> ConnectorError {
+    ConnectorError::Store {
+        attempted: "append to the ingest log".to_owned(),
+        source: format!("{by} has taken it over").into(),
+    }
+}

@@ -1,0 +1,458 @@
+//! Where records that were POSTed to one table wait: first until they are durable, then until the table's reader takes them.
+//!
+//! ```text
+//! POST --reserve the body's bytes--> read it --decode (all or nothing)--> submit --> pending --append--> batches --> reader
+//!        `-- no room: 429, the client comes again                            `-- no room: 429    `-- no store: 503
+//! ```
+//!
+//! All of it is bounded in bytes: those of bodies that are being read or wait to be durable, and those of batches in memory. A batch may
+//! take more memory than its text; one that does not fit beside others is refused, one that is alone is taken whatever its size,
+//! or it could never be. So the bound is exceeded by one request at most. Without a log nothing is pending: records that were
+//! accepted and not read when the attempt fails are lost, and every answer says so.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use bytes::Bytes;
+use thalweg_storage::ingest_log::{LoggedRequest, SegmentNumber, body_hash};
+use thalweg_types::seam::Clock;
+use tokio::sync::{Notify, watch};
+
+use super::{
+    body::decode,
+    keys::{Keys, Known},
+};
+
+/// The bodies of one segment, unless a single one is larger.
+const SEGMENT_BYTES_MAX: usize = 4 << 20;
+/// The requests of one segment.
+const SEGMENT_REQUESTS_MAX: usize = 1024;
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No table takes records there.
+    UnknownPath,
+    /// A record is malformed; nothing of the request was taken.
+    Malformed(String),
+    /// The idempotency key came before, with another body.
+    KeyReused,
+    /// No room now.
+    Full,
+    /// No more idempotency keys can be remembered now.
+    TooManyKeys,
+    /// The records could not be made durable. They are not acknowledged; a retry with the same key takes them once.
+    Unavailable(String),
+    /// The body did not come in time.
+    TooSlow,
+    /// Larger than the whole buffer.
+    TooLarge {
+        /// The buffer's size.
+        bytes_max: usize,
+    },
+}
+
+/// What became of a request, once that is known: how many records were taken.
+pub(super) type Outcome = Option<Result<u64, Refusal>>;
+
+/// What a client is told of a request that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Accepted {
+    /// How many records it had.
+    pub(super) rows: u64,
+    /// Whether they outlive the node.
+    pub(super) is_durable: bool,
+}
+
+/// One table's queue.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    schema: SchemaRef,
+    bytes_max: usize,
+    clock: Arc<dyn Clock>,
+    queue: Mutex<Queue>,
+    /// Something has changed for the reader.
+    arrived: Notify,
+    /// Something has changed for the appender.
+    wanted: Notify,
+}
+
+/// Whether requests are taken.
+#[derive(Debug, PartialEq, Eq)]
+enum Life {
+    /// Not yet.
+    Opening,
+    /// They are.
+    Open {
+        /// They become durable first.
+        is_durable: bool,
+    },
+    /// Never again, for this reason: the reader tells it.
+    Failed(String),
+    /// The reader is gone: what came now would never be read.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Queue {
+    life: Life,
+    /// The input ends with what was taken.
+    is_draining: bool,
+    /// Requests that are to become durable.
+    pending: VecDeque<Pending>,
+    /// A group of them is being appended.
+    is_appending: bool,
+    batches: VecDeque<Arrived>,
+    /// Those of the batches, those of what is pending, and those that are reserved.
+    bytes: usize,
+    keys: Keys,
+}
+
+/// A request that is to become durable.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) request: LoggedRequest,
+    pub(super) body: Bytes,
+    batch: RecordBatch,
+    outcome: watch::Sender<Outcome>,
+}
+
+/// The records of a request, and where they are in the log.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) batch: RecordBatch,
+    pub(super) segment: SegmentNumber,
+    /// How many records of the segment lie before them.
+    pub(super) row: u64,
+}
+
+/// What there is for the reader.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Records(Arrived),
+    Nothing,
+    End,
+    Failed(String),
+}
+
+/// What a request comes to at first.
+enum Submitted {
+    Taken(u64),
+    Waits(watch::Receiver<Outcome>),
+}
+
+/// Bytes of a table's buffer that one request holds until its records wait in the queue, or until it is dropped.
+pub(super) struct Reservation {
+    endpoint: Arc<Endpoint>,
+    bytes: usize,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while a lock is held half-way through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Queue {
+    /// Whether a request may be taken now, by what has become of the table.
+    fn check(&self) -> Result<bool, Refusal> {
+        match &self.life {
+            Life::Closed => Err(Refusal::UnknownPath),
+            Life::Opening => Err(Refusal::Unavailable("the table is being opened".to_owned())),
+            Life::Failed(reason) => Err(Refusal::Unavailable(reason.clone())),
+            Life::Open { .. } if self.is_draining => Err(Refusal::Unavailable("the job is being stopped".to_owned())),
+            Life::Open { is_durable } => Ok(*is_durable),
+        }
+    }
+
+    fn deliver(&mut self, segment: SegmentNumber, row: &mut u64, batch: RecordBatch) {
+        let rows = batch.num_rows() as u64;
+        self.batches.push_back(Arrived { batch, segment, row: *row });
+        *row += rows;
+    }
+}
+
+impl Endpoint {
+    pub(super) fn new(schema: SchemaRef, bytes_max: usize, retention: Duration, clock: Arc<dyn Clock>) -> Self {
+        let queue = Queue {
+            life: Life::Opening,
+            is_draining: false,
+            pending: VecDeque::new(),
+            is_appending: false,
+            batches: VecDeque::new(),
+            bytes: 0,
+            keys: Keys::new(retention),
+        };
+        Self { schema, bytes_max, clock, queue: Mutex::new(queue), arrived: Notify::new(), wanted: Notify::new() }
+    }
+
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Begins a request, of nothing so far.
+    pub(super) fn reserve(self: Arc<Self>) -> Result<Reservation, Refusal> {
+        lock(&self.queue).check()?;
+        Ok(Reservation { endpoint: self, bytes: 0 })
+    }
+
+    /// Requests are taken from here on. `known` are those of former readers.
+    pub(super) fn open(&self, is_durable: bool, known: Vec<(SegmentNumber, LoggedRequest)>) {
+        let now = self.now_millis();
+        let mut queue = lock(&self.queue);
+        known.iter().for_each(|(segment, request)| queue.keys.take(request, *segment));
+        queue.keys.expire(now);
+        queue.life = Life::Open { is_durable };
+    }
+
+    /// No request is taken any more; the reader's end is where all that were taken have been given.
+    pub(super) fn drain(&self) {
+        lock(&self.queue).is_draining = true;
+        self.arrived.notify_one();
+    }
+
+    /// No request is taken any more, for this reason.
+    pub(super) fn fail(&self, reason: String) {
+        let mut queue = lock(&self.queue);
+        if queue.life != Life::Closed {
+            queue.life = Life::Failed(reason);
+        }
+        drop(queue);
+        self.arrived.notify_one();
+    }
+
+    /// The reader is gone. What is pending is not acknowledged.
+    pub(super) fn close(&self) {
+        let mut queue = lock(&self.queue);
+        queue.life = Life::Closed;
+        let pending = std::mem::take(&mut queue.pending);
+        drop(queue);
+        drop(pending);
+        self.wanted.notify_one();
+    }
+
+    /// The first segment with an idempotency key that is promised.
+    pub(super) fn first_promised(&self) -> Option<SegmentNumber> {
+        let now = self.now_millis();
+        let mut queue = lock(&self.queue);
+        queue.keys.expire(now);
+        queue.keys.first_segment()
+    }
+
+    /// What there is for the reader now.
+    pub(super) fn take(&self) -> Taken {
+        let mut queue = lock(&self.queue);
+        if let Some(arrived) = queue.batches.pop_front() {
+            queue.bytes -= arrived.batch.get_array_memory_size();
+            return Taken::Records(arrived);
+        }
+        match &queue.life {
+            Life::Failed(reason) => Taken::Failed(reason.clone()),
+            _ if queue.is_draining && queue.pending.is_empty() && !queue.is_appending => Taken::End,
+            _ => Taken::Nothing,
+        }
+    }
+
+    /// Waits until there may be more for the reader.
+    pub(super) async fn arrival(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Waits for requests that are to become durable, as many as a segment may have; `None`: the reader is gone.
+    pub(super) async fn next_group(&self) -> Option<Vec<Pending>> {
+        loop {
+            {
+                let mut queue = lock(&self.queue);
+                if !matches!(queue.life, Life::Open { .. } | Life::Opening) {
+                    return None;
+                }
+                let group = first_of(&mut queue.pending);
+                queue.is_appending = !group.is_empty();
+                if queue.is_appending {
+                    return Some(group);
+                }
+            }
+            self.wanted.notified().await;
+        }
+    }
+
+    /// Takes those requests out of a group whose keys have turned out to be taken, and answers them.
+    pub(super) fn answer_known(&self, group: &mut Vec<Pending>) {
+        let mut queue = lock(&self.queue);
+        let mut answered = Vec::new();
+        for pending in std::mem::take(group) {
+            match queue.keys.look_up(&pending.request) {
+                Some(Known::Taken { rows, .. }) => answered.push((pending, Ok(rows))),
+                Some(Known::OtherBody) => answered.push((pending, Err(Refusal::KeyReused))),
+                Some(Known::InFlight(_)) | None => group.push(pending),
+            }
+        }
+        queue.bytes -= answered.iter().map(|(pending, _)| pending.charged()).sum::<usize>();
+        queue.is_appending = !group.is_empty();
+        drop(queue);
+        for (pending, outcome) in answered {
+            pending.outcome.send_replace(Some(outcome));
+        }
+        self.arrived.notify_one();
+    }
+
+    /// A group is durable: its records wait for the reader, and its clients are told.
+    pub(super) fn acknowledge(&self, segment: SegmentNumber, group: Vec<Pending>) {
+        let mut queue = lock(&self.queue);
+        let mut row = 0;
+        let mut outcomes = Vec::with_capacity(group.len());
+        for Pending { request, body, batch, outcome } in group {
+            queue.bytes -= body.len();
+            queue.keys.take(&request, segment);
+            queue.deliver(segment, &mut row, batch);
+            outcomes.push((outcome, request.rows));
+        }
+        queue.is_appending = false;
+        drop(queue);
+        for (outcome, rows) in outcomes {
+            outcome.send_replace(Some(Ok(rows)));
+        }
+        self.arrived.notify_one();
+    }
+
+    /// A segment whose clients were told that nobody knows is durable after all.
+    pub(super) fn deliver(&self, segment: SegmentNumber, found: Vec<(LoggedRequest, RecordBatch)>) {
+        let mut queue = lock(&self.queue);
+        let mut row = 0;
+        for (request, batch) in found {
+            queue.bytes += batch.get_array_memory_size();
+            queue.keys.take(&request, segment);
+            queue.deliver(segment, &mut row, batch);
+        }
+        drop(queue);
+        self.arrived.notify_one();
+    }
+
+    /// A group is not durable, or nobody knows: its clients are told.
+    pub(super) fn refuse(&self, group: Vec<Pending>, refusal: &Refusal) {
+        let mut queue = lock(&self.queue);
+        for pending in &group {
+            queue.bytes -= pending.charged();
+            queue.keys.forget(&pending.request);
+        }
+        queue.is_appending = false;
+        drop(queue);
+        for pending in group {
+            pending.outcome.send_replace(Some(Err(refusal.clone())));
+        }
+        self.arrived.notify_one();
+    }
+
+    fn now_millis(&self) -> u64 {
+        u64::try_from(self.clock.since_epoch().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Pending {
+    fn charged(&self) -> usize {
+        self.body.len() + self.batch.get_array_memory_size()
+    }
+}
+
+/// The oldest requests, as many as go into a segment.
+fn first_of(pending: &mut VecDeque<Pending>) -> Vec<Pending> {
+    let (mut group, mut bytes) = (Vec::new(), 0_usize);
+    while group.len() < SEGMENT_REQUESTS_MAX
+        && let Some(next) =
+            pending.pop_front_if(|next| group.is_empty() || bytes.saturating_add(next.body.len()) <= SEGMENT_BYTES_MAX)
+    {
+        bytes = bytes.saturating_add(next.body.len());
+        group.push(next);
+    }
+    group
+}
+
+impl Reservation {
+    /// Holds so many bytes in all, if it does not hold more already.
+    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let bytes_max = self.endpoint.bytes_max;
+        if bytes > bytes_max {
+            return Err(Refusal::TooLarge { bytes_max });
+        }
+        let more = bytes.saturating_sub(self.bytes);
+        if more == 0 {
+            return Ok(());
+        }
+        let mut queue = lock(&self.endpoint.queue);
+        if queue.bytes.saturating_add(more) > bytes_max {
+            return Err(Refusal::Full);
+        }
+        queue.bytes += more;
+        drop(queue);
+        self.bytes += more;
+        Ok(())
+    }
+
+    /// Takes the records of the request, all or none, once: a key that was given before is answered as it was then. Returns when the
+    /// records are durable, or are known not to become so. Dropped, the call changes nothing about what it has submitted.
+    pub(super) async fn accept(mut self, body: Vec<u8>, key: Option<String>) -> Result<Accepted, Refusal> {
+        self.grow_to(body.len())?;
+        let is_durable = lock(&self.endpoint.queue).check()?;
+        let batch = decode(&self.endpoint.schema, &body).map_err(Refusal::Malformed)?;
+        let request = LoggedRequest {
+            key,
+            arrived_millis: self.endpoint.now_millis(),
+            rows: batch.num_rows() as u64,
+            bytes: body.len() as u64,
+            hash: body_hash(&body),
+        };
+        let submitted = self.submit(request, body.into(), batch)?;
+        drop(self);
+        let rows = match submitted {
+            Submitted::Taken(rows) => rows,
+            Submitted::Waits(mut outcome) => match outcome.wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(outcome)) => outcome.clone()?,
+                Ok(None) | Err(_) => return Err(Refusal::Unavailable("the table's reader has ended".to_owned())),
+            },
+        };
+        Ok(Accepted { rows, is_durable })
+    }
+
+    fn submit(&mut self, request: LoggedRequest, body: Bytes, batch: RecordBatch) -> Result<Submitted, Refusal> {
+        let mut queue = lock(&self.endpoint.queue);
+        let is_durable = queue.check()?;
+        queue.keys.expire(request.arrived_millis);
+        match queue.keys.look_up(&request) {
+            Some(Known::Taken { rows, .. }) => return Ok(Submitted::Taken(rows)),
+            Some(Known::InFlight(outcome)) => return Ok(Submitted::Waits(outcome)),
+            Some(Known::OtherBody) => return Err(Refusal::KeyReused),
+            None if request.rows == 0 => return Ok(Submitted::Taken(0)),
+            None if request.key.is_some() && !queue.keys.has_room() => return Err(Refusal::TooManyKeys),
+            None => {}
+        }
+        let bytes = batch.get_array_memory_size() + if is_durable { body.len() } else { 0 };
+        let others = queue.bytes - self.bytes;
+        if others > 0 && others.saturating_add(bytes) > self.endpoint.bytes_max {
+            return Err(Refusal::Full);
+        }
+        queue.bytes = others.saturating_add(bytes);
+        // What is submitted holds its bytes from here on.
+        self.bytes = 0;
+        let rows = request.rows;
+        if !is_durable {
+            queue.keys.take(&request, SegmentNumber::FIRST);
+            queue.deliver(SegmentNumber::FIRST, &mut 0, batch);
+            self.endpoint.arrived.notify_one();
+            return Ok(Submitted::Taken(rows));
+        }
+        let (outcome, waits) = watch::channel(None);
+        queue.keys.begin(&request, waits.clone());
+        queue.pending.push_back(Pending { request, body, batch, outcome });
+        self.endpoint.wanted.notify_one();
+        Ok(Submitted::Waits(waits))
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        lock(&self.endpoint.queue).bytes -= self.bytes;
+    }
+}

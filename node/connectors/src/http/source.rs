@@ -1,0 +1,259 @@
+//! A table that takes records by POST, and its reader.
+//!
+//! Where the job takes checkpoints, requests go through an ingest log in the place for checkpoints (`thalweg_storage::ingest_log`), one
+//! per split, and are acknowledged once they are there. The reader first gives what the log holds behind the position of the
+//! checkpoint, then what is appended, which it is handed in memory. Its position is the number of a segment and how many of its
+//! records were read. Otherwise requests are kept in memory only, and their answers say so.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use serde_json::Value;
+use thalweg_storage::{
+    ingest_log::{IngestLog, LogPosition, SegmentNumber, WriterId},
+    names,
+};
+use thalweg_types::{Split, SplitId, graph::SourceOperator, seam::Seams};
+
+use super::{
+    append::Appender,
+    body::decode,
+    chain::{OpenedLog, take_over},
+    endpoint::{Arrived, Endpoint, Taken},
+    registry::{IngestRegistry, Mounted},
+};
+use crate::{
+    ConnectorContext, ConnectorError, Read, Source, SourceIdentity, SplitReader, json::JsonDecoder, options::Options,
+};
+
+const BUFFER_BYTES: u64 = 8 << 20;
+const RETENTION: Duration = Duration::from_secs(600);
+
+/// A table that takes records by POST.
+pub(crate) struct IngestSource {
+    registry: IngestRegistry,
+    seams: Seams,
+    identity: Option<SourceIdentity>,
+    path: String,
+    endpoint: Arc<Endpoint>,
+    batch_rows: usize,
+    table: String,
+}
+
+impl IngestSource {
+    pub(crate) fn new(
+        spec: &SourceOperator,
+        batch_rows: usize,
+        identity: Option<SourceIdentity>,
+        context: &ConnectorContext,
+    ) -> Result<Self, ConnectorError> {
+        let options = Options::new(&spec.table, &spec.connector);
+        JsonDecoder::new(spec.physical.clone()).map_err(|reason| options.error(reason))?;
+        let path = options.text("path").map_or_else(|| format!("ingest/{}", spec.table), str::to_owned);
+        let bytes_max = usize::try_from(options.bytes("buffer-size")?.unwrap_or(BUFFER_BYTES)).unwrap_or(usize::MAX);
+        let retention = options.duration("idempotency.retention")?.unwrap_or(RETENTION);
+        let clock = context.seams.clock.clone();
+        Ok(Self {
+            registry: context.ingest.clone(),
+            seams: context.seams.clone(),
+            identity,
+            path: path.trim_matches('/').to_owned(),
+            endpoint: Arc::new(Endpoint::new(spec.physical.clone(), bytes_max, retention, clock)),
+            batch_rows,
+            table: spec.table.clone(),
+        })
+    }
+
+    /// The log of a split, and where to go on in it; `None`: there is none, and need not be one. A position in a log is never
+    /// ignored: what it leads to was acknowledged.
+    fn log(&self, split: &Split) -> Result<Option<(IngestLog, WriterId, LogPosition)>, ConnectorError> {
+        let malformed = |reason| ConnectorError::Data { attempted: format!("read table {}", self.table), reason };
+        let position = LogPosition::of_payload(&split.payload).map_err(malformed)?;
+        let Some(identity) = &self.identity else {
+            let reason = || malformed("the job has an ingest log, and no place for it".to_owned());
+            return position.map_or(Ok(None), |_| Err(reason()));
+        };
+        if !identity.takes_checkpoints && position.is_none() {
+            return Ok(None);
+        }
+        let SourceIdentity { cluster, job, attempt, source, store, .. } = identity;
+        let folder = names::ingest_folder(cluster, *job, *source, &split.id);
+        let writer = WriterId { attempt: *attempt, nonce: self.seams.entropy.next() };
+        Ok(Some((IngestLog::new(store.clone(), folder), writer, position.unwrap_or(LogPosition::START))))
+    }
+
+    /// Begins to append behind what was there, and to read it.
+    fn begin(&self, opened: OpenedLog, position: LogPosition) -> Logged {
+        let OpenedLog { log, writer, seal, seals, keyed, torn } = opened;
+        let LogPosition { segment, row, .. } = position;
+        self.endpoint.open(true, keyed);
+        let appender = Appender { endpoint: self.endpoint.clone(), log: log.clone(), writer, next: seal.next() };
+        // It ends when the path is given back. A put that it has begun may still succeed, and its clients are told.
+        let _ = self.seams.io.spawn(&format!("ingest log of /{}", self.path), Box::pin(appender.run()));
+        let replay = Replay { log, next: segment, end: seal, skip: row, torn };
+        Logged { segment, row, seals, replay: Some(replay) }
+    }
+}
+
+#[async_trait]
+impl Source for IngestSource {
+    async fn discover(&self) -> Result<Vec<Split>, ConnectorError> {
+        let name = format!("/{}", self.path);
+        Ok(vec![Split { id: SplitId(name.clone()), sequence: name, ordinal: 0, payload: Value::Null }])
+    }
+
+    async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
+        let mounted = self.registry.mount(&self.path, self.endpoint.clone());
+        let mounted = mounted.ok_or_else(|| ConnectorError::Config {
+            table: self.table.clone(),
+            reason: format!("another job takes records at /{} on this node", self.path),
+        })?;
+        let logged = match self.log(split)? {
+            Some((log, writer, position)) => {
+                let opened = take_over(log, writer, &position).await?;
+                Some(self.begin(opened, position))
+            }
+            None => {
+                self.endpoint.open(false, Vec::new());
+                None
+            }
+        };
+        Ok(Box::new(IngestReader {
+            split: split.clone(),
+            endpoint: self.endpoint.clone(),
+            batch_rows: self.batch_rows,
+            ready: VecDeque::new(),
+            logged,
+            _mounted: mounted,
+        }))
+    }
+
+    fn stop(&self) -> bool {
+        self.endpoint.drain();
+        true
+    }
+}
+
+/// Takes what was POSTed. Ends where it is told to.
+struct IngestReader {
+    split: Split,
+    endpoint: Arc<Endpoint>,
+    batch_rows: usize,
+    /// What was taken, and is more than a batch has.
+    ready: VecDeque<Arrived>,
+    /// `None`: requests are kept in memory only.
+    logged: Option<Logged>,
+    _mounted: Mounted,
+}
+
+/// How far a log was read.
+struct Logged {
+    segment: SegmentNumber,
+    row: u64,
+    seals: Vec<SegmentNumber>,
+    /// What older attempts have left.
+    replay: Option<Replay>,
+}
+
+/// Reads what older attempts have left in a log.
+struct Replay {
+    log: IngestLog,
+    next: SegmentNumber,
+    end: SegmentNumber,
+    /// Records of the first segment that were read before.
+    skip: u64,
+    torn: BTreeSet<SegmentNumber>,
+}
+
+impl Replay {
+    /// The records of the next segment; `None`: there is none. Cancel-safe.
+    async fn next(&mut self, endpoint: &Endpoint) -> Result<Option<Vec<Arrived>>, ConnectorError> {
+        if self.next >= self.end {
+            return Ok(None);
+        }
+        let number = self.next;
+        let mut arrived = Vec::new();
+        if !self.torn.contains(&number) {
+            let segment = self.log.read(number).await?;
+            let mut row = 0;
+            for (request, body) in segment.head.requests.iter().zip(&segment.bodies) {
+                let damaged = |reason| ConnectorError::Data { attempted: format!("read segment {number}"), reason };
+                let batch = decode(endpoint.schema(), body).map_err(damaged)?;
+                if batch.num_rows() as u64 != request.rows {
+                    let reason = format!("{} records instead of {}", batch.num_rows(), request.rows);
+                    return Err(damaged(reason));
+                }
+                arrived.extend(behind(self.skip, Arrived { batch, segment: number, row }));
+                row += request.rows;
+            }
+        }
+        (self.next, self.skip) = (number.next(), 0);
+        Ok(Some(arrived))
+    }
+}
+
+/// What of a request's records lies behind so many records of its segment.
+fn behind(skip: u64, arrived: Arrived) -> Option<Arrived> {
+    let Arrived { batch, segment, row } = arrived;
+    let read = usize::try_from(skip.saturating_sub(row)).unwrap_or(usize::MAX).min(batch.num_rows());
+    let left = batch.num_rows() - read;
+    (left > 0).then(|| Arrived { batch: batch.slice(read, left), segment, row: row + read as u64 })
+}
+
+impl IngestReader {
+    /// The next records of what was taken.
+    fn give(&mut self) -> Option<RecordBatch> {
+        let Arrived { batch, segment, row } = self.ready.pop_front()?;
+        let rows = batch.num_rows().min(self.batch_rows);
+        let end = row + rows as u64;
+        if let Some(logged) = &mut self.logged {
+            (logged.segment, logged.row) = (segment, end);
+        }
+        if rows < batch.num_rows() {
+            let rest = batch.slice(rows, batch.num_rows() - rows);
+            self.ready.push_front(Arrived { batch: rest, segment, row: end });
+        }
+        Some(batch.slice(0, rows))
+    }
+}
+
+#[async_trait]
+impl SplitReader for IngestReader {
+    async fn next(&mut self) -> Result<Read, ConnectorError> {
+        loop {
+            if let Some(batch) = self.give() {
+                return Ok(Read::Records { batch, dead_letters: Vec::new() });
+            }
+            if let Some(logged) = &mut self.logged
+                && let Some(replay) = &mut logged.replay
+            {
+                match replay.next(&self.endpoint).await? {
+                    Some(arrived) => self.ready.extend(arrived),
+                    None => logged.replay = None,
+                }
+                continue;
+            }
+            match self.endpoint.take() {
+                Taken::Records(arrived) => self.ready.push_back(arrived),
+                Taken::End => return Ok(Read::End),
+                Taken::Failed(reason) => {
+                    let attempted = format!("take records at {}", self.split.id);
+                    return Err(ConnectorError::Store { attempted, source: reason.into() });
+                }
+                Taken::Nothing => self.endpoint.arrival().await,
+            }
+        }
+    }
+
+    fn position(&self) -> Split {
+        let Some(Logged { segment, row, seals, .. }) = &self.logged else { return self.split.clone() };
+        let promised = self.endpoint.first_promised().unwrap_or(*segment);
+        let position = LogPosition { segment: *segment, row: *row, keep: promised.min(*segment), seals: seals.clone() };
+        Split { payload: position.to_payload(), ..self.split.clone() }
+    }
+}

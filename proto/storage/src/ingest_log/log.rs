@@ -1,0 +1,116 @@
+//! Reading a log, and creating its segments.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use object_store::{Error, ObjectStore as _, ObjectStoreExt as _, PutMode};
+
+use super::{
+    Segment, SegmentHead, SegmentNumber,
+    segment::{SEGMENT_BYTES_MIN, head_bytes, parse, parse_head},
+};
+use crate::{
+    CheckpointStore, ListedObject, StorageError,
+    error::{config, corrupt, store_error},
+    names,
+};
+
+/// So many bytes of a segment are fetched for its head; a longer one costs another request.
+const HEAD_BYTES: u64 = 32 << 10;
+
+/// A log below the root of checkpoints. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct IngestLog {
+    store: CheckpointStore,
+    folder: String,
+}
+
+/// What has come of creating a segment.
+#[derive(Debug)]
+pub enum Created {
+    /// It is there, with these bytes.
+    Put,
+    /// The number was taken, by this segment.
+    Taken(Box<Segment>),
+}
+
+impl IngestLog {
+    /// The log in a folder (`names::ingest_folder`).
+    #[must_use]
+    pub fn new(store: CheckpointStore, folder: String) -> Self {
+        Self { store, folder }
+    }
+
+    /// The segments that there are, with their lengths.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self) -> Result<BTreeMap<SegmentNumber, u64>, StorageError> {
+        let listed = self.store.list(&self.folder).await?.into_iter();
+        let entry = |object: ListedObject| {
+            let (folder, number) = names::segment_of(&object.name)?;
+            (folder == self.folder).then_some((number, object.bytes))
+        };
+        Ok(listed.filter_map(entry).collect())
+    }
+
+    /// Creates a segment of these bytes, unless its number is taken. An error tells nothing: it may have been created.
+    ///
+    /// # Errors
+    /// When the store fails or cannot create objects conditionally, or what has taken the number is damaged.
+    pub async fn create(&self, number: SegmentNumber, bytes: Bytes) -> Result<Created, StorageError> {
+        let name = names::segment(&self.folder, number);
+        let key = self.store.key(&name)?;
+        match self.store.store.put_opts(&key, bytes.clone().into(), PutMode::Create.into()).await {
+            Ok(_) => return Ok(Created::Put),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
+            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
+                let reason = "the object store has no conditional put, which decides who may append".to_owned();
+                return Err(config(format!("create {name}"), reason));
+            }
+            Err(error) => return Err(store_error("create", &name)(error)),
+        }
+        let found = self.store.get(&name).await?;
+        if found == bytes {
+            return Ok(Created::Put);
+        }
+        Ok(Created::Taken(Box::new(parse(&name, number, &found)?)))
+    }
+
+    /// What a segment of this length says of itself.
+    ///
+    /// # Errors
+    /// When it is not there or its head is damaged, or the store fails.
+    pub async fn head(&self, number: SegmentNumber, bytes: u64) -> Result<SegmentHead, StorageError> {
+        let name = names::segment(&self.folder, number);
+        if bytes < SEGMENT_BYTES_MIN as u64 {
+            return Err(corrupt(&name, "it is too short"));
+        }
+        let key = self.store.key(&name)?;
+        let fetch = async |end: u64| {
+            let range = 0..end.min(bytes);
+            self.store.store.get_range(&key, range).await.map_err(store_error("read", &name))
+        };
+        let mut beginning = fetch(HEAD_BYTES).await?;
+        let needed = head_bytes(&name, &beginning)? as u64;
+        if needed > beginning.len() as u64 {
+            beginning = fetch(needed).await?;
+        }
+        parse_head(&name, number, &beginning).map(|(head, _)| head)
+    }
+
+    /// A segment.
+    ///
+    /// # Errors
+    /// When it is not there or damaged, or the store fails.
+    pub async fn read(&self, number: SegmentNumber) -> Result<Segment, StorageError> {
+        let name = names::segment(&self.folder, number);
+        parse(&name, number, &self.store.get(&name).await?)
+    }
+
+    /// The error of a segment that is not there and should be.
+    #[must_use]
+    pub fn missing(&self, number: SegmentNumber) -> StorageError {
+        corrupt(&names::segment(&self.folder, number), "it is not there, and segments before and after it are")
+    }
+}

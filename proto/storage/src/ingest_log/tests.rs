@@ -1,0 +1,170 @@
+//! The bytes of segments, damage in them, who gets a number, and what may be deleted.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::{ObjectStoreExt as _, memory::InMemory};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use thalweg_types::{
+    Attempt, ClusterId, JobId, OperatorId, Split, SplitId,
+    checkpoint::{Manifest, SourceSnapshot, SplitProgress, StateObject},
+};
+
+use super::{
+    segment::{head_bytes, parse, parse_head},
+    *,
+};
+use crate::{CheckpointStore, ObjectStores, StorageError, names, tests::rig};
+
+const GOLDEN: &[u8] = include_bytes!("../tests/golden/1.segment");
+
+fn requests() -> (SegmentHead, Vec<Bytes>) {
+    let bodies = vec![Bytes::from_static(b"{\"a\":1}\n{\"a\":2}\n"), Bytes::from_static(b"[{\"a\":3}]")];
+    let request = |key: Option<&str>, body: &Bytes, rows| LoggedRequest {
+        key: key.map(str::to_owned),
+        arrived_millis: 1_767_225_600_000,
+        rows,
+        bytes: body.len() as u64,
+        hash: body_hash(body),
+    };
+    let requests = vec![request(Some("k-1"), &bodies[0], 2), request(None, &bodies[1], 1)];
+    (SegmentHead { segment: SegmentNumber(12), writer: writer(3), requests }, bodies)
+}
+
+fn writer(attempt: u32) -> WriterId {
+    WriterId { attempt: Attempt(attempt), nonce: u64::MAX - u64::from(attempt) }
+}
+
+fn seal(attempt: u32, number: u64) -> Bytes {
+    encode(&SegmentHead { segment: SegmentNumber(number), writer: writer(attempt), requests: Vec::new() }, &[])
+}
+
+fn log() -> (CheckpointStore, IngestLog) {
+    let stores = ObjectStores::default().with_store("memory://test", Arc::new(InMemory::new()));
+    let store = CheckpointStore::open("memory://test", &stores).unwrap();
+    (store.clone(), IngestLog::new(store, "c/job-1/ingest/7-0".to_owned()))
+}
+
+#[test]
+fn the_format_of_segments_is_this() {
+    let (head, bodies) = requests();
+    assert_eq!(encode(&head, &bodies), GOLDEN, "another format needs another number");
+    let segment = parse("x", SegmentNumber(12), &Bytes::from_static(GOLDEN)).unwrap();
+    assert_eq!((&segment.head, &segment.bodies), (&head, &bodies));
+    let end = head_bytes("x", GOLDEN).unwrap();
+    assert_eq!(parse_head("x", SegmentNumber(12), &GOLDEN[..end]).unwrap(), (head, end));
+}
+
+#[test]
+fn any_damage_is_noticed() {
+    let is_damaged = |bytes: Vec<u8>| {
+        let result = parse("x", SegmentNumber(12), &bytes.into());
+        matches!(result, Err(StorageError::Corrupt { .. }))
+    };
+    for at in 0..GOLDEN.len() {
+        let mut changed = GOLDEN.to_vec();
+        changed[at] ^= 1;
+        assert!(is_damaged(changed), "byte {at}");
+        assert!(is_damaged(GOLDEN[..at].to_vec()), "cut off at {at}");
+    }
+    assert!(parse("x", SegmentNumber(11), &Bytes::from_static(GOLDEN)).is_err(), "it is another segment's place");
+}
+
+#[tokio::test]
+async fn a_number_is_given_once() {
+    let (_, log) = log();
+    assert!(matches!(log.create(SegmentNumber(1), seal(1, 1)).await, Ok(Created::Put)));
+    assert!(matches!(log.create(SegmentNumber(1), seal(1, 1)).await, Ok(Created::Put)), "the same once more");
+    match log.create(SegmentNumber(1), seal(2, 1)).await.unwrap() {
+        Created::Taken(segment) => assert!(segment.head.writer == writer(1) && segment.head.is_seal()),
+        Created::Put => panic!("the number is taken"),
+    }
+    let (head, bodies) = requests();
+    log.create(SegmentNumber(12), encode(&head, &bodies)).await.unwrap();
+    let listed = log.list().await.unwrap();
+    assert_eq!(listed.keys().map(|number| number.0).collect::<Vec<_>>(), [1, 12]);
+    assert_eq!(log.head(SegmentNumber(12), listed[&SegmentNumber(12)]).await.unwrap(), head);
+    assert_eq!(log.read(SegmentNumber(12)).await.unwrap().bodies, bodies);
+}
+
+#[tokio::test]
+async fn heads_of_any_length_are_read_without_the_bodies() {
+    let (store, log) = log();
+    let (mut head, _) = requests();
+    head.requests.truncate(1);
+    let body = Bytes::from(vec![b' '; 100_000]);
+    head.requests[0].key = Some("k".repeat(50_000));
+    head.requests[0].bytes = 100_000;
+    log.create(SegmentNumber(12), encode(&head, &[body])).await.unwrap();
+    let bytes = log.list().await.unwrap()[&SegmentNumber(12)];
+    assert_eq!(log.head(SegmentNumber(12), bytes).await.unwrap(), head);
+    let key = store.key(&names::segment("c/job-1/ingest/7-0", SegmentNumber(13))).unwrap();
+    store.store.put(&key, Bytes::new().into()).await.unwrap();
+    assert!(matches!(log.head(SegmentNumber(13), 0).await, Err(StorageError::Corrupt { .. })));
+}
+
+#[tokio::test]
+async fn a_store_without_conditional_puts_is_refused() {
+    let stores = ObjectStores::default().with_store("poor://test", Arc::new(rig::PoorStore(InMemory::new())));
+    let store = CheckpointStore::open("poor://test", &stores).unwrap();
+    let log = IngestLog::new(store, "c/job-1/ingest/7-0".to_owned());
+    let error = log.create(SegmentNumber(1), seal(1, 1)).await.expect_err("nothing else is safe");
+    assert!(error.to_string().contains("no conditional put"), "{error}");
+}
+
+fn manifest(payload: Value) -> Manifest {
+    let object = StateObject { name: "x".to_owned(), bytes: 0, checksum: 0 };
+    let mut manifest = rig::manifest(vec![object]);
+    manifest.cluster = ClusterId("c".to_owned());
+    manifest.job = JobId(1);
+    let id = SplitId("/ingest/t".to_owned());
+    let split = Split { id: id.clone(), sequence: id.0, ordinal: 0, payload };
+    let source = SourceSnapshot { source: OperatorId(7), splits: vec![SplitProgress::unread(split)] };
+    manifest.subtasks[0].source = Some(source);
+    manifest
+}
+
+#[test]
+fn what_no_kept_checkpoint_needs_goes_but_seals_stay() {
+    let split = SplitId("/ingest/t".to_owned());
+    let folder = names::ingest_folder(&ClusterId("c".to_owned()), JobId(1), OperatorId(7), &split);
+    let objects = || (1..=9).map(|number| names::segment(&folder, SegmentNumber(number))).chain(["c/x".to_owned()]);
+    let numbers = |kept: &[Manifest]| -> Vec<u64> {
+        let unneeded = unneeded(objects().collect(), kept).into_iter();
+        unneeded.map(|name| names::segment_of(&name).unwrap().1.0).collect()
+    };
+    let at = |segment, keep, seals: &[u64]| {
+        let seals = seals.iter().copied().map(SegmentNumber).collect();
+        let (segment, keep) = (SegmentNumber(segment), SegmentNumber(keep));
+        manifest(LogPosition { segment, row: 0, keep, seals }.to_payload())
+    };
+    assert_eq!(numbers(&[at(8, 6, &[1, 4]), at(9, 9, &[1, 4, 8])]), [2, 3, 5]);
+    assert_eq!(numbers(&[at(9, 9, &[1, 4, 8])]), [2, 3, 5, 6, 7]);
+    assert_eq!(numbers(&[at(9, 9, &[1]), manifest(Value::Null)]), [0; 0], "one of them has read nothing");
+    assert_eq!(numbers(&[manifest(json!({"ingest-log": 7}))]), [0; 0], "one of them is not understood");
+    assert_eq!(numbers(&[]), [1, 2, 3, 4, 5, 6, 7, 8, 9], "the job is over");
+}
+
+#[test]
+fn positions_that_are_none_are_refused() {
+    assert_eq!(LogPosition::of_payload(&Value::Null), Ok(None));
+    let position =
+        |segment: u64, keep: u64| json!({"ingest-log": {"segment": segment, "row": 0, "keep": keep, "seals": []}});
+    assert!(LogPosition::of_payload(&position(3, 2)).unwrap().is_some());
+    assert!(LogPosition::of_payload(&position(2, 3)).is_err() && LogPosition::of_payload(&position(2, 0)).is_err());
+}
+
+proptest! {
+    #[test]
+    fn what_goes_in_comes_out(bodies in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..5)) {
+        let bodies: Vec<Bytes> = bodies.into_iter().map(Bytes::from).collect();
+        let request = |body: &Bytes| LoggedRequest {
+            key: None, arrived_millis: 1, rows: 2, bytes: body.len() as u64, hash: body_hash(body),
+        };
+        let head =
+            SegmentHead { segment: SegmentNumber(5), writer: writer(1), requests: bodies.iter().map(request).collect() };
+        let bytes = encode(&head, &bodies);
+        prop_assert_eq!(parse("x", SegmentNumber(5), &bytes).unwrap(), Segment { head, bodies });
+    }
+}
