@@ -189,12 +189,17 @@ impl Processes {
         .await
     }
 
+    /// Submits the job; where it is said whether the nodes print, what changes is written to files as well.
+    pub(crate) async fn submit(&self, workload: &WorkloadArgs, is_printed: Option<bool>) -> Result<JobId> {
+        let files = self.files();
+        let sql = workload.script(is_printed.map(|is_printed| Written { files: &files, is_printed }));
+        let parallelism = Some(workload.parallelism);
+        Ok(self.client.submit(SubmitOptions { sql, parallelism, ..SubmitOptions::default() }).await?.job)
+    }
+
     /// Submits the job, and waits until its state is full and a checkpoint has all of it.
     pub(crate) async fn fill(&self, workload: &WorkloadArgs, is_printed: bool) -> Result<JobId> {
-        let files = self.files();
-        let sql = workload.script(Some(Written { files: &files, is_printed }));
-        let parallelism = Some(workload.parallelism);
-        let job = self.client.submit(SubmitOptions { sql, parallelism, ..SubmitOptions::default() }).await?.job;
+        let job = self.submit(workload, Some(is_printed)).await?;
         self.wait_until("the state to be full", async || Ok(is_filled(&self.job(job).await?).then_some(()))).await?;
         let begun = self.client.checkpoints(job).await?.iter().map(|one| one.checkpoint).max();
         self.wait_for_checkpoint(job, begun.unwrap_or(CheckpointId(0))).await?;
@@ -216,7 +221,7 @@ impl Processes {
         let found = |one: &CheckpointOverview| one.state == CheckpointState::Complete && one.checkpoint > after;
         self.wait_until("a checkpoint", async || {
             let is_running = self.job(job).await?.status == JobStatus::Running;
-            let newest = self.client.checkpoints(job).await?.into_iter().filter(found).next_back();
+            let newest = self.client.checkpoints(job).await?.into_iter().rfind(found);
             Ok(newest.filter(|_| is_running))
         })
         .await

@@ -84,7 +84,7 @@ pub(crate) async fn run(args: &LeaderArgs) -> Result<()> {
 
 async fn kill(cluster: &mut Processes, job: JobId, watch: Duration) -> Result<(MemberId, Change)> {
     let before = cluster.job(job).await?;
-    ensure!(before.status == JobStatus::Running, "the job is {}", before.status);
+    ensure!(before.status == JobStatus::Running, "the job is {}: {:?}", before.status, before.failure);
     let mut commits = Commits::of(cluster);
     let start = cluster.now();
     commits.watch(cluster, start + watch).await;

@@ -2,22 +2,20 @@
 //! have changed since the last.
 //!
 //! The figures are those that the cluster itself notes of each checkpoint (`thalweg job checkpoints`); of several subtasks, the
-//! longest times and all bytes together. The cluster is in this process.
+//! longest times and all bytes together. The cluster consists of processes.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
-use tempfile::TempDir;
-use thalweg::embedded::{EmbeddedCluster, EmbeddedOptions};
-use thalweg_client::{Client, SubmitOptions};
 use thalweg_types::{
     CheckpointId, JobId,
     job::{CheckpointOverview, CheckpointState},
 };
 
 use crate::{
+    cluster::{ClusterArgs, Processes},
     figures::{Report, Row, largest, mean, median},
     workload::{WorkloadArgs, is_filled},
 };
@@ -28,15 +26,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(crate) struct StateArgs {
     #[command(flatten)]
     workload: WorkloadArgs,
-    /// How often checkpoints are taken.
-    #[arg(long, default_value = "1 s", value_parser = parse_interval)]
-    interval: Duration,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// How many checkpoints are measured once the state is full.
     #[arg(long, default_value_t = 70)]
     checkpoints: usize,
-    /// Nodes of the cluster.
-    #[arg(long, default_value_t = 1)]
-    nodes: u32,
     /// Print JSON lines only.
     #[arg(long)]
     json: bool,
@@ -106,24 +100,9 @@ impl Row for Checkpoints {
 
 /// Fills the state, lets it change, and prints a row for either.
 pub(crate) async fn run(args: &StateArgs) -> Result<()> {
-    let directory = TempDir::with_prefix("thalweg-bench-").context("could not create a temporary directory")?;
-    let options = EmbeddedOptions {
-        nodes: args.nodes,
-        slots: args.workload.parallelism.div_ceil(args.nodes),
-        checkpoint_interval: args.interval,
-        data_dir: Some(directory.path().to_owned()),
-        ..EmbeddedOptions::default()
-    };
-    let cluster = EmbeddedCluster::start(options).await?;
-    let parallelism = Some(args.workload.parallelism);
-    let submit = SubmitOptions { sql: args.workload.script(None), parallelism, ..SubmitOptions::default() };
-    let job = cluster.client().submit(submit).await?.job;
-    let observed = observe(args, cluster.client(), job).await;
-    if observed.is_ok() {
-        cluster.client().cancel(job).await?;
-    }
-    cluster.shutdown().await;
-    let (fill, steady) = observed?;
+    let cluster = Processes::start(&args.cluster, 1).await?;
+    let job = cluster.submit(&args.workload, None).await?;
+    let (fill, steady) = observe(args, &cluster, job).await?;
     let mut report = Report::new(args.json);
     report.row(&checkpoints("fill", args, &fill))?;
     report.row(&checkpoints("steady", args, &steady))
@@ -132,7 +111,7 @@ pub(crate) async fn run(args: &StateArgs) -> Result<()> {
 /// The checkpoints while the state grew, and those of the full one, by their number.
 async fn observe(
     args: &StateArgs,
-    client: &Client,
+    cluster: &Processes,
     job: JobId,
 ) -> Result<(Vec<CheckpointOverview>, Vec<CheckpointOverview>)> {
     let mut seen: BTreeMap<CheckpointId, CheckpointOverview> = BTreeMap::new();
@@ -140,13 +119,12 @@ async fn observe(
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let ended = |checkpoint: &CheckpointOverview| checkpoint.state != CheckpointState::InProgress;
-        let all = client.checkpoints(job).await?;
+        let all = cluster.client().checkpoints(job).await?;
         let newest = all.iter().map(|checkpoint| checkpoint.checkpoint).max();
         seen.extend(all.into_iter().filter(ended).map(|checkpoint| (checkpoint.checkpoint, checkpoint)));
         if full_since.is_none() {
-            let job = client.job(job).await?;
-            let failure = job.failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
-            ensure!(!job.status.is_terminal() && job.failures == 0, "the job does not run well: {failure}");
+            let job = cluster.job(job).await?;
+            ensure!(job.failures == 0, "an attempt has failed: {:?}", job.failure);
             // The next one still has keys that are new.
             full_since = newest.filter(|_| is_filled(&job)).map(|newest| CheckpointId(newest.0 + 2));
         }
