@@ -20,14 +20,15 @@ use super::{
 };
 use crate::{OperatorError, project::batch_of};
 
-/// So many partials are worth a merge, unless the first of them outweighs the others.
-const RUN: usize = 8;
+/// So many partials are worth a merge, unless the first of them outweighs the others. (These numbers are small in tests, whose
+/// rows are few.)
+const RUN: usize = if cfg!(test) { 3 } else { 8 };
 /// Rows that are merged beside a batch of new ones, unless that has many.
-const MERGED_ROWS: usize = 8192;
-/// Rows that are merged for each new row: more than it can make necessary, but for states of billions of rows.
-const MERGED_PER_ROW: usize = 4;
+const MERGED_ROWS: usize = if cfg!(test) { 2 } else { 8192 };
+/// Rows that are merged for each new row: about as many as it makes necessary over time.
+const MERGED_PER_ROW: usize = if cfg!(test) { 1 } else { 4 };
 /// Where there are so many partials nevertheless, a freeze merges them.
-const PARTIALS_MAX: usize = 64;
+const PARTIALS_MAX: usize = if cfg!(test) { 10 } else { 64 };
 
 /// State by pane.
 #[derive(Debug, Default)]
