@@ -23,6 +23,8 @@ pub(crate) struct Measured {
     pub(crate) events_per_second: f64,
     pub(crate) cpu_ns_per_event: f64,
     pub(crate) peak_rss_mib: f64,
+    /// How many checkpoints were complete before the end.
+    pub(crate) checkpoints: u64,
 }
 
 /// Processor time of this process so far, user and system.

@@ -36,6 +36,7 @@ pub(crate) const QUERIES: &[(&str, &str)] = &[
     ("q7", include_str!("../queries/q7.sql")),
     ("q8", include_str!("../queries/q8.sql")),
     ("tumble", include_str!("../queries/tumble.sql")),
+    ("pairs", include_str!("../queries/pairs.sql")),
 ];
 
 /// What a script runs over.

@@ -1,4 +1,10 @@
 //! The panes of an aggregation: what is live, what is sealed, and how much memory both take.
+//!
+//! Each freeze seals what is live, so partials accumulate. The last ones are merged into one when there are `RUN` of them and
+//! the oldest is not larger than the others together, or when together they outweigh all that came before: so a pane has few
+//! partials, together at most about twice as large as their merge, and a row is copied (and uploaded) seldom. Merging goes on
+//! beside new rows, some rows at a time, and never within a freeze, which it would make as long as the state is large. The
+//! partials that are being merged stay until it is done.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,6 +20,16 @@ use super::{
 };
 use crate::{OperatorError, project::batch_of};
 
+/// So many partials are worth a merge, unless the first of them outweighs the others. (These numbers are small in tests, whose
+/// rows are few.)
+const RUN: usize = if cfg!(test) { 3 } else { 8 };
+/// Rows that are merged beside a batch of new ones, unless that has many.
+const MERGED_ROWS: usize = if cfg!(test) { 2 } else { 8192 };
+/// Rows that are merged for each new row: about as many as it makes necessary over time.
+const MERGED_PER_ROW: usize = if cfg!(test) { 1 } else { 4 };
+/// Where there are so many partials nevertheless, a freeze merges them.
+const PARTIALS_MAX: usize = if cfg!(test) { 10 } else { 64 };
+
 /// State by pane.
 #[derive(Debug, Default)]
 pub(crate) struct Panes {
@@ -25,15 +41,29 @@ pub(crate) struct Panes {
 #[derive(Debug, Default)]
 pub(crate) struct Pane {
     live: Option<GroupTable>,
+    /// In the order in which they were made.
     sealed: Vec<Partial>,
+    merging: Option<Box<Merging>>,
     bytes: usize,
+}
+
+/// A run of partials on its way into one. Its memory is not counted, as that of results is not: it is as short-lived.
+#[derive(Debug)]
+struct Merging {
+    /// The run's place among the partials; more may have come behind it.
+    run: std::ops::Range<usize>,
+    table: GroupTable,
+    /// The group of keys of each group of the table.
+    key_groups: Vec<KeyGroup>,
+    /// The next partial, and its first row that is not merged yet.
+    next: (usize, usize),
 }
 
 /// Immutable partials: as many rows as groups.
 #[derive(Debug, Clone)]
 pub(crate) struct Partial {
     rows: RecordBatch,
-    /// Found out at the first freeze.
+    /// Found out at the first freeze or merge.
     key_groups: Option<Arc<[KeyGroup]>>,
 }
 
@@ -77,6 +107,22 @@ impl Panes {
         Ok(is_new)
     }
 
+    /// Goes on with merging partials of a pane, which has just taken so many rows.
+    pub(crate) fn merge_some(
+        &mut self,
+        spec: &AggregateSpec,
+        (key, groups): (PaneKey, u16),
+        new_rows: usize,
+        indices: &mut Vec<usize>,
+    ) -> Result<(), OperatorError> {
+        let Some(pane) = self.panes.get_mut(&key).filter(|pane| !pane.sealed.is_empty()) else { return Ok(()) };
+        let rows = new_rows.saturating_mul(MERGED_PER_ROW).max(MERGED_ROWS);
+        if pane.merge_some(spec, (key, groups), rows, indices)? {
+            self.bytes = self.bytes - pane.bytes + pane.measure();
+        }
+        Ok(())
+    }
+
     /// Takes back partials of a pane. Says whether the pane is new.
     pub(crate) fn restore(&mut self, key: PaneKey, batch: StateBatch) -> bool {
         let is_new = !self.panes.contains_key(&key);
@@ -101,12 +147,12 @@ impl Panes {
         Ok(pane.sealed.clone())
     }
 
-    /// All partials, with key groups. What is live is sealed; runs of partials are merged so that a pane has few.
+    /// All partials, with key groups. What is live is sealed.
     pub(crate) fn freeze(&mut self, spec: &AggregateSpec, groups: u16) -> Result<Vec<StateBatch>, OperatorError> {
         let mut frozen = Vec::new();
         for (key, pane) in &mut self.panes {
             pane.seal(spec, *key)?;
-            pane.tier(spec, *key)?;
+            pane.merge_if_too_many(spec, (*key, groups))?;
             for partial in &mut pane.sealed {
                 frozen.push(partial.state_batch(spec, groups));
             }
@@ -129,18 +175,51 @@ impl Pane {
         Ok(())
     }
 
-    /// Merges the last partials while they are of like size, so that a pane has logarithmically many and a row is copied
-    /// logarithmically often.
-    fn tier(&mut self, spec: &AggregateSpec, key: PaneKey) -> Result<(), OperatorError> {
-        while let [.., before, last] = self.sealed.as_slice()
-            && before.rows.num_rows() < 2 * last.rows.num_rows()
-        {
-            let mut table = GroupTable::new(spec)?;
-            let mut indices = Vec::new();
-            for partial in self.sealed.drain(self.sealed.len() - 2..) {
-                partial.merge_into(&mut table, spec, &mut indices)?;
+    /// The partials that are worth a merge now, if any: the shortest run of the last ones.
+    fn worthwhile(&self) -> Option<std::ops::Range<usize>> {
+        let mut behind = 0;
+        for (at, partial) in self.sealed.iter().enumerate().rev() {
+            let rows = partial.rows.num_rows();
+            let is_run = self.sealed.len() - at >= RUN || at == 0;
+            if rows <= behind && is_run {
+                return Some(at..self.sealed.len());
             }
-            self.sealed.push(Partial::of(spec, key, table)?);
+            behind += rows;
+        }
+        None
+    }
+
+    /// Goes on with merging, by about so many rows. Says whether a merge is done.
+    fn merge_some(
+        &mut self,
+        spec: &AggregateSpec,
+        (key, groups): (PaneKey, u16),
+        rows: usize,
+        indices: &mut Vec<usize>,
+    ) -> Result<bool, OperatorError> {
+        if self.merging.is_none() {
+            let Some(run) = self.worthwhile() else { return Ok(false) };
+            for partial in &mut self.sealed[run.clone()] {
+                partial.key_groups(spec, groups);
+            }
+            let (table, next) = (GroupTable::new(spec)?, (run.start, 0));
+            self.merging = Some(Box::new(Merging { run, table, key_groups: Vec::new(), next }));
+        }
+        let Some(merging) = &mut self.merging else { return Ok(false) };
+        if !merging.advance(spec, &self.sealed, rows, indices)? {
+            return Ok(false);
+        }
+        if let Some(Merging { run, table, key_groups, .. }) = self.merging.take().map(|merging| *merging) {
+            let merged = Partial { key_groups: Some(key_groups.into()), ..Partial::of(spec, key, table)? };
+            self.sealed.splice(run, [merged]);
+        }
+        Ok(true)
+    }
+
+    fn merge_if_too_many(&mut self, spec: &AggregateSpec, place: (PaneKey, u16)) -> Result<(), OperatorError> {
+        let mut indices = Vec::new();
+        while self.sealed.len() > PARTIALS_MAX && (self.merging.is_some() || self.worthwhile().is_some()) {
+            self.merge_some(spec, place, usize::MAX, &mut indices)?;
         }
         Ok(())
     }
@@ -149,6 +228,38 @@ impl Pane {
         let sealed: usize = self.sealed.iter().map(|partial| partial.rows.get_array_memory_size()).sum();
         self.bytes = sealed + self.live.as_ref().map_or(0, GroupTable::bytes) + size_of::<(PaneKey, Self)>();
         self.bytes
+    }
+}
+
+impl Merging {
+    /// Merges about so many rows more; says whether it is done.
+    fn advance(
+        &mut self,
+        spec: &AggregateSpec,
+        sealed: &[Partial],
+        mut rows: usize,
+        indices: &mut Vec<usize>,
+    ) -> Result<bool, OperatorError> {
+        while let (at, from) = self.next
+            && at < self.run.end
+            && rows > 0
+        {
+            let partial = &sealed[at];
+            let left = partial.rows.num_rows() - from;
+            let step = left.min(rows).min(MERGED_ROWS);
+            let piece = partial.rows.slice(from, step);
+            self.table.absorb(spec, &spec.stored_inputs(&piece), true, indices)?;
+            let key_groups = partial.key_groups.as_deref().unwrap_or_default();
+            // Groups are numbered in the order in which they come.
+            for (row, group) in indices.iter().enumerate() {
+                if *group == self.key_groups.len() {
+                    self.key_groups.push(key_groups[from + row]);
+                }
+            }
+            self.next = if step == left { (at + 1, 0) } else { (at, from + step) };
+            rows -= step;
+        }
+        Ok(self.next.0 == self.run.end)
     }
 }
 
@@ -171,11 +282,15 @@ impl Partial {
         table.absorb(spec, &spec.stored_inputs(&self.rows), true, indices)
     }
 
-    fn state_batch(&mut self, spec: &AggregateSpec, groups: u16) -> StateBatch {
+    fn key_groups(&mut self, spec: &AggregateSpec, groups: u16) -> Arc<[KeyGroup]> {
         let rows = &self.rows;
         let key_groups = self.key_groups.get_or_insert_with(|| {
             key_groups_of(&rows.columns()[2..2 + spec.keys.len()], rows.num_rows(), groups).into()
         });
-        StateBatch::new(key_groups.clone(), rows.clone())
+        key_groups.clone()
+    }
+
+    fn state_batch(&mut self, spec: &AggregateSpec, groups: u16) -> StateBatch {
+        StateBatch::new(self.key_groups(spec, groups), self.rows.clone())
     }
 }

@@ -156,11 +156,12 @@ impl Operator for WindowedAggregate {
         let inputs = self.spec.inputs(&batch)?;
         for (key, rows) in parts {
             let open = judge(&self.windows, key, self.watermark, || rows.of_batch(&batch), &mut self.late)?;
-            let Some(key) = open else { continue };
+            let (Some(key), new_rows) = (open, rows.len()) else { continue };
             let is_new = match rows {
                 crate::split::Rows::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
                 some => self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?,
             };
+            self.panes.merge_some(&self.spec, (key, self.key_groups), new_rows, &mut self.indices)?;
             if is_new {
                 self.wait_for(key, self.watermark);
             }

@@ -90,6 +90,35 @@ proptest! {
     }
 }
 
+/// Whatever is frozen while partials are being merged is the whole state, once; and partials do not pile up.
+#[test]
+fn partials_stay_few_although_no_freeze_waits_for_a_merge() {
+    let spec = WindowSpec::Tumble { size: 1_000_000, offset: 0 };
+    let build = || crate::build(&single(spec), &[row_schema()], &crate::testing::CONTEXT).expect("a legal plan");
+    let finish = |mut operator: Box<dyn crate::Operator>| {
+        operator.on_watermark(Watermark(i64::MAX)).expect("no function fails");
+        let output = std::iter::from_fn(|| operator.next_output().expect("no function fails"));
+        rows_of(&output.collect::<Vec<_>>())
+    };
+    let mut reference = Reference { watermark: Some(i64::MAX), ..Reference::default() };
+    let mut operator = build();
+    let owned: Vec<thalweg_types::KeyGroup> = (0..crate::testing::KEY_GROUPS).map(thalweg_types::KeyGroup).collect();
+    for round in 0..60 {
+        let keys = if round == 0 { 0..40 } else { round * 7 % 40..round * 7 % 40 + 3 };
+        let rows: Vec<Row> = keys.map(|key| (round, Some(key), Some(round), "name".to_owned())).collect();
+        operator.process(0, row_batch(&rows)).expect("rows as planned");
+        reference.watermark = None;
+        reference.on_rows(spec, &rows);
+        reference.watermark = Some(i64::MAX);
+        let frozen = operator.freeze().expect("a freeze");
+        assert!(frozen.table("panes").len() <= 11, "{} partials", frozen.table("panes").len());
+        let mut restored = build();
+        restored.restore(&[frozen], &owned).expect("its own state");
+        assert_eq!(finish(restored), reference.output(), "after round {round}");
+    }
+    assert_eq!(finish(operator), reference.output());
+}
+
 /// A day in steps of a millisecond: 86.4 million windows per row, of which only the next is held.
 #[test]
 fn windows_to_come_take_no_memory() {
