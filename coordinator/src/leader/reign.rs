@@ -12,7 +12,6 @@ use thalweg_control::{
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, ClusterId, Incarnation, JobGraph, JobId, NodeId, OperatorKind, SubtaskId, Term,
-    bug::{self, Bug},
     job::{CheckpointOverview, Failure, FailureKind, SubtaskMetrics},
     node::{NodeRegistration, NodeState},
     seam::Seams,
@@ -157,9 +156,6 @@ impl Reign {
                 let lease_ms = self.config.lease.as_millis();
                 let reason = format!("its session broke and was not resumed, or it was silent for {lease_ms} ms");
                 self.propose(Proposer::Liveness(node, incarnation), &Command::LoseNode { node, incarnation, reason });
-                if bug::is_active(Bug::ReturnForContinue) {
-                    return;
-                }
             }
         }
         self.propose_leaving();

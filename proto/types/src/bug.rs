@@ -50,11 +50,11 @@ bugs! {
     ReplayOneOff = "replay-one-off",
     /// Late records are neither written nor counted.
     DropLateUncounted = "drop-late-uncounted",
-    /// A node builds a new attempt while an older one still runs there, and takes orders about the older one.
+    /// A node goes on with an attempt although a newer one has begun, and both write to files of the same names.
     ZombieWrites = "zombie-writes",
     /// A coordinator that starts again has lost the last entry of its log.
     LoseRaftEntry = "lose-raft-entry",
-    /// Nodes that are lost at one moment: the loop over them ends with the first.
+    /// Rows of a batch that belong to a closed window: the loop over the batch's windows ends with them.
     ReturnForContinue = "return-for-continue",
     /// A restored operator does not know which of its windows have fired.
     ForgetFired = "forget-fired",

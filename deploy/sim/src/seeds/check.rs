@@ -131,16 +131,16 @@ fn check_counts(scenario: &Scenario, job: &JobOverview, (files, late): (&Files, 
     let total = |wanted: fn(&SubtaskOverview) -> u64| job.subtasks.iter().map(wanted).sum::<u64>();
     let lines = |table: &str| table.lines().count() as u64;
     let read = total(|subtask| if subtask.is_source { subtask.metrics.records_in } else { 0 });
-    let there = lines(&files.events) + if scenario.job.has_others() { lines(&files.others) } else { 0 };
+    let given = lines(&files.events) + if scenario.job.has_others() { lines(&files.others) } else { 0 };
     let late: u64 = late.iter().map(|batch| batch.num_rows() as u64).sum();
     let counted = [
-        ("read", read, there),
+        ("read", read, given),
         ("late", total(|subtask| subtask.metrics.late_records), late),
         ("malformed", total(|subtask| subtask.metrics.dead_letters), files.malformed.len() as u64),
     ];
     for (what, counted, there) in counted {
         ensure!(counted <= there, "{counted} records were counted as {what}; there are {there}");
-        ensure!(counted == there || read < there, "only {counted} of {there} records were counted as {what}");
+        ensure!(counted == there || read < given, "only {counted} of {there} records were counted as {what}");
     }
     Ok(())
 }

@@ -116,6 +116,13 @@ pub fn draw_faults(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration
             let later = if again == host { later } else { at + millis(dice, 50, 1500) };
             faults.push((later, Fault::Crash { host: again, down: millis(dice, 50, 4000) }));
         }
+        if let Fault::Crash { host: Host::Node(first), down } = fault
+            && dice.percent(20)
+        {
+            // What they stood on fails.
+            let second = 1 + first % cast.nodes;
+            faults.push((at, Fault::Crash { host: Host::Node(second), down }));
+        }
         if let Fault::Store { lasts, .. } = fault
             && dice.percent(50)
         {

@@ -24,7 +24,10 @@ use std::{
 use object_store::{ObjectStore, buffered::BufWriter, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use thalweg_types::{Attempt, ClusterId, JobId};
+use thalweg_types::{
+    Attempt, ClusterId, JobId,
+    bug::{self, Bug},
+};
 use tokio::io::AsyncWriteExt as _;
 
 use super::location::{Location, store_error};
@@ -99,6 +102,7 @@ impl PartNames {
     fn of(&self, number: u32) -> PartCommittable {
         let SinkIdentity { cluster, job, attempt, sink, subtask } = &self.identity;
         let Self { stem, extension, .. } = self;
+        let attempt = if bug::is_active(Bug::ZombieWrites) { &Attempt(1) } else { attempt };
         let rest = format!("{}-{subtask}-{number}.{extension}", sink.0);
         PartCommittable {
             hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, cluster, *job), attempt.0),

@@ -13,6 +13,7 @@ use thalweg_flow::Window;
 use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
 use thalweg_types::{
     KeyGroup, Watermark,
+    bug::{self, Bug},
     graph::{AggregatePhase, WindowAggregate},
 };
 
@@ -156,7 +157,12 @@ impl Operator for WindowedAggregate {
         let inputs = self.spec.inputs(&batch)?;
         for (key, rows) in parts {
             let open = judge(&self.windows, key, self.watermark, || rows.of_batch(&batch), &mut self.late)?;
-            let (Some(key), new_rows) = (open, rows.len()) else { continue };
+            let (Some(key), new_rows) = (open, rows.len()) else {
+                if bug::is_active(Bug::ReturnForContinue) {
+                    return Ok(());
+                }
+                continue;
+            };
             let is_new = match rows {
                 crate::split::Rows::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
                 some => self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?,

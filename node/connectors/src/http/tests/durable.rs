@@ -22,7 +22,9 @@ use thalweg_storage::{
 };
 use thalweg_types::{
     Attempt, JobId, KeyGroupTable, OperatorId, Split, SubtaskId,
-    checkpoint::{MANIFEST_FORMAT, Manifest, RecordCounts, SnapshotCost, SourceSnapshot, SplitProgress, SubtaskSnapshot},
+    checkpoint::{
+        MANIFEST_FORMAT, Manifest, RecordCounts, SnapshotCost, SourceSnapshot, SplitProgress, SubtaskSnapshot,
+    },
 };
 
 use super::*;
