@@ -153,7 +153,7 @@ mod tests {
     fn segments_lie_in_the_folder_of_their_split() {
         let (cluster, job) = (ClusterId("00c0ffee00c0ffee".to_owned()), JobId(3));
         let folder = ingest_folder(&cluster, job, OperatorId(7), &SplitId("/ingest/t".to_owned()));
-        assert_eq!(folder, "00c0ffee00c0ffee/job-3/ingest/7-HASH");
+        assert_eq!(folder, "00c0ffee00c0ffee/job-3/ingest/7-f0cdd6bb395812ff");
         let name = segment(&folder, SegmentNumber(12));
         assert_eq!(name, format!("{folder}/000000000012.segment"));
         assert_eq!(segment_of(&name), Some((folder.as_str(), SegmentNumber(12))));

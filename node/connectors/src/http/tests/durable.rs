@@ -412,7 +412,7 @@ async fn a_writer_whose_log_was_sealed_acknowledges_nothing_more() {
     let mut next = rig.open(2, &checkpoint).await;
     let (status, reason) = zombie.post("k", &record(2)).await;
     assert_eq!(status, 503);
-    assert!(reason.contains("attempt 2 has taken it over"), "{reason}");
+    assert!(reason.contains("attempt-2 has taken it over"), "{reason}");
     assert_eq!(zombie.post("k", &record(2)).await.0, 503, "and so on");
     assert!(zombie.reader.next().await.is_err(), "it says so");
     assert_eq!(next.post("k", &record(2)).await, ok(1));
