@@ -23,10 +23,11 @@ use crate::{
     endpoints::{Endpoints, PeerLink},
     error::ExchangeError,
     peer::PeerOutbox,
+    service::DEPLOYMENT_PATIENCE,
 };
 
 /// How long a node may take to accept a stream; longer than it waits itself for the attempt's deployment.
-const OPEN_PATIENCE: Duration = Duration::from_secs(8);
+const OPEN_PATIENCE: Duration = DEPLOYMENT_PATIENCE.saturating_add(Duration::from_secs(3));
 
 /// Opens the stream to one node. When this returns, the other side has accepted; credits are read by a task of their own,
 /// which tells the endpoints' owner if the stream breaks before the attempt is closed.

@@ -34,8 +34,9 @@ use crate::{
     registry::ExchangeRegistry,
 };
 
-/// How long a stream waits for its attempt's deployment to reach this node.
-pub(crate) const DEPLOYMENT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a stream waits for its attempt to be set up on this node, which takes as long as reading its state: longer than the
+/// leader lets a deployment take. Whoever opens the stream is cancelled with its attempt.
+pub(crate) const DEPLOYMENT_PATIENCE: Duration = Duration::from_secs(600);
 /// How long a fresh stream may take to say what it is.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 

@@ -87,11 +87,14 @@ impl StateReader {
             }
             fetched = read.into_iter();
         }
-        let decoded = segments.iter().zip(entries).map(|(segment, entry)| {
+        let mut decoded = Vec::with_capacity(segments.len());
+        for (segment, entry) in segments.iter().zip(entries) {
             let bytes = self.in_tail(&entry.range()).or_else(|| fetched.next()).unwrap_or_default();
-            decode(&self.name, *segment, entry, &bytes)
-        });
-        decoded.collect()
+            decoded.push(decode(&self.name, *segment, entry, &bytes)?);
+            // Decoding takes a while, and a state has thousands of segments; heartbeats on this thread go on meanwhile.
+            tokio::task::yield_now().await;
+        }
+        Ok(decoded)
     }
 
     fn entry(&self, segment: u32) -> Result<&SegmentEntry, StorageError> {
