@@ -228,6 +228,7 @@ impl Direction<'_> {
                 if self.down.insert(host.clone()) {
                     self.journal.say(format!("{host} crashes"));
                     self.stage.seen().members.remove(&host);
+                    self.stage.gate(&host).begin_end();
                     self.sim.crash(host.as_str());
                     self.later(until, End::Start(host));
                 }
@@ -282,6 +283,7 @@ impl Direction<'_> {
             End::Start(host) => {
                 if self.down.remove(&host) {
                     self.journal.say(format!("{host} starts"));
+                    self.stage.gate(&host).begin_end();
                     self.sim.bounce(host.as_str());
                 }
             }

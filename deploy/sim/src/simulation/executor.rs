@@ -134,6 +134,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let ended = std::mem::take(&mut self.0.tasks().live);
         drop(ended);
+        self.0.gate.close_sockets();
     }
 }
 
