@@ -37,7 +37,7 @@ use thalweg_types::{
 };
 use thiserror::Error;
 
-use self::{checkpoint::Checkpoints, facts::AttemptFacts};
+use self::{checkpoint::Checkpoints, facts::AttemptFacts, publish::must_publish};
 use crate::placement::Avoid;
 
 mod begin;
@@ -363,7 +363,7 @@ impl JobController {
     #[must_use]
     pub fn is_done(&self, view: &JobView<'_>) -> bool {
         let is_gone = self.leftovers(view).next().is_none() && !self.must_discard(view.record);
-        let is_settled = !self.must_publish(view.record) && !self.must_collect(view.record);
+        let is_settled = !must_publish(view.record) && !self.must_collect(view.record);
         view.record.status.is_terminal() && !self.proposing && is_gone && is_settled
     }
 

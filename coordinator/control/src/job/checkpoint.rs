@@ -88,7 +88,7 @@ enum Put {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Reading {
     asked: Option<CheckpointId>,
-    not_before: Duration,
+    pub(super) not_before: Duration,
     failures: u32,
     /// It cannot be read at all.
     pub(super) broken: Option<Failure>,

@@ -7,8 +7,9 @@
 //!            Discard ^-- it failed, was refused, or its node is lost: again, elsewhere or later --'
 //! ```
 //!
-//! A publication removes what earlier attempts left, so that only jobs that published nothing are discarded. It must come
-//! last: an attempt that still runs would leave more. What cannot be removed after `DISCARDS_MAX` tries stays, hidden.
+//! A publication is done when everything is visible; that what is left cannot be removed says nothing about it. Removing must
+//! come last: an attempt that still runs would leave more. Nor is anything discarded while something that is complete waits for
+//! its publication, however long the store is away. What cannot be removed after `DISCARDS_MAX` tries stays, hidden.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use thalweg_types::{
     session::{ALL_ATTEMPTS, Action},
 };
 
-use super::{Effect, JobController, JobView, attached_node, facts::Removal};
+use super::{Effect, JobController, JobView, attached_node, facts::Removal, publish::must_publish};
 use crate::restart;
 
 /// With the default backoff the last try is minutes after the first. A directory that cannot be written by then may never be.
@@ -30,7 +31,7 @@ impl JobController {
     pub(super) fn end(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let mut effects = self.cancel_leftovers(view);
         effects.extend(self.publish(view));
-        if self.leftovers(view).next().is_some() || self.must_publish(view.record) {
+        if self.leftovers(view).next().is_some() || must_publish(view.record) {
             return effects;
         }
         if self.must_discard(view.record) {

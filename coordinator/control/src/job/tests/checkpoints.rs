@@ -156,6 +156,49 @@ fn a_job_that_fails_publishes_what_is_complete_and_keeps_its_newest_checkpoint()
 }
 
 #[test]
+fn what_is_complete_is_published_in_the_end_however_long_the_store_is_away() {
+    for kind in [FailureKind::Store, FailureKind::Data] {
+        let mut world = running();
+        world.commit_failures = vec![FailureKind::Store; 1000];
+        while world.record().checkpoints.is_empty() {
+            world.pump();
+        }
+        world.fail_subtask(NodeId(1), FailureKind::Data);
+        world.commit_failures = vec![kind; 1000];
+        for _ in 0..60 {
+            world.pump();
+            world.advance(Duration::from_mins(1));
+        }
+        assert_eq!((world.status(), world.is_done()), (JobStatus::Failed, false));
+        assert_eq!(world.commit_failure().unwrap().message, "no space");
+        assert!((900..980).contains(&world.commit_failures.len()), "{}", world.commit_failures.len());
+        assert!(world.has_leftovers());
+        world.commit_failures.clear();
+        world.settle();
+        world.check_published();
+        assert!(!world.has_leftovers());
+    }
+}
+
+#[test]
+fn what_is_complete_is_published_in_the_end_although_its_manifest_cannot_be_read_for_a_while() {
+    let mut world = running();
+    world.commit_failures = vec![FailureKind::Store; 1000];
+    while world.record().checkpoints.is_empty() {
+        world.pump();
+    }
+    world.end(EndMode::Cancel);
+    world.change_leader();
+    world.store_failures = vec![FailureKind::Data; 3];
+    world.pump();
+    assert_eq!(world.commit_failure().unwrap().message, "the store is away");
+    world.commit_failures.clear();
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Cancelled);
+    world.check_published();
+}
+
+#[test]
 fn a_manifest_that_is_damaged_fails_the_job() {
     let mut world = running();
     until_complete(&mut world, 1);

@@ -309,6 +309,7 @@ impl World {
                 if node.is_present() {
                     node.orders.push_back((attempt, action));
                 }
+                    assert!(self.record().uncommitted().is_none(), "what is complete is not published yet");
             }
             effect @ (Effect::PutManifest { .. } | Effect::GetManifest { .. } | Effect::CollectCheckpoints { .. }) => {
                 self.store_work.push_back(effect);
