@@ -72,7 +72,6 @@ pub(crate) enum Effect {
     ConfirmCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
     /// Publish, and call `on_committed`.
     Commit {
-        cluster: ClusterId,
         job: JobId,
         attempt: Attempt,
         checkpoint: CheckpointId,
@@ -347,7 +346,7 @@ impl Orders {
                 let asked = (job, attempt, checkpoint);
                 if !self.commits.contains(&asked) {
                     self.commits.push(asked);
-                    effects.push(Effect::Commit { cluster, job, attempt, checkpoint, graph, committables });
+                    effects.push(Effect::Commit { job, attempt, checkpoint, graph, committables });
                 }
                 Ok(effects)
             }

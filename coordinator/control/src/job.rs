@@ -6,8 +6,8 @@
 //! Running              Start to all -> all Finished -> propose CompleteAttempt        (Stop, once, where a client asked)
 //!                      Discard, to one node, what older attempts left; checkpoints: see `checkpoint`, `publish`, `collect`
 //! Committing           checkpoints published -> Commit to one node -> Committed -> propose FinishJob
-//! ended                cancel leftovers -> all Gone -> checkpoints published -> Discard to one node, where nothing was
-//!                      published -> checkpoints deleted -> done
+//! ended                cancel leftovers -> all Gone -> checkpoints published -> Discard to one node -> checkpoints deleted
+//!                      -> done
 //! ```
 //!
 //! Where the job is in its life is the replicated record's status alone. The controller adds what only a leader's memory

@@ -35,7 +35,7 @@ impl JobController {
             return effects;
         }
         if self.must_discard(view.record) {
-            effects.extend(self.remove(view, ALL_ATTEMPTS));
+            effects.extend(self.remove(view, self.left_before(view.record)));
         } else {
             effects.extend(self.collect_at_the_end(view.record));
         }
@@ -52,11 +52,16 @@ impl JobController {
 
     /// Whether files may be there that nobody will publish, and that are not known to be removed.
     pub(super) fn must_discard(&self, record: &JobRecord) -> bool {
-        let Some(attempt) = &record.attempt else { return false };
-        let has_published =
-            record.ended_well() && attempt.committables.as_ref().is_some_and(|prepared| !prepared.is_empty());
-        let is_over = self.facts.discard.is_done || self.facts.discard.failures >= DISCARDS_MAX;
-        self.writes() && !has_published && !is_over && !self.keeps_rows(record)
+        let before = self.left_before(record);
+        let removal = if before == ALL_ATTEMPTS { &self.facts.discard } else { &self.facts.sweep };
+        let is_over = removal.is_done || removal.failures >= DISCARDS_MAX;
+        record.attempt.is_some() && before > Attempt(1) && self.writes() && !is_over
+    }
+
+    /// Files of older attempts are to be removed in the end. Where an attempt stays with its rows, it has ended well and left
+    /// nothing.
+    fn left_before(&self, record: &JobRecord) -> Attempt {
+        if self.keeps_rows(record) { self.facts.attempt } else { ALL_ATTEMPTS }
     }
 
     /// Whether any of the operators writes what is to be published: rows, malformed or late records.

@@ -523,7 +523,6 @@ impl World {
             if !self.published.contains(&(attempt, committables.len())) {
                 self.published.push((attempt, committables.len()));
             }
-            self.discard(ALL_ATTEMPTS);
         }
     }
 
