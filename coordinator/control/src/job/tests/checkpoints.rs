@@ -224,6 +224,26 @@ fn a_store_that_is_away_delays_the_next_attempt() {
 }
 
 #[test]
+fn no_more_checkpoints_are_begun_than_can_be_published() {
+    let mut world = running();
+    world.commit_failures = vec![FailureKind::Store; 1000];
+    for _ in 0..20 {
+        world.pump();
+    }
+    let waiting = world.record().checkpoints.len() as u64;
+    assert_eq!((waiting, world.record().last_checkpoint), (4, CheckpointId(4)));
+    let summary = world.controller().checkpoint_summary(world.record());
+    assert_eq!(summary.failures_in_a_row, 0);
+    assert!(summary.reason.contains("4 complete ones wait to be published: no space"), "{}", summary.reason);
+    world.commit_failures.clear();
+    until_complete(&mut world, 6);
+    assert_eq!(world.controller().checkpoint_summary(world.record()).reason, "");
+    world.end(EndMode::Stop);
+    world.settle();
+    world.check_published();
+}
+
+#[test]
 fn completed_checkpoints_forgive_failures_of_operators() {
     let mut world = running();
     for attempt in 1..=6 {
