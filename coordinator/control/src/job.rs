@@ -150,7 +150,7 @@ pub enum Effect {
         drop: Vec<ManifestRef>,
         /// The manifests that stay.
         keep: Vec<ManifestRef>,
-        /// Delete also everything that attempts older than this one have written.
+        /// Delete also everything that attempts older than this one have written. Not all of this may be possible.
         older_than: Option<Attempt>,
     },
 }

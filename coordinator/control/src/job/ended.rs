@@ -37,7 +37,7 @@ impl JobController {
         if self.must_discard(view.record) {
             effects.extend(self.remove(view, self.left_before(view.record)));
         } else {
-            effects.extend(self.collect_at_the_end(view.record));
+            effects.extend(self.collect_at_the_end(view));
         }
         effects
     }

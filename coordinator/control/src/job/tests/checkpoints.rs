@@ -224,6 +224,20 @@ fn a_store_that_is_away_delays_the_next_attempt() {
 }
 
 #[test]
+fn objects_that_could_not_be_deleted_are_deleted_later() {
+    let mut world = running();
+    until_complete(&mut world, 3);
+    // Of the next uses of the store one deletes what is forgotten; manifests are written again too.
+    world.store_failures = vec![FailureKind::Store; 6];
+    let last = world.record().last_checkpoint.0;
+    until_complete(&mut world, last + 8);
+    world.end(EndMode::Cancel);
+    world.store_failures = vec![FailureKind::Store; 6];
+    world.settle();
+    assert_eq!(world.stored(), [""; 0], "what was to be deleted while it ran is deleted too");
+}
+
+#[test]
 fn no_more_checkpoints_are_begun_than_can_be_published() {
     let mut world = running();
     world.commit_failures = vec![FailureKind::Store; 1000];
