@@ -18,7 +18,7 @@ use thalweg_types::{
 
 use super::{
     link::NodeLink,
-    reign::{Proposer, Reign},
+    reign::{Proposer, Reign, has_rows},
     store::{self, Owner},
 };
 
@@ -85,23 +85,38 @@ impl Reign {
     /// Takes charge of the jobs that have no controller yet; at the beginning also of those that the leader before may not
     /// have cleared away.
     pub(super) fn adopt(&mut self, state: &ClusterState) {
-        let now = self.seams.clock.monotonic();
         let has_begun = std::mem::replace(&mut self.has_begun, true);
         let ended = if has_begun { Vec::new() } else { uncleared_jobs(state) };
         for (job, record) in state.live_jobs().chain(ended) {
-            if self.jobs.contains_key(&job) || self.unusable.contains(&job) {
-                continue;
+            self.take_charge(job, record);
+        }
+    }
+
+    /// Something of a job that had ended has run on without the leader's knowledge, and is gone now. It may have left files since
+    /// the job was cleared away: that is done again.
+    pub(super) fn clear_again(&mut self, job: JobId) {
+        let consensus = self.consensus.clone();
+        consensus.peek(|machine| {
+            let record = machine.state().job(job);
+            if let Some(record) = record.filter(|record| record.status.is_terminal() && !has_rows(record)) {
+                self.take_charge(job, record);
             }
-            match JobController::new(job, record, self.config.control, now) {
-                Ok(controller) => {
-                    self.jobs.insert(job, controller);
-                }
-                Err(error) => {
-                    self.unusable.insert(job);
-                    let message = format!("{error}: {}", source_text(&error));
-                    let failure = Failure { kind: FailureKind::Data, message };
-                    self.propose(Proposer::Unusable(job), &Command::FailJob { job, failure });
-                }
+        });
+    }
+
+    fn take_charge(&mut self, job: JobId, record: &JobRecord) {
+        if self.jobs.contains_key(&job) || self.unusable.contains(&job) {
+            return;
+        }
+        match JobController::new(job, record, self.config.control, self.seams.clock.monotonic()) {
+            Ok(controller) => {
+                self.jobs.insert(job, controller);
+            }
+            Err(error) => {
+                self.unusable.insert(job);
+                let message = format!("{error}: {}", source_text(&error));
+                let failure = Failure { kind: FailureKind::Data, message };
+                self.propose(Proposer::Unusable(job), &Command::FailJob { job, failure });
             }
         }
     }
@@ -123,7 +138,8 @@ impl Reign {
             }
             let is_done = controller.is_done(&view);
             if is_done {
-                self.remembered.insert(*job, controller.checkpoint_overviews(record, now));
+                let remembered = self.remembered.entry(*job);
+                remembered.or_insert_with(|| controller.checkpoint_overviews(record, now));
             }
             !is_done
         });

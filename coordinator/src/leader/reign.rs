@@ -362,10 +362,11 @@ impl Reign {
             controller.on_report(node, &report, now);
         }
         if let Some(link) = self.links.get_mut(&node) {
-            if matches!(report, Report::Gone { .. }) {
-                link.leftovers.remove(&(job, attempt));
-            }
+            let was_left = matches!(report, Report::Gone { .. }) && link.leftovers.remove(&(job, attempt));
             link.hold(sequence, report);
+            if was_left {
+                self.clear_again(job);
+            }
         }
     }
 
