@@ -30,13 +30,11 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     /// Lists the splits of sources.
     fn discover(&self, graph: Box<JobGraph>, sources: Vec<OperatorId>) -> BoxFuture<'static, Discovery>;
 
-    /// Publishes committables of sinks, those of a checkpoint.
+    /// Publishes committables of sinks.
     fn commit(
         &self,
-        cluster: ClusterId,
-        job: JobId,
         graph: Box<JobGraph>,
-        sealed: (CheckpointId, Vec<SinkCommittables>),
+        committables: Vec<SinkCommittables>,
     ) -> BoxFuture<'static, Result<(), Failure>>;
 
     /// Removes what attempts of a job that are older than `before` have left unpublished.
@@ -101,14 +99,11 @@ impl Engine for RuntimeEngine {
 
     fn commit(
         &self,
-        cluster: ClusterId,
-        job: JobId,
         graph: Box<JobGraph>,
-        (checkpoint, committables): (CheckpointId, Vec<SinkCommittables>),
+        committables: Vec<SinkCommittables>,
     ) -> BoxFuture<'static, Result<(), Failure>> {
         let context = self.context.clone();
-        async move { thalweg_runtime::commit(&context, &graph, (&cluster, job), checkpoint, &committables).await }
-            .boxed()
+        async move { thalweg_runtime::commit(&context, &graph, &committables).await }.boxed()
     }
 
     fn discard(

@@ -23,6 +23,7 @@
 //! - What all attempts of a job left unpublished is removed only where none of it lives: one that still writes would leave
 //!   more. What older attempts than the order's left is removed at any time: they are over.
 //! - A checkpoint that was given up here is not begun again: some of the subtasks may have gone on without it.
+//! - A report that no message can hold is replaced by that of a failure: told again over each session, it would end each.
 //! - An attempt that is not gone `stop_timeout` after its cancellation is abandoned: only the end of the process ends it.
 //!
 //! Whoever holds this value carries out the effects, in their order, and tells what came of them. Messages in them are lost
@@ -30,6 +31,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use thalweg_proto::{MESSAGE_BYTES_MAX, convert::fits_in_a_message};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, Term, TooManySplits,
     bug::{self, Bug},
@@ -72,7 +74,6 @@ pub(crate) enum Effect {
     ConfirmCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
     /// Publish, and call `on_committed`.
     Commit {
-        cluster: ClusterId,
         job: JobId,
         attempt: Attempt,
         checkpoint: CheckpointId,
@@ -232,11 +233,22 @@ impl Orders {
         };
         match (phase, event) {
             (Phase::Running { .. }, AttemptEvent::Ready) => vec![self.report(Report::Ready { job, attempt })],
-            (Phase::Running { .. }, AttemptEvent::Finished { subtask, metrics, prepared }) => {
-                vec![self.report(Report::Finished { job, attempt, subtask, metrics, prepared })]
+            (phase @ Phase::Running { .. }, AttemptEvent::Finished { subtask, metrics, prepared }) => {
+                let finished = Report::Finished { job, attempt, subtask, metrics, prepared };
+                if fits_in_a_message(&finished) {
+                    return vec![self.report(finished)];
+                }
+                *phase = Phase::Ending { since: now };
+                let failure = too_long("what its sinks have prepared");
+                let failed = Report::Failed { job, attempt, subtask: Some(subtask), failure, peer: None };
+                vec![self.report(failed), Effect::Cancel { job, attempt }]
             }
             (Phase::Running { .. }, AttemptEvent::Snapshot { checkpoint, snapshot }) => {
-                vec![self.report(Report::Snapshot { job, attempt, checkpoint, snapshot })]
+                let subtask = snapshot.subtask;
+                let taken = Report::Snapshot { job, attempt, checkpoint, snapshot };
+                let failure = too_long("what there is to tell of its snapshot");
+                let failed = Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure };
+                vec![self.report(if fits_in_a_message(&taken) { taken } else { failed })]
             }
             (Phase::Running { .. }, AttemptEvent::SnapshotFailed { checkpoint, subtask, failure }) => {
                 vec![self.report(Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure })]
@@ -347,7 +359,7 @@ impl Orders {
                 let asked = (job, attempt, checkpoint);
                 if !self.commits.contains(&asked) {
                     self.commits.push(asked);
-                    effects.push(Effect::Commit { cluster, job, attempt, checkpoint, graph, committables });
+                    effects.push(Effect::Commit { job, attempt, checkpoint, graph, committables });
                 }
                 Ok(effects)
             }
@@ -581,6 +593,12 @@ impl Job {
     fn is_live(&self) -> bool {
         self.attempts.values().any(Phase::is_live)
     }
+}
+
+/// It would be told again over each session, and end it.
+fn too_long(what: &str) -> Failure {
+    let message = format!("{what} takes more than the {MESSAGE_BYTES_MAX} bytes of a message to the coordinator");
+    Failure { kind: FailureKind::Data, message }
 }
 
 fn acknowledge(sequence: u64, refused: Option<String>) -> Effect {

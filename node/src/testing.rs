@@ -137,10 +137,8 @@ impl Engine for FakeEngine {
 
     fn commit(
         &self,
-        _cluster: ClusterId,
-        _job: JobId,
         _graph: Box<JobGraph>,
-        _sealed: (CheckpointId, Vec<SinkCommittables>),
+        _committables: Vec<SinkCommittables>,
     ) -> BoxFuture<'static, Result<(), Failure>> {
         async { panic!("a committer broke") }.boxed()
     }

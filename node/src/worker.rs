@@ -296,8 +296,8 @@ impl Worker {
                     let asked = (job, attempt, sources);
                     self.work.push(async move { Done::Discovered { asked, splits: splits.await } }.boxed());
                 }
-                Effect::Commit { cluster, job, attempt, checkpoint, graph, committables } => {
-                    let commit = self.engine.commit(cluster, job, graph, (checkpoint, committables));
+                Effect::Commit { job, attempt, checkpoint, graph, committables } => {
+                    let commit = self.engine.commit(graph, committables);
                     let result = answer_of(&self.seams, "commit sinks", commit);
                     let asked = (job, attempt, checkpoint);
                     self.work.push(async move { Done::Committed { asked, result: result.await } }.boxed());

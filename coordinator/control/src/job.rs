@@ -6,8 +6,8 @@
 //! Running              Start to all -> all Finished -> propose CompleteAttempt        (Stop, once, where a client asked)
 //!                      Discard, to one node, what older attempts left; checkpoints: see `checkpoint`, `publish`, `collect`
 //! Committing           checkpoints published -> Commit to one node -> Committed -> propose FinishJob
-//! ended                cancel leftovers -> all Gone -> checkpoints published -> Discard to one node, where nothing was
-//!                      published -> checkpoints deleted -> done
+//! ended                cancel leftovers -> all Gone -> checkpoints published -> Discard to one node -> checkpoints deleted
+//!                      -> done
 //! ```
 //!
 //! Where the job is in its life is the replicated record's status alone. The controller adds what only a leader's memory
@@ -37,7 +37,7 @@ use thalweg_types::{
 };
 use thiserror::Error;
 
-use self::{checkpoint::Checkpoints, facts::AttemptFacts};
+use self::{checkpoint::Checkpoints, facts::AttemptFacts, publish::must_publish};
 use crate::placement::Avoid;
 
 mod begin;
@@ -150,7 +150,7 @@ pub enum Effect {
         drop: Vec<ManifestRef>,
         /// The manifests that stay.
         keep: Vec<ManifestRef>,
-        /// Delete also everything that attempts older than this one have written.
+        /// Delete also everything that attempts older than this one have written. Not all of this may be possible.
         older_than: Option<Attempt>,
     },
 }
@@ -363,7 +363,7 @@ impl JobController {
     #[must_use]
     pub fn is_done(&self, view: &JobView<'_>) -> bool {
         let is_gone = self.leftovers(view).next().is_none() && !self.must_discard(view.record);
-        let is_settled = !self.must_publish(view.record) && !self.must_collect(view.record);
+        let is_settled = !must_publish(view.record) && !self.must_collect(view.record);
         view.record.status.is_terminal() && !self.proposing && is_gone && is_settled
     }
 

@@ -1,7 +1,7 @@
 //! What follows from what a leader holds: controllers step, their wishes are carried out, reports are acknowledged, and what
 //! is old is forgotten.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use thalweg_cluster_state::{ClusterState, Command, JobRecord};
 use thalweg_control::{
@@ -9,7 +9,8 @@ use thalweg_control::{
     job::{is_settled, job_of},
 };
 use thalweg_types::{
-    ClusterId, JobId, JobStatus, NodeId, bug,
+    CheckpointId, ClusterId, JobId, JobStatus, NodeId, bug,
+    checkpoint::ManifestRef,
     job::{Failure, FailureKind},
     node::NodeState,
     session::Action,
@@ -17,14 +18,17 @@ use thalweg_types::{
 
 use super::{
     link::NodeLink,
-    reign::{Proposer, Reign},
+    reign::{Proposer, Reign, has_rows},
     store::{self, Owner},
 };
 
 /// Lost nodes that are remembered, for people to see. Nodes without a fixed id are new ones at each start.
 const LOST_NODES_MAX: usize = 50;
-/// Clearing away is over within seconds of a job's end, unless nodes are lost meanwhile.
+/// Clearing away is over within seconds of a job's end, unless nodes are lost meanwhile. Jobs of which the record tells that it is
+/// not over do not count.
 const UNCLEARED_MAX: usize = 32;
+/// After the checkpoints of a job could not be deleted.
+const FORGET_PAUSE: Duration = Duration::from_secs(30);
 
 impl Reign {
     /// Brings what nodes do and what is recorded closer to what is wanted. Does nothing where nothing has happened.
@@ -81,23 +85,38 @@ impl Reign {
     /// Takes charge of the jobs that have no controller yet; at the beginning also of those that the leader before may not
     /// have cleared away.
     pub(super) fn adopt(&mut self, state: &ClusterState) {
-        let now = self.seams.clock.monotonic();
         let has_begun = std::mem::replace(&mut self.has_begun, true);
         let ended = if has_begun { Vec::new() } else { uncleared_jobs(state) };
         for (job, record) in state.live_jobs().chain(ended) {
-            if self.jobs.contains_key(&job) || self.unusable.contains(&job) {
-                continue;
+            self.take_charge(job, record);
+        }
+    }
+
+    /// Something of a job that had ended has run on without the leader's knowledge, and is gone now. It may have left files since
+    /// the job was cleared away: that is done again.
+    pub(super) fn clear_again(&mut self, job: JobId) {
+        let consensus = self.consensus.clone();
+        consensus.peek(|machine| {
+            let record = machine.state().job(job);
+            if let Some(record) = record.filter(|record| record.status.is_terminal() && !has_rows(record)) {
+                self.take_charge(job, record);
             }
-            match JobController::new(job, record, self.config.control, now) {
-                Ok(controller) => {
-                    self.jobs.insert(job, controller);
-                }
-                Err(error) => {
-                    self.unusable.insert(job);
-                    let message = format!("{error}: {}", source_text(&error));
-                    let failure = Failure { kind: FailureKind::Data, message };
-                    self.propose(Proposer::Unusable(job), &Command::FailJob { job, failure });
-                }
+        });
+    }
+
+    fn take_charge(&mut self, job: JobId, record: &JobRecord) {
+        if self.jobs.contains_key(&job) || self.unusable.contains(&job) {
+            return;
+        }
+        match JobController::new(job, record, self.config.control, self.seams.clock.monotonic()) {
+            Ok(controller) => {
+                self.jobs.insert(job, controller);
+            }
+            Err(error) => {
+                self.unusable.insert(job);
+                let message = format!("{error}: {}", source_text(&error));
+                let failure = Failure { kind: FailureKind::Data, message };
+                self.propose(Proposer::Unusable(job), &Command::FailJob { job, failure });
             }
         }
     }
@@ -119,7 +138,8 @@ impl Reign {
             }
             let is_done = controller.is_done(&view);
             if is_done {
-                self.remembered.insert(*job, controller.checkpoint_overviews(record, now));
+                let remembered = self.remembered.entry(*job);
+                remembered.or_insert_with(|| controller.checkpoint_overviews(record, now));
             }
             !is_done
         });
@@ -155,68 +175,103 @@ impl Reign {
             return;
         }
         let consensus = self.consensus.clone();
-        let entropy = self.seams.entropy.clone();
-        let ended_jobs_max = self.config.ended_jobs_max;
-        let chore = consensus.peek(|machine| {
-            let state = machine.state();
-            if state.cluster().is_none() {
-                let cluster = ClusterId(format!("{:016x}", entropy.next()));
-                return Some(Command::InitCluster { cluster });
-            }
-            forgettable_jobs(state, ended_jobs_max).or_else(|| forgettable_nodes(state))
-        });
-        let Some(command) = chore else { return };
-        if let Command::ForgetJobs { jobs } = &command {
-            self.drop_rows(jobs);
-        }
+        let chore = consensus.peek(|machine| self.chore(machine.state()));
+        let Some(chore) = chore else { return };
         self.is_housekeeping = true;
-        self.propose(Proposer::Housekeeping, &command);
+        match chore {
+            Chore::Clear(owner, checkpoints) => {
+                self.stored.push(store::clear(&self.checkpoints, &self.seams, owner, checkpoints));
+            }
+            Chore::Forget(job) => self.forget(job),
+            Chore::Propose(command) => self.propose(Proposer::Housekeeping, &command),
+        }
+    }
+
+    fn chore(&self, state: &ClusterState) -> Option<Chore> {
+        let Some(cluster) = state.cluster() else {
+            let cluster = ClusterId(format!("{:016x}", self.seams.entropy.next()));
+            return Some(Chore::Propose(Command::InitCluster { cluster }));
+        };
+        let may_forget = self.seams.clock.monotonic() >= self.forget_at;
+        let is_busy = |job: JobId| self.jobs.contains_key(&job);
+        match forgettable_job(state, self.config.ended_jobs_max, is_busy).filter(|_| may_forget) {
+            Some((job, record)) if record.last_checkpoint > CheckpointId(0) => {
+                let owner = Owner { cluster: cluster.clone(), job, term: self.term };
+                Some(Chore::Clear(owner, record.checkpoints.clone()))
+            }
+            Some((job, _)) => Some(Chore::Forget(job)),
+            None => forgettable_nodes(state).map(Chore::Propose),
+        }
+    }
+
+    /// The checkpoints of a job that is to be forgotten were deleted, or could not be.
+    pub(super) fn on_cleared(&mut self, job: JobId, is_done: bool, now: Duration) {
+        if is_done {
+            self.forget(job);
+        } else {
+            self.is_housekeeping = false;
+            self.forget_at = now + FORGET_PAUSE;
+        }
+    }
+
+    fn forget(&mut self, job: JobId) {
+        self.drop_rows(job);
+        self.propose(Proposer::Housekeeping, &Command::ForgetJobs { jobs: vec![job] });
     }
 
     /// Nodes keep the rows of a job for as long as the job is remembered.
-    fn drop_rows(&mut self, jobs: &[JobId]) {
-        let consensus = self.consensus.clone();
-        let attempts: Vec<_> = consensus.peek(|machine| {
-            let records = jobs.iter().filter_map(|job| Some((*job, machine.state().job(*job)?.attempt.clone()?)));
-            records.collect()
-        });
-        for (job, attempt) in attempts {
-            for (node, incarnation) in &attempt.plan.nodes {
-                if self.links.get(node).is_some_and(|link| link.incarnation == *incarnation) {
-                    self.order(*node, job, attempt.attempt, Action::Cancel);
-                }
+    fn drop_rows(&mut self, job: JobId) {
+        let attempt = self.consensus.peek(|machine| machine.state().job(job)?.attempt.clone());
+        let Some(attempt) = attempt else { return };
+        for (node, incarnation) in &attempt.plan.nodes {
+            if self.links.get(node).is_some_and(|link| link.incarnation == *incarnation) {
+                self.order(*node, job, attempt.attempt, Action::Cancel);
             }
         }
     }
 }
 
-/// The jobs that ended first, as far as more are remembered than wanted.
-fn forgettable_jobs(state: &ClusterState, ended_jobs_max: usize) -> Option<Command> {
-    let mut ended: Vec<(u64, JobId)> = state
-        .jobs()
-        .iter()
-        .filter(|(_, record)| record.status.is_terminal())
-        .map(|(job, record)| (record.revision, *job))
-        .collect();
-    let surplus = ended.len().saturating_sub(ended_jobs_max);
-    ended.sort_unstable();
-    let jobs: Vec<JobId> = ended.into_iter().take(surplus).map(|(_, job)| job).collect();
-    (!jobs.is_empty()).then_some(Command::ForgetJobs { jobs })
+/// What is done for the cluster as a whole.
+enum Chore {
+    Propose(Command),
+    /// Delete these checkpoints and whatever else a job has left in the store, then forget the job.
+    Clear(Owner, Vec<ManifestRef>),
+    Forget(JobId),
 }
 
-/// The jobs that ended last without publishing, or whose checkpoints are still there: an end that was recorded just before its
-/// leader was lost is among them.
+/// The job that ended first, where more are remembered than wanted. One that has something to publish is never forgotten; one
+/// that is still being cleared away only where very many are remembered.
+fn forgettable_job(
+    state: &ClusterState,
+    ended_jobs_max: usize,
+    is_busy: impl Fn(JobId) -> bool,
+) -> Option<(JobId, &JobRecord)> {
+    let ended = state.jobs().iter().filter(|(_, record)| record.status.is_terminal());
+    let surplus = ended.clone().count().saturating_sub(ended_jobs_max);
+    let waits = surplus <= ended_jobs_max;
+    let may_go = |(job, record): &(&JobId, &JobRecord)| record.uncommitted().is_none() && !(waits && is_busy(**job));
+    let first = ended.filter(may_go).min_by_key(|(job, record)| (record.revision, **job));
+    first.filter(|_| surplus > 0).map(|(job, record)| (*job, record))
+}
+
+/// The jobs that have ended and are not done by the record: something is to be published, or checkpoints are to be deleted. And
+/// those that ended last without publishing: an end that was recorded just before its leader was lost is among them.
 fn uncleared_jobs(state: &ClusterState) -> Vec<(JobId, &JobRecord)> {
-    let ended = state.jobs().iter().filter(|(_, record)| record.attempt.is_some() && is_uncleared(record));
-    let mut ended: Vec<(JobId, &JobRecord)> = ended.map(|(job, record)| (*job, record)).collect();
-    ended.sort_unstable_by_key(|(_, record)| std::cmp::Reverse(record.revision));
-    ended.truncate(UNCLEARED_MAX);
-    ended
+    let ended = state.jobs().iter().filter(|(_, record)| record.status.is_terminal() && record.attempt.is_some());
+    let ended = ended.map(|(job, record)| (*job, record));
+    let (mut uncleared, others): (Vec<_>, Vec<_>) = ended.partition(|(_, record)| has_checkpoints_to_clear(record));
+    let unpublished =
+        |record: &JobRecord| matches!(record.status, JobStatus::Cancelled | JobStatus::Failed | JobStatus::Stopped);
+    let mut last: Vec<_> = others.into_iter().filter(|(_, record)| unpublished(record)).collect();
+    last.sort_unstable_by_key(|(_, record)| std::cmp::Reverse(record.revision));
+    last.truncate(UNCLEARED_MAX);
+    uncleared.extend(last);
+    uncleared
 }
 
-fn is_uncleared(record: &JobRecord) -> bool {
-    let ended_well = record.status.is_terminal() && !record.checkpoints.is_empty();
-    ended_well || matches!(record.status, JobStatus::Cancelled | JobStatus::Failed | JobStatus::Stopped)
+fn has_checkpoints_to_clear(record: &JobRecord) -> bool {
+    let kept = usize::from(record.status == JobStatus::Failed);
+    record.uncommitted().is_some() || record.checkpoints.len() > kept
 }
 
 fn forgettable_nodes(state: &ClusterState) -> Option<Command> {
@@ -230,3 +285,6 @@ fn forgettable_nodes(state: &ClusterState) -> Option<Command> {
 fn source_text(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| "no further cause is known".to_owned(), ToString::to_string)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,9 @@
 //! What a leader holds in one term, and what it takes in. What follows from it is in `act`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use thalweg_cluster_state::{ClusterState, Command, JobRecord, Outcome};
@@ -67,6 +70,8 @@ pub(super) struct Reign {
     /// The jobs that had ended before have been looked at.
     pub(super) has_begun: bool,
     pub(super) is_housekeeping: bool,
+    /// After jobs could not be forgotten.
+    pub(super) forget_at: Duration,
     /// Something has happened that controllers may care about.
     pub(super) is_stale: bool,
     pub(super) checkpoints: CheckpointStore,
@@ -102,6 +107,7 @@ impl Reign {
             measured: BTreeMap::new(),
             has_begun: false,
             is_housekeeping: false,
+            forget_at: Duration::ZERO,
             is_stale: true,
             checkpoints,
             remembered: BTreeMap::new(),
@@ -134,7 +140,9 @@ impl Reign {
     fn on_stored(&mut self, job: JobId, stored: Stored) {
         self.is_stale = true;
         let now = self.seams.clock.monotonic();
-        if let Some(controller) = self.jobs.get_mut(&job) {
+        if let Stored::Cleared(result) = stored {
+            self.on_cleared(job, result.is_ok(), now);
+        } else if let Some(controller) = self.jobs.get_mut(&job) {
             store::tell(controller, stored, now);
         }
     }
@@ -350,10 +358,11 @@ impl Reign {
             controller.on_report(node, &report, now);
         }
         if let Some(link) = self.links.get_mut(&node) {
-            if matches!(report, Report::Gone { .. }) {
-                link.leftovers.remove(&(job, attempt));
-            }
+            let was_left = matches!(report, Report::Gone { .. }) && link.leftovers.remove(&(job, attempt));
             link.hold(sequence, report);
+            if was_left {
+                self.clear_again(job);
+            }
         }
     }
 

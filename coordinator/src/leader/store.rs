@@ -21,6 +21,7 @@ use thalweg_types::{
     checkpoint::{Manifest, ManifestRef},
     job::{Failure, FailureKind},
     seam::Seams,
+    session::ALL_ATTEMPTS,
 };
 use tokio::sync::oneshot;
 
@@ -29,7 +30,9 @@ use tokio::sync::oneshot;
 pub(super) enum Stored {
     Put(CheckpointId, Result<ManifestRef, Failure>),
     Got(CheckpointId, Box<Result<Manifest, Failure>>),
-    Collected,
+    Collected(Result<(), Failure>),
+    /// All of a job that is to be forgotten.
+    Cleared(Result<(), Failure>),
 }
 
 /// The outcome of a job's piece of work, once there is one.
@@ -64,20 +67,39 @@ pub(super) fn begin(store: &CheckpointStore, seams: &Seams, owner: Owner, effect
         }
         Effect::CollectCheckpoints { drop, keep, older_than } => {
             let collect = async move {
-                if let Err(error) = collect(&store, &owner, &drop, &keep, older_than).await {
-                    tracing::warn!(%job, error = &error as &dyn std::error::Error, "could not delete old checkpoints");
+                let collected = collect(&store, &owner, &drop, &keep, older_than).await;
+                if let Err(error) = &collected {
+                    tracing::warn!(%job, error = error as &dyn std::error::Error, "could not delete old checkpoints");
                 }
-                Stored::Collected
+                Stored::Collected(collected.map_err(|error| failure(&error)))
             };
-            (Box::pin(collect), Stored::Collected)
+            (Box::pin(collect), Stored::Collected(Err(ended())))
         }
         Effect::Propose(_) | Effect::Order { .. } => return None,
     };
+    Some(spawn(seams, job, task, lost))
+}
+
+/// Deletes all checkpoints of a job that has ended and is to be forgotten, and whatever else its attempts have left there.
+pub(super) fn clear(store: &CheckpointStore, seams: &Seams, owner: Owner, checkpoints: Vec<ManifestRef>) -> Work {
+    let job = owner.job;
+    let store = store.clone();
+    let clear = async move {
+        let cleared = collect(&store, &owner, &checkpoints, &[], Some(ALL_ATTEMPTS)).await;
+        if let Err(error) = &cleared {
+            tracing::warn!(%job, error = error as &dyn std::error::Error, "could not delete the checkpoints of a job to be forgotten");
+        }
+        Stored::Cleared(cleared.map_err(|error| failure(&error)))
+    };
+    spawn(seams, job, Box::pin(clear), Stored::Cleared(Err(ended())))
+}
+
+fn spawn(seams: &Seams, job: JobId, task: BoxFuture<'static, Stored>, lost: Stored) -> Work {
     let (outcome, done) = oneshot::channel();
     // Nobody waits any more where the reign is over.
     let told = async move { _ = outcome.send(task.await) };
     seams.io.spawn("checkpoint store", Box::pin(told));
-    Some(Box::pin(async move { (job, done.await.unwrap_or(lost)) }))
+    Box::pin(async move { (job, done.await.unwrap_or(lost)) })
 }
 
 /// Tells a controller.
@@ -85,7 +107,8 @@ pub(super) fn tell(controller: &mut JobController, stored: Stored, now: std::tim
     match stored {
         Stored::Put(checkpoint, result) => controller.on_manifest_put(checkpoint, result),
         Stored::Got(checkpoint, result) => controller.on_manifest_got(checkpoint, *result, now),
-        Stored::Collected => controller.on_collected(),
+        Stored::Collected(result) => controller.on_collected(&result, now),
+        Stored::Cleared(_) => {}
     }
 }
 

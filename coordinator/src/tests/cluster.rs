@@ -10,7 +10,7 @@ use thalweg_proto::{
 };
 use thalweg_storage::{CheckpointStore, ObjectStores};
 use thalweg_types::{
-    Attempt, ClusterId, ENGINE_VERSION, Incarnation, JobId, MemberId, NodeId,
+    Attempt, ClusterId, ENGINE_VERSION, Incarnation, JobId, JobStatus, MemberId, NodeId,
     node::NodeRegistration,
     seam::{Seams, TaskHandle},
 };
@@ -179,6 +179,17 @@ impl TestCluster {
     /// What was published, by all nodes.
     pub(super) fn published(&self) -> Vec<(JobId, Attempt, usize)> {
         self.nodes.iter().flat_map(TestNode::published).collect()
+    }
+
+    /// A job that ran, was cancelled and is cleared away.
+    pub(crate) async fn cancelled_job(&self) -> JobId {
+        self.hold_back(true);
+        let client = self.client(1);
+        let job = client.submit("r", "publish").await.unwrap().job;
+        super::until_status(&client, job, JobStatus::Running).await;
+        client.end(job, false).await.unwrap();
+        self.until_discarded(&[job]).await;
+        job
     }
 
     /// Until nodes were told to remove what these jobs have left, and nothing else.

@@ -243,7 +243,7 @@ pub struct CoordinatorArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub deploy_timeout: Option<Duration>,
     /// Where checkpoints are kept: a directory or the URL of one or of a place in an object store, such as s3://bucket/path,
-    /// that every coordinator and node reaches; by default a directory in its data directory, which is for one machine.
+    /// that every coordinator and node reaches; by default a directory in its data directory, which is for one coordinator alone.
     #[arg(long, value_name = "URL")]
     pub checkpoints: Option<String>,
     /// How often the state of jobs is checkpointed that do not say, or off; 10 s by default.

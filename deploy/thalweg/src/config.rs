@@ -66,6 +66,10 @@ fn addresses_of(section: &'static str, given: &[String]) -> Result<Vec<String>, 
     given.iter().map(|address| host_and_port(section, "coordinator", address.clone())).collect()
 }
 
+/// Another leader looks for what one has written in the same place.
+const SHARED_CHECKPOINTS: &str = "needed for a cluster of several members: a place for checkpoints that each of them and all nodes \
+                                  reach; or --checkpoint-interval off";
+
 /// A coordinator's configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Coordinator {
@@ -142,6 +146,10 @@ impl Coordinator {
         }
         let defaults = CoordinatorConfig::default();
         let or_default = |given: Option<Duration>, millis| given.unwrap_or(Duration::from_millis(millis));
+        let checkpoint_interval = or_default(args.checkpoint_interval, defaults.checkpoint_interval_ms);
+        if (members.len() > 1 || args.join) && args.checkpoints.is_none() && !checkpoint_interval.is_zero() {
+            return Err(wrong(SECTION, "checkpoints", SHARED_CHECKPOINTS));
+        }
         Ok(Self {
             member,
             listen,
@@ -152,7 +160,7 @@ impl Coordinator {
                 Some(folder) => absolute(SECTION, "checkpoints", Path::new(&folder))?,
                 None => checkpoints_in(SECTION, &data_dir)?,
             },
-            checkpoint_interval: or_default(args.checkpoint_interval, defaults.checkpoint_interval_ms),
+            checkpoint_interval,
             data_dir,
             members,
             cluster,
@@ -375,6 +383,20 @@ mod tests {
     }
 
     #[test]
+    fn several_coordinators_must_share_the_place_for_checkpoints_or_take_none() {
+        let several = ["--data-dir", "d", "--cluster", "x", "--members", "1=a:1,2=b:1"];
+        let joining = ["--data-dir", "d", "--cluster", "x", "--join"];
+        for flags in [&several[..], &joining[..]] {
+            check_refused(flags, "coordinator.checkpoints (--checkpoints, THALWEG_CHECKPOINTS)");
+            check_refused(&[flags, &["--checkpoint-interval", "1 s"]].concat(), "or --checkpoint-interval off");
+            for enough in [["--checkpoint-interval", "off"], ["--checkpoints", "s3://bucket/path"]] {
+                coordinator(&[flags, &enough].concat(), None).unwrap();
+            }
+        }
+        coordinator(&["--data-dir", "d", "--cluster", "x", "--members", "1=a:1"], None).unwrap();
+    }
+
+    #[test]
     fn whoever_listens_on_every_interface_must_say_how_others_reach_it() {
         let every = ["--data-dir", "d", "--listen", "0.0.0.0:7070"];
         check_refused(&every, "coordinator.advertise (--advertise, THALWEG_ADVERTISE)");
@@ -439,7 +461,7 @@ mod tests {
     #[test]
     fn a_pod_knows_its_member_by_its_name() {
         let members = "1=c-0.c:1,2=c-1.c:1,3=c-2.c:1";
-        let flags = ["--data-dir", "d", "--cluster", "x", "--members", members];
+        let flags = ["--data-dir", "d", "--checkpoints", "/c", "--cluster", "x", "--members", members];
         let config = coordinator(&flags, Some("c-2")).unwrap();
         assert_eq!((config.member, config.advertise.as_deref()), (3, Some("c-2.c:1")));
         assert_eq!(ordinal_of("workstation"), None);

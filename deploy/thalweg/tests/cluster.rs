@@ -12,10 +12,11 @@ use serde_json::Value;
 fn coordinator(number: usize, addresses: &[String], data: &Path) -> Background {
     let members: Vec<String> = addresses.iter().zip(1..).map(|(address, id)| format!("{id}={address}")).collect();
     let (member, listen) = (number.to_string(), addresses[number - 1].as_str());
-    let data = data.join(format!("coordinator-{number}"));
+    let (data, checkpoints) = (data.join(format!("coordinator-{number}")), data.join("checkpoints"));
+    let checkpoints = ["--checkpoints", checkpoints.to_str().expect("a path of text")];
     let arguments = ["coordinator", "--member", &member, "--listen", listen, "--cluster", "test", "--members"];
     let more = [&members.join(","), "--data-dir", data.to_str().expect("a path of text")];
-    Background::start(&[&arguments[..], &more[..]].concat())
+    Background::start(&[&arguments[..], &more[..], &checkpoints[..]].concat())
 }
 
 fn json(arguments: &[&str]) -> Vec<Value> {

@@ -1,5 +1,7 @@
 //! What was POSTed and acknowledged is in the output once, though the process was killed in between.
 
+#![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
+
 mod process;
 
 use std::{

@@ -12,9 +12,10 @@ use serde_json::Value;
 fn coordinator(number: usize, addresses: &[String; 4], data: &Path) -> Background {
     let first: Vec<String> = addresses[..3].iter().zip(1..).map(|(address, id)| format!("{id}={address}")).collect();
     let (member, first, listen) = (number.to_string(), first.join(","), addresses[number - 1].as_str());
-    let data = data.join(format!("coordinator-{number}"));
+    let (data, checkpoints) = (data.join(format!("coordinator-{number}")), data.join("checkpoints"));
     let mut arguments = vec!["coordinator", "--member", &member, "--listen", listen, "--cluster", "test"];
     arguments.extend(["--data-dir", data.to_str().expect("a path of text")]);
+    arguments.extend(["--checkpoints", checkpoints.to_str().expect("a path of text")]);
     match number {
         4 => arguments.push("--join"),
         _ => arguments.extend(["--members", &first]),

@@ -111,8 +111,8 @@ pub fn open_sink_writer(
     let options = Options::new(&spec.table, &spec.connector);
     Ok(match spec.connector.name.as_str() {
         "filesystem" => {
-            let clock = context.seams.clock.clone();
-            Box::new(FileSinkWriter::new(spec, &schema, identity, &location(&options, context)?, clock)?)
+            let location = location(&options, context)?;
+            Box::new(FileSinkWriter::new(spec, &schema, identity, &location, &context.seams)?)
         }
         "http" => Box::new(HttpSinkWriter::new(spec, &schema, context)?),
         "print" => Box::new(PrintWriter::new(spec, &schema, context.stdout.clone())?),

@@ -149,7 +149,8 @@ impl SetAsideWriter {
     ) -> Result<Self, ConnectorError> {
         let location = Location::new(path, &context.stores)?;
         let names = PartNames { stem: kind.stem(), extension: "json", identity };
-        Ok(Self { kind, files: PartFiles::new(&location, names)?, open: None, closed: Vec::new() })
+        let files = PartFiles::new(&location, names, context.seams.io.clone())?;
+        Ok(Self { kind, files, open: None, closed: Vec::new() })
     }
 
     /// Takes records.

@@ -7,7 +7,7 @@ use thalweg_connectors::{
     ConnectorError, SetAsideKind, SinkCommitter, open_set_aside_committer, open_sink_committer, open_source,
 };
 use thalweg_types::{
-    Attempt, CheckpointId, ClusterId, JobGraph, JobId, Operator, OperatorId, OperatorKind, Split,
+    Attempt, ClusterId, JobGraph, JobId, Operator, OperatorId, OperatorKind, Split,
     job::{Failure, FailureKind},
     session::SinkCommittables,
     settings::JobSettings,
@@ -39,16 +39,14 @@ pub async fn discover(
     Ok(found)
 }
 
-/// Publishes what the writers of a job have prepared up to a checkpoint, late records and dead letters included. After those of
-/// `CheckpointId::FINAL`, everything that the job has left unpublished is removed. Idempotent.
+/// Publishes what the writers of a job have prepared up to a checkpoint, late records and dead letters included. Idempotent. What
+/// is left unpublished in the end is removed by `discard`, which says nothing about what is published.
 ///
 /// # Errors
 /// When something cannot be published now.
 pub async fn commit(
     context: &RuntimeContext,
     graph: &JobGraph,
-    (cluster, job): (&ClusterId, JobId),
-    checkpoint: CheckpointId,
     committables: &[SinkCommittables],
 ) -> Result<(), Failure> {
     let settings = settings_of(graph)?;
@@ -62,11 +60,7 @@ pub async fn commit(
         let Some(committer) = committer(context, operator, &settings).map_err(failed)? else { continue };
         committer.commit(&values).await.map_err(failed)?;
     }
-    // Until the end, writers live whose files are of use. Only when everything is visible is what is left certainly of none.
-    if checkpoint != CheckpointId::FINAL {
-        return Ok(());
-    }
-    discard(context, graph, (cluster, job), Attempt(u32::MAX)).await
+    Ok(())
 }
 
 /// Removes what attempts of a job older than `before` have left unpublished; `Attempt(u32::MAX)` stands for all. Nothing of

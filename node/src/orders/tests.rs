@@ -1,7 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*};
-use thalweg_types::{ChainId, SubtaskId, job::SubtaskMetrics, session::ALL_ATTEMPTS};
+use thalweg_types::{
+    ChainId, SubtaskId,
+    checkpoint::{Prepared, SnapshotCost, SubtaskSnapshot},
+    job::SubtaskMetrics,
+    session::ALL_ATTEMPTS,
+};
 
 use super::*;
 use crate::testing::{deployment, graph};
@@ -142,6 +147,46 @@ fn splits_that_cannot_be_told_fail_their_discovery() {
         assert_eq!(failed.is_none(), fits);
         assert!(failed.is_none_or(|failure| failure.kind == FailureKind::Data && failure.message.contains("7 splits")));
     }
+}
+
+/// What a sink subtask has prepared, in so many bytes.
+fn prepared(bytes: usize) -> Vec<Prepared> {
+    let committables = vec![serde_json::Value::String("x".repeat(bytes))];
+    let committables = SinkCommittables { sink: OperatorId(1), subtask: 0, committables };
+    vec![Prepared { epoch: CheckpointId(1), committables }]
+}
+
+#[test]
+fn what_no_message_can_hold_is_told_as_a_failure() {
+    let snapshot = |bytes| {
+        let snapshot = SubtaskSnapshot {
+            subtask: SubtaskId::default(),
+            is_finished: false,
+            operators: Vec::new(),
+            source: None,
+            in_flight: Vec::new(),
+            objects: Vec::new(),
+            prepared: prepared(bytes),
+            cost: SnapshotCost::default(),
+        };
+        AttemptEvent::Snapshot { checkpoint: CheckpointId(1), snapshot: Box::new(snapshot) }
+    };
+    let mut desk = Desk::deployed(1);
+    assert_eq!(kinds(&desk.event(1, snapshot(1000))), [format!("snapshot {}", CheckpointId(1))]);
+    let effects = desk.event(1, snapshot(MESSAGE_BYTES_MAX));
+    let [Effect::Send(NodeMessage::Report { report: Report::SnapshotFailed { failure, .. }, .. })] = &effects[..]
+    else {
+        panic!("{:?}", kinds(&effects))
+    };
+    assert!(failure.message.contains("more than the 67108864 bytes of a message"), "{}", failure.message);
+
+    let finished = |bytes| AttemptEvent::Finished {
+        subtask: SubtaskId::default(),
+        metrics: SubtaskMetrics::default(),
+        prepared: prepared(bytes),
+    };
+    assert_eq!(kinds(&desk.event(1, finished(1000))), ["finished 1"]);
+    assert_eq!(kinds(&desk.event(1, finished(MESSAGE_BYTES_MAX))), ["failed 1", "cancel 1"]);
 }
 
 #[test]

@@ -7,6 +7,8 @@ pub mod exchange;
 mod job;
 mod session;
 
+pub use session::fits_in_a_message;
+
 /// Why a message from the wire is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("malformed {message}: {reason}")]

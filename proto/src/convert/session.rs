@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thalweg_types::{
@@ -37,6 +38,13 @@ const STATES: [(SubtaskState, &str); 4] = [
     (SubtaskState::Finished, "finished"),
     (SubtaskState::Failed, "failed"),
 ];
+
+/// Whether a report can be sent: its message is no longer than what a coordinator accepts.
+#[must_use]
+pub fn fits_in_a_message(report: &Report) -> bool {
+    let longest = NodeMessage::Report { sequence: u64::MAX, report: report.clone() };
+    v1::NodeMessage::from(longest).encoded_len() <= crate::MESSAGE_BYTES_MAX
+}
 
 impl From<NodeMessage> for v1::NodeMessage {
     fn from(message: NodeMessage) -> Self {

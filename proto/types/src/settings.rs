@@ -208,7 +208,9 @@ impl JobSettings {
                 "a duration such as 10 s, or off",
                 parse_interval,
             )?,
-            checkpoint_timeout: settings.read("checkpoint.timeout", duration, parse_duration)?,
+            checkpoint_timeout: settings.read("checkpoint.timeout", "a duration above 0, such as 10 min", |text| {
+                parse_duration(text).filter(|timeout| !timeout.is_zero())
+            })?,
             checkpoint_alignment_timeout: settings.read("checkpoint.alignment-timeout", duration, parse_duration)?,
             checkpoint_retain: settings.read("checkpoint.retain", "a whole number from 0 to 1000", within(0..=1000))?,
             late_path: settings.text("late.path"),

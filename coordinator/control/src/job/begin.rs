@@ -10,7 +10,7 @@ use thalweg_types::{
     session::Action,
 };
 
-use super::{Effect, JobController, JobView, expects_rows, nodes_of};
+use super::{Effect, JobController, JobView, expects_rows, nodes_of, publish::must_publish};
 use crate::{
     placement::{NodeOffer, PlacementRequest, check_assignment, plan_assignment},
     restart,
@@ -22,12 +22,12 @@ impl JobController {
         let backoff = self.backoff(view);
         let mut effects = self.cancel_leftovers(view);
         effects.extend(self.publish(view));
-        if self.leftovers(view).next().is_some() || view.now < backoff || self.must_publish(view.record) {
+        if self.leftovers(view).next().is_some() || view.now < backoff || must_publish(view.record) {
             return effects;
         }
         let newest = view.record.newest_checkpoint().map(|manifest| manifest.checkpoint);
         match newest.map(|checkpoint| self.manifest(view, checkpoint)) {
-            Some(Err(read)) => effects.extend(self.fail_if_broken(view.record).or(read)),
+            Some(Err(read)) => effects.extend(self.fail_if_broken(view).or(read)),
             Some(Ok(_)) | None => effects.extend(self.place(view).map(Effect::Propose)),
         }
         effects

@@ -36,6 +36,8 @@ const PAUSE_MAX: Duration = Duration::from_mins(1);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Pauses stop doubling here: 2^10 of the shortest interval that makes sense is longer than the longest pause.
 const DOUBLINGS_MAX: u32 = 10;
+/// While so many complete checkpoints wait to be published, none is begun: a sink whose store is away must not have them pile up.
+const UNPUBLISHED_MAX: usize = 4;
 /// Checkpoints that are remembered for people.
 const REMEMBERED_MAX: usize = 100;
 
@@ -88,7 +90,7 @@ enum Put {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Reading {
     asked: Option<CheckpointId>,
-    not_before: Duration,
+    pub(super) not_before: Duration,
     failures: u32,
     /// It cannot be read at all.
     pub(super) broken: Option<Failure>,
@@ -246,7 +248,8 @@ impl JobController {
         let due_at = *self.checkpoints.due_at.get_or_insert(view.now + interval);
         let is_due = self.checkpoints.wanted || (!interval.is_zero() && view.now >= due_at);
         let is_ending = view.record.ending == Some(EndMode::Stop) || self.has_finished(view.record);
-        if !is_due || is_ending || view.now < self.checkpoints.not_before {
+        let lags = unpublished(view.record) >= UNPUBLISHED_MAX;
+        if !is_due || is_ending || lags || view.now < self.checkpoints.not_before {
             return None;
         }
         let (job, attempt, checkpoint) = (self.job, self.facts.attempt, view.record.last_checkpoint.next());
@@ -472,8 +475,19 @@ impl JobController {
         CheckpointSummary {
             last_complete: record.newest_checkpoint().map(|manifest| manifest.checkpoint),
             failures_in_a_row: self.checkpoints.failures_in_a_row,
-            reason: self.checkpoints.last_failure.clone(),
+            reason: self.lag(record).unwrap_or_else(|| self.checkpoints.last_failure.clone()),
         }
+    }
+
+    /// Why none is begun, where publishing cannot keep up.
+    fn lag(&self, record: &JobRecord) -> Option<String> {
+        let waiting = unpublished(record);
+        let last = self.checkpoints.publishing.last_failure.as_ref().map(|failure| format!(": {}", failure.message));
+        let told = || {
+            let last = last.unwrap_or_default();
+            format!("publishing lags, and none is begun while {waiting} complete ones wait to be published{last}")
+        };
+        (waiting >= UNPUBLISHED_MAX).then(told)
     }
 
     /// The last checkpoints that this leader knows of, the newest last.
@@ -510,6 +524,11 @@ pub fn of_the_record(checkpoint: CheckpointId) -> CheckpointOverview {
         cost: SnapshotCost::default(),
         url: String::new(),
     }
+}
+
+/// How many complete checkpoints wait to be published.
+fn unpublished(record: &JobRecord) -> usize {
+    record.checkpoints.iter().filter(|manifest| manifest.checkpoint > record.committed).count()
 }
 
 /// The newest complete checkpoint of the last attempt.

@@ -8,54 +8,68 @@
 //!
 //! While the job runs, a checkpoint is forgotten before its objects go, so that the record never names what is not there;
 //! what a lost leader did not delete is swept with the next attempt. After the end nobody reads it, and the record is what
-//! reminds a new leader. With the objects of checkpoints go those segments of ingest logs that no kept checkpoint needs.
+//! reminds a new leader. With the objects of checkpoints go those segments of ingest logs that no kept checkpoint needs. What
+//! could not be deleted is deleted later: one piece of work at a time, again after a pause.
+//!
+//! Of a live attempt, what belongs to no complete checkpoint (given up, or written by a leader that was lost) stays until the
+//! next attempt or the end.
+
+use std::time::Duration;
 
 use thalweg_cluster_state::{Command, JobRecord};
 use thalweg_types::{
-    Attempt, CheckpointId, JobStatus, Operator, OperatorKind, checkpoint::ManifestRef, connector::INGEST_CONNECTOR,
+    Attempt, CheckpointId, JobStatus, Operator, OperatorKind,
+    checkpoint::ManifestRef,
+    connector::INGEST_CONNECTOR,
+    job::{Failure, FailureKind},
     session::ALL_ATTEMPTS,
 };
 
 use super::{Effect, JobController, JobView};
+use crate::restart;
 
 /// What is to be deleted, and how far that is.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Collecting {
     /// Being forgotten; deleted once they are.
     forgetting: Vec<ManifestRef>,
+    /// Forgotten; to be deleted.
+    due: Vec<ManifestRef>,
     /// What attempts older than this one left was swept.
     swept: Attempt,
-    at_the_end: AtTheEnd,
+    /// Under way.
+    asked: Option<Asked>,
+    not_before: Duration,
+    failures: u32,
+    /// All that is of no use after the end is deleted.
+    is_over: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum AtTheEnd {
-    #[default]
-    Not,
-    Asked,
-    Done,
+#[derive(Debug, Clone, PartialEq)]
+struct Asked {
+    drop: Vec<ManifestRef>,
+    older_than: Option<Attempt>,
 }
 
 impl JobController {
     /// While it runs.
     pub(super) fn collect(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let record = view.record;
-        let forgetting = &mut self.checkpoints.collecting.forgetting;
-        let is_forgotten = forgetting.iter().all(|manifest| record.checkpoint(manifest.checkpoint).is_none());
-        let drop = if is_forgotten { std::mem::take(forgetting) } else { Vec::new() };
         let attempt = self.facts.attempt;
+        let collecting = &mut self.checkpoints.collecting;
+        let is_forgotten = |manifest: &ManifestRef| record.checkpoint(manifest.checkpoint).is_none();
+        if collecting.forgetting.iter().all(is_forgotten) {
+            collecting.due.append(&mut collecting.forgetting);
+        }
         let has_own = record
             .attempt
             .as_ref()
             .is_some_and(|own| record.newest_checkpoint().is_some_and(|newest| newest.checkpoint > own.began_after));
-        let sweeps = has_own && self.checkpoints.collecting.swept < attempt;
-        if sweeps {
-            self.checkpoints.collecting.swept = attempt;
-        }
+        let sweeps = has_own && collecting.swept < attempt;
         let mut effects = Vec::new();
-        if !drop.is_empty() || sweeps {
-            let (keep, older_than) = (record.checkpoints.clone(), sweeps.then_some(attempt));
-            effects.push(Effect::CollectCheckpoints { drop, keep, older_than });
+        if collecting.is_free(view.now) && (sweeps || !collecting.due.is_empty()) {
+            let (drop, older_than) = (std::mem::take(&mut collecting.due), sweeps.then_some(attempt));
+            effects.push(collecting.ask(drop, record.checkpoints.clone(), older_than));
         }
         effects.extend(self.forget_surplus(record));
         effects
@@ -77,9 +91,9 @@ impl JobController {
 
     /// Whether checkpoints of a job that has ended are still to be deleted.
     pub(super) fn must_collect(&self, record: &JobRecord) -> bool {
-        let is_collected = self.checkpoints.collecting.at_the_end == AtTheEnd::Done;
+        let is_over = self.checkpoints.collecting.is_over && useless(record).is_empty();
         let may_have_stored = record.last_checkpoint > CheckpointId(0) || self.has_ingest_log();
-        may_have_stored && (!is_collected || !useless(record).is_empty())
+        may_have_stored && !is_over
     }
 
     /// Whether a source of the job keeps what it was sent beside the checkpoints, from before there is one.
@@ -89,29 +103,49 @@ impl JobController {
     }
 
     /// After the end, when its output is settled.
-    pub(super) fn collect_at_the_end(&mut self, record: &JobRecord) -> Option<Effect> {
-        let drop = useless(record).to_vec();
-        match self.checkpoints.collecting.at_the_end {
-            AtTheEnd::Asked => None,
-            AtTheEnd::Not => {
-                self.checkpoints.collecting.at_the_end = AtTheEnd::Asked;
-                let keep = record.checkpoints.iter().skip(drop.len()).cloned().collect();
-                Some(Effect::CollectCheckpoints { drop, keep, older_than: Some(ALL_ATTEMPTS) })
-            }
-            AtTheEnd::Done if drop.is_empty() => None,
-            AtTheEnd::Done => {
-                let checkpoints = drop.iter().map(|manifest| manifest.checkpoint).collect();
-                Some(Effect::Propose(Command::ForgetCheckpoints { job: self.job, checkpoints }))
-            }
+    pub(super) fn collect_at_the_end(&mut self, view: &JobView<'_>) -> Option<Effect> {
+        let record = view.record;
+        if !self.must_collect(record) {
+            return None;
         }
+        let drop = useless(record).to_vec();
+        let collecting = &mut self.checkpoints.collecting;
+        if collecting.is_over {
+            let checkpoints = drop.iter().map(|manifest| manifest.checkpoint).collect();
+            return Some(Effect::Propose(Command::ForgetCheckpoints { job: self.job, checkpoints }));
+        }
+        if !collecting.is_free(view.now) {
+            return None;
+        }
+        let keep = record.checkpoints.iter().skip(drop.len()).cloned().collect();
+        Some(collecting.ask(drop, keep, Some(ALL_ATTEMPTS)))
     }
 
-    /// Objects were deleted, as far as that was possible.
-    pub fn on_collected(&mut self) {
-        let at_the_end = &mut self.checkpoints.collecting.at_the_end;
-        if *at_the_end == AtTheEnd::Asked {
-            *at_the_end = AtTheEnd::Done;
+    /// Objects were deleted, or not all of them could be. Where what is kept cannot be read, nothing is deleted before the job
+    /// is forgotten: the same again would fail the same way.
+    pub fn on_collected(&mut self, result: &Result<(), Failure>, now: Duration) {
+        let collecting = &mut self.checkpoints.collecting;
+        let Some(Asked { drop, older_than }) = collecting.asked.take() else { return };
+        if result.as_ref().map_or_else(|failure| !restart::passes(failure.kind), |()| true) {
+            collecting.failures = 0;
+            collecting.is_over |= older_than == Some(ALL_ATTEMPTS);
+            collecting.swept = collecting.swept.max(older_than.unwrap_or_default());
+            return;
         }
+        collecting.due.extend(drop);
+        collecting.failures = collecting.failures.saturating_add(1);
+        collecting.not_before = now + restart::backoff(&self.settings, FailureKind::Store, collecting.failures, 0);
+    }
+}
+
+impl Collecting {
+    fn is_free(&self, now: Duration) -> bool {
+        self.asked.is_none() && now >= self.not_before
+    }
+
+    fn ask(&mut self, drop: Vec<ManifestRef>, keep: Vec<ManifestRef>, older_than: Option<Attempt>) -> Effect {
+        self.asked = Some(Asked { drop: drop.clone(), older_than });
+        Effect::CollectCheckpoints { drop, keep, older_than }
     }
 }
 

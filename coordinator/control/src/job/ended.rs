@@ -7,8 +7,9 @@
 //!            Discard ^-- it failed, was refused, or its node is lost: again, elsewhere or later --'
 //! ```
 //!
-//! A publication removes what earlier attempts left, so that only jobs that published nothing are discarded. It must come
-//! last: an attempt that still runs would leave more. What cannot be removed after `DISCARDS_MAX` tries stays, hidden.
+//! A publication is done when everything is visible; that what is left cannot be removed says nothing about it. Removing must
+//! come last: an attempt that still runs would leave more. Nor is anything discarded while something that is complete waits for
+//! its publication, however long the store is away. What cannot be removed after `DISCARDS_MAX` tries stays, hidden.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use thalweg_types::{
     session::{ALL_ATTEMPTS, Action},
 };
 
-use super::{Effect, JobController, JobView, attached_node, facts::Removal};
+use super::{Effect, JobController, JobView, attached_node, facts::Removal, publish::must_publish};
 use crate::restart;
 
 /// With the default backoff the last try is minutes after the first. A directory that cannot be written by then may never be.
@@ -30,13 +31,13 @@ impl JobController {
     pub(super) fn end(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let mut effects = self.cancel_leftovers(view);
         effects.extend(self.publish(view));
-        if self.leftovers(view).next().is_some() || self.must_publish(view.record) {
+        if self.leftovers(view).next().is_some() || must_publish(view.record) {
             return effects;
         }
         if self.must_discard(view.record) {
-            effects.extend(self.remove(view, ALL_ATTEMPTS));
+            effects.extend(self.remove(view, self.left_before(view.record)));
         } else {
-            effects.extend(self.collect_at_the_end(view.record));
+            effects.extend(self.collect_at_the_end(view));
         }
         effects
     }
@@ -51,11 +52,16 @@ impl JobController {
 
     /// Whether files may be there that nobody will publish, and that are not known to be removed.
     pub(super) fn must_discard(&self, record: &JobRecord) -> bool {
-        let Some(attempt) = &record.attempt else { return false };
-        let has_published =
-            record.ended_well() && attempt.committables.as_ref().is_some_and(|prepared| !prepared.is_empty());
-        let is_over = self.facts.discard.is_done || self.facts.discard.failures >= DISCARDS_MAX;
-        self.writes() && !has_published && !is_over && !self.keeps_rows(record)
+        let before = self.left_before(record);
+        let removal = if before == ALL_ATTEMPTS { &self.facts.discard } else { &self.facts.sweep };
+        let is_over = removal.is_done || removal.failures >= DISCARDS_MAX;
+        record.attempt.is_some() && before > Attempt(1) && self.writes() && !is_over
+    }
+
+    /// Files of older attempts are to be removed in the end. Where an attempt stays with its rows, it has ended well and left
+    /// nothing.
+    fn left_before(&self, record: &JobRecord) -> Attempt {
+        if self.keeps_rows(record) { self.facts.attempt } else { ALL_ATTEMPTS }
     }
 
     /// Whether any of the operators writes what is to be published: rows, malformed or late records.

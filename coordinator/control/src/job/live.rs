@@ -10,7 +10,11 @@ use thalweg_types::{
     session::{Action, Deployment, SinkCommittables, SplitAssignment, SubtaskState},
 };
 
-use super::{Effect, JobController, JobView, attached_node, failure, nodes_of, publish::grouped, subtasks_on};
+use super::{
+    Effect, JobController, JobView, attached_node, failure, nodes_of,
+    publish::{grouped, must_publish},
+    subtasks_on,
+};
 use crate::{restart, splits::deal_splits};
 
 impl JobController {
@@ -32,7 +36,7 @@ impl JobController {
         if let (None, Some(checkpoint)) = (&self.facts.splits, restored) {
             match self.manifest(view, checkpoint) {
                 Ok(manifest) => self.facts.splits = Some(splits_of(&manifest)),
-                Err(read) => return self.fail_if_broken(view.record).or(read).into_iter().collect(),
+                Err(read) => return self.fail_if_broken(view).or(read).into_iter().collect(),
             }
         }
         let Some(splits) = &self.facts.splits else { return self.discover(view.record, sources) };
@@ -72,7 +76,7 @@ impl JobController {
 
     /// Publish on one node; any will do, since committables say all that is needed.
     pub(super) fn commit(&mut self, view: &JobView<'_>) -> Vec<Effect> {
-        if self.must_publish(view.record) {
+        if must_publish(view.record) {
             return self.publish(view);
         }
         let mut effects = self.release_rows(view.record);
@@ -286,7 +290,7 @@ impl JobController {
                 let (job, attempt) = (self.job, self.facts.attempt);
                 Some(Effect::Propose(Command::CompleteAttempt { job, attempt, committables }))
             }
-            Err(read) => self.fail_if_broken(view.record).or(read),
+            Err(read) => self.fail_if_broken(view).or(read),
         }
     }
 }

@@ -5,8 +5,9 @@
 //!                                                            '-- nothing was prepared ------------------------^
 //! ```
 //!
-//! A checkpoint may complete while an earlier one is being published: it waits. A job that lives is published until it works;
-//! for one that has ended the tries are counted, as for the removal of its leftovers.
+//! A checkpoint may complete while an earlier one is being published: it waits. What passes is tried again for as long as it
+//! takes. What does not pass by itself fails a job that lives; one that has ended tries on at the longest pause, since whoever
+//! looks after the store may mend it. Until all is published nothing of the job is discarded.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,13 +17,11 @@ use thalweg_types::{
     checkpoint::Prepared,
     job::Failure,
     session::{Action, SinkCommittables},
+    settings::JobSettings,
 };
 
 use super::{Effect, JobController, JobView, attached_node};
 use crate::restart;
-
-/// With the default backoff the last try is minutes after the first.
-const TRIES_MAX: u32 = 8;
 
 /// How far publishing a checkpoint is.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -33,7 +32,6 @@ pub(super) struct Publishing {
     failures: u32,
     result: Option<Result<(), Failure>>,
     pub(super) last_failure: Option<Failure>,
-    given_up: bool,
 }
 
 impl Publishing {
@@ -46,12 +44,12 @@ impl Publishing {
     }
 }
 
-impl JobController {
-    /// Whether something that a complete checkpoint holds is still to be published.
-    pub(super) fn must_publish(&self, record: &JobRecord) -> bool {
-        record.uncommitted().is_some() && !self.checkpoints.publishing.given_up
-    }
+/// Whether something that a complete checkpoint holds is still to be published.
+pub(super) fn must_publish(record: &JobRecord) -> bool {
+    record.uncommitted().is_some()
+}
 
+impl JobController {
     /// Brings the publication of the oldest checkpoint that waits for it forward.
     pub(super) fn publish(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let Some(checkpoint) = view.record.uncommitted().map(|manifest| manifest.checkpoint) else {
@@ -64,8 +62,8 @@ impl JobController {
         let is_done = Effect::Propose(Command::SinksCommitted { job: self.job, checkpoint });
         match self.checkpoints.publishing.result.clone() {
             Some(Ok(())) => return vec![is_done],
-            Some(Err(failure)) if !restart::passes(failure.kind) => {
-                return self.give_up_publishing(view.record, failure);
+            Some(Err(failure)) if !restart::passes(failure.kind) && !view.record.status.is_terminal() => {
+                return vec![Effect::Propose(Command::FailJob { job: self.job, failure })];
             }
             Some(Err(failure)) => self.retry_publishing(view, failure),
             None => {}
@@ -73,7 +71,7 @@ impl JobController {
         let committed = view.record.committed;
         let manifest = match self.manifest(view, checkpoint) {
             Ok(manifest) => manifest,
-            Err(read) => return self.fail_if_broken(view.record).or(read).into_iter().collect(),
+            Err(read) => return self.fail_if_broken(view).or(read).into_iter().collect(),
         };
         let prepared = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.prepared);
         let committables = grouped(prepared.filter(|prepared| prepared.epoch > committed));
@@ -87,7 +85,7 @@ impl JobController {
         committables: Vec<SinkCommittables>,
     ) -> Vec<Effect> {
         let publishing = &mut self.checkpoints.publishing;
-        if publishing.on.is_some() || publishing.given_up || view.now < publishing.not_before {
+        if publishing.on.is_some() || view.now < publishing.not_before {
             return Vec::new();
         }
         let Some((node, life)) = attached_node(view) else { return Vec::new() };
@@ -100,26 +98,29 @@ impl JobController {
         let publishing = &mut self.checkpoints.publishing;
         (publishing.result, publishing.on) = (None, None);
         publishing.failures = publishing.failures.saturating_add(1);
-        let pause = restart::backoff(&self.settings, failure.kind, publishing.failures, view.jitter);
-        publishing.not_before = view.now + pause;
+        publishing.not_before = view.now + pause(&self.settings, &failure, publishing.failures, view.jitter);
         publishing.last_failure = Some(failure);
-        publishing.given_up = view.record.status.is_terminal() && publishing.failures >= TRIES_MAX;
     }
 
-    /// The same again would fail the same way.
-    fn give_up_publishing(&mut self, record: &JobRecord, failure: Failure) -> Vec<Effect> {
-        if record.status.is_terminal() {
-            self.checkpoints.publishing.given_up = true;
-            return Vec::new();
-        }
-        vec![Effect::Propose(Command::FailJob { job: self.job, failure })]
-    }
-
-    /// A job whose newest checkpoint cannot be read has nothing to go on from.
-    pub(super) fn fail_if_broken(&mut self, record: &JobRecord) -> Option<Effect> {
+    /// A job whose newest checkpoint cannot be read has nothing to go on from. One that has ended looks again later: what it
+    /// is to publish stands there.
+    pub(super) fn fail_if_broken(&mut self, view: &JobView<'_>) -> Option<Effect> {
         let failure = self.checkpoints.reading.broken.clone()?;
-        self.give_up_publishing(record, failure).pop()
+        if !view.record.status.is_terminal() {
+            return Some(Effect::Propose(Command::FailJob { job: self.job, failure }));
+        }
+        let reading = &mut self.checkpoints.reading;
+        reading.broken = None;
+        reading.not_before = view.now + pause(&self.settings, &failure, 1, view.jitter);
+        self.checkpoints.publishing.last_failure = Some(failure);
+        None
     }
+}
+
+/// Before the next try; the longest one where the same again would most likely fail the same way.
+fn pause(settings: &JobSettings, failure: &Failure, failures: u32, jitter: u8) -> Duration {
+    let failures = if restart::passes(failure.kind) { failures } else { u32::MAX };
+    restart::backoff(settings, failure.kind, failures, jitter)
 }
 
 /// What is prepared, by sink and subtask in a fixed order.

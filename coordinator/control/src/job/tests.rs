@@ -263,6 +263,15 @@ fn what_cannot_be_removed_stays_in_the_end() {
 }
 
 #[test]
+fn a_job_that_is_published_has_ended_well_although_what_is_left_cannot_be_removed() {
+    let mut world = World::new(&[2], Some(1));
+    world.discard_failures = vec![FailureKind::Data; 1000];
+    world.settle();
+    assert_eq!((world.status(), world.published.len()), (JobStatus::Finished, 1));
+    assert_eq!(world.discard_failures.len(), 992, "it is tried eight times");
+}
+
+#[test]
 fn a_node_that_is_lost_while_it_removes_leftovers_is_replaced() {
     let mut world = World::new(&[1, 1], Some(2));
     world.until(JobStatus::Running);

@@ -68,3 +68,22 @@ async fn what_a_session_of_an_earlier_term_says_last_is_not_heard() {
     later.on_command(LeaderCommand::Close { node, session: new });
     assert!(!later.links[&node].is_open(new));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_ran_on_after_its_job_had_ended_is_cleared_away_once_it_is_gone() {
+    let cluster = TestCluster::start(1, &[1]).await;
+    let job = cluster.cancelled_job().await;
+    let mut reign = reign(&cluster).await;
+    reign.has_begun = true;
+    let (node, incarnation) = reign.consensus.peek(|machine| {
+        let (node, record) = machine.state().nodes().first_key_value().unwrap();
+        (*node, record.registration.incarnation)
+    });
+    reign.links.insert(node, NodeLink::new(incarnation));
+    let (attempt, subtask) = (Attempt(1), SubtaskId::default());
+    let state = thalweg_types::session::SubtaskState::Running;
+    reign.reattach(node, &[SubtaskReport { job, attempt, subtask, state }]);
+    assert!(reign.jobs.is_empty() && reign.links[&node].leftovers.contains(&(job, attempt)));
+    reign.report(node, 1, Report::Gone { job, attempt });
+    assert!(reign.jobs.contains_key(&job), "it may have left files");
+}

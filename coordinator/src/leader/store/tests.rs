@@ -75,6 +75,20 @@ async fn what_a_kept_manifest_refers_to_stays_and_the_live_attempt_is_left_alone
     assert_eq!(listed(&store).await, BTreeSet::from(expected), "of older attempts only what is referred to");
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_job_that_is_to_be_forgotten_stays_and_others_are_left_alone() {
+    let (store, cluster) = (store(), crate::tests::TestCluster::start(1, &[]).await);
+    let (own, aborted) = (state(&store, 1, 1).await, state(&store, 1, 2).await);
+    let newest = manifest(&store, 1, 1, &[&own]).await;
+    let orphan = manifest(&store, 1, 3, &[&aborted]).await;
+    let other = names::state_object(&owner().cluster, JobId(10), Attempt(1), SubtaskId::default(), CheckpointId(1));
+    store.put_state(&other, Bytes::from_static(b"rows"), 9_903_174_363_585_188_844).await.unwrap();
+    assert!(listed(&store).await.contains(&orphan.name));
+    let (job, told) = clear(&store, &cluster.seams(), owner(), vec![newest]).await;
+    assert!(matches!((job, &told), (JobId(1), Stored::Cleared(Ok(())))), "{told:?}");
+    assert_eq!(listed(&store).await, BTreeSet::from([other]));
+}
+
 #[tokio::test]
 async fn nothing_is_deleted_where_what_is_kept_cannot_be_read() {
     let store = store();

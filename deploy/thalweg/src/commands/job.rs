@@ -117,7 +117,9 @@ fn checkpoints_text(checkpoints: &CheckpointSummary) -> String {
     let failed = (checkpoints.failures_in_a_row > 0).then(|| {
         format!("\n{} checkpoint(s) in a row failed, the last: {}\n", checkpoints.failures_in_a_row, checkpoints.reason)
     });
-    format!("{}{}", last.unwrap_or_default(), failed.unwrap_or_default())
+    let waits = (checkpoints.failures_in_a_row == 0 && !checkpoints.reason.is_empty())
+        .then(|| format!("\ncheckpoints: {}\n", checkpoints.reason));
+    [last, failed, waits].into_iter().flatten().collect()
 }
 
 fn print_checkpoints(checkpoints: &[CheckpointOverview], format: Format) -> Result<()> {

@@ -12,7 +12,8 @@
 //! it was. A local hidden file that is there already is never opened again: the writer takes the next number.
 //!
 //! In an object store a part is uploaded under its hidden name, in pieces where it is large: it is there, hidden, from when
-//! it is closed. (An upload that is never completed is no object; the store's own rule for such uploads removes it.)
+//! it is closed. An upload that is never completed is no object, but its pieces take room: a part that is dropped gives its upload
+//! up. What a process leaves that ends suddenly is removed by the store's own rule for such uploads, where it has one.
 
 use std::{
     fs::{self, File},
@@ -27,6 +28,7 @@ use serde_json::Value;
 use thalweg_types::{
     Attempt, ClusterId, JobId,
     bug::{self, Bug},
+    seam::Spawner,
 };
 use tokio::io::AsyncWriteExt as _;
 
@@ -41,7 +43,7 @@ pub(crate) const PART_BYTES: u64 = 1 << 30;
 /// that.
 pub(super) const STORED_PART_BYTES_MAX: u64 = 4 << 30;
 /// The pieces in which a part is uploaded, and how many at once, where a writer has many parts open. The least that stores take.
-const SMALL_PIECE_BYTES: usize = 5 << 20;
+const PIECE_BYTES_MIN: usize = 5 << 20;
 const SMALL_PIECES_MAX: usize = 2;
 
 /// What a committer needs to publish one part file.
@@ -121,14 +123,16 @@ pub(crate) struct PartFiles {
     number: u32,
     /// Whether many parts may be open at once.
     are_many: bool,
+    io: Arc<dyn Spawner>,
 }
 
-/// A part file that is being written. Dropped before it is finished, it is removed where it is local.
+/// A part file that is being written. Dropped before it is finished, it is removed where it is local; an upload is given up.
 #[derive(Debug)]
 pub(crate) struct Part {
     committable: PartCommittable,
     file: PartFile,
     is_finished: bool,
+    io: Arc<dyn Spawner>,
 }
 
 /// Creates a directory and those above it. Where that is not possible at all, another attempt would not help.
@@ -164,7 +168,8 @@ impl Folder {
 
 enum PartFile {
     Local(File, PathBuf),
-    Stored(Box<BufWriter>),
+    /// Nothing once it is being completed.
+    Stored(Option<Box<BufWriter>>),
 }
 
 impl std::fmt::Debug for PartFile {
@@ -177,12 +182,12 @@ impl std::fmt::Debug for PartFile {
 }
 
 impl PartFiles {
-    pub(crate) fn new(location: &Location, names: PartNames) -> Result<Self, ConnectorError> {
+    pub(crate) fn new(location: &Location, names: PartNames, io: Arc<dyn Spawner>) -> Result<Self, ConnectorError> {
         let folder = Folder::new(location);
         if let Folder::Local(path) = &folder {
             create_directory(path)?;
         }
-        Ok(Self { folder, names, number: 0, are_many: false })
+        Ok(Self { folder, names, number: 0, are_many: false, io })
     }
 
     /// The same, where many may be open at once: each takes less memory.
@@ -215,14 +220,14 @@ impl PartFiles {
                 Folder::Stored(store, folder) => {
                     let key = key_of(folder, directory, &committable.hidden)?;
                     let upload = match self.are_many {
-                        true => BufWriter::with_capacity(store.clone(), key, SMALL_PIECE_BYTES)
+                        true => BufWriter::with_capacity(store.clone(), key, PIECE_BYTES_MIN)
                             .with_max_concurrency(SMALL_PIECES_MAX),
                         false => BufWriter::new(store.clone(), key),
                     };
-                    PartFile::Stored(Box::new(upload))
+                    PartFile::Stored(Some(Box::new(upload)))
                 }
             };
-            return Ok(Part { committable, file, is_finished: false });
+            return Ok(Part { committable, file, is_finished: false, io: self.io.clone() });
         }
     }
 }
@@ -233,7 +238,8 @@ impl Part {
         let failed = store_error(format!("write {}", self.committable.hidden));
         match &mut self.file {
             PartFile::Local(file, _) => file.write_all(bytes).map_err(failed)?,
-            PartFile::Stored(upload) => upload.write_all(bytes).await.map_err(failed)?,
+            PartFile::Stored(Some(upload)) => upload.write_all(bytes).await.map_err(failed)?,
+            PartFile::Stored(None) => unreachable!("a part is finished once"),
         }
         let length = self.committable.bytes.get_or_insert_default();
         *length += u64::try_from(bytes.len()).expect("lengths fit in 64 bits");
@@ -257,7 +263,10 @@ impl Part {
                     sync_folder(path)?;
                 }
             }
-            PartFile::Stored(upload) => upload.shutdown().await.map_err(store_error(failed))?,
+            PartFile::Stored(upload) => {
+                let mut upload = upload.take().expect("a part is finished once");
+                upload.shutdown().await.map_err(store_error(failed))?;
+            }
         }
         self.is_finished = true;
         Ok(self.committable.clone())
@@ -267,9 +276,23 @@ impl Part {
 impl Drop for Part {
     /// A part that is not finished will never be published.
     fn drop(&mut self) {
-        if let (PartFile::Local(_, path), false) = (&self.file, self.is_finished) {
+        if self.is_finished {
+            return;
+        }
+        let is_uploading = self.bytes() >= PIECE_BYTES_MIN as u64;
+        match &mut self.file {
             // Where it fails the file stays hidden, until what its job has left is discarded.
-            fs::remove_file(path).ok();
+            PartFile::Local(_, path) => _ = fs::remove_file(path),
+            PartFile::Stored(upload) => {
+                let Some(mut upload) = upload.take().filter(|_| is_uploading) else { return };
+                let name = self.committable.hidden.clone();
+                let give_up = async move {
+                    if let Err(error) = upload.abort().await {
+                        tracing::warn!(name, error = &error as &dyn std::error::Error, "could not give up an upload");
+                    }
+                };
+                self.io.spawn("give up an upload", Box::pin(give_up));
+            }
         }
     }
 }

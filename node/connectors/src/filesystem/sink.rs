@@ -18,7 +18,10 @@ use ::parquet::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use thalweg_types::{graph::SinkOperator, seam::Clock};
+use thalweg_types::{
+    graph::SinkOperator,
+    seam::{Clock, Seams},
+};
 
 use super::{
     location::Location,
@@ -162,18 +165,18 @@ impl FileSinkWriter {
         schema: &SchemaRef,
         identity: SinkIdentity,
         location: &Location,
-        clock: Arc<dyn Clock>,
+        seams: &Seams,
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let partitions = Partitions::new(&spec.partition_by, schema).map_err(|reason| options.error(reason))?;
         let kept = partitions.kept(schema).map_err(|error| options.error(error.to_string()))?;
         let (extension, format) = Format::new(&options, kept)?;
-        let mut files = PartFiles::new(location, PartNames { stem: PART_STEM, extension, identity })?;
+        let mut files = PartFiles::new(location, PartNames { stem: PART_STEM, extension, identity }, seams.io.clone())?;
         if !spec.partition_by.is_empty() {
             files = files.with_many_open();
         }
         let rolling = Rolling::new(&options, files.is_stored())?;
-        let (open, closed) = (BTreeMap::new(), Vec::new());
+        let (open, closed, clock) = (BTreeMap::new(), Vec::new(), seams.clock.clone());
         Ok(Self { files, format, partitions, rolling, clock, open, writes: 0, closed })
     }
 

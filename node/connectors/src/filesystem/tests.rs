@@ -18,6 +18,7 @@ mod epochs;
 mod formats;
 mod lines;
 mod parts;
+mod uploads;
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")

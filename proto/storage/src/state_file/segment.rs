@@ -1,6 +1,10 @@
 //! Segments: rows and their key groups as bytes, and back.
 
-use std::{io::Cursor, sync::Arc};
+use std::{
+    io::Cursor,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array as _, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt16Array},
@@ -55,7 +59,7 @@ pub(crate) fn decode(object: &str, index: u32, entry: &SegmentEntry, bytes: &[u8
     if xxh3_64(bytes) != entry.checksum {
         return Err(damaged("it does not have the checksum that it should".to_owned()));
     }
-    let batch = read_batch(bytes).map_err(|error| damaged(error.to_string()))?;
+    let batch = read_batch(bytes).map_err(damaged)?;
     let batch = batch.ok_or_else(|| damaged("it is not one batch".to_owned()))?;
     if to_u64(batch.num_rows()) != entry.rows {
         return Err(damaged(format!("it has {} rows instead of {}", batch.num_rows(), entry.rows)));
@@ -74,8 +78,50 @@ pub(crate) fn decode(object: &str, index: u32, entry: &SegmentEntry, bytes: &[u8
     Ok(StateRows { key_groups, rows })
 }
 
-fn read_batch(bytes: &[u8]) -> Result<Option<RecordBatch>, ArrowError> {
-    let mut reader = StreamReader::try_new(Cursor::new(bytes), None)?;
-    let Some(batch) = reader.next().transpose()? else { return Ok(None) };
-    Ok(reader.next().transpose()?.is_none().then_some(batch))
+/// The only batch of a stream; why it cannot be read. Arrow asserts some of what it reads (lengths of buffers against each
+/// other, for one), and the checksum is as easily made as the bytes: for what lies in a store that is an error like any other.
+fn read_batch(bytes: &[u8]) -> Result<Option<RecordBatch>, String> {
+    let read = AssertUnwindSafe(|| {
+        let mut reader = StreamReader::try_new(Cursor::new(bytes), None)?;
+        let Some(batch) = reader.next().transpose()? else { return Ok(None) };
+        Ok(reader.next().transpose()?.is_none().then_some(batch))
+    });
+    match catch_unwind(read) {
+        Ok(read) => read.map_err(|error: ArrowError| error.to_string()),
+        Err(_) => Err("its lengths contradict each other".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use thalweg_types::OperatorId;
+
+    use super::*;
+
+    /// Bytes whose checksum is right and whose lengths are not: whoever can write to the store can make them.
+    #[test]
+    fn bytes_that_make_arrow_panic_are_damage() {
+        const ROWS: usize = 1000;
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        let column: ArrayRef = Arc::new((0..1000).map(|at| (at % 2 == 0).then_some(at)).collect::<Int64Array>());
+        let rows = RecordBatch::try_new(schema, vec![column]).unwrap();
+        let mut bytes = encode(&[KeyGroup(0); ROWS], &rows).unwrap();
+        let validity = (ROWS as u64).div_ceil(8).to_le_bytes();
+        let at = bytes.windows(8).rposition(|window| window == validity).expect("what it takes when unpacked");
+        let entry = |bytes: &[u8]| SegmentEntry {
+            operator: OperatorId(0),
+            table: String::new(),
+            lowest: KeyGroup(0),
+            highest: KeyGroup(0),
+            rows: ROWS as u64,
+            offset: 0,
+            bytes: bytes.len() as u64,
+            checksum: xxh3_64(bytes),
+        };
+        decode("o", 0, &entry(&bytes), &bytes).unwrap();
+        bytes[at..at + 8].fill(0);
+        let error = decode("o", 0, &entry(&bytes), &bytes).unwrap_err().to_string();
+        assert!(error.contains("its lengths contradict each other"), "{error}");
+    }
 }

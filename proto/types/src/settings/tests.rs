@@ -31,6 +31,7 @@ fn a_bad_value_says_what_is_expected() {
         ("replay.speed", "-1", "above 0"),
         ("restart.backoff", "soon", "duration"),
         ("checkpoint.interval", "sometimes", "off"),
+        ("checkpoint.timeout", "0 s", "a duration above 0"),
         ("checkpoint.retain", "-1", "whole number"),
     ];
     for (key, value, expected) in bad {

@@ -156,6 +156,49 @@ fn a_job_that_fails_publishes_what_is_complete_and_keeps_its_newest_checkpoint()
 }
 
 #[test]
+fn what_is_complete_is_published_in_the_end_however_long_the_store_is_away() {
+    for kind in [FailureKind::Store, FailureKind::Data] {
+        let mut world = running();
+        world.commit_failures = vec![FailureKind::Store; 1000];
+        while world.record().checkpoints.is_empty() {
+            world.pump();
+        }
+        world.fail_subtask(NodeId(1), FailureKind::Data);
+        world.commit_failures = vec![kind; 1000];
+        for _ in 0..60 {
+            world.pump();
+            world.advance(Duration::from_mins(1));
+        }
+        assert_eq!((world.status(), world.is_done()), (JobStatus::Failed, false));
+        assert_eq!(world.commit_failure().unwrap().message, "no space");
+        assert!((900..980).contains(&world.commit_failures.len()), "{}", world.commit_failures.len());
+        assert!(world.has_leftovers());
+        world.commit_failures.clear();
+        world.settle();
+        world.check_published();
+        assert!(!world.has_leftovers());
+    }
+}
+
+#[test]
+fn what_is_complete_is_published_in_the_end_although_its_manifest_cannot_be_read_for_a_while() {
+    let mut world = running();
+    world.commit_failures = vec![FailureKind::Store; 1000];
+    while world.record().checkpoints.is_empty() {
+        world.pump();
+    }
+    world.end(EndMode::Cancel);
+    world.change_leader();
+    world.store_failures = vec![FailureKind::Data; 3];
+    world.pump();
+    assert_eq!(world.commit_failure().unwrap().message, "the store is away");
+    world.commit_failures.clear();
+    world.settle();
+    assert_eq!(world.status(), JobStatus::Cancelled);
+    world.check_published();
+}
+
+#[test]
 fn a_manifest_that_is_damaged_fails_the_job() {
     let mut world = running();
     until_complete(&mut world, 1);
@@ -178,6 +221,40 @@ fn a_store_that_is_away_delays_the_next_attempt() {
     world.store_failures = vec![FailureKind::Store; 3];
     world.until(JobStatus::Running);
     assert!(world.record().attempt.as_ref().unwrap().restored.is_some());
+}
+
+#[test]
+fn objects_that_could_not_be_deleted_are_deleted_later() {
+    let mut world = running();
+    until_complete(&mut world, 3);
+    // Of the next uses of the store one deletes what is forgotten; manifests are written again too.
+    world.store_failures = vec![FailureKind::Store; 6];
+    let last = world.record().last_checkpoint.0;
+    until_complete(&mut world, last + 8);
+    world.end(EndMode::Cancel);
+    world.store_failures = vec![FailureKind::Store; 6];
+    world.settle();
+    assert_eq!(world.stored(), [""; 0], "what was to be deleted while it ran is deleted too");
+}
+
+#[test]
+fn no_more_checkpoints_are_begun_than_can_be_published() {
+    let mut world = running();
+    world.commit_failures = vec![FailureKind::Store; 1000];
+    for _ in 0..20 {
+        world.pump();
+    }
+    let waiting = world.record().checkpoints.len() as u64;
+    assert_eq!((waiting, world.record().last_checkpoint), (4, CheckpointId(4)));
+    let summary = world.controller().checkpoint_summary(world.record());
+    assert_eq!(summary.failures_in_a_row, 0);
+    assert!(summary.reason.contains("4 complete ones wait to be published: no space"), "{}", summary.reason);
+    world.commit_failures.clear();
+    until_complete(&mut world, 6);
+    assert_eq!(world.controller().checkpoint_summary(world.record()).reason, "");
+    world.end(EndMode::Stop);
+    world.settle();
+    world.check_published();
 }
 
 #[test]

@@ -237,6 +237,11 @@ impl World {
         self.commits.iter().flat_map(|(_, ids)| ids).cloned().collect()
     }
 
+    /// The names of the manifests that are stored.
+    pub(super) fn stored(&self) -> Vec<&str> {
+        self.store.keys().map(String::as_str).collect()
+    }
+
     /// Whether all that is to be published is, and nothing else.
     pub(super) fn check_published(&self) {
         let visible = self.visible();
@@ -304,6 +309,7 @@ impl World {
                     let mut present = self.nodes.values().filter(|node| node.is_present());
                     let runs = present.any(|node| node.attempts.contains_key(&attempt));
                     assert!(!runs, "what still runs may leave more");
+                    assert!(self.record().uncommitted().is_none(), "what is complete is not published yet");
                 }
                 let node = self.nodes.get_mut(&node).unwrap();
                 if node.is_present() {
@@ -349,6 +355,9 @@ impl World {
                     .map_or_else(|| Ok(self.store[&manifest.name].clone()), |kind| Err(failed(kind)));
                 self.controller.on_manifest_got(manifest.checkpoint, result, self.now);
             }
+            Effect::CollectCheckpoints { .. } if self.store_failures.pop().is_some() => {
+                self.controller.on_collected(&Err(failed(FailureKind::Store)), self.now);
+            }
             Effect::CollectCheckpoints { drop, keep, .. } => {
                 let is_over = self.status().is_terminal();
                 for manifest in drop {
@@ -356,7 +365,7 @@ impl World {
                     assert!(is_over || self.record().checkpoint(manifest.checkpoint).is_none(), "it may be needed");
                     self.store.remove(&manifest.name);
                 }
-                self.controller.on_collected();
+                self.controller.on_collected(&Ok(()), self.now);
             }
             Effect::Propose(_) | Effect::Order { .. } => unreachable!("not for the store"),
         }
@@ -518,11 +527,9 @@ impl World {
             }
         }
         self.hidden.retain(|(_, hidden)| !ids.contains(hidden));
-        if checkpoint == CheckpointId::FINAL {
-            if !self.published.contains(&(attempt, committables.len())) {
-                self.published.push((attempt, committables.len()));
-            }
-            self.discard(ALL_ATTEMPTS);
+        let published = (attempt, committables.len());
+        if checkpoint == CheckpointId::FINAL && !self.published.contains(&published) {
+            self.published.push(published);
         }
     }
 
