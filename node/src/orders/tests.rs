@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{collection::vec, prelude::*};
 use thalweg_types::{
     ChainId, SubtaskId,
-    checkpoint::{Prepared, SnapshotCost, SubtaskSnapshot},
+    checkpoint::{Prepared, RecordCounts, SnapshotCost, SubtaskSnapshot},
     job::SubtaskMetrics,
     session::ALL_ATTEMPTS,
 };
@@ -166,6 +166,7 @@ fn what_no_message_can_hold_is_told_as_a_failure() {
             source: None,
             in_flight: Vec::new(),
             objects: Vec::new(),
+            counts: RecordCounts::default(),
             prepared: prepared(bytes),
             cost: SnapshotCost::default(),
         };

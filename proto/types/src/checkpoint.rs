@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The version of the format of manifests.
-pub const MANIFEST_FORMAT: u32 = 2;
+pub const MANIFEST_FORMAT: u32 = 1;
 
 /// The mark between the records of one epoch and those of the next, on its way through the dataflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
