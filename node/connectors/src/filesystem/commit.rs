@@ -5,13 +5,7 @@
 //! | yes | no | prepared | rename |
 //! | no | yes | published before | nothing |
 //! | yes | yes | the final name was taken by something else | rename to `NAME-K` |
-//! | no | no | published before, and taken away by whoever reads the files | nothing but a warning |
-//! | no | no, after a part of the same commit that was still hidden | lost | error |
-//!
-//! A commit is repeated where its outcome was not recorded, and readers may have moved or deleted files meanwhile. That they
-//! were published is sure by the protocol: nothing removes a finished part before it is. Parts are published in the order in
-//! which they are given, so one that is gone after one that was not published yet cannot have been: its directory is not the
-//! one that it was written to, or something else has removed it. A directory that is not there at all is an error that may pass.
+//! | no | no | lost | error |
 //!
 //! Nothing that is published is ever overwritten, and nothing of another cluster is touched: the names hold the cluster. In an
 //! object store a rename is a copy (where the store can: one that refuses to overwrite) and a delete, so a crash between
@@ -63,28 +57,13 @@ impl PartCommitter {
 #[async_trait]
 impl SinkCommitter for PartCommitter {
     async fn commit(&self, committables: &[Value]) -> Result<(), ConnectorError> {
-        if let (Folder::Local(folder), false) = (&self.folder, committables.is_empty()) {
-            fs::metadata(folder).map_err(store_error(format!("publish to {}", folder.display())))?;
-        }
-        // From the first part on that no commit before has published.
-        let mut is_new = false;
         for value in committables {
             let part: PartCommittable = serde_json::from_value(value.clone()).map_err(|error| {
                 ConnectorError::Data { attempted: "understand a committable".to_owned(), reason: error.to_string() }
             })?;
-            let found = match &self.folder {
+            match &self.folder {
                 Folder::Local(folder) => publish_local(&folder.join(&part.directory), &part)?,
                 Folder::Stored(store, folder) => publish_stored(store, folder, &part).await?,
-            };
-            match found {
-                Found::Hidden => is_new = true,
-                Found::Published => {}
-                Found::Gone if is_new => return Err(lost(&part)),
-                Found::Gone => tracing::warn!(
-                    part = part.published,
-                    directory = part.directory,
-                    "a part is neither hidden nor there under its final name: it was published before, and moved or deleted since"
-                ),
             }
         }
         Ok(())
@@ -111,21 +90,10 @@ impl SinkCommitter for PartCommitter {
     }
 }
 
-/// What a commit has found of a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// It was still hidden; it is published now.
-    Hidden,
-    /// It was published before.
-    Published,
-    /// It has neither name.
-    Gone,
-}
-
-/// Something else has removed it, or has its name.
+/// That it was published, and then taken away by whoever reads the files, looks the same.
 fn lost(part: &PartCommittable) -> ConnectorError {
     let reason = format!(
-        "{} is gone and was not published: something else has removed it, or this is not the directory that it was written to",
+        "{} is gone and was not published: it was lost, or it was published before and something else has removed it since",
         part.hidden
     );
     ConnectorError::Data { attempted: format!("publish {}", part.published), reason }
@@ -145,12 +113,18 @@ fn final_names(published: &str) -> impl Iterator<Item = String> + '_ {
     std::iter::once(published.to_owned()).chain((1u32..).map(move |k| format!("{stem}-{k}.{extension}")))
 }
 
-fn publish_local(folder: &std::path::Path, part: &PartCommittable) -> Result<Found, ConnectorError> {
+fn publish_local(folder: &std::path::Path, part: &PartCommittable) -> Result<(), ConnectorError> {
     let hidden = folder.join(&part.hidden);
     let failed = |path: &std::path::Path| store_error(format!("publish {}", path.display()));
     let names = || final_names(&part.published).map(|name| folder.join(name));
+    let published_before = || {
+        let taken = |path: PathBuf| Some((local_length(&path).ok().flatten()?, path));
+        let mut published = names().map_while(taken);
+        // Whoever renamed it may have ended before the name was durable.
+        published.find(|(bytes, _)| part.fits(*bytes)).map_or_else(|| Err(lost(part)), |(_, path)| sync_folder(&path))
+    };
     let Some(bytes) = local_length(&hidden).map_err(failed(&hidden))? else {
-        return find_local(names(), part);
+        return published_before();
     };
     if !part.fits(bytes) {
         return Err(overwritten(part));
@@ -158,24 +132,10 @@ fn publish_local(folder: &std::path::Path, part: &PartCommittable) -> Result<Fou
     let target: PathBuf = names().find(|path| !path.exists()).ok_or_else(|| lost(part))?;
     match fs::rename(&hidden, &target) {
         // Another node was told to publish it too, and came first.
-        Err(error) if error.kind() == ErrorKind::NotFound => find_local(names(), part),
+        Err(error) if error.kind() == ErrorKind::NotFound => published_before(),
         Err(error) => Err(failed(&target)(error)),
-        Ok(()) => sync_folder(&target).map(|()| Found::Hidden),
+        Ok(()) => sync_folder(&target),
     }
-}
-
-/// What has become of a part whose hidden file is gone.
-fn find_local(names: impl Iterator<Item = PathBuf>, part: &PartCommittable) -> Result<Found, ConnectorError> {
-    let mut is_taken = false;
-    for path in names {
-        match local_length(&path).map_err(store_error(format!("publish {}", path.display())))? {
-            // Whoever renamed it may have ended before the name was durable.
-            Some(bytes) if part.fits(bytes) => return sync_folder(&path).map(|()| Found::Published),
-            Some(_) => is_taken = true,
-            None => break,
-        }
-    }
-    if is_taken { Err(lost(part)) } else { Ok(Found::Gone) }
 }
 
 fn local_length(path: &std::path::Path) -> std::io::Result<Option<u64>> {
@@ -190,7 +150,7 @@ async fn publish_stored(
     store: &Arc<dyn ObjectStore>,
     folder: &Path,
     part: &PartCommittable,
-) -> Result<Found, ConnectorError> {
+) -> Result<(), ConnectorError> {
     let failed = || format!("publish {}", part.published);
     let key = |name: &str| key_of(folder, &part.directory, name);
     let hidden = key(&part.hidden)?;
@@ -203,10 +163,7 @@ async fn publish_stored(
     for name in final_names(&part.published) {
         let target = key(&name)?;
         match copy_or_find(store, (&hidden, bytes), &target).await {
-            Ok(true) => {
-                ignore_missing(store.delete(&hidden).await).map_err(store_error(failed()))?;
-                return Ok(Found::Hidden);
-            }
+            Ok(true) => return ignore_missing(store.delete(&hidden).await).map_err(store_error(failed())),
             Ok(false) => {}
             // Another node was told to publish it too, and came first.
             Err(StoreError::NotFound { .. }) => return find_published(store, folder, part).await,
@@ -216,23 +173,22 @@ async fn publish_stored(
     Err(lost(part))
 }
 
-/// What has become of a part whose hidden object is gone.
+/// A part whose hidden object is gone must have been published.
 async fn find_published(
     store: &Arc<dyn ObjectStore>,
     folder: &Path,
     part: &PartCommittable,
-) -> Result<Found, ConnectorError> {
-    let mut is_taken = false;
+) -> Result<(), ConnectorError> {
     for name in final_names(&part.published) {
         let published = key_of(folder, &part.directory, &name)?;
         let found = length(store, &published).await;
         match found.map_err(store_error(format!("publish {}", part.published)))? {
-            Some(bytes) if part.fits(bytes) => return Ok(Found::Published),
-            Some(_) => is_taken = true,
+            Some(bytes) if part.fits(bytes) => return Ok(()),
+            Some(_) => {}
             None => break,
         }
     }
-    if is_taken { Err(lost(part)) } else { Ok(Found::Gone) }
+    Err(lost(part))
 }
 
 /// Whether the target holds the hidden object now; not so where something else has the name.

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     DeadLetter, SetAside, SetAsideKind, SetAsideWriter, SinkCommitter, SinkIdentity, open_set_aside_committer,
 };
-use thalweg_types::{Attempt, ClusterId, JobId, OperatorId, job::FailureKind};
+use thalweg_types::{Attempt, ClusterId, JobId, OperatorId};
 
 const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);
 
@@ -188,51 +188,9 @@ async fn discard_removes_what_all_attempts_of_one_job_left() {
     committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("nothing left to remove");
     assert_eq!(names(&folder), [".part-c1-30-1-7-0-0.json.inprogress", "part-c1-3-2-7-0-0.json"]);
     assert_eq!(fs::read_to_string(folder.path().join("part-c1-3-2-7-0-0.json")).expect("readable"), "{\"a\":2}\n");
-}
-
-/// Whether two parts of a place were moved away by a reader, or one was lost.
-async fn check_parts_that_are_gone(context: &ConnectorContext, path: &str, remove: impl AsyncFn(&str)) {
-    let committer = open_sink_committer(&sink("filesystem", &[("path", path)]), numbers(), context).expect("opened");
-    let mut writer = writer(context, path, 3, 1, 0);
-    let mut prepared = Vec::new();
-    for _ in 0..3 {
-        writer.write(&rows("{\"a\":1}\n")).await.expect("written");
-        prepared.extend(seal(&mut *writer).await);
-    }
-    // The first try came no further than the first part.
-    committer.commit(&prepared[..1]).await.expect("published");
-    remove("part-c1-3-1-7-0-0.json").await;
-    committer.commit(&prepared).await.expect("the others are published");
-    remove("part-c1-3-1-7-0-1.json").await;
-    remove("part-c1-3-1-7-0-2.json").await;
-    committer.commit(&prepared).await.expect("they were published");
-
-    let mut prepared = Vec::new();
-    for _ in 0..2 {
-        writer.write(&rows("{\"a\":1}\n")).await.expect("written");
-        prepared.extend(seal(&mut *writer).await);
-    }
-    remove(".part-c1-3-1-7-0-4.json.inprogress").await;
-    let lost = committer.commit(&prepared).await.expect_err("it was not published").to_string();
-    assert!(lost.contains(".part-c1-3-1-7-0-4.json.inprogress is gone and was not published: "), "{lost}");
-}
-
-#[tokio::test]
-async fn readers_may_take_away_what_is_published_although_the_commit_is_repeated() {
-    let (folder, mut stored, context) = (folder(), context(), context());
-    let remove = async |name: &str| fs::remove_file(folder.path().join(name)).expect("removed");
-    check_parts_that_are_gone(&context, &path(&folder), remove).await;
-
-    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    stored.stores = ObjectStores::default().with_store("memory://bucket", store.clone());
-    let remove = async |name: &str| {
-        store.delete(&Path::from(format!("out/{name}"))).await.expect("removed");
-    };
-    check_parts_that_are_gone(&stored, "memory://bucket/out", remove).await;
-
-    let committer = open_sink_committer(&sink("filesystem", &[("path", "/nowhere/at/all")]), numbers(), &context);
-    let absent = committer.expect("opened").commit(&[serde_json::json!({"hidden": ".x", "published": "x"})]).await;
-    assert_eq!(absent.expect_err("nothing is mounted there").failure_kind(), FailureKind::Store);
+    let lost = committer.commit(&[serde_json::json!({"hidden": ".x", "published": "x"})]).await;
+    let lost = lost.expect_err("neither is there").to_string();
+    assert!(lost.starts_with("could not publish x: .x is gone and was not published: "), "{lost}");
 }
 
 #[tokio::test]
