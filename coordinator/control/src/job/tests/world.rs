@@ -10,7 +10,7 @@
 use std::{collections::VecDeque, sync::LazyLock};
 
 use thalweg_types::{
-    Chain,
+    Chain, Operator,
     checkpoint::{Prepared, RecordCounts, SnapshotCost, SourceSnapshot, SubtaskSnapshot},
     session::ALL_ATTEMPTS,
 };
@@ -448,7 +448,10 @@ impl World {
                 if let Some(run) = node.attempts.get_mut(&attempt) {
                     assert!(!run.building, "started before it was ready");
                     run.started = true;
-                    self.hidden.insert((attempt, "open".to_owned()));
+                    let mut operators = self.controller.graph().operators.iter();
+                    if operators.any(|operator| matches!(operator.kind, OperatorKind::Sink(_))) {
+                        self.hidden.insert((attempt, "open".to_owned()));
+                    }
                 }
             }
             Action::Stop => {
@@ -557,8 +560,10 @@ impl World {
     /// Finishes building, or ends one subtask that has been started.
     pub(super) fn progress(&mut self, id: NodeId) {
         let endless = self.endless;
+        // What is collected for clients is not written anywhere.
+        let writes = |operator: &&Operator| matches!(operator.kind, OperatorKind::Sink(_));
         let sinks: BTreeSet<OperatorId> =
-            self.controller.graph().operators.iter().filter(|op| op.kind.is_sink()).map(|op| op.id).collect();
+            self.controller.graph().operators.iter().filter(writes).map(|operator| operator.id).collect();
         let chains = self.plan.chains.clone();
         let node = self.nodes.get_mut(&id).unwrap();
         let Some((attempt, run)) = node.attempts.iter_mut().next().filter(|_| node.alive) else { return };

@@ -101,7 +101,10 @@ async fn an_upload_is_completed_or_given_up() {
 
     writer.write(&rows).await.expect("written");
     drop(writer);
-    while store.open.load(Ordering::SeqCst) > 0 {
-        tokio::task::yield_now().await;
-    }
+    let given_up = async {
+        while store.open.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), given_up).await.expect("it is given up");
 }
