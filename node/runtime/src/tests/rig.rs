@@ -17,7 +17,7 @@ use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Assignment, Attempt, CheckpointId, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorKind, SubtaskId,
     checkpoint::{Prepared, SplitProgress, SubtaskSnapshot},
-    job::{Failure, SubtaskMetrics},
+    job::{Failure, FailureKind, SubtaskMetrics},
     session::{Deployment, SplitAssignment},
 };
 use tokio::sync::mpsc;
@@ -213,11 +213,17 @@ impl Running {
         }
     }
 
+    /// Cancels on all nodes and waits until nothing is left. Nodes end at their own times, so streams that break meanwhile are
+    /// not failures, as they are not for a leader that has ended an attempt.
     pub(super) async fn cancel(mut self) -> Ending {
         self.handles.iter().for_each(AttemptHandle::cancel);
+        let before = self.ending.failed.len();
         while self.ending.gone < self.handles.len() {
             self.next().await;
         }
+        let mut after = self.ending.failed.split_off(before);
+        after.retain(|(_, failure, _)| failure.kind != FailureKind::Link);
+        self.ending.failed.append(&mut after);
         self.ending
     }
 
