@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, path::Path};
+use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, path::Path};
 use serde::Deserialize;
 use thalweg_types::checkpoint::{MANIFEST_FORMAT, Manifest, ManifestRef, StateObject};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    ObjectStores, StateReader, StorageError,
+    ObjectStores, StateFile, StateReader, StorageError,
     error::{config, corrupt, store_error},
     stores::Missing,
 };
@@ -60,15 +60,15 @@ impl CheckpointStore {
         &self.url
     }
 
-    /// Puts a state object; `checksum` is xxh3-64 of the bytes.
+    /// Puts a state object.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn put_state(&self, name: &str, bytes: Bytes, checksum: u64) -> Result<StateObject, StorageError> {
-        debug_assert_eq!(checksum, xxh3_64(&bytes), "{name}");
-        let length = to_u64(bytes.len());
-        self.store.put(&self.key(name)?, bytes.into()).await.map_err(store_error("put", name))?;
-        Ok(StateObject { name: name.to_owned(), bytes: length, checksum })
+    pub async fn put_state(&self, name: &str, file: StateFile) -> Result<StateObject, StorageError> {
+        let StateFile { pieces, bytes, checksum } = file;
+        let payload = PutPayload::from_iter(pieces);
+        self.store.put(&self.key(name)?, payload).await.map_err(store_error("put", name))?;
+        Ok(StateObject { name: name.to_owned(), bytes, checksum })
     }
 
     /// Creates a manifest. Where it is there already, with the same content, this is a success.

@@ -27,7 +27,7 @@ fn store() -> CheckpointStore {
 async fn state(store: &CheckpointStore, attempt: u32, checkpoint: u64) -> StateObject {
     let subtask = SubtaskId::default();
     let name = names::state_object(&owner().cluster, JobId(1), Attempt(attempt), subtask, CheckpointId(checkpoint));
-    store.put_state(&name, Bytes::from_static(b"rows"), 9_903_174_363_585_188_844).await.unwrap()
+    store.put_state(&name, Bytes::from_static(b"rows").into()).await.unwrap()
 }
 
 async fn manifest(store: &CheckpointStore, attempt: u32, checkpoint: u64, objects: &[&StateObject]) -> ManifestRef {
@@ -82,7 +82,7 @@ async fn nothing_of_a_job_that_is_to_be_forgotten_stays_and_others_are_left_alon
     let newest = manifest(&store, 1, 1, &[&own]).await;
     let orphan = manifest(&store, 1, 3, &[&aborted]).await;
     let other = names::state_object(&owner().cluster, JobId(10), Attempt(1), SubtaskId::default(), CheckpointId(1));
-    store.put_state(&other, Bytes::from_static(b"rows"), 9_903_174_363_585_188_844).await.unwrap();
+    store.put_state(&other, Bytes::from_static(b"rows").into()).await.unwrap();
     assert!(listed(&store).await.contains(&orphan.name));
     let (job, told) = clear(&store, &cluster.seams(), owner(), vec![newest]).await;
     assert!(matches!((job, &told), (JobId(1), Stored::Cleared(Ok(())))), "{told:?}");
@@ -116,7 +116,7 @@ async fn segments_of_ingest_logs_go_once_no_kept_checkpoint_needs_them() {
     let folder = names::ingest_folder(&owner().cluster, JobId(1), source, &split);
     for number in 1..=5 {
         let name = names::segment(&folder, SegmentNumber(number));
-        store.put_state(&name, Bytes::from_static(b"rows"), 9_903_174_363_585_188_844).await.unwrap();
+        store.put_state(&name, Bytes::from_static(b"rows").into()).await.unwrap();
     }
     let reading = async |checkpoint: u64, segment: u64| {
         let segment = SegmentNumber(segment);

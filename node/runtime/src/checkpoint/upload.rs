@@ -309,10 +309,10 @@ impl Uploader {
         let Draft { name, builder, new } = draft;
         let mut uploaded_bytes = 0;
         if !builder.is_empty() {
-            let (bytes, checksum) = builder.finish();
+            let file = builder.finish();
             let object = match bug::is_active(Bug::AckBeforeUpload) {
-                true => StateObject { name: name.clone(), bytes: bytes.len() as u64, checksum },
-                false => self.store.put_state(&name, bytes, checksum).await?,
+                true => StateObject { name: name.clone(), bytes: file.bytes, checksum: file.checksum },
+                false => self.store.put_state(&name, file).await?,
             };
             uploaded_bytes = object.bytes;
             self.uploaded.objects.insert(name, object);

@@ -1,15 +1,19 @@
-//! Writes a state file: sorts rows by key group, and cuts them into segments.
+//! Writes a state file: orders rows by key group, and cuts them into segments.
+//!
+//! Each segment is gathered, encoded and compressed by itself, so that what is worked on stays in the processor's caches, and none is
+//! copied again: the file is the list of its pieces.
 
 use std::ops::Range;
 
 use arrow::{
-    array::{RecordBatch, RecordBatchOptions, UInt32Array},
+    array::{Array as _, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array},
     compute::take_arrays,
+    datatypes::DataType,
     error::ArrowError,
 };
 use bytes::Bytes;
 use thalweg_types::{KeyGroup, OperatorId};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::{
     footer::{Footer, SegmentEntry, head, to_u64},
@@ -18,18 +22,58 @@ use super::{
 use crate::{StorageError, compact::compact, error::config};
 
 /// Gathers the rows of one subtask and checkpoint.
-#[derive(Debug)]
 pub struct StateFileBuilder {
     segment_bytes_target: usize,
-    bytes: Vec<u8>,
+    pieces: Vec<Bytes>,
+    bytes: usize,
+    checksum: Xxh3Default,
     segments: Vec<SegmentEntry>,
+}
+
+/// A file that was built.
+#[derive(Debug, Clone)]
+pub struct StateFile {
+    /// Its bytes, in pieces that follow each other.
+    pub pieces: Vec<Bytes>,
+    /// How many bytes that are.
+    pub bytes: u64,
+    /// xxh3-64 of them.
+    pub checksum: u64,
+}
+
+impl StateFile {
+    /// The file in one piece, which copies it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        self.pieces.concat().into()
+    }
+}
+
+impl From<Bytes> for StateFile {
+    fn from(whole: Bytes) -> Self {
+        Self { bytes: to_u64(whole.len()), checksum: xxh3_64(&whole), pieces: vec![whole] }
+    }
+}
+
+impl std::fmt::Debug for StateFileBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StateFileBuilder({} segments, {} bytes)", self.segments.len(), self.bytes)
+    }
 }
 
 impl StateFileBuilder {
     /// A file whose segments take about this many bytes before they are compressed (`SEGMENT_BYTES`).
     #[must_use]
     pub fn new(segment_bytes_target: usize) -> Self {
-        Self { segment_bytes_target, bytes: head().to_vec(), segments: Vec::new() }
+        let mut builder = Self {
+            segment_bytes_target,
+            pieces: Vec::new(),
+            bytes: 0,
+            checksum: Xxh3Default::new(),
+            segments: Vec::new(),
+        };
+        builder.append(Bytes::copy_from_slice(&head()));
+        builder
     }
 
     /// Adds rows of an operator's table, and gives the indexes of the segments that they have become: none where there are
@@ -48,21 +92,19 @@ impl StateFileBuilder {
     ) -> Result<Vec<u32>, StorageError> {
         assert_eq!(key_groups.len(), rows.num_rows(), "each row has a key group");
         let unfit = |error: ArrowError| config(format!("store rows of {operator}'s table {table}"), error.to_string());
-        let (key_groups, rows) = sort(key_groups, rows).map_err(unfit)?;
-        let ranges = cut(&key_groups, rows_per_segment(&rows, self.segment_bytes_target));
-        let is_whole = ranges.len() == 1;
+        let order = Order::of(key_groups);
+        let ranges = cut(&order.key_groups, rows_per_segment(rows, self.segment_bytes_target));
         let mut indexes = Vec::with_capacity(ranges.len());
         for range in ranges {
-            let groups = &key_groups[range.clone()];
-            let piece =
-                if is_whole { rows.clone() } else { compact(&rows.slice(range.start, range.len())).map_err(unfit)? };
+            let groups = &order.key_groups[range.clone()];
+            let piece = order.gather(rows, range.clone()).and_then(|piece| compact(&piece)).map_err(unfit)?;
             let encoded = segment::encode(groups, &piece).map_err(unfit)?;
-            indexes.push(self.push(operator, table, groups, &encoded));
+            indexes.push(self.push(operator, table, groups, encoded));
         }
         Ok(indexes)
     }
 
-    fn push(&mut self, operator: OperatorId, table: &str, groups: &[KeyGroup], encoded: &[u8]) -> u32 {
+    fn push(&mut self, operator: OperatorId, table: &str, groups: &[KeyGroup], encoded: Vec<u8>) -> u32 {
         let index = u32::try_from(self.segments.len()).expect("a file has fewer than 2^32 segments");
         self.segments.push(SegmentEntry {
             operator,
@@ -70,12 +112,18 @@ impl StateFileBuilder {
             lowest: groups.first().copied().expect("a segment has rows"),
             highest: groups.last().copied().expect("a segment has rows"),
             rows: to_u64(groups.len()),
-            offset: to_u64(self.bytes.len()),
+            offset: to_u64(self.bytes),
             bytes: to_u64(encoded.len()),
-            checksum: xxh3_64(encoded),
+            checksum: xxh3_64(&encoded),
         });
-        self.bytes.extend_from_slice(encoded);
+        self.append(encoded.into());
         index
+    }
+
+    fn append(&mut self, piece: Bytes) {
+        self.checksum.update(&piece);
+        self.bytes += piece.len();
+        self.pieces.push(piece);
     }
 
     /// Whether no rows were added.
@@ -87,49 +135,77 @@ impl StateFileBuilder {
     /// What the file takes so far, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes
     }
 
-    /// The whole file, and xxh3-64 of it.
+    /// The whole file.
     #[must_use]
-    pub fn finish(mut self) -> (Bytes, u64) {
-        let footer = Footer { segments: self.segments.into() };
-        self.bytes.extend_from_slice(&footer.encode());
-        let checksum = xxh3_64(&self.bytes);
-        (self.bytes.into(), checksum)
+    pub fn finish(mut self) -> StateFile {
+        let footer = Footer { segments: std::mem::take(&mut self.segments).into() };
+        self.append(footer.encode().into());
+        StateFile { pieces: self.pieces, bytes: to_u64(self.bytes), checksum: self.checksum.digest() }
     }
 }
 
-/// The rows in the order of their key groups; those of one group in the order in which they came.
-fn sort(key_groups: &[KeyGroup], rows: &RecordBatch) -> Result<(Vec<KeyGroup>, RecordBatch), ArrowError> {
-    let groups = key_groups.iter().max().map_or(0, |highest| usize::from(highest.0) + 1);
-    // Where the rows of each group begin, and then where the next one goes.
-    let mut next = vec![0_u32; groups + 1];
-    for group in key_groups {
-        next[usize::from(group.0) + 1] += 1;
+/// The order of rows by key group; those of one group in the order in which they came.
+struct Order {
+    /// In that order.
+    key_groups: Vec<KeyGroup>,
+    /// Which row is where; none where they lie so already.
+    rows: Option<UInt32Array>,
+}
+
+impl Order {
+    fn of(key_groups: &[KeyGroup]) -> Self {
+        if key_groups.is_sorted() {
+            return Self { key_groups: key_groups.to_vec(), rows: None };
+        }
+        let groups = key_groups.iter().max().map_or(0, |highest| usize::from(highest.0) + 1);
+        // Where the rows of each group begin, and then where the next one goes.
+        let mut next = vec![0_u32; groups + 1];
+        for group in key_groups {
+            next[usize::from(group.0) + 1] += 1;
+        }
+        for group in 1..next.len() {
+            next[group] += next[group - 1];
+        }
+        let mut order = vec![0_u32; key_groups.len()];
+        for (row, group) in (0..).zip(key_groups) {
+            let place = &mut next[usize::from(group.0)];
+            order[*place as usize] = row;
+            *place += 1;
+        }
+        let key_groups = order.iter().map(|row| key_groups[*row as usize]).collect();
+        Self { key_groups, rows: Some(order.into()) }
     }
-    for group in 1..next.len() {
-        next[group] += next[group - 1];
+
+    /// The rows at these places.
+    fn gather(&self, rows: &RecordBatch, range: Range<usize>) -> Result<RecordBatch, ArrowError> {
+        let Some(order) = &self.rows else { return Ok(rows.slice(range.start, range.len())) };
+        let columns = take_arrays(rows.columns(), &order.slice(range.start, range.len()), None)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(range.len()));
+        RecordBatch::try_new_with_options(rows.schema(), columns, &options)
     }
-    let mut order = vec![0_u32; key_groups.len()];
-    for (row, group) in (0..).zip(key_groups) {
-        let place = &mut next[usize::from(group.0)];
-        order[*place as usize] = row;
-        *place += 1;
-    }
-    let sorted = order.iter().map(|row| key_groups[*row as usize]).collect();
-    // Also where they are in order: what is taken takes no more than it shows, so that it can be measured.
-    let columns = take_arrays(rows.columns(), &UInt32Array::from(order), None)?;
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    Ok((sorted, compact(&RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)?))
 }
 
 fn rows_per_segment(rows: &RecordBatch, bytes_target: usize) -> usize {
-    let bytes: usize = rows.columns().iter().map(|column| column.get_buffer_memory_size()).sum();
+    let bytes: usize = rows.columns().iter().map(shown_bytes).sum();
     if bytes <= bytes_target {
         return rows.num_rows();
     }
     (rows.num_rows() * bytes_target / bytes).max(1)
+}
+
+/// About what the rows of a column take: where it is deep within, rather too much.
+fn shown_bytes(column: &ArrayRef) -> usize {
+    match column.data_type() {
+        DataType::Utf8View => column.as_string_view().total_buffer_bytes_used() + column.len() * size_of::<u128>(),
+        DataType::BinaryView => column.as_binary_view().total_buffer_bytes_used() + column.len() * size_of::<u128>(),
+        other => match other.primitive_width() {
+            Some(width) => column.len() * width,
+            None => column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_buffer_memory_size()),
+        },
+    }
 }
 
 /// Ranges of at most so many rows. A group's rows are together, but where they are too many for one range.

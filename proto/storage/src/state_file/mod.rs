@@ -19,7 +19,7 @@ mod builder;
 mod footer;
 mod segment;
 
-pub use builder::StateFileBuilder;
+pub use builder::{StateFile, StateFileBuilder};
 pub use footer::SegmentEntry;
 pub use segment::StateRows;
 

@@ -17,7 +17,7 @@ fn read_whole(bytes: Vec<u8>) -> Result<(), StorageError> {
 
 #[test]
 fn every_byte_of_a_state_file_counts() {
-    let (whole, _) = state_file(0);
+    let whole = state_file(0).to_bytes();
     assert!(read_whole(whole.to_vec()).is_ok());
     for at in 0..whole.len() {
         for flip in [0x01, 0x80, 0xff] {
@@ -32,7 +32,7 @@ fn every_byte_of_a_state_file_counts() {
 
 #[test]
 fn a_state_file_that_is_cut_or_grown_is_damaged() {
-    let (whole, _) = state_file(0);
+    let whole = state_file(0).to_bytes();
     for length in 0..whole.len() {
         assert!(read_whole(whole[..length].to_vec()).is_err(), "cut to {length}");
         assert!(read_whole(whole[length..].to_vec()).is_err() || length == 0, "begins at {length}");
@@ -43,7 +43,7 @@ fn a_state_file_that_is_cut_or_grown_is_damaged() {
 
 #[test]
 fn a_footer_that_lies_is_damage() {
-    let (whole, _) = state_file(0);
+    let whole = state_file(0).to_bytes();
     let trailer = 24;
     let length = u32::from_le_bytes(whole[whole.len() - trailer..][..4].try_into().expect("four bytes"));
     let footer_at = whole.len() - trailer - usize::try_from(length).expect("it is short");
@@ -72,7 +72,7 @@ fn a_footer_that_lies_is_damage() {
 
 #[test]
 fn another_version_is_told() {
-    let (whole, _) = state_file(0);
+    let whole = state_file(0).to_bytes();
     let mut bytes = whole.to_vec();
     let at = bytes.len() - 12;
     bytes[at] = 2;

@@ -24,7 +24,7 @@ use thalweg_types::{
     },
 };
 
-use crate::{CheckpointStore, ObjectStores, StateFileBuilder, names};
+use crate::{CheckpointStore, ObjectStores, StateFile, StateFileBuilder, names};
 
 pub(super) const URL: &str = "memory://checkpoints/below";
 
@@ -101,7 +101,7 @@ pub(super) fn manifest_name() -> String {
 }
 
 /// A state file of two segments of state, and one of rows in flight.
-pub(super) fn state_file(first_group: u16) -> (Bytes, u64) {
+pub(super) fn state_file(first_group: u16) -> StateFile {
     let mut builder = StateFileBuilder::new(1 << 20);
     for number in [1, 2] {
         let groups = groups(&[first_group + 1, first_group, first_group + 1]);
@@ -150,8 +150,8 @@ pub(super) async fn stored(inner: Arc<dyn ObjectStore>) -> (ObjectStores, Checkp
     let store = CheckpointStore::open(URL, &stores).expect("the store is registered");
     let mut objects = Vec::new();
     for index in 0..2_u32 {
-        let (bytes, checksum) = state_file(if index == 0 { 0 } else { 4 });
-        objects.push(store.put_state(&state_name(index), bytes, checksum).await.expect("memory takes it"));
+        let file = state_file(if index == 0 { 0 } else { 4 });
+        objects.push(store.put_state(&state_name(index), file).await.expect("memory takes it"));
     }
     (stores, store, manifest(objects))
 }

@@ -8,7 +8,6 @@ use thalweg_types::{
     CheckpointId,
     checkpoint::{ManifestRef, StateObject},
 };
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::rig::{PoorStore, block_on, manifest_name, state_file, state_name, stored};
 use crate::{CheckpointStore, ListedObject, ObjectStores, StorageError};
@@ -45,10 +44,10 @@ fn a_manifest_is_created_once() {
 }
 
 async fn put(store: &CheckpointStore, name: &str) {
-    let (bytes, checksum) = state_file(0);
-    let length = u64::try_from(bytes.len()).expect("it is short");
-    let object = store.put_state(name, bytes, checksum).await.expect("there is room");
-    assert_eq!(object, StateObject { name: name.to_owned(), bytes: length, checksum });
+    let file = state_file(0);
+    let (bytes, checksum) = (file.bytes, file.checksum);
+    let object = store.put_state(name, file).await.expect("there is room");
+    assert_eq!(object, StateObject { name: name.to_owned(), bytes, checksum });
 }
 
 async fn names(store: &CheckpointStore, prefix: &str) -> Vec<String> {
@@ -131,7 +130,7 @@ fn names_cannot_leave_the_root() {
         let (_, store, _) = stored(Arc::new(InMemory::new())).await;
         for name in ["", "/x", "x/", "..", "../x", "a/../../x", "a//b", "./x"] {
             let bytes = Bytes::from_static(b"x");
-            let error = store.put_state(name, bytes.clone(), xxh3_64(&bytes)).await.expect_err(name);
+            let error = store.put_state(name, bytes.into()).await.expect_err(name);
             assert!(matches!(error, StorageError::Config { .. }), "{name}: {error:?}");
         }
         assert!(matches!(store.open_state("none").await, Err(StorageError::NotFound { .. })));
