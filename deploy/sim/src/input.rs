@@ -62,7 +62,7 @@ impl Dice {
     }
 
     /// One of these.
-    pub fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         let at = self.below(u64::try_from(choices.len()).expect("few choices"));
         choices[usize::try_from(at).expect("an index")]
     }

@@ -125,6 +125,8 @@ impl Simulation {
             observer: Observer::new(journal.clone()),
             due: self.faults.clone().into(),
             ends: BTreeMap::new(),
+            over_at: Duration::ZERO,
+            at_calls: Vec::new(),
             down: BTreeSet::new(),
         };
         direction.run(&progress)
@@ -148,6 +150,10 @@ struct Direction<'a> {
     observer: Observer,
     due: VecDeque<(Duration, Fault)>,
     ends: BTreeMap<(Duration, usize), End>,
+    /// When the last fault that has begun is over.
+    over_at: Duration,
+    /// Who is to crash when a call comes, and how long for; by the key with which the store tells of it.
+    at_calls: Vec<(Vec<Host>, Duration)>,
     /// Hosts without a process.
     down: BTreeSet<String>,
 }
@@ -171,6 +177,7 @@ impl Direction<'_> {
             {
                 self.begin(fault, now);
             }
+            self.follow_calls(is_over, now);
             while let Some(entry) = self.ends.first_entry().filter(|entry| entry.key().0 <= now) {
                 let end = entry.remove();
                 self.end(end);
@@ -184,12 +191,23 @@ impl Direction<'_> {
                     break;
                 }
             }
-            let limit = submitted_at.map_or(SUBMITTED_WITHIN, |at| at + last_end + PROGRESS_WITHIN);
+            let limit = submitted_at.map_or(SUBMITTED_WITHIN, |at| self.over_at.max(at + last_end) + PROGRESS_WITHIN);
             if !is_over && now > limit {
                 bail!("no end in {:.0} s: {}", now.as_secs_f64(), self.observer.jobs());
             }
         }
         progress.borrow_mut().outcome.take().context("the client has ended")?
+    }
+
+    /// Has hosts crash that were to at a call that has come. Whoever is finished is not disturbed any more.
+    fn follow_calls(&mut self, is_over: bool, now: Duration) {
+        for key in self.stage.store.tripped() {
+            let awaited = usize::try_from(key).ok().and_then(|at| self.at_calls.get(at)).filter(|_| !is_over);
+            let Some((hosts, down)) = awaited.cloned() else { continue };
+            for host in hosts {
+                self.begin(Fault::Crash { host, down }, now);
+            }
+        }
     }
 
     /// Tells of processes that have ended by themselves, and has them started again.
@@ -203,6 +221,7 @@ impl Direction<'_> {
     }
 
     fn later(&mut self, when: Duration, end: End) {
+        self.over_at = self.over_at.max(when);
         let place = self.ends.range((when, 0)..=(when, usize::MAX)).count();
         self.ends.insert((when, place), end);
     }
@@ -255,6 +274,11 @@ impl Direction<'_> {
                     self.sim.set_link_max_message_latency(a.as_str(), b.as_str(), latency);
                     self.later(until, End::Quicken(a, b));
                 }
+            }
+            Fault::AtCall { call, nth, is_refused, hosts, down } => {
+                let key = u64::try_from(self.at_calls.len()).expect("few faults");
+                self.at_calls.push((hosts, down));
+                self.stage.store.watch_for(key, (call, nth), is_refused);
             }
             Fault::Store { trouble, .. } => {
                 self.journal.say(format!("the store is {trouble}"));

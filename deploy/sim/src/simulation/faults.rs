@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::store::Trouble;
+use super::store::{Call, Trouble};
 use crate::input::Dice;
 
 /// Something that goes wrong.
@@ -51,6 +51,20 @@ pub enum Fault {
         /// How long.
         lasts: Duration,
     },
+    /// Hosts crash at the moment when the store is called for the n-th time from then on in some way. Where there are fewer such
+    /// calls, nothing happens.
+    AtCall {
+        /// In which way.
+        call: Call,
+        /// From 1.
+        nth: u64,
+        /// The store does not do it.
+        is_refused: bool,
+        /// Who crashes.
+        hosts: Vec<Host>,
+        /// How long they stay down.
+        down: Duration,
+    },
 }
 
 /// A host of the cluster.
@@ -69,7 +83,7 @@ impl Fault {
     #[must_use]
     pub fn lasts(&self) -> Duration {
         match self {
-            Self::Crash { down, .. } => *down,
+            Self::Crash { down, .. } | Self::AtCall { down, .. } => *down,
             Self::Pause { lasts, .. }
             | Self::Partition { lasts, .. }
             | Self::Delay { lasts, .. }
@@ -99,7 +113,10 @@ pub struct Cast {
     pub slots: u32,
 }
 
-/// Draws what goes wrong over a time: up to six faults, also none; each with the moment when it begins.
+/// Faults of one run.
+const FAULTS_MAX: usize = 8;
+
+/// Draws what goes wrong over a time: up to so many faults, also none; each with the moment when it begins.
 #[must_use]
 pub fn draw_faults(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration, Fault)> {
     let count = if dice.percent(12) { 0 } else { 1 + dice.below(4) };
@@ -123,6 +140,15 @@ pub fn draw_faults(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration
             let second = 1 + first % cast.nodes;
             faults.push((at, Fault::Crash { host: Host::Node(second), down }));
         }
+        if let Fault::Crash { host: Host::Leader | Host::Coordinator(_), down } = fault
+            && dice.percent(30)
+        {
+            // All of them at once: only what their disks have is left.
+            for member in 1..=cast.coordinators {
+                faults.push((at, Fault::Crash { host: Host::Coordinator(member), down }));
+            }
+            continue;
+        }
         if let Fault::Store { lasts, .. } = fault
             && dice.percent(50)
         {
@@ -133,32 +159,53 @@ pub fn draw_faults(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration
         faults.push((at, fault));
     }
     faults.sort_by_key(|(at, _)| *at);
-    faults.truncate(6);
+    faults.truncate(FAULTS_MAX);
     faults
 }
 
 fn draw_fault(dice: &mut Dice, cast: Cast) -> Fault {
     match dice.below(100) {
-        0..30 => {
+        0..25 => {
             let down = if dice.percent(30) { millis(dice, 1, 100) } else { millis(dice, 100, 5000) };
             Fault::Crash { host: draw_host(dice, cast), down }
         }
-        30..55 => draw_partition(dice, cast),
+        25..35 => draw_at_call(dice, cast),
+        35..55 => draw_partition(dice, cast),
         55..70 => Fault::Pause { host: draw_host(dice, cast), lasts: millis(dice, 100, 6000) },
         70..78 => {
             let (a, b) = draw_pair(dice, cast);
             Fault::Delay { a, b, latency: millis(dice, 50, 800), lasts: millis(dice, 200, 4000) }
         }
         _ => {
-            let trouble = match dice.below(4) {
+            let trouble = match dice.below(6) {
                 0 => Trouble::Slow,
                 1 => Trouble::Failing(5 + dice.below(60)),
                 2 => Trouble::Ambiguous(5 + dice.below(60)),
-                _ => Trouble::Out,
+                3 => Trouble::Out,
+                4 => Trouble::Refusing(Call::Publish),
+                _ => Trouble::Refusing(dice.pick(&[
+                    Call::Manifest,
+                    Call::State,
+                    Call::Prepare,
+                    Call::Delete,
+                    Call::Read,
+                ])),
             };
             Fault::Store { trouble, lasts: millis(dice, 200, 5000) }
         }
     }
+}
+
+/// Where one thing follows another is where it matters who is gone.
+fn draw_at_call(dice: &mut Dice, cast: Cast) -> Fault {
+    let call = dice.pick(&[Call::Manifest, Call::Manifest, Call::Publish, Call::Publish, Call::State, Call::Delete]);
+    let hosts = match dice.below(4) {
+        0 => vec![Host::Leader],
+        1 => vec![Host::Node(number(dice, cast.nodes))],
+        _ => vec![Host::Leader, Host::Node(number(dice, cast.nodes))],
+    };
+    let (nth, is_refused) = (1 + dice.below(4), dice.percent(40));
+    Fault::AtCall { call, nth, is_refused, hosts, down: millis(dice, 1, 3000) }
 }
 
 fn draw_partition(dice: &mut Dice, cast: Cast) -> Fault {
@@ -215,11 +262,23 @@ mod tests {
         let over = Duration::from_secs(8);
         let all: Vec<_> = (0..300).map(|seed| draw_faults(&mut Dice::new(seed), cast, over)).collect();
         for faults in &all {
-            assert!(faults.len() <= 6 && faults.is_sorted_by_key(|(at, _)| *at), "{faults:?}");
+            assert!(faults.len() <= FAULTS_MAX && faults.is_sorted_by_key(|(at, _)| *at), "{faults:?}");
             assert!(faults.iter().all(|(_, fault)| fault.lasts() <= Duration::from_secs(7)), "{faults:?}");
         }
         assert!(all.iter().any(Vec::is_empty));
-        for kind in ["Crash", "Pause", "Partition", "Delay", "Slow", "Failing", "Ambiguous", "Out", "Leader"] {
+        for kind in [
+            "Crash",
+            "Pause",
+            "Partition",
+            "Delay",
+            "Slow",
+            "Failing",
+            "Ambiguous",
+            "Out",
+            "Refusing",
+            "AtCall",
+            "Leader",
+        ] {
             assert!(all.iter().any(|faults| format!("{faults:?}").contains(kind)), "no {kind}");
         }
     }

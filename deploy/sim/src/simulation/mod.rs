@@ -30,7 +30,7 @@ pub use gate::Gate;
 pub use journal::Journal;
 pub use network::SimulatedNetwork;
 pub use processes::STORE_URL;
-pub use store::{SimulatedStore, Trouble};
+pub use store::{Call, SimulatedStore, Trouble};
 
 /// 2026-01-01 00:00:00 UTC: where every simulated wall clock starts.
 const EPOCH_OFFSET: Duration = Duration::from_secs(1_767_225_600);

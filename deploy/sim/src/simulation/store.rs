@@ -10,6 +10,9 @@
 //! | failing | no | an error, for a share of the calls |
 //! | ambiguous | yes | after a second, that there was no answer in time, for a share of the calls |
 //! | out | no | an error, or nothing until the outage is over |
+//! | refusing | no | an error, for calls of one kind |
+//!
+//! A tripwire waits for the n-th call of a kind: then hosts crash (`Fault::AtCall`), before the store carries it out.
 
 use std::{
     collections::BTreeMap,
@@ -44,6 +47,47 @@ pub enum Trouble {
     Ambiguous(u64),
     /// No call gets through.
     Out,
+    /// No call of this kind gets through: output and checkpoints need not lie in the same store.
+    Refusing(Call),
+}
+
+/// What a call is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// The manifest of a checkpoint is put.
+    Manifest,
+    /// State is put.
+    State,
+    /// Output is written where nobody looks yet.
+    Prepare,
+    /// Output is published.
+    Publish,
+    /// Something is deleted.
+    Delete,
+    /// Something is looked at.
+    Read,
+}
+
+impl Call {
+    fn of_put(path: &Path) -> Self {
+        match path.filename() {
+            Some(name) if name.starts_with("manifest-") => Self::Manifest,
+            Some(name) if name.ends_with(".state") => Self::State,
+            _ => Self::Prepare,
+        }
+    }
+}
+
+/// Waits for a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Tripwire {
+    /// Who asks when it was tripped.
+    key: u64,
+    call: Call,
+    /// Calls until it trips.
+    after: u64,
+    /// Whether the call that trips it is refused.
+    is_refused: bool,
 }
 
 impl fmt::Display for Trouble {
@@ -53,6 +97,7 @@ impl fmt::Display for Trouble {
             Self::Failing(percent) => write!(f, "failing {percent} % of calls"),
             Self::Ambiguous(percent) => write!(f, "answering {percent} % of calls with an error after doing them"),
             Self::Out => f.write_str("out"),
+            Self::Refusing(call) => write!(f, "refusing calls of the kind {call:?}"),
         }
     }
 }
@@ -87,6 +132,8 @@ struct State {
     last: u64,
     /// When each object was written, in virtual time.
     written: BTreeMap<Path, Duration>,
+    tripwires: Vec<Tripwire>,
+    tripped: Vec<u64>,
 }
 
 impl fmt::Debug for SimulatedStore {
@@ -113,6 +160,8 @@ impl SimulatedStore {
             due: BTreeMap::new(),
             last: 0,
             written: BTreeMap::new(),
+            tripwires: Vec::new(),
+            tripped: Vec::new(),
         };
         Self { objects: Arc::new(InMemory::new()), state: Arc::new(Mutex::new(state)), journal }
     }
@@ -147,6 +196,16 @@ impl SimulatedStore {
         (state.trouble, state.trouble_until) = (trouble, until);
     }
 
+    /// Waits for the n-th call of a kind from now, from 1; `tripped` gives the key then.
+    pub(super) fn watch_for(&self, key: u64, (call, nth): (Call, u64), is_refused: bool) {
+        self.state().tripwires.push(Tripwire { key, call, after: nth, is_refused });
+    }
+
+    /// What was waited for and came, once.
+    pub(super) fn tripped(&self) -> Vec<u64> {
+        std::mem::take(&mut self.state().tripped)
+    }
+
     /// Carries out what is due.
     pub(super) fn step(&self, now: Duration) {
         loop {
@@ -167,11 +226,12 @@ impl SimulatedStore {
     /// One call.
     async fn call<T: Send + 'static>(
         &self,
+        call: Call,
         what: String,
         work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
-        let (arrives, fate) = self.state().draw();
+        let (arrives, fate) = self.state().draw(call);
         let store = self.clone();
         let timeout = format!("no answer in time: {what}");
         self.state().at(arrives, move || {
@@ -213,12 +273,31 @@ impl State {
         self.due.insert((when, self.last), Box::new(step));
     }
 
+    /// Whether a tripwire has a call refused.
+    fn trips(&mut self, call: Call) -> bool {
+        let mut is_refused = false;
+        let tripped = &mut self.tripped;
+        self.tripwires.retain_mut(|wire| {
+            wire.after -= u64::from(wire.call == call);
+            if wire.after == 0 {
+                tripped.push(wire.key);
+                is_refused |= wire.is_refused;
+            }
+            wire.after > 0
+        });
+        is_refused
+    }
+
     /// When a call arrives, and what becomes of it.
-    fn draw(&mut self) -> (Duration, Fate) {
+    fn draw(&mut self, call: Call) -> (Duration, Fate) {
         let usual = Duration::from_millis(1 + self.dice.below(12));
+        if self.trips(call) {
+            return (self.now + usual, Fate::Refused);
+        }
         let is_hit = |dice: &mut Dice, percent| dice.percent(percent);
         match self.trouble {
-            None => (self.now + usual, Fate::Done),
+            Some(Trouble::Refusing(refused)) if refused == call => (self.now + usual, Fate::Refused),
+            None | Some(Trouble::Refusing(_)) => (self.now + usual, Fate::Done),
             Some(Trouble::Slow) => (self.now + usual + Duration::from_millis(self.dice.below(1500)), Fate::Done),
             Some(Trouble::Failing(percent)) => {
                 let fate = if is_hit(&mut self.dice, percent) { Fate::Refused } else { Fate::Done };
@@ -250,19 +329,19 @@ fn at_once<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> 
 #[async_trait]
 impl ObjectStore for SimulatedStore {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult, Error> {
-        let path = path.clone();
+        let (path, call) = (path.clone(), Call::of_put(path));
         let what = format!("put {path}, {} bytes", payload.content_length());
         let work = move |store: &Self| {
             let put = at_once(store.objects.put_opts(&path, payload, options))?;
             store.wrote(&path);
             Ok(put)
         };
-        self.call(what, work).await
+        self.call(call, what, work).await
     }
 
     async fn put_multipart_opts(&self, path: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>, Error> {
         let upload = Upload { store: self.clone(), path: path.clone(), parts: Arc::default(), last: 0 };
-        self.call(format!("begin {path}"), |_| Ok(Box::new(upload) as Box<dyn MultipartUpload>)).await
+        self.call(Call::Prepare, format!("begin {path}"), |_| Ok(Box::new(upload) as Box<dyn MultipartUpload>)).await
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult, Error> {
@@ -275,13 +354,13 @@ impl ObjectStore for SimulatedStore {
             let payload = GetResultPayload::Stream(futures::stream::once(async { Ok(bytes) }).boxed());
             Ok(GetResult { payload, meta, range, attributes })
         };
-        self.call(what, work).await
+        self.call(Call::Read, what, work).await
     }
 
     async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
         let (path, ranges) = (path.clone(), ranges.to_vec());
         let what = format!("get {} ranges of {path}", ranges.len());
-        self.call(what, move |store| at_once(store.objects.get_ranges(&path, &ranges))).await
+        self.call(Call::Read, what, move |store| at_once(store.objects.get_ranges(&path, &ranges))).await
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path, Error>>) -> BoxStream<'static, Result<Path, Error>> {
@@ -292,7 +371,7 @@ impl ObjectStore for SimulatedStore {
                 let path = path?;
                 let gone = path.clone();
                 let work = move |store: &Self| at_once(store.objects.delete(&gone)).map(|()| gone);
-                store.call(format!("delete {path}"), work).await
+                store.call(Call::Delete, format!("delete {path}"), work).await
             }
         });
         deleted.boxed()
@@ -306,7 +385,7 @@ impl ObjectStore for SimulatedStore {
                 let found: Vec<ObjectMeta> = at_once(store.objects.list(prefix.as_ref()).try_collect())?;
                 Ok(found.into_iter().map(|meta| store.dated(meta)).collect::<Vec<_>>())
             };
-            let found = store.call(what, work).await?;
+            let found = store.call(Call::Read, what, work).await?;
             Ok::<_, Error>(futures::stream::iter(found.into_iter().map(Ok)))
         };
         futures::stream::once(listed).try_flatten().boxed()
@@ -320,7 +399,7 @@ impl ObjectStore for SimulatedStore {
             found.objects = found.objects.into_iter().map(|meta| store.dated(meta)).collect();
             Ok(found)
         };
-        self.call(what, work).await
+        self.call(Call::Read, what, work).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<(), Error> {
@@ -331,7 +410,7 @@ impl ObjectStore for SimulatedStore {
             store.wrote(&to);
             Ok(())
         };
-        self.call(what, work).await
+        self.call(Call::Publish, what, work).await
     }
 }
 
@@ -354,7 +433,7 @@ impl MultipartUpload for Upload {
             parts.lock().unwrap_or_else(PoisonError::into_inner).insert(number, data);
             Ok(())
         };
-        async move { store.call(what, work).await }.boxed()
+        async move { store.call(Call::Prepare, what, work).await }.boxed()
     }
 
     async fn complete(&mut self) -> Result<PutResult, Error> {
@@ -369,10 +448,10 @@ impl MultipartUpload for Upload {
             store.wrote(&path);
             Ok(put)
         };
-        self.store.call(format!("complete {}", self.path), work).await
+        self.store.call(Call::Prepare, format!("complete {}", self.path), work).await
     }
 
     async fn abort(&mut self) -> Result<(), Error> {
-        self.store.call(format!("abort {}", self.path), |_| Ok(())).await
+        self.store.call(Call::Prepare, format!("abort {}", self.path), |_| Ok(())).await
     }
 }

@@ -7,7 +7,11 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use std::iter::repeat_n;
 use thalweg_keyed_state::FrozenState;
-use thalweg_types::{KeyGroup, Watermark, graph::WindowAggregate};
+use thalweg_types::{
+    KeyGroup, Watermark,
+    bug::{self, Bug},
+    graph::WindowAggregate,
+};
 
 use super::{
     panes::Panes,
@@ -101,7 +105,12 @@ impl Operator for LocalAggregate {
         let inputs = self.spec.inputs(&batch)?;
         for (key, rows) in parts {
             let open = judge(&self.windows, key, self.watermark, || rows.of_batch(&batch), &mut self.late)?;
-            let Some(key) = open else { continue };
+            let Some(key) = open else {
+                if bug::is_active(Bug::ReturnForContinue) {
+                    return Ok(());
+                }
+                continue;
+            };
             match rows {
                 Rows::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
                 some => self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?,
