@@ -31,7 +31,8 @@ fn project(value: Option<&Value>, data_type: &DataType) -> Result<Value, bool> {
         (DataType::Int64, Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
             (Some(whole), _) => Ok(json!(whole)),
             (None, Some(float)) if number.is_u64() || float.fract() != 0.0 => Err(true),
-            (None, Some(float)) if float.abs() < 9e15 => Ok(json!(float as i64)),
+            // A larger one may be whole only because a double has no room for its fraction.
+            (None, Some(float)) if float.abs() < 1e9 => Ok(json!(float as i64)),
             _ => Err(false),
         },
         (DataType::Float64, Value::Number(number)) => Ok(json!(number.as_f64())),
