@@ -15,6 +15,9 @@ use arrow::{
     error::ArrowError,
 };
 
+/// So much is not worth a copy.
+const SLACK_BYTES: usize = 16 << 10;
+
 /// The same rows, in which no view and no dictionary knows more than it shows.
 pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     if !batch.schema_ref().fields().iter().any(|field| holds_more(field.data_type())) {
@@ -23,6 +26,33 @@ pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().map(compact_array).collect::<Result<_, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(batch.schema(), columns, &options)
+}
+
+/// The same rows in memory of their own, where their columns are parts of one buffer: each would count, and keep, all of it.
+pub(crate) fn own(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let counted: usize = batch.columns().iter().map(|column| column.get_buffer_memory_size()).sum();
+    let shown: usize = batch.columns().iter().map(shown_bytes).sum();
+    if counted <= shown.saturating_mul(3) / 2 + SLACK_BYTES {
+        return Ok(batch);
+    }
+    let columns = batch.columns().iter().map(|column| match column.data_type() {
+        DataType::Utf8View | DataType::BinaryView => compact_array(column),
+        _ => compact_array(&take_all(column)?),
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(batch.schema(), columns.collect::<Result<_, _>>()?, &options)
+}
+
+/// About what the rows of a column take: where it is deep within, rather too much.
+pub(crate) fn shown_bytes(column: &ArrayRef) -> usize {
+    match column.data_type() {
+        DataType::Utf8View => column.as_string_view().total_buffer_bytes_used() + column.len() * size_of::<u128>(),
+        DataType::BinaryView => column.as_binary_view().total_buffer_bytes_used() + column.len() * size_of::<u128>(),
+        other => match other.primitive_width() {
+            Some(width) => column.len() * width,
+            None => column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_buffer_memory_size()),
+        },
+    }
 }
 
 /// Whether arrays of a type may bring what their rows do not show.

@@ -16,7 +16,6 @@ use thalweg_types::{
 use super::{
     panes::Panes,
     spec::AggregateSpec,
-    table::GroupTable,
     windowed::judge,
     windows::{PaneKey, Windows, check_timestamps},
 };
@@ -77,9 +76,9 @@ impl LocalAggregate {
 
     fn send(&mut self, key: PaneKey) -> Result<(), OperatorError> {
         let Some(pane) = self.panes.remove(key) else { return Ok(()) };
-        let (Some(table), _) = pane.into_parts() else { return Ok(()) };
+        let (Some(mut table), _) = pane.into_parts() else { return Ok(()) };
         let rows = table.len();
-        let mut columns = GroupTable::into_states(table, &self.spec)?;
+        let mut columns = table.take_states(&self.spec)?;
         for time in self.windows.sent_as(key) {
             let data_type = self.output.field(columns.len()).data_type();
             columns.push(time::from_micros(data_type, repeat_n(time, rows)));

@@ -2,9 +2,10 @@
 //!
 //! Each freeze seals what is live, so partials accumulate. The last ones are merged into one when there are `RUN` of them and
 //! the oldest is not larger than the others together, or when together they outweigh all that came before: so a pane has few
-//! partials, together at most about twice as large as their merge, and a row is copied (and uploaded) seldom. Merging goes on
-//! beside new rows, some rows at a time, and never within a freeze, which it would make as long as the state is large. The
-//! partials that are being merged stay until it is done.
+//! partials, together at most about twice as large as their merge, and a row is copied (and uploaded) seldom. Where a merge has
+//! hardly made anything smaller, since hardly any key came twice, the next one waits for twice as many. Merging goes on beside new
+//! rows, some rows at a time, and never within a freeze, which it would make as long as the state is large. The partials that are
+//! being merged stay until it is done.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,6 +30,8 @@ const MERGED_ROWS: usize = if cfg!(test) { 2 } else { 8192 };
 const MERGED_PER_ROW: usize = if cfg!(test) { 1 } else { 4 };
 /// Where there are so many partials nevertheless, a freeze merges them.
 const PARTIALS_MAX: usize = if cfg!(test) { 10 } else { 64 };
+/// A merge that leaves more than so many rows of a hundred has gained little.
+const LEFT_PERCENT: usize = 80;
 
 /// State by pane.
 #[derive(Debug, Default)]
@@ -44,6 +47,8 @@ pub(crate) struct Pane {
     /// In the order in which they were made.
     sealed: Vec<Partial>,
     merging: Option<Box<Merging>>,
+    /// How many times a run's usual length is waited for, as a power of two: one more after each merge that gained little.
+    patience: u32,
     bytes: usize,
 }
 
@@ -168,8 +173,11 @@ impl Pane {
         (self.live, self.sealed)
     }
 
+    /// Seals what is live. The table stays for the rows to come, unless it had none since the last time.
     fn seal(&mut self, spec: &AggregateSpec, key: PaneKey) -> Result<(), OperatorError> {
-        if let Some(live) = self.live.take().filter(|live| live.len() > 0) {
+        if self.live.take_if(|live| live.len() == 0).is_none()
+            && let Some(live) = &mut self.live
+        {
             self.sealed.push(Partial::of(spec, key, live)?);
         }
         Ok(())
@@ -178,9 +186,10 @@ impl Pane {
     /// The partials that are worth a merge now, if any: the shortest run of the last ones.
     fn worthwhile(&self) -> Option<std::ops::Range<usize>> {
         let mut behind = 0;
+        let long = RUN.checked_shl(self.patience).unwrap_or(PARTIALS_MAX).min(PARTIALS_MAX);
         for (at, partial) in self.sealed.iter().enumerate().rev() {
             let rows = partial.rows.num_rows();
-            let is_run = self.sealed.len() - at >= RUN || at == 0;
+            let is_run = self.sealed.len() - at >= long || (at == 0 && self.patience == 0);
             if rows <= behind && is_run {
                 return Some(at..self.sealed.len());
             }
@@ -209,8 +218,11 @@ impl Pane {
         if !merging.advance(spec, &self.sealed, rows, indices)? {
             return Ok(false);
         }
-        if let Some(Merging { run, table, key_groups, .. }) = self.merging.take().map(|merging| *merging) {
-            let merged = Partial { key_groups: Some(key_groups.into()), ..Partial::of(spec, key, table)? };
+        if let Some(Merging { run, mut table, key_groups, .. }) = self.merging.take().map(|merging| *merging) {
+            let merged = Partial { key_groups: Some(key_groups.into()), ..Partial::of(spec, key, &mut table)? };
+            let before: usize = self.sealed[run.clone()].iter().map(|partial| partial.rows.num_rows()).sum();
+            let gained_little = merged.rows.num_rows() * 100 > before * LEFT_PERCENT;
+            self.patience = if gained_little { self.patience.saturating_add(1) } else { 0 };
             self.sealed.splice(run, [merged]);
         }
         Ok(true)
@@ -264,11 +276,12 @@ impl Merging {
 }
 
 impl Partial {
-    fn of(spec: &AggregateSpec, key: PaneKey, table: GroupTable) -> Result<Self, OperatorError> {
+    /// What a table holds, which is empty afterwards.
+    fn of(spec: &AggregateSpec, key: PaneKey, table: &mut GroupTable) -> Result<Self, OperatorError> {
         let rows = table.len();
         let constant = |value: i64| -> ArrayRef { Arc::new(Int64Array::from_value(value, rows)) };
         let mut columns = vec![constant(key.end), constant(key.detail)];
-        columns.extend(table.into_states(spec)?);
+        columns.extend(table.take_states(spec)?);
         Ok(Self { rows: batch_of(&spec.partial_schema, columns, rows)?, key_groups: None })
     }
 

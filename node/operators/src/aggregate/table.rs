@@ -80,9 +80,13 @@ impl GroupTable {
         Ok(columns)
     }
 
-    /// The keys and the states, and the end of the table.
-    pub(crate) fn into_states(mut self, spec: &AggregateSpec) -> Result<Vec<ArrayRef>, OperatorError> {
+    /// The keys and the states. The table is empty afterwards, with room for about as many groups again.
+    pub(crate) fn take_states(&mut self, spec: &AggregateSpec) -> Result<Vec<ArrayRef>, OperatorError> {
+        let groups = std::mem::take(&mut self.groups);
         let mut columns = self.take_keys()?;
+        if let Some(keys) = &mut self.keys {
+            keys.clear_shrink(groups);
+        }
         columns.extend(take_states(spec, &mut self.accumulators)?);
         Ok(columns)
     }

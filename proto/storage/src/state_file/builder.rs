@@ -1,16 +1,18 @@
 //! Writes a state file: orders rows by key group, and cuts them into segments.
 //!
+//! Segments are compressed, unless the one before of the same rows has hardly become smaller: then the next few are not.
+//!
 //! Each segment is gathered, encoded and compressed by itself, so that what is worked on stays in the processor's caches, and none is
 //! copied again: the file is the list of its pieces.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use arrow::{
-    array::{Array as _, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array},
+    array::{RecordBatch, RecordBatchOptions, UInt32Array},
     compute::take_arrays,
-    datatypes::DataType,
     error::ArrowError,
 };
+use arrow_ipc::CompressionType;
 use bytes::Bytes;
 use thalweg_types::{KeyGroup, OperatorId};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
@@ -19,7 +21,11 @@ use super::{
     footer::{Footer, SegmentEntry, head, to_u64},
     segment,
 };
-use crate::{StorageError, compact::compact, error::config};
+use crate::{
+    StorageError,
+    compact::{compact, shown_bytes},
+    error::config,
+};
 
 /// Gathers the rows of one subtask and checkpoint.
 pub struct StateFileBuilder {
@@ -28,7 +34,43 @@ pub struct StateFileBuilder {
     bytes: usize,
     checksum: Xxh3Default,
     segments: Vec<SegmentEntry>,
+    compressing: Compressing,
 }
+
+/// Which rows are worth compressing.
+#[derive(Debug, Default)]
+struct Compressing {
+    /// How many segments of an operator's table more are not compressed.
+    plain: BTreeMap<(OperatorId, String), u32>,
+}
+
+impl Compressing {
+    fn encode(
+        &mut self,
+        (operator, table): (OperatorId, &str),
+        key_groups: &[KeyGroup],
+        rows: &RecordBatch,
+    ) -> Result<Vec<u8>, ArrowError> {
+        let plain = self.plain.entry((operator, table.to_owned())).or_default();
+        if *plain > 0 {
+            *plain -= 1;
+            return segment::encode(key_groups, rows, None);
+        }
+        let encoded = segment::encode(key_groups, rows, Some(CompressionType::LZ4_FRAME))?;
+        let shown: usize = rows.columns().iter().map(shown_bytes).sum();
+        if shown >= TELLING_BYTES && encoded.len() > shown / 100 * HARDLY_SMALLER_PERCENT {
+            *plain = PLAIN_SEGMENTS;
+        }
+        Ok(encoded)
+    }
+}
+
+/// What has more bytes left than so many of a hundred was not worth compressing.
+const HARDLY_SMALLER_PERCENT: usize = 80;
+/// Less says little about the segments to come.
+const TELLING_BYTES: usize = 64 << 10;
+/// So many segments are then not compressed, before it is tried again.
+const PLAIN_SEGMENTS: u32 = 15;
 
 /// A file that was built.
 #[derive(Debug, Clone)]
@@ -71,6 +113,7 @@ impl StateFileBuilder {
             bytes: 0,
             checksum: Xxh3Default::new(),
             segments: Vec::new(),
+            compressing: Compressing::default(),
         };
         builder.append(Bytes::copy_from_slice(&head()));
         builder
@@ -98,7 +141,7 @@ impl StateFileBuilder {
         for range in ranges {
             let groups = &order.key_groups[range.clone()];
             let piece = order.gather(rows, range.clone()).and_then(|piece| compact(&piece)).map_err(unfit)?;
-            let encoded = segment::encode(groups, &piece).map_err(unfit)?;
+            let encoded = self.compressing.encode((operator, table), groups, &piece).map_err(unfit)?;
             indexes.push(self.push(operator, table, groups, encoded));
         }
         Ok(indexes)
@@ -194,18 +237,6 @@ fn rows_per_segment(rows: &RecordBatch, bytes_target: usize) -> usize {
         return rows.num_rows();
     }
     (rows.num_rows() * bytes_target / bytes).max(1)
-}
-
-/// About what the rows of a column take: where it is deep within, rather too much.
-fn shown_bytes(column: &ArrayRef) -> usize {
-    match column.data_type() {
-        DataType::Utf8View => column.as_string_view().total_buffer_bytes_used() + column.len() * size_of::<u128>(),
-        DataType::BinaryView => column.as_binary_view().total_buffer_bytes_used() + column.len() * size_of::<u128>(),
-        other => match other.primitive_width() {
-            Some(width) => column.len() * width,
-            None => column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_buffer_memory_size()),
-        },
-    }
 }
 
 /// Ranges of at most so many rows. A group's rows are together, but where they are too many for one range.

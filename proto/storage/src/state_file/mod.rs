@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Numbers are little-endian. A segment is an Arrow IPC stream of one batch, whose first column has the key group of each row
-//! (unsigned 16 bits, ascending) and whose others are the rows of one table of one operator; its buffers are LZ4 frames. Its entry in
-//! the footer has the operator, the table, the lowest and the highest key group, how many rows there are, where its bytes lie, and
-//! their xxh3-64. So a reader fetches the footer from the end of the object, and then only the segments that it is to have.
+//! (unsigned 16 bits, ascending) and whose others are the rows of one table of one operator; its buffers are LZ4 frames, or as
+//! they are where that would save little. Its entry in the footer has the operator, the table, the lowest and the highest key
+//! group, how many rows there are, where its bytes lie, and their xxh3-64. So a reader fetches the footer from the end of the object, and then only the segments that it is to have.
 //!
 //! Every byte is checked before it counts: those of segments and footer by checksums, the others by being what they must be. A
 //! reader refuses a version that it does not know.

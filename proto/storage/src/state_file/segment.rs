@@ -20,7 +20,7 @@ use thalweg_types::KeyGroup;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{footer::SegmentEntry, footer::to_u64};
-use crate::{StorageError, error::corrupt};
+use crate::{StorageError, compact::own, error::corrupt};
 
 /// What the first column is called. Rows may have a column of that name: it is found by its place.
 const KEY_GROUP_COLUMN: &str = "__key_group";
@@ -34,7 +34,12 @@ pub struct StateRows {
     pub rows: RecordBatch,
 }
 
-pub(super) fn encode(key_groups: &[KeyGroup], rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+/// A segment's bytes. Where its buffers are not compressed, readers see it from the stream itself.
+pub(super) fn encode(
+    key_groups: &[KeyGroup],
+    rows: &RecordBatch,
+    compression: Option<CompressionType>,
+) -> Result<Vec<u8>, ArrowError> {
     let key_groups: ArrayRef = Arc::new(UInt16Array::from_iter_values(key_groups.iter().map(|group| group.0)));
     let schema = rows.schema_ref();
     let key_group_field = Arc::new(Field::new(KEY_GROUP_COLUMN, DataType::UInt16, false));
@@ -43,7 +48,7 @@ pub(super) fn encode(key_groups: &[KeyGroup], rows: &RecordBatch) -> Result<Vec<
     let columns = std::iter::once(key_groups).chain(rows.columns().iter().cloned()).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
-    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
+    let options = IpcWriteOptions::default().try_with_compression(compression)?;
     let mut writer = StreamWriter::try_new_with_options(Vec::new(), batch.schema_ref(), options)?;
     writer.write(&batch)?;
     writer.finish()?;
@@ -74,7 +79,7 @@ pub(crate) fn decode(object: &str, index: u32, entry: &SegmentEntry, bytes: &[u8
     }
     let key_groups = values.iter().map(|group| KeyGroup(*group)).collect();
     let others: Vec<usize> = (1..batch.num_columns()).collect();
-    let rows = batch.project(&others).map_err(|error| damaged(error.to_string()))?;
+    let rows = batch.project(&others).and_then(own).map_err(|error| damaged(error.to_string()))?;
     Ok(StateRows { key_groups, rows })
 }
 
@@ -106,7 +111,7 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
         let column: ArrayRef = Arc::new((0..1000).map(|at| (at % 2 == 0).then_some(at)).collect::<Int64Array>());
         let rows = RecordBatch::try_new(schema, vec![column]).unwrap();
-        let mut bytes = encode(&[KeyGroup(0); ROWS], &rows).unwrap();
+        let mut bytes = encode(&[KeyGroup(0); ROWS], &rows, Some(CompressionType::LZ4_FRAME)).unwrap();
         let validity = (ROWS as u64).div_ceil(8).to_le_bytes();
         let at = bytes.windows(8).rposition(|window| window == validity).expect("what it takes when unpacked");
         let entry = |bytes: &[u8]| SegmentEntry {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{RecordBatch, UInt32Array},
+    array::{ArrayRef, Int64Array, RecordBatch, UInt32Array},
     compute::{concat_batches, take_record_batch},
 };
 use object_store::{ObjectStore, memory::InMemory};
@@ -136,6 +136,33 @@ fn a_large_file_is_read_by_ranges() {
             assert!(reader.read(last + 1).await.is_err());
         });
     }
+}
+
+#[test]
+fn what_cannot_be_compressed_is_not() {
+    let mut seed = 7_u64;
+    let mut next = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        i64::from_le_bytes((seed ^ (seed >> 29)).to_le_bytes())
+    };
+    let columns = ["a", "b"].map(|name| {
+        let column: Int64Array = (0..40_000).map(|_| Some(next())).collect();
+        (name, Arc::new(column) as ArrayRef)
+    });
+    let rows = RecordBatch::try_from_iter(columns).expect("two columns");
+    let key_groups = vec![KeyGroup(0); rows.num_rows()];
+    let mut builder = StateFileBuilder::new(128 << 10);
+    let segments = builder.add(OperatorId(0), "t", &key_groups, &rows).expect("integers are stored");
+    let reader = reader(builder);
+    let read = block_on(reader.read_all(&segments)).expect("it was just built");
+    let lengths: Vec<u64> = reader.entries().iter().map(|entry| entry.bytes / entry.rows).collect();
+    assert!(lengths.len() > 2 && lengths.iter().all(|bytes| (16..=18).contains(bytes)), "{lengths:?}");
+    for segment in &read {
+        let held = segment.rows.get_array_memory_size();
+        assert!(held < segment.rows.num_rows() * 20, "{held} bytes for {} rows", segment.rows.num_rows());
+    }
+    let pieces: Vec<RecordBatch> = read.into_iter().map(|segment| segment.rows).collect();
+    assert_eq!(concat_batches(&rows.schema(), &pieces).expect("the pieces have one schema"), rows);
 }
 
 #[test]
