@@ -315,3 +315,58 @@ fn not_together(error: ArrowError) -> String {
 fn corrupt(object: &str, reason: String) -> StorageError {
     StorageError::Corrupt { object: object.to_owned(), reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{ArrayRef, Int64Array, RecordBatch, StringArray},
+        datatypes::{DataType, Field, Schema},
+    };
+
+    use super::*;
+
+    fn part(from: i64, rows: i64) -> StateBatch {
+        let value = |row: i64| (row % 3 != 0).then_some(row);
+        let numbers: ArrayRef = Arc::new((from..from + rows).map(value).collect::<Int64Array>());
+        let texts = (from..from + rows).map(|row| value(row).map(|row| format!("text {row}")));
+        let texts: ArrayRef = Arc::new(texts.collect::<StringArray>());
+        let fields = vec![Field::new("n", DataType::Int64, true), Field::new("t", DataType::Utf8, true)];
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![numbers, texts]).unwrap();
+        StateBatch::new((0..rows.num_rows()).map(|_| KeyGroup(7)).collect(), rows)
+    }
+
+    fn together(
+        expected: Option<usize>,
+        all: impl IntoIterator<Item = StateBatch>,
+    ) -> Result<Option<StateBatch>, String> {
+        let mut parts = Parts::new(expected);
+        all.into_iter().try_for_each(|rows| parts.add(rows))?;
+        parts.finish()
+    }
+
+    #[test]
+    fn parts_become_the_same_batch_whether_or_not_their_number_of_rows_is_known() {
+        let all = || [part(0, 5), part(5, 1), part(6, 100)];
+        for expected in [None, Some(106)] {
+            let whole = together(expected, all()).unwrap().unwrap();
+            assert_eq!((whole.key_groups.len(), &whole.rows), (106, &part(0, 106).rows));
+        }
+        for expected in [None, Some(5)] {
+            let one = part(0, 5);
+            let whole = together(expected, [one.clone()]).unwrap().unwrap();
+            assert!(whole.is_same(&one), "nothing is copied");
+        }
+        assert!(together(None, []).unwrap().is_none());
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_together_are_told() {
+        let other = |rows: StateBatch| StateBatch { rows: rows.rows.project(&[0]).unwrap(), ..rows };
+        for expected in [None, Some(10)] {
+            let error = together(expected, [part(0, 5), other(part(5, 5))]).unwrap_err();
+            assert!(error.contains("different columns"), "{error}");
+        }
+        let error = together(Some(6), [part(0, 5), part(5, 5)]).unwrap_err();
+        assert!(error.contains("as many rows"), "{error}");
+    }
+}
