@@ -76,7 +76,7 @@ async fn a_lost_node_restarts_the_attempt_on_the_others() {
     let killed = cluster.now();
     let restarted = until(&client, job, |job| job.attempt == Attempt(2) && job.status == JobStatus::Running).await;
     assert_eq!(restarted.parallelism, 2, "what is left");
-    assert!(cluster.now() - killed < Duration::from_secs(2), "after {:?}", cluster.now() - killed);
+    assert!(cluster.now() - killed < Duration::from_secs(1), "after {:?}", cluster.now() - killed);
     assert_eq!(restarted.failure.unwrap().kind, FailureKind::Node);
     let nodes = client.nodes().await.unwrap();
     let states: Vec<NodeState> = nodes.iter().map(|node| node.state).collect();
@@ -85,6 +85,26 @@ async fn a_lost_node_restarts_the_attempt_on_the_others() {
     cluster.hold_back(false);
     until_status(&client, job, JobStatus::Finished).await;
     assert_eq!(cluster.published(), vec![(job, Attempt(2), 2)]);
+}
+
+/// Whenever it is killed between two looks of the leader.
+#[tokio::test(start_paused = true)]
+async fn a_killed_node_is_lost_within_a_second_of_its_broken_session() {
+    let mut cluster = TestCluster::start(1, &[1; 6]).await;
+    let client = cluster.client(1);
+    for (node, phase) in (1..).map(NodeId).zip([0, 30, 60, 90, 120, 150]) {
+        tokio::time::sleep(Duration::from_millis(phase)).await;
+        cluster.kill(node);
+        let killed = cluster.now();
+        let is_lost = async || {
+            client.nodes().await.unwrap().iter().any(|of| of.registration.node == node && of.state == NodeState::Lost)
+        };
+        while !is_lost().await {
+            let since = cluster.now() - killed;
+            assert!(since < Duration::from_secs(1), "{node} is not lost after {since:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

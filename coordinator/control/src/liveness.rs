@@ -3,7 +3,7 @@
 //! ```text
 //! heard ----> trusted for a lease ----lease runs out----> expired, until forgotten or heard again
 //!                  |                                         ^
-//!                  +-- session broke: for a third of it -----+
+//!                  +-- session broke: for a sixth of it -----+
 //! ```
 //!
 //! Rules: a new leader grants every known node a full lease, since it cannot know what its predecessor heard; a leader
@@ -14,8 +14,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use thalweg_types::{Incarnation, NodeId};
 
-/// A node that broke its session and lives returns at once; this part of the lease is enough to tell.
-const DISCONNECTED_PART: u32 = 3;
+/// A node that broke its session and lives returns at once, and after delays that begin at some milliseconds; this part of the
+/// lease is enough to tell.
+const DISCONNECTED_PART: u32 = 6;
 
 /// The leases of all nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]

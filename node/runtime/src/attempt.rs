@@ -22,7 +22,7 @@ use thalweg_types::{
     job::{Failure, FailureKind, SubtaskMetrics},
     session::{Deployment, SubtaskState},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -153,7 +153,7 @@ impl AttemptHandle {
             cancel: cancelled,
             orders: receiver,
         };
-        let task = supervisor.run(plan.map_err(SubtaskError::from));
+        let task = Arc::new(supervisor).run(plan.map_err(SubtaskError::from));
         let _ = io.spawn(&format!("supervisor of {job}, {attempt}"), Box::pin(task));
         Self { orders, cancel, meters: meters_kept, collect, job, attempt }
     }
@@ -222,6 +222,13 @@ enum Exit {
     Cancelled,
 }
 
+/// What subtasks are built of.
+struct Loaded {
+    plan: ChainPlan,
+    store: CheckpointStore,
+    restored: Restored,
+}
+
 struct Supervisor {
     surroundings: Surroundings,
     cluster: ClusterId,
@@ -235,12 +242,17 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn run(self, plan: Result<ChainPlan, SubtaskError>) {
+    async fn run(self: Arc<Self>, plan: Result<ChainPlan, SubtaskError>) {
         let (failures, mut broken) = mpsc::channel(PEER_FAILURES_KEPT);
-        let prepared = tokio::select! {
+        let loaded = tokio::select! {
             biased;
             () = self.cancel.cancelled() => None,
-            prepared = self.prepare(plan, failures) => Some(prepared),
+            loaded = self.load(plan) => Some(loaded),
+        };
+        let prepared = match loaded {
+            Some(Ok(loaded)) => Some(self.clone().build_beside(loaded, failures).await),
+            Some(Err(error)) => Some(Err(error)),
+            None => None,
         };
         let built = prepared.as_ref().and_then(|prepared| prepared.as_ref().ok());
         let endpoints = built.map(|built| built.endpoints.clone());
@@ -254,7 +266,7 @@ impl Supervisor {
             self.fail(None, &error).await;
         }
         self.cancel.cancelled().await;
-        let Self { surroundings: Surroundings { context, .. }, job, attempt, .. } = &self;
+        let Self { surroundings: Surroundings { context, .. }, job, attempt, .. } = self.as_ref();
         context.exchange.remove(*job, *attempt);
         context.collect.remove(*job, *attempt);
         if let Some(endpoints) = endpoints {
@@ -265,31 +277,40 @@ impl Supervisor {
         context.local.forget(*job, *attempt);
     }
 
-    /// Loads the state that the subtasks here go on from, and builds them.
-    async fn prepare(
-        &self,
-        plan: Result<ChainPlan, SubtaskError>,
-        failures: mpsc::Sender<PeerFailure>,
-    ) -> Result<Built, SubtaskError> {
+    /// Loads the state that the subtasks here go on from.
+    async fn load(&self, plan: Result<ChainPlan, SubtaskError>) -> Result<Loaded, SubtaskError> {
         let plan = plan?;
         let context = &self.surroundings.context;
         let store = CheckpointStore::open(&self.deployment.checkpoints, &context.connectors.stores)?;
         let subtasks: Vec<SubtaskId> = self.meters.iter().map(|(subtask, _)| *subtask).collect();
         let restored = match &self.deployment.restore {
-            Some(from) => restore((&store, &context.local), from, &self.deployment, &plan, &subtasks).await?,
+            Some(from) => {
+                let from_where = (&store, &context.local, &context.seams.compute);
+                restore(from_where, from, &self.deployment, &plan, &subtasks).await?
+            }
             None => Restored::default(),
         };
-        self.build(&plan, store, restored, failures)
+        Ok(Loaded { plan, store, restored })
     }
 
-    fn build(
-        &self,
-        plan: &ChainPlan,
-        store: CheckpointStore,
-        restored: Restored,
+    /// Builds on a compute thread: operators may make tables of all that was loaded. It is waited for also where the attempt is
+    /// cancelled, so that nothing comes to be after the end.
+    async fn build_beside(
+        self: Arc<Self>,
+        loaded: Loaded,
         failures: mpsc::Sender<PeerFailure>,
     ) -> Result<Built, SubtaskError> {
-        let Surroundings { context, tables } = &self.surroundings;
+        let (name, compute) =
+            (format!("builder of {}, {}", self.job, self.attempt), self.surroundings.context.seams.compute.clone());
+        let (done, built) = oneshot::channel();
+        let task = async move { _ = done.send(self.build(loaded, failures)) };
+        let _ = compute.spawn(&name, Box::pin(task));
+        let gone = || SubtaskError::Panic { message: "the threads that build it are gone".to_owned() };
+        built.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn build(&self, loaded: Loaded, failures: mpsc::Sender<PeerFailure>) -> Result<Built, SubtaskError> {
+        let (Surroundings { context, tables }, Loaded { plan, store, restored }) = (&self.surroundings, loaded);
         let builder = Builder {
             context,
             tables: tables.clone(),
@@ -299,7 +320,7 @@ impl Supervisor {
             job: self.job,
             attempt: self.attempt,
             deployment: &self.deployment,
-            plan,
+            plan: &plan,
             orders: self.orders.clone(),
         };
         let build = || builder.build(&self.meters, restored, failures);

@@ -10,7 +10,7 @@ use thalweg_types::{
     session::Action,
 };
 
-use super::{Effect, JobController, JobView, expects_rows, nodes_of, publish::must_publish};
+use super::{Effect, JobController, JobView, checkpoint::own_newest, expects_rows, nodes_of, publish::must_publish};
 use crate::{
     placement::{NodeOffer, PlacementRequest, check_assignment, plan_assignment},
     restart,
@@ -33,18 +33,28 @@ impl JobController {
         effects
     }
 
-    /// When the next attempt may begin.
+    /// When the next attempt may begin. The streams to a node that is lost break before its loss is known: where that was the
+    /// first failure in a row, the loss is what counts, and nothing is to be waited for.
     fn backoff(&mut self, view: &JobView<'_>) -> Duration {
         if view.record.status == JobStatus::Created {
             return Duration::ZERO;
         }
-        if let Some(at) = self.facts.restart_at {
-            return at;
-        }
-        let ran_for = self.facts.running_since.map_or(Duration::ZERO, |since| view.now.saturating_sub(since));
-        let ran_long = ran_for > self.settings.restart_backoff_max;
-        self.failures_in_a_row = if ran_long { 1 } else { self.failures_in_a_row.saturating_add(1) };
         let kind = view.record.failure.as_ref().map_or(FailureKind::Node, |failure| failure.kind);
+        let restart_at = match self.facts.restart_at {
+            Some(at) => at,
+            None => self.draw_backoff(view, kind),
+        };
+        let has_lost = nodes_of(view.record).iter().any(|(node, life)| !view.is_present(*node, *life));
+        let is_first_loss = kind == FailureKind::Link && has_lost && self.failures_in_a_row <= 1;
+        if is_first_loss { Duration::ZERO } else { restart_at }
+    }
+
+    /// An attempt that completed a checkpoint has brought the job forward: the count of failures in a row begins anew after it, as
+    /// after one that ran for long.
+    fn draw_backoff(&mut self, view: &JobView<'_>, kind: FailureKind) -> Duration {
+        let ran_for = self.facts.running_since.map_or(Duration::ZERO, |since| view.now.saturating_sub(since));
+        let went_well = ran_for > self.settings.restart_backoff_max || own_newest(view.record).is_some();
+        self.failures_in_a_row = if went_well { 1 } else { self.failures_in_a_row.saturating_add(1) };
         let at = view.now + restart::backoff(&self.settings, kind, self.failures_in_a_row, view.jitter);
         *self.facts.restart_at.insert(at)
     }

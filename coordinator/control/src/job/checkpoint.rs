@@ -30,6 +30,9 @@ use thalweg_types::{
 
 use super::{Effect, JobController, JobView, publish::Publishing};
 
+/// From when an attempt that follows a failed one runs to its first checkpoint, unless the interval is shorter: long enough for
+/// records to have passed. What was not published for as long as nothing ran need not wait for an interval more.
+const FIRST_AFTER_FAILURE: Duration = Duration::from_millis(200);
 /// The longest pause after failed checkpoints, unless the interval is longer.
 const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// The pause after a failed checkpoint where none are begun by time.
@@ -245,7 +248,8 @@ impl JobController {
 
     fn begin_checkpoint(&mut self, view: &JobView<'_>) -> Option<Effect> {
         let interval = self.checkpoint_interval();
-        let due_at = *self.checkpoints.due_at.get_or_insert(view.now + interval);
+        let first_after = if self.facts.attempt > Attempt(1) { interval.min(FIRST_AFTER_FAILURE) } else { interval };
+        let due_at = *self.checkpoints.due_at.get_or_insert(view.now + first_after);
         let is_due = self.checkpoints.wanted || (!interval.is_zero() && view.now >= due_at);
         let is_ending = view.record.ending == Some(EndMode::Stop) || self.has_finished(view.record);
         let lags = unpublished(view.record) >= UNPUBLISHED_MAX;
@@ -532,7 +536,7 @@ fn unpublished(record: &JobRecord) -> usize {
 }
 
 /// The newest complete checkpoint of the last attempt.
-fn own_newest(record: &JobRecord) -> Option<CheckpointId> {
+pub(super) fn own_newest(record: &JobRecord) -> Option<CheckpointId> {
     let began_after = record.attempt.as_ref()?.began_after;
     record.newest_checkpoint().map(|manifest| manifest.checkpoint).filter(|newest| *newest > began_after)
 }

@@ -162,6 +162,22 @@ fn a_broken_stream_alone_ends_the_attempt_after_the_wait() {
 }
 
 #[test]
+fn a_job_whose_stream_broke_with_a_node_that_is_lost_waits_for_nothing_more() {
+    let mut world = World::new(&[2, 2], Some(2));
+    world.until(JobStatus::Running);
+    world.fail_subtask(NodeId(1), FailureKind::Link);
+    world.deliver_reports(NodeId(1));
+    world.advance(ControlConfig::default().cause_wait);
+    assert_eq!(world.status(), JobStatus::Restarting);
+    let restarting = world.now();
+    world.lose_node(NodeId(2));
+    world.pump_orders();
+    world.deliver_reports(NodeId(1));
+    world.advance(Duration::ZERO);
+    assert_eq!((world.record().last_attempt(), world.now()), (Attempt(2), restarting));
+}
+
+#[test]
 fn a_cause_is_waited_for_although_the_node_of_the_broken_stream_has_dropped_the_attempt() {
     let mut world = World::new(&[1, 1], Some(2));
     world.until(JobStatus::Running);

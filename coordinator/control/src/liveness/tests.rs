@@ -41,13 +41,13 @@ fn whatever_is_heard_renews_the_lease() {
 }
 
 #[test]
-fn a_broken_session_leaves_a_third_of_the_lease_unless_it_is_opened_again() {
+fn a_broken_session_leaves_a_sixth_of_the_lease_unless_it_is_opened_again() {
     let mut liveness = NodeLiveness::new(LEASE, [id(1), id(2)], ms(0));
     liveness.on_disconnected(NodeId(1), Incarnation(10), ms(0));
     liveness.on_disconnected(NodeId(2), Incarnation(20), ms(0));
-    liveness.on_heard(NodeId(2), Incarnation(20), ms(500));
-    assert_eq!(tick_until(&mut liveness, 0, 900), vec![]);
-    assert_eq!(tick_until(&mut liveness, 900, 1200), vec![id(1)]);
+    liveness.on_heard(NodeId(2), Incarnation(20), ms(400));
+    assert_eq!(tick_until(&mut liveness, 0, 450), vec![]);
+    assert_eq!(tick_until(&mut liveness, 450, 600), vec![id(1)]);
 }
 
 #[test]

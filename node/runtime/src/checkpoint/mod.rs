@@ -12,6 +12,7 @@
 //!   So are those of a checkpoint that never completed.
 //! - What sinks have sealed is told with every snapshot until a checkpoint that holds it is confirmed.
 
+mod load;
 mod local;
 mod restore;
 mod upload;

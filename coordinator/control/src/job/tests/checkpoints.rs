@@ -81,6 +81,41 @@ fn a_lost_node_costs_what_came_after_the_last_complete_checkpoint_and_nothing_el
 }
 
 #[test]
+fn the_first_checkpoint_after_a_failed_attempt_comes_soon_and_the_others_by_the_interval() {
+    let mut world = World::checkpointing(&[2, 2], Some(2), Duration::from_secs(60));
+    world.endless = true;
+    world.until(JobStatus::Running);
+    let waited = until_begun(&mut world, 1);
+    assert!(waited > Duration::from_secs(59), "{waited:?}: nothing had failed");
+    until_complete(&mut world, 1);
+    world.lose_node(NodeId(2));
+    world.until(JobStatus::Running);
+    let waited = until_begun(&mut world, 2);
+    assert!((150..=250).contains(&waited.as_millis()), "{waited:?}");
+    until_complete(&mut world, 2);
+    let waited = until_begun(&mut world, 3);
+    assert!(waited > Duration::from_secs(50), "{waited:?}");
+
+    let mut world = World::checkpointing(&[2, 2], Some(2), Duration::ZERO);
+    world.endless = true;
+    world.until(JobStatus::Running);
+    world.lose_node(NodeId(2));
+    world.until(JobStatus::Running);
+    world.pump();
+    assert_eq!(world.record().last_checkpoint, CheckpointId(0), "none are taken by time");
+}
+
+/// Lets time pass until a checkpoint has begun; gives how much.
+fn until_begun(world: &mut World, checkpoint: u64) -> Duration {
+    let since = world.now();
+    while world.record().last_checkpoint < CheckpointId(checkpoint) {
+        assert!(world.now() - since < Duration::from_secs(600), "{:?}", world.controller());
+        world.advance(Duration::from_millis(50));
+    }
+    world.now() - since
+}
+
+#[test]
 fn a_checkpoint_that_fails_is_given_up_and_the_job_runs_on() {
     let mut world = running();
     world.snapshot_failures = 1;
