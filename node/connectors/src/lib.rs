@@ -1,5 +1,7 @@
 //! Sources and sinks: discovery of splits, readers with positions, writers with committables.
 
+use std::time::Duration;
+
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
@@ -175,6 +177,21 @@ pub trait SinkWriter: Send {
     /// # Errors
     /// When it cannot be cut off. The writer is of no use any more.
     async fn seal(&mut self) -> Result<Sealing, ConnectorError>;
+
+    /// When a part is closed that stays open over seals. A writer whose parts do is still given no rows whose part is to stay open:
+    /// they are kept with the state of the job, and written together.
+    fn rollover(&self) -> Option<Rollover> {
+        None
+    }
+}
+
+/// When what is open over several checkpoints is closed. It shows when the next one is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollover {
+    /// Its rows take so many bytes in memory.
+    pub bytes: u64,
+    /// It is so old.
+    pub age: Option<Duration>,
 }
 
 /// Publishes what writers have prepared.

@@ -29,6 +29,11 @@ impl<'a> Options<'a> {
         self.connector.option(key).filter(|value| !value.is_empty())
     }
 
+    /// Whether a table sets an option itself.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        self.connector.options.get(key).is_some_and(|value| !value.is_empty())
+    }
+
     pub(crate) fn required(&self, key: &str) -> Result<&'a str, ConnectorError> {
         self.text(key).ok_or_else(|| self.error(format!("option '{key}' is missing")))
     }

@@ -17,7 +17,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
-use thalweg_connectors::{DeadLetter, SinkWriter};
+use thalweg_connectors::DeadLetter;
 use thalweg_exchange::{Control, Outbound};
 use thalweg_keyed_state::FrozenState;
 use thalweg_operators::{Operator, OperatorError};
@@ -30,6 +30,7 @@ use crate::{
     failure::SubtaskError,
     gate::Gate,
     meter::Meter,
+    rolling::RollingSink,
     source::SourceView,
     state_budget::StateShare,
 };
@@ -68,7 +69,7 @@ pub(crate) enum Stage {
     /// An operator.
     Operator(Box<dyn Operator>),
     /// Writes a table.
-    Sink(Box<dyn SinkWriter>),
+    Sink(RollingSink),
     /// Keeps rows for the client.
     Collect(CollectWriter),
 }
@@ -194,8 +195,9 @@ impl Chain {
     pub(crate) async fn finish(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         for Vertex { id, name, stage, .. } in &mut self.parts.vertices {
             match stage {
-                Stage::Sink(writer) => {
-                    let sealing = flushing(&mut self.parts.outbounds, writer.seal()).await?;
+                Stage::Sink(sink) => {
+                    let now = self.parts.meter.now();
+                    let sealing = flushing(&mut self.parts.outbounds, sink.seal(now, true)).await?;
                     let sealing = sealing.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
                     self.parts.gate.keep_sealed(vec![Sealed { operator: *id, name: name.clone(), sealing }]);
                 }
@@ -244,13 +246,15 @@ impl Chain {
             Stage::Operator(operator) => {
                 operator.process(port, batch).map_err(|source| failed(name, source))?;
                 self.parts.aside.take_late(*id, operator.as_mut(), &self.parts.meter);
-                self.parts.state.observe(at, name, operator.as_ref())?;
+                self.parts.state.observe(at, name, || operator.state_bytes())?;
                 self.stack.push(Step::Drain { vertex: at, then: None });
             }
-            Stage::Sink(writer) => {
-                let written = flushing(&mut self.parts.outbounds, writer.write(&batch)).await?;
+            Stage::Sink(sink) => {
+                let now = self.parts.meter.now();
+                let written = flushing(&mut self.parts.outbounds, sink.write(&batch, now)).await?;
                 written.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
                 self.parts.meter.count_out(&batch);
+                self.parts.state.observe(at, name, || sink.state_bytes())?;
             }
             Stage::Collect(writer) => {
                 self.parts.meter.count_out(&batch);
@@ -287,7 +291,7 @@ impl Chain {
         }
         let Some(signal) = then else { return Ok(()) };
         match signal {
-            Signal::Watermark(_) => self.parts.state.observe(at, name, operator.as_ref())?,
+            Signal::Watermark(_) => self.parts.state.observe(at, name, || operator.state_bytes())?,
             Signal::Barrier(_) => {
                 let began = self.parts.meter.now();
                 let state = operator.freeze().map_err(|source| failed(name, source))?;
@@ -303,9 +307,13 @@ impl Chain {
         let began = self.parts.meter.now();
         let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
         match stage {
-            Stage::Sink(writer) => {
-                let sealing = flushing(&mut self.parts.outbounds, writer.seal()).await?;
-                let sealing = sealing.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
+            Stage::Sink(sink) => {
+                let sealing = flushing(&mut self.parts.outbounds, sink.seal(began, false)).await?;
+                let wrong = |source| SubtaskError::Connector { table: name.clone(), source };
+                let sealing = sealing.map_err(wrong)?;
+                if let Some(held) = sink.freeze().map_err(wrong)? {
+                    self.gathered.operators.push((*id, held));
+                }
                 self.gathered.sealed.push(Sealed { operator: *id, name: name.clone(), sealing });
             }
             Stage::Collect(writer) => self.gathered.operators.push((*id, writer.freeze(checkpoint))),

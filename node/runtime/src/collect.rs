@@ -268,6 +268,8 @@ impl Buffer {
             }
             self.start += rows;
             self.bytes -= bytes_of(first);
+            // Where all is released, rows may be given before a barrier has come.
+            self.unfrozen_bytes = self.unfrozen_bytes.min(self.bytes);
             self.batches.pop_front();
         }
     }

@@ -38,6 +38,7 @@ use crate::{
     pacing::Pacer,
     readers::Readers,
     replay::{ReplayClock, parse_start},
+    rolling::RollingSink,
     source::{Silence, SourceSubtask},
     stamp::Stamp,
     state_budget::{StateBudget, StateShare},
@@ -405,7 +406,10 @@ impl Builder<'_> {
                 let identity = self.identity(operator.id, subtask);
                 let writer = self.tables.sink_writer(sink, operator.output.clone(), identity);
                 let table = || sink.table.clone();
-                Ok(Stage::Sink(writer.map_err(|source| SubtaskError::Connector { table: table(), source })?))
+                let writer = writer.map_err(|source| SubtaskError::Connector { table: table(), source })?;
+                let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
+                let group = owned.first().copied().unwrap_or(thalweg_types::KeyGroup(0));
+                Ok(Stage::Sink(RollingSink::new(writer, group, &states, self.context.seams.clock.monotonic())))
             }
             OperatorKind::Collect(collect) => {
                 Ok(Stage::Collect(self.context.collect.begin(self.job, self.attempt, collect.query, &states)))

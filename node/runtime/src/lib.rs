@@ -22,6 +22,7 @@ mod pacing;
 mod publish;
 mod readers;
 mod replay;
+mod rolling;
 mod source;
 mod stamp;
 mod state_budget;

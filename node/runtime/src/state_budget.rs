@@ -5,8 +5,6 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use thalweg_operators::Operator;
-
 use crate::failure::SubtaskError;
 
 /// State is measured after every so many batches and watermarks: asking for it may walk tables.
@@ -38,15 +36,20 @@ impl StateShare {
         Self { budget, measured: vec![(0, 0); vertices] }
     }
 
-    /// Measures an operator now and then.
-    pub(crate) fn observe(&mut self, vertex: usize, name: &str, operator: &dyn Operator) -> Result<(), SubtaskError> {
+    /// Has an operator measured now and then.
+    pub(crate) fn observe(
+        &mut self,
+        vertex: usize,
+        name: &str,
+        state_bytes: impl FnOnce() -> usize,
+    ) -> Result<(), SubtaskError> {
         let (bytes, steps) = &mut self.measured[vertex];
         *steps += 1;
         if *steps < STEPS_PER_MEASURE {
             return Ok(());
         }
         *steps = 0;
-        let before = std::mem::replace(bytes, operator.state_bytes());
+        let before = std::mem::replace(bytes, state_bytes());
         let (now, held) = (*bytes, &self.budget.held_bytes);
         let held_bytes = if now >= before {
             held.fetch_add(now - before, Relaxed) + (now - before)

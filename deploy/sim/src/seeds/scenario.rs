@@ -40,6 +40,8 @@ pub struct Scenario {
     /// Settings of the job.
     settings: Vec<(&'static str, String)>,
     split_bytes: u64,
+    /// Whether parts of the sink stay open over checkpoints, and until which age.
+    rollover: Option<u64>,
 }
 
 impl Scenario {
@@ -84,6 +86,7 @@ impl Scenario {
             parallelism,
             cast,
             settings,
+            rollover: draw_rollover(seed),
             split_bytes: 1024 * (2 + dice.below(20)),
             faults: draw_faults(dice, cast, over),
         }
@@ -100,9 +103,15 @@ impl Scenario {
             FileFormat::Csv => "csv",
             FileFormat::Parquet => "parquet",
         };
+        let rolling = self.rollover.map_or_else(String::new, |millis| {
+            format!(
+                ", 'sink.rolling-policy.on-checkpoint' = 'false', \
+                 'sink.rolling-policy.rollover-interval' = '{millis} ms'"
+            )
+        });
         format!(
             "{settings}{events}{others}CREATE TABLE sink ({}) WITH ('connector' = 'filesystem', \
-             'path' = '{STORE_URL}/{OUTPUT}', 'format' = '{format}');\nINSERT INTO sink {};\n",
+             'path' = '{STORE_URL}/{OUTPUT}', 'format' = '{format}'{rolling});\nINSERT INTO sink {};\n",
             self.job.columns(),
             self.job.query()
         )
@@ -137,17 +146,24 @@ impl Scenario {
     }
 }
 
+/// By dice of its own, so that what else a seed draws does not depend on it.
+fn draw_rollover(seed: u64) -> Option<u64> {
+    let dice = &mut Dice::new(seed ^ 0x9a27_0000);
+    dice.percent(25).then(|| 100 + dice.below(3000))
+}
+
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {}: {:?} at parallelism {} on {} nodes of {} slots, {:?} output, {:?}, splits of {} bytes",
+            "seed {}: {:?} at parallelism {} on {} nodes of {} slots, {:?} output, parts {}, {:?}, splits of {} bytes",
             self.seed,
             self.job,
             self.parallelism,
             self.cast.nodes,
             self.cast.slots,
             self.format,
+            self.rollover.map_or_else(|| "of one checkpoint".to_owned(), |millis| format!("of up to {millis} ms")),
             self.dataset,
             self.split_bytes
         )?;

@@ -28,7 +28,9 @@ use super::{
     partition::Partitions,
     parts::{PART_BYTES, Part, PartCommittable, PartFiles, PartNames, STORED_PART_BYTES_MAX, to_values},
 };
-use crate::{ConnectorError, Sealing, SinkIdentity, SinkWriter, csv::CsvWriter, json::JsonWriter, options::Options};
+use crate::{
+    ConnectorError, Rollover, Sealing, SinkIdentity, SinkWriter, csv::CsvWriter, json::JsonWriter, options::Options,
+};
 
 /// What is encoded before it is handed to the file.
 const PIECE_BYTES: usize = 1 << 20;
@@ -42,6 +44,10 @@ const OPEN_PARTS_MAX: usize = 100;
 const FINISHING_MAX: usize = 8;
 
 const FILE_SIZE: &str = "sink.rolling-policy.file-size";
+const ROLLOVER_INTERVAL: &str = "sink.rolling-policy.rollover-interval";
+const ON_CHECKPOINT: &str = "sink.rolling-policy.on-checkpoint";
+/// What a part that stays open over checkpoints may hold in memory where no size is set.
+const HELD_BYTES: u64 = 128 << 20;
 
 /// What the names of published files begin with.
 pub(super) const PART_STEM: &str = "part";
@@ -58,6 +64,8 @@ enum Format {
 struct Rolling {
     bytes: u64,
     age: Option<Duration>,
+    /// Where parts stay open over seals.
+    over_seals: Option<Rollover>,
 }
 
 /// Writes one subtask's rows into a directory.
@@ -225,7 +233,17 @@ impl Rolling {
         if is_stored && bytes > STORED_PART_BYTES_MAX {
             return Err(options.error(format!("option '{FILE_SIZE}' must be at most 4 GiB in an object store")));
         }
-        Ok(Self { bytes, age: options.duration("sink.rolling-policy.rollover-interval")? })
+        let age = options.duration(ROLLOVER_INTERVAL)?;
+        let is_sized = options.is_set(FILE_SIZE);
+        let over_seals = match options.text(ON_CHECKPOINT) != Some("false") {
+            true => None,
+            false if age.is_none() && !is_sized => {
+                let reason = format!("option '{ON_CHECKPOINT}' = 'false' needs '{ROLLOVER_INTERVAL}' or '{FILE_SIZE}'");
+                return Err(options.error(reason));
+            }
+            false => Some(Rollover { bytes: if is_sized { bytes } else { HELD_BYTES }, age }),
+        };
+        Ok(Self { bytes, age, over_seals })
     }
 
     fn is_over(&self, open: &OpenPart, now: Duration) -> bool {
@@ -277,5 +295,9 @@ impl SinkWriter for FileSinkWriter {
             Ok(to_values(&sealed))
         };
         Ok(sealing.boxed())
+    }
+
+    fn rollover(&self) -> Option<Rollover> {
+        self.rolling.over_seals
     }
 }

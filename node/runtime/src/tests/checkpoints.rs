@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
+use thalweg_connectors::Rollover;
 use thalweg_storage::names;
 use thalweg_types::{
     Attempt, CheckpointId, JobGraph, Term,
@@ -154,6 +155,23 @@ async fn through(cluster: &Cluster, graph: &JobGraph, parallelisms: &[u32], late
     assert_eq!(ending.failed, []);
     all.extend(ending.finished.values().flat_map(|(_, prepared)| prepared.clone()));
     all
+}
+
+/// What a sink holds for a part that stays open is state: at the end it is published once, and before the end nothing is.
+#[tokio::test(start_paused = true)]
+async fn parts_that_stay_open_are_kept_at_any_parallelism() {
+    for (parallelisms, nodes) in [(&[1, 1, 1][..], 1), (&[2, 5, 1], 1), (&[3, 2, 4], 2)] {
+        for age in [None, Some(Duration::from_millis(200))] {
+            let cluster = Cluster::of(nodes).await;
+            let rollover = Rollover { bytes: u64::MAX, age };
+            cluster.tables.0.rollovers.lock().unwrap().insert("counts".to_owned(), rollover);
+            give_ticks(&cluster, 50, After::End);
+            let all = through(&cluster, &counting(SECOND), parallelisms, Duration::from_millis(150)).await;
+            assert_eq!(counts(&cluster, &all), vec![300; 50], "{parallelisms:?} on {nodes} nodes, {age:?}");
+            let before_the_end = all.iter().any(|prepared| prepared.epoch != CheckpointId::FINAL);
+            assert!(!before_the_end || age.is_some(), "{all:?}");
+        }
+    }
 }
 
 /// Parts of one batch that went different ways come together again, and are not taken for the batch.

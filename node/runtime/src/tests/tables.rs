@@ -9,7 +9,7 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use thalweg_connectors::{
-    ConnectorError, DeadLetter, Read, Sealing, SetAside, SetAsideKind, SinkIdentity, SinkWriter, Source,
+    ConnectorError, DeadLetter, Read, Rollover, Sealing, SetAside, SetAsideKind, SinkIdentity, SinkWriter, Source,
     SourceIdentity, SplitReader,
 };
 use thalweg_types::{
@@ -73,6 +73,8 @@ pub(super) enum Manner {
 pub(super) struct TestTables {
     pub(super) sources: Mutex<BTreeMap<String, Vec<TestSplit>>>,
     pub(super) manners: Mutex<BTreeMap<String, Manner>>,
+    /// Of tables whose parts stay open over checkpoints.
+    pub(super) rollovers: Mutex<BTreeMap<String, Rollover>>,
     pub(super) written: Mutex<BTreeMap<String, Vec<RecordBatch>>>,
     /// What sinks sealed; a committable is an index here.
     pub(super) sealed: Mutex<Vec<Vec<RecordBatch>>>,
@@ -203,6 +205,10 @@ impl SinkWriter for TestWriter {
             sealed.push(batches);
             Ok(vec![(sealed.len() - 1).into()])
         }))
+    }
+
+    fn rollover(&self) -> Option<Rollover> {
+        self.tables.rollovers.lock().unwrap().get(&self.table).copied()
     }
 }
 

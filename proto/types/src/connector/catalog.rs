@@ -119,6 +119,13 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
                 "",
                 "A part file that is so old is followed by another. Either shows when the next checkpoint is complete.",
             ),
+            option(
+                "sink.rolling-policy.on-checkpoint",
+                OptionType::Boolean,
+                "true",
+                "Part files end with each checkpoint. If not, one takes the rows of several, until it is large (128 MiB in memory, \
+                 where no size is set) or old enough; until then they are state of the job.",
+            ),
             IDLE_TIMEOUT,
             REPLAY_COLUMN,
             DEAD_LETTER_PATH,

@@ -296,6 +296,8 @@ async fn partitions_and_sizes_that_cannot_be_are_refused() {
     assert_eq!(refusal(&Place::new("json", false, false, &large)), "");
     let refused = refusal(&Place::new("json", true, false, &large));
     assert!(refused.contains("must be at most 4 GiB in an object store"), "{refused}");
+    let refused = refusal(&Place::new("json", false, false, &[("sink.rolling-policy.on-checkpoint", "false")]));
+    assert!(refused.contains("'sink.rolling-policy.on-checkpoint' = 'false' needs"), "{refused}");
     let refused = refusal(&Place::new("json", false, false, &[("sink.rolling-policy.file-size", "0 b")]));
     assert!(refused.contains("must be above 0"), "{refused}");
 }
