@@ -24,6 +24,12 @@ use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use thalweg_types::KeyGroup;
 
+/// The value that says how far an instance's watermark had come.
+pub const WATERMARK: &str = "watermark";
+/// The least `WATERMARK` of all former instances of an operator, whoever takes over their key groups: each restored state has it
+/// where they had one.
+pub const LEAST_WATERMARK: &str = "watermark.least";
+
 /// The state of one operator instance at one moment, as immutable batches.
 #[derive(Debug, Clone, Default)]
 pub struct FrozenState {

@@ -6,7 +6,7 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use std::iter::repeat_n;
-use thalweg_keyed_state::FrozenState;
+use thalweg_keyed_state::{FrozenState, LEAST_WATERMARK, WATERMARK};
 use thalweg_types::{
     KeyGroup, Watermark,
     bug::{self, Bug},
@@ -152,12 +152,16 @@ impl Operator for LocalAggregate {
         self.send_all()?;
         let mut frozen = FrozenState::default();
         frozen.extend(OUTPUT, self.emission.freeze());
+        frozen.values.insert(WATERMARK.to_owned(), self.watermark);
         Ok(frozen)
     }
 
-    /// Its watermark is not that of a former instance, which had other splits before it: its source tells it where its own
-    /// are, before the first of their records.
+    /// Its watermark is not that of a former instance, which had other splits before it: what it reads now may have come less far.
+    /// But all former ones had come as far as the least of them, and with them the final phase, which cannot tell the records
+    /// of a partial that comes too late: so lateness is judged here, from there on.
     fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
+        let least = states.iter().filter_map(|state| state.values.get(LEAST_WATERMARK)).min();
+        self.watermark = least.map_or(self.watermark, |least| self.watermark.max(*least));
         self.emission.restore(states, &owned.iter().copied().collect())
     }
 }

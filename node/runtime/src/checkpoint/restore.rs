@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
-use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
+use thalweg_keyed_state::{FrozenState, KeyGroupSet, LEAST_WATERMARK, StateBatch, WATERMARK};
 use thalweg_storage::{CheckpointStore, StorageError};
 use thalweg_types::{
-    ChainPlan, KeyGroup, KeyGroupTable, OperatorId, SplitId, SubtaskId, Watermark,
+    ChainId, ChainPlan, KeyGroup, KeyGroupTable, OperatorId, SplitId, SubtaskId, Watermark,
     bug::{self, Bug},
     checkpoint::{BatchRef, Manifest, ManifestRef, RecordCounts, StateObject, SubtaskSnapshot},
     graph::{Distribution, Parallelism},
@@ -117,6 +117,14 @@ fn reached(manifest: &Manifest) -> Option<Watermark> {
     watermarks.filter(|watermark| *watermark > Watermark::MIN && !watermark.is_end()).max()
 }
 
+/// How far all former instances of an operator had come, as a value of its state.
+fn least_watermark(manifest: &Manifest, chain: ChainId, operator: OperatorId) -> Option<(String, i64)> {
+    let former = manifest.subtasks.iter().filter(|former| former.subtask.chain == chain);
+    let snapshots = former.flat_map(|former| &former.operators).filter(|snapshot| snapshot.operator == operator);
+    let least = snapshots.filter_map(|snapshot| snapshot.values.get(WATERMARK)).min()?;
+    Some((LEAST_WATERMARK.to_owned(), *least))
+}
+
 /// The key groups of a subtask.
 pub(crate) fn owned_groups(plan: &ChainPlan, subtask: SubtaskId, table: &KeyGroupTable) -> Vec<KeyGroup> {
     let owners = table.owners().iter().zip(0..);
@@ -175,6 +183,7 @@ impl Restoring<'_> {
             if bug::is_active(Bug::ForgetFired) {
                 state.values.clear();
             }
+            state.values.extend(least_watermark(self.manifest, former.subtask.chain, operator.operator));
             for (table, batches) in &operator.tables {
                 let read = self.loader.read_all(batches, &common).await?;
                 state.extend(table, read.iter().map(|(batch, _)| batch.clone()));

@@ -140,3 +140,19 @@ fn a_restored_local_phase_judges_by_its_own_source() {
     local.process(0, &row_batch(&[(39, Some(1), None, "n".to_owned()), (51, Some(1), None, "n".to_owned())]));
     assert_eq!(local.late.len(), 1);
 }
+
+/// What the final phase has seen the end of is late whichever instance reads it.
+#[test]
+fn a_restored_local_phase_judges_from_where_all_had_come() {
+    let spec = WindowSpec::Tumble { size: 10_000, offset: 0 };
+    let mut local = crate::build(&phases(spec).0, &[row_schema()], &crate::testing::CONTEXT).expect("it is sound");
+    let mut former = thalweg_keyed_state::FrozenState::default();
+    former.values.insert(thalweg_keyed_state::WATERMARK.to_owned(), 500_000);
+    former.values.insert(thalweg_keyed_state::LEAST_WATERMARK.to_owned(), 50_000);
+    local.restore(&[former], &[thalweg_types::KeyGroup(0)]).expect("it has no rows");
+    let rows = [(39, Some(1), None, "n".to_owned()), (51, Some(1), None, "n".to_owned())];
+    local.process(0, row_batch(&rows)).expect("they fit");
+    assert_eq!(local.take_late().iter().map(|late| late.rows.num_rows()).sum::<usize>(), 1);
+    let frozen = local.freeze().expect("it can");
+    assert_eq!(frozen.values.get(thalweg_keyed_state::WATERMARK), Some(&50_000));
+}
