@@ -178,8 +178,8 @@ pub trait SinkWriter: Send {
     /// When it cannot be cut off. The writer is of no use any more.
     async fn seal(&mut self) -> Result<Sealing, ConnectorError>;
 
-    /// When a part is closed that stays open over seals. A writer whose parts do is still given no rows whose part is to stay open:
-    /// they are kept with the state of the job, and written together.
+    /// When a part is closed that stays open over seals; `None` where each ends with a seal. The writer is given the rows of such a
+    /// part together, when it is to be closed: until then they are kept with the state of the job.
     fn rollover(&self) -> Option<Rollover> {
         None
     }

@@ -2,7 +2,8 @@
 //!
 //! Every part file is whole by itself: a header or footer is written for each. There is one open part for each partition, and
 //! one in all where the table has none. A part is closed when it is large or old enough, and what is open when the writer
-//! is sealed moves into the sealing: no part holds rows of two epochs.
+//! is sealed moves into the sealing: no part holds rows that were given in two epochs. (Where parts stay open over checkpoints, their
+//! rows are given late, and together: see `rollover`.)
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
