@@ -20,6 +20,7 @@ mod network;
 mod observe;
 pub mod panics;
 mod processes;
+mod publications;
 mod seams;
 mod store;
 

@@ -11,7 +11,7 @@ use thalweg_consensus::Consensus;
 use thalweg_coordinator::Machine;
 use thalweg_types::{JobId, NodeId, node::NodeState};
 
-use super::{journal::Journal, processes::Stage};
+use super::{journal::Journal, processes::Stage, publications::Publications, store::SimulatedStore};
 
 /// What has been seen of the replicated state.
 pub(super) struct Observer {
@@ -24,6 +24,7 @@ pub(super) struct Observer {
     states: BTreeMap<u64, (u64, String)>,
     jobs: BTreeMap<JobId, String>,
     nodes: BTreeMap<NodeId, String>,
+    publications: Publications,
 }
 
 impl Observer {
@@ -35,13 +36,14 @@ impl Observer {
             states: BTreeMap::new(),
             jobs: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            publications: Publications::default(),
         }
     }
 
     /// Takes note of what has changed.
     ///
     /// # Errors
-    /// When an invariant is broken, or two members disagree about what the log has led to.
+    /// When an invariant is broken, two members disagree about what the log has led to, or something is published too early.
     pub(super) fn look(&mut self, stage: &Stage) -> Result<()> {
         let seen = stage.seen();
         for (name, consensus) in &seen.members {
@@ -50,12 +52,18 @@ impl Observer {
                 continue;
             }
             self.members.insert(name.clone(), applied);
-            self.look_at(name, consensus, applied)?;
+            self.look_at(name, consensus, applied, &stage.store)?;
         }
-        Ok(())
+        self.publications.check(stage.store.published())
     }
 
-    fn look_at(&mut self, name: &str, consensus: &Consensus<Machine>, applied: u64) -> Result<()> {
+    fn look_at(
+        &mut self,
+        name: &str,
+        consensus: &Consensus<Machine>,
+        applied: u64,
+        store: &SimulatedStore,
+    ) -> Result<()> {
         consensus.peek(|machine| {
             let state = machine.state();
             state.check_invariants().map_err(|broken| anyhow::anyhow!("{name} at entry {applied}: {broken}"))?;
@@ -67,6 +75,9 @@ impl Observer {
             if applied > self.applied {
                 self.applied = applied;
                 self.tell(state);
+                for record in state.jobs().values() {
+                    self.publications.learn(record, store)?;
+                }
             }
             Ok(())
         })

@@ -132,6 +132,8 @@ struct State {
     last: u64,
     /// When each object was written, in virtual time.
     written: BTreeMap<Path, Duration>,
+    /// Objects that were given their final names, as yet not asked for.
+    published: Vec<String>,
     tripwires: Vec<Tripwire>,
     tripped: Vec<u64>,
 }
@@ -160,6 +162,7 @@ impl SimulatedStore {
             due: BTreeMap::new(),
             last: 0,
             written: BTreeMap::new(),
+            published: Vec::new(),
             tripwires: Vec::new(),
             tripped: Vec::new(),
         };
@@ -188,6 +191,20 @@ impl SimulatedStore {
         }
         objects.sort();
         Ok(objects)
+    }
+
+    /// The content of one object, from outside of the simulation.
+    ///
+    /// # Errors
+    /// When the path is none, or nothing is there.
+    pub(super) fn look_at(&self, path: &str) -> Result<Bytes, Error> {
+        let path = Path::parse(path)?;
+        at_once(async { self.objects.get(&path).await?.bytes().await })
+    }
+
+    /// What was published since the last question.
+    pub(super) fn published(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().published)
     }
 
     /// From now on something is wrong, until some moment.
@@ -408,6 +425,7 @@ impl ObjectStore for SimulatedStore {
         let work = move |store: &Self| {
             at_once(store.objects.copy_opts(&from, &to, options))?;
             store.wrote(&to);
+            store.state().published.push(to.to_string());
             Ok(())
         };
         self.call(Call::Publish, what, work).await

@@ -1,0 +1,62 @@
+//! What readers of the output may see: that every object has become visible because a checkpoint was recorded as complete that
+//! holds it, or because the whole job had ended well.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use thalweg_cluster_state::JobRecord;
+use thalweg_types::{checkpoint::Manifest, session::SinkCommittables};
+
+use super::store::SimulatedStore;
+
+/// What may be published, and what was.
+#[derive(Debug, Default)]
+pub(super) struct Publications {
+    /// Manifests that were read.
+    manifests: BTreeSet<String>,
+    /// Names of objects that may be there.
+    allowed: BTreeSet<String>,
+    /// The objects that are.
+    published: BTreeSet<String>,
+}
+
+impl Publications {
+    /// Takes in what the replicated record of a job has as complete.
+    ///
+    /// # Errors
+    /// When a recorded manifest is not in the store, or is none.
+    pub(super) fn learn(&mut self, record: &JobRecord, store: &SimulatedStore) -> Result<()> {
+        for reference in &record.checkpoints {
+            if !self.manifests.insert(reference.name.clone()) {
+                continue;
+            }
+            let path = format!("checkpoints/{}", reference.name);
+            let bytes = store.look_at(&path).with_context(|| format!("{path} is recorded"))?;
+            let manifest: Manifest = serde_json::from_slice(&bytes).with_context(|| path)?;
+            let prepared = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.prepared);
+            self.allow(prepared.map(|prepared| &prepared.committables));
+        }
+        let last = record.attempt.as_ref().and_then(|attempt| attempt.committables.as_deref());
+        self.allow(last.into_iter().flatten());
+        Ok(())
+    }
+
+    fn allow<'a>(&mut self, committables: impl Iterator<Item = &'a SinkCommittables>) {
+        let name = |committable: &Value| committable.get("published").and_then(Value::as_str).map(str::to_owned);
+        self.allowed.extend(committables.flat_map(|of_sink| &of_sink.committables).filter_map(name));
+    }
+
+    /// Looks at objects that have become visible.
+    ///
+    /// # Errors
+    /// When nothing that is recorded holds one of them, or one was there before.
+    pub(super) fn check(&mut self, objects: impl IntoIterator<Item = String>) -> Result<()> {
+        for object in objects {
+            let name = object.rsplit('/').next().unwrap_or(&object);
+            ensure!(self.allowed.contains(name), "{object} is visible, and no complete checkpoint holds it");
+            ensure!(self.published.insert(object.clone()), "{object} was written over");
+        }
+        Ok(())
+    }
+}
