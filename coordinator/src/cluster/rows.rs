@@ -39,7 +39,7 @@ enum Rows {
     /// They are on the attempt's node.
     There(AttemptRecord),
     /// There may be some later.
-    NotYet(Attempt),
+    NotYet,
 }
 
 impl ClusterService {
@@ -56,13 +56,20 @@ impl ClusterService {
             let left = wait.saturating_sub(self.seams.clock.monotonic().saturating_sub(begun));
             match rows_of(&record, &request)? {
                 Rows::There(attempt) => {
-                    return self.fetch_from(&record, &attempt, RowsRequest { wait: left, ..request }).await;
+                    let fetched = self.fetch_from(&record, &attempt, RowsRequest { wait: left, ..request }).await;
+                    match fetched {
+                        // The attempt has made way for another, or the node began anew: the record is about to tell.
+                        Err(status) if is_gone(&status, record.status) => {}
+                        fetched => return fetched,
+                    }
                 }
-                Rows::NotYet(attempt) if left.is_zero() => {
-                    return Ok(no_rows(attempt));
-                }
-                Rows::NotYet(_) => wait_for_change(&mut applied, left).await?,
+                Rows::NotYet => {}
             }
+            let waited = self.seams.clock.monotonic().saturating_sub(begun);
+            if waited >= wait {
+                return Ok(no_rows(record.last_attempt()));
+            }
+            wait_for_change(&mut applied, wait - waited).await?;
         }
     }
 
@@ -104,6 +111,11 @@ impl ClusterService {
     }
 }
 
+/// Whether a node does not have the rows of an attempt, and the next one of the job will.
+fn is_gone(status: &Status, job: JobStatus) -> bool {
+    status.code() == tonic::Code::NotFound && !job.is_terminal()
+}
+
 /// The rows of a job that has ended do not come back; one that has not starts again.
 fn lost_rows(node: NodeId, job: JobId, status: JobStatus) -> Status {
     if status.is_terminal() {
@@ -140,7 +152,7 @@ fn rows_of(record: &JobRecord, request: &RowsRequest) -> Result<Rows, Status> {
         (JobStatus::Cancelled | JobStatus::Stopped | JobStatus::Finished, _) => {
             Err(Status::failed_precondition(format!("{job} was {}", record.status)))
         }
-        _ => Ok(Rows::NotYet(record.last_attempt())),
+        _ => Ok(Rows::NotYet),
     }
 }
 

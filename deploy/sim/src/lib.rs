@@ -9,3 +9,10 @@ pub mod oracle;
 pub mod rows;
 pub mod seeds;
 pub mod simulation;
+
+/// Writes a line to standard output. A reader who has gone away is no reason to stop.
+pub fn say(line: impl std::fmt::Display) {
+    use std::io::Write as _;
+
+    writeln!(std::io::stdout(), "{line}").ok();
+}

@@ -6,7 +6,7 @@
 //! cargo run -p thalweg-sim --release -- --seeds 0..200 --bugs    how many seeds find each of the known mistakes
 //! ```
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for the command line")]
+#![allow(clippy::print_stderr, reason = "this is a program for the command line")]
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -20,6 +20,7 @@ use std::{
 
 use clap::Parser;
 use thalweg_sim::{
+    say,
     seeds::{Report, Scenario, run_apart},
     simulation::Journal,
 };
@@ -77,7 +78,7 @@ fn main() -> ExitCode {
 fn one(args: &Args, seed: u64) -> bool {
     let journal = if args.log { Journal::printed() } else { Journal::default() };
     if args.log {
-        print!("{}", Scenario::draw(seed));
+        say(Scenario::draw(seed).to_string().trim_end());
     }
     if let Some(filter) = &args.trace {
         let clock = VirtualTime(journal.clone());
@@ -85,9 +86,9 @@ fn one(args: &Args, seed: u64) -> bool {
     }
     let report = run_apart(seed, args.bug, journal);
     let (hash, entries) = report.trace;
-    println!("seed {seed}: {} ms of virtual time, trace {hash:016x} of {entries} entries", report.virtual_ms);
+    say(format_args!("seed {seed}: {} ms of virtual time, trace {hash:016x} of {entries} entries", report.virtual_ms));
     if let Some(failure) = &report.failure {
-        println!("seed {seed} failed: {failure}");
+        say(format_args!("seed {seed} failed: {failure}"));
     }
     report.failure.is_none()
 }
@@ -104,12 +105,12 @@ impl tracing_subscriber::fmt::time::FormatTime for VirtualTime {
 fn many(args: &Args) -> bool {
     let tell = |report: &Report| {
         if let Some(failure) = &report.failure {
-            println!("seed {} failed: {failure}", report.seed);
-            println!("  again: {}", command(report.seed, args.bug));
+            say(format_args!("seed {} failed: {failure}", report.seed));
+            say(format_args!("  again: {}", command(report.seed, args.bug)));
         }
     };
     let (passed, failed) = run_all(args, args.bug, &tell);
-    println!("{passed} passed, {failed} failed");
+    say(format_args!("{passed} passed, {failed} failed"));
     failed == 0
 }
 
@@ -121,7 +122,7 @@ fn command(seed: u64, bug: Option<Bug>) -> String {
 /// Every mistake; good when each is found.
 fn bugs(args: &Args) -> bool {
     let mut missed = 0;
-    println!("{:<28}{:>10}  first seed that finds it", "mistake", "found in");
+    say(format_args!("{:<28}{:>10}  first seed that finds it", "mistake", "found in"));
     for bug in Bug::ALL {
         let first = Mutex::new(None::<u64>);
         let note = |report: &Report| {
@@ -133,10 +134,10 @@ fn bugs(args: &Args) -> bool {
         let (passed, failed) = run_all(args, Some(*bug), &note);
         let first = first.into_inner().unwrap_or_else(PoisonError::into_inner);
         let again = first.map_or_else(|| "none".to_owned(), |seed| command(seed, Some(*bug)));
-        println!("{:<28}{:>10}  {again}", bug.name(), format!("{failed}/{}", passed + failed));
+        say(format_args!("{:<28}{:>10}  {again}", bug.name(), format!("{failed}/{}", passed + failed)));
         missed += u64::from(failed == 0);
     }
-    println!("{} found, {missed} not found", Bug::ALL.len() as u64 - missed);
+    say(format_args!("{} found, {missed} not found", Bug::ALL.len() as u64 - missed));
     missed == 0
 }
 

@@ -60,14 +60,33 @@ pub fn of_batches(batches: &[RecordBatch]) -> Result<Vec<Row>> {
 /// Compares two multisets of rows; says how they differ where they do.
 #[must_use]
 pub fn difference(actual: Vec<Row>, expected: Vec<Row>) -> Option<String> {
-    let (mut actual, mut expected) = (actual, expected);
+    let (missing, extra) = unmatched(actual, expected);
+    if missing.is_empty() && extra.is_empty() {
+        return None;
+    }
+    Some(format!("{} missing:{}\n  {} not expected:{}", missing.len(), shown(&missing), extra.len(), shown(&extra)))
+}
+
+/// Rows that there should not be, or not so often; says which where there are any.
+#[must_use]
+pub fn surplus(actual: Vec<Row>, expected: Vec<Row>) -> Option<String> {
+    let (_, extra) = unmatched(actual, expected);
+    (!extra.is_empty()).then(|| format!("{} not expected:{}", extra.len(), shown(&extra)))
+}
+
+fn shown(rows: &[Row]) -> String {
+    rows.iter().take(SHOWN).map(|row| format!("\n    {row:?}")).collect()
+}
+
+/// What is only expected, and what is only there.
+fn unmatched(mut actual: Vec<Row>, mut expected: Vec<Row>) -> (Vec<Row>, Vec<Row>) {
     actual.sort_by(compare_rows);
     expected.sort_by(compare_rows);
     let (mut missing, mut extra) = (Vec::new(), Vec::new());
-    let (mut a, mut e) = (actual.iter().peekable(), expected.iter().peekable());
+    let (mut a, mut e) = (actual.into_iter().peekable(), expected.into_iter().peekable());
     loop {
         match (a.peek(), e.peek()) {
-            (None, None) => break,
+            (None, None) => return (missing, extra),
             (Some(_), None) => extra.extend(a.next()),
             (None, Some(_)) => missing.extend(e.next()),
             (Some(left), Some(right)) if is_close(left, right) => {
@@ -78,19 +97,6 @@ pub fn difference(actual: Vec<Row>, expected: Vec<Row>) -> Option<String> {
             _ => missing.extend(e.next()),
         }
     }
-    if missing.is_empty() && extra.is_empty() {
-        return None;
-    }
-    let list = |rows: &[&Row]| rows.iter().take(SHOWN).map(|row| format!("\n    {row:?}")).collect::<String>();
-    Some(format!(
-        "{} rows, expected {}; {} missing:{}\n  {} not expected:{}",
-        actual.len(),
-        expected.len(),
-        missing.len(),
-        list(&missing),
-        extra.len(),
-        list(&extra)
-    ))
 }
 
 fn cells(column: &dyn Array) -> Result<Vec<Cell>> {

@@ -61,6 +61,16 @@ impl JobKind {
         matches!(self, Self::Join | Self::LongJoin)
     }
 
+    /// A column with few values.
+    pub(super) fn partition_column(self) -> Option<&'static str> {
+        match self {
+            Self::Tumble | Self::Hop | Self::LateTumble | Self::LateHop => Some("w"),
+            Self::TwoPhase | Self::Filter => Some("tag"),
+            Self::TopN => Some("place"),
+            Self::Session | Self::Join | Self::LongTumble | Self::LongJoin => None,
+        }
+    }
+
     /// The columns of its sink.
     pub(super) fn columns(self) -> &'static str {
         match self {

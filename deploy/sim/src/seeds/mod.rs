@@ -9,8 +9,10 @@ mod data;
 mod jobs;
 mod run;
 mod scenario;
+mod sink;
 
 pub use data::Dataset;
 pub use jobs::JobKind;
 pub use run::{Report, run, run_apart};
 pub use scenario::Scenario;
+pub use sink::Sink;

@@ -9,7 +9,7 @@ use thalweg_types::{
 };
 
 use super::{check, scenario::Scenario};
-use crate::simulation::{Journal, SimulatedStore, panics};
+use crate::simulation::{Ending, Journal, SimulatedStore, panics};
 
 /// What a seed gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,12 @@ fn judge(scenario: &Scenario, journal: &Journal) -> Result<()> {
         store.place(&format!("in/{name}"), content.clone())?;
     }
     let outcome = scenario.simulation().run_with(store.clone(), journal)?;
-    ensure!(outcome.job.status == JobStatus::Finished, "the job has {}: {:?}", outcome.job.status, outcome.job.failure);
-    check::check(scenario, &store, &outcome.job).map_err(|error| anyhow!("{error:#}"))
+    let wanted = match scenario.ending {
+        Some((_, Ending::Cancel)) => JobStatus::Cancelled,
+        Some((_, Ending::Stop)) => JobStatus::Stopped,
+        None => JobStatus::Finished,
+    };
+    let is_well = [wanted, JobStatus::Finished].contains(&outcome.job.status);
+    ensure!(is_well, "the job has {}: {:?}", outcome.job.status, outcome.job.failure);
+    check::check(scenario, &store, outcome).map_err(|error| anyhow!("{error:#}"))
 }

@@ -5,11 +5,11 @@ use std::{fmt, time::Duration};
 use super::{
     data::{Dataset, SPAN_MS, START},
     jobs::{self, JobKind},
+    sink::Sink,
 };
 use crate::{
-    case::FileFormat,
     input::Dice,
-    simulation::{Cast, Fault, STORE_URL, Simulation, draw_faults},
+    simulation::{Cast, Ending, Fault, STORE_URL, Simulation, draw_faults},
 };
 
 /// The setting of the time between two checkpoints, where the engine knows it; otherwise an attempt that is lost begins anew.
@@ -29,19 +29,19 @@ pub struct Scenario {
     pub job: JobKind,
     /// Its input.
     pub dataset: Dataset,
-    /// The format of its output.
-    pub format: FileFormat,
+    /// Where its rows go.
+    pub sink: Sink,
     /// Its slices.
     pub parallelism: u32,
     /// Who is there.
     pub cast: Cast,
     /// What goes wrong, each so long after the job was submitted.
     pub faults: Vec<(Duration, Fault)>,
+    /// How the client ends it, and how long after it was submitted.
+    pub ending: Option<(Duration, Ending)>,
     /// Settings of the job.
     settings: Vec<(&'static str, String)>,
     split_bytes: u64,
-    /// Whether parts of the sink stay open over checkpoints, and until which age.
-    rollover: Option<u64>,
 }
 
 impl Scenario {
@@ -78,15 +78,16 @@ impl Scenario {
         }
         settings.push(("checkpoint.alignment-timeout", dice.pick(&["0 ms", "50 ms", "1 s"]).to_owned()));
         let over = Duration::from_millis(u64::try_from(SPAN_MS).expect("positive") + 1500);
+        let sink = Sink::draw(seed, job, jobs::draw_format(dice));
         Self {
             seed,
             job,
             dataset,
-            format: jobs::draw_format(dice),
+            ending: draw_ending(seed, job).filter(|_| sink != Sink::Client),
+            sink,
             parallelism,
             cast,
             settings,
-            rollover: draw_rollover(seed),
             split_bytes: 1024 * (2 + dice.below(20)),
             faults: draw_faults(dice, cast, over),
         }
@@ -98,23 +99,8 @@ impl Scenario {
         let settings: String = self.settings.iter().map(|(key, value)| format!("SET '{key}' = '{value}';\n")).collect();
         let (events, others) = (self.table("events"), self.table("others"));
         let others = if self.job.has_others() { others } else { String::new() };
-        let format = match self.format {
-            FileFormat::Json => "json",
-            FileFormat::Csv => "csv",
-            FileFormat::Parquet => "parquet",
-        };
-        let rolling = self.rollover.map_or_else(String::new, |millis| {
-            format!(
-                ", 'sink.rolling-policy.on-checkpoint' = 'false', \
-                 'sink.rolling-policy.rollover-interval' = '{millis} ms'"
-            )
-        });
-        format!(
-            "{settings}{events}{others}CREATE TABLE sink ({}) WITH ('connector' = 'filesystem', \
-             'path' = '{STORE_URL}/{OUTPUT}', 'format' = '{format}'{rolling});\nINSERT INTO sink {};\n",
-            self.job.columns(),
-            self.job.query()
-        )
+        let output = self.sink.statements(self.job.columns(), self.job.query());
+        format!("{settings}{events}{others}{output}")
     }
 
     fn table(&self, name: &str) -> String {
@@ -142,33 +128,39 @@ impl Scenario {
             sql: self.sql(),
             parallelism: self.parallelism,
             faults: self.faults.clone(),
+            ending: self.ending,
         }
     }
 }
 
-/// By dice of its own, so that what else a seed draws does not depend on it.
-fn draw_rollover(seed: u64) -> Option<u64> {
-    let dice = &mut Dice::new(seed ^ 0x9a27_0000);
-    dice.percent(25).then(|| 100 + dice.below(3000))
+/// By dice of its own. Only what needs no open window can be told from a batch answer when a job has stopped; what a cancelled
+/// one had set aside as late and not published is not known.
+fn draw_ending(seed: u64, job: JobKind) -> Option<(Duration, Ending)> {
+    let dice = &mut Dice::new(seed ^ 0x0e4d_0000);
+    let after = Duration::from_millis(500 + dice.below(5000));
+    let ending = if job == JobKind::Filter && dice.percent(60) { Ending::Stop } else { Ending::Cancel };
+    (dice.percent(12) && !job.has_late()).then_some((after, ending))
 }
 
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {}: {:?} at parallelism {} on {} nodes of {} slots, {:?} output, parts {}, {:?}, splits of {} bytes",
+            "seed {}: {:?} at parallelism {} on {} nodes of {} slots, {}, {:?}, splits of {} bytes",
             self.seed,
             self.job,
             self.parallelism,
             self.cast.nodes,
             self.cast.slots,
-            self.format,
-            self.rollover.map_or_else(|| "of one checkpoint".to_owned(), |millis| format!("of up to {millis} ms")),
+            self.sink,
             self.dataset,
             self.split_bytes
         )?;
         let settings: Vec<String> = self.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         writeln!(f, "  {}", settings.join(", "))?;
+        if let Some((after, ending)) = self.ending {
+            writeln!(f, "  {:.3} s after the submission: {ending:?}", after.as_secs_f64())?;
+        }
         for (at, fault) in &self.faults {
             writeln!(f, "  {:.3} s after the submission: {fault:?}", at.as_secs_f64())?;
         }

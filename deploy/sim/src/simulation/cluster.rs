@@ -40,6 +40,17 @@ pub struct Simulation {
     pub parallelism: u32,
     /// Faults, each so long after the job was submitted.
     pub faults: Vec<(Duration, Fault)>,
+    /// How the client ends the job, and how long after it was submitted.
+    pub ending: Option<(Duration, Ending)>,
+}
+
+/// A client's word that a job shall end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// At once; what no complete checkpoint holds is discarded.
+    Cancel,
+    /// With all that was read.
+    Stop,
 }
 
 /// What a run gave.
@@ -357,6 +368,13 @@ async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Pr
     let submitted = client.submit(options).await.context("the job was refused")?;
     let now = turmoil::sim_elapsed().context("this runs in a simulation")?;
     progress.borrow_mut().submitted_at = Some(now);
+    if let Some((after, ending)) = simulation.ending {
+        tokio::time::sleep(after).await;
+        match ending {
+            Ending::Cancel => client.cancel(submitted.job).await.context("the job could not be cancelled")?,
+            Ending::Stop => client.stop(submitted.job).await.context("the job could not be stopped")?,
+        }
+    }
     let mut rows = Vec::new();
     for query in &submitted.queries {
         let mut pull = client.fetch_rows(submitted.job, query.query);

@@ -38,7 +38,7 @@ impl Journal {
         let mut entries = self.entries();
         entries.hash(&what);
         if entries.is_printed {
-            print(&line(entries.now, &what));
+            crate::say(line(entries.now, &what));
         }
         let now = entries.now;
         entries.kept.push((now, what));
@@ -49,7 +49,7 @@ impl Journal {
         let mut entries = self.entries();
         entries.hash(what);
         if entries.is_printed {
-            print(&line(entries.now, &format!("  {what}")));
+            crate::say(line(entries.now, &format!("  {what}")));
         }
     }
 
@@ -95,9 +95,4 @@ impl Entries {
 
 fn line(at: Duration, what: &str) -> String {
     format!("{:>9.3} s  {what}", at.as_secs_f64())
-}
-
-#[allow(clippy::print_stdout, reason = "this is what --log is for")]
-fn print(line: &str) {
-    println!("{line}");
 }

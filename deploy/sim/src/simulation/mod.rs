@@ -24,7 +24,7 @@ mod publications;
 mod seams;
 mod store;
 
-pub use cluster::{Outcome, Simulation};
+pub use cluster::{Ending, Outcome, Simulation};
 pub use disk::SimulatedDisk;
 pub use faults::{Cast, Fault, Host, draw_faults};
 pub use gate::Gate;

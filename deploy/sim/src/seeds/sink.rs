@@ -1,0 +1,154 @@
+//! Where the rows of a seeded run go: into files of some kind, or to the client that submitted the job.
+
+use std::{fmt, sync::Arc};
+
+use anyhow::{Context as _, Result, ensure};
+use arrow::{
+    array::{ArrayRef, RecordBatch, StringArray},
+    compute::cast,
+    datatypes::{Schema, SchemaRef},
+};
+use bytes::Bytes;
+
+use super::{jobs::JobKind, scenario::OUTPUT};
+use crate::{case::FileFormat, input::Dice, oracle, simulation::STORE_URL};
+
+/// The value of NULL and of the empty text in a directory's name.
+const DEFAULT_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// Where the rows of a run go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sink {
+    /// Into files.
+    Files {
+        /// Their format.
+        format: FileFormat,
+        /// Parts stay open over checkpoints, until this age in milliseconds.
+        rollover: Option<u64>,
+        /// The column by which they lie in directories.
+        partition: Option<&'static str>,
+    },
+    /// To the client: the query stands alone.
+    Client,
+}
+
+impl Sink {
+    /// By dice of its own, so that what else a seed draws does not depend on it.
+    pub(super) fn draw(seed: u64, job: JobKind, format: FileFormat) -> Self {
+        let dice = &mut Dice::new(seed ^ 0x9a27_0000);
+        let rollover = dice.percent(25).then(|| 100 + dice.below(3000));
+        let partition = job.partition_column().filter(|_| dice.percent(30));
+        if dice.percent(15) { Self::Client } else { Self::Files { format, rollover, partition } }
+    }
+
+    /// What gives it the rows of a query, in SQL.
+    pub(super) fn statements(&self, columns: &str, query: &str) -> String {
+        let Self::Files { format, rollover, partition } = self else { return format!("{query};\n") };
+        let format = match format {
+            FileFormat::Json => "json",
+            FileFormat::Csv => "csv",
+            FileFormat::Parquet => "parquet",
+        };
+        let rolling = rollover.map_or_else(String::new, |millis| {
+            format!(
+                ", 'sink.rolling-policy.on-checkpoint' = 'false', \
+                 'sink.rolling-policy.rollover-interval' = '{millis} ms'"
+            )
+        });
+        let partitioned = partition.map_or_else(String::new, |column| format!("PARTITIONED BY ({column}) "));
+        format!(
+            "CREATE TABLE sink ({columns}) {partitioned}WITH ('connector' = 'filesystem', \
+             'path' = '{STORE_URL}/{OUTPUT}', 'format' = '{format}'{rolling});\nINSERT INTO sink {query};\n"
+        )
+    }
+
+    /// The rows of published files, which are named from the store's root.
+    ///
+    /// # Errors
+    /// When one is not whole, or lies in a directory that is none of its partitions.
+    pub(super) fn read(&self, files: Vec<(String, Bytes)>, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+        let Self::Files { format, partition, .. } = self else {
+            ensure!(files.is_empty(), "a query without a sink has written {}", files[0].0);
+            return Ok(Vec::new());
+        };
+        let read = |(name, bytes): (String, Bytes)| {
+            let read = match partition {
+                None => oracle::read_bytes(bytes, *format, schema),
+                Some(column) => read_partition(&name, bytes, *format, (column, schema)),
+            };
+            read.with_context(|| format!("in {name}"))
+        };
+        Ok(files.into_iter().map(read).collect::<Result<Vec<_>>>()?.concat())
+    }
+}
+
+/// Puts the column that stands in the directory's name back in its place.
+fn read_partition(
+    name: &str,
+    bytes: Bytes,
+    format: FileFormat,
+    (column, schema): (&str, &SchemaRef),
+) -> Result<Vec<RecordBatch>> {
+    let prefix = format!("{OUTPUT}/{column}=");
+    let value = name.strip_prefix(&prefix).and_then(|rest| rest.split_once('/'));
+    let (value, _) = value.with_context(|| format!("it does not lie in {prefix}.."))?;
+    let value = if value == DEFAULT_PARTITION { None } else { Some(unescaped(value)?) };
+    let at = schema.index_of(column)?;
+    let kept: Vec<usize> = (0..schema.fields().len()).filter(|index| *index != at).collect();
+    let kept: SchemaRef = Arc::new(schema.project(&kept)?);
+    let widen = |batch: RecordBatch| {
+        let texts: StringArray = std::iter::repeat_n(value.as_deref(), batch.num_rows()).collect();
+        let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+        columns.insert(at, cast(&texts, schema.field(at).data_type())?);
+        Ok(RecordBatch::try_new(nullable(schema), columns)?)
+    };
+    oracle::read_bytes(bytes, format, &kept)?.into_iter().map(widen).collect()
+}
+
+fn nullable(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// `%XX` is a character.
+fn unescaped(text: &str) -> Result<String> {
+    let mut parts = text.split('%');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2).with_context(|| format!("a lone % in {text}"))?;
+        plain.push(u8::from_str_radix(code, 16).with_context(|| format!("%{code} in {text}"))?.into());
+        plain.push_str(rest);
+    }
+    Ok(plain)
+}
+
+impl fmt::Display for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Files { format, rollover, partition } = self else { return f.write_str("rows to the client") };
+        write!(f, "{format:?} output")?;
+        if let Some(millis) = rollover {
+            write!(f, ", parts of up to {millis} ms")?;
+        }
+        partition.map_or(Ok(()), |column| write!(f, ", by {column}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_name_values() {
+        assert_eq!(unescaped("2026-01-01 00%3A00%3A01").unwrap(), "2026-01-01 00:00:01");
+        assert!(unescaped("a%2").is_err() && unescaped("%zz").is_err());
+    }
+
+    #[test]
+    fn sinks_of_all_kinds_are_drawn() {
+        let drawn: Vec<String> =
+            (0..60).map(|seed| Sink::draw(seed, JobKind::Filter, FileFormat::Csv).to_string()).collect();
+        for kind in ["client", "parts of up to", "by tag"] {
+            assert!(drawn.iter().any(|sink| sink.contains(kind)), "no {kind}");
+        }
+    }
+}
