@@ -19,8 +19,17 @@ const COUNTS: &str = "
 
 fn run(seed: u64, query: &str, faults: Vec<(Duration, Fault)>) -> Outcome {
     let sql = format!("{EVENTS}{query}");
-    let simulation =
-        Simulation { seed, coordinators: 3, nodes: 3, slots: 2, sql, parallelism: 3, faults, ending: None };
+    let simulation = Simulation {
+        seed,
+        coordinators: 3,
+        nodes: 3,
+        slots: 2,
+        sql,
+        parallelism: 3,
+        faults,
+        posts: None,
+        ending: None,
+    };
     let outcome = simulation.run().unwrap_or_else(|error| panic!("seed {seed}: {error:#}"));
     assert_eq!(outcome.job.status, JobStatus::Finished, "seed {seed}");
     outcome

@@ -50,7 +50,7 @@ pub(super) fn check(scenario: &Scenario, store: &SimulatedStore, Outcome { rows,
     let late = read_late(store)?;
     ensure!(late.is_empty() || scenario.dataset.has_late, "records were reported late that are not");
     check_late(&late)?;
-    let is_whole = job.status == JobStatus::Finished;
+    let is_whole = scenario.is_posted || job.status == JobStatus::Finished;
     check_dead_letters(store, &files, is_whole)?;
     check_counts(scenario, &job, (&files, &late))?;
     let expected = expected(scenario, late)?;

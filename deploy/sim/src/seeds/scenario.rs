@@ -3,17 +3,21 @@
 use std::{fmt, time::Duration};
 
 use super::{
+    check,
     data::{Dataset, SPAN_MS, START},
     jobs::{self, JobKind},
     sink::Sink,
 };
 use crate::{
     input::Dice,
-    simulation::{Cast, Ending, Fault, STORE_URL, Simulation, draw_faults},
+    simulation::{Cast, Ending, Fault, Posts, STORE_URL, Simulation, draw_faults},
 };
 
 /// The setting of the time between two checkpoints, where the engine knows it; otherwise an attempt that is lost begins anew.
 const CHECKPOINT_INTERVAL: Option<&str> = Some("checkpoint.interval");
+
+/// Rows of one request.
+const POST_ROWS: usize = 20;
 
 /// Folders of the store.
 pub(super) const OUTPUT: &str = "out";
@@ -29,6 +33,8 @@ pub struct Scenario {
     pub job: JobKind,
     /// Its input.
     pub dataset: Dataset,
+    /// Whether the input is posted to it, instead of lying in files.
+    pub is_posted: bool,
     /// Where its rows go.
     pub sink: Sink,
     /// Its slices.
@@ -50,7 +56,10 @@ impl Scenario {
     pub fn draw(seed: u64) -> Self {
         let dice = &mut Dice::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
         let job = JobKind::draw(dice);
-        let dataset = Dataset::draw(dice, job.has_late());
+        let mut dataset = Dataset::draw(dice, job.has_late());
+        let is_posted = draw_posted(seed, job);
+        // A request with a malformed line is refused as a whole.
+        dataset.has_malformed &= !is_posted;
         let nodes = 3 + u32::try_from(dice.below(3)).expect("below three");
         let parallelism = 1 + u32::try_from(dice.below(6)).expect("below six");
         // Often there are just enough, so that whoever is lost takes slices along, and brings them back.
@@ -62,10 +71,12 @@ impl Scenario {
             ("exchange.window", dice.pick(&["1 KiB", "4 KiB", "16 KiB", "1 MiB"]).to_owned()),
             ("pipeline.max-parallelism", dice.pick(&["8", "32"]).to_owned()),
             ("replay.speed", dice.pick(&speed).to_owned()),
-            ("replay.start", START.to_owned()),
             ("restart.backoff", "100 ms".to_owned()),
             ("restart.backoff-max", "2 s".to_owned()),
         ];
+        if !is_posted {
+            settings.push(("replay.start", START.to_owned()));
+        }
         if job == JobKind::TwoPhase {
             settings.push(("optimizer.two-phase", "always".to_owned()));
         }
@@ -83,7 +94,8 @@ impl Scenario {
             seed,
             job,
             dataset,
-            ending: draw_ending(seed, job).filter(|_| sink != Sink::Client),
+            is_posted,
+            ending: draw_ending(seed, job, is_posted).filter(|_| sink != Sink::Client),
             sink,
             parallelism,
             cast,
@@ -104,19 +116,34 @@ impl Scenario {
     }
 
     fn table(&self, name: &str) -> String {
+        let connector = if self.is_posted { "'connector' = 'http'".to_owned() } else { self.files(name) };
+        let delay = if self.dataset.has_late && name == "events" { "0.3" } else { "1" };
+        format!(
+            "CREATE TABLE {name} (id BIGINT NOT NULL, ts TIMESTAMP(3) NOT NULL, k BIGINT NOT NULL, v BIGINT NOT NULL, \
+             tag STRING NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '{delay}' SECOND) \
+             WITH ({connector}, 'format' = 'json');\n"
+        )
+    }
+
+    fn files(&self, name: &str) -> String {
         let dead_letters = if name == "events" && self.dataset.has_malformed {
             format!(", 'dead-letter.path' = '{STORE_URL}/{DEAD_LETTERS}'")
         } else {
             String::new()
         };
-        let delay = if self.dataset.has_late && name == "events" { "0.3" } else { "1" };
         format!(
-            "CREATE TABLE {name} (id BIGINT NOT NULL, ts TIMESTAMP(3) NOT NULL, k BIGINT NOT NULL, v BIGINT NOT NULL, \
-             tag STRING NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '{delay}' SECOND) \
-             WITH ('connector' = 'filesystem', 'path' = '{STORE_URL}/in/{name}', 'format' = 'json', \
-             'source.split-size' = '{} B', 'replay.column' = 'ts'{dead_letters});\n",
+            "'connector' = 'filesystem', 'path' = '{STORE_URL}/in/{name}', 'source.split-size' = '{} B', \
+             'replay.column' = 'ts'{dead_letters}",
             self.split_bytes
         )
+    }
+
+    fn posts(&self) -> Posts {
+        let files = check::files_of(self.dataset);
+        let lines: Vec<&str> = files.events.split_inclusive('\n').collect();
+        let bodies: Vec<String> = lines.chunks(POST_ROWS).map(<[&str]>::concat).collect();
+        let pause = Duration::from_millis(u64::try_from(SPAN_MS).expect("positive") / bodies.len().max(1) as u64);
+        Posts { path: "ingest/events".to_owned(), bodies, pause }
     }
 
     pub(super) fn simulation(&self) -> Simulation {
@@ -128,14 +155,23 @@ impl Scenario {
             sql: self.sql(),
             parallelism: self.parallelism,
             faults: self.faults.clone(),
+            posts: self.is_posted.then(|| self.posts()),
             ending: self.ending,
         }
     }
 }
 
-/// By dice of its own. Only what needs no open window can be told from a batch answer when a job has stopped; what a cancelled
+/// By dice of its own.
+fn draw_posted(seed: u64, job: JobKind) -> bool {
+    Dice::new(seed ^ 0x7057_0000).percent(20) && !job.has_late() && !job.has_others()
+}
+
+/// By dice of its own. A job whose input is posted has no other end. Only what needs no open window can be told from a batch answer when a job has stopped; what a cancelled
 /// one had set aside as late and not published is not known.
-fn draw_ending(seed: u64, job: JobKind) -> Option<(Duration, Ending)> {
+fn draw_ending(seed: u64, job: JobKind, is_posted: bool) -> Option<(Duration, Ending)> {
+    if is_posted {
+        return Some((Duration::ZERO, Ending::Stop));
+    }
     let dice = &mut Dice::new(seed ^ 0x0e4d_0000);
     let after = Duration::from_millis(500 + dice.below(5000));
     let ending = if job == JobKind::Filter && dice.percent(60) { Ending::Stop } else { Ending::Cancel };
@@ -159,7 +195,8 @@ impl fmt::Display for Scenario {
         let settings: Vec<String> = self.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         writeln!(f, "  {}", settings.join(", "))?;
         if let Some((after, ending)) = self.ending {
-            writeln!(f, "  {:.3} s after the submission: {ending:?}", after.as_secs_f64())?;
+            let event = if self.is_posted { "all was posted" } else { "the submission" };
+            writeln!(f, "  {:.3} s after {event}: {ending:?}", after.as_secs_f64())?;
         }
         for (at, fault) in &self.faults {
             writeln!(f, "  {:.3} s after the submission: {fault:?}", at.as_secs_f64())?;

@@ -20,8 +20,10 @@ use super::{
     journal::Journal,
     observe::Observer,
     processes::{self, Stage},
+    producer::Posts,
     store::SimulatedStore,
 };
+use crate::input::Dice;
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -40,7 +42,9 @@ pub struct Simulation {
     pub parallelism: u32,
     /// Faults, each so long after the job was submitted.
     pub faults: Vec<(Duration, Fault)>,
-    /// How the client ends the job, and how long after it was submitted.
+    /// What is posted to the job once it is submitted.
+    pub posts: Option<Posts>,
+    /// How the client ends the job, and how long after it was submitted, or after all was posted.
     pub ending: Option<(Duration, Ending)>,
 }
 
@@ -368,6 +372,9 @@ async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Pr
     let submitted = client.submit(options).await.context("the job was refused")?;
     let now = turmoil::sim_elapsed().context("this runs in a simulation")?;
     progress.borrow_mut().submitted_at = Some(now);
+    if let Some(posts) = &simulation.posts {
+        posts.send(simulation.nodes, &mut Dice::new(simulation.seed)).await.context("records were not taken")?;
+    }
     if let Some((after, ending)) = simulation.ending {
         tokio::time::sleep(after).await;
         match ending {

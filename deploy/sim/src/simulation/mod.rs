@@ -20,6 +20,7 @@ mod network;
 mod observe;
 pub mod panics;
 mod processes;
+mod producer;
 mod publications;
 mod seams;
 mod store;
@@ -31,6 +32,7 @@ pub use gate::Gate;
 pub use journal::Journal;
 pub use network::SimulatedNetwork;
 pub use processes::STORE_URL;
+pub use producer::Posts;
 pub use store::{Call, SimulatedStore, Trouble};
 
 /// 2026-01-01 00:00:00 UTC: where every simulated wall clock starts.

@@ -22,6 +22,9 @@ use super::{
     store::SimulatedStore,
 };
 
+/// Of nodes, for HTTP.
+const HTTP_PORT: u16 = 8080;
+/// Of all, for gRPC.
 const PORT: u16 = 7070;
 /// The URL of the store that all hosts share.
 pub const STORE_URL: &str = "sim://bucket";
@@ -106,6 +109,11 @@ pub(super) fn address(host: &str) -> String {
     format!("{host}:{PORT}")
 }
 
+/// Where a node takes records.
+pub(super) fn http_address(host: &str) -> String {
+    format!("{host}:{HTTP_PORT}")
+}
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A process that ends by itself does not end the simulation.
@@ -176,6 +184,8 @@ pub(super) async fn node(stage: Stage, process: Process, number: u32) -> Result<
         node: Some(NodeId(u64::from(number))),
         listen: address(&name),
         advertise: address(&name),
+        http_listen: http_address(&name),
+        http_advertise: http_address(&name),
         coordinators: stage.coordinators(),
         slots: stage.cast.slots,
         stop_timeout_ms: STOP_TIMEOUT_MS,
