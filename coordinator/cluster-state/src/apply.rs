@@ -11,7 +11,7 @@
 //! ```
 //!
 //! No attempt begins, and no job finishes, before what complete checkpoints hold is published. A job that is being stopped
-//! restarts like any other, and is stopped again: what it had read is processed to its end.
+//! restarts like any other, goes on from its newest checkpoint, and is stopped again.
 
 use std::{collections::BTreeMap, sync::Arc};
 

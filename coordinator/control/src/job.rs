@@ -450,13 +450,18 @@ fn nodes_of(record: &JobRecord) -> &BTreeMap<NodeId, Incarnation> {
     record.attempt.as_ref().map_or(&NONE, |attempt| &attempt.plan.nodes)
 }
 
-/// A node that can be given work outside of any attempt: one of the last attempt's where there is one.
-fn attached_node(view: &JobView<'_>) -> Option<(NodeId, Incarnation)> {
+/// A node that can be given work outside of any attempt: one of the last attempt's where there is one. After each failure it
+/// is another, since what one node cannot reach another may.
+fn attached_node(view: &JobView<'_>, failures: u32) -> Option<(NodeId, Incarnation)> {
+    let of_attempt = nodes_of(view.record);
+    let others = view.nodes.keys().filter(|node| !of_attempt.contains_key(node));
     let attached = |node: &NodeId| {
         let life = view.nodes.get(node).filter(|node| node.attached)?.incarnation;
         Some((*node, life))
     };
-    nodes_of(view.record).keys().chain(view.nodes.keys()).find_map(attached)
+    let attached: Vec<_> = of_attempt.keys().chain(others).filter_map(attached).collect();
+    let turn = usize::try_from(failures).ok()?.checked_rem(attached.len())?;
+    attached.get(turn).copied()
 }
 
 /// The subtasks that an attempt has on a node.

@@ -30,6 +30,8 @@ use tokio::sync::Notify;
 const BUFFER_BYTES_MAX: usize = 64 << 20;
 /// When so many bytes wait for a checkpoint, one is asked for: a few screens of rows, or a second of a fast client.
 const UNRELEASED_BYTES_MAX: usize = 8 << 20;
+/// No more bytes than this wait for a checkpoint (and one batch): while none is completed the subtask does not read either.
+const UNFROZEN_BYTES_MAX: usize = 128 << 20;
 /// The table of frozen state that holds rows.
 const ROWS: &str = "rows";
 /// The value of frozen state: the offset of the first row.
@@ -169,8 +171,10 @@ impl CollectWriter {
     /// Whether rows are to be pushed now.
     pub(crate) fn has_room(&self) -> bool {
         let buffer = self.query.buffer.lock();
-        // Rows that no checkpoint holds yet are always taken, or the barrier behind them would never come.
-        buffer.gone || buffer.bytes - buffer.unfrozen_bytes < BUFFER_BYTES_MAX
+        // Rows that no checkpoint holds yet are bounded apart, or the barrier behind them would come late whenever a client is slow.
+        let is_full =
+            buffer.bytes - buffer.unfrozen_bytes >= BUFFER_BYTES_MAX || buffer.unfrozen_bytes >= UNFROZEN_BYTES_MAX;
+        buffer.gone || !is_full
     }
 
     /// Waits until there is room.

@@ -250,14 +250,28 @@ impl JobController {
         let interval = self.checkpoint_interval();
         let first_after = if self.facts.attempt > Attempt(1) { interval.min(FIRST_AFTER_FAILURE) } else { interval };
         let due_at = *self.checkpoints.due_at.get_or_insert(view.now + first_after);
-        let is_due = self.checkpoints.wanted || (!interval.is_zero() && view.now >= due_at);
-        let is_ending = view.record.ending == Some(EndMode::Stop) || self.has_finished(view.record);
+        let is_wanted = self.checkpoints.wanted || self.stop_waits(view.record);
+        let is_due = is_wanted || (!interval.is_zero() && view.now >= due_at);
+        let is_ending = (self.facts.stop_ordered && !self.checkpoints.wanted) || self.has_finished(view.record);
         let lags = unpublished(view.record) >= UNPUBLISHED_MAX;
         if !is_due || is_ending || lags || view.now < self.checkpoints.not_before {
             return None;
         }
         let (job, attempt, checkpoint) = (self.job, self.facts.attempt, view.record.last_checkpoint.next());
         Some(Effect::Propose(Command::BeginCheckpoint { job, attempt, checkpoint }))
+    }
+
+    /// Whether the sources are to be told to stop, and are not before a checkpoint holds what they had read by then: an attempt
+    /// that fails while it stops leaves the next one nothing else. One checkpoint that fails is reason enough not to wait, and
+    /// where none are taken by time there is none to wait for.
+    pub(super) fn stop_waits(&mut self, record: &JobRecord) -> bool {
+        if record.ending != Some(EndMode::Stop) || self.facts.stop_ordered {
+            return false;
+        }
+        let asked_after = *self.facts.stop_asked_after.get_or_insert(record.last_checkpoint);
+        let is_held = own_newest(record).is_some_and(|newest| newest > asked_after);
+        let has_failed = self.checkpoints.given_up > asked_after;
+        !is_held && !has_failed && !self.checkpoint_interval().is_zero()
     }
 
     /// It is recorded that it has begun.
@@ -361,7 +375,7 @@ impl JobController {
 
     /// What the seeded bug does; nothing otherwise.
     fn publish_too_early(&self, view: &JobView<'_>, manifest: &Manifest) -> Vec<Effect> {
-        let node = super::attached_node(view).filter(|_| bug::is_active(Bug::CommitBeforeDurable));
+        let node = super::attached_node(view, 0).filter(|_| bug::is_active(Bug::CommitBeforeDurable));
         let prepared = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.prepared);
         let committables = super::publish::grouped(prepared);
         let (graph, checkpoint) = (Box::new(self.graph.clone()), manifest.checkpoint);

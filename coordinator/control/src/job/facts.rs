@@ -6,7 +6,7 @@ use std::{
 };
 
 use thalweg_types::{
-    Attempt, Incarnation, NodeId, OperatorId, SubtaskId,
+    Attempt, CheckpointId, Incarnation, NodeId, OperatorId, SubtaskId,
     checkpoint::{Prepared, SplitProgress},
     job::{Failure, FailureKind},
     session::SubtaskState,
@@ -28,6 +28,8 @@ pub(super) struct AttemptFacts {
     pub(super) reattached: BTreeMap<NodeId, BTreeMap<SubtaskId, SubtaskState>>,
     pub(super) start_ordered: bool,
     pub(super) running_since: Option<Duration>,
+    /// The checkpoint that had begun last when this leader first saw that the job is to stop.
+    pub(super) stop_asked_after: Option<CheckpointId>,
     pub(super) stop_ordered: bool,
     pub(super) finished: BTreeMap<SubtaskId, Vec<Prepared>>,
     /// The gravest failure so far, and when the first was seen.
@@ -70,6 +72,7 @@ impl AttemptFacts {
             reattached: BTreeMap::new(),
             start_ordered: false,
             running_since: None,
+            stop_asked_after: None,
             stop_ordered: false,
             finished: BTreeMap::new(),
             failure: None,

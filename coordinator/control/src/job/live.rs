@@ -59,7 +59,7 @@ impl JobController {
         if !std::mem::replace(&mut self.facts.start_ordered, true) {
             effects.extend(self.order_all(view.record, &Action::Start));
         }
-        let stopping = view.record.ending == Some(EndMode::Stop);
+        let stopping = view.record.ending == Some(EndMode::Stop) && !self.stop_waits(view.record);
         if stopping && !std::mem::replace(&mut self.facts.stop_ordered, true) {
             effects.extend(self.order_all(view.record, &Action::Stop));
         }
@@ -126,7 +126,7 @@ impl JobController {
         if self.facts.committing_on.is_some() || view.now < self.facts.commit_at {
             return Vec::new();
         }
-        let Some((node, life)) = attached_node(view) else { return Vec::new() };
+        let Some((node, life)) = attached_node(view, self.facts.commits_failed) else { return Vec::new() };
         self.facts.committing_on = Some((node, life));
         let graph = Box::new(self.graph.clone());
         let (checkpoint, committables) = (CheckpointId::FINAL, committables.to_vec());

@@ -64,6 +64,8 @@ pub struct Outcome {
     pub rows: Vec<RecordBatch>,
     /// The job at its end.
     pub job: JobOverview,
+    /// More than one coordinator led, one after another.
+    pub has_leaders: bool,
 }
 
 /// What the client has seen so far; read by the loop that steps the simulation.
@@ -211,7 +213,8 @@ impl Direction<'_> {
                 bail!("no end in {:.0} s: {}", now.as_secs_f64(), self.observer.jobs());
             }
         }
-        progress.borrow_mut().outcome.take().context("the client has ended")?
+        let outcome = progress.borrow_mut().outcome.take().context("the client has ended")?;
+        outcome.map(|outcome| Outcome { has_leaders: self.observer.has_seen_leaders_change(), ..outcome })
     }
 
     /// Has hosts crash that were to at a call that has come. Whoever is finished is not disturbed any more.
@@ -390,7 +393,7 @@ async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Pr
         }
     }
     let job = client.wait(submitted.job).await.context("the client lost the job")?;
-    Ok(Outcome { rows, job })
+    Ok(Outcome { rows, job, has_leaders: false })
 }
 
 async fn wait_for_nodes(client: &Client, wanted: u32) -> Result<()> {

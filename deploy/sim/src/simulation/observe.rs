@@ -1,7 +1,7 @@
 //! Looks at the replicated state while a run goes on: tells what happens to jobs and nodes, and checks what must always hold.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hasher as _},
 };
 
@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use thalweg_cluster_state::{ClusterState, JobRecord};
 use thalweg_consensus::Consensus;
 use thalweg_coordinator::Machine;
-use thalweg_types::{JobId, NodeId, node::NodeState};
+use thalweg_types::{JobId, NodeId, Term, node::NodeState};
 
 use super::{journal::Journal, processes::Stage, publications::Publications, store::SimulatedStore};
 
@@ -25,6 +25,8 @@ pub(super) struct Observer {
     jobs: BTreeMap<JobId, String>,
     nodes: BTreeMap<NodeId, String>,
     publications: Publications,
+    /// In which there was a leader.
+    terms: BTreeSet<Term>,
 }
 
 impl Observer {
@@ -37,6 +39,7 @@ impl Observer {
             jobs: BTreeMap::new(),
             nodes: BTreeMap::new(),
             publications: Publications::default(),
+            terms: BTreeSet::new(),
         }
     }
 
@@ -47,6 +50,11 @@ impl Observer {
     pub(super) fn look(&mut self, stage: &Stage) -> Result<()> {
         let seen = stage.seen();
         for (name, consensus) in &seen.members {
+            let leadership = consensus.leadership();
+            let leadership = leadership.borrow();
+            if leadership.is_self {
+                self.terms.insert(leadership.term);
+            }
             let applied = *consensus.applied().borrow();
             if self.members.get(name) == Some(&applied) {
                 continue;
@@ -103,6 +111,11 @@ impl Observer {
                 self.nodes.insert(*node, now);
             }
         }
+    }
+
+    /// Whether there was more than one leader.
+    pub(super) fn has_seen_leaders_change(&self) -> bool {
+        self.terms.len() > 1
     }
 
     /// What the jobs were doing last.

@@ -134,6 +134,23 @@ fn a_checkpoint_that_fails_is_given_up_and_the_job_runs_on() {
 }
 
 #[test]
+fn a_job_that_is_to_stop_takes_a_checkpoint_first_if_it_can() {
+    let stop = |snapshot_failures: u32| {
+        let mut world = World::checkpointing(&[2, 2], Some(2), Duration::from_secs(3600));
+        world.endless = true;
+        world.until(JobStatus::Running);
+        world.snapshot_failures = snapshot_failures;
+        assert!(world.end(EndMode::Stop));
+        world.settle();
+        assert_eq!(world.status(), JobStatus::Stopped);
+        world.check_published();
+        (world.record().last_checkpoint, world.commits.len())
+    };
+    assert_eq!(stop(0), (CheckpointId(1), 2), "its commit, and that of the end");
+    assert_eq!(stop(1), (CheckpointId(1), 1), "it does not wait for another");
+}
+
+#[test]
 fn a_checkpoint_that_takes_too_long_is_given_up() {
     let mut world = running();
     world.advance(Duration::ZERO);
