@@ -363,12 +363,12 @@ impl Builder<'_> {
             OperatorKind::Source(_) => Ok(Stage::Source),
             OperatorKind::Sink(sink) => {
                 let identity = self.identity(operator.id, subtask);
-                let writer = self.tables.sink_writer(sink, operator.output.clone(), identity);
-                let table = || sink.table.clone();
-                let writer = writer.map_err(|source| SubtaskError::Connector { table: table(), source })?;
+                let wrong = |source| SubtaskError::Connector { table: sink.table.clone(), source };
+                let writer = self.tables.sink_writer(sink, operator.output.clone(), identity).map_err(wrong)?;
                 let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
                 let group = owned.first().copied().unwrap_or(thalweg_types::KeyGroup(0));
-                Ok(Stage::Sink(RollingSink::new(writer, group, &states, self.context.seams.clock.monotonic())))
+                let now = self.context.seams.clock.monotonic();
+                Ok(Stage::Sink(RollingSink::new(writer, group, &states, now).map_err(wrong)?))
             }
             OperatorKind::Collect(collect) => {
                 Ok(Stage::Collect(self.context.collect.begin(self.job, self.attempt, collect.query, &states)))
