@@ -36,60 +36,25 @@ use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, Term, TooManySplits,
     bug::{self, Bug},
     job::{Failure, FailureKind},
-    session::{Action, Deployment, NodeMessage, Order, Report, SinkCommittables, SubtaskReport},
+    session::{Action, Deployment, NodeMessage, Order, Report, SubtaskReport},
 };
 
 use crate::{engine::AttemptEvent, outbox::Outbox};
 
 mod answers;
+mod effect;
 mod ending;
 mod invariants;
 #[cfg(test)]
 mod tests;
 
 use answers::Answers;
+pub(crate) use effect::Effect;
 
 /// Jobs of which nothing lives here are remembered for fencing, the newest so many of them: a leader's stale order is at
 /// most as old as its session.
 const FENCES_MAX: usize = 4096;
 const UNTOLD_END: &str = "the attempt ended here without having been told to";
-
-/// What the holder must do.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Effect {
-    /// List splits, and call `on_discovered`.
-    Discover { job: JobId, attempt: Attempt, graph: Box<JobGraph>, sources: Vec<OperatorId> },
-    /// Build an attempt, and pass its events to `on_event`.
-    Deploy { cluster: ClusterId, job: JobId, attempt: Attempt, deployment: Box<Deployment> },
-    /// Let its sources read.
-    Start { job: JobId, attempt: Attempt },
-    /// End it and discard its output.
-    Cancel { job: JobId, attempt: Attempt },
-    /// End its sources and let it drain.
-    Stop { job: JobId, attempt: Attempt },
-    /// Let its sources emit the barrier of a checkpoint.
-    BeginCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
-    /// Let what waits for a checkpoint go on without it.
-    AbortCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
-    /// A checkpoint is complete.
-    ConfirmCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
-    /// Publish, and call `on_committed`.
-    Commit {
-        job: JobId,
-        attempt: Attempt,
-        checkpoint: CheckpointId,
-        graph: Box<JobGraph>,
-        committables: Vec<SinkCommittables>,
-    },
-    /// Remove what attempts older than `before` have left unpublished, and call `on_discarded`.
-    Discard { cluster: ClusterId, job: JobId, attempt: Attempt, before: Attempt, graph: Box<JobGraph> },
-    /// Drop what is still held for an attempt that is cancelled: its handle, and rows that nobody will fetch.
-    Forget { job: JobId, attempt: Attempt },
-    /// Send over the session, where there is one.
-    Send(NodeMessage),
-    /// Give up the process: the attempt could not be ended.
-    Abandon { job: JobId, attempt: Attempt },
-}
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

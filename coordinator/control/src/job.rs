@@ -45,10 +45,13 @@ mod checkpoint;
 mod collect;
 mod ended;
 mod facts;
+mod history;
 mod live;
 mod publish;
+mod reports;
 
-pub use checkpoint::of_the_record;
+pub use history::of_the_record;
+pub use reports::{attempt_of, is_settled, job_of};
 
 /// After a rejected proposal the next one waits so long: the state that it needs may just be on its way.
 const REJECTED_PAUSE: Duration = Duration::from_millis(300);
@@ -470,61 +473,6 @@ fn subtasks_on(plan: &ChainPlan, record: &JobRecord, node: NodeId) -> BTreeSet<S
     let assignment = &attempt.plan.assignment;
     let all = plan.subtasks(assignment.parallelism());
     all.filter(|subtask| assignment.node_of(*subtask) == Some(node)).collect()
-}
-
-/// The job that a report is about.
-#[must_use]
-pub fn job_of(report: &Report) -> JobId {
-    match report {
-        Report::Discovered { job, .. }
-        | Report::Ready { job, .. }
-        | Report::Finished { job, .. }
-        | Report::Failed { job, .. }
-        | Report::Gone { job, .. }
-        | Report::Committed { job, .. }
-        | Report::Discarded { job, .. }
-        | Report::Snapshot { job, .. }
-        | Report::SnapshotFailed { job, .. }
-        | Report::CheckpointWanted { job, .. } => *job,
-    }
-}
-
-/// The attempt that a report is about.
-#[must_use]
-pub fn attempt_of(report: &Report) -> Attempt {
-    match report {
-        Report::Discovered { attempt, .. }
-        | Report::Ready { attempt, .. }
-        | Report::Finished { attempt, .. }
-        | Report::Failed { attempt, .. }
-        | Report::Gone { attempt, .. }
-        | Report::Committed { attempt, .. }
-        | Report::Discarded { attempt, .. }
-        | Report::Snapshot { attempt, .. }
-        | Report::SnapshotFailed { attempt, .. }
-        | Report::CheckpointWanted { attempt, .. } => *attempt,
-    }
-}
-
-/// Whether a report can be acknowledged, after which the node forgets it.
-///
-/// What ended a subtask must outlive this leader: it is settled once the replicated record has taken it in, which is when
-/// its attempt no longer runs. So must a part of the checkpoint in progress, until that is complete or followed by another.
-/// Everything else is asked for again by a new leader.
-#[must_use]
-pub fn is_settled(report: &Report, record: Option<&JobRecord>) -> bool {
-    let must_outlive = match report {
-        Report::Finished { .. } | Report::Failed { .. } => true,
-        Report::Snapshot { checkpoint, .. } | Report::SnapshotFailed { checkpoint, .. } => {
-            record.is_some_and(|record| record.open_checkpoint() == Some(*checkpoint))
-        }
-        _ => false,
-    };
-    let runs = record.is_some_and(|record| {
-        let live = matches!(record.status, JobStatus::Deploying | JobStatus::Running);
-        live && record.last_attempt() == attempt_of(report)
-    });
-    !(must_outlive && runs)
 }
 
 /// Splits as they were found.

@@ -1,6 +1,11 @@
 //! What the text formats have in common: blocks of whole lines are decoded into columns.
 
-use arrow::{array::RecordBatch, error::ArrowError};
+use arrow::{
+    array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions},
+    compute::filter,
+    datatypes::SchemaRef,
+    error::ArrowError,
+};
 
 use crate::ConnectorError;
 
@@ -26,6 +31,26 @@ pub(crate) trait LineDecoder: Send {
 
     /// The rows as a batch; the decoder starts again.
     fn finish(&mut self) -> Result<RecordBatch, ArrowError>;
+}
+
+/// A batch of the rows that were read, of which there are so many, without those of lines that could not be read.
+pub(crate) fn without_holes(
+    schema: &SchemaRef,
+    mut arrays: Vec<ArrayRef>,
+    rows: usize,
+    holes: &[usize],
+) -> Result<RecordBatch, ArrowError> {
+    if !holes.is_empty() {
+        let mut keep = vec![true; rows];
+        for hole in holes {
+            keep[*hole] = false;
+        }
+        let keep = BooleanArray::from(keep);
+        arrays = arrays.iter().map(|array| filter(array, &keep)).collect::<Result<_, _>>()?;
+    }
+    // Where no column is wanted, only this says how many rows there are.
+    let options = RecordBatchOptions::new().with_row_count(Some(rows - holes.len()));
+    RecordBatch::try_new_with_options(schema.clone(), arrays, &options)
 }
 
 /// Longer records are refused: one line must not fill the memory.

@@ -16,23 +16,23 @@ use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::{and, filter_record_batch, is_not_null};
 use arrow::datatypes::{DataType, SchemaRef};
 use thalweg_flow::{Window, key_groups_of};
-use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
+use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch, WATERMARK};
 use thalweg_types::{KeyGroup, Watermark, graph::WindowJoin};
 
 use crate::{
     LateRows, Operator, OperatorContext, OperatorError,
-    aggregate::{check_timestamps, split_attached, value},
+    aggregate::{check_timestamps, split_attached},
     compact,
     emission::{Emission, OUTPUT},
     error::{arrow_error, build_error},
     expr::Expression,
+    restore::{owned_parts, value},
 };
 
 mod matcher;
 
 use matcher::Matcher;
 
-const WATERMARK: &str = "watermark";
 /// The tables of frozen state, by side; a fragment's number follows.
 const SIDES: [&str; 2] = ["left-", "right-"];
 
@@ -159,13 +159,9 @@ impl WindowJoinOperator {
         owned: &KeyGroupSet,
     ) -> Result<(), OperatorError> {
         let (start, end) = self.sides[port].window;
-        for batch in batches {
-            let part = batch.restricted_to(owned).map_err(arrow_error("restrict frozen rows to key groups"))?;
-            let Some(part) = part else { continue };
-            if part.rows.num_columns() != self.sides[port].schema.fields().len() {
-                let reason = format!("its rows have {} columns", part.rows.num_columns());
-                return Err(OperatorError::Restore { operator: "a window join".to_owned(), reason });
-            }
+        let columns = self.sides[port].schema.fields().len();
+        for part in owned_parts(batches, owned, columns, "a window join") {
+            let part = part?;
             let parts = split_attached(&part.rows, start, end)?;
             if let [(window, _)] = parts.as_slice() {
                 self.store(port, *window, fragment, StoredBatch { rows: part.rows.clone(), frozen: Some(part) });

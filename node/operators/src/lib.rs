@@ -29,6 +29,7 @@ mod error;
 mod expr;
 mod join;
 mod project;
+mod restore;
 mod source_stage;
 mod split;
 mod time;

@@ -11,20 +11,20 @@ use arrow::compute::{SortOptions, concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use thalweg_flow::{Window, key_groups_of};
-use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
+use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch, WATERMARK};
 use thalweg_types::{KeyGroup, Watermark, graph::WindowTopN};
 
 use crate::{
     LateRows, Operator, OperatorContext, OperatorError,
-    aggregate::{canonical_keys, check_timestamps, split_attached, value},
+    aggregate::{canonical_keys, check_timestamps, split_attached},
     compact,
     emission::{Emission, OUTPUT},
     error::{arrow_error, build_error},
     project::batch_of,
+    restore::{owned_parts, value},
 };
 
 const ROWS: &str = "rows";
-const WATERMARK: &str = "watermark";
 
 /// The running form of `WindowTopN`.
 #[derive(Debug)]
@@ -257,13 +257,8 @@ impl Operator for WindowTopNOperator {
         self.emission.restore(states, &owned)?;
         for state in states {
             self.watermark = self.watermark.max(value(state, WATERMARK));
-            for batch in state.table(ROWS) {
-                let part = batch.restricted_to(&owned).map_err(arrow_error("restrict frozen rows to key groups"))?;
-                let Some(part) = part else { continue };
-                if part.rows.num_columns() != self.input.fields().len() {
-                    let reason = format!("its rows have {} columns", part.rows.num_columns());
-                    return Err(OperatorError::Restore { operator: "a window top-n".to_owned(), reason });
-                }
+            for part in owned_parts(state.table(ROWS), &owned, self.input.fields().len(), "a window top-n") {
+                let part = part?;
                 for (window, rows) in split_attached(&part.rows, self.plan.window.0, self.plan.window.1)? {
                     self.store(window, rows.of_batch(&part.rows)?)?;
                 }

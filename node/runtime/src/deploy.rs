@@ -2,11 +2,7 @@
 //!
 //! Nothing is connected or read here; what is built is complete or the deployment fails with the reason.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use thalweg_connectors::{SinkIdentity, SourceIdentity};
 use thalweg_exchange::{
@@ -35,9 +31,8 @@ use crate::{
     failure::SubtaskError,
     gate::{Gate, Inputs, Returned},
     meter::Meter,
-    pacing::Pacer,
     readers::Readers,
-    replay::{ReplayClock, parse_start},
+    replay::ReplayClock,
     rolling::RollingSink,
     source::{Silence, SourceSubtask},
     stamp::Stamp,
@@ -45,6 +40,10 @@ use crate::{
     subtask::InputSubtask,
     tables::Tables,
 };
+
+mod replayed;
+
+use replayed::pacer;
 
 /// The share of a node's memory that the exchange windows of one attempt may fill.
 const EXCHANGE_MEMORY_SHARE: u64 = 4;
@@ -157,46 +156,6 @@ impl Builder<'_> {
         let limit = self.context.memory_budget_bytes as f64 * settings.state_memory_share;
         let replay = self.replay_clock(meters, &settings, &restored)?;
         Ok(Shared { settings, operators, state: StateBudget::new(limit as u64), replay, restored, late: Vec::new() })
-    }
-
-    fn replay_clock(
-        &self,
-        meters: &[(SubtaskId, Arc<Meter>)],
-        settings: &JobSettings,
-        restored: &Restored,
-    ) -> Result<Option<Arc<ReplayClock>>, SubtaskError> {
-        let Some(speed) = settings.replay_speed else { return Ok(None) };
-        let start = settings.replay_start.as_deref().map(parse_start).transpose();
-        let start = start.map_err(|error| plan_error(format!("replay.start: {error}")))?;
-        // A restored job goes on where it was, and not after all the time that it has replayed before.
-        let start = restored.reached.map(|watermark| watermark.0).or(start);
-        if start.is_none() {
-            self.check_one_replay_clock()?;
-        }
-        let is_replayed = |subtask: &SubtaskId| self.source_of(*subtask).is_some_and(|(_, spec)| is_replayed(spec));
-        let sources = meters.iter().filter(|(subtask, _)| is_replayed(subtask)).count();
-        Ok(Some(Arc::new(ReplayClock::new(self.context.seams.clock.clone(), speed, start, sources))))
-    }
-
-    /// Each node has a clock of its own; only where the job says when they start do several agree.
-    fn check_one_replay_clock(&self) -> Result<(), SubtaskError> {
-        let mut nodes = BTreeSet::new();
-        for subtask in self.plan.subtasks(self.parallelism()) {
-            if let Some((id, spec)) = self.source_of(subtask)
-                && is_replayed(spec)
-                && !self.splits(id, subtask.index).is_empty()
-            {
-                nodes.insert(self.node_of(subtask)?);
-            }
-        }
-        if nodes.len() <= 1 {
-            return Ok(());
-        }
-        let count = nodes.len();
-        Err(plan_error(format!(
-            "tables are replayed on {count} nodes, whose clocks must start at one event time: SET 'replay.start' = \
-             'yyyy-MM-dd HH:mm:ss', the time of the first record or earlier"
-        )))
     }
 
     fn parallelism(&self) -> u32 {
@@ -404,12 +363,12 @@ impl Builder<'_> {
             OperatorKind::Source(_) => Ok(Stage::Source),
             OperatorKind::Sink(sink) => {
                 let identity = self.identity(operator.id, subtask);
-                let writer = self.tables.sink_writer(sink, operator.output.clone(), identity);
-                let table = || sink.table.clone();
-                let writer = writer.map_err(|source| SubtaskError::Connector { table: table(), source })?;
+                let wrong = |source| SubtaskError::Connector { table: sink.table.clone(), source };
+                let writer = self.tables.sink_writer(sink, operator.output.clone(), identity).map_err(wrong)?;
                 let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
                 let group = owned.first().copied().unwrap_or(thalweg_types::KeyGroup(0));
-                Ok(Stage::Sink(RollingSink::new(writer, group, &states, self.context.seams.clock.monotonic())))
+                let now = self.context.seams.clock.monotonic();
+                Ok(Stage::Sink(RollingSink::new(writer, group, &states, now).map_err(wrong)?))
             }
             OperatorKind::Collect(collect) => {
                 Ok(Stage::Collect(self.context.collect.begin(self.job, self.attempt, collect.query, &states)))
@@ -446,10 +405,7 @@ impl Builder<'_> {
         let source = source.map_err(|source| SubtaskError::Connector { table: table.clone(), source })?;
         let progress = self.splits(id, subtask.index);
         let watermarks = SplitWatermarks::restored(&progress);
-        let mut pacer = match &shared.replay {
-            Some(clock) if is_replayed(spec) => Some(Pacer::new(clock.clone(), replay_column(spec)?)),
-            _ => None,
-        };
+        let mut pacer = pacer(spec, shared.replay.as_ref())?;
         let idle_micros = spec.watermark.as_ref().and_then(|watermark| watermark.idle_timeout_micros);
         let idle_timeout = idle_micros.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros);
         let splits = progress.iter().map(|progress| (progress.split.clone(), progress.state)).collect();
@@ -500,15 +456,4 @@ fn hands_on(kind: &OperatorKind) -> bool {
         OperatorKind::WindowAggregate(aggregate) => aggregate.phase == AggregatePhase::Local,
         _ => false,
     }
-}
-
-fn is_replayed(spec: &SourceOperator) -> bool {
-    spec.connector.option("replay.column").is_some()
-}
-
-fn replay_column(spec: &SourceOperator) -> Result<usize, SubtaskError> {
-    let name = spec.connector.option("replay.column").unwrap_or_default();
-    spec.physical.index_of(name).map_err(|_| {
-        plan_error(format!("table {}: the replay column '{name}' is not among the columns that are read", spec.table))
-    })
 }

@@ -45,15 +45,23 @@ struct Held {
 
 impl RollingSink {
     /// A sink that has rows which it held in a checkpoint.
-    pub(crate) fn new(writer: Box<dyn SinkWriter>, group: KeyGroup, states: &[FrozenState], now: Duration) -> Self {
+    ///
+    /// # Errors
+    /// When there are such rows and the writer's parts end at each checkpoint: a job's tables stay as they are, so the rows are not
+    /// of this table, and giving them to the writer would be a guess.
+    pub(crate) fn new(
+        writer: Box<dyn SinkWriter>,
+        group: KeyGroup,
+        states: &[FrozenState],
+        now: Duration,
+    ) -> Result<Self, ConnectorError> {
         let restored: Vec<StateBatch> = states.iter().flat_map(|state| state.table(HELD)).cloned().collect();
-        // What was held before is given to a writer that holds nothing by the next barrier.
-        let is_restored = !restored.is_empty();
-        let at_once = Rollover { bytes: 0, age: None };
-        let rollover = writer.rollover().or(is_restored.then_some(at_once));
+        let Some(rollover) = writer.rollover() else {
+            return if restored.is_empty() { Ok(Self { writer, held: None }) } else { Err(not_open()) };
+        };
         let bytes = restored.iter().map(|batch| batch.rows.get_array_memory_size()).sum();
-        let held = |rollover| Held { rollover, group, frozen: restored, fresh: Vec::new(), bytes, since: now };
-        Self { writer, held: rollover.map(held) }
+        let held = Held { rollover, group, frozen: restored, fresh: Vec::new(), bytes, since: now };
+        Ok(Self { writer, held: Some(held) })
     }
 
     /// Takes rows.
@@ -142,4 +150,45 @@ impl Held {
 
 fn not_kept(error: &ArrowError) -> ConnectorError {
     ConnectorError::Data { attempted: "keep rows of open parts".to_owned(), reason: error.to_string() }
+}
+
+fn not_open() -> ConnectorError {
+    let reason = "the table's parts end at each checkpoint, so none was open".to_owned();
+    ConnectorError::Data { attempted: "take over rows of open parts".to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::Int64Array,
+        datatypes::{DataType, Field, Schema},
+    };
+
+    use super::*;
+
+    struct Ending;
+
+    #[async_trait::async_trait]
+    impl SinkWriter for Ending {
+        async fn write(&mut self, _batch: &RecordBatch) -> Result<(), ConnectorError> {
+            Ok(())
+        }
+
+        async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+            Ok(Box::pin(std::future::ready(Ok(Vec::new()))))
+        }
+    }
+
+    #[test]
+    fn rows_of_open_parts_are_refused_by_a_table_that_has_none() {
+        let now = Duration::ZERO;
+        let schema = Schema::new(vec![Field::new("n", DataType::Int64, false)]);
+        let column = std::sync::Arc::new(Int64Array::from(vec![1, 2]));
+        let rows = RecordBatch::try_new(schema.into(), vec![column]).unwrap();
+        let mut state = FrozenState::default();
+        assert!(RollingSink::new(Box::new(Ending), KeyGroup(0), std::slice::from_ref(&state), now).is_ok());
+        state.extend(HELD, [StateBatch::new(vec![KeyGroup(0); 2].into(), rows)]);
+        let refused = RollingSink::new(Box::new(Ending), KeyGroup(0), &[state], now).err().unwrap();
+        assert!(refused.to_string().contains("take over rows of open parts"), "{refused}");
+    }
 }

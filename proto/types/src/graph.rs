@@ -8,13 +8,17 @@
 //! acyclic); every port that an operator has is fed; field names of every schema are unique; sources have no
 //! inputs and sinks no outputs. Several edges may feed one port: that is `UNION ALL`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{connector::TableConnector, expr::ExprBytes, id::OperatorId};
+
+mod check;
+#[cfg(test)]
+mod tests;
 
 /// The version of the job graph's format.
 pub const FORMAT: u32 = 1;
@@ -465,74 +469,4 @@ impl JobGraph {
         let edge = self.inputs(operator).find(|edge| edge.port == port)?;
         Some(self.operator(edge.from).output.clone())
     }
-
-    /// Checks the rules of this module.
-    ///
-    /// # Errors
-    /// Names the first broken rule.
-    pub fn check(&self) -> Result<(), GraphError> {
-        if self.format != FORMAT {
-            return Err(GraphError::Format { found: self.format });
-        }
-        let broken = |what: String| Err(GraphError::Inconsistent(what));
-        if !self.key_groups.is_power_of_two() || self.key_groups > 32_768 {
-            return broken(format!("{} key groups; need a power of two up to 32768", self.key_groups));
-        }
-        for (operator, index) in self.operators.iter().zip(0u32..) {
-            if operator.id.0 != index {
-                return broken(format!("the operator at {index} calls itself {}", operator.id));
-            }
-            if let Some(name) = first_duplicate(&operator.output) {
-                return broken(format!("{} emits two columns named {name}", operator.id));
-            }
-        }
-        for edge in &self.edges {
-            self.check_edge(edge)?;
-        }
-        self.check_ports()
-    }
-
-    fn check_edge(&self, edge: &Edge) -> Result<(), GraphError> {
-        let broken = |what: String| Err(GraphError::Inconsistent(what));
-        if edge.to.0 as usize >= self.operators.len() || edge.from >= edge.to {
-            return broken(format!("an edge goes from {} to {}", edge.from, edge.to));
-        }
-        let (from, to) = (self.operator(edge.from), self.operator(edge.to));
-        if from.kind.is_sink() || edge.port >= to.kind.ports() {
-            return broken(format!("{} cannot feed port {} of {}", from.id, edge.port, to.id));
-        }
-        match &edge.distribution {
-            Distribution::Forward if from.parallelism != to.parallelism => {
-                broken(format!("{} forwards to {} of another parallelism", from.id, to.id))
-            }
-            Distribution::Hash { keys } if keys.iter().any(|key| *key >= from.output.fields().len()) => {
-                broken(format!("{} routes by a column that it does not have", from.id))
-            }
-            Distribution::Gather if to.parallelism != Parallelism::One => {
-                broken(format!("{} gathers into {}, which is parallel", from.id, to.id))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_ports(&self) -> Result<(), GraphError> {
-        let fed: BTreeSet<(OperatorId, u8)> = self.edges.iter().map(|edge| (edge.to, edge.port)).collect();
-        let starved = self
-            .operators
-            .iter()
-            .flat_map(|operator| (0..operator.kind.ports()).map(move |port| (operator.id, port)))
-            .find(|port| !fed.contains(port));
-        match starved {
-            Some((operator, port)) => Err(GraphError::Inconsistent(format!("nothing feeds port {port} of {operator}"))),
-            None => Ok(()),
-        }
-    }
 }
-
-fn first_duplicate(schema: &Schema) -> Option<&str> {
-    let mut seen = BTreeSet::new();
-    schema.fields().iter().map(|field| field.name().as_str()).find(|name| !seen.insert(*name))
-}
-
-#[cfg(test)]
-mod tests;

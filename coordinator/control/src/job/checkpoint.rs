@@ -14,7 +14,7 @@
 //! more: its completion may be recorded.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -23,12 +23,12 @@ use thalweg_cluster_state::{Command, EndMode, JobRecord};
 use thalweg_types::{
     Attempt, CheckpointId, SubtaskId,
     bug::{self, Bug},
-    checkpoint::{MANIFEST_FORMAT, Manifest, ManifestRef, Prepared, SnapshotCost, SubtaskSnapshot},
+    checkpoint::{MANIFEST_FORMAT, Manifest, ManifestRef, Prepared, SubtaskSnapshot},
     job::{CheckpointOverview, CheckpointState, CheckpointSummary, Failure},
     session::Action,
 };
 
-use super::{Effect, JobController, JobView, publish::Publishing};
+use super::{Effect, JobController, JobView, history::History, publish::Publishing};
 
 /// From when an attempt that follows a failed one runs to its first checkpoint, unless the interval is shorter: long enough for
 /// records to have passed. What was not published for as long as nothing ran need not wait for an interval more.
@@ -41,8 +41,6 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 const DOUBLINGS_MAX: u32 = 10;
 /// While so many complete checkpoints wait to be published, none is begun: a sink whose store is away must not have them pile up.
 const UNPUBLISHED_MAX: usize = 4;
-/// Checkpoints that are remembered for people.
-const REMEMBERED_MAX: usize = 100;
 
 /// What a leader remembers of a job's checkpoints.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -66,7 +64,7 @@ pub(super) struct Checkpoints {
     pub(super) manifests: BTreeMap<CheckpointId, Arc<Manifest>>,
     pub(super) reading: Reading,
     pub(super) collecting: super::collect::Collecting,
-    remembered: VecDeque<Remembered>,
+    history: History,
 }
 
 /// The checkpoint in progress.
@@ -99,13 +97,6 @@ pub(super) struct Reading {
     pub(super) broken: Option<Failure>,
 }
 
-/// One checkpoint for people.
-#[derive(Debug, Clone, PartialEq)]
-struct Remembered {
-    since: Duration,
-    overview: CheckpointOverview,
-}
-
 impl Checkpoints {
     /// Another attempt begins: nothing that was told of the one before counts any more.
     pub(super) fn on_attempt(&mut self, now: Duration) {
@@ -117,7 +108,7 @@ impl Checkpoints {
     /// The attempt does not run any more.
     pub(super) fn close(&mut self, reason: &str, now: Duration) {
         if let Some(open) = self.open.take() {
-            self.remember_end(open.checkpoint, CheckpointState::Failed, reason, now);
+            self.history.end(open.checkpoint, CheckpointState::Failed, reason, now);
         }
     }
 
@@ -174,22 +165,6 @@ impl Checkpoints {
         }
     }
 
-    fn remember_end(&mut self, checkpoint: CheckpointId, state: CheckpointState, reason: &str, now: Duration) {
-        let found = self.remembered.iter_mut().rev().find(|known| known.overview.checkpoint == checkpoint);
-        if let Some(known) = found {
-            known.overview.state = state;
-            known.overview.reason = reason.to_owned();
-            known.overview.duration_micros = micros(now.saturating_sub(known.since));
-        }
-    }
-
-    fn remember(&mut self, since: Duration, overview: CheckpointOverview) {
-        self.remembered.push_back(Remembered { since, overview });
-        while self.remembered.len() > REMEMBERED_MAX {
-            self.remembered.pop_front();
-        }
-    }
-
     /// Counts a failure; the next one waits longer each time.
     fn pause(&mut self, interval: Duration, reason: String, now: Duration) {
         let doublings = self.failures_in_a_row.min(DOUBLINGS_MAX) + 1;
@@ -234,7 +209,7 @@ impl JobController {
         }
         (self.checkpoints.failures_in_a_row, self.checkpoints.not_before) = (0, Duration::ZERO);
         self.checkpoints.last_failure.clear();
-        self.checkpoints.remember_end(open.checkpoint, CheckpointState::Complete, "", view.now);
+        self.checkpoints.history.end(open.checkpoint, CheckpointState::Complete, "", view.now);
     }
 
     /// Tells the nodes, once, of the newest complete checkpoint of their attempt.
@@ -293,17 +268,7 @@ impl JobController {
                 Err(reason) => self.checkpoints.on_failed(of, &reason),
             }
         }
-        let overview = CheckpointOverview {
-            checkpoint,
-            attempt: self.facts.attempt,
-            state: CheckpointState::InProgress,
-            reason: String::new(),
-            begun_ms: u64::try_from(view.since_epoch.as_millis()).unwrap_or(u64::MAX),
-            duration_micros: 0,
-            cost: SnapshotCost::default(),
-            url: String::new(),
-        };
-        self.checkpoints.remember(view.now, overview);
+        self.checkpoints.history.begin(checkpoint, self.facts.attempt, view.since_epoch, view.now);
         self.order_all(view.record, &Action::BeginCheckpoint { checkpoint })
     }
 
@@ -312,7 +277,7 @@ impl JobController {
         let checkpoint = open.checkpoint;
         self.checkpoints.given_up = checkpoint;
         self.checkpoints.wanted |= open.was_wanted;
-        self.checkpoints.remember_end(checkpoint, CheckpointState::Failed, &reason, view.now);
+        self.checkpoints.history.end(checkpoint, CheckpointState::Failed, &reason, view.now);
         self.checkpoints.pause(self.checkpoint_interval(), reason, view.now);
         self.order_all(view.record, &Action::AbortCheckpoint { checkpoint })
     }
@@ -364,7 +329,7 @@ impl JobController {
             parallelism: assignment.parallelism(),
             subtasks: subtasks.iter().filter_map(|subtask| snapshots.get(subtask).cloned()).map(belongs).collect(),
         });
-        self.remember_cost(&manifest);
+        self.checkpoints.history.tell_cost(&manifest);
         if let Some(open) = &mut self.checkpoints.open {
             open.manifest = Put::Asked(manifest.clone());
         }
@@ -381,29 +346,6 @@ impl JobController {
         let (graph, checkpoint) = (Box::new(self.graph.clone()), manifest.checkpoint);
         let order = |(node, _)| self.order(node, Action::Commit { graph, checkpoint, committables });
         node.map(order).into_iter().collect()
-    }
-
-    fn remember_cost(&mut self, manifest: &Manifest) {
-        let mut all = SnapshotCost::default();
-        for SnapshotCost {
-            alignment_micros,
-            freeze_micros,
-            upload_micros,
-            uploaded_bytes,
-            state_bytes,
-            is_unaligned,
-        } in manifest.subtasks.iter().map(|snapshot| snapshot.cost)
-        {
-            all.alignment_micros = all.alignment_micros.max(alignment_micros);
-            all.freeze_micros = all.freeze_micros.max(freeze_micros);
-            all.upload_micros = all.upload_micros.max(upload_micros);
-            all.uploaded_bytes = all.uploaded_bytes.saturating_add(uploaded_bytes);
-            all.state_bytes = all.state_bytes.saturating_add(state_bytes);
-            all.is_unaligned |= is_unaligned;
-        }
-        if let Some(known) = self.checkpoints.remembered.back_mut() {
-            known.overview.cost = all;
-        }
     }
 
     /// A complete checkpoint's manifest; where it is not known, what makes it so.
@@ -511,36 +453,7 @@ impl JobController {
     /// The last checkpoints that this leader knows of, the newest last.
     #[must_use]
     pub fn checkpoint_overviews(&self, record: &JobRecord, now: Duration) -> Vec<CheckpointOverview> {
-        let known: Vec<CheckpointOverview> = self.checkpoints.remembered.iter().map(|known| known.at(now)).collect();
-        let first = known.first().map(|overview| overview.checkpoint);
-        let earlier = record.checkpoints.iter().map(|manifest| manifest.checkpoint);
-        let earlier = earlier.filter(|checkpoint| first.is_none_or(|first| *checkpoint < first)).map(of_the_record);
-        earlier.chain(known).collect()
-    }
-}
-
-impl Remembered {
-    fn at(&self, now: Duration) -> CheckpointOverview {
-        let mut overview = self.overview.clone();
-        if overview.state == CheckpointState::InProgress {
-            overview.duration_micros = micros(now.saturating_sub(self.since));
-        }
-        overview
-    }
-}
-
-/// A complete checkpoint of which nothing else is known.
-#[must_use]
-pub fn of_the_record(checkpoint: CheckpointId) -> CheckpointOverview {
-    CheckpointOverview {
-        checkpoint,
-        attempt: Attempt(0),
-        state: CheckpointState::Complete,
-        reason: String::new(),
-        begun_ms: 0,
-        duration_micros: 0,
-        cost: SnapshotCost::default(),
-        url: String::new(),
+        self.checkpoints.history.overviews(record, now)
     }
 }
 
@@ -563,8 +476,4 @@ fn of_finished(snapshot: &SubtaskSnapshot, before: Option<&Manifest>, checkpoint
     }
     let bound = |prepared: &Prepared| Prepared { epoch: prepared.epoch.min(checkpoint), ..prepared.clone() };
     snapshot.prepared.iter().map(bound).collect()
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -10,7 +10,10 @@ use thalweg_types::{
     job::{CheckpointOverview, CheckpointSummary, JobOverview},
 };
 
-use super::Remote;
+use super::{
+    Remote,
+    lists::{JOB_HEAD, job_cells},
+};
 use crate::{
     args::{Format, JobCommand},
     follow,
@@ -68,16 +71,7 @@ async fn rows(client: &Client, job: JobId, query: u32, format: Format) -> Result
 }
 
 fn print_summary(job: &JobOverview, format: Format) -> Result<()> {
-    print_list(format, &["job", "name", "status", "attempt", "parallelism", "failures"], &[job], |job| {
-        vec![
-            job.job.to_string(),
-            job.name.clone(),
-            job.status.to_string(),
-            job.attempt.0.to_string(),
-            job.parallelism.to_string(),
-            job.failures.to_string(),
-        ]
-    })
+    print_list(format, &JOB_HEAD, &[job], |job| job_cells(job))
 }
 
 fn show(job: &JobOverview, format: Format) -> Result<()> {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use thalweg_client::{Client, MemberOverview};
 use thalweg_types::{
     ClusterId, MemberId, Term,
+    job::JobOverview,
     node::{NodeRegistration, NodeState},
 };
 
@@ -14,20 +15,28 @@ use crate::{
     output::print_list,
 };
 
+/// What is told of a job wherever it stands in one line: the heads of `job_cells`.
+pub(super) const JOB_HEAD: [&str; 6] = ["job", "name", "status", "attempt", "parallelism", "failures"];
+
+pub(super) fn job_cells(job: &JobOverview) -> Vec<String> {
+    vec![
+        job.job.to_string(),
+        job.name.clone(),
+        job.status.to_string(),
+        job.attempt.0.to_string(),
+        job.parallelism.to_string(),
+        job.failures.to_string(),
+    ]
+}
+
 pub(super) async fn jobs(args: &ClusterArgs, format: Format, remote: &Remote) -> Result<()> {
     let (client, _surroundings) = remote.connect(args).await?;
-    let head = ["job", "name", "status", "attempt", "parallelism", "failures", "last failure"];
+    let head = [&JOB_HEAD[..], &["last failure"]].concat();
     print_list(format, &head, &client.jobs().await?, |job| {
         let failure = job.failure.as_ref().map(|failure| first_line(&failure.message)).unwrap_or_default();
-        vec![
-            job.job.to_string(),
-            job.name.clone(),
-            job.status.to_string(),
-            job.attempt.0.to_string(),
-            job.parallelism.to_string(),
-            job.failures.to_string(),
-            failure.to_owned(),
-        ]
+        let mut cells = job_cells(job);
+        cells.push(failure.to_owned());
+        cells
     })
 }
 

@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use arrow::{
-    array::{BooleanArray, RecordBatch, RecordBatchOptions},
-    compute::filter,
+    array::RecordBatch,
     datatypes::{DataType, SchemaRef},
     error::ArrowError,
 };
@@ -12,7 +11,7 @@ use arrow::{
 use super::Dialect;
 use crate::{
     json::{Column, Scanner, column_of, text::write_string},
-    lines::{BYTE_ORDER_MARK, LineDecoder, LineFault},
+    lines::{BYTE_ORDER_MARK, LineDecoder, LineFault, without_holes},
 };
 
 /// How a field's text is handed to its column.
@@ -252,16 +251,6 @@ impl LineDecoder for CsvDecoder {
         let rows = std::mem::take(&mut self.rows);
         let holes = std::mem::take(&mut self.holes);
         let finished = self.targets.iter_mut().map(|target| target.column.finish(rows));
-        let mut arrays = finished.collect::<Result<Vec<_>, _>>()?;
-        if !holes.is_empty() {
-            let mut keep = vec![true; rows];
-            for hole in &holes {
-                keep[*hole] = false;
-            }
-            let keep = BooleanArray::from(keep);
-            arrays = arrays.iter().map(|array| filter(array, &keep)).collect::<Result<_, _>>()?;
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows - holes.len()));
-        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+        without_holes(&self.schema, finished.collect::<Result<_, _>>()?, rows, &holes)
     }
 }

@@ -5,19 +5,14 @@
 
 use std::collections::HashMap;
 
-use arrow::{
-    array::{Array, BooleanArray, RecordBatch, RecordBatchOptions},
-    compute::filter,
-    datatypes::SchemaRef,
-    error::ArrowError,
-};
+use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
 
 use super::{
     object::{StructColumn, for_each_member},
     scan::{Fault, Scanner},
     text::write_string,
 };
-use crate::lines::{LineDecoder, LineFault};
+use crate::lines::{LineDecoder, LineFault, without_holes};
 
 /// Decodes one JSON object a line.
 pub(crate) struct JsonDecoder {
@@ -97,18 +92,7 @@ impl LineDecoder for JsonDecoder {
     fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         let rows = std::mem::take(&mut self.rows);
         let holes = std::mem::take(&mut self.holes);
-        let mut arrays = self.root.finish_children(rows)?;
-        if !holes.is_empty() {
-            let mut keep = vec![true; rows];
-            for hole in &holes {
-                keep[*hole] = false;
-            }
-            let keep = BooleanArray::from(keep);
-            arrays = arrays.iter().map(|array| filter(array, &keep)).collect::<Result<_, _>>()?;
-        }
-        debug_assert!(arrays.iter().all(|array| array.len() == rows - holes.len()));
-        let options = RecordBatchOptions::new().with_row_count(Some(rows - holes.len()));
-        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+        without_holes(&self.schema, self.root.finish_children(rows)?, rows, &holes)
     }
 }
 

@@ -29,5 +29,5 @@ mod tests;
 pub(crate) use local::LocalAggregate;
 pub(crate) use session::SessionAggregate;
 pub(crate) use table::canonical_keys;
-pub(crate) use windowed::{WindowedAggregate, value};
+pub(crate) use windowed::WindowedAggregate;
 pub(crate) use windows::{check_timestamps, is_session, split_attached, times_of};

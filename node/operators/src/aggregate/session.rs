@@ -14,7 +14,7 @@
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use thalweg_flow::Window;
-use thalweg_keyed_state::{FrozenState, KeyGroupSet};
+use thalweg_keyed_state::{FrozenState, KeyGroupSet, WATERMARK};
 use thalweg_types::{
     KeyGroup, Watermark,
     graph::{AggregatePhase, WindowAggregate, WindowSpec, Windowing},
@@ -25,20 +25,19 @@ use super::{
     session_store::SessionStore,
     spec::{AggregateSpec, Inputs},
     table::{accumulate, take_states},
-    windowed::value,
     windows::{check_timestamps, times_of},
 };
 use crate::{
     LateRows, Operator, OperatorContext, OperatorError,
     emission::{Emission, OUTPUT},
-    error::{arrow_error, build_error},
+    error::build_error,
     project::batch_of,
+    restore::{owned_parts, value},
     split::{Rows, split_by},
 };
 
 pub(super) const OPEN: &str = "sessions";
 const CLOSED: &str = "closed_sessions";
-const WATERMARK: &str = "watermark";
 /// Batches' worth of rows that may lie about before a compaction is worth its while.
 const SLACK_BATCHES: usize = 8;
 
@@ -170,13 +169,9 @@ impl SessionAggregate {
     }
 
     fn restore_table(&mut self, state: &FrozenState, table: &str, owned: &KeyGroupSet) -> Result<(), OperatorError> {
-        for batch in state.table(table) {
-            let part = batch.restricted_to(owned).map_err(arrow_error("restrict frozen sessions to key groups"))?;
-            let Some(part) = part else { continue };
-            if part.rows.num_columns() != self.spec.partial_schema.fields().len() {
-                let reason = format!("its partials have {} columns", part.rows.num_columns());
-                return Err(OperatorError::Restore { operator: "a session aggregation".to_owned(), reason });
-            }
+        let columns = self.spec.partial_schema.fields().len();
+        for part in owned_parts(state.table(table), owned, columns, "a session aggregation") {
+            let part = part?;
             let keys = &part.rows.columns()[2..2 + self.spec.keys.len()];
             let numbers = self.store.intern(keys, part.rows.num_rows())?;
             self.store.add(part.rows, &numbers, table == OPEN);

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use thalweg_flow::Window;
-use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
+use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch, WATERMARK};
 use thalweg_types::{
     KeyGroup, Watermark,
     bug::{self, Bug},
@@ -27,14 +27,13 @@ use super::{
 use crate::{
     LateRows, Operator, OperatorContext, OperatorError,
     emission::{Emission, OUTPUT},
-    error::{arrow_error, build_error},
+    error::build_error,
+    restore::{owned_parts, value},
     split::split_by,
 };
 
 /// The table of frozen state that holds partials.
 const PANES: &str = "panes";
-/// The value of frozen state: the operator's watermark.
-const WATERMARK: &str = "watermark";
 /// The value of frozen state: every window that ends at or before it has fired.
 const FIRED: &str = "fired";
 
@@ -132,13 +131,9 @@ impl WindowedAggregate {
 
     fn restore_panes(&mut self, state: &FrozenState, owned: &KeyGroupSet) -> Result<(), OperatorError> {
         let fired = if self.windows.remembers_fired() { value(state, FIRED) } else { i64::MIN };
-        for batch in state.table(PANES) {
-            let part = batch.restricted_to(owned).map_err(arrow_error("restrict frozen panes to key groups"))?;
-            let Some(part) = part else { continue };
-            if part.rows.schema_ref().fields().len() != self.spec.partial_schema.fields().len() {
-                let reason = format!("its partials have {} columns", part.rows.num_columns());
-                return Err(OperatorError::Restore { operator: "a windowed aggregation".to_owned(), reason });
-            }
+        let columns = self.spec.partial_schema.fields().len();
+        for part in owned_parts(state.table(PANES), owned, columns, "a windowed aggregation") {
+            let part = part?;
             for (key, piece) in split_panes(&part)? {
                 self.panes.restore(key, piece);
                 self.wait_for(key, fired);
@@ -239,11 +234,6 @@ pub(super) fn judge(
         }));
     }
     Ok(open)
-}
-
-/// A value of a frozen state; one that it does not have is the lowest.
-pub(crate) fn value(state: &FrozenState, name: &str) -> i64 {
-    state.values.get(name).copied().unwrap_or(i64::MIN)
 }
 
 /// Partials by pane. A batch that an operator froze is of one pane; one that was put together of several is cut.

@@ -1,0 +1,33 @@
+//! What operators take over from frozen states: the part that they own, if it is of their shape.
+
+use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
+
+use crate::{OperatorError, error::arrow_error};
+
+/// A value of a frozen state; one that it does not have is the lowest.
+pub(crate) fn value(state: &FrozenState, name: &str) -> i64 {
+    state.values.get(name).copied().unwrap_or(i64::MIN)
+}
+
+/// The owned rows of each batch of a table; batches without any are left out.
+///
+/// # Errors
+/// When rows have another number of columns than those of the operator, which is named for people.
+pub(crate) fn owned_parts<'a>(
+    batches: &'a [StateBatch],
+    owned: &'a KeyGroupSet,
+    columns: usize,
+    operator: &'static str,
+) -> impl Iterator<Item = Result<StateBatch, OperatorError>> + use<'a> {
+    let part = move |batch: &StateBatch| {
+        let part = batch.restricted_to(owned).map_err(arrow_error("restrict frozen rows to key groups"))?;
+        match part {
+            Some(part) if part.rows.num_columns() != columns => {
+                let reason = format!("its rows have {} columns", part.rows.num_columns());
+                Err(OperatorError::Restore { operator: operator.to_owned(), reason })
+            }
+            part => Ok(part),
+        }
+    };
+    batches.iter().filter_map(move |batch| part(batch).transpose())
+}

@@ -1,0 +1,74 @@
+//! The sources of a deployment that are replayed at the pace of their records' event time: the clock that they share.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use thalweg_types::{SubtaskId, graph::SourceOperator, settings::JobSettings};
+
+use super::{Builder, plan_error};
+use crate::{
+    checkpoint::Restored,
+    failure::SubtaskError,
+    meter::Meter,
+    pacing::Pacer,
+    replay::{ReplayClock, parse_start},
+};
+
+impl Builder<'_> {
+    /// The clock of the sources of this node that are replayed; none where the job replays nothing.
+    pub(super) fn replay_clock(
+        &self,
+        meters: &[(SubtaskId, Arc<Meter>)],
+        settings: &JobSettings,
+        restored: &Restored,
+    ) -> Result<Option<Arc<ReplayClock>>, SubtaskError> {
+        let Some(speed) = settings.replay_speed else { return Ok(None) };
+        let start = settings.replay_start.as_deref().map(parse_start).transpose();
+        let start = start.map_err(|error| plan_error(format!("replay.start: {error}")))?;
+        // A restored job goes on where it was, and not after all the time that it has replayed before.
+        let start = restored.reached.map(|watermark| watermark.0).or(start);
+        if start.is_none() {
+            self.check_one_replay_clock()?;
+        }
+        let is_replayed = |subtask: &SubtaskId| self.source_of(*subtask).is_some_and(|(_, spec)| is_replayed(spec));
+        let sources = meters.iter().filter(|(subtask, _)| is_replayed(subtask)).count();
+        Ok(Some(Arc::new(ReplayClock::new(self.context.seams.clock.clone(), speed, start, sources))))
+    }
+
+    /// Each node has a clock of its own; only where the job says when they start do several agree.
+    fn check_one_replay_clock(&self) -> Result<(), SubtaskError> {
+        let mut nodes = BTreeSet::new();
+        for subtask in self.plan.subtasks(self.parallelism()) {
+            if let Some((id, spec)) = self.source_of(subtask)
+                && is_replayed(spec)
+                && !self.splits(id, subtask.index).is_empty()
+            {
+                nodes.insert(self.node_of(subtask)?);
+            }
+        }
+        if nodes.len() <= 1 {
+            return Ok(());
+        }
+        let count = nodes.len();
+        Err(plan_error(format!(
+            "tables are replayed on {count} nodes, whose clocks must start at one event time: SET 'replay.start' = \
+             'yyyy-MM-dd HH:mm:ss', the time of the first record or earlier"
+        )))
+    }
+}
+
+/// What holds a source's records back until the clock has come to them.
+pub(super) fn pacer(spec: &SourceOperator, clock: Option<&Arc<ReplayClock>>) -> Result<Option<Pacer>, SubtaskError> {
+    let clock = clock.filter(|_| is_replayed(spec));
+    clock.map(|clock| Ok(Pacer::new(clock.clone(), replay_column(spec)?))).transpose()
+}
+
+fn is_replayed(spec: &SourceOperator) -> bool {
+    spec.connector.option("replay.column").is_some()
+}
+
+fn replay_column(spec: &SourceOperator) -> Result<usize, SubtaskError> {
+    let name = spec.connector.option("replay.column").unwrap_or_default();
+    spec.physical.index_of(name).map_err(|_| {
+        plan_error(format!("table {}: the replay column '{name}' is not among the columns that are read", spec.table))
+    })
+}

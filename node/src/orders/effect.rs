@@ -1,0 +1,43 @@
+//! What follows from orders, for the holder of the machine to do.
+
+use thalweg_types::{
+    Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId,
+    session::{Deployment, NodeMessage, SinkCommittables},
+};
+
+/// What the holder must do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// List splits, and call `on_discovered`.
+    Discover { job: JobId, attempt: Attempt, graph: Box<JobGraph>, sources: Vec<OperatorId> },
+    /// Build an attempt, and pass its events to `on_event`.
+    Deploy { cluster: ClusterId, job: JobId, attempt: Attempt, deployment: Box<Deployment> },
+    /// Let its sources read.
+    Start { job: JobId, attempt: Attempt },
+    /// End it and discard its output.
+    Cancel { job: JobId, attempt: Attempt },
+    /// End its sources and let it drain.
+    Stop { job: JobId, attempt: Attempt },
+    /// Let its sources emit the barrier of a checkpoint.
+    BeginCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
+    /// Let what waits for a checkpoint go on without it.
+    AbortCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
+    /// A checkpoint is complete.
+    ConfirmCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
+    /// Publish, and call `on_committed`.
+    Commit {
+        job: JobId,
+        attempt: Attempt,
+        checkpoint: CheckpointId,
+        graph: Box<JobGraph>,
+        committables: Vec<SinkCommittables>,
+    },
+    /// Remove what attempts older than `before` have left unpublished, and call `on_discarded`.
+    Discard { cluster: ClusterId, job: JobId, attempt: Attempt, before: Attempt, graph: Box<JobGraph> },
+    /// Drop what is still held for an attempt that is cancelled: its handle, and rows that nobody will fetch.
+    Forget { job: JobId, attempt: Attempt },
+    /// Send over the session, where there is one.
+    Send(NodeMessage),
+    /// Give up the process: the attempt could not be ended.
+    Abandon { job: JobId, attempt: Attempt },
+}
