@@ -60,11 +60,13 @@ pub fn of_batches(batches: &[RecordBatch]) -> Result<Vec<Row>> {
 /// Compares two multisets of rows; says how they differ where they do.
 #[must_use]
 pub fn difference(actual: Vec<Row>, expected: Vec<Row>) -> Option<String> {
+    let (rows, wanted) = (actual.len(), expected.len());
     let (missing, extra) = unmatched(actual, expected);
     if missing.is_empty() && extra.is_empty() {
         return None;
     }
-    Some(format!("{} missing:{}\n  {} not expected:{}", missing.len(), shown(&missing), extra.len(), shown(&extra)))
+    let missing = format!("{} missing:{}", missing.len(), shown(&missing));
+    Some(format!("{rows} rows, expected {wanted}; {missing}\n  {} not expected:{}", extra.len(), shown(&extra)))
 }
 
 /// Rows that there should not be, or not so often; says which where there are any.
