@@ -242,6 +242,16 @@ impl World {
         self.store.keys().map(String::as_str).collect()
     }
 
+    /// A manifest that is stored.
+    pub(super) fn any_manifest(&self) -> Manifest {
+        self.store.values().next().unwrap().clone()
+    }
+
+    /// A put arrives that nobody waits for any more.
+    pub(super) fn land(&mut self, manifest: Manifest) {
+        self.store.insert("late".to_owned(), manifest);
+    }
+
     /// Whether all that is to be published is, and nothing else.
     pub(super) fn check_published(&self) {
         let visible = self.visible();
@@ -358,12 +368,15 @@ impl World {
             Effect::CollectCheckpoints { .. } if self.store_failures.pop().is_some() => {
                 self.controller.on_collected(&Err(failed(FailureKind::Store)), self.now);
             }
-            Effect::CollectCheckpoints { drop, keep, .. } => {
+            Effect::CollectCheckpoints { drop, keep, older_than } => {
                 let is_over = self.status().is_terminal();
                 for manifest in drop {
                     assert!(!keep.contains(&manifest));
                     assert!(is_over || self.record().checkpoint(manifest.checkpoint).is_none(), "it may be needed");
                     self.store.remove(&manifest.name);
+                }
+                if older_than == Some(ALL_ATTEMPTS) {
+                    self.store.retain(|name, _| keep.iter().any(|kept| kept.name == *name));
                 }
                 self.controller.on_collected(&Ok(()), self.now);
             }
