@@ -128,6 +128,12 @@ impl Coordinator {
         crate::metrics::read(&self.consensus, &self.leader, &self.seams).await
     }
 
+    /// Whether all jobs have ended, and what they wrote is published, or hidden files of it removed. No, where this member does
+    /// not lead. Checkpoints may still be there.
+    pub async fn is_settled(&self) -> bool {
+        self.leader.is_settled().await
+    }
+
     /// Stops the coordinator: a leader hands its leadership over. Jobs run on.
     pub async fn shutdown(&self) {
         self.consensus.shutdown().await;

@@ -61,6 +61,8 @@ enum LeaderCommand {
     Close { node: NodeId, session: SessionId },
     /// What is remembered of a job.
     Recall { job: JobId, reply: oneshot::Sender<JobMemory> },
+    /// Whether all jobs have ended, and what they wrote is published or removed.
+    AskSettled { reply: oneshot::Sender<bool> },
 }
 
 /// The services' way to the actor.
@@ -106,6 +108,15 @@ impl LeaderHandle {
         match self.tell(LeaderCommand::Recall { job, reply }).await {
             Ok(()) => memory.await.unwrap_or_default(),
             Err(LeaderGone) => JobMemory::default(),
+        }
+    }
+
+    /// Whether all jobs have ended, and what they wrote is published or removed; no, where this member does not lead.
+    pub(crate) async fn is_settled(&self) -> bool {
+        let (reply, settled) = oneshot::channel();
+        match self.tell(LeaderCommand::AskSettled { reply }).await {
+            Ok(()) => settled.await.unwrap_or(false),
+            Err(LeaderGone) => false,
         }
     }
 
@@ -164,6 +175,7 @@ impl Leader {
                 command = self.commands.recv() => match command {
                     Some(LeaderCommand::Open { reply, .. }) => answer(reply, None),
                     Some(LeaderCommand::Recall { reply, .. }) => answer(reply, JobMemory::default()),
+                    Some(LeaderCommand::AskSettled { reply }) => answer(reply, false),
                     Some(LeaderCommand::Receive { .. } | LeaderCommand::Close { .. }) => {}
                     None => return false,
                 },

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use thalweg_cluster_state::{AttemptRecord, JobRecord};
+use thalweg_cluster_state::{AttemptRecord, ClusterState, JobRecord};
 use thalweg_control::job::of_the_record;
 use thalweg_types::{
     Attempt, Chain, ChainPlan, JobGraph, JobId, JobStatus, NodeId, OperatorKind, SubtaskId,
-    job::{CheckpointOverview, CheckpointSummary, Failure, JobOverview, SubtaskMetrics, SubtaskOverview},
+    job::{CheckpointOverview, CheckpointSummary, Failure, FailureKind, JobOverview, SubtaskMetrics, SubtaskOverview},
+    node::NodeState,
 };
 
 /// What a leader remembers of the last attempt of a job.
@@ -34,6 +35,19 @@ pub(crate) fn checkpoints(record: &JobRecord, memory: JobMemory, root: &str) -> 
         known
     });
     located.collect()
+}
+
+/// What a job that has not begun waits for.
+pub(crate) fn waiting(record: &JobRecord, state: &ClusterState) -> Option<Failure> {
+    let open = state.nodes().iter().filter(|(_, node)| node.state == NodeState::Alive);
+    let slots = open.map(|(node, of)| (of.registration.slots, state.slots_used(*node)));
+    let (all, free) = slots.fold((0u32, 0u32), |(all, free), (slots, used)| {
+        (all.saturating_add(slots), free.saturating_add(slots.saturating_sub(used)))
+    });
+    let wanted = record.spec.parallelism.unwrap_or(1);
+    let waits = record.status == JobStatus::Created && free < wanted;
+    let message = format!("it waits for {wanted} slot(s): {free} of {all} are free");
+    waits.then_some(Failure { kind: FailureKind::Node, message })
 }
 
 /// The line of a job in a list.

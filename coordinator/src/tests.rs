@@ -65,6 +65,22 @@ async fn a_job_is_run_on_all_nodes_and_published_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_without_slots_says_what_it_waits_for() {
+    let cluster = TestCluster::start(1, &[1]).await;
+    let client = cluster.client(1);
+    cluster.hold_back(true);
+    let first = client.submit("r", "publish").await.unwrap().job;
+    until_status(&client, first, JobStatus::Running).await;
+    let job = client.submit("s", "publish").await.unwrap().job;
+    let shown = until_status(&client, job, JobStatus::Created).await;
+    let message = "it waits for 1 slot(s): 0 of 1 are free";
+    assert_eq!(shown.failure.unwrap().message, message);
+    let listed = client.jobs().await.unwrap();
+    let told: Vec<_> = listed.iter().map(|job| job.failure.as_ref().map(|failure| failure.message.as_str())).collect();
+    assert_eq!(told, [None, Some(message)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_node_restarts_the_attempt_on_the_others() {
     let mut cluster = TestCluster::start(1, &[1, 2]).await;
     let client = cluster.client(1);

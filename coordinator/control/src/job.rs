@@ -37,7 +37,7 @@ use thalweg_types::{
 };
 use thiserror::Error;
 
-use self::{checkpoint::Checkpoints, facts::AttemptFacts, publish::must_publish};
+use self::{checkpoint::Checkpoints, facts::AttemptFacts};
 use crate::placement::Avoid;
 
 mod begin;
@@ -365,9 +365,7 @@ impl JobController {
     /// Whether nothing is left to do: the job has ended, and nothing of it is on any node or hidden in its sinks.
     #[must_use]
     pub fn is_done(&self, view: &JobView<'_>) -> bool {
-        let is_gone = self.leftovers(view).next().is_none() && !self.must_discard(view.record);
-        let is_settled = !must_publish(view.record) && !self.must_collect(view.record);
-        view.record.status.is_terminal() && !self.proposing && is_gone && is_settled
+        self.is_output_settled(view) && !self.proposing && !self.must_collect(view.record)
     }
 
     /// Slots in this life of a node that an attempt holds which is over by the record but not gone from there.

@@ -155,7 +155,8 @@ impl ClusterService {
         let graph = graph_of(record)?;
         let memory = self.leader.recall(job).await;
         let plan = self.planner.describe(&graph);
-        let job = overview::details(job, record, &graph, plan, &memory);
+        let mut job = overview::details(job, record, &graph, plan, &memory);
+        job.failure = job.failure.or_else(|| self.consensus.peek(|machine| overview::waiting(record, machine.state())));
         Ok(JobAnswer { job, revision: record.revision })
     }
 
@@ -257,8 +258,12 @@ impl Cluster for ClusterService {
             Route::Here => {
                 let jobs: Vec<JobOverview> = self
                     .read(|machine| {
-                        let jobs = machine.state().jobs().iter();
-                        jobs.map(|(job, record)| overview::summary(*job, record)).collect()
+                        let state = machine.state();
+                        let line = |(job, record): (&JobId, &JobRecord)| JobOverview {
+                            failure: record.failure.clone().or_else(|| overview::waiting(record, state)),
+                            ..overview::summary(*job, record)
+                        };
+                        state.jobs().iter().map(line).collect()
                     })
                     .await?;
                 Ok(Response::new(v1::ListJobsResponse { jobs: jobs.into_iter().map(Into::into).collect() }))

@@ -146,6 +146,22 @@ impl Reign {
         effects
     }
 
+    /// Whether all jobs have ended, and what they wrote is published or removed. What is left in the store of checkpoints does
+    /// not count.
+    pub(super) fn is_settled(&self) -> bool {
+        let Some(cluster) = self.cluster().filter(|_| self.has_begun) else { return false };
+        let now = self.seams.clock.monotonic();
+        let (since_epoch, checkpoints, jitter) = (self.seams.clock.since_epoch(), self.checkpoints.url(), 0);
+        self.consensus.peek(|machine| {
+            let nodes = self.views(machine.state());
+            machine.state().jobs().iter().all(|(job, record)| {
+                let view = JobView { record, nodes: &nodes, cluster: &cluster, checkpoints, now, since_epoch, jitter };
+                let controller = self.jobs.get(job);
+                controller.map_or(record.status.is_terminal(), |controller| controller.is_output_settled(&view))
+            })
+        })
+    }
+
     /// The nodes that are not lost, as controllers see them.
     fn views(&self, state: &ClusterState) -> BTreeMap<NodeId, NodeView> {
         let present = state.nodes().iter().filter(|(_, record)| record.state != NodeState::Lost);

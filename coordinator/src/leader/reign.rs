@@ -258,6 +258,7 @@ impl Reign {
             }
             LeaderCommand::Close { node, session } => self.close(node, session),
             LeaderCommand::Recall { job, reply } => answer(reply, self.recall(job)),
+            LeaderCommand::AskSettled { reply } => answer(reply, self.is_settled()),
         }
     }
 

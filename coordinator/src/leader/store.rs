@@ -5,14 +5,15 @@
 //! An object that one of them refers to stays, whoever wrote it. Of the live attempt only what a dropped manifest names goes, and
 //! of the job's ingest logs the segments that lie before the positions of all kept manifests: what they still need, promised
 //! idempotency keys included, their own positions say (`thalweg_storage::ingest_log`). After the end of a job of which no
-//! checkpoint is kept, its logs go as a whole.
+//! checkpoint is kept, its logs go as a whole. In a local directory also what killed puts have left goes: of older attempts, and
+//! whatever is so old that no put can still be writing it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::BoxFuture;
 use thalweg_control::{Effect, JobController};
 use thalweg_storage::{
-    CheckpointStore, StorageError,
+    CheckpointStore, ListedObject, StorageError,
     ingest_log::{self, LogPosition},
     names,
 };
@@ -24,6 +25,9 @@ use thalweg_types::{
     session::ALL_ATTEMPTS,
 };
 use tokio::sync::oneshot;
+
+/// A file that a put has not written to for so long was left by one that was killed.
+const PUT_MAX: Duration = Duration::from_secs(3600);
 
 /// What came of a piece of work.
 #[derive(Debug)]
@@ -50,6 +54,7 @@ pub(super) struct Owner {
 pub(super) fn begin(store: &CheckpointStore, seams: &Seams, owner: Owner, effect: Effect) -> Option<Work> {
     let job = owner.job;
     let store = store.clone();
+    let old = before(seams);
     let (task, lost): (BoxFuture<'static, Stored>, Stored) = match effect {
         Effect::PutManifest { manifest } => {
             let checkpoint = manifest.checkpoint;
@@ -67,7 +72,10 @@ pub(super) fn begin(store: &CheckpointStore, seams: &Seams, owner: Owner, effect
         }
         Effect::CollectCheckpoints { drop, keep, older_than } => {
             let collect = async move {
-                let collected = collect(&store, &owner, &drop, &keep, older_than).await;
+                let collected = match collect(&store, &owner, &drop, &keep, older_than).await {
+                    Ok(()) => sweep_staged(&store, &owner, older_than, old).await,
+                    Err(error) => Err(error),
+                };
                 if let Err(error) = &collected {
                     tracing::warn!(%job, error = error as &dyn std::error::Error, "could not delete old checkpoints");
                 }
@@ -84,8 +92,12 @@ pub(super) fn begin(store: &CheckpointStore, seams: &Seams, owner: Owner, effect
 pub(super) fn clear(store: &CheckpointStore, seams: &Seams, owner: Owner, checkpoints: Vec<ManifestRef>) -> Work {
     let job = owner.job;
     let store = store.clone();
+    let old = before(seams);
     let clear = async move {
-        let cleared = collect(&store, &owner, &checkpoints, &[], Some(ALL_ATTEMPTS)).await;
+        let cleared = match collect(&store, &owner, &checkpoints, &[], Some(ALL_ATTEMPTS)).await {
+            Ok(()) => sweep_staged(&store, &owner, Some(ALL_ATTEMPTS), old).await,
+            Err(error) => Err(error),
+        };
         if let Err(error) = &cleared {
             tracing::warn!(%job, error = error as &dyn std::error::Error, "could not delete the checkpoints of a job to be forgotten");
         }
@@ -103,7 +115,7 @@ fn spawn(seams: &Seams, job: JobId, task: BoxFuture<'static, Stored>, lost: Stor
 }
 
 /// Tells a controller.
-pub(super) fn tell(controller: &mut JobController, stored: Stored, now: std::time::Duration) {
+pub(super) fn tell(controller: &mut JobController, stored: Stored, now: Duration) {
     match stored {
         Stored::Put(checkpoint, result) => controller.on_manifest_put(checkpoint, result),
         Stored::Got(checkpoint, result) => controller.on_manifest_got(checkpoint, *result, now),
@@ -154,6 +166,27 @@ async fn collect(
     useless.extend(useless_segments(store, owner, &kept).await?);
     let useless: Vec<String> = useless.difference(&needed).cloned().collect();
     store.delete(&useless).await
+}
+
+/// Since when no put goes on, in milliseconds since the Unix epoch.
+fn before(seams: &Seams) -> u64 {
+    let moment = seams.clock.since_epoch().saturating_sub(PUT_MAX);
+    u64::try_from(moment.as_millis()).unwrap_or(0)
+}
+
+/// Removes what killed puts have left, where what older attempts left is swept.
+async fn sweep_staged(
+    store: &CheckpointStore,
+    owner: &Owner,
+    older_than: Option<Attempt>,
+    old: u64,
+) -> Result<(), StorageError> {
+    let Some(older_than) = older_than else { return Ok(()) };
+    let is_dead = |object: &ListedObject| {
+        let is_of_older = names::attempt_of(&object.name).is_some_and(|attempt| attempt < older_than);
+        is_of_older || older_than == ALL_ATTEMPTS || object.modified_millis < old
+    };
+    store.sweep_staged(&names::job_prefix(&owner.cluster, owner.job), is_dead).await
 }
 
 /// The segments of ingest logs that none of these manifests needs.

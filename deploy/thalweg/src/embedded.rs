@@ -12,24 +12,31 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use futures::{FutureExt, future::select_all};
 use tempfile::TempDir;
-use thalweg_client::{Client, ClientConfig};
+use thalweg_client::{Client, ClientConfig, ClientError};
 use thalweg_consensus::store::{LogStore, MemoryStore};
 use thalweg_coordinator::{Coordinator, CoordinatorConfig};
 use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::Network;
 use thalweg_storage::ObjectStores;
 use thalweg_types::{NodeId, seam::Seams};
+use tokio::time::{sleep, timeout};
 
 use crate::{
     config::{self, EMBEDDED_CHECKPOINT_INTERVAL},
+    output::say,
     seams::{Surroundings, cores},
     serve::{self, GrpcServer},
+    signals,
     streams::{self, ProcessOutput},
     tcp::{TcpNetwork, is_every_interface, reached_from_here},
 };
 
 /// Raft's unit of time in a group of one: it has nobody to wait for.
 const RAFT_TICK_MS: u64 = 20;
+
+/// Files are removed within moments, unless their store is away or slow.
+const SETTLED_WITHIN: Duration = Duration::from_secs(10);
+const SETTLED_ASKED_EVERY: Duration = Duration::from_millis(10);
 
 /// What a cluster in this process consists of.
 #[derive(Debug, Clone)]
@@ -81,8 +88,8 @@ pub struct EmbeddedCluster {
     server: GrpcServer,
     output: ProcessOutput,
     surroundings: Surroundings,
-    /// Removed when the cluster is dropped.
-    _temporary: Option<TempDir>,
+    /// Removed when the cluster is dropped. With it goes what would be needed to go on with a job.
+    temporary: Option<TempDir>,
 }
 
 impl EmbeddedCluster {
@@ -125,7 +132,7 @@ impl EmbeddedCluster {
         for node in &nodes {
             node.wait_ready().await;
         }
-        Ok(Self { client, address, nodes, coordinator, server, output, surroundings, _temporary: temporary })
+        Ok(Self { client, address, nodes, coordinator, server, output, surroundings, temporary })
     }
 
     /// A client of this cluster.
@@ -171,8 +178,21 @@ impl EmbeddedCluster {
         }
     }
 
-    /// Ends the nodes, then the coordinator.
+    /// Ends the nodes, then the coordinator. Where the cluster is not kept in a data directory, its jobs end before: what is
+    /// complete is published and the rest removed, since nobody would do so later. That is waited for only so long, and not
+    /// after another signal to end.
     pub async fn shutdown(self) {
+        if self.temporary.is_some() {
+            tokio::select! {
+                biased;
+                Ok(()) = signals::until_asked_to_end() => {}
+                settled = timeout(SETTLED_WITHIN, self.settle()) => match settled {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "could not end the jobs"),
+                    Err(_) => say("note: what jobs had not published could not be removed in time; hidden files may stay"),
+                }
+            }
+        }
         for node in self.nodes {
             if let Err(failure) = node.shutdown().await {
                 tracing::warn!(error = &failure as &dyn std::error::Error, "a node had ended before");
@@ -180,6 +200,19 @@ impl EmbeddedCluster {
         }
         self.coordinator.shutdown().await;
         self.server.stop();
+    }
+}
+
+impl EmbeddedCluster {
+    /// Ends all jobs, and waits until nothing of them is left to publish or remove.
+    async fn settle(&self) -> Result<(), ClientError> {
+        for job in self.client.jobs().await?.into_iter().filter(|job| !job.status.is_terminal()) {
+            self.client.cancel(job.job).await?;
+        }
+        while !self.coordinator.is_settled().await {
+            sleep(SETTLED_ASKED_EVERY).await;
+        }
+        Ok(())
     }
 }
 
@@ -213,4 +246,42 @@ async fn start_coordinator(
     let stores = ObjectStores::new(streams::store_options());
     let started = Coordinator::start(config, store, network.clone(), &stores, seams.clone()).await;
     started.context("could not start the coordinator")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use thalweg_client::SubmitOptions;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// Names below the parts of a sink's directory that only its writers know.
+    fn hidden(directory: &Path) -> Vec<String> {
+        let names = fs::read_dir(directory).into_iter().flatten();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".inprogress")).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_cluster_that_ends_leaves_nothing_hidden() {
+        let directory = tempfile::tempdir().unwrap();
+        let sql = format!(
+            "CREATE TABLE e (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '200000');
+             CREATE TABLE o (n BIGINT) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json',
+               'sink.rolling-policy.file-size' = '1 MiB');
+             INSERT INTO o SELECT n FROM e;",
+            directory.path().display()
+        );
+        let options = EmbeddedOptions { slots: 2, compute_threads: 2, ..EmbeddedOptions::default() };
+        let cluster = EmbeddedCluster::start(options).await.unwrap();
+        let submit = SubmitOptions { sql, parallelism: Some(2), ..SubmitOptions::default() };
+        cluster.client().submit(submit).await.unwrap();
+        while hidden(directory.path()).len() < 3 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        cluster.shutdown().await;
+        assert_eq!(hidden(directory.path()), [""; 0]);
+    }
 }

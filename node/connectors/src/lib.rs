@@ -1,6 +1,6 @@
 //! Sources and sinks: discovery of splits, readers with positions, writers with committables.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -75,6 +75,9 @@ pub struct SourceIdentity {
     pub takes_checkpoints: bool,
 }
 
+/// A split at a position, written out when it is asked for.
+pub type LaterSplit = Arc<dyn Fn() -> Split + Send + Sync>;
+
 /// Reads one split.
 #[async_trait]
 pub trait SplitReader: Send {
@@ -91,6 +94,13 @@ pub trait SplitReader: Send {
     /// What nobody can give again is the exception: standard input cannot be opened behind its beginning, and `http` without
     /// checkpoints goes on with what is POSTed from then on.
     fn position(&self) -> Split;
+
+    /// The same, to be written out later or never: it is asked for after all that `next` gives, and mostly followed by another
+    /// before a checkpoint begins. For readers whose position is large.
+    fn later_position(&self) -> LaterSplit {
+        let split = self.position();
+        Arc::new(move || split.clone())
+    }
 }
 
 /// What a reader gives.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use thalweg_connectors::{ConnectorError, Read, Source, SplitReader};
+use thalweg_connectors::{ConnectorError, LaterSplit, Read, Source, SplitReader};
 use thalweg_types::{Split, SplitId, Watermark, checkpoint::SplitState};
 
 /// How many sequences are read at once: enough for a directory of files that interleave in time, few enough that their
@@ -50,8 +50,9 @@ pub(crate) struct Answered {
 /// The splits of one source subtask.
 pub(crate) struct Readers {
     source: Arc<dyn Source>,
+    ids: Vec<SplitId>,
     /// Each at the position behind all that it gave.
-    splits: Vec<(Split, SplitState)>,
+    splits: Vec<(LaterSplit, SplitState)>,
     /// Sequences that are not open yet.
     waiting: VecDeque<VecDeque<usize>>,
     open: Vec<Open>,
@@ -71,18 +72,23 @@ impl Readers {
     pub(crate) fn new(source: Arc<dyn Source>, splits: Vec<(Split, SplitState)>, sequences: Vec<Vec<usize>>) -> Self {
         let is_left = |index: &usize| splits[*index].1 != SplitState::Finished;
         let waiting = sequences.into_iter().map(|sequence| sequence.into_iter().filter(is_left).collect()).collect();
-        let mut readers = Self { source, splits, waiting, open: Vec::new(), paused: BTreeSet::new(), served: 0 };
+        let ids = splits.iter().map(|(split, _)| split.id.clone()).collect();
+        let at = |(split, state): (Split, SplitState)| -> (LaterSplit, SplitState) {
+            (Arc::new(move || split.clone()), state)
+        };
+        let splits = splits.into_iter().map(at).collect();
+        let mut readers = Self { source, ids, splits, waiting, open: Vec::new(), paused: BTreeSet::new(), served: 0 };
         readers.open_sequences();
         readers
     }
 
     /// The name of a split.
     pub(crate) fn id_of(&self, split: usize) -> &SplitId {
-        &self.splits[split].0.id
+        &self.ids[split]
     }
 
     /// Every split at its position, in the order in which they were given.
-    pub(crate) fn splits(&self) -> &[(Split, SplitState)] {
+    pub(crate) fn splits(&self) -> &[(LaterSplit, SplitState)] {
         &self.splits
     }
 
@@ -152,7 +158,7 @@ impl Readers {
     fn poll_one(&mut self, at: usize, context: &mut Context<'_>) -> Poll<Result<Answer, ConnectorError>> {
         let (source, open) = (&self.source, &mut self.open[at]);
         let (split, _) = &self.splits[open.split];
-        open.question.get_or_insert_with(|| open_split(source.clone(), split.clone())).as_mut().poll(context)
+        open.question.get_or_insert_with(|| open_split(source.clone(), split())).as_mut().poll(context)
     }
 
     fn on_answer(&mut self, at: usize, answer: Result<Answer, ConnectorError>) -> Result<Answered, ConnectorError> {
@@ -164,8 +170,8 @@ impl Readers {
         (open.served, open.asked_since, open.question) = (self.served, None, None);
         open.idle = matches!(read, Read::Idle);
         self.splits[split] = match read {
-            Read::Records { .. } | Read::Idle => (reader.position(), SplitState::Open),
-            Read::End => (reader.position(), SplitState::Finished),
+            Read::Records { .. } | Read::Idle => (reader.later_position(), SplitState::Open),
+            Read::End => (reader.later_position(), SplitState::Finished),
         };
         match (&read, open.rest.pop_front_if(|_| matches!(read, Read::End))) {
             (Read::Records { .. } | Read::Idle, _) => open.question = Some(ask(reader)),

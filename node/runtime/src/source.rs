@@ -15,10 +15,10 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
-use thalweg_connectors::{DeadLetter, Read};
+use thalweg_connectors::{DeadLetter, LaterSplit, Read};
 use thalweg_flow::SplitWatermarks;
 use thalweg_types::{
-    OperatorId, Split, Watermark,
+    OperatorId, Watermark,
     checkpoint::{SplitProgress, SplitState},
 };
 use tokio::sync::watch;
@@ -53,7 +53,7 @@ pub(crate) struct SourceSubtask {
 #[derive(Clone, Copy)]
 pub(crate) struct SourceView<'a> {
     id: OperatorId,
-    splits: &'a [(Split, SplitState)],
+    splits: &'a [(LaterSplit, SplitState)],
     watermarks: &'a SplitWatermarks,
     pacer: Option<&'a Pacer>,
 }
@@ -63,7 +63,7 @@ impl SourceView<'_> {
     pub(crate) fn freeze(&self) -> FrozenSource {
         let splits = self.splits.iter().zip(0..).map(|((split, state), index)| {
             let (watermark, is_idle) = self.watermarks.progress_of(index);
-            let progress = SplitProgress { split: split.clone(), state: *state, watermark, is_idle, held: Vec::new() };
+            let progress = SplitProgress { split: split(), state: *state, watermark, is_idle, held: Vec::new() };
             (progress, self.pacer.and_then(|pacer| pacer.held(index)))
         });
         FrozenSource { source: self.id, splits: splits.collect() }

@@ -26,6 +26,8 @@ const KEY_GROUPS_MAX: usize = 32768;
 pub struct CheckpointStore {
     url: Arc<str>,
     pub(crate) store: Arc<dyn ObjectStore>,
+    /// Where the store is a local directory.
+    pub(crate) directory: Option<Arc<std::path::Path>>,
     root: Path,
 }
 
@@ -51,7 +53,8 @@ impl CheckpointStore {
 
     pub(crate) fn open_or(url: &str, stores: &ObjectStores, missing: Missing) -> Result<Self, StorageError> {
         let (store, root) = stores.open_or(url, missing)?;
-        Ok(Self { url: url.into(), store, root })
+        let directory = stores.directory_of(url).map(Into::into);
+        Ok(Self { url: url.into(), store, directory, root })
     }
 
     /// The root, as it was opened.

@@ -12,6 +12,12 @@ pub enum StorageError {
         /// Its name.
         object: String,
     },
+    /// There is no checkpoint where one was looked for.
+    #[error("there is no checkpoint at {url}")]
+    NoCheckpoint {
+        /// Where.
+        url: String,
+    },
     /// An object is not what it should be.
     #[error("{object} is damaged: {reason}")]
     Corrupt {
@@ -51,9 +57,8 @@ impl StorageError {
     pub fn failure_kind(&self) -> FailureKind {
         match self {
             Self::Store { .. } => FailureKind::Store,
-            Self::NotFound { .. } | Self::Corrupt { .. } | Self::Exists { .. } | Self::Config { .. } => {
-                FailureKind::Data
-            }
+            Self::NotFound { .. } | Self::NoCheckpoint { .. } => FailureKind::Data,
+            Self::Corrupt { .. } | Self::Exists { .. } | Self::Config { .. } => FailureKind::Data,
         }
     }
 }

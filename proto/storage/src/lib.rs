@@ -16,6 +16,7 @@ mod directory;
 mod error;
 pub mod ingest_log;
 pub mod names;
+mod staged;
 mod state_file;
 mod state_reader;
 mod stores;

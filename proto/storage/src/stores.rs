@@ -51,6 +51,12 @@ impl ObjectStores {
         self.open_or(url, Missing::Create)
     }
 
+    /// The local directory that a URL means, where it means one.
+    pub(crate) fn directory_of(&self, url: &str) -> Option<PathBuf> {
+        let is_registered = self.registered.keys().any(|known| url.starts_with(known.as_str()));
+        if is_registered { None } else { local_folder(url) }
+    }
+
     pub(crate) fn open_or(&self, url: &str, missing: Missing) -> Result<(Arc<dyn ObjectStore>, Path), StorageError> {
         let invalid = |reason: String| config(format!("open {url}"), reason);
         if let Some((store, rest)) = self.registered.iter().find_map(|(known, store)| {

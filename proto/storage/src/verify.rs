@@ -46,7 +46,11 @@ pub struct Verified {
 /// What is wrong first, and with which object; or that the store fails.
 pub async fn verify(url: &str, stores: &ObjectStores) -> Result<Verified, StorageError> {
     let (store, name) = find(url, stores).await?;
-    let manifest = parse_manifest(&name, &store.get(&name).await?)?;
+    let found = store.get(&name).await.map_err(|error| match error {
+        StorageError::NotFound { .. } => StorageError::NoCheckpoint { url: url.to_owned() },
+        other => other,
+    });
+    let manifest = parse_manifest(&name, &found?)?;
     check_name(&name, &manifest)?;
     let mut verification = Verification { manifest: &manifest, name: &name, objects: BTreeMap::new() };
     let mut bytes = 0;
@@ -87,7 +91,7 @@ async fn find(url: &str, stores: &ObjectStores) -> Result<(CheckpointStore, Stri
         ObjectName::State { .. } => None,
     });
     let newest = manifests.max().map(|(_, name)| name);
-    let newest = newest.ok_or_else(|| StorageError::NotFound { object: format!("manifest in {url}") })?;
+    let newest = newest.ok_or_else(|| StorageError::NoCheckpoint { url: url.to_owned() })?;
     Ok((store, newest))
 }
 

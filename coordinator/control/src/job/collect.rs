@@ -3,13 +3,18 @@
 //! ```text
 //! running: more than are kept, published -> propose ForgetCheckpoints -> CollectCheckpoints(those; keep the others)
 //!          the first checkpoint of an attempt is complete -> CollectCheckpoints(what older attempts left)
-//! ended:   output settled -> CollectCheckpoints(all; of a failed job all but the newest) -> propose ForgetCheckpoints
+//! ended:   output settled -> CollectCheckpoints(all; of a failed job all but the newest) -> after a while the same once more
+//!          -> propose ForgetCheckpoints
 //! ```
 //!
 //! While the job runs, a checkpoint is forgotten before its objects go, so that the record never names what is not there;
 //! what a lost leader did not delete is swept with the next attempt. After the end nobody reads it, and the record is what
 //! reminds a new leader. With the objects of checkpoints go those segments of ingest logs that no kept checkpoint needs. What
 //! could not be deleted is deleted later: one piece of work at a time, again after a pause.
+//!
+//! A put that its writer has given up, or whose node was taken for lost, may still be on its way to the store when everything is
+//! deleted, and land after that: so, after the end, it is deleted twice, with a pause in which such a put comes to its end. Until
+//! then checkpoints are not forgotten, so that a new leader, which knows of no first time, does both.
 //!
 //! Of a live attempt, what belongs to no complete checkpoint (given up, or written by a leader that was lost) stays until the
 //! next attempt or the end.
@@ -28,6 +33,9 @@ use thalweg_types::{
 use super::{Effect, JobController, JobView};
 use crate::restart;
 
+/// Within this time of the leader's clock a put that nobody waits for any more has landed, or never does.
+pub(super) const PUTS_LAND_WITHIN: Duration = Duration::from_secs(10);
+
 /// What is to be deleted, and how far that is.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Collecting {
@@ -41,6 +49,8 @@ pub(super) struct Collecting {
     asked: Option<Asked>,
     not_before: Duration,
     failures: u32,
+    /// All that is of no use after the end was deleted once; what landed since is not.
+    is_deleted_once: bool,
     /// All that is of no use after the end is deleted.
     is_over: bool,
 }
@@ -128,7 +138,11 @@ impl JobController {
         let Some(Asked { drop, older_than }) = collecting.asked.take() else { return };
         if result.as_ref().map_or_else(|failure| !restart::passes(failure.kind), |()| true) {
             collecting.failures = 0;
-            collecting.is_over |= older_than == Some(ALL_ATTEMPTS);
+            if older_than == Some(ALL_ATTEMPTS) && !std::mem::replace(&mut collecting.is_deleted_once, true) {
+                collecting.not_before = now + PUTS_LAND_WITHIN;
+            } else {
+                collecting.is_over |= older_than == Some(ALL_ATTEMPTS);
+            }
             collecting.swept = collecting.swept.max(older_than.unwrap_or_default());
             return;
         }

@@ -42,6 +42,14 @@ impl JobController {
         effects
     }
 
+    /// Whether the job has ended, all that is complete is published, and the rest is gone from the nodes and from its sinks.
+    #[must_use]
+    pub fn is_output_settled(&self, view: &JobView<'_>) -> bool {
+        let is_ended = view.record.status.is_terminal() && view.record.last_attempt() == self.facts.attempt;
+        let is_gone = self.leftovers(view).next().is_none() && !self.must_discard(view.record);
+        is_ended && is_gone && !must_publish(view.record)
+    }
+
     /// What older attempts left goes once, first of all; their checkpoints are published.
     pub(super) fn sweep(&mut self, view: &JobView<'_>) -> Option<Effect> {
         let sweep = &self.facts.sweep;

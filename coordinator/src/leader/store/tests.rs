@@ -143,3 +143,23 @@ async fn segments_of_ingest_logs_go_once_no_kept_checkpoint_needs_them() {
     collect(&store, &owner(), &[third], &[], Some(Attempt(u32::MAX))).await.unwrap();
     assert_eq!(listed(&store).await, BTreeSet::new(), "the job is over");
 }
+
+#[tokio::test]
+async fn files_of_killed_puts_go_with_what_their_attempt_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::open(directory.path().to_str().unwrap(), &ObjectStores::default()).unwrap();
+    let job = directory.path().join("c/job-1");
+    let files = ["attempt-1/0-0-1.state#1", "attempt-2/0-0-2.state#1", "manifest-000000000002-2-1.json#1"];
+    let left = || files.map(|file| job.join(file).exists());
+    for file in files {
+        std::fs::create_dir_all(job.join(file).parent().unwrap()).unwrap();
+        std::fs::write(job.join(file), "half").unwrap();
+    }
+    sweep_staged(&store, &owner(), None, 0).await.unwrap();
+    assert_eq!(left(), [true; 3]);
+    sweep_staged(&store, &owner(), Some(Attempt(2)), 0).await.unwrap();
+    assert_eq!(left(), [false, true, true], "puts of the live attempt go on");
+    sweep_staged(&store, &owner(), Some(Attempt(2)), u64::MAX).await.unwrap();
+    assert_eq!(left(), [false; 3], "nobody writes to them any more");
+    assert!(!job.exists(), "nor do folders stay");
+}

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use thalweg_storage::{ObjectStores, Verified, verify};
+use thalweg_storage::{ObjectStores, StorageError, Verified, verify};
 
 use crate::{
     args::{CheckpointCommand, Format},
@@ -25,7 +25,10 @@ struct Line {
 pub(super) async fn run(command: CheckpointCommand, format: Format) -> Result<()> {
     let CheckpointCommand::Verify { url } = command;
     let stores = ObjectStores::new(streams::store_options());
-    let verified = verify(&url, &stores).await.with_context(|| format!("the checkpoint at {url} is not sound"))?;
+    let verified = match verify(&url, &stores).await {
+        Err(error @ StorageError::NoCheckpoint { .. }) => Err(error.into()),
+        verified => verified.with_context(|| format!("the checkpoint at {url} is not sound")),
+    }?;
     let head = ["checkpoint", "job", "attempt", "subtasks", "objects", "bytes", "segments", "rows"];
     print_list(format, &head, &[line_of(&verified)], |line| {
         vec![

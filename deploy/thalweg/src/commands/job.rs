@@ -6,7 +6,7 @@ use anyhow::Result;
 use futures::StreamExt;
 use thalweg_client::Client;
 use thalweg_types::{
-    JobId,
+    JobId, JobStatus,
     job::{CheckpointOverview, CheckpointSummary, JobOverview},
 };
 
@@ -83,7 +83,9 @@ fn show(job: &JobOverview, format: Format) -> Result<()> {
         print("\n")?;
     } else {
         if let Some(failure) = &job.failure {
-            print(&format!("\nlast failure: {}\n", failure.message))?;
+            // One that was never begun has not failed.
+            let label = if job.status == JobStatus::Created { "waiting" } else { "last failure" };
+            print(&format!("\n{label}: {}\n", failure.message))?;
         }
         print(&checkpoints_text(&job.checkpoints))?;
         print(&format!("\n{}\n\n", job.plan.trim_end()))?;

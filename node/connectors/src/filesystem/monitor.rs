@@ -17,14 +17,14 @@ use thalweg_types::Split;
 use tokio::time::Sleep;
 
 use super::discover::{FilePayload, FileTable};
-use crate::{ConnectorError, Read, SplitReader};
+use crate::{ConnectorError, LaterSplit, Read, SplitReader};
 
 /// The split of files that appear later. It never ends.
 pub(super) struct MonitorReader {
     table: Arc<FileTable>,
     interval: Duration,
-    /// Every file that was found so far, the current one included.
-    read: BTreeSet<String>,
+    /// Every file that was found so far, the current one included. There may be very many: positions share it.
+    read: Arc<BTreeSet<String>>,
     /// Where to go on, before the current file is opened.
     resumed: Option<Split>,
     current: Option<Box<dyn SplitReader>>,
@@ -42,6 +42,7 @@ impl MonitorReader {
         current: Option<Box<FilePayload>>,
     ) -> Self {
         let resumed = current.map(|payload| payload.into_split(0));
+        let read = Arc::new(read);
         Self { table, interval, read, resumed, current: None, is_idle: false, pause: None }
     }
 
@@ -52,7 +53,7 @@ impl MonitorReader {
             return Ok(false);
         };
         let split = self.table.whole(&file).await?.into_split(0);
-        self.read.insert(file.name);
+        Arc::make_mut(&mut self.read).insert(file.name);
         self.resumed = Some(split);
         Ok(true)
     }
@@ -87,8 +88,15 @@ impl SplitReader for MonitorReader {
     }
 
     fn position(&self) -> Split {
+        self.later_position()()
+    }
+
+    fn later_position(&self) -> LaterSplit {
         let reading = self.current.as_ref().map(|reader| reader.position()).or_else(|| self.resumed.clone());
-        let current = reading.and_then(|split| FilePayload::of(&split).ok()).map(Box::new);
-        FilePayload::Monitor { read: self.read.clone(), current }.into_split(0)
+        let read = self.read.clone();
+        Arc::new(move || {
+            let current = reading.as_ref().and_then(|split| FilePayload::of(split).ok()).map(Box::new);
+            FilePayload::Monitor { read: read.as_ref().clone(), current }.into_split(0)
+        })
     }
 }

@@ -67,7 +67,10 @@ fn the_newest_manifest_of_a_job_is_taken() {
             assert_eq!((verified.checkpoint, verified.attempt), (CheckpointId(10), Attempt(2)));
         }
         let none = verify(&format!("{URL}/{}", names::job_prefix(&cluster(), JobId(2))), &stores).await;
-        assert!(matches!(none, Err(StorageError::NotFound { .. })), "{none:?}");
+        assert!(matches!(none, Err(StorageError::NoCheckpoint { .. })), "{none:?}");
+        let none =
+            verify(&format!("{URL}/{}/manifest-9-9-9.json", names::job_prefix(&cluster(), JobId(1))), &stores).await;
+        assert!(matches!(none, Err(StorageError::NoCheckpoint { .. })), "{none:?}");
         let odd = verify("x.json", &stores).await;
         assert!(matches!(odd, Err(StorageError::Config { .. })), "{odd:?}");
     });

@@ -290,6 +290,24 @@ fn objects_that_could_not_be_deleted_are_deleted_later() {
 }
 
 #[test]
+fn what_lands_after_everything_was_deleted_is_deleted_too() {
+    for change_leader in [false, true] {
+        let mut world = running();
+        until_complete(&mut world, 3);
+        let late = world.any_manifest();
+        world.end(EndMode::Cancel);
+        world.pump();
+        assert_eq!((world.stored(), world.is_done()), (Vec::new(), false));
+        world.land(late);
+        if change_leader {
+            world.change_leader();
+        }
+        world.settle();
+        assert_eq!(world.stored(), [""; 0]);
+    }
+}
+
+#[test]
 fn no_more_checkpoints_are_begun_than_can_be_published() {
     let mut world = running();
     world.commit_failures = vec![FailureKind::Store; 1000];

@@ -187,6 +187,16 @@ impl World {
         self.store.keys().map(String::as_str).collect()
     }
 
+    /// A manifest that is stored.
+    pub(super) fn any_manifest(&self) -> Manifest {
+        self.store.values().next().unwrap().clone()
+    }
+
+    /// A put arrives that nobody waits for any more.
+    pub(super) fn land(&mut self, manifest: Manifest) {
+        self.store.insert("late".to_owned(), manifest);
+    }
+
     /// Whether all that is to be published is, and nothing else.
     pub(super) fn check_published(&self) {
         let visible = self.visible();

@@ -192,7 +192,12 @@ async fn new_files_are_found_and_read_once() {
         lines.extend(to_lines(&batch));
     }
     assert_eq!(lines.len(), 5, "file b, then four rows of file c");
-    let mut resumed = source.open(&monitor.position()).await.expect("opened");
+    let later = monitor.later_position();
+    assert!(matches!(monitor.next().await, Ok(Read::Records { .. })));
+    fs::write(folder.path().join("d"), "{\"a\":8}\n").expect("written");
+    assert!(matches!(monitor.next().await, Ok(Read::Records { .. })), "what is read later changes nothing");
+    fs::remove_file(folder.path().join("d")).expect("removed");
+    let mut resumed = source.open(&later()).await.expect("opened");
     let Read::Records { batch, .. } = resumed.next().await.expect("readable") else { panic!("it never ends") };
     lines.extend(to_lines(&batch));
     assert_eq!(lines.concat(), [7, 2, 3, 4, 5, 6].map(|a| format!("{{\"a\":{a}}}")).concat());

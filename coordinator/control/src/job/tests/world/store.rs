@@ -1,5 +1,7 @@
 //! The store of manifests. A checkpoint's manifest has a part of every subtask, and none is removed that may be needed.
 
+use thalweg_types::session::ALL_ATTEMPTS;
+
 use super::*;
 
 impl World {
@@ -26,12 +28,15 @@ impl World {
             Effect::CollectCheckpoints { .. } if self.store_failures.pop().is_some() => {
                 self.controller.on_collected(&Err(failed(FailureKind::Store)), self.now);
             }
-            Effect::CollectCheckpoints { drop, keep, .. } => {
+            Effect::CollectCheckpoints { drop, keep, older_than } => {
                 let is_over = self.status().is_terminal();
                 for manifest in drop {
                     assert!(!keep.contains(&manifest));
                     assert!(is_over || self.record().checkpoint(manifest.checkpoint).is_none(), "it may be needed");
                     self.store.remove(&manifest.name);
+                }
+                if older_than == Some(ALL_ATTEMPTS) {
+                    self.store.retain(|name, _| keep.iter().any(|kept| kept.name == *name));
                 }
                 self.controller.on_collected(&Ok(()), self.now);
             }
