@@ -409,7 +409,7 @@ impl Builder<'_> {
                 let writer = writer.map_err(|source| SubtaskError::Connector { table: table(), source })?;
                 let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
                 let group = owned.first().copied().unwrap_or(thalweg_types::KeyGroup(0));
-                Ok(Stage::Sink(RollingSink::new(writer, group, &states, self.context.seams.clock.monotonic())))
+                Ok(Stage::Sink(RollingSink::new(writer, group, &states, &*self.context.seams.clock)))
             }
             OperatorKind::Collect(collect) => {
                 Ok(Stage::Collect(self.context.collect.begin(self.job, self.attempt, collect.query, &states)))
