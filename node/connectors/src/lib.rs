@@ -188,6 +188,18 @@ pub trait SinkWriter: Send {
     /// When it cannot be cut off. The writer is of no use any more.
     async fn seal(&mut self) -> Result<Sealing, ConnectorError>;
 
+    /// As `seal`, of these rows too, behind all others. They may be many: a writer that has a `rollover` leaves it to the sealing to
+    /// write them.
+    ///
+    /// # Errors
+    /// As those of `write` and `seal`.
+    async fn seal_with(&mut self, rows: Vec<RecordBatch>) -> Result<Sealing, ConnectorError> {
+        for batch in &rows {
+            self.write(batch).await?;
+        }
+        self.seal().await
+    }
+
     /// When a part is closed that stays open over seals; `None` where each ends with a seal. The writer is given the rows of such a
     /// part together, when it is to be closed: until then they are kept with the state of the job.
     fn rollover(&self) -> Option<Rollover> {

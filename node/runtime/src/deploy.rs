@@ -367,8 +367,8 @@ impl Builder<'_> {
                 let writer = self.tables.sink_writer(sink, operator.output.clone(), identity).map_err(wrong)?;
                 let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
                 let group = owned.first().copied().unwrap_or(thalweg_types::KeyGroup(0));
-                let now = self.context.seams.clock.monotonic();
-                Ok(Stage::Sink(RollingSink::new(writer, group, &states, now).map_err(wrong)?))
+                let clock = &*self.context.seams.clock;
+                Ok(Stage::Sink(RollingSink::new(writer, group, &states, clock).map_err(wrong)?))
             }
             OperatorKind::Collect(collect) => {
                 Ok(Stage::Collect(self.context.collect.begin(self.job, self.attempt, collect.query, &states)))

@@ -4,8 +4,11 @@
 //! closes at each checkpoint:  rows ----------------------> writer --barrier--> sealed, in this checkpoint
 //! goes on:                    rows --> held, as state --+
 //!                                       large enough:   +-> writer --barrier--> sealed, in this checkpoint
-//!                                       old enough, at a barrier or the end: the same
+//!                                       old enough, at a barrier or the end: --> the sealing writes them, in this checkpoint
 //! ```
+//!
+//! At a barrier rows only change hands: they go to the sealing, which writes them beside the record path, or stay state. How old
+//! they are counts over restores, by the wall clock of whoever held them first.
 //!
 //! So a part that is open over a checkpoint needs no bytes that could be continued: a restored sink has the rows, in whatever format
 //! and to whatever destination they go, and at any parallelism. What is held is uploaded once, by one batch for each checkpoint;
@@ -16,10 +19,16 @@ use std::time::Duration;
 use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError};
 use thalweg_connectors::{ConnectorError, Rollover, Sealing, SinkWriter};
 use thalweg_keyed_state::{FrozenState, StateBatch};
-use thalweg_types::KeyGroup;
+use thalweg_types::{KeyGroup, seam::Clock};
 
 /// The name of the table of held rows.
 const HELD: &str = "held";
+/// The name of the value that says when the first held row came: milliseconds since the Unix epoch.
+const SINCE: &str = "held-since-millis";
+/// Rows since the last barrier that take this much are put together at once: little is left to copy at the barrier.
+const FRESH_BYTES_MAX: usize = 4 << 20;
+/// Batches that take more together stay apart.
+const MERGED_BYTES_MAX: usize = 8 << 20;
 /// So many batches in a row are one from then on, unless the first outweighs the others.
 const RUN: usize = 8;
 
@@ -34,13 +43,16 @@ struct Held {
     rollover: Rollover,
     /// Under which they lie in a checkpoint: one that the subtask owns.
     group: KeyGroup,
-    /// As of the last barrier.
+    /// As of the last barrier, and what was put together since.
     frozen: Vec<StateBatch>,
-    /// Since then.
+    /// Since then, and put together.
     fresh: Vec<RecordBatch>,
+    fresh_bytes: usize,
     bytes: usize,
-    /// When the first of them came.
+    /// When the first of them came, since the Unix epoch.
     since: Duration,
+    /// What the Unix epoch's time was at the zero of the monotonic clock: between the two nothing depends on how the wall clock is set.
+    epoch: Duration,
 }
 
 impl RollingSink {
@@ -53,14 +65,19 @@ impl RollingSink {
         writer: Box<dyn SinkWriter>,
         group: KeyGroup,
         states: &[FrozenState],
-        now: Duration,
+        clock: &dyn Clock,
     ) -> Result<Self, ConnectorError> {
         let restored: Vec<StateBatch> = states.iter().flat_map(|state| state.table(HELD)).cloned().collect();
         let Some(rollover) = writer.rollover() else {
             return if restored.is_empty() { Ok(Self { writer, held: None }) } else { Err(not_open()) };
         };
         let bytes = restored.iter().map(|batch| batch.rows.get_array_memory_size()).sum();
-        let held = Held { rollover, group, frozen: restored, fresh: Vec::new(), bytes, since: now };
+        let now = clock.since_epoch();
+        let epoch = now.saturating_sub(clock.monotonic());
+        let sinces = states.iter().filter_map(|state| state.values.get(SINCE)).filter_map(|at| u64::try_from(*at).ok());
+        let since = sinces.min().map_or(now, |at| Duration::from_millis(at).min(now));
+        let (fresh, fresh_bytes) = (Vec::new(), 0);
+        let held = Held { rollover, group, frozen: restored, fresh, fresh_bytes, bytes, since, epoch };
         Ok(Self { writer, held: Some(held) })
     }
 
@@ -71,19 +88,18 @@ impl RollingSink {
             return Ok(());
         }
         if held.is_empty() {
-            held.since = now;
+            held.since = now + held.epoch;
         }
-        held.bytes += batch.get_array_memory_size();
-        held.fresh.push(batch.clone());
+        held.keep(batch).map_err(|error| not_kept(&error))?;
         if held.bytes as u64 >= held.rollover.bytes { self.pour().await } else { Ok(()) }
     }
 
     /// Cuts off what is to be published by the next checkpoint; at the end of all rows that is everything.
     pub(crate) async fn seal(&mut self, now: Duration, is_end: bool) -> Result<Sealing, ConnectorError> {
-        if self.held.as_ref().is_some_and(|held| is_end || held.is_over(now)) {
-            self.pour().await?;
+        match self.held.as_mut().filter(|held| is_end || held.is_over(now)) {
+            Some(held) => self.writer.seal_with(held.take()).await,
+            None => self.writer.seal().await,
         }
-        self.writer.seal().await
     }
 
     /// What is held at a barrier, after `seal`. None where nothing ever is.
@@ -100,9 +116,7 @@ impl RollingSink {
     /// Gives all that is held to the writer, in its order.
     async fn pour(&mut self) -> Result<(), ConnectorError> {
         let Some(held) = &mut self.held else { return Ok(()) };
-        held.bytes = 0;
-        let frozen = std::mem::take(&mut held.frozen).into_iter().map(|batch| batch.rows);
-        for rows in frozen.chain(std::mem::take(&mut held.fresh)) {
+        for rows in held.take() {
             self.writer.write(&rows).await?;
         }
         Ok(())
@@ -115,20 +129,44 @@ impl Held {
     }
 
     fn is_over(&self, now: Duration) -> bool {
-        let is_old = self.rollover.age.is_some_and(|age| now.saturating_sub(self.since) >= age);
+        let is_old = self.rollover.age.is_some_and(|age| (now + self.epoch).saturating_sub(self.since) >= age);
         !self.is_empty() && (is_old || self.bytes as u64 >= self.rollover.bytes)
     }
 
+    fn keep(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let bytes = batch.get_array_memory_size();
+        self.bytes += bytes;
+        self.fresh_bytes += bytes;
+        self.fresh.push(batch.clone());
+        if self.fresh_bytes >= FRESH_BYTES_MAX { self.settle() } else { Ok(()) }
+    }
+
+    /// All that is held, in its order; nothing is held from then on.
+    fn take(&mut self) -> Vec<RecordBatch> {
+        (self.bytes, self.fresh_bytes) = (0, 0);
+        let frozen = std::mem::take(&mut self.frozen).into_iter().map(|batch| batch.rows);
+        frozen.chain(std::mem::take(&mut self.fresh)).collect()
+    }
+
     fn freeze(&mut self) -> Result<FrozenState, ArrowError> {
-        if let Some(first) = self.fresh.first() {
-            let rows = concat_batches(&first.schema(), &self.fresh)?;
-            self.frozen.push(StateBatch::new(vec![self.group; rows.num_rows()].into(), rows));
-            self.fresh.clear();
-            self.shorten()?;
-        }
+        self.settle()?;
         let mut frozen = FrozenState::default();
+        if !self.is_empty() {
+            let since = i64::try_from(self.since.as_millis()).unwrap_or(i64::MAX);
+            frozen.values.insert(SINCE.to_owned(), since);
+        }
         frozen.extend(HELD, self.frozen.iter().cloned());
         Ok(frozen)
+    }
+
+    /// Puts together what is fresh.
+    fn settle(&mut self) -> Result<(), ArrowError> {
+        let Some(first) = self.fresh.first() else { return Ok(()) };
+        let rows = concat_batches(&first.schema(), &self.fresh)?;
+        self.frozen.push(StateBatch::new(vec![self.group; rows.num_rows()].into(), rows));
+        self.fresh.clear();
+        self.fresh_bytes = 0;
+        self.shorten()
     }
 
     /// Makes one batch of the last ones where they are many.
@@ -137,6 +175,9 @@ impl Held {
         let run = &self.frozen[at..];
         let rows = |batch: &StateBatch| batch.rows.num_rows();
         if rows(&run[0]) > run[1..].iter().map(rows).sum() {
+            return Ok(());
+        }
+        if run.iter().map(|batch| batch.rows.get_array_memory_size()).sum::<usize>() > MERGED_BYTES_MAX {
             return Ok(());
         }
         let merged = concat_batches(&run[0].rows.schema(), run.iter().map(|batch| &batch.rows))?;
@@ -159,16 +200,61 @@ fn not_open() -> ConnectorError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use arrow::{
         array::Int64Array,
         datatypes::{DataType, Field, Schema},
     };
+    use async_trait::async_trait;
+    use serde_json::Value;
 
     use super::*;
 
+    const AGE: Duration = Duration::from_secs(10);
+
+    /// A process that has run for so long, and the time since the epoch, in seconds.
+    #[derive(Debug)]
+    struct At(u64, u64);
+
+    impl Clock for At {
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.0)
+        }
+
+        fn since_epoch(&self) -> Duration {
+            Duration::from_secs(self.1)
+        }
+    }
+
+    /// Counts the rows that it is given before a barrier; those that come with it are its sealing's.
+    struct Counting(Arc<Mutex<usize>>);
+
+    #[async_trait]
+    impl SinkWriter for Counting {
+        async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError> {
+            *self.0.lock().unwrap() += batch.num_rows();
+            Ok(())
+        }
+
+        async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
+            self.seal_with(Vec::new()).await
+        }
+
+        async fn seal_with(&mut self, rows: Vec<RecordBatch>) -> Result<Sealing, ConnectorError> {
+            let rows: usize = rows.iter().map(RecordBatch::num_rows).sum();
+            Ok(Box::pin(async move { Ok(vec![Value::from(rows)]) }))
+        }
+
+        fn rollover(&self) -> Option<Rollover> {
+            Some(Rollover { bytes: 64 << 20, age: Some(AGE) })
+        }
+    }
+
+    /// A writer whose parts end at each checkpoint.
     struct Ending;
 
-    #[async_trait::async_trait]
+    #[async_trait]
     impl SinkWriter for Ending {
         async fn write(&mut self, _batch: &RecordBatch) -> Result<(), ConnectorError> {
             Ok(())
@@ -181,14 +267,85 @@ mod tests {
 
     #[test]
     fn rows_of_open_parts_are_refused_by_a_table_that_has_none() {
-        let now = Duration::ZERO;
-        let schema = Schema::new(vec![Field::new("n", DataType::Int64, false)]);
-        let column = std::sync::Arc::new(Int64Array::from(vec![1, 2]));
-        let rows = RecordBatch::try_new(schema.into(), vec![column]).unwrap();
         let mut state = FrozenState::default();
-        assert!(RollingSink::new(Box::new(Ending), KeyGroup(0), std::slice::from_ref(&state), now).is_ok());
-        state.extend(HELD, [StateBatch::new(vec![KeyGroup(0); 2].into(), rows)]);
-        let refused = RollingSink::new(Box::new(Ending), KeyGroup(0), &[state], now).err().unwrap();
-        assert!(refused.to_string().contains("take over rows of open parts"), "{refused}");
+        let new = |state: &FrozenState| RollingSink::new(Box::new(Ending), KeyGroup(0), std::slice::from_ref(state), &At(0, 0));
+        assert!(new(&state).is_ok());
+        state.extend(HELD, [StateBatch::new(vec![KeyGroup(0); 2].into(), rows(2))]);
+        assert!(new(&state).err().unwrap().to_string().contains("open parts"));
+    }
+
+    fn sink(states: &[FrozenState], at: &At) -> (RollingSink, Arc<Mutex<usize>>) {
+        let written = Arc::default();
+        let writer = Box::new(Counting(Arc::clone(&written)));
+        (RollingSink::new(writer, KeyGroup(3), states, at).unwrap(), written)
+    }
+
+    fn rows(count: i64) -> RecordBatch {
+        let schema = Schema::new(vec![Field::new("a", DataType::Int64, false)]);
+        RecordBatch::try_new(schema.into(), vec![Arc::new(Int64Array::from_iter_values(0..count))]).unwrap()
+    }
+
+    /// How many rows a barrier publishes, and what is state then.
+    async fn barrier(sink: &mut RollingSink, second: u64) -> (Value, FrozenState) {
+        let sealing = sink.seal(Duration::from_secs(second), false).await.unwrap();
+        let state = sink.freeze().unwrap().unwrap();
+        (sealing.await.unwrap().remove(0), state)
+    }
+
+    #[tokio::test]
+    async fn rows_change_hands_at_a_barrier_and_are_written_by_the_sealing() {
+        let (mut sink, written) = sink(&[], &At(0, 1000));
+        sink.write(&rows(3), Duration::from_secs(1)).await.unwrap();
+        sink.write(&rows(4), Duration::from_secs(2)).await.unwrap();
+        let (sealed, state) = barrier(&mut sink, 10).await;
+        assert_eq!((sealed, state.table(HELD).len()), (0.into(), 1), "all are state");
+        sink.write(&rows(5), Duration::from_secs(10)).await.unwrap();
+        let (sealed, state) = barrier(&mut sink, 11).await;
+        assert_eq!((sealed, state.is_empty(), state.values.len()), (12.into(), true, 0), "none is");
+        assert_eq!((*written.lock().unwrap(), sink.state_bytes()), (0, 0), "nothing was written on the record path");
+    }
+
+    #[tokio::test]
+    async fn little_is_left_to_put_together_at_a_barrier() {
+        let (mut sink, written) = sink(&[], &At(0, 1000));
+        for _ in 0..40 {
+            sink.write(&rows(64 << 10), Duration::ZERO).await.unwrap();
+        }
+        let held = sink.held.as_ref().unwrap();
+        assert!(held.fresh_bytes < FRESH_BYTES_MAX && held.frozen.len() >= 4);
+        let (_, state) = barrier(&mut sink, 1).await;
+        let sizes = state.table(HELD).iter().map(|batch| batch.rows.get_array_memory_size());
+        assert!(sizes.max() <= Some(MERGED_BYTES_MAX + FRESH_BYTES_MAX));
+        assert_eq!(state.table(HELD).iter().map(|batch| batch.rows.num_rows()).sum::<usize>(), 40 << 16);
+        assert_eq!(*written.lock().unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_age_of_held_rows_counts_over_restores() {
+        let (mut first, _) = sink(&[], &At(500, 1000));
+        first.write(&rows(3), Duration::from_secs(501)).await.unwrap();
+        let (_, state) = barrier(&mut first, 504).await;
+        assert_eq!(state.values[SINCE], 1_001_000);
+        let mut younger = state.clone();
+        younger.values.insert(SINCE.to_owned(), 1_008_000);
+
+        // In a process that has just begun.
+        let (mut second, _) = sink(&[younger.clone(), state.clone()], &At(0, 1009));
+        let (sealed, again) = barrier(&mut second, 1).await;
+        assert_eq!((sealed, again.values[SINCE]), (0.into(), 1_001_000), "the oldest counts");
+        assert_eq!(barrier(&mut second, 2).await.0, 6);
+
+        let (mut late, _) = sink(&[state], &At(0, 5000));
+        assert_eq!(barrier(&mut late, 0).await.0, 3);
+
+        // Of which nothing is known, or in the future.
+        let (mut unknown, mut future) = (younger.clone(), younger);
+        unknown.values.clear();
+        future.values.insert(SINCE.to_owned(), i64::MAX);
+        for state in [unknown, future] {
+            let (mut third, _) = sink(&[state], &At(7, 2000));
+            assert_eq!(barrier(&mut third, 16).await.0, 0);
+            assert_eq!(barrier(&mut third, 17).await.0, 3);
+        }
     }
 }

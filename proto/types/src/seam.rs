@@ -10,8 +10,8 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Time since some fixed moment of this process; never goes back. For leases, rates and durations.
     fn monotonic(&self) -> Duration;
-    /// Time since the Unix epoch. For people, and for how long idempotency keys are remembered, over processes: nothing else depends
-    /// on it.
+    /// Time since the Unix epoch. For people, and for what counts over processes: how long idempotency keys are remembered, how old
+    /// the rows of open parts are. Nothing else depends on it.
     fn since_epoch(&self) -> Duration;
 }
 

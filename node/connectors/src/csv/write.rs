@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Writes batches of one schema.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CsvWriter {
     dialect: Dialect,
     header: Option<Vec<String>>,

@@ -11,6 +11,11 @@
 //! object store a rename is a copy (where the store can: one that refuses to overwrite) and a delete, so a crash between
 //! the two leaves both: there, a final object of the same length is that copy, and stays. Two nodes may be told to
 //! publish the same parts: whichever comes second finds them published, also where the first is between two steps.
+//!
+//! A part that cannot be published for good, such as a lost one, keeps no other back: all others are published first, then it is
+//! told of. A failure that may pass ends the round: the next one finds what this one has published.
+//!
+//! Directories of partitions that are empty once their hidden files are removed go with them.
 
 use std::{fs, io::ErrorKind, path::PathBuf, sync::Arc};
 
@@ -24,7 +29,7 @@ use thalweg_types::{Attempt, ClusterId, JobId, graph::SinkOperator};
 use super::{
     location::{Location, store_error},
     partition::Partitions,
-    parts::{Folder, PartCommittable, attempt_of, key_of, sync_folder},
+    parts::{Folder, PartCommittable, attempt_of, key_of, remove_if_empty, sync_folder},
     sink::PART_STEM,
 };
 use crate::{ConnectorError, SinkCommitter, options::Options};
@@ -57,16 +62,22 @@ impl PartCommitter {
 #[async_trait]
 impl SinkCommitter for PartCommitter {
     async fn commit(&self, committables: &[Value]) -> Result<(), ConnectorError> {
+        let mut failed = Vec::new();
         for value in committables {
-            let part: PartCommittable = serde_json::from_value(value.clone()).map_err(|error| {
-                ConnectorError::Data { attempted: "understand a committable".to_owned(), reason: error.to_string() }
-            })?;
-            match &self.folder {
-                Folder::Local(folder) => publish_local(&folder.join(&part.directory), &part)?,
-                Folder::Stored(store, folder) => publish_stored(store, folder, &part).await?,
+            match self.publish(value).await {
+                Err(error @ ConnectorError::Data { .. }) => failed.push(error),
+                published => published?,
             }
         }
-        Ok(())
+        let others = failed.len().saturating_sub(1);
+        match failed.into_iter().next() {
+            None => Ok(()),
+            Some(ConnectorError::Data { attempted, reason }) if others > 0 => {
+                let reason = format!("{reason} ({others} more could not be published either; all others are)");
+                Err(ConnectorError::Data { attempted, reason })
+            }
+            Some(error) => Err(error),
+        }
     }
 
     async fn discard(&self, cluster: &ClusterId, job: JobId, before: Attempt) -> Result<(), ConnectorError> {
@@ -86,6 +97,18 @@ impl SinkCommitter for PartCommitter {
                 }
                 Ok(())
             }
+        }
+    }
+}
+
+impl PartCommitter {
+    async fn publish(&self, committable: &Value) -> Result<(), ConnectorError> {
+        let part: PartCommittable = serde_json::from_value(committable.clone()).map_err(|error| {
+            ConnectorError::Data { attempted: "understand a committable".to_owned(), reason: error.to_string() }
+        })?;
+        match &self.folder {
+            Folder::Local(folder) => publish_local(&folder.join(&part.directory), &part),
+            Folder::Stored(store, folder) => publish_stored(store, folder, &part).await,
         }
     }
 }
@@ -232,13 +255,14 @@ fn discard_local(
     partitions: &[String],
     is_left: impl Fn(&str) -> bool,
 ) -> Result<(), ConnectorError> {
-    let mut folders = vec![(folder.to_owned(), partitions)];
+    let (table, mut folders) = (folder, vec![(folder.to_owned(), partitions)]);
     while let Some((folder, partitions)) = folders.pop() {
         let failed = || format!("remove unpublished files in {}", folder.display());
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             entries => entries.map_err(store_error(failed()))?,
         };
+        let mut is_emptied = false;
         for entry in entries {
             let entry = entry.map_err(store_error(failed()))?;
             let name = entry.file_name();
@@ -250,7 +274,12 @@ fn discard_local(
                 folders.push((entry.path(), below));
             } else if is_left(name) {
                 remove_local(&entry.path()).map_err(store_error(failed()))?;
+                is_emptied = true;
             }
+        }
+        if is_emptied {
+            let levels = folder.strip_prefix(table).map_or(0, |below| below.components().count());
+            remove_if_empty(&folder, levels);
         }
     }
     Ok(())

@@ -48,6 +48,11 @@ impl Partitions {
         self.columns.iter().map(|(_, prefix)| prefix.clone()).collect()
     }
 
+    /// Whether the table has no partitions.
+    pub(super) fn are_none(&self) -> bool {
+        self.columns.is_empty()
+    }
+
     /// The columns of the files.
     pub(super) fn kept(&self, schema: &SchemaRef) -> Result<SchemaRef, ArrowError> {
         if self.columns.is_empty() { Ok(schema.clone()) } else { Ok(schema.project(&self.kept)?.into()) }

@@ -16,10 +16,13 @@
 //! up. What a process leaves that ends suddenly is removed by the store's own rule for such uploads, where it has one.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{ErrorKind, Write as _},
     path::{Path as LocalPath, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use object_store::{ObjectStore, buffered::BufWriter, path::Path};
@@ -46,6 +49,9 @@ pub(super) const STORED_PART_BYTES_MAX: u64 = 4 << 30;
 const PIECE_BYTES_MIN: usize = 5 << 20;
 const SMALL_PIECES_MAX: usize = 2;
 
+/// How often a directory may be removed before a file lies in it.
+const REMOVALS_MAX: u32 = 16;
+
 /// What a committer needs to publish one part file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,6 +72,11 @@ impl PartCommittable {
     /// Whether a file of this length may be the one that was finished.
     pub(super) fn fits(&self, bytes: u64) -> bool {
         self.bytes.is_none_or(|finished| finished == bytes)
+    }
+
+    /// How many directories of partitions it lies in.
+    fn levels(&self) -> usize {
+        self.directory.split('/').filter(|name| !name.is_empty()).count()
     }
 
     fn to_value(&self) -> Value {
@@ -115,12 +126,12 @@ impl PartNames {
     }
 }
 
-/// The part files of one writer.
-#[derive(Debug)]
+/// The part files of one writer. Clones share the numbers that are taken.
+#[derive(Debug, Clone)]
 pub(crate) struct PartFiles {
     folder: Folder,
     names: PartNames,
-    number: u32,
+    number: Arc<AtomicU32>,
     /// Whether many parts may be open at once.
     are_many: bool,
     io: Arc<dyn Spawner>,
@@ -136,14 +147,41 @@ pub(crate) struct Part {
 }
 
 /// Creates a directory and those above it. Where that is not possible at all, another attempt would not help.
-fn create_directory(path: &std::path::Path) -> Result<(), ConnectorError> {
-    let attempted = || format!("create the directory {}", path.display());
-    fs::create_dir_all(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => {
-            ConnectorError::Data { attempted: attempted(), reason: error.to_string() }
-        }
-        _ => store_error(attempted())(error),
+fn create_directory(path: &LocalPath) -> Result<(), ConnectorError> {
+    fs::create_dir_all(path).map_err(|error| match is_impossible(&error) {
+        true => not_created(path, &error),
+        false => store_error(format!("create the directory {}", path.display()))(error),
     })
+}
+
+fn is_impossible(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+fn not_created(path: &LocalPath, error: &std::io::Error) -> ConnectorError {
+    ConnectorError::Data { attempted: format!("create {}", path.display()), reason: error.to_string() }
+}
+
+/// Creates a file, and the directory that it is in where that may be missing.
+fn create_in_directory(path: &LocalPath, may_be_missing: bool) -> std::io::Result<File> {
+    if let (Some(directory), true) = (path.parent(), may_be_missing) {
+        fs::create_dir_all(directory).map_err(|error| match error.kind() {
+            // It is the directory's name that is taken, not the file's.
+            ErrorKind::AlreadyExists => std::io::Error::other(error),
+            _ => error,
+        })?;
+    }
+    File::create_new(path)
+}
+
+/// Removes directories of partitions that are empty, from the innermost of so many levels on.
+pub(super) fn remove_if_empty(innermost: &LocalPath, levels: usize) {
+    for directory in innermost.ancestors().take(levels) {
+        // Only what is empty can be removed so.
+        if fs::remove_dir(directory).is_err() {
+            return;
+        }
+    }
 }
 
 /// A directory, or a prefix of keys.
@@ -167,7 +205,8 @@ impl Folder {
 }
 
 enum PartFile {
-    Local(File, PathBuf),
+    /// Without the file while the part is laid aside.
+    Local(Option<File>, PathBuf),
     /// Nothing once it is being completed.
     Stored(Option<Box<BufWriter>>),
 }
@@ -187,7 +226,7 @@ impl PartFiles {
         if let Folder::Local(path) = &folder {
             create_directory(path)?;
         }
-        Ok(Self { folder, names, number: 0, are_many: false, io })
+        Ok(Self { folder, names, number: Arc::default(), are_many: false, io })
     }
 
     /// The same, where many may be open at once: each takes less memory.
@@ -201,19 +240,25 @@ impl PartFiles {
     }
 
     /// Begins the next part, in a directory below the table's path; in that itself where it is empty.
-    pub(crate) fn begin(&mut self, directory: &str) -> Result<Part, ConnectorError> {
-        if let (Folder::Local(folder), false) = (&self.folder, directory.is_empty()) {
-            create_directory(&folder.join(directory))?;
-        }
+    pub(crate) fn begin(&self, directory: &str) -> Result<Part, ConnectorError> {
+        let mut removals = 0;
         loop {
-            let committable = PartCommittable { directory: directory.to_owned(), ..self.names.of(self.number) };
-            self.number += 1;
+            let number = self.number.fetch_add(1, Relaxed);
+            let committable = PartCommittable { directory: directory.to_owned(), ..self.names.of(number) };
             let file = match &self.folder {
                 Folder::Local(folder) => {
                     let path = folder.join(directory).join(&committable.hidden);
-                    match File::create_new(&path) {
-                        Ok(file) => PartFile::Local(file, path),
+                    match create_in_directory(&path, !directory.is_empty()) {
+                        Ok(file) => PartFile::Local(Some(file), path),
                         Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                        // Another writer has removed the directory, empty as it was, before this file lay in it.
+                        Err(error) if error.kind() == ErrorKind::NotFound && removals < REMOVALS_MAX => {
+                            removals += 1;
+                            continue;
+                        }
+                        Err(error) if !directory.is_empty() && is_impossible(&error) => {
+                            return Err(not_created(&path, &error));
+                        }
                         Err(error) => return Err(store_error(format!("create {}", path.display()))(error)),
                     }
                 }
@@ -237,7 +282,11 @@ impl Part {
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectorError> {
         let failed = store_error(format!("write {}", self.committable.hidden));
         match &mut self.file {
-            PartFile::Local(file, _) => file.write_all(bytes).map_err(failed)?,
+            PartFile::Local(Some(file), _) => file.write_all(bytes).map_err(failed)?,
+            PartFile::Local(file, path) => {
+                let opened = OpenOptions::new().append(true).open(path);
+                *file = Some(opened.and_then(|mut file| file.write_all(bytes).map(|()| file)).map_err(failed)?);
+            }
             PartFile::Stored(Some(upload)) => upload.write_all(bytes).await.map_err(failed)?,
             PartFile::Stored(None) => unreachable!("a part is finished once"),
         }
@@ -251,15 +300,22 @@ impl Part {
         self.committable.bytes.unwrap_or_default()
     }
 
+    /// Closes a local file until more is written: others may be open meanwhile. An upload stays as it is.
+    pub(super) fn lay_aside(&mut self) {
+        if let PartFile::Local(file, _) = &mut self.file {
+            *file = None;
+        }
+    }
+
     /// Makes it durable.
     pub(crate) async fn finish(mut self) -> Result<PartCommittable, ConnectorError> {
         let failed = format!("make {} durable", self.committable.hidden);
         match &mut self.file {
             PartFile::Local(file, path) => {
-                file.sync_all().map_err(store_error(failed))?;
+                let opened = file.take().map_or_else(|| File::open(&*path), Ok);
+                opened.and_then(|file| file.sync_all()).map_err(store_error(failed))?;
                 // The directories of its partition may be new as well.
-                let levels = self.committable.directory.split('/').filter(|name| !name.is_empty()).count();
-                for path in path.ancestors().take(levels + 1) {
+                for path in path.ancestors().take(self.committable.levels() + 1) {
                     sync_folder(path)?;
                 }
             }
@@ -282,7 +338,12 @@ impl Drop for Part {
         let is_uploading = self.bytes() >= PIECE_BYTES_MIN as u64;
         match &mut self.file {
             // Where it fails the file stays hidden, until what its job has left is discarded.
-            PartFile::Local(_, path) => _ = fs::remove_file(path),
+            PartFile::Local(_, path) => {
+                let _ = fs::remove_file(&*path);
+                if let Some(directory) = path.parent() {
+                    remove_if_empty(directory, self.committable.levels());
+                }
+            }
             PartFile::Stored(upload) => {
                 let Some(mut upload) = upload.take().filter(|_| is_uploading) else { return };
                 let name = self.committable.hidden.clone();

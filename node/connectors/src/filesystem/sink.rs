@@ -3,10 +3,20 @@
 //! Every part file is whole by itself: a header or footer is written for each. There is one open part for each partition, and
 //! one in all where the table has none. A part is closed when it is large or old enough, and what is open when the writer
 //! is sealed moves into the sealing: no part holds rows that were given in two epochs. (Where parts stay open over checkpoints, their
-//! rows are given late, and together: see `rollover`.)
+//! rows are given late, and together, to the sealing itself: see `rollover` and `seal_with`.)
+//!
+//! ```text
+//! rows of open parts, or while few files are open --> encoded --> file
+//! rows of more partitions ------> wait in memory --+--^
+//!                         many of them, or the seal: then by the partition, one after another
+//! ```
+//!
+//! Of more partitions than may have an open file, rows wait until there are many of each, so that a partition gets one run of rows at a
+//! time. Local files are laid aside then and opened again: an epoch has one for each partition. In an object store a part cannot be
+//! laid aside, and is closed.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, HashSet, btree_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -16,9 +26,15 @@ use ::parquet::{
     basic::{Compression, ZstdLevel},
     file::properties::WriterProperties,
 };
-use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
+use arrow::{
+    array::{ArrayData, RecordBatch},
+    compute::concat_batches,
+    datatypes::SchemaRef,
+    error::ArrowError,
+};
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use serde_json::Value;
 use thalweg_types::{
     graph::SinkOperator,
     seam::{Clock, Seams},
@@ -39,8 +55,13 @@ const PIECE_BYTES: usize = 1 << 20;
 /// open at the same time share it.
 const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
 const ROW_GROUP_BYTES_MIN: usize = 1 << 20;
-/// Where there are more partitions, the part that was written to least recently is closed.
+/// How many parts have an open file. Where there are more partitions, rows wait, and then the file that was written to least recently
+/// makes room.
 const OPEN_PARTS_MAX: usize = 100;
+/// How much memory rows take that wait.
+const WAITING_BYTES_MAX: usize = 32 << 20;
+/// Rows that waited are encoded so many at a time.
+const RUN_ROWS: usize = 8192;
 /// How many parts of one seal are made durable at the same time.
 const FINISHING_MAX: usize = 8;
 
@@ -54,6 +75,7 @@ const HELD_BYTES: u64 = 128 << 20;
 pub(super) const PART_STEM: &str = "part";
 
 /// How rows become bytes.
+#[derive(Clone)]
 enum Format {
     Json(JsonWriter),
     Csv(CsvWriter),
@@ -76,10 +98,15 @@ pub(crate) struct FileSinkWriter {
     partitions: Partitions,
     rolling: Rolling,
     clock: Arc<dyn Clock>,
-    /// By the directory below the table's path.
+    /// By the directory below the table's path; those laid aside too.
     open: BTreeMap<String, OpenPart>,
+    /// The directories of those that are not laid aside, by which run of rows was the last that they took.
+    active: BTreeMap<u64, String>,
     /// How many runs of rows were written.
     writes: u64,
+    /// Rows that belong to no part yet, in their order.
+    waiting: Vec<RecordBatch>,
+    waiting_bytes: usize,
     /// Durable, and not told to anyone yet.
     closed: Vec<PartCommittable>,
 }
@@ -149,6 +176,18 @@ impl OpenPart {
         self.part.bytes() + waiting as u64
     }
 
+    /// Hands over all that it holds, and closes the file until there is more.
+    async fn lay_aside(&mut self) -> Result<(), ConnectorError> {
+        if let Some(writer) = &mut self.parquet {
+            writer.flush().map_err(|error| not_encoded(&error.into()))?;
+            self.piece.append(writer.inner_mut());
+        }
+        self.hand_over().await?;
+        self.piece = Vec::new();
+        self.part.lay_aside();
+        Ok(())
+    }
+
     async fn hand_over(&mut self) -> Result<(), ConnectorError> {
         if !self.piece.is_empty() {
             self.part.write(&self.piece).await?;
@@ -185,15 +224,28 @@ impl FileSinkWriter {
             files = files.with_many_open();
         }
         let rolling = Rolling::new(&options, files.is_stored())?;
-        let (open, closed, clock) = (BTreeMap::new(), Vec::new(), seams.clock.clone());
-        Ok(Self { files, format, partitions, rolling, clock, open, writes: 0, closed })
+        Ok(Self {
+            files,
+            format,
+            partitions,
+            rolling,
+            clock: seams.clock.clone(),
+            open: BTreeMap::new(),
+            active: BTreeMap::new(),
+            writes: 0,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            closed: Vec::new(),
+        })
     }
 
     /// Writes rows of one partition.
     async fn write_part(&mut self, directory: String, rows: &RecordBatch) -> Result<(), ConnectorError> {
         let now = self.clock.monotonic();
         self.make_room(&directory, now).await?;
-        let group_bytes = (ROW_GROUP_BYTES_MAX / (self.open.len() + 1)).max(ROW_GROUP_BYTES_MIN);
+        let group_bytes = (ROW_GROUP_BYTES_MAX / (self.active.len() + 1)).max(ROW_GROUP_BYTES_MIN);
+        self.writes += 1;
+        self.active.insert(self.writes, directory.clone());
         let open = match self.open.entry(directory) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(none) => {
@@ -201,7 +253,7 @@ impl FileSinkWriter {
                 none.insert(self.format.begin(part, now).map_err(|error| not_encoded(&error))?)
             }
         };
-        self.writes += 1;
+        self.active.remove(&open.last_write);
         open.last_write = self.writes;
         self.format.encode(rows, open, group_bytes).map_err(|error| not_encoded(&error))?;
         if open.piece.len() >= PIECE_BYTES {
@@ -210,19 +262,115 @@ impl FileSinkWriter {
         Ok(())
     }
 
-    /// Closes the part of a directory where it is large or old enough; where there is none and all may be open that can be, the
-    /// one that was written to least recently.
+    /// Closes the part of a directory where it is large or old enough. Where it has no open file and all are open that can be, the one
+    /// that was written to least recently is laid aside, or closed.
     async fn make_room(&mut self, directory: &str, now: Duration) -> Result<(), ConnectorError> {
-        let closing = match self.open.get(directory) {
-            Some(open) => self.rolling.is_over(open, now).then(|| directory.to_owned()),
-            None if self.open.len() < OPEN_PARTS_MAX => None,
-            None => self.open.iter().min_by_key(|(_, open)| open.last_write).map(|(directory, _)| directory.clone()),
-        };
-        if let Some(part) = closing.and_then(|directory| self.open.remove(&directory)) {
+        let known = self.open.get(directory);
+        if known.is_some_and(|open| self.rolling.is_over(open, now)) {
+            return self.close(directory).await;
+        }
+        let is_active = known.is_some_and(|open| self.active.contains_key(&open.last_write));
+        if is_active || self.active.len() < OPEN_PARTS_MAX {
+            return Ok(());
+        }
+        let Some((_, oldest)) = self.active.pop_first() else { return Ok(()) };
+        match self.open.get_mut(&oldest) {
+            Some(open) if !self.files.is_stored() => open.lay_aside().await,
+            _ => self.close(&oldest).await,
+        }
+    }
+
+    async fn close(&mut self, directory: &str) -> Result<(), ConnectorError> {
+        if let Some(part) = self.open.remove(directory) {
+            self.active.remove(&part.last_write);
             self.closed.push(part.finish().await?);
         }
         Ok(())
     }
+
+    /// Whether there is no room for the files of these partitions.
+    fn is_crowded(&self, split: &[(String, RecordBatch)]) -> bool {
+        let is_active = |directory: &String| {
+            self.open.get(directory).is_some_and(|open| self.active.contains_key(&open.last_write))
+        };
+        let new = split.iter().filter(|(directory, _)| !is_active(directory)).count();
+        new > 0 && self.active.len() + new > OPEN_PARTS_MAX
+    }
+
+    fn keep_waiting(&mut self, batch: &RecordBatch) {
+        self.waiting_bytes += held_bytes(batch);
+        self.waiting.push(batch.clone());
+    }
+
+    /// Writes the rows that wait. Where tables have partitions each gets as many at once as there are.
+    async fn pour(&mut self) -> Result<(), ConnectorError> {
+        self.waiting_bytes = 0;
+        let mut waiting = std::mem::take(&mut self.waiting).into_iter().peekable();
+        while let Some(first) = waiting.next() {
+            let (schema, mut bytes, mut group) = (first.schema(), held_bytes(&first), vec![first]);
+            while !self.partitions.are_none()
+                && let Some(next) = waiting.next_if(|_| bytes < WAITING_BYTES_MAX)
+            {
+                bytes += held_bytes(&next);
+                group.push(next);
+            }
+            let rows = concat_batches(&schema, &group).map_err(|error| not_encoded(&error))?;
+            drop(group);
+            for (directory, rows) in self.partitions.split(&rows).map_err(|error| not_encoded(&error))? {
+                for from in (0..rows.num_rows()).step_by(RUN_ROWS) {
+                    let run = rows.slice(from, RUN_ROWS.min(rows.num_rows() - from));
+                    self.write_part(directory.clone(), &run).await?;
+                    // It takes a while; others on this thread go on meanwhile.
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All that was given so far, as a writer of its own; what is given from then on is no part of it.
+    fn cut(&mut self) -> Self {
+        Self {
+            files: self.files.clone(),
+            format: self.format.clone(),
+            partitions: self.partitions.clone(),
+            rolling: self.rolling,
+            clock: self.clock.clone(),
+            open: std::mem::take(&mut self.open),
+            active: std::mem::take(&mut self.active),
+            writes: self.writes,
+            waiting: std::mem::take(&mut self.waiting),
+            waiting_bytes: std::mem::take(&mut self.waiting_bytes),
+            closed: std::mem::take(&mut self.closed),
+        }
+    }
+
+    /// Writes what waits, and makes all of it durable.
+    async fn finish(mut self) -> Result<Vec<Value>, ConnectorError> {
+        self.pour().await?;
+        let finishing = self.open.into_values().map(|open| async move {
+            let finished = open.finish().await;
+            tokio::task::yield_now().await;
+            finished
+        });
+        let finished = stream::iter(finishing).buffered(FINISHING_MAX);
+        self.closed.extend(finished.try_collect::<Vec<_>>().await?);
+        Ok(to_values(&self.closed))
+    }
+}
+
+/// The memory that rows keep. What their columns share, such as the message that they came in, counts once.
+fn held_bytes(batch: &RecordBatch) -> usize {
+    fn add(data: &ArrayData, seen: &mut HashSet<usize>) -> usize {
+        let buffers = data.buffers().iter().chain(data.nulls().map(|nulls| nulls.buffer()));
+        let own: usize = buffers
+            .filter(|buffer| seen.insert(buffer.data_ptr().as_ptr() as usize))
+            .map(|buffer| buffer.capacity())
+            .sum();
+        own + data.child_data().iter().map(|child| add(child, seen)).sum::<usize>()
+    }
+    let mut seen = HashSet::new();
+    batch.columns().iter().map(|column| add(&column.to_data(), &mut seen)).sum()
 }
 
 impl Rolling {
@@ -281,19 +429,29 @@ impl SinkWriter for FileSinkWriter {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        for (directory, rows) in self.partitions.split(batch).map_err(|error| not_encoded(&error))? {
-            self.write_part(directory, &rows).await?;
+        if self.waiting.is_empty() {
+            let split = self.partitions.split(batch).map_err(|error| not_encoded(&error))?;
+            if !self.is_crowded(&split) {
+                for (directory, rows) in split {
+                    self.write_part(directory, &rows).await?;
+                }
+                return Ok(());
+            }
         }
-        Ok(())
+        self.keep_waiting(batch);
+        if self.waiting_bytes >= WAITING_BYTES_MAX { self.pour().await } else { Ok(()) }
     }
 
     async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
-        let (mut sealed, open) = (std::mem::take(&mut self.closed), std::mem::take(&mut self.open));
+        Ok(self.cut().finish().boxed())
+    }
+
+    async fn seal_with(&mut self, rows: Vec<RecordBatch>) -> Result<Sealing, ConnectorError> {
+        let mut epoch = self.cut();
         let sealing = async move {
-            let finishing = open.into_values().map(OpenPart::finish);
-            let finished = stream::iter(finishing).buffered(FINISHING_MAX);
-            sealed.extend(finished.try_collect::<Vec<_>>().await?);
-            Ok(to_values(&sealed))
+            rows.iter().filter(|batch| batch.num_rows() > 0).for_each(|batch| epoch.keep_waiting(batch));
+            drop(rows);
+            epoch.finish().await
         };
         Ok(sealing.boxed())
     }

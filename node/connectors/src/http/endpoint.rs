@@ -170,6 +170,10 @@ impl Queue {
 
     fn deliver(&mut self, segment: SegmentNumber, row: &mut u64, batch: RecordBatch) {
         let rows = batch.num_rows() as u64;
+        if rows == 0 {
+            self.bytes -= batch.get_array_memory_size();
+            return;
+        }
         self.batches.push_back(Arrived { batch, segment, row: *row });
         *row += rows;
     }
@@ -424,7 +428,8 @@ impl Reservation {
             Some(Known::Taken { rows, .. }) => return Ok(Submitted::Taken(rows)),
             Some(Known::InFlight(outcome)) => return Ok(Submitted::Waits(outcome)),
             Some(Known::OtherBody) => return Err(Refusal::KeyReused),
-            None if request.rows == 0 => return Ok(Submitted::Taken(0)),
+            // A key is remembered, also with a body that has no records.
+            None if request.rows == 0 && request.key.is_none() => return Ok(Submitted::Taken(0)),
             None if request.key.is_some() && !queue.keys.has_room() => return Err(Refusal::TooManyKeys),
             None => {}
         }

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Writes batches of one schema.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct JsonWriter {
     form: TimestampForm,
 }

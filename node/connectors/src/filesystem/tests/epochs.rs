@@ -250,20 +250,90 @@ async fn partitions_are_directories_and_their_columns_are_left_out() {
     }
 }
 
+/// Each batch has a row of each of 1,000 values, and keeps alive so much that several make rows wait no longer.
 #[tokio::test]
-async fn many_partitions_are_not_open_at_once() {
-    let place = Place::new("json", false, true, &[]);
-    let mut writer = place.writer(1);
-    for _ in 0..2 {
-        for value in 0..150 {
-            writer.write(&batch_of(value..value + 1, |value| Some(value.to_string()))).await.expect("written");
+async fn an_epoch_has_one_file_for_each_of_many_partitions() {
+    let rows = batch_of(0..500_000, |value| Some((value % 1000).to_string()));
+    for (format, is_stored) in [("json", false), ("csv", false), ("parquet", false), ("json", true)] {
+        let place = Place::new(format, is_stored, true, &[]);
+        let mut writer = place.writer(1);
+        for batch in 0..7 {
+            writer.write(&rows.slice(1000 * batch, 1000)).await.expect("written");
+        }
+        let committables = seal(&mut *writer).await;
+        match is_stored {
+            true => assert!(committables.len() <= 3000, "one for each time that rows waited no longer"),
+            false => assert_eq!(committables.len(), 1000),
+        }
+        place.committer().commit(&committables).await.expect("published");
+        assert_eq!(place.visible().await, (0..7000).collect::<Vec<_>>(), "{format}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_are_sealed_with_the_others_are_written_by_the_sealing() {
+    for is_partitioned in [false, true] {
+        let place = Place::new("json", false, is_partitioned, &[]);
+        let mut writer = place.writer(1);
+        let first = writer.seal_with(vec![batch_of(0..5, text), batch_of(5..9, text)]).await.expect("sealed");
+        assert_eq!(place.files().await, [""; 0], "at the barrier nothing is written");
+        writer.write(&batch_of(9..12, text)).await.expect("written");
+        let second = writer.seal_with(vec![batch_of(12..20, text)]).await.expect("sealed");
+        place.committer().commit(&second.await.expect("durable")).await.expect("published");
+        assert_eq!(place.visible().await, (9..20).collect::<Vec<_>>());
+        place.committer().commit(&first.await.expect("durable")).await.expect("published");
+        assert_eq!(place.visible().await, (0..20).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_lost_part_keeps_no_other_back() {
+    for is_stored in [false, true] {
+        let place = Place::new("json", is_stored, false, &[("sink.rolling-policy.file-size", "1 b")]);
+        let mut writer = place.writer(1);
+        for value in 0..4 {
+            writer.write(&batch_of(value..value + 1, text)).await.expect("written");
+        }
+        let mut committables = seal(&mut *writer).await;
+        let lost = |name: &str| serde_json::json!({"hidden": format!(".{name}"), "published": name});
+        committables.insert(0, lost("x.json"));
+        committables.insert(2, lost("y.json"));
+        for _ in 0..2 {
+            let error = place.committer().commit(&committables).await.expect_err("two are lost");
+            let text = error.to_string();
+            assert!(text.starts_with("could not publish x.json: .x.json is gone"), "{text}");
+            assert!(text.ends_with("(1 more could not be published either; all others are)"), "{text}");
+            assert_eq!(place.visible().await, [0, 1, 2, 3]);
         }
     }
-    assert_eq!(place.hidden().await.len(), 300, "the second round found its parts closed");
+}
+
+/// Those of partitions, below the table's own.
+fn directories(place: &Place) -> Vec<String> {
+    let entries = fs::read_dir(&place.path).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let mut names: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+    names.sort_unstable();
+    names.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect()
+}
+
+#[tokio::test]
+async fn directories_that_hold_nothing_any_more_are_removed() {
+    let place = Place::new("json", false, true, &[]);
+    let by_parity = |value: i64| Some((value % 2).to_string());
+    let mut writer = place.writer(1);
+    writer.write(&batch_of(0..1, by_parity)).await.expect("written");
     let committables = seal(&mut *writer).await;
-    assert_eq!(committables.len(), 300);
     place.committer().commit(&committables).await.expect("published");
-    assert_eq!(place.visible().await, (0..150).flat_map(|value| [value; 2]).collect::<Vec<_>>());
+    fs::create_dir(std::path::Path::new(&place.path).join("other")).expect("created");
+    writer.write(&batch_of(0..4, by_parity)).await.expect("written");
+    let unpublished = seal(&mut *writer).await;
+    assert_eq!((unpublished.len(), directories(&place)), (2, vec!["other".into(), "p=0".into(), "p=1".into()]));
+    place.committer().discard(&cluster(), JOB, EVERY_ATTEMPT).await.expect("removed");
+    assert_eq!(directories(&place), ["other", "p=0"], "nothing was published in the other partition");
+    writer.write(&batch_of(0..4, by_parity)).await.expect("written");
+    drop(writer);
+    assert_eq!(directories(&place), ["other", "p=0"], "nor what is dropped while it is written");
+    assert_eq!(place.visible().await, [0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -273,6 +273,25 @@ fn ok(rows: u64) -> (u16, String) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_key_of_a_request_without_records_is_remembered() {
+    let rig = Rig::new();
+    let mut first = rig.start().await;
+    let position = first.reader.position();
+    for (key, body) in [("k", "[]"), ("l", "")] {
+        assert_eq!(first.post(key, body).await, ok(0));
+        assert_eq!(first.post(key, body).await, ok(0));
+        assert_eq!(first.post(key, &record(1)).await.0, 422);
+    }
+    assert_eq!(first.post("", &record(2)).await, ok(1));
+    assert_eq!(first.read_batch().await, Some(vec![2]));
+    drop(first);
+    let mut second = rig.open(2, &position).await;
+    assert_eq!(second.post("k", &record(1)).await.0, 422);
+    assert_eq!(second.post("l", "").await, ok(0));
+    assert_eq!(second.read_batch().await, Some(vec![2]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_acknowledged_is_read_again_from_the_position_of_the_checkpoint() {
     let rig = Rig::new();
     let mut first = rig.start().await;
