@@ -268,7 +268,9 @@ mod tests {
     #[test]
     fn rows_of_open_parts_are_refused_by_a_table_that_has_none() {
         let mut state = FrozenState::default();
-        let new = |state: &FrozenState| RollingSink::new(Box::new(Ending), KeyGroup(0), std::slice::from_ref(state), &At(0, 0));
+        let new = |state: &FrozenState| {
+            RollingSink::new(Box::new(Ending), KeyGroup(0), std::slice::from_ref(state), &At(0, 0))
+        };
         assert!(new(&state).is_ok());
         state.extend(HELD, [StateBatch::new(vec![KeyGroup(0); 2].into(), rows(2))]);
         assert!(new(&state).err().unwrap().to_string().contains("open parts"));
