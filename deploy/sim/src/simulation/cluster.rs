@@ -81,6 +81,8 @@ const PROGRESS_WITHIN: Duration = Duration::from_secs(120);
 const SUBMITTED_WITHIN: Duration = Duration::from_secs(60);
 /// What was still under way when the job finished comes to rest within this.
 const REST: Duration = Duration::from_secs(4);
+/// The same where a client ends it while it runs: a put may land after its attempt is gone, and is swept some seconds later.
+const REST_AFTER_ENDING: Duration = Duration::from_secs(13);
 /// A process that ended by itself is started again after this.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
@@ -145,6 +147,11 @@ impl Simulation {
             over_at: Duration::ZERO,
             at_calls: Vec::new(),
             down: BTreeSet::new(),
+            rest: match self.ending {
+                Some(_) => REST_AFTER_ENDING,
+                None if self.faults.is_empty() => Duration::from_millis(300),
+                None => REST,
+            },
         };
         direction.run(&progress)
     }
@@ -173,6 +180,8 @@ struct Direction<'a> {
     at_calls: Vec<(Vec<Host>, Duration)>,
     /// Hosts without a process.
     down: BTreeSet<String>,
+    /// After the job's end.
+    rest: Duration,
 }
 
 const LATENCY_MAX: Duration = Duration::from_millis(5);
@@ -180,7 +189,6 @@ const LATENCY_MAX: Duration = Duration::from_millis(5);
 impl Direction<'_> {
     fn run(mut self, progress: &Rc<RefCell<Progress>>) -> Result<Outcome> {
         let mut rest_from = None;
-        let has_faults = !self.due.is_empty();
         let last_end = self.due.iter().map(|(at, fault)| *at + fault.lasts()).max().unwrap_or_default();
         loop {
             let now = self.sim.elapsed();
@@ -202,11 +210,8 @@ impl Direction<'_> {
             self.sim.step().map_err(|error| anyhow!("a host has ended: {error}"))?;
             self.follow_processes(now);
             self.observer.look(&self.stage)?;
-            if is_over && self.ends.is_empty() {
-                let rest = if has_faults { REST } else { Duration::from_millis(300) };
-                if now >= *rest_from.get_or_insert(now) + rest {
-                    break;
-                }
+            if is_over && self.ends.is_empty() && now >= *rest_from.get_or_insert(now) + self.rest {
+                break;
             }
             let limit = submitted_at.map_or(SUBMITTED_WITHIN, |at| self.over_at.max(at + last_end) + PROGRESS_WITHIN);
             if !is_over && now > limit {
