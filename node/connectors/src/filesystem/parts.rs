@@ -149,7 +149,7 @@ pub(crate) struct Part {
 /// Creates a directory and those above it. Where that is not possible at all, another attempt would not help.
 fn create_directory(path: &LocalPath) -> Result<(), ConnectorError> {
     fs::create_dir_all(path).map_err(|error| match is_impossible(&error) {
-        true => not_created(path, &error),
+        true => not_created(&format!("the directory {}", path.display()), &error),
         false => store_error(format!("create the directory {}", path.display()))(error),
     })
 }
@@ -158,8 +158,8 @@ fn is_impossible(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-fn not_created(path: &LocalPath, error: &std::io::Error) -> ConnectorError {
-    ConnectorError::Data { attempted: format!("create {}", path.display()), reason: error.to_string() }
+fn not_created(what: &str, error: &std::io::Error) -> ConnectorError {
+    ConnectorError::Data { attempted: format!("create {what}"), reason: error.to_string() }
 }
 
 /// Creates a file, and the directory that it is in where that may be missing.
@@ -257,7 +257,7 @@ impl PartFiles {
                             continue;
                         }
                         Err(error) if !directory.is_empty() && is_impossible(&error) => {
-                            return Err(not_created(&path, &error));
+                            return Err(not_created(&path.display().to_string(), &error));
                         }
                         Err(error) => return Err(store_error(format!("create {}", path.display()))(error)),
                     }
