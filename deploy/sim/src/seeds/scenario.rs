@@ -95,7 +95,7 @@ impl Scenario {
             job,
             dataset,
             is_posted,
-            ending: draw_ending(seed, job, is_posted).filter(|_| sink != Sink::Client),
+            ending: draw_ending(seed, job, is_posted).filter(|_| is_posted || sink != Sink::Client),
             sink,
             parallelism,
             cast,
