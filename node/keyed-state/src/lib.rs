@@ -15,8 +15,9 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     hash::{Hash, Hasher},
-    sync::{Arc, Weak},
+    sync::{Arc, LazyLock, Weak},
 };
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -40,17 +41,19 @@ pub struct FrozenState {
 }
 
 /// Rows of state with the key group of each.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StateBatch {
-    /// The key group of each row.
-    pub key_groups: Arc<[KeyGroup]>,
+    key_groups: Arc<RowGroups>,
     /// The rows.
     pub rows: RecordBatch,
 }
 
+/// Found out when they are first asked for.
+type RowGroups = LazyLock<Arc<[KeyGroup]>, Box<dyn FnOnce() -> Arc<[KeyGroup]> + Send>>;
+
 /// Names a batch for as long as this value lives: no other batch of the process has it meanwhile. Keeps the rows of none alive.
 #[derive(Debug, Clone)]
-pub struct BatchId(Weak<[KeyGroup]>);
+pub struct BatchId(Weak<RowGroups>);
 
 /// A set of key groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,7 +94,25 @@ impl StateBatch {
     #[must_use]
     pub fn new(key_groups: Arc<[KeyGroup]>, rows: RecordBatch) -> Self {
         assert_eq!(key_groups.len(), rows.num_rows(), "a key group per row");
-        Self { key_groups, rows }
+        Self::lazy(rows, move || key_groups)
+    }
+
+    /// Rows whose key groups, as many as rows, are found out when they are first asked for: by whoever uploads them, beside the
+    /// record path.
+    #[must_use]
+    pub fn lazy(rows: RecordBatch, find: impl FnOnce() -> Arc<[KeyGroup]> + Send + 'static) -> Self {
+        Self { key_groups: Arc::new(LazyLock::new(Box::new(find))), rows }
+    }
+
+    /// The key group of each row.
+    ///
+    /// # Panics
+    /// When they are found not to be as many as rows.
+    #[must_use]
+    pub fn key_groups(&self) -> &[KeyGroup] {
+        let key_groups = LazyLock::force(&self.key_groups);
+        assert_eq!(key_groups.len(), self.rows.num_rows(), "a key group per row");
+        key_groups
     }
 
     /// What names this batch: the same for a clone, and so for a batch that is handed over again.
@@ -111,7 +132,7 @@ impl StateBatch {
     /// # Errors
     /// When the rows are of a type that arrow cannot filter.
     pub fn restricted_to(&self, owned: &KeyGroupSet) -> Result<Option<Self>, ArrowError> {
-        let mask: Vec<bool> = self.key_groups.iter().map(|group| owned.contains(*group)).collect();
+        let mask: Vec<bool> = self.key_groups().iter().map(|group| owned.contains(*group)).collect();
         let kept = mask.iter().filter(|is_owned| **is_owned).count();
         if kept == 0 {
             return Ok(None);
@@ -119,9 +140,15 @@ impl StateBatch {
         if kept == mask.len() {
             return Ok(Some(self.clone()));
         }
-        let key_groups = self.key_groups.iter().copied().filter(|group| owned.contains(*group)).collect();
+        let key_groups = self.key_groups().iter().copied().filter(|group| owned.contains(*group)).collect();
         let rows = filter_record_batch(&self.rows, &BooleanArray::from(mask))?;
-        Ok(Some(Self { key_groups, rows }))
+        Ok(Some(Self::new(key_groups, rows)))
+    }
+}
+
+impl fmt::Debug for StateBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateBatch").field("rows", &self.rows.num_rows()).finish_non_exhaustive()
     }
 }
 
@@ -135,7 +162,7 @@ impl Eq for BatchId {}
 
 impl Hash for BatchId {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.as_ptr().cast::<KeyGroup>().hash(state);
+        self.0.as_ptr().hash(state);
     }
 }
 
@@ -179,6 +206,8 @@ mod tests {
     #[test]
     fn what_is_handed_over_again_is_the_same() {
         let first = batch(&[1, 2]);
+        let later = StateBatch::lazy(first.rows.clone(), || Arc::new([KeyGroup(1), KeyGroup(2)]));
+        assert!(later.clone().is_same(&later) && !later.is_same(&first) && later.key_groups() == first.key_groups());
         assert!(first.clone().is_same(&first));
         assert!(!batch(&[1, 2]).is_same(&first));
         let id = first.id();
@@ -204,7 +233,7 @@ mod tests {
             for range in [0..cut, cut..16] {
                 let owned: KeyGroupSet = range.clone().map(KeyGroup).collect();
                 let Some(part) = whole.restricted_to(&owned).expect("integers can be filtered") else { continue };
-                for (group, value) in part.key_groups.iter().zip(part.rows.column(0).as_primitive::<Int64Type>().values()) {
+                for (group, value) in part.key_groups().iter().zip(part.rows.column(0).as_primitive::<Int64Type>().values()) {
                     prop_assert!(range.contains(&group.0));
                     prop_assert_eq!(i64::from(group.0), *value);
                     seen.push(group.0);

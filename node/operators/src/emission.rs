@@ -5,10 +5,9 @@
 use std::collections::VecDeque;
 
 use arrow::array::RecordBatch;
-use thalweg_flow::key_groups_of;
 use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
 
-use crate::{OperatorError, error::arrow_error};
+use crate::{OperatorError, error::arrow_error, restore::keyed};
 
 /// The table of frozen state that holds the remainder.
 pub(crate) const OUTPUT: &str = "output";
@@ -66,12 +65,7 @@ impl Emission {
 
     /// The remainder.
     pub(crate) fn freeze(&self) -> Vec<StateBatch> {
-        let freeze = |batch: &RecordBatch| {
-            let keys: Vec<_> = self.keys.iter().map(|key| batch.column(*key).clone()).collect();
-            let key_groups = key_groups_of(&keys, batch.num_rows(), self.key_groups);
-            StateBatch::new(key_groups.into(), batch.clone())
-        };
-        self.queue.iter().map(freeze).collect()
+        self.queue.iter().map(|batch| keyed(batch, self.keys.iter().copied(), self.key_groups)).collect()
     }
 
     /// Takes over the owned part of others' remainders.

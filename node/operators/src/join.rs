@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::{and, filter_record_batch, is_not_null};
 use arrow::datatypes::{DataType, SchemaRef};
-use thalweg_flow::{Window, key_groups_of};
+use thalweg_flow::Window;
 use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch, WATERMARK};
 use thalweg_types::{KeyGroup, Watermark, graph::WindowJoin};
 
@@ -26,7 +26,7 @@ use crate::{
     emission::{Emission, OUTPUT},
     error::{arrow_error, build_error},
     expr::Expression,
-    restore::{owned_parts, value},
+    restore::{keyed, owned_parts, value},
 };
 
 mod matcher;
@@ -63,14 +63,7 @@ struct Side {
 /// Buffered rows of one side of one window.
 #[derive(Debug, Default)]
 struct Buffer {
-    batches: Vec<StoredBatch>,
-}
-
-#[derive(Debug)]
-struct StoredBatch {
-    rows: RecordBatch,
-    /// Found out at the first freeze.
-    frozen: Option<StateBatch>,
+    batches: Vec<StateBatch>,
 }
 
 impl WindowJoinOperator {
@@ -111,7 +104,7 @@ impl WindowJoinOperator {
         })
     }
 
-    fn store(&mut self, port: usize, window: Window, fragment: u32, stored: StoredBatch) {
+    fn store(&mut self, port: usize, window: Window, fragment: u32, stored: StateBatch) {
         self.bytes += stored.rows.get_array_memory_size();
         self.buffers.entry((window, fragment)).or_default()[port].batches.push(stored);
     }
@@ -146,9 +139,8 @@ impl WindowJoinOperator {
         filter_record_batch(&chunk, &mask).map(Some).map_err(arrow_error("filter joined rows"))
     }
 
-    fn freeze_rows(&self, port: usize, rows: RecordBatch) -> StateBatch {
-        let keys: Vec<_> = self.sides[port].keys.iter().map(|key| rows.column(*key).clone()).collect();
-        StateBatch::new(key_groups_of(&keys, rows.num_rows(), self.context.key_groups).into(), rows)
+    fn state_batch(&self, port: usize, rows: &RecordBatch) -> StateBatch {
+        keyed(rows, self.sides[port].keys.iter().copied(), self.context.key_groups)
     }
 
     fn restore_side(
@@ -164,11 +156,12 @@ impl WindowJoinOperator {
             let part = part?;
             let parts = split_attached(&part.rows, start, end)?;
             if let [(window, _)] = parts.as_slice() {
-                self.store(port, *window, fragment, StoredBatch { rows: part.rows.clone(), frozen: Some(part) });
+                self.store(port, *window, fragment, part);
                 continue;
             }
             for (window, rows) in parts {
-                self.store(port, window, fragment, StoredBatch { rows: rows.of_batch(&part.rows)?, frozen: None });
+                let cut = self.state_batch(port, &rows.of_batch(&part.rows)?);
+                self.store(port, window, fragment, cut);
             }
         }
         Ok(())
@@ -190,7 +183,8 @@ impl Operator for WindowJoinOperator {
             }
             let rows = drop_null_keys(rows, &self.sides[port].keys)?;
             if rows.num_rows() > 0 {
-                self.store(port, window, 0, StoredBatch { rows: compact(&rows)?, frozen: None });
+                let stored = self.state_batch(port, &compact(&rows)?);
+                self.store(port, window, 0, stored);
             }
         }
         Ok(())
@@ -229,16 +223,14 @@ impl Operator for WindowJoinOperator {
             let free = self.buffers.keys().map(|(_, fragment)| fragment + 1).max().unwrap_or(1).max(1);
             for (fragment, sides) in (free..).zip(matcher.remainder()?) {
                 for (port, rows) in sides.into_iter().enumerate() {
-                    let rows = compact(&rows)?;
-                    frozen.extend(&format!("{}{fragment}", SIDES[port]), [self.freeze_rows(port, rows)]);
+                    let rows = self.state_batch(port, &compact(&rows)?);
+                    frozen.extend(&format!("{}{fragment}", SIDES[port]), [rows]);
                 }
             }
         }
         for (port, prefix) in SIDES.into_iter().enumerate() {
-            let (keys, groups) = (self.sides[port].keys.clone(), self.context.key_groups);
-            for ((_, fragment), sides) in &mut self.buffers {
-                let states = sides[port].batches.iter_mut().map(|stored| stored.state_batch(&keys, groups));
-                frozen.extend(&format!("{prefix}{fragment}"), states);
+            for ((_, fragment), sides) in &self.buffers {
+                frozen.extend(&format!("{prefix}{fragment}"), sides[port].batches.iter().cloned());
             }
         }
         Ok(frozen)
@@ -271,17 +263,6 @@ impl Buffer {
     fn concat(&self, schema: &SchemaRef) -> Result<RecordBatch, OperatorError> {
         let batches = self.batches.iter().map(|stored| &stored.rows);
         arrow::compute::concat_batches(schema, batches).map_err(arrow_error("put a window's rows together"))
-    }
-}
-
-impl StoredBatch {
-    fn state_batch(&mut self, keys: &[usize], groups: u16) -> StateBatch {
-        let rows = &self.rows;
-        let frozen = self.frozen.get_or_insert_with(|| {
-            let keys: Vec<_> = keys.iter().map(|key| rows.column(*key).clone()).collect();
-            StateBatch::new(key_groups_of(&keys, rows.num_rows(), groups).into(), rows.clone())
-        });
-        frozen.clone()
     }
 }
 

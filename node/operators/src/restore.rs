@@ -1,8 +1,17 @@
-//! What operators take over from frozen states: the part that they own, if it is of their shape.
+//! What operators freeze, and what they take over from frozen states: the part that they own, if it is of their shape.
 
+use arrow::array::{ArrayRef, RecordBatch};
+use thalweg_flow::key_groups_of;
 use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
 
 use crate::{OperatorError, error::arrow_error};
+
+/// Rows of state, whose key groups are those of some of their columns.
+pub(crate) fn keyed(rows: &RecordBatch, keys: impl IntoIterator<Item = usize>, groups: u16) -> StateBatch {
+    let keys: Vec<ArrayRef> = keys.into_iter().map(|key| rows.column(key).clone()).collect();
+    let count = rows.num_rows();
+    StateBatch::lazy(rows.clone(), move || key_groups_of(&keys, count, groups).into())
+}
 
 /// A value of a frozen state; one that it does not have is the lowest.
 pub(crate) fn value(state: &FrozenState, name: &str) -> i64 {

@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array};
 use arrow::compute::{SortOptions, concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
-use thalweg_flow::{Window, key_groups_of};
+use thalweg_flow::Window;
 use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch, WATERMARK};
 use thalweg_types::{KeyGroup, Watermark, graph::WindowTopN};
 
@@ -21,7 +21,7 @@ use crate::{
     emission::{Emission, OUTPUT},
     error::{arrow_error, build_error},
     project::batch_of,
-    restore::{owned_parts, value},
+    restore::{keyed, owned_parts, value},
 };
 
 const ROWS: &str = "rows";
@@ -50,17 +50,10 @@ struct Ranker {
 
 #[derive(Debug, Default)]
 struct Buffer {
-    batches: Vec<StoredBatch>,
+    batches: Vec<StateBatch>,
     rows: usize,
     /// Rows that the last pruning kept.
     kept: usize,
-}
-
-#[derive(Debug)]
-struct StoredBatch {
-    rows: RecordBatch,
-    /// Found out at the first freeze.
-    key_groups: Option<Arc<[KeyGroup]>>,
 }
 
 impl WindowTopNOperator {
@@ -94,17 +87,19 @@ impl WindowTopNOperator {
         })
     }
 
-    fn store(&mut self, window: Window, rows: RecordBatch) -> Result<(), OperatorError> {
+    fn store(&mut self, window: Window, rows: &RecordBatch) -> Result<(), OperatorError> {
+        let state_batch =
+            |rows: &RecordBatch| keyed(rows, self.plan.partition.iter().copied(), self.context.key_groups);
         let buffer = self.windows.entry(window).or_default();
         buffer.rows += rows.num_rows();
         self.bytes += rows.get_array_memory_size();
-        buffer.batches.push(StoredBatch { rows, key_groups: None });
+        buffer.batches.push(state_batch(rows));
         if buffer.rows > 2 * buffer.kept + self.context.batch_rows {
             self.bytes -= buffer.bytes();
             let (rows, _) = buffer.first_rows(&self.ranker, &self.plan, &self.input)?;
             let rows = compact(&rows)?;
-            *buffer = Buffer { rows: rows.num_rows(), kept: rows.num_rows(), batches: Vec::new() };
-            buffer.batches.push(StoredBatch { rows, key_groups: None });
+            let kept = rows.num_rows();
+            *buffer = Buffer { rows: kept, kept, batches: vec![state_batch(&rows)] };
             self.bytes += buffer.bytes();
         }
         Ok(())
@@ -208,7 +203,7 @@ impl Operator for WindowTopNOperator {
                 self.late.push(LateRows { window_start: window.start, window_end: window.end, rows });
             } else {
                 let rows = batch_of(&self.input, compact(&rows)?.columns().to_vec(), rows.num_rows())?;
-                self.store(window, rows)?;
+                self.store(window, &rows)?;
             }
         }
         Ok(())
@@ -238,15 +233,7 @@ impl Operator for WindowTopNOperator {
 
     fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
         let mut frozen = FrozenState::default();
-        let (plan, groups) = (&self.plan, self.context.key_groups);
-        for stored in self.windows.values_mut().flat_map(|buffer| &mut buffer.batches) {
-            let rows = &stored.rows;
-            let key_groups = stored.key_groups.get_or_insert_with(|| {
-                let keys: Vec<ArrayRef> = plan.partition.iter().map(|column| rows.column(*column).clone()).collect();
-                key_groups_of(&keys, rows.num_rows(), groups).into()
-            });
-            frozen.extend(ROWS, [StateBatch::new(key_groups.clone(), rows.clone())]);
-        }
+        frozen.extend(ROWS, self.windows.values().flat_map(|buffer| &buffer.batches).cloned());
         frozen.extend(OUTPUT, self.emission.freeze());
         frozen.values.insert(WATERMARK.to_owned(), self.watermark);
         Ok(frozen)
@@ -260,7 +247,7 @@ impl Operator for WindowTopNOperator {
             for part in owned_parts(state.table(ROWS), &owned, self.input.fields().len(), "a window top-n") {
                 let part = part?;
                 for (window, rows) in split_attached(&part.rows, self.plan.window.0, self.plan.window.1)? {
-                    self.store(window, rows.of_batch(&part.rows)?)?;
+                    self.store(window, &rows.of_batch(&part.rows)?)?;
                 }
             }
         }

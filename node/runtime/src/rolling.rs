@@ -181,7 +181,7 @@ impl Held {
             return Ok(());
         }
         let merged = concat_batches(&run[0].rows.schema(), run.iter().map(|batch| &batch.rows))?;
-        let key_groups = run.iter().flat_map(|batch| batch.key_groups.iter().copied()).collect();
+        let key_groups = run.iter().flat_map(|batch| batch.key_groups().iter().copied()).collect();
         self.frozen.truncate(at);
         self.frozen.push(StateBatch::new(key_groups, merged));
         self.bytes = self.frozen.iter().map(|batch| batch.rows.get_array_memory_size()).sum();

@@ -13,7 +13,7 @@ use thalweg_types::checkpoint::{MANIFEST_FORMAT, Manifest, ManifestRef, StateObj
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    ObjectStores, StateFile, StateReader, StorageError,
+    Compression, ObjectStores, StateFile, StateReader, StorageError,
     error::{config, corrupt, store_error},
     stores::Missing,
 };
@@ -61,6 +61,12 @@ impl CheckpointStore {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What of the state that is put here is worth compressing: bytes that go to a local directory are cheaper than the time.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        if self.directory.is_some() { Compression::None } else { Compression::WhereItSaves }
     }
 
     /// Puts a state object.

@@ -1,7 +1,8 @@
 //! Copies what must not take more bytes in a file than it shows.
 //!
 //! An Arrow IPC message holds the rows of its arrays alone, with two exceptions: view arrays bring all buffers that they know, and
-//! dictionaries all values. Both are cut down here to what the rows refer to, at any depth.
+//! dictionaries all values. Both are cut down here to what the rows refer to, at any depth; views of which that is most stay as
+//! they are.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use arrow::{
         Array as _, ArrayRef, AsArray, BooleanArray, DictionaryArray, FixedSizeListArray, GenericListArray, MapArray,
         OffsetSizeTrait, RecordBatch, RecordBatchOptions, StructArray, UInt32Array, downcast_dictionary_array,
     },
+    buffer::Buffer,
     compute::{filter, take},
     datatypes::{ArrowDictionaryKeyType, ArrowNativeType, DataType},
     error::ArrowError,
@@ -23,9 +25,24 @@ pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     if !batch.schema_ref().fields().iter().any(|field| holds_more(field.data_type())) {
         return Ok(batch.clone());
     }
-    let columns = batch.columns().iter().map(compact_array).collect::<Result<_, _>>()?;
+    let compact = |column: &ArrayRef| if is_dense(column) { Ok(column.clone()) } else { compact_array(column) };
+    let columns = batch.columns().iter().map(compact).collect::<Result<_, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(batch.schema(), columns, &options)
+}
+
+/// Whether views know little more than they show.
+fn is_dense(column: &ArrayRef) -> bool {
+    let (buffers, shown) = match column.data_type() {
+        DataType::Utf8View => {
+            (column.as_string_view().data_buffers(), column.as_string_view().total_buffer_bytes_used())
+        }
+        DataType::BinaryView => {
+            (column.as_binary_view().data_buffers(), column.as_binary_view().total_buffer_bytes_used())
+        }
+        _ => return false,
+    };
+    buffers.iter().map(Buffer::len).sum::<usize>() <= shown + shown / 4
 }
 
 /// The same rows in memory of their own, where their columns are parts of one buffer: each would count, and keep, all of it.

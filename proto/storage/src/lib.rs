@@ -27,7 +27,9 @@ mod tests;
 
 pub use checkpoint_store::{CheckpointStore, ListedObject};
 pub use error::StorageError;
-pub use state_file::{SEGMENT_BYTES, STATE_FILE_FORMAT, SegmentEntry, StateFile, StateFileBuilder, StateRows};
+pub use state_file::{
+    Compression, SEGMENT_BYTES, STATE_FILE_FORMAT, SegmentEntry, StateFile, StateFileBuilder, StateRows,
+};
 pub use state_reader::StateReader;
 pub use stores::ObjectStores;
 pub use verify::{Verified, verify};

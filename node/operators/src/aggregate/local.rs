@@ -66,7 +66,7 @@ impl LocalAggregate {
             spec,
             windows,
             output,
-            panes: Panes::default(),
+            panes: Panes::new(context.key_groups),
             live_groups_max: LIVE_GROUPS_BATCHES * context.batch_rows,
             watermark: Watermark::MIN.0,
             late: Vec::new(),

@@ -9,17 +9,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use thalweg_flow::key_groups_of;
+use arrow::array::{ArrayRef, Int64Array};
 use thalweg_keyed_state::StateBatch;
-use thalweg_types::KeyGroup;
 
 use super::{
     spec::{AggregateSpec, Inputs},
     table::GroupTable,
     windows::PaneKey,
 };
-use crate::{OperatorError, project::batch_of};
+use crate::{OperatorError, project::batch_of, restore::keyed};
 
 /// So many partials are worth a merge, unless the first of them outweighs the others. (These numbers are small in tests, whose
 /// rows are few.)
@@ -34,9 +32,10 @@ const PARTIALS_MAX: usize = if cfg!(test) { 10 } else { 64 };
 const LEFT_PERCENT: usize = 80;
 
 /// State by pane.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Panes {
     panes: BTreeMap<PaneKey, Pane>,
+    key_groups: u16,
     bytes: usize,
 }
 
@@ -44,8 +43,8 @@ pub(crate) struct Panes {
 #[derive(Debug, Default)]
 pub(crate) struct Pane {
     live: Option<GroupTable>,
-    /// In the order in which they were made.
-    sealed: Vec<Partial>,
+    /// Immutable partials, as many rows as groups, in the order in which they were made.
+    sealed: Vec<StateBatch>,
     merging: Option<Box<Merging>>,
     /// How many times a run's usual length is waited for, as a power of two: one more after each merge that gained little.
     patience: u32,
@@ -58,21 +57,16 @@ struct Merging {
     /// The run's place among the partials; more may have come behind it.
     run: std::ops::Range<usize>,
     table: GroupTable,
-    /// The group of keys of each group of the table.
-    key_groups: Vec<KeyGroup>,
     /// The next partial, and its first row that is not merged yet.
     next: (usize, usize),
 }
 
-/// Immutable partials: as many rows as groups.
-#[derive(Debug, Clone)]
-pub(crate) struct Partial {
-    rows: RecordBatch,
-    /// Found out at the first freeze or merge.
-    key_groups: Option<Arc<[KeyGroup]>>,
-}
-
 impl Panes {
+    /// None yet; rows of state are of one of so many key groups.
+    pub(crate) fn new(key_groups: u16) -> Self {
+        Self { panes: BTreeMap::new(), key_groups, bytes: 0 }
+    }
+
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
@@ -116,13 +110,13 @@ impl Panes {
     pub(crate) fn merge_some(
         &mut self,
         spec: &AggregateSpec,
-        (key, groups): (PaneKey, u16),
+        key: PaneKey,
         new_rows: usize,
         indices: &mut Vec<usize>,
     ) -> Result<(), OperatorError> {
         let Some(pane) = self.panes.get_mut(&key).filter(|pane| !pane.sealed.is_empty()) else { return Ok(()) };
         let rows = new_rows.saturating_mul(MERGED_PER_ROW).max(MERGED_ROWS);
-        if pane.merge_some(spec, (key, groups), rows, indices)? {
+        if pane.merge_some(spec, (key, self.key_groups), rows, indices)? {
             self.bytes = self.bytes - pane.bytes + pane.measure();
         }
         Ok(())
@@ -132,7 +126,7 @@ impl Panes {
     pub(crate) fn restore(&mut self, key: PaneKey, batch: StateBatch) -> bool {
         let is_new = !self.panes.contains_key(&key);
         let pane = self.panes.entry(key).or_default();
-        pane.sealed.push(Partial { rows: batch.rows, key_groups: Some(batch.key_groups) });
+        pane.sealed.push(batch);
         self.bytes = self.bytes - pane.bytes + pane.measure();
         is_new
     }
@@ -145,22 +139,20 @@ impl Panes {
     }
 
     /// The partials of a pane that stays.
-    pub(crate) fn share(&mut self, spec: &AggregateSpec, key: PaneKey) -> Result<Vec<Partial>, OperatorError> {
+    pub(crate) fn share(&mut self, spec: &AggregateSpec, key: PaneKey) -> Result<Vec<StateBatch>, OperatorError> {
         let Some(pane) = self.panes.get_mut(&key) else { return Ok(Vec::new()) };
-        pane.seal(spec, key)?;
+        pane.seal(spec, (key, self.key_groups))?;
         self.bytes = self.bytes - pane.bytes + pane.measure();
         Ok(pane.sealed.clone())
     }
 
-    /// All partials, with key groups. What is live is sealed.
-    pub(crate) fn freeze(&mut self, spec: &AggregateSpec, groups: u16) -> Result<Vec<StateBatch>, OperatorError> {
+    /// All partials. What is live is sealed.
+    pub(crate) fn freeze(&mut self, spec: &AggregateSpec) -> Result<Vec<StateBatch>, OperatorError> {
         let mut frozen = Vec::new();
         for (key, pane) in &mut self.panes {
-            pane.seal(spec, *key)?;
-            pane.merge_if_too_many(spec, (*key, groups))?;
-            for partial in &mut pane.sealed {
-                frozen.push(partial.state_batch(spec, groups));
-            }
+            pane.seal(spec, (*key, self.key_groups))?;
+            pane.merge_if_too_many(spec, (*key, self.key_groups))?;
+            frozen.extend_from_slice(&pane.sealed);
             self.bytes = self.bytes - pane.bytes + pane.measure();
         }
         Ok(frozen)
@@ -169,16 +161,16 @@ impl Panes {
 
 impl Pane {
     /// The live table where there is one, and the partials to merge into it.
-    pub(crate) fn into_parts(self) -> (Option<GroupTable>, Vec<Partial>) {
+    pub(crate) fn into_parts(self) -> (Option<GroupTable>, Vec<StateBatch>) {
         (self.live, self.sealed)
     }
 
     /// Seals what is live. The table stays for the rows to come, unless it had none since the last time.
-    fn seal(&mut self, spec: &AggregateSpec, key: PaneKey) -> Result<(), OperatorError> {
+    fn seal(&mut self, spec: &AggregateSpec, place: (PaneKey, u16)) -> Result<(), OperatorError> {
         if self.live.take_if(|live| live.len() == 0).is_none()
             && let Some(live) = &mut self.live
         {
-            self.sealed.push(Partial::of(spec, key, live)?);
+            self.sealed.push(partial_of(spec, place, live)?);
         }
         Ok(())
     }
@@ -202,24 +194,21 @@ impl Pane {
     fn merge_some(
         &mut self,
         spec: &AggregateSpec,
-        (key, groups): (PaneKey, u16),
+        place: (PaneKey, u16),
         rows: usize,
         indices: &mut Vec<usize>,
     ) -> Result<bool, OperatorError> {
         if self.merging.is_none() {
             let Some(run) = self.worthwhile() else { return Ok(false) };
-            for partial in &mut self.sealed[run.clone()] {
-                partial.key_groups(spec, groups);
-            }
             let (table, next) = (GroupTable::new(spec)?, (run.start, 0));
-            self.merging = Some(Box::new(Merging { run, table, key_groups: Vec::new(), next }));
+            self.merging = Some(Box::new(Merging { run, table, next }));
         }
         let Some(merging) = &mut self.merging else { return Ok(false) };
         if !merging.advance(spec, &self.sealed, rows, indices)? {
             return Ok(false);
         }
-        if let Some(Merging { run, mut table, key_groups, .. }) = self.merging.take().map(|merging| *merging) {
-            let merged = Partial { key_groups: Some(key_groups.into()), ..Partial::of(spec, key, &mut table)? };
+        if let Some(Merging { run, mut table, .. }) = self.merging.take().map(|merging| *merging) {
+            let merged = partial_of(spec, place, &mut table)?;
             let before: usize = self.sealed[run.clone()].iter().map(|partial| partial.rows.num_rows()).sum();
             let gained_little = merged.rows.num_rows() * 100 > before * LEFT_PERCENT;
             self.patience = if gained_little { self.patience.saturating_add(1) } else { 0 };
@@ -248,7 +237,7 @@ impl Merging {
     fn advance(
         &mut self,
         spec: &AggregateSpec,
-        sealed: &[Partial],
+        sealed: &[StateBatch],
         mut rows: usize,
         indices: &mut Vec<usize>,
     ) -> Result<bool, OperatorError> {
@@ -261,13 +250,6 @@ impl Merging {
             let step = left.min(rows).min(MERGED_ROWS);
             let piece = partial.rows.slice(from, step);
             self.table.absorb(spec, &spec.stored_inputs(&piece), true, indices)?;
-            let key_groups = partial.key_groups.as_deref().unwrap_or_default();
-            // Groups are numbered in the order in which they come.
-            for (row, group) in indices.iter().enumerate() {
-                if *group == self.key_groups.len() {
-                    self.key_groups.push(key_groups[from + row]);
-                }
-            }
             self.next = if step == left { (at + 1, 0) } else { (at, from + step) };
             rows -= step;
         }
@@ -275,35 +257,15 @@ impl Merging {
     }
 }
 
-impl Partial {
-    /// What a table holds, which is empty afterwards.
-    fn of(spec: &AggregateSpec, key: PaneKey, table: &mut GroupTable) -> Result<Self, OperatorError> {
-        let rows = table.len();
-        let constant = |value: i64| -> ArrayRef { Arc::new(Int64Array::from_value(value, rows)) };
-        let mut columns = vec![constant(key.end), constant(key.detail)];
-        columns.extend(table.take_states(spec)?);
-        Ok(Self { rows: batch_of(&spec.partial_schema, columns, rows)?, key_groups: None })
-    }
-
-    /// Adds it to a table.
-    pub(crate) fn merge_into(
-        &self,
-        table: &mut GroupTable,
-        spec: &AggregateSpec,
-        indices: &mut Vec<usize>,
-    ) -> Result<(), OperatorError> {
-        table.absorb(spec, &spec.stored_inputs(&self.rows), true, indices)
-    }
-
-    fn key_groups(&mut self, spec: &AggregateSpec, groups: u16) -> Arc<[KeyGroup]> {
-        let rows = &self.rows;
-        let key_groups = self.key_groups.get_or_insert_with(|| {
-            key_groups_of(&rows.columns()[2..2 + spec.keys.len()], rows.num_rows(), groups).into()
-        });
-        key_groups.clone()
-    }
-
-    fn state_batch(&mut self, spec: &AggregateSpec, groups: u16) -> StateBatch {
-        StateBatch::new(self.key_groups(spec, groups), self.rows.clone())
-    }
+/// What a table holds, which is empty afterwards.
+fn partial_of(
+    spec: &AggregateSpec,
+    (key, groups): (PaneKey, u16),
+    table: &mut GroupTable,
+) -> Result<StateBatch, OperatorError> {
+    let rows = table.len();
+    let constant = |value: i64| -> ArrayRef { Arc::new(Int64Array::from_value(value, rows)) };
+    let mut columns = vec![constant(key.end), constant(key.detail)];
+    columns.extend(table.take_states(spec)?);
+    Ok(keyed(&batch_of(&spec.partial_schema, columns, rows)?, spec.stored_keys(), groups))
 }

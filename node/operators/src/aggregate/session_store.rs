@@ -19,9 +19,8 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::Int64Type;
 use datafusion_physical_plan::aggregates::group_values::GroupValues;
-use thalweg_flow::{Window, key_groups_of};
+use thalweg_flow::Window;
 use thalweg_keyed_state::StateBatch;
-use thalweg_types::KeyGroup;
 
 use super::{
     spec::AggregateSpec,
@@ -31,6 +30,7 @@ use crate::{
     OperatorError,
     error::{arrow_error, evaluate_error},
     project::batch_of,
+    restore::keyed,
 };
 
 /// The end of a chain.
@@ -85,7 +85,7 @@ impl Partials {
             let mask = BooleanArray::from(self.is_open.clone());
             filter_record_batch(&self.rows, &mask).map_err(arrow_error("select open sessions"))?
         };
-        let frozen = StateBatch::new(key_groups_of_rows(spec, &rows, groups), rows);
+        let frozen = keyed(&rows, spec.stored_keys(), groups);
         self.frozen = Some((self.open, frozen.clone()));
         Ok(frozen)
     }
@@ -264,7 +264,7 @@ impl SessionStore {
     pub(crate) fn freeze_closed(&self, spec: &AggregateSpec, groups: u16) -> Result<Option<StateBatch>, OperatorError> {
         let rows = self.gather(spec, false)?;
         let has_rows = rows.num_rows() > 0;
-        Ok(has_rows.then(|| StateBatch::new(key_groups_of_rows(spec, &rows, groups), rows)))
+        Ok(has_rows.then(|| keyed(&rows, spec.stored_keys(), groups)))
     }
 
     /// One partial row per open, or per closed, session.
@@ -330,8 +330,4 @@ impl SessionStore {
 struct Merged {
     keys: Vec<ArrayRef>,
     accumulators: Vec<Box<dyn datafusion_expr::GroupsAccumulator>>,
-}
-
-fn key_groups_of_rows(spec: &AggregateSpec, rows: &RecordBatch, groups: u16) -> Arc<[KeyGroup]> {
-    key_groups_of(&rows.columns()[2..2 + spec.keys.len()], rows.num_rows(), groups).into()
 }

@@ -113,6 +113,11 @@ impl AggregateSpec {
         Inputs { rows, keys, values, filters: vec![None; self.calls.len()] }
     }
 
+    /// Where the keys are in a partial of state.
+    pub(crate) fn stored_keys(&self) -> std::ops::Range<usize> {
+        2..2 + self.keys.len()
+    }
+
     /// The inputs that merge a partial of state.
     pub(crate) fn stored_inputs(&self, partial: &RecordBatch) -> Inputs {
         let (keys, states) = partial.columns()[2..].split_at(self.keys.len());

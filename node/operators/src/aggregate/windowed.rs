@@ -43,7 +43,6 @@ pub(crate) struct WindowedAggregate {
     spec: AggregateSpec,
     windows: Windows,
     shape: OutputShape,
-    key_groups: u16,
     panes: Panes,
     /// Of each pane, the next window that has not fired.
     waiting: BTreeSet<Window>,
@@ -69,8 +68,7 @@ impl WindowedAggregate {
             shape: OutputShape::new(output, aggregate.window_columns, keys + spec.calls.len(), name)?,
             spec,
             windows,
-            key_groups: context.key_groups,
-            panes: Panes::default(),
+            panes: Panes::new(context.key_groups),
             waiting: BTreeSet::new(),
             watermark: Watermark::MIN.0,
             emission: Emission::new(context.batch_rows, (0..keys).collect(), context.key_groups),
@@ -107,7 +105,7 @@ impl WindowedAggregate {
             None => GroupTable::new(&self.spec)?,
         };
         for partial in partials {
-            partial.merge_into(&mut table, &self.spec, &mut self.indices)?;
+            table.absorb(&self.spec, &self.spec.stored_inputs(&partial.rows), true, &mut self.indices)?;
         }
         if table.len() > 0 {
             let columns = table.into_results(&self.spec)?;
@@ -162,7 +160,7 @@ impl Operator for WindowedAggregate {
                 crate::split::Rows::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
                 some => self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?,
             };
-            self.panes.merge_some(&self.spec, (key, self.key_groups), new_rows, &mut self.indices)?;
+            self.panes.merge_some(&self.spec, key, new_rows, &mut self.indices)?;
             if is_new {
                 self.wait_for(key, self.watermark);
             }
@@ -194,7 +192,7 @@ impl Operator for WindowedAggregate {
 
     fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
         let mut frozen = FrozenState::default();
-        frozen.extend(PANES, self.panes.freeze(&self.spec, self.key_groups)?);
+        frozen.extend(PANES, self.panes.freeze(&self.spec)?);
         frozen.extend(OUTPUT, self.emission.freeze());
         frozen.values.insert(WATERMARK.to_owned(), self.watermark);
         frozen.values.insert(FIRED.to_owned(), self.fired());
@@ -246,7 +244,7 @@ fn split_panes(batch: &StateBatch) -> Result<Vec<(PaneKey, StateBatch)>, Operato
     }
     let cut = |(key, rows): (PaneKey, crate::split::Rows)| {
         let numbers: arrow::array::ArrayRef =
-            std::sync::Arc::new(batch.key_groups.iter().map(|group| group.0).collect::<arrow::array::UInt16Array>());
+            std::sync::Arc::new(batch.key_groups().iter().map(|group| group.0).collect::<arrow::array::UInt16Array>());
         let numbers = rows.of(&numbers)?;
         let numbers = numbers.as_primitive::<arrow::datatypes::UInt16Type>().values();
         let key_groups = numbers.iter().map(|group| KeyGroup(*group)).collect();

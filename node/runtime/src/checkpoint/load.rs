@@ -278,20 +278,21 @@ impl Parts {
     }
 
     /// Takes the next part. An error is what is wrong with it.
-    fn add(&mut self, StateBatch { key_groups, rows }: StateBatch) -> Result<(), String> {
+    fn add(&mut self, part: StateBatch) -> Result<(), String> {
+        let rows = &part.rows;
         let schema = self.schema.get_or_insert_with(|| rows.schema());
         if *schema != rows.schema() {
             return Err("its segments have different columns".to_owned());
         }
         let expected = self.expected.filter(|expected| *expected > rows.num_rows() && rows.num_columns() > 0);
         let Some(expected) = expected else {
-            self.gathered.push(StateBatch { key_groups, rows });
+            self.gathered.push(part);
             return Ok(());
         };
         let new = || (BatchCoalescer::new(schema.clone(), expected), Vec::with_capacity(expected));
         let (copied, groups) = self.copied.get_or_insert_with(new);
-        groups.extend_from_slice(&key_groups);
-        copied.push_batch(rows).map_err(not_together)
+        groups.extend_from_slice(part.key_groups());
+        copied.push_batch(part.rows).map_err(not_together)
     }
 
     fn finish(mut self) -> Result<Option<StateBatch>, String> {
@@ -302,7 +303,7 @@ impl Parts {
             return Ok(Some(StateBatch::new(key_groups.into(), rows)));
         }
         let (Some(schema), true) = (&self.schema, self.gathered.len() > 1) else { return Ok(self.gathered.pop()) };
-        let key_groups = self.gathered.iter().flat_map(|part| part.key_groups.iter().copied()).collect();
+        let key_groups = self.gathered.iter().flat_map(|part| part.key_groups().iter().copied()).collect();
         let rows = concat_batches(schema, self.gathered.iter().map(|part| &part.rows)).map_err(not_together)?;
         Ok(Some(StateBatch::new(key_groups, rows)))
     }
@@ -349,7 +350,7 @@ mod tests {
         let all = || [part(0, 5), part(5, 1), part(6, 100)];
         for expected in [None, Some(106)] {
             let whole = together(expected, all()).unwrap().unwrap();
-            assert_eq!((whole.key_groups.len(), &whole.rows), (106, &part(0, 106).rows));
+            assert_eq!((whole.key_groups().len(), &whole.rows), (106, &part(0, 106).rows));
         }
         for expected in [None, Some(5)] {
             let one = part(0, 5);
@@ -361,7 +362,7 @@ mod tests {
 
     #[test]
     fn parts_that_do_not_fit_together_are_told() {
-        let other = |rows: StateBatch| StateBatch { rows: rows.rows.project(&[0]).unwrap(), ..rows };
+        let other = |part: StateBatch| StateBatch::new(part.key_groups().into(), part.rows.project(&[0]).unwrap());
         for expected in [None, Some(10)] {
             let error = together(expected, [part(0, 5), other(part(5, 5))]).unwrap_err();
             assert!(error.contains("different columns"), "{error}");

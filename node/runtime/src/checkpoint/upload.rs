@@ -24,7 +24,7 @@ use thalweg_connectors::Sealing;
 use thalweg_exchange::OvertakenRows;
 use thalweg_flow::key_groups_of;
 use thalweg_keyed_state::{BatchId, FrozenState, StateBatch};
-use thalweg_storage::{CheckpointStore, StateFileBuilder, StorageError, names};
+use thalweg_storage::{CheckpointStore, SEGMENT_BYTES, StateFileBuilder, StorageError, names};
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, Exchange, JobId, KeyGroup, OperatorId, SubtaskId,
     bug::{self, Bug},
@@ -44,8 +44,6 @@ use crate::{attempt::AttemptEvent, attempt::AttemptOrders, failure::SubtaskError
 /// Snapshots that wait for the uploader. A leader has one checkpoint in progress, and begins the next when it has given that
 /// up; the subtask waits where more pile up.
 const UPLOADS_MAX: usize = 4;
-/// State is read and restricted by segments: large enough to be worth a request, small enough that little is read in vain.
-const SEGMENT_BYTES_TARGET: usize = 1 << 20;
 /// The name under which a source's held rows lie in a state object.
 const HELD: &str = "held";
 /// The name under which rows on their way lie in a state object.
@@ -301,7 +299,8 @@ impl Uploader {
     /// Writes what is new into one object, and lists all of the state.
     async fn upload(&mut self, frozen: Frozen, began: Duration) -> Result<SubtaskSnapshot, StorageError> {
         let name = names::state_object(&self.cluster, self.job, self.attempt, self.subtask, frozen.checkpoint);
-        let mut draft = Draft { name, builder: StateFileBuilder::new(SEGMENT_BYTES_TARGET), new: Vec::new() };
+        let builder = StateFileBuilder::new(SEGMENT_BYTES, self.store.compression());
+        let mut draft = Draft { name, builder, new: Vec::new() };
         let mut holding = BTreeMap::new();
         let operators = self.draft_operators(&mut draft, &frozen.operators, &mut holding).await?;
         let source = frozen.source.map(|source| draft_source(&mut draft, source)).transpose()?;
@@ -357,7 +356,7 @@ impl Uploader {
                 let at = match self.uploaded.batches.get(&id) {
                     Some(known) => known.clone(),
                     None => {
-                        let at = draft.add(*operator, table, &batch.key_groups, &batch.rows)?;
+                        let at = draft.add(*operator, table, batch.key_groups(), &batch.rows)?;
                         draft.new.push((id, at.clone()));
                         // Encoding takes a while; others on this thread go on meanwhile.
                         tokio::task::yield_now().await;

@@ -1,14 +1,13 @@
-//! Writes a state file: orders rows by key group, and cuts them into segments.
+//! Writes a state file: cuts rows into segments, in the order of their key groups where these are several.
 //!
-//! Segments are compressed, unless the one before of the same rows has hardly become smaller: then the next few are not.
-//!
-//! Each segment is gathered, encoded and compressed by itself, so that what is worked on stays in the processor's caches, and none is
-//! copied again: the file is the list of its pieces.
+//! What is not compressed is not copied either, where it need not be ordered: the file is the list of its pieces, and these share
+//! the memory of the rows. Segments are worked on one by one, so that what is gathered or compressed stays in the processor's caches.
 
 use std::{collections::BTreeMap, ops::Range};
 
 use arrow::{
     array::{RecordBatch, RecordBatchOptions, UInt32Array},
+    buffer::Buffer,
     compute::take_arrays,
     error::ArrowError,
 };
@@ -19,6 +18,7 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::{
     footer::{Footer, SegmentEntry, head, to_u64},
+    pieces::Pieces,
     segment,
 };
 use crate::{
@@ -30,16 +30,24 @@ use crate::{
 /// Gathers the rows of one subtask and checkpoint.
 pub struct StateFileBuilder {
     segment_bytes_target: usize,
-    pieces: Vec<Bytes>,
-    bytes: usize,
-    checksum: Xxh3Default,
+    pieces: Pieces,
     segments: Vec<SegmentEntry>,
     compressing: Compressing,
 }
 
+/// What is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Nothing: bytes are cheaper than the time.
+    None,
+    /// Segments, by LZ4. Where one has hardly become smaller, the next few of the same table are left as they are.
+    WhereItSaves,
+}
+
 /// Which rows are worth compressing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Compressing {
+    compression: Compression,
     /// How many segments of an operator's table more are not compressed.
     plain: BTreeMap<(OperatorId, String), u32>,
 }
@@ -50,15 +58,19 @@ impl Compressing {
         (operator, table): (OperatorId, &str),
         key_groups: &[KeyGroup],
         rows: &RecordBatch,
-    ) -> Result<Vec<u8>, ArrowError> {
+    ) -> Result<Vec<Buffer>, ArrowError> {
+        if self.compression == Compression::None {
+            return segment::encode(key_groups, rows, None);
+        }
         let plain = self.plain.entry((operator, table.to_owned())).or_default();
         if *plain > 0 {
             *plain -= 1;
             return segment::encode(key_groups, rows, None);
         }
         let encoded = segment::encode(key_groups, rows, Some(CompressionType::LZ4_FRAME))?;
+        let bytes: usize = encoded.iter().map(Buffer::len).sum();
         let shown: usize = rows.columns().iter().map(shown_bytes).sum();
-        if shown >= TELLING_BYTES && encoded.len() > shown / 100 * HARDLY_SMALLER_PERCENT {
+        if shown >= TELLING_BYTES && bytes > shown / 100 * HARDLY_SMALLER_PERCENT {
             *plain = PLAIN_SEGMENTS;
         }
         Ok(encoded)
@@ -99,28 +111,22 @@ impl From<Bytes> for StateFile {
 
 impl std::fmt::Debug for StateFileBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "StateFileBuilder({} segments, {} bytes)", self.segments.len(), self.bytes)
+        write!(f, "StateFileBuilder({} segments, {} bytes)", self.segments.len(), self.bytes())
     }
 }
 
 impl StateFileBuilder {
     /// A file whose segments take about this many bytes before they are compressed (`SEGMENT_BYTES`).
     #[must_use]
-    pub fn new(segment_bytes_target: usize) -> Self {
-        let mut builder = Self {
-            segment_bytes_target,
-            pieces: Vec::new(),
-            bytes: 0,
-            checksum: Xxh3Default::new(),
-            segments: Vec::new(),
-            compressing: Compressing::default(),
-        };
-        builder.append(Bytes::copy_from_slice(&head()));
-        builder
+    pub fn new(segment_bytes_target: usize, compression: Compression) -> Self {
+        let mut pieces = Pieces::new();
+        pieces.copy(&head());
+        let compressing = Compressing { compression, plain: BTreeMap::new() };
+        Self { segment_bytes_target, pieces, segments: Vec::new(), compressing }
     }
 
     /// Adds rows of an operator's table, and gives the indexes of the segments that they have become: none where there are
-    /// no rows. Rows are ordered by key group, and within one as they were.
+    /// no rows. Where there are several, rows are ordered by key group, and within one as they were.
     ///
     /// There are as many key groups as rows: anything else is the caller's mistake, and panics.
     ///
@@ -135,38 +141,47 @@ impl StateFileBuilder {
     ) -> Result<Vec<u32>, StorageError> {
         assert_eq!(key_groups.len(), rows.num_rows(), "each row has a key group");
         let unfit = |error: ArrowError| config(format!("store rows of {operator}'s table {table}"), error.to_string());
+        let rows_max = rows_per_segment(rows, self.segment_bytes_target);
+        if rows.num_rows() <= rows_max {
+            let segment = self.add_segment((operator, table), key_groups, rows).map_err(unfit)?;
+            return Ok(segment.into_iter().collect());
+        }
         let order = Order::of(key_groups);
-        let ranges = cut(&order.key_groups, rows_per_segment(rows, self.segment_bytes_target));
+        let ranges = cut(&order.key_groups, rows_max);
         let mut indexes = Vec::with_capacity(ranges.len());
         for range in ranges {
-            let groups = &order.key_groups[range.clone()];
-            let piece = order.gather(rows, range.clone()).and_then(|piece| compact(&piece)).map_err(unfit)?;
-            let encoded = self.compressing.encode((operator, table), groups, &piece).map_err(unfit)?;
-            indexes.push(self.push(operator, table, groups, encoded));
+            let piece = order.gather(rows, range.clone()).map_err(unfit)?;
+            let segment = self.add_segment((operator, table), &order.key_groups[range], &piece).map_err(unfit)?;
+            indexes.extend(segment);
         }
         Ok(indexes)
     }
 
-    fn push(&mut self, operator: OperatorId, table: &str, groups: &[KeyGroup], encoded: Vec<u8>) -> u32 {
+    fn add_segment(
+        &mut self,
+        (operator, table): (OperatorId, &str),
+        key_groups: &[KeyGroup],
+        rows: &RecordBatch,
+    ) -> Result<Option<u32>, ArrowError> {
+        let (Some(lowest), Some(highest)) = (key_groups.iter().min(), key_groups.iter().max()) else { return Ok(None) };
         let index = u32::try_from(self.segments.len()).expect("a file has fewer than 2^32 segments");
+        let offset = self.pieces.bytes();
+        let mut checksum = Xxh3Default::new();
+        for buffer in self.compressing.encode((operator, table), key_groups, &compact(rows)?)? {
+            checksum.update(&buffer);
+            self.pieces.push(buffer);
+        }
         self.segments.push(SegmentEntry {
             operator,
             table: table.to_owned(),
-            lowest: groups.first().copied().expect("a segment has rows"),
-            highest: groups.last().copied().expect("a segment has rows"),
-            rows: to_u64(groups.len()),
-            offset: to_u64(self.bytes),
-            bytes: to_u64(encoded.len()),
-            checksum: xxh3_64(&encoded),
+            lowest: *lowest,
+            highest: *highest,
+            rows: to_u64(key_groups.len()),
+            offset: to_u64(offset),
+            bytes: to_u64(self.pieces.bytes() - offset),
+            checksum: checksum.digest(),
         });
-        self.append(encoded.into());
-        index
-    }
-
-    fn append(&mut self, piece: Bytes) {
-        self.checksum.update(&piece);
-        self.bytes += piece.len();
-        self.pieces.push(piece);
+        Ok(Some(index))
     }
 
     /// Whether no rows were added.
@@ -178,15 +193,17 @@ impl StateFileBuilder {
     /// What the file takes so far, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.pieces.bytes()
     }
 
     /// The whole file.
     #[must_use]
     pub fn finish(mut self) -> StateFile {
         let footer = Footer { segments: std::mem::take(&mut self.segments).into() };
-        self.append(footer.encode().into());
-        StateFile { pieces: self.pieces, bytes: to_u64(self.bytes), checksum: self.checksum.digest() }
+        self.pieces.copy(&footer.encode());
+        let bytes = to_u64(self.pieces.bytes());
+        let (pieces, checksum) = self.pieces.finish();
+        StateFile { pieces, bytes, checksum }
     }
 }
 

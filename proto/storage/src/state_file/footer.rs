@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_types::{KeyGroup, OperatorId};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{MAGIC, STATE_FILE_FORMAT};
+use super::{MAGIC, STATE_FILE_FORMAT, STATE_FILE_FORMAT_MIN};
 use crate::{StorageError, error::corrupt};
 
 pub(crate) const HEAD_BYTES: usize = MAGIC.len() + 4;
@@ -66,8 +66,10 @@ pub(super) fn head() -> [u8; HEAD_BYTES] {
 
 /// Checks the first bytes of an object.
 pub(crate) fn check_head(object: &str, bytes: &[u8]) -> Result<(), StorageError> {
-    match bytes.get(..HEAD_BYTES) {
-        Some(found) if found == head() => Ok(()),
+    let head =
+        bytes.split_first_chunk().filter(|(magic, _)| **magic == MAGIC).map(|(_, rest)| rest.split_first_chunk());
+    match head.flatten() {
+        Some((version, _)) if is_known(u32::from_le_bytes(*version)) => Ok(()),
         _ => Err(corrupt(object, "it does not begin as a state file of a known version")),
     }
 }
@@ -131,10 +133,16 @@ fn parse_trailer(object: &str, trailer: &[u8; TRAILER_BYTES]) -> Result<(u32, u6
     if magic != MAGIC {
         return Err(corrupt(object, "it does not end as a state file"));
     }
-    match u32::from_le_bytes(*version) {
-        STATE_FILE_FORMAT => Ok((u32::from_le_bytes(*length), u64::from_le_bytes(*checksum))),
-        other => Err(corrupt(object, format!("it is of version {other}, and {STATE_FILE_FORMAT} is known"))),
+    let version = u32::from_le_bytes(*version);
+    if !is_known(version) {
+        let known = format!("{STATE_FILE_FORMAT_MIN} to {STATE_FILE_FORMAT}");
+        return Err(corrupt(object, format!("it is of version {version}, and {known} are known")));
     }
+    Ok((u32::from_le_bytes(*length), u64::from_le_bytes(*checksum)))
+}
+
+fn is_known(version: u32) -> bool {
+    (STATE_FILE_FORMAT_MIN..=STATE_FILE_FORMAT).contains(&version)
 }
 
 pub(super) fn to_u64(value: usize) -> u64 {

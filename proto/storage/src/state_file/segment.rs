@@ -8,13 +8,14 @@ use std::{
 
 use arrow::{
     array::{Array as _, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt16Array},
+    buffer::Buffer,
     datatypes::{DataType, Field, Schema, UInt16Type},
     error::ArrowError,
 };
 use arrow_ipc::{
     CompressionType,
     reader::StreamReader,
-    writer::{IpcWriteOptions, StreamWriter},
+    writer::{IpcWriteOptions, StreamEncoder},
 };
 use thalweg_types::KeyGroup;
 use xxhash_rust::xxh3::xxh3_64;
@@ -25,7 +26,7 @@ use crate::{StorageError, compact::own, error::corrupt};
 /// What the first column is called. Rows may have a column of that name: it is found by its place.
 const KEY_GROUP_COLUMN: &str = "__key_group";
 
-/// Rows of state and the key group of each, ascending.
+/// Rows of state and the key group of each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateRows {
     /// As many as rows.
@@ -34,12 +35,13 @@ pub struct StateRows {
     pub rows: RecordBatch,
 }
 
-/// A segment's bytes. Where its buffers are not compressed, readers see it from the stream itself.
+/// A segment's bytes, in pieces that follow each other. Where its buffers are not compressed, these share the memory of the rows,
+/// and readers see it from the stream itself.
 pub(super) fn encode(
     key_groups: &[KeyGroup],
     rows: &RecordBatch,
     compression: Option<CompressionType>,
-) -> Result<Vec<u8>, ArrowError> {
+) -> Result<Vec<Buffer>, ArrowError> {
     let key_groups: ArrayRef = Arc::new(UInt16Array::from_iter_values(key_groups.iter().map(|group| group.0)));
     let schema = rows.schema_ref();
     let key_group_field = Arc::new(Field::new(KEY_GROUP_COLUMN, DataType::UInt16, false));
@@ -49,10 +51,10 @@ pub(super) fn encode(
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
     let options = IpcWriteOptions::default().try_with_compression(compression)?;
-    let mut writer = StreamWriter::try_new_with_options(Vec::new(), batch.schema_ref(), options)?;
-    writer.write(&batch)?;
-    writer.finish()?;
-    writer.into_inner()
+    let mut encoder = StreamEncoder::try_new_with_options(batch.schema_ref(), options)?;
+    let mut pieces = encoder.encode(&batch)?;
+    pieces.extend(encoder.finish()?);
+    Ok(pieces)
 }
 
 /// The rows of a segment, checked.
@@ -74,8 +76,8 @@ pub(crate) fn decode(object: &str, index: u32, entry: &SegmentEntry, bytes: &[u8
     let key_groups = key_groups.ok_or_else(|| damaged("it has no key groups".to_owned()))?;
     let (lowest, highest) = (entry.lowest.0, entry.highest.0);
     let values = key_groups.values();
-    if !values.is_sorted() || values.first() != Some(&lowest) || values.last() != Some(&highest) {
-        return Err(damaged(format!("its key groups are not those from {lowest} to {highest}, in order")));
+    if values.iter().min() != Some(&lowest) || values.iter().max() != Some(&highest) {
+        return Err(damaged(format!("its key groups are not those from {lowest} to {highest}")));
     }
     let key_groups = values.iter().map(|group| KeyGroup(*group)).collect();
     let others: Vec<usize> = (1..batch.num_columns()).collect();
@@ -111,7 +113,8 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
         let column: ArrayRef = Arc::new((0..1000).map(|at| (at % 2 == 0).then_some(at)).collect::<Int64Array>());
         let rows = RecordBatch::try_new(schema, vec![column]).unwrap();
-        let mut bytes = encode(&[KeyGroup(0); ROWS], &rows, Some(CompressionType::LZ4_FRAME)).unwrap();
+        let pieces = encode(&[KeyGroup(0); ROWS], &rows, Some(CompressionType::LZ4_FRAME)).unwrap();
+        let mut bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
         let validity = (ROWS as u64).div_ceil(8).to_le_bytes();
         let at = bytes.windows(8).rposition(|window| window == validity).expect("what it takes when unpacked");
         let entry = |bytes: &[u8]| SegmentEntry {

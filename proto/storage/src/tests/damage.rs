@@ -6,7 +6,7 @@ use object_store::{ObjectStoreExt as _, memory::InMemory};
 use thalweg_types::job::FailureKind;
 
 use super::rig::{block_on, groups, plain_rows, state_file, stored};
-use crate::{StateFileBuilder, StateReader, StorageError, checkpoint_store::parse_manifest};
+use crate::{Compression, StateFileBuilder, StateReader, StorageError, checkpoint_store::parse_manifest};
 
 /// Opens a file and reads all of it.
 fn read_whole(bytes: Vec<u8>) -> Result<(), StorageError> {
@@ -75,8 +75,8 @@ fn another_version_is_told() {
     let whole = state_file(0).to_bytes();
     let mut bytes = whole.to_vec();
     let at = bytes.len() - 12;
-    bytes[at] = 2;
-    assert!(read_whole(bytes).expect_err("it is not known").to_string().contains("version 2"));
+    bytes[at] = 3;
+    assert!(read_whole(bytes).expect_err("it is not known").to_string().contains("version 3"));
     let error = parse_manifest("m", br#"{"format":2,"more":true}"#).expect_err("it is not known");
     assert!(error.to_string().contains("format 2"), "{error}");
 }
@@ -116,5 +116,7 @@ fn owners_that_there_are_not_are_damage() {
 #[test]
 #[should_panic(expected = "each row has a key group")]
 fn rows_without_key_groups_are_a_mistake() {
-    StateFileBuilder::new(1).add(thalweg_types::OperatorId(0), "t", &groups(&[1]), &plain_rows(&[1, 2])).ok();
+    StateFileBuilder::new(1, Compression::WhereItSaves)
+        .add(thalweg_types::OperatorId(0), "t", &groups(&[1]), &plain_rows(&[1, 2]))
+        .ok();
 }

@@ -14,9 +14,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::rig::{
     bare_rows, block_on, groups, manifest, nested_rows, plain_rows, state_file, state_name, stored, types_of,
 };
-use crate::{StateFileBuilder, StateReader, StateRows, checkpoint_store::parse_manifest};
+use crate::{Compression, StateFileBuilder, StateReader, StateRows, checkpoint_store::parse_manifest};
 
-const GOLDEN_STATE: &[u8] = include_bytes!("golden/1.state");
+const GOLDEN_STATE: &[u8] = include_bytes!("golden/2.state");
+const GOLDEN_STATE_1: &[u8] = include_bytes!("golden/1.state");
 const GOLDEN_MANIFEST: &str = include_str!("golden/manifest-1.json");
 
 fn memory() -> Arc<dyn ObjectStore> {
@@ -35,8 +36,7 @@ fn sorted(key_groups: &[KeyGroup], rows: &RecordBatch) -> (Vec<KeyGroup>, Record
     (groups, take_record_batch(rows, &UInt32Array::from(order)).expect("all rows are there"))
 }
 
-fn check_round_trip(target: usize, key_groups: &[KeyGroup], rows: &RecordBatch) {
-    let mut builder = StateFileBuilder::new(target);
+fn check_round_trip(mut builder: StateFileBuilder, key_groups: &[KeyGroup], rows: &RecordBatch) {
     let indexes = builder.add(OperatorId(9), "t", key_groups, rows).expect("rows of these types are stored");
     assert_eq!(builder.is_empty(), rows.num_rows() == 0);
     let reader = reader(builder);
@@ -44,9 +44,11 @@ fn check_round_trip(target: usize, key_groups: &[KeyGroup], rows: &RecordBatch) 
     let read = block_on(reader.read_all(&indexes)).expect("it was just built");
     for (entry, segment) in reader.entries().iter().zip(&read) {
         assert_eq!((entry.operator, entry.table.as_str()), (OperatorId(9), "t"));
-        assert_eq!(segment.key_groups.first().zip(segment.key_groups.last()), Some((&entry.lowest, &entry.highest)));
+        let groups = &segment.key_groups;
+        assert_eq!(groups.iter().min().zip(groups.iter().max()), Some((&entry.lowest, &entry.highest)));
     }
-    let (wanted_groups, wanted) = sorted(key_groups, rows);
+    let (wanted_groups, wanted) =
+        if read.len() > 1 { sorted(key_groups, rows) } else { (key_groups.to_vec(), rows.clone()) };
     let groups: Vec<KeyGroup> = read.iter().flat_map(|segment| segment.key_groups.iter().copied()).collect();
     assert_eq!(groups, wanted_groups);
     let pieces: Vec<RecordBatch> = read.into_iter().map(|segment| segment.rows).collect();
@@ -59,7 +61,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn rows_come_back_in_the_order_of_their_key_groups(
+    fn rows_come_back_in_the_order_of_their_key_groups_where_they_fill_several_segments(
         keyed in prop::collection::vec((0_u16..9, -40_i64..40), 0..200),
         target in 1_usize..20_000,
         offset in 0_usize..3,
@@ -68,28 +70,31 @@ proptest! {
         let keyed = keyed.get(offset..).unwrap_or_default();
         let key_groups = groups(&keyed.iter().map(|(group, _)| *group).collect::<Vec<_>>());
         for rows in [plain_rows(&numbers), nested_rows(&numbers)] {
-            check_round_trip(target, &key_groups, &rows.slice(numbers.len() - keyed.len(), keyed.len()));
+            let rows = rows.slice(numbers.len() - keyed.len(), keyed.len());
+            for compression in [Compression::None, Compression::WhereItSaves] {
+                check_round_trip(StateFileBuilder::new(target, compression), &key_groups, &rows);
+            }
         }
     }
 }
 
 #[test]
 fn rows_without_columns_come_back() {
-    let mut builder = StateFileBuilder::new(1 << 20);
+    let mut builder = StateFileBuilder::new(1 << 20, Compression::WhereItSaves);
     builder.add(OperatorId(0), "t", &groups(&[65535, 0, 3]), &bare_rows(3)).expect("there is nothing to store");
     let StateRows { key_groups, rows } = block_on(reader(builder).read(0)).expect("it was just built");
-    assert_eq!((key_groups.to_vec(), rows.num_rows()), (groups(&[0, 3, 65535]), 3));
+    assert_eq!((key_groups.to_vec(), rows.num_rows()), (groups(&[65535, 0, 3]), 3));
 }
 
 #[test]
 fn segments_end_with_key_groups_where_they_can() {
     let numbers: Vec<i64> = (0..1000).collect();
     let key_groups: Vec<KeyGroup> = numbers.iter().map(|n| KeyGroup(u16::try_from(n / 100).unwrap())).collect();
-    let mut builder = StateFileBuilder::new(6000);
+    let mut builder = StateFileBuilder::new(6000, Compression::WhereItSaves);
     builder.add(OperatorId(0), "t", &key_groups, &plain_rows(&numbers)).expect("plain rows are stored");
     let ends: Vec<(u16, u16)> = reader(builder).entries().iter().map(|e| (e.lowest.0, e.highest.0)).collect();
     assert!(ends.len() > 2 && ends.windows(2).all(|pair| pair[0].1 < pair[1].0), "{ends:?}");
-    let mut builder = StateFileBuilder::new(6000);
+    let mut builder = StateFileBuilder::new(6000, Compression::WhereItSaves);
     let one_group = vec![KeyGroup(5); 1000];
     let segments = builder.add(OperatorId(0), "t", &one_group, &plain_rows(&numbers)).expect("plain rows are stored");
     assert!(segments.len() > 2, "a group that is too large is cut");
@@ -99,10 +104,10 @@ fn segments_end_with_key_groups_where_they_can() {
 fn segments_bring_no_more_than_they_show() {
     let numbers: Vec<i64> = (0..20_000).collect();
     let whole = nested_rows(&numbers);
-    let mut builder = StateFileBuilder::new(1 << 20);
+    let mut builder = StateFileBuilder::new(1 << 20, Compression::WhereItSaves);
     builder.add(OperatorId(0), "t", &groups(&[1, 2]), &whole.slice(10, 2)).expect("nested rows are stored");
     assert!(builder.bytes() < 10_000, "{} bytes for two rows", builder.bytes());
-    let mut builder = StateFileBuilder::new(64 << 10);
+    let mut builder = StateFileBuilder::new(64 << 10, Compression::WhereItSaves);
     let key_groups = vec![KeyGroup(0); numbers.len()];
     let segments = builder.add(OperatorId(0), "t", &key_groups, &whole).expect("nested rows are stored").len();
     assert!(segments > 10 && builder.bytes() < 4 << 20, "{} bytes in {segments} segments", builder.bytes());
@@ -114,7 +119,7 @@ fn a_large_file_is_read_by_ranges() {
         let inner = if is_poor { Arc::new(super::rig::PoorStore::default()) as _ } else { memory() };
         block_on(async {
             let (_, store, _) = stored(inner).await;
-            let mut builder = StateFileBuilder::new(100);
+            let mut builder = StateFileBuilder::new(100, Compression::WhereItSaves);
             let mut seed = 7_i64;
             let mut next = || {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -151,7 +156,7 @@ fn what_cannot_be_compressed_is_not() {
     });
     let rows = RecordBatch::try_from_iter(columns).expect("two columns");
     let key_groups = vec![KeyGroup(0); rows.num_rows()];
-    let mut builder = StateFileBuilder::new(128 << 10);
+    let mut builder = StateFileBuilder::new(128 << 10, Compression::WhereItSaves);
     let segments = builder.add(OperatorId(0), "t", &key_groups, &rows).expect("integers are stored");
     let reader = reader(builder);
     let read = block_on(reader.read_all(&segments)).expect("it was just built");
@@ -167,21 +172,43 @@ fn what_cannot_be_compressed_is_not() {
 
 #[test]
 fn a_file_without_rows_is_a_file() {
-    let builder = StateFileBuilder::new(1);
+    let builder = StateFileBuilder::new(1, Compression::WhereItSaves);
     assert!(builder.is_empty());
     assert!(reader(builder).entries().is_empty());
 }
 
-/// Another version of the format needs another version number, another file here, and a reader of both.
+#[test]
+fn what_is_not_compressed_shares_the_memory_of_the_rows() {
+    let rows = plain_rows(&(0..20_000).collect::<Vec<_>>());
+    let key_groups: Vec<KeyGroup> = (0..20_000).map(|row| KeyGroup(row % 7)).collect();
+    let memory = rows.column(0).to_data().buffers()[0].as_ptr();
+    let is_shared = |compression| {
+        let mut builder = StateFileBuilder::new(1 << 20, compression);
+        builder.add(OperatorId(0), "t", &key_groups, &rows).expect("plain rows are stored");
+        builder.finish().pieces.iter().any(|piece| piece.as_ptr() == memory)
+    };
+    assert!(is_shared(Compression::None) && !is_shared(Compression::WhereItSaves));
+}
+
+/// Another version of the format needs another version number, another file here, and a reader of all.
 #[test]
 fn bytes_of_a_state_file_stay_as_they_are() {
     let file = state_file(0);
     assert_eq!((file.bytes, file.checksum), (GOLDEN_STATE.len() as u64, xxh3_64(GOLDEN_STATE)));
     assert_eq!(file.to_bytes(), GOLDEN_STATE);
-    let reader = StateReader::of_bytes(memory(), "1.state", GOLDEN_STATE.into()).expect("it is sound");
+    check_golden(GOLDEN_STATE, &[1, 0, 1], &[1, 20, 30]);
+}
+
+#[test]
+fn the_first_version_is_read() {
+    check_golden(GOLDEN_STATE_1, &[0, 1, 1], &[20, 1, 30]);
+}
+
+fn check_golden(bytes: &'static [u8], key_groups: &[u16], numbers: &[i64]) {
+    let reader = StateReader::of_bytes(memory(), "golden.state", bytes.into()).expect("it is sound");
     let read = block_on(reader.read(0)).expect("it is sound");
-    assert_eq!(read.key_groups.to_vec(), groups(&[0, 1, 1]));
-    assert_eq!(read.rows, plain_rows(&[20, 1, 30]));
+    assert_eq!(read.key_groups.to_vec(), groups(key_groups));
+    assert_eq!(read.rows, plain_rows(numbers));
 }
 
 fn golden_manifest() -> String {

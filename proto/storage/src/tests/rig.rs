@@ -24,7 +24,7 @@ use thalweg_types::{
     },
 };
 
-use crate::{CheckpointStore, ObjectStores, StateFile, StateFileBuilder, names};
+use crate::{CheckpointStore, Compression, ObjectStores, StateFile, StateFileBuilder, names};
 
 pub(super) const URL: &str = "memory://checkpoints/below";
 
@@ -102,7 +102,7 @@ pub(super) fn manifest_name() -> String {
 
 /// A state file of two segments of state, and one of rows in flight.
 pub(super) fn state_file(first_group: u16) -> StateFile {
-    let mut builder = StateFileBuilder::new(1 << 20);
+    let mut builder = StateFileBuilder::new(1 << 20, Compression::WhereItSaves);
     for number in [1, 2] {
         let groups = groups(&[first_group + 1, first_group, first_group + 1]);
         let added = builder.add(OperatorId(4), "rows", &groups, &plain_rows(&[number, 20, 30]));
