@@ -222,6 +222,42 @@ async fn only_what_changed_is_uploaded() {
     running.cancel().await;
 }
 
+/// A node that still holds what a checkpoint names does not read it: here there is nothing left to read.
+#[tokio::test(start_paused = true)]
+async fn what_a_node_still_holds_is_not_read_again() {
+    for is_held in [true, false] {
+        let cluster = Cluster::of(1).await;
+        give_ticks(&cluster, 50, After::End);
+        let graph = counting(1000 * SECOND);
+        let deployment = cluster.deployment(&graph, 1);
+        let mut running = cluster.deploy(JOB, &deployment);
+        running.start().await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let taken = take(&mut running, CheckpointId(1)).await;
+        running.handles.iter().for_each(|handle| handle.confirm_checkpoint(CheckpointId(1)));
+        // So that what was confirmed is held here.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        running.cancel().await;
+        let objects: Vec<String> = taken.iter().flat_map(|s| &s.objects).map(|object| object.name.clone()).collect();
+        assert!(!objects.is_empty());
+        cluster.store.delete(&objects).await.unwrap();
+        if !is_held {
+            cluster.nodes[0].local.forget(JOB, ATTEMPT);
+        }
+        let attempt = ATTEMPT.next();
+        let deployment = going_on(&cluster, &graph, (&deployment, 1), (attempt, CheckpointId(1), taken)).await;
+        let mut running = cluster.deploy_attempt(JOB, attempt, &deployment);
+        running.start().await;
+        running.finish().await;
+        let ending = running.cancel().await;
+        assert_eq!(ending.failed.is_empty(), is_held, "{:?}", ending.failed);
+        if is_held {
+            let rest: Vec<Prepared> = ending.finished.into_values().flat_map(|(_, prepared)| prepared).collect();
+            assert_eq!(counts(&cluster, &rest), vec![1500; 10]);
+        }
+    }
+}
+
 /// A subtask whose input has ended still takes part, and what it sealed at the end belongs to the next checkpoint.
 #[tokio::test(start_paused = true)]
 async fn checkpoints_go_on_after_the_end_of_input() {
