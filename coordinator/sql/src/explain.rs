@@ -1,7 +1,7 @@
 //! The streaming plan as text.
 //!
 //! ```text
-//! Sink out (print) [job] op-4
+//! Sink out (print, at least once): auction, count [job] op-4
 //! └─ hash(auction) ─ Aggregate … [job] op-3
 //!    └─ forward ─ Source bid (nexmark): auction, price [job] op-0
 //! ```
@@ -15,6 +15,7 @@ use std::{collections::BTreeSet, fmt::Write};
 use arrow::datatypes::{Schema, SchemaRef};
 use thalweg_types::{
     JobGraph, OperatorId, OperatorKind,
+    connector::{Delivery, find},
     graph::{
         AggregatePhase, Calc, ColumnPredicate, Comparison, Distribution, Edge, Operator, Parallelism, PredicateValue,
         SinkOperator, SourceOperator, WatermarkGenerator, WindowAggregate, WindowJoin, WindowSpec, WindowTopN,
@@ -78,7 +79,7 @@ impl Writer<'_> {
             OperatorKind::WindowTopN(top_n) => top_n_text(top_n, &input(0)),
             OperatorKind::Sink(sink) => {
                 let by = partitions_text(sink, &operator.output);
-                format!("Sink {} ({}){by}: {}", sink.table, sink.connector.name, names(&operator.output))
+                format!("{}{by}: {}", sink_text(sink), names(&operator.output))
             }
             OperatorKind::Collect(collect) => format!("Collect query {}: {}", collect.query, names(&operator.output)),
         }
@@ -108,9 +109,19 @@ pub(crate) fn name_of(kind: &OperatorKind, output: &SchemaRef) -> String {
         }
         OperatorKind::WindowJoin(join) => format!("WindowJoin on {} keys", join.left_keys.len()),
         OperatorKind::WindowTopN(top_n) => format!("WindowTopN {}", top_n.limit),
-        OperatorKind::Sink(sink) => format!("Sink {} ({})", sink.table, sink.connector.name),
+        OperatorKind::Sink(sink) => sink_text(sink),
         OperatorKind::Collect(collect) => format!("Collect query {}", collect.query),
     }
+}
+
+/// Says so where rows may be written again.
+fn sink_text(sink: &SinkOperator) -> String {
+    let name = &sink.connector.name;
+    let again = match find(name).and_then(|spec| spec.sink) {
+        Some(Delivery::AtLeastOnce) => ", at least once",
+        Some(Delivery::ExactlyOnce) | None => "",
+    };
+    format!("Sink {} ({name}{again})", sink.table)
 }
 
 fn source_text(source: &SourceOperator, output: &Schema) -> String {

@@ -252,7 +252,7 @@ impl<'a> Session<'a> {
 
     fn sink_table(&self, name: &str, at: Location) -> Result<Arc<Table>> {
         match self.catalog.get(name) {
-            Some(Entry::Table(table)) if !table.spec.sink => {
+            Some(Entry::Table(table)) if table.spec.sink.is_none() => {
                 let message =
                     format!("table '{name}' cannot be written: connector '{}' is a source only", table.spec.name);
                 Err(SqlError::at(at, message))

@@ -71,6 +71,15 @@ pub struct OptionSpec {
     pub doc: &'static str,
 }
 
+/// How often a row of the result is written, whatever fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Once: what is not committed is taken back.
+    ExactlyOnce,
+    /// Once or, after a failure, again: what is written cannot be taken back.
+    AtLeastOnce,
+}
+
 /// A connector: what it can do and its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectorSpec {
@@ -78,8 +87,8 @@ pub struct ConnectorSpec {
     pub name: &'static str,
     /// Whether tables can be read.
     pub source: bool,
-    /// Whether tables can be written.
-    pub sink: bool,
+    /// How often a row of the result is written whatever fails; `None`: tables cannot be written.
+    pub sink: Option<Delivery>,
     /// The formats it takes; empty: it has no `'format'` option.
     pub formats: &'static [&'static str],
     /// Its options.

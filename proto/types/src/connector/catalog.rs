@@ -1,6 +1,6 @@
 //! The connectors and formats that this engine has.
 
-use super::{ConnectorSpec, FormatSpec, OptionSpec, OptionType};
+use super::{ConnectorSpec, Delivery, FormatSpec, OptionSpec, OptionType};
 
 const fn option(key: &'static str, kind: OptionType, default: &'static str, doc: &'static str) -> OptionSpec {
     OptionSpec { key, kind, default, required: false, doc }
@@ -86,7 +86,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
     ConnectorSpec {
         name: "filesystem",
         source: true,
-        sink: true,
+        sink: Some(Delivery::ExactlyOnce),
         formats: FILE_FORMATS,
         options: &[
             required(
@@ -136,7 +136,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
     ConnectorSpec {
         name: "nexmark",
         source: true,
-        sink: false,
+        sink: None,
         formats: &[],
         options: &[
             option(
@@ -174,7 +174,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
     ConnectorSpec {
         name: "datagen",
         source: true,
-        sink: false,
+        sink: None,
         formats: &[],
         options: &[
             option("number-of-rows", OptionType::Integer, "", "How many rows; unbounded where it is not set."),
@@ -200,7 +200,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
     ConnectorSpec {
         name: "stdin",
         source: true,
-        sink: false,
+        sink: None,
         formats: &["json", "csv"],
         options: &[IDLE_TIMEOUT, DEAD_LETTER_PATH],
         fixed_columns: "",
@@ -209,7 +209,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
     ConnectorSpec {
         name: INGEST_CONNECTOR,
         source: true,
-        sink: true,
+        sink: Some(Delivery::AtLeastOnce),
         formats: &["json"],
         options: &[
             option(
@@ -243,21 +243,21 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
             DEAD_LETTER_PATH,
         ],
         fixed_columns: "",
-        doc: "Takes records by POST; writes batches by POST.",
+        doc: "Takes records by POST; writes batches by POST, at least once.",
     },
     ConnectorSpec {
         name: "print",
         source: false,
-        sink: true,
+        sink: Some(Delivery::AtLeastOnce),
         formats: &[],
         options: &[option("print-identifier", OptionType::Text, "", "Written before each row.")],
         fixed_columns: "",
-        doc: "Writes rows to the node's standard output.",
+        doc: "Writes rows to the node's standard output, at least once.",
     },
     ConnectorSpec {
         name: "blackhole",
         source: false,
-        sink: true,
+        sink: Some(Delivery::ExactlyOnce),
         formats: &[],
         options: &[option(
             "rows-per-second",
