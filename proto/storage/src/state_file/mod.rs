@@ -21,6 +21,7 @@
 
 mod builder;
 mod footer;
+mod lengths;
 mod pieces;
 mod segment;
 

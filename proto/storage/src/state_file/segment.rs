@@ -20,7 +20,7 @@ use arrow_ipc::{
 use thalweg_types::KeyGroup;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{footer::SegmentEntry, footer::to_u64};
+use super::{footer::SegmentEntry, footer::to_u64, lengths};
 use crate::{StorageError, compact::own, error::corrupt};
 
 /// What the first column is called. Rows may have a column of that name: it is found by its place.
@@ -88,6 +88,7 @@ pub(crate) fn decode(object: &str, index: u32, entry: &SegmentEntry, bytes: &[u8
 /// The only batch of a stream; why it cannot be read. Arrow asserts some of what it reads (lengths of buffers against each
 /// other, for one), and the checksum is as easily made as the bytes: for what lies in a store that is an error like any other.
 fn read_batch(bytes: &[u8]) -> Result<Option<RecordBatch>, String> {
+    lengths::check(bytes)?;
     let read = AssertUnwindSafe(|| {
         let mut reader = StreamReader::try_new(Cursor::new(bytes), None)?;
         let Some(batch) = reader.next().transpose()? else { return Ok(None) };
@@ -108,7 +109,7 @@ mod tests {
 
     /// Bytes whose checksum is right and whose lengths are not: whoever can write to the store can make them.
     #[test]
-    fn bytes_that_make_arrow_panic_are_damage() {
+    fn lengths_that_lie_are_damage() {
         const ROWS: usize = 1000;
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
         let column: ArrayRef = Arc::new((0..1000).map(|at| (at % 2 == 0).then_some(at)).collect::<Int64Array>());
@@ -128,8 +129,12 @@ mod tests {
             checksum: xxh3_64(bytes),
         };
         decode("o", 0, &entry(&bytes), &bytes).unwrap();
-        bytes[at..at + 8].fill(0);
-        let error = decode("o", 0, &entry(&bytes), &bytes).unwrap_err().to_string();
-        assert!(error.contains("its lengths contradict each other"), "{error}");
+        for (lie, told) in
+            [(0, "its lengths contradict each other"), (i64::MAX / 2, "packed bytes cannot become"), (-2, "-2")]
+        {
+            bytes[at..at + 8].copy_from_slice(&lie.to_le_bytes());
+            let error = decode("o", 0, &entry(&bytes), &bytes).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
     }
 }
