@@ -18,6 +18,7 @@ use datafusion::{
 };
 use thalweg_types::{
     JobStatus,
+    checkpoint::Manifest,
     job::{JobOverview, SubtaskOverview},
 };
 
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     oracle,
     rows::{self, Row},
-    simulation::{Outcome, SimulatedStore},
+    simulation::{CHECKPOINTS, Outcome, SimulatedStore},
 };
 
 type Answer = Arc<(Vec<Row>, SchemaRef)>;
@@ -53,7 +54,7 @@ pub(super) fn check(scenario: &Scenario, store: &SimulatedStore, outcome: Outcom
     check_late(&late)?;
     let is_whole = scenario.is_posted || job.status == JobStatus::Finished;
     check_dead_letters(store, &files, is_whole)?;
-    check_checkpoints(store)?;
+    check_checkpoints(store, job.status)?;
     check_counts(scenario, &job, (&files, &late), has_leaders || !is_whole)?;
     let expected = expected(scenario, late)?;
     let (wanted, schema) = expected.as_ref();
@@ -76,12 +77,30 @@ fn published(store: &SimulatedStore, folder: &str) -> Result<Vec<(String, Bytes)
     Ok(objects)
 }
 
-/// A job that has ended well, or was cancelled, leaves nothing to go on from.
-fn check_checkpoints(store: &SimulatedStore) -> Result<()> {
-    let left = store.look("checkpoints")?;
+/// A job that has ended well, or was cancelled, leaves nothing to go on from; one that has failed its newest checkpoint.
+fn check_checkpoints(store: &SimulatedStore, status: JobStatus) -> Result<()> {
+    let mut left = store.look(CHECKPOINTS)?;
+    if status == JobStatus::Failed {
+        let kept = newest_checkpoint(&left)?;
+        left.retain(|(name, _)| !kept.contains(name));
+    }
     let names: Vec<&str> = left.iter().take(5).map(|(name, _)| name.as_str()).collect();
     ensure!(left.is_empty(), "{} objects were left of checkpoints and logs, such as {}", left.len(), names.join(", "));
     Ok(())
+}
+
+/// The names of the last manifest, and of what it refers to; all of that must be there.
+fn newest_checkpoint(objects: &[(String, Bytes)]) -> Result<BTreeSet<String>> {
+    let mut manifests = objects.iter().filter(|(name, _)| name.contains("/manifest-"));
+    let Some((name, bytes)) = manifests.next_back() else { return Ok(BTreeSet::new()) };
+    let manifest: Manifest = serde_json::from_slice(bytes).with_context(|| name.clone())?;
+    let named = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.objects);
+    let kept: BTreeSet<String> =
+        named.map(|object| format!("{CHECKPOINTS}/{}", object.name)).chain([name.clone()]).collect();
+    let is_there = |wanted: &&String| objects.iter().any(|(name, _)| name == *wanted);
+    let lost = kept.iter().find(|wanted| !is_there(wanted));
+    ensure!(lost.is_none(), "{name} refers to {lost:?}, which is not there");
+    Ok(kept)
 }
 
 fn read_late(store: &SimulatedStore) -> Result<Vec<RecordBatch>> {

@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow, ensure};
 use thalweg_types::{
     JobStatus,
     bug::{self, Bug},
+    job::Failure,
 };
 
 use super::{check, scenario::Scenario};
@@ -70,12 +71,21 @@ fn judge(scenario: &Scenario, journal: &Journal) -> Result<()> {
         store.place(&format!("in/{name}"), content.clone())?;
     }
     let outcome = scenario.simulation().run_with(store.clone(), journal)?;
-    let wanted = match scenario.ending {
-        Some((_, Ending::Cancel)) => JobStatus::Cancelled,
-        Some((_, Ending::Stop)) => JobStatus::Stopped,
-        None => JobStatus::Finished,
-    };
-    let is_well = [wanted, JobStatus::Finished].contains(&outcome.job.status);
-    ensure!(is_well, "the job has {}: {:?}", outcome.job.status, outcome.job.failure);
+    let (status, failure) = (outcome.job.status, &outcome.job.failure);
+    ensure!(is_well(scenario, status, failure.as_ref()), "the job has {status}: {failure:?}");
     check::check(scenario, &store, outcome).map_err(|error| anyhow!("{error:#}"))
+}
+
+/// Whether a job may end so. A client that cancels it may come too late, also while the output is becoming visible, which cannot
+/// be taken back any more; what is posted ends only with the client's word.
+fn is_well(scenario: &Scenario, status: JobStatus, failure: Option<&Failure>) -> bool {
+    let is_given_up = || failure.is_some_and(|failure| failure.message.starts_with("publishing was given up"));
+    match scenario.ending {
+        None => status == JobStatus::Finished,
+        Some((_, Ending::Cancel)) if status == JobStatus::Failed => is_given_up(),
+        Some((_, Ending::Cancel)) => matches!(status, JobStatus::Cancelled | JobStatus::Finished),
+        Some((_, Ending::Stop)) => {
+            status == JobStatus::Stopped || (status == JobStatus::Finished && !scenario.is_posted)
+        }
+    }
 }

@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use arrow::array::RecordBatch;
-use thalweg_client::{Client, ClientConfig, SubmitOptions};
-use thalweg_types::job::JobOverview;
+use thalweg_client::{Client, ClientConfig, ClientError, SubmitOptions};
+use thalweg_types::{JobId, JobStatus, job::JobOverview};
 
 use super::{
     SimulatedNetwork,
@@ -19,7 +19,7 @@ use super::{
     faults::{Cast, Fault, Host},
     journal::Journal,
     observe::Observer,
-    processes::{self, Stage},
+    processes::{self, CHECKPOINTS, Stage},
     producer::Posts,
     store::SimulatedStore,
 };
@@ -83,6 +83,12 @@ const SUBMITTED_WITHIN: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_secs(4);
 /// The same where a client ends it while it runs: a put may land after its attempt is gone, and is swept some seconds later.
 const REST_AFTER_ENDING: Duration = Duration::from_secs(13);
+/// The second sweep of an ended job's checkpoints comes ten seconds after the first, which may have waited for some more.
+const SWEPT_WITHIN: Duration = Duration::from_secs(16);
+/// Nobody does anything in the store any more: the next call of a piece of work follows the last one sooner.
+const QUIET: Duration = Duration::from_millis(300);
+/// A store that is still called so long after the end is not left alone.
+const QUIET_WITHIN: Duration = Duration::from_secs(60);
 /// A process that ended by itself is started again after this.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
@@ -188,7 +194,7 @@ const LATENCY_MAX: Duration = Duration::from_millis(5);
 
 impl Direction<'_> {
     fn run(mut self, progress: &Rc<RefCell<Progress>>) -> Result<Outcome> {
-        let mut rest_from = None;
+        let mut over_since = None;
         let last_end = self.due.iter().map(|(at, fault)| *at + fault.lasts()).max().unwrap_or_default();
         loop {
             let now = self.sim.elapsed();
@@ -210,7 +216,7 @@ impl Direction<'_> {
             self.sim.step().map_err(|error| anyhow!("a host has ended: {error}"))?;
             self.follow_processes(now);
             self.observer.look(&self.stage)?;
-            if is_over && self.ends.is_empty() && now >= *rest_from.get_or_insert(now) + self.rest {
+            if is_over && self.ends.is_empty() && self.is_at_rest(*over_since.get_or_insert(now), now)? {
                 break;
             }
             let limit = submitted_at.map_or(SUBMITTED_WITHIN, |at| self.over_at.max(at + last_end) + PROGRESS_WITHIN);
@@ -220,6 +226,16 @@ impl Direction<'_> {
         }
         let outcome = progress.borrow_mut().outcome.take().context("the client has ended")?;
         outcome.map(|outcome| Outcome { has_leaders: self.observer.has_seen_leaders_change(), ..outcome })
+    }
+
+    /// Whether what follows the end of the job and of all faults is done. What the first sweep has missed is left to the second.
+    fn is_at_rest(&self, over_since: Duration, now: Duration) -> Result<bool> {
+        let store = &self.stage.store;
+        ensure!(now < over_since + QUIET_WITHIN, "the store is still called {QUIET_WITHIN:?} after the end");
+        if now < over_since + self.rest || !store.is_quiet(QUIET) {
+            return Ok(false);
+        }
+        Ok(now >= over_since + SWEPT_WITHIN || store.look(CHECKPOINTS)?.is_empty())
     }
 
     /// Has hosts crash that were to at a call that has come. Whoever is finished is not disturbed any more.
@@ -385,10 +401,7 @@ async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Pr
     }
     if let Some((after, ending)) = simulation.ending {
         tokio::time::sleep(after).await;
-        match ending {
-            Ending::Cancel => client.cancel(submitted.job).await.context("the job could not be cancelled")?,
-            Ending::Stop => client.stop(submitted.job).await.context("the job could not be stopped")?,
-        }
+        end(&client, submitted.job, ending).await?;
     }
     let mut rows = Vec::new();
     for query in &submitted.queries {
@@ -399,6 +412,19 @@ async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Pr
     }
     let job = client.wait(submitted.job).await.context("the client lost the job")?;
     Ok(Outcome { rows, job, has_leaders: false })
+}
+
+/// Has a job end. One that ended before the order came refuses it, as does one to be stopped that has read all its input.
+async fn end(client: &Client, job: JobId, ending: Ending) -> Result<()> {
+    let ended = match ending {
+        Ending::Cancel => client.cancel(job).await,
+        Ending::Stop => client.stop(job).await,
+    };
+    let Err(error) = ended else { return Ok(()) };
+    let status = client.job(job).await.context("the client lost the job")?.status;
+    let is_late = status == JobStatus::Finished || (status, ending) == (JobStatus::Committing, Ending::Stop);
+    let is_refused = matches!(error, ClientError::Rejected { .. });
+    if is_refused && is_late { Ok(()) } else { Err(error).context(format!("{ending:?} of a job that is {status}")) }
 }
 
 async fn wait_for_nodes(client: &Client, wanted: u32) -> Result<()> {

@@ -31,6 +31,7 @@ pub use faults::{Cast, Fault, Host, draw_faults};
 pub use gate::Gate;
 pub use journal::Journal;
 pub use network::SimulatedNetwork;
+pub(crate) use processes::CHECKPOINTS;
 pub use processes::STORE_URL;
 pub use producer::Posts;
 pub use store::{Call, SimulatedStore, Trouble};

@@ -28,6 +28,8 @@ const HTTP_PORT: u16 = 8080;
 const PORT: u16 = 7070;
 /// The URL of the store that all hosts share.
 pub const STORE_URL: &str = "sim://bucket";
+/// Where checkpoints and logs lie in it.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 /// Shorter than the defaults, so that a run is short.
 const LEASE_MS: u64 = 1500;
 const SLOT_WAIT_MS: u64 = 700;
@@ -156,7 +158,7 @@ pub(super) async fn coordinator(
         lease_ms: LEASE_MS,
         slot_wait_ms: SLOT_WAIT_MS,
         deploy_timeout_ms: DEPLOY_TIMEOUT_MS,
-        checkpoints: format!("{STORE_URL}/checkpoints"),
+        checkpoints: format!("{STORE_URL}/{CHECKPOINTS}"),
         checkpoint_interval_ms: 0,
         ..CoordinatorConfig::default()
     };

@@ -8,7 +8,7 @@ use serde_json::Value;
 use thalweg_cluster_state::JobRecord;
 use thalweg_types::{checkpoint::Manifest, session::SinkCommittables};
 
-use super::store::SimulatedStore;
+use super::{processes::CHECKPOINTS, store::SimulatedStore};
 
 /// What may be published, and what was.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl Publications {
             if !self.manifests.insert(reference.name.clone()) {
                 continue;
             }
-            let path = format!("checkpoints/{}", reference.name);
+            let path = format!("{CHECKPOINTS}/{}", reference.name);
             let bytes = store.look_at(&path).with_context(|| format!("{path} is recorded"))?;
             let manifest: Manifest = serde_json::from_slice(&bytes).with_context(|| path)?;
             let prepared = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.prepared);

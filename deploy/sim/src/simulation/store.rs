@@ -127,6 +127,8 @@ struct State {
     dice: Dice,
     trouble: Option<Trouble>,
     trouble_until: Duration,
+    /// When the last call was made.
+    called_at: Duration,
     /// What happens when.
     due: BTreeMap<(Duration, u64), Step>,
     last: u64,
@@ -159,6 +161,7 @@ impl SimulatedStore {
             dice: Dice::new(seed ^ 0x5704_e5ee_d000_0001),
             trouble: None,
             trouble_until: Duration::ZERO,
+            called_at: Duration::ZERO,
             due: BTreeMap::new(),
             last: 0,
             written: BTreeMap::new(),
@@ -221,6 +224,12 @@ impl SimulatedStore {
     /// What was waited for and came, once.
     pub(super) fn tripped(&self) -> Vec<u64> {
         std::mem::take(&mut self.state().tripped)
+    }
+
+    /// Whether no call is on its way, and none was made for so long.
+    pub(super) fn is_quiet(&self, long: Duration) -> bool {
+        let state = self.state();
+        state.due.is_empty() && state.now >= state.called_at + long
     }
 
     /// Carries out what is due.
@@ -307,6 +316,7 @@ impl State {
 
     /// When a call arrives, and what becomes of it.
     fn draw(&mut self, call: Call) -> (Duration, Fate) {
+        self.called_at = self.now;
         let usual = Duration::from_millis(1 + self.dice.below(12));
         if self.trips(call) {
             return (self.now + usual, Fate::Refused);
