@@ -358,7 +358,11 @@ impl Supervisor {
                     left -= 1;
                     failed |= self.on_exit(subtask, exit, failed).await;
                 }
-                Some(PeerFailure { peer, message }) = broken.recv(), if !failed && !self.has_finished() => {
+                Some(PeerFailure { peer, message }) = broken.recv(), if !failed => {
+                    // Asked now: the subtasks may have finished while this waited.
+                    if self.has_finished() {
+                        continue;
+                    }
                     failed = true;
                     let failure = Failure { kind: FailureKind::Link, message };
                     self.tell(AttemptEvent::Failed { subtask: None, failure, peer: Some(peer) }).await;

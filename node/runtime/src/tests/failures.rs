@@ -83,6 +83,30 @@ async fn a_broken_link_names_the_other_node() {
     assert_eq!(running.cancel().await.gone, 2);
 }
 
+/// The rows of a query are kept for its client by the attempt that has collected them.
+#[tokio::test(start_paused = true)]
+async fn a_link_that_breaks_after_the_end_costs_nothing() {
+    let cluster = Cluster::of(2).await;
+    let batch = rows((0..100).map(|n| (n, n % 10, n)));
+    cluster.tables.0.sources.lock().unwrap().insert("once".to_owned(), vec![TestSplit::of("a", vec![batch])]);
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("once", None, &[]);
+    let calc = graph.filter(&col("value").gt(lit(-1i64)), Parallelism::Job);
+    let collect = graph.collect(0, rows_schema());
+    graph.link(source, calc, 0, Distribution::Hash { keys: vec![1] });
+    graph.link(calc, collect, 0, Distribution::Gather);
+    let graph = graph.build();
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 2));
+    running.start().await;
+    running.finish().await;
+    cluster.network.cut();
+    let later = tokio::time::timeout(Duration::from_secs(60), running.next()).await;
+    assert!(later.is_err(), "{:?}", running.ending.failed);
+    let collected = cluster.collected(0).await;
+    assert_eq!(collected.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 100);
+    assert_eq!(running.cancel().await.gone, 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_without_the_attempt_is_named() {
     let cluster = cluster(2).await;
