@@ -92,9 +92,13 @@ impl Reign {
         }
     }
 
-    /// Something of a job that had ended has run on without the leader's knowledge, and is gone now. It may have left files since
-    /// the job was cleared away: that is done again.
+    /// Something of a job has run on without the leader's knowledge, and is gone now. It may have left files since the job was
+    /// cleared away: that is done again, also where another part of the clearing is still to be done.
     pub(super) fn clear_again(&mut self, job: JobId) {
+        if let Some(controller) = self.jobs.get_mut(&job) {
+            controller.on_straggler_gone();
+            return;
+        }
         let consensus = self.consensus.clone();
         consensus.peek(|machine| {
             let record = machine.state().job(job);

@@ -153,6 +153,11 @@ impl JobController {
 }
 
 impl Collecting {
+    /// What was deleted after the end is to be deleted again, twice as ever.
+    pub(super) fn begin_again(&mut self) {
+        (self.is_deleted_once, self.is_over) = (false, false);
+    }
+
     fn is_free(&self, now: Duration) -> bool {
         self.asked.is_none() && now >= self.not_before
     }

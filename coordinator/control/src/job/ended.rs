@@ -81,6 +81,12 @@ impl JobController {
         })
     }
 
+    /// Something of the job that was over has run on unnoticed, and is gone now: it may have left more of everything.
+    pub fn on_straggler_gone(&mut self) {
+        self.facts.remove_again();
+        self.checkpoints.collecting.begin_again();
+    }
+
     fn remove(&mut self, view: &JobView<'_>, before: Attempt) -> Option<Effect> {
         let removal = self.removal(before)?;
         if removal.on.is_some() || view.now < removal.not_before {
@@ -103,6 +109,10 @@ impl JobController {
         let settings = self.settings.clone();
         let Some(removal) = self.removal(before) else { return };
         let is_asked = removal.on.is_some_and(|(asked, _)| asked == node);
+        if is_asked && std::mem::take(&mut removal.is_outdated) {
+            removal.on = None;
+            return;
+        }
         removal.is_done |= is_done;
         if is_asked && !is_done {
             removal.failures = removal.failures.saturating_add(1);

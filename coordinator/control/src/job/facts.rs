@@ -57,6 +57,16 @@ pub(super) struct Removal {
     pub(super) not_before: Duration,
     pub(super) failures: u32,
     pub(super) is_done: bool,
+    /// More came to be removed since it was asked for.
+    pub(super) is_outdated: bool,
+}
+
+impl Removal {
+    /// More is to be removed than was.
+    fn begin_again(&mut self) {
+        let is_asked = self.on.is_some() && !self.is_done;
+        *self = if is_asked { Self { is_outdated: true, ..self.clone() } } else { Self::default() };
+    }
 }
 
 impl AttemptFacts {
@@ -98,6 +108,12 @@ impl AttemptFacts {
             Some((known, _)) => *known = failure,
             None => self.failure = Some((failure, now)),
         }
+    }
+
+    /// What was removed, or is being removed, is to be removed again.
+    pub(super) fn remove_again(&mut self) {
+        self.sweep.begin_again();
+        self.discard.begin_again();
     }
 
     /// An answer to a commit counts from the node that was asked; any success does, since commits are idempotent.

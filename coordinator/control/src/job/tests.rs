@@ -305,6 +305,26 @@ fn a_node_that_is_lost_while_it_removes_leftovers_is_replaced() {
 }
 
 #[test]
+fn what_a_straggler_leaves_is_removed_although_all_was_removed_before() {
+    let mut world = World::new(&[1, 1], Some(2));
+    world.until(JobStatus::Running);
+    world.pump_orders();
+    world.end(EndMode::Cancel);
+    for node in [1, 2] {
+        world.deliver_order(NodeId(node));
+        world.deliver_reports(NodeId(node));
+    }
+    world.deliver_order(NodeId(1));
+    assert!(!world.has_leftovers(), "they are removed, and the answer is on its way");
+    world.run_on(Attempt(1));
+    world.settle();
+    assert!(!world.has_leftovers() && world.is_done());
+    world.run_on(Attempt(1));
+    world.settle();
+    assert!(!world.has_leftovers() && world.is_done());
+}
+
+#[test]
 fn nothing_is_removed_for_a_job_that_never_ran_or_writes_nothing() {
     let mut world = World::new(&[], Some(1));
     world.end(EndMode::Cancel);

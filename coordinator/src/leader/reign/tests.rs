@@ -86,4 +86,11 @@ async fn what_ran_on_after_its_job_had_ended_is_cleared_away_once_it_is_gone() {
     assert!(reign.jobs.is_empty() && reign.links[&node].leftovers.contains(&(job, attempt)));
     reign.report(node, 1, Report::Gone { job, attempt });
     assert!(reign.jobs.contains_key(&job), "it may have left files");
+
+    let discarded = Report::Discarded { job, attempt, before: thalweg_types::session::ALL_ATTEMPTS, result: Ok(()) };
+    reign.report(node, 2, discarded);
+    let before = reign.jobs[&job].clone();
+    reign.reattach(node, &[SubtaskReport { job, attempt: Attempt(0), subtask, state }]);
+    reign.report(node, 3, Report::Gone { job, attempt: Attempt(0) });
+    assert_ne!(reign.jobs[&job], before, "all was removed before it was gone");
 }

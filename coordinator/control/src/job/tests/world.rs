@@ -197,6 +197,13 @@ impl World {
         self.store.insert("late".to_owned(), manifest);
     }
 
+    /// A part of an attempt that ran on unnoticed leaves a file, and is gone.
+    pub(super) fn run_on(&mut self, attempt: Attempt) {
+        self.hidden.insert((attempt, "of a straggler".to_owned()));
+        self.controller.on_straggler_gone();
+        self.react();
+    }
+
     /// Whether all that is to be published is, and nothing else.
     pub(super) fn check_published(&self) {
         let visible = self.visible();
