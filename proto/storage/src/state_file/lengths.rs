@@ -29,8 +29,11 @@ pub(super) fn check(mut stream: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// The next message's header, and what comes behind it; `None` at the end.
-fn next_header(stream: &[u8]) -> Result<Option<(&[u8], &[u8])>, String> {
+/// The header of a message, and what comes behind it.
+type Header<'a> = (&'a [u8], &'a [u8]);
+
+/// That of the next message; `None` at the end.
+fn next_header(stream: &[u8]) -> Result<Option<Header<'_>>, String> {
     if stream.is_empty() {
         return Ok(None);
     }
