@@ -21,9 +21,12 @@ use std::{
 };
 
 use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::error::ArrowError;
 use thalweg_types::KeyGroup;
+
+/// So many batches in a row are one from then on, unless the first outweighs the others.
+const RUN: usize = 8;
 
 /// The value that says how far an instance's watermark had come.
 pub const WATERMARK: &str = "watermark";
@@ -113,6 +116,29 @@ impl StateBatch {
         let key_groups = LazyLock::force(&self.key_groups);
         assert_eq!(key_groups.len(), self.rows.num_rows(), "a key group per row");
         key_groups
+    }
+
+    /// Makes one batch of the last ones where they are many and take no more than so many bytes together. Says how many bytes they
+    /// took, and how many it takes. So whoever adds batches one by one has few small ones, and a row is copied a logarithm of
+    /// their number of times.
+    ///
+    /// # Errors
+    /// When they have not the same columns.
+    pub fn shorten(batches: &mut Vec<Self>, bytes_max: usize) -> Result<Option<(usize, usize)>, ArrowError> {
+        let Some(at) = batches.len().checked_sub(RUN) else { return Ok(None) };
+        let run = &batches[at..];
+        let rows = |batch: &Self| batch.rows.num_rows();
+        let bytes: usize = run.iter().map(|batch| batch.rows.get_array_memory_size()).sum();
+        if rows(&run[0]) > run[1..].iter().map(rows).sum() || bytes > bytes_max {
+            return Ok(None);
+        }
+        let merged = concat_batches(&run[0].rows.schema(), run.iter().map(|batch| &batch.rows))?;
+        let key_groups: Vec<_> = run.iter().map(|batch| batch.key_groups.clone()).collect();
+        let find = move || key_groups.iter().flat_map(|groups| groups.iter().copied()).collect();
+        batches.truncate(at);
+        let merged_bytes = merged.get_array_memory_size();
+        batches.push(Self::lazy(merged, find));
+        Ok(Some((bytes, merged_bytes)))
     }
 
     /// What names this batch: the same for a clone, and so for a batch that is handed over again.
@@ -223,6 +249,21 @@ mod tests {
             [("t", 2)]
         );
         assert_eq!(state.table("t").len(), 1);
+    }
+
+    #[test]
+    fn small_batches_become_few() {
+        let of = |from: i64| StateBatch::new([KeyGroup(u16::try_from(from).unwrap())].into(), batch(&[0]).rows);
+        let mut batches = Vec::new();
+        for number in 0..1000 {
+            batches.push(of(number));
+            StateBatch::shorten(&mut batches, 1 << 20).expect("they are alike");
+            assert!(batches.len() < 3 * RUN, "{} after {number}", batches.len());
+        }
+        let groups: Vec<u16> = batches.iter().flat_map(StateBatch::key_groups).map(|group| group.0).collect();
+        assert_eq!(groups, (0..1000).collect::<Vec<u16>>());
+        let mut large: Vec<StateBatch> = (0..20).map(of).collect();
+        assert!(StateBatch::shorten(&mut large, 7).expect("they are alike").is_none() && large.len() == 20);
     }
 
     proptest! {

@@ -26,7 +26,7 @@ use crate::{
     emission::{Emission, OUTPUT},
     error::{arrow_error, build_error},
     expr::Expression,
-    restore::{keyed, owned_parts, value},
+    restore::{add, keyed, owned_parts, value},
 };
 
 mod matcher;
@@ -104,9 +104,11 @@ impl WindowJoinOperator {
         })
     }
 
-    fn store(&mut self, port: usize, window: Window, fragment: u32, stored: StateBatch) {
-        self.bytes += stored.rows.get_array_memory_size();
-        self.buffers.entry((window, fragment)).or_default()[port].batches.push(stored);
+    fn store(&mut self, port: usize, place: (Window, u32), stored: StateBatch) -> Result<(), OperatorError> {
+        let buffer = &mut self.buffers.entry(place).or_default()[port];
+        let (came, went) = add(&mut buffer.batches, stored)?;
+        self.bytes = self.bytes + came - went;
+        Ok(())
     }
 
     /// Begins the join of the next closed window; `false` where there is none.
@@ -156,12 +158,12 @@ impl WindowJoinOperator {
             let part = part?;
             let parts = split_attached(&part.rows, start, end)?;
             if let [(window, _)] = parts.as_slice() {
-                self.store(port, *window, fragment, part);
+                self.store(port, (*window, fragment), part)?;
                 continue;
             }
             for (window, rows) in parts {
                 let cut = self.state_batch(port, &rows.of_batch(&part.rows)?);
-                self.store(port, window, fragment, cut);
+                self.store(port, (window, fragment), cut)?;
             }
         }
         Ok(())
@@ -184,7 +186,7 @@ impl Operator for WindowJoinOperator {
             let rows = drop_null_keys(rows, &self.sides[port].keys)?;
             if rows.num_rows() > 0 {
                 let stored = self.state_batch(port, &compact(&rows)?);
-                self.store(port, window, 0, stored);
+                self.store(port, (window, 0), stored)?;
             }
         }
         Ok(())

@@ -6,11 +6,24 @@ use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
 
 use crate::{OperatorError, error::arrow_error};
 
+/// Batches that take more together stay apart: a segment of a state file is not larger.
+const MERGED_BYTES_MAX: usize = 1 << 20;
+
 /// Rows of state, whose key groups are those of some of their columns.
 pub(crate) fn keyed(rows: &RecordBatch, keys: impl IntoIterator<Item = usize>, groups: u16) -> StateBatch {
     let keys: Vec<ArrayRef> = keys.into_iter().map(|key| rows.column(key).clone()).collect();
     let count = rows.num_rows();
     StateBatch::lazy(rows.clone(), move || key_groups_of(&keys, count, groups).into())
+}
+
+/// Adds a batch, and makes few of many small ones: each would be a segment of an object, and a place in every manifest. Gives the
+/// bytes of all that came, and of all that went.
+pub(crate) fn add(batches: &mut Vec<StateBatch>, new: StateBatch) -> Result<(usize, usize), OperatorError> {
+    let came = new.rows.get_array_memory_size();
+    batches.push(new);
+    let merged = StateBatch::shorten(batches, MERGED_BYTES_MAX).map_err(arrow_error("put small batches together"))?;
+    let (went, instead) = merged.unwrap_or_default();
+    Ok((came + instead, went))
 }
 
 /// A value of a frozen state; one that it does not have is the lowest.

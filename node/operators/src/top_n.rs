@@ -21,7 +21,7 @@ use crate::{
     emission::{Emission, OUTPUT},
     error::{arrow_error, build_error},
     project::batch_of,
-    restore::{keyed, owned_parts, value},
+    restore::{add, keyed, owned_parts, value},
 };
 
 const ROWS: &str = "rows";
@@ -92,8 +92,8 @@ impl WindowTopNOperator {
             |rows: &RecordBatch| keyed(rows, self.plan.partition.iter().copied(), self.context.key_groups);
         let buffer = self.windows.entry(window).or_default();
         buffer.rows += rows.num_rows();
-        self.bytes += rows.get_array_memory_size();
-        buffer.batches.push(state_batch(rows));
+        let (came, went) = add(&mut buffer.batches, state_batch(rows))?;
+        self.bytes = self.bytes + came - went;
         if buffer.rows > 2 * buffer.kept + self.context.batch_rows {
             self.bytes -= buffer.bytes();
             let (rows, _) = buffer.first_rows(&self.ranker, &self.plan, &self.input)?;

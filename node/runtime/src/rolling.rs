@@ -29,8 +29,6 @@ const SINCE: &str = "held-since-millis";
 const FRESH_BYTES_MAX: usize = 4 << 20;
 /// Batches that take more together stay apart.
 const MERGED_BYTES_MAX: usize = 8 << 20;
-/// So many batches in a row are one from then on, unless the first outweighs the others.
-const RUN: usize = 8;
 
 /// The writer of a table, and what it is not given yet.
 pub(crate) struct RollingSink {
@@ -166,25 +164,9 @@ impl Held {
         self.frozen.push(StateBatch::new(vec![self.group; rows.num_rows()].into(), rows));
         self.fresh.clear();
         self.fresh_bytes = 0;
-        self.shorten()
-    }
-
-    /// Makes one batch of the last ones where they are many.
-    fn shorten(&mut self) -> Result<(), ArrowError> {
-        let Some(at) = self.frozen.len().checked_sub(RUN) else { return Ok(()) };
-        let run = &self.frozen[at..];
-        let rows = |batch: &StateBatch| batch.rows.num_rows();
-        if rows(&run[0]) > run[1..].iter().map(rows).sum() {
-            return Ok(());
+        if let Some((before, after)) = StateBatch::shorten(&mut self.frozen, MERGED_BYTES_MAX)? {
+            self.bytes = (self.bytes + after).saturating_sub(before);
         }
-        if run.iter().map(|batch| batch.rows.get_array_memory_size()).sum::<usize>() > MERGED_BYTES_MAX {
-            return Ok(());
-        }
-        let merged = concat_batches(&run[0].rows.schema(), run.iter().map(|batch| &batch.rows))?;
-        let key_groups = run.iter().flat_map(|batch| batch.key_groups().iter().copied()).collect();
-        self.frozen.truncate(at);
-        self.frozen.push(StateBatch::new(key_groups, merged));
-        self.bytes = self.frozen.iter().map(|batch| batch.rows.get_array_memory_size()).sum();
         Ok(())
     }
 }

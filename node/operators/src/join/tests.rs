@@ -125,6 +125,18 @@ proptest! {
     }
 }
 
+/// Rows that come one by one over a long window.
+#[test]
+fn state_has_few_batches_of_many_small_ones() {
+    let mut cluster = Cluster::new(operator(true, false), vec![side("l"), side("r")], vec![vec![0], vec![0]]);
+    for value in 0..500 {
+        cluster.process(0, &side_batch("l", &[(Some(value % 4), value, 0, 1)]));
+    }
+    let frozen = cluster.frozen("left-0");
+    assert!(frozen.len() < 40, "{} batches", frozen.len());
+    assert_eq!(frozen.iter().map(|batch| batch.rows.num_rows()).sum::<usize>(), 500);
+}
+
 #[test]
 fn keys_of_different_types_are_refused() {
     let mut plan = operator(true, false);
