@@ -120,20 +120,49 @@ fn a_refused_deployment_ends_the_attempt() {
     assert_eq!(world.record().attempt.as_ref().unwrap().plan.assignment.slices, [NodeId(2)], "it is avoided");
 }
 
+/// Where the two slices are after one of three nodes has told of a failure.
+fn placed_after(kind: FailureKind, peer: Option<NodeId>) -> Vec<NodeId> {
+    let mut world = World::new(&[1, 1, 1], Some(2));
+    world.until(JobStatus::Running);
+    assert_eq!(slices(&world), [NodeId(1), NodeId(2)]);
+    world.fail_subtask(NodeId(1), kind, peer);
+    world.deliver_reports(NodeId(1));
+    world.advance(ControlConfig::default().cause_wait);
+    assert_eq!(world.status(), JobStatus::Restarting);
+    world.until(JobStatus::Running);
+    assert_eq!(world.record().last_attempt(), Attempt(2));
+    slices(&world)
+}
+
+fn slices(world: &World) -> Vec<NodeId> {
+    world.record().attempt.as_ref().unwrap().plan.assignment.slices.clone()
+}
+
+#[test]
+fn the_attempt_after_a_failure_avoids_its_node_or_its_pair_of_nodes() {
+    let of_pair = placed_after(FailureKind::Link, Some(NodeId(2)));
+    assert!(of_pair.contains(&NodeId(3)), "the broken stream is between two of them again: {of_pair:?}");
+    for kind in [FailureKind::Node, FailureKind::Store, FailureKind::Link] {
+        let others = placed_after(kind, None);
+        assert!(!others.contains(&NodeId(1)), "{kind:?}: {others:?}");
+    }
+    assert_eq!(placed_after(FailureKind::Operator, None), [NodeId(1), NodeId(2)], "the fault goes where the job goes");
+}
+
 #[test]
 fn operator_failures_are_limited_and_data_failures_end_at_once() {
     let mut world = World::new(&[2], Some(1));
     for attempt in 1..=4 {
         world.until(JobStatus::Running);
         assert_eq!(world.record().last_attempt(), Attempt(attempt));
-        world.fail_subtask(NodeId(1), FailureKind::Operator);
+        world.fail_subtask(NodeId(1), FailureKind::Operator, None);
         world.deliver_reports(NodeId(1));
     }
     assert_eq!(world.status(), JobStatus::Failed, "three restarts by default");
 
     let mut world = World::new(&[2], Some(1));
     world.until(JobStatus::Running);
-    world.fail_subtask(NodeId(1), FailureKind::Data);
+    world.fail_subtask(NodeId(1), FailureKind::Data, None);
     world.settle();
     assert_eq!((world.status(), world.record().failures), (JobStatus::Failed, 1));
     assert!(world.is_done());
@@ -143,10 +172,10 @@ fn operator_failures_are_limited_and_data_failures_end_at_once() {
 fn the_cause_of_a_broken_stream_is_waited_for() {
     let mut world = World::new(&[1, 1], Some(2));
     world.until(JobStatus::Running);
-    world.fail_subtask(NodeId(2), FailureKind::Link);
+    world.fail_subtask(NodeId(2), FailureKind::Link, None);
     world.deliver_reports(NodeId(2));
     assert_eq!(world.status(), JobStatus::Running);
-    world.fail_subtask(NodeId(1), FailureKind::Operator);
+    world.fail_subtask(NodeId(1), FailureKind::Operator, None);
     world.deliver_reports(NodeId(1));
     assert_eq!(world.status(), JobStatus::Restarting);
     assert_eq!(world.record().operator_failures, 1);
@@ -156,7 +185,7 @@ fn the_cause_of_a_broken_stream_is_waited_for() {
 fn a_broken_stream_alone_ends_the_attempt_after_the_wait() {
     let mut world = World::new(&[1, 1], Some(2));
     world.until(JobStatus::Running);
-    world.fail_subtask(NodeId(2), FailureKind::Link);
+    world.fail_subtask(NodeId(2), FailureKind::Link, None);
     world.deliver_reports(NodeId(2));
     world.advance(ControlConfig::default().cause_wait);
     assert_eq!(world.record().failure.as_ref().unwrap().kind, FailureKind::Link);
@@ -166,7 +195,7 @@ fn a_broken_stream_alone_ends_the_attempt_after_the_wait() {
 fn a_job_whose_stream_broke_with_a_node_that_is_lost_waits_for_nothing_more() {
     let mut world = World::new(&[2, 2], Some(2));
     world.until(JobStatus::Running);
-    world.fail_subtask(NodeId(1), FailureKind::Link);
+    world.fail_subtask(NodeId(1), FailureKind::Link, None);
     world.deliver_reports(NodeId(1));
     world.advance(ControlConfig::default().cause_wait);
     assert_eq!(world.status(), JobStatus::Restarting);
@@ -182,12 +211,12 @@ fn a_job_whose_stream_broke_with_a_node_that_is_lost_waits_for_nothing_more() {
 fn a_cause_is_waited_for_although_the_node_of_the_broken_stream_has_dropped_the_attempt() {
     let mut world = World::new(&[1, 1], Some(2));
     world.until(JobStatus::Running);
-    world.fail_subtask(NodeId(2), FailureKind::Link);
+    world.fail_subtask(NodeId(2), FailureKind::Link, None);
     world.drop_attempt(NodeId(2));
     world.deliver_reports(NodeId(2));
     world.advance(Duration::from_millis(50));
     assert_eq!(world.status(), JobStatus::Running);
-    world.fail_subtask(NodeId(1), FailureKind::Data);
+    world.fail_subtask(NodeId(1), FailureKind::Data, None);
     world.deliver_reports(NodeId(1));
     assert_eq!(world.status(), JobStatus::Failed);
 
@@ -209,7 +238,7 @@ fn orders_that_were_lost_with_a_link_are_given_again_to_the_same_life_of_the_nod
 
     let mut world = World::new(&[1, 1], Some(2));
     world.until(JobStatus::Running);
-    world.fail_subtask(NodeId(2), FailureKind::Operator);
+    world.fail_subtask(NodeId(2), FailureKind::Operator, None);
     world.deliver_reports(NodeId(2));
     assert_eq!(world.status(), JobStatus::Restarting);
     world.cut_off(NodeId(1));
@@ -261,7 +290,7 @@ fn what_a_job_leaves_that_ends_badly_is_removed() {
     world.until(JobStatus::Running);
     world.deliver_order(NodeId(1));
     assert!(world.has_leftovers());
-    world.fail_subtask(NodeId(1), FailureKind::Data);
+    world.fail_subtask(NodeId(1), FailureKind::Data, None);
     world.discard_failures = vec![FailureKind::Store, FailureKind::Store];
     world.settle();
     assert_eq!(world.status(), JobStatus::Failed);
@@ -420,7 +449,7 @@ fn a_failure_while_it_stops_is_followed_by_another_attempt_that_is_stopped() {
         world.endless = true;
         world.until(JobStatus::Running);
         world.end(EndMode::Stop);
-        world.fail_subtask(NodeId(1), FailureKind::Operator);
+        world.fail_subtask(NodeId(1), FailureKind::Operator, None);
         world.settle();
         assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Stopped, Attempt(2)));
         assert!(!world.has_leftovers());

@@ -199,7 +199,7 @@ fn a_job_that_fails_publishes_what_is_complete_and_keeps_its_newest_checkpoint()
     while world.record().checkpoints.is_empty() {
         world.pump();
     }
-    world.fail_subtask(NodeId(1), FailureKind::Data);
+    world.fail_subtask(NodeId(1), FailureKind::Data, None);
     world.settle();
     assert_eq!(world.status(), JobStatus::Failed);
     world.check_published();
@@ -215,7 +215,7 @@ fn what_is_complete_is_published_in_the_end_however_long_the_store_is_away() {
         while world.record().checkpoints.is_empty() {
             world.pump();
         }
-        world.fail_subtask(NodeId(1), FailureKind::Data);
+        world.fail_subtask(NodeId(1), FailureKind::Data, None);
         world.commit_failures = vec![kind; 1000];
         for _ in 0..60 {
             world.pump();
@@ -254,7 +254,7 @@ fn what_is_complete_is_published_in_the_end_although_its_manifest_cannot_be_read
 fn a_manifest_that_is_damaged_fails_the_job() {
     let mut world = running();
     until_complete(&mut world, 1);
-    world.fail_subtask(NodeId(1), FailureKind::Node);
+    world.fail_subtask(NodeId(1), FailureKind::Node, None);
     world.deliver_reports(NodeId(1));
     world.change_leader();
     world.store_failures = vec![FailureKind::Data];
@@ -267,7 +267,7 @@ fn a_manifest_that_is_damaged_fails_the_job() {
 fn a_store_that_is_away_delays_the_next_attempt() {
     let mut world = running();
     until_complete(&mut world, 1);
-    world.fail_subtask(NodeId(1), FailureKind::Node);
+    world.fail_subtask(NodeId(1), FailureKind::Node, None);
     world.deliver_reports(NodeId(1));
     world.change_leader();
     world.store_failures = vec![FailureKind::Store; 3];
@@ -335,7 +335,7 @@ fn completed_checkpoints_forgive_failures_of_operators() {
         assert_eq!(world.record().last_attempt(), Attempt(attempt));
         let next = world.record().last_checkpoint.0 + 1;
         until_complete(&mut world, next);
-        world.fail_subtask(NodeId(1), FailureKind::Operator);
+        world.fail_subtask(NodeId(1), FailureKind::Operator, None);
         world.deliver_reports(NodeId(1));
         assert_eq!(world.status(), JobStatus::Restarting, "three in a row would end it");
     }
@@ -368,4 +368,17 @@ fn what_a_new_leader_hears_before_its_record_is_up_to_date_is_not_lost() {
     world.pump();
     assert_eq!(world.commits[0].0, CheckpointId(1));
     assert_eq!(states(&world)[0].1, CheckpointState::Complete);
+}
+
+#[test]
+fn no_node_is_told_of_a_checkpoint_before_its_beginning_is_recorded() {
+    let mut world = running();
+    world.pump_orders();
+    world.lost_proposals = 1;
+    world.advance(INTERVAL);
+    assert_eq!((world.lost_proposals, world.record().last_checkpoint), (0, CheckpointId(0)), "it was proposed in vain");
+    assert!(!world.is_told_to_begin(CheckpointId(1)));
+    world.advance(INTERVAL);
+    assert_eq!(world.record().open_checkpoint(), Some(CheckpointId(1)));
+    assert!(world.is_told_to_begin(CheckpointId(1)));
 }

@@ -15,7 +15,7 @@ enum Fault {
     CutOff(u64),
     ComeBack(u64),
     Reattach(u64),
-    FailSubtask(u64, FailureKind),
+    FailSubtask(u64, FailureKind, Option<u64>),
     ChangeLeader,
     Stop,
     FailDiscards(u32),
@@ -23,6 +23,7 @@ enum Fault {
     FailStore(u32),
     FailSnapshots(u32),
     WantCheckpoint(u64),
+    LoseProposals(u32),
 }
 
 fn faults() -> impl Strategy<Value = Vec<Fault>> {
@@ -38,7 +39,8 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
         1 => node().prop_map(Fault::CutOff),
         2 => node().prop_map(Fault::ComeBack),
         1 => node().prop_map(Fault::Reattach),
-        1 => (node(), kind).prop_map(|(node, kind)| Fault::FailSubtask(node, kind)),
+        1 => (node(), kind, prop::option::of(node()))
+            .prop_map(|(node, kind, peer)| Fault::FailSubtask(node, kind, peer)),
         1 => Just(Fault::ChangeLeader),
         1 => Just(Fault::Stop),
         1 => (0..3u32).prop_map(Fault::FailDiscards),
@@ -46,6 +48,7 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
         1 => (0..3u32).prop_map(Fault::FailStore),
         1 => (0..3u32).prop_map(Fault::FailSnapshots),
         1 => node().prop_map(Fault::WantCheckpoint),
+        1 => (0..3u32).prop_map(Fault::LoseProposals),
     ];
     prop::collection::vec(fault, 0..150)
 }
@@ -118,7 +121,7 @@ fn suffer(world: &mut World, faults: Vec<Fault>) -> bool {
             Fault::CutOff(node) => world.cut_off(NodeId(node)),
             Fault::ComeBack(node) => world.come_back(NodeId(node)),
             Fault::Reattach(node) => world.reattach(NodeId(node)),
-            Fault::FailSubtask(node, kind) => world.fail_subtask(NodeId(node), kind),
+            Fault::FailSubtask(node, kind, peer) => world.fail_subtask(NodeId(node), kind, peer.map(NodeId)),
             Fault::ChangeLeader => world.change_leader(),
             Fault::Stop => stopped_early |= world.end(EndMode::Stop),
             Fault::FailDiscards(count) => world.fail_discards(count),
@@ -126,6 +129,7 @@ fn suffer(world: &mut World, faults: Vec<Fault>) -> bool {
             Fault::FailStore(count) => world.store_failures = vec![FailureKind::Store; count as usize],
             Fault::FailSnapshots(count) => world.snapshot_failures = count,
             Fault::WantCheckpoint(node) => world.want_checkpoint(NodeId(node)),
+            Fault::LoseProposals(count) => world.lost_proposals = count,
         }
     }
     stopped_early

@@ -53,6 +53,8 @@ pub(super) struct World {
     pub(super) endless: bool,
     /// What each split holds for its connector.
     pub(super) payload: serde_json::Value,
+    /// How many of the next proposals do not get into the record.
+    pub(super) lost_proposals: u32,
 }
 
 const JOB: JobId = JobId(1);
@@ -112,6 +114,7 @@ impl World {
             discard_failures: Vec::new(),
             endless: false,
             payload: serde_json::Value::Null,
+            lost_proposals: 0,
         };
         for (slots, id) in slots.iter().zip(1..) {
             let node = Node {
@@ -149,6 +152,12 @@ impl World {
 
     pub(super) fn attempts_on(&self, node: NodeId) -> Vec<Attempt> {
         self.nodes[&node].attempts.keys().copied().collect()
+    }
+
+    /// Whether an order to begin this checkpoint is on its way to any node.
+    pub(super) fn is_told_to_begin(&self, checkpoint: CheckpointId) -> bool {
+        let mut orders = self.nodes.values().flat_map(|node| &node.orders);
+        orders.any(|(_, action)| matches!(action, Action::BeginCheckpoint { checkpoint: of } if *of == checkpoint))
     }
 
     pub(super) fn is_done(&self) -> bool {

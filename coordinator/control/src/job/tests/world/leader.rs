@@ -10,6 +10,11 @@ impl World {
         match effect {
             Effect::Propose(command) => {
                 self.check_proposal(&command);
+                if self.lost_proposals > 0 {
+                    self.lost_proposals -= 1;
+                    self.controller.on_proposed(Proposed::NotApplied, self.now);
+                    return;
+                }
                 let applied = matches!(self.apply(command.clone()), Outcome::Applied(_));
                 if applied {
                     self.note(&command);
@@ -23,6 +28,9 @@ impl World {
                     let runs = present.any(|node| node.attempts.contains_key(&attempt));
                     assert!(!runs, "what still runs may leave more");
                     assert!(self.record().uncommitted().is_none(), "what is complete is not published yet");
+                }
+                if let Action::BeginCheckpoint { checkpoint } = action {
+                    assert_eq!(self.record().open_checkpoint(), Some(checkpoint), "its number may be given again");
                 }
                 let node = self.nodes.get_mut(&node).unwrap();
                 if node.is_present() {

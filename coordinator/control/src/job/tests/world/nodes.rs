@@ -319,13 +319,14 @@ impl World {
         node.reports.retain(|(report, told)| !(*told && is_settled(report, record)));
     }
 
-    pub(crate) fn fail_subtask(&mut self, id: NodeId, kind: FailureKind) {
+    /// One of its subtasks breaks; of a stream, the node at the other end is told.
+    pub(crate) fn fail_subtask(&mut self, id: NodeId, kind: FailureKind, peer: Option<NodeId>) {
         let node = self.nodes.get_mut(&id).unwrap();
         let Some((attempt, run)) = node.attempts.iter_mut().next() else { return };
         let Some((subtask, state)) = run.subtasks.iter_mut().next().filter(|_| !run.building) else { return };
         *state = SubtaskState::Failed;
         let (attempt, subtask, failure) = (*attempt, Some(*subtask), failure(kind, "it broke"));
-        node.reports.push((Report::Failed { job: JOB, attempt, subtask, failure, peer: None }, false));
+        node.reports.push((Report::Failed { job: JOB, attempt, subtask, failure, peer }, false));
     }
 
     /// It ends its part of the attempt by itself.
