@@ -58,6 +58,22 @@ fn a_leader_that_was_away_itself_blames_no_node() {
     assert_eq!(tick_until(&mut liveness, 102_900, 103_200), vec![id(1)]);
 }
 
+/// Half a lease of delay counts as having been away, and nothing less does.
+#[test]
+fn a_tick_that_is_late_by_more_than_half_a_lease_restarts_all_leases() {
+    let mut late = NodeLiveness::new(LEASE, [id(1), id(2)], ms(0));
+    assert_eq!(tick_until(&mut late, 0, 1350), vec![]);
+    assert_eq!(late.on_tick(ms(1400)), vec![]);
+    assert_eq!(late.on_tick(ms(3000)), vec![], "1600 ms after the last one");
+    assert_eq!(tick_until(&mut late, 3000, 5999), vec![]);
+    assert_eq!(late.on_tick(ms(6000)), vec![id(1), id(2)]);
+
+    let mut slow = NodeLiveness::new(LEASE, [id(1)], ms(0));
+    assert_eq!(slow.on_tick(ms(1499)), vec![]);
+    assert_eq!(slow.on_tick(ms(2998)), vec![]);
+    assert_eq!(slow.on_tick(ms(4497)), vec![id(1)], "each was late by less");
+}
+
 #[test]
 fn a_heartbeat_processed_just_before_a_late_tick_does_not_hide_that_it_is_late() {
     let mut liveness = NodeLiveness::new(LEASE, [id(1), id(2)], ms(0));
