@@ -69,6 +69,60 @@ async fn what_a_session_of_an_earlier_term_says_last_is_not_heard() {
     assert!(!later.links[&node].is_open(new));
 }
 
+async fn register(reign: &Reign, registration: &NodeRegistration) {
+    let command = Command::RegisterNode { registration: registration.clone() };
+    let _ = reign.consensus.propose(command.to_bytes()).await.unwrap().into_result().unwrap();
+}
+
+/// Opens a session; gives also the numbers of the orders that are repeated over it.
+fn open(reign: &mut Reign, registration: &NodeRegistration) -> (SessionId, Vec<u64>) {
+    let (outgoing, mut said) = mpsc::channel(8);
+    let session = reign.open(registration, outgoing).expect("it is the node's newest life");
+    let said = std::iter::from_fn(|| said.try_recv().ok());
+    let number = |message| match message {
+        CoordinatorMessage::Order { sequence, .. } => Some(sequence),
+        _ => None,
+    };
+    (session, said.filter_map(number).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_is_repeated_until_it_is_acknowledged_over_the_session_that_is_open() {
+    let cluster = TestCluster::start(1, &[]).await;
+    let mut reign = reign(&cluster).await;
+    let registration = cluster.registration(1);
+    register(&reign, &registration).await;
+    let node = registration.node;
+    let acknowledged = |session| {
+        let message = NodeMessage::Acknowledge { sequence: 1, refused: None };
+        LeaderCommand::Receive { node, session, message }
+    };
+    let (first, _) = open(&mut reign, &registration);
+    reign.order(node, JobId(1), Attempt(1), Action::Start);
+    let (_, repeated) = open(&mut reign, &registration);
+    assert_eq!(repeated, [1]);
+    reign.on_command(acknowledged(first));
+    let (third, repeated) = open(&mut reign, &registration);
+    assert_eq!(repeated, [1], "what was said over an old session counts for nothing");
+    reign.on_command(acknowledged(third));
+    assert_eq!(open(&mut reign, &registration).1, [0; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_life_of_a_node_gets_no_orders_of_the_old_one_which_gets_no_session() {
+    let cluster = TestCluster::start(1, &[]).await;
+    let mut reign = reign(&cluster).await;
+    let old = cluster.registration(1);
+    register(&reign, &old).await;
+    open(&mut reign, &old);
+    reign.order(old.node, JobId(1), Attempt(1), Action::Start);
+    let new = NodeRegistration { incarnation: old.incarnation.next(), ..old.clone() };
+    register(&reign, &new).await;
+    let (outgoing, _said) = mpsc::channel(8);
+    assert_eq!(reign.open(&old, outgoing), None);
+    assert_eq!(open(&mut reign, &new).1, [0; 0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_ran_on_after_its_job_had_ended_is_cleared_away_once_it_is_gone() {
     let cluster = TestCluster::start(1, &[1]).await;
