@@ -108,3 +108,93 @@ proptest! {
         }
     }
 }
+
+/// What a checkpoint holds of these splits.
+fn progress(machine: &SplitWatermarks, splits: &[Split], finished: &[bool]) -> Vec<SplitProgress> {
+    use thalweg_types::checkpoint::SplitState;
+    let of = |(index, split): (usize, &Split)| {
+        let (watermark, is_idle) = machine.progress_of(index);
+        let state = if finished[index] { SplitState::Finished } else { SplitState::Open };
+        SplitProgress { split: split.clone(), state, watermark, is_idle, held: Vec::new() }
+    };
+    splits.iter().enumerate().map(of).collect()
+}
+
+#[test]
+fn a_finished_sequence_and_an_idle_one_are_restored_as_they_were() {
+    let list = [split("file", 0), split("file", 1), split("monitor", 0)];
+    let mut before = SplitWatermarks::new(&list);
+    assert_eq!(before.on_watermark(0, Watermark(40)), None);
+    assert_eq!(before.on_finished(0), None);
+    assert_eq!(before.on_watermark(1, Watermark(30)), None);
+    assert_eq!(before.on_finished(1), None);
+    assert_eq!(before.on_idle(2), Some(Watermark(40)));
+    let mut restored = SplitWatermarks::restored(&progress(&before, &list, &[true, true, false]));
+    assert_eq!(restored, before);
+    assert_eq!((restored.output(), restored.is_idle()), (Watermark(40), true));
+    assert_eq!((restored.sequence_watermark(1), restored.sequence_watermark(2)), (Watermark(40), Watermark::MIN));
+    assert_eq!(restored.on_active(2), None);
+    assert_eq!(restored.on_watermark(2, Watermark(45)), Some(Watermark(45)));
+    assert_eq!(restored.on_finished(2), Some(Watermark::MAX));
+    let all = SplitWatermarks::restored(&progress(&before, &list, &[true; 3]));
+    assert_eq!(all.output(), Watermark::MAX, "nothing is left");
+}
+
+/// One step of a test: a split's watermark, silence, return or end.
+fn take(machine: &mut SplitWatermarks, split: usize, value: i64, kind: u8) -> Option<Watermark> {
+    match kind {
+        0 => machine.on_finished(split),
+        1 | 2 => machine.on_idle(split),
+        3 => machine.on_active(split),
+        _ => machine.on_watermark(split, Watermark(value)),
+    }
+}
+
+proptest! {
+    /// Whenever it is restored, it goes on as if it had not been: what it gives is the same, but for an output that an idle
+    /// split had let grow before it came back behind it. That is promised already, and grows again from there.
+    #[test]
+    fn restored_splits_go_on_as_they_were(
+        lengths in prop::collection::vec(1u32..4, 1..4),
+        before in prop::collection::vec((0usize..16, 0i64..100, 0u8..10), 0..40),
+        after in prop::collection::vec((0usize..16, 0i64..100, 0u8..10), 0..40),
+    ) {
+        let list: Vec<Split> = lengths.iter().enumerate()
+            .flat_map(|(sequence, length)| (0..*length).map(move |ordinal| split(&sequence.to_string(), ordinal)))
+            .collect();
+        let mut finished = vec![false; list.len()];
+        let mut machine = SplitWatermarks::new(&list);
+        for (pick, value, kind) in before {
+            let split = pick % list.len();
+            if !finished[split] {
+                finished[split] = kind == 0;
+                let _ = take(&mut machine, split, value, kind);
+            }
+        }
+        let promised = machine.output();
+        let mut restored = SplitWatermarks::restored(&progress(&machine, &list, &finished));
+        prop_assert!(restored.output() <= promised);
+        let same = |machine: &SplitWatermarks, restored: &SplitWatermarks| {
+            restored.check_invariants();
+            prop_assert_eq!(restored.output().max(promised), machine.output());
+            prop_assert_eq!(restored.is_idle(), machine.is_idle());
+            for split in 0..list.len() {
+                prop_assert_eq!(restored.progress_of(split), machine.progress_of(split));
+                prop_assert_eq!(restored.sequence_watermark(split), machine.sequence_watermark(split));
+            }
+            Ok(())
+        };
+        same(&machine, &restored)?;
+        for (pick, value, kind) in after {
+            let split = pick % list.len();
+            if finished[split] {
+                continue;
+            }
+            finished[split] = kind == 0;
+            let grown = take(&mut machine, split, value, kind);
+            let again = take(&mut restored, split, value, kind);
+            prop_assert_eq!(again.filter(|again| *again > promised), grown);
+            same(&machine, &restored)?;
+        }
+    }
+}
