@@ -143,6 +143,48 @@ fn every_window_that_a_join_names_is_equal_in_its_rows() {
     assert_snapshot!("join_of_windows_in_windows", explained(nexmark(&sql)));
 }
 
+/// Rows are routed by the hash of their keys, which differs between types although the values are equal.
+#[test]
+fn both_sides_of_a_join_have_keys_of_one_type() {
+    use arrow::datatypes::DataType;
+    let keys = |left: &str, right: &str| -> Vec<DataType> {
+        let table = |name: &str, key: &str| {
+            format!(
+                "CREATE TABLE {name} (k {key}, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+                   WITH ('connector' = 'filesystem', 'path' = '/data', 'format' = 'json');"
+            )
+        };
+        let windowed = |name: &str| format!("TABLE(TUMBLE(TABLE {name}, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) {name}");
+        let sql = format!(
+            "{} {} SELECT l.k AS one, r.k AS other FROM {} JOIN {}
+               ON l.window_start = r.window_start AND l.window_end = r.window_end AND l.k = r.k",
+            table("l", left),
+            table("r", right),
+            windowed("l"),
+            windowed("r")
+        );
+        let graph = plan_text(&sql).unwrap_or_else(|error| panic!("{left} = {right}: {error}")).graph.expect("a query");
+        super::checker::check(&graph);
+        let joins = graph.operators.iter().filter_map(|operator| match &operator.kind {
+            OperatorKind::WindowJoin(join) => Some((operator.id, join)),
+            _ => None,
+        });
+        let (id, join) = joins.last().expect("there is a join");
+        let sides = [(0, &join.left_keys), (1, &join.right_keys)].map(|(port, keys)| {
+            let mut edges = graph.inputs(id).filter(|edge| edge.port == port);
+            let hash = thalweg_types::graph::Distribution::Hash { keys: keys.clone() };
+            assert!(edges.all(|edge| edge.distribution == hash), "rows are routed by the keys");
+            let input = graph.input_schema(id, port).expect("it is fed");
+            keys.iter().map(|key| input.field(*key).data_type().clone()).collect::<Vec<_>>()
+        });
+        assert_eq!(sides[0], sides[1], "{left} = {right}");
+        sides[0].clone()
+    };
+    assert_eq!(keys("INT", "BIGINT"), [DataType::Int64]);
+    assert_eq!(keys("DOUBLE", "INT"), [DataType::Float64]);
+    assert_eq!(keys("DECIMAL(10, 2)", "DECIMAL(12, 4)"), [DataType::Decimal128(12, 4)]);
+}
+
 #[test]
 fn aggregates_of_one_window_stack() {
     let sql = format!(
