@@ -186,9 +186,7 @@ impl Builder<'_> {
         for (subtask, _) in meters {
             channels.push(self.inbound_channels(*subtask)?);
         }
-        let count = channels.iter().map(Vec::len).sum::<usize>().max(1) as u64;
-        let share = self.context.memory_budget_bytes / EXCHANGE_MEMORY_SHARE / count;
-        let window = window.min(share.max(WINDOW_BYTES_MIN));
+        let window = window_of(window, self.context.memory_budget_bytes, channels.iter().map(Vec::len).sum());
         let inbound = |channels: Vec<InboundChannel>| (!channels.is_empty()).then(|| Inbound::new(channels, window));
         Ok(channels.into_iter().map(inbound).collect())
     }
@@ -444,6 +442,12 @@ impl Builder<'_> {
     }
 }
 
+/// The bytes of each of so many windows: those that are set, or its share of the memory where that is less.
+fn window_of(set: u64, memory: u64, channels: usize) -> u64 {
+    let share = memory / EXCHANGE_MEMORY_SHARE / channels.max(1) as u64;
+    set.min(share.max(WINDOW_BYTES_MIN))
+}
+
 fn plan_error(reason: String) -> SubtaskError {
     SubtaskError::Plan { reason }
 }
@@ -457,3 +461,6 @@ fn hands_on(kind: &OperatorKind) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
