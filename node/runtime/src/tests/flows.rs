@@ -265,6 +265,54 @@ async fn a_throttled_sink_slows_its_source_and_no_other_job() {
     assert_eq!(throttled.cancel().await.gone, 1);
 }
 
+/// One channel whose window holds two batches: the rest of what is read waits in its sender.
+#[tokio::test(start_paused = true)]
+async fn credit_comes_back_when_a_batch_is_processed_and_not_before() {
+    const ROWS: i64 = 64;
+    let cluster = Cluster::of(1).await;
+    let batch = |n: i64| rows((0..ROWS).map(|at| (n * ROWS + at, 1, at)));
+    give(&cluster, "ticks", vec![TestSplit::of("a", (0..100).map(batch).collect())]);
+    let gate = Arc::new(Semaphore::new(0));
+    cluster.tables.0.manners.lock().unwrap().insert("out".to_owned(), Manner::Gated(gate.clone()));
+    let mut graph = GraphBuilder::default().set("exchange.window", &(2 * 64 * ROW_BYTES).to_string());
+    let source = graph.source("ticks", None, &[]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, by_key());
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph.build(), 1));
+    running.start().await;
+    for written in 0..5 {
+        // The clock moves on when nothing else can.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(cluster.tables.0.written("out").len(), written);
+        let read = cluster.tables.0.read_batches.lock().unwrap()["ticks"];
+        assert_eq!(read - written, 3, "in the hands of the sink, on its way, and waiting for credit");
+        gate.add_permits(1);
+    }
+    assert_eq!(running.cancel().await.gone, 1);
+}
+
+/// Time stands still here, so that only the count of steps can end a turn.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_always_has_more_lets_others_run() {
+    const TURNS: usize = 10;
+    let cluster = Cluster::of(1).await;
+    give(&cluster, "ticks", vec![TestSplit::of("a", (0..10_000).map(|n| rows([(n, 1, n)])).collect())]);
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("ticks", None, &[]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Forward);
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph.build(), 1));
+    running.start().await;
+    for _ in 0..TURNS {
+        tokio::task::yield_now().await;
+    }
+    let read = cluster.tables.0.read_batches.lock().unwrap().get("ticks").copied().unwrap_or(0);
+    assert!((1..=TURNS * 32).contains(&read), "{read} batches were read in {TURNS} turns");
+    running.finish().await;
+    assert_eq!(cluster.tables.0.written("out").len(), 10_000);
+    assert_eq!(running.cancel().await.failed, []);
+}
+
 /// From a table to another by key, with small windows.
 fn passing(from: &str, to: &str) -> thalweg_types::JobGraph {
     let mut graph = GraphBuilder::default().set("exchange.window", "32 KiB");

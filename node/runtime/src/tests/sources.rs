@@ -1,11 +1,16 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use thalweg_types::graph::{Distribution, Parallelism};
+use thalweg_types::{
+    CheckpointId, Watermark,
+    graph::{Distribution, Parallelism},
+};
+use tokio::sync::Semaphore;
 
 use super::{
+    checkpoints::{going_on, take},
     graph::{GraphBuilder, integers, rows, rows_schema},
-    rig::{Cluster, JOB},
-    tables::{After, TestSplit},
+    rig::{ATTEMPT, Cluster, JOB, Running},
+    tables::{After, Manner, TestSplit},
 };
 
 fn give(cluster: &Cluster, table: &str, splits: Vec<TestSplit>) {
@@ -63,6 +68,76 @@ async fn a_silent_split_steps_out_while_another_is_busy() {
     // By now the busy split is at 4.9 s.
     assert_eq!(counts.iter().sum::<i64>(), 41, "the windows to 4 s have closed: {counts:?}");
     running.cancel().await;
+}
+
+/// The sink holds the source back for far longer than the timeout, and a split has nothing to give until after that.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_waits_for_credit_takes_no_split_for_silent() {
+    let cluster = Cluster::of(1).await;
+    let busy = (0..100).map(|n| rows([(n * 50, 1, n)])).collect();
+    let late = TestSplit { delay: Duration::from_secs(11), ..TestSplit::of("b", vec![rows([(200, 2, 0)])]) };
+    give(&cluster, "ticks", vec![TestSplit::of("a", busy).then(After::Silence), late.then(After::Silence)]);
+    let gate = Arc::new(Semaphore::new(0));
+    cluster.tables.0.manners.lock().unwrap().insert("out".to_owned(), Manner::Gated(gate.clone()));
+    let mut graph = GraphBuilder::default().set("exchange.window", "2 KiB");
+    let source = graph.source("ticks", Some(2_000_000), &[]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Hash { keys: vec![1] });
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph.build(), 1));
+    running.start().await;
+    let read = || cluster.tables.0.read_batches.lock().unwrap()["ticks"];
+    let watermark = |running: &Running| {
+        let metrics = running.handles[0].metrics();
+        metrics.iter().find(|(subtask, _)| subtask.chain.0 == 0).unwrap().1.watermark
+    };
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let held = read();
+    assert!(held < 100, "it waits for credit");
+    gate.add_permits(1000);
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(read(), 100, "it goes on, and all that is there is read");
+    assert_eq!(watermark(&running), i64::MIN, "the other split was not asked for the idle timeout");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!((read(), watermark(&running)), (101, 200_000));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(watermark(&running), 4_950_000, "now both are silent");
+    running.cancel().await;
+}
+
+/// A split says that it has nothing, once; the attempt that goes on from the checkpoint is not told again.
+#[tokio::test(start_paused = true)]
+async fn the_next_attempt_knows_what_splits_have_promised_and_which_are_idle() {
+    let cluster = Cluster::of(1).await;
+    let file = vec![rows([(100, 1, 0), (1100, 1, 0)]), rows([(2500, 1, 0)]), rows([(4200, 1, 0)])];
+    let file = TestSplit { delay: Duration::from_secs(1), ..TestSplit::of("file", file) }.then(After::Silence);
+    let monitor = TestSplit::of("monitor", Vec::new()).then(After::Silence);
+    give(&cluster, "ticks", vec![file.clone(), monitor.clone().idle_first()]);
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("ticks", Some(3_600_000_000), &[]);
+    let (count, schema) = graph.count_per_window(1_000_000);
+    let sink = graph.sink("counts", Parallelism::Job, schema);
+    graph.link(source, count, 0, Distribution::Hash { keys: vec![1] });
+    graph.link(count, sink, 0, Distribution::Forward);
+    let graph = graph.build();
+    let deployment = cluster.deployment(&graph, 1);
+    let mut running = cluster.deploy(JOB, &deployment);
+    running.start().await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let snapshots = take(&mut running, CheckpointId(1)).await;
+    assert_eq!(running.cancel().await.failed, []);
+    assert_eq!(integers(&cluster.tables.0.written("counts"), 1), [1, 1], "the windows to 2 s are due");
+    let splits = snapshots.iter().filter_map(|snapshot| snapshot.source.as_ref()).flat_map(|source| &source.splits);
+    let noted: Vec<_> = splits.map(|progress| (progress.watermark, progress.is_idle)).collect();
+    assert_eq!(noted, [(Watermark(2_500_000), false), (Watermark::MIN, true)]);
+
+    give(&cluster, "ticks", vec![file, monitor]);
+    let attempt = ATTEMPT.next();
+    let deployment = going_on(&cluster, &graph, (&deployment, 1), (attempt, CheckpointId(1), snapshots)).await;
+    let mut running = cluster.deploy_attempt(JOB, attempt, &deployment);
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(integers(&cluster.tables.0.written("counts"), 1), [1, 1, 1], "and now the one to 3 s");
+    assert_eq!(running.cancel().await.failed, []);
 }
 
 /// As of a directory that is watched: one old file, and a split that has found nothing and says so. No idle timeout.
