@@ -13,8 +13,8 @@
 //! could not be deleted is deleted later: one piece of work at a time, again after a pause.
 //!
 //! A put that its writer has given up, or whose node was taken for lost, may still be on its way to the store when everything is
-//! deleted, and land after that: so, after the end, it is deleted twice, with a pause in which such a put comes to its end. Until
-//! then checkpoints are not forgotten, so that a new leader, which knows of no first time, does both.
+//! deleted, and land after that: so, after the end, it is deleted twice, with a pause in which such a put comes to its end, and hidden
+//! output before it. Until then checkpoints are not forgotten, so that a new leader, which knows of no first time, does both.
 //!
 //! Of a live attempt, what belongs to no complete checkpoint (given up, or written by a leader that was lost) stays until the
 //! next attempt or the end.
@@ -140,9 +140,11 @@ impl JobController {
             collecting.failures = 0;
             if older_than == Some(ALL_ATTEMPTS) && !std::mem::replace(&mut collecting.is_deleted_once, true) {
                 collecting.not_before = now + PUTS_LAND_WITHIN;
+                self.facts.remove_again(now + PUTS_LAND_WITHIN);
             } else {
                 collecting.is_over |= older_than == Some(ALL_ATTEMPTS);
             }
+            let collecting = &mut self.checkpoints.collecting;
             collecting.swept = collecting.swept.max(older_than.unwrap_or_default());
             return;
         }

@@ -9,7 +9,8 @@
 //!
 //! A publication is done when everything is visible; that what is left cannot be removed says nothing about it. Removing must
 //! come last: an attempt that still runs would leave more. Nor is anything discarded while something that is complete waits for
-//! its publication, however long the store is away. What cannot be removed after `DISCARDS_MAX` tries stays, hidden.
+//! its publication, however long the store is away. What cannot be removed after `DISCARDS_MAX` tries stays, hidden. A put that its
+//! writer has given up may land after all: where checkpoints are deleted a second time for that (`collect.rs`), so is output.
 
 use std::time::Duration;
 
@@ -42,12 +43,13 @@ impl JobController {
         effects
     }
 
-    /// Whether the job has ended, all that is complete is published, and the rest is gone from the nodes and from its sinks.
+    /// Whether the job has ended, all that is complete is published, and the rest is gone from the nodes and from its sinks, but for
+    /// what may land yet.
     #[must_use]
     pub fn is_output_settled(&self, view: &JobView<'_>) -> bool {
         let is_ended = view.record.status.is_terminal() && view.record.last_attempt() == self.facts.attempt;
-        let is_gone = self.leftovers(view).next().is_none() && !self.must_discard(view.record);
-        is_ended && is_gone && !must_publish(view.record)
+        let is_removed = self.removal_at_the_end(view.record).was_done || !self.must_discard(view.record);
+        is_ended && is_removed && self.leftovers(view).next().is_none() && !must_publish(view.record)
     }
 
     /// What older attempts left goes once, first of all; their checkpoints are published.
@@ -60,10 +62,13 @@ impl JobController {
 
     /// Whether files may be there that nobody will publish, and that are not known to be removed.
     pub(super) fn must_discard(&self, record: &JobRecord) -> bool {
-        let before = self.left_before(record);
-        let removal = if before == ALL_ATTEMPTS { &self.facts.discard } else { &self.facts.sweep };
+        let removal = self.removal_at_the_end(record);
         let is_over = removal.is_done || removal.failures >= DISCARDS_MAX;
-        record.attempt.is_some() && before > Attempt(1) && self.writes() && !is_over
+        record.attempt.is_some() && self.left_before(record) > Attempt(1) && self.writes() && !is_over
+    }
+
+    fn removal_at_the_end(&self, record: &JobRecord) -> &Removal {
+        if self.left_before(record) == ALL_ATTEMPTS { &self.facts.discard } else { &self.facts.sweep }
     }
 
     /// Files of older attempts are to be removed in the end. Where an attempt stays with its rows, it has ended well and left
@@ -83,7 +88,7 @@ impl JobController {
 
     /// Something of the job that was over has run on unnoticed, and is gone now: it may have left more of everything.
     pub fn on_straggler_gone(&mut self) {
-        self.facts.remove_again();
+        self.facts.remove_again(Duration::ZERO);
         self.checkpoints.collecting.begin_again();
     }
 

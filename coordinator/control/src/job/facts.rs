@@ -57,6 +57,8 @@ pub(super) struct Removal {
     pub(super) not_before: Duration,
     pub(super) failures: u32,
     pub(super) is_done: bool,
+    /// All that was there once is removed.
+    pub(super) was_done: bool,
     /// More came to be removed since it was asked for.
     pub(super) is_outdated: bool,
 }
@@ -65,7 +67,9 @@ impl Removal {
     /// More is to be removed than was.
     fn begin_again(&mut self) {
         let is_asked = self.on.is_some() && !self.is_done;
-        *self = if is_asked { Self { is_outdated: true, ..self.clone() } } else { Self::default() };
+        let was_done = self.was_done || self.is_done;
+        let again = Self { was_done, ..Self::default() };
+        *self = if is_asked { Self { is_outdated: true, ..self.clone() } } else { again };
     }
 }
 
@@ -110,10 +114,12 @@ impl AttemptFacts {
         }
     }
 
-    /// What was removed, or is being removed, is to be removed again.
-    pub(super) fn remove_again(&mut self) {
-        self.sweep.begin_again();
-        self.discard.begin_again();
+    /// What was removed, or is being removed, is to be removed again, not before some time.
+    pub(super) fn remove_again(&mut self, not_before: Duration) {
+        for removal in [&mut self.sweep, &mut self.discard] {
+            removal.begin_again();
+            removal.not_before = removal.not_before.max(not_before);
+        }
     }
 
     /// An answer to a commit counts from the node that was asked; any success does, since commits are idempotent.

@@ -206,9 +206,14 @@ impl World {
         self.store.insert("late".to_owned(), manifest);
     }
 
+    /// So does one of output that was never sealed.
+    pub(super) fn land_output(&mut self, attempt: Attempt) {
+        self.hidden.insert((attempt, "late".to_owned()));
+    }
+
     /// A part of an attempt that ran on unnoticed leaves a file, and is gone.
     pub(super) fn run_on(&mut self, attempt: Attempt) {
-        self.hidden.insert((attempt, "of a straggler".to_owned()));
+        self.land_output(attempt);
         self.controller.on_straggler_gone();
         self.react();
     }
