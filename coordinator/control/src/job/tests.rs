@@ -121,12 +121,12 @@ fn a_refused_deployment_ends_the_attempt() {
 }
 
 /// Where the two slices are after one of three nodes has told of a failure.
-fn placed_after(kind: FailureKind, peer: Option<NodeId>) -> Vec<NodeId> {
+fn placed_after(node: u64, kind: FailureKind, peer: Option<NodeId>) -> Vec<NodeId> {
     let mut world = World::new(&[1, 1, 1], Some(2));
     world.until(JobStatus::Running);
     assert_eq!(slices(&world), [NodeId(1), NodeId(2)]);
-    world.fail_subtask(NodeId(1), kind, peer);
-    world.deliver_reports(NodeId(1));
+    world.fail_subtask(NodeId(node), kind, peer);
+    world.deliver_reports(NodeId(node));
     world.advance(ControlConfig::default().cause_wait);
     assert_eq!(world.status(), JobStatus::Restarting);
     world.until(JobStatus::Running);
@@ -140,13 +140,14 @@ fn slices(world: &World) -> Vec<NodeId> {
 
 #[test]
 fn the_attempt_after_a_failure_avoids_its_node_or_its_pair_of_nodes() {
-    let of_pair = placed_after(FailureKind::Link, Some(NodeId(2)));
+    let of_pair = placed_after(1, FailureKind::Link, Some(NodeId(2)));
     assert!(of_pair.contains(&NodeId(3)), "the broken stream is between two of them again: {of_pair:?}");
-    for kind in [FailureKind::Node, FailureKind::Store, FailureKind::Link] {
-        let others = placed_after(kind, None);
-        assert!(!others.contains(&NodeId(1)), "{kind:?}: {others:?}");
+    assert_eq!(placed_after(2, FailureKind::Link, Some(NodeId(1))), of_pair, "whichever end tells of it");
+    for (node, kind) in [(1, FailureKind::Node), (2, FailureKind::Store), (1, FailureKind::Link)] {
+        let others = placed_after(node, kind, None);
+        assert!(!others.contains(&NodeId(node)), "{kind:?}: {others:?}");
     }
-    assert_eq!(placed_after(FailureKind::Operator, None), [NodeId(1), NodeId(2)], "the fault goes where the job goes");
+    assert_eq!(placed_after(1, FailureKind::Operator, None), [NodeId(1), NodeId(2)], "it fails wherever it runs");
 }
 
 #[test]

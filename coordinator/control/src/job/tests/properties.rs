@@ -48,7 +48,7 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
         1 => (0..3u32).prop_map(Fault::FailStore),
         1 => (0..3u32).prop_map(Fault::FailSnapshots),
         1 => node().prop_map(Fault::WantCheckpoint),
-        1 => (0..3u32).prop_map(Fault::LoseProposals),
+        2 => (1..3u32).prop_map(Fault::LoseProposals),
     ];
     prop::collection::vec(fault, 0..150)
 }
