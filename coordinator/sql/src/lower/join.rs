@@ -250,3 +250,42 @@ fn same_type(left: Expr, right: Expr, left_of: &Relation, right_of: &Relation) -
     };
     Ok((cast(left, &left_type), cast(right, &right_type)))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::DataType;
+
+    use super::*;
+
+    /// A relation of one column.
+    fn of(key: &DataType) -> Relation {
+        let schema = Arc::new(Schema::new(vec![Field::new("k", key.clone(), true)]));
+        let columns = vec![RelationColumn { name: "k".to_owned(), role: Role::default() }];
+        Relation::of(Base { operators: Vec::new(), schema, stage: Stage::None }, columns, 1)
+    }
+
+    /// What the analysis of a plan has coerced already comes here with one type; nothing else may go on with two.
+    #[test]
+    fn both_sides_of_a_key_are_cast_to_the_type_in_which_they_compare() {
+        let cases = [
+            (DataType::Int32, DataType::Int64, DataType::Int64),
+            (DataType::Int32, DataType::Float64, DataType::Float64),
+            (DataType::Decimal128(10, 2), DataType::Decimal128(12, 4), DataType::Decimal128(12, 4)),
+            (DataType::Decimal128(12, 2), DataType::Decimal128(10, 4), DataType::Decimal128(14, 4)),
+        ];
+        for (one, other, common) in cases {
+            for (left, right) in [(&one, &other), (&other, &one), (&one, &one)] {
+                let (left_of, right_of) = (of(left), of(right));
+                let (left_key, right_key) = same_type(at(0), at(0), &left_of, &right_of).unwrap();
+                let type_of = |key: Expr, relation: &Relation| {
+                    let branch = &relation.branches[0];
+                    branch.resolve(key).unwrap().get_type(&branch.base.df_schema().unwrap()).unwrap()
+                };
+                let expected = if left == right { left } else { &common };
+                assert_eq!(type_of(left_key, &left_of), *expected, "{left} = {right}");
+                assert_eq!(type_of(right_key, &right_of), *expected, "{left} = {right}");
+            }
+        }
+        assert!(same_type(at(0), at(0), &of(&DataType::Int32), &of(&DataType::Boolean)).is_err());
+    }
+}
