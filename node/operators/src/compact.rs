@@ -40,3 +40,63 @@ fn compact_views<T: ByteViewType>(array: &ArrayRef, views: &GenericByteViewArray
     let needed = views.total_buffer_bytes_used() + 16 * views.len();
     if held <= 2 * needed + SLACK_BYTES { array.clone() } else { Arc::new(views.gc()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BinaryViewArray, BooleanArray, Int64Array, StringViewArray};
+    use arrow::compute::filter_record_batch;
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    const ROWS: usize = 10_000;
+
+    /// A column of integers, and two of texts of a hundred bytes.
+    fn whole() -> RecordBatch {
+        let text = |row: usize| format!("{row:0>100}");
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from_iter_values(0..ROWS as i64)),
+            Arc::new(StringViewArray::from_iter_values((0..ROWS).map(text))),
+            Arc::new(BinaryViewArray::from_iter_values((0..ROWS).map(text))),
+        ];
+        let field = |column: &ArrayRef| Field::new("column", column.data_type().clone(), false);
+        let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
+        RecordBatch::try_new(Arc::new(schema), columns).unwrap()
+    }
+
+    /// It shows the same and holds what so many rows need, at most twice.
+    #[track_caller]
+    fn check_compact(batch: &RecordBatch) {
+        let compacted = compact(batch).unwrap();
+        assert_eq!(&compacted, batch);
+        for (column, needed) in compacted.columns().iter().zip([8, 116, 116]) {
+            let held = column.get_buffer_memory_size();
+            assert!(held <= 2 * needed * batch.num_rows() + SLACK_BYTES, "{held} bytes for {}", column.data_type());
+        }
+    }
+
+    #[test]
+    fn a_slice_or_a_selection_of_a_large_batch_does_not_hold_the_whole_of_it() {
+        check_compact(&whole().slice(4321, 1));
+        let every_hundredth: Vec<bool> = (0..ROWS).map(|row| row % 100 == 7).collect();
+        let selected = filter_record_batch(&whole(), &BooleanArray::from(every_hundredth)).unwrap();
+        assert!(selected.column(1).get_buffer_memory_size() > ROWS * 100, "there is nothing to be shown otherwise");
+        check_compact(&selected);
+    }
+
+    #[track_caller]
+    fn check_shared(batch: &RecordBatch, expected: bool) {
+        let compacted = compact(batch).unwrap();
+        let is_shared = |(column, before): (&ArrayRef, &ArrayRef)| Arc::ptr_eq(column, before);
+        assert_eq!(compacted.columns().iter().zip(batch.columns()).all(is_shared), expected);
+    }
+
+    #[test]
+    fn what_holds_at_most_about_twice_what_it_shows_is_shared() {
+        check_shared(&whole(), true);
+        let integers = whole().project(&[0]).unwrap();
+        check_shared(&integers.slice(0, ROWS / 2), true);
+        check_shared(&integers.slice(0, ROWS / 2 - SLACK_BYTES / 16), true);
+        check_shared(&integers.slice(0, ROWS / 2 - SLACK_BYTES / 16 - 1), false);
+    }
+}
