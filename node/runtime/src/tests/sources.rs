@@ -17,6 +17,12 @@ fn give(cluster: &Cluster, table: &str, splits: Vec<TestSplit>) {
     cluster.tables.0.sources.lock().unwrap().insert(table.to_owned(), splits);
 }
 
+/// Of the first source on the first node, in microseconds.
+fn source_watermark(running: &Running) -> i64 {
+    let metrics = running.handles[0].metrics();
+    metrics.iter().find(|(subtask, _)| subtask.chain.0 == 0).unwrap().1.watermark
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_split_steps_out_of_the_watermark_after_the_idle_timeout() {
     let cluster = Cluster::of(1).await;
@@ -86,21 +92,17 @@ async fn a_source_that_waits_for_credit_takes_no_split_for_silent() {
     let mut running = cluster.deploy(JOB, &cluster.deployment(&graph.build(), 1));
     running.start().await;
     let read = || cluster.tables.0.read_batches.lock().unwrap()["ticks"];
-    let watermark = |running: &Running| {
-        let metrics = running.handles[0].metrics();
-        metrics.iter().find(|(subtask, _)| subtask.chain.0 == 0).unwrap().1.watermark
-    };
     tokio::time::sleep(Duration::from_secs(10)).await;
     let held = read();
     assert!(held < 100, "it waits for credit");
     gate.add_permits(1000);
     tokio::time::sleep(Duration::from_millis(900)).await;
     assert_eq!(read(), 100, "it goes on, and all that is there is read");
-    assert_eq!(watermark(&running), i64::MIN, "the other split was not asked for the idle timeout");
+    assert_eq!(source_watermark(&running), i64::MIN, "the other split was not asked for the idle timeout");
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!((read(), watermark(&running)), (101, 200_000));
+    assert_eq!((read(), source_watermark(&running)), (101, 200_000));
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(watermark(&running), 4_950_000, "now both are silent");
+    assert_eq!(source_watermark(&running), 4_950_000, "now both are silent");
     running.cancel().await;
 }
 
@@ -135,6 +137,8 @@ async fn the_next_attempt_knows_what_splits_have_promised_and_which_are_idle() {
     let deployment = going_on(&cluster, &graph, (&deployment, 1), (attempt, CheckpointId(1), snapshots)).await;
     let mut running = cluster.deploy_attempt(JOB, attempt, &deployment);
     running.start().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(source_watermark(&running), 2_500_000, "nothing was read, and what was promised holds");
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(integers(&cluster.tables.0.written("counts"), 1), [1, 1, 1], "and now the one to 3 s");
     assert_eq!(running.cancel().await.failed, []);
