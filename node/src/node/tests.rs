@@ -4,7 +4,7 @@ use thalweg_connectors::{
 };
 use thalweg_proto::{
     network::{MemoryNetwork, channel},
-    testing::seams,
+    testing::{seams, seeded_seams},
     v1,
 };
 use thalweg_types::session::{CoordinatorMessage, NodeMessage};
@@ -45,9 +45,12 @@ fn config() -> NodeConfig {
 }
 
 async fn start(config: NodeConfig) -> (Arc<dyn Network>, FakeLeader, Node) {
+    start_with(config, seams()).await
+}
+
+async fn start_with(config: NodeConfig, seams: Seams) -> (Arc<dyn Network>, FakeLeader, Node) {
     let network: Arc<dyn Network> = Arc::new(MemoryNetwork::default());
     let leader = FakeLeader::serve(&network, "a:1").await;
-    let seams = seams();
     let connectors = connectors(seams.clone());
     let node = Node::start(config, network.clone(), seams, connectors).await.expect("the configuration is sound");
     (network, leader, node)
@@ -135,4 +138,20 @@ async fn a_task_that_panics_ends_the_node() {
     let (_network, _leader, _session, node) = start_registered().await;
     drop(node.life.guard("worker"));
     assert_eq!(node.wait().await, Err(NodeFailure::Panicked { task: "worker" }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_life_of_a_node_has_a_greater_incarnation_and_no_two_the_same() {
+    let seams = seeded_seams(1);
+    assert_ne!(incarnation(&seams), incarnation(&seams), "the clock stood still");
+    let mut lives = Vec::new();
+    for _ in 0..8 {
+        time::sleep(time::Duration::from_millis(1)).await;
+        let config = NodeConfig { node: Some(NodeId(1)), ..config() };
+        let (_network, mut leader, node) = start_with(config, seams.clone()).await;
+        let (_session, registration) = leader.accept().await;
+        lives.push(registration.incarnation);
+        node.shutdown().await.expect("it was told to");
+    }
+    assert!(lives.is_sorted_by(|before, after| before < after), "{lives:?}");
 }
