@@ -165,11 +165,11 @@ fn both_sides_of_a_join_have_keys_of_one_type() {
         );
         let graph = plan_text(&sql).unwrap_or_else(|error| panic!("{left} = {right}: {error}")).graph.expect("a query");
         super::checker::check(&graph);
-        let joins = graph.operators.iter().filter_map(|operator| match &operator.kind {
+        let mut joins = graph.operators.iter().filter_map(|operator| match &operator.kind {
             OperatorKind::WindowJoin(join) => Some((operator.id, join)),
             _ => None,
         });
-        let (id, join) = joins.last().expect("there is a join");
+        let (id, join) = joins.next().expect("there is a join");
         let sides = [(0, &join.left_keys), (1, &join.right_keys)].map(|(port, keys)| {
             let mut edges = graph.inputs(id).filter(|edge| edge.port == port);
             let hash = thalweg_types::graph::Distribution::Hash { keys: keys.clone() };
