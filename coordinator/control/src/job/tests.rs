@@ -318,8 +318,8 @@ fn a_job_that_is_published_has_ended_well_although_what_is_left_cannot_be_remove
     assert_eq!(world.discard_failures.len(), 992, "it is tried eight times");
 }
 
-#[test]
-fn a_node_that_is_lost_while_it_removes_leftovers_is_replaced() {
+/// Nothing of the job runs on its two nodes any more, and the first one is told to remove what it has left.
+fn cancelled_and_about_to_be_cleared() -> World {
     let mut world = World::new(&[1, 1], Some(2));
     world.until(JobStatus::Running);
     world.pump_orders();
@@ -328,6 +328,12 @@ fn a_node_that_is_lost_while_it_removes_leftovers_is_replaced() {
         world.deliver_order(NodeId(node));
         world.deliver_reports(NodeId(node));
     }
+    world
+}
+
+#[test]
+fn a_node_that_is_lost_while_it_removes_leftovers_is_replaced() {
+    let mut world = cancelled_and_about_to_be_cleared();
     world.lose_node(NodeId(1));
     assert!(world.has_leftovers(), "the order was lost with its node");
     world.settle();
@@ -336,14 +342,7 @@ fn a_node_that_is_lost_while_it_removes_leftovers_is_replaced() {
 
 #[test]
 fn what_a_straggler_leaves_is_removed_although_all_was_removed_before() {
-    let mut world = World::new(&[1, 1], Some(2));
-    world.until(JobStatus::Running);
-    world.pump_orders();
-    world.end(EndMode::Cancel);
-    for node in [1, 2] {
-        world.deliver_order(NodeId(node));
-        world.deliver_reports(NodeId(node));
-    }
+    let mut world = cancelled_and_about_to_be_cleared();
     world.deliver_order(NodeId(1));
     assert!(!world.has_leftovers(), "they are removed, and the answer is on its way");
     world.run_on(Attempt(1));
