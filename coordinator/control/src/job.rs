@@ -392,8 +392,11 @@ impl JobController {
         // An order to a lost node is lost with it, even where the same life of it returns.
         let facts = &mut self.facts;
         let publishing = &mut self.checkpoints.publishing;
-        for asked in [&mut facts.committing_on, &mut facts.sweep.on, &mut facts.discard.on, &mut publishing.on] {
+        for asked in [&mut facts.committing_on, &mut publishing.on] {
             asked.take_if(|(node, life)| !view.is_present(*node, *life));
+        }
+        for removal in [&mut facts.sweep, &mut facts.discard] {
+            removal.forget_order(|node, life| !view.is_present(node, life));
         }
         if view.record.status == JobStatus::Running {
             self.facts.running_since.get_or_insert(view.now);

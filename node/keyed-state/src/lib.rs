@@ -120,11 +120,15 @@ impl StateBatch {
 
     /// Makes one batch of the last ones where they are many and take no more than so many bytes together. Says how many bytes they
     /// took, and how many it takes. So whoever adds batches one by one has few small ones, and a row is copied a logarithm of
-    /// their number of times.
+    /// their number of times. `remake` makes a batch of their rows: one that knew the groups of the former batches would keep these.
     ///
     /// # Errors
     /// When they have not the same columns.
-    pub fn shorten(batches: &mut Vec<Self>, bytes_max: usize) -> Result<Option<(usize, usize)>, ArrowError> {
+    pub fn shorten(
+        batches: &mut Vec<Self>,
+        bytes_max: usize,
+        remake: impl FnOnce(RecordBatch) -> Self,
+    ) -> Result<Option<(usize, usize)>, ArrowError> {
         let Some(at) = batches.len().checked_sub(RUN) else { return Ok(None) };
         let run = &batches[at..];
         let rows = |batch: &Self| batch.rows.num_rows();
@@ -132,12 +136,10 @@ impl StateBatch {
         if rows(&run[0]) > run[1..].iter().map(rows).sum() || bytes > bytes_max {
             return Ok(None);
         }
-        let merged = concat_batches(&run[0].rows.schema(), run.iter().map(|batch| &batch.rows))?;
-        let key_groups: Vec<_> = run.iter().map(|batch| batch.key_groups.clone()).collect();
-        let find = move || key_groups.iter().flat_map(|groups| groups.iter().copied()).collect();
+        let merged = remake(concat_batches(&run[0].rows.schema(), run.iter().map(|batch| &batch.rows))?);
+        let merged_bytes = merged.rows.get_array_memory_size();
         batches.truncate(at);
-        let merged_bytes = merged.get_array_memory_size();
-        batches.push(Self::lazy(merged, find));
+        batches.push(merged);
         Ok(Some((bytes, merged_bytes)))
     }
 
@@ -253,17 +255,21 @@ mod tests {
 
     #[test]
     fn small_batches_become_few() {
-        let of = |from: i64| StateBatch::new([KeyGroup(u16::try_from(from).unwrap())].into(), batch(&[0]).rows);
+        let of = |number: u16| batch(&[number]);
+        let remake = |rows: RecordBatch| {
+            let groups = rows.column(0).as_primitive::<Int64Type>().values().iter();
+            StateBatch::new(groups.map(|value| KeyGroup(u16::try_from(*value).unwrap())).collect(), rows)
+        };
         let mut batches = Vec::new();
         for number in 0..1000 {
             batches.push(of(number));
-            StateBatch::shorten(&mut batches, 1 << 20).expect("they are alike");
+            StateBatch::shorten(&mut batches, 1 << 20, remake).expect("they are alike");
             assert!(batches.len() < 3 * RUN, "{} after {number}", batches.len());
         }
         let groups: Vec<u16> = batches.iter().flat_map(StateBatch::key_groups).map(|group| group.0).collect();
         assert_eq!(groups, (0..1000).collect::<Vec<u16>>());
         let mut large: Vec<StateBatch> = (0..20).map(of).collect();
-        assert!(StateBatch::shorten(&mut large, 7).expect("they are alike").is_none() && large.len() == 20);
+        assert!(StateBatch::shorten(&mut large, 7, remake).expect("they are alike").is_none() && large.len() == 20);
     }
 
     proptest! {

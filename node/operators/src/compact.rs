@@ -20,6 +20,19 @@ pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch, OperatorError>
     batch_of(batch.schema_ref(), columns?, batch.num_rows())
 }
 
+/// The same rows, with the text of each column in a buffer of its own: put together, views have all the buffers that they had before.
+pub(crate) fn with_own_text(batch: &RecordBatch) -> RecordBatch {
+    let own = |column: &ArrayRef| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => column.clone(),
+        }
+    };
+    let columns = batch.columns().iter().map(own).collect();
+    batch_of(batch.schema_ref(), columns, batch.num_rows()).unwrap_or_else(|_| batch.clone())
+}
+
 fn compact_array(array: &ArrayRef) -> Result<ArrayRef, OperatorError> {
     match array.data_type() {
         DataType::Utf8View => Ok(compact_views::<StringViewType>(array, array.as_byte_view())),

@@ -106,7 +106,8 @@ impl WindowJoinOperator {
 
     fn store(&mut self, port: usize, place: (Window, u32), stored: StateBatch) -> Result<(), OperatorError> {
         let buffer = &mut self.buffers.entry(place).or_default()[port];
-        let (came, went) = add(&mut buffer.batches, stored)?;
+        let keys = self.sides[port].keys.iter().copied();
+        let (came, went) = add(&mut buffer.batches, stored, keys, self.context.key_groups)?;
         self.bytes = self.bytes + came - went;
         Ok(())
     }

@@ -4,7 +4,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use thalweg_flow::key_groups_of;
 use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
 
-use crate::{OperatorError, error::arrow_error};
+use crate::{OperatorError, compact::with_own_text, error::arrow_error};
 
 /// Batches that take more together stay apart: a segment of a state file is not larger.
 const MERGED_BYTES_MAX: usize = 1 << 20;
@@ -18,11 +18,17 @@ pub(crate) fn keyed(rows: &RecordBatch, keys: impl IntoIterator<Item = usize>, g
 
 /// Adds a batch, and makes few of many small ones: each would be a segment of an object, and a place in every manifest. Gives the
 /// bytes of all that came, and of all that went.
-pub(crate) fn add(batches: &mut Vec<StateBatch>, new: StateBatch) -> Result<(usize, usize), OperatorError> {
+pub(crate) fn add(
+    batches: &mut Vec<StateBatch>,
+    new: StateBatch,
+    keys: impl IntoIterator<Item = usize>,
+    groups: u16,
+) -> Result<(usize, usize), OperatorError> {
     let came = new.rows.get_array_memory_size();
     batches.push(new);
-    let merged = StateBatch::shorten(batches, MERGED_BYTES_MAX).map_err(arrow_error("put small batches together"))?;
-    let (went, instead) = merged.unwrap_or_default();
+    let remake = |rows: RecordBatch| keyed(&with_own_text(&rows), keys, groups);
+    let merged = StateBatch::shorten(batches, MERGED_BYTES_MAX, remake);
+    let (went, instead) = merged.map_err(arrow_error("put small batches together"))?.unwrap_or_default();
     Ok((came + instead, went))
 }
 

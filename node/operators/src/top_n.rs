@@ -87,22 +87,25 @@ impl WindowTopNOperator {
         })
     }
 
-    fn store(&mut self, window: Window, rows: &RecordBatch) -> Result<(), OperatorError> {
-        let state_batch =
-            |rows: &RecordBatch| keyed(rows, self.plan.partition.iter().copied(), self.context.key_groups);
+    fn store(&mut self, window: Window, stored: StateBatch) -> Result<(), OperatorError> {
+        let (keys, groups) = (&self.plan.partition, self.context.key_groups);
         let buffer = self.windows.entry(window).or_default();
-        buffer.rows += rows.num_rows();
-        let (came, went) = add(&mut buffer.batches, state_batch(rows))?;
+        buffer.rows += stored.rows.num_rows();
+        let (came, went) = add(&mut buffer.batches, stored, keys.iter().copied(), groups)?;
         self.bytes = self.bytes + came - went;
         if buffer.rows > 2 * buffer.kept + self.context.batch_rows {
             self.bytes -= buffer.bytes();
             let (rows, _) = buffer.first_rows(&self.ranker, &self.plan, &self.input)?;
-            let rows = compact(&rows)?;
-            let kept = rows.num_rows();
-            *buffer = Buffer { rows: kept, kept, batches: vec![state_batch(&rows)] };
+            let pruned = keyed(&compact(&rows)?, keys.iter().copied(), groups);
+            let kept = pruned.rows.num_rows();
+            *buffer = Buffer { rows: kept, kept, batches: vec![pruned] };
             self.bytes += buffer.bytes();
         }
         Ok(())
+    }
+
+    fn state_batch(&self, rows: &RecordBatch) -> StateBatch {
+        keyed(rows, self.plan.partition.iter().copied(), self.context.key_groups)
     }
 
     fn fire_next(&mut self) -> Result<bool, OperatorError> {
@@ -203,7 +206,8 @@ impl Operator for WindowTopNOperator {
                 self.late.push(LateRows { window_start: window.start, window_end: window.end, rows });
             } else {
                 let rows = batch_of(&self.input, compact(&rows)?.columns().to_vec(), rows.num_rows())?;
-                self.store(window, &rows)?;
+                let stored = self.state_batch(&rows);
+                self.store(window, stored)?;
             }
         }
         Ok(())
@@ -246,8 +250,14 @@ impl Operator for WindowTopNOperator {
             self.watermark = self.watermark.max(value(state, WATERMARK));
             for part in owned_parts(state.table(ROWS), &owned, self.input.fields().len(), "a window top-n") {
                 let part = part?;
-                for (window, rows) in split_attached(&part.rows, self.plan.window.0, self.plan.window.1)? {
-                    self.store(window, &rows.of_batch(&part.rows)?)?;
+                let parts = split_attached(&part.rows, self.plan.window.0, self.plan.window.1)?;
+                if let [(window, _)] = parts.as_slice() {
+                    self.store(*window, part)?;
+                    continue;
+                }
+                for (window, rows) in parts {
+                    let cut = self.state_batch(&rows.of_batch(&part.rows)?);
+                    self.store(window, cut)?;
                 }
             }
         }

@@ -160,12 +160,15 @@ impl Held {
     /// Puts together what is fresh.
     fn settle(&mut self) -> Result<(), ArrowError> {
         let Some(first) = self.fresh.first() else { return Ok(()) };
+        let group = self.group;
+        let state_batch = |rows: RecordBatch| StateBatch::new(vec![group; rows.num_rows()].into(), rows);
         let rows = concat_batches(&first.schema(), &self.fresh)?;
-        self.frozen.push(StateBatch::new(vec![self.group; rows.num_rows()].into(), rows));
         self.fresh.clear();
-        self.fresh_bytes = 0;
-        if let Some((before, after)) = StateBatch::shorten(&mut self.frozen, MERGED_BYTES_MAX)? {
-            self.bytes = (self.bytes + after).saturating_sub(before);
+        // What came as parts of larger batches counted as these.
+        self.bytes = self.bytes - std::mem::take(&mut self.fresh_bytes) + rows.get_array_memory_size();
+        self.frozen.push(state_batch(rows));
+        if let Some((before, after)) = StateBatch::shorten(&mut self.frozen, MERGED_BYTES_MAX, state_batch)? {
+            self.bytes = self.bytes + after - before;
         }
         Ok(())
     }

@@ -20,6 +20,9 @@ use arrow::{
 /// So much is not worth a copy.
 const SLACK_BYTES: usize = 16 << 10;
 
+/// Smaller buffers are put together.
+const DENSE_BUFFER_BYTES: usize = 4 << 10;
+
 /// The same rows, in which no view and no dictionary knows more than it shows.
 pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     if !batch.schema_ref().fields().iter().any(|field| holds_more(field.data_type())) {
@@ -31,7 +34,7 @@ pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new_with_options(batch.schema(), columns, &options)
 }
 
-/// Whether views know little more than they show.
+/// Whether views know little more than they show, in few buffers: in a file each of them is padded.
 fn is_dense(column: &ArrayRef) -> bool {
     let (buffers, shown) = match column.data_type() {
         DataType::Utf8View => {
@@ -42,7 +45,8 @@ fn is_dense(column: &ArrayRef) -> bool {
         }
         _ => return false,
     };
-    buffers.iter().map(Buffer::len).sum::<usize>() <= shown + shown / 4
+    let known: usize = buffers.iter().map(Buffer::len).sum();
+    known <= shown + shown / 4 && known >= DENSE_BUFFER_BYTES * buffers.len().saturating_sub(1)
 }
 
 /// The same rows in memory of their own, where their columns are parts of one buffer: each would count, and keep, all of it.

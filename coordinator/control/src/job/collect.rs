@@ -140,7 +140,7 @@ impl JobController {
             collecting.failures = 0;
             if older_than == Some(ALL_ATTEMPTS) && !std::mem::replace(&mut collecting.is_deleted_once, true) {
                 collecting.not_before = now + PUTS_LAND_WITHIN;
-                self.facts.remove_again(now + PUTS_LAND_WITHIN);
+                self.facts.remove_later(now + PUTS_LAND_WITHIN);
             } else {
                 collecting.is_over |= older_than == Some(ALL_ATTEMPTS);
             }

@@ -9,7 +9,7 @@
 //!
 //! A publication is done when everything is visible; that what is left cannot be removed says nothing about it. Removing must
 //! come last: an attempt that still runs would leave more. Nor is anything discarded while something that is complete waits for
-//! its publication, however long the store is away. What cannot be removed after `DISCARDS_MAX` tries stays, hidden. A put that its
+//! its publication, however long the store is away. What cannot be removed after `REMOVALS_MAX` tries stays, hidden. A put that its
 //! writer has given up may land after all: where checkpoints are deleted a second time for that (`collect.rs`), so is output.
 
 use std::time::Duration;
@@ -24,9 +24,6 @@ use thalweg_types::{
 use super::{Effect, JobController, JobView, attached_node, facts::Removal, publish::must_publish};
 use crate::restart;
 
-/// With the default backoff the last try is minutes after the first. A directory that cannot be written by then may never be.
-const DISCARDS_MAX: u32 = 8;
-
 impl JobController {
     /// What is left to do for a job that has ended.
     pub(super) fn end(&mut self, view: &JobView<'_>) -> Vec<Effect> {
@@ -37,9 +34,11 @@ impl JobController {
         }
         if self.must_discard(view.record) {
             effects.extend(self.remove(view, self.left_before(view.record)));
-        } else {
-            effects.extend(self.collect_at_the_end(view));
+            if !self.removal_at_the_end(view.record).was_over {
+                return effects;
+            }
         }
+        effects.extend(self.collect_at_the_end(view));
         effects
     }
 
@@ -48,14 +47,14 @@ impl JobController {
     #[must_use]
     pub fn is_output_settled(&self, view: &JobView<'_>) -> bool {
         let is_ended = view.record.status.is_terminal() && view.record.last_attempt() == self.facts.attempt;
-        let is_removed = self.removal_at_the_end(view.record).was_done || !self.must_discard(view.record);
+        let is_removed = self.removal_at_the_end(view.record).was_over || !self.must_discard(view.record);
         is_ended && is_removed && self.leftovers(view).next().is_none() && !must_publish(view.record)
     }
 
     /// What older attempts left goes once, first of all; their checkpoints are published.
     pub(super) fn sweep(&mut self, view: &JobView<'_>) -> Option<Effect> {
         let sweep = &self.facts.sweep;
-        let is_over = sweep.is_done || sweep.failures >= DISCARDS_MAX;
+        let is_over = sweep.is_over();
         let attempt = self.facts.attempt;
         if is_over || attempt <= Attempt(1) || !self.writes() { None } else { self.remove(view, attempt) }
     }
@@ -63,8 +62,7 @@ impl JobController {
     /// Whether files may be there that nobody will publish, and that are not known to be removed.
     pub(super) fn must_discard(&self, record: &JobRecord) -> bool {
         let removal = self.removal_at_the_end(record);
-        let is_over = removal.is_done || removal.failures >= DISCARDS_MAX;
-        record.attempt.is_some() && self.left_before(record) > Attempt(1) && self.writes() && !is_over
+        record.attempt.is_some() && self.left_before(record) > Attempt(1) && self.writes() && !removal.is_over()
     }
 
     fn removal_at_the_end(&self, record: &JobRecord) -> &Removal {
@@ -88,7 +86,7 @@ impl JobController {
 
     /// Something of the job that was over has run on unnoticed, and is gone now: it may have left more of everything.
     pub fn on_straggler_gone(&mut self) {
-        self.facts.remove_again(Duration::ZERO);
+        self.facts.remove_again();
         self.checkpoints.collecting.begin_again();
     }
 
@@ -109,19 +107,16 @@ impl JobController {
         (before == self.facts.attempt).then_some(&mut self.facts.sweep)
     }
 
-    /// An answer counts from the node that was asked; any success does, since there is nothing left to remove.
+    /// An answer counts from the node that was asked. Others, and those that are told again, may be older than what is there now.
     pub(super) fn on_discarded(&mut self, node: NodeId, before: Attempt, is_done: bool, now: Duration) {
         let settings = self.settings.clone();
         let Some(removal) = self.removal(before) else { return };
-        let is_asked = removal.on.is_some_and(|(asked, _)| asked == node);
-        if is_asked && std::mem::take(&mut removal.is_outdated) {
-            removal.on = None;
+        if removal.on.take_if(|(asked, _)| *asked == node).is_none() || std::mem::take(&mut removal.is_outdated) {
             return;
         }
         removal.is_done |= is_done;
-        if is_asked && !is_done {
+        if !is_done {
             removal.failures = removal.failures.saturating_add(1);
-            removal.on = None;
             // There is no herd to spread: no jitter.
             removal.not_before = now + restart::backoff(&settings, FailureKind::Store, removal.failures, 0);
         }

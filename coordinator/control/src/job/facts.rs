@@ -57,19 +57,41 @@ pub(super) struct Removal {
     pub(super) not_before: Duration,
     pub(super) failures: u32,
     pub(super) is_done: bool,
-    /// All that was there once is removed.
-    pub(super) was_done: bool,
+    /// All that there was then was once removed, or given up; now is the second time, for what may have landed since.
+    pub(super) was_over: bool,
     /// More came to be removed since it was asked for.
     pub(super) is_outdated: bool,
 }
 
+/// So often is it tried. With the default backoff the last try is minutes after the first: a directory that cannot be written by then
+/// may never be.
+const REMOVALS_MAX: u32 = 8;
+
 impl Removal {
-    /// More is to be removed than was.
+    /// Removed, or given up.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_done || self.failures >= REMOVALS_MAX
+    }
+
+    /// More was left than was removed: all is as if nothing had been.
     fn begin_again(&mut self) {
         let is_asked = self.on.is_some() && !self.is_done;
-        let was_done = self.was_done || self.is_done;
-        let again = Self { was_done, ..Self::default() };
-        *self = if is_asked { Self { is_outdated: true, ..self.clone() } } else { again };
+        *self = if is_asked { Self { is_outdated: true, ..self.clone() } } else { Self::default() };
+    }
+
+    /// More may land until then. What had been given up is tried once.
+    fn come_back(&mut self, not_before: Duration) {
+        let failures = if self.is_done { 0 } else { REMOVALS_MAX - 1 };
+        if self.is_over() {
+            *self = Self { was_over: true, not_before, failures, ..Self::default() };
+        }
+    }
+
+    /// Its node is lost, and the order with it.
+    pub(super) fn forget_order(&mut self, is_lost: impl Fn(NodeId, Incarnation) -> bool) {
+        if self.on.take_if(|(node, life)| is_lost(*node, *life)).is_some() {
+            self.is_outdated = false;
+        }
     }
 }
 
@@ -114,12 +136,16 @@ impl AttemptFacts {
         }
     }
 
-    /// What was removed, or is being removed, is to be removed again, not before some time.
-    pub(super) fn remove_again(&mut self, not_before: Duration) {
-        for removal in [&mut self.sweep, &mut self.discard] {
-            removal.begin_again();
-            removal.not_before = removal.not_before.max(not_before);
-        }
+    /// What was removed, or is being removed, is to be removed again.
+    pub(super) fn remove_again(&mut self) {
+        self.sweep.begin_again();
+        self.discard.begin_again();
+    }
+
+    /// What was removed is to be removed once more then.
+    pub(super) fn remove_later(&mut self, not_before: Duration) {
+        self.sweep.come_back(not_before);
+        self.discard.come_back(not_before);
     }
 
     /// An answer to a commit counts from the node that was asked; any success does, since commits are idempotent.

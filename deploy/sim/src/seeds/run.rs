@@ -83,9 +83,9 @@ fn is_well(scenario: &Scenario, status: JobStatus, failure: Option<&Failure>) ->
     match scenario.ending {
         None => status == JobStatus::Finished,
         Some((_, Ending::Cancel)) if status == JobStatus::Failed => is_given_up(),
-        Some((_, Ending::Cancel)) => matches!(status, JobStatus::Cancelled | JobStatus::Finished),
-        Some((_, Ending::Stop)) => {
-            status == JobStatus::Stopped || (status == JobStatus::Finished && !scenario.is_posted)
+        Some((_, ending)) => {
+            let asked = if ending == Ending::Cancel { JobStatus::Cancelled } else { JobStatus::Stopped };
+            status == asked || (status == JobStatus::Finished && !scenario.is_posted)
         }
     }
 }
