@@ -309,6 +309,29 @@ fn what_lands_after_everything_was_deleted_is_deleted_too() {
 }
 
 #[test]
+fn a_removal_that_is_told_again_does_not_stand_for_the_second_one() {
+    let mut world = running();
+    until_complete(&mut world, 3);
+    world.end(EndMode::Cancel);
+    world.pump();
+    assert!(!world.is_done(), "it waits for what may land");
+    world.tell_of_removal(NodeId(1));
+    world.land_output(Attempt(1));
+    world.settle();
+    assert!(!world.has_leftovers());
+}
+
+#[test]
+fn output_that_cannot_be_removed_is_tried_once_more_and_keeps_no_checkpoint() {
+    let mut world = running();
+    until_complete(&mut world, 3);
+    world.discard_failures = vec![FailureKind::Data; 1000];
+    world.end(EndMode::Cancel);
+    world.settle();
+    assert_eq!((world.stored(), 1000 - world.discard_failures.len()), (Vec::new(), 9));
+}
+
+#[test]
 fn no_more_checkpoints_are_begun_than_can_be_published() {
     let mut world = running();
     world.commit_failures = vec![FailureKind::Store; 1000];

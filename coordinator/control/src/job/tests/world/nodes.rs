@@ -319,6 +319,15 @@ impl World {
         node.reports.retain(|(report, told)| !(*told && is_settled(report, record)));
     }
 
+    /// It tells again that it has removed everything.
+    pub(crate) fn tell_of_removal(&mut self, id: NodeId) {
+        let attempt = self.record().last_attempt();
+        let report =
+            Report::Discarded { job: JOB, attempt, before: thalweg_types::session::ALL_ATTEMPTS, result: Ok(()) };
+        self.nodes.get_mut(&id).expect("the test knows it").reports.push((report, false));
+        self.deliver_reports(id);
+    }
+
     /// One of its subtasks breaks; of a stream, the node at the other end is told.
     pub(crate) fn fail_subtask(&mut self, id: NodeId, kind: FailureKind, peer: Option<NodeId>) {
         let node = self.nodes.get_mut(&id).unwrap();
