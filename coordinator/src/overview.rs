@@ -81,7 +81,13 @@ pub(crate) fn details(
 ) -> JobOverview {
     let subtasks = record.attempt.as_ref().map(|attempt| subtasks(record, attempt, graph, memory));
     let overview = summary(job, record);
-    let failure = publishing(record, memory).or(overview.failure);
+    let failure = match (overview.failure, publishing(record, memory)) {
+        // Why it ended stays readable while an earlier checkpoint of it is still being published.
+        (Some(cause), Some(now)) if record.status.is_terminal() => {
+            Some(Failure { message: format!("{}; {}", cause.message, now.message), ..cause })
+        }
+        (cause, now) => now.or(cause),
+    };
     let subtasks = subtasks.unwrap_or_default();
     let checkpoints = CheckpointSummary { last_complete: overview.checkpoints.last_complete, ..memory.summary.clone() };
     JobOverview { subtasks, sql: record.spec.sql.clone(), plan, failure, checkpoints, ..overview }

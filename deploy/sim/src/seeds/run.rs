@@ -79,8 +79,7 @@ fn judge(scenario: &Scenario, journal: &Journal) -> Result<()> {
 /// Whether a job may end so. A client that cancels it may come too late, also while the output is becoming visible, which cannot
 /// be taken back any more; what is posted ends only with the client's word.
 fn is_well(scenario: &Scenario, status: JobStatus, failure: Option<&Failure>) -> bool {
-    // An earlier checkpoint may still be tried, which is told first.
-    let is_given_up = || failure.is_some_and(|failure| failure.message.starts_with("publishing "));
+    let is_given_up = || failure.is_some_and(|failure| failure.message.starts_with("publishing was given up"));
     match scenario.ending {
         None => status == JobStatus::Finished,
         Some((_, Ending::Cancel)) if status == JobStatus::Failed => is_given_up(),
