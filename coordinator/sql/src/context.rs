@@ -60,16 +60,15 @@ pub(crate) enum Taken {
 impl Functions {
     pub(crate) fn new() -> Self {
         let mut scalar = BTreeMap::new();
-        let nested = datafusion_functions_nested::all_default_nested_functions();
-        for function in datafusion_functions::all_default_functions().into_iter().chain(nested) {
+        for function in thalweg_functions::scalar() {
             register(&mut scalar, function.name(), function.aliases(), &function);
         }
         let mut aggregate = BTreeMap::new();
-        for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
+        for function in thalweg_functions::aggregate() {
             register(&mut aggregate, function.name(), function.aliases(), &function);
         }
         let mut window = BTreeMap::new();
-        for function in datafusion_functions_window::all_default_window_functions() {
+        for function in thalweg_functions::window() {
             register(&mut window, function.name(), function.aliases(), &function);
         }
         let mut options = ConfigOptions::default();

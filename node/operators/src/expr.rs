@@ -26,13 +26,8 @@ use crate::{
 };
 
 /// Every function that an expression may call.
-static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| {
-    let nested = datafusion_functions_nested::all_default_nested_functions();
-    Functions::new(
-        datafusion_functions::all_default_functions().into_iter().chain(nested),
-        datafusion_functions_aggregate::all_default_aggregate_functions(),
-    )
-});
+static FUNCTIONS: LazyLock<Functions> =
+    LazyLock::new(|| Functions::new(thalweg_functions::scalar(), thalweg_functions::aggregate()));
 
 /// A compiled expression over batches of one schema.
 #[derive(Debug, Clone)]

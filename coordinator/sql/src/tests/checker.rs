@@ -136,10 +136,6 @@ fn type_of(expr: &ExprBytes, schema: &Schema) -> DataType {
 }
 
 fn decode(expr: &ExprBytes) -> Expr {
-    let nested = datafusion_functions_nested::all_default_nested_functions();
-    let functions = Functions::new(
-        datafusion_functions::all_default_functions().into_iter().chain(nested),
-        datafusion_functions_aggregate::all_default_aggregate_functions(),
-    );
+    let functions = Functions::new(thalweg_functions::scalar(), thalweg_functions::aggregate());
     thalweg_expr::decode(&expr.bytes, &functions).unwrap_or_else(|error| panic!("{}: {error}", expr.text))
 }

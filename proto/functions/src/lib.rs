@@ -1,0 +1,28 @@
+//! The functions of SQL: what a query may call, and what nodes evaluate. One list for both, so that neither knows a function
+//! that the other lacks.
+//!
+//! Flink's meaning wins where Flink documents a function. Those of DataFusion that mean something else under that name are
+//! replaced here or left out, never answered by another of the same name.
+
+use std::sync::Arc;
+
+use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+
+/// Functions of one row. Of two with the same name or alias, the later one counts.
+#[must_use]
+pub fn scalar() -> Vec<Arc<ScalarUDF>> {
+    let nested = datafusion_functions_nested::all_default_nested_functions();
+    datafusion_functions::all_default_functions().into_iter().chain(nested).collect()
+}
+
+/// Aggregates of a group's rows. Of two with the same name or alias, the later one counts.
+#[must_use]
+pub fn aggregate() -> Vec<Arc<AggregateUDF>> {
+    datafusion_functions_aggregate::all_default_aggregate_functions()
+}
+
+/// Functions of a row and its neighbours. Of two with the same name or alias, the later one counts.
+#[must_use]
+pub fn window() -> Vec<Arc<WindowUDF>> {
+    datafusion_functions_window::all_default_window_functions()
+}
