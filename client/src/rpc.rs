@@ -59,6 +59,7 @@ impl Client {
     /// # Errors
     /// `Rejected` where the script cannot be planned or has nothing to run (see `explain`); as any call otherwise.
     pub async fn submit(&self, options: SubmitOptions) -> Result<SubmittedJob, ClientError> {
+        check_length(&options)?;
         let request = format!("{:016x}{:016x}", self.coordinators.random(), self.coordinators.random());
         let submission = JobSubmission {
             request: RequestId(request),
@@ -78,6 +79,7 @@ impl Client {
     /// # Errors
     /// `Rejected` where the script cannot be planned; as any call otherwise.
     pub async fn explain(&self, options: SubmitOptions) -> Result<String, ClientError> {
+        check_length(&options)?;
         let SubmitOptions { sql, settings, parallelism, .. } = options;
         let request = v1::ExplainRequest::from(PlanRequest { sql, settings, parallelism });
         let send = |mut client: ClusterClient, request| async move { client.explain(request).await };
@@ -241,6 +243,12 @@ impl Client {
 }
 
 type ClusterClient = v1::cluster_client::ClusterClient<tonic::transport::Channel>;
+
+/// Nothing is sent of a script that no coordinator takes.
+fn check_length(options: &SubmitOptions) -> Result<(), ClientError> {
+    let checked = client::check_length(&options.sql, &options.settings);
+    checked.map_err(|error| ClientError::Rejected { message: error.to_string() })
+}
 
 fn query(collected: CollectedQuery) -> Result<Query, WireError> {
     let schema = try_schema_from_ipc_buffer(&collected.schema)

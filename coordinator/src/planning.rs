@@ -3,9 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use thalweg_cluster_state::JobSpec;
-use thalweg_types::{JobGraph, client::JobSubmission, seam::Seams};
+use thalweg_types::{
+    JobGraph, OperatorKind,
+    client::{JobSubmission, check_length},
+    seam::Seams,
+};
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// A script that cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -16,6 +20,38 @@ pub(crate) enum PlanError {
     /// Planning itself broke down.
     #[error("the planner has failed on this script")]
     Broken,
+    /// Too many others wait.
+    #[error("{WAITING_MAX} other scripts wait to be planned: try again later")]
+    Busy,
+}
+
+/// Scripts that wait to be planned, each with its text.
+const WAITING_MAX: usize = 32;
+/// The most bytes of a planned dataflow: it goes through the replicated log, and to every node that runs some of it.
+const GRAPH_BYTES_MAX: usize = 4 << 20;
+
+/// The turns of scripts that are to be planned: one at a time, for planning takes whole threads, which operators may share.
+#[derive(Debug, Clone)]
+pub(crate) struct PlanningTurns {
+    turn: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+}
+
+impl Default for PlanningTurns {
+    fn default() -> Self {
+        Self { turn: Arc::new(Semaphore::new(1)), places: Arc::new(Semaphore::new(WAITING_MAX + 1)) }
+    }
+}
+
+/// A script's turn, given on when it is dropped.
+type Turn = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+impl PlanningTurns {
+    async fn next(&self) -> Result<Turn, PlanError> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| PlanError::Busy)?;
+        let turn = self.turn.clone().acquire_owned().await.map_err(|_| PlanError::Broken)?;
+        Ok((place, turn))
+    }
 }
 
 /// A script, planned.
@@ -50,6 +86,7 @@ pub(crate) struct SqlPlanner {
 impl Planner for SqlPlanner {
     fn plan(&self, sql: &str, settings: &BTreeMap<String, String>) -> Result<Plan, PlanError> {
         let script = thalweg_sql::plan(sql, settings).map_err(|error| PlanError::Script(error.to_string()))?;
+        script.graph.as_ref().map_or(Ok(()), check_graph)?;
         Ok(Plan {
             graph: script.graph,
             explained: script.explain,
@@ -63,20 +100,36 @@ impl Planner for SqlPlanner {
     }
 }
 
-/// Plans on the compute runtime.
+/// Plans on the compute runtime, when it is the script's turn.
 pub(crate) async fn plan(
     seams: &Seams,
-    planner: Arc<dyn Planner>,
+    (planner, turns): (Arc<dyn Planner>, &PlanningTurns),
     sql: String,
     settings: BTreeMap<String, String>,
 ) -> Result<Plan, PlanError> {
-    let (reply, planned) = oneshot::channel();
+    check_length(&sql, &settings).map_err(|error| PlanError::Script(error.to_string()))?;
+    let turn = turns.next().await?;
+    let planned = on_compute(seams, "sql-planning", move || {
+        let planned = planner.plan(&sql, &settings);
+        drop(turn);
+        planned
+    });
+    planned.await.unwrap_or(Err(PlanError::Broken))
+}
+
+/// Does what takes its time where it delays no heartbeat; `None` where it has panicked.
+pub(crate) async fn on_compute<T: Send + 'static>(
+    seams: &Seams,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (reply, done) = oneshot::channel();
     let task = async move {
         // A client that went away waits for no answer.
-        let _ = reply.send(planner.plan(&sql, &settings));
+        let _ = reply.send(work());
     };
-    seams.compute.spawn("sql-planning", Box::pin(task));
-    planned.await.unwrap_or(Err(PlanError::Broken))
+    seams.compute.spawn(name, Box::pin(task));
+    done.await.ok()
 }
 
 /// What is proposed for a planned script; `None` where it has nothing to run.
@@ -89,12 +142,55 @@ pub(crate) fn job_spec(submission: JobSubmission, plan: Plan) -> Option<JobSpec>
         graph: text,
         key_groups: graph.key_groups,
         parallelism: submission.parallelism.or(plan.parallelism),
+        ingest_paths: ingest_sources(&graph).map(|(path, _)| path).collect(),
     })
+}
+
+/// The paths at which a job takes records over HTTP, and their tables.
+fn ingest_sources(graph: &JobGraph) -> impl Iterator<Item = (String, &str)> {
+    graph.operators.iter().filter_map(|operator| match &operator.kind {
+        OperatorKind::Source(source) => Some((source.connector.ingest_path(&source.table)?, source.table.as_str())),
+        _ => None,
+    })
+}
+
+/// Two tables of a job that take records at the same path would each get only some. And a dataflow has a size.
+fn check_graph(graph: &JobGraph) -> Result<(), PlanError> {
+    let bytes = graph.to_bytes().len();
+    if bytes > GRAPH_BYTES_MAX {
+        let what = format!(
+            "the script's dataflow has {bytes} bytes, and at most {GRAPH_BYTES_MAX} are taken: make several jobs of it"
+        );
+        return Err(PlanError::Script(what));
+    }
+    let mut tables = BTreeMap::new();
+    for (path, table) in ingest_sources(graph) {
+        if let Some(other) = tables.insert(path.clone(), table) {
+            let what = format!("tables {other} and {table} both take records at /{path}: give one another 'path'");
+            return Err(PlanError::Script(what));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_tables_of_a_script_do_not_take_records_at_one_path() {
+        let table = |name: &str, path: &str| {
+            format!("CREATE TABLE {name} (a INT) WITH ('connector' = 'http', 'format' = 'json'{path});")
+        };
+        let script =
+            format!("{} {} SELECT a FROM t; SELECT a FROM u;", table("t", ""), table("u", ", 'path' = '/ingest/t/'"));
+        let refused = SqlPlanner::default().plan(&script, &BTreeMap::new()).expect_err("one path");
+        assert_eq!(refused.to_string(), "tables t and u both take records at /ingest/t: give one another 'path'");
+        let script = format!("{} SELECT a FROM t; SELECT a + 1 FROM t;", table("t", ""));
+        let planned = SqlPlanner::default().plan(&script, &BTreeMap::new()).expect("one table");
+        let paths: Vec<String> = ingest_sources(&planned.graph.expect("a graph")).map(|(path, _)| path).collect();
+        assert_eq!(paths, ["ingest/t"]);
+    }
 
     #[test]
     fn what_a_script_says_of_its_slices_wins_and_comments_say_nothing() {

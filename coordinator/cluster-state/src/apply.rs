@@ -154,6 +154,7 @@ impl ClusterState {
         if let Some(job) = self.requests.get(&request) {
             return Ok(vec![Event::JobAccepted { job: *job }]);
         }
+        self.ensure_paths_free(&spec)?;
         let job = self.last_job.next();
         self.last_job = job;
         self.requests.insert(request.clone(), job);
@@ -173,6 +174,16 @@ impl ClusterState {
         };
         self.jobs.insert(job, record);
         Ok(vec![Event::JobAccepted { job }])
+    }
+
+    /// Only one job that lives takes records at a path.
+    pub(crate) fn ensure_paths_free(&self, spec: &JobSpec) -> Result<(), Rejection> {
+        for (job, other) in self.live_jobs() {
+            if let Some(path) = spec.ingest_paths.intersection(&other.spec.ingest_paths).next() {
+                return Err(Rejection::PathTaken { path: path.clone(), job, name: other.spec.name.clone() });
+            }
+        }
+        Ok(())
     }
 
     fn begin_attempt(&mut self, index: u64, job: JobId, attempt: Attempt, plan: Arc<AttemptPlan>) -> Applied {

@@ -3,7 +3,10 @@
 //! A command is a finished decision. Commands are only ever added to, with the format's number raised: a log may hold what
 //! an older engine wrote.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use thalweg_types::{
@@ -169,6 +172,9 @@ pub struct JobSpec {
     pub key_groups: u16,
     /// How many slices it wants; `None`: whatever is free when it first starts.
     pub parallelism: Option<u32>,
+    /// The paths at which it takes records over HTTP, without the slashes around them. No two jobs that live have one in common.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ingest_paths: BTreeSet<String>,
 }
 
 /// Where an attempt runs.

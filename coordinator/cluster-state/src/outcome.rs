@@ -150,6 +150,16 @@ pub enum Rejection {
     /// The assignment contradicts itself or the job.
     #[error("the assignment is inconsistent: {0}")]
     BadAssignment(String),
+    /// Another job that lives takes records there.
+    #[error("records that are POSTed to /{path} go to {job}, {name:?}: end it first, or give the table another 'path'")]
+    PathTaken {
+        /// The path.
+        path: String,
+        /// The other job.
+        job: JobId,
+        /// Its name.
+        name: String,
+    },
     /// No such job.
     #[error("{0} is not known")]
     UnknownJob(JobId),

@@ -1,6 +1,9 @@
 //! Facts and properties of the replicated state.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 use thalweg_types::{
@@ -42,8 +45,16 @@ fn submit(request: &str) -> Command {
         graph: "{}".to_owned(),
         key_groups: GROUPS,
         parallelism: None,
+        ingest_paths: BTreeSet::new(),
     };
     Command::SubmitJob { request: RequestId(request.to_owned()), spec: Arc::new(spec) }
+}
+
+/// A job that takes records at these paths.
+fn submit_taking(request: &str, paths: &[&str]) -> Command {
+    let Command::SubmitJob { request, spec } = submit(request) else { unreachable!("it submits") };
+    let ingest_paths = paths.iter().map(|path| (*path).to_owned()).collect();
+    Command::SubmitJob { request, spec: Arc::new(JobSpec { ingest_paths, ..spec.as_ref().clone() }) }
 }
 
 fn begin(job: u64, attempt: u32, slices: &[(u64, u64)]) -> Command {
@@ -148,6 +159,27 @@ fn a_repeated_request_is_answered_with_its_job_and_not_executed() {
     let before = state.clone();
     assert_eq!(state.apply(3, submit("r")), Outcome::Applied(vec![Event::JobAccepted { job: JobId(1) }]));
     assert_eq!(state, before);
+}
+
+#[test]
+fn a_path_belongs_to_one_job_that_lives() {
+    let mut state = state_after(vec![submit_taking("r", &["ingest/a", "ingest/b"]), submit_taking("s", &["c"])]);
+    let before = state.clone();
+    let second = submit_taking("t", &["ingest/b", "d"]);
+    let taken = Rejection::PathTaken { path: "ingest/b".to_owned(), job: JobId(1), name: "a job".to_owned() };
+    assert_eq!(state.apply(10, second.clone()), Outcome::Rejected(taken.clone()));
+    assert_eq!(state, before);
+    assert_eq!(
+        taken.to_string(),
+        "records that are POSTed to /ingest/b go to job-1, \"a job\": end it first, or give the table another 'path'"
+    );
+    // The same request again is the job that has the path.
+    let again = state.apply(11, submit_taking("r", &["ingest/a", "ingest/b"]));
+    assert_eq!(again, Outcome::Applied(vec![Event::JobAccepted { job: JobId(1) }]));
+    let _ = state.apply(12, Command::EndJob { job: JobId(1), mode: EndMode::Cancel });
+    assert_eq!(state.apply(13, second), Outcome::Applied(vec![Event::JobAccepted { job: JobId(3) }]));
+    let bytes = submit_taking("u", &["e"]).to_bytes();
+    assert_eq!(Command::from_bytes(&bytes), Ok(submit_taking("u", &["e"])));
 }
 
 #[test]

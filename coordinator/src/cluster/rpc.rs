@@ -123,6 +123,7 @@ pub(super) fn plan_status(error: &PlanError) -> Status {
     match error {
         PlanError::Script(_) => Status::invalid_argument(error.to_string()),
         PlanError::Broken => Status::internal(error.to_string()),
+        PlanError::Busy => Status::unavailable(error.to_string()),
     }
 }
 

@@ -18,7 +18,7 @@ use thalweg_types::{
     ENGINE_VERSION, JobGraph, JobId, OperatorKind,
     client::{
         ClusterOverview, CollectedQuery, JobAnswer, JobRequest, JobSubmission, MemberChange, MemberOverview,
-        NodeOverview, PlanRequest, SubmittedJob,
+        NodeOverview, PlanRequest, SCRIPT_BYTES_MAX, SubmittedJob,
     },
     job::{CheckpointOverview, JobOverview},
     seam::Seams,
@@ -33,11 +33,14 @@ use crate::{
     leader::LeaderHandle,
     machine::Machine,
     overview,
-    planning::{self, Plan, Planner},
+    planning::{self, Plan, Planner, PlanningTurns},
 };
 
 /// A client that wants to wait longer asks again: connections that are silent for long are cut by some networks.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The most bytes of a request. Those with a script that is somewhat too long are read, and told so.
+const REQUEST_BYTES_MAX: usize = 2 * SCRIPT_BYTES_MAX;
 
 /// The cluster service.
 #[derive(Debug)]
@@ -47,6 +50,7 @@ pub(crate) struct ClusterService {
     pub(super) network: Arc<dyn Network>,
     pub(super) seams: Seams,
     pub(super) planner: Arc<dyn Planner>,
+    turns: PlanningTurns,
     pub(super) leader_channel: LeaderChannel,
     pub(super) rows: RowsMemory,
     /// Below which checkpoints are.
@@ -67,6 +71,7 @@ impl ClusterService {
             network,
             seams,
             planner,
+            turns: PlanningTurns::default(),
             leader_channel: LeaderChannel::default(),
             rows: RowsMemory::default(),
             checkpoints_url,
@@ -76,7 +81,7 @@ impl ClusterService {
     /// As it is mounted into a gRPC server.
     pub(crate) fn into_server(self) -> ClusterServer<Self> {
         ClusterServer::new(self)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
@@ -90,7 +95,7 @@ impl ClusterService {
         if let Some(parallelism) = parallelism {
             settings.insert("parallelism.default".to_owned(), parallelism.to_string());
         }
-        let planned = planning::plan(&self.seams, self.planner.clone(), sql, settings).await;
+        let planned = planning::plan(&self.seams, (self.planner.clone(), &self.turns), sql, settings).await;
         planned.map_err(|error| plan_status(&error))
     }
 
@@ -105,9 +110,13 @@ impl ClusterService {
         let mut plan = planned?;
         let answers = std::mem::take(&mut plan.explained);
         let request = submission.request.clone();
-        let spec = planning::job_spec(submission, plan)
-            .ok_or_else(|| Status::invalid_argument("the script has no INSERT and no SELECT to run"))?;
-        let events = self.propose(&Command::SubmitJob { request, spec: Arc::new(spec) }).await?;
+        let command = planning::on_compute(&self.seams, "encode a job", move || {
+            let spec = Arc::new(planning::job_spec(submission, plan)?);
+            Some(Command::SubmitJob { request, spec }.to_bytes())
+        });
+        let command = command.await.ok_or_else(|| Status::internal("the job cannot be encoded"))?;
+        let nothing = || Status::invalid_argument("the script has no INSERT and no SELECT to run");
+        let events = self.propose_bytes(command.ok_or_else(nothing)?).await?;
         let accepted = events.iter().find_map(|event| match event {
             Event::JobAccepted { job } => Some(*job),
             _ => None,
@@ -152,9 +161,14 @@ impl ClusterService {
     }
 
     async fn describe(&self, job: JobId, record: &JobRecord) -> Result<JobAnswer, Status> {
-        let graph = graph_of(record)?;
         let memory = self.leader.recall(job).await;
-        let plan = self.planner.describe(&graph);
+        let (planner, of) = (self.planner.clone(), record.clone());
+        let described = planning::on_compute(&self.seams, "describe a job", move || {
+            let graph = graph_of(&of)?;
+            let plan = planner.describe(&graph);
+            Ok::<_, Status>((graph, plan))
+        });
+        let (graph, plan) = described.await.unwrap_or_else(|| Err(Status::internal("the plan cannot be described")))?;
         let mut job = overview::details(job, record, &graph, plan, &memory);
         job.failure = job.failure.or_else(|| self.consensus.peek(|machine| overview::waiting(record, machine.state())));
         Ok(JobAnswer { job, revision: record.revision })
@@ -204,7 +218,11 @@ impl ClusterService {
     }
 
     async fn propose(&self, command: &Command) -> Result<Vec<Event>, Status> {
-        match self.consensus.propose(command.to_bytes()).await {
+        self.propose_bytes(command.to_bytes()).await
+    }
+
+    async fn propose_bytes(&self, command: Vec<u8>) -> Result<Vec<Event>, Status> {
+        match self.consensus.propose(command).await {
             Ok(Outcome::Applied(events)) => Ok(events),
             Ok(Outcome::Rejected(reason)) => Err(rejection_status(&reason)),
             Err(error) => Err(consensus_status(error)),
@@ -247,9 +265,13 @@ impl Cluster for ClusterService {
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         let PlanRequest { sql, settings, parallelism } = request.into_inner().try_into()?;
         let plan = self.plan(sql, settings, parallelism).await?;
-        let dataflow = plan.graph.as_ref().map(|graph| self.planner.describe(graph));
-        let texts: Vec<String> = plan.explained.into_iter().chain(dataflow).collect();
-        Ok(Response::new(v1::ExplainResponse { plan: texts.join("\n\n") }))
+        let planner = self.planner.clone();
+        let described = planning::on_compute(&self.seams, "describe a plan", move || {
+            let dataflow = plan.graph.as_ref().map(|graph| planner.describe(graph));
+            plan.explained.into_iter().chain(dataflow).collect::<Vec<String>>().join("\n\n")
+        });
+        let plan = described.await.ok_or_else(|| Status::internal("the plan cannot be described"))?;
+        Ok(Response::new(v1::ExplainResponse { plan }))
     }
 
     async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {

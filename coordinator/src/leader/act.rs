@@ -1,7 +1,10 @@
 //! What follows from what a leader holds: controllers step, their wishes are carried out, reports are acknowledged, and what
 //! is old is forgotten.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use thalweg_cluster_state::{ClusterState, Command, JobRecord};
 use thalweg_control::{
@@ -24,9 +27,12 @@ use super::{
 
 /// Lost nodes that are remembered, for people to see. Nodes without a fixed id are new ones at each start.
 const LOST_NODES_MAX: usize = 50;
-/// Clearing away is over within seconds of a job's end, unless nodes are lost meanwhile. Jobs of which the record tells that it is
-/// not over do not count.
-const UNCLEARED_MAX: usize = 32;
+/// A new leader looks after so many jobs at a time that had ended before, and goes on with the next ones when these are done or
+/// have had their time: one whose sink is away does not keep the others back. Jobs that have something to publish do not count.
+const CLEARING_MAX: usize = 16;
+const CLEARING_TURN: Duration = Duration::from_secs(30);
+/// So many times as many ended jobs are remembered as are wanted, rather than to forget one that is still to be cleared away.
+const UNCLEARED_TIMES_MAX: usize = 10;
 /// After the checkpoints of a job could not be deleted.
 const FORGET_PAUSE: Duration = Duration::from_secs(30);
 
@@ -85,10 +91,29 @@ impl Reign {
     /// Takes charge of the jobs that have no controller yet; at the beginning also of those that the leader before may not
     /// have cleared away.
     pub(super) fn adopt(&mut self, state: &ClusterState) {
-        let has_begun = std::mem::replace(&mut self.has_begun, true);
-        let ended = if has_begun { Vec::new() } else { uncleared_jobs(state) };
-        for (job, record) in state.live_jobs().chain(ended) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            let (unpublished, others) = uncleared_jobs(state);
+            unpublished.into_iter().for_each(|(job, record)| self.take_charge(job, record));
+            self.to_clear = others;
+        }
+        for (job, record) in state.live_jobs() {
             self.take_charge(job, record);
+        }
+        self.clear_next(state);
+    }
+
+    /// Takes charge of the next jobs that had ended before this leader, as others are done.
+    fn clear_next(&mut self, state: &ClusterState) {
+        let now = self.seams.clock.monotonic();
+        let Self { clearing, jobs, .. } = self;
+        clearing.retain(|job, since| jobs.contains_key(job) && now.saturating_sub(*since) < CLEARING_TURN);
+        while self.clearing.len() < CLEARING_MAX
+            && let Some(job) = self.to_clear.pop_front()
+        {
+            if let Some(record) = state.job(job).filter(|record| record.status.is_terminal()) {
+                self.take_charge(job, record);
+                self.clearing.insert(job, now);
+            }
         }
     }
 
@@ -213,7 +238,7 @@ impl Reign {
             return Some(Chore::Propose(Command::InitCluster { cluster }));
         };
         let may_forget = self.seams.clock.monotonic() >= self.forget_at;
-        let is_busy = |job: JobId| self.jobs.contains_key(&job);
+        let is_busy = |job: JobId| self.jobs.contains_key(&job) || self.to_clear.contains(&job);
         match forgettable_job(state, self.config.ended_jobs_max, is_busy).filter(|_| may_forget) {
             Some((job, record)) if record.last_checkpoint > CheckpointId(0) => {
                 let owner = Owner { cluster: cluster.clone(), job, term: self.term };
@@ -268,30 +293,29 @@ fn forgettable_job(
 ) -> Option<(JobId, &JobRecord)> {
     let ended = state.jobs().iter().filter(|(_, record)| record.status.is_terminal());
     let surplus = ended.clone().count().saturating_sub(ended_jobs_max);
-    let waits = surplus <= ended_jobs_max;
+    let waits = surplus <= ended_jobs_max.saturating_mul(UNCLEARED_TIMES_MAX - 1);
     let may_go = |(job, record): &(&JobId, &JobRecord)| record.uncommitted().is_none() && !(waits && is_busy(**job));
     let first = ended.filter(may_go).min_by_key(|(job, record)| (record.revision, **job));
     first.filter(|_| surplus > 0).map(|(job, record)| (*job, record))
 }
 
-/// The jobs that have ended and are not done by the record: something is to be published, or checkpoints are to be deleted. And
-/// those that ended last without publishing: an end that was recorded just before its leader was lost is among them.
-fn uncleared_jobs(state: &ClusterState) -> Vec<(JobId, &JobRecord)> {
+/// The jobs that have ended and may not be done: those of which something is to be published, and the others, the last first. What
+/// is hidden in their sinks no record tells, so all count that ended without publishing.
+fn uncleared_jobs(state: &ClusterState) -> (Vec<(JobId, &JobRecord)>, VecDeque<JobId>) {
     let ended = state.jobs().iter().filter(|(_, record)| record.status.is_terminal() && record.attempt.is_some());
     let ended = ended.map(|(job, record)| (*job, record));
-    let (mut uncleared, others): (Vec<_>, Vec<_>) = ended.partition(|(_, record)| has_checkpoints_to_clear(record));
-    let unpublished =
+    let (unpublished, others): (Vec<_>, Vec<_>) = ended.partition(|(_, record)| record.uncommitted().is_some());
+    let may_hide =
         |record: &JobRecord| matches!(record.status, JobStatus::Cancelled | JobStatus::Failed | JobStatus::Stopped);
-    let mut last: Vec<_> = others.into_iter().filter(|(_, record)| unpublished(record)).collect();
-    last.sort_unstable_by_key(|(_, record)| std::cmp::Reverse(record.revision));
-    last.truncate(UNCLEARED_MAX);
-    uncleared.extend(last);
-    uncleared
+    let mut others: Vec<_> =
+        others.into_iter().filter(|(_, record)| may_hide(record) || has_checkpoints_to_clear(record)).collect();
+    others.sort_unstable_by_key(|(_, record)| std::cmp::Reverse(record.revision));
+    (unpublished, others.into_iter().map(|(job, _)| job).collect())
 }
 
 fn has_checkpoints_to_clear(record: &JobRecord) -> bool {
     let kept = usize::from(record.status == JobStatus::Failed);
-    record.uncommitted().is_some() || record.checkpoints.len() > kept
+    record.checkpoints.len() > kept
 }
 
 fn forgettable_nodes(state: &ClusterState) -> Option<Command> {

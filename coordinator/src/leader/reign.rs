@@ -1,7 +1,7 @@
 //! What a leader holds in one term, and what it takes in. What follows from it is in `act`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -69,6 +69,9 @@ pub(super) struct Reign {
     pub(super) measured: BTreeMap<JobId, (Attempt, BTreeMap<SubtaskId, SubtaskMetrics>)>,
     /// The jobs that had ended before have been looked at.
     pub(super) has_begun: bool,
+    /// Jobs that had ended before and are to be cleared away when others are done; and those that are, since when.
+    pub(super) to_clear: VecDeque<JobId>,
+    pub(super) clearing: BTreeMap<JobId, Duration>,
     pub(super) is_housekeeping: bool,
     /// After jobs could not be forgotten.
     pub(super) forget_at: Duration,
@@ -106,6 +109,8 @@ impl Reign {
             unusable: BTreeSet::new(),
             measured: BTreeMap::new(),
             has_begun: false,
+            to_clear: VecDeque::new(),
+            clearing: BTreeMap::new(),
             is_housekeeping: false,
             forget_at: Duration::ZERO,
             is_stale: true,

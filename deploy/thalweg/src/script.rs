@@ -1,9 +1,15 @@
 //! The script that a command was given: read, named, and made a request.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use thalweg_client::SubmitOptions;
+use thalweg_types::client::SCRIPT_BYTES_MAX;
 
 use crate::args::ScriptArgs;
 
@@ -24,6 +30,19 @@ pub fn read(args: &ScriptArgs, name: Option<&str>) -> Result<SubmitOptions> {
     Ok(SubmitOptions { sql, name, settings, parallelism: args.parallelism })
 }
 
+/// No more than is refused for its length: a file may have any.
+fn beginning_of(file: impl io::Read) -> io::Result<String> {
+    let longest = u64::try_from(SCRIPT_BYTES_MAX + 1).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    file.take(longest).read_to_end(&mut bytes)?;
+    let is_cut = bytes.len() > SCRIPT_BYTES_MAX;
+    match String::from_utf8(bytes) {
+        // It is refused for its length, wherever it was cut.
+        Err(error) if is_cut => Ok(String::from_utf8_lossy(error.as_bytes()).into_owned()),
+        text => text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")),
+    }
+}
+
 /// The text of a script, given as such, or else read from a file or the standard input.
 ///
 /// # Errors
@@ -32,10 +51,11 @@ pub fn text_of(text: Option<&str>, file: Option<&Path>) -> Result<String> {
     let sql = match (text, file) {
         (Some(text), _) => text.to_owned(),
         (None, Some(path)) if path == Path::new(STANDARD_INPUT) => {
-            io::read_to_string(io::stdin()).context("could not read the script from the standard input")?
+            beginning_of(io::stdin().lock()).context("could not read the script from the standard input")?
         }
         (None, Some(path)) => {
-            fs::read_to_string(path).with_context(|| format!("could not read the script {}", path.display()))?
+            let read = fs::File::open(path).and_then(beginning_of);
+            read.with_context(|| format!("could not read the script {}", path.display()))?
         }
         (None, None) => bail!("no script was given"),
     };

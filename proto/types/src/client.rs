@@ -2,11 +2,37 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use thiserror::Error;
+
 use crate::{
     id::{Attempt, ClusterId, JobId, MemberId, RequestId, Term},
     job::JobOverview,
     node::{NodeRegistration, NodeState},
 };
+
+/// The most bytes of a script with the settings that are given beside it: thousands of statements.
+pub const SCRIPT_BYTES_MAX: usize = 1 << 20;
+
+/// A script is too long to be taken at all.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "the script and its settings have {bytes} bytes, and at most {SCRIPT_BYTES_MAX} are taken: make several jobs of it, or keep \
+     data in tables"
+)]
+pub struct ScriptTooLong {
+    /// How long it is.
+    pub bytes: usize,
+}
+
+/// Checks that a script is not too long to be taken, without looking into it.
+///
+/// # Errors
+/// When it is.
+pub fn check_length(sql: &str, settings: &BTreeMap<String, String>) -> Result<(), ScriptTooLong> {
+    let settings = settings.iter().map(|(key, value)| key.len().saturating_add(value.len()));
+    let bytes = settings.fold(sql.len(), usize::saturating_add);
+    if bytes > SCRIPT_BYTES_MAX { Err(ScriptTooLong { bytes }) } else { Ok(()) }
+}
 
 /// A script to run as a job.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,6 +24,14 @@ pub struct TableConnector {
 }
 
 impl TableConnector {
+    /// The path, below a node's HTTP address and without the slashes around it, at which a table takes records that are POSTed;
+    /// `None`: it takes none so. `table` is its name.
+    #[must_use]
+    pub fn ingest_path(&self, table: &str) -> Option<String> {
+        let given = self.options.get("path").map(|path| path.trim_matches('/').to_owned());
+        (self.name == INGEST_CONNECTOR).then(|| given.unwrap_or_else(|| format!("ingest/{table}")))
+    }
+
     /// The value of an option: as given, else the spec's default, else `None`.
     #[must_use]
     pub fn option(&self, key: &str) -> Option<&str> {

@@ -1,6 +1,6 @@
 //! Which jobs that have ended are looked after, and which are forgotten.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use thalweg_cluster_state::{AttemptPlan, EndMode, JobSpec, Outcome};
 use thalweg_types::{Assignment, Attempt, Incarnation, KeyGroupTable, RequestId, node::NodeRegistration};
@@ -32,8 +32,14 @@ fn apply(state: &mut ClusterState, command: Command) {
 /// Adds a job that is cancelled, after a checkpoint where it has one.
 fn cancelled(state: &mut ClusterState, number: u64, has_checkpoint: bool) -> JobId {
     let (job, attempt, checkpoint) = (JobId(number), Attempt(1), CheckpointId(1));
-    let spec =
-        JobSpec { name: String::new(), sql: String::new(), graph: "{}".to_owned(), key_groups: 1, parallelism: None };
+    let spec = JobSpec {
+        name: String::new(),
+        sql: String::new(),
+        graph: "{}".to_owned(),
+        key_groups: 1,
+        parallelism: None,
+        ingest_paths: BTreeSet::new(),
+    };
     apply(state, Command::SubmitJob { request: RequestId(number.to_string()), spec: Arc::new(spec) });
     let assignment = Assignment { slices: vec![NodeId(1)], key_groups: KeyGroupTable::even(1, 1) };
     let plan = Arc::new(AttemptPlan { assignment, nodes: [(NodeId(1), Incarnation(1))].into() });
@@ -55,12 +61,15 @@ fn a_job_with_something_to_publish_is_always_looked_after_and_never_forgotten() 
     for number in 2..100 {
         cancelled(&mut state, number, false);
     }
-    let uncleared: Vec<JobId> = uncleared_jobs(&state).into_iter().map(|(job, _)| job).collect();
-    assert_eq!((uncleared[0], uncleared[1], uncleared.len()), (unpublished, JobId(99), 1 + UNCLEARED_MAX));
+    let uncleared = |state: &ClusterState| {
+        let (first, others) = uncleared_jobs(state);
+        (first.into_iter().map(|(job, _)| job).collect::<Vec<_>>(), others)
+    };
+    assert_eq!(uncleared(&state), (vec![unpublished], (2..100).rev().map(JobId).collect()), "none is left out");
     let first = |state: &ClusterState, max| forgettable_job(state, max, |_| false).map(|(job, _)| job);
     assert_eq!(first(&state, 10), Some(JobId(2)));
     apply(&mut state, Command::SinksCommitted { job: unpublished, checkpoint: CheckpointId(1) });
-    assert_eq!(uncleared_jobs(&state)[0].0, unpublished, "its objects are there");
+    assert_eq!(uncleared(&state).1[0], unpublished, "its objects are there");
     assert_eq!(first(&state, 98), Some(JobId(2)), "it has changed last");
     assert_eq!(first(&state, 99), None);
 }
@@ -73,5 +82,10 @@ fn a_job_that_is_being_cleared_away_is_forgotten_only_where_very_many_are_rememb
     }
     let first = |max, busy: u64| forgettable_job(&state, max, |job| job.0 <= busy).map(|(job, _)| job.0);
     assert_eq!((first(3, 0), first(3, 2), first(3, 4)), (Some(1), Some(3), None));
-    assert_eq!((first(1, 4), first(4, 0)), (Some(1), None));
+    assert_eq!((first(1, 4), first(4, 0)), (None, None));
+    for number in 5..=11 {
+        cancelled(&mut state, number, false);
+    }
+    let first = |max| forgettable_job(&state, max, |_| true).map(|(job, _)| job.0);
+    assert_eq!((first(1), first(2)), (Some(1), None));
 }

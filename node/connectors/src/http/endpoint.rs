@@ -1,7 +1,7 @@
 //! Where records that were POSTed to one table wait: first until they are durable, then until the table's reader takes them.
 //!
 //! ```text
-//! POST --reserve the body's bytes--> read it --decode (all or nothing)--> submit --> pending --append--> batches --> reader
+//! POST --reserve bytes as they come--> whole --decode (all or nothing)--> submit --> pending --append--> batches --> reader
 //!        `-- no room: 429, the client comes again                            `-- no room: 429    `-- no store: 503
 //! ```
 //!
@@ -375,6 +375,16 @@ fn first_of(pending: &mut VecDeque<Pending>) -> Vec<Pending> {
 }
 
 impl Reservation {
+    /// Whether a body of so many bytes has room now. Nothing is held for it.
+    pub(super) fn check_room(&self, bytes: usize) -> Result<(), Refusal> {
+        let bytes_max = self.endpoint.bytes_max;
+        if bytes > bytes_max {
+            return Err(Refusal::TooLarge { bytes_max });
+        }
+        let held = lock(&self.endpoint.queue).bytes;
+        if bytes > 0 && held.saturating_add(bytes) > bytes_max { Err(Refusal::Full) } else { Ok(()) }
+    }
+
     /// Holds so many bytes in all, if it does not hold more already.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
         let bytes_max = self.endpoint.bytes_max;

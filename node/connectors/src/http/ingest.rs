@@ -6,7 +6,7 @@
 //! | 200 `{"accepted":N,"durable":false}` | all wait in memory: the job takes no checkpoints, and they are lost with the node |
 //! | 400 | a record or the key is malformed, with its line and the reason; nothing was taken |
 //! | 404 | no table takes records at this path |
-//! | 408 | nothing more of the body came for half a minute |
+//! | 408 | the body came too slowly |
 //! | 413 | the request is larger than the table's whole buffer |
 //! | 422 | the `Idempotency-Key` came before, with another body; nothing was taken |
 //! | 429 with `Retry-After` | the buffer is full, or no more keys can be remembered: the job is slower than its clients |
@@ -15,8 +15,9 @@
 //! A request with an `Idempotency-Key` (1 to 255 visible characters, any, such as a UUID) that was answered with 200 is answered so
 //! again for the table's `idempotency.retention`, and takes nothing; one whose first is still on its way waits for that one's outcome.
 //!
-//! The bytes of a body are reserved before it is read: those that its head announces, and of a body of unknown length those of
-//! each piece as it comes. So requests that come at once do not hold more than the buffer may.
+//! The bytes of a body are reserved piece by piece as it comes, so that requests that come at once do not hold more than the buffer
+//! may, and one that announces much and sends nothing holds nothing. A length that has no room now is refused before any of it is
+//! read. A body has to make progress: what it holds it cannot hold for long.
 
 use std::time::Duration;
 
@@ -38,8 +39,9 @@ use super::{
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const KEY_CHARS_MAX: usize = 255;
 const RETRY_AFTER_SECONDS: &str = "1";
-/// A client that sends nothing for so long gives its part of the buffer back.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// In each window of time a body brings so much, or its end; else its part of the buffer is given back.
+const WINDOW: Duration = Duration::from_secs(10);
+const WINDOW_BYTES: usize = 8 << 10;
 
 /// Routes that take records for the tables of a registry, at any path.
 pub fn ingest_router(registry: IngestRegistry) -> Router {
@@ -68,11 +70,23 @@ async fn receive(registry: &IngestRegistry, path: &str, headers: &HeaderMap, bod
     let key = idempotency_key(headers)?;
     let mut reservation = registry.reserve(path)?;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    reservation.grow_to(announced.unwrap_or(0))?;
+    reservation.check_room(announced.unwrap_or(0))?;
     let mut pieces = body.into_data_stream();
-    let mut text = Vec::with_capacity(announced.unwrap_or(0));
+    let (mut text, mut before) = (Vec::new(), 0);
+    let mut windows = tokio::time::interval(WINDOW);
+    windows.tick().await;
     loop {
-        let piece = tokio::time::timeout(PIECE_TIMEOUT, pieces.next()).await.map_err(|_| Refusal::TooSlow)?;
+        let piece = tokio::select! {
+            biased;
+            piece = pieces.next() => piece,
+            _ = windows.tick() => {
+                if text.len() - before < WINDOW_BYTES {
+                    return Err(Refusal::TooSlow);
+                }
+                before = text.len();
+                continue;
+            }
+        };
         let Some(piece) = piece else { break };
         let piece = piece.map_err(|error| Refusal::Malformed(format!("the body cannot be read: {error}")))?;
         reservation.grow_to(text.len() + piece.len())?;

@@ -5,12 +5,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use tokio::sync::Notify;
+
 use super::endpoint::{Endpoint, Refusal, Reservation, lock};
 
 /// The paths that take records on this node. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct IngestRegistry {
     endpoints: Arc<Mutex<BTreeMap<String, Arc<Endpoint>>>>,
+    /// A path was given back.
+    freed: Arc<Notify>,
 }
 
 /// A path, for as long as this lives.
@@ -27,15 +31,27 @@ impl IngestRegistry {
         lock(&self.endpoints).get(path).cloned().ok_or(Refusal::UnknownPath)?.reserve()
     }
 
-    /// Gives a path to a table; `None` where it is taken.
-    pub(super) fn mount(&self, path: &str, endpoint: Arc<Endpoint>) -> Option<Mounted> {
-        let mut endpoints = lock(&self.endpoints);
-        if endpoints.contains_key(path) {
-            return None;
+    /// Gives a path to a table, once it is free. Cancel-safe.
+    pub(super) async fn mount(&self, path: &str, endpoint: Arc<Endpoint>) -> Mounted {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // From here on nothing is missed.
+            freed.as_mut().enable();
+            if self.take(path, &endpoint) {
+                return Mounted { registry: self.clone(), path: path.to_owned(), endpoint };
+            }
+            freed.await;
         }
-        endpoints.insert(path.to_owned(), endpoint.clone());
-        drop(endpoints);
-        Some(Mounted { registry: self.clone(), path: path.to_owned(), endpoint })
+    }
+
+    fn take(&self, path: &str, endpoint: &Arc<Endpoint>) -> bool {
+        let mut endpoints = lock(&self.endpoints);
+        let is_free = !endpoints.contains_key(path);
+        if is_free {
+            endpoints.insert(path.to_owned(), endpoint.clone());
+        }
+        is_free
     }
 }
 
@@ -43,5 +59,6 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         lock(&self.registry.endpoints).remove(&self.path);
         self.endpoint.close();
+        self.registry.freed.notify_waiters();
     }
 }

@@ -33,6 +33,8 @@ use crate::{
 
 const BUFFER_BYTES: u64 = 8 << 20;
 const RETENTION: Duration = Duration::from_secs(600);
+/// The path of a job is one that no other job has that lives. One that is over by the record may not be gone from here yet.
+const MOUNTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A table that takes records by POST.
 pub(crate) struct IngestSource {
@@ -54,7 +56,8 @@ impl IngestSource {
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         JsonDecoder::new(spec.physical.clone()).map_err(|reason| options.error(reason))?;
-        let path = options.text("path").map_or_else(|| format!("ingest/{}", spec.table), str::to_owned);
+        let path = spec.connector.ingest_path(&spec.table);
+        let path = path.ok_or_else(|| options.error("it takes no records by POST"))?;
         let bytes_max = usize::try_from(options.bytes("buffer-size")?.unwrap_or(BUFFER_BYTES)).unwrap_or(usize::MAX);
         let retention = options.duration("idempotency.retention")?.unwrap_or(RETENTION);
         let clock = context.seams.clock.clone();
@@ -62,7 +65,7 @@ impl IngestSource {
             registry: context.ingest.clone(),
             seams: context.seams.clone(),
             identity,
-            path: path.trim_matches('/').to_owned(),
+            path,
             endpoint: Arc::new(Endpoint::new(spec.physical.clone(), bytes_max, retention, clock)),
             batch_rows,
             table: spec.table.clone(),
@@ -108,10 +111,10 @@ impl Source for IngestSource {
     }
 
     async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
-        let mounted = self.registry.mount(&self.path, self.endpoint.clone());
-        let mounted = mounted.ok_or_else(|| ConnectorError::Config {
-            table: self.table.clone(),
-            reason: format!("another job takes records at /{} on this node", self.path),
+        let mounting = self.registry.mount(&self.path, self.endpoint.clone());
+        let mounted = tokio::time::timeout(MOUNTED_WITHIN, mounting).await.map_err(|_| ConnectorError::Store {
+            attempted: format!("take records for table {}", self.table),
+            source: format!("another reader takes those at /{} on this node", self.path).into(),
         })?;
         let logged = match self.log(split)? {
             Some((log, writer, position)) => {

@@ -122,24 +122,50 @@ fn piecewise(
 #[tokio::test(start_paused = true)]
 async fn bodies_that_are_being_read_count_before_they_are_whole() {
     let context = context();
-    let mut reader = open(&context, &[("path", "/in"), ("buffer-size", "1000 b")]).await.expect("opened");
-    // One announces its length, of the other it is what has come that counts.
-    let (announcing, first) = piecewise(&context, Some(700));
-    let (mut unknown, second) = piecewise(&context, None);
-    unknown.try_send(SPACES_200).expect("it is read");
-    settle().await;
-    let one = "{\"a\":1}\n";
-    assert_eq!(post(&context, "/in", &one.repeat(12)).await.0, StatusCode::TOO_MANY_REQUESTS, "108 beside 900 bytes");
-    let (refused, third) = piecewise(&context, Some(101));
+    let mut reader = open(&context, &[("path", "/in"), ("buffer-size", "600 b")]).await.expect("opened");
+    let (mut first, slow) = piecewise(&context, Some(500));
+    let (mut second, refused) = piecewise(&context, None);
+    for is_first in [true, false, true] {
+        let client = if is_first { &mut first } else { &mut second };
+        client.try_send(SPACES_200).expect("it is read");
+        settle().await;
+    }
+    let (announcing, third) = piecewise(&context, Some(101));
     assert_eq!(third.await.expect("no panic"), StatusCode::TOO_MANY_REQUESTS, "before anything was sent");
-    drop(refused);
-    unknown.try_send(SPACES_200).expect("it is read");
-    assert_eq!(second.await.expect("no panic"), StatusCode::TOO_MANY_REQUESTS, "its second piece has no room");
-    // The client sends nothing more: its part is free again after half a minute.
-    assert_eq!(first.await.expect("no panic"), StatusCode::REQUEST_TIMEOUT);
     drop(announcing);
-    assert_eq!(post(&context, "/in", &one.repeat(12)).await.0, StatusCode::OK);
+    second.try_send(SPACES_200).expect("it is read");
+    assert_eq!(refused.await.expect("no panic"), StatusCode::TOO_MANY_REQUESTS, "its second piece has no room");
+    // The client sends nothing more: its part is free again soon.
+    assert_eq!(slow.await.expect("no panic"), StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(post(&context, "/in", &"{\"a\":1}\n".repeat(12)).await.0, StatusCode::OK);
     assert!(reader.next().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_length_without_a_body_holds_nothing() {
+    let context = context();
+    let mut reader = open(&context, &[("path", "/in"), ("buffer-size", "1000 b")]).await.expect("opened");
+    let (announcing, answer) = piecewise(&context, Some(1000));
+    settle().await;
+    assert_eq!(post(&context, "/in", &"{\"a\":1}\n".repeat(12)).await.0, StatusCode::OK, "nothing is held for it");
+    assert!(reader.next().await.is_ok());
+    assert_eq!(answer.await.expect("no panic"), StatusCode::REQUEST_TIMEOUT);
+    drop(announcing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_trickles_is_given_up_however_long_it_is() {
+    let context = context();
+    let _reader = open(&context, &[("path", "/in")]).await.expect("opened");
+    let (mut client, answer) = piecewise(&context, None);
+    let clock = context.seams.clock.clone();
+    let start = clock.monotonic();
+    while !answer.is_finished() {
+        let _ = client.try_send(SPACES_200);
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    assert_eq!(answer.await.expect("no panic"), StatusCode::REQUEST_TIMEOUT);
+    assert!(clock.monotonic() - start < std::time::Duration::from_secs(30));
 }
 
 #[tokio::test]
@@ -164,18 +190,25 @@ async fn many_requests_exceed_the_buffer_by_one_at_most() {
     assert_eq!(post(&context, "/in", "{\"a\":1}").await.0, StatusCode::OK, "all was given back");
 }
 
-#[tokio::test]
-async fn a_path_lives_as_long_as_its_reader() {
+#[tokio::test(start_paused = true)]
+async fn a_path_lives_as_long_as_its_reader_and_the_next_one_waits_for_it() {
     let context = context();
     assert_eq!(post(&context, "/ingest/t", "{\"a\":1}").await.0, StatusCode::NOT_FOUND);
     let reader = open(&context, &[]).await.expect("opened");
     let error = open(&context, &[]).await.err().expect("taken");
-    assert_eq!(error.to_string(), "table t: another job takes records at /ingest/t on this node");
+    assert_eq!(
+        thalweg_types::text::with_causes(&error),
+        "could not take records for table t: another reader takes those at /ingest/t on this node"
+    );
     assert_eq!(post(&context, "/ingest/t", "{\"a\":1}").await.0, StatusCode::OK);
     assert_eq!(post(&context, "/ingest/u", "{\"a\":1}").await.0, StatusCode::NOT_FOUND);
-    drop(reader);
+    let (next, ()) = futures::join!(open(&context, &[]), async {
+        settle().await;
+        drop(reader);
+    });
+    assert_eq!(post(&context, "/ingest/t", "{\"a\":1}").await.0, StatusCode::OK);
+    drop(next.expect("the path is free now"));
     assert_eq!(post(&context, "/ingest/t", "{\"a\":1}").await.0, StatusCode::NOT_FOUND);
-    assert!(open(&context, &[]).await.is_ok());
 }
 
 fn batch(text: &str) -> arrow::array::RecordBatch {

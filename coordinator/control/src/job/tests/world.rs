@@ -85,6 +85,7 @@ impl World {
             key_groups: graph.key_groups,
             graph: String::from_utf8(graph.to_bytes()).unwrap(),
             parallelism: wish,
+            ingest_paths: BTreeSet::new(),
         };
         let mut state = ClusterState::default();
         let submit = Command::SubmitJob { request: RequestId("r".to_owned()), spec: Arc::new(spec) };
