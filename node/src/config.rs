@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use thalweg_proto::network::ConnectionLimits;
 use thalweg_types::{NodeId, address};
 use thiserror::Error;
 
@@ -39,6 +40,8 @@ pub struct NodeConfig {
     pub stop_timeout_ms: u64,
     /// A leaving node waits so long for its work to be moved. Default 30 seconds.
     pub leave_grace_ms: u64,
+    /// How many connections each of its listeners keeps at most. Default 256.
+    pub connections_max: usize,
 }
 
 impl Default for NodeConfig {
@@ -56,6 +59,7 @@ impl Default for NodeConfig {
             orphan_timeout_ms: 600_000,
             stop_timeout_ms: 30_000,
             leave_grace_ms: 30_000,
+            connections_max: ConnectionLimits::default().connections_max,
         }
     }
 }
@@ -84,6 +88,7 @@ pub(crate) struct Checked {
     pub(crate) orphan_timeout: Duration,
     pub(crate) stop_timeout: Duration,
     pub(crate) leave_grace: Duration,
+    pub(crate) limits: ConnectionLimits,
 }
 
 /// Where HTTP is served.
@@ -131,6 +136,7 @@ impl NodeConfig {
             orphan_timeout: above_zero("orphan_timeout_ms", self.orphan_timeout_ms)?,
             stop_timeout: above_zero("stop_timeout_ms", self.stop_timeout_ms)?,
             leave_grace: Duration::from_millis(self.leave_grace_ms),
+            limits: ConnectionLimits::at_most(self.connections_max),
         })
     }
 }

@@ -11,12 +11,12 @@
 //! - `session` finds the leader and holds the session; `leader_search` says whom to try, `rpc` speaks gRPC.
 //! - `worker` owns the state and carries out effects; `orders` and `outbox` are its pure decisions; `engine` is the runtime
 //!   behind a seam.
-//! - `service` serves what the runtime keeps; `http_listener` lets axum serve what it takes, on any network.
+//! - `service` serves what the runtime keeps; `http_server` serves what is taken over HTTP.
 
 mod config;
 mod engine;
 mod error;
-mod http_listener;
+mod http_server;
 mod leader_search;
 mod node;
 mod orders;
@@ -30,5 +30,5 @@ mod worker;
 
 pub use config::{ConfigError, NodeConfig};
 pub use error::{NodeFailure, StartError};
-pub use http_listener::HttpListener;
+pub use http_server::serve_http;
 pub use node::Node;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use thalweg_connectors::{ConnectorContext, http::ingest_router};
 use thalweg_exchange::{ExchangeRegistry, ExchangeService};
-use thalweg_proto::network::{Listener, Network};
+use thalweg_proto::network::{ConnectionLimits, Listener, Network, admit};
 use thalweg_runtime::{CollectStore, LocalState, RuntimeContext};
 use thalweg_types::{ENGINE_VERSION, Incarnation, NodeId, node::NodeRegistration, seam::Seams};
 use tokio::{sync::watch, time};
@@ -21,7 +21,7 @@ use crate::{
     config::{Checked, NodeConfig, advertised},
     engine::RuntimeEngine,
     error::{NodeFailure, StartError},
-    http_listener::HttpListener,
+    http_server::serve_http,
     leader_search::LeaderSearch,
     orders::{Limits, Orders},
     service::CollectService,
@@ -98,7 +98,7 @@ impl Node {
             memory_budget_bytes: config.memory_budget_bytes,
         };
         let life = Life::new();
-        life.serve(&seams, listeners, &context);
+        life.serve(&seams, listeners, config.limits, &context);
         let (worker, is_ready) = life.work(&seams, &config, context);
         let search = LeaderSearch::new(config.coordinators, seams.entropy.next());
         let stop = life.stop.clone();
@@ -194,12 +194,12 @@ impl Life {
         PanicGuard { life: self.clone(), task, is_defused: false }
     }
 
-    fn serve(&self, seams: &Seams, listeners: Listeners, context: &RuntimeContext) {
+    fn serve(&self, seams: &Seams, listeners: Listeners, limits: ConnectionLimits, context: &RuntimeContext) {
         let (life, stop) = (self.clone(), self.stop.clone());
         let server = thalweg_proto::network::server(&seams.io)
             .add_service(ExchangeService::new(context.exchange.clone()).into_server())
             .add_service(CollectService::server(context.collect.clone()))
-            .serve_with_incoming_shutdown(listeners.grpc.incoming, stop.cancelled_owned());
+            .serve_with_incoming_shutdown(admit(listeners.grpc, limits), stop.cancelled_owned());
         let serve = async move {
             let guard = life.guard("gRPC server");
             life.served("gRPC", server.await.err().map(|error| error.to_string()));
@@ -210,12 +210,11 @@ impl Life {
             return;
         };
         let (life, stop) = (self.clone(), self.stop.clone());
-        let router = ingest_router(context.connectors.ingest.clone());
+        let (router, spawner) = (ingest_router(context.connectors.ingest.clone()), seams.io.clone());
         let serve = async move {
             let guard = life.guard("HTTP server");
-            let server = axum::serve(HttpListener::new(listener), router);
-            let served = server.with_graceful_shutdown(stop.cancelled_owned()).await;
-            life.served("HTTP", served.err().map(|error| error.to_string()));
+            serve_http(listener, router, limits, spawner, stop).await;
+            life.served("HTTP", None);
             guard.defuse();
         };
         seams.io.spawn("ingest server", Box::pin(serve));

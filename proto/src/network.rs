@@ -9,9 +9,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::transport::{Channel, Endpoint, Server, Uri, server::Connected};
 use tower::layer::util::{Identity, Stack};
 
+mod admission;
+mod bodies;
 mod handlers;
 mod memory;
 
+pub use admission::{Activity, ConnectionLimits, Request, admit};
+pub use bodies::Held;
 pub use handlers::{HandlerTasks, InTasks};
 pub use memory::MemoryNetwork;
 
@@ -21,7 +25,10 @@ pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
 /// A connection, whatever carries it.
-pub struct Connection(Box<dyn Socket>);
+pub struct Connection {
+    socket: Box<dyn Socket>,
+    activity: Activity,
+}
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,13 +39,16 @@ impl fmt::Debug for Connection {
 impl Connection {
     /// Wraps a byte stream.
     pub fn new(socket: impl Socket + 'static) -> Self {
-        Self(Box::new(socket))
+        Self { socket: Box::new(socket), activity: Activity::default() }
     }
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
-    fn connect_info(&self) -> Self::ConnectInfo {}
+    /// How its listener is told of requests.
+    type ConnectInfo = Activity;
+    fn connect_info(&self) -> Activity {
+        self.activity.clone()
+    }
 }
 
 impl AsyncRead for Connection {
@@ -47,7 +57,7 @@ impl AsyncRead for Connection {
         context: &mut std::task::Context<'_>,
         buffer: &mut tokio::io::ReadBuf<'_>,
     ) -> std::task::Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(context, buffer)
+        Pin::new(&mut *self.socket).poll_read(context, buffer)
     }
 }
 
@@ -57,18 +67,18 @@ impl AsyncWrite for Connection {
         context: &mut std::task::Context<'_>,
         buffer: &[u8],
     ) -> std::task::Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(context, buffer)
+        Pin::new(&mut *self.socket).poll_write(context, buffer)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(context)
+        Pin::new(&mut *self.socket).poll_flush(context)
     }
 
     fn poll_shutdown(
         mut self: Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(context)
+        Pin::new(&mut *self.socket).poll_shutdown(context)
     }
 
     fn poll_write_vectored(
@@ -76,11 +86,11 @@ impl AsyncWrite for Connection {
         context: &mut std::task::Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> std::task::Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write_vectored(context, buffers)
+        Pin::new(&mut *self.socket).poll_write_vectored(context, buffers)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 }
 
@@ -128,8 +138,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
-/// A gRPC server with the windows and pings that [`channel`] has on the other side. Calls are handled in tasks that the
-/// spawner starts.
+/// Calls at once on one connection: what a coordinator passes on for its clients goes over one.
+const STREAMS_MAX: u32 = 1024;
+/// The metadata of a call.
+const HEAD_BYTES_MAX: u32 = 16 << 10;
+
+/// A gRPC server with the windows and pings that [`channel`] has on the other side, to be given the connections of [`admit`]. Calls
+/// are handled in tasks that the spawner starts; those whose requests do not come in time are ended.
 #[must_use]
 pub fn server(spawner: &Arc<dyn Spawner>) -> Server<Stack<HandlerTasks, Identity>> {
     Server::builder()
@@ -137,6 +152,8 @@ pub fn server(spawner: &Arc<dyn Spawner>) -> Server<Stack<HandlerTasks, Identity
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_max_header_list_size(HEAD_BYTES_MAX)
         .tcp_nodelay(true)
         .layer(HandlerTasks::new(spawner.clone()))
 }

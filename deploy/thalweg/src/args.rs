@@ -204,6 +204,10 @@ pub struct DevArgs {
     /// How often the state of jobs is checkpointed that do not say, or off; 1 s by default.
     #[arg(long, value_name = "DURATION|off", value_parser = parse_every)]
     pub checkpoint_interval: Option<Duration>,
+    /// How many connections each of its listeners keeps at most; by default its share of three quarters of the files that the
+    /// process may have open.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
+    pub max_connections: Option<u32>,
 }
 
 /// `thalweg coordinator`
@@ -261,6 +265,10 @@ pub struct CoordinatorArgs {
     /// A leader gives a sign of life every so many ticks; 2 by default.
     #[arg(long, value_name = "N")]
     pub heartbeat_ticks: Option<usize>,
+    /// How many connections each of its listeners keeps at most; by default its share of three quarters of the files that the
+    /// process may have open.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
+    pub max_connections: Option<u32>,
 }
 
 /// `thalweg node`
@@ -305,6 +313,10 @@ pub struct NodeArgs {
     /// How long it waits, when asked to end, for its work to be moved away; 30 s by default.
     #[arg(long, value_name = "DURATION", value_parser = parse_length)]
     pub leave_grace: Option<Duration>,
+    /// How many connections each of its listeners keeps at most; by default its share of three quarters of the files that the
+    /// process may have open.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
+    pub max_connections: Option<u32>,
 }
 
 /// `thalweg submit`

@@ -10,6 +10,7 @@ use std::{
 
 use thalweg_coordinator::CoordinatorConfig;
 use thalweg_node::NodeConfig;
+use thalweg_proto::network::ConnectionLimits;
 use thalweg_types::{
     address,
     settings::{parse_bytes, parse_duration},
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 use crate::{
     args::{ClusterArgs, CoordinatorArgs, DevArgs, NodeArgs},
+    file_limit,
     tcp::is_every_interface,
 };
 
@@ -27,6 +29,12 @@ pub const COORDINATOR_ADDRESS: &str = "127.0.0.1:7070";
 const DEV_HTTP_ADDRESS: &str = "127.0.0.1:7080";
 /// Clusters in one process are for trying things out: state is small, and whoever looks is impatient.
 pub const EMBEDDED_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many listeners share a process's open files: gRPC and health; gRPC, HTTP and health; gRPC of the coordinator, and HTTP,
+/// beside those of the nodes.
+const COORDINATOR_LISTENERS: u32 = 2;
+const NODE_LISTENERS: u32 = 3;
+const DEV_OTHER_LISTENERS: u32 = 2;
 
 /// What is wrong with the configuration.
 #[derive(Debug, Error)]
@@ -107,6 +115,8 @@ pub struct Coordinator {
     pub election_ticks: usize,
     /// A leader's sign of life comes every so many ticks.
     pub heartbeat_ticks: usize,
+    /// What each of its listeners grants its connections.
+    pub limits: ConnectionLimits,
 }
 
 impl Coordinator {
@@ -172,6 +182,7 @@ impl Coordinator {
             raft_tick: or_default(args.raft_tick, defaults.raft_tick_ms),
             election_ticks: args.election_ticks.unwrap_or(defaults.election_ticks),
             heartbeat_ticks: args.heartbeat_ticks.unwrap_or(defaults.heartbeat_ticks),
+            limits: file_limit::connections(args.max_connections, COORDINATOR_LISTENERS),
         })
     }
 }
@@ -205,6 +216,8 @@ pub struct Node {
     pub stop_timeout: Duration,
     /// How long it waits for its work to be moved.
     pub leave_grace: Duration,
+    /// What each of its listeners grants its connections.
+    pub limits: ConnectionLimits,
 }
 
 impl Node {
@@ -235,6 +248,7 @@ impl Node {
             orphan_timeout: or_default(args.orphan_timeout, defaults.orphan_timeout_ms),
             stop_timeout: or_default(args.stop_timeout, defaults.stop_timeout_ms),
             leave_grace: or_default(args.leave_grace, defaults.leave_grace_ms),
+            limits: file_limit::connections(args.max_connections, NODE_LISTENERS),
         })
     }
 }
@@ -256,6 +270,8 @@ pub struct Dev {
     pub slots: Option<u32>,
     /// How often the state of jobs is checkpointed that do not say; zero: not by time.
     pub checkpoint_interval: Duration,
+    /// What each listener grants its connections.
+    pub limits: ConnectionLimits,
 }
 
 impl Dev {
@@ -279,6 +295,7 @@ impl Dev {
             nodes,
             slots: checked_slots(SECTION, args.slots)?,
             checkpoint_interval: args.checkpoint_interval.unwrap_or(EMBEDDED_CHECKPOINT_INTERVAL),
+            limits: file_limit::connections(args.max_connections, nodes + DEV_OTHER_LISTENERS),
         })
     }
 }

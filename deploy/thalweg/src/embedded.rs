@@ -16,7 +16,7 @@ use thalweg_client::{Client, ClientConfig, ClientError};
 use thalweg_consensus::store::{LogStore, MemoryStore};
 use thalweg_coordinator::{Coordinator, CoordinatorConfig};
 use thalweg_node::{Node, NodeConfig};
-use thalweg_proto::network::Network;
+use thalweg_proto::network::{ConnectionLimits, Network};
 use thalweg_storage::ObjectStores;
 use thalweg_types::{NodeId, seam::Seams};
 use tokio::time::{sleep, timeout};
@@ -60,6 +60,8 @@ pub struct EmbeddedOptions {
     pub parallelism: Option<u32>,
     /// How many threads operators have.
     pub compute_threads: usize,
+    /// What each listener grants its connections.
+    pub limits: ConnectionLimits,
 }
 
 impl Default for EmbeddedOptions {
@@ -74,6 +76,7 @@ impl Default for EmbeddedOptions {
             checkpoint_interval: EMBEDDED_CHECKPOINT_INTERVAL,
             parallelism: None,
             compute_threads: cores(),
+            limits: ConnectionLimits::default(),
         }
     }
 }
@@ -109,7 +112,7 @@ impl EmbeddedCluster {
         let kept = options.data_dir.as_deref().or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new("."));
         let config = coordinator_config(&options, &address, config::checkpoints_in("dev", kept)?);
         let coordinator = start_coordinator(&options, config, &network, &seams).await?;
-        let server = GrpcServer::start(listener, coordinator.routes(), &seams);
+        let server = GrpcServer::start(listener, options.limits, coordinator.routes(), &seams);
         let output = ProcessOutput::default();
         let connectors = streams::connectors(&seams, true, output.clone());
         let mut nodes = Vec::new();
@@ -122,6 +125,7 @@ impl EmbeddedCluster {
                 http_listen: http.unwrap_or_default(),
                 coordinators: vec![address.clone()],
                 slots: options.slots,
+                connections_max: options.limits.connections_max,
                 ..NodeConfig::default()
             };
             nodes.push(serve::start_node(config, &network, &seams, connectors.clone()).await?);

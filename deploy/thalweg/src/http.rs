@@ -12,10 +12,11 @@ use axum::{
 };
 use futures::future::BoxFuture;
 use thalweg_coordinator::metrics;
-use thalweg_node::HttpListener;
-use thalweg_proto::network::Network;
+use thalweg_node::serve_http;
+use thalweg_proto::network::{ConnectionLimits, Network};
 use thalweg_types::seam::{Seams, TaskHandle};
 use tokio::time;
+use tokio_util::sync::CancellationToken;
 
 /// An alive process answers so soon.
 const BEAT_WITHIN: Duration = Duration::from_secs(1);
@@ -50,16 +51,15 @@ impl std::fmt::Debug for Probes {
 pub async fn serve(
     network: &Arc<dyn Network>,
     seams: &Seams,
-    address: &str,
+    (address, limits): (&str, ConnectionLimits),
     probes: Probes,
 ) -> io::Result<(String, Box<dyn TaskHandle>)> {
     let listener = network.listen(address).await?;
     let bound = listener.address.clone();
-    let router = health(probes);
+    let (router, spawner) = (health(probes), seams.io.clone());
     let serve = async move {
-        if let Err(error) = axum::serve(HttpListener::new(listener), router).await {
-            tracing::error!(%error, "health is no longer answered");
-        }
+        serve_http(listener, router, limits, spawner, CancellationToken::new()).await;
+        tracing::error!("health is no longer answered: its listener has ended");
     };
     Ok((bound, seams.io.spawn("http", Box::pin(serve))))
 }
@@ -110,7 +110,8 @@ mod tests {
         let network: Arc<dyn Network> = Arc::new(TcpNetwork);
         let metrics: Metrics = Arc::new(|| async { "# EOF\n".to_owned() }.boxed());
         let probes = Probes { beat, ready, metrics: Some(metrics) };
-        let (address, task) = serve(&network, &surroundings.seams(), "127.0.0.1:0", probes).await.unwrap();
+        let (address, task) =
+            serve(&network, &surroundings.seams(), ("127.0.0.1:0", ConnectionLimits::default()), probes).await.unwrap();
         let mut connection = network.connect(&address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         connection.write_all(request.as_bytes()).await.unwrap();

@@ -6,6 +6,7 @@ pub mod commands;
 pub mod completion;
 pub mod config;
 pub mod embedded;
+mod file_limit;
 pub mod follow;
 pub mod http;
 pub mod layers;

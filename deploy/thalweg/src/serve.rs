@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use thalweg_connectors::ConnectorContext;
 use thalweg_consensus::store::{LogStore, RedbStore};
 use thalweg_node::{Node, NodeConfig};
-use thalweg_proto::network::{Listener, Network};
+use thalweg_proto::network::{ConnectionLimits, Listener, Network, admit};
 use thalweg_types::seam::{Seams, TaskHandle};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,14 +24,14 @@ pub struct GrpcServer {
 impl GrpcServer {
     /// Serves until stopped.
     #[must_use]
-    pub fn start(listener: Listener, routes: Routes, seams: &Seams) -> Self {
+    pub fn start(listener: Listener, limits: ConnectionLimits, routes: Routes, seams: &Seams) -> Self {
         let stopping = CancellationToken::new();
         let stop = stopping.clone();
         let (end, ended) = watch::channel(None);
         let server = thalweg_proto::network::server(&seams.io).add_routes(routes);
         let serve = async move {
             let stopped = stop.cancelled_owned();
-            let served = server.serve_with_incoming_shutdown(listener.incoming, stopped).await;
+            let served = server.serve_with_incoming_shutdown(admit(listener, limits), stopped).await;
             let reason = served.err().map_or_else(|| "its listener has ended".to_owned(), |error| error.to_string());
             end.send_replace(Some(reason));
         };
@@ -105,7 +105,7 @@ mod tests {
     async fn a_server_without_its_listener_has_failed() {
         let surroundings = Surroundings::of_system(1).unwrap();
         let listener = Listener { address: "a:1".to_owned(), incoming: stream::empty().boxed() };
-        let server = GrpcServer::start(listener, Routes::default(), &surroundings.seams());
+        let server = GrpcServer::start(listener, ConnectionLimits::default(), Routes::default(), &surroundings.seams());
         let failed = tokio::time::timeout(Duration::from_secs(10), server.failed()).await;
         assert_eq!(failed.as_deref(), Ok("its listener has ended"));
         server.stop();

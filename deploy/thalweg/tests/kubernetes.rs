@@ -66,7 +66,7 @@ fn place(pod: &str, addresses: &Addresses) -> Place {
     let mut variables = variables();
     variables.values_mut().for_each(|value| *value = addresses.coordinators_in(value));
     variables.insert("HOSTNAME".to_owned(), pod.to_owned());
-    Place { directory: None, variables }
+    Place { variables, ..Place::default() }
 }
 
 fn start(arguments: &[String], place: &Place) -> Background {

@@ -2,6 +2,9 @@
 //!
 //! A handler that waits would otherwise be woken in whatever order the runtime has for tasks that the transport started,
 //! which no seam decides; and one that panics would take its connection along, with every other call on it.
+//!
+//! A call is a request in progress of its connection until its answer has ended. Its own request has to come in time: at once where it
+//! is one message, and of a stream the beginning.
 
 use std::{
     future::Future,
@@ -10,6 +13,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use super::{
+    admission::Activity,
+    bodies::{Held, Pace, Paced},
+};
+use crate::v1::{cluster_server, collect_server};
 use thalweg_types::seam::{Spawner, TaskHandle};
 use tokio::sync::oneshot;
 use tonic::{
@@ -64,12 +72,24 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let service = self.service.clone();
         let (respond, response) = oneshot::channel();
+        let progress = request.extensions().get::<Activity>().cloned().unwrap_or_default().begin();
+        let pace = pace_of(request.uri().path());
+        let request = request.map(|body| Body::new(Paced::new(body, pace)));
         let handle = async move {
+            let answered = service.oneshot(request).await;
+            let held = answered.map(|response| response.map(|body| Body::new(Held::new(body, progress))));
             // Nobody to respond to is a caller that went away.
-            let _ = respond.send(service.oneshot(request).await);
+            let _ = respond.send(held);
         };
         Handling { task: self.spawner.spawn("call", Box::pin(handle)), response }
     }
+}
+
+/// What is asked in one message comes as a whole; streams last.
+fn pace_of(path: &str) -> Pace {
+    let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let is_one_message = [cluster_server::SERVICE_NAME, collect_server::SERVICE_NAME].contains(&service);
+    if is_one_message { Pace::Ends } else { Pace::Begins }
 }
 
 /// Waits for the response. The handler ends with it: nobody waits for what a caller that went away had asked for.

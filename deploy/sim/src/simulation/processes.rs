@@ -14,7 +14,7 @@ use thalweg_connectors::{
 use thalweg_consensus::Consensus;
 use thalweg_coordinator::{Coordinator, CoordinatorConfig, Machine, MemberConfig};
 use thalweg_node::{Node, NodeConfig};
-use thalweg_proto::network::Network;
+use thalweg_proto::network::{ConnectionLimits, Network, admit};
 use thalweg_types::{ClusterId, MemberId, NodeId};
 
 use super::{
@@ -172,7 +172,7 @@ pub(super) async fn coordinator(
     tokio::select! {
         biased;
         exit = coordinator.exited() => Ok(format!("{exit:?}")),
-        served = server.serve_with_incoming(listener.incoming) => {
+        served = server.serve_with_incoming(admit(listener, ConnectionLimits::default())) => {
             served?;
             Ok("its server has ended".to_owned())
         }

@@ -33,10 +33,10 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
         .await
         .context("could not start the coordinator")?;
     let coordinator = Arc::new(coordinator);
-    let server = GrpcServer::start(listener, coordinator.routes(), &seams);
+    let server = GrpcServer::start(listener, checked.limits, coordinator.routes(), &seams);
     let mut health = None;
     if let Some(health_address) = &checked.health {
-        let served = http::serve(&network, &seams, health_address, probes(&coordinator)).await;
+        let served = http::serve(&network, &seams, (health_address, checked.limits), probes(&coordinator)).await;
         health = Some(served.with_context(|| format!("could not listen at {health_address}"))?);
     }
     tracing::info!(

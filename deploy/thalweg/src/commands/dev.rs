@@ -22,6 +22,7 @@ pub(super) async fn run(args: DevArgs) -> Result<()> {
         http_advertise: checked.http_advertise.clone(),
         data_dir: Some(checked.data_dir.clone()),
         checkpoint_interval: checked.checkpoint_interval,
+        limits: checked.limits,
         ..EmbeddedOptions::default()
     })
     .await?;

@@ -23,11 +23,11 @@ pub(super) async fn run(args: NodeArgs) -> Result<()> {
     let surroundings = Surroundings::of_system(cores()).context("could not start threads")?;
     let seams = surroundings.seams();
     let network: Arc<dyn Network> = Arc::new(TcpNetwork);
-    let health_address = checked.health.clone();
+    let (health_address, limits) = (checked.health.clone(), checked.limits);
     let connectors = streams::connectors(&seams, false, ProcessOutput::default());
     let node = Arc::new(serve::start_node(config(checked), &network, &seams, connectors).await?);
     if let Some(health_address) = &health_address {
-        let served = http::serve(&network, &seams, health_address, probes(&node)).await;
+        let served = http::serve(&network, &seams, (health_address, limits), probes(&node)).await;
         let (health_address, _) = served.with_context(|| format!("could not listen at {health_address}"))?;
         tracing::info!(health_address, "health is answered");
     }
@@ -79,5 +79,6 @@ fn config(checked: Checked) -> NodeConfig {
         orphan_timeout_ms: millis(checked.orphan_timeout),
         stop_timeout_ms: millis(checked.stop_timeout),
         leave_grace_ms: millis(checked.leave_grace),
+        connections_max: checked.limits.connections_max,
     }
 }

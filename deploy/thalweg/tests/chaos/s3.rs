@@ -58,7 +58,7 @@ impl S3 {
 
     /// An environment that has its address.
     pub(crate) fn place(&self) -> Place {
-        Place { directory: None, variables: self.variables.clone() }
+        Place { variables: self.variables.clone(), ..Place::default() }
     }
 
     /// The URL of a place in the bucket.

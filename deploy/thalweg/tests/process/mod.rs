@@ -27,16 +27,25 @@ pub(crate) struct Outcome {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Place {
     pub(crate) directory: Option<PathBuf>,
+    /// How many files it may have open.
+    pub(crate) files: Option<u32>,
     pub(crate) variables: BTreeMap<String, String>,
 }
 
 impl Place {
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = command(arguments);
-        command.envs(&self.variables);
+        let mut command = match self.files {
+            None => command(arguments),
+            Some(files) => {
+                let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+                prepared(Command::new("sh"), &[&["-c", &limited, env!("CARGO_BIN_EXE_thalweg")], arguments].concat())
+            }
+        };
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
+            command.env_remove(ALLOW_PATH);
         }
+        command.envs(&self.variables);
         command
     }
 
@@ -47,14 +56,21 @@ impl Place {
     }
 }
 
+/// Tables of tests are in temporary directories, which are not where a process runs unless it is told to.
+const ALLOW_PATH: &str = "THALWEG_ALLOW_PATH";
+
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
+    prepared(Command::new(env!("CARGO_BIN_EXE_thalweg")), arguments)
+}
+
+fn prepared(mut command: Command, arguments: &[&str]) -> Command {
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("THALWEG_")) {
             command.env_remove(name);
         }
     }
+    command.env(ALLOW_PATH, std::env::temp_dir());
     command
 }
 
