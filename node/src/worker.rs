@@ -385,13 +385,12 @@ impl Worker {
     async fn end_all(&mut self) {
         self.attempts.values().for_each(|running| running.cancel());
         let all_gone = async {
-            while let Some((about, event)) = self.events.next().await {
-                if !matches!(event, Some(AttemptEvent::Gone)) {
-                    continue;
-                }
-                self.attempts.remove(&about);
-                if self.attempts.is_empty() {
-                    return;
+            // Without attempts there are no events to wait for: not even the stream of them ends.
+            while !self.attempts.is_empty()
+                && let Some((about, event)) = self.events.next().await
+            {
+                if matches!(event, Some(AttemptEvent::Gone)) {
+                    self.attempts.remove(&about);
                 }
             }
         };
@@ -425,4 +424,25 @@ fn interval(period: Duration) -> time::Interval {
     let mut interval = time::interval(period.max(Duration::from_millis(1)));
     interval.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     interval
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_proto::testing::seams;
+
+    use super::*;
+    use crate::{orders::Limits, testing::FakeEngine};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_whose_attempts_are_gone_ends_at_once() {
+        let (engine, _probe) = FakeEngine::new();
+        let second = Duration::from_secs(1);
+        let orders = Orders::new(Limits { orphan_timeout: second, stop_timeout: second }, Duration::ZERO);
+        let (mut worker, _handle) = Worker::new(orders, engine, seams(), watch::Sender::new(false));
+        // What keeps an end of an attempt's events may outlive the attempt.
+        worker.events.push(futures::stream::pending().boxed());
+        let began = worker.now();
+        worker.end_all().await;
+        assert_eq!(worker.now(), began);
+    }
 }
