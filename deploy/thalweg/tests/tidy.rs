@@ -10,7 +10,7 @@ use std::{
 /// Lines of code that one can hold in the head; tests are not counted.
 const FILE_LINES_MAX: usize = 600;
 /// Anything goes there: nothing depends on it.
-const FREE: &[&str] = &["thalweg", "thalweg-sim", "thalweg-bench"];
+const FREE: &[&str] = &["thalweg", "thalweg-sim", "thalweg-bench", "thalweg-dependencies"];
 /// Who may depend on whom, besides the free ones.
 const ARROWS: &[(&str, &[&str])] = &[
     ("thalweg-types", &[]),
@@ -99,6 +99,33 @@ fn versions_of_dependencies_stand_in_one_place() {
                     .filter(|(_, value)| is_local(value))
                     .map(|(name, _)| format!("{}: {name} is not taken from the workspace", shown(&file))),
             );
+        }
+    }
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
+#[test]
+fn every_library_stands_among_the_dependencies_of_all_with_its_features() {
+    let asked = |manifest: &toml::Table, sections: &[&str]| -> BTreeMap<String, BTreeSet<String>> {
+        let tables = sections.iter().filter_map(|section| manifest.get(*section).and_then(toml::Value::as_table));
+        let features = |value: &toml::Value| {
+            let features = value.get("features").and_then(toml::Value::as_array).into_iter().flatten();
+            features.filter_map(toml::Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let mut asked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (name, value) in tables.flatten().filter(|(name, _)| !name.starts_with("thalweg")) {
+            asked.entry(name.clone()).or_default().extend(features(value));
+        }
+        asked
+    };
+    let manifest = |file: &Path| read(file).parse::<toml::Table>().expect("a manifest is TOML");
+    let all = asked(&manifest(&root().join("deploy/dependencies/Cargo.toml")), &["dependencies", "build-dependencies"]);
+    let mut violations = Vec::new();
+    for file in files(&root(), "toml").into_iter().filter(|file| file.ends_with("Cargo.toml")) {
+        for (name, features) in asked(&manifest(&file), &["dependencies", "dev-dependencies", "build-dependencies"]) {
+            if !all.get(&name).is_some_and(|known| known.is_superset(&features)) {
+                violations.push(format!("deploy/dependencies lacks {name} with {features:?}, as {}", shown(&file)));
+            }
         }
     }
     assert!(violations.is_empty(), "{}", violations.join("\n"));

@@ -1,0 +1,3 @@
+//! Nothing to do: without a build script, cargo would leave the build dependencies out.
+
+fn main() {}
