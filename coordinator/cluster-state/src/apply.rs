@@ -4,14 +4,15 @@
 //! ```text
 //! Created|Restarting --BeginAttempt--> Deploying --RunAttempt--> Running --CompleteAttempt--> Committing --FinishJob--> end
 //!        ^                                 |                        |                            |
-//!        +------- FailAttempt(Restart) ----+------------------------+      FailAttempt(Fail) ----+--> Failed
+//!        +-- FailAttempt(Restart), Move ---+------------------------+      FailAttempt(Fail) ----+--> Failed
 //!                                                                              EndJob(Cancel) ---'
 //! while Running:       BeginCheckpoint(n + 1) -> CompleteCheckpoint(n + 1), or never -> BeginCheckpoint(n + 2)
 //! at any time after:   SinksCommitted, of complete checkpoints in their order
 //! ```
 //!
-//! No attempt begins, and no job finishes, before what complete checkpoints hold is published. A job that is being stopped
-//! restarts like any other, goes on from its newest checkpoint, and is stopped again.
+//! Move is `MoveAttempt`: a node leaves on purpose, and nothing is counted as failed. No attempt begins, and no job finishes,
+//! before what complete checkpoints hold is published. A job that is being stopped restarts like any other, goes on from its
+//! newest checkpoint, and is stopped again.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -73,6 +74,7 @@ impl ClusterState {
             Command::FailAttempt { job, attempt, failure, verdict } => {
                 self.fail_attempt(index, (job, attempt), failure, verdict)
             }
+            Command::MoveAttempt { job, attempt } => self.move_attempt(index, job, attempt),
             Command::FailJob { job, failure } => self.fail_job(index, job, failure),
             Command::FinishJob { job, attempt } => self.finish_job(index, job, attempt),
             Command::EndJob { job, mode } => self.end_job(index, job, mode),
@@ -204,7 +206,7 @@ impl ClusterState {
         let skipped = usize::from(bug::is_active(Bug::RestoreOldManifest) && record.checkpoints.len() > 1);
         let restored = record.checkpoints.iter().rev().nth(skipped).map(|manifest| manifest.checkpoint);
         let began_after = record.last_checkpoint;
-        record.attempt = Some(AttemptRecord { attempt, plan, restored, began_after, committables: None });
+        record.attempt = Some(AttemptRecord { attempt, plan, restored, began_after, committables: None, is_moved: false });
         Ok(set_status(job, record, JobStatus::Deploying, index))
     }
 
@@ -265,6 +267,15 @@ impl ClusterState {
         record.operator_failures += u32::from(failure.kind == FailureKind::Operator);
         record.failure = Some(failure);
         Ok(set_status(job, record, status, index))
+    }
+
+    fn move_attempt(&mut self, index: u64, job: JobId, attempt: Attempt) -> Applied {
+        let record = current_attempt(&mut self.jobs, job, attempt)?;
+        let (JobStatus::Deploying | JobStatus::Running, Some(live)) = (record.status, record.attempt.as_mut()) else {
+            return Err(Rejection::WrongStatus { job, status: record.status });
+        };
+        live.is_moved = true;
+        Ok(set_status(job, record, JobStatus::Restarting, index))
     }
 
     fn fail_job(&mut self, index: u64, job: JobId, failure: Failure) -> Applied {

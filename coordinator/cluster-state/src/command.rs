@@ -130,6 +130,13 @@ pub enum Command {
         /// What becomes of the job.
         verdict: Verdict,
     },
+    /// An attempt is given up because a node of it leaves on purpose: another follows elsewhere, and nothing has failed.
+    MoveAttempt {
+        /// The job.
+        job: JobId,
+        /// The attempt.
+        attempt: Attempt,
+    },
     /// A job cannot be carried out at all, whatever its attempt does.
     FailJob {
         /// The job.
@@ -256,6 +263,7 @@ impl Command {
             Self::SinksCommitted { .. } => "sinks_committed",
             Self::ForgetCheckpoints { .. } => "forget_checkpoints",
             Self::FailAttempt { .. } => "fail_attempt",
+            Self::MoveAttempt { .. } => "move_attempt",
             Self::FailJob { .. } => "fail_job",
             Self::FinishJob { .. } => "finish_job",
             Self::EndJob { .. } => "end_job",

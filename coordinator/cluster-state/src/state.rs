@@ -88,6 +88,9 @@ pub struct AttemptRecord {
     pub began_after: CheckpointId,
     /// What its sinks have prepared after the last complete checkpoint; known once all subtasks have ended well.
     pub committables: Option<Arc<Vec<SinkCommittables>>>,
+    /// It was given up because a node of it left on purpose, and did not fail.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_moved: bool,
 }
 
 impl JobRecord {
@@ -141,6 +144,12 @@ impl JobRecord {
 }
 
 impl ClusterState {
+    /// Whether a job was ever submitted.
+    #[must_use]
+    pub fn has_taken_jobs(&self) -> bool {
+        self.last_job > JobId(0)
+    }
+
     /// The cluster's id; `None` until the first leader has given one.
     #[must_use]
     pub fn cluster(&self) -> Option<&ClusterId> {

@@ -221,7 +221,7 @@ impl JobController {
             checkpoints,
             avoid: Avoid::default(),
             // The one that led to a restart which is still due is counted when its backoff is drawn.
-            failures_in_a_row: record.failures.saturating_sub(u32::from(record.status == JobStatus::Restarting)),
+            failures_in_a_row: record.failures.saturating_sub(u32::from(begin::is_to_be_counted(record))),
             waits_for_slots_since: None,
             proposing: false,
             paused_until: Duration::ZERO,

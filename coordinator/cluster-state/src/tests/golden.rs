@@ -41,6 +41,7 @@ fn one_of_each() -> Vec<Command> {
         complete_checkpoint(1, 1, 1),
         committed(1, 1),
         forget(1, &[1, 2]),
+        Command::MoveAttempt { job, attempt },
     ]
 }
 

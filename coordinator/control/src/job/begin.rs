@@ -36,7 +36,8 @@ impl JobController {
     /// When the next attempt may begin. The streams to a node that is lost break before its loss is known: where that was the
     /// first failure in a row, the loss is what counts, and nothing is to be waited for.
     fn backoff(&mut self, view: &JobView<'_>) -> Duration {
-        if view.record.status == JobStatus::Created {
+        let is_moved = view.record.attempt.as_ref().is_some_and(|attempt| attempt.is_moved);
+        if view.record.status == JobStatus::Created || is_moved {
             return Duration::ZERO;
         }
         let kind = view.record.failure.as_ref().map_or(FailureKind::Node, |failure| failure.kind);
@@ -126,4 +127,9 @@ impl JobController {
             free.min(u32::from(view.record.spec.key_groups))
         })
     }
+}
+
+/// Whether the last attempt has failed and the next is still to come.
+pub(super) fn is_to_be_counted(record: &JobRecord) -> bool {
+    record.status == JobStatus::Restarting && record.attempt.as_ref().is_some_and(|attempt| !attempt.is_moved)
 }

@@ -37,6 +37,8 @@ pub(super) struct AttemptFacts {
     pub(super) restart_at: Option<Duration>,
     pub(super) cancel_ordered: BTreeSet<NodeId>,
     pub(super) gone: BTreeSet<NodeId>,
+    /// Nodes of it that have said that they leave.
+    pub(super) leavers: BTreeSet<NodeId>,
     pub(super) rows_released: bool,
     pub(super) committing_on: Option<(NodeId, Incarnation)>,
     pub(super) commit_at: Duration,
@@ -115,6 +117,7 @@ impl AttemptFacts {
             restart_at: None,
             cancel_ordered: BTreeSet::new(),
             gone: BTreeSet::new(),
+            leavers: BTreeSet::new(),
             rows_released: false,
             committing_on: None,
             commit_at: Duration::ZERO,

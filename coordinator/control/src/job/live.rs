@@ -138,6 +138,8 @@ impl JobController {
     /// part says nothing where a failure is known: dropping is what follows one, and would outrank a broken stream, whose
     /// cause is still to come.
     fn notice_loss(&mut self, view: &JobView<'_>) {
+        let leaves = |node: &NodeId| view.nodes.get(node).is_some_and(|node| !node.takes_work);
+        self.facts.leavers.extend(nodes_of(view.record).keys().filter(|node| leaves(node)));
         let lost = nodes_of(view.record).iter().find(|(node, life)| !view.is_present(**node, **life));
         if let Some((node, _)) = lost {
             self.facts.on_failure(failure(FailureKind::Node, format!("{node} was lost")), view.now);
@@ -199,9 +201,25 @@ impl JobController {
         if view.now.saturating_sub(*first_seen) < wait {
             return Some(Vec::new());
         }
-        let verdict = restart::verdict(&self.settings, failure.kind, view.record.operator_failures);
         let (job, attempt) = (self.job, self.facts.attempt);
+        if self.is_departure(view, failure.kind) {
+            return Some(vec![Effect::Propose(Command::MoveAttempt { job, attempt })]);
+        }
+        let verdict = restart::verdict(&self.settings, failure.kind, view.record.operator_failures);
         Some(vec![Effect::Propose(Command::FailAttempt { job, attempt, failure: failure.clone(), verdict })])
+    }
+
+    /// Whether what looks like a failure is that a node of the attempt leaves, as it has said, or has left.
+    fn is_departure(&self, view: &JobView<'_>, kind: FailureKind) -> bool {
+        let is_gone = |node: &NodeId, life| !view.is_present(*node, life);
+        let lost = nodes_of(view.record).iter().filter(|(node, life)| is_gone(node, **life)).map(|(node, _)| node);
+        let left = || self.facts.leavers.iter().any(|node| view.nodes.get(node).is_none_or(|node| !node.attached));
+        let could_be = match kind {
+            FailureKind::Node => !self.facts.leavers.is_empty(),
+            FailureKind::Link => left(),
+            FailureKind::Store | FailureKind::Operator | FailureKind::Data => false,
+        };
+        could_be && lost.into_iter().all(|node| self.facts.leavers.contains(node))
     }
 
     /// An attempt that an earlier leader was deploying: either all of it stands, or it is given up.

@@ -102,12 +102,24 @@ fn the_work_of_a_leaving_node_is_moved_where_there_is_room_for_it() {
     world.settle();
     assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Finished, Attempt(2)));
     assert_eq!(world.record().attempt.as_ref().unwrap().plan.assignment.slices, [NodeId(2), NodeId(2)]);
+    assert_eq!((world.record().failures, &world.record().failure), (0, &None), "nothing has failed");
 
     let mut world = World::new(&[2], Some(2));
     world.until(JobStatus::Running);
     world.leave(NodeId(1));
     world.settle();
     assert_eq!((world.status(), world.record().last_attempt()), (JobStatus::Finished, Attempt(1)));
+}
+
+#[test]
+fn a_node_that_leaves_although_its_work_fits_nowhere_else_is_no_failure_either() {
+    let mut world = World::new(&[1], Some(1));
+    world.until(JobStatus::Running);
+    world.leave(NodeId(1));
+    assert_eq!(world.status(), JobStatus::Running, "there is no room elsewhere");
+    world.lose_node(NodeId(1));
+    assert_eq!(world.status(), JobStatus::Restarting);
+    assert_eq!((world.record().failures, &world.record().failure), (0, &None));
 }
 
 #[test]
