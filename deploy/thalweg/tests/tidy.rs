@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("thalweg-flow", &["types"]),
     ("thalweg-keyed-state", &["types"]),
     ("thalweg-operators", &["types", "expr", "functions", "flow", "keyed-state"]),
-    ("thalweg-connectors", &["types", "storage"]),
+    ("thalweg-connectors", &["types", "functions", "storage"]),
     ("thalweg-exchange", &["types", "flow", "proto"]),
     ("thalweg-runtime", &["types", "flow", "keyed-state", "operators", "connectors", "exchange", "storage"]),
     ("thalweg-node", &["types", "proto", "keyed-state", "connectors", "exchange", "runtime", "storage"]),

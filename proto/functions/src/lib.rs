@@ -4,15 +4,22 @@
 //! Flink's meaning wins where Flink documents a function. Those of DataFusion that mean something else under that name are
 //! replaced here or left out, never answered by another of the same name.
 
+pub mod cast;
+mod instant;
+pub mod moment;
+pub mod names;
+
 use std::sync::Arc;
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+
+pub use instant::{INSTANT_TYPE, instant};
 
 /// Functions of one row. Of two with the same name or alias, the later one counts.
 #[must_use]
 pub fn scalar() -> Vec<Arc<ScalarUDF>> {
     let nested = datafusion_functions_nested::all_default_nested_functions();
-    datafusion_functions::all_default_functions().into_iter().chain(nested).collect()
+    datafusion_functions::all_default_functions().into_iter().chain(nested).chain([instant()]).collect()
 }
 
 /// Aggregates of a group's rows. Of two with the same name or alias, the later one counts.

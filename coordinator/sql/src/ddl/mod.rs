@@ -12,4 +12,5 @@ mod types;
 
 pub(crate) use statement::{CreateTable, CreateView, Insert, Statement, StatementKind, parse};
 pub(crate) use table::{build, interval_micros};
-pub(crate) use types::{arrow_type, sql_type};
+pub(crate) use thalweg_functions::names::sql_type;
+pub(crate) use types::{arrow_type, detail};

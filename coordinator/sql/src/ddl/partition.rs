@@ -2,7 +2,9 @@
 //!
 //! They are physical columns of scalar types, each named once, and not all that there are: the files hold the others.
 
-use super::{statement::PartitionClause, types::sql_type};
+use thalweg_functions::names::sql_type;
+
+use super::statement::PartitionClause;
 use crate::{
     catalog::Column,
     errors::{Result, SqlError},

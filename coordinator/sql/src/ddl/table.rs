@@ -13,6 +13,7 @@ use sqlparser::{
     parser::Parser,
     tokenizer::{Location, TokenWithSpan},
 };
+use thalweg_functions::names::sql_type;
 use thalweg_types::{
     connector::{ConnectorSpec, TableConnector},
     settings::parse_duration,
@@ -23,7 +24,7 @@ use super::{
     options::{Written, check_connector},
     partition,
     statement::CreateTable,
-    types::{arrow_type, sql_type},
+    types::arrow_type,
 };
 use crate::{
     catalog::{Column, Promise, Table, Watermark, is_timestamp},
