@@ -17,7 +17,7 @@
 //! | cumulate | the slice j steps on, which feeds the same windows | that slice's end |
 //! | hop | the slice, less j windows | slice's end + j microseconds, so j must be below the slide |
 //!
-//! Arithmetic saturates: windows at the ends of time end at `i64::MAX`, with the end of input.
+//! Arithmetic saturates, but who assigns windows refuses times that are nearer to the ends of time than a window reaches.
 
 use std::fmt;
 
@@ -126,6 +126,12 @@ impl WindowAssigner {
     #[must_use]
     pub fn slice_length(&self) -> i64 {
         self.slice
+    }
+
+    /// How far a window reaches from a time in it, at most.
+    #[must_use]
+    pub fn reach(&self) -> i64 {
+        self.size
     }
 
     /// The most windows that a time belongs to.

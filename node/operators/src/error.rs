@@ -39,6 +39,16 @@ pub enum OperatorError {
         /// What is wrong with them.
         reason: String,
     },
+    /// A window of a record has bounds that no timestamp holds.
+    #[error(
+        "event time {time} in column {column} is too far away: its window would begin or end where no timestamp reaches"
+    )]
+    Time {
+        /// The column of the event time.
+        column: String,
+        /// The time.
+        time: String,
+    },
     /// A frozen state is not one of this operator.
     #[error("could not restore the state of {operator}: {reason}")]
     Restore {

@@ -5,7 +5,7 @@
 //! ```text
 //! process(port, batch) or on_watermark(w) or flush() or restore(..)
 //!   then next_output() until it gives None          -- the actor may pause between two calls while it lacks credit
-//!   then, after on_watermark(w), w is forwarded     -- never before what it released
+//!   then, after on_watermark(w), forwarded(w) is    -- never before what it released
 //! ```
 //!
 //! What an operator holds between two calls, the rest of an unfinished emission included, is its state:
@@ -57,6 +57,12 @@ pub trait Operator: Send + std::fmt::Debug {
     /// # Errors
     /// As `process`.
     fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError>;
+
+    /// The watermark of its output when it has taken this one and all that was released is handed on. Grows with its
+    /// argument; the end stays the end.
+    fn forwarded(&self, watermark: Watermark) -> Watermark {
+        watermark
+    }
 
     /// Releases what must not be held across a barrier (the local phase of a two-phase aggregation).
     ///

@@ -16,6 +16,9 @@ use crate::{
     OperatorError, aggregate::check_timestamps, error::arrow_error, expr::Expression, project::Projector, time,
 };
 
+/// The greatest watermark that is not the end of input.
+const LATEST: i64 = i64::MAX - 1;
+
 /// The stage between a reader and the chain.
 #[derive(Debug)]
 pub struct SourceStage {
@@ -99,9 +102,11 @@ impl SourceStage {
         match &event_time.promise {
             Promise::Delay(delay) => {
                 let latest = time::bounds(rows.column(event_time.column)).map(|(_, latest)| latest);
-                Ok(latest.map(|latest| latest.saturating_sub(*delay)))
+                Ok(latest.map(|latest| latest.saturating_sub(*delay).min(LATEST)))
             }
-            Promise::Expression(expression) => Ok(time::bounds(&expression.evaluate(rows)?).map(|(_, latest)| latest)),
+            Promise::Expression(expression) => {
+                Ok(time::bounds(&expression.evaluate(rows)?).map(|(_, latest)| latest.min(LATEST)))
+            }
         }
     }
 }

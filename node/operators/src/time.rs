@@ -1,6 +1,7 @@
 //! Timestamp columns of any unit as microseconds, and back.
 //!
-//! To microseconds: nanoseconds round down, so that a record stays in its window; coarser units saturate.
+//! To microseconds: nanoseconds round down, so that a record stays in its window; coarser units saturate, so event times are
+//! checked (`beyond`) before windows are assigned.
 
 use std::sync::Arc;
 
@@ -11,9 +12,10 @@ use arrow::array::{
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::{max, min};
 use arrow::datatypes::{
-    ArrowTimestampType, DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    ArrowTimestampType, DataType, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
+use thalweg_functions::moment::{self, TimestampForm};
 
 /// A millisecond: `window_time` is the window's end less this.
 pub(crate) const MILLISECOND: i64 = 1000;
@@ -43,6 +45,22 @@ pub(crate) fn bounds(column: &ArrayRef) -> Option<(i64, i64)> {
         TimeUnit::Nanosecond => extremes::<TimestampNanosecondType>(column),
     }?;
     Some((micros_of(*unit, least), micros_of(*unit, greatest)))
+}
+
+/// The time of a timestamp column that is nearer than `reach` to the ends of what microseconds in 64 bits tell, as text.
+pub(crate) fn beyond(column: &ArrayRef, reach: i64) -> Option<String> {
+    let (least, greatest) = bounds(column)?;
+    let is_early = least < i64::MIN.saturating_add(reach);
+    if !is_early && greatest <= i64::MAX.saturating_sub(reach) {
+        return None;
+    }
+    let DataType::Timestamp(unit, _) = column.data_type() else { return None };
+    let ticks = arrow::compute::cast(column, &DataType::Int64).ok()?;
+    let ticks = ticks.as_primitive::<Int64Type>();
+    let tick = if is_early { min(ticks) } else { max(ticks) }?;
+    let mut text = Vec::new();
+    moment::write(tick, *unit, TimestampForm::Sql, &mut text);
+    String::from_utf8(text).ok()
 }
 
 /// Times as a column of a timestamp type (the caller's promise).

@@ -14,7 +14,7 @@ use thalweg_types::{KeyGroup, Watermark, graph::WindowAssign};
 
 use crate::{
     Operator, OperatorContext, OperatorError,
-    aggregate::{check_timestamps, times_of},
+    aggregate::{check_timestamps, event_times},
     emission::{Emission, OUTPUT},
     error::{arrow_error, build_error},
     project::batch_of,
@@ -115,7 +115,7 @@ impl Operator for WindowAssignOperator {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let times = times_of(&batch, self.column)?;
+        let times = event_times(&batch, self.column, self.assigner.reach())?;
         let (mut windows, mut left) = (Vec::with_capacity(times.len()), Vec::with_capacity(times.len()));
         let mut slice = self.assigner.slice_of(times[0]);
         let (mut first, mut count) = (self.assigner.window_ending(slice.end), 0);

@@ -10,9 +10,9 @@
 //! Signal(op, w)      -> Drain(op), then the signal goes on to the children and outbounds
 //! ```
 //!
-//! A watermark is forwarded after all that it released; a barrier after what operators may not hold across it, and when it
-//! has passed an operator, the operator's state is frozen for the checkpoint. A barrier waits for no credit: what it makes
-//! operators release is bounded by their state. Between two steps, and while it waits, a chain attends to checkpoints (`part`).
+//! A watermark is forwarded after all that it released, as the operator says; a barrier after what operators may not hold across
+//! it, and when it has passed an operator, the operator's state is frozen for the checkpoint. A barrier waits for no credit: what
+//! it makes operators release is bounded by their state. Between two steps, and while it waits, a chain attends to checkpoints (`part`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -289,9 +289,12 @@ impl Chain {
             self.stack.push(Step::Drain { vertex: at, then });
             return self.emit(at, batch);
         }
-        let Some(signal) = then else { return Ok(()) };
-        match signal {
-            Signal::Watermark(_) => self.parts.state.observe(at, name, || operator.state_bytes())?,
+        let Some(mut signal) = then else { return Ok(()) };
+        match &mut signal {
+            Signal::Watermark(watermark) => {
+                *watermark = operator.forwarded(*watermark);
+                self.parts.state.observe(at, name, || operator.state_bytes())?;
+            }
             Signal::Barrier(_) => {
                 let began = self.parts.meter.now();
                 let state = operator.freeze().map_err(|source| failed(name, source))?;

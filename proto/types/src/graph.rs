@@ -216,7 +216,7 @@ pub enum WindowSpec {
         /// Shift of all windows.
         offset: i64,
     },
-    /// Windows per key that end after `gap` without records.
+    /// Windows per key of records that are at most `gap` apart; they end `gap` after the last one.
     Session {
         /// The gap.
         gap: i64,

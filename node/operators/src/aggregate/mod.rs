@@ -30,4 +30,4 @@ pub(crate) use local::LocalAggregate;
 pub(crate) use session::SessionAggregate;
 pub(crate) use table::canonical_keys;
 pub(crate) use windowed::WindowedAggregate;
-pub(crate) use windows::{check_timestamps, is_session, split_attached, times_of};
+pub(crate) use windows::{check_timestamps, event_times, is_session, split_attached};

@@ -1,10 +1,14 @@
-//! Aggregation per key and session: records of a key less than the gap apart are of one session.
+//! Aggregation per key and session: records of a key at most the gap apart are of one session.
+//!
+//! A record that comes when the watermark is at its session's end is exactly the gap behind the last one, and of that session.
+//! So a session closes when the watermark has *passed* its end: all that is said of what is closed goes by one microsecond
+//! less than the watermark, and so do the operators behind, to which only this is forwarded.
 //!
 //! Verdict on a record, which depends on it, the watermark and the sessions closed so far, not on other records of its batch:
 //!
 //! ```text
-//! its own window [t, t + gap) is closed              late, for that window
-//! its own window overlaps a session that has closed  late, for that session: it fired without it
+//! its own window [t, t + gap] is closed              late, for that window
+//! its own window touches a session that has closed   late, for that session: it fired without it
 //! otherwise                                          used
 //! ```
 //!
@@ -25,7 +29,7 @@ use super::{
     session_store::SessionStore,
     spec::{AggregateSpec, Inputs},
     table::{accumulate, take_states},
-    windows::{check_timestamps, times_of},
+    windows::{check_timestamps, event_times},
 };
 use crate::{
     LateRows, Operator, OperatorContext, OperatorError,
@@ -34,6 +38,7 @@ use crate::{
     project::batch_of,
     restore::{owned_parts, value},
     split::{Rows, split_by},
+    time,
 };
 
 pub(super) const OPEN: &str = "sessions";
@@ -55,7 +60,7 @@ pub(crate) struct SessionAggregate {
     late: Vec<LateRows>,
 }
 
-/// Runs of records of one key less than the gap apart, in one batch.
+/// Runs of records of one key at most the gap apart, in one batch.
 struct Runs {
     /// Per row of the batch, in its order.
     run_of: Vec<usize>,
@@ -99,6 +104,11 @@ impl SessionAggregate {
         })
     }
 
+    /// Sessions that end here or before are closed. The end of input closes all.
+    fn closed(&self) -> i64 {
+        closed_by(Watermark(self.watermark)).0
+    }
+
     fn own_window(&self, time: i64) -> Window {
         Window { start: time, end: time.saturating_add(self.gap) }
     }
@@ -108,9 +118,10 @@ impl SessionAggregate {
         if times.iter().all(|time| *time >= self.watermark) {
             return None;
         }
+        let closed = self.closed();
         let verdict = |(time, key): (&i64, &usize)| {
             let own = self.own_window(*time);
-            if own.end <= self.watermark { Some(own) } else { self.store.closed_by(*key, own) }
+            if own.end <= closed { Some(own) } else { self.store.closed_by(*key, own) }
         };
         let verdicts: Vec<Option<Window>> = times.iter().zip(keys).map(verdict).collect();
         verdicts.iter().any(Option::is_some).then_some(verdicts)
@@ -156,7 +167,7 @@ impl SessionAggregate {
         for (key, time, row) in order {
             let own = self.own_window(time);
             match runs.windows.last_mut() {
-                Some(window) if runs.keys.last() == Some(&key) && time < window.end => window.end = own.end,
+                Some(window) if runs.keys.last() == Some(&key) && time <= window.end => window.end = own.end,
                 _ => {
                     runs.windows.push(own);
                     runs.keys.push(key);
@@ -180,12 +191,17 @@ impl SessionAggregate {
     }
 }
 
+/// The greatest end of the sessions that a watermark closes.
+fn closed_by(watermark: Watermark) -> Watermark {
+    if watermark.is_end() { watermark } else { Watermark(watermark.0.saturating_sub(1)) }
+}
+
 impl Operator for SessionAggregate {
     fn process(&mut self, _port: u8, batch: RecordBatch) -> Result<(), OperatorError> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let times = times_of(&batch, self.column)?;
+        let times = event_times(&batch, self.column, self.gap)?;
         let inputs = self.spec.inputs(&batch)?;
         let keys = self.store.intern(&inputs.keys, batch.num_rows())?;
         let Some(verdicts) = self.judge(&times, &keys) else { return self.absorb(&inputs, &times, &keys) };
@@ -202,14 +218,23 @@ impl Operator for SessionAggregate {
         Ok(())
     }
 
+    /// What ends later than this may still come. The window's columns are in milliseconds, rounded down.
+    fn forwarded(&self, watermark: Watermark) -> Watermark {
+        if watermark.is_end() {
+            return watermark;
+        }
+        let millisecond = watermark.0.div_euclid(time::MILLISECOND).saturating_mul(time::MILLISECOND);
+        closed_by(Watermark(millisecond))
+    }
+
     fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
         while self.emission.is_empty() {
-            if !self.store.has_due(self.watermark) {
-                let until = self.watermark.saturating_sub(if self.watermark == i64::MAX { 0 } else { self.gap });
-                self.store.forget(until);
+            let closed = self.closed();
+            if !self.store.has_due(closed) {
+                self.store.forget(closed.saturating_sub(if closed == i64::MAX { 0 } else { self.gap }));
                 return Ok(None);
             }
-            let (columns, windows) = self.store.close(&self.spec, self.watermark, self.context.batch_rows)?;
+            let (columns, windows) = self.store.close(&self.spec, closed, self.context.batch_rows)?;
             self.emission.extend([self.shape.of_windows(columns, &windows)?]);
         }
         Ok(self.emission.next())

@@ -1,11 +1,11 @@
 //! Sessions and their partials.
 //!
 //! ```text
-//! sessions   (key, start) -> [start, end), open or closed, and a chain of partial rows
+//! sessions   (key, start) -> [start, end], open or closed, and a chain of partial rows
 //! partials   batches of immutable rows; `next` links the rows of one session
 //! ```
 //!
-//! A batch of input becomes one batch of partials, a row per run of records less than the gap apart; each row is then linked
+//! A batch of input becomes one batch of partials, a row per run of records at most the gap apart; each row is then linked
 //! into the session that it extends, and joins those that it bridges. Merging the rows themselves waits for the session's end,
 //! or for a compaction when there are many more rows than sessions.
 //!
@@ -125,9 +125,9 @@ impl SessionStore {
         Ok(numbers)
     }
 
-    /// The closed session of a key that a record's own window overlaps.
+    /// The closed session of a key that a record's own window touches.
     pub(crate) fn closed_by(&self, key: usize, own: Window) -> Option<Window> {
-        self.overlapping(key, own)
+        self.touching(key, own)
             .find(|(_, session)| !session.is_open)
             .map(|((_, start), session)| Window { start, end: session.end })
     }
@@ -153,11 +153,11 @@ impl SessionStore {
         }
     }
 
-    /// Links a row into the session that it makes with those that it overlaps.
+    /// Links a row into the session that it makes with those that it touches.
     fn extend(&mut self, key: usize, window: Window, row: u32) {
         let mut merged = Session { end: window.end, is_open: true, head: row, tail: row };
         let mut start = window.start;
-        let touched: Vec<(Place, Session)> = self.overlapping(key, window).filter(|(_, s)| s.is_open).collect();
+        let touched: Vec<(Place, Session)> = self.touching(key, window).filter(|(_, s)| s.is_open).collect();
         for (place, session) in touched {
             self.sessions.remove(&place);
             self.ending.remove(&(session.end, place));
@@ -170,10 +170,10 @@ impl SessionStore {
         self.ending.insert((merged.end, (key, start)));
     }
 
-    /// Sessions of a key that overlap a window, the latest first.
-    fn overlapping(&self, key: usize, window: Window) -> impl Iterator<Item = (Place, Session)> + '_ {
-        let before = self.sessions.range((key, i64::MIN)..(key, window.end)).rev();
-        before.map(|(place, session)| (*place, *session)).take_while(move |(_, session)| session.end > window.start)
+    /// Sessions of a key that overlap a window or meet it at either end, the latest first.
+    fn touching(&self, key: usize, window: Window) -> impl Iterator<Item = (Place, Session)> + '_ {
+        let before = self.sessions.range((key, i64::MIN)..=(key, window.end)).rev();
+        before.map(|(place, session)| (*place, *session)).take_while(move |(_, session)| session.end >= window.start)
     }
 
     /// Closes up to `limit` sessions that end at or before `until`: their keys and results, and their windows.

@@ -192,6 +192,7 @@ fn split_by_slice(
     let rows = batch.num_rows();
     let key_of = |slice: Window| Pane::whole(slice.end).into();
     check_nulls(batch.column(column))?;
+    check_reach(batch, column, assigner.reach())?;
     let Some((first, last)) = time::bounds(batch.column(column)) else { return Ok(Vec::new()) };
     let mut slice = assigner.slice_of(first);
     if last < slice.end {
@@ -207,7 +208,21 @@ fn split_by_slice(
     }))
 }
 
-pub(crate) fn times_of(batch: &RecordBatch, column: usize) -> Result<ScalarBuffer<i64>, OperatorError> {
+/// Event times, from which no window reaches farther than `reach`.
+pub(crate) fn event_times(batch: &RecordBatch, column: usize, reach: i64) -> Result<ScalarBuffer<i64>, OperatorError> {
+    check_reach(batch, column, reach)?;
+    times_of(batch, column)
+}
+
+/// Refuses times whose windows would have bounds that no timestamp holds.
+fn check_reach(batch: &RecordBatch, column: usize, reach: i64) -> Result<(), OperatorError> {
+    match time::beyond(batch.column(column), reach) {
+        None => Ok(()),
+        Some(time) => Err(OperatorError::Time { column: batch.schema_ref().field(column).name().clone(), time }),
+    }
+}
+
+fn times_of(batch: &RecordBatch, column: usize) -> Result<ScalarBuffer<i64>, OperatorError> {
     let column = batch.column(column);
     check_nulls(column)?;
     time::to_micros(column).ok_or_else(|| input_error(format!("{} where a timestamp is planned", column.data_type())))
