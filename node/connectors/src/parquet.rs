@@ -5,6 +5,7 @@ mod object;
 mod project;
 mod prune;
 mod read;
+mod stored;
 
 use std::ops::Range;
 
@@ -13,6 +14,7 @@ use object_store::path::Path;
 
 pub(crate) use object::ObjectReader;
 pub(crate) use read::{ParquetTable, RowGroups, open};
+pub(crate) use stored::{stored, stored_schema};
 
 use crate::{
     ConnectorError,

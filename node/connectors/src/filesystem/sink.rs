@@ -46,7 +46,11 @@ use super::{
     parts::{PART_BYTES, Part, PartCommittable, PartFiles, PartNames, STORED_PART_BYTES_MAX, to_values},
 };
 use crate::{
-    ConnectorError, Rollover, Sealing, SinkIdentity, SinkWriter, csv::CsvWriter, json::JsonWriter, options::Options,
+    ConnectorError, Rollover, Sealing, SinkIdentity, SinkWriter,
+    csv::CsvWriter,
+    json::JsonWriter,
+    options::Options,
+    parquet::{stored, stored_schema},
 };
 
 /// What is encoded before it is handed to the file.
@@ -130,7 +134,10 @@ impl Format {
         Ok(match options.required("format")? {
             "json" => ("json", Self::Json(JsonWriter::new(&schema, json_form(options)).map_err(invalid)?)),
             "csv" => ("csv", Self::Csv(CsvWriter::new(options, &schema)?)),
-            "parquet" => ("parquet", Self::Parquet { properties: Box::new(parquet_properties(options)?), schema }),
+            "parquet" => {
+                let schema = stored_schema(&schema);
+                ("parquet", Self::Parquet { properties: Box::new(parquet_properties(options)?), schema })
+            }
             other => return Err(options.error(format!("unknown format '{other}'"))),
         })
     }
@@ -156,9 +163,9 @@ impl Format {
         match self {
             Self::Json(writer) => writer.write(batch, &mut into.piece),
             Self::Csv(writer) => writer.write(batch, &mut into.piece),
-            Self::Parquet { .. } => {
+            Self::Parquet { schema, .. } => {
                 let Some(writer) = &mut into.parquet else { return Ok(()) };
-                writer.write(batch)?;
+                writer.write(&stored(batch, schema)?)?;
                 if writer.memory_size() >= group_bytes {
                     writer.flush()?;
                 }
