@@ -28,7 +28,7 @@ use crate::{
     catalog::Catalog,
     ddl,
     errors::{Result, SqlError, nearest},
-    families, floats, outputs, refuse, rewrite,
+    families, floats, outputs, refuse, rewrite, times,
     window_tvf::WindowTvfPlanner,
 };
 
@@ -146,7 +146,7 @@ impl Context<'_> {
             let schema = Arc::new(DFSchema::try_from(schema.clone())?);
             let expr = self.planner().sql_to_expr(expr, &schema, &mut PlannerContext::new())?;
             families::check(&expr, &schema)?;
-            let expr = floats::rewrite(expr, &schema)?.data;
+            let expr = times::rewrite(floats::rewrite(expr, &schema)?.data, &schema)?.data;
             let context = SimplifyContext::builder()
                 .with_schema(schema.clone())
                 .with_config_options(self.functions.options.clone())
@@ -237,7 +237,10 @@ struct Types;
 impl TypePlanner for Types {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> PlanResult<Option<FieldRef>> {
         match ddl::arrow_type(sql_type) {
-            Ok(data_type) => Ok(Some(Arc::new(Field::new("", data_type, true)))),
+            Ok(data_type) => {
+                let field = Field::new("", data_type, true).with_metadata(ddl::detail(sql_type).metadata());
+                Ok(Some(Arc::new(field)))
+            }
             Err(reason) => plan_err!("{reason}"),
         }
     }

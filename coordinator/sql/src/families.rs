@@ -12,13 +12,14 @@ use datafusion_common::{
     tree_node::{TreeNode, TreeNodeRecursion},
 };
 use datafusion_expr::{
-    Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator, Union,
+    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, Operator, TryCast, Union,
     expr::{InList, ScalarFunction},
     type_coercion::binary::type_union_coercion,
     utils::merge_schema,
 };
 use datafusion_optimizer::AnalyzerRule;
 use sqlparser::tokenizer::{Location, TokenWithSpan};
+use thalweg_functions::cast;
 
 use crate::{ddl::sql_type, text::is_word};
 
@@ -156,6 +157,9 @@ fn check_node(expr: &Expr, schema: &DFSchema) -> PlanResult<()> {
             check_group(Use::Comparison, &group, schema)
         }
         Expr::Case(case) => check_case(case, schema),
+        Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field }) => {
+            check_cast(expr, field.data_type(), schema)
+        }
         Expr::ScalarFunction(call) => check_call(call, schema),
         _ => Ok(()),
     }
@@ -164,6 +168,15 @@ fn check_node(expr: &Expr, schema: &DFSchema) -> PlanResult<()> {
 fn is_comparison(operator: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// Refuses a cast that there is not.
+fn check_cast(expr: &Expr, to: &DataType, schema: &DFSchema) -> PlanResult<()> {
+    let Ok(from) = expr.get_type(schema) else { return Ok(()) };
+    let Err(reason) = cast::check(&from, to) else { return Ok(()) };
+    let message = format!("{} cannot be cast to {}: {reason}", sql_type(&from), sql_type(to));
+    let diagnostic = Diagnostic::new_error(message.clone(), first_span(&[expr]));
+    Err(plan_datafusion_err!("{message}").with_diagnostic(diagnostic))
 }
 
 fn check_case(case: &Case, schema: &DFSchema) -> PlanResult<()> {

@@ -19,7 +19,7 @@ use datafusion_expr::{
 use datafusion_optimizer::AnalyzerRule;
 use sqlparser::tokenizer::TokenWithSpan;
 
-use crate::{families::UnlikeFamilies, map_keys::MapKeys};
+use crate::{families::UnlikeFamilies, map_keys::MapKeys, times::TimesBesideTimes};
 
 /// Functions whose arguments are of one type.
 const UNIFYING: &[&str] = &["coalesce", "nullif", "greatest", "least", "nvl", "nvl2"];
@@ -140,7 +140,11 @@ pub(crate) fn analyzer_rules(tokens: &[TokenWithSpan]) -> Vec<Arc<dyn AnalyzerRu
     let mut rules = datafusion_optimizer::Analyzer::new().rules;
     rules.splice(
         0..0,
-        [Arc::new(UnlikeFamilies::new(tokens)) as Arc<dyn AnalyzerRule + Send + Sync>, Arc::new(DecimalsBesideFloats)],
+        [
+            Arc::new(UnlikeFamilies::new(tokens)) as Arc<dyn AnalyzerRule + Send + Sync>,
+            Arc::new(DecimalsBesideFloats),
+            Arc::new(TimesBesideTimes),
+        ],
     );
     rules.push(Arc::new(MapKeys));
     rules

@@ -25,6 +25,7 @@ mod refuse;
 mod rewrite;
 mod script;
 mod text;
+mod times;
 mod window_tvf;
 mod wording;
 

@@ -8,9 +8,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CeilFloorKind, DateTimeField, Expr, ExtractSyntax, Function, FunctionArg,
+    AccessExpr, BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, ExtractSyntax, Function, FunctionArg,
     FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, Spanned, TableFactor,
-    TableWithJoins, Value, VisitMut, VisitorMut,
+    TableWithJoins, TypedString, Value, VisitMut, VisitorMut,
 };
 
 use crate::errors::{Result, SqlError};
@@ -66,11 +66,25 @@ impl VisitorMut for Rewriter {
                 .with_hint("use date_trunc");
             return ControlFlow::Break(Box::new(error));
         }
+        if let Expr::TypedString(literal) = expr {
+            with_all_digits(literal);
+        }
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         if let Some(replacement) = replacement(function) {
             *expr = replacement;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// A literal `TIMESTAMP '…'` has the precision of its digits, where it has more than the type without a precision.
+fn with_all_digits(literal: &mut TypedString) {
+    const DIGITS: usize = 6;
+    let DataType::Timestamp(digits @ None, _) = &mut literal.data_type else { return };
+    let text = literal.value.to_string();
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    if fraction.bytes().take_while(u8::is_ascii_digit).count() > DIGITS {
+        *digits = Some(9);
     }
 }
 

@@ -6,6 +6,7 @@ mod plans;
 mod refusals;
 mod robustness;
 mod shell;
+mod times;
 
 use std::collections::BTreeMap;
 

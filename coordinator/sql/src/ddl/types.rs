@@ -1,12 +1,13 @@
-//! Flink's SQL types as Arrow types, and back as text.
+//! Flink's SQL types as Arrow types.
 //!
-//! `TIMESTAMP(0..3)` is in milliseconds, `TIMESTAMP` and `(4..6)` in microseconds, `(7..9)` in nanoseconds; strings are
+//! `TIMESTAMP(0)` is in seconds, `TIMESTAMP(1..3)` in milliseconds, `TIMESTAMP` and `(4..6)` in microseconds, `(7..9)` in nanoseconds; strings are
 //! views. Nested fields are always nullable.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
-use sqlparser::ast::{self, ArrayElemTypeDef, ExactNumberInfo, TimezoneInfo};
+use sqlparser::ast::{self, ArrayElemTypeDef, BinaryLength, CharacterLength, ExactNumberInfo, TimezoneInfo};
+use thalweg_functions::cast::Detail;
 
 /// The Arrow type of a declared type, or why there is none.
 pub(crate) fn arrow_type(declared: &ast::DataType) -> Result<DataType, String> {
@@ -47,45 +48,36 @@ pub(crate) fn arrow_type(declared: &ast::DataType) -> Result<DataType, String> {
     })
 }
 
-/// The type as one would declare it.
-pub(crate) fn sql_type(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Int8 => "TINYINT".to_owned(),
-        DataType::Int16 => "SMALLINT".to_owned(),
-        DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::Float32 => "FLOAT".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "STRING".to_owned(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTES".to_owned(),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Time64(_) | DataType::Time32(_) => "TIME".to_owned(),
-        DataType::Timestamp(unit, zone) => {
-            let name = if zone.is_some() { "TIMESTAMP_LTZ" } else { "TIMESTAMP" };
-            let precision = match unit {
-                TimeUnit::Second => 0,
-                TimeUnit::Millisecond => 3,
-                TimeUnit::Microsecond => 6,
-                TimeUnit::Nanosecond => 9,
-            };
-            format!("{name}({precision})")
+/// What a type that is cast to says beyond its Arrow type. Columns of tables are as their source gives them.
+pub(crate) fn detail(declared: &ast::DataType) -> Detail {
+    use ast::DataType as Sql;
+    let characters = |length: &Option<CharacterLength>| match length {
+        Some(CharacterLength::IntegerLength { length, .. }) => Some(saturated(*length)),
+        Some(CharacterLength::Max) | None => None,
+    };
+    match declared {
+        // As in Flink, a CHAR without a length has one character, a VARCHAR any number.
+        Sql::Char(length) | Sql::Character(length) => Detail::Char(characters(length).unwrap_or(1)),
+        Sql::Varchar(length) | Sql::CharacterVarying(length) => {
+            characters(length).map_or(Detail::None, Detail::VarChar)
         }
-        DataType::Struct(fields) => {
-            let fields: Vec<String> =
-                fields.iter().map(|field| format!("{} {}", field.name(), sql_type(field.data_type()))).collect();
-            format!("ROW<{}>", fields.join(", "))
+        Sql::Binary(length) => Detail::Binary(length.map_or(1, saturated)),
+        Sql::Varbinary(Some(BinaryLength::IntegerLength { length })) => Detail::VarBinary(saturated(*length)),
+        Sql::Timestamp(Some(digits), _) => digits_of(*digits),
+        Sql::Custom(name, arguments) if name.to_string().eq_ignore_ascii_case("TIMESTAMP_LTZ") => {
+            let digits = arguments.first().and_then(|text| text.parse().ok());
+            digits.map_or(Detail::None, digits_of)
         }
-        DataType::List(element) | DataType::LargeList(element) => format!("ARRAY<{}>", sql_type(element.data_type())),
-        DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(pair) if pair.len() == 2 => {
-                format!("MAP<{}, {}>", sql_type(pair[0].data_type()), sql_type(pair[1].data_type()))
-            }
-            other => format!("MAP<{other}>"),
-        },
-        other => other.to_string().to_uppercase(),
+        _ => Detail::None,
     }
+}
+
+fn digits_of(digits: u64) -> Detail {
+    if matches!(digits, 0 | 3 | 6 | 9) { Detail::None } else { Detail::Digits(saturated(digits)) }
+}
+
+fn saturated(length: u64) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 fn decimal(info: &ExactNumberInfo) -> Result<DataType, String> {
@@ -103,7 +95,8 @@ fn decimal(info: &ExactNumberInfo) -> Result<DataType, String> {
 
 fn timestamp(precision: Option<u64>, zone: Option<Arc<str>>) -> Result<DataType, String> {
     let unit = match precision {
-        Some(0..=3) => TimeUnit::Millisecond,
+        Some(0) => TimeUnit::Second,
+        Some(1..=3) => TimeUnit::Millisecond,
         None | Some(4..=6) => TimeUnit::Microsecond,
         Some(7..=9) => TimeUnit::Nanosecond,
         Some(other) => return Err(format!("TIMESTAMP({other}): expected 0 to 9")),

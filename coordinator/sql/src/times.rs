@@ -1,0 +1,377 @@
+//! Times beside times of another type, and beside texts: compared as the moments that they are.
+//!
+//! DataFusion casts the coarser side to the finer type, a text to the column's, and a date beside a timestamp to nanoseconds,
+//! which reach from 1677 to 2262 only. Here, before types are coerced:
+//!
+//! ```text
+//! ts < '2026-01-01 00:00:00.1234'    ts <= TIMESTAMP(3) '2026-01-01 00:00:00.123': a constant in the column's own unit
+//! ts = '2026-01-01 00:00:00.1234'    as instants: decimals of seconds, of which it is none
+//! ts3 < ts9                          as instants
+//! CASE … THEN date ELSE ts END       the date becomes a timestamp of the others' precision
+//! ```
+
+use std::{cmp::Ordering, sync::Arc};
+
+use arrow::datatypes::{DataType, FieldRef, TimeUnit};
+use datafusion_common::{
+    Column, DFSchema, Diagnostic, Result as PlanResult, ScalarValue, TableReference,
+    config::ConfigOptions,
+    plan_datafusion_err,
+    tree_node::{Transformed, TreeNode},
+};
+use datafusion_expr::{
+    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Union, expr::InList,
+    expr_rewriter::NamePreserver, utils::merge_schema,
+};
+use datafusion_optimizer::AnalyzerRule;
+use thalweg_functions::{INSTANT_TYPE, instant, moment::Moment, names::sql_type};
+
+/// Functions whose results are of the type of all their arguments.
+const UNIFYING: &[&str] = &["coalesce", "greatest", "least", "nvl"];
+const NANOS_PER_DAY: i128 = 86_400_000_000_000;
+
+/// The rule, over whole plans.
+#[derive(Debug)]
+pub(crate) struct TimesBesideTimes;
+
+impl AnalyzerRule for TimesBesideTimes {
+    fn name(&self) -> &'static str {
+        "times_beside_times"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> PlanResult<LogicalPlan> {
+        let analyzed = plan.transform_up(|plan| {
+            if let LogicalPlan::Union(union) = plan {
+                return unified(union);
+            }
+            let schema = merge_schema(&plan.inputs());
+            let names = NamePreserver::new(&plan);
+            let mut plan = plan;
+            if let LogicalPlan::Join(join) = &mut plan {
+                for (left, right) in &mut join.on {
+                    as_instants_if_mixed(vec![left, right], &schema)?;
+                }
+            }
+            let mapped = plan.map_expressions(|expr| {
+                let name = names.save(&expr);
+                Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
+            })?;
+            mapped.map_data(LogicalPlan::recompute_schema)
+        });
+        analyzed.map(|analyzed| analyzed.data)
+    }
+}
+
+/// The rule, over one expression.
+pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
+    expr.transform_up(|mut expr| {
+        let changed = match &mut expr {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => {
+                let made = compared(left, *op, right, schema)?;
+                return Ok(made.map_or_else(|| Transformed::no(expr), Transformed::yes));
+            }
+            Expr::Between(between) => {
+                let made = between_both(between, schema)?;
+                return Ok(made.map_or_else(|| Transformed::no(expr), Transformed::yes));
+            }
+            Expr::InList(list) => in_list(list, schema)?,
+            Expr::Case(case) => in_case(case, schema)?,
+            Expr::ScalarFunction(call) if call.func.name() == "nullif" => {
+                // The first argument is also the result.
+                match call.args.as_mut_slice() {
+                    [left, right] => nullif(left, right, schema)?,
+                    _ => false,
+                }
+            }
+            Expr::ScalarFunction(call) if UNIFYING.contains(&call.func.name()) => {
+                with_timestamps(call.args.iter_mut().collect(), schema)
+            }
+            _ => false,
+        };
+        Ok(Transformed::new_transformed(expr, changed))
+    })
+}
+
+fn compares(operator: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// A comparison of two times that differ in type, so that it is exact; `None` where they do not.
+fn compared(left: &Expr, operator: Operator, right: &Expr, schema: &DFSchema) -> PlanResult<Option<Expr>> {
+    if !is_mixed(&[left, right], schema)? {
+        return Ok(None);
+    }
+    let in_unit = match (constant(left)?, constant(right)?) {
+        (None, Some(moment)) => with_constant(left, operator, moment, schema)?,
+        (Some(moment), None) => match operator.swap() {
+            Some(swapped) => with_constant(right, swapped, moment, schema)?,
+            // Equality is the same from both sides.
+            None => with_constant(right, operator, moment, schema)?,
+        },
+        _ => None,
+    };
+    if in_unit.is_some() {
+        return Ok(in_unit);
+    }
+    let (left, right) = (as_instant(left.clone())?, as_instant(right.clone())?);
+    Ok(Some(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)))))
+}
+
+/// A time compared with a constant of its own type; `None` where no such comparison is the same.
+fn with_constant(time: &Expr, operator: Operator, moment: i128, schema: &DFSchema) -> PlanResult<Option<Expr>> {
+    use Operator::{Gt, GtEq, Lt, LtEq};
+    let data_type = time.get_type(schema)?;
+    let Some(unit) = nanos_of(&data_type) else { return Ok(None) };
+    let (floor, is_exact) = (moment.div_euclid(unit), moment.rem_euclid(unit) == 0);
+    let (least, greatest) = match data_type {
+        DataType::Date32 => (i128::from(i32::MIN), i128::from(i32::MAX)),
+        _ => (i128::from(i64::MIN), i128::from(i64::MAX)),
+    };
+    let place = match () {
+        () if floor < least => Ordering::Less,
+        () if floor > greatest => Ordering::Greater,
+        () => Ordering::Equal,
+    };
+    let (operator, value) = match (place, operator, is_exact) {
+        (Ordering::Equal, operator, true) => (operator, floor),
+        // Between the floor and the next.
+        (Ordering::Equal, Lt | LtEq, false) => (LtEq, floor),
+        (Ordering::Equal, Gt | GtEq, false) => (Gt, floor),
+        // Beyond all that there are.
+        (Ordering::Greater, Lt | LtEq, _) => (LtEq, greatest),
+        (Ordering::Greater, Gt | GtEq, _) => (Gt, greatest),
+        (Ordering::Less, Lt | LtEq, _) => (Lt, least),
+        (Ordering::Less, Gt | GtEq, _) => (GtEq, least),
+        _ => return Ok(None),
+    };
+    let Some(literal) = literal(&data_type, value) else { return Ok(None) };
+    let right = Box::new(Expr::Literal(literal, None));
+    Ok(Some(Expr::BinaryExpr(BinaryExpr::new(Box::new(time.clone()), operator, right))))
+}
+
+fn literal(data_type: &DataType, value: i128) -> Option<ScalarValue> {
+    let ticks = i64::try_from(value).ok();
+    Some(match data_type {
+        DataType::Date32 => ScalarValue::Date32(Some(i32::try_from(value).ok()?)),
+        DataType::Timestamp(TimeUnit::Second, zone) => ScalarValue::TimestampSecond(ticks, zone.clone()),
+        DataType::Timestamp(TimeUnit::Millisecond, zone) => ScalarValue::TimestampMillisecond(ticks, zone.clone()),
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => ScalarValue::TimestampMicrosecond(ticks, zone.clone()),
+        DataType::Timestamp(TimeUnit::Nanosecond, zone) => ScalarValue::TimestampNanosecond(ticks, zone.clone()),
+        _ => return None,
+    })
+}
+
+/// `x BETWEEN a AND b` as two comparisons, where one of them is of unlike times.
+fn between_both(between: &Between, schema: &DFSchema) -> PlanResult<Option<Expr>> {
+    let Between { expr, negated, low, high } = between;
+    if !is_mixed(&[expr.as_ref(), low.as_ref(), high.as_ref()], schema)? {
+        return Ok(None);
+    }
+    let side = |operator, bound: &Expr| -> PlanResult<Expr> {
+        let plain = || Expr::BinaryExpr(BinaryExpr::new(expr.clone(), operator, Box::new(bound.clone())));
+        Ok(compared(expr, operator, bound, schema)?.unwrap_or_else(plain))
+    };
+    Ok(Some(match negated {
+        false => side(Operator::GtEq, low)?.and(side(Operator::LtEq, high)?),
+        true => side(Operator::Lt, low)?.or(side(Operator::Gt, high)?),
+    }))
+}
+
+/// Items that are moments of the column's type become such; else all become instants.
+fn in_list(list: &mut InList, schema: &DFSchema) -> PlanResult<bool> {
+    let group: Vec<&Expr> = std::iter::once(list.expr.as_ref()).chain(&list.list).collect();
+    if !is_mixed(&group, schema)? {
+        return Ok(false);
+    }
+    let data_type = list.expr.get_type(schema)?;
+    let of_column = |item: &Expr| -> PlanResult<Option<Expr>> {
+        let (Some(moment), Some(unit)) = (constant(item)?, nanos_of(&data_type)) else { return Ok(None) };
+        let exact = (moment.rem_euclid(unit) == 0).then(|| literal(&data_type, moment.div_euclid(unit))).flatten();
+        Ok(exact.filter(|value| !value.is_null()).map(|value| Expr::Literal(value, None)))
+    };
+    let items = list.list.iter().map(of_column).collect::<PlanResult<Option<Vec<_>>>>()?;
+    match items {
+        Some(items) => list.list = items,
+        None => {
+            as_instants(std::iter::once(list.expr.as_mut()).chain(&mut list.list).collect())?;
+        }
+    }
+    Ok(true)
+}
+
+fn in_case(case: &mut Case, schema: &DFSchema) -> PlanResult<bool> {
+    let Case { expr, when_then_expr, else_expr } = case;
+    let (whens, thens): (Vec<&mut Expr>, Vec<&mut Expr>) =
+        when_then_expr.iter_mut().map(|(when, then)| (when.as_mut(), then.as_mut())).unzip();
+    let compared = match expr {
+        Some(operand) => as_instants_if_mixed(std::iter::once(operand.as_mut()).chain(whens).collect(), schema)?,
+        None => false,
+    };
+    let results = with_timestamps(thens.into_iter().chain(else_expr.as_deref_mut()).collect(), schema);
+    Ok(compared || results)
+}
+
+/// `NULLIF(a, b)`: the second argument in the type of the first, where it is a moment of it.
+fn nullif(left: &Expr, right: &mut Expr, schema: &DFSchema) -> PlanResult<bool> {
+    if !is_mixed(&[left, right], schema)? {
+        return Ok(false);
+    }
+    let data_type = left.get_type(schema)?;
+    let (Some(moment), Some(unit)) = (constant(right)?, nanos_of(&data_type)) else { return Ok(false) };
+    let exact = (moment.rem_euclid(unit) == 0).then(|| literal(&data_type, moment.div_euclid(unit))).flatten();
+    // No value of the type is such a moment.
+    let value = exact.map_or_else(|| ScalarValue::try_from(&data_type), Ok)?;
+    *right = Expr::Literal(value, None);
+    Ok(true)
+}
+
+fn as_instants_if_mixed(group: Vec<&mut Expr>, schema: &DFSchema) -> PlanResult<bool> {
+    let shared: Vec<&Expr> = group.iter().map(|expr| &**expr).collect();
+    if !is_mixed(&shared, schema)? {
+        return Ok(false);
+    }
+    as_instants(group).map(|()| true)
+}
+
+fn as_instants(group: Vec<&mut Expr>) -> PlanResult<()> {
+    for expr in group {
+        *expr = as_instant(std::mem::take(expr))?;
+    }
+    Ok(())
+}
+
+fn as_instant(expr: Expr) -> PlanResult<Expr> {
+    let DataType::Decimal128(precision, scale) = INSTANT_TYPE else { return Ok(expr) };
+    Ok(match constant(&expr)? {
+        Some(moment) => Expr::Literal(ScalarValue::Decimal128(Some(moment), precision, scale), None),
+        None => instant().call(vec![expr]),
+    })
+}
+
+/// Whether dates, timestamps and texts are compared that are not all of one type. What has no type yet is left for coercion
+/// to refuse.
+fn is_mixed(group: &[&Expr], schema: &DFSchema) -> PlanResult<bool> {
+    let types: Vec<DataType> = group.iter().filter_map(|expr| expr.get_type(schema).ok()).collect();
+    let is_clock = |data_type: &DataType| matches!(data_type, DataType::Time32(_) | DataType::Time64(_));
+    let is_moment = |data_type: &DataType| nanos_of(data_type).is_some();
+    let is_text = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8);
+    let Some(moment) = types.iter().find(|data_type| is_moment(data_type)) else { return Ok(false) };
+    if let Some(clock) = types.iter().find(|data_type| is_clock(data_type)) {
+        let message = format!("{} cannot be compared with {}: CAST one of them", sql_type(moment), sql_type(clock));
+        let columns = group.iter().flat_map(|expr| expr.column_refs());
+        let span =
+            columns.filter_map(|column| column.spans.first()).min_by_key(|span| (span.start.line, span.start.column));
+        return Err(plan_datafusion_err!("{message}").with_diagnostic(Diagnostic::new_error(message.clone(), span)));
+    }
+    let is_other = |data_type: &DataType| is_text(data_type) || (is_moment(data_type) && unlike(data_type, moment));
+    Ok(types.len() == group.len() && types.iter().any(is_other))
+}
+
+/// Whether types of times differ in more than their zone.
+fn unlike(one: &DataType, other: &DataType) -> bool {
+    match (one, other) {
+        (DataType::Timestamp(one, _), DataType::Timestamp(other, _)) => one != other,
+        _ => one != other,
+    }
+}
+
+/// How many nanoseconds the values of a type of moments are apart.
+fn nanos_of(data_type: &DataType) -> Option<i128> {
+    Some(match data_type {
+        DataType::Date32 => NANOS_PER_DAY,
+        DataType::Timestamp(TimeUnit::Second, _) => 1_000_000_000,
+        DataType::Timestamp(TimeUnit::Millisecond, _) => 1_000_000,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => 1_000,
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => 1,
+        _ => return None,
+    })
+}
+
+/// The moment of a constant, in nanoseconds since the epoch: a text, or one that is cast to a date or timestamp.
+fn constant(expr: &Expr) -> PlanResult<Option<i128>> {
+    let text_of = |value: &ScalarValue| value.try_as_str().flatten().map(str::to_owned);
+    let read = |text: String| {
+        let wrong = || plan_datafusion_err!("'{text}' cannot be compared with a time: it is not a timestamp");
+        Moment::read(&text).map(Moment::in_nanos).ok_or_else(wrong)
+    };
+    match expr {
+        Expr::Alias(alias) => constant(&alias.expr),
+        Expr::Literal(value, _) => match text_of(value) {
+            Some(text) => read(text).map(Some),
+            None => Ok(ticks(value)),
+        },
+        Expr::Cast(Cast { expr, field }) => match (expr.as_ref(), nanos_of(field.data_type())) {
+            (Expr::Literal(value, _), Some(unit)) if field.metadata().is_empty() => {
+                let moment = text_of(value).map(read).transpose()?;
+                Ok(moment.map(|moment| moment.div_euclid(unit) * unit))
+            }
+            _ => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
+fn ticks(value: &ScalarValue) -> Option<i128> {
+    let unit = nanos_of(&value.data_type())?;
+    let ticks = match value {
+        ScalarValue::Date32(day) => i64::from((*day)?),
+        ScalarValue::TimestampSecond(tick, _)
+        | ScalarValue::TimestampMillisecond(tick, _)
+        | ScalarValue::TimestampMicrosecond(tick, _)
+        | ScalarValue::TimestampNanosecond(tick, _) => (*tick)?,
+        _ => return None,
+    };
+    Some(i128::from(ticks) * unit)
+}
+
+/// The dates among results as timestamps, where others are.
+fn with_timestamps(group: Vec<&mut Expr>, schema: &DFSchema) -> bool {
+    let types: Vec<DataType> = group.iter().map(|expr| expr.get_type(schema).unwrap_or(DataType::Null)).collect();
+    let Some(finest) = finest(&types) else { return false };
+    let mut changed = false;
+    for (expr, data_type) in group.into_iter().zip(types) {
+        if data_type == DataType::Date32 {
+            *expr = Expr::Cast(Cast::new(Box::new(std::mem::take(expr)), finest.clone()));
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// The finest timestamp among types that have dates as well.
+fn finest(types: &[DataType]) -> Option<DataType> {
+    let timestamps = types.iter().filter(|data_type| matches!(data_type, DataType::Timestamp(..)));
+    let finest = timestamps.min_by_key(|data_type| nanos_of(data_type));
+    finest.filter(|_| types.contains(&DataType::Date32)).cloned()
+}
+
+/// A union whose columns that are timestamps in one branch are not dates in another.
+fn unified(union: Union) -> PlanResult<Transformed<LogicalPlan>> {
+    let column = |at: usize| -> Option<DataType> {
+        let types = union.inputs.iter().filter_map(|input| input.schema().fields().get(at));
+        finest(&types.map(|field| field.data_type().clone()).collect::<Vec<_>>())
+    };
+    let columns: Vec<Option<DataType>> = (0..union.schema.fields().len()).map(column).collect();
+    if columns.iter().all(Option::is_none) {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    let inputs = union.inputs.iter().map(|input| Ok(Arc::new(with_columns(input, &columns)?)));
+    let inputs = inputs.collect::<PlanResult<Vec<_>>>()?;
+    Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
+}
+
+/// The branch of a union with its dates as these types.
+fn with_columns(input: &LogicalPlan, columns: &[Option<DataType>]) -> PlanResult<LogicalPlan> {
+    let cast = |(at, (qualifier, field)): (usize, (Option<&TableReference>, &FieldRef))| {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        match columns.get(at) {
+            Some(Some(to)) if *field.data_type() == DataType::Date32 => {
+                Expr::Cast(Cast::new(Box::new(column), to.clone())).alias_qualified(qualifier.cloned(), field.name())
+            }
+            _ => column,
+        }
+    };
+    let projected = input.schema().iter().enumerate().map(cast).collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(projected, Arc::new(input.clone()))?))
+}
