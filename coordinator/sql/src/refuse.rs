@@ -7,15 +7,17 @@ use std::ops::ControlFlow;
 
 use sqlparser::{
     ast::{
-        DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+        ArrayElemTypeDef, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
         GroupByExpr, Interval, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
         Value, Visit, Visitor,
     },
     tokenizer::{Location, Span, TokenWithSpan},
 };
+use thalweg_functions::cast::Detail;
 
 use crate::{
     context::Functions,
+    ddl,
     errors::{Result, SqlError},
     rewrite,
     text::{word_after, word_before},
@@ -271,14 +273,10 @@ impl Refuser<'_> {
                 let hint = "add intervals of one unit: INTERVAL '1' DAY + INTERVAL '2' HOUR";
                 self.refuse_at(place, "INTERVAL with TO is not supported", Some(hint))
             }
-            Expr::Cast { data_type, expr: value, .. } if cuts(data_type) => {
+            Expr::Cast { data_type, expr: value, .. } if cuts_within(data_type) => {
                 let place = self.before(value.span(), "CAST");
-                let hint = "SUBSTRING(…, 1, n) cuts texts, DATE_TRUNC(…) cuts times";
-                self.refuse_at(
-                    place,
-                    format!("CAST to {data_type}, which would cut values, is not supported"),
-                    Some(hint),
-                )
+                let message = format!("CAST to {data_type}, which would cut what it holds, is not supported");
+                self.refuse_at(place, message, Some("leave lengths out within ARRAY, MAP and ROW"))
             }
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if matches!(**right, Expr::Subquery(_)) => {
                 self.refuse(right.span(), "a subquery inside an expression is not supported")
@@ -384,16 +382,18 @@ fn table_arguments(factor: &TableFactor) -> impl Iterator<Item = &Query> {
     })
 }
 
-/// Whether a type has a length or precision that values are not cut to.
-fn cuts(data_type: &DataType) -> bool {
+/// Whether a nested type has a length or precision within it: what values hold is not cut.
+fn cuts_within(data_type: &DataType) -> bool {
     use DataType as Sql;
+    let cuts = |inner: &DataType| ddl::detail(inner) != Detail::None || cuts_within(inner);
     match data_type {
-        Sql::Varchar(length) | Sql::Char(length) | Sql::Character(length) | Sql::CharacterVarying(length) => {
-            length.is_some()
-        }
-        Sql::Binary(length) => length.is_some(),
-        Sql::Varbinary(length) => length.is_some(),
-        Sql::Timestamp(precision, _) => precision.is_some_and(|precision| ![3, 6, 9].contains(&precision)),
+        Sql::Array(
+            ArrayElemTypeDef::AngleBracket(item)
+            | ArrayElemTypeDef::Parenthesis(item)
+            | ArrayElemTypeDef::SquareBracket(item, _),
+        ) => cuts(item),
+        Sql::Map(key, value) => cuts(key) || cuts(value),
+        Sql::Struct(fields, _) => fields.iter().any(|field| cuts(&field.field_type)),
         _ => false,
     }
 }

@@ -14,12 +14,13 @@ use anyhow::Result;
 use arrow::{
     array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray},
     csv,
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
     json,
     util::display::{ArrayFormatter, DurationFormat, FormatOptions},
 };
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use thalweg_functions::moment::{self, TimestampForm};
 use thiserror::Error;
 
 use crate::args::Format;
@@ -264,16 +265,15 @@ fn with_times_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
 fn times_as_text(column: &ArrayRef) -> Result<ArrayRef> {
     Ok(match column.data_type() {
         DataType::Timestamp(unit, _) => {
-            let form = match unit {
-                TimeUnit::Second => "%Y-%m-%d %H:%M:%S",
-                TimeUnit::Millisecond => "%Y-%m-%d %H:%M:%S%.3f",
-                TimeUnit::Microsecond => "%Y-%m-%d %H:%M:%S%.6f",
-                TimeUnit::Nanosecond => "%Y-%m-%d %H:%M:%S%.9f",
+            // Not by way of chrono, whose years are fewer.
+            let ticks = arrow::compute::cast(column, &DataType::Int64)?;
+            let text = |tick| {
+                let mut text = Vec::new();
+                moment::write(tick, *unit, TimestampForm::Sql, &mut text);
+                String::from_utf8(text)
             };
-            let options = FormatOptions::default().with_timestamp_format(Some(form));
-            let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
-            let text = |at| column.is_valid(at).then(|| formatter.value(at).try_to_string()).transpose();
-            Arc::new((0..column.len()).map(text).collect::<Result<StringArray, _>>()?)
+            let texts = ticks.as_primitive::<Int64Type>().iter().map(|tick| tick.map(text).transpose());
+            Arc::new(texts.collect::<Result<StringArray, _>>()?)
         }
         DataType::Struct(fields) => {
             let (structs, mut changed) = (column.as_struct(), Vec::new());

@@ -1,6 +1,7 @@
 //! Leaves out row groups whose statistics say that no row of them can satisfy a predicate.
 //!
-//! Statistics are bounds: they may be wider than the values, never narrower. What cannot be decided is read.
+//! Statistics are bounds: they may be wider than the values, never narrower. They are of what the file holds; a predicate is
+//! about what the table makes of it, so times are first rounded down as its column does. What cannot be decided is read.
 
 use std::cmp::Ordering;
 
@@ -11,18 +12,29 @@ use ::parquet::{
 use arrow::datatypes::{DataType, Fields, TimeUnit};
 use thalweg_types::graph::{ColumnPredicate, Comparison, PredicateValue};
 
-/// The row groups of a range that may hold a row for which all predicates are true.
+/// The row groups of a range that may hold a row for which all predicates are true; `wanted`: the table's columns.
 pub(super) fn keep(
     metadata: &ArrowReaderMetadata,
     groups: std::ops::Range<usize>,
     predicates: &[ColumnPredicate],
+    wanted: &Fields,
 ) -> Vec<usize> {
-    let fields = metadata.schema().fields();
+    let types = |predicate: &ColumnPredicate| Types {
+        file: arrow_type(metadata.schema().fields(), &predicate.path),
+        table: arrow_type(wanted, &predicate.path),
+    };
     let may_match = |group: &RowGroupMetaData| {
-        predicates.iter().all(|predicate| !rules_out(group, predicate, arrow_type(fields, &predicate.path)))
+        predicates.iter().all(|predicate| !rules_out(group, predicate, types(predicate)))
     };
     let row_groups = metadata.metadata().row_groups();
     groups.filter(|index| row_groups.get(*index).is_some_and(may_match)).collect()
+}
+
+/// The types of a column.
+#[derive(Debug, Clone, Copy)]
+struct Types<'a> {
+    file: Option<&'a DataType>,
+    table: Option<&'a DataType>,
 }
 
 fn arrow_type<'a>(fields: &'a Fields, path: &[String]) -> Option<&'a DataType> {
@@ -35,19 +47,19 @@ fn arrow_type<'a>(fields: &'a Fields, path: &[String]) -> Option<&'a DataType> {
     }
 }
 
-fn rules_out(group: &RowGroupMetaData, predicate: &ColumnPredicate, data_type: Option<&DataType>) -> bool {
+fn rules_out(group: &RowGroupMetaData, predicate: &ColumnPredicate, types: Types<'_>) -> bool {
     let is_it = |path: &[String]| path == predicate.path.as_slice();
     let Some(column) = group.columns().iter().find(|column| is_it(column.column_path().parts())) else {
         return false;
     };
-    let (Some(statistics), Some(data_type)) = (column.statistics(), data_type) else { return false };
+    let (Some(statistics), Some(data_type)) = (column.statistics(), types.file) else { return false };
     let rows = u64::try_from(group.num_rows()).unwrap_or(u64::MAX);
     let nulls = statistics.null_count_opt();
     match (predicate.comparison, &predicate.value) {
         (Comparison::IsNull, _) => nulls == Some(0),
         (Comparison::IsNotNull, _) => nulls == Some(rows),
         (comparison, Some(value)) => {
-            let (low, high) = bounds(statistics, data_type, value);
+            let (low, high) = bounds(statistics, data_type, types.table, value);
             no_value_fits(comparison, low, high)
         }
         (_, None) => false,
@@ -58,6 +70,7 @@ fn rules_out(group: &RowGroupMetaData, predicate: &ColumnPredicate, data_type: O
 fn bounds(
     statistics: &Statistics,
     data_type: &DataType,
+    table: Option<&DataType>,
     value: &PredicateValue,
 ) -> (Option<Ordering>, Option<Ordering>) {
     let is_unsigned = data_type.is_unsigned_integer();
@@ -69,8 +82,14 @@ fn bounds(
             (s.min_opt().map(|min| min.cmp(v)), s.max_opt().map(|max| max.cmp(v)))
         }
         (Statistics::Int64(s), PredicateValue::TimestampMicros(v)) => {
-            let DataType::Timestamp(unit, _) = data_type else { return (None, None) };
-            let compare = |bound: &i64| in_nanos(*bound, *unit).cmp(&(i128::from(*v) * 1000));
+            let (DataType::Timestamp(unit, _), Some(DataType::Timestamp(rounded_to, _))) = (data_type, table) else {
+                return (None, None);
+            };
+            let step = in_nanos(1, *rounded_to);
+            let compare = |bound: &i64| {
+                let floor = in_nanos(*bound, *unit).div_euclid(step) * step;
+                floor.cmp(&(i128::from(*v) * 1000))
+            };
             (s.min_opt().map(compare), s.max_opt().map(compare))
         }
         // Old writers compared bytes as signed ones, and kept their bounds in fields that are deprecated since.

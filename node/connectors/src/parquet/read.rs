@@ -44,7 +44,7 @@ pub(crate) async fn open(
     batch_rows: usize,
 ) -> Result<Box<dyn SplitReader>, ConnectorError> {
     let metadata = metadata(table.location, name).await?;
-    let groups = prune::keep(&metadata, position.groups.clone(), table.predicates);
+    let groups = prune::keep(&metadata, position.groups.clone(), table.predicates, table.schema.fields());
     let is_begun = groups.first() == Some(&position.groups.start);
     let row = if is_begun { position.row } else { 0 };
     let place = Place::new(&metadata, &groups, row, position.groups.end);
