@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 
 use sqlparser::{
     ast::{
-        ArrayElemTypeDef, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-        GroupByExpr, Interval, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
-        Value, Visit, Visitor,
+        ArrayElemTypeDef, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+        FunctionArguments, GroupByExpr, Interval, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier,
+        Spanned, TableFactor, Value, Visit, Visitor,
     },
     tokenizer::{Location, Span, TokenWithSpan},
 };

@@ -172,7 +172,9 @@ fn what_the_planner_finds_is_told_in_the_words_of_sql() {
 #[test]
 fn casts_that_would_cut_within_are_refused() {
     refused("SELECT price, CAST(NULL AS ARRAY<VARCHAR(2)>) FROM bid", 15, "which would cut what it holds");
-    for whole in ["VARCHAR", "STRING", "TIMESTAMP(3)", "TIMESTAMP(9)", "VARCHAR(2)", "CHAR(30)", "TIMESTAMP(0)", "TIMESTAMP(4)"] {
+    for whole in
+        ["VARCHAR", "STRING", "TIMESTAMP(3)", "TIMESTAMP(9)", "VARCHAR(2)", "CHAR(30)", "TIMESTAMP(0)", "TIMESTAMP(4)"]
+    {
         let planned = nexmark(&format!("SELECT CAST(dateTime AS {whole}) FROM bid"));
         assert!(planned.is_ok(), "{whole}: {planned:?}");
     }

@@ -23,9 +23,8 @@ pub(super) fn keep(
         file: arrow_type(metadata.schema().fields(), &predicate.path),
         table: arrow_type(wanted, &predicate.path),
     };
-    let may_match = |group: &RowGroupMetaData| {
-        predicates.iter().all(|predicate| !rules_out(group, predicate, types(predicate)))
-    };
+    let may_match =
+        |group: &RowGroupMetaData| predicates.iter().all(|predicate| !rules_out(group, predicate, types(predicate)));
     let row_groups = metadata.metadata().row_groups();
     groups.filter(|index| row_groups.get(*index).is_some_and(may_match)).collect()
 }
