@@ -30,6 +30,7 @@ const TYPES: &[(&str, &str)] = &[
     ("String", "STRING"),
     ("Binary", "BYTES"),
     ("Date32", "DATE"),
+    ("Time64(ns)", "TIME"),
 ];
 
 /// The innermost message.

@@ -5,6 +5,7 @@ SELECT id, ts > '2026-01-01 00:03:00.0004' AS a, ts <= '2026-01-01 00:03:00.0004
   CAST(ts AS TIMESTAMP(9)) = ts AS g, CAST(ts AS TIMESTAMP(0)) < ts AS h, ts IN ('2026-01-01 00:03:00.0004') AS i
 FROM clicks;
 -- batch
-SELECT id, ts > TIMESTAMP '2026-01-01T00:03:00', ts <= TIMESTAMP '2026-01-01T00:03:00', false, true, true, date_trunc('day', ts) < ts,
-  true, date_trunc('second', ts) < ts, false
+SELECT id, ts > TIMESTAMP '2026-01-01T00:03:00' AS a, ts <= TIMESTAMP '2026-01-01T00:03:00' AS b, false AS c,
+  ts >= TIMESTAMP '2026-01-01T00:00:00' AS d, true AS e, date_trunc('day', ts) < ts AS f, true AS g,
+  date_trunc('second', ts) < ts AS h, false AS i
 FROM clicks
