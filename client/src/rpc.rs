@@ -190,7 +190,7 @@ impl Client {
     /// # Errors
     /// `Rejected` where the change cannot be made now; as any call otherwise.
     pub async fn add_member(&self, member: MemberId, address: &str) -> Result<(), ClientError> {
-        let added = MemberOverview { member, address: address.to_owned(), voter: true };
+        let added = MemberOverview { member, address: address.to_owned(), voter: true, heard: None };
         self.change_members(MemberChange::Add(added)).await
     }
 

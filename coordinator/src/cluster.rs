@@ -1,5 +1,6 @@
 //! The clients' way in.
 
+mod members;
 mod recent;
 mod rows;
 mod rpc;

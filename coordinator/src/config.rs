@@ -26,6 +26,9 @@ pub struct CoordinatorConfig {
     pub members: Vec<MemberConfig>,
     /// With an empty data directory: wait to be added to a cluster that exists. Default false.
     pub join: bool,
+    /// With an empty data directory: found the cluster although some of `members` do not answer, where they never will. Default
+    /// false.
+    pub bootstrap: bool,
     /// The unit of Raft's time in milliseconds. Default 50.
     pub raft_tick_ms: u64,
     /// A follower that hears nothing from a leader for so many ticks begins an election. Default 10.
@@ -46,6 +49,9 @@ pub struct CoordinatorConfig {
     /// Where checkpoints are kept: the URL of a directory or of a prefix in an object store, the same for all coordinators and
     /// reached by all nodes. Required.
     pub checkpoints: String,
+    /// Whether the place for checkpoints is marked as this cluster's own. Not where each coordinator has a directory of its own
+    /// and none are taken. Default true.
+    pub marks_checkpoints: bool,
     /// From the beginning of a checkpoint to that of the next, where a job does not say, in milliseconds; 0: none by time.
     /// Default 10000.
     pub checkpoint_interval_ms: u64,
@@ -72,6 +78,7 @@ impl Default for CoordinatorConfig {
             cluster: None,
             members: Vec::new(),
             join: false,
+            bootstrap: false,
             raft_tick_ms: 50,
             election_ticks: raft.election_ticks,
             heartbeat_ticks: raft.heartbeat_ticks,
@@ -81,6 +88,7 @@ impl Default for CoordinatorConfig {
             deploy_timeout_ms: 120_000,
             ended_jobs_max: 100,
             checkpoints: String::new(),
+            marks_checkpoints: true,
             checkpoint_interval_ms: 10_000,
             parallelism: None,
         }
@@ -110,6 +118,8 @@ pub(crate) struct LeaderConfig {
     pub(crate) lease: Duration,
     pub(crate) control: ControlConfig,
     pub(crate) ended_jobs_max: usize,
+    /// Whether the place for checkpoints is marked.
+    pub(crate) marks: bool,
 }
 
 impl CoordinatorConfig {
@@ -136,7 +146,8 @@ impl CoordinatorConfig {
         }
         let voter = |member: MemberConfig| Member { member: member.member, address: member.address, voter: true };
         let mut bootstrap: Vec<Member> = self.members.into_iter().map(voter).collect();
-        if bootstrap.is_empty() && !self.join {
+        // One with another number has others, of whom it was not told.
+        if bootstrap.is_empty() && !self.join && self.member == MemberId(1) {
             bootstrap.push(Member { member: self.member, address: self.address.clone(), voter: true });
         }
         let consensus = ConsensusConfig {
@@ -145,6 +156,7 @@ impl CoordinatorConfig {
             cluster: self.cluster,
             bootstrap,
             join: self.join,
+            overrides_silence: self.bootstrap,
             tick: Duration::from_millis(self.raft_tick_ms),
             election_ticks: self.election_ticks,
             heartbeat_ticks: self.heartbeat_ticks,
@@ -157,7 +169,8 @@ impl CoordinatorConfig {
             ..ControlConfig::default()
         };
         let lease = Duration::from_millis(self.lease_ms);
-        let leader = LeaderConfig { lease, control, ended_jobs_max: self.ended_jobs_max };
+        let leader =
+            LeaderConfig { lease, control, ended_jobs_max: self.ended_jobs_max, marks: self.marks_checkpoints };
         Ok(Checked { consensus, leader })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thalweg_consensus::{Consensus, ConsensusError, ConsensusExit, Leadership, store::LogStore};
+use thalweg_consensus::{Consensus, ConsensusError, ConsensusExit, Leadership, RaftServer, store::LogStore};
 use thalweg_proto::network::Network;
 use thalweg_storage::{CheckpointStore, ObjectStores, StorageError};
 use thalweg_types::seam::Seams;
@@ -13,10 +13,12 @@ use tonic::service::Routes;
 
 use crate::{
     cluster::ClusterService,
-    config::{ConfigError, CoordinatorConfig},
+    config::{ConfigError, CoordinatorConfig, LeaderConfig},
+    front::Front,
     leader::{Leader, LeaderHandle},
     machine::Machine,
-    planning::{Planner, SqlPlanner},
+    opening::Opening,
+    planning::Planner,
     session::NodeSessionService,
 };
 
@@ -34,11 +36,24 @@ pub enum StartError {
     Consensus(#[from] thalweg_consensus::StartError),
 }
 
+/// What a coordinator is made of, besides its log and its place for checkpoints.
+pub(crate) struct Parts {
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) seams: Seams,
+    pub(crate) planner: Arc<dyn Planner>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
 /// A running coordinator. It runs until `shutdown`, or until its log fails.
 pub struct Coordinator {
     consensus: Consensus<Machine>,
     routes: Routes,
-    stop: CancellationToken,
+    stop: StopOnDrop,
     leader_ended: watch::Receiver<bool>,
     leader: LeaderHandle,
     seams: Seams,
@@ -51,8 +66,8 @@ impl std::fmt::Debug for Coordinator {
 }
 
 impl Coordinator {
-    /// Starts a coordinator. The caller serves its `routes` at the configured address. `stores`: what opens the place for
-    /// checkpoints.
+    /// Starts a coordinator that has nobody to wait for, such as one alone: `Opening` says what is waited for. The caller serves
+    /// its `routes` at the configured address. `stores`: what opens the place for checkpoints.
     ///
     /// # Errors
     /// When the configuration or what the store holds does not allow it. Nothing runs then.
@@ -63,11 +78,11 @@ impl Coordinator {
         stores: &ObjectStores,
         seams: Seams,
     ) -> Result<Self, StartError> {
-        let checkpoints = CheckpointStore::open(&config.check_checkpoints()?, stores)?;
-        let planner = Arc::new(SqlPlanner { parallelism: config.parallelism });
-        Self::start_with(config, (store, checkpoints), network, seams, planner).await
+        Opening::open(config, store, network, stores, seams).await?.start().await
     }
 
+    /// One whose empty store founds a cluster without asking.
+    #[cfg(test)]
     pub(crate) async fn start_with(
         config: CoordinatorConfig,
         (store, checkpoints): (Arc<dyn LogStore>, CheckpointStore),
@@ -79,9 +94,21 @@ impl Coordinator {
         let started =
             thalweg_consensus::start(config.consensus, Machine::default(), store, network.clone(), seams.clone());
         let (consensus, raft) = started.await?;
+        let life = seams.entropy.next();
+        Ok(Self::assemble((consensus, raft, life), config.leader, checkpoints, Parts { network, seams, planner }))
+    }
+
+    /// Of a member of the group that runs; `life` tells this process from any other.
+    pub(crate) fn assemble(
+        (consensus, raft, life): (Consensus<Machine>, RaftServer, u64),
+        config: LeaderConfig,
+        checkpoints: CheckpointStore,
+        parts: Parts,
+    ) -> Self {
+        let Parts { network, seams, planner } = parts;
         let stop = CancellationToken::new();
         let checkpoints_url = checkpoints.url().into();
-        let (leader, handle) = Leader::new(consensus.clone(), config.leader, checkpoints, seams.clone());
+        let (leader, handle) = Leader::new(consensus.clone(), config, checkpoints, seams.clone());
         let (ended, leader_ended) = watch::channel(false);
         let stopping = stop.clone();
         // Its failure leaves this member without services to nodes: the channel closes, and `exited` tells the process.
@@ -90,11 +117,18 @@ impl Coordinator {
             ended.send_replace(true);
         };
         seams.io.spawn("leader", Box::pin(task));
+        let gatekeeper = consensus.gatekeeper(network.clone(), life);
         let cluster =
             ClusterService::new(consensus.clone(), (handle.clone(), checkpoints_url), network, seams.clone(), planner);
         let session = NodeSessionService::new(consensus.clone(), handle.clone(), seams.clone());
-        let routes = Routes::new(cluster.into_server()).add_service(session.into_server()).add_service(raft);
-        Ok(Self { consensus, routes, stop, leader_ended, leader: handle, seams })
+        let routes = Routes::new(cluster.into_server()).add_service(session.into_server());
+        let routes = routes.add_service(raft).add_service(gatekeeper);
+        Self { consensus, routes, stop: StopOnDrop(stop), leader_ended, leader: handle, seams }
+    }
+
+    /// Its services are reached through a front that was there before.
+    pub(crate) fn behind(self, front: &Front) -> Self {
+        Self { routes: front.routes(), ..self }
     }
 
     /// Every service of the coordinator, to be served at its address.
@@ -137,7 +171,7 @@ impl Coordinator {
     /// Stops the coordinator: a leader hands its leadership over. Jobs run on.
     pub async fn shutdown(&self) {
         self.consensus.shutdown().await;
-        self.stop.cancel();
+        self.stop.0.cancel();
         let mut ended = self.leader_ended.clone();
         // An error: the task ended abnormally, so that there is nothing to wait for.
         let _ = ended.wait_for(|ended| *ended).await;
@@ -157,9 +191,13 @@ impl Coordinator {
     }
 }
 
-impl Drop for Coordinator {
+/// Stops a coordinator whose handle is dropped.
+#[derive(Debug)]
+struct StopOnDrop(CancellationToken);
+
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.0.cancel();
     }
 }
 

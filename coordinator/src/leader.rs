@@ -26,10 +26,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::claim::Claim;
 use self::reign::Reign;
 use crate::{config::LeaderConfig, coordinator::answer, machine::Machine, overview::JobMemory};
 
 mod act;
+mod claim;
 mod link;
 mod reign;
 mod store;
@@ -63,6 +65,8 @@ enum LeaderCommand {
     Recall { job: JobId, reply: oneshot::Sender<JobMemory> },
     /// Whether all jobs have ended, and what they wrote is published or removed.
     AskSettled { reply: oneshot::Sender<bool> },
+    /// Whether the place for checkpoints is this cluster's.
+    AskClaim { reply: oneshot::Sender<Claim> },
 }
 
 /// The services' way to the actor.
@@ -117,6 +121,16 @@ impl LeaderHandle {
         match self.tell(LeaderCommand::AskSettled { reply }).await {
             Ok(()) => settled.await.unwrap_or(false),
             Err(LeaderGone) => false,
+        }
+    }
+
+    /// Whether the place for checkpoints is this cluster's.
+    pub(crate) async fn claim(&self) -> Claim {
+        let (reply, claim) = oneshot::channel();
+        let unknown = || Claim::Open("this coordinator does not lead".to_owned());
+        match self.tell(LeaderCommand::AskClaim { reply }).await {
+            Ok(()) => claim.await.unwrap_or_else(|_| unknown()),
+            Err(LeaderGone) => unknown(),
         }
     }
 
@@ -176,6 +190,8 @@ impl Leader {
                     Some(LeaderCommand::Open { reply, .. }) => answer(reply, None),
                     Some(LeaderCommand::Recall { reply, .. }) => answer(reply, JobMemory::default()),
                     Some(LeaderCommand::AskSettled { reply }) => answer(reply, false),
+                    // Whoever asks is told by the dropped reply.
+                    Some(LeaderCommand::AskClaim { .. }) => {}
                     Some(LeaderCommand::Receive { .. } | LeaderCommand::Close { .. }) => {}
                     None => return false,
                 },

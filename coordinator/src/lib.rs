@@ -20,9 +20,11 @@
 mod cluster;
 mod config;
 mod coordinator;
+mod front;
 mod leader;
 mod machine;
 pub mod metrics;
+mod opening;
 mod overview;
 mod planning;
 mod session;
@@ -33,3 +35,4 @@ mod tests;
 pub use config::{ConfigError, CoordinatorConfig, MemberConfig};
 pub use coordinator::{Coordinator, StartError};
 pub use machine::Machine;
+pub use opening::Opening;

@@ -16,6 +16,7 @@ mod checkpoints;
 mod cluster;
 mod graphs;
 mod node;
+mod openings;
 mod rpc;
 
 pub(crate) use cluster::TestCluster;

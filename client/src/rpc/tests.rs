@@ -180,7 +180,7 @@ impl Cluster for Service {
         &self,
         _: Request<v1::DescribeClusterRequest>,
     ) -> Result<Response<v1::DescribeClusterResponse>, Status> {
-        let members = vec![v1::Member { member: 1, address: "a:1".to_owned(), voter: true }];
+        let members = vec![v1::Member { member: 1, address: "a:1".to_owned(), voter: true, heard_ms: None }];
         Ok(Response::new(v1::DescribeClusterResponse { term: 2, members, ..v1::DescribeClusterResponse::default() }))
     }
 
@@ -308,7 +308,7 @@ async fn every_other_call_arrives_as_it_was_meant() {
     client.stop(JobId(7)).await.expect("b serves");
     client.add_member(MemberId(4), "d:1").await.expect("b serves");
     client.remove_member(MemberId(4)).await.expect("b serves");
-    let added = v1::Member { member: 4, address: "d:1".to_owned(), voter: true };
+    let added = v1::Member { member: 4, address: "d:1".to_owned(), voter: true, heard_ms: None };
     let (ended, changes) = {
         let state = cluster.state.lock().expect("nobody panics");
         (state.ended.clone(), state.changes.clone())

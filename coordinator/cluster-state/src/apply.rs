@@ -206,7 +206,8 @@ impl ClusterState {
         let skipped = usize::from(bug::is_active(Bug::RestoreOldManifest) && record.checkpoints.len() > 1);
         let restored = record.checkpoints.iter().rev().nth(skipped).map(|manifest| manifest.checkpoint);
         let began_after = record.last_checkpoint;
-        record.attempt = Some(AttemptRecord { attempt, plan, restored, began_after, committables: None, is_moved: false });
+        record.attempt =
+            Some(AttemptRecord { attempt, plan, restored, began_after, committables: None, is_moved: false });
         Ok(set_status(job, record, JobStatus::Deploying, index))
     }
 

@@ -30,6 +30,8 @@ pub struct ConsensusConfig {
     pub bootstrap: Vec<Member>,
     /// With an empty store: start as a learner that knows nothing and wait to be added by the leader.
     pub join: bool,
+    /// With an empty store: found the group although some of its first members do not answer. A person says so, once.
+    pub overrides_silence: bool,
     /// The unit of Raft's time.
     pub tick: Duration,
     /// A follower that hears nothing campaigns after this many ticks, or up to twice as many: each time it draws anew.
@@ -49,6 +51,7 @@ impl Default for ConsensusConfig {
             cluster: None,
             bootstrap: Vec::new(),
             join: false,
+            overrides_silence: false,
             tick: Duration::from_millis(50),
             election_ticks: 10,
             heartbeat_ticks: 2,
@@ -136,7 +139,10 @@ pub enum ConfigError {
     #[error("{0} is not among the first members that it was given")]
     NotAmongFirst(MemberId),
     /// An empty store and nothing that says what to do with it.
-    #[error("the store of {0} is empty: it needs the first members of a new group, or the order to join")]
+    #[error(
+        "the store of {0} is empty, and it was told of no other members: give it the first members of its group (--members), or \
+         have it join one (--join); a member on its own has the number 1"
+    )]
     NothingToStart(MemberId),
     /// Members of a new group would draw different ids.
     #[error("a new group of several members, and a member that joins one, must be given the cluster's id")]

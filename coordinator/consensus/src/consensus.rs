@@ -4,9 +4,10 @@
 //! member, so a caller that proposed sees its own effect in `peek`. The state machine itself is read directly, under a
 //! lock that is held for the length of one closure.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
+use thalweg_proto::network::Network;
 use thalweg_types::{ClusterId, MemberId, Term};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,7 +15,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     Replicated,
     config::{ConfigError, Member, check_address},
-    membership::Change,
+    founding::{Gatekeeper, GatekeeperServer},
+    heard::Heard,
+    membership::{Admission, Applicant, Change, Seat},
 };
 
 /// The most bytes of one command. It must fit into the reassembly buffer of a peer many times over.
@@ -90,13 +93,25 @@ pub(crate) enum Command<O> {
     Propose { command: Vec<u8>, reply: Reply<O> },
     Read { reply: Reply<()> },
     Change { change: Change, reply: Reply<()> },
+    Admit { applicant: Applicant, reply: Reply<Admission> },
+    Stand { reply: Reply<Standing> },
     Beat { reply: Reply<()> },
     Stop,
+}
+
+/// Where a member stands, for one that has no log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The group was founded, and nothing was promised since: term 1, no vote, last index 1.
+    pub(crate) is_founding: bool,
+    /// The members and where they listen.
+    pub(crate) seats: BTreeMap<MemberId, String>,
 }
 
 /// What the driver tells the world.
 #[derive(Debug)]
 pub(crate) struct Published {
+    pub(crate) heard: Heard,
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) applied: watch::Sender<u64>,
     pub(crate) members: watch::Sender<Vec<Member>>,
@@ -113,6 +128,7 @@ struct Shared<R: Replicated> {
     cluster: ClusterId,
     commands: mpsc::Sender<Command<R::Outcome>>,
     machine: Arc<RwLock<R>>,
+    heard: Heard,
     leadership: watch::Receiver<Leadership>,
     applied: watch::Receiver<u64>,
     members: watch::Receiver<Vec<Member>>,
@@ -143,6 +159,7 @@ impl<R: Replicated> Consensus<R> {
             cluster,
             commands,
             machine,
+            heard: published.heard.clone(),
             leadership: published.leadership.subscribe(),
             applied: published.applied.subscribe(),
             members: published.members.subscribe(),
@@ -223,7 +240,34 @@ impl<R: Replicated> Consensus<R> {
             return Err(ConfigError::MemberZero.into());
         }
         check_address(member.member, &member.address)?;
-        self.ask(|reply| Command::Change { change: Change::Add(member), reply }).await
+        self.change(Change::Add(member.member, Seat::of(&member))).await
+    }
+
+    pub(crate) async fn change(&self, change: Change) -> Result<(), ConsensusError> {
+        self.ask(|reply| Command::Change { change, reply }).await
+    }
+
+    /// What comes next for a process with an empty store; only the leader can say.
+    pub(crate) async fn admission(&self, applicant: Applicant) -> Result<Admission, ConsensusError> {
+        self.ask(|reply| Command::Admit { applicant, reply }).await
+    }
+
+    pub(crate) async fn standing(&self) -> Result<Standing, ConsensusError> {
+        self.ask(|reply| Command::Stand { reply }).await
+    }
+
+    /// The service that tells members without a log where this one stands, and admits them. `life` tells this process from
+    /// any other.
+    #[must_use]
+    pub fn gatekeeper(&self, network: Arc<dyn Network>, life: u64) -> GatekeeperServer<R> {
+        Gatekeeper::mounted(self.clone(), network, life)
+    }
+
+    /// How long ago each member was last heard, of those that were since the start; nothing of itself. A leader hears of all, a
+    /// follower of its leader.
+    #[must_use]
+    pub fn heard(&self) -> BTreeMap<MemberId, Duration> {
+        self.shared.heard.ago()
     }
 
     /// Removes a member; removing one that is not there succeeds. A leader that is told to remove itself hands its

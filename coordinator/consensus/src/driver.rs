@@ -224,6 +224,9 @@ impl<R: Replicated> Driver<R> {
                 self.calls.changes.push_back((change, reply));
             }
             Command::Change { reply, .. } => refuse(reply, ConsensusError::Busy),
+            // Whoever asked and is gone needs no answer.
+            Command::Admit { applicant, reply } => drop(reply.send(self.admission(&applicant))),
+            Command::Stand { reply } => drop(reply.send(Ok(self.standing()))),
             // A caller that is gone has waited too long for it.
             Command::Beat { reply } => drop(reply.send(Ok(()))),
             Command::Stop => self.on_stop(),
@@ -258,6 +261,7 @@ impl<R: Replicated> Driver<R> {
     fn on_message(&mut self, Incoming { message, address }: Incoming) -> Result<(), Fault> {
         self.check_log(&message)?;
         self.peers.on_contact(MemberId(message.from), &address);
+        self.published.heard.on_heard(MemberId(message.from));
         let term = message.term;
         match self.node.step(message) {
             Ok(()) | Err(RaftError::StepPeerNotFound) => {}
@@ -404,7 +408,7 @@ impl<R: Replicated> Driver<R> {
         self.node.raft.state == StateRole::Leader
     }
 
-    fn not_leader(&self) -> ConsensusError {
+    pub(crate) fn not_leader(&self) -> ConsensusError {
         let leader = Some(MemberId(self.node.raft.leader_id)).filter(|leader| leader.0 != 0);
         let known = leader.and_then(|leader| Some((leader, self.roster.address(leader)?.to_owned())));
         ConsensusError::NotLeader { leader: known }

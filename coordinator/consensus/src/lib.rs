@@ -11,7 +11,8 @@
 //!   committed and applied here.
 //! - A member's id and its cluster's id are bound to its store. A store that lost its log can't pass for the member that
 //!   it was: that member has to be removed and added again as a learner.
-//! - An empty store joins only as a learner that the leader adds; the leader makes it a voter once it has caught up.
+//! - An empty store founds a group only where none of its first members has promised anything yet; else it joins as a
+//!   learner, under a number that was never used, and the leader makes it a voter once it has caught up.
 //! - Reads are linearizable by ReadIndex: a quorum confirms the leader after the read was asked for. No clock is trusted.
 //! - `apply` never learns who leads: all replicas do the same.
 //!
@@ -19,10 +20,13 @@
 //! whatever carries the connections (TLS); this crate refuses envelopes of other clusters and for other members, bounds
 //! what it takes from the wire, and parses before it believes.
 
+mod admission;
 mod config;
 mod consensus;
 mod driver;
 mod election;
+mod founding;
+mod heard;
 mod log;
 mod logger;
 mod membership;
@@ -42,6 +46,9 @@ mod tests;
 
 pub use config::{ConfigError, ConsensusConfig, Member};
 pub use consensus::{COMMAND_BYTES_MAX, Consensus, ConsensusError, ConsensusExit, Leadership};
+pub use founding::{
+    Gatekeeper, GatekeeperServer, NoPrecedent, Opening, Precedent, Refusal, Threshold, ThresholdServer,
+};
 pub use service::{RaftServer, RaftService};
 pub use start::{StartError, start};
 

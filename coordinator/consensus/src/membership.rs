@@ -13,7 +13,7 @@ use crate::config::Member;
 /// A change of members that a caller asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    Add(Member),
+    Add(MemberId, Seat),
     Remove(MemberId),
 }
 
@@ -24,6 +24,15 @@ pub(crate) struct Seat {
     pub(crate) address: String,
     /// It shall vote once it has caught up.
     pub(crate) is_promotable: bool,
+    /// The process with an empty store to which the leader gave this number, where one did.
+    pub(crate) application: Option<u64>,
+}
+
+impl Seat {
+    /// As a caller says it.
+    pub(crate) fn of(member: &Member) -> Self {
+        Self { address: member.address.clone(), is_promotable: member.voter, application: None }
+    }
 }
 
 /// Who is a member, and who was.
@@ -38,8 +47,7 @@ pub(crate) struct Roster {
 
 impl Roster {
     pub(crate) fn from_members(members: &[Member]) -> Self {
-        let seat = |member: &Member| Seat { address: member.address.clone(), is_promotable: member.voter };
-        let seats = members.iter().map(|member| (member.member, seat(member))).collect();
+        let seats = members.iter().map(|member| (member.member, Seat::of(member))).collect();
         Self { seats, retired: BTreeSet::new() }
     }
 
@@ -76,16 +84,99 @@ pub(crate) enum Verdict {
 /// Judges a change on the leader.
 pub(crate) fn judge(change: &Change, roster: &Roster, configuration: &ConfState, leader: MemberId) -> Verdict {
     match change {
-        Change::Add(member) if roster.retired.contains(&member.member) => Verdict::Retired(member.member),
-        Change::Add(member) => {
-            let seat = Seat { address: member.address.clone(), is_promotable: member.voter };
-            let is_voter = configuration.get_voters().contains(&member.member.0);
-            let is_same = roster.seats.get(&member.member) == Some(&seat);
-            if is_same { Verdict::Done } else { Verdict::Propose { member: member.member, seat: Some(seat), is_voter } }
+        Change::Add(member, _) if roster.retired.contains(member) => Verdict::Retired(*member),
+        Change::Add(member, seat) => {
+            let known = roster.seats.get(member);
+            let application = seat.application.or(known.and_then(|known| known.application));
+            let seat = Seat { application, ..seat.clone() };
+            let is_voter = configuration.get_voters().contains(&member.0);
+            let is_same = known == Some(&seat);
+            if is_same { Verdict::Done } else { Verdict::Propose { member: *member, seat: Some(seat), is_voter } }
         }
         Change::Remove(member) if !roster.seats.contains_key(member) => Verdict::Done,
         Change::Remove(member) if configuration.get_voters() == [member.0] => Verdict::LastVoter,
         Change::Remove(member) if *member == leader => Verdict::HandOver,
         Change::Remove(member) => Verdict::Propose { member: *member, seat: None, is_voter: false },
     }
+}
+
+/// A process with an empty store that asks for a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Applicant {
+    /// Where it listens, as the group knows it.
+    pub(crate) address: String,
+    /// Drawn at its start.
+    pub(crate) life: u64,
+}
+
+/// What comes next for an applicant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is a member with this number, and nobody else has its address.
+    Done(MemberId),
+    /// This is to be done first.
+    Next(Change),
+    /// It may be admitted later.
+    NotNow(String),
+    /// It is not admitted so.
+    Never(String),
+}
+
+/// Judges on the leader what comes next for an applicant; `heard`: the members that were heard of lately.
+///
+/// It gets the next number that was never used, and whoever has its address goes: its store is empty, so that whatever that
+/// number has promised is forgotten. One at a time, and only while the other voters are a majority without it: it may count
+/// for nothing until it has the log.
+pub(crate) fn admit(
+    applicant: &Applicant,
+    roster: &Roster,
+    configuration: &ConfState,
+    heard: &BTreeSet<MemberId>,
+    leader: MemberId,
+) -> Admission {
+    let at_address = roster.seats.iter().filter(|(_, seat)| seat.address == applicant.address);
+    let (own, before): (Vec<_>, Vec<_>) = at_address.partition(|(_, seat)| seat.application == Some(applicant.life));
+    let before: Vec<MemberId> = before.into_iter().map(|(member, _)| *member).collect();
+    let own = own.first().map(|(member, _)| **member);
+    let voters = configuration.get_voters();
+    if let (Some(member), []) = (own, &before[..]) {
+        return Admission::Done(member);
+    }
+    if own.is_none() && before.is_empty() {
+        return Admission::Never(format!(
+            "no member of the group is known at {}: start it with --join, and add it by hand",
+            applicant.address
+        ));
+    }
+    if before.contains(&leader) {
+        return Admission::Never(format!("the leader itself is known at {}", applicant.address));
+    }
+    let is_coming = |(member, seat): &(&MemberId, &Seat)| {
+        seat.address != applicant.address && seat.application.is_some() && !voters.contains(&member.0)
+    };
+    if let Some((member, seat)) = roster.seats.iter().find(is_coming) {
+        return Admission::NotNow(format!(
+            "{member} at {} was admitted before and has yet to catch up: one after the other",
+            seat.address
+        ));
+    }
+    let is_there = |voter: &&u64| {
+        let voter = MemberId(**voter);
+        !before.contains(&voter) && (voter == leader || heard.contains(&voter))
+    };
+    let there = voters.iter().filter(is_there).count();
+    if there * 2 <= voters.len() {
+        return Admission::NotNow(format!(
+            "of the other members {there} are heard: too few of {} to do without the one that was there",
+            voters.len()
+        ));
+    }
+    let Some(retired) = own.and(before.first()) else {
+        let used = roster.seats.keys().chain(&roster.retired).max();
+        let next = MemberId(used.map_or(1, |used| used.0.saturating_add(1)));
+        let application = Some(applicant.life);
+        let seat = Seat { address: applicant.address.clone(), is_promotable: true, application };
+        return Admission::Next(Change::Add(next, seat));
+    };
+    Admission::Next(Change::Remove(*retired))
 }

@@ -215,6 +215,7 @@ impl<R: Replicated> Driver<R> {
         let members = self.roster.members(voters);
         info!(member = %self.config.member, ?members, "members");
         self.peers.update(&self.roster);
+        self.published.heard.keep(|member| self.roster.seats.contains_key(member));
         self.published.members.send_replace(members);
     }
 

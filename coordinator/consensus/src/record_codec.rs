@@ -10,12 +10,15 @@ use thiserror::Error;
 use crate::membership::{Roster, Seat};
 
 const VERSION: u8 = 1;
-/// Snapshots of version 1 did not tell who was removed.
-const SNAPSHOT_VERSION: u8 = 2;
+/// Seats of version 1 did not tell to whom a number was given.
+const SEAT_VERSIONS: [u8; 2] = [1, 2];
+/// Snapshots of version 1 did not tell who was removed; those of version 2 have seats of version 1.
+const SNAPSHOT_VERSIONS: [u8; 2] = [2, 3];
 /// More members than any group has, or has had; a bound for what is read.
 const MEMBERS_MAX: u32 = 1024;
 const RETIRED_MAX: u32 = 1 << 20;
 const PROMOTABLE: u8 = 1;
+const ADMITTED: u8 = 2;
 
 /// Why a record is not one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -50,7 +53,7 @@ impl Origin {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         const WHAT: &str = "origin of an entry";
         let mut reader = Reader { bytes, what: WHAT };
-        reader.version(VERSION)?;
+        reader.version(&[VERSION])?;
         let origin = Self { member: MemberId(reader.u64()?), life: reader.u64()?, number: reader.u64()? };
         reader.end()?;
         Ok(origin)
@@ -59,15 +62,15 @@ impl Origin {
 
 /// The context of a change that adds a member.
 pub(crate) fn encode_seat(seat: &Seat) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
+    let mut bytes = vec![SEAT_VERSIONS[1]];
     put_seat(&mut bytes, seat);
     bytes
 }
 
 pub(crate) fn decode_seat(bytes: &[u8]) -> Result<Seat, RecordError> {
     let mut reader = Reader { bytes, what: "seat of a member" };
-    reader.version(VERSION)?;
-    let seat = reader.seat()?;
+    let most = if reader.version(&SEAT_VERSIONS)? == 1 { PROMOTABLE } else { PROMOTABLE | ADMITTED };
+    let seat = reader.seat(most)?;
     reader.end()?;
     Ok(seat)
 }
@@ -75,7 +78,7 @@ pub(crate) fn decode_seat(bytes: &[u8]) -> Result<Seat, RecordError> {
 /// What a snapshot holds: the seats of the members, who was removed, and the state machine's own bytes.
 pub(crate) fn encode_snapshot(roster: &Roster, state: &[u8]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(state.len() + 64 * roster.seats.len() + 8 * roster.retired.len() + 16);
-    bytes.put_u8(SNAPSHOT_VERSION);
+    bytes.put_u8(SNAPSHOT_VERSIONS[1]);
     bytes.put_u32_le(u32::try_from(roster.seats.len()).expect("far fewer members"));
     for (member, seat) in &roster.seats {
         bytes.put_u64_le(member.0);
@@ -90,12 +93,12 @@ pub(crate) fn encode_snapshot(roster: &Roster, state: &[u8]) -> Bytes {
 pub(crate) fn decode_snapshot(bytes: &Bytes) -> Result<(Roster, Bytes), RecordError> {
     const WHAT: &str = "snapshot";
     let mut reader = Reader { bytes, what: WHAT };
-    reader.version(SNAPSHOT_VERSION)?;
+    let most = if reader.version(&SNAPSHOT_VERSIONS)? == 2 { PROMOTABLE } else { PROMOTABLE | ADMITTED };
     let count = reader.count(MEMBERS_MAX)?;
     let mut roster = Roster::default();
     for _ in 0..count {
         let member = MemberId(reader.u64()?);
-        if roster.seats.insert(member, reader.seat()?).is_some() {
+        if roster.seats.insert(member, reader.seat(most)?).is_some() {
             return Err(RecordError::Malformed(WHAT));
         }
     }
@@ -107,7 +110,11 @@ pub(crate) fn decode_snapshot(bytes: &Bytes) -> Result<(Roster, Bytes), RecordEr
 }
 
 fn put_seat(bytes: &mut impl BufMut, seat: &Seat) {
-    bytes.put_u8(if seat.is_promotable { PROMOTABLE } else { 0 });
+    let promotable = if seat.is_promotable { PROMOTABLE } else { 0 };
+    bytes.put_u8(promotable | seat.application.map_or(0, |_| ADMITTED));
+    if let Some(application) = seat.application {
+        bytes.put_u64_le(application);
+    }
     bytes.put_u16_le(u16::try_from(seat.address.len()).expect("addresses are checked where they enter"));
     bytes.put_slice(seat.address.as_bytes());
 }
@@ -122,9 +129,9 @@ impl<'a> Reader<'a> {
         RecordError::Malformed(self.what)
     }
 
-    fn version(&mut self, known: u8) -> Result<(), RecordError> {
+    fn version(&mut self, known: &[u8]) -> Result<u8, RecordError> {
         match self.u8()? {
-            version if version == known => Ok(()),
+            version if known.contains(&version) => Ok(version),
             other => Err(RecordError::Version(self.what, other)),
         }
     }
@@ -155,14 +162,16 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn seat(&mut self) -> Result<Seat, RecordError> {
+    /// `most`: the flags that its version knows.
+    fn seat(&mut self, most: u8) -> Result<Seat, RecordError> {
         let flags = self.u8()?;
+        let application = if flags & ADMITTED == 0 { None } else { Some(self.u64()?) };
         let length = usize::from(self.u16()?);
-        if flags > PROMOTABLE || length > ADDRESS_BYTES_MAX {
+        if flags > most || length > ADDRESS_BYTES_MAX {
             return Err(self.malformed());
         }
         let address = std::str::from_utf8(self.take(length)?).map_err(|_| self.malformed())?.to_owned();
-        Ok(Seat { address, is_promotable: flags == PROMOTABLE })
+        Ok(Seat { address, is_promotable: flags & PROMOTABLE != 0, application })
     }
 
     fn end(&self) -> Result<(), RecordError> {

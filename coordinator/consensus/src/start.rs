@@ -3,10 +3,10 @@
 //! ```text
 //!   empty store, first members --> the group's first snapshot, the same on each of them, at index 1 of term 1
 //!   empty store, join          --> an identity and nothing else: a learner waits for the leader's snapshot
-//!   any other store            --> what it holds, if it is this member's and this cluster's
+//!   any other store            --> what it holds, if it is this cluster's, under the number that it holds
 //! ```
 //!
-//! A group begins with a snapshot, so that a member that joins later gets the first members by one too: no log
+//! Whether an empty store may found is for `founding` to find out. A group begins with a snapshot, so that a member that joins later gets the first members by one too: no log
 //! begins at nothing.
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use thalweg_types::{
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     Replicated,
@@ -29,6 +29,8 @@ use crate::{
     consensus::{Consensus, Leadership, Published},
     driver::{Calls, Driver, Inputs, Stopping},
     election::ElectionTimer,
+    founding::{FirstMembers, Refusal},
+    heard::Heard,
     log::{Log, encode_message},
     logger,
     membership::Roster,
@@ -41,7 +43,7 @@ use crate::{
 };
 
 /// Where every group begins.
-const FIRST: LogPosition = LogPosition { index: 1, term: 1 };
+pub(crate) const FIRST: LogPosition = LogPosition { index: 1, term: 1 };
 /// Calls that wait for the driver to look; each waits for its outcome anyway.
 const COMMANDS: usize = 256;
 /// Messages that wait for the driver, of all members together: one fsync's worth.
@@ -63,13 +65,26 @@ pub enum StartError {
     #[error("could not read or write the member's log")]
     Store(#[from] StoreError),
     /// The store is another member's.
-    #[error("the log belongs to {stored}, and this is {given}: each member needs a data directory of its own")]
+    #[error(
+        "the log belongs to {stored}, which the group knows at {known}, and this is {given} at {address}: each member needs a \
+         data directory of its own. To move {stored} here, start it under its own number (--member)"
+    )]
     OtherMember {
         /// Whose it is.
         stored: MemberId,
+        /// Where that one listens.
+        known: String,
         /// Who was to use it.
         given: MemberId,
+        /// Where this one listens.
+        address: String,
     },
+    /// The others were told otherwise.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// There are traces of a group that was founded before.
+    #[error("a group was founded here before, and nothing of it may be overwritten: {0}")]
+    Precedent(String),
     /// The store is another cluster's.
     #[error("the log belongs to cluster {stored}, and this member was told to be in {given}")]
     OtherCluster {
@@ -92,20 +107,41 @@ impl From<RecordError> for StartError {
     }
 }
 
-/// Starts a member: gives its handle, and the service to mount into its gRPC server.
+/// Starts a member: gives its handle, and the service to mount into its gRPC server. One with an empty store founds the group
+/// with its first members, without asking whether it may: `Opening` does.
 ///
 /// # Errors
 /// When the configuration, the store and the state machine do not go together. Nothing runs then.
 pub async fn start<R: Replicated>(
-    config: ConsensusConfig,
-    mut machine: R,
+    mut config: ConsensusConfig,
+    machine: R,
     store: Arc<dyn LogStore>,
     network: Arc<dyn Network>,
     seams: Seams,
 ) -> Result<(Consensus<R>, RaftServer), StartError> {
     config.check()?;
-    let stored = prepare(&config, &machine, store.as_ref(), &seams).await?;
-    let cluster = stored.identity.clone().expect("preparing binds the store").cluster;
+    let mut stored = store.load().await?;
+    take_identity(&mut config, &stored)?;
+    if stored.identity.is_none() {
+        let write = if config.join { join(&config)? } else { found(&config, &machine.snapshot(), &seams)? };
+        store.write(write.clone()).await?;
+        stored.apply(write);
+    }
+    run(config, machine, (store, stored), network, seams)
+}
+
+/// Starts a member with what its store holds.
+pub(crate) fn run<R: Replicated>(
+    config: ConsensusConfig,
+    mut machine: R,
+    (store, mut stored): (Arc<dyn LogStore>, Stored),
+    network: Arc<dyn Network>,
+    seams: Seams,
+) -> Result<(Consensus<R>, RaftServer), StartError> {
+    if bug::is_active(Bug::LoseRaftEntry) {
+        stored.entries.pop();
+    }
+    let cluster = stored.identity.clone().ok_or(ConfigError::NothingToStart(config.member))?.cluster;
     let log = Log::from_stored(&stored)?;
     drop(stored);
     let roster = restore(&mut machine, &log)?;
@@ -120,7 +156,7 @@ pub async fn start<R: Replicated>(
     let mut peers = Peers::new(PeerContext { post: post.clone(), network, io: seams.io.clone(), reports });
     peers.update(&roster);
     let voters = node.raft.prs().conf().to_conf_state();
-    let published = publish(applied, roster.members(voters.get_voters()));
+    let published = publish(applied, roster.members(voters.get_voters()), &seams);
     let machine = Arc::new(RwLock::new(machine));
     let handle = Consensus::new((config.member, cluster), commands, machine.clone(), &published);
     let driver = Driver {
@@ -144,65 +180,83 @@ pub async fn start<R: Replicated>(
     Ok((handle, RaftService::mounted(post, messages)))
 }
 
-/// Loads the store; an empty one first becomes this member's.
-async fn prepare<R: Replicated>(
-    config: &ConsensusConfig,
-    machine: &R,
-    store: &dyn LogStore,
-    seams: &Seams,
-) -> Result<Stored, StartError> {
-    let mut stored = store.load().await?;
-    if let Some(identity) = &stored.identity {
-        check_identity(config, identity)?;
-        if bug::is_active(Bug::LoseRaftEntry) {
-            stored.entries.pop();
-        }
-        return Ok(stored);
+/// Checks whose store it is. Its number outranks the one that was given: a member that was admitted under a new number goes on
+/// being started as before. Not where the address is another one's as well: that is another member's directory.
+pub(crate) fn take_identity(config: &mut ConsensusConfig, stored: &Stored) -> Result<(), StartError> {
+    let Some(identity) = &stored.identity else { return Ok(()) };
+    if let Some(given) = config.cluster.as_ref().filter(|given| **given != identity.cluster) {
+        return Err(StartError::OtherCluster { stored: identity.cluster.clone(), given: given.clone() });
     }
-    let write = if config.join { join(config)? } else { found(config, machine, seams)? };
-    store.write(write.clone()).await?;
-    stored.apply(write);
-    Ok(stored)
+    if identity.member == config.member {
+        return Ok(());
+    }
+    let known = roster_of(stored)?.and_then(|roster| roster.address(identity.member).map(str::to_owned));
+    if let Some(known) = known.filter(|known| *known != config.address) {
+        let (given, address) = (config.member, config.address.clone());
+        return Err(StartError::OtherMember { stored: identity.member, known, given, address });
+    }
+    info!(stored = %identity.member, given = %config.member, "the number in the log counts, not the one that was given");
+    config.member = identity.member;
+    Ok(())
 }
 
-fn check_identity(config: &ConsensusConfig, identity: &Identity) -> Result<(), StartError> {
-    if identity.member != config.member {
-        return Err(StartError::OtherMember { stored: identity.member, given: config.member });
+/// The members as of the last snapshot.
+fn roster_of(stored: &Stored) -> Result<Option<Roster>, StartError> {
+    if stored.snapshot.is_none() {
+        return Ok(None);
     }
-    match &config.cluster {
-        Some(given) if *given != identity.cluster => {
-            Err(StartError::OtherCluster { stored: identity.cluster.clone(), given: given.clone() })
-        }
-        _ => Ok(()),
-    }
+    let log = Log::from_stored(stored)?;
+    Ok(Some(decode_snapshot(&log.latest_snapshot().data)?.0))
 }
 
-fn join(config: &ConsensusConfig) -> Result<LogWrite, StartError> {
+/// The first members, where a store holds the founding of a group and no more.
+pub(crate) fn founded(stored: &Stored) -> Result<Option<FirstMembers>, StartError> {
+    let state = HardState { term: FIRST.term, vote: 0, commit: FIRST.index };
+    if stored.identity.is_none()
+        || stored.hard_state != state
+        || stored.compacted != FIRST
+        || !stored.entries.is_empty()
+    {
+        return Ok(None);
+    }
+    let seats = |roster: Roster| roster.seats.into_iter().map(|(member, seat)| (member, seat.address)).collect();
+    Ok(roster_of(stored)?.map(seats))
+}
+
+/// An identity and nothing else.
+pub(crate) fn join(config: &ConsensusConfig) -> Result<LogWrite, StartError> {
     let cluster = config.cluster.clone().ok_or(ConfigError::NoCluster)?;
     Ok(LogWrite { identity: Some(Identity { member: config.member, cluster }), ..LogWrite::default() })
 }
 
-/// The beginning of a group. The same members given the same list write the same.
-fn found<R: Replicated>(config: &ConsensusConfig, machine: &R, seams: &Seams) -> Result<LogWrite, StartError> {
+/// Checks that this member can be one of the first.
+pub(crate) fn check_first(config: &ConsensusConfig) -> Result<(), ConfigError> {
     let members = &config.bootstrap;
     if members.is_empty() {
-        return Err(ConfigError::NothingToStart(config.member).into());
+        return Err(ConfigError::NothingToStart(config.member));
     }
     if !members.iter().any(|member| member.member == config.member) {
-        return Err(ConfigError::NotAmongFirst(config.member).into());
+        return Err(ConfigError::NotAmongFirst(config.member));
     }
-    let cluster = match &config.cluster {
-        Some(cluster) => cluster.clone(),
-        None if members.len() == 1 => ClusterId(format!("{:016x}", seams.entropy.next())),
-        None => return Err(ConfigError::NoCluster.into()),
-    };
+    if config.cluster.is_none() && members.len() > 1 {
+        return Err(ConfigError::NoCluster);
+    }
+    Ok(())
+}
+
+/// The beginning of a group, in one write. The same members given the same list write the same.
+pub(crate) fn found(config: &ConsensusConfig, first_state: &[u8], seams: &Seams) -> Result<LogWrite, StartError> {
+    check_first(config)?;
+    let members = &config.bootstrap;
+    let drawn = || ClusterId(format!("{:016x}", seams.entropy.next()));
+    let cluster = config.cluster.clone().unwrap_or_else(drawn);
     let ids = |is_voter: bool| {
         let mut ids: Vec<u64> = members.iter().filter(|m| m.voter == is_voter).map(|m| m.member.0).collect();
         ids.sort_unstable();
         ids
     };
     let configuration = ConfState::from((ids(true), ids(false)));
-    let content = encode_snapshot(&Roster::from_members(members), &machine.snapshot());
+    let content = encode_snapshot(&Roster::from_members(members), first_state);
     Ok(LogWrite {
         identity: Some(Identity { member: config.member, cluster }),
         hard_state: Some(HardState { term: FIRST.term, vote: 0, commit: FIRST.index }),
@@ -238,8 +292,9 @@ fn warn_of_other_address(config: &ConsensusConfig, roster: &Roster) {
     }
 }
 
-fn publish(applied: LogPosition, members: Vec<Member>) -> Published {
+fn publish(applied: LogPosition, members: Vec<Member>, seams: &Seams) -> Published {
     Published {
+        heard: Heard::new(seams.clock.clone()),
         leadership: watch::Sender::new(Leadership::default()),
         applied: watch::Sender::new(applied.index),
         members: watch::Sender::new(members),

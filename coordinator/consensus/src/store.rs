@@ -150,7 +150,10 @@ pub enum StoreError {
     #[error("could not write the log")]
     Write(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What it holds makes no sense.
-    #[error("the log is damaged: {0}")]
+    #[error(
+        "the log is damaged: {0}. Move its directory away and start the member with an empty one: the others, while they are a \
+         majority, admit it under a new number; a member alone has lost what it held"
+    )]
     Damaged(String),
     /// Its writer has ended.
     #[error("the log is closed")]

@@ -54,7 +54,7 @@ impl ClusterService {
         if current.is_self {
             return Ok(Route::Here);
         }
-        if request.metadata().contains_key(FORWARDED_KEY) {
+        if is_forwarded(request) {
             return Err(Status::unavailable("the leader has just changed"));
         }
         let address = current.leader_address.ok_or_else(|| Status::unavailable("the leader's address is not known"))?;
@@ -65,7 +65,7 @@ impl ClusterService {
         Ok(Route::Leader(client))
     }
 
-    fn channel_to(&self, address: String) -> Result<Channel, Status> {
+    pub(super) fn channel_to(&self, address: String) -> Result<Channel, Status> {
         let mut last = self.leader_channel.last.lock();
         if let Some((to, channel)) = last.as_ref()
             && *to == address
@@ -77,6 +77,11 @@ impl ClusterService {
         *last = Some((address, channel.clone()));
         Ok(channel)
     }
+}
+
+/// Whether a follower has passed a request on.
+pub(super) fn is_forwarded<T>(request: &Request<T>) -> bool {
+    request.metadata().contains_key(FORWARDED_KEY)
 }
 
 /// A request as it is passed on.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
 use arrow_schema::Schema;
 use thalweg_cluster_state::{Command, EndMode, Event, JobRecord, Outcome};
-use thalweg_consensus::{Consensus, Member};
+use thalweg_consensus::Consensus;
 use thalweg_proto::{
     MESSAGE_BYTES_MAX,
     network::Network,
@@ -15,10 +15,10 @@ use thalweg_proto::{
     },
 };
 use thalweg_types::{
-    ENGINE_VERSION, JobGraph, JobId, OperatorKind,
+    JobGraph, JobId, OperatorKind,
     client::{
-        ClusterOverview, CollectedQuery, JobAnswer, JobRequest, JobSubmission, MemberChange, MemberOverview,
-        NodeOverview, PlanRequest, SCRIPT_BYTES_MAX, SubmittedJob,
+        CollectedQuery, JobAnswer, JobRequest, JobSubmission, MemberChange, NodeOverview, PlanRequest,
+        SCRIPT_BYTES_MAX, SubmittedJob,
     },
     job::{CheckpointOverview, JobOverview},
     seam::Seams,
@@ -30,7 +30,7 @@ use super::{
     rpc::{LeaderChannel, Route, consensus_status, forwarded, plan_status, rejection_status, relayed},
 };
 use crate::{
-    leader::LeaderHandle,
+    leader::{Claim, LeaderHandle},
     machine::Machine,
     overview,
     planning::{self, Plan, Planner, PlanningTurns},
@@ -41,6 +41,9 @@ pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The most bytes of a request. Those with a script that is somewhat too long are read, and told so.
 const REQUEST_BYTES_MAX: usize = 2 * SCRIPT_BYTES_MAX;
+/// How often, and how long apart, it is looked whether the place for checkpoints is marked: together as long as a client waits.
+const CLAIM_TRIES: u32 = 25;
+const CLAIM_PAUSE: Duration = Duration::from_millis(200);
 
 /// The cluster service.
 #[derive(Debug)]
@@ -109,6 +112,7 @@ impl ClusterService {
         }
         let mut plan = planned?;
         let answers = std::mem::take(&mut plan.explained);
+        self.may_take_jobs().await?;
         let request = submission.request.clone();
         let command = planning::on_compute(&self.seams, "encode a job", move || {
             let spec = Arc::new(planning::job_spec(submission, plan)?);
@@ -124,6 +128,24 @@ impl ClusterService {
         let job = accepted.ok_or_else(|| Status::internal("the job was recorded without an id"))?;
         tracing::info!(%job, "job accepted");
         self.submitted(job, answers)
+    }
+
+    /// The first job is taken once the place for checkpoints is marked as this cluster's: by that, coordinators that have lost
+    /// everything know that there was one.
+    async fn may_take_jobs(&self) -> Result<(), Status> {
+        if self.consensus.peek(|machine| machine.state().has_taken_jobs()) {
+            return Ok(());
+        }
+        let mut tries = 0;
+        loop {
+            match self.leader.claim().await {
+                Claim::Held => return Ok(()),
+                Claim::Lost(why) => return Err(Status::failed_precondition(why)),
+                Claim::Open(why) if tries == CLAIM_TRIES => return Err(Status::unavailable(why)),
+                Claim::Open(_) => tokio::time::sleep(CLAIM_PAUSE).await,
+            }
+            tries += 1;
+        }
     }
 
     /// The answer to a submission: the same however often it is asked.
@@ -178,29 +200,6 @@ impl ClusterService {
         self.read(|_| ()).await?;
         let record = self.record(job)?;
         Ok(overview::checkpoints(&record, self.leader.recall(job).await, &self.checkpoints_url))
-    }
-
-    fn describe_cluster_here(&self) -> ClusterOverview {
-        let leadership = self.consensus.leadership().borrow().clone();
-        let member =
-            |member: Member| MemberOverview { member: member.member, address: member.address, voter: member.voter };
-        ClusterOverview {
-            cluster: self.consensus.cluster().clone(),
-            leader: leadership.leader,
-            term: leadership.term,
-            members: self.consensus.members().into_iter().map(member).collect(),
-            version: ENGINE_VERSION.to_owned(),
-        }
-    }
-
-    async fn change_members_here(&self, change: MemberChange) -> Result<(), Status> {
-        let changed = match change {
-            MemberChange::Add(MemberOverview { member, address, voter }) => {
-                self.consensus.add_member(Member { member, address, voter }).await
-            }
-            MemberChange::Remove(member) => self.consensus.remove_member(member).await,
-        };
-        changed.map_err(consensus_status)
     }
 
     /// A linearizable read.
@@ -362,12 +361,12 @@ impl Cluster for ClusterService {
         }
     }
 
-    /// Every member answers for itself: this is what one asks when there is no leader.
+    /// The leader hears of all others. Where none answers, every member does for itself: this is what one asks then.
     async fn describe_cluster(
         &self,
-        _request: Request<v1::DescribeClusterRequest>,
+        request: Request<v1::DescribeClusterRequest>,
     ) -> Result<Response<v1::DescribeClusterResponse>, Status> {
-        Ok(Response::new(self.describe_cluster_here().into()))
+        self.describe_members(request).await
     }
 
     async fn change_members(

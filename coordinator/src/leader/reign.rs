@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 
 use super::{
     LeaderCommand, SessionId,
+    claim::{Claimed, Claiming},
     link::{NodeLink, greeting},
     store::{self, Stored, Work},
 };
@@ -50,6 +51,7 @@ pub(super) type Decided = (Proposer, Result<Outcome, ConsensusError>);
 pub(super) enum Done {
     Decided(Decided),
     Stored(JobId, Stored),
+    Claimed(Claimed),
 }
 
 /// Everything that a leader holds.
@@ -81,6 +83,8 @@ pub(super) struct Reign {
     /// What is known of the checkpoints of jobs that have no controller any more.
     pub(super) remembered: BTreeMap<JobId, Vec<CheckpointOverview>>,
     pub(super) stored: FuturesUnordered<Work>,
+    pub(super) claiming: Claiming,
+    pub(super) claims: FuturesUnordered<BoxFuture<'static, Claimed>>,
     proposals: FuturesUnordered<BoxFuture<'static, Decided>>,
     last_session: u64,
 }
@@ -117,6 +121,8 @@ impl Reign {
             checkpoints,
             remembered: BTreeMap::new(),
             stored: FuturesUnordered::new(),
+            claiming: Claiming::new(config.marks),
+            claims: FuturesUnordered::new(),
             proposals: FuturesUnordered::new(),
             last_session: 0,
             consensus,
@@ -131,6 +137,7 @@ impl Reign {
             biased;
             Some(decided) = self.proposals.next() => Some(Done::Decided(decided)),
             Some((job, stored)) = self.stored.next() => Some(Done::Stored(job, stored)),
+            Some(claimed) = self.claims.next() => Some(Done::Claimed(claimed)),
             else => None,
         }
     }
@@ -139,6 +146,9 @@ impl Reign {
         match done {
             Done::Decided(decided) => self.on_outcome(decided),
             Done::Stored(job, stored) => self.on_stored(job, stored),
+            Done::Claimed(claimed) => {
+                self.claiming.on_claimed(claimed, self.cluster().as_ref(), self.seams.clock.monotonic());
+            }
         }
     }
 
@@ -173,6 +183,10 @@ impl Reign {
         }
         self.propose_leaving();
         self.keep_house();
+        if let Some(cluster) = self.cluster() {
+            let name = self.consensus.cluster().clone();
+            self.claims.extend(self.claiming.begin(&self.checkpoints, &self.seams, (cluster, name)));
+        }
     }
 
     /// A proposal has an outcome. Without leadership the reign is about to end; nothing is done about it here.
@@ -264,6 +278,7 @@ impl Reign {
             LeaderCommand::Close { node, session } => self.close(node, session),
             LeaderCommand::Recall { job, reply } => answer(reply, self.recall(job)),
             LeaderCommand::AskSettled { reply } => answer(reply, self.is_settled()),
+            LeaderCommand::AskClaim { reply } => answer(reply, self.claiming.claim.clone()),
         }
     }
 

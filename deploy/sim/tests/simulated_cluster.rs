@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use arrow::util::pretty::pretty_format_batches;
-use thalweg_sim::simulation::{Fault, Host, Outcome, Simulation};
+use thalweg_sim::simulation::{Fault, Host, Loss, Outcome, Simulation};
 use thalweg_types::{Attempt, JobStatus};
 
 /// Four seconds of events in real time, so that there is a middle in which faults can happen.
@@ -27,6 +27,7 @@ fn run(seed: u64, query: &str, faults: Vec<(Duration, Fault)>) -> Outcome {
         sql,
         parallelism: 3,
         faults,
+        snapshot_every: 8,
         posts: None,
         ending: None,
     };
@@ -68,5 +69,22 @@ fn a_node_that_dies_costs_an_attempt_and_the_job_finishes() {
         assert_eq!(outcome.job.attempt, Attempt(2), "seed {seed}");
         let written = outcome.job.subtasks.iter().filter(|subtask| subtask.is_sink);
         assert_eq!(written.map(|subtask| subtask.metrics.records_out).sum::<u64>(), 4000 * 46 / 50, "seed {seed}");
+    }
+}
+
+#[test]
+fn everything_dies_and_one_coordinator_has_lost_its_disk_and_the_job_goes_on() {
+    let down = Duration::from_secs(1);
+    let at = Duration::from_millis(1500);
+    for (seed, loss) in [(9, Loss::Wiped), (10, Loss::Damaged)] {
+        for coordinator in 1..=3 {
+            let faults = vec![(at, Fault::Disk { coordinator, loss, down }), (at, Fault::Blackout { down })];
+            let outcome = run(seed, COUNTS, faults);
+            assert_eq!(
+                sorted_rows(&outcome),
+                sorted_rows(&run(1, COUNTS, vec![])),
+                "coordinator {coordinator}, {loss:?}"
+            );
+        }
     }
 }

@@ -213,7 +213,8 @@ pub struct DevArgs {
 /// `thalweg coordinator`
 #[derive(Debug, Args)]
 pub struct CoordinatorArgs {
-    /// This member's number, from 1; by default the ordinal at the end of the host's name plus 1.
+    /// This member's number, from 1; by default the ordinal at the end of the host's name plus 1, and 1 for a coordinator alone.
+    /// Where the data directory holds another number, that one counts.
     #[arg(long, value_name = "N")]
     pub member: Option<u64>,
     /// Where it listens.
@@ -228,7 +229,8 @@ pub struct CoordinatorArgs {
     /// Where it keeps its log.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// The members a new cluster begins with, as N=HOST:PORT; the same on each of them.
+    /// The members a new cluster begins with, as N=HOST:PORT; the same on each of them. A member with an empty data directory
+    /// asks all of them first: the cluster begins where none has a log yet; else their leader admits it under a new number.
     #[arg(long, value_name = "N=HOST:PORT", value_delimiter = ',')]
     pub members: Vec<String>,
     /// The new cluster's name, the same on each of its first members; one is drawn for a cluster of one.
@@ -237,6 +239,10 @@ pub struct CoordinatorArgs {
     /// Join an existing cluster instead, once one of its members has added this one.
     #[arg(long, conflicts_with = "members")]
     pub join: bool,
+    /// Begin the new cluster although some of its members do not answer, since they never will: to be given by hand, once, to a
+    /// majority of them. It is never needed where all of them come up.
+    #[arg(long, requires = "members")]
+    pub bootstrap: bool,
     /// How long a node is trusted without a sign of life; 3 s by default.
     #[arg(long, value_name = "DURATION")]
     pub lease: Option<String>,

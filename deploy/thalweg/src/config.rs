@@ -97,6 +97,8 @@ pub struct Coordinator {
     pub cluster: Option<String>,
     /// Whether it waits to be added to an existing cluster.
     pub join: bool,
+    /// Whether the cluster begins although some of the first members do not answer.
+    pub bootstrap: bool,
     /// How long nodes are trusted without a sign of life.
     pub lease: Duration,
     /// How long a job waits for all the slots that it wants.
@@ -105,6 +107,8 @@ pub struct Coordinator {
     pub deploy_timeout: Duration,
     /// Where checkpoints are kept.
     pub checkpoints: String,
+    /// Whether the place for checkpoints is marked as this cluster's.
+    pub marks_checkpoints: bool,
     /// How often the state of jobs is checkpointed that do not say; zero: not by time.
     pub checkpoint_interval: Duration,
     /// How many jobs that have ended are remembered.
@@ -126,6 +130,8 @@ impl Coordinator {
     /// Names the first key whose value is wrong or missing.
     pub fn of(args: CoordinatorArgs, host: Option<&str>) -> Result<Self, ConfigError> {
         const SECTION: &str = "coordinator";
+        // Of a coordinator alone the host's name says nothing.
+        let host = host.filter(|_| args.join || !args.members.is_empty());
         let member = args.member.or_else(|| host.and_then(ordinal_of)).unwrap_or(1);
         if member == 0 {
             return Err(wrong(SECTION, "member", "members are counted from 1"));
@@ -165,6 +171,7 @@ impl Coordinator {
             listen,
             advertise,
             health: optional_address(SECTION, "health", args.health)?,
+            marks_checkpoints: args.checkpoints.is_some() || !checkpoint_interval.is_zero(),
             checkpoints: match args.checkpoints {
                 Some(url) if url.contains("://") => url,
                 Some(folder) => absolute(SECTION, "checkpoints", Path::new(&folder))?,
@@ -175,6 +182,7 @@ impl Coordinator {
             members,
             cluster,
             join: args.join,
+            bootstrap: args.bootstrap,
             lease: or_default(args.lease.map(|lease| checked_lease(&lease)).transpose()?, defaults.lease_ms),
             slot_wait: or_default(args.slot_wait, defaults.slot_wait_ms),
             deploy_timeout: or_default(args.deploy_timeout, defaults.deploy_timeout_ms),
@@ -429,6 +437,10 @@ mod tests {
         assert_eq!(place(&["--checkpoints", "s3://bucket/path"]), "s3://bucket/path");
         assert_eq!(place(&["--checkpoints", "/shared"]), "/shared");
         assert!(Path::new(&place(&["--checkpoints", "here"])).is_absolute());
+        let marks =
+            |flags: &[&str]| coordinator(&[&["--data-dir", "/d"], flags].concat(), None).unwrap().marks_checkpoints;
+        assert!(marks(&[]) && marks(&["--checkpoint-interval", "off", "--checkpoints", "/shared"]));
+        assert!(!marks(&["--checkpoint-interval", "off"]), "there is nothing to mark");
         let interval = coordinator(&["--data-dir", "/d", "--checkpoint-interval", "off"], None);
         assert_eq!(interval.unwrap().checkpoint_interval, Duration::ZERO);
     }
@@ -482,5 +494,7 @@ mod tests {
         let config = coordinator(&flags, Some("c-2")).unwrap();
         assert_eq!((config.member, config.advertise.as_deref()), (3, Some("c-2.c:1")));
         assert_eq!(ordinal_of("workstation"), None);
+        let alone = coordinator(&["--data-dir", "d"], Some("ip-10-0-0-7")).unwrap();
+        assert_eq!(alone.member, 1, "the name of a host says nothing of a coordinator alone");
     }
 }

@@ -232,6 +232,8 @@ fn coordinator_config(options: &EmbeddedOptions, address: &str, checkpoints: Str
         raft_tick_ms: RAFT_TICK_MS,
         parallelism: options.parallelism,
         checkpoints,
+        // A directory that lives as long as the process is nobody else's.
+        marks_checkpoints: options.data_dir.is_some(),
         checkpoint_interval_ms: u64::try_from(options.checkpoint_interval.as_millis()).unwrap_or(u64::MAX),
         ..CoordinatorConfig::default()
     }

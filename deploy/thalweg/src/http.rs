@@ -24,6 +24,9 @@ const BEAT_WITHIN: Duration = Duration::from_secs(1);
 /// Looks whether all is well: `Err` says what is not.
 pub type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
+/// Tells what a process that lives waits for, where it does.
+pub type Waits = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// Tells what a monitoring system reads.
 pub type Metrics = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
 
@@ -34,6 +37,8 @@ pub struct Probes {
     pub beat: Probe,
     /// Whether it can do its work.
     pub ready: Probe,
+    /// What it waits for, where that can be.
+    pub waits: Option<Waits>,
     /// What a monitoring system reads, where there is something.
     pub metrics: Option<Metrics>,
 }
@@ -65,12 +70,13 @@ pub async fn serve(
 }
 
 fn health(probes: Probes) -> Router {
-    let Probes { beat, ready, metrics } = probes;
+    let Probes { beat, ready, waits, metrics } = probes;
     let alive = move || {
-        let beat = beat();
+        let (beat, waits) = (beat(), waits.as_ref().and_then(|waits| waits()));
         async move {
             let late = |_| Err(format!("no sign of life within {BEAT_WITHIN:?}"));
-            answer("ok", time::timeout(BEAT_WITHIN, beat).await.unwrap_or_else(late))
+            let well = waits.map_or_else(|| "ok".to_owned(), |waits| format!("ok\n{waits}"));
+            answer(&well, time::timeout(BEAT_WITHIN, beat).await.unwrap_or_else(late))
         }
     };
     let ready = move || {
@@ -109,7 +115,7 @@ mod tests {
         let surroundings = Surroundings::of_system(1).unwrap();
         let network: Arc<dyn Network> = Arc::new(TcpNetwork);
         let metrics: Metrics = Arc::new(|| async { "# EOF\n".to_owned() }.boxed());
-        let probes = Probes { beat, ready, metrics: Some(metrics) };
+        let probes = Probes { beat, ready, waits: None, metrics: Some(metrics) };
         let (address, task) =
             serve(&network, &surroundings.seams(), ("127.0.0.1:0", ConnectionLimits::default()), probes).await.unwrap();
         let mut connection = network.connect(&address).await.unwrap();

@@ -31,7 +31,7 @@ const CONFIG: &str = "config";
 const CLIENT: &str = "client";
 const COORDINATOR: &str = "coordinator";
 /// Flags, by their fields, that say what is done once.
-const ONCE: &[&str] = &["execute", "file", "settings", "name", "query", "print_sql"];
+const ONCE: &[&str] = &["execute", "file", "settings", "name", "query", "print_sql", "bootstrap"];
 /// A key that is further from any other is no slip of the fingers.
 const MISTAKES_MAX: usize = 3;
 

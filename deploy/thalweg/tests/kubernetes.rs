@@ -119,8 +119,10 @@ fn submit(coordinators: &str, out: &Path) -> String {
 
 /// Waits for a job's end, and checks what it wrote.
 fn check_end(coordinators: &str, job: &str, out: &Path) {
-    let ended = thalweg(&["job", "wait", job, "--coordinator", coordinators]);
+    let ended = thalweg(&["job", "wait", job, "--coordinator", coordinators, "-o", "json"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    let line: serde_json::Value = serde_json::from_str(&ended.stdout).expect("a line of JSON");
+    assert_eq!(line["failures"], 0, "a node that leaves is no failure: {line}");
     assert_eq!(lines_below(out).len(), 500);
 }
 
@@ -157,6 +159,18 @@ fn the_manifests_start_a_cluster_that_becomes_ready_works_and_ends() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     wait_until("one node less", || (nodes_alive(&all) == NODES - 1).then_some(()));
     check_end(&all, &job, &out);
+
+    // A pod comes back with an empty volume: the manifests say nothing of that, and need not.
+    coordinators.remove(1).kill();
+    fs::remove_dir_all(directory.path().join("coordinator-1")).expect("a volume");
+    coordinators.push(coordinator(1, &addresses, directory.path()));
+    let members = || thalweg(&["cluster", "--coordinator", &all, "-o", "json"]).stdout;
+    let has_vote = |line: &str| line.contains("\"member\":4,") && !line.contains("learner");
+    wait_until("a vote for it under another number", || {
+        let members = members();
+        (members.lines().count() == COORDINATORS && members.lines().any(has_vote)).then_some(())
+    });
+    wait_until("its readiness", || addresses.is_ready(1).then_some(()));
     for process in nodes.into_iter().chain(coordinators) {
         let ended = process.terminate();
         assert_eq!(ended.code, Some(0), "{ended:?}");

@@ -229,7 +229,8 @@ impl TryFrom<v1::Node> for NodeOverview {
 
 impl From<MemberOverview> for v1::Member {
     fn from(member: MemberOverview) -> Self {
-        Self { member: member.member.0, address: member.address, voter: member.voter }
+        let heard_ms = member.heard.map(|heard| u64::try_from(heard.as_millis()).unwrap_or(u64::MAX));
+        Self { member: member.member.0, address: member.address, voter: member.voter, heard_ms }
     }
 }
 
@@ -240,7 +241,8 @@ impl TryFrom<v1::Member> for MemberOverview {
         if wire.member == 0 {
             return Err(WireError::new("Member", "a member's id is not 0"));
         }
-        Ok(Self { member: MemberId(wire.member), address: wire.address, voter: wire.voter })
+        let heard = wire.heard_ms.map(Duration::from_millis);
+        Ok(Self { member: MemberId(wire.member), address: wire.address, voter: wire.voter, heard })
     }
 }
 

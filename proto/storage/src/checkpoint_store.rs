@@ -92,25 +92,30 @@ impl CheckpointStore {
             bytes: to_u64(bytes.len()),
             checksum: xxh3_64(&bytes),
         };
+        if self.create(name, bytes.clone()).await? == bytes {
+            Ok(reference)
+        } else {
+            Err(StorageError::Exists { object: name.to_owned() })
+        }
+    }
+
+    /// Creates an object where there is none of the name, and gives the content that is there then.
+    pub(crate) async fn create(&self, name: &str, bytes: Bytes) -> Result<Bytes, StorageError> {
         let key = self.key(name)?;
         match self.store.put_opts(&key, bytes.clone().into(), PutMode::Create.into()).await {
-            Ok(_) => return Ok(reference),
+            Ok(_) => return Ok(bytes),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
             Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => match self.store.head(&key).await {
                 Ok(_) => {}
                 Err(Error::NotFound { .. }) => {
-                    self.store.put(&key, bytes.into()).await.map_err(store_error("put", name))?;
-                    return Ok(reference);
+                    self.store.put(&key, bytes.clone().into()).await.map_err(store_error("put", name))?;
+                    return Ok(bytes);
                 }
                 Err(error) => return Err(store_error("look at", name)(error)),
             },
             Err(error) => return Err(store_error("create", name)(error)),
         }
-        if self.get(name).await? == bytes {
-            Ok(reference)
-        } else {
-            Err(StorageError::Exists { object: name.to_owned() })
-        }
+        self.get(name).await
     }
 
     /// Reads a manifest, and checks that it is the one that was put.

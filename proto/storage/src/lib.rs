@@ -3,6 +3,7 @@
 //! ```text
 //! ObjectStores --open URL--> CheckpointStore --put_state---> CLUSTER/job-J/attempt-A/CHAIN-INDEX-CHECKPOINT.state
 //!                                            --put_manifest-> CLUSTER/job-J/manifest-CHECKPOINT-ATTEMPT-TERM.json
+//!                                            --put_marker---> thalweg-cluster.json
 //!                                IngestLog --create--------> CLUSTER/job-J/ingest/SOURCE-SPLIT/NUMBER.segment
 //! ```
 //!
@@ -15,6 +16,7 @@ mod compact;
 mod directory;
 mod error;
 pub mod ingest_log;
+mod marker;
 pub mod names;
 mod staged;
 mod state_file;
@@ -27,6 +29,7 @@ mod tests;
 
 pub use checkpoint_store::{CheckpointStore, ListedObject};
 pub use error::StorageError;
+pub use marker::{MARKER, Marker};
 pub use state_file::{
     Compression, SEGMENT_BYTES, STATE_FILE_FORMAT, SegmentEntry, StateFile, StateFileBuilder, StateRows,
 };

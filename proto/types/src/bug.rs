@@ -54,6 +54,8 @@ bugs! {
     ZombieWrites = "zombie-writes",
     /// A coordinator that starts again has lost the last entry of its log.
     LoseRaftEntry = "lose-raft-entry",
+    /// A coordinator that has lost its disk begins anew under its old number, without asking the others.
+    FoundAnew = "found-anew",
     /// Rows of a batch that belong to a closed window: the loop over the batch's windows ends with them.
     ReturnForContinue = "return-for-continue",
     /// A restored operator does not know which of its windows have fired.

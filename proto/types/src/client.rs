@@ -153,6 +153,8 @@ pub struct MemberOverview {
     pub address: String,
     /// Whether it votes.
     pub voter: bool,
+    /// How long ago whoever answers last heard it; `None`: never since that one started.
+    pub heard: Option<Duration>,
 }
 
 /// The cluster as clients see it.

@@ -34,7 +34,7 @@ fn append(bytes: usize) -> Message {
 }
 
 fn snapshot(members: &[u64], voters: &[u64]) -> Message {
-    let seat = Seat { address: "m:1".to_owned(), is_promotable: true };
+    let seat = Seat { address: "m:1".to_owned(), is_promotable: true, application: None };
     let seats = members.iter().map(|member| (MemberId(*member), seat.clone())).collect();
     let roster = Roster { seats, ..Roster::default() };
     let mut snapshot = Snapshot::default();

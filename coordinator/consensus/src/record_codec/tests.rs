@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 
 fn seat() -> impl Strategy<Value = Seat> {
-    ("[a-z.0-9]{1,40}:[1-9][0-9]{0,3}", any::<bool>())
-        .prop_map(|(address, is_promotable)| Seat { address, is_promotable })
+    ("[a-z.0-9]{1,40}:[1-9][0-9]{0,3}", any::<bool>(), any::<Option<u64>>())
+        .prop_map(|(address, is_promotable, application)| Seat { address, is_promotable, application })
 }
 
 fn roster() -> impl Strategy<Value = Roster> {
@@ -60,12 +60,17 @@ fn each_version_has_these_bytes() {
     assert_eq!(origin.encode(), expected);
     assert_eq!(origin.encode().len(), Origin::BYTES);
 
-    let seat = Seat { address: "a:1".to_owned(), is_promotable: true };
-    assert_eq!(encode_seat(&seat), [1, 1, 3, 0, b'a', b':', b'1']);
+    let seat = Seat { address: "a:1".to_owned(), is_promotable: true, application: None };
+    assert_eq!(encode_seat(&seat), [2, 1, 3, 0, b'a', b':', b'1']);
+    assert_eq!(decode_seat(&[1, 1, 3, 0, b'a', b':', b'1']), Ok(seat.clone()), "version 1");
+    let admitted = Seat { application: Some(5), ..seat.clone() };
+    assert_eq!(encode_seat(&admitted), [2, 3, 5, 0, 0, 0, 0, 0, 0, 0, 3, 0, b'a', b':', b'1']);
 
     let roster = Roster { seats: [(MemberId(7), seat)].into(), retired: [MemberId(9)].into() };
     let bytes = encode_snapshot(&roster, b"state");
-    assert_eq!(bytes.as_ref(), b"\x02\x01\0\0\0\x07\0\0\0\0\0\0\0\x01\x03\0a:1\x01\0\0\0\x09\0\0\0\0\0\0\0state");
+    assert_eq!(bytes.as_ref(), b"\x03\x01\0\0\0\x07\0\0\0\0\0\0\0\x01\x03\0a:1\x01\0\0\0\x09\0\0\0\0\0\0\0state");
+    let older = Bytes::from_static(b"\x02\x01\0\0\0\x07\0\0\0\0\0\0\0\x01\x03\0a:1\x01\0\0\0\x09\0\0\0\0\0\0\0state");
+    assert_eq!(decode_snapshot(&older), decode_snapshot(&bytes), "version 2");
 }
 
 #[test]

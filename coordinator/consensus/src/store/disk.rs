@@ -13,13 +13,15 @@
 use std::{
     fmt,
     fs::{self, File},
+    io,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     thread::JoinHandle,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 use thalweg_types::{ClusterId, MemberId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -62,7 +64,9 @@ impl RedbStore {
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
         let directory = directory.as_ref();
         let path = directory.join(FILE);
-        let database = open_database(directory, &path)?;
+        // What is damaged in just the wrong place may make redb panic; that is damage all the same.
+        let opened = panic::catch_unwind(AssertUnwindSafe(|| open_database(directory, &path)));
+        let database = opened.unwrap_or_else(|_| Err(damaged(&path, "reading it failed badly")))?;
         // One request is under way at a time; the second place lets a load follow without waiting.
         let (requests, inbox) = mpsc::channel(2);
         let writer = std::thread::Builder::new()
@@ -112,10 +116,20 @@ fn open_database(directory: &Path, path: &Path) -> Result<Database, StoreError> 
     fs::create_dir_all(directory).map_err(|error| failed(error.into()))?;
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
-    let database = builder.create(path).map_err(|error| match error {
+    let refuse = |error| match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.display().to_string() },
+        DatabaseError::Storage(StorageError::Corrupted(what)) => damaged(path, &what),
+        // Not a file of redb's at all.
+        DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            damaged(path, &error.to_string())
+        }
         error => failed(error.into()),
-    })?;
+    };
+    let mut database = builder.create(path).map_err(refuse)?;
+    // A member that has forgotten a vote is worse than one that does not start: every page is checked, once.
+    if !database.check_integrity().map_err(refuse)? {
+        return Err(damaged(path, "its checksums are wrong"));
+    }
     check_format(&database).map_err(|error| match error {
         MetaError::Format(found) => StoreError::Format { found, known: FORMAT },
         MetaError::Redb(error) => failed(Box::new(error)),
@@ -123,6 +137,10 @@ fn open_database(directory: &Path, path: &Path) -> Result<Database, StoreError> 
     // The file's name is durable only with its directory.
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| failed(error.into()))?;
     Ok(database)
+}
+
+fn damaged(path: &Path, what: &str) -> StoreError {
+    StoreError::Damaged(format!("{}: {what}", path.display()))
 }
 
 enum MetaError {

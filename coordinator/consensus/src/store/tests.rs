@@ -141,3 +141,50 @@ fn a_store_of_another_format_is_refused() {
     drop(database);
     assert!(matches!(RedbStore::open(directory.path()), Err(StoreError::Format { found: 7, known: 1 })));
 }
+
+/// Whatever is torn off a file or flipped in it: it is refused, or reads as it was. Nothing panics, and nothing is forgotten.
+#[test]
+fn a_torn_or_damaged_file_is_refused_or_reads_as_it_was() {
+    let runtime = runtime();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("raft.redb");
+    let open = || RedbStore::open(directory.path()).and_then(|store| runtime.block_on(store.load()));
+    let written = {
+        let store = RedbStore::open(directory.path()).expect("opens");
+        let identity = Identity { member: MemberId(3), cluster: ClusterId("river".to_owned()) };
+        let first = LogWrite {
+            identity: Some(identity),
+            hard_state: Some(HardState { term: 5, vote: 2, commit: 300 }),
+            snapshot: Some(Bytes::from(vec![7; 9000])),
+            compacted: Some(LogPosition { index: 100, term: 4 }),
+            entries: (101..400).map(|index| entry(index, 1)).collect(),
+            ..LogWrite::default()
+        };
+        runtime.block_on(store.write(first)).expect("writes");
+        let vote = LogWrite { hard_state: Some(HardState { term: 6, vote: 3, commit: 300 }), ..LogWrite::default() };
+        runtime.block_on(store.write(vote)).expect("writes");
+        runtime.block_on(store.load()).expect("loads")
+    };
+    let whole = std::fs::read(&file).expect("it is there");
+    let (mut refused, mut read) = (0, 0);
+    let mut check = |bytes: &[u8], what: String| {
+        std::fs::write(&file, bytes).expect("writes");
+        match open() {
+            Ok(stored) if stored == written => read += 1,
+            Ok(stored) => panic!("{what}: it reads as {:?}", (stored.identity, stored.hard_state)),
+            Err(StoreError::Damaged(_)) => refused += 1,
+            Err(StoreError::Format { .. } | StoreError::Open { .. } | StoreError::Read(_)) => refused += 1,
+            Err(error) => panic!("{what}: {error}"),
+        }
+    };
+    for part in 1..40 {
+        let length = whole.len() * part / 40;
+        check(&whole[..length], format!("the first {length} bytes"));
+    }
+    for at in (0..whole.len()).step_by(whole.len() / 150).chain(0..320) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        check(&bytes, format!("byte {at} flipped"));
+    }
+    assert!(refused > 60 && read > 20, "{refused} refused, {read} read as they were");
+}

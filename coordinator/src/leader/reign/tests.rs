@@ -10,6 +10,7 @@ async fn reign(cluster: &TestCluster) -> Reign {
         lease: std::time::Duration::from_secs(3),
         control: thalweg_control::ControlConfig::default(),
         ended_jobs_max: 100,
+        marks: true,
     };
     Reign::begin(Term(1), cluster.consensus(), config, cluster.checkpoints(), cluster.seams())
 }

@@ -16,6 +16,7 @@ use datafusion::{
     datasource::MemTable,
     prelude::{SessionConfig, SessionContext},
 };
+use thalweg_storage::MARKER;
 use thalweg_types::{
     JobStatus,
     checkpoint::Manifest,
@@ -80,6 +81,9 @@ fn published(store: &SimulatedStore, folder: &str) -> Result<Vec<(String, Bytes)
 /// A job that has ended well, or was cancelled, leaves nothing to go on from; one that has failed its newest checkpoint.
 fn check_checkpoints(store: &SimulatedStore, status: JobStatus) -> Result<()> {
     let mut left = store.look(CHECKPOINTS)?;
+    let marked = left.iter().filter(|(name, _)| name.ends_with(MARKER)).count();
+    ensure!(marked == 1, "the place for checkpoints has {marked} markers");
+    left.retain(|(name, _)| !name.ends_with(MARKER));
     if status == JobStatus::Failed {
         let kept = newest_checkpoint(&left)?;
         left.retain(|(name, _)| !kept.contains(name));

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     input::Dice,
-    simulation::{Cast, Ending, Fault, Posts, STORE_URL, Simulation, draw_faults},
+    simulation::{Cast, Ending, Fault, Posts, STORE_URL, Simulation, draw_disasters, draw_faults},
 };
 
 /// The setting of the time between two checkpoints, where the engine knows it; otherwise an attempt that is lost begins anew.
@@ -43,6 +43,8 @@ pub struct Scenario {
     pub cast: Cast,
     /// What goes wrong, each so long after the job was submitted.
     pub faults: Vec<(Duration, Fault)>,
+    /// Log entries between two snapshots of a coordinator.
+    pub snapshot_every: u64,
     /// How the client ends it, and how long after it was submitted.
     pub ending: Option<(Duration, Ending)>,
     /// Settings of the job.
@@ -101,7 +103,8 @@ impl Scenario {
             cast,
             settings,
             split_bytes: 1024 * (2 + dice.below(20)),
-            faults: draw_faults(dice, cast, over),
+            snapshot_every: draw_snapshot_every(seed),
+            faults: draw_all(seed, dice, cast, over),
         }
     }
 
@@ -155,10 +158,24 @@ impl Scenario {
             sql: self.sql(),
             parallelism: self.parallelism,
             faults: self.faults.clone(),
+            snapshot_every: self.snapshot_every,
             posts: self.is_posted.then(|| self.posts()),
             ending: self.ending,
         }
     }
+}
+
+/// By dice of its own. A run has a few hundred entries: often the log is compacted many times within it.
+fn draw_snapshot_every(seed: u64) -> u64 {
+    Dice::new(seed ^ 0x10c0_0000).pick(&[4, 16, 50, 1000])
+}
+
+/// Disks and clocks fail by dice of their own, beside what else does.
+fn draw_all(seed: u64, dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration, Fault)> {
+    let mut faults = draw_faults(dice, cast, over);
+    faults.extend(draw_disasters(&mut Dice::new(seed ^ 0xd15c_0000), cast, over));
+    faults.sort_by_key(|(at, _)| *at);
+    faults
 }
 
 /// By dice of its own.
@@ -194,6 +211,7 @@ impl fmt::Display for Scenario {
         )?;
         let settings: Vec<String> = self.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         writeln!(f, "  {}", settings.join(", "))?;
+        writeln!(f, "  a coordinator compacts its log every {} entries", self.snapshot_every)?;
         if let Some((after, ending)) = self.ending {
             let event = if self.is_posted { "all was posted" } else { "the submission" };
             writeln!(f, "  {:.3} s after {event}: {ending:?}", after.as_secs_f64())?;

@@ -15,11 +15,11 @@ use thalweg_types::{JobId, JobStatus, job::JobOverview};
 
 use super::{
     SimulatedNetwork,
-    disk::SimulatedDisk,
+    disasters::Ledger,
     faults::{Cast, Fault, Host},
     journal::Journal,
     observe::Observer,
-    processes::{self, CHECKPOINTS, Stage},
+    processes::{self, Stage},
     producer::Posts,
     store::SimulatedStore,
 };
@@ -44,6 +44,8 @@ pub struct Simulation {
     pub faults: Vec<(Duration, Fault)>,
     /// What is posted to the job once it is submitted.
     pub posts: Option<Posts>,
+    /// Log entries between two snapshots of a coordinator.
+    pub snapshot_every: u64,
     /// How the client ends the job, and how long after it was submitted, or after all was posted.
     pub ending: Option<(Duration, Ending)>,
 }
@@ -116,18 +118,15 @@ impl Simulation {
             .tcp_capacity(4096)
             .build();
         let cast = Cast { coordinators: self.coordinators, nodes: self.nodes, slots: self.slots };
-        let stage = Stage::new(self.seed, cast, store);
+        let stage = Stage::new(self.seed, cast, store, self.snapshot_every);
         for member in 1..=self.coordinators {
-            let disk = Arc::new(SimulatedDisk::new(self.seed ^ (u64::from(member) << 32)));
             let (name, stage) = (processes::coordinator_name(member), stage.clone());
             sim.host(name.clone(), move || {
-                let (name, stage, disk) = (name.clone(), stage.clone(), disk.clone());
+                let (name, stage) = (name.clone(), stage.clone());
                 async move {
                     let (process, of_main) = (stage.begin(&name), stage.clone());
-                    processes::run(stage, process, move |process| {
-                        processes::coordinator(of_main, process, member, disk)
-                    })
-                    .await
+                    processes::run(stage, process, move |process| processes::coordinator(of_main, process, member))
+                        .await
                 }
             });
         }
@@ -153,6 +152,7 @@ impl Simulation {
             over_at: Duration::ZERO,
             at_calls: Vec::new(),
             down: BTreeSet::new(),
+            ledger: Ledger::default(),
             rest: match self.ending {
                 Some(_) => REST_AFTER_ENDING,
                 None if self.faults.is_empty() => Duration::from_millis(300),
@@ -164,8 +164,10 @@ impl Simulation {
 }
 
 /// The end of a fault.
-enum End {
+pub(super) enum End {
     Start(String),
+    Replace(String),
+    SetRight(String, i64),
     Resume(String),
     Repair(Vec<(String, String)>),
     Quicken(String, String),
@@ -173,10 +175,10 @@ enum End {
 }
 
 /// Steps the simulation, and has faults begin and end.
-struct Direction<'a> {
-    sim: turmoil::Sim<'a>,
-    stage: Stage,
-    journal: Journal,
+pub(super) struct Direction<'a> {
+    pub(super) sim: turmoil::Sim<'a>,
+    pub(super) stage: Stage,
+    pub(super) journal: Journal,
     observer: Observer,
     due: VecDeque<(Duration, Fault)>,
     ends: BTreeMap<(Duration, usize), End>,
@@ -185,7 +187,9 @@ struct Direction<'a> {
     /// Who is to crash when a call comes, and how long for; by the key with which the store tells of it.
     at_calls: Vec<(Vec<Host>, Duration)>,
     /// Hosts without a process.
-    down: BTreeSet<String>,
+    pub(super) down: BTreeSet<String>,
+    /// Disks that were lost.
+    pub(super) ledger: Ledger,
     /// After the job's end.
     rest: Duration,
 }
@@ -216,6 +220,7 @@ impl Direction<'_> {
             self.sim.step().map_err(|error| anyhow!("a host has ended: {error}"))?;
             self.follow_processes(now);
             self.observer.look(&self.stage)?;
+            self.ledger.look(&self.stage)?;
             if is_over && self.ends.is_empty() && self.is_at_rest(*over_since.get_or_insert(now), now)? {
                 break;
             }
@@ -235,7 +240,7 @@ impl Direction<'_> {
         if now < over_since + self.rest || !store.is_quiet(QUIET) {
             return Ok(false);
         }
-        Ok(now >= over_since + SWEPT_WITHIN || store.look(CHECKPOINTS)?.is_empty())
+        Ok(now >= over_since + SWEPT_WITHIN || store.is_swept()?)
     }
 
     /// Has hosts crash that were to at a call that has come. Whoever is finished is not disturbed any more.
@@ -259,13 +264,13 @@ impl Direction<'_> {
         }
     }
 
-    fn later(&mut self, when: Duration, end: End) {
+    pub(super) fn later(&mut self, when: Duration, end: End) {
         self.over_at = self.over_at.max(when);
         let place = self.ends.range((when, 0)..=(when, usize::MAX)).count();
         self.ends.insert((when, place), end);
     }
 
-    fn name_of(&self, host: Host) -> String {
+    pub(super) fn name_of(&self, host: Host) -> String {
         if host != Host::Leader {
             return host.to_string();
         }
@@ -283,14 +288,11 @@ impl Direction<'_> {
         match fault {
             Fault::Crash { host, .. } => {
                 let host = self.name_of(host);
-                if self.down.insert(host.clone()) {
-                    self.journal.say(format!("{host} crashes"));
-                    self.stage.seen().members.remove(&host);
-                    self.stage.gate(&host).begin_end();
-                    self.sim.crash(host.as_str());
-                    self.later(until, End::Start(host));
-                }
+                self.crash(host, until);
             }
+            Fault::Disk { coordinator, loss, .. } => self.lose_disk(coordinator, loss, until),
+            Fault::Blackout { down } => self.black_out(now + down),
+            Fault::Clock { host, by_ms, .. } => self.set_wrong(host, by_ms, until),
             Fault::Pause { host, .. } => {
                 let host = self.name_of(host);
                 self.journal.say(format!("{host} stands still"));
@@ -343,6 +345,8 @@ impl Direction<'_> {
 
     fn end(&mut self, end: End) {
         match end {
+            End::Replace(host) => self.replace_disk(&host),
+            End::SetRight(host, by_ms) => self.set_right(&host, by_ms),
             End::Start(host) => {
                 if self.down.remove(&host) {
                     self.journal.say(format!("{host} starts"));

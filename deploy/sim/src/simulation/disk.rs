@@ -1,7 +1,8 @@
 //! A coordinator's disk: it outlives the process, and each write takes its time.
 //!
 //! A write is atomic, and durable once it is acknowledged. A crash before that may lose it or not; which of the two is
-//! decided when it begins.
+//! decided when it begins. The disk itself may be lost, with all that it held, or be damaged, so that it cannot be read until
+//! somebody puts an empty one in its place.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,6 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use thalweg_consensus::store::{LogStore, LogWrite, StoreError, Stored};
+use thalweg_types::MemberId;
 
 use crate::input::Dice;
 
@@ -23,6 +25,7 @@ pub struct SimulatedDisk(Mutex<State>);
 #[derive(Debug)]
 struct State {
     stored: Stored,
+    is_damaged: bool,
     dice: Dice,
 }
 
@@ -30,7 +33,24 @@ impl SimulatedDisk {
     /// An empty disk.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(Mutex::new(State { stored: Stored::default(), dice: Dice::new(seed) }))
+        Self(Mutex::new(State { stored: Stored::default(), is_damaged: false, dice: Dice::new(seed) }))
+    }
+
+    /// The number that it is bound to.
+    #[must_use]
+    pub fn member(&self) -> Option<MemberId> {
+        self.state().stored.identity.as_ref().map(|identity| identity.member)
+    }
+
+    /// An empty one takes its place.
+    pub fn replace(&self) {
+        let mut state = self.state();
+        (state.stored, state.is_damaged) = (Stored::default(), false);
+    }
+
+    /// It cannot be read any more.
+    pub fn damage(&self) {
+        self.state().is_damaged = true;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -41,7 +61,11 @@ impl SimulatedDisk {
 #[async_trait]
 impl LogStore for SimulatedDisk {
     async fn load(&self) -> Result<Stored, StoreError> {
-        Ok(self.state().stored.clone())
+        let state = self.state();
+        if state.is_damaged {
+            return Err(StoreError::Damaged("the simulated disk is".to_owned()));
+        }
+        Ok(state.stored.clone())
     }
 
     async fn write(&self, write: LogWrite) -> Result<(), StoreError> {
@@ -89,5 +113,15 @@ mod tests {
             }
         }
         assert!(kept > 5 && lost > 5, "{kept} kept, {lost} lost");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_disk_is_not_read_and_one_in_its_place_is_empty() {
+        let disk = SimulatedDisk::new(1);
+        disk.write(vote(1)).await.expect("writes");
+        disk.damage();
+        assert!(matches!(disk.load().await, Err(StoreError::Damaged(_))));
+        disk.replace();
+        assert_eq!(disk.load().await.expect("loads"), Stored::default());
     }
 }

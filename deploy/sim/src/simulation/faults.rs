@@ -1,4 +1,4 @@
-//! What can go wrong in a run, and the drawing of a schedule of it. Every fault ends.
+//! What can go wrong in a run, and the drawing of a schedule of it. Every fault ends, but for what a disk held.
 
 use std::{fmt, time::Duration};
 
@@ -65,6 +65,39 @@ pub enum Fault {
         /// How long they stay down.
         down: Duration,
     },
+    /// A coordinator crashes and its disk is gone, or is damaged by that. Spared while a disk that was lost before is not yet made
+    /// up for: with less than a majority of them, what was acknowledged may be gone by right.
+    Disk {
+        /// Of this coordinator, from 1.
+        coordinator: u32,
+        /// What is wrong with it.
+        loss: Loss,
+        /// How long the process stays down, or until there is an empty disk in the place of the damaged one.
+        down: Duration,
+    },
+    /// All processes die at once; each starts again after this, one a little after the other.
+    Blackout {
+        /// How long.
+        down: Duration,
+    },
+    /// The wall clock of a host jumps by so much, and back after a while. Its monotonic clock does not.
+    Clock {
+        /// Whose.
+        host: Host,
+        /// By how many milliseconds.
+        by_ms: i64,
+        /// How long.
+        lasts: Duration,
+    },
+}
+
+/// What becomes of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// It comes back empty.
+    Wiped,
+    /// It cannot be read, as after a torn write, until it is replaced by an empty one.
+    Damaged,
 }
 
 /// A host of the cluster.
@@ -83,10 +116,12 @@ impl Fault {
     #[must_use]
     pub fn lasts(&self) -> Duration {
         match self {
-            Self::Crash { down, .. } | Self::AtCall { down, .. } => *down,
+            Self::Crash { down, .. } | Self::AtCall { down, .. } | Self::Disk { down, .. } => *down,
+            Self::Blackout { down } => *down + BLACKOUT_SPREAD,
             Self::Pause { lasts, .. }
             | Self::Partition { lasts, .. }
             | Self::Delay { lasts, .. }
+            | Self::Clock { lasts, .. }
             | Self::Store { lasts, .. } => *lasts,
         }
     }
@@ -113,6 +148,8 @@ pub struct Cast {
     pub slots: u32,
 }
 
+/// How far apart hosts start after all have died.
+pub(super) const BLACKOUT_SPREAD: Duration = Duration::from_secs(2);
 /// Faults of one run.
 const FAULTS_MAX: usize = 8;
 
@@ -161,6 +198,41 @@ pub fn draw_faults(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration
     faults.sort_by_key(|(at, _)| *at);
     faults.truncate(FAULTS_MAX);
     faults
+}
+
+/// Draws what goes wrong with disks and clocks, and with everything at once: by dice of its own, and beside other faults.
+#[must_use]
+pub fn draw_disasters(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration, Fault)> {
+    let at = |dice: &mut Dice| millis(dice, 0, over.as_millis().try_into().unwrap_or(u64::MAX));
+    let mut disasters = Vec::new();
+    if dice.percent(25) {
+        let loss = if dice.percent(70) { Loss::Wiped } else { Loss::Damaged };
+        let coordinator = number(dice, cast.coordinators);
+        let when = at(dice);
+        disasters.push((when, Fault::Disk { coordinator, loss, down: millis(dice, 10, 3000) }));
+        if dice.percent(40) {
+            // At the same moment: the wiped one may be the first to come back, or the last.
+            disasters.push((when, Fault::Blackout { down: millis(dice, 10, 3000) }));
+        }
+        if dice.percent(30) {
+            let coordinator = number(dice, cast.coordinators);
+            let later = when + millis(dice, 500, 6000);
+            disasters.push((later, Fault::Disk { coordinator, loss: Loss::Wiped, down: millis(dice, 10, 2000) }));
+        }
+    } else if dice.percent(10) {
+        disasters.push((at(dice), Fault::Blackout { down: millis(dice, 10, 3000) }));
+    }
+    if dice.percent(25) {
+        for _ in 0..1 + dice.below(3) {
+            let hours = i64::try_from(dice.below(3)).expect("below three");
+            let ms = hours * 3_600_000 + i64::try_from(dice.below(90_000)).expect("below 90,000");
+            let by_ms = if dice.percent(50) { ms } else { -ms };
+            let (when, host) = (at(dice), draw_host(dice, cast));
+            disasters.push((when, Fault::Clock { host, by_ms, lasts: millis(dice, 100, 7000) }));
+        }
+    }
+    disasters.sort_by_key(|(at, _)| *at);
+    disasters
 }
 
 fn draw_fault(dice: &mut Dice, cast: Cast) -> Fault {
@@ -280,6 +352,21 @@ mod tests {
             "Leader",
         ] {
             assert!(all.iter().any(|faults| format!("{faults:?}").contains(kind)), "no {kind}");
+        }
+    }
+
+    #[test]
+    fn disasters_of_each_kind_are_drawn_and_most_runs_have_none() {
+        let cast = Cast { coordinators: 3, nodes: 4, slots: 2 };
+        let over = Duration::from_secs(8);
+        let all: Vec<_> = (0..300).map(|seed| draw_disasters(&mut Dice::new(seed), cast, over)).collect();
+        let none = all.iter().filter(|disasters| disasters.is_empty()).count();
+        assert!((100..200).contains(&none), "{none} of 300 runs have none");
+        for disasters in &all {
+            assert!(disasters.is_sorted_by_key(|(at, _)| *at), "{disasters:?}");
+        }
+        for kind in ["Wiped", "Damaged", "Blackout", "Clock"] {
+            assert!(all.iter().any(|disasters| format!("{disasters:?}").contains(kind)), "no {kind}");
         }
     }
 }

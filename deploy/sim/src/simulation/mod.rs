@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 mod cluster;
+mod disasters;
 mod disk;
 mod executor;
 mod faults;
@@ -27,7 +28,7 @@ mod store;
 
 pub use cluster::{Ending, Outcome, Simulation};
 pub use disk::SimulatedDisk;
-pub use faults::{Cast, Fault, Host, draw_faults};
+pub use faults::{Cast, Fault, Host, Loss, draw_disasters, draw_faults};
 pub use gate::Gate;
 pub use journal::Journal;
 pub use network::SimulatedNetwork;

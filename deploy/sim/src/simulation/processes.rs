@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicI64},
 };
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use thalweg_connectors::{
     http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
 };
 use thalweg_consensus::Consensus;
-use thalweg_coordinator::{Coordinator, CoordinatorConfig, Machine, MemberConfig};
+use thalweg_coordinator::{CoordinatorConfig, Machine, MemberConfig, Opening};
 use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::{ConnectionLimits, Network, admit};
 use thalweg_types::{ClusterId, MemberId, NodeId};
@@ -42,6 +42,10 @@ pub(super) struct Stage {
     pub(super) seed: u64,
     pub(super) cast: Cast,
     pub(super) store: SimulatedStore,
+    /// Log entries between two snapshots of a coordinator.
+    pub(super) snapshot_every: u64,
+    /// Of the coordinators, by their hosts.
+    pub(super) disks: Arc<BTreeMap<String, Arc<SimulatedDisk>>>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -50,6 +54,8 @@ pub(super) struct Stage {
 pub(super) struct Seen {
     gates: BTreeMap<String, Arc<Gate>>,
     lives: BTreeMap<String, u64>,
+    /// By how many milliseconds the wall clock of each host is wrong.
+    clocks: BTreeMap<String, Arc<AtomicI64>>,
     /// The replicated state as each living coordinator has it.
     pub(super) members: BTreeMap<String, Consensus<Machine>>,
     /// Processes that have ended by themselves, and why; until they are looked at.
@@ -57,8 +63,22 @@ pub(super) struct Seen {
 }
 
 impl Stage {
-    pub(super) fn new(seed: u64, cast: Cast, store: SimulatedStore) -> Self {
-        Self { seed, cast, store, seen: Arc::default() }
+    pub(super) fn new(seed: u64, cast: Cast, store: SimulatedStore, snapshot_every: u64) -> Self {
+        let disk =
+            |member: u32| (coordinator_name(member), Arc::new(SimulatedDisk::new(seed ^ (u64::from(member) << 32))));
+        let disks = Arc::new((1..=cast.coordinators).map(disk).collect());
+        Self { seed, cast, store, snapshot_every, disks, seen: Arc::default() }
+    }
+
+    /// By how many milliseconds the wall clock of a host is wrong.
+    pub(super) fn clock(&self, host: &str) -> Arc<AtomicI64> {
+        self.seen().clocks.entry(host.to_owned()).or_default().clone()
+    }
+
+    /// All processes' hosts.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        let coordinators = (1..=self.cast.coordinators).map(coordinator_name);
+        coordinators.chain((1..=self.cast.nodes).map(node_name)).collect()
     }
 
     /// The stores as a process opens them.
@@ -89,7 +109,8 @@ impl Stage {
             *lives
         };
         let executor = Executor::start(gate.clone());
-        Process { name: host.to_owned(), seed: self.seed, life, gate, executor }
+        let wrong_by = self.clock(host);
+        Process { name: host.to_owned(), seed: self.seed, life, gate, executor, wrong_by }
     }
 
     fn end(&self, process: &Process, why: String) {
@@ -140,13 +161,9 @@ where
 }
 
 /// `thalweg coordinator`
-pub(super) async fn coordinator(
-    stage: Stage,
-    process: Process,
-    member: u32,
-    disk: Arc<SimulatedDisk>,
-) -> Result<String, Failure> {
+pub(super) async fn coordinator(stage: Stage, process: Process, member: u32) -> Result<String, Failure> {
     let name = process.name.clone();
+    let disk = stage.disks.get(&name).cloned().ok_or("a coordinator has a disk")?;
     let members = (1..=stage.cast.coordinators)
         .map(|member| MemberConfig { member: MemberId(u64::from(member)), address: address(&coordinator_name(member)) })
         .collect();
@@ -160,22 +177,27 @@ pub(super) async fn coordinator(
         deploy_timeout_ms: DEPLOY_TIMEOUT_MS,
         checkpoints: format!("{STORE_URL}/{CHECKPOINTS}"),
         checkpoint_interval_ms: 0,
+        snapshot_every_entries: stage.snapshot_every,
         ..CoordinatorConfig::default()
     };
     let network = Arc::new(SimulatedNetwork::behind(process.gate.clone()));
     let listener = network.listen(&address(&name)).await?;
     let seams = process.seams();
     let mut server = thalweg_proto::network::server(&seams.io);
-    let coordinator = Coordinator::start(config, disk, network, &stage.stores(), seams).await?;
+    let opening = Opening::open(config, disk, network, &stage.stores(), seams).await?;
+    let incoming = admit(listener, ConnectionLimits::default());
+    let mut serving = std::pin::pin!(server.add_routes(opening.routes()).serve_with_incoming(incoming));
+    let ended = || "its server has ended".to_owned();
+    let coordinator = tokio::select! {
+        biased;
+        started = opening.start() => started?,
+        served = &mut serving => return Ok(served.map(|()| ended())?),
+    };
     stage.seen().members.insert(name, coordinator.consensus().clone());
-    let server = server.add_routes(coordinator.routes());
     tokio::select! {
         biased;
         exit = coordinator.exited() => Ok(format!("{exit:?}")),
-        served = server.serve_with_incoming(admit(listener, ConnectionLimits::default())) => {
-            served?;
-            Ok("its server has ended".to_owned())
-        }
+        served = serving => Ok(served.map(|()| ended())?),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -29,6 +29,8 @@ pub(super) struct Process {
     pub(super) gate: Arc<Gate>,
     /// Runs its tasks.
     pub(super) executor: Arc<Executor>,
+    /// By how many milliseconds the host's wall clock is wrong.
+    pub(super) wrong_by: Arc<AtomicI64>,
 }
 
 impl Process {
@@ -36,7 +38,7 @@ impl Process {
     pub(super) fn seams(&self) -> Seams {
         let spawner = Arc::new(ProcessSpawner(self.executor.clone()));
         Seams {
-            clock: Arc::new(HostClock::start()),
+            clock: Arc::new(HostClock::start(self.wrong_by.clone())),
             entropy: Arc::new(SeededEntropy::new(&self.name, self.seed, self.life)),
             io: spawner.clone(),
             compute: spawner,
@@ -50,13 +52,14 @@ struct HostClock {
     start: tokio::time::Instant,
     /// When the process was started, in the simulation's time.
     started_at: Duration,
+    wrong_by: Arc<AtomicI64>,
 }
 
 impl HostClock {
     #[allow(clippy::disallowed_methods, reason = "this is the seam: tokio's clock is the simulation's here")]
-    fn start() -> Self {
+    fn start(wrong_by: Arc<AtomicI64>) -> Self {
         let started_at = turmoil::sim_elapsed().unwrap_or_default();
-        Self { start: tokio::time::Instant::now(), started_at }
+        Self { start: tokio::time::Instant::now(), started_at, wrong_by }
     }
 }
 
@@ -66,7 +69,10 @@ impl Clock for HostClock {
     }
 
     fn since_epoch(&self) -> Duration {
-        EPOCH_OFFSET + self.started_at + self.monotonic()
+        let right = EPOCH_OFFSET + self.started_at + self.monotonic();
+        let wrong_by = self.wrong_by.load(Ordering::Relaxed);
+        let distance = Duration::from_millis(wrong_by.unsigned_abs());
+        if wrong_by < 0 { right.saturating_sub(distance) } else { right + distance }
     }
 }
 

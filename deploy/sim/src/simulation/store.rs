@@ -31,9 +31,10 @@ use object_store::{
     ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart, memory::InMemory,
     path::Path,
 };
+use thalweg_storage::MARKER;
 use tokio::sync::oneshot;
 
-use super::journal::Journal;
+use super::{journal::Journal, processes::CHECKPOINTS};
 use crate::input::Dice;
 
 /// What is wrong with the store for a while.
@@ -194,6 +195,11 @@ impl SimulatedStore {
         }
         objects.sort();
         Ok(objects)
+    }
+
+    /// Whether nothing of any job is left where checkpoints are kept. The cluster's marker stays.
+    pub(super) fn is_swept(&self) -> Result<bool, Error> {
+        Ok(self.look(CHECKPOINTS)?.iter().all(|(name, _)| name.ends_with(MARKER)))
     }
 
     /// The content of one object, from outside of the simulation.

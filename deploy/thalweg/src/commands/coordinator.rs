@@ -1,14 +1,18 @@
 //! `thalweg coordinator`: one member of a cluster's brain, until the process is asked to end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use futures::FutureExt;
 use thalweg_consensus::ConsensusExit;
-use thalweg_coordinator::{Coordinator, CoordinatorConfig, MemberConfig};
+use thalweg_coordinator::{Coordinator, CoordinatorConfig, MemberConfig, Opening};
 use thalweg_proto::network::Network;
 use thalweg_storage::ObjectStores;
 use thalweg_types::{ClusterId, MemberId};
+use tokio::sync::watch;
 
 use crate::{
     args::CoordinatorArgs,
@@ -29,22 +33,29 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
     let address = checked.advertise.clone().unwrap_or_else(|| listener.address.clone());
     let store = serve::open_store(&checked.data_dir)?;
     let stores = ObjectStores::new(streams::store_options());
-    let coordinator = Coordinator::start(config(&checked, &address), store, network.clone(), &stores, seams.clone())
+    let opening = Opening::open(config(&checked, &address), store, network.clone(), &stores, seams.clone())
         .await
         .context("could not start the coordinator")?;
-    let coordinator = Arc::new(coordinator);
-    let server = GrpcServer::start(listener, checked.limits, coordinator.routes(), &seams);
+    let server = GrpcServer::start(listener, checked.limits, opening.routes(), &seams);
+    let phase = Arc::new(Phase { waits_for: opening.waits_for(), coordinator: OnceLock::new() });
     let mut health = None;
     if let Some(health_address) = &checked.health {
-        let served = http::serve(&network, &seams, (health_address, checked.limits), probes(&coordinator)).await;
+        let served = http::serve(&network, &seams, (health_address, checked.limits), probes(&phase)).await;
         health = Some(served.with_context(|| format!("could not listen at {health_address}"))?);
     }
-    tracing::info!(
-        member = checked.member,
-        address,
-        health = health.as_ref().map(|(at, _)| at),
-        "the coordinator serves"
-    );
+    let health = health.as_ref().map(|(at, _)| at);
+    tracing::info!(address, health, "the coordinator listens");
+    let started = tokio::select! {
+        asked = signals::until_asked_to_end() => {
+            asked.context("could not wait for signals")?;
+            server.stop();
+            return Ok(());
+        }
+        started = opening.start() => started.context("could not start the coordinator")?,
+        reason = server.failed() => bail!("the coordinator's server has failed: {reason}"),
+    };
+    let coordinator = phase.coordinator.get_or_init(|| started);
+    tracing::info!(member = coordinator.consensus().member().0, address, health, "the coordinator serves");
     tokio::select! {
         asked = signals::until_asked_to_end() => asked.context("could not wait for signals")?,
         exit = coordinator.exited() => check_exit(exit)?,
@@ -54,6 +65,12 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
     server.stop();
     coordinator.shutdown().await;
     Ok(())
+}
+
+/// A coordinator on its way to take part, and then.
+struct Phase {
+    waits_for: watch::Receiver<Option<String>>,
+    coordinator: OnceLock<Coordinator>,
 }
 
 fn config(checked: &Checked, address: &str) -> CoordinatorConfig {
@@ -67,11 +84,13 @@ fn config(checked: &Checked, address: &str) -> CoordinatorConfig {
             .map(|(id, address)| MemberConfig { member: MemberId(*id), address: address.clone() })
             .collect(),
         join: checked.join,
+        bootstrap: checked.bootstrap,
         lease_ms: millis(checked.lease),
         slot_wait_ms: millis(checked.slot_wait),
         deploy_timeout_ms: millis(checked.deploy_timeout),
         ended_jobs_max: checked.ended_jobs_max,
         checkpoints: checked.checkpoints.clone(),
+        marks_checkpoints: checked.marks_checkpoints,
         checkpoint_interval_ms: millis(checked.checkpoint_interval),
         raft_tick_ms: millis(checked.raft_tick),
         election_ticks: checked.election_ticks,
@@ -80,21 +99,38 @@ fn config(checked: &Checked, address: &str) -> CoordinatorConfig {
     }
 }
 
-/// A member lives by its log, and is ready while it knows who leads: then it can answer or forward.
-fn probes(coordinator: &Arc<Coordinator>) -> http::Probes {
-    let (alive, led, told) = (coordinator.clone(), coordinator.clone(), coordinator.clone());
+/// A member lives by its log, once it takes part, and is ready while it knows who leads: then it can answer or forward.
+fn probes(phase: &Arc<Phase>) -> http::Probes {
+    let (alive, led, waiting, told) = (phase.clone(), phase.clone(), phase.clone(), phase.clone());
     http::Probes {
         beat: Arc::new(move || {
-            let coordinator = alive.clone();
-            async move { coordinator.beat().await.map_err(|error| error.to_string()) }.boxed()
+            let phase = alive.clone();
+            async move {
+                match phase.coordinator.get() {
+                    Some(coordinator) => coordinator.beat().await.map_err(|error| error.to_string()),
+                    None => Ok(()),
+                }
+            }
+            .boxed()
         }),
         ready: Arc::new(move || {
-            let known = led.leadership().borrow().leader.is_some();
-            async move { if known { Ok(()) } else { Err("no leader is known".to_owned()) } }.boxed()
+            let ready = match led.coordinator.get() {
+                Some(coordinator) if coordinator.leadership().borrow().leader.is_some() => Ok(()),
+                Some(_) => Err("no leader is known".to_owned()),
+                None => Err(led.waits_for.borrow().clone().unwrap_or_else(|| "it is starting".to_owned())),
+            };
+            async move { ready }.boxed()
         }),
+        waits: Some(Arc::new(move || waiting.waits_for.borrow().clone())),
         metrics: Some(Arc::new(move || {
-            let coordinator = told.clone();
-            async move { coordinator.metrics().await }.boxed()
+            let phase = told.clone();
+            async move {
+                match phase.coordinator.get() {
+                    Some(coordinator) => coordinator.metrics().await,
+                    None => "# EOF\n".to_owned(),
+                }
+            }
+            .boxed()
         })),
     }
 }

@@ -78,6 +78,7 @@ struct MemberLine {
     member: MemberId,
     address: String,
     role: &'static str,
+    heard_ms: Option<u64>,
 }
 
 pub(super) async fn cluster(args: MembersArgs, format: Format, remote: &Remote) -> Result<()> {
@@ -106,19 +107,32 @@ async fn members(client: &Client, format: Format) -> Result<()> {
         member: member.member,
         address: member.address.clone(),
         role: role_of(member),
+        heard_ms: member.heard.map(|heard| u64::try_from(heard.as_millis()).unwrap_or(u64::MAX)),
     };
     let lines: Vec<MemberLine> = overview.members.iter().map(line).collect();
-    let head = ["member", "address", "role", "term", "cluster", "version"];
+    let head = ["member", "address", "role", "last heard", "term", "cluster", "version"];
     print_list(format, &head, &lines, |line| {
         vec![
             line.member.to_string(),
             line.address.clone(),
             line.role.to_owned(),
+            heard_text(line.heard_ms),
             line.term.0.to_string(),
             line.cluster.to_string(),
             line.version.clone(),
         ]
     })
+}
+
+/// When the leader, or whoever answers, last heard a member. Members that are well are heard several times a second.
+fn heard_text(heard_ms: Option<u64>) -> String {
+    match heard_ms {
+        None => "never".to_owned(),
+        Some(..2_000) => "now".to_owned(),
+        Some(ms @ ..120_000) => format!("{} s ago", ms / 1000),
+        Some(ms @ ..7_200_000) => format!("{} min ago", ms / 60_000),
+        Some(ms) => format!("{} h ago", ms / 3_600_000),
+    }
 }
 
 fn first_line(text: &str) -> &str {

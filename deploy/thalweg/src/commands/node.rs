@@ -55,6 +55,7 @@ fn probes(node: &Arc<Node>) -> http::Probes {
             let is_ready = registered.ready();
             async move { told(is_ready, "no leader has registered this node") }.boxed()
         }),
+        waits: None,
         metrics: None,
     }
 }

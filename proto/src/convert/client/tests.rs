@@ -83,7 +83,9 @@ fn everything_comes_back_equal() {
         version: "1".to_owned(),
     };
     check::<_, v1::Node>(NodeOverview { registration, slots_used: 2, state: NodeState::Leaving });
-    let member = MemberOverview { member: MemberId(1), address: "a:1".to_owned(), voter: true };
+    let heard = Some(Duration::from_millis(1500));
+    let member = MemberOverview { member: MemberId(1), address: "a:1".to_owned(), voter: true, heard };
+    let unheard = MemberOverview { member: MemberId(2), heard: None, ..member.clone() };
     check::<_, v1::ChangeMembersRequest>(MemberChange::Add(member.clone()));
     check::<_, v1::ChangeMembersRequest>(MemberChange::Remove(MemberId(2)));
     for leader in [None, Some(MemberId(1))] {
@@ -91,7 +93,7 @@ fn everything_comes_back_equal() {
             cluster: ClusterId("c".to_owned()),
             leader,
             term: Term(4),
-            members: vec![member.clone()],
+            members: vec![member.clone(), unheard.clone()],
             version: "1".to_owned(),
         });
     }

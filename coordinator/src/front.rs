@@ -1,0 +1,54 @@
+//! The services at a coordinator's address, from the moment on when it listens: first only those that answer for its store,
+//! then all of them. What asks for more before is told to try again, or elsewhere.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+};
+
+use axum::{Router, body::Body, extract::Request, response::Response};
+use futures::{FutureExt, future::BoxFuture};
+use tonic::{Status, service::Routes};
+use tower::{Service, ServiceExt};
+
+/// What answers before and after; clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Front {
+    before: Router,
+    then: Arc<OnceLock<Router>>,
+}
+
+impl Front {
+    /// With what answers before.
+    pub(crate) fn new(before: Routes) -> Self {
+        let not_yet = || async { Status::unavailable("this coordinator does not take part yet").into_http::<Body>() };
+        Self { before: before.into_axum_router().fallback(not_yet), then: Arc::default() }
+    }
+
+    /// From now on these answer.
+    pub(crate) fn open(&self, routes: Routes) {
+        // A front is opened once.
+        let _ = self.then.set(routes.into_axum_router());
+    }
+
+    /// As it is mounted into a gRPC server.
+    pub(crate) fn routes(&self) -> Routes {
+        Router::new().fallback_service(self.clone()).into()
+    }
+}
+
+impl Service<Request> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let router = self.then.get().unwrap_or(&self.before).clone();
+        router.oneshot(request).boxed()
+    }
+}

@@ -1,0 +1,117 @@
+//! A coordinator on its way to take part: it listens, and answers what its store holds, before it knows whether it founds a
+//! cluster, goes on in one or waits to be admitted.
+//!
+//! ```text
+//! open --> serve `routes` --> start: settled with the other members --> Coordinator, at the same routes
+//! ```
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use thalweg_consensus::{NoPrecedent, Precedent, store::LogStore};
+use thalweg_proto::network::Network;
+use thalweg_storage::{CheckpointStore, MARKER, ObjectStores, StorageError};
+use thalweg_types::{seam::Seams, text::with_causes};
+use tokio::{sync::watch, time};
+use tonic::service::Routes;
+
+use crate::{
+    Coordinator, StartError,
+    config::{CoordinatorConfig, LeaderConfig},
+    coordinator::Parts,
+    front::Front,
+    machine::Machine,
+    planning::SqlPlanner,
+};
+
+/// A place for checkpoints that does not answer so soon cannot be reached.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+
+/// A coordinator whose log is open.
+#[derive(Debug)]
+pub struct Opening {
+    consensus: thalweg_consensus::Opening,
+    leader: LeaderConfig,
+    checkpoints: CheckpointStore,
+    parts: Parts,
+    front: Front,
+}
+
+impl Opening {
+    /// Opens the log. The caller serves `routes` at the configured address. `stores`: what opens the place for checkpoints.
+    ///
+    /// # Errors
+    /// When the configuration or what the store holds does not allow it.
+    pub async fn open(
+        config: CoordinatorConfig,
+        store: Arc<dyn LogStore>,
+        network: Arc<dyn Network>,
+        stores: &ObjectStores,
+        seams: Seams,
+    ) -> Result<Self, StartError> {
+        let checkpoints = CheckpointStore::open(&config.check_checkpoints()?, stores)?;
+        let planner = Arc::new(SqlPlanner { parallelism: config.parallelism });
+        let config = config.check()?;
+        let machine = Machine::default();
+        let opening =
+            thalweg_consensus::Opening::open(config.consensus, &machine, store, network.clone(), seams.clone());
+        let consensus = opening.await?;
+        let front = Front::new(Routes::new(consensus.service()));
+        let parts = Parts { network, seams, planner };
+        Ok(Self { consensus, leader: config.leader, checkpoints, parts, front })
+    }
+
+    /// Every service of the coordinator, now and when it takes part; to be served at its address.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        self.front.routes()
+    }
+
+    /// What it waits for, for people; `None` while it does not.
+    #[must_use]
+    pub fn waits_for(&self) -> watch::Receiver<Option<String>> {
+        self.consensus.waits_for()
+    }
+
+    /// Waits until it may take part, without limit, and starts.
+    ///
+    /// # Errors
+    /// When it was told what cannot be, another cluster's marker lies in the place for checkpoints, or its log fails.
+    pub async fn start(mut self) -> Result<Coordinator, StartError> {
+        let marker: Box<dyn Precedent> =
+            if self.leader.marks { Box::new(Marker(self.checkpoints.clone())) } else { Box::new(NoPrecedent) };
+        self.consensus.settle(marker.as_ref()).await?;
+        let life = self.consensus.life();
+        let (consensus, raft) = self.consensus.start(Machine::default()).await?;
+        let coordinator = Coordinator::assemble((consensus, raft, life), self.leader, self.checkpoints, self.parts);
+        self.front.open(coordinator.routes());
+        Ok(coordinator.behind(&self.front))
+    }
+}
+
+/// The marker of a cluster, where checkpoints are kept.
+struct Marker(CheckpointStore);
+
+#[async_trait]
+impl Precedent for Marker {
+    async fn look(&self) -> Result<Option<String>, String> {
+        let url = self.0.url();
+        let unreachable = |why: String| format!("waiting for the place for checkpoints, {url}: {why}");
+        match time::timeout(LOOK_WITHIN, self.0.marker()).await {
+            Err(_) => Err(unreachable(format!("it does not answer within {LOOK_WITHIN:?}"))),
+            Ok(Ok(None)) => Ok(None),
+            Ok(Ok(Some(marker))) => Ok(Some(of_another(url, &marker.to_string()))),
+            Ok(Err(error @ StorageError::Corrupt { .. })) => Ok(Some(of_another(url, &error.to_string()))),
+            Ok(Err(error)) => Err(unreachable(with_causes(&error))),
+        }
+    }
+}
+
+/// What is to be done where a marker was found before a cluster is founded.
+fn of_another(url: &str, marker: &str) -> String {
+    format!(
+        "the place for checkpoints, {url}, belongs to another cluster ({marker}). If that one is alive, this coordinator has a \
+         wrong --checkpoints, --cluster or --members. If its coordinators have lost their data directories, bring back those of \
+         a majority. Only where it is gone for good: give the new cluster another place, or delete {MARKER} there"
+    )
+}

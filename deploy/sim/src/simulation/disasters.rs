@@ -1,0 +1,107 @@
+//! Disks that are lost, clocks that jump, and everything dead at once.
+//!
+//! A cluster promises nothing once less than a majority of its voters have their disks. So the next disk is lost only when the
+//! group has made up for the last one: three members vote, and none of them under a number whose disk is gone.
+
+use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
+
+use anyhow::{Result, ensure};
+use thalweg_types::MemberId;
+
+use super::{
+    cluster::{Direction, End},
+    faults::{BLACKOUT_SPREAD, Host, Loss},
+    processes::{self, Stage},
+};
+
+/// What is known of disks that were lost.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    lost: BTreeSet<MemberId>,
+    is_whole: bool,
+}
+
+impl Ledger {
+    /// Looks at the members as the leader has them.
+    ///
+    /// # Errors
+    /// When a coordinator goes by a number whose disk was lost: that number has promised what nobody knows any more.
+    pub(super) fn look(&mut self, stage: &Stage) -> Result<()> {
+        let seen = stage.seen();
+        for (host, member) in &seen.members {
+            let number = member.member();
+            ensure!(!self.lost.contains(&number), "{host} goes by {number}, whose disk was lost");
+        }
+        let leads = seen.members.values().find(|member| member.leadership().borrow().is_self);
+        let Some(members) = leads.map(|leader| leader.members()) else { return Ok(()) };
+        let has_disk = |member: MemberId| !self.lost.contains(&member);
+        let voters = members.iter().filter(|member| member.voter && has_disk(member.member)).count();
+        self.is_whole = voters == members.len() && voters == stage.disks.len();
+        Ok(())
+    }
+}
+
+impl Direction<'_> {
+    pub(super) fn crash(&mut self, host: String, until: Duration) {
+        if self.down.insert(host.clone()) {
+            self.journal.say(format!("{host} crashes"));
+            self.stage.seen().members.remove(&host);
+            self.stage.gate(&host).begin_end();
+            self.sim.crash(host.as_str());
+            self.later(until, End::Start(host));
+        }
+    }
+
+    pub(super) fn lose_disk(&mut self, coordinator: u32, loss: Loss, until: Duration) {
+        let host = processes::coordinator_name(coordinator);
+        let Some(disk) = self.stage.disks.get(&host).cloned() else { return };
+        if !self.ledger.is_whole || self.down.contains(&host) {
+            return;
+        }
+        self.ledger.is_whole = false;
+        self.ledger.lost.extend(disk.member());
+        self.crash(host.clone(), until);
+        match loss {
+            Loss::Wiped => {
+                self.journal.say(format!("the disk of {host} is lost"));
+                disk.replace();
+            }
+            Loss::Damaged => {
+                self.journal.say(format!("the disk of {host} is damaged"));
+                disk.damage();
+                // The process ends again and again until then.
+                self.later(until + Duration::from_millis(1500), End::Replace(host));
+            }
+        }
+    }
+
+    pub(super) fn replace_disk(&mut self, host: &str) {
+        self.journal.say(format!("{host} has another disk"));
+        if let Some(disk) = self.stage.disks.get(host) {
+            disk.replace();
+        }
+    }
+
+    /// All processes die. They come back in an order that has nothing to do with their names.
+    pub(super) fn black_out(&mut self, until: Duration) {
+        let hosts = self.stage.hosts();
+        let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        let first = usize::try_from(self.stage.seed % u64::from(count)).unwrap_or_default();
+        for at in 0..hosts.len() {
+            let place = u32::try_from((at + first) % hosts.len()).unwrap_or_default();
+            self.crash(hosts[at].clone(), until + BLACKOUT_SPREAD * place / count);
+        }
+    }
+
+    pub(super) fn set_wrong(&mut self, host: Host, by_ms: i64, until: Duration) {
+        let host = self.name_of(host);
+        self.journal.say(format!("the clock of {host} jumps by {by_ms} ms"));
+        self.stage.clock(&host).fetch_add(by_ms, Ordering::Relaxed);
+        self.later(until, End::SetRight(host, by_ms));
+    }
+
+    pub(super) fn set_right(&mut self, host: &str, by_ms: i64) {
+        self.journal.say(format!("the clock of {host} jumps back by {by_ms} ms"));
+        self.stage.clock(host).fetch_sub(by_ms, Ordering::Relaxed);
+    }
+}
