@@ -8,6 +8,7 @@ pub mod cast;
 mod instant;
 pub mod moment;
 pub mod names;
+pub mod physical;
 
 use std::sync::Arc;
 

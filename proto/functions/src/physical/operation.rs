@@ -1,0 +1,169 @@
+//! What operators mean, between values of two types.
+
+use std::{fmt, hash::Hash, sync::Arc};
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Schema};
+use datafusion_common::{Result, not_impl_err};
+use datafusion_expr::{ColumnarValue, Operator, binary::BinaryTypeCoercer};
+use datafusion_physical_expr::{
+    PhysicalExpr,
+    expressions::{self, BinaryExpr},
+};
+
+use super::{
+    logic::{Connective, Logic},
+    steps::{Step, Steps},
+};
+
+/// One binary operator other than `AND` and `OR`, between values of two types.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Operation {
+    operator: Operator,
+    left: DataType,
+    right: DataType,
+    result: DataType,
+}
+
+impl Operation {
+    /// # Errors
+    /// Where the operator is not defined between these types.
+    pub(super) fn try_new(operator: Operator, left: &DataType, right: &DataType) -> Result<Self> {
+        let result = BinaryTypeCoercer::new(left, &operator, right).get_result_type()?;
+        Ok(Self { operator, left: left.clone(), right: right.clone(), result })
+    }
+
+    pub(super) fn operator(&self) -> Operator {
+        self.operator
+    }
+
+    /// The type of its values.
+    pub(super) fn result(&self) -> &DataType {
+        &self.result
+    }
+
+    /// Whether it fails for some values.
+    pub(super) fn can_fail(&self) -> bool {
+        use Operator::{
+            BitwiseAnd, BitwiseOr, BitwiseXor, Divide, Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq,
+            Minus, Modulo, Multiply, NotEq, Plus, StringConcat,
+        };
+        match self.operator {
+            Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom => self.left != self.right,
+            Plus | Minus | Multiply | Divide | Modulo => !(self.left.is_floating() && self.right.is_floating()),
+            BitwiseAnd | BitwiseOr | BitwiseXor | StringConcat => false,
+            _ => true,
+        }
+    }
+
+    /// Whether its value may be NULL where both sides are not.
+    pub(super) fn adds_null(&self) -> bool {
+        false
+    }
+
+    /// Whether its value may be NULL where a side is.
+    pub(super) fn passes_null(&self) -> bool {
+        !matches!(self.operator, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom)
+    }
+
+    /// The values for `rows` rows.
+    ///
+    /// # Errors
+    /// Where it is not defined for one of the values.
+    pub(super) fn apply(&self, left: ColumnarValue, right: ColumnarValue, rows: usize) -> Result<ColumnarValue> {
+        let given = BinaryExpr::new(Given::of(left), self.operator, Given::of(right));
+        given.evaluate(&no_columns(rows)?)
+    }
+}
+
+/// The negative of a number or interval.
+pub(super) fn negative(value: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
+    expressions::negative(value, schema)
+}
+
+/// Whether [`negative`] fails for some values of a type.
+pub(super) fn negative_can_fail(data_type: &DataType) -> bool {
+    !data_type.is_floating()
+}
+
+/// Whether a value is, or is not, one of a list.
+pub(super) fn member(
+    value: Arc<dyn PhysicalExpr>,
+    list: Vec<Arc<dyn PhysicalExpr>>,
+    negated: bool,
+    schema: &Schema,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let of = value.data_type(schema)?;
+    if !of.is_floating() {
+        return expressions::in_list(value, list, &negated, schema);
+    }
+    // As `=` compares them, which is not by their bits.
+    let equals = |item: Arc<dyn PhysicalExpr>| -> Result<Arc<dyn PhysicalExpr>> {
+        let operation = Operation::try_new(Operator::Eq, &of, &item.data_type(schema)?)?;
+        Ok(Steps::over(value.clone(), vec![Step::Operation(operation, item)]))
+    };
+    let any = Logic::over(Connective::Or, list.into_iter().map(equals).collect::<Result<_>>()?);
+    if negated { expressions::not(any) } else { Ok(any) }
+}
+
+/// Values that are there already, as an expression.
+#[derive(Debug)]
+pub(super) struct Given(ColumnarValue);
+
+impl Given {
+    pub(super) fn of(value: ColumnarValue) -> Arc<dyn PhysicalExpr> {
+        Arc::new(Self(value))
+    }
+}
+
+/// A batch of rows without columns.
+pub(super) fn no_columns(rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?)
+}
+
+impl PartialEq for Given {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Given {}
+
+impl Hash for Given {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.data_type().hash(state);
+    }
+}
+
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl PhysicalExpr for Given {
+    fn data_type(&self, _schema: &Schema) -> Result<DataType> {
+        Ok(self.0.data_type())
+    }
+
+    fn nullable(&self, _schema: &Schema) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn evaluate(&self, _batch: &RecordBatch) -> Result<ColumnarValue> {
+        Ok(self.0.clone())
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        Vec::new()
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
+        if children.is_empty() { Ok(self) } else { not_impl_err!("values have no parts") }
+    }
+
+    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
