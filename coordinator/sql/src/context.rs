@@ -11,13 +11,13 @@ use std::{
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion_common::{
     DFSchema, Result as PlanResult, TableReference, config::ConfigOptions, plan_datafusion_err, plan_err,
+    tree_node::TreeNode,
 };
 use datafusion_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, Volatility, WindowUDF,
     planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner},
-    simplify::SimplifyContext,
 };
-use datafusion_optimizer::simplify_expressions::ExprSimplifier;
+use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use sqlparser::{
     ast::{self, Query},
@@ -28,7 +28,9 @@ use crate::{
     catalog::Catalog,
     ddl,
     errors::{Result, SqlError, nearest},
-    families, floats, outputs, refuse, rewrite, times,
+    families, floats, outputs, refuse, rewrite,
+    simplify::simplified,
+    times,
     window_tvf::WindowTvfPlanner,
 };
 
@@ -147,12 +149,8 @@ impl Context<'_> {
             let expr = self.planner().sql_to_expr(expr, &schema, &mut PlannerContext::new())?;
             families::check(&expr, &schema)?;
             let expr = times::rewrite(floats::rewrite(expr, &schema)?.data, &schema)?.data;
-            let context = SimplifyContext::builder()
-                .with_schema(schema.clone())
-                .with_config_options(self.functions.options.clone())
-                .build();
-            let simplifier = ExprSimplifier::new(context);
-            simplifier.simplify(simplifier.coerce(expr, &schema)?)
+            let expr = expr.rewrite(&mut TypeCoercionRewriter::new(&schema))?.data;
+            Ok(simplified(expr, &schema)?.data)
         };
         planned().map_err(|error| SqlError::from_plan(&error, tokens))
     }

@@ -24,6 +24,7 @@ mod prune;
 mod refuse;
 mod rewrite;
 mod script;
+mod simplify;
 mod text;
 mod times;
 mod window_tvf;

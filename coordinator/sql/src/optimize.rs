@@ -10,7 +10,7 @@ use datafusion_expr::LogicalPlan;
 use datafusion_optimizer::{
     Analyzer, Optimizer, OptimizerContext, OptimizerRule, eliminate_cross_join::EliminateCrossJoin,
     extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_projections::OptimizeProjections,
-    push_down_filter::PushDownFilter, simplify_expressions::SimplifyExpressions,
+    push_down_filter::PushDownFilter,
 };
 use sqlparser::tokenizer::TokenWithSpan;
 
@@ -18,6 +18,7 @@ use crate::{
     context::Functions,
     errors::{Result, SqlError},
     floats::analyzer_rules,
+    simplify::Simplify,
 };
 
 /// Settles the types of a plan.
@@ -31,7 +32,7 @@ pub(crate) fn analyze(plan: LogicalPlan, functions: &Functions, tokens: &[TokenW
 pub(crate) fn optimize(plan: LogicalPlan, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
     let analyzed = analyze(plan, functions, tokens)?;
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
-        Arc::new(SimplifyExpressions::new()),
+        Arc::new(Simplify),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(PushDownFilter::new()),

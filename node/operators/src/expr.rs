@@ -9,15 +9,12 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::prep_null_mask_filter;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::{DFSchema, Result as DataFusionResult, ScalarValue, plan_datafusion_err};
-use datafusion_expr::{Expr, execution_props::ExecutionProps, physical_planning_context::PhysicalPlanningContext};
+use datafusion_expr::Expr;
 use datafusion_physical_expr::{
-    PhysicalExpr,
-    aggregate::{LoweredAggregate, LoweredAggregateBuilder},
-    create_physical_expr,
-    expressions::{Literal, cast},
-    utils::reassign_expr_columns,
+    PhysicalExpr, aggregate::LoweredAggregate, expressions::Literal, utils::reassign_expr_columns,
 };
 use thalweg_expr::Functions;
+use thalweg_functions::physical::{self, Selection};
 use thalweg_types::{ExprBytes, text::with_causes};
 
 use crate::{
@@ -34,6 +31,8 @@ static FUNCTIONS: LazyLock<Functions> =
 pub(crate) struct Expression {
     text: Arc<str>,
     physical: Arc<dyn PhysicalExpr>,
+    /// Where it can fail: what it reads of the rows that a guard lets through.
+    guarded: Option<Arc<Selection>>,
 }
 
 impl Expression {
@@ -47,31 +46,40 @@ impl Expression {
         let compile = || -> DataFusionResult<Arc<dyn PhysicalExpr>> {
             let logical = decode(bytes)?;
             let df_schema = DFSchema::try_from(schema.clone())?;
-            let physical = create_physical_expr(
-                &logical,
-                &df_schema,
-                &ExecutionProps::new(),
-                &PhysicalPlanningContext::default(),
-            )?;
+            let physical = physical::compile(&logical, &df_schema)?;
             match data_type {
-                Some(wanted) if physical.data_type(schema)? != *wanted => cast(physical, schema, wanted.clone()),
-                _ => Ok(physical),
+                Some(wanted) => physical::converted(physical, schema, wanted),
+                None => Ok(physical),
             }
         };
         let physical =
             compile().map_err(|error| build_error(operator)(format!("expression {}: {error}", bytes.text)))?;
-        Ok(Self { text: bytes.text.as_str().into(), physical })
+        Ok(Self::named(bytes.text.as_str().into(), physical))
     }
 
     /// An expression that is compiled already.
     pub(crate) fn of(physical: Arc<dyn PhysicalExpr>) -> Self {
-        Self { text: physical.to_string().into(), physical }
+        Self::named(physical.to_string().into(), physical)
+    }
+
+    fn named(text: Arc<str>, physical: Arc<dyn PhysicalExpr>) -> Self {
+        let guarded = physical::can_fail(&physical).then(|| Arc::new(Selection::of([&physical])));
+        Self { text, physical, guarded }
     }
 
     /// The values for each row of a batch.
     pub(crate) fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef, OperatorError> {
         let evaluate = || self.physical.evaluate(batch)?.into_array(batch.num_rows());
         evaluate().map_err(evaluate_error(&*self.text))
+    }
+
+    /// The values for the rows that a mask (without NULLs) lets through. The others have any: where it might fail, it is not
+    /// evaluated for them.
+    pub(crate) fn evaluate_where(&self, batch: &RecordBatch, mask: &BooleanArray) -> Result<ArrayRef, OperatorError> {
+        match &self.guarded {
+            Some(selection) => selection.evaluate(&self.physical, batch, mask).map_err(evaluate_error(&*self.text)),
+            None => self.evaluate(batch),
+        }
     }
 
     /// The rows for which it is true; NULL is not.
@@ -99,7 +107,7 @@ impl Expression {
     /// The same expression over a schema that has its columns under the same names at other places.
     pub(crate) fn over(&self, schema: &SchemaRef) -> DataFusionResult<Self> {
         let physical = reassign_expr_columns(self.physical.clone(), schema)?;
-        Ok(Self { text: self.text.clone(), physical })
+        Ok(Self::named(self.text.clone(), physical))
     }
 }
 
@@ -112,8 +120,7 @@ pub(crate) fn compile_aggregate(
     let compile = || -> DataFusionResult<LoweredAggregate> {
         let logical = decode(bytes)?;
         let df_schema = DFSchema::try_from(schema.clone())?;
-        let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-        LoweredAggregateBuilder::new(&logical, &df_schema, schema, &props, &planning).build()
+        physical::compile_aggregate(&logical, &df_schema)
     };
     compile().map_err(|error| build_error(operator)(format!("aggregate {}: {error}", bytes.text)))
 }

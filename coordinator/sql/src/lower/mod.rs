@@ -41,6 +41,7 @@ use crate::{
     window_tvf::WindowTvf,
 };
 
+pub(crate) use relation::is_trivial;
 pub(crate) use sink::{Output, Target};
 
 /// Lowers every output of a script into one graph.

@@ -216,7 +216,7 @@ pub(super) fn index_in(schema: &Schema, expr: &Expr) -> Option<usize> {
 }
 
 /// Whether evaluating it twice costs next to nothing.
-pub(super) fn is_trivial(expr: &Expr) -> bool {
+pub(crate) fn is_trivial(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(_, _)) || path_of(expr).is_some()
 }
 

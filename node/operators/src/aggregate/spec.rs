@@ -99,9 +99,10 @@ impl AggregateSpec {
         }
         let mut inputs = Inputs { rows: batch.num_rows(), keys, values: Vec::new(), filters: Vec::new() };
         for call in &self.calls {
-            let values: Result<_, _> = call.arguments.iter().map(|argument| Value::evaluate(argument, batch)).collect();
-            inputs.values.push(values?);
-            inputs.filters.push(call.filter.as_ref().map(|filter| filter.evaluate_mask(batch)).transpose()?);
+            let filter = call.filter.as_ref().map(|filter| filter.evaluate_mask(batch)).transpose()?;
+            let value = |argument| Value::evaluate(argument, batch, filter.as_ref());
+            inputs.values.push(call.arguments.iter().map(value).collect::<Result<_, _>>()?);
+            inputs.filters.push(filter);
         }
         Ok(inputs)
     }
@@ -191,8 +192,17 @@ impl Inputs {
 }
 
 impl Value {
-    fn evaluate(argument: &Expression, batch: &RecordBatch) -> Result<Self, OperatorError> {
-        Ok(Self { column: argument.evaluate(batch)?, constant: argument.constant().is_some() })
+    /// What an argument is where the filter of its call holds.
+    fn evaluate(
+        argument: &Expression,
+        batch: &RecordBatch,
+        filter: Option<&BooleanArray>,
+    ) -> Result<Self, OperatorError> {
+        let column = match filter {
+            Some(filter) => argument.evaluate_where(batch, filter)?,
+            None => argument.evaluate(batch)?,
+        };
+        Ok(Self { column, constant: argument.constant().is_some() })
     }
 
     fn pick(&self, rows: &Rows) -> Result<Self, OperatorError> {

@@ -1,6 +1,9 @@
 //! Expressions that go as deep as their encoding lets them.
 
-use arrow::{array::RecordBatch, datatypes::DataType};
+use arrow::{
+    array::{AsArray, RecordBatch},
+    datatypes::{DataType, Int64Type},
+};
 use datafusion_expr::{Expr, Operator, binary_expr, lit};
 
 use super::Expression;
@@ -33,4 +36,19 @@ fn the_deepest_expressions_run() {
         |chain, _| if matches!(chain, Expr::Column(_)) { chain.is_null() } else { Expr::Not(Box::new(chain)) },
         column("a"),
     );
+}
+
+#[test]
+fn what_might_fail_is_evaluated_where_a_mask_lets_it() {
+    let rows = batch(&schema(&[("a", DataType::Int64)]), vec![integers([Some(0), Some(2), None, Some(0), Some(5)])]);
+    let tenth = binary_expr(lit(10i64), Operator::Divide, column("a"));
+    let compiled = Expression::compile(&encode(&tenth), &rows.schema(), None, "test").expect("legal");
+    assert!(compiled.evaluate(&rows).is_err());
+    let values = |mask: [bool; 5]| -> Vec<Option<i64>> {
+        let values = compiled.evaluate_where(&rows, &mask.to_vec().into()).expect("guarded");
+        values.as_primitive::<Int64Type>().iter().collect()
+    };
+    assert_eq!(values([false, true, true, false, true]), [None, Some(5), None, None, Some(2)]);
+    assert_eq!(values([false; 5]), [None; 5]);
+    assert!(compiled.evaluate_where(&rows, &vec![true; 5].into()).is_err());
 }
