@@ -28,7 +28,7 @@ use datafusion_expr::{
     utils::merge_schema,
 };
 use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
-use thalweg_functions::physical;
+use thalweg_functions::{cast::Detail, physical};
 
 use crate::lower::is_trivial;
 
@@ -121,7 +121,10 @@ fn cast_called(call: ScalarFunction, schema: &DFSchema) -> PlanResult<Transforme
 }
 
 fn same_type(cast: Cast, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
-    if is_trivial(&cast.expr) && cast.expr.get_type(schema)? == *cast.field.data_type() {
+    if is_trivial(&cast.expr)
+        && cast.expr.get_type(schema)? == *cast.field.data_type()
+        && Detail::of(&cast.field) == Detail::None
+    {
         return Ok(Transformed::yes(*cast.expr));
     }
     Ok(Transformed::no(Expr::Cast(cast)))
@@ -206,7 +209,8 @@ fn narrowed(binary: BinaryExpr, schema: &DFSchema) -> PlanResult<Transformed<Exp
         }
         _ => None,
     };
-    let Some((cast, value)) = pair.filter(|(cast, _)| is_trivial(&cast.expr)) else {
+    let is_plain = |cast: &Cast| is_trivial(&cast.expr) && Detail::of(&cast.field) == Detail::None;
+    let Some((cast, value)) = pair.filter(|(cast, _)| is_plain(cast)) else {
         return Ok(Transformed::no(Expr::BinaryExpr(binary)));
     };
     let Some(value) = within(value, &cast.expr.get_type(schema)?, cast.field.data_type()) else {

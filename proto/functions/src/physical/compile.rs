@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::{DFSchema, Result, ScalarValue, config::ConfigOptions, not_impl_err, plan_err};
 use datafusion_expr::{
     Between, BinaryExpr, Case as LogicalCase, Expr, Like, Operator,
@@ -24,6 +24,7 @@ use super::{
     steps::{self, Step, Steps},
     with_room,
 };
+use crate::cast::Detail;
 
 static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(Default::default);
 
@@ -46,8 +47,13 @@ pub fn converted(value: Physical, schema: &Schema, to: &DataType) -> Result<Phys
     if from == *to {
         return Ok(value);
     }
-    let step = Step::Conversion(Conversion::try_new(&from, to, false)?);
+    let step = Step::Conversion(Conversion::try_new(&from, &Field::new("", to.clone(), true), false)?);
     Ok(Steps::over(value, vec![step]))
+}
+
+/// Whether a cast to such a field leaves values of a type as they are.
+fn is_same(field: &Field, data_type: &DataType) -> bool {
+    field.data_type() == data_type && Detail::of(field) == Detail::None
 }
 
 /// Compiles a call of an aggregate function over rows of `schema`. Its arguments need no value where its filter does not hold.
@@ -153,10 +159,10 @@ impl Compiler<'_> {
                     data_type = operation.result().clone();
                     Step::Operation(operation, right)
                 }
-                Expr::Cast(cast) if *cast.field.data_type() == data_type => continue,
-                Expr::TryCast(cast) if *cast.field.data_type() == data_type => continue,
-                Expr::Cast(cast) => self.conversion(&mut data_type, cast.field.data_type(), false)?,
-                Expr::TryCast(cast) => self.conversion(&mut data_type, cast.field.data_type(), true)?,
+                Expr::Cast(cast) if is_same(&cast.field, &data_type) => continue,
+                Expr::TryCast(cast) if is_same(&cast.field, &data_type) => continue,
+                Expr::Cast(cast) => self.conversion(&mut data_type, &cast.field, false)?,
+                Expr::TryCast(cast) => self.conversion(&mut data_type, &cast.field, true)?,
                 other => return not_impl_err!("'{other}' is no step"),
             };
             steps.push(step);
@@ -164,9 +170,9 @@ impl Compiler<'_> {
         Ok(Steps::over(first, steps))
     }
 
-    fn conversion(&self, data_type: &mut DataType, to: &DataType, tries: bool) -> Result<Step> {
+    fn conversion(&self, data_type: &mut DataType, to: &Field, tries: bool) -> Result<Step> {
         let conversion = Conversion::try_new(data_type, to, tries)?;
-        *data_type = to.clone();
+        *data_type = to.data_type().clone();
         Ok(Step::Conversion(conversion))
     }
 
