@@ -20,6 +20,9 @@ use serde_json::Value;
 
 const ADDRESSES: [&str; 3] = ["127.0.0.1:7071", "127.0.0.1:7072", "127.0.0.1:7073"];
 
+/// How many rows the SELECTs among the examples of SQL have, in their order.
+const ROWS_OF_EXAMPLES: [usize; 3] = [25_899, 44_255, 3_660];
+
 /// A directory in which commands find what the repository has at its top, and a script of one's own.
 fn directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
@@ -153,6 +156,27 @@ fn every_example_of_sql_is_a_plan() {
     let outcome = place.thalweg(&["explain", "-e", &script]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(outcome.stdout.matches("Collect").count() >= 3, "{outcome:?}");
+}
+
+/// The rows of each SELECT over the whole year, with the engine's defaults: how many there are was counted by DuckDB.
+#[test]
+fn every_example_of_sql_runs_as_it_is() {
+    let directory = directory();
+    let script = readme::blocks("sql").concat();
+    let statements: Vec<&str> = script.split_inclusive(';').map(str::trim).filter(|text| !text.is_empty()).collect();
+    let table = statements.iter().find(|text| text.starts_with("CREATE TABLE flights")).expect("the flights");
+    let queries: Vec<&&str> = statements.iter().filter(|text| text.starts_with("SELECT")).collect();
+    let runs = queries.iter().map(|query| {
+        let place = Place { directory: Some(directory.path().to_owned()), ..Place::default() };
+        let job = format!("{table}\n{query}");
+        let rows = std::thread::spawn(move || {
+            let outcome = place.thalweg(&["run", "-e", &job, "-o", "json"]);
+            assert_eq!(outcome.code, Some(0), "{job}: {}", outcome.stderr);
+            outcome.stdout.lines().count()
+        });
+        rows.join().expect("it runs")
+    });
+    assert_eq!(runs.collect::<Vec<_>>(), ROWS_OF_EXAMPLES);
 }
 
 /// The README has this table as it is: what the engine takes is data, and the table is made of it.

@@ -55,8 +55,9 @@ fn compact_beyond(batch: &RecordBatch, percent: usize, slack_bytes: usize) -> Re
 
 fn copy(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
-        DataType::Utf8View => Ok(Arc::new(column.as_string_view().gc())),
-        DataType::BinaryView => Ok(Arc::new(column.as_binary_view().gc())),
+        // `gc` alone copies no views where all texts are so short that they lie in them.
+        DataType::Utf8View => Ok(Arc::new(take_all(column)?.as_string_view().gc())),
+        DataType::BinaryView => Ok(Arc::new(take_all(column)?.as_binary_view().gc())),
         DataType::Struct(_) => {
             let (fields, children, nulls) = column.as_struct().clone().into_parts();
             let children = children.iter().map(copy).collect::<Result<_, _>>()?;

@@ -12,7 +12,7 @@ use arrow::datatypes::{BinaryViewType, DataType, StringViewType};
 use crate::{OperatorError, error::arrow_error, project::batch_of};
 
 /// Bytes that may be held in vain by an array, whatever it shows.
-const SLACK_BYTES: usize = 4096;
+const SLACK_BYTES: usize = 256;
 
 /// A batch with the same rows that holds at most about twice the memory that they need.
 pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch, OperatorError> {
@@ -35,23 +35,35 @@ pub(crate) fn with_own_text(batch: &RecordBatch) -> RecordBatch {
 
 fn compact_array(array: &ArrayRef) -> Result<ArrayRef, OperatorError> {
     match array.data_type() {
-        DataType::Utf8View => Ok(compact_views::<StringViewType>(array, array.as_byte_view())),
-        DataType::BinaryView => Ok(compact_views::<BinaryViewType>(array, array.as_byte_view())),
+        DataType::Utf8View => compact_views::<StringViewType>(array, array.as_byte_view()),
+        DataType::BinaryView => compact_views::<BinaryViewType>(array, array.as_byte_view()),
         _ => {
             let needed = array.to_data().get_slice_memory_size().map_err(arrow_error("measure a column"))?;
             if array.get_buffer_memory_size() <= 2 * needed + SLACK_BYTES {
                 return Ok(array.clone());
             }
-            let rows = u32::try_from(array.len()).expect("a batch has fewer than 2^32 rows");
-            take(array, &UInt32Array::from_iter_values(0..rows), None).map_err(arrow_error("copy a column"))
+            copy(array)
         }
     }
 }
 
-fn compact_views<T: ByteViewType>(array: &ArrayRef, views: &GenericByteViewArray<T>) -> ArrayRef {
+fn copy(array: &ArrayRef) -> Result<ArrayRef, OperatorError> {
+    let rows = u32::try_from(array.len()).expect("a batch has fewer than 2^32 rows");
+    take(array, &UInt32Array::from_iter_values(0..rows), None).map_err(arrow_error("copy a column"))
+}
+
+fn compact_views<T: ByteViewType>(
+    array: &ArrayRef,
+    views: &GenericByteViewArray<T>,
+) -> Result<ArrayRef, OperatorError> {
     let held: usize = array.get_buffer_memory_size();
     let needed = views.total_buffer_bytes_used() + 16 * views.len();
-    if held <= 2 * needed + SLACK_BYTES { array.clone() } else { Arc::new(views.gc()) }
+    if held <= 2 * needed + SLACK_BYTES {
+        return Ok(array.clone());
+    }
+    // `gc` alone copies no views where all texts are so short that they lie in them.
+    let own = copy(array)?;
+    Ok(Arc::new(own.as_byte_view::<T>().gc()))
 }
 
 #[cfg(test)]
@@ -64,15 +76,16 @@ mod tests {
 
     const ROWS: usize = 10_000;
 
-    /// A column of integers, and two of texts of a hundred bytes.
+    /// A column of integers, two of texts of a hundred bytes, and one of short texts and NULLs.
     fn whole() -> RecordBatch {
         let text = |row: usize| format!("{row:0>100}");
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from_iter_values(0..ROWS as i64)),
             Arc::new(StringViewArray::from_iter_values((0..ROWS).map(text))),
             Arc::new(BinaryViewArray::from_iter_values((0..ROWS).map(text))),
+            Arc::new(StringViewArray::from_iter((0..ROWS).map(|row| (row % 3 > 0).then_some("short")))),
         ];
-        let field = |column: &ArrayRef| Field::new("column", column.data_type().clone(), false);
+        let field = |column: &ArrayRef| Field::new("column", column.data_type().clone(), true);
         let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
         RecordBatch::try_new(Arc::new(schema), columns).unwrap()
     }
@@ -82,7 +95,7 @@ mod tests {
     fn check_compact(batch: &RecordBatch) {
         let compacted = compact(batch).unwrap();
         assert_eq!(&compacted, batch);
-        for (column, needed) in compacted.columns().iter().zip([8, 116, 116]) {
+        for (column, needed) in compacted.columns().iter().zip([8, 116, 116, 17]) {
             let held = column.get_buffer_memory_size();
             assert!(held <= 2 * needed * batch.num_rows() + SLACK_BYTES, "{held} bytes for {}", column.data_type());
         }
@@ -91,6 +104,7 @@ mod tests {
     #[test]
     fn a_slice_or_a_selection_of_a_large_batch_does_not_hold_the_whole_of_it() {
         check_compact(&whole().slice(4321, 1));
+        check_compact(&whole().slice(4321, 20).slice(3, 1));
         let every_hundredth: Vec<bool> = (0..ROWS).map(|row| row % 100 == 7).collect();
         let selected = filter_record_batch(&whole(), &BooleanArray::from(every_hundredth)).unwrap();
         assert!(selected.column(1).get_buffer_memory_size() > ROWS * 100, "there is nothing to be shown otherwise");

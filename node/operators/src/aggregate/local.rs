@@ -30,6 +30,8 @@ use crate::{
 
 /// Batches' worth of groups that are kept before they are sent: 64 k groups with the default batch, which fit a core's caches.
 const LIVE_GROUPS_BATCHES: usize = 8;
+/// So many slices are held at once: each is a table of some KB, however few groups it has.
+const LIVE_TABLES_MAX: usize = 1024;
 
 /// The running form of `WindowAggregate` in the local phase.
 #[derive(Debug)]
@@ -115,7 +117,7 @@ impl Operator for LocalAggregate {
                 some => self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?,
             };
         }
-        if self.panes.live_groups() > self.live_groups_max {
+        if self.panes.live_tables() > LIVE_TABLES_MAX || self.panes.live_groups() > self.live_groups_max {
             self.send_all()?;
         }
         Ok(())

@@ -7,7 +7,10 @@
 //! rows, some rows at a time, and never within a freeze, which it would make as long as the state is large. The partials that are
 //! being merged stay until it is done.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use arrow::array::{ArrayRef, Int64Array};
 use thalweg_keyed_state::StateBatch;
@@ -17,7 +20,7 @@ use super::{
     table::GroupTable,
     windows::PaneKey,
 };
-use crate::{OperatorError, project::batch_of, restore::keyed};
+use crate::{OperatorError, compact, project::batch_of, restore::keyed};
 
 /// So many partials are worth a merge, unless the first of them outweighs the others. (These numbers are small in tests, whose
 /// rows are few.)
@@ -31,10 +34,15 @@ const PARTIALS_MAX: usize = if cfg!(test) { 10 } else { 64 };
 /// A merge that leaves more than so many rows of a hundred has gained little.
 const LEFT_PERCENT: usize = 80;
 
+/// So many tables are live at once: each takes some KB however few groups it has, a partial of few rows much less.
+const LIVE_MAX: usize = if cfg!(test) { 3 } else { 1024 };
+
 /// State by pane.
 #[derive(Debug)]
 pub(crate) struct Panes {
     panes: BTreeMap<PaneKey, Pane>,
+    /// Panes that have been live, the longest first. Some may be sealed or gone.
+    live: VecDeque<PaneKey>,
     key_groups: u16,
     bytes: usize,
 }
@@ -64,7 +72,7 @@ struct Merging {
 impl Panes {
     /// None yet; rows of state are of one of so many key groups.
     pub(crate) fn new(key_groups: u16) -> Self {
-        Self { panes: BTreeMap::new(), key_groups, bytes: 0 }
+        Self { panes: BTreeMap::new(), live: VecDeque::new(), key_groups, bytes: 0 }
     }
 
     /// Bytes held.
@@ -75,6 +83,27 @@ impl Panes {
     /// How many groups are live.
     pub(crate) fn live_groups(&self) -> usize {
         self.panes.values().filter_map(|pane| pane.live.as_ref()).map(GroupTable::len).sum()
+    }
+
+    /// How many tables are live, at most.
+    pub(crate) fn live_tables(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Seals the panes that have been live for longest, where very many are: those to come seldom touch them again.
+    pub(crate) fn seal_some(&mut self, spec: &AggregateSpec) -> Result<(), OperatorError> {
+        while self.live.len() > LIVE_MAX
+            && let Some(key) = self.live.pop_front()
+        {
+            let Some(pane) = self.panes.get_mut(&key) else { continue };
+            let place = (key, self.key_groups);
+            if let Some(mut live) = pane.live.take().filter(|live| live.len() > 0) {
+                pane.sealed.push(partial_of(spec, place, &mut live)?);
+                pane.merge_if_too_many(spec, place)?;
+            }
+            self.bytes = self.bytes - pane.bytes + pane.measure();
+        }
+        Ok(())
     }
 
     /// The panes in a range.
@@ -99,7 +128,10 @@ impl Panes {
         let pane = self.panes.entry(key).or_default();
         let live = match &mut pane.live {
             Some(live) => live,
-            none => none.insert(GroupTable::new(spec)?),
+            none => {
+                self.live.push_back(key);
+                none.insert(GroupTable::new(spec)?)
+            }
         };
         live.absorb(spec, inputs, spec.merges, indices)?;
         self.bytes = self.bytes - pane.bytes + pane.measure();
@@ -135,6 +167,9 @@ impl Panes {
     pub(crate) fn remove(&mut self, key: PaneKey) -> Option<Pane> {
         let pane = self.panes.remove(&key)?;
         self.bytes -= pane.bytes;
+        if self.panes.is_empty() {
+            self.live.clear();
+        }
         Some(pane)
     }
 
@@ -267,5 +302,7 @@ fn partial_of(
     let constant = |value: i64| -> ArrayRef { Arc::new(Int64Array::from_value(value, rows)) };
     let mut columns = vec![constant(key.end), constant(key.detail)];
     columns.extend(table.take_states(spec)?);
-    Ok(keyed(&batch_of(&spec.partial_schema, columns, rows)?, spec.stored_keys(), groups))
+    // Tables have room for more groups than these.
+    let rows = compact(&batch_of(&spec.partial_schema, columns, rows)?)?;
+    Ok(keyed(&rows, spec.stored_keys(), groups))
 }

@@ -165,7 +165,7 @@ impl Operator for WindowedAggregate {
                 self.wait_for(key, self.watermark);
             }
         }
-        Ok(())
+        self.panes.seal_some(&self.spec)
     }
 
     fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
