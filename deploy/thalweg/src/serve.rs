@@ -1,16 +1,24 @@
 //! Starting the parts of a cluster in this process: listeners, the gRPC server of a coordinator, stores and nodes.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use thalweg_connectors::ConnectorContext;
 use thalweg_consensus::store::{LogStore, RedbStore};
 use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::{ConnectionLimits, Listener, Network, admit};
-use thalweg_types::seam::{Seams, TaskHandle};
+use thalweg_storage::{CheckpointStore, ObjectStores};
+use thalweg_types::{
+    job::FailureKind,
+    seam::{Seams, TaskHandle},
+    text::with_causes,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+
+/// For so long a start waits for the place of checkpoints to answer.
+const ACCESS_CHECK_MAX: Duration = Duration::from_secs(20);
 
 /// A coordinator's services on a listener.
 #[derive(Debug)]
@@ -77,6 +85,27 @@ pub fn open_store(directory: &Path) -> Result<Arc<dyn LogStore>> {
     let store = RedbStore::open(directory)
         .with_context(|| format!("could not open the data directory {}", directory.display()))?;
     Ok(Arc::new(store))
+}
+
+/// Finds out whether checkpoints can be kept at a place. What may pass is logged only: the store may come back.
+///
+/// # Errors
+/// When the place refuses it, and will again until somebody changes something.
+pub async fn check_checkpoints(url: &str, stores: &ObjectStores) -> Result<()> {
+    let refused = || format!("checkpoints cannot be kept at {url}");
+    let store = CheckpointStore::open(url, stores).with_context(refused)?;
+    match tokio::time::timeout(ACCESS_CHECK_MAX, store.check_access()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if error.failure_kind() == FailureKind::Data => {
+            return Err(anyhow::Error::new(error).context(refused()));
+        }
+        Ok(Err(error)) => {
+            let error = with_causes(&error);
+            tracing::warn!(url, error, "the place for checkpoints cannot be reached now");
+        }
+        Err(_) => tracing::warn!(url, "the place for checkpoints does not answer now"),
+    }
+    Ok(())
 }
 
 /// Starts a node with the connectors of this process.

@@ -1,6 +1,6 @@
 //! What can go wrong in a connector.
 
-use thalweg_storage::StorageError;
+use thalweg_storage::{StorageError, refusal};
 use thalweg_types::job::FailureKind;
 use thiserror::Error;
 
@@ -40,6 +40,17 @@ pub enum ConnectorError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A store or a file system refuses it, and will again until somebody changes something.
+    #[error("could not {attempted}: {advice}")]
+    Refused {
+        /// What was attempted, on what.
+        attempted: String,
+        /// What to change.
+        advice: String,
+        /// What the store said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl ConnectorError {
@@ -47,9 +58,8 @@ impl ConnectorError {
     #[must_use]
     pub fn failure_kind(&self) -> FailureKind {
         match self {
-            Self::Store { source, .. } if is_permanent(source.as_ref()) => FailureKind::Data,
             Self::Store { .. } => FailureKind::Store,
-            Self::Config { .. } | Self::Record { .. } | Self::Data { .. } => FailureKind::Data,
+            Self::Config { .. } | Self::Record { .. } | Self::Data { .. } | Self::Refused { .. } => FailureKind::Data,
         }
     }
 }
@@ -59,44 +69,18 @@ impl From<StorageError> for ConnectorError {
         match error {
             StorageError::Config { attempted, reason } => Self::Data { attempted, reason },
             StorageError::Store { attempted, source } => Self::Store { attempted, source },
+            StorageError::Refused { attempted, advice, source } => Self::Refused { attempted, advice, source },
             other => Self::Data { attempted: "open the object store".to_owned(), reason: other.to_string() },
         }
     }
 }
 
-/// Whether a file system has refused what it will refuse again until somebody changes it: a path that is wrong, or not ours.
-fn is_permanent(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    use std::io::ErrorKind;
-    if let Some(error) = source.downcast_ref::<object_store::Error>() {
-        return is_refused_by_store(error);
+/// The error of a store or a file system: what is refused for good, or what may work later.
+pub(crate) fn failed(attempted: String, source: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
+    match refusal(source.as_ref()) {
+        Some(advice) => ConnectorError::Refused { attempted, advice, source },
+        None => ConnectorError::Store { attempted, source },
     }
-    let refused = source.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-    matches!(
-        refused,
-        Some(
-            ErrorKind::PermissionDenied
-                | ErrorKind::AlreadyExists
-                | ErrorKind::NotADirectory
-                | ErrorKind::IsADirectory
-                | ErrorKind::ReadOnlyFilesystem
-                | ErrorKind::InvalidFilename
-        )
-    )
-}
-
-/// Whether an object store has refused what it will refuse again: the credentials are wrong, or there is no such bucket.
-fn is_refused_by_store(error: &object_store::Error) -> bool {
-    use object_store::Error;
-    matches!(
-        error,
-        Error::PermissionDenied { .. }
-            | Error::Unauthenticated { .. }
-            | Error::NotFound { .. }
-            | Error::InvalidPath { .. }
-            | Error::NotSupported { .. }
-            | Error::NotImplemented { .. }
-            | Error::UnknownConfigurationKey { .. }
-    )
 }
 
 #[cfg(test)]
@@ -106,29 +90,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_object_store_refuses_for_good_is_not_tried_again() {
-        let kind = |source: object_store::Error| {
-            ConnectorError::Store { attempted: "write s3://b/x".to_owned(), source: source.into() }.failure_kind()
-        };
+    fn what_is_refused_for_good_is_not_tried_again() {
+        let kind =
+            |source: Box<dyn std::error::Error + Send + Sync>| failed("write x".to_owned(), source).failure_kind();
         let refused = object_store::Error::Unauthenticated { path: "x".to_owned(), source: "no".into() };
-        assert_eq!(kind(refused), FailureKind::Data);
+        assert_eq!(kind(refused.into()), FailureKind::Data);
         assert_eq!(
-            kind(object_store::Error::NotFound { path: "x".to_owned(), source: "no".into() }),
-            FailureKind::Data
+            kind(object_store::Error::Generic { store: "S3", source: "timeout".into() }.into()),
+            FailureKind::Store
         );
-        assert_eq!(kind(object_store::Error::Generic { store: "S3", source: "timeout".into() }), FailureKind::Store);
-    }
-
-    #[test]
-    fn what_a_file_system_refuses_for_good_is_not_tried_again() {
-        let kind = |kind: ErrorKind| {
-            let source = Box::new(Error::from(kind));
-            ConnectorError::Store { attempted: "create /x".to_owned(), source }.failure_kind()
-        };
-        assert_eq!(kind(ErrorKind::PermissionDenied), FailureKind::Data);
-        assert_eq!(kind(ErrorKind::NotADirectory), FailureKind::Data);
-        assert_eq!(kind(ErrorKind::AlreadyExists), FailureKind::Data, "a file where a directory should be");
-        assert_eq!(kind(ErrorKind::StorageFull), FailureKind::Store, "somebody may make room");
-        assert_eq!(kind(ErrorKind::ConnectionReset), FailureKind::Store);
+        assert_eq!(kind(Error::from(ErrorKind::PermissionDenied).into()), FailureKind::Data);
+        assert_eq!(
+            kind(Error::from(ErrorKind::AlreadyExists).into()),
+            FailureKind::Data,
+            "a file where a directory should be"
+        );
+        assert_eq!(kind(Error::from(ErrorKind::StorageFull).into()), FailureKind::Store, "somebody may make room");
     }
 }

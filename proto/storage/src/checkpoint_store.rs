@@ -21,6 +21,11 @@ use crate::{
 /// More key groups than a job may have are damage.
 const KEY_GROUPS_MAX: usize = 32768;
 
+/// An object that is there for a moment only.
+const ACCESS_CHECK: &str = "access-check";
+/// So many objects are looked at at once.
+const LOOKS_MAX: usize = 16;
+
 /// Objects below a root. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CheckpointStore {
@@ -55,6 +60,36 @@ impl CheckpointStore {
         let (store, root) = stores.open_or(url, missing)?;
         let directory = stores.directory_of(url).map(Into::into);
         Ok(Self { url: url.into(), store, directory, root })
+    }
+
+    /// Writes an object and removes it, to find out early what would be refused.
+    ///
+    /// # Errors
+    /// When the store fails or refuses.
+    pub async fn check_access(&self) -> Result<(), StorageError> {
+        let key = self.key(ACCESS_CHECK)?;
+        self.store.put(&key, PutPayload::from_static(b"checked")).await.map_err(store_error("write to", &self.url))?;
+        match self.store.delete(&key).await {
+            // Another process may have removed it, which checks the same place.
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(store_error("delete from", &self.url)(error)),
+        }
+    }
+
+    /// Those of some objects that are not there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn missing(&self, names: impl IntoIterator<Item = String>) -> Result<Vec<String>, StorageError> {
+        let look = |name: String| async move {
+            match self.store.head(&self.key(&name)?).await {
+                Ok(_) => Ok(None),
+                Err(Error::NotFound { .. }) => Ok(Some(name)),
+                Err(error) => Err(store_error("look at", &name)(error)),
+            }
+        };
+        let looked = futures::stream::iter(names.into_iter().map(look)).buffered(LOOKS_MAX);
+        looked.try_filter_map(|missing| std::future::ready(Ok(missing))).try_collect().await
     }
 
     /// The root, as it was opened.

@@ -24,7 +24,11 @@ use object_store::{
     path::Path,
 };
 
-use crate::{StorageError, error::config, stores::Missing};
+use crate::{
+    StorageError,
+    error::{self, config},
+    stores::Missing,
+};
 
 /// The store of one directory.
 #[derive(Debug)]
@@ -41,7 +45,7 @@ impl DirectoryStore {
             ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
                 config(attempted(), error.to_string())
             }
-            _ => StorageError::Store { attempted: attempted(), source: error.into() },
+            _ => error::failed(attempted(), error),
         };
         if missing == Missing::Create {
             create_durably(folder).map_err(failed)?;
@@ -50,8 +54,7 @@ impl DirectoryStore {
         if !folder.is_dir() {
             return Err(config(attempted(), "it is not a directory"));
         }
-        let files = LocalFileSystem::new_with_prefix(&folder)
-            .map_err(|error| StorageError::Store { attempted: attempted(), source: error.into() })?;
+        let files = LocalFileSystem::new_with_prefix(&folder).map_err(|error| error::failed(attempted(), error))?;
         Ok(Self { files: files.with_automatic_cleanup(true), folder })
     }
 }
@@ -91,9 +94,9 @@ fn read_ranges(file: &LocalPath, ranges: &[Range<u64>]) -> std::io::Result<Vec<B
 async fn sync(file: &LocalPath, folder: &LocalPath) -> Result<()> {
     let below = file.ancestors().take_while(|above| above.starts_with(folder));
     for path in below {
-        let failed = |source: std::io::Error| Error::Generic {
-            store: "directory",
-            source: format!("could not make {} durable: {source}", path.display()).into(),
+        let failed = |source: std::io::Error| {
+            let text = format!("could not make {} durable: {source}", path.display());
+            Error::Generic { store: "directory", source: std::io::Error::new(source.kind(), text).into() }
         };
         tokio::fs::File::open(path).await.map_err(failed)?.sync_all().await.map_err(failed)?;
     }

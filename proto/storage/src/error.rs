@@ -3,6 +3,8 @@
 use thalweg_types::job::FailureKind;
 use thiserror::Error;
 
+use crate::refusal::refusal;
+
 /// Why something could not be stored or read.
 #[derive(Debug, Error)]
 pub enum StorageError {
@@ -41,6 +43,17 @@ pub enum StorageError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The store refuses it, and will again until somebody changes something.
+    #[error("could not {attempted}: {advice}")]
+    Refused {
+        /// What was attempted, on what.
+        attempted: String,
+        /// What to change.
+        advice: String,
+        /// What the store said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A URL, an option or a name is not sound, or rows are of a kind that cannot be stored.
     #[error("could not {attempted}: {reason}")]
     Config {
@@ -58,7 +71,9 @@ impl StorageError {
         match self {
             Self::Store { .. } => FailureKind::Store,
             Self::NotFound { .. } | Self::NoCheckpoint { .. } => FailureKind::Data,
-            Self::Corrupt { .. } | Self::Exists { .. } | Self::Config { .. } => FailureKind::Data,
+            Self::Corrupt { .. } | Self::Exists { .. } | Self::Config { .. } | Self::Refused { .. } => {
+                FailureKind::Data
+            }
         }
     }
 }
@@ -73,8 +88,31 @@ pub(crate) fn config(attempted: String, reason: impl Into<String>) -> StorageErr
 
 /// What a store's own error on an object means.
 pub(crate) fn store_error(doing: &'static str, object: &str) -> impl FnOnce(object_store::Error) -> StorageError {
-    move |error| match error {
-        object_store::Error::NotFound { .. } => StorageError::NotFound { object: object.to_owned() },
-        other => StorageError::Store { attempted: format!("{doing} {object}"), source: other.into() },
+    move |error| {
+        let advice = refusal(&error);
+        match (error, advice) {
+            (object_store::Error::NotFound { .. }, Some(advice)) if !advice.contains("bucket") => {
+                StorageError::NotFound { object: object.to_owned() }
+            }
+            (error, advice) => failed_or_refused(format!("{doing} {object}"), error, advice),
+        }
+    }
+}
+
+/// The error of a store or a file system: what is refused for good, or what may work later.
+pub(crate) fn failed(attempted: String, error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
+    let advice = refusal(&error);
+    failed_or_refused(attempted, error, advice)
+}
+
+fn failed_or_refused(
+    attempted: String,
+    error: impl std::error::Error + Send + Sync + 'static,
+    advice: Option<String>,
+) -> StorageError {
+    let source = Box::new(error);
+    match advice {
+        Some(advice) => StorageError::Refused { attempted, advice, source },
+        None => StorageError::Store { attempted, source },
     }
 }

@@ -18,6 +18,7 @@ mod error;
 pub mod ingest_log;
 mod marker;
 pub mod names;
+mod refusal;
 mod staged;
 mod state_file;
 mod state_reader;
@@ -30,9 +31,10 @@ mod tests;
 pub use checkpoint_store::{CheckpointStore, ListedObject};
 pub use error::StorageError;
 pub use marker::{MARKER, Marker};
+pub use refusal::refusal;
 pub use state_file::{
     Compression, SEGMENT_BYTES, STATE_FILE_FORMAT, SegmentEntry, StateFile, StateFileBuilder, StateRows,
 };
 pub use state_reader::StateReader;
-pub use stores::ObjectStores;
+pub use stores::{ObjectStores, local_path, local_text, percent_decoded};
 pub use verify::{Verified, verify};

@@ -4,12 +4,21 @@
 //! or a local directory: `file://` or a plain path. A directory is created where it is missing, and what is put there is
 //! durable (`directory.rs`).
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf, sync::Arc, time::Duration,
+};
 
-use object_store::{ObjectStore, path::Path};
+use object_store::{
+    ObjectStore, ObjectStoreScheme, RetryConfig, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder,
+    gcp::GoogleCloudStorageBuilder, path::Path,
+};
+use thalweg_types::text::with_causes;
 use url::Url;
 
 use crate::{StorageError, directory::DirectoryStore, error::config};
+
+/// For so long a request that fails is repeated by the store's client.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Opens object stores by URL.
 ///
@@ -54,7 +63,7 @@ impl ObjectStores {
     /// The local directory that a URL means, where it means one.
     pub(crate) fn directory_of(&self, url: &str) -> Option<PathBuf> {
         let is_registered = self.registered.keys().any(|known| url.starts_with(known.as_str()));
-        if is_registered { None } else { local_folder(url) }
+        if is_registered { None } else { local_path(url) }
     }
 
     pub(crate) fn open_or(&self, url: &str, missing: Missing) -> Result<(Arc<dyn ObjectStore>, Path), StorageError> {
@@ -63,26 +72,152 @@ impl ObjectStores {
             let rest = url.strip_prefix(known.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
             Some((store, rest))
         }) {
-            let path = Path::parse(rest.trim_matches('/')).map_err(|error| invalid(error.to_string()))?;
+            let path = Path::from_url_path(rest.trim_matches('/')).map_err(|error| invalid(error.to_string()))?;
             return Ok((store.clone(), path));
         }
-        if let Some(folder) = local_folder(url) {
+        if let Some(folder) = local_path(url) {
             return Ok((Arc::new(DirectoryStore::open(&folder, missing)?), Path::default()));
         }
-        let parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
+        let parsed = Url::parse(&without_query(url)).map_err(|error| invalid(error.to_string()))?;
+        let (scheme, path) = ObjectStoreScheme::parse(&parsed).map_err(|error| invalid(error.to_string()))?;
+        self.check_endpoint(&scheme).map_err(invalid)?;
+        let store = self.build(&scheme, &parsed).map_err(|error| invalid(with_causes(&error)))?;
+        Ok((store, path))
+    }
+
+    /// A client of a service. It repeats requests for some time only: whoever uses it goes on trying for as long as is right, and
+    /// says so meanwhile.
+    fn build(&self, scheme: &ObjectStoreScheme, url: &Url) -> object_store::Result<Arc<dyn ObjectStore>> {
         let options = self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let (store, path) =
-            object_store::parse_url_opts(&parsed, options).map_err(|error| invalid(error.to_string()))?;
-        Ok((Arc::from(store), path))
+        let retry = RetryConfig { max_retries: 5, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
+        macro_rules! build {
+            ($builder:ty) => {{
+                let builder = <$builder>::new().with_url(url.as_str()).with_retry(retry);
+                let known = options.filter_map(|(key, value)| Some((key.parse().ok()?, value)));
+                Arc::new(known.fold(builder, |builder, (key, value)| builder.with_config(key, value)).build()?)
+            }};
+        }
+        Ok(match scheme {
+            ObjectStoreScheme::AmazonS3 => build!(AmazonS3Builder),
+            ObjectStoreScheme::GoogleCloudStorage => build!(GoogleCloudStorageBuilder),
+            ObjectStoreScheme::MicrosoftAzure => build!(MicrosoftAzureBuilder),
+            _ => object_store::parse_url_opts(url, options).map(|(store, _)| Arc::from(store))?,
+        })
+    }
+
+    /// Refuses an endpoint that its client would refuse at each request.
+    fn check_endpoint(&self, scheme: &ObjectStoreScheme) -> Result<(), String> {
+        let (endpoints, allows): (&[&str], &str) = match scheme {
+            ObjectStoreScheme::AmazonS3 => {
+                (&["aws_endpoint_url_s3", "aws_endpoint_url", "aws_endpoint"], "aws_allow_http")
+            }
+            ObjectStoreScheme::MicrosoftAzure => (&["azure_storage_endpoint", "azure_endpoint"], "azure_allow_http"),
+            _ => return Ok(()),
+        };
+        let is_true = |value: &String| matches!(value.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on");
+        if self.options.get(allows).or_else(|| self.options.get("allow_http")).is_some_and(is_true) {
+            return Ok(());
+        }
+        let plain = endpoints.iter().filter_map(|key| Some((key, self.options.get(*key)?)));
+        match plain.into_iter().find(|(_, value)| value.starts_with("http://")) {
+            Some((key, value)) => Err(format!(
+                "{} is {value}, without TLS; set {}=true to allow that",
+                key.to_uppercase(),
+                allows.to_uppercase()
+            )),
+            None => Ok(()),
+        }
     }
 }
 
-/// The local directory that a URL means, where it means one.
-fn local_folder(url: &str) -> Option<PathBuf> {
-    if !url.contains("://") {
-        return Some(PathBuf::from(url));
+/// The text of a local path, and whether its names are percent-encoded, as in a URL; `None` where it is in an object store.
+#[must_use]
+pub fn local_text(path: &str) -> Option<(&str, bool)> {
+    let Some(rest) = path.strip_prefix("file:").filter(|rest| rest.starts_with('/')) else {
+        return (!path.contains("://")).then_some((path, false));
+    };
+    // `file:///x`, `file://localhost/x`, `file:/x`, and `file://x` below the working directory.
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let rest = rest.strip_prefix("localhost").filter(|rest| rest.starts_with('/')).unwrap_or(rest);
+    Some((rest, true))
+}
+
+/// The local path that a path of a table, or a place for checkpoints, means; `None` where it is in an object store.
+#[must_use]
+pub fn local_path(path: &str) -> Option<PathBuf> {
+    let (text, is_url) = local_text(path)?;
+    Some(if is_url { OsString::from_vec(percent_decoded(text, |byte| vec![byte])).into() } else { text.into() })
+}
+
+/// The bytes that percent-encoded text stands for, each ASCII byte that was encoded replaced by others.
+pub fn percent_decoded(text: &str, replaced: impl Fn(u8) -> Vec<u8>) -> Vec<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (bytes, mut decoded, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        let encoded = match bytes.get(at + 1..at + 3) {
+            Some([high, low]) if *byte == b'%' => digit(high).zip(digit(low)).map(|(high, low)| high * 16 + low),
+            _ => None,
+        };
+        match encoded {
+            Some(byte) if byte.is_ascii() => decoded.extend(replaced(byte)),
+            Some(byte) => decoded.push(byte),
+            None => decoded.push(*byte),
+        }
+        at += if encoded.is_some() { 3 } else { 1 };
     }
-    let plain = url.strip_prefix("file://")?;
-    let decoded = Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
-    Some(decoded.unwrap_or_else(|| PathBuf::from(plain)))
+    decoded
+}
+
+/// A URL in which `?` and `#` are parts of names: nothing of a store has a query or a fragment.
+fn without_query(url: &str) -> String {
+    url.replace('?', "%3F").replace('#', "%23")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_paths_are_plain_or_urls() {
+        let check =
+            |path: &str, expected: Option<&str>| assert_eq!(local_path(path), expected.map(PathBuf::from), "{path}");
+        check("a%20b/c#d?e", Some("a%20b/c#d?e"));
+        check("file:///a%20b/c#d?e%2A", Some("/a b/c#d?e*"));
+        check("file:///a b/100%", Some("/a b/100%"));
+        check("file://localhost/x", Some("/x"));
+        check("file:/x", Some("/x"));
+        check("file://x/y", Some("x/y"));
+        check("file:x", Some("file:x"));
+        check("s3://bucket/x", None);
+    }
+
+    #[test]
+    fn an_endpoint_without_tls_is_refused_unless_it_is_allowed() {
+        let open = |allowed: Option<&str>| {
+            let known = [
+                ("aws_region", "x"),
+                ("aws_access_key_id", "k"),
+                ("aws_secret_access_key", "s"),
+                ("aws_endpoint_url", "http://m:1"),
+            ];
+            let options = known.into_iter().chain(allowed.map(|value| ("aws_allow_http", value)));
+            let options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+            ObjectStores::new(options).open("s3://b/x").map(|_| ()).map_err(|error| error.to_string())
+        };
+        let refused = open(None).expect_err("it is without TLS");
+        assert!(refused.contains("AWS_ENDPOINT_URL") && refused.contains("AWS_ALLOW_HTTP=true"), "{refused}");
+        assert_eq!(open(Some("false")).expect_err("nor so"), refused);
+        open(Some("true")).expect("it is allowed");
+    }
+
+    #[test]
+    fn names_in_stores_are_encoded_like_those_of_all_urls() {
+        let stores = ObjectStores::default().with_store("memory://m", Arc::new(object_store::memory::InMemory::new()));
+        let (_, path) = stores.open("memory://m/a%20b/c#d?e 1%").expect("it is known");
+        assert_eq!(path.as_ref(), "a b/c#d?e 1%");
+        let options = [("aws_region", "x"), ("aws_access_key_id", "k"), ("aws_secret_access_key", "s")];
+        let stores = ObjectStores::new(options.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        let (_, path) = stores.open("s3://b/a%20b/c#d?e 1%").expect("it is an URL of S3");
+        assert_eq!(path.as_ref(), "a b/c#d?e 1%");
+    }
 }

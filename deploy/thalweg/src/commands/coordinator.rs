@@ -33,6 +33,9 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
     let address = checked.advertise.clone().unwrap_or_else(|| listener.address.clone());
     let store = serve::open_store(&checked.data_dir)?;
     let stores = ObjectStores::new(streams::store_options());
+    if !checked.checkpoint_interval.is_zero() {
+        serve::check_checkpoints(&checked.checkpoints, &stores).await?;
+    }
     let opening = Opening::open(config(&checked, &address), store, network.clone(), &stores, seams.clone())
         .await
         .context("could not start the coordinator")?;

@@ -296,8 +296,23 @@ impl Uploader {
         Ok(())
     }
 
+    /// Forgets that batches lie in objects that somebody has removed: they are uploaded anew, so that no checkpoint names what is
+    /// not there.
+    async fn forget_missing(&mut self) -> Result<(), StorageError> {
+        let names: Vec<String> = self.uploaded.objects.keys().cloned().collect();
+        let missing = self.store.missing(names).await?;
+        if let Some(first) = missing.first() {
+            let count = missing.len();
+            tracing::warn!(job = %self.job, subtask = ?self.subtask, count, first, "objects of checkpoints are gone; their state is uploaded anew");
+            self.uploaded.objects.retain(|name, _| !missing.contains(name));
+            self.uploaded.batches.retain(|_, at| !missing.contains(&at.object));
+        }
+        Ok(())
+    }
+
     /// Writes what is new into one object, and lists all of the state.
     async fn upload(&mut self, frozen: Frozen, began: Duration) -> Result<SubtaskSnapshot, StorageError> {
+        self.forget_missing().await?;
         let name = names::state_object(&self.cluster, self.job, self.attempt, self.subtask, frozen.checkpoint);
         let builder = StateFileBuilder::new(SEGMENT_BYTES, self.store.compression());
         let mut draft = Draft { name, builder, new: Vec::new() };
