@@ -85,6 +85,8 @@ pub struct CatalogColumn {
 /// # Errors
 /// The first thing that is wrong, with its place in the text.
 pub fn plan(sql: &str, overrides: &BTreeMap<String, String>) -> Result<PlannedScript> {
+    // What some editors put before text in UTF-8.
+    let sql = sql.strip_prefix('\u{feff}').unwrap_or(sql);
     with_room(|| {
         let tokens = text::tokens_of(sql)?;
         text::check_queries(&tokens)?;

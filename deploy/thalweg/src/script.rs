@@ -59,6 +59,8 @@ pub fn text_of(text: Option<&str>, file: Option<&Path>) -> Result<String> {
         }
         (None, None) => bail!("no script was given"),
     };
+    // Editors of some systems put a mark before text in UTF-8.
+    let sql = sql.strip_prefix('\u{feff}').map_or_else(|| sql.clone(), str::to_owned);
     ensure!(!sql.trim().is_empty(), "the script is empty");
     Ok(sql)
 }

@@ -19,8 +19,10 @@ use crate::{
 enum Spelling {
     /// Between quotes, as JSON's strings.
     Quoted,
-    /// As it is: numbers.
-    Bare,
+    /// The same, without blanks around it: times.
+    Trimmed,
+    /// As it is, without blanks around it, where it is written as in JSON, and else between quotes: numbers.
+    Number,
     /// As it is, in lower case: booleans.
     LowerCase,
 }
@@ -105,7 +107,8 @@ impl CsvDecoder {
 fn spelling(data_type: &DataType) -> Spelling {
     match data_type {
         DataType::Boolean => Spelling::LowerCase,
-        data_type if data_type.is_numeric() && !matches!(data_type, DataType::Decimal128(..)) => Spelling::Bare,
+        data_type if data_type.is_numeric() => Spelling::Number,
+        data_type if data_type.is_temporal() => Spelling::Trimmed,
         _ => Spelling::Quoted,
     }
 }
@@ -121,12 +124,25 @@ fn spell(field: &Field<'_>, is_null: bool, spelling: Spelling, into: &mut Vec<u8
     match spelling {
         Spelling::Quoted => write_string(&text, into),
         Spelling::LowerCase => into.extend_from_slice(text.trim().to_ascii_lowercase().as_bytes()),
-        Spelling::Bare => match text.trim() {
-            special @ ("NaN" | "Infinity" | "-Infinity") => write_string(special, into),
+        Spelling::Trimmed => write_string(text.trim(), into),
+        Spelling::Number => match text.trim() {
+            number if is_spelled_otherwise(number.as_bytes()) => write_string(number, into),
             number => into.extend_from_slice(number.as_bytes()),
         },
     }
     Ok(())
+}
+
+/// Whether a number is written as JSON writes none, such as `007`, `+1`, `.5` or `NaN`: these are read as those between quotes are.
+fn is_spelled_otherwise(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let begins = match digits {
+        [b'0', second, ..] => !second.is_ascii_digit(),
+        [first, ..] => first.is_ascii_digit(),
+        [] => false,
+    };
+    let is_plain = begins && digits.last().is_some_and(u8::is_ascii_digit);
+    !is_plain && (matches!(digits, b"NaN" | b"Infinity") || digits.iter().any(u8::is_ascii_digit))
 }
 
 fn read_field(target: &mut Target, text: &[u8], row: usize) -> Result<(), String> {

@@ -4,11 +4,12 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 
 use crate::{
     json::{JsonDecoder, array_to_lines},
-    lines::LineDecoder as _,
+    lines::{BYTE_ORDER_MARK, LineDecoder as _},
 };
 
 /// Reads a body: an array of objects, or one object a line.
 pub(super) fn decode(schema: &SchemaRef, body: &[u8]) -> Result<RecordBatch, String> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let (what, mut lines) = if is_array {
         let lines = array_to_lines(body).map_err(|(item, reason)| format!("record {item}: {reason}"))?;

@@ -23,10 +23,10 @@ use arrow::{
 
 use super::{
     nested::{ListColumn, MapColumn},
-    number::{Integer, parse_decimal, read_float, read_integer},
+    number::{Integer, parse_decimal, read_float, read_integer, read_quoted},
     object::StructColumn,
     scan::{Fault, Scanner, not_utf8},
-    text::{read_base64, unescape},
+    text::{other_as_text, read_base64, unescape},
     timestamp::{Moment, TimestampReader, parse_date, parse_time},
 };
 
@@ -252,10 +252,10 @@ fn fits(value: &f32) -> bool {
     !value.is_infinite()
 }
 
-/// A number, or a string that holds one: many writers quote decimals to keep their digits.
+/// A number, also between quotes.
 fn read_decimal(scanner: &mut Scanner<'_>, precision: u8, scale: i8) -> Result<Option<i128>, Fault> {
     if scanner.peek() == b'"' {
-        return Ok(parse_decimal(scanner.string()?.as_bytes(), precision, scale));
+        return Ok(read_quoted(scanner, |text| parse_decimal(text, precision, scale)));
     }
     Ok(parse_decimal(scanner.number()?, precision, scale))
 }
@@ -272,6 +272,16 @@ impl BooleanColumn {
     }
 }
 
+#[cold]
+fn read_quoted_boolean(scanner: &mut Scanner<'_>) -> Result<bool, Fault> {
+    let start = scanner.position();
+    match scanner.string()?.trim().to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(mismatch(scanner, start, &DataType::Boolean)),
+    }
+}
+
 impl Column for BooleanColumn {
     fn len(&self) -> usize {
         self.values.len()
@@ -285,6 +295,7 @@ impl Column for BooleanColumn {
         let value = match scanner.peek() {
             b't' => scanner.literal(b"true").map(|()| true)?,
             b'f' => scanner.literal(b"false").map(|()| false)?,
+            b'"' => read_quoted_boolean(scanner)?,
             _ => return Err(scanner.unexpected("BOOLEAN")),
         };
         self.pad(row);
@@ -338,7 +349,11 @@ impl Column for TextColumn {
             return Ok(());
         }
         if scanner.peek() != b'"' {
-            return Err(scanner.unexpected("STRING"));
+            let text = other_as_text(scanner)?;
+            self.pad(row);
+            self.values.append_value(text);
+            self.rows = row + 1;
+            return Ok(());
         }
         let (raw, escaped) = scanner.raw_string()?;
         if self.rows < row {

@@ -12,7 +12,10 @@ use super::{
     scan::{Fault, Scanner},
     text::write_string,
 };
-use crate::lines::{LineDecoder, LineFault, without_holes};
+use crate::{
+    lines::{LineDecoder, LineFault, without_holes},
+    notices::Absent,
+};
 
 /// Decodes one JSON object a line.
 pub(crate) struct JsonDecoder {
@@ -87,6 +90,10 @@ impl LineDecoder for JsonDecoder {
 
     fn rows(&self) -> usize {
         self.rows - self.holes.len()
+    }
+
+    fn absent(&self) -> Vec<Absent> {
+        self.root.absent()
     }
 
     fn finish(&mut self) -> Result<RecordBatch, ArrowError> {

@@ -14,6 +14,9 @@ const FAST_DIGITS: usize = 18;
 #[inline]
 pub(crate) fn read_integer<T: Integer>(scanner: &mut Scanner<'_>) -> Option<T> {
     let text = scanner.rest();
+    if text.first() == Some(&b'"') {
+        return read_quoted(scanner, |text| T::try_from(parse_whole(text)?).ok());
+    }
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
@@ -36,6 +39,13 @@ pub(crate) fn read_integer<T: Integer>(scanner: &mut Scanner<'_>) -> Option<T> {
     }
     scanner.advance(count + usize::from(negative));
     T::try_from(if negative { -value } else { value }).ok()
+}
+
+/// Takes a number between quotes, with blanks around it: some writers quote numbers to keep their digits.
+#[cold]
+pub(crate) fn read_quoted<T>(scanner: &mut Scanner<'_>, parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+    let text = scanner.string().ok()?;
+    parse(text.trim().as_bytes())
 }
 
 /// The value of a JSON number that has no fractional part and fits.
@@ -132,19 +142,18 @@ fn parse_exponent(text: &[u8]) -> Option<i32> {
     Some(if negative { -value } else { value })
 }
 
-/// Takes a float: a number, or one of the strings that stand for what JSON numbers cannot say.
+/// Takes a float: a number, also between quotes, or one of the strings that stand for what JSON numbers cannot say.
 pub(crate) fn read_float(scanner: &mut Scanner<'_>) -> Result<Option<f64>, Fault> {
+    let finite = |token: &[u8]| lexical_core::parse::<f64>(token).ok().filter(|value| value.is_finite());
     if scanner.peek() == b'"' {
-        let text = scanner.string()?;
-        return Ok(match &*text {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            _ => None,
-        });
+        return Ok(read_quoted(scanner, |text| match text {
+            b"NaN" => Some(f64::NAN),
+            b"Infinity" => Some(f64::INFINITY),
+            b"-Infinity" => Some(f64::NEG_INFINITY),
+            number => finite(number),
+        }));
     }
-    let token = scanner.number()?;
-    Ok(lexical_core::parse::<f64>(token).ok().filter(|value| value.is_finite()))
+    Ok(finite(scanner.number()?))
 }
 
 /// Writes an integer.

@@ -16,6 +16,7 @@ use super::{
     column::{Column, begin, column_of, pad_nulls},
     scan::{Fault, Scanner},
 };
+use crate::notices::Absent;
 
 /// More keys than this are not learnt: an object with arbitrary keys must not fill the memory.
 const LEARNT_KEYS_MAX: usize = 64;
@@ -41,6 +42,12 @@ impl WrittenKey {
         Self { text: text.into(), head: u128::from_le_bytes(head), mask: u128::from_le_bytes(mask), column }
     }
 
+    /// The name that it says; nothing useful where it has escapes.
+    fn name(&self) -> String {
+        let text = String::from_utf8_lossy(&self.text);
+        text.split('"').nth(1).unwrap_or_default().to_owned()
+    }
+
     #[inline]
     fn is_at(&self, text: &[u8]) -> bool {
         match text.first_chunk::<HEAD_BYTES>() {
@@ -57,12 +64,14 @@ impl WrittenKey {
 pub(super) struct Keys {
     written: Vec<WrittenKey>,
     columns: HashMap<Box<str>, usize>,
+    /// Per column, whether any object had it.
+    is_known: Vec<bool>,
 }
 
 impl Keys {
     fn new(fields: &Fields) -> Self {
         let columns = fields.iter().enumerate().map(|(index, field)| (field.name().as_str().into(), index)).collect();
-        Self { written: Vec::new(), columns }
+        Self { written: Vec::new(), columns, is_known: vec![false; fields.len()] }
     }
 
     /// Takes a key and its colon; gives the column that wants the value. `expected` is the place of the key in the remembered order.
@@ -88,6 +97,9 @@ impl Keys {
         let start = scanner.position();
         let name = scanner.string()?;
         let column = self.columns.get(&*name).copied();
+        if let Some(is_known) = column.and_then(|column| self.is_known.get_mut(column)) {
+            *is_known = true;
+        }
         scanner.expect(b':')?;
         let written = text.get(..scanner.position() - start).unwrap_or_default();
         if self.written.len() < LEARNT_KEYS_MAX {
@@ -173,6 +185,14 @@ impl StructColumn {
             Some(missing) => Err(Fault::new("is NOT NULL and missing").of_field(self.fields[*missing].name())),
             None => Ok(()),
         }
+    }
+
+    /// The fields that no object had so far.
+    pub(super) fn absent(&self) -> Vec<Absent> {
+        let unwanted = self.keys.written.iter().filter(|key| key.column.is_none());
+        let names: Vec<String> = unwanted.map(WrittenKey::name).collect();
+        let fields = self.fields.iter().zip(&self.keys.is_known).filter(|(_, is_known)| !**is_known);
+        fields.map(|(field, _)| Absent::new(field.name(), names.iter().map(String::as_str))).collect()
     }
 
     /// The arrays of the children.

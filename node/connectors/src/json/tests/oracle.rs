@@ -39,6 +39,16 @@ fn project(value: Option<&Value>, data_type: &DataType) -> Result<Value, bool> {
         (DataType::Float64, Value::String(text)) if matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity") => {
             Err(false)
         }
+        (DataType::Int64 | DataType::Float64, Value::String(text)) => {
+            // Others than these are numbers in some spellings.
+            Err(!text.contains(|letter: char| letter.is_ascii_digit()))
+        }
+        (DataType::Boolean, Value::String(text)) => {
+            text.trim().to_ascii_lowercase().parse().map(Value::Bool).map_err(|_| true)
+        }
+        (DataType::Utf8View, Value::Bool(value)) => Ok(json!(value.to_string())),
+        // Its text is as it was written, which the oracle forgets.
+        (DataType::Utf8View, Value::Number(_) | Value::Array(_) | Value::Object(_)) => Err(false),
         (DataType::Utf8View, Value::String(_)) | (DataType::Boolean, Value::Bool(_)) => Ok(value.clone()),
         (DataType::Struct(fields), Value::Object(members)) => project_row(members, fields),
         (DataType::List(item), Value::Array(items)) => {

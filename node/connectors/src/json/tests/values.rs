@@ -43,7 +43,7 @@ fn integers_are_exact_or_refused() {
     check_refused(DataType::Int64, "9223372036854775808", "v: expected BIGINT, found 9223372036854775808");
     check_refused(DataType::Int64, "1.5", "v: expected BIGINT, found 1.5");
     check_refused(DataType::Int8, "128", "v: expected TINYINT, found 128");
-    check_refused(DataType::Int64, "\"1\"", "v: expected BIGINT, found \"1\"");
+    check_refused(DataType::Int64, "\"one\"", "v: expected BIGINT, found \"one\"");
     check_refused(DataType::Int64, "01", "v: expected BIGINT, found 01");
     check_refused(DataType::Int64, "-", "v: expected BIGINT, found -");
     check_refused(DataType::Int64, "1e999999999999", "v: expected BIGINT, found 1e999999999999");
@@ -179,7 +179,8 @@ fn strings_with_escapes_and_of_other_encodings() {
     check_refused(DataType::Utf8View, r#""\x""#, "v: a string holds an invalid escape");
     check_refused(DataType::Utf8View, r#""\u12g4""#, "v: a string holds an invalid escape");
     check_refused(DataType::Utf8View, "\"a\tb\"", "v: a string holds a control character");
-    check_refused(DataType::Utf8View, "12", "v: expected STRING, found 12");
+    check_refused(DataType::Utf8View, "yes", "v: expected STRING, found yes");
+    check_refused(DataType::Utf8View, "[1 2]", "v: expected STRING, found [1 2]");
     check_refused(DataType::Utf8View, "\"abc", "v: a string does not end before the end of the line");
     check_refused(DataType::Utf8View, "\"abc\\", "v: a string does not end before the end of the line");
 }
@@ -237,9 +238,39 @@ fn the_last_of_duplicate_keys_wins() {
 }
 
 #[test]
+fn what_is_quoted_or_not_is_taken_where_its_meaning_is_plain() {
+    check(DataType::Int64, "\"12\"", "12");
+    check(DataType::Int8, "\" -12 \"", "-12");
+    check(DataType::Int32, "\"+012\"", "12");
+    check(DataType::UInt64, "\"18446744073709551615\"", "18446744073709551615");
+    check(DataType::Float64, "\" 1.5 \"", "1.5");
+    check(DataType::Float32, "\"-2e3\"", "-2000.0");
+    check(DataType::Decimal128(5, 2), "\" 1.50 \"", "1.50");
+    check(DataType::Boolean, "\" True \"", "true");
+    for (text, data_type) in [
+        ("\"\"", DataType::Int64),
+        ("\"1.5\"", DataType::Int64),
+        ("\"x\"", DataType::Int64),
+        ("\"200\"", DataType::Int8),
+        ("\"12x\"", DataType::Float64),
+        ("\"1 2\"", DataType::Decimal128(5, 2)),
+        ("\"yes\"", DataType::Boolean),
+        ("true", DataType::Int64),
+        ("1.5", DataType::Int32),
+    ] {
+        let expected = format!("v: expected {}, found {text}", sql_name(&data_type));
+        check_refused(data_type, text, &expected);
+    }
+    check(DataType::Utf8View, "12", "\"12\"");
+    check(DataType::Utf8View, "-1.50e3", "\"-1.50e3\"");
+    check(DataType::Utf8View, "true", "\"true\"");
+    check(DataType::Utf8View, r#"{ "a b" : [1 , "x\"y "] }"#, r#""{\"a b\":[1,\"x\\\"y \"]}""#);
+}
+
+#[test]
 fn bad_lines_are_left_out_and_told_of() {
     let columns = schema(&[("a", DataType::Int64, false), ("s", list(DataType::Utf8View), true)]);
-    let text = "{\"a\":1,\"s\":[\"x\"]}\n{\"a\":1,\"s\":[\"y\",2]}\nnonsense\n\n  \r\n{\"a\":2,\"s\":[\"z\"]} \r\n{\"a\":3} {}\n";
+    let text = "{\"a\":1,\"s\":[\"x\"]}\n{\"a\":1,\"s\":[\"y\",yes]}\nnonsense\n\n  \r\n{\"a\":2,\"s\":[\"z\"]} \r\n{\"a\":3} {}\n";
     let (rows, faults) = decode(&columns, text);
     assert_eq!(rows, [r#"{"a":1,"s":["x"]}"#, r#"{"a":2,"s":["z"]}"#]);
     let told: Vec<(&str, &str)> =
@@ -247,7 +278,7 @@ fn bad_lines_are_left_out_and_told_of() {
     assert_eq!(
         told,
         [
-            ("{\"a\":1,\"s\":[\"y\",2]}", "s[2]: expected STRING, found 2"),
+            ("{\"a\":1,\"s\":[\"y\",yes]}", "s[2]: expected STRING, found yes"),
             ("nonsense", "expected '{', found nonsense"),
             ("{\"a\":3} {}", "expected the end of the line, found {}"),
         ]
