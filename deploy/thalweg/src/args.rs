@@ -88,7 +88,8 @@ impl Command {
         match self {
             Self::Coordinator(_) | Self::Node(_) => "info",
             Self::Dev(_) => "warn",
-            _ => "error",
+            // What people should know of their tables, besides.
+            _ => "error,thalweg::notice=warn",
         }
     }
 }

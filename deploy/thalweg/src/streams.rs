@@ -10,7 +10,7 @@ use std::{
 };
 
 use thalweg_connectors::{
-    ConnectorContext, ObjectStores, StandardInput, StandardOutput,
+    ConnectorContext, Notices, ObjectStores, StandardInput, StandardOutput,
     http::{IngestRegistry, ReqwestClient},
 };
 use thalweg_types::seam::Seams;
@@ -30,6 +30,7 @@ pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput) -> Conn
         ingest: IngestRegistry::default(),
         http: Arc::new(ReqwestClient::default()),
         stores: ObjectStores::new(store_options()),
+        notices: Notices::default(),
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
     interleave::{Interleaved, Pace, block_rows},
     options::Options,
     random::Random,
+    sizes::BATCH_BYTES,
 };
 
 #[derive(Debug)]
@@ -61,6 +62,9 @@ impl DatagenSource {
         let declared: Option<u64> = options.number("number-of-rows")?;
         let shortest = fields.iter().filter_map(FieldGenerator::rows).min();
         let rows = declared.unwrap_or(u64::MAX).min(shortest.unwrap_or(u64::MAX));
+        let row_bytes = fields.iter().map(FieldGenerator::row_bytes).fold(1, u64::saturating_add);
+        let fitting = usize::try_from(BATCH_BYTES as u64 / row_bytes).unwrap_or(usize::MAX);
+        let batch_rows = batch_rows.min(fitting.max(1));
         let table = Table { schema: spec.physical.clone(), fields, rows, rate, batch_rows };
         Ok(Self { table: Arc::new(table), clock, splits: options.number("splits")?.unwrap_or(8) })
     }

@@ -18,18 +18,21 @@ mod interleave;
 mod json;
 mod lines;
 mod nexmark;
+mod notices;
 mod open;
 mod options;
 mod parquet;
 mod print;
 mod random;
 mod set_aside;
+mod sizes;
 mod stdin;
 
 #[cfg(test)]
 mod testing;
 
 pub use error::ConnectorError;
+pub use notices::Notices;
 pub use open::{ConnectorContext, open_sink_committer, open_sink_writer, open_source, open_source_of};
 pub use print::StandardOutput;
 pub use set_aside::{SetAside, SetAsideKind, SetAsideWriter, open_set_aside_committer};

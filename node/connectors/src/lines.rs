@@ -7,7 +7,7 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::ConnectorError;
+use crate::{ConnectorError, notices::Absent};
 
 /// A line that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,11 @@ pub(crate) trait LineDecoder: Send {
 
     /// How many rows there are.
     fn rows(&self) -> usize;
+
+    /// The columns that no record had so far, where records name their columns.
+    fn absent(&self) -> Vec<Absent> {
+        Vec::new()
+    }
 
     /// The rows as a batch; the decoder starts again.
     fn finish(&mut self) -> Result<RecordBatch, ArrowError>;
@@ -64,6 +69,7 @@ pub(crate) fn check_text(name: &str, beginning: &[u8]) -> Result<(), ConnectorEr
     let reason = match beginning {
         [0x1f, 0x8b, ..] => "it is compressed with gzip",
         [b'P', b'A', b'R', b'1', ..] => "it is a Parquet file",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is text in UTF-16, and only UTF-8 is read",
         [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed with zstd",
         _ => return Ok(()),
     };

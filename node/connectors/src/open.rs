@@ -15,10 +15,10 @@ use thalweg_types::{
 };
 
 use crate::{
-    ConnectorError, SinkCommitter, SinkIdentity, SinkWriter, Source, SourceIdentity,
+    ConnectorError, Notices, SinkCommitter, SinkIdentity, SinkWriter, Source, SourceIdentity,
     blackhole::BlackholeWriter,
     datagen::DatagenSource,
-    filesystem::{FileSinkWriter, FileSource, Location, PartCommitter},
+    filesystem::{FileSinkWriter, FileSource, Files, Location, PartCommitter},
     http::{HttpClient, HttpSinkWriter, IngestRegistry, IngestSource},
     nexmark::NexmarkSource,
     options::Options,
@@ -41,6 +41,8 @@ pub struct ConnectorContext {
     pub http: Arc<dyn HttpClient>,
     /// Opens object stores.
     pub stores: ObjectStores,
+    /// What was told of tables.
+    pub notices: Notices,
 }
 
 fn unknown(table: &str, connector: &TableConnector, what: &str) -> ConnectorError {
@@ -87,12 +89,16 @@ fn open(
 ) -> Result<Box<dyn Source>, ConnectorError> {
     let options = Options::new(&spec.table, &spec.connector);
     let rows = settings.batch_rows;
+    let notices = context.notices.of(identity.as_ref().map(|identity| identity.job), &spec.table);
     let clock = || context.seams.clock.clone();
     Ok(match spec.connector.name.as_str() {
-        "filesystem" => Box::new(FileSource::new(spec, rows, location(&options, context)?)?),
+        "filesystem" => {
+            let files = Files::new(options.required("path")?, &context.stores)?;
+            Box::new(FileSource::new(spec, rows, files, notices)?)
+        }
         "nexmark" => Box::new(NexmarkSource::new(spec, rows, clock())?),
         "datagen" => Box::new(DatagenSource::new(spec, rows, clock())?),
-        "stdin" => Box::new(StdinSource::new(spec, rows, context.stdin.clone())?),
+        "stdin" => Box::new(StdinSource::new(spec, rows, context.stdin.clone(), notices)?),
         "http" => Box::new(IngestSource::new(spec, rows, identity, context)?),
         _ => return Err(unknown(&spec.table, &spec.connector, "read")),
     })

@@ -1,58 +1,156 @@
-//! Parquet files: cut into runs of row groups; only the columns asked for are read, and row groups whose statistics rule
-//! out a predicate are left out.
+//! Parquet files: cut into runs of row groups; only the fields asked for are read, by name at any depth, and row groups whose
+//! statistics rule out a predicate are left out.
+//!
+//! A file that is not what Parquet says is bad data, also where the reader that is used would panic on it.
 
+mod conform;
+mod local;
 mod object;
 mod project;
 mod prune;
 mod read;
+mod sizes;
 mod stored;
+#[cfg(test)]
+mod tests;
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
-use ::parquet::{arrow::arrow_reader::ArrowReaderMetadata, errors::ParquetError};
+use ::parquet::{
+    arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
+    errors::ParquetError,
+    file::metadata::ParquetMetaData,
+};
+use futures::FutureExt as _;
 use object_store::path::Path;
 
-pub(crate) use object::ObjectReader;
+use local::{LocalFile, check_range};
+use object::ObjectReader;
 pub(crate) use read::{ParquetTable, RowGroups, open};
 pub(crate) use stored::{stored, stored_schema};
 
 use crate::{
     ConnectorError,
-    filesystem::{FoundFile, Location, store_error},
+    filesystem::{FoundFile, Location, not_found, store_error},
 };
 
-/// The error of a failed read: the store's where it failed, else that the file is not what Parquet says.
-pub(crate) fn failed(name: &str, error: ParquetError) -> ConnectorError {
-    match error {
-        ParquetError::External(source) => ConnectorError::Store { attempted: format!("read {name}"), source },
-        error => ConnectorError::Data { attempted: format!("read {name} as Parquet"), reason: error.to_string() },
+/// A file that can be read, with what its footer says.
+#[derive(Debug)]
+pub(crate) struct OpenParquet {
+    name: String,
+    kind: Kind,
+    metadata: ArrowReaderMetadata,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Local(LocalFile),
+    Stored(ObjectReader),
+}
+
+/// What a reader said, or that it panicked: the crate does on some damage.
+type Attempt<T> = std::thread::Result<Result<T, ParquetError>>;
+
+impl OpenParquet {
+    /// Opens a file and reads its footer.
+    pub(crate) async fn open(location: &Location, name: &str) -> Result<Self, ConnectorError> {
+        let attempted = || format!("open {name}");
+        match location {
+            Location::Local(_) => {
+                let file = LocalFile::open(name).map_err(not_found(attempted()))?;
+                let loaded = catch_unwind(AssertUnwindSafe(|| load(&file)));
+                Self::of(name, Kind::Local(file), loaded)
+            }
+            Location::Stored { store, .. } => {
+                let path = Path::parse(name).map_err(store_error(attempted()))?;
+                let mut reader = ObjectReader::open(store, path).await.map_err(not_found(attempted()))?;
+                let loading = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new());
+                let loaded = AssertUnwindSafe(loading).catch_unwind().await;
+                Self::of(name, Kind::Stored(reader), loaded)
+            }
+        }
+    }
+
+    fn of(name: &str, kind: Kind, loaded: Attempt<ArrowReaderMetadata>) -> Result<Self, ConnectorError> {
+        let bytes = kind.bytes();
+        let checked = kind.settle(name, "its footer", loaded).and_then(|metadata| {
+            check(metadata.metadata(), bytes).map_err(|reason| damaged(name, "its footer", reason))?;
+            Ok(metadata)
+        });
+        let metadata = checked.map_err(|error| if bytes == 0 { damaged(name, "its footer", EMPTY) } else { error })?;
+        Ok(Self { name: name.to_owned(), kind, metadata })
     }
 }
 
-/// Reads the footer.
-pub(crate) async fn metadata(location: &Location, name: &str) -> Result<ArrowReaderMetadata, ConnectorError> {
-    let metadata = match location {
-        Location::Local(_) => {
-            let file = std::fs::File::open(name).map_err(store_error(format!("open {name}")))?;
-            ArrowReaderMetadata::load(&file, Default::default())
-        }
-        Location::Stored { .. } => {
-            let mut reader = object_reader(location, name).await?;
-            ArrowReaderMetadata::load_async(&mut reader, Default::default()).await
-        }
-    };
-    metadata.map_err(|error| failed(name, error))
+const EMPTY: &str = "the file is empty";
+
+fn load(file: &LocalFile) -> Result<ArrowReaderMetadata, ParquetError> {
+    ArrowReaderMetadata::load(file, ArrowReaderOptions::new())
 }
 
-/// The reader of an object; the location must be in a store.
-pub(crate) async fn object_reader(location: &Location, name: &str) -> Result<ObjectReader, ConnectorError> {
-    let attempted = || format!("open {name}");
-    let Location::Stored { store, .. } = location else {
-        let reason = "it is not in an object store".to_owned();
-        return Err(ConnectorError::Data { attempted: attempted(), reason });
-    };
-    let path = Path::parse(name).map_err(store_error(attempted()))?;
-    ObjectReader::open(store, path).await.map_err(store_error(attempted()))
+impl Kind {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Local(file) => ::parquet::file::reader::Length::len(file),
+            Self::Stored(object) => object.bytes(),
+        }
+    }
+
+    /// What came of reading a place of a file: the store's error where that failed, else that the file is not what Parquet says.
+    fn settle<T, E: Into<ParquetError>>(
+        &self,
+        name: &str,
+        place: &str,
+        result: std::thread::Result<Result<T, E>>,
+    ) -> Result<T, ConnectorError> {
+        let error = match result {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error.into(),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it cannot be decoded");
+                return Err(damaged(name, place, text));
+            }
+        };
+        let attempted = || format!("read {name}");
+        if let Self::Local(file) = self
+            && let Some(error) = file.take_failure()
+        {
+            return Err(not_found(attempted())(error));
+        }
+        match error {
+            ParquetError::External(source) => match source.downcast::<object_store::Error>() {
+                Ok(source) => Err(not_found(attempted())(*source)),
+                Err(source) => Err(damaged(name, place, source)),
+            },
+            error => Err(damaged(name, place, error)),
+        }
+    }
+}
+
+fn damaged(name: &str, place: &str, reason: impl std::fmt::Display) -> ConnectorError {
+    ConnectorError::Data { attempted: format!("read {name} as Parquet ({place})"), reason: reason.to_string() }
+}
+
+/// Refuses what a footer may not say: the reader takes it as it is.
+fn check(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), ParquetError> {
+    let negative = |what: &str| ParquetError::General(format!("{what} is negative"));
+    let number = |what: &str, value: i64| u64::try_from(value).map_err(|_| negative(what));
+    for group in metadata.row_groups() {
+        number("a number of rows", group.num_rows())?;
+        for column in group.columns() {
+            number("a number of values", column.num_values())?;
+            number("a column's uncompressed length", column.uncompressed_size())?;
+            number("a column's place", column.data_page_offset())?;
+            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+            let length = number("a column's length", column.compressed_size())?;
+            check_range(file_bytes, number("a column's place", start)?, length)?;
+        }
+    }
+    Ok(())
 }
 
 /// Cuts a file into runs of row groups of about so many bytes.
@@ -61,7 +159,7 @@ pub(crate) async fn cut(
     file: &FoundFile,
     split_bytes: u64,
 ) -> Result<Vec<Range<usize>>, ConnectorError> {
-    let metadata = metadata(location, &file.name).await?;
+    let OpenParquet { metadata, .. } = OpenParquet::open(location, &file.name).await?;
     let mut runs: Vec<Range<usize>> = Vec::new();
     let mut run_bytes = 0u64;
     for (index, group) in metadata.metadata().row_groups().iter().enumerate() {

@@ -17,6 +17,7 @@ use crate::{
     filesystem::store_error,
     json::JsonDecoder,
     lines::{BYTE_ORDER_MARK, LineDecoder, LineFault, RECORD_BYTES_MAX, shown_record},
+    notices::TableNotices,
     options::Options,
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct StdinSource {
     schema: SchemaRef,
     batch_rows: usize,
     sets_aside: bool,
+    notices: TableNotices,
 }
 
 impl StdinSource {
@@ -50,6 +52,7 @@ impl StdinSource {
         spec: &SourceOperator,
         batch_rows: usize,
         input: Option<Arc<dyn StandardInput>>,
+        notices: TableNotices,
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let input = input.ok_or_else(|| options.error("standard input can be read in an embedded cluster only"))?;
@@ -62,7 +65,7 @@ impl StdinSource {
             other => return Err(options.error(format!("unknown format '{other}'"))),
         };
         let sets_aside = options.text("dead-letter.path").is_some();
-        Ok(Self { input, format, schema: spec.physical.clone(), batch_rows, sets_aside })
+        Ok(Self { input, format, schema: spec.physical.clone(), batch_rows, sets_aside, notices })
     }
 }
 
@@ -94,6 +97,8 @@ impl Source for StdinSource {
             complete: 0,
             lines: 0,
             has_ended: false,
+            has_given: false,
+            notices: self.notices.clone(),
         }))
     }
 }
@@ -113,6 +118,8 @@ struct StdinReader {
     /// Lines that are decoded.
     lines: u64,
     has_ended: bool,
+    has_given: bool,
+    notices: TableNotices,
 }
 
 impl StdinReader {
@@ -183,6 +190,7 @@ impl StdinReader {
             reason: error.to_string(),
         })?;
         self.decoder = Some(decoder);
+        self.has_given |= batch.num_rows() > 0;
         Ok((!is_empty).then_some(Read::Records { batch, dead_letters: letters }))
     }
 
@@ -210,6 +218,9 @@ impl SplitReader for StdinReader {
                     return Ok(read);
                 }
             } else if self.has_ended {
+                if let Some(decoder) = self.decoder.take_if(|_| self.has_given) {
+                    self.notices.tell_absent(decoder.absent(), NAME);
+                }
                 return Ok(Read::End);
             } else {
                 self.fill().await?;

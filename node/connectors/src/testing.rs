@@ -22,7 +22,8 @@ use thalweg_types::{
 };
 
 use crate::{
-    ConnectorContext, ConnectorError, DeadLetter, ObjectStores, Read, SinkIdentity, SinkWriter, Source, StandardOutput,
+    ConnectorContext, ConnectorError, DeadLetter, Notices, ObjectStores, Read, SinkIdentity, SinkWriter, Source,
+    StandardOutput,
     http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
     json::{JsonWriter, timestamp::TimestampForm},
 };
@@ -127,6 +128,7 @@ pub(crate) fn context() -> ConnectorContext {
         ingest: IngestRegistry::default(),
         http: Arc::new(ScriptedServer::default()),
         stores: ObjectStores::default(),
+        notices: Notices::default(),
     }
 }
 

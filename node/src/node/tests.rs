@@ -1,5 +1,5 @@
 use thalweg_connectors::{
-    ObjectStores, StandardOutput,
+    Notices, ObjectStores, StandardOutput,
     http::{IngestRegistry, ReqwestClient},
 };
 use thalweg_proto::{
@@ -30,6 +30,7 @@ fn connectors(seams: Seams) -> ConnectorContext {
         ingest: IngestRegistry::default(),
         http: Arc::new(ReqwestClient::default()),
         stores: ObjectStores::default(),
+        notices: Notices::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use thalweg_connectors::{
-    ConnectorContext, ObjectStores, StandardOutput,
+    ConnectorContext, Notices, ObjectStores, StandardOutput,
     http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
 };
 use thalweg_consensus::Consensus;
@@ -224,6 +224,7 @@ pub(super) async fn node(stage: Stage, process: Process, number: u32) -> Result<
         ingest: IngestRegistry::default(),
         http: Arc::new(NoHttp),
         stores: stage.stores(),
+        notices: Notices::default(),
     };
     let node = Node::start(config, network, seams, connectors).await?;
     node.wait().await?;

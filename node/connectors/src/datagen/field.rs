@@ -146,6 +146,15 @@ impl FieldGenerator {
         }
     }
 
+    /// About how many bytes a value takes.
+    pub(super) fn row_bytes(&self) -> u64 {
+        match &self.values {
+            Values::Text { letters } => letters.saturating_add(16),
+            Values::Struct { children, .. } => children.iter().map(Self::row_bytes).fold(0, u64::saturating_add),
+            _ => 16,
+        }
+    }
+
     fn draw(&self, what: u64, row: u64) -> u64 {
         self.random.draw(self.column.wrapping_add(what), row)
     }

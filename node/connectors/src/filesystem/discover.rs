@@ -13,7 +13,8 @@ use serde_json::Value;
 use thalweg_types::{Split, SplitId, graph::ColumnPredicate, graph::SourceOperator};
 
 use super::{
-    location::{FoundFile, Location},
+    listing::Files,
+    location::FoundFile,
     monitor::MonitorReader,
     read::OpenFile,
     split::{LineFormat, LineRange, LineReader},
@@ -22,6 +23,7 @@ use crate::{
     ConnectorError, Source, SplitReader,
     csv::CsvFormat,
     json::JsonDecoder,
+    notices::TableNotices,
     options::Options,
     parquet::{self, ParquetTable},
 };
@@ -94,7 +96,7 @@ pub(crate) struct FileSource {
 /// What all readers of a table of files share.
 #[derive(Debug)]
 pub(super) struct FileTable {
-    pub(super) location: Location,
+    pub(super) files: Files,
     schema: SchemaRef,
     predicates: Vec<ColumnPredicate>,
     format: Format,
@@ -103,11 +105,17 @@ pub(super) struct FileTable {
     batch_rows: usize,
     sets_aside: bool,
     name: String,
+    notices: TableNotices,
 }
 
 impl FileSource {
     /// The table that a source operator reads.
-    pub(crate) fn new(spec: &SourceOperator, batch_rows: usize, location: Location) -> Result<Self, ConnectorError> {
+    pub(crate) fn new(
+        spec: &SourceOperator,
+        batch_rows: usize,
+        files: Files,
+        notices: TableNotices,
+    ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let format = match options.required("format")? {
             "json" => {
@@ -122,7 +130,7 @@ impl FileSource {
         let split_bytes = options.bytes("source.split-size")?;
         let split_bytes = split_bytes.ok_or_else(|| options.error("option 'source.split-size' is missing"))?.max(1);
         let table = FileTable {
-            location,
+            files,
             schema: spec.physical.clone(),
             predicates: spec.predicates.clone(),
             format,
@@ -131,6 +139,7 @@ impl FileSource {
             batch_rows,
             sets_aside: options.text("dead-letter.path").is_some(),
             name: spec.table.clone(),
+            notices,
         };
         Ok(Self { table: Arc::new(table) })
     }
@@ -139,7 +148,10 @@ impl FileSource {
 #[async_trait]
 impl Source for FileSource {
     async fn discover(&self) -> Result<Vec<Split>, ConnectorError> {
-        let files = self.table.location.list().await?;
+        let files = self.table.files.list().await?;
+        if files.is_empty() {
+            self.table.on_nothing().await?;
+        }
         let mut splits = Vec::new();
         for file in &files {
             let payloads = self.table.cut(file).await?;
@@ -162,10 +174,25 @@ impl Source for FileSource {
 }
 
 impl FileTable {
+    /// There is nothing to read. A path that was meant to name something has a mistake in it, mostly; that a directory is empty
+    /// may well be.
+    async fn on_nothing(&self) -> Result<(), ConnectorError> {
+        let path = self.files.path();
+        let is_directory = self.files.is_directory().await?;
+        let what = if is_directory { "there are no files in" } else { "there are no files of" };
+        if self.monitor_interval.is_none() && !is_directory {
+            let reason = "there are no such files (names that begin with . or _ are hidden)".to_owned();
+            return Err(ConnectorError::Data { attempted: format!("find {path}"), reason });
+        }
+        let watched = if self.monitor_interval.is_some() { " yet; it is looked at again and again" } else { "" };
+        self.notices.tell("", || format!("{what} {path}{watched}"));
+        Ok(())
+    }
+
     /// Cuts a file into splits.
     async fn cut(&self, file: &FoundFile) -> Result<Vec<FilePayload>, ConnectorError> {
         if let Format::Parquet = self.format {
-            let runs = parquet::cut(&self.location, file, self.split_bytes).await?;
+            let runs = parquet::cut(&self.files.location, file, self.split_bytes).await?;
             let name = || file.name.clone();
             return Ok(runs
                 .into_iter()
@@ -194,7 +221,7 @@ impl FileTable {
     pub(super) async fn whole(&self, file: &FoundFile) -> Result<FilePayload, ConnectorError> {
         Ok(match self.format {
             Format::Parquet => {
-                let groups = parquet::cut(&self.location, file, u64::MAX).await?.pop().map_or(0, |run| run.end);
+                let groups = parquet::cut(&self.files.location, file, u64::MAX).await?.pop().map_or(0, |run| run.end);
                 FilePayload::RowGroups { file: file.name.clone(), start: 0, end: groups, group: 0, row: 0 }
             }
             _ => FilePayload::Lines { file: file.name.clone(), start: 0, end: file.bytes, offset: None },
@@ -205,14 +232,18 @@ impl FileTable {
     pub(super) async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
         match FilePayload::of(split)? {
             FilePayload::Lines { file, start, end, offset } => {
-                let file = Arc::new(OpenFile::open(&self.location, &file).await?);
+                let file = Arc::new(OpenFile::open(&self.files.location, &file, end).await?);
                 let mut range = LineRange { start, end, offset };
                 let format = self.line_format(&file, &mut range).await?;
                 Ok(Box::new(LineReader::new(split.clone(), file, &range, format)))
             }
             FilePayload::RowGroups { file, end, group, row, .. } => {
-                let table =
-                    ParquetTable { location: &self.location, schema: &self.schema, predicates: &self.predicates };
+                let table = ParquetTable {
+                    location: &self.files.location,
+                    schema: &self.schema,
+                    predicates: &self.predicates,
+                    notices: &self.notices,
+                };
                 let rest = parquet::RowGroups { groups: group..end, row };
                 parquet::open(table, split, &file, rest, self.batch_rows).await
             }
@@ -229,6 +260,7 @@ impl FileTable {
             Format::Csv(format) => format.decoder_of_file(file, range, &self.schema).await?,
             _ => Box::new(JsonDecoder::new(self.schema.clone()).map_err(invalid)?),
         };
-        Ok(LineFormat { decoder, batch_rows: self.batch_rows, sets_aside: self.sets_aside })
+        let notices = self.notices.clone();
+        Ok(LineFormat { decoder, batch_rows: self.batch_rows, sets_aside: self.sets_aside, notices })
     }
 }

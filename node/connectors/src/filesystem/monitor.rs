@@ -48,7 +48,7 @@ impl MonitorReader {
 
     /// The first file by name that was not read yet.
     async fn next_file(&mut self) -> Result<bool, ConnectorError> {
-        let files = self.table.location.list().await?;
+        let files = self.table.files.list().await?;
         let Some(file) = files.into_iter().find(|file| !self.read.contains(&file.name)) else {
             return Ok(false);
         };

@@ -195,7 +195,7 @@ impl Folder {
     pub(super) fn new(location: &Location) -> Self {
         match location {
             Location::Local(path) => Self::Local(path.clone()),
-            Location::Stored { store, path, .. } => Self::Stored(store.clone(), path.clone()),
+            Location::Stored { store, path } => Self::Stored(store.clone(), path.clone()),
         }
     }
 

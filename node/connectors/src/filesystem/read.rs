@@ -4,7 +4,7 @@ use std::{fs::File, os::unix::fs::FileExt as _, sync::Arc};
 
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
 
-use super::location::{Location, store_error};
+use super::location::{Location, not_found, shortened, store_error};
 use crate::ConnectorError;
 
 /// A file that can be read at any offset.
@@ -12,6 +12,8 @@ use crate::ConnectorError;
 pub(crate) struct OpenFile {
     pub(crate) name: String,
     kind: Kind,
+    /// Its length when it was opened.
+    pub(crate) bytes: u64,
     block_bytes: usize,
 }
 
@@ -26,19 +28,26 @@ enum Kind {
 }
 
 impl OpenFile {
-    /// Opens a file that discovery found at a location.
-    pub(crate) async fn open(location: &Location, name: &str) -> Result<Self, ConnectorError> {
+    /// Opens a file that discovery found at a location, and that was at least so long then.
+    pub(crate) async fn open(location: &Location, name: &str, found: u64) -> Result<Self, ConnectorError> {
         let failed = || format!("open {name}");
-        let kind = match location {
-            Location::Local(_) => Kind::Local(File::open(name).map_err(store_error(failed()))?),
+        let (kind, bytes) = match location {
+            Location::Local(_) => {
+                let file = File::open(name).map_err(not_found(failed()))?;
+                let bytes = file.metadata().map_err(store_error(failed()))?.len();
+                (Kind::Local(file), bytes)
+            }
             Location::Stored { store, .. } => {
                 let path = Path::parse(name).map_err(store_error(failed()))?;
-                let bytes = store.head(&path).await.map_err(store_error(failed()))?.size;
-                Kind::Stored { store: store.clone(), path, bytes }
+                let bytes = store.head(&path).await.map_err(not_found(failed()))?.size;
+                (Kind::Stored { store: store.clone(), path, bytes }, bytes)
             }
         };
+        if bytes < found {
+            return Err(shortened(name, bytes, found));
+        }
         let block_bytes = if let Kind::Local(_) = kind { LOCAL_BLOCK_BYTES } else { STORED_BLOCK_BYTES };
-        Ok(Self { name: name.to_owned(), kind, block_bytes })
+        Ok(Self { name: name.to_owned(), kind, bytes, block_bytes })
     }
 
     /// How many bytes one read should ask for.
@@ -68,7 +77,7 @@ impl OpenFile {
                 if offset >= end {
                     return Ok(0);
                 }
-                let read = store.get_range(path, offset..end).await.map_err(store_error(failed()))?;
+                let read = store.get_range(path, offset..end).await.map_err(not_found(failed()))?;
                 let count = read.len().min(into.len());
                 into[..count].copy_from_slice(&read[..count]);
                 Ok(count)

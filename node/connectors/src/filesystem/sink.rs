@@ -23,7 +23,7 @@ use std::{
 
 use ::parquet::{
     arrow::ArrowWriter,
-    basic::{Compression, ZstdLevel},
+    basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel},
     file::properties::WriterProperties,
 };
 use arrow::{
@@ -421,6 +421,8 @@ fn parquet_properties(options: &Options<'_>) -> Result<WriterProperties, Connect
         Some("none") => Compression::UNCOMPRESSED,
         Some("zstd") => Compression::ZSTD(ZstdLevel::default()),
         Some("lz4") => Compression::LZ4_RAW,
+        Some("gzip") => Compression::GZIP(GzipLevel::default()),
+        Some("brotli") => Compression::BROTLI(BrotliLevel::default()),
         Some(other) => return Err(options.error(format!("unknown compression '{other}'"))),
     };
     Ok(WriterProperties::builder().set_compression(compression).build())

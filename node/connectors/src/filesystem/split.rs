@@ -17,10 +17,12 @@ use thalweg_types::{
     bug::{self, Bug},
 };
 
-use super::{discover::FilePayload, read::OpenFile};
+use super::{discover::FilePayload, location::shortened, read::OpenFile};
 use crate::{
     ConnectorError, DeadLetter, Read, SplitReader,
     lines::{BYTE_ORDER_MARK, LineDecoder, LineFault, RECORD_BYTES_MAX, check_text, shown_record},
+    notices::TableNotices,
+    sizes::BATCH_BYTES,
 };
 
 /// What is read beyond the range's end at first, for the rest of its last line.
@@ -41,6 +43,7 @@ pub(super) struct LineFormat {
     pub(super) batch_rows: usize,
     /// Malformed records are set aside; else the first one is an error.
     pub(super) sets_aside: bool,
+    pub(super) notices: TableNotices,
 }
 
 /// A malformed line whose number is not known yet.
@@ -70,6 +73,9 @@ pub(super) struct LineReader {
     given: u64,
     faults: VecDeque<UnnumberedFault>,
     letters: Vec<DeadLetter>,
+    /// Nothing of the range was read before.
+    is_whole: bool,
+    has_given: bool,
     /// A line whose number is known: its offset, and how many lines are before it.
     known_line: (u64, u64),
 }
@@ -95,6 +101,8 @@ impl LineReader {
             given: base,
             faults: VecDeque::new(),
             letters: Vec::new(),
+            is_whole: range.offset.is_none(),
+            has_given: false,
             known_line: (0, 0),
         }
     }
@@ -121,6 +129,9 @@ impl LineReader {
         let searched = self.filled;
         self.filled += count;
         if count == 0 {
+            if at < self.end {
+                return Err(shortened(&self.file.name, at, self.end));
+            }
             self.end_of_file();
             return Ok(true);
         }
@@ -251,12 +262,29 @@ impl LineReader {
         Ok(self.known_line.1)
     }
 
+    /// Whether what is decoded and not given yet is as much as one batch should be.
+    fn is_large(&self) -> bool {
+        self.offset(self.decoded).saturating_sub(self.given) >= BATCH_BYTES as u64
+    }
+
+    /// At the end of the range, of which all was read.
+    fn tell_absent(&self) {
+        if !self.is_whole || !self.has_given {
+            return;
+        }
+        let Ok(FilePayload::Lines { file, start, end, .. }) = FilePayload::of(&self.split) else { return };
+        let is_all = start == 0 && end >= self.file.bytes;
+        let input = if is_all { file } else { format!("{file} from byte {start} to {end}") };
+        self.format.notices.tell_absent(self.format.decoder.absent(), &input);
+    }
+
     fn emit(&mut self) -> Result<Read, ConnectorError> {
         let batch = self.format.decoder.finish().map_err(|error| ConnectorError::Data {
             attempted: format!("build a batch from {}", self.file.name),
             reason: error.to_string(),
         })?;
         self.given = self.offset(self.decoded);
+        self.has_given |= batch.num_rows() > 0;
         Ok(Read::Records { batch, dead_letters: std::mem::take(&mut self.letters) })
     }
 }
@@ -267,14 +295,18 @@ impl SplitReader for LineReader {
         loop {
             self.settle_faults().await?;
             let given_up = self.letters.len() >= self.format.batch_rows;
-            if self.format.decoder.rows() >= self.format.batch_rows || given_up {
+            if self.format.decoder.rows() >= self.format.batch_rows || given_up || self.is_large() {
                 return self.emit();
             }
             if self.decoded < self.complete {
                 self.decode();
             } else if !self.fill().await? {
                 let is_empty = self.format.decoder.rows() == 0 && self.letters.is_empty();
-                return if is_empty { Ok(Read::End) } else { self.emit() };
+                if is_empty {
+                    self.tell_absent();
+                    return Ok(Read::End);
+                }
+                return self.emit();
             }
         }
     }

@@ -18,6 +18,7 @@ mod epochs;
 mod formats;
 mod lines;
 mod parts;
+mod paths;
 mod uploads;
 
 fn folder() -> TempDir {

@@ -8,8 +8,10 @@ use ::parquet::{
     file::metadata::{ParquetMetaData, ParquetMetaDataReader},
 };
 use bytes::Bytes;
-use futures::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
+use futures::{FutureExt as _, future::BoxFuture};
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
+
+use super::local::check_range;
 
 /// What is read at the object's end at first: mostly the whole footer.
 const FOOTER_BYTES: usize = 64 << 10;
@@ -27,6 +29,16 @@ impl ObjectReader {
         let bytes = store.head(&path).await?.size;
         Ok(Self { store: store.clone(), path, bytes })
     }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What a footer says may be anything.
+    fn check(&self, range: &Range<u64>) -> Result<()> {
+        let length = range.end.checked_sub(range.start);
+        check_range(self.bytes, range.start, length.unwrap_or(u64::MAX))
+    }
 }
 
 fn external(error: object_store::Error) -> ParquetError {
@@ -35,11 +47,19 @@ fn external(error: object_store::Error) -> ParquetError {
 
 impl AsyncFileReader for ObjectReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
-        async move { self.store.get_range(&self.path, range).await }.map_err(external).boxed()
+        async move {
+            self.check(&range)?;
+            self.store.get_range(&self.path, range).await.map_err(external)
+        }
+        .boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>>> {
-        async move { self.store.get_ranges(&self.path, &ranges).await }.map_err(external).boxed()
+        async move {
+            ranges.iter().try_for_each(|range| self.check(range))?;
+            self.store.get_ranges(&self.path, &ranges).await.map_err(external)
+        }
+        .boxed()
     }
 
     fn get_metadata<'a>(

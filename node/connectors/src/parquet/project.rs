@@ -1,81 +1,170 @@
-//! Which leaves of a file are read, and how what is read becomes the columns that were asked for.
+//! Which leaves of a file are read: those of the fields that are asked for, by name at any depth.
+//!
+//! The leaves of a file's Arrow schema, first child first, are those of its Parquet schema. So both are walked together, however
+//! the writer has named what lies between (`list.element`, `bag.array_element`, `key_value`, ..).
 
-use std::sync::Arc;
+use ::parquet::arrow::{ProjectionMask, arrow_reader::ArrowReaderMetadata};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
-use ::parquet::{arrow::ProjectionMask, schema::types::SchemaDescriptor};
-use arrow::{
-    array::{Array, ArrayRef, ListArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array},
-    compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Field, Fields, SchemaRef},
-    error::ArrowError,
-};
+/// The leaves of these columns, by their index in the file.
+pub(super) fn leaves(wanted: &Fields, file: &ArrowReaderMetadata) -> Vec<usize> {
+    let mut walk = Walk { next: 0, chosen: Vec::new() };
+    walk.fields(wanted, file.schema().fields());
+    if walk.next != file.parquet_schema().num_columns() {
+        // Not the same leaves after all: whole columns are read then.
+        let is_wanted = |leaf: &usize| {
+            let path = file.parquet_schema().column(*leaf).path().parts().first().cloned();
+            path.is_some_and(|root| wanted.iter().any(|field| *field.name() == root))
+        };
+        return (0..file.parquet_schema().num_columns()).filter(is_wanted).collect();
+    }
+    walk.chosen
+}
 
-/// The leaves that are needed for these columns.
-pub(super) fn mask(wanted: &Fields, file: &SchemaDescriptor) -> ProjectionMask {
-    let leaves: Vec<Vec<&str>> =
-        file.columns().iter().map(|leaf| leaf.path().parts().iter().map(String::as_str).collect()).collect();
-    let mut indices: Vec<usize> =
-        (0..leaves.len()).filter(|leaf| leaves.get(*leaf).is_some_and(|path| wants(wanted, path))).collect();
-    // A struct of which the file has no wanted field: any leaf tells whether it is null.
-    for field in wanted {
-        let is_of =
-            |leaf: &usize| leaves.get(*leaf).and_then(|path| path.first()).is_some_and(|name| name == field.name());
-        if !indices.iter().any(is_of) {
-            indices.extend((0..leaves.len()).find(is_of));
+/// What reads these leaves alone.
+pub(super) fn mask(leaves: &[usize], file: &ArrowReaderMetadata) -> ProjectionMask {
+    ProjectionMask::leaves(file.parquet_schema(), leaves.iter().copied())
+}
+
+/// The items of a list of any kind.
+pub(super) fn item(data_type: &DataType) -> Option<&Field> {
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => Some(item),
+        _ => None,
+    }
+}
+
+/// The key and the value of a map's entries.
+pub(super) fn key_and_value(entries: &Field) -> Option<(&Field, &Field)> {
+    match entries.data_type() {
+        DataType::Struct(fields) => match fields.as_ref() {
+            [key, value] => Some((key, value)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+struct Walk {
+    /// The index of the next leaf.
+    next: usize,
+    chosen: Vec<usize>,
+}
+
+impl Walk {
+    /// The fields of a struct, or the file's columns.
+    fn fields(&mut self, wanted: &Fields, file: &Fields) {
+        for field in file {
+            match wanted.iter().find(|wanted| wanted.name() == field.name()) {
+                Some(wanted) => self.choose(Some(wanted.data_type()), field.data_type()),
+                None => self.pass(field.data_type()),
+            }
         }
     }
-    ProjectionMask::leaves(file, indices)
-}
 
-fn wants(fields: &Fields, path: &[&str]) -> bool {
-    let Some((name, below)) = path.split_first() else { return true };
-    match fields.iter().find(|field| field.name() == name).map(|field| field.data_type()) {
-        Some(DataType::Struct(fields)) => wants(fields, below),
-        Some(_) => true,
-        None => false,
-    }
-}
-
-/// The columns that were asked for, by name, cast to their types; NULL where the file has no such column.
-pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let rows = batch.num_rows();
-    let arrays = schema
-        .fields()
-        .iter()
-        .map(|field| conform_field(batch.column_by_name(field.name()), field, rows))
-        .collect::<Result<Vec<_>, _>>()?;
-    RecordBatch::try_new_with_options(schema.clone(), arrays, &RecordBatchOptions::new().with_row_count(Some(rows)))
-}
-
-fn conform_field(array: Option<&ArrayRef>, field: &Field, rows: usize) -> Result<ArrayRef, ArrowError> {
-    match array {
-        Some(array) => conform_array(array, field.data_type())
-            .map_err(|error| ArrowError::CastError(format!("column {}: {error}", field.name()))),
-        None if field.is_nullable() => Ok(new_null_array(field.data_type(), rows)),
-        None => Err(ArrowError::SchemaError(format!("column {} is NOT NULL and missing", field.name()))),
-    }
-}
-
-fn conform_array(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError> {
-    if array.data_type() == wanted {
-        return Ok(array.clone());
-    }
-    match (wanted, array.data_type()) {
-        (DataType::Struct(fields), DataType::Struct(_)) => {
-            let whole = array.as_any().downcast_ref::<StructArray>().expect("the type says so");
-            let children = fields
-                .iter()
-                .map(|field| conform_field(whole.column_by_name(field.name()), field, whole.len()))
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(Arc::new(StructArray::try_new(fields.clone(), children, whole.nulls().cloned())?))
+    /// Chooses what is wanted of a field that the file has; all of it, where nothing is known of what is wanted.
+    fn choose(&mut self, wanted: Option<&DataType>, file: &DataType) {
+        match (wanted, file) {
+            (Some(DataType::Struct(wanted)), DataType::Struct(fields)) => {
+                let (before, first) = (self.chosen.len(), self.next);
+                self.fields(wanted, fields);
+                if self.chosen.len() == before {
+                    // None of its fields is wanted: any leaf tells whether it is null.
+                    let behind = std::mem::replace(&mut self.next, first);
+                    self.first_of(file);
+                    self.next = behind;
+                }
+            }
+            (wanted, DataType::Struct(fields)) => {
+                let wanted = wanted.filter(|wanted| wanted.is_null());
+                fields.iter().for_each(|field| self.choose(wanted, field.data_type()));
+            }
+            (Some(DataType::Map(wanted, _)), DataType::Map(entries, _)) => {
+                let wanted = key_and_value(wanted);
+                if let Some((key, value)) = key_and_value(entries) {
+                    self.choose(wanted.map(|(key, _)| key.data_type()), key.data_type());
+                    self.choose(wanted.map(|(_, value)| value.data_type()), value.data_type());
+                }
+            }
+            (_, DataType::Map(entries, _)) => self.choose(None, entries.data_type()),
+            (wanted, file) => match item(file) {
+                Some(field) => self.choose(wanted.and_then(item).map(Field::data_type), field.data_type()),
+                None => {
+                    self.chosen.push(self.next);
+                    self.next += 1;
+                }
+            },
         }
-        (DataType::List(item), DataType::List(_)) => {
-            let whole = array.as_any().downcast_ref::<ListArray>().expect("the type says so");
-            let values = conform_array(whole.values(), item.data_type())?;
-            let offsets = whole.offsets().clone();
-            Ok(Arc::new(ListArray::try_new(item.clone(), offsets, values, whole.nulls().cloned())?))
-        }
-        // A value that the column cannot hold is an error, not NULL.
-        _ => cast_with_options(array, wanted, &CastOptions { safe: false, ..CastOptions::default() }),
     }
+
+    /// The least that tells where a field is null: a map without a key or a value is none.
+    fn first_of(&mut self, file: &DataType) {
+        match file {
+            DataType::Struct(fields) => {
+                let mut fields = fields.iter();
+                if let Some(first) = fields.next() {
+                    self.first_of(first.data_type());
+                }
+                fields.for_each(|field| self.pass(field.data_type()));
+            }
+            DataType::Map(entries, _) => {
+                if let Some((key, value)) = key_and_value(entries) {
+                    self.choose(None, key.data_type());
+                    self.first_of(value.data_type());
+                }
+            }
+            file => match item(file) {
+                Some(field) => self.first_of(field.data_type()),
+                None => self.choose(None, file),
+            },
+        }
+    }
+
+    /// Leaves a field out.
+    fn pass(&mut self, file: &DataType) {
+        match file {
+            DataType::Struct(fields) => fields.iter().for_each(|field| self.pass(field.data_type())),
+            DataType::Map(entries, _) => self.pass(entries.data_type()),
+            file => match item(file) {
+                Some(field) => self.pass(field.data_type()),
+                None => self.next += 1,
+            },
+        }
+    }
+}
+
+/// The schema as which a file is read: text and bytes as views, which share the pages that they were read from. So a value that
+/// very many rows have is there once.
+pub(super) fn with_views(schema: &SchemaRef) -> Schema {
+    Schema::new_with_metadata(fields_with_views(schema.fields()), schema.metadata().clone())
+}
+
+fn fields_with_views(fields: &Fields) -> Fields {
+    fields.iter().map(|field| field_with_views(field)).collect()
+}
+
+fn field_with_views(field: &Field) -> Field {
+    let inner = |field: &Field| std::sync::Arc::new(field_with_views(field));
+    let data_type = match field.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::Struct(fields) => DataType::Struct(fields_with_views(fields)),
+        DataType::List(item) => DataType::List(inner(item)),
+        DataType::LargeList(item) => DataType::LargeList(inner(item)),
+        DataType::ListView(item) => DataType::ListView(inner(item)),
+        DataType::LargeListView(item) => DataType::LargeListView(inner(item)),
+        DataType::FixedSizeList(item, length) => DataType::FixedSizeList(inner(item), *length),
+        DataType::Map(entries, is_sorted) => DataType::Map(inner(entries), *is_sorted),
+        DataType::Dictionary(_, values) => match values.as_ref() {
+            DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+            DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+            _ => field.data_type().clone(),
+        },
+        other => other.clone(),
+    };
+    field.clone().with_data_type(data_type)
 }

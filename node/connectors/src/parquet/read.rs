@@ -1,22 +1,36 @@
 //! Reads a run of row groups: local files directly, objects by range requests.
+//!
+//! Each row group has a reader of its own, which decodes as many rows at once as take about `BATCH_BYTES`; what it gives is cut
+//! again where its rows share long values.
 
-use std::{collections::VecDeque, fs::File, ops::Range};
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+};
 
 use ::parquet::arrow::{
-    ParquetRecordBatchStreamBuilder,
-    arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+    ParquetRecordBatchStreamBuilder, ProjectionMask,
+    arrow_reader::{
+        ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+        ParquetRecordBatchReaderBuilder,
+    },
     async_reader::ParquetRecordBatchStream,
 };
-use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
+use ::parquet::errors::ParquetError;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use thalweg_types::{Split, graph::ColumnPredicate};
 
-use super::{ObjectReader, failed, metadata, object_reader, project, prune};
+use super::{Kind, ObjectReader, OpenParquet, conform, damaged, project, prune, sizes};
 use crate::{
     ConnectorError, Read, SplitReader,
-    filesystem::{Location, store_error},
+    filesystem::Location,
+    notices::{Absent, TableNotices},
+    sizes::fitting_rows,
 };
 
 /// What is read of the table's files.
@@ -25,6 +39,7 @@ pub(crate) struct ParquetTable<'a> {
     pub(crate) location: &'a Location,
     pub(crate) schema: &'a SchemaRef,
     pub(crate) predicates: &'a [ColumnPredicate],
+    pub(crate) notices: &'a TableNotices,
 }
 
 /// What is left of a split of a Parquet file.
@@ -43,22 +58,33 @@ pub(crate) async fn open(
     position: RowGroups,
     batch_rows: usize,
 ) -> Result<Box<dyn SplitReader>, ConnectorError> {
-    let metadata = metadata(table.location, name).await?;
+    let OpenParquet { name, kind, metadata } = OpenParquet::open(table.location, name).await?;
+    let found = metadata.metadata().num_row_groups();
+    if found < position.groups.end {
+        let reason = format!("it has {found} row groups, and had {} when it was found", position.groups.end);
+        return Err(damaged(&name, "its footer", reason));
+    }
+    let names = || metadata.schema().fields().iter().map(|field| field.name().as_str());
+    let has = |name: &str| names().any(|own| own == name);
+    let absent = table.schema.fields().iter().filter(|field| !has(field.name()));
+    table.notices.tell_absent(absent.map(|field| Absent::new(field.name(), names())).collect(), &name);
     let groups = prune::keep(&metadata, position.groups.clone(), table.predicates, table.schema.fields());
     let is_begun = groups.first() == Some(&position.groups.start);
     let row = if is_begun { position.row } else { 0 };
     let place = Place::new(&metadata, &groups, row, position.groups.end);
-    let skipped = usize::try_from(row).unwrap_or(usize::MAX);
-    let plan = Plan { metadata, groups, skipped, batch_rows };
-    let batches = match table.location {
-        Location::Local(_) => Batches::Local(Box::new(plan.local(name, table.schema)?)),
-        Location::Stored { .. } => Batches::Stored(Box::new(plan.stored(table.location, name, table.schema).await?)),
-    };
+    let leaves = project::leaves(table.schema.fields(), &metadata);
+    let views = ArrowReaderOptions::new().with_schema(project::with_views(metadata.schema()).into());
+    // What the file's own schema says is another matter only for types that have no views.
+    let metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), views).unwrap_or(metadata);
     Ok(Box::new(ParquetReader {
         split: split.clone(),
-        name: name.to_owned(),
+        mask: project::mask(&leaves, &metadata),
+        file: OpenParquet { name, kind, metadata },
+        leaves,
         schema: table.schema.clone(),
-        batches,
+        batch_rows,
+        group: None,
+        rest: None,
         place,
     }))
 }
@@ -100,45 +126,6 @@ impl Place {
     }
 }
 
-struct Plan {
-    metadata: ArrowReaderMetadata,
-    groups: Vec<usize>,
-    /// Rows of the first of them.
-    skipped: usize,
-    batch_rows: usize,
-}
-
-impl Plan {
-    fn local(self, name: &str, schema: &SchemaRef) -> Result<ParquetRecordBatchReader, ConnectorError> {
-        let file = File::open(name).map_err(store_error(format!("open {name}")))?;
-        let mask = project::mask(schema.fields(), self.metadata.parquet_schema());
-        ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata)
-            .with_projection(mask)
-            .with_row_groups(self.groups)
-            .with_offset(self.skipped)
-            .with_batch_size(self.batch_rows)
-            .build()
-            .map_err(|error| failed(name, error))
-    }
-
-    async fn stored(
-        self,
-        location: &Location,
-        name: &str,
-        schema: &SchemaRef,
-    ) -> Result<ParquetRecordBatchStream<ObjectReader>, ConnectorError> {
-        let reader = object_reader(location, name).await?;
-        let mask = project::mask(schema.fields(), self.metadata.parquet_schema());
-        ParquetRecordBatchStreamBuilder::new_with_metadata(reader, self.metadata)
-            .with_projection(mask)
-            .with_row_groups(self.groups)
-            .with_offset(self.skipped)
-            .with_batch_size(self.batch_rows)
-            .build()
-            .map_err(|error| failed(name, error))
-    }
-}
-
 enum Batches {
     Local(Box<ParquetRecordBatchReader>),
     Stored(Box<ParquetRecordBatchStream<ObjectReader>>),
@@ -146,35 +133,113 @@ enum Batches {
 
 struct ParquetReader {
     split: Split,
-    name: String,
+    file: OpenParquet,
+    /// The leaves that are read.
+    leaves: Vec<usize>,
+    mask: ProjectionMask,
     schema: SchemaRef,
-    batches: Batches,
+    batch_rows: usize,
+    /// The reader of the current row group.
+    group: Option<Batches>,
+    /// Rows that are decoded and not given yet.
+    rest: Option<RecordBatch>,
     place: Place,
 }
 
 impl ParquetReader {
-    fn conform(&self, batch: Result<RecordBatch, ArrowError>) -> Result<RecordBatch, ConnectorError> {
-        batch.and_then(|batch| project::conform(&batch, &self.schema)).map_err(|error| ConnectorError::Data {
-            attempted: format!("read {} as Parquet", self.name),
-            reason: error.to_string(),
-        })
+    /// A reader of the current row group, behind the rows that were given.
+    fn open_group(&self) -> Result<Batches, ConnectorError> {
+        let metadata = self.file.metadata.clone();
+        match &self.file.kind {
+            Kind::Local(file) => {
+                let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata);
+                let built = catch_unwind(AssertUnwindSafe(|| self.plan(builder).build()));
+                self.settle(built).map(|reader| Batches::Local(Box::new(reader)))
+            }
+            Kind::Stored(object) => {
+                let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(object.clone(), metadata);
+                let built = catch_unwind(AssertUnwindSafe(|| self.plan(builder).build()));
+                self.settle(built).map(|stream| Batches::Stored(Box::new(stream)))
+            }
+        }
+    }
+
+    fn plan<T>(&self, builder: ArrowReaderBuilder<T>) -> ArrowReaderBuilder<T> {
+        let (group, row) = self.place.next();
+        let about = self.file.metadata.metadata().row_groups().get(group);
+        let rows = about.map_or(0, |about| u64::try_from(about.num_rows()).unwrap_or(0));
+        let to_usize = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+        builder
+            .with_projection(self.mask.clone())
+            .with_row_groups(vec![group])
+            .with_offset(to_usize(row))
+            .with_limit(to_usize(rows.saturating_sub(row)))
+            .with_batch_size(about.map_or(1, |about| sizes::batch_rows(about, &self.leaves, self.batch_rows)))
+    }
+
+    fn settle<T, E: Into<ParquetError>>(&self, result: thread::Result<Result<T, E>>) -> Result<T, ConnectorError> {
+        self.file.kind.settle(&self.file.name, &self.here(), result)
+    }
+
+    /// Where the next rows are, for people.
+    fn here(&self) -> String {
+        let (group, row) = self.place.next();
+        format!("row group {group} from row {row} of it")
+    }
+
+    /// Decodes the next rows; none at the end.
+    async fn decode(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
+        while !self.place.groups.is_empty() {
+            if self.group.is_none() {
+                self.group = Some(self.open_group()?);
+            }
+            let decoded = match &mut self.group {
+                Some(Batches::Local(reader)) => {
+                    let next = catch_unwind(AssertUnwindSafe(|| reader.next().transpose()));
+                    self.settle(next)?
+                }
+                Some(Batches::Stored(stream)) => {
+                    let next = AssertUnwindSafe(stream.next()).catch_unwind().await;
+                    self.settle(next.map(Option::transpose))?
+                }
+                None => None,
+            };
+            let Some(batch) = decoded else {
+                return Err(damaged(&self.file.name, &self.here(), "it has fewer rows than its footer says"));
+            };
+            if batch.num_rows() > 0 {
+                let conformed = conform::conform(&batch, &self.schema);
+                return conformed.map(Some).map_err(|reason| damaged(&self.file.name, &self.here(), reason));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives the first of the rows that are decoded.
+    fn give(&mut self, batch: &RecordBatch) -> RecordBatch {
+        let rows = fitting_rows(batch);
+        let first = batch.slice(0, rows);
+        self.rest = (rows < batch.num_rows()).then(|| batch.slice(rows, batch.num_rows() - rows));
+        let (group, _) = self.place.next();
+        self.place.advance(u64::try_from(rows).expect("a number of rows fits 64 bits"));
+        if self.place.next().0 != group {
+            self.group = None;
+        }
+        first
     }
 }
 
 #[async_trait]
 impl SplitReader for ParquetReader {
     async fn next(&mut self) -> Result<Read, ConnectorError> {
-        let next = match &mut self.batches {
-            Batches::Local(reader) => reader.next(),
-            Batches::Stored(stream) => match stream.next().await.transpose() {
-                Ok(batch) => batch.map(Ok),
-                Err(error) => return Err(failed(&self.name, error)),
+        let batch = match self.rest.take() {
+            Some(rest) => rest,
+            None => match self.decode().await? {
+                Some(batch) => batch,
+                None => return Ok(Read::End),
             },
         };
-        let Some(batch) = next else { return Ok(Read::End) };
-        let batch = self.conform(batch)?;
-        self.place.advance(u64::try_from(batch.num_rows()).expect("a number of rows fits 64 bits"));
-        Ok(Read::Records { batch, dead_letters: Vec::new() })
+        Ok(Read::Records { batch: self.give(&batch), dead_letters: Vec::new() })
     }
 
     fn position(&self) -> Split {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use arrow::array::RecordBatch;
 use object_store::memory::InMemory;
 use thalweg_connectors::{
-    ConnectorContext, ObjectStores, StandardOutput,
+    ConnectorContext, Notices, ObjectStores, StandardOutput,
     http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
 };
 use thalweg_exchange::{ExchangeRegistry, ExchangeService};
@@ -98,6 +98,7 @@ impl Cluster {
             ingest: IngestRegistry::default(),
             http: Arc::new(NoHttp),
             stores: stores.clone(),
+            notices: Notices::default(),
         };
         let mut contexts = Vec::new();
         for node in (1..=nodes).map(NodeId) {

@@ -61,7 +61,7 @@ pub const FORMATS: &[FormatSpec] = &[
         name: "parquet",
         options: &[option(
             "parquet.compression",
-            OptionType::OneOf(&["none", "snappy", "zstd", "lz4"]),
+            OptionType::OneOf(&["none", "snappy", "zstd", "lz4", "gzip", "brotli"]),
             "snappy",
             "How column chunks are compressed.",
         )],
@@ -92,7 +92,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
             required(
                 "path",
                 OptionType::Text,
-                "A local file, directory or glob, or the URL of an object store (s3://, gs://, az://, file://).",
+                "A file, a directory or a pattern such as days/2026-*/*.json; local, or the URL of an object store (s3://, gs://, az://, file://).",
             ),
             option(
                 "source.monitor-interval",

@@ -1,0 +1,226 @@
+//! Paths with wildcards, component by component.
+//!
+//! `*`, `?` and `[a-z]` (`[!a-z]`) stand for characters of one name, `**` for any number of directories, and `{a,b}` for either
+//! text. What a wildcard stands for is no hidden name, unless the component itself begins with `.` or `_`.
+
+use glob::Pattern as NamePattern;
+use thalweg_storage::percent_decoded;
+
+use super::location::is_hidden;
+
+const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
+/// So many paths may come of one with braces.
+const EXPANDED_MAX: usize = 1000;
+
+/// What one component of a path stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Component {
+    /// This name.
+    Name(String),
+    /// Names of a form.
+    Names {
+        /// The form.
+        pattern: NamePattern,
+        /// Hidden ones too.
+        hidden: bool,
+    },
+    /// Any number of directories.
+    Directories,
+}
+
+/// What a path with wildcards stands for, below where it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PathPattern {
+    pub(super) components: Vec<Component>,
+    /// It ends with a slash.
+    pub(super) directories_only: bool,
+}
+
+/// How names are written in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spelling {
+    /// As they are.
+    Plain,
+    /// As in URLs: `%20` is a space, and `%2A` no wildcard.
+    Encoded,
+}
+
+/// Whether a path may stand for others than itself.
+pub(super) fn has_wildcards(path: &str) -> bool {
+    path.contains(WILDCARDS)
+}
+
+/// The part of a path before the first component with a wildcard, and that component with all that follows.
+pub(super) fn split_at_wildcard(path: &str) -> (&str, &str) {
+    let wildcard = path.find(WILDCARDS).unwrap_or(path.len());
+    let folder = path[..wildcard].rfind('/').map_or(0, |slash| slash + 1);
+    path.split_at(folder)
+}
+
+impl PathPattern {
+    /// What a path stands for; what is wrong with it, where it is none.
+    pub(super) fn parse(path: &str, spelling: Spelling) -> Result<Self, String> {
+        let names = path.split('/').filter(|name| !name.is_empty() && *name != ".");
+        let components = names.map(|name| Component::parse(name, spelling)).collect::<Result<_, _>>()?;
+        Ok(Self { components, directories_only: path.ends_with('/') })
+    }
+
+    /// Whether a file of this path is meant: itself, or since it is below a directory that is.
+    pub(super) fn is_of(&self, names: &[&str]) -> bool {
+        fits(&self.components, names, self.directories_only)
+    }
+}
+
+fn fits(components: &[Component], names: &[&str], directories_only: bool) -> bool {
+    let is_shown = |names: &[&str]| names.iter().all(|name| !is_hidden(name));
+    match components.split_first() {
+        None => !(directories_only && names.is_empty()) && is_shown(names),
+        Some((Component::Directories, [])) => !names.is_empty() && is_shown(names),
+        Some((Component::Directories, rest)) => {
+            let shown = names.iter().take_while(|name| !is_hidden(name)).count();
+            (0..=shown).any(|passed| fits(rest, &names[passed..], directories_only))
+        }
+        Some((component, rest)) => {
+            names.split_first().is_some_and(|(name, below)| component.is(name) && fits(rest, below, directories_only))
+        }
+    }
+}
+
+impl Component {
+    fn parse(text: &str, spelling: Spelling) -> Result<Self, String> {
+        if text == "**" {
+            return Ok(Self::Directories);
+        }
+        if !has_wildcards(text) {
+            return Ok(Self::Name(decode(text, spelling, |byte| vec![byte])?));
+        }
+        let escaped = decode(text, spelling, |byte| NamePattern::escape(&char::from(byte).to_string()).into_bytes())?;
+        // Braces that are no choice stand for themselves, which they do for the pattern too.
+        let pattern = NamePattern::new(&escaped).map_err(|error| error.to_string())?;
+        Ok(Self::Names { pattern, hidden: is_hidden(text) })
+    }
+
+    /// Whether it stands for this name.
+    pub(super) fn is(&self, name: &str) -> bool {
+        match self {
+            Self::Name(own) => own == name,
+            Self::Names { pattern, hidden } => (*hidden || !is_hidden(name)) && pattern.matches(name),
+            Self::Directories => false,
+        }
+    }
+}
+
+/// The text that a component is written as, each ASCII byte that was encoded as this says.
+fn decode(text: &str, spelling: Spelling, encoded: impl Fn(u8) -> Vec<u8>) -> Result<String, String> {
+    match spelling {
+        Spelling::Plain => Ok(text.to_owned()),
+        Spelling::Encoded => String::from_utf8(percent_decoded(text, encoded))
+            .map_err(|_| format!("{text} does not stand for text in UTF-8")),
+    }
+}
+
+/// The paths that come of choosing one text of each pair of braces; what is wrong, where they are too many.
+pub(super) fn expand(path: &str) -> Result<Vec<String>, String> {
+    let mut expanded = Vec::new();
+    let mut waiting = vec![path.to_owned()];
+    while let Some(path) = waiting.pop() {
+        if expanded.len() + waiting.len() > EXPANDED_MAX {
+            return Err(format!("its braces stand for more than {EXPANDED_MAX} paths"));
+        }
+        match first_choice(&path) {
+            Some((before, choices, behind)) => {
+                waiting.extend(choices.iter().rev().map(|choice| format!("{before}{choice}{behind}")));
+            }
+            None => expanded.push(path),
+        }
+    }
+    Ok(expanded)
+}
+
+/// The first braces with a comma between them: what is before, the choices, what is behind.
+fn first_choice(path: &str) -> Option<(&str, Vec<&str>, &str)> {
+    for (open, _) in path.match_indices('{') {
+        let (mut depth, mut starts) = (0, vec![open + 1]);
+        for (at, byte) in path.bytes().enumerate().skip(open) {
+            match byte {
+                b'{' => depth += 1,
+                b',' if depth == 1 => starts.push(at + 1),
+                b'}' if depth == 1 => {
+                    let ends = starts.iter().skip(1).map(|start| start - 1).chain([at]);
+                    let choices: Vec<&str> = starts.iter().zip(ends).map(|(start, end)| &path[*start..end]).collect();
+                    if choices.len() > 1 {
+                        return Some((&path[..open], choices, &path[at + 1..]));
+                    }
+                    break;
+                }
+                b'}' => depth -= 1,
+                _ => {}
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, spelling: Spelling, is_of: &[&str], is_not_of: &[&str]) {
+        let parsed = PathPattern::parse(pattern, spelling).expect("a pattern");
+        let fits = |path: &&&str| parsed.is_of(&path.split('/').collect::<Vec<_>>());
+        assert_eq!(is_of.iter().filter(|path| !fits(path)).collect::<Vec<_>>(), Vec::<&&str>::new(), "{pattern}");
+        assert_eq!(is_not_of.iter().filter(fits).collect::<Vec<_>>(), Vec::<&&str>::new(), "{pattern}");
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_names_that_are_not_hidden() {
+        let plain = Spelling::Plain;
+        check("*", plain, &["a", "a/b", "a/b/c.json"], &["_SUCCESS", ".x", "a/_tmp/b", "_tmp/a", "a/.x"]);
+        check("*.json", plain, &["a.json", "a.json/b"], &["a.csv", "_a.json", "b/a.json", ".json"]);
+        check("d/2024-*", plain, &["d/2024-01/x", "d/2024-02"], &["d/2023-01/x", "2024-01/x", "d/2024-01/_x"]);
+        check("*/x", plain, &["a/x", "a/x/y"], &["x", "a/b/x", "_a/x"]);
+        check("[ab]?.json", plain, &["a1.json", "bä.json"], &["c1.json", "a.json", "a12.json"]);
+        check("[!ab].json", plain, &["c.json"], &["a.json"]);
+        check("_t*", plain, &["_tmp", "_tmp/a"], &["_tmp/_a", "tmp", "x_t"]);
+        check("_tmp/*", plain, &["_tmp/a"], &["_tmp/.a"]);
+        check("d*/", plain, &["d1/x"], &["d1"]);
+    }
+
+    #[test]
+    fn two_stars_stand_for_directories_that_are_not_hidden() {
+        check("**", Spelling::Plain, &["a", "a/b/c"], &["_a", "a/_b/c", "a/.c"]);
+        check("**/x.json", Spelling::Plain, &["x.json", "a/x.json", "a/b/x.json"], &["_a/x.json", "a/y.json"]);
+        check("a/**/b/*.json", Spelling::Plain, &["a/b/1.json", "a/c/d/b/1.json"], &["b/1.json", "a/_c/b/1.json"]);
+    }
+
+    #[test]
+    fn in_urls_names_are_encoded() {
+        check("a%20b/*", Spelling::Encoded, &["a b/c"], &["a%20b/c"]);
+        check("%2A*.json", Spelling::Encoded, &["*.json", "*1.json"], &["1.json"]);
+        check("%5B1%5D-*", Spelling::Encoded, &["[1]-x"], &["1-x"]);
+        check("100%-*", Spelling::Encoded, &["100%-a"], &[]);
+        check("%C3%A4*", Spelling::Encoded, &["äx"], &["ax"]);
+        check("a%20b*", Spelling::Plain, &["a%20bc"], &["a bc"]);
+        assert!(PathPattern::parse("%FF*", Spelling::Encoded).is_err());
+    }
+
+    #[test]
+    fn braces_are_choices() {
+        let check = |path: &str, expected: &[&str]| assert_eq!(expand(path).expect("few"), expected, "{path}");
+        check("a", &["a"]);
+        check("{a,b}.json", &["a.json", "b.json"]);
+        check("d/{a,b{1,2}}/{x,}", &["d/a/x", "d/a/", "d/b1/x", "d/b1/", "d/b2/x", "d/b2/"]);
+        check("{a}{b,c}", &["{a}b", "{a}c"]);
+        check("{a,b", &["{a,b"]);
+        assert!(expand(&"{a,b}".repeat(20)).is_err());
+    }
+
+    #[test]
+    fn the_plain_beginning_of_a_path_is_told_from_the_rest() {
+        assert_eq!(split_at_wildcard("/a/b/c*/d"), ("/a/b/", "c*/d"));
+        assert_eq!(split_at_wildcard("a*"), ("", "a*"));
+        assert_eq!(split_at_wildcard("s3://b/a/{x,y}"), ("s3://b/a/", "{x,y}"));
+        assert_eq!(split_at_wildcard("/a"), ("/", "a"));
+    }
+}
