@@ -1,14 +1,14 @@
 //! The calls, in the domain's words.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::{datatypes::SchemaRef, ipc::convert::try_schema_from_ipc_buffer};
 use thalweg_proto::{convert::WireError, network::Network, v1};
 use thalweg_types::{
     JobId, MemberId, RequestId,
     client::{
-        self, ClusterOverview, CollectedQuery, JobAnswer, JobRequest, JobSubmission, MemberChange, MemberOverview,
-        NodeOverview, PlanRequest, RowsAnswer, RowsRequest,
+        self, ClusterOverview, CollectedQuery, JobAnswer, JobRequest, JobRestart, JobSubmission, MemberChange,
+        MemberOverview, NodeOverview, PlanRequest, RowsAnswer, RowsRequest,
     },
     job::{CheckpointOverview, JobOverview},
     seam::Entropy,
@@ -31,6 +31,10 @@ const FETCH_WAIT: Duration = Duration::from_secs(5);
 /// How long one request for a job's next change is held.
 const WATCH_WAIT: Duration = Duration::from_secs(20);
 const AT_ONCE: Duration = Duration::ZERO;
+/// What a failed job has to publish may take so long.
+const RESTART_WAIT: Duration = Duration::from_secs(15);
+/// Clearing a job away may take so long.
+const FORGET_WAIT: Duration = Duration::from_secs(45);
 
 /// A cluster's client. Cheap to clone; all clones share the connections.
 #[derive(Debug, Clone)]
@@ -227,6 +231,27 @@ impl Client {
         let request = RowsRequest { job, query, offset, bytes_max: FETCH_BYTES_MAX, wait, attempt };
         let send = |mut client: ClusterClient, request| async move { client.fetch_rows(request).await };
         Ok(self.coordinators.call(wait, v1::FetchRowsRequest::from(request), send).await?.into())
+    }
+
+    /// Starts a failed job again, from its newest checkpoint, with some other settings.
+    ///
+    /// # Errors
+    /// `NotFound`; `Rejected` where it has not failed, where a setting cannot change or where some of its output may be visible
+    /// already; as any call otherwise.
+    pub async fn restart(&self, job: JobId, settings: BTreeMap<String, String>) -> Result<(), ClientError> {
+        let request = format!("{:016x}{:016x}", self.coordinators.random(), self.coordinators.random());
+        let restart = JobRestart { request: RequestId(request), job, settings };
+        let send = |mut client: ClusterClient, request| async move { client.restart_job(request).await };
+        self.coordinators.call(RESTART_WAIT, v1::RestartJobRequest::from(restart), send).await.map(drop)
+    }
+
+    /// Forgets an ended job, with its checkpoints and what was POSTed to it.
+    ///
+    /// # Errors
+    /// `NotFound`; `Rejected` where it has not ended or cannot be cleared away now; as any call otherwise.
+    pub async fn forget(&self, job: JobId) -> Result<(), ClientError> {
+        let send = |mut client: ClusterClient, request| async move { client.forget_job(request).await };
+        self.coordinators.call(FORGET_WAIT, v1::ForgetJobRequest { job: job.0 }, send).await.map(drop)
     }
 
     async fn end(&self, job: JobId, drain: bool) -> Result<(), ClientError> {

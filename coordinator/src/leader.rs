@@ -63,6 +63,8 @@ enum LeaderCommand {
     Close { node: NodeId, session: SessionId },
     /// What is remembered of a job.
     Recall { job: JobId, reply: oneshot::Sender<JobMemory> },
+    /// An ended job is to be forgotten, once it is cleared away.
+    Forget { job: JobId },
     /// Whether all jobs have ended, and what they wrote is published or removed.
     AskSettled { reply: oneshot::Sender<bool> },
     /// Whether the place for checkpoints is this cluster's.
@@ -113,6 +115,11 @@ impl LeaderHandle {
             Ok(()) => memory.await.unwrap_or_default(),
             Err(LeaderGone) => JobMemory::default(),
         }
+    }
+
+    /// Has an ended job forgotten, once it is cleared away. Nothing happens where this member does not lead.
+    pub(crate) async fn forget(&self, job: JobId) {
+        _ = self.tell(LeaderCommand::Forget { job }).await;
     }
 
     /// Whether all jobs have ended, and what they wrote is published or removed; no, where this member does not lead.
@@ -192,7 +199,9 @@ impl Leader {
                     Some(LeaderCommand::AskSettled { reply }) => answer(reply, false),
                     // Whoever asks is told by the dropped reply.
                     Some(LeaderCommand::AskClaim { .. }) => {}
-                    Some(LeaderCommand::Receive { .. } | LeaderCommand::Close { .. }) => {}
+                    Some(
+                        LeaderCommand::Receive { .. } | LeaderCommand::Close { .. } | LeaderCommand::Forget { .. },
+                    ) => {}
                     None => return false,
                 },
             }

@@ -74,6 +74,8 @@ const SINK_RECORDS: Metric =
 const LATE_RECORDS: Metric = Metric { name: "thalweg_job_late_records", help: "Records that came too late" };
 const DEAD_LETTERS: Metric =
     Metric { name: "thalweg_job_dead_letters", help: "Records that were set aside as malformed" };
+const FAILED_ROWS: Metric =
+    Metric { name: "thalweg_job_failed_rows", help: "Rows that were set aside since they could not be evaluated" };
 const LAST_CHECKPOINT: Metric =
     Metric { name: "thalweg_job_last_checkpoint", help: "Number of the newest complete checkpoint" };
 const FAILED_IN_A_ROW: Metric = Metric {
@@ -169,6 +171,7 @@ impl Families {
         self.add(&SINK_RECORDS, labels, of(|subtask| if subtask.is_sink { subtask.metrics.records_out } else { 0 }));
         self.add(&LATE_RECORDS, labels, of(|subtask| subtask.metrics.late_records));
         self.add(&DEAD_LETTERS, labels, of(|subtask| subtask.metrics.dead_letters));
+        self.add(&FAILED_ROWS, labels, of(|subtask| subtask.metrics.failed_rows));
     }
 
     fn checkpoint(&mut self, labels: &[(&'static str, String)], newest: &CheckpointOverview, now: Duration) {

@@ -68,7 +68,57 @@ pub(crate) fn summary(job: JobId, record: &JobRecord) -> JobOverview {
         subtasks: Vec::new(),
         sql: String::new(),
         plan: String::new(),
+        ingest_urls: Vec::new(),
     }
+}
+
+/// Where records that are POSTed to a path are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReaderPlace {
+    /// At this address of a node.
+    At(String),
+    /// Nowhere now, and why.
+    NotNow(String),
+    /// By no job.
+    Nowhere,
+}
+
+/// Where a path's reader is: its source has one split, so it is with the first slice.
+pub(crate) fn reader_of(path: &str, state: &ClusterState) -> ReaderPlace {
+    let takes = |(_, record): &(&JobId, &JobRecord)| record.spec.ingest_paths.contains(path);
+    let mut failed = None;
+    for (job, record) in state.jobs().iter().filter(takes) {
+        let name = &record.spec.name;
+        match record.status {
+            JobStatus::Deploying | JobStatus::Running => {
+                return match ingest_address(record, state) {
+                    Some(address) => ReaderPlace::At(address),
+                    None => ReaderPlace::NotNow(format!("{job} ({name}) runs on a node that takes no HTTP")),
+                };
+            }
+            JobStatus::Created | JobStatus::Restarting => {
+                return ReaderPlace::NotNow(format!("{job} ({name}) is {} and takes records soon", record.status));
+            }
+            JobStatus::Failed => {
+                failed = Some(format!("{job} ({name}) has failed: thalweg job restart {job} starts it again"));
+            }
+            JobStatus::Committing | JobStatus::Finished | JobStatus::Cancelled | JobStatus::Stopped => {}
+        }
+    }
+    failed.map_or(ReaderPlace::Nowhere, ReaderPlace::NotNow)
+}
+
+/// Where a job's tables take records now.
+pub(crate) fn ingest_urls(record: &JobRecord, state: &ClusterState) -> Vec<String> {
+    let Some(address) = ingest_address(record, state) else { return Vec::new() };
+    record.spec.ingest_paths.iter().map(|path| format!("http://{address}/{path}")).collect()
+}
+
+fn ingest_address(record: &JobRecord, state: &ClusterState) -> Option<String> {
+    let live = matches!(record.status, JobStatus::Deploying | JobStatus::Running);
+    let first = *record.attempt.as_ref().filter(|_| live)?.plan.assignment.slices.first()?;
+    let address = &state.node(first)?.registration.http_address;
+    (!address.is_empty()).then(|| address.clone())
 }
 
 /// Everything about a job.

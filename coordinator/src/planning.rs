@@ -7,6 +7,7 @@ use thalweg_types::{
     JobGraph, OperatorKind,
     client::{JobSubmission, check_length},
     seam::Seams,
+    settings::{JobSettings, settings_of_restart},
 };
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -130,6 +131,16 @@ pub(crate) async fn on_compute<T: Send + 'static>(
     };
     seams.compute.spawn(name, Box::pin(task));
     done.await.ok()
+}
+
+/// A job as it is started again: the same dataflow, with some other settings.
+pub(crate) fn restarted(spec: &JobSpec, changes: &BTreeMap<String, String>) -> Result<JobSpec, String> {
+    let mut graph = JobGraph::from_bytes(spec.graph.as_bytes()).map_err(|error| error.to_string())?;
+    graph.settings = settings_of_restart(&graph.settings, changes).map_err(|error| error.to_string())?;
+    let settings = JobSettings::parse(&graph.settings).map_err(|error| error.to_string())?;
+    let parallelism = if changes.contains_key("parallelism.default") { settings.parallelism } else { spec.parallelism };
+    let graph = String::from_utf8(graph.to_bytes()).map_err(|error| error.to_string())?;
+    Ok(JobSpec { graph, parallelism, ..spec.clone() })
 }
 
 /// What is proposed for a planned script; `None` where it has nothing to run.

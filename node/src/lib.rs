@@ -14,6 +14,7 @@
 //! - `service` serves what the runtime keeps; `http_server` serves what is taken over HTTP.
 
 mod config;
+mod directory;
 mod engine;
 mod error;
 mod http_server;

@@ -9,7 +9,10 @@
 
 use std::sync::Arc;
 
-use thalweg_connectors::{ConnectorContext, http::ingest_router};
+use thalweg_connectors::{
+    ConnectorContext,
+    http::{Elsewhere, ingest_router},
+};
 use thalweg_exchange::{ExchangeRegistry, ExchangeService};
 use thalweg_proto::network::{ConnectionLimits, Listener, Network, admit};
 use thalweg_runtime::{CollectStore, LocalState, RuntimeContext};
@@ -19,6 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     config::{Checked, NodeConfig, advertised},
+    directory::Directory,
     engine::RuntimeEngine,
     error::{NodeFailure, StartError},
     http_server::serve_http,
@@ -98,7 +102,10 @@ impl Node {
             memory_budget_bytes: config.memory_budget_bytes,
         };
         let life = Life::new();
-        life.serve(&seams, listeners, config.limits, &context);
+        let directory = Directory::new(config.coordinators.clone(), network.clone(), seams.clock.clone());
+        let elsewhere =
+            http_address.clone().map(|own_address| Elsewhere { directory: Arc::new(directory), own_address });
+        life.serve(&seams, listeners, config.limits, (&context, elsewhere));
         let (worker, is_ready) = life.work(&seams, &config, context);
         let search = LeaderSearch::new(config.coordinators, seams.entropy.next());
         let stop = life.stop.clone();
@@ -194,7 +201,13 @@ impl Life {
         PanicGuard { life: self.clone(), task, is_defused: false }
     }
 
-    fn serve(&self, seams: &Seams, listeners: Listeners, limits: ConnectionLimits, context: &RuntimeContext) {
+    fn serve(
+        &self,
+        seams: &Seams,
+        listeners: Listeners,
+        limits: ConnectionLimits,
+        (context, elsewhere): (&RuntimeContext, Option<Elsewhere>),
+    ) {
         let (life, stop) = (self.clone(), self.stop.clone());
         let server = thalweg_proto::network::server(&seams.io)
             .add_service(ExchangeService::new(context.exchange.clone()).into_server())
@@ -210,7 +223,7 @@ impl Life {
             return;
         };
         let (life, stop) = (self.clone(), self.stop.clone());
-        let (router, spawner) = (ingest_router(context.connectors.ingest.clone()), seams.io.clone());
+        let (router, spawner) = (ingest_router(context.connectors.ingest.clone(), elsewhere), seams.io.clone());
         let serve = async move {
             let guard = life.guard("HTTP server");
             serve_http(listener, router, limits, spawner, stop).await;

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use thalweg_proto::{
     LEADER_KEY, MESSAGE_BYTES_MAX,
     network::{self, Network},
-    v1::{self, node_session_client::NodeSessionClient},
+    v1::{self, cluster_client::ClusterClient, node_session_client::NodeSessionClient},
 };
 use thalweg_types::session::{CoordinatorMessage, NodeMessage};
 use thiserror::Error;
@@ -108,6 +108,18 @@ impl SessionStream {
     pub(crate) fn coordinator(&self) -> &str {
         &self.coordinator
     }
+}
+
+/// Asks a coordinator where the reader of a path is: an address, or why there is none now, or neither.
+pub(crate) async fn find_reader(
+    network: &Arc<dyn Network>,
+    coordinator: &str,
+    path: String,
+) -> Result<(String, String), Box<dyn std::error::Error + Send + Sync>> {
+    let mut client = ClusterClient::new(network::channel(network, coordinator)?);
+    let v1::FindReaderResponse { address, reason } =
+        client.find_reader(v1::FindReaderRequest { path }).await?.into_inner();
+    Ok((address, reason))
 }
 
 fn order_sequence(wire: &v1::CoordinatorMessage) -> Option<u64> {

@@ -117,6 +117,24 @@ impl Cluster for Service {
         Ok(Response::new(v1::ExplainResponse { plan }))
     }
 
+    async fn restart_job(
+        &self,
+        request: Request<v1::RestartJobRequest>,
+    ) -> Result<Response<v1::RestartJobResponse>, Status> {
+        self.0.state.lock().expect("nobody panics").request_ids.push(request.into_inner().request_id);
+        drop(self.state()?);
+        Ok(Response::new(v1::RestartJobResponse {}))
+    }
+
+    async fn forget_job(&self, _: Request<v1::ForgetJobRequest>) -> Result<Response<v1::ForgetJobResponse>, Status> {
+        drop(self.state()?);
+        Ok(Response::new(v1::ForgetJobResponse {}))
+    }
+
+    async fn find_reader(&self, _: Request<v1::FindReaderRequest>) -> Result<Response<v1::FindReaderResponse>, Status> {
+        Err(Status::unimplemented("clients do not ask"))
+    }
+
     async fn list_jobs(&self, _: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
         drop(self.state()?);
         Ok(Response::new(v1::ListJobsResponse { jobs: vec![job(JobStatus::Running)] }))

@@ -5,7 +5,8 @@
 //! Created|Restarting --BeginAttempt--> Deploying --RunAttempt--> Running --CompleteAttempt--> Committing --FinishJob--> end
 //!        ^                                 |                        |                            |
 //!        +-- FailAttempt(Restart), Move ---+------------------------+      FailAttempt(Fail) ----+--> Failed
-//!                                                                              EndJob(Cancel) ---'
+//!        |                                                                     EndJob(Cancel) ---'   |
+//!        +------------------------------- RestartJob ------------------------------------------------+
 //! while Running:       BeginCheckpoint(n + 1) -> CompleteCheckpoint(n + 1), or never -> BeginCheckpoint(n + 2)
 //! at any time after:   SinksCommitted, of complete checkpoints in their order
 //! ```
@@ -78,6 +79,7 @@ impl ClusterState {
             Command::FailJob { job, failure } => self.fail_job(index, job, failure),
             Command::FinishJob { job, attempt } => self.finish_job(index, job, attempt),
             Command::EndJob { job, mode } => self.end_job(index, job, mode),
+            Command::RestartJob { request, job, spec } => self.restart_job(index, request, job, spec),
             Command::ForgetJobs { jobs } => self.forget_jobs(&jobs),
         };
         applied.map_or_else(Outcome::Rejected, Outcome::Applied)
@@ -172,6 +174,8 @@ impl ClusterState {
             last_checkpoint: CheckpointId(0),
             checkpoints: Vec::new(),
             committed: CheckpointId(0),
+            restarts: 0,
+            restarted_by: None,
             revision: index,
         };
         self.jobs.insert(job, record);
@@ -322,6 +326,32 @@ impl ClusterState {
         };
         record.ending = Some(mode);
         Ok(set_status(job, record, status, index))
+    }
+
+    /// A failed job goes on from its newest checkpoint. Nothing of it may be on its way to being visible: it would be visible twice.
+    fn restart_job(&mut self, index: u64, request: RequestId, job: JobId, spec: Arc<JobSpec>) -> Applied {
+        let record = self.jobs.get(&job).ok_or(Rejection::UnknownJob(job))?;
+        if record.restarted_by.as_ref() == Some(&request) {
+            return Ok(Vec::new());
+        }
+        if record.status != JobStatus::Failed {
+            return Err(Rejection::NotFailed { job, status: record.status });
+        }
+        if record.attempt.as_ref().is_some_and(|attempt| attempt.committables.is_some()) {
+            return Err(Rejection::PartlyPublished(job));
+        }
+        ensure_committed(job, record)?;
+        if spec.key_groups != record.spec.key_groups {
+            return Err(Rejection::BadAssignment(format!("{job} keeps its {} key groups", record.spec.key_groups)));
+        }
+        self.ensure_paths_free(&spec)?;
+        let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+        record.spec = spec;
+        record.restarts = record.restarts.saturating_add(1);
+        record.restarted_by = Some(request);
+        // Failures in a row are counted anew.
+        (record.failures, record.operator_failures) = (0, 0);
+        Ok(set_status(job, record, JobStatus::Restarting, index))
     }
 
     fn forget_jobs(&mut self, jobs: &[JobId]) -> Applied {

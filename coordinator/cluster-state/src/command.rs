@@ -15,8 +15,8 @@ use thalweg_types::{
 };
 use thiserror::Error;
 
-/// The version of the format of commands and snapshots. 2 added checkpoints.
-pub const FORMAT: u32 = 2;
+/// The version of the format of commands and snapshots. 2 added checkpoints, 3 that failed jobs are started again.
+pub const FORMAT: u32 = 3;
 /// The oldest version that is read: it knows fewer commands, and says nothing else by those that it knows.
 pub(crate) const FORMAT_MIN: u32 = 1;
 
@@ -158,6 +158,15 @@ pub enum Command {
         /// How.
         mode: EndMode,
     },
+    /// A client starts a failed job again, from its newest checkpoint. A request that is already known changes nothing.
+    RestartJob {
+        /// The client's name for the request.
+        request: RequestId,
+        /// The job.
+        job: JobId,
+        /// What it is from now on: the same dataflow, with other settings.
+        spec: Arc<JobSpec>,
+    },
     /// Drops the records of jobs that have ended.
     ForgetJobs {
         /// Which; all of them ended.
@@ -267,6 +276,7 @@ impl Command {
             Self::FailJob { .. } => "fail_job",
             Self::FinishJob { .. } => "finish_job",
             Self::EndJob { .. } => "end_job",
+            Self::RestartJob { .. } => "restart_job",
             Self::ForgetJobs { .. } => "forget_jobs",
         }
     }

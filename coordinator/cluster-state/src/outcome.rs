@@ -163,6 +163,19 @@ pub enum Rejection {
     /// No such job.
     #[error("{0} is not known")]
     UnknownJob(JobId),
+    /// Only a failed job is started again.
+    #[error("{job} is {status}: only a job that has failed can be started again")]
+    NotFailed {
+        /// Which.
+        job: JobId,
+        /// Where it is in its life.
+        status: JobStatus,
+    },
+    /// The last attempt ran to its end, and some of what it gave may be visible.
+    #[error(
+        "{0} had come to its end and failed while its output was published: some may be visible, and would be written twice"
+    )]
+    PartlyPublished(JobId),
     /// Another attempt is current.
     #[error("{job} is at {current}, not {given}")]
     NotCurrentAttempt {

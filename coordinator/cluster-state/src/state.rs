@@ -68,8 +68,19 @@ pub struct JobRecord {
     /// What sinks had prepared up to this checkpoint is published.
     #[serde(default)]
     pub committed: CheckpointId,
+    /// How many times a client has started it again after it had failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
+    /// The request that did so last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted_by: Option<RequestId>,
     /// The log index of the last command that changed this record.
     pub revision: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// One deployment of a job.

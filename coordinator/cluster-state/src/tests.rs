@@ -457,3 +457,49 @@ proptest! {
         prop_assert!(ClusterState::from_bytes(&bytes).is_err());
     }
 }
+
+fn restart(state: &ClusterState, request: &str, job: u64) -> Command {
+    let spec = state.job(JobId(job)).unwrap().spec.as_ref().clone();
+    let spec = Arc::new(JobSpec { graph: "{\"other\":\"settings\"}".to_owned(), ..spec });
+    Command::RestartJob { request: RequestId(request.to_owned()), job: JobId(job), spec }
+}
+
+#[test]
+fn a_failed_job_is_started_again_once_a_request_and_goes_on_from_its_newest_checkpoint() {
+    let mut state = ClusterState::default();
+    let mut index = 0;
+    let mut apply = |state: &mut ClusterState, command: Command| {
+        index += 1;
+        state.apply(index, command)
+    };
+    for command in [register(1, 1, 4), submit("a"), begin(1, 1, &[(1, 1)]), run(1, 1), begin_checkpoint(1, 1, 1)] {
+        assert!(matches!(apply(&mut state, command), Outcome::Applied(_)));
+    }
+    let again = restart(&state, "r", 1);
+    let refused = Rejection::NotFailed { job: JobId(1), status: JobStatus::Running };
+    assert_eq!(apply(&mut state, again.clone()), Outcome::Rejected(refused));
+    let _ = apply(&mut state, complete_checkpoint(1, 1, 1));
+    let _ = apply(&mut state, fail(1, 1, FailureKind::Data, Verdict::Fail));
+    let waits = Rejection::NotCommitted { job: JobId(1), checkpoint: CheckpointId(1) };
+    assert_eq!(apply(&mut state, again.clone()), Outcome::Rejected(waits), "it would be published by other settings");
+    let _ = apply(&mut state, committed(1, 1));
+    assert!(matches!(apply(&mut state, again.clone()), Outcome::Applied(events) if events.len() == 1));
+    let record = state.job(JobId(1)).unwrap();
+    assert_eq!((record.status, record.restarts, record.failures), (JobStatus::Restarting, 1, 0));
+    assert!(record.spec.graph.contains("other"));
+    assert_eq!(apply(&mut state, again), Outcome::Applied(Vec::new()), "it is the same request");
+    let _ = apply(&mut state, begin(1, 2, &[(1, 1)]));
+    let attempt = state.job(JobId(1)).unwrap().attempt.clone().unwrap();
+    assert_eq!((attempt.attempt, attempt.restored), (Attempt(2), Some(CheckpointId(1))));
+}
+
+#[test]
+fn a_job_whose_output_may_be_visible_in_part_is_not_started_again() {
+    let mut state = ClusterState::default();
+    let commands = [register(1, 1, 4), submit("a"), begin(1, 1, &[(1, 1)]), run(1, 1), complete(1, 1)];
+    for (command, index) in commands.into_iter().chain([fail(1, 1, FailureKind::Data, Verdict::Fail)]).zip(1..) {
+        assert!(matches!(state.apply(index, command), Outcome::Applied(_)));
+    }
+    let again = restart(&state, "r", 1);
+    assert_eq!(state.apply(9, again), Outcome::Rejected(Rejection::PartlyPublished(JobId(1))));
+}

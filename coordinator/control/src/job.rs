@@ -186,6 +186,8 @@ pub struct JobController {
     graph: JobGraph,
     plan: ChainPlan,
     settings: JobSettings,
+    /// How often a client had started it again.
+    restarts: u32,
     facts: AttemptFacts,
     checkpoints: Checkpoints,
     avoid: Avoid,
@@ -217,6 +219,7 @@ impl JobController {
             plan: ChainPlan::of(&graph),
             graph,
             settings,
+            restarts: record.restarts,
             facts,
             checkpoints,
             avoid: Avoid::default(),
@@ -226,6 +229,12 @@ impl JobController {
             proposing: false,
             paused_until: Duration::ZERO,
         })
+    }
+
+    /// Whether it sees to the job as it is now; one that was started again since is another controller's.
+    #[must_use]
+    pub fn is_of(&self, record: &JobRecord) -> bool {
+        self.restarts == record.restarts
     }
 
     /// The dataflow.

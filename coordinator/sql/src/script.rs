@@ -383,7 +383,7 @@ fn setting_error(error: &SettingError) -> SqlError {
     let made = SqlError::new(error.to_string());
     match error {
         SettingError::Unknown { key } => made.with_suggestion(key, SETTINGS.iter().map(|spec| spec.key)),
-        SettingError::Value { .. } => made,
+        SettingError::Value { .. } | SettingError::Fixed { .. } => made,
     }
 }
 

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     leader::{Claim, LeaderHandle},
     machine::Machine,
-    overview,
+    overview::{self, ReaderPlace},
     planning::{self, Plan, Planner, PlanningTurns},
 };
 
@@ -193,6 +193,7 @@ impl ClusterService {
         let (graph, plan) = described.await.unwrap_or_else(|| Err(Status::internal("the plan cannot be described")))?;
         let mut job = overview::details(job, record, &graph, plan, &memory);
         job.failure = job.failure.or_else(|| self.consensus.peek(|machine| overview::waiting(record, machine.state())));
+        job.ingest_urls = self.consensus.peek(|machine| overview::ingest_urls(record, machine.state()));
         Ok(JobAnswer { job, revision: record.revision })
     }
 
@@ -220,7 +221,7 @@ impl ClusterService {
         self.propose_bytes(command.to_bytes()).await
     }
 
-    async fn propose_bytes(&self, command: Vec<u8>) -> Result<Vec<Event>, Status> {
+    pub(super) async fn propose_bytes(&self, command: Vec<u8>) -> Result<Vec<Event>, Status> {
         match self.consensus.propose(command).await {
             Ok(Outcome::Applied(events)) => Ok(events),
             Ok(Outcome::Rejected(reason)) => Err(rejection_status(&reason)),
@@ -314,6 +315,32 @@ impl Cluster for ClusterService {
         }
     }
 
+    async fn restart_job(
+        &self,
+        request: Request<v1::RestartJobRequest>,
+    ) -> Result<Response<v1::RestartJobResponse>, Status> {
+        match self.route(&request).await? {
+            Route::Leader(mut leader) => leader.restart_job(forwarded(request)).await.map_err(relayed),
+            Route::Here => {
+                self.restart(request.into_inner().try_into()?).await?;
+                Ok(Response::new(v1::RestartJobResponse {}))
+            }
+        }
+    }
+
+    async fn forget_job(
+        &self,
+        request: Request<v1::ForgetJobRequest>,
+    ) -> Result<Response<v1::ForgetJobResponse>, Status> {
+        match self.route(&request).await? {
+            Route::Leader(mut leader) => leader.forget_job(forwarded(request)).await.map_err(relayed),
+            Route::Here => {
+                self.forget(JobId(request.into_inner().job)).await?;
+                Ok(Response::new(v1::ForgetJobResponse {}))
+            }
+        }
+    }
+
     async fn fetch_rows(
         &self,
         request: Request<v1::FetchRowsRequest>,
@@ -336,6 +363,21 @@ impl Cluster for ClusterService {
                 Ok(Response::new(v1::ListCheckpointsResponse { checkpoints }))
             }
         }
+    }
+
+    /// Any member answers: a node that is sent to the wrong place asks again.
+    async fn find_reader(
+        &self,
+        request: Request<v1::FindReaderRequest>,
+    ) -> Result<Response<v1::FindReaderResponse>, Status> {
+        let path = request.into_inner().path;
+        let found = self.consensus.peek(|machine| overview::reader_of(&path, machine.state()));
+        let (address, reason) = match found {
+            ReaderPlace::At(address) => (address, String::new()),
+            ReaderPlace::NotNow(reason) => (String::new(), reason),
+            ReaderPlace::Nowhere => (String::new(), String::new()),
+        };
+        Ok(Response::new(v1::FindReaderResponse { address, reason }))
     }
 
     async fn list_nodes(

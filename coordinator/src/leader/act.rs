@@ -69,6 +69,8 @@ impl Reign {
 
     /// Takes charge of what is new in the state and forgets what the state has forgotten.
     fn follow(&mut self, state: &ClusterState) {
+        // A job that was started again since gets another controller.
+        self.jobs.retain(|job, controller| state.job(*job).is_some_and(|record| controller.is_of(record)));
         self.adopt(state);
         let now = self.seams.clock.monotonic();
         for (node, record) in state.nodes().iter().filter(|(_, record)| record.state != NodeState::Lost) {
@@ -79,7 +81,8 @@ impl Reign {
                 self.liveness.on_heard(*node, incarnation, now);
             }
         }
-        self.jobs.retain(|job, _| state.job(*job).is_some());
+        let is_ended = |job: &JobId| state.job(*job).is_some_and(|record| record.status.is_terminal());
+        self.to_forget.retain(is_ended);
         self.measured.retain(|job, _| state.job(*job).is_some());
         self.remembered.retain(|job, _| state.job(*job).is_some());
         self.links.retain(|node, link| state.is_present(*node, link.incarnation));
@@ -139,6 +142,9 @@ impl Reign {
         }
         match JobController::new(job, record, self.config.control, self.seams.clock.monotonic()) {
             Ok(controller) => {
+                if !record.status.is_terminal() {
+                    self.remembered.remove(&job);
+                }
                 self.jobs.insert(job, controller);
             }
             Err(error) => {
@@ -239,8 +245,14 @@ impl Reign {
         };
         let may_forget = self.seams.clock.monotonic() >= self.forget_at;
         let is_busy = |job: JobId| self.jobs.contains_key(&job) || self.to_clear.contains(&job);
-        match forgettable_job(state, self.config.ended_jobs_max, is_busy).filter(|_| may_forget) {
-            Some((job, record)) if record.last_checkpoint > CheckpointId(0) => {
+        let asked = self.to_forget.iter().filter(|job| !is_busy(**job)).find_map(|job| {
+            let record = state.job(*job)?;
+            (record.status.is_terminal() && record.uncommitted().is_none()).then_some((*job, record))
+        });
+        let next = asked.or_else(|| forgettable_job(state, self.config.ended_jobs_max, is_busy));
+        match next.filter(|_| may_forget) {
+            // Also of a failed job without a checkpoint: its ingest logs.
+            Some((job, record)) if record.last_checkpoint > CheckpointId(0) || record.status == JobStatus::Failed => {
                 let owner = Owner { cluster: cluster.clone(), job, term: self.term };
                 Some(Chore::Clear(owner, record.checkpoints.clone()))
             }

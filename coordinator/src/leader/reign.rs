@@ -77,6 +77,8 @@ pub(super) struct Reign {
     pub(super) is_housekeeping: bool,
     /// After jobs could not be forgotten.
     pub(super) forget_at: Duration,
+    /// Ended jobs that clients want forgotten.
+    pub(super) to_forget: BTreeSet<JobId>,
     /// Something has happened that controllers may care about.
     pub(super) is_stale: bool,
     pub(super) checkpoints: CheckpointStore,
@@ -117,6 +119,7 @@ impl Reign {
             clearing: BTreeMap::new(),
             is_housekeeping: false,
             forget_at: Duration::ZERO,
+            to_forget: BTreeSet::new(),
             is_stale: true,
             checkpoints,
             remembered: BTreeMap::new(),
@@ -277,6 +280,10 @@ impl Reign {
             }
             LeaderCommand::Close { node, session } => self.close(node, session),
             LeaderCommand::Recall { job, reply } => answer(reply, self.recall(job)),
+            LeaderCommand::Forget { job } => {
+                self.to_forget.insert(job);
+                self.keep_house();
+            }
             LeaderCommand::AskSettled { reply } => answer(reply, self.is_settled()),
             LeaderCommand::AskClaim { reply } => answer(reply, self.claiming.claim.clone()),
         }

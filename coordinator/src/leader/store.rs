@@ -163,7 +163,10 @@ async fn collect(
         let is_old = |name: &String| names::attempt_of(name).is_some_and(|attempt| attempt < older_than);
         useless.extend(listed.into_iter().map(|object| object.name).filter(is_old));
     }
-    useless.extend(useless_segments(store, owner, &kept).await?);
+    // A failed job that has no checkpoint goes on from the beginning of its logs, should it be started again.
+    if !(kept.is_empty() && older_than.is_some_and(|attempt| attempt < ALL_ATTEMPTS)) {
+        useless.extend(useless_segments(store, owner, &kept).await?);
+    }
     let useless: Vec<String> = useless.difference(&needed).cloned().collect();
     store.delete(&useless).await
 }

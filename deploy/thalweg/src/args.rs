@@ -363,6 +363,10 @@ pub enum JobCommand {
     Cancel(JobArgs),
     /// End a job as if its input ended here: open windows close with what they have, and all is published.
     Stop(JobArgs),
+    /// Start a failed job again, from its last checkpoint.
+    Restart(JobRestartArgs),
+    /// Forget a job that has ended, with its checkpoints and what was POSTed to it.
+    Forget(JobArgs),
     /// Wait until a job has ended.
     Wait(JobArgs),
     /// List the last checkpoints of a job and what they took.
@@ -391,6 +395,17 @@ pub struct JobArgs {
     /// Where the cluster is.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+/// `thalweg job restart`
+#[derive(Debug, Args)]
+pub struct JobRestartArgs {
+    /// Which job, and where.
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// A setting that the job has from now on, such as error.path=DIRECTORY; may be given several times.
+    #[arg(long = "set", short, value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
 }
 
 /// `thalweg job rows`

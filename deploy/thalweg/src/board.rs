@@ -252,6 +252,7 @@ mod tests {
             checkpoints: thalweg_types::job::CheckpointSummary::default(),
             sql: String::new(),
             plan: String::new(),
+            ingest_urls: Vec::new(),
         }
     }
 

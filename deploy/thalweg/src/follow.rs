@@ -262,6 +262,9 @@ fn report_set_aside(overview: &JobOverview) {
     if totals.dead_letters > 0 {
         say(&format!("note: {} malformed records were set aside", grouped(totals.dead_letters)));
     }
+    if totals.failed > 0 {
+        say(&format!("note: {} rows could not be evaluated and are in the job's 'error.path'", grouped(totals.failed)));
+    }
 }
 
 #[cfg(test)]
@@ -287,6 +290,7 @@ mod tests {
             checkpoints: thalweg_types::job::CheckpointSummary::default(),
             sql: String::new(),
             plan: String::new(),
+            ingest_urls: Vec::new(),
         };
         let mut told = FailuresSeen::default();
         assert_eq!(told.warning(&seen(JobStatus::Running, 0)), None);

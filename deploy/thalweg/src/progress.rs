@@ -25,6 +25,8 @@ pub struct Totals {
     pub late: u64,
     /// Records set aside as malformed.
     pub dead_letters: u64,
+    /// Rows set aside since they could not be evaluated.
+    pub failed: u64,
 }
 
 impl Totals {
@@ -40,6 +42,7 @@ impl Totals {
             watermark: watermarks.min().unwrap_or(i64::MIN),
             late: sum(|subtask| subtask.metrics.late_records),
             dead_letters: sum(|subtask| subtask.metrics.dead_letters),
+            failed: sum(|subtask| subtask.metrics.failed_rows),
         }
     }
 }
@@ -128,7 +131,7 @@ impl Drop for ProgressLine {
 #[must_use]
 pub fn set_aside(totals: Totals) -> String {
     let mut text = String::new();
-    for (count, what) in [(totals.late, "late"), (totals.dead_letters, "malformed")] {
+    for (count, what) in [(totals.late, "late"), (totals.dead_letters, "malformed"), (totals.failed, "failed")] {
         if count > 0 {
             text.push_str(&format!("  {what} {}", grouped(count)));
         }

@@ -93,7 +93,7 @@ fn coordinator(ordinal: usize, addresses: &Addresses, data: &Path) -> Background
 fn node(ordinal: usize, addresses: &Addresses) -> Background {
     let replace = |argument: String| match argument.as_str() {
         "0.0.0.0:7072" | "$(POD_NAME).node:7072" => addresses.exchange[ordinal].clone(),
-        "0.0.0.0:7080" => "127.0.0.1:0".to_owned(),
+        "0.0.0.0:7080" | "$(POD_NAME).node:7080" => "127.0.0.1:0".to_owned(),
         "0.0.0.0:7081" => addresses.health[COORDINATORS + ordinal].clone(),
         _ => argument,
     };

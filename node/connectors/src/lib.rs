@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
-use thalweg_types::{Attempt, ClusterId, JobId, OperatorId, Split};
+use thalweg_types::{Attempt, ClusterId, Fault, JobId, OperatorId, Split};
 
 mod blackhole;
 mod csv;
@@ -35,7 +35,9 @@ pub use error::ConnectorError;
 pub use notices::Notices;
 pub use open::{ConnectorContext, open_sink_committer, open_sink_writer, open_source, open_source_of};
 pub use print::StandardOutput;
-pub use set_aside::{SetAside, SetAsideKind, SetAsideWriter, open_set_aside_committer};
+pub use set_aside::{
+    SetAside, SetAsideKind, SetAsideWriter, open_set_aside_committer, part_committables, rows_as_json,
+};
 pub use stdin::StandardInput;
 pub use thalweg_storage::{CheckpointStore, ObjectStores};
 
@@ -61,6 +63,16 @@ pub trait Source: Send + Sync {
     }
 }
 
+/// Finds the first of some records that the job could not process, as they are read: its index, and why.
+#[derive(Clone)]
+pub struct RecordCheck(pub Arc<dyn Fn(&RecordBatch) -> Option<(usize, String)> + Send + Sync>);
+
+impl std::fmt::Debug for RecordCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecordCheck")
+    }
+}
+
 /// Which source of which attempt opens a table, and where it may keep what it must not lose.
 #[derive(Debug, Clone)]
 pub struct SourceIdentity {
@@ -76,6 +88,8 @@ pub struct SourceIdentity {
     pub store: CheckpointStore,
     /// Whether checkpoints are taken there by time, so that it is a place that other nodes reach.
     pub takes_checkpoints: bool,
+    /// What records must pass before they are acknowledged, where somebody waits for that.
+    pub check: Option<RecordCheck>,
 }
 
 /// A split at a position, written out when it is asked for.
@@ -201,6 +215,12 @@ pub trait SinkWriter: Send {
             self.write(batch).await?;
         }
         self.seal().await
+    }
+
+    /// The rows that cannot be written, such as those with a value that the format or the store has no room for; the others are
+    /// written without them.
+    fn unfit(&self, _batch: &RecordBatch) -> Vec<Fault> {
+        Vec::new()
     }
 
     /// When a part is closed that stays open over seals; `None` where each ends with a seal. The writer is given the rows of such a

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | dead letters | a source that could not read them, or found no event time | position, reason, the record as found |
 //! | late rows | an operator whose window is closed | the operator, the window, the row's fields |
+//! | failed rows | an operator, source or sink that could not evaluate them | the operator, reason, expression and its place, the row |
 //!
 //! The files are part files like those of the filesystem sink, hidden until they are published: an attempt that fails leaves
 //! nothing visible, and a record is set aside once however often the job is restarted.
@@ -11,12 +12,14 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, RecordBatch, StringViewArray, TimestampMicrosecondArray},
+    array::{Array as _, ArrayRef, RecordBatch, StringViewArray, TimestampMicrosecondArray},
     datatypes::{DataType, Field, Schema, TimeUnit},
+    util::display::array_value_to_string,
 };
 use futures::FutureExt as _;
 use serde::Serialize;
-use thalweg_types::OperatorId;
+use serde_json::Value;
+use thalweg_types::{Fault, OperatorId};
 
 use crate::{
     ConnectorContext, ConnectorError, DeadLetter, Sealing, SinkCommitter, SinkIdentity,
@@ -30,12 +33,14 @@ use crate::{
 const WINDOW_TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
 /// Why records are set aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SetAsideKind {
     /// They could not be read, or have no event time.
     DeadLetters,
     /// They came too late for a window.
     LateRows,
+    /// An expression, a cast or a sink's constraint failed on them.
+    FailedRows,
 }
 
 impl SetAsideKind {
@@ -44,6 +49,7 @@ impl SetAsideKind {
         match self {
             Self::DeadLetters => "dead-letter",
             Self::LateRows => "late",
+            Self::FailedRows => "error",
         }
     }
 }
@@ -62,6 +68,17 @@ pub enum SetAside<'a> {
         /// The rows.
         rows: &'a RecordBatch,
     },
+    /// What could not be evaluated.
+    FailedRows {
+        /// By whom.
+        operator: OperatorId,
+        /// Its name.
+        name: &'a str,
+        /// The rows.
+        rows: &'a RecordBatch,
+        /// Of each row, why.
+        faults: &'a [Fault],
+    },
 }
 
 /// How a dead letter is written.
@@ -72,11 +89,26 @@ struct Line<'a> {
     record: &'a str,
 }
 
+/// How a failed row is written; the row itself follows as the last member.
+#[derive(Serialize)]
+struct FailedLine<'a> {
+    operator: &'a str,
+    name: &'a str,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    expression: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<u64>,
+}
+
 impl SetAside<'_> {
     fn kind(&self) -> SetAsideKind {
         match self {
             Self::DeadLetters(_) => SetAsideKind::DeadLetters,
             Self::LateRows { .. } => SetAsideKind::LateRows,
+            Self::FailedRows { .. } => SetAsideKind::FailedRows,
         }
     }
 
@@ -96,9 +128,51 @@ impl SetAside<'_> {
                     reason,
                 })?;
             }
+            Self::FailedRows { operator, name, rows, faults } => {
+                encode_failed((*operator, name), rows, faults, &mut lines);
+            }
         }
         Ok(lines)
     }
+}
+
+fn encode_failed((operator, name): (OperatorId, &str), rows: &RecordBatch, faults: &[Fault], into: &mut Vec<u8>) {
+    let operator = operator.to_string();
+    for (row, fault) in rows_as_json(rows).iter().zip(faults) {
+        let (line, column) = (fault.place.map(|place| place.line), fault.place.map(|place| place.column));
+        let Fault { reason, expression, .. } = fault;
+        let line = FailedLine { operator: &operator, name, reason, expression, line, column };
+        serde_json::to_writer(&mut *into, &line).expect("texts can be written");
+        // The row is an object already.
+        into.pop();
+        into.extend_from_slice(b",\"row\":");
+        into.extend_from_slice(row.as_bytes());
+        into.extend_from_slice(b"}\n");
+    }
+}
+
+/// Each row as a JSON object. Where a column is of a type that cannot be written so, all are written as text.
+#[must_use]
+pub fn rows_as_json(rows: &RecordBatch) -> Vec<String> {
+    if let Some(objects) = as_objects(rows) {
+        return objects;
+    }
+    let as_text = |column: &ArrayRef| -> ArrayRef {
+        let text = |row| array_value_to_string(column, row).unwrap_or_else(|error| error.to_string());
+        Arc::new(StringViewArray::from_iter((0..column.len()).map(|row| column.is_valid(row).then(|| text(row)))))
+    };
+    let fields: Vec<Field> =
+        rows.schema_ref().fields().iter().map(|field| Field::new(field.name(), DataType::Utf8View, true)).collect();
+    let columns = rows.columns().iter().map(as_text).collect();
+    let texts = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).ok();
+    texts.as_ref().and_then(as_objects).unwrap_or_else(|| vec!["{}".to_owned(); rows.num_rows()])
+}
+
+fn as_objects(rows: &RecordBatch) -> Option<Vec<String>> {
+    let mut lines = Vec::new();
+    JsonWriter::new(rows.schema_ref(), TimestampForm::Sql).ok()?.write(rows, &mut lines).ok()?;
+    let objects: Vec<String> = String::from_utf8(lines).ok()?.lines().map(str::to_owned).collect();
+    (objects.len() == rows.num_rows()).then_some(objects)
 }
 
 /// One object per row: operator, window, then the row's fields. A row's field that has one of these names is left out.
@@ -137,7 +211,7 @@ pub struct SetAsideWriter {
 }
 
 impl SetAsideWriter {
-    /// A writer into the table's `dead-letter.path`, or the job's `late.path`.
+    /// A writer into the table's `dead-letter.path`, or the job's `late.path` or `error.path`.
     ///
     /// # Errors
     /// When the directory cannot be created or the store cannot be opened.
@@ -184,15 +258,36 @@ impl SetAsideWriter {
     /// # Errors
     /// None: what fails, fails in the future.
     pub async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
-        let (mut sealed, open) = (std::mem::take(&mut self.closed), self.open.take());
+        let (kind, mut sealed, open) = (self.kind, std::mem::take(&mut self.closed), self.open.take());
         let sealing = async move {
             if let Some(part) = open {
                 sealed.push(part.finish().await?);
             }
-            Ok(to_values(&sealed))
+            let values = to_values(&sealed);
+            Ok(if kind == SetAsideKind::FailedRows { values.into_iter().map(marked).collect() } else { values })
         };
         Ok(sealing.boxed())
     }
+}
+
+/// The key under which a committable of failed rows stands: what else its operator has prepared is not under it.
+const FAILED_ROWS: &str = "failed-rows";
+
+fn marked(committable: Value) -> Value {
+    serde_json::json!({ FAILED_ROWS: committable })
+}
+
+/// Parts what an operator has prepared into what is its own (its table's, its dead letters, its late rows) and its failed rows.
+#[must_use]
+pub fn part_committables(prepared: Vec<Value>) -> (Vec<Value>, Vec<Value>) {
+    let (mut own, mut failed) = (Vec::with_capacity(prepared.len()), Vec::new());
+    for mut value in prepared {
+        match value.get_mut(FAILED_ROWS) {
+            Some(committable) => failed.push(committable.take()),
+            None => own.push(value),
+        }
+    }
+    (own, failed)
 }
 
 /// Opens the committer of what was set aside at a path.

@@ -6,10 +6,11 @@ use thalweg_keyed_state::FrozenState;
 use thalweg_types::{KeyGroup, Watermark, graph::Calc};
 
 use crate::{
-    Operator, OperatorError,
+    FailedRows, Operator, OperatorError,
     emission::{Emission, OUTPUT},
     expr::Expression,
     project::Projector,
+    sift::sift,
 };
 
 /// The running form of `Calc`.
@@ -18,6 +19,7 @@ pub(crate) struct CalcOperator {
     filter: Option<Expression>,
     projector: Projector,
     emission: Emission,
+    failed: Vec<FailedRows>,
 }
 
 impl CalcOperator {
@@ -27,27 +29,27 @@ impl CalcOperator {
             filter.map(|bytes| Expression::compile(bytes, input, Some(&DataType::Boolean), name)).transpose()?;
         let projector = Projector::new(calc.projection.as_deref(), input, output, name)?;
         // Input batches are bounded already, and a row becomes at most one row.
-        Ok(Self { filter, projector, emission: Emission::new(usize::MAX, Vec::new(), 1) })
+        Ok(Self { filter, projector, emission: Emission::new(usize::MAX, Vec::new(), 1), failed: Vec::new() })
     }
 
-    fn apply(&self, batch: RecordBatch) -> Result<Option<RecordBatch>, OperatorError> {
-        if batch.num_rows() == 0 {
-            return Ok(None);
-        }
-        let Some(filter) = &self.filter else { return self.projector.project(batch).map(Some) };
-        let mask = filter.evaluate_mask(&batch)?;
+    fn apply(&self, batch: &RecordBatch) -> Result<Option<RecordBatch>, OperatorError> {
+        let Some(filter) = &self.filter else { return self.projector.project(batch.clone()).map(Some) };
+        let mask = filter.evaluate_mask(batch)?;
         match mask.true_count() {
             0 => Ok(None),
-            all if all == batch.num_rows() => self.projector.project(batch).map(Some),
-            some => self.projector.project_selected(&batch, &mask, some).map(Some),
+            all if all == batch.num_rows() => self.projector.project(batch.clone()).map(Some),
+            some => self.projector.project_selected(batch, &mask, some).map(Some),
         }
     }
 }
 
 impl Operator for CalcOperator {
     fn process(&mut self, _port: u8, batch: RecordBatch) -> Result<(), OperatorError> {
-        let output = self.apply(batch)?;
-        self.emission.extend(output);
+        if batch.num_rows() > 0 {
+            let sifted = sift(batch, |batch| self.apply(batch))?;
+            self.failed.extend(sifted.failed);
+            self.emission.extend(sifted.value.flatten());
+        }
         Ok(())
     }
 
@@ -57,6 +59,10 @@ impl Operator for CalcOperator {
 
     fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
         Ok(self.emission.next())
+    }
+
+    fn take_failed(&mut self) -> Vec<FailedRows> {
+        std::mem::take(&mut self.failed)
     }
 
     fn state_bytes(&self) -> usize {

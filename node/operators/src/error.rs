@@ -1,5 +1,6 @@
 //! What can go wrong in an operator.
 
+use thalweg_types::{Fault, Place, text::with_causes};
 use thiserror::Error;
 
 /// Why an operator cannot go on.
@@ -10,9 +11,21 @@ pub enum OperatorError {
     Evaluate {
         /// The expression as text.
         expression: String,
+        /// Where it stands in the script.
+        place: Option<Place>,
         /// Why.
         #[source]
         source: datafusion_common::DataFusionError,
+    },
+    /// A column has no value for a row, and must have one.
+    #[error("column {column} is NOT NULL and has no value")]
+    Null {
+        /// The column.
+        column: String,
+        /// What was to give the value, as text.
+        expression: String,
+        /// Where that stands in the script.
+        place: Option<Place>,
     },
     /// The plan asks for something that this engine cannot build.
     #[error("could not build {operator}: {reason}")]
@@ -59,6 +72,22 @@ pub enum OperatorError {
     },
 }
 
+impl OperatorError {
+    /// As what is wrong with one row.
+    pub(crate) fn into_fault(self, row: usize) -> Fault {
+        let reason = match &self {
+            Self::Evaluate { source, .. } => with_causes(source),
+            other => with_causes(other),
+        };
+        match self {
+            Self::Evaluate { expression, place, .. } | Self::Null { expression, place, .. } => {
+                Fault { row, expression, place, reason }
+            }
+            _ => Fault { row, expression: String::new(), place: None, reason },
+        }
+    }
+}
+
 /// Names what was attempted when arrow refuses it.
 pub(crate) fn arrow_error(attempted: &'static str) -> impl FnOnce(arrow::error::ArrowError) -> OperatorError {
     move |source| OperatorError::Arrow { attempted, source }
@@ -68,7 +97,7 @@ pub(crate) fn arrow_error(attempted: &'static str) -> impl FnOnce(arrow::error::
 pub(crate) fn evaluate_error(
     expression: impl Into<String>,
 ) -> impl FnOnce(datafusion_common::DataFusionError) -> OperatorError {
-    move |source| OperatorError::Evaluate { expression: expression.into(), source }
+    move |source| OperatorError::Evaluate { expression: expression.into(), place: None, source }
 }
 
 /// Names the operator that cannot be built.

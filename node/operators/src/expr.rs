@@ -7,20 +7,17 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::prep_null_mask_filter;
-use arrow::datatypes::{DataType, SchemaRef};
-use datafusion_common::{DFSchema, Result as DataFusionResult, ScalarValue, plan_datafusion_err};
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion_common::{DFSchema, DataFusionError, Result as DataFusionResult, ScalarValue, plan_datafusion_err};
 use datafusion_expr::Expr;
 use datafusion_physical_expr::{
     PhysicalExpr, aggregate::LoweredAggregate, expressions::Literal, utils::reassign_expr_columns,
 };
 use thalweg_expr::Functions;
 use thalweg_functions::physical::{self, Selection};
-use thalweg_types::{ExprBytes, text::with_causes};
+use thalweg_types::{ExprBytes, Place, text::with_causes};
 
-use crate::{
-    OperatorError,
-    error::{build_error, evaluate_error},
-};
+use crate::{OperatorError, error::build_error};
 
 /// Every function that an expression may call.
 static FUNCTIONS: LazyLock<Functions> =
@@ -30,6 +27,7 @@ static FUNCTIONS: LazyLock<Functions> =
 #[derive(Debug, Clone)]
 pub(crate) struct Expression {
     text: Arc<str>,
+    place: Option<Place>,
     physical: Arc<dyn PhysicalExpr>,
     /// Where it can fail: what it reads of the rows that a guard lets through.
     guarded: Option<Arc<Selection>>,
@@ -54,30 +52,40 @@ impl Expression {
         };
         let physical =
             compile().map_err(|error| build_error(operator)(format!("expression {}: {error}", bytes.text)))?;
-        Ok(Self::named(bytes.text.as_str().into(), physical))
+        Ok(Self::named(bytes.text.as_str().into(), bytes.place, physical))
     }
 
-    /// An expression that is compiled already.
-    pub(crate) fn of(physical: Arc<dyn PhysicalExpr>) -> Self {
-        Self::named(physical.to_string().into(), physical)
+    /// A part of another expression, which stands at this place, that is compiled already.
+    pub(crate) fn of(physical: Arc<dyn PhysicalExpr>, place: Option<Place>) -> Self {
+        Self::named(physical.to_string().into(), place, physical)
     }
 
-    fn named(text: Arc<str>, physical: Arc<dyn PhysicalExpr>) -> Self {
+    fn named(text: Arc<str>, place: Option<Place>, physical: Arc<dyn PhysicalExpr>) -> Self {
         let guarded = physical::can_fail(&physical).then(|| Arc::new(Selection::of([&physical])));
-        Self { text, physical, guarded }
+        Self { text, place, physical, guarded }
     }
 
     /// The values for each row of a batch.
     pub(crate) fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef, OperatorError> {
         let evaluate = || self.physical.evaluate(batch)?.into_array(batch.num_rows());
-        evaluate().map_err(evaluate_error(&*self.text))
+        evaluate().map_err(|source| self.failed(source))
+    }
+
+    /// As `evaluate`, for a column that must have a value.
+    pub(crate) fn evaluate_for(&self, field: &Field, batch: &RecordBatch) -> Result<ArrayRef, OperatorError> {
+        let values = self.evaluate(batch)?;
+        if !field.is_nullable() && values.logical_null_count() > 0 {
+            let (column, expression) = (field.name().clone(), self.text.to_string());
+            return Err(OperatorError::Null { column, expression, place: self.place });
+        }
+        Ok(values)
     }
 
     /// The values for the rows that a mask (without NULLs) lets through. The others have any: where it might fail, it is not
     /// evaluated for them.
     pub(crate) fn evaluate_where(&self, batch: &RecordBatch, mask: &BooleanArray) -> Result<ArrayRef, OperatorError> {
         match &self.guarded {
-            Some(selection) => selection.evaluate(&self.physical, batch, mask).map_err(evaluate_error(&*self.text)),
+            Some(selection) => selection.evaluate(&self.physical, batch, mask).map_err(|source| self.failed(source)),
             None => self.evaluate(batch),
         }
     }
@@ -107,7 +115,11 @@ impl Expression {
     /// The same expression over a schema that has its columns under the same names at other places.
     pub(crate) fn over(&self, schema: &SchemaRef) -> DataFusionResult<Self> {
         let physical = reassign_expr_columns(self.physical.clone(), schema)?;
-        Ok(Self::named(self.text.clone(), physical))
+        Ok(Self::named(self.text.clone(), self.place, physical))
+    }
+
+    fn failed(&self, source: DataFusionError) -> OperatorError {
+        OperatorError::Evaluate { expression: self.text.to_string(), place: self.place, source }
     }
 }
 

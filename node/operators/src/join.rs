@@ -20,13 +20,14 @@ use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch, WATERMARK};
 use thalweg_types::{KeyGroup, Watermark, graph::WindowJoin};
 
 use crate::{
-    LateRows, Operator, OperatorContext, OperatorError,
+    FailedRows, LateRows, Operator, OperatorContext, OperatorError,
     aggregate::{check_timestamps, split_attached},
     compact,
     emission::{Emission, OUTPUT},
     error::{arrow_error, build_error},
     expr::Expression,
     restore::{add, keyed, owned_parts, value},
+    sift::{Sifted, sift},
 };
 
 mod matcher;
@@ -49,6 +50,7 @@ pub(crate) struct WindowJoinOperator {
     watermark: i64,
     emission: Emission,
     late: Vec<LateRows>,
+    failed: Vec<FailedRows>,
     bytes: usize,
 }
 
@@ -100,6 +102,7 @@ impl WindowJoinOperator {
             active: None,
             watermark: Watermark::MIN.0,
             late: Vec::new(),
+            failed: Vec::new(),
             bytes: 0,
         })
     }
@@ -138,8 +141,10 @@ impl WindowJoinOperator {
             return Ok(None);
         };
         let Some(filter) = &self.filter else { return Ok(Some(chunk)) };
-        let mask = filter.evaluate_mask(&chunk)?;
-        filter_record_batch(&chunk, &mask).map(Some).map_err(arrow_error("filter joined rows"))
+        let Sifted { rows, value, failed } = sift(chunk, |chunk| filter.evaluate_mask(chunk))?;
+        self.failed.extend(failed);
+        let Some(mask) = value else { return Ok(Some(rows)) };
+        filter_record_batch(&rows, &mask).map(Some).map_err(arrow_error("filter joined rows"))
     }
 
     fn state_batch(&self, port: usize, rows: &RecordBatch) -> StateBatch {
@@ -205,12 +210,20 @@ impl Operator for WindowJoinOperator {
             }
             let chunk = self.step()?;
             self.emission.extend(chunk);
+            if self.emission.is_empty() && !self.failed.is_empty() {
+                // Of a large window all may fail: they are handed over by the chunk.
+                return Ok(Some(RecordBatch::new_empty(self.output.clone())));
+            }
         }
         Ok(self.emission.next())
     }
 
     fn take_late(&mut self) -> Vec<LateRows> {
         std::mem::take(&mut self.late)
+    }
+
+    fn take_failed(&mut self) -> Vec<FailedRows> {
+        std::mem::take(&mut self.failed)
     }
 
     fn state_bytes(&self) -> usize {

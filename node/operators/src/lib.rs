@@ -30,6 +30,7 @@ mod expr;
 mod join;
 mod project;
 mod restore;
+mod sift;
 mod source_stage;
 mod split;
 mod time;
@@ -42,14 +43,16 @@ mod testing;
 pub use build::{OperatorContext, build};
 use compact::compact;
 pub use error::OperatorError;
+pub use sift::{FailedRows, part_rows};
 pub use source_stage::{DeadRows, SourceStage, StagedBatch};
 
 /// One operator of a chain.
 pub trait Operator: Send + std::fmt::Debug {
-    /// Takes one batch. Everything the previous call released must have been taken by `next_output` before.
+    /// Takes one batch. Everything the previous call released must have been taken by `next_output` before. Rows for which an
+    /// expression fails (overflow, bad cast) go to `take_failed`.
     ///
     /// # Errors
-    /// When an expression fails on the data (overflow, bad cast), or the batch breaks the plan's promises.
+    /// When something fails that lies in no single row.
     fn process(&mut self, port: u8, batch: RecordBatch) -> Result<(), OperatorError>;
 
     /// Takes the combined watermark of all inputs, which grows strictly. `Watermark::MAX` is the end of input.
@@ -72,7 +75,7 @@ pub trait Operator: Send + std::fmt::Debug {
         Ok(())
     }
 
-    /// The next bounded chunk of what was released, or `None`. Never an empty batch.
+    /// The next bounded chunk of what was released, or `None`. A batch is empty only where rows failed.
     ///
     /// # Errors
     /// As `process`.
@@ -80,6 +83,11 @@ pub trait Operator: Send + std::fmt::Debug {
 
     /// Takes what was judged late since the last call.
     fn take_late(&mut self) -> Vec<LateRows> {
+        Vec::new()
+    }
+
+    /// Takes the rows that failed since the last call.
+    fn take_failed(&mut self) -> Vec<FailedRows> {
         Vec::new()
     }
 

@@ -78,7 +78,9 @@ impl Projector {
     }
 
     fn evaluate(&self, columns: &[Expression], batch: &RecordBatch) -> Result<RecordBatch, OperatorError> {
-        let arrays: Result<Vec<_>, _> = columns.iter().map(|column| column.evaluate(batch)).collect();
+        let fields = self.output.fields().iter();
+        let arrays: Result<Vec<_>, _> =
+            columns.iter().zip(fields).map(|(column, field)| column.evaluate_for(field, batch)).collect();
         batch_of(&self.output, arrays?, batch.num_rows())
     }
 

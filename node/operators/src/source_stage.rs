@@ -1,8 +1,9 @@
 //! What follows a table's reader: computed columns, rows without event time set aside, and what a batch promises about time.
 //!
 //! ```text
-//! reader --physical batch--> process --> rows, with event times   --> observe: the watermark that they justify
-//!                                    \-> dead rows, with the reason
+//! reader --physical batch--> process --> rows, with event times, and the watermark that they justify
+//!                                    |-> rows without event time
+//!                                    '-> rows that could not be evaluated, with the reason
 //! ```
 //!
 //! Not an operator: the reader's loop calls it per split, since watermarks are per split.
@@ -10,10 +11,20 @@
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, is_not_null, is_null};
 use arrow::datatypes::SchemaRef;
-use thalweg_types::graph::{SourceOperator, WatermarkGenerator, WatermarkStrategy};
+use thalweg_types::{
+    Fault,
+    graph::{SourceOperator, WatermarkGenerator, WatermarkStrategy},
+    text::with_causes,
+};
 
 use crate::{
-    OperatorError, aggregate::check_timestamps, error::arrow_error, expr::Expression, project::Projector, time,
+    FailedRows, OperatorError,
+    aggregate::check_timestamps,
+    error::arrow_error,
+    expr::Expression,
+    project::Projector,
+    sift::{Sifted, sift},
+    time,
 };
 
 /// The greatest watermark that is not the end of input.
@@ -46,17 +57,31 @@ enum Promise {
 pub struct StagedBatch {
     /// The source operator's output.
     pub rows: RecordBatch,
-    /// Rows set aside.
+    /// The watermark that it justifies, in microseconds; `None` for an empty batch and for tables without watermarks.
+    pub watermark: Option<i64>,
+    /// Rows without event time.
     pub dead: Option<DeadRows>,
+    /// Rows for which a computed column or the watermark could not be evaluated.
+    pub failed: Option<FailedRows>,
 }
 
-/// Rows that the job cannot use: for the dead-letter output.
+/// Rows without event time, which the job cannot use: for the dead-letter output.
 #[derive(Debug, Clone)]
 pub struct DeadRows {
     /// The rows as they were read.
     pub rows: RecordBatch,
+    /// The index of the first of them in the batch.
+    pub first: usize,
     /// Why.
     pub reason: String,
+}
+
+impl From<DeadRows> for FailedRows {
+    fn from(dead: DeadRows) -> Self {
+        let fault = |row| Fault { row, expression: String::new(), place: None, reason: dead.reason.clone() };
+        let faults = (0..dead.rows.num_rows()).map(fault).collect();
+        Self { rows: dead.rows, faults }
+    }
 }
 
 impl SourceStage {
@@ -74,13 +99,41 @@ impl SourceStage {
     /// The source's output of a physical batch.
     ///
     /// # Errors
-    /// When a computed column fails on the data.
+    /// When something fails that lies in no single row.
     pub fn process(&self, physical: RecordBatch) -> Result<StagedBatch, OperatorError> {
+        let schema = physical.schema();
+        let Sifted { value, failed, .. } = sift(physical, |physical| self.stage(physical))?;
+        let staged = match value {
+            Some(staged) => staged,
+            None => self.stage(&RecordBatch::new_empty(schema))?,
+        };
+        Ok(StagedBatch { failed, ..staged })
+    }
+
+    /// The first of the rows that the table cannot take: its index, and why. Those without event time count where `with_time`.
+    #[must_use]
+    pub fn fault(&self, physical: &RecordBatch, with_time: bool) -> Option<(usize, String)> {
+        let sifted = match sift(physical.clone(), |physical| self.stage(physical)) {
+            Ok(sifted) => sifted,
+            Err(error) => return Some((0, with_causes(&error))),
+        };
+        if let Some(fault) = sifted.failed.as_ref().and_then(|failed| failed.faults.first()) {
+            return Some((fault.row, Fault { place: None, ..fault.clone() }.to_string()));
+        }
+        let dead = sifted.value.and_then(|staged| staged.dead).filter(|_| with_time)?;
+        Some((dead.first, dead.reason))
+    }
+
+    fn stage(&self, physical: &RecordBatch) -> Result<StagedBatch, OperatorError> {
         let rows = self.projector.project(physical.clone())?;
-        let Some(event_time) = &self.event_time else { return Ok(StagedBatch { rows, dead: None }) };
+        let all = |rows: RecordBatch| {
+            let watermark = self.observe(&rows)?;
+            Ok(StagedBatch { rows, watermark, dead: None, failed: None })
+        };
+        let Some(event_time) = &self.event_time else { return all(rows) };
         let times = rows.column(event_time.column);
         if times.null_count() == 0 {
-            return Ok(StagedBatch { rows, dead: None });
+            return all(rows);
         }
         let select = |batch: &RecordBatch, mask: &BooleanArray| {
             filter_record_batch(batch, mask).map_err(arrow_error("set rows without event time aside"))
@@ -88,16 +141,12 @@ impl SourceStage {
         let masks = is_null(times).and_then(|dead| Ok((dead, is_not_null(times)?)));
         let (dead, alive) = masks.map_err(arrow_error("find rows without event time"))?;
         let reason = format!("the event time {} of table {} is NULL", event_time.name, self.table);
-        let dead = DeadRows { rows: select(&physical, &dead)?, reason };
-        Ok(StagedBatch { rows: select(&rows, &alive)?, dead: Some(dead) })
+        let first = dead.values().set_indices().next().unwrap_or_default();
+        let dead = DeadRows { rows: select(physical, &dead)?, first, reason };
+        Ok(StagedBatch { dead: Some(dead), ..all(select(&rows, &alive)?)? })
     }
 
-    /// The watermark that a batch of the output justifies, in microseconds; `None` for an empty batch and for tables without
-    /// watermarks.
-    ///
-    /// # Errors
-    /// When the watermark's expression fails on the data.
-    pub fn observe(&self, rows: &RecordBatch) -> Result<Option<i64>, OperatorError> {
+    fn observe(&self, rows: &RecordBatch) -> Result<Option<i64>, OperatorError> {
         let Some(event_time) = &self.event_time else { return Ok(None) };
         match &event_time.promise {
             Promise::Delay(delay) => {

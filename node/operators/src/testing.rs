@@ -22,6 +22,7 @@ pub(crate) fn encode(expression: &Expr) -> ExprBytes {
     ExprBytes {
         bytes: thalweg_expr::encode(expression).expect("test expressions can be encoded"),
         text: expression.to_string(),
+        place: None,
     }
 }
 

@@ -13,11 +13,12 @@ use thalweg_keyed_state::FrozenState;
 use thalweg_types::{KeyGroup, Watermark, graph::WindowAssign};
 
 use crate::{
-    Operator, OperatorContext, OperatorError,
+    FailedRows, Operator, OperatorContext, OperatorError,
     aggregate::{check_timestamps, event_times},
     emission::{Emission, OUTPUT},
     error::{arrow_error, build_error},
     project::batch_of,
+    sift::{Sifted, sift},
     time,
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct WindowAssignOperator {
     /// Input whose windows are not all given out: the rows that have an n-th window, and what that window is.
     pending: VecDeque<Pending>,
     emission: Emission,
+    failed: Vec<FailedRows>,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,7 @@ impl WindowAssignOperator {
             output,
             pending: VecDeque::new(),
             emission: Emission::new(context.batch_rows, Vec::new(), context.key_groups),
+            failed: Vec::new(),
         })
     }
 
@@ -115,7 +118,10 @@ impl Operator for WindowAssignOperator {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let times = event_times(&batch, self.column, self.assigner.reach())?;
+        let read = |batch: &RecordBatch| event_times(batch, self.column, self.assigner.reach());
+        let Sifted { rows: batch, value, failed } = sift(batch, read)?;
+        self.failed.extend(failed);
+        let Some(times) = value else { return Ok(()) };
         let (mut windows, mut left) = (Vec::with_capacity(times.len()), Vec::with_capacity(times.len()));
         let mut slice = self.assigner.slice_of(times[0]);
         let (mut first, mut count) = (self.assigner.window_ending(slice.end), 0);
@@ -143,6 +149,10 @@ impl Operator for WindowAssignOperator {
             self.emission.extend(output);
         }
         Ok(self.emission.next())
+    }
+
+    fn take_failed(&mut self) -> Vec<FailedRows> {
+        std::mem::take(&mut self.failed)
     }
 
     fn state_bytes(&self) -> usize {

@@ -1,13 +1,14 @@
-//! Records that a subtask sets aside: late ones by their operators, malformed ones by its source. All are counted; they are
-//! written where the job or table names a path, and published with the job's sinks.
+//! Records that a subtask sets aside: late ones and those that could not be evaluated by their operators, malformed ones by its
+//! source. All are counted; they are written where the job or table names a path, and published with the job's sinks. What could
+//! not be evaluated and has no path fails the job.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::Arc,
 };
 
-use thalweg_connectors::{DeadLetter, SetAside, SetAsideKind, SinkIdentity};
-use thalweg_operators::{LateRows, Operator};
+use thalweg_connectors::{DeadLetter, SetAside, SetAsideKind, SinkIdentity, rows_as_json};
+use thalweg_operators::{FailedRows, LateRows, Operator};
 use thalweg_types::{
     OperatorId,
     bug::{self, Bug},
@@ -20,33 +21,51 @@ use crate::{
     tables::{SetAsideOutput, Tables},
 };
 
+/// Rows of a failed batch that are told in full where they fail the job; a longer one is cut.
+const TOLD_BYTES_MAX: usize = 2048;
+
+/// Where what is set aside goes; what has no path is counted, or fails the job.
+#[derive(Debug, Default)]
+pub(crate) struct AsidePaths {
+    pub(crate) late: Option<String>,
+    pub(crate) failed: Option<String>,
+    /// Of a source.
+    pub(crate) dead_letters: Option<(OperatorId, String)>,
+}
+
 /// What a subtask sets aside.
 pub(crate) struct Aside {
     tables: Arc<dyn Tables>,
     /// The subtask; the operator differs from writer to writer.
     identity: SinkIdentity,
-    late_path: Option<String>,
-    dead_letter_path: Option<(OperatorId, String)>,
+    paths: AsidePaths,
     /// Opened with the first record that each operator sets aside.
-    writers: BTreeMap<OperatorId, Box<dyn SetAsideOutput>>,
+    writers: BTreeMap<(OperatorId, SetAsideKind), Box<dyn SetAsideOutput>>,
     /// Taken from operators and not written yet.
-    waiting: Vec<(OperatorId, LateRows)>,
+    waiting: Vec<(OperatorId, Taken)>,
+}
+
+enum Taken {
+    Late(LateRows),
+    /// With the operator's name.
+    Failed(String, FailedRows),
 }
 
 impl Aside {
-    /// For a subtask, with the paths of its late records and (for a source) of its dead letters.
-    pub(crate) fn new(
-        tables: Arc<dyn Tables>,
-        identity: SinkIdentity,
-        late_path: Option<String>,
-        dead_letter_path: Option<(OperatorId, String)>,
-    ) -> Self {
-        Self { tables, identity, late_path, dead_letter_path, writers: BTreeMap::new(), waiting: Vec::new() }
+    /// For a subtask.
+    pub(crate) fn new(tables: Arc<dyn Tables>, identity: SinkIdentity, paths: AsidePaths) -> Self {
+        Self { tables, identity, paths, writers: BTreeMap::new(), waiting: Vec::new() }
     }
 
-    /// Takes an operator's late rows.
-    pub(crate) fn take_late(&mut self, id: OperatorId, operator: &mut dyn Operator, meter: &Meter) {
+    /// Takes an operator's late rows, and those that failed.
+    pub(crate) fn take(
+        &mut self,
+        (id, name): (OperatorId, &str),
+        operator: &mut dyn Operator,
+        meter: &Meter,
+    ) -> Result<(), SubtaskError> {
         self.add_late(id, operator.take_late(), meter);
+        self.add_failed((id, name), operator.take_failed(), meter)
     }
 
     /// Takes rows that were judged late.
@@ -56,30 +75,64 @@ impl Aside {
                 continue;
             }
             meter.count_late(late.rows.num_rows());
-            if self.late_path.is_some() {
-                self.waiting.push((id, late));
+            if self.paths.late.is_some() {
+                self.waiting.push((id, Taken::Late(late)));
             }
         }
     }
 
-    pub(crate) fn has_late(&self) -> bool {
+    /// Takes rows that could not be evaluated.
+    ///
+    /// # Errors
+    /// Names the first of them, where the job has no place for such rows.
+    pub(crate) fn add_failed(
+        &mut self,
+        (id, name): (OperatorId, &str),
+        failed: impl IntoIterator<Item = FailedRows>,
+        meter: &Meter,
+    ) -> Result<(), SubtaskError> {
+        for failed in failed {
+            if self.paths.failed.is_none() {
+                return Err(of_first(name, &failed));
+            }
+            meter.count_failed(failed.faults.len());
+            self.waiting.push((id, Taken::Failed(name.to_owned(), failed)));
+        }
+        Ok(())
+    }
+
+    /// Whether rows without event time are dead letters.
+    pub(crate) fn takes_dead_letters(&self) -> bool {
+        self.paths.dead_letters.is_some()
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Writes the late rows that were taken.
-    pub(crate) async fn write_late(&mut self) -> Result<(), SubtaskError> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let Some(path) = self.late_path.clone() else { return Ok(()) };
-        for (operator, LateRows { window_start, window_end, rows }) in waiting {
-            let records = SetAside::LateRows { operator, window: (window_start, window_end), rows: &rows };
-            self.write(SetAsideKind::LateRows, operator, &path, records).await?;
+    /// Writes what was taken.
+    pub(crate) async fn write_waiting(&mut self) -> Result<(), SubtaskError> {
+        for (operator, taken) in std::mem::take(&mut self.waiting) {
+            let (kind, path, records) = match &taken {
+                Taken::Late(LateRows { window_start, window_end, rows }) => {
+                    let records = SetAside::LateRows { operator, window: (*window_start, *window_end), rows };
+                    (SetAsideKind::LateRows, &self.paths.late, records)
+                }
+                Taken::Failed(name, FailedRows { rows, faults }) => {
+                    let records = SetAside::FailedRows { operator, name, rows, faults };
+                    (SetAsideKind::FailedRows, &self.paths.failed, records)
+                }
+            };
+            if let Some(path) = path.clone() {
+                self.write(kind, operator, &path, records).await?;
+            }
         }
         Ok(())
     }
 
     /// Writes malformed records, where the table has a path for them.
     pub(crate) async fn write_dead_letters(&mut self, letters: &[DeadLetter]) -> Result<(), SubtaskError> {
-        let Some((source, path)) = self.dead_letter_path.clone() else { return Ok(()) };
+        let Some((source, path)) = self.paths.dead_letters.clone() else { return Ok(()) };
         self.write(SetAsideKind::DeadLetters, source, &path, SetAside::DeadLetters(letters)).await
     }
 
@@ -90,7 +143,7 @@ impl Aside {
         path: &str,
         records: SetAside<'_>,
     ) -> Result<(), SubtaskError> {
-        let writer = match self.writers.entry(operator) {
+        let writer = match self.writers.entry((operator, kind)) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(none) => {
                 let identity = SinkIdentity { sink: operator, ..self.identity.clone() };
@@ -102,14 +155,23 @@ impl Aside {
 
     /// Cuts off everything that was written; what makes it durable names the operator that set the records aside.
     pub(crate) async fn seal(&mut self) -> Result<Vec<Sealed>, SubtaskError> {
-        self.write_late().await?;
+        self.write_waiting().await?;
         let mut sealed = Vec::new();
-        for (operator, writer) in &mut self.writers {
+        for ((operator, _), writer) in &mut self.writers {
             let sealing = writer.seal().await.map_err(failed)?;
             sealed.push(Sealed { operator: *operator, name: "of records set aside".to_owned(), sealing });
         }
         Ok(sealed)
     }
+}
+
+/// The error that the first of these rows is.
+fn of_first(operator: &str, failed: &FailedRows) -> SubtaskError {
+    let row = rows_as_json(&failed.rows.slice(0, 1)).pop().unwrap_or_default();
+    let end = (0..=TOLD_BYTES_MAX.min(row.len())).rev().find(|end| row.is_char_boundary(*end)).unwrap_or_default();
+    let cut = if end < row.len() { "…" } else { "" };
+    let fault = failed.faults.first().map(ToString::to_string).unwrap_or_default();
+    SubtaskError::Row { operator: operator.to_owned(), fault, row: format!("{}{cut}", &row[..end]) }
 }
 
 fn failed(source: thalweg_connectors::ConnectorError) -> SubtaskError {

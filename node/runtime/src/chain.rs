@@ -20,7 +20,7 @@ use arrow::array::RecordBatch;
 use thalweg_connectors::DeadLetter;
 use thalweg_exchange::{Control, Outbound};
 use thalweg_keyed_state::FrozenState;
-use thalweg_operators::{Operator, OperatorError};
+use thalweg_operators::{FailedRows, Operator, OperatorError, part_rows};
 use thalweg_types::{CheckpointId, OperatorId, Watermark, checkpoint::Barrier};
 
 use crate::{
@@ -146,6 +146,18 @@ impl Chain {
         flushing(&mut self.parts.outbounds, self.parts.aside.write_dead_letters(letters)).await?
     }
 
+    /// Whether rows without event time are dead letters.
+    pub(crate) fn takes_dead_letters(&self) -> bool {
+        self.parts.aside.takes_dead_letters()
+    }
+
+    /// Sets rows aside that the source could not evaluate.
+    pub(crate) async fn set_failed_aside(&mut self, failed: Vec<FailedRows>) -> Result<(), SubtaskError> {
+        let Vertex { id, name, .. } = &self.parts.vertices[0];
+        self.parts.aside.add_failed((*id, name), failed, &self.parts.meter)?;
+        flushing(&mut self.parts.outbounds, self.parts.aside.write_waiting()).await?
+    }
+
     /// What the subtask knows of checkpoints, and its inputs.
     pub(crate) fn gate(&mut self) -> &mut Gate {
         &mut self.parts.gate
@@ -233,8 +245,8 @@ impl Chain {
             Step::Signal { vertex, signal } => self.signal_at(vertex, signal).await?,
             Step::Drain { vertex, then } => self.drain_at(vertex, then)?,
         }
-        if self.parts.aside.has_late() {
-            flushing(&mut self.parts.outbounds, self.parts.aside.write_late()).await??;
+        if self.parts.aside.is_waiting() {
+            flushing(&mut self.parts.outbounds, self.parts.aside.write_waiting()).await??;
         }
         Ok(())
     }
@@ -245,11 +257,19 @@ impl Chain {
             Stage::Source => self.emit(at, batch)?,
             Stage::Operator(operator) => {
                 operator.process(port, batch).map_err(|source| failed(name, source))?;
-                self.parts.aside.take_late(*id, operator.as_mut(), &self.parts.meter);
+                self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
                 self.parts.state.observe(at, name, || operator.state_bytes())?;
                 self.stack.push(Step::Drain { vertex: at, then: None });
             }
             Stage::Sink(sink) => {
+                let faults = sink.unfit(&batch);
+                let batch = if faults.is_empty() {
+                    batch
+                } else {
+                    let (fit, unfit) = part_rows(&batch, faults).map_err(|source| failed(name, source))?;
+                    self.parts.aside.add_failed((*id, name), [unfit], &self.parts.meter)?;
+                    fit
+                };
                 let now = self.parts.meter.now();
                 let written = flushing(&mut self.parts.outbounds, sink.write(&batch, now)).await?;
                 written.map_err(|source| SubtaskError::Connector { table: name.clone(), source })?;
@@ -277,7 +297,7 @@ impl Chain {
             Signal::Barrier(_) => operator.flush(),
         };
         taken.map_err(|source| failed(name, source))?;
-        self.parts.aside.take_late(*id, operator.as_mut(), &self.parts.meter);
+        self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
         self.stack.push(Step::Drain { vertex: at, then: Some(signal) });
         Ok(())
     }
@@ -285,7 +305,9 @@ impl Chain {
     fn drain_at(&mut self, at: usize, then: Option<Signal>) -> Result<(), SubtaskError> {
         let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
         let Stage::Operator(operator) = stage else { unreachable!("only operators are drained") };
-        if let Some(batch) = operator.next_output().map_err(|source| failed(name, source))? {
+        let output = operator.next_output().map_err(|source| failed(name, source))?;
+        self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
+        if let Some(batch) = output {
             self.stack.push(Step::Drain { vertex: at, then });
             return self.emit(at, batch);
         }

@@ -10,7 +10,7 @@ use thalweg_exchange::{
 };
 use thalweg_flow::SplitWatermarks;
 use thalweg_keyed_state::StateBatch;
-use thalweg_operators::{LateRows, Operator as Operate, OperatorContext, build};
+use thalweg_operators::{FailedRows, LateRows, Operator as Operate, OperatorContext, build};
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, Chain as PlannedChain, ChainPlan, ChannelId, ClusterId, JobId, NodeId, Operator, OperatorId, OperatorKind,
@@ -23,7 +23,7 @@ use thalweg_types::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    aside::Aside,
+    aside::{Aside, AsidePaths},
     attempt::{AttemptEvent, AttemptOrders},
     chain::{Chain, ChainParts, Stage, Vertex},
     checkpoint::{FormerState, Restored, Routing, Uploader, Uploads, owned_groups},
@@ -92,6 +92,8 @@ struct Shared {
     restored: Restored,
     /// What the head that is being restored judged late.
     late: Vec<LateRows>,
+    /// What it could not evaluate.
+    failed: Vec<FailedRows>,
 }
 
 impl Builder<'_> {
@@ -155,7 +157,8 @@ impl Builder<'_> {
         let operators = OperatorContext { key_groups: graph.key_groups, batch_rows: settings.batch_rows };
         let limit = self.context.memory_budget_bytes as f64 * settings.state_memory_share;
         let replay = self.replay_clock(meters, &settings, &restored)?;
-        Ok(Shared { settings, operators, state: StateBudget::new(limit as u64), replay, restored, late: Vec::new() })
+        let (late, failed) = (Vec::new(), Vec::new());
+        Ok(Shared { settings, operators, state: StateBudget::new(limit as u64), replay, restored, late, failed })
     }
 
     fn parallelism(&self) -> u32 {
@@ -292,6 +295,7 @@ impl Builder<'_> {
                 }
             }
             shared.late.extend(operator.take_late());
+            shared.failed.extend(operator.take_failed());
             *state = operator.freeze().map_err(wrong)?;
         }
         Ok(rest)
@@ -340,9 +344,12 @@ impl Builder<'_> {
         let dead_letter_path = self
             .source_of(subtask)
             .and_then(|(id, spec)| spec.connector.option("dead-letter.path").map(|path| (id, path.to_owned())));
-        let late_path = shared.settings.late_path.clone();
-        let mut aside = Aside::new(self.tables.clone(), identity, late_path, dead_letter_path);
-        aside.add_late(planned.operators[0], std::mem::take(&mut shared.late), meter);
+        let JobSettings { late_path: late, error_path: failed, .. } = shared.settings.clone();
+        let mut aside =
+            Aside::new(self.tables.clone(), identity, AsidePaths { late, failed, dead_letters: dead_letter_path });
+        let head = planned.operators[0];
+        aside.add_late(head, std::mem::take(&mut shared.late), meter);
+        aside.add_failed((head, &vertices[0].name), std::mem::take(&mut shared.failed), meter)?;
         Ok(Chain::new(ChainParts {
             state: StateShare::new(shared.state.clone(), vertices.len()),
             vertices,
@@ -398,6 +405,7 @@ impl Builder<'_> {
             source: id,
             store: self.store.clone(),
             takes_checkpoints: self.deployment.takes_checkpoints,
+            check: Some(Stamp::new(self.head(subtask), spec)?.check(chain.takes_dead_letters())),
         };
         let source = self.tables.source(spec, &shared.settings, identity);
         let source = source.map_err(|source| SubtaskError::Connector { table: table.clone(), source })?;

@@ -23,6 +23,14 @@ pub(crate) enum SubtaskError {
         #[source]
         source: OperatorError,
     },
+    /// A row could not be evaluated.
+    #[error("operator {operator} failed: {fault}; the row: {row}; SET 'error.path' = DIRECTORY sets such rows aside")]
+    Row {
+        operator: String,
+        fault: String,
+        /// As JSON.
+        row: String,
+    },
     /// A source or sink failed.
     #[error("table {table} failed")]
     Connector {
@@ -89,6 +97,7 @@ impl SubtaskError {
             Self::Operator { source: OperatorError::Arrow { .. }, .. } | Self::Panic { .. } => FailureKind::Operator,
             Self::Checkpoint(source) => source.failure_kind(),
             Self::Operator { .. }
+            | Self::Row { .. }
             | Self::Restore { .. }
             | Self::StateTooLarge { .. }
             | Self::Plan { .. }

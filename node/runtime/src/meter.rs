@@ -25,6 +25,7 @@ pub(crate) struct Meter {
     watermark: AtomicI64,
     late_records: AtomicU64,
     dead_letters: AtomicU64,
+    failed_rows: AtomicU64,
     state: AtomicU8,
 }
 
@@ -50,6 +51,7 @@ impl Meter {
             watermark: AtomicI64::new(i64::MIN),
             late_records: AtomicU64::new(0),
             dead_letters: AtomicU64::new(0),
+            failed_rows: AtomicU64::new(0),
             state: AtomicU8::new(0),
         }
     }
@@ -94,6 +96,10 @@ impl Meter {
         self.dead_letters.fetch_add(rows as u64, Relaxed);
     }
 
+    pub(crate) fn count_failed(&self, rows: usize) {
+        self.failed_rows.fetch_add(rows as u64, Relaxed);
+    }
+
     pub(crate) fn set_watermark(&self, watermark: Watermark) {
         self.watermark.store(watermark.0, Relaxed);
     }
@@ -125,6 +131,7 @@ impl Meter {
             records_out: self.records_out.load(Relaxed),
             late_records: self.late_records.load(Relaxed),
             dead_letters: self.dead_letters.load(Relaxed),
+            failed_rows: self.failed_rows.load(Relaxed),
         }
     }
 
@@ -134,6 +141,7 @@ impl Meter {
         self.records_out.fetch_add(counts.records_out, Relaxed);
         self.late_records.fetch_add(counts.late_records, Relaxed);
         self.dead_letters.fetch_add(counts.dead_letters, Relaxed);
+        self.failed_rows.fetch_add(counts.failed_rows, Relaxed);
     }
 
     pub(crate) fn snapshot(&self) -> SubtaskMetrics {
@@ -148,6 +156,7 @@ impl Meter {
             watermark: self.watermark.load(Relaxed),
             late_records: self.late_records.load(Relaxed),
             dead_letters: self.dead_letters.load(Relaxed),
+            failed_rows: self.failed_rows.load(Relaxed),
         }
     }
 }

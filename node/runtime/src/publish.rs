@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use thalweg_connectors::{
     ConnectorError, SetAsideKind, SinkCommitter, open_set_aside_committer, open_sink_committer, open_source,
+    part_committables,
 };
 use thalweg_types::{
     Attempt, ClusterId, JobGraph, JobId, Operator, OperatorId, OperatorKind, Split,
@@ -57,8 +58,14 @@ pub async fn commit(
     for operator in &graph.operators {
         let Some(values) = prepared.remove(&operator.id) else { continue };
         let failed = |error| table_failure(&operator.name, &error);
+        let (own, failed_rows) = part_committables(values);
+        if let Some(committer) =
+            error_committer(context, &settings).map_err(failed)?.filter(|_| !failed_rows.is_empty())
+        {
+            committer.commit(&failed_rows).await.map_err(failed)?;
+        }
         let Some(committer) = committer(context, operator, &settings).map_err(failed)? else { continue };
-        committer.commit(&values).await.map_err(failed)?;
+        committer.commit(&own).await.map_err(failed)?;
     }
     Ok(())
 }
@@ -81,6 +88,13 @@ pub async fn discard(
             committer.discard(cluster, job, before).await.map_err(failed)?;
         }
     }
+    let failed = |error: ConnectorError| Failure {
+        kind: error.failure_kind(),
+        message: format!("could not clear the 'error.path': {}", with_causes(&error)),
+    };
+    if let Some(committer) = error_committer(context, &settings).map_err(failed)? {
+        committer.discard(cluster, job, before).await.map_err(failed)?;
+    }
     Ok(())
 }
 
@@ -99,6 +113,15 @@ fn committer(
         _ => (SetAsideKind::LateRows, settings.late_path.as_deref()),
     };
     path.map(|path| open_set_aside_committer(kind, path, connectors)).transpose()
+}
+
+/// Who publishes the rows that operators could not evaluate.
+fn error_committer(
+    context: &RuntimeContext,
+    settings: &JobSettings,
+) -> Result<Option<Box<dyn SinkCommitter>>, ConnectorError> {
+    let path = settings.error_path.as_deref();
+    path.map(|path| open_set_aside_committer(SetAsideKind::FailedRows, path, &context.connectors)).transpose()
 }
 
 fn settings_of(graph: &JobGraph) -> Result<JobSettings, Failure> {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError};
 use thalweg_connectors::{ConnectorError, Rollover, Sealing, SinkWriter};
 use thalweg_keyed_state::{FrozenState, StateBatch};
-use thalweg_types::{KeyGroup, seam::Clock};
+use thalweg_types::{Fault, KeyGroup, seam::Clock};
 
 /// The name of the table of held rows.
 const HELD: &str = "held";
@@ -77,6 +77,11 @@ impl RollingSink {
         let (fresh, fresh_bytes) = (Vec::new(), 0);
         let held = Held { rollover, group, frozen: restored, fresh, fresh_bytes, bytes, since, epoch };
         Ok(Self { writer, held: Some(held) })
+    }
+
+    /// The rows that the writer cannot write.
+    pub(crate) fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
+        self.writer.unfit(batch)
     }
 
     /// Takes rows.

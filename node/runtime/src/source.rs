@@ -228,8 +228,11 @@ impl SourceSubtask {
     }
 
     async fn on_rows(&mut self, split: usize, batch: RecordBatch) -> Result<(), SubtaskError> {
-        let stamped = self.stamp.stamp(self.readers.id_of(split), batch)?;
+        let stamped = self.stamp.stamp(self.readers.id_of(split), batch, self.chain.takes_dead_letters())?;
         self.set_aside(&stamped.dead_letters).await?;
+        if !stamped.failed.is_empty() {
+            self.chain.set_failed_aside(stamped.failed).await?;
+        }
         let mut grown = self.watermarks.on_active(split);
         if let Some(watermark) = stamped.watermark {
             grown = self.watermarks.on_watermark(split, watermark).or(grown);

@@ -1,8 +1,10 @@
 //! What a source does to the rows of its reader: computed columns, event time, and the watermark that a batch justifies.
 
+use std::sync::Arc;
+
 use arrow::{array::RecordBatch, error::ArrowError, json::LineDelimitedWriter};
-use thalweg_connectors::DeadLetter;
-use thalweg_operators::{DeadRows, OperatorError, SourceStage};
+use thalweg_connectors::{DeadLetter, RecordCheck};
+use thalweg_operators::{DeadRows, FailedRows, OperatorError, SourceStage};
 use thalweg_types::{Operator, SplitId, Watermark, graph::SourceOperator};
 
 use crate::failure::SubtaskError;
@@ -20,8 +22,10 @@ pub(crate) struct Stamped {
     pub(crate) rows: RecordBatch,
     /// What the batch promises about those that follow on its split.
     pub(crate) watermark: Option<Watermark>,
-    /// Rows without event time.
+    /// Rows without event time, where they are dead letters.
     pub(crate) dead_letters: Vec<DeadLetter>,
+    /// Rows that could not be evaluated; those without event time too, where they are no dead letters.
+    pub(crate) failed: Vec<FailedRows>,
 }
 
 impl Stamp {
@@ -33,15 +37,29 @@ impl Stamp {
         }
     }
 
-    /// The source's output of what a reader gave.
-    pub(crate) fn stamp(&self, split: &SplitId, physical: RecordBatch) -> Result<Stamped, SubtaskError> {
+    /// The source's output of what a reader gave. `takes_dead_letters`: rows without event time are dead letters.
+    pub(crate) fn stamp(
+        &self,
+        split: &SplitId,
+        physical: RecordBatch,
+        takes_dead_letters: bool,
+    ) -> Result<Stamped, SubtaskError> {
         let staged = self.stage.process(physical).map_err(|source| self.error(source))?;
-        let watermark = self.stage.observe(&staged.rows).map_err(|source| self.error(source))?;
+        let mut failed = Vec::from_iter(staged.failed);
         let dead_letters = match staged.dead {
             None => Vec::new(),
-            Some(dead) => self.letters(split, dead)?,
+            Some(dead) if takes_dead_letters => self.letters(split, dead)?,
+            Some(dead) => {
+                failed.push(dead.into());
+                Vec::new()
+            }
         };
-        Ok(Stamped { rows: staged.rows, watermark: watermark.map(Watermark), dead_letters })
+        Ok(Stamped { rows: staged.rows, watermark: staged.watermark.map(Watermark), dead_letters, failed })
+    }
+
+    /// What records must pass before they are acknowledged.
+    pub(crate) fn check(self, takes_dead_letters: bool) -> RecordCheck {
+        RecordCheck(Arc::new(move |physical| self.stage.fault(physical, !takes_dead_letters)))
     }
 
     /// An error of Arrow as one of this source.

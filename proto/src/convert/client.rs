@@ -5,8 +5,8 @@ use std::time::Duration;
 use thalweg_types::{
     Attempt, ClusterId, Incarnation, JobId, MemberId, NodeId, RequestId, Term,
     client::{
-        ClusterOverview, CollectedQuery, JobAnswer, JobRequest, JobSubmission, MemberChange, MemberOverview,
-        NodeOverview, PlanRequest, RowsAnswer, RowsRequest, SubmittedJob,
+        ClusterOverview, CollectedQuery, JobAnswer, JobRequest, JobRestart, JobSubmission, MemberChange,
+        MemberOverview, NodeOverview, PlanRequest, RowsAnswer, RowsRequest, SubmittedJob,
     },
     node::{NodeRegistration, NodeState},
 };
@@ -57,20 +57,40 @@ impl TryFrom<v1::SubmitJobRequest> for JobSubmission {
 
     fn try_from(wire: v1::SubmitJobRequest) -> Result<Self, WireError> {
         let wrong = |reason: String| Err(WireError::new("SubmitJobRequest", reason));
-        if wire.request_id.is_empty() || wire.request_id.len() > REQUEST_ID_BYTES_MAX {
-            return wrong(format!("a request id has 1 to {REQUEST_ID_BYTES_MAX} bytes"));
-        }
         if wire.name.len() > NAME_BYTES_MAX {
             return wrong(format!("a name has at most {NAME_BYTES_MAX} bytes"));
         }
         Ok(Self {
-            request: RequestId(wire.request_id),
+            request: request_id("SubmitJobRequest", wire.request_id)?,
             name: Some(wire.name).filter(|name| !name.is_empty()),
             sql: wire.sql,
             settings: wire.settings.into_iter().collect(),
             parallelism: parallelism("SubmitJobRequest", wire.parallelism)?,
         })
     }
+}
+
+impl From<JobRestart> for v1::RestartJobRequest {
+    fn from(restart: JobRestart) -> Self {
+        let JobRestart { request, job, settings } = restart;
+        Self { request_id: request.0, job: job.0, settings: settings.into_iter().collect() }
+    }
+}
+
+impl TryFrom<v1::RestartJobRequest> for JobRestart {
+    type Error = WireError;
+
+    fn try_from(wire: v1::RestartJobRequest) -> Result<Self, WireError> {
+        let request = request_id("RestartJobRequest", wire.request_id)?;
+        Ok(Self { request, job: JobId(wire.job), settings: wire.settings.into_iter().collect() })
+    }
+}
+
+fn request_id(message: &'static str, id: String) -> Result<RequestId, WireError> {
+    if id.is_empty() || id.len() > REQUEST_ID_BYTES_MAX {
+        return Err(WireError::new(message, format!("a request id has 1 to {REQUEST_ID_BYTES_MAX} bytes")));
+    }
+    Ok(RequestId(id))
 }
 
 impl From<SubmittedJob> for v1::SubmitJobResponse {

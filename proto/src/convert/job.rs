@@ -50,6 +50,7 @@ impl From<SubtaskMetrics> for v1::SubtaskMetrics {
             watermark: metrics.watermark,
             late_records: metrics.late_records,
             dead_letters: metrics.dead_letters,
+            failed_rows: metrics.failed_rows,
         }
     }
 }
@@ -68,6 +69,7 @@ impl From<v1::SubtaskMetrics> for SubtaskMetrics {
             watermark: wire.watermark,
             late_records: wire.late_records,
             dead_letters: wire.dead_letters,
+            failed_rows: wire.failed_rows,
         }
     }
 }
@@ -88,6 +90,7 @@ impl From<JobOverview> for v1::Job {
             subtasks: job.subtasks.into_iter().map(Into::into).collect(),
             sql: job.sql,
             plan: job.plan,
+            ingest_urls: job.ingest_urls,
         }
     }
 }
@@ -115,6 +118,7 @@ impl TryFrom<v1::Job> for JobOverview {
             subtasks: subtasks.collect::<Result<_, _>>()?,
             sql: wire.sql,
             plan: wire.plan,
+            ingest_urls: wire.ingest_urls,
         })
     }
 }
@@ -237,6 +241,7 @@ mod tests {
             subtasks: vec![subtask],
             sql: "s".to_owned(),
             plan: "p".to_owned(),
+            ingest_urls: vec!["http://a:1/b".to_owned()],
         };
         let mut wire = v1::Job::from(job.clone());
         assert_eq!(JobOverview::try_from(wire.clone()), Ok(job));

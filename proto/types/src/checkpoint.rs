@@ -178,6 +178,9 @@ pub struct RecordCounts {
     pub late_records: u64,
     /// Records set aside as malformed.
     pub dead_letters: u64,
+    /// Rows set aside since they could not be evaluated.
+    #[serde(default)]
+    pub failed_rows: u64,
 }
 
 impl std::ops::AddAssign for RecordCounts {
@@ -186,6 +189,7 @@ impl std::ops::AddAssign for RecordCounts {
         self.records_out += other.records_out;
         self.late_records += other.late_records;
         self.dead_letters += other.dead_letters;
+        self.failed_rows += other.failed_rows;
     }
 }
 

@@ -69,6 +69,17 @@ pub struct CollectedQuery {
     pub schema: Vec<u8>,
 }
 
+/// A failed job that is to be started again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRestart {
+    /// Names the request: a repeated one is answered and not executed again.
+    pub request: RequestId,
+    /// Which job.
+    pub job: JobId,
+    /// Settings that it has from then on, beside those that it had.
+    pub settings: BTreeMap<String, String>,
+}
+
 /// A script whose plan is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanRequest {

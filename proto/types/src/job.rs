@@ -135,6 +135,9 @@ pub struct SubtaskMetrics {
     pub late_records: u64,
     /// Records set aside as malformed.
     pub dead_letters: u64,
+    /// Rows set aside since they could not be evaluated.
+    #[serde(default)]
+    pub failed_rows: u64,
 }
 
 /// One subtask as clients see it.
@@ -245,4 +248,7 @@ pub struct JobOverview {
     pub sql: String,
     /// The dataflow as text; empty in lists.
     pub plan: String,
+    /// Where its tables take records by POST now.
+    #[serde(default)]
+    pub ingest_urls: Vec<String>,
 }

@@ -25,7 +25,7 @@ pub mod time;
 
 pub use assignment::Assignment;
 pub use chain::{Chain, ChainPlan, ChannelId, Exchange};
-pub use expr::ExprBytes;
+pub use expr::{ExprBytes, Fault, Place};
 pub use graph::{JobGraph, Operator, OperatorKind};
 pub use id::{
     Attempt, ChainId, CheckpointId, ClusterId, Incarnation, JobId, MemberId, NodeId, OperatorId, RequestId, SubtaskId,

@@ -86,6 +86,11 @@ pub const SETTINGS: &[SettingSpec] = &[
         doc: "A directory to which every late record is written with the operator and window that refused it; counted only where it is not set.",
     },
     SettingSpec {
+        key: "error.path",
+        default: "",
+        doc: "A directory to which every row is written for which an expression, a cast or a sink's constraint fails, with reason and place; the first one fails the job where it is not set.",
+    },
+    SettingSpec {
         key: "replay.speed",
         default: "max",
         doc: "Event time per real time for tables with a replay.column: a number, or max.",
@@ -102,12 +107,33 @@ pub const SETTINGS: &[SettingSpec] = &[
     },
 ];
 
+/// The keys that may change when a failed job is started again; what the others say is part of its plan or of its state.
+pub const SETTINGS_OF_RESTARTS: &[&str] = &[
+    "parallelism.default",
+    "restart.attempts",
+    "restart.backoff",
+    "restart.backoff-max",
+    "checkpoint.interval",
+    "checkpoint.timeout",
+    "checkpoint.alignment-timeout",
+    "checkpoint.retain",
+    "late.path",
+    "error.path",
+    "state.memory-share",
+];
+
 /// What is wrong with a setting.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SettingError {
     /// No such key.
     #[error("unknown setting '{key}'")]
     Unknown {
+        /// The key.
+        key: String,
+    },
+    /// A job has it for its life.
+    #[error("setting '{key}' cannot change when a job is started again, since its plan or its state depends on it; what can: {}", SETTINGS_OF_RESTARTS.join(", "))]
+    Fixed {
         /// The key.
         key: String,
     },
@@ -156,6 +182,8 @@ pub struct JobSettings {
     pub checkpoint_retain: u32,
     /// Directory for late records.
     pub late_path: Option<String>,
+    /// Directory for rows that could not be evaluated.
+    pub error_path: Option<String>,
     /// Event time per real time; `None`: as fast as possible.
     pub replay_speed: Option<f64>,
     /// Start of the replay clock, as written.
@@ -214,6 +242,7 @@ impl JobSettings {
             checkpoint_alignment_timeout: settings.read("checkpoint.alignment-timeout", duration, parse_duration)?,
             checkpoint_retain: settings.read("checkpoint.retain", "a whole number from 0 to 1000", within(0..=1000))?,
             late_path: settings.text("late.path"),
+            error_path: settings.text("error.path"),
             replay_speed: settings.read("replay.speed", "a number above 0, or max", |text| match text {
                 "max" => Some(None),
                 number => number.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed > 0.0).map(Some),
@@ -224,6 +253,28 @@ impl JobSettings {
             })?,
         })
     }
+}
+
+/// The settings of a job that is started again with some others.
+///
+/// # Errors
+/// Names the first of them that a job does not have, has for its life, or whose value cannot be read.
+pub fn settings_of_restart(
+    before: &BTreeMap<String, String>,
+    changes: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, SettingError> {
+    for key in changes.keys() {
+        if SETTINGS.iter().all(|spec| spec.key != key.as_str()) {
+            return Err(SettingError::Unknown { key: key.clone() });
+        }
+        if !SETTINGS_OF_RESTARTS.contains(&key.as_str()) {
+            return Err(SettingError::Fixed { key: key.clone() });
+        }
+    }
+    let mut settings = before.clone();
+    settings.extend(changes.iter().map(|(key, value)| (key.clone(), value.clone())));
+    JobSettings::parse(&settings)?;
+    Ok(settings)
 }
 
 /// Settings as written, over the defaults.

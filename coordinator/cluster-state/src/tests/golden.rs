@@ -7,14 +7,18 @@ use thalweg_types::{
 };
 
 use super::{
-    begin, begin_checkpoint, committed, complete, complete_checkpoint, fail, forget, register, run, running, submit,
+    begin, begin_checkpoint, committed, complete, complete_checkpoint, fail, forget, register, restart, run, running,
+    submit,
 };
 use crate::{ClusterState, Command, EndMode, Verdict};
 
-const COMMANDS: &str = include_str!("golden/commands-2.jsonl");
+const COMMANDS: &str = include_str!("golden/commands-3.jsonl");
+/// What the engine wrote before failed jobs could be started again.
+const COMMANDS_2: &str = include_str!("golden/commands-2.jsonl");
 /// What the engine wrote before there were checkpoints.
 const COMMANDS_1: &str = include_str!("golden/commands-1.jsonl");
-const SNAPSHOT: &str = include_str!("golden/snapshot-2.json");
+const SNAPSHOT: &str = include_str!("golden/snapshot-3.json");
+const SNAPSHOT_2: &str = include_str!("golden/snapshot-2.json");
 const SNAPSHOT_1: &str = include_str!("golden/snapshot-1.json");
 
 fn one_of_each() -> Vec<Command> {
@@ -42,11 +46,12 @@ fn one_of_each() -> Vec<Command> {
         committed(1, 1),
         forget(1, &[1, 2]),
         Command::MoveAttempt { job, attempt },
+        restart(&running(), "again", 1),
     ]
 }
 
 #[test]
-fn commands_have_the_bytes_of_format_2() {
+fn commands_have_the_bytes_of_format_3() {
     let written: Vec<String> =
         one_of_each().iter().map(|command| String::from_utf8(command.to_bytes()).unwrap()).collect();
     assert_eq!(written, COMMANDS.lines().collect::<Vec<_>>());
@@ -55,7 +60,7 @@ fn commands_have_the_bytes_of_format_2() {
 }
 
 #[test]
-fn a_snapshot_has_the_bytes_of_format_2() {
+fn a_snapshot_has_the_bytes_of_format_3() {
     let mut state = running();
     let _ = state.apply(6, Command::InitCluster { cluster: ClusterId("c0ffee".to_owned()) });
     let _ = state.apply(7, register(2, 21, 2));
@@ -65,6 +70,13 @@ fn a_snapshot_has_the_bytes_of_format_2() {
     }
     assert_eq!(String::from_utf8(state.to_bytes()).unwrap(), SNAPSHOT.trim_end());
     assert_eq!(ClusterState::from_bytes(SNAPSHOT.trim_end().as_bytes()).unwrap(), state);
+    assert_eq!(ClusterState::from_bytes(SNAPSHOT_2.trim_end().as_bytes()).unwrap(), state);
+}
+
+#[test]
+fn what_format_2_wrote_is_read() {
+    let commands = COMMANDS_2.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap());
+    assert_eq!(commands.collect::<Vec<_>>(), one_of_each()[..COMMANDS_2.lines().count()]);
 }
 
 #[test]
@@ -81,7 +93,7 @@ fn what_format_1_wrote_is_read() {
 
 #[test]
 fn a_snapshot_of_another_format_is_refused() {
-    let newer = SNAPSHOT.replacen("\"format\":2", "\"format\":3", 1);
+    let newer = SNAPSHOT.replacen("\"format\":3", "\"format\":4", 1);
     let error = ClusterState::from_bytes(newer.trim_end().as_bytes()).unwrap_err();
-    assert_eq!(error.to_string(), "the snapshot of the cluster state cannot be read: format 3, expected 2");
+    assert_eq!(error.to_string(), "the snapshot of the cluster state cannot be read: format 4, expected 3");
 }

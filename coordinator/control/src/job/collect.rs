@@ -16,6 +16,8 @@
 //! deleted, and land after that: so, after the end, it is deleted twice, with a pause in which such a put comes to its end, and hidden
 //! output before it. Until then checkpoints are not forgotten, so that a new leader, which knows of no first time, does both.
 //!
+//! A failed job keeps its ingest logs with its newest checkpoint, or whole where it has none: it may be started again.
+//!
 //! Of a live attempt, what belongs to no complete checkpoint (given up, or written by a leader that was lost) stays until the
 //! next attempt or the end.
 
@@ -27,7 +29,6 @@ use thalweg_types::{
     checkpoint::ManifestRef,
     connector::INGEST_CONNECTOR,
     job::{Failure, FailureKind},
-    session::ALL_ATTEMPTS,
 };
 
 use super::{Effect, JobController, JobView};
@@ -59,6 +60,8 @@ pub(super) struct Collecting {
 struct Asked {
     drop: Vec<ManifestRef>,
     older_than: Option<Attempt>,
+    /// The job has ended: all that is of no use goes.
+    is_at_the_end: bool,
 }
 
 impl JobController {
@@ -79,7 +82,7 @@ impl JobController {
         let mut effects = Vec::new();
         if collecting.is_free(view.now) && (sweeps || !collecting.due.is_empty()) {
             let (drop, older_than) = (std::mem::take(&mut collecting.due), sweeps.then_some(attempt));
-            effects.push(collecting.ask(drop, record.checkpoints.clone(), older_than));
+            effects.push(collecting.ask(drop, record.checkpoints.clone(), older_than, false));
         }
         effects.extend(self.forget_surplus(record));
         effects
@@ -119,6 +122,7 @@ impl JobController {
             return None;
         }
         let drop = useless(record).to_vec();
+        let over = self.over_before(record);
         let collecting = &mut self.checkpoints.collecting;
         if collecting.is_over {
             let checkpoints = drop.iter().map(|manifest| manifest.checkpoint).collect();
@@ -128,21 +132,21 @@ impl JobController {
             return None;
         }
         let keep = record.checkpoints.iter().skip(drop.len()).cloned().collect();
-        Some(collecting.ask(drop, keep, Some(ALL_ATTEMPTS)))
+        Some(collecting.ask(drop, keep, Some(over), true))
     }
 
     /// Objects were deleted, or not all of them could be. Where what is kept cannot be read, nothing is deleted before the job
     /// is forgotten: the same again would fail the same way.
     pub fn on_collected(&mut self, result: &Result<(), Failure>, now: Duration) {
         let collecting = &mut self.checkpoints.collecting;
-        let Some(Asked { drop, older_than }) = collecting.asked.take() else { return };
+        let Some(Asked { drop, older_than, is_at_the_end }) = collecting.asked.take() else { return };
         if result.as_ref().map_or_else(|failure| !restart::passes(failure.kind), |()| true) {
             collecting.failures = 0;
-            if older_than == Some(ALL_ATTEMPTS) && !std::mem::replace(&mut collecting.is_deleted_once, true) {
+            if is_at_the_end && !std::mem::replace(&mut collecting.is_deleted_once, true) {
                 collecting.not_before = now + PUTS_LAND_WITHIN;
                 self.facts.remove_later(now + PUTS_LAND_WITHIN);
             } else {
-                collecting.is_over |= older_than == Some(ALL_ATTEMPTS);
+                collecting.is_over |= is_at_the_end;
             }
             let collecting = &mut self.checkpoints.collecting;
             collecting.swept = collecting.swept.max(older_than.unwrap_or_default());
@@ -164,8 +168,14 @@ impl Collecting {
         self.asked.is_none() && now >= self.not_before
     }
 
-    fn ask(&mut self, drop: Vec<ManifestRef>, keep: Vec<ManifestRef>, older_than: Option<Attempt>) -> Effect {
-        self.asked = Some(Asked { drop: drop.clone(), older_than });
+    fn ask(
+        &mut self,
+        drop: Vec<ManifestRef>,
+        keep: Vec<ManifestRef>,
+        older_than: Option<Attempt>,
+        is_at_the_end: bool,
+    ) -> Effect {
+        self.asked = Some(Asked { drop: drop.clone(), older_than, is_at_the_end });
         Effect::CollectCheckpoints { drop, keep, older_than }
     }
 }

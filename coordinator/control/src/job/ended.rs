@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use thalweg_cluster_state::JobRecord;
 use thalweg_types::{
-    Attempt, NodeId, OperatorKind,
+    Attempt, JobStatus, NodeId, OperatorKind,
     job::FailureKind,
     session::{ALL_ATTEMPTS, Action},
 };
@@ -66,22 +66,28 @@ impl JobController {
     }
 
     fn removal_at_the_end(&self, record: &JobRecord) -> &Removal {
-        if self.left_before(record) == ALL_ATTEMPTS { &self.facts.discard } else { &self.facts.sweep }
+        if self.left_before(record) > self.facts.attempt { &self.facts.discard } else { &self.facts.sweep }
     }
 
     /// Files of older attempts are to be removed in the end. Where an attempt stays with its rows, it has ended well and left
     /// nothing.
     fn left_before(&self, record: &JobRecord) -> Attempt {
-        if self.keeps_rows(record) { self.facts.attempt } else { ALL_ATTEMPTS }
+        if self.keeps_rows(record) { self.facts.attempt } else { self.over_before(record) }
     }
 
-    /// Whether any of the operators writes what is to be published: rows, malformed or late records.
+    /// The attempts that are over with the job: all there ever are, but of a failed one those so far, since it may be started again
+    /// while what they left is still being removed.
+    pub(super) fn over_before(&self, record: &JobRecord) -> Attempt {
+        if record.status == JobStatus::Failed { record.last_attempt().next() } else { ALL_ATTEMPTS }
+    }
+
+    /// Whether any of the operators writes what is to be published: rows, malformed or late records, rows that failed.
     fn writes(&self) -> bool {
         self.graph.operators.iter().any(|operator| match &operator.kind {
             OperatorKind::Sink(_) => true,
             OperatorKind::Source(source) => source.connector.option("dead-letter.path").is_some(),
             _ => self.settings.late_path.is_some(),
-        })
+        }) || self.settings.error_path.is_some()
     }
 
     /// Something of the job that was over has run on unnoticed, and is gone now: it may have left more of everything.
@@ -101,7 +107,7 @@ impl JobController {
     }
 
     fn removal(&mut self, before: Attempt) -> Option<&mut Removal> {
-        if before == ALL_ATTEMPTS {
+        if before > self.facts.attempt {
             return Some(&mut self.facts.discard);
         }
         (before == self.facts.attempt).then_some(&mut self.facts.sweep)

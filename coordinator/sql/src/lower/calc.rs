@@ -17,8 +17,7 @@ use super::{
     Lowerer,
     graph::{Draft, Feed, Routing},
     relation::{
-        Base, Branch, Relation, RelationColumn, Role, Stage, WindowPart, at, encode, index_in, is_trivial, position_of,
-        unique,
+        Base, Branch, Relation, RelationColumn, Role, Stage, WindowPart, at, index_in, is_trivial, position_of, unique,
     },
 };
 use crate::errors::Result;
@@ -154,7 +153,7 @@ impl Lowerer<'_> {
             return Ok(branch.base.operators.clone());
         }
         let same = identity && *schema == branch.base.schema;
-        let encoded = |expr: &Expr| encode(expr).map_err(|error| self.failed(&error));
+        let encoded = |expr: &Expr| self.encoded(expr).map_err(|error| self.failed(&error));
         let filter = branch.filter.as_ref().map(encoded).transpose()?;
         let projection = (!same).then(|| branch.exprs.iter().map(encoded).collect::<Result<Vec<_>>>()).transpose()?;
         Ok(vec![self.add_calc(Calc { filter, projection }, &branch.base.operators, schema)])

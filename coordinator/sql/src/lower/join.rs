@@ -21,7 +21,7 @@ use super::{
     Lowerer, WindowTag,
     calc::{Emitted, Layout, Wanted},
     graph::{Draft, Routing},
-    relation::{Base, Relation, RelationColumn, Role, Stage, WindowPart, at, column, encode, position_of, unique},
+    relation::{Base, Relation, RelationColumn, Role, Stage, WindowPart, at, column, position_of, standing_at, unique},
 };
 use crate::errors::Result;
 
@@ -188,7 +188,7 @@ impl Lowerer<'_> {
         let names: Vec<Expr> = places.iter().map(|place| column(schema.field(*place).name())).collect();
         let filter = conjunction(condition.rest.iter().cloned());
         let filter = filter.map(|filter| over_joined(&filter, &join.schema, &names)).transpose();
-        let filter = filter.and_then(|filter| filter.map(|filter| encode(&filter)).transpose());
+        let filter = filter.and_then(|filter| filter.map(|filter| self.encoded(&filter)).transpose());
         let kind = WindowJoin {
             left_window: left_side.window,
             right_window: right_side.window,
@@ -223,7 +223,9 @@ fn joined_schema(left: &Schema, right: &Schema) -> Schema {
 fn over_joined(expr: &Expr, schema: &DFSchema, names: &[Expr]) -> PlanResult<Expr> {
     use datafusion_common::tree_node::{Transformed, TreeNode};
     let replaced = expr.clone().transform_up(|expr| match &expr {
-        Expr::Column(column) => Ok(Transformed::yes(names[schema.index_of_column(column)?].clone())),
+        Expr::Column(column) => {
+            Ok(Transformed::yes(standing_at(names[schema.index_of_column(column)?].clone(), column)))
+        }
         _ => Ok(Transformed::no(expr)),
     });
     replaced.map(|replaced| replaced.data)

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use datafusion_expr::{Expr, JoinType, LogicalPlan};
 use sqlparser::tokenizer::TokenWithSpan;
 use thalweg_types::{
-    JobGraph, OperatorId,
+    ExprBytes, JobGraph, OperatorId,
     graph::{OperatorKind, WindowSpec},
     settings::JobSettings,
 };
@@ -113,6 +113,12 @@ impl Lowerer<'_> {
     fn refuse(&self, exprs: &[Expr], keyword: Option<&str>, message: &str) -> SqlError {
         let places = Places { script: self.script, statement: self.statement };
         SqlError::new(message).with_place(places.of(exprs, keyword))
+    }
+
+    /// The bytes of an expression over unqualified columns, with where it stands.
+    fn encoded(&self, expr: &Expr) -> datafusion_common::Result<ExprBytes> {
+        let places = Places { script: self.script, statement: self.statement };
+        Ok(ExprBytes { place: places.of_expression(expr), ..relation::encode(expr)? })
     }
 
     /// Translates an error of DataFusion's.

@@ -5,7 +5,11 @@
 
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::Expr;
-use sqlparser::tokenizer::{Location, TokenWithSpan};
+use sqlparser::{
+    keywords::Keyword,
+    tokenizer::{Location, Token, TokenWithSpan},
+};
+use thalweg_types::Place;
 
 use crate::{
     errors::location_of,
@@ -27,6 +31,69 @@ impl Places<'_> {
             (None, None) => Some(start),
         }
     }
+}
+
+impl Places<'_> {
+    /// Where an expression begins, as near as its columns tell; the statement's beginning where it has none.
+    pub(super) fn of_expression(&self, expr: &Expr) -> Option<Place> {
+        let location = match first_place(std::slice::from_ref(expr)) {
+            Some(place) if matches!(expr, Expr::Column(_)) => place,
+            Some(place) => self.beginning(place),
+            None => self.statement.first()?.span.start,
+        };
+        Some(Place { line: location.line, column: location.column })
+    }
+
+    /// From a column of an expression back over what belongs to it: calls around it, and operands before it.
+    fn beginning(&self, column: Location) -> Location {
+        let tokens = self.script.iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+        let before: Vec<&TokenWithSpan> = tokens.take_while(|token| token.span.start < column).collect();
+        let (mut place, mut rest) = (column, before.as_slice());
+        loop {
+            let (found, left) = match rest {
+                [left @ .., name, paren] if paren.token == Token::LParen && is_name(&name.token) => (name, left),
+                [left @ .., paren] if paren.token == Token::LParen => (paren, left),
+                [left @ .., operand, operator] if is_operator(&operator.token) && is_operand(&operand.token) => {
+                    (operand, left)
+                }
+                [left @ .., name, period] if period.token == Token::Period => (name, left),
+                _ => return place,
+            };
+            (place, rest) = (found.span.start, left);
+        }
+    }
+}
+
+/// Whether a word before a parenthesis is a function's name or a cast.
+fn is_name(token: &Token) -> bool {
+    const OTHERS: [Keyword; 17] = [
+        Keyword::AND,
+        Keyword::OR,
+        Keyword::NOT,
+        Keyword::IN,
+        Keyword::SELECT,
+        Keyword::WHERE,
+        Keyword::ON,
+        Keyword::BY,
+        Keyword::HAVING,
+        Keyword::WHEN,
+        Keyword::THEN,
+        Keyword::ELSE,
+        Keyword::AS,
+        Keyword::FROM,
+        Keyword::JOIN,
+        Keyword::BETWEEN,
+        Keyword::CASE,
+    ];
+    matches!(token, Token::Word(word) if word.quote_style.is_some() || !OTHERS.contains(&word.keyword))
+}
+
+fn is_operator(token: &Token) -> bool {
+    matches!(token, Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat)
+}
+
+fn is_operand(token: &Token) -> bool {
+    matches!(token, Token::Number(..) | Token::SingleQuotedString(_)) || is_name(token)
 }
 
 fn first_place(exprs: &[Expr]) -> Option<Location> {

@@ -133,7 +133,7 @@ impl Branch {
     pub(super) fn resolve(&self, bound: Expr) -> PlanResult<Expr> {
         let resolved = bound.transform_up(|expr| match &expr {
             Expr::Column(column) => match position_of(column).and_then(|index| self.exprs.get(index)) {
-                Some(replacement) => Ok(Transformed::yes(replacement.clone())),
+                Some(replacement) => Ok(Transformed::yes(standing_at(replacement.clone(), column))),
                 None => datafusion_common::internal_err!("column {column} is not one of the relation's"),
             },
             _ => Ok(Transformed::no(expr)),
@@ -158,7 +158,7 @@ impl Relation {
     /// An expression of the plan, about this relation's columns by position.
     pub(super) fn bind(&self, expr: &Expr, schema: &DFSchema) -> PlanResult<Expr> {
         let bound = expr.clone().transform_up(|expr| match &expr {
-            Expr::Column(column) => Ok(Transformed::yes(at(schema.index_of_column(column)?))),
+            Expr::Column(column) => Ok(Transformed::yes(standing_at(at(schema.index_of_column(column)?), column))),
             Expr::Alias(alias) => Ok(Transformed::yes(alias.expr.as_ref().clone())),
             _ => Ok(Transformed::no(expr)),
         });
@@ -195,6 +195,16 @@ impl Relation {
 /// The relation's column at a position, as a bound expression.
 pub(super) fn at(index: usize) -> Expr {
     Expr::Column(Column::new_unqualified(format!("#{index}")))
+}
+
+/// An expression that takes the place of a column: where it is a column itself that stands nowhere, it stands there.
+pub(super) fn standing_at(mut expr: Expr, place: &Column) -> Expr {
+    if let Expr::Column(column) = &mut expr
+        && column.spans.first().is_none()
+    {
+        column.spans = place.spans.clone();
+    }
+    expr
 }
 
 /// The position that a bound column names.
@@ -237,8 +247,8 @@ pub(super) fn unique(wanted: &str, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-/// The bytes of an expression over unqualified columns.
+/// The bytes of an expression over unqualified columns; where it stands is left open.
 pub(super) fn encode(expr: &Expr) -> PlanResult<ExprBytes> {
     let bytes = thalweg_expr::encode(expr).map_err(|error| plan_datafusion_err!("{}", with_causes(&error)))?;
-    Ok(ExprBytes { bytes, text: expression_text(expr) })
+    Ok(ExprBytes { bytes, text: expression_text(expr), place: None })
 }

@@ -17,7 +17,7 @@ use thalweg_types::{
 use super::{
     Lowerer,
     graph::Draft,
-    relation::{Base, Branch, Relation, RelationColumn, Role, Stage, column, encode},
+    relation::{Base, Branch, Relation, RelationColumn, Role, Stage, column},
 };
 use crate::{
     catalog::{Column, Promise, StreamTable, Table, Watermark},
@@ -94,7 +94,9 @@ impl Lowerer<'_> {
         let output: SchemaRef = Arc::new(Schema::new(fields));
         let projection = match output.fields() == physical.fields() {
             true => None,
-            false => Some(exprs.iter().map(encode).collect::<datafusion_common::Result<Vec<ExprBytes>>>()?),
+            false => Some(
+                exprs.iter().map(|expr| self.encoded(expr)).collect::<datafusion_common::Result<Vec<ExprBytes>>>()?,
+            ),
         };
         let mut predicates = used.predicates();
         predicates
@@ -105,9 +107,23 @@ impl Lowerer<'_> {
             physical,
             predicates,
             projection,
-            watermark: watermark.map(|watermark| strategy(watermark, table, &output)).transpose()?,
+            watermark: watermark.map(|watermark| self.strategy(watermark, table, &output)).transpose()?,
         };
         Ok((operator, output))
+    }
+
+    fn strategy(
+        &self,
+        watermark: &Watermark,
+        table: &Table,
+        output: &Schema,
+    ) -> datafusion_common::Result<WatermarkStrategy> {
+        let generator = match &watermark.promise {
+            Promise::Delay { micros } => WatermarkGenerator::BoundedDelay { delay_micros: *micros },
+            Promise::Expression(expr) => WatermarkGenerator::Expression(self.encoded(expr)?),
+        };
+        let column = output.index_of(table.schema.field(watermark.column).name())?;
+        Ok(WatermarkStrategy { column, generator, idle_timeout_micros: watermark.idle_timeout_micros })
     }
 }
 
@@ -168,15 +184,6 @@ fn physical_needs(table: &Table, outputs: &BTreeMap<usize, Need>) -> datafusion_
         needs.insert(first, Need::Presence);
     }
     Ok(needs)
-}
-
-fn strategy(watermark: &Watermark, table: &Table, output: &Schema) -> datafusion_common::Result<WatermarkStrategy> {
-    let generator = match &watermark.promise {
-        Promise::Delay { micros } => WatermarkGenerator::BoundedDelay { delay_micros: *micros },
-        Promise::Expression(expr) => WatermarkGenerator::Expression(encode(expr)?),
-    };
-    let column = output.index_of(table.schema.field(watermark.column).name())?;
-    Ok(WatermarkStrategy { column, generator, idle_timeout_micros: watermark.idle_timeout_micros })
 }
 
 /// A stand-in for a column that nothing uses.

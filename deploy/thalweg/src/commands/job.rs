@@ -1,4 +1,4 @@
-//! `thalweg job show`, `checkpoints`, `cancel`, `stop`, `wait` and `rows`.
+//! `thalweg job show`, `checkpoints`, `cancel`, `stop`, `restart`, `forget`, `wait` and `rows`.
 
 use std::io::stdout;
 
@@ -36,6 +36,18 @@ pub(super) async fn run(command: JobCommand, format: Format, remote: &Remote) ->
             let (client, _surroundings) = remote.connect(&args.cluster).await?;
             client.stop(JobId(args.job)).await?;
             print_summary(&client.job(JobId(args.job)).await?, format)
+        }
+        JobCommand::Restart(args) => {
+            let (client, _surroundings) = remote.connect(&args.job.cluster).await?;
+            let job = JobId(args.job.job);
+            client.restart(job, args.settings.into_iter().collect()).await?;
+            print_summary(&client.job(job).await?, format)
+        }
+        JobCommand::Forget(args) => {
+            let (client, _surroundings) = remote.connect(&args.cluster).await?;
+            let before = client.job(JobId(args.job)).await?;
+            client.forget(JobId(args.job)).await?;
+            print_summary(&before, format)
         }
         JobCommand::Wait(args) => {
             let (client, _surroundings) = remote.connect(&args.cluster).await?;
@@ -87,10 +99,13 @@ fn show(job: &JobOverview, format: Format) -> Result<()> {
             let label = if job.status == JobStatus::Created { "waiting" } else { "last failure" };
             print(&format!("\n{label}: {}\n", failure.message))?;
         }
+        for url in &job.ingest_urls {
+            print(&format!("\nrecords: POST to {url}\n"))?;
+        }
         print(&checkpoints_text(&job.checkpoints))?;
         print(&format!("\n{}\n\n", job.plan.trim_end()))?;
     }
-    let head = ["subtask", "operators", "node", "state", "in", "out", "busy", "blocked", "watermark", "late"];
+    let head = ["subtask", "operators", "node", "state", "in", "out", "busy", "blocked", "watermark", "late", "failed"];
     print_list(format, &head, &job.subtasks, |subtask| {
         let metrics = &subtask.metrics;
         vec![
@@ -104,6 +119,7 @@ fn show(job: &JobOverview, format: Format) -> Result<()> {
             percent(metrics.blocked_micros, metrics),
             watermark_text(metrics.watermark),
             grouped(metrics.late_records),
+            grouped(metrics.failed_rows),
         ]
     })
 }

@@ -6,16 +6,20 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use arrow::{
-    array::{RecordBatch, UInt32Array},
+    array::{Array as _, AsArray as _, RecordBatch, UInt32Array},
     compute::take_record_batch,
-    datatypes::{Schema, SchemaRef},
+    datatypes::{DataType, Schema, SchemaRef},
     error::ArrowError,
 };
+use thalweg_types::Fault;
 
 use crate::json::{PlainColumn, timestamp::TimestampForm};
 
 /// The value of NULL and of the empty text.
 const DEFAULT_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// The longest name of a directory that file systems take.
+const NAME_BYTES_MAX: usize = 255;
 
 /// The partition columns of a table.
 #[derive(Debug, Clone)]
@@ -73,6 +77,40 @@ impl Partitions {
             Ok((directory, rows))
         });
         taken.collect()
+    }
+
+    /// The rows of which a value makes the name of a directory too long.
+    pub(super) fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
+        let mut faults: BTreeMap<usize, Fault> = BTreeMap::new();
+        for (index, prefix) in &self.columns {
+            let Some(array) = batch.columns().get(*index) else { continue };
+            // Only these have values without a bound; escaped, a byte takes three.
+            let is_long = |length: usize| prefix.len() + 3 * length > NAME_BYTES_MAX;
+            let may_be_long = match array.data_type() {
+                DataType::Utf8View => array.as_string_view().iter().flatten().any(|text| is_long(text.len())),
+                DataType::Utf8 | DataType::LargeUtf8 => true,
+                // As base-64.
+                DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
+                _ => false,
+            };
+            let column = may_be_long.then(|| PlainColumn::of(array, TimestampForm::Sql)).and_then(Result::ok);
+            let Some(column) = column else { continue };
+            let (mut value, mut name) = (Vec::new(), String::new());
+            for row in (0..batch.num_rows()).filter(|row| array.is_valid(*row)) {
+                value.clear();
+                column.write(row, &mut value);
+                name.clear();
+                name.push_str(prefix);
+                push_value(&value, &mut name);
+                if name.len() > NAME_BYTES_MAX {
+                    let bytes = name.len();
+                    let reason = format!("the name of its partition has {bytes} bytes, more than {NAME_BYTES_MAX}");
+                    let expression = batch.schema_ref().field(*index).name().clone();
+                    faults.entry(row).or_insert(Fault { row, expression, place: None, reason });
+                }
+            }
+        }
+        faults.into_values().collect()
     }
 
     fn rows_by_directory(&self, batch: &RecordBatch) -> Result<BTreeMap<String, Vec<u32>>, ArrowError> {

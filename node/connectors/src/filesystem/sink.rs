@@ -36,6 +36,7 @@ use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use thalweg_types::{
+    Fault,
     graph::SinkOperator,
     seam::{Clock, Seams},
 };
@@ -463,6 +464,10 @@ impl SinkWriter for FileSinkWriter {
             epoch.finish().await
         };
         Ok(sealing.boxed())
+    }
+
+    fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
+        self.partitions.unfit(batch)
     }
 
     fn rollover(&self) -> Option<Rollover> {

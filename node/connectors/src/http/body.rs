@@ -10,7 +10,7 @@ use crate::{
 /// Reads a body: an array of objects, or one object a line.
 pub(super) fn decode(schema: &SchemaRef, body: &[u8]) -> Result<RecordBatch, String> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-    let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let is_array = is_array(body);
     let (what, mut lines) = if is_array {
         let lines = array_to_lines(body).map_err(|(item, reason)| format!("record {item}: {reason}"))?;
         ("record", lines)
@@ -28,4 +28,18 @@ pub(super) fn decode(schema: &SchemaRef, body: &[u8]) -> Result<RecordBatch, Str
         return Err(format!("{what} {number}: {}", fault.reason));
     }
     decoder.finish().map_err(|error| error.to_string())
+}
+
+/// How an error names the n-th record of a body that can be read.
+pub(super) fn name_of_record(body: &[u8], record: usize) -> String {
+    if is_array(body) {
+        return format!("record {}", record + 1);
+    }
+    let is_record = |(_, line): &(usize, &[u8])| !line.iter().all(|byte| byte.is_ascii_whitespace());
+    let line = body.split(|byte| *byte == b'\n').enumerate().filter(is_record).nth(record);
+    format!("line {}", line.map_or(record, |(number, _)| number) + 1)
+}
+
+fn is_array(body: &[u8]) -> bool {
+    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
 }

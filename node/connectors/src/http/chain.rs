@@ -41,6 +41,8 @@ pub(super) struct OpenedLog {
     pub(super) seals: Vec<SegmentNumber>,
     /// Requests with keys.
     pub(super) keyed: Vec<(SegmentNumber, LoggedRequest)>,
+    /// When the newest request of all came, by the log's time.
+    pub(super) newest_millis: u64,
     /// Segments that are left out.
     pub(super) torn: BTreeSet<SegmentNumber>,
 }
@@ -58,6 +60,7 @@ struct Chain<'a> {
     log: &'a IngestLog,
     attempt: Attempt,
     links: BTreeMap<SegmentNumber, Link>,
+    newest_millis: u64,
 }
 
 /// Takes a log over for a writer, from a position on.
@@ -69,11 +72,11 @@ pub(super) async fn take_over(
     writer: WriterId,
     position: &LogPosition,
 ) -> Result<OpenedLog, ConnectorError> {
-    let mut chain = Chain { log: &log, attempt: writer.attempt, links: BTreeMap::new() };
+    let mut chain = Chain { log: &log, attempt: writer.attempt, links: BTreeMap::new(), newest_millis: 0 };
     let next = chain.read(position).await?;
     let seal = chain.seal(writer, next).await?;
     let torn = chain.find_torn().await?;
-    let links = chain.links;
+    let Chain { links, newest_millis, .. } = chain;
     let found = links.iter().filter(|(_, link)| matches!(link, Link::Seal)).map(|(number, _)| *number);
     let seals: BTreeSet<SegmentNumber> = position.seals.iter().copied().chain(found).collect();
     let seals = seals.iter().copied().skip(seals.len().saturating_sub(SEALS_MAX)).collect();
@@ -82,7 +85,7 @@ pub(super) async fn take_over(
         requests.into_iter().map(move |request| (number, request))
     });
     let keyed = keyed.collect();
-    Ok(OpenedLog { log, writer, seal, seals, keyed, torn })
+    Ok(OpenedLog { log, writer, seal, seals, keyed, newest_millis, torn })
 }
 
 impl Chain<'_> {
@@ -123,6 +126,8 @@ impl Chain<'_> {
             return Err(taken_over(head.writer.attempt));
         }
         let number = head.segment;
+        let newest = head.requests.iter().map(|request| request.arrived_millis).max();
+        self.newest_millis = self.newest_millis.max(newest.unwrap_or_default());
         let link = match head.is_seal() {
             true => Link::Seal,
             false => Link::Records(head.requests.into_iter().filter(|request| request.key.is_some()).collect()),

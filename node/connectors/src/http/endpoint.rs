@@ -23,9 +23,10 @@ use thalweg_types::seam::Clock;
 use tokio::sync::{Notify, watch};
 
 use super::{
-    body::decode,
+    body::{decode, name_of_record},
     keys::{Keys, Known},
 };
+use crate::RecordCheck;
 
 /// The bodies of one segment, unless a single one is larger.
 const SEGMENT_BYTES_MAX: usize = 4 << 20;
@@ -72,6 +73,7 @@ pub(super) struct Accepted {
 #[derive(Debug)]
 pub(super) struct Endpoint {
     schema: SchemaRef,
+    check: Option<RecordCheck>,
     bytes_max: usize,
     clock: Arc<dyn Clock>,
     queue: Mutex<Queue>,
@@ -107,9 +109,20 @@ struct Queue {
     /// A group of them is being appended.
     is_appending: bool,
     batches: VecDeque<Arrived>,
+    time: LogTime,
     /// Those of the batches, those of what is pending, and those that are reserved.
     bytes: usize,
     keys: Keys,
+}
+
+/// The time of a log, by which its keys are promised: that of its newest request, and on from there while somebody writes it. So no
+/// clock of a node, however it is set, ends a promise early; while nobody writes, it stands still.
+#[derive(Debug, Clone, Copy)]
+struct LogTime {
+    /// What it was when the log was opened, in milliseconds.
+    opened_at: u64,
+    /// By the monotonic clock, when that was.
+    since: Duration,
 }
 
 /// A request that is to become durable.
@@ -180,7 +193,12 @@ impl Queue {
 }
 
 impl Endpoint {
-    pub(super) fn new(schema: SchemaRef, bytes_max: usize, retention: Duration, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        (schema, check): (SchemaRef, Option<RecordCheck>),
+        bytes_max: usize,
+        retention: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let queue = Queue {
             life: Life::Opening,
             is_draining: false,
@@ -188,9 +206,11 @@ impl Endpoint {
             is_appending: false,
             batches: VecDeque::new(),
             bytes: 0,
+            time: LogTime { opened_at: 0, since: clock.monotonic() },
             keys: Keys::new(retention),
         };
-        Self { schema, bytes_max, clock, queue: Mutex::new(queue), arrived: Notify::new(), wanted: Notify::new() }
+        let (arrived, wanted) = (Notify::new(), Notify::new());
+        Self { schema, check, bytes_max, clock, queue: Mutex::new(queue), arrived, wanted }
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
@@ -203,12 +223,13 @@ impl Endpoint {
         Ok(Reservation { endpoint: self, bytes: 0 })
     }
 
-    /// Requests are taken from here on. `known` are those of former readers.
-    pub(super) fn open(&self, is_durable: bool, known: Vec<(SegmentNumber, LoggedRequest)>) {
-        let now = self.now_millis();
+    /// Requests are taken from here on. `known` are those of former readers, of which the newest came at `newest_millis` of the log's
+    /// time.
+    pub(super) fn open(&self, is_durable: bool, known: Vec<(SegmentNumber, LoggedRequest)>, newest_millis: u64) {
         let mut queue = lock(&self.queue);
+        queue.time = LogTime { opened_at: newest_millis, since: self.clock.monotonic() };
         known.iter().for_each(|(segment, request)| queue.keys.take(request, *segment));
-        queue.keys.expire(now);
+        queue.keys.expire(newest_millis);
         queue.life = Life::Open { is_durable };
     }
 
@@ -350,8 +371,11 @@ impl Endpoint {
         self.arrived.notify_one();
     }
 
+    /// The log's time.
     fn now_millis(&self) -> u64 {
-        u64::try_from(self.clock.since_epoch().as_millis()).unwrap_or(u64::MAX)
+        let LogTime { opened_at, since } = lock(&self.queue).time;
+        let passed = self.clock.monotonic().saturating_sub(since).as_millis();
+        opened_at.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 }
 
@@ -411,6 +435,11 @@ impl Reservation {
         self.grow_to(body.len())?;
         let is_durable = lock(&self.endpoint.queue).check()?;
         let batch = decode(&self.endpoint.schema, &body).map_err(Refusal::Malformed)?;
+        // What the job could not process is refused as long as somebody is there to be told.
+        let fault = self.endpoint.check.as_ref().and_then(|RecordCheck(check)| check(&batch));
+        if let Some((row, reason)) = fault {
+            return Err(Refusal::Malformed(format!("{}: {reason}", name_of_record(&body, row))));
+        }
         let request = LoggedRequest {
             key,
             arrived_millis: self.endpoint.now_millis(),

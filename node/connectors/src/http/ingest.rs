@@ -5,6 +5,7 @@
 //! | 200 `{"accepted":N,"durable":true}` | all records of the request are in the ingest log |
 //! | 200 `{"accepted":N,"durable":false}` | all wait in memory: the job takes no checkpoints, and they are lost with the node |
 //! | 400 | a record or the key is malformed, with its line and the reason; nothing was taken |
+//! | 307 with `Location` | the table's reader is on another node |
 //! | 404 | no table takes records at this path |
 //! | 408 | the body came too slowly |
 //! | 413 | the request is larger than the table's whole buffer |
@@ -25,13 +26,14 @@ use axum::{
     Router,
     body::Body,
     extract::{DefaultBodyLimit, Path, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::post,
 };
 use futures::StreamExt as _;
 
 use super::{
+    elsewhere::{Elsewhere, ReaderPlace},
     endpoint::{Accepted, Refusal},
     registry::IngestRegistry,
 };
@@ -43,14 +45,16 @@ const RETRY_AFTER_SECONDS: &str = "1";
 const WINDOW: Duration = Duration::from_secs(10);
 const WINDOW_BYTES: usize = 8 << 10;
 
-/// Routes that take records for the tables of a registry, at any path.
-pub fn ingest_router(registry: IngestRegistry) -> Router {
-    Router::new().route("/{*path}", post(take)).layer(DefaultBodyLimit::disable()).with_state(registry)
+/// Routes that take records for the tables of a registry, at any path; requests to others are sent to where their readers are,
+/// where somebody knows that.
+pub fn ingest_router(registry: IngestRegistry, elsewhere: Option<Elsewhere>) -> Router {
+    Router::new().route("/{*path}", post(take)).layer(DefaultBodyLimit::disable()).with_state((registry, elsewhere))
 }
 
 async fn take(
-    State(registry): State<IngestRegistry>,
+    State((registry, elsewhere)): State<(IngestRegistry, Option<Elsewhere>)>,
     Path(path): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -61,7 +65,27 @@ async fn take(
             let answer = format!("{{\"accepted\":{rows},\"durable\":{is_durable}}}\n");
             (StatusCode::OK, headers, answer).into_response()
         }
+        Err(Refusal::UnknownPath) => match &elsewhere {
+            Some(elsewhere) => send_on(elsewhere, &path, &uri).await,
+            None => refuse(&path, &Refusal::UnknownPath),
+        },
         Err(refusal) => refuse(&path, &refusal),
+    }
+}
+
+/// The answer to a request that came to the wrong node.
+async fn send_on(elsewhere: &Elsewhere, path: &str, uri: &Uri) -> Response {
+    match elsewhere.directory.find(path).await {
+        ReaderPlace::At(address) if address == elsewhere.own_address => {
+            later(StatusCode::SERVICE_UNAVAILABLE, "the table is being opened")
+        }
+        ReaderPlace::At(address) => {
+            let location = format!("http://{address}{}", uri.path());
+            let told = format!("the table's reader is on another node: POST to {location}\n");
+            (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)], told).into_response()
+        }
+        ReaderPlace::NotNow(reason) => later(StatusCode::SERVICE_UNAVAILABLE, &reason),
+        ReaderPlace::Nowhere => refuse(path, &Refusal::UnknownPath),
     }
 }
 
@@ -109,9 +133,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 
 fn refuse(path: &str, refusal: &Refusal) -> Response {
     match refusal {
-        Refusal::UnknownPath => {
-            (StatusCode::NOT_FOUND, format!("no table takes records at /{path} on this node\n")).into_response()
-        }
+        Refusal::UnknownPath => (StatusCode::NOT_FOUND, format!("no table takes records at /{path}\n")).into_response(),
         Refusal::Malformed(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
         Refusal::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n").into_response(),
         Refusal::TooLarge { bytes_max } => {

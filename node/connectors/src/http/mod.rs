@@ -4,6 +4,7 @@ mod append;
 mod body;
 mod chain;
 mod client;
+mod elsewhere;
 mod endpoint;
 mod ingest;
 mod keys;
@@ -12,6 +13,7 @@ mod sink;
 mod source;
 
 pub use client::{HttpAnswer, HttpClient, HttpPost, ReqwestClient};
+pub use elsewhere::{Elsewhere, ReaderDirectory, ReaderPlace};
 pub use ingest::ingest_router;
 pub use registry::IngestRegistry;
 

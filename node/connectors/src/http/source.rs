@@ -61,12 +61,13 @@ impl IngestSource {
         let bytes_max = usize::try_from(options.bytes("buffer-size")?.unwrap_or(BUFFER_BYTES)).unwrap_or(usize::MAX);
         let retention = options.duration("idempotency.retention")?.unwrap_or(RETENTION);
         let clock = context.seams.clock.clone();
+        let check = identity.as_ref().and_then(|identity| identity.check.clone());
         Ok(Self {
             registry: context.ingest.clone(),
             seams: context.seams.clone(),
             identity,
             path,
-            endpoint: Arc::new(Endpoint::new(spec.physical.clone(), bytes_max, retention, clock)),
+            endpoint: Arc::new(Endpoint::new((spec.physical.clone(), check), bytes_max, retention, clock)),
             batch_rows,
             table: spec.table.clone(),
         })
@@ -92,9 +93,9 @@ impl IngestSource {
 
     /// Begins to append behind what was there, and to read it.
     fn begin(&self, opened: OpenedLog, position: LogPosition) -> Logged {
-        let OpenedLog { log, writer, seal, seals, keyed, torn } = opened;
+        let OpenedLog { log, writer, seal, seals, keyed, newest_millis, torn } = opened;
         let LogPosition { segment, row, .. } = position;
-        self.endpoint.open(true, keyed);
+        self.endpoint.open(true, keyed, newest_millis);
         let appender = Appender { endpoint: self.endpoint.clone(), log: log.clone(), writer, next: seal.next() };
         // It ends when the path is given back. A put that it has begun may still succeed, and its clients are told.
         let _ = self.seams.io.spawn(&format!("ingest log of /{}", self.path), Box::pin(appender.run()));
@@ -122,7 +123,7 @@ impl Source for IngestSource {
                 Some(self.begin(opened, position))
             }
             None => {
-                self.endpoint.open(false, Vec::new());
+                self.endpoint.open(false, Vec::new(), 0);
                 None
             }
         };

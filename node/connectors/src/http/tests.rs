@@ -49,11 +49,47 @@ async fn open(
 
 async fn post(context: &ConnectorContext, path: &str, body: &str) -> (StatusCode, String, Option<String>) {
     let request = Request::post(path).body(Body::from(body.to_owned())).expect("a request");
-    let answer = ingest_router(context.ingest.clone()).oneshot(request).await.expect("an answer");
+    let answer = ingest_router(context.ingest.clone(), None).oneshot(request).await.expect("an answer");
     let retry = answer.headers().get("retry-after").map(|value| value.to_str().expect("text").to_owned());
     let status = answer.status();
     let body = to_bytes(answer.into_body(), 10_000).await.expect("a body");
     (status, String::from_utf8(body.to_vec()).expect("text"), retry)
+}
+
+/// Knows one reader, one that is not there now, and this node's own.
+#[derive(Debug)]
+struct Known;
+
+impl ReaderDirectory for Known {
+    fn find<'a>(&'a self, path: &'a str) -> futures::future::BoxFuture<'a, ReaderPlace> {
+        let place = match path {
+            "ingest/there" => ReaderPlace::At("there:80".to_owned()),
+            "ingest/here" => ReaderPlace::At("here:80".to_owned()),
+            "ingest/failed" => ReaderPlace::NotNow("job-1 has failed".to_owned()),
+            _ => ReaderPlace::Nowhere,
+        };
+        Box::pin(std::future::ready(place))
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_came_to_the_wrong_node_is_sent_to_the_right_one() {
+    let context = context();
+    let elsewhere = Elsewhere { directory: Arc::new(Known), own_address: "here:80".to_owned() };
+    let router = ingest_router(context.ingest.clone(), Some(elsewhere));
+    let ask = |path: &'static str| {
+        let request = Request::post(path).body(Body::from("{}")).expect("a request");
+        let answer = router.clone().oneshot(request);
+        async move {
+            let answer = answer.await.expect("an answer");
+            let location = answer.headers().get("location").map(|value| value.to_str().expect("text").to_owned());
+            (answer.status().as_u16(), location, answer.headers().contains_key("retry-after"))
+        }
+    };
+    assert_eq!(ask("/ingest/there").await, (307, Some("http://there:80/ingest/there".to_owned()), false));
+    assert_eq!(ask("/ingest/here").await, (503, None, true), "it is being opened");
+    assert_eq!(ask("/ingest/failed").await, (503, None, true));
+    assert_eq!(ask("/ingest/nowhere").await, (404, None, false));
 }
 
 #[tokio::test]
@@ -113,7 +149,7 @@ fn piecewise(
         request = request.header("content-length", length);
     }
     let request = request.body(Body::from_stream(pieces)).expect("a request");
-    let router = ingest_router(context.ingest.clone());
+    let router = ingest_router(context.ingest.clone(), None);
     #[allow(clippy::disallowed_methods, reason = "a test's own task")]
     let answer = tokio::spawn(async move { router.oneshot(request).await.expect("an answer").status() });
     (sender, answer)

@@ -20,10 +20,11 @@ use super::{
     windows::{PaneKey, Windows, check_timestamps},
 };
 use crate::{
-    LateRows, Operator, OperatorContext, OperatorError,
+    FailedRows, LateRows, Operator, OperatorContext, OperatorError,
     emission::{Emission, OUTPUT},
     error::build_error,
     project::batch_of,
+    sift::{Sifted, sift},
     split::Rows,
     time,
 };
@@ -44,6 +45,7 @@ pub(crate) struct LocalAggregate {
     watermark: i64,
     emission: Emission,
     late: Vec<LateRows>,
+    failed: Vec<FailedRows>,
     indices: Vec<usize>,
 }
 
@@ -72,6 +74,7 @@ impl LocalAggregate {
             live_groups_max: LIVE_GROUPS_BATCHES * context.batch_rows,
             watermark: Watermark::MIN.0,
             late: Vec::new(),
+            failed: Vec::new(),
             indices: Vec::new(),
         })
     }
@@ -102,8 +105,10 @@ impl Operator for LocalAggregate {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let parts = self.windows.split(&batch)?;
-        let inputs = self.spec.inputs(&batch)?;
+        let read = |batch: &RecordBatch| Ok((self.windows.split(batch)?, self.spec.inputs(batch)?));
+        let Sifted { rows: batch, value, failed } = sift(batch, read)?;
+        self.failed.extend(failed);
+        let Some((parts, inputs)) = value else { return Ok(()) };
         for (key, rows) in parts {
             let open = judge(&self.windows, key, self.watermark, || rows.of_batch(&batch), &mut self.late)?;
             let Some(key) = open else {
@@ -144,6 +149,10 @@ impl Operator for LocalAggregate {
 
     fn take_late(&mut self) -> Vec<LateRows> {
         std::mem::take(&mut self.late)
+    }
+
+    fn take_failed(&mut self) -> Vec<FailedRows> {
+        std::mem::take(&mut self.failed)
     }
 
     fn state_bytes(&self) -> usize {

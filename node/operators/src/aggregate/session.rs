@@ -32,11 +32,12 @@ use super::{
     windows::{check_timestamps, event_times},
 };
 use crate::{
-    LateRows, Operator, OperatorContext, OperatorError,
+    FailedRows, LateRows, Operator, OperatorContext, OperatorError,
     emission::{Emission, OUTPUT},
     error::build_error,
     project::batch_of,
     restore::{owned_parts, value},
+    sift::{Sifted, sift},
     split::{Rows, split_by},
     time,
 };
@@ -58,6 +59,7 @@ pub(crate) struct SessionAggregate {
     watermark: i64,
     emission: Emission,
     late: Vec<LateRows>,
+    failed: Vec<FailedRows>,
 }
 
 /// Runs of records of one key at most the gap apart, in one batch.
@@ -101,6 +103,7 @@ impl SessionAggregate {
             watermark: Watermark::MIN.0,
             emission: Emission::new(context.batch_rows, (0..keys).collect(), context.key_groups),
             late: Vec::new(),
+            failed: Vec::new(),
         })
     }
 
@@ -201,8 +204,10 @@ impl Operator for SessionAggregate {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let times = event_times(&batch, self.column, self.gap)?;
-        let inputs = self.spec.inputs(&batch)?;
+        let read = |batch: &RecordBatch| Ok((event_times(batch, self.column, self.gap)?, self.spec.inputs(batch)?));
+        let Sifted { rows: batch, value, failed } = sift(batch, read)?;
+        self.failed.extend(failed);
+        let Some((times, inputs)) = value else { return Ok(()) };
         let keys = self.store.intern(&inputs.keys, batch.num_rows())?;
         let Some(verdicts) = self.judge(&times, &keys) else { return self.absorb(&inputs, &times, &keys) };
         self.refuse(&batch, &verdicts)?;
@@ -242,6 +247,10 @@ impl Operator for SessionAggregate {
 
     fn take_late(&mut self) -> Vec<LateRows> {
         std::mem::take(&mut self.late)
+    }
+
+    fn take_failed(&mut self) -> Vec<FailedRows> {
+        std::mem::take(&mut self.failed)
     }
 
     fn state_bytes(&self) -> usize {

@@ -130,9 +130,10 @@ impl Call {
     fn compile(bytes: &thalweg_types::ExprBytes, schema: &SchemaRef, operator: &str) -> Result<Self, OperatorError> {
         let lowered = compile_aggregate(bytes, schema, operator)?;
         let state_width = lowered.aggregate.state_fields().map_err(build_error(operator))?.len();
+        let part = |physical| Expression::of(physical, bytes.place);
         let order = lowered.order_bys.iter().map(|sort| sort.expr.clone());
-        let arguments = lowered.aggregate.expressions().into_iter().chain(order).map(Expression::of).collect();
-        let filter = lowered.filter.map(Expression::of);
+        let arguments = lowered.aggregate.expressions().into_iter().chain(order).map(part).collect();
+        let filter = lowered.filter.map(part);
         let call = Self { function: lowered.aggregate, arguments, filter, state_width };
         // A first one now, so that what cannot be accumulated is refused with the plan and not with the first row.
         call.accumulator().map_err(|error| build_error(operator)(format!("aggregate {}: {error}", bytes.text)))?;

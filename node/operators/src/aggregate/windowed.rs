@@ -25,10 +25,11 @@ use super::{
     windows::{PaneKey, Windows},
 };
 use crate::{
-    LateRows, Operator, OperatorContext, OperatorError,
+    FailedRows, LateRows, Operator, OperatorContext, OperatorError,
     emission::{Emission, OUTPUT},
     error::build_error,
     restore::{owned_parts, value},
+    sift::{Sifted, sift},
     split::split_by,
 };
 
@@ -49,6 +50,7 @@ pub(crate) struct WindowedAggregate {
     watermark: i64,
     emission: Emission,
     late: Vec<LateRows>,
+    failed: Vec<FailedRows>,
     indices: Vec<usize>,
 }
 
@@ -73,6 +75,7 @@ impl WindowedAggregate {
             watermark: Watermark::MIN.0,
             emission: Emission::new(context.batch_rows, (0..keys).collect(), context.key_groups),
             late: Vec::new(),
+            failed: Vec::new(),
             indices: Vec::new(),
         })
     }
@@ -146,8 +149,10 @@ impl Operator for WindowedAggregate {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let parts = self.windows.split(&batch)?;
-        let inputs = self.spec.inputs(&batch)?;
+        let read = |batch: &RecordBatch| Ok((self.windows.split(batch)?, self.spec.inputs(batch)?));
+        let Sifted { rows: batch, value, failed } = sift(batch, read)?;
+        self.failed.extend(failed);
+        let Some((parts, inputs)) = value else { return Ok(()) };
         for (key, rows) in parts {
             let open = judge(&self.windows, key, self.watermark, || rows.of_batch(&batch), &mut self.late)?;
             let (Some(key), new_rows) = (open, rows.len()) else {
@@ -184,6 +189,10 @@ impl Operator for WindowedAggregate {
 
     fn take_late(&mut self) -> Vec<LateRows> {
         std::mem::take(&mut self.late)
+    }
+
+    fn take_failed(&mut self) -> Vec<FailedRows> {
+        std::mem::take(&mut self.failed)
     }
 
     fn state_bytes(&self) -> usize {

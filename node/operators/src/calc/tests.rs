@@ -1,9 +1,11 @@
 //! Filters and projections, and that what is passed on is not copied.
 
+use std::sync::Arc;
+
 use arrow::array::AsArray;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion_expr::lit;
-use thalweg_types::{OperatorKind, graph::Calc};
+use thalweg_types::{Fault, OperatorKind, Place, graph::Calc};
 
 use crate::{
     build,
@@ -68,19 +70,52 @@ fn values_are_cast_to_the_planned_type() {
     assert_eq!(rows_of(&run(calc, &[("b", DataType::Utf8View)])), ["10", "20", "30"]);
 }
 
+/// What passes and what fails, with the reasons, of `input` where columns are laid out so.
+fn part(calc: Calc, output: arrow::datatypes::SchemaRef) -> (Vec<String>, Vec<String>, Vec<Fault>) {
+    let plan = plan(OperatorKind::Calc(calc), output);
+    let mut operator = build(&plan, &[input().schema()], &CONTEXT).expect("a legal plan");
+    operator.process(0, input()).expect("each fault is a row's");
+    let passed: Vec<_> = std::iter::from_fn(|| operator.next_output().expect("output")).collect();
+    let failed = operator.take_failed();
+    assert!(operator.take_failed().is_empty(), "they are taken once");
+    let faults = failed.iter().flat_map(|failed| failed.faults.clone()).collect();
+    (rows_of(&passed), rows_of(failed.iter().map(|failed| &failed.rows)), faults)
+}
+
 #[test]
-fn data_that_an_expression_refuses_is_an_error_that_names_it() {
-    let calc = Calc { filter: None, projection: Some(vec![encode(&(column("b") / (column("a") - column("a"))))]) };
-    let input = input();
-    let plan = plan(OperatorKind::Calc(calc), schema(&[("q", DataType::Int64)]));
-    let mut operator = build(&plan, &[input.schema()], &CONTEXT).expect("a legal plan");
-    let error = operator.process(0, input).expect_err("a division by zero");
-    assert!(error.to_string().contains("b / (a - a)"), "{error}");
+fn a_row_that_an_expression_refuses_is_set_aside_as_it_came_and_the_others_pass() {
+    let quotient = column("b") / (column("a") - lit(1i64));
+    let mut encoded = encode(&quotient);
+    encoded.place = Some(Place { line: 3, column: 8 });
+    let calc = Calc { filter: None, projection: Some(vec![encoded, encode(&column("s"))]) };
+    let (passed, failed, faults) = part(calc, schema(&[("q", DataType::Int64), ("s", DataType::Utf8View)]));
+    assert_eq!(
+        (passed.as_slice(), failed.as_slice()),
+        (&["-|y".to_owned(), "15|z".to_owned()][..], &["1|10|x".to_owned()][..])
+    );
+    let [fault] = faults.as_slice() else { panic!("one row fails: {faults:?}") };
+    assert!(fault.to_string().starts_with("line 3, column 8: b / (a - Int64(1)): "), "{fault}");
+    assert!(fault.reason.contains("Divide by zero"), "{fault}");
+}
+
+#[test]
+fn a_row_that_the_filter_cannot_judge_is_set_aside() {
+    let filter = Some(encode(&(column("b") / (column("a") - lit(3i64))).lt(lit(0i64))));
+    let (passed, failed, faults) = part(Calc { filter, projection: None }, input().schema());
+    assert_eq!((passed.len(), failed.as_slice(), faults.len()), (1, &["3|30|z".to_owned()][..], 1));
+}
+
+#[test]
+fn a_null_where_a_column_must_have_a_value_is_a_fault_of_its_row() {
+    let output = Arc::new(Schema::new(vec![Field::new("must", DataType::Int64, false)]));
+    let (passed, failed, faults) = part(Calc { filter: None, projection: Some(vec![encode(&column("a"))]) }, output);
+    assert_eq!((passed, failed), (vec!["1".to_owned(), "3".to_owned()], vec!["-|20|y".to_owned()]));
+    assert_eq!(faults[0].to_string(), "a: column must is NOT NULL and has no value");
 }
 
 #[test]
 fn unreadable_expressions_are_refused_with_the_plan() {
-    let garbage = thalweg_types::ExprBytes { bytes: vec![255, 1], text: "garbage".to_owned() };
+    let garbage = thalweg_types::ExprBytes { bytes: vec![255, 1], text: "garbage".to_owned(), place: None };
     let plan = plan(OperatorKind::Calc(Calc { filter: Some(garbage), projection: None }), input().schema());
     let error = build(&plan, &[input().schema()], &CONTEXT).expect_err("no expression");
     assert!(error.to_string().contains("garbage"), "{error}");

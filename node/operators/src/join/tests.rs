@@ -145,3 +145,25 @@ fn keys_of_different_types_are_refused() {
     }
     crate::build(&plan, &[side("l"), side("r")], &crate::testing::CONTEXT).expect_err("a number and a text");
 }
+
+#[test]
+fn pairs_that_the_condition_cannot_judge_are_set_aside_by_the_chunk() {
+    let mut plan = operator(false, false);
+    if let OperatorKind::WindowJoin(join) = &mut plan.kind {
+        join.filter = Some(encode(&(column("lv") / column("rv")).gt(datafusion_expr::lit(0i64))));
+    }
+    let mut join = crate::build(&plan, &[side("l"), side("r")], &crate::testing::CONTEXT).expect("a legal plan");
+    let left: Vec<Row> = (1..=4).map(|value| (Some(1), value, 0, 1000)).collect();
+    join.process(0, side_batch("l", &left)).expect("rows as planned");
+    join.process(1, side_batch("r", &[(Some(1), 0, 0, 1000), (Some(1), 2, 0, 1000)])).expect("rows as planned");
+    join.on_watermark(thalweg_types::Watermark::MAX).expect("a watermark");
+    let (mut passed, mut failed) = (0, 0);
+    while let Some(chunk) = join.next_output().expect("each fault is a row's") {
+        passed += chunk.num_rows();
+        let taken: usize = join.take_failed().iter().map(|failed| failed.faults.len()).sum();
+        assert!(taken <= crate::testing::CONTEXT.batch_rows, "no more than a chunk waits");
+        failed += taken;
+    }
+    failed += join.take_failed().iter().map(|failed| failed.faults.len()).sum::<usize>();
+    assert_eq!((passed, failed), (3, 4), "2/2, 3/2 and 4/2 are above 0");
+}

@@ -45,17 +45,16 @@ fn rows_without_event_time_are_set_aside_as_they_were_read() {
 #[test]
 fn the_latest_time_less_the_delay_is_promised() {
     let stage = stage(Some(WatermarkGenerator::BoundedDelay { delay_micros: 1_000_000 }));
-    let rows = stage.process(physical()).expect("rows as planned").rows;
-    assert_eq!(stage.observe(&rows).expect("no expression"), Some(4_000_000));
-    assert_eq!(stage.observe(&rows.slice(0, 0)).expect("no expression"), None);
+    let promised = |rows| stage.process(rows).expect("rows as planned").watermark;
+    assert_eq!(promised(physical()), Some(4_000_000));
+    assert_eq!(promised(physical().slice(0, 0)), None);
 }
 
 #[test]
 fn an_expression_promises_its_latest_value() {
     let generator = WatermarkGenerator::Expression(encode(&column("ts")));
     let stage = stage(Some(generator));
-    let rows = stage.process(physical()).expect("rows as planned").rows;
-    assert_eq!(stage.observe(&rows).expect("a column"), Some(5_000_000));
+    assert_eq!(stage.process(physical()).expect("rows as planned").watermark, Some(5_000_000));
     let wrong = source(Some(WatermarkGenerator::Expression(encode(&column("b")))));
     SourceStage::new(&wrong, schema(&[("ts", MILLIS), ("b", DataType::Int64)])).expect_err("not a timestamp");
 }
@@ -66,8 +65,25 @@ fn tables_without_watermark_keep_every_row() {
     let staged = stage.process(physical()).expect("rows as planned");
     assert_eq!(staged.rows.num_rows(), 3);
     assert!(staged.dead.is_none());
-    assert_eq!(stage.observe(&staged.rows).expect("nothing to evaluate"), None);
+    assert_eq!(staged.watermark, None);
     let bare = SourceOperator { projection: None, ..source(None) };
     let stage = SourceStage::new(&bare, bare.physical.clone()).expect("a legal source");
     assert_eq!(stage.process(physical()).expect("rows as planned").rows, physical());
+}
+
+#[test]
+fn rows_of_which_a_computed_column_or_the_watermark_fails_are_set_aside() {
+    let promise = |expression| Some(WatermarkGenerator::Expression(encode(&expression)));
+    let quotient = cast(lit(1i64) / (column("b") - lit(2i64)), MILLIS);
+    let failing = SourceStage::new(&source(promise(quotient)), schema(&[("ts", MILLIS), ("b", DataType::Int64)]));
+    let failing = failing.expect("a legal source");
+    let staged = failing.process(physical()).expect("each fault is a row's");
+    let failed = staged.failed.expect("the first row has b = 2");
+    assert_eq!((rows_of([&failed.rows]), failed.faults.len()), (vec!["1|5000".to_owned()], 1));
+    assert_eq!(staged.rows.num_rows() + staged.dead.map_or(0, |dead| dead.rows.num_rows()), 2);
+    let (row, reason) = failing.fault(&physical(), true).expect("it is told before anything is taken");
+    assert!(row == 0 && reason.contains("Divide by zero"), "{row}: {reason}");
+    let (row, reason) = stage(promise(column("ts"))).fault(&physical(), true).expect("the second has no time");
+    assert!(row == 1 && reason.contains("is NULL"), "{row}: {reason}");
+    assert_eq!(stage(promise(column("ts"))).fault(&physical(), false), None, "it is a dead letter");
 }

@@ -137,7 +137,7 @@ impl Chain {
                 continue;
             };
             operator.flush().map_err(|source| failed(name, source))?;
-            self.parts.aside.take_late(*id, operator.as_mut(), &self.parts.meter);
+            self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
             if self.parts.vertices[at].hands_on {
                 self.stack.push(Step::Drain { vertex: at, then: None });
                 self.carry(&mut released).await?;
@@ -169,13 +169,14 @@ impl Chain {
 
     /// What an operator must give before it takes rows; nothing as a rule, since its emission is over before its next rows.
     fn take_output(&mut self, at: usize) -> Result<Vec<RecordBatch>, SubtaskError> {
-        let Vertex { name, stage: Stage::Operator(operator), .. } = &mut self.parts.vertices[at] else {
+        let Vertex { id, name, stage: Stage::Operator(operator), .. } = &mut self.parts.vertices[at] else {
             return Ok(Vec::new());
         };
         let mut emitted = Vec::new();
         while let Some(batch) = operator.next_output().map_err(|source| failed(name, source))? {
             emitted.push(batch);
         }
+        self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
         Ok(emitted)
     }
 }

@@ -219,6 +219,44 @@ async fn rows_without_event_time_are_dead_letters() {
     assert!(letters[0].record.contains("\"key\":2"), "{letters:?}");
 }
 
+/// A graph that divides by `value - 2`.
+fn divides(settings: &[(&str, &str)]) -> JobGraph {
+    let mut graph = GraphBuilder::default();
+    graph.settings.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    let source = graph.source("ticks", None, &[]);
+    let quotient = lit(10i64) / (col("value") - lit(2i64));
+    let filter = graph.filter(&quotient.not_eq(lit(0i64)), Parallelism::Job);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, filter, 0, Distribution::Forward);
+    graph.link(filter, sink, 0, Distribution::Forward);
+    graph.build()
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_evaluated_are_set_aside_counted_and_prepared_for_publication() {
+    let cluster = Cluster::of(1).await;
+    give(&cluster, "ticks", vec![TestSplit::of("a", vec![rows([(1, 1, 1), (2, 2, 2), (3, 3, 3)])])]);
+    let ending = cluster.run(&divides(&[("error.path", "/errors")]), 1).await;
+    assert_eq!(integers(&cluster.tables.0.written("out"), 1), [1, 3]);
+    assert_eq!(ending.totals(0).failed_rows, 1);
+    let failed = cluster.tables.0.failed_rows.lock().unwrap().clone();
+    assert!(failed.len() == 1 && failed[0].contains("Divide by zero"), "{failed:?}");
+    let prepared: Vec<_> = ending.finished.values().flat_map(|(_, prepared)| prepared).collect();
+    assert!(prepared.iter().any(|prepared| prepared.committables.sink == OperatorId(1)), "{prepared:?}");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_evaluated_fails_a_job_that_has_no_place_for_it_and_is_told() {
+    let cluster = Cluster::of(1).await;
+    give(&cluster, "ticks", vec![TestSplit::of("a", vec![rows([(1, 1, 1), (2, 2, 2), (3, 3, 3)])])]);
+    let ending = cluster.run(&divides(&[]), 1).await;
+    let (_, failure, _) = &ending.failed[0];
+    assert_eq!(failure.kind, thalweg_types::job::FailureKind::Data);
+    for part in ["Divide by zero", "10", "\"key\":2", "error.path"] {
+        assert!(failure.message.contains(part), "{}", failure.message);
+    }
+}
+
 /// A slow sink slows its own source, and no other job: in the same virtual time, in which a source gives a batch every
 /// 10 ms, the other job passes as many rows beside it as alone, while what waits for the sink stays within the windows.
 #[tokio::test(start_paused = true)]

@@ -54,7 +54,7 @@ pub(super) fn integers(batches: &[RecordBatch], column: usize) -> Vec<i64> {
 }
 
 pub(super) fn encode(expression: &Expr) -> ExprBytes {
-    ExprBytes { bytes: thalweg_expr::encode(expression).unwrap(), text: expression.to_string() }
+    ExprBytes { bytes: thalweg_expr::encode(expression).unwrap(), text: expression.to_string(), place: None }
 }
 
 /// Puts a graph together; operators are named by the order in which they were added.

@@ -80,6 +80,7 @@ impl Ending {
             totals.records_out += metrics.records_out;
             totals.late_records += metrics.late_records;
             totals.dead_letters += metrics.dead_letters;
+            totals.failed_rows += metrics.failed_rows;
         }
         totals
     }

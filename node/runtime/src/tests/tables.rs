@@ -81,6 +81,8 @@ pub(super) struct TestTables {
     pub(super) read_batches: Mutex<BTreeMap<String, usize>>,
     pub(super) late_rows: Mutex<Vec<(OperatorId, (i64, i64))>>,
     pub(super) dead_letters: Mutex<Vec<DeadLetter>>,
+    /// Why each failed row was set aside.
+    pub(super) failed_rows: Mutex<Vec<String>>,
 }
 
 impl TestTables {
@@ -255,6 +257,10 @@ impl SetAsideOutput for TestSetAside {
             SetAside::LateRows { operator, window, rows } => {
                 let rows = (0..rows.num_rows()).map(|_| (operator, window));
                 self.tables.late_rows.lock().unwrap().extend(rows);
+            }
+            SetAside::FailedRows { faults, .. } => {
+                let reasons = faults.iter().map(ToString::to_string);
+                self.tables.failed_rows.lock().unwrap().extend(reasons);
             }
         }
         Ok(())

@@ -51,6 +51,7 @@ fn overview() -> JobOverview {
         subtasks: vec![subtask],
         sql: "SELECT 1".to_owned(),
         plan: "source".to_owned(),
+        ingest_urls: Vec::new(),
     }
 }
 

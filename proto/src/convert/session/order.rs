@@ -103,7 +103,7 @@ fn commit_from_wire(wire: v1::Commit) -> Result<Action, WireError> {
     let graph = graph_from_wire("Commit", &wire.graph)?;
     let committables = each(wire.committables, SinkCommittables::try_from)?;
     for SinkCommittables { sink, .. } in &committables {
-        // Not only sinks: windows publish late records, sources malformed ones.
+        // Not only sinks: windows publish late records, sources malformed ones, any of them rows that failed.
         if kind_of(&graph, *sink).is_none() {
             return Err(WireError::new("Commit", format!("{sink} is not an operator of the graph")));
         }

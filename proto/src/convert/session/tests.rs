@@ -54,11 +54,12 @@ fn graph(key_groups: u16) -> JobGraph {
 }
 
 prop_compose! {
-    fn metrics()(counts in any::<[u64; 9]>(), watermark: i64) -> SubtaskMetrics {
-        let [records_in, records_out, bytes_in, bytes_out, busy_micros, blocked_micros, idle_micros, late, dead] = counts;
+    fn metrics()(counts in any::<[u64; 10]>(), watermark: i64) -> SubtaskMetrics {
+        let [records_in, records_out, bytes_in, bytes_out, busy_micros, blocked_micros, idle_micros, late, dead, failed] =
+            counts;
         SubtaskMetrics {
             records_in, records_out, bytes_in, bytes_out, busy_micros, blocked_micros, idle_micros, watermark,
-            late_records: late, dead_letters: dead,
+            late_records: late, dead_letters: dead, failed_rows: failed,
         }
     }
 }

@@ -47,7 +47,8 @@ pub struct LoggedRequest {
     /// The sender's idempotency key, where it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// When it arrived: milliseconds since the Unix epoch, by the node's clock.
+    /// When it arrived, in milliseconds of the log's own time: on from the newest request before its writer, by that one's monotonic
+    /// clock. (Logs of older versions begin with milliseconds since the Unix epoch.)
     pub arrived_millis: u64,
     /// How many records it has.
     pub rows: u64,

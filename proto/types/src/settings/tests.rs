@@ -52,3 +52,16 @@ fn durations_and_sizes_are_read_in_their_units() {
     assert_eq!(parse_bytes("1.5 mb"), Some(1_572_864));
     assert_eq!(parse_bytes("-1"), None);
 }
+
+#[test]
+fn a_job_that_is_started_again_keeps_what_its_plan_and_state_depend_on() {
+    let before = BTreeMap::from([("pipeline.max-parallelism".to_owned(), "16".to_owned())]);
+    let with = |key: &str, value: &str| settings_of_restart(&before, &[(key.to_owned(), value.to_owned())].into());
+    let settings = with("error.path", "/errors").unwrap();
+    assert_eq!(JobSettings::parse(&settings).unwrap().error_path.as_deref(), Some("/errors"));
+    assert_eq!(JobSettings::parse(&settings).unwrap().key_groups, 16);
+    assert!(matches!(with("pipeline.max-parallelism", "32"), Err(SettingError::Fixed { .. })));
+    assert!(matches!(with("error.paht", "/errors"), Err(SettingError::Unknown { .. })));
+    assert!(matches!(with("restart.attempts", "many"), Err(SettingError::Value { .. })));
+    assert!(SETTINGS_OF_RESTARTS.iter().all(|key| SETTINGS.iter().any(|spec| spec.key == *key)));
+}

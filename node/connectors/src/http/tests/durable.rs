@@ -8,6 +8,10 @@ use std::{
     time::Duration,
 };
 
+use arrow::{
+    array::{AsArray as _, RecordBatch},
+    datatypes::Int64Type,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -25,10 +29,11 @@ use thalweg_types::{
     checkpoint::{
         MANIFEST_FORMAT, Manifest, RecordCounts, SnapshotCost, SourceSnapshot, SplitProgress, SubtaskSnapshot,
     },
+    seam::Clock,
 };
 
 use super::*;
-use crate::{ConnectorError, Source, SourceIdentity, open_source_of, testing::cluster};
+use crate::{ConnectorError, RecordCheck, Source, SourceIdentity, open_source_of, testing::cluster};
 
 /// What becomes of a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -124,6 +129,7 @@ struct Rig {
     store: CheckpointStore,
     options: Vec<(&'static str, &'static str)>,
     clock: ConnectorContext,
+    check: Option<RecordCheck>,
 }
 
 /// An attempt on a node.
@@ -141,7 +147,7 @@ impl Rig {
         let faults = Arc::new(FaultyStore::default());
         let stores = ObjectStores::default().with_store("memory://test", faults.clone());
         let store = CheckpointStore::open("memory://test", &stores).expect("it is registered");
-        Self { faults, store, options: vec![("idempotency.retention", "60 s")], clock: context() }
+        Self { faults, store, options: vec![("idempotency.retention", "60 s")], clock: context(), check: None }
     }
 
     fn source(&self, attempt: u32, takes_checkpoints: bool) -> (ConnectorContext, Box<dyn Source>) {
@@ -154,6 +160,7 @@ impl Rig {
             source: SOURCE,
             store: self.store.clone(),
             takes_checkpoints,
+            check: self.check.clone(),
         };
         let spec = source("http", &self.options, columns());
         let source = open_source_of(identity, &spec, &settings(2), &context).expect("the options are sound");
@@ -250,7 +257,7 @@ async fn post_with(context: &ConnectorContext, key: &str, body: &str) -> (u16, S
         request = request.header("Idempotency-Key", key);
     }
     let request = request.body(Body::from(body.to_owned())).expect("a request");
-    let answer = ingest_router(context.ingest.clone()).oneshot(request).await.expect("an answer");
+    let answer = ingest_router(context.ingest.clone(), None).oneshot(request).await.expect("an answer");
     let status = answer.status().as_u16();
     assert_eq!(answer.headers().contains_key("retry-after"), matches!(status, 429 | 503));
     let body = to_bytes(answer.into_body(), 10_000).await.expect("a body");
@@ -349,6 +356,58 @@ async fn a_retry_with_the_same_key_is_answered_again_and_adds_nothing() {
     tokio::time::advance(RETENTION).await;
     assert_eq!(third.post("k", &record(3)).await, ok(1));
     assert_eq!(third.read().await, [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_job_could_not_process_is_refused_with_its_line_and_nothing_of_the_request_is_taken() {
+    let mut rig = Rig::new();
+    let is_seven = |batch: &RecordBatch| {
+        let values = batch.column(0).as_primitive::<Int64Type>().values();
+        values.iter().position(|value| *value == 7).map(|row| (row, "7 has no place".to_owned()))
+    };
+    rig.check = Some(RecordCheck(Arc::new(is_seven)));
+    let mut running = rig.start().await;
+    let (status, reason) = running.post("k", "{\"a\":1}\n\n{\"a\":7}\n").await;
+    assert_eq!((status, reason.as_str()), (400, "line 3: 7 has no place\n"));
+    let (status, reason) = running.post("k", "[{\"a\":1},\n{\"a\":7}]").await;
+    assert_eq!((status, reason.as_str()), (400, "record 2: 7 has no place\n"));
+    assert_eq!(running.post("k", &record(2)).await, ok(1), "the key was not taken either");
+    assert_eq!(running.read().await, [2]);
+}
+
+/// A node's clock that is wrong by so much.
+#[derive(Debug)]
+struct Wrong(Arc<dyn Clock>, Duration);
+
+impl Clock for Wrong {
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    fn since_epoch(&self) -> Duration {
+        self.0.since_epoch() + self.1
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_promised_for_as_long_on_nodes_whose_clocks_are_wrong() {
+    let mut rig = Rig::new();
+    let right = rig.clock.seams.clock.clone();
+    let mut first = rig.start().await;
+    assert_eq!(first.post("k", &record(1)).await, ok(1));
+    assert_eq!(first.read().await, [1]);
+    let read = first.reader.position();
+    drop(first);
+    // Hours ahead, then right again: hours behind the one before.
+    for (attempt, ahead) in [(2, Duration::from_secs(5 * 3600)), (3, Duration::ZERO)] {
+        rig.clock.seams.clock = Arc::new(Wrong(right.clone(), ahead));
+        let mut later = rig.open(attempt, &read).await;
+        assert_eq!(later.post("k", &record(1)).await, ok(1));
+        assert_eq!(later.read().await, [0; 0], "it is the same request");
+        tokio::time::advance(RETENTION / 2).await;
+        assert_eq!(later.post("k", &record(1)).await, ok(1));
+        assert_eq!(later.read().await, [0; 0], "the clock of the log stood still in between");
+    }
 }
 
 #[tokio::test(start_paused = true)]
