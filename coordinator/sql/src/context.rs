@@ -28,7 +28,7 @@ use crate::{
     catalog::Catalog,
     ddl,
     errors::{Result, SqlError, nearest},
-    families, floats, outputs, refuse, rewrite,
+    families, floats, numbers, outputs, refuse, rewrite,
     simplify::simplified,
     times,
     window_tvf::WindowTvfPlanner,
@@ -68,6 +68,9 @@ impl Functions {
         let mut aggregate = BTreeMap::new();
         for function in thalweg_functions::aggregate() {
             register(&mut aggregate, function.name(), function.aliases(), &function);
+        }
+        for (name, function) in thalweg_functions::aggregate::functions() {
+            aggregate.insert(name.to_owned(), function);
         }
         let mut window = BTreeMap::new();
         for function in thalweg_functions::window() {
@@ -147,6 +150,7 @@ impl Context<'_> {
         let planned = || {
             let schema = Arc::new(DFSchema::try_from(schema.clone())?);
             let expr = self.planner().sql_to_expr(expr, &schema, &mut PlannerContext::new())?;
+            let expr = numbers::rewrite(expr, &schema)?.data;
             families::check(&expr, &schema)?;
             let expr = times::rewrite(floats::rewrite(expr, &schema)?.data, &schema)?.data;
             let expr = expr.rewrite(&mut TypeCoercionRewriter::new(&schema))?.data;

@@ -19,7 +19,7 @@ use datafusion_expr::{
 use datafusion_optimizer::AnalyzerRule;
 use sqlparser::tokenizer::TokenWithSpan;
 
-use crate::{families::UnlikeFamilies, map_keys::MapKeys, times::TimesBesideTimes};
+use crate::{families::UnlikeFamilies, map_keys::MapKeys, numbers::Numbers, times::TimesBesideTimes};
 
 /// Functions whose arguments are of one type.
 const UNIFYING: &[&str] = &["coalesce", "nullif", "greatest", "least", "nvl", "nvl2"];
@@ -141,7 +141,8 @@ pub(crate) fn analyzer_rules(tokens: &[TokenWithSpan]) -> Vec<Arc<dyn AnalyzerRu
     rules.splice(
         0..0,
         [
-            Arc::new(UnlikeFamilies::new(tokens)) as Arc<dyn AnalyzerRule + Send + Sync>,
+            Arc::new(Numbers) as Arc<dyn AnalyzerRule + Send + Sync>,
+            Arc::new(UnlikeFamilies::new(tokens)),
             Arc::new(DecimalsBesideFloats),
             Arc::new(TimesBesideTimes),
         ],

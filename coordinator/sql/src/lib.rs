@@ -18,6 +18,7 @@ mod families;
 mod floats;
 mod lower;
 mod map_keys;
+mod numbers;
 mod optimize;
 mod outputs;
 mod prune;

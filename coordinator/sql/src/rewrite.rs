@@ -8,9 +8,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, ExtractSyntax, Function, FunctionArg,
-    FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, Spanned, TableFactor,
-    TableWithJoins, TypedString, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, CeilFloorKind, DataType, DateTimeField, ExactNumberInfo, Expr, ExtractSyntax, Function,
+    FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, Spanned,
+    TableFactor, TableWithJoins, TypedString, Value, VisitMut, VisitorMut,
 };
 
 use crate::errors::{Result, SqlError};
@@ -69,6 +69,9 @@ impl VisitorMut for Rewriter {
         if let Expr::TypedString(literal) = expr {
             with_all_digits(literal);
         }
+        if let Some(double) = approximate(expr) {
+            *expr = double;
+        }
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         if let Some(replacement) = replacement(function) {
             *expr = replacement;
@@ -86,6 +89,18 @@ fn with_all_digits(literal: &mut TypedString) {
     if fraction.bytes().take_while(u8::is_ascii_digit).count() > DIGITS {
         *digits = Some(9);
     }
+}
+
+/// `1e3` is a DOUBLE: the planner would read it as a decimal.
+fn approximate(expr: &Expr) -> Option<Expr> {
+    let Expr::Value(value) = expr else { return None };
+    let Value::Number(digits, _) = &value.value else { return None };
+    if !digits.contains(['e', 'E']) {
+        return None;
+    }
+    let value = Value::SingleQuotedString(digits.clone()).with_span(value.span);
+    let data_type = DataType::Double(ExactNumberInfo::None);
+    Some(Expr::TypedString(TypedString { data_type, value, uses_odbc_syntax: false }))
 }
 
 /// The planner knows `a.b.c` by itself; `(a).b` and `a[1].b` only with the field's name as a text.

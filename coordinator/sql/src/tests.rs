@@ -2,6 +2,7 @@
 
 mod checker;
 mod columns;
+mod numbers;
 mod plans;
 mod refusals;
 mod robustness;

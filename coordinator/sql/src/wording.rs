@@ -70,6 +70,10 @@ fn known(text: &str) -> Option<String> {
         let (given, _) = rest.split_once(" is not Struct")?;
         return Some(format!("only ROWs and MAPs have fields, but {given} has none"));
     }
+    if let Some((_, reason)) = text.split_once(" user-defined coercion failed with: ") {
+        let reason = PREFIXES.iter().fold(reason, |reason, prefix| reason.trim_start_matches(prefix));
+        return Some(reason.to_owned());
+    }
     if text.contains("' failed to match any signature") || text.contains("' requires ") {
         let name = text.split('\'').nth(1)?;
         let received = first_type(text.split("received ").nth(1)?);

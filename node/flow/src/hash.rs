@@ -19,13 +19,14 @@
 //! | text, bytes | the content, whatever the encoding; dictionaries by value |
 //! | struct | 8: the hash of its fields as if they were key columns |
 //! | list | 8 per element: its hash as if it were a key column, after the length (8) |
+//! | map | 16: how many entries, and the sum of their hashes, each as if key and value were key columns |
 //!
 //! It is frozen: state is stored by key group. Another hash is another version of the state's format. Local hash tables
 //! must not use it, since all rows of a subtask share its top bits.
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, GenericByteArray, GenericByteViewArray,
-    GenericListArray, OffsetSizeTrait, PrimitiveArray, StructArray,
+    GenericListArray, MapArray, OffsetSizeTrait, PrimitiveArray, StructArray,
     types::{
         ByteArrayType, ByteViewType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, DurationMicrosecondType,
         DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type, Float32Type, Float64Type,
@@ -36,7 +37,7 @@ use arrow::array::{
     },
 };
 use arrow::compute::cast;
-use arrow::datatypes::{BinaryViewType, DataType, IntervalUnit, StringViewType, TimeUnit, i256};
+use arrow::datatypes::{ArrowNativeType, BinaryViewType, DataType, IntervalUnit, StringViewType, TimeUnit, i256};
 use thalweg_types::KeyGroup;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -103,6 +104,7 @@ pub fn is_routable(data_type: &DataType) -> bool {
         DataType::RunEndEncoded(_, value) => is_routable(value.data_type()),
         DataType::List(item) | DataType::LargeList(item) => is_routable(item.data_type()),
         DataType::Struct(fields) => fields.iter().all(|field| is_routable(field.data_type())),
+        DataType::Map(entries, _) => is_routable(entries.data_type()),
         other => other.is_integer() || other.is_floating(),
     }
 }
@@ -126,6 +128,7 @@ fn fold_column(column: &ArrayRef, hashes: &mut [u64]) {
         DataType::List(_) => fold_lists(column.as_list::<i32>(), hashes),
         DataType::LargeList(_) => fold_lists(column.as_list::<i64>(), hashes),
         DataType::Struct(_) => fold_structs(column.as_struct(), hashes),
+        DataType::Map(_, _) => fold_maps(column.as_map(), hashes),
         _ => fold_fixed_width(column, hashes),
     }
 }
@@ -266,6 +269,22 @@ fn fold_lists<O: OffsetSizeTrait>(array: &GenericListArray<O>, hashes: &mut [u64
         let mut bytes = Vec::with_capacity(8 * (range.len() + 1));
         bytes.extend_from_slice(&(range.len() as u64).to_le_bytes());
         elements[range].iter().for_each(|element| bytes.extend_from_slice(&element.to_le_bytes()));
+        xxh3_64_with_seed(&bytes, seed)
+    };
+    fold(hashes, |row| array.is_valid(row), hash);
+}
+
+/// The order of entries does not count.
+fn fold_maps(array: &MapArray, hashes: &mut [u64]) {
+    let mut entries = vec![SEED; array.entries().len()];
+    fold_column(array.keys(), &mut entries);
+    fold_column(array.values(), &mut entries);
+    let hash = |row: usize, seed: u64| {
+        let range = array.value_offsets()[row].as_usize()..array.value_offsets()[row + 1].as_usize();
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&(range.len() as u64).to_le_bytes());
+        let sum = entries[range].iter().fold(0u64, |sum, entry| sum.wrapping_add(*entry));
+        bytes[8..].copy_from_slice(&sum.to_le_bytes());
         xxh3_64_with_seed(&bytes, seed)
     };
     fold(hashes, |row| array.is_valid(row), hash);

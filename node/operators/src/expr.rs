@@ -20,8 +20,13 @@ use thalweg_types::{ExprBytes, Place, text::with_causes};
 use crate::{OperatorError, error::build_error};
 
 /// Every function that an expression may call.
-static FUNCTIONS: LazyLock<Functions> =
-    LazyLock::new(|| Functions::new(thalweg_functions::scalar(), thalweg_functions::aggregate()));
+static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| {
+    let (scalar, aggregate) = thalweg_functions::unnamed();
+    Functions::new(
+        thalweg_functions::scalar().into_iter().chain(scalar),
+        thalweg_functions::aggregate().into_iter().chain(aggregate),
+    )
+});
 
 /// A compiled expression over batches of one schema.
 #[derive(Debug, Clone)]

@@ -6,9 +6,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array, UInt64Array};
 use arrow::compute::{SortOptions, concat_batches, take_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use thalweg_flow::Window;
 use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch, WATERMARK};
@@ -108,6 +108,14 @@ impl WindowTopNOperator {
         keyed(rows, self.plan.partition.iter().copied(), self.context.key_groups)
     }
 
+    /// Row numbers as a column: of graphs of earlier versions, without a sign.
+    fn numbers(&self, ranks: Vec<u64>) -> ArrayRef {
+        match self.output.fields().last().map(|field| field.data_type()) {
+            Some(DataType::UInt64) => Arc::new(UInt64Array::from(ranks)),
+            _ => Arc::new(ranks.into_iter().map(|rank| i64::try_from(rank).ok()).collect::<Int64Array>()),
+        }
+    }
+
     fn fire_next(&mut self) -> Result<bool, OperatorError> {
         let due = self.windows.first_entry().filter(|entry| entry.key().end <= self.watermark);
         let Some(due) = due else { return Ok(false) };
@@ -116,7 +124,7 @@ impl WindowTopNOperator {
         let (rows, ranks) = buffer.first_rows(&self.ranker, &self.plan, &self.input)?;
         let mut columns = rows.columns().to_vec();
         if self.plan.emit_row_number {
-            columns.push(Arc::new(UInt64Array::from(ranks)));
+            columns.push(self.numbers(ranks));
         }
         self.emission.extend([batch_of(&self.output, columns, rows.num_rows())?]);
         Ok(true)
@@ -145,11 +153,11 @@ impl Ranker {
         let columns = |indexes: &mut dyn Iterator<Item = usize>| -> Vec<ArrayRef> {
             indexes.map(|column| rows.column(column).clone()).collect()
         };
-        let partition = canonical_keys(&columns(&mut plan.partition.iter().copied()));
+        let partition = canonical_keys(&columns(&mut plan.partition.iter().copied()))?;
         let has_partition = !partition.is_empty();
         let partition = if has_partition { Some(convert(&self.partition, &partition)?) } else { None };
         let order = columns(&mut plan.order.iter().map(|sort| sort.column));
-        let mut sorted_by = canonical_keys(&order);
+        let mut sorted_by = canonical_keys(&order)?;
         sorted_by.extend(rows.columns().iter().cloned());
         let order = convert(&self.order, &sorted_by)?;
         let same = |a: u32, b: u32| match &partition {

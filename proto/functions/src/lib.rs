@@ -4,11 +4,15 @@
 //! Flink's meaning wins where Flink documents a function. Those of DataFusion that mean something else under that name are
 //! replaced here or left out, never answered by another of the same name.
 
+pub mod aggregate;
+pub mod arithmetic;
+pub mod canonical;
 pub mod cast;
 mod instant;
 pub mod moment;
 pub mod names;
 pub mod physical;
+pub mod row_number;
 
 use std::sync::Arc;
 
@@ -32,5 +36,14 @@ pub fn aggregate() -> Vec<Arc<AggregateUDF>> {
 /// Functions of a row and its neighbours. Of two with the same name or alias, the later one counts.
 #[must_use]
 pub fn window() -> Vec<Arc<WindowUDF>> {
-    datafusion_functions_window::all_default_window_functions()
+    let mut functions = datafusion_functions_window::all_default_window_functions();
+    functions.push(Arc::new(row_number::function()));
+    functions
+}
+
+/// What the planner puts in the place of operators, and of functions that a query calls by another name: nodes must know it,
+/// but no query can name it.
+#[must_use]
+pub fn unnamed() -> (Vec<Arc<ScalarUDF>>, Vec<Arc<AggregateUDF>>) {
+    (arithmetic::functions(), aggregate::functions().into_iter().map(|(_, function)| function).collect())
 }

@@ -4,12 +4,14 @@ use datafusion_common::{
     Column, ScalarValue,
     tree_node::{Transformed, TreeNode, TreeNodeRecursion},
 };
-use datafusion_expr::{BinaryExpr, Expr, expr::InList};
+use datafusion_expr::{BinaryExpr, Expr, Operator, expr::InList};
+use thalweg_functions::arithmetic::Arithmetic;
 
 use super::duration;
 use crate::{
     catalog::is_timestamp,
     ddl::{interval_micros, sql_type},
+    numbers::{calculation_of, negated},
     prune::path_of,
 };
 
@@ -33,11 +35,17 @@ fn own_text(node: &Expr) -> Option<String> {
         let parts = std::iter::once(column.name.as_str()).chain(path.iter().map(String::as_str));
         return Some(parts.collect::<Vec<_>>().join("."));
     }
+    if let Some((operator, operands)) = infix(node) {
+        return Some(infix_text(operator, &operands));
+    }
+    if let Some(operand) = negated(node) {
+        let text = expression_text(operand);
+        return Some(if infix(operand).is_some() { format!("-({text})") } else { format!("-{text}") });
+    }
     match node {
         Expr::Literal(value, _) => Some(literal_text(value)),
         Expr::Cast(cast) => Some(cast_text("CAST", &cast.expr, cast.field.data_type())),
         Expr::TryCast(cast) => Some(cast_text("TRY_CAST", &cast.expr, cast.field.data_type())),
-        Expr::BinaryExpr(binary) => Some(binary_text(binary)),
         Expr::InList(InList { expr, list, negated }) => {
             let values: Vec<String> = list.iter().map(expression_text).collect();
             let not = if *negated { "NOT " } else { "" };
@@ -52,17 +60,33 @@ fn cast_text(function: &str, inner: &Expr, to: &arrow::datatypes::DataType) -> S
     format!("{function}({} AS {})", expression_text(inner), sql_type(to))
 }
 
-fn binary_text(binary: &BinaryExpr) -> String {
-    let BinaryExpr { left, op, right } = binary;
-    let side = |expr: &Expr, may_equal: bool| match expr {
-        Expr::BinaryExpr(inner) if inner.op.precedence() < op.precedence() => format!("({})", binary_text(inner)),
-        Expr::BinaryExpr(inner) if inner.op.precedence() == op.precedence() && !may_equal => {
-            format!("({})", binary_text(inner))
-        }
-        other => expression_text(other),
+/// An operator between operands, of which there are two or more.
+fn infix(expr: &Expr) -> Option<(Operator, Vec<&Expr>)> {
+    if let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr {
+        return Some((*op, vec![left, right]));
+    }
+    let (operator, operands) = calculation_of(expr)?;
+    let operator = match operator {
+        Arithmetic::Add => Operator::Plus,
+        Arithmetic::Subtract => Operator::Minus,
+        Arithmetic::Multiply => Operator::Multiply,
+        Arithmetic::Divide => Operator::Divide,
+        Arithmetic::Remainder => Operator::Modulo,
     };
-    let associative = matches!(op, datafusion_expr::Operator::And | datafusion_expr::Operator::Or);
-    format!("{} {op} {}", side(left, true), side(right, associative))
+    Some((operator, operands.iter().collect()))
+}
+
+fn infix_text(operator: Operator, operands: &[&Expr]) -> String {
+    let associative = matches!(operator, Operator::And | Operator::Or);
+    let side = |(at, operand): (usize, &&Expr)| match infix(operand) {
+        Some((inner, _)) if inner.precedence() < operator.precedence() => format!("({})", expression_text(operand)),
+        Some((inner, _)) if inner.precedence() == operator.precedence() && at > 0 && !associative => {
+            format!("({})", expression_text(operand))
+        }
+        _ => expression_text(operand),
+    };
+    let sides: Vec<String> = operands.iter().enumerate().map(side).collect();
+    sides.join(&format!(" {operator} "))
 }
 
 fn literal_text(value: &ScalarValue) -> String {

@@ -172,7 +172,7 @@ fn pending(
 ) -> Relation {
     let mut taken: BTreeSet<String> = emitted.fields().iter().map(|field| field.name().clone()).collect();
     let mut fields: Vec<Field> = emitted.fields().iter().map(|field| field.as_ref().clone()).collect();
-    fields.push(Field::new(unique("row_number", &mut taken), DataType::UInt64, false));
+    fields.push(Field::new(unique("row_number", &mut taken), DataType::Int64, false));
     let schema = Arc::new(Schema::new(fields));
     let role = |role: Role| role.when_closed(tag, tag);
     let mut columns: Vec<RelationColumn> = Vec::with_capacity(input.columns.len() + 1);

@@ -136,6 +136,10 @@ fn type_of(expr: &ExprBytes, schema: &Schema) -> DataType {
 }
 
 fn decode(expr: &ExprBytes) -> Expr {
-    let functions = Functions::new(thalweg_functions::scalar(), thalweg_functions::aggregate());
+    let (scalar, aggregate) = thalweg_functions::unnamed();
+    let functions = Functions::new(
+        thalweg_functions::scalar().into_iter().chain(scalar),
+        thalweg_functions::aggregate().into_iter().chain(aggregate),
+    );
     thalweg_expr::decode(&expr.bytes, &functions).unwrap_or_else(|error| panic!("{}: {error}", expr.text))
 }

@@ -108,10 +108,10 @@ fn queries_that_do_not_unite_are_refused_where_they_differ() {
 fn types_of_unlike_families_do_not_mix() {
     refused("SELECT auction AS v FROM bid UNION ALL SELECT url FROM bid", 47, "column 'v' of UNION ALL is BIGINT");
     refused("SELECT 1 FROM bid WHERE auction = channel", 25, "BIGINT cannot be compared with STRING");
-    refused("SELECT 1 FROM bid WHERE channel < 10", 25, "STRING cannot be compared with BIGINT: CAST one of them");
+    refused("SELECT 1 FROM bid WHERE channel < 10", 25, "STRING cannot be compared with INT: CAST one of them");
     refused("SELECT 1 FROM bid WHERE auction IN (1, '2')", 25, "BIGINT cannot be compared with STRING");
     refused("SELECT 1 FROM bid WHERE price BETWEEN '1' AND '2'", 25, "cannot be compared");
-    refused("SELECT 1 FROM bid WHERE dateTime > 5", 25, "TIMESTAMP(3) cannot be compared with BIGINT");
+    refused("SELECT 1 FROM bid WHERE dateTime > 5", 25, "TIMESTAMP(3) cannot be compared with INT");
     refused("SELECT CASE channel WHEN 1 THEN 2 END FROM bid", 13, "cannot be compared");
     refused("SELECT CASE WHEN price > 3 THEN price ELSE url END FROM bid", 33, "cannot both be results");
     refused("SELECT COALESCE(url, price) FROM bid", 17, "STRING and BIGINT cannot both be results");
@@ -163,6 +163,7 @@ fn what_the_planner_finds_is_told_in_the_words_of_sql() {
     refused("SELECT price, UPPER(price) FROM bid", 15, "function 'upper' does not take BIGINT");
     refused("SELECT price, UPPER() FROM bid", 15, "'upper' does not support zero arguments");
     refused(&format!("SELECT SUM(url) FROM {TUMBLE} GROUP BY window_end"), 8, "function 'sum' does not take STRING");
+    refused(&format!("SELECT MAX(ARRAY[url]) FROM {TUMBLE} GROUP BY window_end"), 8, "'max' does not take ARRAY");
     refused("SELECT price + url FROM bid", 8, "BIGINT + STRING");
     refused("SELECT dateTime + 1 FROM bid", 8, "TIMESTAMP(3) + BIGINT");
     refused("SELECT price.a FROM bid", 1, "only ROWs and MAPs have fields, but BIGINT has none");

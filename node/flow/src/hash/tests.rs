@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Date64Array, Decimal128Array, Decimal256Array, DictionaryArray,
-    Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, LargeStringArray, ListArray,
-    StringArray, StringViewArray, StructArray, TimestampMicrosecondArray, TimestampMillisecondArray,
-    TimestampNanosecondArray, TimestampSecondArray, UInt8Array, UInt64Array,
+    Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int32Builder, Int64Array, LargeStringArray,
+    ListArray, MapBuilder, StringArray, StringBuilder, StringViewArray, StructArray, TimestampMicrosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt8Array, UInt64Array,
     types::{Int32Type, Int64Type},
 };
 use arrow::datatypes::{DataType, Field, i256};
@@ -134,7 +134,7 @@ fn rows_without_key_are_of_the_first_group() {
     assert_eq!(key_groups_of(&[], 3, 256), vec![KeyGroup(0); 3]);
     assert!(hashes(&[]).is_empty());
     assert!(!is_routable(&DataType::new_list(
-        DataType::Map(Arc::new(Field::new("m", DataType::Null, true)), false),
+        DataType::ListView(Arc::new(Field::new("l", DataType::Null, true))),
         true
     )));
 }
@@ -160,4 +160,22 @@ proptest! {
             prop_assert_eq!(fine.0 / 16, coarse.0);
         }
     }
+}
+
+#[test]
+fn the_order_of_a_maps_entries_does_not_count() {
+    let mut builder = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+    for entries in [vec![("a", Some(1)), ("b", None)], vec![("b", None), ("a", Some(1))], vec![("a", None)], vec![]] {
+        for (key, value) in entries {
+            builder.keys().append_value(key);
+            builder.values().append_option(value);
+        }
+        builder.append(true).expect("as many keys as values");
+    }
+    let map: ArrayRef = Arc::new(builder.finish());
+    assert!(is_routable(map.data_type()));
+    let mut hashes = Vec::new();
+    hash_rows(&[map], &mut hashes);
+    assert_eq!(hashes[0], hashes[1]);
+    assert!(hashes[2] != hashes[0] && hashes[3] != hashes[2]);
 }

@@ -284,7 +284,7 @@ impl Merging {
             let left = partial.rows.num_rows() - from;
             let step = left.min(rows).min(MERGED_ROWS);
             let piece = partial.rows.slice(from, step);
-            self.table.absorb(spec, &spec.stored_inputs(&piece), true, indices)?;
+            self.table.absorb(spec, &spec.stored_inputs(&piece)?, true, indices)?;
             self.next = if step == left { (at + 1, 0) } else { (at, from + step) };
             rows -= step;
         }

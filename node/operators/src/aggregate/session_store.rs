@@ -24,7 +24,7 @@ use thalweg_keyed_state::StateBatch;
 
 use super::{
     spec::AggregateSpec,
-    table::{accumulate, canonical_keys, key_table, take_states},
+    table::{accumulate, canonical_keys, key_table, results, take_states},
 };
 use crate::{
     OperatorError,
@@ -120,7 +120,7 @@ impl SessionStore {
     pub(crate) fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<usize>, OperatorError> {
         let mut numbers = vec![0; rows];
         if let Some(table) = &mut self.keys {
-            table.intern(&canonical_keys(keys), &mut numbers).map_err(evaluate_error("GROUP BY"))?;
+            table.intern(&canonical_keys(keys)?, &mut numbers).map_err(evaluate_error("GROUP BY"))?;
         }
         Ok(numbers)
     }
@@ -186,12 +186,10 @@ impl SessionStore {
         let due = self.ending.iter().take(limit).take_while(|(end, _)| *end <= until);
         let due: Vec<(i64, Place)> = due.copied().collect();
         let places: Vec<Place> = due.iter().map(|(_, place)| *place).collect();
-        let merged = self.merge(spec, &places)?;
+        let mut merged = self.merge(spec, &places)?;
         let mut columns = merged.keys;
-        for (mut accumulator, call) in merged.accumulators.into_iter().zip(&spec.calls) {
-            let results = accumulator.evaluate(datafusion_expr::EmitTo::All);
-            columns.push(results.map_err(evaluate_error(call.function.name()))?);
-        }
+        let results = results(spec, &mut merged.accumulators, &columns)?;
+        columns.extend(results);
         let mut windows = Vec::with_capacity(due.len());
         for (end, place) in due {
             self.ending.remove(&(end, place));
@@ -298,7 +296,7 @@ impl SessionStore {
         }
         let batches: Vec<&RecordBatch> = self.partials.iter().map(|partials| &partials.rows).collect();
         let rows = interleave_record_batch(&batches, &picks).map_err(arrow_error("gather sessions"))?;
-        let inputs = spec.stored_inputs(&rows);
+        let inputs = spec.stored_inputs(&rows)?;
         let accumulators: Result<Vec<_>, _> = spec.calls.iter().map(super::spec::Call::accumulator).collect();
         let mut accumulators = accumulators?;
         accumulate(spec, &mut accumulators, &inputs, true, &groups, places.len())?;

@@ -7,14 +7,19 @@ use arrow::compute::filter;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_expr::GroupsAccumulator;
 use datafusion_physical_expr::{GroupsAccumulatorAdapter, aggregate::AggregateFunctionExpr};
+use thalweg_functions::canonical::canonical;
 use thalweg_types::graph::{AggregatePhase, WindowAggregate};
 
+use super::table::canonical_keys;
 use crate::{
     OperatorError,
     error::{arrow_error, build_error, evaluate_error},
     expr::{Expression, compile_aggregate},
     split::Rows,
 };
+
+/// Aggregates that tell values apart without `DISTINCT`.
+const COUNTING: &[&str] = &["approx_distinct"];
 
 /// Keys and aggregate calls of one operator.
 #[derive(Debug)]
@@ -35,7 +40,10 @@ pub(crate) struct AggregateSpec {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) function: Arc<AggregateFunctionExpr>,
+    /// And then what it is ordered by.
     arguments: Vec<Expression>,
+    /// From this argument on, equal values must be told apart by nothing: they are made canonical.
+    canonical_from: usize,
     filter: Option<Expression>,
     /// How many columns its state has.
     pub(crate) state_width: usize,
@@ -92,7 +100,8 @@ impl AggregateSpec {
 
     /// The inputs of a batch.
     pub(crate) fn inputs(&self, batch: &RecordBatch) -> Result<Inputs, OperatorError> {
-        let keys = self.keys.iter().map(|key| batch.column(*key).clone()).collect();
+        let keys: Vec<ArrayRef> = self.keys.iter().map(|key| batch.column(*key).clone()).collect();
+        let keys = canonical_keys(&keys)?;
         if self.merges {
             let states = &batch.columns()[self.keys.len()..self.keys.len() + self.state_width()];
             return Ok(self.partial_inputs(keys, states, batch.num_rows()));
@@ -100,8 +109,7 @@ impl AggregateSpec {
         let mut inputs = Inputs { rows: batch.num_rows(), keys, values: Vec::new(), filters: Vec::new() };
         for call in &self.calls {
             let filter = call.filter.as_ref().map(|filter| filter.evaluate_mask(batch)).transpose()?;
-            let value = |argument| Value::evaluate(argument, batch, filter.as_ref());
-            inputs.values.push(call.arguments.iter().map(value).collect::<Result<_, _>>()?);
+            inputs.values.push(call.values(batch, filter.as_ref())?);
             inputs.filters.push(filter);
         }
         Ok(inputs)
@@ -120,9 +128,9 @@ impl AggregateSpec {
     }
 
     /// The inputs that merge a partial of state.
-    pub(crate) fn stored_inputs(&self, partial: &RecordBatch) -> Inputs {
+    pub(crate) fn stored_inputs(&self, partial: &RecordBatch) -> Result<Inputs, OperatorError> {
         let (keys, states) = partial.columns()[2..].split_at(self.keys.len());
-        self.partial_inputs(keys.to_vec(), states, partial.num_rows())
+        Ok(self.partial_inputs(canonical_keys(keys)?, states, partial.num_rows()))
     }
 }
 
@@ -132,15 +140,30 @@ impl Call {
         let state_width = lowered.aggregate.state_fields().map_err(build_error(operator))?.len();
         let part = |physical| Expression::of(physical, bytes.place);
         let order = lowered.order_bys.iter().map(|sort| sort.expr.clone());
-        let arguments = lowered.aggregate.expressions().into_iter().chain(order).map(part).collect();
+        let values = lowered.aggregate.expressions();
+        let tells_apart = lowered.aggregate.is_distinct() || COUNTING.contains(&lowered.aggregate.fun().name());
+        let canonical_from = if tells_apart { 0 } else { values.len() };
+        let arguments = values.into_iter().chain(order).map(part).collect();
         let filter = lowered.filter.map(part);
-        let call = Self { function: lowered.aggregate, arguments, filter, state_width };
+        let call = Self { function: lowered.aggregate, arguments, canonical_from, filter, state_width };
         // A first one now, so that what cannot be accumulated is refused with the plan and not with the first row.
         call.accumulator().map_err(|error| build_error(operator)(format!("aggregate {}: {error}", bytes.text)))?;
         if !call.function.groups_accumulator_supported() {
             call.function.create_accumulator().map_err(build_error(operator))?;
         }
         Ok(call)
+    }
+
+    /// The columns of its arguments, for the rows that its filter lets through.
+    fn values(&self, batch: &RecordBatch, filter: Option<&BooleanArray>) -> Result<Vec<Value>, OperatorError> {
+        let values = self.arguments.iter().enumerate().map(|(at, argument)| {
+            let mut value = Value::evaluate(argument, batch, filter)?;
+            if at >= self.canonical_from {
+                value.column = canonical(&value.column).map_err(arrow_error("bring arguments into canonical form"))?;
+            }
+            Ok(value)
+        });
+        values.collect()
     }
 
     /// A fresh accumulator.

@@ -2,18 +2,26 @@
 
 use std::fmt;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array};
-use arrow::compute::unary;
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::array::ArrayRef;
+use arrow::datatypes::Schema;
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion_common::exec_datafusion_err;
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 use datafusion_physical_plan::aggregates::{
     group_values::{GroupValues, new_group_values},
     order::GroupOrdering,
 };
-use std::sync::Arc;
+use thalweg_functions::{aggregate::GroupOverflow, canonical::canonical};
 
 use super::spec::{AggregateSpec, Inputs, Value};
-use crate::{OperatorError, error::evaluate_error};
+use crate::{
+    OperatorError,
+    error::{arrow_error, evaluate_error},
+};
+
+/// The characters of a key in an error.
+const KEY_TEXT_MAX: usize = 200;
 
 /// Groups and their accumulators.
 pub(crate) struct GroupTable {
@@ -59,7 +67,7 @@ impl GroupTable {
         }
         match &mut self.keys {
             Some(keys) => {
-                keys.intern(&canonical_keys(&inputs.keys), indices).map_err(evaluate_error("GROUP BY"))?;
+                keys.intern(&inputs.keys, indices).map_err(evaluate_error("GROUP BY"))?;
                 self.groups = keys.len();
             }
             None => {
@@ -74,9 +82,8 @@ impl GroupTable {
     /// The keys and the results, and the end of the table.
     pub(crate) fn into_results(mut self, spec: &AggregateSpec) -> Result<Vec<ArrayRef>, OperatorError> {
         let mut columns = self.take_keys()?;
-        for (accumulator, call) in self.accumulators.iter_mut().zip(&spec.calls) {
-            columns.push(accumulator.evaluate(EmitTo::All).map_err(evaluate_error(call.function.name()))?);
-        }
+        let results = results(spec, &mut self.accumulators, &columns)?;
+        columns.extend(results);
         Ok(columns)
     }
 
@@ -143,23 +150,46 @@ pub(crate) fn take_states(
     Ok(columns)
 }
 
-/// Keys of which equal ones have equal bits: −0.0 as 0.0, and one NaN.
-pub(crate) fn canonical_keys(keys: &[ArrayRef]) -> Vec<ArrayRef> {
-    keys.iter().map(canonical_key).collect()
+/// The results of all groups; of one that does not fit, the keys are named.
+pub(crate) fn results(
+    spec: &AggregateSpec,
+    accumulators: &mut [Box<dyn GroupsAccumulator>],
+    keys: &[ArrayRef],
+) -> Result<Vec<ArrayRef>, OperatorError> {
+    let calls = accumulators.iter_mut().zip(&spec.calls);
+    let evaluated = calls.map(|(accumulator, call)| {
+        accumulator.evaluate(EmitTo::All).map_err(|error| {
+            let named = match GroupOverflow::of(&error) {
+                Some(overflow) => {
+                    let group = group_text(&spec.key_schema, keys, overflow.group);
+                    exec_datafusion_err!("{} ({group})", overflow.message)
+                }
+                None => error,
+            };
+            evaluate_error(call.function.name())(named)
+        })
+    });
+    evaluated.collect()
 }
 
-fn canonical_key(key: &ArrayRef) -> ArrayRef {
-    match key.data_type() {
-        DataType::Float64 => {
-            let canonical = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
-            let array: Float64Array = unary(key.as_primitive::<Float64Type>(), canonical);
-            Arc::new(array)
-        }
-        DataType::Float32 => {
-            let canonical = |value: f32| if value.is_nan() { f32::NAN } else { value + 0.0 };
-            let array: Float32Array = unary(key.as_primitive::<Float32Type>(), canonical);
-            Arc::new(array)
-        }
-        _ => key.clone(),
-    }
+/// The keys of a group, in words.
+fn group_text(schema: &Schema, keys: &[ArrayRef], group: usize) -> String {
+    let options = FormatOptions::default().with_null("NULL");
+    let text = |key: &ArrayRef| {
+        let text = array_value_to_string_with(key, group, &options);
+        text.map_or_else(|_| "?".to_owned(), |text| text.chars().take(KEY_TEXT_MAX).collect())
+    };
+    let named = schema.fields().iter().zip(keys).map(|(field, key)| format!("{} = {}", field.name(), text(key)));
+    let named: Vec<String> = named.collect();
+    if named.is_empty() { "over all rows of the window".to_owned() } else { format!("where {}", named.join(", ")) }
+}
+
+fn array_value_to_string_with(key: &ArrayRef, row: usize, options: &FormatOptions<'_>) -> Result<String, ArrowError> {
+    ArrayFormatter::try_new(key, options)?.value(row).try_to_string()
+}
+
+/// Keys in their canonical form: equal ones have equal bits.
+pub(crate) fn canonical_keys(keys: &[ArrayRef]) -> Result<Vec<ArrayRef>, OperatorError> {
+    let keys: Result<Vec<ArrayRef>, ArrowError> = keys.iter().map(canonical).collect();
+    keys.map_err(arrow_error("bring keys into their canonical form"))
 }

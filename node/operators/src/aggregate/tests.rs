@@ -1,6 +1,7 @@
 //! Windowed aggregation against a reference that keeps every row.
 
 mod attached;
+mod numbers;
 mod sessions;
 mod two_phase;
 mod windows;
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_expr::{Expr, ExprFunctionExt, lit};
-use datafusion_functions_aggregate::expr_fn::{count, count_distinct, max, min, sum};
+use datafusion_functions_aggregate::expr_fn::{count, count_distinct, max, min};
 use proptest::prelude::*;
 use thalweg_types::{
     ExprBytes, OperatorKind,
@@ -61,10 +62,17 @@ pub(super) fn row_batch(rows: &[Row]) -> RecordBatch {
     batch(&row_schema(), columns)
 }
 
+/// A call of what a query calls by this name.
+pub(super) fn call(name: &str, argument: Expr) -> Expr {
+    let functions = thalweg_functions::aggregate::functions();
+    let function = functions.into_iter().find(|(known, _)| *known == name);
+    function.expect("a function of our own").1.call(vec![argument])
+}
+
 /// Calls with plain, filtered, distinct, variable-width and adapted accumulators.
 pub(super) fn calls() -> Vec<ExprBytes> {
     let filtered: Expr = max(column("v")).filter(column("v").lt(lit(3i64))).build().expect("a legal call");
-    [count(lit(1i64)), sum(column("v")), filtered, min(column("n")), count_distinct(column("n"))]
+    [count(lit(1i64)), call("sum", column("v")), filtered, min(column("n")), count_distinct(column("n"))]
         .iter()
         .map(encode)
         .collect()

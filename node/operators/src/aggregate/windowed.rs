@@ -108,7 +108,7 @@ impl WindowedAggregate {
             None => GroupTable::new(&self.spec)?,
         };
         for partial in partials {
-            table.absorb(&self.spec, &self.spec.stored_inputs(&partial.rows), true, &mut self.indices)?;
+            table.absorb(&self.spec, &self.spec.stored_inputs(&partial.rows)?, true, &mut self.indices)?;
         }
         if table.len() > 0 {
             let columns = table.into_results(&self.spec)?;

@@ -4,9 +4,12 @@
 //! pairs are collected up to a chunk and their keys compared by column, so that a collision of hashes costs a comparison and
 //! never a wrong row.
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{and, filter, kernels::cmp::eq, take, take_record_batch};
+use std::cmp::Ordering;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, make_comparator};
+use arrow::compute::{SortOptions, and, filter, kernels::cmp::eq, take, take_record_batch};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use datafusion_common::hash_utils::{RandomState, create_hashes};
 use hashbrown::HashTable;
 
@@ -46,7 +49,7 @@ impl Matcher {
             let columns: Vec<ArrayRef> = keys[side].iter().map(|key| sides[side].column(*key).clone()).collect();
             canonical_keys(&columns)
         };
-        let keys = [key_columns(0), key_columns(1)];
+        let keys = [key_columns(0)?, key_columns(1)?];
         let hashes = [hash(&keys[0], sides[0].num_rows())?, hash(&keys[1], sides[1].num_rows())?];
         Ok(Self::with_hashes(sides, keys, hashes))
     }
@@ -164,8 +167,10 @@ impl Matcher {
         let mut equal: Option<BooleanArray> = None;
         for (build, probe) in self.keys[self.build].iter().zip(&self.keys[1 - self.build]) {
             let compare = || {
-                let (build, probe) = (take(build, &built, None)?, take(probe, &probed, None)?);
-                let same = eq(&build, &probe)?;
+                let same = match build.data_type().is_nested() {
+                    true => equal_nested(build, probe, &built, &probed)?,
+                    false => eq(&take(build, &built, None)?, &take(probe, &probed, None)?)?,
+                };
                 match &equal {
                     Some(equal) => and(equal, &same),
                     None => Ok(same),
@@ -182,6 +187,21 @@ impl Matcher {
     }
 }
 
+/// Which of the pairs are equal; a NULL is so only within values.
+fn equal_nested(
+    build: &ArrayRef,
+    probe: &ArrayRef,
+    built: &UInt32Array,
+    probed: &UInt32Array,
+) -> Result<BooleanArray, ArrowError> {
+    let compare = make_comparator(build, probe, SortOptions::default())?;
+    let pairs = built.values().iter().zip(probed.values()).map(|(built, probed)| (*built as usize, *probed as usize));
+    let equal = pairs.map(|(built, probed)| {
+        build.is_valid(built) && probe.is_valid(probed) && compare(built, probed) == Ordering::Equal
+    });
+    Ok(BooleanArray::from(equal.collect::<Vec<bool>>()))
+}
+
 fn hash(keys: &[ArrayRef], rows: usize) -> Result<Vec<u64>, OperatorError> {
     let mut hashes = vec![0; rows];
     create_hashes(keys, &RandomState::with_seed(SEED), &mut hashes).map_err(evaluate_error("JOIN keys"))?;
@@ -190,7 +210,10 @@ fn hash(keys: &[ArrayRef], rows: usize) -> Result<Vec<u64>, OperatorError> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::DataType;
+    use std::sync::Arc;
+
+    use arrow::array::{ListArray, StructArray, types::Float64Type};
+    use arrow::datatypes::{DataType, Field};
 
     use super::*;
     use crate::testing::{batch, integers, rows_of, schema};
@@ -209,5 +232,36 @@ mod tests {
             chunks.push(chunk);
         }
         assert_eq!(rows_of(&chunks), ["1|1", "2|2", "2|2"]);
+    }
+
+    #[test]
+    fn rows_and_arrays_join_by_value_with_nulls_inside_them() {
+        let list = |lists: Vec<Option<Vec<Option<f64>>>>| -> RecordBatch {
+            let column: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(lists));
+            let row =
+                StructArray::from(vec![(Arc::new(Field::new("a", column.data_type().clone(), true)), column.clone())]);
+            let numbers = integers((0..).take(row.len()).map(Some));
+            let fields = [("n", DataType::Int64), ("a", column.data_type().clone()), ("r", row.data_type().clone())];
+            batch(&schema(&fields), vec![numbers, column, Arc::new(row)])
+        };
+        let left = vec![Some(vec![Some(0.0), None]), None, Some(vec![Some(f64::NAN)]), Some(vec![])];
+        let right = vec![Some(vec![Some(-f64::NAN)]), Some(vec![Some(-0.0), None]), None, Some(vec![None])];
+        for (key, expected) in [(1, vec!["0|1", "2|0"]), (2, vec!["0|1", "1|2", "2|0"])] {
+            let sides = [list(left.clone()), list(right.clone())];
+            let output = schema(&[
+                ("n", DataType::Int64),
+                ("a", sides[0].column(1).data_type().clone()),
+                ("r", sides[0].column(2).data_type().clone()),
+                ("m", DataType::Int64),
+                ("b", sides[0].column(1).data_type().clone()),
+                ("s", sides[0].column(2).data_type().clone()),
+            ]);
+            let mut matcher = Matcher::new(sides, [&[key], &[key]]).expect("keys of one type");
+            let mut pairs = Vec::new();
+            while let Some(chunk) = matcher.next_matches(2, &output).expect("nested keys are compared") {
+                pairs.push(chunk.project(&[0, 3]).expect("two columns"));
+            }
+            assert_eq!(rows_of(&pairs), expected, "key {key}");
+        }
     }
 }

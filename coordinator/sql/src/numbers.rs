@@ -1,0 +1,157 @@
+//! Literals and arithmetic of numbers with Flink's types, before types are coerced.
+//!
+//! | | |
+//! |---|---|
+//! | `1` | INT where it fits, else BIGINT, else DECIMAL |
+//! | `1.5`, `0.5` | DECIMAL(2, 1): as many digits as are written |
+//! | `1e3` | DOUBLE (`rewrite` sees to it) |
+//! | `a + b` | `thalweg_functions::arithmetic` |
+//!
+//! A view's plan comes here again in each query over it: what has its type already must keep it.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::DECIMAL128_MAX_PRECISION;
+use datafusion_common::{
+    DFSchema, Result as PlanResult, ScalarValue,
+    config::ConfigOptions,
+    plan_err,
+    tree_node::{Transformed, TreeNode},
+};
+use datafusion_expr::{
+    BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, Union, expr::ScalarFunction,
+    expr_rewriter::NamePreserver, utils::merge_schema,
+};
+use datafusion_optimizer::AnalyzerRule;
+use thalweg_functions::arithmetic::{self, Arithmetic, is_number};
+
+/// The functions of arithmetic.
+static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(arithmetic::functions);
+
+/// The rule, over whole plans.
+#[derive(Debug)]
+pub(crate) struct Numbers;
+
+impl AnalyzerRule for Numbers {
+    fn name(&self) -> &'static str {
+        "numbers"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> PlanResult<LogicalPlan> {
+        plan.transform_up(rewrite_node).map(|analyzed| analyzed.data)
+    }
+}
+
+fn rewrite_node(plan: LogicalPlan) -> PlanResult<Transformed<LogicalPlan>> {
+    let schema = merge_schema(&plan.inputs());
+    match plan {
+        // What it made of its inputs' types is out of date.
+        LogicalPlan::Union(union) => {
+            Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)))
+        }
+        LogicalPlan::Values(values) => {
+            let rewritten = |row: Vec<Expr>| row.into_iter().map(|expr| Ok(rewrite(expr, &schema)?.data)).collect();
+            let rows: PlanResult<Vec<Vec<Expr>>> = values.values.into_iter().map(rewritten).collect();
+            Ok(Transformed::yes(LogicalPlanBuilder::values(rows?)?.build()?))
+        }
+        plan => {
+            let names = NamePreserver::new(&plan);
+            let mapped = plan.map_expressions(|expr| {
+                let name = names.save(&expr);
+                Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
+            })?;
+            mapped.map_data(LogicalPlan::recompute_schema)
+        }
+    }
+}
+
+/// The rule, over one expression.
+pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
+    expr.transform_up(|expr| match expr {
+        Expr::Literal(value, metadata) => {
+            let typed = typed(&value)?;
+            Ok(Transformed::new_transformed(Expr::Literal(typed.clone().unwrap_or(value), metadata), typed.is_some()))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match operator_of(op) {
+            Some(operator) if are_numbers(&[&left, &right], schema) => {
+                Ok(Transformed::yes(calculation(operator, *left, *right)))
+            }
+            _ => Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
+        },
+        Expr::Negative(operand) if are_numbers(&[&operand], schema) => {
+            Ok(Transformed::yes(call(arithmetic::NEGATE, vec![*operand])))
+        }
+        other => Ok(Transformed::no(other)),
+    })
+}
+
+/// The literal with the type that it has in Flink, where that is another. `0.5` has a digit before the point that DataFusion
+/// does not count.
+fn typed(value: &ScalarValue) -> PlanResult<Option<ScalarValue>> {
+    Ok(match value {
+        ScalarValue::Int64(Some(number)) => i32::try_from(*number).ok().map(|number| ScalarValue::Int32(Some(number))),
+        ScalarValue::UInt64(Some(number)) => {
+            let digits = u8::try_from(number.to_string().len()).unwrap_or(DECIMAL128_MAX_PRECISION);
+            Some(ScalarValue::Decimal128(Some(i128::from(*number)), digits, 0))
+        }
+        ScalarValue::Decimal128(number, precision, scale)
+            if i16::from(*precision) == i16::from(*scale) && *precision < DECIMAL128_MAX_PRECISION =>
+        {
+            Some(ScalarValue::Decimal128(*number, precision + 1, *scale))
+        }
+        ScalarValue::Decimal256(..) => {
+            return plan_err!("{value} has more than {DECIMAL128_MAX_PRECISION} digits: a number has at most so many");
+        }
+        _ => None,
+    })
+}
+
+fn operator_of(operator: Operator) -> Option<Arithmetic> {
+    Some(match operator {
+        Operator::Plus => Arithmetic::Add,
+        Operator::Minus => Arithmetic::Subtract,
+        Operator::Multiply => Arithmetic::Multiply,
+        Operator::Divide => Arithmetic::Divide,
+        Operator::Modulo => Arithmetic::Remainder,
+        _ => return None,
+    })
+}
+
+/// Whether arithmetic is about numbers: of times and intervals it is DataFusion's. What has no type yet is left for coercion
+/// to refuse.
+fn are_numbers(operands: &[&Expr], schema: &DFSchema) -> bool {
+    operands.iter().all(|operand| operand.get_type(schema).is_ok_and(|data_type| is_number(&data_type)))
+}
+
+/// `(a + b) + c` as one call, so that a long sum is not deep.
+fn calculation(operator: Arithmetic, left: Expr, right: Expr) -> Expr {
+    match left {
+        Expr::ScalarFunction(mut chain) if chain.func.name() == operator.symbol() => {
+            chain.args.push(right);
+            Expr::ScalarFunction(chain)
+        }
+        left => call(operator.symbol(), vec![left, right]),
+    }
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let function = FUNCTIONS.iter().find(|function| function.name() == name);
+    let function = function.expect("every operator has its function").clone();
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, args))
+}
+
+/// The operator and the operands, where an expression is arithmetic of numbers.
+pub(crate) fn calculation_of(expr: &Expr) -> Option<(Arithmetic, &[Expr])> {
+    match expr {
+        Expr::ScalarFunction(call) => Some((Arithmetic::of_name(call.func.name())?, &call.args)),
+        _ => None,
+    }
+}
+
+/// The operand of a unary minus.
+pub(crate) fn negated(expr: &Expr) -> Option<&Expr> {
+    match expr {
+        Expr::ScalarFunction(call) if call.func.name() == arithmetic::NEGATE => call.args.first(),
+        _ => None,
+    }
+}
