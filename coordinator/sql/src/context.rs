@@ -30,6 +30,7 @@ use crate::{
     errors::{Result, SqlError, nearest},
     families, floats, numbers, outputs, refuse, rewrite,
     simplify::simplified,
+    syntax::FunctionSyntax,
     times,
     window_tvf::WindowTvfPlanner,
 };
@@ -83,11 +84,12 @@ impl Functions {
         // As in Flink, NULL is the smallest value.
         options.sql_parser.default_null_ordering = "nulls_min".to_owned();
         options.sql_parser.map_string_types_to_utf8view = true;
+        let expr_planners = expr_planners(&scalar);
         Self {
             scalar,
             aggregate,
             window,
-            expr_planners: expr_planners(),
+            expr_planners,
             relation_planners: vec![Arc::new(WindowTvfPlanner)],
             options: Arc::new(options),
         }
@@ -104,6 +106,11 @@ impl Functions {
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.scalar.keys().chain(self.aggregate.keys()).chain(self.window.keys()).map(String::as_str)
+    }
+
+    /// Whether there is a function of this name that is given rows, not their values.
+    pub(crate) fn is_aggregate(&self, name: &str) -> bool {
+        self.aggregate.contains_key(name) || self.window.contains_key(name) || ["listagg", "variance"].contains(&name)
     }
 
     /// Whether a scalar function of this name depends on more than its arguments.
@@ -192,7 +199,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.functions.scalar.get(name).cloned()
+        self.functions.scalar.get(name.to_lowercase().as_str()).cloned()
     }
 
     fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -200,11 +207,11 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.functions.aggregate.get(name).cloned()
+        self.functions.aggregate.get(name.to_lowercase().as_str()).cloned()
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
-        self.functions.window.get(name).cloned()
+        self.functions.window.get(name.to_lowercase().as_str()).cloned()
     }
 
     fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
@@ -254,11 +261,10 @@ fn register<F>(functions: &mut BTreeMap<String, Arc<F>>, name: &str, aliases: &[
     }
 }
 
-fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+fn expr_planners(scalar: &BTreeMap<String, Arc<ScalarUDF>>) -> Vec<Arc<dyn ExprPlanner>> {
     vec![
+        Arc::new(FunctionSyntax::new(scalar.clone())),
         Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
-        Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
-        Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
         Arc::new(datafusion_functions_nested::planner::NestedFunctionPlanner),
         Arc::new(datafusion_functions_nested::planner::FieldAccessPlanner),
         Arc::new(datafusion_functions_aggregate::planner::AggregateFunctionPlanner),

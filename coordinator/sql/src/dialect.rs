@@ -7,7 +7,7 @@
 use std::any::TypeId;
 
 use sqlparser::{
-    ast::{Expr, Ident},
+    ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName},
     dialect::{Dialect, GenericDialect},
     keywords::Keyword,
     parser::{Parser, ParserError},
@@ -93,7 +93,11 @@ impl Dialect for ThalwegDialect {
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         let names_table =
             parser.peek_keyword(Keyword::TABLE) && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_));
-        names_table.then(|| table_argument(parser))
+        if names_table {
+            return Some(table_argument(parser));
+        }
+        let map = parser.peek_keyword(Keyword::MAP) && parser.peek_nth_token_ref(1).token == Token::LBracket;
+        map.then(|| map_of_pairs(parser))
     }
 
     /// The parser reads all that follows `IS [NOT] DISTINCT FROM`, up to `AND` and `OR` themselves, as its right side.
@@ -108,6 +112,25 @@ impl Dialect for ThalwegDialect {
             };
         Some(parser.parse_subexpr(precedence).map(|right| made(Box::new(expr.clone()), Box::new(right))))
     }
+}
+
+/// `MAP[key, value, …]`, as a call.
+fn map_of_pairs(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let name = ObjectName::from(vec![Ident::with_span(parser.next_token().span, "map")]);
+    parser.expect_token(&Token::LBracket)?;
+    let pairs = parser.parse_comma_separated(Parser::parse_expr)?;
+    parser.expect_token(&Token::RBracket)?;
+    let args = pairs.into_iter().map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))).collect();
+    Ok(Expr::Function(Function {
+        name,
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    }))
 }
 
 fn table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {

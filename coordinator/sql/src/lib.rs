@@ -8,6 +8,7 @@
 //! plan so is refused, with the construct, its line and column. It does no input or output of its own, reads no clock and
 //! knows no cluster.
 
+mod calls;
 mod catalog;
 mod context;
 mod ddl;
@@ -18,6 +19,7 @@ mod families;
 mod floats;
 mod lower;
 mod map_keys;
+mod modifiers;
 mod numbers;
 mod optimize;
 mod outputs;
@@ -26,6 +28,7 @@ mod refuse;
 mod rewrite;
 mod script;
 mod simplify;
+mod syntax;
 mod text;
 mod times;
 mod window_tvf;

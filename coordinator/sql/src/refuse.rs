@@ -7,19 +7,20 @@ use std::ops::ControlFlow;
 
 use sqlparser::{
     ast::{
-        ArrayElemTypeDef, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-        FunctionArguments, GroupByExpr, Interval, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier,
-        Spanned, TableFactor, Value, Visit, Visitor,
+        ArrayElemTypeDef, BinaryOperator, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
+        FunctionArgumentClause, FunctionArguments, GroupByExpr, Interval, JoinOperator, Query, Select, SelectFlavor,
+        SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Value, Visit, Visitor,
     },
     tokenizer::{Location, Span, TokenWithSpan},
 };
 use thalweg_functions::cast::Detail;
 
 use crate::{
+    calls,
     context::Functions,
     ddl,
     errors::{Result, SqlError},
-    rewrite,
+    modifiers,
     text::{word_after, word_before},
 };
 
@@ -94,7 +95,8 @@ impl Refuser<'_> {
             let (place, word) = first.unwrap_or((end.start, "LIMIT"));
             return self.refuse_at(place, format!("{word} is not supported"), Some("use ROW_NUMBER() per window"));
         }
-        if !query.locks.is_empty() || query.for_clause.is_some() || !query.pipe_operators.is_empty() {
+        let decorated = query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty();
+        if !query.locks.is_empty() || query.for_clause.is_some() || decorated {
             return self.refuse(end, "this clause of a query is not supported");
         }
         self.check_body(&query.body)
@@ -145,7 +147,13 @@ impl Refuser<'_> {
             (select.prewhere.is_some(), "PREWHERE"),
             (select.value_table_mode.is_some(), "SELECT AS"),
         ];
-        if let Some((_, what)) = exotic.iter().find(|(present, _)| *present) {
+        let exotic = exotic.into_iter().chain([
+            (select.select_modifiers.is_some(), "a word between SELECT and the columns"),
+            (select.exclude.is_some(), "EXCLUDE"),
+            (select.qualify.is_some(), "QUALIFY"),
+            (select.flavor != SelectFlavor::Standard, "FROM before SELECT"),
+        ]);
+        if let Some((_, what)) = exotic.into_iter().find(|(present, _)| *present) {
             return self.refuse(start, format!("{what} is not supported"));
         }
         self.check_group_by(&select.group_by, start)?;
@@ -281,6 +289,27 @@ impl Refuser<'_> {
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if matches!(**right, Expr::Subquery(_)) => {
                 self.refuse(right.span(), "a subquery inside an expression is not supported")
             }
+            Expr::AnyOp { left, .. } | Expr::AllOp { left, .. } => {
+                let hint = Some("ARRAY_CONTAINS(array, element)");
+                self.refuse_at(left.span().start, "ANY, SOME and ALL of arrays are not supported", hint)
+            }
+            Expr::AtTimeZone { timestamp, .. } => {
+                let hint = Some("CONVERT_TZ(text, from zone, to zone)");
+                self.refuse_at(timestamp.span().start, "AT TIME ZONE is not supported", hint)
+            }
+            Expr::Collate { expr, .. } => self.refuse(expr.span(), "COLLATE is not supported"),
+            Expr::RLike { expr, .. } => {
+                self.refuse_at(expr.span().start, "RLIKE is not supported", Some("REGEXP(text, pattern)"))
+            }
+            Expr::BinaryOp { left, op, .. } if is_regular(op) => {
+                let message = format!("the operator {op} is not supported");
+                self.refuse_at(left.span().start, message, Some("REGEXP(text, pattern)"))
+            }
+            Expr::Trim { expr, trim_characters: Some(characters), .. } if characters.len() > 1 => self.refuse_at(
+                expr.span().start,
+                "TRIM takes one text of characters",
+                Some("TRIM(BOTH 'ab' FROM text)"),
+            ),
             _ => ControlFlow::Continue(()),
         }
     }
@@ -290,30 +319,28 @@ impl Refuser<'_> {
             return ControlFlow::Continue(());
         };
         let (name, at) = (ident.value.to_ascii_lowercase(), ident.span.start);
-        if name == "proctime" {
-            return self.refuse_at(
-                at,
-                "PROCTIME() is not supported",
-                Some("processing time has no meaning in a replay; use an event-time column"),
-            );
+        let upper = ident.value.to_uppercase();
+        let of_the_clock = name == "unix_timestamp" && has_no_arguments(function);
+        if let Some(hint) = thalweg_functions::refused(&name).or(of_the_clock.then_some(thalweg_functions::VARIES)) {
+            let reason = if hint == thalweg_functions::VARIES { ": its value differs from run to run" } else { "" };
+            return self.refuse_at(at, format!("{upper} is not supported{reason}"), Some(hint));
         }
-        let clock = ["localtime", "localtimestamp", "current_row_timestamp", "unix_timestamp", "current_timestamp"];
-        if self.functions.is_volatile(&name) || clock.contains(&name.as_str()) {
-            let message = format!("{} is not supported: its value differs from run to run", ident.value.to_uppercase());
-            return self.refuse_at(at, message, Some("use a column of the input"));
+        if self.functions.is_volatile(&name) {
+            return self.refuse_at(at, format!("{upper} is not supported: its value differs from run to run"), None);
+        }
+        if let Some(what) = modifiers::unheeded(function, &name, self.functions.is_aggregate(&name)) {
+            return self.refuse_at(at, format!("{what} is not supported in a call of {upper}"), None);
         }
         if let Some(window) = group_window(&name).filter(|_| !self.calls.contains(&ident.span)) {
-            let message = format!("{} is not supported here", ident.value.to_uppercase());
+            let message = format!("{upper} is not supported here");
             let hint =
                 format!("SELECT window_start … FROM TABLE({window}(TABLE t, …)) GROUP BY window_start, window_end");
             return self.refuse_at(at, message, Some(&hint));
         }
-        if !self.functions.is_known(&name)
-            && !rewrite::NAMES.contains(&name.as_str())
-            && !TABLE_FUNCTIONS.contains(&name.as_str())
-        {
-            let known =
-                self.functions.names().chain(rewrite::NAMES.iter().copied()).chain(TABLE_FUNCTIONS.iter().copied());
+        let is_known = self.functions.is_known(&name) && !thalweg_functions::is_syntax(&name);
+        if !is_known && !calls::NAMES.contains(&name.as_str()) && !TABLE_FUNCTIONS.contains(&name.as_str()) {
+            let known = self.functions.names().filter(|name| !thalweg_functions::is_syntax(name));
+            let known = known.chain(calls::NAMES.iter().copied()).chain(TABLE_FUNCTIONS.iter().copied());
             let error = SqlError::at(at, format!("unknown function '{}'", ident.value));
             return ControlFlow::Break(Box::new(error.with_suggestion(&name, known)));
         }
@@ -346,6 +373,24 @@ impl Refuser<'_> {
         error.hint = hint.map(str::to_owned);
         ControlFlow::Break(Box::new(error))
     }
+}
+
+fn has_no_arguments(function: &Function) -> bool {
+    match &function.args {
+        FunctionArguments::List(list) => list.args.is_empty(),
+        FunctionArguments::None => true,
+        FunctionArguments::Subquery(_) => false,
+    }
+}
+
+fn is_regular(operator: &BinaryOperator) -> bool {
+    use BinaryOperator as Op;
+    let regular = matches!(
+        operator,
+        Op::PGRegexMatch | Op::PGRegexIMatch | Op::PGRegexNotMatch | Op::PGRegexNotIMatch | Op::Regexp
+    );
+    let like = [&Op::PGLikeMatch, &Op::PGILikeMatch, &Op::PGNotLikeMatch, &Op::PGNotILikeMatch];
+    regular || like.contains(&operator)
 }
 
 /// The window that a function of the older group windows stands for: `TUMBLE(ts, …)`, `TUMBLE_START(ts, …)`, ….

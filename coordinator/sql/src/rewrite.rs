@@ -3,21 +3,19 @@
 //! And names for columns that have none: `bid.price`, a path into a ROW, is called `price`, any other expression is called
 //! by its text.
 //!
-//! Functions are rewritten only where the meaning is the same for every input; a function without such a counterpart stays unknown.
+//! What each call becomes, `calls` says.
 
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CeilFloorKind, DataType, DateTimeField, ExactNumberInfo, Expr, ExtractSyntax, Function,
-    FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, Spanned,
+    AccessExpr, BinaryOperator, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select, SelectItem,
     TableFactor, TableWithJoins, TypedString, Value, VisitMut, VisitorMut,
 };
 
-use crate::errors::{Result, SqlError};
-
-/// The functions that are rewritten, in lower case.
-pub(crate) const NAMES: &[&str] =
-    &["mod", "date_format", "year", "quarter", "month", "week", "dayofmonth", "dayofyear", "hour", "minute", "second"];
+use crate::{
+    calls,
+    errors::{Result, SqlError},
+};
 
 /// Rewrites every function call of a query.
 pub(crate) fn query(query: &mut Query) -> Result<()> {
@@ -57,26 +55,13 @@ impl VisitorMut for Rewriter {
         if let Expr::CompoundFieldAccess { root, access_chain } = expr {
             name_fields(root, access_chain);
         }
-        if let Expr::Ceil { field: CeilFloorKind::DateTimeField(unit), .. }
-        | Expr::Floor { field: CeilFloorKind::DateTimeField(unit), .. } = expr
-            && *unit != DateTimeField::NoDateTime
-        {
-            let what = if matches!(expr, Expr::Ceil { .. }) { "CEIL" } else { "FLOOR" };
-            let error = SqlError::at(expr.span().start, format!("{what}(… TO unit) is not supported"))
-                .with_hint("use date_trunc");
-            return ControlFlow::Break(Box::new(error));
-        }
         if let Expr::TypedString(literal) = expr {
             with_all_digits(literal);
         }
         if let Some(double) = approximate(expr) {
             *expr = double;
         }
-        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-        if let Some(replacement) = replacement(function) {
-            *expr = replacement;
-        }
-        ControlFlow::Continue(())
+        calls::reword(expr)
     }
 }
 
@@ -179,97 +164,4 @@ fn name_of(expr: &Expr, tables: &[String]) -> Option<Ident> {
         }
         other => Some(Ident::with_quote('`', other.to_string())),
     }
-}
-
-fn replacement(function: &Function) -> Option<Expr> {
-    let [part] = function.name.0.as_slice() else { return None };
-    let name = part.as_ident()?.value.to_ascii_uppercase();
-    let arguments = plain_arguments(function)?;
-    match (name.as_str(), arguments.as_slice()) {
-        ("MOD", [left, right]) => Some(Expr::Nested(Box::new(Expr::BinaryOp {
-            left: Box::new(Expr::Nested(Box::new(left.clone()))),
-            op: BinaryOperator::Modulo,
-            right: Box::new(Expr::Nested(Box::new(right.clone()))),
-        }))),
-        ("DATE_FORMAT", [time, format]) => date_format(function, time, format),
-        (name, [time]) => Some(Expr::Extract {
-            field: extracted_field(name)?,
-            syntax: ExtractSyntax::From,
-            expr: Box::new(time.clone()),
-        }),
-        _ => None,
-    }
-}
-
-fn extracted_field(name: &str) -> Option<DateTimeField> {
-    Some(match name {
-        "YEAR" => DateTimeField::Year,
-        "QUARTER" => DateTimeField::Quarter,
-        "MONTH" => DateTimeField::Month,
-        "WEEK" => DateTimeField::Week(None),
-        "DAYOFMONTH" => DateTimeField::Day,
-        "DAYOFYEAR" => DateTimeField::Custom(Ident::new("DOY")),
-        "HOUR" => DateTimeField::Hour,
-        "MINUTE" => DateTimeField::Minute,
-        "SECOND" => DateTimeField::Second,
-        _ => return None,
-    })
-}
-
-/// `DATE_FORMAT(t, 'yyyy-MM-dd')` as `to_char(t, '%Y-%m-%d')`.
-fn date_format(function: &Function, time: &Expr, format: &Expr) -> Option<Expr> {
-    let Expr::Value(value) = format else { return None };
-    let Value::SingleQuotedString(pattern) = &value.value else { return None };
-    let mut format = value.clone();
-    format.value = Value::SingleQuotedString(strftime(pattern)?);
-    let mut function = function.clone();
-    let FunctionArguments::List(list) = &mut function.args else { return None };
-    list.args = vec![
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(time.clone())),
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(format))),
-    ];
-    let span = function.name.0.first()?.as_ident()?.span;
-    function.name = ObjectName::from(vec![Ident::with_span(span, "to_char")]);
-    Some(Expr::Function(function))
-}
-
-/// Java's pattern letters in chrono's; `None` where one has no counterpart.
-fn strftime(pattern: &str) -> Option<String> {
-    let mut made = String::new();
-    let mut rest = pattern;
-    while let Some(first) = rest.chars().next() {
-        let run = rest.chars().take_while(|letter| *letter == first).count();
-        let (letters, following) = rest.split_at(run * first.len_utf8());
-        rest = following;
-        match letters {
-            "yyyy" => made.push_str("%Y"),
-            "yy" => made.push_str("%y"),
-            "MM" => made.push_str("%m"),
-            "dd" => made.push_str("%d"),
-            "HH" => made.push_str("%H"),
-            "hh" => made.push_str("%I"),
-            "mm" => made.push_str("%M"),
-            "ss" => made.push_str("%S"),
-            "SSS" => made.push_str("%3f"),
-            "SSSSSS" => made.push_str("%6f"),
-            "a" => made.push_str("%p"),
-            _ if first.is_ascii_alphabetic() || first == '\'' => return None,
-            other => made.push_str(&other.replace('%', "%%")),
-        }
-    }
-    Some(made)
-}
-
-/// The arguments, where the call has nothing but plain ones.
-fn plain_arguments(function: &Function) -> Option<Vec<Expr>> {
-    let FunctionArguments::List(list) = &function.args else { return None };
-    let plain = list.duplicate_treatment.is_none()
-        && list.clauses.is_empty()
-        && function.filter.is_none()
-        && function.over.is_none();
-    let arguments = list.args.iter().map(|argument| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-        _ => None,
-    });
-    plain.then(|| arguments.collect::<Option<Vec<_>>>()).flatten()
 }

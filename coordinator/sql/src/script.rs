@@ -90,6 +90,7 @@ pub fn plan(sql: &str, overrides: &BTreeMap<String, String>) -> Result<PlannedSc
     with_room(|| {
         let tokens = text::tokens_of(sql)?;
         text::check_queries(&tokens)?;
+        text::refuse_hints(sql)?;
         let functions = Functions::new();
         let mut session = Session::new(&functions, &tokens);
         for statement in text::statements_of(&tokens) {

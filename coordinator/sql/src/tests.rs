@@ -2,6 +2,7 @@
 
 mod checker;
 mod columns;
+mod functions;
 mod numbers;
 mod plans;
 mod refusals;

@@ -4,7 +4,7 @@
 //! a view defined further up. Flink's words that sqlparser doesn't know are put into its own here: `ROW<…>` becomes
 //! `STRUCT<…>`, and `NOT NULL` within angle brackets is dropped (every nested field is nullable).
 
-use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Word};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
 use crate::{
     dialect::ThalwegDialect,
@@ -44,6 +44,23 @@ pub fn is_complete(sql: &str) -> bool {
 pub(crate) fn tokens_of(sql: &str) -> Result<Vec<TokenWithSpan>> {
     let tokens = Tokenizer::new(&ThalwegDialect, sql).tokenize_with_location()?;
     Ok(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).collect())
+}
+
+/// Refuses hints, which are comments to the tokens' readers: nobody would heed them.
+pub(crate) fn refuse_hints(sql: &str) -> Result<()> {
+    if !sql.contains("/*+") {
+        return Ok(());
+    }
+    let tokens = Tokenizer::new(&ThalwegDialect, sql).tokenize_with_location()?;
+    let is_hint = |token: &&TokenWithSpan| match &token.token {
+        Token::Whitespace(Whitespace::MultiLineComment(text)) => text.starts_with('+'),
+        _ => false,
+    };
+    match tokens.iter().find(is_hint) {
+        Some(hint) => Err(SqlError::at(hint.span.start, "hints, /*+ … */, are not supported")
+            .with_hint("options of a table stand in its WITH, settings in SET 'key' = 'value'")),
+        None => Ok(()),
+    }
 }
 
 /// The tokens of each statement, in the parser's words.

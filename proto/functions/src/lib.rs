@@ -2,7 +2,26 @@
 //! that the other lacks.
 //!
 //! Flink's meaning wins where Flink documents a function. Those of DataFusion that mean something else under that name are
-//! replaced here or left out, never answered by another of the same name.
+//! replaced here or left out, never answered by another of the same name: `catalogue` says of every name which it is.
+
+mod arrays;
+mod catalogue;
+mod civil;
+mod code;
+mod extremes;
+mod java_regex;
+mod java_time;
+mod maps;
+mod math;
+mod native;
+mod regexp;
+mod text;
+mod time;
+mod unify;
+mod units;
+
+#[cfg(test)]
+mod tests;
 
 pub mod aggregate;
 pub mod arithmetic;
@@ -18,25 +37,47 @@ use std::sync::Arc;
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
+pub use catalogue::{VARIES, is_syntax, refused};
 pub use instant::{INSTANT_TYPE, instant};
+pub use regexp::check_pattern;
+pub use units::is_below_a_day;
+
+/// Our own functions.
+fn natives() -> impl Iterator<Item = native::Native> {
+    let listed = [
+        arrays::FUNCTIONS,
+        code::FUNCTIONS,
+        extremes::FUNCTIONS,
+        maps::FUNCTIONS,
+        regexp::FUNCTIONS,
+        text::FUNCTIONS,
+        time::FUNCTIONS,
+        units::FUNCTIONS,
+    ];
+    listed.into_iter().flatten().copied().chain(math::functions())
+}
 
 /// Functions of one row. Of two with the same name or alias, the later one counts.
 #[must_use]
 pub fn scalar() -> Vec<Arc<ScalarUDF>> {
     let nested = datafusion_functions_nested::all_default_nested_functions();
-    datafusion_functions::all_default_functions().into_iter().chain(nested).chain([instant()]).collect()
+    let taken_over = datafusion_functions::all_default_functions().into_iter().chain(nested);
+    let taken_over = taken_over.filter(|function| catalogue::is_kept(function.name()));
+    taken_over.chain(natives().map(native::Native::into_udf)).chain([instant()]).collect()
 }
 
 /// Aggregates of a group's rows. Of two with the same name or alias, the later one counts.
 #[must_use]
 pub fn aggregate() -> Vec<Arc<AggregateUDF>> {
-    datafusion_functions_aggregate::all_default_aggregate_functions()
+    let all = datafusion_functions_aggregate::all_default_aggregate_functions();
+    all.into_iter().filter(|function| catalogue::is_kept(function.name())).collect()
 }
 
 /// Functions of a row and its neighbours. Of two with the same name or alias, the later one counts.
 #[must_use]
 pub fn window() -> Vec<Arc<WindowUDF>> {
-    let mut functions = datafusion_functions_window::all_default_window_functions();
+    let all = datafusion_functions_window::all_default_window_functions();
+    let mut functions: Vec<_> = all.into_iter().filter(|function| catalogue::is_kept(function.name())).collect();
     functions.push(Arc::new(row_number::function()));
     functions
 }

@@ -115,7 +115,7 @@ fn types_of_unlike_families_do_not_mix() {
     refused("SELECT CASE channel WHEN 1 THEN 2 END FROM bid", 13, "cannot be compared");
     refused("SELECT CASE WHEN price > 3 THEN price ELSE url END FROM bid", 33, "cannot both be results");
     refused("SELECT COALESCE(url, price) FROM bid", 17, "STRING and BIGINT cannot both be results");
-    refused("SELECT GREATEST(dateTime, '2026-01-01') FROM bid", 17, "cannot both be results");
+    refused("SELECT GREATEST(dateTime, '2026-01-01') FROM bid", 8, "GREATEST(value, …)");
     refused(
         "CREATE TABLE x (a INT, b AS a = 'x') WITH ('connector' = 'datagen')",
         29,

@@ -1,0 +1,86 @@
+//! Functions that syntax stands for: `EXTRACT`, `POSITION … IN`, `SUBSTRING … FROM`, `OVERLAY`, `array[index]`, and arrays joined
+//! by `||`. They are ours, so that they mean what the same functions mean when they are called.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::DataType;
+use datafusion_common::{DFSchema, Result as PlanResult, plan_datafusion_err, plan_err};
+use datafusion_expr::{
+    Expr, ExprSchemable, GetFieldAccess, ScalarUDF,
+    planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr},
+};
+use sqlparser::ast::BinaryOperator;
+
+/// Plans syntax as calls of these functions.
+#[derive(Debug)]
+pub(crate) struct FunctionSyntax {
+    functions: BTreeMap<String, Arc<ScalarUDF>>,
+}
+
+impl FunctionSyntax {
+    pub(crate) fn new(functions: BTreeMap<String, Arc<ScalarUDF>>) -> Self {
+        Self { functions }
+    }
+
+    fn call<T>(&self, name: &str, arguments: Vec<Expr>) -> PlanResult<PlannerResult<T>> {
+        let function = self.functions.get(name).ok_or_else(|| plan_datafusion_err!("there is no function '{name}'"))?;
+        Ok(PlannerResult::Planned(function.call(arguments)))
+    }
+}
+
+fn is_list(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::List(_)
+            | DataType::LargeList(_)
+            | DataType::ListView(_)
+            | DataType::LargeListView(_)
+            | DataType::FixedSizeList(_, _)
+    )
+}
+
+impl ExprPlanner for FunctionSyntax {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> PlanResult<PlannerResult<RawBinaryExpr>> {
+        if expr.op != BinaryOperator::StringConcat {
+            return Ok(PlannerResult::Original(expr));
+        }
+        match (is_list(&expr.left.get_type(schema)?), is_list(&expr.right.get_type(schema)?)) {
+            (true, true) => self.call("array_concat", vec![expr.left, expr.right]),
+            (true, false) => self.call("array_append", vec![expr.left, expr.right]),
+            (false, true) => self.call("array_prepend", vec![expr.right, expr.left]),
+            (false, false) => Ok(PlannerResult::Original(expr)),
+        }
+    }
+
+    fn plan_field_access(
+        &self,
+        expr: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> PlanResult<PlannerResult<RawFieldAccessExpr>> {
+        match expr.field_access {
+            GetFieldAccess::ListIndex { key } if is_list(&expr.expr.get_type(schema)?) => {
+                self.call("array_at", vec![expr.expr, *key])
+            }
+            GetFieldAccess::ListRange { .. } => {
+                plan_err!("array[from:to] is not supported: use ARRAY_SLICE(array, from, to)")
+            }
+            _ => Ok(PlannerResult::Original(expr)),
+        }
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> PlanResult<PlannerResult<Vec<Expr>>> {
+        self.call("extract", args)
+    }
+
+    fn plan_position(&self, args: Vec<Expr>) -> PlanResult<PlannerResult<Vec<Expr>>> {
+        self.call("strpos", args)
+    }
+
+    fn plan_substring(&self, args: Vec<Expr>) -> PlanResult<PlannerResult<Vec<Expr>>> {
+        self.call("substr", args)
+    }
+
+    fn plan_overlay(&self, args: Vec<Expr>) -> PlanResult<PlannerResult<Vec<Expr>>> {
+        self.call("overlay", args)
+    }
+}
