@@ -7,6 +7,7 @@ pub mod completion;
 pub mod config;
 pub mod embedded;
 mod file_limit;
+mod floats;
 pub mod follow;
 pub mod http;
 pub mod layers;

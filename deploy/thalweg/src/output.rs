@@ -23,7 +23,10 @@ use serde::Serialize;
 use thalweg_functions::moment::{self, TimestampForm};
 use thiserror::Error;
 
-use crate::args::Format;
+use crate::{
+    args::Format,
+    floats::{as_csv, json_writer},
+};
 
 /// No column of a table of rows is wider.
 const COLUMN_WIDTH_MAX: usize = 60;
@@ -136,8 +139,7 @@ impl<W: Write> RowPrinter<W> {
 
     fn add_json(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
         let mut lines = Vec::new();
-        let mut writer =
-            json::WriterBuilder::new().with_explicit_nulls(true).build::<_, json::writer::LineDelimited>(&mut lines);
+        let mut writer = json_writer().build::<_, json::writer::LineDelimited>(&mut lines);
         writer.write(batch)?;
         writer.finish()?;
         if !self.has_several {
@@ -229,8 +231,9 @@ fn with_nested_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
             fields.push(Field::new(field.name(), DataType::Utf8, true));
             columns.push(nested_as_text(column)?);
         } else {
-            fields.push(field.as_ref().clone());
-            columns.push(column.clone());
+            let column = as_csv(column)?;
+            fields.push(field.as_ref().clone().with_data_type(column.data_type().clone()));
+            columns.push(column);
         }
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -241,8 +244,7 @@ fn nested_as_text(column: &ArrayRef) -> Result<ArrayRef> {
     const BEFORE: &str = "{\"v\":";
     let schema = Schema::new(vec![Field::new("v", column.data_type().clone(), true)]);
     let mut lines = Vec::new();
-    let mut writer =
-        json::WriterBuilder::new().with_explicit_nulls(true).build::<_, json::writer::LineDelimited>(&mut lines);
+    let mut writer = json_writer().build::<_, json::writer::LineDelimited>(&mut lines);
     writer.write(&RecordBatch::try_new(Arc::new(schema), vec![column.clone()])?)?;
     writer.finish()?;
     let lines = String::from_utf8(lines)?;
@@ -371,7 +373,7 @@ pub fn watermark_text(micros: i64) -> String {
 #[cfg(test)]
 mod tests {
     use arrow::{
-        array::{Int64Array, TimestampMicrosecondArray, TimestampMillisecondArray},
+        array::{Float32Array, Float64Array, Int64Array, TimestampMicrosecondArray, TimestampMillisecondArray},
         datatypes::Int32Type,
     };
 
@@ -489,6 +491,16 @@ mod tests {
         assert_eq!(printed(Format::Csv, 1, &[(0, flat.clone())]), csv);
         let table = printed(Format::Table, 1, &[(0, flat)]);
         assert_eq!(table.lines().nth(2), Some("2026-01-01 00:00:00.123  1970-01-01 00:00:00.000000"));
+    }
+
+    #[test]
+    fn floats_that_are_no_numbers_are_named() {
+        let doubles: ArrayRef = Arc::new(Float64Array::from(vec![f64::NAN, f64::NEG_INFINITY, 1.5]));
+        let floats: ArrayRef = Arc::new(Float32Array::from(vec![Some(f32::INFINITY), None, Some(0.1)]));
+        let batch = RecordBatch::try_from_iter_with_nullable([("d", doubles, true), ("f", floats, true)]).unwrap();
+        let json = "{\"d\":\"NaN\",\"f\":\"Infinity\"}\n{\"d\":\"-Infinity\",\"f\":null}\n{\"d\":1.5,\"f\":0.1}\n";
+        assert_eq!(printed(Format::Json, 1, &[(0, batch.clone())]), json);
+        assert_eq!(printed(Format::Csv, 1, &[(0, batch)]), "d,f\nNaN,Infinity\n-Infinity,\n1.5,0.1\n");
     }
 
     #[test]

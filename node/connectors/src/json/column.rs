@@ -61,7 +61,7 @@ pub(crate) fn column_of(field: &Field) -> Result<Box<dyn Column>, String> {
         D::UInt16 => integer::<UInt16Type>(field),
         D::UInt32 => integer::<UInt32Type>(field),
         D::UInt64 => integer::<UInt64Type>(field),
-        D::Float32 => scalar::<Float32Type, _>(field, |scanner| Ok(read_float(scanner)?.map(narrow).filter(fits))),
+        D::Float32 => scalar::<Float32Type, _>(field, |scanner| Ok(read_float(scanner)?.and_then(narrowed))),
         D::Float64 => scalar::<Float64Type, _>(field, read_float),
         D::Decimal128(precision, scale) => {
             let (precision, scale) = (*precision, *scale);
@@ -248,8 +248,10 @@ fn narrow(value: f64) -> f32 {
     nearest
 }
 
-fn fits(value: &f32) -> bool {
-    !value.is_infinite()
+/// As `FLOAT`; `None` where a number is too large for one. An infinity that is written as such stays one.
+fn narrowed(value: f64) -> Option<f32> {
+    let nearest = narrow(value);
+    (nearest.is_finite() || !value.is_finite()).then_some(nearest)
 }
 
 /// A number, also between quotes.

@@ -60,6 +60,9 @@ fn floats_are_exact() {
     check(DataType::Float64, "\"NaN\"", "\"NaN\"");
     check(DataType::Float64, "\"-Infinity\"", "\"-Infinity\"");
     check(DataType::Float32, "0.1", "0.1");
+    check(DataType::Float32, "\"Infinity\"", "\"Infinity\"");
+    check(DataType::Float32, "\"-Infinity\"", "\"-Infinity\"");
+    check(DataType::Float32, "\"NaN\"", "\"NaN\"");
     check_refused(DataType::Float64, "1e999", "v: expected DOUBLE, found 1e999");
     check_refused(DataType::Float32, "1e39", "v: expected FLOAT, found 1e39");
     check_refused(DataType::Float64, "1.", "v: expected a value, found 1.");
