@@ -8,8 +8,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select, SelectItem,
-    TableFactor, TableWithJoins, TypedString, Value, VisitMut, VisitorMut,
+    AccessExpr, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select,
+    SelectItem, TableFactor, TableWithJoins, TypedString, Value, VisitMut, VisitorMut,
 };
 
 use crate::{

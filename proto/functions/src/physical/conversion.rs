@@ -57,9 +57,8 @@ impl Conversion {
     /// Where one of them has no counterpart.
     pub(super) fn apply(&self, value: ColumnarValue) -> Result<ColumnarValue> {
         let failing = if self.tries { Failing::Null } else { Failing::Error };
-        let cast = |array| {
-            cast::cast(array, &self.to, self.detail, failing).map_err(|error| exec_datafusion_err!("{error}"))
-        };
+        let cast =
+            |array| cast::cast(array, &self.to, self.detail, failing).map_err(|error| exec_datafusion_err!("{error}"));
         match value {
             ColumnarValue::Array(array) => cast(&array).map(ColumnarValue::Array),
             ColumnarValue::Scalar(value) => {
