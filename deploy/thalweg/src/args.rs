@@ -242,7 +242,7 @@ pub struct CoordinatorArgs {
     pub join: bool,
     /// Begin the new cluster although some of its members do not answer, since they never will: to be given by hand, once, to a
     /// majority of them. It is never needed where all of them come up.
-    #[arg(long, requires = "members")]
+    #[arg(long)]
     pub bootstrap: bool,
     /// How long a node is trusted without a sign of life; 3 s by default.
     #[arg(long, value_name = "DURATION")]

@@ -142,6 +142,13 @@ impl Coordinator {
             return Err(wrong(SECTION, "members", reason));
         }
         let cluster = args.cluster;
+        if args.bootstrap && members.is_empty() {
+            return Err(wrong(
+                SECTION,
+                "members",
+                "needed with --bootstrap: the members that the new cluster begins with",
+            ));
+        }
         if members.len() > 1 && cluster.is_none() {
             return Err(wrong(
                 SECTION,
@@ -405,6 +412,7 @@ mod tests {
         check_refused(&["--data-dir", "d", "--listen", "here"], "expected HOST:PORT, got 'here'");
         check_refused(&["--data-dir", "d", "--members", "2=a:1"], "member 1, which this process is");
         check_refused(&["--data-dir", "d", "--members", "1=a:1,2=b:1"], "coordinator.cluster");
+        check_refused(&["--data-dir", "d", "--bootstrap"], "coordinator.members");
     }
 
     #[test]

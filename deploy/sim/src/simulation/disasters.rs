@@ -87,9 +87,9 @@ impl Direction<'_> {
         let hosts = self.stage.hosts();
         let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
         let first = usize::try_from(self.stage.seed % u64::from(count)).unwrap_or_default();
-        for at in 0..hosts.len() {
+        for (at, host) in hosts.iter().enumerate() {
             let place = u32::try_from((at + first) % hosts.len()).unwrap_or_default();
-            self.crash(hosts[at].clone(), until + BLACKOUT_SPREAD * place / count);
+            self.crash(host.clone(), until + BLACKOUT_SPREAD * place / count);
         }
     }
 
