@@ -4,7 +4,6 @@
 //! | written | becomes | so that |
 //! |---|---|---|
 //! | what no row is needed for | its value, as nodes would evaluate it; where that fails it is left for a row to reach | it is evaluated once, and readers can skip data by it |
-//! | `arrow_cast(x, 'T')` and its like | `CAST(x AS T)` | there is something to evaluate |
 //! | `CAST(x AS T)` where `x` is a `T` | `x` | readers can skip data by it |
 //! | `TRUE AND x`, `x AND TRUE`, `x OR FALSE` … | `x` | filters are short |
 //! | `FALSE AND x`, `TRUE OR x` | the constant; not `x AND FALSE`, as `x` may fail | |
@@ -21,19 +20,13 @@ use datafusion_common::{
     tree_node::{Transformed, TreeNode, TreeNodeRecursion},
 };
 use datafusion_expr::{
-    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator,
-    expr::{InList, ScalarFunction},
-    expr_rewriter::NamePreserver,
-    simplify::{ExprSimplifyResult, SimplifyContext},
+    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, expr::InList, expr_rewriter::NamePreserver,
     utils::merge_schema,
 };
 use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use thalweg_functions::{cast::Detail, physical};
 
 use crate::lower::is_trivial;
-
-/// Functions that are casts, and cannot be evaluated as they are.
-const CASTS: &[&str] = &["arrow_cast", "arrow_try_cast", "cast_to_type", "try_cast_to_type"];
 
 /// The rewrites, over whole plans.
 #[derive(Debug)]
@@ -84,7 +77,6 @@ fn step(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
         return Ok(Transformed::yes(value));
     }
     match expr {
-        Expr::ScalarFunction(call) if CASTS.contains(&call.func.name()) => cast_called(call, schema),
         Expr::Cast(cast) => same_type(cast, schema),
         Expr::Not(inner) => Ok(opposite(*inner)),
         Expr::Between(between) if costs_nothing(&between, schema)? => halves(between, schema).map(Transformed::yes),
@@ -109,15 +101,6 @@ fn folded(expr: &Expr, schema: &DFSchema) -> PlanResult<Option<Expr>> {
     // The plan was typed with the expression, so another type would not fit.
     let fits = |value: &ScalarValue| expr.get_type(schema).is_ok_and(|data_type| data_type == value.data_type());
     Ok(value.filter(fits).map(|value| Expr::Literal(value, None)))
-}
-
-fn cast_called(call: ScalarFunction, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
-    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
-    let ScalarFunction { func, args } = call;
-    Ok(match func.simplify(args, &context)? {
-        ExprSimplifyResult::Simplified(cast) => Transformed::yes(cast),
-        ExprSimplifyResult::Original(args) => Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })),
-    })
 }
 
 fn same_type(cast: Cast, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {

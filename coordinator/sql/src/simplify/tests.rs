@@ -238,13 +238,6 @@ fn narrowed_columns_are_compared_as_they_were_written() {
 }
 
 #[test]
-fn casts_of_nothing_and_casts_by_name() {
+fn casts_to_what_it_is_already() {
     becomes(cast(col("i"), DataType::Int32).gt(lit(1)), col("i").gt(lit(1)));
-    let named = |name: &str, to: &str| {
-        let functions = thalweg_functions::scalar();
-        let function = functions.into_iter().rev().find(|function| function.name() == name).unwrap();
-        function.call(vec![col("t"), lit(to)])
-    };
-    fallible_becomes(named("arrow_cast", "Int64"), cast(col("t"), DataType::Int64));
-    fallible_becomes(named("arrow_try_cast", "Int64"), try_cast(col("t"), DataType::Int64));
 }

@@ -167,7 +167,7 @@ fn what_the_planner_finds_is_told_in_the_words_of_sql() {
     refused("SELECT price + url FROM bid", 8, "BIGINT + STRING");
     refused("SELECT dateTime + 1 FROM bid", 8, "TIMESTAMP(3) + BIGINT");
     refused("SELECT price.a FROM bid", 1, "only ROWs and MAPs have fields, but BIGINT has none");
-    refused("SELECT CASE WHEN price > 1 THEN 'a' ELSE 1 END FROM bid", 18, "STRING and BIGINT cannot both be results");
+    refused("SELECT CASE WHEN price > 1 THEN 'a' ELSE 1 END FROM bid", 18, "STRING and INT cannot both be results");
 }
 
 #[test]

@@ -143,6 +143,11 @@ pub(super) fn other_as_text(scanner: &mut Scanner<'_>) -> Result<String, Fault> 
     let (rest, start) = (scanner.rest(), scanner.position());
     scanner.skip_value()?;
     let value = rest.get(..scanner.position() - start).unwrap_or_default();
+    // As it stands: without blanks, two values may look like one.
+    if serde_json::from_slice::<serde::de::IgnoredAny>(value).is_err() {
+        scanner.seek(start);
+        return Err(scanner.unexpected("STRING"));
+    }
     let (mut text, mut is_quoted, mut is_escaped) = (Vec::with_capacity(value.len()), false, false);
     for byte in value {
         if *byte == b'"' && !is_escaped {
@@ -153,10 +158,5 @@ pub(super) fn other_as_text(scanner: &mut Scanner<'_>) -> Result<String, Fault> 
             text.push(*byte);
         }
     }
-    let text = String::from_utf8(text).map_err(|_| not_utf8())?;
-    if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {
-        scanner.seek(start);
-        return Err(scanner.unexpected("STRING"));
-    }
-    Ok(text)
+    String::from_utf8(text).map_err(|_| not_utf8())
 }
