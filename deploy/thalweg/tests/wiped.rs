@@ -125,7 +125,8 @@ fn a_coordinator_that_has_lost_everything_while_all_were_down_finds_the_jobs_tha
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=6000).collect::<Vec<u32>>(), "each row once");
     let second = directory.path().join("second");
-    assert_eq!(three.json(&["submit", "--wait", "-e", &copy_of_numbers(&second, 10)])[0]["job"], 2, "no number twice");
+    assert_eq!(three.json(&["submit", "-e", &copy_of_numbers(&second, 10)])[0]["job"], 2, "no number twice");
+    assert_eq!(three.json(&["job", "wait", "job-2"])[0]["status"], "finished");
 
     // It is started as ever, and its log says who it is.
     first.terminate();
