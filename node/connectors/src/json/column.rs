@@ -219,8 +219,15 @@ fn timestamp<T: ArrowPrimitiveType<Native = i64>>(field: &Field, unit: TimeUnit)
         }
         let (raw, escaped) = scanner.raw_string()?;
         let moment = if escaped { reader.read(&unescaped(raw)?) } else { reader.read(raw) };
-        Ok(moment.and_then(|moment: Moment| moment.in_unit(unit)))
+        let Some(moment) = moment else { return Ok(None) };
+        moment.in_unit(unit).map(Some).ok_or_else(|| out_of_range(raw, unit))
     })
+}
+
+#[cold]
+fn out_of_range(raw: &[u8], unit: TimeUnit) -> Fault {
+    let text = String::from_utf8_lossy(raw);
+    Fault::new(format!("'{text}' is out of range of TIMESTAMP({})", super::timestamp::fraction_digits(unit)))
 }
 
 fn time<T: ArrowPrimitiveType>(field: &Field, unit: TimeUnit) -> Box<dyn Column>
