@@ -4,6 +4,7 @@
 //! A file that is not what Parquet says is bad data, also where the reader that is used would panic on it.
 
 mod conform;
+mod int96;
 mod local;
 mod object;
 mod project;

@@ -16,6 +16,8 @@ use arrow::{
     util::display::array_value_to_string,
 };
 
+use thalweg_functions::cast::{self, Detail, Failing};
+
 use super::project::{item, key_and_value};
 use crate::json::sql_name;
 
@@ -210,6 +212,8 @@ fn conform_scalar(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Strin
                 None => Ok(whole),
             }
         }
-        _ => cast(array, wanted),
+        // Times round down, and what does not fit is told with its row in the batch.
+        _ => cast::cast(array, wanted, Detail::None, Failing::Error)
+            .map_err(|error| format!("{error} ({} rows behind that place)", error.row)),
     }
 }

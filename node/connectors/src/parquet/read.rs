@@ -19,13 +19,16 @@ use ::parquet::arrow::{
     async_reader::ParquetRecordBatchStream,
 };
 use ::parquet::errors::ParquetError;
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 use async_trait::async_trait;
 use futures::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use thalweg_types::{Split, graph::ColumnPredicate};
 
-use super::{Kind, ObjectReader, OpenParquet, conform, damaged, project, prune, sizes};
+use super::{Kind, ObjectReader, OpenParquet, conform, damaged, int96, project, prune, sizes};
 use crate::{
     ConnectorError, Read, SplitReader,
     filesystem::Location,
@@ -73,9 +76,16 @@ pub(crate) async fn open(
     let row = if is_begun { position.row } else { 0 };
     let place = Place::new(&metadata, &groups, row, position.groups.end);
     let leaves = project::leaves(table.schema.fields(), &metadata);
-    let views = ArrowReaderOptions::new().with_schema(project::with_views(metadata.schema()).into());
+    let read_as = |schema: &Schema| {
+        let schema = int96::in_micros(schema, &metadata);
+        ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new().with_schema(schema.into()))
+    };
     // What the file's own schema says is another matter only for types that have no views.
-    let metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), views).unwrap_or(metadata);
+    let read = read_as(&project::with_views(metadata.schema())).or_else(|_| read_as(metadata.schema()));
+    let metadata = match read {
+        Err(error) if int96::is_in(&metadata) => return Err(damaged(&name, "its schema", error)),
+        read => read.unwrap_or(metadata),
+    };
     Ok(Box::new(ParquetReader {
         split: split.clone(),
         mask: project::mask(&leaves, &metadata),
