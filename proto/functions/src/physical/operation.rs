@@ -4,7 +4,7 @@ use std::{fmt, hash::Hash, sync::Arc};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema};
-use datafusion_common::{Result, not_impl_err};
+use datafusion_common::{Result, ScalarValue, not_impl_err};
 use datafusion_expr::{ColumnarValue, Operator, binary::BinaryTypeCoercer};
 use datafusion_physical_expr::{
     PhysicalExpr,
@@ -15,6 +15,7 @@ use super::{
     logic::{Connective, Logic},
     steps::{Step, Steps},
 };
+use crate::canonical::{canonical, has_twins};
 
 /// One binary operator other than `AND` and `OR`, between values of two types.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -56,6 +57,12 @@ impl Operation {
         }
     }
 
+    /// Whether it compares its sides.
+    fn compares(&self) -> bool {
+        use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+        matches!(self.operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+    }
+
     /// Whether its value may be NULL where both sides are not.
     pub(super) fn adds_null(&self) -> bool {
         false
@@ -71,9 +78,24 @@ impl Operation {
     /// # Errors
     /// Where it is not defined for one of the values.
     pub(super) fn apply(&self, left: ColumnarValue, right: ColumnarValue, rows: usize) -> Result<ColumnarValue> {
+        let (left, right) = match self.compares() {
+            true => (canonical_value(left)?, canonical_value(right)?),
+            false => (left, right),
+        };
         let given = BinaryExpr::new(Given::of(left), self.operator, Given::of(right));
         given.evaluate(&no_columns(rows)?)
     }
+}
+
+/// Values in the form in which equal ones have equal bits.
+fn canonical_value(value: ColumnarValue) -> Result<ColumnarValue> {
+    Ok(match value {
+        ColumnarValue::Array(array) => ColumnarValue::Array(canonical(&array)?),
+        ColumnarValue::Scalar(scalar) if has_twins(&scalar.data_type()) => {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&canonical(&scalar.to_array()?)?, 0)?)
+        }
+        scalar => scalar,
+    })
 }
 
 /// The negative of a number or interval.
@@ -94,7 +116,7 @@ pub(super) fn member(
     schema: &Schema,
 ) -> Result<Arc<dyn PhysicalExpr>> {
     let of = value.data_type(schema)?;
-    if !of.is_floating() {
+    if !has_twins(&of) {
         return expressions::in_list(value, list, &negated, schema);
     }
     // As `=` compares them, which is not by their bits.
@@ -165,5 +187,45 @@ impl PhysicalExpr for Given {
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray, Float64Array};
+
+    use super::*;
+
+    /// Of a column and one value, what an operator says of each row.
+    fn check(operator: Operator, column: &[f64], value: f64) -> Vec<bool> {
+        let operation = Operation::try_new(operator, &DataType::Float64, &DataType::Float64).expect("floats compare");
+        let column = ColumnarValue::Array(Arc::new(Float64Array::from(column.to_vec())));
+        let value = ColumnarValue::Scalar(ScalarValue::Float64(Some(value)));
+        let said = operation.apply(column, value, 4).expect("a comparison").into_array(4).expect("an array");
+        (0..said.len()).map(|row| said.as_boolean().value(row)).collect()
+    }
+
+    #[test]
+    fn floats_are_compared_by_value() {
+        let column = [0.0, -0.0, f64::NAN, -f64::NAN];
+        assert_eq!(check(Operator::Eq, &column, -0.0), [true, true, false, false]);
+        assert_eq!(check(Operator::Lt, &column, 0.0), [false; 4]);
+        assert_eq!(check(Operator::Eq, &column, f64::NAN), [false, false, true, true]);
+        assert_eq!(check(Operator::Gt, &column, f64::INFINITY), [false, false, true, true]);
+        assert_eq!(check(Operator::IsDistinctFrom, &column, 0.0), [false, false, true, true]);
+    }
+
+    #[test]
+    fn floats_are_members_by_value() {
+        let item =
+            |value: f64| -> Arc<dyn PhysicalExpr> { Arc::new(expressions::Literal::new(ScalarValue::from(value))) };
+        let schema = Schema::empty();
+        for (value, expected) in [(-0.0, true), (-f64::NAN, true), (1.0, false)] {
+            let member =
+                member(item(value), vec![item(0.0), item(f64::NAN)], false, &schema).expect("a list of floats");
+            let said =
+                member.evaluate(&no_columns(1).expect("a row")).expect("a value").into_array(1).expect("an array");
+            assert_eq!(said.as_boolean().value(0), expected, "{value}");
+        }
     }
 }
