@@ -22,6 +22,8 @@ const ADDRESSES: [&str; 3] = ["127.0.0.1:7071", "127.0.0.1:7072", "127.0.0.1:707
 
 /// How many rows the SELECTs among the examples of SQL have, in their order.
 const ROWS_OF_EXAMPLES: [usize; 3] = [25_899, 44_255, 3_660];
+/// How many of a thousand rows may be missing: some flights come too late for their windows, which DuckDB does not know.
+const LATE_PER_THOUSAND: usize = 1;
 
 /// A directory in which commands find what the repository has at its top, and a script of one's own.
 fn directory() -> tempfile::TempDir {
@@ -176,7 +178,12 @@ fn every_example_of_sql_runs_as_it_is() {
         });
         rows.join().expect("it runs")
     });
-    assert_eq!(runs.collect::<Vec<_>>(), ROWS_OF_EXAMPLES);
+    let rows: Vec<usize> = runs.collect();
+    assert_eq!(rows.len(), ROWS_OF_EXAMPLES.len());
+    for (rows, all) in rows.into_iter().zip(ROWS_OF_EXAMPLES) {
+        let late = all * LATE_PER_THOUSAND / 1000;
+        assert!((all - late..=all).contains(&rows), "{rows} rows of {all}");
+    }
 }
 
 /// The README has this table as it is: what the engine takes is data, and the table is made of it.
