@@ -18,6 +18,7 @@
 //! Left to others: what to do (`control`), what is agreed on (`cluster-state`, `consensus`), what SQL means (`sql`).
 
 mod cluster;
+mod compute;
 mod config;
 mod coordinator;
 mod front;

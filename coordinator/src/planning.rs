@@ -10,7 +10,9 @@ use thalweg_types::{
     settings::{JobSettings, settings_of_restart},
 };
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::compute::on_compute;
 
 /// A script that cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -118,21 +120,6 @@ pub(crate) async fn plan(
     planned.await.unwrap_or(Err(PlanError::Broken))
 }
 
-/// Does what takes its time where it delays no heartbeat; `None` where it has panicked.
-pub(crate) async fn on_compute<T: Send + 'static>(
-    seams: &Seams,
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (reply, done) = oneshot::channel();
-    let task = async move {
-        // A client that went away waits for no answer.
-        let _ = reply.send(work());
-    };
-    seams.compute.spawn(name, Box::pin(task));
-    done.await.ok()
-}
-
 /// A job as it is started again: the same dataflow, with some other settings.
 pub(crate) fn restarted(spec: &JobSpec, changes: &BTreeMap<String, String>) -> Result<JobSpec, String> {
     let mut graph = JobGraph::from_bytes(spec.graph.as_bytes()).map_err(|error| error.to_string())?;
@@ -155,6 +142,38 @@ pub(crate) fn job_spec(submission: JobSubmission, plan: Plan) -> Option<JobSpec>
         parallelism: submission.parallelism.or(plan.parallelism),
         ingest_paths: ingest_sources(&graph).map(|(path, _)| path).collect(),
     })
+}
+
+/// Refuses tables in the place for checkpoints, as far as that can be seen from here: nodes look at it again.
+pub(crate) fn check_places(graph: &JobGraph, checkpoints: &str) -> Result<(), PlanError> {
+    let of_tables = graph.operators.iter().flat_map(|operator| {
+        let (table, connector) = match &operator.kind {
+            OperatorKind::Source(source) => (&source.table, &source.connector),
+            OperatorKind::Sink(sink) => (&sink.table, &sink.connector),
+            _ => return Vec::new(),
+        };
+        let path = connector.option("path").filter(|_| connector.name == "filesystem");
+        let paths = path.into_iter().chain(connector.option("dead-letter.path"));
+        paths.map(|path| (format!("table {table}"), path)).collect()
+    });
+    let of_settings = ["late.path", "error.path"].into_iter().filter_map(|key| {
+        let path = graph.settings.get(key)?;
+        Some((format!("setting {key}"), path.as_str()))
+    });
+    match of_tables.chain(of_settings).find(|(_, path)| is_within(path, checkpoints)) {
+        Some((what, path)) => {
+            let reason = "checkpoints are there, and no table can be";
+            Err(PlanError::Script(format!("{what}: '{path}' cannot be used: {reason}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a path or URL is a place or lies in it, by its text.
+fn is_within(path: &str, place: &str) -> bool {
+    let plain = |text: &str| text.trim_start_matches("file://").trim_end_matches('/').to_owned();
+    let (path, place) = (plain(path), plain(place));
+    path.strip_prefix(&place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The paths at which a job takes records over HTTP, and their tables.
@@ -201,6 +220,28 @@ mod tests {
         let planned = SqlPlanner::default().plan(&script, &BTreeMap::new()).expect("one table");
         let paths: Vec<String> = ingest_sources(&planned.graph.expect("a graph")).map(|(path, _)| path).collect();
         assert_eq!(paths, ["ingest/t"]);
+    }
+
+    #[test]
+    fn no_table_is_in_the_place_for_checkpoints() {
+        let script = |path: &str, more: &str| {
+            format!(
+                "CREATE TABLE t (a INT) WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{path}'{more}); \
+                 SELECT a FROM t;"
+            )
+        };
+        let check = |path: &str, more: &str, root: &str| {
+            let planned = SqlPlanner::default().plan(&script(path, more), &BTreeMap::new()).expect("it can be planned");
+            check_places(&planned.graph.expect("a graph"), root).map_err(|error| error.to_string())
+        };
+        let refused = |what: &str| Err(format!("{what} cannot be used: checkpoints are there, and no table can be"));
+        assert_eq!(check("/c/x/*.json", "", "/c"), refused("table t: '/c/x/*.json'"));
+        assert_eq!(check("file:///c", "", "/c/"), refused("table t: 'file:///c'"));
+        assert_eq!(check("s3://b/c/d", "", "s3://b/c"), refused("table t: 's3://b/c/d'"));
+        assert_eq!(check("/d", ", 'dead-letter.path' = '/c'", "/c"), refused("table t: '/c'"));
+        for (path, root) in [("/cc", "/c"), ("c", "/c"), ("s3://b/cc", "s3://b/c"), ("/d", "s3://b")] {
+            assert_eq!(check(path, "", root), Ok(()), "{path}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ use super::{
     rpc::{LeaderChannel, Route, consensus_status, forwarded, plan_status, rejection_status, relayed},
 };
 use crate::{
+    compute::on_compute,
     leader::{Claim, LeaderHandle},
     machine::Machine,
     overview::{self, ReaderPlace},
@@ -111,10 +112,13 @@ impl ClusterService {
             return self.submitted(job, planned.map(|plan| plan.explained).unwrap_or_default());
         }
         let mut plan = planned?;
+        if let Some(graph) = &plan.graph {
+            planning::check_places(graph, &self.checkpoints_url).map_err(|error| plan_status(&error))?;
+        }
         let answers = std::mem::take(&mut plan.explained);
         self.may_take_jobs().await?;
         let request = submission.request.clone();
-        let command = planning::on_compute(&self.seams, "encode a job", move || {
+        let command = on_compute(&self.seams, "encode a job", move || {
             let spec = Arc::new(planning::job_spec(submission, plan)?);
             Some(Command::SubmitJob { request, spec }.to_bytes())
         });
@@ -185,7 +189,7 @@ impl ClusterService {
     async fn describe(&self, job: JobId, record: &JobRecord) -> Result<JobAnswer, Status> {
         let memory = self.leader.recall(job).await;
         let (planner, of) = (self.planner.clone(), record.clone());
-        let described = planning::on_compute(&self.seams, "describe a job", move || {
+        let described = on_compute(&self.seams, "describe a job", move || {
             let graph = graph_of(&of)?;
             let plan = planner.describe(&graph);
             Ok::<_, Status>((graph, plan))
@@ -266,7 +270,7 @@ impl Cluster for ClusterService {
         let PlanRequest { sql, settings, parallelism } = request.into_inner().try_into()?;
         let plan = self.plan(sql, settings, parallelism).await?;
         let planner = self.planner.clone();
-        let described = planning::on_compute(&self.seams, "describe a plan", move || {
+        let described = on_compute(&self.seams, "describe a plan", move || {
             let dataflow = plan.graph.as_ref().map(|graph| planner.describe(graph));
             plan.explained.into_iter().chain(dataflow).collect::<Vec<String>>().join("\n\n")
         });

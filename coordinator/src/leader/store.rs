@@ -110,7 +110,8 @@ fn spawn(seams: &Seams, job: JobId, task: BoxFuture<'static, Stored>, lost: Stor
     let (outcome, done) = oneshot::channel();
     // Nobody waits any more where the reign is over.
     let told = async move { _ = outcome.send(task.await) };
-    seams.io.spawn("checkpoint store", Box::pin(told));
+    // Manifests may be large: they are written and read where that delays no heartbeat.
+    seams.compute.spawn("checkpoint store", Box::pin(told));
     Box::pin(async move { (job, done.await.unwrap_or(lost)) })
 }
 

@@ -15,6 +15,7 @@ use thalweg_cluster_state::{Command, Outcome, Rejection};
 use thalweg_consensus::{Consensus, ConsensusError};
 use thalweg_proto::{
     LEADER_KEY, MESSAGE_BYTES_MAX,
+    convert::{WireError, bytes_of},
     v1::{
         self,
         node_session_server::{NodeSession, NodeSessionServer},
@@ -24,13 +25,14 @@ use thalweg_types::{
     ENGINE_VERSION, NodeId,
     node::NodeRegistration,
     seam::Seams,
-    session::{CoordinatorMessage, NodeMessage},
+    session::{Action, CoordinatorMessage, NodeMessage},
 };
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
 use crate::{
+    compute::on_compute,
     leader::{LeaderHandle, SessionId},
     machine::Machine,
 };
@@ -40,6 +42,11 @@ const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Orders and acknowledgements that wait for the network. A node gets a handful of orders per job; one that lets thousands
 /// wait does not read.
 const OUTGOING: usize = 4096;
+
+/// A longer message takes long enough to read that heartbeats would wait for it.
+const LARGE_BYTES: usize = 64 << 10;
+/// Shorter than a third of the shortest lease that makes sense.
+const HEARD_EVERY: Duration = Duration::from_millis(100);
 
 type Outgoing = Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
 
@@ -132,23 +139,64 @@ impl NodeSession for NodeSessionService {
             }
             Registered::Accepted(session, messages) => {
                 // When it ends the session ends, and the node opens another one.
-                let passing = pass_on(self.leader.clone(), node, session, incoming);
+                let passing = pass_on(self.seams.clone(), self.leader.clone(), (node, session), incoming);
                 self.seams.io.spawn("node-session", Box::pin(passing));
-                Ok(Response::new(outgoing(self.consensus.clone(), messages)))
+                Ok(Response::new(outgoing(self.seams.clone(), self.consensus.clone(), messages)))
             }
         }
     }
 }
 
 /// Orders for as long as the leader holds the session, then the reason why there are no more.
-fn outgoing(consensus: Consensus<Machine>, messages: mpsc::Receiver<CoordinatorMessage>) -> Outgoing {
-    let orders = ReceiverStream::new(messages).map(|message| Ok(v1::CoordinatorMessage::from(message)));
+fn outgoing(seams: Seams, consensus: Consensus<Machine>, messages: mpsc::Receiver<CoordinatorMessage>) -> Outgoing {
+    let orders = ReceiverStream::new(messages).then(move |message| encoded(seams.clone(), message));
     let end = stream::once(async move { Err(NodeSessionService::not_leading(&consensus)) });
     Box::pin(orders.chain(end))
 }
 
+/// A message as it goes over the wire. What may hold the splits of many files is written out beside the connection, which has pings to
+/// answer.
+async fn encoded(seams: Seams, message: CoordinatorMessage) -> Result<v1::CoordinatorMessage, Status> {
+    let may_be_large = matches!(
+        &message,
+        CoordinatorMessage::Order { order, .. } if matches!(order.action, Action::Deploy(_) | Action::Commit { .. })
+    );
+    if !may_be_large {
+        return Ok(message.into());
+    }
+    let encoded = on_compute(&seams, "encode an order", move || v1::CoordinatorMessage::from(message)).await;
+    encoded.ok_or_else(|| Status::internal("an order could not be encoded"))
+}
+
+/// Reads a message. While a large one is being read, the leader is told that the node is there: what it says next waits behind.
+async fn decoded(
+    seams: &Seams,
+    leader: &LeaderHandle,
+    (node, session): (NodeId, SessionId),
+    message: v1::NodeMessage,
+) -> Result<NodeMessage, WireError> {
+    if bytes_of(&message) < LARGE_BYTES {
+        return message.try_into();
+    }
+    let decoding = on_compute(seams, "decode a report", move || NodeMessage::try_from(message));
+    tokio::pin!(decoding);
+    loop {
+        match timeout(HEARD_EVERY, &mut decoding).await {
+            Ok(Some(decoded)) => return decoded,
+            Ok(None) => return Err(WireError::new("NodeMessage", "reading it has failed")),
+            // Without the actor nobody needs to know.
+            Err(_) => _ = leader.receive(node, session, NodeMessage::Heartbeat { metrics: Vec::new() }).await,
+        }
+    }
+}
+
 /// Passes on what the node says, until it says no more.
-async fn pass_on(leader: LeaderHandle, node: NodeId, session: SessionId, mut incoming: Streaming<v1::NodeMessage>) {
+async fn pass_on(
+    seams: Seams,
+    leader: LeaderHandle,
+    (node, session): (NodeId, SessionId),
+    mut incoming: Streaming<v1::NodeMessage>,
+) {
     loop {
         let message = match incoming.message().await {
             Ok(Some(message)) => message,
@@ -158,7 +206,7 @@ async fn pass_on(leader: LeaderHandle, node: NodeId, session: SessionId, mut inc
                 break;
             }
         };
-        match NodeMessage::try_from(message) {
+        match decoded(&seams, &leader, (node, session), message).await {
             Ok(message) => {
                 if leader.receive(node, session, message).await.is_err() {
                     return;

@@ -307,7 +307,7 @@ impl Process {
                 prepared: prepared(subtask, &held.deployment, (epoch, 1)),
                 cost: SnapshotCost::default(),
             };
-            Report::Snapshot { job, attempt, checkpoint, snapshot: Box::new(snapshot) }
+            Report::Snapshot { job, attempt, checkpoint, snapshot: snapshot.into() }
         };
         let reports = own(&held.deployment, self.registration.node).into_iter().map(snapshot).collect();
         drop(books);

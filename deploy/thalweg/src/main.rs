@@ -13,6 +13,7 @@ use thalweg::{
     follow::JobError,
     layers,
     output::{OutputError, say},
+    seams,
 };
 use thalweg_types::text::with_causes;
 use tracing_subscriber::EnvFilter;
@@ -21,6 +22,8 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const INTERRUPTED: u8 = 130;
+/// However few cores there are: a task that takes its time keeps no heartbeat from its turn.
+const IO_THREADS_MIN: usize = 4;
 
 fn main() -> ExitCode {
     let cli = match layers::command_line(std::env::args_os()) {
@@ -31,7 +34,9 @@ fn main() -> ExitCode {
     if let Err(error) = prepare(&cli) {
         return fail(&error);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("thalweg-io").build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(seams::cores().max(IO_THREADS_MIN)).thread_name("thalweg-io").enable_all();
+    let runtime = match builder.build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("could not start threads")),
     };

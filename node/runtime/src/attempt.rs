@@ -18,7 +18,7 @@ use thalweg_exchange::{Endpoints, PeerFailure, connect};
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, SubtaskId,
-    checkpoint::{Prepared, SubtaskSnapshot},
+    checkpoint::{Prepared, ToldSnapshot},
     job::{Failure, FailureKind, SubtaskMetrics},
     session::{Deployment, SubtaskState},
 };
@@ -74,7 +74,7 @@ pub enum AttemptEvent {
         /// The checkpoint.
         checkpoint: CheckpointId,
         /// What it consists of.
-        snapshot: Box<SubtaskSnapshot>,
+        snapshot: ToldSnapshot,
     },
     /// A subtask's part of a checkpoint could not be made durable. It runs on.
     SnapshotFailed {

@@ -135,6 +135,7 @@ impl Builder<'_> {
             attempt: self.attempt,
             subtask,
             store: self.store.clone(),
+            compute: self.context.seams.compute.clone(),
             local: self.context.local.clone(),
             uploads,
             orders: self.orders.clone(),

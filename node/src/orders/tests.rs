@@ -174,7 +174,7 @@ fn what_no_message_can_hold_is_told_as_a_failure() {
             prepared: prepared(bytes),
             cost: SnapshotCost::default(),
         };
-        AttemptEvent::Snapshot { checkpoint: CheckpointId(1), snapshot: Box::new(snapshot) }
+        AttemptEvent::Snapshot { checkpoint: CheckpointId(1), snapshot: snapshot.into() }
     };
     let mut desk = Desk::deployed(1);
     assert_eq!(kinds(&desk.event(1, snapshot(1000))), [format!("snapshot {}", CheckpointId(1))]);

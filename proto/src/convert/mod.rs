@@ -7,7 +7,7 @@ pub mod exchange;
 mod job;
 mod session;
 
-pub use session::fits_in_a_message;
+pub use session::{bytes_of, fits_in_a_message};
 
 /// Why a message from the wire is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -42,8 +42,19 @@ const STATES: [(SubtaskState, &str); 4] = [
 /// Whether a report can be sent: its message is no longer than what a coordinator accepts.
 #[must_use]
 pub fn fits_in_a_message(report: &Report) -> bool {
+    /// Tags, lengths and numbers around what is long.
+    const FRAME: usize = 256;
+    if let Report::Snapshot { snapshot, .. } = report {
+        return snapshot.text().len() + FRAME <= crate::MESSAGE_BYTES_MAX;
+    }
     let longest = NodeMessage::Report { sequence: u64::MAX, report: report.clone() };
     v1::NodeMessage::from(longest).encoded_len() <= crate::MESSAGE_BYTES_MAX
+}
+
+/// How long a message is on the wire.
+#[must_use]
+pub fn bytes_of(message: &v1::NodeMessage) -> usize {
+    message.encoded_len()
 }
 
 impl From<NodeMessage> for v1::NodeMessage {

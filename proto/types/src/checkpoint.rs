@@ -8,7 +8,11 @@
 //! Nothing here is state itself: rows lie in state objects, whose names hold job, attempt, subtask and checkpoint, so that
 //! no two writers have one in common. A batch that was uploaded for one checkpoint may be referred to by all later ones.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -216,6 +220,48 @@ pub struct SubtaskSnapshot {
     /// What it took.
     pub cost: SnapshotCost,
 }
+
+/// A subtask's part of a checkpoint on its way to the leader. It may be large: it is shared, and written out once, by whoever has the
+/// time for it.
+#[derive(Debug, Clone)]
+pub struct ToldSnapshot(Arc<Told>);
+
+#[derive(Debug)]
+struct Told {
+    snapshot: SubtaskSnapshot,
+    text: OnceLock<Vec<u8>>,
+}
+
+impl ToldSnapshot {
+    /// As JSON.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        let write = || serde_json::to_vec(&self.0.snapshot).expect("a snapshot has only text keys");
+        self.0.text.get_or_init(write)
+    }
+}
+
+impl From<SubtaskSnapshot> for ToldSnapshot {
+    fn from(snapshot: SubtaskSnapshot) -> Self {
+        Self(Arc::new(Told { snapshot, text: OnceLock::new() }))
+    }
+}
+
+impl Deref for ToldSnapshot {
+    type Target = SubtaskSnapshot;
+
+    fn deref(&self) -> &SubtaskSnapshot {
+        &self.0.snapshot
+    }
+}
+
+impl PartialEq for ToldSnapshot {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.snapshot == other.0.snapshot
+    }
+}
+
+impl Eq for ToldSnapshot {}
 
 /// A checkpoint: everything that an attempt needs to go on from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     assignment::Assignment,
-    checkpoint::{ManifestRef, Prepared, SplitProgress, SubtaskSnapshot},
+    checkpoint::{ManifestRef, Prepared, SplitProgress, ToldSnapshot},
     graph::JobGraph,
     id::{Attempt, CheckpointId, ClusterId, JobId, NodeId, OperatorId, SubtaskId, Term},
     job::{Failure, SubtaskMetrics},
@@ -245,7 +245,7 @@ pub enum Report {
         /// The checkpoint.
         checkpoint: CheckpointId,
         /// What it consists of.
-        snapshot: Box<SubtaskSnapshot>,
+        snapshot: ToldSnapshot,
     },
     /// A subtask's part of a checkpoint could not be made durable. The subtask runs on.
     SnapshotFailed {

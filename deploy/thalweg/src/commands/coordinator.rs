@@ -24,9 +24,12 @@ use crate::{
     tcp::TcpNetwork,
 };
 
+/// One for a script that is being planned, and one for manifests.
+const COMPUTE_THREADS: usize = 2;
+
 pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
     let checked = Checked::of(args, super::host_name().as_deref())?;
-    let surroundings = Surroundings::of_system(1).context("could not start threads")?;
+    let surroundings = Surroundings::of_system(COMPUTE_THREADS).context("could not start threads")?;
     let seams = surroundings.seams();
     let network: Arc<dyn Network> = Arc::new(TcpNetwork);
     let listener = serve::listen(&network, &checked.listen).await?;

@@ -30,13 +30,14 @@ use thalweg_types::{
     bug::{self, Bug},
     checkpoint::{
         BatchRef, InFlightRows, OperatorSnapshot, Prepared, RecordCounts, SnapshotCost, SourceSnapshot, SplitProgress,
-        StateObject, SubtaskSnapshot,
+        StateObject, SubtaskSnapshot, ToldSnapshot,
     },
     graph::Distribution,
     job::Failure,
+    seam::Spawner,
     session::{SinkCommittables, SubtaskState},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{local::LocalState, restore::Known};
 use crate::{attempt::AttemptEvent, attempt::AttemptOrders, failure::SubtaskError, meter::Meter};
@@ -146,6 +147,7 @@ pub(crate) struct Uploader {
     pub(crate) attempt: Attempt,
     pub(crate) subtask: SubtaskId,
     pub(crate) store: CheckpointStore,
+    pub(crate) compute: Arc<dyn Spawner>,
     pub(crate) local: LocalState,
     pub(crate) uploads: mpsc::Receiver<Upload>,
     pub(crate) orders: watch::Receiver<AttemptOrders>,
@@ -275,7 +277,7 @@ impl Uploader {
         };
         match uploaded {
             Some(Ok(snapshot)) => {
-                let snapshot = Box::new(snapshot);
+                let snapshot = self.written_out(snapshot.into()).await;
                 self.tell(AttemptEvent::Snapshot { checkpoint, snapshot }).await;
             }
             Some(Err(error)) => {
@@ -441,6 +443,20 @@ impl Uploader {
             operators.iter().flat_map(|(_, state)| state.batches().map(|(_, batch)| batch.id())).collect();
         self.uploaded.batches.retain(|id, _| used.contains(id));
         self.uploaded.objects = objects.iter().map(|object| (object.name.clone(), object.clone())).collect();
+    }
+
+    /// A large one takes its time, and whoever passes it on has heartbeats to give.
+    async fn written_out(&self, snapshot: ToldSnapshot) -> ToldSnapshot {
+        let (written, told) = (oneshot::channel(), snapshot.clone());
+        let task = async move {
+            let _ = told.text();
+            // Who waits may be cancelled.
+            let _ = written.0.send(());
+        };
+        let _ = self.compute.spawn("write a snapshot out", Box::pin(task));
+        // Where it could not be done it is done later.
+        let _ = written.1.await;
+        snapshot
     }
 
     async fn tell(&self, event: AttemptEvent) {

@@ -239,7 +239,8 @@ impl Running {
             }
             AttemptEvent::Failed { subtask, failure, peer } => self.ending.failed.push((subtask, failure, peer)),
             AttemptEvent::Snapshot { checkpoint, snapshot } => {
-                let before = self.ending.snapshots.insert((checkpoint, snapshot.subtask), *snapshot);
+                let before =
+                    self.ending.snapshots.insert((checkpoint, snapshot.subtask), SubtaskSnapshot::clone(&snapshot));
                 assert!(before.is_none(), "two snapshots of one subtask for {checkpoint}");
             }
             AttemptEvent::SnapshotFailed { checkpoint, subtask, failure } => {

@@ -25,7 +25,7 @@ pub(super) fn to_wire(sequence: u64, report: Report) -> v1::Report {
             (job, attempt, Wire::Finished(finished))
         }
         Report::Snapshot { job, attempt, checkpoint, snapshot } => {
-            let snapshot = serde_json::to_vec(&snapshot).expect("a snapshot has only text and integer keys");
+            let snapshot = snapshot.text().to_vec();
             (job, attempt, Wire::Snapshot(v1::Snapshot { checkpoint: checkpoint.0, snapshot }))
         }
         Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure } => {
@@ -74,7 +74,7 @@ impl TryFrom<v1::Report> for Report {
                 let checkpoint = checkpoint_id("Snapshot", wire.checkpoint)?;
                 let snapshot: SubtaskSnapshot = json_value("Snapshot", &wire.snapshot)?;
                 subtask_index("Snapshot", snapshot.subtask.index)?;
-                Self::Snapshot { job, attempt, checkpoint, snapshot: Box::new(snapshot) }
+                Self::Snapshot { job, attempt, checkpoint, snapshot: snapshot.into() }
             }
             Wire::SnapshotFailed(wire) => snapshot_failed_from_wire(job, attempt, wire)?,
             Wire::CheckpointWanted(v1::CheckpointWanted {}) => Self::CheckpointWanted { job, attempt },

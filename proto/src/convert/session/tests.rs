@@ -224,7 +224,7 @@ fn report() -> impl Strategy<Value = Report> {
             job,
             attempt,
             checkpoint,
-            snapshot: Box::new(snapshot)
+            snapshot: snapshot.into()
         }),
         (about(), checkpoint_id(), subtask(), failure()).prop_map(|((job, attempt), checkpoint, subtask, failure)| {
             Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure }

@@ -288,7 +288,7 @@ impl World {
             prepared: run.sealed.get(&subtask).cloned().unwrap_or_default(),
             cost: SnapshotCost { uploaded_bytes: 10, freeze_micros: 5, ..SnapshotCost::default() },
         };
-        let snapshot = Box::new(snapshot);
+        let snapshot = snapshot.into();
         node.reports.push((Report::Snapshot { job: JOB, attempt, checkpoint, snapshot }, false));
     }
 
