@@ -12,8 +12,6 @@
 //! | `x IN (a)` | `x = a` | readers can skip data by it |
 //! | `CAST(c AS T) = 5`, where `c` is a column or a field, every value of which is in `T`, in the same order | `c = 5`, where 5 is in `c`'s type too | readers can skip data by it |
 
-use std::sync::Arc;
-
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::{
     DFSchema, Result as PlanResult, ScalarValue,

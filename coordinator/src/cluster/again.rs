@@ -19,7 +19,7 @@ impl ClusterService {
     pub(super) async fn restart(&self, restart: JobRestart) -> Result<(), Status> {
         let JobRestart { request, job, settings } = restart;
         let before = self.published(job).await?.spec;
-        let command = compute::on_compute(&self.seams, "encode a job", move || {
+        let command = crate::compute::on_compute(&self.seams, "encode a job", move || {
             let spec = Arc::new(planning::restarted(&before, &settings)?);
             Ok(Command::RestartJob { request, job, spec }.to_bytes())
         });

@@ -91,7 +91,7 @@ struct Place {
 
 impl Place {
     fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("a directory");
         let below = |name: &str| directory.path().join(name).to_str().expect("it is text").to_owned();
         let (data, output, errors) = (below("data"), below("output"), below("errors"));
         let [address, http]: [String; 2] = free_addresses();

@@ -65,7 +65,10 @@ pub trait Source: Send + Sync {
 
 /// Finds the first of some records that the job could not process, as they are read: its index, and why.
 #[derive(Clone)]
-pub struct RecordCheck(pub Arc<dyn Fn(&RecordBatch) -> Option<(usize, String)> + Send + Sync>);
+pub struct RecordCheck(pub Arc<CheckRecords>);
+
+/// Which row of a batch cannot be evaluated, and why.
+pub type CheckRecords = dyn Fn(&RecordBatch) -> Option<(usize, String)> + Send + Sync;
 
 impl std::fmt::Debug for RecordCheck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
