@@ -17,7 +17,7 @@ const FINDS: &[(Bug, u64)] = &[
     (Bug::DropLateUncounted, 6),
     (Bug::ZombieWrites, 8),
     (Bug::LoseRaftEntry, 18),
-    (Bug::FoundAnew, 0),
+    (Bug::FoundAnew, 6),
     (Bug::ReturnForContinue, 6),
     (Bug::ForgetFired, 25),
     (Bug::RestoreOldManifest, 0),

@@ -155,7 +155,7 @@ impl JobKind {
             }
             Self::Session => {
                 "WITH marked AS (SELECT *, CASE WHEN CAST(ts AS BIGINT) - lag(CAST(ts AS BIGINT))
-                    OVER (PARTITION BY k ORDER BY ts, id) < 200 THEN 0 ELSE 1 END AS first FROM events),
+                    OVER (PARTITION BY k ORDER BY ts, id) <= 200 THEN 0 ELSE 1 END AS first FROM events),
                 numbered AS (SELECT *, sum(first) OVER (PARTITION BY k ORDER BY ts, id ROWS UNBOUNDED PRECEDING) AS session
                   FROM marked)
                 SELECT min(ts), max(ts) + INTERVAL '200 milliseconds', k, count(*), sum(v) FROM numbered GROUP BY k, session"

@@ -35,7 +35,8 @@ impl Posts {
                 let answer = tokio::time::timeout(PATIENCE, self.post(node, number, body)).await;
                 match answer {
                     Ok(Ok(200)) => break,
-                    // Another node's table, wherever it is said to be, a full buffer, a store that is away, a node that is down, no answer: again.
+                    // Another node's table, wherever it is said to be, a full buffer, a store that is away, a node that is
+                    // down, no answer: again.
                     Ok(Ok(307 | 404 | 429 | 503) | Err(_)) | Err(_) => {}
                     Ok(Ok(status)) => bail!("a request was answered with {status}"),
                 }
