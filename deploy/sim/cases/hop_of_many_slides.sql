@@ -7,3 +7,5 @@ WHERE id < 40 GROUP BY user_id, window_start, window_end;
 -- batch
 SELECT user_id, w, count(*) FROM (
   SELECT user_id, ts - arrow_cast(unnest(range(0, 1001)), 'Duration(Millisecond)') AS w FROM clicks WHERE id < 40) GROUP BY 1, 2
+-- duckdb
+SELECT user_id, w, count(*) FROM (SELECT user_id, ts - to_milliseconds(unnest(range(0, 1001))) AS w FROM clicks WHERE id < 40) GROUP BY 1, 2

@@ -9,6 +9,9 @@
 //! one query
 //! -- batch NAME FORMAT         (the rows of the files under ${out}/NAME)
 //! one query
+//! -- duckdb                    (optional: the last query as DuckDB must be asked)
+//! one query
+//! -- duckdb REASON             (optional: it cannot be asked, and why)
 //! ```
 
 use std::{fs, path::Path};
@@ -35,6 +38,31 @@ pub struct Twin {
     pub output: Output,
     /// The query.
     pub sql: String,
+    /// What DuckDB is asked.
+    pub second: Second,
+}
+
+/// How the second reference is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Second {
+    /// The same.
+    Same,
+    /// This query.
+    Query(String),
+    /// Not at all, for this reason.
+    Not(String),
+}
+
+impl Twin {
+    /// The query for DuckDB, if it can be asked.
+    #[must_use]
+    pub fn second_query(&self) -> Option<&str> {
+        match &self.second {
+            Second::Same => Some(&self.sql),
+            Second::Query(query) => Some(query),
+            Second::Not(_) => None,
+        }
+    }
 }
 
 /// Where a script leaves rows.
@@ -95,8 +123,15 @@ pub fn parse(name: &str, text: &str) -> Result<Case> {
             ["late"] => case.late = true,
             ["batch", head @ ..] => {
                 let output = parse_output(head, &mut selects)?;
-                case.twins.push(Twin { output, sql: String::new() });
+                case.twins.push(Twin { output, sql: String::new(), second: Second::Same });
                 section = case.twins.last_mut().map(|twin| &mut twin.sql);
+            }
+            ["duckdb", reason @ ..] => {
+                let twin = case.twins.last_mut().context("'-- duckdb' follows '-- batch'")?;
+                let second =
+                    if reason.is_empty() { Second::Query(String::new()) } else { Second::Not(reason.join(" ")) };
+                twin.second = second;
+                section = if let Second::Query(query) = &mut twin.second { Some(query) } else { None };
             }
             _ => {
                 if let Some(body) = section.as_deref_mut() {
@@ -139,6 +174,16 @@ mod tests {
         let outputs: Vec<_> = case.twins.iter().map(|twin| (twin.output.clone(), twin.sql.trim())).collect();
         let files = Output::Files { directory: "o".to_owned(), format: FileFormat::Csv };
         assert_eq!(outputs, [(Output::Select(0), "SELECT 3"), (files, "SELECT 4"), (Output::Select(1), "SELECT 5")]);
+    }
+
+    #[test]
+    fn duckdb_may_be_asked_otherwise_or_not() {
+        let text = "-- stream\nSELECT 1;\n-- batch\nSELECT 3\n-- duckdb\nSELECT 4\n-- batch\nSELECT 5\n-- duckdb no such\n-- batch\nSELECT 6";
+        let case = parse("c", text).unwrap();
+        let asked: Vec<_> = case.twins.iter().map(|twin| twin.second_query().map(str::trim)).collect();
+        assert_eq!(asked, [Some("SELECT 4"), None, Some("SELECT 6")]);
+        assert_eq!(case.twins[1].second, Second::Not("no such".to_owned()));
+        assert!(parse("c", "-- stream\nSELECT 1;\n-- duckdb\nSELECT 1").is_err());
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! A case is one file of `cases/`: a streaming script and, written by hand, the batch queries that must give the same rows.
 //! Nothing of the engine is used to compute the expected side: DataFusion reads the same files by Arrow's own readers.
 
+pub mod answers;
 pub mod case;
+pub mod duckdb;
 pub mod input;
 pub mod oracle;
 pub mod rows;

@@ -148,7 +148,11 @@ fn read_csv(files: &[PathBuf], schema: SchemaRef, header: bool) -> Result<Vec<Re
     Ok(batches)
 }
 
-fn read_parquet(files: &[PathBuf]) -> Result<Vec<RecordBatch>> {
+/// Reads Parquet files.
+///
+/// # Errors
+/// When one cannot be read as such.
+pub fn read_parquet(files: &[PathBuf]) -> Result<Vec<RecordBatch>> {
     let mut batches = Vec::new();
     for file in files {
         for batch in ParquetRecordBatchReaderBuilder::try_new(open(file)?)?.build()? {

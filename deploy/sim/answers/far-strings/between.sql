@@ -1,0 +1,2 @@
+CREATE TABLE t (ts TIMESTAMP(3), d DATE) WITH ('connector' = 'filesystem', 'path' = '${answers}/far-strings/far.json', 'format' = 'json');
+SELECT 1 AS x FROM t WHERE ts BETWEEN '2026-01-01' AND '9999-12-31';

@@ -1,0 +1,2 @@
+CREATE TABLE t (ts TIMESTAMP(3), d DATE) WITH ('connector' = 'filesystem', 'path' = '${answers}/far-strings/far.json', 'format' = 'json');
+SELECT 1 AS x FROM t WHERE date_bin(INTERVAL '1' HOUR, ts) = ts;

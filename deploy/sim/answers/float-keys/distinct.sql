@@ -1,0 +1,2 @@
+CREATE TABLE t (ts TIMESTAMP(3), d DOUBLE, f FLOAT, a ARRAY<DOUBLE>, r ROW<d DOUBLE>, v INT, WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem', 'path' = '${answers}/float-keys/in.json', 'format' = 'json');
+SELECT COUNT(DISTINCT d) n, COUNT(DISTINCT f) f FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;

@@ -1,0 +1,2 @@
+CREATE TABLE t (i INT, s STRING, d DECIMAL(10,2), arr ARRAY<INT>) WITH ('connector' = 'filesystem', 'path' = '${answers}/guards/in.json', 'format' = 'json');
+SELECT i FROM t WHERE CASE WHEN s <> 'x' THEN CAST(s AS INT) > 8 ELSE FALSE END;

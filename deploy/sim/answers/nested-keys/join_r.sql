@@ -1,0 +1,2 @@
+CREATE TABLE t (ts TIMESTAMP(3), a ARRAY<INT>, r ROW<x INT, y STRING>, m MAP<STRING, INT>, v INT, WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem', 'path' = '${answers}/nested-keys/in.json', 'format' = 'json');
+SELECT x.v a, y.v b FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) x JOIN TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) y ON x.window_start = y.window_start AND x.window_end = y.window_end AND x.r = y.r AND x.v < y.v;

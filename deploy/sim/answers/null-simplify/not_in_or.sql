@@ -1,0 +1,2 @@
+CREATE TABLE t (a DOUBLE, i INT, b BOOLEAN, s STRING) WITH ('connector' = 'filesystem', 'path' = '${answers}/null-simplify/in.json', 'format' = 'json');
+SELECT i NOT IN (1, 2) OR i NOT IN (3, 4) AS x FROM t;

@@ -1,0 +1,2 @@
+CREATE TABLE t (id INT, m ARRAY<ROW<`type` STRING, token STRING, chain STRING>>) WITH ('connector' = 'filesystem', 'path' = '${answers}/parquet-evolution/largelist', 'format' = 'parquet');
+SELECT id, m[1].`type` t, m[1].token k, m[1].chain c FROM t;

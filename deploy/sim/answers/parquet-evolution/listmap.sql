@@ -1,0 +1,2 @@
+CREATE TABLE t (id INT, m ARRAY<MAP<STRING, ROW<`type` STRING, token STRING, chain STRING>>>) WITH ('connector' = 'filesystem', 'path' = '${answers}/parquet-evolution/listmap', 'format' = 'parquet');
+SELECT id, m[1]['k'].`type` t, m[1]['k'].token k, m[1]['k'].chain c FROM t;

@@ -1,0 +1,2 @@
+CREATE TABLE t (id INT, m MAP<STRING, ROW<`type` STRING, token STRING, chain STRING>>) WITH ('connector' = 'filesystem', 'path' = '${answers}/parquet-evolution/map', 'format' = 'parquet');
+SELECT id, m['k'].`type` t, m['k'].token k, m['k'].chain c FROM t;

@@ -1,0 +1,2 @@
+CREATE TABLE t (i INT, ts TIMESTAMP(6), t3 AS CAST(ts AS TIMESTAMP(3)), WATERMARK FOR t3 AS t3 - INTERVAL '40000' DAY) WITH ('connector' = 'filesystem', 'path' = '${answers}/pre1970-casts/in.json', 'format' = 'json');
+SELECT window_start s, COUNT(*) n FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(t3), INTERVAL '1' SECOND)) GROUP BY window_start, window_end;

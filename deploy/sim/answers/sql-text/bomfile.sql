@@ -1,0 +1,2 @@
+﻿CREATE TABLE `my table` (`order` INT, `Select` INT, ts TIMESTAMP(3), `a b` STRING, `it``s` STRING, `userId` INT, userid INT, WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem', 'path' = '${answers}/sql-text/in.json', 'format' = 'json');
+SELECT 1 AS x FROM `my table`;

@@ -1,0 +1,2 @@
+CREATE TABLE t (ts TIMESTAMP(3), k STRING, x INT, v INT, WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem', 'path' = '${answers}/topn/in.json', 'format' = 'json');
+SELECT x, -rn AS d FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY x) AS rn FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE))) WHERE rn <= 3;

@@ -1,0 +1,2 @@
+-- DuckDB's casts to integers round; Flink's cut off what follows the point.
+SELECT COUNT(*) FILTER (WHERE CAST(trunc(d) AS INTEGER) = 2) AS n, CAST(SUM(CASE WHEN CAST(trunc(d) AS INTEGER) = 2 THEN 1 ELSE 0 END) AS BIGINT) AS s FROM read_json('${answers}/unwrap-cast/in.json', format = 'newline_delimited', columns = {ts: 'TIMESTAMP', i: 'INTEGER', d: 'DECIMAL(10, 2)', n: 'BIGINT'}) GROUP BY time_bucket(INTERVAL '1 minute', ts)

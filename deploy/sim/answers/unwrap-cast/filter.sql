@@ -1,0 +1,2 @@
+CREATE TABLE t (ts TIMESTAMP(3), i INT, d DECIMAL(10,2), n BIGINT, WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem', 'path' = '${answers}/unwrap-cast/in.json', 'format' = 'json');
+SELECT COUNT(*) FILTER (WHERE CAST(d AS INT) = 2) n, SUM(CASE WHEN CAST(d AS INT) = 2 THEN 1 ELSE 0 END) s FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;

@@ -1,0 +1,2 @@
+CREATE TABLE t (ts TIMESTAMP(3), i INT, d DECIMAL(10,2), n BIGINT, WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem', 'path' = '${answers}/unwrap-cast/in.json', 'format' = 'json');
+SELECT i, CAST(d AS INT) x, CAST(d AS INT) = 2 y FROM t WHERE i < 4;

@@ -1,0 +1,2 @@
+CREATE TABLE t (ts TIMESTAMP(3), i INT, d DECIMAL(10,2), n BIGINT, WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem', 'path' = '${answers}/unwrap-cast/in.json', 'format' = 'json');
+SELECT i FROM t WHERE TRY_CAST(n AS TINYINT) > 1;
