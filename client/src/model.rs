@@ -38,7 +38,7 @@ pub struct SubmitOptions {
     pub name: String,
     /// As `SET` in the script; these win.
     pub settings: BTreeMap<String, String>,
-    /// How many slices the job has; `None`: the script's, or as many as there are free slots.
+    /// How many slices the job has; `None`: the script's, or half of the free slots.
     pub parallelism: Option<u32>,
 }
 

@@ -130,7 +130,7 @@ impl NodeConfig {
             advertise: self.advertise,
             http,
             coordinators: coordinators.collect::<Result<_, _>>()?,
-            slots: if self.slots == 0 { cores() } else { self.slots },
+            slots: if self.slots == 0 { default_slots() } else { self.slots },
             zone: self.zone,
             memory_budget_bytes: self.memory_budget_bytes,
             orphan_timeout: above_zero("orphan_timeout_ms", self.orphan_timeout_ms)?,
@@ -179,9 +179,10 @@ fn above_zero(field: &'static str, millis: u64) -> Result<Duration, ConfigError>
     }
 }
 
-fn cores() -> u32 {
+/// A job takes half of the free slots, which are then as many as there are cores.
+fn default_slots() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    u32::try_from(cores).map_or(SLOTS_MAX, |cores| cores.min(SLOTS_MAX))
+    u32::try_from(cores).map_or(SLOTS_MAX, |cores| cores.saturating_mul(2).min(SLOTS_MAX))
 }
 
 #[cfg(test)]

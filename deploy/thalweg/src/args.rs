@@ -199,7 +199,7 @@ pub struct DevArgs {
     /// How many nodes.
     #[arg(long, value_name = "N")]
     pub nodes: Option<u32>,
-    /// How many parallel slices each node offers; its cores by default.
+    /// How many parallel slices each node offers; twice its cores by default.
     #[arg(long, value_name = "N")]
     pub slots: Option<u32>,
     /// How often the state of jobs is checkpointed that do not say, or off; 1 s by default.
@@ -302,7 +302,7 @@ pub struct NodeArgs {
     /// Where /healthz and /readyz are answered.
     #[arg(long, value_name = "HOST:PORT")]
     pub health: Option<String>,
-    /// How many parallel slices it offers; its cores by default.
+    /// How many parallel slices it offers; twice its cores by default.
     #[arg(long, value_name = "N")]
     pub slots: Option<u32>,
     /// The failure zone it is in.
@@ -423,23 +423,14 @@ pub struct JobRowsArgs {
 #[derive(Debug, Args)]
 pub struct PreviewArgs {
     /// The script: whatever its SELECT needs, and the SELECT.
-    #[arg(value_name = "SQL", required_unless_present = "file", conflicts_with = "file")]
-    pub sql: Option<String>,
-    /// A file with the script; `-` is the standard input.
-    #[arg(long, short, value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub script: ScriptArgs,
     /// How many rows of each SELECT are shown at most.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub rows: u32,
     /// How many seconds the job may run at most.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub seconds: u32,
-    /// How many parallel slices the job has.
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub parallelism: Option<u32>,
-    /// A setting of the job, as SET in the script; may be given several times.
-    #[arg(long = "set", short, value_name = "KEY=VALUE", value_parser = parse_setting)]
-    pub settings: Vec<(String, String)>,
     /// Where the cluster is.
     #[command(flatten)]
     pub cluster: ClusterArgs,

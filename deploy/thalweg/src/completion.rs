@@ -6,6 +6,9 @@ use reedline::{Completer, CompletionResult, Span, Suggestion};
 
 use crate::statements::KEYWORDS;
 
+/// Words that the name of a table or view follows.
+const BEFORE_TABLES: &[&str] = &["DESC", "DESCRIBE", "FROM", "INTO", "JOIN", "TABLE", "VIEW"];
+
 /// The words that there are.
 #[derive(Debug, Default)]
 pub struct Words {
@@ -17,6 +20,13 @@ impl Words {
     #[must_use]
     pub fn with_names(names: Vec<String>) -> Self {
         Self { names }
+    }
+
+    /// Whether what comes next is the name of a table or view.
+    fn expects_table(&self, before: &str) -> bool {
+        let last = before.trim_end().rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+        let is_behind_word = before.ends_with(char::is_whitespace);
+        is_behind_word && BEFORE_TABLES.iter().any(|word| last.eq_ignore_ascii_case(word))
     }
 
     /// What may be meant by the beginning of a word: names first.
@@ -41,8 +51,10 @@ impl Completer for Words {
         let before = line.get(..at).unwrap_or(line);
         let begun = before.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
         let span = Span::new(before.len() - begun.len(), before.len());
+        let is_of_table = begun.is_empty() && self.expects_table(before);
+        let words = if is_of_table { self.names.clone() } else { self.complete_word(begun) };
         let suggest = |value| Suggestion { value, span, append_whitespace: true, ..Suggestion::default() };
-        CompletionResult::fresh(self.complete_word(begun).into_iter().map(suggest).collect::<Vec<_>>())
+        CompletionResult::fresh(words.into_iter().map(suggest).collect::<Vec<_>>())
     }
 }
 
@@ -68,7 +80,10 @@ mod tests {
         check("SELECT a\nFROM hourly_d", &["hourly_departures"]);
         check("SELECT é FROM TABLE(TUMBLE(TABLE sens", &["Sensor2"]);
         check("SELECT a FROM Sensor2", &[]);
-        check("SELECT a FROM ", &[]);
+        check("SELECT a FROM ", &["hourly_departures", "Sensor2"]);
+        check("INSERT into\n", &["hourly_departures", "Sensor2"]);
+        check("SELECT FROM", &[]);
+        check("SELECT a, ", &[]);
         check("", &[]);
     }
 

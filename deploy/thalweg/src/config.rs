@@ -219,7 +219,7 @@ pub struct Node {
     pub http_advertise: Option<String>,
     /// Where health is answered.
     pub health: Option<String>,
-    /// How many slices it offers; `None`: its cores.
+    /// How many slices it offers; `None`: twice its cores.
     pub slots: Option<u32>,
     /// Its zone.
     pub zone: String,

@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     config::{self, EMBEDDED_CHECKPOINT_INTERVAL},
     output::say,
-    seams::{Surroundings, cores},
+    seams::{Surroundings, cores, default_slots},
     serve::{self, GrpcServer},
     signals,
     streams::{self, ProcessOutput},
@@ -56,7 +56,7 @@ pub struct EmbeddedOptions {
     pub data_dir: Option<PathBuf>,
     /// How often the state of jobs is checkpointed that do not say; zero: not by time.
     pub checkpoint_interval: Duration,
-    /// How many slices a job has that does not say; `None`: as many as there are free slots.
+    /// How many slices a job has that does not say; `None`: half of the free slots.
     pub parallelism: Option<u32>,
     /// How many threads operators have.
     pub compute_threads: usize,
@@ -68,7 +68,7 @@ impl Default for EmbeddedOptions {
     fn default() -> Self {
         Self {
             nodes: 1,
-            slots: u32::try_from(cores()).unwrap_or(u32::MAX),
+            slots: default_slots(),
             listen: "127.0.0.1:0".to_owned(),
             http: None,
             http_advertise: None,

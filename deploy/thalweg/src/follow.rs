@@ -154,6 +154,7 @@ async fn print_to_end(
     let mut printer = RowPrinter::new(io::stdout(), options.format, submitted.queries.len());
     let mut progress = ProgressLine::new(options.is_quiet);
     let mut failures = FailuresSeen::default();
+    let mut waited_for = None;
     let mut rows = all_rows(client, submitted);
     let mut ended = std::pin::pin!(client.wait(job));
     let mut overview = None;
@@ -175,6 +176,12 @@ async fn print_to_end(
             () = time::sleep(EXPLANATION_WITHIN), if rows_error.is_some() => break,
             _ = tick.tick(), if !options.is_quiet && overview.is_none() => {
                 let seen = client.job(job).await?;
+                let waits_for = waits_for(&seen);
+                if waits_for.is_some() && waits_for != waited_for {
+                    progress.clear();
+                    say(&format!("note: {job} has not begun: {}", waits_for.as_deref().unwrap_or_default()));
+                    waited_for = waits_for;
+                }
                 if let Some(warning) = failures.warning(&seen) {
                     progress.clear();
                     say(&format!("warning: {warning}"));
@@ -249,6 +256,14 @@ impl FailuresSeen {
         let message = overview.failure.as_ref().map_or("no reason was given", |failure| &failure.message);
         Some(format!("{} failed {} time(s) and is tried again: {message}", overview.job, self.0))
     }
+}
+
+/// What a job that has not begun waits for.
+#[must_use]
+pub fn waits_for(job: &JobOverview) -> Option<String> {
+    // One that was never begun has not failed.
+    let waits = job.failure.as_ref().filter(|_| job.status == JobStatus::Created);
+    waits.map(|waits| waits.message.clone())
 }
 
 fn report_set_aside(overview: &JobOverview) {

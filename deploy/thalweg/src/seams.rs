@@ -65,6 +65,12 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Slots that a node offers unless it is told: a job takes half of those that are free, which are then as many as there are cores.
+#[must_use]
+pub fn default_slots() -> u32 {
+    u32::try_from(cores()).map_or(u32::MAX, |cores| cores.saturating_mul(2))
+}
+
 /// The system's clock.
 #[derive(Debug)]
 struct SystemClock {

@@ -43,6 +43,8 @@ pub const KEYWORDS: &[&str] = &[
     "ROW_NUMBER",
     "SELECT",
     "SESSION",
+    "SHOW CREATE TABLE",
+    "SHOW JOBS",
     "SHOW TABLES",
     "STRING",
     "SUM",
@@ -61,6 +63,9 @@ pub const KEYWORDS: &[&str] = &[
     "window_time",
 ];
 
+/// What is said to the shell alone.
+const SHELL_WORDS: &[&str] = &["EXIT", "HELP", "QUIT", "RESET"];
+
 /// One statement, without its semicolon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
@@ -77,6 +82,15 @@ pub enum Kind {
     Asks,
     /// It is part of a job.
     Runs,
+}
+
+/// What a shell shows of itself and of its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// The cluster's jobs.
+    Jobs,
+    /// The statement that created the table or view of this name.
+    Created(String),
 }
 
 impl Statement {
@@ -141,6 +155,20 @@ impl Statement {
         names.filter(is_name).map(str::to_owned).collect()
     }
 
+    /// What it shows, where it is about the shell: `SHOW JOBS`, or `SHOW CREATE TABLE t` of what was created here.
+    #[must_use]
+    pub fn shown(&self) -> Option<Shown> {
+        let words: Vec<&str> = self.words().collect();
+        let is = |at: usize, word: &str| words.get(at).is_some_and(|found| found.eq_ignore_ascii_case(word));
+        match words.as_slice() {
+            [_, _] if is(0, "SHOW") && is(1, "JOBS") => Some(Shown::Jobs),
+            [_, _, _, name] if is(0, "SHOW") && is(1, "CREATE") && (is(2, "TABLE") || is(2, "VIEW")) => {
+                Some(Shown::Created(name.trim_matches(['`', '"']).to_owned()))
+            }
+            _ => None,
+        }
+    }
+
     /// Its words, comments left out.
     fn words(&self) -> impl Iterator<Item = &str> {
         code(&self.text).into_iter().flat_map(str::split_whitespace)
@@ -167,10 +195,12 @@ pub fn writes_elsewhere(script: &str) -> bool {
     names.into_iter().any(|name| printing.iter().all(|print| print != name))
 }
 
-/// Whether there is a statement, and nothing but blanks and comments follows the last one's semicolon.
+/// Whether there is a statement, and nothing but blanks and comments follows the last one's semicolon. Words to the shell itself
+/// need none.
 #[must_use]
 pub fn is_complete(script: &str) -> bool {
-    !split(script).is_empty() && thalweg_sql::is_complete(script)
+    let is_word = SHELL_WORDS.iter().any(|word| script.trim().eq_ignore_ascii_case(word));
+    is_word || !split(script).is_empty() && thalweg_sql::is_complete(script)
 }
 
 /// All of a text but its comments.
@@ -238,6 +268,7 @@ mod tests {
     fn a_statement_is_complete_with_its_semicolon() {
         assert!(is_complete("SELECT 1;"));
         assert!(is_complete("SELECT 1; -- done"));
+        assert!(is_complete("quit") && is_complete(" EXIT ") && is_complete("Help") && !is_complete("quit now"));
         assert!(!is_complete("SELECT 1"));
         assert!(!is_complete("SELECT 1; SELECT"));
         assert!(!is_complete("SELECT ';"));
@@ -291,6 +322,15 @@ mod tests {
         let dropped = |text: &str| Statement { text: text.to_owned() }.dropped();
         assert_eq!(dropped("drop table if exists `a`, b"), ["a", "b"]);
         assert!(dropped("SELECT 1").is_empty());
+    }
+
+    #[test]
+    fn what_the_shell_shows_itself_is_told_from_what_it_asks() {
+        let shown = |text: &str| Statement { text: text.to_owned() }.shown();
+        assert_eq!(shown("show jobs"), Some(Shown::Jobs));
+        assert_eq!(shown("SHOW CREATE TABLE `t`"), Some(Shown::Created("t".to_owned())));
+        assert_eq!(shown("SHOW /* all */ CREATE VIEW v"), Some(Shown::Created("v".to_owned())));
+        assert!([shown("SHOW TABLES"), shown("SHOW CREATE TABLE"), shown("SELECT jobs")].iter().all(Option::is_none));
     }
 
     #[test]

@@ -297,21 +297,25 @@ fn check_previews(address: &str, directory: &Path) {
         last["status"].as_str().expect("a status is a text").to_owned()
     };
     let numbers = format!("{}SELECT n FROM numbers;", script(directory));
-    assert_eq!(preview(&[&numbers]).stdout, "n\n1\n2\n3\n");
+    assert_eq!(preview(&["-e", &numbers]).stdout, "n\n1\n2\n3\n");
     assert_eq!(status_of_last(), "finished");
     let file = directory.join("endless.sql");
     let endless = "CREATE TABLE e (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '50', \
                    'fields.n.kind' = 'sequence', 'fields.n.start' = '7'); SELECT n FROM e;";
     fs::write(&file, endless).expect("it can be written");
-    let sampled = preview(&["--file", file.to_str().expect("a path of text"), "--rows", "2"]);
+    let sampled = preview(&[file.to_str().expect("a path of text"), "--rows", "2"]);
     assert_eq!((sampled.code, sampled.stdout.as_str()), (Some(0), "n\n7\n8\n"), "{sampled:?}");
     wait_until("the preview's end", || (status_of_last() == "cancelled").then_some(()));
-    let in_time = preview(&[endless, "--rows", "1000000", "--seconds", "4"]);
+    let in_time = preview(&["-e", endless, "--rows", "1000000", "--seconds", "4"]);
     assert!(in_time.stdout.starts_with("n\n7\n") && in_time.stderr.contains("rows within 4 s"), "{in_time:?}");
-    check_error(&preview(&["INSERT INTO a SELECT n FROM b"]), 1, "leave out INSERT INTO");
-    check_error(&preview(&["SELECT n FROM nothing"]), 1, "nothing");
-    check_error(&preview(&["--file", "/nowhere.sql"]), 1, "/nowhere.sql");
-    check_error(&preview(&["EXECUTE INSERT INTO o SELECT n FROM numbers; SELECT n FROM numbers"]), 1, "writes nothing");
+    check_error(&preview(&["-e", "INSERT INTO a SELECT n FROM b"]), 1, "leave out INSERT INTO");
+    check_error(&preview(&["-e", "SELECT n FROM nothing"]), 1, "nothing");
+    check_error(&preview(&["/nowhere.sql"]), 1, "/nowhere.sql");
+    check_error(
+        &preview(&["-e", "EXECUTE INSERT INTO o SELECT n FROM numbers; SELECT n FROM numbers"]),
+        1,
+        "writes nothing",
+    );
 }
 
 /// Commands that serve, or whose output is for a shell.
@@ -357,7 +361,7 @@ fn check_every_client_speaks_json(address: &str, directory: &Path) {
             "run" => assert_eq!(objects(&["run"], &thalweg(&["run", "-e", &numbers, "-o", "json"])).len(), 3),
             "submit" => assert_eq!(json(&["submit", "-e", &numbers, "--wait"]).len(), 3),
             "explain" => assert!(json(&["explain", "-e", &numbers])[0]["plan"].is_string()),
-            "preview" => assert_eq!(json(&["preview", &numbers]).len(), 3),
+            "preview" => assert_eq!(json(&["preview", "-e", &numbers]).len(), 3),
             "jobs" | "nodes" | "cluster" => drop(json(&[command])),
             // A group of one cannot be changed without its only member; `members.rs` replaces one of three.
             "cluster add" | "cluster remove" => {}

@@ -22,7 +22,7 @@ pub const SETTINGS: &[SettingSpec] = &[
     SettingSpec {
         key: "parallelism.default",
         default: "",
-        doc: "How many slices the job has; the cluster's free slots otherwise.",
+        doc: "How many slices the job has; half of the cluster's free slots otherwise, so that the next job finds room.",
     },
     SettingSpec {
         key: "pipeline.max-parallelism",

@@ -118,13 +118,15 @@ impl JobController {
         Some(free.min(wanted)).filter(|fits| waited && *fits > 0)
     }
 
-    /// What was asked for, else all that is or is about to be free: such a job takes what a lost node left at once.
+    /// What was asked for; else half of what is or is about to be free, so that the next job finds room. One that begins again keeps
+    /// what it had where it fits, and takes what a lost node left at once.
     fn parallelism_wanted(&self, view: &JobView<'_>) -> u32 {
         view.record.spec.parallelism.unwrap_or_else(|| {
             let working = view.nodes.values().filter(|node| node.takes_work);
             let free = working.fold(0u32, |sum, node| sum.saturating_add(node.free));
+            let had = view.record.attempt.as_ref().map_or(0, |attempt| attempt.plan.assignment.parallelism());
             // More slices than key groups would leave some without keys.
-            free.min(u32::from(view.record.spec.key_groups))
+            free.div_ceil(2).max(had.min(free)).min(u32::from(view.record.spec.key_groups))
         })
     }
 }

@@ -52,10 +52,12 @@ fn splits_that_cannot_be_handed_out_fail_the_job() {
 }
 
 #[test]
-fn without_a_wish_a_job_takes_all_free_slots() {
-    let mut world = World::new(&[2, 3], None);
-    world.settle();
-    assert_eq!(world.record().attempt.as_ref().unwrap().plan.assignment.parallelism(), 5);
+fn without_a_wish_a_job_takes_half_of_the_free_slots() {
+    for (slots, taken) in [(vec![2, 3], 3), (vec![4], 2), (vec![1], 1)] {
+        let mut world = World::new(&slots, None);
+        world.settle();
+        assert_eq!(world.record().attempt.as_ref().unwrap().plan.assignment.parallelism(), taken, "of {slots:?}");
+    }
 }
 
 #[test]
@@ -72,6 +74,7 @@ fn too_few_slots_are_waited_for_and_then_taken() {
 fn without_a_wish_a_job_takes_what_a_lost_node_left_at_once() {
     let mut world = World::new(&[2, 3], None);
     world.until(JobStatus::Running);
+    assert_eq!(world.record().attempt.as_ref().unwrap().plan.assignment.parallelism(), 3);
     world.lose_node(NodeId(2));
     let before = world.now();
     world.until(JobStatus::Running);

@@ -7,13 +7,13 @@ use crate::{
     config::Dev,
     embedded::{EmbeddedCluster, EmbeddedOptions},
     output::say,
-    seams::cores,
+    seams::default_slots,
     signals,
 };
 
 pub(super) async fn run(args: DevArgs) -> Result<()> {
     let checked = Dev::of(args)?;
-    let slots = checked.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(u32::MAX));
+    let slots = checked.slots.unwrap_or_else(default_slots);
     let cluster = EmbeddedCluster::start(EmbeddedOptions {
         nodes: checked.nodes,
         slots,

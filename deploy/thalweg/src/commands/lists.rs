@@ -31,8 +31,12 @@ pub(super) fn job_cells(job: &JobOverview) -> Vec<String> {
 
 pub(super) async fn jobs(args: &ClusterArgs, format: Format, remote: &Remote) -> Result<()> {
     let (client, _surroundings) = remote.connect(args).await?;
+    print_jobs(&client.jobs().await?, format)
+}
+
+pub(super) fn print_jobs(jobs: &[JobOverview], format: Format) -> Result<()> {
     let head = [&JOB_HEAD[..], &["last failure"]].concat();
-    print_list(format, &head, &client.jobs().await?, |job| {
+    print_list(format, &head, jobs, |job| {
         let failure = job.failure.as_ref().map(|failure| first_line(&failure.message)).unwrap_or_default();
         let mut cells = job_cells(job);
         cells.push(failure.to_owned());

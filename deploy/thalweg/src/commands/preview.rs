@@ -2,15 +2,15 @@
 //!
 //! Nothing is left behind: a script that would write is refused, and the job is cancelled whatever happens here.
 
-use std::{collections::BTreeMap, io::stdout, time::Duration};
+use std::{io::stdout, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
-use thalweg_client::{Client, ClientError, SubmitOptions, SubmittedJob};
+use thalweg_client::{Client, ClientError, SubmittedJob};
 use thalweg_types::JobId;
 use tokio::time;
 
-use super::Remote;
+use super::{Remote, answers};
 use crate::{
     args::{Format, PreviewArgs},
     follow::{self, JobError},
@@ -22,18 +22,20 @@ const NAME: &str = "preview";
 const INTERVAL: &str = "checkpoint.interval";
 
 pub(super) async fn run(args: PreviewArgs, format: Format, remote: &Remote) -> Result<()> {
-    let sql = script::text_of(args.sql.as_deref(), args.file.as_deref())?;
+    let mut submit = script::read(&args.script, Some(NAME))?;
     // Also within EXECUTE and statement sets.
-    let writes = statements::split(&sql).iter().any(statements::Statement::inserts);
+    let writes = statements::split(&submit.sql).iter().any(statements::Statement::inserts);
     ensure!(!writes, "a preview writes nothing: leave out INSERT INTO, and give the SELECT alone");
     let (client, _surroundings) = remote.connect(&args.cluster).await?;
-    let mut settings: BTreeMap<String, String> = args.settings.into_iter().collect();
     // Rows come with checkpoints, and whoever previews looks on.
-    settings.entry(INTERVAL.to_owned()).or_insert_with(|| "100 ms".to_owned());
-    let options = SubmitOptions { sql, name: NAME.to_owned(), settings, parallelism: args.parallelism };
-    let submitted = client.submit(options).await?;
+    submit.settings.entry(INTERVAL.to_owned()).or_insert_with(|| "100 ms".to_owned());
+    if !answers::print(&client, &submit, format).await? {
+        return Ok(());
+    }
+    let submitted = client.submit(submit).await?;
     let limit = Limit { rows: usize::try_from(args.rows)?, time: Duration::from_secs(args.seconds.into()) };
     let sampled = sample(&client, &submitted, limit, format).await;
+    let waits_for = follow::waits_for(&client.job(submitted.job).await?);
     let ended = end(&client, submitted.job).await;
     let sampled = sampled?;
     ended?;
@@ -41,7 +43,8 @@ pub(super) async fn run(args: PreviewArgs, format: Format, remote: &Remote) -> R
         Sampled::All => Ok(follow::check_ending(&client.wait(submitted.job).await?)?),
         Sampled::Rows => Ok(()),
         Sampled::InTime(rows) => {
-            say(&format!("note: {rows} rows within {} s; {} was cancelled", args.seconds, submitted.job));
+            let why = waits_for.map(|why| format!(": {why}")).unwrap_or_default();
+            say(&format!("note: {rows} rows within {} s{why}; {} was cancelled", args.seconds, submitted.job));
             Ok(())
         }
     }

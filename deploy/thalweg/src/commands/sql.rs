@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! CREATE …, SET …   remembered, after a dry run has shown that they can be read
-//! SELECT, INSERT    submitted with everything remembered before it, and followed to its end
+//! SELECT            submitted with everything remembered before it, and followed to its end
+//! INSERT            the same; on a cluster elsewhere submitted and left to it
 //! ```
 
 use std::{
@@ -17,10 +18,10 @@ use reedline::{
     PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, Signal, ValidationResult, Validator,
     default_emacs_keybindings,
 };
-use thalweg_client::{Client, SubmitOptions};
+use thalweg_client::{Client, ClientError, SubmitOptions};
 use thalweg_types::{seam::Seams, text::with_causes};
 
-use super::{Remote, answers};
+use super::{Remote, answers, lists};
 use crate::{
     args::{Format, SqlArgs},
     completion::Words,
@@ -29,24 +30,28 @@ use crate::{
     output::say,
     seams::cores,
     signals,
-    statements::{self, Statement},
+    statements::{self, Shown, Statement},
 };
 
 const HISTORY_LINES: usize = 1000;
 const COMPLETIONS: &str = "completions";
 const HELP: &str = "\
   CREATE TABLE …; CREATE VIEW …; SET 'key' = 'value';   remembered in this session
-  SELECT …; INSERT INTO …;                              run to their end, or until interrupted
+  SELECT …;                                             runs to its end, or until interrupted
+  INSERT INTO …;                                        the same; on a cluster elsewhere it runs on there
   EXPLAIN …;                                            how a query would run
-  SHOW TABLES; DESCRIBE …; RESET; HELP; QUIT;           statements end with a semicolon";
+  SHOW TABLES; SHOW CREATE TABLE …; DESCRIBE …;         what is remembered
+  SHOW JOBS;                                            what the cluster runs and has run
+  RESET; HELP; QUIT;                                    forgets everything; this; leaves
+Statements end with a semicolon, which HELP, RESET, QUIT and EXIT do not need.";
 
 pub(super) async fn run(args: SqlArgs, format: Format, remote: &Remote) -> Result<()> {
     if !args.cluster.coordinator.is_empty() {
         let (client, surroundings) = remote.connect(&args.cluster).await?;
-        return Session::new(client, surroundings.seams(), format).run().await;
+        return Session { is_remote: true, ..Session::new(client, surroundings.seams(), format) }.run().await;
     }
-    let slots = u32::try_from(cores()).unwrap_or(u32::MAX);
-    let cluster = EmbeddedCluster::start(EmbeddedOptions { slots, ..EmbeddedOptions::default() }).await?;
+    let parallelism = Some(u32::try_from(cores()).unwrap_or(u32::MAX));
+    let cluster = EmbeddedCluster::start(EmbeddedOptions { parallelism, ..EmbeddedOptions::default() }).await?;
     let result = Session::new(cluster.client().clone(), cluster.seams(), format).run().await;
     cluster.shutdown().await;
     result
@@ -60,6 +65,10 @@ struct Session {
     remembered: Vec<Statement>,
     /// Where lines are remembered over sessions, while that works.
     history: Option<PathBuf>,
+    /// Whether the cluster outlives the session.
+    is_remote: bool,
+    /// Whether somebody reads what is said besides answers.
+    is_interactive: bool,
 }
 
 /// Whether the session goes on.
@@ -71,14 +80,16 @@ enum Next {
 
 impl Session {
     fn new(client: Client, seams: Seams, format: Format) -> Self {
-        Self { client, seams, format, remembered: Vec::new(), history: history_file() }
+        let history = history_file();
+        let is_interactive = std::io::stdin().is_terminal();
+        Self { client, seams, format, remembered: Vec::new(), history, is_remote: false, is_interactive }
     }
 
     async fn run(mut self) -> Result<()> {
-        if !std::io::stdin().is_terminal() {
+        if !self.is_interactive {
             return self.run_script().await;
         }
-        say(&format!("thalweg {}: type HELP; for help, QUIT; to leave", env!("CARGO_PKG_VERSION")));
+        say(&format!("thalweg {}: type help for help, quit to leave", env!("CARGO_PKG_VERSION")));
         loop {
             let editor = self.editor();
             let text = match read_line(editor).await? {
@@ -115,26 +126,73 @@ impl Session {
         match statement.word().as_str() {
             "QUIT" | "EXIT" => return Ok(Next::End),
             "HELP" => say(HELP),
-            "RESET" => self.remembered.clear(),
+            "RESET" => {
+                self.remembered.clear();
+                self.tell("everything is forgotten");
+            }
             "EXPLAIN" => {
-                let plan = self.client.explain(self.request(&statement.without_word())).await?;
+                let plan = self.explain(&statement.without_word()).await?;
                 answers::print_text(plan, answers::PLAN, self.format)?;
             }
-            "SHOW" | "DESCRIBE" | "DESC" => {
-                let answer = self.client.explain(self.request(&statement.text)).await?;
-                answers::print_text(answer, answers::ANSWER, self.format)?;
-            }
+            "SHOW" | "DESCRIBE" | "DESC" => self.show(&statement).await?,
             "CREATE" | "SET" | "DROP" => {
-                self.client.explain(self.request(&statement.text)).await?;
+                self.explain(&statement.text).await?;
+                self.tell(&done(&statement));
                 self.remembered.push(statement);
             }
-            _ => {
-                let submitted = self.client.submit(self.request(&statement.text)).await?;
-                let options = FollowOptions { format: self.format, is_quiet: false };
-                follow::follow(&self.client, &submitted, options, self.seams.clock.as_ref()).await?;
-            }
+            _ => self.start(&statement).await?,
         }
         Ok(Next::Statement)
+    }
+
+    async fn show(&self, statement: &Statement) -> Result<()> {
+        match statement.shown() {
+            Some(Shown::Jobs) => lists::print_jobs(&self.client.jobs().await?, self.format),
+            Some(Shown::Created(name)) => {
+                let created = |known: &&Statement| known.created().is_some_and(|(_, created)| created == name);
+                let known =
+                    self.remembered.iter().rev().find(created).filter(|_| names_of(&self.remembered).contains(&name));
+                let known = known.with_context(|| format!("there is no table or view '{name}' here"))?;
+                answers::print_text(format!("{};", known.text), answers::ANSWER, self.format)
+            }
+            None => {
+                let answer = self.explain(&statement.text).await?;
+                answers::print_text(answer, answers::ANSWER, self.format)
+            }
+        }
+    }
+
+    /// Runs a statement. One that writes goes on without whoever submitted it, where the cluster does.
+    async fn start(&self, statement: &Statement) -> Result<()> {
+        let submitted = self.client.submit(self.request(&statement.text)).await;
+        let submitted = submitted.map_err(|error| self.placed(error))?;
+        if self.is_remote && submitted.queries.is_empty() {
+            let job = submitted.job;
+            say(&format!("submitted {job}: thalweg job show {job} tells of it, thalweg job stop {job} ends it"));
+            return Ok(());
+        }
+        let options = FollowOptions { format: self.format, is_quiet: false };
+        follow::follow(&self.client, &submitted, options, self.seams.clock.as_ref()).await.map(|_| ())
+    }
+
+    async fn explain(&self, query: &str) -> Result<String> {
+        self.client.explain(self.request(query)).await.map_err(|error| self.placed(error))
+    }
+
+    /// What was refused, by its line in the statement: those that are remembered before it are not seen.
+    fn placed(&self, error: ClientError) -> anyhow::Error {
+        let before = self.remembered.iter().map(|statement| 1 + statement.text.matches('\n').count()).sum();
+        match error {
+            ClientError::Rejected { message } => ClientError::Rejected { message: from_line(&message, before) }.into(),
+            other => other.into(),
+        }
+    }
+
+    /// Says what was done to whoever sits at the terminal.
+    fn tell(&self, done: &str) {
+        if self.is_interactive {
+            say(done);
+        }
     }
 
     fn request(&self, query: &str) -> SubmitOptions {
@@ -181,6 +239,24 @@ async fn read_line(mut editor: Reedline) -> Result<Signal> {
             say("");
             asked.context("could not wait for signals").map(|()| Signal::CtrlD)
         }
+    }
+}
+
+/// The message with its place counted from behind so many lines.
+fn from_line(message: &str, before: usize) -> String {
+    let placed = || {
+        let (line, rest) = message.strip_prefix("line ")?.split_once(',')?;
+        Some(format!("line {},{rest}", line.parse::<usize>().ok()?.checked_sub(before).filter(|line| *line > 0)?))
+    };
+    placed().unwrap_or_else(|| message.to_owned())
+}
+
+/// What a statement has done that is remembered.
+fn done(statement: &Statement) -> String {
+    match statement.created() {
+        Some((kind, name)) => format!("created {kind} {name}"),
+        None if statement.word() == "DROP" => format!("dropped {}", statement.dropped().join(", ")),
+        None => "set".to_owned(),
     }
 }
 
@@ -233,5 +309,27 @@ impl Prompt for ShellPrompt {
 
     fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
         Cow::Owned(format!("(search: {}) ", search.term))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_in_the_statement() {
+        assert_eq!(from_line("line 5, column 8: unknown column 'a'", 4), "line 1, column 8: unknown column 'a'");
+        // In one that is remembered, or nowhere.
+        assert_eq!(from_line("line 4, column 8: no", 4), "line 4, column 8: no");
+        assert_eq!(from_line("line up, please", 4), "line up, please");
+        assert_eq!(from_line("nothing to run", 4), "nothing to run");
+    }
+
+    #[test]
+    fn what_is_remembered_is_told() {
+        let told = |text: &str| done(&Statement { text: text.to_owned() });
+        assert_eq!(told("CREATE TABLE t (a INT)"), "created table t");
+        assert_eq!(told("DROP VIEW v"), "dropped v");
+        assert_eq!(told("SET 'a' = 'b'"), "set");
     }
 }

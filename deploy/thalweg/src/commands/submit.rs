@@ -9,7 +9,7 @@ use crate::{
     args::{ExplainArgs, Format, SubmitArgs},
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::{self, FollowOptions},
-    output::print_list,
+    output::{print_list, say},
     script,
 };
 
@@ -31,6 +31,9 @@ pub(super) async fn run(args: SubmitArgs, format: Format, remote: &Remote) -> Re
         let options = FollowOptions { format, is_quiet: false };
         let followed = follow::follow(&client, &submitted, options, surroundings.seams().clock.as_ref()).await;
         return follow::forgive_enough(followed.map(|_| ()), &script);
+    }
+    if let Some(why) = follow::waits_for(&client.job(submitted.job).await?) {
+        say(&format!("note: {} has not begun: {why}", submitted.job));
     }
     let line = Submitted { job: submitted.job, queries: submitted.queries.len() };
     print_list(format, &["job", "selects"], &[line], |line| vec![line.job.to_string(), line.queries.to_string()])
