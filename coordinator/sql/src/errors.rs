@@ -8,7 +8,7 @@ use std::fmt;
 
 use datafusion_common::{DataFusionError, Diagnostic, SchemaError, Span as PlanSpan};
 use sqlparser::{
-    keywords::Keyword,
+    keywords::{ALL_KEYWORDS, Keyword},
     parser::ParserError,
     tokenizer::{Location, Token, TokenWithSpan, TokenizerError},
 };
@@ -142,7 +142,26 @@ fn from_parser_text(text: &str) -> SqlError {
     let numbers = place.split_once(", Column: ").and_then(|(line, column)| {
         Some(Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
     });
-    SqlError::new(lower_first(message)).with_place(numbers)
+    let error = SqlError::new(lower_first(message)).with_place(numbers);
+    match message.rsplit_once("found: ").map(|(_, found)| found) {
+        Some(word) if is_keyword(word) && expects_name(message) => error.with_hint(quote_it(word)),
+        _ => error,
+    }
+}
+
+/// Whether a name could have stood where something else was found.
+fn expects_name(message: &str) -> bool {
+    let expected = message.to_lowercase();
+    ["identifier", "an expression", "column name", "table name"].iter().any(|what| expected.contains(what))
+}
+
+fn is_keyword(word: &str) -> bool {
+    ALL_KEYWORDS.binary_search(&word.to_uppercase().as_str()).is_ok()
+}
+
+/// What to do where a word of SQL is meant as a name.
+pub(crate) fn quote_it(word: &str) -> String {
+    format!("if it is a name, quote it: `{word}`")
 }
 
 fn unknown_column(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Option<SqlError> {

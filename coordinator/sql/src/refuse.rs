@@ -19,7 +19,7 @@ use crate::{
     calls,
     context::Functions,
     ddl,
-    errors::{Result, SqlError},
+    errors::{Result, SqlError, quote_it},
     modifiers,
     text::{word_after, word_before},
 };
@@ -338,6 +338,10 @@ impl Refuser<'_> {
             return self.refuse_at(at, message, Some(&hint));
         }
         let is_known = self.functions.is_known(&name) && !thalweg_functions::is_syntax(&name);
+        if matches!(function.args, FunctionArguments::None) && !is_known {
+            let message = format!("'{}' is a word of SQL, and no function that is known", ident.value);
+            return self.refuse_at(at, message, Some(&quote_it(&ident.value)));
+        }
         if !is_known && !calls::NAMES.contains(&name.as_str()) && !TABLE_FUNCTIONS.contains(&name.as_str()) {
             let known = self.functions.names().filter(|name| !thalweg_functions::is_syntax(name));
             let known = known.chain(calls::NAMES.iter().copied()).chain(TABLE_FUNCTIONS.iter().copied());

@@ -56,7 +56,16 @@ pub(crate) fn check_connector(
             SqlError::at(named.value_at, format!("unknown connector '{}'", named.value)).with_hint(connectors_hint());
         return Err(error.with_suggestion(&named.value, CONNECTORS.iter().map(|spec| spec.name)));
     };
-    let format = check_format(options, spec, at)?;
+    let format = check_format(options, spec, at);
+    if format.is_err() {
+        // A key that is misspelt is why another is missing.
+        let of_connector = |option: &&Written| {
+            let prefix = option.key.split_once('.').map(|(prefix, _)| prefix);
+            !["connector", "format"].contains(&option.key.as_str()) && prefix.and_then(connector::find_format).is_none()
+        };
+        options.iter().filter(of_connector).try_for_each(|option| check_option(option, spec, None))?;
+    }
+    let format = format?;
     for option in options.iter().filter(|option| option.key != "connector" && option.key != "format") {
         check_option(option, spec, format)?;
     }

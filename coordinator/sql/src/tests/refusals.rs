@@ -35,6 +35,13 @@ fn what_needs_an_end_is_refused_where_it_stands() {
 }
 
 #[test]
+fn words_of_sql_that_are_meant_as_names_are_to_be_quoted() {
+    refused("SELECT user FROM bid", 8, "if it is a name, quote it: `user`");
+    refused("SELECT order FROM bid", 8, "quote it: `order`");
+    refused("SELECT auction FROM select", 21, "quote it: `select`");
+}
+
+#[test]
 fn joins_need_equal_windows() {
     refused("SELECT 1 FROM auction A JOIN person P ON A.seller = P.id", 25, "without equal windows");
     refused("SELECT 1 FROM auction A LEFT JOIN person P ON A.seller = P.id", 25, "LEFT JOIN");
@@ -275,6 +282,11 @@ fn options_are_checked_by_key_and_value() {
     );
     refused("CREATE TABLE x (a INT) WITH ('connector' = 'filesystem', 'format' = 'json')", 14, "needs option 'path'");
     refused("CREATE TABLE x (a INT) WITH ('connector' = 'stdin')", 14, "needs option 'format'");
+    refused(
+        "CREATE TABLE x (a INT) WITH ('connector' = 'stdin', 'formta' = 'json')",
+        53,
+        "unknown option 'formta' of connector 'stdin' (did you mean 'format'?)",
+    );
     refused("CREATE TABLE x (a INT) WITH ('connector' = 'stdin', 'format' = 'jsn')", 64, "did you mean 'json'?");
     refused(
         "CREATE TABLE x (a INT) WITH ('connector' = 'stdin', 'format' = 'json', 'json.timestamp-fromat' = 'sql')",
