@@ -51,7 +51,7 @@ async fn until_status(client: &TestClient, job: JobId, status: JobStatus) -> Job
 
 #[tokio::test(start_paused = true)]
 async fn a_job_is_run_on_all_nodes_and_published_once() {
-    let cluster = TestCluster::start(1, &[1, 1]).await;
+    let cluster = TestCluster::start(1, &[2, 2]).await;
     let client = cluster.client(1);
     let job = client.submit("r", "publish").await.unwrap().job;
     assert_eq!(client.submit("r", "publish").await.unwrap().job, job, "a repeated request is the same job");
@@ -126,7 +126,7 @@ async fn a_killed_node_is_lost_within_a_second_of_its_broken_session() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_job_is_dropped_by_its_nodes_and_publishes_nothing() {
-    let cluster = TestCluster::start(1, &[1, 1]).await;
+    let cluster = TestCluster::start(1, &[2, 2]).await;
     let client = cluster.client(1);
     cluster.hold_back(true);
     let job = client.submit("r", "publish").await.unwrap().job;
@@ -145,7 +145,7 @@ async fn a_cancelled_job_is_dropped_by_its_nodes_and_publishes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stopped_job_publishes_what_it_has() {
-    let cluster = TestCluster::start(1, &[2]).await;
+    let cluster = TestCluster::start(1, &[4]).await;
     let client = cluster.client(1);
     cluster.hold_back(true);
     let job = client.submit("r", "publish").await.unwrap().job;
@@ -157,7 +157,7 @@ async fn a_stopped_job_publishes_what_it_has() {
 
 #[tokio::test(start_paused = true)]
 async fn any_member_answers_and_nodes_find_the_leader() {
-    let cluster = TestCluster::start(3, &[1, 1]).await;
+    let cluster = TestCluster::start(3, &[2, 2]).await;
     let leader = cluster.leader().await;
     for member in 1..=3 {
         let client = cluster.client(member);
@@ -176,7 +176,7 @@ async fn any_member_answers_and_nodes_find_the_leader() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_cancelled_job_left_is_removed_although_the_leader_was_lost() {
-    let mut cluster = TestCluster::start(3, &[1, 1]).await;
+    let mut cluster = TestCluster::start(3, &[2, 2]).await;
     let leader = cluster.leader().await;
     let client = cluster.client((1..=3).find(|member| *member != leader).unwrap());
     cluster.hold_back(true);
@@ -190,7 +190,7 @@ async fn what_a_cancelled_job_left_is_removed_although_the_leader_was_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_runs_on_through_the_loss_of_the_leader() {
-    let mut cluster = TestCluster::start(3, &[1, 1]).await;
+    let mut cluster = TestCluster::start(3, &[2, 2]).await;
     let leader = cluster.leader().await;
     let follower = (1..=3).find(|member| *member != leader).unwrap();
     let client = cluster.client(follower);

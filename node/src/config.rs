@@ -28,7 +28,7 @@ pub struct NodeConfig {
     pub http_advertise: String,
     /// The coordinators, as `host:port`. Any one that lives is enough; all should be named.
     pub coordinators: Vec<String>,
-    /// How many parallel slices of jobs the node runs at once. 0: as many as it has cores.
+    /// How many parallel slices of jobs the node runs at once. 0: twice as many as it has cores.
     pub slots: u32,
     /// The failure zone, for spreading. Empty: unknown.
     pub zone: String,
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn the_defaults_need_coordinators_only() {
         let checked = sound().check().expect("it is sound");
-        assert_eq!(checked.slots as usize, std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
+        assert_eq!(checked.slots as usize, 2 * std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
         assert_eq!(checked.orphan_timeout, Duration::from_mins(10));
         check_refused("coordinators", NodeConfig::default());
     }

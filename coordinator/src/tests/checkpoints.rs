@@ -24,7 +24,7 @@ async fn until_complete(client: &TestClient, job: JobId, number: u64) -> JobOver
 
 #[tokio::test(start_paused = true)]
 async fn a_running_job_is_checkpointed_published_and_kept_from_growing() {
-    let (cluster, client, job) = running(1, &[1, 1]).await;
+    let (cluster, client, job) = running(1, &[2, 2]).await;
     until_complete(&client, job, 5).await;
     let listed = client.checkpoints(job).await.unwrap();
     assert!(listed.iter().take(4).all(|checkpoint| checkpoint.state == CheckpointState::Complete), "{listed:?}");
@@ -63,7 +63,7 @@ async fn a_running_job_is_checkpointed_published_and_kept_from_growing() {
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_goes_on_from_the_last_checkpoint() {
-    let (mut cluster, client, job) = running(1, &[1, 1]).await;
+    let (mut cluster, client, job) = running(1, &[2, 2]).await;
     until_complete(&client, job, 2).await;
     cluster.kill(NodeId(2));
     let restarted = until(&client, job, |job| job.attempt == Attempt(2) && job.status == JobStatus::Running).await;

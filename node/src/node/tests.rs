@@ -94,7 +94,7 @@ async fn its_services_answer_until_it_is_shut_down() {
     http.write_all(request).await.expect("it reads");
     let mut answer = String::new();
     http.read_to_string(&mut answer).await.expect("it answers");
-    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("no coordinator says"), "{answer}");
 
     assert_eq!(node.shutdown().await, Ok(()));
     assert_eq!(node.wait().await, Ok(()));
