@@ -7,3 +7,7 @@ FROM clicks;
 SELECT id, upper(CAST(ok AS VARCHAR)), to_char(ts, '%Y-%m-%d %H:%M:%S%.3f'), to_char(ts, '%Y-%m-%d'), left(page, 3),
   to_char(ts, '%Y-%m-%d %H:%M:%S'), rpad(CAST(id AS VARCHAR), 8), CAST(CAST(duration_ms AS DECIMAL(10, 2)) AS VARCHAR)
 FROM clicks
+-- duckdb
+SELECT id, upper(CAST(ok AS VARCHAR)), strftime(ts, '%Y-%m-%d %H:%M:%S.%g'), strftime(ts, '%Y-%m-%d'), left(page, 3),
+  strftime(ts, '%Y-%m-%d %H:%M:%S'), rpad(CAST(id AS VARCHAR), 8, ' '), CAST(CAST(duration_ms AS DECIMAL(10, 2)) AS VARCHAR)
+FROM clicks

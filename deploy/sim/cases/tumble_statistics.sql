@@ -7,3 +7,4 @@ FROM TABLE(TUMBLE(TABLE clicks, DESCRIPTOR(ts), INTERVAL '30' SECOND)) GROUP BY 
 SELECT date_bin(INTERVAL '30 seconds', ts), page, var_pop(price), var_samp(price), stddev_pop(duration_ms), stddev_samp(duration_ms),
   corr(price, duration_ms)
 FROM clicks GROUP BY 1, 2
+-- duckdb gives NULL for a correlation without spread, where NaN is what the formula gives
