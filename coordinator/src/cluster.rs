@@ -1,7 +1,6 @@
 //! The clients' way in.
 
 mod again;
-mod members;
 mod recent;
 mod rows;
 mod rpc;

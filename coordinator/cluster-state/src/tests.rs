@@ -342,7 +342,7 @@ fn a_repeated_request_to_end_a_job_changes_nothing() {
 fn bytes_that_are_no_command_are_an_error() {
     let mut state = running();
     let before = state.clone();
-    for bytes in [&b""[..], b"{}", b"{\"format\":3,\"command\":{\"init_cluster\":{\"cluster\":\"c\"}}}"] {
+    for bytes in [&b""[..], b"{}", b"{\"format\":4,\"command\":{\"init_cluster\":{\"cluster\":\"c\"}}}"] {
         assert!(state.apply_bytes(9, bytes).is_err());
     }
     assert_eq!(state, before);

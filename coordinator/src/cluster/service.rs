@@ -1,5 +1,7 @@
 //! The cluster service: what people and programs ask. The leader answers; every other member passes requests on to it.
 
+mod members;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};

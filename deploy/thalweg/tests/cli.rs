@@ -365,6 +365,15 @@ fn check_every_client_speaks_json(address: &str, directory: &Path) {
             "jobs" | "nodes" | "cluster" => drop(json(&[command])),
             // A group of one cannot be changed without its only member; `members.rs` replaces one of three.
             "cluster add" | "cluster remove" => {}
+            // Only a job that has failed can be restarted; `ingest.rs` does.
+            "job restart" => {}
+            "job forget" => {
+                let job = submit(&writing);
+                json(&["job", "wait", &job]);
+                check_error(&thalweg(&["job", "restart", &job, "--coordinator", address]), 1, "only a job that has failed");
+                let forgotten = thalweg(&["job", "forget", &job, "--coordinator", address, "-o", "json"]);
+                assert_eq!(forgotten.code, Some(0), "{forgotten:?}");
+            }
             "job show" => assert!(json(&["job", "show", &submit(&writing)])[0]["plan"].is_string()),
             "job wait" => assert_eq!(status("wait", &writing), "finished"),
             "job cancel" => assert_eq!(status("cancel", &endless), "cancelled"),

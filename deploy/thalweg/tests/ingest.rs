@@ -134,7 +134,7 @@ fn what_a_column_cannot_be_computed_of_is_refused_with_its_line_and_the_job_live
     );
     let good = "{\"a\":8,\"at\":\"2026-01-01 00:00:00\"}\n";
     post_until_taken(&place.http, "good", good);
-    let (status, reason) = post(&place.http, "poison", &format!("{good}{{\"at\":\"2026\"}}")).expect("an answer");
+    let (status, reason) = post(&place.http, "poison", &format!("{good}{{\"at\":\"soon\"}}")).expect("an answer");
     assert!(status == 400 && reason.starts_with("line 2: "), "{status} {reason}");
     let (status, reason) = post(&place.http, "poison", "{\"a\":1}").expect("an answer");
     assert!(status == 400 && reason.starts_with("line 1: ") && reason.contains("NULL"), "{status} {reason}");
@@ -157,7 +157,7 @@ fn a_job_that_an_acknowledged_record_has_failed_goes_on_behind_it_once_it_is_tol
     assert!(refused.code == Some(1) && refused.stderr.contains("only a job that has failed"), "{refused:?}");
     post_until_taken(&place.http, "poison", "{\"a\":9}\n{\"a\":7}\n{\"a\":12}\n");
     let failed = place.wait_for_status("failed");
-    for part in ["line 2, column ", "Divide by zero", "error.path"] {
+    for part in ["line 2, column ", "divides by zero", "error.path"] {
         assert!(failed.contains(part), "{failed}");
     }
     let fixed = place.job(&["restart", "--set", "pipeline.max-parallelism=16"]);

@@ -180,7 +180,9 @@ impl World {
         match decide(&self.sight(host), &round.answers, self.overrides_silence).expect("all were told the same") {
             Decision::Wait(_) => {}
             Decision::Found => {
-                self.founded_again += u32::from(self.lost.contains(&number(host)));
+                // What nobody remembers was promised to nobody.
+                let is_remembered = self.hosts.iter().filter_map(|host| host.disk.as_ref()).any(Disk::has_promised);
+                self.founded_again += u32::from(is_remembered && self.lost.contains(&number(host)));
                 let log = vec![self.founding()];
                 self.hosts[host].disk = Some(Disk { number: number(host), term: 1, vote: 0, log, committed: 1 });
             }

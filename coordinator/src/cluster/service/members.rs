@@ -12,8 +12,8 @@ use tokio::time;
 use tonic::{Request, Response, Status};
 
 use super::{
-    rpc::{consensus_status, forwarded, is_forwarded},
-    service::ClusterService,
+    super::rpc::{consensus_status, forwarded, is_forwarded},
+    ClusterService,
 };
 
 /// A leader that does not answer so soon is asked in vain.
