@@ -10,12 +10,14 @@
 
 mod calls;
 mod catalog;
+mod chains;
 mod context;
 mod ddl;
 mod dialect;
 mod errors;
 mod explain;
 mod families;
+mod filters;
 mod floats;
 mod lower;
 mod map_keys;

@@ -1,4 +1,5 @@
-//! DataFusion's analysis and those of its rules that mean the same for unbounded input.
+//! DataFusion's analysis, and rules that mean the same for unbounded input: our own for expressions and filters, and those of
+//! DataFusion's that prune columns and order joins.
 //!
 //! Left out on purpose: what needs an end (limits, sorts), what turns one aggregate into two (`count(DISTINCT)`), what
 //! removes relations (an empty relation has no watermark), and common subexpressions (operators share them when they
@@ -8,15 +9,14 @@ use std::sync::Arc;
 
 use datafusion_expr::LogicalPlan;
 use datafusion_optimizer::{
-    Analyzer, Optimizer, OptimizerContext, OptimizerRule, eliminate_cross_join::EliminateCrossJoin,
-    extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_projections::OptimizeProjections,
-    push_down_filter::PushDownFilter,
+    Analyzer, Optimizer, OptimizerContext, OptimizerRule, optimize_projections::OptimizeProjections,
 };
 use sqlparser::tokenizer::TokenWithSpan;
 
 use crate::{
     context::Functions,
     errors::{Result, SqlError},
+    filters::{OrderJoins, PushFilters},
     floats::analyzer_rules,
     simplify::Simplify,
 };
@@ -33,9 +33,8 @@ pub(crate) fn optimize(plan: LogicalPlan, functions: &Functions, tokens: &[Token
     let analyzed = analyze(plan, functions, tokens)?;
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(Simplify),
-        Arc::new(ExtractEquijoinPredicate::new()),
-        Arc::new(EliminateCrossJoin::new()),
-        Arc::new(PushDownFilter::new()),
+        Arc::new(OrderJoins::default()),
+        Arc::new(PushFilters),
         Arc::new(OptimizeProjections::new()),
     ];
     // Without a start time, no rule can fold a function of the clock.

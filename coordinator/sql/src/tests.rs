@@ -3,6 +3,7 @@
 mod checker;
 mod columns;
 mod functions;
+mod guards;
 mod numbers;
 mod plans;
 mod refusals;
