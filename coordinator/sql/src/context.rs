@@ -26,7 +26,7 @@ use sqlparser::{
 
 use crate::{
     catalog::Catalog,
-    ddl,
+    chains, ddl,
     errors::{Result, SqlError, nearest},
     families, floats, numbers, outputs, refuse, rewrite,
     simplify::simplified,
@@ -153,6 +153,7 @@ impl Context<'_> {
     pub(crate) fn plan_expr(&self, expr: &ast::Expr, schema: &Schema, tokens: &[TokenWithSpan]) -> Result<Expr> {
         refuse::expression(expr, self.functions, tokens)?;
         let mut expr = expr.clone();
+        chains::flatten_expr(&mut expr);
         rewrite::expression(&mut expr)?;
         let planned = || {
             let schema = Arc::new(DFSchema::try_from(schema.clone())?);

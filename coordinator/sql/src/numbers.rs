@@ -73,7 +73,11 @@ pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<E
             Ok(Transformed::new_transformed(Expr::Literal(typed.clone().unwrap_or(value), metadata), typed.is_some()))
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match operator_of(op) {
-            Some(operator) if are_numbers(&[&left, &right], schema) => {
+            // What is a number already is not looked at again: that would take as long as the chain is, for each link.
+            Some(operator)
+                if (calculation_of(&left).is_some() || are_numbers(&[&left], schema))
+                    && are_numbers(&[&right], schema) =>
+            {
                 Ok(Transformed::yes(calculation(operator, *left, *right)))
             }
             _ => Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),

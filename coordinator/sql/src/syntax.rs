@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::datatypes::DataType;
 use datafusion_common::{DFSchema, Result as PlanResult, plan_datafusion_err, plan_err};
 use datafusion_expr::{
-    Expr, ExprSchemable, GetFieldAccess, ScalarUDF,
+    BinaryExpr, Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF,
     planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr},
 };
 use sqlparser::ast::BinaryOperator;
@@ -44,11 +44,25 @@ impl ExprPlanner for FunctionSyntax {
         if expr.op != BinaryOperator::StringConcat {
             return Ok(PlannerResult::Original(expr));
         }
+        let mut expr = expr;
+        // `a || b || c` as one call, so that a long one is not deep, nor its type looked at for each link.
+        if let Expr::ScalarFunction(chain) = &mut expr.left
+            && chain.func.name() == "concat"
+            && !is_list(&expr.right.get_type(schema)?)
+        {
+            chain.args.push(expr.right);
+            return Ok(PlannerResult::Planned(expr.left));
+        }
         match (is_list(&expr.left.get_type(schema)?), is_list(&expr.right.get_type(schema)?)) {
             (true, true) => self.call("array_concat", vec![expr.left, expr.right]),
             (true, false) => self.call("array_append", vec![expr.left, expr.right]),
             (false, true) => self.call("array_prepend", vec![expr.right, expr.left]),
-            (false, false) => Ok(PlannerResult::Original(expr)),
+            (false, false) => match expr.left {
+                Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
+                    self.call("concat", vec![*left, *right, expr.right])
+                }
+                left => Ok(PlannerResult::Original(RawBinaryExpr { left, ..expr })),
+            },
         }
     }
 

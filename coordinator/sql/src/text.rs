@@ -11,10 +11,18 @@ use crate::{
     errors::{Result, SqlError},
 };
 
-/// The most tokens of a statement that may be in one another.
+/// The most words and signs of an expression that may be in one another.
 const NESTING_MAX: usize = 8000;
-/// The most queries of a script: the branches of a UNION, and views that name one another, are in one another too.
+/// The most links of a chain of `AND` or `OR`, which `chains` makes shallow.
+const LINKS_MAX: usize = 50_000;
+/// The most queries of a script that may be in one another: views that name one another, for example.
 const QUERIES_MAX: usize = 1000;
+/// The most branches of a script's `UNION ALL`s, which `chains` makes shallow.
+const BRANCHES_MAX: usize = 10_000;
+/// A join is a query around those before it.
+const JOIN_LEVELS: usize = 8;
+/// Words between what is not in one another.
+const PARTS: &[&str] = &["SELECT", "WHERE", "GROUP", "HAVING", "UNION", "WHEN", "THEN", "ELSE"];
 /// What a type's parameters in angle brackets follow.
 const TYPES: &[&str] = &["ROW", "ARRAY", "MAP", "STRUCT", "MULTISET"];
 
@@ -71,52 +79,163 @@ pub(crate) fn statements_of(tokens: &[TokenWithSpan]) -> Vec<Vec<TokenWithSpan>>
 
 /// Refuses a script of more queries than may be in one another.
 pub(crate) fn check_queries(tokens: &[TokenWithSpan]) -> Result<()> {
-    for words in [&["SELECT", "VALUES"][..], &["UNION", "EXCEPT", "INTERSECT"]] {
-        let is_one = |token: &&TokenWithSpan| words.iter().any(|word| is_word(&token.token, word));
-        if let Some(token) = tokens.iter().filter(is_one).nth(QUERIES_MAX) {
-            return Err(SqlError::at(token.span.start, format!("a script has at most {QUERIES_MAX} queries")));
+    let is_one_of = |token: &TokenWithSpan, words: &[&str]| words.iter().any(|word| is_word(&token.token, word));
+    let (mut queries, mut branches, mut unions) = (0, 0, 0);
+    for (at, token) in tokens.iter().enumerate() {
+        let follows = |words: [&str; 2]| {
+            at.checked_sub(2)
+                .is_some_and(|from| tokens[from..at].iter().zip(words).all(|(token, word)| is_word(&token.token, word)))
+        };
+        if is_one_of(token, &["SELECT", "VALUES"]) {
+            let count = if follows(["UNION", "ALL"]) { &mut branches } else { &mut queries };
+            *count += 1;
+        } else if is_one_of(token, &["UNION", "EXCEPT", "INTERSECT"]) {
+            let is_flat = tokens.get(at + 1).is_some_and(|next| is_word(&next.token, "ALL"));
+            unions += usize::from(!is_flat);
+        }
+        let (count, most, what) = [
+            (queries, QUERIES_MAX, "queries besides the branches of UNION ALL"),
+            (unions, QUERIES_MAX, "UNION, EXCEPT and INTERSECT without ALL"),
+            (branches, BRANCHES_MAX, "branches of UNION ALL"),
+        ]
+        .into_iter()
+        .find(|(count, most, _)| count > most)
+        .unwrap_or_default();
+        if count > most {
+            let reason = format!("a script has at most {most} {what}: split it into several");
+            return Err(SqlError::at(token.span.start, reason));
         }
     }
     Ok(())
 }
 
+/// What is known of an expression, as deep as it may be, within a parenthesis, or `CASE`, that is open.
+#[derive(Debug, Default)]
+struct Open {
+    /// How deep the parenthesis stands.
+    before: usize,
+    /// The deepest of the parts that are over.
+    most: usize,
+    /// The depth of what is to the left of the last operator, with it.
+    left: usize,
+    /// The words and signs since the last operator, with the depth of the parentheses among them.
+    words: usize,
+    /// How many `AND` and `OR` there are since the last comma.
+    connectives: usize,
+    /// How many `BETWEEN` wait for their `AND`.
+    ranges: usize,
+    is_case: bool,
+    is_type: bool,
+}
+
+impl Open {
+    fn depth(&self) -> usize {
+        self.most.max(self.left).max(self.words)
+    }
+
+    /// What follows is beside what was, not around it.
+    fn part(&mut self) {
+        self.most = self.depth();
+        (self.left, self.words) = (0, 0);
+    }
+
+    /// What was is within what follows.
+    fn link(&mut self, levels: usize) {
+        self.left = self.left.max(self.words) + levels;
+        self.words = 0;
+    }
+}
+
 /// Refuses a statement whose expressions may be too deep to be walked over.
 ///
-/// An expression is at most as deep as it has tokens, and what commas separate is not in one another. So the bound is on the
-/// tokens since the last comma, with those before each open parenthesis, and the most that any closed one has had.
+/// An expression is at most as deep as it has words and signs. But what commas, `AND`, `OR` and the words of `CASE` separate is
+/// not in one another, and of `a + b + c` only the signs are.
 pub(crate) fn check_nesting(statement: &[TokenWithSpan]) -> Result<()> {
-    // Of each open parenthesis: how deep it stands, and the most that was within it.
-    let (mut open, mut depth) = (Vec::<(usize, usize)>::new(), 0usize);
-    let mut angles = Vec::new();
+    let mut outer: Vec<Open> = Vec::new();
+    let mut open = Open::default();
     for (at, token) in statement.iter().enumerate() {
-        depth += 1;
-        match token.token {
-            Token::Lt if at > 0 && TYPES.iter().any(|word| is_word(&statement[at - 1].token, word)) => {
-                angles.push(open.len());
-                open.push((depth, depth));
-            }
-            Token::Gt | Token::ShiftRight => {
-                for _ in 0..if token.token == Token::Gt { 1 } else { 2 } {
-                    if angles.pop_if(|place| *place + 1 == open.len()).is_some() {
-                        depth = open.pop().map_or(depth, |(_, most)| most.max(depth));
-                    }
+        let follows_type = at > 0 && TYPES.iter().any(|word| is_word(&statement[at - 1].token, word));
+        match &token.token {
+            Token::Lt if follows_type => begin(&mut outer, &mut open, Open { is_type: true, ..Open::default() }),
+            Token::Gt | Token::ShiftRight if open.is_type => {
+                end(&mut outer, &mut open);
+                if token.token == Token::ShiftRight && open.is_type {
+                    end(&mut outer, &mut open);
                 }
             }
-            Token::LParen | Token::LBracket => open.push((depth, depth)),
-            Token::RParen | Token::RBracket => depth = open.pop().map_or(depth, |(_, most)| most.max(depth)),
-            Token::Comma => match open.last_mut() {
-                Some((before, most)) => (*most, depth) = (depth.max(*most), *before),
-                None => depth = 0,
-            },
-            _ => {}
+            Token::LParen | Token::LBracket => begin(&mut outer, &mut open, Open::default()),
+            Token::RParen | Token::RBracket => end(&mut outer, &mut open),
+            Token::Comma => {
+                open.part();
+                open.connectives = 0;
+            }
+            Token::Word(_) => word(&token.token, &mut outer, &mut open),
+            Token::Plus
+            | Token::Minus
+            | Token::Mul
+            | Token::Div
+            | Token::Mod
+            | Token::StringConcat
+            | Token::Eq
+            | Token::Neq
+            | Token::Lt
+            | Token::Gt
+            | Token::LtEq
+            | Token::GtEq
+            | Token::Caret
+            | Token::Ampersand
+            | Token::Pipe => open.link(1),
+            _ => open.words += 1,
         }
-        if depth > NESTING_MAX {
-            let reason =
-                format!("an expression has more than {NESTING_MAX} words and signs in a row: use IN (…), or views");
+        if open.before + open.depth() > NESTING_MAX || open.connectives > LINKS_MAX {
+            let (most, what) = if open.connectives > LINKS_MAX {
+                (LINKS_MAX, "AND and OR in a row")
+            } else {
+                (NESTING_MAX, "words and signs in one another")
+            };
+            let reason = format!("an expression has more than {most} {what}: use IN (…), or views");
             return Err(SqlError::at(token.span.start, reason));
         }
     }
     Ok(())
+}
+
+fn begin(outer: &mut Vec<Open>, open: &mut Open, inner: Open) {
+    open.words += 1;
+    let inner = Open { before: open.before + open.words, ..inner };
+    outer.push(std::mem::replace(open, inner));
+}
+
+fn end(outer: &mut Vec<Open>, open: &mut Open) {
+    let Some(around) = outer.pop() else { return };
+    let within = open.depth();
+    *open = around;
+    open.words += within;
+}
+
+fn word(token: &Token, outer: &mut Vec<Open>, open: &mut Open) {
+    let is = |word: &str| is_word(token, word);
+    if is("CASE") {
+        begin(outer, open, Open { is_case: true, ..Open::default() });
+    } else if is("END") && open.is_case {
+        end(outer, open);
+    } else if is("BETWEEN") {
+        open.ranges += 1;
+        open.link(1);
+    } else if is("AND") && open.ranges > 0 {
+        open.ranges -= 1;
+        open.link(1);
+    } else if is("AND") || is("OR") {
+        open.connectives += 1;
+        open.part();
+    } else if is("JOIN") {
+        open.link(JOIN_LEVELS);
+    } else if PARTS.iter().any(|part| is(part)) {
+        open.part();
+        open.ranges = 0;
+    } else {
+        open.words += 1;
+    }
 }
 
 /// Whether a token is this unquoted word, in any case.

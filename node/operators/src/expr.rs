@@ -55,8 +55,8 @@ impl Expression {
                 None => Ok(physical),
             }
         };
-        let physical =
-            compile().map_err(|error| build_error(operator)(format!("expression {}: {error}", bytes.text)))?;
+        let physical = physical::with_room_for(bytes.bytes.len(), compile)
+            .map_err(|error| build_error(operator)(format!("expression {}: {error}", bytes.text)))?;
         Ok(Self::named(bytes.text.as_str().into(), bytes.place, physical))
     }
 
@@ -139,7 +139,8 @@ pub(crate) fn compile_aggregate(
         let df_schema = DFSchema::try_from(schema.clone())?;
         physical::compile_aggregate(&logical, &df_schema)
     };
-    compile().map_err(|error| build_error(operator)(format!("aggregate {}: {error}", bytes.text)))
+    physical::with_room_for(bytes.bytes.len(), compile)
+        .map_err(|error| build_error(operator)(format!("aggregate {}: {error}", bytes.text)))
 }
 
 fn decode(bytes: &ExprBytes) -> DataFusionResult<Expr> {

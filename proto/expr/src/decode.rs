@@ -9,7 +9,8 @@ use datafusion_expr::{
 };
 
 use crate::{
-    CodecError, DEPTH_MAX, FORMAT,
+    CodecError, FORMAT,
+    chain::{Chain, Depth},
     datum::Datum,
     node::{Aggregate, Encoded, Header, Node, Nulls, Order, Pattern, Unary},
     types,
@@ -60,19 +61,22 @@ pub fn decode(bytes: &[u8], functions: &Functions) -> Result<Expr, CodecError> {
         return Err(CodecError::Format { found: format });
     }
     let encoded: Encoded = serde_json::from_slice(bytes).map_err(CodecError::Read)?;
-    let mut stack: Vec<(Expr, usize)> = Vec::new();
+    let mut stack: Vec<(Expr, Depth, Chain)> = Vec::new();
     for node in encoded.nodes {
         let missing = CodecError::Shape("a part is missing");
         let first = stack.len().checked_sub(node.children()).ok_or(missing)?;
-        let (children, depths): (Vec<Expr>, Vec<usize>) = stack.drain(first..).unzip();
-        let depth = depths.into_iter().max().unwrap_or_default() + 1;
-        if depth > DEPTH_MAX {
-            return Err(CodecError::TooDeep);
+        let chain = Chain::of_node(&node);
+        let mut depth = Depth::ONE;
+        let mut children = Vec::with_capacity(node.children());
+        for (place, (child, below, of_child)) in stack.drain(first..).enumerate() {
+            depth = depth.max(below.below(chain, place, of_child));
+            children.push(child);
         }
-        stack.push((expression(node, &mut Children(children.into_iter()), functions)?, depth));
+        depth.check()?;
+        stack.push((expression(node, &mut Children(children.into_iter()), functions)?, depth, chain));
     }
     match (stack.pop(), stack.is_empty()) {
-        (Some((expr, _)), true) => Ok(expr),
+        (Some((expr, ..)), true) => Ok(expr),
         (Some(_), false) => Err(CodecError::Shape("there is more than one")),
         (None, _) => Err(CodecError::Shape("there is none")),
     }

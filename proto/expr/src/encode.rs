@@ -9,7 +9,8 @@ use datafusion_expr::{
 };
 
 use crate::{
-    CodecError, DEPTH_MAX, FORMAT,
+    CodecError, FORMAT,
+    chain::{Chain, Depth},
     datum::Datum,
     node::{Aggregate, Encoded, Metadata, Node, Nulls, Order, Pattern, Unary},
     types,
@@ -18,21 +19,21 @@ use crate::{
 /// The bytes of an expression.
 ///
 /// # Errors
-/// Where it holds what no operator evaluates, is nested more than [`DEPTH_MAX`] deep, or has types or values without an
+/// Where it holds what no operator evaluates, is deeper than [`DEPTH_MAX`](crate::DEPTH_MAX), or has types or values without an
 /// encoding.
 pub fn encode(expr: &Expr) -> Result<Vec<u8>, CodecError> {
     // Each node before its children, and those last to first: the post-order, reversed.
     let mut nodes = Vec::new();
-    let mut pending = vec![(expr, 1)];
+    let mut pending = vec![(expr, Depth::ONE)];
     let mut children = Vec::new();
     while let Some((expr, depth)) = pending.pop() {
-        if depth > DEPTH_MAX {
-            return Err(CodecError::TooDeep);
-        }
+        depth.check()?;
         let node = node_of(expr, &mut children)?;
         debug_assert_eq!(node.children(), children.len(), "{node:?}");
+        let chain = Chain::of_node(&node);
         nodes.push(node);
-        pending.extend(children.drain(..).map(|child| (child, depth + 1)));
+        let places = children.drain(..).enumerate();
+        pending.extend(places.map(|(place, child)| (child, depth.below(chain, place, Chain::of(child)))));
     }
     nodes.reverse();
     serde_json::to_vec(&Encoded { format: FORMAT, nodes }).map_err(CodecError::Write)

@@ -4,7 +4,7 @@ use arrow_schema::{ArrowError, DataType};
 use datafusion_common::DataFusionError;
 use thiserror::Error;
 
-use crate::{DEPTH_MAX, FORMAT};
+use crate::{DEPTH_MAX, FORMAT, LINKS_MAX};
 
 /// Why an expression could not be encoded or decoded.
 #[derive(Debug, Error)]
@@ -21,8 +21,11 @@ pub enum CodecError {
     #[error("could not encode {0}: a job's columns are not qualified")]
     Qualified(String),
     /// It is nested too deeply.
-    #[error("could not encode or decode an expression of more than {DEPTH_MAX} levels")]
+    #[error("an expression is nested more than {DEPTH_MAX} levels deep")]
     TooDeep,
+    /// It has a chain of too many links.
+    #[error("an expression has more than {LINKS_MAX} operators in a row")]
+    TooLong,
     /// A type that is not legal, too large, or has no encoding.
     #[error("could not encode or decode the type {data_type}: {reason}")]
     Type {

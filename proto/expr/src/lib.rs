@@ -14,12 +14,13 @@
 //! fields as arrow-schema writes them, values by type (`Datum`).
 //!
 //! Bytes come from the network: whatever they are, `decode` answers with an expression or with an error. What it accepts is
-//! bounded in depth (`DEPTH_MAX`), and in the memory that a value of a type takes. `encode` keeps the same bounds, so what it
+//! bounded in depth (`DEPTH_MAX`, `LINKS_MAX`), and in the memory that a value of a type takes. `encode` keeps the same bounds, so what it
 //! gives can be read.
 //!
 //! Only what operators evaluate has an encoding: columns by unqualified name, no subqueries, window functions or
 //! placeholders. Places in the source text are dropped. Whether an expression fits its input is left to who compiles it.
 
+mod chain;
 mod datum;
 mod decode;
 mod encode;
@@ -34,10 +35,14 @@ pub use error::CodecError;
 /// The number of the encoding; another one is refused.
 pub const FORMAT: u32 = 1;
 
-/// Levels of an expression, each link of a chain of `AND`s being one. An expression is evaluated and dropped by functions that
-/// call themselves, and must not exhaust the stack of a thread (2 MiB): an operator takes 4 KiB of it where nothing is
-/// optimised.
+/// Levels of an expression. A chain is one level, however long it is: of one of `AND` and `OR`, whichever way it is nested, and
+/// of other operators and casts, each on the left side of the next. An expression is evaluated by functions that call
+/// themselves for each level.
 pub const DEPTH_MAX: usize = 512;
+
+/// Levels of an expression, each link of a chain being one: so deep is the tree that [`decode`] gives. Who compiles and
+/// drops it needs a stack for that, about 1 KiB for each level where nothing is optimised.
+pub const LINKS_MAX: usize = 20_000;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use sqlparser::{
 
 use super::{columns::TableElements, options::Written};
 use crate::{
+    chains,
     dialect::ThalwegDialect,
     errors::{Result, SqlError},
     text::is_word,
@@ -85,7 +86,13 @@ pub(crate) fn parse(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     refuse_emit(&tokens)?;
     let mut parser = Parser::new(&ThalwegDialect).with_tokens_with_locations(tokens.clone());
     let end = tokens.last().map(|token| token.span.end);
-    let kind = parse_kind(&mut parser, &tokens).map_err(|error| error.with_place(end))?;
+    let mut kind = parse_kind(&mut parser, &tokens).map_err(|error| error.with_place(end))?;
+    match &mut kind {
+        StatementKind::Query(query) => chains::flatten(query),
+        StatementKind::Insert(insert) => chains::flatten(&mut insert.query),
+        StatementKind::CreateView(view) => chains::flatten(&mut view.query),
+        _ => {}
+    }
     let rest = parser.peek_token_ref().clone();
     if rest.token != Token::EOF && !matches!(kind, StatementKind::Explain(_)) {
         return Err(SqlError::at(rest.span.start, format!("expected the statement's end, found: {}", rest.token)));

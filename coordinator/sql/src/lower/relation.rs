@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion_common::{
-    Column, DFSchema, Result as PlanResult, plan_datafusion_err,
+    Column, DFSchema, Diagnostic, Result as PlanResult, plan_datafusion_err,
     tree_node::{Transformed, TreeNode},
 };
 use datafusion_expr::{Expr, ExprSchemable};
+use thalweg_expr::CodecError;
 use thalweg_types::{
     ExprBytes, OperatorId,
     graph::{SortColumn, WindowSpec},
@@ -249,6 +250,14 @@ pub(super) fn unique(wanted: &str, taken: &mut BTreeSet<String>) -> String {
 
 /// The bytes of an expression over unqualified columns; where it stands is left open.
 pub(super) fn encode(expr: &Expr) -> PlanResult<ExprBytes> {
-    let bytes = thalweg_expr::encode(expr).map_err(|error| plan_datafusion_err!("{}", with_causes(&error)))?;
+    let bytes = thalweg_expr::encode(expr).map_err(|error| {
+        let message = match &error {
+            CodecError::TooDeep | CodecError::TooLong => format!("{error}: compute parts of it in a view or subquery"),
+            other => with_causes(other),
+        };
+        let spans = expr.column_refs().into_iter().filter_map(|column| column.spans.first());
+        let span = spans.min_by_key(|span| (span.start.line, span.start.column));
+        plan_datafusion_err!("{message}").with_diagnostic(Diagnostic::new_error(message.clone(), span))
+    })?;
     Ok(ExprBytes { bytes, text: expression_text(expr), place: None })
 }

@@ -5,21 +5,36 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::{Expr, Operator, binary_expr, cast, col, lit};
 
 use super::{FUNCTIONS, check, field};
-use crate::{CodecError, DEPTH_MAX, decode, encode};
+use crate::{CodecError, DEPTH_MAX, LINKS_MAX, decode, encode};
 
 fn chain(levels: usize, link: impl Fn(usize) -> Operator) -> Expr {
     (1..levels).fold(col("a"), |left, at| binary_expr(left, link(at), lit(1)))
 }
 
+/// What compares and drops trees as deep as chains are long calls itself.
+fn with_room(run: impl FnOnce()) {
+    stacker::grow(256 << 20, run);
+}
+
 #[test]
 fn long_chains_come_back() {
-    for operator in [Operator::And, Operator::Or, Operator::Plus, Operator::StringConcat] {
-        check(&chain(DEPTH_MAX, |_| operator));
-    }
-    let mixed = [Operator::Plus, Operator::Minus, Operator::Multiply];
-    check(&chain(DEPTH_MAX, |at| mixed[at % 3]));
+    with_room(|| {
+        let links = LINKS_MAX - 1;
+        for operator in [Operator::And, Operator::Or, Operator::Plus, Operator::StringConcat] {
+            check(&chain(links, |_| operator));
+        }
+        let mixed = [Operator::Plus, Operator::Minus, Operator::Multiply];
+        check(&chain(links, |at| mixed[at % 3]));
+        check(&(1..links).fold(col("a"), |inner, at| cast(inner, [DataType::Int8, DataType::Int16][at % 2].clone())));
+        check(&(1..links).fold(col("a"), |right, _| col("b").and(right)));
+    });
     check(&(1..DEPTH_MAX).fold(col("a"), |inner, _| !inner));
     check(&(1..DEPTH_MAX).fold(col("a"), |right, _| lit(1) + right));
+    let alternating = |levels: usize| {
+        (1..levels).fold(col("a"), |left, at| if at % 2 == 0 { left.and(col("b")) } else { left.or(col("c")) })
+    };
+    check(&alternating(DEPTH_MAX));
+    assert!(matches!(encode(&alternating(DEPTH_MAX + 1)), Err(CodecError::TooDeep)));
 }
 
 #[test]
@@ -29,7 +44,11 @@ fn long_lists_come_back() {
 
 #[test]
 fn deeper_ones_are_refused_at_both_ends() {
-    assert!(matches!(encode(&chain(DEPTH_MAX + 1, |_| Operator::And)), Err(CodecError::TooDeep)));
+    assert!(matches!(encode(&(0..DEPTH_MAX).fold(col("a"), |inner, _| !inner)), Err(CodecError::TooDeep)));
+    with_room(|| assert!(matches!(encode(&chain(LINKS_MAX + 1, |_| Operator::And)), Err(CodecError::TooLong))));
+    let links = vec![r#"{"column":"a"},{"binary":"plus"}"#; LINKS_MAX].join(",");
+    let text = format!(r#"{{"format":1,"nodes":[{{"column":"a"}},{links}]}}"#);
+    with_room(|| assert!(matches!(decode(text.as_bytes(), &FUNCTIONS), Err(CodecError::TooLong))));
     let nots = vec![r#"{"unary":"not"}"#; DEPTH_MAX].join(",");
     let text = format!(r#"{{"format":1,"nodes":[{{"column":"a"}},{nots}]}}"#);
     assert!(matches!(decode(text.as_bytes(), &FUNCTIONS), Err(CodecError::TooDeep)));

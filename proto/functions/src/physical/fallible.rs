@@ -14,6 +14,8 @@ use super::{
     steps::{Between, Steps},
 };
 
+use crate::arithmetic::Arithmetic;
+
 /// Functions that have a value for all arguments of their types, in order of the alphabet.
 const TOTAL: &[&str] = &[
     "array_length",
@@ -62,7 +64,9 @@ pub fn can_fail(expression: &Arc<dyn PhysicalExpr>) -> bool {
 /// Whether one of DataFusion's nodes has a value for all values of its parts.
 fn is_total(expression: &Arc<dyn PhysicalExpr>) -> bool {
     if let Some(call) = expression.downcast_ref::<ScalarFunctionExpr>() {
-        return TOTAL.contains(&call.fun().name());
+        // Floats overflow to infinity, and are divided by zero.
+        let calculates = Arithmetic::of_name(call.fun().name()).is_some();
+        return TOTAL.contains(&call.fun().name()) || (calculates && call.return_type().is_floating());
     }
     if let Some(negative) = expression.downcast_ref::<NegativeExpr>() {
         let schema = arrow::datatypes::Schema::empty();

@@ -44,6 +44,11 @@ pub use constant::constant;
 pub use fallible::can_fail;
 pub use selection::Selection;
 
+/// Fewer bytes hold no more than a few hundred links.
+const LONG_BYTES: usize = 8 << 10;
+/// For 20,000 links. Only what is used of it takes memory.
+const CHAIN_STACK_BYTES: usize = 64 << 20;
+
 /// A part of an expression. (Code that is derived cannot compare fields of the bare type.)
 #[derive(Debug, Clone, Eq)]
 struct Part(Arc<dyn PhysicalExpr>);
@@ -71,6 +76,11 @@ impl Deref for Part {
 /// Runs with room on the stack for one level more of a nested expression.
 fn with_room<T>(run: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(256 << 10, 4 << 20, run)
+}
+
+/// Runs with room on the stack for a logical expression as deep as its chains are long, where it has so many bytes.
+pub fn with_room_for<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
+    if bytes < LONG_BYTES { run() } else { stacker::grow(CHAIN_STACK_BYTES, run) }
 }
 
 #[cfg(test)]
