@@ -370,7 +370,11 @@ fn check_every_client_speaks_json(address: &str, directory: &Path) {
             "job forget" => {
                 let job = submit(&writing);
                 json(&["job", "wait", &job]);
-                check_error(&thalweg(&["job", "restart", &job, "--coordinator", address]), 1, "only a job that has failed");
+                check_error(
+                    &thalweg(&["job", "restart", &job, "--coordinator", address]),
+                    1,
+                    "only a job that has failed",
+                );
                 let forgotten = thalweg(&["job", "forget", &job, "--coordinator", address, "-o", "json"]);
                 assert_eq!(forgotten.code, Some(0), "{forgotten:?}");
             }

@@ -30,6 +30,8 @@ struct Disk {
     vote: u64,
     log: Vec<(u64, Said)>,
     committed: usize,
+    /// The numbers of which it has heard a promise.
+    heard: BTreeSet<u64>,
 }
 
 impl Disk {
@@ -180,11 +182,13 @@ impl World {
         match decide(&self.sight(host), &round.answers, self.overrides_silence).expect("all were told the same") {
             Decision::Wait(_) => {}
             Decision::Found => {
-                // What nobody remembers was promised to nobody.
-                let is_remembered = self.hosts.iter().filter_map(|host| host.disk.as_ref()).any(Disk::has_promised);
+                // A promise binds as long as somebody has it who heard it.
+                let mut disks = self.hosts.iter().filter_map(|host| host.disk.as_ref());
+                let is_remembered = disks.any(|disk| disk.heard.contains(&number(host)));
                 self.founded_again += u32::from(is_remembered && self.lost.contains(&number(host)));
                 let log = vec![self.founding()];
-                self.hosts[host].disk = Some(Disk { number: number(host), term: 1, vote: 0, log, committed: 1 });
+                self.hosts[host].disk =
+                    Some(Disk { number: number(host), term: 1, vote: 0, log, committed: 1, heard: BTreeSet::new() });
             }
             Decision::Apply(_) => self.admit(host),
         }
@@ -207,7 +211,8 @@ impl World {
         match admit(&applicant, &roster, &configuration, &heard, MemberId(disk.number)) {
             Admission::Done(member) => {
                 self.admitted += 1;
-                let disk = Disk { number: member.0, term: 0, vote: 0, log: Vec::new(), committed: 0 };
+                let disk =
+                    Disk { number: member.0, term: 0, vote: 0, log: Vec::new(), committed: 0, heard: BTreeSet::new() };
                 self.hosts[host].disk = Some(disk);
                 return;
             }
@@ -232,7 +237,7 @@ impl World {
         let Some(disk) = self.hosts[host].disk.clone().filter(|_| self.hosts[host].runs) else { return };
         let Some((_, voters)) = disk.members().filter(|(_, voters)| voters.contains(&disk.number)) else { return };
         let term = disk.term + 1;
-        let mut votes = 0;
+        let (mut votes, mut heard) = (0, BTreeSet::new());
         for other in 0..self.hosts.len() {
             let is_reached = self.hosts[other].runs && (other == host || (reached >> other) & 1 == 1);
             let Some(asked) = self.hosts[other].disk.as_mut().filter(|asked| voters.contains(&asked.number)) else {
@@ -245,8 +250,11 @@ impl World {
                 continue;
             }
             (asked.term, asked.vote) = (term, disk.number);
+            asked.heard.insert(disk.number);
+            heard.insert(asked.number);
             votes += 1;
         }
+        self.hosts[host].disk.as_mut().expect("it stands").heard.append(&mut heard);
         if votes * 2 > voters.len() {
             self.leads = Some((host, term));
             let is_kept = self.acknowledged.iter().zip(&disk.log).filter(|(kept, found)| kept == found).count();
@@ -281,9 +289,13 @@ impl World {
             }
             asked.vote = if asked.term == term { asked.vote } else { 0 };
             (asked.term, asked.log) = (term, disk.log.clone());
+            asked.heard.insert(disk.number);
             acks += usize::from(voters.contains(&asked.number));
             takers.push(other);
         }
+        let heard: Vec<u64> =
+            takers.iter().filter_map(|taker: &usize| Some(self.hosts[*taker].disk.as_ref()?.number)).collect();
+        self.hosts[leader].disk.as_mut().expect("it leads").heard.extend(heard);
         if acks * 2 > voters.len() {
             for taker in takers {
                 self.hosts[taker].disk.as_mut().expect("it took the log").committed = disk.log.len();
