@@ -10,7 +10,6 @@
 //! | `NOT a < b`, `NOT x IS NULL`, `NOT x IN (…)`, `NOT NOT x` … | `a >= b` … | readers can skip data by it |
 //! | `c BETWEEN a AND b`, where `c` is a column or a field, or the cast of one that then goes away | `c >= a AND c <= b` | each half is a filter |
 //! | `x IN (a)` | `x = a` | readers can skip data by it |
-//! | `a IS NOT DISTINCT FROM b`, `a IS DISTINCT FROM b`, where neither can be NULL | `a = b`, `a <> b` | it can be what a join goes by |
 //! | `CAST(c AS T) = 5`, where `c` is a column or a field, every value of which is in `T`, in the same order | `c = 5`, where 5 is in `c`'s type too | readers can skip data by it |
 
 use arrow::datatypes::{DataType, TimeUnit};
@@ -82,7 +81,6 @@ fn step(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
         Expr::InList(list) => Ok(single(list)),
         Expr::BinaryExpr(binary) if matches!(binary.op, Operator::And | Operator::Or) => Ok(connected(binary)),
         Expr::BinaryExpr(binary) if is_ordering(binary.op) => narrowed(binary, schema),
-        Expr::BinaryExpr(binary) => plain_equality(binary, schema),
         other => Ok(Transformed::no(other)),
     }
 }
@@ -111,19 +109,6 @@ fn same_type(cast: Cast, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
         return Ok(Transformed::yes(*cast.expr));
     }
     Ok(Transformed::no(Expr::Cast(cast)))
-}
-
-/// What tells NULLs apart, where there are none.
-fn plain_equality(binary: BinaryExpr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
-    let op = match binary.op {
-        Operator::IsNotDistinctFrom => Operator::Eq,
-        Operator::IsDistinctFrom => Operator::NotEq,
-        _ => return Ok(Transformed::no(Expr::BinaryExpr(binary))),
-    };
-    if binary.left.nullable(schema)? || binary.right.nullable(schema)? {
-        return Ok(Transformed::no(Expr::BinaryExpr(binary)));
-    }
-    Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { op, ..binary })))
 }
 
 /// `NOT` of an expression.
