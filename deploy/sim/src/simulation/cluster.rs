@@ -260,12 +260,18 @@ impl Direction<'_> {
         for (host, why) in ended {
             self.journal.say(format!("{host} has ended: {why}"));
             self.down.insert(host.clone());
-            self.later(now + RESTART_AFTER, End::Start(host));
+            // It gains the run no time: one that ends again and again would never be told.
+            self.schedule(now + RESTART_AFTER, End::Start(host));
         }
     }
 
+    /// Ends a fault at that time, until which nobody need make progress.
     pub(super) fn later(&mut self, when: Duration, end: End) {
         self.over_at = self.over_at.max(when);
+        self.schedule(when, end);
+    }
+
+    fn schedule(&mut self, when: Duration, end: End) {
         let place = self.ends.range((when, 0)..=(when, usize::MAX)).count();
         self.ends.insert((when, place), end);
     }
