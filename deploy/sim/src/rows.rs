@@ -76,6 +76,13 @@ pub fn surplus(actual: Vec<Row>, expected: Vec<Row>) -> Option<String> {
     (!extra.is_empty()).then(|| format!("{} not expected:{}", extra.len(), shown(&extra)))
 }
 
+/// Rows that are not there, or not so often as they should be; says which where there are any.
+#[must_use]
+pub fn missing(actual: Vec<Row>, expected: Vec<Row>) -> Option<String> {
+    let (missing, _) = unmatched(actual, expected);
+    (!missing.is_empty()).then(|| format!("{} missing:{}", missing.len(), shown(&missing)))
+}
+
 fn shown(rows: &[Row]) -> String {
     rows.iter().take(SHOWN).map(|row| format!("\n    {row:?}")).collect()
 }

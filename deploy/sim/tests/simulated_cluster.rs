@@ -30,6 +30,9 @@ fn run(seed: u64, query: &str, faults: Vec<(Duration, Fault)>) -> Outcome {
         snapshot_every: 8,
         posts: None,
         ending: None,
+        arrivals: None,
+        companion: None,
+        directory: None,
     };
     let outcome = simulation.run().unwrap_or_else(|error| panic!("seed {seed}: {error:#}"));
     assert_eq!(outcome.job.status, JobStatus::Finished, "seed {seed}");

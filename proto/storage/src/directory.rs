@@ -23,6 +23,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart, local::LocalFileSystem,
     path::Path,
 };
+use thalweg_types::durable;
 
 use crate::{
     StorageError,
@@ -48,7 +49,7 @@ impl DirectoryStore {
             _ => error::failed(attempted(), error),
         };
         if missing == Missing::Create {
-            create_durably(folder).map_err(failed)?;
+            durable::create_directory(folder).map_err(failed)?;
         }
         let folder = fs::canonicalize(folder).map_err(failed)?;
         if !folder.is_dir() {
@@ -57,17 +58,6 @@ impl DirectoryStore {
         let files = LocalFileSystem::new_with_prefix(&folder).map_err(|error| error::failed(attempted(), error))?;
         Ok(Self { files: files.with_automatic_cleanup(true), folder })
     }
-}
-
-/// Creates a directory and those above it, and makes their names durable.
-fn create_durably(folder: &LocalPath) -> std::io::Result<()> {
-    let absolute = std::path::absolute(folder)?;
-    let missing: Vec<&LocalPath> = absolute.ancestors().take_while(|folder| !folder.exists()).collect();
-    fs::create_dir_all(&absolute)?;
-    for parent in missing.into_iter().filter_map(LocalPath::parent) {
-        fs::File::open(parent)?.sync_all()?;
-    }
-    Ok(())
 }
 
 /// Parts of a file, each into memory that is not written before.

@@ -66,6 +66,8 @@ bugs! {
     CommitOutOfOrder = "commit-out-of-order",
     /// What subtasks have prepared that had ended before the last checkpoint is not published.
     SkipFinishedCommit = "skip-finished-commit",
+    /// Files and names in local directories are left to the system, which forgets them when the power fails.
+    SkipSync = "skip-sync",
 }
 
 impl Bug {

@@ -10,6 +10,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod client;
 pub mod connector;
+pub mod durable;
 pub mod expr;
 pub mod graph;
 pub mod id;

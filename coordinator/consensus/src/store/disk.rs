@@ -11,9 +11,7 @@
 //! ```
 
 use std::{
-    fmt,
-    fs::{self, File},
-    io,
+    fmt, io,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     thread::JoinHandle,
@@ -22,7 +20,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
-use thalweg_types::{ClusterId, MemberId};
+use thalweg_types::{ClusterId, MemberId, durable};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{HardState, Identity, LogEntry, LogPosition, LogStore, LogWrite, StoreError, Stored};
@@ -113,7 +111,7 @@ fn open_database(directory: &Path, path: &Path) -> Result<Database, StoreError> 
         path: path.display().to_string(),
         source,
     };
-    fs::create_dir_all(directory).map_err(|error| failed(error.into()))?;
+    durable::create_directory(directory).map_err(|error| failed(error.into()))?;
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
     let refuse = |error| match error {
@@ -135,7 +133,7 @@ fn open_database(directory: &Path, path: &Path) -> Result<Database, StoreError> 
         MetaError::Redb(error) => failed(Box::new(error)),
     })?;
     // The file's name is durable only with its directory.
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| failed(error.into()))?;
+    durable::sync(directory).map_err(|error| failed(error.into()))?;
     Ok(database)
 }
 

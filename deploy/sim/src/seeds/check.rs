@@ -16,6 +16,7 @@ use datafusion::{
     datasource::MemTable,
     prelude::{SessionConfig, SessionContext},
 };
+use serde_json::Value;
 use thalweg_storage::MARKER;
 use thalweg_types::{
     JobStatus,
@@ -26,12 +27,12 @@ use thalweg_types::{
 use super::{
     data::{Dataset, Files},
     jobs::JobKind,
-    scenario::{DEAD_LETTERS, LATE, OUTPUT, Scenario},
+    scenario::{DEAD_LETTERS, FAILED, LATE, OUTPUT, Scenario},
 };
 use crate::{
     oracle,
     rows::{self, Row},
-    simulation::{CHECKPOINTS, Outcome, SimulatedStore},
+    simulation::{CHECKPOINTS, Outcome, SharedDirectory, SimulatedStore, is_hidden},
 };
 
 type Answer = Arc<(Vec<Row>, SchemaRef)>;
@@ -43,48 +44,98 @@ pub(super) fn files_of(dataset: Dataset) -> Arc<Files> {
     made.entry(dataset).or_insert_with(|| Arc::new(dataset.files())).clone()
 }
 
-/// Checks all that a finished job has left.
+/// Where the output of a run lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outputs<'a> {
+    pub(super) store: &'a SimulatedStore,
+    /// The output, where it is not in the store.
+    pub(super) directory: Option<&'a SharedDirectory>,
+}
+
+impl Outputs<'_> {
+    /// What was published in a folder; nothing else may be there.
+    fn published(self, folder: &str) -> Result<Vec<(String, Bytes)>> {
+        let objects = match self.directory {
+            None => self.store.look(folder)?,
+            Some(directory) => {
+                directory.look(folder)?.into_iter().map(|(name, bytes)| (name, Bytes::from(bytes))).collect()
+            }
+        };
+        let hidden: Vec<&str> = objects.iter().map(|(name, _)| name.as_str()).filter(|name| is_hidden(name)).collect();
+        ensure!(hidden.is_empty(), "hidden objects were left: {}", hidden.join(", "));
+        Ok(objects)
+    }
+}
+
+/// How often each thing is there: once for each job that has done its whole work, and at most once for each of all.
+#[derive(Debug, Clone, Copy)]
+struct Copies {
+    least: usize,
+    most: usize,
+}
+
+impl Copies {
+    fn of(scenario: &Scenario, outcome: &Outcome) -> Self {
+        let companion = outcome.companion.iter();
+        let least = std::iter::once(&outcome.job).chain(companion).filter(|job| is_whole(scenario, job)).count();
+        Self { least, most: 1 + usize::from(outcome.companion.is_some()) }
+    }
+
+    /// Compares what is there with what each job gives.
+    fn differ<T: Clone>(
+        self,
+        actual: Vec<T>,
+        each: &[T],
+        (surplus, missing): (impl Fn(Vec<T>, Vec<T>) -> Option<String>, impl Fn(Vec<T>, Vec<T>) -> Option<String>),
+    ) -> Option<String> {
+        let repeated = |times: usize| vec![each; times].concat();
+        surplus(actual.clone(), repeated(self.most)).or_else(|| missing(actual, repeated(self.least)))
+    }
+}
+
+/// A job that was ended on the way has published a part of the answer.
+fn is_whole(scenario: &Scenario, job: &JobOverview) -> bool {
+    !scenario.is_given() || job.status == JobStatus::Finished
+}
+
+/// Checks all that finished jobs have left.
 ///
 /// # Errors
 /// Says what is wrong.
-pub(super) fn check(scenario: &Scenario, store: &SimulatedStore, outcome: Outcome) -> Result<()> {
-    let Outcome { rows, job, has_leaders } = outcome;
+pub(super) fn check(scenario: &Scenario, outputs: Outputs<'_>, outcome: Outcome) -> Result<()> {
+    let copies = Copies::of(scenario, &outcome);
+    let Outcome { rows, job, companion, has_leaders } = outcome;
     let files = files_of(scenario.dataset);
-    let late = read_late(store)?;
+    let late = read_late(outputs)?;
     ensure!(late.is_empty() || scenario.dataset.has_late, "records were reported late that are not");
     check_late(&late)?;
-    let is_whole = scenario.is_posted || job.status == JobStatus::Finished;
-    check_dead_letters(store, &files, is_whole)?;
-    check_checkpoints(store, job.status)?;
-    check_counts(scenario, &job, (&files, &late), has_leaders || !is_whole)?;
+    let dead_letters =
+        records_of(outputs.published(DEAD_LETTERS)?, |line| Some(line.get("record")?.as_str()?.to_owned()))?;
+    check_texts("malformed lines", copies, dead_letters, &files.malformed)?;
+    let failed = records_of(outputs.published(FAILED)?, |line| Some(line.get("row")?.get("id")?.to_string()))?;
+    check_texts("rows that fail", copies, failed, &failing(scenario, &files)?)?;
+    for job in std::iter::once(&job).chain(&companion) {
+        check_counts(scenario, job, (&files, &late), has_leaders || !is_whole(scenario, job))?;
+    }
+    let has_failed = std::iter::once(&job).chain(&companion).any(|job| job.status == JobStatus::Failed);
+    check_checkpoints(outputs.store, has_failed)?;
     let expected = expected(scenario, late)?;
     let (wanted, schema) = expected.as_ref();
-    let written = scenario.sink.read(published(store, OUTPUT)?, schema)?;
+    let written = scenario.sink.read(outputs.published(OUTPUT)?, schema)?;
     let actual = rows::of_batches(&[rows, written].concat())?;
-    // A job that was ended on the way has published a part of the answer.
-    let differ = if is_whole { rows::difference } else { rows::surplus };
-    match differ(actual, wanted.clone()) {
+    match copies.differ(actual, wanted, (rows::surplus, rows::missing)) {
         None => Ok(()),
         Some(difference) => bail!("the output is not the batch answer: {difference}"),
     }
 }
 
-/// What was published in a folder; nothing else may be there.
-fn published(store: &SimulatedStore, folder: &str) -> Result<Vec<(String, Bytes)>> {
-    let objects = store.look(folder)?;
-    let is_hidden = |name: &str| name.split('/').any(|part| part.starts_with(['.', '_']));
-    let hidden: Vec<&str> = objects.iter().map(|(name, _)| name.as_str()).filter(|name| is_hidden(name)).collect();
-    ensure!(hidden.is_empty(), "hidden objects were left: {}", hidden.join(", "));
-    Ok(objects)
-}
-
 /// A job that has ended well, or was cancelled, leaves nothing to go on from; one that has failed its newest checkpoint.
-fn check_checkpoints(store: &SimulatedStore, status: JobStatus) -> Result<()> {
+fn check_checkpoints(store: &SimulatedStore, has_failed: bool) -> Result<()> {
     let mut left = store.look(CHECKPOINTS)?;
     let marked = left.iter().filter(|(name, _)| name.ends_with(MARKER)).count();
     ensure!(marked == 1, "the place for checkpoints has {marked} markers");
     left.retain(|(name, _)| !name.ends_with(MARKER));
-    if status == JobStatus::Failed {
+    if has_failed {
         let kept = newest_checkpoint(&left)?;
         left.retain(|(name, _)| !kept.contains(name));
     }
@@ -107,13 +158,13 @@ fn newest_checkpoint(objects: &[(String, Bytes)]) -> Result<BTreeSet<String>> {
     Ok(kept)
 }
 
-fn read_late(store: &SimulatedStore) -> Result<Vec<RecordBatch>> {
+fn read_late(outputs: Outputs<'_>) -> Result<Vec<RecordBatch>> {
     let schema = late_schema();
     let read = |(name, bytes): (String, Bytes)| {
         let reader = arrow::json::ReaderBuilder::new(schema.clone()).build(Cursor::new(bytes))?;
         reader.collect::<Result<Vec<_>, _>>().with_context(|| format!("in {name}"))
     };
-    let batches: Vec<Vec<RecordBatch>> = published(store, LATE)?.into_iter().map(read).collect::<Result<_>>()?;
+    let batches: Vec<Vec<RecordBatch>> = outputs.published(LATE)?.into_iter().map(read).collect::<Result<_>>()?;
     Ok(batches.concat())
 }
 
@@ -136,33 +187,50 @@ fn check_late(late: &[RecordBatch]) -> Result<()> {
     Ok(())
 }
 
-/// Every malformed line is set aside, once; where a job has not read all, some are.
-fn check_dead_letters(store: &SimulatedStore, files: &Files, is_whole: bool) -> Result<()> {
-    let schema = Arc::new(Schema::new(vec![Field::new("record", DataType::Utf8, false)]));
-    let mut found: Vec<String> = Vec::new();
-    for (name, bytes) in published(store, DEAD_LETTERS)? {
-        let reader = arrow::json::ReaderBuilder::new(schema.clone()).build(Cursor::new(bytes))?;
-        for batch in reader {
-            let batch = batch.with_context(|| format!("in {name}"))?;
-            found.extend(batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
+/// What lines of JSON hold that were set aside.
+fn records_of(files: Vec<(String, Bytes)>, record: impl Fn(&Value) -> Option<String>) -> Result<Vec<String>> {
+    let mut records = Vec::new();
+    for (name, bytes) in files {
+        for line in serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>() {
+            let line = line.with_context(|| format!("in {name}"))?;
+            records.push(record(&line).with_context(|| format!("in {name}: {line}"))?);
         }
     }
-    let mut wanted = files.malformed.clone();
-    found.sort();
-    wanted.sort();
-    if !is_whole {
-        let places = wanted.iter().filter(|line| found.binary_search(line).is_ok()).count();
-        ensure!(places == found.len(), "lines were set aside that are none, or twice: {found:?}");
-        return Ok(());
+    Ok(records)
+}
+
+/// What is set aside is, once by each job; where a job has not read all, some is.
+fn check_texts(what: &str, copies: Copies, found: Vec<String>, each: &[String]) -> Result<()> {
+    let surplus = |found: Vec<String>, there: Vec<String>| unmatched(found, there, "set aside too often");
+    let missing = |found: Vec<String>, there: Vec<String>| unmatched(there, found, "not set aside");
+    match copies.differ(found, each, (surplus, missing)) {
+        None => Ok(()),
+        Some(difference) => bail!("{what}: {difference}"),
     }
-    ensure!(
-        found == wanted,
-        "{} malformed lines were set aside, of which {} are different; there are {}",
-        found.len(),
-        found.iter().collect::<BTreeSet<_>>().len(),
-        wanted.len()
-    );
-    Ok(())
+}
+
+/// Those of which there are more than of the others.
+fn unmatched(these: Vec<String>, others: Vec<String>, what: &str) -> Option<String> {
+    let mut balance: BTreeMap<String, i64> = BTreeMap::new();
+    these.into_iter().for_each(|text| *balance.entry(text).or_default() += 1);
+    others.into_iter().for_each(|text| *balance.entry(text).or_default() -= 1);
+    let left: Vec<String> = balance.into_iter().filter(|(_, count)| *count > 0).map(|(text, _)| text).collect();
+    let shown = || left.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    (!left.is_empty()).then(|| format!("{} {what}, such as {}", left.len(), shown()))
+}
+
+/// The ids of the rows that divide by zero.
+fn failing(scenario: &Scenario, files: &Files) -> Result<Vec<String>> {
+    let ids = |row: Value| row["v"].as_i64().filter(|v| v % 5 == 0).map(|_| row["id"].to_string());
+    let rows = serde_json::Deserializer::from_str(&files.events).into_iter::<Value>();
+    let failing = rows.filter_map(|row| row.map(ids).transpose()).collect::<Result<Vec<_>, _>>()?;
+    Ok(if scenario.job.has_failing() { failing } else { Vec::new() })
+}
+
+/// How many records a job reads.
+pub(super) fn records(files: &Files, job: JobKind) -> u64 {
+    let lines = |table: &str| table.lines().count() as u64;
+    lines(&files.events) + if job.has_others() { lines(&files.others) } else { 0 }
 }
 
 /// What the job has counted is what was read, late and malformed, each once however many attempts there were. A leader that
@@ -174,14 +242,14 @@ fn check_counts(
     is_excused: bool,
 ) -> Result<()> {
     let total = |wanted: fn(&SubtaskOverview) -> u64| job.subtasks.iter().map(wanted).sum::<u64>();
-    let lines = |table: &str| table.lines().count() as u64;
     let read = total(|subtask| if subtask.is_source { subtask.metrics.records_in } else { 0 });
-    let given = lines(&files.events) + if scenario.job.has_others() { lines(&files.others) } else { 0 };
+    let given = records(files, scenario.job);
     let late: u64 = late.iter().map(|batch| batch.num_rows() as u64).sum();
     let counted = [
         ("read", read, given),
         ("late", total(|subtask| subtask.metrics.late_records), late),
         ("malformed", total(|subtask| subtask.metrics.dead_letters), files.malformed.len() as u64),
+        ("failed", total(|subtask| subtask.metrics.failed_rows), failing(scenario, files)?.len() as u64),
     ];
     for (what, counted, there) in counted {
         ensure!(counted <= there, "{counted} records were counted as {what}; there are {there}");

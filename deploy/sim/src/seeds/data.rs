@@ -42,6 +42,8 @@ pub(super) struct Files {
     /// The well-formed lines of each table.
     pub(super) events: String,
     pub(super) others: String,
+    /// All lines of `events`, in the order of their rows.
+    pub(super) all_events: String,
     /// The malformed lines of `events`.
     pub(super) malformed: Vec<String>,
 }
@@ -57,8 +59,11 @@ impl Dataset {
         let mut dice = Dice::new(0x0da7_a000 + self.variant);
         let mut made = Files::default();
         let disorder = if self.has_late { 1600 } else { 900 };
-        made.events = self.table(&mut dice, ("events", EVENTS, 3), disorder, &mut made.files, &mut made.malformed);
-        made.others = self.table(&mut dice, ("others", OTHERS, 2), 900, &mut made.files, &mut Vec::new());
+        let (malformed, all_events) = (&mut made.malformed, &mut made.all_events);
+        let events = ("events", EVENTS, 3);
+        made.events = self.table(&mut dice, events, disorder, &mut made.files, (malformed, all_events));
+        let ignored = (&mut Vec::new(), &mut String::new());
+        made.others = self.table(&mut dice, ("others", OTHERS, 2), 900, &mut made.files, ignored);
         made
     }
 
@@ -68,7 +73,7 @@ impl Dataset {
         (name, rows, parts): (&str, i64, u64),
         disorder_ms: i64,
         files: &mut BTreeMap<String, String>,
-        malformed: &mut Vec<String>,
+        (malformed, lines): (&mut Vec<String>, &mut String),
     ) -> String {
         let mut all = String::new();
         for id in 0..rows {
@@ -81,11 +86,13 @@ impl Dataset {
             let line = format!("{{\"id\":{id},\"ts\":\"{time}\",\"k\":{k},\"v\":{v},\"tag\":\"{tag}\"}}\n");
             let file = files.entry(format!("{name}/part-{}.json", dice.below(parts))).or_default();
             file.push_str(&line);
+            lines.push_str(&line);
             all.push_str(&line);
             let is_followed = self.has_malformed && name == "events" && dice.below(60) == 0;
             if is_followed {
                 let broken = format!("{{\"id\":{id},\"ts\":\"{time}\",\"k\":oops}}");
                 writeln!(file, "{broken}").expect("writing to a string cannot fail");
+                writeln!(lines, "{broken}").expect("writing to a string cannot fail");
                 malformed.push(broken);
             }
         }

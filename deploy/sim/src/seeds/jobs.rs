@@ -27,6 +27,10 @@ pub enum JobKind {
     LateTumble,
     /// `Hop`, with late rows.
     LateHop,
+    /// No window; some rows divide by zero.
+    Fallible,
+    /// Aggregates what some rows cannot give, since they divide by zero.
+    FallibleTumble,
 }
 
 impl JobKind {
@@ -43,6 +47,8 @@ impl JobKind {
         Self::Filter,
         Self::LateTumble,
         Self::LateHop,
+        Self::Fallible,
+        Self::FallibleTumble,
     ];
 
     pub(super) fn draw(dice: &mut Dice) -> Self {
@@ -56,6 +62,16 @@ impl JobKind {
         matches!(self, Self::LateTumble | Self::LateHop)
     }
 
+    /// Whether some rows cannot be evaluated.
+    pub(super) fn has_failing(self) -> bool {
+        matches!(self, Self::Fallible | Self::FallibleTumble)
+    }
+
+    /// Whether it has no windows, so that what was published of a part of its input is a part of its answer.
+    pub(super) fn is_windowless(self) -> bool {
+        matches!(self, Self::Filter | Self::Fallible)
+    }
+
     /// Whether it reads the second table.
     pub(super) fn has_others(self) -> bool {
         matches!(self, Self::Join | Self::LongJoin)
@@ -64,8 +80,8 @@ impl JobKind {
     /// A column with few values.
     pub(super) fn partition_column(self) -> Option<&'static str> {
         match self {
-            Self::Tumble | Self::Hop | Self::LateTumble | Self::LateHop => Some("w"),
-            Self::TwoPhase | Self::Filter => Some("tag"),
+            Self::Tumble | Self::Hop | Self::LateTumble | Self::LateHop | Self::FallibleTumble => Some("w"),
+            Self::TwoPhase | Self::Filter | Self::Fallible => Some("tag"),
             Self::TopN => Some("place"),
             Self::Session | Self::Join | Self::LongTumble | Self::LongJoin => None,
         }
@@ -82,6 +98,8 @@ impl JobKind {
             Self::TwoPhase => "w TIMESTAMP(3), tag STRING, n BIGINT, total BIGINT, least BIGINT",
             Self::TopN => "w TIMESTAMP(3), id BIGINT, v BIGINT, place BIGINT",
             Self::Filter => "id BIGINT, twice BIGINT, tag STRING",
+            Self::Fallible => "id BIGINT, share BIGINT, tag STRING",
+            Self::FallibleTumble => "w TIMESTAMP(3), k BIGINT, n BIGINT, total BIGINT, newest BIGINT",
         }
     }
 
@@ -129,6 +147,11 @@ impl JobKind {
                 WHERE place <= 5"
             }
             Self::Filter => "SELECT id, v * 2, tag FROM events WHERE v % 3 <> 0",
+            Self::Fallible => "SELECT id, 1000 / (v % 5), tag FROM events",
+            Self::FallibleTumble => {
+                "SELECT window_start, k, COUNT(*), SUM(1000 / (v % 5)), MAX(id)
+                FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY window_start, window_end, k"
+            }
         }
     }
 
@@ -173,6 +196,11 @@ impl JobKind {
                 WHERE place <= 5"
             }
             Self::Filter => "SELECT id, v * 2, tag FROM events WHERE v % 3 <> 0",
+            Self::Fallible => "SELECT id, 1000 / (v % 5), tag FROM events WHERE v % 5 <> 0",
+            Self::FallibleTumble => {
+                "SELECT date_bin(INTERVAL '1 second', ts), k, count(*), sum(1000 / (v % 5)), max(id) FROM events
+                WHERE v % 5 <> 0 GROUP BY 1, 2"
+            }
         }
     }
 }

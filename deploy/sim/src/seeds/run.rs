@@ -1,16 +1,22 @@
 //! One seed, run and judged.
 
-use std::panic::{self, AssertUnwindSafe};
+use std::{
+    panic::{self, AssertUnwindSafe},
+    rc::Rc,
+};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use thalweg_types::{
     JobStatus,
     bug::{self, Bug},
-    job::Failure,
+    job::JobOverview,
 };
 
-use super::{check, scenario::Scenario};
-use crate::simulation::{Ending, Journal, SimulatedStore, panics};
+use super::{
+    check::{self, Outputs},
+    scenario::Scenario,
+};
+use crate::simulation::{Ending, Journal, SharedDirectory, SimulatedStore, panics};
 
 /// What a seed gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,25 +73,33 @@ pub fn run(seed: u64, bug: Option<Bug>, journal: &Journal) -> Report {
 
 fn judge(scenario: &Scenario, journal: &Journal) -> Result<()> {
     let store = SimulatedStore::new(scenario.seed, journal.clone());
-    for (name, content) in &check::files_of(scenario.dataset).files {
+    for (name, content) in check::files_of(scenario.dataset).files.iter().filter(|_| scenario.is_given()) {
         store.place(&format!("in/{name}"), content.clone())?;
     }
-    let outcome = scenario.simulation().run_with(store.clone(), journal)?;
-    let (status, failure) = (outcome.job.status, &outcome.job.failure);
-    ensure!(is_well(scenario, status, failure.as_ref()), "the job has {status}: {failure:?}");
-    check::check(scenario, &store, outcome).map_err(|error| anyhow!("{error:#}"))
+    let directory = scenario.is_local.then(SharedDirectory::new).transpose()?.map(Rc::new);
+    let outcome = scenario.simulation(directory.clone()).run_with(store.clone(), journal)?;
+    let ending = scenario.ending.map(|(_, ending)| ending);
+    ensure_well(scenario, ending, &outcome.job)?;
+    if let (Some(companion), Some(cancelled)) = (&outcome.companion, scenario.companion) {
+        ensure_well(scenario, cancelled.map(|_| Ending::Cancel), companion).context("beside it")?;
+    }
+    let outputs = Outputs { store: &store, directory: directory.as_deref() };
+    check::check(scenario, outputs, outcome).map_err(|error| anyhow!("{error:#}"))
 }
 
-/// Whether a job may end so. A client that cancels it may come too late, also while the output is becoming visible, which cannot
-/// be taken back any more; what is posted ends only with the client's word.
-fn is_well(scenario: &Scenario, status: JobStatus, failure: Option<&Failure>) -> bool {
-    let is_given_up = || failure.is_some_and(|failure| failure.message.starts_with("publishing was given up"));
-    match scenario.ending {
+/// A job may end as it was told to. A client that cancels it may come too late, also while the output is becoming visible, which cannot
+/// be taken back any more; what has no end ends only with the client's word.
+fn ensure_well(scenario: &Scenario, ending: Option<Ending>, job: &JobOverview) -> Result<()> {
+    let (status, failure) = (job.status, &job.failure);
+    let is_given_up = || failure.as_ref().is_some_and(|failure| failure.message.starts_with("publishing was given up"));
+    let is_well = match ending {
         None => status == JobStatus::Finished,
-        Some((_, Ending::Cancel)) if status == JobStatus::Failed => is_given_up(),
-        Some((_, ending)) => {
+        Some(Ending::Cancel) if status == JobStatus::Failed => is_given_up(),
+        Some(ending) => {
             let asked = if ending == Ending::Cancel { JobStatus::Cancelled } else { JobStatus::Stopped };
-            status == asked || (status == JobStatus::Finished && !scenario.is_posted)
+            status == asked || (status == JobStatus::Finished && scenario.is_given())
         }
-    }
+    };
+    ensure!(is_well, "{} has {status}: {failure:?}", job.job);
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! A run as its seed draws it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, rc::Rc, time::Duration};
 
 use super::{
     check,
@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     input::Dice,
-    simulation::{Cast, Ending, Fault, Posts, STORE_URL, Simulation, draw_disasters, draw_faults},
+    simulation::{
+        Arrivals, Cast, Ending, Fault, Posts, STORE_URL, SharedDirectory, Simulation, draw_disasters, draw_faults,
+    },
 };
 
 /// The setting of the time between two checkpoints, where the engine knows it; otherwise an attempt that is lost begins anew.
@@ -23,6 +25,12 @@ const POST_ROWS: usize = 20;
 pub(super) const OUTPUT: &str = "out";
 pub(super) const LATE: &str = "late";
 pub(super) const DEAD_LETTERS: &str = "dead";
+pub(super) const FAILED: &str = "failed";
+
+/// How often a directory is looked at for files that have appeared.
+const LOOKS: &str = "150 ms";
+/// Into how many files a watched table is cut, by the order of its rows.
+const WATCHED_FILES: usize = 12;
 
 /// Everything about a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,8 +43,14 @@ pub struct Scenario {
     pub dataset: Dataset,
     /// Whether the input is posted to it, instead of lying in files.
     pub is_posted: bool,
+    /// Whether the files of its input appear only while it runs.
+    pub is_watched: bool,
     /// Where its rows go.
     pub sink: Sink,
+    /// Whether that, and what is set aside, lies in a directory that loses with the power what was not synced.
+    pub is_local: bool,
+    /// Whether another job of the same script runs beside it, into the same places, and when that is cancelled.
+    pub companion: Option<Option<Duration>>,
     /// Its slices.
     pub parallelism: u32,
     /// Who is there.
@@ -60,6 +74,7 @@ impl Scenario {
         let job = JobKind::draw(dice);
         let mut dataset = Dataset::draw(dice, job.has_late());
         let is_posted = draw_posted(seed, job);
+        let is_watched = !is_posted && draw_watched(seed, job);
         // A request with a malformed line is refused as a whole.
         dataset.has_malformed &= !is_posted;
         let nodes = 3 + u32::try_from(dice.below(3)).expect("below three");
@@ -76,14 +91,11 @@ impl Scenario {
             ("restart.backoff", "100 ms".to_owned()),
             ("restart.backoff-max", "2 s".to_owned()),
         ];
-        if !is_posted {
+        if !is_posted && !is_watched {
             settings.push(("replay.start", START.to_owned()));
         }
         if job == JobKind::TwoPhase {
             settings.push(("optimizer.two-phase", "always".to_owned()));
-        }
-        if job.has_late() {
-            settings.push(("late.path", format!("{STORE_URL}/{LATE}")));
         }
         let interval = 200 + dice.below(800);
         if let Some(key) = CHECKPOINT_INTERVAL {
@@ -92,34 +104,46 @@ impl Scenario {
         settings.push(("checkpoint.alignment-timeout", dice.pick(&["0 ms", "50 ms", "1 s"]).to_owned()));
         let over = Duration::from_millis(u64::try_from(SPAN_MS).expect("positive") + 1500);
         let sink = Sink::draw(seed, job, jobs::draw_format(dice));
+        let is_local = sink != Sink::Client && Dice::new(seed ^ 0x10ca_0000).percent(20);
+        let ending = draw_ending(seed, job, is_posted || is_watched);
+        let mut faults = draw_all(seed, dice, cast, over);
+        if is_local {
+            faults.extend(draw_power_cut(seed, over));
+            faults.sort_by_key(|(at, _)| *at);
+        }
         Self {
             seed,
             job,
             dataset,
             is_posted,
-            ending: draw_ending(seed, job, is_posted).filter(|_| is_posted || sink != Sink::Client),
+            is_watched,
+            is_local,
+            ending: ending.filter(|_| is_posted || is_watched || sink != Sink::Client),
+            companion: draw_companion(seed, job).filter(|_| !is_posted && !is_watched && sink != Sink::Client),
             sink,
             parallelism,
             cast,
             settings,
             split_bytes: 1024 * (2 + dice.below(20)),
             snapshot_every: draw_snapshot_every(seed),
-            faults: draw_all(seed, dice, cast, over),
+            faults,
         }
     }
 
-    /// The job's script.
-    #[must_use]
-    pub fn sql(&self) -> String {
+    /// The job's script, whose output lies below a place.
+    fn sql(&self, outputs: &str) -> String {
         let settings: String = self.settings.iter().map(|(key, value)| format!("SET '{key}' = '{value}';\n")).collect();
-        let (events, others) = (self.table("events"), self.table("others"));
+        let set = |key: &str, folder: &str| format!("SET '{key}' = '{outputs}/{folder}';\n");
+        let late = if self.job.has_late() { set("late.path", LATE) } else { String::new() };
+        let failed = if self.job.has_failing() { set("error.path", FAILED) } else { String::new() };
+        let (events, others) = (self.table("events", outputs), self.table("others", outputs));
         let others = if self.job.has_others() { others } else { String::new() };
-        let output = self.sink.statements(self.job.columns(), self.job.query());
-        format!("{settings}{events}{others}{output}")
+        let output = self.sink.statements(self.job.columns(), self.job.query(), outputs);
+        format!("{settings}{late}{failed}{events}{others}{output}")
     }
 
-    fn table(&self, name: &str) -> String {
-        let connector = if self.is_posted { "'connector' = 'http'".to_owned() } else { self.files(name) };
+    fn table(&self, name: &str, outputs: &str) -> String {
+        let connector = if self.is_posted { "'connector' = 'http'".to_owned() } else { self.files(name, outputs) };
         let delay = if self.dataset.has_late && name == "events" { "0.3" } else { "1" };
         format!(
             "CREATE TABLE {name} (id BIGINT NOT NULL, ts TIMESTAMP(3) NOT NULL, k BIGINT NOT NULL, v BIGINT NOT NULL, \
@@ -128,17 +152,31 @@ impl Scenario {
         )
     }
 
-    fn files(&self, name: &str) -> String {
+    fn files(&self, name: &str, outputs: &str) -> String {
         let dead_letters = if name == "events" && self.dataset.has_malformed {
-            format!(", 'dead-letter.path' = '{STORE_URL}/{DEAD_LETTERS}'")
+            format!(", 'dead-letter.path' = '{outputs}/{DEAD_LETTERS}'")
         } else {
             String::new()
         };
+        let appearing = format!("'source.monitor-interval' = '{LOOKS}'");
+        let pace = if self.is_watched { appearing } else { "'replay.column' = 'ts'".to_owned() };
         format!(
             "'connector' = 'filesystem', 'path' = '{STORE_URL}/in/{name}', 'source.split-size' = '{} B', \
-             'replay.column' = 'ts'{dead_letters}",
+             {pace}{dead_letters}",
             self.split_bytes
         )
+    }
+
+    /// The table's lines in their order, cut into files that appear one after the other.
+    fn arrivals(&self) -> Arrivals {
+        let made = check::files_of(self.dataset);
+        let lines: Vec<&str> = made.all_events.split_inclusive('\n').collect();
+        let file = |(at, part): (usize, &[&str])| {
+            let after = (SPAN_MS as u64) * (at as u64) / (WATCHED_FILES as u64);
+            (Duration::from_millis(after), format!("in/events/part-{at:03}.json"), part.concat())
+        };
+        let files = lines.chunks(lines.len().div_ceil(WATCHED_FILES)).enumerate().map(file).collect();
+        Arrivals { files, records: check::records(&made, self.job), malformed: made.malformed.len() as u64 }
     }
 
     fn posts(&self) -> Posts {
@@ -149,18 +187,28 @@ impl Scenario {
         Posts { path: "ingest/events".to_owned(), bodies, pause }
     }
 
-    pub(super) fn simulation(&self) -> Simulation {
+    /// Whether its input lies in the store before it begins.
+    pub(super) fn is_given(&self) -> bool {
+        !self.is_posted && !self.is_watched
+    }
+
+    /// What runs it, with its output in a directory, where there is one.
+    pub(super) fn simulation(&self, directory: Option<Rc<SharedDirectory>>) -> Simulation {
+        let outputs = directory.as_ref().map(|directory| directory.path().display().to_string());
         Simulation {
             seed: self.seed,
             coordinators: self.cast.coordinators,
             nodes: self.cast.nodes,
             slots: self.cast.slots,
-            sql: self.sql(),
+            sql: self.sql(outputs.as_deref().unwrap_or(STORE_URL)),
             parallelism: self.parallelism,
             faults: self.faults.clone(),
             snapshot_every: self.snapshot_every,
             posts: self.is_posted.then(|| self.posts()),
             ending: self.ending,
+            arrivals: self.is_watched.then(|| self.arrivals()),
+            companion: self.companion,
+            directory,
         }
     }
 }
@@ -183,15 +231,34 @@ fn draw_posted(seed: u64, job: JobKind) -> bool {
     Dice::new(seed ^ 0x7057_0000).percent(20) && !job.has_late() && !job.has_others()
 }
 
-/// By dice of its own. A job whose input is posted has no other end. Only what needs no open window can be told from a batch answer when a job has stopped; what a cancelled
+/// By dice of its own. What is late depends on the order in which files are read, of two tables also that: each is idle between its files.
+fn draw_watched(seed: u64, job: JobKind) -> bool {
+    Dice::new(seed ^ 0x3a7c_0000).percent(15) && !job.has_late() && !job.has_others()
+}
+
+/// By dice of its own. Which rows are late, each job finds for itself.
+fn draw_companion(seed: u64, job: JobKind) -> Option<Option<Duration>> {
+    let dice = &mut Dice::new(seed ^ 0xc09a_0000);
+    let cancelled = dice.percent(50).then(|| Duration::from_millis(200 + dice.below(5000)));
+    (dice.percent(12) && !job.has_late()).then_some(cancelled)
+}
+
+/// By dice of its own, beside what else fails.
+fn draw_power_cut(seed: u64, over: Duration) -> Option<(Duration, Fault)> {
+    let dice = &mut Dice::new(seed ^ 0xb1ac_0000);
+    let at = Duration::from_millis(dice.below(u64::try_from(over.as_millis()).unwrap_or(u64::MAX)));
+    dice.percent(60).then(|| (at, Fault::Blackout { down: Duration::from_millis(10 + dice.below(2000)) }))
+}
+
+/// By dice of its own. A job whose input has no end has no other one. Only what needs no open window can be told from a batch answer when a job has stopped; what a cancelled
 /// one had set aside as late and not published is not known.
-fn draw_ending(seed: u64, job: JobKind, is_posted: bool) -> Option<(Duration, Ending)> {
-    if is_posted {
+fn draw_ending(seed: u64, job: JobKind, is_endless: bool) -> Option<(Duration, Ending)> {
+    if is_endless {
         return Some((Duration::ZERO, Ending::Stop));
     }
     let dice = &mut Dice::new(seed ^ 0x0e4d_0000);
     let after = Duration::from_millis(500 + dice.below(5000));
-    let ending = if job == JobKind::Filter && dice.percent(60) { Ending::Stop } else { Ending::Cancel };
+    let ending = if job.is_windowless() && dice.percent(60) { Ending::Stop } else { Ending::Cancel };
     (dice.percent(12) && !job.has_late()).then_some((after, ending))
 }
 
@@ -213,8 +280,23 @@ impl fmt::Display for Scenario {
         writeln!(f, "  {}", settings.join(", "))?;
         writeln!(f, "  a coordinator compacts its log every {} entries", self.snapshot_every)?;
         if let Some((after, ending)) = self.ending {
-            let event = if self.is_posted { "all was posted" } else { "the submission" };
+            let event = match (self.is_posted, self.is_watched) {
+                (true, _) => "all was posted",
+                (_, true) => "all was read",
+                _ => "the submission",
+            };
             writeln!(f, "  {:.3} s after {event}: {ending:?}", after.as_secs_f64())?;
+        }
+        if self.is_local {
+            writeln!(f, "  the output lies in a directory that loses what was not synced")?;
+        }
+        match self.companion {
+            None => {}
+            Some(None) => writeln!(f, "  the same job runs a second time beside it")?,
+            Some(Some(after)) => {
+                let after = after.as_secs_f64();
+                writeln!(f, "  the same job runs a second time beside it, and is cancelled after {after:.3} s")?;
+            }
         }
         for (at, fault) in &self.faults {
             writeln!(f, "  {:.3} s after the submission: {fault:?}", at.as_secs_f64())?;

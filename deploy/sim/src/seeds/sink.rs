@@ -11,7 +11,7 @@ use arrow::{
 use bytes::Bytes;
 
 use super::{jobs::JobKind, scenario::OUTPUT};
-use crate::{case::FileFormat, input::Dice, oracle, simulation::STORE_URL};
+use crate::{case::FileFormat, input::Dice, oracle};
 
 /// The value of NULL and of the empty text in a directory's name.
 const DEFAULT_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -42,7 +42,7 @@ impl Sink {
     }
 
     /// What gives it the rows of a query, in SQL.
-    pub(super) fn statements(&self, columns: &str, query: &str) -> String {
+    pub(super) fn statements(&self, columns: &str, query: &str, outputs: &str) -> String {
         let Self::Files { format, rollover, partition } = self else { return format!("{query};\n") };
         let format = match format {
             FileFormat::Json => "json",
@@ -58,7 +58,7 @@ impl Sink {
         let partitioned = partition.map_or_else(String::new, |column| format!("PARTITIONED BY ({column}) "));
         format!(
             "CREATE TABLE sink ({columns}) {partitioned}WITH ('connector' = 'filesystem', \
-             'path' = '{STORE_URL}/{OUTPUT}', 'format' = '{format}'{rolling});\nINSERT INTO sink {query};\n"
+             'path' = '{outputs}/{OUTPUT}', 'format' = '{format}'{rolling});\nINSERT INTO sink {query};\n"
         )
     }
 

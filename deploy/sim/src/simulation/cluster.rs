@@ -10,11 +10,11 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use arrow::array::RecordBatch;
-use thalweg_client::{Client, ClientConfig, ClientError, SubmitOptions};
+use thalweg_client::{Client, ClientConfig, ClientError, SubmitOptions, SubmittedJob};
 use thalweg_types::{JobId, JobStatus, job::JobOverview};
 
 use super::{
-    SimulatedNetwork,
+    SharedDirectory, SimulatedNetwork,
     disasters::Ledger,
     faults::{Cast, Fault, Host},
     journal::Journal,
@@ -46,8 +46,25 @@ pub struct Simulation {
     pub posts: Option<Posts>,
     /// Log entries between two snapshots of a coordinator.
     pub snapshot_every: u64,
-    /// How the client ends the job, and how long after it was submitted, or after all was posted.
+    /// How the client ends the job, and how long after it was submitted, or after all was posted or read.
     pub ending: Option<(Duration, Ending)>,
+    /// What is read of files that appear only then; the client waits for it before it ends the job.
+    pub arrivals: Option<Arrivals>,
+    /// Another job of the same script, and how long after its submission the client cancels it, if it does.
+    pub companion: Option<Option<Duration>>,
+    /// Where the hosts share a directory: it loses with the power what was not synced.
+    pub directory: Option<Rc<SharedDirectory>>,
+}
+
+/// Files that appear while a job runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrivals {
+    /// Their names and contents, each so long after the job was submitted.
+    pub files: Vec<(Duration, String, String)>,
+    /// The records in them.
+    pub records: u64,
+    /// What is in them that is none.
+    pub malformed: u64,
 }
 
 /// A client's word that a job shall end.
@@ -66,6 +83,8 @@ pub struct Outcome {
     pub rows: Vec<RecordBatch>,
     /// The job at its end.
     pub job: JobOverview,
+    /// The other one.
+    pub companion: Option<JobOverview>,
     /// More than one coordinator led, one after another.
     pub has_leaders: bool,
 }
@@ -85,7 +104,7 @@ const SUBMITTED_WITHIN: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_secs(4);
 /// The same where a client ends it while it runs: a put may land after its attempt is gone, and is swept some seconds later.
 const REST_AFTER_ENDING: Duration = Duration::from_secs(13);
-/// The second sweep of an ended job's checkpoints comes ten seconds after the first, which may have waited for some more.
+/// The second sweep of what an ended job has left comes ten seconds after the first, which may have waited for some more.
 const SWEPT_WITHIN: Duration = Duration::from_secs(16);
 /// Nobody does anything in the store any more: the next call of a piece of work follows the last one sooner.
 const QUIET: Duration = Duration::from_millis(300);
@@ -153,10 +172,12 @@ impl Simulation {
             at_calls: Vec::new(),
             down: BTreeSet::new(),
             ledger: Ledger::default(),
-            rest: match self.ending {
-                Some(_) => REST_AFTER_ENDING,
-                None if self.faults.is_empty() => Duration::from_millis(300),
-                None => REST,
+            arriving: self.arrivals.iter().flat_map(|arrivals| arrivals.files.clone()).collect(),
+            directory: self.directory.clone(),
+            rest: match self.ending.is_some() || self.companion.is_some() {
+                true => REST_AFTER_ENDING,
+                false if self.faults.is_empty() => Duration::from_millis(300),
+                false => REST,
             },
         };
         direction.run(&progress)
@@ -190,6 +211,9 @@ pub(super) struct Direction<'a> {
     pub(super) down: BTreeSet<String>,
     /// Disks that were lost.
     pub(super) ledger: Ledger,
+    /// Files that have not appeared yet.
+    arriving: VecDeque<(Duration, String, String)>,
+    pub(super) directory: Option<Rc<SharedDirectory>>,
     /// After the job's end.
     rest: Duration,
 }
@@ -213,6 +237,12 @@ impl Direction<'_> {
                 self.begin(fault, now);
             }
             self.follow_calls(is_over, now);
+            while let Some((_, name, content)) =
+                self.arriving.pop_front_if(|(after, ..)| submitted_at.is_some_and(|at| now >= at + *after))
+            {
+                self.journal.say(format!("{name} is there"));
+                self.stage.store.place(&name, content)?;
+            }
             while let Some(entry) = self.ends.first_entry().filter(|entry| entry.key().0 <= now) {
                 let end = entry.remove();
                 self.end(end);
@@ -240,7 +270,9 @@ impl Direction<'_> {
         if now < over_since + self.rest || !store.is_quiet(QUIET) {
             return Ok(false);
         }
-        Ok(now >= over_since + SWEPT_WITHIN || store.is_swept()?)
+        let shared = self.directory.as_ref();
+        let is_swept = || anyhow::Ok(store.is_swept()? && shared.map_or(Ok(true), |shared| shared.is_swept())?);
+        Ok(now >= over_since + SWEPT_WITHIN || is_swept()?)
     }
 
     /// Has hosts crash that were to at a call that has come. Whoever is finished is not disturbed any more.
@@ -403,15 +435,38 @@ async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Pr
         parallelism: Some(simulation.parallelism),
         ..SubmitOptions::default()
     };
-    let submitted = client.submit(options).await.context("the job was refused")?;
+    let submitted = client.submit(options.clone()).await.context("the job was refused")?;
     let now = turmoil::sim_elapsed().context("this runs in a simulation")?;
     progress.borrow_mut().submitted_at = Some(now);
     if let Some(posts) = &simulation.posts {
         posts.send(simulation.nodes, &mut Dice::new(simulation.seed)).await.context("records were not taken")?;
     }
+    let companion = async {
+        let Some(cancelled) = simulation.companion else { return Ok(None) };
+        let companion = client.submit(options.clone()).await.context("the other job was refused")?.job;
+        if let Some(after) = cancelled {
+            tokio::time::sleep(after).await;
+            end(&client, companion, Ending::Cancel).await?;
+        }
+        client.wait(companion).await.context("the client lost the other job").map(Some)
+    };
+    let main = run_main(simulation, &client, &submitted);
+    let ((rows, job), companion) = tokio::try_join!(main, companion)?;
+    Ok(Outcome { rows, job, companion, has_leaders: false })
+}
+
+/// Follows the job to its end, which the client may ask for.
+async fn run_main(
+    simulation: &Simulation,
+    client: &Client,
+    submitted: &SubmittedJob,
+) -> Result<(Vec<RecordBatch>, JobOverview)> {
+    if let Some(arrivals) = &simulation.arrivals {
+        wait_until_read(client, submitted.job, arrivals).await?;
+    }
     if let Some((after, ending)) = simulation.ending {
         tokio::time::sleep(after).await;
-        end(&client, submitted.job, ending).await?;
+        end(client, submitted.job, ending).await?;
     }
     let mut rows = Vec::new();
     for query in &submitted.queries {
@@ -421,7 +476,21 @@ async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Pr
         }
     }
     let job = client.wait(submitted.job).await.context("the client lost the job")?;
-    Ok(Outcome { rows, job, has_leaders: false })
+    Ok((rows, job))
+}
+
+/// Waits until the job has read all that has appeared, or has ended.
+async fn wait_until_read(client: &Client, job: JobId, arrivals: &Arrivals) -> Result<()> {
+    loop {
+        let job = client.job(job).await.context("the client lost the job")?;
+        let sources = || job.subtasks.iter().filter(|subtask| subtask.is_source);
+        let read: u64 = sources().map(|source| source.metrics.records_in).sum();
+        let malformed: u64 = sources().map(|source| source.metrics.dead_letters).sum();
+        if job.status.is_terminal() || (read >= arrivals.records && malformed >= arrivals.malformed) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Has a job end. One that ended before the order came refuses it, as does one to be stopped that has read all its input.

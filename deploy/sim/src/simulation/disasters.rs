@@ -8,6 +8,8 @@ use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 use anyhow::{Result, ensure};
 use thalweg_types::MemberId;
 
+use crate::input::Dice;
+
 use super::{
     cluster::{Direction, End},
     faults::{BLACKOUT_SPREAD, Host, Loss},
@@ -47,7 +49,12 @@ impl Direction<'_> {
             self.journal.say(format!("{host} crashes"));
             self.stage.seen().members.remove(&host);
             self.stage.gate(&host).begin_end();
-            self.sim.crash(host.as_str());
+            match self.directory.clone() {
+                None => self.sim.crash(host.as_str()),
+                Some(directory) => directory
+                    .survive(|| self.sim.crash(host.as_str()))
+                    .expect("the system has room for the names of a few files"),
+            }
             self.later(until, End::Start(host));
         }
     }
@@ -82,7 +89,7 @@ impl Direction<'_> {
         }
     }
 
-    /// All processes die. They come back in an order that has nothing to do with their names.
+    /// The power fails: all processes die. They come back in an order that has nothing to do with their names.
     pub(super) fn black_out(&mut self, until: Duration) {
         let hosts = self.stage.hosts();
         let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
@@ -90,6 +97,12 @@ impl Direction<'_> {
         for (at, host) in hosts.iter().enumerate() {
             let place = u32::try_from((at + first) % hosts.len()).unwrap_or_default();
             self.crash(host.clone(), until + BLACKOUT_SPREAD * place / count);
+        }
+        if let Some(directory) = self.directory.clone() {
+            let lost = directory.lose_power(&mut Dice::new(self.stage.seed ^ 0x70fe_0000));
+            for lost in lost.expect("the files of a run can be changed") {
+                self.journal.say(lost);
+            }
         }
     }
 

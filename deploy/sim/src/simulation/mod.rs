@@ -3,7 +3,7 @@
 //! Every process of the cluster is a host of the simulation. The code above the seams is the product's own; what stands in
 //! is the network ([`SimulatedNetwork`]), the clock (tokio's, paused and stepped), the tasks (all on the host's one thread),
 //! the randomness (a counter behind a mixing function, from the run's seed, the host's name and the life of its process), the
-//! coordinators' disks ([`SimulatedDisk`]) and the object store ([`SimulatedStore`]).
+//! coordinators' disks ([`SimulatedDisk`]), the object store ([`SimulatedStore`]) and what a directory keeps ([`SharedDirectory`]).
 //!
 //! The network loses what is under way when a link is cut, and does not send it again as TCP would: a stream that was cut is
 //! dead, and its ends learn it from HTTP/2's pings.
@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 mod cluster;
+mod directory;
 mod disasters;
 mod disk;
 mod executor;
@@ -26,7 +27,8 @@ mod publications;
 mod seams;
 mod store;
 
-pub use cluster::{Ending, Outcome, Simulation};
+pub use cluster::{Arrivals, Ending, Outcome, Simulation};
+pub use directory::{SharedDirectory, is_hidden};
 pub use disk::SimulatedDisk;
 pub use faults::{Cast, Fault, Host, Loss, draw_disasters, draw_faults};
 pub use gate::Gate;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use thalweg_cluster_state::JobRecord;
+use thalweg_connectors::part_committables;
 use thalweg_types::{checkpoint::Manifest, session::SinkCommittables};
 
 use super::{processes::CHECKPOINTS, store::SimulatedStore};
@@ -43,8 +44,11 @@ impl Publications {
     }
 
     fn allow<'a>(&mut self, committables: impl Iterator<Item = &'a SinkCommittables>) {
-        let name = |committable: &Value| committable.get("published").and_then(Value::as_str).map(str::to_owned);
-        self.allowed.extend(committables.flat_map(|of_sink| &of_sink.committables).filter_map(name));
+        let name = |committable: Value| committable.get("published").and_then(Value::as_str).map(str::to_owned);
+        for of_sink in committables {
+            let (own, failed_rows) = part_committables(of_sink.committables.clone());
+            self.allowed.extend(own.into_iter().chain(failed_rows).filter_map(name));
+        }
     }
 
     /// Looks at objects that have become visible.

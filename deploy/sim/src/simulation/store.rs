@@ -34,7 +34,7 @@ use object_store::{
 use thalweg_storage::MARKER;
 use tokio::sync::oneshot;
 
-use super::{journal::Journal, processes::CHECKPOINTS};
+use super::{directory::is_hidden, journal::Journal, processes::CHECKPOINTS};
 use crate::input::Dice;
 
 /// What is wrong with the store for a while.
@@ -197,9 +197,14 @@ impl SimulatedStore {
         Ok(objects)
     }
 
-    /// Whether nothing of any job is left where checkpoints are kept. The cluster's marker stays.
+    /// Whether nothing of any job is left but what is for others to see. The cluster's marker stays.
     pub(super) fn is_swept(&self) -> Result<bool, Error> {
-        Ok(self.look(CHECKPOINTS)?.iter().all(|(name, _)| name.ends_with(MARKER)))
+        let found: Vec<ObjectMeta> = at_once(self.objects.list(None).try_collect())?;
+        let is_kept = |name: &str| match name.starts_with(CHECKPOINTS) {
+            true => name.ends_with(MARKER),
+            false => !is_hidden(name),
+        };
+        Ok(found.iter().all(|meta| is_kept(meta.location.as_ref())))
     }
 
     /// The content of one object, from outside of the simulation.

@@ -31,6 +31,7 @@ use serde_json::Value;
 use thalweg_types::{
     Attempt, ClusterId, JobId,
     bug::{self, Bug},
+    durable,
     seam::Spawner,
 };
 use tokio::io::AsyncWriteExt as _;
@@ -146,9 +147,9 @@ pub(crate) struct Part {
     io: Arc<dyn Spawner>,
 }
 
-/// Creates a directory and those above it. Where that is not possible at all, another attempt would not help.
+/// Creates a directory and those above it, for good. Where that is not possible at all, another attempt would not help.
 fn create_directory(path: &LocalPath) -> Result<(), ConnectorError> {
-    fs::create_dir_all(path).map_err(|error| match is_impossible(&error) {
+    durable::create_directory(path).map_err(|error| match is_impossible(&error) {
         true => not_created(&format!("the directory {}", path.display()), &error),
         false => store_error(format!("create the directory {}", path.display()))(error),
     })
@@ -313,7 +314,7 @@ impl Part {
         match &mut self.file {
             PartFile::Local(file, path) => {
                 let opened = file.take().map_or_else(|| File::open(&*path), Ok);
-                opened.and_then(|file| file.sync_all()).map_err(store_error(failed))?;
+                opened.and_then(|file| durable::sync_file(&file, path)).map_err(store_error(failed))?;
                 // The directories of its partition may be new as well.
                 for path in path.ancestors().take(self.committable.levels() + 1) {
                     sync_folder(path)?;
@@ -373,6 +374,5 @@ pub(super) fn key_of(folder: &Path, directory: &str, name: &str) -> Result<Path,
 /// Makes the names in a file's directory durable.
 pub(super) fn sync_folder(path: &LocalPath) -> Result<(), ConnectorError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(LocalPath::new("."));
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(store_error(format!("make the names in {} durable", folder.display())))
+    durable::sync(folder).map_err(store_error(format!("make the names in {} durable", folder.display())))
 }
