@@ -8,21 +8,22 @@ use thalweg_types::bug::Bug;
 
 /// A seed that finds each of the known mistakes.
 const FINDS: &[(Bug, u64)] = &[
-    (Bug::SkipAlignment, 17),
-    (Bug::CommitBeforeDurable, 163),
-    (Bug::ForgetKeyGroup, 5),
+    (Bug::SkipAlignment, 30),
+    (Bug::CommitBeforeDurable, 7),
+    (Bug::ForgetKeyGroup, 2),
     (Bug::ReuseAttempt, 0),
     (Bug::AckBeforeUpload, 0),
     (Bug::ReplayOneOff, 0),
-    (Bug::DropLateUncounted, 6),
+    (Bug::DropLateUncounted, 2),
     (Bug::ZombieWrites, 8),
-    (Bug::LoseRaftEntry, 18),
+    (Bug::LoseRaftEntry, 3),
     (Bug::FoundAnew, 6),
-    (Bug::ReturnForContinue, 6),
-    (Bug::ForgetFired, 25),
+    (Bug::ReturnForContinue, 21),
+    (Bug::ForgetFired, 43),
     (Bug::RestoreOldManifest, 0),
-    (Bug::CommitOutOfOrder, 11),
-    (Bug::SkipFinishedCommit, 2),
+    (Bug::CommitOutOfOrder, 70),
+    (Bug::SkipFinishedCommit, 30),
+    (Bug::SkipSync, 37),
 ];
 
 /// Does something with each item, on all cores; gives what came of it.
@@ -78,9 +79,19 @@ fn a_seed_is_a_run() {
 
 #[test]
 fn seeds_draw_every_job() {
-    let drawn: Vec<Scenario> = (0..60).map(Scenario::draw).collect();
+    let drawn: Vec<Scenario> = (0..80).map(Scenario::draw).collect();
     for job in JobKind::ALL {
         assert!(drawn.iter().any(|scenario| scenario.job == *job), "no {job:?}");
     }
-    assert!(drawn.iter().any(|scenario| scenario.faults.is_empty()));
+    let draws: [(&str, fn(&Scenario) -> bool); 6] = [
+        ("without faults", |scenario| scenario.faults.is_empty()),
+        ("posted", |scenario| scenario.is_posted),
+        ("watched", |scenario| scenario.is_watched),
+        ("in a directory", |scenario| scenario.is_local),
+        ("beside another", |scenario| scenario.companion == Some(None)),
+        ("beside one that is cancelled", |scenario| scenario.companion.flatten().is_some()),
+    ];
+    for (what, is_drawn) in draws {
+        assert!(drawn.iter().any(is_drawn), "none is {what}");
+    }
 }
