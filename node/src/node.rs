@@ -75,11 +75,12 @@ impl Node {
         config: NodeConfig,
         network: Arc<dyn Network>,
         seams: Seams,
-        connectors: ConnectorContext,
+        mut connectors: ConnectorContext,
     ) -> Result<Self, StartError> {
         let config = config.check()?;
         let listeners = listen(&config, &network).await?;
         let id = config.node.unwrap_or_else(|| random_id(&seams));
+        connectors.allowed = connectors.allowed.of(&id.to_string());
         let address = listeners.address.clone();
         let http_address = listeners.http.as_ref().map(|(_, address)| address.clone());
         let registration = NodeRegistration {

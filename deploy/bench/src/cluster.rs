@@ -269,7 +269,9 @@ fn members(args: &ClusterArgs, directory: &Path, first: &[String], others: &[Str
     let nodes = (1..).zip(others).map(|(number, address)| {
         let (number, slots) = (number.to_string(), args.slots.to_string());
         let who = ["node", "--node", &number, "--listen", address, "--coordinator", &all];
-        Member::new(format!("node-{number}"), &[&who[..], &["--slots", &slots, "--memory", &args.memory]].concat())
+        let tables = text(directory.to_owned());
+        let what = ["--slots", &slots, "--memory", &args.memory, "--allow-path", &tables];
+        Member::new(format!("node-{number}"), &[&who[..], &what].concat())
     });
     (coordinators.collect(), nodes.collect())
 }

@@ -209,6 +209,10 @@ pub struct DevArgs {
     /// process may have open.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     pub max_connections: Option<u32>,
+    /// What tables may name: directories, files, or URLs of places in object stores, and all below; by default, of local paths those in
+    /// the working directory where it listens on loopback alone, else none, and every object store.
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    pub allow_path: Vec<String>,
 }
 
 /// `thalweg coordinator`
@@ -324,6 +328,10 @@ pub struct NodeArgs {
     /// process may have open.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     pub max_connections: Option<u32>,
+    /// What tables may name: directories, files, or URLs of places in object stores, and all below; by default, of local paths those in
+    /// the working directory where it listens on loopback alone, else none, and every object store.
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    pub allow_path: Vec<String>,
 }
 
 /// `thalweg submit`

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use thalweg_connectors::AllowedPaths;
+use thalweg_consensus::store::RedbStore;
 use thalweg_coordinator::CoordinatorConfig;
 use thalweg_node::NodeConfig;
 use thalweg_proto::network::ConnectionLimits;
@@ -203,7 +205,7 @@ impl Coordinator {
 }
 
 /// A node's configuration.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Node {
     /// Its number; `None`: drawn.
     pub node: Option<u64>,
@@ -233,6 +235,8 @@ pub struct Node {
     pub leave_grace: Duration,
     /// What each of its listeners grants its connections.
     pub limits: ConnectionLimits,
+    /// Which paths tables may name.
+    pub allowed: AllowedPaths,
 }
 
 impl Node {
@@ -248,13 +252,16 @@ impl Node {
         }
         let defaults = NodeConfig::default();
         let or_default = |given: Option<Duration>, millis| given.unwrap_or(Duration::from_millis(millis));
-        let listen = args.listen.unwrap_or_else(|| "127.0.0.1:0".to_owned());
+        let listen = host_and_port(SECTION, "listen", args.listen.unwrap_or_else(|| "127.0.0.1:0".to_owned()))?;
+        let http = optional_address(SECTION, "http", args.http)?;
+        let listeners: Vec<&str> = [Some(&listen), http.as_ref()].into_iter().flatten().map(String::as_str).collect();
         Ok(Self {
             node,
             coordinators: addresses_of(SECTION, &args.coordinator)?,
-            listen: host_and_port(SECTION, "listen", listen)?,
+            allowed: allowed_paths(SECTION, &args.allow_path, &listeners)?,
+            listen,
             advertise: optional_address(SECTION, "advertise", args.advertise)?,
-            http: optional_address(SECTION, "http", args.http)?,
+            http,
             http_advertise: args.http_advertise,
             health: optional_address(SECTION, "health", args.health)?,
             slots: checked_slots(SECTION, args.slots)?,
@@ -269,7 +276,7 @@ impl Node {
 }
 
 /// The configuration of a whole cluster in one process.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Dev {
     /// Where its coordinator listens.
     pub listen: String,
@@ -287,6 +294,8 @@ pub struct Dev {
     pub checkpoint_interval: Duration,
     /// What each listener grants its connections.
     pub limits: ConnectionLimits,
+    /// Which paths tables may name.
+    pub allowed: AllowedPaths,
 }
 
 impl Dev {
@@ -296,23 +305,41 @@ impl Dev {
     /// Names the first key whose value is wrong.
     pub fn of(args: DevArgs) -> Result<Self, ConfigError> {
         const SECTION: &str = "dev";
-        let listen = args.listen.unwrap_or_else(|| COORDINATOR_ADDRESS.to_owned());
-        let http = args.http.unwrap_or_else(|| DEV_HTTP_ADDRESS.to_owned());
+        let listen = host_and_port(SECTION, "listen", args.listen.unwrap_or_else(|| COORDINATOR_ADDRESS.to_owned()))?;
+        let http = host_and_port(SECTION, "http", args.http.unwrap_or_else(|| DEV_HTTP_ADDRESS.to_owned()))?;
+        let data_dir = args.data_dir.unwrap_or_else(|| PathBuf::from(".thalweg"));
+        let allowed = allowed_paths(SECTION, &args.allow_path, &[&listen, &http])?;
+        // Beside the checkpoints, whose place the cluster knows.
+        allowed.refuse(&absolute(SECTION, "data_dir", &data_dir.join(RedbStore::FILE))?);
         let nodes = args.nodes.unwrap_or(1);
         if !(1..=64).contains(&nodes) {
             return Err(wrong(SECTION, "nodes", format!("expected 1 to 64, got {nodes}")));
         }
         Ok(Self {
-            listen: host_and_port(SECTION, "listen", listen)?,
-            http: host_and_port(SECTION, "http", http)?,
+            listen,
+            http,
             http_advertise: args.http_advertise,
-            data_dir: args.data_dir.unwrap_or_else(|| PathBuf::from(".thalweg")),
+            data_dir,
+            allowed,
             nodes,
             slots: checked_slots(SECTION, args.slots)?,
             checkpoint_interval: args.checkpoint_interval.unwrap_or(EMBEDDED_CHECKPOINT_INTERVAL),
             limits: file_limit::connections(args.max_connections, nodes + DEV_OTHER_LISTENERS),
         })
     }
+}
+
+/// Which paths tables may name: those below the prefixes that are given; by default, of local ones those below the working directory,
+/// where only this machine reaches the process.
+fn allowed_paths(section: &'static str, given: &[String], listeners: &[&str]) -> Result<AllowedPaths, ConfigError> {
+    let is_of_this_machine = listeners.iter().all(|address| {
+        let host = address::split(address).map(|(host, _)| host);
+        host.is_some_and(address::is_loopback)
+    });
+    let working = || std::path::absolute(".").map_err(|error| wrong(section, "allow_path", error.to_string()));
+    let otherwise = is_of_this_machine.then(working).transpose()?;
+    let allowed = AllowedPaths::below(given.iter().map(String::as_str), otherwise);
+    allowed.map_err(|error| wrong(section, "allow_path", error.to_string()))
 }
 
 /// The place for checkpoints in a data directory, in words that mean the same to every process.
@@ -436,6 +463,30 @@ mod tests {
         check_refused(&["--data-dir", "d", "--listen", "[::]:7070"], "bound to every interface ([::]:7070)");
         let config = coordinator(&[&every[..], &["--advertise", "a:1"]].concat(), None).unwrap();
         assert_eq!(config.advertise.as_deref(), Some("a:1"));
+    }
+
+    #[test]
+    fn tables_use_the_working_directory_only_where_this_machine_alone_reaches_the_process() {
+        let allowed = |flags: &[&str]| {
+            let allowed = match Cli::try_parse_from(["thalweg"].iter().chain(flags)).unwrap().command {
+                Command::Node(args) => Node::of(args, None).unwrap().allowed,
+                Command::Dev(args) => Dev::of(args).unwrap().allowed,
+                _ => panic!("another command"),
+            };
+            format!("{allowed:?}")
+        };
+        let here = format!("local: Some([{:?}])", std::path::absolute(".").unwrap());
+        let node = ["node", "--coordinator", "a:1"];
+        let beyond = ["--listen", "0.0.0.0:1", "--advertise", "b:1"];
+        for flags in [&node[..], &[&node[..], &["--listen", "[::1]:1", "--http", "localhost:1"]].concat(), &["dev"]] {
+            assert!(allowed(flags).contains(&here), "{flags:?}: {}", allowed(flags));
+        }
+        let http = ["dev", "--http", "0.0.0.0:1"];
+        for flags in [&[&node[..], &beyond].concat(), &[&node[..], &["--http", "0.0.0.0:1"]].concat(), &http[..]] {
+            assert!(allowed(flags).contains("local: Some([])"), "{flags:?}: {}", allowed(flags));
+        }
+        let told = allowed(&[&node[..], &beyond, &["--allow-path", "/a/,file:///b%20c"]].concat());
+        assert!(told.contains("local: Some([\"/a\", \"/b c\"])"), "{told}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use futures::{FutureExt, future::select_all};
 use tempfile::TempDir;
 use thalweg_client::{Client, ClientConfig, ClientError};
+use thalweg_connectors::AllowedPaths;
 use thalweg_consensus::store::{LogStore, MemoryStore};
 use thalweg_coordinator::{Coordinator, CoordinatorConfig};
 use thalweg_node::{Node, NodeConfig};
@@ -62,6 +63,8 @@ pub struct EmbeddedOptions {
     pub compute_threads: usize,
     /// What each listener grants its connections.
     pub limits: ConnectionLimits,
+    /// Which paths tables may name.
+    pub allowed: AllowedPaths,
 }
 
 impl Default for EmbeddedOptions {
@@ -77,6 +80,7 @@ impl Default for EmbeddedOptions {
             parallelism: None,
             compute_threads: cores(),
             limits: ConnectionLimits::default(),
+            allowed: AllowedPaths::everywhere(),
         }
     }
 }
@@ -110,11 +114,13 @@ impl EmbeddedCluster {
         let temporary = options.data_dir.is_none().then(|| TempDir::with_prefix("thalweg-")).transpose();
         let temporary = temporary.context("could not create a temporary directory")?;
         let kept = options.data_dir.as_deref().or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new("."));
-        let config = coordinator_config(&options, &address, config::checkpoints_in("dev", kept)?);
+        let checkpoints = config::checkpoints_in("dev", kept)?;
+        let config = coordinator_config(&options, &address, checkpoints.clone());
         let coordinator = start_coordinator(&options, config, &network, &seams).await?;
         let server = GrpcServer::start(listener, options.limits, coordinator.routes(), &seams);
         let output = ProcessOutput::default();
-        let connectors = streams::connectors(&seams, true, output.clone());
+        options.allowed.refuse(&checkpoints);
+        let connectors = streams::connectors(&seams, true, output.clone(), options.allowed.clone());
         let mut nodes = Vec::new();
         for number in 1..=u64::from(options.nodes) {
             let http = options.http.clone().filter(|_| number == 1);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use thalweg_connectors::{
-    ConnectorContext, Notices, ObjectStores, StandardInput, StandardOutput,
+    AllowedPaths, ConnectorContext, Notices, ObjectStores, StandardInput, StandardOutput,
     http::{IngestRegistry, ReqwestClient},
 };
 use thalweg_types::seam::Seams;
@@ -22,7 +22,7 @@ const STORE_VARIABLES: &[&str] = &["AWS_", "GOOGLE_", "AZURE_"];
 
 /// What connectors are handed. The standard input is for jobs only in a cluster within this process.
 #[must_use]
-pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput) -> ConnectorContext {
+pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput, allowed: AllowedPaths) -> ConnectorContext {
     ConnectorContext {
         seams: seams.clone(),
         stdin: has_stdin.then(|| Arc::new(ProcessInput::default()) as _),
@@ -31,6 +31,7 @@ pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput) -> Conn
         http: Arc::new(ReqwestClient::default()),
         stores: ObjectStores::new(store_options()),
         notices: Notices::default(),
+        allowed,
     }
 }
 

@@ -8,6 +8,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use thalweg_types::{Attempt, ClusterId, Fault, JobId, OperatorId, Split};
 
+mod allowed;
 mod blackhole;
 mod csv;
 mod datagen;
@@ -31,6 +32,7 @@ mod stdin;
 #[cfg(test)]
 mod testing;
 
+pub use allowed::{AllowedPaths, PrefixError};
 pub use error::ConnectorError;
 pub use notices::Notices;
 pub use open::{ConnectorContext, open_sink_committer, open_sink_writer, open_source, open_source_of};

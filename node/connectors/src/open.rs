@@ -15,10 +15,10 @@ use thalweg_types::{
 };
 
 use crate::{
-    ConnectorError, Notices, SinkCommitter, SinkIdentity, SinkWriter, Source, SourceIdentity,
+    AllowedPaths, ConnectorError, Notices, SinkCommitter, SinkIdentity, SinkWriter, Source, SourceIdentity,
     blackhole::BlackholeWriter,
     datagen::DatagenSource,
-    filesystem::{FileSinkWriter, FileSource, Files, Location, PartCommitter},
+    filesystem::{FileSinkWriter, FileSource, Files, Location, PartCommitter, check},
     http::{HttpClient, HttpSinkWriter, IngestRegistry, IngestSource},
     nexmark::NexmarkSource,
     options::Options,
@@ -43,6 +43,18 @@ pub struct ConnectorContext {
     pub stores: ObjectStores,
     /// What was told of tables.
     pub notices: Notices,
+    /// Which paths tables may name.
+    pub allowed: AllowedPaths,
+}
+
+impl ConnectorContext {
+    /// Whether a table may name a path.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn check_path(&self, path: &str) -> Result<(), ConnectorError> {
+        check(path, self)
+    }
 }
 
 fn unknown(table: &str, connector: &TableConnector, what: &str) -> ConnectorError {
@@ -53,7 +65,7 @@ fn unknown(table: &str, connector: &TableConnector, what: &str) -> ConnectorErro
 }
 
 fn location(options: &Options<'_>, context: &ConnectorContext) -> Result<Location, ConnectorError> {
-    Location::new(options.required("path")?, &context.stores)
+    Location::new(options.required("path")?, context)
 }
 
 /// Opens the table that a source operator reads, to list its splits; what it is sent meanwhile need not outlive it.
@@ -93,7 +105,7 @@ fn open(
     let clock = || context.seams.clock.clone();
     Ok(match spec.connector.name.as_str() {
         "filesystem" => {
-            let files = Files::new(options.required("path")?, &context.stores)?;
+            let files = Files::new(options.required("path")?, context)?;
             Box::new(FileSource::new(spec, rows, files, notices)?)
         }
         "nexmark" => Box::new(NexmarkSource::new(spec, rows, clock())?),

@@ -26,7 +26,6 @@ use ::parquet::{
     file::metadata::ParquetMetaData,
 };
 use futures::FutureExt as _;
-use object_store::path::Path;
 
 use local::{LocalFile, check_range};
 use object::ObjectReader;
@@ -35,7 +34,7 @@ pub(crate) use stored::{stored, stored_schema};
 
 use crate::{
     ConnectorError,
-    filesystem::{FoundFile, Location, not_found, store_error},
+    filesystem::{FoundFile, Location, key_found, not_found, open_found, store_error},
 };
 
 /// A file that can be read, with what its footer says.
@@ -60,13 +59,13 @@ impl OpenParquet {
     pub(crate) async fn open(location: &Location, name: &str) -> Result<Self, ConnectorError> {
         let attempted = || format!("open {name}");
         match location {
-            Location::Local(_) => {
-                let file = LocalFile::open(name).map_err(not_found(attempted()))?;
+            Location::Local(_, allowed) => {
+                let file = LocalFile::of(open_found(name, allowed)?).map_err(store_error(attempted()))?;
                 let loaded = catch_unwind(AssertUnwindSafe(|| load(&file)));
                 Self::of(name, Kind::Local(file), loaded)
             }
-            Location::Stored { store, .. } => {
-                let path = Path::parse(name).map_err(store_error(attempted()))?;
+            Location::Stored { store, allowed, .. } => {
+                let path = key_found(name, allowed)?;
                 let mut reader = ObjectReader::open(store, path).await.map_err(not_found(attempted()))?;
                 let loading = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new());
                 let loaded = AssertUnwindSafe(loading).catch_unwind().await;

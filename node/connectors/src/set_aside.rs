@@ -221,7 +221,7 @@ impl SetAsideWriter {
         identity: SinkIdentity,
         context: &ConnectorContext,
     ) -> Result<Self, ConnectorError> {
-        let location = Location::new(path, &context.stores)?;
+        let location = Location::new(path, context)?;
         let names = PartNames { stem: kind.stem(), extension: "json", identity };
         let files = PartFiles::new(&location, names, context.seams.io.clone())?;
         Ok(Self { kind, files, open: None, closed: Vec::new() })
@@ -299,5 +299,5 @@ pub fn open_set_aside_committer(
     path: &str,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
-    Ok(Box::new(PartCommitter::new(&Location::new(path, &context.stores)?, kind.stem(), Vec::new())))
+    Ok(Box::new(PartCommitter::new(&Location::new(path, context)?, kind.stem(), Vec::new())))
 }

@@ -129,6 +129,7 @@ pub(crate) fn context() -> ConnectorContext {
         http: Arc::new(ScriptedServer::default()),
         stores: ObjectStores::default(),
         notices: Notices::default(),
+        allowed: crate::AllowedPaths::everywhere(),
     }
 }
 

@@ -17,7 +17,7 @@ use futures::{FutureExt, future::try_join_all};
 use thalweg_exchange::{Endpoints, PeerFailure, connect};
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
-    Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, SubtaskId,
+    Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, OperatorKind, SubtaskId,
     checkpoint::{Prepared, ToldSnapshot},
     job::{Failure, FailureKind, SubtaskMetrics},
     session::{Deployment, SubtaskState},
@@ -281,6 +281,8 @@ impl Supervisor {
     async fn load(&self, plan: Result<ChainPlan, SubtaskError>) -> Result<Loaded, SubtaskError> {
         let plan = plan?;
         let context = &self.surroundings.context;
+        context.connectors.allowed.refuse(&self.deployment.checkpoints);
+        self.check_aside()?;
         let store = CheckpointStore::open(&self.deployment.checkpoints, &context.connectors.stores)?;
         let subtasks: Vec<SubtaskId> = self.meters.iter().map(|(subtask, _)| *subtask).collect();
         let restored = match &self.deployment.restore {
@@ -291,6 +293,19 @@ impl Supervisor {
             None => Restored::default(),
         };
         Ok(Loaded { plan, store, restored })
+    }
+
+    /// Where records would be set aside is looked at before there are any: the job fails at once, not with the first of them.
+    fn check_aside(&self) -> Result<(), SubtaskError> {
+        let graph = &self.deployment.graph;
+        let of_sources = graph.operators.iter().filter_map(|operator| match &operator.kind {
+            OperatorKind::Source(source) => source.connector.option("dead-letter.path"),
+            _ => None,
+        });
+        let of_job = ["late.path", "error.path"].into_iter().filter_map(|key| graph.settings.get(key));
+        let connectors = &self.surroundings.context.connectors;
+        let mut paths = of_sources.chain(of_job.map(String::as_str));
+        paths.try_for_each(|path| connectors.check_path(path)).map_err(|source| SubtaskError::SetAside { source })
     }
 
     /// Builds on a compute thread: operators may make tables of all that was loaded. It is waited for also where the attempt is

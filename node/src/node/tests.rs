@@ -31,6 +31,7 @@ fn connectors(seams: Seams) -> ConnectorContext {
         http: Arc::new(ReqwestClient::default()),
         stores: ObjectStores::default(),
         notices: Notices::default(),
+        allowed: thalweg_connectors::AllowedPaths::everywhere(),
     }
 }
 

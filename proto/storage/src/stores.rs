@@ -78,8 +78,12 @@ impl ObjectStores {
         if let Some(folder) = local_path(url) {
             return Ok((Arc::new(DirectoryStore::open(&folder, missing)?), Path::default()));
         }
-        let parsed = Url::parse(&without_query(url)).map_err(|error| invalid(error.to_string()))?;
+        let parsed = stored_url(url).map_err(|error| invalid(error.to_string()))?;
         let (scheme, path) = ObjectStoreScheme::parse(&parsed).map_err(|error| invalid(error.to_string()))?;
+        if scheme == ObjectStoreScheme::Local {
+            // Blanks and the like, which URLs do without.
+            return Err(invalid("a local file is named by its path, or by file:///PATH".to_owned()));
+        }
         self.check_endpoint(&scheme).map_err(invalid)?;
         let store = self.build(&scheme, &parsed).map_err(|error| invalid(with_causes(&error)))?;
         Ok((store, path))
@@ -133,7 +137,8 @@ impl ObjectStores {
 /// The text of a local path, and whether its names are percent-encoded, as in a URL; `None` where it is in an object store.
 #[must_use]
 pub fn local_text(path: &str) -> Option<(&str, bool)> {
-    let Some(rest) = path.strip_prefix("file:").filter(|rest| rest.starts_with('/')) else {
+    let scheme = path.get(.."file:".len()).filter(|scheme| scheme.eq_ignore_ascii_case("file:"));
+    let Some(rest) = scheme.and_then(|scheme| path.get(scheme.len()..)).filter(|rest| rest.starts_with('/')) else {
         return (!path.contains("://")).then_some((path, false));
     };
     // `file:///x`, `file://localhost/x`, `file:/x`, and `file://x` below the working directory.
@@ -168,9 +173,13 @@ pub fn percent_decoded(text: &str, replaced: impl Fn(u8) -> Vec<u8>) -> Vec<u8> 
     decoded
 }
 
-/// A URL in which `?` and `#` are parts of names: nothing of a store has a query or a fragment.
-fn without_query(url: &str) -> String {
-    url.replace('?', "%3F").replace('#', "%23")
+/// The URL of something in an object store, as it is opened: `?` and `#` are parts of names, for nothing of a store has a query or a
+/// fragment.
+///
+/// # Errors
+/// When it is no URL.
+pub fn stored_url(url: &str) -> Result<Url, url::ParseError> {
+    Url::parse(&url.replace('?', "%3F").replace('#', "%23"))
 }
 
 #[cfg(test)]
@@ -186,6 +195,7 @@ mod tests {
         check("file:///a b/100%", Some("/a b/100%"));
         check("file://localhost/x", Some("/x"));
         check("file:/x", Some("/x"));
+        check("FILE:///x%20y", Some("/x y"));
         check("file://x/y", Some("x/y"));
         check("file:x", Some("file:x"));
         check("s3://bucket/x", None);
@@ -208,6 +218,14 @@ mod tests {
         assert!(refused.contains("AWS_ENDPOINT_URL") && refused.contains("AWS_ALLOW_HTTP=true"), "{refused}");
         assert_eq!(open(Some("false")).expect_err("nor so"), refused);
         open(Some("true")).expect("it is allowed");
+    }
+
+    #[test]
+    fn no_spelling_of_a_local_file_is_taken_for_a_store() {
+        for url in [" file:///etc", "fi\nle:///etc", "\tfile:/etc://"] {
+            let error = ObjectStores::default().open(url).expect_err("it is none").to_string();
+            assert!(error.contains("file:///PATH"), "{error}");
+        }
     }
 
     #[test]

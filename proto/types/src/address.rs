@@ -28,6 +28,13 @@ pub fn is_every_interface(host: &str) -> bool {
     matches!(host, "0.0.0.0" | "[::]" | "::")
 }
 
+/// Whether only the machine itself reaches what listens at a host.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    let plain = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || plain.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +49,14 @@ mod tests {
         {
             assert_eq!(split(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn loopback_is_this_machine_alone() {
+        assert!(["127.0.0.1", "127.1.2.3", "[::1]", "::1", "localhost"].into_iter().all(is_loopback));
+        assert!(
+            !["0.0.0.0", "[::]", "10.0.0.1", "localhost.example", "127.0.0.1.example"].into_iter().any(is_loopback)
+        );
     }
 
     #[test]

@@ -54,6 +54,9 @@ impl fmt::Debug for RedbStore {
 }
 
 impl RedbStore {
+    /// The name of its file in the data directory.
+    pub const FILE: &'static str = FILE;
+
     /// Opens the log in a data directory; both are made where missing. Blocks: for a program's start.
     ///
     /// # Errors

@@ -225,6 +225,7 @@ pub(super) async fn node(stage: Stage, process: Process, number: u32) -> Result<
         http: Arc::new(NoHttp),
         stores: stage.stores(),
         notices: Notices::default(),
+        allowed: thalweg_connectors::AllowedPaths::everywhere(),
     };
     let node = Node::start(config, network, seams, connectors).await?;
     node.wait().await?;

@@ -23,6 +23,7 @@ pub(super) async fn run(args: DevArgs) -> Result<()> {
         data_dir: Some(checked.data_dir.clone()),
         checkpoint_interval: checked.checkpoint_interval,
         limits: checked.limits,
+        allowed: checked.allowed,
         ..EmbeddedOptions::default()
     })
     .await?;

@@ -24,7 +24,7 @@ pub(super) async fn run(args: NodeArgs) -> Result<()> {
     let seams = surroundings.seams();
     let network: Arc<dyn Network> = Arc::new(TcpNetwork);
     let (health_address, limits) = (checked.health.clone(), checked.limits);
-    let connectors = streams::connectors(&seams, false, ProcessOutput::default());
+    let connectors = streams::connectors(&seams, false, ProcessOutput::default(), checked.allowed.clone());
     let node = Arc::new(serve::start_node(config(checked), &network, &seams, connectors).await?);
     if let Some(health_address) = &health_address {
         let served = http::serve(&network, &seams, (health_address, limits), probes(&node)).await;

@@ -17,7 +17,7 @@
 //!
 //! Directories of partitions that are empty once their hidden files are removed go with them.
 
-use std::{fs, io::ErrorKind, path::PathBuf, sync::Arc};
+use std::{fs, io::ErrorKind, sync::Arc};
 
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
@@ -29,10 +29,10 @@ use thalweg_types::{Attempt, ClusterId, JobId, graph::SinkOperator};
 use super::{
     location::{Location, store_error},
     partition::Partitions,
-    parts::{Folder, PartCommittable, attempt_of, key_of, remove_if_empty, sync_folder},
+    parts::{Folder, LocalFolder, PartCommittable, attempt_of, key_of, remove_if_empty, sync_folder},
     sink::PART_STEM,
 };
-use crate::{ConnectorError, SinkCommitter, options::Options};
+use crate::{ConnectorError, SinkCommitter, allowed::Reach, options::Options};
 
 /// As the attempt before which everything is discarded: the last one's own files too.
 const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);
@@ -107,7 +107,7 @@ impl PartCommitter {
             ConnectorError::Data { attempted: "understand a committable".to_owned(), reason: error.to_string() }
         })?;
         match &self.folder {
-            Folder::Local(folder) => publish_local(&folder.join(&part.directory), &part),
+            Folder::Local(folder) => publish_local(&folder.directory(&part.directory)?, &part),
             Folder::Stored(store, folder) => publish_stored(store, folder, &part).await,
         }
     }
@@ -136,12 +136,16 @@ fn final_names(published: &str) -> impl Iterator<Item = String> + '_ {
     std::iter::once(published.to_owned()).chain((1u32..).map(move |k| format!("{stem}-{k}.{extension}")))
 }
 
-fn publish_local(folder: &std::path::Path, part: &PartCommittable) -> Result<(), ConnectorError> {
-    let hidden = folder.join(&part.hidden);
+fn publish_local(folder: &Reach, part: &PartCommittable) -> Result<(), ConnectorError> {
+    let path_of = |name: &str| folder.path().join(name);
+    let hidden = path_of(&part.hidden);
     let failed = |path: &std::path::Path| store_error(format!("publish {}", path.display()));
-    let names = || final_names(&part.published).map(|name| folder.join(name));
+    let names = || final_names(&part.published);
     let published_before = || {
-        let taken = |path: PathBuf| Some((local_length(&path).ok().flatten()?, path));
+        let taken = |name: String| {
+            let path = path_of(&name);
+            Some((local_length(&path).ok().flatten()?, path))
+        };
         let mut published = names().map_while(taken);
         // Whoever renamed it may have ended before the name was durable.
         published.find(|(bytes, _)| part.fits(*bytes)).map_or_else(|| Err(lost(part)), |(_, path)| sync_folder(&path))
@@ -152,8 +156,14 @@ fn publish_local(folder: &std::path::Path, part: &PartCommittable) -> Result<(),
     if !part.fits(bytes) {
         return Err(overwritten(part));
     }
-    let target: PathBuf = names().find(|path| !path.exists()).ok_or_else(|| lost(part))?;
-    match fs::rename(&hidden, &target) {
+    // A writer makes files; a link is something else's, and would be what readers of the final name follow.
+    if fs::symlink_metadata(&hidden).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(overwritten(part));
+    }
+    let is_free = |name: &String| fs::symlink_metadata(path_of(name)).is_err();
+    let name = names().find(is_free).ok_or_else(|| lost(part))?;
+    let target = path_of(&name);
+    match folder.rename(&part.hidden, &name) {
         // Another node was told to publish it too, and came first.
         Err(error) if error.kind() == ErrorKind::NotFound => published_before(),
         Err(error) => Err(failed(&target)(error)),
@@ -251,14 +261,15 @@ fn ignore_missing(result: Result<(), StoreError>) -> Result<(), StoreError> {
 
 /// Looks into the directory, and into those of partitions below it.
 fn discard_local(
-    folder: &std::path::Path,
+    table: &LocalFolder,
     partitions: &[String],
     is_left: impl Fn(&str) -> bool,
 ) -> Result<(), ConnectorError> {
-    let (table, mut folders) = (folder, vec![(folder.to_owned(), partitions)]);
+    let root = table.directory("")?;
+    let mut folders = vec![(root.clone(), partitions)];
     while let Some((folder, partitions)) = folders.pop() {
-        let failed = || format!("remove unpublished files in {}", folder.display());
-        let entries = match fs::read_dir(&folder) {
+        let failed = || format!("remove unpublished files in {}", folder.path().display());
+        let entries = match fs::read_dir(folder.path()) {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             entries => entries.map_err(store_error(failed()))?,
         };
@@ -271,22 +282,23 @@ fn discard_local(
                 && name.starts_with(prefix.as_str())
                 && entry.path().is_dir()
             {
-                folders.push((entry.path(), below));
+                // What may not be used has nothing that is left: no writer of this table was there.
+                folders.extend(table.below(&entry.path()).map(|folder| (folder, below)));
             } else if is_left(name) {
-                remove_local(&entry.path()).map_err(store_error(failed()))?;
+                ignore_gone(folder.join(name).remove()).map_err(store_error(failed()))?;
                 is_emptied = true;
             }
         }
         if is_emptied {
-            let levels = folder.strip_prefix(table).map_or(0, |below| below.components().count());
-            remove_if_empty(&folder, levels);
+            let levels = folder.path().strip_prefix(root.path()).map_or(0, |below| below.components().count());
+            remove_if_empty(folder.path(), levels);
         }
     }
     Ok(())
 }
 
-fn remove_local(path: &std::path::Path) -> std::io::Result<()> {
-    match fs::remove_file(path) {
+fn ignore_gone(removed: std::io::Result<()>) -> std::io::Result<()> {
+    match removed {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed,
     }

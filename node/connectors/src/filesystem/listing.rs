@@ -2,10 +2,11 @@
 //!
 //! One rule holds for local paths, `file://` and object stores. A path that names something as it is written means just that.
 //! What a pattern stands for is read like it: a file itself, of a directory all files below it. Hidden names are passed over wherever
-//! nobody wrote them. Links are followed; one that leads back to a directory that it lies in is passed over. A file is read once, however many ways
-//! lead to its path.
+//! nobody wrote them. Links are followed; one that leads back to a directory that it lies in is passed over, and one that leads out
+//! of what tables may use is an error. A file is read once, however many ways lead to its path.
 
 use std::{
+    collections::HashSet,
     fs,
     io::ErrorKind,
     os::unix::fs::MetadataExt as _,
@@ -15,13 +16,13 @@ use std::{
 
 use futures::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
-use thalweg_storage::{ObjectStores, local_text};
+use thalweg_storage::{local_path, local_text};
 
 use super::{
-    location::{FoundFile, Location, is_hidden, store_error},
+    location::{FoundFile, Location, check, is_hidden, store_error},
     pattern::{Component, PathPattern, Spelling, expand, has_wildcards, split_at_wildcard},
 };
-use crate::ConnectorError;
+use crate::{AllowedPaths, ConnectorContext, ConnectorError, allowed::AllowedKeys};
 
 /// The files of a table.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub(crate) struct Files {
     path: String,
     /// What it means without wildcards.
     pub(crate) location: Location,
+    /// Whether it may be used as it is written: a pattern need not.
+    is_usable: bool,
     patterns: Vec<Beginning>,
 }
 
@@ -42,16 +45,20 @@ struct Beginning {
 
 impl Files {
     /// What a path means to whoever reads it.
-    pub(crate) fn new(path: &str, stores: &ObjectStores) -> Result<Self, ConnectorError> {
+    pub(crate) fn new(path: &str, context: &ConnectorContext) -> Result<Self, ConnectorError> {
         let invalid = |reason| ConnectorError::Data { attempted: format!("understand the path {path}"), reason };
-        let location = Location::new(path, stores)?;
+        let checked = check(path, context);
         let mut patterns = Vec::new();
         if has_wildcards(path) {
             for path in expand(path).map_err(invalid)? {
-                patterns.push(Beginning::of(&path, stores, invalid)?);
+                patterns.push(Beginning::of(&path, context, invalid)?);
             }
         }
-        Ok(Self { path: path.to_owned(), location, patterns })
+        let is_usable = checked.is_ok();
+        if patterns.is_empty() {
+            checked?;
+        }
+        Ok(Self { path: path.to_owned(), location: Location::unchecked(path, context)?, is_usable, patterns })
     }
 
     /// As it is written.
@@ -65,7 +72,8 @@ impl Files {
     /// Where a local path without wildcards names nothing, too.
     pub(crate) async fn list(&self) -> Result<Vec<FoundFile>, ConnectorError> {
         let mut files = match (&self.location, self.patterns.is_empty()) {
-            (Location::Local(path), is_name) => match list_named(path)? {
+            _ if !self.is_usable => self.list_matching().await?,
+            (Location::Local(path, allowed), is_name) => match list_named(path, allowed)? {
                 Some(files) => files,
                 None if is_name => {
                     let reason = "no such file".to_owned();
@@ -73,8 +81,8 @@ impl Files {
                 }
                 None => self.list_matching().await?,
             },
-            (Location::Stored { store, path }, is_name) => {
-                let files = list_prefix(store, path, is_name).await?;
+            (Location::Stored { store, path, allowed }, is_name) => {
+                let files = list_prefix((store, allowed), path, is_name).await?;
                 if files.is_empty() && !is_name { self.list_matching().await? } else { files }
             }
         };
@@ -87,8 +95,8 @@ impl Files {
     pub(crate) async fn is_directory(&self) -> Result<bool, ConnectorError> {
         match &self.location {
             _ if !self.patterns.is_empty() => Ok(false),
-            Location::Local(_) => Ok(true),
-            Location::Stored { store, path } => {
+            Location::Local(..) => Ok(true),
+            Location::Stored { store, path, .. } => {
                 let first = store.list(Some(path)).try_next().await;
                 first.map(|first| first.is_some()).map_err(store_error(format!("list {path}")))
             }
@@ -99,12 +107,14 @@ impl Files {
         let mut files = Vec::new();
         for Beginning { place, pattern } in &self.patterns {
             match place {
-                Location::Local(path) => {
-                    let mut walk = Walk { files: Vec::new(), above: Vec::new(), pattern };
+                Location::Local(path, allowed) => {
+                    let mut walk = Walk::new(pattern, allowed);
                     walk.matching(path, &pattern.components)?;
                     files.append(&mut walk.files);
                 }
-                Location::Stored { store, path } => files.extend(list_pattern(store, path, pattern).await?),
+                Location::Stored { store, path, allowed } => {
+                    files.extend(list_pattern((store, allowed), path, pattern).await?);
+                }
             }
         }
         Ok(files)
@@ -114,24 +124,27 @@ impl Files {
 impl Beginning {
     fn of(
         path: &str,
-        stores: &ObjectStores,
+        context: &ConnectorContext,
         invalid: impl Fn(String) -> ConnectorError,
     ) -> Result<Self, ConnectorError> {
         let parse = |text: &str, spelling| PathPattern::parse(text, spelling).map_err(&invalid);
+        let (beginning, rest) = split_at_wildcard(path);
         if let Some((text, is_url)) = local_text(path) {
             let spelling = if is_url { Spelling::Encoded } else { Spelling::Plain };
+            let allowed = &context.allowed;
+            allowed.check_local(&local_path(beginning).unwrap_or_default())?;
             let root = if text.starts_with('/') { "/" } else { "" };
-            return Ok(Self { place: Location::Local(root.into()), pattern: parse(text, spelling)? });
+            return Ok(Self { place: Location::Local(root.into(), allowed.clone()), pattern: parse(text, spelling)? });
         }
-        let (beginning, rest) = split_at_wildcard(path);
-        Ok(Self { place: Location::new(beginning, stores)?, pattern: parse(rest, Spelling::Encoded)? })
+        Ok(Self { place: Location::new(beginning, context)?, pattern: parse(rest, Spelling::Encoded)? })
     }
 }
 
 /// The file of a name, or all files below the directory of that name; `None` where there is nothing of that name.
-fn list_named(path: &LocalPath) -> Result<Option<Vec<FoundFile>>, ConnectorError> {
+fn list_named(path: &LocalPath, allowed: &AllowedPaths) -> Result<Option<Vec<FoundFile>>, ConnectorError> {
     let pattern = PathPattern { components: Vec::new(), directories_only: false };
-    let mut walk = Walk { files: Vec::new(), above: Vec::new(), pattern: &pattern };
+    let mut walk = Walk::new(&pattern, allowed);
+    walk.look(path)?;
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -153,12 +166,37 @@ struct Walk<'a> {
     /// The directories that the current one lies in, by device and number, where they are walked whole.
     above: Vec<(u64, u64)>,
     pattern: &'a PathPattern,
+    allowed: &'a AllowedPaths,
+    /// Directories that may be used, and so may what is in them and no link.
+    looked_at: HashSet<PathBuf>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(pattern: &'a PathPattern, allowed: &'a AllowedPaths) -> Self {
+        Self { files: Vec::new(), above: Vec::new(), pattern, allowed, looked_at: HashSet::new() }
+    }
+
+    /// Refuses what may not be used.
+    fn look(&self, path: &LocalPath) -> Result<(), ConnectorError> {
+        if self.allowed.are_all() {
+            return Ok(());
+        }
+        let is_link = || fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+        let is_within = path.file_name().is_some() && path.parent().is_some_and(|above| self.looked_at.contains(above));
+        if is_within && !is_link() { Ok(()) } else { self.allowed.check_local(path).map(|_| ()) }
+    }
+
+    /// What is in a directory; nothing where it is none.
+    fn entries(&mut self, at: &LocalPath) -> Result<Vec<PathBuf>, ConnectorError> {
+        self.allowed.check_local(at)?;
+        self.looked_at.insert(at.to_owned());
+        entries(at)
+    }
+
     /// What the rest of the pattern stands for, below a directory.
     fn matching(&mut self, at: &LocalPath, rest: &[Component]) -> Result<(), ConnectorError> {
         let Some((component, rest)) = rest.split_first() else {
+            self.look(at)?;
             return match fs::metadata(at) {
                 Ok(metadata) if metadata.is_dir() => self.below(at),
                 Ok(_) if self.pattern.directories_only => Ok(()),
@@ -170,7 +208,7 @@ impl Walk<'_> {
         match component {
             Component::Name(name) => self.matching(&at.join(name), rest),
             Component::Names { .. } => {
-                for entry in entries(at)? {
+                for entry in self.entries(at)? {
                     if name_of(&entry)?.is_some_and(|name| component.is(name)) {
                         self.matching(&entry, rest)?;
                     }
@@ -185,12 +223,18 @@ impl Walk<'_> {
     /// What the rest of the pattern stands for, in a directory and in all below it.
     fn directories(&mut self, at: &LocalPath, rest: &[Component]) -> Result<(), ConnectorError> {
         self.matching(at, rest)?;
-        self.within(at, |walk, entry| if entry.is_dir() { walk.directories(entry, rest) } else { Ok(()) })
+        self.within(at, |walk, entry| {
+            walk.look(entry)?;
+            if entry.is_dir() { walk.directories(entry, rest) } else { Ok(()) }
+        })
     }
 
     /// All files below a directory.
     fn below(&mut self, at: &LocalPath) -> Result<(), ConnectorError> {
-        self.within(at, |walk, entry| if entry.is_dir() { walk.below(entry) } else { walk.add(entry) })
+        self.within(at, |walk, entry| {
+            walk.look(entry)?;
+            if entry.is_dir() { walk.below(entry) } else { walk.add(entry) }
+        })
     }
 
     /// Each entry of a directory that is not hidden. A directory that lies in itself, by a link, has none.
@@ -199,7 +243,7 @@ impl Walk<'_> {
         at: &LocalPath,
         mut each: impl FnMut(&mut Self, &LocalPath) -> Result<(), ConnectorError>,
     ) -> Result<(), ConnectorError> {
-        let entries = entries(at)?;
+        let entries = self.entries(at)?;
         let Ok(metadata) = fs::metadata(directory(at)) else { return Ok(()) };
         let own = (metadata.dev(), metadata.ino());
         if self.above.contains(&own) {
@@ -265,7 +309,7 @@ fn found(object: object_store::ObjectMeta) -> FoundFile {
 
 /// The object of a key, or else all objects below it, where they are asked for.
 async fn list_prefix(
-    store: &Arc<dyn ObjectStore>,
+    (store, allowed): (&Arc<dyn ObjectStore>, &AllowedKeys),
     path: &Path,
     with_below: bool,
 ) -> Result<Vec<FoundFile>, ConnectorError> {
@@ -278,11 +322,11 @@ async fn list_prefix(
         }
     }
     let everything = PathPattern { components: Vec::new(), directories_only: true };
-    if with_below { list_pattern(store, path, &everything).await } else { Ok(Vec::new()) }
+    if with_below { list_pattern((store, allowed), path, &everything).await } else { Ok(Vec::new()) }
 }
 
 async fn list_pattern(
-    store: &Arc<dyn ObjectStore>,
+    (store, allowed): (&Arc<dyn ObjectStore>, &AllowedKeys),
     place: &Path,
     pattern: &PathPattern,
 ) -> Result<Vec<FoundFile>, ConnectorError> {
@@ -293,6 +337,7 @@ async fn list_pattern(
         let parts: Vec<_> = parts.collect();
         let names: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
         if pattern.is_of(&names) {
+            allowed.check(&object.location)?;
             files.push(found(object));
         }
     }

@@ -1,37 +1,65 @@
 //! Where a path of a table points: the local file system, read and written directly, or an object store.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{fs::File, io, path::PathBuf, sync::Arc};
 
 use object_store::{ObjectStore, path::Path};
-use thalweg_storage::{ObjectStores, local_path};
+use thalweg_storage::local_path;
 
-use crate::{ConnectorError, error::failed};
+use crate::{AllowedPaths, ConnectorContext, ConnectorError, allowed::AllowedKeys, error::failed};
 
 /// A path of a table, as it is written: without wildcards.
 #[derive(Debug, Clone)]
 pub(crate) enum Location {
-    /// Below the local file system.
-    Local(PathBuf),
+    /// Below the local file system, and what may be used of that.
+    Local(PathBuf, AllowedPaths),
     /// In an object store.
     Stored {
         /// The store.
         store: Arc<dyn ObjectStore>,
         /// The key.
         path: Path,
+        /// What may be used of the store.
+        allowed: AllowedKeys,
     },
 }
 
 impl Location {
-    /// What a path means.
-    pub(crate) fn new(path: &str, stores: &ObjectStores) -> Result<Self, ConnectorError> {
+    /// What a path means, where a table may name it.
+    pub(crate) fn new(path: &str, context: &ConnectorContext) -> Result<Self, ConnectorError> {
+        check(path, context)?;
+        Self::unchecked(path, context)
+    }
+
+    pub(super) fn unchecked(path: &str, context: &ConnectorContext) -> Result<Self, ConnectorError> {
         match local_path(path) {
-            Some(local) => Ok(Self::Local(local)),
+            Some(local) => Ok(Self::Local(local, context.allowed.clone())),
             None => {
-                let (store, path) = stores.open(path)?;
-                Ok(Self::Stored { store, path })
+                let allowed = context.allowed.keys_of(path);
+                let (store, path) = context.stores.open(path)?;
+                Ok(Self::Stored { store, path, allowed })
             }
         }
     }
+}
+
+/// Whether a table may name a path.
+pub(crate) fn check(path: &str, context: &ConnectorContext) -> Result<(), ConnectorError> {
+    match local_path(path) {
+        Some(local) => context.allowed.check_local(&local).map(|_| ()),
+        None => context.allowed.check_url(path),
+    }
+}
+
+/// Opens a local file that was found. A link may have come to lead elsewhere since.
+pub(crate) fn open_found(name: &str, allowed: &AllowedPaths) -> Result<File, ConnectorError> {
+    allowed.check_local(name.as_ref())?.open().map_err(not_found(format!("open {name}")))
+}
+
+/// The key of an object that was found.
+pub(crate) fn key_found(name: &str, allowed: &AllowedKeys) -> Result<Path, ConnectorError> {
+    let key = Path::parse(name).map_err(store_error(format!("open {name}")))?;
+    allowed.check(&key)?;
+    Ok(key)
 }
 
 /// A file that was found.

@@ -16,7 +16,7 @@
 //! up. What a process leaves that ends suddenly is removed by the store's own rule for such uploads, where it has one.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{ErrorKind, Write as _},
     path::{Path as LocalPath, PathBuf},
     sync::{
@@ -37,7 +37,7 @@ use thalweg_types::{
 use tokio::io::AsyncWriteExt as _;
 
 use super::location::{Location, store_error};
-use crate::{ConnectorError, SinkIdentity};
+use crate::{AllowedPaths, ConnectorError, SinkIdentity, allowed::Reach};
 
 const HIDDEN_SUFFIX: &str = ".inprogress";
 
@@ -148,10 +148,11 @@ pub(crate) struct Part {
 }
 
 /// Creates a directory and those above it, for good. Where that is not possible at all, another attempt would not help.
-fn create_directory(path: &LocalPath) -> Result<(), ConnectorError> {
-    durable::create_directory(path).map_err(|error| match is_impossible(&error) {
-        true => not_created(&format!("the directory {}", path.display()), &error),
-        false => store_error(format!("create the directory {}", path.display()))(error),
+fn create_directory(directory: &Reach) -> Result<(), ConnectorError> {
+    let path = directory.path().display();
+    directory.create_directories().map_err(|error| match is_impossible(&error) {
+        true => not_created(&format!("the directory {path}"), &error),
+        false => store_error(format!("create the directory {path}"))(error),
     })
 }
 
@@ -164,15 +165,15 @@ fn not_created(what: &str, error: &std::io::Error) -> ConnectorError {
 }
 
 /// Creates a file, and the directory that it is in where that may be missing.
-fn create_in_directory(path: &LocalPath, may_be_missing: bool) -> std::io::Result<File> {
-    if let (Some(directory), true) = (path.parent(), may_be_missing) {
-        fs::create_dir_all(directory).map_err(|error| match error.kind() {
+fn create_in_directory(directory: &Reach, file: &Reach, may_be_missing: bool) -> std::io::Result<File> {
+    if may_be_missing {
+        directory.create_directories().map_err(|error| match error.kind() {
             // It is the directory's name that is taken, not the file's.
             ErrorKind::AlreadyExists => std::io::Error::other(error),
             _ => error,
         })?;
     }
-    File::create_new(path)
+    file.create_new()
 }
 
 /// Removes directories of partitions that are empty, from the innermost of so many levels on.
@@ -185,18 +186,38 @@ pub(super) fn remove_if_empty(innermost: &LocalPath, levels: usize) {
     }
 }
 
+/// A local directory, and where its table may write.
+#[derive(Debug, Clone)]
+pub(super) struct LocalFolder {
+    path: PathBuf,
+    allowed: AllowedPaths,
+}
+
+impl LocalFolder {
+    /// A directory of a partition below it; itself where that is empty. A link may have come to lead elsewhere since the last look.
+    pub(super) fn directory(&self, directory: &str) -> Result<Reach, ConnectorError> {
+        let path = if directory.is_empty() { self.path.clone() } else { self.path.join(directory) };
+        self.allowed.check_local(&path)
+    }
+
+    /// A directory below it; `None` where that is elsewhere, by a link.
+    pub(super) fn below(&self, path: &LocalPath) -> Option<Reach> {
+        self.allowed.check_local(path).ok()
+    }
+}
+
 /// A directory, or a prefix of keys.
 #[derive(Debug, Clone)]
 pub(super) enum Folder {
-    Local(PathBuf),
+    Local(LocalFolder),
     Stored(Arc<dyn ObjectStore>, Path),
 }
 
 impl Folder {
     pub(super) fn new(location: &Location) -> Self {
         match location {
-            Location::Local(path) => Self::Local(path.clone()),
-            Location::Stored { store, path } => Self::Stored(store.clone(), path.clone()),
+            Location::Local(path, allowed) => Self::Local(LocalFolder { path: path.clone(), allowed: allowed.clone() }),
+            Location::Stored { store, path, .. } => Self::Stored(store.clone(), path.clone()),
         }
     }
 
@@ -207,7 +228,7 @@ impl Folder {
 
 enum PartFile {
     /// Without the file while the part is laid aside.
-    Local(Option<File>, PathBuf),
+    Local(Option<File>, Reach),
     /// Nothing once it is being completed.
     Stored(Option<Box<BufWriter>>),
 }
@@ -215,7 +236,7 @@ enum PartFile {
 impl std::fmt::Debug for PartFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Local(_, path) => write!(f, "PartFile({})", path.display()),
+            Self::Local(_, reach) => write!(f, "PartFile({})", reach.path().display()),
             Self::Stored(_) => f.write_str("PartFile(stored)"),
         }
     }
@@ -224,8 +245,8 @@ impl std::fmt::Debug for PartFile {
 impl PartFiles {
     pub(crate) fn new(location: &Location, names: PartNames, io: Arc<dyn Spawner>) -> Result<Self, ConnectorError> {
         let folder = Folder::new(location);
-        if let Folder::Local(path) = &folder {
-            create_directory(path)?;
+        if let Folder::Local(folder) = &folder {
+            create_directory(&folder.directory("")?)?;
         }
         Ok(Self { folder, names, number: Arc::default(), are_many: false, io })
     }
@@ -248,9 +269,11 @@ impl PartFiles {
             let committable = PartCommittable { directory: directory.to_owned(), ..self.names.of(number) };
             let file = match &self.folder {
                 Folder::Local(folder) => {
-                    let path = folder.join(directory).join(&committable.hidden);
-                    match create_in_directory(&path, !directory.is_empty()) {
-                        Ok(file) => PartFile::Local(Some(file), path),
+                    let folder = folder.directory(directory)?;
+                    let part = folder.join(&committable.hidden);
+                    let path = part.path().display();
+                    match create_in_directory(&folder, &part, !directory.is_empty()) {
+                        Ok(file) => PartFile::Local(Some(file), part),
                         Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                         // Another writer has removed the directory, empty as it was, before this file lay in it.
                         Err(error) if error.kind() == ErrorKind::NotFound && removals < REMOVALS_MAX => {
@@ -258,9 +281,9 @@ impl PartFiles {
                             continue;
                         }
                         Err(error) if !directory.is_empty() && is_impossible(&error) => {
-                            return Err(not_created(&path.display().to_string(), &error));
+                            return Err(not_created(&path.to_string(), &error));
                         }
-                        Err(error) => return Err(store_error(format!("create {}", path.display()))(error)),
+                        Err(error) => return Err(store_error(format!("create {path}"))(error)),
                     }
                 }
                 Folder::Stored(store, folder) => {
@@ -284,8 +307,8 @@ impl Part {
         let failed = store_error(format!("write {}", self.committable.hidden));
         match &mut self.file {
             PartFile::Local(Some(file), _) => file.write_all(bytes).map_err(failed)?,
-            PartFile::Local(file, path) => {
-                let opened = OpenOptions::new().append(true).open(path);
+            PartFile::Local(file, reach) => {
+                let opened = reach.append();
                 *file = Some(opened.and_then(|mut file| file.write_all(bytes).map(|()| file)).map_err(failed)?);
             }
             PartFile::Stored(Some(upload)) => upload.write_all(bytes).await.map_err(failed)?,
@@ -312,11 +335,11 @@ impl Part {
     pub(crate) async fn finish(mut self) -> Result<PartCommittable, ConnectorError> {
         let failed = format!("make {} durable", self.committable.hidden);
         match &mut self.file {
-            PartFile::Local(file, path) => {
-                let opened = file.take().map_or_else(|| File::open(&*path), Ok);
-                opened.and_then(|file| durable::sync_file(&file, path)).map_err(store_error(failed))?;
+            PartFile::Local(file, reach) => {
+                let opened = file.take().map_or_else(|| reach.open(), Ok);
+                opened.and_then(|file| durable::sync_file(&file, reach.path())).map_err(store_error(failed))?;
                 // The directories of its partition may be new as well.
-                for path in path.ancestors().take(self.committable.levels() + 1) {
+                for path in reach.path().ancestors().take(self.committable.levels() + 1) {
                     sync_folder(path)?;
                 }
             }
@@ -339,9 +362,9 @@ impl Drop for Part {
         let is_uploading = self.bytes() >= PIECE_BYTES_MIN as u64;
         match &mut self.file {
             // Where it fails the file stays hidden, until what its job has left is discarded.
-            PartFile::Local(_, path) => {
-                let _ = fs::remove_file(&*path);
-                if let Some(directory) = path.parent() {
+            PartFile::Local(_, reach) => {
+                let _ = reach.remove();
+                if let Some(directory) = reach.path().parent() {
                     remove_if_empty(directory, self.committable.levels());
                 }
             }

@@ -4,7 +4,7 @@ use std::{fs::File, os::unix::fs::FileExt as _, sync::Arc};
 
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
 
-use super::location::{Location, not_found, shortened, store_error};
+use super::location::{Location, key_found, not_found, open_found, shortened, store_error};
 use crate::ConnectorError;
 
 /// A file that can be read at any offset.
@@ -32,13 +32,13 @@ impl OpenFile {
     pub(crate) async fn open(location: &Location, name: &str, found: u64) -> Result<Self, ConnectorError> {
         let failed = || format!("open {name}");
         let (kind, bytes) = match location {
-            Location::Local(_) => {
-                let file = File::open(name).map_err(not_found(failed()))?;
+            Location::Local(_, allowed) => {
+                let file = open_found(name, allowed)?;
                 let bytes = file.metadata().map_err(store_error(failed()))?.len();
                 (Kind::Local(file), bytes)
             }
-            Location::Stored { store, .. } => {
-                let path = Path::parse(name).map_err(store_error(failed()))?;
+            Location::Stored { store, allowed, .. } => {
+                let path = key_found(name, allowed)?;
                 let bytes = store.head(&path).await.map_err(not_found(failed()))?.size;
                 (Kind::Stored { store: store.clone(), path, bytes }, bytes)
             }

@@ -14,6 +14,7 @@ use crate::{
     },
 };
 
+mod confined;
 mod epochs;
 mod formats;
 mod lines;

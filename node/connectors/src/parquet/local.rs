@@ -23,8 +23,7 @@ pub(super) struct LocalFile {
 }
 
 impl LocalFile {
-    pub(super) fn open(name: &str) -> io::Result<Self> {
-        let file = File::open(name)?;
+    pub(super) fn of(file: File) -> io::Result<Self> {
         let bytes = file.metadata()?.len();
         Ok(Self { file: Arc::new(file), bytes, failure: Arc::default() })
     }

@@ -100,6 +100,7 @@ impl Cluster {
             http: Arc::new(NoHttp),
             stores: stores.clone(),
             notices: Notices::default(),
+            allowed: thalweg_connectors::AllowedPaths::everywhere(),
         };
         let mut contexts = Vec::new();
         for node in (1..=nodes).map(NodeId) {

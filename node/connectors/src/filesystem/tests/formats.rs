@@ -162,7 +162,7 @@ async fn iso_timestamps_are_written_on_request() {
 }
 
 /// Four row groups of ten numbers each, in a file `name`.
-fn parquet_bytes(columns: SchemaRef, make: impl Fn(Range<i64>) -> RecordBatch) -> Vec<u8> {
+pub(super) fn parquet_bytes(columns: SchemaRef, make: impl Fn(Range<i64>) -> RecordBatch) -> Vec<u8> {
     let mut writer = ::parquet::arrow::ArrowWriter::try_new(Vec::new(), columns, None).expect("a writer");
     for group in 0..4 {
         writer.write(&make(group * 10..group * 10 + 10)).expect("written");

@@ -17,7 +17,7 @@ fn names(folder: &TempDir) -> Vec<String> {
     names
 }
 
-fn rows(text: &str) -> arrow::array::RecordBatch {
+pub(super) fn rows(text: &str) -> arrow::array::RecordBatch {
     use crate::lines::LineDecoder as _;
     let mut decoder = crate::json::JsonDecoder::new(numbers()).expect("a readable schema");
     decoder.decode(text.as_bytes(), 0, 1000, &mut Vec::new());
