@@ -1,9 +1,10 @@
 //! From a table's connector to its source, sink writer and committer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use futures::TryStreamExt as _;
 use serde_json::Value;
 use thalweg_storage::ObjectStores;
 use thalweg_types::{
@@ -13,18 +14,22 @@ use thalweg_types::{
     seam::Seams,
     settings::JobSettings,
 };
+use tokio::time::timeout;
 
 use crate::{
     AllowedPaths, ConnectorError, Notices, SinkCommitter, SinkIdentity, SinkWriter, Source, SourceIdentity,
     blackhole::BlackholeWriter,
     datagen::DatagenSource,
-    filesystem::{FileSinkWriter, FileSource, Files, Location, PartCommitter, check},
+    filesystem::{FileSinkWriter, FileSource, Files, Location, PartCommitter, store_error},
     http::{HttpClient, HttpSinkWriter, IngestRegistry, IngestSource},
     nexmark::NexmarkSource,
     options::Options,
     print::{PrintWriter, StandardOutput},
     stdin::{StandardInput, StdinSource},
 };
+
+/// For so long a store that is to be written to is asked before there is anything to write.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What connectors are handed by the program. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -48,12 +53,19 @@ pub struct ConnectorContext {
 }
 
 impl ConnectorContext {
-    /// Whether a table may name a path.
+    /// Whether files may be written to a path: a table may name it, and its store refuses nothing for good that would be found out
+    /// with the first file only. A store that does not answer soon may do so later.
     ///
     /// # Errors
-    /// When it may not.
-    pub fn check_path(&self, path: &str) -> Result<(), ConnectorError> {
-        check(path, self)
+    /// When they may not.
+    pub async fn check_destination(&self, path: &str) -> Result<(), ConnectorError> {
+        let Location::Stored { store, path: key, .. } = Location::new(path, self)? else { return Ok(()) };
+        // Whoever publishes lists it as well.
+        let first = timeout(STORE_PATIENCE, store.list(Some(&key)).try_next()).await;
+        match first.map(|first| first.map_err(store_error(format!("list {path}")))) {
+            Ok(Err(refused @ ConnectorError::Refused { .. })) => Err(refused),
+            _ => Ok(()),
+        }
     }
 }
 

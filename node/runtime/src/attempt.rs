@@ -282,7 +282,7 @@ impl Supervisor {
         let plan = plan?;
         let context = &self.surroundings.context;
         context.connectors.allowed.refuse(&self.deployment.checkpoints);
-        self.check_aside()?;
+        self.check_destinations().await?;
         let store = CheckpointStore::open(&self.deployment.checkpoints, &context.connectors.stores)?;
         let subtasks: Vec<SubtaskId> = self.meters.iter().map(|(subtask, _)| *subtask).collect();
         let restored = match &self.deployment.restore {
@@ -295,17 +295,30 @@ impl Supervisor {
         Ok(Loaded { plan, store, restored })
     }
 
-    /// Where records would be set aside is looked at before there are any: the job fails at once, not with the first of them.
-    fn check_aside(&self) -> Result<(), SubtaskError> {
+    /// Wherever the job would write is looked at before it does: it fails at once, not with its first checkpoint or the first record
+    /// that is set aside.
+    async fn check_destinations(&self) -> Result<(), SubtaskError> {
+        let connectors = &self.surroundings.context.connectors;
         let graph = &self.deployment.graph;
+        let of_sinks = graph.operators.iter().filter_map(|operator| match &operator.kind {
+            OperatorKind::Sink(sink) if sink.connector.name == "filesystem" => {
+                Some((&sink.table, sink.connector.option("path")?))
+            }
+            _ => None,
+        });
+        try_join_all(of_sinks.map(async |(table, path)| {
+            let failed = |source| SubtaskError::Connector { table: table.clone(), source };
+            connectors.check_destination(path).await.map_err(failed)
+        }))
+        .await?;
         let of_sources = graph.operators.iter().filter_map(|operator| match &operator.kind {
             OperatorKind::Source(source) => source.connector.option("dead-letter.path"),
             _ => None,
         });
         let of_job = ["late.path", "error.path"].into_iter().filter_map(|key| graph.settings.get(key));
-        let connectors = &self.surroundings.context.connectors;
-        let mut paths = of_sources.chain(of_job.map(String::as_str));
-        paths.try_for_each(|path| connectors.check_path(path)).map_err(|source| SubtaskError::SetAside { source })
+        let aside = of_sources.chain(of_job.map(String::as_str)).map(|path| connectors.check_destination(path));
+        try_join_all(aside).await.map_err(|source| SubtaskError::SetAside { source })?;
+        Ok(())
     }
 
     /// Builds on a compute thread: operators may make tables of all that was loaded. It is waited for also where the attempt is

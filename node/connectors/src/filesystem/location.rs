@@ -43,7 +43,7 @@ impl Location {
 }
 
 /// Whether a table may name a path.
-pub(crate) fn check(path: &str, context: &ConnectorContext) -> Result<(), ConnectorError> {
+pub(super) fn check(path: &str, context: &ConnectorContext) -> Result<(), ConnectorError> {
     match local_path(path) {
         Some(local) => context.allowed.check_local(&local).map(|_| ()),
         None => context.allowed.check_url(path),

@@ -24,7 +24,7 @@ mod split;
 pub(crate) use commit::PartCommitter;
 pub(crate) use discover::FileSource;
 pub(crate) use listing::Files;
-pub(crate) use location::{FoundFile, Location, check, key_found, not_found, open_found, store_error};
+pub(crate) use location::{FoundFile, Location, key_found, not_found, open_found, store_error};
 pub(crate) use read::OpenFile;
 pub(crate) use sink::{FileSinkWriter, json_form};
 pub(crate) use split::LineRange;
