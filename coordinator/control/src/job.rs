@@ -309,7 +309,10 @@ impl JobController {
             Report::Committed { checkpoint, result, .. } => {
                 self.checkpoints.publishing.on_committed(node, *checkpoint, result.clone());
             }
-            Report::Discarded { before, result, .. } => self.on_discarded(node, *before, result.is_ok(), now),
+            Report::Discarded { before, result, .. } => {
+                let result = result.as_ref().map(|()| ()).map_err(|failure| failure.kind);
+                self.on_discarded(node, *before, result, now);
+            }
         }
     }
 
@@ -324,7 +327,7 @@ impl JobController {
             Action::Commit { checkpoint, .. } => {
                 self.checkpoints.publishing.on_committed(node, checkpoint, Err(refused()));
             }
-            Action::Discard { before, .. } => self.on_discarded(node, before, false, now),
+            Action::Discard { before, .. } => self.on_discarded(node, before, Err(FailureKind::Node), now),
             Action::BeginCheckpoint { checkpoint } => {
                 self.checkpoints.on_failed(checkpoint, &format!("{node} refused it: {reason}"));
             }

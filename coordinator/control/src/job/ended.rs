@@ -114,17 +114,29 @@ impl JobController {
     }
 
     /// An answer counts from the node that was asked. Others, and those that are told again, may be older than what is there now.
-    pub(super) fn on_discarded(&mut self, node: NodeId, before: Attempt, is_done: bool, now: Duration) {
+    pub(super) fn on_discarded(
+        &mut self,
+        node: NodeId,
+        before: Attempt,
+        result: Result<(), FailureKind>,
+        now: Duration,
+    ) {
         let settings = self.settings.clone();
         let Some(removal) = self.removal(before) else { return };
         if removal.on.take_if(|(asked, _)| *asked == node).is_none() || std::mem::take(&mut removal.is_outdated) {
             return;
         }
-        removal.is_done |= is_done;
-        if !is_done {
-            removal.failures = removal.failures.saturating_add(1);
+        let Err(kind) = result else {
+            removal.is_done = true;
+            return;
+        };
+        removal.failures = removal.failures.saturating_add(1);
+        let pause = match kind {
+            // It is refused for good: only another node may be able to, and at once.
+            FailureKind::Data => Duration::ZERO,
             // There is no herd to spread: no jitter.
-            removal.not_before = now + restart::backoff(&settings, FailureKind::Store, removal.failures, 0);
-        }
+            _ => restart::backoff(&settings, FailureKind::Store, removal.failures, 0),
+        };
+        removal.not_before = now + pause;
     }
 }

@@ -356,6 +356,17 @@ fn a_node_that_is_lost_while_it_removes_leftovers_is_replaced() {
 }
 
 #[test]
+fn what_one_node_is_refused_for_good_another_is_asked_for_at_once() {
+    let mut world = cancelled_and_about_to_be_cleared();
+    world.discard_failures = vec![FailureKind::Data];
+    let began = world.now();
+    world.deliver_order(NodeId(1));
+    world.deliver_reports(NodeId(1));
+    world.deliver_order(NodeId(2));
+    assert!(!world.has_leftovers() && world.now() == began);
+}
+
+#[test]
 fn what_a_straggler_leaves_is_removed_although_all_was_removed_before() {
     let mut world = cancelled_and_about_to_be_cleared();
     world.deliver_order(NodeId(1));
