@@ -222,6 +222,27 @@ async fn only_what_changed_is_uploaded() {
     running.cancel().await;
 }
 
+/// What somebody has removed from the store is put there again: a checkpoint names only what is there.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_has_removed_is_uploaded_anew() {
+    let cluster = Cluster::of(1).await;
+    give_ticks(&cluster, 20, After::Silence);
+    let graph = counting(1000 * SECOND);
+    let deployment = cluster.deployment(&graph, 1);
+    let mut running = cluster.deploy(JOB, &deployment);
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let objects = |snapshots: &[SubtaskSnapshot]| -> Vec<String> {
+        snapshots.iter().flat_map(|s| &s.objects).map(|object| object.name.clone()).collect()
+    };
+    let first = objects(&take(&mut running, CheckpointId(1)).await);
+    cluster.store.delete(&first).await.unwrap();
+    let second = objects(&take(&mut running, CheckpointId(2)).await);
+    assert!(!second.is_empty() && first.iter().all(|name| !second.contains(name)), "{first:?}, {second:?}");
+    assert_eq!(cluster.store.missing(second).await.unwrap(), [] as [String; 0]);
+    running.cancel().await;
+}
+
 /// A node that still holds what a checkpoint names does not read it: here there is nothing left to read.
 #[tokio::test(start_paused = true)]
 async fn what_a_node_still_holds_is_not_read_again() {
