@@ -2,7 +2,6 @@
 
 pub(crate) mod faults;
 pub(crate) mod flow;
-pub(crate) mod s3;
 
 use std::{
     fs,

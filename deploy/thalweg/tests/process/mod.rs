@@ -133,10 +133,15 @@ impl Background {
     }
 
     /// Asks the process to end, and waits for it.
-    pub(crate) fn terminate(mut self) -> Outcome {
+    pub(crate) fn terminate(self) -> Outcome {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
         assert!(status.success());
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Outcome {
         let code = wait_until("the process's end", || self.child.try_wait().expect("it can be waited for")).code();
         for reader in self.readers.drain(..) {
             reader.join().expect("a reader ends with the process");

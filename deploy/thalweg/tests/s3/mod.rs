@@ -1,4 +1,5 @@
 //! A server of the S3 protocol on this machine: moto's, where it is installed.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
     collections::BTreeMap,
@@ -26,14 +27,27 @@ pub(crate) struct S3 {
 }
 
 impl S3 {
-    /// Starts it; `None` where it is not installed.
+    /// Starts it; `None` where it is not installed, which is told.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same, where nobody has access once there is a bucket.
+    pub(crate) fn start_closed() -> Option<Self> {
+        Self::start_with(&[("INITIAL_NO_AUTH_ACTION_COUNT", "1")])
+    }
+
+    fn start_with(own_variables: &[(&str, &str)]) -> Option<Self> {
         let [address] = free_addresses();
         let (host, port) = address.rsplit_once(':').expect("an address has a port");
         let program = std::env::var("THALWEG_MOTO_SERVER").unwrap_or_else(|_| "moto_server".to_owned());
         let mut command = Command::new(program);
         command.args(["-H", host, "-p", port]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let server = command.spawn().ok()?;
+        command.envs(own_variables.iter().copied());
+        let Ok(server) = command.spawn() else {
+            eprintln!("skipped: moto_server is not installed (THALWEG_MOTO_SERVER)");
+            return None;
+        };
         let variables = [
             ("AWS_ACCESS_KEY_ID", "nobody"),
             ("AWS_SECRET_ACCESS_KEY", "nothing"),
@@ -71,6 +85,13 @@ impl S3 {
         let objects: Vec<_> =
             block_on(self.store.list(Some(&Path::from(path))).try_collect()).expect("they are listed");
         objects.into_iter().map(|object: object_store::ObjectMeta| object.location.to_string()).collect()
+    }
+
+    /// Deletes objects, as somebody else would.
+    pub(crate) fn delete(&self, names: &[String]) {
+        for name in names {
+            block_on(self.store.delete(&Path::from(name.as_str()))).expect("it is deleted");
+        }
     }
 
     /// The lines of all visible objects below a place, sorted.
