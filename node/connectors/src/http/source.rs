@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     ConnectorContext, ConnectorError, Read, Source, SourceIdentity, SplitReader, json::JsonDecoder, options::Options,
+    sizes::fitting_rows,
 };
 
 const BUFFER_BYTES: u64 = 8 << 20;
@@ -213,7 +214,7 @@ impl IngestReader {
     /// The next records of what was taken.
     fn give(&mut self) -> Option<RecordBatch> {
         let Arrived { batch, segment, row } = self.ready.pop_front()?;
-        let rows = batch.num_rows().min(self.batch_rows);
+        let rows = fitting_rows(&batch.slice(0, batch.num_rows().min(self.batch_rows)));
         let end = row + rows as u64;
         if let Some(logged) = &mut self.logged {
             (logged.segment, logged.row) = (segment, end);

@@ -109,6 +109,24 @@ async fn lines_and_arrays_are_taken_and_read_in_order() {
 }
 
 #[tokio::test]
+async fn large_records_come_in_batches_that_are_cut_by_bytes() {
+    let context = context();
+    let columns = schema(&[("v", DataType::Utf8View, false)]);
+    let source = open_source(&source("http", &[("buffer-size", "64 mb")], columns), &settings(8192), &context);
+    let source = source.expect("a table");
+    let splits = source.discover().await.expect("one split");
+    let mut reader = source.open(&splits[0]).await.expect("opened");
+    let record = format!("{{\"v\":\"{}\"}}\n", "x".repeat(200_000));
+    assert_eq!(post(&context, "/ingest/t", &record.repeat(50)).await.0, StatusCode::OK);
+    let mut rows = Vec::new();
+    while rows.iter().sum::<usize>() < 50 {
+        let Read::Records { batch, .. } = reader.next().await.expect("readable") else { panic!("it never ends") };
+        rows.push(batch.num_rows());
+    }
+    assert_eq!(rows, [20, 20, 10], "4 MiB hold 20 of them");
+}
+
+#[tokio::test]
 async fn a_malformed_request_is_refused_as_a_whole() {
     let context = context();
     let mut reader = open(&context, &[]).await.expect("opened");

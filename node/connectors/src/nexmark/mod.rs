@@ -10,6 +10,7 @@ mod strings;
 
 use std::{sync::Arc, time::Duration};
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use thalweg_types::{
     Split,
@@ -23,9 +24,10 @@ use self::{
 };
 use crate::{
     ConnectorError, Read, Source, SplitReader,
-    interleave::{Interleaved, Pace, block_rows},
+    interleave::{BLOCK_ROWS, Interleaved, Pace, block_rows},
     json::timestamp,
     options::Options,
+    sizes::fitting_rows,
 };
 
 /// Blocks that one read looks through at most, where a predicate leaves only few of their events.
@@ -104,7 +106,7 @@ impl Source for NexmarkSource {
             place,
             generator: self.generator.clone(),
             events: self.events.unwrap_or(u64::MAX),
-            batch_rows: self.batch_rows,
+            batch_rows: self.batch_rows.min(usize::try_from(BLOCK_ROWS).unwrap_or(usize::MAX)),
             numbers: Vec::new(),
             pace,
         }))
@@ -116,12 +118,22 @@ struct NexmarkReader {
     place: Interleaved,
     generator: Arc<Generator>,
     events: u64,
+    /// At most a block of rows, and no more than were found to fit into a batch.
     batch_rows: usize,
     numbers: Vec<u64>,
     pace: Option<Pace>,
 }
 
 impl NexmarkReader {
+    /// As many of the rows as fit into a batch. The others are made again by the next call, which is for fewer.
+    fn cut(&mut self, batch: RecordBatch) -> RecordBatch {
+        let rows = fitting_rows(&batch);
+        let Some(next) = self.numbers.get(rows) else { return batch };
+        self.place.next = *next;
+        self.batch_rows = rows;
+        batch.slice(0, rows)
+    }
+
     /// Takes the numbers of the next events that are wanted.
     fn take_numbers(&mut self) {
         self.numbers.clear();
@@ -156,7 +168,7 @@ impl SplitReader for NexmarkReader {
             attempted: "generate events".to_owned(),
             reason: error.to_string(),
         })?;
-        Ok(Read::Records { batch, dead_letters: Vec::new() })
+        Ok(Read::Records { batch: self.cut(batch), dead_letters: Vec::new() })
     }
 
     fn position(&self) -> Split {

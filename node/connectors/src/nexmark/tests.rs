@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, SchemaRef, TimeUnit},
+};
 use serde_json::Value;
 
 use super::*;
@@ -77,6 +80,27 @@ async fn events_do_not_depend_on_splits_or_batches() {
     assert_eq!(resumed.sorted_lines(), whole.sorted_lines());
     let other = events(&[("events.num", "20000"), ("seed", "43")], all_columns(), 8192).await;
     assert_ne!(other.sorted_lines(), whole.sorted_lines());
+}
+
+/// A batch of auctions is the largest: 500 bytes of text each, and the fields of persons and bids, which are NULL.
+#[tokio::test]
+async fn batches_are_cut_by_bytes() {
+    let filtered = |batch_rows: usize| {
+        let mut spec = source("nexmark", &[("events.num", "600000"), ("events.splits", "1")], all_columns());
+        spec.predicates = vec![ColumnPredicate {
+            path: vec!["event_type".to_owned()],
+            comparison: Comparison::Equal,
+            value: Some(PredicateValue::Integer(1)),
+        }];
+        open_source(&spec, &settings(batch_rows), &context()).expect("a table")
+    };
+    let given = read_all(&*filtered(1_000_000)).await.expect("generated");
+    assert_eq!(given.rows(), 36_000);
+    assert!(given.batches.iter().all(|batch| fitting_rows(batch) == batch.num_rows()));
+    let largest = given.batches.iter().map(RecordBatch::num_rows).max();
+    assert!(largest.is_some_and(|rows| (3000..8192).contains(&rows)), "{largest:?}");
+    let small = read_all(&*filtered(1000)).await.expect("generated");
+    assert_eq!(given.batch(), small.batch(), "none is lost or comes twice");
 }
 
 #[tokio::test]
