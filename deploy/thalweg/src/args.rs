@@ -312,7 +312,7 @@ pub struct NodeArgs {
     /// The failure zone it is in.
     #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,
-    /// How much memory it may use for exchanges and state; 2 GiB by default.
+    /// How much memory it may use for exchanges, state and decoding files; 2 GiB by default.
     #[arg(long, value_name = "BYTES")]
     pub memory: Option<String>,
     /// How long its jobs run on while no coordinator is in reach; 600 s by default.

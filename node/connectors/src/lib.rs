@@ -12,6 +12,7 @@ mod allowed;
 mod blackhole;
 mod csv;
 mod datagen;
+mod decoding;
 mod error;
 mod filesystem;
 pub mod http;
@@ -33,6 +34,7 @@ mod stdin;
 mod testing;
 
 pub use allowed::{AllowedPaths, PrefixError};
+pub use decoding::DecodingShare;
 pub use error::ConnectorError;
 pub use notices::Notices;
 pub use open::{ConnectorContext, open_sink_committer, open_sink_writer, open_source, open_source_of};
@@ -95,6 +97,8 @@ pub struct SourceIdentity {
     pub takes_checkpoints: bool,
     /// What records must pass before they are acknowledged, where somebody waits for that.
     pub check: Option<RecordCheck>,
+    /// The memory that its readers may decode with.
+    pub decoding: DecodingShare,
 }
 
 /// A split at a position, written out when it is asked for.
@@ -138,6 +142,9 @@ pub enum Read {
     /// There are no records now, and nothing is known of when or for which times there will be: until there are, the split
     /// is idle.
     Idle,
+    /// There are records, and no memory to decode them with until other readers have given some back: whoever asks again waits for
+    /// that, and need not take it for silence.
+    Waiting,
     /// Nothing follows.
     End,
 }

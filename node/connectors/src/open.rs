@@ -118,7 +118,8 @@ fn open(
     Ok(match spec.connector.name.as_str() {
         "filesystem" => {
             let files = Files::new(options.required("path")?, context)?;
-            Box::new(FileSource::new(spec, rows, files, notices)?)
+            let decoding = identity.map(|identity| identity.decoding);
+            Box::new(FileSource::new(spec, rows, files, (notices, decoding))?)
         }
         "nexmark" => Box::new(NexmarkSource::new(spec, rows, clock())?),
         "datagen" => Box::new(DatagenSource::new(spec, rows, clock())?),

@@ -6,7 +6,9 @@
 mod conform;
 mod int96;
 mod local;
+mod need;
 mod object;
+mod pages;
 mod project;
 mod prune;
 mod read;

@@ -13,6 +13,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use async_trait::async_trait;
+use object_store::memory::InMemory;
 use thalweg_types::{
     Attempt, ClusterId, JobId, OperatorId, Split,
     connector::TableConnector,
@@ -22,8 +23,8 @@ use thalweg_types::{
 };
 
 use crate::{
-    ConnectorContext, ConnectorError, DeadLetter, Notices, ObjectStores, Read, SinkIdentity, SinkWriter, Source,
-    StandardOutput,
+    CheckpointStore, ConnectorContext, ConnectorError, DeadLetter, DecodingShare, Notices, ObjectStores, Read,
+    SinkIdentity, SinkWriter, Source, SourceIdentity, StandardOutput,
     http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
     json::{JsonWriter, timestamp::TimestampForm},
 };
@@ -174,6 +175,22 @@ pub(crate) fn identity(job: u64, attempt: u32, subtask: u32) -> SinkIdentity {
     SinkIdentity { cluster: cluster(), job: JobId(job), attempt: Attempt(attempt), sink: OperatorId(7), subtask }
 }
 
+/// A source's identity, with so much memory to decode with.
+pub(crate) fn source_identity(decoding_bytes: u64) -> SourceIdentity {
+    let place = "memory://checkpoints";
+    let stores = ObjectStores::default().with_store(place, Arc::new(InMemory::new()));
+    SourceIdentity {
+        cluster: cluster(),
+        job: JobId(1),
+        attempt: Attempt(1),
+        source: OperatorId(0),
+        store: CheckpointStore::open(place, &stores).expect("it is registered"),
+        takes_checkpoints: false,
+        check: None,
+        decoding: DecodingShare::new(decoding_bytes),
+    }
+}
+
 /// Seals, and waits until it is durable.
 pub(crate) async fn seal(writer: &mut dyn SinkWriter) -> Vec<serde_json::Value> {
     writer.seal().await.expect("sealed").await.expect("durable")
@@ -220,7 +237,7 @@ pub(crate) async fn read_split(source: &dyn Source, split: &Split, given: &mut G
     let mut reader = source.open(split).await?;
     loop {
         match reader.next().await? {
-            Read::Idle => {}
+            Read::Idle | Read::Waiting => {}
             Read::End => return Ok(()),
             Read::Records { batch, dead_letters } => {
                 given.batches.push(batch);

@@ -25,6 +25,6 @@ pub struct RuntimeContext {
     pub collect: CollectStore,
     /// What this node holds of checkpoints: empty at its start.
     pub local: LocalState,
-    /// Memory for state and exchanges.
+    /// Memory for state, exchanges and decoding.
     pub memory_budget_bytes: u64,
 }

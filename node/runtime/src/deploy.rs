@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use thalweg_connectors::{SinkIdentity, SourceIdentity};
+use thalweg_connectors::{DecodingShare, SinkIdentity, SourceIdentity};
 use thalweg_exchange::{
     Endpoints, Inbound, InboundChannel, Outbound, OutboundBuilder, OutboundConfig, PeerFailure, PeerLink,
 };
@@ -47,6 +47,8 @@ use replayed::pacer;
 
 /// The share of a node's memory that the exchange windows of one attempt may fill.
 const EXCHANGE_MEMORY_SHARE: u64 = 4;
+/// The share of a node's memory that the readers of one attempt may decode files with.
+const DECODING_MEMORY_SHARE: u64 = 4;
 /// The smallest window that memory pressure leaves a channel: below it, batches become too small to be worth their cost.
 const WINDOW_BYTES_MIN: u64 = 64 << 10;
 
@@ -88,6 +90,7 @@ struct Shared {
     settings: JobSettings,
     operators: OperatorContext,
     state: Arc<StateBudget>,
+    decoding: DecodingShare,
     replay: Option<Arc<ReplayClock>>,
     restored: Restored,
     /// What the head that is being restored judged late.
@@ -159,7 +162,9 @@ impl Builder<'_> {
         let limit = self.context.memory_budget_bytes as f64 * settings.state_memory_share;
         let replay = self.replay_clock(meters, &settings, &restored)?;
         let (late, failed) = (Vec::new(), Vec::new());
-        Ok(Shared { settings, operators, state: StateBudget::new(limit as u64), replay, restored, late, failed })
+        let state = StateBudget::new(limit as u64);
+        let decoding = DecodingShare::new(self.context.memory_budget_bytes / DECODING_MEMORY_SHARE);
+        Ok(Shared { settings, operators, state, decoding, replay, restored, late, failed })
     }
 
     fn parallelism(&self) -> u32 {
@@ -407,6 +412,7 @@ impl Builder<'_> {
             store: self.store.clone(),
             takes_checkpoints: self.deployment.takes_checkpoints,
             check: Some(Stamp::new(self.head(subtask), spec)?.check(chain.takes_dead_letters())),
+            decoding: shared.decoding.clone(),
         };
         let source = self.tables.source(spec, &shared.settings, identity);
         let source = source.map_err(|source| SubtaskError::Connector { table: table.clone(), source })?;

@@ -34,6 +34,8 @@ struct Open {
     watermark: Watermark,
     /// It has said, or is taken to have shown by its silence, that there is nothing now.
     idle: bool,
+    /// It has said that its records wait for memory, which is no silence.
+    waiting: bool,
     /// Since when it has been asked without an answer, on the clock that the caller keeps.
     asked_since: Option<Duration>,
 }
@@ -125,9 +127,9 @@ impl Readers {
         }
     }
 
-    /// Whether an answer is due of any split: one that is not paused, nor without records now.
+    /// Whether an answer is due of any split: one that is not paused, nor without records or memory now.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.open.iter().any(|open| !self.paused.contains(&open.split) && !open.idle)
+        self.open.iter().any(|open| !self.paused.contains(&open.split) && !open.idle && !open.waiting)
     }
 
     /// The splits that have been asked since before this moment without an answer.
@@ -150,7 +152,10 @@ impl Readers {
             if let Poll::Ready(answer) = self.poll_one(at, context) {
                 return Poll::Ready(self.on_answer(at, answer));
             }
-            self.open[at].asked_since.get_or_insert(now);
+            let open = &mut self.open[at];
+            if !open.waiting {
+                open.asked_since.get_or_insert(now);
+            }
         }
         Poll::Pending
     }
@@ -168,13 +173,13 @@ impl Readers {
         let open = &mut self.open[at];
         let split = open.split;
         (open.served, open.asked_since, open.question) = (self.served, None, None);
-        open.idle = matches!(read, Read::Idle);
+        (open.idle, open.waiting) = (matches!(read, Read::Idle), matches!(read, Read::Waiting));
         self.splits[split] = match read {
-            Read::Records { .. } | Read::Idle => (reader.later_position(), SplitState::Open),
+            Read::Records { .. } | Read::Idle | Read::Waiting => (reader.later_position(), SplitState::Open),
             Read::End => (reader.later_position(), SplitState::Finished),
         };
         match (&read, open.rest.pop_front_if(|_| matches!(read, Read::End))) {
-            (Read::Records { .. } | Read::Idle, _) => open.question = Some(ask(reader)),
+            (Read::Records { .. } | Read::Idle | Read::Waiting, _) => open.question = Some(ask(reader)),
             (Read::End, Some(next)) => open.split = next,
             (Read::End, None) => {
                 self.open.remove(at);
@@ -190,8 +195,9 @@ impl Readers {
         {
             let Some(split) = rest.pop_front() else { continue };
             let watermark = Watermark::MIN;
-            let open = Open { split, rest, question: None, served: 0, watermark, idle: false, asked_since: None };
-            self.open.push(open);
+            let (question, served, asked_since) = (None, 0, None);
+            let (idle, waiting) = (false, false);
+            self.open.push(Open { split, rest, question, served, watermark, idle, waiting, asked_since });
         }
     }
 

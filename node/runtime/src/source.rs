@@ -219,6 +219,8 @@ impl SourceSubtask {
                 let grown = self.watermarks.on_idle(split);
                 self.advance(grown).await
             }
+            // Its question stays open.
+            Read::Waiting => Ok(()),
             Read::End => {
                 let grown = self.watermarks.on_finished(split);
                 // The end of everything is signalled once, when reading is over.

@@ -20,7 +20,7 @@ use super::{
     split::{LineFormat, LineRange, LineReader},
 };
 use crate::{
-    ConnectorError, Source, SplitReader,
+    ConnectorError, DecodingShare, Source, SplitReader,
     csv::CsvFormat,
     json::JsonDecoder,
     notices::TableNotices,
@@ -106,6 +106,8 @@ pub(super) struct FileTable {
     sets_aside: bool,
     name: String,
     notices: TableNotices,
+    /// `None` where splits are only listed.
+    decoding: Option<DecodingShare>,
 }
 
 impl FileSource {
@@ -114,7 +116,7 @@ impl FileSource {
         spec: &SourceOperator,
         batch_rows: usize,
         files: Files,
-        notices: TableNotices,
+        (notices, decoding): (TableNotices, Option<DecodingShare>),
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let format = match options.required("format")? {
@@ -140,6 +142,7 @@ impl FileSource {
             sets_aside: options.text("dead-letter.path").is_some(),
             name: spec.table.clone(),
             notices,
+            decoding,
         };
         Ok(Self { table: Arc::new(table) })
     }
@@ -243,6 +246,7 @@ impl FileTable {
                     schema: &self.schema,
                     predicates: &self.predicates,
                     notices: &self.notices,
+                    decoding: self.decoding.as_ref(),
                 };
                 let rest = parquet::RowGroups { groups: group..end, row };
                 parquet::open(table, split, &file, rest, self.batch_rows).await

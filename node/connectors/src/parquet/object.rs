@@ -5,9 +5,12 @@ use std::{ops::Range, sync::Arc};
 use ::parquet::{
     arrow::{arrow_reader::ArrowReaderOptions, async_reader::AsyncFileReader},
     errors::{ParquetError, Result},
-    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
+    file::{
+        metadata::{ParquetMetaData, ParquetMetaDataReader},
+        reader::{ChunkReader, Length},
+    },
 };
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes, buf::Reader};
 use futures::{FutureExt as _, future::BoxFuture};
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
 
@@ -34,10 +37,62 @@ impl ObjectReader {
         self.bytes
     }
 
+    /// Fetches some parts of it.
+    pub(super) async fn fetch(&mut self, ranges: Vec<Range<u64>>) -> Result<Fetched> {
+        let parts = self.get_byte_ranges(ranges.clone()).await?;
+        let starts = ranges.into_iter().map(|range| range.start);
+        Ok(Fetched { bytes: self.bytes, parts: starts.zip(parts).collect() })
+    }
+
     /// What a footer says may be anything.
     fn check(&self, range: &Range<u64>) -> Result<()> {
         let length = range.end.checked_sub(range.start);
         check_range(self.bytes, range.start, length.unwrap_or(u64::MAX))
+    }
+}
+
+/// Parts of an object, each with its place.
+#[derive(Debug, Clone)]
+pub(super) struct Fetched {
+    bytes: u64,
+    parts: Vec<(u64, Bytes)>,
+}
+
+impl Fetched {
+    /// What there is of the part that a place is in, from there on.
+    fn from(&self, start: u64) -> Result<Bytes> {
+        let found = self.parts.iter().find_map(|(first, part)| {
+            let offset = usize::try_from(start.checked_sub(*first)?).ok()?;
+            (offset < part.len()).then(|| part.slice(offset..))
+        });
+        found.ok_or_else(|| ParquetError::EOF(format!("byte {start} is in none of the columns that are read")))
+    }
+}
+
+impl Length for Fetched {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for Fetched {
+    type T = Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        Ok(self.from(start)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let rest = self.from(start)?;
+        if length > rest.len() {
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes from byte {start} are not in a column that is read"
+            )));
+        }
+        Ok(rest.slice(..length))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Reads a run of row groups: local files directly, objects by range requests.
 //!
 //! Each row group has a reader of its own, which decodes as many rows at once as take about `BATCH_BYTES`; what it gives is cut
-//! again where its rows share long values.
+//! again where its rows share long values. Before that, what its pages say of their sizes is compared with the memory that there is
+//! for decoding, and the reader waits for its turn.
 
 use std::{
     collections::VecDeque,
@@ -10,27 +11,28 @@ use std::{
     thread,
 };
 
-use ::parquet::arrow::{
-    ParquetRecordBatchStreamBuilder, ProjectionMask,
-    arrow_reader::{
-        ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-        ParquetRecordBatchReaderBuilder,
+use ::parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+        },
     },
-    async_reader::ParquetRecordBatchStream,
+    errors::ParquetError,
+    file::{metadata::RowGroupMetaData, reader::ChunkReader},
 };
-use ::parquet::errors::ParquetError;
 use arrow::{
     array::RecordBatch,
     datatypes::{Schema, SchemaRef},
 };
 use async_trait::async_trait;
-use futures::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use thalweg_types::{Split, graph::ColumnPredicate};
 
-use super::{Kind, ObjectReader, OpenParquet, conform, damaged, int96, project, prune, sizes};
+use super::{Kind, OpenParquet, conform, damaged, int96, need::Need, project, prune, sizes};
 use crate::{
-    ConnectorError, Read, SplitReader,
+    ConnectorError, DecodingShare, Read, SplitReader,
+    decoding::DecodingTurn,
     filesystem::Location,
     notices::{Absent, TableNotices},
     sizes::fitting_rows,
@@ -43,6 +45,8 @@ pub(crate) struct ParquetTable<'a> {
     pub(crate) schema: &'a SchemaRef,
     pub(crate) predicates: &'a [ColumnPredicate],
     pub(crate) notices: &'a TableNotices,
+    /// `None`: there is no bound.
+    pub(crate) decoding: Option<&'a DecodingShare>,
 }
 
 /// What is left of a split of a Parquet file.
@@ -93,6 +97,9 @@ pub(crate) async fn open(
         leaves,
         schema: table.schema.clone(),
         batch_rows,
+        decoding: table.decoding.cloned(),
+        has_told: false,
+        expected: 0,
         group: None,
         rest: None,
         place,
@@ -136,9 +143,10 @@ impl Place {
     }
 }
 
-enum Batches {
-    Local(Box<ParquetRecordBatchReader>),
-    Stored(Box<ParquetRecordBatchStream<ObjectReader>>),
+/// The rows of a row group, and the memory that decoding them takes.
+struct OpenGroup {
+    reader: Box<ParquetRecordBatchReader>,
+    _turn: Option<DecodingTurn>,
 }
 
 struct ParquetReader {
@@ -149,42 +157,93 @@ struct ParquetReader {
     mask: ProjectionMask,
     schema: SchemaRef,
     batch_rows: usize,
+    decoding: Option<DecodingShare>,
+    /// What it has said before it waits for memory.
+    has_told: bool,
+    /// What the group before took, where that turned out to be more than its footer let expect.
+    expected: u64,
     /// The reader of the current row group.
-    group: Option<Batches>,
+    group: Option<OpenGroup>,
     /// Rows that are decoded and not given yet.
     rest: Option<RecordBatch>,
     place: Place,
 }
 
 impl ParquetReader {
-    /// A reader of the current row group, behind the rows that were given.
-    fn open_group(&self) -> Result<Batches, ConnectorError> {
-        let metadata = self.file.metadata.clone();
-        match &self.file.kind {
+    /// A reader of the current row group, behind the rows that were given; `None`: there is no memory for it now, and the next call
+    /// waits until there is.
+    async fn open_group(&mut self) -> Result<Option<OpenGroup>, ConnectorError> {
+        let metadata = self.file.metadata.metadata().clone();
+        let Some(group) = metadata.row_groups().get(self.place.next().0) else {
+            return Err(damaged(&self.file.name, &self.here(), "there is no such row group"));
+        };
+        match self.file.kind.clone() {
             Kind::Local(file) => {
-                let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata);
-                let built = catch_unwind(AssertUnwindSafe(|| self.plan(builder).build()));
-                self.settle(built).map(|reader| Batches::Local(Box::new(reader)))
+                let need = self.need(&file, group, false)?;
+                let Some(turn) = self.turn(&need).await? else { return Ok(None) };
+                self.build(file, group, turn).map(Some)
             }
-            Kind::Stored(object) => {
-                let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(object.clone(), metadata);
-                let built = catch_unwind(AssertUnwindSafe(|| self.plan(builder).build()));
-                self.settle(built).map(|stream| Batches::Stored(Box::new(stream)))
+            Kind::Stored(mut object) => {
+                let chunks = self.leaves.iter().filter_map(|leaf| group.columns().get(*leaf));
+                let ranges: Vec<_> =
+                    chunks.map(|chunk| chunk.byte_range()).map(|(at, length)| at..at + length).collect();
+                let mut need = Need::by_footer(group, &self.leaves, true);
+                loop {
+                    need.bytes = need.bytes.max(self.expected);
+                    let Some(turn) = self.turn(&need).await? else { return Ok(None) };
+                    let fetched = object.fetch(ranges.clone()).await;
+                    let fetched = self.settle(Ok(fetched))?;
+                    need = self.need(&fetched, group, true)?;
+                    if self.decoding.is_none() || need.bytes <= turn.as_ref().map_or(0, |turn| turn.bytes) {
+                        return self.build(fetched, group, turn).map(Some);
+                    }
+                    // It is fetched again when there is memory for it. That is so once in a file, mostly.
+                    self.expected = need.bytes;
+                }
             }
         }
     }
 
-    fn plan<T>(&self, builder: ArrowReaderBuilder<T>) -> ArrowReaderBuilder<T> {
+    /// What a row group's pages take.
+    fn need<R: ChunkReader>(
+        &self,
+        file: &R,
+        group: &RowGroupMetaData,
+        is_fetched: bool,
+    ) -> Result<Need, ConnectorError> {
+        self.settle(Ok(Need::by_pages(file, group, &self.leaves, is_fetched)))
+    }
+
+    /// The memory that a row group takes; the first time that it is not there, `None`.
+    async fn turn(&mut self, need: &Need) -> Result<Option<Option<DecodingTurn>>, ConnectorError> {
+        let Some(share) = &self.decoding else { return Ok(Some(None)) };
+        need.check(share.limit_bytes()).map_err(|error| damaged(&self.file.name, &self.here(), error))?;
+        let turn = match share.try_take(need.bytes) {
+            None if !std::mem::replace(&mut self.has_told, true) => return Ok(None),
+            None => share.take(need.bytes).await,
+            Some(turn) => turn,
+        };
+        self.has_told = false;
+        Ok(Some(Some(turn)))
+    }
+
+    fn build<R: ChunkReader + 'static>(
+        &self,
+        file: R,
+        about: &RowGroupMetaData,
+        turn: Option<DecodingTurn>,
+    ) -> Result<OpenGroup, ConnectorError> {
         let (group, row) = self.place.next();
-        let about = self.file.metadata.metadata().row_groups().get(group);
-        let rows = about.map_or(0, |about| u64::try_from(about.num_rows()).unwrap_or(0));
+        let rows = u64::try_from(about.num_rows()).unwrap_or(0);
         let to_usize = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
-        builder
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.file.metadata.clone())
             .with_projection(self.mask.clone())
             .with_row_groups(vec![group])
             .with_offset(to_usize(row))
             .with_limit(to_usize(rows.saturating_sub(row)))
-            .with_batch_size(about.map_or(1, |about| sizes::batch_rows(about, &self.leaves, self.batch_rows)))
+            .with_batch_size(sizes::batch_rows(about, &self.leaves, self.batch_rows));
+        let built = catch_unwind(AssertUnwindSafe(|| builder.build()));
+        Ok(OpenGroup { reader: Box::new(self.settle(built)?), _turn: turn })
     }
 
     fn settle<T, E: Into<ParquetError>>(&self, result: thread::Result<Result<T, E>>) -> Result<T, ConnectorError> {
@@ -197,32 +256,19 @@ impl ParquetReader {
         format!("row group {group} from row {row} of it")
     }
 
-    /// Decodes the next rows; none at the end.
-    async fn decode(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
-        while !self.place.groups.is_empty() {
-            if self.group.is_none() {
-                self.group = Some(self.open_group()?);
-            }
-            let decoded = match &mut self.group {
-                Some(Batches::Local(reader)) => {
-                    let next = catch_unwind(AssertUnwindSafe(|| reader.next().transpose()));
-                    self.settle(next)?
-                }
-                Some(Batches::Stored(stream)) => {
-                    let next = AssertUnwindSafe(stream.next()).catch_unwind().await;
-                    self.settle(next.map(Option::transpose))?
-                }
-                None => None,
-            };
-            let Some(batch) = decoded else {
+    /// Decodes the next rows of the current row group.
+    fn decode(&mut self, mut group: OpenGroup) -> Result<RecordBatch, ConnectorError> {
+        loop {
+            let next = catch_unwind(AssertUnwindSafe(|| group.reader.next().transpose()));
+            let Some(batch) = self.settle(next)? else {
                 return Err(damaged(&self.file.name, &self.here(), "it has fewer rows than its footer says"));
             };
             if batch.num_rows() > 0 {
+                self.group = Some(group);
                 let conformed = conform::conform(&batch, &self.schema);
-                return conformed.map(Some).map_err(|reason| damaged(&self.file.name, &self.here(), reason));
+                return conformed.map_err(|reason| damaged(&self.file.name, &self.here(), reason));
             }
         }
-        Ok(None)
     }
 
     /// Gives the first of the rows that are decoded.
@@ -244,10 +290,17 @@ impl SplitReader for ParquetReader {
     async fn next(&mut self) -> Result<Read, ConnectorError> {
         let batch = match self.rest.take() {
             Some(rest) => rest,
-            None => match self.decode().await? {
-                Some(batch) => batch,
-                None => return Ok(Read::End),
-            },
+            None if self.place.groups.is_empty() => return Ok(Read::End),
+            None => {
+                let group = match self.group.take() {
+                    Some(group) => group,
+                    None => match self.open_group().await? {
+                        Some(group) => group,
+                        None => return Ok(Read::Waiting),
+                    },
+                };
+                self.decode(group)?
+            }
         };
         Ok(Read::Records { batch: self.give(&batch), dead_letters: Vec::new() })
     }

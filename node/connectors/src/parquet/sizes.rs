@@ -10,7 +10,9 @@ pub(super) fn batch_rows(group: &RowGroupMetaData, leaves: &[usize], rows_max: u
     let size = |leaf: &usize| {
         group.columns().get(*leaf).map_or(0, |column| {
             let values = to_u64(column.num_values()).saturating_mul(width(column.column_descr()));
-            values.max(to_u64(column.uncompressed_size())).max(to_u64(column.compressed_size()))
+            // What texts take whose common beginnings are in the file once, where the writer has counted it.
+            let texts = values.saturating_add(to_u64(column.unencoded_byte_array_data_bytes().unwrap_or(0)));
+            texts.max(to_u64(column.uncompressed_size())).max(to_u64(column.compressed_size()))
         })
     };
     let bytes = leaves.iter().map(size).fold(0, u64::saturating_add);

@@ -19,6 +19,8 @@ use crate::{
     testing::{context, read_all, settings, source},
 };
 
+mod memory;
+
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }

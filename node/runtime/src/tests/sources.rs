@@ -50,6 +50,25 @@ async fn a_silent_split_steps_out_of_the_watermark_after_the_idle_timeout() {
     running.cancel().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_split_that_waits_for_memory_is_not_silent() {
+    let cluster = Cluster::of(1).await;
+    let waits = TestSplit { delay: Duration::from_secs(10), ..TestSplit::of("b", vec![rows([(200, 2, 0)])]) };
+    let waits = TestSplit { waits_first: true, ..waits.then(After::Silence) };
+    give(&cluster, "ticks", vec![TestSplit::of("a", vec![rows([(5000, 1, 0)])]).then(After::Silence), waits]);
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("ticks", Some(2_000_000), &[]);
+    let sink = graph.sink("out", Parallelism::Job, rows_schema());
+    graph.link(source, sink, 0, Distribution::Hash { keys: vec![1] });
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&graph.build(), 1));
+    running.start().await;
+    tokio::time::sleep(Duration::from_millis(9900)).await;
+    assert_eq!(source_watermark(&running), i64::MIN, "its records may be of any time");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(source_watermark(&running), 200_000);
+    running.cancel().await;
+}
+
 /// The other split gives rows far more often than silence is looked for.
 #[tokio::test(start_paused = true)]
 async fn a_silent_split_steps_out_while_another_is_busy() {

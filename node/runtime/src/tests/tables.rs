@@ -41,11 +41,13 @@ pub(super) struct TestSplit {
     pub(super) delay: Duration,
     /// It begins with saying that there is nothing yet.
     pub(super) idle_first: bool,
+    /// It begins with saying that its records wait for memory.
+    pub(super) waits_first: bool,
 }
 
 impl TestSplit {
     pub(super) fn of(sequence: &'static str, batches: Vec<RecordBatch>) -> Self {
-        Self { sequence, batches, after: After::End, delay: Duration::ZERO, idle_first: false }
+        Self { sequence, batches, after: After::End, delay: Duration::ZERO, idle_first: false, waits_first: false }
     }
 
     pub(super) fn then(self, after: After) -> Self {
@@ -153,6 +155,9 @@ impl SplitReader for TestReader {
     async fn next(&mut self) -> Result<Read, ConnectorError> {
         if std::mem::take(&mut self.split.idle_first) {
             return Ok(Read::Idle);
+        }
+        if std::mem::take(&mut self.split.waits_first) {
+            return Ok(Read::Waiting);
         }
         if self.left.is_empty() {
             match self.split.after {

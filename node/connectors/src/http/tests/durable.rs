@@ -161,6 +161,7 @@ impl Rig {
             store: self.store.clone(),
             takes_checkpoints,
             check: self.check.clone(),
+            decoding: crate::DecodingShare::new(1 << 30),
         };
         let spec = source("http", &self.options, columns());
         let source = open_source_of(identity, &spec, &settings(2), &context).expect("the options are sound");
@@ -245,7 +246,7 @@ impl Running {
                     |line: &String| line.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect("a number");
                 Some(to_lines(&batch).iter().map(digits).collect())
             }
-            Read::Idle => panic!("it never says so"),
+            Read::Idle | Read::Waiting => panic!("it never says so"),
             Read::End => None,
         }
     }

@@ -1,0 +1,52 @@
+//! The memory that readers may decode with: they take their turns where it is not enough for all of them at once.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What is counted as one: a semaphore counts no further than 32 bits at once.
+const UNIT: u64 = 64 << 10;
+
+/// The share of a node's memory that the readers of one attempt may decode with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DecodingShare {
+    limit_bytes: u64,
+    units: Arc<Semaphore>,
+}
+
+/// Memory that a reader decodes with, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct DecodingTurn {
+    pub(crate) bytes: u64,
+    _units: OwnedSemaphorePermit,
+}
+
+impl DecodingShare {
+    /// A share of so many bytes.
+    #[must_use]
+    pub fn new(limit_bytes: u64) -> Self {
+        let units = usize::try_from(limit_bytes / UNIT).unwrap_or(usize::MAX).clamp(1, u32::MAX as usize);
+        Self { limit_bytes, units: Arc::new(Semaphore::new(units)) }
+    }
+
+    pub(crate) fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
+    }
+
+    /// So much of it, which is not more than all, where it is there now.
+    pub(crate) fn try_take(&self, bytes: u64) -> Option<DecodingTurn> {
+        let units = self.units.clone().try_acquire_many_owned(self.units_of(bytes)).ok()?;
+        Some(DecodingTurn { bytes, _units: units })
+    }
+
+    /// Waits for so much of it, which is not more than all, behind those who came before.
+    pub(crate) async fn take(&self, bytes: u64) -> DecodingTurn {
+        let units = self.units.clone().acquire_many_owned(self.units_of(bytes)).await;
+        DecodingTurn { bytes, _units: units.expect("it is never closed") }
+    }
+
+    fn units_of(&self, bytes: u64) -> u32 {
+        let all = (self.limit_bytes / UNIT).max(1);
+        u32::try_from(bytes.div_ceil(UNIT).min(all)).unwrap_or(u32::MAX)
+    }
+}
