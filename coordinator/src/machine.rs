@@ -1,11 +1,11 @@
 //! The replicated state machine as the consensus crate drives it: bytes in, bytes out.
 
-use thalweg_cluster_state::{ClusterState, Outcome};
+use thalweg_cluster_state::{ClusterState, Command, Outcome};
 use thalweg_consensus::Replicated;
 use thalweg_types::bug;
 
 /// The cluster's state behind the log.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Machine {
     state: ClusterState,
 }
@@ -19,15 +19,20 @@ impl Machine {
 }
 
 impl Replicated for Machine {
+    type Command = Command;
     type Outcome = Outcome;
 
-    fn apply(&mut self, index: u64, command: &[u8]) -> Result<Outcome, String> {
-        let outcome = self.state.apply_bytes(index, command).map_err(|error| error.to_string())?;
+    fn decode(command: &[u8]) -> Result<Command, String> {
+        Command::from_bytes(command).map_err(|error| error.to_string())
+    }
+
+    fn apply(&mut self, index: u64, command: Command) -> Outcome {
+        let outcome = self.state.apply(index, command);
         if bug::checks_invariants() {
             let broken = self.state.check_invariants().err();
             assert!(broken.is_none(), "after the entry at {index}: {}", broken.unwrap_or_default());
         }
-        Ok(outcome)
+        outcome
     }
 
     fn snapshot(&self) -> Vec<u8> {

@@ -3,7 +3,7 @@
 //! Every member tells of itself. Of jobs and nodes only the leader tells, so that nothing is counted twice: whoever adds up
 //! the members' samples gets the cluster's.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
     collector::Collector,
@@ -40,7 +40,7 @@ pub(crate) async fn read(consensus: &Consensus<Machine>, leader: &LeaderHandle, 
         let (nodes, jobs) = consensus.peek(|machine| {
             let state = machine.state();
             let nodes: Vec<NodeState> = state.nodes().values().map(|record| record.state).collect();
-            let jobs: Vec<(JobId, JobRecord)> =
+            let jobs: Vec<(JobId, Arc<JobRecord>)> =
                 state.jobs().iter().map(|(job, record)| (*job, record.clone())).collect();
             (nodes, jobs)
         });
@@ -136,7 +136,7 @@ impl Families {
         }
     }
 
-    fn statuses(&mut self, jobs: &[(JobId, JobRecord)]) {
+    fn statuses(&mut self, jobs: &[(JobId, Arc<JobRecord>)]) {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for (_, record) in jobs {
             *counts.entry(record.status.to_string()).or_default() += 1;

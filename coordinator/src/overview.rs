@@ -1,6 +1,9 @@
 //! A job as clients see it: the replicated record, and what the leader remembers of its subtasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use thalweg_cluster_state::{AttemptRecord, ClusterState, JobRecord};
 use thalweg_control::job::of_the_record;
@@ -85,7 +88,7 @@ pub(crate) enum ReaderPlace {
 
 /// Where a path's reader is: its source has one split, so it is with the first slice.
 pub(crate) fn reader_of(path: &str, state: &ClusterState) -> ReaderPlace {
-    let takes = |(_, record): &(&JobId, &JobRecord)| record.spec.ingest_paths.contains(path);
+    let takes = |(_, record): &(&JobId, &Arc<JobRecord>)| record.spec.ingest_paths.contains(path);
     let mut failed = None;
     for (job, record) in state.jobs().iter().filter(takes) {
         let name = &record.spec.name;

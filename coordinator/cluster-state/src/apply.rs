@@ -178,7 +178,7 @@ impl ClusterState {
             restarted_by: None,
             revision: index,
         };
-        self.jobs.insert(job, record);
+        self.jobs.insert(job, Arc::new(record));
         Ok(vec![Event::JobAccepted { job }])
     }
 
@@ -206,7 +206,7 @@ impl ClusterState {
         for (node, incarnation) in &plan.nodes {
             self.check_room(*node, *incarnation, &plan)?;
         }
-        let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+        let record = job_to_change(&mut self.jobs, job)?;
         let skipped = usize::from(bug::is_active(Bug::RestoreOldManifest) && record.checkpoints.len() > 1);
         let restored = record.checkpoints.iter().rev().nth(skipped).map(|manifest| manifest.checkpoint);
         let began_after = record.last_checkpoint;
@@ -284,7 +284,7 @@ impl ClusterState {
     }
 
     fn fail_job(&mut self, index: u64, job: JobId, failure: Failure) -> Applied {
-        let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+        let record = job_to_change(&mut self.jobs, job)?;
         if record.status.is_terminal() {
             return Err(Rejection::WrongStatus { job, status: record.status });
         }
@@ -304,7 +304,7 @@ impl ClusterState {
     }
 
     fn end_job(&mut self, index: u64, job: JobId, mode: EndMode) -> Applied {
-        let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+        let record = job_to_change(&mut self.jobs, job)?;
         // A client repeats a request whose answer was lost: what it asked for is so, or is on its way.
         if record.ending == Some(mode) && (mode == EndMode::Cancel || record.status != JobStatus::Failed) {
             return Ok(Vec::new());
@@ -345,7 +345,7 @@ impl ClusterState {
             return Err(Rejection::BadAssignment(format!("{job} keeps its {} key groups", record.spec.key_groups)));
         }
         self.ensure_paths_free(&spec)?;
-        let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+        let record = job_to_change(&mut self.jobs, job)?;
         record.spec = spec;
         record.restarts = record.restarts.saturating_add(1);
         record.restarted_by = Some(request);
@@ -398,12 +398,20 @@ fn current_node(
     }
 }
 
+/// A job's record, for this state alone.
+pub(crate) fn job_to_change(
+    jobs: &mut BTreeMap<JobId, Arc<JobRecord>>,
+    job: JobId,
+) -> Result<&mut JobRecord, Rejection> {
+    jobs.get_mut(&job).map(Arc::make_mut).ok_or(Rejection::UnknownJob(job))
+}
+
 pub(crate) fn current_attempt(
-    jobs: &mut BTreeMap<JobId, JobRecord>,
+    jobs: &mut BTreeMap<JobId, Arc<JobRecord>>,
     job: JobId,
     attempt: Attempt,
 ) -> Result<&mut JobRecord, Rejection> {
-    let record = jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+    let record = job_to_change(jobs, job)?;
     let current = record.last_attempt();
     if current == attempt && attempt != Attempt(0) {
         Ok(record)

@@ -11,7 +11,7 @@
 use thalweg_types::{Attempt, CheckpointId, JobId, JobStatus, checkpoint::ManifestRef};
 
 use crate::{
-    apply::{Applied, current_attempt},
+    apply::{Applied, current_attempt, job_to_change},
     outcome::{Event, Rejection},
     state::{ClusterState, JobRecord},
 };
@@ -51,7 +51,7 @@ impl ClusterState {
 
     /// In any status: what is complete is published, whatever has become of the job.
     pub(crate) fn sinks_committed(&mut self, index: u64, job: JobId, checkpoint: CheckpointId) -> Applied {
-        let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+        let record = job_to_change(&mut self.jobs, job)?;
         let due = record.uncommitted().map_or(CheckpointId(0), |manifest| manifest.checkpoint);
         ensure_due(job, due, checkpoint)?;
         record.committed = checkpoint;
@@ -60,7 +60,7 @@ impl ClusterState {
     }
 
     pub(crate) fn forget_checkpoints(&mut self, index: u64, job: JobId, checkpoints: &[CheckpointId]) -> Applied {
-        let record = self.jobs.get_mut(&job).ok_or(Rejection::UnknownJob(job))?;
+        let record = job_to_change(&mut self.jobs, job)?;
         let newest = record.newest_checkpoint().map(|manifest| manifest.checkpoint);
         for checkpoint in checkpoints.iter().copied() {
             record.checkpoint(checkpoint).ok_or(Rejection::UnknownCheckpoint { job, checkpoint })?;

@@ -14,14 +14,14 @@ use thalweg_types::{
 
 use crate::command::{AttemptPlan, EndMode, JobSpec};
 
-/// Everything that the members of a cluster agree on.
+/// Everything that the members of a cluster agree on. A clone shares the records of jobs, of which a command changes one.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterState {
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) last_job: JobId,
     pub(crate) nodes: BTreeMap<NodeId, NodeRecord>,
-    pub(crate) jobs: BTreeMap<JobId, JobRecord>,
+    pub(crate) jobs: BTreeMap<JobId, Arc<JobRecord>>,
     pub(crate) requests: BTreeMap<RequestId, JobId>,
 }
 
@@ -175,7 +175,7 @@ impl ClusterState {
 
     /// Every known job.
     #[must_use]
-    pub fn jobs(&self) -> &BTreeMap<JobId, JobRecord> {
+    pub fn jobs(&self) -> &BTreeMap<JobId, Arc<JobRecord>> {
         &self.jobs
     }
 
@@ -188,7 +188,7 @@ impl ClusterState {
     /// One job.
     #[must_use]
     pub fn job(&self, job: JobId) -> Option<&JobRecord> {
-        self.jobs.get(&job)
+        self.jobs.get(&job).map(AsRef::as_ref)
     }
 
     /// The job of a request.
@@ -199,7 +199,8 @@ impl ClusterState {
 
     /// Jobs for which a leader has something left to do.
     pub fn live_jobs(&self) -> impl Iterator<Item = (JobId, &JobRecord)> + '_ {
-        self.jobs.iter().filter(|(_, record)| !record.status.is_terminal()).map(|(job, record)| (*job, record))
+        let live = self.jobs.iter().filter(|(_, record)| !record.status.is_terminal());
+        live.map(|(job, record)| (*job, record.as_ref()))
     }
 
     /// Whether this life of a node is there, leaving or not.
@@ -222,6 +223,6 @@ impl ClusterState {
     }
 
     fn live_plans(&self) -> impl Iterator<Item = &AttemptPlan> + '_ {
-        self.jobs.values().filter_map(JobRecord::live_attempt).map(|attempt| attempt.plan.as_ref())
+        self.jobs.values().filter_map(|record| record.live_attempt()).map(|attempt| attempt.plan.as_ref())
     }
 }

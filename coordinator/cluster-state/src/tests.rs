@@ -413,7 +413,7 @@ fn check_step(before: &ClusterState, after: &ClusterState, outcome: &Outcome) {
         assert!(to == from || old.live_attempt().is_none(), "one live attempt at a time");
         assert!(!old.status.is_terminal() || old.status == new.status, "the end of a job is final");
         checkpoints::check_step(old, new);
-        assert!(new.revision >= old.revision && (old == new || new.revision > old.revision));
+        assert!(new.revision >= old.revision && (**old == *new || new.revision > old.revision));
     }
 }
 

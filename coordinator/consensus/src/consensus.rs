@@ -1,8 +1,8 @@
 //! The handle: what callers can ask of the replicated log.
 //!
 //! Commands go to the driver's task through one bounded queue. Outcomes come back when the command is applied on this
-//! member, so a caller that proposed sees its own effect in `peek`. The state machine itself is read directly, under a
-//! lock that is held for the length of one closure.
+//! member, so a caller that proposed sees its own effect in `peek`. The state machine itself is read directly: readers share it
+//! as it was when they began, and a command that is applied meanwhile goes to a clone.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -127,7 +127,7 @@ struct Shared<R: Replicated> {
     member: MemberId,
     cluster: ClusterId,
     commands: mpsc::Sender<Command<R::Outcome>>,
-    machine: Arc<RwLock<R>>,
+    machine: Arc<RwLock<Arc<R>>>,
     heard: Heard,
     leadership: watch::Receiver<Leadership>,
     applied: watch::Receiver<u64>,
@@ -151,7 +151,7 @@ impl<R: Replicated> Consensus<R> {
     pub(crate) fn new(
         (member, cluster): (MemberId, ClusterId),
         commands: mpsc::Sender<Command<R::Outcome>>,
-        machine: Arc<RwLock<R>>,
+        machine: Arc<RwLock<Arc<R>>>,
         published: &Published,
     ) -> Self {
         let shared = Shared {
@@ -192,7 +192,7 @@ impl<R: Replicated> Consensus<R> {
     }
 
     /// Reads the state, linearizably: it holds all that was committed before the call. Any member that knows a leader
-    /// can be asked. The closure runs on the caller's task and holds the state machine still meanwhile.
+    /// can be asked. The closure runs on the caller's task.
     ///
     /// # Errors
     /// When there is no leader or it does not confirm in time.
@@ -201,9 +201,10 @@ impl<R: Replicated> Consensus<R> {
         Ok(self.peek(f))
     }
 
-    /// Reads the state as it is here, which may be old.
+    /// Reads the state as it is here, which may be old. It may take its time: it keeps nobody from changing the state.
     pub fn peek<T>(&self, f: impl FnOnce(&R) -> T) -> T {
-        f(&self.shared.machine.read())
+        let machine = self.shared.machine.read().clone();
+        f(&machine)
     }
 
     /// Follows who leads.

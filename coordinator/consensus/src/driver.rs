@@ -5,7 +5,9 @@
 //! ```
 //!
 //! All inputs that are there are taken before one settling, so that one fsync serves them all. The task waits for the
-//! store and for nothing else; it never waits for a peer or a caller. When the store fails, or the log turns out to be
+//! store and for nothing else; it never waits for a peer or a caller. What takes its time is done beside it, on the compute threads:
+//! large commands are decoded there before they are applied, and what follows them waits; snapshots are encoded and decoded there.
+//! When the store fails, or the log turns out to be
 //! lost, the member stops: `Consensus::exited` tells the process, which should end.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -13,9 +15,9 @@ use std::{collections::VecDeque, sync::Arc};
 use parking_lot::RwLock;
 use raft::{
     Error as RaftError, RawNode, SnapshotStatus, StateRole,
-    eraftpb::{ConfChange, ConfChangeType, Message, MessageType},
+    eraftpb::{ConfChange, ConfChangeType, Entry, Message, MessageType},
 };
-use thalweg_types::{MemberId, Term, text::with_causes};
+use thalweg_types::{MemberId, Term, seam::Spawner, text::with_causes};
 use thiserror::Error;
 use tokio::{
     sync::mpsc,
@@ -25,6 +27,7 @@ use tracing::{debug, error, info};
 
 use crate::{
     Replicated,
+    beside::Beside,
     config::ConsensusConfig,
     consensus::{Command, ConsensusError, ConsensusExit, Leadership, Published, Reply},
     election::ElectionTimer,
@@ -33,6 +36,7 @@ use crate::{
     message_codec::Incoming,
     peers::{PeerEvent, Peers, Report},
     reads::Reads,
+    ready::{Encoded, Restoring, position_of, restored},
     record_codec::{Origin, RecordError, encode_seat},
     store::{LogPosition, LogStore, StoreError},
     waiting::Waiting,
@@ -56,6 +60,8 @@ pub(crate) enum Fault {
     Change(u64),
     #[error("the command at {index} can't be applied by this version ({reason}); all members must run the same one")]
     Command { index: u64, reason: String },
+    #[error("the state could not be encoded or decoded: it is a bug")]
+    Beside,
     #[error("the state machine refused a snapshot: {0}")]
     Restore(String),
     #[error(
@@ -76,13 +82,23 @@ pub(crate) struct Driver<R: Replicated> {
     pub(crate) config: ConsensusConfig,
     pub(crate) life: u64,
     pub(crate) node: RawNode<Log>,
-    pub(crate) machine: Arc<RwLock<R>>,
+    pub(crate) machine: Arc<RwLock<Arc<R>>>,
     pub(crate) store: Arc<dyn LogStore>,
+    pub(crate) compute: Arc<dyn Spawner>,
     pub(crate) timer: ElectionTimer,
     pub(crate) roster: Roster,
     pub(crate) applied: LogPosition,
+    /// Committed entries that wait for the first of them to be decoded.
+    pub(crate) unapplied: VecDeque<Entry>,
+    pub(crate) decoding: Option<Beside<Result<R::Command, String>>>,
     /// The last snapshot is of no use to a new member.
     pub(crate) is_snapshot_wanted: bool,
+    /// A snapshot is being encoded.
+    pub(crate) encoding: Option<Beside<Encoded>>,
+    /// A leader's snapshot is being decoded, and raft does not know of it yet.
+    pub(crate) restoring: Option<Beside<Restoring<R>>>,
+    /// The state of the leader's snapshot that raft has been told of, and where it stands in the log.
+    pub(crate) restored: Option<(LogPosition, R)>,
     pub(crate) peers: Peers,
     pub(crate) published: Published,
     pub(crate) calls: Calls<R>,
@@ -159,6 +175,9 @@ impl<R: Replicated> Driver<R> {
                 }
                 Some(incoming) = inputs.messages.recv() => self.on_message(incoming)?,
                 Some(report) = inputs.reports.recv() => self.on_report(report),
+                command = Beside::end(&mut self.decoding) => self.on_decoded(command)?,
+                encoded = Beside::end(&mut self.encoding) => self.on_encoded(encoded).await?,
+                restoring = Beside::end(&mut self.restoring) => self.on_restored(restoring),
             }
             self.take_batch(inputs)?;
         }
@@ -262,12 +281,31 @@ impl<R: Replicated> Driver<R> {
         self.check_log(&message)?;
         self.peers.on_contact(MemberId(message.from), &address);
         self.published.heard.on_heard(MemberId(message.from));
+        if message.get_msg_type() != MessageType::MsgSnapshot {
+            self.step(message);
+        } else if self.restoring.is_none() {
+            let state = R::clone(&self.machine.read());
+            let work = move || restored(message, state);
+            self.restoring = Some(Beside::begin(&self.compute, "decode a snapshot", work));
+        }
+        // One that comes while another is being decoded is lost, as messages may be.
+        Ok(())
+    }
+
+    /// Raft is told of a leader's snapshot once that is decoded. One that cannot be is decoded again where raft wants it, which is
+    /// the end of this member.
+    fn on_restored(&mut self, restoring: Option<Restoring<R>>) {
+        let Some(Restoring { message, state }) = restoring else { return };
+        self.restored = state.map(|state| (position_of(message.get_snapshot()), state));
+        self.step(*message);
+    }
+
+    fn step(&mut self, message: Message) {
         let term = message.term;
         match self.node.step(message) {
             Ok(()) | Err(RaftError::StepPeerNotFound) => {}
             Err(error) => debug!(member = %self.config.member, term, %error, "raft refused a message"),
         }
-        Ok(())
     }
 
     /// A leader tells how far this member has acknowledged the log. Raft-rs panics when the log ends before.
@@ -301,8 +339,11 @@ impl<R: Replicated> Driver<R> {
             is_self: is_leading && raft.apply_to_current_term(),
         };
         let leading = is_leading.then_some(raft.term);
-        self.calls.proposals.drop_but(leading);
-        self.calls.changing.drop_but(leading);
+        // Who waits for what is committed, and is not applied yet, is answered.
+        if self.unapplied.is_empty() {
+            self.calls.proposals.drop_but(leading);
+            self.calls.changing.drop_but(leading);
+        }
         let before = self.published.leadership.borrow().clone();
         if (before.term, before.leader) != (now.term, now.leader) {
             info!(member = %self.config.member, term = %now.term, leader = ?now.leader, "leadership");

@@ -21,6 +21,7 @@
 //! what it takes from the wire, and parses before it believes.
 
 mod admission;
+mod beside;
 mod config;
 mod consensus;
 mod driver;
@@ -53,16 +54,24 @@ pub use service::{RaftServer, RaftService};
 pub use start::{StartError, start};
 
 /// What is replicated. Deterministic: the same log gives the same state, byte for byte.
-pub trait Replicated: Send + Sync + 'static {
+///
+/// Cloning and applying are quick, whatever the size of state and command: clones share. Large commands are
+/// decoded, and states encoded and decoded, beside the driver.
+pub trait Replicated: Clone + Send + Sync + 'static {
+    /// A command, decoded.
+    type Command: Send + 'static;
     /// What applying a command gives its proposer.
     type Outcome: Send + 'static;
 
-    /// Applies a committed command.
+    /// Decodes a committed command.
     ///
     /// # Errors
     /// Says why the bytes are no command that this replica knows, such as one of a newer version. The member stops: going
     /// on without the command, it would no longer be like the others.
-    fn apply(&mut self, index: u64, command: &[u8]) -> Result<Self::Outcome, String>;
+    fn decode(command: &[u8]) -> Result<Self::Command, String>;
+
+    /// Applies a committed command.
+    fn apply(&mut self, index: u64, command: Self::Command) -> Self::Outcome;
 
     /// The whole state.
     fn snapshot(&self) -> Vec<u8>;

@@ -4,12 +4,15 @@
 //!   ready -> messages of a leader          leave at once: they promise nothing of its own log
 //!         -> snapshot, entries, vote       into the store, in one write
 //!         -> messages of everybody else    leave now: they acknowledge what is on disk
-//!         -> committed entries             are applied, in order; callers are answered
+//!         -> committed entries             are applied, in order, once the large ones are decoded; callers are answered
 //! ```
 //!
 //! A snapshot of a leader goes through the state machine before it goes to disk: one that the machine refuses must not
 //! take the place of a good log.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use protobuf::Message as _;
 use raft::{
     Ready, SnapshotStatus,
@@ -20,6 +23,7 @@ use tracing::{info, warn};
 
 use crate::{
     Replicated,
+    beside::Beside,
     consensus::ConsensusError,
     driver::{Driver, Fault},
     log::{encode_entries, encode_message},
@@ -30,6 +34,8 @@ use crate::{
 
 /// A snapshot is taken early when the entries in memory have this many bytes.
 const ENTRIES_BYTES_MAX: u64 = 64 << 20;
+/// A longer command is decoded beside the driver.
+const LARGE_BYTES: usize = 64 << 10;
 
 /// What applying entries owes to callers; they are answered when the effects can be seen.
 struct Answers<O> {
@@ -54,12 +60,15 @@ impl<R: Replicated> Driver<R> {
         unsent.extend(self.send(light.take_messages()));
         committed.extend(light.take_committed_entries());
         // Only now: applying may change raft's members, which it forbids between `ready` and `advance`.
-        self.apply(committed)?;
-        self.node.advance_apply();
+        self.unapplied.extend(committed);
+        self.apply(None)?;
+        // Raft has said what it makes of a leader's snapshot.
+        self.restored = None;
         for (member, message) in unsent {
             self.on_unsent(member, message);
         }
-        self.snapshot_if_due().await
+        self.snapshot_if_due();
+        Ok(())
     }
 
     /// Queues messages to their members, and says which found no place.
@@ -104,9 +113,21 @@ impl<R: Replicated> Driver<R> {
 
     /// Takes a leader's snapshot over.
     fn install(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
-        let (roster, state) = decode_snapshot(&snapshot.data)?;
-        self.machine.write().restore(&state).map_err(Fault::Restore)?;
+        let (roster, bytes) = decode_snapshot(&snapshot.data)?;
         let metadata = snapshot.get_metadata();
+        let decoded = self.restored.take().filter(|(at, _)| *at == position_of(snapshot));
+        let state = match decoded {
+            Some((_, state)) => state,
+            None => {
+                let mut state = R::clone(&self.machine.read());
+                state.restore(&bytes).map_err(Fault::Restore)?;
+                state
+            }
+        };
+        *self.machine.write() = Arc::new(state);
+        // It holds what they do.
+        self.unapplied.clear();
+        self.decoding = None;
         info!(member = %self.config.member, index = metadata.index, "took over a leader's snapshot");
         self.node.mut_store().install(snapshot.clone());
         self.applied = LogPosition { index: metadata.index, term: metadata.term };
@@ -116,24 +137,45 @@ impl<R: Replicated> Driver<R> {
         Ok(())
     }
 
-    fn apply(&mut self, entries: Vec<Entry>) -> Result<(), Fault> {
-        if entries.is_empty() {
-            return Ok(());
-        }
+    /// The first entry that waits was decoded.
+    pub(crate) fn on_decoded(&mut self, command: Option<Result<R::Command, String>>) -> Result<(), Fault> {
+        self.apply(Some(command.ok_or(Fault::Beside)?))
+    }
+
+    /// Applies what is committed, up to a command that is to be decoded beside; `decoded` is the first one.
+    fn apply(&mut self, mut decoded: Option<Result<R::Command, String>>) -> Result<(), Fault> {
         let mut answers = Answers { outcomes: Vec::new(), changes: Vec::new() };
+        let before = self.applied.index;
         let machine = self.machine.clone();
         let mut machine = machine.write();
-        for entry in entries {
+        while self.decoding.is_none()
+            && let Some(entry) = self.unapplied.pop_front()
+        {
+            if decoded.is_none() && is_large(&entry) {
+                let data = entry.data.clone();
+                self.unapplied.push_front(entry);
+                self.decoding = Some(Beside::begin(&self.compute, "decode a command", move || R::decode(&data)));
+                break;
+            }
             assert_eq!(entry.index, self.applied.index + 1, "entries are applied in order, each once");
             self.applied = LogPosition { index: entry.index, term: entry.term };
             match entry.get_entry_type() {
-                EntryType::EntryNormal => self.apply_command(&mut machine, &entry, &mut answers)?,
+                // Raft's own entries, such as the first of each term, have no origin.
+                EntryType::EntryNormal if entry.context.is_empty() => {}
+                EntryType::EntryNormal => {
+                    let command = decoded.take().unwrap_or_else(|| R::decode(&entry.data));
+                    self.apply_command(Arc::make_mut(&mut machine), &entry, command, &mut answers)?;
+                }
                 EntryType::EntryConfChange => self.apply_change(&entry, &mut answers)?,
                 EntryType::EntryConfChangeV2 => return Err(Fault::Change(entry.index)),
             }
         }
         drop(machine);
-        self.on_applied();
+        // Also where that was a snapshot.
+        self.node.advance_apply_to(self.applied.index);
+        if self.applied.index > before {
+            self.on_applied();
+        }
         for (number, outcome) in answers.outcomes {
             self.calls.proposals.answer(number, Ok(outcome));
         }
@@ -147,15 +189,12 @@ impl<R: Replicated> Driver<R> {
         &mut self,
         machine: &mut R,
         entry: &Entry,
+        command: Result<R::Command, String>,
         answers: &mut Answers<R::Outcome>,
     ) -> Result<(), Fault> {
-        // Raft's own entries, such as the first of each term, have no origin.
-        if entry.context.is_empty() {
-            return Ok(());
-        }
         let origin = Origin::decode(&entry.context)?;
-        let outcome = machine.apply(entry.index, &entry.data);
-        let outcome = outcome.map_err(|reason| Fault::Command { index: entry.index, reason })?;
+        let command = command.map_err(|reason| Fault::Command { index: entry.index, reason })?;
+        let outcome = machine.apply(entry.index, command);
         if self.is_ours(origin) {
             answers.outcomes.push((origin.number, outcome));
         }
@@ -237,23 +276,38 @@ impl<R: Replicated> Driver<R> {
         (origin.member, origin.life) == (self.config.member, self.life)
     }
 
-    /// Bounds the log: a snapshot of what is applied, and the entries before it are dropped. Every member takes its own.
-    async fn snapshot_if_due(&mut self) -> Result<(), Fault> {
+    /// Bounds the log: a snapshot of what is applied, and the entries before it are dropped. Every member takes its own. It is encoded
+    /// beside, while the log goes on.
+    fn snapshot_if_due(&mut self) {
         let log = self.node.store();
-        let entries = self.applied.index - log.snapshot_index();
+        let entries = self.applied.index.saturating_sub(log.snapshot_index());
         let is_large = log.entries_bytes() >= ENTRIES_BYTES_MAX;
         let is_due = entries >= self.config.snapshot_every_entries || self.is_snapshot_wanted || is_large;
-        if !is_due || entries == 0 {
-            return Ok(());
+        if !is_due || entries == 0 || self.encoding.is_some() {
+            return;
         }
         self.is_snapshot_wanted = false;
         let keep = if is_large { 0 } else { self.config.snapshot_every_entries / 2 };
-        let compacted = log.cut_before(self.applied.index, keep);
-        let snapshot = self.take_snapshot();
+        let (machine, roster) = (self.machine.read().clone(), self.roster.clone());
+        let (at, configuration) = (self.applied, self.node.raft.prs().conf().to_conf_state());
+        self.encoding = Some(Beside::begin(&self.compute, "encode a snapshot", move || {
+            let snapshot = new_snapshot(at, configuration, encode_snapshot(&roster, &machine.snapshot()));
+            Encoded { bytes: encode_message(&snapshot), snapshot, keep }
+        }));
+    }
+
+    /// A snapshot is encoded. It may have come too late: a leader's has taken the log's place.
+    pub(crate) async fn on_encoded(&mut self, encoded: Option<Encoded>) -> Result<(), Fault> {
+        let Encoded { snapshot, bytes, keep } = encoded.ok_or(Fault::Beside)?;
+        let at = position_of(&snapshot);
+        if at.index <= self.node.store().snapshot_index() {
+            return Ok(());
+        }
+        let compacted = self.node.store().cut_before(at.index, keep);
         self.store
             .write(LogWrite {
                 hard_state: Some(self.node.store().hard_state()),
-                snapshot: Some(encode_message(&snapshot)),
+                snapshot: Some(bytes),
                 compacted: Some(compacted),
                 ..LogWrite::default()
             })
@@ -261,11 +315,37 @@ impl<R: Replicated> Driver<R> {
         self.node.mut_store().compact(snapshot, compacted);
         Ok(())
     }
+}
 
-    fn take_snapshot(&self) -> Snapshot {
-        let state = self.machine.read().snapshot();
-        new_snapshot(self.applied, self.node.raft.prs().conf().to_conf_state(), encode_snapshot(&self.roster, &state))
-    }
+/// A snapshot of what is applied, and as the store keeps it.
+pub(crate) struct Encoded {
+    snapshot: Snapshot,
+    bytes: Bytes,
+    /// So many entries before it stay.
+    keep: u64,
+}
+
+/// A leader's snapshot, and the state that it holds; `None` where that could not be decoded.
+pub(crate) struct Restoring<R> {
+    pub(crate) message: Box<Message>,
+    pub(crate) state: Option<R>,
+}
+
+/// Decodes a leader's snapshot.
+pub(crate) fn restored<R: Replicated>(message: Message, mut state: R) -> Restoring<R> {
+    let decoded = decode_snapshot(&message.get_snapshot().data).ok().map(|(_, bytes)| state.restore(&bytes));
+    Restoring { message: Box::new(message), state: matches!(decoded, Some(Ok(()))).then_some(state) }
+}
+
+/// Where a snapshot stands in the log.
+pub(crate) fn position_of(snapshot: &Snapshot) -> LogPosition {
+    let metadata = snapshot.get_metadata();
+    LogPosition { index: metadata.index, term: metadata.term }
+}
+
+/// Whether decoding a command takes long enough that heartbeats would wait for it.
+fn is_large(entry: &Entry) -> bool {
+    entry.get_entry_type() == EntryType::EntryNormal && entry.data.len() >= LARGE_BYTES
 }
 
 /// A snapshot as raft knows it.

@@ -9,7 +9,7 @@
 //! Whether an empty store may found is for `founding` to find out. A group begins with a snapshot, so that a member that joins later gets the first members by one too: no log
 //! begins at nothing.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::RwLock;
 use raft::{Config, RawNode, ReadOnlyOption, eraftpb::ConfState};
@@ -157,7 +157,7 @@ pub(crate) fn run<R: Replicated>(
     peers.update(&roster);
     let voters = node.raft.prs().conf().to_conf_state();
     let published = publish(applied, roster.members(voters.get_voters()), &seams);
-    let machine = Arc::new(RwLock::new(machine));
+    let machine = Arc::new(RwLock::new(Arc::new(machine)));
     let handle = Consensus::new((config.member, cluster), commands, machine.clone(), &published);
     let driver = Driver {
         life: seams.entropy.next(),
@@ -166,9 +166,15 @@ pub(crate) fn run<R: Replicated>(
         node,
         machine,
         store,
+        compute: seams.compute.clone(),
         roster,
         applied,
+        unapplied: VecDeque::new(),
+        decoding: None,
         is_snapshot_wanted: false,
+        encoding: None,
+        restoring: None,
+        restored: None,
         peers,
         published,
         calls: Calls::new(),

@@ -287,7 +287,7 @@ impl Cluster for ClusterService {
                 let jobs: Vec<JobOverview> = self
                     .read(|machine| {
                         let state = machine.state();
-                        let line = |(job, record): (&JobId, &JobRecord)| JobOverview {
+                        let line = |(job, record): (&JobId, &Arc<JobRecord>)| JobOverview {
                             failure: record.failure.clone().or_else(|| overview::waiting(record, state)),
                             ..overview::summary(*job, record)
                         };

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -190,7 +191,15 @@ impl Reign {
         self.consensus.peek(|machine| {
             let nodes = self.views(machine.state());
             machine.state().jobs().iter().all(|(job, record)| {
-                let view = JobView { record, nodes: &nodes, cluster: &cluster, checkpoints, now, since_epoch, jitter };
+                let view = JobView {
+                    record: record.as_ref(),
+                    nodes: &nodes,
+                    cluster: &cluster,
+                    checkpoints,
+                    now,
+                    since_epoch,
+                    jitter,
+                };
                 let controller = self.jobs.get(job);
                 controller.map_or(record.status.is_terminal(), |controller| controller.is_output_settled(&view))
             })
@@ -306,16 +315,17 @@ fn forgettable_job(
     let ended = state.jobs().iter().filter(|(_, record)| record.status.is_terminal());
     let surplus = ended.clone().count().saturating_sub(ended_jobs_max);
     let waits = surplus <= ended_jobs_max.saturating_mul(UNCLEARED_TIMES_MAX - 1);
-    let may_go = |(job, record): &(&JobId, &JobRecord)| record.uncommitted().is_none() && !(waits && is_busy(**job));
+    let may_go =
+        |(job, record): &(&JobId, &Arc<JobRecord>)| record.uncommitted().is_none() && !(waits && is_busy(**job));
     let first = ended.filter(may_go).min_by_key(|(job, record)| (record.revision, **job));
-    first.filter(|_| surplus > 0).map(|(job, record)| (*job, record))
+    first.filter(|_| surplus > 0).map(|(job, record)| (*job, record.as_ref()))
 }
 
 /// The jobs that have ended and may not be done: those of which something is to be published, and the others, the last first. What
 /// is hidden in their sinks no record tells, so all count that ended without publishing.
 fn uncleared_jobs(state: &ClusterState) -> (Vec<(JobId, &JobRecord)>, VecDeque<JobId>) {
     let ended = state.jobs().iter().filter(|(_, record)| record.status.is_terminal() && record.attempt.is_some());
-    let ended = ended.map(|(job, record)| (*job, record));
+    let ended = ended.map(|(job, record)| (*job, record.as_ref()));
     let (unpublished, others): (Vec<_>, Vec<_>) = ended.partition(|(_, record)| record.uncommitted().is_some());
     let may_hide =
         |record: &JobRecord| matches!(record.status, JobStatus::Cancelled | JobStatus::Failed | JobStatus::Stopped);

@@ -5,22 +5,27 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use thalweg_proto::network::Network;
 use thalweg_types::{ClusterId, MemberId, seam::Seams};
 
-use super::world::{Hub, Link, Tasks, eventually, seams};
+use super::world::{Compute, Hub, Link, Tasks, eventually, seams};
 use crate::{
     Consensus, ConsensusConfig, ConsensusError, Member, Replicated, StartError, start,
     store::{LogStore, MemoryStore, Stored},
 };
 
 /// The replicated state: every command in its order. The outcome is a command's place, from 1.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Texts(Vec<String>);
 
 impl Replicated for Texts {
+    type Command = String;
     type Outcome = u64;
 
-    fn apply(&mut self, _index: u64, command: &[u8]) -> Result<u64, String> {
-        self.0.push(std::str::from_utf8(command).map_err(|error| error.to_string())?.to_owned());
-        Ok(u64::try_from(self.0.len()).expect("few"))
+    fn decode(command: &[u8]) -> Result<String, String> {
+        std::str::from_utf8(command).map(str::to_owned).map_err(|error| error.to_string())
+    }
+
+    fn apply(&mut self, _index: u64, command: String) -> u64 {
+        self.0.push(command);
+        u64::try_from(self.0.len()).expect("few")
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -37,6 +42,7 @@ impl Replicated for Texts {
 struct Running {
     consensus: Consensus<Texts>,
     tasks: Arc<Tasks>,
+    compute: Arc<Compute>,
 }
 
 pub(super) struct Group {
@@ -65,7 +71,7 @@ impl Group {
             lives: 0,
             snapshot_every_entries: 1000,
             hub: Arc::default(),
-            clock: seams(seed, &Arc::default()),
+            clock: seams(seed, &Arc::default()).0,
             stores: BTreeMap::new(),
             running: BTreeMap::new(),
         }
@@ -126,13 +132,13 @@ impl Group {
         let store = self.stores.entry(member).or_insert_with(|| Arc::new(MemoryStore::new())).clone();
         self.lives += 1;
         let tasks = Arc::<Tasks>::default();
-        let seams = seams(self.seed.wrapping_mul(1000) + self.lives, &tasks);
+        let (seams, compute) = seams(self.seed.wrapping_mul(1000) + self.lives, &tasks);
         let network = self.network(member);
         let listener = network.listen(&address(member)).await.expect("listens");
         let (consensus, service) = start(config, Texts::default(), store, network, seams.clone()).await?;
         let server = tonic::transport::Server::builder().add_service(service).serve_with_incoming(listener.incoming);
         seams.io.spawn("server", Box::pin(async { server.await.expect("serves") }));
-        self.running.insert(member, Running { consensus, tasks });
+        self.running.insert(member, Running { consensus, tasks, compute });
         Ok(())
     }
 
@@ -155,6 +161,11 @@ impl Group {
 
     pub(super) fn heal(&self, member: u64) {
         self.hub.heal(&address(member));
+    }
+
+    /// A member's compute threads.
+    pub(super) fn compute(&self, member: u64) -> &Compute {
+        &self.running[&member].compute
     }
 
     pub(super) fn consensus(&self, member: u64) -> Consensus<Texts> {

@@ -157,7 +157,64 @@ impl TaskHandle for Task {
     }
 }
 
-/// Seams of one life of a member.
-pub(super) fn seams(seed: u64, tasks: &Arc<Tasks>) -> Seams {
-    Seams { io: tasks.clone(), compute: tasks.clone(), ..thalweg_proto::testing::seeded_seams(seed) }
+/// Compute threads that can be busy with something else.
+#[derive(Default)]
+pub(super) struct Compute {
+    tasks: Arc<Tasks>,
+    waiting: Mutex<Vec<TaskFuture>>,
+    busy: Mutex<bool>,
+}
+
+impl std::fmt::Debug for Compute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Compute({} waiting)", self.waiting())
+    }
+}
+
+impl Compute {
+    /// What is begun waits from now on.
+    pub(super) fn hold(&self) {
+        *self.busy.lock() = true;
+    }
+
+    /// What has waited is done, in its order.
+    pub(super) fn release(&self) {
+        *self.busy.lock() = false;
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        waiting.into_iter().for_each(|task| drop(self.tasks.spawn("", task)));
+    }
+
+    /// How many pieces of work wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.lock().len()
+    }
+}
+
+/// The handle of a task that has not begun.
+#[derive(Debug)]
+struct Waits;
+
+impl TaskHandle for Waits {
+    fn abort(&self) {}
+
+    fn is_finished(&self) -> bool {
+        false
+    }
+}
+
+impl Spawner for Compute {
+    fn spawn(&self, name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
+        if *self.busy.lock() {
+            self.waiting.lock().push(task);
+            return Box::new(Waits);
+        }
+        self.tasks.spawn(name, task)
+    }
+}
+
+/// Seams of one life of a member, and its compute threads.
+pub(super) fn seams(seed: u64, tasks: &Arc<Tasks>) -> (Seams, Arc<Compute>) {
+    let compute = Arc::new(Compute { tasks: tasks.clone(), ..Compute::default() });
+    let seams = Seams { io: tasks.clone(), compute: compute.clone(), ..thalweg_proto::testing::seeded_seams(seed) };
+    (seams, compute)
 }
