@@ -1,6 +1,9 @@
 //! Work that takes its time, beside the driver: a driver that is busy gives no heartbeat.
 
-use std::{future, sync::Arc};
+use std::{
+    future::{self, Future},
+    sync::Arc,
+};
 
 use thalweg_types::seam::Spawner;
 use tokio::sync::oneshot;
@@ -10,11 +13,15 @@ use tokio::sync::oneshot;
 pub(crate) struct Beside<T>(oneshot::Receiver<T>);
 
 impl<T: Send + 'static> Beside<T> {
-    pub(crate) fn begin(compute: &Arc<dyn Spawner>, name: &str, work: impl FnOnce() -> T + Send + 'static) -> Self {
+    pub(crate) fn begin(
+        compute: &Arc<dyn Spawner>,
+        name: &str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Self {
         let (result, done) = oneshot::channel();
         let task = async move {
             // A driver that has stopped, or has taken a snapshot over, needs it no more.
-            let _ = result.send(work());
+            let _ = result.send(work.await);
         };
         // Its end shows in the channel.
         let _ = compute.spawn(name, Box::pin(task));

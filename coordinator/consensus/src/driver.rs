@@ -36,7 +36,7 @@ use crate::{
     message_codec::Incoming,
     peers::{PeerEvent, Peers, Report},
     reads::Reads,
-    ready::{Encoded, Restoring, position_of, restored},
+    ready::{Encoded, Restored, Restoring, restored},
     record_codec::{Origin, RecordError, encode_seat},
     store::{LogPosition, LogStore, StoreError},
     waiting::Waiting,
@@ -94,11 +94,11 @@ pub(crate) struct Driver<R: Replicated> {
     /// The last snapshot is of no use to a new member.
     pub(crate) is_snapshot_wanted: bool,
     /// A snapshot is being encoded.
-    pub(crate) encoding: Option<Beside<Encoded>>,
+    pub(crate) encoding: Option<Beside<Result<Encoded, StoreError>>>,
     /// A leader's snapshot is being decoded, and raft does not know of it yet.
-    pub(crate) restoring: Option<Beside<Restoring<R>>>,
-    /// The state of the leader's snapshot that raft has been told of, and where it stands in the log.
-    pub(crate) restored: Option<(LogPosition, R)>,
+    pub(crate) restoring: Option<Beside<Result<Restoring<R>, StoreError>>>,
+    /// What was made of the leader's snapshot that raft has been told of.
+    pub(crate) restored: Option<Restored<R>>,
     pub(crate) peers: Peers,
     pub(crate) published: Published,
     pub(crate) calls: Calls<R>,
@@ -177,7 +177,7 @@ impl<R: Replicated> Driver<R> {
                 Some(report) = inputs.reports.recv() => self.on_report(report),
                 command = Beside::end(&mut self.decoding) => self.on_decoded(command)?,
                 encoded = Beside::end(&mut self.encoding) => self.on_encoded(encoded).await?,
-                restoring = Beside::end(&mut self.restoring) => self.on_restored(restoring),
+                restoring = Beside::end(&mut self.restoring) => self.on_restored(restoring)?,
             }
             self.take_batch(inputs)?;
         }
@@ -285,7 +285,7 @@ impl<R: Replicated> Driver<R> {
             self.step(message);
         } else if self.restoring.is_none() {
             let state = R::clone(&self.machine.read());
-            let work = move || restored(message, state);
+            let work = restored(message, state, self.store.clone());
             self.restoring = Some(Beside::begin(&self.compute, "decode a snapshot", work));
         }
         // One that comes while another is being decoded is lost, as messages may be.
@@ -294,10 +294,11 @@ impl<R: Replicated> Driver<R> {
 
     /// Raft is told of a leader's snapshot once that is decoded. One that cannot be is decoded again where raft wants it, which is
     /// the end of this member.
-    fn on_restored(&mut self, restoring: Option<Restoring<R>>) {
-        let Some(Restoring { message, state }) = restoring else { return };
-        self.restored = state.map(|state| (position_of(message.get_snapshot()), state));
+    fn on_restored(&mut self, restoring: Option<Result<Restoring<R>, StoreError>>) -> Result<(), Fault> {
+        let Restoring { message, restored } = restoring.ok_or(Fault::Beside)??;
+        self.restored = restored;
         self.step(*message);
+        Ok(())
     }
 
     fn step(&mut self, message: Message) {

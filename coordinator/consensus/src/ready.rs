@@ -29,7 +29,7 @@ use crate::{
     log::{encode_entries, encode_message},
     message_codec::{Shape, refuse_groups},
     record_codec::{Origin, decode_seat, decode_snapshot, encode_snapshot},
-    store::{LogPosition, LogWrite},
+    store::{LogPosition, LogStore, LogWrite, StoreError},
 };
 
 /// A snapshot is taken early when the entries in memory have this many bytes.
@@ -100,8 +100,7 @@ impl<R: Replicated> Driver<R> {
         }
         let mut write = LogWrite { entries: encode_entries(ready.entries()), ..LogWrite::default() };
         if !ready.snapshot().is_empty() {
-            self.install(ready.snapshot())?;
-            write.snapshot = Some(encode_message(ready.snapshot()));
+            write.snapshot = Some(self.install(ready.snapshot())?);
             write.clears_log = true;
             write.compacted = Some(self.applied);
         }
@@ -111,17 +110,17 @@ impl<R: Replicated> Driver<R> {
         Ok(())
     }
 
-    /// Takes a leader's snapshot over.
-    fn install(&mut self, snapshot: &Snapshot) -> Result<(), Fault> {
+    /// Takes a leader's snapshot over. Gives it as the store keeps it.
+    fn install(&mut self, snapshot: &Snapshot) -> Result<Bytes, Fault> {
         let (roster, bytes) = decode_snapshot(&snapshot.data)?;
         let metadata = snapshot.get_metadata();
-        let decoded = self.restored.take().filter(|(at, _)| *at == position_of(snapshot));
-        let state = match decoded {
-            Some((_, state)) => state,
+        let decoded = self.restored.take().filter(|decoded| decoded.at == position_of(snapshot));
+        let (state, encoded) = match decoded {
+            Some(Restored { state, bytes, .. }) => (state, bytes),
             None => {
                 let mut state = R::clone(&self.machine.read());
                 state.restore(&bytes).map_err(Fault::Restore)?;
-                state
+                (state, encode_message(snapshot))
             }
         };
         *self.machine.write() = Arc::new(state);
@@ -134,7 +133,7 @@ impl<R: Replicated> Driver<R> {
         self.roster = roster;
         self.on_members_changed(metadata.get_conf_state().get_voters());
         self.on_applied();
-        Ok(())
+        Ok(encoded)
     }
 
     /// The first entry that waits was decoded.
@@ -154,7 +153,7 @@ impl<R: Replicated> Driver<R> {
             if decoded.is_none() && is_large(&entry) {
                 let data = entry.data.clone();
                 self.unapplied.push_front(entry);
-                self.decoding = Some(Beside::begin(&self.compute, "decode a command", move || R::decode(&data)));
+                self.decoding = Some(Beside::begin(&self.compute, "decode a command", async move { R::decode(&data) }));
                 break;
             }
             assert_eq!(entry.index, self.applied.index + 1, "entries are applied in order, each once");
@@ -290,15 +289,18 @@ impl<R: Replicated> Driver<R> {
         let keep = if is_large { 0 } else { self.config.snapshot_every_entries / 2 };
         let (machine, roster) = (self.machine.read().clone(), self.roster.clone());
         let (at, configuration) = (self.applied, self.node.raft.prs().conf().to_conf_state());
-        self.encoding = Some(Beside::begin(&self.compute, "encode a snapshot", move || {
+        let store = self.store.clone();
+        self.encoding = Some(Beside::begin(&self.compute, "encode a snapshot", async move {
             let snapshot = new_snapshot(at, configuration, encode_snapshot(&roster, &machine.snapshot()));
-            Encoded { bytes: encode_message(&snapshot), snapshot, keep }
+            let bytes = encode_message(&snapshot);
+            store.prepare(&bytes).await?;
+            Ok(Encoded { bytes, snapshot, keep })
         }));
     }
 
     /// A snapshot is encoded. It may have come too late: a leader's has taken the log's place.
-    pub(crate) async fn on_encoded(&mut self, encoded: Option<Encoded>) -> Result<(), Fault> {
-        let Encoded { snapshot, bytes, keep } = encoded.ok_or(Fault::Beside)?;
+    pub(crate) async fn on_encoded(&mut self, encoded: Option<Result<Encoded, StoreError>>) -> Result<(), Fault> {
+        let Encoded { snapshot, bytes, keep } = encoded.ok_or(Fault::Beside)??;
         let at = position_of(&snapshot);
         if at.index <= self.node.store().snapshot_index() {
             return Ok(());
@@ -325,16 +327,37 @@ pub(crate) struct Encoded {
     keep: u64,
 }
 
-/// A leader's snapshot, and the state that it holds; `None` where that could not be decoded.
+/// A leader's snapshot, and what was made of it; `None` where it could not be decoded.
 pub(crate) struct Restoring<R> {
     pub(crate) message: Box<Message>,
-    pub(crate) state: Option<R>,
+    pub(crate) restored: Option<Restored<R>>,
+}
+
+/// A leader's snapshot that was decoded.
+pub(crate) struct Restored<R> {
+    at: LogPosition,
+    state: R,
+    /// As the store keeps it, which is prepared for it.
+    bytes: Bytes,
 }
 
 /// Decodes a leader's snapshot.
-pub(crate) fn restored<R: Replicated>(message: Message, mut state: R) -> Restoring<R> {
-    let decoded = decode_snapshot(&message.get_snapshot().data).ok().map(|(_, bytes)| state.restore(&bytes));
-    Restoring { message: Box::new(message), state: matches!(decoded, Some(Ok(()))).then_some(state) }
+pub(crate) async fn restored<R: Replicated>(
+    message: Message,
+    mut state: R,
+    store: Arc<dyn LogStore>,
+) -> Result<Restoring<R>, StoreError> {
+    let snapshot = message.get_snapshot();
+    let decoded = decode_snapshot(&snapshot.data).ok().map(|(_, bytes)| state.restore(&bytes));
+    let restored = match decoded {
+        Some(Ok(())) => {
+            let bytes = encode_message(snapshot);
+            store.prepare(&bytes).await?;
+            Some(Restored { at: position_of(snapshot), state, bytes })
+        }
+        _ => None,
+    };
+    Ok(Restoring { message: Box::new(message), restored })
 }
 
 /// Where a snapshot stands in the log.

@@ -174,4 +174,13 @@ pub trait LogStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When it is not certain that the write survives: the member has to stop.
     async fn write(&self, write: LogWrite) -> Result<(), StoreError>;
+
+    /// Gets a large snapshot ready, so that the write of it that follows takes no longer than others do: those may be called
+    /// meanwhile. It changes nothing that `load` gives.
+    ///
+    /// # Errors
+    /// When it cannot be written; the member has to stop.
+    async fn prepare(&self, _snapshot: &Bytes) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

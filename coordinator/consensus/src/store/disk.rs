@@ -7,8 +7,13 @@
 //!
 //! ```text
 //!   meta:  "format" u32 | "member" u64 | "cluster" utf-8 | "hard_state" term vote commit | "compacted" index term
+//!          "pieces" generation count
 //!   log:   index -> entry          snapshot: "latest" -> snapshot          (integers little-endian)
+//!   pieces: (generation, number) -> a piece of a snapshot
 //! ```
+//!
+//! A large snapshot is prepared: its pieces are written one by one, between the driver's writes, and count when a write of that
+//! snapshot names their generation; those of others are dropped then. Format 1 had no pieces.
 
 use std::{
     fmt, io,
@@ -26,7 +31,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::{HardState, Identity, LogEntry, LogPosition, LogStore, LogWrite, StoreError, Stored};
 
 /// The version of the layout above.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The oldest that is read; it becomes the present one when it is opened.
+const FORMAT_MIN: u32 = 1;
+/// What one transaction writes of a snapshot: the driver may wait for it.
+const PIECE_BYTES: usize = 1 << 20;
 const FILE: &str = "raft.redb";
 /// Redb reads little here after the start; its default of a gigabyte would be waste.
 const CACHE_BYTES: usize = 8 << 20;
@@ -34,10 +43,20 @@ const CACHE_BYTES: usize = 8 << 20;
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const SNAPSHOT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("snapshot");
+const PIECES: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("pieces");
 
 enum Request {
     Load(oneshot::Sender<Result<Stored, StoreError>>),
     Write(LogWrite, oneshot::Sender<Result<(), StoreError>>),
+    /// The next piece of a snapshot; the first one where it is another than before.
+    Prepare(Bytes, oneshot::Sender<Result<Prepared, StoreError>>),
+}
+
+/// How far a snapshot is prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prepared {
+    Partly,
+    Whole,
 }
 
 /// A log on disk. Dropping it waits for the write that is under way and closes the file.
@@ -107,6 +126,14 @@ impl LogStore for RedbStore {
     async fn write(&self, write: LogWrite) -> Result<(), StoreError> {
         self.ask(|reply| Request::Write(write, reply)).await
     }
+
+    async fn prepare(&self, snapshot: &Bytes) -> Result<(), StoreError> {
+        if snapshot.len() <= PIECE_BYTES {
+            return Ok(());
+        }
+        while self.ask(|reply| Request::Prepare(snapshot.clone(), reply)).await? == Prepared::Partly {}
+        Ok(())
+    }
 }
 
 fn open_database(directory: &Path, path: &Path) -> Result<Database, StoreError> {
@@ -162,13 +189,13 @@ fn check_format(database: &Database) -> Result<(), MetaError> {
         let mut meta = transaction.open_table(META)?;
         transaction.open_table(LOG)?;
         transaction.open_table(SNAPSHOT)?;
+        transaction.open_table(PIECES)?;
         let found = meta.get("format")?.map(|value| u32_from(value.value()));
         match found {
-            Some(FORMAT) => {}
-            Some(other) => return Err(MetaError::Format(other)),
-            None => {
+            Some(FORMAT_MIN..=FORMAT) | None => {
                 meta.insert("format", FORMAT.to_le_bytes().as_slice())?;
             }
+            Some(other) => return Err(MetaError::Format(other)),
         }
     }
     transaction.commit()?;
@@ -177,6 +204,8 @@ fn check_format(database: &Database) -> Result<(), MetaError> {
 
 /// The thread: requests in their order, until the store is dropped.
 fn serve(database: &Database, mut inbox: mpsc::Receiver<Request>) {
+    let mut staged: Option<Staged> = None;
+    let failed = |error: redb::Error| StoreError::Write(Box::new(error));
     while let Some(request) = inbox.blocking_recv() {
         // A caller that went away needs no answer.
         match request {
@@ -184,14 +213,93 @@ fn serve(database: &Database, mut inbox: mpsc::Receiver<Request>) {
                 let _ = reply.send(load(database));
             }
             Request::Write(write, reply) => {
-                let outcome = commit(database, &write).map_err(|error| StoreError::Write(Box::new(error)));
-                let _ = reply.send(outcome);
+                let named = staged.take_if(|staged| write.snapshot.as_ref().is_some_and(|it| staged.is_all_of(it)));
+                let _ = reply.send(commit(database, &write, named.as_ref()).map_err(failed));
+            }
+            Request::Prepare(snapshot, reply) => {
+                let _ = reply.send(stage(database, &mut staged, snapshot).map_err(failed));
             }
         }
     }
 }
 
-fn commit(database: &Database, write: &LogWrite) -> Result<(), redb::Error> {
+/// A snapshot of which some pieces are written.
+struct Staged {
+    snapshot: Bytes,
+    generation: u64,
+    pieces: u64,
+}
+
+impl Staged {
+    fn is_all_of(&self, snapshot: &Bytes) -> bool {
+        self.pieces == count_of(snapshot) && self.snapshot == *snapshot
+    }
+}
+
+fn count_of(snapshot: &Bytes) -> u64 {
+    snapshot.len().div_ceil(PIECE_BYTES) as u64
+}
+
+/// Writes the next piece of a snapshot.
+fn stage(database: &Database, staged: &mut Option<Staged>, snapshot: Bytes) -> Result<Prepared, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    let is_same = |other: &Bytes| (other.as_ptr(), other.len()) == (snapshot.as_ptr(), snapshot.len());
+    let under_way = staged.take().filter(|staged| is_same(&staged.snapshot));
+    let mut next = match under_way {
+        Some(under_way) => under_way,
+        None => {
+            let named = pieces_of(&transaction.open_table(META)?)?;
+            let generation = named.map_or(0, |(generation, _)| generation) + 1;
+            // Those of one that was given up.
+            transaction.open_table(PIECES)?.retain_in((generation, 0).., |_, _| false)?;
+            Staged { snapshot, generation, pieces: 0 }
+        }
+    };
+    let piece = next.snapshot.chunks(PIECE_BYTES).nth(usize::try_from(next.pieces).unwrap_or(usize::MAX));
+    if let Some(piece) = piece {
+        transaction.open_table(PIECES)?.insert((next.generation, next.pieces), piece)?;
+        next.pieces += 1;
+    }
+    transaction.commit()?;
+    let is_whole = next.pieces == count_of(&next.snapshot);
+    *staged = Some(next);
+    Ok(if is_whole { Prepared::Whole } else { Prepared::Partly })
+}
+
+/// The generation of the pieces that the snapshot is in, and how many they are.
+fn pieces_of(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<(u64, u64)>, redb::Error> {
+    let named = meta.get("pieces")?.map(|value| decode_numbers::<2>(value.value(), "the snapshot's pieces"));
+    Ok(named.and_then(Result::ok).map(|[generation, count]| (generation, count)))
+}
+
+/// Names the pieces of a prepared snapshot, or writes one that is not prepared.
+fn commit_snapshot(
+    transaction: &redb::WriteTransaction,
+    meta: &mut redb::Table<'_, &str, &[u8]>,
+    snapshot: &Bytes,
+    staged: Option<&Staged>,
+) -> Result<(), redb::Error> {
+    let (mut latest, mut pieces) = (transaction.open_table(SNAPSHOT)?, transaction.open_table(PIECES)?);
+    match staged {
+        Some(Staged { generation, pieces: count, .. }) => {
+            let named: Vec<u8> = [*generation, *count].into_iter().flat_map(u64::to_le_bytes).collect();
+            meta.insert("pieces", named.as_slice())?;
+            latest.remove("latest")?;
+            pieces.retain_in(..(*generation, 0), |_, _| false)?;
+        }
+        None => {
+            latest.insert("latest", snapshot.as_ref())?;
+            if let Some(named) = meta.remove("pieces")?.map(|value| value.value().to_vec()) {
+                let end = decode_numbers::<2>(&named, "").map_or(u64::MAX, |[generation, _]| generation + 1);
+                pieces.retain_in(..(end, 0), |_, _| false)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn commit(database: &Database, write: &LogWrite, staged: Option<&Staged>) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
     {
@@ -207,7 +315,7 @@ fn commit(database: &Database, write: &LogWrite) -> Result<(), redb::Error> {
             meta.insert("compacted", encode_position(compacted).as_slice())?;
         }
         if let Some(snapshot) = &write.snapshot {
-            transaction.open_table(SNAPSHOT)?.insert("latest", snapshot.as_ref())?;
+            commit_snapshot(&transaction, &mut meta, snapshot, staged)?;
         }
         commit_log(&mut transaction.open_table(LOG)?, write)?;
     }
@@ -262,7 +370,17 @@ fn read_all(database: &Database) -> Result<(Fields, Vec<LogEntry>, Option<Bytes>
         let (index, bytes) = pair?;
         entries.push(LogEntry { index: index.value(), bytes: Bytes::copy_from_slice(bytes.value()) });
     }
-    let snapshot = transaction.open_table(SNAPSHOT)?.get("latest")?.map(|value| Bytes::copy_from_slice(value.value()));
+    let snapshot = match pieces_of(&meta)? {
+        Some((generation, count)) => {
+            let (pieces, mut bytes) = (transaction.open_table(PIECES)?, Vec::new());
+            for number in 0..count {
+                // One that is missing makes a snapshot that cannot be parsed.
+                bytes.extend_from_slice(pieces.get((generation, number))?.as_ref().map_or(&[], |piece| piece.value()));
+            }
+            Some(bytes.into())
+        }
+        None => transaction.open_table(SNAPSHOT)?.get("latest")?.map(|value| Bytes::copy_from_slice(value.value())),
+    };
     Ok((fields, entries, snapshot))
 }
 

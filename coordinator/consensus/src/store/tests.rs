@@ -140,7 +140,75 @@ fn a_store_of_another_format_is_refused() {
     }
     transaction.commit().expect("commits");
     drop(database);
-    assert!(matches!(RedbStore::open(directory.path()), Err(StoreError::Format { found: 7, known: 1 })));
+    assert!(matches!(RedbStore::open(directory.path()), Err(StoreError::Format { found: 7, known: 2 })));
+}
+
+/// A snapshot of several pieces, each unlike the others.
+fn large(salt: u8) -> Bytes {
+    (0..5 << 19).map(|at: u32| salt ^ at.to_le_bytes()[2] ^ at.to_le_bytes()[0]).collect::<Vec<u8>>().into()
+}
+
+#[test]
+fn a_prepared_snapshot_counts_when_it_is_written() {
+    let runtime = runtime();
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = || RedbStore::open(directory.path()).expect("opens");
+    let written = |snapshot: &Bytes| LogWrite { snapshot: Some(snapshot.clone()), ..LogWrite::default() };
+    let snapshot_of = |store: &RedbStore| runtime.block_on(store.load()).expect("loads").snapshot;
+    let prepare = |store: &RedbStore, snapshot: &Bytes| runtime.block_on(store.prepare(snapshot)).expect("prepared");
+    let write =
+        |store: &RedbStore, snapshot: &Bytes| runtime.block_on(store.write(written(snapshot))).expect("written");
+    let mut store = open();
+    write(&store, &Bytes::from_static(b"small"));
+    for salt in 2..4 {
+        let before = snapshot_of(&store);
+        prepare(&store, &large(salt));
+        assert_eq!(snapshot_of(&store), before, "it is not written yet");
+        write(&store, &large(salt));
+        assert_eq!(snapshot_of(&store), Some(large(salt)));
+        drop(store);
+        store = open();
+        assert_eq!(snapshot_of(&store), Some(large(salt)), "{salt}");
+    }
+    // One that was prepared and given up, with the process or for another.
+    prepare(&store, &large(5));
+    drop(store);
+    store = open();
+    assert_eq!(snapshot_of(&store), Some(large(3)));
+    prepare(&store, &large(6));
+    prepare(&store, &large(7));
+    write(&store, &large(8));
+    assert_eq!(snapshot_of(&store), Some(large(8)), "one that was not prepared is written whole");
+    prepare(&store, &large(9));
+    write(&store, &large(9));
+    write(&store, &Bytes::from_static(b"small again"));
+    drop(store);
+    assert_eq!(snapshot_of(&open()), Some(Bytes::from_static(b"small again")));
+}
+
+#[test]
+fn a_store_of_the_first_format_is_read() {
+    let runtime = runtime();
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = LogWrite { snapshot: Some(Bytes::from_static(b"old")), ..LogWrite::default() };
+    let stored = {
+        let store = RedbStore::open(directory.path()).expect("opens");
+        runtime.block_on(store.write(write)).expect("writes");
+        runtime.block_on(store.load()).expect("loads")
+    };
+    let database = redb::Database::open(directory.path().join("raft.redb")).expect("opens");
+    let transaction = database.begin_write().expect("begins");
+    {
+        let table: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");
+        let mut meta = transaction.open_table(table).expect("opens");
+        meta.insert("format", 1u32.to_le_bytes().as_slice()).expect("inserts");
+        let pieces: redb::TableDefinition<'_, (u64, u64), &[u8]> = redb::TableDefinition::new("pieces");
+        transaction.delete_table(pieces).expect("deletes");
+    }
+    transaction.commit().expect("commits");
+    drop(database);
+    let store = RedbStore::open(directory.path()).expect("opens");
+    assert_eq!(runtime.block_on(store.load()).expect("loads"), stored);
 }
 
 /// Whatever is torn off a file or flipped in it: it is refused, or reads as it was. Nothing panics, and nothing is forgotten.
