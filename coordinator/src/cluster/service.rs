@@ -111,7 +111,7 @@ impl ClusterService {
         let planned = self.plan(submission.sql.clone(), submission.settings.clone(), submission.parallelism).await;
         if let Some(job) = known {
             // That the job is there counts, even if this engine could not plan it again.
-            return self.submitted(job, planned.map(|plan| plan.explained).unwrap_or_default());
+            return self.submitted(job, planned.map(|plan| plan.explained).unwrap_or_default()).await;
         }
         let mut plan = planned?;
         if let Some(graph) = &plan.graph {
@@ -133,7 +133,7 @@ impl ClusterService {
         });
         let job = accepted.ok_or_else(|| Status::internal("the job was recorded without an id"))?;
         tracing::info!(%job, "job accepted");
-        self.submitted(job, answers)
+        self.submitted(job, answers).await
     }
 
     /// The first job is taken once the place for checkpoints is marked as this cluster's: by that, coordinators that have lost
@@ -155,15 +155,12 @@ impl ClusterService {
     }
 
     /// The answer to a submission: the same however often it is asked.
-    fn submitted(&self, job: JobId, answers: Vec<String>) -> Result<SubmittedJob, Status> {
-        let graph = graph_of(&self.record(job)?)?;
-        let queries = graph.operators.iter().filter_map(|operator| match &operator.kind {
-            OperatorKind::Collect(collect) => {
-                Some(CollectedQuery { query: collect.query, schema: schema_message(&operator.output) })
-            }
-            _ => None,
-        });
-        Ok(SubmittedJob { job, queries: queries.collect(), answers })
+    async fn submitted(&self, job: JobId, answers: Vec<String>) -> Result<SubmittedJob, Status> {
+        let record = self.record(job)?;
+        let queries =
+            on_compute(&self.seams, "find queries", move || graph_of(&record).map(|graph| collected(&graph))).await;
+        let queries = queries.unwrap_or_else(|| Err(Status::internal("the job cannot be decoded")))?;
+        Ok(SubmittedJob { job, queries, answers })
     }
 
     /// A job, once it is newer than the client knows it, or the client has waited long enough.
@@ -239,6 +236,17 @@ impl ClusterService {
 /// The dataflow of a job.
 pub(super) fn graph_of(record: &JobRecord) -> Result<JobGraph, Status> {
     JobGraph::from_bytes(record.spec.graph.as_bytes()).map_err(|error| Status::internal(error.to_string()))
+}
+
+/// The queries whose rows clients fetch.
+fn collected(graph: &JobGraph) -> Vec<CollectedQuery> {
+    let queries = graph.operators.iter().filter_map(|operator| match &operator.kind {
+        OperatorKind::Collect(collect) => {
+            Some(CollectedQuery { query: collect.query, schema: schema_message(&operator.output) })
+        }
+        _ => None,
+    });
+    queries.collect()
 }
 
 /// A schema as an encapsulated Arrow IPC message.

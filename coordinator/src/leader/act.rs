@@ -57,7 +57,7 @@ impl Reign {
             match effect {
                 Effect::Propose(command) => {
                     tracing::debug!(%job, command = command.name(), "decided");
-                    self.propose(Proposer::Job(job), &command);
+                    self.propose(Proposer::Job(job), command);
                 }
                 Effect::Order { node, attempt, action } => self.order(node, job, attempt, action),
                 effect => {
@@ -152,7 +152,7 @@ impl Reign {
                 self.unusable.insert(job);
                 let message = format!("{error}: {}", source_text(&error));
                 let failure = Failure { kind: FailureKind::Data, message };
-                self.propose(Proposer::Unusable(job), &Command::FailJob { job, failure });
+                self.propose(Proposer::Unusable(job), Command::FailJob { job, failure });
             }
         }
     }
@@ -243,7 +243,7 @@ impl Reign {
                 self.stored.push(store::clear(&self.checkpoints, &self.seams, owner, checkpoints));
             }
             Chore::Forget(job) => self.forget(job),
-            Chore::Propose(command) => self.propose(Proposer::Housekeeping, &command),
+            Chore::Propose(command) => self.propose(Proposer::Housekeeping, command),
         }
     }
 
@@ -282,7 +282,7 @@ impl Reign {
 
     fn forget(&mut self, job: JobId) {
         self.drop_rows(job);
-        self.propose(Proposer::Housekeeping, &Command::ForgetJobs { jobs: vec![job] });
+        self.propose(Proposer::Housekeeping, Command::ForgetJobs { jobs: vec![job] });
     }
 
     /// Nodes keep the rows of a job for as long as the job is remembered.

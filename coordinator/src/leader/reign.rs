@@ -28,7 +28,7 @@ use super::{
     link::{NodeLink, greeting},
     store::{self, Stored, Work},
 };
-use crate::{config::LeaderConfig, coordinator::answer, machine::Machine, overview::JobMemory};
+use crate::{compute::on_compute, config::LeaderConfig, coordinator::answer, machine::Machine, overview::JobMemory};
 
 /// Whose proposal it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,9 +165,20 @@ impl Reign {
         }
     }
 
-    pub(super) fn propose(&mut self, proposer: Proposer, command: &Command) {
-        let (consensus, bytes) = (self.consensus.clone(), command.to_bytes());
-        self.proposals.push(Box::pin(async move { (proposer, consensus.propose(bytes).await) }));
+    pub(super) fn propose(&mut self, proposer: Proposer, command: Command) {
+        let consensus = self.consensus.clone();
+        if !matches!(command, Command::CompleteAttempt { .. }) {
+            let bytes = command.to_bytes();
+            self.proposals.push(Box::pin(async move { (proposer, consensus.propose(bytes).await) }));
+            return;
+        }
+        // What very many sinks have prepared takes its time, and heartbeats would wait for it.
+        let seams = self.seams.clone();
+        self.proposals.push(Box::pin(async move {
+            let bytes = on_compute(&seams, "encode a command", move || command.to_bytes()).await;
+            let Some(bytes) = bytes else { return (proposer, Err(ConsensusError::Stopped)) };
+            (proposer, consensus.propose(bytes).await)
+        }));
     }
 
     pub(super) fn on_applied(&mut self) {
@@ -181,7 +192,7 @@ impl Reign {
             if self.losing.insert(node) {
                 let lease_ms = self.config.lease.as_millis();
                 let reason = format!("its session broke and was not resumed, or it was silent for {lease_ms} ms");
-                self.propose(Proposer::Liveness(node, incarnation), &Command::LoseNode { node, incarnation, reason });
+                self.propose(Proposer::Liveness(node, incarnation), Command::LoseNode { node, incarnation, reason });
             }
         }
         self.propose_leaving();
@@ -237,7 +248,7 @@ impl Reign {
         if let ConsensusError::TooLarge { .. } = error {
             let message = format!("what the job's sinks have prepared cannot be recorded: {error}");
             let failure = Failure { kind: FailureKind::Data, message };
-            self.propose(Proposer::Nobody, &Command::FailJob { job, failure });
+            self.propose(Proposer::Nobody, Command::FailJob { job, failure });
         }
     }
 
@@ -251,7 +262,7 @@ impl Reign {
             })
         });
         for (node, incarnation) in self.leaving.clone() {
-            self.propose(Proposer::Nobody, &Command::LeaveNode { node, incarnation });
+            self.propose(Proposer::Nobody, Command::LeaveNode { node, incarnation });
         }
     }
 
