@@ -10,7 +10,7 @@ use datafusion_common::{DFSchema, NullEquality, Result as PlanResult};
 use datafusion_expr::{
     BinaryExpr, Expr, ExprSchemable, Join, Operator,
     type_coercion::binary::comparison_coercion,
-    utils::{conjunction, split_conjunction_owned},
+    utils::{conjunction, find_valid_equijoin_key_pair, split_conjunction_owned},
 };
 use thalweg_types::{
     OperatorKind,
@@ -89,6 +89,14 @@ impl Lowerer<'_> {
                 _ => pairs.push(same_type(bound_left, bound_right, left, right).map_err(|error| self.failed(&error))?),
             }
         }
+        let mut others = Vec::with_capacity(rest.len());
+        for expr in rest {
+            let equality = same_window(&expr, join, left, right).map_err(|error| self.failed(&error))?;
+            match equality {
+                Some(equality) => windows.push(equality),
+                None => others.push(expr),
+            }
+        }
         let Some((left_tag, right_tag)) = self.equal_windows(&windows) else {
             return Err(self.not_windowed_join(join));
         };
@@ -97,7 +105,7 @@ impl Lowerer<'_> {
                 pairs.push(same_type(sides.0, sides.1, left, right).map_err(|error| self.failed(&error))?);
             }
         }
-        Ok(Condition { left_tag, right_tag, keys: pairs, rest })
+        Ok(Condition { left_tag, right_tag, keys: pairs, rest: others })
     }
 
     /// The pair of windows that the equalities make equal.
@@ -209,6 +217,24 @@ impl Lowerer<'_> {
         relation.branches[0].exprs = names;
         Ok(relation)
     }
+}
+
+/// `IS NOT DISTINCT FROM` between the same parts of two windows: those are never NULL, so it is an equality.
+fn same_window(expr: &Expr, join: &Join, left: &Relation, right: &Relation) -> PlanResult<Option<WindowEquality>> {
+    let Expr::BinaryExpr(BinaryExpr { left: one, op: Operator::IsNotDistinctFrom, right: other }) = expr else {
+        return Ok(None);
+    };
+    let (left_schema, right_schema) = (join.left.schema(), join.right.schema());
+    let Some((one, other)) = find_valid_equijoin_key_pair(one, other, left_schema, right_schema)? else {
+        return Ok(None);
+    };
+    let (one, other) = (left.bind(&one, left_schema)?, right.bind(&other, right_schema)?);
+    Ok(match (left.role_of(&one).window, right.role_of(&other).window) {
+        (Some((left_tag, part)), Some((right_tag, right_part))) if part == right_part => {
+            Some(WindowEquality { tags: (left_tag, right_tag), part, sides: (one, other) })
+        }
+        _ => None,
+    })
 }
 
 /// The left fields, then the right ones under names that are free.

@@ -1,0 +1,1 @@
+SELECT a, b FROM read_json('${answers}/join-nulls/l.json', format = 'newline_delimited', columns = {ts: 'TIMESTAMP', k: 'VARCHAR', a: 'VARCHAR'}) x JOIN read_json('${answers}/join-nulls/r.json', format = 'newline_delimited', columns = {ts: 'TIMESTAMP', k: 'VARCHAR', b: 'VARCHAR'}) y ON time_bucket(INTERVAL '1 minute', x.ts) = time_bucket(INTERVAL '1 minute', y.ts) AND x.k = y.k

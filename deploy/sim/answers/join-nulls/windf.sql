@@ -1,0 +1,3 @@
+CREATE TABLE l (ts TIMESTAMP(3), k STRING, a STRING, WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem', 'path' = '${answers}/join-nulls/l.json', 'format' = 'json');
+CREATE TABLE r (ts TIMESTAMP(3), k STRING, b STRING, WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem', 'path' = '${answers}/join-nulls/r.json', 'format' = 'json');
+SELECT a, b FROM TABLE(TUMBLE(TABLE l, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) x JOIN TABLE(TUMBLE(TABLE r, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) y ON x.window_start IS NOT DISTINCT FROM y.window_start AND x.window_end IS NOT DISTINCT FROM y.window_end AND x.k = y.k;
