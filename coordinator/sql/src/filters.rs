@@ -93,7 +93,7 @@ fn conditions_fail(plan: &LogicalPlan) -> bool {
 }
 
 /// Whether it matters for which rows, or how often, an expression is evaluated.
-fn is_unsteady(expr: &Expr, schema: &DFSchema) -> bool {
+pub(crate) fn is_unsteady(expr: &Expr, schema: &DFSchema) -> bool {
     expr.is_volatile() || physical::compile(expr, schema).map_or(true, |compiled| physical::can_fail(&compiled))
 }
 

@@ -29,7 +29,7 @@ use super::{
         Base, Branch, PendingWindow, Relation, RelationColumn, Role, Stage, WindowPart, at, index_in, names_any,
         position_of, unique,
     },
-    window::without_window_columns,
+    window::{parted, without_window_columns},
 };
 use crate::{
     errors::Result,
@@ -169,7 +169,7 @@ impl Lowerer<'_> {
         let bound: datafusion_common::Result<Vec<Expr>> = bound.collect();
         let bound = bound.map_err(|error| self.failed(&error))?;
         let mut wanted: Wanted = grouping.keys.clone();
-        let placeholders = Calls::arguments(&bound, &mut wanted);
+        let placeholders = Calls::arguments(&bound, relation, &mut wanted);
         let arguments = wanted.len();
         name_arguments(relation, &mut wanted[grouping.keys.len()..]);
         let taken_over = self.taken_over(relation, grouping.tag, &wanted);
@@ -221,11 +221,13 @@ impl Lowerer<'_> {
             let names: Vec<&str> =
                 branch.base.schema.fields()[below..].iter().map(|field| field.name().as_str()).collect();
             let conjuncts = branch.filter.clone().map(split_conjunction_owned).unwrap_or_default();
-            let (above, filter): (Vec<Expr>, Vec<Expr>) =
-                conjuncts.into_iter().partition(|conjunct| names_any(conjunct, &names));
+            let (above, filter) = parted(&branch.base, conjuncts, &names);
             let lifted: Vec<Expr> = above.iter().map(|conjunct| by_part(conjunct, &names)).collect::<Option<_>>()?;
+            // Conditions on windows go behind the aggregate, and what they drop must not fail before.
             let concerned = |(_, expr): &(String, Expr)| {
-                branch.resolve(expr.clone()).map_or(true, |resolved| names_any(&resolved, &names))
+                branch.resolve(expr.clone()).map_or(true, |resolved| {
+                    names_any(&resolved, &names) || (!lifted.is_empty() && branch.base.is_unsteady(&resolved))
+                })
             };
             let same =
                 made.as_ref().is_none_or(|(known, conditions)| known.column == window.column && *conditions == lifted);

@@ -3,7 +3,7 @@
 use arrow::datatypes::Field;
 use datafusion_common::{DFSchema, Result as PlanResult, plan_err};
 use datafusion_expr::{
-    Expr,
+    Case, Expr,
     execution_props::ExecutionProps,
     expr::{AggregateFunction, Sort},
     physical_planning_context::PhysicalPlanningContext,
@@ -13,7 +13,7 @@ use thalweg_types::ExprBytes;
 
 use super::{
     calc::{Emitted, Wanted},
-    relation::{at, column, encode, position_of},
+    relation::{Relation, at, column, encode, position_of},
 };
 
 /// Aggregates whose result depends on the order of their input.
@@ -58,8 +58,9 @@ pub(super) fn refuse_reason(expr: &Expr) -> Option<Refusal> {
 
 impl Calls {
     /// Adds the arguments that are not constants to what is wanted; the calls then name them by their index there.
-    pub(super) fn arguments(bound: &[Expr], wanted: &mut Wanted) -> Vec<AggregateFunction> {
+    pub(super) fn arguments(bound: &[Expr], relation: &Relation, wanted: &mut Wanted) -> Vec<AggregateFunction> {
         let calls = bound.iter().filter_map(call_of).map(totally_ordered);
+        let calls = calls.map(|call| behind_filter(call, relation));
         calls.map(|call| with_inputs(call, &mut |expr| argument(expr, wanted))).collect()
     }
 
@@ -127,6 +128,20 @@ fn totally_ordered(call: &AggregateFunction) -> AggregateFunction {
     {
         call.params.order_by.push(Sort::new(value, true, false));
     }
+    call
+}
+
+/// The call with those inputs that can fail computed only for the rows that its `FILTER` lets pass.
+fn behind_filter(mut call: AggregateFunction, relation: &Relation) -> AggregateFunction {
+    let Some(filter) = call.params.filter.clone() else { return call };
+    let guarded = |expr: &mut Expr| {
+        if relation.is_unsteady(expr) {
+            let value = Box::new(std::mem::take(expr));
+            *expr = Expr::Case(Case::new(None, vec![(filter.clone(), value)], None));
+        }
+    };
+    call.params.args.iter_mut().for_each(guarded);
+    call.params.order_by.iter_mut().map(|sort| &mut sort.expr).for_each(guarded);
     call
 }
 

@@ -3,10 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion_common::{
-    Result as PlanResult,
-    tree_node::{TreeNode, TreeNodeRecursion},
-};
+use datafusion_common::Result as PlanResult;
 use datafusion_expr::{Expr, Filter, Projection};
 use thalweg_types::{
     OperatorId, OperatorKind,
@@ -16,9 +13,8 @@ use thalweg_types::{
 use super::{
     Lowerer,
     graph::{Draft, Feed, Routing},
-    relation::{
-        Base, Branch, Relation, RelationColumn, Role, Stage, WindowPart, at, index_in, is_trivial, position_of, unique,
-    },
+    relation::{Base, Branch, Relation, RelationColumn, Role, Stage, WindowPart, at, index_in, unique},
+    repeats::are_worth_settling,
 };
 use crate::errors::Result;
 
@@ -56,7 +52,7 @@ impl Lowerer<'_> {
         let schema = projection.input.schema();
         let bound: PlanResult<Vec<Expr>> = projection.expr.iter().map(|expr| input.bind(expr, schema)).collect();
         let bound = bound.map_err(|error| self.failed(&error))?;
-        if repeats_work(&input, &bound) {
+        if are_worth_settling(&input, &bound) {
             input = self.settled(&input)?;
         }
         let names = projection.schema.fields().iter().map(|field| field.name().clone());
@@ -174,24 +170,6 @@ impl Lowerer<'_> {
         let draft = Draft { kind: OperatorKind::Calc(calc), parallelism, output: schema.clone() };
         self.graph.add(draft, &[Feed { port: 0, senders: operators.to_vec(), routing: Routing::Local }])
     }
-}
-
-/// Whether a projection would evaluate something that costs more than once.
-fn repeats_work(input: &Relation, bound: &[Expr]) -> bool {
-    let mut references = vec![0usize; input.columns.len()];
-    for expr in bound {
-        let visited = expr.apply(|node| {
-            if let Expr::Column(column) = node
-                && let Some(count) = position_of(column).and_then(|index| references.get_mut(index))
-            {
-                *count += 1;
-            }
-            Ok(TreeNodeRecursion::Continue)
-        });
-        debug_assert!(visited.is_ok(), "counting columns never fails");
-    }
-    let costly = |index: usize| input.branches.iter().any(|branch| !is_trivial(&branch.exprs[index]));
-    references.iter().enumerate().any(|(index, count)| *count > 1 && costly(index))
 }
 
 /// The positions of the wanted columns in the base, where nothing has to be computed, filtered or dropped.

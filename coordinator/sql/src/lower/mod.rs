@@ -18,6 +18,7 @@ mod graph;
 mod join;
 mod places;
 mod relation;
+mod repeats;
 mod scan;
 mod sink;
 mod top_n;

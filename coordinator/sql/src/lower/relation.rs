@@ -20,7 +20,7 @@ use thalweg_types::{
 };
 
 use super::WindowTag;
-use crate::{explain::expression_text, prune::path_of};
+use crate::{explain::expression_text, filters::is_unsteady, prune::path_of};
 
 /// A relation while it is lowered.
 #[derive(Debug, Clone)]
@@ -124,6 +124,11 @@ impl Base {
         column(self.schema.field(index).name())
     }
 
+    /// Whether it matters for which rows, or how often, an expression over the base is evaluated.
+    pub(super) fn is_unsteady(&self, expr: &Expr) -> bool {
+        self.df_schema().map_or(true, |schema| is_unsteady(expr, &schema))
+    }
+
     pub(super) fn df_schema(&self) -> PlanResult<DFSchema> {
         DFSchema::try_from(self.schema.as_ref().clone())
     }
@@ -164,6 +169,13 @@ impl Relation {
             _ => Ok(Transformed::no(expr)),
         });
         bound.map(|bound| bound.data)
+    }
+
+    /// Whether it matters for which rows a bound expression is evaluated.
+    pub(super) fn is_unsteady(&self, bound: &Expr) -> bool {
+        self.branches
+            .iter()
+            .any(|branch| branch.resolve(bound.clone()).map_or(true, |resolved| branch.base.is_unsteady(&resolved)))
     }
 
     /// The role of a bound expression: that of the column, where it is nothing else.

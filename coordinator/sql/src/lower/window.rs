@@ -119,7 +119,7 @@ impl Lowerer<'_> {
         let below = base.schema.fields().len() - WINDOW_COLUMNS.len();
         let names: Vec<&str> = base.schema.fields()[below..].iter().map(|field| field.name().as_str()).collect();
         let conjuncts = branch.filter.clone().map(split_conjunction_owned).unwrap_or_default();
-        let (above, first): (Vec<Expr>, Vec<Expr>) = conjuncts.into_iter().partition(|expr| names_any(expr, &names));
+        let (above, first) = parted(base, conjuncts, &names);
         let (laid_out, wanted) = split_at_window(branch, &above, &names, window.column);
         let input = Relation {
             branches: vec![Branch {
@@ -149,12 +149,25 @@ impl Lowerer<'_> {
     }
 }
 
-/// What to compute before the window is assigned, the time column last, and the branch's expressions in terms of it.
+/// The conditions that need the window's columns and those that go first, each in order. One that can fail stays behind one
+/// that needs them.
+pub(super) fn parted(base: &Base, conditions: Vec<Expr>, names: &[&str]) -> (Vec<Expr>, Vec<Expr>) {
+    let (mut above, mut first) = (Vec::new(), Vec::new());
+    for condition in conditions {
+        let waits = names_any(&condition, names) || (!above.is_empty() && base.is_unsteady(&condition));
+        if waits { above.push(condition) } else { first.push(condition) }
+    }
+    (above, first)
+}
+
+/// What to compute before the window is assigned, the time column last, and the branch's expressions in terms of it. What can
+/// fail is not computed before a condition that drops rows.
 fn split_at_window(branch: &Branch, above: &[Expr], names: &[&str], time: usize) -> (Vec<Expr>, Wanted) {
     let mut wanted: Wanted = Vec::new();
     let mut laid_out = Vec::with_capacity(branch.exprs.len());
     for expr in &branch.exprs {
-        if names_any(expr, names) || expr.column_refs().is_empty() {
+        let waits = !above.is_empty() && branch.base.is_unsteady(expr);
+        if waits || names_any(expr, names) || expr.column_refs().is_empty() {
             laid_out.push(expr.clone());
             wanted.extend(raw_columns(expr, names));
         } else {
