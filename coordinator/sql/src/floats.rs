@@ -19,10 +19,10 @@ use datafusion_expr::{
 use datafusion_optimizer::AnalyzerRule;
 use sqlparser::tokenizer::TokenWithSpan;
 
-use crate::{families::UnlikeFamilies, map_keys::MapKeys, numbers::Numbers, times::TimesBesideTimes};
+use crate::{families::UnlikeFamilies, numbers::Numbers, times::TimesBesideTimes};
 
 /// Functions whose arguments are of one type.
-const UNIFYING: &[&str] = &["coalesce", "nullif", "greatest", "least", "nvl", "nvl2"];
+const UNIFYING: &[&str] = &["coalesce", "greatest", "least", "nvl", "nvl2"];
 
 /// The rule, over whole plans.
 #[derive(Debug)]
@@ -134,8 +134,7 @@ fn as_double(expr: Expr) -> Expr {
     Expr::Cast(Cast::new(Box::new(expr), DataType::Float64))
 }
 
-/// DataFusion's analysis with this rule before it, and before both what it would coerce although nobody meant that. Map keys,
-/// which it leaves alone, come last.
+/// DataFusion's analysis with this rule before it, and before both what it would coerce although nobody meant that.
 pub(crate) fn analyzer_rules(tokens: &[TokenWithSpan]) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = datafusion_optimizer::Analyzer::new().rules;
     rules.splice(
@@ -147,6 +146,5 @@ pub(crate) fn analyzer_rules(tokens: &[TokenWithSpan]) -> Vec<Arc<dyn AnalyzerRu
             Arc::new(TimesBesideTimes),
         ],
     );
-    rules.push(Arc::new(MapKeys));
     rules
 }

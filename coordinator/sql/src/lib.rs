@@ -20,7 +20,6 @@ mod families;
 mod filters;
 mod floats;
 mod lower;
-mod map_keys;
 mod modifiers;
 mod numbers;
 mod optimize;

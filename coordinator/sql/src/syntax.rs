@@ -28,6 +28,10 @@ impl FunctionSyntax {
     }
 }
 
+fn is_map(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Map(_, _))
+}
+
 fn is_list(data_type: &DataType) -> bool {
     matches!(
         data_type,
@@ -74,6 +78,12 @@ impl ExprPlanner for FunctionSyntax {
         match expr.field_access {
             GetFieldAccess::ListIndex { key } if is_list(&expr.expr.get_type(schema)?) => {
                 self.call("array_at", vec![expr.expr, *key])
+            }
+            GetFieldAccess::ListIndex { key } if is_map(&expr.expr.get_type(schema)?) => {
+                self.call("map_at", vec![expr.expr, *key])
+            }
+            GetFieldAccess::NamedStructField { name } if is_map(&expr.expr.get_type(schema)?) => {
+                self.call("map_at", vec![expr.expr, Expr::Literal(name, None)])
             }
             GetFieldAccess::ListRange { .. } => {
                 plan_err!("array[from:to] is not supported: use ARRAY_SLICE(array, from, to)")

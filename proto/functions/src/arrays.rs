@@ -6,12 +6,13 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, ListArray},
     buffer::{NullBuffer, OffsetBuffer},
     compute::interleave,
-    datatypes::{DataType, Float32Type, Float64Type},
+    datatypes::DataType,
     row::{RowConverter, Rows, SortField},
 };
 use datafusion_common::{Result, exec_err};
 
 use crate::{
+    canonical::canonical,
     native::{
         Arguments, Constants, Gives,
         Kind::{Boolean, Int, Text},
@@ -208,20 +209,9 @@ pub(crate) fn comparable<const N: usize>(columns: [&ArrayRef; N]) -> Result<[Row
     let converter = RowConverter::new(vec![SortField::new(first.data_type().clone())])?;
     let mut made = Vec::with_capacity(N);
     for column in columns {
-        made.push(converter.convert_columns(&[plain_zeros(column)])?);
+        made.push(converter.convert_columns(&[canonical(column)?])?);
     }
     made.try_into().map_err(|_| unexpected())
-}
-
-/// Without -0.0, which equals 0.0, and with one NaN only.
-fn plain_zeros(column: &ArrayRef) -> ArrayRef {
-    let double = |x: f64| if x.is_nan() { f64::NAN } else { x + 0.0 };
-    let float = |x: f32| if x.is_nan() { f32::NAN } else { x + 0.0 };
-    match column.data_type() {
-        DataType::Float64 => Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(double)),
-        DataType::Float32 => Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(float)),
-        _ => column.clone(),
-    }
 }
 
 /// Arrays of elements that are picked, by source and place; `None` is NULL.
@@ -250,7 +240,7 @@ pub(crate) fn chosen(sources: &[&ArrayRef], places: &[(usize, usize)]) -> Result
 }
 
 /// One element for each row, or NULL.
-fn pick_one(values: &ArrayRef, picked: impl Iterator<Item = Result<Option<usize>>>) -> Result<ArrayRef> {
+pub(crate) fn pick_one(values: &ArrayRef, picked: impl Iterator<Item = Result<Option<usize>>>) -> Result<ArrayRef> {
     let places = picked
         .map(|place| Ok(place?.and_then(|place| u64::try_from(place).ok())))
         .collect::<Result<arrow::array::UInt64Array>>()?;

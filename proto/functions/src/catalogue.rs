@@ -18,7 +18,6 @@ pub(crate) const SAME: &[&str] = &[
     "map_entries",
     "map_keys",
     "map_values",
-    "nullif",
     "row",
     "struct",
     "upper",
@@ -221,7 +220,7 @@ pub(crate) const OWN_EXTENSIONS: &[&str] = &[
 
 /// What syntax stands for: nobody calls these by name.
 pub(crate) const SYNTAX: &[&str] =
-    &["array_at", "ceil_to", "extract", "floor_to", "like", "similar_to", "timestampadd_time"];
+    &["array_at", "ceil_to", "extract", "floor_to", "like", "map_at", "similar_to", "timestampadd_time"];
 
 /// What is refused, and what to do instead. Of DataFusion's: what has types, places or files that are none of ours, or makes
 /// values of any size. Of Flink's: what there is no counterpart of yet.

@@ -1,21 +1,23 @@
-//! Maps, of arrays and of one another. Of equal keys, the last one counts.
+//! Maps, of arrays and of one another, and their values by key. Of equal keys, the last one counts.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, MapArray, StructArray},
     buffer::{NullBuffer, OffsetBuffer},
+    compute::cast,
     datatypes::{DataType, Field},
 };
 use datafusion_common::{Result, exec_datafusion_err, exec_err};
 
 use crate::{
-    arrays::{Lists, as_list, chosen, comparable},
+    arrays::{Lists, as_list, chosen, comparable, pick_one},
     native::{Arguments, Gives, Native, Takes, unexpected},
-    unify::element,
+    unify::{element, unified},
 };
 
 pub(crate) const FUNCTIONS: &[Native] = &[
+    Native::new("map_at", "map[key]", Takes::By(map_and_key), Gives::By(of_value), map_at),
     Native::new(
         "map_from_arrays",
         "MAP_FROM_ARRAYS(keys, values)",
@@ -31,6 +33,26 @@ type Types = Option<Vec<DataType>>;
 fn keys_and_values(found: &[DataType]) -> Types {
     let [keys, values] = found else { return None };
     Some(vec![as_list(keys)?, as_list(values)?])
+}
+
+/// The types of a map's keys and values.
+fn key_and_value(map: &DataType) -> Option<[&DataType; 2]> {
+    let DataType::Map(entries, _) = map else { return None };
+    let DataType::Struct(pair) = entries.data_type() else { return None };
+    match pair.as_ref() {
+        [key, value] => Some([key.data_type(), value.data_type()]),
+        _ => None,
+    }
+}
+
+fn map_and_key(found: &[DataType]) -> Types {
+    let [map, wanted] = found else { return None };
+    let [key, _] = key_and_value(map)?;
+    Some(vec![map.clone(), unified(key, wanted)?])
+}
+
+fn of_value(types: &[DataType]) -> DataType {
+    types.first().and_then(key_and_value).map_or(DataType::Null, |[_, value]| value.clone())
 }
 
 fn maps(found: &[DataType]) -> Types {
@@ -93,6 +115,28 @@ fn map_from_arrays(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
+/// NULL where the map has no such key.
+fn map_at(arguments: &Arguments) -> Result<ArrayRef> {
+    let (array, wanted) = (arguments.array(0)?, arguments.array(1)?);
+    let map = array.as_map_opt().ok_or_else(unexpected)?;
+    let keys = cast(map.keys(), wanted.data_type())?;
+    let [keys, needles] = comparable([&keys, &wanted])?;
+    let picked = (0..arguments.rows).map(|row| {
+        let mut range = entries_of(map, row)?;
+        let is_it = |place: &usize| wanted.is_valid(row) && keys.row(*place) == needles.row(row);
+        Ok(range.as_mut().and_then(|range| range.rfind(is_it)))
+    });
+    pick_one(map.values(), picked)
+}
+
+/// Where the entries of a row lie among all; `None` where the map is NULL.
+fn entries_of(map: &MapArray, row: usize) -> Result<Option<Range<usize>>> {
+    let place = |at: usize| map.value_offsets().get(at).and_then(|offset| usize::try_from(*offset).ok());
+    let range = place(row).zip(place(row + 1)).map(|(start, end)| start..end);
+    let range = range.ok_or_else(|| exec_datafusion_err!("a map has no end"))?;
+    Ok(map.is_valid(row).then_some(range))
+}
+
 fn last_of_equal(
     entries: impl Iterator<Item = [(usize, usize); 2]>,
     bytes: impl Fn((usize, usize)) -> Vec<u8>,
@@ -118,12 +162,7 @@ fn map_union(arguments: &Arguments) -> Result<ArrayRef> {
     pick_entries(arguments, &keys, &values, |row| {
         let mut entries = Vec::new();
         for (source, map) in maps.iter().enumerate() {
-            if map.is_null(row) {
-                return Ok(None);
-            }
-            let place = |at: usize| map.value_offsets().get(at).and_then(|offset| usize::try_from(*offset).ok());
-            let range = place(row).zip(place(row + 1)).map(|(start, end)| start..end);
-            let range = range.ok_or_else(|| exec_datafusion_err!("a map has no end"))?;
+            let Some(range) = entries_of(map, row)? else { return Ok(None) };
             entries.extend(range.map(|place| [(source, place), (source, place)]));
         }
         let bytes = |(source, place): (usize, usize)| {

@@ -18,7 +18,8 @@ use arrow::{
 };
 use datafusion_common::{Result, ScalarValue, exec_datafusion_err, plan_datafusion_err};
 use datafusion_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    expr::schema_name_from_exprs,
 };
 
 use crate::names::sql_type;
@@ -244,6 +245,14 @@ impl ScalarUDFImpl for Function {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        match (self.native.name, args) {
+            ("array_at" | "map_at", [value, Expr::Literal(at, _)]) => Ok(format!("{}[{at}]", value.schema_name())),
+            ("array_at" | "map_at", [value, at]) => Ok(format!("{}[{}]", value.schema_name(), at.schema_name())),
+            _ => Ok(format!("{}({})", self.native.name, schema_name_from_exprs(args)?)),
+        }
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

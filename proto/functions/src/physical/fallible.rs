@@ -33,6 +33,7 @@ const TOTAL: &[&str] = &[
     "lower",
     "ltrim",
     "make_array",
+    "map_at",
     "named_struct",
     "octet_length",
     "reverse",

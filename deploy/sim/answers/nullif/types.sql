@@ -1,0 +1,2 @@
+CREATE TABLE t (id INT, ts TIMESTAMP(3), b BOOLEAN, y TINYINT, i INT, l BIGINT, f FLOAT, d DOUBLE, n DECIMAL(10, 2), m DECIMAL(38, 10), s STRING, u STRING, dt DATE, t3 TIMESTAMP(3), t6 TIMESTAMP(6), r ROW<a INT, b STRING>, WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem', 'path' = '${answers}/edges/in.json', 'format' = 'json');
+SELECT id, NULLIF(i, 7.0) AS a, NULLIF(n, 2.5) AS b, NULLIF(d, 0) AS c, NULLIF(s, NULL) AS e, NULLIF(m, i) AS g FROM t WHERE id IN (2, 3, 4, 7);
