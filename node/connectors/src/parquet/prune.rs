@@ -123,3 +123,6 @@ fn no_value_fits(comparison: Comparison, low: Option<Ordering>, high: Option<Ord
         Comparison::NotEqual | Comparison::IsNull | Comparison::IsNotNull => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
