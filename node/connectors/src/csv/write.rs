@@ -10,6 +10,7 @@ use super::{Dialect, check_flat};
 use crate::{
     ConnectorError,
     json::{PlainColumn, timestamp::TimestampForm},
+    lines::BYTE_ORDER_MARK,
     options::Options,
 };
 
@@ -70,7 +71,8 @@ impl CsvWriter {
 /// Writes a field that is not null; quoted where it would be read as something else without.
 fn write_field(text: &[u8], dialect: &Dialect, into: &mut Vec<u8>) {
     let is_special = |byte: &u8| *byte == dialect.delimiter || matches!(byte, b'"' | b'\n' | b'\r');
-    if !text.is_empty() && text != dialect.null_literal && !text.iter().any(is_special) {
+    let is_plain = !text.is_empty() && text != dialect.null_literal && !text.starts_with(BYTE_ORDER_MARK);
+    if is_plain && !text.iter().any(is_special) {
         into.extend_from_slice(text);
         return;
     }

@@ -4,9 +4,12 @@ use proptest::prelude::*;
 use std::ops::Range;
 
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringViewArray, TimestampMicrosecondArray,
+    Array as _, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
+    Int8Array, Int16Array, Int32Array, Int64Array, ListArray, MapArray, RecordBatch, StringViewArray, StructArray,
+    Time64NanosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    TimestampSecondArray,
 };
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 
 use super::*;
 use arrow::datatypes::Int64Type;
@@ -115,6 +118,107 @@ proptest! {
             prop_assert_eq!(&given.batch(), &whole);
             Ok(())
         })?;
+    }
+}
+
+/// Columns of all flat types, with the values at the edges of each, and one NULL at the end.
+fn edges() -> Vec<ArrayRef> {
+    const DAY: i64 = 86_400;
+    // From the first day of year 1 to the last second of 9999, before, at and after 1970.
+    let seconds = || [-719_162 * DAY, -1, 0, 1, 2_932_897 * DAY - 1].into_iter();
+    let scaled = |unit: i64| seconds().flat_map(move |second| [second * unit, second * unit + unit - 1]);
+    let some = |times: Vec<i64>| times.into_iter().map(Some).chain([None]);
+    let decimals = |values: Vec<i128>, precision, scale| {
+        let values = Decimal128Array::from_iter(values.into_iter().map(Some).chain([None]));
+        Arc::new(values.with_precision_and_scale(precision, scale).expect("they fit")) as ArrayRef
+    };
+    let nines = 10i128.pow(38) - 1;
+    let nanos = vec![i64::MIN, -1_000_000_001, -999_999_999, -1, 0, 1, i64::MAX];
+    let texts = [
+        "",
+        " ",
+        "NULL",
+        "null",
+        "\\N",
+        "\"",
+        "\"\"",
+        ",",
+        "a,b",
+        " a ",
+        "\t",
+        "'",
+        "\\",
+        "é",
+        "日本",
+        "😀",
+        "\u{feff}x",
+        "#",
+        "true",
+        "1",
+    ];
+    let doubles =
+        vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 0.0, 5e-324, f64::MIN, f64::MAX, 0.1, 1e21, 123_456.789];
+    let floats = vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e-45, f32::MIN, f32::MAX, 0.1, 16_777_217.0];
+    vec![
+        Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
+        Arc::new(Int8Array::from(vec![Some(i8::MIN), Some(i8::MAX), None])),
+        Arc::new(Int16Array::from(vec![Some(i16::MIN), Some(i16::MAX), None])),
+        Arc::new(Int32Array::from(vec![Some(i32::MIN), Some(i32::MAX), None])),
+        Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(i64::MAX), None])),
+        Arc::new(Float32Array::from_iter(floats.into_iter().map(Some).chain([None]))),
+        Arc::new(Float64Array::from_iter(doubles.into_iter().map(Some).chain([None]))),
+        decimals(vec![-nines, nines, 0, 1, -1], 38, 0),
+        decimals(vec![-nines, nines, 0, 1, -1], 38, 38),
+        decimals(vec![-99_999, 99_999, 0, 10, -1], 5, 2),
+        Arc::new(Date32Array::from(vec![Some(-719_162), Some(-1), Some(0), Some(2_932_896), None])),
+        Arc::new(Time64NanosecondArray::from(vec![Some(0), Some(1), Some(86_399_999_999_999), None])),
+        Arc::new(TimestampSecondArray::from_iter(some(seconds().collect()))),
+        Arc::new(TimestampMillisecondArray::from_iter(some(scaled(1_000).collect()))),
+        Arc::new(TimestampMicrosecondArray::from_iter(some(scaled(1_000_000).collect()))),
+        Arc::new(TimestampMicrosecondArray::from_iter(some(scaled(1_000_000).collect())).with_timezone("UTC")),
+        Arc::new(TimestampNanosecondArray::from_iter(some(nanos.clone()))),
+        Arc::new(TimestampNanosecondArray::from_iter(some(nanos)).with_timezone("UTC")),
+        Arc::new(StringViewArray::from_iter(texts.into_iter().map(Some).chain([None]))),
+        Arc::new(BinaryArray::from_iter([Some(&b""[..]), Some(b"\0"), Some(b"\xff\xfe"), Some(b"abc"), None])),
+    ]
+}
+
+/// Each column by itself in a ROW, an ARRAY and a MAP, and as NULL and empty ones.
+fn nested_edges() -> Vec<ArrayRef> {
+    let field = |name: &str, of: &ArrayRef| arrow::datatypes::Field::new(name, of.data_type().clone(), true);
+    let mut made: Vec<ArrayRef> = Vec::new();
+    for column in edges() {
+        let count = column.len();
+        let is_there = NullBuffer::from_iter((0..count).map(|row| row != 1));
+        made.push(Arc::new(StructArray::new(vec![field("v", &column)].into(), vec![column.clone()], Some(is_there))));
+        let item = Arc::new(arrow::datatypes::Field::new_list_field(column.data_type().clone(), true));
+        let offsets = OffsetBuffer::from_lengths([count, 0, 0]);
+        let is_there = NullBuffer::from(vec![true, true, false]);
+        made.push(Arc::new(ListArray::new(item, offsets.clone(), column.clone(), Some(is_there.clone()))));
+        let keys: ArrayRef = Arc::new(StringViewArray::from_iter_values((0..count).map(|at| format!("k\"{at}"))));
+        let key = arrow::datatypes::Field::new("key", DataType::Utf8View, false);
+        let fields: arrow::datatypes::Fields = vec![key, field("value", &column)].into();
+        let entries = StructArray::new(fields.clone(), vec![keys, column], None);
+        let entry = Arc::new(arrow::datatypes::Field::new("entries", DataType::Struct(fields), false));
+        made.push(Arc::new(MapArray::new(entry, offsets, entries, Some(is_there), false)));
+    }
+    made
+}
+
+#[tokio::test]
+async fn values_at_the_edges_of_every_type_read_back_as_they_were_written() {
+    for (format, options) in FORMATS {
+        let columns = if format == "csv" { edges() } else { [edges(), nested_edges()].concat() };
+        for column in columns {
+            let (folder, context) = (folder(), context());
+            let columns = schema(&[("c", column.data_type().clone(), true)]);
+            let batch = RecordBatch::try_new(columns.clone(), vec![column]).expect("one column");
+            write(&context, &path(&folder), format, options, std::slice::from_ref(&batch)).await;
+            let source = table(&context, &path(&folder), format, options, columns).expect("a table");
+            let given = read_all(&*source).await.unwrap_or_else(|error| panic!("{format}: {error}"));
+            assert_eq!(to_lines(&given.batch()), to_lines(&batch), "{format} {options:?}");
+            assert_eq!(given.batch(), batch, "{format} {options:?}");
+        }
     }
 }
 
