@@ -23,6 +23,7 @@ use datafusion_expr::{
     expr_rewriter::NamePreserver, utils::merge_schema,
 };
 use datafusion_optimizer::AnalyzerRule;
+use sqlparser::ast::BinaryOperator;
 use thalweg_functions::arithmetic::{self, Arithmetic, is_number};
 
 /// The functions of arithmetic.
@@ -73,11 +74,7 @@ pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<E
             Ok(Transformed::new_transformed(Expr::Literal(typed.clone().unwrap_or(value), metadata), typed.is_some()))
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match operator_of(op) {
-            // What is a number already is not looked at again: that would take as long as the chain is, for each link.
-            Some(operator)
-                if (calculation_of(&left).is_some() || are_numbers(&[&left], schema))
-                    && are_numbers(&[&right], schema) =>
-            {
+            Some(operator) if are_operands(&left, &right, schema) => {
                 Ok(Transformed::yes(calculation(operator, *left, *right)))
             }
             _ => Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
@@ -119,6 +116,25 @@ fn operator_of(operator: Operator) -> Option<Arithmetic> {
         Operator::Modulo => Arithmetic::Remainder,
         _ => return None,
     })
+}
+
+/// The call that arithmetic is as soon as it is planned, where it is of numbers: a long chain of it is never deep.
+pub(crate) fn planned(operator: &BinaryOperator, left: &mut Expr, right: &mut Expr, schema: &DFSchema) -> Option<Expr> {
+    let operator = match operator {
+        BinaryOperator::Plus => Arithmetic::Add,
+        BinaryOperator::Minus => Arithmetic::Subtract,
+        BinaryOperator::Multiply => Arithmetic::Multiply,
+        BinaryOperator::Divide => Arithmetic::Divide,
+        BinaryOperator::Modulo => Arithmetic::Remainder,
+        _ => return None,
+    };
+    are_operands(left, right, schema).then(|| calculation(operator, std::mem::take(left), std::mem::take(right)))
+}
+
+/// Whether both sides are numbers. What is arithmetic of numbers already is not looked at again: that would take as long as the
+/// chain is, for each link.
+fn are_operands(left: &Expr, right: &Expr, schema: &DFSchema) -> bool {
+    (calculation_of(left).is_some() || are_numbers(&[left], schema)) && are_numbers(&[right], schema)
 }
 
 /// Whether arithmetic is about numbers: of times and intervals it is DataFusion's. What has no type yet is left for coercion

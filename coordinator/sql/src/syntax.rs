@@ -1,4 +1,4 @@
-//! Functions that syntax stands for: `EXTRACT`, `POSITION … IN`, `SUBSTRING … FROM`, `OVERLAY`, `array[index]`, and arrays joined
+//! Functions that syntax stands for: arithmetic, `EXTRACT`, `POSITION … IN`, `SUBSTRING … FROM`, `OVERLAY`, `array[index]`, and arrays joined
 //! by `||`. They are ours, so that they mean what the same functions mean when they are called.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -10,6 +10,8 @@ use datafusion_expr::{
     planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr},
 };
 use sqlparser::ast::BinaryOperator;
+
+use crate::numbers;
 
 /// Plans syntax as calls of these functions.
 #[derive(Debug)]
@@ -45,10 +47,13 @@ fn is_list(data_type: &DataType) -> bool {
 
 impl ExprPlanner for FunctionSyntax {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> PlanResult<PlannerResult<RawBinaryExpr>> {
+        let mut expr = expr;
+        if let Some(call) = numbers::planned(&expr.op, &mut expr.left, &mut expr.right, schema) {
+            return Ok(PlannerResult::Planned(call));
+        }
         if expr.op != BinaryOperator::StringConcat {
             return Ok(PlannerResult::Original(expr));
         }
-        let mut expr = expr;
         // `a || b || c` as one call, so that a long one is not deep, nor its type looked at for each link.
         if let Expr::ScalarFunction(chain) = &mut expr.left
             && chain.func.name() == "concat"
