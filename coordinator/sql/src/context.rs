@@ -32,6 +32,7 @@ use crate::{
     simplify::simplified,
     syntax::FunctionSyntax,
     times,
+    values::{self, ValuesPlanner},
     window_tvf::WindowTvfPlanner,
 };
 
@@ -90,7 +91,7 @@ impl Functions {
             aggregate,
             window,
             expr_planners,
-            relation_planners: vec![Arc::new(WindowTvfPlanner)],
+            relation_planners: vec![Arc::new(WindowTvfPlanner), Arc::new(ValuesPlanner)],
             options: Arc::new(options),
         }
     }
@@ -137,7 +138,10 @@ impl Context<'_> {
     }
 
     fn planned(&self, query: &Query) -> PlanResult<LogicalPlan> {
-        self.planner().sql_statement_to_plan(ast::Statement::Query(Box::new(query.clone())))
+        let mut query = query.clone();
+        // Last, as what is done before knows rows by how they are written.
+        values::into_from(&mut query);
+        self.planner().sql_statement_to_plan(ast::Statement::Query(Box::new(query)))
     }
 
     /// The plan of a query whose other columns have names that its `*` gives too: only planning tells which those are.
@@ -157,12 +161,7 @@ impl Context<'_> {
         rewrite::expression(&mut expr)?;
         let planned = || {
             let schema = Arc::new(DFSchema::try_from(schema.clone())?);
-            let expr = self.planner().sql_to_expr(expr, &schema, &mut PlannerContext::new())?;
-            let expr = numbers::rewrite(expr, &schema)?.data;
-            families::check(&expr, &schema)?;
-            let expr = times::rewrite(floats::rewrite(expr, &schema)?.data, &schema)?.data;
-            let expr = expr.rewrite(&mut TypeCoercionRewriter::new(&schema))?.data;
-            Ok(simplified(expr, &schema)?.data)
+            settled(self.planner().sql_to_expr(expr, &schema, &mut PlannerContext::new())?, &schema)
         };
         planned().map_err(|error| SqlError::from_plan(&error, tokens))
     }
@@ -170,6 +169,15 @@ impl Context<'_> {
     fn planner(&self) -> SqlToRel<'_, Self> {
         SqlToRel::new_with_options(self, ParserOptions::from(&self.functions.options.sql_parser))
     }
+}
+
+/// An expression by itself with its types settled, and simplified.
+pub(crate) fn settled(expr: Expr, schema: &DFSchema) -> PlanResult<Expr> {
+    let expr = numbers::rewrite(expr, schema)?.data;
+    families::check(&expr, schema)?;
+    let expr = times::rewrite(floats::rewrite(expr, schema)?.data, schema)?.data;
+    let expr = expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data;
+    Ok(simplified(expr, schema)?.data)
 }
 
 impl ContextProvider for Context<'_> {

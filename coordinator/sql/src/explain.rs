@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, fmt::Write};
 use arrow::datatypes::{Schema, SchemaRef};
 use thalweg_types::{
     JobGraph, OperatorId, OperatorKind,
-    connector::{Delivery, find},
+    connector::{Delivery, VALUES_CONNECTOR, find},
     graph::{
         AggregatePhase, Calc, ColumnPredicate, Comparison, Distribution, Edge, Operator, Parallelism, PredicateValue,
         SinkOperator, SourceOperator, WatermarkGenerator, WindowAggregate, WindowJoin, WindowSpec, WindowTopN,
@@ -96,6 +96,7 @@ fn partitions_text(sink: &SinkOperator, output: &SchemaRef) -> String {
 /// An operator's name: its kind and what matters most, in one line.
 pub(crate) fn name_of(kind: &OperatorKind, output: &SchemaRef) -> String {
     match kind {
+        OperatorKind::Source(source) if is_values(source) => format!("Values {}", source.table),
         OperatorKind::Source(source) => format!("Source {} ({})", source.table, source.connector.name),
         OperatorKind::Calc(calc) => calc_text(calc, output),
         OperatorKind::WindowAssign(assign) => format!("WindowAssign {}", spec_text(assign.spec)),
@@ -124,7 +125,15 @@ fn sink_text(sink: &SinkOperator) -> String {
     format!("Sink {} ({name}{again})", sink.table)
 }
 
+/// Whether its rows stand in the script.
+fn is_values(source: &SourceOperator) -> bool {
+    source.connector.name == VALUES_CONNECTOR
+}
+
 fn source_text(source: &SourceOperator, output: &Schema) -> String {
+    if is_values(source) {
+        return format!("Values {}: {}", source.table, typed_names(&source.physical));
+    }
     let mut text = format!("Source {} ({}): {}", source.table, source.connector.name, typed_names(&source.physical));
     if let Some(projection) = &source.projection {
         let computed = output.fields().iter().zip(projection).filter(|(field, expr)| *field.name() != expr.text);

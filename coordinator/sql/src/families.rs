@@ -81,6 +81,20 @@ fn do_not_unite(one: &DataType, other: &DataType) -> bool {
     unlike || (one != other && type_union_coercion(one, other).is_none())
 }
 
+/// The type of a column that has values of both, as a `UNION ALL` gives it; `None` where they do not unite.
+pub(crate) fn united(one: &DataType, other: &DataType) -> Option<DataType> {
+    use DataType as T;
+    let is_decimal = |data_type: &DataType| matches!(data_type, T::Decimal128(_, _));
+    match (one, other) {
+        (T::Null, known) | (known, T::Null) => Some(known.clone()),
+        (one, other) if one == other => Some(one.clone()),
+        (one, other) if do_not_unite(one, other) => None,
+        (float, decimal) | (decimal, float) if float.is_floating() && is_decimal(decimal) => Some(T::Float64),
+        (T::Date32, time @ T::Timestamp(_, _)) | (time @ T::Timestamp(_, _), T::Date32) => Some(time.clone()),
+        (one, other) => type_union_coercion(one, other),
+    }
+}
+
 impl AnalyzerRule for UnlikeFamilies {
     fn name(&self) -> &'static str {
         "unlike_families"

@@ -110,7 +110,9 @@ fn pushed(plan: LogicalPlan, conditions: Vec<Expr>) -> PlanResult<LogicalPlan> {
         LogicalPlan::Union(union) => below_union(union, conditions),
         LogicalPlan::Aggregate(aggregate) => below_aggregate(aggregate, conditions),
         LogicalPlan::Window(window) => below_ranking(window, conditions),
-        LogicalPlan::Extension(extension) => below_extension(extension, conditions),
+        LogicalPlan::Extension(extension) if !extension.node.inputs().is_empty() => {
+            below_extension(extension, conditions)
+        }
         LogicalPlan::Join(join) if join.join_type == JoinType::Inner => below_join(join, conditions),
         other => {
             let below = other.map_children(|child| pushed(child, Vec::new()).map(Transformed::yes))?;

@@ -32,6 +32,7 @@ mod simplify;
 mod syntax;
 mod text;
 mod times;
+mod values;
 mod window_tvf;
 mod wording;
 

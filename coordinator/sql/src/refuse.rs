@@ -9,7 +9,7 @@ use sqlparser::{
     ast::{
         ArrayElemTypeDef, BinaryOperator, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
         FunctionArgumentClause, FunctionArguments, GroupByExpr, Interval, JoinOperator, Query, Select, SelectFlavor,
-        SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Value, Visit, Visitor,
+        SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Value, Visit, Visitor,
     },
     tokenizer::{Location, Span, TokenWithSpan},
 };
@@ -116,7 +116,7 @@ impl Refuser<'_> {
                 self.check_body(left)?;
                 self.check_body(right)
             }
-            SetExpr::Values(values) => self.refuse(values.span(), "VALUES is not supported"),
+            SetExpr::Values(_) => ControlFlow::Continue(()),
             other => self.refuse(other.span(), "only SELECT and UNION ALL are supported here"),
         }
     }
@@ -131,8 +131,10 @@ impl Refuser<'_> {
                 Some("group by window_start, window_end and the columns"),
             );
         }
-        if select.from.is_empty() {
-            return self.refuse(start, "a query needs FROM");
+        let is_wildcard =
+            |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(_, _));
+        if select.from.is_empty() && select.projection.iter().any(is_wildcard) {
+            return self.refuse(start, "SELECT * needs FROM");
         }
         if select.top.is_some() {
             return self.refuse(start, "TOP is not supported");

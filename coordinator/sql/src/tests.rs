@@ -10,6 +10,7 @@ mod refusals;
 mod robustness;
 mod shell;
 mod times;
+mod values;
 
 use std::collections::BTreeMap;
 

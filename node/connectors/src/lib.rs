@@ -29,6 +29,7 @@ mod random;
 mod set_aside;
 mod sizes;
 mod stdin;
+mod values;
 
 #[cfg(test)]
 mod testing;

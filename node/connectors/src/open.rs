@@ -9,7 +9,7 @@ use serde_json::Value;
 use thalweg_storage::ObjectStores;
 use thalweg_types::{
     Attempt, ClusterId, JobId,
-    connector::TableConnector,
+    connector::{TableConnector, VALUES_CONNECTOR},
     graph::{SinkOperator, SourceOperator},
     seam::Seams,
     settings::JobSettings,
@@ -26,6 +26,7 @@ use crate::{
     options::Options,
     print::{PrintWriter, StandardOutput},
     stdin::{StandardInput, StdinSource},
+    values::ValuesSource,
 };
 
 /// For so long a store that is to be written to is asked before there is anything to write.
@@ -124,6 +125,7 @@ fn open(
         "nexmark" => Box::new(NexmarkSource::new(spec, rows, clock())?),
         "datagen" => Box::new(DatagenSource::new(spec, rows, clock())?),
         "stdin" => Box::new(StdinSource::new(spec, rows, context.stdin.clone(), notices)?),
+        VALUES_CONNECTOR => Box::new(ValuesSource::new(spec, rows)?),
         "http" => Box::new(IngestSource::new(spec, rows, identity, context)?),
         _ => return Err(unknown(&spec.table, &spec.connector, "read")),
     })

@@ -14,6 +14,12 @@ pub use catalog::{CONNECTORS, FORMATS, INGEST_CONNECTOR};
 /// where it is missing, the physical schema itself is the whole table.
 pub const TABLE_COLUMNS: &str = "thalweg.table-columns";
 
+/// The connector of rows that stand in the script, which no table can name: they are its option `VALUES_ROWS`.
+pub const VALUES_CONNECTOR: &str = "values";
+
+/// The rows of `VALUES_CONNECTOR`: an Arrow stream of the source's physical schema, in base 16.
+pub const VALUES_ROWS: &str = "rows";
+
 /// A table's connector as the graph carries it: the options as written, checked against the specs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableConnector {

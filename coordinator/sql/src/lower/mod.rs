@@ -23,6 +23,7 @@ mod scan;
 mod sink;
 mod top_n;
 mod union;
+mod values;
 mod window;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ use self::{graph::GraphBuilder, places::Places, relation::Relation};
 use crate::{
     errors::{Result, SqlError},
     prune::Uses,
+    values::Rows,
     window_tvf::WindowTvf,
 };
 
@@ -102,10 +104,14 @@ impl Lowerer<'_> {
             LogicalPlan::Join(join) if join.join_type == JoinType::Inner => self.join(join),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Window(window) => self.ranking(window),
-            LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowTvf>() {
-                Some(window) => self.window_function(window),
-                None => Err(self.refuse(&plan.expressions(), None, "this operation is not supported")),
-            },
+            LogicalPlan::Extension(extension) => {
+                let node = extension.node.as_any();
+                match (node.downcast_ref::<WindowTvf>(), node.downcast_ref::<Rows>()) {
+                    (Some(window), _) => self.window_function(window),
+                    (_, Some(rows)) => Ok(self.values(rows)),
+                    _ => Err(self.refuse(&plan.expressions(), None, "this operation is not supported")),
+                }
+            }
             other => Err(self.refuse(&other.expressions(), None, &unsupported(other))),
         }
     }
@@ -161,7 +167,6 @@ fn unsupported(plan: &LogicalPlan) -> String {
         LogicalPlan::Distinct(_) => "DISTINCT is not supported".to_owned(),
         LogicalPlan::Unnest(_) => "UNNEST is not supported".to_owned(),
         LogicalPlan::EmptyRelation(_) => "a query needs FROM".to_owned(),
-        LogicalPlan::Values(_) => "VALUES is not supported".to_owned(),
         LogicalPlan::RecursiveQuery(_) => "WITH RECURSIVE is not supported".to_owned(),
         LogicalPlan::Subquery(_) => "a subquery inside an expression is not supported".to_owned(),
         other => {

@@ -17,7 +17,17 @@ pub fn constant(expr: &Expr) -> Option<ScalarValue> {
     if varies { None } else { value(expr).ok() }
 }
 
-fn value(expr: &Expr) -> Result<ScalarValue> {
+/// Whether a function's values may be far larger than its arguments.
+#[must_use]
+pub fn grows(function: &str) -> bool {
+    GROWING.contains(&function)
+}
+
+/// The value of an expression without columns, however large it becomes.
+///
+/// # Errors
+/// When it has columns, or cannot be evaluated.
+pub fn value(expr: &Expr) -> Result<ScalarValue> {
     let compiled = compile(expr, &DFSchema::empty())?;
     let one = compiled.evaluate(&no_columns(1)?)?.into_array(1)?;
     ScalarValue::try_from_array(&one, 0)
@@ -27,7 +37,7 @@ fn value(expr: &Expr) -> Result<ScalarValue> {
 fn varies(expr: &Expr) -> bool {
     match expr {
         Expr::ScalarFunction(call) => {
-            call.func.signature().volatility != Volatility::Immutable || GROWING.contains(&call.func.name())
+            call.func.signature().volatility != Volatility::Immutable || grows(call.func.name())
         }
         Expr::Literal(..)
         | Expr::Alias(_)

@@ -40,7 +40,7 @@ use std::{
 use datafusion_physical_expr::PhysicalExpr;
 
 pub use compile::{compile, compile_aggregate, converted};
-pub use constant::constant;
+pub use constant::{constant, grows, value};
 pub use fallible::can_fail;
 pub use selection::Selection;
 
