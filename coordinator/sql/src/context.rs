@@ -27,7 +27,7 @@ use sqlparser::{
 use crate::{
     catalog::Catalog,
     chains, ddl,
-    errors::{Result, SqlError, nearest},
+    errors::{Result, SqlError, is_keyword, nearest, quote_it},
     families, floats, numbers, outputs, refuse, rewrite,
     simplify::simplified,
     syntax::FunctionSyntax,
@@ -187,6 +187,9 @@ impl ContextProvider for Context<'_> {
         }
         self.catalog.source(name.table()).ok_or_else(|| match nearest(name.table(), self.catalog.names()) {
             Some(near) => plan_datafusion_err!("unknown table '{}'; did you mean '{near}'?", name.table()),
+            None if is_keyword(name.table()) => {
+                plan_datafusion_err!("unknown table '{}'; {}", name.table(), quote_it(name.table()))
+            }
             None => plan_datafusion_err!("unknown table '{}'", name.table()),
         })
     }

@@ -155,7 +155,8 @@ fn expects_name(message: &str) -> bool {
     ["identifier", "an expression", "column name", "table name"].iter().any(|what| expected.contains(what))
 }
 
-fn is_keyword(word: &str) -> bool {
+/// Whether SQL has the word.
+pub(crate) fn is_keyword(word: &str) -> bool {
     ALL_KEYWORDS.binary_search(&word.to_uppercase().as_str()).is_ok()
 }
 

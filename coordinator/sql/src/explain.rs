@@ -18,8 +18,8 @@ use thalweg_types::{
     connector::{Delivery, VALUES_CONNECTOR, find},
     graph::{
         AggregatePhase, Calc, ColumnPredicate, Comparison, Distribution, Edge, Operator, Parallelism, PredicateValue,
-        SinkOperator, SourceOperator, WatermarkGenerator, WindowAggregate, WindowJoin, WindowSpec, WindowTopN,
-        Windowing,
+        RowRange, SinkOperator, Sort, SortColumn, SourceOperator, WatermarkGenerator, WindowAggregate, WindowJoin,
+        WindowSpec, WindowTopN, Windowing,
     },
 };
 
@@ -77,6 +77,8 @@ impl Writer<'_> {
             OperatorKind::WindowAggregate(aggregate) => aggregate_text(aggregate, &input(0)),
             OperatorKind::WindowJoin(join) => join_text(join, &input(0), &input(1)),
             OperatorKind::WindowTopN(top_n) => top_n_text(top_n, &input(0)),
+            OperatorKind::Sort(sort) => sort_text(sort, &input(0)),
+            OperatorKind::Limit(range) => range_text("Limit", *range),
             OperatorKind::Sink(sink) => {
                 let by = partitions_text(sink, &operator.output);
                 format!("{}{by}: {}", sink_text(sink), names(&operator.output))
@@ -110,6 +112,8 @@ pub(crate) fn name_of(kind: &OperatorKind, output: &SchemaRef) -> String {
         }
         OperatorKind::WindowJoin(join) => format!("WindowJoin on {} keys", join.left_keys.len()),
         OperatorKind::WindowTopN(top_n) => format!("WindowTopN {}", top_n.limit),
+        OperatorKind::Sort(sort) => sort_text(sort, output),
+        OperatorKind::Limit(range) => range_text("Limit", *range),
         OperatorKind::Sink(sink) => sink_text(sink),
         OperatorKind::Collect(collect) => format!("Collect query {}", collect.query),
     }
@@ -205,20 +209,36 @@ fn join_text(join: &WindowJoin, left: &Schema, right: &Schema) -> String {
 }
 
 fn top_n_text(top_n: &WindowTopN, input: &Schema) -> String {
-    let order: Vec<String> = top_n
-        .order
-        .iter()
-        .map(|sort| {
-            let direction = if sort.descending { "desc" } else { "asc" };
-            let nulls = if sort.nulls_first { "nulls first" } else { "nulls last" };
-            format!("{} {direction} {nulls}", name(input, sort.column))
-        })
-        .collect();
+    let order = order_text(&top_n.order, input);
     let keys = columns(input, &top_n.partition);
     let by = if keys.is_empty() { String::new() } else { format!(" by {keys}") };
     let number = if top_n.emit_row_number { " with row number" } else { "" };
     let window = format!("[{}, {})", name(input, top_n.window.0), name(input, top_n.window.1));
-    format!("WindowTopN {} {window}{by} order {}{number}", top_n.limit, order.join(", "))
+    format!("WindowTopN {} {window}{by} order {order}{number}", top_n.limit)
+}
+
+fn order_text(order: &[SortColumn], input: &Schema) -> String {
+    let one = |sort: &SortColumn| {
+        let direction = if sort.descending { "desc" } else { "asc" };
+        let nulls = if sort.nulls_first { "nulls first" } else { "nulls last" };
+        format!("{} {direction} {nulls}", name(input, sort.column))
+    };
+    order.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn sort_text(sort: &Sort, input: &Schema) -> String {
+    let order = order_text(&sort.order, input);
+    match sort.range {
+        RowRange { offset: 0, limit: None } => format!("Sort {order}"),
+        range => format!("Sort {order} {}", range_text("limit", range)),
+    }
+}
+
+/// `Limit 3 offset 2`
+fn range_text(word: &str, range: RowRange) -> String {
+    let limit = range.limit.map_or_else(|| "all".to_owned(), |limit| limit.to_string());
+    let offset = if range.offset == 0 { String::new() } else { format!(" offset {}", range.offset) };
+    format!("{word} {limit}{offset}")
 }
 
 fn phase_text(phase: AggregatePhase) -> &'static str {

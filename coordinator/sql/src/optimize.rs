@@ -1,7 +1,7 @@
 //! DataFusion's analysis, and rules that mean the same for unbounded input: our own for expressions and filters, and those of
 //! DataFusion's that prune columns and order joins.
 //!
-//! Left out on purpose: what needs an end (limits, sorts), what turns one aggregate into two (`count(DISTINCT)`), what
+//! Left out on purpose: what moves limits and sorts (the lowering joins them), what turns one aggregate into two (`count(DISTINCT)`), what
 //! removes relations (an empty relation has no watermark), and common subexpressions (operators share them when they
 //! compile their expressions).
 

@@ -30,7 +30,7 @@ pub(crate) fn only_wildcards(query: &Query) -> Option<Query> {
     if wildcards.is_empty() || wildcards.len() == select.projection.len() {
         return None;
     }
-    let mut only = query.clone();
+    let mut only = Query { order_by: None, ..query.clone() };
     let SetExpr::Select(select) = only.body.as_mut() else { return None };
     select.projection = wildcards;
     Some(only)

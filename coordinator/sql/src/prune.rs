@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use datafusion_common::{DFSchema, ScalarValue, tree_node::TreeNode};
 use datafusion_expr::{
-    BinaryExpr, Expr, LogicalPlan, Operator, TableScan, expr::ScalarFunction, utils::split_conjunction,
+    BinaryExpr, Expr, Join, LogicalPlan, Operator, TableScan, expr::ScalarFunction, utils::split_conjunction,
 };
 use thalweg_types::graph::{ColumnPredicate, Comparison, PredicateValue};
 
@@ -116,24 +116,15 @@ impl Uses {
                     None => self.visit(&filter.input, below, event_time),
                 }
             }
-            LogicalPlan::Join(join) => {
-                let width = join.left.schema().fields().len();
-                let (mut left, mut right) = (Needs::new(), Needs::new());
-                let mut both = needs;
-                if let Some(filter) = &join.filter {
-                    collect(filter, &join.schema, Need::Whole, &mut both);
+            LogicalPlan::Limit(limit) => self.visit(&limit.input, needs, event_time),
+            LogicalPlan::Sort(sort) => {
+                let mut below = needs;
+                for by in &sort.expr {
+                    collect(&by.expr, sort.input.schema(), Need::Whole, &mut below);
                 }
-                for (index, need) in both {
-                    let (side, index) = if index < width { (&mut left, index) } else { (&mut right, index - width) };
-                    add(side, index, need);
-                }
-                for (left_key, right_key) in &join.on {
-                    collect(left_key, join.left.schema(), Need::Whole, &mut left);
-                    collect(right_key, join.right.schema(), Need::Whole, &mut right);
-                }
-                self.visit(&join.left, left, event_time);
-                self.visit(&join.right, right, event_time);
+                self.visit(&sort.input, below, event_time);
             }
+            LogicalPlan::Join(join) => self.visit_join(join, needs, event_time),
             LogicalPlan::Union(union) => {
                 for input in &union.inputs {
                     self.visit(input, needs.clone(), event_time);
@@ -162,6 +153,25 @@ impl Uses {
             }
             other => self.visit_any(other, event_time),
         }
+    }
+
+    fn visit_join(&mut self, join: &Join, needs: Needs, event_time: bool) {
+        let width = join.left.schema().fields().len();
+        let (mut left, mut right) = (Needs::new(), Needs::new());
+        let mut both = needs;
+        if let Some(filter) = &join.filter {
+            collect(filter, &join.schema, Need::Whole, &mut both);
+        }
+        for (index, need) in both {
+            let (side, index) = if index < width { (&mut left, index) } else { (&mut right, index - width) };
+            add(side, index, need);
+        }
+        for (left_key, right_key) in &join.on {
+            collect(left_key, join.left.schema(), Need::Whole, &mut left);
+            collect(right_key, join.right.schema(), Need::Whole, &mut right);
+        }
+        self.visit(&join.left, left, event_time);
+        self.visit(&join.right, right, event_time);
     }
 
     /// A node whose outputs are not its inputs' columns one by one: its expressions say what it uses.

@@ -8,8 +8,9 @@ use std::ops::ControlFlow;
 use sqlparser::{
     ast::{
         ArrayElemTypeDef, BinaryOperator, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
-        FunctionArgumentClause, FunctionArguments, GroupByExpr, Interval, JoinOperator, Query, Select, SelectFlavor,
-        SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Value, Visit, Visitor,
+        FunctionArgumentClause, FunctionArguments, GroupByExpr, Interval, JoinOperator, LimitClause, OrderBy,
+        OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned,
+        TableFactor, Value, Visit, Visitor,
     },
     tokenizer::{Location, Span, TokenWithSpan},
 };
@@ -85,21 +86,58 @@ impl Refuser<'_> {
             return self.refuse(with.with_token.0.span, "WITH RECURSIVE is not supported");
         }
         if let Some(order_by) = &query.order_by {
-            let place = self.before(order_by.span(), "ORDER");
-            return self.refuse_hint(place, "ORDER BY is not supported", "a stream has no end; ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY …) keeps the first rows of each window");
+            self.check_order_by(order_by)?;
         }
         let end = query.body.span();
-        if query.limit_clause.is_some() || query.fetch.is_some() {
-            let places = ["LIMIT", "OFFSET", "FETCH"].map(|word| (word_after(self.tokens, end.end, word), word));
-            let first = places.into_iter().filter_map(|(place, word)| Some((place?, word))).min();
-            let (place, word) = first.unwrap_or((end.start, "LIMIT"));
-            return self.refuse_at(place, format!("{word} is not supported"), Some("use ROW_NUMBER() per window"));
-        }
+        self.check_range(query, end.end)?;
         let decorated = query.settings.is_some() || query.format_clause.is_some() || !query.pipe_operators.is_empty();
         if !query.locks.is_empty() || query.for_clause.is_some() || decorated {
             return self.refuse(end, "this clause of a query is not supported");
         }
         self.check_body(&query.body)
+    }
+
+    fn check_order_by(&self, order_by: &OrderBy) -> Flow {
+        let place = || self.before(order_by.span(), "ORDER");
+        let OrderByKind::Expressions(sorts) = &order_by.kind else {
+            return self.refuse_at(place(), "ORDER BY ALL is not supported", Some("name the columns"));
+        };
+        if order_by.interpolate.is_some() || sorts.iter().any(|sort| sort.with_fill.is_some()) {
+            return self.refuse_at(place(), "this clause of ORDER BY is not supported", None);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// How many rows are wanted must be said in numbers.
+    fn check_range(&self, query: &Query, end: Location) -> Flow {
+        let place = |word| word_after(self.tokens, end, word).unwrap_or(end);
+        let (limit, offset) = match &query.limit_clause {
+            Some(LimitClause::LimitOffset { limit_by, .. }) if !limit_by.is_empty() => {
+                return self.refuse_at(place("LIMIT"), "LIMIT BY is not supported", None);
+            }
+            Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+                (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
+            }
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
+            None => (None, None),
+        };
+        let fetch = query.fetch.as_ref();
+        let exotic = fetch.and_then(|fetch| match (fetch.with_ties, fetch.percent) {
+            (true, _) => Some("FETCH … WITH TIES is not supported"),
+            (_, true) => Some("FETCH … PERCENT is not supported"),
+            _ if limit.is_some() => Some("a query has LIMIT or FETCH, not both"),
+            _ => None,
+        });
+        if let Some(exotic) = exotic {
+            return self.refuse_at(place("FETCH"), exotic, None);
+        }
+        let fetch = fetch.and_then(|fetch| fetch.quantity.as_ref());
+        for (word, count) in [("LIMIT", limit), ("OFFSET", offset), ("FETCH", fetch)] {
+            if count.is_some_and(|count| !is_count(count)) {
+                return self.refuse_at(place(word), format!("{word} takes a whole number from 0"), None);
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     fn check_body(&self, body: &SetExpr) -> Flow {
@@ -370,15 +408,16 @@ impl Refuser<'_> {
         self.refuse_at(span.start, message, None)
     }
 
-    fn refuse_hint(&self, at: Location, message: &str, hint: &str) -> Flow {
-        self.refuse_at(at, message, Some(hint))
-    }
-
     fn refuse_at(&self, at: Location, message: impl Into<String>, hint: Option<&str>) -> Flow {
         let mut error = SqlError::at(at, message);
         error.hint = hint.map(str::to_owned);
         ControlFlow::Break(Box::new(error))
     }
+}
+
+/// Whether an expression is nothing but a number of rows.
+fn is_count(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if digits.parse::<i64>().is_ok()))
 }
 
 fn has_no_arguments(function: &Function) -> bool {

@@ -8,8 +8,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select,
-    SelectItem, TableFactor, TableWithJoins, TypedString, Value, VisitMut, VisitorMut,
+    AccessExpr, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause,
+    Query, Select, SelectItem, TableFactor, TableWithJoins, TypedString, Value, VisitMut, VisitorMut,
 };
 
 use crate::{
@@ -39,6 +39,11 @@ struct Rewriter;
 impl VisitorMut for Rewriter {
     type Break = Box<SqlError>;
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        limit_for_fetch(query);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         let tables = tables_of(&select.from);
         for item in &mut select.projection {
@@ -63,6 +68,18 @@ impl VisitorMut for Rewriter {
         }
         calls::reword(expr)
     }
+}
+
+/// The planner knows `FETCH FIRST n ROWS ONLY` by the name of `LIMIT n` only.
+fn limit_for_fetch(query: &mut Query) {
+    let Some(fetch) = query.fetch.take() else { return };
+    let one = || Expr::Value(Value::Number("1".to_owned(), false).into());
+    let count = fetch.quantity.unwrap_or_else(one);
+    let offset = match query.limit_clause.take() {
+        Some(LimitClause::LimitOffset { offset, .. }) => offset,
+        Some(LimitClause::OffsetCommaLimit { .. }) | None => None,
+    };
+    query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(count), offset, limit_by: Vec::new() });
 }
 
 /// A literal `TIMESTAMP '…'` has the precision of its digits, where it has more than the type without a precision.

@@ -5,6 +5,7 @@ mod columns;
 mod functions;
 mod guards;
 mod numbers;
+mod order;
 mod plans;
 mod refusals;
 mod robustness;

@@ -9,6 +9,8 @@
 //! one query
 //! -- batch NAME FORMAT         (the rows of the files under ${out}/NAME)
 //! one query
+//! -- batch ordered …           (the same, and the rows come in the query's order)
+//! one query
 //! -- duckdb                    (optional: the last query as DuckDB must be asked)
 //! one query
 //! -- duckdb REASON             (optional: it cannot be asked, and why)
@@ -36,6 +38,8 @@ pub struct Case {
 pub struct Twin {
     /// Where the stream's rows are.
     pub output: Output,
+    /// Whether they come in the order of the query.
+    pub ordered: bool,
     /// The query.
     pub sql: String,
     /// What DuckDB is asked.
@@ -122,8 +126,12 @@ pub fn parse(name: &str, text: &str) -> Result<Case> {
             ["stream"] => section = Some(&mut case.stream),
             ["late"] => case.late = true,
             ["batch", head @ ..] => {
+                let (ordered, head) = match head {
+                    ["ordered", head @ ..] => (true, head),
+                    head => (false, head),
+                };
                 let output = parse_output(head, &mut selects)?;
-                case.twins.push(Twin { output, sql: String::new(), second: Second::Same });
+                case.twins.push(Twin { output, ordered, sql: String::new(), second: Second::Same });
                 section = case.twins.last_mut().map(|twin| &mut twin.sql);
             }
             ["duckdb", reason @ ..] => {
@@ -167,13 +175,14 @@ mod tests {
 
     #[test]
     fn sections_are_told_apart() {
-        let text = "-- What it shows.\n-- late\n-- stream\nSELECT 1;\n-- a comment\nSELECT 2;\n-- batch\nSELECT 3\n-- batch o csv\nSELECT 4\n-- batch\nSELECT 5\n";
+        let text = "-- What it shows.\n-- late\n-- stream\nSELECT 1;\n-- a comment\nSELECT 2;\n-- batch\nSELECT 3\n-- batch ordered o csv\nSELECT 4\n-- batch\nSELECT 5\n";
         let case = parse("c", text).unwrap();
         assert!(case.late);
         assert_eq!(case.stream, "SELECT 1;\n-- a comment\nSELECT 2;\n");
         let outputs: Vec<_> = case.twins.iter().map(|twin| (twin.output.clone(), twin.sql.trim())).collect();
         let files = Output::Files { directory: "o".to_owned(), format: FileFormat::Csv };
         assert_eq!(outputs, [(Output::Select(0), "SELECT 3"), (files, "SELECT 4"), (Output::Select(1), "SELECT 5")]);
+        assert_eq!(case.twins.iter().map(|twin| twin.ordered).collect::<Vec<_>>(), [false, true, false]);
     }
 
     #[test]

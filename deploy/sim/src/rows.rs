@@ -69,6 +69,17 @@ pub fn difference(actual: Vec<Row>, expected: Vec<Row>) -> Option<String> {
     Some(format!("{rows} rows, expected {wanted}; {missing}\n  {} not expected:{}", extra.len(), shown(&extra)))
 }
 
+/// Compares two lists of rows; says where they differ first where they do.
+#[must_use]
+pub fn difference_in_order(actual: &[Row], expected: &[Row]) -> Option<String> {
+    let differs = |at: &usize| match (actual.get(*at), expected.get(*at)) {
+        (Some(actual), Some(expected)) => !is_close(actual, expected),
+        _ => true,
+    };
+    let at = (0..actual.len().max(expected.len())).find(differs)?;
+    Some(format!("row {at} is {:?}, expected {:?}", actual.get(at), expected.get(at)))
+}
+
 /// Rows that there should not be, or not so often; says which where there are any.
 #[must_use]
 pub fn surplus(actual: Vec<Row>, expected: Vec<Row>) -> Option<String> {

@@ -44,7 +44,10 @@ async fn compared(oracle: &Oracle, twin: &case::Twin, answer: &Answer) -> Result
     let (expected, schema) = oracle.answer(&twin.sql).await?;
     let given = answer.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
     let given = rows::of_batches(&with_types_of(given, &schema)?)?;
-    Ok(rows::difference(given, expected))
+    Ok(match twin.ordered {
+        true => rows::difference_in_order(&given, &expected),
+        false => rows::difference(given, expected),
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -87,7 +87,11 @@ impl Trial<'_> {
                 expected.is_empty() == is_meant_empty,
                 "{name}: the twin must have rows, or the case shows nothing"
             );
-            if let Some(difference) = rows::difference(actual, expected) {
+            let difference = match twin.ordered {
+                true => rows::difference_in_order(&actual, &expected),
+                false => rows::difference(actual, expected),
+            };
+            if let Some(difference) = difference {
                 bail!("{name}: {difference}");
             }
         }

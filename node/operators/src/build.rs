@@ -9,6 +9,8 @@ use crate::{
     calc::CalcOperator,
     error::build_error,
     join::WindowJoinOperator,
+    limit::LimitOperator,
+    sort::SortOperator,
     top_n::WindowTopNOperator,
     window_assign::WindowAssignOperator,
 };
@@ -57,6 +59,8 @@ pub fn build(
         OperatorKind::WindowTopN(top_n) => {
             Box::new(WindowTopNOperator::new(top_n, &operator.name, &inputs[0], output, *context)?)
         }
+        OperatorKind::Sort(sort) => Box::new(SortOperator::new(sort, &operator.name, &inputs[0], output, *context)?),
+        OperatorKind::Limit(range) => Box::new(LimitOperator::new(*range, &operator.name, &inputs[0], &output)?),
         OperatorKind::Source(_) | OperatorKind::Sink(_) | OperatorKind::Collect(_) => {
             return Err(fail("it is built from a connector".to_owned()));
         }

@@ -28,9 +28,11 @@ mod emission;
 mod error;
 mod expr;
 mod join;
+mod limit;
 mod project;
 mod restore;
 mod sift;
+mod sort;
 mod source_stage;
 mod split;
 mod time;
@@ -65,6 +67,11 @@ pub trait Operator: Send + std::fmt::Debug {
     /// argument; the end stays the end.
     fn forwarded(&self, watermark: Watermark) -> Watermark {
         watermark
+    }
+
+    /// Whether no further row changes its output: a source that feeds nothing else may end here.
+    fn is_satisfied(&self) -> bool {
+        false
     }
 
     /// Releases what must not be held across a barrier (the local phase of a two-phase aggregation).

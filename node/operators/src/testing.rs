@@ -81,7 +81,7 @@ pub(crate) fn late_rows_of(late: &[LateRows]) -> Vec<String> {
     rows
 }
 
-fn text(batch: &RecordBatch, row: usize) -> String {
+pub(crate) fn text(batch: &RecordBatch, row: usize) -> String {
     let options = FormatOptions::default().with_null("-");
     let cell = |column: &ArrayRef| {
         ArrayFormatter::try_new(column.as_ref(), &options).expect("a printable type").value(row).to_string()

@@ -228,6 +228,18 @@ impl Chain {
         Ok(flushing(&mut self.parts.outbounds, handing).await?)
     }
 
+    /// Whether no further row of the head changes what leaves the chain.
+    pub(crate) fn is_satisfied(&self) -> bool {
+        self.is_satisfied_at(0)
+    }
+
+    fn is_satisfied_at(&self, at: usize) -> bool {
+        let Vertex { stage, children, outbounds, .. } = &self.parts.vertices[at];
+        let enough = matches!(stage, Stage::Operator(operator) if operator.is_satisfied());
+        let leaves_nothing = outbounds.is_empty() && !children.is_empty();
+        enough || leaves_nothing && children.iter().all(|child| self.is_satisfied_at(*child))
+    }
+
     async fn run(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         while !self.stack.is_empty() {
             self.ready(source).await?;

@@ -471,7 +471,7 @@ fn plan_error(reason: String) -> SubtaskError {
 /// of an aggregation holds is sent on anyway.
 fn hands_on(kind: &OperatorKind) -> bool {
     match kind {
-        OperatorKind::Calc(_) | OperatorKind::WindowAssign(_) => true,
+        OperatorKind::Calc(_) | OperatorKind::WindowAssign(_) | OperatorKind::Limit(_) => true,
         OperatorKind::WindowAggregate(aggregate) => aggregate.phase == AggregatePhase::Local,
         _ => false,
     }

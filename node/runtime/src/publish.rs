@@ -108,7 +108,9 @@ fn committer(
     let connectors = &context.connectors;
     let (kind, path) = match &operator.kind {
         OperatorKind::Sink(sink) => return open_sink_committer(sink, operator.output.clone(), connectors).map(Some),
-        OperatorKind::Collect(_) | OperatorKind::Calc(_) => return Ok(None),
+        OperatorKind::Collect(_) | OperatorKind::Calc(_) | OperatorKind::Sort(_) | OperatorKind::Limit(_) => {
+            return Ok(None);
+        }
         OperatorKind::Source(source) => (SetAsideKind::DeadLetters, source.connector.option("dead-letter.path")),
         _ => (SetAsideKind::LateRows, settings.late_path.as_deref()),
     };

@@ -6,7 +6,8 @@
 //!
 //! Orders (start, stop) are looked at before every batch; the chain looks for those to begin a checkpoint. To stop is to end the input where it is, as if there
 //! were no more: the last watermark follows, which closes every window, open ones included, and what that gives is
-//! published with the rest. A source that was sent its records first gives all that it has acknowledged.
+//! published with the rest. A source that was sent its records first gives all that it has acknowledged. A source also ends where its
+//! chain wants no more rows (`LIMIT`).
 //!
 //! The watermark is that of `SplitWatermarks`. A split that was asked and gave nothing for the table's idle timeout steps
 //! out of it, however busy others are, and so does one that says itself that it has nothing now; the time in which this
@@ -144,6 +145,9 @@ impl SourceSubtask {
             let (chain, view) = self.parts();
             chain.ready(view).await?;
             chain.take_turn().await;
+            if chain.is_satisfied() {
+                return Ok(());
+            }
             let is_stopped = self.orders.borrow().stopped;
             if is_stopped && !self.readers.stop() {
                 return Ok(());

@@ -38,6 +38,19 @@ impl TableConnector {
         (self.name == INGEST_CONNECTOR).then(|| given.unwrap_or_else(|| format!("ingest/{table}")))
     }
 
+    /// What gives a table of this connector an end, which it has not; `None` where it has one.
+    #[must_use]
+    pub fn lacks_end(&self) -> Option<&'static str> {
+        let lacking = |key: &'static str| self.option(key).is_none().then_some(key);
+        match self.name.as_str() {
+            "nexmark" => lacking("events.num").map(|_| "give it 'events.num'"),
+            "datagen" => lacking("number-of-rows").map(|_| "give it 'number-of-rows'"),
+            "filesystem" => self.option("source.monitor-interval").map(|_| "leave its 'source.monitor-interval' out"),
+            "stdin" | VALUES_CONNECTOR => None,
+            _ => Some("read a table of files, for example"),
+        }
+    }
+
     /// The value of an option: as given, else the spec's default, else `None`.
     #[must_use]
     pub fn option(&self, key: &str) -> Option<&str> {

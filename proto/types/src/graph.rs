@@ -82,6 +82,10 @@ pub enum OperatorKind {
     WindowJoin(WindowJoin),
     /// Keeps the first rows per window and key by an order.
     WindowTopN(WindowTopN),
+    /// Gives all rows, or the first ones, in an order, when its input has ended; one subtask.
+    Sort(Sort),
+    /// Lets some rows pass, whichever come first.
+    Limit(RowRange),
     /// Writes a table.
     Sink(SinkOperator),
     /// Keeps rows for the client to fetch; one subtask.
@@ -343,6 +347,34 @@ pub struct SortColumn {
     pub descending: bool,
     /// Where NULLs go.
     pub nulls_first: bool,
+}
+
+/// Gives the rows of a bounded input in an order, which ties in it do not break: the whole row does.
+///
+/// Output: the input's columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sort {
+    /// The order.
+    pub order: Vec<SortColumn>,
+    /// Which of the rows in this order.
+    pub range: RowRange,
+}
+
+/// A run of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RowRange {
+    /// How many rows are left out at the beginning.
+    pub offset: u64,
+    /// How many follow; `None`: all.
+    pub limit: Option<u64>,
+}
+
+impl RowRange {
+    /// How many rows must be seen so that those of the range are known; `None`: all.
+    #[must_use]
+    pub fn needed(&self) -> Option<u64> {
+        self.limit.map(|limit| limit.saturating_add(self.offset))
+    }
 }
 
 /// Writes a table.

@@ -7,7 +7,7 @@
 //! Filters and projections only accumulate in the `Relation`; an operator that needs its input laid out (an exchange, a
 //! state, a sink) has it emitted, as one `Calc` or none. A window table function and a ranking stay pending in the same
 //! way: an aggregate takes the window over, and only otherwise it becomes a `WindowAssign`; a ranking waits for the
-//! `rn <= n` above it.
+//! `rn <= n` above it, a sort for its `LIMIT`.
 //!
 //! Operators are shared: the same operator over the same inputs is made once, whichever query asks for it.
 
@@ -21,6 +21,7 @@ mod relation;
 mod repeats;
 mod scan;
 mod sink;
+mod sort;
 mod top_n;
 mod union;
 mod values;
@@ -104,6 +105,8 @@ impl Lowerer<'_> {
             LogicalPlan::Join(join) if join.join_type == JoinType::Inner => self.join(join),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Window(window) => self.ranking(window),
+            LogicalPlan::Sort(sort) => self.sort(sort),
+            LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Extension(extension) => {
                 let node = extension.node.as_any();
                 match (node.downcast_ref::<WindowTvf>(), node.downcast_ref::<Rows>()) {
@@ -162,8 +165,6 @@ impl Lowerer<'_> {
 fn unsupported(plan: &LogicalPlan) -> String {
     match plan {
         LogicalPlan::Join(join) => format!("{} JOIN is not supported", join.join_type.to_string().to_uppercase()),
-        LogicalPlan::Sort(_) => "ORDER BY is not supported".to_owned(),
-        LogicalPlan::Limit(_) => "LIMIT is not supported".to_owned(),
         LogicalPlan::Distinct(_) => "DISTINCT is not supported".to_owned(),
         LogicalPlan::Unnest(_) => "UNNEST is not supported".to_owned(),
         LogicalPlan::EmptyRelation(_) => "a query needs FROM".to_owned(),

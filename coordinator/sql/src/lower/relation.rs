@@ -15,7 +15,7 @@ use datafusion_expr::{Expr, ExprSchemable};
 use thalweg_expr::CodecError;
 use thalweg_types::{
     ExprBytes, OperatorId,
-    graph::{SortColumn, WindowSpec},
+    graph::{Sort, SortColumn, WindowSpec},
     text::with_causes,
 };
 
@@ -97,6 +97,7 @@ pub(super) enum Stage {
     Window(PendingWindow),
     /// The last column is the row number.
     Ranking(PendingRanking),
+    Sort(Sort),
 }
 
 /// A window table function.

@@ -105,6 +105,7 @@ impl Lowerer<'_> {
             Stage::None => Ok(branch.clone()),
             Stage::Window(window) => self.assigned(branch, &window.clone()),
             Stage::Ranking(ranking) => self.ranked(branch, &ranking.clone()),
+            Stage::Sort(sort) => Ok(self.sorted(branch, sort)),
         }
     }
 

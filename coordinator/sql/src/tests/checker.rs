@@ -45,7 +45,13 @@ fn check_operator(operator: &Operator, inputs: &[&Schema]) {
             let numbered = usize::from(top_n.emit_row_number);
             assert_eq!(operator.output.fields().len(), inputs[0].fields().len() + numbered);
         }
-        OperatorKind::Sink(_) | OperatorKind::Collect(_) => assert_eq!(*operator.output, *inputs[0]),
+        OperatorKind::Sort(sort) => {
+            assert!(sort.order.iter().all(|sort| sort.column < inputs[0].fields().len()));
+            assert_eq!(*operator.output, *inputs[0]);
+        }
+        OperatorKind::Sink(_) | OperatorKind::Collect(_) | OperatorKind::Limit(_) => {
+            assert_eq!(*operator.output, *inputs[0])
+        }
     }
 }
 

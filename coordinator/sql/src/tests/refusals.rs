@@ -25,8 +25,11 @@ fn refused_at(sql: &str, line: u64, column: u64, words: &str) {
 #[test]
 fn what_needs_an_end_is_refused_where_it_stands() {
     refused("SELECT DISTINCT auction FROM bid", 8, "SELECT DISTINCT");
-    refused("SELECT auction FROM bid ORDER BY auction", 25, "ORDER BY");
-    refused_at("SELECT auction FROM bid\nLIMIT 3", 2, 1, "LIMIT");
+    refused("SELECT auction FROM bid ORDER BY auction", 25, "ORDER BY needs an end of its input, and table 'nexmark'");
+    refused_at("SELECT auction FROM bid\nLIMIT 3", 2, 1, "LIMIT needs an end of its input");
+    refused("SELECT auction FROM bid OFFSET 3", 25, "OFFSET needs an end of its input");
+    refused("SELECT auction FROM bid FETCH FIRST 1 ROWS ONLY", 25, "FETCH needs an end");
+    refused("SELECT auction FROM bid FETCH FIRST ROW ONLY", 25, "give it 'events.num'");
     refused("SELECT auction FROM bid UNION SELECT id FROM auction", 25, "UNION ALL");
     refused("SELECT auction FROM bid EXCEPT SELECT id FROM auction", 25, "EXCEPT");
     refused("SELECT auction, count(*) FROM bid GROUP BY auction", 35, "GROUP BY without a window");
@@ -154,8 +157,10 @@ fn subqueries_and_exotic_clauses_are_refused() {
     refused("WITH RECURSIVE x AS (SELECT 1) SELECT * FROM x", 1, "WITH RECURSIVE");
     refused("SELECT auction FROM bid TABLESAMPLE BERNOULLI (10)", 25, "TABLESAMPLE");
     refused("SELECT auction FROM bid, LATERAL f(auction)", 26, "LATERAL");
-    refused("SELECT auction FROM bid FETCH FIRST 1 ROWS ONLY", 25, "FETCH is not supported");
-    refused("SELECT auction FROM bid OFFSET 3", 25, "OFFSET is not supported");
+    refused("SELECT auction FROM bid FETCH FIRST 1 ROWS WITH TIES", 25, "WITH TIES is not supported");
+    refused("SELECT auction FROM bid LIMIT -1", 25, "LIMIT takes a whole number from 0");
+    refused("SELECT auction FROM bid OFFSET 1.5", 25, "OFFSET takes a whole number from 0");
+    refused("SELECT auction FROM bid LIMIT 1 FETCH FIRST 2 ROWS ONLY", 33, "LIMIT or FETCH, not both");
     refused("SELECT 1 FROM auction A LEFT SEMI JOIN person P ON A.seller = P.id", 30, "SEMI JOIN is not supported");
     refused("SELECT dateTime + INTERVAL '1 02:03' DAY TO MINUTE FROM bid", 19, "INTERVAL with TO");
 }
