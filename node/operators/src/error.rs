@@ -76,7 +76,8 @@ impl OperatorError {
     /// As what is wrong with one row.
     pub(crate) fn into_fault(self, row: usize) -> Fault {
         let reason = match &self {
-            Self::Evaluate { source, .. } => with_causes(source),
+            // Whose error it is says nothing to whoever wrote the expression.
+            Self::Evaluate { source, .. } => with_causes(source).trim_start_matches("Execution error: ").to_owned(),
             other => with_causes(other),
         };
         match self {
