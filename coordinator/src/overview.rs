@@ -72,6 +72,8 @@ pub(crate) fn summary(job: JobId, record: &JobRecord) -> JobOverview {
         sql: String::new(),
         plan: String::new(),
         ingest_urls: Vec::new(),
+        submitted_ms: record.submitted_ms,
+        ended_ms: record.ended_ms,
     }
 }
 

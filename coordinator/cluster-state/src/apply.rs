@@ -47,7 +47,24 @@ impl ClusterState {
     /// When they cannot be read, such as those of a newer engine. A replica that went on without the command would no
     /// longer be like the others: it must stop.
     pub fn apply_bytes(&mut self, index: u64, bytes: &[u8]) -> Result<Outcome, UnreadableCommand> {
-        Ok(self.apply(index, Command::from_bytes(bytes)?))
+        let (command, at_ms) = Command::from_bytes(bytes)?;
+        let outcome = self.apply(index, command);
+        self.stamp(index, at_ms);
+        Ok(outcome)
+    }
+
+    /// Notes when jobs that the command at this place has changed began and ended.
+    fn stamp(&mut self, index: u64, at_ms: u64) {
+        for record in self.jobs.values_mut().filter(|record| record.revision == index) {
+            if record.submitted_ms == 0 {
+                record.submitted_ms = at_ms;
+            }
+            match (record.status.is_terminal(), record.ended_ms) {
+                (true, 0) => record.ended_ms = at_ms,
+                (true, _) => {}
+                (false, _) => record.ended_ms = 0,
+            }
+        }
     }
 
     /// Applies a committed command. `index` is its place in the log.
@@ -176,6 +193,8 @@ impl ClusterState {
             committed: CheckpointId(0),
             restarts: 0,
             restarted_by: None,
+            submitted_ms: 0,
+            ended_ms: 0,
             revision: index,
         };
         self.jobs.insert(job, Arc::new(record));

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,9 @@ use thalweg_types::{
 };
 use thiserror::Error;
 
-/// The version of the format of commands and snapshots. 2 added checkpoints, 3 that failed jobs are started again.
-pub const FORMAT: u32 = 3;
+/// The version of the format of commands and snapshots. 2 added checkpoints, 3 that failed jobs are started again,
+/// 4 when a command was proposed.
+pub const FORMAT: u32 = 4;
 /// The oldest version that is read: it knows fewer commands, and says nothing else by those that it knows.
 pub(crate) const FORMAT_MIN: u32 = 1;
 
@@ -250,7 +252,15 @@ pub struct UnreadableCommand {
 #[serde(deny_unknown_fields)]
 struct Envelope<C> {
     format: u32,
+    /// When it was proposed, in milliseconds since 1970, by the clock of who did so; 0 where that is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    at_ms: u64,
     command: C,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Command {
@@ -281,23 +291,24 @@ impl Command {
         }
     }
 
-    /// The persisted form.
+    /// The persisted form, with the time since 1970 at which it is proposed.
     #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let envelope = Envelope { format: FORMAT, command: self };
+    pub fn to_bytes(&self, since_epoch: Duration) -> Vec<u8> {
+        let at_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        let envelope = Envelope { format: FORMAT, at_ms, command: self };
         serde_json::to_vec(&envelope).expect("a command has only text and integer keys")
     }
 
-    /// Reads the persisted form.
+    /// Reads the persisted form: the command, and when it was proposed, in milliseconds since 1970.
     ///
     /// # Errors
     /// When the bytes are not a command of this format or an older one.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableCommand> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, u64), UnreadableCommand> {
         let envelope: Envelope<Self> =
             serde_json::from_slice(bytes).map_err(|error| UnreadableCommand { reason: error.to_string() })?;
         if !(FORMAT_MIN..=FORMAT).contains(&envelope.format) {
             return Err(UnreadableCommand { reason: format!("format {}, expected {FORMAT}", envelope.format) });
         }
-        Ok(envelope.command)
+        Ok((envelope.command, envelope.at_ms))
     }
 }

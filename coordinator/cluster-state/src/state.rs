@@ -74,13 +74,18 @@ pub struct JobRecord {
     /// The request that did so last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted_by: Option<RequestId>,
+    /// When it was submitted, in milliseconds since 1970 by the leader's clock; 0: before that was noted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub submitted_ms: u64,
+    /// When it ended; 0: not yet, or before that was noted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ended_ms: u64,
     /// The log index of the last command that changed this record.
     pub revision: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// One deployment of a job.

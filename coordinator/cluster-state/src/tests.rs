@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use proptest::prelude::*;
@@ -178,8 +179,8 @@ fn a_path_belongs_to_one_job_that_lives() {
     assert_eq!(again, Outcome::Applied(vec![Event::JobAccepted { job: JobId(1) }]));
     let _ = state.apply(12, Command::EndJob { job: JobId(1), mode: EndMode::Cancel });
     assert_eq!(state.apply(13, second), Outcome::Applied(vec![Event::JobAccepted { job: JobId(3) }]));
-    let bytes = submit_taking("u", &["e"]).to_bytes();
-    assert_eq!(Command::from_bytes(&bytes), Ok(submit_taking("u", &["e"])));
+    let bytes = submit_taking("u", &["e"]).to_bytes(Duration::from_millis(7));
+    assert_eq!(Command::from_bytes(&bytes), Ok((submit_taking("u", &["e"]), 7)));
 }
 
 #[test]
@@ -342,7 +343,7 @@ fn a_repeated_request_to_end_a_job_changes_nothing() {
 fn bytes_that_are_no_command_are_an_error() {
     let mut state = running();
     let before = state.clone();
-    for bytes in [&b""[..], b"{}", b"{\"format\":4,\"command\":{\"init_cluster\":{\"cluster\":\"c\"}}}"] {
+    for bytes in [&b""[..], b"{}", b"{\"format\":5,\"command\":{\"init_cluster\":{\"cluster\":\"c\"}}}"] {
         assert!(state.apply_bytes(9, bytes).is_err());
     }
     assert_eq!(state, before);
@@ -432,7 +433,7 @@ proptest! {
             let before = one.clone();
             let outcome = one.apply(index, command.clone());
             check_step(&before, &one, &outcome);
-            prop_assert_eq!(&outcome, &two.apply_bytes(index, &command.to_bytes()).unwrap());
+            prop_assert_eq!(&outcome, &two.apply_bytes(index, &command.to_bytes(Duration::ZERO)).unwrap());
             if let Some(state) = &mut from_snapshot {
                 prop_assert_eq!(&outcome, &state.apply(index, command.clone()));
             }
@@ -446,7 +447,7 @@ proptest! {
 
     #[test]
     fn commands_survive_their_persisted_form(command in any_command()) {
-        prop_assert_eq!(Command::from_bytes(&command.to_bytes()).unwrap(), command);
+        prop_assert_eq!(Command::from_bytes(&command.to_bytes(Duration::ZERO)).unwrap(), (command, 0));
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl ClusterService {
     }
 
     async fn submit(&self, submission: JobSubmission) -> Result<SubmittedJob, Status> {
-        let request = submission.request.clone();
+        let (request, since_epoch) = (submission.request.clone(), self.seams.clock.since_epoch());
         let known = self.read(move |machine| machine.state().job_of_request(&request)).await?;
         let planned = self.plan(submission.sql.clone(), submission.settings.clone(), submission.parallelism).await;
         if let Some(job) = known {
@@ -122,7 +122,7 @@ impl ClusterService {
         let request = submission.request.clone();
         let command = on_compute(&self.seams, "encode a job", move || {
             let spec = Arc::new(planning::job_spec(submission, plan)?);
-            Some(Command::SubmitJob { request, spec }.to_bytes())
+            Some(Command::SubmitJob { request, spec }.to_bytes(since_epoch))
         });
         let command = command.await.ok_or_else(|| Status::internal("the job cannot be encoded"))?;
         let nothing = || Status::invalid_argument("the script has no INSERT and no SELECT to run");
@@ -221,7 +221,7 @@ impl ClusterService {
     }
 
     async fn propose(&self, command: &Command) -> Result<Vec<Event>, Status> {
-        self.propose_bytes(command.to_bytes()).await
+        self.propose_bytes(command.to_bytes(self.seams.clock.since_epoch())).await
     }
 
     pub(super) async fn propose_bytes(&self, command: Vec<u8>) -> Result<Vec<Event>, Status> {

@@ -166,16 +166,16 @@ impl Reign {
     }
 
     pub(super) fn propose(&mut self, proposer: Proposer, command: Command) {
-        let consensus = self.consensus.clone();
+        let (consensus, now) = (self.consensus.clone(), self.seams.clock.since_epoch());
         if !matches!(command, Command::CompleteAttempt { .. }) {
-            let bytes = command.to_bytes();
+            let bytes = command.to_bytes(now);
             self.proposals.push(Box::pin(async move { (proposer, consensus.propose(bytes).await) }));
             return;
         }
         // What very many sinks have prepared takes its time, and heartbeats would wait for it.
         let seams = self.seams.clone();
         self.proposals.push(Box::pin(async move {
-            let bytes = on_compute(&seams, "encode a command", move || command.to_bytes()).await;
+            let bytes = on_compute(&seams, "encode a command", move || command.to_bytes(now)).await;
             let Some(bytes) = bytes else { return (proposer, Err(ConsensusError::Stopped)) };
             (proposer, consensus.propose(bytes).await)
         }));

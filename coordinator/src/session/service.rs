@@ -98,7 +98,7 @@ impl NodeSessionService {
             )));
         }
         let command = Command::RegisterNode { registration: registration.clone() };
-        match self.consensus.propose(command.to_bytes()).await {
+        match self.consensus.propose(command.to_bytes(self.seams.clock.since_epoch())).await {
             Ok(Outcome::Applied(_)) => {}
             Ok(Outcome::Rejected(reason @ (Rejection::Superseded { .. } | Rejection::NoSlots { .. }))) => {
                 return Ok(Registered::Refused(reason.to_string()));

@@ -253,6 +253,8 @@ mod tests {
             sql: String::new(),
             plan: String::new(),
             ingest_urls: Vec::new(),
+            submitted_ms: 0,
+            ended_ms: 0,
         }
     }
 

@@ -306,6 +306,8 @@ mod tests {
             sql: String::new(),
             plan: String::new(),
             ingest_urls: Vec::new(),
+            submitted_ms: 0,
+            ended_ms: 0,
         };
         let mut told = FailuresSeen::default();
         assert_eq!(told.warning(&seen(JobStatus::Running, 0)), None);

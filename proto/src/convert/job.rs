@@ -91,6 +91,8 @@ impl From<JobOverview> for v1::Job {
             sql: job.sql,
             plan: job.plan,
             ingest_urls: job.ingest_urls,
+            submitted_ms: job.submitted_ms,
+            ended_ms: job.ended_ms,
         }
     }
 }
@@ -119,6 +121,8 @@ impl TryFrom<v1::Job> for JobOverview {
             sql: wire.sql,
             plan: wire.plan,
             ingest_urls: wire.ingest_urls,
+            submitted_ms: wire.submitted_ms,
+            ended_ms: wire.ended_ms,
         })
     }
 }
@@ -242,6 +246,8 @@ mod tests {
             sql: "s".to_owned(),
             plan: "p".to_owned(),
             ingest_urls: vec!["http://a:1/b".to_owned()],
+            submitted_ms: 12,
+            ended_ms: 13,
         };
         let mut wire = v1::Job::from(job.clone());
         assert_eq!(JobOverview::try_from(wire.clone()), Ok(job));

@@ -251,4 +251,10 @@ pub struct JobOverview {
     /// Where its tables take records by POST now.
     #[serde(default)]
     pub ingest_urls: Vec<String>,
+    /// When it was submitted, in milliseconds since 1970; 0: that is not known.
+    #[serde(default)]
+    pub submitted_ms: u64,
+    /// When it ended; 0: it has not, or that is not known.
+    #[serde(default)]
+    pub ended_ms: u64,
 }

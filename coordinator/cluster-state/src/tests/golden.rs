@@ -1,6 +1,8 @@
 //! The persisted forms, byte for byte: what an earlier engine wrote must be read for ever. A change here needs a new
 //! format number, not a new file.
 
+use std::time::Duration;
+
 use thalweg_types::{
     Attempt, ClusterId, Incarnation, JobId, NodeId,
     job::{Failure, FailureKind},
@@ -12,12 +14,15 @@ use super::{
 };
 use crate::{ClusterState, Command, EndMode, Verdict};
 
-const COMMANDS: &str = include_str!("golden/commands-3.jsonl");
+const COMMANDS: &str = include_str!("golden/commands-4.jsonl");
+/// What the engine wrote before it noted when jobs were submitted and ended.
+const COMMANDS_3: &str = include_str!("golden/commands-3.jsonl");
 /// What the engine wrote before failed jobs could be started again.
 const COMMANDS_2: &str = include_str!("golden/commands-2.jsonl");
 /// What the engine wrote before there were checkpoints.
 const COMMANDS_1: &str = include_str!("golden/commands-1.jsonl");
-const SNAPSHOT: &str = include_str!("golden/snapshot-3.json");
+const SNAPSHOT: &str = include_str!("golden/snapshot-4.json");
+const SNAPSHOT_3: &str = include_str!("golden/snapshot-3.json");
 const SNAPSHOT_2: &str = include_str!("golden/snapshot-2.json");
 const SNAPSHOT_1: &str = include_str!("golden/snapshot-1.json");
 
@@ -51,16 +56,16 @@ fn one_of_each() -> Vec<Command> {
 }
 
 #[test]
-fn commands_have_the_bytes_of_format_3() {
+fn commands_have_the_bytes_of_format_4() {
     let written: Vec<String> =
-        one_of_each().iter().map(|command| String::from_utf8(command.to_bytes()).unwrap()).collect();
+        one_of_each().iter().map(|command| String::from_utf8(command.to_bytes(Duration::ZERO)).unwrap()).collect();
     assert_eq!(written, COMMANDS.lines().collect::<Vec<_>>());
-    let read: Vec<Command> = COMMANDS.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap()).collect();
+    let read: Vec<Command> = COMMANDS.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap().0).collect();
     assert_eq!(read, one_of_each());
 }
 
 #[test]
-fn a_snapshot_has_the_bytes_of_format_3() {
+fn a_snapshot_has_the_bytes_of_format_4() {
     let mut state = running();
     let _ = state.apply(6, Command::InitCluster { cluster: ClusterId("c0ffee".to_owned()) });
     let _ = state.apply(7, register(2, 21, 2));
@@ -70,18 +75,36 @@ fn a_snapshot_has_the_bytes_of_format_3() {
     }
     assert_eq!(String::from_utf8(state.to_bytes()).unwrap(), SNAPSHOT.trim_end());
     assert_eq!(ClusterState::from_bytes(SNAPSHOT.trim_end().as_bytes()).unwrap(), state);
+    assert_eq!(ClusterState::from_bytes(SNAPSHOT_3.trim_end().as_bytes()).unwrap(), state);
     assert_eq!(ClusterState::from_bytes(SNAPSHOT_2.trim_end().as_bytes()).unwrap(), state);
 }
 
 #[test]
+fn times_are_part_of_the_bytes_where_they_are_known() {
+    let command = Command::ForgetNodes { nodes: vec![NodeId(1)] };
+    let bytes = command.to_bytes(Duration::from_millis(1234));
+    assert_eq!(
+        String::from_utf8_lossy(&bytes),
+        r#"{"format":4,"at_ms":1234,"command":{"forget_nodes":{"nodes":[1]}}}"#
+    );
+    assert_eq!(Command::from_bytes(&bytes).unwrap(), (command, 1234));
+}
+
+#[test]
+fn what_format_3_wrote_is_read() {
+    let commands = COMMANDS_3.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap().0);
+    assert_eq!(commands.collect::<Vec<_>>(), one_of_each());
+}
+
+#[test]
 fn what_format_2_wrote_is_read() {
-    let commands = COMMANDS_2.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap());
+    let commands = COMMANDS_2.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap().0);
     assert_eq!(commands.collect::<Vec<_>>(), one_of_each()[..COMMANDS_2.lines().count()]);
 }
 
 #[test]
 fn what_format_1_wrote_is_read() {
-    let commands = COMMANDS_1.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap());
+    let commands = COMMANDS_1.lines().map(|line| Command::from_bytes(line.as_bytes()).unwrap().0);
     let known = COMMANDS_1.lines().count();
     assert_eq!(commands.collect::<Vec<_>>(), one_of_each()[..known]);
     let mut state = running();
@@ -93,7 +116,7 @@ fn what_format_1_wrote_is_read() {
 
 #[test]
 fn a_snapshot_of_another_format_is_refused() {
-    let newer = SNAPSHOT.replacen("\"format\":3", "\"format\":4", 1);
+    let newer = SNAPSHOT.replacen("\"format\":4", "\"format\":5", 1);
     let error = ClusterState::from_bytes(newer.trim_end().as_bytes()).unwrap_err();
-    assert_eq!(error.to_string(), "the snapshot of the cluster state cannot be read: format 4, expected 3");
+    assert_eq!(error.to_string(), "the snapshot of the cluster state cannot be read: format 5, expected 4");
 }

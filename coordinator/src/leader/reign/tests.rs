@@ -22,7 +22,7 @@ async fn that_a_node_leaves_is_proposed_until_it_is_recorded() {
     let registration = cluster.registration(1);
     let (node, incarnation) = (registration.node, registration.incarnation);
     let command = Command::RegisterNode { registration };
-    reign.consensus.propose(command.to_bytes()).await.unwrap().into_result().unwrap();
+    reign.consensus.propose(command.to_bytes(std::time::Duration::ZERO)).await.unwrap().into_result().unwrap();
     let state = |reign: &Reign| reign.consensus.peek(|machine| machine.state().node(node).unwrap().state);
 
     reign.links.insert(node, NodeLink::new(incarnation));
@@ -56,7 +56,8 @@ async fn what_a_session_of_an_earlier_term_says_last_is_not_heard() {
     let mut earlier = reign(&cluster).await;
     let registration = cluster.registration(1);
     let command = Command::RegisterNode { registration: registration.clone() };
-    let _ = earlier.consensus.propose(command.to_bytes()).await.unwrap().into_result().unwrap();
+    let _ =
+        earlier.consensus.propose(command.to_bytes(std::time::Duration::ZERO)).await.unwrap().into_result().unwrap();
     let (outgoing, _said) = mpsc::channel(8);
     let old = earlier.open(&registration, outgoing).unwrap();
 
@@ -72,7 +73,7 @@ async fn what_a_session_of_an_earlier_term_says_last_is_not_heard() {
 
 async fn register(reign: &Reign, registration: &NodeRegistration) {
     let command = Command::RegisterNode { registration: registration.clone() };
-    let _ = reign.consensus.propose(command.to_bytes()).await.unwrap().into_result().unwrap();
+    let _ = reign.consensus.propose(command.to_bytes(std::time::Duration::ZERO)).await.unwrap().into_result().unwrap();
 }
 
 /// Opens a session; gives also the numbers of the orders that are repeated over it.
