@@ -88,17 +88,18 @@ impl Board {
         panel.map_or(Ok(()), |panel| panel.on_rows(batch))
     }
 
-    /// The board as it is now, for a terminal of so many columns and lines.
+    /// The board as it is now, for a terminal of so many columns and lines. Where they are too few for all queries, it is some
+    /// queries' turn.
     #[must_use]
-    pub fn lines(&self, job: &JobOverview, columns: usize, lines: usize) -> Vec<String> {
+    pub fn lines(&self, job: &JobOverview, columns: usize, lines: usize, turn: usize) -> Vec<String> {
         let columns = columns.min(COLUMNS_MAX);
         let totals = Totals::of(job);
         let title = format!("{}  {}", "thalweg demo".bold().cyan(), "a year of flights out of New York".dim());
         let mut drawn = vec![title, progress_line(job, totals, columns)];
-        let rows = rows_that_fit(self.panels.len(), lines);
-        for panel in &self.panels {
-            drawn.push(String::new());
-            drawn.extend(panel.lines(rows, columns));
+        let fit = Fit::of(self.panels.len(), lines);
+        for panel in self.panels.iter().cycle().skip(turn * fit.panels).take(fit.panels) {
+            drawn.extend(fit.has_gaps.then(String::new));
+            drawn.extend(panel.lines(fit.rows, columns));
         }
         // One that is higher than a very low terminal would scroll it: the cursor would not find back either.
         drawn.truncate(lines.saturating_sub(1).max(1));
@@ -125,10 +126,23 @@ fn share_of_year(watermark: i64) -> usize {
     usize::try_from(passed / (YEAR_LENGTH / 100)).map_or(100, |percent| percent.min(100))
 }
 
-/// How many rows each panel has, so that the board is not higher than the terminal.
-fn rows_that_fit(panels: usize, lines: usize) -> usize {
-    let lines = lines.saturating_sub(OTHER_LINES) / panels.max(1);
-    lines.saturating_sub(PANEL_LINES).clamp(1, ROWS_MAX)
+/// What is shown, so that the board is not higher than the terminal.
+#[derive(Debug, PartialEq, Eq)]
+struct Fit {
+    panels: usize,
+    rows: usize,
+    /// Whether a blank line is above each panel.
+    has_gaps: bool,
+}
+
+impl Fit {
+    fn of(panels: usize, lines: usize) -> Self {
+        let lines = lines.saturating_sub(OTHER_LINES);
+        match (lines / panels.max(1)).checked_sub(PANEL_LINES) {
+            Some(rows @ 1..) => Self { panels, rows: rows.min(ROWS_MAX), has_gaps: true },
+            _ => Self { panels: (lines / PANEL_LINES).clamp(1, panels.max(1)), rows: 1, has_gaps: false },
+        }
+    }
 }
 
 /// All windows of the demo begin with a minute.
@@ -282,9 +296,9 @@ mod tests {
     fn the_board_fits_every_terminal_and_is_always_as_high() {
         let (mut board, job) = (board(), job());
         for (columns, lines) in [(80, 24), (120, 40), (20, 5), (1, 1), (300, 100)] {
-            let before = board.lines(&job, columns, lines);
+            let before = board.lines(&job, columns, lines, 0);
             board.on_rows(0, &rows(20)).unwrap();
-            let after = board.lines(&job, columns, lines);
+            let after = board.lines(&job, columns, lines, 0);
             assert_eq!(before.len(), after.len());
             assert!(after.len() < lines.max(2), "{columns}x{lines}: {}", after.len());
             for line in after.iter().skip(1) {
@@ -294,11 +308,25 @@ mod tests {
     }
 
     #[test]
+    fn fifteen_lines_show_every_query_and_fewer_show_them_in_turn() {
+        let (board, job) = (board(), job());
+        let titles = |lines: usize, turn: usize| -> Vec<usize> {
+            let drawn: Vec<String> = board.lines(&job, 80, lines, turn).iter().map(|line| seen(line)).collect();
+            let titles = ["SELECT 1", "SELECT 2", "Temperature", "SELECT 4"];
+            (0..4).filter(|at| drawn.iter().any(|line| line.starts_with(titles[*at]))).collect()
+        };
+        assert_eq!(titles(15, 0), [0, 1, 2, 3]);
+        assert_eq!([titles(9, 0), titles(9, 1), titles(9, 2)], [vec![0, 1], vec![2, 3], vec![0, 1]]);
+        assert_eq!([titles(6, 3), titles(6, 4)], [vec![3], vec![0]]);
+        assert_eq!(Fit::of(4, 24), Fit { panels: 4, rows: 2, has_gaps: true });
+    }
+
+    #[test]
     fn the_newest_rows_stand_below_each_other_without_seconds() {
         let mut board = board();
         board.on_rows(2, &rows(20)).unwrap();
         board.on_rows(9, &rows(1)).unwrap();
-        let lines: Vec<String> = board.lines(&job(), 80, 24).iter().map(|line| seen(line)).collect();
+        let lines: Vec<String> = board.lines(&job(), 80, 24, 0).iter().map(|line| seen(line)).collect();
         let title = lines.iter().position(|line| line.starts_with("Temperature")).unwrap();
         assert!(lines[title].ends_with("20 rows") && lines[title + 1].contains("airport"), "{lines:#?}");
         assert!(lines[title + 3].starts_with("  2013-01-01 07:00  19"), "{lines:#?}");

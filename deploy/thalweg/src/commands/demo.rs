@@ -37,6 +37,8 @@ const DEFAULT_SPEED: f64 = 365.0 * 24.0 * 60.0;
 const START: &str = "2013-01-01 06:00:00";
 const SLOTS: u32 = 2;
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
+/// So often the same queries are drawn where not all have room.
+const REDRAWS_PER_TURN: usize = 15;
 
 pub(super) async fn run(args: DemoArgs, format: Format) -> Result<()> {
     if args.print_sql {
@@ -96,14 +98,17 @@ async fn on_board(client: &Client, submitted: &SubmittedJob) -> Result<JobOvervi
     let mut asked_to_end = std::pin::pin!(signals::until_asked_to_end());
     let mut tick = time::interval(REDRAW_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut is_open = true;
+    let (mut is_open, mut redraws) = (true, 0);
     while is_open {
         tokio::select! {
             asked = &mut asked_to_end => {
                 asked.context("could not wait for signals")?;
                 return Err(follow::interrupt(client, submitted.job).await);
             }
-            _ = tick.tick() => draw(&mut screen, &board, &client.job(submitted.job).await?)?,
+            _ = tick.tick() => {
+                draw(&mut screen, &board, &client.job(submitted.job).await?, redraws / REDRAWS_PER_TURN)?;
+                redraws += 1;
+            }
             next = rows.next() => match next {
                 Some((query, Ok(batch))) => board.on_rows(query, &batch)?,
                 // The job's end says why its rows have ended.
@@ -116,14 +121,14 @@ async fn on_board(client: &Client, submitted: &SubmittedJob) -> Result<JobOvervi
         }
     }
     let overview = client.wait(submitted.job).await?;
-    draw(&mut screen, &board, &overview)?;
+    draw(&mut screen, &board, &overview, redraws / REDRAWS_PER_TURN)?;
     follow::check_ending(&overview)?;
     Ok(overview)
 }
 
-fn draw(screen: &mut Screen, board: &Board, job: &JobOverview) -> Result<(), OutputError> {
+fn draw(screen: &mut Screen, board: &Board, job: &JobOverview, turn: usize) -> Result<(), OutputError> {
     let (columns, lines) = Screen::size();
-    screen.draw(board.lines(job, columns, lines))
+    screen.draw(board.lines(job, columns, lines, turn))
 }
 
 /// The data as files, for as long as the demo runs.
