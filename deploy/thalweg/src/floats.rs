@@ -15,8 +15,8 @@ pub(crate) fn json_writer() -> WriterBuilder {
     WriterBuilder::new().with_explicit_nulls(true).with_encoder_factory(Arc::new(Floats))
 }
 
-/// A column as CSV has it: floats that are no numbers are called as in JSON.
-pub(crate) fn as_csv(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+/// A column as CSV and tables have it: floats that are no numbers are called as in JSON.
+pub(crate) fn with_named_floats(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let all_finite = match column.data_type() {
         DataType::Float32 => column.as_primitive::<Float32Type>().iter().flatten().all(f32::is_finite),
         DataType::Float64 => column.as_primitive::<Float64Type>().iter().flatten().all(f64::is_finite),

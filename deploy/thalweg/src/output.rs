@@ -1,12 +1,13 @@
 //! Results on standard output: rows of SELECTs as they come, and lists of what a cluster has. Words to people go to standard
 //! error.
 //!
-//! With several SELECTs, JSON lines carry the query's number; tables and CSV are printed in blocks, each with its head.
+//! With several SELECTs, whose rows come in turn, JSON lines and those of tables carry the query's number, and each table has its
+//! head once; CSV is printed in blocks, each with its head.
 //! Whoever reads may have had enough at any time (`| head`): that is an error like any other here, of a kind of its own.
 
 use std::{
-    collections::BTreeSet,
-    io::{self, Write},
+    collections::{BTreeMap, BTreeSet},
+    io::{self, IsTerminal, Write},
     sync::Arc,
 };
 
@@ -18,14 +19,14 @@ use arrow::{
     json,
     util::display::{ArrayFormatter, DurationFormat, FormatOptions},
 };
-use comfy_table::{Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use thalweg_functions::moment::{self, TimestampForm};
 use thiserror::Error;
 
 use crate::{
     args::Format,
-    floats::{as_csv, json_writer},
+    floats::{json_writer, with_named_floats},
 };
 
 /// No column of a table of rows is wider.
@@ -81,13 +82,14 @@ pub struct RowPrinter<W> {
     has_several: bool,
     seen: BTreeSet<u32>,
     last: Option<u32>,
-    widths: Vec<usize>,
+    /// Of the columns of each SELECT's table.
+    widths: BTreeMap<u32, Vec<usize>>,
 }
 
 impl<W: Write> RowPrinter<W> {
     /// A printer for this many SELECTs.
     pub fn new(out: W, format: Format, queries: usize) -> Self {
-        let (text, seen, widths) = (Vec::new(), BTreeSet::new(), Vec::new());
+        let (text, seen, widths) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
         Self { out, text, format, has_several: queries > 1, seen, last: None, widths }
     }
 
@@ -113,9 +115,9 @@ impl<W: Write> RowPrinter<W> {
     }
 
     fn print_block(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
-        self.seen.insert(query);
+        let is_first = self.seen.insert(query);
         self.text.clear();
-        let is_new = self.last != Some(query);
+        let is_new = if self.format == Format::Table { is_first } else { self.last != Some(query) };
         if is_new && self.has_several && self.format != Format::Json {
             if self.last.is_some() {
                 writeln!(self.text)?;
@@ -127,7 +129,7 @@ impl<W: Write> RowPrinter<W> {
         self.last = Some(query);
         let batch = with_times_as_text(batch)?;
         match self.format {
-            Format::Table => self.add_table(&batch, is_new)?,
+            Format::Table => self.add_table(query, &batch, is_new)?,
             Format::Json => self.add_json(query, &batch)?,
             Format::Csv => {
                 let mut writer = csv::WriterBuilder::new().with_header(is_new).build(&mut self.text);
@@ -154,31 +156,30 @@ impl<W: Write> RowPrinter<W> {
         Ok(())
     }
 
-    fn add_table(&mut self, batch: &RecordBatch, with_head: bool) -> Result<()> {
-        let rows = texts(batch)?;
-        let names: Vec<&str> = batch.schema_ref().fields().iter().map(|field| field.name().as_str()).collect();
-        if with_head {
-            let width_of = |column: usize, name: &str| {
-                let values = rows.iter().map(|row| width(&row[column]));
-                values.chain([width(name)]).max().unwrap_or_default().min(COLUMN_WIDTH_MAX)
-            };
-            self.widths = names.iter().enumerate().map(|(column, name)| width_of(column, name)).collect();
-            let is_right = vec![false; names.len()];
-            let head: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            self.add_line(&head, &is_right);
-            let rule: Vec<String> = self.widths.iter().map(|width| "─".repeat(*width)).collect();
-            self.add_line(&rule, &is_right);
+    fn add_table(&mut self, query: u32, batch: &RecordBatch, with_head: bool) -> Result<()> {
+        let (mut rows, fields) = (texts(batch)?, batch.schema_ref().fields());
+        let mut head: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
+        let mut is_right: Vec<bool> = fields.iter().map(|field| field.data_type().is_numeric()).collect();
+        if self.has_several {
+            let number = (query + 1).to_string();
+            rows.iter_mut().for_each(|row| row.insert(0, number.clone()));
+            head.insert(0, "#".to_owned());
+            is_right.insert(0, true);
         }
-        let is_right: Vec<bool> =
-            batch.schema_ref().fields().iter().map(|field| field.data_type().is_numeric()).collect();
-        rows.iter().for_each(|row| self.add_line(row, &is_right));
+        let width_of = |column: usize| {
+            let cells = rows.iter().chain([&head]).map(|row| width(&row[column]));
+            cells.max().unwrap_or_default().min(COLUMN_WIDTH_MAX)
+        };
+        let widths = self.widths.entry(query).or_insert_with(|| (0..head.len()).map(width_of).collect());
+        let rule = || widths.iter().map(|width| "─".repeat(*width)).collect();
+        let lines = if with_head { vec![(head, false), (rule(), false)] } else { Vec::new() };
+        for (cells, is_row) in lines.into_iter().chain(rows.into_iter().map(|row| (row, true))) {
+            let is_right: Vec<bool> = is_right.iter().map(|right| *right && is_row).collect();
+            let line = aligned(&cells, widths, &is_right);
+            self.text.extend_from_slice(line.trim_end().as_bytes());
+            self.text.push(b'\n');
+        }
         Ok(())
-    }
-
-    fn add_line(&mut self, cells: &[String], is_right: &[bool]) {
-        let line = aligned(cells, &self.widths, is_right);
-        self.text.extend_from_slice(line.trim_end().as_bytes());
-        self.text.push(b'\n');
     }
 }
 
@@ -206,7 +207,8 @@ pub fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
         .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
         .with_datetime_format(Some("%Y-%m-%d %H:%M:%S%.f"))
         .with_duration_format(DurationFormat::Pretty);
-    let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
+    let named = batch.columns().iter().map(with_named_floats).collect::<Result<Vec<_>, _>>()?;
+    let columns = named.iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let cell = |column: &ArrayFormatter<'_>, at| Ok(in_one_line(column.value(at).try_to_string()?));
     let row = |at| columns.iter().map(|column| cell(column, at)).collect::<Result<Vec<_>>>();
@@ -231,7 +233,7 @@ fn with_nested_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
             fields.push(Field::new(field.name(), DataType::Utf8, true));
             columns.push(nested_as_text(column)?);
         } else {
-            let column = as_csv(column)?;
+            let column = with_named_floats(column)?;
             fields.push(field.as_ref().clone().with_data_type(column.data_type().clone()));
             columns.push(column);
         }
@@ -302,6 +304,13 @@ pub fn width(text: &str) -> usize {
     text.chars().count()
 }
 
+/// How wide a line of the standard output may be: as the terminal is; elsewhere without end.
+#[must_use]
+pub fn columns_of_terminal() -> usize {
+    let size = io::stdout().is_terminal().then(crossterm::terminal::size);
+    size.and_then(Result::ok).map_or(usize::MAX, |(columns, _)| usize::from(columns))
+}
+
 /// Prints a list: a table of the given columns, or each item as JSON, or CSV.
 ///
 /// # Errors
@@ -328,6 +337,9 @@ pub fn print_list<T: Serialize>(
         Format::Table => {
             let mut table = Table::new();
             table.load_preset(presets::NOTHING).set_header(head).add_rows(items.iter().map(row));
+            if let Ok(columns @ 1..) = u16::try_from(columns_of_terminal()) {
+                table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
+            }
             for column in table.column_iter_mut() {
                 column.set_padding((0, 2));
             }
@@ -401,6 +413,29 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_several_tables_that_come_in_turn_carry_their_number_below_one_head_each() {
+        let text = printed(Format::Table, 2, &[(0, batch(1000)), (1, batch(2)), (0, batch(7)), (1, batch(3))]);
+        let lines = [
+            "-- SELECT 1",
+            "#  n     word",
+            "─  ────  ────",
+            "1  1000  a,b",
+            "1  NULL  é",
+            "",
+            "-- SELECT 2",
+            "#  n     word",
+            "─  ────  ────",
+            "2     2  a,b",
+            "2  NULL  é",
+            "1     7  a,b",
+            "1  NULL  é",
+            "2     3  a,b",
+            "2  NULL  é",
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), lines);
+    }
+
+    #[test]
     fn json_lines_carry_the_query_only_where_there_are_several() {
         assert_eq!(
             printed(Format::Json, 1, &[(0, batch(1))]),
@@ -427,7 +462,7 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         assert_eq!(head(Format::Csv), "n,word\n1,\"a,b\"\n,é\n\nn,word\n");
-        assert!(head(Format::Table).trim_end().contains("-- SELECT 1\nn  word"), "{}", head(Format::Table));
+        assert!(head(Format::Table).trim_end().contains("-- SELECT 1\n#  n  word"), "{}", head(Format::Table));
         assert_eq!(head(Format::Json).lines().count(), 2);
     }
 
@@ -500,7 +535,10 @@ mod tests {
         let batch = RecordBatch::try_from_iter_with_nullable([("d", doubles, true), ("f", floats, true)]).unwrap();
         let json = "{\"d\":\"NaN\",\"f\":\"Infinity\"}\n{\"d\":\"-Infinity\",\"f\":null}\n{\"d\":1.5,\"f\":0.1}\n";
         assert_eq!(printed(Format::Json, 1, &[(0, batch.clone())]), json);
-        assert_eq!(printed(Format::Csv, 1, &[(0, batch)]), "d,f\nNaN,Infinity\n-Infinity,\n1.5,0.1\n");
+        assert_eq!(printed(Format::Csv, 1, &[(0, batch.clone())]), "d,f\nNaN,Infinity\n-Infinity,\n1.5,0.1\n");
+        let table = printed(Format::Table, 1, &[(0, batch)]);
+        let rows: Vec<&str> = table.lines().skip(2).collect();
+        assert_eq!(rows, ["      NaN  Infinity", "-Infinity      NULL", "      1.5       0.1"]);
     }
 
     #[test]
