@@ -1,13 +1,13 @@
 //! `thalweg job show`, `checkpoints`, `cancel`, `stop`, `restart`, `forget`, `wait` and `rows`.
 
-use std::io::stdout;
+use std::{io::stdout, time::Duration};
 
 use anyhow::Result;
 use futures::StreamExt;
 use thalweg_client::Client;
 use thalweg_types::{
     JobId, JobStatus,
-    job::{CheckpointOverview, CheckpointSummary, JobOverview},
+    job::{CheckpointOverview, CheckpointSummary, JobOverview, SubtaskOverview},
 };
 
 use super::{
@@ -17,15 +17,15 @@ use super::{
 use crate::{
     args::{Format, JobCommand},
     follow,
-    output::{RowPrinter, grouped, print, print_list, watermark_text},
+    output::{RowPrinter, columns_of_terminal, grouped, print, print_list, watermark_text},
     signals,
 };
 
 pub(super) async fn run(command: JobCommand, format: Format, remote: &Remote) -> Result<()> {
     match command {
         JobCommand::Show(args) => {
-            let (client, _surroundings) = remote.connect(&args.cluster).await?;
-            show(&client.job(JobId(args.job)).await?, format)
+            let (client, surroundings) = remote.connect(&args.cluster).await?;
+            show(&client.job(JobId(args.job)).await?, format, surroundings.seams().clock.since_epoch())
         }
         JobCommand::Cancel(args) => {
             let (client, _surroundings) = remote.connect(&args.cluster).await?;
@@ -86,42 +86,121 @@ fn print_summary(job: &JobOverview, format: Format) -> Result<()> {
     print_list(format, &JOB_HEAD, &[job], |job| job_cells(job))
 }
 
-fn show(job: &JobOverview, format: Format) -> Result<()> {
-    if format == Format::Json {
-        return print_summary(job, format);
-    }
+fn show(job: &JobOverview, format: Format, now: Duration) -> Result<()> {
     print_summary(job, format)?;
-    if format == Format::Csv {
-        print("\n")?;
-    } else {
-        if let Some(failure) = &job.failure {
-            // One that was never begun has not failed.
-            let label = if job.status == JobStatus::Created { "waiting" } else { "last failure" };
-            print(&format!("\n{label}: {}\n", failure.message))?;
+    match format {
+        Format::Json => Ok(()),
+        Format::Csv => {
+            print("\n")?;
+            print_list(format, &SUBTASK_HEAD, &job.subtasks, subtask_cells)
         }
-        for url in &job.ingest_urls {
-            print(&format!("\nrecords: POST to {url}\n"))?;
+        Format::Table => {
+            print(&about(job, now, columns_of_terminal()))?;
+            print_subtasks(job)
         }
-        print(&checkpoints_text(&job.checkpoints))?;
-        print(&format!("\n{}\n\n", job.plan.trim_end()))?;
     }
-    let head = ["subtask", "operators", "node", "state", "in", "out", "busy", "blocked", "watermark", "late", "failed"];
-    print_list(format, &head, &job.subtasks, |subtask| {
-        let metrics = &subtask.metrics;
-        vec![
-            format!("{}/{}", subtask.chain, subtask.index),
-            subtask.name.clone(),
-            subtask.node.to_string(),
-            subtask.state.clone(),
-            grouped(metrics.records_in),
-            grouped(metrics.records_out),
-            percent(metrics.busy_micros, metrics),
-            percent(metrics.blocked_micros, metrics),
-            watermark_text(metrics.watermark),
-            grouped(metrics.late_records),
-            grouped(metrics.failed_rows),
-        ]
-    })
+}
+
+/// What is told of a job besides its lines in tables, in lines that are no wider where there is a space to break them.
+fn about(job: &JobOverview, now: Duration, columns: usize) -> String {
+    let mut text = times_text(job, now);
+    if let Some(failure) = &job.failure {
+        // One that was never begun has not failed.
+        let label = if job.status == JobStatus::Created { "waiting" } else { "last failure" };
+        text.push_str(&format!("\n{label}: {}\n", failure.message));
+    }
+    for url in &job.ingest_urls {
+        text.push_str(&format!("\nrecords: POST to {url}\n"));
+    }
+    text.push_str(&checkpoints_text(&job.checkpoints));
+    text.push_str(&format!("\n{}\n\n", job.plan.trim_end()));
+    let mut chains: Vec<(u32, &str)> = job.subtasks.iter().map(|one| (one.chain, one.name.as_str())).collect();
+    chains.dedup();
+    for (chain, operators) in chains {
+        text.push_str(&format!("  {chain}/…  {operators}\n"));
+    }
+    let lines = text.lines().flat_map(|line| broken(line, columns));
+    lines.map(|line| line + "\n").collect::<String>() + "\n"
+}
+
+/// When a job was submitted, and how long it has taken.
+fn times_text(job: &JobOverview, now: Duration) -> String {
+    if job.submitted_ms == 0 {
+        return String::new();
+    }
+    let moment = |millis: u64| watermark_text(i64::try_from(millis / 1000 * 1_000_000).unwrap_or(i64::MAX));
+    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let until = if job.ended_ms == 0 { now_ms } else { job.ended_ms };
+    let took = duration_text(until.saturating_sub(job.submitted_ms));
+    let submitted = moment(job.submitted_ms);
+    match job.ended_ms {
+        0 => format!("\nsubmitted {submitted}, {took} ago\n"),
+        ended => format!("\nsubmitted {submitted}, {} {} after {took}\n", job.status, moment(ended)),
+    }
+}
+
+fn duration_text(millis: u64) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0..10 => format!("{seconds}.{} s", millis % 1000 / 100),
+        10..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min {} s", seconds / 60, seconds % 60),
+        7_200..172_800 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} days {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// A line in parts that are no wider, broken at spaces; what follows stands further in, below the branches of a tree.
+fn broken(line: &str, columns: usize) -> Vec<String> {
+    let is_branch = |c: &char| [' ', '│', '├', '└', '─'].contains(c);
+    let indent: String = line.chars().take_while(is_branch).map(|c| if "│├".contains(c) { '│' } else { ' ' }).collect();
+    let indent = format!("{indent}  ");
+    let mut lines = Vec::new();
+    let mut rest: Vec<char> = line.chars().collect();
+    while rest.len() > columns {
+        let from = if lines.is_empty() { indent.chars().count().saturating_sub(2) } else { indent.chars().count() };
+        let Some(at) = (from + 1..=columns).rev().find(|at| rest.get(*at) == Some(&' ')) else { break };
+        lines.push(rest[..at].iter().collect());
+        rest = indent.chars().chain(rest[at + 1..].iter().copied()).collect();
+    }
+    lines.push(rest.into_iter().collect());
+    lines
+}
+
+const SUBTASK_HEAD: [&str; 11] =
+    ["subtask", "operators", "node", "state", "in", "out", "busy", "blocked", "watermark", "late", "failed"];
+
+fn subtask_cells(subtask: &SubtaskOverview) -> Vec<String> {
+    let metrics = &subtask.metrics;
+    // One that has ended does nothing any more, whatever it had done.
+    let share = |micros| if subtask.state == "finished" { "-".to_owned() } else { percent(micros, metrics) };
+    vec![
+        format!("{}/{}", subtask.chain, subtask.index),
+        subtask.name.clone(),
+        subtask.node.to_string(),
+        subtask.state.clone(),
+        grouped(metrics.records_in),
+        grouped(metrics.records_out),
+        share(metrics.busy_micros),
+        share(metrics.blocked_micros),
+        watermark_text(metrics.watermark),
+        grouped(metrics.late_records),
+        grouped(metrics.failed_rows),
+    ]
+}
+
+/// The subtasks as a table for a terminal: without what stands above it, and what none of them has.
+fn print_subtasks(job: &JobOverview) -> Result<()> {
+    let rows: Vec<Vec<String>> = job.subtasks.iter().map(subtask_cells).collect();
+    let is_told = |column: &usize| match SUBTASK_HEAD[*column] {
+        "operators" => false,
+        "late" | "failed" => rows.iter().any(|row| row[*column] != "0"),
+        _ => true,
+    };
+    let told: Vec<usize> = (0..SUBTASK_HEAD.len()).filter(is_told).collect();
+    let short = |name: &'static str| if name == "subtask" { "task" } else { name };
+    let head: Vec<&str> = told.iter().map(|column| short(SUBTASK_HEAD[*column])).collect();
+    print_list(Format::Table, &head, &rows, |row| told.iter().map(|column| row[*column].clone()).collect())
 }
 
 fn checkpoints_text(checkpoints: &CheckpointSummary) -> String {
@@ -182,4 +261,25 @@ fn millis_text(micros: u64) -> String {
 fn percent(micros: u64, metrics: &thalweg_types::job::SubtaskMetrics) -> String {
     let all = metrics.busy_micros + metrics.blocked_micros + metrics.idle_micros;
     format!("{} %", (micros * 100).checked_div(all).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_broken_at_spaces_below_where_they_began() {
+        assert_eq!(broken("a short line", 80), ["a short line"]);
+        assert_eq!(broken("one two three", 9), ["one two", "  three"]);
+        assert_eq!(broken("├─ hash ─ one two", 12), ["├─ hash ─", "│    one two"]);
+        assert_eq!(broken("aword thatisfartoolong", 8), ["aword", "  thatisfartoolong"]);
+        assert_eq!(broken("   └─ deep one two", 3), ["   └─ deep one two"], "there is no room at all");
+        assert!(broken(&"word ".repeat(100), 80).iter().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn durations_have_the_two_units_that_matter() {
+        let texts = [1_234, 12_999, 125_000, 7_380_000, 180_000_000].map(duration_text);
+        assert_eq!(texts, ["1.2 s", "12 s", "2 min 5 s", "2 h 3 min", "2 days 2 h"]);
+    }
 }
