@@ -26,7 +26,7 @@ use crate::{
     args::{Format, SqlArgs},
     completion::Words,
     embedded::{EmbeddedCluster, EmbeddedOptions},
-    follow::{self, FollowOptions},
+    follow::{self, FollowOptions, JobError},
     output::say,
     seams::cores,
     signals,
@@ -172,7 +172,14 @@ impl Session {
             return Ok(());
         }
         let options = FollowOptions { format: self.format, is_quiet: false };
-        follow::follow(&self.client, &submitted, options, self.seams.clock.as_ref()).await.map(|_| ())
+        let followed = follow::follow(&self.client, &submitted, options, self.seams.clock.as_ref()).await;
+        followed.map(|_| ()).map_err(|error| match error.downcast::<JobError>() {
+            Ok(JobError::Failed { job, message }) => {
+                JobError::Failed { job, message: from_line(&message, self.lines_before()) }.into()
+            }
+            Ok(other) => other.into(),
+            Err(other) => other,
+        })
     }
 
     async fn explain(&self, query: &str) -> Result<String> {
@@ -181,11 +188,16 @@ impl Session {
 
     /// What was refused, by its line in the statement: those that are remembered before it are not seen.
     fn placed(&self, error: ClientError) -> anyhow::Error {
-        let before = self.remembered.iter().map(|statement| 1 + statement.text.matches('\n').count()).sum();
         match error {
-            ClientError::Rejected { message } => ClientError::Rejected { message: from_line(&message, before) }.into(),
+            ClientError::Rejected { message } => {
+                ClientError::Rejected { message: from_line(&message, self.lines_before()) }.into()
+            }
             other => other.into(),
         }
+    }
+
+    fn lines_before(&self) -> usize {
+        self.remembered.iter().map(|statement| 1 + statement.text.matches('\n').count()).sum()
     }
 
     /// Says what was done to whoever sits at the terminal.
@@ -242,13 +254,19 @@ async fn read_line(mut editor: Reedline) -> Result<Signal> {
     }
 }
 
-/// The message with its place counted from behind so many lines.
+/// The message with its place counted from behind so many lines: that of what was refused, or of what failed.
 fn from_line(message: &str, before: usize) -> String {
-    let placed = || {
-        let (line, rest) = message.strip_prefix("line ")?.split_once(',')?;
-        Some(format!("line {},{rest}", line.parse::<usize>().ok()?.checked_sub(before).filter(|line| *line > 0)?))
+    const FAILED: &str = " failed: ";
+    let place = match message.starts_with("line ") {
+        true => Some(0),
+        false => message.match_indices(" failed: line ").next().map(|(at, _)| at + FAILED.len()),
     };
-    placed().unwrap_or_else(|| message.to_owned())
+    let moved = place.and_then(|at| {
+        let (line, rest) = message[at..].strip_prefix("line ")?.split_once(',')?;
+        let line = line.parse::<usize>().ok()?.checked_sub(before).filter(|line| *line > 0)?;
+        Some(format!("{}line {line},{rest}", &message[..at]))
+    });
+    moved.unwrap_or_else(|| message.to_owned())
 }
 
 /// What a statement has done that is remembered.
@@ -322,6 +340,10 @@ mod tests {
         // In one that is remembered, or nowhere.
         assert_eq!(from_line("line 4, column 8: no", 4), "line 4, column 8: no");
         assert_eq!(from_line("line up, please", 4), "line up, please");
+        assert_eq!(
+            from_line("operator Calc a failed: line 6, column 3: no", 4),
+            "operator Calc a failed: line 2, column 3: no"
+        );
         assert_eq!(from_line("nothing to run", 4), "nothing to run");
     }
 
