@@ -19,15 +19,16 @@ impl Machine {
 }
 
 impl Replicated for Machine {
-    type Command = Command;
+    /// The command, and when it was proposed, in milliseconds since 1970.
+    type Command = (Command, u64);
     type Outcome = Outcome;
 
-    fn decode(command: &[u8]) -> Result<Command, String> {
+    fn decode(command: &[u8]) -> Result<Self::Command, String> {
         Command::from_bytes(command).map_err(|error| error.to_string())
     }
 
-    fn apply(&mut self, index: u64, command: Command) -> Outcome {
-        let outcome = self.state.apply(index, command);
+    fn apply(&mut self, index: u64, (command, at_ms): Self::Command) -> Outcome {
+        let outcome = self.state.apply_at(index, command, at_ms);
         if bug::checks_invariants() {
             let broken = self.state.check_invariants().err();
             assert!(broken.is_none(), "after the entry at {index}: {}", broken.unwrap_or_default());

@@ -26,7 +26,7 @@ use thalweg_types::{
 };
 
 use crate::{
-    command::{AttemptPlan, Command, EndMode, JobSpec, UnreadableCommand, Verdict},
+    command::{AttemptPlan, Command, EndMode, JobSpec, Verdict},
     outcome::{Event, Outcome, Rejection},
     state::{AttemptRecord, ClusterState, JobRecord, NodeRecord},
 };
@@ -41,21 +41,17 @@ const PUBLISHING_GIVEN_UP: &str = "publishing was given up; some output may be v
 pub(crate) type Applied = Result<Vec<Event>, Rejection>;
 
 impl ClusterState {
-    /// Applies the committed bytes of a command.
-    ///
-    /// # Errors
-    /// When they cannot be read, such as those of a newer engine. A replica that went on without the command would no
-    /// longer be like the others: it must stop.
-    pub fn apply_bytes(&mut self, index: u64, bytes: &[u8]) -> Result<Outcome, UnreadableCommand> {
-        let (command, at_ms) = Command::from_bytes(bytes)?;
+    /// Applies a committed command that was proposed at a time in milliseconds since 1970.
+    pub fn apply_at(&mut self, index: u64, command: Command, at_ms: u64) -> Outcome {
         let outcome = self.apply(index, command);
         self.stamp(index, at_ms);
-        Ok(outcome)
+        outcome
     }
 
     /// Notes when jobs that the command at this place has changed began and ended.
     fn stamp(&mut self, index: u64, at_ms: u64) {
         for record in self.jobs.values_mut().filter(|record| record.revision == index) {
+            let record = Arc::make_mut(record);
             if record.submitted_ms == 0 {
                 record.submitted_ms = at_ms;
             }

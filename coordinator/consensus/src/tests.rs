@@ -146,6 +146,7 @@ async fn a_snapshot_of_many_pieces_arrives() {
 
 /// What decodes and encodes is kept from doing so for many election timeouts, on every member.
 #[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the tasks are the test's own")]
 async fn heartbeats_go_on_while_the_largest_command_is_decoded() {
     let mut group = Group::new(3, 31);
     group.start_all().await;

@@ -310,7 +310,7 @@ impl JobController {
                 self.checkpoints.publishing.on_committed(node, *checkpoint, result.clone());
             }
             Report::Discarded { before, result, .. } => {
-                let result = result.as_ref().map(|()| ()).map_err(|failure| failure.kind);
+                let result = result.as_ref().copied().map_err(|failure| failure.kind);
                 self.on_discarded(node, *before, result, now);
             }
         }

@@ -44,14 +44,15 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
 mod switch {
     use std::{cell::RefCell, path::Path, rc::Rc};
 
-    type Observer = Rc<dyn Fn(&Path)>;
+    /// Is told of what was made durable.
+    pub type Observer = Rc<dyn Fn(&Path)>;
 
     thread_local! {
         static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
     }
 
     /// Tells on this thread of each file or directory that has been made durable.
-    pub fn observe(observer: Option<Rc<dyn Fn(&Path)>>) {
+    pub fn observe(observer: Option<Observer>) {
         OBSERVER.set(observer);
     }
 
@@ -64,7 +65,7 @@ mod switch {
 }
 
 #[cfg(feature = "seeded-bugs")]
-pub use switch::observe;
+pub use switch::{Observer, observe};
 
 #[cfg(not(feature = "seeded-bugs"))]
 mod switch {
