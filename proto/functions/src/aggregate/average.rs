@@ -1,5 +1,5 @@
-//! `AVG`: of decimals of scale s a `DECIMAL(38, max(6, s))`, exact but for the last rounding; of all else a DOUBLE, as
-//! DataFusion's.
+//! `AVG`: of decimals of scale s a `DECIMAL(38, max(6, s))`, of whole numbers a DOUBLE, both exact but for the last rounding; of
+//! all else a DOUBLE, as DataFusion's.
 
 use std::sync::Arc;
 
@@ -47,6 +47,7 @@ impl Default for ExactAverage {
 /// What becomes of the sum of values of a type; `None` where it is DataFusion's.
 fn finish_of(values: &DataType) -> Option<Finish> {
     match values {
+        DataType::Int64 => Some(Finish::Mean),
         DataType::Decimal128(_, from) => Some(Finish::Average { from: *from, scale: SCALE_MIN.max(*from) }),
         _ => None,
     }
@@ -80,8 +81,10 @@ impl AggregateUDFImpl for ExactAverage {
         };
         Ok(vec![match argument {
             T::Decimal128(_, _) | T::Duration(_) => argument.clone(),
-            T::Null => T::Float64,
-            number if number.is_integer() || number.is_floating() => T::Float64,
+            T::Null | T::UInt64 => T::Float64,
+            // Graphs that were planned when averages of these were DataFusion's name a cast to DOUBLE.
+            whole if whole.is_integer() => T::Int64,
+            number if number.is_floating() => T::Float64,
             other => return plan_err!("function 'avg' does not take {other}"),
         }])
     }
@@ -89,6 +92,7 @@ impl AggregateUDFImpl for ExactAverage {
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         match arg_types.first().and_then(finish_of) {
             Some(Finish::Average { scale, .. }) => Ok(DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale)),
+            Some(Finish::Mean) => Ok(DataType::Float64),
             _ => self.plain.return_type(arg_types),
         }
     }

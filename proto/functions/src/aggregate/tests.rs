@@ -89,6 +89,22 @@ fn averages_of_decimals_round_once() {
 }
 
 #[test]
+fn averages_of_whole_numbers_are_exact_in_whatever_order_they_come() {
+    let values = [i64::MAX, -1, i64::MIN, 0].map(Some);
+    for order in [[0, 1, 2, 3], [2, 0, 3, 1], [3, 2, 1, 0]] {
+        let [mut one, mut other, mut merged] = [(); 3].map(|()| make(&ExactAverage::new(), &DataType::Int64, false));
+        let column: ArrayRef = Arc::new(order.map(|at: usize| values[at]).into_iter().collect::<Int64Array>());
+        one.update_batch(&[column.slice(0, 1)], &[0], None, 1).expect("integers");
+        other.update_batch(&[column.slice(1, 3)], &[0; 3], None, 1).expect("integers");
+        for part in [&mut one, &mut other] {
+            merged.merge_batch(&part.state(EmitTo::All).expect("a state"), &[0], 1).expect("a sum and a count");
+        }
+        let result = merged.evaluate(EmitTo::All).expect("it fits");
+        assert_eq!(result.as_primitive::<Float64Type>().value(0), -0.5);
+    }
+}
+
+#[test]
 fn distinct_totals_count_a_value_once_over_all_partials() {
     let values = DataType::Decimal128(10, 1);
     for function in [&ExactSum::new() as &dyn AggregateUDFImpl, &ExactAverage::new()] {

@@ -7,7 +7,8 @@ use std::{mem::size_of, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray, Int64Array, PrimitiveArray,
+        Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray, Float64Array, Int64Array,
+        PrimitiveArray,
     },
     datatypes::{
         DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Decimal256Type, DecimalType,
@@ -32,6 +33,8 @@ pub(super) enum Finish {
     Decimal { scale: i8 },
     /// The sum of values of scale `from`, by their number, as `DECIMAL(38, scale)`.
     Average { from: i8, scale: i8 },
+    /// The sum of whole numbers, by their number, as `DOUBLE`.
+    Mean,
 }
 
 /// The type of a sum of values of a type; `None` where sums of such values are not exact.
@@ -187,7 +190,7 @@ where
         let held = sums.into_iter().zip(&counts).map(|(sum, count)| (*count > 0).then_some(sum));
         let held: PrimitiveArray<S> = held.collect();
         let mut columns: Vec<ArrayRef> = vec![Arc::new(held.with_data_type(self.held.clone()))];
-        if matches!(self.finish, Finish::Average { .. }) {
+        if self.finish.divides() {
             columns.push(Arc::new(Int64Array::from(counts)));
         }
         Ok(columns)
@@ -198,10 +201,10 @@ where
         let Some(sums) = values.first().and_then(|column| column.as_primitive_opt::<S>()) else {
             return exec_err!("a partial sum is not {}", self.held);
         };
-        let Finish::Average { .. } = self.finish else {
+        if !self.finish.divides() {
             self.add(sums, group_indices, None, |sum| sum);
             return Ok(());
-        };
+        }
         let Some(counts) = values.get(1).and_then(|column| column.as_primitive_opt::<Int64Type>()) else {
             return exec_err!("a partial average has no count");
         };
@@ -227,17 +230,26 @@ where
 }
 
 impl Finish {
+    /// Whether the number of values counts, and so is part of a state.
+    fn divides(self) -> bool {
+        matches!(self, Self::Average { .. } | Self::Mean)
+    }
+
     /// Whether a sum is the result as it is.
     fn takes(self, sum: i128) -> bool {
         match self {
             Self::Integer => i64::try_from(sum).is_ok(),
             Self::Decimal { .. } => has_decimal_digits(sum),
-            Self::Average { .. } => false,
+            Self::Average { .. } | Self::Mean => false,
         }
     }
 
-    /// The unscaled result of a sum of some values; `None` where it does not fit.
+    /// The unscaled result of a sum of some values, or the bits of a DOUBLE; `None` where it does not fit.
     pub(super) fn of(self, sum: i256, count: i64) -> Option<i128> {
+        if self == Self::Mean {
+            let mean = sum.to_i128()? as f64 / count as f64;
+            return Some(i128::from(mean.to_bits()));
+        }
         let Self::Average { from, scale } = self else { return sum.to_i128().filter(|sum| self.takes(*sum)) };
         let power = u32::try_from(i32::from(scale) - i32::from(from)).ok()?;
         let dividend = sum.checked_mul(i256::from_i128(10).checked_pow(power)?)?;
@@ -248,6 +260,7 @@ impl Finish {
         let text = |scale| Decimal256Type::format_decimal(sum, DECIMAL256_MAX_PRECISION, scale);
         let message = match self {
             Self::Integer => format!("{} does not fit BIGINT", text(0)),
+            Self::Mean => format!("{} / {count} does not fit DOUBLE", text(0)),
             Self::Decimal { scale } => format!("{} does not fit DECIMAL(38, {scale})", text(scale)),
             Self::Average { from, scale } => format!("{} / {count} does not fit DECIMAL(38, {scale})", text(from)),
         };
@@ -262,6 +275,12 @@ impl Finish {
                     |result| i64::try_from(result).map_err(|_| exec_datafusion_err!("{result} does not fit BIGINT"));
                 let integers = results.into_iter().map(|result| result.map(narrow).transpose());
                 Arc::new(integers.collect::<Result<Int64Array>>()?)
+            }
+            Self::Mean => {
+                let bits = |result| u64::try_from(result).map_err(|_| exec_datafusion_err!("{result} is no DOUBLE"));
+                let doubles = results.into_iter().map(|result| result.map(bits).transpose());
+                let doubles = doubles.map(|result| Ok(result?.map(f64::from_bits)));
+                Arc::new(doubles.collect::<Result<Float64Array>>()?)
             }
             Self::Decimal { scale } | Self::Average { scale, .. } => {
                 let decimals: PrimitiveArray<Decimal128Type> = results.into_iter().collect();
