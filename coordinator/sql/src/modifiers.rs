@@ -17,7 +17,6 @@ const DISTINCT: &[&str] = &[
     "listagg",
     "max",
     "mean",
-    "median",
     "min",
     "percentile_cont",
     "quantile_cont",

@@ -140,7 +140,6 @@ pub(crate) const EXTENSIONS: &[&str] = &[
     "to_time",
     "trunc",
     // aggregates
-    "any_value",
     "approx_distinct",
     "approx_median",
     "approx_percentile_cont",
@@ -155,7 +154,6 @@ pub(crate) const EXTENSIONS: &[&str] = &[
     "covar_pop",
     "covar_samp",
     "mean",
-    "median",
     "nth_value",
     "percentile_cont",
     "quantile_cont",
@@ -225,6 +223,7 @@ pub(crate) const SYNTAX: &[&str] =
 /// What is refused, and what to do instead. Of DataFusion's: what has types, places or files that are none of ours, or makes
 /// values of any size. Of Flink's: what there is no counterpart of yet.
 pub(crate) const REFUSED: &[(&str, &str)] = &[
+    ("any_value", "use MIN or MAX"),
     ("array_repeat", "write the elements: ARRAY[…]"),
     ("list_repeat", "write the elements: ARRAY[…]"),
     ("array_resize", "use ARRAY_SLICE"),
@@ -251,6 +250,7 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("list_push_front", "use ARRAY_PREPEND(array, element)"),
     ("list_slice", "use ARRAY_SLICE"),
     ("list_sort", "use ARRAY_SORT"),
+    ("median", "use PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY …)"),
     ("now", VARIES),
     ("rand", VARIES),
     ("random", VARIES),
@@ -287,7 +287,7 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("localtimestamp", VARIES),
     ("object_of", "use named_struct"),
     ("parse_json", "declare the fields: ROW<…>"),
-    ("percentile", "use PERCENTILE_CONT"),
+    ("percentile", "use PERCENTILE_CONT(…) WITHIN GROUP (ORDER BY …)"),
     ("printf", "use CONCAT, LPAD and CAST"),
     ("proctime", "processing time has no meaning in a replay; use an event-time column"),
     ("rand_integer", VARIES),

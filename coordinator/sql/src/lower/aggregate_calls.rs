@@ -19,7 +19,7 @@ use super::{
 /// Aggregates whose result depends on the order of their input.
 const ORDERED: &[&str] = &["first_value", "last_value", "nth_value", "array_agg", "string_agg"];
 /// Aggregates whose states are as large as their input, so that merging states saves nothing.
-const HOLDING: &[&str] = &["array_agg", "string_agg", "median", "percentile_cont"];
+const HOLDING: &[&str] = &["array_agg", "string_agg", "percentile_cont"];
 
 /// Why a call is refused.
 pub(super) struct Refusal {
@@ -41,10 +41,6 @@ pub(super) struct Calls {
 pub(super) fn refuse_reason(expr: &Expr) -> Option<Refusal> {
     let call = call_of(expr)?;
     let name = call.func.name();
-    if name == "any_value" {
-        let message = "any_value is not supported: its value differs from run to run".to_owned();
-        return Some(Refusal { message, hint: "use min or max" });
-    }
     if name == "grouping" {
         let message = "grouping is not supported".to_owned();
         return Some(Refusal { message, hint: "there are no grouping sets" });

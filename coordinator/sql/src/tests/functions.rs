@@ -81,6 +81,9 @@ fn functions_that_are_not_there_are_refused_with_what_to_use() {
     refused("SELECT JSON_VALUE(channel, '$.a') FROM bid", 8, "JSON_VALUE is not supported");
     refused("SELECT price, date_part('dow', dateTime) FROM bid", 15, "use EXTRACT(unit FROM time)");
     refused("SELECT PRINTF('%d', price) FROM bid", 8, "PRINTF is not supported");
+    let window = "TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '1' DAY)) GROUP BY window_end";
+    refused(&format!("SELECT MEDIAN(price) FROM {window}"), 8, "use PERCENTILE_CONT(0.5)");
+    refused(&format!("SELECT ANY_VALUE(price) FROM {window}"), 8, "use MIN or MAX");
     refused("SELECT UUID() FROM bid", 8, "differs from run to run");
     refused("SELECT UNIX_TIMESTAMP() FROM bid", 8, "differs from run to run");
     refused("SELECT similar_to(channel, 'a') FROM bid", 8, "unknown function 'similar_to'");

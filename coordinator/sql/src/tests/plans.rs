@@ -87,7 +87,7 @@ fn what_cannot_or_need_not_be_merged_has_one_phase() {
     };
     assert!(!of("count(DISTINCT bidder)").contains("(local)"));
     assert!(!of("first_value(price ORDER BY dateTime)").contains("(local)"));
-    assert!(!of("median(price)").contains("(local)"));
+    assert!(!of("percentile_cont(0.5) WITHIN GROUP (ORDER BY price)").contains("(local)"));
     assert!(of("avg(price), count(*) FILTER (WHERE price > 3)").contains("(local)"));
 }
 
