@@ -102,7 +102,8 @@ fn compared(left: &Expr, operator: Operator, right: &Expr, schema: &DFSchema) ->
     if !is_mixed(&[left, right], schema)? {
         return Ok(None);
     }
-    let in_unit = match (constant(left)?, constant(right)?) {
+    let days = are_days(&[left, right], schema);
+    let in_unit = match (constant(left, days)?, constant(right, days)?) {
         (None, Some(moment)) => with_constant(left, operator, moment, schema)?,
         (Some(moment), None) => match operator.swap() {
             Some(swapped) => with_constant(right, swapped, moment, schema)?,
@@ -114,7 +115,7 @@ fn compared(left: &Expr, operator: Operator, right: &Expr, schema: &DFSchema) ->
     if in_unit.is_some() {
         return Ok(in_unit);
     }
-    let (left, right) = (as_instant(left.clone())?, as_instant(right.clone())?);
+    let (left, right) = (as_instant(left.clone(), days)?, as_instant(right.clone(), days)?);
     Ok(Some(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)))))
 }
 
@@ -184,9 +185,10 @@ fn in_list(list: &mut InList, schema: &DFSchema) -> PlanResult<bool> {
     if !is_mixed(&group, schema)? {
         return Ok(false);
     }
+    let days = are_days(&group, schema);
     let data_type = list.expr.get_type(schema)?;
     let of_column = |item: &Expr| -> PlanResult<Option<Expr>> {
-        let (Some(moment), Some(unit)) = (constant(item)?, nanos_of(&data_type)) else { return Ok(None) };
+        let (Some(moment), Some(unit)) = (constant(item, days)?, nanos_of(&data_type)) else { return Ok(None) };
         let exact = (moment.rem_euclid(unit) == 0).then(|| literal(&data_type, moment.div_euclid(unit))).flatten();
         Ok(exact.filter(|value| !value.is_null()).map(|value| Expr::Literal(value, None)))
     };
@@ -194,7 +196,7 @@ fn in_list(list: &mut InList, schema: &DFSchema) -> PlanResult<bool> {
     match items {
         Some(items) => list.list = items,
         None => {
-            as_instants(std::iter::once(list.expr.as_mut()).chain(&mut list.list).collect())?;
+            as_instants(std::iter::once(list.expr.as_mut()).chain(&mut list.list).collect(), days)?;
         }
     }
     Ok(true)
@@ -218,7 +220,8 @@ fn nullif(left: &Expr, right: &mut Expr, schema: &DFSchema) -> PlanResult<bool> 
         return Ok(false);
     }
     let data_type = left.get_type(schema)?;
-    let (Some(moment), Some(unit)) = (constant(right)?, nanos_of(&data_type)) else { return Ok(false) };
+    let days = are_days(&[left, right], schema);
+    let (Some(moment), Some(unit)) = (constant(right, days)?, nanos_of(&data_type)) else { return Ok(false) };
     let exact = (moment.rem_euclid(unit) == 0).then(|| literal(&data_type, moment.div_euclid(unit))).flatten();
     // No value of the type is such a moment.
     let value = exact.map_or_else(|| ScalarValue::try_from(&data_type), Ok)?;
@@ -231,19 +234,20 @@ fn as_instants_if_mixed(group: Vec<&mut Expr>, schema: &DFSchema) -> PlanResult<
     if !is_mixed(&shared, schema)? {
         return Ok(false);
     }
-    as_instants(group).map(|()| true)
+    let days = are_days(&shared, schema);
+    as_instants(group, days).map(|()| true)
 }
 
-fn as_instants(group: Vec<&mut Expr>) -> PlanResult<()> {
+fn as_instants(group: Vec<&mut Expr>, days: bool) -> PlanResult<()> {
     for expr in group {
-        *expr = as_instant(std::mem::take(expr))?;
+        *expr = as_instant(std::mem::take(expr), days)?;
     }
     Ok(())
 }
 
-fn as_instant(expr: Expr) -> PlanResult<Expr> {
+fn as_instant(expr: Expr, days: bool) -> PlanResult<Expr> {
     let DataType::Decimal128(precision, scale) = INSTANT_TYPE else { return Ok(expr) };
-    Ok(match constant(&expr)? {
+    Ok(match constant(&expr, days)? {
         Some(moment) => Expr::Literal(ScalarValue::Decimal128(Some(moment), precision, scale), None),
         None => instant().call(vec![expr]),
     })
@@ -288,22 +292,33 @@ fn nanos_of(data_type: &DataType) -> Option<i128> {
     })
 }
 
+/// Whether the times of a group are dates: then a text such as `2026` is one too, which is no timestamp.
+fn are_days(group: &[&Expr], schema: &DFSchema) -> bool {
+    let mut types = group.iter().filter_map(|expr| expr.get_type(schema).ok()).filter(|of| nanos_of(of).is_some());
+    types.all(|data_type| data_type == DataType::Date32)
+}
+
 /// The moment of a constant, in nanoseconds since the epoch: a text, or one that is cast to a date or timestamp.
-fn constant(expr: &Expr) -> PlanResult<Option<i128>> {
+fn constant(expr: &Expr, days: bool) -> PlanResult<Option<i128>> {
     let text_of = |value: &ScalarValue| value.try_as_str().flatten().map(str::to_owned);
-    let read = |text: String| {
-        let wrong = || plan_datafusion_err!("'{text}' cannot be compared with a time: it is not a timestamp");
-        Moment::read(&text).map(Moment::in_nanos).ok_or_else(wrong)
+    let read = |text: String, days: bool| {
+        let (moment, what) = match days {
+            true => (Moment::read_beside_dates(&text), "date"),
+            false => (Moment::read(&text), "timestamp"),
+        };
+        let wrong = || plan_datafusion_err!("'{text}' cannot be compared with a time: it is not a {what}");
+        moment.map(Moment::in_nanos).ok_or_else(wrong)
     };
     match expr {
-        Expr::Alias(alias) => constant(&alias.expr),
+        Expr::Alias(alias) => constant(&alias.expr, days),
         Expr::Literal(value, _) => match text_of(value) {
-            Some(text) => read(text).map(Some),
+            Some(text) => read(text, days).map(Some),
             None => Ok(ticks(value)),
         },
         Expr::Cast(Cast { expr, field }) => match (expr.as_ref(), nanos_of(field.data_type())) {
             (Expr::Literal(value, _), Some(unit)) if field.metadata().is_empty() => {
-                let moment = text_of(value).map(read).transpose()?;
+                let is_date = *field.data_type() == DataType::Date32;
+                let moment = text_of(value).map(|text| read(text, is_date)).transpose()?;
                 Ok(moment.map(|moment| moment.div_euclid(unit) * unit))
             }
             _ => Ok(None),

@@ -22,12 +22,19 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The moment that a text says, a date's midnight.
+    /// The moment that a text says as a timestamp; of a whole date, its midnight.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let text = text.trim_matches(|letter: char| letter.is_ascii_whitespace());
+        parse(text.as_bytes()).or_else(|| read_timestamp(text))
+    }
+
+    /// The moment that a text says beside dates: of a date, also of one like `2026`, its midnight.
+    #[must_use]
+    pub fn read_beside_dates(text: &str) -> Option<Self> {
         let midnight = |day: i32| Self { seconds: i64::from(day) * SECONDS_PER_DAY, nanos: 0 };
-        parse(text.as_bytes()).or_else(|| read_timestamp(text)).or_else(|| read_date(text).map(midnight))
+        let trimmed = text.trim_matches(|letter: char| letter.is_ascii_whitespace());
+        Self::read(text).or_else(|| read_date(trimmed).map(midnight))
     }
 
     /// Nanoseconds since the epoch.
@@ -149,10 +156,10 @@ pub fn parse_time(text: &[u8]) -> Option<i64> {
     rest.is_empty().then(|| (minutes * 60 + second) * i64::from(NANOS_PER_SECOND) + i64::from(nanos))
 }
 
-/// The moment that a cast's text says: parts may have one digit.
+/// The moment that a cast's text says: parts besides the year may have one digit.
 #[must_use]
 pub fn read_timestamp(text: &str) -> Option<Moment> {
-    let (days, rest) = loose_date(text.as_bytes())?;
+    let (days, rest) = loose_date(text.as_bytes(), 4)?;
     let midnight = days * SECONDS_PER_DAY;
     let rest = match rest {
         [] => return Some(Moment { seconds: midnight, nanos: 0 }),
@@ -167,7 +174,7 @@ pub fn read_timestamp(text: &str) -> Option<Moment> {
 #[must_use]
 pub fn read_date(text: &str) -> Option<i32> {
     let bytes = text.as_bytes();
-    let days = match loose_date(bytes) {
+    let days = match loose_date(bytes, 1) {
         Some((days, [])) => days,
         Some((days, _)) => read_timestamp(text).map(|_| days)?,
         None => {
@@ -186,8 +193,8 @@ pub fn read_time(text: &str) -> Option<i64> {
     rest.is_empty().then(|| second * i64::from(NANOS_PER_SECOND) + i64::from(nanos))
 }
 
-fn loose_date(text: &[u8]) -> Option<(i64, &[u8])> {
-    let (year, rest) = year(text, 1)?;
+fn loose_date(text: &[u8], digits_of_year: usize) -> Option<(i64, &[u8])> {
+    let (year, rest) = year(text, digits_of_year)?;
     let (month, rest) = one_or_two_digits(rest.strip_prefix(b"-")?)?;
     let (day, rest) = one_or_two_digits(rest.strip_prefix(b"-")?)?;
     Some((days_of(year, month, day)?, rest))
