@@ -223,11 +223,19 @@ fn check_group(used: Use, group: &[&Expr], schema: &DFSchema) -> PlanResult<()> 
 /// of constants has no place of its own, so the place is that of what stands near.
 fn check_group_near(used: Use, group: &[&Expr], near: &[&Expr], schema: &DFSchema) -> PlanResult<()> {
     let types: Vec<DataType> = group.iter().filter_map(|expr| expr.get_type(schema).ok()).collect();
-    let Some((one, other)) = unlike(&types, used) else { return Ok(()) };
-    let (one, other) = (sql_type(one), sql_type(other));
-    let message = match used {
-        Use::Comparison => format!("{one} cannot be compared with {other}: CAST one of them"),
-        Use::Result => format!("{one} and {other} cannot both be results of one expression: CAST one of them"),
+    let message = match (unlike(&types, used), used) {
+        // A day is no number of hours to arrow, nor a month one of days.
+        _ if used == Use::Comparison && types.iter().any(|data_type| matches!(data_type, DataType::Interval(_))) => {
+            "INTERVALs cannot be compared: compare the times, or TIMESTAMPDIFF(unit, from, to) with a number".to_owned()
+        }
+        (None, _) => return Ok(()),
+        (Some((one, other)), Use::Comparison) => {
+            format!("{} cannot be compared with {}: CAST one of them", sql_type(one), sql_type(other))
+        }
+        (Some((one, other)), Use::Result) => {
+            let (one, other) = (sql_type(one), sql_type(other));
+            format!("{one} and {other} cannot both be results of one expression: CAST one of them")
+        }
     };
     let diagnostic = Diagnostic::new_error(message.clone(), first_span(group).or_else(|| first_span(near)));
     Err(plan_datafusion_err!("{message}").with_diagnostic(diagnostic))

@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 
 use sqlparser::{
     ast::{
-        ArrayElemTypeDef, BinaryOperator, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
-        FunctionArgumentClause, FunctionArguments, GroupByExpr, Interval, JoinOperator, LimitClause, OrderBy,
-        OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned,
+        ArrayElemTypeDef, BinaryOperator, DataType, DateTimeField, Distinct, Expr, Function, FunctionArg,
+        FunctionArgExpr, FunctionArgumentClause, FunctionArguments, GroupByExpr, Interval, JoinOperator, LimitClause,
+        OrderBy, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned,
         TableFactor, Value, Visit, Visitor,
     },
     tokenizer::{Location, Span, TokenWithSpan},
@@ -316,6 +316,11 @@ impl Refuser<'_> {
                 let place = self.before(at, "INTERVAL");
                 self.refuse_at(place, "an INTERVAL needs a unit", Some("INTERVAL '10' SECOND"))
             }
+            Expr::Interval(interval) if is_no_count(interval) => {
+                let place = self.before(interval.value.span(), "INTERVAL");
+                let message = "an INTERVAL is a whole number of its unit, or a number of seconds";
+                self.refuse_at(place, message, Some("INTERVAL '36' HOUR, INTERVAL '1.5' SECOND"))
+            }
             Expr::Interval(interval) if interval.last_field.is_some() => {
                 let place = self.before(interval.value.span(), "INTERVAL");
                 let hint = "add intervals of one unit: INTERVAL '1' DAY + INTERVAL '2' HOUR";
@@ -453,6 +458,23 @@ fn lacks_unit(interval: &Interval) -> bool {
         other => matches!(other, Value::Number(_, _)),
     };
     bare && interval.leading_field.is_none()
+}
+
+/// Whether an interval of one unit says something else than how many: a part of a month would be thirty days to some.
+fn is_no_count(interval: &Interval) -> bool {
+    let (Expr::Value(value), Some(unit), None) =
+        (interval.value.as_ref(), &interval.leading_field, &interval.last_field)
+    else {
+        return false;
+    };
+    let (Value::SingleQuotedString(text) | Value::Number(text, _)) = &value.value else { return false };
+    let digits = text.trim().trim_start_matches(['+', '-']);
+    let (whole, fraction) = match digits.split_once('.') {
+        Some((whole, fraction)) if matches!(unit, DateTimeField::Second | DateTimeField::Seconds) => (whole, fraction),
+        _ => (digits, ""),
+    };
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    whole.len() + fraction.len() == 0 || !is_digits(whole) || !is_digits(fraction)
 }
 
 /// The queries that stand as arguments of a table function.

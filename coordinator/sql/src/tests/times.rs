@@ -90,5 +90,8 @@ fn casts_that_there_are_not_are_refused() {
     refused("CAST(d AS TIME)", "DATE cannot be cast to TIME");
     refused("CAST(c AS DATE)", "TIME cannot be cast to DATE");
     refused("c < ts", "TIME < TIMESTAMP(3)");
+    refused("ts > '2026'", "'2026' cannot be compared with a time: it is not a timestamp");
+    refused("ts - ts > INTERVAL '1' DAY", "INTERVALs cannot be compared");
+    refused("ts < ts + INTERVAL '1.5' MONTH", "a whole number of its unit");
     refused("ts = 'nonsense'", "'nonsense' cannot be compared with a time: it is not a timestamp");
 }

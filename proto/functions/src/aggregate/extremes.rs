@@ -81,6 +81,7 @@ impl AggregateUDFImpl for Extreme {
         let kind = match argument {
             DataType::Struct(_) => "ROW",
             DataType::Map(_, _) => "MAP",
+            DataType::Interval(_) => "INTERVAL",
             nested if nested.is_nested() => "ARRAY",
             _ => return self.plain.coerce_types(arg_types),
         };
