@@ -1,0 +1,6 @@
+WITH t AS (SELECT * FROM read_json('${answers}/edges/in.json', format = 'newline_delimited', columns = {id: 'INTEGER', ts: 'TIMESTAMP', b: 'BOOLEAN', y: 'TINYINT', i: 'INTEGER', l: 'BIGINT', f: 'FLOAT', d: 'DOUBLE', n: 'DECIMAL(10,2)', m: 'DECIMAL(38,10)', s: 'VARCHAR', u: 'VARCHAR', dt: 'DATE', t3: 'TIMESTAMP', t6: 'TIMESTAMP', r: 'STRUCT(a INTEGER, b VARCHAR)'}))
+SELECT COUNT(*) AS x0,
+  COUNT(d) AS x1,
+  COUNT(DISTINCT d) AS x2,
+  COUNT(DISTINCT f) AS x3
+FROM t GROUP BY date_trunc('minute', ts)

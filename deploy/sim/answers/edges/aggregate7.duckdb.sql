@@ -1,0 +1,6 @@
+WITH t AS (SELECT * FROM read_json('${answers}/edges/in.json', format = 'newline_delimited', columns = {id: 'INTEGER', ts: 'TIMESTAMP', b: 'BOOLEAN', y: 'TINYINT', i: 'INTEGER', l: 'BIGINT', f: 'FLOAT', d: 'DOUBLE', n: 'DECIMAL(10,2)', m: 'DECIMAL(38,10)', s: 'VARCHAR', u: 'VARCHAR', dt: 'DATE', t3: 'TIMESTAMP', t6: 'TIMESTAMP', r: 'STRUCT(a INTEGER, b VARCHAR)'}))
+SELECT MIN(t3) AS x0,
+  MIN(b) AS x1,
+  MAX(b) AS x2,
+  CAST(SUM(i) AS BIGINT) AS x3
+FROM t GROUP BY date_trunc('minute', ts)

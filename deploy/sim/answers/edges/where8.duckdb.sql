@@ -1,0 +1,13 @@
+WITH t AS (SELECT * FROM read_json('${answers}/edges/in.json', format = 'newline_delimited', columns = {id: 'INTEGER', ts: 'TIMESTAMP', b: 'BOOLEAN', y: 'TINYINT', i: 'INTEGER', l: 'BIGINT', f: 'FLOAT', d: 'DOUBLE', n: 'DECIMAL(10,2)', m: 'DECIMAL(38,10)', s: 'VARCHAR', u: 'VARCHAR', dt: 'DATE', t3: 'TIMESTAMP', t6: 'TIMESTAMP', r: 'STRUCT(a INTEGER, b VARCHAR)'}))
+SELECT 0 AS q, id FROM t WHERE s NOT IN ('a')
+UNION ALL SELECT 1 AS q, id FROM t WHERE s LIKE '%'
+UNION ALL SELECT 2 AS q, id FROM t WHERE s LIKE '_'
+UNION ALL SELECT 3 AS q, id FROM t WHERE s LIKE '\%' ESCAPE '\'
+UNION ALL SELECT 4 AS q, id FROM t WHERE s NOT LIKE '%a%'
+UNION ALL SELECT 5 AS q, id FROM t WHERE u LIKE '_'
+UNION ALL SELECT 6 AS q, id FROM t WHERE u = 'é'
+UNION ALL SELECT 7 AS q, id FROM t WHERE u > 'z'
+UNION ALL SELECT 8 AS q, id FROM t WHERE u < '日本'
+UNION ALL SELECT 9 AS q, id FROM t WHERE CHAR_LENGTH(u) = 2
+UNION ALL SELECT 10 AS q, id FROM t WHERE UPPER(u) = 'É'
+UNION ALL SELECT 11 AS q, id FROM t WHERE LOWER(s) = 'a'
