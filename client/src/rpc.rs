@@ -31,10 +31,19 @@ const FETCH_WAIT: Duration = Duration::from_secs(5);
 /// How long one request for a job's next change is held.
 const WATCH_WAIT: Duration = Duration::from_secs(20);
 const AT_ONCE: Duration = Duration::ZERO;
+/// Planning takes as long as a script is long: at most so much for each KiB of it, and so much for any.
+const PLANNED_PER_KIB: Duration = Duration::from_millis(500);
+const PLANNED_WITHIN: Duration = Duration::from_secs(60);
 /// What a failed job has to publish may take so long.
 const RESTART_WAIT: Duration = Duration::from_secs(15);
 /// Clearing a job away may take so long.
 const FORGET_WAIT: Duration = Duration::from_secs(45);
+
+/// How long a script may take to be planned, besides what any request may take.
+fn planned_within(sql: &str) -> Duration {
+    let kibibytes = u32::try_from(sql.len() / 1024).unwrap_or(u32::MAX);
+    PLANNED_PER_KIB.saturating_mul(kibibytes).min(PLANNED_WITHIN)
+}
 
 /// A cluster's client. Cheap to clone; all clones share the connections.
 #[derive(Debug, Clone)]
@@ -73,7 +82,8 @@ impl Client {
             parallelism: options.parallelism,
         };
         let send = |mut client: ClusterClient, request| async move { client.submit_job(request).await };
-        let response = self.coordinators.call(AT_ONCE, v1::SubmitJobRequest::from(submission), send).await?;
+        let wait = planned_within(&submission.sql);
+        let response = self.coordinators.call(wait, v1::SubmitJobRequest::from(submission), send).await?;
         let client::SubmittedJob { job, queries, answers } = response.into();
         Ok(SubmittedJob { job, queries: queries.into_iter().map(query).collect::<Result<_, _>>()?, answers })
     }
@@ -85,9 +95,10 @@ impl Client {
     pub async fn explain(&self, options: SubmitOptions) -> Result<String, ClientError> {
         check_length(&options)?;
         let SubmitOptions { sql, settings, parallelism, .. } = options;
+        let wait = planned_within(&sql);
         let request = v1::ExplainRequest::from(PlanRequest { sql, settings, parallelism });
         let send = |mut client: ClusterClient, request| async move { client.explain(request).await };
-        Ok(self.coordinators.call(AT_ONCE, request, send).await?.plan)
+        Ok(self.coordinators.call(wait, request, send).await?.plan)
     }
 
     /// All jobs, without their subtasks, scripts and plans.
