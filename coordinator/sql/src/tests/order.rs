@@ -24,8 +24,8 @@ fn a_limit_above_an_order_is_the_operators() {
     assert!(plan_of("INSERT INTO o SELECT b FROM t ORDER BY b").contains("Sort b asc nulls first [one]"));
     let twice = plan_of("SELECT b FROM (SELECT b FROM t ORDER BY a LIMIT 3) LIMIT 2");
     assert!(twice.contains("Limit 2 [one]") && twice.contains("limit 3"), "{twice}");
-    let filtered = plan_of("SELECT b FROM (SELECT a, b FROM t ORDER BY b) WHERE a = 1 LIMIT 2");
-    assert!(filtered.contains("Limit 2 [one]") && filtered.contains("nulls first [one]"), "{filtered}");
+    let filtered = plan_of("SELECT b FROM (SELECT a, b FROM t ORDER BY b LIMIT 5) WHERE a = 1 LIMIT 2");
+    assert!(filtered.contains("Limit 2 [one]") && filtered.contains("nulls first limit 5 [one]"), "{filtered}");
 }
 
 #[test]
