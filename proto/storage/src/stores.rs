@@ -79,11 +79,11 @@ impl ObjectStores {
             return Ok((Arc::new(DirectoryStore::open(&folder, missing)?), Path::default()));
         }
         let parsed = stored_url(url).map_err(|error| invalid(error.to_string()))?;
-        let (scheme, path) = ObjectStoreScheme::parse(&parsed).map_err(|error| invalid(error.to_string()))?;
-        if scheme == ObjectStoreScheme::Local {
-            // Blanks and the like, which URLs do without.
+        if parsed.scheme() == "file" {
+            // Written with blanks and the like, which URLs do without.
             return Err(invalid("a local file is named by its path, or by file:///PATH".to_owned()));
         }
+        let (scheme, path) = ObjectStoreScheme::parse(&parsed).map_err(|error| invalid(error.to_string()))?;
         self.check_endpoint(&scheme).map_err(invalid)?;
         let store = self.build(&scheme, &parsed).map_err(|error| invalid(with_causes(&error)))?;
         Ok((store, path))
