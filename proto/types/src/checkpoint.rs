@@ -183,8 +183,13 @@ pub struct RecordCounts {
     /// Records set aside as malformed.
     pub dead_letters: u64,
     /// Rows set aside since they could not be evaluated.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub failed_rows: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl std::ops::AddAssign for RecordCounts {
