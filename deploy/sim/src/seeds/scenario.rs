@@ -12,6 +12,7 @@ use crate::{
     input::Dice,
     simulation::{
         Arrivals, Cast, Ending, Fault, Posts, STORE_URL, SharedDirectory, Simulation, draw_disasters, draw_faults,
+        draw_skew,
     },
 };
 
@@ -101,16 +102,18 @@ impl Scenario {
         if let Some(key) = CHECKPOINT_INTERVAL {
             settings.push((key, format!("{interval} ms")));
         }
-        settings.push(("checkpoint.alignment-timeout", dice.pick(&["0 ms", "50 ms", "1 s"]).to_owned()));
         let over = Duration::from_millis(u64::try_from(SPAN_MS).expect("positive") + 1500);
+        let skew = draw_skew(&mut Dice::new(seed ^ 0x5ce3_0000), cast, over);
+        let timeout = dice.pick(&["0 ms", "50 ms", "1 s"]);
+        // Where barriers come late, some must be waited for.
+        settings.push(("checkpoint.alignment-timeout", if skew.is_empty() { timeout } else { "1 s" }.to_owned()));
         let sink = Sink::draw(seed, job, jobs::draw_format(dice));
         let is_local = sink != Sink::Client && Dice::new(seed ^ 0x10ca_0000).percent(20);
         let ending = draw_ending(seed, job, is_posted || is_watched);
         let mut faults = draw_all(seed, dice, cast, over);
-        if is_local {
-            faults.extend(draw_power_cut(seed, over));
-            faults.sort_by_key(|(at, _)| *at);
-        }
+        faults.extend(skew);
+        faults.extend(draw_power_cut(seed, over).filter(|_| is_local));
+        faults.sort_by_key(|(at, _)| *at);
         Self {
             seed,
             job,

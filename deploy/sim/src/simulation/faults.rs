@@ -235,6 +235,23 @@ pub fn draw_disasters(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Durat
     disasters
 }
 
+/// Draws, for some runs, that barriers come late on some inputs, and that a node fails while the newest checkpoint is one of that time.
+#[must_use]
+pub fn draw_skew(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration, Fault)> {
+    if cast.nodes < 2 || !dice.percent(25) {
+        return Vec::new();
+    }
+    let at = millis(dice, 0, over.as_millis().try_into().unwrap_or(u64::MAX));
+    let a = number(dice, cast.nodes);
+    let (lasts, latency) = (millis(dice, 1500, 4000), millis(dice, 200, 800));
+    let delay = Fault::Delay { a: Host::Node(a), b: Host::Node(1 + a % cast.nodes), latency, lasts };
+    let fails = at + millis(dice, 700, lasts.as_millis().try_into().unwrap_or(u64::MAX));
+    vec![
+        (at, delay),
+        (fails, Fault::Crash { host: Host::Node(number(dice, cast.nodes)), down: millis(dice, 50, 1500) }),
+    ]
+}
+
 fn draw_fault(dice: &mut Dice, cast: Cast) -> Fault {
     match dice.below(100) {
         0..25 => {
@@ -352,6 +369,20 @@ mod tests {
             "Leader",
         ] {
             assert!(all.iter().any(|faults| format!("{faults:?}").contains(kind)), "no {kind}");
+        }
+    }
+
+    #[test]
+    fn skew_is_drawn_for_some_runs_and_a_node_fails_in_it() {
+        let cast = Cast { coordinators: 3, nodes: 3, slots: 1 };
+        let all: Vec<_> = (0..300).map(|seed| draw_skew(&mut Dice::new(seed), cast, Duration::from_secs(5))).collect();
+        let drawn: Vec<_> = all.iter().filter(|skew| !skew.is_empty()).collect();
+        assert!((40..120).contains(&drawn.len()), "{} of 300 runs have one", drawn.len());
+        for skew in drawn {
+            let [(from, delay), (fails, Fault::Crash { host: Host::Node(_), .. })] = skew.as_slice() else {
+                panic!("{skew:?}");
+            };
+            assert!(*from < *fails && *fails < *from + delay.lasts(), "{skew:?}");
         }
     }
 

@@ -30,7 +30,7 @@ mod store;
 pub use cluster::{Arrivals, Ending, Outcome, Simulation};
 pub use directory::{SharedDirectory, is_hidden};
 pub use disk::SimulatedDisk;
-pub use faults::{Cast, Fault, Host, Loss, draw_disasters, draw_faults};
+pub use faults::{Cast, Fault, Host, Loss, draw_disasters, draw_faults, draw_skew};
 pub use gate::Gate;
 pub use journal::Journal;
 pub use network::SimulatedNetwork;
