@@ -1,5 +1,7 @@
 //! From a client's script to a job, away from the tasks that keep the cluster alive: planning takes CPU for milliseconds.
 
+mod places;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use thalweg_cluster_state::JobSpec;
@@ -124,6 +126,9 @@ pub(crate) async fn plan(
 pub(crate) fn restarted(spec: &JobSpec, changes: &BTreeMap<String, String>) -> Result<JobSpec, String> {
     let mut graph = JobGraph::from_bytes(spec.graph.as_bytes()).map_err(|error| error.to_string())?;
     graph.settings = settings_of_restart(&graph.settings, changes).map_err(|error| error.to_string())?;
+    if changes.contains_key("error.path") || changes.contains_key("late.path") {
+        places::check_written(&graph)?;
+    }
     let settings = JobSettings::parse(&graph.settings).map_err(|error| error.to_string())?;
     let parallelism = if changes.contains_key("parallelism.default") { settings.parallelism } else { spec.parallelism };
     let graph = String::from_utf8(graph.to_bytes()).map_err(|error| error.to_string())?;
@@ -200,7 +205,7 @@ fn check_graph(graph: &JobGraph) -> Result<(), PlanError> {
             return Err(PlanError::Script(what));
         }
     }
-    Ok(())
+    places::check_written(graph).map_err(PlanError::Script)
 }
 
 #[cfg(test)]
