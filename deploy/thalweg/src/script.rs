@@ -9,9 +9,12 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use thalweg_client::SubmitOptions;
-use thalweg_types::client::SCRIPT_BYTES_MAX;
+use thalweg_types::{OperatorKind, client::SCRIPT_BYTES_MAX};
 
-use crate::args::ScriptArgs;
+use crate::{
+    args::ScriptArgs,
+    statements::{self, Statement},
+};
 
 /// The name of a file that is the standard input.
 const STANDARD_INPUT: &str = "-";
@@ -24,10 +27,66 @@ pub fn read(args: &ScriptArgs, name: Option<&str>) -> Result<SubmitOptions> {
     let sql = text_of(args.execute.as_deref(), args.file.as_deref())?;
     let file_name = args.file.as_deref().and_then(Path::file_stem).and_then(|stem| stem.to_str());
     let file_name = file_name.filter(|name| *name != STANDARD_INPUT);
-    let name = name.or(file_name).unwrap_or_default().to_owned();
     let interval = args.checkpoint_interval.clone().map(|interval| ("checkpoint.interval".to_owned(), interval));
     let settings: BTreeMap<String, String> = interval.into_iter().chain(args.settings.iter().cloned()).collect();
+    let name = name_of(name, &sql, &settings, file_name.unwrap_or_default());
     Ok(SubmitOptions { sql, name, settings, parallelism: args.parallelism })
+}
+
+/// What a job is called: what was asked for, else what its `job.name` says, which the cluster reads, else this.
+#[must_use]
+pub fn name_of(asked: Option<&str>, sql: &str, settings: &BTreeMap<String, String>, otherwise: &str) -> String {
+    const KEY: &str = "job.name";
+    let sets = |statement: &Statement| statement.word() == "SET" && statement.setting().as_deref() == Some(KEY);
+    let is_set = || settings.contains_key(KEY) || statements::split(sql).iter().any(sets);
+    match asked {
+        Some(name) => name.to_owned(),
+        None if is_set() => String::new(),
+        None => otherwise.to_owned(),
+    }
+}
+
+/// What sources a job finds where it runs in this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Offers {
+    /// Records come over HTTP.
+    pub http: bool,
+    /// The standard input is not read by anything else.
+    pub standard_input: bool,
+}
+
+/// Refuses a job that would wait for ever for what nobody can send.
+///
+/// # Errors
+/// Which table it is, and what would do.
+pub fn check_sources(script: &SubmitOptions, command: &str, offers: Offers) -> Result<()> {
+    let is_missing =
+        |connector: &str| connector == "http" && !offers.http || connector == "stdin" && !offers.standard_input;
+    let tables = thalweg_sql::catalog(&script.sql);
+    if !tables.iter().filter_map(|table| table.connector.as_deref()).any(is_missing) {
+        return Ok(());
+    }
+    // What cannot be planned is for the cluster to refuse.
+    let planned = thalweg_sql::plan(&script.sql, &script.settings).ok().and_then(|planned| planned.graph);
+    for operator in planned.iter().flat_map(|graph| &graph.operators) {
+        let OperatorKind::Source(source) = &operator.kind else { continue };
+        let (table, connector) = (&source.table, source.connector.name.as_str());
+        if is_missing(connector) && connector == "http" {
+            bail!("table {table}: {command} takes no records over HTTP: use thalweg dev, or a node with --http");
+        }
+        if is_missing(connector) {
+            bail!(
+                "table {table} reads the standard input, from which the script comes: give the script as a file, or by -e"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether the script comes by the standard input.
+#[must_use]
+pub fn is_standard_input(args: &ScriptArgs) -> bool {
+    args.execute.is_none() && args.file.as_deref() == Some(Path::new(STANDARD_INPUT))
 }
 
 /// No more than is refused for its length: a file may have any.
@@ -63,4 +122,42 @@ pub fn text_of(text: Option<&str>, file: Option<&Path>) -> Result<String> {
     let sql = sql.strip_prefix('\u{feff}').map_or_else(|| sql.clone(), str::to_owned);
     ensure!(!sql.trim().is_empty(), "the script is empty");
     Ok(sql)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_called_by_option_then_by_its_setting_then_by_its_file() {
+        let none = BTreeMap::new();
+        let some = BTreeMap::from([("job.name".to_owned(), "x".to_owned())]);
+        let sets = "SET 'job.name' = 'x'; SELECT 1;";
+        assert_eq!(name_of(Some("n"), sets, &some, "file"), "n");
+        assert_eq!(name_of(None, sets, &none, "file"), "", "the cluster reads it");
+        assert_eq!(name_of(None, "SELECT 1;", &some, "file"), "");
+        assert_eq!(name_of(None, "SELECT 'job.name'; -- SET 'job.name' = 'x'", &none, "file"), "file");
+    }
+
+    #[test]
+    fn sources_that_nobody_can_feed_are_refused() {
+        let check = |tables: &[(&str, &str)], from: &str| {
+            let tables = tables.iter().map(|(name, connector)| {
+                format!("CREATE TABLE {name} (a INT) WITH ('connector' = '{connector}', 'format' = 'json');\n")
+            });
+            let sql = tables.collect::<String>() + &format!("SELECT a FROM {from};");
+            let submit = SubmitOptions { sql, ..SubmitOptions::default() };
+            let offers = Offers { http: false, standard_input: false };
+            check_sources(&submit, "run", offers).map_err(|error| error.to_string())
+        };
+        let both = [("h", "http"), ("s", "stdin")];
+        let refused = "table h: run takes no records over HTTP: use thalweg dev, or a node with --http";
+        assert_eq!(check(&both, "h"), Err(refused.to_owned()));
+        let refused =
+            "table s reads the standard input, from which the script comes: give the script as a file, or by -e";
+        assert_eq!(check(&both, "s"), Err(refused.to_owned()));
+        let unused = [("h", "http"), ("g", "datagen")];
+        assert_eq!(check(&unused[..1], "nothing"), Ok(()), "it is for the cluster to refuse");
+        assert_eq!(check(&unused, "(VALUES (1)) AS v (a)"), Ok(()));
+    }
 }

@@ -155,6 +155,28 @@ impl Statement {
         names.filter(is_name).map(str::to_owned).collect()
     }
 
+    /// The key of the setting that it sets or resets.
+    #[must_use]
+    pub fn setting(&self) -> Option<String> {
+        if !["SET", "RESET"].contains(&self.word().as_str()) {
+            return None;
+        }
+        let rest = self.without_word();
+        let key = match rest.strip_prefix('\'') {
+            Some(quoted) => quoted.split('\'').next()?,
+            None => rest.split(|c: char| c.is_whitespace() || c == '=').next()?,
+        };
+        Some(key.to_owned()).filter(|key| !key.is_empty())
+    }
+
+    /// Whether it does nothing where what it creates is there.
+    #[must_use]
+    pub fn creates_if_missing(&self) -> bool {
+        let words: Vec<&str> = self.words().take(7).collect();
+        let is = |words: &[&str]| ["IF", "NOT", "EXISTS"].iter().zip(words).all(|(a, b)| a.eq_ignore_ascii_case(b));
+        self.word() == "CREATE" && words.windows(3).any(is)
+    }
+
     /// What it shows, where it is about the shell: `SHOW JOBS`, or `SHOW CREATE TABLE t` of what was created here.
     #[must_use]
     pub fn shown(&self) -> Option<Shown> {
@@ -322,6 +344,18 @@ mod tests {
         let dropped = |text: &str| Statement { text: text.to_owned() }.dropped();
         assert_eq!(dropped("drop table if exists `a`, b"), ["a", "b"]);
         assert!(dropped("SELECT 1").is_empty());
+    }
+
+    #[test]
+    fn what_is_set_has_a_key() {
+        let key = |text: &str| Statement { text: text.to_owned() }.setting();
+        assert_eq!(key("RESET 'parallelism.default'").as_deref(), Some("parallelism.default"));
+        assert_eq!(key("set 'a'='b'").as_deref(), Some("a"));
+        assert_eq!(key("RESET job.name").as_deref(), Some("job.name"));
+        assert!([key("RESET"), key("RESET -- 'a'"), key("SELECT 'a'")].iter().all(Option::is_none));
+        let is_optional = |text: &str| Statement { text: text.to_owned() }.creates_if_missing();
+        assert!(is_optional("create temporary table if not exists t (a INT)"));
+        assert!(!is_optional("CREATE VIEW t AS SELECT 1"));
     }
 
     #[test]

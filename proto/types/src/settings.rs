@@ -18,7 +18,11 @@ pub struct SettingSpec {
 
 /// Every key that `SET` knows.
 pub const SETTINGS: &[SettingSpec] = &[
-    SettingSpec { key: "job.name", default: "", doc: "The job's name in lists; the script's file name otherwise." },
+    SettingSpec {
+        key: "job.name",
+        default: "",
+        doc: "The job's name in lists, unless `--name` gives one; the script's file name otherwise.",
+    },
     SettingSpec {
         key: "parallelism.default",
         default: "",

@@ -8,7 +8,7 @@ use crate::{
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::{self, FollowOptions},
     output::OutputError,
-    script,
+    script::{self, Offers},
     seams::cores,
 };
 
@@ -17,6 +17,8 @@ const SLOTS: u32 = 256;
 
 pub(super) async fn run(args: RunArgs, format: Format) -> Result<()> {
     let submit = script::read(&args.script, None)?;
+    let offers = Offers { http: false, standard_input: !script::is_standard_input(&args.script) };
+    script::check_sources(&submit, "run", offers)?;
     let script = submit.sql.clone();
     // As many slices as there are cores, unless the script or a setting says how many.
     let parallelism = Some(u32::try_from(cores()).unwrap_or(SLOTS).min(SLOTS));
