@@ -8,6 +8,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     io::{IsTerminal, Read},
     path::PathBuf,
 };
@@ -28,6 +29,7 @@ use crate::{
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::{self, FollowOptions, JobError},
     output::say,
+    script::{self, Offers},
     seams::cores,
     signals,
     statements::{self, Shown, Statement},
@@ -42,7 +44,8 @@ const HELP: &str = "\
   EXPLAIN …;                                            how a query would run
   SHOW TABLES; SHOW CREATE TABLE …; DESCRIBE …;         what is remembered
   SHOW JOBS;                                            what the cluster runs and has run
-  RESET; HELP; QUIT;                                    forgets everything; this; leaves
+  RESET 'key'; RESET;                                   forgets a setting; forgets everything
+  HELP; QUIT;                                           this; leaves
 Statements end with a semicolon, which HELP, RESET, QUIT and EXIT do not need.";
 
 pub(super) async fn run(args: SqlArgs, format: Format, remote: &Remote) -> Result<()> {
@@ -127,8 +130,8 @@ impl Session {
             "QUIT" | "EXIT" => return Ok(Next::End),
             "HELP" => say(HELP),
             "RESET" => {
-                self.remembered.clear();
-                self.tell("everything is forgotten");
+                let done = reset(&mut self.remembered, statement.setting().as_deref());
+                self.tell(&done);
             }
             "EXPLAIN" => {
                 let plan = self.explain(&statement.without_word()).await?;
@@ -137,8 +140,11 @@ impl Session {
             "SHOW" | "DESCRIBE" | "DESC" => self.show(&statement).await?,
             "CREATE" | "SET" | "DROP" => {
                 self.explain(&statement.text).await?;
-                self.tell(&done(&statement));
-                self.remembered.push(statement);
+                let (done, is_done) = done(&statement, &names_of(&self.remembered));
+                self.tell(&done);
+                if is_done {
+                    self.remembered.push(statement);
+                }
             }
             _ => self.start(&statement).await?,
         }
@@ -164,7 +170,10 @@ impl Session {
 
     /// Runs a statement. One that writes goes on without whoever submitted it, where the cluster does.
     async fn start(&self, statement: &Statement) -> Result<()> {
-        let submitted = self.client.submit(self.request(&statement.text)).await;
+        let request = self.request(&statement.text);
+        let offers = Offers { http: self.is_remote, standard_input: self.is_remote || self.is_interactive };
+        script::check_sources(&request, "sql", offers)?;
+        let submitted = self.client.submit(request).await;
         let submitted = submitted.map_err(|error| self.placed(error))?;
         if self.is_remote && submitted.queries.is_empty() {
             let job = submitted.job;
@@ -209,8 +218,9 @@ impl Session {
 
     fn request(&self, query: &str) -> SubmitOptions {
         let remembered = self.remembered.iter().map(|statement| format!("{};\n", statement.text));
-        let sql = remembered.chain([query.to_owned()]).collect();
-        SubmitOptions { sql, name: "shell".to_owned(), ..SubmitOptions::default() }
+        let sql: String = remembered.chain([query.to_owned()]).collect();
+        let name = script::name_of(None, &sql, &BTreeMap::new(), "shell");
+        SubmitOptions { sql, name, ..SubmitOptions::default() }
     }
 
     fn editor(&mut self) -> Reedline {
@@ -269,13 +279,35 @@ fn from_line(message: &str, before: usize) -> String {
     moved.unwrap_or_else(|| message.to_owned())
 }
 
-/// What a statement has done that is remembered.
-fn done(statement: &Statement) -> String {
+/// What a statement has done, and whether that is anything to remember, where these tables and views were known.
+fn done(statement: &Statement, known: &[String]) -> (String, bool) {
     match statement.created() {
-        Some((kind, name)) => format!("created {kind} {name}"),
-        None if statement.word() == "DROP" => format!("dropped {}", statement.dropped().join(", ")),
-        None => "set".to_owned(),
+        Some((kind, name)) if known.contains(&name) && statement.creates_if_missing() => {
+            (format!("{name} is there already: no {kind} was created"), false)
+        }
+        Some((kind, name)) => (format!("created {kind} {name}"), true),
+        None if statement.word() == "DROP" => {
+            let (dropped, missing): (Vec<String>, Vec<String>) =
+                statement.dropped().into_iter().partition(|name| known.contains(name));
+            match dropped.is_empty() {
+                true => (format!("there is no {}: nothing was dropped", missing.join(", ")), false),
+                false => (format!("dropped {}", dropped.join(", ")), true),
+            }
+        }
+        None => ("set".to_owned(), true),
     }
+}
+
+/// Forgets a setting, or everything; says so.
+fn reset(remembered: &mut Vec<Statement>, key: Option<&str>) -> String {
+    let Some(key) = key else {
+        remembered.clear();
+        return "everything is forgotten".to_owned();
+    };
+    let before = remembered.len();
+    remembered.retain(|statement| statement.setting().as_deref() != Some(key));
+    let was_set = remembered.len() < before;
+    if was_set { format!("'{key}' is reset") } else { format!("'{key}' was not set: nothing was reset") }
 }
 
 /// The tables and views that there are: what was created, without what was dropped since.
@@ -349,9 +381,28 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_told() {
-        let told = |text: &str| done(&Statement { text: text.to_owned() });
-        assert_eq!(told("CREATE TABLE t (a INT)"), "created table t");
-        assert_eq!(told("DROP VIEW v"), "dropped v");
-        assert_eq!(told("SET 'a' = 'b'"), "set");
+        let known = ["g".to_owned(), "v".to_owned()];
+        let told = |text: &str| done(&Statement { text: text.to_owned() }, &known);
+        let did = |what: &str| (what.to_owned(), true);
+        let did_nothing = |what: &str| (what.to_owned(), false);
+        assert_eq!(told("CREATE TABLE t (a INT)"), did("created table t"));
+        assert_eq!(told("CREATE TABLE IF NOT EXISTS t (a INT)"), did("created table t"));
+        let nothing = did_nothing("g is there already: no table was created");
+        assert_eq!(told("CREATE TABLE IF NOT EXISTS g (a INT)"), nothing);
+        assert_eq!(told("DROP VIEW v"), did("dropped v"));
+        assert_eq!(told("DROP TABLE IF EXISTS x, g"), did("dropped g"));
+        assert_eq!(told("DROP TABLE IF EXISTS x"), did_nothing("there is no x: nothing was dropped"));
+        assert_eq!(told("SET 'a' = 'b'"), did("set"));
+    }
+
+    #[test]
+    fn a_setting_is_reset_by_its_key_and_everything_without_one() {
+        let mut remembered = statements::split("CREATE TABLE t (a INT); SET 'a' = '1'; SET 'b' = '2'; SET 'a' = '3';");
+        assert_eq!(reset(&mut remembered, Some("c")), "'c' was not set: nothing was reset");
+        assert_eq!(reset(&mut remembered, Some("a")), "'a' is reset");
+        let left: Vec<&str> = remembered.iter().map(|statement| statement.text.as_str()).collect();
+        assert_eq!(left, ["CREATE TABLE t (a INT)", "SET 'b' = '2'"]);
+        reset(&mut remembered, None);
+        assert!(remembered.is_empty());
     }
 }
