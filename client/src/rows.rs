@@ -49,6 +49,19 @@ impl Rows {
         Self { client, job, query, delivery: Delivery::default() }
     }
 
+    /// The same, where others may have fetched rows before: it begins with the first that is left.
+    #[must_use]
+    pub fn after_others(mut self) -> Self {
+        self.delivery.may_skip = true;
+        self
+    }
+
+    /// How many rows others have fetched; known with the first rows, or the end.
+    #[must_use]
+    pub fn fetched_before(&self) -> u64 {
+        self.delivery.skipped
+    }
+
     /// The next rows, or `None` after the last. Waits for rows as long as the job may still give some. Cancel-safe: a
     /// dropped call loses nothing.
     ///
@@ -86,6 +99,10 @@ struct Delivery {
     attempt: Option<Attempt>,
     /// Rows that were delivered: the next one's offset.
     delivered: u64,
+    /// Whether the first rows may be missing, as others have them.
+    may_skip: bool,
+    /// How many are.
+    skipped: u64,
     buffered: VecDeque<RecordBatch>,
     /// No rows follow those that are buffered.
     is_complete: bool,
@@ -112,6 +129,10 @@ impl Delivery {
             return Err(ClientError::RowsLost { job, attempt, offset, delivered });
         }
         self.attempt = Some(fetched.attempt);
+        if (sent > 0 || fetched.is_end) && std::mem::take(&mut self.may_skip) {
+            self.skipped = fetched.offset;
+            self.delivered = fetched.offset;
+        }
         if sent != fetched.rows || (sent > 0 && fetched.offset != self.delivered) {
             let reason = format!(
                 "asked for rows from {}, got {sent} from {} where {} were announced",
@@ -190,6 +211,19 @@ mod tests {
         assert!(delivery.on_fetched(JOB, fetched(1, 1, 0..3, false)).is_err());
         assert!(delivery.on_fetched(JOB, Fetched { rows: 2, ..fetched(1, 0, 0..3, false) }).is_err());
         assert!(deliver_all(&mut delivery).is_empty());
+    }
+
+    #[test]
+    fn rows_that_others_have_fetched_are_passed_over_where_that_is_asked_for() {
+        let asked = || Delivery { may_skip: true, ..Delivery::default() };
+        let mut delivery = asked();
+        delivery.on_fetched(JOB, fetched(1, 0, 0..0, false)).expect("there are none yet");
+        delivery.on_fetched(JOB, fetched(1, 43, 43..45, false)).expect("others have the rest");
+        assert_eq!((delivery.skipped, deliver_all(&mut delivery)), (43, vec![43, 44]));
+        delivery.on_fetched(JOB, fetched(1, 46, 46..47, false)).expect_err("one is missing");
+        let mut delivery = asked();
+        delivery.on_fetched(JOB, fetched(1, 45, 0..0, true)).expect("others have them all");
+        assert_eq!((delivery.skipped, delivery.position().offset, delivery.is_complete), (45, 45, true));
     }
 
     proptest! {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     args::{Format, JobCommand},
     follow,
-    output::{RowPrinter, columns_of_terminal, grouped, print, print_list, watermark_text},
+    output::{RowPrinter, columns_of_terminal, grouped, print, print_list, say, watermark_text},
     signals,
 };
 
@@ -68,17 +68,34 @@ pub(super) async fn run(command: JobCommand, format: Format, remote: &Remote) ->
 
 /// Prints rows as they come; ends with the job, or when interrupted, which leaves the job as it is.
 async fn rows(client: &Client, job: JobId, query: u32, format: Format) -> Result<()> {
-    let mut rows = follow::rows_of(client.fetch_rows(job, query), query);
+    let mut rows = client.fetch_rows(job, query).after_others();
     let mut printer = RowPrinter::new(stdout(), format, 1);
+    let mut has_begun = false;
     let mut asked_to_end = std::pin::pin!(signals::until_asked_to_end());
     loop {
         tokio::select! {
             asked = &mut asked_to_end => return Ok(asked?),
-            next = rows.next() => match next {
-                Some((query, batch)) => printer.print(query, &batch?)?,
-                None => return Ok(()),
-            },
+            next = rows.next() => {
+                let batch = next?;
+                if !std::mem::replace(&mut has_begun, true) {
+                    tell_of_others(job, rows.fetched_before(), batch.is_none());
+                }
+                match batch {
+                    Some(batch) => printer.print(query, &batch)?,
+                    None => return Ok(()),
+                }
+            }
         }
+    }
+}
+
+/// Says that somebody has fetched rows before.
+fn tell_of_others(job: JobId, fetched: u64, is_end: bool) {
+    match (fetched.checked_sub(1), is_end) {
+        (None, _) => {}
+        (Some(_), true) => say(&format!("note: {job} has no more rows: its rows have been fetched already")),
+        (Some(0), false) => say("note: row 0 has been fetched already"),
+        (Some(last), false) => say(&format!("note: rows 0 to {last} have been fetched already")),
     }
 }
 
