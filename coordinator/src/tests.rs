@@ -224,7 +224,7 @@ async fn rows_are_fetched_from_the_node_that_has_them() {
     assert!(client.rows(request).await.is_ok(), "rows outlive the job");
     assert_eq!(cluster.node(NodeId(1)).attempts(), [(submitted.job, Attempt(1))]);
     let unknown = client.rows(RowsRequest { query: 1, ..request }).await.unwrap_err();
-    assert_eq!((unknown.code(), unknown.message()), (Code::NotFound, "job-1 has no query 1"));
+    assert_eq!((unknown.code(), unknown.message()), (Code::NotFound, "job-1 has no SELECT 2: it has one"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,7 +83,9 @@ impl Writer<'_> {
                 let by = partitions_text(sink, &operator.output);
                 format!("{}{by}: {}", sink_text(sink), names(&operator.output))
             }
-            OperatorKind::Collect(collect) => format!("Collect query {}: {}", collect.query, names(&operator.output)),
+            OperatorKind::Collect(collect) => {
+                format!("Collect query {}: {}", collect.query + 1, names(&operator.output))
+            }
         }
     }
 }
@@ -115,7 +117,7 @@ pub(crate) fn name_of(kind: &OperatorKind, output: &SchemaRef) -> String {
         OperatorKind::Sort(sort) => sort_text(sort, output),
         OperatorKind::Limit(range) => range_text("Limit", *range),
         OperatorKind::Sink(sink) => sink_text(sink),
-        OperatorKind::Collect(collect) => format!("Collect query {}", collect.query),
+        OperatorKind::Collect(collect) => format!("Collect query {}", collect.query + 1),
     }
 }
 

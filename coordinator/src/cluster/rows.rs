@@ -106,9 +106,19 @@ impl ClusterService {
         if queries.contains(&request.query) {
             Ok(())
         } else {
-            Err(Status::not_found(format!("{} has no query {}", request.job, request.query)))
+            Err(Status::not_found(no_query(request.job, request.query, &queries)))
         }
     }
+}
+
+/// SELECTs are counted from one for whoever writes them.
+fn no_query(job: JobId, query: u32, queries: &[u32]) -> String {
+    let has = match queries.len() {
+        0 => "it has none whose rows can be fetched".to_owned(),
+        1 => "it has one".to_owned(),
+        several => format!("it has {several}, from 1 on"),
+    };
+    format!("{job} has no SELECT {}: {has}", query.saturating_add(1))
 }
 
 /// Whether a node does not have the rows of an attempt, and the next one of the job will.

@@ -422,8 +422,8 @@ pub struct JobRowsArgs {
     /// Which job, and where.
     #[command(flatten)]
     pub job: JobArgs,
-    /// Which of its SELECTs, from 0.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Which of its SELECTs, from 1.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub query: u32,
 }
 

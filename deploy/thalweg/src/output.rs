@@ -13,7 +13,9 @@ use std::{
 
 use anyhow::Result;
 use arrow::{
-    array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray},
+    array::{
+        Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, UInt32Array,
+    },
     csv,
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
     json,
@@ -133,7 +135,8 @@ impl<W: Write> RowPrinter<W> {
             Format::Json => self.add_json(query, &batch)?,
             Format::Csv => {
                 let mut writer = csv::WriterBuilder::new().with_header(is_new).build(&mut self.text);
-                writer.write(&with_nested_as_text(&batch)?)?;
+                let batch = with_nested_as_text(&batch)?;
+                writer.write(&if self.has_several { with_query(query + 1, &batch)? } else { batch })?;
             }
         }
         Ok(write_to(&mut self.out, &self.text)?)
@@ -149,7 +152,7 @@ impl<W: Write> RowPrinter<W> {
             return Ok(());
         }
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            write!(self.text, "{{\"query\":{query},\"row\":")?;
+            write!(self.text, "{{\"query\":{},\"row\":", query + 1)?;
             self.text.extend_from_slice(line);
             self.text.extend_from_slice(b"}\n");
         }
@@ -253,6 +256,15 @@ fn nested_as_text(column: &ArrayRef) -> Result<ArrayRef> {
     let value =
         |line: &str| line.strip_prefix(BEFORE)?.strip_suffix('}').map(str::to_owned).filter(|text| text != "null");
     Ok(Arc::new(lines.lines().map(value).collect::<StringArray>()))
+}
+
+/// Rows behind the number of their SELECT.
+fn with_query(number: u32, batch: &RecordBatch) -> Result<RecordBatch> {
+    let fields = batch.schema_ref().fields().iter().cloned();
+    let numbers: ArrayRef = Arc::new(UInt32Array::from(vec![number; batch.num_rows()]));
+    let fields: Vec<_> = [Arc::new(Field::new("query", DataType::UInt32, false))].into_iter().chain(fields).collect();
+    let columns = [numbers].into_iter().chain(batch.columns().iter().cloned()).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 /// Timestamps as files have them too: a blank between date and time, and all digits of a second that the unit has.
@@ -442,7 +454,7 @@ mod tests {
             "{\"n\":1,\"word\":\"a,b\"}\n{\"n\":null,\"word\":\"é\"}\n"
         );
         let several = printed(Format::Json, 2, &[(1, batch(1))]);
-        assert_eq!(several.lines().next(), Some("{\"query\":1,\"row\":{\"n\":1,\"word\":\"a,b\"}}"));
+        assert_eq!(several.lines().next(), Some("{\"query\":2,\"row\":{\"n\":1,\"word\":\"a,b\"}}"));
     }
 
     #[test]
@@ -461,7 +473,7 @@ mod tests {
             printer.finish((0..).zip(&schemas)).unwrap();
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(head(Format::Csv), "n,word\n1,\"a,b\"\n,é\n\nn,word\n");
+        assert_eq!(head(Format::Csv), "query,n,word\n2,1,\"a,b\"\n2,,é\n\nquery,n,word\n");
         assert!(head(Format::Table).trim_end().contains("-- SELECT 1\n#  n  word"), "{}", head(Format::Table));
         assert_eq!(head(Format::Json).lines().count(), 2);
     }

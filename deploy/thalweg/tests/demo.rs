@@ -303,7 +303,7 @@ fn rows(stdout: &str, query: u64, key: [&str; 2], numbers: &[&str]) -> Expected 
     let mut rows = Expected::new();
     for line in stdout.lines() {
         let line: Value = serde_json::from_str(line).expect("each line is JSON");
-        if line["query"] != query {
+        if line["query"] != query + 1 {
             continue;
         }
         let row = &line["row"];

@@ -15,7 +15,7 @@ fn a_limit_above_an_order_is_the_operators() {
     let text = plan_of("SELECT b FROM t WHERE a > 1 ORDER BY a DESC, 1 LIMIT 3 OFFSET 2");
     assert_eq!(
         text,
-        "Collect query 0: b [one] op-4\n\
+        "Collect query 1: b [one] op-4\n\
          └─ forward ─ Calc b [one] op-3\n   \
             └─ forward ─ Sort a desc nulls last, b asc nulls first limit 3 offset 2 [one] op-2\n      \
                └─ gather ─ Calc b, a where a > 1 [job] op-1\n         \

@@ -50,7 +50,7 @@ fn describe_show_and_explain_answer_in_text() {
     assert!(planned.graph.is_none());
     assert!(planned.explain[0].starts_with("id BIGINT\nitemName STRING\n"), "{}", planned.explain[0]);
     assert_eq!(planned.explain[1], "auction\nbid\nnexmark\nperson");
-    assert!(planned.explain[2].starts_with("Collect query 0: auction [one]"), "{}", planned.explain[2]);
+    assert!(planned.explain[2].starts_with("Collect query 1: auction [one]"), "{}", planned.explain[2]);
 }
 
 #[test]

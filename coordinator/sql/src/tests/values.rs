@@ -46,7 +46,7 @@ fn rows_are_a_source_of_one_subtask() {
     let text = explained(plan_text("SELECT a FROM (VALUES (1, 2)) AS v (a, b) WHERE a < b AND 1 = 1"));
     assert_eq!(
         text,
-        "Collect query 0: a [one] op-2\n\
+        "Collect query 1: a [one] op-2\n\
          └─ forward ─ Calc EXPR$0 AS a where EXPR$0 < EXPR$1 [one] op-1\n   \
             └─ forward ─ Values of 1 row: EXPR$0, EXPR$1 [one] op-0\n"
     );

@@ -61,7 +61,7 @@ pub(super) async fn run(command: JobCommand, format: Format, remote: &Remote) ->
         }
         JobCommand::Rows(args) => {
             let (client, _surroundings) = remote.connect(&args.job.cluster).await?;
-            rows(&client, JobId(args.job.job), args.query, format).await
+            rows(&client, JobId(args.job.job), args.query - 1, format).await
         }
     }
 }

@@ -35,6 +35,14 @@ pub(super) async fn run(args: SubmitArgs, format: Format, remote: &Remote) -> Re
     if let Some(why) = follow::waits_for(&client.job(submitted.job).await?) {
         say(&format!("note: {} has not begun: {why}", submitted.job));
     }
+    match submitted.queries.len() {
+        0 => {}
+        1 => say(&format!("note: thalweg job rows {} prints its rows", submitted.job)),
+        several => say(&format!(
+            "note: thalweg job rows {} --query N prints the rows of the Nth SELECT, from 1 to {several}",
+            submitted.job
+        )),
+    }
     let line = Submitted { job: submitted.job, queries: submitted.queries.len() };
     print_list(format, &["job", "selects"], &[line], |line| vec![line.job.to_string(), line.queries.to_string()])
 }
