@@ -100,6 +100,15 @@ impl Reach {
         }
     }
 
+    /// The same, where the names are made durable later, with those of what is put there.
+    pub(crate) fn create_directories_for_now(&self) -> io::Result<()> {
+        if self.is_resolved {
+            directory(&self.path, Missing::CreateForNow).map(|_| ())
+        } else {
+            fs::create_dir_all(&self.path)
+        }
+    }
+
     /// Renames a file of this directory within it.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         if !self.is_resolved {
@@ -118,6 +127,8 @@ impl Reach {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
     Create,
+    /// Without having the disk keep the name.
+    CreateForNow,
     Refuse,
 }
 
@@ -132,8 +143,9 @@ fn directory(path: &Path, missing: Missing) -> io::Result<OwnedFd> {
             _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path is not as the system resolves it")),
         };
         at = match openat(&at, name, flags, Mode::empty()) {
-            Err(Errno::NOENT) if missing == Missing::Create => {
+            Err(Errno::NOENT) if missing != Missing::Refuse => {
                 match mkdirat(&at, name, DIRECTORY_MODE) {
+                    Ok(()) if missing == Missing::CreateForNow => {}
                     Ok(()) => {
                         fsync(openat(&at, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)?
                     }

@@ -17,7 +17,7 @@
 //!
 //! Directories of partitions that are empty once their hidden files are removed go with them.
 
-use std::{fs, io::ErrorKind, sync::Arc};
+use std::{collections::BTreeSet, fs, io::ErrorKind, path::PathBuf, sync::Arc};
 
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
@@ -29,7 +29,7 @@ use thalweg_types::{Attempt, ClusterId, JobId, graph::SinkOperator};
 use super::{
     location::{Location, store_error},
     partition::Partitions,
-    parts::{Folder, LocalFolder, PartCommittable, attempt_of, key_of, remove_if_empty, sync_folder},
+    parts::{Folder, LocalFolder, PartCommittable, attempt_of, folder_of, key_of, remove_if_empty, sync_folders},
     sink::PART_STEM,
 };
 use crate::{ConnectorError, SinkCommitter, allowed::Reach, options::Options};
@@ -62,13 +62,15 @@ impl PartCommitter {
 #[async_trait]
 impl SinkCommitter for PartCommitter {
     async fn commit(&self, committables: &[Value]) -> Result<(), ConnectorError> {
-        let mut failed = Vec::new();
+        let (mut failed, mut unsynced) = (Vec::new(), BTreeSet::new());
         for value in committables {
             match self.publish(value).await {
                 Err(error @ ConnectorError::Data { .. }) => failed.push(error),
-                published => published?,
+                published => unsynced.extend(published?),
             }
+            tokio::task::yield_now().await;
         }
+        sync_folders(&unsynced)?;
         let others = failed.len().saturating_sub(1);
         match failed.into_iter().next() {
             None => Ok(()),
@@ -102,13 +104,14 @@ impl SinkCommitter for PartCommitter {
 }
 
 impl PartCommitter {
-    async fn publish(&self, committable: &Value) -> Result<(), ConnectorError> {
+    /// Gives the local directory whose names are still to be made durable.
+    async fn publish(&self, committable: &Value) -> Result<Option<PathBuf>, ConnectorError> {
         let part: PartCommittable = serde_json::from_value(committable.clone()).map_err(|error| {
             ConnectorError::Data { attempted: "understand a committable".to_owned(), reason: error.to_string() }
         })?;
         match &self.folder {
-            Folder::Local(folder) => publish_local(&folder.directory(&part.directory)?, &part),
-            Folder::Stored(store, folder) => publish_stored(store, folder, &part).await,
+            Folder::Local(folder) => publish_local(&folder.directory(&part.directory)?, &part).map(Some),
+            Folder::Stored(store, folder) => publish_stored(store, folder, &part).await.map(|()| None),
         }
     }
 }
@@ -136,19 +139,18 @@ fn final_names(published: &str) -> impl Iterator<Item = String> + '_ {
     std::iter::once(published.to_owned()).chain((1u32..).map(move |k| format!("{stem}-{k}.{extension}")))
 }
 
-fn publish_local(folder: &Reach, part: &PartCommittable) -> Result<(), ConnectorError> {
+/// Gives the directory, whose names are still to be made durable.
+fn publish_local(folder: &Reach, part: &PartCommittable) -> Result<PathBuf, ConnectorError> {
     let path_of = |name: &str| folder.path().join(name);
+    let unsynced = || folder_of(&path_of(&part.published)).to_owned();
     let hidden = path_of(&part.hidden);
     let failed = |path: &std::path::Path| store_error(format!("publish {}", path.display()));
     let names = || final_names(&part.published);
     let published_before = || {
-        let taken = |name: String| {
-            let path = path_of(&name);
-            Some((local_length(&path).ok().flatten()?, path))
-        };
+        let taken = |name: String| local_length(&path_of(&name)).ok().flatten();
         let mut published = names().map_while(taken);
         // Whoever renamed it may have ended before the name was durable.
-        published.find(|(bytes, _)| part.fits(*bytes)).map_or_else(|| Err(lost(part)), |(_, path)| sync_folder(&path))
+        published.find(|bytes| part.fits(*bytes)).map(|_| unsynced()).ok_or_else(|| lost(part))
     };
     let Some(bytes) = local_length(&hidden).map_err(failed(&hidden))? else {
         return published_before();
@@ -167,7 +169,7 @@ fn publish_local(folder: &Reach, part: &PartCommittable) -> Result<(), Connector
         // Another node was told to publish it too, and came first.
         Err(error) if error.kind() == ErrorKind::NotFound => published_before(),
         Err(error) => Err(failed(&target)(error)),
-        Ok(()) => sync_folder(&target),
+        Ok(()) => Ok(unsynced()),
     }
 }
 

@@ -16,8 +16,9 @@
 //! up. What a process leaves that ends suddenly is removed by the store's own rule for such uploads, where it has one.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
-    io::{ErrorKind, Write as _},
+    io::{self, ErrorKind, Write as _},
     path::{Path as LocalPath, PathBuf},
     sync::{
         Arc,
@@ -25,6 +26,7 @@ use std::{
     },
 };
 
+use futures::{StreamExt as _, TryStreamExt as _, channel::oneshot, stream};
 use object_store::{ObjectStore, buffered::BufWriter, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,6 +51,9 @@ pub(super) const STORED_PART_BYTES_MAX: u64 = 4 << 30;
 /// The pieces in which a part is uploaded, and how many at once, where a writer has many parts open. The least that stores take.
 const PIECE_BYTES_MIN: usize = 5 << 20;
 const SMALL_PIECES_MAX: usize = 2;
+
+/// How many files or directories of one seal are made durable at the same time.
+pub(super) const SYNCS_MAX: usize = 8;
 
 /// How often a directory may be removed before a file lies in it.
 const REMOVALS_MAX: u32 = 16;
@@ -167,7 +172,7 @@ fn not_created(what: &str, error: &std::io::Error) -> ConnectorError {
 /// Creates a file, and the directory that it is in where that may be missing.
 fn create_in_directory(directory: &Reach, file: &Reach, may_be_missing: bool) -> std::io::Result<File> {
     if may_be_missing {
-        directory.create_directories().map_err(|error| match error.kind() {
+        directory.create_directories_for_now().map_err(|error| match error.kind() {
             // It is the directory's name that is taken, not the file's.
             ErrorKind::AlreadyExists => std::io::Error::other(error),
             _ => error,
@@ -332,16 +337,30 @@ impl Part {
     }
 
     /// Makes it durable.
-    pub(crate) async fn finish(mut self) -> Result<PartCommittable, ConnectorError> {
+    pub(crate) async fn finish(self) -> Result<PartCommittable, ConnectorError> {
+        let io = self.io.clone();
+        let mut unsynced = Unsynced::default();
+        let (committable, directories) = self.finish_content().await?;
+        unsynced.add(directories);
+        unsynced.sync(io.as_ref()).await?;
+        Ok(committable)
+    }
+
+    /// Makes its content durable. The names in the directories are still to be, which many parts have in common.
+    pub(super) async fn finish_content(mut self) -> Result<(PartCommittable, Vec<PathBuf>), ConnectorError> {
         let failed = format!("make {} durable", self.committable.hidden);
+        let mut directories = Vec::new();
         match &mut self.file {
             PartFile::Local(file, reach) => {
-                let opened = file.take().map_or_else(|| reach.open(), Ok);
-                opened.and_then(|file| durable::sync_file(&file, reach.path())).map_err(store_error(failed))?;
+                let (file, of_sync) = (file.take(), reach.clone());
+                let sync = move || {
+                    let file = file.map_or_else(|| of_sync.open(), Ok)?;
+                    durable::sync_file(&file, of_sync.path())
+                };
+                beside(self.io.as_ref(), sync).await.map_err(store_error(failed))?;
                 // The directories of its partition may be new as well.
-                for path in reach.path().ancestors().take(self.committable.levels() + 1) {
-                    sync_folder(path)?;
-                }
+                let above = reach.path().ancestors().take(self.committable.levels() + 1);
+                directories.extend(above.map(|path| folder_of(path).to_owned()));
             }
             PartFile::Stored(upload) => {
                 let mut upload = upload.take().expect("a part is finished once");
@@ -349,8 +368,35 @@ impl Part {
             }
         }
         self.is_finished = true;
-        Ok(self.committable.clone())
+        Ok((self.committable.clone(), directories))
     }
+}
+
+/// Directories that have names which the disk may not keep yet.
+#[derive(Debug, Default)]
+pub(super) struct Unsynced(BTreeSet<PathBuf>);
+
+impl Unsynced {
+    pub(super) fn add(&mut self, directories: impl IntoIterator<Item = PathBuf>) {
+        self.0.extend(directories);
+    }
+
+    /// Makes the names durable, each directory once.
+    pub(super) async fn sync(self, io: &dyn Spawner) -> Result<(), ConnectorError> {
+        let syncs = self.0.into_iter().map(|directory| async move {
+            let failed = store_error(format!("make the names in {} durable", directory.display()));
+            beside(io, move || durable::sync(&directory)).await.map_err(failed)
+        });
+        stream::iter(syncs).buffer_unordered(SYNCS_MAX).try_collect().await
+    }
+}
+
+/// Does what blocks on another thread than the one that waits for it, where there are several.
+async fn beside(io: &dyn Spawner, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    let (tell, told) = oneshot::channel();
+    let task = async move { _ = tell.send(work()) };
+    io.spawn("sync", Box::pin(task));
+    told.await.unwrap_or_else(|_| Err(io::Error::other("the process is ending")))
 }
 
 impl Drop for Part {
@@ -394,8 +440,14 @@ pub(super) fn key_of(folder: &Path, directory: &str, name: &str) -> Result<Path,
     Ok(folder.join(name))
 }
 
-/// Makes the names in a file's directory durable.
-pub(super) fn sync_folder(path: &LocalPath) -> Result<(), ConnectorError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(LocalPath::new("."));
-    durable::sync(folder).map_err(store_error(format!("make the names in {} durable", folder.display())))
+/// The directory that a file is in.
+pub(super) fn folder_of(path: &LocalPath) -> &LocalPath {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(LocalPath::new("."))
+}
+
+/// Makes the names in directories durable, each once.
+pub(super) fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<(), ConnectorError> {
+    folders.iter().try_for_each(|folder| {
+        durable::sync(folder).map_err(store_error(format!("make the names in {} durable", folder.display())))
+    })
 }

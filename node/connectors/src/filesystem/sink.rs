@@ -17,6 +17,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet, btree_map::Entry},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -38,13 +39,15 @@ use serde_json::Value;
 use thalweg_types::{
     Fault,
     graph::SinkOperator,
-    seam::{Clock, Seams},
+    seam::{Clock, Seams, Spawner},
 };
 
 use super::{
     location::Location,
     partition::Partitions,
-    parts::{PART_BYTES, Part, PartCommittable, PartFiles, PartNames, STORED_PART_BYTES_MAX, to_values},
+    parts::{
+        PART_BYTES, Part, PartCommittable, PartFiles, PartNames, STORED_PART_BYTES_MAX, SYNCS_MAX, Unsynced, to_values,
+    },
 };
 use crate::{
     ConnectorError, Rollover, Sealing, SinkIdentity, SinkWriter,
@@ -67,8 +70,6 @@ const OPEN_PARTS_MAX: usize = 100;
 const WAITING_BYTES_MAX: usize = 32 << 20;
 /// Rows that waited are encoded so many at a time.
 const RUN_ROWS: usize = 8192;
-/// How many parts of one seal are made durable at the same time.
-const FINISHING_MAX: usize = 8;
 
 const FILE_SIZE: &str = "sink.rolling-policy.file-size";
 const ROLLOVER_INTERVAL: &str = "sink.rolling-policy.rollover-interval";
@@ -112,8 +113,11 @@ pub(crate) struct FileSinkWriter {
     /// Rows that belong to no part yet, in their order.
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
-    /// Durable, and not told to anyone yet.
+    /// Not told to anyone yet. What they hold is durable ..
     closed: Vec<PartCommittable>,
+    /// .. and the names in these directories are still to be.
+    unsynced: Unsynced,
+    io: Arc<dyn Spawner>,
 }
 
 /// A part file with what is not handed to it yet.
@@ -204,14 +208,14 @@ impl OpenPart {
         Ok(())
     }
 
-    /// Encodes the end, and makes all of it durable.
-    async fn finish(mut self) -> Result<PartCommittable, ConnectorError> {
+    /// Encodes the end, and makes what it holds durable; gives the directories whose names are still to be.
+    async fn finish(mut self) -> Result<(PartCommittable, Vec<PathBuf>), ConnectorError> {
         if let Some(writer) = self.parquet.take() {
             let mut end = writer.into_inner().map_err(|error| not_encoded(&error.into()))?;
             self.piece.append(&mut end);
         }
         self.hand_over().await?;
-        self.part.finish().await
+        self.part.finish_content().await
     }
 }
 
@@ -244,6 +248,8 @@ impl FileSinkWriter {
             waiting: Vec::new(),
             waiting_bytes: 0,
             closed: Vec::new(),
+            unsynced: Unsynced::default(),
+            io: seams.io.clone(),
         })
     }
 
@@ -291,7 +297,9 @@ impl FileSinkWriter {
     async fn close(&mut self, directory: &str) -> Result<(), ConnectorError> {
         if let Some(part) = self.open.remove(directory) {
             self.active.remove(&part.last_write);
-            self.closed.push(part.finish().await?);
+            let (closed, directories) = part.finish().await?;
+            self.closed.push(closed);
+            self.unsynced.add(directories);
         }
         Ok(())
     }
@@ -350,6 +358,8 @@ impl FileSinkWriter {
             waiting: std::mem::take(&mut self.waiting),
             waiting_bytes: std::mem::take(&mut self.waiting_bytes),
             closed: std::mem::take(&mut self.closed),
+            unsynced: std::mem::take(&mut self.unsynced),
+            io: self.io.clone(),
         }
     }
 
@@ -361,8 +371,12 @@ impl FileSinkWriter {
             tokio::task::yield_now().await;
             finished
         });
-        let finished = stream::iter(finishing).buffered(FINISHING_MAX);
-        self.closed.extend(finished.try_collect::<Vec<_>>().await?);
+        let mut finished = stream::iter(finishing).buffered(SYNCS_MAX);
+        while let Some((closed, directories)) = finished.try_next().await? {
+            self.closed.push(closed);
+            self.unsynced.add(directories);
+        }
+        self.unsynced.sync(self.io.as_ref()).await?;
         Ok(to_values(&self.closed))
     }
 }

@@ -6,7 +6,12 @@ use arrow::datatypes::Int64Type;
 use futures::{StreamExt as _, TryStreamExt as _, future::join_all};
 use proptest::prelude::*;
 use serde_json::Value;
-use thalweg_types::{Attempt, JobId, graph::SinkOperator};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use thalweg_types::{
+    Attempt, JobId,
+    graph::SinkOperator,
+    seam::{Spawner, TaskFuture, TaskHandle},
+};
 
 use super::{super::parts::PartCommittable, *};
 use crate::{Sealing, SinkCommitter};
@@ -272,6 +277,28 @@ async fn an_epoch_has_one_file_for_each_of_many_partitions() {
         place.committer().commit(&committables).await.expect("published");
         assert_eq!(place.visible().await, (0..2100).collect::<Vec<_>>(), "{format}");
     }
+}
+
+/// Counts what is made durable, each on a task of its own.
+#[derive(Debug)]
+struct CountsSyncs(Arc<AtomicUsize>, Arc<dyn Spawner>);
+
+impl Spawner for CountsSyncs {
+    fn spawn(&self, name: &str, task: TaskFuture) -> Box<dyn TaskHandle> {
+        self.0.fetch_add(usize::from(name == "sync"), Relaxed);
+        self.1.spawn(name, task)
+    }
+}
+
+#[tokio::test]
+async fn a_seal_syncs_each_file_and_each_directory_once() {
+    let mut place = Place::new("json", false, true, &[]);
+    let syncs = Arc::new(AtomicUsize::new(0));
+    place.context.seams.io = Arc::new(CountsSyncs(syncs.clone(), place.context.seams.io.clone()));
+    let mut writer = place.writer(1);
+    writer.write(&batch_of(0..300, |value| Some((value % 150).to_string()))).await.expect("written");
+    assert_eq!(seal(&mut *writer).await.len(), 150);
+    assert_eq!(syncs.load(Relaxed), 150 + 150 + 1, "files, directories of partitions, and the table's");
 }
 
 #[tokio::test]
