@@ -28,6 +28,11 @@ struct Written<'a> {
 /// Refuses a job that would read its own files, and files of other kinds among a table's.
 pub(super) fn check_written(graph: &JobGraph) -> Result<(), String> {
     let written = written_by(graph);
+    let read = read_by(graph).map(|(table, path)| (format!("table {table}"), path));
+    let mut all = read.chain(written.iter().map(|written| (written.what.clone(), written.path)));
+    if let Some((what, path)) = all.find(|(_, path)| path.contains('\0')) {
+        return Err(format!("{what}: {path:?} cannot be used: no path holds a zero byte"));
+    }
     for (table, pattern) in read_by(graph) {
         if let Some(Written { what, path, .. }) = written.iter().find(|written| reads(pattern, written)) {
             return Err(format!(
@@ -201,6 +206,12 @@ mod tests {
         ] {
             assert_eq!(dead(read, written), Ok(()), "{read} {written}");
         }
+    }
+
+    #[test]
+    fn no_path_holds_a_zero_byte() {
+        let refused = "table t: \"a\\0b\" cannot be used: no path holds a zero byte";
+        assert_eq!(plan(&format!("{} SELECT a FROM t;", table("t", "a\0b", ""))), Err(refused.to_owned()));
     }
 
     #[test]

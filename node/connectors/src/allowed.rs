@@ -25,7 +25,7 @@ use object_store::path::Path as Key;
 use thalweg_storage::local_path;
 use url::Url;
 
-pub(crate) use reach::Reach;
+pub(crate) use reach::{NO_FILE, Reach};
 use store::StoredPlace;
 
 use crate::ConnectorError;

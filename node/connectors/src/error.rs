@@ -77,6 +77,10 @@ impl From<StorageError> for ConnectorError {
 
 /// The error of a store or a file system: what is refused for good, or what may work later.
 pub(crate) fn failed(attempted: String, source: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
+    let is_impossible = |error: &std::io::Error| error.kind() == std::io::ErrorKind::InvalidInput;
+    if source.downcast_ref().is_some_and(is_impossible) {
+        return ConnectorError::Data { attempted, reason: source.to_string() };
+    }
     match refusal(source.as_ref()) {
         Some(advice) => ConnectorError::Refused { attempted, advice, source },
         None => ConnectorError::Store { attempted, source },
@@ -105,6 +109,8 @@ mod tests {
             FailureKind::Data,
             "a file where a directory should be"
         );
+        let zero = std::fs::metadata("a\0b").expect_err("no name holds a zero byte");
+        assert_eq!(kind(zero.into()), FailureKind::Data, "the same name will be no better");
         assert_eq!(kind(Error::from(ErrorKind::StorageFull).into()), FailureKind::Store, "somebody may make room");
     }
 }

@@ -7,6 +7,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File, OpenOptions},
     io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Component, Path, PathBuf},
 };
 
@@ -25,6 +26,9 @@ const PASS: OFlags = OFlags::RDONLY;
 /// Less the process's mask, as for all that is created.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+
+/// What is wrong with a pipe, a socket or a device where a file is to be read.
+pub(crate) const NO_FILE: &str = "it is not a regular file";
 
 /// A local path that may be used.
 #[derive(Debug, Clone)]
@@ -52,9 +56,15 @@ impl Reach {
         Self { path: self.path.join(name), is_resolved: self.is_resolved }
     }
 
-    /// Opens the file to read it.
+    /// Opens the file to read it. Nothing is waited for: what is no regular file, such as a pipe, is refused.
     pub(crate) fn open(&self) -> io::Result<File> {
-        self.open_with(OFlags::RDONLY, OpenOptions::new().read(true))
+        let at_once = OFlags::NONBLOCK.bits().cast_signed();
+        let file =
+            self.open_with(OFlags::RDONLY | OFlags::NONBLOCK, OpenOptions::new().read(true).custom_flags(at_once))?;
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::new(io::ErrorKind::InvalidInput, NO_FILE)),
+        }
     }
 
     /// Opens the file to append to it.
@@ -166,6 +176,10 @@ mod tests {
 
     use super::*;
 
+    fn make_pipe(path: &Path) {
+        rustix::fs::mknodat(CWD, path, rustix::fs::FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
+    }
+
     /// What was looked at becomes a link before it is used.
     #[test]
     fn nothing_is_reached_through_a_link() {
@@ -180,6 +194,10 @@ mod tests {
         deep.join("f").append().and_then(|mut file| file.write_all(b"b")).expect("it may be used");
         deep.rename("f", "g").expect("it may be used");
         assert_eq!(io::read_to_string(deep.join("g").open().expect("it may be used")).expect("text"), "ab");
+        make_pipe(&root.join("in/deep/pipe"));
+        for reach in [Reach::resolved(root.join("in/deep/pipe")), Reach::as_given(&root.join("in/deep/pipe"))] {
+            assert_eq!(reach.open().expect_err("it is a pipe").to_string(), NO_FILE);
+        }
         deep.rename("g", "../g").expect_err("it is no name");
         deep.join("g").create_new().expect_err("something has its name");
         deep.join("h").create_new().map(drop).and_then(|()| deep.join("h").remove()).expect("it may be used");

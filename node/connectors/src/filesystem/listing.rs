@@ -22,7 +22,10 @@ use super::{
     location::{FoundFile, Location, check, is_hidden, store_error},
     pattern::{Component, PathPattern, Spelling, expand, has_wildcards, split_at_wildcard},
 };
-use crate::{AllowedPaths, ConnectorContext, ConnectorError, allowed::AllowedKeys};
+use crate::{
+    AllowedPaths, ConnectorContext, ConnectorError,
+    allowed::{AllowedKeys, NO_FILE},
+};
 
 /// The files of a table.
 #[derive(Debug, Clone)]
@@ -154,8 +157,11 @@ fn list_named(path: &LocalPath, allowed: &AllowedPaths) -> Result<Option<Vec<Fou
     };
     if metadata.is_dir() {
         walk.below(path)?
-    } else {
+    } else if metadata.is_file() {
         walk.add(path)?
+    } else {
+        let reason = NO_FILE.to_owned();
+        return Err(ConnectorError::Data { attempted: format!("read {}", path.display()), reason });
     }
     Ok(Some(walk.files))
 }
@@ -259,7 +265,8 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// A file that was listed; nothing where it is gone meanwhile: whoever writes the others may remove or rename its own.
+    /// A file that was listed; nothing where it is gone meanwhile: whoever writes the others may remove or rename its own. Pipes,
+    /// sockets and devices, which nobody named, are passed over.
     fn add(&mut self, path: &LocalPath) -> Result<(), ConnectorError> {
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
@@ -267,6 +274,9 @@ impl<'a> Walk<'a> {
             Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => return Ok(()),
             Err(error) => return Err(store_error(format!("look at {}", path.display()))(error)),
         };
+        if !metadata.is_file() {
+            return Ok(());
+        }
         let name = path.to_str().ok_or_else(|| not_text(path))?.to_owned();
         self.files.push(FoundFile { name, bytes: metadata.len() });
         Ok(())

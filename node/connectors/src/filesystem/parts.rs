@@ -156,6 +156,10 @@ pub(crate) struct Part {
 fn create_directory(directory: &Reach) -> Result<(), ConnectorError> {
     let path = directory.path().display();
     directory.create_directories().map_err(|error| match is_impossible(&error) {
+        _ if error.kind() == ErrorKind::AlreadyExists => ConnectorError::Data {
+            attempted: format!("create the directory {path}"),
+            reason: "it is there, and is not a directory".to_owned(),
+        },
         true => not_created(&format!("the directory {path}"), &error),
         false => store_error(format!("create the directory {path}"))(error),
     })

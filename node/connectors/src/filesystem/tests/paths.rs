@@ -154,6 +154,42 @@ async fn links_are_followed_but_not_around() {
 }
 
 #[tokio::test]
+async fn pipes_and_devices_are_no_files() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let (folder, context) = (folder(), context());
+    mknodat(CWD, folder.path().join("pipe.json"), FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
+    fs::write(folder.path().join("x.json"), "{\"a\":1}\n").expect("written");
+    for format in ["json", "parquet"] {
+        for named in [&format!("{}/pipe.json", path(&folder)), "/dev/zero"] {
+            let source = table(&context, named, format, &[], numbers()).expect("a table");
+            let error = source.discover().await.expect_err("it has no end");
+            assert_eq!(error.to_string(), format!("could not read {named}: it is not a regular file"));
+        }
+    }
+    for pattern in ["", "/*.json", "/**"] {
+        let source = table(&context, &format!("{}{pattern}", path(&folder)), "json", &[], numbers()).expect("a table");
+        assert_eq!(read_all(&*source).await.expect("readable").rows(), 1, "{pattern}");
+    }
+    let source = table(&context, &path(&folder), "json", &[], numbers()).expect("a table");
+    let splits = source.discover().await.expect("one file");
+    fs::remove_file(folder.path().join("x.json")).expect("removed");
+    mknodat(CWD, folder.path().join("x.json"), FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
+    let error = source.open(&splits[0]).await.err().expect("it has become a pipe");
+    assert!(error.to_string().ends_with("it is not a regular file"), "{error}");
+    assert_eq!(error.failure_kind(), thalweg_types::job::FailureKind::Data);
+}
+
+#[tokio::test]
+async fn a_sink_needs_a_directory() {
+    let spec = sink("filesystem", &[("path", "/dev/null"), ("format", "json")]);
+    let opened = open_sink_writer(&spec, numbers(), identity(1, 1, 0), &context());
+    let error = opened.err().expect("it is a device");
+    assert_eq!(error.to_string(), "could not create the directory /dev/null: it is there, and is not a directory");
+    assert_eq!(error.failure_kind(), thalweg_types::job::FailureKind::Data);
+}
+
+#[tokio::test]
 async fn a_file_that_is_gone_or_shorter_is_bad_data() {
     let (folder, context) = (folder(), context());
     let file = folder.path().join("x.json");
