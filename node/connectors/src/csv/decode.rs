@@ -12,6 +12,7 @@ use super::Dialect;
 use crate::{
     json::{Column, Scanner, column_of, text::write_string},
     lines::{BYTE_ORDER_MARK, LineDecoder, LineFault, without_holes},
+    notices::Absent,
 };
 
 /// How a field's text is handed to its column.
@@ -26,6 +27,11 @@ enum Spelling {
     /// As it is, in lower case: booleans.
     LowerCase,
 }
+
+/// So many names of a header are told.
+const NAMED_MAX: usize = 20;
+/// What may part fields where a header seems to have one alone.
+const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
 struct Target {
     name: String,
@@ -67,8 +73,11 @@ impl CsvDecoder {
         let mut targets = Vec::new();
         let mut layout = vec![None; names.len()];
         for (index, field) in schema.fields().iter().enumerate() {
-            let place = names.iter().position(|name| name == field.name());
-            let place = place.ok_or_else(|| format!("there is no column {}", field.name()))?;
+            let mut places = names.iter().enumerate().filter(|(_, name)| *name == field.name()).map(|(place, _)| place);
+            let place = places.next().ok_or_else(|| missing(field.name(), names, dialect.delimiter))?;
+            if places.next().is_some() {
+                return Err(format!("there is more than one column {}", field.name()));
+            }
             layout[place] = Some(index);
             let column = column_of(field).map_err(|reason| format!("column {}: {reason}", field.name()))?;
             targets.push(Target { name: field.name().clone(), column, spelling: spelling(field.data_type()) });
@@ -102,6 +111,26 @@ impl CsvDecoder {
             Err((end, reason)) => (Walk::Record(end), Err(reason)),
         }
     }
+}
+
+/// Says that a column is not among those of a header, and what may have been meant.
+fn missing(column: &str, names: &[String], delimiter: u8) -> String {
+    let near = Absent::new(column, names.iter().map(String::as_str)).near;
+    let there: Vec<&str> = names.iter().take(NAMED_MAX).map(String::as_str).collect();
+    let rest = if names.len() > NAMED_MAX { ", …" } else { "" };
+    let other = match names {
+        [only] => DELIMITERS.into_iter().find(|other| *other != char::from(delimiter) && only.contains(*other)),
+        _ => None,
+    };
+    let hint = match (other, near) {
+        (Some(other), _) => {
+            let other = other.escape_default();
+            format!("; where '{other}' parts the fields, set 'csv.field-delimiter' = '{other}'")
+        }
+        (None, Some(near)) => format!("; did you mean {near}? Names are told apart by case, too"),
+        (None, None) => String::new(),
+    };
+    format!("there is no column {column} in its header, which has {}{rest}{hint}", there.join(", "))
 }
 
 fn spelling(data_type: &DataType) -> Spelling {

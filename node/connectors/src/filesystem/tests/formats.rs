@@ -398,6 +398,32 @@ async fn csv_without_and_with_header() {
 }
 
 #[tokio::test]
+async fn a_csv_header_without_a_column_says_what_may_have_been_meant() {
+    let (folder, context) = (folder(), context());
+    let columns = schema(&[("a", DataType::Int64, true), ("b", DataType::Int64, true)]);
+    for (header, expected) in [
+        (
+            "A,B",
+            "there is no column a in its header, which has A, B; did you mean A? Names are told apart by case, too",
+        ),
+        (
+            "a;b",
+            "there is no column a in its header, which has a;b; where ';' parts the fields, set 'csv.field-delimiter' = ';'",
+        ),
+        ("a,x", "there is no column b in its header, which has a, x"),
+        ("a,a,b", "there is more than one column a"),
+    ] {
+        fs::write(folder.path().join("x.csv"), format!("{header}\n1,2\n")).expect("written");
+        let source = table(&context, &path(&folder), "csv", &[("csv.header", "true")], columns.clone());
+        let error = error_of(&*source.expect("a table")).await;
+        assert!(error.ends_with(expected), "{header}: {error}");
+    }
+    fs::write(folder.path().join("x.csv"), "z,a,z,b\n0,1,0,2\n").expect("written");
+    let source = table(&context, &path(&folder), "csv", &[("csv.header", "true")], columns).expect("a table");
+    assert_eq!(read_all(&*source).await.expect("nobody wants the z").rows(), 1);
+}
+
+#[tokio::test]
 async fn csv_of_several_lines_a_record() {
     let (folder, context) = (folder(), context());
     let file = folder.path().join("f.csv");
