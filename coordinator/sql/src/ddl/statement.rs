@@ -95,9 +95,20 @@ pub(crate) fn parse(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     }
     let rest = parser.peek_token_ref().clone();
     if rest.token != Token::EOF && !matches!(kind, StatementKind::Explain(_)) {
-        return Err(SqlError::at(rest.span.start, format!("expected the statement's end, found: {}", rest.token)));
+        let error = SqlError::at(rest.span.start, format!("expected the statement's end, found: {}", rest.token));
+        return Err(if begins_statement(&rest.token) {
+            error.with_hint("is there a ';' missing before it?")
+        } else {
+            error
+        });
     }
     Ok(Statement { kind, tokens })
+}
+
+/// Whether a statement may begin with it, and nothing else goes on so.
+fn begins_statement(token: &Token) -> bool {
+    const WORDS: [&str; 9] = ["SELECT", "CREATE", "INSERT", "DROP", "EXPLAIN", "DESCRIBE", "SHOW", "BEGIN", "SET"];
+    WORDS.iter().any(|word| is_word(token, word))
 }
 
 fn parse_kind(parser: &mut Parser, tokens: &[TokenWithSpan]) -> Result<StatementKind> {

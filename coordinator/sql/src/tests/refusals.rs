@@ -223,6 +223,12 @@ fn what_differs_from_run_to_run_is_refused() {
 }
 
 #[test]
+fn a_statement_behind_another_may_want_a_semicolon() {
+    refused("SELECT auction FROM bid SELECT 1", 25, "is there a ';' missing before it?");
+    refused("SELECT auction FROM bid WHERE price > 1 INSERT INTO x SELECT 1", 41, "is there a ';' missing before it?");
+}
+
+#[test]
 fn rankings_must_be_a_top_n() {
     let over = |call: &str| {
         format!(
