@@ -49,7 +49,8 @@ pub(crate) fn waiting(record: &JobRecord, state: &ClusterState) -> Option<Failur
     });
     let wanted = record.spec.parallelism.unwrap_or(1);
     let waits = record.status == JobStatus::Created && free < wanted;
-    let message = format!("it waits for {wanted} slot(s): {free} of {all} are free");
+    let fewer = if free > 0 { "; where no more come soon it begins with those" } else { "" };
+    let message = format!("it waits for {wanted} slot(s): {free} of {all} are free{fewer}");
     waits.then_some(Failure { kind: FailureKind::Node, message })
 }
 
@@ -105,7 +106,10 @@ pub(crate) fn reader_of(path: &str, state: &ClusterState) -> ReaderPlace {
                 return ReaderPlace::NotNow(format!("{job} ({name}) is {} and takes records soon", record.status));
             }
             JobStatus::Failed => {
-                failed = Some(format!("{job} ({name}) has failed: thalweg job restart {job} starts it again"));
+                // A row that cannot be evaluated would fail it again.
+                let is_of_row = record.failure.as_ref().is_some_and(|failure| failure.message.contains("'error.path'"));
+                let aside = if is_of_row { " --set error.path=DIR" } else { "" };
+                failed = Some(format!("{job} ({name}) has failed: thalweg job restart {job}{aside} starts it again"));
             }
             JobStatus::Committing | JobStatus::Finished | JobStatus::Cancelled | JobStatus::Stopped => {}
         }

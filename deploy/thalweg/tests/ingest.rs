@@ -168,6 +168,10 @@ fn a_job_that_an_acknowledged_record_has_failed_goes_on_behind_it_once_it_is_tol
     for part in ["line 2, column ", "divides by zero", "error.path"] {
         assert!(failed.contains(part), "{failed}");
     }
+    wait_until("what would do", || {
+        let (status, reason) = post(&place.http, "late", "{\"a\":1}")?;
+        (status == 503 && reason.contains("thalweg job restart job-1 --set error.path=DIR")).then_some(())
+    });
     let fixed = place.job(&["restart", "--set", "pipeline.max-parallelism=16"]);
     assert!(fixed.code == Some(1) && fixed.stderr.contains("cannot change"), "{fixed:?}");
     let restarted = place.job(&["restart", "--set", &format!("error.path={}", place.errors)]);
