@@ -62,6 +62,12 @@ impl JsonDecoder {
     }
 }
 
+/// What to say where a line looks as if an object took several, or a line had several in an array.
+fn one_a_line(line: &[u8]) -> &'static str {
+    let line = line.trim_ascii();
+    if line == b"{" || line.starts_with(b"[") { "; JSON is read one object a line" } else { "" }
+}
+
 impl LineDecoder for JsonDecoder {
     fn decode(&mut self, block: &[u8], from: usize, rows_max: usize, faults: &mut Vec<LineFault>) -> usize {
         let mut scanner = Scanner::new(block, from);
@@ -81,7 +87,8 @@ impl LineDecoder for JsonDecoder {
             // A value that is replaced may be of any type, so duplicates are looked for whatever the fault is.
             let result = self.read_without_duplicates(line);
             if let Err(fault) = result.unwrap_or(Err(fault)) {
-                faults.push(LineFault { start, end: start + line.len(), reason: fault.to_string() });
+                let reason = format!("{fault}{}", one_a_line(line));
+                faults.push(LineFault { start, end: start + line.len(), reason });
             }
             scanner.seek(start + line.len() + 1);
         }

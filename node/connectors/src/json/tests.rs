@@ -54,3 +54,13 @@ fn map(value: DataType) -> DataType {
 fn millis() -> DataType {
     DataType::Timestamp(TimeUnit::Millisecond, None)
 }
+
+#[test]
+fn objects_of_several_lines_and_arrays_of_objects_are_told_of() {
+    let numbers = crate::testing::schema(&[("a", DataType::Int64, true)]);
+    for line in ["{", "[", "[{\"a\":1}, {\"a\":2}]"] {
+        let told = reason(&numbers, line);
+        assert!(told.ends_with("; JSON is read one object a line"), "{line}: {told}");
+    }
+    assert!(!reason(&numbers, "{\"a\":").contains("one object a line"));
+}
