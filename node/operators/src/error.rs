@@ -77,7 +77,7 @@ impl OperatorError {
     pub(crate) fn into_fault(self, row: usize) -> Fault {
         let reason = match &self {
             // Whose error it is says nothing to whoever wrote the expression.
-            Self::Evaluate { source, .. } => with_causes(source).trim_start_matches("Execution error: ").to_owned(),
+            Self::Evaluate { source, .. } => without_origin(&with_causes(source)).to_owned(),
             other => with_causes(other),
         };
         match self {
@@ -86,6 +86,22 @@ impl OperatorError {
             }
             _ => Fault { row, expression: String::new(), place: None, reason },
         }
+    }
+}
+
+/// An error's text without the libraries that it went through.
+fn without_origin(text: &str) -> &str {
+    const ORIGINS: [&str; 6] = [
+        "Execution error: ",
+        "Arrow error: ",
+        "Compute error: ",
+        "Cast error: ",
+        "Invalid argument error: ",
+        "External error: ",
+    ];
+    match ORIGINS.iter().find_map(|origin| text.strip_prefix(origin)) {
+        Some(rest) => without_origin(rest),
+        None => text,
     }
 }
 
@@ -105,4 +121,20 @@ pub(crate) fn evaluate_error(
 pub(crate) fn build_error<E: std::fmt::Display>(operator: &str) -> impl FnOnce(E) -> OperatorError {
     let operator = operator.to_owned();
     move |reason| OperatorError::Build { operator, reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::error::ArrowError;
+    use datafusion_common::DataFusionError;
+
+    use super::*;
+
+    #[test]
+    fn a_fault_names_no_library() {
+        let reason = |source: DataFusionError| evaluate_error("a / b")(source).into_fault(0).reason;
+        assert_eq!(reason(ArrowError::ComputeError("too large".to_owned()).into()), "too large");
+        assert_eq!(reason(ArrowError::CastError("no number".to_owned()).into()), "no number");
+        assert_eq!(reason(DataFusionError::Execution("Arrow is no error".to_owned())), "Arrow is no error");
+    }
 }
