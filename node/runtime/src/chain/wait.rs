@@ -67,7 +67,9 @@ impl Chain {
     pub(crate) async fn attend_on(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         loop {
             self.attend(source).await?;
+            let since = self.parts.meter.now();
             self.wait_for(pending::<()>()).await?;
+            self.parts.meter.spend(Spent::Idle, since);
         }
     }
 
