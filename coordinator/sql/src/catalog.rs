@@ -36,6 +36,16 @@ pub(crate) struct Table {
     pub(crate) watermark: Option<Watermark>,
 }
 
+/// Which table, whatever its name: another may bear that after it was dropped. Holds as long as something holds the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TableKey(*const Table);
+
+impl TableKey {
+    pub(crate) fn of(table: &Arc<Table>) -> Self {
+        Self(Arc::as_ptr(table))
+    }
+}
+
 /// A column of a table.
 #[derive(Debug)]
 pub(crate) struct Column {

@@ -13,7 +13,10 @@ use datafusion_expr::{
 };
 use thalweg_types::graph::{ColumnPredicate, Comparison, PredicateValue};
 
-use crate::{catalog::StreamTable, window_tvf::WindowTvf};
+use crate::{
+    catalog::{StreamTable, TableKey},
+    window_tvf::WindowTvf,
+};
 
 /// How much of a value is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +40,10 @@ pub(crate) struct TableUse {
     conditions: Vec<Vec<ColumnPredicate>>,
 }
 
-/// What is used of every table, by name.
+/// What is used of every table.
 #[derive(Debug, Default)]
 pub(crate) struct Uses {
-    pub(crate) tables: BTreeMap<String, TableUse>,
+    pub(crate) tables: BTreeMap<TableKey, TableUse>,
 }
 
 /// Needs by column index.
@@ -190,7 +193,7 @@ impl Uses {
 
     fn scan(&mut self, scan: &TableScan, needs: Needs, event_time: bool, conditions: Vec<ColumnPredicate>) {
         let Some(table) = scan.source.downcast_ref::<StreamTable>() else { return };
-        let used = self.tables.entry(table.0.name.clone()).or_default();
+        let used = self.tables.entry(TableKey::of(&table.0)).or_default();
         used.event_time |= event_time;
         used.conditions.push(conditions);
         for (index, need) in needs {

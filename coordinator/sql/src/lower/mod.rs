@@ -39,6 +39,7 @@ use thalweg_types::{
 
 use self::{graph::GraphBuilder, places::Places, relation::Relation};
 use crate::{
+    catalog::TableKey,
     errors::{Result, SqlError},
     prune::Uses,
     values::Rows,
@@ -85,7 +86,7 @@ struct WindowTag(usize);
 struct Lowerer<'a> {
     graph: GraphBuilder,
     uses: Uses,
-    sources: BTreeMap<String, OperatorId>,
+    sources: BTreeMap<TableKey, OperatorId>,
     /// By tag.
     windows: Vec<Option<WindowSpec>>,
     two_phase: Option<bool>,

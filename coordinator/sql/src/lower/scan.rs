@@ -20,7 +20,7 @@ use super::{
     relation::{Base, Branch, Relation, RelationColumn, Role, Stage, column},
 };
 use crate::{
-    catalog::{Column, Promise, StreamTable, Table, Watermark},
+    catalog::{Column, Promise, StreamTable, Table, TableKey, Watermark},
     errors::Result,
     prune::{Need, TableUse, collect, pruned},
 };
@@ -59,15 +59,15 @@ impl Lowerer<'_> {
         Ok(Relation { branches: vec![Branch { base, filter: None, exprs }], columns, width })
     }
 
-    fn source(&mut self, table: &Table) -> Result<OperatorId> {
-        if let Some(known) = self.sources.get(&table.name) {
+    fn source(&mut self, table: &Arc<Table>) -> Result<OperatorId> {
+        if let Some(known) = self.sources.get(&TableKey::of(table)) {
             return Ok(*known);
         }
-        let used = self.uses.tables.remove(&table.name).unwrap_or_default();
+        let used = self.uses.tables.remove(&TableKey::of(table)).unwrap_or_default();
         let (kind, output) = self.source_operator(table, &used).map_err(|error| self.failed(&error))?;
         let draft = Draft { kind: OperatorKind::Source(Box::new(kind)), parallelism: Parallelism::Job, output };
         let id = self.graph.add(draft, &[]);
-        self.sources.insert(table.name.clone(), id);
+        self.sources.insert(TableKey::of(table), id);
         Ok(id)
     }
 

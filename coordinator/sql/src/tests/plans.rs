@@ -366,3 +366,25 @@ fn settings_of_the_caller_win() {
     assert_eq!(graph.settings.get("parallelism.default").map(String::as_str), Some("3"));
     assert_eq!(graph.settings.get("job.name").map(String::as_str), Some("q"));
 }
+
+#[test]
+fn tables_of_one_name_after_another_are_two() {
+    let table = |columns: &str, path: &str| {
+        format!("CREATE TABLE g ({columns}) WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'json');")
+    };
+    let script = format!(
+        "{} SELECT i FROM g; CREATE VIEW v AS SELECT i FROM g; DROP TABLE g; {} SELECT i, j FROM g; SELECT i + 1 AS k FROM v; \
+         INSERT INTO g SELECT i, i FROM v; DROP TABLE g; {} INSERT INTO g SELECT i FROM v",
+        table("i INT", "/a"),
+        table("i INT, j INT", "/b"),
+        table("i INT", "/c"),
+    );
+    let graph = plan_text(&script).expect("planned").graph.expect("a query");
+    let connectors = graph.operators.iter().filter_map(|operator| match &operator.kind {
+        OperatorKind::Source(source) => Some(("source", &source.connector)),
+        OperatorKind::Sink(sink) => Some(("sink", &sink.connector)),
+        _ => None,
+    });
+    let paths: Vec<_> = connectors.map(|(what, connector)| (what, connector.option("path").unwrap_or(""))).collect();
+    assert_eq!(paths, [("source", "/a"), ("source", "/b"), ("sink", "/b"), ("sink", "/c")]);
+}
