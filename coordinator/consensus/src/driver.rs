@@ -10,8 +10,9 @@
 //! When the store fails, or the log turns out to be
 //! lost, the member stops: `Consensus::exited` tells the process, which should end.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{any::Any, collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
 
+use futures::FutureExt;
 use parking_lot::RwLock;
 use raft::{
     Error as RaftError, RawNode, SnapshotStatus, StateRole,
@@ -31,6 +32,7 @@ use crate::{
     config::ConsensusConfig,
     consensus::{Command, ConsensusError, ConsensusExit, Leadership, Published, Reply},
     election::ElectionTimer,
+    guard,
     log::Log,
     membership::{Change, Roster, Seat, Verdict, judge},
     message_codec::Incoming,
@@ -64,6 +66,8 @@ pub(crate) enum Fault {
     Beside,
     #[error("the state machine refused a snapshot: {0}")]
     Restore(String),
+    #[error("raft panicked: {0}. It is a bug, or something sent this member what no member sends; start it again")]
+    Panic(String),
     #[error(
         "this member acknowledged entries up to {acknowledged} and has them only up to {last}: its log was lost; \
          remove the member and add it again with an empty store"
@@ -138,7 +142,8 @@ pub(crate) enum Stopping {
 impl<R: Replicated> Driver<R> {
     /// Runs until told to stop.
     pub(crate) async fn run(mut self, mut inputs: Inputs<R>) {
-        let exit = match self.drive(&mut inputs).await {
+        let driven = AssertUnwindSafe(self.drive(&mut inputs)).catch_unwind().await;
+        let exit = match driven.unwrap_or_else(|panic| Err(Fault::Panic(said(panic.as_ref())))) {
             Ok(()) => ConsensusExit::Stopped,
             Err(fault) => {
                 error!(member = %self.config.member, fault = %with_causes(&fault), "the member can not go on");
@@ -277,7 +282,10 @@ impl<R: Replicated> Driver<R> {
         };
     }
 
-    fn on_message(&mut self, Incoming { message, address }: Incoming) -> Result<(), Fault> {
+    fn on_message(&mut self, Incoming { mut message, address }: Incoming) -> Result<(), Fault> {
+        if !self.is_believed(&mut message) {
+            return Ok(());
+        }
         self.check_log(&message)?;
         self.peers.on_contact(MemberId(message.from), &address);
         self.published.heard.on_heard(MemberId(message.from));
@@ -295,10 +303,22 @@ impl<R: Replicated> Driver<R> {
     /// Raft is told of a leader's snapshot once that is decoded. One that cannot be is decoded again where raft wants it, which is
     /// the end of this member.
     fn on_restored(&mut self, restoring: Option<Result<Restoring<R>, StoreError>>) -> Result<(), Fault> {
-        let Restoring { message, restored } = restoring.ok_or(Fault::Beside)??;
-        self.restored = restored;
-        self.step(*message);
+        let Restoring { mut message, restored } = restoring.ok_or(Fault::Beside)??;
+        // Another may lead by now.
+        if self.is_believed(&mut message) {
+            self.restored = restored;
+            self.step(*message);
+        }
         Ok(())
+    }
+
+    fn is_believed(&self, message: &mut Message) -> bool {
+        let judged = guard::judge(&self.node.raft, message);
+        if let Err(doubt) = judged {
+            let (from, kind) = (MemberId(message.from), message.get_msg_type());
+            debug!(member = %self.config.member, %from, ?kind, ?doubt, "dropped a message that no member sends now");
+        }
+        judged.is_ok()
     }
 
     fn step(&mut self, message: Message) {
@@ -309,11 +329,12 @@ impl<R: Replicated> Driver<R> {
         }
     }
 
-    /// A leader tells how far this member has acknowledged the log. Raft-rs panics when the log ends before.
+    /// The leader that this member knows tells how far it has acknowledged the log. Raft-rs panics when the log ends before.
     fn check_log(&self, message: &Message) -> Result<(), Fault> {
-        let last = self.node.raft.raft_log.last_index();
-        let is_present = message.term >= self.node.raft.term;
-        if message.get_msg_type() == MessageType::MsgHeartbeat && is_present && message.commit > last {
+        let raft = &self.node.raft;
+        let last = raft.raft_log.last_index();
+        let is_of_leader = message.term == raft.term && message.from == raft.leader_id;
+        if message.get_msg_type() == MessageType::MsgHeartbeat && is_of_leader && message.commit > last {
             return Err(Fault::LogLost { acknowledged: message.commit, last });
         }
         Ok(())
@@ -460,6 +481,12 @@ impl<R: Replicated> Driver<R> {
         self.calls.last_number += 1;
         Origin { member: self.config.member, life: self.life, number: self.calls.last_number }
     }
+}
+
+/// What a panic has said.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("without a word").to_owned()
 }
 
 fn refuse<T>(reply: Reply<T>, error: ConsensusError) {

@@ -27,6 +27,7 @@ mod consensus;
 mod driver;
 mod election;
 mod founding;
+mod guard;
 mod heard;
 mod log;
 mod logger;

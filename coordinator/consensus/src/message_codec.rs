@@ -7,7 +7,7 @@
 
 use bytes::{Bytes, BytesMut};
 use protobuf::Message as _;
-use raft::eraftpb::{Entry, Message, MessageType};
+use raft::eraftpb::{ConfChange, ConfChangeType, Entry, EntryType, Message, MessageType};
 use thalweg_proto::v1::RaftEnvelope;
 use thalweg_types::{ClusterId, MemberId};
 use thiserror::Error;
@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::{
     config::check_address,
     log::encode_message,
-    record_codec::{Origin, RecordError, decode_snapshot},
+    record_codec::{Origin, RecordError, decode_seat, decode_snapshot},
 };
 
 /// The size of one piece. Small enough that one snapshot does not hold up a connection's other streams.
@@ -24,6 +24,9 @@ const PIECE_BYTES: usize = 1 << 20;
 pub(crate) const ENVELOPE_BYTES_MAX: usize = PIECE_BYTES + 4096;
 /// The most bytes of one message, which is a snapshot then: it is held in memory on both sides.
 const MESSAGE_BYTES_MAX: usize = 512 << 20;
+
+/// No log is so long, and no term so late.
+const NUMBER_MAX: u64 = 1 << 62;
 
 /// Why an envelope is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -141,6 +144,7 @@ fn check(message: &Message) -> Result<(), Refusal> {
     if (message.term == 0) != is_read {
         return Err(Refusal::Malformed("its term"));
     }
+    check_numbers(message)?;
     match message.get_msg_type() {
         MessageType::MsgAppend => check_entries(message),
         MessageType::MsgSnapshot => check_snapshot(message),
@@ -163,15 +167,50 @@ fn check(message: &Message) -> Result<(), Refusal> {
     }
 }
 
+/// Raft-rs counts on from them, without a look at where numbers end. Our members ask for no snapshots.
+fn check_numbers(message: &Message) -> Result<(), Refusal> {
+    let indexes = [message.index, message.commit, message.reject_hint, message.get_snapshot().get_metadata().index];
+    let terms = [message.term, message.log_term, message.commit_term];
+    if indexes.into_iter().chain(terms).any(|number| number >= NUMBER_MAX) || message.request_snapshot != 0 {
+        return Err(Refusal::Malformed("its numbers"));
+    }
+    Ok(())
+}
+
+/// The place before the first entry has no term, and every other has one: raft-rs takes an index that it does not have for one of term 0.
 fn check_entries(message: &Message) -> Result<(), Refusal> {
     let (mut index, mut term) = (message.index, message.log_term);
+    if (index == 0) != (term == 0) || term > message.term {
+        return Err(Refusal::Malformed("its place in the log"));
+    }
     for entry in message.get_entries() {
-        if Some(entry.index) != index.checked_add(1) || entry.term < term || entry.term > message.term {
+        if Some(entry.index) != index.checked_add(1) || entry.term < term.max(1) || entry.term > message.term {
             return Err(Refusal::Malformed("its entries are no log"));
         }
+        check_entry(entry)?;
         (index, term) = (entry.index, entry.term);
     }
     Ok(())
+}
+
+/// What a member would have to stop for, were it committed.
+fn check_entry(entry: &Entry) -> Result<(), Refusal> {
+    if !entry.context.is_empty() {
+        Origin::decode(&entry.context)?;
+    }
+    match entry.get_entry_type() {
+        EntryType::EntryNormal => Ok(()),
+        EntryType::EntryConfChange => {
+            refuse_groups(&entry.data, Shape::Leaf)?;
+            let change = ConfChange::parse_from_bytes(&entry.data).map_err(|_| Refusal::Malformed("its change"))?;
+            match change.get_change_type() {
+                _ if change.node_id == 0 => Err(Refusal::Malformed("its change names no member")),
+                ConfChangeType::RemoveNode => Ok(()),
+                ConfChangeType::AddNode | ConfChangeType::AddLearnerNode => Ok(decode_seat(&change.context).map(drop)?),
+            }
+        }
+        EntryType::EntryConfChangeV2 => Err(Refusal::Malformed("its change is of a kind that is never sent")),
+    }
 }
 
 fn check_snapshot(message: &Message) -> Result<(), Refusal> {
@@ -180,14 +219,18 @@ fn check_snapshot(message: &Message) -> Result<(), Refusal> {
         return Err(Refusal::Malformed("its snapshot has no place in the log"));
     }
     let configuration = metadata.get_conf_state();
-    if configuration.get_voters().is_empty() || !configuration.get_voters_outgoing().is_empty() {
+    // Members are changed one at a time, and without a second step.
+    let is_joint = !configuration.get_voters_outgoing().is_empty()
+        || !configuration.get_learners_next().is_empty()
+        || configuration.auto_leave;
+    if configuration.get_voters().is_empty() || is_joint {
         return Err(Refusal::Malformed("its snapshot's members"));
     }
     let (roster, _) = decode_snapshot(&message.get_snapshot().data)?;
     let ids = configuration.get_voters().iter().chain(configuration.get_learners());
     let mut sorted: Vec<u64> = ids.copied().collect();
     sorted.sort_unstable();
-    if !sorted.iter().copied().eq(roster.seats.keys().map(|member| member.0)) {
+    if sorted.first() == Some(&0) || !sorted.iter().copied().eq(roster.seats.keys().map(|member| member.0)) {
         return Err(Refusal::Malformed("its snapshot's members and seats differ"));
     }
     Ok(())

@@ -138,9 +138,45 @@ fn entries_with_a_gap_or_of_later_terms_are_refused() {
     let mut later = append(1);
     later.mut_entries()[0].term = 4;
     let mut falling = append(1);
-    falling.log_term = 4;
+    (falling.log_term, falling.mut_entries()[0].term) = (3, 2);
     for broken in [gap, later, falling] {
         assert_eq!(refusal(&broken), "malformed raft message: its entries are no log");
+    }
+}
+
+#[test]
+fn places_that_no_log_has_are_refused() {
+    let place = |index, log_term, entry_term| {
+        let mut message = append(1);
+        (message.index, message.log_term) = (index, log_term);
+        (message.mut_entries()[0].index, message.mut_entries()[0].term) = (index + 1, entry_term);
+        message
+    };
+    assert!(pass(&place(0, 0, 1)).expect("the beginning of a log").is_some());
+    for broken in [place(1_000_000, 0, 3), place(0, 1, 3), place(4, 4, 4)] {
+        assert_eq!(refusal(&broken), "malformed raft message: its place in the log");
+    }
+    assert_eq!(refusal(&place(0, 0, 0)), "malformed raft message: its entries are no log");
+    let mut far = message(MessageType::MsgAppendResponse);
+    far.index = 1 << 63;
+    assert_eq!(refusal(&far), "malformed raft message: its numbers");
+}
+
+#[test]
+fn entries_that_no_member_could_apply_are_refused() {
+    let entry = |kind, context: &[u8]| {
+        let mut message = append(1);
+        message.mut_entries()[0].set_entry_type(kind);
+        message.mut_entries()[0].context = context.to_vec().into();
+        message
+    };
+    let broken = [
+        entry(EntryType::EntryNormal, b"?"),
+        entry(EntryType::EntryConfChange, b""),
+        entry(EntryType::EntryConfChangeV2, b""),
+    ];
+    for broken in broken {
+        assert!(refusal(&broken).starts_with("malformed raft message"), "{broken:?}");
     }
 }
 
@@ -149,6 +185,10 @@ fn snapshots_are_checked_with_their_members() {
     assert!(pass(&snapshot(&[1, 2], &[2, 1])).expect("accepted").is_some());
     assert_eq!(refusal(&snapshot(&[1, 2], &[1])), "malformed raft message: its snapshot's members and seats differ");
     assert_eq!(refusal(&snapshot(&[], &[])), "malformed raft message: its snapshot's members");
+    assert_eq!(refusal(&snapshot(&[0, 1], &[0, 1])), "malformed raft message: its snapshot's members and seats differ");
+    let mut joint = snapshot(&[1], &[1]);
+    joint.mut_snapshot().mut_metadata().mut_conf_state().auto_leave = true;
+    assert_eq!(refusal(&joint), "malformed raft message: its snapshot's members");
     let mut broken = snapshot(&[1], &[1]);
     broken.mut_snapshot().set_data(Bytes::from_static(&[1, 9]));
     assert!(matches!(pass(&broken), Err(Refusal::Record(_))));

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use thalweg_proto::network::Network;
+use raft::eraftpb::Message;
+use thalweg_proto::{network::Network, v1::raft_client::RaftClient};
 use thalweg_types::{ClusterId, MemberId, seam::Seams};
 
 use super::world::{Compute, Hub, Link, Tasks, eventually, seams};
 use crate::{
-    Consensus, ConsensusConfig, ConsensusError, Member, Replicated, StartError, start,
+    Consensus, ConsensusConfig, ConsensusError, Member, Replicated, StartError,
+    message_codec::Post,
+    start,
     store::{LogStore, MemoryStore, Stored},
 };
 
@@ -236,6 +239,23 @@ impl Group {
 
     pub(super) fn peek(&self, member: u64) -> Vec<String> {
         self.consensus(member).peek(|texts| texts.0.clone())
+    }
+
+    /// Sends a message in the name of its sender; it may be refused. Gives the member its turn.
+    pub(super) async fn forge(&self, message: Message) {
+        let post = Post {
+            member: MemberId(message.from),
+            cluster: ClusterId("test".to_owned()),
+            address: address(message.from),
+        };
+        let to = address(message.to);
+        let channel = thalweg_proto::network::channel(&self.network(9), &to).expect("an address");
+        let envelopes: Vec<_> = post.envelopes(&message).collect();
+        let sent = RaftClient::new(channel).send(futures::stream::iter(envelopes)).await;
+        if sent.is_ok() && self.runs(message.to) {
+            // What it was told lies before this in its queue, or is settled with it.
+            let _ = self.consensus(message.to).beat().await;
+        }
     }
 
     pub(super) async fn add(&self, leader: u64, member: u64, voter: bool) -> Result<(), ConsensusError> {
