@@ -105,24 +105,30 @@ impl Endpoints {
         let _ = self.failures.try_send(PeerFailure { peer, message });
     }
 
-    /// Accepts the stream of a node: its channels' credits go to the returned outbox from now on.
-    pub(crate) fn accept(&self, hello: &Hello) -> Result<(Arc<CreditOutbox>, BTreeSet<ChannelId>), String> {
+    /// Checks that a stream is one of the job's here: of this version, for this node, and from one that sends to it.
+    pub(crate) fn check(&self, hello: &Hello) -> Result<(), String> {
         if hello.version != ENGINE_VERSION {
             return Err(format!("engine {} sends to engine {ENGINE_VERSION}", hello.version));
         }
         if hello.to != self.node {
             return Err(format!("the stream is meant for {}, this is {}", hello.to, self.node));
         }
-        let theirs = |destination: &&Destination| destination.from == hello.from;
-        if self.destinations.values().find(theirs).is_none() || hello.from == self.node {
+        let is_theirs = |destination: &Destination| destination.from == hello.from;
+        if !self.destinations.values().any(is_theirs) || hello.from == self.node {
             return Err(format!("no channel leads from {} to {} here", hello.from, self.node));
         }
+        Ok(())
+    }
+
+    /// Accepts the stream of a node: its channels' credits go to the returned outbox from now on.
+    pub(crate) fn accept(&self, hello: &Hello) -> Result<(Arc<CreditOutbox>, BTreeSet<ChannelId>), String> {
+        self.check(hello)?;
         if !self.opened.lock().insert(hello.from) {
             return Err(format!("{} has opened its stream before", hello.from));
         }
         let outbox = Arc::new(CreditOutbox::default());
         let mut channels = BTreeSet::new();
-        for (id, destination) in self.destinations.iter().filter(|(_, destination)| theirs(destination)) {
+        for (id, destination) in self.destinations.iter().filter(|(_, destination)| destination.from == hello.from) {
             destination.port.connect(destination.index, GrantTarget::Remote(outbox.clone()));
             channels.insert(*id);
         }

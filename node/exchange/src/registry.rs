@@ -1,11 +1,13 @@
 //! The attempts that this node can receive for: shared between the exchange service and the runtime.
 //!
-//! A peer's stream is proof of its attempt: an older one of the same job that still runs here is over, and is told so.
+//! The stream of a peer that takes part in an attempt is proof of the next one: an older one of the same job that still runs here is
+//! over, and is told so. Everybody else proves nothing, and it is the leader that ends attempts.
 
 use std::{sync::Arc, time::Duration};
 
 use dashmap::DashMap;
-use thalweg_types::{Attempt, JobId, NodeId};
+use thalweg_proto::convert::exchange::Hello;
+use thalweg_types::{Attempt, JobId};
 use tokio::sync::watch;
 
 use crate::endpoints::Endpoints;
@@ -15,6 +17,9 @@ struct Shared {
     attempts: DashMap<(JobId, Attempt), Arc<Endpoints>>,
     registered: watch::Sender<()>,
 }
+
+/// An attempt that is further ahead was begun when a node had missed the end of many: the leader tells it of that.
+const ATTEMPTS_AHEAD_MAX: u32 = 16;
 
 /// Why no stream can be opened to an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -57,12 +62,17 @@ impl ExchangeRegistry {
         self.shared.attempts.contains_key(&(job, attempt))
     }
 
-    /// Ends the attempts of a job that are older than one for which a peer opens a stream.
-    pub(crate) fn on_proof(&self, job: JobId, attempt: Attempt, peer: NodeId) {
-        let older = self.shared.attempts.iter().filter(|entry| entry.key().0 == job && entry.key().1 < attempt);
+    /// Ends the attempts of a job that are a little older than one for which one of their own peers opens a stream.
+    pub(crate) fn on_proof(&self, hello: &Hello) {
+        let Hello { job, attempt, from: peer, .. } = *hello;
+        let is_just_before = |earlier: Attempt| {
+            let ahead = attempt.0.checked_sub(earlier.0);
+            ahead.is_some_and(|ahead| (1..=ATTEMPTS_AHEAD_MAX).contains(&ahead))
+        };
+        let older = self.shared.attempts.iter().filter(|entry| entry.key().0 == job && is_just_before(entry.key().1));
         // Nothing is locked while they are told.
         let older: Vec<Arc<Endpoints>> = older.map(|entry| entry.value().clone()).collect();
-        for endpoints in older {
+        for endpoints in older.into_iter().filter(|endpoints| endpoints.check(hello).is_ok()) {
             let over = endpoints.attempt();
             endpoints.report(peer, format!("{over} of {job} is over: {peer} runs {attempt}"));
         }

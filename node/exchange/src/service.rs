@@ -78,7 +78,7 @@ impl exchange_server::Exchange for ExchangeService {
     async fn open(&self, request: Request<Streaming<v1::SenderFrame>>) -> Result<Response<Self::OpenStream>, Status> {
         let mut frames = request.into_inner();
         let hello = Self::hello(&mut frames).await?;
-        self.registry.on_proof(hello.job, hello.attempt, hello.from);
+        self.registry.on_proof(&hello);
         let endpoints = self.registry.find(hello.job, hello.attempt, DEPLOYMENT_PATIENCE).await;
         let endpoints = endpoints.map_err(|not_here| Status::not_found(not_here.to_string()))?;
         let (outbox, channels) = endpoints.accept(&hello).map_err(Status::failed_precondition)?;

@@ -230,6 +230,28 @@ async fn a_stream_of_a_newer_attempt_ends_the_older_one_here() {
 }
 
 #[test]
+fn only_a_peer_of_an_attempt_proves_that_it_is_over() {
+    let (running, mut told) = told_receiver(ATTEMPT, 1);
+    let registry = ExchangeRegistry::default();
+    registry.register(running);
+    let version = thalweg_types::ENGINE_VERSION.to_owned();
+    let proof = Hello { version, job: JOB, attempt: ATTEMPT.next(), from: NodeId(1), to: NodeId(2) };
+    let forged = [
+        Hello { from: NodeId(77), ..proof.clone() },
+        Hello { from: NodeId(77), attempt: Attempt(u32::MAX), ..proof.clone() },
+        Hello { attempt: Attempt(u32::MAX), ..proof.clone() },
+        Hello { to: NodeId(3), ..proof.clone() },
+        Hello { version: "0.0.1".to_owned(), ..proof.clone() },
+    ];
+    for forged in forged {
+        registry.on_proof(&forged);
+        assert!(told.try_recv().is_err(), "{forged:?}");
+    }
+    registry.on_proof(&proof);
+    assert!(told.try_recv().is_ok());
+}
+
+#[test]
 fn a_sender_of_another_version_is_refused_by_both_versions() {
     let hello = Hello { version: "0.0.1".to_owned(), job: JOB, attempt: ATTEMPT, from: NodeId(1), to: NodeId(2) };
     let refused = receiver(ATTEMPT, 1).accept(&hello).unwrap_err();
