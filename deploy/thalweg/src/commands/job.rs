@@ -3,7 +3,6 @@
 use std::{io::stdout, time::Duration};
 
 use anyhow::Result;
-use futures::StreamExt;
 use thalweg_client::Client;
 use thalweg_types::{
     JobId, JobStatus,
