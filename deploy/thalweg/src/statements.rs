@@ -161,10 +161,10 @@ impl Statement {
         if !["SET", "RESET"].contains(&self.word().as_str()) {
             return None;
         }
-        let rest = self.without_word();
-        let key = match rest.strip_prefix('\'') {
+        let word = self.words().nth(1)?;
+        let key = match word.strip_prefix('\'') {
             Some(quoted) => quoted.split('\'').next()?,
-            None => rest.split(|c: char| c.is_whitespace() || c == '=').next()?,
+            None => word.split('=').next()?,
         };
         Some(key.to_owned()).filter(|key| !key.is_empty())
     }
