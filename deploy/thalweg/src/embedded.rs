@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use futures::{FutureExt, future::select_all};
+use futures::{
+    FutureExt,
+    future::{join_all, select_all},
+};
 use tempfile::TempDir;
 use thalweg_client::{Client, ClientConfig, ClientError};
 use thalweg_connectors::AllowedPaths;
@@ -19,7 +22,7 @@ use thalweg_coordinator::{Coordinator, CoordinatorConfig};
 use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::{ConnectionLimits, Network};
 use thalweg_storage::ObjectStores;
-use thalweg_types::{NodeId, seam::Seams};
+use thalweg_types::{JobStatus, NodeId, client::NodeOverview, job::JobOverview, node::NodeState, seam::Seams};
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -36,7 +39,11 @@ use crate::{
 const RAFT_TICK_MS: u64 = 20;
 
 /// Files are removed within moments, unless their store is away or slow.
-const SETTLED_WITHIN: Duration = Duration::from_secs(10);
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+/// Longer than that, and whoever waits should know for what.
+const SETTLED_SOON: Duration = Duration::from_secs(2);
+/// The state of what runs is known within moments.
+const MOVED_WITHIN: Duration = Duration::from_secs(2);
 const SETTLED_ASKED_EVERY: Duration = Duration::from_millis(10);
 
 /// What a cluster in this process consists of.
@@ -188,7 +195,7 @@ impl EmbeddedCluster {
         }
     }
 
-    /// Ends the nodes, then the coordinator. Where the cluster is not kept in a data directory, its jobs end before: what is
+    /// Ends the nodes, which take their leave, then the coordinator. Where the cluster is not kept in a data directory, its jobs end before: what is
     /// complete is published and the rest removed, since nobody would do so later. That is waited for only so long, and not
     /// after another signal to end.
     pub async fn shutdown(self) {
@@ -196,6 +203,7 @@ impl EmbeddedCluster {
             tokio::select! {
                 biased;
                 Ok(()) = signals::until_asked_to_end() => {}
+                () = tell_of_settling() => {}
                 settled = timeout(SETTLED_WITHIN, self.settle()) => match settled {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "could not end the jobs"),
@@ -203,10 +211,16 @@ impl EmbeddedCluster {
                 }
             }
         }
-        for node in self.nodes {
+        if self.temporary.is_none() {
+            timeout(MOVED_WITHIN, self.take_leave()).await.ok();
+        }
+        for node in &self.nodes {
             if let Err(failure) = node.shutdown().await {
                 tracing::warn!(error = &failure as &dyn std::error::Error, "a node had ended before");
             }
+        }
+        if self.temporary.is_none() {
+            timeout(MOVED_WITHIN, self.until_moved()).await.ok();
         }
         self.coordinator.shutdown().await;
         self.server.stop();
@@ -214,6 +228,28 @@ impl EmbeddedCluster {
 }
 
 impl EmbeddedCluster {
+    /// Has the nodes say that they leave: what runs there has not failed then.
+    async fn take_leave(&self) {
+        let are_leaving = async {
+            let is_leaving = |nodes: Vec<NodeOverview>| nodes.iter().all(|node| node.state != NodeState::Alive);
+            while !self.client.nodes().await.is_ok_and(is_leaving) {
+                sleep(SETTLED_ASKED_EVERY).await;
+            }
+        };
+        tokio::select! {
+            _ = join_all(self.nodes.iter().map(Node::leave)) => {}
+            () = are_leaving => {}
+        }
+    }
+
+    /// Waits until it is known of all jobs that they run nowhere any more.
+    async fn until_moved(&self) {
+        let runs = |job: &JobOverview| matches!(job.status, JobStatus::Deploying | JobStatus::Running);
+        while !self.client.jobs().await.is_ok_and(|jobs| !jobs.iter().any(runs)) {
+            sleep(SETTLED_ASKED_EVERY).await;
+        }
+    }
+
     /// Ends all jobs, and waits until nothing of them is left to publish or remove.
     async fn settle(&self) -> Result<(), ClientError> {
         for job in self.client.jobs().await?.into_iter().filter(|job| !job.status.is_terminal()) {
@@ -224,6 +260,13 @@ impl EmbeddedCluster {
         }
         Ok(())
     }
+}
+
+/// Says what a process still does that was asked to end; never returns.
+async fn tell_of_settling() {
+    sleep(SETTLED_SOON).await;
+    say("note: what was written and not published is being removed; interrupt again to leave it where it is");
+    std::future::pending().await
 }
 
 /// What is told of where HTTP is answered; `None`: the address that is bound.
@@ -274,6 +317,39 @@ mod tests {
         let names = fs::read_dir(directory).into_iter().flatten();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.ends_with(".inprogress")).collect()
+    }
+
+    async fn until_running(cluster: &EmbeddedCluster) -> JobOverview {
+        loop {
+            let job = cluster.client().jobs().await.unwrap().remove(0);
+            if job.status == JobStatus::Running {
+                return job;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn that_a_cluster_ends_is_no_failure_of_its_jobs() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = EmbeddedOptions {
+            slots: 1,
+            compute_threads: 1,
+            data_dir: Some(directory.path().to_owned()),
+            ..EmbeddedOptions::default()
+        };
+        let cluster = EmbeddedCluster::start(options.clone()).await.unwrap();
+        let sql = "CREATE TABLE e (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1');
+             CREATE TABLE o (n BIGINT) WITH ('connector' = 'blackhole');
+             INSERT INTO o SELECT n FROM e;";
+        let submit = SubmitOptions { sql: sql.to_owned(), parallelism: Some(1), ..SubmitOptions::default() };
+        cluster.client().submit(submit).await.unwrap();
+        until_running(&cluster).await;
+        cluster.shutdown().await;
+        let cluster = EmbeddedCluster::start(options).await.unwrap();
+        let job = until_running(&cluster).await;
+        assert_eq!((job.failures, job.failure), (0, None));
+        cluster.shutdown().await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
