@@ -206,6 +206,31 @@ fn the_shell_remembers_tables_and_answers() {
 }
 
 #[test]
+fn the_shell_resets_a_setting_and_shows_what_was_created() {
+    let directory = tempfile::tempdir().unwrap();
+    let again = "CREATE TABLE IF NOT EXISTS numbers (x INT) WITH ('connector' = 'datagen');";
+    let input = format!(
+        "{}SET 'parallelism.default' = '1'; RESET 'parallelism.default'; {again} SHOW TABLES; SHOW CREATE TABLE numbers;",
+        script(directory.path())
+    );
+    let outcome = thalweg_with_input(&["sql"], &input);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.starts_with("numbers\n") && outcome.stdout.contains("word"), "{outcome:?}");
+}
+
+#[test]
+fn what_nobody_can_send_is_not_waited_for() {
+    let table = |connector: &str| {
+        format!("CREATE TABLE t (a INT) WITH ('connector' = '{connector}', 'format' = 'json'); SELECT a FROM t;")
+    };
+    check_error(&thalweg(&["run", "-e", &table("http")]), 1, "run takes no records over HTTP: use thalweg dev");
+    let expected = "reads the standard input, from which the script comes";
+    check_error(&thalweg_with_input(&["run", "-"], &table("stdin")), 1, expected);
+    let outcome = thalweg_with_input(&["run", "-e", &table("stdin"), "-o", "csv"], "{\"a\":1}\n");
+    assert_eq!(outcome.stdout, "a\n1\n", "{outcome:?}");
+}
+
+#[test]
 fn a_script_may_ask_before_it_runs() {
     let directory = tempfile::tempdir().unwrap();
     let sql = format!("{}SHOW TABLES; DESCRIBE numbers; SELECT n FROM numbers WHERE n = 2;", script(directory.path()));
