@@ -32,6 +32,9 @@ const SLICES_MAX: usize = 4096;
 /// Longer leases are taken for a mistake of the sender: a lost node would go unnoticed for as long.
 const LEASE_MAX: Duration = Duration::from_hours(24);
 
+/// The most bytes of each text of a registration, which are kept, logged and shown.
+const REGISTERED_BYTES_MAX: usize = 255;
+
 const STATES: [(SubtaskState, &str); 4] = [
     (SubtaskState::Ready, "ready"),
     (SubtaskState::Running, "running"),
@@ -154,6 +157,13 @@ impl TryFrom<v1::Registration> for NodeRegistration {
         const MESSAGE: &str = "Registration";
         if usize::try_from(wire.slots).map_or(true, |slots| slots > SLICES_MAX) {
             return Err(WireError::new(MESSAGE, format!("{} slots, at most {SLICES_MAX} are allowed", wire.slots)));
+        }
+        let texts = [&wire.version, &wire.zone, &wire.address, &wire.http_address];
+        for (text, what) in texts.into_iter().zip(["version", "zone", "address", "HTTP address"]) {
+            if text.len() > REGISTERED_BYTES_MAX || text.chars().any(char::is_control) {
+                let reason = format!("its {what} is no plain text of at most {REGISTERED_BYTES_MAX} bytes");
+                return Err(WireError::new(MESSAGE, reason));
+            }
         }
         if wire.version.is_empty() {
             return Err(WireError::new(MESSAGE, "it tells no version"));

@@ -438,3 +438,34 @@ fn leases_are_neither_zero_nor_endless() {
     assert!(registered(u64::MAX).is_err());
     assert!(registered(1000).is_ok());
 }
+
+#[test]
+fn texts_of_a_registration_are_short_and_plain() {
+    let registration = NodeRegistration {
+        node: NodeId(1),
+        incarnation: Incarnation(1),
+        address: "a:1".to_owned(),
+        http_address: String::new(),
+        slots: 1,
+        zone: "z".repeat(255),
+        version: "1".to_owned(),
+    };
+    let refused = |change: &dyn Fn(&mut v1::Registration, String), text: &str| {
+        let mut wire = v1::Registration::from(registration.clone());
+        change(&mut wire, text.to_owned());
+        NodeRegistration::try_from(wire).err().map(|error| error.to_string())
+    };
+    assert_eq!(refused(&|_, _| {}, ""), None);
+    let long = format!("{}:1", "h".repeat(1 << 20));
+    for text in [long.as_str(), "a\u{1b}[2J:1"] {
+        for change in [
+            |wire: &mut v1::Registration, text| wire.version = text,
+            |wire: &mut v1::Registration, text| wire.zone = text,
+            |wire: &mut v1::Registration, text| wire.address = text,
+            |wire: &mut v1::Registration, text| wire.http_address = text,
+        ] {
+            let reason = refused(&change, text).expect("it is refused");
+            assert!(reason.len() < 200 && reason.contains("at most 255 bytes"), "{reason}");
+        }
+    }
+}
