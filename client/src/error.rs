@@ -28,6 +28,17 @@ pub enum ClientError {
         /// What was tried last, per coordinator.
         tried: Vec<Tried>,
     },
+    /// Coordinators ended, or their connections broke, while they had the request. It may have been executed.
+    #[error(
+        "the connection to {coordinator} broke while it had the request, as one before it did ({reason}): it is not sent to any other. \
+         It may have been carried out; see whether the job is there before you send it again"
+    )]
+    Broken {
+        /// The last of them.
+        coordinator: String,
+        /// What happened there.
+        reason: String,
+    },
     /// The request was understood and refused; the same again would be refused again.
     #[error("{message}")]
     Rejected {

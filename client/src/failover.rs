@@ -8,7 +8,8 @@
 //!
 //! A status that a coordinator sent is its answer, but for UNAVAILABLE, which says that it does not know a leader now. One
 //! that was made up on this side (it has a source) says that the connection broke, and then nobody knows whether the
-//! request was executed; so only requests that may be executed twice come here.
+//! request was executed; so only requests that may be executed twice come here. One that makes a coordinator do what its sender wrote
+//! goes on to one more coordinator at most after its connection broke: it may be what ends them.
 
 use std::{
     sync::{
@@ -20,7 +21,7 @@ use std::{
 
 use thalweg_proto::{
     MESSAGE_BYTES_MAX,
-    network::{self, Network},
+    network::{self, Network, broke_under_way},
     v1::cluster_client::ClusterClient,
 };
 use thalweg_types::seam::Entropy;
@@ -33,6 +34,8 @@ use crate::error::{ClientError, Tried};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two rounds over all coordinators; half of it is random.
 const ROUND_DELAY: Duration = Duration::from_millis(200);
+/// A script is given up when so many connections broke while it was under way.
+const SCRIPT_BREAKS_MAX: u32 = 2;
 
 /// The coordinators.
 #[derive(Debug)]
@@ -80,10 +83,41 @@ impl Coordinators {
         S: Fn(ClusterClient<Channel>, Q) -> F,
         F: Future<Output = Result<Response<R>, Status>>,
     {
+        self.call_within(u32::MAX, wait, request, send).await
+    }
+
+    /// As `call`, with something that a coordinator has to read and plan.
+    pub(crate) async fn call_with_script<Q, R, S, F>(
+        &self,
+        wait: Duration,
+        request: Q,
+        send: S,
+    ) -> Result<R, ClientError>
+    where
+        Q: Clone,
+        S: Fn(ClusterClient<Channel>, Q) -> F,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        self.call_within(SCRIPT_BREAKS_MAX, wait, request, send).await
+    }
+
+    async fn call_within<Q, R, S, F>(
+        &self,
+        breaks_max: u32,
+        wait: Duration,
+        request: Q,
+        send: S,
+    ) -> Result<R, ClientError>
+    where
+        Q: Clone,
+        S: Fn(ClusterClient<Channel>, Q) -> F,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let mut breaks_left = breaks_max;
         let mut tried: Vec<Option<String>> = vec![None; self.known.len()];
         let answered = async {
             loop {
-                if let Some(answer) = self.call_each(wait, &request, &send, &mut tried).await {
+                if let Some(answer) = self.call_each(wait, &request, &send, (&mut tried, &mut breaks_left)).await {
                     return answer;
                 }
                 let half = u64::try_from(ROUND_DELAY.as_millis()).expect("it is short") / 2;
@@ -102,7 +136,7 @@ impl Coordinators {
         wait: Duration,
         request: &Q,
         send: &S,
-        tried: &mut [Option<String>],
+        (tried, breaks_left): (&mut [Option<String>], &mut u32),
     ) -> Option<Result<R, ClientError>>
     where
         Q: Clone,
@@ -115,10 +149,17 @@ impl Coordinators {
             let reason = match time::timeout(wait + PATIENCE, send(client.clone(), request.clone())).await {
                 Ok(Ok(response)) => return Some(Ok(response.into_inner())),
                 Ok(Err(status)) if is_answer(&status) => return Some(Err(ClientError::from_status(&status))),
+                Ok(Err(status)) if broke_under_way(&status) => {
+                    *breaks_left = breaks_left.saturating_sub(1);
+                    status.message().to_owned()
+                }
                 Ok(Err(status)) => status.message().to_owned(),
                 Err(_) => "it did not answer".to_owned(),
             };
             tracing::debug!(coordinator, reason, "a coordinator did not answer");
+            if *breaks_left == 0 {
+                return Some(Err(ClientError::Broken { coordinator: coordinator.clone(), reason }));
+            }
             tried[at] = Some(reason);
             // Where another call has moved on meanwhile, that is the better guess.
             let next = (at + 1) % self.known.len();

@@ -70,7 +70,8 @@ impl Client {
     /// Submits a script as a job. What the script asks besides (`EXPLAIN`, `SHOW TABLES`, `DESCRIBE`) is answered with it.
     ///
     /// # Errors
-    /// `Rejected` where the script cannot be planned or has nothing to run (see `explain`); as any call otherwise.
+    /// `Rejected` where the script cannot be planned or has nothing to run (see `explain`), `Broken` where it seems to end the
+    /// coordinators that plan it; as any call otherwise.
     pub async fn submit(&self, options: SubmitOptions) -> Result<SubmittedJob, ClientError> {
         check_length(&options)?;
         let request = format!("{:016x}{:016x}", self.coordinators.random(), self.coordinators.random());
@@ -83,7 +84,7 @@ impl Client {
         };
         let send = |mut client: ClusterClient, request| async move { client.submit_job(request).await };
         let wait = planned_within(&submission.sql);
-        let response = self.coordinators.call(wait, v1::SubmitJobRequest::from(submission), send).await?;
+        let response = self.coordinators.call_with_script(wait, v1::SubmitJobRequest::from(submission), send).await?;
         let client::SubmittedJob { job, queries, answers } = response.into();
         Ok(SubmittedJob { job, queries: queries.into_iter().map(query).collect::<Result<_, _>>()?, answers })
     }
@@ -98,7 +99,7 @@ impl Client {
         let wait = planned_within(&sql);
         let request = v1::ExplainRequest::from(PlanRequest { sql, settings, parallelism });
         let send = |mut client: ClusterClient, request| async move { client.explain(request).await };
-        Ok(self.coordinators.call(wait, request, send).await?.plan)
+        Ok(self.coordinators.call_with_script(wait, request, send).await?.plan)
     }
 
     /// All jobs, without their subtasks, scripts and plans.

@@ -25,5 +25,8 @@ pub mod v1 {
 /// The metadata key under which a coordinator that does not lead names the leader's address.
 pub const LEADER_KEY: &str = "thalweg-leader";
 
+/// The metadata key that says of an UNAVAILABLE that the connection to another process broke while that one had the request.
+pub const BROKE_KEY: &str = "thalweg-broke";
+
 /// The most bytes of one message that any of our services sends or accepts.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;

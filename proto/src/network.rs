@@ -179,3 +179,17 @@ pub fn channel(network: &Arc<dyn Network>, address: &str) -> Result<Channel, ton
     });
     Ok(endpoint.connect_with_connector_lazy(connector))
 }
+/// Whether a call's connection broke while the other side had the request, or may have had it: of a status that was made up here, as
+/// nobody answered, or that says so of another process's connection. One that was never there does not count.
+#[must_use]
+pub fn broke_under_way(status: &tonic::Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    let is_made_here = source.is_some();
+    while let Some(error) = source {
+        if error.is::<tonic::ConnectError>() {
+            return false;
+        }
+        source = error.source();
+    }
+    is_made_here || status.metadata().contains_key(crate::BROKE_KEY)
+}

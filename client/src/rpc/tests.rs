@@ -340,3 +340,61 @@ async fn every_other_call_arrives_as_it_was_meant() {
     let cluster = client.cluster().await.expect("b serves");
     assert_eq!((cluster.leader, cluster.term, cluster.members.len()), (None, Term(2), 1));
 }
+
+/// Takes connections and breaks each once a script has come; counts the scripts.
+#[allow(clippy::disallowed_methods, reason = "a test's own tasks")]
+async fn breaking(memory: &MemoryNetwork, address: &str, scripts: Arc<AtomicU64>) {
+    use futures::StreamExt;
+    use tokio::io::AsyncReadExt;
+    let mut listener = memory.listen(address).await.expect("it is free");
+    tokio::spawn(async move {
+        while let Some(Ok(mut connection)) = listener.incoming.next().await {
+            let scripts = scripts.clone();
+            tokio::spawn(async move {
+                let mut read = Vec::new();
+                while !String::from_utf8_lossy(&read).contains("a poison") {
+                    if connection.read_buf(&mut read).await.is_ok_and(|bytes| bytes > 0) {
+                        continue;
+                    }
+                    return;
+                }
+                scripts.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_that_breaks_connections_is_carried_to_one_more_coordinator_only() {
+    let (memory, scripts) = (Arc::new(MemoryNetwork::default()), Arc::new(AtomicU64::new(0)));
+    for address in ["a:1", "b:1", "c:1"] {
+        breaking(&memory, address, scripts.clone()).await;
+    }
+    let network: Arc<dyn Network> = memory;
+    let ClientConfig { coordinators, .. } = config();
+    let deadline = Duration::from_secs(60);
+    let coordinators = Coordinators::new(&coordinators, &network, Arc::new(Counting::default()), deadline);
+    let client = Client { coordinators: Arc::new(coordinators.expect("they are addresses")) };
+    let error = client.submit(sql("a poison")).await.expect_err("nobody survives it");
+    assert!(matches!(error, ClientError::Broken { .. }), "{error}");
+    assert_eq!(scripts.load(Ordering::Relaxed), 2);
+    let error = client.explain(sql("a poison")).await.expect_err("nobody survives it");
+    assert!(matches!(error, ClientError::Broken { .. }), "{error}");
+    assert_eq!(scripts.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_connection_that_was_passed_on_counts_and_one_that_was_never_there_does_not() {
+    let (client, cluster, _) = connected(&["b:1"]).await;
+    let broke = || {
+        let mut status = Status::unavailable("the process that knows did not answer");
+        status.metadata_mut().insert(thalweg_proto::BROKE_KEY, "1".parse().expect("it is text"));
+        status
+    };
+    cluster.state.lock().expect("nobody panics").fails = vec![broke()];
+    client.submit(sql("SELECT 1")).await.expect("it is repeated once");
+    cluster.state.lock().expect("nobody panics").fails = vec![broke(), broke(), broke()];
+    let error = client.submit(sql("SELECT 1")).await.expect_err("not twice");
+    assert!(matches!(error, ClientError::Broken { .. }), "{error}");
+    assert_eq!(cluster.state.lock().expect("nobody panics").fails.len(), 1);
+}

@@ -6,7 +6,8 @@ use parking_lot::Mutex;
 use thalweg_cluster_state::Rejection;
 use thalweg_consensus::ConsensusError;
 use thalweg_proto::{
-    MESSAGE_BYTES_MAX,
+    BROKE_KEY, MESSAGE_BYTES_MAX,
+    network::broke_under_way,
     v1::{self, cluster_client::ClusterClient, collect_client::CollectClient},
 };
 use thalweg_types::{
@@ -96,7 +97,11 @@ pub(super) fn relayed(status: Status) -> Status {
     if std::error::Error::source(&status).is_none() {
         return status;
     }
-    Status::unavailable(format!("the process that knows did not answer: {}", status.message()))
+    let mut passed = Status::unavailable(format!("the process that knows did not answer: {}", status.message()));
+    if broke_under_way(&status) {
+        passed.metadata_mut().insert(BROKE_KEY, MetadataValue::from_static("1"));
+    }
+    passed
 }
 
 /// A failed proposal or read. What is unavailable may be tried again: requests that change something carry an id.
