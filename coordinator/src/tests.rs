@@ -324,3 +324,11 @@ async fn a_job_waits_for_a_node_and_then_runs() {
     cluster.add_node(1, 1).await;
     until_status(&client, job, JobStatus::Finished).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_never_was_is_not_removed() {
+    let cluster = TestCluster::start(1, &[]).await;
+    cluster.leader().await;
+    let refused = cluster.client(1).remove_member(77).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::NotFound, "there is no member 77"));
+}

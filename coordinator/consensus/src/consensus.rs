@@ -66,6 +66,9 @@ pub enum ConsensusError {
     /// A number stands for one store, and is not used again.
     #[error("{0} was removed: give the new member a number that was never used")]
     Retired(MemberId),
+    /// No member has or had that number.
+    #[error("there is no member {number}", number = .0.0)]
+    UnknownMember(MemberId),
     /// The member to add is not acceptable.
     #[error("the member can not be added")]
     Member(#[from] ConfigError),
@@ -271,11 +274,11 @@ impl<R: Replicated> Consensus<R> {
         self.shared.heard.ago()
     }
 
-    /// Removes a member; removing one that is not there succeeds. A leader that is told to remove itself hands its
+    /// Removes a member; removing one that was removed before succeeds. A leader that is told to remove itself hands its
     /// leadership over and answers `NotLeader`: ask its successor.
     ///
     /// # Errors
-    /// Those of `propose`, and for the last voter.
+    /// Those of `propose`, for the last voter, and for a number that no member has or had.
     pub async fn remove_member(&self, member: MemberId) -> Result<(), ConsensusError> {
         self.ask(|reply| Command::Change { change: Change::Remove(member), reply }).await
     }

@@ -422,6 +422,7 @@ impl<R: Replicated> Driver<R> {
             }
             Verdict::LastVoter => refuse(reply, ConsensusError::LastVoter(self.config.member)),
             Verdict::Retired(member) => refuse(reply, ConsensusError::Retired(member)),
+            Verdict::Unknown(member) => refuse(reply, ConsensusError::UnknownMember(member)),
             Verdict::HandOver => self.hand_over(reply),
             Verdict::Propose { member, seat, is_voter } => {
                 let origin = self.next_origin();

@@ -75,6 +75,8 @@ pub(crate) enum Verdict {
     LastVoter,
     /// A member of that number was removed.
     Retired(MemberId),
+    /// No member has or had that number.
+    Unknown(MemberId),
     /// The leader has to hand over first.
     HandOver,
     /// To propose: the member, its new seat, and whether it votes; no seat to remove it.
@@ -93,7 +95,8 @@ pub(crate) fn judge(change: &Change, roster: &Roster, configuration: &ConfState,
             let is_same = known == Some(&seat);
             if is_same { Verdict::Done } else { Verdict::Propose { member: *member, seat: Some(seat), is_voter } }
         }
-        Change::Remove(member) if !roster.seats.contains_key(member) => Verdict::Done,
+        Change::Remove(member) if roster.retired.contains(member) => Verdict::Done,
+        Change::Remove(member) if !roster.seats.contains_key(member) => Verdict::Unknown(*member),
         Change::Remove(member) if configuration.get_voters() == [member.0] => Verdict::LastVoter,
         Change::Remove(member) if *member == leader => Verdict::HandOver,
         Change::Remove(member) => Verdict::Propose { member: *member, seat: None, is_voter: false },

@@ -265,6 +265,8 @@ async fn removed_members_do_not_count_and_do_not_disturb() {
     let (removed, kept) = (group.others(leader)[0], group.others(leader)[1]);
     group.consensus(leader).remove_member(id(removed)).await.expect("removed");
     group.consensus(leader).remove_member(id(removed)).await.expect("it is gone already");
+    let unknown = group.consensus(leader).remove_member(id(77)).await.expect_err("it never was there");
+    assert_eq!(unknown.to_string(), "there is no member 77");
     eventually("the removed one learns of it", || {
         group.members(removed).iter().all(|m| m.member != id(removed)).then_some(())
     })

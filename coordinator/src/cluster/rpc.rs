@@ -108,6 +108,7 @@ pub(super) fn relayed(status: Status) -> Status {
 pub(super) fn consensus_status(error: ConsensusError) -> Status {
     match error {
         ConsensusError::TooLarge { .. } => Status::invalid_argument(error.to_string()),
+        ConsensusError::UnknownMember(_) => Status::not_found(error.to_string()),
         ConsensusError::LastVoter(_)
         | ConsensusError::Retired(_)
         | ConsensusError::Member(_)

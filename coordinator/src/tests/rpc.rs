@@ -108,6 +108,26 @@ impl TestClient {
         Ok(overview.into_inner().try_into().unwrap())
     }
 
+    pub(super) async fn remove_member(&self, member: u64) -> Result<(), Status> {
+        let change = thalweg_types::client::MemberChange::Remove(thalweg_types::MemberId(member));
+        self.cluster().change_members(v1::ChangeMembersRequest::from(change)).await.map(drop)
+    }
+
+    /// What a session ends with when a node that has registered says this.
+    pub(super) async fn end_of_session(&self, registration: NodeRegistration, last: v1::NodeMessage) -> Status {
+        let register = v1::NodeMessage::from(NodeMessage::Register(registration));
+        let messages = futures::stream::iter([register, last]).chain(futures::stream::pending());
+        let mut client = NodeSessionClient::new(self.channel.clone());
+        let mut stream = client.open(messages).await.unwrap().into_inner();
+        loop {
+            match stream.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("it ended without a status"),
+                Err(status) => return status,
+            }
+        }
+    }
+
     /// The first answer to a registration.
     pub(super) async fn open_session(&self, registration: NodeRegistration) -> Result<CoordinatorMessage, Status> {
         let register = v1::NodeMessage::from(NodeMessage::Register(registration));
