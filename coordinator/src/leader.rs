@@ -15,7 +15,7 @@ use thalweg_consensus::{Consensus, Leadership};
 use thalweg_control::NodeLiveness;
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
-    JobId, NodeId, Term,
+    Incarnation, JobId, NodeId, Term,
     node::NodeRegistration,
     seam::Seams,
     session::{CoordinatorMessage, NodeMessage},
@@ -51,6 +51,8 @@ pub(crate) struct SessionId {
 /// Everything that the actor can be told or asked.
 #[derive(Debug)]
 enum LeaderCommand {
+    /// Whether another life of a node is here, which a new one has to wait for: who and where it is.
+    AskOccupant { node: NodeId, incarnation: Incarnation, reply: oneshot::Sender<Option<String>> },
     /// A node whose registration is recorded has a session. Answered with `None` where this member does not lead.
     Open {
         registration: NodeRegistration,
@@ -82,6 +84,13 @@ pub(crate) struct LeaderHandle {
 pub(crate) struct LeaderGone;
 
 impl LeaderHandle {
+    /// Whether another life of a node is here, which a new one has to wait for: who and where it is.
+    pub(crate) async fn occupant(&self, node: NodeId, incarnation: Incarnation) -> Option<String> {
+        let (reply, occupant) = oneshot::channel();
+        self.tell(LeaderCommand::AskOccupant { node, incarnation, reply }).await.ok()?;
+        occupant.await.ok().flatten()
+    }
+
     /// Begins the session of a registered node. `None`: this member does not lead.
     pub(crate) async fn open(
         &self,
@@ -198,7 +207,7 @@ impl Leader {
                     Some(LeaderCommand::Recall { reply, .. }) => answer(reply, JobMemory::default()),
                     Some(LeaderCommand::AskSettled { reply }) => answer(reply, false),
                     // Whoever asks is told by the dropped reply.
-                    Some(LeaderCommand::AskClaim { .. }) => {}
+                    Some(LeaderCommand::AskClaim { .. } | LeaderCommand::AskOccupant { .. }) => {}
                     Some(
                         LeaderCommand::Receive { .. } | LeaderCommand::Close { .. } | LeaderCommand::Forget { .. },
                     ) => {}

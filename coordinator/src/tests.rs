@@ -326,6 +326,40 @@ async fn a_job_waits_for_a_node_and_then_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_process_of_a_node_is_refused_while_the_first_is_there_and_let_in_after() {
+    let mut cluster = TestCluster::start(1, &[1]).await;
+    let client = cluster.client(1);
+    let mut second = cluster.registration(1);
+    second.incarnation = thalweg_types::Incarnation(u64::MAX);
+    let refused = client.open_session(second.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
+    assert!(refused.message().starts_with("node-1 is here, at node-1:7000, heard "), "{}", refused.message());
+    let job = client.submit("r", "publish").await.unwrap().job;
+    assert_eq!(until_status(&client, job, JobStatus::Finished).await.attempt, Attempt(1), "the first goes on");
+    cluster.kill(NodeId(1));
+    let began = tokio::time::Instant::now();
+    while client.open_session(second.clone()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_breaks_the_protocol_ends_with_the_reason() {
+    let cluster = TestCluster::start(1, &[]).await;
+    cluster.leader().await;
+    let report = thalweg_proto::v1::NodeMessage {
+        message: Some(thalweg_proto::v1::node_message::Message::Report(thalweg_proto::v1::Report {
+            sequence: 1,
+            ..thalweg_proto::v1::Report::default()
+        })),
+    };
+    let ended = cluster.client(1).end_of_session(cluster.registration(1), report).await;
+    assert_eq!(ended.code(), Code::InvalidArgument, "{ended:?}");
+    assert!(ended.message().contains("Report"), "{}", ended.message());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_member_that_never_was_is_not_removed() {
     let cluster = TestCluster::start(1, &[]).await;
     cluster.leader().await;

@@ -27,6 +27,9 @@ pub(crate) enum SessionError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Another process has this node's number, and is there.
+    #[error("{coordinator} refuses a second process: {occupant}")]
+    Occupied { coordinator: String, occupant: String },
     /// It ended the stream.
     #[error("{coordinator} ended the session")]
     Ended { coordinator: String },
@@ -42,6 +45,14 @@ pub(crate) enum SessionError {
 }
 
 impl SessionError {
+    /// Who has this node's number.
+    pub(crate) fn occupied(&self) -> Option<&str> {
+        match self {
+            Self::Occupied { occupant, .. } => Some(occupant),
+            _ => None,
+        }
+    }
+
     /// The leader's address, where the coordinator has named it.
     pub(crate) fn leader(&self) -> Option<String> {
         match self {
@@ -135,6 +146,9 @@ fn failed(coordinator: &str, status: Status) -> SessionError {
     let coordinator = coordinator.to_owned();
     if status.code() == Code::Unavailable && (leader.is_some() || status.metadata().contains_key(LEADER_KEY)) {
         return SessionError::NotLeading { coordinator, leader };
+    }
+    if status.code() == Code::AlreadyExists {
+        return SessionError::Occupied { coordinator, occupant: status.message().to_owned() };
     }
     SessionError::Broken { coordinator, source: status.into() }
 }

@@ -93,7 +93,11 @@ impl SessionClient {
                 Ok(refused) => return refused,
                 Err(error) => error,
             };
-            tracing::debug!(error = &error as &dyn std::error::Error, "no session with a leader");
+            match error.occupied() {
+                // Most often it has just ended, and is about to be missed.
+                Some(occupant) => tracing::warn!(occupant, "this node's number is taken; trying again"),
+                None => tracing::debug!(error = &error as &dyn std::error::Error, "no session with a leader"),
+            }
             let delay = self.search.on_failed(error.leader(), self.entropy.next());
             tokio::select! {
                 biased;

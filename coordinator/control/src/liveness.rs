@@ -68,6 +68,13 @@ impl NodeLiveness {
         }
     }
 
+    /// How long ago this life of a node was heard, while its lease lasts.
+    #[must_use]
+    pub fn heard_ago(&self, node: NodeId, incarnation: Incarnation, now: Duration) -> Option<Duration> {
+        let lease = self.leases.get(&node).filter(|lease| lease.incarnation == incarnation && lease.ends > now)?;
+        Some((now + self.lease).saturating_sub(lease.ends))
+    }
+
     /// The nodes whose lease has run out.
     #[must_use]
     pub fn on_tick(&mut self, now: Duration) -> Vec<(NodeId, Incarnation)> {

@@ -61,6 +61,11 @@ impl NodeLink {
         again.into_iter().for_each(|message| self.send(message));
     }
 
+    /// Whether a session is open, and its stream to the node too.
+    pub(super) fn has_session(&self) -> bool {
+        self.session.as_ref().is_some_and(|(_, outgoing)| !outgoing.is_closed())
+    }
+
     /// Whether this is the open session.
     pub(super) fn is_open(&self, session: SessionId) -> bool {
         self.session.as_ref().is_some_and(|(open, _)| *open == session)

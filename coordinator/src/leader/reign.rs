@@ -280,6 +280,7 @@ impl Reign {
 
     pub(super) fn on_command(&mut self, command: LeaderCommand) {
         match command {
+            LeaderCommand::AskOccupant { node, incarnation, reply } => answer(reply, self.occupant(node, incarnation)),
             LeaderCommand::Open { registration, outgoing, reply } => {
                 let session = self.open(&registration, outgoing);
                 answer(reply, session);
@@ -298,6 +299,17 @@ impl Reign {
             LeaderCommand::AskSettled { reply } => answer(reply, self.is_settled()),
             LeaderCommand::AskClaim { reply } => answer(reply, self.claiming.claim.clone()),
         }
+    }
+
+    /// Another life of a node that is here: its session is open, and its lease lasts. One that has ended breaks its session, or is
+    /// silent until its lease is over, and is in nobody's way.
+    fn occupant(&self, node: NodeId, incarnation: Incarnation) -> Option<String> {
+        let link = self.links.get(&node).filter(|link| link.incarnation != incarnation && link.has_session())?;
+        let ago = self.liveness.heard_ago(node, link.incarnation, self.seams.clock.monotonic())?;
+        let address = self.consensus.peek(|machine| {
+            machine.state().node(node).map(|record| record.registration.address.clone()).unwrap_or_default()
+        });
+        Some(format!("{node} is here, at {address}, heard {:.1} s ago", ago.as_secs_f64()))
     }
 
     /// Begins a session, unless a newer life of the node has registered since.

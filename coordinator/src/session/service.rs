@@ -6,11 +6,18 @@
 //! ```
 //!
 //! The protocol is described in `thalweg_types::session`. A coordinator that does not lead ends the stream with UNAVAILABLE
-//! and the leader's address in the metadata. A message that is malformed ends the session: the node is of another make.
+//! and the leader's address in the metadata. A message that is malformed ends the session with INVALID_ARGUMENT: the node is of another
+//! make. A node that comes while another process of its number is here gets ALREADY_EXISTS, and may come again: that one may just not
+//! be known to have ended.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt, stream};
+use parking_lot::Mutex;
 use thalweg_cluster_state::{Command, Outcome, Rejection};
 use thalweg_consensus::{Consensus, ConsensusError};
 use thalweg_proto::{
@@ -29,7 +36,7 @@ use thalweg_types::{
 };
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
+use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataValue};
 
 use crate::{
     compute::on_compute,
@@ -48,6 +55,9 @@ const LARGE_BYTES: usize = 64 << 10;
 /// Shorter than a third of the shortest lease that makes sense.
 const HEARD_EVERY: Duration = Duration::from_millis(100);
 
+/// Whoever may come may also come often: more refusals than one in this time are only counted.
+const REFUSALS_EVERY: Duration = Duration::from_secs(1);
+
 type Outgoing = Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
 
 /// The session service.
@@ -56,7 +66,30 @@ pub(crate) struct NodeSessionService {
     consensus: Consensus<Machine>,
     leader: LeaderHandle,
     seams: Seams,
+    refusals: Mutex<Refusals>,
 }
+
+/// What was told of the nodes that were refused.
+#[derive(Debug, Default)]
+struct Refusals {
+    told: Option<Duration>,
+    untold: u64,
+}
+
+impl Refusals {
+    /// Counts a refusal. So many were not told of before one that is to be told.
+    fn count(&mut self, now: Duration) -> Option<u64> {
+        if self.told.is_some_and(|told| now.saturating_sub(told) < REFUSALS_EVERY) {
+            self.untold += 1;
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+/// Why a session was ended here, where it was.
+type Fault = Arc<OnceLock<Status>>;
 
 /// How a registration ended.
 enum Registered {
@@ -66,7 +99,7 @@ enum Registered {
 
 impl NodeSessionService {
     pub(crate) fn new(consensus: Consensus<Machine>, leader: LeaderHandle, seams: Seams) -> Self {
-        Self { consensus, leader, seams }
+        Self { consensus, leader, seams, refusals: Mutex::default() }
     }
 
     /// As it is mounted into a gRPC server.
@@ -87,6 +120,13 @@ impl NodeSessionService {
         status
     }
 
+    fn tell_refused(&self, node: NodeId, reason: &str) {
+        let told = self.refusals.lock().count(self.seams.clock.monotonic());
+        if let Some(untold) = told {
+            tracing::warn!(%node, reason, untold, "node refused");
+        }
+    }
+
     async fn register(&self, registration: NodeRegistration) -> Result<Registered, Status> {
         if !self.consensus.leadership().borrow().is_self {
             return Err(Self::not_leading(&self.consensus));
@@ -96,6 +136,9 @@ impl NodeSessionService {
                 "the node is of version {}, this cluster runs {ENGINE_VERSION}: all must be of one version",
                 registration.version
             )));
+        }
+        if let Some(occupant) = self.leader.occupant(registration.node, registration.incarnation).await {
+            return Err(Status::already_exists(occupant));
         }
         let command = Command::RegisterNode { registration: registration.clone() };
         match self.consensus.propose(command.to_bytes(self.seams.clock.since_epoch())).await {
@@ -131,26 +174,39 @@ impl NodeSession for NodeSessionService {
             return Err(Status::invalid_argument("a session begins with a registration"));
         };
         let node = registration.node;
-        match self.register(registration).await? {
+        let registered = self.register(registration).await;
+        match &registered {
+            Ok(Registered::Refused(reason)) => self.tell_refused(node, reason),
+            Err(status) if status.code() == Code::AlreadyExists => self.tell_refused(node, status.message()),
+            _ => {}
+        }
+        match registered? {
             Registered::Refused(reason) => {
-                tracing::warn!(%node, reason, "node refused");
                 let refused = v1::CoordinatorMessage::from(CoordinatorMessage::Refused { reason });
                 Ok(Response::new(Box::pin(stream::iter([Ok(refused)]))))
             }
             Registered::Accepted(session, messages) => {
                 // When it ends the session ends, and the node opens another one.
-                let passing = pass_on(self.seams.clone(), self.leader.clone(), (node, session), incoming);
+                let fault = Fault::default();
+                let passing =
+                    pass_on(self.seams.clone(), self.leader.clone(), (node, session), incoming, fault.clone());
                 self.seams.io.spawn("node-session", Box::pin(passing));
-                Ok(Response::new(outgoing(self.seams.clone(), self.consensus.clone(), messages)))
+                Ok(Response::new(outgoing(self.seams.clone(), self.consensus.clone(), messages, fault)))
             }
         }
     }
 }
 
 /// Orders for as long as the leader holds the session, then the reason why there are no more.
-fn outgoing(seams: Seams, consensus: Consensus<Machine>, messages: mpsc::Receiver<CoordinatorMessage>) -> Outgoing {
+fn outgoing(
+    seams: Seams,
+    consensus: Consensus<Machine>,
+    messages: mpsc::Receiver<CoordinatorMessage>,
+    fault: Fault,
+) -> Outgoing {
     let orders = ReceiverStream::new(messages).then(move |message| encoded(seams.clone(), message));
-    let end = stream::once(async move { Err(NodeSessionService::not_leading(&consensus)) });
+    let not_leading = move || NodeSessionService::not_leading(&consensus);
+    let end = stream::once(async move { Err(fault.get().cloned().unwrap_or_else(not_leading)) });
     Box::pin(orders.chain(end))
 }
 
@@ -196,6 +252,7 @@ async fn pass_on(
     leader: LeaderHandle,
     (node, session): (NodeId, SessionId),
     mut incoming: Streaming<v1::NodeMessage>,
+    fault: Fault,
 ) {
     loop {
         let message = match incoming.message().await {
@@ -214,6 +271,8 @@ async fn pass_on(
             }
             Err(error) => {
                 tracing::warn!(%node, %error, "session ended");
+                // Before the session is closed, as whoever reads its end wants to know.
+                _ = fault.set(error.into());
                 break;
             }
         }

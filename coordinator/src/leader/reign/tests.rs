@@ -150,3 +150,25 @@ async fn what_ran_on_after_its_job_had_ended_is_cleared_away_once_it_is_gone() {
     reign.report(node, 3, Report::Gone { job, attempt: Attempt(0) });
     assert_ne!(reign.jobs[&job], before, "all was removed before it was gone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_second_process_waits_until_the_first_is_gone_or_its_lease_over() {
+    let cluster = TestCluster::start(1, &[]).await;
+    let mut reign = reign(&cluster).await;
+    let first = cluster.registration(1);
+    let second = Incarnation(u64::MAX);
+    register(&reign, &first).await;
+    assert_eq!(reign.occupant(first.node, second), None, "nobody has come");
+    let (outgoing, said) = mpsc::channel(8);
+    reign.open(&first, outgoing).expect("it leads");
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let occupant = reign.occupant(first.node, second);
+    assert_eq!(occupant.as_deref(), Some("node-1 is here, at node-1:7000, heard 0.2 s ago"));
+    assert_eq!(reign.occupant(first.node, first.incarnation), None, "it may come again itself");
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(reign.occupant(first.node, second), None, "its lease is over");
+    reign.receive(first.node, NodeMessage::Heartbeat { metrics: Vec::new() });
+    assert!(reign.occupant(first.node, second).is_some());
+    drop(said);
+    assert_eq!(reign.occupant(first.node, second), None, "its connection broke");
+}
