@@ -40,6 +40,17 @@ pub enum ConnectorError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Somebody else's server does not take it, however often it is asked.
+    #[error("could not {attempted}, asked {times} times")]
+    GaveUp {
+        /// What was attempted, on what.
+        attempted: String,
+        /// How often.
+        times: u64,
+        /// What came of it the last time.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A store or a file system refuses it, and will again until somebody changes something.
     #[error("could not {attempted}: {advice}")]
     Refused {
@@ -59,6 +70,7 @@ impl ConnectorError {
     pub fn failure_kind(&self) -> FailureKind {
         match self {
             Self::Store { .. } => FailureKind::Store,
+            Self::GaveUp { .. } => FailureKind::Operator,
             Self::Config { .. } | Self::Record { .. } | Self::Data { .. } | Self::Refused { .. } => FailureKind::Data,
         }
     }

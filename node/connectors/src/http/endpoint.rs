@@ -112,6 +112,8 @@ struct Queue {
     time: LogTime,
     /// Those of the batches, those of what is pending, and those that are reserved.
     bytes: usize,
+    /// Those of bodies that are not whole.
+    unfinished: usize,
     keys: Keys,
 }
 
@@ -162,6 +164,8 @@ enum Submitted {
 pub(super) struct Reservation {
     endpoint: Arc<Endpoint>,
     bytes: usize,
+    /// The body is whole.
+    is_whole: bool,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -206,6 +210,7 @@ impl Endpoint {
             is_appending: false,
             batches: VecDeque::new(),
             bytes: 0,
+            unfinished: 0,
             time: LogTime { opened_at: 0, since: clock.monotonic() },
             keys: Keys::new(retention),
         };
@@ -220,7 +225,7 @@ impl Endpoint {
     /// Begins a request, of nothing so far.
     pub(super) fn reserve(self: Arc<Self>) -> Result<Reservation, Refusal> {
         lock(&self.queue).check()?;
-        Ok(Reservation { endpoint: self, bytes: 0 })
+        Ok(Reservation { endpoint: self, bytes: 0, is_whole: false })
     }
 
     /// Requests are taken from here on. `known` are those of former readers, of which the newest came at `newest_millis` of the log's
@@ -420,10 +425,14 @@ impl Reservation {
             return Ok(());
         }
         let mut queue = lock(&self.endpoint.queue);
-        if queue.bytes.saturating_add(more) > bytes_max {
+        // A single body may be as large as the buffer, and has no other to keep from its place.
+        let others = queue.unfinished - self.bytes;
+        let has_part = others == 0 || queue.unfinished.saturating_add(more) <= bytes_max / 2;
+        if queue.bytes.saturating_add(more) > bytes_max || !has_part {
             return Err(Refusal::Full);
         }
         queue.bytes += more;
+        queue.unfinished += more;
         drop(queue);
         self.bytes += more;
         Ok(())
@@ -433,7 +442,7 @@ impl Reservation {
     /// records are durable, or are known not to become so. Dropped, the call changes nothing about what it has submitted.
     pub(super) async fn accept(mut self, body: Vec<u8>, key: Option<String>) -> Result<Accepted, Refusal> {
         self.grow_to(body.len())?;
-        let is_durable = lock(&self.endpoint.queue).check()?;
+        let is_durable = self.finish()?;
         let batch = decode(&self.endpoint.schema, &body).map_err(Refusal::Malformed)?;
         // What the job could not process is refused as long as somebody is there to be told.
         let fault = self.endpoint.check.as_ref().and_then(|RecordCheck(check)| check(&batch));
@@ -457,6 +466,14 @@ impl Reservation {
             },
         };
         Ok(Accepted { rows, is_durable })
+    }
+
+    /// The body is whole.
+    fn finish(&mut self) -> Result<bool, Refusal> {
+        let mut queue = lock(&self.endpoint.queue);
+        queue.unfinished -= self.bytes;
+        self.is_whole = true;
+        queue.check()
     }
 
     fn submit(&mut self, request: LoggedRequest, body: Bytes, batch: RecordBatch) -> Result<Submitted, Refusal> {
@@ -497,6 +514,10 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        lock(&self.endpoint.queue).bytes -= self.bytes;
+        let mut queue = lock(&self.endpoint.queue);
+        queue.bytes -= self.bytes;
+        if !self.is_whole {
+            queue.unfinished -= self.bytes;
+        }
     }
 }

@@ -18,7 +18,8 @@
 //!
 //! The bytes of a body are reserved piece by piece as it comes, so that requests that come at once do not hold more than the buffer
 //! may, and one that announces much and sends nothing holds nothing. A length that has no room now is refused before any of it is
-//! read. A body has to make progress: what it holds it cannot hold for long.
+//! read. A body has to make progress, the faster the more it holds, and to be whole in a time that grows with its length; what it holds
+//! it cannot hold for long. Beside others, bodies that are not whole hold half of the buffer at most: the rest is for those that are.
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use axum::{
     routing::post,
 };
 use futures::StreamExt as _;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     elsewhere::{Elsewhere, ReaderPlace},
@@ -41,9 +43,14 @@ use super::{
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const KEY_CHARS_MAX: usize = 255;
 const RETRY_AFTER_SECONDS: &str = "1";
-/// In each window of time a body brings so much, or its end; else its part of the buffer is given back.
+const PATH_CHARS_SHOWN: usize = 200;
+/// In each window of time a body brings so much and this part of what it holds, or its end; else its part of the buffer is given back.
 const WINDOW: Duration = Duration::from_secs(10);
 const WINDOW_BYTES: usize = 8 << 10;
+const WINDOW_PART: usize = 8;
+/// A body is whole within this, and the time that its bytes take at a rate.
+const WHOLE_WITHIN: Duration = Duration::from_secs(30);
+const BYTES_PER_SECOND: u32 = 128 << 10;
 
 /// Routes that take records for the tables of a registry, at any path; requests to others are sent to where their readers are,
 /// where somebody knows that.
@@ -99,17 +106,21 @@ async fn receive(registry: &IngestRegistry, path: &str, headers: &HeaderMap, bod
     let (mut text, mut before) = (Vec::new(), 0);
     let mut windows = tokio::time::interval(WINDOW);
     windows.tick().await;
+    let begun = Instant::now();
     loop {
+        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let whole_by = begun + WHOLE_WITHIN + Duration::from_secs(1) * bytes / BYTES_PER_SECOND;
         let piece = tokio::select! {
             biased;
             piece = pieces.next() => piece,
             _ = windows.tick() => {
-                if text.len() - before < WINDOW_BYTES {
+                if text.len() - before < WINDOW_BYTES.max(before / WINDOW_PART) {
                     return Err(Refusal::TooSlow);
                 }
                 before = text.len();
                 continue;
             }
+            () = sleep_until(whole_by) => return Err(Refusal::TooSlow),
         };
         let Some(piece) = piece else { break };
         let piece = piece.map_err(|error| Refusal::Malformed(format!("the body cannot be read: {error}")))?;
@@ -133,7 +144,10 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 
 fn refuse(path: &str, refusal: &Refusal) -> Response {
     match refusal {
-        Refusal::UnknownPath => (StatusCode::NOT_FOUND, format!("no table takes records at /{path}\n")).into_response(),
+        Refusal::UnknownPath => {
+            let path = shown(path);
+            (StatusCode::NOT_FOUND, format!("no table takes records at /{path}\n")).into_response()
+        }
         Refusal::Malformed(reason) => (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response(),
         Refusal::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n").into_response(),
         Refusal::TooLarge { bytes_max } => {
@@ -148,6 +162,13 @@ fn refuse(path: &str, refusal: &Refusal) -> Response {
         Refusal::TooManyKeys => later(StatusCode::TOO_MANY_REQUESTS, "no more idempotency keys can be remembered now"),
         Refusal::Unavailable(reason) => later(StatusCode::SERVICE_UNAVAILABLE, reason),
     }
+}
+
+/// A path as it can be shown: what a client sent may be long, and not for a terminal.
+fn shown(path: &str) -> String {
+    let mut characters = path.chars();
+    let shown: String = characters.by_ref().take(PATH_CHARS_SHOWN).flat_map(char::escape_debug).collect();
+    if characters.next().is_some() { shown + "..." } else { shown }
 }
 
 fn later(status: StatusCode, reason: &str) -> Response {

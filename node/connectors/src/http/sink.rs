@@ -50,16 +50,24 @@ impl HttpSinkWriter {
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let url = options.required("url")?.to_owned();
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(options.error(format!("option 'url' = '{url}': expected a URL of http or https")));
+        let is_whole =
+            url::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !is_whole {
+            return Err(options.error(format!("option 'url' = '{url}': expected http://HOST/... or https://HOST/...")));
+        }
+        let batch_rows = options.number("batch-rows")?.unwrap_or(1000);
+        let timeout = options.duration("timeout")?.unwrap_or(Duration::from_secs(30));
+        if batch_rows == 0 || timeout.is_zero() {
+            let key = if timeout.is_zero() { "timeout" } else { "batch-rows" };
+            return Err(options.error(format!("option '{key}' = '0': with it nothing could be sent")));
         }
         Ok(Self {
             client: context.http.clone(),
             entropy: context.seams.entropy.clone(),
             writer: JsonWriter::new(schema, json_form(&options)).map_err(|reason| options.error(reason))?,
             url,
-            batch_rows: options.number("batch-rows")?.unwrap_or(1000).max(1),
-            timeout: options.duration("timeout")?.unwrap_or(Duration::from_secs(30)),
+            batch_rows,
+            timeout,
             retries: options.number("retries")?.unwrap_or(10),
         })
     }
@@ -80,7 +88,8 @@ impl HttpSinkWriter {
                 },
             };
             if retry == self.retries {
-                return Err(ConnectorError::Store { attempted: attempted(), source });
+                let times = u64::from(self.retries) + 1;
+                return Err(ConnectorError::GaveUp { attempted: attempted(), times, source });
             }
             tokio::time::sleep(after.unwrap_or_else(|| self.with_jitter(delay)).min(DELAY_MAX)).await;
             delay = (delay * 2).min(DELAY_MAX);

@@ -176,19 +176,22 @@ fn piecewise(
 #[tokio::test(start_paused = true)]
 async fn bodies_that_are_being_read_count_before_they_are_whole() {
     let context = context();
-    let mut reader = open(&context, &[("path", "/in"), ("buffer-size", "600 b")]).await.expect("opened");
+    let mut reader = open(&context, &[("path", "/in"), ("buffer-size", "1000 b")]).await.expect("opened");
     let (mut first, slow) = piecewise(&context, Some(500));
     let (mut second, refused) = piecewise(&context, None);
-    for is_first in [true, false, true] {
-        let client = if is_first { &mut first } else { &mut second };
+    for client in [&mut first, &mut second] {
         client.try_send(SPACES_200).expect("it is read");
         settle().await;
     }
-    let (announcing, third) = piecewise(&context, Some(101));
+    let (announcing, third) = piecewise(&context, Some(601));
     assert_eq!(third.await.expect("no panic"), StatusCode::TOO_MANY_REQUESTS, "before anything was sent");
     drop(announcing);
     second.try_send(SPACES_200).expect("it is read");
-    assert_eq!(refused.await.expect("no panic"), StatusCode::TOO_MANY_REQUESTS, "its second piece has no room");
+    assert_eq!(
+        refused.await.expect("no panic"),
+        StatusCode::TOO_MANY_REQUESTS,
+        "half of the buffer is for bodies that are not whole"
+    );
     // The client sends nothing more: its part is free again soon.
     assert_eq!(slow.await.expect("no panic"), StatusCode::REQUEST_TIMEOUT);
     assert_eq!(post(&context, "/in", &"{\"a\":1}\n".repeat(12)).await.0, StatusCode::OK);
@@ -282,7 +285,10 @@ async fn write(statuses: &[u16], retries: &str) -> (Result<(), String>, Vec<Stri
     let mut writer = open_sink_writer(&spec, columns(), identity(1, 1, 0), &context).expect("a writer");
     let result = writer.write(&batch("{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n")).await;
     let bodies = server.bodies.lock().expect("no panics").clone();
-    (result.map_err(|error| error.to_string()), bodies)
+    let told = |error: crate::ConnectorError| {
+        format!("{:?}: {}", error.failure_kind(), thalweg_types::text::with_causes(&error))
+    };
+    (result.map_err(told), bodies)
 }
 
 #[tokio::test(start_paused = true)]
@@ -292,9 +298,71 @@ async fn requests_are_repeated_until_they_are_accepted() {
     assert_eq!(result, Ok(()));
     assert_eq!(bodies, [first, first, first, first, second]);
     let (result, bodies) = write(&[503, 503, 503, 503], "2").await;
-    assert_eq!(result, Err("could not POST rows to http://host/x".to_owned()));
+    assert_eq!(
+        result,
+        Err("Operator: could not POST rows to http://host/x, asked 3 times: status 503: because".to_owned())
+    );
     assert_eq!(bodies.len(), 3);
     let (result, bodies) = write(&[422], "2").await;
-    assert_eq!(result, Err("could not POST rows to http://host/x: status 422: because".to_owned()));
+    assert_eq!(result, Err("Data: could not POST rows to http://host/x: status 422: because".to_owned()));
     assert_eq!(bodies.len(), 1);
+}
+
+#[test]
+fn sinks_that_could_send_nothing_are_refused() {
+    let refused = |options: &[(&str, &str)]| {
+        let opened = open_sink_writer(&sink("http", options), columns(), identity(1, 1, 0), &context());
+        opened.err().map(|error| (error.failure_kind(), error.to_string()))
+    };
+    let whole = ("url", "http://host/x");
+    for (options, key) in [
+        (&[("url", "host/x")][..], "'url'"),
+        (&[("url", "http://")], "'url'"),
+        (&[("url", "http:///x y")], "'url'"),
+        (&[whole, ("timeout", "0 s")], "'timeout'"),
+        (&[whole, ("batch-rows", "0")], "'batch-rows'"),
+    ] {
+        let (kind, reason) = refused(options).expect("it is refused");
+        assert_eq!(kind, thalweg_types::job::FailureKind::Data);
+        assert!(reason.contains(key), "{reason}");
+    }
+    assert_eq!(refused(&[whole]), None);
+}
+
+#[tokio::test]
+async fn a_path_that_nobody_has_is_shown_shortened_and_without_control_characters() {
+    let path = format!("/in%1b%5b2J{}", "x".repeat(60_000));
+    let (status, body, _) = post(&context(), &path, "").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(body.starts_with("no table takes records at /in\\u{1b}[2Jxx") && body.len() < 300, "{body:?}");
+}
+
+/// Bytes at once, then so many in each period, until the answer comes; after how long it came.
+async fn drip(at_once: usize, (bytes, period): (usize, std::time::Duration)) -> (StatusCode, std::time::Duration) {
+    let context = context();
+    let _reader = open(&context, &[("path", "/in")]).await.expect("opened");
+    let (mut client, answer) = piecewise(&context, None);
+    let clock = context.seams.clock.clone();
+    let start = clock.monotonic();
+    let _ = client.try_send(" ".repeat(at_once).leak());
+    let piece: &'static str = " ".repeat(bytes).leak();
+    while !answer.is_finished() {
+        tokio::time::sleep(period).await;
+        let _ = client.try_send(piece);
+    }
+    (answer.await.expect("no panic"), clock.monotonic() - start)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_holds_much_has_to_go_on_as_fast() {
+    let (status, after) = drip((8 << 20) - (400 << 10), (9 << 10, std::time::Duration::from_secs(9))).await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+    assert!(after < std::time::Duration::from_secs(30), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_goes_on_slowly_for_long_is_given_up() {
+    let (status, after) = drip(0, (10 << 10, std::time::Duration::from_secs(5))).await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+    assert!(after < std::time::Duration::from_secs(45), "{after:?}");
 }

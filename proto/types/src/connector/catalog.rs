@@ -237,7 +237,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
                 "retries",
                 OptionType::Integer,
                 "10",
-                "Sink: how often a failed request is repeated, with growing delays.",
+                "Sink: how often a failed request is repeated, with growing delays. Then the job fails, and is restarted as restart.attempts says.",
             ),
             IDLE_TIMEOUT,
             DEAD_LETTER_PATH,
