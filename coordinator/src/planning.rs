@@ -35,7 +35,11 @@ const WAITING_MAX: usize = 32;
 /// The most bytes of a planned dataflow: it goes through the replicated log, and to every node that runs some of it.
 const GRAPH_BYTES_MAX: usize = 4 << 20;
 
-/// The turns of scripts that are to be planned: one at a time, for planning takes whole threads, which operators may share.
+/// Scripts that are planned at the same time. Few, for planning takes whole threads, which operators may share; and two, so that
+/// one that takes long does not keep all others waiting.
+const TURNS: usize = 2;
+
+/// The turns of scripts that are to be planned.
 #[derive(Debug, Clone)]
 pub(crate) struct PlanningTurns {
     turn: Arc<Semaphore>,
@@ -44,7 +48,7 @@ pub(crate) struct PlanningTurns {
 
 impl Default for PlanningTurns {
     fn default() -> Self {
-        Self { turn: Arc::new(Semaphore::new(1)), places: Arc::new(Semaphore::new(WAITING_MAX + 1)) }
+        Self { turn: Arc::new(Semaphore::new(TURNS)), places: Arc::new(Semaphore::new(WAITING_MAX + TURNS)) }
     }
 }
 
@@ -191,12 +195,17 @@ fn ingest_sources(graph: &JobGraph) -> impl Iterator<Item = (String, &str)> {
 
 /// Two tables of a job that take records at the same path would each get only some. And a dataflow has a size.
 fn check_graph(graph: &JobGraph) -> Result<(), PlanError> {
-    let bytes = graph.to_bytes().len();
+    let text = graph.to_bytes();
+    let bytes = text.len();
     if bytes > GRAPH_BYTES_MAX {
         let what = format!(
             "the script's dataflow has {bytes} bytes, and at most {GRAPH_BYTES_MAX} are taken: make several jobs of it"
         );
         return Err(PlanError::Script(what));
+    }
+    // What cannot be read again would be in the log for ever.
+    if let Err(error) = thalweg_sql::with_room(|| JobGraph::from_bytes(&text).map(drop)) {
+        return Err(PlanError::Script(format!("the script's dataflow cannot be read again: {error}")));
     }
     let mut tables = BTreeMap::new();
     for (path, table) in ingest_sources(graph) {

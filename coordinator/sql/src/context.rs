@@ -4,6 +4,7 @@
 //! the plan have a place in the text.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -28,7 +29,7 @@ use crate::{
     catalog::Catalog,
     chains, ddl,
     errors::{Result, SqlError, is_keyword, nearest, quote_it},
-    families, floats, numbers, outputs, refuse, rewrite,
+    families, floats, limits, numbers, outputs, refuse, rewrite,
     simplify::simplified,
     syntax::FunctionSyntax,
     times,
@@ -51,6 +52,8 @@ pub(crate) struct Functions {
 pub(crate) struct Context<'a> {
     pub(crate) functions: &'a Functions,
     pub(crate) catalog: &'a Catalog,
+    /// How many relations the script's plans have so far.
+    pub(crate) relations: &'a Cell<usize>,
 }
 
 /// How the columns of a query are taken.
@@ -114,6 +117,13 @@ impl Functions {
         self.aggregate.contains_key(name) || self.window.contains_key(name) || ["listagg", "variance"].contains(&name)
     }
 
+    /// The name that the scalar function has of its own.
+    pub(crate) fn own_name(&self, name: &str) -> Option<&str> {
+        let function = self.scalar.get(name)?;
+        let known = self.scalar.get(function.name())?;
+        Arc::ptr_eq(function, known).then(|| function.name())
+    }
+
     /// Whether a scalar function of this name depends on more than its arguments.
     pub(crate) fn is_volatile(&self, name: &str) -> bool {
         self.scalar.get(name).is_some_and(|function| function.signature().volatility != Volatility::Immutable)
@@ -125,7 +135,7 @@ impl Context<'_> {
     pub(crate) fn plan_query(&self, query: &Query, taken: Taken, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
         refuse::query(query, self.functions, tokens)?;
         let mut query = query.clone();
-        rewrite::query(&mut query)?;
+        rewrite::query(&mut query, self.functions)?;
         outputs::number_listed(&mut query);
         if taken == Taken::ByPlace {
             outputs::number(&mut query, &BTreeSet::new());
@@ -134,7 +144,10 @@ impl Context<'_> {
             (Err(error), Taken::ByPlace) => self.beside_wildcards(&query).ok_or(error),
             (planned, _) => planned,
         };
-        planned.map_err(|error| SqlError::from_plan(&error, tokens))
+        let plan = planned.map_err(|error| SqlError::from_plan(&error, tokens))?;
+        let place = tokens.first().map(|token| token.span.start);
+        limits::check_plan(&plan, self.relations).map_err(|reason| SqlError::new(reason).with_place(place))?;
+        Ok(plan)
     }
 
     fn planned(&self, query: &Query) -> PlanResult<LogicalPlan> {
@@ -158,7 +171,7 @@ impl Context<'_> {
         refuse::expression(expr, self.functions, tokens)?;
         let mut expr = expr.clone();
         chains::flatten_expr(&mut expr);
-        rewrite::expression(&mut expr)?;
+        rewrite::expression(&mut expr, self.functions)?;
         let planned = || {
             let schema = Arc::new(DFSchema::try_from(schema.clone())?);
             settled(self.planner().sql_to_expr(expr, &schema, &mut PlannerContext::new())?, &schema)

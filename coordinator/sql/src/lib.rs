@@ -19,6 +19,7 @@ mod explain;
 mod families;
 mod filters;
 mod floats;
+mod limits;
 mod lower;
 mod modifiers;
 mod numbers;
@@ -41,5 +42,5 @@ mod tests;
 
 pub use errors::SqlError;
 pub use explain::explain;
-pub use script::{CatalogColumn, CatalogTable, PlannedQuery, PlannedScript, catalog, plan};
+pub use script::{CatalogColumn, CatalogTable, PlannedQuery, PlannedScript, catalog, plan, with_room};
 pub use text::{is_complete, split_statements};

@@ -8,23 +8,25 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause,
-    Query, Select, SelectItem, TableFactor, TableWithJoins, TypedString, Value, VisitMut, VisitorMut,
+    AccessExpr, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    LimitClause, ObjectNamePart, Query, Select, SelectItem, TableFactor, TableWithJoins, TypedString, Value, VisitMut,
+    VisitorMut,
 };
 
 use crate::{
     calls,
+    context::Functions,
     errors::{Result, SqlError},
 };
 
 /// Rewrites every function call of a query.
-pub(crate) fn query(query: &mut Query) -> Result<()> {
-    into_result(query.visit(&mut Rewriter))
+pub(crate) fn query(query: &mut Query, functions: &Functions) -> Result<()> {
+    into_result(query.visit(&mut Rewriter { functions }))
 }
 
 /// Rewrites every function call of an expression.
-pub(crate) fn expression(expr: &mut Expr) -> Result<()> {
-    into_result(expr.visit(&mut Rewriter))
+pub(crate) fn expression(expr: &mut Expr, functions: &Functions) -> Result<()> {
+    into_result(expr.visit(&mut Rewriter { functions }))
 }
 
 fn into_result(flow: ControlFlow<Box<SqlError>>) -> Result<()> {
@@ -34,9 +36,11 @@ fn into_result(flow: ControlFlow<Box<SqlError>>) -> Result<()> {
     }
 }
 
-struct Rewriter;
+struct Rewriter<'a> {
+    functions: &'a Functions,
+}
 
-impl VisitorMut for Rewriter {
+impl VisitorMut for Rewriter<'_> {
     type Break = Box<SqlError>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
@@ -66,7 +70,21 @@ impl VisitorMut for Rewriter {
         if let Some(double) = approximate(expr) {
             *expr = double;
         }
-        calls::reword(expr)
+        calls::reword(expr)?;
+        by_own_name(expr, self.functions);
+        ControlFlow::Continue(())
+    }
+}
+
+/// The planner names a call by an alias anew, and whoever asks for the type of what is so named asks twice for that within it:
+/// for calls in one another, that doubles with each.
+fn by_own_name(expr: &mut Expr, functions: &Functions) {
+    if let Expr::Function(Function { name, .. }) = expr
+        && let [ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice()
+        && let Some(own) = functions.own_name(&ident.value.to_lowercase())
+        && !own.eq_ignore_ascii_case(&ident.value)
+    {
+        ident.value = own.to_owned();
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Tables and views are those declared before; settings hold for the whole script.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::Column as PlanColumn;
@@ -101,8 +101,8 @@ pub fn plan(sql: &str, overrides: &BTreeMap<String, String>) -> Result<PlannedSc
     })
 }
 
-/// Walks over expressions recurse, in sqlparser and DataFusion too: as deep as `text::check_nesting` allows.
-fn with_room<T>(plan: impl FnOnce() -> T) -> T {
+/// Walks over expressions and types recurse, in sqlparser and DataFusion too: as deep as `text::check_nesting` allows.
+pub fn with_room<T>(plan: impl FnOnce() -> T) -> T {
     stacker::grow(STACK_BYTES, plan)
 }
 
@@ -142,6 +142,8 @@ struct Session<'a> {
     explained: Vec<(usize, Output)>,
     explain: Vec<String>,
     queries: u32,
+    /// Of all plans so far.
+    relations: Cell<usize>,
 }
 
 impl<'a> Session<'a> {
@@ -155,11 +157,12 @@ impl<'a> Session<'a> {
             explained: Vec::new(),
             explain: Vec::new(),
             queries: 0,
+            relations: Cell::new(0),
         }
     }
 
     fn context(&self) -> Context<'_> {
-        Context { functions: self.functions, catalog: &self.catalog }
+        Context { functions: self.functions, catalog: &self.catalog, relations: &self.relations }
     }
 
     fn run(&mut self, statement: Statement) -> Result<()> {

@@ -9,6 +9,7 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whit
 use crate::{
     dialect::ThalwegDialect,
     errors::{Result, SqlError},
+    limits::{TYPE_LEVELS_MAX, too_many_levels},
 };
 
 /// The most words and signs of an expression that may be in one another.
@@ -126,6 +127,8 @@ struct Open {
     ranges: usize,
     is_case: bool,
     is_type: bool,
+    /// How many levels of nested values or types it is within.
+    levels: usize,
 }
 
 impl Open {
@@ -155,15 +158,19 @@ pub(crate) fn check_nesting(statement: &[TokenWithSpan]) -> Result<()> {
     let mut open = Open::default();
     for (at, token) in statement.iter().enumerate() {
         let follows_type = at > 0 && TYPES.iter().any(|word| is_word(&statement[at - 1].token, word));
+        let is_map = follows_type && is_word(&statement[at - 1].token, "MAP");
+        let levels = open.levels + usize::from(follows_type) + usize::from(is_map);
         match &token.token {
-            Token::Lt if follows_type => begin(&mut outer, &mut open, Open { is_type: true, ..Open::default() }),
+            Token::Lt if follows_type => {
+                begin(&mut outer, &mut open, Open { is_type: true, levels, ..Open::default() })
+            }
             Token::Gt | Token::ShiftRight if open.is_type => {
                 end(&mut outer, &mut open);
                 if token.token == Token::ShiftRight && open.is_type {
                     end(&mut outer, &mut open);
                 }
             }
-            Token::LParen | Token::LBracket => begin(&mut outer, &mut open, Open::default()),
+            Token::LParen | Token::LBracket => begin(&mut outer, &mut open, Open { levels, ..Open::default() }),
             Token::RParen | Token::RBracket => end(&mut outer, &mut open),
             Token::Comma => {
                 open.part();
@@ -186,6 +193,9 @@ pub(crate) fn check_nesting(statement: &[TokenWithSpan]) -> Result<()> {
             | Token::Ampersand
             | Token::Pipe => open.link(1),
             _ => open.words += 1,
+        }
+        if open.levels > TYPE_LEVELS_MAX {
+            return Err(SqlError::at(token.span.start, too_many_levels()));
         }
         if open.before + open.depth() > NESTING_MAX || open.connectives > LINKS_MAX {
             let (most, what) = if open.connectives > LINKS_MAX {
@@ -297,7 +307,8 @@ fn units_of(tokens: &[TokenWithSpan]) -> Vec<&[TokenWithSpan]> {
     units
 }
 
-fn opens_set(unit: &[TokenWithSpan]) -> bool {
+/// Whether a statement begins a statement set.
+pub(crate) fn opens_set(unit: &[TokenWithSpan]) -> bool {
     let starts = |words: &[&str]| {
         unit.len() >= words.len() && unit.iter().zip(words).all(|(token, word)| is_word(&token.token, word))
     };

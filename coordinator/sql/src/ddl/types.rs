@@ -9,8 +9,15 @@ use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use sqlparser::ast::{self, ArrayElemTypeDef, BinaryLength, CharacterLength, ExactNumberInfo, TimezoneInfo};
 use thalweg_functions::cast::Detail;
 
+use crate::limits;
+
 /// The Arrow type of a declared type, or why there is none.
 pub(crate) fn arrow_type(declared: &ast::DataType) -> Result<DataType, String> {
+    let made = nested(declared)?;
+    limits::check_type(&made).map(|()| made)
+}
+
+fn nested(declared: &ast::DataType) -> Result<DataType, String> {
     use ast::DataType as Sql;
     Ok(match declared {
         Sql::Boolean | Sql::Bool => DataType::Boolean,
@@ -38,12 +45,12 @@ pub(crate) fn arrow_type(declared: &ast::DataType) -> Result<DataType, String> {
         }
         Sql::Struct(fields, _) => DataType::Struct(struct_fields(fields)?),
         Sql::Array(ArrayElemTypeDef::AngleBracket(element) | ArrayElemTypeDef::Parenthesis(element)) => {
-            DataType::List(Arc::new(Field::new_list_field(arrow_type(element)?, true)))
+            DataType::List(Arc::new(Field::new_list_field(nested(element)?, true)))
         }
         Sql::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
-            DataType::List(Arc::new(Field::new_list_field(arrow_type(element)?, true)))
+            DataType::List(Arc::new(Field::new_list_field(nested(element)?, true)))
         }
-        Sql::Map(key, value) => map(arrow_type(key)?, arrow_type(value)?),
+        Sql::Map(key, value) => map(nested(key)?, nested(value)?),
         other => return Err(format!("type {other} is not supported")),
     })
 }
@@ -111,7 +118,7 @@ fn struct_fields(fields: &[ast::StructField]) -> Result<Fields, String> {
         if made.iter().any(|earlier| *earlier.name() == name.value) {
             return Err(format!("field '{}' is declared twice", name.value));
         }
-        made.push(Field::new(&name.value, arrow_type(&field.field_type)?, true));
+        made.push(Field::new(&name.value, nested(&field.field_type)?, true));
     }
     if made.is_empty() {
         return Err("a ROW needs at least one field".to_owned());

@@ -187,3 +187,48 @@ proptest! {
         let _ = crate::catalog(&text);
     }
 }
+
+fn nested(open: &str, inner: &str, close: &str, levels: usize) -> String {
+    format!("{}{inner}{}", open.repeat(levels), close.repeat(levels))
+}
+
+/// What is accepted is in the log for ever, so that it must be readable.
+#[test]
+fn deep_types_are_read_again_or_refused() {
+    let declared = |open: &str, close: &str, levels: usize| {
+        let data_type = nested(open, "TIMESTAMP(3)", close, levels);
+        plan_text(&format!(
+            "CREATE TABLE t (s STRING, i {data_type}) WITH ('connector' = 'blackhole'); \
+                   CREATE TABLE u (s STRING, i {data_type}) WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'json'); \
+                   SELECT i FROM u; INSERT INTO t SELECT s, CAST(NULL AS {data_type}) FROM u"
+        ))
+    };
+    let built = |open: &str, close: &str, levels: usize| {
+        nexmark(&format!(
+            "SELECT {} AS x, {} AS y FROM bid",
+            nested(open, "url", close, levels),
+            nested(open, "1", close, levels)
+        ))
+    };
+    let refused = "a type has at most 30 levels of ROW, ARRAY and MAP in one another, a MAP counts as two";
+    for (open, close, most) in [("ARRAY<", ">", 30), ("ROW<x ", ">", 30), ("MAP<STRING, ", ">", 15)] {
+        let graph =
+            declared(open, close, most).unwrap_or_else(|error| panic!("{open}: {error}")).graph.expect("a query");
+        assert_eq!(thalweg_types::JobGraph::from_bytes(&graph.to_bytes()).as_ref(), Ok(&graph), "{open}");
+        for levels in [most + 1, 60, 3000] {
+            let error = declared(open, close, levels).expect_err("it is too deep");
+            assert!(error.message.contains(refused) && error.line.is_some(), "{open}: {error}");
+        }
+    }
+    for (open, close, most) in [("ARRAY[", "]", 30), ("ROW(", ")", 30), ("MAP['a', ", "]", 15)] {
+        let graph = built(open, close, most).unwrap_or_else(|error| panic!("{open}: {error}")).graph.expect("a query");
+        assert_eq!(thalweg_types::JobGraph::from_bytes(&graph.to_bytes()).as_ref(), Ok(&graph), "{open}");
+        for levels in [most + 1, 60, 3000] {
+            let error = built(open, close, levels).expect_err("it is too deep");
+            assert!(error.message.contains(refused) && error.line.is_some(), "{open}: {error}");
+        }
+    }
+    let views: String = (1..40).map(|n| format!("CREATE VIEW v{n} AS SELECT ARRAY[i] AS i FROM v{};", n - 1)).collect();
+    let error = nexmark(&format!("CREATE VIEW v0 AS SELECT url AS i FROM bid; {views}")).expect_err("it is too deep");
+    assert!(error.message.contains(refused) && error.line.is_some(), "{error}");
+}
