@@ -144,6 +144,8 @@ struct Session<'a> {
     queries: u32,
     /// Of all plans so far.
     relations: Cell<usize>,
+    /// Where the statement set begins that is open.
+    set: Option<Location>,
 }
 
 impl<'a> Session<'a> {
@@ -158,6 +160,7 @@ impl<'a> Session<'a> {
             explain: Vec::new(),
             queries: 0,
             relations: Cell::new(0),
+            set: None,
         }
     }
 
@@ -167,6 +170,7 @@ impl<'a> Session<'a> {
 
     fn run(&mut self, statement: Statement) -> Result<()> {
         let Statement { kind, tokens } = statement;
+        self.follow_set(&kind, &tokens)?;
         match kind {
             StatementKind::CreateTable(create) => self.create_table(&create, &tokens),
             StatementKind::CreateView(create) => self.create_view(&create, &tokens),
@@ -178,7 +182,7 @@ impl<'a> Session<'a> {
                 Ok(())
             }
             StatementKind::Describe(name) => self.describe(&name),
-            StatementKind::SetBoundary => Ok(()),
+            StatementKind::SetBegin | StatementKind::SetEnd => Ok(()),
             StatementKind::Explain(inner) => {
                 let output = self.output(ddl::parse(inner)?, 0)?;
                 self.explained.push((self.explain.len(), output));
@@ -193,6 +197,25 @@ impl<'a> Session<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// Keeps track of whether a statement set is open, which has inserts only.
+    fn follow_set(&mut self, kind: &StatementKind, tokens: &[TokenWithSpan]) -> Result<()> {
+        let Some(at) = tokens.first().map(|token| token.span.start) else { return Ok(()) };
+        let executes = text::opens_set(tokens) && matches!(kind, StatementKind::Insert(_));
+        let begins = executes || matches!(kind, StatementKind::SetBegin);
+        match (begins, kind, self.set) {
+            (true, _, None) => self.set = Some(at),
+            (true, _, Some(_)) => return Err(SqlError::at(at, "a STATEMENT SET within another")),
+            (false, StatementKind::SetEnd, Some(_)) => self.set = None,
+            (false, StatementKind::SetEnd, None) => return Err(SqlError::at(at, "END without BEGIN STATEMENT SET")),
+            (false, StatementKind::Insert(_), _) | (false, _, None) => {}
+            (false, _, Some(_)) => {
+                return Err(SqlError::at(at, "a STATEMENT SET has no other statements than INSERT INTO")
+                    .with_hint("END; ends the set"));
+            }
+        }
+        Ok(())
     }
 
     fn output(&self, statement: Statement, query: u32) -> Result<Output> {
@@ -336,6 +359,9 @@ impl<'a> Session<'a> {
 
     fn set(&mut self, key: String, value: String, at: Location) -> Result<()> {
         let one = BTreeMap::from([(key.clone(), value.clone())]);
+        if key.ends_with(".path") && value.trim().is_empty() {
+            return Err(SqlError::at(at, format!("setting '{key}' is empty")));
+        }
         JobSettings::parse(&one).map_err(|error| setting_error(&error).with_place(Some(at)))?;
         self.settings.insert(key, value);
         Ok(())
@@ -360,6 +386,9 @@ impl<'a> Session<'a> {
     }
 
     fn finish(mut self, overrides: &BTreeMap<String, String>) -> Result<PlannedScript> {
+        if let Some(at) = self.set {
+            return Err(SqlError::at(at, "this STATEMENT SET has no END"));
+        }
         self.settings.extend(overrides.iter().map(|(key, value)| (key.clone(), value.clone())));
         let settings = JobSettings::parse(&self.settings).map_err(|error| setting_error(&error))?;
         for (place, output) in std::mem::take(&mut self.explained) {

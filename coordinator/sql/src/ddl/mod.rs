@@ -4,6 +4,7 @@
 //! them (watermarks, computed columns, options) are not among its own; queries are sqlparser's.
 
 mod columns;
+mod fields;
 mod options;
 mod partition;
 mod statement;

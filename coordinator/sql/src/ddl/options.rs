@@ -111,6 +111,9 @@ fn check_option(option: &Written, spec: &ConnectorSpec, format: Option<&FormatSp
             .with_hint(format!("it has {}", keys.join(", ")))
             .with_suggestion(&option.key, keys));
     };
+    if (option.key == "path" || option.key.ends_with(".path")) && option.value.trim().is_empty() {
+        return Err(SqlError::at(option.value_at, format!("option '{}' is empty", option.key)));
+    }
     match found.refuses(&option.value) {
         Some(reason) => {
             Err(SqlError::at(option.value_at, format!("option '{}' = '{}': {reason}", option.key, option.value)))

@@ -42,8 +42,10 @@ pub(crate) enum StatementKind {
     },
     ShowTables,
     Describe(Ident),
-    /// `BEGIN STATEMENT SET` and its `END`: the whole script is one set anyway.
-    SetBoundary,
+    /// `BEGIN STATEMENT SET`: the whole script is one set anyway.
+    SetBegin,
+    /// Its `END`.
+    SetEnd,
 }
 
 /// `CREATE TABLE`
@@ -134,7 +136,7 @@ fn parse_kind(parser: &mut Parser, tokens: &[TokenWithSpan]) -> Result<Statement
         "BEGIN" => parse_begin(parser),
         "END" => {
             parser.next_token();
-            Ok(StatementKind::SetBoundary)
+            Ok(StatementKind::SetEnd)
         }
         "EXECUTE" => parse_execute(parser),
         other => {
@@ -296,7 +298,7 @@ fn parse_explain(tokens: &[TokenWithSpan]) -> Result<StatementKind> {
 fn parse_begin(parser: &mut Parser) -> Result<StatementKind> {
     parser.next_token();
     expect_words(parser, &["STATEMENT", "SET"])?;
-    Ok(StatementKind::SetBoundary)
+    Ok(StatementKind::SetBegin)
 }
 
 /// `EXECUTE STATEMENT SET BEGIN INSERT …`, `EXECUTE INSERT …`

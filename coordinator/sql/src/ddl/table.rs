@@ -21,6 +21,7 @@ use thalweg_types::{
 
 use super::{
     columns::{ColumnClause, TableElements, WatermarkClause},
+    fields,
     options::{Written, check_connector},
     partition,
     statement::CreateTable,
@@ -31,7 +32,7 @@ use crate::{
     context::Context,
     dialect::ThalwegDialect,
     errors::{Result, SqlError},
-    text,
+    limits, text,
 };
 
 /// Checks a declaration against its connector and plans its expressions.
@@ -47,6 +48,9 @@ pub(crate) fn build(create: &CreateTable, context: &Context<'_>, tokens: &[Token
     let schema = Arc::new(Schema::new(columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()));
     check_primary_key(&create.elements.primary_key, &schema)?;
     check_column_options(&create.options, &columns)?;
+    if spec.options.iter().any(|option| option.key == "fields.*") {
+        fields::check(&create.options, &columns)?;
+    }
     let partition_by = match &create.partitioned {
         Some(clause) => partition::columns(clause, &columns, spec)?,
         None => Vec::new(),
@@ -103,7 +107,10 @@ fn add_computed(
             .and_then(|schema| planned.to_field(&schema))
             .map_err(|error| SqlError::from_plan(&error, tokens).with_place(Some(name.span.start)))?
             .1;
+        let refused = |reason| SqlError::at(name.span.start, reason);
+        limits::check_type(field.data_type()).map_err(refused)?;
         let computed = inline(planned, columns).map_err(|error| SqlError::from_plan(&error, tokens))?;
+        limits::check_computed(&computed).map_err(refused)?;
         let column = Column {
             field: Field::new(&name.value, field.data_type().clone(), field.is_nullable()),
             computed: Some(computed),
@@ -189,12 +196,6 @@ fn check_column_options(options: &[Written], columns: &[Column]) -> Result<()> {
     let physical =
         || columns.iter().filter(|column| column.computed.is_none()).map(|column| column.field.name().as_str());
     for option in options {
-        if let Some((column, _)) = option.key.strip_prefix("fields.").and_then(|rest| rest.split_once('.'))
-            && physical().all(|name| name != column)
-        {
-            return Err(SqlError::at(option.key_at, format!("option '{}': there is no column '{column}'", option.key))
-                .with_suggestion(column, physical()));
-        }
         if option.key == "replay.column" {
             let found = columns.iter().find(|column| *column.field.name() == option.value);
             if !found.is_some_and(|column| column.computed.is_none() && is_timestamp(column.field.data_type())) {
@@ -230,6 +231,9 @@ fn watermark(
     }
     let idle = connector.option("scan.watermark.idle-timeout").and_then(parse_duration);
     let idle_timeout_micros = idle.and_then(|idle| i64::try_from(idle.as_micros()).ok());
+    if expr.column_refs().is_empty() {
+        return Err(SqlError::at(clause.at, "a watermark must be computed from its column, not be the same for ever"));
+    }
     let promise = match delay_of(&expr, name) {
         Some(micros) if micros < 0 => {
             return Err(SqlError::at(clause.at, "a watermark cannot be ahead of its column"));
@@ -240,7 +244,7 @@ fn watermark(
     Ok(Watermark { column, promise, idle_timeout_micros })
 }
 
-/// The delay, where the expression is `column` or `column - interval`.
+/// The delay, where the expression is `column` or `column - interval`; less than nothing for `column + interval`.
 fn delay_of(expr: &Expr, name: &str) -> Option<i64> {
     match expr {
         Expr::Column(column) if column.name == name => Some(0),
@@ -249,6 +253,11 @@ fn delay_of(expr: &Expr, name: &str) -> Option<i64> {
             let base = delay_of(left, name)?;
             let Expr::Literal(value, _) = right.as_ref() else { return None };
             base.checked_add(interval_micros(value)?)
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => {
+            let (time, interval) = if matches!(**left, Expr::Literal(..)) { (right, left) } else { (left, right) };
+            let Expr::Literal(value, _) = interval.as_ref() else { return None };
+            delay_of(time, name)?.checked_sub(interval_micros(value)?)
         }
         _ => None,
     }

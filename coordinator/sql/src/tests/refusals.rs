@@ -371,3 +371,85 @@ fn errors_of_the_tokenizer_and_parser_have_places() {
     let error = plan_text("SET 'a' = 'b'").expect_err("there is no such setting");
     assert_eq!((error.line, error.column), (Some(1), Some(5)));
 }
+
+#[test]
+fn options_that_no_column_heeds_are_refused() {
+    let refused = |option: &str, said: &str| {
+        let table = format!(
+            "CREATE TABLE t (i INT, s STRING, r ROW<b DOUBLE, c ROW<d INT>>, ts TIMESTAMP(3), twice AS i * 2) \
+             WITH ('connector' = 'datagen', '{option}' = '1')"
+        );
+        match plan_text(&table) {
+            Ok(_) => assert_eq!(said, "", "{option}"),
+            Err(error) => assert!(error.to_string().contains(said) && !said.is_empty(), "{option}: {error}"),
+        }
+    };
+    for option in ["fields.i.min", "fields.r.b.max", "fields.r.c.d.min", "fields.r.null-rate", "fields.ts.max-past"] {
+        refused(option, "");
+    }
+    refused("fields.i.mni", "what there is of INT is kind, min, max, start, end, null-rate (did you mean 'min'?)");
+    refused("fields.i.knid", "did you mean 'kind'?");
+    refused("fields.i.length", "what there is of INT is");
+    refused("fields.s.min", "what there is of STRING is");
+    refused("fields.r.min", "what there is of ROW<");
+    refused("fields.r.e.min", "there is no field of 'r' named 'e'");
+    refused("fields.r.c.e.min", "there is no field of 'c' named 'e'");
+    refused("fields.twice.min", "there is no column 'twice'");
+    refused("fields.i", "it names column 'i', and nothing of it");
+}
+
+#[test]
+fn watermarks_ahead_of_their_column_are_refused() {
+    let refused = |watermark: &str, said: &str| {
+        let table = format!(
+            "CREATE TABLE t (i INT, ts TIMESTAMP(3), WATERMARK FOR ts AS {watermark}) WITH ('connector' = 'datagen')"
+        );
+        match plan_text(&table) {
+            Ok(_) => assert_eq!(said, "", "{watermark}"),
+            Err(error) => assert!(error.message.contains(said) && !said.is_empty(), "{watermark}: {error}"),
+        }
+    };
+    for watermark in ["ts", "ts - INTERVAL '5' SECOND", "ts + INTERVAL '5' SECOND - INTERVAL '6' SECOND"] {
+        refused(watermark, "");
+    }
+    for ahead in ["ts - INTERVAL '-5' SECOND", "ts + INTERVAL '5' SECOND", "INTERVAL '5' SECOND + ts"] {
+        refused(ahead, "a watermark cannot be ahead of its column");
+    }
+    refused("TIMESTAMP '2026-01-01 00:00:00'", "a watermark must be computed from its column");
+}
+
+#[test]
+fn statement_sets_have_inserts_and_an_end() {
+    let table =
+        "CREATE TABLE t (i INT) WITH ('connector' = 'datagen'); CREATE TABLE u (i INT) WITH ('connector' = 'print');";
+    let insert = "INSERT INTO u SELECT i FROM t;";
+    let planned = |set: &str| plan_text(&format!("{table}{set}")).map(|_| ()).map_err(|error| error.to_string());
+    for begin in ["BEGIN STATEMENT SET;", "EXECUTE STATEMENT SET BEGIN"] {
+        assert_eq!(planned(&format!("{begin} {insert} {insert} END; SELECT i FROM t")), Ok(()));
+        for (set, said) in [
+            (format!("{begin} {insert}"), "this STATEMENT SET has no END"),
+            (
+                format!("{begin} {insert} SELECT i FROM t; END;"),
+                "a STATEMENT SET has no other statements than INSERT INTO",
+            ),
+            (format!("{begin} {insert} {begin} {insert} END; END;"), "a STATEMENT SET within another"),
+        ] {
+            let error = planned(&set).expect_err("it is refused");
+            assert!(error.contains(said) && error.starts_with("line 1, column "), "{set}: {error}");
+        }
+    }
+    assert!(planned(&format!("{insert} END;")).expect_err("no set").contains("END without BEGIN STATEMENT SET"));
+}
+
+#[test]
+fn empty_paths_are_refused() {
+    for path in ["", "  "] {
+        for key in ["error.path", "late.path"] {
+            let error = plan_text(&format!("SET '{key}' = '{path}'")).expect_err("it is empty").to_string();
+            assert_eq!(error, format!("line 1, column 5: setting '{key}' is empty"));
+        }
+        let table =
+            format!("CREATE TABLE t (i INT) WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{path}')");
+        assert!(plan_text(&table).expect_err("it is empty").message.contains("option 'path' is empty"));
+    }
+}
