@@ -25,6 +25,7 @@ mod tests;
 
 pub mod aggregate;
 pub mod arithmetic;
+pub mod budget;
 pub mod canonical;
 pub mod cast;
 mod instant;

@@ -16,16 +16,18 @@ use arrow::{
     },
     datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type, TimeUnit},
 };
-use datafusion_common::{Result, ScalarValue, exec_datafusion_err, plan_datafusion_err};
+use datafusion_common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_datafusion_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
     expr::schema_name_from_exprs,
 };
 
-use crate::names::sql_type;
+use crate::{budget, names::sql_type};
 
 /// The most bytes that a text which a function makes may have.
 pub(crate) const TEXT_BYTES_MAX: usize = 64 << 20;
+/// So many bytes are made before they are charged: texts are short as a rule.
+const CHARGED_BYTES: usize = 64 << 10;
 
 /// What an argument may be, and as what it is given to the function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,11 +290,12 @@ impl ScalarUDFImpl for Function {
         let constant = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
         let arguments = Arguments { values: &args.args, rows, returns: args.return_field.data_type() };
-        let given = (self.native.evaluate)(&arguments)?;
-        match constant {
-            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&given, 0)?)),
-            false => Ok(ColumnarValue::Array(given)),
+        if !constant {
+            return Ok(ColumnarValue::Array((self.native.evaluate)(&arguments)?));
         }
+        // Made once, however many rows there are: with fewer it would be no less.
+        let (given, _) = budget::within(None, || (self.native.evaluate)(&arguments));
+        Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&given?, 0)?))
     }
 }
 
@@ -395,13 +398,31 @@ values!(Bytes, bytes, BinaryArray, &[u8]);
 /// A text for each row.
 pub(crate) fn texts<T: AsRef<str>>(rows: usize, mut made: impl FnMut(usize) -> Result<Option<T>>) -> Result<ArrayRef> {
     let mut builder = StringViewBuilder::with_capacity(rows);
+    let mut uncharged = 0;
     for row in 0..rows {
-        match made(row)? {
-            Some(text) => builder.try_append_value(text)?,
-            None => builder.append_null(),
+        let made = made(row)?;
+        let Some(text) = made.as_ref().map(AsRef::as_ref) else {
+            builder.append_null();
+            continue;
+        };
+        check_bytes(Some(text.len()))?;
+        uncharged += text.len();
+        if uncharged >= CHARGED_BYTES {
+            budget::charge(std::mem::take(&mut uncharged))?;
         }
+        builder.try_append_value(text)?;
     }
+    budget::charge(uncharged)?;
     Ok(Arc::new(builder.finish()))
+}
+
+/// Refuses to make a text of so many bytes; `None`: more than can be counted.
+pub(crate) fn check_bytes(bytes: Option<usize>) -> Result<()> {
+    match bytes {
+        Some(bytes) if bytes <= TEXT_BYTES_MAX => Ok(()),
+        Some(bytes) => exec_err!("a text of {bytes} bytes is larger than {TEXT_BYTES_MAX} bytes"),
+        None => exec_err!("a text is larger than {TEXT_BYTES_MAX} bytes"),
+    }
 }
 
 /// A number for each row.

@@ -9,15 +9,16 @@ use arrow::{
     array::{ArrayRef, ListBuilder, MapBuilder, MapFieldNames, StringViewBuilder},
     datatypes::{DataType, Field},
 };
-use datafusion_common::{Result, exec_datafusion_err};
+use datafusion_common::{Result, exec_datafusion_err, exec_err};
 use regex::Regex;
 
 use crate::{
+    budget,
     java_regex::{Compiled, build, compile, matches},
     native::{
         Arguments, Constants, Gives,
         Kind::{Int, Text},
-        Native, booleans, count, ints, texts, these, up_to,
+        Native, TEXT_BYTES_MAX, booleans, check_bytes, count, ints, texts, these, up_to,
     },
     text::characters,
 };
@@ -77,6 +78,19 @@ pub(crate) const FUNCTIONS: &[Native] = &[
     Native::new("split", "SPLIT(text, separator)", these(&[Text, Text]), Gives::By(|_| text_list()), split),
 ];
 
+/// A byte that an expression searches takes as long as so many that are copied.
+const SEARCH_COST: usize = 4;
+/// The most parts of one text: each takes the bytes of a view, however short it is.
+const PARTS_MAX: usize = TEXT_BYTES_MAX / size_of::<u128>();
+
+fn check_parts(parts: usize) -> Result<()> {
+    budget::charge(parts * size_of::<u128>())?;
+    match parts {
+        ..=PARTS_MAX => Ok(()),
+        _ => exec_err!("a text is split into {parts} parts, more than {PARTS_MAX}"),
+    }
+}
+
 pub(crate) fn text_list() -> DataType {
     DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true)))
 }
@@ -106,6 +120,7 @@ impl Patterns {
     fn get(&mut self, row: usize) -> Result<Option<(&str, &Regex)>> {
         match (self.texts.get(row), self.patterns.get(row)) {
             (Some(text), Some(pattern)) => {
+                budget::charge(text.len().saturating_mul(SEARCH_COST))?;
                 let regex = self.compiled.get(pattern).map_err(|reason| exec_datafusion_err!("{reason}"))?;
                 Ok(Some((text, regex)))
             }
@@ -134,6 +149,7 @@ fn regexp_replace(arguments: &Arguments) -> Result<ArrayRef> {
         for found in found {
             made.push_str(&text[kept..found.start()]);
             made.push_str(replacement);
+            check_bytes(Some(made.len()))?;
             kept = found.end();
         }
         made.push_str(&text[kept..]);
@@ -167,9 +183,12 @@ fn regexp_extract_all(arguments: &Arguments) -> Result<ArrayRef> {
             builder.append_null();
             continue;
         };
-        for found in matches(regex, text) {
-            builder.values().append_option(found.get(group).map(|found| found.as_str()));
-        }
+        let found: Vec<Option<&str>> = matches(regex, text)
+            .take(PARTS_MAX + 1)
+            .map(|found| found.get(group).map(|found| found.as_str()))
+            .collect();
+        check_parts(found.len())?;
+        found.into_iter().for_each(|found| builder.values().append_option(found));
         builder.append(true);
     }
     Ok(Arc::new(builder.finish()))
@@ -231,6 +250,7 @@ fn match_sql(arguments: &Arguments, translation: Translation) -> Result<ArrayRef
     let mut last: Option<(String, Option<char>, Regex)> = None;
     booleans(arguments.rows, |row| {
         let (Some(whole), Some(pattern)) = (wholes.get(row), patterns.get(row)) else { return Ok(None) };
+        budget::charge(whole.len().saturating_mul(SEARCH_COST))?;
         let escape = match &escapes {
             None => None,
             Some(escapes) => match escapes.get(row) {
@@ -440,7 +460,9 @@ fn str_to_map(arguments: &Arguments) -> Result<ArrayRef> {
         let mut compile = |pattern| compiled.get(pattern).cloned().map_err(|reason| exec_datafusion_err!("{reason}"));
         let (outer, inner) = (compile(outer)?, compile(inner)?);
         let (mut pairs, mut places) = (Vec::<(&str, Option<&str>)>::new(), HashMap::new());
+        budget::charge(whole.len().saturating_mul(2 * SEARCH_COST))?;
         let parts = if whole.is_empty() { Vec::new() } else { split_by(&outer, whole, 0) };
+        check_parts(parts.len())?;
         for pair in parts {
             let (key, value) = match split_by(&inner, pair, 2).as_slice() {
                 [key, value] => (*key, Some(*value)),
@@ -470,6 +492,9 @@ fn split(arguments: &Arguments) -> Result<ArrayRef> {
             builder.append_null();
             continue;
         };
+        let parts = if separator.is_empty() { characters(whole) } else { whole.matches(separator).count() + 1 };
+        budget::charge(whole.len())?;
+        check_parts(parts)?;
         match separator {
             "" => whole.char_indices().for_each(|(at, c)| builder.values().append_value(&whole[at..at + c.len_utf8()])),
             separator => whole.split(separator).for_each(|part| builder.values().append_value(part)),

@@ -665,3 +665,28 @@ fn arrays_and_maps() {
     refused("map_from_arrays", &[words(&[Some("a")]), numbers(&[])], "1 keys and 0 values");
     refused("array_contains", &[some(), t("2")], "ARRAY_CONTAINS(array, element)");
 }
+
+/// None of these may be made to learn how large it is.
+#[test]
+fn no_function_makes_a_text_beyond_the_largest() {
+    let large = t(&"x".repeat(1 << 20));
+    let too_large = [
+        ("replace", vec![large.clone(), t("x"), large.clone()]),
+        ("regexp_replace", vec![large.clone(), t("x"), large.clone()]),
+        ("concat", vec![large.clone(); 65]),
+        ("concat_ws", [vec![t("")], vec![large.clone(); 65]].concat()),
+        ("repeat", vec![large.clone(), ScalarValue::from(65_i64)]),
+        ("split", vec![t(&"x".repeat(5 << 20)), t("")]),
+    ];
+    for (name, arguments) in too_large {
+        let error = call(name, &arguments, true).expect_err(name).to_string();
+        assert!(error.contains("larger than") || error.contains("more than"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn occurrences_in_a_long_text_are_counted_in_one_pass() {
+    let many = t(&"ä".repeat(200_000));
+    check("instr", &[many, t("ä"), ScalarValue::from(1_i64), ScalarValue::from(199_999_i64)], "199999");
+    check("translate", &[t("aabb"), t("aba"), t("xy")], "xxyy");
+}

@@ -1,6 +1,6 @@
 //! Texts: parts of them, places in them, texts put together. Positions and lengths count characters, from 1.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use arrow::array::ArrayRef;
 use datafusion_common::{Result, exec_err};
@@ -8,7 +8,7 @@ use datafusion_common::{Result, exec_err};
 use crate::native::{
     Arguments, Constants, Gives,
     Kind::{Int, IntOrText, Text, TextOrBytes, Written},
-    Native, TEXT_BYTES_MAX, Takes, booleans, count, ints, texts, these, up_to,
+    Native, TEXT_BYTES_MAX, Takes, booleans, check_bytes, count, ints, texts, these, up_to,
 };
 
 pub(crate) const FUNCTIONS: &[Native] = &[
@@ -113,6 +113,7 @@ fn concat(arguments: &Arguments) -> Result<ArrayRef> {
         whole.clear();
         for part in &parts {
             let Some(part) = part.get(row) else { return Ok(None) };
+            check_bytes(Some(whole.len() + part.len()))?;
             whole.push_str(part);
         }
         Ok(Some(whole.clone()))
@@ -130,6 +131,7 @@ fn concat_ws(arguments: &Arguments) -> Result<ArrayRef> {
                 whole.push_str(separator);
             }
             whole.push_str(part);
+            check_bytes(Some(whole.len()))?;
         }
         Ok(Some(whole))
     })
@@ -234,10 +236,13 @@ fn replace(arguments: &Arguments) -> Result<ArrayRef> {
         let (Some(whole), Some(old), Some(new)) = (wholes.get(row), olds.get(row), news.get(row)) else {
             return Ok(None);
         };
-        Ok(Some(match whole.contains(old) {
-            true => Cow::Owned(whole.replace(old, new)),
-            false => Cow::Borrowed(whole),
-        }))
+        let times = whole.matches(old).count();
+        if times == 0 {
+            return Ok(Some(Cow::Borrowed(whole)));
+        }
+        let kept = whole.len() - times * old.len();
+        check_bytes(times.checked_mul(new.len()).and_then(|made| made.checked_add(kept)))?;
+        Ok(Some(Cow::Owned(whole.replace(old, new))))
     })
 }
 
@@ -326,16 +331,16 @@ fn instr(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-fn nth(whole: &str, part: &str, mut from: usize, occurrence: i64) -> Option<usize> {
-    let mut found = None;
+/// Occurrences may overlap. Characters are counted once, at the end: there may be very many occurrences.
+fn nth(whole: &str, part: &str, from: usize, occurrence: i64) -> Option<usize> {
+    let Some(first) = part.chars().next() else { return Some(0) };
+    let rest = from_character(whole, from);
+    let (mut found, mut next) = (0, 0);
     for _ in 0..occurrence {
-        let at = find(whole, part, from)?;
-        if part.is_empty() {
-            return Some(at);
-        }
-        (found, from) = (Some(at), at + 1);
+        found = next + rest[next..].find(part)?;
+        next = found + first.len_utf8();
     }
-    found
+    (occurrence > 0).then(|| from + characters(&rest[..found]))
 }
 
 fn initcap(arguments: &Arguments) -> Result<ArrayRef> {
@@ -384,12 +389,12 @@ fn translate(arguments: &Arguments) -> Result<ArrayRef> {
     let (wholes, froms, tos) = (arguments.texts(0)?, arguments.texts(1)?, arguments.texts(2)?);
     texts(arguments.rows, |row| {
         let Some(whole) = wholes.get(row) else { return Ok(None) };
-        let from: Vec<char> = froms.get(row).unwrap_or_default().chars().collect();
-        let to: Vec<char> = tos.get(row).unwrap_or_default().chars().collect();
-        let translated = |character: char| match from.iter().position(|other| *other == character) {
-            Some(at) => to.get(at).copied(),
-            None => Some(character),
-        };
+        let (mut counterparts, mut to) = (BTreeMap::new(), tos.get(row).unwrap_or_default().chars());
+        for character in froms.get(row).unwrap_or_default().chars() {
+            let counterpart = to.next();
+            counterparts.entry(character).or_insert(counterpart);
+        }
+        let translated = |character| counterparts.get(&character).copied().unwrap_or(Some(character));
         Ok(Some(whole.chars().filter_map(translated).collect::<String>()))
     })
 }
