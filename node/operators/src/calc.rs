@@ -53,6 +53,10 @@ impl Operator for CalcOperator {
         Ok(())
     }
 
+    fn evaluates(&self) -> bool {
+        true
+    }
+
     fn on_watermark(&mut self, _watermark: Watermark) -> Result<(), OperatorError> {
         Ok(())
     }

@@ -38,6 +38,16 @@ impl Emission {
         }
     }
 
+    /// Takes a chunk back in two halves, which come next.
+    pub(crate) fn halve(&mut self, chunk: &RecordBatch) {
+        let (rows, half) = (chunk.num_rows(), chunk.num_rows() / 2);
+        if self.queue.is_empty() {
+            self.bytes = chunk.get_array_memory_size();
+        }
+        self.queue.push_front(chunk.slice(half, rows - half));
+        self.queue.push_front(chunk.slice(0, half));
+    }
+
     /// The next chunk.
     pub(crate) fn next(&mut self) -> Option<RecordBatch> {
         let front = self.queue.front_mut()?;
@@ -70,7 +80,17 @@ impl Emission {
 
     /// Takes over the owned part of others' remainders.
     pub(crate) fn restore(&mut self, states: &[FrozenState], owned: &KeyGroupSet) -> Result<(), OperatorError> {
-        for batch in states.iter().flat_map(|state| state.table(OUTPUT)) {
+        self.restore_from(OUTPUT, states, owned)
+    }
+
+    /// As `restore`, from another table.
+    pub(crate) fn restore_from(
+        &mut self,
+        table: &str,
+        states: &[FrozenState],
+        owned: &KeyGroupSet,
+    ) -> Result<(), OperatorError> {
+        for batch in states.iter().flat_map(|state| state.table(table)) {
             let part = batch.restricted_to(owned).map_err(arrow_error("restrict frozen output to key groups"))?;
             self.extend(part.map(|part| part.rows));
         }

@@ -62,6 +62,12 @@ pub enum OperatorError {
         /// The time.
         time: String,
     },
+    /// The rows make more together than one evaluation may: nothing has changed, and fewer of them may be given.
+    #[error("{rows} rows of a batch make more together than one evaluation may")]
+    TooMuch {
+        /// How many they are.
+        rows: usize,
+    },
     /// A frozen state is not one of this operator.
     #[error("could not restore the state of {operator}: {reason}")]
     Restore {

@@ -37,6 +37,9 @@ use matcher::Matcher;
 /// The tables of frozen state, by side; a fragment's number follows.
 const SIDES: [&str; 2] = ["left-", "right-"];
 
+/// The table of frozen state that holds joined rows to which the filter has not been applied.
+const UNFILTERED: &str = "unfiltered";
+
 /// The running form of `WindowJoin`.
 #[derive(Debug)]
 pub(crate) struct WindowJoinOperator {
@@ -47,6 +50,8 @@ pub(crate) struct WindowJoinOperator {
     /// Rows by window and fragment; fresh rows are of fragment 0.
     buffers: BTreeMap<(Window, u32), [Buffer; 2]>,
     active: Option<(Window, Matcher)>,
+    /// Joined rows of the active window that were too much for one evaluation of the filter.
+    unfiltered: Emission,
     watermark: i64,
     emission: Emission,
     late: Vec<LateRows>,
@@ -94,6 +99,7 @@ impl WindowJoinOperator {
             filter.map(|bytes| Expression::compile(bytes, &output, Some(&DataType::Boolean), name)).transpose()?;
         Ok(Self {
             emission: Emission::new(context.batch_rows, left.keys.clone(), context.key_groups),
+            unfiltered: Emission::new(context.batch_rows, left.keys.clone(), context.key_groups),
             sides: [left, right],
             filter,
             output,
@@ -133,6 +139,9 @@ impl WindowJoinOperator {
 
     /// The next chunk of the active join; `None` when it is done.
     fn step(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
+        if let Some(chunk) = self.unfiltered.next() {
+            return self.filtered(chunk);
+        }
         let Some((_, matcher)) = &mut self.active else { return Ok(None) };
         let Some(chunk) = matcher.next_matches(self.context.batch_rows, &self.output)? else {
             let [left, right] = matcher.sides();
@@ -140,8 +149,19 @@ impl WindowJoinOperator {
             self.active = None;
             return Ok(None);
         };
+        self.filtered(chunk)
+    }
+
+    /// The joined rows that the filter lets through; of a part of them where all are too much.
+    fn filtered(&mut self, chunk: RecordBatch) -> Result<Option<RecordBatch>, OperatorError> {
         let Some(filter) = &self.filter else { return Ok(Some(chunk)) };
-        let Sifted { rows, value, failed } = sift(chunk, |chunk| filter.evaluate_mask(chunk))?;
+        let Sifted { rows, value, failed } = match sift(chunk.clone(), |chunk| filter.evaluate_mask(chunk)) {
+            Err(OperatorError::TooMuch { .. }) => {
+                self.unfiltered.halve(&chunk);
+                return Ok(None);
+            }
+            sifted => sifted?,
+        };
         self.failed.extend(failed);
         let Some(mask) = value else { return Ok(Some(rows)) };
         filter_record_batch(&rows, &mask).map(Some).map_err(arrow_error("filter joined rows"))
@@ -205,7 +225,7 @@ impl Operator for WindowJoinOperator {
 
     fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
         while self.emission.is_empty() {
-            if self.active.is_none() && !self.begin_next()? {
+            if self.unfiltered.is_empty() && self.active.is_none() && !self.begin_next()? {
                 return Ok(None);
             }
             let chunk = self.step()?;
@@ -227,13 +247,17 @@ impl Operator for WindowJoinOperator {
     }
 
     fn state_bytes(&self) -> usize {
-        self.bytes + self.emission.bytes() + self.active.as_ref().map_or(0, |(_, matcher)| matcher.bytes())
+        self.bytes
+            + self.emission.bytes()
+            + self.unfiltered.bytes()
+            + self.active.as_ref().map_or(0, |(_, matcher)| matcher.bytes())
     }
 
     fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
         let mut frozen = FrozenState::default();
         frozen.values.insert(WATERMARK.to_owned(), self.watermark);
         frozen.extend(OUTPUT, self.emission.freeze());
+        frozen.extend(UNFILTERED, self.unfiltered.freeze());
         if let Some((_, matcher)) = &self.active {
             // Fragments of the active window: numbers that no buffer has.
             let free = self.buffers.keys().map(|(_, fragment)| fragment + 1).max().unwrap_or(1).max(1);
@@ -255,6 +279,7 @@ impl Operator for WindowJoinOperator {
     fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
         let owned: KeyGroupSet = owned.iter().copied().collect();
         self.emission.restore(states, &owned)?;
+        self.unfiltered.restore_from(UNFILTERED, states, &owned)?;
         for state in states {
             self.watermark = self.watermark.max(value(state, WATERMARK));
             for (table, batches) in &state.tables {

@@ -54,19 +54,25 @@ pub trait Operator: Send + std::fmt::Debug {
     /// expression fails (overflow, bad cast) go to `take_failed`.
     ///
     /// # Errors
-    /// When something fails that lies in no single row.
+    /// When something fails that lies in no single row. After `OperatorError::TooMuch` nothing has changed: the same rows may be given
+    /// in smaller parts.
     fn process(&mut self, port: u8, batch: RecordBatch) -> Result<(), OperatorError>;
 
     /// Takes the combined watermark of all inputs, which grows strictly. `Watermark::MAX` is the end of input.
     ///
     /// # Errors
-    /// As `process`.
+    /// As `process`, less what is too much.
     fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError>;
 
     /// The watermark of its output when it has taken this one and all that was released is handed on. Grows with its
     /// argument; the end stays the end.
     fn forwarded(&self, watermark: Watermark) -> Watermark {
         watermark
+    }
+
+    /// Whether it evaluates expressions over what it is given, so that a batch may be much work: it may be given in parts.
+    fn evaluates(&self) -> bool {
+        false
     }
 
     /// Whether no further row changes its output: a source that feeds nothing else may end here.

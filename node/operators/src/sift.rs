@@ -4,10 +4,14 @@
 //! others are then evaluated together once more. So good batches pay nothing, and one of *n* rows costs at most about *2n* evaluations
 //! of small parts, however many of its rows fail.
 //!
+//! All of this has one budget of bytes that functions may make (`thalweg_functions::budget`), unless it is about a single row. Where
+//! that does not suffice nothing is sifted: the batch is to be given in smaller parts.
+//!
 //! What is evaluated must depend on each row alone and change nothing: an operator sifts before it takes rows into its state.
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use thalweg_functions::budget::{self, BATCH_BYTES};
 use thalweg_types::Fault;
 
 use crate::{OperatorError, error::arrow_error};
@@ -35,22 +39,35 @@ pub(crate) struct Sifted<T> {
 /// Evaluates a batch, less the rows for which that fails.
 ///
 /// # Errors
-/// When it fails for a reason that lies in no single row.
+/// When it fails for a reason that lies in no single row, and when several rows are too much for one evaluation.
 pub(crate) fn sift<T>(
     batch: RecordBatch,
     evaluate: impl Fn(&RecordBatch) -> Result<T, OperatorError>,
 ) -> Result<Sifted<T>, OperatorError> {
-    match evaluate(&batch) {
-        Ok(value) => Ok(Sifted { rows: batch, value: Some(value), failed: None }),
-        Err(error) => part(&batch, error, &evaluate),
+    let rows = batch.num_rows();
+    let all = || match evaluate(&batch) {
+        Ok(value) => Ok((Some(value), None)),
+        Err(_) if budget::is_used_up() => Err(OperatorError::TooMuch { rows }),
+        Err(error) => part(&batch, error, &evaluate).map(|(rest, value, failed)| (value, Some((rest, failed)))),
+    };
+    let (sifted, is_used_up) = budget::within((rows > 1).then_some(BATCH_BYTES), all);
+    if is_used_up {
+        return Err(OperatorError::TooMuch { rows });
     }
+    Ok(match sifted? {
+        (value, None) => Sifted { rows: batch, value, failed: None },
+        (value, Some((rows, failed))) => Sifted { rows, value, failed: Some(failed) },
+    })
 }
+
+/// The rows that are left, what they gave, and the others.
+type Parted<T> = (RecordBatch, Option<T>, FailedRows);
 
 fn part<T>(
     batch: &RecordBatch,
     error: OperatorError,
     evaluate: &impl Fn(&RecordBatch) -> Result<T, OperatorError>,
-) -> Result<Sifted<T>, OperatorError> {
+) -> Result<Parted<T>, OperatorError> {
     let found = find(batch, evaluate);
     if found.is_empty() {
         return Err(error);
@@ -58,7 +75,7 @@ fn part<T>(
     let faults = found.into_iter().map(|(row, error)| error.into_fault(row)).collect();
     let (rows, failed) = part_rows(batch, faults)?;
     let value = if rows.num_rows() > 0 { Some(evaluate(&rows)?) } else { None };
-    Ok(Sifted { rows, value, failed: Some(failed) })
+    Ok((rows, value, failed))
 }
 
 /// Parts the rows of a batch that have a fault from the others.
@@ -94,6 +111,9 @@ fn find<T>(
             continue;
         }
         let Err(error) = evaluate(&batch.slice(from, rows)) else { continue };
+        if budget::is_used_up() {
+            break;
+        }
         if rows == 1 {
             found.push((from, error));
         } else if rows > 1 {

@@ -30,6 +30,9 @@ use crate::{
 /// The greatest watermark that is not the end of input.
 const LATEST: i64 = i64::MAX - 1;
 
+/// So many evaluations, each within the budget of one, are made before records are acknowledged, while their client waits.
+const CHECK_EVALUATIONS: usize = 32;
+
 /// The stage between a reader and the chain.
 #[derive(Debug)]
 pub struct SourceStage {
@@ -99,7 +102,7 @@ impl SourceStage {
     /// The source's output of a physical batch.
     ///
     /// # Errors
-    /// When something fails that lies in no single row.
+    /// When something fails that lies in no single row, and when several rows are too much for one evaluation.
     pub fn process(&self, physical: RecordBatch) -> Result<StagedBatch, OperatorError> {
         let schema = physical.schema();
         let Sifted { value, failed, .. } = sift(physical, |physical| self.stage(physical))?;
@@ -113,15 +116,34 @@ impl SourceStage {
     /// The first of the rows that the table cannot take: its index, and why. Those without event time count where `with_time`.
     #[must_use]
     pub fn fault(&self, physical: &RecordBatch, with_time: bool) -> Option<(usize, String)> {
+        // The next part is the last.
+        let (mut parts, mut evaluations) = (vec![(0, physical.num_rows())], 0);
+        while let Some((from, rows)) = parts.pop() {
+            evaluations += 1;
+            match self.fault_of_part(&physical.slice(from, rows), with_time) {
+                Ok(None) => {}
+                Ok(Some((row, reason))) => return Some((from + row, reason)),
+                Err(_) if evaluations > CHECK_EVALUATIONS => {
+                    return Some((from, "the records make too much together: send fewer of them at once".to_owned()));
+                }
+                Err(_) => parts.extend([(from + rows / 2, rows - rows / 2), (from, rows / 2)]),
+            }
+        }
+        None
+    }
+
+    /// As `fault`; an error where the rows are too much for one evaluation.
+    fn fault_of_part(&self, physical: &RecordBatch, with_time: bool) -> Result<Option<(usize, String)>, OperatorError> {
         let sifted = match sift(physical.clone(), |physical| self.stage(physical)) {
             Ok(sifted) => sifted,
-            Err(error) => return Some((0, with_causes(&error))),
+            Err(error @ OperatorError::TooMuch { .. }) => return Err(error),
+            Err(error) => return Ok(Some((0, with_causes(&error)))),
         };
         if let Some(fault) = sifted.failed.as_ref().and_then(|failed| failed.faults.first()) {
-            return Some((fault.row, Fault { place: None, ..fault.clone() }.to_string()));
+            return Ok(Some((fault.row, Fault { place: None, ..fault.clone() }.to_string())));
         }
-        let dead = sifted.value.and_then(|staged| staged.dead).filter(|_| with_time)?;
-        Some((dead.first, dead.reason))
+        let dead = sifted.value.and_then(|staged| staged.dead).filter(|_| with_time);
+        Ok(dead.map(|dead| (dead.first, dead.reason)))
     }
 
     fn stage(&self, physical: &RecordBatch) -> Result<StagedBatch, OperatorError> {

@@ -63,6 +63,11 @@ pub(crate) fn plan(kind: OperatorKind, output: SchemaRef) -> thalweg_types::Oper
     }
 }
 
+/// The function of this name.
+pub(crate) fn scalar(name: &str) -> std::sync::Arc<datafusion_expr::ScalarUDF> {
+    thalweg_functions::scalar().into_iter().rev().find(|function| function.name() == name).expect("it is listed")
+}
+
 /// Each row as text, sorted: a multiset.
 pub(crate) fn rows_of<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>) -> Vec<String> {
     let mut rows: Vec<String> =

@@ -12,7 +12,8 @@
 //!
 //! A watermark is forwarded after all that it released, as the operator says; a barrier after what operators may not hold across
 //! it, and when it has passed an operator, the operator's state is frozen for the checkpoint. A barrier waits for no credit: what
-//! it makes operators release is bounded by their state. Between two steps, and while it waits, a chain attends to checkpoints (`part`).
+//! it makes operators release is bounded by their state. Rows over which an operator evaluates expressions are given to it in portions: what
+//! is left of a batch is the next step but the output of its first rows. Between two steps, and while it waits, a chain attends to checkpoints (`part`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,6 +31,7 @@ use crate::{
     failure::SubtaskError,
     gate::Gate,
     meter::Meter,
+    portion::Portion,
     rolling::RollingSink,
     source::SourceView,
     state_budget::StateShare,
@@ -80,6 +82,8 @@ pub(crate) struct Vertex {
     /// The operator's name, or the table's for a sink.
     pub(crate) name: String,
     pub(crate) stage: Stage,
+    /// The rows that it is given at a time, where it evaluates expressions.
+    pub(crate) portion: Portion,
     /// Indexes of fused operators.
     pub(crate) children: Vec<usize>,
     /// Indexes of outbounds.
@@ -122,6 +126,8 @@ pub(crate) struct Chain {
     turn_began: Duration,
     is_idle: bool,
     watermark: Watermark,
+    /// Whether no checkpoint may be attended to now.
+    is_held: bool,
     gathered: Gathered,
     is_finished: bool,
 }
@@ -136,6 +142,7 @@ impl Chain {
             turn_began,
             is_idle: false,
             watermark: Watermark::MIN,
+            is_held: false,
             gathered: Gathered::default(),
             is_finished: false,
         }
@@ -180,6 +187,15 @@ impl Chain {
             self.stack.push(Step::Process { vertex: 0, port, batch });
         }
         self.run(source).await
+    }
+
+    /// Gives rows of a batch to the head whose other rows follow. No checkpoint is taken meanwhile: it would hold the batch as read.
+    pub(crate) async fn feed_part(&mut self, rows: RecordBatch) -> Result<(), SubtaskError> {
+        self.is_held = true;
+        self.stack.push(Step::Process { vertex: 0, port: 0, batch: rows });
+        let done = self.run(None).await;
+        self.is_held = false;
+        done
     }
 
     /// Hands on what operators had released before they were restored.
@@ -264,11 +280,24 @@ impl Chain {
     }
 
     async fn process_at(&mut self, at: usize, port: u8, batch: RecordBatch) -> Result<(), SubtaskError> {
-        let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
+        let Vertex { id, name, stage, portion, .. } = &mut self.parts.vertices[at];
         match stage {
             Stage::Source => self.emit(at, batch)?,
             Stage::Operator(operator) => {
-                operator.process(port, batch).map_err(|source| failed(name, source))?;
+                let (batch, rest) = if operator.evaluates() { portion.cut(batch) } else { (batch, None) };
+                let (rows, began) = (batch.num_rows(), self.parts.meter.now());
+                if let Some(batch) = rest {
+                    self.stack.push(Step::Process { vertex: at, port, batch });
+                }
+                match operator.process(port, batch.clone()) {
+                    Err(OperatorError::TooMuch { .. }) if rows > 1 => {
+                        portion.was_too_much(rows);
+                        self.stack.push(Step::Process { vertex: at, port, batch });
+                        return Ok(());
+                    }
+                    processed => processed.map_err(|source| failed(name, source))?,
+                }
+                portion.took(rows, self.parts.meter.now().saturating_sub(began));
                 self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
                 self.parts.state.observe(at, name, || operator.state_bytes())?;
                 self.stack.push(Step::Drain { vertex: at, then: None });

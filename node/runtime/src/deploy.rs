@@ -31,6 +31,7 @@ use crate::{
     failure::SubtaskError,
     gate::{Gate, Inputs, Returned},
     meter::Meter,
+    portion::Portion,
     readers::Readers,
     replay::ReplayClock,
     rolling::RollingSink,
@@ -334,7 +335,15 @@ impl Builder<'_> {
                 _ => operator.name.clone(),
             };
             let hands_on = hands_on(&operator.kind);
-            vertices.push(Vertex { id: *id, name, stage, children: Vec::new(), outbounds: Vec::new(), hands_on });
+            vertices.push(Vertex {
+                id: *id,
+                name,
+                stage,
+                children: Vec::new(),
+                outbounds: Vec::new(),
+                hands_on,
+                portion: Portion::default(),
+            });
         }
         let outgoing = self.plan.exchanges.iter().filter(|exchange| exchange.from == subtask.chain);
         for (exchange, outbound) in outgoing.zip(0..) {
@@ -437,6 +446,7 @@ impl Builder<'_> {
             readers,
             watermarks,
             stamp: Stamp::new(self.head(subtask), spec)?,
+            portion: Portion::default(),
             pacer,
             silence: Silence::new(idle_timeout, meter.now()),
             orders: self.orders.clone(),

@@ -19,6 +19,7 @@ mod failure;
 mod gate;
 mod meter;
 mod pacing;
+mod portion;
 mod publish;
 mod readers;
 mod replay;

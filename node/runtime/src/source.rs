@@ -18,6 +18,7 @@ use std::{sync::Arc, time::Duration};
 use arrow::array::RecordBatch;
 use thalweg_connectors::{DeadLetter, LaterSplit, Read};
 use thalweg_flow::SplitWatermarks;
+use thalweg_operators::OperatorError;
 use thalweg_types::{
     OperatorId, Watermark,
     checkpoint::{SplitProgress, SplitState},
@@ -31,9 +32,10 @@ use crate::{
     failure::SubtaskError,
     meter::{Meter, Spent},
     pacing::{Due, Pacer},
+    portion::Portion,
     readers::{Answered, Readers},
     replay::ReplayClock,
-    stamp::Stamp,
+    stamp::{Stamp, Stamped},
 };
 
 /// The actor's state.
@@ -43,6 +45,8 @@ pub(crate) struct SourceSubtask {
     pub(crate) readers: Readers,
     pub(crate) watermarks: SplitWatermarks,
     pub(crate) stamp: Stamp,
+    /// The rows that are stamped at a time.
+    pub(crate) portion: Portion,
     pub(crate) pacer: Option<Pacer>,
     pub(crate) silence: Silence,
     pub(crate) orders: watch::Receiver<AttemptOrders>,
@@ -234,22 +238,58 @@ impl SourceSubtask {
     }
 
     async fn on_rows(&mut self, split: usize, batch: RecordBatch) -> Result<(), SubtaskError> {
-        let stamped = self.stamp.stamp(self.readers.id_of(split), batch, self.chain.takes_dead_letters())?;
-        self.set_aside(&stamped.dead_letters).await?;
-        if !stamped.failed.is_empty() {
-            self.chain.set_failed_aside(stamped.failed).await?;
+        let (mut rest, mut rows, mut watermark) = (Some(batch), None, None);
+        while let Some(batch) = rest.take() {
+            let stamped;
+            (stamped, rest) = self.stamp_some(split, batch).await?;
+            self.set_aside(&stamped.dead_letters).await?;
+            if !stamped.failed.is_empty() {
+                self.chain.set_failed_aside(stamped.failed).await?;
+            }
+            watermark = watermark.max(stamped.watermark);
+            if rest.is_none() {
+                rows = Some(stamped.rows);
+            } else {
+                self.chain.set_idle(false)?;
+                self.chain.feed_part(stamped.rows).await?;
+                self.chain.take_turn().await;
+            }
         }
         let mut grown = self.watermarks.on_active(split);
-        if let Some(watermark) = stamped.watermark {
+        if let Some(watermark) = watermark {
             grown = self.watermarks.on_watermark(split, watermark).or(grown);
             self.readers.set_watermark(split, self.watermarks.sequence_watermark(split));
         }
-        let rows = (stamped.rows.num_rows() > 0).then_some((0, stamped.rows));
+        let rows = rows.filter(|rows| rows.num_rows() > 0).map(|rows| (0, rows));
         let is_idle = self.watermarks.is_idle();
         // Here and not later: rows that were read and are not in the chain would be in no checkpoint that is taken meanwhile.
         let (chain, view) = self.parts();
         chain.set_idle(is_idle)?;
         chain.feed(rows, grown, view).await
+    }
+
+    /// Stamps the first rows of a batch; and what is left of it.
+    async fn stamp_some(
+        &mut self,
+        split: usize,
+        batch: RecordBatch,
+    ) -> Result<(Stamped, Option<RecordBatch>), SubtaskError> {
+        let takes_dead_letters = self.chain.takes_dead_letters();
+        loop {
+            let (part, rest) = self.portion.cut(batch.clone());
+            let (rows, began) = (part.num_rows(), self.meter.now());
+            let stamped = self.stamp.stamp(self.readers.id_of(split), part, takes_dead_letters);
+            match stamped {
+                Err(SubtaskError::Operator { source: OperatorError::TooMuch { .. }, .. }) if rows > 1 => {
+                    self.portion.was_too_much(rows);
+                    self.chain.take_turn().await;
+                }
+                stamped => {
+                    self.portion.took(rows, self.meter.now().saturating_sub(began));
+                    return Ok((stamped?, rest));
+                }
+            }
+        }
     }
 
     async fn look_for_silence(&mut self) -> Result<(), SubtaskError> {

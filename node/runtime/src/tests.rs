@@ -4,7 +4,10 @@ mod checkpoints;
 mod failures;
 mod flows;
 mod graph;
+mod portions;
 mod rig;
 mod sources;
 mod tables;
 mod unaligned;
+
+pub(crate) use graph::rows;

@@ -128,6 +128,10 @@ impl Operator for LocalAggregate {
         Ok(())
     }
 
+    fn evaluates(&self) -> bool {
+        true
+    }
+
     fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
         self.watermark = self.watermark.max(watermark.0);
         for key in self.panes.all_keys() {

@@ -218,6 +218,10 @@ impl Operator for SessionAggregate {
         self.absorb(&inputs.select(&on_time)?, &times, &keys)
     }
 
+    fn evaluates(&self) -> bool {
+        true
+    }
+
     fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
         self.watermark = self.watermark.max(watermark.0);
         Ok(())

@@ -173,6 +173,10 @@ impl Operator for WindowedAggregate {
         self.panes.seal_some(&self.spec)
     }
 
+    fn evaluates(&self) -> bool {
+        true
+    }
+
     fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
         self.watermark = self.watermark.max(watermark.0);
         Ok(())

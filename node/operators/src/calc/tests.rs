@@ -8,7 +8,7 @@ use datafusion_expr::lit;
 use thalweg_types::{Fault, OperatorKind, Place, graph::Calc};
 
 use crate::{
-    build,
+    OperatorError, build,
     testing::{CONTEXT, batch, column, encode, integers, plan, rows_of, schema, texts},
 };
 
@@ -119,4 +119,25 @@ fn unreadable_expressions_are_refused_with_the_plan() {
     let plan = plan(OperatorKind::Calc(Calc { filter: Some(garbage), projection: None }), input().schema());
     let error = build(&plan, &[input().schema()], &CONTEXT).expect_err("no expression");
     assert!(error.to_string().contains("garbage"), "{error}");
+}
+
+#[test]
+fn rows_that_make_too_much_together_change_nothing_and_may_come_in_parts() {
+    let repeat = crate::testing::scalar("repeat");
+    let text = repeat.call(vec![column("s"), column("a")]);
+    let calc = Calc { filter: None, projection: Some(vec![encode(&text.is_not_null()), encode(&column("a"))]) };
+    let plan = plan(OperatorKind::Calc(calc), schema(&[("is", DataType::Boolean), ("a", DataType::Int64)]));
+    let schema = schema(&[("a", DataType::Int64), ("s", DataType::Utf8View)]);
+    let mut operator = build(&plan, std::slice::from_ref(&schema), &CONTEXT).expect("a legal plan");
+    // The last one alone makes more than one evaluation may, as a single row may; one is refused whatever is beside it.
+    let times = [1 << 23, 1 << 23, i64::MAX, 1, 1 << 26];
+    let rows = batch(&schema, vec![integers(times.map(Some)), texts(times.map(|_| Some("x".to_owned())))]);
+    let error = operator.process(0, rows.clone()).expect_err("80 MiB are too much");
+    assert!(matches!(error, OperatorError::TooMuch { rows: 5 }), "{error}");
+    assert!(operator.next_output().expect("output").is_none() && operator.take_failed().is_empty());
+    operator.process(0, rows.slice(0, 4)).expect("16 MiB are not");
+    operator.process(0, rows.slice(4, 1)).expect("a single row has no budget");
+    let output: Vec<_> = std::iter::from_fn(|| operator.next_output().expect("output")).collect();
+    assert_eq!(rows_of(&output), ["true|1", "true|67108864", "true|8388608", "true|8388608"]);
+    assert_eq!(operator.take_failed().iter().map(|failed| failed.faults.len()).sum::<usize>(), 1);
 }

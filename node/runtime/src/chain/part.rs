@@ -152,6 +152,7 @@ impl Chain {
     /// Runs the steps on the stack. What operators with keys have to emit is left for later.
     async fn carry(&mut self, left: &mut Vec<Step>) -> Result<(), SubtaskError> {
         while let Some(step) = self.stack.pop() {
+            self.take_turn().await;
             match step {
                 Step::Drain { vertex, .. } if !self.parts.vertices[vertex].hands_on => left.push(step),
                 Step::Process { vertex, port, batch } => {

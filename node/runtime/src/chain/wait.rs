@@ -92,6 +92,9 @@ impl Chain {
 
     /// What is to be done for a checkpoint now.
     pub(super) fn due(&mut self) -> Option<Due> {
+        if self.is_held {
+            return None;
+        }
         let ChainParts { gate, outbounds, meter, .. } = &mut self.parts;
         // Whoever waits registers again.
         let mut context = Context::from_waker(std::task::Waker::noop());
@@ -115,7 +118,8 @@ impl Chain {
         &mut self,
         mut poll: impl FnMut(&mut Gate, &[Outbound], &mut Context<'_>) -> Poll<Result<T, SubtaskError>>,
     ) -> Result<Option<T>, SubtaskError> {
-        let Self { parts: ChainParts { outbounds, gate, meter, .. }, stack, .. } = self;
+        let Self { parts: ChainParts { outbounds, gate, meter, .. }, stack, is_held, .. } = self;
+        let attends = !*is_held;
         let (is_settled, deadline, mut orders) = (stack.is_empty(), gate.deadline(), gate.orders());
         let ordered = async move {
             if orders.changed().await.is_err() {
@@ -131,10 +135,11 @@ impl Chain {
                     return Poll::Ready(Err(error.into()));
                 }
             }
-            if ordered.as_mut().poll(context).is_ready()
-                || timer.as_mut().poll(context).is_ready()
-                || gate.due(context, (meter.now(), is_settled), outbounds).is_some()
-                || gate.deadline() != deadline
+            if attends
+                && (ordered.as_mut().poll(context).is_ready()
+                    || timer.as_mut().poll(context).is_ready()
+                    || gate.due(context, (meter.now(), is_settled), outbounds).is_some()
+                    || gate.deadline() != deadline)
             {
                 return Poll::Ready(Ok(None));
             }

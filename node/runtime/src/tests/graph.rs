@@ -28,7 +28,7 @@ pub(super) fn rows_schema() -> SchemaRef {
 }
 
 /// Rows from (time in milliseconds, key, value).
-pub(super) fn rows(values: impl IntoIterator<Item = (i64, i64, i64)>) -> RecordBatch {
+pub(crate) fn rows(values: impl IntoIterator<Item = (i64, i64, i64)>) -> RecordBatch {
     rows_or_null(values.into_iter().map(|(time, key, value)| (Some(time), key, value)))
 }
 

@@ -1,0 +1,109 @@
+//! Batches that are much work: evaluated in portions, between which others run, and a cancelled actor ends.
+
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, datatypes::DataType};
+use datafusion_expr::{Expr, Volatility, cast, col, create_udf, lit, when};
+use thalweg_types::{
+    CheckpointId, JobGraph, OperatorKind,
+    graph::{Distribution, Parallelism},
+};
+
+use super::{
+    flows::give,
+    graph::{GraphBuilder, encode, integers, rows, rows_schema},
+    rig::{Cluster, JOB, Running},
+    tables::{After, TestSplit},
+};
+
+const ROWS: i64 = 400;
+
+/// One batch, of which each row is to make a mebibyte: together they are beyond the budget of one evaluation.
+fn batch() -> RecordBatch {
+    rows((0..ROWS).map(|n| (n, n % 10, 1 << 20)))
+}
+
+/// True; after a text was made of so many bytes as the row's value says.
+fn makes_text() -> Expr {
+    let types = vec![DataType::Utf8View, DataType::Int64];
+    // Only its name is encoded.
+    let repeat = create_udf("repeat", types, DataType::Utf8View, Volatility::Immutable, Arc::new(|_| unreachable!()));
+    repeat.call(vec![cast(lit("x"), DataType::Utf8View), col("value")]).is_not_null()
+}
+
+fn filtering() -> JobGraph {
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("texts", None, &[]);
+    let filter = graph.filter(&makes_text(), Parallelism::Job);
+    let collect = graph.collect(0, rows_schema());
+    graph.link(source, filter, 0, Distribution::Forward);
+    graph.link(filter, collect, 0, Distribution::Gather);
+    graph.build()
+}
+
+/// With the text in a computed column.
+fn computing() -> JobGraph {
+    let mut graph = GraphBuilder::default();
+    let source = graph.source("texts", None, &[]);
+    let collect = graph.collect(0, rows_schema());
+    graph.link(source, collect, 0, Distribution::Gather);
+    let mut graph = graph.build();
+    let OperatorKind::Source(spec) = &mut graph.operators[0].kind else { unreachable!("it is the source") };
+    let value = when(makes_text(), col("value")).otherwise(lit(0i64)).unwrap();
+    spec.projection = Some(vec![encode(&col("time")), encode(&col("key")), encode(&value)]);
+    graph
+}
+
+async fn cluster(then: After) -> Cluster {
+    let cluster = Cluster::of(1).await;
+    give(&cluster, "texts", vec![TestSplit::of("a", vec![batch()]).then(then)]);
+    cluster
+}
+
+fn given(running: &Running) -> u64 {
+    let metrics = running.handles[0].metrics();
+    metrics.iter().filter(|(id, _)| id.chain.0 == 0).map(|(_, metrics)| metrics.records_out).sum()
+}
+
+/// Waits for the first rows. This task runs on the thread of the actors: it sees what is between two portions.
+async fn first_rows(running: &mut Running) -> u64 {
+    running.start().await;
+    loop {
+        tokio::task::yield_now().await;
+        match given(running) {
+            0 => {}
+            rows => return rows,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_actor_is_cancelled_in_the_middle_of_a_batch() {
+    for graph in [filtering(), computing()] {
+        let cluster = cluster(After::Repeat).await;
+        let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 1));
+        let rows = first_rows(&mut running).await;
+        assert!(rows < ROWS as u64, "all {rows} rows were evaluated at once");
+        let ending = running.cancel().await;
+        assert_eq!((ending.gone, ending.failed.len()), (1, 0), "{:?}", ending.failed);
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_in_the_middle_of_a_batch_holds_all_of_it_and_no_row_is_lost() {
+    for graph in [filtering(), computing()] {
+        let cluster = cluster(After::End).await;
+        let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 1));
+        assert!(first_rows(&mut running).await < ROWS as u64);
+        running.handles[0].begin_checkpoint(CheckpointId(1));
+        while running.ending.snapshots.len() < 2 {
+            running.next().await;
+        }
+        running.finish().await;
+        let collected = cluster.collected(0).await;
+        assert_eq!(integers(&collected, 2), vec![1 << 20; 400]);
+        let ending = running.cancel().await;
+        let of_source = ending.snapshots.iter().find(|((_, subtask), _)| subtask.chain.0 == 0).unwrap().1;
+        assert_eq!((of_source.counts.records_in, of_source.counts.records_out), (400, 400));
+    }
+}
