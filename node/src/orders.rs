@@ -24,7 +24,8 @@
 //!   more. What older attempts than the order's left is removed at any time: they are over.
 //! - A checkpoint that was given up here is not begun again: some of the subtasks may have gone on without it.
 //! - A report that no message can hold is replaced by that of a failure: told again over each session, it would end each.
-//! - An attempt that is not gone `stop_timeout` after its cancellation is abandoned: only the end of the process ends it.
+//! - An attempt that is not gone `stop_timeout` after its cancellation is abandoned: only the end of the process ends it. It has ten
+//!   times as long where other jobs run here: they would end, too, and nothing but its own job waits for it.
 //!
 //! Whoever holds this value carries out the effects, in their order, and tells what came of them. Messages in them are lost
 //! where there is no session; reports come again from `on_registered`.

@@ -318,7 +318,7 @@ pub struct NodeArgs {
     /// How long its jobs run on while no coordinator is in reach; 600 s by default.
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub orphan_timeout: Option<Duration>,
-    /// How long a cancelled job may take to end before the process ends itself; 30 s by default.
+    /// How long a cancelled job may take to end before the process ends itself, ten times as long where other jobs run in it; 30 s by default.
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub stop_timeout: Option<Duration>,
     /// How long it waits, when asked to end, for its work to be moved away; 30 s by default.

@@ -12,6 +12,9 @@ use thalweg_types::{
 
 use super::{Effect, Orders, Phase};
 
+/// An attempt that does not end has so many times as long where other jobs run.
+const PATIENCE_BESIDE: u32 = 10;
+
 impl Orders {
     /// Cancels, and answers at once where there is nothing to wait for. What was never here is remembered as cancelled, so
     /// that a late deployment cannot bring it to life.
@@ -91,12 +94,19 @@ impl Orders {
         effects
     }
 
+    /// Attempts for which only the end of the process is left. Where other jobs run here, which that would end as well, they have
+    /// longer.
     pub(super) fn overdue(&self, now: Duration) -> Vec<Effect> {
-        let is_overdue = |phase: &Phase| match phase {
-            Phase::Ending { since } => now.saturating_sub(*since) >= self.limits.stop_timeout,
+        let runs_beside =
+            |job| self.attempts().any(|(other, _, phase)| other != job && matches!(phase, Phase::Running { .. }));
+        let is_overdue = |job, phase: &Phase| match phase {
+            Phase::Ending { since } => {
+                let patience = if runs_beside(job) { PATIENCE_BESIDE } else { 1 };
+                now.saturating_sub(*since) >= self.limits.stop_timeout * patience
+            }
             _ => false,
         };
-        let overdue = self.attempts().filter(|(.., phase)| is_overdue(phase));
+        let overdue = self.attempts().filter(|(job, _, phase)| is_overdue(*job, phase));
         overdue.map(|(job, attempt, _)| Effect::Abandon { job, attempt }).collect()
     }
 }

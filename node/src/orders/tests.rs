@@ -420,6 +420,19 @@ fn an_attempt_that_does_not_end_is_abandoned() {
 }
 
 #[test]
+fn one_that_does_not_end_has_longer_where_other_jobs_run() {
+    let mut desk = Desk::deployed(1);
+    desk.now = at(5);
+    let other = Order { job: JobId(JOB.0 + 1), ..order(1, Action::Deploy(deployment())) };
+    desk.order(other.clone()).expect("there is room");
+    desk.order(order(1, Action::Cancel)).expect("it is here");
+    assert!(desk.orders.on_tick(at(304)).is_empty());
+    assert_eq!(kinds(&desk.orders.on_tick(at(305))), ["abandon 1"]);
+    desk.order(Order { action: Action::Cancel, ..other }).expect("it is here");
+    assert_eq!(kinds(&desk.orders.on_tick(at(35))), ["abandon 1"], "none is left that runs");
+}
+
+#[test]
 fn answers_are_bounded_and_old_ones_are_refused() {
     let mut answers = Answers::default();
     (1..=5000).for_each(|sequence| answers.remember(sequence, None));
