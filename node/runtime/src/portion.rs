@@ -38,11 +38,8 @@ impl Portion {
     /// So many rows took so long.
     pub(crate) fn took(&mut self, rows: usize, time: Duration) {
         if time > LONG {
-            let share = LONG.as_secs_f64() / time.as_secs_f64();
-            // A part of a number of rows: exact enough.
-            #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
-            let fewer = (rows as f64 * share) as usize;
-            self.rows = fewer.max(1);
+            let fewer = rows as u128 * LONG.as_nanos() / time.as_nanos();
+            self.rows = usize::try_from(fewer).unwrap_or(rows).max(1);
         } else if time < SHORT && rows >= self.rows {
             self.rows = self.rows.saturating_mul(2);
         }

@@ -32,7 +32,7 @@ use axum::{
     routing::post,
 };
 use futures::StreamExt as _;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{sleep, sleep_until};
 
 use super::{
     elsewhere::{Elsewhere, ReaderPlace},
@@ -106,10 +106,10 @@ async fn receive(registry: &IngestRegistry, path: &str, headers: &HeaderMap, bod
     let (mut text, mut before) = (Vec::new(), 0);
     let mut windows = tokio::time::interval(WINDOW);
     windows.tick().await;
-    let begun = Instant::now();
+    let empty_by = sleep(WHOLE_WITHIN).deadline();
     loop {
         let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-        let whole_by = begun + WHOLE_WITHIN + Duration::from_secs(1) * bytes / BYTES_PER_SECOND;
+        let whole_by = empty_by + Duration::from_secs(1) * bytes / BYTES_PER_SECOND;
         let piece = tokio::select! {
             biased;
             piece = pieces.next() => piece,
