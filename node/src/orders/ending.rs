@@ -99,7 +99,7 @@ impl Orders {
     pub(super) fn overdue(&self, now: Duration) -> Vec<Effect> {
         let runs_beside =
             |job| self.attempts().any(|(other, _, phase)| other != job && matches!(phase, Phase::Running { .. }));
-        let is_overdue = |job, phase: &Phase| match phase {
+        let is_overdue = |job: JobId, phase: &Phase| match phase {
             Phase::Ending { since } => {
                 let patience = if runs_beside(job) { PATIENCE_BESIDE } else { 1 };
                 now.saturating_sub(*since) >= self.limits.stop_timeout * patience

@@ -428,6 +428,7 @@ fn one_that_does_not_end_has_longer_where_other_jobs_run() {
     desk.order(order(1, Action::Cancel)).expect("it is here");
     assert!(desk.orders.on_tick(at(304)).is_empty());
     assert_eq!(kinds(&desk.orders.on_tick(at(305))), ["abandon 1"]);
+    desk.now = at(20);
     desk.order(Order { action: Action::Cancel, ..other }).expect("it is here");
     assert_eq!(kinds(&desk.orders.on_tick(at(35))), ["abandon 1"], "none is left that runs");
 }
