@@ -134,6 +134,8 @@ impl Context<'_> {
     /// Plans a query; what the engine cannot do in a stream is refused by its place in the text.
     pub(crate) fn plan_query(&self, query: &Query, taken: Taken, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
         refuse::query(query, self.functions, tokens)?;
+        let place = tokens.first().map(|token| token.span.start);
+        limits::check_tables(query, self.catalog).map_err(|reason| SqlError::new(reason).with_place(place))?;
         let mut query = query.clone();
         rewrite::query(&mut query, self.functions)?;
         outputs::number_listed(&mut query);
@@ -145,7 +147,6 @@ impl Context<'_> {
             (planned, _) => planned,
         };
         let plan = planned.map_err(|error| SqlError::from_plan(&error, tokens))?;
-        let place = tokens.first().map(|token| token.span.start);
         limits::check_plan(&plan, self.relations).map_err(|reason| SqlError::new(reason).with_place(place))?;
         Ok(plan)
     }

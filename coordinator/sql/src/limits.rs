@@ -1,11 +1,18 @@
 //! How large the types and plans of a script may be: few words can ask for more than there is room for, since what they ask for
 //! may double with each word.
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, VecDeque},
+    ops::ControlFlow,
+};
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Expr, LogicalPlan};
+use sqlparser::ast::{ObjectName, Query, SetExpr, Visit as _, Visitor};
+
+use crate::catalog::{Catalog, Entry};
 
 /// Levels of `ROW`, `ARRAY` and `MAP`, of which a `MAP` counts as two. A `ROW` takes three of the 128 levels of JSON that
 /// can be read again, and the job graph and the messages around it some more.
@@ -13,7 +20,9 @@ pub(crate) const TYPE_LEVELS_MAX: usize = 30;
 /// Fields and items of one type, those within one another included.
 const TYPE_PARTS_MAX: usize = 10_000;
 /// Relations of a query, those of each view as often as it is named.
-const RELATIONS_MAX: usize = 20_000;
+const RELATIONS_MAX: usize = 100_000;
+/// Tables that a query reads, those of each view and WITH as often as it is named. Before planning: what doubles would never be planned.
+const TABLES_MAX: usize = 10_000;
 /// Relations of all queries and views of a script.
 const SCRIPT_RELATIONS_MAX: usize = 200_000;
 /// Nodes of a computed column, those of the columns that it names included.
@@ -75,6 +84,90 @@ pub(crate) fn check_plan(plan: &LogicalPlan, planned: &Cell<usize>) -> Result<()
     debug_assert!(walked.is_ok(), "counting never fails");
     planned.set(planned.get() + relations);
     refused.map_or(Ok(()), Err)
+}
+
+/// Refuses a query that reads too many tables, by its text.
+pub(crate) fn check_tables(query: &Query, catalog: &Catalog) -> Result<(), String> {
+    match query.visit(&mut Tables { catalog, open: Vec::new() }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(format!(
+            "a query reads at most {TABLES_MAX} tables, those of each view and WITH as often as it is named"
+        )),
+    }
+}
+
+/// Counts the tables of queries that are being visited, which are in one another.
+struct Tables<'a> {
+    catalog: &'a Catalog,
+    open: Vec<OpenQuery>,
+}
+
+#[derive(Default)]
+struct OpenQuery {
+    /// The names of its WITH that have not been visited; they are before all else in it.
+    withs: VecDeque<String>,
+    /// How many tables each name of its WITH reads.
+    known: BTreeMap<String, usize>,
+    tables: usize,
+}
+
+impl Tables<'_> {
+    fn read(&mut self, name: &str) -> ControlFlow<()> {
+        let known = self.open.iter().rev().find_map(|query| query.known.get(name)).copied();
+        let tables = known.unwrap_or_else(|| match self.catalog.get(name) {
+            Some(Entry::View(view)) => tables_of(&view.plan),
+            Some(Entry::Table(_)) | None => 1,
+        });
+        self.count(tables)
+    }
+
+    fn count(&mut self, tables: usize) -> ControlFlow<()> {
+        let Some(query) = self.open.last_mut() else { return ControlFlow::Continue(()) };
+        query.tables += tables;
+        if query.tables > TABLES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl Visitor for Tables<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let withs = query.with.iter().flat_map(|with| &with.cte_tables).map(|with| with.alias.name.value.clone());
+        self.open.push(OpenQuery { withs: withs.collect(), ..OpenQuery::default() });
+        match query.body.as_ref() {
+            SetExpr::Table(table) => {
+                table.table_name.as_ref().map_or(ControlFlow::Continue(()), |name| self.read(name))
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        let read = self.open.pop().map_or(0, |query| query.tables);
+        match self.open.last_mut().and_then(|outer| Some((outer.withs.pop_front()?, outer))) {
+            Some((name, outer)) => {
+                outer.known.insert(name, read);
+                ControlFlow::Continue(())
+            }
+            None => self.count(read),
+        }
+    }
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+        let name = name.0.last().and_then(|part| part.as_ident());
+        name.map_or(ControlFlow::Continue(()), |name| self.read(&name.value))
+    }
+}
+
+/// How many tables a view's plan reads; no more are counted than a query may read.
+fn tables_of(plan: &LogicalPlan) -> usize {
+    let mut tables = 0;
+    let walked = plan.apply(|node| {
+        tables += usize::from(matches!(node, LogicalPlan::TableScan(_)));
+        Ok(if tables > TABLES_MAX { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    debug_assert!(walked.is_ok(), "counting never fails");
+    tables
 }
 
 /// Refuses a computed column that has become too large by those that it names.

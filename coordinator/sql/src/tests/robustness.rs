@@ -71,6 +71,25 @@ fn deep_types_and_many_branches_are_refused() {
     nexmark(&branches(100)).expect("it can be planned");
 }
 
+/// Few words that ask for two to the power of their number of tables.
+#[test]
+fn what_doubles_is_refused_before_it_is_planned() {
+    let with = (1..31)
+        .map(|n| format!(", c{n} AS (SELECT a.price FROM c{b} a UNION ALL SELECT b.price FROM c{b} b)", b = n - 1));
+    let with: String = with.collect();
+    let refused =
+        nexmark(&format!("WITH c0 AS (SELECT price FROM bid){with} SELECT price FROM c30")).expect_err("it doubles");
+    assert!(refused.to_string().contains("a query reads at most 10000 tables"), "{refused}");
+    let windows = "WITH w AS (SELECT * FROM bid UNION ALL SELECT * FROM bid) SELECT price FROM TABLE(TUMBLE(TABLE w, DESCRIPTOR(dateTime), INTERVAL '1' SECOND))";
+    nexmark(windows).expect("it can be planned");
+    let mut script = "CREATE VIEW v0 AS SELECT price FROM bid;".to_owned();
+    for n in 1..31 {
+        script += &format!("CREATE VIEW v{n} AS SELECT price FROM v{b} UNION ALL (SELECT price FROM v{b});", b = n - 1);
+    }
+    let refused = nexmark(&format!("{script} SELECT price FROM v30")).expect_err("it doubles").to_string();
+    assert!(refused.contains("a query reads at most 10000 tables"), "{refused}");
+}
+
 /// Each call has a long first argument, and stands before a long chain: all of it is in one another.
 #[test]
 fn chains_behind_closed_parentheses_count_what_was_within_them() {
