@@ -21,8 +21,9 @@ pub(crate) const TYPE_LEVELS_MAX: usize = 30;
 const TYPE_PARTS_MAX: usize = 10_000;
 /// Relations of a query, those of each view as often as it is named.
 const RELATIONS_MAX: usize = 100_000;
-/// Tables that a query reads, those of each view and WITH as often as it is named. Before planning: what doubles would never be planned.
-const TABLES_MAX: usize = 10_000;
+/// Tables that a query reads besides those that its text names, by the views and WITHs that it names. It is looked at before planning:
+/// what doubles with each view would never be planned.
+const TABLES_BEHIND_MAX: usize = 2_000;
 /// Relations of all queries and views of a script.
 const SCRIPT_RELATIONS_MAX: usize = 200_000;
 /// Nodes of a computed column, those of the columns that it names included.
@@ -90,9 +91,10 @@ pub(crate) fn check_plan(plan: &LogicalPlan, planned: &Cell<usize>) -> Result<()
 pub(crate) fn check_tables(query: &Query, catalog: &Catalog) -> Result<(), String> {
     match query.visit(&mut Tables { catalog, open: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(format!(
-            "a query reads at most {TABLES_MAX} tables, those of each view and WITH as often as it is named"
-        )),
+        ControlFlow::Break(()) => {
+            let most = TABLES_BEHIND_MAX;
+            Err(format!("the views and WITHs of a query stand for at most {most} tables, each as often as it is named"))
+        }
     }
 }
 
@@ -109,6 +111,8 @@ struct OpenQuery {
     /// How many tables each name of its WITH reads.
     known: BTreeMap<String, usize>,
     tables: usize,
+    /// Those of them that its text does not name.
+    behind: usize,
 }
 
 impl Tables<'_> {
@@ -118,13 +122,14 @@ impl Tables<'_> {
             Some(Entry::View(view)) => tables_of(&view.plan),
             Some(Entry::Table(_)) | None => 1,
         });
-        self.count(tables)
+        self.count(tables, tables.saturating_sub(1))
     }
 
-    fn count(&mut self, tables: usize) -> ControlFlow<()> {
+    fn count(&mut self, tables: usize, behind: usize) -> ControlFlow<()> {
         let Some(query) = self.open.last_mut() else { return ControlFlow::Continue(()) };
         query.tables += tables;
-        if query.tables > TABLES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        query.behind += behind;
+        if query.behind > TABLES_BEHIND_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
@@ -143,13 +148,13 @@ impl Visitor for Tables<'_> {
     }
 
     fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-        let read = self.open.pop().map_or(0, |query| query.tables);
+        let (tables, behind) = self.open.pop().map_or((0, 0), |query| (query.tables, query.behind));
         match self.open.last_mut().and_then(|outer| Some((outer.withs.pop_front()?, outer))) {
             Some((name, outer)) => {
-                outer.known.insert(name, read);
+                outer.known.insert(name, tables);
                 ControlFlow::Continue(())
             }
-            None => self.count(read),
+            None => self.count(tables, behind),
         }
     }
 
@@ -159,12 +164,12 @@ impl Visitor for Tables<'_> {
     }
 }
 
-/// How many tables a view's plan reads; no more are counted than a query may read.
+/// How many tables a view's plan reads; no more are counted than may matter.
 fn tables_of(plan: &LogicalPlan) -> usize {
     let mut tables = 0;
     let walked = plan.apply(|node| {
         tables += usize::from(matches!(node, LogicalPlan::TableScan(_)));
-        Ok(if tables > TABLES_MAX { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(if tables > TABLES_BEHIND_MAX + 1 { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     debug_assert!(walked.is_ok(), "counting never fails");
     tables
