@@ -153,7 +153,7 @@ fn host_and_port() -> impl Strategy<Value = String> {
 prop_compose! {
     fn registration()(
         node in 1u64.., incarnation: u64, address in host_and_port(), http in option::of(host_and_port()),
-        slots in 0u32..=4096, zone in ".{0,5}",
+        slots in 0u32..=4096, zone in "\\PC{0,5}",
     ) -> NodeRegistration {
         NodeRegistration {
             node: NodeId(node), incarnation: Incarnation(incarnation), address, http_address: http.unwrap_or_default(),
