@@ -4,7 +4,7 @@
 //! overlooks would be a wrong answer. `TABLE t [PARTITION BY k, …]`, the first argument of a window table function, is
 //! read as `Expr::Prefixed { prefix: TABLE, value: Tuple(t, k, …) }`.
 
-use std::any::TypeId;
+use std::{any::TypeId, cell::Cell};
 
 use sqlparser::{
     ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName},
@@ -15,6 +15,20 @@ use sqlparser::{
 };
 
 use crate::text::is_word;
+
+/// Expressions that are begun for each word or sign of a statement, at most. One that is right needs fewer than one.
+const BEGUN_PER_TOKEN: usize = 20;
+
+thread_local! {
+    /// How many expressions of the statement may still be begun.
+    static LEFT_TO_BEGIN: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Before a statement of so many tokens is parsed. Where something is wrong behind a word that may be a name, such as `CAST`, the
+/// parser reads all behind it a second time: levels of such words would double each other's work.
+pub(crate) fn begin_statement(tokens: usize) {
+    LEFT_TO_BEGIN.set(tokens.saturating_mul(BEGUN_PER_TOKEN).saturating_add(1000));
+}
 
 /// Flink's dialect, as far as this engine goes.
 #[derive(Debug, Default, Clone, Copy)]
@@ -91,6 +105,11 @@ impl Dialect for ThalwegDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        match LEFT_TO_BEGIN.get().checked_sub(1) {
+            Some(left) => LEFT_TO_BEGIN.set(left),
+            // The parser tells what was wrong when it read this first.
+            None => return Some(Err(ParserError::ParserError("the statement cannot be read".to_owned()))),
+        }
         let names_table =
             parser.peek_keyword(Keyword::TABLE) && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_));
         if names_table {

@@ -10,7 +10,7 @@ use sqlparser::{
 use super::{columns::TableElements, options::Written};
 use crate::{
     chains,
-    dialect::ThalwegDialect,
+    dialect::{self, ThalwegDialect},
     errors::{Result, SqlError},
     text::is_word,
 };
@@ -86,6 +86,7 @@ pub(crate) struct Insert {
 /// Reads one statement.
 pub(crate) fn parse(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     refuse_emit(&tokens)?;
+    dialect::begin_statement(tokens.len());
     let mut parser = Parser::new(&ThalwegDialect).with_tokens_with_locations(tokens.clone());
     let end = tokens.last().map(|token| token.span.end);
     let mut kind = parse_kind(&mut parser, &tokens).map_err(|error| error.with_place(end))?;

@@ -71,6 +71,17 @@ fn deep_types_and_many_branches_are_refused() {
     nexmark(&branches(100)).expect("it can be planned");
 }
 
+/// The parser tries each of these words as a name too where something behind it is wrong.
+#[test]
+fn what_is_wrong_behind_many_words_that_may_be_names_is_told_soon() {
+    for wrong in ["price +", "FROM", "price AS", "'x' 'y' ,"] {
+        let casts = format!("{}{wrong}{}", "CAST(".repeat(20), " AS INT)".repeat(20));
+        nexmark(&format!("SELECT {casts} FROM bid")).expect_err("it is wrong");
+    }
+    let deep = format!("{}price{}", "CHAR_LENGTH(CAST(".repeat(40), " AS STRING))".repeat(40));
+    nexmark(&format!("SELECT {deep} FROM bid")).expect_err("it is too deep");
+}
+
 /// Few words that ask for two to the power of their number of tables.
 #[test]
 fn what_doubles_is_refused_before_it_is_planned() {
