@@ -1,15 +1,17 @@
-//! Which paths tables may name: clients choose them, and the node's user may read and write more than clients should.
+//! Which paths a table may name. Clients choose these paths, and the node's user may read and write more than a client
+//! should.
 //!
 //! | path | may be used |
 //! |---|---|
-//! | in the place for checkpoints, or in what else the program keeps for itself | never |
-//! | local | everywhere, where nothing is confined; else below a prefix that is allowed |
-//! | in an object store (`store.rs`) | everywhere, unless a prefix of such URLs is given; then below one |
+//! | in the place for checkpoints, or elsewhere that the program keeps its own files | never |
+//! | local | anywhere if local paths are unconfined; else only below an allowed prefix |
+//! | in an object store (`store.rs`) | anywhere if no allowed prefix is such a URL; else only below one that is |
 //!
-//! Local paths are looked at as the system resolves them: links and `..` that lead out are refused. What is not there yet is looked
-//! at from the deepest directory above it that is. They are looked at again whenever something is opened or created, since links
-//! may have changed, and are then reached without following any (`reach.rs`). Only names and lengths, of files that are listed while
-//! somebody on the node itself exchanges a directory for a link, may be those of others: none is opened.
+//! A local path is checked in the form the system resolves it to: links and `..` that lead out are refused. For a path
+//! that does not exist yet, the deepest existing directory above it is resolved. Links may change, so the path is
+//! checked again at every open or create, and is then reached without following links (`reach.rs`). If somebody on the
+//! node itself swaps a directory for a link while files are listed, the listing may show names and lengths of other
+//! files, but none of those is opened.
 
 mod reach;
 mod store;
@@ -30,16 +32,16 @@ use store::StoredPlace;
 
 use crate::ConnectorError;
 
-/// Which paths tables may name. Clones share what is refused.
+/// Which paths tables may name. Clones share the set of refused places.
 #[derive(Clone, Default)]
 pub struct AllowedPaths {
-    /// `None`: all local ones.
+    /// `None`: all local paths are allowed.
     local: Option<Arc<[PathBuf]>>,
-    /// `None`: all object stores.
+    /// `None`: all object stores are allowed.
     urls: Option<Arc<[StoredPlace]>>,
-    /// The program's own.
+    /// Places of the program's own; refused always.
     refused: Arc<Mutex<Vec<Place>>>,
-    /// Who asks, for messages.
+    /// The process named in error messages.
     who: Arc<str>,
 }
 
@@ -55,19 +57,19 @@ impl fmt::Debug for AllowedPaths {
     }
 }
 
-/// What of a table's object store may be used.
+/// The part of a table's object store that may be used.
 #[derive(Debug, Clone)]
 pub(crate) struct AllowedKeys {
     allowed: AllowedPaths,
-    /// `None`: the URL is none, and whoever opens it says so.
+    /// `None` if the URL is invalid; opening it reports that.
     place: Option<StoredPlace>,
 }
 
 impl AllowedKeys {
-    /// Whether an object that was found may be read: below a table's place may be the program's own.
+    /// Checks that an object found in a listing may be read: the program's own place may lie below the table's.
     ///
     /// # Errors
-    /// When it may not.
+    /// If it may not.
     pub(crate) fn check(&self, key: &Key) -> Result<(), ConnectorError> {
         let Some(place) = &self.place else { return Ok(()) };
         let refused = self.allowed.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,17 +88,17 @@ pub struct PrefixError {
 }
 
 impl AllowedPaths {
-    /// Every path, but for what is refused.
+    /// Every path, except refused places.
     #[must_use]
     pub fn everywhere() -> Self {
         Self { who: Arc::from("this process"), ..Self::default() }
     }
 
-    /// Local paths below these prefixes, which are directories or files; where none of them is local, those below `otherwise`. And
-    /// URLs of object stores below these prefixes; where none of them is such a URL, all.
+    /// Local paths below these prefixes (directories or files); if no prefix is local, those below `otherwise`. URLs of
+    /// object stores below these prefixes; if no prefix is such a URL, all of them.
     ///
     /// # Errors
-    /// When one is neither.
+    /// If a prefix is neither a path nor a URL.
     pub fn below<'a>(
         prefixes: impl IntoIterator<Item = &'a str>,
         otherwise: Option<PathBuf>,
@@ -116,14 +118,14 @@ impl AllowedPaths {
         Ok(Self { local: Some(local.into()), urls, ..Self::everywhere() })
     }
 
-    /// The same, in the name of somebody.
+    /// The same set, with `who` named in error messages.
     #[must_use]
     pub fn of(mut self, who: &str) -> Self {
         self.who = Arc::from(who);
         self
     }
 
-    /// Refuses what is the program's own: a directory or the URL of one, and all below it.
+    /// Refuses a place of the program's own (a directory or its URL) and everything below it.
     pub fn refuse(&self, place: &str) {
         let Ok(own) = Place::of(place) else { return };
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,15 +138,15 @@ impl AllowedPaths {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether every local path may be used.
+    /// Whether every local path may be used, so that none needs a check.
     pub(crate) fn are_all(&self) -> bool {
         self.local.is_none() && self.refused.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Looks at a local path, which may hold no wildcards, and gives the way to it.
+    /// Checks a local path without wildcards, and returns how to reach it.
     ///
     /// # Errors
-    /// When it may not be used.
+    /// If it may not be used.
     pub(crate) fn check_local(&self, path: &Path) -> Result<Reach, ConnectorError> {
         if self.are_all() {
             return Ok(Reach::as_given(path));
@@ -152,7 +154,7 @@ impl AllowedPaths {
         let refused = self.refused();
         let resolved = match resolve(path) {
             Ok(resolved) => resolved,
-            // Whoever uses it says what is wrong with it.
+            // The caller that uses the path reports what is wrong with it.
             Err(_) if self.local.is_none() => return Ok(Reach::as_given(path)),
             Err(reason) => return Err(self.unknown(path, &reason)),
         };
@@ -168,10 +170,10 @@ impl AllowedPaths {
         }
     }
 
-    /// Looks at the URL of something in an object store.
+    /// Checks a URL in an object store.
     ///
     /// # Errors
-    /// When it may not be used.
+    /// If it may not be used.
     pub(crate) fn check_url(&self, url: &str) -> Result<(), ConnectorError> {
         let refused = self.refused();
         if self.urls.is_none() && refused.is_empty() {
@@ -179,7 +181,7 @@ impl AllowedPaths {
         }
         let place = match StoredPlace::of(url) {
             Ok(place) => place,
-            // Whoever opens it says what is wrong with it.
+            // The caller that opens the URL reports what is wrong with it.
             Err(_) if self.urls.is_none() => return Ok(()),
             Err(reason) => return Err(self.refusal(url, &reason)),
         };
@@ -196,7 +198,7 @@ impl AllowedPaths {
         }
     }
 
-    /// What may be used of the store that a URL is in.
+    /// The part of this URL's store that may be used.
     pub(crate) fn keys_of(&self, url: &str) -> AllowedKeys {
         AllowedKeys { allowed: self.clone(), place: StoredPlace::of(url).ok() }
     }
@@ -209,13 +211,14 @@ impl AllowedPaths {
         self.refusal(&what, &self.allowed_local())
     }
 
-    /// The error of a path that the system does not resolve.
+    /// The error for a path that the system cannot resolve.
     fn unknown(&self, path: &Path, reason: &str) -> ConnectorError {
         let what = path.display().to_string();
         if self.names(path) { self.refusal(&what, reason) } else { self.refusal(&what, &self.allowed_local()) }
     }
 
-    /// Whether a path lies below a prefix by its text. What is elsewhere, and where links there lead, is not told.
+    /// Whether the text of a path lies below an allowed prefix. Messages must not tell what exists elsewhere, nor where
+    /// links there lead.
     fn names(&self, path: &Path) -> bool {
         let plain = without_dots(path);
         let mut prefixes = self.local.iter().flat_map(|prefixes| prefixes.iter());
@@ -253,7 +256,7 @@ impl Place {
         match local_path(text) {
             Some(path) => {
                 let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
-                // Without a slash at the end, to be told.
+                // Drop the trailing slash, for messages.
                 Ok(Self::Local(absolute.components().collect()))
             }
             None => StoredPlace::of(text).map(Self::Stored),
@@ -261,7 +264,8 @@ impl Place {
     }
 }
 
-/// A path as the system resolves it, without links and `..`; what is not there is appended to the deepest directory that is.
+/// Resolves a path as the system does, without links and `..`. Missing components are appended to the deepest existing
+/// directory.
 fn resolve(path: &Path) -> Result<PathBuf, String> {
     let given = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let absolute = std::path::absolute(given).map_err(|error| error.to_string())?;
@@ -288,7 +292,7 @@ fn is_nothing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename)
 }
 
-/// An absolute path without `..`, by its text alone.
+/// An absolute path without `..`, from its text alone.
 fn without_dots(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in std::path::absolute(path).unwrap_or_default().components() {

@@ -1,4 +1,4 @@
-//! Forgets rows; at a limited rate where the table says so, to play a slow sink.
+//! Discards rows; at a limited rate if the table sets one, to imitate a slow sink.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ pub(crate) struct BlackholeWriter {
 struct Throttle {
     clock: Arc<dyn Clock>,
     rows_per_second: f64,
-    /// When the rows taken so far are paid for.
+    /// The monotonic time at which the rate allows the next row.
     free_at: Duration,
 }
 

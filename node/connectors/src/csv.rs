@@ -1,8 +1,8 @@
-//! Comma-separated values: RFC 4180, with a delimiter, a header and a NULL literal of the table's choice.
+//! Comma-separated values: RFC 4180, with a configurable delimiter, header and NULL literal.
 //!
-//! A record is a line, so that files can be read in pieces; with `csv.multi-line` a quoted field may hold line feeds, and a
-//! file is read whole. An empty field without quotes is NULL, `""` is the empty text. Fields are read by the same columns as
-//! JSON's values, so both formats accept the same numbers and timestamps.
+//! A record is one line, so a file can be read in ranges. With `csv.multi-line` a quoted field may hold line feeds, and
+//! a file is read as one range. An empty unquoted field is NULL; `""` is the empty text. The columns of JSON decode the
+//! fields, so both formats accept the same numbers and timestamps.
 
 mod decode;
 mod write;
@@ -35,12 +35,12 @@ pub(crate) struct Dialect {
 pub(crate) struct CsvFormat {
     dialect: Dialect,
     header: bool,
-    /// The table's columns in the order of the fields; used where there is no header.
+    /// The table's columns in field order; used when there is no header.
     columns: Arc<[String]>,
 }
 
 impl CsvFormat {
-    /// The format of a table that is read with these columns.
+    /// The format of a table read with the columns of `physical`.
     pub(crate) fn new(options: &Options<'_>, physical: &SchemaRef) -> Result<Self, ConnectorError> {
         check_flat(options, physical)?;
         let columns = match physical.metadata().get(TABLE_COLUMNS) {
@@ -61,12 +61,12 @@ impl CsvFormat {
         self.header
     }
 
-    /// A decoder for the records of an input, laid out as the table declares.
+    /// A decoder for an input whose records are laid out as the table declares.
     pub(crate) fn decoder(&self, input: &str, schema: &SchemaRef) -> Result<CsvDecoder, ConnectorError> {
         self.decoder_of(input, &self.columns, schema)
     }
 
-    /// A decoder for the records of an input, laid out as its header says.
+    /// A decoder for an input whose records are laid out as its header says.
     pub(crate) fn decoder_with_header(
         &self,
         input: &str,
@@ -81,7 +81,7 @@ impl CsvFormat {
             .map_err(|reason| ConnectorError::Data { attempted: format!("read {input} as CSV"), reason })
     }
 
-    /// A decoder for a range of a file; the range starts behind the header.
+    /// A decoder for a range of a file. Moves the start of the first range behind the header.
     pub(crate) async fn decoder_of_file(
         &self,
         file: &OpenFile,
@@ -94,7 +94,7 @@ impl CsvFormat {
         let mut block = vec![0; file.block_bytes()];
         let count = file.read_at(0, &mut block).await?;
         if count == 0 {
-            // An empty file has no records, and needs no header.
+            // An empty file has no records and needs no header.
             return Ok(Box::new(self.decoder(&file.name, schema)?));
         }
         check_text(&file.name, &block[..count])?;
@@ -123,7 +123,7 @@ impl Dialect {
     }
 }
 
-/// Fields of CSV are scalars.
+/// Refuses nested columns: a CSV field is a scalar.
 fn check_flat(options: &Options<'_>, schema: &SchemaRef) -> Result<(), ConnectorError> {
     let is_nested = |data_type: &DataType| data_type.is_nested();
     match schema.fields().iter().find(|field| is_nested(field.data_type())) {

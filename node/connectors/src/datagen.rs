@@ -1,16 +1,16 @@
 //! Random or sequential rows for any declared columns.
 //!
-//! Row `n` is a function of the seed and `n` alone, as in `nexmark`: the same rows come out whatever the splits. Per column
-//! (`fields.NAME.OPTION`; fields of a ROW as `fields.COLUMN.FIELD.OPTION`):
+//! Row `n` depends only on the seed and `n`, as in `nexmark`: any number of splits gives the same rows. Options per
+//! column (`fields.NAME.OPTION`; for fields of a ROW `fields.COLUMN.FIELD.OPTION`):
 //!
 //! | option | kinds | meaning |
 //! |---|---|---|
 //! | `kind` | | `random` (default), or `sequence` (default for timestamps) |
-//! | `min`, `max` | random numbers | bounds, both included for whole numbers |
-//! | `start`, `end` | sequence | first and last value; the table ends where a sequence does; for timestamps the start also of random ones |
-//! | `step` | sequence of timestamps | distance of two rows, by default that of `rows-per-second`, or 1 ms |
+//! | `min`, `max` | random numbers | bounds; both inclusive for whole numbers |
+//! | `start`, `end` | sequence | first and last value; the table ends when a sequence does; `start` applies to random timestamps too |
+//! | `step` | sequence of timestamps | time between two rows; defaults to that of `rows-per-second`, or 1 ms |
 //! | `max-past` | random timestamps | how far before `start` they may be |
-//! | `length` | random text | how many letters |
+//! | `length` | random text | number of letters |
 //! | `null-rate` | all | share of rows that are NULL |
 
 mod field;

@@ -1,10 +1,10 @@
-//! The memory that readers may decode with: they take their turns where it is not enough for all of them at once.
+//! The memory that readers may decode with. If it does not suffice for all readers at once, they take turns.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What is counted as one: a semaphore counts no further than 32 bits at once.
+/// Bytes per permit: a semaphore's request is limited to 32 bits.
 const UNIT: u64 = 64 << 10;
 
 /// The share of a node's memory that the readers of one attempt may decode with. Cheap to clone.
@@ -14,7 +14,7 @@ pub struct DecodingShare {
     units: Arc<Semaphore>,
 }
 
-/// Memory that a reader decodes with, given back when it is dropped.
+/// Memory granted to a reader; dropping it returns the memory.
 #[derive(Debug)]
 pub(crate) struct DecodingTurn {
     pub(crate) bytes: u64,
@@ -22,7 +22,7 @@ pub(crate) struct DecodingTurn {
 }
 
 impl DecodingShare {
-    /// A share of so many bytes.
+    /// A share of `limit_bytes` bytes.
     #[must_use]
     pub fn new(limit_bytes: u64) -> Self {
         let units = usize::try_from(limit_bytes / UNIT).unwrap_or(usize::MAX).clamp(1, u32::MAX as usize);
@@ -33,13 +33,13 @@ impl DecodingShare {
         self.limit_bytes
     }
 
-    /// So much of it, which is not more than all, where it is there now.
+    /// Takes `bytes`, capped at the whole share, if they are free now.
     pub(crate) fn try_take(&self, bytes: u64) -> Option<DecodingTurn> {
         let units = self.units.clone().try_acquire_many_owned(self.units_of(bytes)).ok()?;
         Some(DecodingTurn { bytes, _units: units })
     }
 
-    /// Waits for so much of it, which is not more than all, behind those who came before.
+    /// Waits in line for `bytes`, capped at the whole share.
     pub(crate) async fn take(&self, bytes: u64) -> DecodingTurn {
         let units = self.units.clone().acquire_many_owned(self.units_of(bytes)).await;
         DecodingTurn { bytes, _units: units.expect("it is never closed") }

@@ -1,4 +1,4 @@
-//! What can go wrong in a connector.
+//! Errors of connectors.
 
 use thalweg_storage::{StorageError, refusal};
 use thalweg_types::job::FailureKind;
@@ -10,62 +10,52 @@ pub enum ConnectorError {
     /// The options or the schema don't fit the connector.
     #[error("table {table}: {reason}")]
     Config {
-        /// The table.
+        /// The table's name.
         table: String,
-        /// What is wrong.
         reason: String,
     },
-    /// A record is malformed and there is no dead-letter path.
+    /// A record is malformed and the table has no dead-letter path.
     #[error("{position}: {reason}")]
     Record {
-        /// Where it is, such as `flights.json:17`.
+        /// Where the record is, such as `flights.json:17`.
         position: String,
-        /// What is wrong with it.
         reason: String,
     },
-    /// The data is not there, or is not what its format says.
+    /// The data is missing, or does not match its format.
     #[error("could not {attempted}: {reason}")]
     Data {
-        /// What was attempted, on what.
+        /// What was attempted, and on what; the message says "could not" before it.
         attempted: String,
-        /// Why not.
         reason: String,
     },
-    /// Storage or network failed; mostly the same may work later.
+    /// Storage or network failed; the same may succeed later.
     #[error("could not {attempted}")]
     Store {
-        /// What was attempted, on what.
         attempted: String,
-        /// Why not.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Somebody else's server does not take it, however often it is asked.
+    /// A foreign server keeps refusing a request.
     #[error("could not {attempted}, asked {times} times")]
     GaveUp {
-        /// What was attempted, on what.
         attempted: String,
-        /// How often.
         times: u64,
-        /// What came of it the last time.
+        /// The last failure.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A store or a file system refuses it, and will again until somebody changes something.
+    /// A store or a file system refuses, and will until somebody changes something.
     #[error("could not {attempted}: {advice}")]
     Refused {
-        /// What was attempted, on what.
         attempted: String,
-        /// What to change.
         advice: String,
-        /// What the store said.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
 impl ConnectorError {
-    /// What a failure of this kind means for the attempt.
+    /// How a failure of this kind affects the attempt.
     #[must_use]
     pub fn failure_kind(&self) -> FailureKind {
         match self {
@@ -87,7 +77,7 @@ impl From<StorageError> for ConnectorError {
     }
 }
 
-/// The error of a store or a file system: what is refused for good, or what may work later.
+/// The error of a store or a file system, classified as permanent or transient.
 pub(crate) fn failed(attempted: String, source: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
     let is_impossible = |error: &std::io::Error| error.kind() == std::io::ErrorKind::InvalidInput;
     if source.downcast_ref().is_some_and(is_impossible) {

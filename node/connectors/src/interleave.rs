@@ -1,11 +1,12 @@
-//! Splits of generated rows: blocks of consecutive row numbers, dealt out in turn, and the pace of real time.
+//! Splits of generated rows (blocks of consecutive row numbers, dealt out in turn) and pacing in real time.
 //!
 //! ```text
 //! block      0  1  2  3  4  5 ..
 //! split      0  1  2  0  1  2      (of 3)
 //! ```
 //!
-//! A generator that makes row `n` from `n` alone gives the same rows whatever the splits, and time advances evenly over them.
+//! A generator that derives row `n` from `n` alone gives the same rows for any number of splits, and time advances
+//! evenly over the splits.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -15,28 +16,28 @@ use tokio::time::Sleep;
 
 use crate::ConnectorError;
 
-/// Rows of one block at full speed.
+/// Rows per block at full speed.
 pub(crate) const BLOCK_ROWS: u64 = 8192;
-/// A block in real time is about this long, so that splits take turns often.
+/// The duration of a block in real time. Short, so that splits take turns often.
 const REAL_TIME_BLOCK: Duration = Duration::from_millis(10);
-/// More splits than this would only be overhead.
+/// More splits would only add overhead.
 const SPLITS_MAX: u64 = 4096;
 
-/// A split's blocks and its position, as its payload says them.
+/// A split's blocks and its position, as stored in its payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Interleaved {
-    /// Its blocks are those whose number leaves this remainder ..
+    /// The split has the blocks whose number modulo `splits` is this.
     pub(crate) remainder: u64,
-    /// .. by this.
+    /// How many splits there are.
     pub(crate) splits: u64,
-    /// Rows of a block.
+    /// Rows per block.
     pub(crate) block: u64,
-    /// The next row.
+    /// The next row's number.
     pub(crate) next: u64,
 }
 
-/// The rows of a block, at a rate where rows come in real time.
+/// Rows per block, given the rows per second if rows come in real time.
 pub(crate) fn block_rows(real_time: Option<f64>) -> u64 {
     match real_time {
         None => BLOCK_ROWS,
@@ -56,7 +57,7 @@ impl Interleaved {
         (0..count).map(split).collect()
     }
 
-    /// The place that a split says.
+    /// Reads a split's payload.
     pub(crate) fn of(split: &Split) -> Result<Self, ConnectorError> {
         let failed =
             |reason: String| ConnectorError::Data { attempted: format!("understand split {}", split.id), reason };
@@ -71,12 +72,12 @@ impl Interleaved {
         serde_json::to_value(self).expect("a payload has only text keys")
     }
 
-    /// The end of the block that `next` is in.
+    /// The end of the block that contains `next`.
     pub(crate) fn block_end(&self) -> u64 {
         (self.next / self.block).saturating_add(1).saturating_mul(self.block)
     }
 
-    /// Goes on behind the rows before `to`, which is in this block or its end.
+    /// Moves behind the rows before `to`, which is in this block or its end.
     pub(crate) fn advance(&mut self, to: u64) {
         let block_end = self.block_end();
         let others = (self.splits - 1).saturating_mul(self.block);
@@ -84,21 +85,21 @@ impl Interleaved {
     }
 }
 
-/// Holds rows back until their time has come.
+/// Delays rows until their time has come.
 pub(crate) struct Pace {
     clock: Arc<dyn Clock>,
     rate: f64,
     began: Duration,
     first: u64,
-    /// Kept, so that a dropped call does not begin the pause anew.
+    /// Kept here so that a cancelled call does not restart the pause.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Pace {
-    /// So many rows a second, over all splits, from now on.
+    /// Paces `rate` rows per second, over all splits, from now on.
     pub(crate) fn new(clock: Arc<dyn Clock>, rate: f64, place: &Interleaved) -> Self {
         let began = clock.monotonic();
-        // Splits that are opened together start together, whatever their first blocks.
+        // Splits opened together start together, whatever their first blocks are.
         let first = place.next - place.next % place.splits.saturating_mul(place.block);
         Self { clock, rate, began, first, pause: None }
     }

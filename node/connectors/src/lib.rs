@@ -52,27 +52,27 @@ pub trait Source: Send + Sync {
     /// Lists the splits there are now, in reading order.
     ///
     /// # Errors
-    /// When the table's data cannot be found or listed.
+    /// If the table's data cannot be found or listed.
     async fn discover(&self) -> Result<Vec<Split>, ConnectorError>;
 
     /// Opens a split at its position.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// If it cannot be opened.
     async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError>;
 
-    /// The input ends here. Gives whether the readers end by themselves, after what had been promised to be read; otherwise they are
-    /// not asked any more. May be called several times, before readers are opened too.
+    /// Ends the input. `true` if the readers end on their own, after returning everything that was acknowledged;
+    /// `false` if they are not polled any more. May be called repeatedly, and before readers are opened.
     fn stop(&self) -> bool {
         false
     }
 }
 
-/// Finds the first of some records that the job could not process, as they are read: its index, and why.
+/// Finds the first record that the job could not process, as records are read.
 #[derive(Clone)]
 pub struct RecordCheck(pub Arc<CheckRecords>);
 
-/// Which row of a batch cannot be evaluated, and why.
+/// Returns the first row of a batch that cannot be evaluated, and why.
 pub type CheckRecords = dyn Fn(&RecordBatch) -> Option<(usize, String)> + Send + Sync;
 
 impl std::fmt::Debug for RecordCheck {
@@ -81,7 +81,7 @@ impl std::fmt::Debug for RecordCheck {
     }
 }
 
-/// Which source of which attempt opens a table, and where it may keep what it must not lose.
+/// The source and attempt that open a table, with the stores they may use.
 #[derive(Debug, Clone)]
 pub struct SourceIdentity {
     /// The cluster.
@@ -92,79 +92,78 @@ pub struct SourceIdentity {
     pub attempt: Attempt,
     /// The source.
     pub source: OperatorId,
-    /// Where the job's checkpoints are.
+    /// The store of the job's checkpoints.
     pub store: CheckpointStore,
-    /// Whether checkpoints are taken there by time, so that it is a place that other nodes reach.
+    /// Whether periodic checkpoints go there, so that other nodes can reach it.
     pub takes_checkpoints: bool,
-    /// What records must pass before they are acknowledged, where somebody waits for that.
+    /// What records must pass before they are acknowledged, if clients wait for that.
     pub check: Option<RecordCheck>,
-    /// The memory that its readers may decode with.
+    /// The memory that the attempt's readers may decode with.
     pub decoding: DecodingShare,
 }
 
-/// A split at a position, written out when it is asked for.
+/// A split at a position, encoded only when it is called.
 pub type LaterSplit = Arc<dyn Fn() -> Split + Send + Sync>;
 
 /// Reads one split.
 #[async_trait]
 pub trait SplitReader: Send {
-    /// Waits for what comes next. Cancel-safe: a dropped call loses nothing.
+    /// Waits for the next records or event. Cancel-safe: dropping the call loses nothing.
     ///
     /// # Errors
-    /// When the data cannot be read, or a record is malformed and the table has no dead-letter path.
+    /// If the data cannot be read, or a record is malformed and the table has no dead-letter path.
     async fn next(&mut self) -> Result<Read, ConnectorError>;
 
-    /// The split, with the position behind all that `next` has returned, to the record. What a call that was dropped has read
-    /// ahead is not in it. Opened there, the split gives what follows, once: also after the process has ended, and
-    /// whatever is asked of the table then (other columns, other predicates).
+    /// The split, positioned exactly behind the records that `next` has returned; read-ahead of a cancelled call does
+    /// not count. Reopened there, the split returns the following records once, even after the process has ended, and
+    /// even if other columns or predicates are requested.
     ///
-    /// What nobody can give again is the exception: standard input cannot be opened behind its beginning, and `http` without
-    /// checkpoints goes on with what is POSTed from then on.
+    /// Exceptions are inputs that cannot be replayed: standard input can only be opened at its beginning, and `http`
+    /// without checkpoints continues with later requests.
     fn position(&self) -> Split;
 
-    /// The same, to be written out later or never: it is asked for after all that `next` gives, and mostly followed by another
-    /// before a checkpoint begins. For readers whose position is large.
+    /// As `position`, but encoded only on demand. The runtime takes a position after each `next`, and most are replaced
+    /// before a checkpoint begins; a reader with a large position overrides this.
     fn later_position(&self) -> LaterSplit {
         let split = self.position();
         Arc::new(move || split.clone())
     }
 }
 
-/// What a reader gives.
+/// The result of `next`.
 #[derive(Debug)]
 pub enum Read {
-    /// Records, in the schema that the source was asked for, and what had to be set aside among them.
+    /// Records in the requested schema, and the malformed ones among them.
     Records {
-        /// The records; may be empty where all were set aside.
+        /// The records; empty if all were malformed.
         batch: RecordBatch,
-        /// Those that could not be read.
+        /// Malformed records to be set aside.
         dead_letters: Vec<DeadLetter>,
     },
-    /// There are no records now, and nothing is known of when or for which times there will be: until there are, the split
-    /// is idle.
+    /// There are no records now, and nothing is known of the times of future ones. The split is idle until there are.
     Idle,
-    /// There are records, and no memory to decode them with until other readers have given some back: whoever asks again waits for
-    /// that, and need not take it for silence.
+    /// There are records, but no memory to decode them until other readers free some. The next call waits for that. The
+    /// split is not idle.
     Waiting,
-    /// Nothing follows.
+    /// The split has ended.
     End,
 }
 
-/// A record that could not be read.
+/// A malformed record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Where it is, such as `flights.json:17`.
     pub position: String,
     /// What is wrong with it.
     pub reason: String,
-    /// The record as found, shortened where it is very long.
+    /// The record as found, shortened if it is very long.
     pub record: String,
 }
 
-/// Which writer a sink writer is; part of every name that it gives to what it writes.
+/// Identifies a sink writer; part of every name it gives to its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkIdentity {
-    /// The cluster: others may write to the same place, and count their jobs alike.
+    /// The cluster: others may write to the same place and number their jobs alike.
     pub cluster: ClusterId,
     /// The job.
     pub job: JobId,
@@ -176,12 +175,12 @@ pub struct SinkIdentity {
     pub subtask: u32,
 }
 
-/// Makes what a writer has sealed durable, and gives what a committer needs to publish it: each committable once, none where
-/// nothing was written. A background task drives it. Dropped, it leaves nothing that anyone sees: hidden files, or uploads that
-/// are never completed.
+/// Makes what a writer has sealed durable, and returns what a committer needs to publish it: each committable once,
+/// none if nothing was written. A background task drives it. If dropped, it leaves nothing visible, only hidden files
+/// or incomplete uploads.
 pub type Sealing = BoxFuture<'static, Result<Vec<Value>, ConnectorError>>;
 
-/// The sealing of writers that keep nothing back.
+/// The sealing of a writer that holds nothing back.
 pub(crate) fn nothing_to_seal() -> Sealing {
     std::future::ready(Ok(Vec::new())).boxed()
 }
@@ -190,39 +189,39 @@ pub(crate) fn nothing_to_seal() -> Sealing {
 ///
 /// ```text
 /// write.. seal(1) write.. seal(2) ..                   on the record path
-///           '-> sealing 1 -> committables, durable     in the background; those of several epochs may run at the same time
+///           '-> sealing 1 -> committables, durable     in the background; several may run at once
 ///                             '-> checkpoint 1 is complete -> SinkCommitter::commit, until it succeeds
 /// ```
 ///
-/// A sink is exactly once where its committables are part of the checkpoint, and committing them is idempotent.
+/// A sink is exactly once if its committables are part of the checkpoint and committing them is idempotent.
 ///
 /// | destination | `write` | `seal` | the sealing | `commit` |
 /// |---|---|---|---|---|
 /// | files | encodes into a hidden file | cuts the file off | the end, fsync | rename |
-/// | a Kafka topic | produces in a transaction | takes the producer with its transaction, begins another with a producer of the next transactional id | flushes; gives the producer's id and epoch | resumes that producer, ends its transaction; that it has ended is a success |
-/// | a database | statements in a transaction | takes the connection with its transaction | `PREPARE TRANSACTION` under a name that holds job, attempt, sink, subtask, epoch; gives the name | `COMMIT PREPARED`; that there is no such transaction any more is a success |
+/// | a Kafka topic | produces in a transaction | takes the producer with its transaction, begins another with a producer of the next transactional id | flushes; returns the producer's id and epoch | resumes that producer and ends its transaction; succeeds if it has already ended |
+/// | a database | statements in a transaction | takes the connection with its transaction | `PREPARE TRANSACTION` under a name of job, attempt, sink, subtask, checkpoint; returns the name | `COMMIT PREPARED`; succeeds if there is no such transaction any more |
 ///
-/// `discard` removes hidden files, aborts transactions by their ids, rolls back prepared ones by their names.
+/// `discard` removes hidden files, aborts transactions by their ids, and rolls back prepared ones by their names.
 #[async_trait]
 pub trait SinkWriter: Send {
-    /// Takes rows. Returns once they are handed on or buffered within the writer's bound.
+    /// Writes rows. Returns once they are passed on, or buffered within the writer's bound.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// If they cannot be written.
     async fn write(&mut self, batch: &RecordBatch) -> Result<(), ConnectorError>;
 
-    /// Cuts off everything written since the last call; what is written from then on is no part of it. Called at a barrier, on the
-    /// record path: quick, whatever takes time is left to the sealing.
+    /// Cuts off everything written since the last call; later rows are not part of it. Called at a barrier, on the
+    /// record path, so it must be quick: slow work belongs in the sealing.
     ///
     /// # Errors
-    /// When it cannot be cut off. The writer is of no use any more.
+    /// If it cannot be cut off. The writer is then unusable.
     async fn seal(&mut self) -> Result<Sealing, ConnectorError>;
 
-    /// As `seal`, of these rows too, behind all others. They may be many: a writer that has a `rollover` leaves it to the sealing to
-    /// write them.
+    /// As `seal`, with these rows added behind all others. There may be many: a writer with a `rollover` writes them in
+    /// the sealing.
     ///
     /// # Errors
-    /// As those of `write` and `seal`.
+    /// As for `write` and `seal`.
     async fn seal_with(&mut self, rows: Vec<RecordBatch>) -> Result<Sealing, ConnectorError> {
         for batch in &rows {
             self.write(batch).await?;
@@ -230,43 +229,44 @@ pub trait SinkWriter: Send {
         self.seal().await
     }
 
-    /// The rows that cannot be written, such as those with a value that the format or the store has no room for; the others are
-    /// written without them.
+    /// The rows that cannot be written, such as those with a value the format or the store cannot hold. The caller sets
+    /// them aside and writes the others.
     fn unfit(&self, _batch: &RecordBatch) -> Vec<Fault> {
         Vec::new()
     }
 
-    /// When a part is closed that stays open over seals; `None` where each ends with a seal. The writer is given the rows of such a
-    /// part together, when it is to be closed: until then they are kept with the state of the job.
+    /// When a part that stays open over seals is closed; `None` if every part ends with a seal. The writer receives the
+    /// rows of such a part all at once, when it is to be closed; until then the job's state holds them.
     fn rollover(&self) -> Option<Rollover> {
         None
     }
 }
 
-/// When what is open over several checkpoints is closed. It shows when the next one is complete.
+/// When a part that stays open over several checkpoints is closed. It becomes visible with the next completed
+/// checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rollover {
-    /// Its rows take so many bytes in memory.
+    /// Its rows take this much memory.
     pub bytes: u64,
-    /// It is so old.
+    /// It reaches this age.
     pub age: Option<Duration>,
 }
 
 /// Publishes what writers have prepared.
 #[async_trait]
 pub trait SinkCommitter: Send + Sync {
-    /// Makes committables visible. Idempotent, and so whatever crashed between its steps: what is already visible is a
-    /// success.
+    /// Makes committables visible. Idempotent, even after a crash between its steps: a committable that is already
+    /// visible is a success.
     ///
     /// # Errors
-    /// When it cannot be published now.
+    /// If they cannot be published now.
     async fn commit(&self, committables: &[Value]) -> Result<(), ConnectorError>;
 
-    /// Removes what attempts of the cluster's job that are older than `before` have left unpublished, and nothing of other
-    /// clusters. `Attempt(u32::MAX)` stands for all attempts, as when the job is over. What a checkpoint that may yet be
-    /// restored holds must have been committed before.
+    /// Removes what attempts older than `before` of the cluster's job left unpublished; nothing of other clusters.
+    /// `Attempt(u32::MAX)` means all attempts, for a job that is over. Committables of a checkpoint that may still be
+    /// restored must have been committed before.
     ///
     /// # Errors
-    /// When something cannot be removed.
+    /// If something cannot be removed.
     async fn discard(&self, cluster: &ClusterId, job: JobId, before: Attempt) -> Result<(), ConnectorError>;
 }

@@ -1,4 +1,4 @@
-//! What the text formats have in common: blocks of whole lines are decoded into columns.
+//! Shared by the text formats: decodes blocks of whole lines into columns.
 
 use arrow::{
     array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions},
@@ -9,36 +9,35 @@ use arrow::{
 
 use crate::{ConnectorError, notices::Absent};
 
-/// A line that could not be read.
+/// A malformed line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LineFault {
-    /// Where it begins in the block.
+    /// Offset of its beginning in the block.
     pub(crate) start: usize,
-    /// Where it ends in the block, without its line feed.
+    /// Offset of its end in the block, without the line feed.
     pub(crate) end: usize,
-    /// What is wrong.
     pub(crate) reason: String,
 }
 
-/// Turns lines into rows.
+/// Decodes lines into rows.
 pub(crate) trait LineDecoder: Send {
-    /// Decodes records of a block that ends with a line feed, from an offset on, until there are so many rows. Returns the
-    /// offset behind the last record taken: `from` where the block holds no whole record.
+    /// Decodes records of a block that ends with a line feed, from an offset on, until there are `rows_max` rows.
+    /// Returns the offset behind the last decoded record; `from` if the block holds no whole record.
     fn decode(&mut self, block: &[u8], from: usize, rows_max: usize, faults: &mut Vec<LineFault>) -> usize;
 
-    /// How many rows there are.
+    /// How many rows were decoded since the last `finish`.
     fn rows(&self) -> usize;
 
-    /// The columns that no record had so far, where records name their columns.
+    /// The columns that no record has had so far, for formats whose records name their columns.
     fn absent(&self) -> Vec<Absent> {
         Vec::new()
     }
 
-    /// The rows as a batch; the decoder starts again.
+    /// Returns the rows as a batch and resets the decoder.
     fn finish(&mut self) -> Result<RecordBatch, ArrowError>;
 }
 
-/// A batch of the rows that were read, of which there are so many, without those of lines that could not be read.
+/// A batch of `rows` decoded rows, without the holes that malformed lines left.
 pub(crate) fn without_holes(
     schema: &SchemaRef,
     mut arrays: Vec<ArrayRef>,
@@ -53,7 +52,7 @@ pub(crate) fn without_holes(
         let keep = BooleanArray::from(keep);
         arrays = arrays.iter().map(|array| filter(array, &keep)).collect::<Result<_, _>>()?;
     }
-    // Where no column is wanted, only this says how many rows there are.
+    // If no column is wanted, only this gives the number of rows.
     let options = RecordBatchOptions::new().with_row_count(Some(rows - holes.len()));
     RecordBatch::try_new_with_options(schema.clone(), arrays, &options)
 }
@@ -61,10 +60,10 @@ pub(crate) fn without_holes(
 /// Longer records are refused: one line must not fill the memory.
 pub(crate) const RECORD_BYTES_MAX: usize = 64 << 20;
 
-/// What may stand before the first line of a text in UTF-8.
+/// May precede the first line of a UTF-8 text.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Refuses a file whose beginning says that it is no text.
+/// Refuses a file whose first bytes show that it is not UTF-8 text.
 pub(crate) fn check_text(name: &str, beginning: &[u8]) -> Result<(), ConnectorError> {
     let reason = match beginning {
         [0x1f, 0x8b, ..] => "it is compressed with gzip",
@@ -79,7 +78,7 @@ pub(crate) fn check_text(name: &str, beginning: &[u8]) -> Result<(), ConnectorEr
 /// The longest part of a malformed record that is kept.
 const DEAD_RECORD_CHARS_MAX: usize = 4096;
 
-/// A malformed record as text, shortened where it is very long.
+/// A malformed record as text, shortened if it is very long.
 pub(crate) fn shown_record(record: &[u8]) -> String {
     let head = record.get(..DEAD_RECORD_CHARS_MAX * 4).unwrap_or(record);
     String::from_utf8_lossy(head).trim_end_matches('\r').chars().take(DEAD_RECORD_CHARS_MAX).collect()

@@ -1,7 +1,8 @@
-//! Reaches a file without following links: a path that was resolved and looked at leads nowhere else by the time it is used.
+//! Reaches a file without following links, so that a path that was resolved and checked still leads to the same place
+//! when it is used.
 //!
-//! It is walked directory by directory from the root, each opened in the one before and none through a link. Where nothing is
-//! confined, the system follows the path as it was given.
+//! The path is walked from the root, one directory at a time; each is opened relative to the one before, never through
+//! a link. If paths are unconfined, the system follows the path as given.
 
 use std::{
     ffi::OsStr,
@@ -18,23 +19,23 @@ use rustix::{
 };
 use thalweg_types::durable;
 
-/// What a directory is passed through with: whoever may pass need not be able to list it.
+/// Flags to pass through a directory: passing through must not require permission to list it.
 #[cfg(target_os = "linux")]
 const PASS: OFlags = OFlags::PATH;
 #[cfg(not(target_os = "linux"))]
 const PASS: OFlags = OFlags::RDONLY;
-/// Less the process's mask, as for all that is created.
+/// The process's umask is subtracted, as for every file it creates.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 
-/// What is wrong with a pipe, a socket or a device where a file is to be read.
+/// Why a pipe, a socket or a device cannot be read as a file.
 pub(crate) const NO_FILE: &str = "it is not a regular file";
 
 /// A local path that may be used.
 #[derive(Debug, Clone)]
 pub(crate) struct Reach {
     path: PathBuf,
-    /// Whether it is as the system resolved it: then no link of it is followed any more.
+    /// Whether the system resolved the path. If so, no link on it is followed.
     is_resolved: bool,
 }
 
@@ -56,7 +57,7 @@ impl Reach {
         Self { path: self.path.join(name), is_resolved: self.is_resolved }
     }
 
-    /// Opens the file to read it. Nothing is waited for: what is no regular file, such as a pipe, is refused.
+    /// Opens the file for reading. Does not block: anything but a regular file, such as a pipe, is refused.
     pub(crate) fn open(&self) -> io::Result<File> {
         let at_once = OFlags::NONBLOCK.bits().cast_signed();
         let file =
@@ -67,12 +68,12 @@ impl Reach {
         }
     }
 
-    /// Opens the file to append to it.
+    /// Opens the file for appending.
     pub(crate) fn append(&self) -> io::Result<File> {
         self.open_with(OFlags::WRONLY | OFlags::APPEND, OpenOptions::new().append(true))
     }
 
-    /// Creates the file, where nothing has its name.
+    /// Creates the file; fails if the name is taken.
     pub(crate) fn create_new(&self) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         self.open_with(flags, OpenOptions::new().write(true).create_new(true))
@@ -96,12 +97,12 @@ impl Reach {
     }
 
     fn directory_and_name(&self) -> io::Result<(OwnedFd, &OsStr)> {
-        // The root is a directory, and no file.
+        // The root is a directory, not a file.
         let name = self.path.file_name().ok_or(Errno::ISDIR)?;
         Ok((directory(self.path.parent().unwrap_or(Path::new("/")), Missing::Refuse)?, name))
     }
 
-    /// Creates the directory and those above it, where they are missing, for good.
+    /// Creates the directory and its missing parents, and makes their names durable.
     pub(crate) fn create_directories(&self) -> io::Result<()> {
         if self.is_resolved {
             directory(&self.path, Missing::Create).map(|_| ())
@@ -110,7 +111,8 @@ impl Reach {
         }
     }
 
-    /// The same, where the names are made durable later, with those of what is put there.
+    /// Creates the directory and its missing parents. The caller makes their names durable later, with those of the
+    /// files in them.
     pub(crate) fn create_directories_for_now(&self) -> io::Result<()> {
         if self.is_resolved {
             directory(&self.path, Missing::CreateForNow).map(|_| ())
@@ -137,12 +139,12 @@ impl Reach {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
     Create,
-    /// Without having the disk keep the name.
+    /// Does not sync the new name to disk.
     CreateForNow,
     Refuse,
 }
 
-/// The directory of an absolute path in which no name is a link's.
+/// Opens the directory of an absolute path, none of whose components may be a link.
 fn directory(path: &Path, missing: Missing) -> io::Result<OwnedFd> {
     let flags = PASS | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut at = openat(CWD, "/", flags, Mode::empty())?;
@@ -180,7 +182,7 @@ mod tests {
         rustix::fs::mknodat(CWD, path, rustix::fs::FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
     }
 
-    /// What was looked at becomes a link before it is used.
+    /// A checked path becomes a link before it is used.
     #[test]
     fn nothing_is_reached_through_a_link() {
         let root = tempfile::tempdir().expect("a directory");

@@ -1,16 +1,16 @@
-//! Places in object stores, told from one another as the stores tell them: by kind, bucket and key, not by their spelling.
+//! Compares places in object stores as the stores do: by kind, bucket and key, not by spelling.
 
 use object_store::{ObjectStoreScheme, path::Path};
 use thalweg_storage::{percent_decoded, stored_url};
 use url::Url;
 
-/// What a URL of an object store means.
+/// The parsed meaning of an object store's URL.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct StoredPlace {
     pub(super) url: Url,
     /// `None`: a store that only this program knows.
     kind: Option<ObjectStoreScheme>,
-    /// `None`: the URL has it in the name of a machine, or in its path.
+    /// `None`: the URL has the bucket in its host name or its path.
     bucket: Option<Vec<u8>>,
     key: Path,
 }
@@ -35,7 +35,7 @@ impl StoredPlace {
         Ok(Self { url, kind, bucket, key })
     }
 
-    /// Whether it is a place or lies below it, in the same words: for what is allowed.
+    /// Whether this place equals `place` or lies below it, spelled alike. Strict, for what is allowed.
     pub(super) fn is_within(&self, place: &Self) -> bool {
         let words = |place: &Self| {
             let Self { url, kind, .. } = place;
@@ -43,18 +43,18 @@ impl StoredPlace {
             let account = (url.username().to_owned(), url.port_or_known_default());
             (kind.clone(), url.scheme().to_owned(), host, account)
         };
-        // In the path of such a URL the bucket comes first, and is no part of the key.
+        // In the path of such a URL the bucket is the first component and not part of the key.
         let is_same = words(self) == words(place)
             && (self.bucket.is_some() || self.url.path().split('/').nth(1) == place.url.path().split('/').nth(1));
         is_same && self.key.prefix_matches(&place.key)
     }
 
-    /// Whether it may be a place or lie below it, in whatever words: for what is refused.
+    /// Whether this place may equal `place` or lie below it, however spelled. Lenient, for what is refused.
     pub(super) fn may_be_within(&self, place: &Self) -> bool {
         self.may_hold_within(&self.key, place)
     }
 
-    /// The same of another object of its store.
+    /// As `may_be_within`, for another object of the same store.
     pub(super) fn may_hold_within(&self, key: &Path, place: &Self) -> bool {
         let is_other = self.bucket.is_some() && place.bucket.is_some() && self.bucket != place.bucket;
         self.kind == place.kind && !is_other && key.prefix_matches(&place.key)

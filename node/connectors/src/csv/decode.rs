@@ -1,4 +1,4 @@
-//! Records of CSV to columns.
+//! Decodes CSV records into columns.
 
 use std::borrow::Cow;
 
@@ -15,22 +15,22 @@ use crate::{
     notices::Absent,
 };
 
-/// How a field's text is handed to its column.
+/// How a field's text is spelled as JSON for its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spelling {
-    /// Between quotes, as JSON's strings.
+    /// Quoted as a JSON string.
     Quoted,
-    /// The same, without blanks around it: times.
+    /// Trimmed, then quoted: times.
     Trimmed,
-    /// As it is, without blanks around it, where it is written as in JSON, and else between quotes: numbers.
+    /// Trimmed; verbatim if it is a JSON number, else quoted: numbers.
     Number,
-    /// As it is, in lower case: booleans.
+    /// Verbatim, in lower case: booleans.
     LowerCase,
 }
 
-/// So many names of a header are told.
+/// How many of a header's names an error lists.
 const NAMED_MAX: usize = 20;
-/// What may part fields where a header seems to have one alone.
+/// Other likely delimiters, tried if a header seems to have a single field.
 const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
 struct Target {
@@ -44,7 +44,7 @@ pub(crate) struct CsvDecoder {
     schema: SchemaRef,
     dialect: Dialect,
     targets: Vec<Target>,
-    /// Per field of a record, the column that wants it.
+    /// Per field of a record, the index of its target column, if any.
     layout: Vec<Option<usize>>,
     rows: usize,
     holes: Vec<usize>,
@@ -53,22 +53,22 @@ pub(crate) struct CsvDecoder {
 
 /// One field of a record.
 struct Field<'a> {
-    /// Its text, with doubled quotes where `has_quotes`.
+    /// The field's text; doubled quotes are still doubled if `has_quotes`.
     raw: &'a [u8],
     is_quoted: bool,
     has_quotes: bool,
 }
 
-/// What a walk over a record's text finds.
+/// The result of walking over a record's text.
 enum Walk {
-    /// The record ends before this offset, its line feed included.
+    /// The record ends before this offset; its line feed is included.
     Record(usize),
-    /// A quoted field is not closed in the block.
+    /// The block ends inside a quoted field.
     Open,
 }
 
 impl CsvDecoder {
-    /// A decoder of records with these fields; what is missing, where it is impossible.
+    /// A decoder of records with the fields `names`. The error says which column is missing or ambiguous.
     pub(super) fn new(schema: SchemaRef, names: &[String], dialect: Dialect) -> Result<Self, String> {
         let mut targets = Vec::new();
         let mut layout = vec![None; names.len()];
@@ -85,7 +85,7 @@ impl CsvDecoder {
         Ok(Self { schema, dialect, targets, layout, rows: 0, holes: Vec::new(), scratch: Vec::new() })
     }
 
-    /// Takes the record that starts here; where it ends, and what is wrong with it.
+    /// Decodes the record that starts at `start`. Returns where it ends, and what is wrong with it.
     fn read_record(&mut self, block: &[u8], start: usize) -> (Walk, Result<(), String>) {
         let row = self.rows;
         let mut count = 0;
@@ -113,7 +113,7 @@ impl CsvDecoder {
     }
 }
 
-/// Says that a column is not among those of a header, and what may have been meant.
+/// The error text for a column missing from a header, with a hint at what may have been meant.
 fn missing(column: &str, names: &[String], delimiter: u8) -> String {
     let near = Absent::new(column, names.iter().map(String::as_str)).near;
     let there: Vec<&str> = names.iter().take(NAMED_MAX).map(String::as_str).collect();
@@ -162,7 +162,8 @@ fn spell(field: &Field<'_>, is_null: bool, spelling: Spelling, into: &mut Vec<u8
     Ok(())
 }
 
-/// Whether a number is written as JSON writes none, such as `007`, `+1`, `.5` or `NaN`: these are read as those between quotes are.
+/// Whether a number is spelled in a way JSON does not allow, such as `007`, `+1`, `.5` or `NaN`. Columns parse these
+/// from JSON strings.
 fn is_spelled_otherwise(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let begins = match digits {
@@ -183,7 +184,7 @@ fn read_field(target: &mut Target, text: &[u8], row: usize) -> Result<(), String
     Ok(())
 }
 
-/// Walks a record's fields. An error is where the record ends and what is wrong.
+/// Walks a record's fields. The error holds where the record ends and what is wrong.
 fn walk_record<'a>(
     block: &'a [u8],
     start: usize,
@@ -249,11 +250,11 @@ fn line_end(block: &[u8], from: usize) -> usize {
     memchr::memchr(b'\n', rest).map_or(block.len(), |at| from + at + 1)
 }
 
-/// The names that a header gives.
+/// The column names in a header.
 pub(super) fn header_names(header: &[u8], dialect: &Dialect) -> Vec<String> {
     let header = header.strip_prefix(BYTE_ORDER_MARK).unwrap_or(header);
     let mut names = Vec::new();
-    // A header that is no record has the names before its fault; columns that are missing then are told of by name.
+    // A malformed header yields the names before its fault; columns missing because of it are reported by name.
     let _ = walk_record(header, 0, dialect, |field| {
         let name = String::from_utf8_lossy(field.raw);
         names.push(if field.has_quotes { name.replace("\"\"", "\"") } else { name.into_owned() });

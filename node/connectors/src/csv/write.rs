@@ -1,4 +1,4 @@
-//! Record batches to CSV.
+//! Encodes record batches as CSV.
 
 use arrow::{
     array::{Array as _, RecordBatch},
@@ -68,7 +68,7 @@ impl CsvWriter {
     }
 }
 
-/// Writes a field that is not null; quoted where it would be read as something else without.
+/// Writes a non-null field, quoted if it would otherwise be read back as something else.
 fn write_field(text: &[u8], dialect: &Dialect, into: &mut Vec<u8>) {
     let is_special = |byte: &u8| *byte == dialect.delimiter || matches!(byte, b'"' | b'\n' | b'\r');
     let is_plain = !text.is_empty() && text != dialect.null_literal && !text.starts_with(BYTE_ORDER_MARK);

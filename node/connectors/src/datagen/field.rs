@@ -1,4 +1,4 @@
-//! One column of generated values.
+//! Generates the values of one column.
 
 use std::{str::FromStr, sync::Arc};
 
@@ -17,22 +17,22 @@ use crate::{
     random::Random,
 };
 
-/// The first time of generated timestamps, unless the table says another.
+/// The default start of generated timestamps.
 const START: &str = "2026-01-01 00:00:00";
 const TEXT_LETTERS: u64 = 100;
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// What a draw is for, besides the column.
+/// What a draw is for; mixed with the column's hash.
 const VALUE: u64 = 1;
 const IS_NULL: u64 = 2;
 
 #[derive(Debug)]
 pub(super) struct FieldGenerator {
     random: Random,
-    /// Tells this column's draws from those of others.
+    /// Hash of the column's path, so that columns draw different numbers.
     column: u64,
     data_type: DataType,
-    /// Rows are NULL where 32 random bits are below this.
+    /// A row is NULL if its 32 random bits are below this.
     null_below: u64,
     values: Values,
 }
@@ -40,7 +40,7 @@ pub(super) struct FieldGenerator {
 #[derive(Debug)]
 enum Values {
     Boolean,
-    /// From `min` on, so many different values.
+    /// `count` different values, from `min` on.
     Integer {
         min: i128,
         count: u128,
@@ -64,7 +64,7 @@ enum Values {
         start: i128,
         end: Option<i128>,
     },
-    /// Microseconds; rows are `step` apart.
+    /// In microseconds; rows are `step` apart.
     TimeSequence {
         start: i64,
         step: i64,
@@ -135,7 +135,7 @@ impl FieldGenerator {
         })
     }
 
-    /// How many rows there are, where a sequence ends.
+    /// How many rows there are, if a sequence ends.
     pub(super) fn rows(&self) -> Option<u64> {
         match &self.values {
             Values::IntegerSequence { start, end: Some(end) } | Values::TextSequence { start, end: Some(end) } => {
@@ -146,7 +146,7 @@ impl FieldGenerator {
         }
     }
 
-    /// About how many bytes a value takes.
+    /// Rough size of a value in bytes.
     pub(super) fn row_bytes(&self) -> u64 {
         match &self.values {
             Values::Text { letters } => letters.saturating_add(16),
@@ -159,7 +159,7 @@ impl FieldGenerator {
         self.random.draw(self.column.wrapping_add(what), row)
     }
 
-    /// 128 random bits below a bound.
+    /// A random number below `bound`, from 128 random bits.
     fn draw_below(&self, row: u64, bound: u128) -> i128 {
         let bits = u128::from(self.draw(VALUE, row)) << 64 | u128::from(self.draw(VALUE + 2, row));
         i128::try_from(bits % bound.max(1)).unwrap_or(0)
@@ -219,7 +219,7 @@ impl FieldGenerator {
         }
     }
 
-    /// Microseconds as the column's own temporal type.
+    /// Converts microseconds to the column's temporal type.
     fn times(&self, micros: Vec<i64>) -> Result<ArrayRef, ArrowError> {
         if self.data_type == DataType::Date32 {
             let days: ArrayRef =
@@ -254,7 +254,7 @@ fn scalar_values(own: &FieldOptions<'_>, data_type: &DataType, rate: Option<f64>
     }
     let is_text = matches!(data_type, D::Utf8View | D::Utf8 | D::LargeUtf8);
     if is_sequence && (is_text || data_type.is_integer()) {
-        // What the type can hold is where a sequence ends at the latest.
+        // A sequence ends at the latest at the type's limit.
         let (low, high) = integer_limits(data_type);
         let (start, end) = (own.number("start")?.unwrap_or(0), own.number("end")?);
         if is_text {
@@ -283,7 +283,7 @@ fn scalar_values(own: &FieldOptions<'_>, data_type: &DataType, rate: Option<f64>
     }
 }
 
-/// The least and the greatest value of an integer type.
+/// The least and greatest value of an integer type.
 fn integer_limits(data_type: &DataType) -> (i128, i128) {
     match data_type {
         DataType::Int8 => (i8::MIN.into(), i8::MAX.into()),

@@ -1,21 +1,21 @@
 //! Publishes part files by giving them their final names, and removes those that were never published.
 //!
-//! | hidden | final | means | done |
+//! | hidden | final | meaning | action |
 //! |---|---|---|---|
 //! | yes | no | prepared | rename |
 //! | no | yes | published before | nothing |
-//! | yes | yes | the final name was taken by something else | rename to `NAME-K` |
+//! | yes | yes | something else took the final name | rename to `NAME-K` |
 //! | no | no | lost | error |
 //!
-//! Nothing that is published is ever overwritten, and nothing of another cluster is touched: the names hold the cluster. In an
-//! object store a rename is a copy (where the store can: one that refuses to overwrite) and a delete, so a crash between
-//! the two leaves both: there, a final object of the same length is that copy, and stays. Two nodes may be told to
-//! publish the same parts: whichever comes second finds them published, also where the first is between two steps.
+//! No published file is ever overwritten, and no file of another cluster is touched: names contain the cluster. In an
+//! object store a rename is a copy (one that refuses to overwrite, if the store supports it) and a delete. A crash
+//! between the two leaves both objects: a final object of the same length counts as that copy and stays. Two nodes may
+//! be told to publish the same parts: the second finds them published, even if the first is between two steps.
 //!
-//! A part that cannot be published for good, such as a lost one, keeps no other back: all others are published first, then it is
-//! told of. A failure that may pass ends the round: the next one finds what this one has published.
+//! A part that can never be published, such as a lost one, does not hold back the others: they are published first,
+//! then the error is returned. A transient failure ends the round; the next round finds what this one published.
 //!
-//! Directories of partitions that are empty once their hidden files are removed go with them.
+//! Partition directories that become empty with the removal of hidden files are removed too.
 
 use std::{collections::BTreeSet, fs, io::ErrorKind, path::PathBuf, sync::Arc};
 
@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{ConnectorError, SinkCommitter, allowed::Reach, options::Options};
 
-/// As the attempt before which everything is discarded: the last one's own files too.
+/// Passed as the attempt to discard up to; then the last attempt's own files are discarded too.
 const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);
 
 /// Publishes the part files of a directory.
@@ -42,7 +42,7 @@ const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);
 pub(crate) struct PartCommitter {
     folder: Folder,
     stem: &'static str,
-    /// How the names of partitions' directories begin, level by level.
+    /// Prefix of the partition directories' names, per level.
     partitions: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ impl PartCommitter {
         Self { folder: Folder::new(location), stem, partitions }
     }
 
-    /// The committer of a table that is written, of these columns.
+    /// The committer of the table that a sink writes, with the columns of `schema`.
     pub(crate) fn of_table(spec: &SinkOperator, schema: &Schema, location: &Location) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let partitions = Partitions::new(&spec.partition_by, schema).map_err(|reason| options.error(reason))?;
@@ -104,7 +104,7 @@ impl SinkCommitter for PartCommitter {
 }
 
 impl PartCommitter {
-    /// Gives the local directory whose names are still to be made durable.
+    /// Publishes one part. Returns the local directory whose entries the caller still has to sync.
     async fn publish(&self, committable: &Value) -> Result<Option<PathBuf>, ConnectorError> {
         let part: PartCommittable = serde_json::from_value(committable.clone()).map_err(|error| {
             ConnectorError::Data { attempted: "understand a committable".to_owned(), reason: error.to_string() }
@@ -116,7 +116,7 @@ impl PartCommitter {
     }
 }
 
-/// That it was published, and then taken away by whoever reads the files, looks the same.
+/// A part that was published and then removed by a consumer looks the same as a lost one.
 fn lost(part: &PartCommittable) -> ConnectorError {
     let reason = format!(
         "{} is gone and was not published: it was lost, or it was published before and something else has removed it since",
@@ -125,7 +125,7 @@ fn lost(part: &PartCommittable) -> ConnectorError {
     ConnectorError::Data { attempted: format!("publish {}", part.published), reason }
 }
 
-/// Nothing of ours writes a finished part again.
+/// This program never writes to a finished part again.
 fn overwritten(part: &PartCommittable) -> ConnectorError {
     ConnectorError::Data {
         attempted: format!("publish {}", part.published),
@@ -133,13 +133,13 @@ fn overwritten(part: &PartCommittable) -> ConnectorError {
     }
 }
 
-/// The final name, then those that are tried where it is taken.
+/// The final name, then the alternatives to try if it is taken.
 fn final_names(published: &str) -> impl Iterator<Item = String> + '_ {
     let (stem, extension) = published.rsplit_once('.').unwrap_or((published, ""));
     std::iter::once(published.to_owned()).chain((1u32..).map(move |k| format!("{stem}-{k}.{extension}")))
 }
 
-/// Gives the directory, whose names are still to be made durable.
+/// Returns the directory whose entries the caller still has to sync.
 fn publish_local(folder: &Reach, part: &PartCommittable) -> Result<PathBuf, ConnectorError> {
     let path_of = |name: &str| folder.path().join(name);
     let unsynced = || folder_of(&path_of(&part.published)).to_owned();
@@ -149,7 +149,7 @@ fn publish_local(folder: &Reach, part: &PartCommittable) -> Result<PathBuf, Conn
     let published_before = || {
         let taken = |name: String| local_length(&path_of(&name)).ok().flatten();
         let mut published = names().map_while(taken);
-        // Whoever renamed it may have ended before the name was durable.
+        // The node that renamed it may have crashed before the name was durable.
         published.find(|bytes| part.fits(*bytes)).map(|_| unsynced()).ok_or_else(|| lost(part))
     };
     let Some(bytes) = local_length(&hidden).map_err(failed(&hidden))? else {
@@ -158,7 +158,7 @@ fn publish_local(folder: &Reach, part: &PartCommittable) -> Result<PathBuf, Conn
     if !part.fits(bytes) {
         return Err(overwritten(part));
     }
-    // A writer makes files; a link is something else's, and would be what readers of the final name follow.
+    // The writer creates regular files. A link is somebody else's, and readers of the final name would follow it.
     if fs::symlink_metadata(&hidden).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(overwritten(part));
     }
@@ -166,7 +166,7 @@ fn publish_local(folder: &Reach, part: &PartCommittable) -> Result<PathBuf, Conn
     let name = names().find(is_free).ok_or_else(|| lost(part))?;
     let target = path_of(&name);
     match folder.rename(&part.hidden, &name) {
-        // Another node was told to publish it too, and came first.
+        // Another node was told to publish it too, and was faster.
         Err(error) if error.kind() == ErrorKind::NotFound => published_before(),
         Err(error) => Err(failed(&target)(error)),
         Ok(()) => Ok(unsynced()),
@@ -200,7 +200,7 @@ async fn publish_stored(
         match copy_or_find(store, (&hidden, bytes), &target).await {
             Ok(true) => return ignore_missing(store.delete(&hidden).await).map_err(store_error(failed())),
             Ok(false) => {}
-            // Another node was told to publish it too, and came first.
+            // Another node was told to publish it too, and was faster.
             Err(StoreError::NotFound { .. }) => return find_published(store, folder, part).await,
             Err(error) => return Err(store_error(failed())(error)),
         }
@@ -208,7 +208,7 @@ async fn publish_stored(
     Err(lost(part))
 }
 
-/// A part whose hidden object is gone must have been published.
+/// Finds the published object of a part whose hidden object is gone.
 async fn find_published(
     store: &Arc<dyn ObjectStore>,
     folder: &Path,
@@ -226,7 +226,7 @@ async fn find_published(
     Err(lost(part))
 }
 
-/// Whether the target holds the hidden object now; not so where something else has the name.
+/// Copies the hidden object, or finds it copied. `false` if something else has the target's name.
 async fn copy_or_find(
     store: &Arc<dyn ObjectStore>,
     (hidden, bytes): (&Path, u64),
@@ -238,7 +238,7 @@ async fn copy_or_find(
     match store.copy_if_not_exists(hidden, target).await {
         Ok(()) => Ok(true),
         Err(StoreError::AlreadyExists { .. }) => Ok(length(store, target).await? == Some(bytes)),
-        // The store cannot; the name is this job's alone, and was free.
+        // The store does not support it. Only this job uses the name, and it was free.
         Err(StoreError::NotSupported { .. } | StoreError::NotImplemented { .. }) => {
             store.copy(hidden, target).await.map(|()| true)
         }
@@ -261,7 +261,7 @@ fn ignore_missing(result: Result<(), StoreError>) -> Result<(), StoreError> {
     }
 }
 
-/// Looks into the directory, and into those of partitions below it.
+/// Looks in the table's directory and the partition directories below it.
 fn discard_local(
     table: &LocalFolder,
     partitions: &[String],
@@ -284,7 +284,7 @@ fn discard_local(
                 && name.starts_with(prefix.as_str())
                 && entry.path().is_dir()
             {
-                // What may not be used has nothing that is left: no writer of this table was there.
+                // Skip directories that may not be used: no writer of this table was there.
                 folders.extend(table.below(&entry.path()).map(|folder| (folder, below)));
             } else if is_left(name) {
                 ignore_gone(folder.join(name).remove()).map_err(store_error(failed()))?;

@@ -1,8 +1,9 @@
-//! Finds a table's files and cuts them into splits.
+//! Lists a table's files and cuts them into splits.
 //!
-//! The order is by name, so that every discovery of the same files gives the same splits. A file is a sequence; its splits
-//! are byte ranges (lines) or runs of row groups (Parquet). An unbounded table has one more split: the monitor, which
-//! looks for new files and reads them itself, one after the other: it is one sequence (see its rule on event time).
+//! Splits are ordered by name, so that every discovery of the same files gives the same splits. Each file is a
+//! sequence; its splits are byte ranges (lines) or runs of row groups (Parquet). An unbounded table has one more split,
+//! the monitor, which looks for new files and reads them one after the other as a single sequence (for event time see
+//! `monitor.rs`).
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ use crate::{
 
 const MONITOR_SPLIT: &str = "new-files";
 
-/// What a split of files says in its payload.
+/// The payload of a split of files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum FilePayload {
@@ -39,7 +40,7 @@ pub(super) enum FilePayload {
         file: String,
         start: u64,
         end: u64,
-        /// Where the next line begins; none before the first was read.
+        /// Where the next line begins; `None` before the first one is read.
         offset: Option<u64>,
     },
     /// Consecutive row groups.
@@ -47,12 +48,12 @@ pub(super) enum FilePayload {
         file: String,
         start: usize,
         end: usize,
-        /// The row group to go on with ..
+        /// The row group to go on with.
         group: usize,
-        /// .. behind so many of its rows.
+        /// Rows of that group already read.
         row: u64,
     },
-    /// Files that are not among those read so far.
+    /// Files that appear after the discovery; `read` holds those already taken.
     Monitor { read: BTreeSet<String>, current: Option<Box<FilePayload>> },
 }
 
@@ -68,7 +69,7 @@ impl FilePayload {
         serde_json::to_value(self).expect("a payload has only text keys")
     }
 
-    /// The split that a payload makes, at a place in its file's sequence.
+    /// The split for this payload; `ordinal` is its place in the file's sequence.
     pub(super) fn into_split(self, ordinal: u32) -> Split {
         let (id, sequence) = match &self {
             Self::Lines { file, start, .. } => (format!("{file}@{start}"), file.clone()),
@@ -79,7 +80,7 @@ impl FilePayload {
     }
 }
 
-/// How the files are written.
+/// The file format.
 #[derive(Debug, Clone)]
 enum Format {
     Json,
@@ -93,7 +94,7 @@ pub(crate) struct FileSource {
     table: Arc<FileTable>,
 }
 
-/// What all readers of a table of files share.
+/// State that all readers of a table share.
 #[derive(Debug)]
 pub(super) struct FileTable {
     pub(super) files: Files,
@@ -106,7 +107,7 @@ pub(super) struct FileTable {
     sets_aside: bool,
     name: String,
     notices: TableNotices,
-    /// `None` where splits are only listed.
+    /// `None` if splits are only listed.
     decoding: Option<DecodingShare>,
 }
 
@@ -128,7 +129,7 @@ impl FileSource {
             "parquet" => Format::Parquet,
             other => return Err(options.error(format!("unknown format '{other}'"))),
         };
-        // The catalog has a default: a large file is several splits unless the table says otherwise.
+        // The catalog sets a default: a large file becomes several splits unless the table says otherwise.
         let split_bytes = options.bytes("source.split-size")?;
         let split_bytes = split_bytes.ok_or_else(|| options.error("option 'source.split-size' is missing"))?.max(1);
         let table = FileTable {
@@ -177,8 +178,8 @@ impl Source for FileSource {
 }
 
 impl FileTable {
-    /// There is nothing to read. A path that was meant to name something has a mistake in it, mostly; that a directory is empty
-    /// may well be.
+    /// Handles an empty listing. An error for a path that should name files, since it is probably misspelled; a notice
+    /// for a directory, which may well be empty.
     async fn on_nothing(&self) -> Result<(), ConnectorError> {
         let path = self.files.path();
         let is_directory = self.files.is_directory().await?;
@@ -220,7 +221,7 @@ impl FileTable {
             .collect())
     }
 
-    /// All of a file as one split.
+    /// A whole file as one split.
     pub(super) async fn whole(&self, file: &FoundFile) -> Result<FilePayload, ConnectorError> {
         Ok(match self.format {
             Format::Parquet => {

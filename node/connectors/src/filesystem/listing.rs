@@ -1,9 +1,10 @@
-//! The files of a table: one, all below a directory or a prefix, or those that a pattern stands for.
+//! Lists a table's files: a single file, all files below a directory or prefix, or the matches of a pattern.
 //!
-//! One rule holds for local paths, `file://` and object stores. A path that names something as it is written means just that.
-//! What a pattern stands for is read like it: a file itself, of a directory all files below it. Hidden names are passed over wherever
-//! nobody wrote them. Links are followed; one that leads back to a directory that it lies in is passed over, and one that leads out
-//! of what tables may use is an error. A file is read once, however many ways lead to its path.
+//! One rule holds for local paths, `file://` and object stores. If a path as written names something, it means that.
+//! Otherwise it is a pattern, and each match is read the same way: a file as itself, a directory as all files below it.
+//! Hidden names are skipped unless the path spells them out. Links are followed. A link back to a directory that
+//! contains it is skipped; a link out of the allowed paths is an error. A file is read once, even if several patterns
+//! match it.
 
 use std::{
     collections::HashSet,
@@ -30,16 +31,16 @@ use crate::{
 /// The files of a table.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
-    /// As it is written in the table.
+    /// The path as written in the table.
     path: String,
-    /// What it means without wildcards.
+    /// The location of the path taken literally.
     pub(crate) location: Location,
-    /// Whether it may be used as it is written: a pattern need not.
+    /// Whether the literal path may be used; a pattern's literal path need not be.
     is_usable: bool,
     patterns: Vec<Beginning>,
 }
 
-/// What a pattern begins with, and the rest of it.
+/// The literal start of a pattern, and the pattern.
 #[derive(Debug, Clone)]
 struct Beginning {
     place: Location,
@@ -47,7 +48,7 @@ struct Beginning {
 }
 
 impl Files {
-    /// What a path means to whoever reads it.
+    /// The files that a reader of `path` should list.
     pub(crate) fn new(path: &str, context: &ConnectorContext) -> Result<Self, ConnectorError> {
         let invalid = |reason| ConnectorError::Data { attempted: format!("understand the path {path}"), reason };
         let checked = check(path, context);
@@ -64,15 +65,15 @@ impl Files {
         Ok(Self { path: path.to_owned(), location: Location::unchecked(path, context)?, is_usable, patterns })
     }
 
-    /// As it is written.
+    /// The path as written in the table.
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
-    /// The files there are, by name.
+    /// Lists the files, sorted by name.
     ///
     /// # Errors
-    /// Where a local path without wildcards names nothing, too.
+    /// Also if a local path without wildcards names nothing.
     pub(crate) async fn list(&self) -> Result<Vec<FoundFile>, ConnectorError> {
         let mut files = match (&self.location, self.patterns.is_empty()) {
             _ if !self.is_usable => self.list_matching().await?,
@@ -94,7 +95,7 @@ impl Files {
         Ok(files)
     }
 
-    /// Where there are no files: whether the path names a directory, or what has hidden objects at least.
+    /// Given that no files were found: whether the path names a directory, or a prefix with at least hidden objects.
     pub(crate) async fn is_directory(&self) -> Result<bool, ConnectorError> {
         match &self.location {
             _ if !self.patterns.is_empty() => Ok(false),
@@ -143,7 +144,7 @@ impl Beginning {
     }
 }
 
-/// The file of a name, or all files below the directory of that name; `None` where there is nothing of that name.
+/// The file `path`, or all files below the directory `path`; `None` if nothing has that name.
 fn list_named(path: &LocalPath, allowed: &AllowedPaths) -> Result<Option<Vec<FoundFile>>, ConnectorError> {
     let pattern = PathPattern { components: Vec::new(), directories_only: false };
     let mut walk = Walk::new(&pattern, allowed);
@@ -151,7 +152,7 @@ fn list_named(path: &LocalPath, allowed: &AllowedPaths) -> Result<Option<Vec<Fou
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        // A part of it is a file, or it is longer than names can be: it may still be a pattern.
+        // A component is a file, or a name is too long: the path may still be a pattern.
         Err(error) if matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::InvalidFilename) => return Ok(None),
         Err(error) => return Err(store_error(format!("find {}", path.display()))(error)),
     };
@@ -169,11 +170,11 @@ fn list_named(path: &LocalPath, allowed: &AllowedPaths) -> Result<Option<Vec<Fou
 /// Walks the local file system.
 struct Walk<'a> {
     files: Vec<FoundFile>,
-    /// The directories that the current one lies in, by device and number, where they are walked whole.
+    /// Device and inode number of each enclosing directory, while a directory is walked recursively.
     above: Vec<(u64, u64)>,
     pattern: &'a PathPattern,
     allowed: &'a AllowedPaths,
-    /// Directories that may be used, and so may what is in them and no link.
+    /// Directories that passed the check; their entries may be used too, except links.
     looked_at: HashSet<PathBuf>,
 }
 
@@ -182,7 +183,7 @@ impl<'a> Walk<'a> {
         Self { files: Vec::new(), above: Vec::new(), pattern, allowed, looked_at: HashSet::new() }
     }
 
-    /// Refuses what may not be used.
+    /// Refuses a path that may not be used.
     fn look(&self, path: &LocalPath) -> Result<(), ConnectorError> {
         if self.allowed.are_all() {
             return Ok(());
@@ -192,14 +193,14 @@ impl<'a> Walk<'a> {
         if is_within && !is_link() { Ok(()) } else { self.allowed.check_local(path).map(|_| ()) }
     }
 
-    /// What is in a directory; nothing where it is none.
+    /// The entries of a directory; none if it is not one.
     fn entries(&mut self, at: &LocalPath) -> Result<Vec<PathBuf>, ConnectorError> {
         self.allowed.check_local(at)?;
         self.looked_at.insert(at.to_owned());
         entries(at)
     }
 
-    /// What the rest of the pattern stands for, below a directory.
+    /// Adds what the rest of the pattern matches below a directory.
     fn matching(&mut self, at: &LocalPath, rest: &[Component]) -> Result<(), ConnectorError> {
         let Some((component, rest)) = rest.split_first() else {
             self.look(at)?;
@@ -226,7 +227,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What the rest of the pattern stands for, in a directory and in all below it.
+    /// Adds what the rest of the pattern matches in a directory and all directories below it.
     fn directories(&mut self, at: &LocalPath, rest: &[Component]) -> Result<(), ConnectorError> {
         self.matching(at, rest)?;
         self.within(at, |walk, entry| {
@@ -235,7 +236,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// All files below a directory.
+    /// Adds all files below a directory.
     fn below(&mut self, at: &LocalPath) -> Result<(), ConnectorError> {
         self.within(at, |walk, entry| {
             walk.look(entry)?;
@@ -243,7 +244,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Each entry of a directory that is not hidden. A directory that lies in itself, by a link, has none.
+    /// Visits each entry of a directory that is not hidden. Skips a directory that contains itself through a link.
     fn within(
         &mut self,
         at: &LocalPath,
@@ -265,12 +266,12 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// A file that was listed; nothing where it is gone meanwhile: whoever writes the others may remove or rename its own. Pipes,
-    /// sockets and devices, which nobody named, are passed over.
+    /// Adds a listed file. Does nothing if it is gone: other writers may remove or rename their own files. Skips pipes,
+    /// sockets and devices, which nobody named.
     fn add(&mut self, path: &LocalPath) -> Result<(), ConnectorError> {
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
-            // A link to nowhere is there itself.
+            // A dangling link itself exists.
             Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => return Ok(()),
             Err(error) => return Err(store_error(format!("look at {}", path.display()))(error)),
         };
@@ -283,12 +284,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The working directory has no name.
+/// Names the working directory `.`, since its path is empty.
 fn directory(path: &LocalPath) -> PathBuf {
     if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
 }
 
-/// What is in a directory; nothing where it is none.
+/// The entries of a directory; none if it is not one.
 fn entries(at: &LocalPath) -> Result<Vec<PathBuf>, ConnectorError> {
     let failed = |error| store_error(format!("list {}", at.display()))(error);
     let listed = match fs::read_dir(directory(at)) {
@@ -303,7 +304,7 @@ fn is_nothing(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename)
 }
 
-/// The last name of a path; none where it has none.
+/// The last component of a path, if it has one.
 fn name_of(path: &LocalPath) -> Result<Option<&str>, ConnectorError> {
     path.file_name().map(|name| name.to_str().ok_or_else(|| not_text(path))).transpose()
 }
@@ -317,13 +318,13 @@ fn found(object: object_store::ObjectMeta) -> FoundFile {
     FoundFile { name: object.location.to_string(), bytes: object.size }
 }
 
-/// The object of a key, or else all objects below it, where they are asked for.
+/// The object with this key, or else all objects below it if `with_below`.
 async fn list_prefix(
     (store, allowed): (&Arc<dyn ObjectStore>, &AllowedKeys),
     path: &Path,
     with_below: bool,
 ) -> Result<Vec<FoundFile>, ConnectorError> {
-    // A store has no object without a name.
+    // Stores have no object with an empty key.
     if !path.as_ref().is_empty() {
         match store.head(path).await {
             Ok(meta) => return Ok(vec![found(meta)]),

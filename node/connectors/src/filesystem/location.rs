@@ -1,4 +1,4 @@
-//! Where a path of a table points: the local file system, read and written directly, or an object store.
+//! Where a table's path points: to the local file system, which is accessed directly, or to an object store.
 
 use std::{fs::File, io, path::PathBuf, sync::Arc};
 
@@ -7,24 +7,22 @@ use thalweg_storage::local_path;
 
 use crate::{AllowedPaths, ConnectorContext, ConnectorError, allowed::AllowedKeys, error::failed};
 
-/// A path of a table, as it is written: without wildcards.
+/// The location of a table's path, taken literally, without wildcards.
 #[derive(Debug, Clone)]
 pub(crate) enum Location {
-    /// Below the local file system, and what may be used of that.
+    /// A local path, and the local paths that may be used.
     Local(PathBuf, AllowedPaths),
-    /// In an object store.
+    /// A key in an object store.
     Stored {
-        /// The store.
         store: Arc<dyn ObjectStore>,
-        /// The key.
         path: Path,
-        /// What may be used of the store.
+        /// The part of the store that may be used.
         allowed: AllowedKeys,
     },
 }
 
 impl Location {
-    /// What a path means, where a table may name it.
+    /// The location of a path; an error if tables may not name it.
     pub(crate) fn new(path: &str, context: &ConnectorContext) -> Result<Self, ConnectorError> {
         check(path, context)?;
         Self::unchecked(path, context)
@@ -42,7 +40,7 @@ impl Location {
     }
 }
 
-/// Whether a table may name a path.
+/// Checks that a table may name a path.
 pub(super) fn check(path: &str, context: &ConnectorContext) -> Result<(), ConnectorError> {
     match local_path(path) {
         Some(local) => context.allowed.check_local(&local).map(|_| ()),
@@ -50,27 +48,27 @@ pub(super) fn check(path: &str, context: &ConnectorContext) -> Result<(), Connec
     }
 }
 
-/// Opens a local file that was found. A link may have come to lead elsewhere since.
+/// Opens a local file that was listed. Checks it again, since a link may have changed meanwhile.
 pub(crate) fn open_found(name: &str, allowed: &AllowedPaths) -> Result<File, ConnectorError> {
     allowed.check_local(name.as_ref())?.open().map_err(not_found(format!("open {name}")))
 }
 
-/// The key of an object that was found.
+/// The key of an object that was listed.
 pub(crate) fn key_found(name: &str, allowed: &AllowedKeys) -> Result<Path, ConnectorError> {
     let key = Path::parse(name).map_err(store_error(format!("open {name}")))?;
     allowed.check(&key)?;
     Ok(key)
 }
 
-/// A file that was found.
+/// A file that was listed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FoundFile {
-    /// Local path, or key in the store.
+    /// The local path, or the key in the store.
     pub(crate) name: String,
     pub(crate) bytes: u64,
 }
 
-/// Whether a name is one of those that no reader should see.
+/// Whether readers must skip a file of this name.
 pub(super) fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_'])
 }
@@ -82,7 +80,7 @@ where
     move |error| failed(attempted, error.into())
 }
 
-/// As `store_error`, for a file that was there when files were listed: without it there are rows missing.
+/// As `store_error`, for a file that was there when files were listed: if it is gone now, rows are missing.
 pub(crate) fn not_found<E>(attempted: String) -> impl FnOnce(E) -> ConnectorError
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -102,7 +100,7 @@ where
     }
 }
 
-/// The error of a file that is not as long as it was when it was found.
+/// The error for a file that is shorter than when it was listed.
 pub(crate) fn shortened(name: &str, bytes: u64, found: u64) -> ConnectorError {
     ConnectorError::Data {
         attempted: format!("read {name}"),

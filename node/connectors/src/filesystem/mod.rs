@@ -1,13 +1,13 @@
-//! Files of a directory, a glob or an object store, as tables.
+//! Files of a directory, a glob or an object store as tables.
 //!
 //! ```text
 //! read:   discover --splits--> open --split.rs (lines) | parquet.rs (row groups) | monitor.rs (new files)--> batches
 //! write:  sink.rs --hidden part files, durable--> committables --commit.rs--> final names
 //! ```
 //!
-//! A table's path is one of: a file, a directory or a prefix of keys (all files below it), or a pattern of these; local, or the
-//! URL of an object store (`listing.rs`). Names that begin with a dot or an underscore are hidden: writers of all kinds use
-//! them for what is not final.
+//! A table's path is a file, a directory or key prefix (all files below it), or a pattern of these; local, or the URL
+//! of an object store (`listing.rs`). Names that begin with a dot or an underscore are hidden: writers of all kinds use
+//! them for files that are not final.
 
 mod commit;
 mod discover;

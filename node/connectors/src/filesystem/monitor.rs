@@ -1,14 +1,15 @@
 //! Looks for new files at an interval and reads them one after the other, by name.
 //!
-//! A file is read once, as long as it was when it was found: writers must give it its name only when it is whole (write
-//! it under a hidden name or elsewhere, then rename it).
+//! A file is read once, up to the length it has when it is found. So a writer must give a file its name only when the
+//! file is complete: write it under a hidden name or elsewhere, then rename it.
 //!
-//! Between two files the split is idle, and says so: a directory promises nothing about the times in files to come.
+//! Between two files the split reports itself idle: a directory promises nothing about times in future files.
 //!
-//! All new files are one sequence with one running maximum of event time, as if each were appended to the one before. So
-//! what is in a later file may be behind the greatest time of the files before by the watermark's delay at most, else it is
-//! late. (The files that were there at the start are a sequence each: their times may overlap in any way.) A sequence per
-//! new file would hold the watermark back only if it were known before the file, which nobody can promise.
+//! All new files form one sequence with one running maximum of event time, as if each were appended to the one before.
+//! A row in a later file is therefore late if it is behind the greatest time of earlier files by more than the
+//! watermark's delay. (Files that exist at the start are a sequence each: their times may overlap in any way.) A
+//! sequence per new file could hold the watermark back only if the file were known in advance, which nobody can
+//! promise.
 
 use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
 
@@ -23,14 +24,14 @@ use crate::{ConnectorError, LaterSplit, Read, SplitReader};
 pub(super) struct MonitorReader {
     table: Arc<FileTable>,
     interval: Duration,
-    /// Every file that was found so far, the current one included. There may be very many: positions share it.
+    /// Every file found so far, including the current one. There may be very many, so positions share the set.
     read: Arc<BTreeSet<String>>,
-    /// Where to go on, before the current file is opened.
+    /// The split to open next, before it is opened.
     resumed: Option<Split>,
     current: Option<Box<dyn SplitReader>>,
-    /// Whether it has said that there is nothing to read.
+    /// Whether the reader has reported that it is idle.
     is_idle: bool,
-    /// The pause before the next look; kept, so that a dropped call does not begin it anew.
+    /// The pause before the next look. Kept here so that a cancelled call does not restart it.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -46,7 +47,7 @@ impl MonitorReader {
         Self { table, interval, read, resumed, current: None, is_idle: false, pause: None }
     }
 
-    /// The first file by name that was not read yet.
+    /// Takes the first unread file by name, if there is one.
     async fn next_file(&mut self) -> Result<bool, ConnectorError> {
         let files = self.table.files.list().await?;
         let Some(file) = files.into_iter().find(|file| !self.read.contains(&file.name)) else {

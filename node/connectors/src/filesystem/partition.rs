@@ -1,7 +1,8 @@
-//! Partitions of a written table, laid out as Hive does: `a=VALUE/b=VALUE/` below the table's path, for `PARTITIONED BY (a, b)`.
+//! Partitions of a written table in Hive's layout: `a=VALUE/b=VALUE/` below the table's path, for `PARTITIONED BY (a,
+//! b)`.
 //!
-//! The columns of a partition stand in its directory's name and are left out of its files. In names and values, what has a
-//! meaning in paths is written as `%XX`; NULL and the empty text are `__HIVE_DEFAULT_PARTITION__`.
+//! A partition's column values are in its directory's name, not in its files. Characters of names and values that have
+//! a meaning in paths are written as `%XX`; NULL and the empty text are `__HIVE_DEFAULT_PARTITION__`.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -15,23 +16,24 @@ use thalweg_types::Fault;
 
 use crate::json::{PlainColumn, timestamp::TimestampForm};
 
-/// The value of NULL and of the empty text.
+/// The directory value for NULL and the empty text.
 const DEFAULT_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// The longest name of a directory that file systems take.
+/// The longest directory name that file systems accept.
 const NAME_BYTES_MAX: usize = 255;
 
 /// The partition columns of a table.
 #[derive(Debug, Clone)]
 pub(super) struct Partitions {
-    /// Index, and how the directory's name begins: `NAME=`.
+    /// Column index, and the prefix of the directory's name: `NAME=`.
     columns: Vec<(usize, String)>,
-    /// Indexes of the columns that the files hold.
+    /// Indexes of the columns stored in the files.
     kept: Vec<usize>,
 }
 
 impl Partitions {
-    /// The partition columns by their indexes in a table's schema, outermost first; none where the table has no partitions.
+    /// The partition columns by their indexes in a table's schema, outermost first; empty if the table has no
+    /// partitions.
     pub(super) fn new(partition_by: &[usize], schema: &Schema) -> Result<Self, String> {
         let mut columns = Vec::with_capacity(partition_by.len());
         for index in partition_by {
@@ -47,7 +49,7 @@ impl Partitions {
         Ok(Self { columns, kept })
     }
 
-    /// How the names of directories begin, level by level.
+    /// The prefixes of the directories' names, per level.
     pub(super) fn prefixes(&self) -> Vec<String> {
         self.columns.iter().map(|(_, prefix)| prefix.clone()).collect()
     }
@@ -57,12 +59,12 @@ impl Partitions {
         self.columns.is_empty()
     }
 
-    /// The columns of the files.
+    /// The columns stored in the files.
     pub(super) fn kept(&self, schema: &SchemaRef) -> Result<SchemaRef, ArrowError> {
         if self.columns.is_empty() { Ok(schema.clone()) } else { Ok(schema.project(&self.kept)?.into()) }
     }
 
-    /// The rows by the directory that they belong to, relative to the table's path; in their order within each.
+    /// Splits rows by directory, relative to the table's path. Rows of one directory keep their order.
     pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<(String, RecordBatch)>, ArrowError> {
         if self.columns.is_empty() {
             return Ok(vec![(String::new(), batch.clone())]);
@@ -79,17 +81,17 @@ impl Partitions {
         taken.collect()
     }
 
-    /// The rows of which a value makes the name of a directory too long.
+    /// The rows with a value that makes a directory's name too long.
     pub(super) fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
         let mut faults: BTreeMap<usize, Fault> = BTreeMap::new();
         for (index, prefix) in &self.columns {
             let Some(array) = batch.columns().get(*index) else { continue };
-            // Only these have values without a bound; escaped, a byte takes three.
+            // Only these types are unbounded. An escaped byte takes three.
             let is_long = |length: usize| prefix.len() + 3 * length > NAME_BYTES_MAX;
             let may_be_long = match array.data_type() {
                 DataType::Utf8View => array.as_string_view().iter().flatten().any(|text| is_long(text.len())),
                 DataType::Utf8 | DataType::LargeUtf8 => true,
-                // As base-64.
+                // Written as base64.
                 DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
                 _ => false,
             };

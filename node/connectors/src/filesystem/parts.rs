@@ -1,19 +1,19 @@
-//! Part files: written under hidden names, so that no reader sees them, and named finally by the committer.
+//! Part files. A writer gives them hidden names, which readers skip; the committer renames them to their final names.
 //!
 //! ```text
 //! .part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.json.inprogress  --commit-->  part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.json
 //! ```
 //!
-//! Both lie in the directory that their rows belong to: the table's, or that of their partition below it.
+//! Both names are in the directory of the part's rows: the table's, or that of their partition below it.
 //!
-//! No two writers have a name in common, hidden or final. Names hold the cluster: every cluster counts its jobs from one, and
-//! any number of them may write to one place. They hold the attempt: what an older one has published stays as it is, and a
-//! writer that lives on without knowing of a newer attempt can touch nothing of it. So a final name says which hidden file
-//! it was. A local hidden file that is there already is never opened again: the writer takes the next number.
+//! No two writers share a name, hidden or final. Names contain the cluster, since every cluster numbers its jobs from
+//! one and several clusters may write to one place. Names contain the attempt: a writer that does not know of a newer
+//! attempt cannot touch the newer one's files, and what an older attempt published stays as it is. So a final name
+//! identifies its hidden file. An existing local hidden file is never reopened: the writer takes the next number.
 //!
-//! In an object store a part is uploaded under its hidden name, in pieces where it is large: it is there, hidden, from when
-//! it is closed. An upload that is never completed is no object, but its pieces take room: a part that is dropped gives its upload
-//! up. What a process leaves that ends suddenly is removed by the store's own rule for such uploads, where it has one.
+//! In an object store a part is uploaded under its hidden name, in pieces if it is large; the object exists once the
+//! part is closed. An incomplete upload is not an object, but its pieces take space, so dropping a part aborts its
+//! upload. If a process crashes, only the store's own rule for incomplete uploads, if it has one, removes the pieces.
 
 use std::{
     collections::BTreeSet,
@@ -43,44 +43,45 @@ use crate::{AllowedPaths, ConnectorError, SinkIdentity, allowed::Reach};
 
 const HIDDEN_SUFFIX: &str = ".inprogress";
 
-/// A part that has grown to this is closed, and the next one begun, where nothing else is asked for.
+/// By default, a part that reaches this size is closed and the next one begun.
 pub(crate) const PART_BYTES: u64 = 1 << 30;
-/// The largest that can be asked for in an object store: it copies an object of at most 5 GiB in one request, and publishes by
-/// that.
+/// The largest part size allowed in an object store: publishing copies the object, and one copy request takes at most 5
+/// GiB.
 pub(super) const STORED_PART_BYTES_MAX: u64 = 4 << 30;
-/// The pieces in which a part is uploaded, and how many at once, where a writer has many parts open. The least that stores take.
+/// Piece size and number of concurrent pieces of an upload, for a writer with many open parts. Stores accept no smaller
+/// pieces.
 const PIECE_BYTES_MIN: usize = 5 << 20;
 const SMALL_PIECES_MAX: usize = 2;
 
-/// How many files or directories of one seal are made durable at the same time.
+/// How many files or directories of one seal are synced concurrently.
 pub(super) const SYNCS_MAX: usize = 8;
 
-/// How often a directory may be removed before a file lies in it.
+/// How often `begin` retries after another writer has removed the directory.
 const REMOVALS_MAX: u32 = 16;
 
 /// What a committer needs to publish one part file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PartCommittable {
-    /// The file's name as long as it is hidden.
+    /// The file's name while it is hidden.
     pub(crate) hidden: String,
-    /// Its name from then on.
+    /// The file's final name.
     pub(crate) published: String,
-    /// Where both are, below the table's path; empty where the table has no partitions.
+    /// The directory of both, relative to the table's path; empty if the table has no partitions.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) directory: String,
-    /// Its length when it was finished: a file of another length is not the one that was written.
+    /// The file's length when it was finished. A file of another length is not the one that was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bytes: Option<u64>,
 }
 
 impl PartCommittable {
-    /// Whether a file of this length may be the one that was finished.
+    /// Whether a file of this length may be the finished one.
     pub(super) fn fits(&self, bytes: u64) -> bool {
         self.bytes.is_none_or(|finished| finished == bytes)
     }
 
-    /// How many directories of partitions it lies in.
+    /// The number of partition levels above the file.
     fn levels(&self) -> usize {
         self.directory.split('/').filter(|name| !name.is_empty()).count()
     }
@@ -90,19 +91,19 @@ impl PartCommittable {
     }
 }
 
-/// As a writer hands them out.
+/// Committables as a writer returns them.
 pub(crate) fn to_values(parts: &[PartCommittable]) -> Vec<Value> {
     parts.iter().map(PartCommittable::to_value).collect()
 }
 
-/// The attempt that a hidden name is of, where it is one of the cluster's job.
+/// The attempt in a hidden name, if the name belongs to the cluster's job.
 pub(super) fn attempt_of(name: &str, stem: &str, (cluster, job): (&ClusterId, JobId)) -> Option<Attempt> {
     let rest = name.strip_prefix(&hidden_prefix(stem, cluster, job))?.strip_suffix(HIDDEN_SUFFIX)?;
     let (attempt, _) = rest.split_once('-')?;
     attempt.parse().ok().map(Attempt)
 }
 
-/// The beginning of all hidden names of a cluster's job.
+/// The prefix of all hidden names of a cluster's job.
 fn hidden_prefix(stem: &str, cluster: &ClusterId, job: JobId) -> String {
     format!(".{stem}-{}-{}-", cluster.object_part(), job.0)
 }
@@ -110,9 +111,9 @@ fn hidden_prefix(stem: &str, cluster: &ClusterId, job: JobId) -> String {
 /// Names the files of one writer.
 #[derive(Debug, Clone)]
 pub(crate) struct PartNames {
-    /// What the names begin with.
+    /// The prefix of the names.
     pub(crate) stem: &'static str,
-    /// What they end with, such as `json`.
+    /// The file extension, such as `json`.
     pub(crate) extension: &'static str,
     pub(crate) identity: SinkIdentity,
 }
@@ -132,7 +133,7 @@ impl PartNames {
     }
 }
 
-/// The part files of one writer. Clones share the numbers that are taken.
+/// The part files of one writer. Clones share the counter of part numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct PartFiles {
     folder: Folder,
@@ -143,7 +144,7 @@ pub(crate) struct PartFiles {
     io: Arc<dyn Spawner>,
 }
 
-/// A part file that is being written. Dropped before it is finished, it is removed where it is local; an upload is given up.
+/// A part file that is being written. Dropping it unfinished removes a local file or aborts an upload.
 #[derive(Debug)]
 pub(crate) struct Part {
     committable: PartCommittable,
@@ -152,7 +153,7 @@ pub(crate) struct Part {
     io: Arc<dyn Spawner>,
 }
 
-/// Creates a directory and those above it, for good. Where that is not possible at all, another attempt would not help.
+/// Creates a directory and its parents durably. An error that a new attempt would meet again is `Data`.
 fn create_directory(directory: &Reach) -> Result<(), ConnectorError> {
     let path = directory.path().display();
     directory.create_directories().map_err(|error| match is_impossible(&error) {
@@ -173,11 +174,11 @@ fn not_created(what: &str, error: &std::io::Error) -> ConnectorError {
     ConnectorError::Data { attempted: format!("create {what}"), reason: error.to_string() }
 }
 
-/// Creates a file, and the directory that it is in where that may be missing.
+/// Creates a file, and its directory first if that may be missing.
 fn create_in_directory(directory: &Reach, file: &Reach, may_be_missing: bool) -> std::io::Result<File> {
     if may_be_missing {
         directory.create_directories_for_now().map_err(|error| match error.kind() {
-            // It is the directory's name that is taken, not the file's.
+            // The directory's name is taken, not the file's; a retry would not help.
             ErrorKind::AlreadyExists => std::io::Error::other(error),
             _ => error,
         })?;
@@ -185,17 +186,17 @@ fn create_in_directory(directory: &Reach, file: &Reach, may_be_missing: bool) ->
     file.create_new()
 }
 
-/// Removes directories of partitions that are empty, from the innermost of so many levels on.
+/// Removes up to `levels` empty partition directories, from the innermost outwards.
 pub(super) fn remove_if_empty(innermost: &LocalPath, levels: usize) {
     for directory in innermost.ancestors().take(levels) {
-        // Only what is empty can be removed so.
+        // `remove_dir` fails if the directory is not empty.
         if fs::remove_dir(directory).is_err() {
             return;
         }
     }
 }
 
-/// A local directory, and where its table may write.
+/// A local directory, and the paths that its table may use.
 #[derive(Debug, Clone)]
 pub(super) struct LocalFolder {
     path: PathBuf,
@@ -203,19 +204,20 @@ pub(super) struct LocalFolder {
 }
 
 impl LocalFolder {
-    /// A directory of a partition below it; itself where that is empty. A link may have come to lead elsewhere since the last look.
+    /// The directory of a partition, or the table's own if `directory` is empty. Checked each time, since a link may
+    /// have changed.
     pub(super) fn directory(&self, directory: &str) -> Result<Reach, ConnectorError> {
         let path = if directory.is_empty() { self.path.clone() } else { self.path.join(directory) };
         self.allowed.check_local(&path)
     }
 
-    /// A directory below it; `None` where that is elsewhere, by a link.
+    /// Checks a directory below this one; `None` if a link leads it outside the allowed paths.
     pub(super) fn below(&self, path: &LocalPath) -> Option<Reach> {
         self.allowed.check_local(path).ok()
     }
 }
 
-/// A directory, or a prefix of keys.
+/// A local directory, or a prefix of keys.
 #[derive(Debug, Clone)]
 pub(super) enum Folder {
     Local(LocalFolder),
@@ -236,9 +238,9 @@ impl Folder {
 }
 
 enum PartFile {
-    /// Without the file while the part is laid aside.
+    /// Without an open file while the part is closed for a while (`lay_aside`).
     Local(Option<File>, Reach),
-    /// Nothing once it is being completed.
+    /// `None` once the upload is being completed.
     Stored(Option<Box<BufWriter>>),
 }
 
@@ -260,7 +262,7 @@ impl PartFiles {
         Ok(Self { folder, names, number: Arc::default(), are_many: false, io })
     }
 
-    /// The same, where many may be open at once: each takes less memory.
+    /// The same, for many open parts: each one buffers less.
     pub(super) fn with_many_open(mut self) -> Self {
         self.are_many = true;
         self
@@ -270,7 +272,7 @@ impl PartFiles {
         self.folder.is_stored()
     }
 
-    /// Begins the next part, in a directory below the table's path; in that itself where it is empty.
+    /// Begins the next part in a directory, relative to the table's path.
     pub(crate) fn begin(&self, directory: &str) -> Result<Part, ConnectorError> {
         let mut removals = 0;
         loop {
@@ -284,7 +286,7 @@ impl PartFiles {
                     match create_in_directory(&folder, &part, !directory.is_empty()) {
                         Ok(file) => PartFile::Local(Some(file), part),
                         Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-                        // Another writer has removed the directory, empty as it was, before this file lay in it.
+                        // Another writer removed the empty directory before this file was in it.
                         Err(error) if error.kind() == ErrorKind::NotFound && removals < REMOVALS_MAX => {
                             removals += 1;
                             continue;
@@ -311,7 +313,7 @@ impl PartFiles {
 }
 
 impl Part {
-    /// Appends.
+    /// Appends bytes.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectorError> {
         let failed = store_error(format!("write {}", self.committable.hidden));
         match &mut self.file {
@@ -328,19 +330,19 @@ impl Part {
         Ok(())
     }
 
-    /// How long it is.
+    /// Length in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.committable.bytes.unwrap_or_default()
     }
 
-    /// Closes a local file until more is written: others may be open meanwhile. An upload stays as it is.
+    /// Closes a local file until the next write, so that others may be open. An upload stays as it is.
     pub(super) fn lay_aside(&mut self) {
         if let PartFile::Local(file, _) = &mut self.file {
             *file = None;
         }
     }
 
-    /// Makes it durable.
+    /// Makes the part durable, its name included.
     pub(crate) async fn finish(self) -> Result<PartCommittable, ConnectorError> {
         let io = self.io.clone();
         let mut unsynced = Unsynced::default();
@@ -350,7 +352,8 @@ impl Part {
         Ok(committable)
     }
 
-    /// Makes its content durable. The names in the directories are still to be, which many parts have in common.
+    /// Makes the content durable. Returns the directories whose entries the caller still has to sync; many parts share
+    /// them.
     pub(super) async fn finish_content(mut self) -> Result<(PartCommittable, Vec<PathBuf>), ConnectorError> {
         let failed = format!("make {} durable", self.committable.hidden);
         let mut directories = Vec::new();
@@ -362,7 +365,7 @@ impl Part {
                     durable::sync_file(&file, of_sync.path())
                 };
                 beside(self.io.as_ref(), sync).await.map_err(store_error(failed))?;
-                // The directories of its partition may be new as well.
+                // The partition's directories may be new too.
                 let above = reach.path().ancestors().take(self.committable.levels() + 1);
                 directories.extend(above.map(|path| folder_of(path).to_owned()));
             }
@@ -376,7 +379,7 @@ impl Part {
     }
 }
 
-/// Directories that have names which the disk may not keep yet.
+/// Directories with entries that may not be durable yet.
 #[derive(Debug, Default)]
 pub(super) struct Unsynced(BTreeSet<PathBuf>);
 
@@ -385,7 +388,7 @@ impl Unsynced {
         self.0.extend(directories);
     }
 
-    /// Makes the names durable, each directory once.
+    /// Syncs each directory once.
     pub(super) async fn sync(self, io: &dyn Spawner) -> Result<(), ConnectorError> {
         let syncs = self.0.into_iter().map(|directory| async move {
             let failed = store_error(format!("make the names in {} durable", directory.display()));
@@ -395,7 +398,7 @@ impl Unsynced {
     }
 }
 
-/// Does what blocks on another thread than the one that waits for it, where there are several.
+/// Does blocking work in a task of its own, so that another thread can run it.
 async fn beside(io: &dyn Spawner, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
     let (tell, told) = oneshot::channel();
     let task = async move { _ = tell.send(work()) };
@@ -404,14 +407,14 @@ async fn beside(io: &dyn Spawner, work: impl FnOnce() -> io::Result<()> + Send +
 }
 
 impl Drop for Part {
-    /// A part that is not finished will never be published.
+    /// An unfinished part will never be published.
     fn drop(&mut self) {
         if self.is_finished {
             return;
         }
         let is_uploading = self.bytes() >= PIECE_BYTES_MIN as u64;
         match &mut self.file {
-            // Where it fails the file stays hidden, until what its job has left is discarded.
+            // If this fails, the file stays hidden until the job's unpublished files are discarded.
             PartFile::Local(_, reach) => {
                 let _ = reach.remove();
                 if let Some(directory) = reach.path().parent() {
@@ -432,7 +435,7 @@ impl Drop for Part {
     }
 }
 
-/// The key of a file. The directory's name is escaped already.
+/// The key of a file. `directory` is already escaped.
 pub(super) fn key_of(folder: &Path, directory: &str, name: &str) -> Result<Path, ConnectorError> {
     let folder = match directory {
         "" => folder.clone(),
@@ -444,12 +447,12 @@ pub(super) fn key_of(folder: &Path, directory: &str, name: &str) -> Result<Path,
     Ok(folder.join(name))
 }
 
-/// The directory that a file is in.
+/// The directory of a file.
 pub(super) fn folder_of(path: &LocalPath) -> &LocalPath {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(LocalPath::new("."))
 }
 
-/// Makes the names in directories durable, each once.
+/// Makes the entries of these directories durable.
 pub(super) fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<(), ConnectorError> {
     folders.iter().try_for_each(|folder| {
         durable::sync(folder).map_err(store_error(format!("make the names in {} durable", folder.display())))

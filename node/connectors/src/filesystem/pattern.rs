@@ -1,7 +1,7 @@
 //! Paths with wildcards, component by component.
 //!
-//! `*`, `?` and `[a-z]` (`[!a-z]`) stand for characters of one name, `**` for any number of directories, and `{a,b}` for either
-//! text. What a wildcard stands for is no hidden name, unless the component itself begins with `.` or `_`.
+//! `*`, `?` and `[a-z]` (`[!a-z]`) match characters of one name, `**` any number of directories, and `{a,b}` either
+//! text. A wildcard does not match a hidden name, unless the component itself begins with `.` or `_`.
 
 use glob::Pattern as NamePattern;
 use thalweg_storage::percent_decoded;
@@ -9,48 +9,47 @@ use thalweg_storage::percent_decoded;
 use super::location::is_hidden;
 
 const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
-/// So many paths may come of one with braces.
+/// How many paths the braces of one path may expand to.
 const EXPANDED_MAX: usize = 1000;
 
-/// What one component of a path stands for.
+/// One component of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Component {
-    /// This name.
+    /// Exactly this name.
     Name(String),
-    /// Names of a form.
+    /// Names that match a pattern.
     Names {
-        /// The form.
         pattern: NamePattern,
-        /// Hidden ones too.
+        /// Whether it matches hidden names too.
         hidden: bool,
     },
     /// Any number of directories.
     Directories,
 }
 
-/// What a path with wildcards stands for, below where it begins.
+/// A path with wildcards, relative to its literal start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PathPattern {
     pub(super) components: Vec<Component>,
-    /// It ends with a slash.
+    /// The path ends with a slash, so it matches only directories.
     pub(super) directories_only: bool,
 }
 
 /// How names are written in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spelling {
-    /// As they are.
+    /// Literally.
     Plain,
-    /// As in URLs: `%20` is a space, and `%2A` no wildcard.
+    /// Percent-encoded, as in URLs: `%20` is a space, and `%2A` is not a wildcard.
     Encoded,
 }
 
-/// Whether a path may stand for others than itself.
+/// Whether a path may match names other than itself.
 pub(super) fn has_wildcards(path: &str) -> bool {
     path.contains(WILDCARDS)
 }
 
-/// The part of a path before the first component with a wildcard, and that component with all that follows.
+/// Splits a path before the first component with a wildcard.
 pub(super) fn split_at_wildcard(path: &str) -> (&str, &str) {
     let wildcard = path.find(WILDCARDS).unwrap_or(path.len());
     let folder = path[..wildcard].rfind('/').map_or(0, |slash| slash + 1);
@@ -58,14 +57,14 @@ pub(super) fn split_at_wildcard(path: &str) -> (&str, &str) {
 }
 
 impl PathPattern {
-    /// What a path stands for; what is wrong with it, where it is none.
+    /// Parses a path. The error says what is wrong with it.
     pub(super) fn parse(path: &str, spelling: Spelling) -> Result<Self, String> {
         let names = path.split('/').filter(|name| !name.is_empty() && *name != ".");
         let components = names.map(|name| Component::parse(name, spelling)).collect::<Result<_, _>>()?;
         Ok(Self { components, directories_only: path.ends_with('/') })
     }
 
-    /// Whether a file of this path is meant: itself, or since it is below a directory that is.
+    /// Whether the pattern matches this file, or a directory above it.
     pub(super) fn is_of(&self, names: &[&str]) -> bool {
         fits(&self.components, names, self.directories_only)
     }
@@ -95,12 +94,12 @@ impl Component {
             return Ok(Self::Name(decode(text, spelling, |byte| vec![byte])?));
         }
         let escaped = decode(text, spelling, |byte| NamePattern::escape(&char::from(byte).to_string()).into_bytes())?;
-        // Braces that are no choice stand for themselves, which they do for the pattern too.
+        // Braces that are not a choice are literal; the pattern library treats them alike.
         let pattern = NamePattern::new(&escaped).map_err(|error| error.to_string())?;
         Ok(Self::Names { pattern, hidden: is_hidden(text) })
     }
 
-    /// Whether it stands for this name.
+    /// Whether it matches this name.
     pub(super) fn is(&self, name: &str) -> bool {
         match self {
             Self::Name(own) => own == name,
@@ -110,7 +109,7 @@ impl Component {
     }
 }
 
-/// The text that a component is written as, each ASCII byte that was encoded as this says.
+/// Decodes a component. `encoded` gives the text for each percent-encoded ASCII byte.
 fn decode(text: &str, spelling: Spelling, encoded: impl Fn(u8) -> Vec<u8>) -> Result<String, String> {
     match spelling {
         Spelling::Plain => Ok(text.to_owned()),
@@ -119,7 +118,7 @@ fn decode(text: &str, spelling: Spelling, encoded: impl Fn(u8) -> Vec<u8>) -> Re
     }
 }
 
-/// The paths that come of choosing one text of each pair of braces; what is wrong, where they are too many.
+/// Expands all braces. The error says that they expand to too many paths.
 pub(super) fn expand(path: &str) -> Result<Vec<String>, String> {
     let mut expanded = Vec::new();
     let mut waiting = vec![path.to_owned()];
@@ -137,7 +136,7 @@ pub(super) fn expand(path: &str) -> Result<Vec<String>, String> {
     Ok(expanded)
 }
 
-/// The first braces with a comma between them: what is before, the choices, what is behind.
+/// Finds the first braces that contain a comma; returns the text before, the choices and the text behind.
 fn first_choice(path: &str) -> Option<(&str, Vec<&str>, &str)> {
     for (open, _) in path.match_indices('{') {
         let (mut depth, mut starts) = (0, vec![open + 1]);

@@ -1,4 +1,4 @@
-//! An open file: bytes at an offset.
+//! An open file that is read at any offset.
 
 use std::{fs::File, os::unix::fs::FileExt as _, sync::Arc};
 
@@ -12,12 +12,12 @@ use crate::ConnectorError;
 pub(crate) struct OpenFile {
     pub(crate) name: String,
     kind: Kind,
-    /// Its length when it was opened.
+    /// Length in bytes when it was opened.
     pub(crate) bytes: u64,
     block_bytes: usize,
 }
 
-/// How many bytes one read asks for: a block that stays in the processor's cache, or few round trips.
+/// How many bytes one read asks for. Local blocks fit the processor's cache; stored ones are large to save round trips.
 const LOCAL_BLOCK_BYTES: usize = 512 << 10;
 const STORED_BLOCK_BYTES: usize = 8 << 20;
 
@@ -28,7 +28,7 @@ enum Kind {
 }
 
 impl OpenFile {
-    /// Opens a file that discovery found at a location, and that was at least so long then.
+    /// Opens a file that discovery listed with `found` bytes. Fails if it is shorter now.
     pub(crate) async fn open(location: &Location, name: &str, found: u64) -> Result<Self, ConnectorError> {
         let failed = || format!("open {name}");
         let (kind, bytes) = match location {
@@ -55,13 +55,13 @@ impl OpenFile {
         self.block_bytes
     }
 
-    /// The same file, read in other blocks.
+    /// The same file, read in blocks of another size.
     #[cfg(test)]
     pub(crate) fn with_block_bytes(self, block_bytes: usize) -> Self {
         Self { block_bytes, ..self }
     }
 
-    /// Reads into a buffer; 0 at the end of the file. Cancel-safe.
+    /// Reads into a buffer; returns 0 at the end of the file. Cancel-safe.
     pub(crate) async fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, ConnectorError> {
         let failed = || format!("read {} at byte {offset}", self.name);
         match &self.kind {

@@ -1,19 +1,20 @@
-//! Writes rows into part files: encoded in memory, handed to the file in large pieces.
+//! Writes rows into part files: encodes them in memory and appends them to the file in large pieces.
 //!
-//! Every part file is whole by itself: a header or footer is written for each. There is one open part for each partition, and
-//! one in all where the table has none. A part is closed when it is large or old enough, and what is open when the writer
-//! is sealed moves into the sealing: no part holds rows that were given in two epochs. (Where parts stay open over checkpoints, their
-//! rows are given late, and together, to the sealing itself: see `rollover` and `seal_with`.)
+//! Every part file is complete in itself, with its own header or footer. There is one open part per partition, or a
+//! single one if the table has no partitions. A part is closed when it is large or old enough. The parts open at a seal
+//! move into the sealing, so that no part holds rows of two checkpoints. (If parts stay open over checkpoints, the
+//! sealing receives their rows late, all at once: see `rollover` and `seal_with`.)
 //!
 //! ```text
 //! rows of open parts, or while few files are open --> encoded --> file
 //! rows of more partitions ------> wait in memory --+--^
-//!                         many of them, or the seal: then by the partition, one after another
+//!                         many of them, or the seal: then by partition, one after another
 //! ```
 //!
-//! Of more partitions than may have an open file, rows wait until there are many of each, so that a partition gets one run of rows at a
-//! time. Local files are laid aside then and opened again: an epoch has one for each partition. In an object store a part cannot be
-//! laid aside, and is closed.
+//! If there are more partitions than may have an open file, rows wait until there are many per partition, so that a
+//! partition gets one long run of rows at a time. Then local files are closed and reopened in turn, so that each
+//! partition still gets one file per checkpoint. A part in an object store cannot be reopened, so it is finished
+//! instead.
 
 use std::{
     collections::{BTreeMap, HashSet, btree_map::Entry},
@@ -57,30 +58,30 @@ use crate::{
     parquet::{stored, stored_schema},
 };
 
-/// What is encoded before it is handed to the file.
+/// How many encoded bytes are collected before they are appended to the file.
 const PIECE_BYTES: usize = 1 << 20;
-/// A row group that takes this much memory is written: until then it is held, whatever the size of its rows. Parts that are
-/// open at the same time share it.
+/// A row group is written when it takes this much memory; until then its rows are held in memory. Parts that are open
+/// at the same time share this budget.
 const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
 const ROW_GROUP_BYTES_MIN: usize = 1 << 20;
-/// How many parts have an open file. Where there are more partitions, rows wait, and then the file that was written to least recently
+/// How many parts have an open file. If there are more partitions, rows wait; then the file written least recently
 /// makes room.
 const OPEN_PARTS_MAX: usize = 100;
-/// How much memory rows take that wait.
+/// How much memory waiting rows may take.
 const WAITING_BYTES_MAX: usize = 32 << 20;
-/// Rows that waited are encoded so many at a time.
+/// Waiting rows are encoded in runs of this many.
 const RUN_ROWS: usize = 8192;
 
 const FILE_SIZE: &str = "sink.rolling-policy.file-size";
 const ROLLOVER_INTERVAL: &str = "sink.rolling-policy.rollover-interval";
 const ON_CHECKPOINT: &str = "sink.rolling-policy.on-checkpoint";
-/// What a part that stays open over checkpoints may hold in memory where no size is set.
+/// How many bytes a part that stays open over checkpoints may hold in memory if the table sets no size.
 const HELD_BYTES: u64 = 128 << 20;
 
-/// What the names of published files begin with.
+/// The prefix of published files' names.
 pub(super) const PART_STEM: &str = "part";
 
-/// How rows become bytes.
+/// How rows are encoded.
 #[derive(Clone)]
 enum Format {
     Json(JsonWriter),
@@ -88,12 +89,12 @@ enum Format {
     Parquet { schema: SchemaRef, properties: Box<WriterProperties> },
 }
 
-/// When a part is closed, and the next one begun, between two seals.
+/// When a part is closed and the next one begun between two seals.
 #[derive(Debug, Clone, Copy)]
 struct Rolling {
     bytes: u64,
     age: Option<Duration>,
-    /// Where parts stay open over seals.
+    /// `Some` if parts stay open over seals.
     over_seals: Option<Rollover>,
 }
 
@@ -104,32 +105,32 @@ pub(crate) struct FileSinkWriter {
     partitions: Partitions,
     rolling: Rolling,
     clock: Arc<dyn Clock>,
-    /// By the directory below the table's path; those laid aside too.
+    /// Parts by directory relative to the table's path, including those whose file is closed for now.
     open: BTreeMap<String, OpenPart>,
-    /// The directories of those that are not laid aside, by which run of rows was the last that they took.
+    /// Directories of the parts with an open file, by the number of the last run of rows written to each.
     active: BTreeMap<u64, String>,
-    /// How many runs of rows were written.
+    /// The number of runs of rows written so far.
     writes: u64,
-    /// Rows that belong to no part yet, in their order.
+    /// Rows that belong to no part yet, in order.
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
-    /// Not told to anyone yet. What they hold is durable ..
+    /// Finished parts with durable content, not returned yet.
     closed: Vec<PartCommittable>,
-    /// .. and the names in these directories are still to be.
+    /// Directories with names of finished parts that are not durable yet.
     unsynced: Unsynced,
     io: Arc<dyn Spawner>,
 }
 
-/// A part file with what is not handed to it yet.
+/// A part file, with what is not yet appended to it.
 struct OpenPart {
     part: Part,
-    /// Encoded.
+    /// Encoded bytes.
     piece: Vec<u8>,
     /// Holds the rows of the current row group.
     parquet: Option<Box<ArrowWriter<Vec<u8>>>>,
-    /// When it was begun.
+    /// Monotonic time when the part was begun.
     since: Duration,
-    /// Which run of rows was the last that it took.
+    /// The number of the last run of rows written to it.
     last_write: u64,
 }
 
@@ -147,7 +148,7 @@ impl Format {
         })
     }
 
-    /// What every part begins with.
+    /// Begins a part, with a header if the format has one.
     fn begin(&self, part: Part, since: Duration) -> Result<OpenPart, ArrowError> {
         let mut piece = Vec::new();
         let parquet = match self {
@@ -163,7 +164,7 @@ impl Format {
         Ok(OpenPart { part, piece, parquet, since, last_write: 0 })
     }
 
-    /// Encodes rows; a row group that takes so much memory is written.
+    /// Encodes rows. Writes a row group out once it takes `group_bytes` of memory.
     fn encode(&mut self, batch: &RecordBatch, into: &mut OpenPart, group_bytes: usize) -> Result<(), ArrowError> {
         match self {
             Self::Json(writer) => writer.write(batch, &mut into.piece),
@@ -182,13 +183,13 @@ impl Format {
 }
 
 impl OpenPart {
-    /// About how long it will be.
+    /// Estimated length in bytes.
     fn bytes(&self) -> u64 {
         let waiting = self.piece.len() + self.parquet.as_ref().map_or(0, |writer| writer.in_progress_size());
         self.part.bytes() + waiting as u64
     }
 
-    /// Hands over all that it holds, and closes the file until there is more.
+    /// Appends all that it holds to the file, and closes the file until the next write.
     async fn lay_aside(&mut self) -> Result<(), ConnectorError> {
         if let Some(writer) = &mut self.parquet {
             writer.flush().map_err(|error| not_encoded(&error.into()))?;
@@ -208,7 +209,8 @@ impl OpenPart {
         Ok(())
     }
 
-    /// Encodes the end, and makes what it holds durable; gives the directories whose names are still to be.
+    /// Encodes the end and makes the content durable. Returns the directories whose entries the caller still has to
+    /// sync.
     async fn finish(mut self) -> Result<(PartCommittable, Vec<PathBuf>), ConnectorError> {
         if let Some(writer) = self.parquet.take() {
             let mut end = writer.into_inner().map_err(|error| not_encoded(&error.into()))?;
@@ -276,8 +278,8 @@ impl FileSinkWriter {
         Ok(())
     }
 
-    /// Closes the part of a directory where it is large or old enough. Where it has no open file and all are open that can be, the one
-    /// that was written to least recently is laid aside, or closed.
+    /// Finishes the part of a directory if it is large or old enough. If the part needs an open file and all allowed
+    /// files are open, closes the one written least recently: for a while, or for good in an object store.
     async fn make_room(&mut self, directory: &str, now: Duration) -> Result<(), ConnectorError> {
         let known = self.open.get(directory);
         if known.is_some_and(|open| self.rolling.is_over(open, now)) {
@@ -304,7 +306,7 @@ impl FileSinkWriter {
         Ok(())
     }
 
-    /// Whether there is no room for the files of these partitions.
+    /// Whether these partitions would need more open files than allowed.
     fn is_crowded(&self, split: &[(String, RecordBatch)]) -> bool {
         let is_active = |directory: &String| {
             self.open.get(directory).is_some_and(|open| self.active.contains_key(&open.last_write))
@@ -318,7 +320,7 @@ impl FileSinkWriter {
         self.waiting.push(batch.clone());
     }
 
-    /// Writes the rows that wait. Where tables have partitions each gets as many at once as there are.
+    /// Writes the waiting rows. A partitioned table concatenates them first, so that each partition gets a long run.
     async fn pour(&mut self) -> Result<(), ConnectorError> {
         self.waiting_bytes = 0;
         let mut waiting = std::mem::take(&mut self.waiting).into_iter().peekable();
@@ -336,7 +338,7 @@ impl FileSinkWriter {
                 for from in (0..rows.num_rows()).step_by(RUN_ROWS) {
                     let run = rows.slice(from, RUN_ROWS.min(rows.num_rows() - from));
                     self.write_part(directory.clone(), &run).await?;
-                    // It takes a while; others on this thread go on meanwhile.
+                    // Encoding takes a while; let other tasks on this thread run.
                     tokio::task::yield_now().await;
                 }
             }
@@ -344,7 +346,7 @@ impl FileSinkWriter {
         Ok(())
     }
 
-    /// All that was given so far, as a writer of its own; what is given from then on is no part of it.
+    /// Splits off everything written so far as a writer of its own; later rows are not part of it.
     fn cut(&mut self) -> Self {
         Self {
             files: self.files.clone(),
@@ -363,7 +365,7 @@ impl FileSinkWriter {
         }
     }
 
-    /// Writes what waits, and makes all of it durable.
+    /// Writes the waiting rows and makes everything durable.
     async fn finish(mut self) -> Result<Vec<Value>, ConnectorError> {
         self.pour().await?;
         let finishing = self.open.into_values().map(|open| async move {
@@ -381,7 +383,7 @@ impl FileSinkWriter {
     }
 }
 
-/// The memory that rows keep. What their columns share, such as the message that they came in, counts once.
+/// The memory that rows hold. A buffer that columns share, such as the received message, counts once.
 fn held_bytes(batch: &RecordBatch) -> usize {
     fn add(data: &ArrayData, seen: &mut HashSet<usize>) -> usize {
         let buffers = data.buffers().iter().chain(data.nulls().map(|nulls| nulls.buffer()));
@@ -422,7 +424,7 @@ impl Rolling {
     }
 }
 
-/// How a table wants its timestamps written.
+/// The timestamp form that a table asks for.
 pub(crate) fn json_form(options: &Options<'_>) -> crate::json::timestamp::TimestampForm {
     match options.text("json.timestamp-format") {
         Some("iso-8601") => crate::json::timestamp::TimestampForm::Iso8601,

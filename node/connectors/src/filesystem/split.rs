@@ -6,8 +6,8 @@
 //!                          [--- this split ---]
 //! ```
 //!
-//! The line that `start` falls into belongs to the range before, unless it begins exactly there; the line that `end` falls
-//! into is read to its end. So for any cut of a file into ranges, each line is read exactly once.
+//! The line that contains `start` belongs to the range before, unless it begins exactly there; the line that contains
+//! `end` is read to its end. So for any cut of a file into ranges, each line is read exactly once.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -25,28 +25,28 @@ use crate::{
     sizes::BATCH_BYTES,
 };
 
-/// What is read beyond the range's end at first, for the rest of its last line.
+/// How many bytes past the range's end are read at first, to complete its last line.
 const LOOKAHEAD_BYTES: usize = 64 << 10;
 
-/// The range of a file that a reader reads.
+/// The byte range of a file that one split covers.
 #[derive(Debug, Clone)]
 pub(crate) struct LineRange {
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// Where the next line begins, where the split has been read before.
+    /// Where the next line begins, if the split was partly read before.
     pub(crate) offset: Option<u64>,
 }
 
-/// How lines become batches.
+/// How lines are decoded into batches.
 pub(super) struct LineFormat {
     pub(super) decoder: Box<dyn LineDecoder>,
     pub(super) batch_rows: usize,
-    /// Malformed records are set aside; else the first one is an error.
+    /// Whether malformed records are set aside as dead letters; otherwise the first one is an error.
     pub(super) sets_aside: bool,
     pub(super) notices: TableNotices,
 }
 
-/// A malformed line whose number is not known yet.
+/// A malformed line whose line number is not known yet.
 struct UnnumberedFault {
     offset: u64,
     reason: String,
@@ -60,23 +60,23 @@ pub(super) struct LineReader {
     end: u64,
     format: LineFormat,
     buffer: Vec<u8>,
-    /// The file's offset of the buffer's first byte.
+    /// The file offset of the buffer's first byte.
     base: u64,
-    /// Buffer indexes: what is decoded, what holds whole lines, what is filled.
+    /// Buffer indexes: end of the decoded bytes, of the whole lines, and of the filled bytes.
     decoded: usize,
     complete: usize,
     filled: usize,
     skips_first_line: bool,
     /// The range's last line is in the buffer, or the file has ended.
     is_last: bool,
-    /// Where the next line begins, after all that was given.
+    /// The file offset behind everything returned so far; the next line begins there.
     given: u64,
     faults: VecDeque<UnnumberedFault>,
     letters: Vec<DeadLetter>,
-    /// Nothing of the range was read before.
+    /// The range is read from its beginning, not resumed.
     is_whole: bool,
     has_given: bool,
-    /// A line whose number is known: its offset, and how many lines are before it.
+    /// The offset of a line with a known number, and the number of lines before it.
     known_line: (u64, u64),
 }
 
@@ -111,12 +111,12 @@ impl LineReader {
         self.base + u64::try_from(index).expect("an index fits 64 bits")
     }
 
-    /// The buffer index of a file offset, clamped to what is filled.
+    /// The buffer index of a file offset, clamped to the filled bytes.
     fn index(&self, offset: u64) -> usize {
         usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX).min(self.filled)
     }
 
-    /// Gets more whole lines into the buffer; false where there are none.
+    /// Reads more whole lines into the buffer; `false` if there are none.
     async fn fill(&mut self) -> Result<bool, ConnectorError> {
         if self.is_last {
             return Ok(false);
@@ -142,7 +142,7 @@ impl LineReader {
         Ok(true)
     }
 
-    /// Moves what is not decoded yet to the buffer's front; grows the buffer for a line that is longer.
+    /// Moves the undecoded bytes to the buffer's front; grows the buffer if a line fills it.
     fn make_room(&mut self) -> Result<(), ConnectorError> {
         self.buffer.copy_within(self.decoded..self.filled, 0);
         self.base = self.offset(self.decoded);
@@ -162,7 +162,7 @@ impl LineReader {
         Ok(())
     }
 
-    /// Decides up to where the buffer holds whole lines of this range, after bytes were added from an index on.
+    /// Finds how far the buffer holds whole lines of this range, after bytes were added at `added`.
     fn find_lines(&mut self, added: usize) {
         let mut searched = added;
         if self.skips_first_line {
@@ -186,7 +186,7 @@ impl LineReader {
         }
     }
 
-    /// The last line of a file may have no line feed.
+    /// Handles the end of the file; its last line may have no line feed.
     fn end_of_file(&mut self) {
         self.is_last = true;
         if self.skips_first_line {
@@ -215,7 +215,7 @@ impl LineReader {
         self.decoded = self.format.decoder.decode(block, before, self.format.batch_rows, &mut faults);
         if self.decoded == before {
             if !self.is_last {
-                // A record that spans lines goes on behind what is there.
+                // A record that spans lines continues behind the buffered bytes.
                 self.complete = before;
                 return;
             }
@@ -232,7 +232,7 @@ impl LineReader {
         }
     }
 
-    /// Numbers the lines of malformed records and sets them aside, or fails with the first.
+    /// Numbers the lines of malformed records and sets them aside, or fails with the first one.
     async fn settle_faults(&mut self) -> Result<(), ConnectorError> {
         while let Some(offset) = self.faults.front().map(|fault| fault.offset) {
             let line = self.lines_before(offset).await? + 1;
@@ -246,7 +246,7 @@ impl LineReader {
         Ok(())
     }
 
-    /// How many lines end before an offset. Reads the file again: only malformed records pay for line numbers.
+    /// How many lines end before an offset. Reads the file again, so that only malformed records pay for line numbers.
     async fn lines_before(&mut self, offset: u64) -> Result<u64, ConnectorError> {
         let mut block = vec![0; self.file.block_bytes()];
         while self.known_line.0 < offset {
@@ -262,12 +262,12 @@ impl LineReader {
         Ok(self.known_line.1)
     }
 
-    /// Whether what is decoded and not given yet is as much as one batch should be.
+    /// Whether the decoded, unreturned bytes are as many as a batch should take.
     fn is_large(&self) -> bool {
         self.offset(self.decoded).saturating_sub(self.given) >= BATCH_BYTES as u64
     }
 
-    /// At the end of the range, of which all was read.
+    /// Reports columns that never occurred, at the end of a range that this reader read from its beginning.
     fn tell_absent(&self) {
         if !self.is_whole || !self.has_given {
             return;
@@ -314,7 +314,7 @@ impl SplitReader for LineReader {
     fn position(&self) -> Split {
         let mut split = self.split.clone();
         if let Ok(FilePayload::Lines { file, start, end, .. }) = FilePayload::of(&split) {
-            // Before anything was given, a later reader must still find the first line that starts in the range.
+            // Before anything is returned, a later reader must still find the first line that starts in the range.
             let offset = (self.given > start || start == 0).then_some(self.given);
             split.payload = FilePayload::Lines { file, start, end, offset }.to_value();
         }

@@ -1,15 +1,15 @@
-//! Makes requests durable, a group at a time: what arrives while a segment is being put goes into the next one together.
+//! Makes requests durable in groups: those that arrive while a segment is being put go into the next one together.
 //!
 //! ```text
 //! group -> create segment n -- put ---------------------------> acknowledged, n + 1 is next
 //!             ^                |-- no answer, or an error ----> 503; n is in doubt, and the next group tries it
-//!             |                |-- taken by an own segment ---> that one was put after all: its records are delivered,
+//!             |                |-- taken by an own segment ---> that put succeeded after all: its records are delivered,
 //!             '----------------'                                its keys remembered; the group goes on with n + 1
 //!                              '-- taken by another writer ---> 503 from now on: a newer attempt has sealed the log
 //! ```
 //!
-//! Whatever is put under n, at most one of the attempts at it succeeds. So a segment that was in doubt either is in the log, and is
-//! found by the next attempt at its number or by the next reader of the log, or can never come into it.
+//! Of all puts under number n, at most one succeeds. So a segment in doubt either is in the log, where the next attempt
+//! at its number or the next reader finds it, or can never get into it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use super::{
     endpoint::{Endpoint, Pending, Refusal},
 };
 
-/// A put that takes longer has failed, as far as clients are concerned.
+/// A put that takes longer counts as failed towards clients.
 const PUT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The task that appends to the log of one split.
@@ -36,11 +36,11 @@ pub(super) struct Appender {
     pub(super) next: SegmentNumber,
 }
 
-/// Nothing can be appended any more.
+/// Nothing can be appended any more; the reason.
 struct Over(String);
 
 impl Appender {
-    /// Works until the reader is gone, or another writer has taken the log over.
+    /// Runs until the reader is gone or another writer has taken over the log.
     pub(super) async fn run(mut self) {
         while let Some(group) = self.endpoint.next_group().await {
             if let Err(Over(reason)) = self.append(group).await {
@@ -88,7 +88,7 @@ impl Appender {
         Ok(())
     }
 
-    /// Takes the records of an own segment whose clients were not told that it is there.
+    /// Delivers an own segment that was put although its clients were told that it was in doubt.
     fn deliver(&self, found: Segment) -> Result<(), String> {
         let mut requests = Vec::with_capacity(found.bodies.len());
         for (request, body) in found.head.requests.into_iter().zip(found.bodies) {

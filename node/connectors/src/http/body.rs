@@ -1,4 +1,4 @@
-//! From the body of a request to a batch.
+//! Decodes a request's body into a batch.
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 
@@ -7,7 +7,7 @@ use crate::{
     lines::{BYTE_ORDER_MARK, LineDecoder as _},
 };
 
-/// Reads a body: an array of objects, or one object a line.
+/// Decodes a body: a JSON array of objects, or one object per line. The error names the record or the line.
 pub(super) fn decode(schema: &SchemaRef, body: &[u8]) -> Result<RecordBatch, String> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let is_array = is_array(body);
@@ -30,7 +30,7 @@ pub(super) fn decode(schema: &SchemaRef, body: &[u8]) -> Result<RecordBatch, Str
     decoder.finish().map_err(|error| error.to_string())
 }
 
-/// How an error names the n-th record of a body that can be read.
+/// The name, in errors, of the record with index `record` of a body that decodes.
 pub(super) fn name_of_record(body: &[u8], record: usize) -> String {
     if is_array(body) {
         return format!("record {}", record + 1);

@@ -1,4 +1,4 @@
-//! Taking a log over: what it holds from a position on, sealed, so that no older attempt appends to it any more.
+//! Takes over a log: reads it from a position on, and seals it so that no older attempt can append to it.
 //!
 //! ```text
 //! list -> heads from `keep` on -> create the seal under the next number -> list again: nothing may follow the seal
@@ -6,12 +6,12 @@
 //!                                   '----'
 //! ```
 //!
-//! A number that was deleted since it was listed is free again, so that an attempt that comes back after a long time may create a
-//! seal in the middle of the chain. That harms nobody, as seals hold nothing; and the second look finds the seal of whoever came
-//! after, which is never deleted. An attempt that finds the seal of a newer one gives up.
+//! A number whose segment was deleted since the listing is free again, so a slow attempt may create its seal in the
+//! middle of the chain. That does no harm: a seal holds no records. The second listing then finds a newer attempt's
+//! seal, which is never deleted, and the attempt gives up.
 //!
-//! A segment without a successor, or followed by a seal, may be the remnant of a put that a crash of the machine interrupted: in a
-//! directory the name may be there before the content. Its clients were told nothing, so where it is damaged it is left out, with a
+//! The last segment, or one followed by a seal, may remain from a put that a machine crash interrupted: in a directory
+//! the name may exist before the content. Its clients were not acknowledged, so if it is damaged it is skipped with a
 //! warning. Any other damage is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ use thalweg_types::Attempt;
 
 use crate::ConnectorError;
 
-/// So many heads are fetched at once.
+/// How many heads are fetched concurrently.
 const FETCHES: usize = 16;
 
 /// A log that was taken over.
@@ -35,19 +35,19 @@ const FETCHES: usize = 16;
 pub(super) struct OpenedLog {
     pub(super) log: IngestLog,
     pub(super) writer: WriterId,
-    /// The own seal: what lies before it is to be read, what is appended follows it.
+    /// The own seal: earlier segments are to be read, new ones follow it.
     pub(super) seal: SegmentNumber,
-    /// All seals that are known, oldest first.
+    /// All known seals, oldest first.
     pub(super) seals: Vec<SegmentNumber>,
-    /// Requests with keys.
+    /// Requests with idempotency keys.
     pub(super) keyed: Vec<(SegmentNumber, LoggedRequest)>,
-    /// When the newest request of all came, by the log's time.
+    /// When the newest request arrived, in milliseconds of the log's time.
     pub(super) newest_millis: u64,
-    /// Segments that are left out.
+    /// Damaged segments to skip.
     pub(super) torn: BTreeSet<SegmentNumber>,
 }
 
-/// What a segment's head tells, in short.
+/// The part of a segment's head that is kept.
 #[derive(Debug)]
 enum Link {
     Seal,
@@ -63,10 +63,10 @@ struct Chain<'a> {
     newest_millis: u64,
 }
 
-/// Takes a log over for a writer, from a position on.
+/// Takes over a log for a writer, from a position on.
 ///
 /// # Errors
-/// When the store fails, the log is damaged, or a newer attempt has taken it over.
+/// If the store fails, the log is damaged, or a newer attempt has taken it over.
 pub(super) async fn take_over(
     log: IngestLog,
     writer: WriterId,
@@ -89,7 +89,7 @@ pub(super) async fn take_over(
 }
 
 impl Chain<'_> {
-    /// Reads the heads from a position on, and gives the number after the last.
+    /// Reads the heads from a position on. Returns the number after the last.
     async fn read(&mut self, position: &LogPosition) -> Result<SegmentNumber, ConnectorError> {
         let mut listed = self.log.list().await?;
         let listed = listed.split_off(&position.keep);
@@ -136,7 +136,7 @@ impl Chain<'_> {
         Ok(())
     }
 
-    /// Takes the next number that is free.
+    /// Creates the seal under the next free number. Returns that number.
     async fn seal(&mut self, writer: WriterId, mut next: SegmentNumber) -> Result<SegmentNumber, ConnectorError> {
         loop {
             let head = SegmentHead { segment: next, writer, requests: Vec::new() };
@@ -156,7 +156,7 @@ impl Chain<'_> {
         }
     }
 
-    /// The segments that are left out.
+    /// Finds the damaged segments to skip.
     async fn find_torn(&mut self) -> Result<BTreeSet<SegmentNumber>, ConnectorError> {
         let is_seal = |number: SegmentNumber| matches!(self.links.get(&number), Some(Link::Seal));
         let mut torn = BTreeSet::new();
@@ -184,7 +184,7 @@ impl Chain<'_> {
     }
 }
 
-/// The error of an attempt whose time is over.
+/// The error of an attempt that a newer one has superseded.
 pub(super) fn taken_over(by: Attempt) -> ConnectorError {
     ConnectorError::Store {
         attempted: "append to the ingest log".to_owned(),

@@ -1,43 +1,43 @@
-//! The seam to other people's HTTP servers.
+//! The seam to foreign HTTP servers.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-/// A request of the sink.
+/// A POST request of the sink.
 #[derive(Debug, Clone)]
 pub struct HttpPost {
-    /// Where to.
+    /// The server's URL.
     pub url: String,
     /// JSON lines.
     pub body: Bytes,
-    /// How long it may take.
+    /// How long the server may take to answer.
     pub timeout: Duration,
 }
 
-/// What came back.
+/// A server's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpAnswer {
     /// The status code.
     pub status: u16,
-    /// How long the server wants to be left alone, where it said so in seconds.
+    /// The server's `Retry-After`, if it gave one in seconds.
     pub retry_after: Option<Duration>,
-    /// The body's beginning, for error messages.
+    /// The beginning of the body, for error messages.
     pub body: String,
 }
 
-/// Sends requests.
+/// Sends HTTP requests.
 #[async_trait]
 pub trait HttpClient: Send + Sync + std::fmt::Debug {
-    /// Sends one request and waits for its answer. An answer of any status is a success here.
+    /// Sends one request and waits for its answer. An answer of any status is `Ok`.
     ///
     /// # Errors
-    /// When there is no answer: no connection, or none in time.
+    /// If there is no answer: no connection, or no answer in time.
     async fn post(&self, request: HttpPost) -> Result<HttpAnswer, Box<dyn std::error::Error + Send + Sync>>;
 }
 
-/// Sends requests over the real network.
+/// Sends requests over the network.
 #[derive(Debug, Clone, Default)]
 pub struct ReqwestClient {
     client: reqwest::Client,

@@ -1,31 +1,31 @@
-//! Requests to a path that has no reader on this node: the cluster knows where it is, and the client is sent there.
+//! Redirects a request whose path has no reader on this node: the cluster knows which node has it.
 
 use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 
-/// Where records that are POSTed to a path are taken.
+/// Where the cluster takes records POSTed to a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReaderPlace {
     /// At this HTTP address of a node, as `host:port`.
     At(String),
-    /// Nowhere now, and why.
+    /// At no node now; the reason.
     NotNow(String),
-    /// By no job.
+    /// No job takes records at the path.
     Nowhere,
 }
 
-/// Knows where readers are.
+/// Finds readers by path.
 pub trait ReaderDirectory: fmt::Debug + Send + Sync {
-    /// Where the reader of a path is, given without the slashes around it.
+    /// Finds the reader of a path; `path` has no slashes at its ends.
     fn find<'a>(&'a self, path: &'a str) -> BoxFuture<'a, ReaderPlace>;
 }
 
-/// Whom a node asks, and the HTTP address under which it is known itself.
+/// The directory that a node asks, and the node's own HTTP address in it.
 #[derive(Debug, Clone)]
 pub struct Elsewhere {
-    /// Knows where readers are.
+    /// Finds readers by path.
     pub directory: Arc<dyn ReaderDirectory>,
-    /// Where clients are not sent: they are here already.
+    /// A client is never redirected to this address: it is here already.
     pub own_address: String,
 }

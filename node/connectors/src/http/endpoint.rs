@@ -1,14 +1,14 @@
-//! Where records that were POSTed to one table wait: first until they are durable, then until the table's reader takes them.
+//! The queue of records POSTed to one table: first until they are durable, then until the table's reader takes them.
 //!
 //! ```text
-//! POST --reserve bytes as they come--> whole --decode (all or nothing)--> submit --> pending --append--> batches --> reader
-//!        `-- no room: 429, the client comes again                            `-- no room: 429    `-- no store: 503
+//! POST --reserve bytes as they arrive--> whole --decode (all or nothing)--> submit --> pending --append--> batches --> reader
+//!        `-- no room: 429, the client retries                                `-- no room: 429    `-- no store: 503
 //! ```
 //!
-//! All of it is bounded in bytes: those of bodies that are being read or wait to be durable, and those of batches in memory. A batch may
-//! take more memory than its text; one that does not fit beside others is refused, one that is alone is taken whatever its size,
-//! or it could never be. So the bound is exceeded by one request at most. Without a log nothing is pending: records that were
-//! accepted and not read when the attempt fails are lost, and every answer says so.
+//! Everything is bounded in bytes: bodies that are being read or wait to become durable, and batches in memory. A batch
+//! may take more memory than its text. A batch that does not fit beside others is refused; one that is alone is taken
+//! whatever its size, or it could never be taken. So a single request at most exceeds the bound. Without a log nothing
+//! is pending: records that were accepted but not read when the attempt fails are lost, and every answer says so.
 
 use std::{
     collections::VecDeque,
@@ -28,44 +28,44 @@ use super::{
 };
 use crate::RecordCheck;
 
-/// The bodies of one segment, unless a single one is larger.
+/// The most body bytes in one segment, unless a single body is larger.
 const SEGMENT_BYTES_MAX: usize = 4 << 20;
-/// The requests of one segment.
+/// The most requests in one segment.
 const SEGMENT_REQUESTS_MAX: usize = 1024;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// No table takes records there.
+    /// No table takes records at the path.
     UnknownPath,
-    /// A record is malformed; nothing of the request was taken.
+    /// A record is malformed; no record of the request was taken.
     Malformed(String),
-    /// The idempotency key came before, with another body.
+    /// The idempotency key was used before with another body.
     KeyReused,
-    /// No room now.
+    /// The buffer is full.
     Full,
-    /// No more idempotency keys can be remembered now.
+    /// No more idempotency keys can be remembered at present.
     TooManyKeys,
-    /// The records could not be made durable. They are not acknowledged; a retry with the same key takes them once.
+    /// The records could not be made durable and are not acknowledged; a retry with the same key takes them once.
     Unavailable(String),
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     TooSlow,
-    /// Larger than the whole buffer.
+    /// The request is larger than the whole buffer.
     TooLarge {
-        /// The buffer's size.
+        /// The buffer's size in bytes.
         bytes_max: usize,
     },
 }
 
-/// What became of a request, once that is known: how many records were taken.
+/// The outcome of a request once it is known: how many records were taken, or why none.
 pub(super) type Outcome = Option<Result<u64, Refusal>>;
 
-/// What a client is told of a request that was taken.
+/// The answer for a request that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Accepted {
-    /// How many records it had.
+    /// The number of records in the request.
     pub(super) rows: u64,
-    /// Whether they outlive the node.
+    /// Whether the records survive the loss of the node.
     pub(super) is_durable: bool,
 }
 
@@ -77,9 +77,9 @@ pub(super) struct Endpoint {
     bytes_max: usize,
     clock: Arc<dyn Clock>,
     queue: Mutex<Queue>,
-    /// Something has changed for the reader.
+    /// Notified when something changes for the reader.
     arrived: Notify,
-    /// Something has changed for the appender.
+    /// Notified when something changes for the appender.
     wanted: Notify,
 }
 
@@ -88,46 +88,46 @@ pub(super) struct Endpoint {
 enum Life {
     /// Not yet.
     Opening,
-    /// They are.
+    /// Yes.
     Open {
-        /// They become durable first.
+        /// Whether requests become durable.
         is_durable: bool,
     },
-    /// Never again, for this reason: the reader tells it.
+    /// No more, for this reason, which the reader reports.
     Failed(String),
-    /// The reader is gone: what came now would never be read.
+    /// No more: the reader is gone, and nobody would read the records.
     Closed,
 }
 
 #[derive(Debug)]
 struct Queue {
     life: Life,
-    /// The input ends with what was taken.
+    /// The input ends with the requests taken so far.
     is_draining: bool,
-    /// Requests that are to become durable.
+    /// Requests that wait to become durable.
     pending: VecDeque<Pending>,
-    /// A group of them is being appended.
+    /// Whether a group is being appended to the log.
     is_appending: bool,
     batches: VecDeque<Arrived>,
     time: LogTime,
-    /// Those of the batches, those of what is pending, and those that are reserved.
+    /// Bytes charged for batches, pending requests and reservations.
     bytes: usize,
-    /// Those of bodies that are not whole.
+    /// Bytes reserved for incomplete bodies; part of `bytes`.
     unfinished: usize,
     keys: Keys,
 }
 
-/// The time of a log, by which its keys are promised: that of its newest request, and on from there while somebody writes it. So no
-/// clock of a node, however it is set, ends a promise early; while nobody writes, it stands still.
+/// The time of a log, by which its keys expire. It starts at the arrival of the log's newest request and advances while
+/// a reader is open; in between it stands still. So no node's wall clock, however wrong, can expire a key early.
 #[derive(Debug, Clone, Copy)]
 struct LogTime {
-    /// What it was when the log was opened, in milliseconds.
+    /// The log's time when it was opened, in milliseconds.
     opened_at: u64,
-    /// By the monotonic clock, when that was.
+    /// The monotonic time when it was opened.
     since: Duration,
 }
 
-/// A request that is to become durable.
+/// A request that waits to become durable.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) request: LoggedRequest,
@@ -136,16 +136,16 @@ pub(super) struct Pending {
     outcome: watch::Sender<Outcome>,
 }
 
-/// The records of a request, and where they are in the log.
+/// The records of a request and their place in the log.
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) batch: RecordBatch,
     pub(super) segment: SegmentNumber,
-    /// How many records of the segment lie before them.
+    /// How many records of the segment precede these.
     pub(super) row: u64,
 }
 
-/// What there is for the reader.
+/// What the reader gets from the queue.
 #[derive(Debug)]
 pub(super) enum Taken {
     Records(Arrived),
@@ -154,27 +154,27 @@ pub(super) enum Taken {
     Failed(String),
 }
 
-/// What a request comes to at first.
+/// The first result of submitting a request.
 enum Submitted {
     Taken(u64),
     Waits(watch::Receiver<Outcome>),
 }
 
-/// Bytes of a table's buffer that one request holds until its records wait in the queue, or until it is dropped.
+/// Bytes of a table's buffer that one request holds until its records are queued or it is dropped.
 pub(super) struct Reservation {
     endpoint: Arc<Endpoint>,
     bytes: usize,
-    /// The body is whole.
+    /// Whether the body is complete.
     is_whole: bool,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while a lock is held half-way through a change.
+    // No code panics while the locked value is half changed, so a poisoned lock's value is sound.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Queue {
-    /// Whether a request may be taken now, by what has become of the table.
+    /// Whether a taken request becomes durable; refuses requests if the table takes none now.
     fn check(&self) -> Result<bool, Refusal> {
         match &self.life {
             Life::Closed => Err(Refusal::UnknownPath),
@@ -222,14 +222,14 @@ impl Endpoint {
         &self.schema
     }
 
-    /// Begins a request, of nothing so far.
+    /// Begins an empty request.
     pub(super) fn reserve(self: Arc<Self>) -> Result<Reservation, Refusal> {
         lock(&self.queue).check()?;
         Ok(Reservation { endpoint: self, bytes: 0, is_whole: false })
     }
 
-    /// Requests are taken from here on. `known` are those of former readers, of which the newest came at `newest_millis` of the log's
-    /// time.
+    /// Starts taking requests. `known` are the requests with keys of former readers; the newest request arrived at
+    /// `newest_millis` of the log's time.
     pub(super) fn open(&self, is_durable: bool, known: Vec<(SegmentNumber, LoggedRequest)>, newest_millis: u64) {
         let mut queue = lock(&self.queue);
         queue.time = LogTime { opened_at: newest_millis, since: self.clock.monotonic() };
@@ -238,13 +238,13 @@ impl Endpoint {
         queue.life = Life::Open { is_durable };
     }
 
-    /// No request is taken any more; the reader's end is where all that were taken have been given.
+    /// Stops taking requests. The reader ends after it has given all that were taken.
     pub(super) fn drain(&self) {
         lock(&self.queue).is_draining = true;
         self.arrived.notify_one();
     }
 
-    /// No request is taken any more, for this reason.
+    /// Stops taking requests, for this reason.
     pub(super) fn fail(&self, reason: String) {
         let mut queue = lock(&self.queue);
         if queue.life != Life::Closed {
@@ -254,7 +254,7 @@ impl Endpoint {
         self.arrived.notify_one();
     }
 
-    /// The reader is gone. What is pending is not acknowledged.
+    /// The reader is gone. Pending requests are not acknowledged.
     pub(super) fn close(&self) {
         let mut queue = lock(&self.queue);
         queue.life = Life::Closed;
@@ -264,7 +264,7 @@ impl Endpoint {
         self.wanted.notify_one();
     }
 
-    /// The first segment with an idempotency key that is promised.
+    /// The first segment with an idempotency key that has not expired.
     pub(super) fn first_promised(&self) -> Option<SegmentNumber> {
         let now = self.now_millis();
         let mut queue = lock(&self.queue);
@@ -272,7 +272,7 @@ impl Endpoint {
         queue.keys.first_segment()
     }
 
-    /// What there is for the reader now.
+    /// The next records for the reader, without waiting.
     pub(super) fn take(&self) -> Taken {
         let mut queue = lock(&self.queue);
         if let Some(arrived) = queue.batches.pop_front() {
@@ -291,7 +291,7 @@ impl Endpoint {
         self.arrived.notified().await;
     }
 
-    /// Waits for requests that are to become durable, as many as a segment may have; `None`: the reader is gone.
+    /// Waits for requests that are to become durable, up to one segment. `None` once the reader is gone.
     pub(super) async fn next_group(&self) -> Option<Vec<Pending>> {
         loop {
             {
@@ -309,7 +309,7 @@ impl Endpoint {
         }
     }
 
-    /// Takes those requests out of a group whose keys have turned out to be taken, and answers them.
+    /// Removes from a group the requests whose keys turned out to be taken, and answers them.
     pub(super) fn answer_known(&self, group: &mut Vec<Pending>) {
         let mut queue = lock(&self.queue);
         let mut answered = Vec::new();
@@ -329,7 +329,7 @@ impl Endpoint {
         self.arrived.notify_one();
     }
 
-    /// A group is durable: its records wait for the reader, and its clients are told.
+    /// A group is durable: queues its records for the reader and answers its clients.
     pub(super) fn acknowledge(&self, segment: SegmentNumber, group: Vec<Pending>) {
         let mut queue = lock(&self.queue);
         let mut row = 0;
@@ -348,7 +348,7 @@ impl Endpoint {
         self.arrived.notify_one();
     }
 
-    /// A segment whose clients were told that nobody knows is durable after all.
+    /// Queues the records of a segment that is durable after all, though its clients were told it is in doubt.
     pub(super) fn deliver(&self, segment: SegmentNumber, found: Vec<(LoggedRequest, RecordBatch)>) {
         let mut queue = lock(&self.queue);
         let mut row = 0;
@@ -361,7 +361,7 @@ impl Endpoint {
         self.arrived.notify_one();
     }
 
-    /// A group is not durable, or nobody knows: its clients are told.
+    /// A group is not durable, or in doubt: answers its clients.
     pub(super) fn refuse(&self, group: Vec<Pending>, refusal: &Refusal) {
         let mut queue = lock(&self.queue);
         for pending in &group {
@@ -376,7 +376,7 @@ impl Endpoint {
         self.arrived.notify_one();
     }
 
-    /// The log's time.
+    /// The log's time in milliseconds.
     fn now_millis(&self) -> u64 {
         let LogTime { opened_at, since } = lock(&self.queue).time;
         let passed = self.clock.monotonic().saturating_sub(since).as_millis();
@@ -390,7 +390,7 @@ impl Pending {
     }
 }
 
-/// The oldest requests, as many as go into a segment.
+/// Takes the oldest requests, up to one segment.
 fn first_of(pending: &mut VecDeque<Pending>) -> Vec<Pending> {
     let (mut group, mut bytes) = (Vec::new(), 0_usize);
     while group.len() < SEGMENT_REQUESTS_MAX
@@ -404,7 +404,7 @@ fn first_of(pending: &mut VecDeque<Pending>) -> Vec<Pending> {
 }
 
 impl Reservation {
-    /// Whether a body of so many bytes has room now. Nothing is held for it.
+    /// Whether a body of so many bytes would fit now. Reserves nothing.
     pub(super) fn check_room(&self, bytes: usize) -> Result<(), Refusal> {
         let bytes_max = self.endpoint.bytes_max;
         if bytes > bytes_max {
@@ -414,7 +414,7 @@ impl Reservation {
         if bytes > 0 && held.saturating_add(bytes) > bytes_max { Err(Refusal::Full) } else { Ok(()) }
     }
 
-    /// Holds so many bytes in all, if it does not hold more already.
+    /// Grows the reservation to `bytes` in all, unless it is larger already.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
         let bytes_max = self.endpoint.bytes_max;
         if bytes > bytes_max {
@@ -425,7 +425,7 @@ impl Reservation {
             return Ok(());
         }
         let mut queue = lock(&self.endpoint.queue);
-        // A single body may be as large as the buffer, and has no other to keep from its place.
+        // A lone incomplete body may fill the buffer; several share half of it.
         let others = queue.unfinished - self.bytes;
         let has_part = others == 0 || queue.unfinished.saturating_add(more) <= bytes_max / 2;
         if queue.bytes.saturating_add(more) > bytes_max || !has_part {
@@ -438,13 +438,14 @@ impl Reservation {
         Ok(())
     }
 
-    /// Takes the records of the request, all or none, once: a key that was given before is answered as it was then. Returns when the
-    /// records are durable, or are known not to become so. Dropped, the call changes nothing about what it has submitted.
+    /// Takes the records of the request, all or none, and only once: a repeated key gets its first answer. Returns when
+    /// the records are durable, or are known not to become durable. Dropping the call does not withdraw a submitted
+    /// request.
     pub(super) async fn accept(mut self, body: Vec<u8>, key: Option<String>) -> Result<Accepted, Refusal> {
         self.grow_to(body.len())?;
         let is_durable = self.finish()?;
         let batch = decode(&self.endpoint.schema, &body).map_err(Refusal::Malformed)?;
-        // What the job could not process is refused as long as somebody is there to be told.
+        // Refuse what the job could not process while there is still a client to tell.
         let fault = self.endpoint.check.as_ref().and_then(|RecordCheck(check)| check(&batch));
         if let Some((row, reason)) = fault {
             return Err(Refusal::Malformed(format!("{}: {reason}", name_of_record(&body, row))));
@@ -468,7 +469,7 @@ impl Reservation {
         Ok(Accepted { rows, is_durable })
     }
 
-    /// The body is whole.
+    /// The body is complete.
     fn finish(&mut self) -> Result<bool, Refusal> {
         let mut queue = lock(&self.endpoint.queue);
         queue.unfinished -= self.bytes;
@@ -484,7 +485,7 @@ impl Reservation {
             Some(Known::Taken { rows, .. }) => return Ok(Submitted::Taken(rows)),
             Some(Known::InFlight(outcome)) => return Ok(Submitted::Waits(outcome)),
             Some(Known::OtherBody) => return Err(Refusal::KeyReused),
-            // A key is remembered, also with a body that has no records.
+            // A key is remembered even if the body has no records.
             None if request.rows == 0 && request.key.is_none() => return Ok(Submitted::Taken(0)),
             None if request.key.is_some() && !queue.keys.has_room() => return Err(Refusal::TooManyKeys),
             None => {}
@@ -495,7 +496,7 @@ impl Reservation {
             return Err(Refusal::Full);
         }
         queue.bytes = others.saturating_add(bytes);
-        // What is submitted holds its bytes from here on.
+        // From here on, the submitted request holds the bytes.
         self.bytes = 0;
         let rows = request.rows;
         if !is_durable {

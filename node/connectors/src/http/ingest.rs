@@ -1,25 +1,27 @@
-//! The server's side of the `http` source: routes that the node mounts on its HTTP address.
+//! The server side of the `http` source: routes that the node mounts on its HTTP address.
 //!
 //! | answer | when |
 //! |---|---|
 //! | 200 `{"accepted":N,"durable":true}` | all records of the request are in the ingest log |
-//! | 200 `{"accepted":N,"durable":false}` | all wait in memory: the job takes no checkpoints, and they are lost with the node |
-//! | 400 | a record or the key is malformed, with its line and the reason; nothing was taken |
+//! | 200 `{"accepted":N,"durable":false}` | all are in memory only: the job takes no checkpoints, and they are lost with the node |
+//! | 400 | a record (named by line, with the reason) or the key is malformed; nothing was taken |
 //! | 307 with `Location` | the table's reader is on another node |
 //! | 404 | no table takes records at this path |
-//! | 408 | the body came too slowly |
+//! | 408 | the body arrived too slowly |
 //! | 413 | the request is larger than the table's whole buffer |
-//! | 422 | the `Idempotency-Key` came before, with another body; nothing was taken |
+//! | 422 | the `Idempotency-Key` was used before with another body; nothing was taken |
 //! | 429 with `Retry-After` | the buffer is full, or no more keys can be remembered: the job is slower than its clients |
-//! | 503 with `Retry-After` | the records could not be made durable, with the reason; they may be taken all the same |
+//! | 503 with `Retry-After` | the records could not be made durable, with the reason; they may have been taken all the same |
 //!
-//! A request with an `Idempotency-Key` (1 to 255 visible characters, any, such as a UUID) that was answered with 200 is answered so
-//! again for the table's `idempotency.retention`, and takes nothing; one whose first is still on its way waits for that one's outcome.
+//! A request that has an `Idempotency-Key` (1 to 255 visible characters, such as a UUID) and was answered with 200 gets
+//! the same answer again for the table's `idempotency.retention`, and takes nothing. If the first request with the key
+//! is still in flight, the second waits for its outcome.
 //!
-//! The bytes of a body are reserved piece by piece as it comes, so that requests that come at once do not hold more than the buffer
-//! may, and one that announces much and sends nothing holds nothing. A length that has no room now is refused before any of it is
-//! read. A body has to make progress, the faster the more it holds, and to be whole in a time that grows with its length; what it holds
-//! it cannot hold for long. Beside others, bodies that are not whole hold half of the buffer at most: the rest is for those that are.
+//! A body's bytes are reserved piece by piece as they arrive, so that concurrent requests cannot hold more than the
+//! buffer, and a request that announces much but sends nothing holds nothing. An announced length that does not fit now
+//! is refused before any of the body is read. A body must make progress, faster the more it holds, and must be complete
+//! in a time that grows with its length, so it cannot hold its bytes for long. Several incomplete bodies hold half of
+//! the buffer at most; the rest is for complete ones.
 
 use std::time::Duration;
 
@@ -44,16 +46,17 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const KEY_CHARS_MAX: usize = 255;
 const RETRY_AFTER_SECONDS: &str = "1";
 const PATH_CHARS_SHOWN: usize = 200;
-/// In each window of time a body brings so much and this part of what it holds, or its end; else its part of the buffer is given back.
+/// In each window a body must bring at least this many bytes and this part of what it held before, or end; otherwise it
+/// is refused and its part of the buffer is freed.
 const WINDOW: Duration = Duration::from_secs(10);
 const WINDOW_BYTES: usize = 8 << 10;
 const WINDOW_PART: usize = 8;
-/// A body is whole within this, and the time that its bytes take at a rate.
+/// A body must be complete within this time, plus the time its bytes take at a minimum rate.
 const WHOLE_WITHIN: Duration = Duration::from_secs(30);
 const BYTES_PER_SECOND: u32 = 128 << 10;
 
-/// Routes that take records for the tables of a registry, at any path; requests to others are sent to where their readers are,
-/// where somebody knows that.
+/// Routes that take records for the tables of a registry, at any path. A request to another path is redirected to its
+/// reader's node, if `elsewhere` knows it.
 pub fn ingest_router(registry: IngestRegistry, elsewhere: Option<Elsewhere>) -> Router {
     Router::new().route("/{*path}", post(take)).layer(DefaultBodyLimit::disable()).with_state((registry, elsewhere))
 }
@@ -80,7 +83,7 @@ async fn take(
     }
 }
 
-/// The answer to a request that came to the wrong node.
+/// Answers a request that reached the wrong node.
 async fn send_on(elsewhere: &Elsewhere, path: &str, uri: &Uri) -> Response {
     match elsewhere.directory.find(path).await {
         ReaderPlace::At(address) if address == elsewhere.own_address => {
@@ -96,7 +99,7 @@ async fn send_on(elsewhere: &Elsewhere, path: &str, uri: &Uri) -> Response {
     }
 }
 
-/// Reads a body within what it has reserved, and hands its records over.
+/// Reads a body within its reservation and submits its records.
 async fn receive(registry: &IngestRegistry, path: &str, headers: &HeaderMap, body: Body) -> Result<Accepted, Refusal> {
     let key = idempotency_key(headers)?;
     let mut reservation = registry.reserve(path)?;
@@ -130,7 +133,7 @@ async fn receive(registry: &IngestRegistry, path: &str, headers: &HeaderMap, bod
     reservation.accept(text, key).await
 }
 
-/// The key of a request, where it has one.
+/// The request's idempotency key, if it has one.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(key) = given.next() else { return Ok(None) };
@@ -164,7 +167,7 @@ fn refuse(path: &str, refusal: &Refusal) -> Response {
     }
 }
 
-/// A path as it can be shown: what a client sent may be long, and not for a terminal.
+/// A path shortened and escaped for display: a client may send anything.
 fn shown(path: &str) -> String {
     let mut characters = path.chars();
     let shown: String = characters.by_ref().take(PATH_CHARS_SHOWN).flat_map(char::escape_debug).collect();

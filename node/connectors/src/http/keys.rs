@@ -1,11 +1,11 @@
-//! The idempotency keys that are remembered, and what became of their requests.
+//! The idempotency keys that are remembered, with the outcomes of their requests.
 //!
 //! ```text
-//! (unknown) --begin--> in flight --taken--> taken, until the retention is over --> (unknown)
-//!                         '--forget--> (unknown): it was not taken, or nobody knows
+//! (unknown) --begin--> in flight --taken--> taken, until the retention has passed --> (unknown)
+//!                         '--forget--> (unknown): it was not taken, or is in doubt
 //! ```
 //!
-//! Their memory is bounded; beyond it a request with a new key is refused, never an old key forgotten.
+//! Their memory is bounded. Beyond the bound a request with a new key is refused; an old key is never forgotten early.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,24 +18,23 @@ use tokio::sync::watch;
 
 use super::endpoint::Outcome;
 
-/// What the keys of one table may take: about half a million of the length of a UUID.
+/// The most memory for one table's keys: enough for about half a million UUIDs.
 const KEYS_BYTES_MAX: usize = 64 << 20;
-/// What a key takes besides its own length, about.
+/// Rough memory per key besides its text, in bytes.
 const KEY_BYTES: usize = 96;
 
-/// What is known of a key.
+/// What is known about a key.
 #[derive(Debug, Clone)]
 pub(super) enum Known {
-    /// Its request waits for its outcome.
+    /// Its request is still in flight.
     InFlight(watch::Receiver<Outcome>),
-    /// Its request was taken, and had so many records.
+    /// Its request was taken.
     Taken {
-        /// How many records.
         rows: u64,
-        /// Where they are.
+        /// The segment that holds the records.
         segment: SegmentNumber,
     },
-    /// It came with another body.
+    /// The key was used with another body.
     OtherBody,
 }
 
@@ -51,7 +50,7 @@ struct Entry {
 pub(super) struct Keys {
     retention_millis: u64,
     known: HashMap<Arc<str>, Entry>,
-    /// Those of requests that were taken, in that order, with the time from which they are not promised any more.
+    /// Keys of taken requests in order, each with its expiry in milliseconds of the log's time.
     taken: VecDeque<(u64, SegmentNumber, Arc<str>)>,
     bytes: usize,
 }
@@ -62,7 +61,7 @@ impl Keys {
         Self { retention_millis, known: HashMap::new(), taken: VecDeque::new(), bytes: 0 }
     }
 
-    /// What is known of a request's key; `None`: nothing, or it has none.
+    /// What is known about a request's key; `None` if nothing is, or it has no key.
     pub(super) fn look_up(&self, request: &LoggedRequest) -> Option<Known> {
         let entry = self.known.get(request.key.as_deref()?)?;
         let is_same = (entry.hash, entry.bytes) == (request.hash, request.bytes);
@@ -74,18 +73,18 @@ impl Keys {
         self.bytes < KEYS_BYTES_MAX
     }
 
-    /// A request waits for its outcome.
+    /// Records that a request is in flight.
     pub(super) fn begin(&mut self, request: &LoggedRequest, outcome: watch::Receiver<Outcome>) {
         self.insert(request, Known::InFlight(outcome));
     }
 
-    /// A request was taken.
+    /// Records that a request was taken.
     pub(super) fn take(&mut self, request: &LoggedRequest, segment: SegmentNumber) {
         let Some(key) = self.insert(request, Known::Taken { rows: request.rows, segment }) else { return };
         self.taken.push_back((request.arrived_millis.saturating_add(self.retention_millis), segment, key));
     }
 
-    /// A request that was in flight was not taken, as far as anybody knows.
+    /// Forgets a request in flight that was not taken, or is in doubt.
     pub(super) fn forget(&mut self, request: &LoggedRequest) {
         let Some(key) = request.key.as_deref() else { return };
         if matches!(self.known.get(key), Some(Entry { known: Known::InFlight(_), .. })) {
@@ -93,7 +92,7 @@ impl Keys {
         }
     }
 
-    /// Forgets what is not promised any more.
+    /// Forgets expired keys.
     pub(super) fn expire(&mut self, now_millis: u64) {
         while let Some((_, segment, key)) = self.taken.pop_front_if(|(expires, ..)| *expires <= now_millis) {
             let is_it = |entry: &Entry| matches!(entry.known, Known::Taken { segment: other, .. } if other == segment);
@@ -103,7 +102,7 @@ impl Keys {
         }
     }
 
-    /// The first segment with a key that is promised.
+    /// The first segment with an unexpired key.
     pub(super) fn first_segment(&self) -> Option<SegmentNumber> {
         self.taken.iter().map(|(_, segment, _)| *segment).next()
     }

@@ -1,4 +1,4 @@
-//! Records by HTTP: a source that takes them by POST, a sink that POSTs them.
+//! Records over HTTP: a source that takes them by POST, and a sink that POSTs them.
 
 mod append;
 mod body;

@@ -1,4 +1,4 @@
-//! The paths that take records on a node. A path exists while a reader is open; one reader at a time.
+//! The paths that take records on a node. A path exists while a reader is open; it has one reader at a time.
 
 use std::{
     collections::BTreeMap,
@@ -13,11 +13,11 @@ use super::endpoint::{Endpoint, Refusal, Reservation, lock};
 #[derive(Debug, Clone, Default)]
 pub struct IngestRegistry {
     endpoints: Arc<Mutex<BTreeMap<String, Arc<Endpoint>>>>,
-    /// A path was given back.
+    /// Notified when a path becomes free.
     freed: Arc<Notify>,
 }
 
-/// A path, for as long as this lives.
+/// A mounted path; dropping it frees the path.
 #[derive(Debug)]
 pub(super) struct Mounted {
     registry: IngestRegistry,
@@ -26,17 +26,17 @@ pub(super) struct Mounted {
 }
 
 impl IngestRegistry {
-    /// Begins a request to a path, of nothing so far.
+    /// Begins an empty request to a path.
     pub(super) fn reserve(&self, path: &str) -> Result<Reservation, Refusal> {
         lock(&self.endpoints).get(path).cloned().ok_or(Refusal::UnknownPath)?.reserve()
     }
 
-    /// Gives a path to a table, once it is free. Cancel-safe.
+    /// Waits until a path is free and mounts a table's endpoint there. Cancel-safe.
     pub(super) async fn mount(&self, path: &str, endpoint: Arc<Endpoint>) -> Mounted {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
-            // From here on nothing is missed.
+            // From here on no notification is missed.
             freed.as_mut().enable();
             if self.take(path, &endpoint) {
                 return Mounted { registry: self.clone(), path: path.to_owned(), endpoint };

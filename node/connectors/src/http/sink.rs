@@ -1,4 +1,4 @@
-//! POSTs rows as JSON lines. At least once: after a restart rows are sent again.
+//! POSTs rows as JSON lines. At least once: after a restart, rows are sent again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +26,7 @@ pub(crate) struct HttpSinkWriter {
     retries: u32,
 }
 
-/// Whether the same request may succeed later.
+/// What an answer means for the request.
 enum Verdict {
     Accepted,
     Again { after: Option<Duration>, reason: String },
@@ -97,7 +97,7 @@ impl HttpSinkWriter {
         Ok(())
     }
 
-    /// Between half of a delay and all of it, so that writers that failed together do not return together.
+    /// Between half and all of a delay, so that writers that failed together do not retry together.
     fn with_jitter(&self, delay: Duration) -> Duration {
         let share = (self.entropy.next() >> 32) as f64 / f64::from(u32::MAX);
         delay.mul_f64(0.5 + share / 2.0)
@@ -122,7 +122,7 @@ impl SinkWriter for HttpSinkWriter {
     }
 
     async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
-        // Every request was answered before `write` returned.
+        // Every request was answered before `write` returned, so nothing is left to seal.
         Ok(nothing_to_seal())
     }
 }

@@ -1,9 +1,10 @@
 //! A table that takes records by POST, and its reader.
 //!
-//! Where the job takes checkpoints, requests go through an ingest log in the place for checkpoints (`thalweg_storage::ingest_log`), one
-//! per split, and are acknowledged once they are there. The reader first gives what the log holds behind the position of the
-//! checkpoint, then what is appended, which it is handed in memory. Its position is the number of a segment and how many of its
-//! records were read. Otherwise requests are kept in memory only, and their answers say so.
+//! If the job takes checkpoints, requests go through an ingest log next to the checkpoints
+//! (`thalweg_storage::ingest_log`), one per split, and are acknowledged once they are in it. The reader first returns
+//! what the log holds behind the checkpoint's position, then newly appended records, which reach it in memory. Its
+//! position is a segment number and how many of the segment's records were read. Without checkpoints, requests are kept
+//! in memory only, and their answers say so.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -34,7 +35,8 @@ use crate::{
 
 const BUFFER_BYTES: u64 = 8 << 20;
 const RETENTION: Duration = Duration::from_secs(600);
-/// The path of a job is one that no other job has that lives. One that is over by the record may not be gone from here yet.
+/// How long to wait for the path to become free. No two live jobs share a path, but the reader of a job that is
+/// recorded as over may still be closing here.
 const MOUNTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A table that takes records by POST.
@@ -74,8 +76,8 @@ impl IngestSource {
         })
     }
 
-    /// The log of a split, and where to go on in it; `None`: there is none, and need not be one. A position in a log is never
-    /// ignored: what it leads to was acknowledged.
+    /// The log of a split and the position to resume at; `None` if there is no log and none is needed. A position in a
+    /// log is never ignored: the records behind it were acknowledged.
     fn log(&self, split: &Split) -> Result<Option<(IngestLog, WriterId, LogPosition)>, ConnectorError> {
         let malformed = |reason| ConnectorError::Data { attempted: format!("read table {}", self.table), reason };
         let position = LogPosition::of_payload(&split.payload).map_err(malformed)?;
@@ -92,13 +94,14 @@ impl IngestSource {
         Ok(Some((IngestLog::new(store.clone(), folder), writer, position.unwrap_or(LogPosition::START))))
     }
 
-    /// Begins to append behind what was there, and to read it.
+    /// Starts appending behind the existing log, and reading it.
     fn begin(&self, opened: OpenedLog, position: LogPosition) -> Logged {
         let OpenedLog { log, writer, seal, seals, keyed, newest_millis, torn } = opened;
         let LogPosition { segment, row, .. } = position;
         self.endpoint.open(true, keyed, newest_millis);
         let appender = Appender { endpoint: self.endpoint.clone(), log: log.clone(), writer, next: seal.next() };
-        // It ends when the path is given back. A put that it has begun may still succeed, and its clients are told.
+        // The appender ends when the path is freed. A put that it has begun may still succeed, and its clients are
+        // answered.
         let _ = self.seams.io.spawn(&format!("ingest log of /{}", self.path), Box::pin(appender.run()));
         let replay = Replay { log, next: segment, end: seal, skip: row, torn };
         Logged { segment, row, seals, replay: Some(replay) }
@@ -144,39 +147,39 @@ impl Source for IngestSource {
     }
 }
 
-/// Takes what was POSTed. Ends where it is told to.
+/// Returns POSTed records. Ends after `stop`.
 struct IngestReader {
     split: Split,
     endpoint: Arc<Endpoint>,
     batch_rows: usize,
-    /// What was taken, and is more than a batch has.
+    /// Records taken from the queue or the log, but not returned yet.
     ready: VecDeque<Arrived>,
-    /// `None`: requests are kept in memory only.
+    /// `None` if requests are kept in memory only.
     logged: Option<Logged>,
     _mounted: Mounted,
 }
 
-/// How far a log was read.
+/// The read position in a log.
 struct Logged {
     segment: SegmentNumber,
     row: u64,
     seals: Vec<SegmentNumber>,
-    /// What older attempts have left.
+    /// The segments of former attempts that are still to be read.
     replay: Option<Replay>,
 }
 
-/// Reads what older attempts have left in a log.
+/// Reads the segments of former attempts from a log.
 struct Replay {
     log: IngestLog,
     next: SegmentNumber,
     end: SegmentNumber,
-    /// Records of the first segment that were read before.
+    /// How many records of the first segment were read before.
     skip: u64,
     torn: BTreeSet<SegmentNumber>,
 }
 
 impl Replay {
-    /// The records of the next segment; `None`: there is none. Cancel-safe.
+    /// The records of the next segment; `None` at the end. Cancel-safe.
     async fn next(&mut self, endpoint: &Endpoint) -> Result<Option<Vec<Arrived>>, ConnectorError> {
         if self.next >= self.end {
             return Ok(None);
@@ -202,7 +205,7 @@ impl Replay {
     }
 }
 
-/// What of a request's records lies behind so many records of its segment.
+/// The records of a request that are not among the first `skip` of its segment.
 fn behind(skip: u64, arrived: Arrived) -> Option<Arrived> {
     let Arrived { batch, segment, row } = arrived;
     let read = usize::try_from(skip.saturating_sub(row)).unwrap_or(usize::MAX).min(batch.num_rows());
@@ -211,7 +214,7 @@ fn behind(skip: u64, arrived: Arrived) -> Option<Arrived> {
 }
 
 impl IngestReader {
-    /// The next records of what was taken.
+    /// Takes the next batch of records.
     fn give(&mut self) -> Option<RecordBatch> {
         let Arrived { batch, segment, row } = self.ready.pop_front()?;
         let rows = fitting_rows(&batch.slice(0, batch.num_rows().min(self.batch_rows)));

@@ -1,8 +1,8 @@
-//! Columns under construction: each reads its own values straight from the text.
+//! Columns under construction; each parses its own values straight from the text.
 //!
-//! A column may lag behind its row: what was missing in between is filled in at the next value or at the end. So a record
-//! costs nothing for the fields that it does not have, and a field that is met twice in one record shows by the column's length.
-//! After a fault, the row it was in has whatever the columns got; the caller drops that row.
+//! A column may lag behind the row: the next value, or the end, fills in the missing rows. So a record costs nothing
+//! for the fields it lacks, and a key repeated within a record shows in the column's length. After a fault, a column
+//! may or may not hold a value for the faulty row; the caller drops that row.
 
 use std::sync::Arc;
 
@@ -35,18 +35,18 @@ pub(crate) trait Column: Send {
     /// How many rows it has.
     fn len(&self) -> usize;
 
-    /// Takes the value that stands here, for this row; fills in the rows before it. A row that it already has is the fault of a
-    /// duplicate key.
+    /// Parses the value here as that of `row`, and fills in the rows before it. If the column already has the row, the
+    /// fault is a duplicate key.
     fn read(&mut self, scanner: &mut Scanner<'_>, row: usize) -> Result<(), Fault>;
 
-    /// Fills in missing values up to so many rows.
+    /// Fills in missing values up to `rows` rows.
     fn pad(&mut self, rows: usize);
 
-    /// The array of so many rows; the column starts again.
+    /// Returns an array of `rows` rows and resets the column.
     fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError>;
 }
 
-/// The column of a field; what type it cannot be of, where there is none.
+/// A column for a field. The error names a type that has none.
 pub(crate) fn column_of(field: &Field) -> Result<Box<dyn Column>, String> {
     use DataType as D;
     let nullable = field.is_nullable();
@@ -85,7 +85,7 @@ pub(crate) fn column_of(field: &Field) -> Result<Box<dyn Column>, String> {
     })
 }
 
-/// The name of a type as people write it in SQL.
+/// The SQL name of a type.
 pub(crate) fn sql_name(data_type: &DataType) -> String {
     use DataType as D;
     let precision = |unit: &TimeUnit| super::timestamp::fraction_digits(*unit);
@@ -110,7 +110,7 @@ pub(crate) fn sql_name(data_type: &DataType) -> String {
     }
 }
 
-/// Refuses a row that the column already has; else says whether `null` stands here and takes it.
+/// Refuses a row that the column already has. Otherwise takes `null` if it is here, and returns whether it was.
 #[inline]
 pub(super) fn begin(column_rows: usize, row: usize, nullable: bool, scanner: &mut Scanner<'_>) -> Result<bool, Fault> {
     if column_rows > row {
@@ -131,7 +131,7 @@ fn mismatch(scanner: &mut Scanner<'_>, start: usize, data_type: &DataType) -> Fa
     scanner.unexpected(&sql_name(data_type))
 }
 
-/// A column of fixed-width values, with the function that reads one.
+/// A column of fixed-width values, with the function that parses one.
 struct Scalar<T: ArrowPrimitiveType, R> {
     values: Vec<T::Native>,
     nulls: NullBufferBuilder,
@@ -181,7 +181,7 @@ where
     }
 }
 
-/// Rows that are missing: null, or for a column that has no nulls a default (such rows are dropped, or are below a null).
+/// Adds missing rows: nulls, or defaults if the column is NOT NULL (such rows are dropped, or lie below a null).
 pub(super) fn pad_nulls(nulls: &mut NullBufferBuilder, count: usize, nullable: bool) {
     if nullable {
         nulls.append_n_nulls(count);
@@ -247,21 +247,21 @@ fn unescaped(raw: &[u8]) -> Result<Vec<u8>, Fault> {
     Ok(text)
 }
 
-/// The nearest float of half the width.
+/// The nearest `f32`.
 fn narrow(value: f64) -> f32 {
     #[allow(clippy::cast_possible_truncation, reason = "the range was checked")]
     let nearest = value as f32;
-    // Rounding twice may miss the nearest by one unit only where the text has more digits than a double keeps.
+    // Rounding twice can miss the nearest by one unit, but only if the text has more digits than an `f64` keeps.
     nearest
 }
 
-/// As `FLOAT`; `None` where a number is too large for one. An infinity that is written as such stays one.
+/// A FLOAT; `None` if a finite number is too large. An infinity spelled as such stays one.
 fn narrowed(value: f64) -> Option<f32> {
     let nearest = narrow(value);
     (nearest.is_finite() || !value.is_finite()).then_some(nearest)
 }
 
-/// A number, also between quotes.
+/// A decimal, quoted or not.
 fn read_decimal(scanner: &mut Scanner<'_>, precision: u8, scale: i8) -> Result<Option<i128>, Fault> {
     if scanner.peek() == b'"' {
         return Ok(read_quoted(scanner, |text| parse_decimal(text, precision, scale)));
@@ -325,7 +325,7 @@ impl Column for BooleanColumn {
     }
 }
 
-/// Text of any encoding: built as views, cast at the end where the column wants another.
+/// Text in any Arrow encoding: built as views, and cast at the end if the column wants another encoding.
 struct TextColumn {
     values: StringViewBuilder,
     rows: usize,
@@ -398,7 +398,7 @@ impl Column for TextColumn {
     }
 }
 
-/// Bytes, as base-64 text.
+/// Bytes, from base64 text.
 struct BinaryColumn {
     values: BinaryBuilder,
     rows: usize,
@@ -453,7 +453,7 @@ impl Column for BinaryColumn {
     }
 }
 
-/// A column without a type: whatever stands there is NULL.
+/// A column without a type: every value is NULL.
 struct NullColumn {
     rows: usize,
 }

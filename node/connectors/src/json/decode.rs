@@ -1,7 +1,7 @@
-//! Lines of JSON to record batches.
+//! Decodes lines of JSON into record batches.
 //!
-//! A line that cannot be read leaves a *hole*: a row whose columns hold whatever was read before the fault. Holes are
-//! filtered out when the batch is finished, so that good lines pay nothing for the possibility of bad ones.
+//! A malformed line leaves a *hole*: a row whose columns hold what was parsed before the fault. Holes are filtered out
+//! when the batch is finished, so that good lines cost nothing extra.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::{
     notices::Absent,
 };
 
-/// Decodes one JSON object a line.
+/// Decodes one JSON object per line.
 pub(crate) struct JsonDecoder {
     schema: SchemaRef,
     root: StructColumn,
@@ -26,13 +26,13 @@ pub(crate) struct JsonDecoder {
 }
 
 impl JsonDecoder {
-    /// A decoder of these columns; why it is impossible, where it is.
+    /// A decoder for these columns. The error names a column that cannot be decoded.
     pub(crate) fn new(schema: SchemaRef) -> Result<Self, String> {
         let root = StructColumn::new(schema.fields(), false)?;
         Ok(Self { schema, root, rows: 0, holes: Vec::new() })
     }
 
-    /// Takes the line that begins here, up to its line feed.
+    /// Decodes the line that begins here, up to its line feed.
     fn read_line(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Fault> {
         let row = self.rows;
         self.rows += 1;
@@ -46,7 +46,7 @@ impl JsonDecoder {
         result
     }
 
-    /// Takes a line that names a member twice: the last one wins. Nothing where there is no such member.
+    /// Decodes a line in which a key occurs twice: the last one wins. `None` if no key does.
     fn read_without_duplicates(&mut self, line: &[u8]) -> Option<Result<(), Fault>> {
         let mut scanner = Scanner::new(line, 0);
         let mut rewriter = Rewriter { text: Vec::with_capacity(line.len()), has_duplicates: false };
@@ -62,7 +62,7 @@ impl JsonDecoder {
     }
 }
 
-/// What to say where a line looks as if an object took several, or a line had several in an array.
+/// A hint for a line that looks like part of a multi-line object, or like an array of objects.
 fn one_a_line(line: &[u8]) -> &'static str {
     let line = line.trim_ascii();
     if line == b"{" || line.starts_with(b"[") { "; JSON is read one object a line" } else { "" }
@@ -84,7 +84,7 @@ impl LineDecoder for JsonDecoder {
             };
             let line = block.get(start..).unwrap_or_default();
             let line = memchr::memchr(b'\n', line).and_then(|end| line.get(..end)).unwrap_or(line);
-            // A value that is replaced may be of any type, so duplicates are looked for whatever the fault is.
+            // A replaced value may have any type, so look for duplicates whatever the fault is.
             let result = self.read_without_duplicates(line);
             if let Err(fault) = result.unwrap_or(Err(fault)) {
                 let reason = format!("{fault}{}", one_a_line(line));
@@ -110,10 +110,10 @@ impl LineDecoder for JsonDecoder {
     }
 }
 
-/// How deep a rewritten record may be nested.
+/// The deepest nesting of a record that is rewritten.
 const REWRITE_DEPTH_MAX: u32 = 127;
 
-/// Copies a value, leaving out members of objects that a later member of the same name replaces.
+/// Copies a value, without object members that a later member with the same key replaces.
 struct Rewriter {
     text: Vec<u8>,
     has_duplicates: bool,
@@ -186,9 +186,10 @@ impl Rewriter {
     }
 }
 
-/// The items of a JSON array as lines; what is wrong and in which item, where it is none.
+/// The items of a JSON array, one per line. The error gives the item and what is wrong with it.
 pub(crate) fn array_to_lines(text: &[u8]) -> Result<Vec<u8>, (usize, String)> {
-    // Between tokens a line feed is a blank; inside a string it is not allowed, and the string's end is then missed.
+    // Between tokens a line feed is whitespace. Inside a string it is invalid; as a carriage return it is refused there
+    // too.
     let flat: Vec<u8> = text.iter().map(|byte| if *byte == b'\n' { b'\r' } else { *byte }).collect();
     let mut scanner = Scanner::new(&flat, 0);
     let mut lines = Vec::with_capacity(flat.len());

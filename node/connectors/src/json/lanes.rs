@@ -1,17 +1,17 @@
-//! Bytes side by side: which of sixteen or sixty-four stop a walk, as bits.
+//! Classifies 16 or 64 bytes at once; the result has one bit per byte.
 
 use wide::u8x16;
 
-/// Bytes of one vector.
+/// Bytes per vector.
 pub(super) const LANES: usize = 16;
-/// Bytes of one block: as many as a word has bits.
+/// Bytes per block: the bits of a word.
 const BLOCK: usize = 64;
 
 fn equal(lanes: u8x16, byte: u8) -> u8x16 {
     lanes.simd_eq(u8x16::splat(byte))
 }
 
-/// Lanes below 0x20.
+/// Which lanes are below 0x20.
 fn control(lanes: u8x16) -> u8x16 {
     lanes.min(u8x16::splat(0x1f)).simd_eq(lanes)
 }
@@ -23,7 +23,7 @@ pub(super) fn string_stops(chunk: &[u8; LANES]) -> u32 {
     (equal(lanes, b'"') | equal(lanes, b'\\') | control(lanes)).to_bitmask()
 }
 
-/// One bit per byte of a block, the first lowest.
+/// One bit per byte of a block; the first byte is the lowest bit.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Block {
     quotes: u64,
@@ -38,7 +38,7 @@ impl Block {
         let mut block = Self::default();
         for (index, chunk) in bytes.as_chunks::<LANES>().0.iter().enumerate() {
             let lanes = u8x16::new(*chunk);
-            // Bit 5 is all that distinguishes `[` from `{` and `]` from `}`.
+            // `[` and `{`, and `]` and `}`, differ only in bit 5.
             let folded = lanes | u8x16::splat(0x20);
             let place = |lanes: u8x16| u64::from(lanes.to_bitmask()) << (index * LANES);
             block.quotes |= place(equal(lanes, b'"'));
@@ -50,27 +50,28 @@ impl Block {
     }
 }
 
-/// The bytes that a backslash before them makes plain. `carry`: whether the last byte of the block before was such a backslash.
+/// The bytes escaped by a backslash before them. `carry`: whether the previous block ends in an escaping backslash.
 #[inline]
 fn escaped(backslashes: u64, carry: &mut u64) -> u64 {
     const EVEN: u64 = 0x5555_5555_5555_5555;
     let backslashes = backslashes & !*carry;
     let follows = backslashes << 1 | *carry;
-    // A run of backslashes that starts at an odd place escapes what the addition carries it to, if that is even.
+    // If a run of backslashes starts at an odd index, the addition carries behind its end; that byte is escaped if its
+    // index is even.
     let odd_starts = backslashes & !EVEN & !follows;
     let (runs, overflow) = odd_starts.overflowing_add(backslashes);
     *carry = u64::from(overflow);
     (EVEN ^ (runs << 1)) & follows
 }
 
-/// Each bit becomes the parity of itself and those below it.
+/// Turns each bit into the parity of itself and all lower bits.
 #[inline]
 fn parity(bits: u64) -> u64 {
     [1, 2, 4, 8, 16, 32].iter().fold(bits, |bits, shift| bits ^ (bits << shift))
 }
 
-/// Where the bracket that opens the text is closed: the offset behind it. Nothing where that is not plain: the text is
-/// short, nested deeply, or not well-formed as far as brackets, strings and control characters go.
+/// The offset behind the bracket that closes the first one. `None` if the fast path cannot tell: the text is short,
+/// deeply nested, or malformed in its brackets, strings or control characters.
 pub(super) fn close_of_first(text: &[u8]) -> Option<usize> {
     let (mut carry, mut inside) = (0, 0);
     let mut depth = 0u32;
@@ -86,7 +87,7 @@ pub(super) fn close_of_first(text: &[u8]) -> Option<usize> {
             let at = brackets.trailing_zeros();
             let bracket = bytes[at as usize];
             let is_square = bracket & 0x20 == 0;
-            // `[` and `{` have bit 1 set, `]` and `}` have not.
+            // Bit 1 is set in `[` and `{`, and clear in `]` and `}`.
             if bracket & 2 != 0 {
                 depth += 1;
                 square = square << 1 | u128::from(is_square);

@@ -1,12 +1,12 @@
-//! JSON lines: a decoder that reads only the columns that are asked for, and a writer.
+//! JSON lines: a decoder that parses only the wanted columns, and a writer.
 //!
 //! ```text
 //! block of lines --scan (walks)--> column (values) / object (keys) --decode (rows, faults)--> RecordBatch
 //! RecordBatch --write--> block of lines
 //! ```
 //!
-//! Each line is walked once. A value that no column wants is skipped by its structure alone: strings and brackets must be
-//! well-formed, what stands between them inside a skipped object or array is not looked at.
+//! Each line is walked once. A value that no column wants is skipped by structure alone: its strings and brackets must
+//! be well-formed, but text between them inside a skipped object or array is not checked.
 
 mod column;
 mod decode;

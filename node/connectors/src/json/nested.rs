@@ -1,7 +1,7 @@
-//! Arrays and maps: columns whose items are rows of a column of their own.
+//! Arrays and maps: columns whose items are rows of a child column.
 //!
-//! A fault inside an item leaves that item behind: the row that it belongs to is dropped with all its items, and the next
-//! row's items start after them.
+//! A fault inside an item leaves that item in the child column. The item's row is dropped with all its items, and the
+//! next row's items start after them.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -19,7 +19,7 @@ use super::{
     scan::{Fault, Scanner},
 };
 
-/// Where the items of each row end.
+/// Where each row's items end.
 struct Extents {
     ends: Vec<i32>,
     nulls: NullBufferBuilder,
@@ -32,7 +32,7 @@ impl Extents {
         Self { ends: Vec::new(), nulls: NullBufferBuilder::new(0), nullable, items: 0 }
     }
 
-    /// The index of a new item.
+    /// Allocates the index of a new item.
     fn next_item(&mut self) -> Result<usize, Fault> {
         let item = self.items;
         i32::try_from(item + 1).map_err(|_| Fault::new("too many items in one batch"))?;
@@ -49,7 +49,7 @@ impl Extents {
         self.nulls.append_non_null();
     }
 
-    /// Missing rows. The items of a row that had a fault fall to the first of them.
+    /// Adds missing rows. Items left by a faulty row go to the first of them.
     fn pad(&mut self, rows: usize) {
         let missing = rows.saturating_sub(self.ends.len());
         self.ends.resize(self.ends.len() + missing, self.end());
@@ -111,7 +111,7 @@ impl Column for ListColumn {
     }
 }
 
-/// A map with text keys: an object with arbitrary keys.
+/// A map with text keys, from an object with arbitrary keys.
 pub(super) struct MapColumn {
     entries: FieldRef,
     fields: Fields,

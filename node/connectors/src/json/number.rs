@@ -1,16 +1,16 @@
-//! Numbers: text to integers, floats and decimals, and back, without loss.
+//! Converts text to integers, floats and decimals, and back, without loss.
 
 use super::scan::{Fault, Scanner};
 
-/// An integer type of a column.
+/// An integer type that a column can have.
 pub(crate) trait Integer: Copy + Default + TryFrom<i64> + TryFrom<i128> {}
 
 impl<T: Copy + Default + TryFrom<i64> + TryFrom<i128>> Integer for T {}
 
-/// More digits may overflow 64 bits.
+/// More digits might overflow 64 bits.
 const FAST_DIGITS: usize = 18;
 
-/// Takes an integer. A fraction or exponent is allowed where the value is whole.
+/// Parses an integer, quoted or not. A fraction or exponent is allowed if the value is whole.
 #[inline]
 pub(crate) fn read_integer<T: Integer>(scanner: &mut Scanner<'_>) -> Option<T> {
     let text = scanner.rest();
@@ -41,14 +41,14 @@ pub(crate) fn read_integer<T: Integer>(scanner: &mut Scanner<'_>) -> Option<T> {
     T::try_from(if negative { -value } else { value }).ok()
 }
 
-/// Takes a number between quotes, with blanks around it: some writers quote numbers to keep their digits.
+/// Parses a quoted number, with blanks around it allowed: some writers quote numbers to keep their digits.
 #[cold]
 pub(crate) fn read_quoted<T>(scanner: &mut Scanner<'_>, parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
     let text = scanner.string().ok()?;
     parse(text.trim().as_bytes())
 }
 
-/// The value of a JSON number that has no fractional part and fits.
+/// The value of a JSON number that is whole and fits.
 pub(crate) fn parse_whole(token: &[u8]) -> Option<i128> {
     let number = Parts::of(token)?;
     let shift = number.shift(0)?;
@@ -58,7 +58,7 @@ pub(crate) fn parse_whole(token: &[u8]) -> Option<i128> {
     number.scaled(shift)
 }
 
-/// The value of a decimal number in units of 10^-scale, rounded half away from zero; `None` where it has more than
+/// The value of a decimal number in units of 10^-scale, rounded half away from zero; `None` if it has more than
 /// `precision` digits.
 pub(crate) fn parse_decimal(token: &[u8], precision: u8, scale: i8) -> Option<i128> {
     let number = Parts::of(token)?;
@@ -67,7 +67,7 @@ pub(crate) fn parse_decimal(token: &[u8], precision: u8, scale: i8) -> Option<i1
     (value.abs() < limit).then_some(value)
 }
 
-/// A decimal number's text, taken apart.
+/// The parts of a decimal number's text.
 struct Parts<'a> {
     negative: bool,
     whole: &'a [u8],
@@ -99,13 +99,13 @@ impl<'a> Parts<'a> {
         self.whole.iter().chain(self.fraction).map(|byte| byte.wrapping_sub(b'0'))
     }
 
-    /// By how many powers of ten the digits are to be multiplied.
+    /// The power of ten to multiply the digits by.
     fn shift(&self, scale: i8) -> Option<i64> {
         let fraction = i64::try_from(self.fraction.len()).ok()?;
         Some(i64::from(self.exponent) + i64::from(scale) - fraction)
     }
 
-    /// How many of the digits stand before the cut of a negative shift.
+    /// How many digits remain before the cut of a negative shift.
     fn kept(&self, shift: i64) -> usize {
         let total = self.whole.len() + self.fraction.len();
         let cut = usize::try_from(shift.min(0).unsigned_abs()).unwrap_or(usize::MAX);
@@ -142,7 +142,7 @@ fn parse_exponent(text: &[u8]) -> Option<i32> {
     Some(if negative { -value } else { value })
 }
 
-/// Takes a float: a number, also between quotes, or one of the strings that stand for what JSON numbers cannot say.
+/// Parses a float: a number, quoted or not, or one of the strings for values that JSON numbers cannot express.
 pub(crate) fn read_float(scanner: &mut Scanner<'_>) -> Result<Option<f64>, Fault> {
     let finite = |token: &[u8]| lexical_core::parse::<f64>(token).ok().filter(|value| value.is_finite());
     if scanner.peek() == b'"' {
@@ -156,13 +156,13 @@ pub(crate) fn read_float(scanner: &mut Scanner<'_>) -> Result<Option<f64>, Fault
     Ok(finite(scanner.number()?))
 }
 
-/// Writes an integer.
+/// Writes a number in its shortest form.
 pub(crate) fn write_integer<T: lexical_core::ToLexical>(value: T, into: &mut Vec<u8>) {
     let mut buffer = [0u8; lexical_core::BUFFER_SIZE];
     into.extend_from_slice(lexical_core::write(value, &mut buffer));
 }
 
-/// Writes the shortest text that reads back as the same float; strings where JSON has no number for it.
+/// Writes the shortest text that parses to the same float; a word, quoted if `quote`, for infinities and NaN.
 pub(crate) fn write_float<T: lexical_core::ToLexical + Into<f64> + Copy>(value: T, quote: bool, into: &mut Vec<u8>) {
     let wide: f64 = value.into();
     if wide.is_finite() {

@@ -1,8 +1,8 @@
-//! Objects: which column each key belongs to.
+//! Objects: maps each key to its column.
 //!
-//! Records of one source mostly have the same keys in the same order. So each object remembers the keys as they were
-//! written last time, quotes and colon included, and compares the text with the next of them; only a key that is not
-//! there is looked up by name, and learnt.
+//! Records of one source mostly have the same keys in the same order. So each object remembers the keys as last
+//! written, with quotes and colon, and compares the text with the next one. Only a key that is not there is looked up
+//! by name and remembered.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -18,17 +18,17 @@ use super::{
 };
 use crate::notices::Absent;
 
-/// More keys than this are not learnt: an object with arbitrary keys must not fill the memory.
+/// At most this many keys are remembered: an object with arbitrary keys must not fill the memory.
 const LEARNT_KEYS_MAX: usize = 64;
 const HEAD_BYTES: usize = 16;
 
 /// A key as it was written: `"name":`.
 struct WrittenKey {
     text: Box<[u8]>,
-    /// The first bytes of `text` as a number, and which of its bits count.
+    /// The first bytes of `text` as a number, and a mask for those that count.
     head: u128,
     mask: u128,
-    /// The column, where one wants it.
+    /// The index of the column that wants the key's value, if any.
     column: Option<usize>,
 }
 
@@ -42,7 +42,7 @@ impl WrittenKey {
         Self { text: text.into(), head: u128::from_le_bytes(head), mask: u128::from_le_bytes(mask), column }
     }
 
-    /// The name that it says; nothing useful where it has escapes.
+    /// The key's name; meaningless if it has escapes.
     fn name(&self) -> String {
         let text = String::from_utf8_lossy(&self.text);
         text.split('"').nth(1).unwrap_or_default().to_owned()
@@ -74,7 +74,8 @@ impl Keys {
         Self { written: Vec::new(), columns, is_known: vec![false; fields.len()] }
     }
 
-    /// Takes a key and its colon; gives the column that wants the value. `expected` is the place of the key in the remembered order.
+    /// Takes a key and its colon; returns the column that wants the value. `expected` is the key's place in the
+    /// remembered order.
     #[inline]
     fn take(&mut self, scanner: &mut Scanner<'_>, expected: &mut usize) -> Result<Option<usize>, Fault> {
         if let Some(key) = self.written.get(*expected).filter(|key| key.is_at(scanner.rest())) {
@@ -111,7 +112,7 @@ impl Keys {
     }
 }
 
-/// Walks the members of an object, or the items of an array: calls `member` at each, behind any blanks.
+/// Visits the members of an object or the items of an array; calls `member` at each, behind any blanks.
 #[inline]
 pub(super) fn for_each_member<'a>(
     scanner: &mut Scanner<'a>,
@@ -145,7 +146,7 @@ pub(super) struct StructColumn {
     fields: Fields,
     children: Vec<Box<dyn Column>>,
     keys: Keys,
-    /// The children that every object must have.
+    /// Indexes of the children that every object must have.
     required: Vec<usize>,
     nulls: NullBufferBuilder,
     nullable: bool,
@@ -169,7 +170,7 @@ impl StructColumn {
         })
     }
 
-    /// Takes an object into the children.
+    /// Parses an object into the children.
     pub(super) fn read_object(&mut self, scanner: &mut Scanner<'_>, row: usize) -> Result<(), Fault> {
         let Self { fields, children, keys, .. } = self;
         let mut expected = 0;
@@ -187,7 +188,7 @@ impl StructColumn {
         }
     }
 
-    /// The fields that no object had so far.
+    /// The fields that no object has had so far.
     pub(super) fn absent(&self) -> Vec<Absent> {
         let unwanted = self.keys.written.iter().filter(|key| key.column.is_none());
         let names: Vec<String> = unwanted.map(WrittenKey::name).collect();
@@ -195,7 +196,7 @@ impl StructColumn {
         fields.map(|(field, _)| Absent::new(field.name(), names.iter().map(String::as_str))).collect()
     }
 
-    /// The arrays of the children.
+    /// Finishes the children; one array each.
     pub(super) fn finish_children(&mut self, rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
         self.children.iter_mut().map(|child| child.finish(rows)).collect()
     }
@@ -240,7 +241,7 @@ impl Column for StructColumn {
     }
 }
 
-/// Marks a fault as being below a column, so that the path reads `bid.price: ..`.
+/// Prefixes a fault with a dot, so that the path reads `bid.price: ..`.
 fn nested(fault: Fault) -> Fault {
     if fault.is_duplicate_key() { fault } else { Fault::new(format!(".{fault}")) }
 }

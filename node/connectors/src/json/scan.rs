@@ -1,7 +1,7 @@
-//! Walks JSON text: tokens, and values that are skipped whole.
+//! Scans JSON text: tokens, and values that are skipped as a whole.
 //!
-//! A line feed ends every token: it is no whitespace here (records are lines) and JSON allows none inside a string. So a
-//! walk can never leave its line, and needs not know beforehand where the line ends.
+//! A line feed ends every token: it is not whitespace here, since records are lines, and JSON allows none inside a
+//! string. So a scan never leaves its line, and need not know in advance where the line ends.
 
 use std::{borrow::Cow, fmt};
 
@@ -12,7 +12,7 @@ use super::{
 
 /// The deepest nesting of a skipped value.
 const DEPTH_MAX: u32 = 127;
-/// How much of a value a fault shows.
+/// How many characters of a value a fault shows.
 const SHOWN_CHARS: usize = 32;
 
 /// What is wrong with a record.
@@ -21,9 +21,9 @@ pub(crate) struct Fault(Box<FaultKind>);
 
 #[derive(Debug)]
 enum FaultKind {
-    /// It is not what it should be.
+    /// Not what was expected.
     Malformed(String),
-    /// An object names a column twice: the record must be rewritten so that the last one wins.
+    /// An object has a key twice: the record must be rewritten so that the last one wins.
     DuplicateKey,
 }
 
@@ -42,7 +42,7 @@ impl Fault {
         matches!(*self.0, FaultKind::DuplicateKey)
     }
 
-    /// The same fault, said of a field.
+    /// The same fault, with the field's name before it.
     #[cold]
     pub(crate) fn of_field(self, name: &str) -> Self {
         match *self.0 {
@@ -64,7 +64,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A place in JSON text.
+/// A position in JSON text.
 pub(crate) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -89,7 +89,7 @@ impl<'a> Scanner<'a> {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// The byte here; a line feed at the end.
+    /// The byte here; a line feed at the end of the text.
     #[inline]
     pub(crate) fn peek(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(b'\n')
@@ -100,10 +100,10 @@ impl<'a> Scanner<'a> {
         self.at += by;
     }
 
-    /// Skips blanks. A line feed is none.
+    /// Skips blanks; a line feed is not one.
     #[inline]
     pub(crate) fn skip_blank(&mut self) {
-        // Mostly there is none, and one comparison tells.
+        // There is usually no blank; a single comparison shows that.
         if self.peek() > b' ' {
             return;
         }
@@ -112,7 +112,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes this byte, with blanks before it.
+    /// Skips blanks and takes this byte.
     #[inline]
     pub(crate) fn expect(&mut self, byte: u8) -> Result<(), Fault> {
         self.skip_blank();
@@ -123,7 +123,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The fault of what is here not being what was expected.
+    /// The fault for finding something other than `expected` here.
     #[cold]
     pub(crate) fn unexpected(&self, expected: &str) -> Fault {
         if self.peek() == b'\n' {
@@ -137,21 +137,21 @@ impl<'a> Scanner<'a> {
         Fault::new(format!("expected {expected}, found {shown}{cut}"))
     }
 
-    /// The text of the value that stands here; where there is none, what stands before the next separator.
+    /// The text of the value here; if there is none, the text up to the next separator.
     fn value_here(&self) -> &'a [u8] {
         let line = self.rest().split(|byte| *byte == b'\n').next().unwrap_or_default();
         let mut scanner = Scanner::new(line, 0);
-        // Other values hold no separator.
+        // Other values contain no separator.
         if matches!(self.peek(), b'"' | b'{' | b'[') && scanner.skip_value().is_ok() {
             return line.get(..scanner.position()).unwrap_or(line);
         }
         let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r');
-        // A separator itself is shown where it is what should not be here.
+        // If a separator itself is the unexpected text, show it.
         let length = line.iter().skip(1).position(is_end).map_or(line.len(), |at| at + 1);
         line.get(..length).unwrap_or(line)
     }
 
-    /// Takes `null` if it is here.
+    /// Takes `null`, if it is here.
     #[inline]
     pub(crate) fn take_null(&mut self) -> Result<bool, Fault> {
         if self.peek() != b'n' {
@@ -171,7 +171,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Takes a string: what stands between the quotes, and whether it has escapes.
+    /// Takes a string; returns the text between the quotes and whether it has escapes.
     #[inline]
     pub(crate) fn raw_string(&mut self) -> Result<(&'a [u8], bool), Fault> {
         if self.peek() != b'"' {
@@ -186,7 +186,7 @@ impl<'a> Scanner<'a> {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     escaped = true;
-                    // A line feed after the backslash is left for the next round to refuse.
+                    // The next round refuses a line feed after the backslash.
                     at += if self.bytes.get(at + 1).is_some_and(|byte| *byte >= 0x20) { 2 } else { 1 };
                 }
                 Some(b'\n') | None => return Err(Fault::new("a string does not end before the end of the line")),
@@ -208,7 +208,7 @@ impl<'a> Scanner<'a> {
         String::from_utf8(unescaped).map(Cow::Owned).map_err(|_| not_utf8())
     }
 
-    /// Takes a number as JSON writes them.
+    /// Takes a number in JSON's syntax.
     pub(crate) fn number(&mut self) -> Result<&'a [u8], Fault> {
         let start = self.at;
         if self.peek() == b'-' {
@@ -268,7 +268,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The same for what needs a closer look: the end of a block, tabs, and everything that is not well-formed.
+    /// The same, byte by byte, where `close_of_first` gives up: the last partial block, tabs, and malformed text.
     pub(super) fn skip_container_bytewise(&mut self) -> Result<(), Fault> {
         let mut depth = 0u32;
         // One bit per open bracket, the innermost lowest: whether it is square.
@@ -311,7 +311,7 @@ pub(crate) fn not_utf8() -> Fault {
     Fault::new("a string is not valid UTF-8")
 }
 
-/// The index of the next quote, backslash or control character; the end where there is none.
+/// The index of the next quote, backslash or control character, or the length if there is none.
 #[inline]
 fn find_string_stop(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
@@ -326,7 +326,7 @@ fn find_string_stop(bytes: &[u8], from: usize) -> usize {
     bytes.get(at..).and_then(|rest| rest.iter().position(is_stop)).map_or(bytes.len(), |offset| at + offset)
 }
 
-/// The index of the next quote, bracket or control character; the end where there is none.
+/// The index of the next quote, bracket or control character, or the length if there is none.
 fn find_structure(bytes: &[u8], from: usize) -> usize {
     let is_stop = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'{' | b'}' | b'[' | b']');
     bytes.get(from..).and_then(|rest| rest.iter().position(is_stop)).map_or(bytes.len(), |offset| from + offset)

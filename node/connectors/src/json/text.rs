@@ -1,8 +1,8 @@
-//! Strings of JSON: escapes in both directions, and base-64 for binary columns.
+//! JSON strings: escapes in both directions, and base64 for binary columns.
 
 use super::scan::{Fault, Scanner, not_utf8};
 
-/// Resolves the escapes of what stands between two quotes.
+/// Resolves the escapes of the text between two quotes.
 pub(crate) fn unescape(raw: &[u8], into: &mut Vec<u8>) -> Result<(), Fault> {
     let mut rest = raw;
     while let Some(backslash) = memchr::memchr(b'\\', rest) {
@@ -32,7 +32,7 @@ pub(crate) fn unescape(raw: &[u8], into: &mut Vec<u8>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Resolves what follows `\u`: one unit, or a surrogate pair. Returns what is left.
+/// Resolves the text behind `\u`: one unit or a surrogate pair. Returns the rest.
 fn unescape_unicode<'a>(rest: &'a [u8], into: &mut Vec<u8>) -> Result<&'a [u8], Fault> {
     let (high, mut rest) = hex_unit(rest)?;
     let mut code = u32::from(high);
@@ -99,7 +99,7 @@ fn write_escape(byte: u8, into: &mut Vec<u8>) {
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Writes bytes as base-64 text with padding, without quotes.
+/// Writes bytes as padded base64, without quotes.
 pub(crate) fn write_base64(bytes: &[u8], into: &mut Vec<u8>) {
     for chunk in bytes.chunks(3) {
         let mut group = [0u8; 3];
@@ -112,7 +112,7 @@ pub(crate) fn write_base64(bytes: &[u8], into: &mut Vec<u8>) {
     }
 }
 
-/// Reads base-64 text, with or without padding; `None` where it is none.
+/// Parses base64 with or without padding; `None` if it is malformed.
 pub(crate) fn read_base64(text: &[u8]) -> Option<Vec<u8>> {
     let digits = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
     let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 2);
@@ -134,7 +134,7 @@ pub(crate) fn read_base64(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The text that stands for a value that is no string: itself, without the blanks between its parts.
+/// The text for a value that is not a string: the value itself, without blanks between its tokens.
 #[cold]
 pub(super) fn other_as_text(scanner: &mut Scanner<'_>) -> Result<String, Fault> {
     if !matches!(scanner.peek(), b'{' | b'[' | b't' | b'f' | b'-' | b'0'..=b'9') {
@@ -143,7 +143,7 @@ pub(super) fn other_as_text(scanner: &mut Scanner<'_>) -> Result<String, Fault> 
     let (rest, start) = (scanner.rest(), scanner.position());
     scanner.skip_value()?;
     let value = rest.get(..scanner.position() - start).unwrap_or_default();
-    // As it stands: without blanks, two values may look like one.
+    // Check the value before removing blanks: that can merge two values into one.
     if serde_json::from_slice::<serde::de::IgnoredAny>(value).is_err() {
         scanner.seek(start);
         return Err(scanner.unexpected("STRING"));

@@ -1,7 +1,7 @@
-//! Record batches to JSON lines, exact: what is written reads back as the same values.
+//! Encodes record batches as JSON lines, losslessly: the text decodes to the same values.
 //!
-//! NULL fields are written as `null`. Decimals are numbers with all digits of their scale, floats the shortest text that
-//! reads back the same, bytes base-64. Timestamps have as many digits of a second as their unit.
+//! NULL fields are written as `null`. Decimals are numbers with all digits of their scale, floats the shortest text
+//! that parses to the same value, bytes base64. Timestamps have as many fractional digits as their unit.
 
 use arrow::{
     array::{
@@ -29,7 +29,7 @@ pub(crate) struct JsonWriter {
 }
 
 impl JsonWriter {
-    /// A writer for this schema; why there is none, where a column cannot be written.
+    /// A writer for this schema. The error names a column that cannot be written.
     pub(crate) fn new(schema: &SchemaRef, form: TimestampForm) -> Result<Self, String> {
         for field in schema.fields() {
             Values::of(&arrow::array::new_empty_array(field.data_type()), form)
@@ -49,7 +49,7 @@ impl JsonWriter {
     }
 }
 
-/// One value of a column as CSV and `print` show it: text without quotes.
+/// One column's values as CSV and `print` show them: text without quotes.
 pub(crate) struct PlainColumn(Values);
 
 impl PlainColumn {
@@ -57,14 +57,14 @@ impl PlainColumn {
         Values::of(array, form).map(Self)
     }
 
-    /// Writes a value that is not null.
+    /// Writes a non-null value.
     pub(crate) fn write(&self, row: usize, into: &mut Vec<u8>) {
         match &self.0 {
             Values::Text(array) => into.extend_from_slice(array.value(row).as_bytes()),
             values => {
                 let start = into.len();
                 values.write(row, into);
-                // Only texts hold quotes themselves, so what is quoted here has them at its ends alone.
+                // Only text values contain quotes inside, so other quoted values have them only at their ends.
                 if into.get(start) == Some(&b'"') {
                     into.pop();
                     into.remove(start);
@@ -74,7 +74,7 @@ impl PlainColumn {
     }
 }
 
-/// The columns of an object, each with its key as written.
+/// The columns of an object, each with its encoded key.
 struct Object {
     members: Vec<(Vec<u8>, Values)>,
 }
@@ -103,7 +103,7 @@ impl Object {
     }
 }
 
-/// An array with its type resolved once.
+/// An array whose type is resolved once.
 enum Values {
     Null,
     Boolean(BooleanArray),
@@ -132,7 +132,7 @@ fn primitive<T: ArrowPrimitiveType>(array: &ArrayRef) -> PrimitiveArray<T> {
     array.as_primitive::<T>().clone()
 }
 
-/// The numbers of a temporal column.
+/// A temporal column's numbers, in its unit.
 fn numbers(array: &ArrayRef) -> Result<PrimitiveArray<Int64Type>, ArrowError> {
     let wide = match array.data_type() {
         DataType::Time32(_) => cast(&cast(array, &DataType::Int32)?, &DataType::Int64)?,
@@ -216,7 +216,7 @@ impl Values {
         }
     }
 
-    /// Writes a value that is not null.
+    /// Writes a non-null value.
     fn write(&self, row: usize, into: &mut Vec<u8>) {
         match self {
             Self::Null => into.extend_from_slice(b"null"),

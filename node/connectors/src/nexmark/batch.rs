@@ -1,4 +1,4 @@
-//! Events to columns: only the fields that were asked for are generated, each for all of its rows at once.
+//! Generates columns of events: only the requested fields, each for all of its rows at once.
 
 use std::{ops::Range, sync::Arc};
 
@@ -18,12 +18,12 @@ use super::{
     strings,
 };
 
-/// How a field's values come about.
+/// How a field's values are generated.
 #[derive(Debug, Clone, Copy)]
 enum Values {
     Long(fn(&Model, u64) -> i64),
     Time(fn(&Model, u64) -> i64),
-    /// A pool, and the place in it.
+    /// A pool of strings, and the index into it.
     Text(fn() -> &'static StringViewArray, fn(&Model, u64) -> u32),
 }
 
@@ -69,7 +69,7 @@ enum Column {
     Struct { kind: Kind, fields: Fields, values: Vec<Values> },
 }
 
-/// Generates the columns that were asked for.
+/// Generates the requested columns.
 #[derive(Debug)]
 pub(super) struct Generator {
     model: Model,
@@ -79,7 +79,7 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    /// A generator of these columns and kinds of events; what column there is not, where one is unknown.
+    /// A generator of these columns and kinds of events. The error names an unknown column.
     pub(super) fn new(model: Model, schema: SchemaRef, kinds: Vec<Kind>) -> Result<Self, String> {
         let columns = schema.fields().iter().map(|field| column(field)).collect::<Result<_, _>>()?;
         Ok(Self { model, schema, columns, kinds })
@@ -89,7 +89,7 @@ impl Generator {
         self.kinds.len() == Kind::ALL.len()
     }
 
-    /// Takes the numbers of wanted events, at most so many; returns where it stopped.
+    /// Collects the numbers of wanted events, at most `count_max`; returns where it stopped.
     pub(super) fn take_wanted(&self, events: Range<u64>, count_max: usize, into: &mut Vec<u64>) -> u64 {
         let limit = into.len() + count_max;
         if self.wants_all() {
@@ -159,7 +159,7 @@ impl Generator {
         })
     }
 
-    /// The values of the rows that have one.
+    /// The values of the rows of one kind; defaults elsewhere.
     fn spread<T: Copy + Default>(&self, value: fn(&Model, u64) -> T, rows: &Rows<'_>, places: &Places) -> Vec<T> {
         let mut values = vec![T::default(); rows.events.len()];
         for place in &places.0 {
@@ -192,7 +192,7 @@ fn conform(array: ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError> {
     if array.data_type() == wanted { Ok(array) } else { cast(&array, wanted) }
 }
 
-/// Which rows are of one kind.
+/// Indexes of the rows of one kind.
 struct Places(Vec<usize>);
 
 impl Places {

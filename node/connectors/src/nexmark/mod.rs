@@ -1,8 +1,8 @@
 //! The Nexmark auction events: persons, auctions and bids, generated column by column.
 //!
-//! Event `n` is a function of the seed and `n` alone: the same events come out whatever the splits, the parallelism and the
-//! batch size. Splits interleave blocks of consecutive events (split `s` of `k` has the blocks `b` with `b % k == s`), so
-//! that event time advances evenly over them.
+//! Event `n` depends only on the seed and `n`: any number of splits, parallelism or batch size gives the same events.
+//! Splits interleave blocks of consecutive events (split `s` of `k` has the blocks `b` with `b % k == s`), so that
+//! event time advances evenly over them.
 
 mod batch;
 mod model;
@@ -30,7 +30,7 @@ use crate::{
     sizes::fitting_rows,
 };
 
-/// Blocks that one read looks through at most, where a predicate leaves only few of their events.
+/// The most blocks that one read searches, if a predicate leaves few of their events.
 const BLOCKS_PER_READ_MAX: u64 = 64;
 
 /// The table of all events.
@@ -73,7 +73,7 @@ impl NexmarkSource {
     }
 }
 
-/// The kinds of events that the predicates leave, where one is about `event_type`.
+/// The kinds of events that predicates on `event_type` allow.
 fn wanted_kinds(predicates: &[ColumnPredicate]) -> Vec<Kind> {
     let allows = |predicate: &ColumnPredicate, kind: Kind| {
         let [column] = predicate.path.as_slice() else { return true };
@@ -125,7 +125,7 @@ struct NexmarkReader {
 }
 
 impl NexmarkReader {
-    /// As many of the rows as fit into a batch. The others are made again by the next call, which is for fewer.
+    /// The rows that fit into a batch. The next call generates the others again, and takes fewer at once.
     fn cut(&mut self, batch: RecordBatch) -> RecordBatch {
         let rows = fitting_rows(&batch);
         let Some(next) = self.numbers.get(rows) else { return batch };
@@ -134,7 +134,7 @@ impl NexmarkReader {
         batch.slice(0, rows)
     }
 
-    /// Takes the numbers of the next events that are wanted.
+    /// Takes the numbers of the next wanted events.
     fn take_numbers(&mut self) {
         self.numbers.clear();
         let mut blocks = 0;

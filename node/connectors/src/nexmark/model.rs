@@ -1,7 +1,7 @@
-//! What event `n` is: the public Nexmark definition with its usual parameters.
+//! Defines event `n`: the public Nexmark definition with its usual parameters.
 //!
-//! Of every 50 events the first is a person, the next three are auctions, the rest are bids. Sellers, bidders and auctions
-//! are drawn from those that exist, half (auctions) or three quarters (people) of the time a *hot* one.
+//! Of every 50 events the first is a person, the next three are auctions, the rest are bids. Sellers, bidders and
+//! auctions are drawn from the existing ones; half (auctions) or three quarters (people) of the draws give a *hot* one.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -18,19 +18,19 @@ const FIRST_CATEGORY: u64 = 10;
 const CATEGORIES: u64 = 5;
 const ACTIVE_PEOPLE: u64 = 1000;
 const IN_FLIGHT_AUCTIONS: u64 = 100;
-/// Ids that are drawn although they do not exist yet.
+/// How many ids beyond the existing ones may be drawn.
 const ID_LEAD: u64 = 10;
-/// One in so many is not hot.
+/// One draw in this many is not hot.
 const HOT_AUCTION_RATIO: u64 = 2;
 const HOT_SELLER_RATIO: u64 = 4;
 const HOT_BIDDER_RATIO: u64 = 4;
 const HOT_CHANNEL_RATIO: u64 = 2;
-/// The hot one stays the same for so many ids.
+/// The hot one stays the same for this many ids.
 const HOT_STRIDE: u64 = 100;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// Prices between 1.00 and 1,000,000.00 in cents, log-uniform: interpolated between these.
+/// Prices between 1.00 and 1,000,000.00 in cents, log-uniform: drawn by interpolation between these.
 static PRICES: LazyLock<Vec<u64>> = LazyLock::new(|| {
     let price = |step: u32| 10f64.powf(f64::from(step) * 6.0 / f64::from(PRICE_STEPS)) * 100.0;
     (0..=PRICE_STEPS).map(|step| price(step).round() as u64).collect()
@@ -132,13 +132,13 @@ impl Model {
         time.saturating_sub_unsigned(delay)
     }
 
-    /// The last person that exists when an event happens, from 0.
+    /// The index of the last person that exists at an event, from 0.
     #[inline]
     fn last_person(event: u64) -> u64 {
         event / EVENTS_PER_EPOCH * PERSONS_PER_EPOCH
     }
 
-    /// The last auction that exists when an event happens, from 0; the first before there is one.
+    /// The index of the last auction that exists at an event, from 0; 0 before there is one.
     #[inline]
     fn last_auction(event: u64) -> u64 {
         let epoch = event / EVENTS_PER_EPOCH;
@@ -215,7 +215,7 @@ impl Model {
         price(self.draw(Draw::Price, event))
     }
 
-    /// The channel's place in the pools of names and URLs.
+    /// The channel's index in the pools of names and URLs.
     pub(super) fn channel(&self, event: u64) -> u32 {
         let random = self.draw(Draw::Channel, event);
         if is_hot(random, HOT_CHANNEL_RATIO) {
@@ -262,7 +262,7 @@ impl Model {
     }
 }
 
-/// All but one in `ratio` are hot; decided by bits that the other draws from the same number do not use.
+/// Whether a draw is hot: all but one in `ratio`. Uses bits that other draws from the same number do not.
 #[inline]
 fn is_hot(random: u64, ratio: u64) -> bool {
     !random.is_multiple_of(ratio)

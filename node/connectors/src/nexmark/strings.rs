@@ -1,5 +1,5 @@
-//! The texts of events: pools of strings that all batches share. An event picks one by index, so that a row costs a copy
-//! of a sixteen-byte view and no text.
+//! The texts of events: pools of strings that all batches share. An event picks one by index, so that a row costs a
+//! copy of a 16-byte view and no text.
 
 use std::sync::LazyLock;
 
@@ -10,11 +10,11 @@ use arrow::{
 
 use crate::random::{Random, below};
 
-/// Strings in a pool of random texts. A power of two, so that all are equally likely.
+/// Strings per pool of random texts. A power of two, so that all are equally likely.
 pub(super) const POOL: u64 = 8192;
-/// Letters that the texts of a pool are cut from.
+/// Length of the text that a pool's strings are cut from.
 const LETTERS: u64 = 64 << 10;
-/// Pools do not depend on the table's seed: only the choice from them does.
+/// Pools do not depend on the table's seed; only the choice from them does.
 const POOL_SEED: u64 = 0x6e65_786d_6172_6b00;
 
 /// Channels besides the hot ones.
@@ -58,7 +58,7 @@ pub(super) static URLS: LazyLock<StringViewArray> = LazyLock::new(|| {
     let url = |index: u64| {
         let folder = |draw| letters(random, draw, index, 3 + below(random.draw(draw, !index), 2));
         let base = format!("https://www.nexmark.com/{}/{}/{}/item.htm?query=1", folder(7), folder(8), folder(9));
-        // One in ten of the channels that are not hot has no identifier in its URL.
+        // One in ten of the other channels has no identifier in its URL.
         match index.checked_sub(HOT_CHANNELS).and_then(|channel| u32::try_from(channel).ok()) {
             Some(channel) if below(random.draw(10, index), 10) > 0 => {
                 format!("{base}&channel_id={}", channel.reverse_bits().cast_signed().unsigned_abs())
@@ -70,7 +70,7 @@ pub(super) static URLS: LazyLock<StringViewArray> = LazyLock::new(|| {
 });
 pub(super) static ITEM_NAMES: LazyLock<StringViewArray> = LazyLock::new(|| cut_pool(11, 3..20));
 pub(super) static DESCRIPTIONS: LazyLock<StringViewArray> = LazyLock::new(|| cut_pool(12, 3..100));
-// Sizes that bring an event to the average of the definition: 200, 500 and 100 bytes.
+// Lengths that bring the average event to the size in the definition: 200, 500 and 100 bytes.
 pub(super) static PERSON_EXTRAS: LazyLock<StringViewArray> = LazyLock::new(|| cut_pool(13, 105..157));
 pub(super) static AUCTION_EXTRAS: LazyLock<StringViewArray> = LazyLock::new(|| cut_pool(14, 265..398));
 pub(super) static BID_EXTRAS: LazyLock<StringViewArray> = LazyLock::new(|| cut_pool(15, 54..82));
