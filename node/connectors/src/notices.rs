@@ -1,4 +1,4 @@
-//! What people should know of the tables of a job, though it fails nothing: each is logged once.
+//! Notices to users about the tables of a job. They fail nothing; each is logged once.
 
 use std::{
     collections::BTreeSet,
@@ -7,19 +7,19 @@ use std::{
 
 use thalweg_types::JobId;
 
-/// What was told is forgotten when it is so much; then it may be told again.
+/// After this many notices the log of given ones is cleared; each may then be given again.
 const TOLD_MAX: usize = 10_000;
 
-/// What a process has told. Cheap to clone.
+/// The notices that a process has given. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Notices {
     told: Arc<Mutex<BTreeSet<Told>>>,
 }
 
-/// Job, table, and what it was about.
+/// Job, table, and subject.
 type Told = (Option<JobId>, String, String);
 
-/// What is told of one table of a job.
+/// The notices of one table of a job.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TableNotices {
     notices: Notices,
@@ -28,14 +28,14 @@ pub(crate) struct TableNotices {
 }
 
 impl Notices {
-    /// Those of a table; of a job, where it is known.
+    /// The notices of a table, and of its job if that is known.
     pub(crate) fn of(&self, job: Option<JobId>, table: &str) -> TableNotices {
         TableNotices { notices: self.clone(), job, table: table.to_owned() }
     }
 }
 
 impl TableNotices {
-    /// Tells something about a thing of the table, unless that was done before.
+    /// Logs a notice about a subject of the table, unless that was done before.
     pub(crate) fn tell(&self, about: &str, text: impl FnOnce() -> String) {
         let Ok(mut told) = self.notices.told.lock() else { return };
         if told.len() >= TOLD_MAX {
@@ -48,7 +48,7 @@ impl TableNotices {
         }
     }
 
-    /// Tells of columns that none of the records of an input has.
+    /// Logs the columns that no record of an input has.
     pub(crate) fn tell_absent(&self, absent: Vec<Absent>, input: &str) {
         for Absent { column, near } in absent {
             self.tell(&format!("column {column}"), || {
@@ -63,12 +63,12 @@ impl TableNotices {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Absent {
     pub(crate) column: String,
-    /// A name that the records have, and that is spelled much like it.
+    /// A similarly spelled name that the records do have.
     pub(crate) near: Option<String>,
 }
 
 impl Absent {
-    /// A column that is none of these names.
+    /// A column that is not among `names`.
     pub(crate) fn new<'a>(column: &str, names: impl Iterator<Item = &'a str>) -> Self {
         let distance = |name: &str| match name.eq_ignore_ascii_case(column) {
             true => 0,

@@ -1,4 +1,4 @@
-//! From a table's connector to its source, sink writer and committer.
+//! Opens a table's connector as a source, a sink writer or a committer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,39 +29,40 @@ use crate::{
     values::ValuesSource,
 };
 
-/// For so long a store that is to be written to is asked before there is anything to write.
+/// How long `check_destination` waits for a store to answer.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What connectors are handed by the program. Cheap to clone.
+/// What the program provides to connectors. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ConnectorContext {
     /// Time, entropy and tasks.
     pub seams: Seams,
-    /// The process's standard input; `None` where a job has no business with it.
+    /// The process's standard input; `None` if jobs may not read it.
     pub stdin: Option<Arc<dyn StandardInput>>,
     /// The process's standard output.
     pub stdout: Arc<dyn StandardOutput>,
-    /// Where records that are POSTed to this node wait to be read.
+    /// The queues of records POSTed to this node.
     pub ingest: IngestRegistry,
-    /// Sends requests.
+    /// Sends HTTP requests.
     pub http: Arc<dyn HttpClient>,
     /// Opens object stores.
     pub stores: ObjectStores,
-    /// What was told of tables.
+    /// The notices already given about tables.
     pub notices: Notices,
     /// Which paths tables may name.
     pub allowed: AllowedPaths,
 }
 
 impl ConnectorContext {
-    /// Whether files may be written to a path: a table may name it, and its store refuses nothing for good that would be found out
-    /// with the first file only. A store that does not answer soon may do so later.
+    /// Checks that files may be written to a path: tables may name it, and its store raises no permanent error, which
+    /// would otherwise show only with the first file. A store that does not answer in time passes, since it may answer
+    /// later.
     ///
     /// # Errors
-    /// When they may not.
+    /// If they may not.
     pub async fn check_destination(&self, path: &str) -> Result<(), ConnectorError> {
         let Location::Stored { store, path: key, .. } = Location::new(path, self)? else { return Ok(()) };
-        // Whoever publishes lists it as well.
+        // A committer lists this prefix too.
         let first = timeout(STORE_PATIENCE, store.list(Some(&key)).try_next()).await;
         match first.map(|first| first.map_err(store_error(format!("list {path}")))) {
             Ok(Err(refused @ ConnectorError::Refused { .. })) => Err(refused),
@@ -81,10 +82,10 @@ fn location(options: &Options<'_>, context: &ConnectorContext) -> Result<Locatio
     Location::new(options.required("path")?, context)
 }
 
-/// Opens the table that a source operator reads, to list its splits; what it is sent meanwhile need not outlive it.
+/// Opens the table that a source operator reads, to list its splits. Notices are given without a job.
 ///
 /// # Errors
-/// When its options or columns don't fit the connector.
+/// If its options or columns don't fit the connector.
 pub fn open_source(
     spec: &SourceOperator,
     settings: &JobSettings,
@@ -134,7 +135,7 @@ fn open(
 /// Opens a writer of one subtask's share of a table.
 ///
 /// # Errors
-/// When the options or columns don't fit the connector, or the destination cannot be opened.
+/// If the options or columns don't fit the connector, or the destination cannot be opened.
 pub fn open_sink_writer(
     spec: &SinkOperator,
     schema: SchemaRef,
@@ -157,7 +158,7 @@ pub fn open_sink_writer(
 /// Opens the committer of a table.
 ///
 /// # Errors
-/// When the options don't fit the connector, or the destination cannot be opened.
+/// If the options don't fit the connector, or the destination cannot be opened.
 pub fn open_sink_committer(
     spec: &SinkOperator,
     schema: SchemaRef,
@@ -171,7 +172,7 @@ pub fn open_sink_committer(
     }
 }
 
-/// The committer of sinks whose output is seen as soon as it is written.
+/// The committer of sinks whose output is visible as soon as it is written.
 #[derive(Debug)]
 struct NothingToPublish;
 

@@ -1,4 +1,5 @@
-//! Reads a table's options. Planning has checked them against the specs; what is wrong nevertheless is an error here.
+//! Parses a table's options. Planning has checked them against the connector's spec, so a mistake that is left is an
+//! error.
 
 use std::{str::FromStr, time::Duration};
 
@@ -29,7 +30,7 @@ impl<'a> Options<'a> {
         self.connector.option(key).filter(|value| !value.is_empty())
     }
 
-    /// Whether a table sets an option itself.
+    /// Whether the table sets an option itself, rather than by default.
     pub(crate) fn is_set(&self, key: &str) -> bool {
         self.connector.options.get(key).is_some_and(|value| !value.is_empty())
     }
@@ -54,7 +55,7 @@ impl<'a> Options<'a> {
         self.text(key) == Some("true")
     }
 
-    /// The options that begin so, without that beginning.
+    /// The options whose keys begin with `prefix`, with the prefix removed from the keys.
     pub(crate) fn below(&self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let options = self.connector.options.iter();
         options.filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_str())))

@@ -1,7 +1,7 @@
-//! Parquet files: cut into runs of row groups; only the fields asked for are read, by name at any depth, and row groups whose
-//! statistics rule out a predicate are left out.
+//! Parquet files, cut into runs of row groups. Only the wanted fields are read, by name at any depth, and row groups
+//! whose statistics rule out a predicate are skipped.
 //!
-//! A file that is not what Parquet says is bad data, also where the reader that is used would panic on it.
+//! A malformed file is bad data, even where the `parquet` crate would panic on it.
 
 mod conform;
 mod int96;
@@ -39,7 +39,7 @@ use crate::{
     filesystem::{FoundFile, Location, key_found, not_found, open_found, store_error},
 };
 
-/// A file that can be read, with what its footer says.
+/// An open file with its footer's metadata.
 #[derive(Debug)]
 pub(crate) struct OpenParquet {
     name: String,
@@ -53,7 +53,7 @@ enum Kind {
     Stored(ObjectReader),
 }
 
-/// What a reader said, or that it panicked: the crate does on some damage.
+/// A reader's result, or its panic: the `parquet` crate panics on some malformed files.
 type Attempt<T> = std::thread::Result<Result<T, ParquetError>>;
 
 impl OpenParquet {
@@ -101,7 +101,8 @@ impl Kind {
         }
     }
 
-    /// What came of reading a place of a file: the store's error where that failed, else that the file is not what Parquet says.
+    /// Converts the result of reading a place of a file: the store's error if the store failed, otherwise that the file
+    /// is malformed.
     fn settle<T, E: Into<ParquetError>>(
         &self,
         name: &str,
@@ -137,7 +138,7 @@ fn damaged(name: &str, place: &str, reason: impl std::fmt::Display) -> Connector
     ConnectorError::Data { attempted: format!("read {name} as Parquet ({place})"), reason: reason.to_string() }
 }
 
-/// Refuses what a footer may not say: the reader takes it as it is.
+/// Refuses invalid numbers in a footer, which the reader would trust.
 fn check(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), ParquetError> {
     let negative = |what: &str| ParquetError::General(format!("{what} is negative"));
     let number = |what: &str, value: i64| u64::try_from(value).map_err(|_| negative(what));
@@ -155,7 +156,7 @@ fn check(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), ParquetError
     Ok(())
 }
 
-/// Cuts a file into runs of row groups of about so many bytes.
+/// Cuts a file into runs of row groups of about `split_bytes` bytes each.
 pub(crate) async fn cut(
     location: &Location,
     file: &FoundFile,

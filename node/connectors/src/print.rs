@@ -1,7 +1,7 @@
-//! Writes rows to the node's standard output, as JSON lines behind a prefix.
+//! Writes rows to the node's standard output, as JSON lines with a prefix.
 //!
-//! What one batch gives is handed over whole, so that lines of several subtasks never mix. Output is seen at once and not
-//! taken back: after a restart rows are printed again.
+//! Each batch is written as a whole, so that lines of several subtasks never mix. Output is visible at once and cannot
+//! be withdrawn: after a restart, rows are printed again.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use crate::{
     options::Options,
 };
 
-/// Where `print` writes to.
+/// The output that `print` writes to.
 pub trait StandardOutput: Send + Sync + std::fmt::Debug {
-    /// Writes whole lines, unbroken by those of others.
+    /// Writes whole lines, not interleaved with lines of other callers.
     ///
     /// # Errors
-    /// Those of the system, such as a closed pipe.
+    /// Errors of the system, such as a closed pipe.
     fn write_lines(&self, lines: &[u8]) -> std::io::Result<()>;
 }
 
@@ -43,7 +43,7 @@ impl PrintWriter {
         Ok(Self { output, writer, prefix: prefix.unwrap_or_default() })
     }
 
-    /// The rows as lines, each behind the prefix.
+    /// The rows as lines, each with the prefix.
     fn encode(&self, batch: &RecordBatch) -> Result<Vec<u8>, ConnectorError> {
         let mut lines = Vec::new();
         self.writer

@@ -1,4 +1,4 @@
-//! Random numbers without state: each is a function of the seed, what is drawn, and the event's number.
+//! Stateless random numbers: each depends only on the seed, the purpose of the draw, and the event's number.
 
 /// A source of random numbers.
 #[derive(Debug, Clone, Copy)]
@@ -14,20 +14,20 @@ impl Random {
         Self { seed: mix(seed ^ GOLDEN) }
     }
 
-    /// The number of a draw (which property) for an event.
+    /// The number for an event; `what` says which property is drawn.
     #[inline]
     pub(crate) fn draw(self, what: u64, event: u64) -> u64 {
         mix(event.wrapping_mul(GOLDEN) ^ self.seed.wrapping_add(what.wrapping_mul(0xd1b5_4a32_d192_ed03)))
     }
 }
 
-/// A whole number below a bound, from the upper bits of a random one.
+/// A number below `bound`, from the upper bits of a random one.
 #[inline]
 pub(crate) fn below(random: u64, bound: u64) -> u64 {
     ((random >> 32) * bound) >> 32
 }
 
-/// The finaliser of SplitMix64.
+/// The finalizer of SplitMix64.
 #[inline]
 fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

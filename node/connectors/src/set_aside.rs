@@ -1,13 +1,13 @@
-//! Keeps records that a job sets aside, as JSON lines that say why.
+//! Writes the side output of a job: records that it sets aside, as JSON lines with the reason.
 //!
 //! | kind | set aside by | a line holds |
 //! |---|---|---|
-//! | dead letters | a source that could not read them, or found no event time | position, reason, the record as found |
-//! | late rows | an operator whose window is closed | the operator, the window, the row's fields |
-//! | failed rows | an operator, source or sink that could not evaluate them | the operator, reason, expression and its place, the row |
+//! | dead letters | a source that could not parse them, or found no event time | position, reason, the record as found |
+//! | late rows | an operator whose window has closed | the operator, the window, the row's fields |
+//! | failed rows | an operator, source or sink that could not evaluate them | the operator, reason, expression and its position, the row |
 //!
-//! The files are part files like those of the filesystem sink, hidden until they are published: an attempt that fails leaves
-//! nothing visible, and a record is set aside once however often the job is restarted.
+//! The files are part files, like those of the filesystem sink, hidden until they are published. So a failed attempt
+//! leaves nothing visible, and each record is set aside once, however often the job restarts.
 
 use std::sync::Arc;
 
@@ -35,16 +35,16 @@ const WINDOW_TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 /// Why records are set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SetAsideKind {
-    /// They could not be read, or have no event time.
+    /// They could not be parsed, or have no event time.
     DeadLetters,
-    /// They came too late for a window.
+    /// They arrived after their window had closed.
     LateRows,
     /// An expression, a cast or a sink's constraint failed on them.
     FailedRows,
 }
 
 impl SetAsideKind {
-    /// What the names of its files begin with.
+    /// The prefix of its files' names.
     fn stem(self) -> &'static str {
         match self {
             Self::DeadLetters => "dead-letter",
@@ -54,34 +54,31 @@ impl SetAsideKind {
     }
 }
 
-/// Records that are set aside.
+/// Records to be set aside.
 #[derive(Debug, Clone, Copy)]
 pub enum SetAside<'a> {
-    /// What a source could not use.
+    /// Records that a source could not use.
     DeadLetters(&'a [DeadLetter]),
-    /// What an operator refused.
+    /// Rows that an operator refused as late.
     LateRows {
-        /// Who refused them.
+        /// The operator that refused them.
         operator: OperatorId,
-        /// The closed window, from and to, in microseconds.
+        /// Start and end of the closed window, in microseconds.
         window: (i64, i64),
-        /// The rows.
         rows: &'a RecordBatch,
     },
-    /// What could not be evaluated.
+    /// Rows that could not be evaluated.
     FailedRows {
-        /// By whom.
+        /// The operator that failed.
         operator: OperatorId,
-        /// Its name.
         name: &'a str,
-        /// The rows.
         rows: &'a RecordBatch,
-        /// Of each row, why.
+        /// Why, per row.
         faults: &'a [Fault],
     },
 }
 
-/// How a dead letter is written.
+/// The line of a dead letter.
 #[derive(Serialize)]
 struct Line<'a> {
     position: &'a str,
@@ -89,7 +86,7 @@ struct Line<'a> {
     record: &'a str,
 }
 
-/// How a failed row is written; the row itself follows as the last member.
+/// The line of a failed row; the row itself is appended as the last member.
 #[derive(Serialize)]
 struct FailedLine<'a> {
     operator: &'a str,
@@ -143,7 +140,7 @@ fn encode_failed((operator, name): (OperatorId, &str), rows: &RecordBatch, fault
         let Fault { reason, expression, .. } = fault;
         let line = FailedLine { operator: &operator, name, reason, expression, line, column };
         serde_json::to_writer(&mut *into, &line).expect("texts can be written");
-        // The row is an object already.
+        // Remove the closing brace and append the row, which is already JSON.
         into.pop();
         into.extend_from_slice(b",\"row\":");
         into.extend_from_slice(row.as_bytes());
@@ -151,7 +148,7 @@ fn encode_failed((operator, name): (OperatorId, &str), rows: &RecordBatch, fault
     }
 }
 
-/// Each row as a JSON object. Where a column is of a type that cannot be written so, all are written as text.
+/// Each row as a JSON object. If some column's type cannot be written as JSON, all columns are written as text.
 #[must_use]
 pub fn rows_as_json(rows: &RecordBatch) -> Vec<String> {
     if let Some(objects) = as_objects(rows) {
@@ -175,7 +172,7 @@ fn as_objects(rows: &RecordBatch) -> Option<Vec<String>> {
     (objects.len() == rows.num_rows()).then_some(objects)
 }
 
-/// One object per row: operator, window, then the row's fields. A row's field that has one of these names is left out.
+/// One object per row: operator, window, then the row's fields. Row fields with one of these names are left out.
 fn encode_late(operator: OperatorId, window: (i64, i64), rows: &RecordBatch, into: &mut Vec<u8>) -> Result<(), String> {
     let count = rows.num_rows();
     let mut fields = vec![
@@ -200,13 +197,13 @@ fn encode_late(operator: OperatorId, window: (i64, i64), rows: &RecordBatch, int
     writer.write(&batch, into).map_err(|error| error.to_string())
 }
 
-/// Writes what one operator of one subtask sets aside. Its identity names the operator as the sink.
+/// Writes what one operator of one subtask sets aside. Its identity has the operator as the sink.
 #[derive(Debug)]
 pub struct SetAsideWriter {
     kind: SetAsideKind,
     files: PartFiles,
     open: Option<Part>,
-    /// Durable, and not told to anyone yet.
+    /// Durable parts that were not returned yet.
     closed: Vec<PartCommittable>,
 }
 
@@ -214,7 +211,7 @@ impl SetAsideWriter {
     /// A writer into the table's `dead-letter.path`, or the job's `late.path` or `error.path`.
     ///
     /// # Errors
-    /// When the directory cannot be created or the store cannot be opened.
+    /// If the directory cannot be created or the store cannot be opened.
     pub fn open(
         kind: SetAsideKind,
         path: &str,
@@ -227,13 +224,13 @@ impl SetAsideWriter {
         Ok(Self { kind, files, open: None, closed: Vec::new() })
     }
 
-    /// Takes records.
+    /// Writes records.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// If they cannot be written.
     ///
     /// # Panics
-    /// When they are of another kind.
+    /// If they are of another kind.
     pub async fn write(&mut self, records: SetAside<'_>) -> Result<(), ConnectorError> {
         assert_eq!(records.kind(), self.kind, "each kind has files of its own");
         let lines = records.encode()?;
@@ -256,7 +253,7 @@ impl SetAsideWriter {
     /// As `SinkWriter::seal`.
     ///
     /// # Errors
-    /// None: what fails, fails in the future.
+    /// None; errors occur in the returned future.
     pub async fn seal(&mut self) -> Result<Sealing, ConnectorError> {
         let (kind, mut sealed, open) = (self.kind, std::mem::take(&mut self.closed), self.open.take());
         let sealing = async move {
@@ -270,14 +267,14 @@ impl SetAsideWriter {
     }
 }
 
-/// The key under which a committable of failed rows stands: what else its operator has prepared is not under it.
+/// The key that marks a committable of failed rows; an operator's other committables lack it.
 const FAILED_ROWS: &str = "failed-rows";
 
 fn marked(committable: Value) -> Value {
     serde_json::json!({ FAILED_ROWS: committable })
 }
 
-/// Parts what an operator has prepared into what is its own (its table's, its dead letters, its late rows) and its failed rows.
+/// Splits an operator's committables into its own (table, dead letters, late rows) and those of failed rows.
 #[must_use]
 pub fn part_committables(prepared: Vec<Value>) -> (Vec<Value>, Vec<Value>) {
     let (mut own, mut failed) = (Vec::with_capacity(prepared.len()), Vec::new());
@@ -290,10 +287,10 @@ pub fn part_committables(prepared: Vec<Value>) -> (Vec<Value>, Vec<Value>) {
     (own, failed)
 }
 
-/// Opens the committer of what was set aside at a path.
+/// Opens the committer of records set aside at a path.
 ///
 /// # Errors
-/// When the store cannot be opened.
+/// If the store cannot be opened.
 pub fn open_set_aside_committer(
     kind: SetAsideKind,
     path: &str,

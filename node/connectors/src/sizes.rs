@@ -1,15 +1,15 @@
-//! How many bytes of rows a reader gives at once.
+//! Limits the bytes of rows that a reader returns at once.
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::DataType,
 };
 
-/// A batch takes about so many bytes, unless one row alone takes more: what it is written out to, sent as and computed from is of
-/// that size, also where its rows share their values.
+/// The size of a batch in bytes, unless a single row takes more. Values that rows share count for each row: encoding,
+/// sending and computing take that much.
 pub(crate) const BATCH_BYTES: usize = 4 << 20;
 
-/// How many of the first rows of a batch make one by themselves. At least one, where there are any.
+/// How many of the first rows fit into a batch. At least one, if there are any.
 pub(crate) fn fitting_rows(batch: &RecordBatch) -> usize {
     let mut rows = batch.num_rows();
     while rows > 1 {
@@ -24,7 +24,7 @@ pub(crate) fn fitting_rows(batch: &RecordBatch) -> usize {
     rows
 }
 
-/// Bytes of the values, each counted as often as it stands there.
+/// Bytes of the values; a shared value counts each time it occurs.
 fn value_bytes(array: &ArrayRef) -> usize {
     let items = |values: &ArrayRef, first: usize, last: usize| value_bytes(&values.slice(first, last - first));
     match array.data_type() {
@@ -44,7 +44,7 @@ fn value_bytes(array: &ArrayRef) -> usize {
                 columns.iter().map(|column| items(column, index(*first), index(*last))).sum()
             })
         }
-        // What cannot be measured is small.
+        // Types without a size are small.
         _ => array.to_data().get_slice_memory_size().unwrap_or(0),
     }
 }
@@ -70,7 +70,7 @@ mod tests {
         RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![column]).expect("one column")
     }
 
-    /// So many rows with the same long text, which is there once.
+    /// Rows with the same long text, which is stored once.
     fn shared(rows: usize, bytes: usize) -> StringViewArray {
         let mut builder = StringViewBuilder::new().with_deduplicate_strings();
         let text = "x".repeat(bytes);

@@ -1,7 +1,7 @@
-//! Reads the standard input of an embedded cluster: one split, until its end.
+//! Reads the standard input of an embedded cluster as one split, until it ends.
 //!
-//! Lines are given as soon as they are there. The input cannot be read twice, so a job that has begun to read it cannot be
-//! restarted: the second attempt fails with that reason. For the same reason its position only tells how far it was read.
+//! Lines are returned as soon as they arrive. The input cannot be read twice, so a job that has begun to read it cannot
+//! be restarted: the second attempt fails with that reason. So the position only records how far the input was read.
 
 use std::sync::Arc;
 
@@ -23,12 +23,12 @@ use crate::{
 
 const NAME: &str = "stdin";
 const BLOCK_BYTES: usize = 256 << 10;
-/// The payload's member that tells how many lines were given.
+/// The member of the payload that holds the number of lines returned.
 const LINES: &str = "lines";
 
-/// Gives the standard input away.
+/// Provides the standard input.
 pub trait StandardInput: Send + Sync + std::fmt::Debug {
-    /// The input; `None` where it was taken before.
+    /// Takes the input; `None` if it was taken before.
     fn take(&self) -> Option<Box<dyn AsyncRead + Send + Unpin>>;
 }
 
@@ -77,7 +77,7 @@ impl Source for StdinSource {
 
     async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
         let failed = |reason| ConnectorError::Data { attempted: "read standard input".to_owned(), reason };
-        // Another process has another input, which would be taken for what follows.
+        // A restarted process has another input, which must not be taken for the rest of this one.
         let lines = split.payload.get(LINES).and_then(Value::as_u64).unwrap_or(0);
         if lines > 0 {
             return Err(failed(format!("it was read before, up to line {lines}, and cannot be read again")));
@@ -108,14 +108,14 @@ struct StdinReader {
     input: Box<dyn AsyncRead + Send + Unpin>,
     format: Format,
     schema: SchemaRef,
-    /// Made from the first line, which may be a header.
+    /// Created at the first line, which may be a header.
     decoder: Option<Box<dyn LineDecoder>>,
     batch_rows: usize,
     sets_aside: bool,
     buffer: Vec<u8>,
     decoded: usize,
     complete: usize,
-    /// Lines that are decoded.
+    /// The number of decoded lines.
     lines: u64,
     has_ended: bool,
     has_given: bool,
@@ -123,7 +123,7 @@ struct StdinReader {
 }
 
 impl StdinReader {
-    /// Waits for more bytes. Cancel-safe: what was read is in the buffer.
+    /// Waits for more bytes. Cancel-safe: bytes that were read stay in the buffer.
     async fn fill(&mut self) -> Result<(), ConnectorError> {
         self.buffer.drain(..self.decoded);
         self.decoded = 0;
@@ -166,7 +166,7 @@ impl StdinReader {
         Ok(Box::new(decoder))
     }
 
-    /// Decodes what is there; nothing where it holds no whole record.
+    /// Decodes the buffered records; `None` if there is no whole record.
     fn decode(&mut self) -> Result<Option<Read>, ConnectorError> {
         let mut decoder = match self.decoder.take() {
             Some(decoder) => decoder,

@@ -1,4 +1,4 @@
-//! What the tests of this crate share: a context with a clock and tasks of their own, and reading a whole source.
+//! Shared by this crate's tests: a context with its own clock and tasks, and functions that read a whole source.
 
 use std::{
     collections::BTreeMap,
@@ -50,7 +50,7 @@ impl Clock for TestClock {
     }
 }
 
-/// Counts.
+/// Entropy that counts up from a fixed number.
 #[derive(Debug, Default)]
 struct FixedEntropy(std::sync::atomic::AtomicU64);
 
@@ -83,7 +83,7 @@ impl Spawner for TestSpawner {
     }
 }
 
-/// Keeps what was printed.
+/// Keeps everything printed.
 #[derive(Debug, Default)]
 pub(crate) struct Printed(pub(crate) Mutex<Vec<u8>>);
 
@@ -94,7 +94,7 @@ impl StandardOutput for Printed {
     }
 }
 
-/// Answers requests from a script of statuses, then with 200; keeps the bodies.
+/// Answers requests from a script of statuses (last one first), then with 200; keeps the bodies.
 #[derive(Debug, Default)]
 pub(crate) struct ScriptedServer {
     pub(crate) statuses: Mutex<Vec<u16>>,
@@ -175,7 +175,7 @@ pub(crate) fn identity(job: u64, attempt: u32, subtask: u32) -> SinkIdentity {
     SinkIdentity { cluster: cluster(), job: JobId(job), attempt: Attempt(attempt), sink: OperatorId(7), subtask }
 }
 
-/// A source's identity, with so much memory to decode with.
+/// A source's identity, with this much memory for decoding.
 pub(crate) fn source_identity(decoding_bytes: u64) -> SourceIdentity {
     let place = "memory://checkpoints";
     let stores = ObjectStores::default().with_store(place, Arc::new(InMemory::new()));
@@ -191,12 +191,12 @@ pub(crate) fn source_identity(decoding_bytes: u64) -> SourceIdentity {
     }
 }
 
-/// Seals, and waits until it is durable.
+/// Seals, and waits until everything is durable.
 pub(crate) async fn seal(writer: &mut dyn SinkWriter) -> Vec<serde_json::Value> {
     writer.seal().await.expect("sealed").await.expect("durable")
 }
 
-/// What a source gave.
+/// What a source returned.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     pub(crate) batches: Vec<RecordBatch>,
@@ -256,7 +256,7 @@ pub(crate) async fn read_all(source: &dyn Source) -> Result<Given, ConnectorErro
     Ok(given)
 }
 
-/// Reads all splits, each by a new reader after every batch, opened at the position of the one before.
+/// Reads all splits; after every batch, reopens the split at the reader's position.
 pub(crate) async fn read_all_resuming(source: &dyn Source) -> Result<Given, ConnectorError> {
     let mut given = Given::default();
     for mut split in source.discover().await? {

@@ -1,4 +1,4 @@
-//! Rows that stand in the script: they came with the plan, and are one split.
+//! Literal rows of a script: they are part of the plan and form one split.
 
 use std::io::Cursor;
 

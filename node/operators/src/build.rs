@@ -1,4 +1,4 @@
-//! From an operator of the job graph to its running form.
+//! Builds the running form of an operator of the job graph.
 
 use arrow::datatypes::SchemaRef;
 use thalweg_types::{OperatorKind, graph::AggregatePhase};
@@ -15,19 +15,20 @@ use crate::{
     window_assign::WindowAssignOperator,
 };
 
-/// What operators are built with, besides their part of the graph.
+/// The job-wide parameters of operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OperatorContext {
     /// How many key groups the job has.
     pub key_groups: u16,
-    /// The most rows of an emitted batch.
+    /// The most rows in an emitted batch.
     pub batch_rows: usize,
 }
 
-/// Builds an operator that has inputs and outputs. Sources and sinks are the connectors' (with `SourceStage` after a reader).
+/// Builds an operator with inputs and outputs. Sources and sinks are built by connectors (with `SourceStage` behind a
+/// reader).
 ///
 /// # Errors
-/// When the plan asks for something that this engine cannot build.
+/// If the plan asks for something that this engine cannot build.
 pub fn build(
     operator: &thalweg_types::Operator,
     inputs: &[SchemaRef],

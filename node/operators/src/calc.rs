@@ -1,4 +1,4 @@
-//! Filter, then project. Stateless; columns that are passed on are shared, not copied, unless the filter drops rows.
+//! Filters, then projects. Stateless. Columns passed through are shared, not copied, unless the filter drops rows.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -28,7 +28,7 @@ impl CalcOperator {
         let filter =
             filter.map(|bytes| Expression::compile(bytes, input, Some(&DataType::Boolean), name)).transpose()?;
         let projector = Projector::new(calc.projection.as_deref(), input, output, name)?;
-        // Input batches are bounded already, and a row becomes at most one row.
+        // Input batches are bounded, and a row yields at most one row, so output needs no further bound.
         Ok(Self { filter, projector, emission: Emission::new(usize::MAX, Vec::new(), 1), failed: Vec::new() })
     }
 

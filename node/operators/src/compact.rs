@@ -1,7 +1,7 @@
-//! Copies what must not hold more memory than it shows, before state keeps rows.
+//! Copies rows before state keeps them, if they hold much more memory than they show.
 //!
-//! A slice of a large batch holds the whole of it; a filtered string view holds every string that it was filtered from. Arrays
-//! whose buffers are not much larger than what they show are shared as they are.
+//! A slice of a large batch holds the whole batch; a filtered string view holds every string from before the filter.
+//! Arrays whose buffers are not much larger than their contents are shared.
 
 use std::sync::Arc;
 
@@ -11,16 +11,17 @@ use arrow::datatypes::{BinaryViewType, DataType, StringViewType};
 
 use crate::{OperatorError, error::arrow_error, project::batch_of};
 
-/// Bytes that may be held in vain by an array, whatever it shows.
+/// How many superfluous bytes an array may hold in any case.
 const SLACK_BYTES: usize = 256;
 
-/// A batch with the same rows that holds at most about twice the memory that they need.
+/// A batch with the same rows that holds at most about twice the memory they need.
 pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch, OperatorError> {
     let columns: Result<Vec<ArrayRef>, OperatorError> = batch.columns().iter().map(compact_array).collect();
     batch_of(batch.schema_ref(), columns?, batch.num_rows())
 }
 
-/// The same rows, with the text of each column in a buffer of its own: put together, views have all the buffers that they had before.
+/// The same rows, with the text of each column in one buffer of its own: concatenated views keep all the buffers they
+/// had before.
 pub(crate) fn with_own_text(batch: &RecordBatch) -> RecordBatch {
     let own = |column: &ArrayRef| -> ArrayRef {
         match column.data_type() {
@@ -61,7 +62,7 @@ fn compact_views<T: ByteViewType>(
     if held <= 2 * needed + SLACK_BYTES {
         return Ok(array.clone());
     }
-    // `gc` alone copies no views where all texts are so short that they lie in them.
+    // If all texts are short enough to be inlined in views, `gc` alone copies no views.
     let own = copy(array)?;
     Ok(Arc::new(own.as_byte_view::<T>().gc()))
 }
@@ -76,7 +77,7 @@ mod tests {
 
     const ROWS: usize = 10_000;
 
-    /// A column of integers, two of texts of a hundred bytes, and one of short texts and NULLs.
+    /// Columns of integers, of texts of a hundred bytes twice, and of short texts with NULLs.
     fn whole() -> RecordBatch {
         let text = |row: usize| format!("{row:0>100}");
         let columns: Vec<ArrayRef> = vec![
@@ -90,7 +91,7 @@ mod tests {
         RecordBatch::try_new(Arc::new(schema), columns).unwrap()
     }
 
-    /// It shows the same and holds what so many rows need, at most twice.
+    /// Checks that compaction keeps the rows and holds at most twice what they need.
     #[track_caller]
     fn check_compact(batch: &RecordBatch) {
         let compacted = compact(batch).unwrap();

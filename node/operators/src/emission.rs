@@ -1,6 +1,6 @@
-//! What an operator released and has not handed on: large batches in, bounded chunks out.
+//! Rows that an operator has released but not returned yet: large batches in, bounded chunks out.
 //!
-//! Chunks are slices that share the released batch. The remainder is state, in the table `OUTPUT`.
+//! Chunks are slices of the released batch. The remainder is state, in the table `OUTPUT`.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
 
 use crate::{OperatorError, error::arrow_error, restore::keyed};
 
-/// The table of frozen state that holds the remainder.
+/// The frozen table of the remainder.
 pub(crate) const OUTPUT: &str = "output";
 
 /// A queue of released rows.
@@ -38,7 +38,7 @@ impl Emission {
         }
     }
 
-    /// Takes a chunk back in two halves, which come next.
+    /// Puts a chunk back in two halves, which come next.
     pub(crate) fn halve(&mut self, chunk: &RecordBatch) {
         let (rows, half) = (chunk.num_rows(), chunk.num_rows() / 2);
         if self.queue.is_empty() {
@@ -68,17 +68,17 @@ impl Emission {
         self.queue.is_empty()
     }
 
-    /// Bytes held; those of a batch count until the queue is empty.
+    /// Bytes held; a batch counts in full until the queue is empty.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The remainder.
+    /// The remainder as state.
     pub(crate) fn freeze(&self) -> Vec<StateBatch> {
         self.queue.iter().map(|batch| keyed(batch, self.keys.iter().copied(), self.key_groups)).collect()
     }
 
-    /// Takes over the owned part of others' remainders.
+    /// Adds the owned part of others' remainders.
     pub(crate) fn restore(&mut self, states: &[FrozenState], owned: &KeyGroupSet) -> Result<(), OperatorError> {
         self.restore_from(OUTPUT, states, owned)
     }

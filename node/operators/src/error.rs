@@ -1,4 +1,4 @@
-//! What can go wrong in an operator.
+//! Errors of operators.
 
 use thalweg_types::{Fault, Place, text::with_causes};
 use thiserror::Error;
@@ -6,25 +6,23 @@ use thiserror::Error;
 /// Why an operator cannot go on.
 #[derive(Debug, Error)]
 pub enum OperatorError {
-    /// An expression failed on the data: the same again would fail the same way.
+    /// An expression failed on the data; it would fail the same way again.
     #[error("could not evaluate {expression}")]
     Evaluate {
         /// The expression as text.
         expression: String,
-        /// Where it stands in the script.
+        /// The expression's place in the script.
         place: Option<Place>,
-        /// Why.
         #[source]
         source: datafusion_common::DataFusionError,
     },
-    /// A column has no value for a row, and must have one.
+    /// A NOT NULL column has no value in a row.
     #[error("column {column} is NOT NULL and has no value")]
     Null {
-        /// The column.
         column: String,
-        /// What was to give the value, as text.
+        /// The expression that should give the value, as text.
         expression: String,
-        /// Where that stands in the script.
+        /// The expression's place in the script.
         place: Option<Place>,
     },
     /// The plan asks for something that this engine cannot build.
@@ -32,40 +30,36 @@ pub enum OperatorError {
     Build {
         /// The operator's name.
         operator: String,
-        /// Why.
         reason: String,
     },
     /// Arrow refused an operation on batches.
     #[error("could not {attempted}")]
     Arrow {
-        /// What was attempted.
         attempted: &'static str,
-        /// Why.
         #[source]
         source: arrow::error::ArrowError,
     },
-    /// A batch breaks the plan's promises, such as a window column that is NULL.
+    /// A batch breaks a promise of the plan, such as by a NULL in a window column.
     #[error("{operator} was given rows that its plan rules out: {reason}")]
     Input {
         /// The operator's name.
         operator: &'static str,
-        /// What is wrong with them.
         reason: String,
     },
-    /// A window of a record has bounds that no timestamp holds.
+    /// A record's window has bounds that no timestamp can hold.
     #[error(
         "event time {time} in column {column} is too far away: its window would begin or end where no timestamp reaches"
     )]
     Time {
-        /// The column of the event time.
+        /// The event-time column.
         column: String,
-        /// The time.
         time: String,
     },
-    /// The rows make more together than one evaluation may: nothing has changed, and fewer of them may be given.
+    /// The rows produce more together than one evaluation may. Nothing has changed; the caller may retry with fewer
+    /// rows.
     #[error("{rows} rows of a batch make more together than one evaluation may")]
     TooMuch {
-        /// How many they are.
+        /// How many rows were given.
         rows: usize,
     },
     /// A frozen state is not one of this operator.
@@ -73,16 +67,15 @@ pub enum OperatorError {
     Restore {
         /// The operator's name.
         operator: String,
-        /// Why.
         reason: String,
     },
 }
 
 impl OperatorError {
-    /// As what is wrong with one row.
+    /// Converts to the fault of one row.
     pub(crate) fn into_fault(self, row: usize) -> Fault {
         let reason = match &self {
-            // Whose error it is says nothing to whoever wrote the expression.
+            // The failing library means nothing to the author of the expression.
             Self::Evaluate { source, .. } => without_origin(&with_causes(source)).to_owned(),
             other => with_causes(other),
         };
@@ -95,7 +88,7 @@ impl OperatorError {
     }
 }
 
-/// An error's text without the libraries that it went through.
+/// An error's text without the names of libraries that passed it on.
 fn without_origin(text: &str) -> &str {
     const ORIGINS: [&str; 6] = [
         "Execution error: ",
@@ -111,12 +104,12 @@ fn without_origin(text: &str) -> &str {
     }
 }
 
-/// Names what was attempted when arrow refuses it.
+/// Names what was attempted when Arrow fails.
 pub(crate) fn arrow_error(attempted: &'static str) -> impl FnOnce(arrow::error::ArrowError) -> OperatorError {
     move |source| OperatorError::Arrow { attempted, source }
 }
 
-/// Names the expression, or the part of an aggregation, that DataFusion failed on.
+/// Names the expression, or the part of an aggregation, on which DataFusion failed.
 pub(crate) fn evaluate_error(
     expression: impl Into<String>,
 ) -> impl FnOnce(datafusion_common::DataFusionError) -> OperatorError {

@@ -1,7 +1,7 @@
-//! Expressions of the job graph, decoded and compiled: the only place that understands `ExprBytes`.
+//! Decodes and compiles expressions of the job graph. Only this module understands `ExprBytes`.
 //!
-//! Types were settled by the planner; where a compiled expression's type still differs from the column that it fills, it is
-//! cast to it, so that the schemas of the graph hold to the letter.
+//! The planner has determined types. If a compiled expression's type still differs from its column's, it is cast, so
+//! that schemas match the graph exactly.
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,7 +19,7 @@ use thalweg_types::{ExprBytes, Place, text::with_causes};
 
 use crate::{OperatorError, error::build_error};
 
-/// Every function that an expression may call.
+/// The functions that an expression may call.
 static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| {
     let (scalar, aggregate) = thalweg_functions::unnamed();
     Functions::new(
@@ -34,12 +34,12 @@ pub(crate) struct Expression {
     text: Arc<str>,
     place: Option<Place>,
     physical: Arc<dyn PhysicalExpr>,
-    /// Where it can fail: what it reads of the rows that a guard lets through.
+    /// If it can fail: which columns it reads, to evaluate only the rows that a guard admits.
     guarded: Option<Arc<Selection>>,
 }
 
 impl Expression {
-    /// Compiles an expression over `schema`, to give values of `data_type` where that is stated.
+    /// Compiles an expression over `schema`, with values of `data_type` if that is given.
     pub(crate) fn compile(
         bytes: &ExprBytes,
         schema: &SchemaRef,
@@ -60,7 +60,7 @@ impl Expression {
         Ok(Self::named(bytes.text.as_str().into(), bytes.place, physical))
     }
 
-    /// A part of another expression, which stands at this place, that is compiled already.
+    /// A part of the expression at `place` that is already compiled.
     pub(crate) fn of(physical: Arc<dyn PhysicalExpr>, place: Option<Place>) -> Self {
         Self::named(physical.to_string().into(), place, physical)
     }
@@ -70,13 +70,13 @@ impl Expression {
         Self { text, place, physical, guarded }
     }
 
-    /// The values for each row of a batch.
+    /// The value for each row of a batch.
     pub(crate) fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef, OperatorError> {
         let evaluate = || self.physical.evaluate(batch)?.into_array(batch.num_rows());
         evaluate().map_err(|source| self.failed(source))
     }
 
-    /// As `evaluate`, for a column that must have a value.
+    /// As `evaluate`; fails if the column is NOT NULL and a value is missing.
     pub(crate) fn evaluate_for(&self, field: &Field, batch: &RecordBatch) -> Result<ArrayRef, OperatorError> {
         let values = self.evaluate(batch)?;
         if !field.is_nullable() && values.logical_null_count() > 0 {
@@ -86,8 +86,8 @@ impl Expression {
         Ok(values)
     }
 
-    /// The values for the rows that a mask (without NULLs) lets through. The others have any: where it might fail, it is not
-    /// evaluated for them.
+    /// The values for the rows that a mask (without NULLs) selects; arbitrary for the others. An expression that can
+    /// fail is evaluated only for the selected rows.
     pub(crate) fn evaluate_where(&self, batch: &RecordBatch, mask: &BooleanArray) -> Result<ArrayRef, OperatorError> {
         match &self.guarded {
             Some(selection) => selection.evaluate(&self.physical, batch, mask).map_err(|source| self.failed(source)),
@@ -95,14 +95,14 @@ impl Expression {
         }
     }
 
-    /// The rows for which it is true; NULL is not.
+    /// The rows for which it is true; NULL counts as false.
     pub(crate) fn evaluate_mask(&self, batch: &RecordBatch) -> Result<BooleanArray, OperatorError> {
         let values = self.evaluate(batch)?;
         let mask = values.as_boolean();
         Ok(if mask.nulls().is_some() { prep_null_mask_filter(mask) } else { mask.clone() })
     }
 
-    /// The constant that it is, where it is one.
+    /// Its value, if it is a constant.
     pub(crate) fn constant(&self) -> Option<&ScalarValue> {
         self.physical.downcast_ref::<Literal>().map(Literal::value)
     }
@@ -117,7 +117,7 @@ impl Expression {
         datafusion_physical_expr::utils::collect_columns(&self.physical).into_iter().map(|column| column.index())
     }
 
-    /// The same expression over a schema that has its columns under the same names at other places.
+    /// The same expression over a schema with the same column names at other indexes.
     pub(crate) fn over(&self, schema: &SchemaRef) -> DataFusionResult<Self> {
         let physical = reassign_expr_columns(self.physical.clone(), schema)?;
         Ok(Self::named(self.text.clone(), self.place, physical))

@@ -1,4 +1,4 @@
-//! Joins rows of equal windows and keys: buffers both sides per window, joins when the window closes.
+//! Joins rows with equal windows and keys: buffers both sides per window, and joins when the window closes.
 //!
 //! ```text
 //! rows --split by window--> buffers (compacted)   watermark >= end    hash join, in chunks of bounded size
@@ -6,9 +6,9 @@
 //! port 1 -> right[window]
 //! ```
 //!
-//! Rows with a NULL key match nothing and are not kept. A half-joined window is state: the rows that are still to be probed,
-//! with the whole other side, and the one row of which some matches have been given, with the rest of its matches. Each of these
-//! is kept as a *fragment*: a join of its own of the same window.
+//! Rows with a NULL key match nothing and are not kept. A half-joined window is state: the rows still to be probed with
+//! the whole other side, and the row whose matches were partly returned with the rest of its matches. Each of these two
+//! is stored as a *fragment*, which is joined on its own within the same window.
 
 use std::collections::BTreeMap;
 
@@ -34,10 +34,10 @@ mod matcher;
 
 use matcher::Matcher;
 
-/// The tables of frozen state, by side; a fragment's number follows.
+/// The frozen tables, by side; the fragment's number is appended.
 const SIDES: [&str; 2] = ["left-", "right-"];
 
-/// The table of frozen state that holds joined rows to which the filter has not been applied.
+/// The frozen table of joined rows that the filter has not seen yet.
 const UNFILTERED: &str = "unfiltered";
 
 /// The running form of `WindowJoin`.
@@ -47,10 +47,10 @@ pub(crate) struct WindowJoinOperator {
     filter: Option<Expression>,
     output: SchemaRef,
     context: OperatorContext,
-    /// Rows by window and fragment; fresh rows are of fragment 0.
+    /// Rows by window and fragment; new rows are in fragment 0.
     buffers: BTreeMap<(Window, u32), [Buffer; 2]>,
     active: Option<(Window, Matcher)>,
-    /// Joined rows of the active window that were too much for one evaluation of the filter.
+    /// Joined rows of the active window that exceeded the budget of one evaluation of the filter.
     unfiltered: Emission,
     watermark: i64,
     emission: Emission,
@@ -59,7 +59,7 @@ pub(crate) struct WindowJoinOperator {
     bytes: usize,
 }
 
-/// What is known about one input.
+/// The plan's facts about one input.
 #[derive(Debug)]
 struct Side {
     schema: SchemaRef,
@@ -121,7 +121,7 @@ impl WindowJoinOperator {
         Ok(())
     }
 
-    /// Begins the join of the next closed window; `false` where there is none.
+    /// Begins the join of the next closed window; `false` if there is none.
     fn begin_next(&mut self) -> Result<bool, OperatorError> {
         let due = self.buffers.first_entry().filter(|entry| entry.key().0.end <= self.watermark);
         let Some(due) = due else { return Ok(false) };
@@ -137,7 +137,7 @@ impl WindowJoinOperator {
         Ok(true)
     }
 
-    /// The next chunk of the active join; `None` when it is done.
+    /// The next chunk of the active join; `None` when it is done, or when a chunk was halved.
     fn step(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
         if let Some(chunk) = self.unfiltered.next() {
             return self.filtered(chunk);
@@ -152,7 +152,8 @@ impl WindowJoinOperator {
         self.filtered(chunk)
     }
 
-    /// The joined rows that the filter lets through; of a part of them where all are too much.
+    /// The joined rows that pass the filter. If they exceed one evaluation's budget, halves the chunk and returns
+    /// `None`.
     fn filtered(&mut self, chunk: RecordBatch) -> Result<Option<RecordBatch>, OperatorError> {
         let Some(filter) = &self.filter else { return Ok(Some(chunk)) };
         let Sifted { rows, value, failed } = match sift(chunk.clone(), |chunk| filter.evaluate_mask(chunk)) {
@@ -231,7 +232,7 @@ impl Operator for WindowJoinOperator {
             let chunk = self.step()?;
             self.emission.extend(chunk);
             if self.emission.is_empty() && !self.failed.is_empty() {
-                // Of a large window all may fail: they are handed over by the chunk.
+                // All rows of a large window may fail; hand them over chunk by chunk.
                 return Ok(Some(RecordBatch::new_empty(self.output.clone())));
             }
         }
@@ -259,7 +260,7 @@ impl Operator for WindowJoinOperator {
         frozen.extend(OUTPUT, self.emission.freeze());
         frozen.extend(UNFILTERED, self.unfiltered.freeze());
         if let Some((_, matcher)) = &self.active {
-            // Fragments of the active window: numbers that no buffer has.
+            // Use numbers that no buffer has for the fragments of the active window.
             let free = self.buffers.keys().map(|(_, fragment)| fragment + 1).max().unwrap_or(1).max(1);
             for (fragment, sides) in (free..).zip(matcher.remainder()?) {
                 for (port, rows) in sides.into_iter().enumerate() {

@@ -1,20 +1,21 @@
 //! Synchronous operator logic over Arrow record batches: no I/O, no tasks, no clock.
 //!
-//! An actor drives an operator so:
+//! An actor drives an operator like this:
 //!
 //! ```text
 //! process(port, batch) or on_watermark(w) or flush() or restore(..)
-//!   then next_output() until it gives None          -- the actor may pause between two calls while it lacks credit
+//!   then next_output() until it returns None        -- the actor may pause between two calls while it lacks credit
 //!   then, after on_watermark(w), forwarded(w) is    -- never before what it released
 //! ```
 //!
-//! What an operator holds between two calls, the rest of an unfinished emission included, is its state:
-//! `freeze` gives it and `restore` takes it back, by key group.
+//! Everything that an operator holds between two calls, including the rest of an unfinished emission, is its state:
+//! `freeze` returns it and `restore` takes it back, by key group.
 //!
-//! The key group of a row of state is that of the operator's own key columns (an aggregation's keys, a join's keys on either
-//! side, a Top-N's partition), by the routing hash. So rows must be routed by exactly these columns. State without key
-//! columns is of the first key group, and such an operator has one subtask. What operators without keys hold in mid-emission
-//! is of the first key group too: an actor hands it on before it freezes them, unless any subtask may emit it.
+//! The key group of a row of state comes from the operator's own key columns (an aggregation's keys, a join's keys on
+//! either side, a Top-N's partition), by the routing hash. So rows must be routed by exactly these columns. State
+//! without key columns belongs to the first key group, and such an operator has one subtask. The unfinished emission of
+//! an operator without keys also belongs to the first key group: an actor drains it before it freezes the operator,
+//! unless any subtask may emit it.
 
 use arrow::array::RecordBatch;
 use thalweg_keyed_state::FrozenState;
@@ -50,32 +51,32 @@ pub use source_stage::{DeadRows, SourceStage, StagedBatch};
 
 /// One operator of a chain.
 pub trait Operator: Send + std::fmt::Debug {
-    /// Takes one batch. Everything the previous call released must have been taken by `next_output` before. Rows for which an
-    /// expression fails (overflow, bad cast) go to `take_failed`.
+    /// Processes one batch. `next_output` must have returned everything released before. Rows for which an expression
+    /// fails (overflow, bad cast) go to `take_failed`.
     ///
     /// # Errors
-    /// When something fails that lies in no single row. After `OperatorError::TooMuch` nothing has changed: the same rows may be given
-    /// in smaller parts.
+    /// If something fails that is not the fault of a single row. After `OperatorError::TooMuch` nothing has changed,
+    /// and the same rows may be given in smaller batches.
     fn process(&mut self, port: u8, batch: RecordBatch) -> Result<(), OperatorError>;
 
-    /// Takes the combined watermark of all inputs, which grows strictly. `Watermark::MAX` is the end of input.
+    /// Advances the combined watermark of all inputs, which grows strictly. `Watermark::MAX` is the end of input.
     ///
     /// # Errors
-    /// As `process`, less what is too much.
+    /// As `process`, except `TooMuch`.
     fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError>;
 
-    /// The watermark of its output when it has taken this one and all that was released is handed on. Grows with its
-    /// argument; the end stays the end.
+    /// The watermark of the output once this input watermark is processed and everything released is passed on. Grows
+    /// with its argument; the end maps to the end.
     fn forwarded(&self, watermark: Watermark) -> Watermark {
         watermark
     }
 
-    /// Whether it evaluates expressions over what it is given, so that a batch may be much work: it may be given in parts.
+    /// Whether it evaluates expressions over its input, so that a batch may be much work and may be given in parts.
     fn evaluates(&self) -> bool {
         false
     }
 
-    /// Whether no further row changes its output: a source that feeds nothing else may end here.
+    /// Whether no further row can change its output. A source that feeds nothing else may then end.
     fn is_satisfied(&self) -> bool {
         false
     }
@@ -88,13 +89,13 @@ pub trait Operator: Send + std::fmt::Debug {
         Ok(())
     }
 
-    /// The next bounded chunk of what was released, or `None`. A batch is empty only where rows failed.
+    /// The next bounded chunk of released rows, or `None`. A batch is empty only if rows failed.
     ///
     /// # Errors
     /// As `process`.
     fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError>;
 
-    /// Takes what was judged late since the last call.
+    /// Takes the rows judged late since the last call.
     fn take_late(&mut self) -> Vec<LateRows> {
         Vec::new()
     }
@@ -109,30 +110,30 @@ pub trait Operator: Send + std::fmt::Debug {
         0
     }
 
-    /// The state as of now, cheaply: shared or moved aside, not serialised. The operator goes on as if nothing had happened.
+    /// The current state, cheaply: shared or moved, not serialized. The operator continues unaffected.
     ///
     /// # Errors
-    /// When state cannot be laid out as batches.
+    /// If state cannot be laid out as batches.
     fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
         Ok(FrozenState::default())
     }
 
-    /// Takes over the owned key groups of frozen states, in a fresh operator. What they had released but not yet handed on
-    /// comes from `next_output`.
+    /// Restores the owned key groups of frozen states into a new operator. Rows that were released but not passed on
+    /// come from `next_output`.
     ///
     /// # Errors
-    /// When a frozen state is not one of this operator.
+    /// If a frozen state is not one of this operator.
     fn restore(&mut self, _states: &[FrozenState], _owned: &[KeyGroup]) -> Result<(), OperatorError> {
         Ok(())
     }
 }
 
-/// Input rows that a window refused.
+/// Input rows that a window refused as late.
 #[derive(Debug, Clone)]
 pub struct LateRows {
-    /// The window's start, microseconds.
+    /// The window's start in microseconds.
     pub window_start: i64,
-    /// The window's end, microseconds.
+    /// The window's end in microseconds.
     pub window_end: i64,
     /// The input rows.
     pub rows: RecordBatch,

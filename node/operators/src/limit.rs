@@ -1,6 +1,7 @@
-//! Lets a run of the rows that come pass: whichever come first.
+//! Passes a range of the rows by order of arrival.
 //!
-//! Of a source's subtask, which may pass as many as are wanted in all, the answer is one that it has given enough: it ends there.
+//! Behind a source, each subtask may pass as many rows as are wanted in all. Once it has, it is satisfied, and the
+//! source ends.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -9,7 +10,7 @@ use thalweg_types::{KeyGroup, Watermark, graph::RowRange};
 
 use crate::{Operator, OperatorError, error::build_error, restore::value};
 
-/// The value of a frozen state that says how many rows came.
+/// The frozen value: how many rows have arrived.
 const CAME: &str = "came";
 
 /// The running form of `Limit`.
@@ -41,7 +42,7 @@ impl LimitOperator {
 impl Operator for LimitOperator {
     fn process(&mut self, _port: u8, batch: RecordBatch) -> Result<(), OperatorError> {
         let rows = batch.num_rows();
-        // A place within the batch: no more than its rows.
+        // An index within the batch, at most its number of rows.
         let within =
             |place: u64| usize::try_from(place.saturating_sub(self.came)).map_or(rows, |place| place.min(rows));
         let (from, to) = (within(self.range.offset), within(self.end()));
@@ -70,7 +71,8 @@ impl Operator for LimitOperator {
         Ok(frozen)
     }
 
-    /// What came to former instances counts together: it went on to the one that all rows go to, so no more of it is wanted.
+    /// Sums the rows of all former instances: they were passed on to the one instance that gets all rows, so that many
+    /// fewer are wanted.
     fn restore(&mut self, states: &[FrozenState], _owned: &[KeyGroup]) -> Result<(), OperatorError> {
         let came = states.iter().map(|state| u64::try_from(value(state, CAME)).unwrap_or(0));
         self.came = came.fold(self.came, u64::saturating_add);

@@ -13,13 +13,13 @@ use crate::{
     expr::Expression,
 };
 
-/// Makes batches of one schema from those of another.
+/// Converts batches of one schema to another.
 #[derive(Debug)]
 pub(crate) struct Projector {
     output: SchemaRef,
-    /// Over the input; `None`: its columns as they are.
+    /// Expressions over the input; `None` to pass the input columns on.
     columns: Option<Vec<Expression>>,
-    /// For use behind a filter: the input columns that are read, and `columns` over just these.
+    /// For use behind a filter: the input columns that are read, and `columns` over only these.
     narrow: Option<Narrow>,
 }
 
@@ -54,8 +54,7 @@ impl Projector {
         }
     }
 
-    /// The projection of the `rows` rows of a batch that a mask (without NULLs) selects. Only columns that are read are
-    /// filtered.
+    /// Projects the `rows` rows of a batch that a mask (without NULLs) selects. Filters only the columns that are read.
     pub(crate) fn project_selected(
         &self,
         batch: &RecordBatch,
@@ -93,7 +92,7 @@ impl Projector {
 }
 
 impl Narrow {
-    /// `None` where every input column is read, or a column cannot be found again by its name.
+    /// `None` if every input column is read, or if a column cannot be found by name again.
     fn of(columns: &[Expression], input: &SchemaRef) -> Option<Self> {
         let inputs: BTreeSet<usize> = columns.iter().flat_map(Expression::columns).collect();
         if inputs.len() == input.fields().len() {
@@ -125,7 +124,7 @@ fn compile_columns(
     columns.map(|(bytes, field)| Expression::compile(bytes, input, Some(field.data_type()), operator)).collect()
 }
 
-/// A batch with its number of rows stated, since it may have no columns.
+/// A batch with an explicit number of rows, since it may have no columns.
 pub(crate) fn batch_of(
     schema: &SchemaRef,
     columns: Vec<arrow::array::ArrayRef>,

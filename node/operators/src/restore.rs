@@ -1,4 +1,4 @@
-//! What operators freeze, and what they take over from frozen states: the part that they own, if it is of their shape.
+//! Shared parts of freezing and restoring: keyed batches, merging small ones, and the owned part of frozen states.
 
 use arrow::array::{ArrayRef, RecordBatch};
 use thalweg_flow::key_groups_of;
@@ -6,18 +6,18 @@ use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
 
 use crate::{OperatorError, compact::with_own_text, error::arrow_error};
 
-/// Batches that take more together stay apart: a segment of a state file is not larger.
+/// Batches that exceed this together stay separate, as a segment of a state file is not larger.
 const MERGED_BYTES_MAX: usize = 1 << 20;
 
-/// Rows of state, whose key groups are those of some of their columns.
+/// Rows of state with the key groups of their key columns.
 pub(crate) fn keyed(rows: &RecordBatch, keys: impl IntoIterator<Item = usize>, groups: u16) -> StateBatch {
     let keys: Vec<ArrayRef> = keys.into_iter().map(|key| rows.column(key).clone()).collect();
     let count = rows.num_rows();
     StateBatch::lazy(rows.clone(), move || key_groups_of(&keys, count, groups).into())
 }
 
-/// Adds a batch, and makes few of many small ones: each would be a segment of an object, and a place in every manifest. Gives the
-/// bytes of all that came, and of all that went.
+/// Adds a batch, and merges many small ones: each would be a segment of an object and an entry in every manifest.
+/// Returns the bytes added and the bytes removed.
 pub(crate) fn add(
     batches: &mut Vec<StateBatch>,
     new: StateBatch,
@@ -32,15 +32,15 @@ pub(crate) fn add(
     Ok((came + instead, went))
 }
 
-/// A value of a frozen state; one that it does not have is the lowest.
+/// A value of a frozen state; `i64::MIN` if it has none.
 pub(crate) fn value(state: &FrozenState, name: &str) -> i64 {
     state.values.get(name).copied().unwrap_or(i64::MIN)
 }
 
-/// The owned rows of each batch of a table; batches without any are left out.
+/// The owned rows of each batch of a table; batches without any are skipped.
 ///
 /// # Errors
-/// When rows have another number of columns than those of the operator, which is named for people.
+/// If rows do not have `columns` columns. `operator` is the name in the message.
 pub(crate) fn owned_parts<'a>(
     batches: &'a [StateBatch],
     owned: &'a KeyGroupSet,

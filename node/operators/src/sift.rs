@@ -1,13 +1,14 @@
-//! Parts the rows of a batch that cannot be evaluated from the others.
+//! Separates the rows of a batch that cannot be evaluated from the others.
 //!
-//! A batch is evaluated whole. Only where that fails it is halved, and halved again, until the rows that fail stand alone; the
-//! others are then evaluated together once more. So good batches pay nothing, and one of *n* rows costs at most about *2n* evaluations
-//! of small parts, however many of its rows fail.
+//! A batch is evaluated as a whole. Only if that fails is it halved repeatedly, until the failing rows are isolated;
+//! the others are then evaluated together once more. So good batches pay nothing, and a batch of *n* rows costs at most
+//! about *2n* evaluations of small parts, however many rows fail.
 //!
-//! All of this has one budget of bytes that functions may make (`thalweg_functions::budget`), unless it is about a single row. Where
-//! that does not suffice nothing is sifted: the batch is to be given in smaller parts.
+//! All of this shares one budget of bytes that functions may produce (`thalweg_functions::budget`), unless the batch is
+//! a single row. If the budget does not suffice, nothing is sifted: the caller must give smaller batches.
 //!
-//! What is evaluated must depend on each row alone and change nothing: an operator sifts before it takes rows into its state.
+//! The evaluation must depend on each row alone and change nothing: an operator sifts before it absorbs rows into its
+//! state.
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -19,9 +20,9 @@ use crate::{OperatorError, error::arrow_error};
 /// Rows that could not be evaluated.
 #[derive(Debug, Clone)]
 pub struct FailedRows {
-    /// The rows, as the operator was given them.
+    /// The rows as the operator received them.
     pub rows: RecordBatch,
-    /// Of each row, in the same order, why.
+    /// Why each row failed, in the same order.
     pub faults: Vec<Fault>,
 }
 
@@ -30,16 +31,16 @@ pub struct FailedRows {
 pub(crate) struct Sifted<T> {
     /// The rows that could be evaluated.
     pub(crate) rows: RecordBatch,
-    /// What they gave; `None` where none is left.
+    /// Their result; `None` if no rows are left.
     pub(crate) value: Option<T>,
-    /// The others.
+    /// The rows that failed.
     pub(crate) failed: Option<FailedRows>,
 }
 
-/// Evaluates a batch, less the rows for which that fails.
+/// Evaluates a batch without the rows that fail.
 ///
 /// # Errors
-/// When it fails for a reason that lies in no single row, and when several rows are too much for one evaluation.
+/// If it fails for a reason that lies in no single row, or if several rows exceed the budget of one evaluation.
 pub(crate) fn sift<T>(
     batch: RecordBatch,
     evaluate: impl Fn(&RecordBatch) -> Result<T, OperatorError>,
@@ -60,7 +61,7 @@ pub(crate) fn sift<T>(
     })
 }
 
-/// The rows that are left, what they gave, and the others.
+/// The remaining rows, their result, and the failed rows.
 type Parted<T> = (RecordBatch, Option<T>, FailedRows);
 
 fn part<T>(
@@ -78,10 +79,10 @@ fn part<T>(
     Ok((rows, value, failed))
 }
 
-/// Parts the rows of a batch that have a fault from the others.
+/// Separates the rows of a batch that have a fault from the others.
 ///
 /// # Errors
-/// When arrow cannot select rows.
+/// If Arrow cannot select rows.
 pub fn part_rows(batch: &RecordBatch, faults: Vec<Fault>) -> Result<(RecordBatch, FailedRows), OperatorError> {
     let mut is_good = vec![true; batch.num_rows()];
     for fault in &faults {
@@ -96,13 +97,13 @@ pub fn part_rows(batch: &RecordBatch, faults: Vec<Fault>) -> Result<(RecordBatch
     Ok((select(is_good)?, FailedRows { rows, faults }))
 }
 
-/// The rows of a batch that fail alone, in their order, each with its error. The batch as a whole is known to fail.
+/// The rows of a batch that fail alone, in order, each with its error. The batch as a whole is known to fail.
 fn find<T>(
     batch: &RecordBatch,
     evaluate: &impl Fn(&RecordBatch) -> Result<T, OperatorError>,
 ) -> Vec<(usize, OperatorError)> {
     let mut found = Vec::new();
-    // Parts from the last to the first, so that the first is on top. At most one more for each halving.
+    // A stack of parts, the first part on top. It grows by at most one per halving.
     let mut parts = vec![(0, batch.num_rows())];
     let mut is_known_to_fail = true;
     while let Some((from, rows)) = parts.pop() {
@@ -137,7 +138,7 @@ mod tests {
         batch(&schema(&[("n", DataType::Int64)]), vec![integers(values.into_iter().map(Some))])
     }
 
-    /// Fails on negative numbers; gives the sum of the others.
+    /// Fails on negative numbers; returns the sum of the others.
     fn sum(batch: &RecordBatch) -> Result<i64, OperatorError> {
         let values = batch.column(0).as_primitive::<Int64Type>().values();
         match values.iter().find(|value| **value < 0) {

@@ -1,13 +1,13 @@
-//! Gives rows in an order when the input has ended, the first ones or all; the whole row breaks ties, so that the answer does not
-//! depend on arrival.
+//! Sorts rows and returns them once the input has ended, all or the first ones. The whole row breaks ties, so that the
+//! result does not depend on arrival.
 //!
 //! ```text
-//! rows -> kept as they come; those behind the last that is wanted are dropped now and then
-//! end  -> places of the rows, sorted in arrow's row format -> chunks, put together as they are asked for
+//! rows -> kept as they arrive; those behind the last one wanted are dropped now and then
+//! end  -> positions of the rows, sorted by arrow's row format -> chunks, gathered on demand
 //! ```
 //!
-//! What is kept stays where it is while it is given: a snapshot meanwhile uploads nothing anew, and says how many rows were
-//! given. In the tie-break, columns ascend in their order, NULLs last.
+//! Kept rows stay in place while they are returned, so a snapshot meanwhile uploads nothing again; it only records how
+//! many rows were returned. For ties, columns are compared in order, ascending, NULLs last.
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{SortOptions, interleave_record_batch};
@@ -27,10 +27,10 @@ use crate::{
 };
 
 const ROWS: &str = "rows";
-/// The value of a frozen state that says how many rows of the order were given.
+/// The frozen value: how many rows of the order were returned.
 const GIVEN: &str = "given";
 
-/// Where a row is: its batch, and its place in it.
+/// A row's batch and its index there.
 type Spot = (usize, usize);
 
 /// The running form of `Sort`.
@@ -42,10 +42,10 @@ pub(crate) struct SortOperator {
     context: OperatorContext,
     batches: Vec<StateBatch>,
     rows: usize,
-    /// Rows that the last pruning kept.
+    /// Rows kept by the last pruning.
     kept: usize,
     bytes: usize,
-    /// Once the input has ended: the rows that are still to be given, the last one first.
+    /// After the end of input: the rows still to be returned, last one first.
     left: Option<Vec<Spot>>,
     given: usize,
 }
@@ -96,12 +96,12 @@ impl SortOperator {
         Ok(())
     }
 
-    /// How many of the first rows are wanted, those that are left out included.
+    /// How many of the first rows are needed, including those that an offset skips.
     fn needed(&self) -> usize {
         self.plan.range.needed().and_then(|needed| usize::try_from(needed).ok()).unwrap_or(usize::MAX)
     }
 
-    /// The places of all rows in the order.
+    /// The positions of all rows, sorted.
     fn in_order(&self) -> Result<Vec<Spot>, OperatorError> {
         let laid_out: Vec<Rows> =
             self.batches.iter().map(|batch| self.laid_out(&batch.rows)).collect::<Result<_, _>>()?;
@@ -118,7 +118,7 @@ impl SortOperator {
         self.converter.convert_columns(&sorted_by).map_err(arrow_error("lay rows out for sorting"))
     }
 
-    /// The rows at these places, in buffers of their own; `None` where there are none.
+    /// Gathers the rows at these positions into buffers of their own; `None` if there are none.
     fn rows_at(&self, spots: &[Spot]) -> Result<Option<RecordBatch>, OperatorError> {
         if spots.is_empty() {
             return Ok(None);
@@ -134,7 +134,7 @@ impl SortOperator {
     }
 }
 
-/// Lays rows out by the order, and then by the whole row.
+/// Encodes rows by the order's columns, then by the whole row.
 fn converter(plan: &Sort, input: &SchemaRef) -> Result<RowConverter, arrow::error::ArrowError> {
     let field = |column: usize, options| SortField::new_with_options(input.field(column).data_type().clone(), options);
     let by_order = plan

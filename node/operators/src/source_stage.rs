@@ -1,4 +1,5 @@
-//! What follows a table's reader: computed columns, rows without event time set aside, and what a batch promises about time.
+//! The stage behind a table's reader: adds computed columns, sets rows without event time aside, and derives
+//! watermarks.
 //!
 //! ```text
 //! reader --physical batch--> process --> rows, with event times, and the watermark that they justify
@@ -6,7 +7,7 @@
 //!                                    '-> rows that could not be evaluated, with the reason
 //! ```
 //!
-//! Not an operator: the reader's loop calls it per split, since watermarks are per split.
+//! Not an operator: the reader's loop calls it per split, since each split has its own watermark.
 
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, is_not_null, is_null};
@@ -30,7 +31,7 @@ use crate::{
 /// The greatest watermark that is not the end of input.
 const LATEST: i64 = i64::MAX - 1;
 
-/// So many evaluations, each within the budget of one, are made before records are acknowledged, while their client waits.
+/// How many evaluations (each within its own budget) a record check may take, since a client waits for it.
 const CHECK_EVALUATIONS: usize = 32;
 
 /// The stage between a reader and the chain.
@@ -50,30 +51,31 @@ struct EventTime {
 
 #[derive(Debug)]
 enum Promise {
-    /// The column less so many microseconds.
+    /// The column minus this many microseconds.
     Delay(i64),
     Expression(Expression),
 }
 
-/// A batch of the source's output, and what could not be in it.
+/// A batch of the source's output, and the rows that could not be in it.
 #[derive(Debug, Clone)]
 pub struct StagedBatch {
     /// The source operator's output.
     pub rows: RecordBatch,
-    /// The watermark that it justifies, in microseconds; `None` for an empty batch and for tables without watermarks.
+    /// The watermark that the rows justify, in microseconds; `None` if the batch is empty or the table has no
+    /// watermarks.
     pub watermark: Option<i64>,
     /// Rows without event time.
     pub dead: Option<DeadRows>,
-    /// Rows for which a computed column or the watermark could not be evaluated.
+    /// Rows with a computed column or watermark that could not be evaluated.
     pub failed: Option<FailedRows>,
 }
 
-/// Rows without event time, which the job cannot use: for the dead-letter output.
+/// Rows without event time, which go to the dead letters.
 #[derive(Debug, Clone)]
 pub struct DeadRows {
-    /// The rows as they were read.
+    /// The rows as read.
     pub rows: RecordBatch,
-    /// The index of the first of them in the batch.
+    /// The index in the batch of the first of them.
     pub first: usize,
     /// Why.
     pub reason: String,
@@ -88,10 +90,10 @@ impl From<DeadRows> for FailedRows {
 }
 
 impl SourceStage {
-    /// The stage of a source whose output has this schema.
+    /// The stage of a source whose output has the schema `output`.
     ///
     /// # Errors
-    /// When an expression cannot be compiled, or the event-time column is none.
+    /// If an expression cannot be compiled, or the event-time column is not a timestamp.
     pub fn new(source: &SourceOperator, output: SchemaRef) -> Result<Self, OperatorError> {
         let operator = format!("source {}", source.table);
         let projector = Projector::new(source.projection.as_deref(), &source.physical, output.clone(), &operator)?;
@@ -99,10 +101,11 @@ impl SourceStage {
         Ok(Self { table: source.table.clone(), projector, event_time: event_time.transpose()? })
     }
 
-    /// The source's output of a physical batch.
+    /// Converts a physical batch to the source's output.
     ///
     /// # Errors
-    /// When something fails that lies in no single row, and when several rows are too much for one evaluation.
+    /// If something fails that is not the fault of a single row, or if several rows exceed the budget of one
+    /// evaluation.
     pub fn process(&self, physical: RecordBatch) -> Result<StagedBatch, OperatorError> {
         let schema = physical.schema();
         let Sifted { value, failed, .. } = sift(physical, |physical| self.stage(physical))?;
@@ -113,10 +116,10 @@ impl SourceStage {
         Ok(StagedBatch { failed, ..staged })
     }
 
-    /// The first of the rows that the table cannot take: its index, and why. Those without event time count where `with_time`.
+    /// The index of the first row that the table cannot accept, and why. Rows without event time count if `with_time`.
     #[must_use]
     pub fn fault(&self, physical: &RecordBatch, with_time: bool) -> Option<(usize, String)> {
-        // The next part is the last.
+        // A stack of parts; the next part is the last.
         let (mut parts, mut evaluations) = (vec![(0, physical.num_rows())], 0);
         while let Some((from, rows)) = parts.pop() {
             evaluations += 1;
@@ -132,7 +135,7 @@ impl SourceStage {
         None
     }
 
-    /// As `fault`; an error where the rows are too much for one evaluation.
+    /// As `fault`; an error if the rows exceed the budget of one evaluation.
     fn fault_of_part(&self, physical: &RecordBatch, with_time: bool) -> Result<Option<(usize, String)>, OperatorError> {
         let sifted = match sift(physical.clone(), |physical| self.stage(physical)) {
             Ok(sifted) => sifted,

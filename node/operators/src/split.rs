@@ -1,5 +1,5 @@
-//! Cuts a batch by a value of its rows: into nothing new where all rows agree, into slices where equal rows are adjacent,
-//! and by a counting scatter otherwise.
+//! Splits a batch by a value of its rows: unchanged if all rows agree, into slices if equal rows are adjacent,
+//! otherwise by a counting scatter.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use arrow::compute::{take, take_record_batch};
 
 use crate::{OperatorError, error::arrow_error, project::batch_of};
 
-/// Some rows of a batch, in its order.
+/// Some rows of a batch, in order.
 #[derive(Debug, Clone)]
 pub(crate) enum Rows {
-    /// All of them: so many.
+    /// All rows; their number.
     All(usize),
-    /// Adjacent ones.
+    /// Adjacent rows.
     Range { offset: usize, length: usize },
-    /// These.
+    /// The rows at these indexes.
     Picked(UInt32Array),
 }
 
@@ -29,7 +29,7 @@ impl Rows {
         }
     }
 
-    /// The values of these rows.
+    /// These rows of a column.
     pub(crate) fn of(&self, column: &ArrayRef) -> Result<ArrayRef, OperatorError> {
         match self {
             Self::All(_) => Ok(column.clone()),
@@ -38,7 +38,7 @@ impl Rows {
         }
     }
 
-    /// These rows.
+    /// These rows of a batch.
     pub(crate) fn of_batch(&self, batch: &RecordBatch) -> Result<RecordBatch, OperatorError> {
         match self {
             Self::All(_) => Ok(batch.clone()),
@@ -58,7 +58,8 @@ struct Part<K> {
     rows: usize,
 }
 
-/// The rows of each key, by the key's first appearance. Rows of one key tend to be adjacent: only a change costs a search.
+/// The rows of each key, keys in order of first appearance. Rows of one key tend to be adjacent, so only a change of
+/// key costs a search.
 pub(crate) fn split_by<K: Ord + Copy>(rows: usize, mut key_of: impl FnMut(usize) -> K) -> Vec<(K, Rows)> {
     if rows == 0 {
         return Vec::new();
@@ -78,7 +79,7 @@ pub(crate) fn split_by<K: Ord + Copy>(rows: usize, mut key_of: impl FnMut(usize)
                     parts.push(Part { key, first: row, last: row, rows: 0 });
                 }
                 if parts.len() > 1 && part_of.is_empty() {
-                    // Up to here all rows were of the first part.
+                    // All rows so far belong to the first part.
                     part_of.resize(at, 0);
                 }
                 part

@@ -1,4 +1,4 @@
-//! For tests: rows as text, plans, and a cluster of instances of one operator that is frozen and restored at will.
+//! For tests: rows as text, plans, and a cluster of instances of one operator that can be frozen and restored.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -63,7 +63,7 @@ pub(crate) fn plan(kind: OperatorKind, output: SchemaRef) -> thalweg_types::Oper
     }
 }
 
-/// The function of this name.
+/// The function with this name.
 pub(crate) fn scalar(name: &str) -> std::sync::Arc<datafusion_expr::ScalarUDF> {
     thalweg_functions::scalar().into_iter().rev().find(|function| function.name() == name).expect("it is listed")
 }
@@ -94,7 +94,7 @@ pub(crate) fn text(batch: &RecordBatch, row: usize) -> String {
     batch.columns().iter().map(cell).collect::<Vec<_>>().join("|")
 }
 
-/// A timestamp of milliseconds as rows show it.
+/// A timestamp in milliseconds, as rows show it.
 pub(crate) fn shown(millis: i64) -> String {
     let column = times([Some(millis)]);
     ArrayFormatter::try_new(column.as_ref(), &FormatOptions::default()).expect("a printable type").value(0).to_string()
@@ -104,7 +104,7 @@ pub(crate) fn shown_or_null<T: std::fmt::Display>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// Instances of one operator with rows routed by key group.
+/// Instances of one operator, with rows routed by key group.
 pub(crate) struct Cluster {
     plan: thalweg_types::Operator,
     inputs: Vec<SchemaRef>,
@@ -137,8 +137,8 @@ impl Cluster {
         self.drain();
     }
 
-    /// A watermark in microseconds; where `checkpoint` is given, so many chunks are taken of each instance, then the cluster
-    /// goes on as so many instances.
+    /// Advances the watermark, in microseconds. With `checkpoint` = (chunks, parallelism), takes that many chunks from
+    /// each instance, then checkpoints and continues with that parallelism.
     pub(crate) fn on_watermark(&mut self, watermark: i64, checkpoint: Option<(usize, u32)>) {
         for instance in &mut self.instances {
             instance.on_watermark(Watermark(watermark)).expect("a watermark");
@@ -154,7 +154,7 @@ impl Cluster {
         self.drain();
     }
 
-    /// Freezes, and goes on as so many instances; the frozen ones must not notice, which a second freeze shows.
+    /// Freezes, and continues with `parallelism` instances. Freezes twice to check that freezing changes nothing.
     pub(crate) fn checkpoint(&mut self, parallelism: u32) {
         for instance in &mut self.instances {
             instance.flush().expect("a flush");
@@ -181,7 +181,7 @@ impl Cluster {
         self.instances = (0..parallelism).map(restored).collect();
     }
 
-    /// The batches of a table of the only instance, frozen.
+    /// The frozen batches of a table of the only instance.
     pub(crate) fn frozen(&mut self, table: &str) -> Vec<StateBatch> {
         self.instances[0].freeze().expect("a freeze").table(table).to_vec()
     }

@@ -1,7 +1,7 @@
-//! Timestamp columns of any unit as microseconds, and back.
+//! Converts timestamp columns of any unit to microseconds and back.
 //!
-//! To microseconds: nanoseconds round down, so that a record stays in its window; coarser units saturate, so event times are
-//! checked (`beyond`) before windows are assigned.
+//! To microseconds, nanoseconds round down, so that a record stays in its window. Coarser units saturate, so event
+//! times are checked (`beyond`) before windows are assigned.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use arrow::datatypes::{
 };
 use thalweg_functions::moment::{self, TimestampForm};
 
-/// A millisecond: `window_time` is the window's end less this.
+/// A millisecond in microseconds: `window_time` is the window's end minus this.
 pub(crate) const MILLISECOND: i64 = 1000;
 
-/// The times of a timestamp column in microseconds, those of NULLs arbitrary; `None` for a column of another type.
+/// The times of a timestamp column in microseconds, arbitrary for NULLs; `None` for a column of another type.
 pub(crate) fn to_micros(column: &ArrayRef) -> Option<ScalarBuffer<i64>> {
     let DataType::Timestamp(unit, _) = column.data_type() else { return None };
     let values = match unit {
@@ -35,7 +35,7 @@ pub(crate) fn to_micros(column: &ArrayRef) -> Option<ScalarBuffer<i64>> {
     })
 }
 
-/// The earliest and latest time of a timestamp column, NULLs aside; `None` where there is none.
+/// The earliest and latest time of a timestamp column in microseconds, ignoring NULLs; `None` if there is none.
 pub(crate) fn bounds(column: &ArrayRef) -> Option<(i64, i64)> {
     let DataType::Timestamp(unit, _) = column.data_type() else { return None };
     let (least, greatest) = match unit {
@@ -47,7 +47,7 @@ pub(crate) fn bounds(column: &ArrayRef) -> Option<(i64, i64)> {
     Some((micros_of(*unit, least), micros_of(*unit, greatest)))
 }
 
-/// The time of a timestamp column that is nearer than `reach` to the ends of what microseconds in 64 bits tell, as text.
+/// A time of the column within `reach` of the limits of 64-bit microseconds, as text; `None` if there is none.
 pub(crate) fn beyond(column: &ArrayRef, reach: i64) -> Option<String> {
     let (least, greatest) = bounds(column)?;
     let is_early = least < i64::MIN.saturating_add(reach);
@@ -63,7 +63,7 @@ pub(crate) fn beyond(column: &ArrayRef, reach: i64) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
-/// Times as a column of a timestamp type (the caller's promise).
+/// Converts times to a column of a timestamp type, which the caller guarantees.
 pub(crate) fn from_micros(data_type: &DataType, micros: impl Iterator<Item = i64>) -> ArrayRef {
     let DataType::Timestamp(unit, zone) = data_type else { unreachable!("checked when the operator was built") };
     let zone = zone.clone();

@@ -1,8 +1,9 @@
-//! Keeps the first rows per window and partition by an order whose ties the whole row breaks.
+//! Keeps the first rows per window and partition, by an order whose ties are broken by the whole row.
 //!
-//! Rows of a window are buffered and pruned when they have doubled (and a batch more) since the last pruning: sorted by partition, order and
-//! whole row in arrow's row format, of which each partition's first rows stay. So a row costs a logarithm of the rows kept, and
-//! memory is about twice what is kept. In the tie-break, columns ascend in their order, NULLs last.
+//! Rows of a window are buffered. When they have more than doubled (by a batch) since the last pruning, they are sorted
+//! by partition, order and whole row in arrow's row format, and each partition's first rows are kept. So a row costs a
+//! logarithm of the number kept, and memory is about twice what is kept. For ties, columns are compared in order,
+//! ascending, NULLs last.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -41,7 +42,7 @@ pub(crate) struct WindowTopNOperator {
     bytes: usize,
 }
 
-/// Sorts rows and tells partitions apart.
+/// Sorts rows, and tells partitions apart.
 #[derive(Debug)]
 struct Ranker {
     partition: RowConverter,
@@ -52,7 +53,7 @@ struct Ranker {
 struct Buffer {
     batches: Vec<StateBatch>,
     rows: usize,
-    /// Rows that the last pruning kept.
+    /// Rows kept by the last pruning.
     kept: usize,
 }
 
@@ -108,7 +109,7 @@ impl WindowTopNOperator {
         keyed(rows, self.plan.partition.iter().copied(), self.context.key_groups)
     }
 
-    /// Row numbers as a column: of graphs of earlier versions, without a sign.
+    /// Row numbers as a column. Job graphs of earlier versions have it unsigned.
     fn numbers(&self, ranks: Vec<u64>) -> ArrayRef {
         match self.output.fields().last().map(|field| field.data_type()) {
             Some(DataType::UInt64) => Arc::new(UInt64Array::from(ranks)),
@@ -145,7 +146,7 @@ impl Ranker {
         Ok(Self { partition: RowConverter::new(partition)?, order: RowConverter::new(order.chain(whole).collect())? })
     }
 
-    /// The rows that stay, by partition and order, and the rank of each.
+    /// The rows to keep, by partition and order, and the rank of each.
     fn rank(&self, rows: &RecordBatch, plan: &WindowTopN) -> Result<(UInt32Array, Vec<u64>), OperatorError> {
         let convert = |converter: &RowConverter, columns: &[ArrayRef]| {
             converter.convert_columns(columns).map_err(arrow_error("lay rows out for sorting"))

@@ -1,7 +1,7 @@
-//! Appends window columns; a row is repeated for each of its windows.
+//! Appends window columns; repeats a row for each of its windows.
 //!
-//! The n-th batch that an input batch gives has each row's n-th window: its input columns are shared, not copied, unless some
-//! rows have fewer windows than others.
+//! The n-th output batch of an input batch has each row's n-th window. It shares the input columns, unless some rows
+//! have fewer windows than others.
 
 use std::collections::VecDeque;
 
@@ -28,7 +28,7 @@ pub(crate) struct WindowAssignOperator {
     column: usize,
     assigner: WindowAssigner,
     output: SchemaRef,
-    /// Input whose windows are not all given out: the rows that have an n-th window, and what that window is.
+    /// Input with windows still to be emitted: the rows that have an n-th window, and that window.
     pending: VecDeque<Pending>,
     emission: Emission,
     failed: Vec<FailedRows>,
@@ -39,7 +39,7 @@ struct Pending {
     rows: RecordBatch,
     /// The next window of each row.
     windows: Vec<Window>,
-    /// How many windows each row still has, this one included; at least one.
+    /// How many windows each row still has, including this one; at least one.
     left: Vec<i64>,
 }
 
@@ -78,7 +78,7 @@ impl WindowAssignOperator {
         batch_of(&self.output, columns, rows.num_rows())
     }
 
-    /// The next windows of one input batch; nothing where none is pending.
+    /// The next windows of one input batch; `None` if none is pending.
     fn step(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
         let Some(mut pending) = self.pending.pop_front() else { return Ok(None) };
         let output = self.lay_out(&pending.rows, &pending.windows)?;
@@ -90,7 +90,7 @@ impl WindowAssignOperator {
 }
 
 impl Pending {
-    /// Goes on to the next window of each row; `false` where no row has one.
+    /// Advances to the next window of each row; `false` if no row has one.
     fn advance(&mut self, assigner: &WindowAssigner) -> Result<bool, OperatorError> {
         let has_next: Vec<bool> = self.left.iter().map(|left| *left > 1).collect();
         match has_next.iter().filter(|has_next| **has_next).count() {

@@ -1,7 +1,8 @@
-//! How what was read becomes the columns that were asked for: by name at any depth.
+//! Converts decoded columns to the wanted ones, by name at any depth.
 //!
-//! A field that the file does not have is NULL, one that nobody asked for is left out. A value that does not fit is an error that
-//! names its path, such as `lines.element.price`: `element` is an item of an ARRAY, `key` and `value` are those of a MAP.
+//! A field that the file lacks is NULL; one that is not wanted is left out. A value that does not fit is an error that
+//! names its path, such as `lines.element.price`: `element` is an item of an ARRAY, `key` and `value` are those of a
+//! MAP.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use thalweg_functions::cast::{self, Detail, Failing};
 use super::project::{item, key_and_value};
 use crate::json::sql_name;
 
-/// The columns that were asked for, cast to their types; NULL where the file has no such column.
+/// The wanted columns, cast to their types; NULL if the file lacks the column.
 pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, String> {
     let rows = batch.num_rows();
     let column = |field: &FieldRef| {
@@ -33,7 +34,7 @@ pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
     RecordBatch::try_new_with_options(schema.clone(), arrays, &options).map_err(|error| error.to_string())
 }
 
-/// Where in a column a value is.
+/// The path of a value within a column.
 #[derive(Debug, Default)]
 struct Path(Vec<String>);
 
@@ -50,7 +51,7 @@ impl Path {
     }
 }
 
-/// A field of rows, of which those that these nulls name are not there themselves.
+/// Converts a field. Rows that are null in `parents` do not exist themselves, so NOT NULL does not apply to them.
 fn conform_field(
     array: Option<&ArrayRef>,
     field: &Field,
@@ -116,7 +117,7 @@ fn conform_map(whole: &MapArray, (wanted, is_sorted): (&FieldRef, bool), path: &
     Ok(Arc::new(map.map_err(|error| path.error(error))?))
 }
 
-/// A list of any kind, as runs of its items.
+/// A list of any kind, as consecutive items with offsets.
 struct Items {
     offsets: OffsetBuffer<i32>,
     values: ArrayRef,
@@ -175,7 +176,7 @@ impl Items {
     }
 
     fn conform(self, wanted: &FieldRef, path: &mut Path) -> Result<ArrayRef, String> {
-        // Items of a row that is NULL are of no account, and may be anything.
+        // Items below a NULL row do not count, and may be anything.
         let values = if wanted.is_nullable() || self.nulls.is_none() {
             conform_field(Some(&self.values), wanted, (self.values.len(), None), path)?
         } else {
@@ -196,7 +197,7 @@ fn items_between<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>, values: &ArrayRe
     values.slice(first, last - first)
 }
 
-/// A value that the column cannot hold is an error, not NULL.
+/// Casts a scalar column. A value that the column cannot hold is an error, not NULL.
 fn conform_scalar(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let cast = |array: &ArrayRef, to: &DataType| cast_with_options(array, to, &options).map_err(|e| e.to_string());
@@ -212,7 +213,7 @@ fn conform_scalar(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Strin
                 None => Ok(whole),
             }
         }
-        // Times round down, and what does not fit is told with its row in the batch.
+        // Times round down. An error names the row in the batch.
         _ => cast::cast(array, wanted, Detail::None, Failing::Error)
             .map_err(|error| format!("{error} ({} rows behind that place)", error.row)),
     }

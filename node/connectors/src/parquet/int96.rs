@@ -1,19 +1,19 @@
-//! Timestamps of the old form `INT96`: read in microseconds.
+//! Timestamps of the deprecated type `INT96`, read as microseconds.
 //!
-//! As arrow reads them by itself, in nanoseconds, 9999 becomes 1816. Their last three digits are cut off.
+//! Arrow would read them as nanoseconds, which overflow: year 9999 becomes 1816. The last three digits are cut off.
 
 use std::sync::Arc;
 
 use ::parquet::{arrow::arrow_reader::ArrowReaderMetadata, basic::Type, schema::types::SchemaDescriptor};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 
-/// The schema with microseconds where the file has `INT96`. It must have the file's leaves, in their order.
+/// The schema, with microseconds for the file's `INT96` columns. It must have the file's leaves, in their order.
 pub(super) fn in_micros(schema: &Schema, file: &ArrowReaderMetadata) -> Schema {
     let mut walk = Walk { leaves: file.parquet_schema(), next: 0 };
     Schema::new_with_metadata(walk.fields(schema.fields()), schema.metadata().clone())
 }
 
-/// Whether a file has such timestamps.
+/// Whether a file has `INT96` columns.
 pub(super) fn is_in(file: &ArrowReaderMetadata) -> bool {
     let leaves = file.parquet_schema();
     (0..leaves.num_columns()).any(|leaf| leaves.column(leaf).physical_type() == Type::INT96)

@@ -1,5 +1,5 @@
-//! Reads ranges of a local file for the Parquet reader, which tells of the file system's errors as texts among all others: they
-//! are kept here.
+//! Reads ranges of a local file for the Parquet reader. The reader turns I/O errors into text, so they are also kept
+//! here.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use ::parquet::{
 };
 use bytes::Bytes;
 
-/// A file of a known length. Cheap to clone.
+/// A file of known length. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct LocalFile {
     file: Arc<File>,
@@ -28,7 +28,7 @@ impl LocalFile {
         Ok(Self { file: Arc::new(file), bytes, failure: Arc::default() })
     }
 
-    /// Why the file system failed, where it did since it was last asked.
+    /// Takes the last I/O error, if there was one since the last call.
     pub(super) fn take_failure(&self) -> Option<io::Error> {
         self.failure.lock().ok()?.take()
     }
@@ -77,7 +77,7 @@ impl ChunkReader for LocalFile {
     }
 }
 
-/// Refuses to read beyond a file's end.
+/// Refuses a range that goes beyond a file's end.
 pub(super) fn check_range(file_bytes: u64, start: u64, length: u64) -> Result<()> {
     match start.checked_add(length) {
         Some(end) if end <= file_bytes => Ok(()),
@@ -87,7 +87,7 @@ pub(super) fn check_range(file_bytes: u64, start: u64, length: u64) -> Result<()
     }
 }
 
-/// A file from an offset on.
+/// Reads a file from an offset on.
 #[derive(Debug)]
 pub(super) struct From {
     file: LocalFile,

@@ -1,4 +1,4 @@
-//! How much memory a row group takes while it is decoded, and whether it may have that.
+//! Estimates the memory for decoding a row group, and checks it against a limit.
 
 use std::fmt;
 
@@ -10,19 +10,19 @@ use ::parquet::{
 use super::pages::page_sizes;
 use crate::sizes::BATCH_BYTES;
 
-/// What a column's dictionary and pages take, where only the footer is known: three of the usual size.
+/// Estimated size of a column's dictionary and pages if only the footer is known: three pages of the usual size.
 const USUAL_PAGES_BYTES: u64 = 3 << 20;
 
-/// What decoding some columns of a row group takes.
+/// The memory for decoding some columns of a row group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Need {
     pub(super) bytes: u64,
-    /// The column that takes most of it, and how much.
+    /// The column that takes the most, and its bytes.
     most: (String, u64),
 }
 
 impl Need {
-    /// Of these leaves, by what a footer says; `is_fetched`: they are fetched whole before.
+    /// The need of these leaves, estimated from the footer; `is_fetched` if their chunks are fetched whole beforehand.
     pub(super) fn by_footer(group: &RowGroupMetaData, leaves: &[usize], is_fetched: bool) -> Self {
         Self::sum(group, leaves, is_fetched, |_, length, uncompressed| {
             Ok((uncompressed.min(USUAL_PAGES_BYTES), length))
@@ -30,7 +30,7 @@ impl Need {
         .unwrap_or(Self { bytes: 0, most: (String::new(), 0) })
     }
 
-    /// Of these leaves, by what their pages say.
+    /// The need of these leaves, from their page headers.
     pub(super) fn by_pages<R: ChunkReader>(
         reader: &R,
         group: &RowGroupMetaData,
@@ -43,7 +43,8 @@ impl Need {
         })
     }
 
-    /// `measure` gives, of a chunk's place, length and uncompressed length, what is held of it decompressed, and its largest page.
+    /// Sums the need of all leaves. `measure` gets a chunk's offset, length and uncompressed length, and returns how
+    /// many decompressed bytes are held at once and the size of the largest page.
     fn sum(
         group: &RowGroupMetaData,
         leaves: &[usize],
@@ -56,7 +57,7 @@ impl Need {
             let uncompressed = u64::try_from(column.uncompressed_size()).unwrap_or(u64::MAX);
             let (held, page) = measure(start, length, uncompressed)?;
             let of_column = held.saturating_add(if is_fetched { length } else { page });
-            // What is not fetched before is read page by page.
+            // A chunk that is not fetched beforehand is read page by page.
             largest = page.max(largest);
             bytes = bytes.saturating_add(held).saturating_add(if is_fetched { length } else { 0 });
             if of_column > most.1 {
@@ -67,13 +68,13 @@ impl Need {
         Ok(Self { bytes, most })
     }
 
-    /// Why a row group cannot be decoded within so many bytes.
+    /// Checks that the row group can be decoded within a limit.
     pub(super) fn check(&self, limit_bytes: u64) -> std::result::Result<(), TooLarge<'_>> {
         if self.bytes <= limit_bytes { Ok(()) } else { Err(TooLarge { need: self, limit_bytes }) }
     }
 }
 
-/// A row group does not fit.
+/// A row group needs more memory than there is.
 #[derive(Debug)]
 pub(super) struct TooLarge<'a> {
     need: &'a Need,

@@ -16,10 +16,10 @@ use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
 
 use super::local::check_range;
 
-/// What is read at the object's end at first: mostly the whole footer.
+/// How many bytes of the object's end are read first; usually the whole footer.
 const FOOTER_BYTES: usize = 64 << 10;
 
-/// An object of a known length.
+/// An object of known length.
 #[derive(Debug, Clone)]
 pub(crate) struct ObjectReader {
     store: Arc<dyn ObjectStore>,
@@ -37,21 +37,21 @@ impl ObjectReader {
         self.bytes
     }
 
-    /// Fetches some parts of it.
+    /// Fetches some ranges of the object.
     pub(super) async fn fetch(&mut self, ranges: Vec<Range<u64>>) -> Result<Fetched> {
         let parts = self.get_byte_ranges(ranges.clone()).await?;
         let starts = ranges.into_iter().map(|range| range.start);
         Ok(Fetched { bytes: self.bytes, parts: starts.zip(parts).collect() })
     }
 
-    /// What a footer says may be anything.
+    /// Checks a range, which a malformed footer may give wrongly.
     fn check(&self, range: &Range<u64>) -> Result<()> {
         let length = range.end.checked_sub(range.start);
         check_range(self.bytes, range.start, length.unwrap_or(u64::MAX))
     }
 }
 
-/// Parts of an object, each with its place.
+/// Ranges of an object with their offsets.
 #[derive(Debug, Clone)]
 pub(super) struct Fetched {
     bytes: u64,
@@ -59,7 +59,7 @@ pub(super) struct Fetched {
 }
 
 impl Fetched {
-    /// What there is of the part that a place is in, from there on.
+    /// The bytes from `start` to the end of the fetched range that contains it.
     fn from(&self, start: u64) -> Result<Bytes> {
         let found = self.parts.iter().find_map(|(first, part)| {
             let offset = usize::try_from(start.checked_sub(*first)?).ok()?;

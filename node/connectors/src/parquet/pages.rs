@@ -1,11 +1,11 @@
-//! What the pages of a column chunk say of their sizes, before any of them is decompressed.
+//! Reads the sizes of a column chunk's pages from their headers, before any page is decompressed.
 //!
 //! ```text
 //! chunk:  header page header page ..     a header is a struct in Thrift's compact protocol:
-//!         1: type i32 | 2: uncompressed bytes i32 | 3: compressed bytes i32 | 5, 7, 8: what is of no interest here
+//!         1: type i32 | 2: uncompressed bytes i32 | 3: compressed bytes i32 | 5, 7, 8: not used here
 //! ```
 //!
-//! A footer tells sums, and a page of a few KB may say that it has a gigabyte: so every header is looked at.
+//! A footer holds only sums, and a page of a few KB may claim to decompress to a gigabyte, so every header is checked.
 
 use std::io::Read;
 
@@ -14,25 +14,25 @@ use ::parquet::{
     file::reader::ChunkReader,
 };
 
-/// How deep a header's structs go, at most: a page's header holds one of statistics, which holds values.
+/// The deepest nesting of a header's structs: a page header contains statistics, which contain values.
 const DEPTH_MAX: usize = 8;
 const DICTIONARY_PAGE: i64 = 2;
 
-/// What decoding a column chunk takes.
+/// The sizes of a column chunk's pages in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PageSizes {
-    /// Of the dictionary, decompressed: it is kept for as long as the chunk is read.
+    /// The dictionary, decompressed; it is held while the chunk is read.
     dictionary: u64,
-    /// Of the largest other page, decompressed.
+    /// The largest other page, decompressed.
     largest: u64,
-    /// Of all other pages, decompressed.
+    /// All other pages, decompressed.
     others: u64,
-    /// Of the largest page, as it is in the file.
+    /// The largest page as stored.
     pub(super) compressed: u64,
 }
 
 impl PageSizes {
-    /// Bytes that are held at once, decompressed: rows may refer to the page before the one that is being decoded.
+    /// Decompressed bytes held at once: rows may refer to the page before the one being decoded.
     pub(super) fn held(&self) -> u64 {
         self.dictionary.saturating_add(self.others.min(self.largest.saturating_mul(2)))
     }
@@ -76,7 +76,7 @@ impl<R: Read> Counted<R> {
         Ok(byte[0])
     }
 
-    /// An unsigned number of up to 64 bits, in groups of seven.
+    /// An unsigned number of up to 64 bits, in groups of seven bits (Thrift's varint).
     fn varint(&mut self) -> Result<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
@@ -100,10 +100,10 @@ impl<R: Read> Counted<R> {
         if skipped == count { Ok(()) } else { Err(malformed()) }
     }
 
-    /// Passes over a value of one of Thrift's types.
+    /// Skips a value of a Thrift type.
     fn skip(&mut self, kind: u8, depth: usize) -> Result<()> {
         match kind {
-            // A boolean field is its type.
+            // The type of a boolean field holds its value.
             1 | 2 => Ok(()),
             3 => self.skip_bytes(1),
             4..=6 => self.varint().map(|_| ()),
@@ -119,12 +119,13 @@ impl<R: Read> Counted<R> {
                 }
                 Ok(())
             }
-            // No header of a page has lists, sets or maps.
+            // Page headers contain no lists, sets or maps.
             _ => Err(malformed()),
         }
     }
 
-    /// The type of a struct's next field, whose number is put in place of the last one's; `None` at its end.
+    /// The type of a struct's next field, or `None` at its end. `number` is updated from the last field's number to
+    /// this one's.
     fn field(&mut self, number: &mut i64) -> Result<Option<u8>> {
         let byte = self.byte()?;
         if byte == 0 {

@@ -1,17 +1,17 @@
-//! Which leaves of a file are read: those of the fields that are asked for, by name at any depth.
+//! Selects the leaves of a file to read: those of the wanted fields, by name at any depth.
 //!
-//! The leaves of a file's Arrow schema, first child first, are those of its Parquet schema. So both are walked together, however
-//! the writer has named what lies between (`list.element`, `bag.array_element`, `key_value`, ..).
+//! The leaves of a file's Arrow schema, in depth-first order, are those of its Parquet schema. So both are walked
+//! together, whatever names the writer gave the levels between (`list.element`, `bag.array_element`, `key_value`, ..).
 
 use ::parquet::arrow::{ProjectionMask, arrow_reader::ArrowReaderMetadata};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
-/// The leaves of these columns, by their index in the file.
+/// The leaves of these columns, as indexes in the file.
 pub(super) fn leaves(wanted: &Fields, file: &ArrowReaderMetadata) -> Vec<usize> {
     let mut walk = Walk { next: 0, chosen: Vec::new() };
     walk.fields(wanted, file.schema().fields());
     if walk.next != file.parquet_schema().num_columns() {
-        // Not the same leaves after all: whole columns are read then.
+        // The leaves do not match after all; read whole columns.
         let is_wanted = |leaf: &usize| {
             let path = file.parquet_schema().column(*leaf).path().parts().first().cloned();
             path.is_some_and(|root| wanted.iter().any(|field| *field.name() == root))
@@ -21,12 +21,12 @@ pub(super) fn leaves(wanted: &Fields, file: &ArrowReaderMetadata) -> Vec<usize> 
     walk.chosen
 }
 
-/// What reads these leaves alone.
+/// The projection of these leaves.
 pub(super) fn mask(leaves: &[usize], file: &ArrowReaderMetadata) -> ProjectionMask {
     ProjectionMask::leaves(file.parquet_schema(), leaves.iter().copied())
 }
 
-/// The items of a list of any kind.
+/// The item field of a list of any kind.
 pub(super) fn item(data_type: &DataType) -> Option<&Field> {
     match data_type {
         DataType::List(item)
@@ -38,7 +38,7 @@ pub(super) fn item(data_type: &DataType) -> Option<&Field> {
     }
 }
 
-/// The key and the value of a map's entries.
+/// The key and value fields of a map's entries.
 pub(super) fn key_and_value(entries: &Field) -> Option<(&Field, &Field)> {
     match entries.data_type() {
         DataType::Struct(fields) => match fields.as_ref() {
@@ -56,7 +56,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// The fields of a struct, or the file's columns.
+    /// Chooses among the fields of a struct, or among the file's columns.
     fn fields(&mut self, wanted: &Fields, file: &Fields) {
         for field in file {
             match wanted.iter().find(|wanted| wanted.name() == field.name()) {
@@ -66,14 +66,14 @@ impl Walk {
         }
     }
 
-    /// Chooses what is wanted of a field that the file has; all of it, where nothing is known of what is wanted.
+    /// Chooses the wanted leaves of a field of the file; all of them if `wanted` is `None`.
     fn choose(&mut self, wanted: Option<&DataType>, file: &DataType) {
         match (wanted, file) {
             (Some(DataType::Struct(wanted)), DataType::Struct(fields)) => {
                 let (before, first) = (self.chosen.len(), self.next);
                 self.fields(wanted, fields);
                 if self.chosen.len() == before {
-                    // None of its fields is wanted: any leaf tells whether it is null.
+                    // None of its fields is wanted, but one leaf is needed to tell whether the struct is null.
                     let behind = std::mem::replace(&mut self.next, first);
                     self.first_of(file);
                     self.next = behind;
@@ -101,7 +101,7 @@ impl Walk {
         }
     }
 
-    /// The least that tells where a field is null: a map without a key or a value is none.
+    /// Chooses the fewest leaves that tell whether a field is null. A map needs both a key and a value.
     fn first_of(&mut self, file: &DataType) {
         match file {
             DataType::Struct(fields) => {
@@ -124,7 +124,7 @@ impl Walk {
         }
     }
 
-    /// Leaves a field out.
+    /// Skips a field.
     fn pass(&mut self, file: &DataType) {
         match file {
             DataType::Struct(fields) => fields.iter().for_each(|field| self.pass(field.data_type())),
@@ -137,8 +137,8 @@ impl Walk {
     }
 }
 
-/// The schema as which a file is read: text and bytes as views, which share the pages that they were read from. So a value that
-/// very many rows have is there once.
+/// The schema to read a file with: text and bytes as views, which share the decoded pages, so that a value repeated in
+/// many rows is stored once.
 pub(super) fn with_views(schema: &SchemaRef) -> Schema {
     Schema::new_with_metadata(fields_with_views(schema.fields()), schema.metadata().clone())
 }

@@ -1,7 +1,8 @@
-//! Leaves out row groups whose statistics say that no row of them can satisfy a predicate.
+//! Skips row groups whose statistics show that no row can satisfy a predicate.
 //!
-//! Statistics are bounds: they may be wider than the values, never narrower. They are of what the file holds; a predicate is
-//! about what the table makes of it, so times are first rounded down as its column does. What cannot be decided is read.
+//! Statistics are bounds: possibly wider than the values, never narrower. They describe the file's values, but a
+//! predicate applies to the table's, so times are first rounded down as the table's column does. A group is read if the
+//! statistics do not decide.
 
 use std::cmp::Ordering;
 
@@ -12,7 +13,7 @@ use ::parquet::{
 use arrow::datatypes::{DataType, Fields, TimeUnit};
 use thalweg_types::graph::{ColumnPredicate, Comparison, PredicateValue};
 
-/// The row groups of a range that may hold a row for which all predicates are true; `wanted`: the table's columns.
+/// The row groups of a range that may hold a row that satisfies all predicates. `wanted` are the table's columns.
 pub(super) fn keep(
     metadata: &ArrowReaderMetadata,
     groups: std::ops::Range<usize>,
@@ -29,7 +30,7 @@ pub(super) fn keep(
     groups.filter(|index| row_groups.get(*index).is_some_and(may_match)).collect()
 }
 
-/// The types of a column.
+/// The types of a column in the file and in the table.
 #[derive(Debug, Clone, Copy)]
 struct Types<'a> {
     file: Option<&'a DataType>,
@@ -65,7 +66,7 @@ fn rules_out(group: &RowGroupMetaData, predicate: &ColumnPredicate, types: Types
     }
 }
 
-/// How the least and the greatest value compare with the constant, where that is known.
+/// How the minimum and maximum compare with the constant, if that is known.
 fn bounds(
     statistics: &Statistics,
     data_type: &DataType,
@@ -91,7 +92,7 @@ fn bounds(
             };
             (s.min_opt().map(compare), s.max_opt().map(compare))
         }
-        // Old writers compared bytes as signed ones, and kept their bounds in fields that are deprecated since.
+        // Old writers compared bytes as signed, and wrote the bounds into fields that are now deprecated.
         (Statistics::ByteArray(s), PredicateValue::Text(v))
             if !data_type.is_binary() && !statistics.is_min_max_deprecated() =>
         {

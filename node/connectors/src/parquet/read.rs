@@ -1,8 +1,8 @@
 //! Reads a run of row groups: local files directly, objects by range requests.
 //!
-//! Each row group has a reader of its own, which decodes as many rows at once as take about `BATCH_BYTES`; what it gives is cut
-//! again where its rows share long values. Before that, what its pages say of their sizes is compared with the memory that there is
-//! for decoding, and the reader waits for its turn.
+//! Each row group has its own reader. The reader first compares the sizes in the group's page headers with the memory
+//! for decoding, and waits for its turn. It decodes about `BATCH_BYTES` worth of rows at once, and slices the result
+//! again if its rows share long values.
 
 use std::{
     collections::VecDeque,
@@ -38,26 +38,26 @@ use crate::{
     sizes::fitting_rows,
 };
 
-/// What is read of the table's files.
+/// The parts of a table that its file readers need.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ParquetTable<'a> {
     pub(crate) location: &'a Location,
     pub(crate) schema: &'a SchemaRef,
     pub(crate) predicates: &'a [ColumnPredicate],
     pub(crate) notices: &'a TableNotices,
-    /// `None`: there is no bound.
+    /// `None`: decoding memory is not limited.
     pub(crate) decoding: Option<&'a DecodingShare>,
 }
 
-/// What is left of a split of a Parquet file.
+/// The unread part of a split of a Parquet file.
 #[derive(Debug, Clone)]
 pub(crate) struct RowGroups {
     pub(crate) groups: Range<usize>,
-    /// Rows of the first of them that were read before.
+    /// Rows of the first group that were read before.
     pub(crate) row: u64,
 }
 
-/// Opens a run of row groups behind the rows that were read before.
+/// Opens a run of row groups, behind the rows that were read before.
 pub(crate) async fn open(
     table: ParquetTable<'_>,
     split: &Split,
@@ -84,7 +84,7 @@ pub(crate) async fn open(
         let schema = int96::in_micros(schema, &metadata);
         ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new().with_schema(schema.into()))
     };
-    // What the file's own schema says is another matter only for types that have no views.
+    // Views fail only if the file's own schema has types without views; then read as that schema says.
     let read = read_as(&project::with_views(metadata.schema())).or_else(|_| read_as(metadata.schema()));
     let metadata = match read {
         Err(error) if int96::is_in(&metadata) => return Err(damaged(&name, "its schema", error)),
@@ -106,14 +106,14 @@ pub(crate) async fn open(
     }))
 }
 
-/// Where a reader is: told by group and row of the file, so that it means the same whatever is pruned.
+/// The position of a reader: group and row in the file, so that it means the same whatever is pruned.
 #[derive(Debug)]
 struct Place {
-    /// The groups that are read, each with its rows; the current one first.
+    /// The groups to read with their numbers of rows; the current one first.
     groups: VecDeque<(usize, u64)>,
-    /// Rows of the current group that were given.
+    /// Rows of the current group that were returned.
     row: u64,
-    /// Behind the last group of the split.
+    /// The index behind the split's last group.
     end: usize,
 }
 
@@ -126,7 +126,7 @@ impl Place {
         place
     }
 
-    /// Goes on behind the next rows.
+    /// Moves behind the next `rows` rows.
     fn advance(&mut self, rows: u64) {
         self.row = self.row.saturating_add(rows);
         while let Some((_, rows)) = self.groups.front()
@@ -137,13 +137,13 @@ impl Place {
         }
     }
 
-    /// The group that the next row is in, and how many of its rows are before it.
+    /// The group of the next row, and the row's index in it.
     fn next(&self) -> (usize, u64) {
         self.groups.front().map_or((self.end, 0), |(group, _)| (*group, self.row))
     }
 }
 
-/// The rows of a row group, and the memory that decoding them takes.
+/// A row group's reader, with the memory granted for decoding it.
 struct OpenGroup {
     reader: Box<ParquetRecordBatchReader>,
     _turn: Option<DecodingTurn>,
@@ -152,26 +152,26 @@ struct OpenGroup {
 struct ParquetReader {
     split: Split,
     file: OpenParquet,
-    /// The leaves that are read.
+    /// The leaves to read.
     leaves: Vec<usize>,
     mask: ProjectionMask,
     schema: SchemaRef,
     batch_rows: usize,
     decoding: Option<DecodingShare>,
-    /// What it has said before it waits for memory.
+    /// Whether it has returned `Read::Waiting` for the current wait.
     has_told: bool,
-    /// What the group before took, where that turned out to be more than its footer let expect.
+    /// What the last group needed, if that was more than estimated from its footer.
     expected: u64,
-    /// The reader of the current row group.
+    /// The current row group's reader.
     group: Option<OpenGroup>,
-    /// Rows that are decoded and not given yet.
+    /// Rows that are decoded but not returned yet.
     rest: Option<RecordBatch>,
     place: Place,
 }
 
 impl ParquetReader {
-    /// A reader of the current row group, behind the rows that were given; `None`: there is no memory for it now, and the next call
-    /// waits until there is.
+    /// A reader of the current row group behind the rows returned so far. `None` if there is no memory for it now; the
+    /// next call then waits for it.
     async fn open_group(&mut self) -> Result<Option<OpenGroup>, ConnectorError> {
         let metadata = self.file.metadata.metadata().clone();
         let Some(group) = metadata.row_groups().get(self.place.next().0) else {
@@ -197,14 +197,14 @@ impl ParquetReader {
                     if self.decoding.is_none() || need.bytes <= turn.as_ref().map_or(0, |turn| turn.bytes) {
                         return self.build(fetched, group, turn).map(Some);
                     }
-                    // It is fetched again when there is memory for it. That is so once in a file, mostly.
+                    // Release the memory and fetch again when there is enough. Mostly this happens once per file.
                     self.expected = need.bytes;
                 }
             }
         }
     }
 
-    /// What a row group's pages take.
+    /// The memory that a row group needs, from its page headers.
     fn need<R: ChunkReader>(
         &self,
         file: &R,
@@ -214,7 +214,7 @@ impl ParquetReader {
         self.settle(Ok(Need::by_pages(file, group, &self.leaves, is_fetched)))
     }
 
-    /// The memory that a row group takes; the first time that it is not there, `None`.
+    /// Takes memory for a row group. Returns `None` the first time there is not enough, then waits.
     async fn turn(&mut self, need: &Need) -> Result<Option<Option<DecodingTurn>>, ConnectorError> {
         let Some(share) = &self.decoding else { return Ok(Some(None)) };
         need.check(share.limit_bytes()).map_err(|error| damaged(&self.file.name, &self.here(), error))?;
@@ -250,7 +250,7 @@ impl ParquetReader {
         self.file.kind.settle(&self.file.name, &self.here(), result)
     }
 
-    /// Where the next rows are, for people.
+    /// The position of the next rows, for messages.
     fn here(&self) -> String {
         let (group, row) = self.place.next();
         format!("row group {group} from row {row} of it")
@@ -271,7 +271,7 @@ impl ParquetReader {
         }
     }
 
-    /// Gives the first of the rows that are decoded.
+    /// Returns as many of the decoded rows as fit into a batch.
     fn give(&mut self, batch: &RecordBatch) -> RecordBatch {
         let rows = fitting_rows(batch);
         let first = batch.slice(0, rows);

@@ -1,16 +1,16 @@
-//! How many rows of a row group are decoded at once.
+//! Estimates how many rows of a row group to decode at once.
 
 use ::parquet::{basic::Type, file::metadata::RowGroupMetaData, schema::types::ColumnDescriptor};
 
 use crate::sizes::BATCH_BYTES;
 
-/// Rows that take about `BATCH_BYTES` when these leaves are decoded, as far as the footer tells. All of them, where they are not
-/// more in all: so what one batch takes is bounded by that, and otherwise by what the leaves of one row group take.
+/// How many rows of these leaves take about `BATCH_BYTES` when decoded, estimated from the footer; `rows_max` if the
+/// whole group takes less. So one batch is bounded by `BATCH_BYTES`, or else by the size of one row group's leaves.
 pub(super) fn batch_rows(group: &RowGroupMetaData, leaves: &[usize], rows_max: usize) -> usize {
     let size = |leaf: &usize| {
         group.columns().get(*leaf).map_or(0, |column| {
             let values = to_u64(column.num_values()).saturating_mul(width(column.column_descr()));
-            // What texts take whose common beginnings are in the file once, where the writer has counted it.
+            // The plain size of texts whose common prefixes the file stores once, if the writer recorded it.
             let texts = values.saturating_add(to_u64(column.unencoded_byte_array_data_bytes().unwrap_or(0)));
             texts.max(to_u64(column.uncompressed_size())).max(to_u64(column.compressed_size()))
         })
@@ -24,7 +24,7 @@ pub(super) fn batch_rows(group: &RowGroupMetaData, leaves: &[usize], rows_max: u
     usize::try_from(rows).unwrap_or(usize::MAX).clamp(1, rows_max.max(1))
 }
 
-/// Bytes that a value takes in memory beside its text.
+/// Bytes per value in memory, besides text.
 fn width(column: &ColumnDescriptor) -> u64 {
     match column.physical_type() {
         Type::BOOLEAN => 1,

@@ -1,4 +1,5 @@
-//! Columns as Parquet stores them: it has no timestamps of seconds, and arrow would write bare integers.
+//! Converts columns to types that Parquet stores: it has no timestamps in seconds, which Arrow would write as bare
+//! integers.
 
 use std::sync::Arc;
 
@@ -9,13 +10,13 @@ use arrow::{
 };
 use thalweg_functions::cast::{Detail, Failing, cast};
 
-/// The schema of what is stored of rows of this one.
+/// The schema in which rows of `schema` are stored.
 pub(crate) fn stored_schema(schema: &SchemaRef) -> SchemaRef {
     let fields = fields(schema.fields());
     if fields == *schema.fields() { schema.clone() } else { Arc::new(Schema::new(fields)) }
 }
 
-/// A batch as it is stored; `schema` is the stored one.
+/// Converts a batch to its stored form; `schema` is the stored schema.
 pub(crate) fn stored(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let mut pairs = batch.columns().iter().zip(schema.fields());
     if pairs.all(|(column, field)| column.data_type() == field.data_type()) {

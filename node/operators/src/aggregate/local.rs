@@ -1,7 +1,7 @@
-//! The local phase: the same tables as in a single phase, sent as partials and never kept across a barrier.
+//! The local phase: the same tables as in a single phase, sent as partial results and never kept across a barrier.
 //!
-//! A pane is sent when the watermark closes the first of its windows, on `flush`, and when the tables have grown so far that
-//! keeping them would cost more than merging later.
+//! A pane is sent when the watermark closes its first window, on `flush`, and when the tables are so large that keeping
+//! them would cost more than merging later.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -29,9 +29,10 @@ use crate::{
     time,
 };
 
-/// Batches' worth of groups that are kept before they are sent: 64 k groups with the default batch, which fit a core's caches.
+/// How many batches' worth of groups are kept before they are sent: 64 k groups with the default batch size, which fit
+/// a core's caches.
 const LIVE_GROUPS_BATCHES: usize = 8;
-/// So many slices are held at once: each is a table of some KB, however few groups it has.
+/// How many panes are held at once: a table takes some KB however few groups it has.
 const LIVE_TABLES_MAX: usize = 1024;
 
 /// The running form of `WindowAggregate` in the local phase.
@@ -171,9 +172,10 @@ impl Operator for LocalAggregate {
         Ok(frozen)
     }
 
-    /// Its watermark is not that of a former instance, which had other splits before it: what it reads now may have come less far.
-    /// But all former ones had come as far as the least of them, and with them the final phase, which cannot tell the records
-    /// of a partial that comes too late: so lateness is judged here, from there on.
+    /// Restores the output and the watermark. The watermark starts at the least of all former instances': the splits
+    /// may be dealt out anew, so a split may be less far than its new instance was. All former instances had reached
+    /// that least watermark, and so had the final phase, which cannot tell the records in a late partial apart. So the
+    /// local phase must judge lateness from there on.
     fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
         let least = states.iter().filter_map(|state| state.values.get(LEAST_WATERMARK)).min();
         self.watermark = least.map_or(self.watermark, |least| self.watermark.max(*least));

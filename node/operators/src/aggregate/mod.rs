@@ -6,12 +6,12 @@
 //!             window closes:   +---------- merge -----------+--> results
 //! ```
 //!
-//! A window fires once, when the watermark reaches its end, by merging what its panes hold; a pane goes with its last window.
-//! A tumbling window's only pane is evaluated in place. `freeze` seals what is live: the partials made since the last freeze
-//! are what a checkpoint has to upload.
+//! A window fires once, when the watermark reaches its end, by merging the contents of its panes; a pane is dropped
+//! with its last window. The only pane of a tumbling window is evaluated in place. `freeze` seals the live tables: the
+//! partials made since the last freeze are what a checkpoint has to upload.
 //!
-//! Two phases: the local one keeps the same tables and sends their contents as partials; it judges lateness by its own
-//! watermark, and a partial names by its pane the windows for which it counts. Sessions are of one phase.
+//! With two phases, the local one keeps the same tables and sends their contents as partials. It judges lateness by its
+//! own watermark, and each partial names its pane, and so the windows it counts for. Sessions have a single phase.
 
 mod local;
 mod output;

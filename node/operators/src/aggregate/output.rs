@@ -1,4 +1,4 @@
-//! The output of aggregations: what a window gives, with its time columns.
+//! Lays out the results of aggregations with the windows' time columns.
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -9,7 +9,7 @@ use thalweg_types::graph::WindowColumns;
 use super::windows::check_timestamps;
 use crate::{OperatorError, error::build_error, project::batch_of, time};
 
-/// What `window_start`, `window_end` and `window_time` are.
+/// The values of `window_start`, `window_end` and `window_time`.
 const PICKS: [fn(Window) -> i64; 3] =
     [|window| window.start, |window| window.end, |window| window.end.saturating_sub(time::MILLISECOND)];
 
@@ -18,12 +18,12 @@ const PICKS: [fn(Window) -> i64; 3] =
 pub(crate) struct OutputShape {
     schema: SchemaRef,
     columns: WindowColumns,
-    /// How many columns come before the window's.
+    /// How many columns precede the window's.
     width: usize,
 }
 
 impl OutputShape {
-    /// Results of `width` columns, then the window's.
+    /// Results of `width` columns, followed by the window's.
     pub(crate) fn new(
         schema: SchemaRef,
         columns: WindowColumns,
@@ -39,7 +39,7 @@ impl OutputShape {
         Ok(Self { schema, columns, width })
     }
 
-    /// The rows that one window gives.
+    /// Rows of one window.
     pub(crate) fn of_window(&self, columns: Vec<ArrayRef>, window: Window) -> Result<RecordBatch, OperatorError> {
         let rows = columns.first().map_or(1, |column| column.len());
         self.lay_out(columns, rows, |pick| repeat_n(pick(window), rows))

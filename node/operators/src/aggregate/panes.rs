@@ -1,11 +1,12 @@
-//! The panes of an aggregation: what is live, what is sealed, and how much memory both take.
+//! The panes of an aggregation: their live tables, their sealed partials, and the memory both take.
 //!
-//! Each freeze seals what is live, so partials accumulate. The last ones are merged into one when there are `RUN` of them and
-//! the oldest is not larger than the others together, or when together they outweigh all that came before: so a pane has few
-//! partials, together at most about twice as large as their merge, and a row is copied (and uploaded) seldom. Where a merge has
-//! hardly made anything smaller, since hardly any key came twice, the next one waits for twice as many. Merging goes on beside new
-//! rows, some rows at a time, and never within a freeze, which it would make as long as the state is large. The partials that are
-//! being merged stay until it is done.
+//! Each freeze seals the live tables, so partials accumulate. The last partials of a pane are merged into one when
+//! there are `RUN` of them and the oldest is not larger than the others together, or when those behind the first
+//! outweigh it. So a pane has few partials, together at most about twice as large as their merge, and a row is seldom
+//! copied (and uploaded). If a merge hardly reduced the rows, since hardly any key occurred twice, the next merge waits
+//! for twice as many partials. Merging proceeds alongside new rows, a few rows at a time. A freeze merges only if very
+//! many partials have piled up, since merging there takes as long as the state is large. The partials being merged stay
+//! until the merge is done.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,47 +23,48 @@ use super::{
 };
 use crate::{OperatorError, compact, project::batch_of, restore::keyed};
 
-/// So many partials are worth a merge, unless the first of them outweighs the others. (These numbers are small in tests, whose
-/// rows are few.)
+/// How many partials are worth a merge, unless the first outweighs the others. (This and the next constants are small
+/// in tests, which have few rows.)
 const RUN: usize = if cfg!(test) { 3 } else { 8 };
-/// Rows that are merged beside a batch of new ones, unless that has many.
+/// Rows merged alongside a batch of new rows, unless the batch has many.
 const MERGED_ROWS: usize = if cfg!(test) { 2 } else { 8192 };
-/// Rows that are merged for each new row: about as many as it makes necessary over time.
+/// Rows merged per new row: about as many as a new row makes necessary over time.
 const MERGED_PER_ROW: usize = if cfg!(test) { 1 } else { 4 };
-/// Where there are so many partials nevertheless, a freeze merges them.
+/// If a pane has more partials than this, a freeze merges them.
 const PARTIALS_MAX: usize = if cfg!(test) { 10 } else { 64 };
-/// A merge that leaves more than so many rows of a hundred has gained little.
+/// A merge that leaves more than this percentage of the rows has gained little.
 const LEFT_PERCENT: usize = 80;
 
-/// So many tables are live at once: each takes some KB however few groups it has, a partial of few rows much less.
+/// How many tables are live at once. A table takes some KB however few groups it has; a partial of few rows much less.
 const LIVE_MAX: usize = if cfg!(test) { 3 } else { 1024 };
 
 /// State by pane.
 #[derive(Debug)]
 pub(crate) struct Panes {
     panes: BTreeMap<PaneKey, Pane>,
-    /// Panes that have been live, the longest first. Some may be sealed or gone.
+    /// Panes that have become live, oldest first. Some may be sealed or removed since.
     live: VecDeque<PaneKey>,
     key_groups: u16,
     bytes: usize,
 }
 
-/// What one pane holds.
+/// The state of one pane.
 #[derive(Debug, Default)]
 pub(crate) struct Pane {
     live: Option<GroupTable>,
-    /// Immutable partials, as many rows as groups, in the order in which they were made.
+    /// Immutable partials in order of creation; each has one row per group.
     sealed: Vec<StateBatch>,
     merging: Option<Box<Merging>>,
-    /// How many times a run's usual length is waited for, as a power of two: one more after each merge that gained little.
+    /// Binary logarithm of the factor by which a run must exceed its usual length; grows with each merge that gained
+    /// little.
     patience: u32,
     bytes: usize,
 }
 
-/// A run of partials on its way into one. Its memory is not counted, as that of results is not: it is as short-lived.
+/// A run of partials being merged into one. Like results, its memory is not counted, since it is as short-lived.
 #[derive(Debug)]
 struct Merging {
-    /// The run's place among the partials; more may have come behind it.
+    /// The run's range among the partials; later ones may have been appended.
     run: std::ops::Range<usize>,
     table: GroupTable,
     /// The next partial, and its first row that is not merged yet.
@@ -70,7 +72,7 @@ struct Merging {
 }
 
 impl Panes {
-    /// None yet; rows of state are of one of so many key groups.
+    /// No panes yet. The job has `key_groups` key groups.
     pub(crate) fn new(key_groups: u16) -> Self {
         Self { panes: BTreeMap::new(), live: VecDeque::new(), key_groups, bytes: 0 }
     }
@@ -85,12 +87,12 @@ impl Panes {
         self.panes.values().filter_map(|pane| pane.live.as_ref()).map(GroupTable::len).sum()
     }
 
-    /// How many tables are live, at most.
+    /// How many tables are live at most; removed ones may still count.
     pub(crate) fn live_tables(&self) -> usize {
         self.live.len()
     }
 
-    /// Seals the panes that have been live for longest, where very many are: those to come seldom touch them again.
+    /// Seals the panes that have been live longest, if very many are: new rows seldom touch them again.
     pub(crate) fn seal_some(&mut self, spec: &AggregateSpec) -> Result<(), OperatorError> {
         while self.live.len() > LIVE_MAX
             && let Some(key) = self.live.pop_front()
@@ -106,17 +108,17 @@ impl Panes {
         Ok(())
     }
 
-    /// The panes in a range.
+    /// The keys of the panes in a range.
     pub(crate) fn keys(&self, range: std::ops::RangeInclusive<PaneKey>) -> impl Iterator<Item = PaneKey> + '_ {
         self.panes.range(range).map(|(key, _)| *key)
     }
 
-    /// Every pane.
+    /// The keys of all panes.
     pub(crate) fn all_keys(&self) -> Vec<PaneKey> {
         self.panes.keys().copied().collect()
     }
 
-    /// Takes rows (or partials, where the operator merges) of a pane. Says whether the pane is new.
+    /// Absorbs rows of a pane, or partials if the operator merges. Returns whether the pane is new.
     pub(crate) fn absorb(
         &mut self,
         spec: &AggregateSpec,
@@ -138,7 +140,7 @@ impl Panes {
         Ok(is_new)
     }
 
-    /// Goes on with merging partials of a pane, which has just taken so many rows.
+    /// Continues merging partials of a pane that has just absorbed `new_rows` rows.
     pub(crate) fn merge_some(
         &mut self,
         spec: &AggregateSpec,
@@ -154,7 +156,7 @@ impl Panes {
         Ok(())
     }
 
-    /// Takes back partials of a pane. Says whether the pane is new.
+    /// Restores partials of a pane. Returns whether the pane is new.
     pub(crate) fn restore(&mut self, key: PaneKey, batch: StateBatch) -> bool {
         let is_new = !self.panes.contains_key(&key);
         let pane = self.panes.entry(key).or_default();
@@ -163,7 +165,7 @@ impl Panes {
         is_new
     }
 
-    /// Takes a pane out.
+    /// Removes a pane.
     pub(crate) fn remove(&mut self, key: PaneKey) -> Option<Pane> {
         let pane = self.panes.remove(&key)?;
         self.bytes -= pane.bytes;
@@ -173,7 +175,7 @@ impl Panes {
         Some(pane)
     }
 
-    /// The partials of a pane that stays.
+    /// Seals a pane and returns its partials; the pane stays.
     pub(crate) fn share(&mut self, spec: &AggregateSpec, key: PaneKey) -> Result<Vec<StateBatch>, OperatorError> {
         let Some(pane) = self.panes.get_mut(&key) else { return Ok(Vec::new()) };
         pane.seal(spec, (key, self.key_groups))?;
@@ -181,7 +183,7 @@ impl Panes {
         Ok(pane.sealed.clone())
     }
 
-    /// All partials. What is live is sealed.
+    /// Seals all panes and returns all partials.
     pub(crate) fn freeze(&mut self, spec: &AggregateSpec) -> Result<Vec<StateBatch>, OperatorError> {
         let mut frozen = Vec::new();
         for (key, pane) in &mut self.panes {
@@ -195,12 +197,12 @@ impl Panes {
 }
 
 impl Pane {
-    /// The live table where there is one, and the partials to merge into it.
+    /// The live table, if any, and the partials to merge into it.
     pub(crate) fn into_parts(self) -> (Option<GroupTable>, Vec<StateBatch>) {
         (self.live, self.sealed)
     }
 
-    /// Seals what is live. The table stays for the rows to come, unless it had none since the last time.
+    /// Seals the live table and keeps it for further rows, unless it had none since the last seal.
     fn seal(&mut self, spec: &AggregateSpec, place: (PaneKey, u16)) -> Result<(), OperatorError> {
         if self.live.take_if(|live| live.len() == 0).is_none()
             && let Some(live) = &mut self.live
@@ -210,7 +212,7 @@ impl Pane {
         Ok(())
     }
 
-    /// The partials that are worth a merge now, if any: the shortest run of the last ones.
+    /// The range of partials worth a merge now, if any: the shortest run at the end.
     fn worthwhile(&self) -> Option<std::ops::Range<usize>> {
         let mut behind = 0;
         let long = RUN.checked_shl(self.patience).unwrap_or(PARTIALS_MAX).min(PARTIALS_MAX);
@@ -225,7 +227,7 @@ impl Pane {
         None
     }
 
-    /// Goes on with merging, by about so many rows. Says whether a merge is done.
+    /// Continues merging by about `rows` rows. Returns whether a merge was completed.
     fn merge_some(
         &mut self,
         spec: &AggregateSpec,
@@ -268,7 +270,7 @@ impl Pane {
 }
 
 impl Merging {
-    /// Merges about so many rows more; says whether it is done.
+    /// Merges about `rows` more rows. Returns whether all are merged.
     fn advance(
         &mut self,
         spec: &AggregateSpec,
@@ -292,7 +294,7 @@ impl Merging {
     }
 }
 
-/// What a table holds, which is empty afterwards.
+/// Moves a table's contents into a partial; the table is empty afterwards.
 fn partial_of(
     spec: &AggregateSpec,
     (key, groups): (PaneKey, u16),
@@ -302,7 +304,7 @@ fn partial_of(
     let constant = |value: i64| -> ArrayRef { Arc::new(Int64Array::from_value(value, rows)) };
     let mut columns = vec![constant(key.end), constant(key.detail)];
     columns.extend(table.take_states(spec)?);
-    // Tables have room for more groups than these.
+    // A table's buffers have room for more groups than it holds.
     let rows = compact(&batch_of(&spec.partial_schema, columns, rows)?)?;
     Ok(keyed(&rows, spec.stored_keys(), groups))
 }

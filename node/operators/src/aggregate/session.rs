@@ -1,10 +1,11 @@
-//! Aggregation per key and session: records of a key at most the gap apart are of one session.
+//! Aggregation per key and session: records of a key belong to one session if they are at most the gap apart.
 //!
-//! A record that comes when the watermark is at its session's end is exactly the gap behind the last one, and of that session.
-//! So a session closes when the watermark has *passed* its end: all that is said of what is closed goes by one microsecond
-//! less than the watermark, and so do the operators behind, to which only this is forwarded.
+//! A record exactly the gap behind the last one belongs to that session, and may arrive when the watermark equals the
+//! session's end. So a session closes when the watermark has *passed* its end: the closing time is one microsecond less
+//! than the watermark, and only that is forwarded to the next operators.
 //!
-//! Verdict on a record, which depends on it, the watermark and the sessions closed so far, not on other records of its batch:
+//! The verdict on a record depends on the record, the watermark and the sessions closed so far, not on other records of
+//! its batch:
 //!
 //! ```text
 //! its own window [t, t + gap] is closed              late, for that window
@@ -12,8 +13,8 @@
 //! otherwise                                          used
 //! ```
 //!
-//! So the output is what a batch engine gives over the used records. Sessions have one phase: whether a record is late
-//! depends on those of other senders.
+//! So the output is that of a batch engine over the used records. Sessions have one phase, since whether a record is
+//! late depends on records of other senders.
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -44,7 +45,7 @@ use crate::{
 
 pub(super) const OPEN: &str = "sessions";
 const CLOSED: &str = "closed_sessions";
-/// Batches' worth of rows that may lie about before a compaction is worth its while.
+/// How many batches' worth of superfluous rows may accumulate before a compaction.
 const SLACK_BATCHES: usize = 8;
 
 /// The running form of `WindowAggregate` over sessions.
@@ -62,11 +63,11 @@ pub(crate) struct SessionAggregate {
     failed: Vec<FailedRows>,
 }
 
-/// Runs of records of one key at most the gap apart, in one batch.
+/// Runs of records of one key in one batch, each at most the gap behind the one before.
 struct Runs {
-    /// Per row of the batch, in its order.
+    /// The run of each row of the batch.
     run_of: Vec<usize>,
-    /// A row of each run.
+    /// The first row of each run.
     firsts: Vec<u32>,
     keys: Vec<usize>,
     windows: Vec<Window>,
@@ -107,7 +108,7 @@ impl SessionAggregate {
         })
     }
 
-    /// Sessions that end here or before are closed. The end of input closes all.
+    /// Sessions that end at or before this time are closed. The end of input closes all.
     fn closed(&self) -> i64 {
         closed_by(Watermark(self.watermark)).0
     }
@@ -116,7 +117,7 @@ impl SessionAggregate {
         Window { start: time, end: time.saturating_add(self.gap) }
     }
 
-    /// The window that refuses each row; `None` where no row is refused.
+    /// Per row, the window that refuses it; `None` if no row is refused.
     fn judge(&self, times: &[i64], keys: &[usize]) -> Option<Vec<Option<Window>>> {
         if times.iter().all(|time| *time >= self.watermark) {
             return None;
@@ -194,7 +195,7 @@ impl SessionAggregate {
     }
 }
 
-/// The greatest end of the sessions that a watermark closes.
+/// The latest end of the sessions that a watermark closes.
 fn closed_by(watermark: Watermark) -> Watermark {
     if watermark.is_end() { watermark } else { Watermark(watermark.0.saturating_sub(1)) }
 }
@@ -227,7 +228,7 @@ impl Operator for SessionAggregate {
         Ok(())
     }
 
-    /// What ends later than this may still come. The window's columns are in milliseconds, rounded down.
+    /// Results with later ends may still follow. The window columns are in milliseconds, rounded down, so this is too.
     fn forwarded(&self, watermark: Watermark) -> Watermark {
         if watermark.is_end() {
             return watermark;

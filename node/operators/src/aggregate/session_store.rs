@@ -1,15 +1,15 @@
-//! Sessions and their partials.
+//! Stores sessions and their partials.
 //!
 //! ```text
 //! sessions   (key, start) -> [start, end], open or closed, and a chain of partial rows
 //! partials   batches of immutable rows; `next` links the rows of one session
 //! ```
 //!
-//! A batch of input becomes one batch of partials, a row per run of records at most the gap apart; each row is then linked
-//! into the session that it extends, and joins those that it bridges. Merging the rows themselves waits for the session's end,
-//! or for a compaction when there are many more rows than sessions.
+//! A batch of input becomes one batch of partials, with a row per run of records at most the gap apart. Each row is
+//! linked into the session that it extends, and joins the sessions that it bridges. The rows themselves are merged when
+//! the session ends, or in a compaction when there are many more rows than sessions.
 //!
-//! A closed session is remembered until no record that is on time by itself could touch it: such a record belongs to a
+//! A closed session is remembered until no record that is otherwise on time can touch it: such a record belongs to a
 //! session that has fired without it, and is late.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,19 +33,19 @@ use crate::{
     restore::keyed,
 };
 
-/// The end of a chain.
+/// Marks the end of a chain.
 const NONE: u32 = u32::MAX;
-/// About what the maps take per session.
+/// Rough size of a session's map entries in bytes.
 const SESSION_BYTES: usize = 160;
 
-/// Names a session: the number of its key, and its start.
+/// Identifies a session: the number of its key, and its start.
 type Place = (usize, i64);
 
 #[derive(Debug, Clone, Copy)]
 struct Session {
     end: i64,
     is_open: bool,
-    /// The first and last row of its chain. A closed session has one row, for its key.
+    /// The first and last row of its chain. A closed session has one row, which holds its key.
     head: u32,
     tail: u32,
 }
@@ -54,9 +54,9 @@ struct Session {
 pub(crate) struct SessionStore {
     keys: Option<Box<dyn GroupValues>>,
     sessions: BTreeMap<Place, Session>,
-    /// Open ones, by end.
+    /// Open sessions by end.
     ending: BTreeSet<(i64, Place)>,
-    /// Closed ones, by end.
+    /// Closed sessions by end.
     closed: BTreeSet<(i64, Place)>,
     partials: Vec<Partials>,
     next: Vec<u32>,
@@ -65,12 +65,12 @@ pub(crate) struct SessionStore {
 
 struct Partials {
     rows: RecordBatch,
-    /// The number of its first row.
+    /// The number of the batch's first row.
     first: u32,
-    /// Which rows are of open sessions, and how many. None comes to be so again.
+    /// Which rows belong to open sessions, and how many. A row never becomes open again.
     is_open: Vec<bool>,
     open: usize,
-    /// What checkpoints hold of it, and how many rows were of open sessions then.
+    /// The batch as last frozen, with the number of open rows then.
     frozen: Option<(usize, StateBatch)>,
 }
 
@@ -132,7 +132,7 @@ impl SessionStore {
             .map(|((_, start), session)| Window { start, end: session.end })
     }
 
-    /// Takes partial rows: the end, the start, the keys and the states of each. Closed ones are only remembered.
+    /// Adds partial rows, each with end, start, keys and states. Closed ones are only remembered.
     pub(crate) fn add(&mut self, rows: RecordBatch, numbers: &[usize], is_open: bool) {
         let first = u32::try_from(self.next.len()).expect("compaction keeps rows well below 2^32");
         let ends = rows.column(0).as_primitive::<Int64Type>().clone();
@@ -153,7 +153,7 @@ impl SessionStore {
         }
     }
 
-    /// Links a row into the session that it makes with those that it touches.
+    /// Links a row into the session that it forms with those that it touches.
     fn extend(&mut self, key: usize, window: Window, row: u32) {
         let mut merged = Session { end: window.end, is_open: true, head: row, tail: row };
         let mut start = window.start;
@@ -170,13 +170,13 @@ impl SessionStore {
         self.ending.insert((merged.end, (key, start)));
     }
 
-    /// Sessions of a key that overlap a window or meet it at either end, the latest first.
+    /// Sessions of a key that overlap a window or meet it at either end, latest first.
     fn touching(&self, key: usize, window: Window) -> impl Iterator<Item = (Place, Session)> + '_ {
         let before = self.sessions.range((key, i64::MIN)..=(key, window.end)).rev();
         before.map(|(place, session)| (*place, *session)).take_while(move |(_, session)| session.end >= window.start)
     }
 
-    /// Closes up to `limit` sessions that end at or before `until`: their keys and results, and their windows.
+    /// Closes up to `limit` sessions that end at or before `until`. Returns their keys and results, and their windows.
     pub(crate) fn close(
         &mut self,
         spec: &AggregateSpec,
@@ -203,7 +203,7 @@ impl SessionStore {
         Ok((columns, windows))
     }
 
-    /// A session's rows are not of an open one any more.
+    /// Marks a session's rows as no longer open.
     fn close_rows(&mut self, place: Place) {
         let mut rows = Vec::new();
         self.chain(place, |row| rows.push(self.locate(row)));
@@ -233,8 +233,8 @@ impl SessionStore {
         }
     }
 
-    /// Merges the rows of each session into one, drops all others, and forgets keys without sessions, where that is worth it.
-    /// `slack` rows may lie about before it is.
+    /// Merges the rows of each session into one, drops all others, and forgets keys without sessions. Does so only if
+    /// more than `slack` rows or keys are superfluous.
     pub(crate) fn compact_if_due(&mut self, spec: &AggregateSpec, slack: usize) -> Result<(), OperatorError> {
         let keys = self.keys.as_ref().map_or(0, |keys| keys.len());
         if self.next.len().max(keys) <= 2 * self.sessions.len() + slack {
@@ -252,13 +252,14 @@ impl SessionStore {
         Ok(())
     }
 
-    /// The open sessions as batches of partial rows: the same ones as before where no session of theirs was closed since.
+    /// The open sessions as batches of partial rows. A batch is the same as before if none of its sessions was closed
+    /// since.
     pub(crate) fn freeze_open(&mut self, spec: &AggregateSpec, groups: u16) -> Result<Vec<StateBatch>, OperatorError> {
         let with_open = self.partials.iter_mut().filter(|partials| partials.open > 0);
         with_open.map(|partials| partials.freeze(spec, groups)).collect()
     }
 
-    /// The closed sessions that are remembered, a row each.
+    /// The remembered closed sessions, one row each.
     pub(crate) fn freeze_closed(&self, spec: &AggregateSpec, groups: u16) -> Result<Option<StateBatch>, OperatorError> {
         let rows = self.gather(spec, false)?;
         let has_rows = rows.num_rows() > 0;
@@ -282,7 +283,7 @@ impl SessionStore {
         batch_of(&spec.partial_schema, columns, places.len())
     }
 
-    /// The merged rows of each of some sessions.
+    /// The merged rows of each of these sessions.
     fn merge(&self, spec: &AggregateSpec, places: &[Place]) -> Result<Merged, OperatorError> {
         let mut picks: Vec<(usize, usize)> = Vec::new();
         let mut groups: Vec<usize> = Vec::new();
@@ -305,7 +306,7 @@ impl SessionStore {
         Ok(Merged { keys: keys?, accumulators })
     }
 
-    /// The rows of a session.
+    /// Visits the rows of a session.
     fn chain(&self, place: Place, mut visit: impl FnMut(u32)) {
         let session = self.sessions[&place];
         let mut row = session.head;
@@ -318,7 +319,7 @@ impl SessionStore {
         }
     }
 
-    /// The batch of a row and its place there.
+    /// A row's batch and its index there.
     fn locate(&self, row: u32) -> (usize, usize) {
         let batch = self.partials.partition_point(|partials| partials.first <= row) - 1;
         (batch, (row - self.partials[batch].first) as usize)

@@ -1,4 +1,4 @@
-//! What is aggregated: keys, calls, and how a batch becomes their inputs.
+//! The keys and calls of an aggregation, and how a batch becomes their inputs.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
     split::Rows,
 };
 
-/// Aggregates that tell values apart without `DISTINCT`.
+/// Aggregates that tell values apart even without `DISTINCT`.
 const COUNTING: &[&str] = &["approx_distinct"];
 
 /// Keys and aggregate calls of one operator.
@@ -26,13 +26,13 @@ const COUNTING: &[&str] = &["approx_distinct"];
 pub(crate) struct AggregateSpec {
     /// Key columns of the input.
     pub(crate) keys: Vec<usize>,
-    /// The keys alone, in order.
+    /// The schema of the keys.
     pub(crate) key_schema: SchemaRef,
-    /// The calls.
     pub(crate) calls: Vec<Call>,
-    /// Whether the input is partials: its columns are the keys, then every call's state.
+    /// Whether the input is partials, with the keys and then every call's state as columns.
     pub(crate) merges: bool,
-    /// A partial in state: two integers that place it in time, the keys, then every call's state.
+    /// The schema of a partial in state: two integers that identify its pane or session, the keys, then every call's
+    /// state.
     pub(crate) partial_schema: SchemaRef,
 }
 
@@ -40,16 +40,16 @@ pub(crate) struct AggregateSpec {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) function: Arc<AggregateFunctionExpr>,
-    /// And then what it is ordered by.
+    /// The arguments, then the expressions of its ORDER BY.
     arguments: Vec<Expression>,
-    /// From this argument on, equal values must be told apart by nothing: they are made canonical.
+    /// The index from which arguments are made canonical, since equal values must have equal bits there.
     canonical_from: usize,
     filter: Option<Expression>,
     /// How many columns its state has.
     pub(crate) state_width: usize,
 }
 
-/// A batch as the input of a table: the key columns, and per call its arguments, or its state where partials are merged.
+/// A batch as a table's input: the key columns, and per call its arguments, or its state if partials are merged.
 #[derive(Debug)]
 pub(crate) struct Inputs {
     pub(crate) rows: usize,
@@ -62,7 +62,7 @@ pub(crate) struct Inputs {
 #[derive(Debug, Clone)]
 pub(crate) struct Value {
     pub(crate) column: ArrayRef,
-    /// Whether all its rows are the same: then any of them stand for any others.
+    /// Whether all rows have the same value, so that any slice stands for any rows.
     constant: bool,
 }
 
@@ -98,7 +98,7 @@ impl AggregateSpec {
         self.calls.iter().map(|call| call.state_width).sum()
     }
 
-    /// The inputs of a batch.
+    /// The inputs in a batch.
     pub(crate) fn inputs(&self, batch: &RecordBatch) -> Result<Inputs, OperatorError> {
         let keys: Vec<ArrayRef> = self.keys.iter().map(|key| batch.column(*key).clone()).collect();
         let keys = canonical_keys(&keys)?;
@@ -115,19 +115,19 @@ impl AggregateSpec {
         Ok(inputs)
     }
 
-    /// The inputs that merge partials with these keys and states.
+    /// The inputs for merging partials with these keys and states.
     pub(crate) fn partial_inputs(&self, keys: Vec<ArrayRef>, states: &[ArrayRef], rows: usize) -> Inputs {
         let mut states = states.iter().map(|column| Value { column: column.clone(), constant: false });
         let values = self.calls.iter().map(|call| states.by_ref().take(call.state_width).collect()).collect();
         Inputs { rows, keys, values, filters: vec![None; self.calls.len()] }
     }
 
-    /// Where the keys are in a partial of state.
+    /// The column range of the keys in a stored partial.
     pub(crate) fn stored_keys(&self) -> std::ops::Range<usize> {
         2..2 + self.keys.len()
     }
 
-    /// The inputs that merge a partial of state.
+    /// The inputs for merging a stored partial.
     pub(crate) fn stored_inputs(&self, partial: &RecordBatch) -> Result<Inputs, OperatorError> {
         let (keys, states) = partial.columns()[2..].split_at(self.keys.len());
         Ok(self.partial_inputs(canonical_keys(keys)?, states, partial.num_rows()))
@@ -146,7 +146,8 @@ impl Call {
         let arguments = values.into_iter().chain(order).map(part).collect();
         let filter = lowered.filter.map(part);
         let call = Self { function: lowered.aggregate, arguments, canonical_from, filter, state_width };
-        // A first one now, so that what cannot be accumulated is refused with the plan and not with the first row.
+        // Create one now, so that an aggregate that cannot be accumulated is refused with the plan, not with the first
+        // row.
         call.accumulator().map_err(|error| build_error(operator)(format!("aggregate {}: {error}", bytes.text)))?;
         if !call.function.groups_accumulator_supported() {
             call.function.create_accumulator().map_err(build_error(operator))?;
@@ -154,7 +155,7 @@ impl Call {
         Ok(call)
     }
 
-    /// The columns of its arguments, for the rows that its filter lets through.
+    /// The columns of the arguments, evaluated for the rows that the filter admits.
     fn values(&self, batch: &RecordBatch, filter: Option<&BooleanArray>) -> Result<Vec<Value>, OperatorError> {
         let values = self.arguments.iter().enumerate().map(|(at, argument)| {
             let mut value = Value::evaluate(argument, batch, filter)?;
@@ -166,7 +167,7 @@ impl Call {
         values.collect()
     }
 
-    /// A fresh accumulator.
+    /// A new accumulator.
     pub(crate) fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>, OperatorError> {
         if self.function.groups_accumulator_supported() {
             return self.function.create_groups_accumulator().map_err(evaluate_error(self.function.name()));
@@ -216,7 +217,7 @@ impl Inputs {
 }
 
 impl Value {
-    /// What an argument is where the filter of its call holds.
+    /// Evaluates an argument where its call's filter holds.
     fn evaluate(
         argument: &Expression,
         batch: &RecordBatch,

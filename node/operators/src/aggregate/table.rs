@@ -1,4 +1,5 @@
-//! A hash table of groups with an accumulator per call: vectorised, with group numbers in between.
+//! A hash table of groups with an accumulator per call. Vectorized: each row gets a group number, and accumulators
+//! consume columns with these numbers.
 
 use std::fmt;
 
@@ -20,12 +21,12 @@ use crate::{
     error::{arrow_error, evaluate_error},
 };
 
-/// The characters of a key in an error.
+/// The most characters of a key in an error.
 const KEY_TEXT_MAX: usize = 200;
 
 /// Groups and their accumulators.
 pub(crate) struct GroupTable {
-    /// `None` without keys: then all rows are of one group.
+    /// `None` if there are no keys; then all rows form one group.
     keys: Option<Box<dyn GroupValues>>,
     accumulators: Vec<Box<dyn GroupsAccumulator>>,
     groups: usize,
@@ -54,7 +55,7 @@ impl GroupTable {
         keys + self.accumulators.iter().map(|accumulator| accumulator.size()).sum::<usize>()
     }
 
-    /// Takes rows, or partials where `merges`. `indices` is scratch space.
+    /// Absorbs rows, or partials if `merges`. `indices` is scratch space.
     pub(crate) fn absorb(
         &mut self,
         spec: &AggregateSpec,
@@ -79,7 +80,7 @@ impl GroupTable {
         accumulate(spec, &mut self.accumulators, inputs, merges, indices, self.groups)
     }
 
-    /// The keys and the results, and the end of the table.
+    /// Consumes the table; returns the keys and the results.
     pub(crate) fn into_results(mut self, spec: &AggregateSpec) -> Result<Vec<ArrayRef>, OperatorError> {
         let mut columns = self.take_keys()?;
         let results = results(spec, &mut self.accumulators, &columns)?;
@@ -87,7 +88,7 @@ impl GroupTable {
         Ok(columns)
     }
 
-    /// The keys and the states. The table is empty afterwards, with room for about as many groups again.
+    /// Takes the keys and the states. The table is empty afterwards, with room for about as many groups again.
     pub(crate) fn take_states(&mut self, spec: &AggregateSpec) -> Result<Vec<ArrayRef>, OperatorError> {
         let groups = std::mem::take(&mut self.groups);
         let mut columns = self.take_keys()?;
@@ -106,7 +107,7 @@ impl GroupTable {
     }
 }
 
-/// An empty table of keys alone; `None` without keys.
+/// An empty hash table of keys; `None` if there are no keys.
 pub(crate) fn key_table(spec: &AggregateSpec) -> Result<Option<Box<dyn GroupValues>>, OperatorError> {
     if spec.keys.is_empty() {
         return Ok(None);
@@ -114,7 +115,7 @@ pub(crate) fn key_table(spec: &AggregateSpec) -> Result<Option<Box<dyn GroupValu
     new_group_values(spec.key_schema.clone(), &GroupOrdering::None).map(Some).map_err(evaluate_error("GROUP BY"))
 }
 
-/// Feeds accumulators, with a group number per row.
+/// Feeds accumulators; `indices` has a group number per row.
 pub(crate) fn accumulate(
     spec: &AggregateSpec,
     accumulators: &mut [Box<dyn GroupsAccumulator>],
@@ -138,7 +139,7 @@ pub(crate) fn accumulate(
     Ok(())
 }
 
-/// The states of all groups, which the accumulators then forget.
+/// Takes the states of all groups out of the accumulators.
 pub(crate) fn take_states(
     spec: &AggregateSpec,
     accumulators: &mut [Box<dyn GroupsAccumulator>],
@@ -150,7 +151,7 @@ pub(crate) fn take_states(
     Ok(columns)
 }
 
-/// The results of all groups; of one that does not fit, the keys are named.
+/// The results of all groups. An overflow error names the group's keys.
 pub(crate) fn results(
     spec: &AggregateSpec,
     accumulators: &mut [Box<dyn GroupsAccumulator>],
@@ -172,7 +173,7 @@ pub(crate) fn results(
     evaluated.collect()
 }
 
-/// The keys of a group, in words.
+/// The keys of a group, for an error.
 fn group_text(schema: &Schema, keys: &[ArrayRef], group: usize) -> String {
     let options = FormatOptions::default().with_null("NULL");
     let text = |key: &ArrayRef| {
@@ -188,7 +189,7 @@ fn array_value_to_string_with(key: &ArrayRef, row: usize, options: &FormatOption
     ArrayFormatter::try_new(key, options)?.value(row).try_to_string()
 }
 
-/// Keys in their canonical form: equal ones have equal bits.
+/// The keys in canonical form: equal keys have equal bits.
 pub(crate) fn canonical_keys(keys: &[ArrayRef]) -> Result<Vec<ArrayRef>, OperatorError> {
     let keys: Result<Vec<ArrayRef>, ArrowError> = keys.iter().map(canonical).collect();
     keys.map_err(arrow_error("bring keys into their canonical form"))

@@ -1,9 +1,8 @@
 //! Windowed aggregation to final results: the single phase over rows, or the global one over partials.
 //!
-//! Windows fire lazily, one per demand of `next_output`, in the order of their ends. Of the windows that a pane feeds, which
-//! may be millions, only the next is kept; when it fires, the one after it takes its place. The windows that are due but have
-//! not fired are still state; so a frozen state says up to where windows had fired. States of several instances are taken over in
-//! the order of these marks, and what the earlier ones had to fire up to the next mark is fired in between.
+//! Windows fire lazily, one per call of `next_output`, in order of their ends. A pane may feed millions of windows, so
+//! only its next one is kept; when that fires, the following one takes its place. Windows that are due but have not
+//! fired are still state, so a frozen state records up to which time windows had fired.
 
 use std::collections::BTreeSet;
 
@@ -33,9 +32,9 @@ use crate::{
     split::split_by,
 };
 
-/// The table of frozen state that holds partials.
+/// The frozen table of partials.
 const PANES: &str = "panes";
-/// The value of frozen state: every window that ends at or before it has fired.
+/// The frozen value: every window that ends at or before it has fired.
 const FIRED: &str = "fired";
 
 /// The running form of `WindowAggregate` in the single and global phase.
@@ -45,7 +44,7 @@ pub(crate) struct WindowedAggregate {
     windows: Windows,
     shape: OutputShape,
     panes: Panes,
-    /// Of each pane, the next window that has not fired.
+    /// Per pane, the next window that has not fired.
     waiting: BTreeSet<Window>,
     watermark: i64,
     emission: Emission,
@@ -80,7 +79,7 @@ impl WindowedAggregate {
         })
     }
 
-    /// Fires the next window that ends at or before `until`; `false` where there is none.
+    /// Fires the next window that ends at or before `until`; `false` if there is none.
     fn fire_next(&mut self, until: i64) -> Result<bool, OperatorError> {
         let Some(window) = self.waiting.first().copied().filter(|window| window.end <= until) else { return Ok(false) };
         self.waiting.remove(&window);
@@ -92,7 +91,7 @@ impl WindowedAggregate {
             let is_last = self.windows.is_last(key, window);
             self.wait_for(key, window.end);
             if is_last && table.is_none() {
-                // What is live in a pane that goes need not be sealed: the others are merged into it.
+                // The live table of a pane that is removed need not be sealed: the others are merged into it.
                 let (live, sealed) = self.panes.remove(key).map(Pane::into_parts).unwrap_or_default();
                 table = live;
                 partials.extend(sealed);
@@ -117,12 +116,12 @@ impl WindowedAggregate {
         Ok(true)
     }
 
-    /// Waits for the first window of a pane that ends after `fired`.
+    /// Schedules the first window of a pane that ends after `fired`.
     fn wait_for(&mut self, key: PaneKey, fired: i64) {
         self.waiting.extend(self.windows.window_after(key, fired));
     }
 
-    /// Up to where windows have fired.
+    /// The time up to which windows have fired.
     fn fired(&self) -> i64 {
         match self.waiting.first() {
             Some(due) if due.end <= self.watermark => due.end.saturating_sub(1),
@@ -212,6 +211,8 @@ impl Operator for WindowedAggregate {
         Ok(frozen)
     }
 
+    /// Restores states in the order of their `FIRED` values. Windows of earlier states that are due by a later state's
+    /// value fire in between, so that no window fires for panes of that later state again.
     fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
         let owned: KeyGroupSet = owned.iter().copied().collect();
         self.emission.restore(states, &owned)?;
@@ -226,7 +227,7 @@ impl Operator for WindowedAggregate {
     }
 }
 
-/// The pane for which rows still count; the windows that refuse them are noted with the rows.
+/// The pane for the windows of `key` that are still open. The closed windows go to `late`, with the rows.
 pub(super) fn judge(
     windows: &Windows,
     key: PaneKey,
@@ -247,7 +248,7 @@ pub(super) fn judge(
     Ok(open)
 }
 
-/// Partials by pane. A batch that an operator froze is of one pane; one that was put together of several is cut.
+/// Splits partials by pane. A frozen batch has a single pane; a batch concatenated from several is cut.
 fn split_panes(batch: &StateBatch) -> Result<Vec<(PaneKey, StateBatch)>, OperatorError> {
     let ends = batch.rows.column(0).as_primitive::<Int64Type>();
     let details = batch.rows.column(1).as_primitive::<Int64Type>();

@@ -1,4 +1,4 @@
-//! How rows find their panes, and panes their windows.
+//! Maps rows to panes, and panes to windows.
 
 use std::ops::RangeInclusive;
 
@@ -15,26 +15,26 @@ use crate::{
     time,
 };
 
-/// Names a pane. Ordered by the end.
+/// Identifies a pane. Ordered by end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PaneKey {
-    /// The end of its slice, or of its attached window.
+    /// The end of the pane's slice, or of its attached window.
     pub(crate) end: i64,
-    /// How many of the slice's first windows it does not feed, or the start of its attached window.
+    /// How many of the slice's first windows the pane does not feed, or the start of its attached window.
     pub(crate) detail: i64,
 }
 
-/// The windows of one operator.
+/// How windows are determined.
 #[derive(Debug)]
 pub(crate) enum Windows {
-    /// Assigned here.
+    /// Assigned here, by event time.
     Assigned {
         assigner: WindowAssigner,
         column: usize,
-        /// Whether the column holds the numbers of panes that the local phase assigned, not event times.
+        /// Whether the column holds pane numbers assigned by the local phase, instead of event times.
         holds_numbers: bool,
     },
-    /// Columns of the input.
+    /// Given by columns of the input.
     Attached { start: usize, end: usize },
 }
 
@@ -62,7 +62,7 @@ impl Windows {
         }
     }
 
-    /// The rows of each pane, lateness not yet judged.
+    /// The rows of each pane, without regard to lateness.
     pub(crate) fn split(&self, batch: &RecordBatch) -> Result<Vec<(PaneKey, Rows)>, OperatorError> {
         match self {
             Self::Assigned { assigner, column, holds_numbers: true } => {
@@ -77,7 +77,7 @@ impl Windows {
         }
     }
 
-    /// The pane for the windows of `key` that are open at a watermark; `None` where none is.
+    /// The pane for the windows of `key` that are open at a watermark; `None` if all are closed.
     pub(crate) fn open(&self, key: PaneKey, watermark: i64) -> Option<PaneKey> {
         match self {
             Self::Assigned { assigner, .. } => assigner.open_pane(key.pane(), watermark).map(PaneKey::from),
@@ -85,7 +85,7 @@ impl Windows {
         }
     }
 
-    /// The windows that a pane feeds, by their end.
+    /// The windows that a pane feeds, in order of their ends.
     pub(crate) fn windows_of(&self, key: PaneKey) -> impl Iterator<Item = Window> + use<> {
         let (assigned, attached) = match self {
             Self::Assigned { assigner, .. } => (Some(assigner.windows_of_pane(key.pane())), None),
@@ -102,7 +102,7 @@ impl Windows {
         }
     }
 
-    /// Whether a window is the last that a pane feeds.
+    /// Whether a window is the last one that a pane feeds.
     pub(crate) fn is_last(&self, key: PaneKey, window: Window) -> bool {
         match self {
             Self::Assigned { assigner, .. } => assigner.last_end_of_pane(key.pane()) == window.end,
@@ -110,7 +110,7 @@ impl Windows {
         }
     }
 
-    /// Where the panes of a window lie.
+    /// The range of keys in which a window's panes lie.
     pub(crate) fn range_of(&self, window: Window) -> RangeInclusive<PaneKey> {
         match self {
             Self::Assigned { assigner, .. } => {
@@ -121,7 +121,7 @@ impl Windows {
         }
     }
 
-    /// Whether a pane in `range_of` a window feeds it.
+    /// Whether a pane in a window's `range_of` feeds the window.
     pub(crate) fn feeds(&self, key: PaneKey, window: Window) -> bool {
         match self {
             Self::Assigned { assigner, .. } => assigner.feeds(key.pane(), window.end),
@@ -129,7 +129,7 @@ impl Windows {
         }
     }
 
-    /// How the local phase tells the global one of a pane: its number, or the start and end of its window.
+    /// How the local phase identifies a pane to the global one: by its number, or by its window's start and end.
     pub(crate) fn sent_as(&self, key: PaneKey) -> Vec<i64> {
         match self {
             Self::Assigned { assigner, .. } => vec![assigner.number_of(key.pane())],
@@ -137,8 +137,8 @@ impl Windows {
         }
     }
 
-    /// Whether all windows with an end at or before `fired` have fired when that was frozen, so that panes that are still
-    /// there must not fire them again. Attached windows go with their pane.
+    /// Whether a frozen state's `fired` applies: all windows that end at or before it have fired, and panes still there
+    /// must not fire them again. An attached window goes with its pane, so there it does not.
     pub(crate) fn remembers_fired(&self) -> bool {
         matches!(self, Self::Assigned { .. })
     }
@@ -166,7 +166,7 @@ impl From<Window> for PaneKey {
     }
 }
 
-/// The rows of each window that columns of the batch name.
+/// The rows of each window, as given by two columns of the batch.
 pub(crate) fn split_attached(
     batch: &RecordBatch,
     start: usize,
@@ -208,13 +208,13 @@ fn split_by_slice(
     }))
 }
 
-/// Event times, from which no window reaches farther than `reach`.
+/// Event times. Refuses times whose windows, of length `reach`, would exceed the range of timestamps.
 pub(crate) fn event_times(batch: &RecordBatch, column: usize, reach: i64) -> Result<ScalarBuffer<i64>, OperatorError> {
     check_reach(batch, column, reach)?;
     times_of(batch, column)
 }
 
-/// Refuses times whose windows would have bounds that no timestamp holds.
+/// Refuses times whose windows would exceed the range of timestamps.
 fn check_reach(batch: &RecordBatch, column: usize, reach: i64) -> Result<(), OperatorError> {
     match time::beyond(batch.column(column), reach) {
         None => Ok(()),
@@ -236,7 +236,7 @@ fn input_error(reason: String) -> OperatorError {
     OperatorError::Input { operator: "a window operator", reason }
 }
 
-/// Refuses plans whose time columns are none.
+/// Refuses a plan whose time columns are not timestamps.
 pub(crate) fn check_timestamps(operator: &str, schema: &SchemaRef, columns: &[usize]) -> Result<(), OperatorError> {
     for column in columns {
         let field = schema.fields().get(*column);

@@ -1,8 +1,8 @@
 //! The join of two batches on equal keys, as a resumable cursor.
 //!
-//! A hash table over the smaller side (heads of chains of rows with the same hash), probed row by row with the larger. Candidate
-//! pairs are collected up to a chunk and their keys compared by column, so that a collision of hashes costs a comparison and
-//! never a wrong row.
+//! A hash table over the smaller side (heads of chains of rows with equal hashes) is probed row by row with the larger
+//! side. Candidate pairs are collected up to a chunk, then their keys are compared by column. So a hash collision costs
+//! a comparison but never yields a wrong row.
 
 use std::cmp::Ordering;
 
@@ -20,26 +20,26 @@ use crate::{
     project::batch_of,
 };
 
-/// The seed of join tables: another than the routing hash, whose top bits all rows of a subtask share.
+/// The seed of join tables. It differs from the routing hash's, whose top bits are alike for all rows of a subtask.
 const SEED: u64 = 0x6a6f_696e;
-/// The end of a chain.
+/// Marks the end of a chain.
 const NONE: u32 = u32::MAX;
 
-/// A join under way.
+/// A join in progress.
 #[derive(Debug)]
 pub(crate) struct Matcher {
-    /// Left and right.
+    /// Left and right rows.
     sides: [RecordBatch; 2],
-    /// Which of them the table is over.
+    /// The side that the table is over.
     build: usize,
     keys: [Vec<ArrayRef>; 2],
-    /// (hash, first row of its chain)
+    /// Hash, and the first row of its chain.
     heads: HashTable<(u64, u32)>,
     next: Vec<u32>,
-    /// Of the probing side.
+    /// Hashes of the probing side.
     hashes: Vec<u64>,
     probe: u32,
-    /// The next candidate of row `probe`; `None`: its chain has not been begun.
+    /// The next candidate for row `probe`; `None` if its chain has not been started.
     candidate: Option<u32>,
 }
 
@@ -60,7 +60,7 @@ impl Matcher {
         let (build_hashes, hashes) = if build == 0 { (left, right) } else { (right, left) };
         let mut heads: HashTable<(u64, u32)> = HashTable::with_capacity(build_hashes.len());
         let mut next = vec![NONE; build_hashes.len()];
-        // From the last row to the first, so that chains run in the order of the rows.
+        // From the last row to the first, so that chains are in row order.
         let rows = 0..u32::try_from(build_hashes.len()).expect("a window has fewer than 2^32 rows");
         for row in rows.rev() {
             let hash = build_hashes[row as usize];
@@ -113,7 +113,7 @@ impl Matcher {
         }
     }
 
-    /// What is left to join, as joins of their own: left and right rows of each.
+    /// The remaining joins: the left and right rows of each.
     pub(crate) fn remainder(&self) -> Result<Vec<[RecordBatch; 2]>, OperatorError> {
         let (build, probe) = (&self.sides[self.build], &self.sides[1 - self.build]);
         let pair = |built: RecordBatch, probed: RecordBatch| {
@@ -140,7 +140,7 @@ impl Matcher {
         Ok(fragments)
     }
 
-    /// Pairs with equal hashes.
+    /// Up to `limit` pairs with equal hashes, as row indexes of both sides.
     fn candidates(&mut self, limit: usize) -> (Vec<u32>, Vec<u32>) {
         let (mut built, mut probed) = (Vec::with_capacity(limit), Vec::with_capacity(limit));
         while let Some(hash) = self.hashes.get(self.probe as usize) {
@@ -162,7 +162,7 @@ impl Matcher {
         (built, probed)
     }
 
-    /// Of candidate pairs, those with equal keys.
+    /// The candidate pairs with equal keys.
     fn verify(&self, built: UInt32Array, probed: UInt32Array) -> Result<(UInt32Array, UInt32Array), OperatorError> {
         let mut equal: Option<BooleanArray> = None;
         for (build, probe) in self.keys[self.build].iter().zip(&self.keys[1 - self.build]) {
@@ -187,7 +187,7 @@ impl Matcher {
     }
 }
 
-/// Which of the pairs are equal; a NULL is so only within values.
+/// Which of the pairs are equal. NULLs are equal only inside nested values.
 fn equal_nested(
     build: &ArrayRef,
     probe: &ArrayRef,
