@@ -82,7 +82,8 @@ fn location(options: &Options<'_>, context: &ConnectorContext) -> Result<Locatio
     Location::new(options.required("path")?, context)
 }
 
-/// Opens the table that a source operator reads, to list its splits. Notices are given without a job.
+/// Opens the table that a source operator reads, to list its splits. Records POSTed to it meanwhile are
+/// kept in memory only.
 ///
 /// # Errors
 /// If its options or columns don't fit the connector.

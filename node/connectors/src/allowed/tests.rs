@@ -1,4 +1,4 @@
-//! What may be used and what not, over a real directory with links.
+//! Which paths may be used, tested in a real directory with links.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A directory with what is allowed (`in`) and what is not (`out`), and links between them.
+/// A directory with an allowed (`in`) and a forbidden folder (`out`), and links between them.
 fn place() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
     let root = directory.path().canonicalize().expect("it is there");

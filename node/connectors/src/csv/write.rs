@@ -30,7 +30,7 @@ impl CsvWriter {
         Ok(Self { dialect: Dialect::new(options)?, header, scratch: Vec::new() })
     }
 
-    /// Writes the line that names the columns, where the table wants one.
+    /// Writes the line that names the columns, if the table wants one.
     pub(crate) fn write_header(&self, into: &mut Vec<u8>) {
         let Some(names) = &self.header else { return };
         for (index, name) in names.iter().enumerate() {

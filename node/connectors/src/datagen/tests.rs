@@ -1,4 +1,4 @@
-//! Generated rows: deterministic, within their bounds, as many as were asked for.
+//! Generated rows: deterministic, within their bounds, and as many as requested.
 
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use serde_json::Value;

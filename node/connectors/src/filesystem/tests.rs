@@ -1,4 +1,4 @@
-//! Files read in pieces of any size, sinks read back by sources, part files through crashes, and object stores.
+//! Files read in blocks of any size, sinks read back by sources, part files through crashes, and object stores.
 
 use std::{fs, sync::Arc};
 

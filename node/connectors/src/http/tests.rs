@@ -27,7 +27,7 @@ const SPACES_200: &str = {
     }
 };
 
-/// Lets every task go as far as it can.
+/// Lets every task run as far as it can.
 async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -56,7 +56,7 @@ async fn post(context: &ConnectorContext, path: &str, body: &str) -> (StatusCode
     (status, String::from_utf8(body.to_vec()).expect("text"), retry)
 }
 
-/// Knows one reader, one that is not there now, and this node's own.
+/// Knows one reader, one that is not available now, and one at this node.
 #[derive(Debug)]
 struct Known;
 
@@ -155,7 +155,7 @@ async fn a_full_buffer_pushes_back_until_it_is_read() {
     assert_eq!(post(&context, "/in", "{\"a\":3}\n").await.0, StatusCode::OK);
 }
 
-/// A request whose body comes piece by piece, and by which its pieces are sent.
+/// A request whose body arrives in pieces, and a sender for the pieces.
 fn piecewise(
     context: &ConnectorContext,
     announced: Option<usize>,
@@ -192,7 +192,7 @@ async fn bodies_that_are_being_read_count_before_they_are_whole() {
         StatusCode::TOO_MANY_REQUESTS,
         "half of the buffer is for bodies that are not whole"
     );
-    // The client sends nothing more: its part is free again soon.
+    // The client sends nothing more, so its part of the buffer is freed.
     assert_eq!(slow.await.expect("no panic"), StatusCode::REQUEST_TIMEOUT);
     assert_eq!(post(&context, "/in", &"{\"a\":1}\n".repeat(12)).await.0, StatusCode::OK);
     assert!(reader.next().await.is_ok());
@@ -275,7 +275,7 @@ fn batch(text: &str) -> arrow::array::RecordBatch {
     decoder.finish().expect("a batch")
 }
 
-/// Writes three rows in requests of two to a server that answers so, last first.
+/// Writes three rows in requests of two, to a server that gives these statuses, last one first.
 async fn write(statuses: &[u16], retries: &str) -> (Result<(), String>, Vec<String>) {
     let server = Arc::new(ScriptedServer::default());
     *server.statuses.lock().expect("no panics") = statuses.to_vec();
@@ -337,7 +337,8 @@ async fn a_path_that_nobody_has_is_shown_shortened_and_without_control_character
     assert!(body.starts_with("no table takes records at /in\\u{1b}[2Jxx") && body.len() < 300, "{body:?}");
 }
 
-/// Bytes at once, then so many in each period, until the answer comes; after how long it came.
+/// Sends `at_once` bytes, then `bytes` in each `period`, until the answer arrives. Returns the answer and the time it
+/// took.
 async fn drip(at_once: usize, (bytes, period): (usize, std::time::Duration)) -> (StatusCode, std::time::Duration) {
     let context = context();
     let _reader = open(&context, &[("path", "/in")]).await.expect("opened");

@@ -1,4 +1,5 @@
-//! The decoder against `serde_json` as the oracle, the writer against the decoder, and every kind of bad record.
+//! Tests the decoder against `serde_json` as the oracle, the writer against the decoder, and every kind of malformed
+//! record.
 
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef, TimeUnit};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::{
 mod oracle;
 mod values;
 
-/// Decodes a text of lines; the rows as JSON lines, and the faults.
+/// Decodes lines. Returns the rows as JSON lines, and the faults.
 fn decode(schema: &SchemaRef, text: &str) -> (Vec<String>, Vec<LineFault>) {
     let mut decoder = JsonDecoder::new(schema.clone()).expect("a readable schema");
     let mut faults = Vec::new();
@@ -21,7 +22,7 @@ fn decode(schema: &SchemaRef, text: &str) -> (Vec<String>, Vec<LineFault>) {
     (to_lines(&decoder.finish().expect("arrays of the schema's types")), faults)
 }
 
-/// Decodes one line that is good.
+/// Decodes one valid line.
 fn decode_good(schema: &SchemaRef, line: &str) -> String {
     let (rows, faults) = decode(schema, &format!("{line}\n"));
     assert_eq!(faults, [], "{line}");
@@ -29,7 +30,7 @@ fn decode_good(schema: &SchemaRef, line: &str) -> String {
     rows.into_iter().next().expect("one row")
 }
 
-/// What is wrong with one line.
+/// The fault of one malformed line.
 fn reason(schema: &SchemaRef, line: &str) -> String {
     let (rows, faults) = decode(schema, &format!("{line}\n"));
     assert_eq!(rows, [""; 0], "{line}");

@@ -1,4 +1,4 @@
-//! The same events whatever the splits, the definition's proportions, and only what is asked for.
+//! Events do not depend on the splits, have the defined proportions, and only requested fields are generated.
 
 use std::collections::BTreeMap;
 
@@ -82,7 +82,7 @@ async fn events_do_not_depend_on_splits_or_batches() {
     assert_ne!(other.sorted_lines(), whole.sorted_lines());
 }
 
-/// A batch of auctions is the largest: 500 bytes of text each, and the fields of persons and bids, which are NULL.
+/// A batch of auctions is the largest: 500 bytes of text each, plus the fields of persons and bids, which are NULL.
 #[tokio::test]
 async fn batches_are_cut_by_bytes() {
     let filtered = |batch_rows: usize| {

@@ -1,4 +1,4 @@
-//! Files of other writers and other times: fields by name at any depth, damage, and values that are very large.
+//! Files of other writers and versions: fields by name at any depth, damaged files, and very large values.
 
 use std::{fs, sync::Arc};
 
@@ -51,7 +51,7 @@ fn columns(fields: Vec<FieldRef>) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Two rows of a struct with these fields, in this order, whose values say which field and row they are.
+/// Two rows of a struct with these fields in this order; the values name their field and row.
 fn rows_of(names: &[&str]) -> StructArray {
     let fields: Fields = names.iter().map(|name| field(name, DataType::Utf8)).collect();
     let column =
@@ -80,7 +80,7 @@ fn map_of(values: ArrayRef) -> ArrayRef {
     Arc::new(MapArray::new(entry, OffsetBuffer::from_lengths([1, 1]), entries, None, false))
 }
 
-/// Ways in which files nest structs.
+/// Ways to nest structs in a file.
 const WRAPS: [Wrap; 7] = [
     |rows| Arc::new(rows),
     list,
@@ -99,7 +99,7 @@ const WRAPS: [Wrap; 7] = [
     },
 ];
 
-/// The type that a table declares for the first of them, nested likewise.
+/// The type that a table declares for the rows of three fields, nested in the same way.
 fn declared(wrap: usize) -> DataType {
     let row = DataType::Struct(["a", "b", "c"].map(|name| field(name, DataType::Utf8View)).into());
     let list = |of: DataType| DataType::List(Arc::new(Field::new_list_field(of, true)));
@@ -215,7 +215,7 @@ async fn bytes_of_any_kind_are_text_where_they_are_utf_8() {
     assert_eq!(given.lines(), ["{\"v\":\"abc\"}", "{\"v\":\"def\"}"]);
 }
 
-/// Rows with one text of 200 KB take a few KB in a file, and 60 MB written out.
+/// Rows that share a text of 200 KB take a few KB in a file, and 60 MB when encoded.
 #[tokio::test]
 async fn large_values_come_in_batches_that_are_cut_by_bytes() {
     for dictionary in [true, false] {
@@ -234,7 +234,7 @@ async fn large_values_come_in_batches_that_are_cut_by_bytes() {
         let (mut given, mut position) = (0, reader.position());
         while let crate::Read::Records { batch, .. } = reader.next().await.expect("readable") {
             assert!((1..=20).contains(&batch.num_rows()), "{}", batch.num_rows());
-            // What dictionaries and pages are kept, beside the rows.
+            // The dictionaries and pages that are held, besides the rows.
             assert!(batch.get_array_memory_size() < 16 << 20, "{}", batch.get_array_memory_size());
             assert!(batch.column(0).as_string_view().iter().all(|value| value == Some(&text)));
             given += batch.num_rows();

@@ -1,4 +1,4 @@
-//! What is printed, forgotten, and read from the standard input.
+//! The `print` and `blackhole` sinks, and the `stdin` source.
 
 use std::{
     io::Cursor,

@@ -234,7 +234,7 @@ impl SessionStore {
     }
 
     /// Merges the rows of each session into one, drops all others, and forgets keys without sessions. Does so only if
-    /// more than `slack` rows or keys are superfluous.
+    /// rows or keys outnumber twice the sessions by more than `slack`.
     pub(crate) fn compact_if_due(&mut self, spec: &AggregateSpec, slack: usize) -> Result<(), OperatorError> {
         let keys = self.keys.as_ref().map_or(0, |keys| keys.len());
         if self.next.len().max(keys) <= 2 * self.sessions.len() + slack {

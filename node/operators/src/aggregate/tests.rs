@@ -23,12 +23,12 @@ use crate::testing::{MILLIS, batch, column, encode, integers, plan, schema, show
 /// A row: milliseconds, key, value, name.
 pub(super) type Row = (i64, Option<i64>, Option<i64>, String);
 
-/// What happens to an operator.
+/// An event that an operator is given.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Rows(Vec<Row>),
-    /// The watermark advances by so many milliseconds; then perhaps a checkpoint in mid-emission: chunks taken before, and
-    /// instances after it.
+    /// Advances the watermark by this many milliseconds. Then perhaps a checkpoint in mid-emission: chunks taken before
+    /// it, and instances after it.
     Watermark(i64, Option<(usize, u32)>),
     Checkpoint(u32),
 }
@@ -62,7 +62,7 @@ pub(super) fn row_batch(rows: &[Row]) -> RecordBatch {
     batch(&row_schema(), columns)
 }
 
-/// A call of what a query calls by this name.
+/// A call of the function that a query calls by this name.
 pub(super) fn call(name: &str, argument: Expr) -> Expr {
     let functions = thalweg_functions::aggregate::functions();
     let function = functions.into_iter().find(|(known, _)| *known == name);
@@ -86,7 +86,7 @@ pub(super) const RESULTS: [(&str, DataType); 5] = [
     ("d", DataType::Int64),
 ];
 
-/// The results of `calls` over rows, as text.
+/// The expected results of `calls` over rows, as text.
 pub(super) fn results(rows: &[&Row]) -> String {
     let values = || rows.iter().filter_map(|row| row.2);
     let sum = values().next().is_some().then(|| values().sum::<i64>());
@@ -101,7 +101,7 @@ pub(super) fn output_schema(keys: &[(&str, DataType)]) -> SchemaRef {
     schema(&[keys, &RESULTS, &windows].concat())
 }
 
-/// A row of output; the window in milliseconds.
+/// An expected row of output; the window is in milliseconds.
 pub(super) fn output_row(key: Option<Option<i64>>, rows: &[&Row], window: (i64, i64)) -> String {
     let key = key.map_or_else(String::new, |key| format!("{}|", shown_or_null(key)));
     let (start, end, time) = (shown(window.0), shown(window.1), shown(window.1 - 1));
@@ -123,7 +123,7 @@ pub(super) fn single(spec: WindowSpec) -> thalweg_types::Operator {
     plan(OperatorKind::WindowAggregate(aggregate), output_schema(&[("k", DataType::Int64)]))
 }
 
-/// The windows of a time, in milliseconds, from their definition.
+/// The windows of a time, in milliseconds, computed from their definition.
 pub(super) fn windows_of(spec: WindowSpec, time: i64) -> Vec<(i64, i64)> {
     let starts = |period: i64, offset: i64| (-60..120i64).map(move |n| n * period + offset);
     let all: Vec<(i64, i64)> = match spec {

@@ -1,4 +1,4 @@
-//! Filters and projections, and that what is passed on is not copied.
+//! Filters and projections, and that columns passed through are not copied.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ fn values_are_cast_to_the_planned_type() {
     assert_eq!(rows_of(&run(calc, &[("b", DataType::Utf8View)])), ["10", "20", "30"]);
 }
 
-/// What passes and what fails, with the reasons, of `input` where columns are laid out so.
+/// The rows that pass, those that fail, and the reasons, for `input`.
 fn part(calc: Calc, output: arrow::datatypes::SchemaRef) -> (Vec<String>, Vec<String>, Vec<Fault>) {
     let plan = plan(OperatorKind::Calc(calc), output);
     let mut operator = build(&plan, &[input().schema()], &CONTEXT).expect("a legal plan");
@@ -129,7 +129,7 @@ fn rows_that_make_too_much_together_change_nothing_and_may_come_in_parts() {
     let plan = plan(OperatorKind::Calc(calc), schema(&[("is", DataType::Boolean), ("a", DataType::Int64)]));
     let schema = schema(&[("a", DataType::Int64), ("s", DataType::Utf8View)]);
     let mut operator = build(&plan, std::slice::from_ref(&schema), &CONTEXT).expect("a legal plan");
-    // The last one alone makes more than one evaluation may, as a single row may; one is refused whatever is beside it.
+    // The last row alone exceeds the budget, which a single row may; one row is refused whatever the others are.
     let times = [1 << 23, 1 << 23, i64::MAX, 1, 1 << 26];
     let rows = batch(&schema, vec![integers(times.map(Some)), texts(times.map(|_| Some("x".to_owned())))]);
     let error = operator.process(0, rows.clone()).expect_err("80 MiB are too much");

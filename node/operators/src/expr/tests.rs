@@ -1,4 +1,4 @@
-//! Expressions that go as deep as their encoding lets them.
+//! Expressions as deep as their encoding allows.
 
 use arrow::{
     array::{AsArray, RecordBatch},
@@ -9,14 +9,14 @@ use datafusion_expr::{Expr, Operator, binary_expr, lit};
 use super::Expression;
 use crate::testing::{batch, column, encode, integers, schema};
 
-/// Code that is not optimised takes several times the stack.
+/// Unoptimized code takes several times the stack.
 const LEVELS: usize = if cfg!(debug_assertions) { thalweg_expr::DEPTH_MAX * 3 / 4 } else { thalweg_expr::DEPTH_MAX };
 
 fn rows() -> RecordBatch {
     batch(&schema(&[("a", DataType::Int64)]), vec![integers((0..100).map(Some))])
 }
 
-/// Chains to the left and to the right, which compile, run and are dropped on the stack of a test's thread.
+/// Left-deep and right-deep chains compile, run and are dropped on the stack of a test's thread.
 fn check(link: impl Fn(Expr, usize) -> Expr, first: Expr) {
     let deepest = (1..LEVELS).fold(first, link);
     let rows = rows();

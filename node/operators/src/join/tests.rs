@@ -1,4 +1,4 @@
-//! Against nested loops.
+//! Window joins against nested loops.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -10,7 +10,7 @@ use crate::testing::{
     times,
 };
 
-/// Key, value, window's start and length.
+/// Key, value, and the window's start and length.
 type Row = (Option<i64>, i64, i64, i64);
 
 fn side(prefix: &str) -> SchemaRef {
@@ -61,7 +61,7 @@ fn row() -> impl Strategy<Value = Row> {
     (prop::option::weighted(0.9, 0i64..4), 0i64..5, 0i64..4, 1i64..3)
 }
 
-/// Rows of either side, then by how much the watermark grows, and perhaps a checkpoint in mid-emission.
+/// Rows of both sides, the increase of the watermark, and perhaps a checkpoint in mid-emission.
 type Turn = (Vec<Row>, Vec<Row>, i64, Option<(usize, u32)>);
 
 fn turns() -> impl Strategy<Value = Vec<Turn>> {
@@ -125,7 +125,7 @@ proptest! {
     }
 }
 
-/// Rows that come one by one over a long window.
+/// Rows that arrive one by one over a long window.
 #[test]
 fn state_has_few_batches_of_many_small_ones() {
     let mut cluster = Cluster::new(operator(true, false), vec![side("l"), side("r")], vec![vec![0], vec![0]]);

@@ -17,7 +17,7 @@ fn limit(offset: u64, limit: Option<u64>) -> Box<dyn Operator> {
     build(&plan(OperatorKind::Limit(RowRange { offset, limit }), input()), &[input()], &CONTEXT).unwrap()
 }
 
-/// What passes of batches of three rows, and whether that is enough.
+/// The rows that pass of batches of three rows, and whether the operator is satisfied.
 fn passed(limit: &mut dyn Operator, batches: std::ops::Range<i64>) -> (Vec<String>, bool) {
     let mut output = Vec::new();
     for number in batches {

@@ -1,4 +1,4 @@
-//! Against sorting everything.
+//! Sorting in chunks against sorting everything.
 
 use std::cmp::Ordering;
 
@@ -45,7 +45,7 @@ fn expected(mut rows: Vec<Row>, order: SortColumn, range: RowRange) -> Vec<Strin
     rows.into_iter().skip(range.offset as usize).take(limit).map(shown).collect()
 }
 
-/// In the order in which they came.
+/// The rows in the order in which they were returned.
 fn in_turn(batches: &[RecordBatch]) -> Vec<String> {
     batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| text(batch, row))).collect()
 }
@@ -78,7 +78,7 @@ proptest! {
             cluster.on_watermark(1000, None);
             prop_assert!(cluster.output.is_empty(), "nothing is given before the end");
         }
-        // What goes on from a checkpoint in the midst of the rows is told the end once more.
+        // An operator restored from a checkpoint in mid-emission is told of the end again.
         cluster.on_watermark(i64::MAX, Some((chunks, 1)));
         cluster.on_watermark(i64::MAX, None);
         prop_assert_eq!(in_turn(&cluster.output), expected(all, order, range));

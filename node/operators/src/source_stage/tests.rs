@@ -1,4 +1,4 @@
-//! Computed columns, dead rows and what batches promise.
+//! Computed columns, rows without event time, and the watermarks of batches.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Against sorting everything.
+//! Top-N against sorting everything.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -14,7 +14,7 @@ use crate::testing::{
     Cluster, MILLIS, batch, integers, late_rows_of, plan, rows_of, schema, shown, shown_or_null, texts, times,
 };
 
-/// Partition, order, text, window's start.
+/// Partition, order, text, and the window's start.
 type Row = (Option<i64>, Option<i64>, String, i64);
 
 const SIZE: i64 = 2;

@@ -1,4 +1,4 @@
-//! Every row once per window of its time.
+//! Every row appears once per window of its time.
 
 use arrow::datatypes::DataType;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Tables that try to get out of what they may use.
+//! Tables that try to get out of the allowed paths.
 
 use std::{
     os::unix::fs::{MetadataExt as _, symlink},
@@ -10,7 +10,7 @@ use thalweg_types::{Attempt, JobId, job::FailureKind};
 use super::*;
 use crate::{AllowedPaths, SetAsideKind, SetAsideWriter, open_set_aside_committer};
 
-/// `data` may be used; `out` may not, nor what has only the beginning of its name in common.
+/// `data` is allowed; `out` is not, and neither is `database`, which shares only a prefix of its name.
 fn place() -> (TempDir, PathBuf, ConnectorContext) {
     let directory = folder();
     let root = directory.path().canonicalize().expect("it is there");
@@ -121,7 +121,7 @@ async fn a_link_that_comes_after_the_look_is_not_followed_either() {
     check_refusal(&source.discover().await.expect_err("it leads out"), "a table that has become a link");
 }
 
-/// All that is below what may not be used, with what would tell of a change.
+/// Everything below the forbidden folders, with metadata that would reveal a change.
 fn outside(root: &LocalPath) -> Vec<(PathBuf, i64, i64)> {
     let mut found = Vec::new();
     let mut folders = vec![root.join("out"), root.join("database")];
@@ -182,7 +182,8 @@ async fn a_sink_whose_directory_or_file_becomes_a_link_writes_nothing_through_it
     writer.write(&parts::rows("{\"a\":1}\n")).await.expect("written");
     let prepared = seal(&mut *writer).await;
 
-    // The hidden file is exchanged for a link to one of the same length: no reader is to find it under the final name.
+    // The hidden file is swapped for a link to a file of the same length; readers must not find that under the final
+    // name.
     let hidden = parts_of(&table).pop().expect("it is hidden");
     fs::rename(table.join(&hidden), table.join("kept")).expect("renamed");
     symlink("../../out/in.json", table.join(&hidden)).expect("a link");
@@ -305,13 +306,13 @@ async fn no_table_reads_or_writes_checkpoints_where_it_may_use_all_around_them()
             check_own(&aside.expect_err("it is refused"), &path);
         }
         assert_eq!(fs::read_dir(root.join("data/deep")).expect("it is there").count(), 1);
-        // Nor where all that is allowed lies among them.
+        // Nor if everything allowed lies within the program's own place.
         context.allowed.refuse(root.to_str().expect("text"));
         check_own(&read(&context, &at("~/data/in.json")).await.expect_err("it is refused"), "all");
     }
 }
 
-/// A store with a table and what looks like checkpoints.
+/// A store with a table and something that looks like checkpoints.
 async fn stored_place(allowed: AllowedPaths) -> ConnectorContext {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     for (key, value) in [("in/a.json", 1), ("checkpoints/c/m.json", 2), ("inner/a.json", 3)] {

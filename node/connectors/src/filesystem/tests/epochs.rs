@@ -1,5 +1,5 @@
-//! Seals in the middle of writes, sealings at the same time, crashes at any point: what is visible are the rows of committed
-//! epochs, each once, and what others left is removed.
+//! Seals between writes, concurrent sealings, and crashes at any point: exactly the rows of committed checkpoints are
+//! visible, each once, and everything else is removed.
 
 use arrow::array::{AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::Int64Type;
@@ -19,7 +19,7 @@ use crate::{Sealing, SinkCommitter};
 const JOB: JobId = JobId(3);
 const EVERY_ATTEMPT: Attempt = Attempt(u32::MAX);
 
-/// A number, and the text of it that a table may be partitioned by.
+/// A number, and a text by which a table may be partitioned.
 fn columns() -> SchemaRef {
     schema(&[("a", DataType::Int64, true), ("p", DataType::Utf8View, true)])
 }
@@ -30,7 +30,7 @@ fn batch_of(values: impl Iterator<Item = i64> + Clone, text: impl Fn(i64) -> Opt
         .expect("two columns")
 }
 
-/// Where a table is written, and how it is looked at.
+/// The place a table is written to, and how to read it.
 struct Place {
     context: ConnectorContext,
     spec: SinkOperator,
@@ -63,7 +63,7 @@ impl Place {
         open_sink_committer(&self.spec, columns(), &self.context).expect("a committer")
     }
 
-    /// All files, hidden ones included, below the table's path.
+    /// All files below the table's path, including hidden ones.
     async fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
         if let Some(store) = &self.store {
@@ -88,12 +88,12 @@ impl Place {
         files.filter(|name| name.rsplit('/').next().is_some_and(|name| name.starts_with('.'))).collect()
     }
 
-    /// The numbers that a reader sees, in order.
+    /// The numbers that a reader sees, sorted.
     async fn visible(&self) -> Vec<i64> {
         let kept = if self.spec.partition_by.is_empty() { columns() } else { numbers() };
         let source = table(&self.context, &self.path, self.format, &[("csv.header", "true")], kept).expect("a table");
         let given = match read_all(&*source).await {
-            // A store has no directory before something lies in it.
+            // A store has no directory until it contains an object.
             Err(error) if self.store.is_some() && error.to_string().contains("no such files") => return Vec::new(),
             given => given.expect("readable"),
         };
@@ -104,7 +104,7 @@ impl Place {
         seen
     }
 
-    /// As a committer that ends between copying an object and deleting the hidden one.
+    /// Acts as a committer that crashes between copying an object and deleting the hidden one.
     async fn commit_by_half(&self, committable: &Value) {
         let Some(store) = &self.store else { return };
         let part: PartCommittable = serde_json::from_value(committable.clone()).expect("a committable");
@@ -119,7 +119,7 @@ enum Step {
     Seal,
 }
 
-/// What becomes of a sealing that no checkpoint holds.
+/// The fate of a sealing that is in no checkpoint.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Dropped,
@@ -166,7 +166,7 @@ fn text(value: i64) -> Option<String> {
     (value % 5 != 0).then(|| format!("{}/é", value % 3))
 }
 
-/// Writes and seals; gives the sealings, how many rows each and those before it hold, and the writer.
+/// Writes and seals. Returns each sealing with the number of rows in it and all before, and the writer.
 async fn run(place: &Place, attempt: u32, steps: &[Step]) -> (Vec<(Sealing, i64)>, Box<dyn SinkWriter>) {
     let (mut writer, mut sealings, mut next) = (place.writer(attempt), Vec::new(), 0);
     for step in steps {
@@ -211,7 +211,7 @@ async fn commits_of_a_prefix_are_what_is_visible(case: Case) {
     std::mem::forget(writer);
     assert_eq!(place.visible().await, (0..rows).collect::<Vec<_>>(), "the committed epochs");
 
-    // The next attempt writes what was not committed, while what the first has left is removed.
+    // The next attempt writes what was not committed, while the first one's leftovers are removed.
     let mut writer = place.writer(2);
     let (end, values) = (rows + 10, rows..rows + 10);
     writer.write(&batch_of(values, text)).await.expect("written");
@@ -259,7 +259,7 @@ async fn partitions_are_directories_and_their_columns_are_left_out() {
     }
 }
 
-/// Each batch has a row of each of 1,000 values, and keeps alive so much that several make rows wait no longer.
+/// Each batch has a row for each of 300 partitions, more than may have open files, so rows wait for the seal.
 #[tokio::test]
 async fn an_epoch_has_one_file_for_each_of_many_partitions() {
     let rows = batch_of(0..2100, |value| Some((value % 300).to_string()));
@@ -279,7 +279,7 @@ async fn an_epoch_has_one_file_for_each_of_many_partitions() {
     }
 }
 
-/// Counts what is made durable, each on a task of its own.
+/// Counts syncs, each in a task of its own.
 #[derive(Debug)]
 struct CountsSyncs(Arc<AtomicUsize>, Arc<dyn Spawner>);
 
@@ -339,7 +339,7 @@ async fn a_lost_part_keeps_no_other_back() {
     }
 }
 
-/// Those of partitions, below the table's own.
+/// The directories of partitions, below the table's own.
 fn directories(place: &Place) -> Vec<String> {
     let entries = fs::read_dir(&place.path).expect("a directory").map(|entry| entry.expect("an entry").path());
     let mut names: Vec<_> = entries.filter(|path| path.is_dir()).collect();

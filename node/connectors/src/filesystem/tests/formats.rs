@@ -1,4 +1,4 @@
-//! What a sink writes, a source reads as the same rows: for all formats, locally and in an object store.
+//! A source reads the same rows that a sink wrote, for all formats, locally and in an object store.
 
 use proptest::prelude::*;
 use std::ops::Range;
@@ -121,7 +121,7 @@ proptest! {
     }
 }
 
-/// Columns of all flat types, with the values at the edges of each, and one NULL at the end.
+/// Columns of all flat types, with the edge values of each, and a NULL at the end.
 fn edges() -> Vec<ArrayRef> {
     const DAY: i64 = 86_400;
     // From the first day of year 1 to the last second of 9999, before, at and after 1970.
@@ -183,7 +183,7 @@ fn edges() -> Vec<ArrayRef> {
     ]
 }
 
-/// Each column by itself in a ROW, an ARRAY and a MAP, and as NULL and empty ones.
+/// Each column within a ROW, an ARRAY and a MAP, and NULL and empty ones.
 fn nested_edges() -> Vec<ArrayRef> {
     let field = |name: &str, of: &ArrayRef| arrow::datatypes::Field::new(name, of.data_type().clone(), true);
     let mut made: Vec<ArrayRef> = Vec::new();
@@ -222,7 +222,7 @@ async fn values_at_the_edges_of_every_type_read_back_as_they_were_written() {
     }
 }
 
-/// Each part is whole by itself, header and all.
+/// Each part is complete in itself, with its own header.
 #[tokio::test]
 async fn parts_that_are_large_enough_are_followed_by_others() {
     for (format, options) in [("json", [].as_slice()), ("csv", &[("csv.header", "true")]), ("parquet", &[])] {

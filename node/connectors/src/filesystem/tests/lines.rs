@@ -11,7 +11,7 @@ use crate::filesystem::{
 };
 use crate::{Read, SplitReader as _, json::JsonDecoder, testing::Given};
 
-/// Reads a file in ranges of some size through a small buffer, each reader stopped and opened again after every batch.
+/// Reads a file in ranges of one size through a small buffer; reopens the reader after every batch.
 async fn read_in_ranges(name: &str, bytes: u64, range_bytes: u64, block_bytes: usize) -> Given {
     let mut given = Given::default();
     let location = Location::Local(name.into(), crate::AllowedPaths::everywhere());
@@ -36,7 +36,7 @@ async fn read_in_ranges(name: &str, bytes: u64, range_bytes: u64, block_bytes: u
     given
 }
 
-/// Lines of all lengths: good ones, bad ones, empty ones; with a byte order mark, carriage returns, no last line feed.
+/// Lines of all lengths: good, bad and empty; with a byte order mark, carriage returns, and no last line feed.
 fn text() -> impl Strategy<Value = (String, Vec<i64>, Vec<usize>)> {
     let line = prop_oneof![
         8 => (any::<i64>(), 0..40usize).prop_map(|(a, pad)| (format!("{{\"a\":{a},\"z\":\"{}\"}}", "x".repeat(pad)), Some(a))),
@@ -133,7 +133,7 @@ async fn splits_of_a_file_are_a_sequence() {
 async fn a_large_file_is_several_splits_unless_the_table_says_otherwise() {
     let (folder, context) = (folder(), context());
     let large = fs::File::create(folder.path().join("large")).expect("created");
-    // A sparse file: nothing of it is read here.
+    // A sparse file; none of it is read here.
     large.set_len(70 << 20).expect("sized");
     let discover = async |options: &[(&str, &str)]| {
         let source = table(&context, &path(&folder), "json", options, numbers()).expect("a table");

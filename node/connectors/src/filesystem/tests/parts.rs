@@ -1,4 +1,4 @@
-//! Part files: hidden until committed, whatever crashes.
+//! Part files stay hidden until they are committed, whatever crashes.
 
 use super::*;
 use crate::{
@@ -32,7 +32,8 @@ fn of_cluster(id: &str) -> SinkIdentity {
     SinkIdentity { cluster: ClusterId(id.to_owned()), ..identity(1, 1, 0) }
 }
 
-/// Job 1 of each of two clusters, its attempt 1, at the same time: rows, a part that stays hidden, late rows and dead letters.
+/// Writes as attempt 1 of job 1 of two clusters at the same time: rows, a part that stays hidden, late rows and dead
+/// letters.
 async fn write_as_two_clusters(context: &ConnectorContext, path: &str) -> [Vec<Vec<serde_json::Value>>; 2] {
     let spec = sink("filesystem", &[("path", path), ("format", "json")]);
     let mut prepared = [Vec::new(), Vec::new()];
@@ -58,7 +59,7 @@ async fn write_as_two_clusters(context: &ConnectorContext, path: &str) -> [Vec<V
     prepared
 }
 
-/// Each cluster publishes its first parts, and discards the rest.
+/// Each cluster publishes its first parts and discards the rest.
 async fn check_two_clusters(context: &ConnectorContext, path: &str, names: impl AsyncFn() -> Vec<String>) {
     let [ours, theirs] = write_as_two_clusters(context, path).await;
     assert_eq!(names().await.len(), 12, "each has its own");
@@ -285,7 +286,7 @@ async fn object_stores_publish_too() {
     assert_eq!(left.len(), 1);
 }
 
-/// What is published of records that a subtask sets aside.
+/// The published text of records that a subtask sets aside.
 async fn set_aside<const N: usize>(folder: &TempDir, kind: SetAsideKind, records: [SetAside<'_>; N]) -> String {
     let (path, context) = (path(folder), context());
     let mut writer = SetAsideWriter::open(kind, &path, identity(1, 2, 3), &context).expect("opened");

@@ -1,8 +1,8 @@
-//! Which files a path means: the same for local paths, their URLs and object stores.
+//! Which files a path names; the same for local paths, their URLs and object stores.
 
 use super::*;
 
-/// A file that says its own path, for each of these.
+/// For each of these paths there is a file that contains its own path.
 const FILES: &[&str] = &[
     "days/2024-01/a.json",
     "days/2024-02/b.json",
@@ -22,7 +22,7 @@ const FILES: &[&str] = &[
 
 struct Place {
     _folder: TempDir,
-    /// What paths begin with, and whether they are percent-encoded.
+    /// The prefixes of paths, and whether the rest is percent-encoded.
     bases: [(String, bool); 3],
     context: ConnectorContext,
 }
@@ -44,7 +44,7 @@ async fn place() -> Place {
 }
 
 impl Place {
-    /// Reads a path below each base, spelled as it is there, and gives what was read, or the error.
+    /// Reads a path below each base, in the base's spelling. Returns what was read, or the error.
     async fn read(&self, plain: &str, encoded: &str) -> Vec<Result<Vec<String>, String>> {
         let mut outcomes = Vec::new();
         for (base, is_encoded) in &self.bases {

@@ -1,4 +1,4 @@
-//! Uploads in pieces: completed when their part is sealed, given up when it is dropped.
+//! Uploads in pieces are completed when their part is sealed, and aborted when it is dropped.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use object_store::{
 
 use super::*;
 
-/// A store that counts uploads that are neither completed nor given up.
+/// A store that counts uploads that are neither completed nor aborted.
 #[derive(Debug, Default)]
 struct CountingStore {
     inner: InMemory,

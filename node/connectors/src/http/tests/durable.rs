@@ -1,4 +1,4 @@
-//! What was acknowledged is read exactly once, whatever fails between.
+//! Acknowledged records are read exactly once, whatever fails in between.
 
 use std::{
     fmt,
@@ -35,25 +35,25 @@ use thalweg_types::{
 use super::*;
 use crate::{ConnectorError, RecordCheck, Source, SourceIdentity, open_source_of, testing::cluster};
 
-/// What becomes of a put.
+/// How a put fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Fault {
     #[default]
     None,
-    /// It is not done, and an error says so.
+    /// It is not done, and returns an error.
     Refused,
-    /// It is done, and an error says that there was no answer.
+    /// It is done, but returns an error as if there were no answer.
     Ambiguous,
-    /// It is neither done nor answered.
+    /// It is not done, and never returns.
     Hangs,
 }
 
-/// A store in memory whose puts have faults.
+/// An in-memory store with faulty puts.
 #[derive(Debug, Default)]
 struct FaultyStore {
     inner: InMemory,
     fault: Mutex<Fault>,
-    /// The next list has nothing.
+    /// The next listing is empty.
     is_stale: AtomicBool,
 }
 
@@ -123,7 +123,7 @@ impl ObjectStore for FaultyStore {
     }
 }
 
-/// A job's place for checkpoints; each attempt has a node, with paths of its own.
+/// A job's checkpoint store. Each attempt runs on a node of its own, with its own paths.
 struct Rig {
     faults: Arc<FaultyStore>,
     store: CheckpointStore,
@@ -192,7 +192,7 @@ impl Rig {
         listed.iter().map(|object| names::segment_of(&object.name).expect("segments alone").1.0).collect()
     }
 
-    /// Deletes what a leader would that keeps these positions.
+    /// Deletes what a leader that keeps these positions would delete.
     async fn collect(&self, kept: &[&Split]) {
         let manifests: Vec<Manifest> = kept.iter().map(|split| manifest(split)).collect();
         let listed = self.store.list("").await.expect("it is listed").into_iter().map(|object| object.name).collect();
@@ -229,7 +229,7 @@ impl Running {
         post_with(&self.context, key, body).await
     }
 
-    /// The numbers that are there to be read.
+    /// The numbers that can be read now.
     async fn read(&mut self) -> Vec<i64> {
         let mut read = Vec::new();
         while let Some(batch) = self.read_batch().await {
@@ -265,7 +265,7 @@ async fn post_with(context: &ConnectorContext, key: &str, body: &str) -> (u16, S
     (status, String::from_utf8(body.to_vec()).expect("text"))
 }
 
-/// A request that goes on beside the test.
+/// Sends a request in a task of its own.
 fn post_beside(running: &Running, key: &'static str, body: &'static str) -> JoinHandle<(u16, String)> {
     let context = running.context.clone();
     #[allow(clippy::disallowed_methods, reason = "a test's own task")]
@@ -320,7 +320,7 @@ async fn what_was_acknowledged_is_read_again_from_the_position_of_the_checkpoint
     let mut third = rig.open(3, &later).await;
     assert_eq!(third.read().await, [0; 0]);
     drop(third);
-    // No checkpoint at all: from the beginning.
+    // Without a checkpoint it starts from the beginning.
     let (_, source) = rig.source(4, true);
     let mut fourth = rig.open(4, &source.discover().await.expect("one path")[0]).await;
     assert_eq!(fourth.read().await, [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -342,7 +342,7 @@ async fn a_retry_with_the_same_key_is_answered_again_and_adds_nothing() {
     let read = first.reader.position();
     drop(first);
 
-    // Also after a restart, from before the records and from behind them.
+    // The same after a restart, from before the records and from behind them.
     let mut second = rig.open(2, &start).await;
     assert_eq!(second.post("k", body).await, ok(2));
     assert_eq!(second.read().await, [1, 2, 1, 2]);
@@ -353,7 +353,7 @@ async fn a_retry_with_the_same_key_is_answered_again_and_adds_nothing() {
     assert_eq!(third.post("k", &record(3)).await.0, 422);
     assert_eq!(third.read().await, [0; 0]);
 
-    // For the time that was stated, and no longer.
+    // For the stated time, and no longer.
     tokio::time::advance(RETENTION).await;
     assert_eq!(third.post("k", &record(3)).await, ok(1));
     assert_eq!(third.read().await, [3]);
@@ -376,7 +376,7 @@ async fn what_the_job_could_not_process_is_refused_with_its_line_and_nothing_of_
     assert_eq!(running.read().await, [2]);
 }
 
-/// A node's clock that is wrong by so much.
+/// A node's clock that is wrong by a fixed duration.
 #[derive(Debug)]
 struct Wrong(Arc<dyn Clock>, Duration);
 
@@ -399,7 +399,7 @@ async fn keys_are_promised_for_as_long_on_nodes_whose_clocks_are_wrong() {
     assert_eq!(first.read().await, [1]);
     let read = first.reader.position();
     drop(first);
-    // Hours ahead, then right again: hours behind the one before.
+    // Hours ahead, then correct again, which is hours behind the one before.
     for (attempt, ahead) in [(2, Duration::from_secs(5 * 3600)), (3, Duration::ZERO)] {
         rig.clock.seams.clock = Arc::new(Wrong(right.clone(), ahead));
         let mut later = rig.open(attempt, &read).await;
@@ -423,7 +423,7 @@ async fn what_arrives_during_a_put_goes_into_the_next_segment_together() {
     settle().await;
     assert!(!held.is_finished() && others.iter().all(|other| !other.is_finished()), "nothing is durable yet");
     rig.faults.set(Fault::None);
-    // The first gives up; who waits for the same key hears the same.
+    // The first request gives up; another one that waits for the same key gets the same answer.
     let (status, reason) = held.await.expect("no panic");
     assert_eq!((status, reason.as_str()), (503, "no answer of the object store in 10s\n"));
     let [b, again, plain, a] = others.map(|other| async { other.await.expect("no panic") });
@@ -454,12 +454,12 @@ async fn a_put_that_succeeded_with_an_error_is_found_and_not_doubled() {
     let mut running = rig.start().await;
     rig.faults.set(Fault::Ambiguous);
     assert_eq!(running.post("k", &record(1)).await.0, 503);
-    // The very same once more, beside a new one.
+    // The same request again, next to a new one.
     rig.faults.set(Fault::None);
     let (again, new) = (post_beside(&running, "k", "{\"a\":1}\n"), post_beside(&running, "", "{\"a\":2}\n"));
     assert_eq!((again.await.expect("no panic"), new.await.expect("no panic")), (ok(1), ok(1)));
     assert_eq!(running.read().await, [1, 2]);
-    // It is found by the next attempt as well.
+    // The next attempt finds it too.
     rig.faults.set(Fault::Ambiguous);
     assert_eq!(running.post("l", &record(3)).await.0, 503);
     let checkpoint = running.reader.position();
@@ -518,7 +518,7 @@ async fn a_writer_that_comes_back_after_its_segments_were_collected_is_fenced() 
     assert_eq!(next.post("", &record(6)).await, ok(1));
     assert_eq!(next.read().await, [6]);
 
-    // One that has listed the log long ago finds a number that is free again, and then the seal of who came after it.
+    // An attempt that listed the log long ago finds a number that is free again, and then the seal of a later attempt.
     let log = ingest_log::IngestLog::new(rig.store.clone(), rig.folder(&position));
     let third = rig.open(3, &next.reader.position()).await;
     rig.collect(&[&third.reader.position()]).await;
@@ -614,7 +614,7 @@ async fn without_checkpoints_records_are_kept_in_memory_and_every_answer_says_so
     assert_eq!(running.read().await, [1]);
     assert_eq!(running.reader.position(), split);
     assert_eq!(rig.numbers().await, [0; 0]);
-    // Where there is a log already, it is gone on with.
+    // An existing log is continued.
     let logged = rig.start().await;
     assert_eq!(logged.post("", &record(2)).await, ok(1));
     drop((running, logged));

@@ -1,11 +1,11 @@
-//! Random documents, read by this decoder and by `serde_json`.
+//! Random documents, decoded by this decoder and by `serde_json`.
 
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Map, Value, json};
 
 use super::*;
 
-/// Column names, and one that no column has.
+/// Column names; the last is of no column.
 const NAMES: [&str; 8] = ["i", "f", "s", "b", "o", "l", "m", "x"];
 
 fn all_columns() -> Vec<(&'static str, DataType, bool)> {
@@ -21,7 +21,7 @@ fn all_columns() -> Vec<(&'static str, DataType, bool)> {
     ]
 }
 
-/// The value that a column of this type has; `Err(true)`: malformed, `Err(false)`: the oracle cannot tell.
+/// The value that a column of this type should have. `Err(true)`: malformed; `Err(false)`: the oracle cannot tell.
 fn project(value: Option<&Value>, data_type: &DataType) -> Result<Value, bool> {
     let value = match value {
         None | Some(Value::Null) => return Ok(Value::Null),
@@ -31,7 +31,7 @@ fn project(value: Option<&Value>, data_type: &DataType) -> Result<Value, bool> {
         (DataType::Int64, Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
             (Some(whole), _) => Ok(json!(whole)),
             (None, Some(float)) if number.is_u64() || float.fract() != 0.0 => Err(true),
-            // A larger one may be whole only because a double has no room for its fraction.
+            // A larger one may be whole only because an `f64` cannot hold its fraction.
             (None, Some(float)) if float.abs() < 1e9 => Ok(json!(float as i64)),
             _ => Err(false),
         },
@@ -40,14 +40,14 @@ fn project(value: Option<&Value>, data_type: &DataType) -> Result<Value, bool> {
             Err(false)
         }
         (DataType::Int64 | DataType::Float64, Value::String(text)) => {
-            // Others than these are numbers in some spellings.
+            // Text with digits may be a number in some spelling.
             Err(!text.contains(|letter: char| letter.is_ascii_digit()))
         }
         (DataType::Boolean, Value::String(text)) => {
             text.trim().to_ascii_lowercase().parse().map(Value::Bool).map_err(|_| true)
         }
         (DataType::Utf8View, Value::Bool(value)) => Ok(json!(value.to_string())),
-        // Its text is as it was written, which the oracle forgets.
+        // The text is kept as written, which the oracle does not know.
         (DataType::Utf8View, Value::Number(_) | Value::Array(_) | Value::Object(_)) => Err(false),
         (DataType::Utf8View, Value::String(_)) | (DataType::Boolean, Value::Bool(_)) => Ok(value.clone()),
         (DataType::Struct(fields), Value::Object(members)) => project_row(members, fields),
@@ -73,7 +73,7 @@ fn expected(line: &[u8], schema: &SchemaRef) -> Result<Value, bool> {
     match serde_json::from_slice(line) {
         Ok(Value::Object(members)) => project_row(&members, schema.fields()),
         Ok(_) => Err(true),
-        // What is broken inside a skipped value may pass.
+        // Malformed text inside a skipped value may pass.
         Err(_) => Err(false),
     }
 }
@@ -166,7 +166,7 @@ fn value_for(name: &'static str) -> BoxedStrategy<Value> {
     prop_oneof![8 => fitting, 1 => Just(Value::Null), 1 => any_value()].boxed()
 }
 
-/// A document as text: members in any order, some twice, with blanks here and there.
+/// A document as text: members in any order, some twice, with occasional blanks.
 fn document() -> impl Strategy<Value = String> {
     let member =
         prop::sample::select(NAMES.to_vec()).prop_flat_map(|name| (Just(name), value_for(name), any::<bool>()));
@@ -215,7 +215,7 @@ proptest! {
 
     #[test]
     fn skipping_by_blocks_is_skipping_by_bytes(value in any_value(), tail in "[\\[\\]{}\",\\\\a]{0,150}", open in "[\\[{]") {
-        // Long enough for blocks, whatever is in it.
+        // Long enough for blocks, whatever it contains.
         let text = format!("{open}{value}{tail}{}", " ".repeat(64)).repeat(2);
         for text in [text.clone(), text.replace(['[', ']', '{', '}'], ""), value.to_string() + &" ".repeat(64)] {
             if let Some(length) = lanes::close_of_first(text.as_bytes()) {

@@ -8,7 +8,7 @@ fn one(data_type: DataType) -> SchemaRef {
     schema(&[("v", data_type, true)])
 }
 
-/// `text` as the value of a column reads as `expected`.
+/// Checks that `text` decodes to `expected`.
 fn check(data_type: DataType, text: &str, expected: &str) {
     let line = decode_good(&one(data_type), &format!(r#"{{"v":{text}}}"#));
     assert_eq!(line, format!(r#"{{"v":{expected}}}"#), "from {text}");

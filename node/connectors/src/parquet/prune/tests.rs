@@ -1,4 +1,4 @@
-//! No row is lost to statistics: of every kind of column, and for values at the edges.
+//! Pruning by statistics loses no row, for every kind of column and for edge values.
 
 use std::{fs, sync::Arc};
 
@@ -33,7 +33,7 @@ const COMPARISONS: [Comparison; 6] = [
     Comparison::GreaterOrEqual,
 ];
 
-/// A column of a file, by row group, what a table declares it as, and constants that it is compared with.
+/// A column of a file by row group, its declared type in a table, and constants to compare it with.
 struct Column {
     groups: Vec<ArrayRef>,
     declared: DataType,
@@ -79,7 +79,7 @@ fn ids(batch: &RecordBatch) -> Vec<i64> {
     batch.column(0).as_primitive::<Int64Type>().values().to_vec()
 }
 
-/// How a value that a table gave compares with a constant; `None` where it is NULL.
+/// How a table's value compares with a constant; `None` if it is NULL.
 fn compare(values: &ArrayRef, row: usize, constant: &PredicateValue) -> Option<std::cmp::Ordering> {
     if values.is_null(row) {
         return None;
@@ -122,7 +122,7 @@ fn holds(values: &ArrayRef, row: usize, comparison: Comparison, constant: Option
     }
 }
 
-/// How many rows were left unread.
+/// How many rows were skipped.
 async fn check(column: &Column, properties: WriterProperties) -> usize {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let path = folder.path().join("f.parquet");
@@ -133,7 +133,7 @@ async fn check(column: &Column, properties: WriterProperties) -> usize {
     let all = read(path, &columns, None).await;
     let presence = [Comparison::IsNull, Comparison::IsNotNull].map(|comparison| (comparison, None));
     let compared = COMPARISONS.iter().flat_map(|op| column.constants.iter().map(|value| (*op, Some(value.clone()))));
-    // The last column of a ROW is the one that is asked for.
+    // For a ROW, compare its first column.
     let (mut names, mut values) = (vec!["c".to_owned()], all.column(1).clone());
     if let DataType::Struct(fields) = &column.declared {
         names.push(fields[0].name().clone());

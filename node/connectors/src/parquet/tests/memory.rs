@@ -1,4 +1,4 @@
-//! Files that take much memory to decode: refused by what they say, or decoded when there is room.
+//! Files that take much memory to decode: refused because of their page headers, or decoded when there is room.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -46,7 +46,7 @@ fn texts(rows: usize, bytes: usize) -> ArrayRef {
     Arc::new(StringArray::from_iter_values((0..rows).map(|row| row.to_string().repeat(bytes).split_off(bytes / 2))))
 }
 
-/// Pages as large as a writer can make them.
+/// Settings for pages as large as a writer can make them.
 fn bomb(dictionary: bool) -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(Default::default()))
@@ -80,7 +80,7 @@ async fn pages_that_would_fill_the_memory_are_refused_before_they_are_decompress
     }
 }
 
-/// The footer says that the chunk has some bytes, its page that it has two gigabytes.
+/// The footer claims a small chunk, but its page claims two gigabytes.
 #[tokio::test]
 async fn a_footer_is_not_believed() {
     let folder = folder();

@@ -1,4 +1,4 @@
-//! Windows that are columns of the input.
+//! Windows given by columns of the input.
 
 use std::collections::BTreeMap;
 

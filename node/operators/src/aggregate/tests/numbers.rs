@@ -1,4 +1,4 @@
-//! Keys that are equal in more than one form, and results that do not fit.
+//! Keys that are equal in more than one representation, and results that overflow.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ fn aggregate(
     plan(OperatorKind::WindowAggregate(kind), schema(&[&[("k", key.clone())], results].concat()))
 }
 
-/// The groups of a column of keys, each row with the value 1.
+/// Checks the groups of a column of keys; each row has the value 1.
 fn check(keys: ArrayRef, expected: &[&str]) {
     for spec in [TUMBLE, SESSION] {
         let plan =
@@ -43,7 +43,7 @@ fn check(keys: ArrayRef, expected: &[&str]) {
         let row_schema = schema(&[("ts", MILLIS), ("k", keys.data_type().clone()), ("v", DataType::Int64)]);
         let mut cluster = Cluster::new(plan, vec![row_schema.clone()], vec![vec![1]]);
         cluster.checkpoint(3);
-        // Row by row and in either order: what a group is called depends on neither.
+        // Row by row, last one first: a group's key as shown does not depend on the order of arrival.
         for row in (0..keys.len()).rev() {
             let columns = vec![times([Some(1)]), keys.slice(row, 1), integers([Some(1)])];
             cluster.process(0, &batch(&row_schema, columns));
@@ -114,7 +114,7 @@ fn distinct_floats_are_counted_by_value() {
     let call = datafusion_functions_aggregate::expr_fn::count_distinct(column("k"));
     let plan = aggregate(TUMBLE, &DataType::Float64, vec![encode(&call)], &[("n", DataType::Int64)]);
     let row_schema = schema(&[("ts", MILLIS), ("k", DataType::Float64), ("v", DataType::Int64)]);
-    // By event time alone: the key is what is counted.
+    // By event time alone: the key is counted.
     let OperatorKind::WindowAggregate(mut kind) = plan.kind else { panic!("an aggregate") };
     kind.keys.clear();
     let plan = crate::testing::plan(OperatorKind::WindowAggregate(kind), schema(&[("n", DataType::Int64)]));

@@ -19,7 +19,7 @@ struct Reference {
 }
 
 impl Reference {
-    /// The sessions of a key over all used rows: bounds, and rows.
+    /// A key's sessions over all used rows: bounds and rows.
     fn sessions(&self, key: Option<i64>) -> Vec<((i64, i64), Vec<&Row>)> {
         let mut rows: Vec<&Row> = self.used.get(&key).into_iter().flatten().collect();
         rows.sort();
@@ -91,7 +91,8 @@ fn check(steps: &[Step]) {
             }
             Step::Checkpoint(parallelism) => cluster.checkpoint(*parallelism),
         }
-        // What has fired is never contradicted by what comes later: always the batch answer over the used rows.
+        // Later records never contradict a result that has fired: the output is always the batch result over the used
+        // rows.
         assert_eq!(rows_of(&cluster.output), reference.output());
         assert_eq!(late_rows_of(&cluster.late), reference.late());
     }
@@ -114,8 +115,8 @@ proptest! {
 }
 
 proptest! {
-    /// Records that come at most `DELAY` out of order, under a watermark that allows for it: whatever the order, the batches,
-    /// and the checkpoints, none is late and the sessions are those of all records.
+    /// Records arrive at most `DELAY` out of order, under a watermark that allows it. Whatever the order, the batches
+    /// and the checkpoints, none is late, and the sessions are those of all records.
     #[test]
     fn sessions_do_not_depend_on_arrival(
         rows in prop::collection::vec((super::row(), 0..=DELAY, 0u32..12), 1..80),
@@ -174,7 +175,7 @@ fn what_is_forwarded_is_before_all_that_may_still_come() {
     assert!(operator.forwarded(Watermark::MIN) <= Watermark(i64::MIN + 1));
 }
 
-/// A checkpoint uploads what it has not seen: batches of which nothing was closed since the last stay what they were.
+/// A checkpoint uploads only new batches: a batch without a session closed since the last one stays the same.
 #[test]
 fn batches_without_a_closed_session_are_frozen_once() {
     let row = |time: i64, key: i64| -> Row { (time, Some(key), None, "n".to_owned()) };

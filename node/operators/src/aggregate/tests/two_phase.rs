@@ -1,4 +1,4 @@
-//! Two phases give what one gives, and refuse what the local one refuses.
+//! Two phases give the results of one, and refuse what the local one refuses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn phases(spec: WindowSpec) -> (thalweg_types::Operator, thalweg_types::Operator
     (plan(OperatorKind::WindowAggregate(local), local_output()), plan(OperatorKind::WindowAggregate(global), output))
 }
 
-/// What one of two local instances gets, then by how much its watermark grows, then perhaps a checkpoint.
+/// Rows of one of two local instances, the increase of its watermark, and perhaps a checkpoint.
 type Turn = (usize, Vec<Row>, i64, Option<(usize, u32)>);
 
 fn turns() -> impl Strategy<Value = Vec<Turn>> {
@@ -128,7 +128,7 @@ fn panes_without_a_number_of_their_own_need_one_phase() {
     assert!(error.to_string().contains("one phase"), "{error}");
 }
 
-/// After a change of parallelism it has splits that are behind those of the instances before it.
+/// After a change of parallelism, an instance may have splits that are behind those of its predecessors.
 #[test]
 fn a_restored_local_phase_judges_by_its_own_source() {
     let spec = WindowSpec::Tumble { size: 10_000, offset: 0 };
@@ -141,7 +141,7 @@ fn a_restored_local_phase_judges_by_its_own_source() {
     assert_eq!(local.late.len(), 1);
 }
 
-/// What the final phase has seen the end of is late whichever instance reads it.
+/// A record whose window the final phase has closed is late, whichever instance reads it.
 #[test]
 fn a_restored_local_phase_judges_from_where_all_had_come() {
     let spec = WindowSpec::Tumble { size: 10_000, offset: 0 };

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::testing::{Cluster, late_rows_of, plan, rows_of};
 
-/// Keeps every row: the definition of windows and lateness.
+/// Keeps every row, and follows the definitions of windows and lateness.
 #[derive(Default)]
 struct Reference {
     watermark: Option<i64>,
@@ -90,7 +90,7 @@ proptest! {
     }
 }
 
-/// Whatever is frozen while partials are being merged is the whole state, once; and partials do not pile up.
+/// A freeze while partials are being merged holds the whole state once, and partials do not pile up.
 #[test]
 fn partials_stay_few_although_no_freeze_waits_for_a_merge() {
     let spec = WindowSpec::Tumble { size: 1_000_000, offset: 0 };
@@ -136,11 +136,11 @@ fn windows_to_come_take_no_memory() {
             *rows += batch.num_rows();
         }
     }
-    // A row of 0 ms is in the window that ends at 1 ms, one of 1 ms in the next, and all stay in those that follow.
+    // A row at 0 ms is in the window that ends at 1 ms, one at 1 ms in the next, and all are in those that follow.
     assert_eq!(ends, [1, 2, 3, 3]);
 }
 
-/// The late row's pane, named by its slice's end plus the windows that it has missed, would be that of the other row's slice.
+/// Identified by slice end plus missed windows, the late row's pane would collide with that of the other row's slice.
 #[test]
 fn late_rows_of_windows_with_more_slides_than_a_slide_has_microseconds_keep_to_themselves() {
     let spec = WindowSpec::Hop { size: 3000, slide: 1, offset: 0 };
@@ -154,7 +154,7 @@ fn late_rows_of_windows_with_more_slides_than_a_slide_has_microseconds_keep_to_t
     while let Some(batch) = operator.next_output().expect("no function fails") {
         results += batch.num_rows();
     }
-    // The row of 0 ms is in those that end from 1001 to 3000, the other one also in the next.
+    // The row at 0 ms is in the windows that end from 1001 to 3000, the other one also in the next.
     assert_eq!(results, 2000 + 2001);
 }
 
