@@ -1,7 +1,7 @@
 //! Numbers columns of equal names where only their positions count: `n, n_2`.
 //!
-//! Positions count for the rows of a bare query, for what an `INSERT` writes, and for queries under a list of names, `v
-//! (a, b)`. Everywhere else two columns of one name are refused.
+//! Positions count for the rows of a bare query, for what an `INSERT` writes, and for queries under a list of names,
+//! `v (a, b)`. Everywhere else two columns of one name are refused.
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
