@@ -157,7 +157,6 @@ impl LeaderHandle {
     }
 }
 
-/// The actor.
 #[derive(Debug)]
 pub(crate) struct Leader {
     consensus: Consensus<Machine>,

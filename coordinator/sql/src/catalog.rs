@@ -19,7 +19,6 @@ pub(crate) enum Entry {
     View(Arc<View>),
 }
 
-/// A declared table.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: String,
@@ -44,7 +43,6 @@ impl TableKey {
     }
 }
 
-/// A column of a table.
 #[derive(Debug)]
 pub(crate) struct Column {
     pub(crate) field: Field,
@@ -52,7 +50,6 @@ pub(crate) struct Column {
     pub(crate) computed: Option<Expr>,
 }
 
-/// A table's watermark.
 #[derive(Debug)]
 pub(crate) struct Watermark {
     /// The event-time column's index in the table.
@@ -71,7 +68,6 @@ pub(crate) enum Promise {
     Expression(Expr),
 }
 
-/// A view.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) plan: LogicalPlan,

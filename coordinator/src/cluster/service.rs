@@ -50,7 +50,6 @@ const REQUEST_BYTES_MAX: usize = 2 * SCRIPT_BYTES_MAX;
 const CLAIM_TRIES: u32 = 25;
 const CLAIM_PAUSE: Duration = Duration::from_millis(200);
 
-/// The cluster service.
 #[derive(Debug)]
 pub(crate) struct ClusterService {
     pub(super) consensus: Consensus<Machine>,

@@ -133,8 +133,8 @@ async fn get(store: &CheckpointStore, owner: &Owner, reference: &ManifestRef) ->
 /// Deletes the objects of dropped checkpoints that no kept one needs.
 ///
 /// It reads the kept manifests first, and deletes nothing if one cannot be read. An object that a kept manifest names
-/// stays, whoever wrote it. Of attempts from `older_than` on, only what a dropped manifest names is deleted; of earlier
-/// attempts, everything.
+/// stays, whoever wrote it. Of attempts before `older_than`, everything else is deleted. Of other attempts, or without
+/// `older_than`, only what a dropped manifest names is deleted.
 ///
 /// Of the job's ingest logs, the segments before the positions of all kept manifests are deleted. These positions
 /// account for everything still needed, with promised idempotency keys (see `thalweg_storage::ingest_log`). If an ended

@@ -26,7 +26,7 @@ struct Written<'a> {
     is_table: bool,
 }
 
-/// Refuses a job that would read its own files, or set rows aside among a table's files.
+/// Refuses a job that would read its own files, or write side outputs among a table's files.
 pub(super) fn check_written(graph: &JobGraph) -> Result<(), String> {
     let written = written_by(graph);
     let read = read_by(graph).map(|(table, path)| (format!("table {table}"), path));

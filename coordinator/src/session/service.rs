@@ -56,8 +56,7 @@ const OUTGOING: usize = 4096;
 
 /// A longer message takes so long to decode that heartbeats would wait for it.
 const LARGE_BYTES: usize = 64 << 10;
-/// How often the leader is told that a node is there while its message is decoded. Well within a sixth of the default
-/// lease.
+/// How often the leader is told that a node is there while its message is decoded. Well within the default lease of 3 s.
 const HEARD_EVERY: Duration = Duration::from_millis(100);
 
 /// At most one refusal in this time is logged. Others are only counted, because nodes may come often.
@@ -65,7 +64,6 @@ const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 
 type Outgoing = Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
 
-/// The session service.
 #[derive(Debug)]
 pub(crate) struct NodeSessionService {
     consensus: Consensus<Machine>,

@@ -23,7 +23,6 @@ use thalweg_types::{
 use super::WindowTag;
 use crate::{explain::expression_text, filters::is_unsteady, prune::path_of};
 
-/// A relation while it is lowered.
 #[derive(Debug, Clone)]
 pub(super) struct Relation {
     pub(super) branches: Vec<Branch>,
@@ -33,7 +32,6 @@ pub(super) struct Relation {
     pub(super) width: usize,
 }
 
-/// A column of a relation.
 #[derive(Debug, Clone)]
 pub(super) struct RelationColumn {
     pub(super) name: String,
@@ -228,7 +226,6 @@ pub(super) fn position_of(column: &Column) -> Option<usize> {
     column.name.strip_prefix('#')?.parse().ok()
 }
 
-/// An unqualified column.
 pub(super) fn column(name: &str) -> Expr {
     Expr::Column(Column::new_unqualified(name))
 }
