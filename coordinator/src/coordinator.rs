@@ -98,7 +98,7 @@ impl Coordinator {
         Ok(Self::assemble((consensus, raft, life), config.leader, checkpoints, Parts { network, seams, planner }))
     }
 
-    /// Assembles the coordinator around a running member of the Raft group. `life` is the number of this process.
+    /// Assembles the coordinator around a running member of the Raft group. `life` identifies this process.
     pub(crate) fn assemble(
         (consensus, raft, life): (Consensus<Machine>, RaftServer, u64),
         config: LeaderConfig,

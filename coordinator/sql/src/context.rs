@@ -116,7 +116,8 @@ impl Functions {
         self.aggregate.contains_key(name) || self.window.contains_key(name) || ["listagg", "variance"].contains(&name)
     }
 
-    /// The function's own name; `None` where `name` is an alias.
+    /// The own name of the scalar function that has this name or alias. `None` if there is no such function, or if
+    /// another function is known by that own name.
     pub(crate) fn own_name(&self, name: &str) -> Option<&str> {
         let function = self.scalar.get(name)?;
         let known = self.scalar.get(function.name())?;

@@ -4,13 +4,11 @@
 //! `WHERE` of a subquery. So conditions keep their order, those of a subquery first. The exceptions change no answer:
 //!
 //! - A condition that cannot fail may go ahead of others, and below a join, an aggregate, a ranking or a window, where
-//!   it meets rows that
-//!   would never have reached it.
+//!   it meets rows that would never have reached it.
 //! - A condition that can fail goes down only as far as the rows are the same: through projections, aliases and the
 //!   inputs of a union.
 //! - An equality that can fail becomes a join key only if no other condition that stays stands before it. Keys are
-//!   computed for every row
-//!   of a side, also for rows without a partner.
+//!   computed for every row of a side, also for rows without a partner.
 
 use std::{
     collections::{HashMap, HashSet},

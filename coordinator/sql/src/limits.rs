@@ -89,7 +89,8 @@ pub(crate) fn check_plan(plan: &LogicalPlan, planned: &Cell<usize>) -> Result<()
     refused.map_or(Ok(()), Err)
 }
 
-/// Refuses a query that reads too many tables through views and WITHs. Needs only the query's text, not its plan.
+/// Refuses a query that reads too many tables through views and WITHs. It looks at the query's text, before the query
+/// is planned.
 pub(crate) fn check_tables(query: &Query, catalog: &Catalog) -> Result<(), String> {
     match query.visit(&mut Tables { catalog, open: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),

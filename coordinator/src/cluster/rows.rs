@@ -43,7 +43,7 @@ enum Rows {
 }
 
 impl ClusterService {
-    /// The rows from an offset on. None if none come in time.
+    /// The rows from an offset on; empty if none come in time.
     pub(super) async fn fetch(&self, request: RowsRequest) -> Result<RowsAnswer, Status> {
         let mut applied = self.consensus.applied();
         self.read(|_| ()).await?;

@@ -56,7 +56,8 @@ const OUTGOING: usize = 4096;
 
 /// A longer message takes so long to decode that heartbeats would wait for it.
 const LARGE_BYTES: usize = 64 << 10;
-/// How often the leader is told that a node is there while its message is decoded. Well within the default lease of 3 s.
+/// How often the leader is told that a node is there while its message is decoded. Well within the default lease of
+/// 3 s.
 const HEARD_EVERY: Duration = Duration::from_millis(100);
 
 /// At most one refusal in this time is logged. Others are only counted, because nodes may come often.

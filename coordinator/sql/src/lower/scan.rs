@@ -127,8 +127,8 @@ impl Lowerer<'_> {
     }
 }
 
-/// The columns that the source emits: those used and those of the watermark. At least one, because rows need a column
-/// to be counted.
+/// The columns that the source emits: those used and those of the watermark. At least one, because a reader must
+/// produce something.
 fn output_needs(
     table: &Table,
     used: &TableUse,
