@@ -1,4 +1,4 @@
-//! The clients' way in.
+//! The services for clients.
 
 mod again;
 mod recent;

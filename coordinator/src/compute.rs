@@ -1,9 +1,9 @@
-//! Work that takes its time, away from the tasks that keep the cluster alive.
+//! Runs long computations away from the tasks that keep the cluster alive.
 
 use thalweg_types::seam::Seams;
 use tokio::sync::oneshot;
 
-/// Does a piece of work on the compute threads; `None` where it has panicked.
+/// Runs a computation on the compute threads; `None` if it panics.
 pub(crate) async fn on_compute<T: Send + 'static>(
     seams: &Seams,
     name: &str,
@@ -11,7 +11,7 @@ pub(crate) async fn on_compute<T: Send + 'static>(
 ) -> Option<T> {
     let (reply, done) = oneshot::channel();
     let task = async move {
-        // Whoever went away waits for no answer.
+        // Whoever asked may be gone, and then nobody needs the answer.
         let _ = reply.send(work());
     };
     let _ = seams.compute.spawn(name, Box::pin(task));

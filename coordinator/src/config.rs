@@ -1,4 +1,4 @@
-//! How a coordinator is set up: as written, and checked into what its parts take.
+//! A coordinator's configuration: as it is written, and checked for the parts that take it.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use thalweg_control::ControlConfig;
 use thalweg_types::{ClusterId, MemberId};
 use thiserror::Error;
 
-/// Heartbeats come four times a lease and the leader looks twenty times: below this both would be busy with nothing else.
+/// A node sends four heartbeats per lease, and the leader checks leases twenty times per lease. With a shorter lease
+/// both would be busy with little else.
 const LEASE_MS_MIN: u64 = 100;
 
 /// A coordinator's configuration.
@@ -17,45 +18,48 @@ const LEASE_MS_MIN: u64 = 100;
 pub struct CoordinatorConfig {
     /// This member's id, from 1, bound to its data directory. Default 1.
     pub member: MemberId,
-    /// Where other coordinators, nodes and clients reach this one, as `host:port`. Required.
+    /// The address at which other coordinators, nodes and clients reach this one, as `host:port`. Required.
     pub address: String,
-    /// The cluster's id. Required for a new cluster of several coordinators and for one that joins; a single one draws it.
+    /// The cluster's id. Required to found a cluster of several coordinators and to join one. A lone coordinator draws
+    /// it.
     pub cluster: Option<ClusterId>,
-    /// The first coordinators, this one among them, the same list for all. Used only with an empty data directory. Empty:
-    /// this one alone, unless it joins.
+    /// The first coordinators, with this one among them, the same list for all. Used only with an empty data directory.
+    /// If empty, this one is the only one, unless it joins.
     pub members: Vec<MemberConfig>,
-    /// With an empty data directory: wait to be added to a cluster that exists. Default false.
+    /// With an empty data directory, wait to be added to a cluster that exists. Default false.
     pub join: bool,
-    /// With an empty data directory: found the cluster although some of `members` do not answer, where they never will. Default
-    /// false.
+    /// With an empty data directory, found the cluster even if some of `members` do not answer. Only for members that
+    /// never will. Default false.
     pub bootstrap: bool,
-    /// The unit of Raft's time in milliseconds. Default 50.
+    /// The length of a tick of Raft in milliseconds. Default 50.
     pub raft_tick_ms: u64,
-    /// A follower that hears nothing from a leader for so many ticks begins an election. Default 10.
+    /// The ticks without word from a leader after which a follower starts an election. Default 10.
     pub election_ticks: usize,
-    /// The leader sends heartbeats to followers every so many ticks. Default 2.
+    /// The ticks between two heartbeats of the leader to followers. Default 2.
     pub heartbeat_ticks: usize,
-    /// The log is compacted every so many entries. Default 1000.
+    /// The entries after which the log is compacted. Default 1000.
     pub snapshot_every_entries: u64,
-    /// How long a node is trusted without a heartbeat, in milliseconds. A broken connection leaves a third of it. Default 3000.
+    /// How long a node is trusted without a heartbeat, in milliseconds. After a broken connection, a sixth of it.
+    /// Default 3000.
     pub lease_ms: u64,
-    /// How long a job waits for as many slots as it wants before it takes those that are free, in milliseconds.
-    /// Default 10000.
+    /// How long a job waits for as many slots as it wants before it begins with the free ones, in milliseconds. Default
+    /// 10000.
     pub slot_wait_ms: u64,
     /// How long the deployment of an attempt may take, in milliseconds. Default 120000.
     pub deploy_timeout_ms: u64,
-    /// How many jobs that have ended are remembered, with the rows that were not fetched. Default 100.
+    /// The number of ended jobs that are remembered, with their rows that were not fetched. Default 100.
     pub ended_jobs_max: usize,
-    /// Where checkpoints are kept: the URL of a directory or of a prefix in an object store, the same for all coordinators and
-    /// reached by all nodes. Required.
+    /// The place for checkpoints: the URL of a directory or of a prefix in an object store. It is the same for all
+    /// coordinators, and all nodes reach it. Required.
     pub checkpoints: String,
-    /// Whether the place for checkpoints is marked as this cluster's own. Not where each coordinator has a directory of its own
-    /// and none are taken. Default true.
+    /// Whether to mark the place for checkpoints as this cluster's own. Not if each coordinator has a directory of its
+    /// own and no checkpoints are taken. Default true.
     pub marks_checkpoints: bool,
-    /// From the beginning of a checkpoint to that of the next, where a job does not say, in milliseconds; 0: none by time.
-    /// Default 10000.
+    /// The time from the beginning of a checkpoint to the beginning of the next, in milliseconds, unless a job sets it.
+    /// 0 means that no checkpoint is taken by time. Default 10000.
     pub checkpoint_interval_ms: u64,
-    /// How many slices a job has where neither its script nor whoever submits it says so. Default: all free slots.
+    /// The number of slices of a job if neither its script nor the submission sets it. Default: half of the free slots,
+    /// rounded up.
     pub parallelism: Option<u32>,
 }
 
@@ -95,35 +99,35 @@ impl Default for CoordinatorConfig {
     }
 }
 
-/// What is wrong with a configuration.
+/// An invalid configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("coordinator configuration: {field}: {reason}")]
 pub struct ConfigError {
-    /// Which field.
+    /// The invalid field.
     pub field: &'static str,
     /// What is wrong with it.
     pub reason: String,
 }
 
-/// A configuration that was checked.
+/// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Checked {
     pub(crate) consensus: ConsensusConfig,
     pub(crate) leader: LeaderConfig,
 }
 
-/// What the leader actor goes by.
+/// The part of the configuration for the leader actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LeaderConfig {
     pub(crate) lease: Duration,
     pub(crate) control: ControlConfig,
     pub(crate) ended_jobs_max: usize,
-    /// Whether the place for checkpoints is marked.
+    /// Whether to mark the place for checkpoints.
     pub(crate) marks: bool,
 }
 
 impl CoordinatorConfig {
-    /// Where checkpoints are kept.
+    /// Checks the place for checkpoints.
     pub(crate) fn check_checkpoints(&self) -> Result<String, ConfigError> {
         if self.checkpoints.is_empty() {
             let reason = "it must be given: a URL that coordinators and nodes reach".to_owned();
@@ -132,7 +136,7 @@ impl CoordinatorConfig {
         Ok(self.checkpoints.clone())
     }
 
-    /// Checks what the consensus crate does not check itself.
+    /// Checks the rest, except for what the consensus crate checks.
     pub(crate) fn check(self) -> Result<Checked, ConfigError> {
         let refuse = |field, reason: &str| Err(ConfigError { field, reason: reason.to_owned() });
         if self.address.is_empty() {
@@ -146,7 +150,7 @@ impl CoordinatorConfig {
         }
         let voter = |member: MemberConfig| Member { member: member.member, address: member.address, voter: true };
         let mut bootstrap: Vec<Member> = self.members.into_iter().map(voter).collect();
-        // One with another number has others, of whom it was not told.
+        // A member with another number is not alone: it was started without the list of the others.
         if bootstrap.is_empty() && !self.join && self.member == MemberId(1) {
             bootstrap.push(Member { member: self.member, address: self.address.clone(), voter: true });
         }

@@ -1,4 +1,4 @@
-//! Starting and stopping a coordinator.
+//! Starts and stops a coordinator.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
 /// Why a coordinator did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// Its configuration makes no sense.
+    /// Its configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Its place for checkpoints cannot be used.
@@ -36,7 +36,7 @@ pub enum StartError {
     Consensus(#[from] thalweg_consensus::StartError),
 }
 
-/// What a coordinator is made of, besides its log and its place for checkpoints.
+/// The parts of a coordinator besides its log and its place for checkpoints.
 pub(crate) struct Parts {
     pub(crate) network: Arc<dyn Network>,
     pub(crate) seams: Seams,
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Parts {
     }
 }
 
-/// A running coordinator. It runs until `shutdown`, or until its log fails.
+/// A running coordinator. It runs until `shutdown` is called or its log fails.
 pub struct Coordinator {
     consensus: Consensus<Machine>,
     routes: Routes,
@@ -66,11 +66,11 @@ impl std::fmt::Debug for Coordinator {
 }
 
 impl Coordinator {
-    /// Starts a coordinator that has nobody to wait for, such as one alone: `Opening` says what is waited for. The caller serves
-    /// its `routes` at the configured address. `stores`: what opens the place for checkpoints.
+    /// Starts a coordinator that has nobody to wait for, such as a lone one; `Opening` is for the others. The caller
+    /// serves its `routes` at the configured address. `stores` opens the place for checkpoints.
     ///
     /// # Errors
-    /// When the configuration or what the store holds does not allow it. Nothing runs then.
+    /// If the configuration or the contents of the store do not allow it. Nothing runs then.
     pub async fn start(
         config: CoordinatorConfig,
         store: Arc<dyn LogStore>,
@@ -81,7 +81,7 @@ impl Coordinator {
         Opening::open(config, store, network, stores, seams).await?.start().await
     }
 
-    /// One whose empty store founds a cluster without asking.
+    /// Starts a coordinator that founds a cluster without asking others if its store is empty.
     #[cfg(test)]
     pub(crate) async fn start_with(
         config: CoordinatorConfig,
@@ -98,7 +98,7 @@ impl Coordinator {
         Ok(Self::assemble((consensus, raft, life), config.leader, checkpoints, Parts { network, seams, planner }))
     }
 
-    /// Of a member of the group that runs; `life` tells this process from any other.
+    /// Assembles the coordinator around a running member of the Raft group. `life` identifies this process.
     pub(crate) fn assemble(
         (consensus, raft, life): (Consensus<Machine>, RaftServer, u64),
         config: LeaderConfig,
@@ -111,7 +111,8 @@ impl Coordinator {
         let (leader, handle) = Leader::new(consensus.clone(), config, checkpoints, seams.clone());
         let (ended, leader_ended) = watch::channel(false);
         let stopping = stop.clone();
-        // Its failure leaves this member without services to nodes: the channel closes, and `exited` tells the process.
+        // If this task fails, the member can no longer serve nodes: the channel closes, and `exited` reports it to the
+        // process.
         let task = async move {
             leader.run(stopping).await;
             ended.send_replace(true);
@@ -126,7 +127,7 @@ impl Coordinator {
         Self { consensus, routes, stop: StopOnDrop(stop), leader_ended, leader: handle, seams }
     }
 
-    /// Its services are reached through a front that was there before.
+    /// Serves through a front that was there before.
     pub(crate) fn behind(self, front: &Front) -> Self {
         Self { routes: front.routes(), ..self }
     }
@@ -137,47 +138,47 @@ impl Coordinator {
         self.routes.clone()
     }
 
-    /// Follows who leads.
+    /// Watches who leads.
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.consensus.leadership()
     }
 
-    /// The handle of the replicated state, to look at it.
+    /// The handle of the replicated state, for reading it.
     #[must_use]
     pub fn consensus(&self) -> &Consensus<Machine> {
         &self.consensus
     }
 
-    /// Resolves while the coordinator's replicated log is alive, led or not.
+    /// Resolves while the coordinator's replicated log runs, with or without a leader.
     ///
     /// # Errors
-    /// When it has stopped.
+    /// If it has stopped.
     pub async fn beat(&self) -> Result<(), ConsensusError> {
         self.consensus.beat().await
     }
 
-    /// What a monitoring system reads, as OpenMetrics text of the media type [`CONTENT_TYPE`](crate::metrics::CONTENT_TYPE).
+    /// The metrics as OpenMetrics text, of media type [`CONTENT_TYPE`](crate::metrics::CONTENT_TYPE).
     pub async fn metrics(&self) -> String {
         crate::metrics::read(&self.consensus, &self.leader, &self.seams).await
     }
 
-    /// Whether all jobs have ended, and what they wrote is published, or hidden files of it removed. No, where this member does
-    /// not lead. Checkpoints may still be there.
+    /// Whether all jobs have ended and their output is published or its hidden files are removed. `false` if this
+    /// member does not lead. Checkpoints may still be there.
     pub async fn is_settled(&self) -> bool {
         self.leader.is_settled().await
     }
 
-    /// Stops the coordinator: a leader hands its leadership over. Jobs run on.
+    /// Stops the coordinator. A leader hands over its leadership first. Jobs run on.
     pub async fn shutdown(&self) {
         self.consensus.shutdown().await;
         self.stop.0.cancel();
         let mut ended = self.leader_ended.clone();
-        // An error: the task ended abnormally, so that there is nothing to wait for.
+        // An error means that the task ended abnormally, so there is nothing to wait for.
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
-    /// Waits until the coordinator has ended, and says how. After a failure the process should end.
+    /// Waits until the coordinator has ended, and returns how. After a failure the process should end.
     pub async fn exited(&self) -> ConsensusExit {
         let mut ended = self.leader_ended.clone();
         tokio::select! {
@@ -191,7 +192,7 @@ impl Coordinator {
     }
 }
 
-/// Stops a coordinator whose handle is dropped.
+/// Stops the coordinator when its handle is dropped.
 #[derive(Debug)]
 struct StopOnDrop(CancellationToken);
 
@@ -201,7 +202,7 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// A oneshot whose receiver may have gone away: then nobody wants the answer any more.
+/// Answers a request. The receiver may be gone, and then nobody wants the answer.
 pub(crate) fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     let _ = reply.send(value);
 }

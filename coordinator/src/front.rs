@@ -1,5 +1,5 @@
-//! The services at a coordinator's address, from the moment on when it listens: first only those that answer for its store,
-//! then all of them. What asks for more before is told to try again, or elsewhere.
+//! The services at a coordinator's address. At first only those answer that tell about its store; once it takes part,
+//! all do. Until then other requests get UNAVAILABLE, so that clients try again, or elsewhere.
 
 use std::{
     convert::Infallible,
@@ -12,7 +12,7 @@ use futures::{FutureExt, future::BoxFuture};
 use tonic::{Status, service::Routes};
 use tower::{Service, ServiceExt};
 
-/// What answers before and after; clones share it.
+/// The services before and after the coordinator takes part. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Front {
     before: Router,
@@ -20,19 +20,19 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// With what answers before.
+    /// A front with the services that answer at first.
     pub(crate) fn new(before: Routes) -> Self {
         let not_yet = || async { Status::unavailable("this coordinator does not take part yet").into_http::<Body>() };
         Self { before: before.into_axum_router().fallback(not_yet), then: Arc::default() }
     }
 
-    /// From now on these answer.
+    /// Switches to the services of a coordinator that takes part.
     pub(crate) fn open(&self, routes: Routes) {
-        // A front is opened once.
+        // A front is opened only once, so the cell is empty.
         let _ = self.then.set(routes.into_axum_router());
     }
 
-    /// As it is mounted into a gRPC server.
+    /// The front as routes of a gRPC server.
     pub(crate) fn routes(&self) -> Routes {
         Router::new().fallback_service(self.clone()).into()
     }

@@ -1,15 +1,16 @@
-//! The leader actor: one task that owns what only a leader needs, for as long as this member leads.
+//! The leader actor: one task that owns what only a leader needs.
 //!
 //! ```text
-//! idle --this member leads--> reign(term) --it does not, or in another term--> idle
+//! idle --this member leads--> leading(term) --it does not, or in another term--> idle
 //! ```
 //!
-//! In a reign it takes, in this order: the end, changes of leadership, ticks, outcomes of its proposals and of its work in the
-//! store of checkpoints, newly applied entries, and what the services pass on. After each it lets every controller compare the
-//! state with what it knows, and carries out what they want. Nothing it waits for can wait for it: proposals and work in the
-//! store run beside it, messages to nodes are never awaited.
+//! While this member leads, the actor takes its inputs in this order: the stop signal, changes of leadership, ticks,
+//! outcomes of its proposals and of its work in the store of checkpoints, newly applied entries, commands of the
+//! services. After each input every controller compares the state with what it knows, and the actor carries out what
+//! the controllers want. Nothing that the actor awaits can wait for it: proposals and work in the store run beside it,
+//! and it never awaits a send to a node.
 //!
-//! If it fails, this member can no longer lead well: the process should end (`Coordinator::exited`).
+//! If the actor fails, this member can no longer lead: the process should end (`Coordinator::exited`).
 
 use thalweg_consensus::{Consensus, Leadership};
 use thalweg_control::NodeLiveness;
@@ -36,62 +37,63 @@ mod link;
 mod reign;
 mod store;
 
-/// Messages that services pass on and the actor has not looked at: a heartbeat of each of a few hundred nodes. Beyond it
-/// services wait, and through them HTTP/2 slows the nodes.
+/// The most commands that wait for the actor: a heartbeat from each of a few hundred nodes. When the queue is full the
+/// services wait, and HTTP/2 slows the nodes.
 const COMMANDS: usize = 1024;
 
-/// One open session; told apart from earlier ones of the same node, also from those of an earlier term of this leader, whose
-/// last words may still come.
+/// Identifies a session. The term is part of it, because late messages of a session from an earlier term of this leader
+/// may still come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SessionId {
     term: Term,
     number: u64,
 }
 
-/// Everything that the actor can be told or asked.
+/// Everything that the services tell or ask the actor.
 #[derive(Debug)]
 enum LeaderCommand {
-    /// Whether another life of a node is here, which a new one has to wait for: who and where it is.
+    /// Asks for another incarnation of the node that is here, which a new one must wait for. The answer says who and
+    /// where it is.
     AskOccupant { node: NodeId, incarnation: Incarnation, reply: oneshot::Sender<Option<String>> },
-    /// A node whose registration is recorded has a session. Answered with `None` where this member does not lead.
+    /// Opens a session of a node whose registration is recorded. The answer is `None` if this member does not lead.
     Open {
         registration: NodeRegistration,
         outgoing: mpsc::Sender<CoordinatorMessage>,
         reply: oneshot::Sender<Option<SessionId>>,
     },
-    /// A node said something.
+    /// A node sent a message.
     Receive { node: NodeId, session: SessionId, message: NodeMessage },
     /// A session has ended.
     Close { node: NodeId, session: SessionId },
-    /// What is remembered of a job.
+    /// Asks what the leader remembers of a job.
     Recall { job: JobId, reply: oneshot::Sender<JobMemory> },
-    /// An ended job is to be forgotten, once it is cleared away.
+    /// Forgets an ended job, once it is cleared away.
     Forget { job: JobId },
-    /// Whether all jobs have ended, and what they wrote is published or removed.
+    /// Asks whether all jobs have ended and their output is published or removed.
     AskSettled { reply: oneshot::Sender<bool> },
-    /// Whether the place for checkpoints is this cluster's.
+    /// Asks whether the place for checkpoints is this cluster's.
     AskClaim { reply: oneshot::Sender<Claim> },
 }
 
-/// The services' way to the actor.
+/// The services' handle of the actor.
 #[derive(Debug, Clone)]
 pub(crate) struct LeaderHandle {
     commands: mpsc::Sender<LeaderCommand>,
 }
 
-/// The actor has ended.
+/// The error of a request to an actor that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LeaderGone;
 
 impl LeaderHandle {
-    /// Whether another life of a node is here, which a new one has to wait for: who and where it is.
+    /// Another incarnation of the node that is here, which a new one must wait for: who and where it is.
     pub(crate) async fn occupant(&self, node: NodeId, incarnation: Incarnation) -> Option<String> {
         let (reply, occupant) = oneshot::channel();
         self.tell(LeaderCommand::AskOccupant { node, incarnation, reply }).await.ok()?;
         occupant.await.ok().flatten()
     }
 
-    /// Begins the session of a registered node. `None`: this member does not lead.
+    /// Opens the session of a registered node; `None` if this member does not lead.
     pub(crate) async fn open(
         &self,
         registration: NodeRegistration,
@@ -102,7 +104,7 @@ impl LeaderHandle {
         opened.await.ok().flatten()
     }
 
-    /// Passes on what a node said.
+    /// Passes on a node's message.
     pub(crate) async fn receive(
         &self,
         node: NodeId,
@@ -112,12 +114,12 @@ impl LeaderHandle {
         self.tell(LeaderCommand::Receive { node, session, message }).await
     }
 
-    /// Says that a session has ended.
+    /// Reports that a session has ended.
     pub(crate) async fn close(&self, node: NodeId, session: SessionId) -> Result<(), LeaderGone> {
         self.tell(LeaderCommand::Close { node, session }).await
     }
 
-    /// What is remembered of a job; nothing where this member does not lead.
+    /// What the leader remembers of a job; empty if this member does not lead.
     pub(crate) async fn recall(&self, job: JobId) -> JobMemory {
         let (reply, memory) = oneshot::channel();
         match self.tell(LeaderCommand::Recall { job, reply }).await {
@@ -126,12 +128,12 @@ impl LeaderHandle {
         }
     }
 
-    /// Has an ended job forgotten, once it is cleared away. Nothing happens where this member does not lead.
+    /// Has an ended job forgotten, once it is cleared away. Does nothing if this member does not lead.
     pub(crate) async fn forget(&self, job: JobId) {
         _ = self.tell(LeaderCommand::Forget { job }).await;
     }
 
-    /// Whether all jobs have ended, and what they wrote is published or removed; no, where this member does not lead.
+    /// Whether all jobs have ended and their output is published or removed; `false` if this member does not lead.
     pub(crate) async fn is_settled(&self) -> bool {
         let (reply, settled) = oneshot::channel();
         match self.tell(LeaderCommand::AskSettled { reply }).await {
@@ -155,7 +157,6 @@ impl LeaderHandle {
     }
 }
 
-/// The actor.
 #[derive(Debug)]
 pub(crate) struct Leader {
     consensus: Consensus<Machine>,
@@ -176,7 +177,7 @@ impl Leader {
         (Self { consensus, config, checkpoints, seams, commands }, LeaderHandle { commands: sender })
     }
 
-    /// Runs until it is stopped, or the consensus or all services have ended.
+    /// Runs until it is stopped, or until the consensus or all services have ended.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut leadership = self.consensus.leadership();
         loop {
@@ -195,7 +196,7 @@ impl Leader {
         }
     }
 
-    /// Not leading: knows nothing, until something changes. Gives whether to go on.
+    /// Waits without leading, until leadership changes. Returns whether to go on.
     async fn wait(&mut self, leadership: &mut watch::Receiver<Leadership>, stop: &CancellationToken) -> bool {
         loop {
             tokio::select! {
@@ -206,7 +207,7 @@ impl Leader {
                     Some(LeaderCommand::Open { reply, .. }) => answer(reply, None),
                     Some(LeaderCommand::Recall { reply, .. }) => answer(reply, JobMemory::default()),
                     Some(LeaderCommand::AskSettled { reply }) => answer(reply, false),
-                    // Whoever asks is told by the dropped reply.
+                    // The dropped reply is the answer.
                     Some(LeaderCommand::AskClaim { .. } | LeaderCommand::AskOccupant { .. }) => {}
                     Some(
                         LeaderCommand::Receive { .. } | LeaderCommand::Close { .. } | LeaderCommand::Forget { .. },
@@ -217,7 +218,7 @@ impl Leader {
         }
     }
 
-    /// Leading in one term. Gives whether to go on when it is over.
+    /// Leads in one term. Returns whether to go on when this term of leadership is over.
     async fn reign(
         &mut self,
         term: Term,

@@ -10,12 +10,13 @@
 //!                            +------ orders ------+
 //! ```
 //!
-//! One task, the leader actor, holds everything that only a leader needs: sessions, leases, controllers, measurements. It
-//! lives as long as the process and acts only while this member leads; what it held is dropped when it does not, and built
-//! anew from the replicated state when it does. Controllers are values inside of it and not actors of their own: they share
-//! the view of nodes and slots, and their steps take microseconds.
+//! One task, the leader actor, holds everything that only a leader needs: sessions, leases, controllers, measurements.
+//! The task runs as long as the process, but acts only while this member leads. When it stops leading it drops what it
+//! holds; when it leads again it rebuilds it from the replicated state. Controllers are values inside the actor, not
+//! actors: they share the view of nodes and slots, and a step takes microseconds.
 //!
-//! Left to others: what to do (`control`), what is agreed on (`cluster-state`, `consensus`), what SQL means (`sql`).
+//! Left to other crates: what to do (`control`), what the members agree on (`cluster-state`, `consensus`), what SQL
+//! means (`sql`).
 
 mod cluster;
 mod compute;

@@ -1,17 +1,17 @@
-//! The replicated state machine as the consensus crate drives it: bytes in, bytes out.
+//! The replicated state machine, as the consensus crate drives it: bytes in, bytes out.
 
 use thalweg_cluster_state::{ClusterState, Command, Outcome};
 use thalweg_consensus::Replicated;
 use thalweg_types::bug;
 
-/// The cluster's state behind the log.
+/// The cluster's state, as a state machine of the log.
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
     state: ClusterState,
 }
 
 impl Machine {
-    /// What the members agree on.
+    /// The state that the members agree on.
     #[must_use]
     pub fn state(&self) -> &ClusterState {
         &self.state
@@ -19,7 +19,7 @@ impl Machine {
 }
 
 impl Replicated for Machine {
-    /// The command, and when it was proposed, in milliseconds since 1970.
+    /// The command, and the time of its proposal in milliseconds since the Unix epoch.
     type Command = (Command, u64);
     type Outcome = Outcome;
 

@@ -1,7 +1,7 @@
-//! What a monitoring system reads: OpenMetrics text, made when it is asked for.
+//! Metrics as OpenMetrics text, computed when they are read.
 //!
-//! Every member tells of itself. Of jobs and nodes only the leader tells, so that nothing is counted twice: whoever adds up
-//! the members' samples gets the cluster's.
+//! Every member reports its own metrics. Only the leader reports those of jobs and nodes, so that the sum over all
+//! members counts nothing twice.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -26,10 +26,10 @@ use crate::{
     overview::{self, JobMemory},
 };
 
-/// The media type of the text.
+/// The media type of the metrics' text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Reads what there is to tell.
+/// The metrics of this member, as text.
 pub(crate) async fn read(consensus: &Consensus<Machine>, leader: &LeaderHandle, seams: &Seams) -> String {
     let leadership = consensus.leadership().borrow().clone();
     let mut families = Families::default();
@@ -54,7 +54,7 @@ pub(crate) async fn read(consensus: &Consensus<Machine>, leader: &LeaderHandle, 
     families.text()
 }
 
-/// One metric.
+/// A metric's name and help text.
 struct Metric {
     name: &'static str,
     help: &'static str,
@@ -115,7 +115,7 @@ struct Family {
     samples: Vec<(Vec<(&'static str, String)>, Value)>,
 }
 
-/// Samples by the name of their metric.
+/// Samples by metric name.
 #[derive(Debug, Default)]
 struct Families(BTreeMap<&'static str, Family>);
 
@@ -219,12 +219,12 @@ impl Collector for Families {
     }
 }
 
-/// A label's value as it stands between quotes: the encoder writes it as it is given.
+/// Escapes a label's value. The encoder writes it between quotes as it is.
 fn escaped(value: &str) -> String {
     value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }
 
-/// As the text has it: exact up to 2^53.
+/// As a floating point number, exact up to 2^53.
 #[allow(clippy::cast_precision_loss, reason = "samples are 64-bit floating point numbers")]
 fn number(value: u64) -> f64 {
     value as f64

@@ -1,5 +1,5 @@
-//! A coordinator on its way to take part: it listens, and answers what its store holds, before it knows whether it founds a
-//! cluster, goes on in one or waits to be admitted.
+//! A coordinator before it takes part in a cluster. It already listens, and answers what its store holds. It does not
+//! know yet whether it founds a cluster, continues in one, or waits to be admitted.
 //!
 //! ```text
 //! open --> serve `routes` --> start: settled with the other members --> Coordinator, at the same routes
@@ -24,7 +24,7 @@ use crate::{
     planning::SqlPlanner,
 };
 
-/// A place for checkpoints that does not answer so soon cannot be reached.
+/// A place for checkpoints that takes longer to answer counts as unreachable.
 const LOOK_WITHIN: Duration = Duration::from_secs(10);
 
 /// A coordinator whose log is open.
@@ -38,10 +38,10 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Opens the log. The caller serves `routes` at the configured address. `stores`: what opens the place for checkpoints.
+    /// Opens the log. The caller serves `routes` at the configured address. `stores` opens the place for checkpoints.
     ///
     /// # Errors
-    /// When the configuration or what the store holds does not allow it.
+    /// If the configuration or the contents of the store do not allow it.
     pub async fn open(
         config: CoordinatorConfig,
         store: Arc<dyn LogStore>,
@@ -61,22 +61,23 @@ impl Opening {
         Ok(Self { consensus, leader: config.leader, checkpoints, parts, front })
     }
 
-    /// Every service of the coordinator, now and when it takes part; to be served at its address.
+    /// Every service of the coordinator, before and after it takes part, to be served at its address.
     #[must_use]
     pub fn routes(&self) -> Routes {
         self.front.routes()
     }
 
-    /// What it waits for, for people; `None` while it does not.
+    /// What the coordinator waits for, as text for people; `None` while it does not wait.
     #[must_use]
     pub fn waits_for(&self) -> watch::Receiver<Option<String>> {
         self.consensus.waits_for()
     }
 
-    /// Waits until it may take part, without limit, and starts.
+    /// Waits without limit until the coordinator may take part, and starts it.
     ///
     /// # Errors
-    /// When it was told what cannot be, another cluster's marker lies in the place for checkpoints, or its log fails.
+    /// If another member contradicts the configuration, the place for checkpoints has another cluster's marker, or the
+    /// log fails.
     pub async fn start(mut self) -> Result<Coordinator, StartError> {
         let marker: Box<dyn Precedent> =
             if self.leader.marks { Box::new(Marker(self.checkpoints.clone())) } else { Box::new(NoPrecedent) };
@@ -89,7 +90,7 @@ impl Opening {
     }
 }
 
-/// The marker of a cluster, where checkpoints are kept.
+/// Looks for a cluster's marker in the place for checkpoints.
 struct Marker(CheckpointStore);
 
 #[async_trait]
@@ -107,7 +108,7 @@ impl Precedent for Marker {
     }
 }
 
-/// What is to be done where a marker was found before a cluster is founded.
+/// Tells what to do about a marker that was found before a cluster is founded.
 fn of_another(url: &str, marker: &str) -> String {
     format!(
         "the place for checkpoints, {url}, belongs to another cluster ({marker}). If that one is alive, this coordinator has a \

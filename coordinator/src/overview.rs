@@ -13,21 +13,22 @@ use thalweg_types::{
     node::NodeState,
 };
 
-/// What a leader remembers of the last attempt of a job.
+/// What a leader remembers of a job's last attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct JobMemory {
     pub(crate) attempt: Attempt,
     pub(crate) ready: BTreeSet<NodeId>,
     pub(crate) finished: BTreeSet<SubtaskId>,
     pub(crate) metrics: BTreeMap<SubtaskId, SubtaskMetrics>,
-    /// Why publishing failed last.
+    /// Why publishing failed the last time.
     pub(crate) commit_failure: Option<Failure>,
     pub(crate) summary: CheckpointSummary,
-    /// The newest last.
+    /// Oldest first.
     pub(crate) checkpoints: Vec<CheckpointOverview>,
 }
 
-/// The last checkpoints of a job, the newest last. `root`: the URL below which manifests have their names.
+/// The last checkpoints of a job, oldest first. `root` is the URL of the place for checkpoints, which manifests' names
+/// are relative to.
 pub(crate) fn checkpoints(record: &JobRecord, memory: JobMemory, root: &str) -> Vec<CheckpointOverview> {
     let complete = record.checkpoints.iter().map(|manifest| of_the_record(manifest.checkpoint));
     let known = if memory.checkpoints.is_empty() { complete.collect() } else { memory.checkpoints };
@@ -40,7 +41,7 @@ pub(crate) fn checkpoints(record: &JobRecord, memory: JobMemory, root: &str) -> 
     located.collect()
 }
 
-/// What a job that has not begun waits for.
+/// Tells what a job that has not begun waits for; `None` if it does not wait.
 pub(crate) fn waiting(record: &JobRecord, state: &ClusterState) -> Option<Failure> {
     let open = state.nodes().iter().filter(|(_, node)| node.state == NodeState::Alive);
     let slots = open.map(|(node, of)| (of.registration.slots, state.slots_used(*node)));
@@ -54,7 +55,7 @@ pub(crate) fn waiting(record: &JobRecord, state: &ClusterState) -> Option<Failur
     waits.then_some(Failure { kind: FailureKind::Node, message })
 }
 
-/// The line of a job in a list.
+/// A job's line in a list.
 pub(crate) fn summary(job: JobId, record: &JobRecord) -> JobOverview {
     let attempt = record.attempt.as_ref().map(|attempt| attempt.plan.assignment.parallelism());
     JobOverview {
@@ -78,18 +79,18 @@ pub(crate) fn summary(job: JobId, record: &JobRecord) -> JobOverview {
     }
 }
 
-/// Where records that are POSTed to a path are taken.
+/// Where records that are POSTed to a path can be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ReaderPlace {
-    /// At this address of a node.
+    /// To a node at this address.
     At(String),
-    /// Nowhere now, and why.
+    /// Nowhere at the moment, with the reason.
     NotNow(String),
-    /// By no job.
+    /// Nowhere, because no job takes them.
     Nowhere,
 }
 
-/// Where a path's reader is: its source has one split, so it is with the first slice.
+/// Finds the reader of a path. Its source has one split, so it is with the first slice.
 pub(crate) fn reader_of(path: &str, state: &ClusterState) -> ReaderPlace {
     let takes = |(_, record): &(&JobId, &Arc<JobRecord>)| record.spec.ingest_paths.contains(path);
     let mut failed = None;
@@ -106,7 +107,7 @@ pub(crate) fn reader_of(path: &str, state: &ClusterState) -> ReaderPlace {
                 return ReaderPlace::NotNow(format!("{job} ({name}) is {} and takes records soon", record.status));
             }
             JobStatus::Failed => {
-                // A row that cannot be evaluated would fail it again.
+                // The row that could not be evaluated would fail the job again.
                 let is_of_row = record.failure.as_ref().is_some_and(|failure| failure.message.contains("'error.path'"));
                 let aside = if is_of_row { " --set error.path=DIR" } else { "" };
                 failed = Some(format!("{job} ({name}) has failed: thalweg job restart {job}{aside} starts it again"));
@@ -117,7 +118,7 @@ pub(crate) fn reader_of(path: &str, state: &ClusterState) -> ReaderPlace {
     failed.map_or(ReaderPlace::Nowhere, ReaderPlace::NotNow)
 }
 
-/// Where a job's tables take records now.
+/// The URLs at which a job's tables take records now.
 pub(crate) fn ingest_urls(record: &JobRecord, state: &ClusterState) -> Vec<String> {
     let Some(address) = ingest_address(record, state) else { return Vec::new() };
     record.spec.ingest_paths.iter().map(|path| format!("http://{address}/{path}")).collect()
@@ -141,7 +142,7 @@ pub(crate) fn details(
     let subtasks = record.attempt.as_ref().map(|attempt| subtasks(record, attempt, graph, memory));
     let overview = summary(job, record);
     let failure = match (overview.failure, publishing(record, memory)) {
-        // Why it ended stays readable while an earlier checkpoint of it is still being published.
+        // Keep the cause of the end readable while an earlier checkpoint of the job is still being published.
         (Some(cause), Some(now)) if record.status.is_terminal() => {
             Some(Failure { message: format!("{}; {}", cause.message, now.message), ..cause })
         }
@@ -152,7 +153,7 @@ pub(crate) fn details(
     JobOverview { subtasks, sql: record.spec.sql.clone(), plan, failure, checkpoints, ..overview }
 }
 
-/// What keeps a job from being published, for as long as that is so.
+/// The reason why a job's output is not published yet, while publishing fails.
 fn publishing(record: &JobRecord, memory: &JobMemory) -> Option<Failure> {
     let publishes = record.status == JobStatus::Committing || record.uncommitted().is_some();
     let is_current = publishes && memory.attempt == record.last_attempt();

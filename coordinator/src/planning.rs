@@ -1,4 +1,5 @@
-//! From a client's script to a job, away from the tasks that keep the cluster alive: planning takes CPU for milliseconds.
+//! Plans a client's script as a job. Planning takes milliseconds of CPU, so it runs away from the tasks that keep the
+//! cluster alive.
 
 mod places;
 
@@ -16,30 +17,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::compute::on_compute;
 
-/// A script that cannot be planned.
+/// Why a script was not planned.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum PlanError {
-    /// The script is wrong; the text names line and column.
+    /// The script is wrong. The text names line and column.
     #[error("{0}")]
     Script(String),
-    /// Planning itself broke down.
+    /// The planner panicked.
     #[error("the planner has failed on this script")]
     Broken,
-    /// Too many others wait.
+    /// Too many other scripts wait.
     #[error("{WAITING_MAX} other scripts wait to be planned: try again later")]
     Busy,
 }
 
-/// Scripts that wait to be planned, each with its text.
+/// The most scripts that wait to be planned. Each holds its text.
 const WAITING_MAX: usize = 32;
-/// The most bytes of a planned dataflow: it goes through the replicated log, and to every node that runs some of it.
+/// The most bytes of a planned dataflow. It goes through the replicated log, and to every node that runs a part of it.
 const GRAPH_BYTES_MAX: usize = 4 << 20;
 
-/// Scripts that are planned at the same time. Few, for planning takes whole threads, which operators may share; and two, so that
-/// one that takes long does not keep all others waiting.
+/// The most scripts that are planned at the same time. Few, because planning occupies whole threads that operators may
+/// share. Two, so that one long script does not block all others.
 const TURNS: usize = 2;
 
-/// The turns of scripts that are to be planned.
+/// Lets scripts wait for their turn to be planned.
 #[derive(Debug, Clone)]
 pub(crate) struct PlanningTurns {
     turn: Arc<Semaphore>,
@@ -52,7 +53,7 @@ impl Default for PlanningTurns {
     }
 }
 
-/// A script's turn, given on when it is dropped.
+/// A script's turn. Dropping it lets the next script begin.
 type Turn = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl PlanningTurns {
@@ -63,32 +64,32 @@ impl PlanningTurns {
     }
 }
 
-/// A script, planned.
+/// A planned script.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
-    /// What is to run; `None` where the script only declares or explains.
+    /// The dataflow to run; `None` if the script only declares or explains.
     pub(crate) graph: Option<JobGraph>,
-    /// The text of each `EXPLAIN`, `SHOW TABLES` and `DESCRIBE` of the script.
+    /// The answer to each `EXPLAIN`, `SHOW TABLES` and `DESCRIBE` of the script.
     pub(crate) explained: Vec<String>,
-    /// The name that the script gives the job.
+    /// The job's name, if the script sets one.
     pub(crate) name: Option<String>,
-    /// The slices that the script asks for.
+    /// The number of slices, if the script or the coordinator's configuration sets one.
     pub(crate) parallelism: Option<u32>,
 }
 
-/// Plans scripts. A seam, so that tests of the services need no SQL.
+/// Plans scripts. A trait, so that tests of the services need no SQL.
 pub(crate) trait Planner: Send + Sync + std::fmt::Debug {
-    /// Plans a script with settings that win over its own.
+    /// Plans a script. `settings` win over the script's own.
     fn plan(&self, sql: &str, settings: &BTreeMap<String, String>) -> Result<Plan, PlanError>;
 
-    /// A dataflow as text.
+    /// The text of a dataflow, for people.
     fn describe(&self, graph: &JobGraph) -> String;
 }
 
-/// The real planner.
+/// The planner of SQL scripts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SqlPlanner {
-    /// The slices of a job whose script does not say how many.
+    /// The number of slices of a job whose script sets none.
     pub(crate) parallelism: Option<u32>,
 }
 
@@ -126,7 +127,7 @@ pub(crate) async fn plan(
     planned.await.unwrap_or(Err(PlanError::Broken))
 }
 
-/// A job as it is started again: the same dataflow, with some other settings.
+/// The spec of a job that is started again: the same dataflow, with some settings changed.
 pub(crate) fn restarted(spec: &JobSpec, changes: &BTreeMap<String, String>) -> Result<JobSpec, String> {
     let mut graph = JobGraph::from_bytes(spec.graph.as_bytes()).map_err(|error| error.to_string())?;
     graph.settings = settings_of_restart(&graph.settings, changes).map_err(|error| error.to_string())?;
@@ -139,7 +140,7 @@ pub(crate) fn restarted(spec: &JobSpec, changes: &BTreeMap<String, String>) -> R
     Ok(JobSpec { graph, parallelism, ..spec.clone() })
 }
 
-/// What is proposed for a planned script; `None` where it has nothing to run.
+/// The spec of a planned script; `None` if it has nothing to run.
 pub(crate) fn job_spec(submission: JobSubmission, plan: Plan) -> Option<JobSpec> {
     let graph = plan.graph?;
     let text = String::from_utf8(graph.to_bytes()).expect("a job graph is JSON");
@@ -153,7 +154,7 @@ pub(crate) fn job_spec(submission: JobSubmission, plan: Plan) -> Option<JobSpec>
     })
 }
 
-/// Refuses tables in the place for checkpoints, as far as that can be seen from here: nodes look at it again.
+/// Refuses tables in the place for checkpoints. This sees only the text of paths; nodes check again.
 pub(crate) fn check_places(graph: &JobGraph, checkpoints: &str) -> Result<(), PlanError> {
     let of_tables = graph.operators.iter().flat_map(|operator| {
         let (table, connector) = match &operator.kind {
@@ -178,14 +179,14 @@ pub(crate) fn check_places(graph: &JobGraph, checkpoints: &str) -> Result<(), Pl
     }
 }
 
-/// Whether a path or URL is a place or lies in it, by its text.
+/// Whether a path or URL is a place or lies in it, judged by its text.
 fn is_within(path: &str, place: &str) -> bool {
     let plain = |text: &str| text.trim_start_matches("file://").trim_end_matches('/').to_owned();
     let (path, place) = (plain(path), plain(place));
     path.strip_prefix(&place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The paths at which a job takes records over HTTP, and their tables.
+/// The paths at which a job takes records over HTTP, with their tables.
 fn ingest_sources(graph: &JobGraph) -> impl Iterator<Item = (String, &str)> {
     graph.operators.iter().filter_map(|operator| match &operator.kind {
         OperatorKind::Source(source) => Some((source.connector.ingest_path(&source.table)?, source.table.as_str())),
@@ -193,7 +194,8 @@ fn ingest_sources(graph: &JobGraph) -> impl Iterator<Item = (String, &str)> {
     })
 }
 
-/// Two tables of a job that take records at the same path would each get only some. And a dataflow has a size.
+/// Refuses a dataflow that is too large, and two tables that take records at one path, because each would get only some
+/// of them.
 fn check_graph(graph: &JobGraph) -> Result<(), PlanError> {
     let text = graph.to_bytes();
     let bytes = text.len();
@@ -203,7 +205,7 @@ fn check_graph(graph: &JobGraph) -> Result<(), PlanError> {
         );
         return Err(PlanError::Script(what));
     }
-    // What cannot be read again would be in the log for ever.
+    // The log would keep it although nobody could read it again.
     if let Err(error) = thalweg_sql::with_room(|| JobGraph::from_bytes(&text).map(drop)) {
         return Err(PlanError::Script(format!("the script's dataflow cannot be read again: {error}")));
     }

@@ -1,4 +1,4 @@
-//! The nodes' way in.
+//! The service for nodes.
 
 mod service;
 

@@ -1,5 +1,5 @@
-//! A whole coordinator, or three of them, over a network in memory, with nodes that keep the session's protocol and run
-//! nothing. The clock is paused: time passes when nothing else can happen.
+//! One coordinator or three, complete, over a network in memory. The nodes keep the session's protocol and run nothing.
+//! The clock is paused: time passes only when nothing else can happen.
 
 use std::time::Duration;
 
@@ -22,16 +22,16 @@ mod rpc;
 pub(crate) use cluster::TestCluster;
 use rpc::TestClient;
 
-/// More than anything takes that works.
+/// Longer than anything that works can take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The job, once it is as wanted.
+/// Waits until the job is as wanted.
 async fn until(client: &TestClient, job: JobId, wanted: impl Fn(&JobOverview) -> bool) -> JobOverview {
     let mut after_revision = 0;
     let polling = async {
         loop {
             let request = JobRequest { job, after_revision, wait: Duration::from_secs(1) };
-            // While a leader is being elected there is no answer.
+            // There is no answer during an election.
             let Ok(answer) = client.job(request).await else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -104,7 +104,7 @@ async fn a_lost_node_restarts_the_attempt_on_the_others() {
     assert_eq!(cluster.published(), vec![(job, Attempt(2), 2)]);
 }
 
-/// Whenever it is killed between two looks of the leader.
+/// This holds for a kill at any moment between two ticks of the leader.
 #[tokio::test(start_paused = true)]
 async fn a_killed_node_is_lost_within_a_second_of_its_broken_session() {
     let mut cluster = TestCluster::start(1, &[1; 6]).await;
@@ -317,7 +317,7 @@ async fn a_job_waits_for_a_node_and_then_runs() {
     let client = cluster.client(1);
     let job = client.submit("r", "publish").await.unwrap().job;
     let now = client.job(JobRequest { job, after_revision: 0, wait: Duration::ZERO }).await.unwrap();
-    // Longer than it waits for as many slots as it wants.
+    // This is longer than the job waits for as many slots as it wants.
     let wait = Duration::from_secs(60);
     let later = client.job(JobRequest { job, after_revision: now.revision, wait }).await.unwrap();
     assert_eq!((later.job.status, later.revision), (JobStatus::Created, now.revision));

@@ -1,4 +1,4 @@
-//! Calls as Flink writes them, in the words of the functions that there are, on the syntax tree.
+//! Rewrites function calls on the syntax tree, from Flink's form to the functions that the planner knows.
 
 use std::ops::ControlFlow;
 
@@ -13,7 +13,7 @@ use sqlparser::{
 
 use crate::errors::SqlError;
 
-/// The functions that are known here only, in lower case.
+/// Function names that only this module knows, in lower case.
 pub(crate) const NAMES: &[&str] = &[
     "mod",
     "if",
@@ -33,7 +33,7 @@ pub(crate) const NAMES: &[&str] = &[
 
 type Flow = ControlFlow<Box<SqlError>>;
 
-/// Puts an expression in other words, where it is written as Flink does.
+/// Rewrites an expression that is in Flink's form.
 pub(crate) fn reword(expr: &mut Expr) -> Flow {
     let made = match expr {
         Expr::Ceil { expr: time, field: CeilFloorKind::DateTimeField(unit) } if *unit != DateTimeField::NoDateTime => {
@@ -109,8 +109,9 @@ fn has_backslash(pattern: &Expr) -> bool {
     literal(pattern).is_some_and(|pattern| pattern.contains('\\'))
 }
 
-/// A backslash stands for itself, as in Flink, and not for what follows it: only patterns without one, and without an escape
-/// character of their own, are left to the kernel that reads it otherwise.
+/// `LIKE` as a call of our own function, or `None` where DataFusion's kernel agrees with Flink. To Flink a backslash is
+/// an ordinary character; to the kernel it escapes the character after it. So the kernel gets only literal patterns
+/// without a backslash and without an `ESCAPE` clause.
 fn like(expr: &Expr, pattern: &Expr, escape: Option<&ValueWithSpan>, negated: bool) -> Result<Option<Expr>, SqlError> {
     let plain = literal(pattern).is_some_and(|pattern| !pattern.contains('\\'));
     if plain && escape.is_none() {
@@ -147,7 +148,7 @@ fn matched(
     })
 }
 
-/// What Flink leaves out, and other names of the same aggregates.
+/// Adds what Flink implies (arguments, treatment of NULLs), and renames aggregates that have another name in Flink.
 fn adjust(function: &mut Function) {
     let [part] = function.name.0.as_slice() else { return };
     let Some(ident) = part.as_ident() else { return };
@@ -161,7 +162,7 @@ fn adjust(function: &mut Function) {
             }
             "string_agg"
         }
-        // NULLs are no values to it, unless it is told otherwise.
+        // In Flink they skip NULLs unless the call says otherwise.
         "first_value" | "last_value" if function.over.is_none() => {
             let said =
                 |clause: &FunctionArgumentClause| matches!(clause, FunctionArgumentClause::IgnoreOrRespectNulls(_));
@@ -212,7 +213,7 @@ fn replacement(function: &Function) -> Result<Option<Expr>, SqlError> {
     })
 }
 
-/// The unit that a bare word, or a text, names.
+/// The name of the unit that a bare word or a text literal gives.
 fn unit_of(unit: &Expr, span: Span) -> Result<String, SqlError> {
     let name = match unit {
         Expr::Identifier(ident) => Some(ident.value.clone()),
@@ -241,7 +242,7 @@ fn extracted_field(name: &str) -> Option<DateTimeField> {
     })
 }
 
-/// The arguments, where the call has nothing but plain ones.
+/// The arguments of a call that has no modifiers; else `None`.
 fn plain_arguments(function: &Function) -> Option<Vec<Expr>> {
     let FunctionArguments::List(list) = &function.args else { return None };
     let plain = list.duplicate_treatment.is_none()

@@ -1,7 +1,4 @@
-//! The tables and views of a script, as of one statement.
-//!
-//! A table knows its columns (physical and computed, in the order declared), its connector and its watermark; a view is
-//! its logical plan. Both are local to the script.
+//! The tables and views of a script, as of one statement. They are local to the script.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -15,19 +12,18 @@ pub(crate) struct Catalog {
     entries: BTreeMap<String, Entry>,
 }
 
-/// A table or a view.
+/// What a name stands for.
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
     Table(Arc<Table>),
     View(Arc<View>),
 }
 
-/// A declared table.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) columns: Vec<Column>,
-    /// All columns.
+    /// Physical and computed columns, in the order of the declaration.
     pub(crate) schema: SchemaRef,
     pub(crate) connector: TableConnector,
     pub(crate) spec: &'static ConnectorSpec,
@@ -36,7 +32,8 @@ pub(crate) struct Table {
     pub(crate) watermark: Option<Watermark>,
 }
 
-/// Which table, whatever its name: another may bear that after it was dropped. Holds as long as something holds the table.
+/// Identity of a table. A name is not enough: after `DROP TABLE` another table may have it. The key is an address, so
+/// it is valid only while something holds the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TableKey(*const Table);
 
@@ -46,15 +43,13 @@ impl TableKey {
     }
 }
 
-/// A column of a table.
 #[derive(Debug)]
 pub(crate) struct Column {
     pub(crate) field: Field,
-    /// Over the physical columns, for a computed column.
+    /// For a computed column, its expression over the physical columns.
     pub(crate) computed: Option<Expr>,
 }
 
-/// A table's watermark.
 #[derive(Debug)]
 pub(crate) struct Watermark {
     /// The event-time column's index in the table.
@@ -63,17 +58,16 @@ pub(crate) struct Watermark {
     pub(crate) idle_timeout_micros: Option<i64>,
 }
 
-/// What a record promises about those that follow.
+/// How the watermark follows from a record.
 #[derive(Debug)]
 pub(crate) enum Promise {
     Delay {
         micros: i64,
     },
-    /// Over the table's columns.
+    /// An expression over the table's columns.
     Expression(Expr),
 }
 
-/// A view.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) plan: LogicalPlan,
@@ -101,7 +95,7 @@ impl Catalog {
         self.entries.iter().map(|(name, entry)| (name.as_str(), entry))
     }
 
-    /// What DataFusion plans a scan of this name over.
+    /// What DataFusion gets when it plans a scan of this name.
     pub(crate) fn source(&self, name: &str) -> Option<Arc<dyn TableSource>> {
         Some(match self.entries.get(name)? {
             Entry::Table(table) => Arc::new(StreamTable(table.clone())),

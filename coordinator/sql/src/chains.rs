@@ -1,8 +1,7 @@
-//! Long chains of `AND`, `OR` and `UNION ALL`: `a AND b AND c …` is parsed as one link within the next, as deep as it is
-//! long, and all that walks over a query calls itself.
+//! Balances long chains of `AND`, `OR` and `UNION ALL`.
 //!
-//! So long chains become trees of the same order that are no deeper than they must be: whichever way such a chain is nested, it
-//! means the same.
+//! The parser nests `a AND b AND c …` one level per link, and everything that walks over a query recurses. All three
+//! operators are associative, so a balanced tree with the terms in the same order means the same.
 
 use std::ops::ControlFlow;
 
@@ -11,22 +10,22 @@ use sqlparser::ast::{
     VisitorMut,
 };
 
-/// Chains of fewer links stay as they are.
+/// Shorter chains stay as they are.
 const LINKS: usize = 16;
 
-/// Flattens the chains of a query.
+/// Balances the chains of a query.
 pub(crate) fn flatten(query: &mut Query) {
     let visited: ControlFlow<()> = query.visit(&mut Flattener);
     debug_assert!(visited.is_continue(), "nothing ends the visit");
 }
 
-/// Flattens the chains of an expression.
+/// Balances the chains of an expression.
 pub(crate) fn flatten_expr(expr: &mut Expr) {
     let visited: ControlFlow<()> = expr.visit(&mut Flattener);
     debug_assert!(visited.is_continue(), "nothing ends the visit");
 }
 
-/// Before it is visited, so that the visit goes no deeper than the result.
+/// Rebalances before the visit goes down, so that the visit is no deeper than the result.
 struct Flattener;
 
 impl VisitorMut for Flattener {
@@ -58,7 +57,7 @@ fn nothing() -> Expr {
     Expr::Value(ValueWithSpan { value: Value::Null, span: sqlparser::tokenizer::Span::empty() })
 }
 
-/// How many links there are on the left side.
+/// The number of links down the left side.
 fn links(expr: &Expr, op: &BinaryOperator) -> usize {
     let (mut links, mut left) = (0, expr);
     while let Expr::BinaryOp { left: below, op: found, .. } = left
@@ -81,7 +80,7 @@ fn terms_of(expr: Expr, op: &BinaryOperator) -> Vec<Expr> {
     terms
 }
 
-/// A tree over parts in their order; `None` over none.
+/// A balanced tree over the parts, in their order; `None` without parts.
 fn balanced<T>(mut parts: Vec<T>, join: &impl Fn(T, T) -> T) -> Option<T> {
     if parts.len() < 2 {
         return parts.pop();

@@ -1,7 +1,4 @@
-//! What DataFusion's SQL planner may ask: tables, functions, types, options.
-//!
-//! Identifiers keep their case, as in Flink. Decimal literals are decimals. Spans are collected, so that errors found on
-//! the plan have a place in the text.
+//! What DataFusion's SQL planner asks for: tables, functions, types, options.
 
 use std::{
     cell::Cell,
@@ -37,7 +34,7 @@ use crate::{
     window_tvf::WindowTvfPlanner,
 };
 
-/// The functions and options of every script; made once per call of `plan`.
+/// The functions and options, which all scripts share; made once per call of `plan`.
 #[derive(Debug)]
 pub(crate) struct Functions {
     scalar: BTreeMap<String, Arc<ScalarUDF>>,
@@ -48,18 +45,18 @@ pub(crate) struct Functions {
     options: Arc<ConfigOptions>,
 }
 
-/// The functions with the tables as of one statement.
+/// The functions, and the tables as of one statement.
 pub(crate) struct Context<'a> {
     pub(crate) functions: &'a Functions,
     pub(crate) catalog: &'a Catalog,
-    /// How many relations the script's plans have so far.
+    /// The number of relations in the script's plans so far.
     pub(crate) relations: &'a Cell<usize>,
 }
 
-/// How the columns of a query are taken.
+/// How the reader of a query refers to its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// Several may have one name.
+    /// By position, so several columns may have one name.
     ByPlace,
     ByName,
 }
@@ -82,8 +79,11 @@ impl Functions {
             register(&mut window, function.name(), function.aliases(), &function);
         }
         let mut options = ConfigOptions::default();
+        // Identifiers keep their case, as in Flink.
         options.sql_parser.enable_ident_normalization = false;
+        // Literals such as `0.5` are exact, as in Flink.
         options.sql_parser.parse_float_as_decimal = true;
+        // Spans give errors that are found on the plan their place in the text.
         options.sql_parser.collect_spans = true;
         // As in Flink, NULL is the smallest value.
         options.sql_parser.default_null_ordering = "nulls_min".to_owned();
@@ -103,7 +103,6 @@ impl Functions {
         &self.options
     }
 
-    /// Whether there is a function of this name.
     pub(crate) fn is_known(&self, name: &str) -> bool {
         self.scalar.contains_key(name) || self.aggregate.contains_key(name) || self.window.contains_key(name)
     }
@@ -112,26 +111,27 @@ impl Functions {
         self.scalar.keys().chain(self.aggregate.keys()).chain(self.window.keys()).map(String::as_str)
     }
 
-    /// Whether there is a function of this name that is given rows, not their values.
+    /// Whether this function takes rows (an aggregate or a window function) instead of single values.
     pub(crate) fn is_aggregate(&self, name: &str) -> bool {
         self.aggregate.contains_key(name) || self.window.contains_key(name) || ["listagg", "variance"].contains(&name)
     }
 
-    /// The name that the scalar function has of its own.
+    /// The own name of the scalar function that has this name or alias. `None` if there is no such function, or if
+    /// another function is known by that own name.
     pub(crate) fn own_name(&self, name: &str) -> Option<&str> {
         let function = self.scalar.get(name)?;
         let known = self.scalar.get(function.name())?;
         Arc::ptr_eq(function, known).then(|| function.name())
     }
 
-    /// Whether a scalar function of this name depends on more than its arguments.
+    /// Whether a scalar function's value depends on more than its arguments.
     pub(crate) fn is_volatile(&self, name: &str) -> bool {
         self.scalar.get(name).is_some_and(|function| function.signature().volatility != Volatility::Immutable)
     }
 }
 
 impl Context<'_> {
-    /// Plans a query; what the engine cannot do in a stream is refused by its place in the text.
+    /// Plans a query. Refuses what the engine cannot do in a stream, with its place in the text.
     pub(crate) fn plan_query(&self, query: &Query, taken: Taken, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
         refuse::query(query, self.functions, tokens)?;
         let place = tokens.first().map(|token| token.span.start);
@@ -153,12 +153,13 @@ impl Context<'_> {
 
     fn planned(&self, query: &Query) -> PlanResult<LogicalPlan> {
         let mut query = query.clone();
-        // Last, as what is done before knows rows by how they are written.
+        // Last, because the steps before recognise rows by their form in the text.
         values::into_from(&mut query);
         self.planner().sql_statement_to_plan(ast::Statement::Query(Box::new(query)))
     }
 
-    /// The plan of a query whose other columns have names that its `*` gives too: only planning tells which those are.
+    /// Plans a query again where other columns have names that its `*` gives as well. Only a plan of the `*` tells
+    /// those names.
     fn beside_wildcards(&self, query: &Query) -> Option<LogicalPlan> {
         let wildcards = self.planned(&outputs::only_wildcards(query)?).ok()?;
         let names = wildcards.schema().fields().iter().map(|field| field.name().clone()).collect();
@@ -167,7 +168,7 @@ impl Context<'_> {
         self.planned(&numbered).ok()
     }
 
-    /// Plans an expression over the columns of one table, coerced and simplified; its columns are unqualified.
+    /// Plans an expression over the columns of one table, coerced and simplified. Its columns are unqualified.
     pub(crate) fn plan_expr(&self, expr: &ast::Expr, schema: &Schema, tokens: &[TokenWithSpan]) -> Result<Expr> {
         refuse::expression(expr, self.functions, tokens)?;
         let mut expr = expr.clone();
@@ -185,7 +186,7 @@ impl Context<'_> {
     }
 }
 
-/// An expression by itself with its types settled, and simplified.
+/// Applies to a lone expression what analysis does to plans: settles its types, then simplifies it.
 pub(crate) fn settled(expr: Expr, schema: &DFSchema) -> PlanResult<Expr> {
     let expr = numbers::rewrite(expr, schema)?.data;
     families::check(&expr, schema)?;
@@ -265,7 +266,7 @@ impl ContextProvider for Context<'_> {
     }
 }
 
-/// Types in casts are those of the DDL.
+/// Types in a CAST are those of the DDL.
 #[derive(Debug)]
 struct Types;
 

@@ -1,8 +1,7 @@
 //! How sqlparser reads Flink's dialect.
 //!
-//! Only what this engine has, or refuses by name, is switched on: a construct that the parser takes and the planner
-//! overlooks would be a wrong answer. `TABLE t [PARTITION BY k, …]`, the first argument of a window table function, is
-//! read as `Expr::Prefixed { prefix: TABLE, value: Tuple(t, k, …) }`.
+//! Switch on only what this engine supports or refuses by name. A construct that the parser accepts and the planner
+//! overlooks would be a wrong answer.
 
 use std::{any::TypeId, cell::Cell};
 
@@ -16,16 +15,17 @@ use sqlparser::{
 
 use crate::text::is_word;
 
-/// Expressions that are begun for each word or sign of a statement, at most. One that is right needs fewer than one.
+/// The most expressions that may begin per token of a statement. A correct statement begins fewer than one per token.
 const BEGUN_PER_TOKEN: usize = 20;
 
 thread_local! {
-    /// How many expressions of the statement may still be begun.
+    /// How many expressions of the current statement may still begin.
     static LEFT_TO_BEGIN: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// Before a statement of so many tokens is parsed. Where something is wrong behind a word that may be a name, such as `CAST`, the
-/// parser reads all behind it a second time: levels of such words would double each other's work.
+/// Sets the budget for a statement of so many tokens. Call it before the statement is parsed. If something is wrong
+/// after a word that may be a name, such as `CAST`, the parser reads the rest a second time; nested words of this kind
+/// would double the work per level.
 pub(crate) fn begin_statement(tokens: usize) {
     LEFT_TO_BEGIN.set(tokens.saturating_mul(BEGUN_PER_TOKEN).saturating_add(1000));
 }
@@ -39,7 +39,7 @@ impl Dialect for ThalwegDialect {
         true
     }
 
-    // Some types (`TIMESTAMP_LTZ`, unsigned ones) and functions are read for the generic dialect only.
+    // The parser reads some types (`TIMESTAMP_LTZ`, unsigned ones) and functions for the generic dialect only.
     fn dialect(&self) -> TypeId {
         TypeId::of::<GenericDialect>()
     }
@@ -107,7 +107,7 @@ impl Dialect for ThalwegDialect {
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         match LEFT_TO_BEGIN.get().checked_sub(1) {
             Some(left) => LEFT_TO_BEGIN.set(left),
-            // The parser tells what was wrong when it read this first.
+            // The parser reports its first error, not this one.
             None => return Some(Err(ParserError::ParserError("the statement cannot be read".to_owned()))),
         }
         let names_table =
@@ -119,7 +119,8 @@ impl Dialect for ThalwegDialect {
         map.then(|| map_of_pairs(parser))
     }
 
-    /// The parser reads all that follows `IS [NOT] DISTINCT FROM`, up to `AND` and `OR` themselves, as its right side.
+    /// Parses `IS [NOT] DISTINCT FROM` with its proper precedence. The parser itself would take all that follows, with
+    /// `AND` and `OR`, as the right side.
     fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
         let made: fn(Box<Expr>, Box<Expr>) -> Expr =
             if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
@@ -133,7 +134,7 @@ impl Dialect for ThalwegDialect {
     }
 }
 
-/// `MAP[key, value, …]`, as a call.
+/// `MAP[key, value, …]` as a call of `map`.
 fn map_of_pairs(parser: &mut Parser) -> Result<Expr, ParserError> {
     let name = ObjectName::from(vec![Ident::with_span(parser.next_token().span, "map")]);
     parser.expect_token(&Token::LBracket)?;
@@ -152,6 +153,8 @@ fn map_of_pairs(parser: &mut Parser) -> Result<Expr, ParserError> {
     }))
 }
 
+/// Reads `TABLE t [PARTITION BY k, …]`, the first argument of a window table function, as
+/// `Expr::Prefixed { prefix: TABLE, value: Tuple(t, k, …) }`.
 fn table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
     let prefix = Ident::with_span(parser.next_token().span, "TABLE");
     let name = parser.parse_object_name(false)?;
@@ -170,7 +173,7 @@ fn table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
     Ok(Expr::Prefixed { prefix, value: Box::new(Expr::Tuple(parts)) })
 }
 
-/// Whether what follows the comma is another key and not the function's next argument.
+/// Whether another key follows the comma, and not the function's next argument.
 fn continues_keys(parser: &Parser) -> bool {
     let (first, second) = (&parser.peek_nth_token_ref(1).token, &parser.peek_nth_token_ref(2).token);
     matches!(first, Token::Word(_))

@@ -1,8 +1,6 @@
-//! What planning refuses, with the place in the SQL text.
+//! Errors of planning, with the place in the SQL text.
 //!
-//! Every error names the construct and, wherever the text gives one, its line and column (from 1, in characters).
-//! DataFusion's own errors are translated here: its diagnostics carry spans, and where they don't, the identifier that
-//! the message quotes is looked up among the statement's tokens.
+//! Every error names the construct and, where the text gives one, its line and column (from 1, in characters).
 
 use std::fmt;
 
@@ -23,7 +21,8 @@ use crate::{
 pub struct SqlError {
     /// What is wrong.
     pub message: String,
-    /// Line of the text, from 1; `None` where the error is not about a place (an override, for example).
+    /// Line of the text, from 1; `None` where the error has no place in the text (a setting given by the caller, for
+    /// example).
     pub line: Option<u64>,
     /// Column in that line, from 1.
     pub column: Option<u64>,
@@ -42,7 +41,7 @@ impl SqlError {
         Self::new(message).with_place(Some(location))
     }
 
-    /// The error with this place, unless it has one or there is none.
+    /// Sets the place, unless the error has one already or `location` is none.
     pub(crate) fn with_place(mut self, location: Option<Location>) -> Self {
         if let (None, Some(location)) = (self.line, location.filter(|location| location.line > 0)) {
             self.line = Some(location.line);
@@ -56,7 +55,7 @@ impl SqlError {
         self
     }
 
-    /// With `did you mean 'x'?`, where one of the candidates is near.
+    /// Adds the hint `did you mean 'x'?` if one of the candidates is near.
     pub(crate) fn with_suggestion<'a>(self, wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
         match nearest(wrong, candidates) {
             Some(near) => self.with_hint(format!("did you mean '{near}'?")),
@@ -64,7 +63,8 @@ impl SqlError {
         }
     }
 
-    /// Translates an error of DataFusion's; `tokens` are those of the statement.
+    /// Translates an error of DataFusion. The place is the span of its diagnostic. Without one, it is the place of what
+    /// the message mentions among `tokens`, the statement's tokens.
     pub(crate) fn from_plan(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Self {
         if let Some(known) = unknown_column(error, tokens).or_else(|| repeated_column(error, tokens)) {
             return known;
@@ -117,7 +117,7 @@ impl From<ParserError> for SqlError {
     }
 }
 
-/// The nearest candidate, if near enough to be a slip of the pen.
+/// The nearest candidate, if it is near enough for a typing error.
 pub(crate) fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = wrong.to_lowercase();
     candidates
@@ -149,18 +149,18 @@ fn from_parser_text(text: &str) -> SqlError {
     }
 }
 
-/// Whether a name could have stood where something else was found.
+/// Whether a name was among what the parser expected.
 fn expects_name(message: &str) -> bool {
     let expected = message.to_lowercase();
     ["identifier", "an expression", "column name", "table name"].iter().any(|what| expected.contains(what))
 }
 
-/// Whether SQL has the word.
+/// Whether the word is a keyword of SQL.
 pub(crate) fn is_keyword(word: &str) -> bool {
     ALL_KEYWORDS.binary_search(&word.to_uppercase().as_str()).is_ok()
 }
 
-/// What to do where a word of SQL is meant as a name.
+/// The hint for a keyword that stands where a name is expected.
 pub(crate) fn quote_it(word: &str) -> String {
     format!("if it is a name, quote it: `{word}`")
 }
@@ -179,7 +179,8 @@ fn unknown_column(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Option<S
     Some(unknown.with_suggestion(&field.name, names))
 }
 
-/// Two columns of one query with one name. Its columns have names by then, whatever they are computed by.
+/// An error about two columns of one query with the same name. By then every column has a name, also one that is
+/// computed.
 fn repeated_column(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Option<SqlError> {
     let name = match error.find_root() {
         DataFusionError::SchemaError(error, _) => match error.as_ref() {
@@ -204,13 +205,13 @@ fn repeated_column(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Option<
     Some(SqlError::new(message).with_place(place).with_hint("name one of them differently: … AS name"))
 }
 
-/// Where the word stands that joins the second of two queries whose columns do not match.
+/// The place of the `UNION` before the second of two queries whose columns do not match.
 fn second_query(diagnostic: &Diagnostic, tokens: &[TokenWithSpan]) -> Option<Location> {
     let start = location_of(diagnostic.notes.last()?.span?);
     text::word_before(tokens, start, "UNION")
 }
 
-/// Where what the message is about stands: a clause, a function or an identifier that it mentions, else the statement.
+/// The place of the clause, function or identifier that the message mentions; else the statement's start.
 fn mentioned_place(message: &str, tokens: &[TokenWithSpan]) -> Option<Location> {
     let clause =
         message.contains("WHERE").then(|| tokens.iter().position(|token| text::is_word(&token.token, "WHERE")));

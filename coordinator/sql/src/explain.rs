@@ -1,4 +1,4 @@
-//! The streaming plan as text.
+//! The streaming plan as text, from each sink down to its sources.
 //!
 //! ```text
 //! Sink out (print, at least once): auction, count [job] op-4
@@ -6,7 +6,7 @@
 //!    └─ forward ─ Source bid (nexmark): auction, price [job] op-0
 //! ```
 //!
-//! From each sink down to its sources. An operator that several others read is written out once.
+//! An operator with several readers is written out once.
 
 mod expression;
 
@@ -25,7 +25,7 @@ use thalweg_types::{
 
 pub(crate) use expression::expression_text;
 
-/// The streaming plan of a graph: operators, how rows reach them, and their parallelism.
+/// The streaming plan of a graph: its operators, how rows reach them, and their parallelism.
 #[must_use]
 pub fn explain(graph: &JobGraph) -> String {
     let mut writer = Writer { graph, seen: BTreeSet::new(), text: String::new() };
@@ -97,7 +97,7 @@ fn partitions_text(sink: &SinkOperator, output: &SchemaRef) -> String {
     }
 }
 
-/// An operator's name: its kind and what matters most, in one line.
+/// An operator's name for people: its kind and what matters most, in one line.
 pub(crate) fn name_of(kind: &OperatorKind, output: &SchemaRef) -> String {
     match kind {
         OperatorKind::Source(source) if is_values(source) => format!("Values {}", source.table),
@@ -121,7 +121,7 @@ pub(crate) fn name_of(kind: &OperatorKind, output: &SchemaRef) -> String {
     }
 }
 
-/// Says so where rows may be written again.
+/// Names the sink, and says so if it may write rows again.
 fn sink_text(sink: &SinkOperator) -> String {
     let name = &sink.connector.name;
     let again = match find(name).and_then(|spec| spec.sink) {
@@ -131,7 +131,7 @@ fn sink_text(sink: &SinkOperator) -> String {
     format!("Sink {} ({name}{again})", sink.table)
 }
 
-/// Whether its rows stand in the script.
+/// Whether the source's rows stand in the script.
 fn is_values(source: &SourceOperator) -> bool {
     source.connector.name == VALUES_CONNECTOR
 }
@@ -319,7 +319,7 @@ fn columns(schema: &Schema, indexes: &[usize]) -> String {
     indexes.iter().map(|index| name(schema, *index)).collect::<Vec<_>>().join(", ")
 }
 
-/// Microseconds in the largest unit that gives a whole number.
+/// A duration in the largest unit that gives a whole number.
 fn duration(micros: i64) -> String {
     let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "min"), (1_000_000, "s"), (1000, "ms")];
     match units.iter().find(|(unit, _)| micros != 0 && micros % unit == 0) {

@@ -1,8 +1,8 @@
-//! Types that do not mix: numbers, texts, booleans and times.
+//! Refuses to mix types of different families: numbers, texts, booleans and times.
 //!
-//! DataFusion turns a number beside a text into a text, so that `9 < '10'` is false. As in Flink, such a pair is refused
-//! where it is compared, and where the branches of a `CASE` or `UNION ALL` or the arguments of `COALESCE` must be of one
-//! type. A time may be compared with a text, which is then read as a time.
+//! DataFusion turns a number beside a text into a text, so that `9 < '10'` is false. As in Flink, such a pair is
+//! refused in comparisons, and where a `CASE`, a `UNION ALL` or a `COALESCE` needs one type. A text beside a time may
+//! be compared: it is read as a time.
 
 use arrow::datatypes::DataType;
 use datafusion_common::{
@@ -23,10 +23,10 @@ use thalweg_functions::cast;
 
 use crate::{ddl::sql_type, text::is_word};
 
-/// The rule, over whole plans; it changes nothing.
+/// The rule for whole plans. It only checks.
 #[derive(Debug)]
 pub(crate) struct UnlikeFamilies {
-    /// Where the statement has the word `UNION`, in order.
+    /// The places of the statement's `UNION`s, in order.
     unions: Vec<Location>,
 }
 
@@ -53,13 +53,13 @@ impl UnlikeFamilies {
         Ok(())
     }
 
-    /// Where a column of an input is written; the word before the input where no table's column is in it.
+    /// The place of an input's column. Without a column of a table in it, the place of the `UNION` before the input.
     fn place_of(&self, union: &Union, input: usize, column: usize) -> Option<Span> {
         let written = match union.inputs[input].as_ref() {
             LogicalPlan::Projection(projection) => projection.expr.get(column).and_then(|expr| first_span(&[expr])),
             _ => None,
         };
-        // A UNION of three is one of two whose first input is a UNION.
+        // A UNION of three queries is nested: a UNION of a UNION and a query.
         let before: usize = union.inputs[..input].iter().map(|input| queries_of(input)).sum();
         let word = before.checked_sub(1).and_then(|index| self.unions.get(index));
         let location = |place: &Location| SpanPlace { line: place.line, column: place.column };
@@ -67,7 +67,7 @@ impl UnlikeFamilies {
     }
 }
 
-/// How many queries a union joins.
+/// The number of queries that a union joins.
 fn queries_of(plan: &LogicalPlan) -> usize {
     match plan {
         LogicalPlan::Union(union) => union.inputs.iter().map(|input| queries_of(input)).sum(),
@@ -75,13 +75,13 @@ fn queries_of(plan: &LogicalPlan) -> usize {
     }
 }
 
-/// Whether no type holds the values of both, or only one that nobody meant.
+/// Whether two types have no common type, or only one that mixes families.
 fn do_not_unite(one: &DataType, other: &DataType) -> bool {
     let unlike = unlike(&[one.clone(), other.clone()], Use::Result).is_some();
     unlike || (one != other && type_union_coercion(one, other).is_none())
 }
 
-/// The type of a column that has values of both, as a `UNION ALL` gives it; `None` where they do not unite.
+/// The common type of two, as a `UNION ALL` column would have it; `None` where there is none.
 pub(crate) fn united(one: &DataType, other: &DataType) -> Option<DataType> {
     use DataType as T;
     let is_decimal = |data_type: &DataType| matches!(data_type, T::Decimal128(_, _));
@@ -118,7 +118,7 @@ impl AnalyzerRule for UnlikeFamilies {
     }
 }
 
-/// Checks one expression, and all within it.
+/// Checks an expression with everything inside it.
 pub(crate) fn check(expr: &Expr, schema: &DFSchema) -> PlanResult<()> {
     expr.apply(|node| check_node(node, schema).map(|()| TreeNodeRecursion::Continue)).map(|_| ())
 }
@@ -139,7 +139,7 @@ enum Family {
 }
 
 impl Family {
-    /// `None` for NULL, and for types that coercion leaves alone or refuses itself.
+    /// `None` for NULL, and for types that coercion leaves alone or refuses.
     fn of(data_type: &DataType) -> Option<Self> {
         match data_type {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Self::Text),
@@ -184,7 +184,7 @@ fn is_comparison(operator: Operator) -> bool {
     matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
 
-/// Refuses a cast that there is not.
+/// Refuses a cast that does not exist.
 fn check_cast(expr: &Expr, to: &DataType, schema: &DFSchema) -> PlanResult<()> {
     let Ok(from) = expr.get_type(schema) else { return Ok(()) };
     let Err(reason) = cast::check(&from, to) else { return Ok(()) };
@@ -208,7 +208,7 @@ fn check_call(call: &ScalarFunction, schema: &DFSchema) -> PlanResult<()> {
     let args: Vec<&Expr> = call.args.iter().collect();
     match call.func.name() {
         "coalesce" | "greatest" | "least" | "nvl" => check_group(Use::Result, &args, schema),
-        // The first one is only looked at for NULL.
+        // The first argument is only tested for NULL.
         "nvl2" => check_group(Use::Result, args.get(1..).unwrap_or_default(), schema),
         "nullif" => check_group(Use::Comparison, &args, schema),
         _ => Ok(()),
@@ -219,12 +219,12 @@ fn check_group(used: Use, group: &[&Expr], schema: &DFSchema) -> PlanResult<()> 
     check_group_near(used, group, &[], schema)
 }
 
-/// Refuses a group in which one does not mix with the first. What has no type yet is left for coercion to refuse. A group
-/// of constants has no place of its own, so the place is that of what stands near.
+/// Refuses a group if a type in it does not mix with the first. An expression without a type is left for coercion to
+/// refuse. A group of constants has no place, so the error takes the place of the expressions in `near`.
 fn check_group_near(used: Use, group: &[&Expr], near: &[&Expr], schema: &DFSchema) -> PlanResult<()> {
     let types: Vec<DataType> = group.iter().filter_map(|expr| expr.get_type(schema).ok()).collect();
     let message = match (unlike(&types, used), used) {
-        // A day is no number of hours to arrow, nor a month one of days.
+        // Arrow cannot compare them: to it a day is not 24 hours, nor a month 30 days.
         _ if used == Use::Comparison && types.iter().any(|data_type| matches!(data_type, DataType::Interval(_))) => {
             "INTERVALs cannot be compared: compare the times, or TIMESTAMPDIFF(unit, from, to) with a number".to_owned()
         }

@@ -1,13 +1,14 @@
-//! Filters go down to where their columns come from, and equalities between two tables become keys of their join.
+//! Pushes filters down to where their columns come from, and turns equalities between two tables into join keys.
 //!
-//! A condition guards those that stand behind it: in `s <> 'x' AND CAST(s AS INT) > 1`, and where the first half is the
-//! `WHERE` of a subquery. So conditions keep their order, those of a subquery first, with these exceptions, which change no
-//! answer: one that cannot fail may go ahead of others; and it alone may go to where there are rows that would never have
-//! come to it, which is below a join, an aggregate, a ranking or a window. One that can fail goes down only as far as the
-//! rows are the same: through projections, aliases and the inputs of a union.
+//! A condition guards those behind it: in `s <> 'x' AND CAST(s AS INT) > 1`, and also where the first half is the
+//! `WHERE` of a subquery. So conditions keep their order, those of a subquery first. The exceptions change no answer:
 //!
-//! An equality between the sides of a join that can fail is a key too, unless something else than equalities stands before it and
-//! could not go down: keys are computed for each row of a side, whether it finds a partner or not.
+//! - A condition that cannot fail may go ahead of others, and below a join, an aggregate, a ranking or a window, where
+//!   it meets rows that would never have reached it.
+//! - A condition that can fail goes down only as far as the rows are the same: through projections, aliases and the
+//!   inputs of a union.
+//! - An equality that can fail becomes a join key only if no other condition that stays stands before it. Keys are
+//!   computed for every row of a side, also for rows without a partner.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,7 +27,7 @@ use datafusion_expr::{
 use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule, eliminate_cross_join::EliminateCrossJoin};
 use thalweg_functions::physical;
 
-/// The rule, over whole plans.
+/// The rule for whole plans.
 #[derive(Debug)]
 pub(crate) struct PushFilters;
 
@@ -35,7 +36,7 @@ impl OptimizerRule for PushFilters {
         "push_filters"
     }
 
-    /// It walks over the plan by itself.
+    /// None, because the rule walks over the plan on its own.
     fn apply_order(&self) -> Option<ApplyOrder> {
         None
     }
@@ -49,9 +50,10 @@ impl OptimizerRule for PushFilters {
     }
 }
 
-/// Joins without a condition become joins by the equalities of a filter above, in an order in which each has one.
+/// Turns joins without a condition into joins by the equalities of a filter above, in an order in which each join has
+/// one.
 ///
-/// DataFusion's rule, where no condition can fail: it moves them about.
+/// This is DataFusion's rule, used only where no condition can fail, because it reorders conditions.
 #[derive(Debug, Default)]
 pub(crate) struct OrderJoins(EliminateCrossJoin);
 
@@ -73,7 +75,7 @@ impl OptimizerRule for OrderJoins {
     }
 }
 
-/// Whether a condition of this filter or join, or of those joins that stand directly below, can fail.
+/// Whether a condition of this filter or join can fail, or one of the joins directly below.
 fn conditions_fail(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Filter(filter) => {
@@ -92,12 +94,12 @@ fn conditions_fail(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Whether it matters for which rows, or how often, an expression is evaluated.
+/// Whether it matters for which rows, or how often, an expression is evaluated: it can fail, or it is volatile.
 pub(crate) fn is_unsteady(expr: &Expr, schema: &DFSchema) -> bool {
     expr.is_volatile() || physical::compile(expr, schema).map_or(true, |compiled| physical::can_fail(&compiled))
 }
 
-/// The plan of the rows of `plan` for which all conditions hold.
+/// A plan of those rows of `plan` for which all conditions hold.
 fn pushed(plan: LogicalPlan, conditions: Vec<Expr>) -> PlanResult<LogicalPlan> {
     match plan {
         LogicalPlan::Filter(filter) => {
@@ -137,7 +139,7 @@ fn pushed_into(plan: Arc<LogicalPlan>, conditions: Vec<Expr>) -> PlanResult<Arc<
     pushed(Arc::unwrap_or_clone(plan), conditions).map(Arc::new)
 }
 
-/// The conjunction of conditions in their order, no deeper than it must be; `None` of none.
+/// The conjunction of conditions in their order, as a balanced tree; `None` for none.
 pub(crate) fn all_of(mut conditions: Vec<Expr>) -> Option<Expr> {
     match conditions.len() {
         0 | 1 => conditions.pop(),
@@ -148,7 +150,8 @@ pub(crate) fn all_of(mut conditions: Vec<Expr>) -> Option<Expr> {
     }
 }
 
-/// Those conditions that go down and those that stay, each in order. One that is unsteady stays behind one that stays.
+/// Splits conditions into those that go down and those that stay, each in order. An unsteady condition stays behind one
+/// that stays.
 fn parted(conditions: Vec<Expr>, schema: &DFSchema, goes_down: impl Fn(&Expr) -> bool) -> (Vec<Expr>, Vec<Expr>) {
     let (mut down, mut kept) = (Vec::new(), Vec::new());
     for condition in conditions {
@@ -160,21 +163,21 @@ fn parted(conditions: Vec<Expr>, schema: &DFSchema, goes_down: impl Fn(&Expr) ->
     (down, kept)
 }
 
-/// What stands for each column of a schema further down.
+/// The expressions that replace a schema's columns further down.
 struct Names<'a> {
     schema: &'a DFSchema,
     below: Vec<Expr>,
 }
 
 impl<'a> Names<'a> {
-    /// The columns of a schema of the same shape.
+    /// The columns of a schema of the same shape, by position.
     fn by_place(schema: &'a DFSchema, below: &DFSchema) -> Self {
         let columns =
             below.iter().map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())));
         Self { schema, below: columns.collect() }
     }
 
-    /// These expressions, of which there may be fewer than columns.
+    /// These expressions, by position. There may be fewer of them than columns.
     fn of_exprs(schema: &'a DFSchema, exprs: &[Expr]) -> Self {
         Self { schema, below: exprs.iter().map(|expr| expr.clone().unalias_nested().data).collect() }
     }
@@ -183,12 +186,12 @@ impl<'a> Names<'a> {
         self.below.get(self.schema.index_of_column(column).ok()?)
     }
 
-    /// Whether what stands for each column of a condition is there, and the same each time it is evaluated.
+    /// Whether each column of a condition has a replacement that is not volatile.
     fn are_steady(&self, condition: &Expr) -> bool {
         condition.column_refs().iter().all(|column| self.get(column).is_some_and(|expr| !expr.is_volatile()))
     }
 
-    /// The conditions in terms of what is below.
+    /// Rewrites conditions in terms of what is below.
     fn apply(&self, conditions: Vec<Expr>) -> PlanResult<Vec<Expr>> {
         let replace = |column: &Column| self.get(column).cloned();
         conditions.into_iter().map(|condition| replaced(condition, replace)).collect()
@@ -222,7 +225,7 @@ fn below_union(mut union: Union, conditions: Vec<Expr>) -> PlanResult<LogicalPla
     Ok(LogicalPlan::Union(union))
 }
 
-/// What has another value each time is evaluated once, in the projection.
+/// A condition on a volatile column stays above, so that the column is evaluated once, in the projection.
 fn below_projection(mut projection: Projection, conditions: Vec<Expr>) -> PlanResult<LogicalPlan> {
     let names = Names::of_exprs(&projection.schema, &projection.expr);
     let (down, kept) = parted(conditions, &projection.schema, |condition| names.are_steady(condition));
@@ -243,7 +246,7 @@ fn below_aggregate(mut aggregate: Aggregate, conditions: Vec<Expr>) -> PlanResul
     filtered(LogicalPlan::Aggregate(aggregate), kept)
 }
 
-/// Below a ranking go conditions about its partitions, each of which they keep or drop as a whole.
+/// Conditions on the partition keys go below a ranking: each keeps or drops whole partitions.
 fn below_ranking(mut window: Window, conditions: Vec<Expr>) -> PlanResult<LogicalPlan> {
     let partitions = |expr: &Expr| -> Vec<Expr> {
         match expr.clone().unalias_nested().data {
@@ -304,7 +307,7 @@ fn below_join(mut join: Join, conditions: Vec<Expr>) -> PlanResult<LogicalPlan> 
     Ok(LogicalPlan::Join(join))
 }
 
-/// The sides of an equality between the sides of a join.
+/// The two sides of an equality, if one belongs to each side of the join.
 fn key_of(condition: &Expr, join: &Join) -> PlanResult<Option<(Expr, Expr)>> {
     match condition {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) if !condition.is_volatile() => {
@@ -314,12 +317,12 @@ fn key_of(condition: &Expr, join: &Join) -> PlanResult<Option<(Expr, Expr)>> {
     }
 }
 
-/// What conditions about keys of one side say about the keys of the other.
+/// Conditions on the keys of one side, rewritten for the equal keys of the other side.
 fn inferred(conditions: &[Expr], join: &Join, of: impl Fn((Expr, Expr)) -> (Expr, Expr)) -> PlanResult<Vec<Expr>> {
     let mut keys = HashMap::new();
     for pair in &join.on {
         let same_type = pair.0.get_type(join.left.schema())? == pair.1.get_type(join.right.schema())?;
-        // Floats of one key may differ in their sign.
+        // Equal floats may differ in the sign of zero.
         let is_float = pair.0.get_type(join.left.schema())?.is_floating();
         if let (Expr::Column(known), other @ Expr::Column(_)) = of(pair.clone())
             && same_type

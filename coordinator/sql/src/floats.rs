@@ -1,8 +1,8 @@
-//! Decimals next to floats become doubles, before types are coerced.
+//! Makes decimals beside floats doubles, before types are coerced.
 //!
-//! Decimal literals are decimals, as in Flink, so that decimal arithmetic is exact. DataFusion would then compare a `DOUBLE`
-//! with `0.5` as `DECIMAL(30, 15)`, which large doubles do not fit and small ones lose digits in; as in Flink, it is
-//! compared as `DOUBLE`.
+//! Decimal literals are decimals, as in Flink, so that decimal arithmetic is exact. But DataFusion would compare a
+//! `DOUBLE` with `0.5` as `DECIMAL(30, 15)`, which large doubles do not fit and which cuts digits of small ones. Flink
+//! compares them as `DOUBLE`.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ use sqlparser::tokenizer::TokenWithSpan;
 
 use crate::{families::UnlikeFamilies, numbers::Numbers, times::TimesBesideTimes};
 
-/// Functions whose arguments are of one type.
+/// Functions whose arguments have one type.
 const UNIFYING: &[&str] = &["coalesce", "greatest", "least", "nvl", "nvl2"];
 
-/// The rule, over whole plans.
+/// The rule for whole plans.
 #[derive(Debug)]
 pub(crate) struct DecimalsBesideFloats;
 
@@ -50,7 +50,7 @@ impl AnalyzerRule for DecimalsBesideFloats {
     }
 }
 
-/// A union whose columns that are floats in one branch are not decimals in another.
+/// The union, in which no column is a float in one branch and a decimal in another.
 fn unified(union: Union) -> PlanResult<Transformed<LogicalPlan>> {
     let of_column = |column: usize| union.inputs.iter().filter_map(move |input| input.schema().fields().get(column));
     let is_mixed = |column: usize| {
@@ -66,7 +66,7 @@ fn unified(union: Union) -> PlanResult<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
 }
 
-/// The branch of a union with these columns as doubles, where they are decimals.
+/// The branch of a union, with decimals cast to doubles in these columns.
 fn with_doubles(input: &LogicalPlan, columns: &[usize]) -> PlanResult<LogicalPlan> {
     let schema = input.schema();
     let cast = |(at, (qualifier, field)): (usize, (Option<&TableReference>, &FieldRef))| {
@@ -84,7 +84,7 @@ fn is_decimal(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Decimal128(_, _) | DataType::Decimal256(_, _))
 }
 
-/// The rule, over one expression.
+/// The rule for one expression.
 pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
     expr.transform_up(|expr| {
         let mut changed = false;
@@ -109,7 +109,8 @@ pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<E
     })
 }
 
-/// Casts the decimals of a group to doubles, if one of it is a float. What has no type yet is left for coercion to refuse.
+/// Casts the decimals of a group to doubles if a member is a float. An expression without a type is left for coercion
+/// to refuse.
 fn as_doubles(group: Vec<&mut Expr>, schema: &DFSchema) -> bool {
     let type_of = |expr: &Expr| expr.get_type(schema).unwrap_or(DataType::Null);
     if !group.iter().any(|expr| type_of(expr).is_floating()) {
@@ -134,7 +135,8 @@ fn as_double(expr: Expr) -> Expr {
     Expr::Cast(Cast::new(Box::new(expr), DataType::Float64))
 }
 
-/// DataFusion's analysis with this rule before it, and before both what it would coerce although nobody meant that.
+/// DataFusion's analysis, after our own rules. Ours come first because coercion would accept what they refuse, and hide
+/// the types that they look at.
 pub(crate) fn analyzer_rules(tokens: &[TokenWithSpan]) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = datafusion_optimizer::Analyzer::new().rules;
     rules.splice(

@@ -1,12 +1,13 @@
-//! SQL text in Flink's dialect to a job graph: parsed, analysed and optimised with DataFusion, then lowered to operators.
+//! Plans SQL text in Flink's dialect as a job graph: parses it, analyses and optimises it with DataFusion, then lowers
+//! it to operators.
 //!
 //! ```text
 //! text --ddl--> statements --catalog, context--> logical plans --optimize--> --prune, lower--> JobGraph
 //! ```
 //!
-//! The rule of this crate: what it plans has the answer that the same SQL has over the same rows in a batch; what it cannot
-//! plan so is refused, with the construct, its line and column. It does no input or output of its own, reads no clock and
-//! knows no cluster.
+//! The rule of this crate: a plan gives the answer that the same SQL gives over the same rows in a batch. SQL that
+//! cannot be planned so is refused, with the construct, its line and its column. The crate does no I/O, reads no clock
+//! and knows no cluster.
 
 mod calls;
 mod catalog;

@@ -1,5 +1,5 @@
-//! How large the types and plans of a script may be: few words can ask for more than there is room for, since what they ask for
-//! may double with each word.
+//! Bounds on the types and plans of a script. A few words can ask for more than fits in memory, because each word may
+//! double it.
 
 use std::{
     cell::Cell,
@@ -14,31 +14,32 @@ use sqlparser::ast::{ObjectName, Query, SetExpr, Visit as _, Visitor};
 
 use crate::catalog::{Catalog, Entry};
 
-/// Levels of `ROW`, `ARRAY` and `MAP`, of which a `MAP` counts as two. A `ROW` takes three of the 128 levels of JSON that
-/// can be read again, and the job graph and the messages around it some more.
+/// Levels of `ROW`, `ARRAY` and `MAP`; a `MAP` counts as two. A `ROW` takes three of the 128 levels that the JSON
+/// reader allows, and the job graph and the messages around it take some more.
 pub(crate) const TYPE_LEVELS_MAX: usize = 30;
-/// Fields and items of one type, those within one another included.
+/// Fields and items of one type, nested ones included.
 const TYPE_PARTS_MAX: usize = 10_000;
-/// Relations of a query, those of each view as often as it is named.
+/// Relations of a query. A view's relations count each time the view is named.
 const RELATIONS_MAX: usize = 100_000;
-/// Tables that a query reads besides those that its text names, by the views and WITHs that it names. It is looked at before planning:
-/// what doubles with each view would never be planned.
+/// Tables that a query reads through the views and WITHs that it names, beyond those in its text. This is checked
+/// before planning, because a query that doubles with each view would never finish planning.
 const TABLES_BEHIND_MAX: usize = 2_000;
-/// Relations of all queries and views of a script.
+/// Relations of all queries and views of a script together.
 const SCRIPT_RELATIONS_MAX: usize = 200_000;
-/// Nodes of a computed column, those of the columns that it names included.
+/// Nodes of a computed column's expression, with the computed columns that it uses expanded.
 const COMPUTED_NODES_MAX: usize = 50_000;
 
 pub(crate) fn too_many_levels() -> String {
     format!("a type has at most {TYPE_LEVELS_MAX} levels of ROW, ARRAY and MAP in one another, a MAP counts as two")
 }
 
-/// Refuses a type that is too deep to be written and read again, or too large.
+/// Refuses a type that is too large, or too deep to be read again from JSON.
 pub(crate) fn check_type(data_type: &DataType) -> Result<(), String> {
     take_parts(data_type, TYPE_LEVELS_MAX, &mut TYPE_PARTS_MAX.clone())
 }
 
-/// Parts that are shared count as often as they are named: whoever walks over the type meets them so often.
+/// Takes a type's parts from the budget. A part counts each time it is named, because every walk over the type visits
+/// it that often.
 fn take_parts(data_type: &DataType, levels: usize, parts: &mut usize) -> Result<(), String> {
     let too_many = || format!("a type has at most {TYPE_PARTS_MAX} fields, those of its fields included");
     *parts = parts.checked_sub(1).ok_or_else(too_many)?;
@@ -64,11 +65,12 @@ fn check_schema(schema: &Schema) -> Result<(), String> {
     })
 }
 
-/// Refuses a plan that is too large to be walked over again and again. `planned` counts the relations of the whole script.
+/// Refuses a plan that is too large for repeated walks. `planned` is the number of relations in the script so far, and
+/// grows.
 pub(crate) fn check_plan(plan: &LogicalPlan, planned: &Cell<usize>) -> Result<(), String> {
     let mut relations = 0;
     let mut refused = None;
-    // Relations that are shared are met as often as they are named, so that the walk must end early.
+    // A shared relation is visited each time it is named, so the walk must stop early.
     let walked = plan.apply(|node| {
         relations += 1;
         refused = if relations > RELATIONS_MAX {
@@ -87,7 +89,8 @@ pub(crate) fn check_plan(plan: &LogicalPlan, planned: &Cell<usize>) -> Result<()
     refused.map_or(Ok(()), Err)
 }
 
-/// Refuses a query that reads too many tables, by its text.
+/// Refuses a query that reads too many tables through views and WITHs. It looks at the query's text, before the query
+/// is planned.
 pub(crate) fn check_tables(query: &Query, catalog: &Catalog) -> Result<(), String> {
     match query.visit(&mut Tables { catalog, open: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),
@@ -98,7 +101,7 @@ pub(crate) fn check_tables(query: &Query, catalog: &Catalog) -> Result<(), Strin
     }
 }
 
-/// Counts the tables of queries that are being visited, which are in one another.
+/// Counts the tables of a query. `open` holds the queries around the visitor's position, the outermost first.
 struct Tables<'a> {
     catalog: &'a Catalog,
     open: Vec<OpenQuery>,
@@ -106,12 +109,13 @@ struct Tables<'a> {
 
 #[derive(Default)]
 struct OpenQuery {
-    /// The names of its WITH that have not been visited; they are before all else in it.
+    /// Names of its WITH that are not yet visited. The visitor visits them before the query's body.
     withs: VecDeque<String>,
-    /// How many tables each name of its WITH reads.
+    /// The number of tables that each visited name of its WITH reads.
     known: BTreeMap<String, usize>,
+    /// The number of tables that the query reads.
     tables: usize,
-    /// Those of them that its text does not name.
+    /// The number of them that its text does not name.
     behind: usize,
 }
 
@@ -164,7 +168,7 @@ impl Visitor for Tables<'_> {
     }
 }
 
-/// How many tables a view's plan reads; no more are counted than may matter.
+/// The number of tables that a view's plan reads. Stops counting once the limit is exceeded.
 fn tables_of(plan: &LogicalPlan) -> usize {
     let mut tables = 0;
     let walked = plan.apply(|node| {
@@ -175,7 +179,7 @@ fn tables_of(plan: &LogicalPlan) -> usize {
     tables
 }
 
-/// Refuses a computed column that has become too large by those that it names.
+/// Refuses a computed column that is too large with the columns that it uses expanded.
 pub(crate) fn check_computed(expr: &Expr) -> Result<(), String> {
     let mut nodes = 0;
     let walked = expr.apply(|_| {

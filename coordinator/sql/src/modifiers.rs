@@ -1,10 +1,9 @@
-//! What stands around a function's arguments, or in place of them: taken where the function heeds it, else refused.
-//!
-//! The planner takes `OVER` on a scalar function, `FILTER`, `DISTINCT` and their like, and lets them fall.
+//! Refuses what stands around a function's arguments, or in place of them, and has no effect on the function. The
+//! planner accepts `OVER`, `FILTER`, `DISTINCT` and the like on a scalar function, and ignores them.
 
 use sqlparser::ast::{DuplicateTreatment, Function, FunctionArgumentClause, FunctionArguments};
 
-/// Aggregates that heed `DISTINCT`, or whose answer is the same without.
+/// Aggregates that heed `DISTINCT`, or whose result is the same without it.
 const DISTINCT: &[&str] = &[
     "array_agg",
     "avg",
@@ -32,10 +31,10 @@ const DISTINCT: &[&str] = &[
     "var_sample",
     "variance",
 ];
-/// Those that heed `IGNORE NULLS` and `RESPECT NULLS`.
+/// Functions that heed `IGNORE NULLS` and `RESPECT NULLS`.
 const NULLS: &[&str] = &["array_agg", "first_value", "last_value", "nth_value", "lead", "lag"];
 
-/// What a call of a function says that nobody would heed; `aggregate` is whether it is given rows.
+/// The part of a call that would have no effect. `aggregate` says whether the function takes rows.
 pub(crate) fn unheeded(function: &Function, name: &str, aggregate: bool) -> Option<&'static str> {
     if function.parameters != FunctionArguments::None {
         return Some("a second list of arguments");

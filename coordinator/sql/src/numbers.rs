@@ -1,13 +1,13 @@
-//! Literals and arithmetic of numbers with Flink's types, before types are coerced.
+//! Gives literals and arithmetic of numbers Flink's types, before types are coerced.
 //!
-//! | | |
+//! | text | type |
 //! |---|---|
-//! | `1` | INT where it fits, else BIGINT, else DECIMAL |
-//! | `1.5`, `0.5` | DECIMAL(2, 1): as many digits as are written |
-//! | `1e3` | DOUBLE (`rewrite` sees to it) |
-//! | `a + b` | `thalweg_functions::arithmetic` |
+//! | `1` | INT if it fits, else BIGINT, else DECIMAL |
+//! | `1.5`, `0.5` | DECIMAL(2, 1): as many digits as the text has |
+//! | `1e3` | DOUBLE (`rewrite` does this) |
+//! | `a + b` | see `thalweg_functions::arithmetic` |
 //!
-//! A view's plan comes here again in each query over it: what has its type already must keep it.
+//! The rule must be idempotent: a view's plan passes it again in each query over the view.
 
 use std::sync::{Arc, LazyLock};
 
@@ -26,10 +26,9 @@ use datafusion_optimizer::AnalyzerRule;
 use sqlparser::ast::BinaryOperator;
 use thalweg_functions::arithmetic::{self, Arithmetic, is_number};
 
-/// The functions of arithmetic.
 static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(arithmetic::functions);
 
-/// The rule, over whole plans.
+/// The rule for whole plans.
 #[derive(Debug)]
 pub(crate) struct Numbers;
 
@@ -46,7 +45,7 @@ impl AnalyzerRule for Numbers {
 fn rewrite_node(plan: LogicalPlan) -> PlanResult<Transformed<LogicalPlan>> {
     let schema = merge_schema(&plan.inputs());
     match plan {
-        // What it made of its inputs' types is out of date.
+        // Its schema was derived from its inputs' old types.
         LogicalPlan::Union(union) => {
             Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)))
         }
@@ -66,7 +65,7 @@ fn rewrite_node(plan: LogicalPlan) -> PlanResult<Transformed<LogicalPlan>> {
     }
 }
 
-/// The rule, over one expression.
+/// The rule for one expression.
 pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
     expr.transform_up(|expr| match expr {
         Expr::Literal(value, metadata) => {
@@ -86,8 +85,8 @@ pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<E
     })
 }
 
-/// The literal with the type that it has in Flink, where that is another. `0.5` has a digit before the point that DataFusion
-/// does not count.
+/// The literal with its type in Flink; `None` where it has that already. DataFusion does not count the digit before the
+/// point of `0.5`.
 fn typed(value: &ScalarValue) -> PlanResult<Option<ScalarValue>> {
     Ok(match value {
         ScalarValue::Int64(Some(number)) => i32::try_from(*number).ok().map(|number| ScalarValue::Int32(Some(number))),
@@ -118,7 +117,7 @@ fn operator_of(operator: Operator) -> Option<Arithmetic> {
     })
 }
 
-/// The call that arithmetic is as soon as it is planned, where it is of numbers: a long chain of it is never deep.
+/// Turns arithmetic of numbers into a call as soon as it is planned, so that a long chain never becomes deep.
 pub(crate) fn planned(operator: &BinaryOperator, left: &mut Expr, right: &mut Expr, schema: &DFSchema) -> Option<Expr> {
     let operator = match operator {
         BinaryOperator::Plus => Arithmetic::Add,
@@ -131,19 +130,19 @@ pub(crate) fn planned(operator: &BinaryOperator, left: &mut Expr, right: &mut Ex
     are_operands(left, right, schema).then(|| calculation(operator, std::mem::take(left), std::mem::take(right)))
 }
 
-/// Whether both sides are numbers. What is arithmetic of numbers already is not looked at again: that would take as long as the
-/// chain is, for each link.
+/// Whether both sides are numbers. A left side that is already a call of arithmetic is a number: asking for its type
+/// for each link would take time quadratic in the chain's length.
 fn are_operands(left: &Expr, right: &Expr, schema: &DFSchema) -> bool {
     (calculation_of(left).is_some() || are_numbers(&[left], schema)) && are_numbers(&[right], schema)
 }
 
-/// Whether arithmetic is about numbers: of times and intervals it is DataFusion's. What has no type yet is left for coercion
-/// to refuse.
+/// Whether all operands are numbers. Arithmetic of times and intervals is left to DataFusion, and an operand without a
+/// type is left for coercion to refuse.
 fn are_numbers(operands: &[&Expr], schema: &DFSchema) -> bool {
     operands.iter().all(|operand| operand.get_type(schema).is_ok_and(|data_type| is_number(&data_type)))
 }
 
-/// `(a + b) + c` as one call, so that a long sum is not deep.
+/// One call for `a + b`. `(a + b) + c` extends the call of `a + b`, so that a long sum is not deep.
 fn calculation(operator: Arithmetic, left: Expr, right: Expr) -> Expr {
     match left {
         Expr::ScalarFunction(mut chain) if chain.func.name() == operator.symbol() => {
@@ -160,7 +159,7 @@ fn call(name: &str, args: Vec<Expr>) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(function, args))
 }
 
-/// The operator and the operands, where an expression is arithmetic of numbers.
+/// The operator and the operands of a call of arithmetic.
 pub(crate) fn calculation_of(expr: &Expr) -> Option<(Arithmetic, &[Expr])> {
     match expr {
         Expr::ScalarFunction(call) => Some((Arithmetic::of_name(call.func.name())?, &call.args)),
@@ -168,7 +167,7 @@ pub(crate) fn calculation_of(expr: &Expr) -> Option<(Arithmetic, &[Expr])> {
     }
 }
 
-/// The operand of a unary minus.
+/// The operand of a call of unary minus.
 pub(crate) fn negated(expr: &Expr) -> Option<&Expr> {
     match expr {
         Expr::ScalarFunction(call) if call.func.name() == arithmetic::NEGATE => call.args.first(),

@@ -1,9 +1,9 @@
-//! DataFusion's analysis, and rules that mean the same for unbounded input: our own for expressions and filters, and those of
-//! DataFusion's that prune columns and order joins.
+//! Analyses and optimises plans, with rules that keep their meaning for unbounded input: our own for expressions and
+//! filters, and those of DataFusion that prune columns and order joins.
 //!
-//! Left out on purpose: what moves limits and sorts (the lowering joins them), what turns one aggregate into two (`count(DISTINCT)`), what
-//! removes relations (an empty relation has no watermark), and common subexpressions (operators share them when they
-//! compile their expressions).
+//! Other rules of DataFusion are left out on purpose: those that move limits and sorts (the lowering joins these), that
+//! split one aggregate into two (`count(DISTINCT)`), that remove relations (an empty relation has no watermark), and
+//! the one for common subexpressions (operators share them when they compile their expressions).
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(crate) fn analyze(plan: LogicalPlan, functions: &Functions, tokens: &[TokenW
         .map_err(|error| SqlError::from_plan(&error, tokens))
 }
 
-/// Settles types, folds constants, pushes filters and projections down.
+/// Settles types, folds constants, and pushes filters and projections down.
 pub(crate) fn optimize(plan: LogicalPlan, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<LogicalPlan> {
     let analyzed = analyze(plan, functions, tokens)?;
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![

@@ -1,7 +1,7 @@
-//! Columns of one name in one query, where only their places count.
+//! Numbers columns of equal names where only their positions count: `n, n_2`.
 //!
-//! The rows of a bare query, what an `INSERT` writes, and the queries of `v (a, b)`: nobody refers to their columns by
-//! name, so a name that is taken gets a number there, `n, n_2`. Everywhere else two columns of one name are refused.
+//! Positions count for the rows of a bare query, for what an `INSERT` writes, and for queries under a list of names,
+//! `v (a, b)`. Everywhere else two columns of one name are refused.
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
@@ -10,18 +10,18 @@ use sqlparser::ast::{
     visit_expressions,
 };
 
-/// Numbers the columns of a query whose rows are taken by place. `taken` are the names that its `*` gives.
+/// Numbers the columns of a query whose reader goes by position. `taken` holds the names that its `*` gives.
 pub(crate) fn number(query: &mut Query, taken: &BTreeSet<String>) {
     number_body(&mut query.body, taken);
 }
 
-/// Numbers the columns of the queries within, which are named by a list: `WITH c (a, b) AS (…)`, `(…) AS t (a, b)`.
+/// Numbers the columns of inner queries under a list of names: `WITH c (a, b) AS (…)`, `(…) AS t (a, b)`.
 pub(crate) fn number_listed(query: &mut Query) {
     let visited: ControlFlow<()> = query.visit(&mut Listed);
     debug_assert!(visited.is_continue(), "nothing ends the visit");
 }
 
-/// The query with nothing but its `*`s, where there are other columns beside them.
+/// The query with only its `*` columns; `None` if it has only those, or none.
 pub(crate) fn only_wildcards(query: &Query) -> Option<Query> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
     let is_wildcard =
@@ -89,13 +89,14 @@ fn number_select(select: &mut Select, wildcards: &BTreeSet<String>) {
         else {
             continue;
         };
-        // What takes the old expression's place for a moment is of no type and is not looked at.
+        // A placeholder while the expression moves into the new item.
         let expr = std::mem::replace(expr, Expr::Value(Value::Null.into()));
         *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('`', fresh) };
     }
 }
 
-/// The names that the rest of the query knows its columns by: of those no two may be called so.
+/// The names by which the rest of the query refers to its columns. Duplicates among these stay, so that they are
+/// refused.
 fn referred(select: &Select) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut note = |expr: &Expr| {
@@ -110,7 +111,7 @@ fn referred(select: &Select) -> BTreeSet<String> {
     names
 }
 
-/// The name of a column, once `rewrite` has named those without.
+/// A column's name. `rewrite` has named the columns without one before.
 fn name_of(item: &SelectItem) -> Option<&str> {
     match item {
         SelectItem::ExprWithAlias { alias, .. } => Some(&alias.value),

@@ -1,8 +1,8 @@
-//! Which columns of which tables, and which fields of their structs, the script's queries use.
+//! Computes which columns of which tables, and which fields of their structs, the script's queries use.
 //!
-//! Needs go down the plans from all columns of the result. `get_field(s, 'a')` needs one field; `s IS NULL` needs only
-//! that there is a struct; everything else needs the whole value. The needs of all scans of a table are merged, because
-//! the table is read once; a condition is pushed to the reader only where every scan has it.
+//! Needs go down the plan, from all columns of the result. `get_field(s, 'a')` needs one field, `s IS NULL` needs only
+//! the struct's presence, everything else needs the whole value. A table is read once, so the needs of all its scans
+//! are merged, and a condition is pushed to the reader only if every scan has it.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
     window_tvf::WindowTvf,
 };
 
-/// How much of a value is used.
+/// How much of a value a query uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Need {
     /// Whether it is NULL.
@@ -29,18 +29,18 @@ pub(crate) enum Need {
     Whole,
 }
 
-/// What is used of one table.
+/// What the queries use of one table.
 #[derive(Debug, Default)]
 pub(crate) struct TableUse {
     /// By the column's index in the table.
     pub(crate) columns: BTreeMap<usize, Need>,
-    /// Whether a window table function stands above one of its scans.
+    /// Whether a window table function is above one of the table's scans.
     pub(crate) event_time: bool,
-    /// The conditions that stand directly above each scan.
+    /// For each scan, the conditions directly above it.
     conditions: Vec<Vec<ColumnPredicate>>,
 }
 
-/// What is used of every table.
+/// What the queries use of each table.
 #[derive(Debug, Default)]
 pub(crate) struct Uses {
     pub(crate) tables: BTreeMap<TableKey, TableUse>,
@@ -68,7 +68,7 @@ impl Need {
         }
     }
 
-    /// The field reduced to what is needed of it. A struct keeps at least one child.
+    /// The field, reduced to what is needed of it. A struct keeps at least one child.
     pub(crate) fn prune(&self, field: &Field) -> Field {
         let DataType::Struct(children) = field.data_type() else { return field.clone() };
         let kept: Vec<Field> = match self {
@@ -83,7 +83,7 @@ impl Need {
 }
 
 impl TableUse {
-    /// The conditions that every scan has.
+    /// The conditions that all scans have in common.
     pub(crate) fn predicates(&self) -> Vec<ColumnPredicate> {
         let Some((first, others)) = self.conditions.split_first() else { return Vec::new() };
         first.iter().filter(|condition| others.iter().all(|other| other.contains(condition))).cloned().collect()
@@ -91,7 +91,7 @@ impl TableUse {
 }
 
 impl Uses {
-    /// Adds what a query uses, all of whose columns are wanted.
+    /// Adds what a query uses if all its columns are wanted.
     pub(crate) fn add(&mut self, plan: &LogicalPlan) {
         let all = (0..plan.schema().fields().len()).map(|index| (index, Need::Whole)).collect();
         self.visit(plan, all, false);
@@ -177,7 +177,8 @@ impl Uses {
         self.visit(&join.right, right, event_time);
     }
 
-    /// A node whose outputs are not its inputs' columns one by one: its expressions say what it uses.
+    /// For nodes whose outputs are not one by one the columns of their inputs. What such a node uses is in its
+    /// expressions.
     fn visit_any(&mut self, plan: &LogicalPlan, event_time: bool) {
         for input in plan.inputs() {
             let mut below = Needs::new();
@@ -214,10 +215,10 @@ fn add(needs: &mut Needs, index: usize, need: Need) {
     }
 }
 
-/// Adds what an expression uses of its input, when `need` is used of its value.
+/// Adds what an expression uses of its input if `need` of its value is used.
 pub(crate) fn collect(expr: &Expr, schema: &DFSchema, need: Need, needs: &mut Needs) {
     if let Some((column, path)) = path_of(expr) {
-        // An expression may also name columns of the other side of a join; those are not this input's.
+        // An expression may also name columns of the other side of a join; skip those.
         if let Ok(index) = schema.index_of_column(column) {
             let need = path.into_iter().rev().fold(need, |below, name| Need::Fields(BTreeMap::from([(name, below)])));
             add(needs, index, if is_struct_path(schema.field(index).data_type(), &need) { need } else { Need::Whole });
@@ -239,7 +240,7 @@ pub(crate) fn collect(expr: &Expr, schema: &DFSchema, need: Need, needs: &mut Ne
     }
 }
 
-/// The column and the fields below it, where an expression is nothing but a path.
+/// The column and the names of the fields below it, if an expression is only a path.
 pub(crate) fn path_of(expr: &Expr) -> Option<(&datafusion_common::Column, Vec<String>)> {
     match expr {
         Expr::Column(column) => Some((column, Vec::new())),
@@ -273,7 +274,7 @@ fn scan_below(plan: &LogicalPlan) -> Option<&TableScan> {
     }
 }
 
-/// The conjuncts of a condition that a reader can skip data by.
+/// The conjuncts of a condition by which a reader can skip data.
 fn conditions(predicate: &Expr, scan: &LogicalPlan) -> Vec<ColumnPredicate> {
     let schema = scan.schema();
     split_conjunction(predicate).into_iter().filter_map(|conjunct| condition(conjunct, schema)).collect()
@@ -342,7 +343,7 @@ fn value_of(expr: &Expr) -> Option<PredicateValue> {
     })
 }
 
-/// The schema of the physical columns that are needed, in the table's order.
+/// The fields of the columns that are needed, pruned, in the table's order.
 pub(crate) fn pruned(schema: &Schema, needs: &BTreeMap<usize, Need>) -> Vec<Field> {
     needs.iter().filter_map(|(index, need)| Some(need.prune(schema.fields().get(*index)?))).collect()
 }

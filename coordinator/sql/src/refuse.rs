@@ -1,7 +1,7 @@
-//! What a stream cannot answer, or this engine does not yet: found on the syntax tree, before DataFusion sees it, so that
-//! the error names the construct and its place.
+//! Refuses on the syntax tree what a stream cannot answer, or what this engine does not support. DataFusion has not
+//! seen the query yet, so the error can name the construct and its place.
 //!
-//! What depends on columns (a `GROUP BY` without a window, a join without equal windows, …) is refused by `lower`.
+//! `lower` refuses what depends on columns (a `GROUP BY` without a window, a join without equal windows, …).
 
 use std::ops::ControlFlow;
 
@@ -25,12 +25,12 @@ use crate::{
     text::{word_after, word_before},
 };
 
-/// Refuses what a query must not contain.
+/// Refuses a query with unsupported constructs.
 pub(crate) fn query(query: &Query, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<()> {
     into_result(query.visit(&mut Refuser { functions, tokens, tables: Vec::new(), calls: Vec::new() }))
 }
 
-/// Refuses what an expression of the DDL must not contain.
+/// Refuses an expression of the DDL with unsupported constructs.
 pub(crate) fn expression(expr: &Expr, functions: &Functions, tokens: &[TokenWithSpan]) -> Result<()> {
     into_result(expr.visit(&mut Refuser { functions, tokens, tables: Vec::new(), calls: Vec::new() }))
 }
@@ -42,15 +42,15 @@ fn into_result(flow: ControlFlow<Box<SqlError>>) -> Result<()> {
     }
 }
 
-/// Names that stand in `FROM` only; where they stand elsewhere, planning refuses them.
+/// Functions that may be used only in `FROM`. Planning refuses them elsewhere.
 const TABLE_FUNCTIONS: &[&str] = &["descriptor", "tumble", "hop", "cumulate", "session"];
 
 struct Refuser<'a> {
     functions: &'a Functions,
     tokens: &'a [TokenWithSpan],
-    /// Subqueries that are the input of a table function.
+    /// Places of subqueries that are the input of a table function.
     tables: Vec<Span>,
-    /// The names of functions that stand in `FROM`.
+    /// Places of function names in `FROM`.
     calls: Vec<Span>,
 }
 
@@ -108,7 +108,7 @@ impl Refuser<'_> {
         ControlFlow::Continue(())
     }
 
-    /// How many rows are wanted must be said in numbers.
+    /// LIMIT, OFFSET and FETCH take only literal numbers.
     fn check_range(&self, query: &Query, end: Location) -> Flow {
         let place = |word| word_after(self.tokens, end, word).unwrap_or(end);
         let (limit, offset) = match &query.limit_clause {
@@ -420,7 +420,7 @@ impl Refuser<'_> {
     }
 }
 
-/// Whether an expression is nothing but a number of rows.
+/// Whether an expression is a literal number of rows.
 fn is_count(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if digits.parse::<i64>().is_ok()))
 }
@@ -443,7 +443,7 @@ fn is_regular(operator: &BinaryOperator) -> bool {
     regular || like.contains(&operator)
 }
 
-/// The window that a function of the older group windows stands for: `TUMBLE(ts, …)`, `TUMBLE_START(ts, …)`, ….
+/// The window that a function of the older group windows is about: `TUMBLE(ts, …)`, `TUMBLE_START(ts, …)`, ….
 fn group_window(name: &str) -> Option<String> {
     let window = name.split_once('_').map_or(name, |(window, _)| window);
     let parts = ["_start", "_end", "_rowtime", "_proctime"];
@@ -460,7 +460,8 @@ fn lacks_unit(interval: &Interval) -> bool {
     bare && interval.leading_field.is_none()
 }
 
-/// Whether an interval of one unit says something else than how many: a part of a month would be thirty days to some.
+/// Whether an interval of one unit is not a whole count of it (or a number of seconds). Engines differ on fractions:
+/// half a month is 15 days only if a month is 30.
 fn is_no_count(interval: &Interval) -> bool {
     let (Expr::Value(value), Some(unit), None) =
         (interval.value.as_ref(), &interval.leading_field, &interval.last_field)
@@ -477,7 +478,7 @@ fn is_no_count(interval: &Interval) -> bool {
     whole.len() + fraction.len() == 0 || !is_digits(whole) || !is_digits(fraction)
 }
 
-/// The queries that stand as arguments of a table function.
+/// The queries that are arguments of a table function.
 fn table_arguments(factor: &TableFactor) -> impl Iterator<Item = &Query> {
     let arguments: &[FunctionArg] = match factor {
         TableFactor::Table { args: Some(args), .. } => &args.args,
@@ -494,7 +495,7 @@ fn table_arguments(factor: &TableFactor) -> impl Iterator<Item = &Query> {
     })
 }
 
-/// Whether a nested type has a length or precision within it: what values hold is not cut.
+/// Whether a nested type has a length or precision inside. CAST does not cut values inside other values.
 fn cuts_within(data_type: &DataType) -> bool {
     use DataType as Sql;
     let cuts = |inner: &DataType| ddl::detail(inner) != Detail::None || cuts_within(inner);

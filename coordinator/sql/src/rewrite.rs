@@ -1,9 +1,5 @@
-//! Flink's functions in DataFusion's words, on the syntax tree.
-//!
-//! And names for columns that have none: `bid.price`, a path into a ROW, is called `price`, any other expression is called
-//! by its text.
-//!
-//! What each call becomes, `calls` says.
+//! Rewrites a query's syntax tree from Flink's form to one that DataFusion plans with the same meaning. `calls`
+//! rewrites the function calls.
 
 use std::ops::ControlFlow;
 
@@ -19,12 +15,12 @@ use crate::{
     errors::{Result, SqlError},
 };
 
-/// Rewrites every function call of a query.
+/// Rewrites a query.
 pub(crate) fn query(query: &mut Query, functions: &Functions) -> Result<()> {
     into_result(query.visit(&mut Rewriter { functions }))
 }
 
-/// Rewrites every function call of an expression.
+/// Rewrites an expression.
 pub(crate) fn expression(expr: &mut Expr, functions: &Functions) -> Result<()> {
     into_result(expr.visit(&mut Rewriter { functions }))
 }
@@ -48,6 +44,8 @@ impl VisitorMut for Rewriter<'_> {
         ControlFlow::Continue(())
     }
 
+    /// Names columns that have no name. `bid.price`, a path into a ROW, becomes `price`; any other expression is named
+    /// by its text.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         let tables = tables_of(&select.from);
         for item in &mut select.projection {
@@ -76,8 +74,8 @@ impl VisitorMut for Rewriter<'_> {
     }
 }
 
-/// The planner names a call by an alias anew, and whoever asks for the type of what is so named asks twice for that within it:
-/// for calls in one another, that doubles with each.
+/// Calls a function by its own name instead of an alias of it. The planner wraps a call by an alias in `Expr::Alias`,
+/// and to find the type of that it asks twice for the types inside. For nested calls this would double per level.
 fn by_own_name(expr: &mut Expr, functions: &Functions) {
     if let Expr::Function(Function { name, .. }) = expr
         && let [ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice()
@@ -88,7 +86,7 @@ fn by_own_name(expr: &mut Expr, functions: &Functions) {
     }
 }
 
-/// The planner knows `FETCH FIRST n ROWS ONLY` by the name of `LIMIT n` only.
+/// Turns `FETCH FIRST n ROWS ONLY` into `LIMIT n`, because the planner does not support `FETCH`.
 fn limit_for_fetch(query: &mut Query) {
     let Some(fetch) = query.fetch.take() else { return };
     let one = || Expr::Value(Value::Number("1".to_owned(), false).into());
@@ -100,7 +98,8 @@ fn limit_for_fetch(query: &mut Query) {
     query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(count), offset, limit_by: Vec::new() });
 }
 
-/// A literal `TIMESTAMP '…'` has the precision of its digits, where it has more than the type without a precision.
+/// Gives a literal `TIMESTAMP '…'` with more than 6 digits of a fraction the precision 9. The type without a precision
+/// has 6.
 fn with_all_digits(literal: &mut TypedString) {
     const DIGITS: usize = 6;
     let DataType::Timestamp(digits @ None, _) = &mut literal.data_type else { return };
@@ -111,7 +110,7 @@ fn with_all_digits(literal: &mut TypedString) {
     }
 }
 
-/// `1e3` is a DOUBLE: the planner would read it as a decimal.
+/// Makes `1e3` a DOUBLE. The planner would read it as a decimal.
 fn approximate(expr: &Expr) -> Option<Expr> {
     let Expr::Value(value) = expr else { return None };
     let Value::Number(digits, _) = &value.value else { return None };
@@ -123,7 +122,8 @@ fn approximate(expr: &Expr) -> Option<Expr> {
     Some(Expr::TypedString(TypedString { data_type, value, uses_odbc_syntax: false }))
 }
 
-/// The planner knows `a.b.c` by itself; `(a).b` and `a[1].b` only with the field's name as a text.
+/// Turns field names into text literals in `(a).b` and `a[1].b`. The planner knows plain names only in paths such as
+/// `a.b.c`.
 fn name_fields(root: &Expr, chain: &mut [AccessExpr]) {
     let is_name = |access: &AccessExpr| matches!(access, AccessExpr::Dot(Expr::Identifier(_)));
     let known = if matches!(root, Expr::Identifier(_)) { chain.iter().take_while(|a| is_name(a)).count() } else { 0 };
@@ -135,7 +135,7 @@ fn name_fields(root: &Expr, chain: &mut [AccessExpr]) {
     }
 }
 
-/// The names by which a query can speak of its tables.
+/// The names by which a query can refer to its tables.
 fn tables_of(from: &[TableWithJoins]) -> Vec<String> {
     let mut names = Vec::new();
     for table in from {
@@ -148,7 +148,7 @@ fn tables_of(from: &[TableWithJoins]) -> Vec<String> {
                 TableFactor::Table { name, alias: None, args: None, .. } => {
                     names.extend(name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.clone()));
                 }
-                // Columns of a table function's input keep that table's name.
+                // The columns of a table function keep the name of its input table.
                 TableFactor::Table { args: Some(args), alias: None, .. } => {
                     names.extend(args.args.first().map(last_word))
                 }
@@ -167,7 +167,7 @@ fn tables_of(from: &[TableWithJoins]) -> Vec<String> {
     names
 }
 
-/// The table that a window table function's first argument names.
+/// The name of the table that is a window table function's first argument.
 fn last_word(argument: &FunctionArg) -> String {
     let expr = match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => expr,
@@ -188,7 +188,7 @@ fn last_word(argument: &FunctionArg) -> String {
     }
 }
 
-/// The name of a column that is given none; `None` where it is a plain column.
+/// The name for a column without one; `None` for a plain column, which keeps its own.
 fn name_of(expr: &Expr, tables: &[String]) -> Option<Ident> {
     match expr {
         Expr::Identifier(_) => None,

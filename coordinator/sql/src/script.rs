@@ -1,10 +1,10 @@
-//! A script: its statements in order, then one job graph for all of its queries.
+//! Plans a script: its statements in order, then one job graph for all of its queries.
 //!
 //! ```text
 //! text -> tokens -> statements -> catalog, settings, (query, where its rows go)… -> graph
 //! ```
 //!
-//! Tables and views are those declared before; settings hold for the whole script.
+//! A statement sees the tables and views declared before it. Settings hold for the whole script.
 
 use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
@@ -32,29 +32,29 @@ use crate::{
     text,
 };
 
-/// Only what is used of it takes memory. 300 levels overflowed 2 MiB where nothing is optimised, so the most that are let
-/// through have four times as much each.
+/// The stack for planning; only the part that is used takes memory. Without optimisation 300 levels overflowed 2 MiB.
+/// Here the 8000 levels that `text::check_nesting` allows have more than four times as much each.
 const STACK_BYTES: usize = 256 << 20;
 
-/// What a script asks for.
+/// A planned script.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedScript {
     /// The dataflow; `None` where the script has neither an insert nor a query.
     pub graph: Option<JobGraph>,
     /// The bare queries, whose rows the client fetches.
     pub queries: Vec<PlannedQuery>,
-    /// What `EXPLAIN`, `DESCRIBE` and `SHOW` answered, in order.
+    /// The answers of `EXPLAIN`, `DESCRIBE` and `SHOW`, in order.
     pub explain: Vec<String>,
-    /// What the script and the caller `SET`.
+    /// The settings of the script and of the caller.
     pub settings: JobSettings,
 }
 
 /// A bare query of a script.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedQuery {
-    /// Its number among the script's bare queries, from 0: that of its `Collect` operator.
+    /// Its number among the script's bare queries, from 0. Its `Collect` operator has the same number.
     pub query: u32,
-    /// The columns that it gives.
+    /// The schema of its rows.
     pub schema: SchemaRef,
 }
 
@@ -80,12 +80,12 @@ pub struct CatalogColumn {
     pub nullable: bool,
 }
 
-/// Plans a script. `overrides` win over what the script `SET`s.
+/// Plans a script. `overrides` win over the script's `SET` statements.
 ///
 /// # Errors
-/// The first thing that is wrong, with its place in the text.
+/// The first error of the script, with its place in the text.
 pub fn plan(sql: &str, overrides: &BTreeMap<String, String>) -> Result<PlannedScript> {
-    // What some editors put before text in UTF-8.
+    // Some editors put a byte order mark before UTF-8 text.
     let sql = sql.strip_prefix('\u{feff}').unwrap_or(sql);
     with_room(|| {
         let tokens = text::tokens_of(sql)?;
@@ -101,12 +101,14 @@ pub fn plan(sql: &str, overrides: &BTreeMap<String, String>) -> Result<PlannedSc
     })
 }
 
-/// Walks over expressions and types recurse, in sqlparser and DataFusion too: as deep as `text::check_nesting` allows.
+/// Runs `plan` on a large stack. Walks over expressions and types recurse, in sqlparser and DataFusion too, as deep as
+/// `text::check_nesting` allows.
 pub fn with_room<T>(plan: impl FnOnce() -> T) -> T {
     stacker::grow(STACK_BYTES, plan)
 }
 
-/// The tables and views that a script declares. Statements that cannot be read are passed over: the text may be unfinished.
+/// The tables and views that a script declares. Statements that cannot be read are skipped, because the text may be
+/// unfinished.
 #[must_use]
 pub fn catalog(sql: &str) -> Vec<CatalogTable> {
     with_room(|| declared(sql))
@@ -125,7 +127,7 @@ fn declared(sql: &str) -> Vec<CatalogTable> {
             matches!(kind, StatementKind::CreateTable(_) | StatementKind::CreateView(_) | StatementKind::Drop { .. })
         };
         if let Some(statement) = ddl::parse(statement).ok().filter(|statement| declares(&statement.kind)) {
-            // What cannot be declared is not there to complete.
+            // A declaration with an error has nothing to complete.
             let _ = session.run(statement);
         }
     }
@@ -138,13 +140,13 @@ struct Session<'a> {
     catalog: Catalog,
     settings: BTreeMap<String, String>,
     outputs: Vec<Output>,
-    /// Statements to explain, by their place in `explain`.
+    /// Queries to explain, with the index of their answer in `explain`.
     explained: Vec<(usize, Output)>,
     explain: Vec<String>,
     queries: u32,
-    /// Of all plans so far.
+    /// The number of relations in all plans so far.
     relations: Cell<usize>,
-    /// Where the statement set begins that is open.
+    /// The start of the statement set that is open.
     set: Option<Location>,
 }
 
@@ -199,7 +201,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Keeps track of whether a statement set is open, which has inserts only.
+    /// Tracks whether a statement set is open. An open set may have inserts only.
     fn follow_set(&mut self, kind: &StatementKind, tokens: &[TokenWithSpan]) -> Result<()> {
         let Some(at) = tokens.first().map(|token| token.span.start) else { return Ok(()) };
         let executes = text::opens_set(tokens) && matches!(kind, StatementKind::Insert(_));
@@ -420,7 +422,7 @@ fn setting_error(error: &SettingError) -> SqlError {
     }
 }
 
-/// The view's plan with the names that it declares.
+/// The view's plan with the column names that the view declares.
 fn renamed(plan: LogicalPlan, names: &[Ident]) -> datafusion_common::Result<LogicalPlan> {
     if names.is_empty() {
         return Ok(plan);

@@ -1,16 +1,16 @@
-//! The rewrites of expressions, all of them. Each is here on purpose, and none changes an answer: not for NULL, not for the
-//! ends of a type, and not by failing where the expression as it was written does not.
+//! All rewrites of expressions. None changes an answer: not for NULL, not at the ends of a type, and not by failing
+//! where the original expression does not fail.
 //!
-//! | written | becomes | so that |
+//! | expression | becomes | why |
 //! |---|---|---|
-//! | what no row is needed for | its value, as nodes would evaluate it; where that fails it is left for a row to reach | it is evaluated once, and readers can skip data by it |
+//! | a node over constants | its value, as nodes would evaluate it; unchanged if that fails, because perhaps no row reaches it | it is evaluated once, and readers can skip data by it |
 //! | `CAST(x AS T)` where `x` is a `T` | `x` | readers can skip data by it |
 //! | `TRUE AND x`, `x AND TRUE`, `x OR FALSE` … | `x` | filters are short |
-//! | `FALSE AND x`, `TRUE OR x` | the constant; not `x AND FALSE`, as `x` may fail | |
+//! | `FALSE AND x`, `TRUE OR x` | the constant; not `x AND FALSE`, as `x` may fail | filters are short |
 //! | `NOT a < b`, `NOT x IS NULL`, `NOT x IN (…)`, `NOT NOT x` … | `a >= b` … | readers can skip data by it |
-//! | `c BETWEEN a AND b`, where `c` is a column or a field, or the cast of one that then goes away | `c >= a AND c <= b` | each half is a filter |
+//! | `c BETWEEN a AND b`, where `c` is a column or a field, or a cast of one that a later rewrite removes | `c >= a AND c <= b` | each half is a filter |
 //! | `x IN (a)` | `x = a` | readers can skip data by it |
-//! | `CAST(c AS T) = 5`, where `c` is a column or a field, every value of which is in `T`, in the same order | `c = 5`, where 5 is in `c`'s type too | readers can skip data by it |
+//! | `CAST(c AS T) = 5`, where `c` is a column or a field, and `T` has all values of its type in the same order | `c = 5`, if 5 is in the type of `c` too | readers can skip data by it |
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::{
@@ -26,7 +26,7 @@ use thalweg_functions::{cast::Detail, physical};
 
 use crate::lower::is_trivial;
 
-/// The rewrites, over whole plans.
+/// The rewrites for whole plans.
 #[derive(Debug)]
 pub(crate) struct Simplify;
 
@@ -55,11 +55,11 @@ impl OptimizerRule for Simplify {
     }
 }
 
-/// The rewrites, over one expression whose types are settled.
+/// The rewrites for one expression whose types are settled.
 pub(crate) fn simplified(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
     expr.transform_up(|expr| {
         let (mut expr, mut changed) = (expr, false);
-        // A rewrite may make way for another.
+        // One rewrite may make another possible.
         loop {
             let step = step(expr, schema)?;
             (expr, changed) = (step.data, changed || step.transformed);
@@ -85,7 +85,7 @@ fn step(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
     }
 }
 
-/// The value of a node over constants.
+/// The value of a node whose children are all constants; `None` where it cannot be computed.
 fn folded(expr: &Expr, schema: &DFSchema) -> PlanResult<Option<Expr>> {
     if matches!(expr, Expr::Literal(..) | Expr::Alias(_) | Expr::Column(_)) {
         return Ok(None);
@@ -96,7 +96,7 @@ fn folded(expr: &Expr, schema: &DFSchema) -> PlanResult<Option<Expr>> {
         Ok(if constants { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     let value = if constants { physical::constant(expr) } else { None };
-    // The plan was typed with the expression, so another type would not fit.
+    // The plan is typed already, so the value must keep the expression's type.
     let fits = |value: &ScalarValue| expr.get_type(schema).is_ok_and(|data_type| data_type == value.data_type());
     Ok(value.filter(fits).map(|value| Expr::Literal(value, None)))
 }
@@ -111,7 +111,7 @@ fn same_type(cast: Cast, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
     Ok(Transformed::no(Expr::Cast(cast)))
 }
 
-/// `NOT` of an expression.
+/// The negation of an expression.
 fn opposite(inner: Expr) -> Transformed<Expr> {
     Transformed::yes(match inner {
         Expr::Not(inner) => *inner,
@@ -127,7 +127,7 @@ fn opposite(inner: Expr) -> Transformed<Expr> {
     })
 }
 
-/// Whether what is between the ends may be evaluated for each of them: also a cast that then goes away.
+/// Whether the middle operand may be evaluated once for each end: it is trivial, or a cast that `narrowed` removes.
 fn costs_nothing(between: &Between, schema: &DFSchema) -> PlanResult<bool> {
     Ok(match (&*between.expr, &*between.low, &*between.high) {
         (value, _, _) if is_trivial(value) => true,
@@ -162,7 +162,7 @@ fn single(mut list: InList) -> Transformed<Expr> {
     }
 }
 
-/// A connective with a constant on a side.
+/// Simplifies `AND` and `OR` with a constant side.
 fn connected(binary: BinaryExpr) -> Transformed<Expr> {
     let settles = binary.op == Operator::Or;
     let constant = |side: &Expr| match side {
@@ -182,7 +182,7 @@ fn is_ordering(operator: Operator) -> bool {
     matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
 
-/// A comparison of a column that was widened with a constant that need not be wider.
+/// Compares a widened column in its own type, if the constant is a value of that type.
 fn narrowed(binary: BinaryExpr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
     let pair = match (&*binary.left, &*binary.right) {
         (Expr::Cast(cast), Expr::Literal(value, _)) | (Expr::Literal(value, _), Expr::Cast(cast)) => {
@@ -206,8 +206,8 @@ fn narrowed(binary: BinaryExpr, schema: &DFSchema) -> PlanResult<Transformed<Exp
     })))
 }
 
-/// A value of `wide` as one of `narrow`, where every value of `narrow` has one of `wide`, in the same order, and this is one
-/// of those.
+/// `value` of type `wide` as a value of type `narrow`; `None` where it is not one. Also `None` if `wide` may lack
+/// values of `narrow`, or order them differently.
 fn within(value: &ScalarValue, narrow: &DataType, wide: &DataType) -> Option<ScalarValue> {
     if value.data_type() != *wide || value.is_null() {
         return None;
@@ -231,7 +231,7 @@ fn within(value: &ScalarValue, narrow: &DataType, wide: &DataType) -> Option<Sca
     }
 }
 
-/// The most digits of a type's values.
+/// The most decimal digits of a value of an integer type.
 fn digits_of(integer: &DataType) -> Option<i16> {
     Some(match integer.primitive_width()? {
         1 => 3,
@@ -241,7 +241,7 @@ fn digits_of(integer: &DataType) -> Option<i16> {
     })
 }
 
-/// The cast there and back, where that gives the same value.
+/// The cast of a value, if casting it back gives the same value.
 fn cast_exactly(value: &ScalarValue, to: &DataType) -> Option<ScalarValue> {
     let cast = |value: &ScalarValue, to: &DataType| {
         let cast = Cast::new(Box::new(Expr::Literal(value.clone(), None)), to.clone());

@@ -1,5 +1,5 @@
-//! Functions that syntax stands for: arithmetic, `EXTRACT`, `POSITION … IN`, `SUBSTRING … FROM`, `OVERLAY`, `array[index]`, and arrays joined
-//! by `||`. They are ours, so that they mean what the same functions mean when they are called.
+//! Plans syntax as calls of functions: arithmetic, `EXTRACT`, `POSITION … IN`, `SUBSTRING … FROM`, `OVERLAY`,
+//! `array[index]`, and `||` of arrays. The functions are our own, so that the syntax means the same as the call.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,7 +13,7 @@ use sqlparser::ast::BinaryOperator;
 
 use crate::numbers;
 
-/// Plans syntax as calls of these functions.
+/// Plans syntax as calls of the functions with these names.
 #[derive(Debug)]
 pub(crate) struct FunctionSyntax {
     functions: BTreeMap<String, Arc<ScalarUDF>>,
@@ -54,7 +54,7 @@ impl ExprPlanner for FunctionSyntax {
         if expr.op != BinaryOperator::StringConcat {
             return Ok(PlannerResult::Original(expr));
         }
-        // `a || b || c` as one call, so that a long one is not deep, nor its type looked at for each link.
+        // Make `a || b || c` one call: a long chain is not deep, and its type is not computed for each link.
         if let Expr::ScalarFunction(chain) = &mut expr.left
             && chain.func.name() == "concat"
             && !is_list(&expr.right.get_type(schema)?)

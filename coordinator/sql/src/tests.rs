@@ -1,4 +1,4 @@
-//! Scripts, their plans as text, and what is refused.
+//! Plans of scripts as text, and what is refused.
 
 mod checker;
 mod columns;
@@ -29,12 +29,12 @@ fn plan_text(sql: &str) -> Result<PlannedScript, SqlError> {
     plan(sql, &BTreeMap::new())
 }
 
-/// Plans a query over Nexmark's views.
+/// Plans a script over Nexmark's views.
 fn nexmark(sql: &str) -> Result<PlannedScript, SqlError> {
     plan_text(&format!("{NEXMARK}{sql}"))
 }
 
-/// The plan as text, after the checker has looked at it.
+/// The plan as text, after `checker` has checked it.
 fn explained(planned: Result<PlannedScript, SqlError>) -> String {
     let planned = planned.unwrap_or_else(|error| panic!("{error}"));
     let graph = planned.graph.expect("the script has a query");

@@ -1,8 +1,7 @@
 //! The script as tokens: where statements begin and end, and where a word stands.
 //!
-//! The whole script is tokenised once, so that every place in an error is one of the script, also for text that comes from
-//! a view defined further up. Flink's words that sqlparser doesn't know are put into its own here: `ROW<…>` becomes
-//! `STRUCT<…>`, and `NOT NULL` within angle brackets is dropped (every nested field is nullable).
+//! The whole script is tokenised once, so that every place in an error is a place in the script. This holds too for a
+//! view that is used further down.
 
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
@@ -12,24 +11,24 @@ use crate::{
     limits::{TYPE_LEVELS_MAX, too_many_levels},
 };
 
-/// The most words and signs of an expression that may be in one another.
+/// The most levels that an expression may have, counted in words and signs.
 const NESTING_MAX: usize = 8000;
-/// The most links of a chain of `AND` or `OR`, which `chains` makes shallow.
+/// The most `AND`s and `OR`s in a row. `chains` balances them.
 const LINKS_MAX: usize = 50_000;
-/// The most queries of a script that may be in one another: views that name one another, for example.
+/// The most queries of a script, branches of `UNION ALL` not counted: all of them may be nested, as views over views.
 const QUERIES_MAX: usize = 1000;
-/// The most branches of a script's `UNION ALL`s, which `chains` makes shallow.
+/// The most branches of `UNION ALL` in a script. `chains` balances them.
 const BRANCHES_MAX: usize = 10_000;
-/// A join is a query around those before it.
+/// The levels by which a join nests the joins before it.
 const JOIN_LEVELS: usize = 8;
-/// Words between what is not in one another.
+/// Words that separate parts which are not nested in one another.
 const PARTS: &[&str] = &["SELECT", "WHERE", "GROUP", "HAVING", "UNION", "WHEN", "THEN", "ELSE"];
-/// What a type's parameters in angle brackets follow.
+/// Words that parameters of a type in angle brackets may follow.
 const TYPES: &[&str] = &["ROW", "ARRAY", "MAP", "STRUCT", "MULTISET"];
 
-/// Splits a script into its statements, as text without the semicolons. A statement set is one statement.
+/// Splits a script into its statements, without the semicolons. A statement set is one statement.
 ///
-/// Text that cannot be tokenised (an open quote, for example) is one statement.
+/// A script that cannot be tokenised (because of an open quote, for example) is one statement.
 #[must_use]
 pub fn split_statements(sql: &str) -> Vec<String> {
     let Ok(tokens) = tokens_of(sql) else { return vec![sql.trim().to_owned()] };
@@ -41,7 +40,7 @@ pub fn split_statements(sql: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether the text ends with a finished statement, so that a shell may submit it; the empty text does.
+/// Whether the text ends with a complete statement, so that a shell may submit it. The empty text is complete.
 #[must_use]
 pub fn is_complete(sql: &str) -> bool {
     let Ok(tokens) = tokens_of(sql) else { return false };
@@ -49,13 +48,13 @@ pub fn is_complete(sql: &str) -> bool {
     !open && tokens.last().is_none_or(|token| token.token == Token::SemiColon)
 }
 
-/// The significant tokens of a text, with places.
+/// The significant tokens of a text, with their places.
 pub(crate) fn tokens_of(sql: &str) -> Result<Vec<TokenWithSpan>> {
     let tokens = Tokenizer::new(&ThalwegDialect, sql).tokenize_with_location()?;
     Ok(tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).collect())
 }
 
-/// Refuses hints, which are comments to the tokens' readers: nobody would heed them.
+/// Refuses hints. To the tokeniser they are comments, so nothing would heed them.
 pub(crate) fn refuse_hints(sql: &str) -> Result<()> {
     if !sql.contains("/*+") {
         return Ok(());
@@ -72,13 +71,13 @@ pub(crate) fn refuse_hints(sql: &str) -> Result<()> {
     }
 }
 
-/// The tokens of each statement, in the parser's words.
+/// The tokens of each statement, in sqlparser's form.
 pub(crate) fn statements_of(tokens: &[TokenWithSpan]) -> Vec<Vec<TokenWithSpan>> {
     let pieces = tokens.split(|token| token.token == Token::SemiColon);
     pieces.filter(|piece| !piece.is_empty()).map(normalized).collect()
 }
 
-/// Refuses a script of more queries than may be in one another.
+/// Refuses a script with more queries than may be nested.
 pub(crate) fn check_queries(tokens: &[TokenWithSpan]) -> Result<()> {
     let is_one_of = |token: &TokenWithSpan, words: &[&str]| words.iter().any(|word| is_word(&token.token, word));
     let (mut queries, mut branches, mut unions) = (0, 0, 0);
@@ -110,24 +109,24 @@ pub(crate) fn check_queries(tokens: &[TokenWithSpan]) -> Result<()> {
     Ok(())
 }
 
-/// What is known of an expression, as deep as it may be, within a parenthesis, or `CASE`, that is open.
+/// What is known so far of the depth of an expression within an open parenthesis or `CASE`.
 #[derive(Debug, Default)]
 struct Open {
-    /// How deep the parenthesis stands.
+    /// The depth at which the parenthesis opens.
     before: usize,
-    /// The deepest of the parts that are over.
+    /// The greatest depth among the finished parts.
     most: usize,
-    /// The depth of what is to the left of the last operator, with it.
+    /// The depth of what stands to the left of the last operator, with the operator.
     left: usize,
-    /// The words and signs since the last operator, with the depth of the parentheses among them.
+    /// The number of words and signs since the last operator, plus the depth of the parentheses among them.
     words: usize,
-    /// How many `AND` and `OR` there are since the last comma.
+    /// The number of `AND` and `OR` since the last comma.
     connectives: usize,
-    /// How many `BETWEEN` wait for their `AND`.
+    /// The number of `BETWEEN` that wait for their `AND`.
     ranges: usize,
     is_case: bool,
     is_type: bool,
-    /// How many levels of nested values or types it is within.
+    /// The number of levels of nested values or types around it.
     levels: usize,
 }
 
@@ -136,23 +135,23 @@ impl Open {
         self.most.max(self.left).max(self.words)
     }
 
-    /// What follows is beside what was, not around it.
+    /// Begins a part that is not nested with the part before.
     fn part(&mut self) {
         self.most = self.depth();
         (self.left, self.words) = (0, 0);
     }
 
-    /// What was is within what follows.
+    /// Nests what came before under the operator that comes now.
     fn link(&mut self, levels: usize) {
         self.left = self.left.max(self.words) + levels;
         self.words = 0;
     }
 }
 
-/// Refuses a statement whose expressions may be too deep to be walked over.
+/// Refuses a statement with expressions that may be too deep for recursive walks.
 ///
-/// An expression is at most as deep as it has words and signs. But what commas, `AND`, `OR` and the words of `CASE` separate is
-/// not in one another, and of `a + b + c` only the signs are.
+/// The depth is estimated from above: an expression is at most as deep as it has words and signs. Parts that commas,
+/// `AND`, `OR` and the words of `CASE` separate are not nested, and in `a + b + c` only the signs add depth.
 pub(crate) fn check_nesting(statement: &[TokenWithSpan]) -> Result<()> {
     let mut outer: Vec<Open> = Vec::new();
     let mut open = Open::default();
@@ -253,7 +252,7 @@ pub(crate) fn is_word(token: &Token, word: &str) -> bool {
     matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
 }
 
-/// Whether a token is this identifier or this literal.
+/// Whether a token is this identifier, in any case, or this text literal.
 pub(crate) fn is_identifier(token: &Token, name: &str) -> bool {
     match token {
         Token::Word(found) => found.value.eq_ignore_ascii_case(name),
@@ -262,7 +261,7 @@ pub(crate) fn is_identifier(token: &Token, name: &str) -> bool {
     }
 }
 
-/// The last of these words that starts at or before a place.
+/// The place of the last such word that starts at or before `place`.
 pub(crate) fn word_before(tokens: &[TokenWithSpan], place: Location, word: &str) -> Option<Location> {
     tokens
         .iter()
@@ -273,7 +272,7 @@ pub(crate) fn word_before(tokens: &[TokenWithSpan], place: Location, word: &str)
         .map(|(start, _)| start)
 }
 
-/// The first of these words that starts at or after a place.
+/// The place of the first such word that starts at or after `place`.
 pub(crate) fn word_after(tokens: &[TokenWithSpan], place: Location, word: &str) -> Option<Location> {
     tokens.iter().find(|token| token.span.start >= place && is_word(&token.token, word)).map(|token| token.span.start)
 }
@@ -319,6 +318,8 @@ fn is_end(token: &TokenWithSpan) -> bool {
     is_word(&token.token, "END")
 }
 
+/// Translates Flink's words that sqlparser does not know: `ROW<…>` becomes `STRUCT<…>`, and `NOT NULL` within angle
+/// brackets is dropped, because nested fields are always nullable.
 fn normalized(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut made: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut depth = 0usize;

@@ -1,11 +1,11 @@
-//! Times beside times of another type, and beside texts: compared as the moments that they are.
+//! Compares a date, timestamp or text with a time of another type by the moments that they mean.
 //!
-//! DataFusion casts the coarser side to the finer type, a text to the column's, and a date beside a timestamp to nanoseconds,
-//! which reach from 1677 to 2262 only. Here, before types are coerced:
+//! DataFusion would cast the coarser side to the finer type, a text to the column's type, and a date beside a timestamp
+//! to nanoseconds, which reach only from 1677 to 2262. This rule runs before types are coerced:
 //!
 //! ```text
 //! ts < '2026-01-01 00:00:00.1234'    ts <= TIMESTAMP(3) '2026-01-01 00:00:00.123': a constant in the column's own unit
-//! ts = '2026-01-01 00:00:00.1234'    as instants: decimals of seconds, of which it is none
+//! ts = '2026-01-01 00:00:00.1234'    as instants, which are decimals of seconds: no TIMESTAMP(3) equals it
 //! ts3 < ts9                          as instants
 //! CASE … THEN date ELSE ts END       the date becomes a timestamp of the others' precision
 //! ```
@@ -26,11 +26,11 @@ use datafusion_expr::{
 use datafusion_optimizer::AnalyzerRule;
 use thalweg_functions::{INSTANT_TYPE, instant, moment::Moment, names::sql_type};
 
-/// Functions whose results are of the type of all their arguments.
+/// Functions whose arguments and result have one type.
 const UNIFYING: &[&str] = &["coalesce", "greatest", "least", "nvl"];
 const NANOS_PER_DAY: i128 = 86_400_000_000_000;
 
-/// The rule, over whole plans.
+/// The rule for whole plans.
 #[derive(Debug)]
 pub(crate) struct TimesBesideTimes;
 
@@ -62,7 +62,7 @@ impl AnalyzerRule for TimesBesideTimes {
     }
 }
 
-/// The rule, over one expression.
+/// The rule for one expression.
 pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<Expr>> {
     expr.transform_up(|mut expr| {
         let changed = match &mut expr {
@@ -77,7 +77,7 @@ pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> PlanResult<Transformed<E
             Expr::InList(list) => in_list(list, schema)?,
             Expr::Case(case) => in_case(case, schema)?,
             Expr::ScalarFunction(call) if call.func.name() == "nullif" => {
-                // The first argument is also the result.
+                // The result is the first argument, so it must keep its type.
                 match call.args.as_mut_slice() {
                     [left, right] => nullif(left, right, schema)?,
                     _ => false,
@@ -97,7 +97,7 @@ fn compares(operator: Operator) -> bool {
     matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
 
-/// A comparison of two times that differ in type, so that it is exact; `None` where they do not.
+/// An exact comparison of two times of different types; `None` where the types are alike.
 fn compared(left: &Expr, operator: Operator, right: &Expr, schema: &DFSchema) -> PlanResult<Option<Expr>> {
     if !is_mixed(&[left, right], schema)? {
         return Ok(None);
@@ -119,7 +119,7 @@ fn compared(left: &Expr, operator: Operator, right: &Expr, schema: &DFSchema) ->
     Ok(Some(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)))))
 }
 
-/// A time compared with a constant of its own type; `None` where no such comparison is the same.
+/// The comparison with a constant of the time's own type that has the same result; `None` where there is none.
 fn with_constant(time: &Expr, operator: Operator, moment: i128, schema: &DFSchema) -> PlanResult<Option<Expr>> {
     use Operator::{Gt, GtEq, Lt, LtEq};
     let data_type = time.get_type(schema)?;
@@ -136,10 +136,10 @@ fn with_constant(time: &Expr, operator: Operator, moment: i128, schema: &DFSchem
     };
     let (operator, value) = match (place, operator, is_exact) {
         (Ordering::Equal, operator, true) => (operator, floor),
-        // Between the floor and the next.
+        // The moment lies between the floor and the next value of the type.
         (Ordering::Equal, Lt | LtEq, false) => (LtEq, floor),
         (Ordering::Equal, Gt | GtEq, false) => (Gt, floor),
-        // Beyond all that there are.
+        // The moment lies beyond all values of the type.
         (Ordering::Greater, Lt | LtEq, _) => (LtEq, greatest),
         (Ordering::Greater, Gt | GtEq, _) => (Gt, greatest),
         (Ordering::Less, Lt | LtEq, _) => (Lt, least),
@@ -163,7 +163,7 @@ fn literal(data_type: &DataType, value: i128) -> Option<ScalarValue> {
     })
 }
 
-/// `x BETWEEN a AND b` as two comparisons, where one of them is of unlike times.
+/// `x BETWEEN a AND b` as two comparisons; `None` where the three are of like types.
 fn between_both(between: &Between, schema: &DFSchema) -> PlanResult<Option<Expr>> {
     let Between { expr, negated, low, high } = between;
     if !is_mixed(&[expr.as_ref(), low.as_ref(), high.as_ref()], schema)? {
@@ -179,7 +179,8 @@ fn between_both(between: &Between, schema: &DFSchema) -> PlanResult<Option<Expr>
     }))
 }
 
-/// Items that are moments of the column's type become such; else all become instants.
+/// Makes the types of an `IN` list alike. If each item is a constant that is a value of the column's type, the items
+/// get that type. Else everything becomes an instant.
 fn in_list(list: &mut InList, schema: &DFSchema) -> PlanResult<bool> {
     let group: Vec<&Expr> = std::iter::once(list.expr.as_ref()).chain(&list.list).collect();
     if !is_mixed(&group, schema)? {
@@ -214,7 +215,7 @@ fn in_case(case: &mut Case, schema: &DFSchema) -> PlanResult<bool> {
     Ok(compared || results)
 }
 
-/// `NULLIF(a, b)`: the second argument in the type of the first, where it is a moment of it.
+/// Gives the second argument of `NULLIF(a, b)` the type of the first, where `b` is a constant.
 fn nullif(left: &Expr, right: &mut Expr, schema: &DFSchema) -> PlanResult<bool> {
     if !is_mixed(&[left, right], schema)? {
         return Ok(false);
@@ -223,7 +224,7 @@ fn nullif(left: &Expr, right: &mut Expr, schema: &DFSchema) -> PlanResult<bool> 
     let days = are_days(&[left, right], schema);
     let (Some(moment), Some(unit)) = (constant(right, days)?, nanos_of(&data_type)) else { return Ok(false) };
     let exact = (moment.rem_euclid(unit) == 0).then(|| literal(&data_type, moment.div_euclid(unit))).flatten();
-    // No value of the type is such a moment.
+    // No value of the first argument's type equals it. Beside NULL, NULLIF gives its first argument.
     let value = exact.map_or_else(|| ScalarValue::try_from(&data_type), Ok)?;
     *right = Expr::Literal(value, None);
     Ok(true)
@@ -253,8 +254,11 @@ fn as_instant(expr: Expr, days: bool) -> PlanResult<Expr> {
     })
 }
 
-/// Whether dates, timestamps and texts are compared that are not all of one type. What has no type yet is left for coercion
-/// to refuse.
+/// Whether a group has dates, timestamps or texts that are not all of one type. An expression without a type is left
+/// for coercion to refuse.
+///
+/// # Errors
+/// A time of day beside a date or timestamp.
 fn is_mixed(group: &[&Expr], schema: &DFSchema) -> PlanResult<bool> {
     let types: Vec<DataType> = group.iter().filter_map(|expr| expr.get_type(schema).ok()).collect();
     let is_clock = |data_type: &DataType| matches!(data_type, DataType::Time32(_) | DataType::Time64(_));
@@ -272,7 +276,7 @@ fn is_mixed(group: &[&Expr], schema: &DFSchema) -> PlanResult<bool> {
     Ok(types.len() == group.len() && types.iter().any(is_other))
 }
 
-/// Whether types of times differ in more than their zone.
+/// Whether types of times differ in more than their time zone.
 fn unlike(one: &DataType, other: &DataType) -> bool {
     match (one, other) {
         (DataType::Timestamp(one, _), DataType::Timestamp(other, _)) => one != other,
@@ -280,7 +284,7 @@ fn unlike(one: &DataType, other: &DataType) -> bool {
     }
 }
 
-/// How many nanoseconds the values of a type of moments are apart.
+/// The nanoseconds from one value of a date's or timestamp's type to the next; `None` for other types.
 fn nanos_of(data_type: &DataType) -> Option<i128> {
     Some(match data_type {
         DataType::Date32 => NANOS_PER_DAY,
@@ -292,13 +296,14 @@ fn nanos_of(data_type: &DataType) -> Option<i128> {
     })
 }
 
-/// Whether the times of a group are dates: then a text such as `2026` is one too, which is no timestamp.
+/// Whether all times of a group are dates. Beside dates a text such as `2026` is a date; it is not a timestamp.
 fn are_days(group: &[&Expr], schema: &DFSchema) -> bool {
     let mut types = group.iter().filter_map(|expr| expr.get_type(schema).ok()).filter(|of| nanos_of(of).is_some());
     types.all(|data_type| data_type == DataType::Date32)
 }
 
-/// The moment of a constant, in nanoseconds since the epoch: a text, or one that is cast to a date or timestamp.
+/// The moment of a constant, in nanoseconds since the Unix epoch: of a text, of a time, or of a text cast to a date or
+/// timestamp.
 fn constant(expr: &Expr, days: bool) -> PlanResult<Option<i128>> {
     let text_of = |value: &ScalarValue| value.try_as_str().flatten().map(str::to_owned);
     let read = |text: String, days: bool| {
@@ -340,7 +345,7 @@ fn ticks(value: &ScalarValue) -> Option<i128> {
     Some(i128::from(ticks) * unit)
 }
 
-/// The dates among results as timestamps, where others are.
+/// Casts the dates among results to timestamps, if there are timestamps among them.
 fn with_timestamps(group: Vec<&mut Expr>, schema: &DFSchema) -> bool {
     let types: Vec<DataType> = group.iter().map(|expr| expr.get_type(schema).unwrap_or(DataType::Null)).collect();
     let Some(finest) = finest(&types) else { return false };
@@ -354,14 +359,14 @@ fn with_timestamps(group: Vec<&mut Expr>, schema: &DFSchema) -> bool {
     changed
 }
 
-/// The finest timestamp among types that have dates as well.
+/// The finest timestamp type, if there are dates among the types as well.
 fn finest(types: &[DataType]) -> Option<DataType> {
     let timestamps = types.iter().filter(|data_type| matches!(data_type, DataType::Timestamp(..)));
     let finest = timestamps.min_by_key(|data_type| nanos_of(data_type));
     finest.filter(|_| types.contains(&DataType::Date32)).cloned()
 }
 
-/// A union whose columns that are timestamps in one branch are not dates in another.
+/// The union, in which no column is a date in one branch and a timestamp in another.
 fn unified(union: Union) -> PlanResult<Transformed<LogicalPlan>> {
     let column = |at: usize| -> Option<DataType> {
         let types = union.inputs.iter().filter_map(|input| input.schema().fields().get(at));
@@ -376,7 +381,7 @@ fn unified(union: Union) -> PlanResult<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
 }
 
-/// The branch of a union with its dates as these types.
+/// The branch of a union, with dates cast to these types.
 fn with_columns(input: &LogicalPlan, columns: &[Option<DataType>]) -> PlanResult<LogicalPlan> {
     let cast = |(at, (qualifier, field)): (usize, (Option<&TableReference>, &FieldRef))| {
         let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));

@@ -6,9 +6,9 @@
 //! SELECT 1 WHERE …         SELECT 1 FROM (VALUES (TRUE)) AS `VALUES` WHERE …
 //! ```
 //!
-//! So all of them stand in `FROM`, where they are evaluated: what fails, fails while the script is planned, at its place. The
-//! columns of a row unite their types as those of a `UNION ALL` do. From then on the rows are data, which travel with the plan
-//! to the one subtask that reads them; so there is a bound on them.
+//! So all such rows stand in `FROM` and are evaluated while the script is planned: what fails is an error with its
+//! place. The plan then carries the rows as data, to the one subtask that reads them. That is why their number and size
+//! are bounded.
 
 use std::{
     cmp::Ordering,
@@ -46,13 +46,13 @@ use crate::{context, ddl::sql_type, dialect::ThalwegDialect, families, wording::
 
 /// The most rows of one `VALUES`.
 const ROWS_MAX: usize = 10_000;
-/// The most bytes of them: they are part of the plan, which every node is sent.
+/// The most bytes of one `VALUES` as an Arrow stream. The plan holds it, and every node gets the plan.
 const BYTES_MAX: usize = 1 << 20;
 
-/// The name of the relation, where the text gives none.
+/// The relation's name where the text gives none.
 const NAME: &str = "VALUES";
 
-/// Gives the rows of a query their places in `FROM`.
+/// Moves rows that stand in a query's text into `FROM`.
 pub(crate) fn into_from(query: &mut Query) {
     let visited: ControlFlow<()> = query.visit(&mut IntoFrom);
     debug_assert!(visited.is_continue(), "nothing ends the visit");
@@ -63,7 +63,7 @@ struct IntoFrom;
 impl VisitorMut for IntoFrom {
     type Break = ();
 
-    /// Not before: what is put around rows would be visited with them.
+    /// After the visit, because the new query around the rows must not be visited with them.
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         rows_of_body(&mut query.body);
         ControlFlow::Continue(())
@@ -90,7 +90,8 @@ fn rows_of_body(body: &mut SetExpr) {
     }
 }
 
-/// A `SELECT` without `FROM` has one row: that of its columns, unless something else is to be done to it.
+/// Gives a `SELECT` without `FROM` one row. The row holds the columns, if nothing else is done to it; else it is `TRUE`
+/// and the columns are computed from it.
 fn give_row(select: &mut Select) {
     let column = |item: &SelectItem| match item {
         SelectItem::ExprWithAlias { expr, alias } => Some((expr.clone(), alias.clone())),
@@ -139,7 +140,7 @@ fn in_from(values: ast::Values, names: Vec<Ident>) -> TableWithJoins {
     TableWithJoins { relation, joins: Vec::new() }
 }
 
-/// `SELECT *`, which stands nowhere.
+/// `SELECT *` without a place in the text.
 fn empty_select() -> Option<Select> {
     let statements = Parser::parse_sql(&ThalwegDialect, "SELECT *").ok()?;
     let [ast::Statement::Query(query)] = statements.as_slice() else { return None };
@@ -150,7 +151,7 @@ fn empty_select() -> Option<Select> {
     Some(select)
 }
 
-/// Whether an expression calls a function whose value may be too large to be made while planning.
+/// Whether an expression calls a function whose value may be too large to evaluate while planning.
 fn names_growing(expr: &ast::Expr) -> bool {
     let found = visit_expressions(expr, |expr| match expr {
         ast::Expr::Function(call) if physical::grows(&call.name.to_string().to_ascii_lowercase()) => {
@@ -165,14 +166,14 @@ fn names_growing(expr: &ast::Expr) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Rows {
     schema: DFSchemaRef,
-    /// How many.
+    /// The number of rows.
     pub(crate) count: usize,
-    /// An Arrow stream of them, in base 16.
+    /// The rows as an Arrow stream, in base 16.
     pub(crate) stream: Arc<str>,
 }
 
 impl Rows {
-    /// What the rows have.
+    /// The rows' schema.
     pub(crate) fn columns(&self) -> SchemaRef {
         Arc::new(Schema::new(self.schema.fields().clone()))
     }
@@ -214,7 +215,7 @@ impl UserDefinedLogicalNodeCore for Rows {
     }
 }
 
-/// Plans `(VALUES …)` where it stands in `FROM`.
+/// Plans `(VALUES …)` in `FROM`.
 #[derive(Debug)]
 pub(crate) struct ValuesPlanner;
 
@@ -287,7 +288,7 @@ fn rows_of(arrays: Vec<ArrayRef>, count: usize, place: Span) -> PlanResult<Rows>
     Ok(Rows { schema: Arc::new(schema), count, stream: to_hex(&stream).into() })
 }
 
-/// A value, and where it stands.
+/// A value with its place and its text.
 struct Cell {
     value: ScalarValue,
     place: Span,
@@ -327,7 +328,8 @@ fn is_growing(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if physical::grows(call.func.name()))
 }
 
-/// A column of values, which become of one type.
+/// An array of a column's values, cast to the one type that unites theirs as in a `UNION ALL`. `column` is its index,
+/// for errors.
 fn array(column: usize, cells: Vec<Cell>) -> PlanResult<ArrayRef> {
     let mut united = DataType::Null;
     for cell in &cells {
@@ -356,7 +358,7 @@ fn array(column: usize, cells: Vec<Cell>) -> PlanResult<ArrayRef> {
     ScalarValue::iter_to_array(values)
 }
 
-/// Of a value that cannot be had: what was written, unless the message has it.
+/// An error about a value that cannot be computed. Names its text, unless the message does.
 fn failed(place: Span, text: &str, error: &DataFusionError) -> DataFusionError {
     let message = readable(error);
     placed(place, if message.contains(text) { message } else { format!("{text}: {message}") })

@@ -7,8 +7,8 @@
 //! TABLE(SESSION(TABLE t [PARTITION BY k, …], DESCRIPTOR(ts), gap))
 //! ```
 //!
-//! with or without `TABLE(…)` around, and with Flink's argument names. Each becomes a node that appends `window_start`,
-//! `window_end` and `window_time` to its input's columns. Whether `ts` carries event time is for `lower` to check.
+//! The outer `TABLE(…)` is optional, and arguments may have Flink's names. Each call becomes a node that appends
+//! `window_start`, `window_end` and `window_time` to its input's columns. `lower` checks that `ts` carries event time.
 
 use std::{cmp::Ordering, collections::HashSet, fmt, sync::Arc};
 
@@ -32,7 +32,7 @@ use crate::ddl::interval_micros;
 /// The columns that every window table function appends, in this order.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 
-/// The most windows that a row may be in: each of them has every key's state, and is given to each row where it is joined.
+/// The most windows that a row may be in. Each window has state per key, and a join gets each row once per window.
 const WINDOWS_PER_ROW_MAX: i64 = 10_000;
 
 /// The type of the window columns.
@@ -44,7 +44,7 @@ pub(crate) fn window_type() -> DataType {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct WindowTvf {
     pub(crate) input: LogicalPlan,
-    /// A column of the input.
+    /// The event-time column, a column of the input.
     pub(crate) time: Expr,
     pub(crate) spec: WindowSpec,
     /// The keys of a session.
@@ -124,7 +124,8 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
     }
 }
 
-/// The input's columns and the window's, which take the qualifier that all of the input's have.
+/// The input's columns, then the window's columns. These take the input's qualifier if all its columns have the same
+/// one.
 fn appended(input: &DFSchema) -> PlanResult<DFSchema> {
     let mut fields: Vec<(Option<TableReference>, Arc<Field>)> =
         input.iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone())).collect();
@@ -139,7 +140,7 @@ fn appended(input: &DFSchema) -> PlanResult<DFSchema> {
     DFSchema::new_with_metadata(fields, std::collections::HashMap::new())
 }
 
-/// Plans the four functions where they stand in `FROM`.
+/// Plans the four functions in `FROM`.
 #[derive(Debug)]
 pub(crate) struct WindowTvfPlanner;
 
@@ -162,7 +163,7 @@ impl Function {
         })
     }
 
-    /// The names of the arguments, in order, and how many are needed.
+    /// The names of the arguments in order, and how many of them are required.
     fn parameters(self) -> (&'static [&'static str], usize) {
         match self {
             Self::Tumble => (&["DATA", "TIMECOL", "SIZE", "OFFSET"], 3),
@@ -187,7 +188,7 @@ impl RelationPlanner for WindowTvfPlanner {
     }
 }
 
-/// A call of one of the functions, as written.
+/// A call of one of the functions, as parsed.
 struct Call {
     function: Function,
     name: Ident,
@@ -234,7 +235,7 @@ impl Call {
         WindowTvf::try_new(input, time, self.spec(&lengths)?, partition)
     }
 
-    /// The arguments in the order of the parameters, whether given by name or by position.
+    /// The arguments in the order of the parameters. They may be given by name or by position.
     fn by_position(&self) -> PlanResult<Vec<Option<ast::Expr>>> {
         let (parameters, needed) = self.function.parameters();
         let mut placed_arguments: Vec<Option<ast::Expr>> = vec![None; parameters.len()];
@@ -358,7 +359,7 @@ fn placed(span: Span, message: String) -> datafusion_common::DataFusionError {
     plan_datafusion_err!("{message}").with_diagnostic(diagnostic)
 }
 
-/// `TABLE name [PARTITION BY …]`, or a bare name.
+/// The table and keys of `TABLE name [PARTITION BY …]`, of a bare name, or of a subquery.
 fn table_and_keys(data: &ast::Expr) -> Option<(TableFactor, Vec<Ident>)> {
     let (name, keys): (Vec<Ident>, Vec<Ident>) = match data {
         ast::Expr::Prefixed { value, .. } => match value.as_ref() {

@@ -1,8 +1,8 @@
-//! What DataFusion says, in the dialect's words: without its prefixes, notes and candidates, and with SQL's names of types.
+//! Rewords DataFusion's messages: without its prefixes, notes and candidates, and with SQL's names of types.
 
 use datafusion_common::DataFusionError;
 
-/// How DataFusion's messages begin, one within the other.
+/// Prefixes of DataFusion's messages; one message may have several.
 const PREFIXES: &[&str] = &[
     "Error during planning: ",
     "Schema error: ",
@@ -12,7 +12,7 @@ const PREFIXES: &[&str] = &[
     "SQL error: ",
 ];
 
-/// Arrow's names of types, and SQL's.
+/// Names of types in Arrow and in SQL.
 const TYPES: &[(&str, &str)] = &[
     ("Timestamp(s)", "TIMESTAMP(0)"),
     ("Timestamp(ms)", "TIMESTAMP(3)"),
@@ -33,7 +33,7 @@ const TYPES: &[(&str, &str)] = &[
     ("Time64(ns)", "TIME"),
 ];
 
-/// The innermost message.
+/// The innermost message, reworded.
 pub(crate) fn readable(error: &DataFusionError) -> String {
     let text = match error.find_root() {
         DataFusionError::SchemaError(error, _) => error.to_string(),
@@ -60,7 +60,7 @@ pub(crate) fn lower_first(text: &str) -> String {
     }
 }
 
-/// Messages that say how DataFusion came to them instead of what is wrong.
+/// A better text for messages that tell how DataFusion failed instead of what is wrong.
 fn known(text: &str) -> Option<String> {
     if let Some(rest) = text.strip_prefix("Cannot create filter with non-boolean predicate '") {
         let (predicate, given) = rest.split_once("' returning ")?;
@@ -82,7 +82,7 @@ fn known(text: &str) -> Option<String> {
     None
 }
 
-/// A type's name up to what follows it, its own parentheses included.
+/// The name of a type at the start of a text, with its parentheses.
 fn first_type(text: &str) -> &str {
     let mut open = 0;
     let end = text.find(|letter| {
@@ -96,7 +96,7 @@ fn first_type(text: &str) -> &str {
     &text[..end.unwrap_or(text.len())]
 }
 
-/// The text with SQL's names of types, where Arrow's stand as words; what is quoted is somebody's name.
+/// Replaces Arrow's names of types by SQL's where they stand as words. Text in quotes is a user's name and stays.
 fn with_sql_types(text: &str) -> String {
     let pieces = text.split('\'').enumerate();
     let named = pieces.map(|(at, piece)| if at % 2 == 0 { unquoted_with_sql_types(piece) } else { piece.to_owned() });

@@ -1,4 +1,4 @@
-//! What can be done with a job that has ended: to start it again, where it has failed, and to forget it.
+//! What clients can do with an ended job: start it again if it has failed, and forget it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,9 +9,10 @@ use tonic::Status;
 use super::service::ClusterService;
 use crate::planning;
 
-/// Clearing a job away takes seconds; a client that is told that it goes on asks again.
+/// How long a request waits for a job to be forgotten. Clearing a job away takes seconds; a client that is told to try
+/// later asks again.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(40);
-/// What a job that has failed has still to publish is mostly published at once.
+/// How long a restart waits for a failed job's output to be published. Mostly it is published at once.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
 
 impl ClusterService {
@@ -31,7 +32,7 @@ impl ClusterService {
         Ok(())
     }
 
-    /// A job's record, once all is published that its complete checkpoints hold, or after a while.
+    /// A job's record once the output of its complete checkpoints is published, or after `PUBLISHED_WITHIN`.
     async fn published(&self, job: JobId) -> Result<JobRecord, Status> {
         let mut applied = self.consensus.applied();
         self.read(|_| ()).await?;

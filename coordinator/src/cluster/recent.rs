@@ -1,8 +1,8 @@
-//! A few things that are made again where they are no longer there.
+//! A cache of the last few values.
 
 use std::collections::VecDeque;
 
-/// Holds the last that were put in, up to a number.
+/// Holds the last values that were made, up to a number.
 #[derive(Debug)]
 pub(super) struct Recent<K, V> {
     entries: VecDeque<(K, V)>,
@@ -14,7 +14,7 @@ impl<K: PartialEq, V: Clone> Recent<K, V> {
         Self { entries: VecDeque::new(), max }
     }
 
-    /// What is there, else what is made and kept. What cannot be made is not kept.
+    /// The value of a key. Makes and keeps it if it is missing. An error is not kept.
     pub(super) fn get_or_make<E>(&mut self, key: K, make: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
         if let Some((_, value)) = self.entries.iter().find(|(of, _)| *of == key) {
             return Ok(value.clone());

@@ -1,4 +1,4 @@
-//! Rows of bare SELECTs: the leader asks the node that runs the Collect subtask.
+//! Rows of bare SELECTs. The leader fetches them from the node that runs the Collect subtask.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,16 +15,16 @@ use super::{
     service::{ClusterService, WAIT_MAX, graph_of},
 };
 
-/// Nodes with Collect subtasks that are asked at the same time.
+/// The number of nodes with Collect subtasks whose channels are kept.
 const CHANNELS_MAX: usize = 64;
-/// Jobs that are asked for rows at the same time.
+/// The number of jobs whose queries are kept.
 const QUERIES_MAX: usize = 256;
 
-/// What is not made anew for each of the many requests of one client.
+/// What the many requests of a client share.
 #[derive(Debug)]
 pub(super) struct RowsMemory {
     channels: Mutex<Recent<String, Channel>>,
-    /// The queries of jobs; a job's dataflow never changes.
+    /// The queries of jobs. A job's dataflow never changes.
     queries: Mutex<Recent<JobId, Arc<[u32]>>>,
 }
 
@@ -34,16 +34,16 @@ impl Default for RowsMemory {
     }
 }
 
-/// What can be said of a query's rows by the record alone.
+/// What the record says about a query's rows.
 enum Rows {
-    /// They are on the attempt's node.
+    /// They are on the node of this attempt.
     There(AttemptRecord),
     /// There may be some later.
     NotYet,
 }
 
 impl ClusterService {
-    /// Rows from an offset on; none where none came in time.
+    /// The rows from an offset on; empty if none come in time.
     pub(super) async fn fetch(&self, request: RowsRequest) -> Result<RowsAnswer, Status> {
         let mut applied = self.consensus.applied();
         self.read(|_| ()).await?;
@@ -58,7 +58,7 @@ impl ClusterService {
                 Rows::There(attempt) => {
                     let fetched = self.fetch_from(&record, &attempt, RowsRequest { wait: left, ..request }).await;
                     match fetched {
-                        // The attempt has made way for another, or the node began anew: the record is about to tell.
+                        // Another attempt follows, or the node was started anew. The record is about to tell.
                         Err(status) if is_gone(&status, record.status) => {}
                         fetched => return fetched,
                     }
@@ -73,7 +73,7 @@ impl ClusterService {
         }
     }
 
-    /// The Collect subtask has parallelism one, hence it is in slice 0.
+    /// Fetches rows from an attempt's node. The Collect subtask has parallelism one, so it is in slice 0.
     async fn fetch_from(
         &self,
         record: &JobRecord,
@@ -91,7 +91,7 @@ impl ClusterService {
         super::rpc::collect(channel, (attempt.attempt, has_ended), request).await
     }
 
-    /// Where the life of the node listens that the attempt runs on, unless it is lost.
+    /// The address of the node on which the attempt runs, unless the node's incarnation is lost.
     fn address_of(&self, node: NodeId, attempt: &AttemptRecord) -> Option<String> {
         let incarnation = attempt.plan.nodes.get(&node).copied()?;
         self.consensus.peek(|machine| {
@@ -111,7 +111,7 @@ impl ClusterService {
     }
 }
 
-/// SELECTs are counted from one for whoever writes them.
+/// The error text for a query that the job does not have. Users count SELECTs from one.
 fn no_query(job: JobId, query: u32, queries: &[u32]) -> String {
     let has = match queries.len() {
         0 => "it has none whose rows can be fetched".to_owned(),
@@ -121,12 +121,12 @@ fn no_query(job: JobId, query: u32, queries: &[u32]) -> String {
     format!("{job} has no SELECT {}: {has}", query.saturating_add(1))
 }
 
-/// Whether a node does not have the rows of an attempt, and the next one of the job will.
+/// Whether a node lacks the rows of an attempt although the job goes on, so that its next attempt will have them.
 fn is_gone(status: &Status, job: JobStatus) -> bool {
     status.code() == tonic::Code::NotFound && !job.is_terminal()
 }
 
-/// The rows of a job that has ended do not come back; one that has not starts again.
+/// The error for rows on a lost node. A job that has ended cannot give them again; any other job starts again.
 fn lost_rows(node: NodeId, job: JobId, status: JobStatus) -> Status {
     if status.is_terminal() {
         Status::failed_precondition(format!("{job}'s rows were on {node}, which is lost"))

@@ -1,4 +1,4 @@
-//! Finding the leader and passing requests on to it, and turning outcomes into statuses.
+//! Finds the leader, passes requests on to it, and turns outcomes into statuses.
 
 use std::time::Duration;
 
@@ -20,17 +20,17 @@ use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 use super::service::ClusterService;
 use crate::planning::PlanError;
 
-/// Marks a request that a follower passed on: it is not passed on again, so that two members that disagree on who leads do
-/// not play ball.
+/// Marks a request that a follower has passed on. It is not passed on again, because two members that disagree on the
+/// leader would pass it back and forth.
 const FORWARDED_KEY: &str = "thalweg-forwarded";
-/// An election takes about a second; a client that comes in the middle of one need not notice.
+/// How long a request waits for a leader. An election takes about a second, so a client need not notice one.
 const LEADER_WAIT: Duration = Duration::from_secs(3);
 
-/// Where a request is answered.
+/// The place where a request is answered.
 pub(super) enum Route {
-    /// By this member.
+    /// This member.
     Here,
-    /// By the leader.
+    /// The leader.
     Leader(ClusterClient<Channel>),
 }
 
@@ -41,7 +41,7 @@ pub(super) struct LeaderChannel {
 }
 
 impl ClusterService {
-    /// Where a request is to be answered.
+    /// Finds where to answer a request.
     pub(super) async fn route<T>(&self, request: &Request<T>) -> Result<Route, Status> {
         let mut leadership = self.consensus.leadership();
         let own = self.consensus.member();
@@ -80,19 +80,20 @@ impl ClusterService {
     }
 }
 
-/// Whether a follower has passed a request on.
+/// Whether a follower has passed the request on.
 pub(super) fn is_forwarded<T>(request: &Request<T>) -> bool {
     request.metadata().contains_key(FORWARDED_KEY)
 }
 
-/// A request as it is passed on.
+/// The request, marked as passed on.
 pub(super) fn forwarded<T>(request: Request<T>) -> Request<T> {
     let mut onward = Request::new(request.into_inner());
     onward.metadata_mut().insert(FORWARDED_KEY, MetadataValue::from_static("1"));
     onward
 }
 
-/// Another process's answer as it is passed back. A connection that broke is no answer: another try may get one.
+/// Another process's answer, to be passed back. A broken connection is not an answer, so it becomes UNAVAILABLE:
+/// another try may get one.
 pub(super) fn relayed(status: Status) -> Status {
     if std::error::Error::source(&status).is_none() {
         return status;
@@ -104,7 +105,8 @@ pub(super) fn relayed(status: Status) -> Status {
     passed
 }
 
-/// A failed proposal or read. What is unavailable may be tried again: requests that change something carry an id.
+/// The status of a failed proposal or read. UNAVAILABLE may be tried again, because requests that change something
+/// carry an id.
 pub(super) fn consensus_status(error: ConsensusError) -> Status {
     match error {
         ConsensusError::TooLarge { .. } => Status::invalid_argument(error.to_string()),
@@ -121,7 +123,7 @@ pub(super) fn consensus_status(error: ConsensusError) -> Status {
     }
 }
 
-/// A rejected command.
+/// The status of a rejected command.
 pub(super) fn rejection_status(reason: &Rejection) -> Status {
     match reason {
         Rejection::UnknownJob(_) | Rejection::UnknownNode(_) => Status::not_found(reason.to_string()),
@@ -129,7 +131,7 @@ pub(super) fn rejection_status(reason: &Rejection) -> Status {
     }
 }
 
-/// A script that was not planned.
+/// The status of a script that was not planned.
 pub(super) fn plan_status(error: &PlanError) -> Status {
     match error {
         PlanError::Script(_) => Status::invalid_argument(error.to_string()),
@@ -138,7 +140,7 @@ pub(super) fn plan_status(error: &PlanError) -> Status {
     }
 }
 
-/// Asks a node for rows: for all that it has where the attempt has ended well, else for those that a checkpoint holds.
+/// Fetches rows from a node: all that it has if the attempt has ended well, else those that a checkpoint covers.
 pub(super) async fn collect(
     channel: Channel,
     (attempt, all): (Attempt, bool),

@@ -1,4 +1,4 @@
-//! The cluster service: what people and programs ask. The leader answers; every other member passes requests on to it.
+//! The cluster service, for people and programs. The leader answers; every other member passes requests on to it.
 
 mod members;
 
@@ -39,16 +39,17 @@ use crate::{
     planning::{self, Plan, Planner, PlanningTurns},
 };
 
-/// A client that wants to wait longer asks again: connections that are silent for long are cut by some networks.
+/// The longest wait of a request. Some networks cut connections that are silent for longer; a client that wants to wait
+/// longer asks again.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// The most bytes of a request. Those with a script that is somewhat too long are read, and told so.
+/// The most bytes of a request. Scripts that are somewhat too long must fit, so that the client gets a proper error.
 const REQUEST_BYTES_MAX: usize = 2 * SCRIPT_BYTES_MAX;
-/// How often, and how long apart, it is looked whether the place for checkpoints is marked: together as long as a client waits.
+/// How often, and at which distance, a submission checks whether the place for checkpoints is marked. Together 5 s,
+/// less than a client waits for an answer.
 const CLAIM_TRIES: u32 = 25;
 const CLAIM_PAUSE: Duration = Duration::from_millis(200);
 
-/// The cluster service.
 #[derive(Debug)]
 pub(crate) struct ClusterService {
     pub(super) consensus: Consensus<Machine>,
@@ -59,7 +60,7 @@ pub(crate) struct ClusterService {
     turns: PlanningTurns,
     pub(super) leader_channel: LeaderChannel,
     pub(super) rows: RowsMemory,
-    /// Below which checkpoints are.
+    /// The URL of the place for checkpoints.
     checkpoints_url: Arc<str>,
 }
 
@@ -84,7 +85,7 @@ impl ClusterService {
         }
     }
 
-    /// As it is mounted into a gRPC server.
+    /// The service for a gRPC server.
     pub(crate) fn into_server(self) -> ClusterServer<Self> {
         ClusterServer::new(self)
             .max_decoding_message_size(REQUEST_BYTES_MAX)
@@ -97,7 +98,7 @@ impl ClusterService {
         mut settings: BTreeMap<String, String>,
         parallelism: Option<u32>,
     ) -> Result<Plan, Status> {
-        // The planner's choices may depend on it.
+        // The planner's choices may depend on the parallelism.
         if let Some(parallelism) = parallelism {
             settings.insert("parallelism.default".to_owned(), parallelism.to_string());
         }
@@ -110,7 +111,7 @@ impl ClusterService {
         let known = self.read(move |machine| machine.state().job_of_request(&request)).await?;
         let planned = self.plan(submission.sql.clone(), submission.settings.clone(), submission.parallelism).await;
         if let Some(job) = known {
-            // That the job is there counts, even if this engine could not plan it again.
+            // The job exists, even if this engine could not plan its script again.
             return self.submitted(job, planned.map(|plan| plan.explained).unwrap_or_default()).await;
         }
         let mut plan = planned?;
@@ -136,8 +137,8 @@ impl ClusterService {
         self.submitted(job, answers).await
     }
 
-    /// The first job is taken once the place for checkpoints is marked as this cluster's: by that, coordinators that have lost
-    /// everything know that there was one.
+    /// Waits until the cluster may take jobs: before the first one, the place for checkpoints must be marked as this
+    /// cluster's. The marker tells coordinators that have lost everything that there was a cluster.
     async fn may_take_jobs(&self) -> Result<(), Status> {
         if self.consensus.peek(|machine| machine.state().has_taken_jobs()) {
             return Ok(());
@@ -154,7 +155,7 @@ impl ClusterService {
         }
     }
 
-    /// The answer to a submission: the same however often it is asked.
+    /// The answer to a submission. A repeated submission gets the same answer.
     async fn submitted(&self, job: JobId, answers: Vec<String>) -> Result<SubmittedJob, Status> {
         let record = self.record(job)?;
         let queries =
@@ -163,7 +164,7 @@ impl ClusterService {
         Ok(SubmittedJob { job, queries, answers })
     }
 
-    /// A job, once it is newer than the client knows it, or the client has waited long enough.
+    /// A job's answer, once its record is newer than the client knows or the client has waited long enough.
     async fn job_once_changed(&self, request: JobRequest) -> Result<JobAnswer, Status> {
         let mut applied = self.consensus.applied();
         self.read(|_| ()).await?;
@@ -214,7 +215,7 @@ impl ClusterService {
         self.consensus.read(look).await.map_err(consensus_status)
     }
 
-    /// A job's record as it is here.
+    /// A job's record as this member knows it.
     pub(super) fn record(&self, job: JobId) -> Result<JobRecord, Status> {
         let record = self.consensus.peek(|machine| machine.state().job(job).cloned());
         record.ok_or_else(|| Status::not_found(format!("{job} is not known")))
@@ -379,7 +380,7 @@ impl Cluster for ClusterService {
         }
     }
 
-    /// Any member answers: a node that is sent to the wrong place asks again.
+    /// Any member answers. A node that is sent to a wrong place asks again.
     async fn find_reader(
         &self,
         request: Request<v1::FindReaderRequest>,
@@ -417,7 +418,7 @@ impl Cluster for ClusterService {
         }
     }
 
-    /// The leader hears of all others. Where none answers, every member does for itself: this is what one asks then.
+    /// The leader answers, because it hears of all other members. If it does not, every member answers for itself.
     async fn describe_cluster(
         &self,
         request: Request<v1::DescribeClusterRequest>,

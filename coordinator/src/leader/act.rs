@@ -1,5 +1,5 @@
-//! What follows from what a leader holds: controllers step, their wishes are carried out, reports are acknowledged, and what
-//! is old is forgotten.
+//! The consequences of what a leader holds: controllers step, their effects are carried out, reports are acknowledged,
+//! and what is old is forgotten.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,26 +26,29 @@ use super::{
     store::{self, Owner},
 };
 
-/// Lost nodes that are remembered, for people to see. Nodes without a fixed id are new ones at each start.
+/// The number of lost nodes to remember, for people. A node without a fixed id has a new one at each start.
 const LOST_NODES_MAX: usize = 50;
-/// A new leader looks after so many jobs at a time that had ended before, and goes on with the next ones when these are done or
-/// have had their time: one whose sink is away does not keep the others back. Jobs that have something to publish do not count.
+/// The most jobs from before this term that are cleared away at the same time. The next ones follow when these are done
+/// or their time is over, so that a job with an unreachable sink does not block the others. Jobs with something to
+/// publish do not count.
 const CLEARING_MAX: usize = 16;
+/// The time after which a job that is being cleared away no longer counts.
 const CLEARING_TURN: Duration = Duration::from_secs(30);
-/// So many times as many ended jobs are remembered as are wanted, rather than to forget one that is still to be cleared away.
+/// More than the wanted number of ended jobs are remembered, up to so many times as many, rather than forget a job
+/// before it is cleared away.
 const UNCLEARED_TIMES_MAX: usize = 10;
-/// After the checkpoints of a job could not be deleted.
+/// The pause after the checkpoints of a job could not be deleted.
 const FORGET_PAUSE: Duration = Duration::from_secs(30);
 
 impl Reign {
-    /// Brings what nodes do and what is recorded closer to what is wanted. Does nothing where nothing has happened.
+    /// Brings nodes and the record closer to what is wanted. Does nothing if nothing has happened.
     pub(super) fn act(&mut self) {
         if !std::mem::replace(&mut self.is_stale, false) {
             return;
         }
         let consensus = self.consensus.clone();
         let Some(cluster) = self.cluster() else {
-            // All that nodes write is named by it.
+            // Everything that nodes write is named by the cluster's id.
             self.keep_house();
             return;
         };
@@ -68,14 +71,14 @@ impl Reign {
         }
     }
 
-    /// Takes charge of what is new in the state and forgets what the state has forgotten.
+    /// Takes charge of what is new in the state, and forgets what the state has forgotten.
     fn follow(&mut self, state: &ClusterState) {
-        // A job that was started again since gets another controller.
+        // A job that was started again gets another controller.
         self.jobs.retain(|job, controller| state.job(*job).is_some_and(|record| controller.is_of(record)));
         self.adopt(state);
         let now = self.seams.clock.monotonic();
         for (node, record) in state.nodes().iter().filter(|(_, record)| record.state != NodeState::Lost) {
-            // Its registration is recorded; should its session never begin, its lease runs out.
+            // The node is registered. If its session never begins, its lease runs out.
             let incarnation = record.registration.incarnation;
             if self.links.get(node).is_none_or(|link| link.incarnation != incarnation) {
                 self.links.insert(*node, NodeLink::new(incarnation));
@@ -92,8 +95,8 @@ impl Reign {
         }
     }
 
-    /// Takes charge of the jobs that have no controller yet; at the beginning also of those that the leader before may not
-    /// have cleared away.
+    /// Takes charge of the jobs without a controller. At the beginning of a term these include ended jobs that the
+    /// leader before may not have cleared away.
     pub(super) fn adopt(&mut self, state: &ClusterState) {
         if !std::mem::replace(&mut self.has_begun, true) {
             let (unpublished, others) = uncleared_jobs(state);
@@ -106,7 +109,7 @@ impl Reign {
         self.clear_next(state);
     }
 
-    /// Takes charge of the next jobs that had ended before this leader, as others are done.
+    /// Takes charge of the next jobs that had ended before this term, as others are done.
     fn clear_next(&mut self, state: &ClusterState) {
         let now = self.seams.clock.monotonic();
         let Self { clearing, jobs, .. } = self;
@@ -121,8 +124,8 @@ impl Reign {
         }
     }
 
-    /// Something of a job has run on without the leader's knowledge, and is gone now. It may have left files since the job was
-    /// cleared away: that is done again, also where another part of the clearing is still to be done.
+    /// Clears a job away again, because a part of it has run on unnoticed and is gone now. It may have left files since
+    /// the job was cleared away. This happens also if another part of the clearing is not done yet.
     pub(super) fn clear_again(&mut self, job: JobId) {
         if let Some(controller) = self.jobs.get_mut(&job) {
             controller.on_straggler_gone();
@@ -182,8 +185,8 @@ impl Reign {
         effects
     }
 
-    /// Whether all jobs have ended, and what they wrote is published or removed. What is left in the store of checkpoints does
-    /// not count.
+    /// Whether all jobs have ended and their output is published or removed. Objects in the store of checkpoints do not
+    /// count.
     pub(super) fn is_settled(&self) -> bool {
         let Some(cluster) = self.cluster().filter(|_| self.has_begun) else { return false };
         let now = self.seams.clock.monotonic();
@@ -229,7 +232,7 @@ impl Reign {
         views.collect()
     }
 
-    /// Names the cluster, and forgets jobs that ended and nodes that were lost long ago; one thing at a time.
+    /// Housekeeping: names the cluster, and forgets old ended jobs and lost nodes. One step at a time.
     pub(super) fn keep_house(&mut self) {
         if self.is_housekeeping {
             return;
@@ -260,7 +263,7 @@ impl Reign {
         });
         let next = asked.or_else(|| forgettable_job(state, self.config.ended_jobs_max, is_busy));
         match next.filter(|_| may_forget) {
-            // Also of a failed job without a checkpoint: its ingest logs.
+            // A failed job without a checkpoint has ingest logs to delete.
             Some((job, record)) if record.last_checkpoint > CheckpointId(0) || record.status == JobStatus::Failed => {
                 let owner = Owner { cluster: cluster.clone(), job, term: self.term };
                 Some(Chore::Clear(owner, record.checkpoints.clone()))
@@ -270,7 +273,7 @@ impl Reign {
         }
     }
 
-    /// The checkpoints of a job that is to be forgotten were deleted, or could not be.
+    /// Handles the end of deleting a job's checkpoints before the job is forgotten.
     pub(super) fn on_cleared(&mut self, job: JobId, is_done: bool, now: Duration) {
         if is_done {
             self.forget(job);
@@ -285,7 +288,7 @@ impl Reign {
         self.propose(Proposer::Housekeeping, Command::ForgetJobs { jobs: vec![job] });
     }
 
-    /// Nodes keep the rows of a job for as long as the job is remembered.
+    /// Has nodes drop the rows of a job. They keep these as long as the job is remembered.
     fn drop_rows(&mut self, job: JobId) {
         let attempt = self.consensus.peek(|machine| machine.state().job(job)?.attempt.clone());
         let Some(attempt) = attempt else { return };
@@ -297,16 +300,16 @@ impl Reign {
     }
 }
 
-/// What is done for the cluster as a whole.
+/// A step of housekeeping.
 enum Chore {
     Propose(Command),
-    /// Delete these checkpoints and whatever else a job has left in the store, then forget the job.
+    /// Delete these checkpoints and all else that a job has left in the store, then forget the job.
     Clear(Owner, Vec<ManifestRef>),
     Forget(JobId),
 }
 
-/// The job that ended first, where more are remembered than wanted. One that has something to publish is never forgotten; one
-/// that is still being cleared away only where very many are remembered.
+/// The job that ended first, if more are remembered than wanted. Never one with output to publish. One that is still
+/// being cleared away only if very many are remembered.
 fn forgettable_job(
     state: &ClusterState,
     ended_jobs_max: usize,
@@ -321,8 +324,8 @@ fn forgettable_job(
     first.filter(|_| surplus > 0).map(|(job, record)| (*job, record.as_ref()))
 }
 
-/// The jobs that have ended and may not be done: those of which something is to be published, and the others, the last first. What
-/// is hidden in their sinks no record tells, so all count that ended without publishing.
+/// The ended jobs that may not be done: those with output to publish, and the others, newest first. No record tells
+/// what is hidden in a sink, so the others include all jobs that ended without publishing.
 fn uncleared_jobs(state: &ClusterState) -> (Vec<(JobId, &JobRecord)>, VecDeque<JobId>) {
     let ended = state.jobs().iter().filter(|(_, record)| record.status.is_terminal() && record.attempt.is_some());
     let ended = ended.map(|(job, record)| (*job, record.as_ref()));

@@ -1,8 +1,9 @@
-//! The cluster's claim to its place for checkpoints: its marker there, created if absent, before its first job is taken.
+//! The cluster's claim to its place for checkpoints: a marker there, which is created if absent before the cluster
+//! takes its first job.
 //!
-//! Founders looked for a marker before (`opening`). Two clusters that were founded at the same time over one place still meet
-//! here, where one of them finds the other's: it takes no job. A cluster that has taken jobs goes on all the same, and says so:
-//! it may be older than markers.
+//! Founders have looked for a marker before (see `opening`). Two clusters that are founded over one place at the same
+//! time meet here: one finds the other's marker, and takes no job. A cluster that has taken jobs before continues in
+//! any case, with an error in its log, because it may be older than markers.
 
 use std::time::Duration;
 
@@ -11,23 +12,23 @@ use thalweg_storage::{CheckpointStore, Marker, StorageError};
 use thalweg_types::{ClusterId, seam::Seams, text::with_causes};
 use tokio::{sync::oneshot, time};
 
-/// How long the store may take.
+/// The time that the store has to answer.
 const PUT_WITHIN: Duration = Duration::from_secs(10);
-/// After it failed.
+/// The pause after a failed try.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How far it is.
+/// The state of the claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// Not there yet, and why.
+    /// Not decided yet, with the reason.
     Open(String),
     /// The place is this cluster's.
     Held,
-    /// It is another's, or cannot be told whose.
+    /// The place is another cluster's, or its owner cannot be told.
     Lost(String),
 }
 
-/// The leader's work on it.
+/// The leader's work on the claim.
 #[derive(Debug)]
 pub(super) struct Claiming {
     pub(super) claim: Claim,
@@ -35,7 +36,7 @@ pub(super) struct Claiming {
     not_before: Duration,
 }
 
-/// What came of putting the marker.
+/// The outcome of putting the marker.
 pub(super) type Claimed = Result<Marker, StorageError>;
 
 impl Claiming {
@@ -45,7 +46,7 @@ impl Claiming {
         Self { claim, is_under_way: false, not_before: Duration::ZERO }
     }
 
-    /// The next try, where one is due.
+    /// The next try, if one is due.
     pub(super) fn begin(
         &mut self,
         store: &CheckpointStore,
@@ -61,7 +62,7 @@ impl Claiming {
         let (outcome, done) = oneshot::channel();
         let put = async move {
             let put = time::timeout(PUT_WITHIN, store.put_marker(&marker)).await;
-            // Nobody waits any more where the reign is over.
+            // The receiver is gone if this term of leadership is over.
             _ = outcome.send(put.unwrap_or_else(|_| Err(late())));
         };
         seams.io.spawn("cluster marker", Box::pin(put));

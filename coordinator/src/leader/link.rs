@@ -1,8 +1,8 @@
-//! What the leader holds of one life of a node: its session, the orders that it has not acknowledged and the reports that
-//! it must not forget yet.
+//! What the leader holds of one incarnation of a node: its session, its unacknowledged orders, and its reports that are
+//! not settled.
 //!
-//! Orders outlive a session: a new one of the same life gets them again, with the numbers that they had. A link may exist
-//! before any session, since a new leader knows the nodes before they come.
+//! Orders outlive a session: the next session of the same incarnation repeats them, under the same numbers. A link may
+//! exist before any session, because a new leader knows the nodes before they come.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,18 +14,18 @@ use tokio::sync::mpsc;
 
 use super::SessionId;
 
-/// What the leader holds of one life of a node.
+/// What the leader holds of one incarnation of a node.
 #[derive(Debug)]
 pub(super) struct NodeLink {
     pub(super) incarnation: Incarnation,
     session: Option<(SessionId, mpsc::Sender<CoordinatorMessage>)>,
-    /// The node has told, over this session, what it has.
+    /// Whether the node has told over this session which attempts it has.
     pub(super) is_reattached: bool,
-    /// Attempts that are over and were still on the node; it takes no work before they are gone.
+    /// Attempts that are over and were still on the node. It gets no work before they are gone.
     pub(super) leftovers: BTreeSet<(JobId, Attempt)>,
     last_sequence: u64,
     orders: BTreeMap<u64, Order>,
-    /// Reports that are not settled, by the node's number.
+    /// Reports that are not settled, by the node's sequence number.
     held: BTreeMap<u64, Report>,
 }
 
@@ -42,7 +42,8 @@ impl NodeLink {
         }
     }
 
-    /// A session of this life begins: greets it and repeats what was not acknowledged. The node repeats its reports.
+    /// Opens a session of this incarnation: greets the node, and repeats unacknowledged orders. The node repeats its
+    /// reports.
     pub(super) fn open(
         &mut self,
         session: SessionId,
@@ -61,7 +62,7 @@ impl NodeLink {
         again.into_iter().for_each(|message| self.send(message));
     }
 
-    /// Whether a session is open, and its stream to the node too.
+    /// Whether a session is open and its stream too.
     pub(super) fn has_session(&self) -> bool {
         self.session.as_ref().is_some_and(|(_, outgoing)| !outgoing.is_closed())
     }
@@ -71,13 +72,13 @@ impl NodeLink {
         self.session.as_ref().is_some_and(|(open, _)| *open == session)
     }
 
-    /// Ends the session; the stream to the node ends with it.
+    /// Ends the session, and with it the stream to the node.
     pub(super) fn close(&mut self) {
         self.session = None;
         self.is_reattached = false;
     }
 
-    /// Gives an order, now or when there is a session.
+    /// Gives an order. It is sent at once, or when a session opens.
     pub(super) fn order(&mut self, order: Order) {
         self.last_sequence += 1;
         let sequence = self.last_sequence;
@@ -85,7 +86,7 @@ impl NodeLink {
         self.send(CoordinatorMessage::Order { sequence, order });
     }
 
-    /// The node has taken or refused an order.
+    /// Removes and returns an order that the node has taken or refused.
     pub(super) fn on_acknowledged(&mut self, sequence: u64) -> Option<Order> {
         self.orders.remove(&sequence)
     }
@@ -105,12 +106,13 @@ impl NodeLink {
         }
     }
 
-    /// Whether work can be placed here.
+    /// Whether the node can get work.
     pub(super) fn is_attached(&self) -> bool {
         self.session.is_some() && self.is_reattached && self.leftovers.is_empty()
     }
 
-    /// A session whose queue is full is stuck: it is given up, and the node opens another one.
+    /// Sends over the session, if one is open. A session with a full queue is stuck: it ends here, and the node opens
+    /// another one.
     fn send(&mut self, message: CoordinatorMessage) {
         let Some((_, outgoing)) = &self.session else { return };
         if outgoing.try_send(message).is_err() {
@@ -119,7 +121,7 @@ impl NodeLink {
     }
 }
 
-/// What a node is told first.
+/// The first message to a node.
 pub(super) fn greeting(node: thalweg_types::NodeId, term: Term, lease: std::time::Duration) -> CoordinatorMessage {
     let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
     CoordinatorMessage::Registered { node, term, lease_ms }

@@ -1,4 +1,4 @@
-//! What a leader holds in one term, and what it takes in. What follows from it is in `act`.
+//! The state of a leader in one term, and what it takes in. `act` has what follows from it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -30,31 +30,31 @@ use super::{
 };
 use crate::{compute::on_compute, config::LeaderConfig, coordinator::answer, machine::Machine, overview::JobMemory};
 
-/// Whose proposal it was.
+/// Who waits for a proposal's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proposer {
-    /// A job's controller.
+    /// The controller of a job.
     Job(JobId),
-    /// The leases.
+    /// The lease of a node.
     Liveness(NodeId, Incarnation),
-    /// What is done for the cluster as a whole: its name, and forgetting what is old.
+    /// Housekeeping for the whole cluster: naming it, and forgetting what is old.
     Housekeeping,
-    /// A job that this engine cannot carry out.
+    /// A job that this engine cannot run.
     Unusable(JobId),
-    /// Nothing waits for its outcome: what led to it is looked at again.
+    /// Nobody: what led to the proposal is checked again later.
     Nobody,
 }
 
 pub(super) type Decided = (Proposer, Result<Outcome, ConsensusError>);
 
-/// What went on beside the actor and is done.
+/// The outcome of work beside the actor.
 pub(super) enum Done {
     Decided(Decided),
     Stored(JobId, Stored),
     Claimed(Claimed),
 }
 
-/// Everything that a leader holds.
+/// Everything that a leader holds in one term.
 pub(super) struct Reign {
     pub(super) term: Term,
     pub(super) consensus: Consensus<Machine>,
@@ -62,27 +62,28 @@ pub(super) struct Reign {
     pub(super) seams: Seams,
     pub(super) liveness: NodeLiveness,
     pub(super) losing: BTreeSet<NodeId>,
-    /// Nodes that have said that they leave, until it is recorded.
+    /// Nodes that have announced that they leave, until it is recorded.
     leaving: BTreeSet<(NodeId, Incarnation)>,
     pub(super) links: BTreeMap<NodeId, NodeLink>,
     pub(super) jobs: BTreeMap<JobId, JobController>,
-    /// Jobs that this engine cannot carry out; their failure is proposed.
+    /// Jobs that this engine cannot run, while their failure is proposed.
     pub(super) unusable: BTreeSet<JobId>,
     pub(super) measured: BTreeMap<JobId, (Attempt, BTreeMap<SubtaskId, SubtaskMetrics>)>,
-    /// The jobs that had ended before have been looked at.
+    /// Whether the jobs that had ended before this term have been looked at.
     pub(super) has_begun: bool,
-    /// Jobs that had ended before and are to be cleared away when others are done; and those that are, since when.
+    /// Jobs that had ended before this term and wait to be cleared away.
     pub(super) to_clear: VecDeque<JobId>,
+    /// Those of them that are being cleared away, and since when.
     pub(super) clearing: BTreeMap<JobId, Duration>,
     pub(super) is_housekeeping: bool,
-    /// After jobs could not be forgotten.
+    /// No job is forgotten before this time, because clearing one away has failed.
     pub(super) forget_at: Duration,
     /// Ended jobs that clients want forgotten.
     pub(super) to_forget: BTreeSet<JobId>,
-    /// Something has happened that controllers may care about.
+    /// Whether something has happened that controllers may care about.
     pub(super) is_stale: bool,
     pub(super) checkpoints: CheckpointStore,
-    /// What is known of the checkpoints of jobs that have no controller any more.
+    /// The known checkpoints of jobs without a controller.
     pub(super) remembered: BTreeMap<JobId, Vec<CheckpointOverview>>,
     pub(super) stored: FuturesUnordered<Work>,
     pub(super) claiming: Claiming,
@@ -134,7 +135,7 @@ impl Reign {
         }
     }
 
-    /// The outcome of the next proposal, or of the next work in the store of checkpoints, that has one.
+    /// The next outcome of a proposal or of work in the store of checkpoints; `None` if nothing is under way.
     pub(super) async fn next_done(&mut self) -> Option<Done> {
         tokio::select! {
             biased;
@@ -172,7 +173,7 @@ impl Reign {
             self.proposals.push(Box::pin(async move { (proposer, consensus.propose(bytes).await) }));
             return;
         }
-        // What very many sinks have prepared takes its time, and heartbeats would wait for it.
+        // Committables of very many sinks take long to encode. Do it elsewhere, because heartbeats would wait for it.
         let seams = self.seams.clone();
         self.proposals.push(Box::pin(async move {
             let bytes = on_compute(&seams, "encode a command", move || command.to_bytes(now)).await;
@@ -203,7 +204,8 @@ impl Reign {
         }
     }
 
-    /// A proposal has an outcome. Without leadership the reign is about to end; nothing is done about it here.
+    /// Handles the outcome of a proposal. After a loss of leadership nothing is done here, because this term is about
+    /// to end.
     pub(super) fn on_outcome(&mut self, (proposer, outcome): Decided) {
         self.is_stale = true;
         let now = self.seams.clock.monotonic();
@@ -227,14 +229,14 @@ impl Reign {
             }
             Proposer::Liveness(node, incarnation) => {
                 self.losing.remove(&node);
-                // A rejection says that this life was over already.
+                // A rejection means that this incarnation was lost already.
                 if outcome.is_ok() {
                     self.on_lost(node, incarnation);
                 }
             }
             Proposer::Housekeeping => self.is_housekeeping = false,
             Proposer::Unusable(job) => {
-                // A rejection says that the job has ended by itself, or is forgotten.
+                // A rejection means that the job has ended or is forgotten.
                 if outcome.is_err() {
                     self.unusable.remove(&job);
                 }
@@ -243,7 +245,8 @@ impl Reign {
         }
     }
 
-    /// The same again would be as large: what the sinks have prepared, in the end.
+    /// Fails a job whose proposal is too large, because the next one would be as large. Only committables become that
+    /// large.
     fn fail_if_too_large(&mut self, job: JobId, error: &ConsensusError) {
         if let ConsensusError::TooLarge { .. } = error {
             let message = format!("what the job's sinks have prepared cannot be recorded: {error}");
@@ -252,7 +255,8 @@ impl Reign {
         }
     }
 
-    /// Records that nodes leave. Until it is recorded it is tried at each tick, since the group may be busy.
+    /// Proposes to record that nodes leave. This repeats at each tick until it is recorded, because the group may be
+    /// busy.
     fn propose_leaving(&mut self) {
         let consensus = self.consensus.clone();
         self.leaving.retain(|(node, incarnation)| {
@@ -301,8 +305,8 @@ impl Reign {
         }
     }
 
-    /// Another life of a node that is here: its session is open, and its lease lasts. One that has ended breaks its session, or is
-    /// silent until its lease is over, and is in nobody's way.
+    /// Another incarnation of the node whose session is open and whose lease lasts. A process that has ended breaks its
+    /// session or misses its lease, so it does not block its successor.
     fn occupant(&self, node: NodeId, incarnation: Incarnation) -> Option<String> {
         let link = self.links.get(&node).filter(|link| link.incarnation != incarnation && link.has_session())?;
         let ago = self.liveness.heard_ago(node, link.incarnation, self.seams.clock.monotonic())?;
@@ -312,7 +316,7 @@ impl Reign {
         Some(format!("{node} is here, at {address}, heard {:.1} s ago", ago.as_secs_f64()))
     }
 
-    /// Begins a session, unless a newer life of the node has registered since.
+    /// Opens a session, unless a newer incarnation of the node has registered since.
     fn open(
         &mut self,
         registration: &NodeRegistration,
@@ -378,7 +382,7 @@ impl Reign {
         let (Some(order), Some(reason)) = (order, refused) else { return };
         tracing::debug!(%node, job = %order.job, attempt = %order.attempt, reason, "an order was refused");
         self.is_stale = true;
-        // What a node refuses to cancel, it does not have.
+        // A node that refuses to cancel an attempt does not have it.
         if matches!(order.action, Action::Cancel) {
             self.links.entry(node).and_modify(|link| {
                 link.leftovers.remove(&(order.job, order.attempt));
@@ -417,7 +421,7 @@ impl Reign {
         }
     }
 
-    /// Takes note of what a node has, and has it drop what is over.
+    /// Learns which attempts a node has, and orders it to cancel those that are over.
     fn reattach(&mut self, node: NodeId, subtasks: &[SubtaskReport]) {
         self.is_stale = true;
         let consensus = self.consensus.clone();
@@ -438,7 +442,7 @@ impl Reign {
         }
     }
 
-    /// Whether nobody needs an attempt any more, and no controller sees to its end.
+    /// Whether an attempt is over and no controller takes care of its end.
     fn is_over(&self, state: &ClusterState, job: JobId, attempt: Attempt) -> bool {
         let Some(record) = state.job(job) else { return true };
         let is_last = attempt == record.last_attempt();
@@ -446,9 +450,9 @@ impl Reign {
         !(is_last && is_cared_for)
     }
 
-    /// Gives an order to a node that is not lost, now or when it has a session.
+    /// Gives an order to a node that is not lost. It is sent at once, or when the node has a session.
     pub(super) fn order(&mut self, node: NodeId, job: JobId, attempt: Attempt, action: Action) {
-        // Before the cluster has an id, only what it has never deployed is cancelled.
+        // Before the cluster has an id no attempt is deployed, so such an order only cancels.
         let cluster = self.cluster().unwrap_or_else(|| self.consensus.cluster().clone());
         let order = Order { term: self.term, cluster, job, attempt, action };
         if let Some(link) = self.links.get_mut(&node) {
@@ -493,7 +497,7 @@ impl Reign {
     }
 }
 
-/// Whether a job that has ended left rows to fetch.
+/// Whether a job has ended with rows to fetch.
 pub(super) fn has_rows(record: &JobRecord) -> bool {
     let collects =
         |graph: JobGraph| graph.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Collect(_)));

@@ -1,12 +1,8 @@
-//! What the leader has done in the store of checkpoints: each piece of work in a task beside the actor, which is told of the
-//! outcome. Work of an earlier reign may still end; nobody is told then, and names of objects hold the term.
+//! The leader's work in the store of checkpoints. Each piece of work is a task beside the actor, which gets the
+//! outcome.
 //!
-//! Deleting is bound by what is kept: the manifests that stay are read first, and where one cannot be read nothing is deleted.
-//! An object that one of them refers to stays, whoever wrote it. Of the live attempt only what a dropped manifest names goes, and
-//! of the job's ingest logs the segments that lie before the positions of all kept manifests: what they still need, promised
-//! idempotency keys included, their own positions say (`thalweg_storage::ingest_log`). After the end of a job of which no
-//! checkpoint is kept, its logs go as a whole. In a local directory also what killed puts have left goes: of older attempts, and
-//! whatever is so old that no put can still be writing it.
+//! Work of an earlier term may still run, with nobody to receive its outcome. It does no harm, because names of objects
+//! hold the term.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -26,23 +22,23 @@ use thalweg_types::{
 };
 use tokio::sync::oneshot;
 
-/// A file that a put has not written to for so long was left by one that was killed.
+/// A put that has not written for so long was killed.
 const PUT_MAX: Duration = Duration::from_secs(3600);
 
-/// What came of a piece of work.
+/// The outcome of a piece of work.
 #[derive(Debug)]
 pub(super) enum Stored {
     Put(CheckpointId, Result<ManifestRef, Failure>),
     Got(CheckpointId, Box<Result<Manifest, Failure>>),
     Collected(Result<(), Failure>),
-    /// All of a job that is to be forgotten.
+    /// All objects of a job that is to be forgotten are deleted.
     Cleared(Result<(), Failure>),
 }
 
-/// The outcome of a job's piece of work, once there is one.
+/// A piece of work for a job. Resolves to its outcome.
 pub(super) type Work = BoxFuture<'static, (JobId, Stored)>;
 
-/// Whose checkpoints they are.
+/// The owner of checkpoints, and the leader's term.
 #[derive(Debug, Clone)]
 pub(super) struct Owner {
     pub(super) cluster: ClusterId,
@@ -50,7 +46,7 @@ pub(super) struct Owner {
     pub(super) term: Term,
 }
 
-/// Begins what a controller wants of the store; `None`: the effect is none of the store's.
+/// Begins a controller's work in the store; `None` if the effect needs none.
 pub(super) fn begin(store: &CheckpointStore, seams: &Seams, owner: Owner, effect: Effect) -> Option<Work> {
     let job = owner.job;
     let store = store.clone();
@@ -88,7 +84,7 @@ pub(super) fn begin(store: &CheckpointStore, seams: &Seams, owner: Owner, effect
     Some(spawn(seams, job, task, lost))
 }
 
-/// Deletes all checkpoints of a job that has ended and is to be forgotten, and whatever else its attempts have left there.
+/// Deletes all checkpoints of an ended job that is to be forgotten, and all else that its attempts left in the store.
 pub(super) fn clear(store: &CheckpointStore, seams: &Seams, owner: Owner, checkpoints: Vec<ManifestRef>) -> Work {
     let job = owner.job;
     let store = store.clone();
@@ -108,14 +104,14 @@ pub(super) fn clear(store: &CheckpointStore, seams: &Seams, owner: Owner, checkp
 
 fn spawn(seams: &Seams, job: JobId, task: BoxFuture<'static, Stored>, lost: Stored) -> Work {
     let (outcome, done) = oneshot::channel();
-    // Nobody waits any more where the reign is over.
+    // The receiver is gone if this term of leadership is over.
     let told = async move { _ = outcome.send(task.await) };
-    // Manifests may be large: they are written and read where that delays no heartbeat.
+    // Manifests may be large. On the compute threads their encoding and decoding delay no heartbeat.
     seams.compute.spawn("checkpoint store", Box::pin(told));
     Box::pin(async move { (job, done.await.unwrap_or(lost)) })
 }
 
-/// Tells a controller.
+/// Passes an outcome to its controller.
 pub(super) fn tell(controller: &mut JobController, stored: Stored, now: Duration) {
     match stored {
         Stored::Put(checkpoint, result) => controller.on_manifest_put(checkpoint, result),
@@ -134,6 +130,15 @@ async fn get(store: &CheckpointStore, owner: &Owner, reference: &ManifestRef) ->
     Ok(manifest)
 }
 
+/// Deletes the objects of dropped checkpoints that no kept one needs.
+///
+/// It reads the kept manifests first, and deletes nothing if one cannot be read. An object that a kept manifest names
+/// stays, whoever wrote it. Of attempts before `older_than`, everything else is deleted. Of other attempts, or without
+/// `older_than`, only what a dropped manifest names is deleted.
+///
+/// Of the job's ingest logs, the segments before the positions of all kept manifests are deleted. These positions
+/// account for everything still needed, with promised idempotency keys (see `thalweg_storage::ingest_log`). If an ended
+/// job keeps no checkpoint, its logs are deleted as a whole.
 async fn collect(
     store: &CheckpointStore,
     owner: &Owner,
@@ -151,7 +156,7 @@ async fn collect(
     }
     let mut useless: BTreeSet<String> = BTreeSet::new();
     for reference in drop {
-        // What is damaged or gone names nothing; it goes itself all the same.
+        // A manifest that is damaged or gone names no objects. Delete it all the same.
         match store.get_manifest(reference).await {
             Ok(manifest) => useless.extend(objects_of(&manifest)),
             Err(StorageError::NotFound { .. } | StorageError::Corrupt { .. }) => {}
@@ -164,7 +169,7 @@ async fn collect(
         let is_old = |name: &String| names::attempt_of(name).is_some_and(|attempt| attempt < older_than);
         useless.extend(listed.into_iter().map(|object| object.name).filter(is_old));
     }
-    // A failed job that has no checkpoint goes on from the beginning of its logs, should it be started again.
+    // A failed job without a checkpoint may be started again from the beginning of its logs.
     if !(kept.is_empty() && older_than.is_some_and(|attempt| attempt < ALL_ATTEMPTS)) {
         useless.extend(useless_segments(store, owner, &kept).await?);
     }
@@ -172,13 +177,15 @@ async fn collect(
     store.delete(&useless).await
 }
 
-/// Since when no put goes on, in milliseconds since the Unix epoch.
+/// A file of a put that was last written before this time belongs to no running put. In milliseconds since the Unix
+/// epoch.
 fn before(seams: &Seams) -> u64 {
     let moment = seams.clock.since_epoch().saturating_sub(PUT_MAX);
     u64::try_from(moment.as_millis()).unwrap_or(0)
 }
 
-/// Removes what killed puts have left, where what older attempts left is swept.
+/// Removes what killed puts have left in a local directory: of older attempts, and whatever is so old that no put can
+/// still write it. Does nothing unless older attempts are swept.
 async fn sweep_staged(
     store: &CheckpointStore,
     owner: &Owner,

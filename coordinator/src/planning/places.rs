@@ -1,31 +1,32 @@
-//! What a job reads and writes in file systems and object stores, by the text of its paths: nodes alone see what is there.
+//! Checks what a job reads and writes in file systems and object stores. Only nodes see the files, so this judges the
+//! text of paths.
 
 use glob::Pattern;
 use thalweg_storage::local_path;
 use thalweg_types::{JobGraph, OperatorKind, graph::SinkOperator};
 
 const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
-/// So many paths are looked at of one with braces; its node refuses more.
+/// The most paths that a path with braces is expanded to here. Its node refuses more.
 const EXPANDED_MAX: usize = 1000;
 
-/// A path, up to where its names begin, and those.
+/// A path: its root, and the names from there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     root: String,
     names: Vec<String>,
 }
 
-/// A directory that a job writes to.
+/// A directory that the job writes to.
 struct Written<'a> {
     what: String,
     path: &'a str,
-    /// What lies in it: directories of partitions, then a file of such a name.
+    /// The levels of partition directories in it, above its files.
     levels: usize,
     file: String,
     is_table: bool,
 }
 
-/// Refuses a job that would read its own files, and files of other kinds among a table's.
+/// Refuses a job that would read its own files, or write side outputs among a table's files.
 pub(super) fn check_written(graph: &JobGraph) -> Result<(), String> {
     let written = written_by(graph);
     let read = read_by(graph).map(|(table, path)| (format!("table {table}"), path));
@@ -53,7 +54,7 @@ pub(super) fn check_written(graph: &JobGraph) -> Result<(), String> {
     Ok(())
 }
 
-/// The tables that a job reads from files, with their paths.
+/// The tables that the job reads from files, with their paths.
 fn read_by(graph: &JobGraph) -> impl Iterator<Item = (&str, &str)> {
     graph.operators.iter().filter_map(|operator| match &operator.kind {
         OperatorKind::Source(source) if source.connector.name == "filesystem" => {
@@ -87,7 +88,7 @@ fn of_sink(sink: &SinkOperator) -> Option<Written<'_>> {
     Some(Written { what: format!("table {}", sink.table), path, levels: sink.partition_by.len(), file, is_table: true })
 }
 
-/// Whether a path that is read may stand for a file of a directory that is written.
+/// Whether a path that is read may match a file of a directory that is written.
 fn reads(path: &str, written: &Written<'_>) -> bool {
     let place = Place::of(written.path);
     let file = Some(written.file.clone());
@@ -96,7 +97,8 @@ fn reads(path: &str, written: &Written<'_>) -> bool {
     expanded(path).iter().map(|path| Place::of(path)).any(|read| read.root == place.root && fits(&read.names, &names))
 }
 
-/// Whether a pattern stands for a file of these names, itself or by a directory above it. `None` is a partition's, of any value.
+/// Whether a pattern matches a file of these names, or a directory above it. `None` is a partition's directory, of any
+/// name.
 fn fits(pattern: &[String], names: &[Option<String>]) -> bool {
     let is_shown = |name: &&Option<String>| !name.as_ref().is_some_and(|name| name.starts_with(['.', '_']));
     match pattern.split_first() {
@@ -119,7 +121,7 @@ fn fits(pattern: &[String], names: &[Option<String>]) -> bool {
     }
 }
 
-/// The paths that one with braces stands for.
+/// The paths that a path with braces stands for.
 fn expanded(path: &str) -> Vec<String> {
     let (mut done, mut open) = (Vec::new(), vec![path.to_owned()]);
     while let Some(path) = open.pop() {

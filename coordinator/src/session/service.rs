@@ -1,14 +1,18 @@
-//! The session service: checks and records who comes, then passes messages between the node's stream and the leader actor.
+//! The session service: checks and records who comes, then passes messages between the node's stream and the leader
+//! actor.
 //!
 //! ```text
 //! node --Register--> checked here --RegisterNode--> log --applied--> actor: Open --Registered, orders--> node
 //!      --the rest------------------------------------------------->  actor: Receive
 //! ```
 //!
-//! The protocol is described in `thalweg_types::session`. A coordinator that does not lead ends the stream with UNAVAILABLE
-//! and the leader's address in the metadata. A message that is malformed ends the session with INVALID_ARGUMENT: the node is of another
-//! make. A node that comes while another process of its number is here gets ALREADY_EXISTS, and may come again: that one may just not
-//! be known to have ended.
+//! `thalweg_types::session` describes the protocol. A stream may end with one of these statuses:
+//!
+//! | status | if |
+//! |---|---|
+//! | UNAVAILABLE, with the leader's address in the metadata | this coordinator does not lead |
+//! | INVALID_ARGUMENT | a message is malformed, because the node is of another make |
+//! | ALREADY_EXISTS | another process with the node's number is here. The node may come again, because that process may have ended unnoticed |
 
 use std::{
     pin::Pin,
@@ -44,23 +48,23 @@ use crate::{
     machine::Machine,
 };
 
-/// How long a new stream may take to say who comes.
+/// The time that a new stream has to send its registration.
 const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Orders and acknowledgements that wait for the network. A node gets a handful of orders per job; one that lets thousands
-/// wait does not read.
+/// The most orders and acknowledgements that wait for the network. A node gets a handful of orders per job, so one with
+/// thousands waiting does not read.
 const OUTGOING: usize = 4096;
 
-/// A longer message takes long enough to read that heartbeats would wait for it.
+/// A longer message takes so long to decode that heartbeats would wait for it.
 const LARGE_BYTES: usize = 64 << 10;
-/// Shorter than a third of the shortest lease that makes sense.
+/// How often the leader is told that a node is there while its message is decoded. Well within the default lease of
+/// 3 s.
 const HEARD_EVERY: Duration = Duration::from_millis(100);
 
-/// Whoever may come may also come often: more refusals than one in this time are only counted.
+/// At most one refusal in this time is logged. Others are only counted, because nodes may come often.
 const REFUSALS_EVERY: Duration = Duration::from_secs(1);
 
 type Outgoing = Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
 
-/// The session service.
 #[derive(Debug)]
 pub(crate) struct NodeSessionService {
     consensus: Consensus<Machine>,
@@ -69,7 +73,7 @@ pub(crate) struct NodeSessionService {
     refusals: Mutex<Refusals>,
 }
 
-/// What was told of the nodes that were refused.
+/// The log of refused nodes.
 #[derive(Debug, Default)]
 struct Refusals {
     told: Option<Duration>,
@@ -77,7 +81,7 @@ struct Refusals {
 }
 
 impl Refusals {
-    /// Counts a refusal. So many were not told of before one that is to be told.
+    /// Counts a refusal. If it is to be logged, returns the number of refusals since the last that was logged.
     fn count(&mut self, now: Duration) -> Option<u64> {
         if self.told.is_some_and(|told| now.saturating_sub(told) < REFUSALS_EVERY) {
             self.untold += 1;
@@ -88,10 +92,10 @@ impl Refusals {
     }
 }
 
-/// Why a session was ended here, where it was.
+/// The status with which this service ended a session, if it did.
 type Fault = Arc<OnceLock<Status>>;
 
-/// How a registration ended.
+/// The outcome of a registration.
 enum Registered {
     Accepted(SessionId, mpsc::Receiver<CoordinatorMessage>),
     Refused(String),
@@ -102,14 +106,14 @@ impl NodeSessionService {
         Self { consensus, leader, seams, refusals: Mutex::default() }
     }
 
-    /// As it is mounted into a gRPC server.
+    /// The service for a gRPC server.
     pub(crate) fn into_server(self) -> NodeSessionServer<Self> {
         NodeSessionServer::new(self)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    /// UNAVAILABLE, with the leader's address where one is known.
+    /// UNAVAILABLE, with the leader's address if one is known.
     fn not_leading(consensus: &Consensus<Machine>) -> Status {
         let mut status = Status::unavailable("this coordinator does not lead the cluster");
         let leadership = consensus.leadership().borrow().clone();
@@ -186,7 +190,7 @@ impl NodeSession for NodeSessionService {
                 Ok(Response::new(Box::pin(stream::iter([Ok(refused)]))))
             }
             Registered::Accepted(session, messages) => {
-                // When it ends the session ends, and the node opens another one.
+                // When this task ends the session ends, and the node opens another one.
                 let fault = Fault::default();
                 let passing =
                     pass_on(self.seams.clone(), self.leader.clone(), (node, session), incoming, fault.clone());
@@ -197,7 +201,7 @@ impl NodeSession for NodeSessionService {
     }
 }
 
-/// Orders for as long as the leader holds the session, then the reason why there are no more.
+/// The stream of orders to a node. When the leader ends the session, it ends with the reason as a status.
 fn outgoing(
     seams: Seams,
     consensus: Consensus<Machine>,
@@ -210,8 +214,8 @@ fn outgoing(
     Box::pin(orders.chain(end))
 }
 
-/// A message as it goes over the wire. What may hold the splits of many files is written out beside the connection, which has pings to
-/// answer.
+/// Encodes a message. One that may hold the splits of many files is encoded on the compute threads, because the
+/// connection has pings to answer.
 async fn encoded(seams: Seams, message: CoordinatorMessage) -> Result<v1::CoordinatorMessage, Status> {
     let may_be_large = matches!(
         &message,
@@ -224,7 +228,8 @@ async fn encoded(seams: Seams, message: CoordinatorMessage) -> Result<v1::Coordi
     encoded.ok_or_else(|| Status::internal("an order could not be encoded"))
 }
 
-/// Reads a message. While a large one is being read, the leader is told that the node is there: what it says next waits behind.
+/// Decodes a message. While a large one is decoded, the node's next messages wait behind it, so the leader is told that
+/// the node is there.
 async fn decoded(
     seams: &Seams,
     leader: &LeaderHandle,
@@ -240,13 +245,13 @@ async fn decoded(
         match timeout(HEARD_EVERY, &mut decoding).await {
             Ok(Some(decoded)) => return decoded,
             Ok(None) => return Err(WireError::new("NodeMessage", "reading it has failed")),
-            // Without the actor nobody needs to know.
+            // An error means that the actor has ended, so nobody needs to know.
             Err(_) => _ = leader.receive(node, session, NodeMessage::Heartbeat { metrics: Vec::new() }).await,
         }
     }
 }
 
-/// Passes on what the node says, until it says no more.
+/// Passes on a node's messages, until its stream ends.
 async fn pass_on(
     seams: Seams,
     leader: LeaderHandle,
@@ -271,12 +276,12 @@ async fn pass_on(
             }
             Err(error) => {
                 tracing::warn!(%node, %error, "session ended");
-                // Before the session is closed, as whoever reads its end wants to know.
+                // Set it before the session is closed: the end of the stream reads it.
                 _ = fault.set(error.into());
                 break;
             }
         }
     }
-    // Without the actor there is no session to end.
+    // An error means that the actor has ended, and with it the session.
     let _ = leader.close(node, session).await;
 }

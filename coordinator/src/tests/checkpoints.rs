@@ -1,4 +1,4 @@
-//! Checkpoints of a job that runs for ever, in a store in memory.
+//! Checkpoints of a job that does not end, in a store in memory.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use thalweg_types::job::CheckpointState;
 
 use super::*;
 
-/// A coordinator that checkpoints often, and a node that holds its job back.
+/// A cluster that takes checkpoints often, with a running job that its nodes hold back.
 async fn running(coordinators: u64, slots: &[u32]) -> (TestCluster, TestClient, JobId) {
     let cluster = TestCluster::start_with(coordinators, slots, |config| config.checkpoint_interval_ms = 300).await;
     let client = cluster.client(1);
@@ -17,7 +17,7 @@ async fn running(coordinators: u64, slots: &[u32]) -> (TestCluster, TestClient, 
     (cluster, client, job)
 }
 
-/// Until a checkpoint with at least this number is complete.
+/// Waits until a checkpoint with at least this number is complete.
 async fn until_complete(client: &TestClient, job: JobId, number: u64) -> JobOverview {
     until(client, job, |job| job.checkpoints.last_complete.is_some_and(|last| last.0 >= number)).await
 }
@@ -87,7 +87,7 @@ async fn a_job_is_checkpointed_on_after_its_leader_was_lost() {
     assert!(committed.is_sorted(), "{committed:?}");
 }
 
-/// The value of a job's sample.
+/// The value of a sample of job 1.
 fn sample(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find(|line| line.starts_with(&format!("{name}{{job=\"job-1\"")));
     line.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
@@ -105,7 +105,7 @@ async fn a_job_runs_on_while_nothing_can_be_stored_and_says_so() {
     assert!(sample(&metrics, "thalweg_job_checkpoint_failures_in_a_row") >= 3.0, "{metrics}");
     assert!(sample(&metrics, "thalweg_job_checkpoint_age_seconds") >= 0.5, "{metrics}");
     assert!(metrics.contains("thalweg_jobs{status=\"running\"} 1.0"), "{metrics}");
-    // It waits longer and longer: of as many intervals as have passed, few were tried.
+    // The pauses grow, so far fewer checkpoints are tried than intervals pass.
     let last = failing.checkpoints.last_complete.unwrap().0;
     tokio::time::sleep(Duration::from_secs(60)).await;
     let tried = client.checkpoints(job).await.unwrap().last().unwrap().checkpoint.0 - last;

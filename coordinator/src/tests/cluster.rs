@@ -1,4 +1,4 @@
-//! Coordinators and nodes in one process.
+//! A cluster of coordinators and nodes in one process.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ use crate::{
     planning::{Planner, SqlPlanner},
 };
 
-/// Where a coordinator listens.
+/// The address of a coordinator.
 pub(super) fn address(member: u64) -> String {
     format!("coordinator-{member}:7000")
 }
@@ -38,7 +38,6 @@ struct Running {
     server: Box<dyn TaskHandle>,
 }
 
-/// The cluster.
 pub(crate) struct TestCluster {
     network: Arc<dyn Network>,
     seams: Seams,
@@ -49,7 +48,7 @@ pub(crate) struct TestCluster {
 }
 
 impl TestCluster {
-    /// So many coordinators, and a node for each number of slots; all nodes are registered.
+    /// Starts so many coordinators, and a registered node for each number of slots.
     pub(crate) async fn start(coordinators: u64, slots: &[u32]) -> Self {
         Self::start_with(coordinators, slots, |_| {}).await
     }
@@ -62,7 +61,7 @@ impl TestCluster {
         cluster
     }
 
-    /// One coordinator with the real planner.
+    /// Starts one coordinator with the real planner.
     pub(super) async fn start_with_sql() -> Self {
         Self::begin(1, Arc::new(SqlPlanner::default()), |_| {}).await
     }
@@ -123,12 +122,12 @@ impl TestCluster {
         self.members[0].coordinator.consensus().clone()
     }
 
-    /// Where checkpoints are kept.
+    /// The store of checkpoints.
     pub(crate) fn checkpoints(&self) -> CheckpointStore {
         self.checkpoints.clone()
     }
 
-    /// What the first coordinator tells monitoring systems.
+    /// The metrics of the first coordinator.
     pub(super) async fn metrics(&self) -> String {
         self.members[0].coordinator.metrics().await
     }
@@ -161,7 +160,7 @@ impl TestCluster {
         self.nodes.iter().find(|candidate| candidate.id() == node).unwrap()
     }
 
-    /// Ends a node's process.
+    /// Kills a node's process.
     pub(super) fn kill(&mut self, node: NodeId) {
         let at = self.nodes.iter().position(|candidate| candidate.id() == node).unwrap();
         self.nodes.remove(at).kill();
@@ -171,17 +170,17 @@ impl TestCluster {
         self.seams.clock.monotonic()
     }
 
-    /// Whether subtasks wait before they end.
+    /// Sets whether subtasks wait before they end.
     pub(super) fn hold_back(&self, hold: bool) {
         self.nodes.iter().for_each(|node| node.hold_back(hold));
     }
 
-    /// What was published, by all nodes.
+    /// What all nodes have published: jobs, attempts and numbers of committables.
     pub(super) fn published(&self) -> Vec<(JobId, Attempt, usize)> {
         self.nodes.iter().flat_map(TestNode::published).collect()
     }
 
-    /// A job that ran, was cancelled and is cleared away.
+    /// Runs and cancels a job, and waits until it is cleared away.
     pub(crate) async fn cancelled_job(&self) -> JobId {
         self.hold_back(true);
         let client = self.client(1);
@@ -192,7 +191,7 @@ impl TestCluster {
         job
     }
 
-    /// Until nodes were told to remove what these jobs have left, and nothing else.
+    /// Waits until nodes were told to remove what exactly these jobs have left.
     pub(super) async fn until_discarded(&self, jobs: &[JobId]) {
         let discarded = || self.nodes.iter().flat_map(TestNode::discarded).collect::<BTreeSet<JobId>>();
         let polling = async {
@@ -203,7 +202,7 @@ impl TestCluster {
         tokio::time::timeout(PATIENCE, polling).await.expect("leftovers are removed");
     }
 
-    /// Until the attempts on every node are as wanted.
+    /// Waits until the attempts on every node are as wanted.
     pub(super) async fn until_nodes(&self, wanted: impl Fn(&[(JobId, Attempt)]) -> bool) {
         for node in &self.nodes {
             node.until(|node| wanted(&node.attempts())).await;

@@ -1,4 +1,4 @@
-//! A planner for tests: the script names one of two dataflows.
+//! A planner for tests. The script is the name of one of two dataflows.
 
 use std::{collections::BTreeMap, sync::Arc};
 

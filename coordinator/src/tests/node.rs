@@ -1,5 +1,5 @@
-//! A node that keeps the session's protocol and runs nothing: subtasks end as soon as they are started, unless they are held
-//! back.
+//! A node that keeps the session's protocol and runs nothing. Subtasks end as soon as they are started, unless the test
+//! holds them back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ use super::{
     rpc::{NodeStream, serve_rows},
 };
 
-/// Each source subtask has read so many records at its end.
+/// The number of records that each subtask reports at its end.
 const RECORDS: u64 = 10;
 
 struct Held {
@@ -40,9 +40,9 @@ struct Held {
 struct Books {
     is_registered: bool,
     holds_back: bool,
-    /// Why snapshots fail, while they do.
+    /// The reason why snapshots fail, if they do.
     trouble: Option<String>,
-    /// How long the description of each committable is.
+    /// The bytes of each committable.
     prepares: usize,
     attempts: BTreeMap<(JobId, Attempt), Held>,
     last_sequence: u64,
@@ -54,7 +54,7 @@ struct Books {
     clusters: BTreeSet<ClusterId>,
 }
 
-/// The node, as the test holds it.
+/// The test's handle of a node.
 pub(super) struct TestNode {
     registration: NodeRegistration,
     books: Arc<Mutex<Books>>,
@@ -103,12 +103,12 @@ impl TestNode {
         self.books.lock().unwrap().discarded.clone()
     }
 
-    /// Checkpoints whose committables the node was told to publish.
+    /// The checkpoints whose committables the node was told to publish.
     pub(super) fn committed(&self) -> Vec<CheckpointId> {
         self.books.lock().unwrap().committed.clone()
     }
 
-    /// The checkpoint from which what runs here goes on.
+    /// The checkpoint from which the attempt on this node was restored.
     pub(super) fn restored(&self) -> Option<CheckpointId> {
         let books = self.books.lock().unwrap();
         books.attempts.values().find_map(|held| Some(held.deployment.restore.as_ref()?.checkpoint))
@@ -119,7 +119,7 @@ impl TestNode {
         self.books.lock().unwrap().clusters.clone()
     }
 
-    /// Checkpoints that the node was told to be complete.
+    /// The checkpoints that the node was told are complete.
     pub(super) fn confirmed(&self) -> Vec<CheckpointId> {
         self.books.lock().unwrap().confirmed.clone()
     }
@@ -129,12 +129,12 @@ impl TestNode {
         self.nudge.notify_one();
     }
 
-    /// Snapshots fail for this reason from now on, or no longer.
+    /// Makes snapshots fail for this reason, or succeed again.
     pub(super) fn fail_snapshots(&self, reason: Option<&str>) {
         self.books.lock().unwrap().trouble = reason.map(str::to_owned);
     }
 
-    /// Committables take so many bytes from now on.
+    /// Sets the size of committables in bytes.
     pub(super) fn prepare(&self, bytes: usize) {
         self.books.lock().unwrap().prepares = bytes;
     }
@@ -147,7 +147,7 @@ impl TestNode {
         self.tasks.iter().for_each(|task| task.abort());
     }
 
-    /// Until something is true of the node.
+    /// Waits until the node is as wanted.
     pub(super) async fn until(&self, wanted: impl Fn(&Self) -> bool) {
         let polling = async {
             while !wanted(self) {
@@ -285,7 +285,8 @@ impl Process {
         }
     }
 
-    /// Every subtask answers at once, with one committable of each sink that has not ended.
+    /// Every subtask reports its snapshot at once, with one committable per sink. Finished subtasks report their final
+    /// committables.
     fn snapshots(&self, job: JobId, attempt: Attempt, checkpoint: CheckpointId) -> Vec<NodeMessage> {
         let books = self.books.lock().unwrap();
         let Some(held) = books.attempts.get(&(job, attempt)) else { return Vec::new() };
@@ -365,7 +366,7 @@ fn finished((job, attempt, subtask): (JobId, Attempt, SubtaskId), deployment: &D
     Report::Finished { job, attempt, subtask, metrics, prepared }
 }
 
-/// One committable, of so many bytes, of each sink of a subtask.
+/// One committable of so many bytes for each sink of a subtask.
 fn prepared(subtask: SubtaskId, deployment: &Deployment, (epoch, bytes): (CheckpointId, usize)) -> Vec<Prepared> {
     let plan = ChainPlan::of(&deployment.graph);
     let chain = plan.chains.iter().find(|chain| chain.id == subtask.chain).unwrap();

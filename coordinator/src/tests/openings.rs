@@ -1,4 +1,4 @@
-//! Coordinators that start with empty stores, in any order, and those that have lost them.
+//! Coordinators that start with empty stores in any order, and coordinators that have lost their stores.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{Coordinator, CoordinatorConfig, MemberConfig, Opening, StartError};
 const SQL: &str = "CREATE TABLE n (n BIGINT) WITH ('connector' = 'datagen'); \
                    CREATE TABLE o (n BIGINT) WITH ('connector' = 'blackhole'); INSERT INTO o SELECT n FROM n;";
 
-/// Coordinators of one list, some of which run.
+/// Coordinators with one list of members. Some of them run.
 struct Coordinators {
     size: u64,
     network: Arc<MemoryNetwork>,
@@ -33,7 +33,7 @@ struct Coordinators {
     lives: u64,
 }
 
-/// A process on its way, or there.
+/// A coordinator process, before or after it takes part.
 struct Running {
     waits_for: watch::Receiver<Option<String>>,
     started: Option<oneshot::Receiver<Result<Coordinator, StartError>>>,
@@ -89,7 +89,7 @@ impl Coordinators {
         Ok(())
     }
 
-    /// Waits until a coordinator takes part, or has ended without.
+    /// Waits until a coordinator takes part or has failed to.
     async fn settled(&mut self, member: u64) -> Result<&Coordinator, StartError> {
         let running = self.running.get_mut(&member).unwrap();
         if let Some(started) = running.started.take() {
@@ -115,7 +115,7 @@ impl Coordinators {
         }
         running.tasks.iter().for_each(|task| task.abort());
         self.network.close(&address(member));
-        // Its end is noticed.
+        // Cutting the connections lets the others notice the end.
         self.network.cut();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -130,7 +130,7 @@ impl Coordinators {
         TestClient::new(&network, &address(member))
     }
 
-    /// The numbers of those who vote, once they are as wanted, by whoever is at this address.
+    /// Waits until the coordinator at this address reports these voters.
     async fn until_voters(&self, at: u64, wanted: &[u64]) {
         let mut seen = Vec::new();
         let polling = async {
@@ -194,7 +194,7 @@ async fn whoever_has_lost_its_store_is_admitted_under_a_new_number_and_nothing_i
         three.settled(member).await.unwrap();
     }
     assert_eq!(three.submit(2, "a").await, JobId(1));
-    // All are down, and one has lost everything. It is the first to come back.
+    // All members are down, and the one that has lost its store comes back first.
     for member in [2, 3] {
         three.stop(member).await;
     }
@@ -208,13 +208,13 @@ async fn whoever_has_lost_its_store_is_admitted_under_a_new_number_and_nothing_i
     three.until_voters(1, &[2, 3, 4]).await;
     assert_eq!(three.client(1).jobs().await.unwrap().len(), 1);
     assert_eq!(three.submit(1, "b").await, JobId(2), "its number is not given again");
-    // Its number is that of its store, whatever it is told; and it votes.
+    // The number in its store counts, not the one it is started with. It also votes.
     three.stop(1).await;
     three.stop(2).await;
     three.start(1).await;
     assert_eq!(three.settled(1).await.unwrap().consensus().member(), MemberId(4));
     assert_eq!(three.submit(3, "c").await, JobId(3));
-    // Once more, and another one.
+    // It loses its store once more, and so does another member.
     three.start(2).await;
     three.settled(2).await.unwrap();
     three.wipe(1).await;
@@ -271,7 +271,7 @@ async fn a_coordinator_that_crashed_after_the_founding_goes_on_with_it() {
     for member in 1..=3 {
         three.start(member).await;
     }
-    // The first to have written the founding is gone before anybody was elected.
+    // The first member that writes the founding stops before anybody is elected.
     let writes = async {
         loop {
             for member in 1..=3 {
@@ -341,7 +341,7 @@ async fn a_place_that_became_another_clusters_meanwhile_takes_no_job() {
     one.start(1).await;
     one.settled(1).await.unwrap();
     let marker = Marker::new(ClusterId("other".to_owned()), ClusterId("lake".to_owned()));
-    // Before the leader has put its own: its first tick is yet to come.
+    // The leader has not put its own marker yet, because that happens at its first tick.
     let there = one.checkpoints().put_marker(&marker).await.unwrap();
     assert_eq!(there, marker, "the marker of another cluster was first");
     one.until_voters(1, &[1]).await;
@@ -360,11 +360,11 @@ async fn silence_is_overridden_by_hand_and_a_log_never_is() {
     }
     three.until_voters(1, &[1, 2, 3]).await;
     three.submit(1, "a").await;
-    // The third comes after all: it is too late to be one of the first.
+    // The third member comes too late to be a founder.
     three.start(3).await;
     assert_eq!(three.settled(3).await.unwrap().consensus().member(), MemberId(4));
     three.until_voters(3, &[1, 2, 4]).await;
-    // Told to bootstrap, one that has lost its store does not, since it is answered.
+    // A member that has lost its store gets answers, so it does not found a cluster although it is told to bootstrap.
     three.wipe(1).await;
     let config = bootstrap(&three, 1);
     three.start_as(1, config).await.unwrap();

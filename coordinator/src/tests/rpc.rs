@@ -1,4 +1,4 @@
-//! The wire as tests use it: a client, a node's end of a session, and the servers.
+//! The wire for tests: a client, a node's end of a session, and the servers.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,7 +29,7 @@ use tonic::{
     transport::{Channel, Server},
 };
 
-/// Serves a coordinator.
+/// Serves a coordinator's routes.
 pub(super) async fn serve(routes: Routes, listener: Listener) {
     Server::builder().add_routes(routes).serve_with_incoming(listener.incoming).await.unwrap();
 }
@@ -113,7 +113,7 @@ impl TestClient {
         self.cluster().change_members(v1::ChangeMembersRequest::from(change)).await.map(drop)
     }
 
-    /// What a session ends with when a node that has registered says this.
+    /// The status with which a session ends after a registered node sends this message.
     pub(super) async fn end_of_session(&self, registration: NodeRegistration, last: v1::NodeMessage) -> Status {
         let register = v1::NodeMessage::from(NodeMessage::Register(registration));
         let messages = futures::stream::iter([register, last]).chain(futures::stream::pending());
@@ -155,7 +155,7 @@ impl NodeStream {
         Ok(Self { incoming })
     }
 
-    /// The next message; `None` when the session is over, however it ended.
+    /// The next message; `None` once the session has ended in any way.
     pub(super) async fn next(&mut self) -> Option<CoordinatorMessage> {
         let message = self.incoming.message().await.ok().flatten()?;
         Some(message.try_into().unwrap())

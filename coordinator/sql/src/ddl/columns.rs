@@ -1,4 +1,4 @@
-//! The elements between a table's parentheses: columns, computed columns, the watermark, the key.
+//! Parses the elements between a table's parentheses: columns, computed columns, the watermark, the primary key.
 
 use sqlparser::{
     ast::{ColumnOption, DataType, Expr, Ident},
@@ -20,7 +20,6 @@ pub(crate) struct TableElements {
     pub(crate) primary_key: Vec<Ident>,
 }
 
-/// One column.
 #[derive(Debug)]
 pub(crate) enum ColumnClause {
     /// `name type [NOT NULL]`
@@ -38,7 +37,7 @@ pub(crate) struct WatermarkClause {
 }
 
 impl TableElements {
-    /// Reads from after the opening parenthesis to the closing one.
+    /// Reads up to and with the closing parenthesis. The parser stands after the opening one.
     pub(crate) fn parse(parser: &mut Parser) -> Result<Self> {
         let mut elements = Self::default();
         if parser.consume_token(&Token::RParen) {

@@ -1,5 +1,5 @@
-//! Options of single columns, `fields.COLUMN.OPTION`: whether there is such a column, or field of a ROW, and whether the
-//! option is one of its type's.
+//! Checks options of single columns, `fields.COLUMN.OPTION`: the column (or the field of a ROW) must exist, and its
+//! type must have the option.
 
 use arrow::datatypes::{DataType, Field};
 
@@ -9,7 +9,7 @@ use crate::{
     errors::{Result, SqlError},
 };
 
-/// Refuses options of columns that there are not, and those that say nothing about the column's type.
+/// Refuses options for columns that do not exist, and options that the column's type does not have.
 pub(super) fn check(options: &[Written], columns: &[Column]) -> Result<()> {
     let physical = columns.iter().filter(|column| column.computed.is_none());
     let fields: Vec<&Field> = physical.map(|column| &column.field).collect();

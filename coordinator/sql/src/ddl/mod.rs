@@ -1,7 +1,7 @@
-//! Statements: from tokens to what each asks for.
+//! Parses and checks statements.
 //!
-//! `CREATE TABLE`, `INSERT`, `SET` and their like are read here over sqlparser's public parser, because Flink's forms of
-//! them (watermarks, computed columns, options) are not among its own; queries are sqlparser's.
+//! `CREATE TABLE`, `INSERT`, `SET` and the like are parsed here with sqlparser's public parser, which does not know
+//! Flink's forms of them (watermarks, computed columns, options). Queries are parsed by sqlparser alone.
 
 mod columns;
 mod fields;

@@ -1,4 +1,4 @@
-//! The `WITH` clause, checked against the connectors' and formats' specs.
+//! Checks the `WITH` clause against the specs of connectors and formats.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use thalweg_types::connector::{self, CONNECTORS, ConnectorSpec, FormatSpec, Opti
 
 use crate::errors::{Result, SqlError};
 
-/// One option as written.
+/// One option, as the script has it.
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
     pub(crate) key: String,
@@ -42,7 +42,7 @@ impl Written {
     }
 }
 
-/// Checks the options of a table; `at` is its name's place.
+/// Checks the options of a table. `at` is the place of the table's name.
 pub(crate) fn check_connector(
     options: &[Written],
     table: &str,
@@ -58,7 +58,7 @@ pub(crate) fn check_connector(
     };
     let format = check_format(options, spec, at);
     if format.is_err() {
-        // A key that is misspelt is why another is missing.
+        // A misspelt key may be the reason why a required one is missing, so report it first.
         let of_connector = |option: &&Written| {
             let prefix = option.key.split_once('.').map(|(prefix, _)| prefix);
             !["connector", "format"].contains(&option.key.as_str()) && prefix.and_then(connector::find_format).is_none()

@@ -1,6 +1,7 @@
-//! `PARTITIONED BY`: the columns by whose values a written table's rows lie in directories of their own.
+//! `PARTITIONED BY`: a table's files lie in one directory per combination of these columns' values.
 //!
-//! They are physical columns of scalar types, each named once, and not all that there are: the files hold the others.
+//! The columns are physical, of scalar types and named once each. At least one other physical column must be left for
+//! the files.
 
 use thalweg_functions::names::sql_type;
 
@@ -11,7 +12,7 @@ use crate::{
 };
 use thalweg_types::connector::ConnectorSpec;
 
-/// The indexes of the clause's columns among the physical ones.
+/// The indexes of the clause's columns among the physical columns.
 pub(super) fn columns(clause: &PartitionClause, columns: &[Column], spec: &ConnectorSpec) -> Result<Vec<usize>> {
     if spec.name != "filesystem" {
         let message = format!("PARTITIONED BY is not supported by connector '{}'", spec.name);

@@ -1,4 +1,4 @@
-//! One statement: what it asks for.
+//! Parses one statement.
 
 use sqlparser::{
     ast::{Ident, ObjectName, Query},
@@ -15,7 +15,7 @@ use crate::{
     text::is_word,
 };
 
-/// A statement and its tokens, by which errors find their place.
+/// A statement with its tokens, which give errors their place.
 #[derive(Debug)]
 pub(crate) struct Statement {
     pub(crate) kind: StatementKind,
@@ -42,9 +42,9 @@ pub(crate) enum StatementKind {
     },
     ShowTables,
     Describe(Ident),
-    /// `BEGIN STATEMENT SET`: the whole script is one set anyway.
+    /// `BEGIN STATEMENT SET`. All inserts of a script are one job anyway, so it is only checked.
     SetBegin,
-    /// Its `END`.
+    /// The `END` of a statement set.
     SetEnd,
 }
 
@@ -83,7 +83,7 @@ pub(crate) struct Insert {
     pub(crate) query: Box<Query>,
 }
 
-/// Reads one statement.
+/// Parses one statement.
 pub(crate) fn parse(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     refuse_emit(&tokens)?;
     dialect::begin_statement(tokens.len());
@@ -108,7 +108,7 @@ pub(crate) fn parse(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     Ok(Statement { kind, tokens })
 }
 
-/// Whether a statement may begin with it, and nothing else goes on so.
+/// Whether this token begins a statement and cannot continue one.
 fn begins_statement(token: &Token) -> bool {
     const WORDS: [&str; 9] = ["SELECT", "CREATE", "INSERT", "DROP", "EXPLAIN", "DESCRIBE", "SHOW", "BEGIN", "SET"];
     WORDS.iter().any(|word| is_word(token, word))
@@ -276,7 +276,7 @@ fn parse_show(parser: &mut Parser) -> Result<StatementKind> {
     Err(SqlError::at(what.span.start, format!("SHOW {} is not supported", what.token)).with_hint("SHOW TABLES is"))
 }
 
-/// The rest of the text is a statement of its own.
+/// Keeps the statement to explain as tokens; it is parsed when it is planned.
 fn parse_explain(tokens: &[TokenWithSpan]) -> Result<StatementKind> {
     let mut rest = &tokens[1..];
     let starts = |words: &[&str]| {

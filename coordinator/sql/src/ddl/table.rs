@@ -1,4 +1,4 @@
-//! From `CREATE TABLE` to a checked table.
+//! Checks a parsed `CREATE TABLE`.
 
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ fn physical_columns(elements: &TableElements, spec: &ConnectorSpec, at: Location
     Ok(columns)
 }
 
-/// Adds the computed columns at the places where they are declared; each may use those before it.
+/// Inserts the computed columns at the positions where they are declared. Each may use the columns before it.
 fn add_computed(
     elements: &TableElements,
     columns: &mut Vec<Column>,
@@ -142,6 +142,7 @@ fn check_new(name: &Ident, columns: &[Column]) -> Result<()> {
     Ok(())
 }
 
+/// The columns that the connector prescribes, from their declaration in its spec.
 fn fixed_columns(spec: &ConnectorSpec) -> Result<Vec<Field>> {
     if spec.fixed_columns.is_empty() {
         return Ok(Vec::new());
@@ -173,7 +174,7 @@ fn check_fixed(name: &Ident, field: &Field, type_at: Location, fixed: &[Field], 
     Ok(())
 }
 
-/// Whether a declared type is the fixed one, or a struct with some of its fields.
+/// Whether a declared type is the prescribed one, or a struct with some of its fields.
 fn is_part_of(declared: &DataType, fixed: &DataType) -> bool {
     match (declared, fixed) {
         (DataType::Struct(declared), DataType::Struct(fixed)) => declared.iter().all(|field| {
@@ -191,7 +192,7 @@ fn check_primary_key(key: &[Ident], schema: &Schema) -> Result<()> {
     }
 }
 
-/// Options whose key or value names a column.
+/// Checks options whose value names a column.
 fn check_column_options(options: &[Written], columns: &[Column]) -> Result<()> {
     let physical =
         || columns.iter().filter(|column| column.computed.is_none()).map(|column| column.field.name().as_str());
@@ -244,7 +245,8 @@ fn watermark(
     Ok(Watermark { column, promise, idle_timeout_micros })
 }
 
-/// The delay, where the expression is `column` or `column - interval`; less than nothing for `column + interval`.
+/// The delay in microseconds of `column` or `column - interval`; negative for `column + interval`. `None` for other
+/// expressions.
 fn delay_of(expr: &Expr, name: &str) -> Option<i64> {
     match expr {
         Expr::Column(column) if column.name == name => Some(0),
@@ -263,7 +265,7 @@ fn delay_of(expr: &Expr, name: &str) -> Option<i64> {
     }
 }
 
-/// The microseconds of an interval of fixed length.
+/// The microseconds of an interval; `None` where its length is not fixed or not whole.
 pub(crate) fn interval_micros(value: &ScalarValue) -> Option<i64> {
     const MICROS_PER_DAY: i64 = 86_400_000_000;
     match value {

@@ -1,7 +1,13 @@
 //! Flink's SQL types as Arrow types.
 //!
-//! `TIMESTAMP(0)` is in seconds, `TIMESTAMP(1..3)` in milliseconds, `TIMESTAMP` and `(4..6)` in microseconds, `(7..9)` in nanoseconds; strings are
-//! views. Nested fields are always nullable.
+//! | precision of a TIMESTAMP | unit |
+//! |---|---|
+//! | 0 | second |
+//! | 1 to 3 | millisecond |
+//! | 4 to 6, or none | microsecond |
+//! | 7 to 9 | nanosecond |
+//!
+//! Strings are views. Nested fields are always nullable.
 
 use std::sync::Arc;
 
@@ -11,7 +17,10 @@ use thalweg_functions::cast::Detail;
 
 use crate::limits;
 
-/// The Arrow type of a declared type, or why there is none.
+/// The Arrow type of a declared type.
+///
+/// # Errors
+/// Why there is none: the type is not supported, or too large.
 pub(crate) fn arrow_type(declared: &ast::DataType) -> Result<DataType, String> {
     let made = nested(declared)?;
     limits::check_type(&made).map(|()| made)
@@ -55,7 +64,8 @@ fn nested(declared: &ast::DataType) -> Result<DataType, String> {
     })
 }
 
-/// What a type that is cast to says beyond its Arrow type. Columns of tables are as their source gives them.
+/// What a CAST's type says beyond its Arrow type. Only casts heed it: columns of tables keep the values that their
+/// source gives.
 pub(crate) fn detail(declared: &ast::DataType) -> Detail {
     use ast::DataType as Sql;
     let characters = |length: &Option<CharacterLength>| match length {
@@ -63,7 +73,7 @@ pub(crate) fn detail(declared: &ast::DataType) -> Detail {
         Some(CharacterLength::Max) | None => None,
     };
     match declared {
-        // As in Flink, a CHAR without a length has one character, a VARCHAR any number.
+        // As in Flink, a CHAR without a length holds one character, a VARCHAR any number.
         Sql::Char(length) | Sql::Character(length) => Detail::Char(characters(length).unwrap_or(1)),
         Sql::Varchar(length) | Sql::CharacterVarying(length) => {
             characters(length).map_or(Detail::None, Detail::VarChar)

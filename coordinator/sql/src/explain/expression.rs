@@ -1,4 +1,4 @@
-//! Expressions as a reader would write them: paths with dots, texts in quotes, casts spelled out, parentheses where needed.
+//! Expressions as text for readers: paths with dots, texts in quotes, casts spelled out, parentheses where needed.
 
 use datafusion_common::{
     Column, ScalarValue,
@@ -17,7 +17,7 @@ use crate::{
 
 /// The text of an expression over unqualified columns.
 pub(crate) fn expression_text(expr: &Expr) -> String {
-    // What is written our own way stands in for itself as a column of that name; DataFusion writes the rest around it.
+    // Parts with a text of our own become columns of that name, and DataFusion writes the rest around them.
     let readable = expr.clone().transform_down(|node| {
         Ok(match own_text(&node) {
             Some(text) => {
@@ -60,7 +60,7 @@ fn cast_text(function: &str, inner: &Expr, to: &arrow::datatypes::DataType) -> S
     format!("{function}({} AS {})", expression_text(inner), sql_type(to))
 }
 
-/// An operator between operands, of which there are two or more.
+/// The operator and its two or more operands, of an expression that is written infix.
 fn infix(expr: &Expr) -> Option<(Operator, Vec<&Expr>)> {
     if let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr {
         return Some((*op, vec![left, right]));

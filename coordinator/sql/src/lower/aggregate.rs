@@ -1,7 +1,7 @@
-//! `GROUP BY` with a window: one `WindowAggregate`, or a local and a global one around the exchange.
+//! `GROUP BY` with a window: one `WindowAggregate`, or a local and a global one on the two sides of the exchange.
 //!
-//! A window table function directly below is taken over (`Windowing::EventTime`); the window columns of an input that has
-//! them already are used as they are (`Windowing::Attached`). Every argument becomes a column of the input, so that
+//! The aggregate takes over a window table function directly below it (`Windowing::EventTime`). If the input has window
+//! columns already, it uses them (`Windowing::Attached`). Every argument becomes a column of the input, because
 //! operators aggregate columns only.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -37,14 +37,14 @@ use crate::{
     window_tvf::{WINDOW_COLUMNS, window_type},
 };
 
-/// What the groups are.
+/// The groups of an aggregate.
 struct Grouping {
     tag: WindowTag,
-    /// Which window parts the query groups by.
+    /// The window parts that the query groups by.
     grouped: WindowColumns,
-    /// Per group expression: a part of the window, or a key by its index.
+    /// For each group expression, its part of the window or the index of its key.
     members: Vec<Member>,
-    /// Bound.
+    /// Names and bound expressions.
     keys: Vec<(String, Expr)>,
 }
 
@@ -53,14 +53,15 @@ enum Member {
     Key(usize),
 }
 
-/// The operators below the aggregate, laid out.
+/// The laid-out input of the aggregate.
 struct Input {
     emitted: Emitted,
     windowing: Windowing,
     /// Indexes of the keys in the emitted schema.
     keys: Vec<usize>,
     calls: Calls,
-    /// Conditions on the windows, for after the aggregate; the parts of the window are columns 0, 1 and 2.
+    /// Conditions on the windows, to apply after the aggregate. They name the parts of the window as columns 0, 1 and
+    /// 2.
     lifted: Vec<Expr>,
 }
 
@@ -162,7 +163,7 @@ impl Lowerer<'_> {
             .with_hint("group by window_start, window_end of a window table function")
     }
 
-    /// Lays out keys, arguments and the window or time column.
+    /// Lays out the keys, the arguments, and the window's columns or the time column.
     fn aggregate_input(&mut self, aggregate: &Aggregate, relation: &Relation, grouping: &Grouping) -> Result<Input> {
         let schema = aggregate.input.schema();
         let bound = aggregate.aggr_expr.iter().map(|call| relation.bind(call, schema));
@@ -211,7 +212,8 @@ impl Lowerer<'_> {
         Ok(Input { emitted, windowing, keys, calls, lifted })
     }
 
-    /// The relation below a pending window, if nothing but the grouping itself and conditions on whole windows concern it.
+    /// The relation below a pending window. `None` if the window's columns have other uses than the grouping and
+    /// conditions on whole windows.
     fn taken_over(&self, relation: &Relation, tag: WindowTag, wanted: &Wanted) -> Option<TakenOver> {
         let mut made: Option<(PendingWindow, Vec<Expr>)> = None;
         let mut branches = Vec::with_capacity(relation.branches.len());
@@ -223,7 +225,8 @@ impl Lowerer<'_> {
             let conjuncts = branch.filter.clone().map(split_conjunction_owned).unwrap_or_default();
             let (above, filter) = parted(&branch.base, conjuncts, &names);
             let lifted: Vec<Expr> = above.iter().map(|conjunct| by_part(conjunct, &names)).collect::<Option<_>>()?;
-            // Conditions on windows go behind the aggregate, and what they drop must not fail before.
+            // Conditions on windows move behind the aggregate. So what can fail for the rows that they drop must not
+            // move before them.
             let concerned = |(_, expr): &(String, Expr)| {
                 branch.resolve(expr.clone()).map_or(true, |resolved| {
                     names_any(&resolved, &names) || (!lifted.is_empty() && branch.base.is_unsteady(&resolved))
@@ -246,7 +249,7 @@ impl Lowerer<'_> {
         made.map(|(window, lifted)| TakenOver { below, window, lifted })
     }
 
-    /// Sessions are per key: the groups must be those of the function, and nothing may be filtered in between.
+    /// Checks that the groups of a session are the keys of its function, and that nothing is filtered in between.
     fn check_session(
         &self,
         window: &PendingWindow,
@@ -282,7 +285,8 @@ impl Lowerer<'_> {
         let session = matches!(input.windowing, Windowing::EventTime { spec: WindowSpec::Session { .. }, .. });
         let spread = self.graph.parallelism_of(&input.emitted.operators) == Parallelism::Job;
         let distinct = match input.windowing {
-            // The local phase numbers the slides of a slice by microseconds.
+            // The local phase numbers the slides of a slice by microseconds, so a slide needs as many microseconds as a
+            // window has slides.
             Windowing::EventTime { spec: WindowSpec::Hop { slide, size, .. }, .. } => size / slide <= slide,
             _ => true,
         };
@@ -342,7 +346,7 @@ impl Lowerer<'_> {
         Ok(self.graph.add(Draft { kind: OperatorKind::WindowAggregate(kind), parallelism, output }, &[feed]))
     }
 
-    /// The plan's columns over the operator's: group expressions in the query's order, then the calls.
+    /// The plan's columns over those of the operator: group expressions in the query's order, then the calls.
     fn aggregated(
         &mut self,
         operator: OperatorId,
@@ -387,7 +391,7 @@ impl Lowerer<'_> {
     }
 }
 
-/// Names the arguments by what they are.
+/// Names the arguments after their columns or expressions.
 fn name_arguments(relation: &Relation, arguments: &mut [(String, Expr)]) {
     for (name, expr) in arguments {
         let resolved = relation.branches.first().and_then(|branch| branch.resolve(expr.clone()).ok());
@@ -401,7 +405,7 @@ fn name_arguments(relation: &Relation, arguments: &mut [(String, Expr)]) {
     }
 }
 
-/// A condition about nothing but the window, about its parts by position.
+/// A condition that names only the window's columns, with those by position; `None` if it names others.
 fn by_part(condition: &Expr, names: &[&str]) -> Option<Expr> {
     let part = |column: &Column| names.iter().position(|name| *name == column.name);
     if condition.column_refs().iter().any(|column| part(column).is_none()) {
@@ -428,7 +432,7 @@ fn routing(keys: &[usize]) -> Routing {
     if keys.is_empty() { Routing::Gather } else { Routing::Hash(keys.to_vec()) }
 }
 
-/// Keys, results, window columns.
+/// The keys, the results, the window's columns.
 fn aggregate_output(input: &Input, windows: WindowColumns) -> SchemaRef {
     let mut taken = BTreeSet::new();
     let mut fields: Vec<Field> = Vec::new();
@@ -448,7 +452,7 @@ fn aggregate_output(input: &Input, windows: WindowColumns) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Keys, states, and the slice or window.
+/// The keys, the states, and the slice or window.
 fn partial_output(input: &Input) -> SchemaRef {
     let mut taken = BTreeSet::new();
     let mut fields: Vec<Field> = Vec::new();

@@ -1,4 +1,4 @@
-//! The calls of an aggregate: which are refused, what they need of their input, and the fields of their states.
+//! The calls of an aggregate: which are refused, which columns they need, and the fields of their states.
 
 use arrow::datatypes::Field;
 use datafusion_common::{DFSchema, Result as PlanResult, plan_err};
@@ -18,10 +18,9 @@ use super::{
 
 /// Aggregates whose result depends on the order of their input.
 const ORDERED: &[&str] = &["first_value", "last_value", "nth_value", "array_agg", "string_agg"];
-/// Aggregates whose states are as large as their input, so that merging states saves nothing.
+/// Aggregates with states as large as their input, where merging states saves nothing.
 const HOLDING: &[&str] = &["array_agg", "string_agg", "percentile_cont"];
 
-/// Why a call is refused.
 pub(super) struct Refusal {
     pub(super) message: String,
     pub(super) hint: &'static str,
@@ -30,14 +29,14 @@ pub(super) struct Refusal {
 /// Calls over laid-out input.
 pub(super) struct Calls {
     pub(super) encoded: Vec<ExprBytes>,
-    /// The field of each result.
+    /// The field of each call's result.
     pub(super) results: Vec<Field>,
-    /// The fields of all states, in order.
+    /// The fields of all calls' states, in order.
     pub(super) states: Vec<Field>,
     calls: Vec<AggregateFunction>,
 }
 
-/// Why a call has no certain answer in a stream; `None` where it has one.
+/// Why a call has no certain answer in a stream; `None` if it has one.
 pub(super) fn refuse_reason(expr: &Expr) -> Option<Refusal> {
     let call = call_of(expr)?;
     let name = call.func.name();
@@ -53,14 +52,14 @@ pub(super) fn refuse_reason(expr: &Expr) -> Option<Refusal> {
 }
 
 impl Calls {
-    /// Adds the arguments that are not constants to what is wanted; the calls then name them by their index there.
+    /// Adds the arguments that are not constants to `wanted`. The calls returned name them by their index there.
     pub(super) fn arguments(bound: &[Expr], relation: &Relation, wanted: &mut Wanted) -> Vec<AggregateFunction> {
         let calls = bound.iter().filter_map(call_of).map(totally_ordered);
         let calls = calls.map(|call| behind_filter(call, relation));
         calls.map(|call| with_inputs(call, &mut |expr| argument(expr, wanted))).collect()
     }
 
-    /// The calls over emitted columns.
+    /// The calls, over the emitted columns.
     pub(super) fn over(placeholders: &[AggregateFunction], emitted: &Emitted) -> PlanResult<Self> {
         let schema = DFSchema::try_from(emitted.schema.as_ref().clone())?;
         let mut made = Self { encoded: vec![], results: vec![], states: vec![], calls: vec![] };
@@ -88,7 +87,7 @@ impl Calls {
         let field = lowered.aggregate.field();
         self.results.push(Field::new("", field.data_type().clone(), field.is_nullable()));
         for state in lowered.aggregate.state_fields()? {
-            // A state of no rows is NULL for most functions, whatever the field promises.
+            // The state of no rows is NULL for most functions, also where their field is not nullable.
             self.states.push(Field::new(state.name(), state.data_type().clone(), true));
         }
         self.encoded.push(encode(&expr)?);
@@ -96,12 +95,12 @@ impl Calls {
         Ok(())
     }
 
-    /// Whether partial states of any rows can be merged in any order.
+    /// Whether partial states can be merged in any order.
     pub(super) fn are_mergeable(&self) -> bool {
         self.calls.iter().all(|call| !call.params.distinct && call.params.order_by.is_empty())
     }
 
-    /// Whether merging states moves less than moving rows.
+    /// Whether moving states moves less data than moving rows.
     pub(super) fn shrink(&self) -> bool {
         self.calls.iter().all(|call| !HOLDING.contains(&call.func.name()))
     }
@@ -115,7 +114,7 @@ fn call_of(expr: &Expr) -> Option<&AggregateFunction> {
     }
 }
 
-/// The order of an order-dependent call, made total over what it returns: ties cannot matter any more.
+/// Adds the returned value as the last sort key of a call that depends on the order. Then ties do not matter.
 fn totally_ordered(call: &AggregateFunction) -> AggregateFunction {
     let mut call = call.clone();
     if ORDERED.contains(&call.func.name())
@@ -127,7 +126,7 @@ fn totally_ordered(call: &AggregateFunction) -> AggregateFunction {
     call
 }
 
-/// The call with those inputs that can fail computed only for the rows that its `FILTER` lets pass.
+/// Computes inputs that can fail only for the rows that the call's `FILTER` passes.
 fn behind_filter(mut call: AggregateFunction, relation: &Relation) -> AggregateFunction {
     let Some(filter) = call.params.filter.clone() else { return call };
     let guarded = |expr: &mut Expr| {
@@ -141,7 +140,7 @@ fn behind_filter(mut call: AggregateFunction, relation: &Relation) -> AggregateF
     call
 }
 
-/// The call with each of its input expressions replaced.
+/// Replaces each input expression of a call.
 fn with_inputs(mut call: AggregateFunction, replace: &mut dyn FnMut(Expr) -> Expr) -> AggregateFunction {
     let params = &mut call.params;
     params.args = std::mem::take(&mut params.args).into_iter().map(&mut *replace).collect();

@@ -1,4 +1,4 @@
-//! Filters and projections: accumulated in the relation, emitted as at most one `Calc` per branch.
+//! Filters and projections accumulate in the relation. Each branch is emitted with at most one `Calc`.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::errors::Result;
 
-/// What is to be emitted: a name and a bound expression each.
+/// Columns to emit: a name and a bound expression each.
 pub(super) type Wanted = Vec<(String, Expr)>;
 
-/// Emitted operators, their common output, and where in it each wanted column is.
+/// Emitted operators, their common output, and each wanted column's position in it.
 #[derive(Debug, Clone)]
 pub(super) struct Emitted {
     pub(super) operators: Vec<OperatorId>,
@@ -29,14 +29,14 @@ pub(super) struct Emitted {
     pub(super) positions: Vec<usize>,
 }
 
-/// How exactly the wanted columns must be laid out.
+/// How exactly the output must match the wanted columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// Any order and names, as long as nothing else is there.
+    /// Any order and any names, but no other columns.
     Loose,
-    /// These names in this order, and nothing else.
+    /// These names in this order, and no other columns.
     Exact,
-    /// As `Exact`, and NULL only where this schema allows it: a row that breaks it fails the job.
+    /// As `Exact`, and nullable only where this schema is. A row with another NULL fails the job.
     Within(SchemaRef),
 }
 
@@ -61,7 +61,8 @@ impl Lowerer<'_> {
         self.projected(&input, bound, columns)
     }
 
-    /// The relation with these columns; a window's end that gets lost is kept aside.
+    /// The relation with these columns. Keeps the start or end of a window as a hidden column if the query keeps only
+    /// the other.
     fn projected(&self, input: &Relation, mut bound: Vec<Expr>, mut columns: Vec<RelationColumn>) -> Result<Relation> {
         let width = columns.len();
         for tag in input.window_tags() {
@@ -99,7 +100,7 @@ impl Lowerer<'_> {
         Ok(input)
     }
 
-    /// The relation over emitted operators: nothing pending.
+    /// The relation over emitted operators, with nothing pending.
     pub(super) fn settled(&mut self, relation: &Relation) -> Result<Relation> {
         let wanted: Wanted =
             relation.columns.iter().enumerate().map(|(index, column)| (column.name.clone(), at(index))).collect();
@@ -110,7 +111,7 @@ impl Lowerer<'_> {
         Ok(Relation { branches, columns: relation.columns.clone(), width: relation.width })
     }
 
-    /// Makes the operators that give the wanted columns.
+    /// Adds the operators that emit the wanted columns.
     pub(super) fn emit(&mut self, relation: &Relation, wanted: &Wanted, layout: Layout) -> Result<Emitted> {
         let mut branches = Vec::with_capacity(relation.branches.len());
         for branch in &relation.branches {
@@ -134,14 +135,14 @@ impl Lowerer<'_> {
         let mut operators: Vec<OperatorId> = Vec::new();
         for branch in &branches {
             let made = self.calc(branch, &schema)?;
-            // Two equal inputs of a union are two inputs: the second gets an operator of its own.
+            // Two equal inputs of a union are two inputs, so the second gets an operator of its own.
             let repeated = made.iter().any(|id| operators.contains(id));
             operators.extend(if repeated { vec![self.pass(&made, &schema)] } else { made });
         }
         Ok(Emitted { operators, schema, positions })
     }
 
-    /// The operators that give exactly this schema.
+    /// The operators that emit exactly this schema.
     fn calc(&mut self, branch: &Branch, schema: &SchemaRef) -> Result<Vec<OperatorId>> {
         let identity = branch.exprs.len() == branch.base.schema.fields().len()
             && branch.exprs.iter().enumerate().all(|(index, expr)| index_in(&branch.base.schema, expr) == Some(index));
@@ -172,7 +173,7 @@ impl Lowerer<'_> {
     }
 }
 
-/// The positions of the wanted columns in the base, where nothing has to be computed, filtered or dropped.
+/// The positions of the wanted columns in the base; `None` if something must be computed, filtered or dropped.
 fn passes_as_is(branch: &Branch) -> Option<Vec<usize>> {
     let schema = &branch.base.schema;
     let positions: Vec<usize> = branch.exprs.iter().map(|expr| index_in(schema, expr)).collect::<Option<_>>()?;
@@ -180,7 +181,7 @@ fn passes_as_is(branch: &Branch) -> Option<Vec<usize>> {
     (branch.filter.is_none() && used.len() == schema.fields().len()).then_some(positions)
 }
 
-/// Drops wanted columns that are the same as earlier ones, giving all their positions.
+/// Drops repeated wanted columns. Returns the names that are left, and each wanted column's position among them.
 fn without_repeats(wanted: &Wanted, branches: &mut [Branch]) -> (Vec<String>, Vec<usize>) {
     let (mut names, mut exprs, mut positions): (Vec<String>, Vec<Expr>, Vec<usize>) = Default::default();
     let Some(branch) = branches.first_mut() else { return (names, positions) };
@@ -196,7 +197,7 @@ fn without_repeats(wanted: &Wanted, branches: &mut [Branch]) -> (Vec<String>, Ve
     (names, positions)
 }
 
-/// The schema that all branches can give: unique names, and NULL wherever one of them has it.
+/// The schema that all branches can emit: unique names, and nullable where one branch is.
 fn common_schema(names: &[String], branches: &[Branch]) -> PlanResult<SchemaRef> {
     let mut taken = BTreeSet::new();
     let mut fields = Vec::with_capacity(names.len());
@@ -222,7 +223,7 @@ fn common_schema(names: &[String], branches: &[Branch]) -> PlanResult<SchemaRef>
     Ok(Arc::new(Schema::new(fields)))
 }
 
-/// The schema with NULL only where both allow it.
+/// The schema, nullable only where both are.
 fn within(schema: &Schema, limits: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().zip(limits.fields());
     let fields =
@@ -230,7 +231,7 @@ fn within(schema: &Schema, limits: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
 }
 
-/// A column without a meaning of its own.
+/// A column without a role.
 pub(super) fn plain(name: impl Into<String>) -> RelationColumn {
     RelationColumn { name: name.into(), role: Role::default() }
 }

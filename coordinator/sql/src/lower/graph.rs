@@ -10,7 +10,7 @@ use thalweg_types::{
 
 use crate::explain;
 
-/// Operators and edges so far.
+/// The operators and edges so far.
 #[derive(Debug, Default)]
 pub(super) struct GraphBuilder {
     operators: Vec<Operator>,
@@ -20,15 +20,15 @@ pub(super) struct GraphBuilder {
 /// How rows reach an operator's port.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Routing {
-    /// To the subtask of the same index; where the parallelism differs, to one or in turn.
+    /// To the subtask of the same index. Between different parallelisms, to the only subtask or in turn.
     Local,
-    /// By these columns.
+    /// By the hash of these columns.
     Hash(Vec<usize>),
     /// To the only subtask.
     Gather,
 }
 
-/// One input of an operator that is about to be added.
+/// An input of an operator that is about to be added.
 #[derive(Debug, Clone)]
 pub(super) struct Feed {
     pub(super) port: u8,
@@ -53,13 +53,13 @@ impl GraphBuilder {
         self.edges.iter().filter(move |edge| edge.to == id).map(|edge| edge.from)
     }
 
-    /// `Job`, unless all of these are one.
+    /// `One` if all of these operators are `One`, else `Job`.
     pub(super) fn parallelism_of(&self, operators: &[OperatorId]) -> Parallelism {
         let one = operators.iter().all(|id| self.operator(*id).parallelism == Parallelism::One);
         if one { Parallelism::One } else { Parallelism::Job }
     }
 
-    /// The operator with these inputs: an existing one where there is an equal one.
+    /// Adds an operator with these inputs, or returns an equal one that exists.
     pub(super) fn add(&mut self, draft: Draft, feeds: &[Feed]) -> OperatorId {
         let found = self.operators.iter().find(|known| {
             known.kind == draft.kind
@@ -73,7 +73,7 @@ impl GraphBuilder {
         }
     }
 
-    /// The operator with these inputs, always a new one.
+    /// Adds an operator with these inputs, also if an equal one exists.
     pub(super) fn add_new(&mut self, draft: Draft, feeds: &[Feed]) -> OperatorId {
         let id = OperatorId(u32::try_from(self.operators.len()).expect("fewer operators than u32::MAX"));
         self.edges.extend(self.edges_for(id, draft.parallelism, feeds));

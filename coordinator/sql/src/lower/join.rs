@@ -1,7 +1,7 @@
 //! Inner joins of equal windows.
 //!
-//! The condition must make the windows of both sides equal: start and end, or one of them where both sides have windows of
-//! the same known shape. The other equalities are keys; the rest is a filter on the joined row.
+//! The condition must make the windows of both sides equal, by start and end, or by one of them if both sides have
+//! windows of the same known shape. The other equalities are keys. The rest is a filter on the joined row.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -25,25 +25,25 @@ use super::{
 };
 use crate::errors::Result;
 
-/// What a join's condition says.
+/// The parts of a join's condition.
 struct Condition {
     left_tag: WindowTag,
     right_tag: WindowTag,
-    /// Bound, left and right, of one type.
+    /// Bound expressions of the left and the right side. The two of a pair have one type.
     keys: Vec<(Expr, Expr)>,
-    /// Over the plan's joined columns.
+    /// Over the columns of the plan's join.
     rest: Vec<Expr>,
 }
 
-/// An equality of the same part of two windows: it says that the windows are equal, or is one key more.
+/// An equality of the same part of two windows. It makes the windows equal, or is a key like others.
 struct WindowEquality {
     tags: (WindowTag, WindowTag),
     part: WindowPart,
-    /// Bound.
+    /// Bound expressions of the left and the right side.
     sides: (Expr, Expr),
 }
 
-/// One side, laid out.
+/// One side of the join, laid out.
 struct Side {
     emitted: Emitted,
     window: (usize, usize),
@@ -108,7 +108,7 @@ impl Lowerer<'_> {
         Ok(Condition { left_tag, right_tag, keys: pairs, rest: others })
     }
 
-    /// The pair of windows that the equalities make equal.
+    /// A pair of windows that the equalities make equal.
     fn equal_windows(&self, windows: &[WindowEquality]) -> Option<(WindowTag, WindowTag)> {
         let mut pairs: Vec<(WindowTag, WindowTag)> = windows.iter().map(|equality| equality.tags).collect();
         pairs.sort_by_key(|(left, right)| std::cmp::Reverse((left.0, right.0)));
@@ -219,7 +219,7 @@ impl Lowerer<'_> {
     }
 }
 
-/// `IS NOT DISTINCT FROM` between the same parts of two windows: those are never NULL, so it is an equality.
+/// Reads `IS NOT DISTINCT FROM` between the same parts of two windows as an equality, because these are never NULL.
 fn same_window(expr: &Expr, join: &Join, left: &Relation, right: &Relation) -> PlanResult<Option<WindowEquality>> {
     let Expr::BinaryExpr(BinaryExpr { left: one, op: Operator::IsNotDistinctFrom, right: other }) = expr else {
         return Ok(None);
@@ -237,7 +237,7 @@ fn same_window(expr: &Expr, join: &Join, left: &Relation, right: &Relation) -> P
     })
 }
 
-/// The left fields, then the right ones under names that are free.
+/// The left fields, then the right fields, with unique names.
 fn joined_schema(left: &Schema, right: &Schema) -> Schema {
     let mut taken = BTreeSet::new();
     let fields = left.fields().iter().chain(right.fields());
@@ -257,7 +257,7 @@ fn over_joined(expr: &Expr, schema: &DFSchema, names: &[Expr]) -> PlanResult<Exp
     replaced.map(|replaced| replaced.data)
 }
 
-/// Both sides of a key, cast to the type in which they compare: rows are routed by its hash.
+/// Casts both sides of a key to their common type. Rows are routed by the key's hash, so the types must be equal.
 fn same_type(left: Expr, right: Expr, left_of: &Relation, right_of: &Relation) -> PlanResult<(Expr, Expr)> {
     let type_of = |expr: &Expr, relation: &Relation| -> PlanResult<arrow::datatypes::DataType> {
         let Some(branch) = relation.branches.first() else {
@@ -292,7 +292,7 @@ mod tests {
         Relation::of(Base { operators: Vec::new(), schema, stage: Stage::None }, columns, 1)
     }
 
-    /// What the analysis of a plan has coerced already comes here with one type; nothing else may go on with two.
+    /// Analysis has coerced most keys to one type before. A key of two types must leave with one.
     #[test]
     fn both_sides_of_a_key_are_cast_to_the_type_in_which_they_compare() {
         let cases = [

@@ -1,15 +1,17 @@
-//! From optimised logical plans to the job graph.
+//! Lowers optimised logical plans to the job graph.
 //!
 //! ```text
 //! plan --lower--> Relation (operators so far + pending filter and projection + what each column means) --emit--> operators
 //! ```
 //!
-//! Filters and projections only accumulate in the `Relation`; an operator that needs its input laid out (an exchange, a
-//! state, a sink) has it emitted, as one `Calc` or none. A window table function and a ranking stay pending in the same
-//! way: an aggregate takes the window over, and only otherwise it becomes a `WindowAssign`; a ranking waits for the
-//! `rn <= n` above it, a sort for its `LIMIT`.
+//! Filters and projections only accumulate in the `Relation`. An operator that needs its input laid out (an exchange, a
+//! state, a sink) emits it, as one `Calc` or none. Three other operations stay pending as well:
 //!
-//! Operators are shared: the same operator over the same inputs is made once, whichever query asks for it.
+//! - a window table function, until an aggregate takes the window over; else it becomes a `WindowAssign`
+//! - a ranking, until the `rn <= n` above it
+//! - a sort, until its `LIMIT`
+//!
+//! The same operator over the same inputs is made once, and all queries share it.
 
 mod aggregate;
 mod aggregate_calls;
@@ -49,7 +51,7 @@ use crate::{
 pub(crate) use relation::is_trivial;
 pub(crate) use sink::{Output, Target};
 
-/// Lowers every output of a script into one graph.
+/// Lowers all outputs of a script into one graph.
 pub(crate) fn lower(
     outputs: &[Output],
     settings: &BTreeMap<String, String>,
@@ -79,7 +81,7 @@ pub(crate) fn lower(
     Ok(graph)
 }
 
-/// A window that some relation has as columns: its shape, where known.
+/// Identifies a window that a relation has as columns. `Lowerer::windows` has its shape, where it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct WindowTag(usize);
 
@@ -87,7 +89,7 @@ struct Lowerer<'a> {
     graph: GraphBuilder,
     uses: Uses,
     sources: BTreeMap<TableKey, OperatorId>,
-    /// By tag.
+    /// The shapes of windows, by tag.
     windows: Vec<Option<WindowSpec>>,
     two_phase: Option<bool>,
     /// The tokens of the whole script, and of the statement that is being lowered.
@@ -120,19 +122,20 @@ impl Lowerer<'_> {
         }
     }
 
-    /// An error about a construct: at the first column that these expressions name, moved back to the keyword.
+    /// An error about a construct. Its place is the keyword before the first column that the expressions name, or that
+    /// column.
     fn refuse(&self, exprs: &[Expr], keyword: Option<&str>, message: &str) -> SqlError {
         let places = Places { script: self.script, statement: self.statement };
         SqlError::new(message).with_place(places.of(exprs, keyword))
     }
 
-    /// The bytes of an expression over unqualified columns, with where it stands.
+    /// The bytes of an expression over unqualified columns, with its place in the script.
     fn encoded(&self, expr: &Expr) -> datafusion_common::Result<ExprBytes> {
         let places = Places { script: self.script, statement: self.statement };
         Ok(ExprBytes { place: places.of_expression(expr), ..relation::encode(expr)? })
     }
 
-    /// Translates an error of DataFusion's.
+    /// Translates an error of DataFusion.
     fn failed(&self, error: &datafusion_common::DataFusionError) -> SqlError {
         SqlError::from_plan(error, self.statement)
     }
@@ -146,13 +149,13 @@ impl Lowerer<'_> {
         self.windows.get(tag.0).copied().flatten()
     }
 
-    /// Whether a source below one of these operators may step out of the watermark.
+    /// Whether a source below one of these operators may become idle, so that the watermark goes on without it.
     fn may_idle(&self, operators: &[OperatorId]) -> bool {
         let mut pending = operators.to_vec();
         while let Some(id) = pending.pop() {
             if let OperatorKind::Source(source) = &self.graph.operator(id).kind
                 && let Some(watermark) = &source.watermark
-                // A directory that is watched is idle while it has no new file.
+                // A watched directory is idle while it has no new file.
                 && (watermark.idle_timeout_micros.is_some() || source.connector.option("source.monitor-interval").is_some())
             {
                 return true;

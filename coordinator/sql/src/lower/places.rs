@@ -1,7 +1,7 @@
-//! Where in the script a plan's construct stands.
+//! The place in the script of a plan's construct.
 //!
-//! Plans have no places of their own, but their columns do. From a column of the construct, its keyword is the last one
-//! before it; where no column tells, it is the first one of the statement.
+//! A plan has no places, but its columns do. So the construct's keyword is the last one before its first column.
+//! Without a column it is the statement's first such keyword.
 
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::Expr;
@@ -34,7 +34,7 @@ impl Places<'_> {
 }
 
 impl Places<'_> {
-    /// Where an expression begins, as near as its columns tell; the statement's beginning where it has none.
+    /// The place where an expression begins, as near as its columns tell; without columns, the start of the statement.
     pub(super) fn of_expression(&self, expr: &Expr) -> Option<Place> {
         let location = match first_place(std::slice::from_ref(expr)) {
             Some(place) if matches!(expr, Expr::Column(_)) => place,
@@ -44,7 +44,7 @@ impl Places<'_> {
         Some(Place { line: location.line, column: location.column })
     }
 
-    /// From a column of an expression back over what belongs to it: calls around it, and operands before it.
+    /// Goes back from a column over the calls around it and the operands before it, to where the expression begins.
     fn beginning(&self, column: Location) -> Location {
         let tokens = self.script.iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
         let before: Vec<&TokenWithSpan> = tokens.take_while(|token| token.span.start < column).collect();
@@ -64,7 +64,7 @@ impl Places<'_> {
     }
 }
 
-/// Whether a word before a parenthesis is a function's name or a cast.
+/// Whether a word before a parenthesis names a function or a cast.
 fn is_name(token: &Token) -> bool {
     const OTHERS: [Keyword; 17] = [
         Keyword::AND,

@@ -1,8 +1,9 @@
-//! A relation while it is lowered: the operators that give its rows, what is still to be done to them, and what each
-//! column means.
+//! A relation while it is lowered: the operators that emit its rows, the work that is still pending, and the meaning of
+//! each column.
 //!
-//! A relation has one branch per input of a `UNION ALL`. All expressions of a branch are over the unique, unqualified
-//! column names of its base. Expressions about the relation itself (`Relation::bind`) name its columns by position.
+//! A relation has one branch per input of a `UNION ALL`. A branch's expressions are over the unique, unqualified column
+//! names of its base. Expressions over the relation's own columns are *bound* (`Relation::bind`): they name columns by
+//! position.
 
 use std::collections::BTreeSet;
 
@@ -22,46 +23,45 @@ use thalweg_types::{
 use super::WindowTag;
 use crate::{explain::expression_text, filters::is_unsteady, prune::path_of};
 
-/// A relation while it is lowered.
 #[derive(Debug, Clone)]
 pub(super) struct Relation {
     pub(super) branches: Vec<Branch>,
-    /// The plan's columns, then columns that only the lowering knows of (a window's other end).
+    /// The plan's columns, then hidden columns that only the lowering knows (the other end of a window).
     pub(super) columns: Vec<RelationColumn>,
-    /// How many of `columns` are the plan's.
+    /// The number of `columns` that are the plan's.
     pub(super) width: usize,
 }
 
-/// A column of a relation.
 #[derive(Debug, Clone)]
 pub(super) struct RelationColumn {
     pub(super) name: String,
     pub(super) role: Role,
 }
 
-/// What a column means to the operators of a stream.
+/// The meaning of a column for the operators of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Role {
-    /// Watermarks are promises about it.
+    /// Whether watermarks are about this column.
     pub(super) event_time: bool,
-    /// It is a part of the row's window.
+    /// The part of a window that the column holds, if any.
     pub(super) window: Option<(WindowTag, WindowPart)>,
-    /// It is the number of a pending ranking.
+    /// Whether it is the row number of a pending ranking.
     pub(super) rank: bool,
 }
 
 impl Role {
-    /// What the column means in rows that leave when their window `closed` does, called `tag` from then on.
+    /// The column's meaning in rows that are emitted when their window `closed` closes. The window is called `tag` from
+    /// then on.
     ///
-    /// Of the time columns only that window's own is not behind the watermark then, and other windows may have closed long
-    /// ago: who waited for those would take every row for late. Their columns are plain ones from here on.
+    /// Of the time columns only those of that window are not behind the watermark then. Other windows may have closed
+    /// long ago, so an operator on them would take every row for late. Their columns become plain columns.
     pub(super) fn when_closed(self, closed: WindowTag, tag: WindowTag) -> Self {
         let window = self.window.filter(|(known, _)| *known == closed).map(|(_, part)| (tag, part));
         Self { event_time: self.event_time && window.is_some(), window, rank: false }
     }
 }
 
-/// Which part of a window.
+/// A part of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WindowPart {
     Start,
@@ -73,45 +73,45 @@ pub(super) enum WindowPart {
 #[derive(Debug, Clone)]
 pub(super) struct Branch {
     pub(super) base: Base,
-    /// Rows for which it holds pass.
+    /// The condition for a row to pass.
     pub(super) filter: Option<Expr>,
-    /// One per column of the relation.
+    /// One per column of the relation, over the base.
     pub(super) exprs: Vec<Expr>,
 }
 
-/// What a branch starts from.
+/// The rows that a branch starts from.
 #[derive(Debug, Clone)]
 pub(super) struct Base {
-    /// Several where inputs of a union feed a window table function or ranking.
+    /// Several, where all inputs of a union feed one window table function or ranking.
     pub(super) operators: Vec<OperatorId>,
-    /// What they emit, and after it the columns of the stage.
+    /// The operators' columns, then those that the stage adds.
     pub(super) schema: SchemaRef,
     pub(super) stage: Stage,
 }
 
-/// What is still to be done to the base before the filter.
+/// Work that is pending on the base, before the filter.
 #[derive(Debug, Clone)]
 pub(super) enum Stage {
     None,
-    /// The last three columns are the window's.
+    /// Adds the last three columns of the base.
     Window(PendingWindow),
-    /// The last column is the row number.
+    /// Adds the last column of the base, the row number.
     Ranking(PendingRanking),
     Sort(Sort),
 }
 
-/// A window table function.
+/// A pending window table function.
 #[derive(Debug, Clone)]
 pub(super) struct PendingWindow {
     pub(super) tag: WindowTag,
-    /// The event-time column's index.
+    /// The index of the event-time column.
     pub(super) column: usize,
     pub(super) spec: WindowSpec,
-    /// A session's keys.
+    /// The keys of a session.
     pub(super) partition: Vec<usize>,
 }
 
-/// `ROW_NUMBER() OVER (…)`, until its limit is known.
+/// A pending `ROW_NUMBER() OVER (…)`, whose limit is found further up.
 #[derive(Debug, Clone)]
 pub(super) struct PendingRanking {
     pub(super) window: (usize, usize),
@@ -136,7 +136,7 @@ impl Base {
 }
 
 impl Branch {
-    /// An expression about the relation's columns, over this branch's base.
+    /// A bound expression, resolved to one over this branch's base.
     pub(super) fn resolve(&self, bound: Expr) -> PlanResult<Expr> {
         let resolved = bound.transform_up(|expr| match &expr {
             Expr::Column(column) => match position_of(column).and_then(|index| self.exprs.get(index)) {
@@ -148,7 +148,7 @@ impl Branch {
         resolved.map(|resolved| resolved.data)
     }
 
-    /// The field that an expression over the base gives.
+    /// The field of an expression over the base.
     pub(super) fn field_of(&self, expr: &Expr, name: &str) -> PlanResult<Field> {
         let field = expr.to_field(&self.base.df_schema()?)?.1;
         Ok(Field::new(name, field.data_type().clone(), field.is_nullable()))
@@ -156,13 +156,13 @@ impl Branch {
 }
 
 impl Relation {
-    /// The relation of one operator's output, each column as itself.
+    /// The relation of one operator's output, with its columns as they are.
     pub(super) fn of(base: Base, columns: Vec<RelationColumn>, width: usize) -> Self {
         let exprs = (0..columns.len()).map(|index| base.column(index)).collect();
         Self { branches: vec![Branch { base, filter: None, exprs }], columns, width }
     }
 
-    /// An expression of the plan, about this relation's columns by position.
+    /// Binds an expression of the plan to this relation's columns.
     pub(super) fn bind(&self, expr: &Expr, schema: &DFSchema) -> PlanResult<Expr> {
         let bound = expr.clone().transform_up(|expr| match &expr {
             Expr::Column(column) => Ok(Transformed::yes(standing_at(at(schema.index_of_column(column)?), column))),
@@ -179,7 +179,7 @@ impl Relation {
             .any(|branch| branch.resolve(bound.clone()).map_or(true, |resolved| branch.base.is_unsteady(&resolved)))
     }
 
-    /// The role of a bound expression: that of the column, where it is nothing else.
+    /// The role of a bound expression. Only plain columns have one.
     pub(super) fn role_of(&self, bound: &Expr) -> Role {
         match bound {
             Expr::Column(column) => position_of(column)
@@ -189,12 +189,12 @@ impl Relation {
         }
     }
 
-    /// Where a part of a window is among the columns.
+    /// The position of the column that holds a part of a window.
     pub(super) fn window_part(&self, tag: WindowTag, part: WindowPart) -> Option<usize> {
         self.columns.iter().position(|column| column.role.window == Some((tag, part)))
     }
 
-    /// The tags of the windows that are among the columns.
+    /// The tags of the windows that the columns hold.
     pub(super) fn window_tags(&self) -> Vec<WindowTag> {
         let mut tags: Vec<WindowTag> = Vec::new();
         for (tag, _) in self.columns.iter().filter_map(|column| column.role.window) {
@@ -206,12 +206,12 @@ impl Relation {
     }
 }
 
-/// The relation's column at a position, as a bound expression.
+/// A bound column.
 pub(super) fn at(index: usize) -> Expr {
     Expr::Column(Column::new_unqualified(format!("#{index}")))
 }
 
-/// An expression that takes the place of a column: where it is a column itself that stands nowhere, it stands there.
+/// Gives a column that replaces another the other's place in the script, unless it has one.
 pub(super) fn standing_at(mut expr: Expr, place: &Column) -> Expr {
     if let Expr::Column(column) = &mut expr
         && column.spans.first().is_none()
@@ -221,17 +221,16 @@ pub(super) fn standing_at(mut expr: Expr, place: &Column) -> Expr {
     expr
 }
 
-/// The position that a bound column names.
+/// The position of a bound column.
 pub(super) fn position_of(column: &Column) -> Option<usize> {
     column.name.strip_prefix('#')?.parse().ok()
 }
 
-/// An unqualified column.
 pub(super) fn column(name: &str) -> Expr {
     Expr::Column(Column::new_unqualified(name))
 }
 
-/// The index of a plain column in a schema.
+/// The index in a schema of a plain column.
 pub(super) fn index_in(schema: &Schema, expr: &Expr) -> Option<usize> {
     match expr {
         Expr::Column(column) => schema.index_of(&column.name).ok(),
@@ -239,7 +238,7 @@ pub(super) fn index_in(schema: &Schema, expr: &Expr) -> Option<usize> {
     }
 }
 
-/// Whether evaluating it twice costs next to nothing.
+/// Whether an expression is so cheap that it may be evaluated twice.
 pub(crate) fn is_trivial(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(_, _)) || path_of(expr).is_some()
 }
@@ -249,7 +248,7 @@ pub(super) fn names_any(expr: &Expr, names: &[&str]) -> bool {
     expr.column_refs().iter().any(|column| names.contains(&column.name.as_str()))
 }
 
-/// A name that is not taken yet, near the wanted one; takes it.
+/// Takes a name that is free, near the wanted one.
 pub(super) fn unique(wanted: &str, taken: &mut BTreeSet<String>) -> String {
     let wanted = if wanted.is_empty() { "column" } else { wanted };
     let mut name = wanted.to_owned();
@@ -261,7 +260,7 @@ pub(super) fn unique(wanted: &str, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-/// The bytes of an expression over unqualified columns; where it stands is left open.
+/// The bytes of an expression over unqualified columns. Leaves its place open.
 pub(super) fn encode(expr: &Expr) -> PlanResult<ExprBytes> {
     let bytes = thalweg_expr::encode(expr).map_err(|error| {
         let message = match &error {

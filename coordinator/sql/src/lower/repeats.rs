@@ -1,7 +1,7 @@
-//! What to compute before a projection that names it several times: all pending columns of its input, at once.
+//! Decides whether to compute a projection's input first, because the projection names a pending column several times.
 //!
-//! A column that can fail is not computed for rows that a guard of the projection keeps from it: then nothing is computed
-//! before, unless the projection would become very long by that.
+//! A column that can fail must not be computed for rows that a guard in the projection keeps from it. So a projection
+//! with such a guard is left as it is, unless it would become very long.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use datafusion_expr::{BinaryExpr, Expr, Operator};
 
 use super::relation::{Relation, at, is_trivial, position_of};
 
-/// As many nodes as a projection may have for the sake of its guards.
+/// The most nodes that a projection may have so that its guards are kept.
 const NODES_MAX: usize = 10_000;
 
-/// Whether the columns of the input are to be computed before these expressions over them.
+/// Whether to compute the columns of the input before these expressions over them.
 pub(super) fn are_worth_settling(input: &Relation, bound: &[Expr]) -> bool {
     let references = references(input, bound);
     let costly = |index: usize| input.branches.iter().any(|branch| !is_trivial(&branch.exprs[index]));
@@ -21,7 +21,7 @@ pub(super) fn are_worth_settling(input: &Relation, bound: &[Expr]) -> bool {
     repeats && (!guards(input, bound) || nodes(input, bound, &references) > NODES_MAX)
 }
 
-/// How often each column is named.
+/// The number of references to each column.
 fn references(input: &Relation, bound: &[Expr]) -> Vec<usize> {
     let mut references = vec![0usize; input.columns.len()];
     for expr in bound {
@@ -34,14 +34,14 @@ fn references(input: &Relation, bound: &[Expr]) -> Vec<usize> {
     references
 }
 
-/// Whether a column that can fail may be left out for some rows.
+/// Whether an expression guards a column that can fail: some rows may not need it.
 fn guards(input: &Relation, bound: &[Expr]) -> bool {
     let mut always = BTreeSet::new();
     bound.iter().for_each(|expr| add_unguarded(expr, &mut always));
     (0..input.columns.len()).any(|index| !always.contains(&index) && input.is_unsteady(&at(index)))
 }
 
-/// Adds the columns that are evaluated for every row.
+/// Adds the columns that the expression evaluates for every row.
 fn add_unguarded(expr: &Expr, always: &mut BTreeSet<usize>) {
     match expr {
         Expr::Column(_) => always.extend(index_of(expr)),
@@ -65,7 +65,7 @@ fn add_unguarded(expr: &Expr, always: &mut BTreeSet<usize>) {
     }
 }
 
-/// How many nodes the expressions have where each column is what stands for it.
+/// The number of nodes that the expressions have with each column replaced by its expression.
 fn nodes(input: &Relation, bound: &[Expr], references: &[usize]) -> usize {
     let count = |expr: &Expr| {
         let mut nodes = 0usize;

@@ -1,4 +1,4 @@
-//! Tables: one source each, with the columns that any query of the script uses.
+//! Scans of tables. Each table has one source, with the columns that any query of the script uses.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -127,7 +127,8 @@ impl Lowerer<'_> {
     }
 }
 
-/// What the source emits: the used columns and those of the watermark; at least one.
+/// The columns that the source emits: those used and those of the watermark. At least one, because a reader must
+/// produce something.
 fn output_needs(
     table: &Table,
     used: &TableUse,
@@ -151,7 +152,8 @@ fn output_needs(
     Ok(outputs)
 }
 
-/// For formats whose fields have places instead of names: all physical columns that the table declares, in order.
+/// Schema metadata with the names of all physical columns that the table declares, in order. CSV files have positions
+/// instead of names.
 fn declared_columns(table: &Table) -> HashMap<String, String> {
     if table.connector.option("format") != Some("csv") {
         return HashMap::new();
@@ -161,7 +163,7 @@ fn declared_columns(table: &Table) -> HashMap<String, String> {
     HashMap::from([(TABLE_COLUMNS.to_owned(), serde_json::Value::from(names).to_string())])
 }
 
-/// What the reader must produce for these outputs.
+/// The columns that the reader must produce for these outputs.
 fn physical_needs(table: &Table, outputs: &BTreeMap<usize, Need>) -> datafusion_common::Result<BTreeMap<usize, Need>> {
     let schema = DFSchema::try_from(table.schema.as_ref().clone())?;
     let mut needs = BTreeMap::new();
@@ -186,7 +188,7 @@ fn physical_needs(table: &Table, outputs: &BTreeMap<usize, Need>) -> datafusion_
     Ok(needs)
 }
 
-/// A stand-in for a column that nothing uses.
+/// A NULL in place of a column that nothing uses.
 fn unused(data_type: &DataType) -> Expr {
     Expr::Literal(ScalarValue::try_from(data_type).unwrap_or(ScalarValue::Null), None)
 }

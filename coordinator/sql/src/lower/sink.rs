@@ -1,4 +1,4 @@
-//! Where a query's rows go: a table, or the client.
+//! The sink of a query's rows: a table, or the client.
 
 use std::sync::Arc;
 
@@ -28,16 +28,16 @@ use crate::{
 pub(crate) struct Output {
     pub(crate) plan: LogicalPlan,
     pub(crate) target: Target,
-    /// The statement's.
+    /// The tokens of its statement.
     pub(crate) tokens: Vec<TokenWithSpan>,
 }
 
 /// Where the rows of a query go.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
-    /// Into a table: for each of its physical columns the query's column, or NULL.
+    /// Into a table. `sources` has, for each physical column, the query's column; `None` is NULL.
     Table { table: Arc<Table>, sources: Vec<Option<usize>>, at: Location },
-    /// To the client, as the n-th query.
+    /// To the client, as the bare query with this number.
     Client(u32),
 }
 
@@ -89,7 +89,7 @@ impl Lowerer<'_> {
         Ok(())
     }
 
-    /// The query's column, cast where no value can be lost silently.
+    /// The query's column with the type of the table's column. Refuses casts that could lose values silently.
     fn cast_to_column(
         &self,
         relation: &Relation,
@@ -118,8 +118,8 @@ impl Lowerer<'_> {
     }
 }
 
-/// Whether `INSERT` may cast without being asked: as Flink does, and never from a wider to a narrower kind. What does not
-/// fit at run time (a decimal with too many digits) fails the job.
+/// Whether `INSERT` may cast implicitly: as in Flink, and never to a narrower kind. A value that does not fit at run
+/// time (a decimal with too many digits) fails the job.
 fn is_implicit(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     let text = |kind: &T| matches!(kind, T::Utf8 | T::Utf8View | T::LargeUtf8);

@@ -1,12 +1,13 @@
-//! `ORDER BY`, `LIMIT` and `OFFSET` of bounded input: pending until a `LIMIT` above is known, then a `Sort`, or else a `Limit`.
+//! `ORDER BY`, `LIMIT` and `OFFSET` of bounded input. A sort is pending until the `LIMIT` above it is known; a `LIMIT`
+//! without a sort below becomes a `Limit`.
 //!
 //! ```text
-//! ORDER BY a LIMIT 3   Sort a limit 3 [one]                       gives its rows when its input has ended
-//! LIMIT 3              Limit 3 [one] <- gather - Limit 3          sources end when they have given enough
+//! ORDER BY a LIMIT 3   Sort a limit 3 [one]                       emits its rows when its input has ended
+//! LIMIT 3              Limit 3 [one] <- gather - Limit 3          ends sources when it has enough rows
 //! ```
 //!
-//! The rows of a `Sort` leave through operators of one subtask each, so they come to whoever asked, or into a table, in their
-//! order. They are given when all time is over, so none of their columns is event time any more.
+//! The operators above a `Sort` have one subtask each, so its rows reach the client or table in order. A `Sort` emits
+//! after all its input, so none of its columns is event time any more.
 
 use datafusion_common::ScalarValue;
 use datafusion_expr::{Expr, Limit, SortExpr};
@@ -74,7 +75,7 @@ impl Lowerer<'_> {
 
     fn limited_to(&mut self, range: RowRange, emitted: Emitted, input: &Relation) -> Relation {
         let mut senders = emitted.operators.clone();
-        // Each subtask has given enough when it has given all that is wanted.
+        // No subtask needs to emit more rows than are wanted in all.
         if let (Some(needed), Parallelism::Job) = (range.needed(), self.graph.parallelism_of(&senders)) {
             let local = RowRange { offset: 0, limit: Some(needed) };
             senders = senders.iter().map(|sender| self.add_limit(local, &[*sender], Parallelism::Job)).collect();
@@ -96,7 +97,7 @@ impl Lowerer<'_> {
         self.graph.add(draft, &[Feed { port: 0, senders: senders.to_vec(), routing: Routing::Local }])
     }
 
-    /// Makes the `Sort`.
+    /// Adds the `Sort` operator.
     pub(super) fn sorted(&mut self, branch: &Branch, sort: &Sort) -> Branch {
         let base = &branch.base;
         let draft = Draft {
@@ -110,7 +111,7 @@ impl Lowerer<'_> {
         Branch { base, filter: branch.filter.clone(), exprs: branch.exprs.clone() }
     }
 
-    /// Refuses what needs an end of its input where a table has none.
+    /// Refuses an operation that needs the end of its input if a table below has no end.
     fn check_end(&self, operators: &[OperatorId], exprs: &[Expr], words: &[&str]) -> Result<()> {
         let Some((table, connector, remedy)) = self.without_end(operators) else { return Ok(()) };
         let first = words.iter().find(|word| self.has_word(word)).copied().unwrap_or(words[0]);
@@ -155,7 +156,7 @@ impl Lowerer<'_> {
     }
 }
 
-/// The columns that the plan knows of, each as itself.
+/// The plan's columns, as they are.
 fn visible(input: &Relation) -> Wanted {
     let columns = input.columns.iter().take(input.width).enumerate();
     columns.map(|(index, column)| (column.name.clone(), at(index))).collect()

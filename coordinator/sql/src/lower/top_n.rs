@@ -1,4 +1,5 @@
-//! The first rows per window: `ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ORDER BY …)` with `rn <= n` above.
+//! The first rows of each window: `ROW_NUMBER() OVER (PARTITION BY window_start, window_end, … ORDER BY …)` below
+//! `rn <= n`.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -75,7 +76,7 @@ impl Lowerer<'_> {
         Ok(pending(&input, tag, ranking, emitted.operators, &emitted.schema, &emitted.positions))
     }
 
-    /// The window and the other partition columns.
+    /// The tag of the window, and the other partition columns.
     fn partition(&self, input: &Relation, bound: Vec<Expr>, window: &Window) -> Result<(WindowTag, Vec<Expr>)> {
         let refuse = |message: &str| Err(self.not_top_n(&window.window_expr, message));
         let part_of = |expr: &Expr| input.role_of(expr).window;
@@ -102,7 +103,7 @@ impl Lowerer<'_> {
         self.refuse(&inside_over(exprs), Some("OVER"), message).with_hint(FORM)
     }
 
-    /// If the relation has a pending ranking and the condition bounds its number: the relation with both.
+    /// The relation with its pending ranking limited by a condition on the row number; `None` if either is missing.
     pub(super) fn limited(&mut self, input: &Relation, condition: &Expr) -> Result<Option<Relation>> {
         let [Branch { base: Base { stage: Stage::Ranking(ranking), .. }, .. }] = input.branches.as_slice() else {
             return Ok(None);
@@ -132,7 +133,7 @@ impl Lowerer<'_> {
         Ok(Some(limited))
     }
 
-    /// Makes the `WindowTopN`.
+    /// Adds the `WindowTopN` operator.
     pub(super) fn ranked(&mut self, branch: &Branch, ranking: &PendingRanking) -> Result<Branch> {
         let Some(limit) = ranking.limit else {
             return Err(self.not_top_n(&[], "ROW_NUMBER() needs a condition on its result"));
@@ -161,7 +162,7 @@ impl Lowerer<'_> {
     }
 }
 
-/// The relation with the number behind the plan's columns, and hidden ones after it.
+/// The relation with a pending ranking. The row number follows the plan's columns, before the hidden ones.
 fn pending(
     input: &Relation,
     tag: WindowTag,
@@ -197,7 +198,7 @@ fn push_number(columns: &mut Vec<RelationColumn>, exprs: &mut Vec<Expr>, schema:
     exprs.push(column(name));
 }
 
-/// What stands within the parentheses of `OVER`.
+/// The expressions inside the parentheses of `OVER`.
 fn inside_over(exprs: &[Expr]) -> Vec<Expr> {
     let functions = exprs.iter().filter_map(|expr| match expr {
         Expr::WindowFunction(function) => Some(function),
@@ -229,7 +230,7 @@ fn name_of(input: &Relation, bound: &Expr) -> String {
     known.map_or_else(|| "sort_key".to_owned(), |column| column.name.clone())
 }
 
-/// The largest row number that a conjunct lets pass, and whether it says nothing more than that.
+/// The largest row number that passes a conjunct, and whether the conjunct says no more than that.
 fn upper_bound(conjunct: &Expr, is_rank: &dyn Fn(&Expr) -> bool) -> Option<(u64, bool)> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = conjunct else { return None };
     let (operator, value) = match (is_rank(without_cast(left)), is_rank(without_cast(right))) {

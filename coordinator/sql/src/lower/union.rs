@@ -1,6 +1,7 @@
-//! `UNION ALL`: the branches of all inputs side by side.
+//! `UNION ALL`: a relation with the branches of all inputs.
 //!
-//! A filter or projection above then goes into every branch, and the operator that takes the union has one edge from each.
+//! A filter or projection above goes into every branch. The operator that takes the union has one edge from each
+//! branch.
 
 use datafusion_expr::Union;
 
@@ -22,7 +23,7 @@ impl Lowerer<'_> {
         }
         let width = union.schema.fields().len();
         let mut columns = Vec::with_capacity(width);
-        // Windows of different inputs become one: the query above sees only their columns.
+        // A window of each input becomes one window of the union, because the query above sees only the columns.
         let mut tags: Vec<(Vec<super::WindowTag>, super::WindowTag)> = Vec::new();
         for (index, field) in union.schema.fields().iter().enumerate() {
             let role = self.common_role(&inputs, index, &mut tags);

@@ -1,4 +1,4 @@
-//! Rows that stand in the text: a source of one subtask, which has them with the plan.
+//! Rows that stand in the text: a source of one subtask. Its options hold the rows.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
-//! Window table functions: pending until an aggregate takes them over, else a `WindowAssign`.
+//! Window table functions. Each is pending until an aggregate takes it over; else it becomes a `WindowAssign`.
 //!
-//! Tumbling, hopping and cumulating windows are given to each row by itself, so filters and projections of the relation
-//! commute with them and stay pending below as above. A session depends on which rows there are: its input is emitted
-//! first, and what filters come later are known to stand above it.
+//! Tumbling, hopping and cumulating windows depend on one row only, so filters and projections commute with them and
+//! stay pending below and above. A session depends on the other rows of its key. So its input is emitted first, and
+//! later filters are above it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -63,7 +63,7 @@ impl Lowerer<'_> {
         Ok(Relation { branches, columns, width })
     }
 
-    /// The branch with a pending window, whose columns follow the plan's.
+    /// The branch with a pending window. The window's columns follow the plan's.
     fn with_window(
         &self,
         branch: &Branch,
@@ -109,7 +109,7 @@ impl Lowerer<'_> {
         }
     }
 
-    /// Makes a `WindowAssign`; what does not concern the window is done before it.
+    /// Adds a `WindowAssign`. What does not need the window's columns is computed before it.
     fn assigned(&mut self, branch: &Branch, window: &PendingWindow) -> Result<Branch> {
         if matches!(window.spec, WindowSpec::Session { .. }) {
             return Err(self
@@ -150,8 +150,8 @@ impl Lowerer<'_> {
     }
 }
 
-/// The conditions that need the window's columns and those that go first, each in order. One that can fail stays behind one
-/// that needs them.
+/// Splits conditions into those above the window, which need its columns, and those below it, each in order. A
+/// condition that can fail stays behind one that needs the columns.
 pub(super) fn parted(base: &Base, conditions: Vec<Expr>, names: &[&str]) -> (Vec<Expr>, Vec<Expr>) {
     let (mut above, mut first) = (Vec::new(), Vec::new());
     for condition in conditions {
@@ -161,8 +161,8 @@ pub(super) fn parted(base: &Base, conditions: Vec<Expr>, names: &[&str]) -> (Vec
     (above, first)
 }
 
-/// What to compute before the window is assigned, the time column last, and the branch's expressions in terms of it. What can
-/// fail is not computed before a condition that drops rows.
+/// The columns to compute before the window is assigned, the time column last, and the branch's expressions over them.
+/// An expression that can fail is not computed before a condition above, which may drop its row.
 fn split_at_window(branch: &Branch, above: &[Expr], names: &[&str], time: usize) -> (Vec<Expr>, Wanted) {
     let mut wanted: Wanted = Vec::new();
     let mut laid_out = Vec::with_capacity(branch.exprs.len());
@@ -189,7 +189,7 @@ fn split_at_window(branch: &Branch, above: &[Expr], names: &[&str], time: usize)
     (laid_out, wanted)
 }
 
-/// The columns below the window that an expression which also names the window's needs.
+/// The columns below the window that an expression names, besides the window's.
 fn raw_columns(expr: &Expr, names: &[&str]) -> Wanted {
     let columns = expr.column_refs();
     let mut raw: Vec<&str> =
@@ -199,7 +199,7 @@ fn raw_columns(expr: &Expr, names: &[&str]) -> Wanted {
     raw.into_iter().map(|name| (name.to_owned(), column(name))).collect()
 }
 
-/// An expression over what was laid out, or over the old base, as one over the assigned operator's output.
+/// Rewrites an expression over the laid-out columns or the old base as one over the output of the `WindowAssign`.
 fn renamed(expr: &Expr, names: &[&str], wanted: &Wanted, positions: &[usize], schema: &Schema, start: usize) -> Expr {
     use datafusion_common::tree_node::{Transformed, TreeNode};
     let replaced = expr.clone().transform_up(|expr| {
@@ -220,7 +220,7 @@ fn renamed(expr: &Expr, names: &[&str], wanted: &Wanted, positions: &[usize], sc
     replaced.map(|replaced| replaced.data).unwrap_or_else(|_| expr.clone())
 }
 
-/// The schema with the window's three columns behind.
+/// The schema with the three window columns added at its end.
 pub(super) fn with_window_columns(schema: &Schema) -> SchemaRef {
     let mut taken: BTreeSet<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
     let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
@@ -230,7 +230,7 @@ pub(super) fn with_window_columns(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// The schema without the last three columns.
+/// The schema without the three window columns at its end.
 pub(super) fn without_window_columns(schema: &Schema) -> SchemaRef {
     let width = schema.fields().len() - WINDOW_COLUMNS.len();
     Arc::new(Schema::new(schema.fields()[..width].to_vec()))

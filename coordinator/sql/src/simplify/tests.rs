@@ -1,4 +1,4 @@
-//! Each rewrite, and what it must leave alone; both over NULL and the ends of the types.
+//! Each rewrite, and what it must leave alone, over NULL and the ends of the types.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ fn values(expr: &Expr, rows: &RecordBatch, schema: &DFSchema) -> ArrayRef {
     evaluate().unwrap_or_else(|error| panic!("{expr}: {error}"))
 }
 
-/// An expression, what it becomes, and that both have the same values.
+/// Checks that an expression becomes another, and that both have the same values.
 fn becomes(written: Expr, wanted: Expr) {
     let rows = rows();
     let schema = DFSchema::try_from(rows.schema().as_ref().clone()).unwrap();
@@ -88,7 +88,7 @@ fn stays(written: Expr) {
     becomes(written.clone(), written);
 }
 
-/// An expression that fails for some rows, and what it becomes.
+/// Checks that an expression becomes another. Does not evaluate them, because the first may fail.
 fn fallible_becomes(written: Expr, wanted: Expr) {
     let schema = DFSchema::try_from(rows().schema().as_ref().clone()).unwrap();
     assert_eq!(simplified(written, &schema).unwrap().data, wanted);
@@ -159,7 +159,7 @@ fn negations_go_inwards() {
         becomes(!written, wanted);
     }
     stays(!(col("b").and(col("i").gt(lit(1)))));
-    // What is wrong with lists of lists is that NULL is neither in nor out.
+    // Merging the two lists would give TRUE for NULL, where this gives NULL.
     stays(col("i").in_list(vec![lit(1), lit(2)], true).or(col("i").in_list(vec![lit(3), lit(4)], true)));
 }
 

@@ -1,5 +1,5 @@
-//! Looks at a job graph without the planner's code: that every expression decodes, names columns of its input only, and
-//! gives the types that the output states.
+//! Checks a job graph without the planner's code: every expression decodes, names only columns of its input, and has
+//! the type that the output states.
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion_common::DFSchema;

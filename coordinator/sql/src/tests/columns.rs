@@ -1,4 +1,4 @@
-//! Columns of one name: told apart by a number where only their places count, refused elsewhere.
+//! Columns of one name get numbers where only their positions count, and are refused elsewhere.
 
 use super::{nexmark, refusals::refused};
 

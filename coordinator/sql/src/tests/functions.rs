@@ -1,4 +1,4 @@
-//! Functions under Flink's names, as far as planning goes, and what is said around them.
+//! Planning of functions under Flink's names, and of the modifiers around a call.
 
 use super::{nexmark, refusals::refused};
 

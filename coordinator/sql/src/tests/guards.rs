@@ -1,4 +1,4 @@
-//! Where conditions go, and that what guards stays before what it guards.
+//! Where conditions go. A guard stays before what it guards.
 
 use super::{explained, plan_text};
 
@@ -15,7 +15,7 @@ fn planned(query: &str) -> String {
     explained(plan_text(&format!("{TABLES}{query}")))
 }
 
-/// That these stand in the plan in this order.
+/// Checks that the plan has these parts in this order.
 fn in_order(query: &str, parts: &[&str]) {
     let text = planned(query);
     let mut rest = text.as_str();
@@ -57,13 +57,13 @@ fn only_what_cannot_fail_goes_below_joins() {
     assert!(below.contains("s != 'x'"), "{text}");
     assert!(!below.lines().skip(1).any(|line| line.contains("CAST")), "{text}");
     assert!(text.contains("CAST(s AS INT) > 1"), "{above}");
-    // The guard speaks of both sides, so what it guards is no key.
+    // The guard is about both sides, so the equality that it guards must not become a key.
     let text = planned(&join("a.k = b.k AND a.s <> b.s AND CAST(a.s AS INT) = b.i"));
     assert!(!text.lines().any(|line| line.contains("Calc") && line.contains("CAST")), "{text}");
-    // Without a guard it is.
+    // Without a guard the same equality is a key.
     let text = planned(&join("CAST(a.s AS INT) = b.i"));
     assert!(text.lines().any(|line| line.contains("Calc") && line.contains("CAST(s AS INT)")), "{text}");
-    // What holds for a key of one side holds for that of the other.
+    // A condition on a key of one side holds for the equal key of the other side too.
     let text = planned(&join("a.k = b.k AND a.k = 7"));
     let scans = text.lines().filter(|line| line.contains("Source") && line.contains("where k = 7"));
     assert_eq!(scans.count(), 2, "{text}");

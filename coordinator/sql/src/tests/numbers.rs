@@ -1,4 +1,4 @@
-//! Types of literals and arithmetic: those that Flink documents.
+//! The types of literals and arithmetic are those that Flink documents.
 
 use super::plan_text;
 use crate::ddl::sql_type;

@@ -1,4 +1,4 @@
-//! Plans as text. To accept changed ones: `INSTA_UPDATE=always cargo test -p thalweg-sql`.
+//! Plans as text. To accept changed snapshots, run `INSTA_UPDATE=always cargo test -p thalweg-sql`.
 
 use std::collections::BTreeMap;
 
@@ -115,7 +115,7 @@ fn a_source_with_an_idle_timeout_is_not_pre_aggregated() {
     assert!(!explained(plan_text(&table(", 'scan.watermark.idle-timeout' = '5 s'"))).contains("(local)"));
 }
 
-/// A directory is idle between two files.
+/// A watched directory is idle between two files.
 #[test]
 fn a_directory_that_is_watched_is_not_pre_aggregated() {
     let local = |options: &str| {
@@ -143,7 +143,7 @@ fn every_window_that_a_join_names_is_equal_in_its_rows() {
     assert_snapshot!("join_of_windows_in_windows", explained(nexmark(&sql)));
 }
 
-/// Rows are routed by the hash of their keys, which differs between types although the values are equal.
+/// Rows are routed by the hash of their keys. Equal values of different types have different hashes.
 #[test]
 fn both_sides_of_a_join_have_keys_of_one_type() {
     use arrow::datatypes::DataType;

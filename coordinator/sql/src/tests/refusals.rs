@@ -3,7 +3,7 @@
 use super::{nexmark, plan_text};
 
 const TUMBLE: &str = "TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10' SECOND))";
-/// Lines of the declarations before the statement under test.
+/// The line of the script on which the statement under test begins.
 const LINES: u64 = 6;
 
 #[track_caller]
@@ -73,7 +73,7 @@ fn windows_that_have_closed_group_nothing() {
     let largest = "(SELECT ws0, we0, max(v) AS v FROM b GROUP BY window_start, window_end, ws0, we0)";
     let sql = format!("{views}\nSELECT ws0, sum(v) FROM {largest}\nGROUP BY ws0, we0");
     refused_at(&sql, 5, 1, "GROUP BY without a window");
-    // They are still open below the window that is made over them.
+    // Below the window made over them, the smaller windows are still open.
     let sql = format!("{views} SELECT ws0, sum(v) FROM b GROUP BY ws0, we0");
     assert!(nexmark(&sql).is_ok(), "{:?}", nexmark(&sql));
 }

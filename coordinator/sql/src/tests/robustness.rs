@@ -1,4 +1,4 @@
-//! Whatever the text, planning answers: with a graph or with an error, never with a panic.
+//! Planning answers any text with a graph or an error, never with a panic.
 
 use proptest::prelude::*;
 
@@ -22,7 +22,7 @@ fn the_queries_that_are_mutated_plan() {
     }
 }
 
-/// Far deeper than a thread's stack allows; the parser itself refuses what is nested by parentheses.
+/// Such chains are far deeper than a thread's stack allows. The parser refuses only what parentheses nest.
 #[test]
 fn long_chains_are_planned_or_refused() {
     for (chain, terms) in [(" OR price = 1", 400), (" AND price <> 2", 400), (" OR url LIKE 'x'", 400)] {
@@ -30,7 +30,7 @@ fn long_chains_are_planned_or_refused() {
     }
     for sign in [" + 1", " IS NULL", " || url"] {
         let chain = |terms| nexmark(&format!("SELECT price{} AS x FROM bid", sign.repeat(terms)));
-        // Whether the optimizer makes it short enough is its own affair.
+        // This length may be planned or refused, depending on the optimizer.
         let _ = chain(520);
         let refused = chain(100_000).expect_err("it is too long").to_string();
         assert!(refused.contains("more than 8000 words and signs in one another"), "{refused}");
@@ -39,7 +39,7 @@ fn long_chains_are_planned_or_refused() {
     nexmark(&format!("SELECT price FROM bid WHERE price IN ({listed})")).expect("it can be planned");
 }
 
-/// As long as people, and what writes queries for them, make them.
+/// Chains as long as people, and programs that generate queries, write them.
 #[test]
 fn chains_of_one_operator_are_flat() {
     let chain = |first: &str, link: &dyn Fn(usize) -> String| {
@@ -57,7 +57,7 @@ fn chains_of_one_operator_are_flat() {
     assert!(planned.graph.expect("a query").operators.len() > 2000);
 }
 
-/// What commas separate, and is in one another all the same.
+/// Here commas separate parts that are nested all the same.
 #[test]
 fn deep_types_and_many_branches_are_refused() {
     let deep = format!("CREATE TABLE t (a {}INT) WITH ('connector' = 'datagen')", "ROW<x INT, y ".repeat(100_000));
@@ -71,7 +71,7 @@ fn deep_types_and_many_branches_are_refused() {
     nexmark(&branches(100)).expect("it can be planned");
 }
 
-/// The parser tries each of these words as a name too where something behind it is wrong.
+/// Each of these words may be a name, so if something behind it is wrong the parser reads it a second time.
 #[test]
 fn what_is_wrong_behind_many_words_that_may_be_names_is_told_soon() {
     for wrong in ["price +", "FROM", "price AS", "'x' 'y' ,"] {
@@ -82,7 +82,7 @@ fn what_is_wrong_behind_many_words_that_may_be_names_is_told_soon() {
     nexmark(&format!("SELECT {deep} FROM bid")).expect_err("it is too deep");
 }
 
-/// Few words that ask for two to the power of their number of tables.
+/// These few words ask for 2^30 tables.
 #[test]
 fn what_doubles_is_refused_before_it_is_planned() {
     let with = (1..31)
@@ -101,7 +101,7 @@ fn what_doubles_is_refused_before_it_is_planned() {
     assert!(refused.contains("at most 2000 tables"), "{refused}");
 }
 
-/// Each call has a long first argument, and stands before a long chain: all of it is in one another.
+/// Each call has a long first argument and a long chain behind it. All of it is nested.
 #[test]
 fn chains_behind_closed_parentheses_count_what_was_within_them() {
     let chain = " + price".repeat(1500);
@@ -222,7 +222,7 @@ fn nested(open: &str, inner: &str, close: &str, levels: usize) -> String {
     format!("{}{inner}{}", open.repeat(levels), close.repeat(levels))
 }
 
-/// What is accepted is in the log for ever, so that it must be readable.
+/// The log keeps what is accepted, so it must be possible to read it again.
 #[test]
 fn deep_types_are_read_again_or_refused() {
     let declared = |open: &str, close: &str, levels: usize| {

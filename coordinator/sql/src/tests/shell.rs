@@ -1,4 +1,4 @@
-//! What an interactive shell needs: where statements end, what there is to complete, and the answers that are text.
+//! What an interactive shell needs: the ends of statements, names to complete, and answers that are text.
 
 use super::{nexmark, plan_text};
 use crate::{catalog, is_complete, split_statements};

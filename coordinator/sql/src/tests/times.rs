@@ -1,11 +1,11 @@
-//! Times beside times and texts, and casts: as what they are compared, and what is refused.
+//! Times beside times and texts, and casts: how they are compared, and what is refused.
 
 use super::{explained, plan_text};
 
 const TABLE: &str = "CREATE TABLE t (ts TIMESTAMP(3), u TIMESTAMP(6), n TIMESTAMP(9), s TIMESTAMP(0), d DATE, c TIME, x STRING, b BIGINT, \
      f DOUBLE, m DECIMAL(5, 2)) WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'json');";
 
-/// What is planned for a condition.
+/// The condition in the plan.
 #[track_caller]
 fn condition(sql: &str) -> String {
     let text = explained(plan_text(&format!("{TABLE} SELECT b FROM t WHERE {sql}")));

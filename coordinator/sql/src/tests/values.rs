@@ -1,4 +1,4 @@
-//! Rows that stand in the text: what they become, and what is wrong with them.
+//! Rows that stand in the text: their plans and their errors.
 
 use thalweg_types::{OperatorKind, connector::VALUES_CONNECTOR, graph::Parallelism};
 

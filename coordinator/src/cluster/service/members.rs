@@ -1,4 +1,4 @@
-//! The coordinators as people see and change them.
+//! Describes and changes the coordinators of the cluster.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{
     ClusterService,
 };
 
-/// A leader that does not answer so soon is asked in vain.
+/// How long a leader has to answer before this member answers for itself.
 const LEADER_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 impl ClusterService {

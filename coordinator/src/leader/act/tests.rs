@@ -1,4 +1,4 @@
-//! Which jobs that have ended are looked after, and which are forgotten.
+//! Which ended jobs a new leader takes charge of, and which it forgets.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,7 +7,7 @@ use thalweg_types::{Assignment, Attempt, Incarnation, KeyGroupTable, RequestId, 
 
 use super::*;
 
-/// A state in which jobs can be begun.
+/// A state with a node, in which jobs can begin.
 fn state() -> ClusterState {
     let registration = NodeRegistration {
         node: NodeId(1),
@@ -29,7 +29,7 @@ fn apply(state: &mut ClusterState, command: Command) {
     assert!(matches!(state.apply(index, command), Outcome::Applied(_)), "{name}");
 }
 
-/// Adds a job that is cancelled, after a checkpoint where it has one.
+/// Adds a job that is cancelled, with or without a checkpoint before.
 fn cancelled(state: &mut ClusterState, number: u64, has_checkpoint: bool) -> JobId {
     let (job, attempt, checkpoint) = (JobId(number), Attempt(1), CheckpointId(1));
     let spec = JobSpec {

@@ -21,7 +21,7 @@ fn gone(attempt: u32) -> Report {
     Report::Gone { job: JobId(1), attempt: Attempt(attempt) }
 }
 
-/// A session with room for so many messages, greeted.
+/// Opens a session whose queue has room for so many messages. Its greeting takes one.
 fn open(link: &mut NodeLink, number: u64, room: usize) -> mpsc::Receiver<CoordinatorMessage> {
     let (outgoing, said) = mpsc::channel(room);
     link.open(session(number), outgoing, greeted());

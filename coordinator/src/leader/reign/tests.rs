@@ -1,9 +1,9 @@
-//! Decisions that are lost on the way to the log.
+//! Decisions that are lost before they reach the log, and sessions of one leader term in another.
 
 use super::*;
 use crate::tests::TestCluster;
 
-/// A leader beside the real one, whose proposals the test loses as it likes.
+/// A second leader beside the real one. Tests can lose its proposals.
 async fn reign(cluster: &TestCluster) -> Reign {
     cluster.leader().await;
     let config = LeaderConfig {
@@ -76,7 +76,7 @@ async fn register(reign: &Reign, registration: &NodeRegistration) {
     let _ = reign.consensus.propose(command.to_bytes(std::time::Duration::ZERO)).await.unwrap().into_result().unwrap();
 }
 
-/// Opens a session; gives also the numbers of the orders that are repeated over it.
+/// Opens a session. Returns it and the numbers of the orders that are repeated over it.
 fn open(reign: &mut Reign, registration: &NodeRegistration) -> (SessionId, Vec<u64>) {
     let (outgoing, mut said) = mpsc::channel(8);
     let session = reign.open(registration, outgoing).expect("it is the node's newest life");

@@ -1,4 +1,4 @@
-//! What is deleted, and what is not.
+//! What is deleted from the store, and what is not.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn store() -> CheckpointStore {
     CheckpointStore::open("memory://test", &stores).unwrap()
 }
 
-/// A state object of an attempt and a checkpoint.
+/// Puts a state object of an attempt and a checkpoint.
 async fn state(store: &CheckpointStore, attempt: u32, checkpoint: u64) -> StateObject {
     let subtask = SubtaskId::default();
     let name = names::state_object(&owner().cluster, JobId(1), Attempt(attempt), subtask, CheckpointId(checkpoint));
