@@ -1,4 +1,4 @@
-//! One subtask's part of a checkpoint, from the barrier to the acknowledgement, and back from a checkpoint to state.
+//! One subtask's part of a checkpoint: from the barrier to the acknowledgement, and from a checkpoint back to state.
 //!
 //! ```text
 //! barrier -> Chain freezes its operators and seals its sinks -> Upload (a queue) -> Uploader, beside the actor
@@ -8,9 +8,9 @@
 //! ```
 //!
 //! - The actor only freezes: nothing is serialised or written on the record path.
-//! - Batches that an earlier checkpoint of the attempt (or the one that it was restored from) has uploaded are referred to again.
-//!   So are those of a checkpoint that never completed.
-//! - What sinks have sealed is told with every snapshot until a checkpoint that holds it is confirmed.
+//! - Batches that the attempt has uploaded before, or that the restored checkpoint holds, are referred to again. This
+//!   includes batches of a checkpoint that never completed.
+//! - Every snapshot lists all that the sinks have sealed and that no confirmed checkpoint holds.
 
 mod load;
 mod local;
