@@ -90,7 +90,7 @@ pub struct Coordinator {
     pub health: Option<String>,
     /// The directory of its log.
     pub data_dir: PathBuf,
-    /// The first members of the cluster; empty for a cluster of one.
+    /// The first members of the cluster; empty for a cluster of one, or with `join`.
     pub members: Vec<(u64, String)>,
     /// The cluster's name, if given.
     pub cluster: Option<String>,
@@ -306,7 +306,7 @@ impl Dev {
         let http = host_and_port(SECTION, "http", args.http.unwrap_or_else(|| DEV_HTTP_ADDRESS.to_owned()))?;
         let data_dir = args.data_dir.unwrap_or_else(|| PathBuf::from(".thalweg"));
         let allowed = allowed_paths(SECTION, &args.allow_path, &[&listen, &http])?;
-        // The log must not be readable by tables. The cluster itself refuses the place for checkpoints.
+        // Tables must not reach the log. The cluster itself refuses tables in the place for checkpoints.
         allowed.refuse(&absolute(SECTION, "data_dir", &data_dir.join(RedbStore::FILE))?);
         let nodes = args.nodes.unwrap_or(1);
         if !(1..=64).contains(&nodes) {

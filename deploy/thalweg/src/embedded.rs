@@ -43,7 +43,7 @@ const RAFT_TICK_MS: u64 = 20;
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// After this wait, the user is told what it is for.
 const SETTLED_SOON: Duration = Duration::from_secs(2);
-/// The longest wait for the record that no job is running any more. Usually it takes moments.
+/// The longest wait for the coordinator to learn that nodes leave and that no job is running. Usually it takes moments.
 const MOVED_WITHIN: Duration = Duration::from_secs(2);
 const SETTLED_ASKED_EVERY: Duration = Duration::from_millis(10);
 

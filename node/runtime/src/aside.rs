@@ -1,6 +1,7 @@
 //! The side outputs of a subtask: late rows, rows whose evaluation failed, and malformed records of a source. All are
-//! counted. They are written where the job or the table names a path, and are published with the job's sinks. Failed
-//! rows without a path fail the job.
+//! counted. They are written where the job or the table names a path, and are published with the job's sinks. Without
+//! a path, late rows are only counted, and failed rows fail the job. Malformed records without a path never get here:
+//! their reader fails.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -24,8 +25,7 @@ use crate::{
 /// The longest text of a row, in bytes, in the error that fails the job; a longer one is cut.
 const TOLD_BYTES_MAX: usize = 2048;
 
-/// Where each kind of side output goes. Without a path, late rows and malformed records are only counted, and failed
-/// rows fail the job.
+/// The path of each kind of side output, if it has one.
 #[derive(Debug, Default)]
 pub(crate) struct AsidePaths {
     pub(crate) late: Option<String>,

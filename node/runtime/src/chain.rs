@@ -187,7 +187,7 @@ impl Chain {
     }
 
     /// Gives the head some rows of a batch, more of which follow. No checkpoint is taken meanwhile, since its
-    /// position would be behind the whole batch.
+    /// position would be after the whole batch.
     pub(crate) async fn feed_part(&mut self, rows: RecordBatch) -> Result<(), SubtaskError> {
         self.is_held = true;
         self.stack.push(Step::Process { vertex: 0, port: 0, batch: rows });

@@ -1,8 +1,8 @@
 //! Keeps the rows of a bare `SELECT` until the client has fetched them.
 //!
 //! ```text
-//! Collect subtask -- push, waits while full --> buffer <-- fetch(offset): drops what is before it, gives what is released
-//!                 -- freeze(checkpoint) ------>   '-- release(checkpoint): rows before its barrier may be given
+//! Collect subtask -- push, waits while full --> buffer <-- fetch(offset): drops what is before it, returns what is released
+//!                 -- freeze(checkpoint) ------>   '-- release(checkpoint): rows before its barrier may be fetched
 //! ```
 //!
 //! A client gets only rows that a complete checkpoint holds, so an attempt that resumes from it neither repeats nor
@@ -28,11 +28,11 @@ use tokio::sync::Notify;
 
 /// Most bytes that a query keeps before the last barrier (plus one batch): several checkpoints of a fast query.
 const BUFFER_BYTES_MAX: usize = 64 << 20;
-/// Bytes behind the last barrier at which a checkpoint is asked for: a few screens of rows, or a second of a fast
+/// Bytes since the last barrier at which a checkpoint is asked for: a few screens of rows, or a second of a fast
 /// client.
 const UNRELEASED_BYTES_MAX: usize = 8 << 20;
-/// Most bytes that a query keeps behind the last barrier (plus one batch). The subtask stops reading there until the
-/// next one.
+/// Most bytes that a query keeps since the last barrier (plus one batch). Beyond them the subtask stops reading until
+/// the next barrier.
 const UNFROZEN_BYTES_MAX: usize = 128 << 20;
 /// The table of the frozen state that holds the rows.
 const ROWS: &str = "rows";
@@ -175,7 +175,7 @@ impl CollectWriter {
     /// Whether a batch may be pushed now.
     pub(crate) fn has_room(&self) -> bool {
         let buffer = self.query.buffer.lock();
-        // Rows behind the last barrier have a bound of their own. Otherwise a slow client would delay the next
+        // Rows since the last barrier have a bound of their own. Otherwise a slow client would delay the next
         // barrier.
         let is_full =
             buffer.bytes - buffer.unfrozen_bytes >= BUFFER_BYTES_MAX || buffer.unfrozen_bytes >= UNFROZEN_BYTES_MAX;

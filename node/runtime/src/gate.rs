@@ -1,11 +1,11 @@
 //! Decides when a subtask takes its part of a checkpoint, and keeps the part until it is complete.
 //!
 //! ```text
-//! barrier (or, of a source, order) of E noticed --all barriers read in time--> aligned: the barrier goes on behind the rows
-//!            |                                                                   '-- it still waits behind rows: they are overtaken
-//!            '-- an unaligned barrier has arrived, or E takes too long --> unaligned: the barrier overtakes here and from here on
-//! part of E --its barrier has left, and arrived on every input--> complete
-//!     '------ E was aborted, or a newer one began ---------------> dropped; what sinks had sealed goes to the next part
+//! barrier (a source: order) of n noticed --all barriers read in time--> aligned: the barrier follows the rows
+//!            |                                                            '-- timeout --> it overtakes rows in the outputs
+//!            '-- unaligned barrier arrives, or timeout --> unaligned: the barrier overtakes all rows here and downstream
+//! part of n --its barrier has left, and arrived on every input--> complete
+//!     '------ n was aborted, or a newer one began --------------> dropped; its sealed output goes to the next part
 //! ```
 //!
 //! The timeout counts from the moment at which the subtask noticed the checkpoint, by its own clock. It also wakes a

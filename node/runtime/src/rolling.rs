@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! closes at each checkpoint:  rows ----------------------> writer --barrier--> sealed, in this checkpoint
-//! goes on:                    rows --> held, as state --+
+//! stays open:                 rows --> held, as state --+
 //!                                       large enough:   +-> writer --barrier--> sealed, in this checkpoint
 //!                                       old enough, at a barrier or the end: --> the sealing writes them, in this checkpoint
 //! ```

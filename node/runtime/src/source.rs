@@ -1,7 +1,7 @@
 //! The actor of a source subtask: reads its splits and feeds rows and watermarks into its chain.
 //!
 //! ```text
-//! Ready -- started --> reading -- all splits ended, or stopped --> end of input -> Finished, barriers go on
+//! Ready -- started --> reading -- all splits ended, or stopped --> end of input -> Finished, barriers still pass
 //! ```
 //!
 //! Orders to start and stop are checked before every batch; the chain checks for those to begin a checkpoint.

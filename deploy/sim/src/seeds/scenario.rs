@@ -216,8 +216,8 @@ impl Scenario {
     }
 }
 
-/// Every draw_ function below uses its own dice, so that other parameters of a seed stay the same. A run has a few
-/// hundred log entries, so the log is often compacted many times.
+/// Like most functions below, this uses dice of its own, so that other parameters of a seed stay the same. A run has
+/// a few hundred log entries, so the log is often compacted many times.
 fn draw_snapshot_every(seed: u64) -> u64 {
     Dice::new(seed ^ 0x10c0_0000).pick(&[4, 16, 50, 1000])
 }

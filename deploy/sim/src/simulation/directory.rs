@@ -49,6 +49,7 @@ impl SharedDirectory {
         Ok(Self { root, durable })
     }
 
+    /// Its path in the file system.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.root.path()

@@ -41,7 +41,7 @@ pub(super) async fn print(client: &Client, script: &SubmitOptions, format: Forma
     Ok(true)
 }
 
-/// Prints a text of several lines, or one value in structured formats.
+/// Prints a text as it is, or as one value in structured formats.
 pub(super) fn print_text(text: String, head: &str, format: Format) -> Result<()> {
     match format {
         Format::Table => Ok(output::print(&format!("{}\n", text.trim_end()))?),

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! barrier -> Chain freezes its operators and seals its sinks -> Upload (a queue) -> Uploader, beside the actor
-//!                                                                                     |-> what is new -> one state object
-//!                                                                                     '-> Snapshot: all that the state consists of
-//! manifest -> Restored: the states that a subtask owns, from the objects or what this node still holds (`LocalState`)
+//!                                                                                     |-> new batches -> one state object
+//!                                                                                     '-> Snapshot: all batches and objects of the state
+//! manifest -> Restored: the state that a subtask owns, from objects or from this node's memory (`LocalState`)
 //! ```
 //!
 //! - The actor only freezes: nothing is serialised or written on the record path.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Upload::Snapshot(frozen) -> sealings done -> new batches into one state object -> put -> AttemptEvent::Snapshot
-//!                                                                                   '-> it failed: SnapshotFailed, the subtask runs on
+//!                                                                                   '-> on failure: SnapshotFailed, the subtask continues
 //! Upload::End(sealings)    -> sealings done -> AttemptEvent::Finished
 //! ```
 //!
@@ -42,8 +42,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{local::LocalState, restore::Known};
 use crate::{attempt::AttemptEvent, attempt::AttemptOrders, failure::SubtaskError, meter::Meter};
 
-/// Bound of the uploader's queue. A leader has one checkpoint in progress and aborts it before the next one, so few
-/// pile up; if more do, the subtask waits.
+/// Bound of the uploader's queue. A leader has at most one checkpoint in progress, so few pile up; if more do, the
+/// subtask waits.
 const UPLOADS_MAX: usize = 4;
 /// The table of a state object that holds a source's held-back rows.
 const HELD: &str = "held";
