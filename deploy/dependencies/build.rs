@@ -1,3 +1,3 @@
-//! Nothing to do: without a build script, cargo would leave the build dependencies out.
+//! Does nothing. Without a build script, cargo would leave out the build dependencies.
 
 fn main() {}

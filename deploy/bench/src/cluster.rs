@@ -1,6 +1,6 @@
-//! A cluster of processes of the built binary on this machine, in a temporary directory; what they log goes there as well.
+//! A cluster of processes of the built binary on this machine. Its data and logs are in a temporary directory.
 //!
-//! All of them are killed, and the directory is removed, when the cluster is dropped.
+//! Dropping the cluster kills all processes and removes the directory.
 
 use std::{
     fs::{self, File},
@@ -31,7 +31,7 @@ use tokio::{
 use crate::workload::{WorkloadArgs, Written, is_filled};
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How much of each process's log is shown when a measurement fails.
+/// Lines of each process's log to show when a measurement fails.
 const LOG_LINES: usize = 8;
 
 /// Of which processes a cluster consists.
@@ -63,31 +63,31 @@ pub(crate) struct ClusterArgs {
     directory: Option<PathBuf>,
 }
 
-/// When each line that a node printed was seen.
+/// The times at which the lines printed by nodes were seen.
 type Moments = Arc<Mutex<Vec<Duration>>>;
 
-/// One process, as long as it runs.
+/// One process of the cluster, with its arguments to start it again.
 struct Member {
     name: String,
     arguments: Vec<String>,
     child: Option<Child>,
 }
 
-/// The cluster.
+/// The processes of a cluster, and a client.
 pub(crate) struct Processes {
     args: ClusterArgs,
     coordinators: Vec<Member>,
     nodes: Vec<Member>,
     client: Client,
-    /// Of all nodes.
+    /// The printed lines of all nodes.
     lines: Moments,
     surroundings: Surroundings,
-    /// Dropped last.
+    /// Dropped last, after all processes have ended.
     directory: TempDir,
 }
 
 impl Processes {
-    /// Starts so many coordinators and the nodes, and waits until all nodes are there.
+    /// Starts `coordinators` coordinators and the nodes, and waits until all nodes have registered.
     pub(crate) async fn start(args: &ClusterArgs, coordinators: usize) -> Result<Self> {
         let surroundings = Surroundings::of_system(1).context("could not start threads")?;
         let directory = match &args.directory {
@@ -124,24 +124,24 @@ impl Processes {
         self.surroundings.seams()
     }
 
-    /// Monotonic.
+    /// The time on the monotonic clock.
     pub(crate) fn now(&self) -> Duration {
         self.seams().clock.monotonic()
     }
 
-    /// Where jobs write part files.
+    /// The directory of the part files that jobs write.
     pub(crate) fn files(&self) -> PathBuf {
         self.directory.path().join("files")
     }
 
-    /// When the nodes' lines were seen, in order.
+    /// The times at which the nodes' lines were seen, in order.
     pub(crate) fn lines(&self) -> Vec<Duration> {
         let mut moments = self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
         moments.sort();
         moments
     }
 
-    /// Starts a node, by its index, once more.
+    /// Starts a node, by its index; it may have run before.
     pub(crate) fn start_node(&mut self, node: usize) -> Result<()> {
         let stdout = self.nodes[node].start(&binary(&self.args)?, self.directory.path())?;
         let (clock, lines) = (self.seams().clock, self.lines.clone());
@@ -155,7 +155,7 @@ impl Processes {
         Ok(())
     }
 
-    /// SIGKILL of a node, by its number; gives its index, and when.
+    /// Kills a node, by its number, with SIGKILL. Returns its index and the time.
     pub(crate) async fn kill_node(&mut self, number: u64) -> Result<(usize, Duration)> {
         let index = usize::try_from(number.saturating_sub(1))?;
         let at = self.now();
@@ -163,7 +163,7 @@ impl Processes {
         Ok((index, at))
     }
 
-    /// SIGKILL of a coordinator; says when.
+    /// Kills a coordinator with SIGKILL. Returns the time.
     pub(crate) async fn kill_coordinator(&mut self, member: MemberId) -> Result<Duration> {
         let index = usize::try_from(member.0.saturating_sub(1))?;
         let at = self.now();
@@ -171,7 +171,7 @@ impl Processes {
         Ok(at)
     }
 
-    /// Starts a coordinator that was killed once more.
+    /// Starts a killed coordinator again.
     pub(crate) fn start_coordinator(&mut self, member: MemberId) -> Result<()> {
         let index = usize::try_from(member.0.saturating_sub(1))?;
         let binary = binary(&self.args)?;
@@ -179,7 +179,7 @@ impl Processes {
         member.start(&binary, self.directory.path()).map(drop)
     }
 
-    /// Waits until all nodes take work.
+    /// Waits until all nodes are alive.
     pub(crate) async fn wait_for_nodes(&self) -> Result<()> {
         self.wait_until("all nodes", async || {
             let nodes = self.client.nodes().await?;
@@ -189,7 +189,8 @@ impl Processes {
         .await
     }
 
-    /// Submits the job; where it is said whether the nodes print, what changes is written to files as well.
+    /// Submits the job. With `is_printed`, changed records are also written to files, and printed by the nodes if it
+    /// is true.
     pub(crate) async fn submit(&self, workload: &WorkloadArgs, is_printed: Option<bool>) -> Result<JobId> {
         let files = self.files();
         let sql = workload.script(is_printed.map(|is_printed| Written { files: &files, is_printed }));
@@ -197,7 +198,7 @@ impl Processes {
         Ok(self.client.submit(SubmitOptions { sql, parallelism, ..SubmitOptions::default() }).await?.job)
     }
 
-    /// Submits the job, and waits until its state is full and a checkpoint has all of it.
+    /// Submits the job, and waits until its state is full and a checkpoint holds all of it.
     pub(crate) async fn fill(&self, workload: &WorkloadArgs, is_printed: bool) -> Result<JobId> {
         let job = self.submit(workload, Some(is_printed)).await?;
         self.wait_until("the state to be full", async || Ok(is_filled(&self.job(job).await?).then_some(()))).await?;
@@ -206,7 +207,7 @@ impl Processes {
         Ok(job)
     }
 
-    /// The job as it is now, which must be a good one.
+    /// The job as it is now. An error if it has ended.
     pub(crate) async fn job(&self, job: JobId) -> Result<JobOverview> {
         let job = self.client.job(job).await?;
         let failure = job.failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
@@ -216,7 +217,7 @@ impl Processes {
         Ok(job)
     }
 
-    /// Waits until a checkpoint that began after another one is complete, while the job runs.
+    /// Waits for a complete checkpoint after `after`, while the job runs.
     pub(crate) async fn wait_for_checkpoint(&self, job: JobId, after: CheckpointId) -> Result<CheckpointOverview> {
         let found = |one: &CheckpointOverview| one.state == CheckpointState::Complete && one.checkpoint > after;
         self.wait_until("a checkpoint", async || {
@@ -227,7 +228,7 @@ impl Processes {
         .await
     }
 
-    /// Looks again and again until there is something.
+    /// Calls `look` again and again until it finds something.
     pub(crate) async fn wait_until<T>(&self, what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
         let looking = async {
             loop {
@@ -241,13 +242,13 @@ impl Processes {
         waited.unwrap_or_else(|_| bail!("waited in vain for {what}")).inspect_err(|_| self.show_logs())
     }
 
-    /// The ends of all logs, on standard error.
+    /// Prints the end of each log to standard error.
     fn show_logs(&self) {
         for member in self.coordinators.iter().chain(&self.nodes) {
             let log = fs::read_to_string(member.log(self.directory.path())).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-            // Whoever does not read it does not want it.
+            // Without a reader, there is nobody to tell.
             let _ = writeln!(std::io::stderr(), "-- {} --\n{end}", member.name);
         }
     }
@@ -312,7 +313,7 @@ fn binary(args: &ClusterArgs) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Addresses whose ports were free a moment ago, all different.
+/// Different addresses whose ports were free a moment ago.
 async fn free_addresses(count: usize) -> Result<Vec<String>> {
     let mut listeners = Vec::new();
     for _ in 0..count {
@@ -321,14 +322,14 @@ async fn free_addresses(count: usize) -> Result<Vec<String>> {
     Ok(listeners.into_iter().map(|listener| listener.address).collect())
 }
 
-/// The names of part files that any reader sees, each with the attempt that wrote it.
+/// The names of visible part files, each with the attempt that wrote it.
 pub(crate) fn visible_files(directory: &Path) -> Vec<(String, u32)> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     names.filter_map(|name| attempt_of(&name).map(|attempt| (name, attempt))).collect()
 }
 
-/// `part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.csv`
+/// The attempt in `part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.csv`.
 fn attempt_of(name: &str) -> Option<u32> {
     name.strip_prefix("part-")?.rsplit('-').nth(3)?.parse().ok()
 }

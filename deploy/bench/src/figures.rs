@@ -1,27 +1,28 @@
-//! From observations to figures: medians, gaps, and their print.
+//! Turns observations into figures (medians, gaps), and prints them.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 
-/// The value in the middle; 0 where there are none.
+/// The median, or 0 without values.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// The largest; 0 where there are none.
+/// The largest value, or 0 without values.
 pub(crate) fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().fold(0.0, f64::max)
 }
 
-/// The arithmetic mean; 0 where there are no values.
+/// The arithmetic mean, or 0 without values.
 pub(crate) fn mean(values: &[f64]) -> f64 {
     if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
 }
 
-/// The longest time in a span without any of these moments, which are in order. The ends of the span count as moments.
+/// The longest time between moments within a span. The moments are in order, and the ends of the span count as
+/// moments.
 pub(crate) fn longest_gap(moments: &[Duration], from: Duration, to: Duration) -> Duration {
     let within = moments.iter().copied().filter(|moment| (from..to).contains(moment));
     let mut before = from;
@@ -37,11 +38,11 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// A row of a table: its titles and the figures as text.
+/// A row of a table, with its titles and its figures as text.
 pub(crate) trait Row: Serialize {
     const TITLES: &'static [&'static str];
 
-    /// As many as there are titles.
+    /// One cell per title.
     fn cells(&self) -> Vec<String>;
 }
 

@@ -1,7 +1,8 @@
-//! What a job notices of its coordinators' leader being killed: the longest pause of records that reach sinks, and of committed
-//! output, before the kill and after it.
+//! Measures what a job notices when the leading coordinator is killed: the longest pauses of records at sinks and of
+//! committed output, before and after.
 //!
-//! Records reach a `print` sink, whose lines are seen here as the nodes write them. Committed output is a new visible part file.
+//! Records go to a `print` sink, whose lines are seen here as the nodes write them. Output is committed when a new
+//! part file becomes visible.
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
@@ -38,18 +39,18 @@ pub(crate) struct LeaderArgs {
     json: bool,
 }
 
-/// What followed one kill. Milliseconds.
+/// The effects of one kill, in milliseconds.
 #[derive(Debug, Serialize)]
 struct Change {
     /// From the kill until a coordinator knew the next leader.
     elected_ms: f64,
-    /// The longest time without a record that reached a sink.
+    /// The longest time without a record at a sink.
     records_before_ms: f64,
     records_after_ms: f64,
     /// The longest time without a new visible file.
     commits_before_ms: f64,
     commits_after_ms: f64,
-    /// Whether the job's attempt is the same.
+    /// Whether the job's attempt survived.
     is_same_attempt: bool,
 }
 
@@ -69,7 +70,7 @@ impl Row for Change {
     }
 }
 
-/// Kills leaders, and prints a row for each.
+/// Kills one leader after another, and prints a row for each.
 pub(crate) async fn run(args: &LeaderArgs) -> Result<()> {
     let mut cluster = Processes::start(&args.cluster, args.coordinators as usize).await?;
     let job = cluster.fill(&args.workload, true).await?;
@@ -105,7 +106,7 @@ async fn kill(cluster: &mut Processes, job: JobId, watch: Duration) -> Result<(M
     Ok((leader, change))
 }
 
-/// When another leader is first known.
+/// Waits until another leader is known. Returns the time.
 async fn next_leader(cluster: &Processes, killed: MemberId) -> Result<Duration> {
     loop {
         let seen = cluster.client().cluster().await?;
@@ -116,7 +117,7 @@ async fn next_leader(cluster: &Processes, killed: MemberId) -> Result<Duration> 
     }
 }
 
-/// When new part files became visible.
+/// The times at which new part files became visible.
 struct Commits {
     known: HashSet<String>,
     moments: Vec<Duration>,
@@ -128,7 +129,7 @@ impl Commits {
         Self { known, moments: Vec::new() }
     }
 
-    /// Looks until a moment.
+    /// Watches until the time `until`.
     async fn watch(&mut self, cluster: &Processes, until: Duration) {
         while cluster.now() < until {
             tokio::time::sleep(LOOK_EVERY).await;

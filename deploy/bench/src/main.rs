@@ -1,4 +1,4 @@
-//! Benchmarks: the throughput of Nexmark queries, and what tolerating faults costs and how long it takes.
+//! Benchmarks: the throughput of Nexmark queries, the cost of fault tolerance, and the time of recovery.
 //!
 //! ```text
 //! cargo run --release -p thalweg-bench -- --events 20000000 --input generator q0 q5
@@ -8,7 +8,7 @@
 //! cargo run --release -p thalweg-bench -- leader         # pauses when the coordinators' leader is killed
 //! ```
 //!
-//! Figures, not asserts: a machine that does other things as well gives others, so variants are compared in one run.
+//! Nothing is asserted: figures depend on what else the machine does, so variants are compared within one run.
 
 mod cluster;
 mod figures;
@@ -58,7 +58,7 @@ fn main() -> Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("could not install the TLS provider"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    // Dropped when the process is asked to end: child processes and directories go with it.
+    // This future is dropped when the process is asked to end, and with it child processes and directories.
     let measured = runtime.block_on(async {
         tokio::select! {
             measured = measure(&args) => measured,

@@ -1,11 +1,11 @@
-//! What a run took: wall time, processor time and the most memory, of this whole process.
+//! Measures a run of this process: wall time, processor time and peak memory.
 
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// Linux counts processor time in these.
+/// Clock ticks per second, Linux's unit of processor time.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// The measurements of one query.
@@ -13,30 +13,30 @@ const TICKS_PER_SECOND: u64 = 100;
 pub(crate) struct Measured {
     pub(crate) query: String,
     pub(crate) input: String,
-    /// Events of all kinds that the input has, whether or not the query needs their kind: `--events`.
+    /// Events of all kinds in the input (`--events`), whether or not the query reads their kind.
     pub(crate) events: u64,
-    /// Records that sources gave to the query: fewer where a source leaves out what no query wants (row groups, kinds of
-    /// generated events), more where several of the query's sources read the same events.
+    /// Records that sources gave to the query. There are fewer than events if a source skips some (row groups, kinds
+    /// of generated events), and more if several sources read the same events.
     pub(crate) records_read: u64,
     pub(crate) rows_out: u64,
     pub(crate) seconds: f64,
     pub(crate) events_per_second: f64,
     pub(crate) cpu_ns_per_event: f64,
     pub(crate) peak_rss_mib: f64,
-    /// How many checkpoints were complete before the end.
+    /// Checkpoints completed before the end.
     pub(crate) checkpoints: u64,
 }
 
-/// Processor time of this process so far, user and system.
+/// Processor time of this process so far, user and system together.
 pub(crate) fn cpu_time() -> Result<Duration> {
     let stat = fs::read_to_string("/proc/self/stat").context("could not read /proc/self/stat")?;
-    // The name in parentheses may hold blanks; utime and stime are the 12th and 13th fields after it.
+    // The name in parentheses may contain blanks. utime and stime are the 12th and 13th fields after it.
     let (_, fields) = stat.rsplit_once(')').context("/proc/self/stat has no name")?;
     let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
-/// The most memory that this process has had resident, in MiB.
+/// Peak resident memory of this process, in MiB.
 pub(crate) fn peak_rss_mib() -> Result<f64> {
     let status = fs::read_to_string("/proc/self/status").context("could not read /proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in /proc/self/status")?;

@@ -1,8 +1,8 @@
-//! Nexmark against this engine, in this process: events per second, processor time per event, peak memory, and how many
-//! records the query's sources gave.
+//! Runs Nexmark queries on this engine, in this process. Measures events per second, processor time per event, peak
+//! memory, and the records that the query's sources gave.
 //!
-//! Each query runs in a process of its own, so that its memory is its own. All events are counted, whether or not a query
-//! wants their kind, as Nexmark's other harnesses do.
+//! Each query runs in a process of its own, so that its memory is measured alone. All events count, whether or not a
+//! query reads their kind, as in other harnesses of Nexmark.
 
 use std::{
     collections::BTreeMap,
@@ -66,7 +66,7 @@ pub(crate) struct NexmarkArgs {
     pub(crate) alone: bool,
 }
 
-/// Runs the queries and prints what they took.
+/// Runs the queries and prints their measurements.
 pub(crate) async fn run_all(args: &NexmarkArgs) -> Result<()> {
     if args.alone {
         let query = args.queries.first().context("--alone needs a query")?;
@@ -107,7 +107,7 @@ fn print_row(row: &Measured) {
     );
 }
 
-/// The run in the middle.
+/// Runs a query `repeat` times. Returns the run with the median rate.
 async fn median(args: &NexmarkArgs, query: &str) -> Result<Measured> {
     let mut runs = Vec::new();
     for _ in 0..args.repeat {
@@ -117,7 +117,7 @@ async fn median(args: &NexmarkArgs, query: &str) -> Result<Measured> {
     Ok(runs.swap_remove(runs.len() / 2))
 }
 
-/// One query in a process of its own.
+/// Runs one query in a process of its own.
 pub(crate) async fn run_alone(args: &NexmarkArgs, query: &str) -> Result<Measured> {
     let mut command = Command::new(std::env::current_exe().context("this program cannot be found")?);
     command.args(["--alone", query, "--input", args.input.word()]);
@@ -134,7 +134,7 @@ pub(crate) async fn run_alone(args: &NexmarkArgs, query: &str) -> Result<Measure
     serde_json::from_slice(&output.stdout).context("the measurements cannot be read")
 }
 
-/// Writes the events to files, once per number of events.
+/// Writes the events to files, once for each number of events and rate.
 pub(crate) async fn make_files(args: &NexmarkArgs) -> Result<()> {
     let directory = directory(args);
     if args.input == Input::Generator || directory.exists() {
@@ -145,7 +145,7 @@ pub(crate) async fn make_files(args: &NexmarkArgs) -> Result<()> {
     let sink =
         format!("'connector' = 'filesystem', 'path' = '{}', 'format' = '{}'", unfinished.display(), args.input.word());
     let events = Events { input: Input::Generator, count: args.events, rate: args.rate, directory: Path::new("") };
-    // One slice writes one file, whose events are in order.
+    // One slice writes one file, with its events in order.
     run(queries::script("rows", events, &sink)?, (1, 1), None).await?;
     fs::rename(&unfinished, &directory).context("could not put the files in their place")
 }
@@ -178,7 +178,7 @@ async fn measure(args: &NexmarkArgs, query: &str) -> Result<Measured> {
     })
 }
 
-/// Runs a script to its end at a parallelism on so many nodes; gives the seconds from its submission on, and the job.
+/// Runs a script to its end. Returns the seconds since its submission, and the job.
 async fn run(sql: String, (parallelism, nodes): (u32, u32), interval: Option<String>) -> Result<(f64, JobOverview)> {
     let options = EmbeddedOptions { nodes, slots: parallelism, ..EmbeddedOptions::default() };
     let cluster = EmbeddedCluster::start(options).await?;

@@ -1,7 +1,7 @@
-//! Throughput with checkpoints against none, over the same queries: each pair of runs one after the other, so that what else the
-//! machine does befalls both.
+//! Compares throughput with and without checkpoints over the same queries. The two runs of a pair follow each other,
+//! so that other load on the machine affects both.
 //!
-//! A run is a process of its own, whose checkpoints go to a local directory by `file://`.
+//! Each run is a process of its own. Its checkpoints go to a local directory by `file://`.
 
 use std::path::PathBuf;
 
@@ -50,21 +50,21 @@ pub(crate) struct OverheadArgs {
     json: bool,
 }
 
-/// What the pairs of one query came to.
+/// The result of all pairs of one query.
 #[derive(Debug, Serialize)]
 struct Overhead {
     query: String,
     pairs: u32,
-    /// Medians.
+    /// Medians over all runs of a kind.
     events_per_second_without: f64,
     events_per_second_with: f64,
-    /// The median of the pairs' ratios of throughput, with checkpoints to without, and the extremes.
+    /// Ratios of throughput, with checkpoints to without: the median over all pairs, and the extremes.
     ratio: f64,
     ratio_lowest: f64,
     ratio_highest: f64,
-    /// The same of processor time per event.
+    /// The median ratio of processor time per event.
     cpu_ratio: f64,
-    /// Of a run, in the median.
+    /// Per run with checkpoints, as medians.
     checkpoints: f64,
     seconds: f64,
 }

@@ -1,4 +1,4 @@
-//! The queries of the Nexmark benchmark that are windowed or stateless, as scripts over one of three inputs.
+//! The windowed and stateless queries of the Nexmark benchmark, as scripts over one of three inputs.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ impl Input {
     }
 }
 
-/// The queries and what they are, in the order of a report.
+/// The names and texts of the queries, in the order of a report.
 pub(crate) const QUERIES: &[(&str, &str)] = &[
     ("rows", include_str!("../queries/rows.sql")),
     ("q0", include_str!("../queries/q0.sql")),
@@ -39,18 +39,18 @@ pub(crate) const QUERIES: &[(&str, &str)] = &[
     ("pairs", include_str!("../queries/pairs.sql")),
 ];
 
-/// What a script runs over.
+/// The input of a script.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Events<'a> {
     pub(crate) input: Input,
     pub(crate) count: u64,
-    /// Per second of event time.
+    /// Events per second of event time.
     pub(crate) rate: u64,
-    /// Where files of this input lie.
+    /// The directory of the input's files.
     pub(crate) directory: &'a Path,
 }
 
-/// The script of a query; its sink has these options.
+/// The script of a query. `sink` holds the options of its sink.
 pub(crate) fn script(query: &str, events: Events<'_>, sink: &str) -> Result<String> {
     let (_, text) = QUERIES.iter().find(|(name, _)| *name == query).with_context(|| format!("no query '{query}'"))?;
     let tables = match events.input {

@@ -1,12 +1,12 @@
-//! From SIGKILL of a node to the first new committed output of a job with a large state, in a cluster of processes with a spare
-//! node.
+//! Measures the time from SIGKILL of a node to the first new committed output. The job has a large state and runs in
+//! a cluster of processes with a spare node.
 //!
 //! ```text
 //! kill --detect--> attempt no longer runs --place--> next one is deployed --restore--> it runs --commit--> new file visible
 //! ```
 //!
-//! New is a file that the next attempt wrote: what the killed one had prepared is published earlier. The node is started again
-//! after that, as the next spare, so that more than one kill can be measured.
+//! New output is a file written by the next attempt: files that the killed attempt had prepared are published
+//! earlier. Afterwards the node is started again as the next spare, so that several kills can be measured.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// More checkpoints between two kills.
+/// Checkpoints to wait for between two kills.
 const CHECKPOINTS_BETWEEN: u64 = 5;
 
 #[derive(Debug, Args)]
@@ -42,18 +42,18 @@ pub(crate) struct RecoveryArgs {
     json: bool,
 }
 
-/// What followed one kill. Milliseconds.
+/// The effects of one kill, in milliseconds.
 #[derive(Debug, Serialize)]
 struct Recovery {
     keys: u64,
-    /// Of the checkpoint before.
+    /// State size in the last checkpoint before the kill.
     state_mib: f64,
     detect_ms: f64,
     place_ms: f64,
     restore_ms: f64,
     commit_ms: f64,
     all_ms: f64,
-    /// What ended the attempt.
+    /// The failure that ended the attempt.
     cause: String,
 }
 
@@ -70,7 +70,7 @@ impl Row for Recovery {
     }
 }
 
-/// Kills nodes, and prints a row for each.
+/// Kills one node after another, and prints a row for each.
 pub(crate) async fn run(args: &RecoveryArgs) -> Result<()> {
     let mut cluster = Processes::start(&args.cluster, args.coordinators).await?;
     let job = cluster.fill(&args.workload, false).await?;
@@ -87,7 +87,7 @@ pub(crate) async fn run(args: &RecoveryArgs) -> Result<()> {
     Ok(())
 }
 
-/// Kills the node of a slice; gives its index.
+/// Kills the node that runs a slice. Returns its index.
 async fn kill(cluster: &mut Processes, job: JobId, slice: u32) -> Result<(usize, Recovery)> {
     let running = cluster.job(job).await?;
     let holder = running.subtasks.iter().rfind(|subtask| subtask.index == slice).map_or(1, |subtask| subtask.node);
@@ -119,7 +119,7 @@ async fn kill(cluster: &mut Processes, job: JobId, slice: u32) -> Result<(usize,
     Ok((killed, recovery))
 }
 
-/// When the job is first seen to be so.
+/// Waits until the job satisfies `is_so`. Returns the time, and the job.
 async fn first(
     cluster: &Processes,
     job: JobId,

@@ -1,8 +1,8 @@
-//! What checkpoints of a large keyed state take: how long a subtask stands still for one, and how much is uploaded where few keys
-//! have changed since the last.
+//! Measures checkpoints of a large keyed state: how long a subtask is frozen, and how much is uploaded when few keys
+//! have changed.
 //!
-//! The figures are those that the cluster itself notes of each checkpoint (`thalweg job checkpoints`); of several subtasks, the
-//! longest times and all bytes together. The cluster consists of processes.
+//! The figures come from the cluster's record of each checkpoint (`thalweg job checkpoints`). Of several subtasks
+//! these are the longest times and the sum of the bytes. The cluster consists of processes.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -40,21 +40,21 @@ pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
     thalweg_types::settings::parse_duration(text).ok_or_else(|| format!("'{text}' is not a duration"))
 }
 
-/// What the checkpoints of one phase came to.
+/// The result of all checkpoints of one phase.
 #[derive(Debug, Serialize)]
 struct Checkpoints {
-    /// `fill`: while keys were new; `steady`: when there were all of them.
+    /// `fill` while keys are new, `steady` once all keys are known.
     phase: &'static str,
     keys: u64,
     checkpoints: usize,
     failed: usize,
-    /// Of the last checkpoint.
+    /// State size in the last checkpoint.
     state_mib: f64,
     freeze_ms_longest: f64,
     freeze_ms_median: f64,
-    /// Records since the checkpoint before, of all keys.
+    /// Records since the previous checkpoint, in percent of the keys.
     changed_percent: f64,
-    /// Uploaded for one checkpoint, of the state's size.
+    /// Bytes uploaded per checkpoint, in percent of the state's size.
     upload_percent_mean: f64,
     upload_percent_median: f64,
     upload_percent_largest: f64,
@@ -98,7 +98,7 @@ impl Row for Checkpoints {
     }
 }
 
-/// Fills the state, lets it change, and prints a row for either.
+/// Fills the state, lets it change, and prints a row for each phase.
 pub(crate) async fn run(args: &StateArgs) -> Result<()> {
     let cluster = Processes::start(&args.cluster, 1).await?;
     let job = cluster.submit(&args.workload, None).await?;
@@ -108,7 +108,7 @@ pub(crate) async fn run(args: &StateArgs) -> Result<()> {
     report.row(&checkpoints("steady", args, &steady))
 }
 
-/// The checkpoints while the state grew, and those of the full one, by their number.
+/// The checkpoints while the state grew, and those of the full state, each in order.
 async fn observe(
     args: &StateArgs,
     cluster: &Processes,
@@ -125,7 +125,7 @@ async fn observe(
         if full_since.is_none() {
             let job = cluster.job(job).await?;
             ensure!(job.failures == 0, "an attempt has failed: {:?}", job.failure);
-            // The next one still has keys that are new.
+            // The next checkpoint may still hold new keys.
             full_since = newest.filter(|_| is_filled(&job)).map(|newest| CheckpointId(newest.0 + 2));
         }
         let Some(since) = full_since else { continue };

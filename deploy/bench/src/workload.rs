@@ -1,4 +1,4 @@
-//! A job with a large keyed state: filled as fast as possible, then changed at a steady rate for as long as it runs.
+//! A job with a large keyed state: filled as fast as possible, then changed at a steady rate.
 //!
 //! ```text
 //! fill:    every key once ---+
@@ -29,10 +29,10 @@ pub(crate) struct WorkloadArgs {
     pub(crate) parallelism: u32,
 }
 
-/// Where what changes is written to besides.
+/// Further outputs of changed records.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written<'a> {
-    /// A directory for part files.
+    /// The directory of part files.
     pub(crate) files: &'a Path,
     /// Whether the nodes print a line per record.
     pub(crate) is_printed: bool,

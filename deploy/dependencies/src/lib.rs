@@ -1,5 +1,5 @@
-//! Every library that any crate uses, with the features that all of them ask for together; no code.
+//! Depends on every library that any crate uses, with all features that are used together. It has no code.
 //!
-//! Cargo unites features over the packages of one command. So `cargo test -p thalweg-sql` alone would build most libraries once
-//! more, with fewer features, and so would every other set of packages. With `-p thalweg-dependencies` beside it, it uses what
-//! the whole workspace has built.
+//! Cargo unifies features over the packages of one command. Alone, `cargo test -p thalweg-sql` would build most
+//! libraries again with fewer features, and so would any other set of packages. With `-p thalweg-dependencies` added,
+//! it uses what the whole workspace has built.

@@ -1,4 +1,5 @@
-//! Queries whose answers are known without any engine: written down by hand, mostly for inputs on which engines have been wrong.
+//! Queries with answers written down by hand, independent of any engine, mostly for inputs on which engines have been
+//! wrong.
 //!
 //! ```text
 //! answers/TOPIC/NAME.sql             a script with one SELECT; ${answers} is the directory of all topics
@@ -14,23 +15,23 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
-/// One query and its rows.
+/// A query and its expected rows.
 #[derive(Debug, Clone)]
 pub struct KnownAnswer {
     /// `TOPIC/NAME`.
     pub name: String,
     /// The script.
     pub script: String,
-    /// What DuckDB is asked, where it means the same.
+    /// The query for DuckDB, if it gives the same rows.
     pub second: Option<String>,
-    /// The rows.
+    /// The expected rows.
     pub rows: Vec<Value>,
 }
 
-/// Reads every known answer below a directory, by name.
+/// Reads all known answers below a directory, sorted by name.
 ///
 /// # Errors
-/// When a file is missing or cannot be read.
+/// If a file is missing or cannot be read.
 pub fn read_all(directory: &Path) -> Result<Vec<KnownAnswer>> {
     let mut answers = Vec::new();
     for topic in entries(directory)? {
@@ -63,17 +64,17 @@ fn read(directory: &Path, topic: &Path, name: &str) -> Result<KnownAnswer> {
     })
 }
 
-/// Rows as JSON objects, one a line.
+/// Parses rows, one JSON object a line.
 ///
 /// # Errors
-/// When a line is none.
+/// If a line is not JSON.
 pub fn parse_rows(text: &str) -> Result<Vec<Value>> {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     lines.map(|line| serde_json::from_str(line).with_context(|| format!("not a row: {line}"))).collect()
 }
 
-/// Which rows are missing and which were not expected, whatever their order; `None` where they are equal. The zeros at the end of
-/// a time's fraction do not count.
+/// The difference between two sets of rows in any order; `None` if they are equal. Zeros at the end of a time's
+/// fraction do not count.
 #[must_use]
 pub fn difference(actual: &[Value], expected: &[Value]) -> Option<String> {
     let texts = |rows: &[Value]| {

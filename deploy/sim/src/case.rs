@@ -1,4 +1,4 @@
-//! The case files: what a case is, and how one is read.
+//! The case files: what a case consists of, and how to read one.
 //!
 //! ```text
 //! -- One sentence about what the case shows.
@@ -23,37 +23,38 @@ use anyhow::{Context, Result, bail};
 /// One case.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// The file's name without its ending.
+    /// The file's name without its extension.
     pub name: String,
-    /// The streaming script, without the tables that every case has.
+    /// The streaming script, without the tables common to all cases.
     pub stream: String,
-    /// The batch twins, in the order of the file.
+    /// The batch queries, in the order of the file.
     pub twins: Vec<Twin>,
-    /// Whether the case has late records: it runs at parallelism one only, and its twins may read the table `late`.
+    /// Whether the case has late records. It then runs at parallelism 1 only, and its twins may read the table
+    /// `late`.
     pub late: bool,
 }
 
-/// A batch query and where the streaming side of it is found.
+/// A batch query, and the streaming output that it must equal.
 #[derive(Debug, Clone)]
 pub struct Twin {
-    /// Where the stream's rows are.
+    /// The output of the stream.
     pub output: Output,
-    /// Whether they come in the order of the query.
+    /// Whether the rows come in the order of the query.
     pub ordered: bool,
-    /// The query.
+    /// The batch query.
     pub sql: String,
-    /// What DuckDB is asked.
+    /// The query for DuckDB.
     pub second: Second,
 }
 
-/// How the second reference is asked.
+/// The query for the second reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Second {
-    /// The same.
+    /// The same query.
     Same,
-    /// This query.
+    /// Another query.
     Query(String),
-    /// Not at all, for this reason.
+    /// None, for this reason.
     Not(String),
 }
 
@@ -69,16 +70,15 @@ impl Twin {
     }
 }
 
-/// Where a script leaves rows.
+/// The output of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// The n-th bare SELECT, from 0.
     Select(u32),
     /// Files of this format in this directory under `${out}`.
     Files {
-        /// The directory.
+        /// The directory's name.
         directory: String,
-        /// The format.
         format: FileFormat,
     },
 }
@@ -86,18 +86,18 @@ pub enum Output {
 /// The format of output files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileFormat {
-    /// One object a line.
+    /// One JSON object a line.
     Json,
-    /// Without a header.
+    /// CSV without a header.
     Csv,
     /// Parquet.
     Parquet,
 }
 
-/// Reads every case of a directory, by name.
+/// Reads all cases of a directory, sorted by name.
 ///
 /// # Errors
-/// When the directory or a file cannot be read, or a file is not a case.
+/// If the directory or a file cannot be read, or a file is not a case.
 pub fn read_all(directory: &Path) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for entry in fs::read_dir(directory).with_context(|| format!("could not list {}", directory.display()))? {
@@ -112,10 +112,10 @@ pub fn read_all(directory: &Path) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// Reads one case.
+/// Parses one case.
 ///
 /// # Errors
-/// When a section is missing or its head cannot be understood.
+/// If a section is missing, or its head is unknown.
 pub fn parse(name: &str, text: &str) -> Result<Case> {
     let mut case = Case { name: name.to_owned(), stream: String::new(), twins: Vec::new(), late: false };
     let mut selects = 0;

@@ -1,5 +1,5 @@
-//! A second reference: DuckDB, which shares no code with the product or with the first. It runs in Python, where that has it
-//! (`pip install duckdb`).
+//! A second reference: DuckDB, which shares no code with the product or with the first reference. It runs in a Python
+//! that has it (`pip install duckdb`).
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,10 @@ use arrow::{array::RecordBatch, compute::cast, datatypes::Schema};
 use crate::oracle::read_parquet;
 
 const ANSWER: &str = include_str!("../duckdb/answer.py");
-/// The tables of the cases, and DuckDB's words for functions that it calls otherwise.
+/// The tables of the cases, and macros for functions that DuckDB names differently.
 const TABLES: &str = include_str!("../duckdb/tables.sql");
 
-/// What it says otherwise, and no macro can mend.
+/// Expressions that DuckDB writes differently and macros cannot replace.
 const SAID_OTHERWISE: &[(&str, &str)] = &[("CAST(ts AS BIGINT)", "epoch_ms(ts)")];
 
 /// A Python that has DuckDB.
@@ -27,11 +27,11 @@ pub struct DuckDb {
     python: PathBuf,
 }
 
-/// The rows of a query, or why there are none.
+/// The rows of a query, or the error.
 pub type Answer = Result<Vec<RecordBatch>>;
 
 impl DuckDb {
-    /// This Python's; `None` where it does not have it.
+    /// DuckDB in this Python; `None` if it is not installed.
     #[must_use]
     pub fn of(python: PathBuf) -> Option<Self> {
         let mut import = Command::new(&python);
@@ -39,11 +39,11 @@ impl DuckDb {
         import.status().is_ok_and(|status| status.success()).then_some(Self { python })
     }
 
-    /// The answers to queries over the tables that `input::generate` wrote to `data`, by the names of the queries. `out` is an
-    /// empty directory for them.
+    /// Answers queries over the tables that `input::generate` wrote to `data`. Questions and answers have names;
+    /// `out` is an empty directory for the answers.
     ///
     /// # Errors
-    /// When Python cannot be run, or the tables cannot be read.
+    /// If Python cannot be run, or the tables cannot be read.
     pub fn answers(
         &self,
         data: &Path,
@@ -58,10 +58,10 @@ impl DuckDb {
         self.ask(&tables, &questions, out)
     }
 
-    /// The answers to queries after these statements.
+    /// Answers queries after running the statements in `tables`.
     ///
     /// # Errors
-    /// When Python cannot be run, or a statement fails.
+    /// If Python cannot be run, or a statement fails.
     pub fn ask(
         &self,
         tables: &str,
@@ -88,10 +88,10 @@ fn answer(out: &Path, name: &str) -> Answer {
     }
 }
 
-/// The batches with the types of a schema, column by column.
+/// Casts batches to the types of a schema, column by column.
 ///
 /// # Errors
-/// When there is another number of columns, or a value is none of its type.
+/// If the number of columns differs, or a value does not fit its type.
 pub fn with_types_of(batches: &[RecordBatch], schema: &Schema) -> Answer {
     let typed = |batch: &RecordBatch| {
         let (given, wanted) = (batch.num_columns(), schema.fields().len());

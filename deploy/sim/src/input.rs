@@ -1,8 +1,8 @@
-//! The generated input: a few thousand rows per table, the same for the same seed.
+//! The generated input: a few thousand rows per table, determined by a seed.
 //!
-//! Rows come out of order by less than five seconds, which is the watermark delay of the tables in `cases/tables.sql`.
-//! Among the values are NULLs (both as `null` and as a missing field), negative numbers, minus zero, empty and non-ASCII
-//! text, many equal timestamps, ties in every order and keys that occur once. Sensor times cross 1970.
+//! Rows are out of order by less than five seconds, the watermark delay of the tables in `cases/tables.sql`. Among
+//! the values are NULLs (as `null` and as missing fields), negative numbers, minus zero, empty and non-ASCII text,
+//! many equal timestamps, ties in every order, and keys that occur once. Sensor times cross 1970.
 
 use std::{fmt::Write as _, fs, path::Path, sync::Arc};
 
@@ -16,13 +16,13 @@ use parquet::arrow::ArrowWriter;
 
 /// Rows per table.
 const ROWS: i64 = 2000;
-/// Event time between two rows on average.
+/// Mean event time between two rows, in milliseconds.
 const STEP_MS: i64 = 300;
-/// By how much a row may be late: less than the tables' five seconds.
+/// The most that a row may be out of order: less than the tables' five seconds.
 const DISORDER_MS: u64 = 4_900;
 /// 2026-01-01 00:00:00 UTC in milliseconds.
 const NEW_YEAR_2026_MS: i64 = 1_767_225_600_000;
-/// Over how many files the clicks are dealt.
+/// The number of files that the clicks are dealt to.
 const PARTS: u64 = 3;
 
 /// SplitMix64: a small generator with a fixed sequence per seed.
@@ -30,7 +30,7 @@ const PARTS: u64 = 3;
 pub struct Dice(u64);
 
 impl Dice {
-    /// A generator of this seed's sequence.
+    /// Creates a generator for a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -50,28 +50,28 @@ impl Dice {
         self.bits() % bound
     }
 
-    /// A number from `low` up to and without `high`.
+    /// A number in `low..high`.
     pub fn between(&mut self, low: i64, high: i64) -> i64 {
         let span = u64::try_from(high - low).expect("low is below high");
         low + i64::try_from(self.below(span)).expect("smaller than the span")
     }
 
-    /// True in `percent` of 100 throws.
+    /// True with a probability of `percent` in 100.
     pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    /// One of these.
+    /// One of the choices.
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         let at = self.below(u64::try_from(choices.len()).expect("few choices"));
         choices[usize::try_from(at).expect("an index")]
     }
 }
 
-/// Writes every table into a directory.
+/// Writes all tables into a directory.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// If a file cannot be written.
 pub fn generate(directory: &Path, seed: u64) -> Result<()> {
     clicks(directory, &mut Dice::new(seed))?;
     write(&directory.join("bids.json"), &bids(&mut Dice::new(seed ^ 1)))?;
@@ -86,7 +86,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
 }
 
-/// The time of row `at`: on a grid of 100 ms, so that many are equal.
+/// The time of row `at`, in milliseconds, on a grid of 100 ms so that many times are equal.
 fn time_ms(dice: &mut Dice, at: i64) -> i64 {
     let disorder = i64::try_from(dice.below(DISORDER_MS)).expect("a few seconds");
     (at * STEP_MS - disorder).div_euclid(100) * 100
@@ -97,7 +97,7 @@ fn text_of(millis: i64) -> String {
     time.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }
 
-/// A field of a JSON object: NULL is written as such or left out.
+/// Adds a field to a JSON object. NULL is written as `null` or left out.
 fn json_field(dice: &mut Dice, line: &mut String, name: &str, value: Option<String>) {
     match value {
         Some(value) => write!(line, ",\"{name}\":{value}").expect("writing to a string cannot fail"),
@@ -117,7 +117,7 @@ fn clicks(directory: &Path, dice: &mut Dice) -> Result<()> {
     let mut parts = vec![String::new(); usize::try_from(PARTS).expect("few parts")];
     for id in 0..ROWS {
         let ts = NEW_YEAR_2026_MS + time_ms(dice, id);
-        // Few users do most; some appear once.
+        // A few users have most of the rows; some users have one.
         let user = if dice.percent(5) { 1000 + id } else { dice.between(0, 6) * dice.between(0, 5) };
         let page = dice.pick(PAGES);
         let mut line = format!("{{\"id\":{id},\"ts\":\"{}\",\"user_id\":{user},\"page\":\"{page}\"", text_of(ts));
@@ -146,7 +146,7 @@ fn clicks(directory: &Path, dice: &mut Dice) -> Result<()> {
     Ok(())
 }
 
-/// Hundredths, whole numbers, zero and minus zero.
+/// Hundredths, whole numbers, zero, and minus zero.
 fn price(dice: &mut Dice) -> String {
     match dice.below(10) {
         0 => "-0.0".to_owned(),
@@ -216,7 +216,7 @@ fn trades(path: &Path, dice: &mut Dice) -> Result<()> {
     let schema: Arc<Schema> = batch.schema();
     let file = fs::File::create(path).with_context(|| format!("could not create {}", path.display()))?;
     let mut writer = ArrowWriter::try_new(file, schema, None)?;
-    // Several row groups of several sizes, so that readers cross boundaries and may share the file.
+    // Row groups of several sizes, so that readers cross boundaries and may share the file.
     let mut start = 0;
     for end in [300, 700, 701, 1200, batch.num_rows()] {
         writer.write(&batch.slice(start, end - start))?;

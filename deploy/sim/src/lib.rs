@@ -1,7 +1,7 @@
-//! What the whole engine is measured against: generated input, a batch engine as reference, and the cases that both answer.
+//! The references for the whole engine: generated input, a batch engine, and the cases that both answer.
 //!
-//! A case is one file of `cases/`: a streaming script and, written by hand, the batch queries that must give the same rows.
-//! Nothing of the engine is used to compute the expected side: DataFusion reads the same files by Arrow's own readers.
+//! A case is one file of `cases/`: a streaming script, and batch queries, written by hand, that must give the same
+//! rows. The expected side uses nothing of the engine: DataFusion reads the same files with Arrow's readers.
 
 pub mod answers;
 pub mod case;
@@ -12,7 +12,7 @@ pub mod rows;
 pub mod seeds;
 pub mod simulation;
 
-/// Writes a line to standard output. A reader who has gone away is no reason to stop.
+/// Writes a line to standard output. Ignores errors, since the reader may be gone.
 pub fn say(line: impl std::fmt::Display) {
     use std::io::Write as _;
 

@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// One seed, in full.
+/// Runs one seed and prints its report.
 fn one(args: &Args, seed: u64) -> bool {
     let journal = if args.log { Journal::printed() } else { Journal::default() };
     if args.log {
@@ -93,7 +93,7 @@ fn one(args: &Args, seed: u64) -> bool {
     report.failure.is_none()
 }
 
-/// The product's log has the simulation's time.
+/// Stamps the product's log with virtual time.
 struct VirtualTime(Journal);
 
 impl tracing_subscriber::fmt::time::FormatTime for VirtualTime {
@@ -119,7 +119,7 @@ fn command(seed: u64, bug: Option<Bug>) -> String {
     format!("cargo run -p thalweg-sim --release -- --seed {seed} --log{bug}")
 }
 
-/// Every mistake; good when each is found.
+/// Runs each known mistake. Returns whether all were found.
 fn bugs(args: &Args) -> bool {
     let mut missed = 0;
     say(format_args!("{:<28}{:>10}  first seed that finds it", "mistake", "found in"));
@@ -141,7 +141,7 @@ fn bugs(args: &Args) -> bool {
     missed == 0
 }
 
-/// Runs all seeds on as many threads as wanted; gives how many passed and failed.
+/// Runs all seeds on `jobs` threads. Returns how many passed and failed.
 fn run_all(args: &Args, bug: Option<Bug>, each: &(dyn Fn(&Report) + Sync)) -> (u64, u64) {
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64));
     let (next, passed, failed) = (AtomicU64::new(args.seeds.start), AtomicU64::new(0), AtomicU64::new(0));
@@ -168,7 +168,7 @@ fn run_all(args: &Args, bug: Option<Bug>, each: &(dyn Fn(&Report) + Sync)) -> (u
     (passed.into_inner(), failed.into_inner())
 }
 
-/// A line that says how far it is; only where someone looks on.
+/// A progress bar, shown only on a terminal.
 struct Progress {
     total: u64,
     is_shown: bool,
@@ -187,7 +187,7 @@ impl Progress {
             let filled = usize::try_from(done * BAR / self.total.max(1)).unwrap_or(0);
             let bar = format!("{:<1$}", "=".repeat(filled), usize::try_from(BAR).unwrap_or(0));
             eprint!("\r[{bar}] {done}/{}, {failed} failed ", self.total);
-            // A terminal that is gone is no reason to stop.
+            // If the terminal is gone, the run still goes on.
             std::io::stderr().flush().ok();
         }
     }

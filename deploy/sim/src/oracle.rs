@@ -1,4 +1,4 @@
-//! The reference: DataFusion over the same files, read by Arrow's own readers.
+//! The first reference: DataFusion over the same files, read with Arrow's readers.
 
 use std::{
     fs::{self, File},
@@ -34,7 +34,7 @@ impl Oracle {
     /// Loads the tables that `input::generate` wrote.
     ///
     /// # Errors
-    /// When a file cannot be read.
+    /// If a file cannot be read.
     pub fn load(data: &Path) -> Result<Self> {
         let oracle = Self { session: SessionContext::new() };
         oracle.register("clicks", read_json(&[data.join("clicks.json")], clicks_schema())?)?;
@@ -44,19 +44,19 @@ impl Oracle {
         Ok(oracle)
     }
 
-    /// Adds the table `late`: the records that a job reported late, with the windows that refused them.
+    /// Adds the table `late`: the late records of a job, with their windows.
     ///
     /// # Errors
-    /// When the batches are not of one schema.
+    /// If the schemas of the batches differ.
     pub fn with_late(self, late: Vec<RecordBatch>) -> Result<Self> {
         self.register("late", late)?;
         Ok(self)
     }
 
-    /// The answer to a query, and its schema.
+    /// The rows of a query, and their schema.
     ///
     /// # Errors
-    /// Those of the batch engine.
+    /// Errors of the batch engine.
     pub async fn answer(&self, sql: &str) -> Result<(Vec<Row>, SchemaRef)> {
         let frame = self.session.sql(sql).await.with_context(|| format!("the batch twin cannot be planned: {sql}"))?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
@@ -71,10 +71,10 @@ impl Oracle {
     }
 }
 
-/// Reads the final files that a sink wrote to a directory, as rows of this schema.
+/// Reads the visible files that a sink wrote to a directory, as rows of a schema.
 ///
 /// # Errors
-/// When a file cannot be read as such.
+/// If a file does not have this format.
 pub fn read_output(directory: &Path, format: FileFormat, schema: &SchemaRef) -> Result<Vec<Row>> {
     let files = files_below(directory)?;
     let schema = Arc::new(plain(schema));
@@ -86,10 +86,10 @@ pub fn read_output(directory: &Path, format: FileFormat, schema: &SchemaRef) -> 
     rows::of_batches(&batches)
 }
 
-/// Every file below a directory whose name does not begin with a dot or an underscore, by name.
+/// All files below a directory, sorted by name, without those whose name starts with a dot or an underscore.
 ///
 /// # Errors
-/// When the directory cannot be listed.
+/// If the directory cannot be listed.
 pub fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).with_context(|| format!("could not list {}", directory.display()))? {
@@ -105,10 +105,10 @@ pub fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Reads files of one JSON object a line.
+/// Reads files with one JSON object a line.
 ///
 /// # Errors
-/// When a file cannot be read as such.
+/// If a file does not have this format.
 pub fn read_json(files: &[PathBuf], schema: SchemaRef) -> Result<Vec<RecordBatch>> {
     let mut batches = Vec::new();
     for file in files {
@@ -121,10 +121,10 @@ pub fn read_json(files: &[PathBuf], schema: SchemaRef) -> Result<Vec<RecordBatch
     Ok(batches)
 }
 
-/// Reads one file that a sink wrote, as rows of this schema.
+/// Reads one file that a sink wrote, as rows of a schema.
 ///
 /// # Errors
-/// When it cannot be read as such.
+/// If it does not have this format.
 pub fn read_bytes(bytes: Bytes, format: FileFormat, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
     let schema = Arc::new(plain(schema));
     let batches: Result<Vec<RecordBatch>, _> = match format {
@@ -151,7 +151,7 @@ fn read_csv(files: &[PathBuf], schema: SchemaRef, header: bool) -> Result<Vec<Re
 /// Reads Parquet files.
 ///
 /// # Errors
-/// When one cannot be read as such.
+/// If one is not a Parquet file.
 pub fn read_parquet(files: &[PathBuf]) -> Result<Vec<RecordBatch>> {
     let mut batches = Vec::new();
     for file in files {
@@ -166,7 +166,7 @@ fn open(file: &Path) -> Result<File> {
     File::open(file).with_context(|| format!("could not open {}", file.display()))
 }
 
-/// A schema that the text readers take: no views, every column nullable.
+/// A schema that the text readers accept: no views, and every column nullable.
 fn plain(schema: &Schema) -> Schema {
     let kind = |kind: &DataType| match kind {
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,

@@ -1,7 +1,8 @@
-//! Rows as comparable values, and the comparison: equal multisets, floats within 1e-9 relative.
+//! Rows as comparable values. Two results are equal if they are equal multisets, with floats within a relative
+//! difference of 1e-9.
 //!
-//! Types that differ only in width or encoding give equal values: every integer width, every text encoding, every unit of
-//! time. Decimals are compared exactly, without their trailing zeros.
+//! Types that differ only in width or encoding give equal values: all widths of integers, encodings of text and units
+//! of time. Decimals are compared exactly, without trailing zeros.
 
 use std::cmp::Ordering;
 
@@ -14,9 +15,9 @@ use arrow::{
     },
 };
 
-/// By how much two floats may differ, relative to the larger one. Zero is only ever equal to zero.
+/// The largest relative difference of two equal floats. Only zero equals zero.
 const TOLERANCE: f64 = 1e-9;
-/// How many differing rows a report shows per side.
+/// Differing rows that a report shows per side.
 const SHOWN: usize = 5;
 
 /// One value.
@@ -43,10 +44,10 @@ pub enum Cell {
 /// One row.
 pub type Row = Vec<Cell>;
 
-/// The rows of batches.
+/// Converts batches to rows.
 ///
 /// # Errors
-/// When a column has a type that no case uses.
+/// If a column has a type that no case uses.
 pub fn of_batches(batches: &[RecordBatch]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for batch in batches {
@@ -57,7 +58,7 @@ pub fn of_batches(batches: &[RecordBatch]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Compares two multisets of rows; says how they differ where they do.
+/// Compares two multisets of rows. Returns how they differ; `None` if they are equal.
 #[must_use]
 pub fn difference(actual: Vec<Row>, expected: Vec<Row>) -> Option<String> {
     let (rows, wanted) = (actual.len(), expected.len());
@@ -69,7 +70,7 @@ pub fn difference(actual: Vec<Row>, expected: Vec<Row>) -> Option<String> {
     Some(format!("{rows} rows, expected {wanted}; {missing}\n  {} not expected:{}", extra.len(), shown(&extra)))
 }
 
-/// Compares two lists of rows; says where they differ first where they do.
+/// Compares two lists of rows. Returns the first difference; `None` if they are equal.
 #[must_use]
 pub fn difference_in_order(actual: &[Row], expected: &[Row]) -> Option<String> {
     let differs = |at: &usize| match (actual.get(*at), expected.get(*at)) {
@@ -80,14 +81,14 @@ pub fn difference_in_order(actual: &[Row], expected: &[Row]) -> Option<String> {
     Some(format!("row {at} is {:?}, expected {:?}", actual.get(at), expected.get(at)))
 }
 
-/// Rows that there should not be, or not so often; says which where there are any.
+/// Rows that are not expected, or too often there; `None` if there are none.
 #[must_use]
 pub fn surplus(actual: Vec<Row>, expected: Vec<Row>) -> Option<String> {
     let (_, extra) = unmatched(actual, expected);
     (!extra.is_empty()).then(|| format!("{} not expected:{}", extra.len(), shown(&extra)))
 }
 
-/// Rows that are not there, or not so often as they should be; says which where there are any.
+/// Expected rows that are not there often enough; `None` if there are none.
 #[must_use]
 pub fn missing(actual: Vec<Row>, expected: Vec<Row>) -> Option<String> {
     let (missing, _) = unmatched(actual, expected);
@@ -98,7 +99,7 @@ fn shown(rows: &[Row]) -> String {
     rows.iter().take(SHOWN).map(|row| format!("\n    {row:?}")).collect()
 }
 
-/// What is only expected, and what is only there.
+/// The rows that are only expected, and those that are only there.
 fn unmatched(mut actual: Vec<Row>, mut expected: Vec<Row>) -> (Vec<Row>, Vec<Row>) {
     actual.sort_by(compare_rows);
     expected.sort_by(compare_rows);
@@ -138,7 +139,7 @@ fn cells(column: &dyn Array) -> Result<Vec<Cell>> {
         }
         kind if kind.is_floating() => {
             let values = to(&DataType::Float64)?.as_primitive::<Float64Type>().clone();
-            // Minus zero and zero are one value.
+            // Adding zero turns minus zero into zero.
             Box::new(move |at| Cell::Float(values.value(at) + 0.0))
         }
         DataType::Decimal128(_, scale) => {
@@ -172,7 +173,7 @@ fn decimal(unscaled: i128, scale: i8) -> Cell {
     Cell::Decimal(unscaled, scale)
 }
 
-/// Everything but the floats first, so that floats which differ by rounding alone do not change a row's place.
+/// Compares all cells but floats first, so that rounding errors do not change a row's place.
 fn compare_rows(left: &Row, right: &Row) -> Ordering {
     let exact = left.iter().zip(right).map(|(l, r)| compare_exact(l, r)).find(|order| order.is_ne());
     let float = || left.iter().zip(right).map(|(l, r)| compare_float(l, r)).find(|order| order.is_ne());

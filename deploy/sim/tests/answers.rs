@@ -1,4 +1,4 @@
-//! Every known answer: at parallelism 1 on one node, at parallelism 4 on three.
+//! All known answers: at parallelism 1 on one node, and at parallelism 4 on three.
 //!
 //! `THALWEG_CASE=guards cargo test -p thalweg-sim --test answers` runs only those with `guards` in their names.
 
@@ -26,9 +26,9 @@ fn known() -> Vec<KnownAnswer> {
     all.into_iter().filter(|answer| answer.name.contains(&wanted)).collect()
 }
 
-/// The rows that a script's SELECT gives, as they are shown.
+/// The printed rows of a script's SELECT.
 async fn rows(client: &Client, answer: &KnownAnswer, parallelism: u32) -> Result<Vec<Value>> {
-    // What a file begins with that was saved with a mark of its encoding is for whoever reads the file.
+    // A file's byte order mark is removed by its reader.
     let sql = answer.script.trim_start_matches('\u{feff}').to_owned();
     let options = SubmitOptions { sql, parallelism: Some(parallelism), ..SubmitOptions::default() };
     let submitted = client.submit(options).await.context("the script was refused")?;

@@ -1,5 +1,5 @@
-//! The references against DuckDB, where it is installed: that DataFusion, which the engine is built from, gives the same answers
-//! proves little.
+//! The references against DuckDB, if it is installed. DataFusion alone proves little, since the engine is built from
+//! it.
 //!
 //! `THALWEG_DUCKDB=PYTHON` names a Python that has it (`pip install duckdb`); without it, `python3` is tried.
 
@@ -35,7 +35,7 @@ fn below(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
 }
 
-/// The name of each query of a case, and the query.
+/// The queries of a case, with their names.
 fn questions(case: &Case) -> impl Iterator<Item = (String, &case::Twin)> {
     case.twins.iter().enumerate().map(|(at, twin)| (format!("{}-{at}", case.name), twin))
 }
@@ -58,7 +58,8 @@ async fn the_first_reference_gives_the_answers_of_the_second() {
     input::generate(data.path(), SEED).expect("input is generated");
     let oracle = Oracle::load(data.path()).expect("the input can be read");
     let cases = case::read_all(&below("cases")).expect("the cases can be read");
-    // What was late is only known once the engine has run: the stream is held against the first reference there.
+    // Late rows are known only once the engine has run. Cases with late rows are compared with the first reference
+    // alone, in `sql.rs`.
     let cases: Vec<&Case> = cases.iter().filter(|case| !case.late).collect();
     let all = || cases.iter().flat_map(|case| questions(case));
     let asked = all().filter_map(|(name, twin)| Some((name, twin.second_query()?.to_owned()))).collect();
@@ -95,7 +96,7 @@ fn known_answers_are_those_of_duckdb() {
     assert!(!answers.is_empty(), "none was asked");
 }
 
-/// Rows as the known ones are written.
+/// Rows in the format of the known answers.
 fn as_json(batches: &[RecordBatch]) -> Result<Vec<serde_json::Value>, String> {
     let shown = || -> Result<Vec<serde_json::Value>> {
         let mut shown = Vec::new();

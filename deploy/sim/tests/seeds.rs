@@ -1,4 +1,4 @@
-//! A slice of the seeds, small enough for every change; and that a seed is a run.
+//! A small slice of the seeds, for every change; and a check that a seed determines its run.
 
 use thalweg_sim::{
     seeds::{JobKind, Report, Scenario, run_apart},
@@ -6,7 +6,7 @@ use thalweg_sim::{
 };
 use thalweg_types::bug::Bug;
 
-/// A seed that finds each of the known mistakes.
+/// For each known mistake, a seed that finds it.
 const FINDS: &[(Bug, u64)] = &[
     (Bug::SkipAlignment, 30),
     (Bug::CommitBeforeDurable, 7),
@@ -26,7 +26,7 @@ const FINDS: &[(Bug, u64)] = &[
     (Bug::SkipSync, 37),
 ];
 
-/// Does something with each item, on all cores; gives what came of it.
+/// Calls `each` for all items on all cores. Returns the results.
 fn on_all_cores<T: Copy + Sync, R: Send>(items: &[T], each: impl Fn(T) -> Option<R> + Sync) -> Vec<R> {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let found = std::sync::Mutex::new(Vec::new());
@@ -62,7 +62,7 @@ fn jobs_publish_the_batch_answer_once_whatever_fails() {
 #[test]
 fn every_known_mistake_is_found() {
     assert_eq!(FINDS.iter().map(|(bug, _)| *bug).collect::<Vec<_>>(), Bug::ALL);
-    // Another seed does where the one that is known finds something else since the engine has changed.
+    // After a change of the engine a seed may find nothing any more; then another one must.
     let is_missed = |(bug, seed)| !std::iter::once(seed).chain(0..48).any(|seed| is_found(bug, seed));
     let missed = on_all_cores(FINDS, |find| is_missed(find).then_some(find));
     assert!(missed.is_empty(), "not found: {missed:?}");

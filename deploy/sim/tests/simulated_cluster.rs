@@ -1,5 +1,5 @@
-//! Three coordinators and three nodes in one thread: a job finishes with the same rows whatever the seed, and although the
-//! leader or a node dies on the way.
+//! Three coordinators and three nodes in one thread: a job finishes with the same rows for every seed, even if the
+//! leader or a node dies.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use arrow::util::pretty::pretty_format_batches;
 use thalweg_sim::simulation::{Fault, Host, Loss, Outcome, Simulation};
 use thalweg_types::{Attempt, JobStatus};
 
-/// Four seconds of events in real time, so that there is a middle in which faults can happen.
+/// Four seconds of events in real time, so that faults can happen in between.
 const EVENTS: &str = "
     CREATE TABLE nexmark (WATERMARK FOR dateTime AS dateTime - INTERVAL '1' SECOND) WITH (
       'connector' = 'nexmark', 'events.num' = '4000', 'events.rate' = '1000', 'events.speed' = 'real-time');";

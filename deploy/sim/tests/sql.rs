@@ -1,4 +1,4 @@
-//! Every case, streamed and in batch: at parallelism 1 and 4, on one node and on three.
+//! All cases, streamed and in batch: at parallelism 1 and 4, on one node and on three.
 //!
 //! `THALWEG_CASE=hop cargo test -p thalweg-sim --test sql` runs only the cases with `hop` in their names.
 
@@ -33,12 +33,12 @@ fn cases() -> Vec<Case> {
     all.into_iter().filter(|case| case.name.contains(&wanted)).collect()
 }
 
-/// One case, one way of running it.
+/// One run of a case.
 struct Trial<'a> {
     case: &'a Case,
     client: &'a Client,
     data: &'a Path,
-    /// A directory of this trial's own.
+    /// The directory of this trial.
     out: PathBuf,
     parallelism: u32,
 }
@@ -57,7 +57,7 @@ impl Trial<'_> {
         self.compare(&selects, oracle).await
     }
 
-    /// Runs a script to its end; gives the rows of each of its SELECTs.
+    /// Runs a script to its end. Returns the rows of each SELECT.
     async fn stream(&self, script: &str) -> Result<Vec<Vec<Row>>> {
         let submitted = self.client.submit(self.request(script)).await.context("the script was refused")?;
         match tokio::time::timeout(CASE_TIMEOUT, self.run(&submitted)).await {
@@ -106,7 +106,7 @@ impl Trial<'_> {
         SubmitOptions { sql, name, parallelism, ..SubmitOptions::default() }
     }
 
-    /// Runs the job to its end; gives the rows of each of its SELECTs.
+    /// Runs a job to its end. Returns the rows of each SELECT.
     async fn run(&self, submitted: &SubmittedJob) -> Result<Vec<Vec<Row>>> {
         let fetches = submitted.queries.iter().map(|query| self.fetch(submitted.job, query.query));
         let selects = futures::future::join_all(fetches).await;
@@ -128,7 +128,7 @@ impl Trial<'_> {
         rows::of_batches(&batches)
     }
 
-    /// What the job reported late. A column that an operator does not have is NULL.
+    /// The late rows that the job reported. Columns that an operator does not have are NULL.
     fn late_records(&self) -> Result<Vec<RecordBatch>> {
         let time = || DataType::Timestamp(TimeUnit::Microsecond, None);
         let fields = [
@@ -148,7 +148,7 @@ impl Trial<'_> {
     }
 }
 
-/// Runs every case on a cluster of so many nodes; says which failed, and how.
+/// Runs all cases on a cluster of `nodes` nodes. Returns the failures.
 async fn failures_on(nodes: u32, data: &Path, oracle: &Oracle) -> Vec<String> {
     let options = EmbeddedOptions { nodes, slots: 8, ..EmbeddedOptions::default() };
     let cluster = EmbeddedCluster::start(options).await.expect("a cluster starts");

@@ -1,4 +1,4 @@
-//! The command line: what each command takes. Values are checked in `config` and by the commands; nothing is read here.
+//! The command line: the arguments of each command. `config` and the commands check the values.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -82,13 +82,13 @@ pub enum Command {
 }
 
 impl Command {
-    /// What is logged unless told otherwise: servers tell of their lives, other commands of what needs attention.
+    /// The log filter if none is given: servers log their lifecycle, other commands only what needs attention.
     #[must_use]
     pub fn default_log(&self) -> &'static str {
         match self {
             Self::Coordinator(_) | Self::Node(_) => "info",
             Self::Dev(_) => "warn",
-            // What people should know of their tables, besides.
+            // Errors, and notices about the user's tables.
             _ => "error,thalweg::notice=warn",
         }
     }

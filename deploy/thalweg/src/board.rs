@@ -1,7 +1,7 @@
-//! The demo's board: how far the year is, and below it the newest rows of each query, redrawn in place.
+//! The demo's board: the progress through the year, and below it the newest rows of each query, redrawn in place.
 //!
-//! What is drawn is made as lines of text first, for a terminal of any size: none is wider, and together they are not
-//! higher. Nothing is scrolled, so that the terminal's history stays as it was.
+//! It is laid out as lines of text that fit the terminal in width and height. Nothing scrolls, so the terminal's
+//! history stays as it was.
 
 use std::{
     collections::VecDeque,
@@ -19,28 +19,28 @@ use crate::{
     progress::{Totals, set_aside},
 };
 
-/// Rows of each query, where the terminal is high enough.
+/// Rows of each query, if the terminal is high enough.
 const ROWS_MAX: usize = 8;
-/// Lines of a panel besides its rows: a blank one, the title, the head.
+/// Lines of a panel besides its rows: a blank line, the title, the head.
 const PANEL_LINES: usize = 3;
-/// Lines besides the panels: the title, how far the year is, and the one with the cursor.
+/// Lines besides the panels: the title, the progress, and the line with the cursor.
 const OTHER_LINES: usize = 3;
-/// As large as terminals have always been.
+/// Columns and lines if the terminal does not tell its size.
 const TERMINAL: (usize, usize) = (80, 24);
-/// No line is longer, for eyes do not follow it.
+/// Lines are never longer: very long ones are hard to read.
 const COLUMNS_MAX: usize = 110;
-/// The year that is replayed, in microseconds since 1970: from 2013-01-01 on.
+/// The start of the replayed year, 2013-01-01, in microseconds since the Unix epoch.
 const YEAR_START: i64 = 1_356_998_400_000_000;
 const YEAR_LENGTH: i64 = 365 * 86_400 * 1_000_000;
 const BAR_COLUMNS: usize = 24;
 
-/// What is said of a query: its title, and short names of its columns.
+/// The title of a query, and short names for its columns.
 struct Topic {
     title: &'static str,
     head: &'static [&'static str],
 }
 
-/// The queries of the script, in its order.
+/// The queries of the demo's script, in order.
 const TOPICS: [Topic; 4] = [
     Topic {
         title: "Departures of each hour, and the weather they met",
@@ -79,17 +79,16 @@ impl Board {
         Self { panels: submitted.queries.iter().map(Panel::new).collect() }
     }
 
-    /// Puts rows of a query on the board.
+    /// Adds rows of a query.
     ///
     /// # Errors
-    /// When their types cannot be shown.
+    /// If a column's type cannot be shown.
     pub fn on_rows(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
         let panel = usize::try_from(query).ok().and_then(|query| self.panels.get_mut(query));
         panel.map_or(Ok(()), |panel| panel.on_rows(batch))
     }
 
-    /// The board as it is now, for a terminal of so many columns and lines. Where they are too few for all queries, it is some
-    /// queries' turn.
+    /// The board as lines for a terminal of this size. If not all queries fit, `turn` selects which are shown.
     #[must_use]
     pub fn lines(&self, job: &JobOverview, columns: usize, lines: usize, turn: usize) -> Vec<String> {
         let columns = columns.min(COLUMNS_MAX);
@@ -101,13 +100,13 @@ impl Board {
             drawn.extend(fit.has_gaps.then(String::new));
             drawn.extend(panel.lines(fit.rows, columns));
         }
-        // One that is higher than a very low terminal would scroll it: the cursor would not find back either.
+        // On a very low terminal, a higher board would scroll, and the cursor could not return to its start.
         drawn.truncate(lines.saturating_sub(1).max(1));
         drawn
     }
 }
 
-/// How far the year is.
+/// The line with the progress through the year.
 fn progress_line(job: &JobOverview, totals: Totals, columns: usize) -> String {
     let done = share_of_year(totals.watermark);
     let (full, empty) = ("━".repeat(BAR_COLUMNS * done / 100), "─".repeat(BAR_COLUMNS - BAR_COLUMNS * done / 100));
@@ -120,18 +119,18 @@ fn progress_line(job: &JobOverview, totals: Totals, columns: usize) -> String {
     format!("{}{} {told}", full.cyan(), empty.dim())
 }
 
-/// Which part of the year has passed, in percent.
+/// The part of the year that has passed, in percent.
 fn share_of_year(watermark: i64) -> usize {
     let passed = watermark.saturating_sub(YEAR_START).clamp(0, YEAR_LENGTH);
     usize::try_from(passed / (YEAR_LENGTH / 100)).map_or(100, |percent| percent.min(100))
 }
 
-/// What is shown, so that the board is not higher than the terminal.
+/// How many panels and rows fit the height of the terminal.
 #[derive(Debug, PartialEq, Eq)]
 struct Fit {
     panels: usize,
     rows: usize,
-    /// Whether a blank line is above each panel.
+    /// Whether there is a blank line above each panel.
     has_gaps: bool,
 }
 
@@ -145,7 +144,7 @@ impl Fit {
     }
 }
 
-/// All windows of the demo begin with a minute.
+/// All windows of the demo start at full minutes, so seconds carry no information.
 fn without_seconds(text: String) -> String {
     let is_time = text.len() == "2013-01-01 00:00:00".len() && text.ends_with(":00") && text.matches(':').count() == 2;
     if is_time { text[..text.len() - ":00".len()].to_owned() } else { text }
@@ -168,7 +167,7 @@ impl Panel {
     fn on_rows(&mut self, batch: &RecordBatch) -> Result<()> {
         let rows = batch.num_rows();
         self.count += u64::try_from(rows)?;
-        // Only what can be seen is made text.
+        // Only rows that can be shown are formatted.
         let from = rows.saturating_sub(ROWS_MAX);
         let seen = texts(&batch.slice(from, rows - from))?.into_iter();
         self.newest.extend(seen.map(|row| row.into_iter().map(without_seconds).collect()));
@@ -177,7 +176,7 @@ impl Panel {
         Ok(())
     }
 
-    /// Title, head and rows in aligned columns; always as many lines.
+    /// The title, the head and the rows in aligned columns; the number of lines is constant.
     fn lines(&self, rows: usize, columns: usize) -> Vec<String> {
         let seen = || self.newest.iter().skip(self.newest.len().saturating_sub(rows));
         let widest = |column: usize| {
@@ -199,29 +198,30 @@ impl Panel {
     }
 }
 
-/// A terminal on which the same lines are drawn again and again. Its cursor is hidden as long.
+/// Draws lines in the same place of a terminal again and again, and hides its cursor meanwhile.
 #[derive(Debug, Default)]
 pub struct Screen {
     lines_drawn: usize,
 }
 
 impl Screen {
-    /// How many columns and lines there are.
+    /// The terminal's size, in columns and lines.
     #[must_use]
     pub fn size() -> (usize, usize) {
         crossterm::terminal::size().map_or(TERMINAL, |(columns, lines)| (usize::from(columns), usize::from(lines)))
     }
 
-    /// Draws over what was drawn before.
+    /// Draws over the lines drawn before.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the terminal cannot be written to.
     pub fn draw(&mut self, lines: Vec<String>) -> Result<(), OutputError> {
         let mut text = String::from("\x1b[?25l");
         if self.lines_drawn > 0 {
             text.push_str(&format!("\x1b[{}A", self.lines_drawn));
         }
-        // Should the terminal have become narrower, a line ends at the edge: were it to wrap, the cursor would not find back.
+        // Wrapping is off: on a terminal that has become narrower, a wrapped line would keep the cursor from finding
+        // the start again.
         text.push_str("\r\x1b[?7l");
         for line in &lines {
             text.push_str(line);
@@ -236,7 +236,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone has no cursor to show.
+        // An error means that the terminal is gone, and its cursor with it.
         let _ = io::stdout().write_all(b"\x1b[?25h").and_then(|()| io::stdout().flush());
     }
 }
@@ -285,7 +285,7 @@ mod tests {
         RecordBatch::try_from_iter([("a", times), ("b", numbers), ("c", wide)]).unwrap()
     }
 
-    /// A line as it is seen.
+    /// A line without escape sequences.
     fn seen(line: &str) -> String {
         let mut parts = line.split('\x1b');
         let first = parts.next().unwrap().to_owned();

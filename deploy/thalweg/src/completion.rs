@@ -1,35 +1,35 @@
-//! What the shell completes: the word before the cursor, to keywords and to the names of tables and views.
+//! Completes the word before the cursor to keywords and to names of tables and views.
 //!
-//! Case does not matter for finding a word. Keywords come in the case that was begun with, names as they were given.
+//! Matching ignores case. Keywords follow the case of the typed word; names are inserted as they are.
 
 use reedline::{Completer, CompletionResult, Span, Suggestion};
 
 use crate::statements::KEYWORDS;
 
-/// Words that the name of a table or view follows.
+/// Words that are followed by the name of a table or view.
 const BEFORE_TABLES: &[&str] = &["DESC", "DESCRIBE", "FROM", "INTO", "JOIN", "TABLE", "VIEW"];
 
-/// The words that there are.
+/// The words to choose from.
 #[derive(Debug, Default)]
 pub struct Words {
     names: Vec<String>,
 }
 
 impl Words {
-    /// Keywords, and these names.
+    /// Keywords, and the given names.
     #[must_use]
     pub fn with_names(names: Vec<String>) -> Self {
         Self { names }
     }
 
-    /// Whether what comes next is the name of a table or view.
+    /// Whether the name of a table or view comes next.
     fn expects_table(&self, before: &str) -> bool {
         let last = before.trim_end().rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
         let is_behind_word = before.ends_with(char::is_whitespace);
         is_behind_word && BEFORE_TABLES.iter().any(|word| last.eq_ignore_ascii_case(word))
     }
 
-    /// What may be meant by the beginning of a word: names first.
+    /// All words that begin with `begun`, names first.
     fn complete_word(&self, begun: &str) -> Vec<String> {
         if begun.is_empty() {
             return Vec::new();

@@ -1,7 +1,6 @@
-//! Configuration, checked once into what the components take.
+//! Checks the configuration once, and turns it into typed values for the components.
 //!
-//! Where a value comes from is for `layers` to say. An error names the key as the file knows it, and with it flag and
-//! variable.
+//! `layers` decides where a value comes from. An error names the key in the file, the flag and the variable.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,34 +24,32 @@ use crate::{
     tcp::is_every_interface,
 };
 
-/// Where a coordinator listens unless told otherwise.
+/// The default address of a coordinator.
 pub const COORDINATOR_ADDRESS: &str = "127.0.0.1:7070";
-/// Where `dev` takes records over HTTP unless told otherwise.
+/// The default address at which `dev` takes records over HTTP.
 const DEV_HTTP_ADDRESS: &str = "127.0.0.1:7080";
-/// Clusters in one process are for trying things out: state is small, and whoever looks is impatient.
+/// The default interval of a cluster in one process. It is short because state is small there and users watch the
+/// output.
 pub const EMBEDDED_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many listeners share a process's open files: gRPC and health; gRPC, HTTP and health; gRPC of the coordinator, and HTTP,
-/// beside those of the nodes.
+/// The listeners of a coordinator, which share the process's open files: gRPC and health.
 const COORDINATOR_LISTENERS: u32 = 2;
+/// The listeners of a node: gRPC, HTTP and health.
 const NODE_LISTENERS: u32 = 3;
+/// The listeners of `dev` besides one per node: gRPC of the coordinator, and HTTP.
 const DEV_OTHER_LISTENERS: u32 = 2;
 
-/// What is wrong with the configuration.
+/// An error in the configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// A value is wrong or missing.
     #[error("configuration key {section}.{key} (--{flag}, {variable}): {reason}")]
     Value {
-        /// The file's section.
+        /// The section of the file.
         section: &'static str,
-        /// The key in it.
         key: &'static str,
-        /// The flag.
         flag: String,
-        /// The variable.
         variable: String,
-        /// What is wrong.
         reason: String,
     },
 }
@@ -62,10 +59,10 @@ fn wrong(section: &'static str, key: &'static str, reason: impl Into<String>) ->
     ConfigError::Value { section, key, flag: key.replace('_', "-"), variable, reason: reason.into() }
 }
 
-/// Which coordinators a client asks.
+/// The coordinators that a client connects to.
 ///
 /// # Errors
-/// When an address is not `host:port`.
+/// If an address is not `host:port`.
 pub fn coordinators(args: &ClusterArgs) -> Result<Vec<String>, ConfigError> {
     addresses_of("client", &args.coordinator)
 }
@@ -76,63 +73,63 @@ fn addresses_of(section: &'static str, given: &[String]) -> Result<Vec<String>, 
     given.iter().map(|address| host_and_port(section, "coordinator", address.clone())).collect()
 }
 
-/// Another leader looks for what one has written in the same place.
+/// A new leader needs the checkpoints that the previous one wrote.
 const SHARED_CHECKPOINTS: &str = "needed for a cluster of several members: a place for checkpoints that each of them and all nodes \
                                   reach; or --checkpoint-interval off";
 
 /// A coordinator's configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Coordinator {
-    /// Its member number.
+    /// Its member number, from 1.
     pub member: u64,
-    /// Where it listens.
+    /// The address it listens at.
     pub listen: String,
-    /// Where others reach it; `None`: where it listens.
+    /// The address for others; `None` if it is `listen`.
     pub advertise: Option<String>,
-    /// Where health is answered.
+    /// The address of the health endpoints.
     pub health: Option<String>,
-    /// Where it keeps its log.
+    /// The directory of its log.
     pub data_dir: PathBuf,
-    /// The first members; empty: itself alone.
+    /// The first members of the cluster; empty for a cluster of one, or with `join`.
     pub members: Vec<(u64, String)>,
-    /// The cluster's name, where given.
+    /// The cluster's name, if given.
     pub cluster: Option<String>,
     /// Whether it waits to be added to an existing cluster.
     pub join: bool,
-    /// Whether the cluster begins although some of the first members do not answer.
+    /// Whether the cluster starts even if some of the first members do not answer.
     pub bootstrap: bool,
-    /// How long nodes are trusted without a sign of life.
+    /// How long a node is trusted without a heartbeat.
     pub lease: Duration,
-    /// How long a job waits for all the slots that it wants.
+    /// How long a job waits for all the slots it asks for.
     pub slot_wait: Duration,
     /// How long a deployment may take.
     pub deploy_timeout: Duration,
-    /// Where checkpoints are kept.
+    /// The URL or absolute path of the checkpoints.
     pub checkpoints: String,
-    /// Whether the place for checkpoints is marked as this cluster's.
+    /// Whether a marker in that place names this cluster as the owner.
     pub marks_checkpoints: bool,
-    /// How often the state of jobs is checkpointed that do not say; zero: not by time.
+    /// The default checkpoint interval of jobs; zero for none.
     pub checkpoint_interval: Duration,
-    /// How many jobs that have ended are remembered.
+    /// How many ended jobs are kept.
     pub ended_jobs_max: usize,
-    /// The unit of Raft's time.
+    /// The length of a Raft tick.
     pub raft_tick: Duration,
-    /// The silence, in ticks, after which another leader is elected.
+    /// Ticks without a heartbeat after which a new leader is elected.
     pub election_ticks: usize,
-    /// A leader's sign of life comes every so many ticks.
+    /// Ticks between a leader's heartbeats.
     pub heartbeat_ticks: usize,
-    /// What each of its listeners grants its connections.
+    /// Limits of the connections of each listener.
     pub limits: ConnectionLimits,
 }
 
 impl Coordinator {
-    /// Merges and checks.
+    /// Checks the arguments and fills in defaults.
     ///
     /// # Errors
     /// Names the first key whose value is wrong or missing.
     pub fn of(args: CoordinatorArgs, host: Option<&str>) -> Result<Self, ConfigError> {
         const SECTION: &str = "coordinator";
-        // Of a coordinator alone the host's name says nothing.
+        // A coordinator that is alone takes no number from its host's name, which may end in any number.
         let host = host.filter(|_| args.join || !args.members.is_empty());
         let member = args.member.or_else(|| host.and_then(ordinal_of)).unwrap_or(1);
         if member == 0 {
@@ -207,40 +204,40 @@ impl Coordinator {
 /// A node's configuration.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Its number; `None`: drawn.
+    /// Its number; `None` if it is drawn.
     pub node: Option<u64>,
-    /// The coordinators.
+    /// The addresses of coordinators.
     pub coordinators: Vec<String>,
-    /// Where it listens.
+    /// The address it listens at.
     pub listen: String,
-    /// Where others reach it; `None`: where it listens.
+    /// The address for others; `None` if it is `listen`.
     pub advertise: Option<String>,
-    /// Where it takes records over HTTP.
+    /// The address at which it takes records over HTTP.
     pub http: Option<String>,
-    /// Where clients reach that; `None`: at the host that other nodes are told.
+    /// That address for clients; `None` for the host that other nodes dial.
     pub http_advertise: Option<String>,
-    /// Where health is answered.
+    /// The address of the health endpoints.
     pub health: Option<String>,
-    /// How many slices it offers; `None`: twice its cores.
+    /// The slots it offers; `None` for twice its cores.
     pub slots: Option<u32>,
-    /// Its zone.
+    /// Its failure zone.
     pub zone: String,
-    /// Its memory budget.
+    /// Its memory budget, in bytes.
     pub memory_bytes: u64,
-    /// How long its attempts run on without contact to a leader.
+    /// How long its attempts go on without contact to a leader.
     pub orphan_timeout: Duration,
     /// How long a cancelled attempt may take to end.
     pub stop_timeout: Duration,
-    /// How long it waits for its work to be moved.
+    /// How long it waits for its work to be moved when it leaves.
     pub leave_grace: Duration,
-    /// What each of its listeners grants its connections.
+    /// Limits of the connections of each listener.
     pub limits: ConnectionLimits,
-    /// Which paths tables may name.
+    /// The paths that tables may name.
     pub allowed: AllowedPaths,
 }
 
 impl Node {
-    /// Merges and checks.
+    /// Checks the arguments and fills in defaults.
     ///
     /// # Errors
     /// Names the first key whose value is wrong.
@@ -278,28 +275,28 @@ impl Node {
 /// The configuration of a whole cluster in one process.
 #[derive(Debug, Clone)]
 pub struct Dev {
-    /// Where its coordinator listens.
+    /// The address its coordinator listens at.
     pub listen: String,
-    /// Where HTTP is answered.
+    /// The address at which its first node takes records over HTTP.
     pub http: String,
-    /// Where clients reach that; `None`: where it listens.
+    /// That address for clients; `None` if it is `http`.
     pub http_advertise: Option<String>,
-    /// Where it keeps what it must remember.
+    /// The directory of the cluster's log and checkpoints.
     pub data_dir: PathBuf,
-    /// How many nodes.
+    /// The number of nodes.
     pub nodes: u32,
-    /// Slices per node; `None`: the cores.
+    /// Slots per node; `None` for twice the cores.
     pub slots: Option<u32>,
-    /// How often the state of jobs is checkpointed that do not say; zero: not by time.
+    /// The default checkpoint interval of jobs; zero for none.
     pub checkpoint_interval: Duration,
-    /// What each listener grants its connections.
+    /// Limits of the connections of each listener.
     pub limits: ConnectionLimits,
-    /// Which paths tables may name.
+    /// The paths that tables may name.
     pub allowed: AllowedPaths,
 }
 
 impl Dev {
-    /// Merges and checks.
+    /// Checks the arguments and fills in defaults.
     ///
     /// # Errors
     /// Names the first key whose value is wrong.
@@ -309,7 +306,7 @@ impl Dev {
         let http = host_and_port(SECTION, "http", args.http.unwrap_or_else(|| DEV_HTTP_ADDRESS.to_owned()))?;
         let data_dir = args.data_dir.unwrap_or_else(|| PathBuf::from(".thalweg"));
         let allowed = allowed_paths(SECTION, &args.allow_path, &[&listen, &http])?;
-        // Beside the checkpoints, whose place the cluster knows.
+        // Tables must not reach the log. The cluster itself refuses tables in the place for checkpoints.
         allowed.refuse(&absolute(SECTION, "data_dir", &data_dir.join(RedbStore::FILE))?);
         let nodes = args.nodes.unwrap_or(1);
         if !(1..=64).contains(&nodes) {
@@ -329,8 +326,8 @@ impl Dev {
     }
 }
 
-/// Which paths tables may name: those below the prefixes that are given; by default, of local ones those below the working directory,
-/// where only this machine reaches the process.
+/// The paths that tables may name: those below the given prefixes. By default, every object store, and local paths
+/// below the working directory if only this machine can reach the process.
 fn allowed_paths(section: &'static str, given: &[String], listeners: &[&str]) -> Result<AllowedPaths, ConfigError> {
     let is_of_this_machine = listeners.iter().all(|address| {
         let host = address::split(address).map(|(host, _)| host);
@@ -342,10 +339,10 @@ fn allowed_paths(section: &'static str, given: &[String], listeners: &[&str]) ->
     allowed.map_err(|error| wrong(section, "allow_path", error.to_string()))
 }
 
-/// The place for checkpoints in a data directory, in words that mean the same to every process.
+/// The absolute path of the checkpoints in a data directory: a relative one depends on the process.
 ///
 /// # Errors
-/// When the working directory, which a relative path is of, is not there.
+/// If the working directory, which a relative path starts from, does not exist.
 pub fn checkpoints_in(section: &'static str, data_dir: &Path) -> Result<String, ConfigError> {
     absolute(section, "data_dir", &data_dir.join("checkpoints"))
 }
@@ -396,10 +393,10 @@ fn host_and_port(section: &'static str, key: &'static str, address: String) -> R
     }
 }
 
-/// A member as `N=HOST:PORT`.
+/// Parses a member as `N=HOST:PORT`.
 ///
 /// # Errors
-/// When it is not that.
+/// If `text` has another form or N is 0.
 pub fn parse_member(text: &str) -> Result<(u64, String), ConfigError> {
     let refuse = || wrong("coordinator", "members", format!("expected N=HOST:PORT, got '{text}'"));
     let (id, address) = text.split_once('=').ok_or_else(refuse)?;
@@ -407,7 +404,7 @@ pub fn parse_member(text: &str) -> Result<(u64, String), ConfigError> {
     Ok((id, host_and_port("coordinator", "members", address.to_owned())?))
 }
 
-/// `coordinator-2` is the third pod of its set: member 3.
+/// The number by a host's name: `coordinator-2` is the third pod of its set, member 3.
 fn ordinal_of(host: &str) -> Option<u64> {
     let (_, ordinal) = host.split('.').next()?.rsplit_once('-')?;
     ordinal.parse::<u64>().ok()?.checked_add(1)
@@ -504,7 +501,7 @@ mod tests {
         assert_eq!(interval.unwrap().checkpoint_interval, Duration::ZERO);
     }
 
-    /// What `--help` says about defaults is what the components do.
+    /// The defaults in `--help` are those of the components.
     #[test]
     fn defaults_are_those_of_the_components_and_help_is_true() {
         let (theirs, ours) = (CoordinatorConfig::default(), coordinator(&["--data-dir", "d"], None).unwrap());

@@ -1,6 +1,6 @@
-//! A whole cluster in this process: one coordinator, some nodes, and a client; between them real gRPC over loopback.
+//! A whole cluster in this process: one coordinator, some nodes and a client, connected by real gRPC over loopback.
 //!
-//! Nothing is simulated, so what holds here holds for processes on many machines; only start-up is quicker, since a group
+//! Nothing is simulated, so it behaves like processes on several machines. Only its start is quicker, since a group
 //! of one member elects itself at once.
 
 use std::{
@@ -35,42 +35,43 @@ use crate::{
     tcp::{TcpNetwork, is_every_interface, reached_from_here},
 };
 
-/// Raft's unit of time in a group of one: it has nobody to wait for.
+/// Raft's tick in a group of one member, which waits for nobody.
 const RAFT_TICK_MS: u64 = 20;
 
-/// Files are removed within moments, unless their store is away or slow.
+/// The longest wait for ended jobs to be published or cleaned up. It takes moments, unless their store is remote or
+/// slow.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
-/// Longer than that, and whoever waits should know for what.
+/// After this wait, the user is told what it is for.
 const SETTLED_SOON: Duration = Duration::from_secs(2);
-/// The state of what runs is known within moments.
+/// The longest wait for the coordinator to learn that nodes leave and that no job is running. Usually it takes moments.
 const MOVED_WITHIN: Duration = Duration::from_secs(2);
 const SETTLED_ASKED_EVERY: Duration = Duration::from_millis(10);
 
-/// What a cluster in this process consists of.
+/// The parts of a cluster in this process.
 #[derive(Debug, Clone)]
 pub struct EmbeddedOptions {
-    /// How many nodes.
+    /// The number of nodes.
     pub nodes: u32,
-    /// How many slices each node offers.
+    /// Slots per node.
     pub slots: u32,
-    /// Where the coordinator listens; port 0 lets the system choose.
+    /// The address the coordinator listens at; port 0 lets the system choose.
     pub listen: String,
-    /// Where the first node answers HTTP; `None`: nowhere.
+    /// The address at which the first node takes records over HTTP; `None` for no such listener.
     pub http: Option<String>,
-    /// How clients reach that; `None`: where it listens.
+    /// That address for clients; `None` for the bound one.
     pub http_advertise: Option<String>,
-    /// Where the coordinator keeps its log, and checkpoints; `None`: the log in memory, checkpoints in a temporary directory
-    /// that goes with the cluster.
+    /// The directory of the coordinator's log and of checkpoints. `None` keeps the log in memory, and checkpoints in
+    /// a temporary directory that is removed with the cluster.
     pub data_dir: Option<PathBuf>,
-    /// How often the state of jobs is checkpointed that do not say; zero: not by time.
+    /// The default checkpoint interval of jobs; zero for none.
     pub checkpoint_interval: Duration,
-    /// How many slices a job has that does not say; `None`: half of the free slots.
+    /// The default parallelism of jobs; `None` for half of the free slots.
     pub parallelism: Option<u32>,
-    /// How many threads operators have.
+    /// The number of threads for operators.
     pub compute_threads: usize,
-    /// What each listener grants its connections.
+    /// Limits of the connections of each listener.
     pub limits: ConnectionLimits,
-    /// Which paths tables may name.
+    /// The paths that tables may name.
     pub allowed: AllowedPaths,
 }
 
@@ -102,21 +103,21 @@ pub struct EmbeddedCluster {
     server: GrpcServer,
     output: ProcessOutput,
     surroundings: Surroundings,
-    /// Removed when the cluster is dropped. With it goes what would be needed to go on with a job.
+    /// Removed when the cluster is dropped. Afterwards its jobs cannot be resumed.
     temporary: Option<TempDir>,
 }
 
 impl EmbeddedCluster {
-    /// Starts a cluster and waits until it takes jobs.
+    /// Starts a cluster, and waits until it takes jobs.
     ///
     /// # Errors
-    /// When an address cannot be bound, the data directory cannot be used, or a part does not start.
+    /// If an address cannot be bound, the data directory cannot be used, or a part does not start.
     pub async fn start(options: EmbeddedOptions) -> Result<Self> {
         let surroundings = Surroundings::of_system(options.compute_threads).context("could not start threads")?;
         let seams = surroundings.seams();
         let network: Arc<dyn Network> = Arc::new(TcpNetwork);
         let listener = serve::listen(&network, &options.listen).await?;
-        // Who dials it is in this process.
+        // All clients of this address are in this process.
         let address = reached_from_here(&listener.address);
         let temporary = options.data_dir.is_none().then(|| TempDir::with_prefix("thalweg-")).transpose();
         let temporary = temporary.context("could not create a temporary directory")?;
@@ -158,19 +159,19 @@ impl EmbeddedCluster {
         &self.client
     }
 
-    /// Where its coordinator listens.
+    /// The address its coordinator listens at.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Where its first node takes records over HTTP.
+    /// The address at which its first node takes records over HTTP.
     #[must_use]
     pub fn http_address(&self) -> Option<&str> {
         self.nodes.iter().find_map(Node::http_address)
     }
 
-    /// What its parts were handed.
+    /// The clock, entropy and spawners of its parts.
     #[must_use]
     pub fn seams(&self) -> Seams {
         self.surroundings.seams()
@@ -182,7 +183,7 @@ impl EmbeddedCluster {
         &self.output
     }
 
-    /// Waits until a part of it has ended that should not have, and says which. What is left is of no use then.
+    /// Waits until a part ends unexpectedly, and returns the reason. The rest of the cluster is useless then.
     pub async fn failed(&self) -> anyhow::Error {
         let nodes = self.nodes.iter().map(|node| node.wait().boxed());
         let no_nodes = futures::future::pending().boxed();
@@ -195,9 +196,9 @@ impl EmbeddedCluster {
         }
     }
 
-    /// Ends the nodes, which take their leave, then the coordinator. Where the cluster is not kept in a data directory, its jobs end before: what is
-    /// complete is published and the rest removed, since nobody would do so later. That is waited for only so long, and not
-    /// after another signal to end.
+    /// Stops the nodes, which leave the cluster first, and then the coordinator. Without a data directory nobody
+    /// could clean up later, so all jobs end first: complete checkpoints are published and the rest is removed. This
+    /// wait ends after `SETTLED_WITHIN`, or at another signal to end.
     pub async fn shutdown(self) {
         if self.temporary.is_some() {
             tokio::select! {
@@ -228,7 +229,7 @@ impl EmbeddedCluster {
 }
 
 impl EmbeddedCluster {
-    /// Has the nodes say that they leave: what runs there has not failed then.
+    /// Lets the nodes announce that they leave, so that their jobs do not count a failure.
     async fn take_leave(&self) {
         let are_leaving = async {
             let is_leaving = |nodes: Vec<NodeOverview>| nodes.iter().all(|node| node.state != NodeState::Alive);
@@ -242,7 +243,7 @@ impl EmbeddedCluster {
         }
     }
 
-    /// Waits until it is known of all jobs that they run nowhere any more.
+    /// Waits until the coordinator knows that no job is running any more.
     async fn until_moved(&self) {
         let runs = |job: &JobOverview| matches!(job.status, JobStatus::Deploying | JobStatus::Running);
         while !self.client.jobs().await.is_ok_and(|jobs| !jobs.iter().any(runs)) {
@@ -250,7 +251,7 @@ impl EmbeddedCluster {
         }
     }
 
-    /// Ends all jobs, and waits until nothing of them is left to publish or remove.
+    /// Cancels all jobs, and waits until nothing of them is left to publish or remove.
     async fn settle(&self) -> Result<(), ClientError> {
         for job in self.client.jobs().await?.into_iter().filter(|job| !job.status.is_terminal()) {
             self.client.cancel(job.job).await?;
@@ -262,14 +263,14 @@ impl EmbeddedCluster {
     }
 }
 
-/// Says what a process still does that was asked to end; never returns.
+/// Tells the user what the process still does after it was asked to end. Never returns.
 async fn tell_of_settling() {
     sleep(SETTLED_SOON).await;
     say("note: what was written and not published is being removed; interrupt again to leave it where it is");
     std::future::pending().await
 }
 
-/// What is told of where HTTP is answered; `None`: the address that is bound.
+/// The HTTP address to advertise; `None` for the bound one.
 fn http_advertise(options: &EmbeddedOptions, http: &str) -> Option<String> {
     let told = options.http_advertise.clone();
     told.or_else(|| is_every_interface(http).then(|| reached_from_here(http)))
@@ -281,7 +282,7 @@ fn coordinator_config(options: &EmbeddedOptions, address: &str, checkpoints: Str
         raft_tick_ms: RAFT_TICK_MS,
         parallelism: options.parallelism,
         checkpoints,
-        // A directory that lives as long as the process is nobody else's.
+        // A temporary directory belongs to nobody else, so it needs no marker.
         marks_checkpoints: options.data_dir.is_some(),
         checkpoint_interval_ms: u64::try_from(options.checkpoint_interval.as_millis()).unwrap_or(u64::MAX),
         ..CoordinatorConfig::default()
@@ -312,7 +313,7 @@ mod tests {
 
     use super::*;
 
-    /// Names below the parts of a sink's directory that only its writers know.
+    /// The hidden files in a sink's directory, which are not published yet.
     fn hidden(directory: &Path) -> Vec<String> {
         let names = fs::read_dir(directory).into_iter().flatten();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -1,18 +1,18 @@
-//! How many connections listeners may keep, by how many files the process may have open: each connection is one.
+//! The default bound of connections, by the number of files that the process may open: each connection is one.
 //!
-//! A quarter is left for what the process opens itself: files, and connections to others.
+//! A quarter is left for files and outgoing connections of the process.
 
 use std::fs;
 
 use thalweg_proto::network::ConnectionLimits;
 
-/// Where the system does not say: the least that is usual.
+/// The number of files if the system does not tell: the lowest usual limit.
 const FILES: u64 = 256;
-/// Each connection takes memory as well.
+/// Connections take memory as well, so there is a bound of their own.
 const CONNECTIONS_MAX: u64 = 4096;
 const CONNECTIONS_MIN: u64 = 8;
 
-/// What each of so many listeners of this process grants, as configured or by default.
+/// The limits of each of `listeners` listeners of this process.
 pub(crate) fn connections(configured: Option<u32>, listeners: u32) -> ConnectionLimits {
     let default = || {
         let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -26,7 +26,7 @@ fn default_of(files: u64, listeners: u32) -> u64 {
     (files / 4 * 3 / u64::from(listeners.max(1))).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
 }
 
-/// The soft limit of open files in what Linux tells of a process.
+/// The soft limit of open files in the text of `/proc/self/limits`.
 fn open_files_of(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     match line.split_whitespace().next()? {

@@ -1,4 +1,5 @@
-//! Floats that JSON has no numbers for, as the JSON format of tables has them: `"NaN"`, `"Infinity"`, `"-Infinity"`.
+//! Writes floats that JSON has no numbers for as the JSON format of tables does: `"NaN"`, `"Infinity"`,
+//! `"-Infinity"`.
 
 use std::sync::Arc;
 
@@ -10,12 +11,12 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 
-/// A builder of JSON writers that lose no value: NULLs are there, and so is what is no number.
+/// A builder of JSON writers that lose no value: they write NULLs, and non-finite floats as text.
 pub(crate) fn json_writer() -> WriterBuilder {
     WriterBuilder::new().with_explicit_nulls(true).with_encoder_factory(Arc::new(Floats))
 }
 
-/// A column as CSV and tables have it: floats that are no numbers are called as in JSON.
+/// A column for CSV and tables, where non-finite floats are named as in JSON.
 pub(crate) fn with_named_floats(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let all_finite = match column.data_type() {
         DataType::Float32 => column.as_primitive::<Float32Type>().iter().flatten().all(f32::is_finite),

@@ -1,7 +1,7 @@
-//! Following a submitted job to its end: its rows to standard output, how far it is to standard error.
+//! Follows a submitted job to its end: prints its rows to standard output and its progress to standard error.
 //!
-//! All SELECTs of a job are fetched at once, since one whose rows nobody takes holds back the sources that it shares with
-//! the others.
+//! All SELECTs of a job are fetched at once. One whose rows are not fetched would block the sources that it shares
+//! with others.
 
 use std::io::{self, Stdout};
 
@@ -23,52 +23,51 @@ use crate::{
     signals, statements,
 };
 
-/// How often progress is drawn.
+/// The time between redraws of the progress line.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
-/// When rows end early, the job's own end is waited for this long.
+/// How long to wait for the job's end after its rows ended early: it may explain why.
 const EXPLANATION_WITHIN: Duration = Duration::from_secs(5);
 
-/// How a job ended, other than well.
+/// How a job ended, if not successfully.
 #[derive(Debug, Error)]
 pub enum JobError {
-    /// It failed.
+    /// The job failed.
     #[error("{job} failed: {message}")]
     Failed {
-        /// Which.
         job: JobId,
-        /// Why.
+        /// The failure, with its causes.
         message: String,
     },
-    /// Someone else ended it.
+    /// Somebody else ended the job.
     #[error("{job} was {status}")]
     Ended {
-        /// Which.
+        /// The job's id.
         job: JobId,
-        /// How.
+        /// Its final status.
         status: JobStatus,
     },
-    /// The user ended it.
+    /// The user interrupted the job.
     #[error("{job} was cancelled: interrupted")]
     Interrupted {
-        /// Which.
+        /// The job's id.
         job: JobId,
     },
 }
 
-/// How a job is followed.
+/// How to follow a job.
 #[derive(Debug, Clone, Copy)]
 pub struct FollowOptions {
-    /// How rows are printed.
+    /// The format of rows.
     pub format: Format,
-    /// Whether nothing but rows and errors is printed.
+    /// Whether to print only rows and errors.
     pub is_quiet: bool,
 }
 
-/// Follows a job to its end; an interrupt cancels it.
+/// Follows a job to its end. An interrupt cancels it.
 ///
 /// # Errors
-/// `JobError` where it did not end well; otherwise those of the cluster and of standard output.
+/// `JobError` if the job did not succeed; otherwise errors of the cluster or of standard output.
 pub async fn follow(
     client: &Client,
     submitted: &SubmittedJob,
@@ -85,7 +84,7 @@ pub async fn follow(
         ended = print_to_end(client, submitted, options, clock) => {
             let overview = match ended {
                 Ok(overview) => overview,
-                // Whatever went wrong on this side, nobody is left who wants the rows.
+                // After an error on this side nobody reads the rows, so the job is cancelled.
                 Err(error) => {
                     client.cancel(job).await.ok();
                     return Err(error);
@@ -100,7 +99,7 @@ pub async fn follow(
     }
 }
 
-/// Cancels a job for the user; gives how it ended for them.
+/// Cancels a job for the user, and returns the error to report.
 pub async fn interrupt(client: &Client, job: JobId) -> anyhow::Error {
     match client.cancel(job).await {
         Ok(()) => JobError::Interrupted { job }.into(),
@@ -108,10 +107,10 @@ pub async fn interrupt(client: &Client, job: JobId) -> anyhow::Error {
     }
 }
 
-/// What a reader that has had enough (`| head`) means: no failure, unless the job was to write something besides.
+/// Turns the error of a closed output (`| head`) into success, unless the job also writes elsewhere.
 ///
 /// # Errors
-/// That the job was cancelled before it published anything; and whatever else went wrong.
+/// If the job was cancelled before it published everything; and any other error in `result`.
 pub fn forgive_enough(result: Result<()>, script: &str) -> Result<()> {
     match result {
         Err(error) if is_unwanted(&error) && statements::writes_elsewhere(script) => {
@@ -128,10 +127,10 @@ fn is_unwanted(error: &anyhow::Error) -> bool {
     error.downcast_ref::<OutputError>().is_some_and(OutputError::is_unwanted)
 }
 
-/// Whether a job that has ended did so well.
+/// Checks that an ended job was successful.
 ///
 /// # Errors
-/// Says how it ended.
+/// How the job ended, if not successfully.
 pub fn check_ending(overview: &JobOverview) -> Result<(), JobError> {
     let job = overview.job;
     match overview.status {
@@ -194,7 +193,8 @@ async fn print_to_end(
     }
     progress.clear();
     match (overview, rows_error) {
-        // Why a job failed explains why its rows ended early; that a job finished does not.
+        // A job's failure explains why its rows ended early. If the job finished, the error of the rows is all there
+        // is.
         (Some(overview), Some(error)) if overview.status == JobStatus::Finished => Err(error.into()),
         (Some(overview), _) => {
             if matches!(overview.status, JobStatus::Finished | JobStatus::Stopped) {
@@ -207,7 +207,7 @@ async fn print_to_end(
     }
 }
 
-/// Prints what came; gives the error by which the rows ended early, for the job's end may say more.
+/// Prints rows. Returns the error with which they ended early; the job's end may explain it.
 fn print_event(
     printer: &mut RowPrinter<Stdout>,
     event: (u32, Result<RecordBatch, ClientError>),
@@ -219,7 +219,7 @@ fn print_event(
     Ok(None)
 }
 
-/// The rows of every SELECT of a job, as they come.
+/// The rows of all SELECTs of a job, as they come.
 pub fn all_rows(
     client: &Client,
     submitted: &SubmittedJob,
@@ -242,12 +242,13 @@ pub fn rows_of(rows: Rows, query: u32) -> BoxStream<'static, (u32, Result<Record
     stream::unfold(Some(rows), next).boxed()
 }
 
-/// The failures of a job that were told. One that is restarted again and again would otherwise seem to hang.
+/// Counts the failures that were reported. Without these warnings, a job that restarts again and again would seem to
+/// hang.
 #[derive(Debug, Default)]
 struct FailuresSeen(u32);
 
 impl FailuresSeen {
-    /// What to say of a job that is tried again.
+    /// The warning about a new failure, if the job is tried again.
     fn warning(&mut self, overview: &JobOverview) -> Option<String> {
         if overview.status.is_terminal() || overview.failures <= self.0 {
             return None;
@@ -258,10 +259,10 @@ impl FailuresSeen {
     }
 }
 
-/// What a job that has not begun waits for.
+/// What a job that has not started waits for.
 #[must_use]
 pub fn waits_for(job: &JobOverview) -> Option<String> {
-    // One that was never begun has not failed.
+    // A job that has never started has not failed: its message says what it waits for.
     let waits = job.failure.as_ref().filter(|_| job.status == JobStatus::Created);
     waits.map(|waits| waits.message.clone())
 }

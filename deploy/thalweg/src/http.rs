@@ -1,7 +1,8 @@
-//! Health over HTTP: `/healthz` while the process is alive, `/readyz` while it can do its work, `/metrics` where it tells more.
+//! Health over HTTP: `/healthz` while the process is alive, `/readyz` while it can do its work, and `/metrics` if it
+//! has any.
 //!
-//! Alive is a process whose main task takes its turn within a second. One that is not should be started anew; one that is
-//! not ready waits for others.
+//! A process is alive if its main task answers within a second. If not, it should be restarted; a process that is not
+//! ready waits for others.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -18,28 +19,28 @@ use thalweg_types::seam::{Seams, TaskHandle};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
-/// An alive process answers so soon.
+/// How soon an alive process answers.
 const BEAT_WITHIN: Duration = Duration::from_secs(1);
 
-/// Looks whether all is well: `Err` says what is not.
+/// Checks a condition. The error says what is wrong.
 pub type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// Tells what a process that lives waits for, where it does.
+/// What an alive process waits for, if anything.
 pub type Waits = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// Tells what a monitoring system reads.
+/// Returns the metrics in the OpenMetrics format.
 pub type Metrics = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
 
-/// What is asked about a process.
+/// The checks of a process.
 #[derive(Clone)]
 pub struct Probes {
-    /// Resolves when its main task takes its turn.
+    /// Resolves when its main task answers.
     pub beat: Probe,
     /// Whether it can do its work.
     pub ready: Probe,
-    /// What it waits for, where that can be.
+    /// What it waits for, if it may have to.
     pub waits: Option<Waits>,
-    /// What a monitoring system reads, where there is something.
+    /// Its metrics, if it has any.
     pub metrics: Option<Metrics>,
 }
 
@@ -49,10 +50,10 @@ impl std::fmt::Debug for Probes {
     }
 }
 
-/// Answers for the health of this process until the handle is aborted; returns the address that was bound too.
+/// Serves the health of this process until the handle is aborted. Returns the bound address too.
 ///
 /// # Errors
-/// When the address cannot be bound.
+/// If the address cannot be bound.
 pub async fn serve(
     network: &Arc<dyn Network>,
     seams: &Seams,

@@ -1,11 +1,11 @@
 //! Where a value comes from: a flag, else the environment, else the file that `--config` names, else the default.
 //!
-//! Every flag that configures something has a variable (`THALWEG_` and its name) and a key in the file (its name, in the
-//! section of its command; those of all commands stand at the top, and what clients need to find a cluster in `[client]`).
-//! `--help` says both. Flags about what is done once, such as a script's text, have neither.
+//! Every flag that configures something has a variable, `THALWEG_` and its name, and a key in the file. The key is
+//! the flag's name in the section of its command. Global flags have keys at the top, and clients find the cluster's
+//! address in `[client]`. `--help` names both. Flags for a single run, such as the script's text, have neither.
 //!
-//! What the file says is put on the command line behind what was given, where neither a flag nor a variable says it: so
-//! the file's values are read and refused like any others.
+//! Values of the file are appended to the command line, unless a flag or a variable sets them. So they are parsed and
+//! refused like all others.
 
 use std::{
     collections::BTreeSet,
@@ -27,15 +27,15 @@ use crate::args::Cli;
 
 /// The flag that names the file.
 const CONFIG: &str = "config";
-/// The section of what clients need to find a cluster.
+/// The section for clients, with the addresses of coordinators.
 const CLIENT: &str = "client";
 const COORDINATOR: &str = "coordinator";
-/// Flags, by their fields, that say what is done once.
+/// Flags for a single run, by their fields.
 const ONCE: &[&str] = &["execute", "file", "settings", "name", "query", "print_sql", "bootstrap"];
-/// A key that is further from any other is no slip of the fingers.
+/// The most edits between a wrong key and a known one to call it a typing error.
 const MISTAKES_MAX: usize = 3;
 
-/// Why there is no command line.
+/// Why the command line cannot be used.
 #[derive(Debug, Error)]
 pub enum LayerError {
     /// It is wrong, or asks for help.
@@ -44,43 +44,39 @@ pub enum LayerError {
     /// A variable of the environment is wrong.
     #[error("the environment variable {variable}: {reason}")]
     Variable {
-        /// The variable.
         variable: String,
-        /// What.
+        /// What is wrong with its value.
         reason: String,
     },
     /// The file cannot be read.
     #[error("could not read the configuration file {path}")]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
     /// The file is not TOML.
     #[error("the configuration file {path} is not TOML")]
     Syntax {
-        /// The file.
         path: PathBuf,
-        /// What and where.
+        /// What is wrong, and where.
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// The file says something that cannot be used.
+    /// A key or value in the file cannot be used.
     #[error("the configuration file {path}: {reason}")]
     Content {
-        /// The file.
         path: PathBuf,
-        /// What.
+        /// What is wrong.
         reason: String,
     },
 }
 
-/// Reads the command line, and with it environment and file.
+/// Reads the command line, the environment and the file.
 ///
 /// # Errors
-/// When a flag, a variable or something in the file is wrong, or help was asked for.
+/// If a flag, a variable or a value in the file is wrong, or help was asked for.
 pub fn command_line(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, LayerError> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let command = described();
@@ -93,11 +89,11 @@ pub fn command_line(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
     let table = read(&path)?;
     check_keys(&command, &table).map_err(refuse)?;
     let added = added_arguments(&command, &matches, &table).map_err(refuse)?;
-    // What follows a lone `--` is no flag.
+    // Arguments after a lone `--` are not flags.
     let at = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
     let flags: Vec<OsString> = added.iter().map(|(_, flag)| flag.clone()).collect();
     let all = [&arguments[..at], &flags, &arguments[at..]].concat();
-    // Without the file the command line was right, so whatever is wrong now is the file's fault.
+    // The command line was right without the file, so an error now comes from the file.
     let parsed = command.try_get_matches_from(all).and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|error| {
         let flag = wrong_flag(&error);
@@ -107,7 +103,7 @@ pub fn command_line(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
     })
 }
 
-/// Whose fault it is that a command line without a file is wrong: its own, or that of a variable that speaks for a flag.
+/// Decides whether an error on a command line without a file comes from a flag or from the flag's variable.
 fn blame(error: clap::Error, arguments: &[OsString]) -> LayerError {
     let Some(flag) = wrong_flag(&error) else { return LayerError::Usage(error) };
     let variable = variable_of(&flag);
@@ -120,7 +116,7 @@ fn blame(error: clap::Error, arguments: &[OsString]) -> LayerError {
     }
 }
 
-/// The long flag whose value is wrong.
+/// The long name of the flag whose value is wrong.
 fn wrong_flag(error: &clap::Error) -> Option<String> {
     let is_value = matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation);
     let Some(ContextValue::String(text)) = error.get(ContextKind::InvalidArg).filter(|_| is_value) else { return None };
@@ -137,7 +133,7 @@ fn variable_of(long: &str) -> String {
     format!("THALWEG_{}", long.replace('-', "_").to_uppercase())
 }
 
-/// The command with a variable for each flag that configures something, and help that says so.
+/// Adds a variable to each flag that configures something, and names it in the help.
 fn described() -> Command {
     map_arguments(Cli::command(), None, &|section, argument| {
         let Some(long) = argument.get_long().map(str::to_owned).filter(|_| !is_once(&argument)) else {
@@ -153,12 +149,12 @@ fn described() -> Command {
             ArgAction::SetTrue => argument.value_parser(BoolishValueParser::new()),
             _ => argument,
         };
-        // clap borrows names for good; there are a few dozen, made once.
+        // clap needs names that live as long as the process. These few dozen are made once.
         argument.help(help).env(&*variable.leak()).hide_env(true)
     })
 }
 
-/// Changes every argument of a command and of those below it, with the file's section that is the command's.
+/// Changes every argument of a command and its subcommands. `change` also gets the command's section of the file.
 fn map_arguments(command: Command, section: Option<&str>, change: &dyn Fn(Option<&str>, Arg) -> Arg) -> Command {
     let command = command.mut_args(|argument| change(section, argument));
     command.mut_subcommands(|below| {
@@ -167,7 +163,7 @@ fn map_arguments(command: Command, section: Option<&str>, change: &dyn Fn(Option
     })
 }
 
-/// Where the file has an argument: section and key; `None`: nowhere.
+/// Section and key of an argument in the file; `None` if it has no key.
 fn key_of(section: Option<&str>, argument: &Arg) -> Option<(Option<String>, String)> {
     let key = argument.get_long()?.replace('-', "_");
     if is_once(argument) || key == CONFIG {
@@ -220,8 +216,7 @@ fn gather_keys(command: &Command, section: Option<&str>, known: &mut BTreeSet<St
     }
 }
 
-/// The flags of the command in use that only the file gives.
-/// Each stands behind its key.
+/// The flags of the given command that only the file sets, each with its key.
 fn added_arguments(command: &Command, matches: &ArgMatches, table: &Table) -> Result<Vec<(String, OsString)>, String> {
     let (mut command, mut matches, mut section) = (command, matches, None);
     let mut flags: Vec<(Option<&str>, &Arg)> = command.get_arguments().map(|argument| (None, argument)).collect();
@@ -250,7 +245,7 @@ fn added_arguments(command: &Command, matches: &ArgMatches, table: &Table) -> Re
     Ok(added)
 }
 
-/// A value as it follows its flag: nothing or `=…`; none where the flag is not given.
+/// A value as text after its flag: empty or `=…`. No text if the flag is off.
 fn texts(value: &Value, argument: &Arg) -> Result<Vec<String>, String> {
     if matches!(argument.get_action(), ArgAction::SetTrue) {
         let is_set = value.as_bool().ok_or("expected true or false")?;
@@ -268,7 +263,7 @@ fn texts(value: &Value, argument: &Arg) -> Result<Vec<String>, String> {
     }
 }
 
-/// What clap says, without the hints on usage that follow.
+/// The first line of clap's message, without the hints on usage.
 fn first_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The one binary's parts: the command line, configuration, the real surroundings, and whole clusters in one process.
+//! The parts of the one binary: the command line, configuration, the real clock and network, and whole clusters in
+//! one process.
 
 pub mod args;
 pub mod board;

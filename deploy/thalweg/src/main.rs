@@ -1,4 +1,4 @@
-//! The one binary: sets the process up, runs the command that was given, and turns its result into an exit code.
+//! The one binary: sets the process up, runs the given command, and turns its result into an exit code.
 //!
 //! 0: done. 1: an error, in one line on standard error. 2: the command line is wrong. 130: interrupted.
 
@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const INTERRUPTED: u8 = 130;
-/// However few cores there are: a task that takes its time keeps no heartbeat from its turn.
+/// Even with few cores, so that a slow task does not delay heartbeats.
 const IO_THREADS_MIN: usize = 4;
 
 fn main() -> ExitCode {
@@ -41,11 +41,11 @@ fn main() -> ExitCode {
         Err(error) => return fail(&anyhow::Error::new(error).context("could not start threads")),
     };
     let result = runtime.block_on(commands::run(cli));
-    // A read of the standard input that still waits must not keep the process.
+    // A pending read of the standard input must not keep the process alive.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has had enough of it.
+        // The reader of our output has closed it.
         Err(error) if error.downcast_ref::<OutputError>().is_some_and(OutputError::is_unwanted) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
@@ -64,7 +64,7 @@ fn prepare(cli: &Cli) -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        // That nobody reads the log is no reason to end what it tells of.
+        // A log that nobody reads is no reason to stop.
         .log_internal_errors(false)
         .init();
     Ok(())

@@ -1,9 +1,8 @@
-//! Results on standard output: rows of SELECTs as they come, and lists of what a cluster has. Words to people go to standard
-//! error.
+//! Results on standard output: the rows of SELECTs and lists of what a cluster has. Messages go to standard error.
 //!
-//! With several SELECTs, whose rows come in turn, JSON lines and those of tables carry the query's number, and each table has its
-//! head once; CSV is printed in blocks, each with its head.
-//! Whoever reads may have had enough at any time (`| head`): that is an error like any other here, of a kind of its own.
+//! With several SELECTs, rows come in turn. JSON lines and lines of tables carry the query's number, and each table
+//! has its head once. CSV is printed in blocks, each with its head. The reader may close the output at any time (`|
+//! head`): this is an error that can be told apart.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,22 +30,22 @@ use crate::{
     floats::{json_writer, with_named_floats},
 };
 
-/// No column of a table of rows is wider.
+/// The widest column of a table of rows.
 const COLUMN_WIDTH_MAX: usize = 60;
 
-/// Standard output could not be written.
+/// Standard output could not be written to.
 #[derive(Debug, Error)]
 #[error("could not write to the standard output")]
 pub struct OutputError(#[source] io::Error);
 
 impl OutputError {
-    /// Nobody reads it any more.
+    /// The error for an output whose reader is gone.
     #[must_use]
     pub fn unwanted() -> Self {
         Self(io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Whether it is that nobody reads it any more.
+    /// Whether the reader is gone.
     #[must_use]
     pub fn is_unwanted(&self) -> bool {
         self.0.kind() == io::ErrorKind::BrokenPipe
@@ -56,20 +55,20 @@ impl OutputError {
 /// Writes a text to standard output.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If it cannot be written.
 pub fn print(text: &str) -> Result<(), OutputError> {
     write_to(&mut io::stdout().lock(), text.as_bytes())
 }
 
-/// Says something to the person at the terminal, on standard error. That nobody is there is no failure.
+/// Prints a message for the user to standard error. Errors are ignored, since there may be no reader.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Writes all, and at once.
+/// Writes all bytes and flushes them.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If they cannot be written.
 pub fn write_to(out: &mut impl Write, bytes: &[u8]) -> Result<(), OutputError> {
     out.write_all(bytes).and_then(|()| out.flush()).map_err(OutputError)
 }
@@ -78,18 +77,18 @@ pub fn write_to(out: &mut impl Write, bytes: &[u8]) -> Result<(), OutputError> {
 #[derive(Debug)]
 pub struct RowPrinter<W> {
     out: W,
-    /// What is printed next, as a whole.
+    /// The output that is being built, written at once.
     text: Vec<u8>,
     format: Format,
     has_several: bool,
     seen: BTreeSet<u32>,
     last: Option<u32>,
-    /// Of the columns of each SELECT's table.
+    /// Column widths of each SELECT's table.
     widths: BTreeMap<u32, Vec<usize>>,
 }
 
 impl<W: Write> RowPrinter<W> {
-    /// A printer for this many SELECTs.
+    /// A printer for `queries` SELECTs.
     pub fn new(out: W, format: Format, queries: usize) -> Self {
         let (text, seen, widths) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
         Self { out, text, format, has_several: queries > 1, seen, last: None, widths }
@@ -98,15 +97,15 @@ impl<W: Write> RowPrinter<W> {
     /// Prints rows of one SELECT.
     ///
     /// # Errors
-    /// When they cannot be shown or written.
+    /// If they cannot be shown or written.
     pub fn print(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 { Ok(()) } else { self.print_block(query, batch) }
     }
 
-    /// Prints the heads of the SELECTs that have given no rows, in their order.
+    /// Prints the heads of SELECTs that have given no rows, in order.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// If they cannot be written.
     pub fn finish<'a>(&mut self, schemas: impl IntoIterator<Item = (u32, &'a SchemaRef)>) -> Result<()> {
         for (query, schema) in schemas {
             if self.format != Format::Json && !self.seen.contains(&query) {
@@ -186,7 +185,7 @@ impl<W: Write> RowPrinter<W> {
     }
 }
 
-/// Cells as a line of columns, each to its side.
+/// A line of cells, each padded on its side to the column's width.
 #[must_use]
 pub fn aligned(cells: &[String], widths: &[usize], is_right: &[bool]) -> String {
     let mut line = String::new();
@@ -203,7 +202,7 @@ pub fn aligned(cells: &[String], widths: &[usize], is_right: &[bool]) -> String 
 /// Every value of a batch as text, row by row.
 ///
 /// # Errors
-/// When a column's type cannot be shown.
+/// If a column's type cannot be shown.
 pub fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
     let options = FormatOptions::default()
         .with_null("NULL")
@@ -218,7 +217,7 @@ pub fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
     (0..batch.num_rows()).map(row).collect()
 }
 
-/// Control characters as Rust writes them: within a table they would break its lines, or do to a terminal what they like.
+/// Escapes control characters, which would break the lines of a table or control the terminal.
 fn in_one_line(text: String) -> String {
     match text.contains(char::is_control) {
         true => {
@@ -228,7 +227,7 @@ fn in_one_line(text: String) -> String {
     }
 }
 
-/// Columns of several values in one, as JSON.
+/// Turns nested columns into JSON text.
 fn with_nested_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
@@ -258,7 +257,7 @@ fn nested_as_text(column: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(lines.lines().map(value).collect::<StringArray>()))
 }
 
-/// Rows behind the number of their SELECT.
+/// Adds the number of the SELECT as the first column.
 fn with_query(number: u32, batch: &RecordBatch) -> Result<RecordBatch> {
     let fields = batch.schema_ref().fields().iter().cloned();
     let numbers: ArrayRef = Arc::new(UInt32Array::from(vec![number; batch.num_rows()]));
@@ -267,7 +266,7 @@ fn with_query(number: u32, batch: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
-/// Timestamps as files have them too: a blank between date and time, and all digits of a second that the unit has.
+/// Writes timestamps as in files: a blank between date and time, and all digits of a second that the unit has.
 fn with_times_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
@@ -281,7 +280,7 @@ fn with_times_as_text(batch: &RecordBatch) -> Result<RecordBatch> {
 fn times_as_text(column: &ArrayRef) -> Result<ArrayRef> {
     Ok(match column.data_type() {
         DataType::Timestamp(unit, _) => {
-            // Not by way of chrono, whose years are fewer.
+            // chrono covers fewer years, so it is not used here.
             let ticks = arrow::compute::cast(column, &DataType::Int64)?;
             let text = |tick| {
                 let mut text = Vec::new();
@@ -310,13 +309,13 @@ fn times_as_text(column: &ArrayRef) -> Result<ArrayRef> {
     })
 }
 
-/// How many columns a text takes.
+/// The width of a text, in characters.
 #[must_use]
 pub fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-/// How wide a line of the standard output may be: as the terminal is; elsewhere without end.
+/// The width of the terminal; unlimited if standard output is none.
 #[must_use]
 pub fn columns_of_terminal() -> usize {
     let size = io::stdout().is_terminal().then(crossterm::terminal::size);
@@ -326,7 +325,7 @@ pub fn columns_of_terminal() -> usize {
 /// Prints a list: a table of the given columns, or each item as JSON, or CSV.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If it cannot be written.
 pub fn print_list<T: Serialize>(
     format: Format,
     head: &[&str],
@@ -369,7 +368,7 @@ fn quoted(cell: &str) -> String {
     }
 }
 
-/// 1234567 as `1,234,567`.
+/// Groups digits by threes: 1234567 is `1,234,567`.
 #[must_use]
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -499,7 +498,7 @@ mod tests {
         assert_eq!(printed(Format::Json, 1, &[(0, batch)]), "{\"word\":\"a\\nb\\u001b[2J\"}\n");
     }
 
-    /// Takes nothing, as a pipe whose reader has ended.
+    /// Fails like a pipe whose reader is gone.
     struct Closed;
 
     impl Write for Closed {

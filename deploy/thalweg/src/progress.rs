@@ -1,4 +1,4 @@
-//! One line on standard error that says how far a job is, rewritten in place. Only on a terminal; otherwise silent.
+//! One line on standard error with the progress of a job, rewritten in place. It is shown only on a terminal.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -12,20 +12,20 @@ use thalweg_types::{
 
 use crate::output::{grouped, watermark_text};
 
-/// What a job has measured so far, summed over its subtasks.
+/// The metrics of a job, summed over its subtasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// Records read by sources.
     pub records_in: u64,
     /// Records that reached sinks.
     pub records_out: u64,
-    /// The slowest sink's watermark.
+    /// The lowest watermark of the sinks, in microseconds.
     pub watermark: i64,
-    /// Records judged late.
+    /// Late records.
     pub late: u64,
-    /// Records set aside as malformed.
+    /// Malformed records.
     pub dead_letters: u64,
-    /// Rows set aside since they could not be evaluated.
+    /// Rows that could not be evaluated.
     pub failed: u64,
 }
 
@@ -47,40 +47,40 @@ impl Totals {
     }
 }
 
-/// After so long without new records, their rate is 0.
+/// The rate becomes 0 after this time without new records.
 const STILL_AFTER: Duration = Duration::from_secs(3);
 
-/// The line.
+/// The progress line of a job.
 #[derive(Debug)]
 pub struct ProgressLine {
     is_shown: bool,
     is_drawn: bool,
-    /// When there were how many records, when last there were more.
+    /// The time and the number of records at the last change.
     previous: Option<(Duration, u64)>,
     rate: u64,
 }
 
 impl ProgressLine {
-    /// A line that is shown only on a terminal.
+    /// Creates a line that is shown only on a terminal.
     #[must_use]
     pub fn new(is_quiet: bool) -> Self {
         Self { is_shown: !is_quiet && io::stderr().is_terminal(), is_drawn: false, previous: None, rate: 0 }
     }
 
-    /// Whether it is worth asking for the job's state.
+    /// Whether the line is shown, so that the job's state is needed.
     #[must_use]
     pub fn is_shown(&self) -> bool {
         self.is_shown
     }
 
-    /// Shows a job's state as it is now.
+    /// Draws the line for the job's state.
     pub fn draw(&mut self, job: &JobOverview, clock: &dyn Clock) {
         if !self.is_shown {
             return;
         }
         let totals = Totals::of(job);
         let rate = self.rate(totals.records_in, clock.monotonic());
-        // A terminal that is gone is no reason to fail the job.
+        // If the terminal is gone, the job still goes on.
         let _ = write!(
             io::stderr(),
             "\r\x1b[2K\x1b[?7l{}  in {} ({}/s)  out {}  watermark {}  lag {}{}\x1b[?7h",
@@ -95,7 +95,7 @@ impl ProgressLine {
         self.is_drawn = true;
     }
 
-    /// Removes the line, before anything else is printed.
+    /// Removes the line. Call it before anything else is printed.
     pub fn clear(&mut self) {
         if self.is_drawn {
             let _ = write!(io::stderr(), "\r\x1b[2K");
@@ -103,7 +103,7 @@ impl ProgressLine {
         }
     }
 
-    /// Records a second since the last time that there were more: nodes tell their counts less often than the line is drawn.
+    /// Records per second since the last change, since nodes report their counters less often than the line is drawn.
     fn rate(&mut self, records_in: u64, now: Duration) -> u64 {
         let Some((then, before)) = self.previous else {
             self.previous = Some((now, records_in));
@@ -127,7 +127,7 @@ impl Drop for ProgressLine {
     }
 }
 
-/// What was not used, where there is any.
+/// The counters of records that were set aside, without those that are 0.
 #[must_use]
 pub fn set_aside(totals: Totals) -> String {
     let mut text = String::new();
@@ -139,7 +139,7 @@ pub fn set_aside(totals: Totals) -> String {
     text
 }
 
-/// How far a watermark in microseconds is behind the clock, in the largest unit of which there are some.
+/// How far a watermark in microseconds is behind the clock, in one unit.
 fn lag_text(watermark: i64, since_epoch: Duration) -> String {
     if matches!(watermark, i64::MIN | i64::MAX) {
         return "-".to_owned();

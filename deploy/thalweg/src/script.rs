@@ -1,4 +1,4 @@
-//! The script that a command was given: read, named, and made a request.
+//! Reads a command's script, names its job, and makes the request to submit it.
 
 use std::{
     collections::BTreeMap,
@@ -16,13 +16,13 @@ use crate::{
     statements::{self, Statement},
 };
 
-/// The name of a file that is the standard input.
+/// The file name that stands for the standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// Reads a script and what was said about how to run it.
+/// Reads a script and the options to run it.
 ///
 /// # Errors
-/// When the file cannot be read or there is nothing in it.
+/// If the file cannot be read or is empty.
 pub fn read(args: &ScriptArgs, name: Option<&str>) -> Result<SubmitOptions> {
     let sql = text_of(args.execute.as_deref(), args.file.as_deref())?;
     let file_name = args.file.as_deref().and_then(Path::file_stem).and_then(|stem| stem.to_str());
@@ -33,7 +33,7 @@ pub fn read(args: &ScriptArgs, name: Option<&str>) -> Result<SubmitOptions> {
     Ok(SubmitOptions { sql, name, settings, parallelism: args.parallelism })
 }
 
-/// What a job is called: what was asked for, else what its `job.name` says, which the cluster reads, else this.
+/// The name of a job: the one asked for, else its `job.name`, which the cluster reads, else `otherwise`.
 #[must_use]
 pub fn name_of(asked: Option<&str>, sql: &str, settings: &BTreeMap<String, String>, otherwise: &str) -> String {
     const KEY: &str = "job.name";
@@ -46,19 +46,19 @@ pub fn name_of(asked: Option<&str>, sql: &str, settings: &BTreeMap<String, Strin
     }
 }
 
-/// What sources a job finds where it runs in this process.
+/// The sources that this process offers to a job.
 #[derive(Debug, Clone, Copy)]
 pub struct Offers {
-    /// Records come over HTTP.
+    /// Whether records can be POSTed.
     pub http: bool,
-    /// The standard input is not read by anything else.
+    /// Whether jobs may read the standard input.
     pub standard_input: bool,
 }
 
-/// Refuses a job that would wait for ever for what nobody can send.
+/// Refuses a job that would wait forever for records that nobody can send.
 ///
 /// # Errors
-/// Which table it is, and what would do.
+/// Names the table, and says what to do.
 pub fn check_sources(script: &SubmitOptions, command: &str, offers: Offers) -> Result<()> {
     let is_missing =
         |connector: &str| connector == "http" && !offers.http || connector == "stdin" && !offers.standard_input;
@@ -66,7 +66,7 @@ pub fn check_sources(script: &SubmitOptions, command: &str, offers: Offers) -> R
     if !tables.iter().filter_map(|table| table.connector.as_deref()).any(is_missing) {
         return Ok(());
     }
-    // What cannot be planned is for the cluster to refuse.
+    // A script that cannot be planned is for the cluster to refuse.
     let planned = thalweg_sql::plan(&script.sql, &script.settings).ok().and_then(|planned| planned.graph);
     for operator in planned.iter().flat_map(|graph| &graph.operators) {
         let OperatorKind::Source(source) = &operator.kind else { continue };
@@ -83,29 +83,29 @@ pub fn check_sources(script: &SubmitOptions, command: &str, offers: Offers) -> R
     Ok(())
 }
 
-/// Whether the script comes by the standard input.
+/// Whether the script comes from the standard input.
 #[must_use]
 pub fn is_standard_input(args: &ScriptArgs) -> bool {
     args.execute.is_none() && args.file.as_deref() == Some(Path::new(STANDARD_INPUT))
 }
 
-/// No more than is refused for its length: a file may have any.
+/// Reads at most one byte more than the longest accepted script: a file may have any size.
 fn beginning_of(file: impl io::Read) -> io::Result<String> {
     let longest = u64::try_from(SCRIPT_BYTES_MAX + 1).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     file.take(longest).read_to_end(&mut bytes)?;
     let is_cut = bytes.len() > SCRIPT_BYTES_MAX;
     match String::from_utf8(bytes) {
-        // It is refused for its length, wherever it was cut.
+        // It is too long anyway, so a character that was cut does not matter.
         Err(error) if is_cut => Ok(String::from_utf8_lossy(error.as_bytes()).into_owned()),
         text => text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")),
     }
 }
 
-/// The text of a script, given as such, or else read from a file or the standard input.
+/// The text of a script: as given, or from a file or the standard input.
 ///
 /// # Errors
-/// When the file cannot be read or there is nothing in it.
+/// If the file cannot be read or is empty.
 pub fn text_of(text: Option<&str>, file: Option<&Path>) -> Result<String> {
     let sql = match (text, file) {
         (Some(text), _) => text.to_owned(),
@@ -118,7 +118,7 @@ pub fn text_of(text: Option<&str>, file: Option<&Path>) -> Result<String> {
         }
         (None, None) => bail!("no script was given"),
     };
-    // Editors of some systems put a mark before text in UTF-8.
+    // Some editors put a byte order mark before text in UTF-8.
     let sql = sql.strip_prefix('\u{feff}').map_or_else(|| sql.clone(), str::to_owned);
     ensure!(!sql.trim().is_empty(), "the script is empty");
     Ok(sql)

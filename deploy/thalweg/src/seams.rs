@@ -1,4 +1,4 @@
-//! The real surroundings of the engine: the system's clock, its entropy, and two tokio runtimes.
+//! The real seams of the engine: the system's clock and entropy, and two tokio runtimes.
 //!
 //! Operator actors run on a runtime of their own, so that heavy compute never delays a heartbeat.
 
@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The runtime of operator actors, kept alive by whoever runs them, and the seams that use it.
+/// The runtime of operator actors, and the seams that use it. The runtime stops when this is dropped.
 #[derive(Debug)]
 pub struct Surroundings {
     seams: Seams,
@@ -24,10 +24,10 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// The system's own: I/O on the current runtime, compute on a new one with this many threads.
+    /// Uses I/O tasks on the current runtime, and compute tasks on a new one with this many threads.
     ///
     /// # Errors
-    /// When the threads cannot be started.
+    /// If the threads cannot be started.
     pub fn of_system(compute_threads: usize) -> io::Result<Self> {
         let compute = Builder::new_multi_thread()
             .worker_threads(compute_threads.max(1))
@@ -43,7 +43,7 @@ impl Surroundings {
         Ok(Self { seams, compute: Some(compute) })
     }
 
-    /// What components are handed.
+    /// The seams to hand to components.
     #[must_use]
     pub fn seams(&self) -> Seams {
         self.seams.clone()
@@ -52,20 +52,20 @@ impl Surroundings {
 
 impl Drop for Surroundings {
     fn drop(&mut self) {
-        // A runtime must not be dropped where tasks run; this way it may.
+        // tokio refuses to drop a runtime within a task, except in this way.
         if let Some(compute) = self.compute.take() {
             compute.shutdown_background();
         }
     }
 }
 
-/// How many threads this machine runs at once.
+/// The number of threads that this machine runs at a time.
 #[must_use]
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Slots that a node offers unless it is told: a job takes half of those that are free, which are then as many as there are cores.
+/// The default slots of a node. A job takes half of the free slots by default, which is one per core.
 #[must_use]
 pub fn default_slots() -> u32 {
     u32::try_from(cores()).map_or(u32::MAX, |cores| cores.saturating_mul(2))
@@ -95,14 +95,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// The system's entropy, by way of the keys that the standard library draws for each hasher.
+/// The system's entropy, through the random keys of the standard library's hashers.
 #[derive(Debug)]
 struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     #[allow(clippy::disallowed_methods, reason = "this is the seam")]
     fn next(&self) -> u64 {
-        // RandomState draws its keys from the system once per thread and counts up; hashing mixes key and counter.
+        // RandomState takes its keys from the system once per thread, and counts up. Hashing mixes keys and counter.
         RandomState::new().hash_one("thalweg")
     }
 }

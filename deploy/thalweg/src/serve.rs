@@ -1,4 +1,4 @@
-//! Starting the parts of a cluster in this process: listeners, the gRPC server of a coordinator, stores and nodes.
+//! Starts the parts of a cluster in this process: listeners, a coordinator's gRPC server, stores and nodes.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -17,20 +17,20 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-/// For so long a start waits for the place of checkpoints to answer.
+/// The longest wait at start for the place of checkpoints to answer.
 const ACCESS_CHECK_MAX: Duration = Duration::from_secs(20);
 
 /// A coordinator's services on a listener.
 #[derive(Debug)]
 pub struct GrpcServer {
     stopping: CancellationToken,
-    /// Why it ended, once it has.
+    /// The reason why it ended, once it has.
     ended: watch::Receiver<Option<String>>,
     _task: Box<dyn TaskHandle>,
 }
 
 impl GrpcServer {
-    /// Serves until stopped.
+    /// Serves until it is stopped.
     #[must_use]
     pub fn start(listener: Listener, limits: ConnectionLimits, routes: Routes, seams: &Seams) -> Self {
         let stopping = CancellationToken::new();
@@ -47,8 +47,8 @@ impl GrpcServer {
         Self { stopping, ended, _task: task }
     }
 
-    /// Waits until it has ended without having been stopped, and says why. The process should end then: nobody can reach
-    /// the coordinator any more.
+    /// Waits until the server ends without being stopped, and returns the reason. The process should end then, since
+    /// nobody can reach the coordinator.
     pub async fn failed(&self) -> String {
         let mut ended = self.ended.clone();
         let reason = match ended.wait_for(Option::is_some).await {
@@ -61,24 +61,24 @@ impl GrpcServer {
         reason
     }
 
-    /// Takes no more connections and ends once those there are have ended.
+    /// Accepts no more connections, and ends once the open ones have ended.
     pub fn stop(&self) {
         self.stopping.cancel();
     }
 }
 
-/// Listens, with an error that says where.
+/// Listens at an address, which errors name.
 ///
 /// # Errors
-/// When the address cannot be bound.
+/// If the address cannot be bound.
 pub async fn listen(network: &Arc<dyn Network>, address: &str) -> Result<Listener> {
     network.listen(address).await.with_context(|| format!("could not listen at {address}"))
 }
 
-/// Opens a coordinator's store in a directory, which is made where it is missing.
+/// Opens a coordinator's store in a directory, which is created if it is missing.
 ///
 /// # Errors
-/// When the directory cannot be made or the store in it not opened.
+/// If the directory cannot be created or the store cannot be opened.
 pub fn open_store(directory: &Path) -> Result<Arc<dyn LogStore>> {
     fs::create_dir_all(directory)
         .with_context(|| format!("could not create the data directory {}", directory.display()))?;
@@ -87,10 +87,11 @@ pub fn open_store(directory: &Path) -> Result<Arc<dyn LogStore>> {
     Ok(Arc::new(store))
 }
 
-/// Finds out whether checkpoints can be kept at a place. What may pass is logged only: the store may come back.
+/// Checks that checkpoints can be kept at a place. A failure that may pass is only logged, since the store may come
+/// back.
 ///
 /// # Errors
-/// When the place refuses it, and will again until somebody changes something.
+/// If the place refuses them for a reason that does not pass, such as missing rights.
 pub async fn check_checkpoints(url: &str, stores: &ObjectStores) -> Result<()> {
     let refused = || format!("checkpoints cannot be kept at {url}");
     let store = CheckpointStore::open(url, stores).with_context(refused)?;
@@ -111,7 +112,7 @@ pub async fn check_checkpoints(url: &str, stores: &ObjectStores) -> Result<()> {
 /// Starts a node with the connectors of this process.
 ///
 /// # Errors
-/// When its configuration is wrong or it cannot listen.
+/// If its configuration is wrong or it cannot listen.
 pub async fn start_node(
     config: NodeConfig,
     network: &Arc<dyn Network>,

@@ -1,11 +1,11 @@
-//! The signals that end a process: an interrupt from the keyboard, and the request to terminate.
+//! The signals that ask a process to end: an interrupt from the keyboard, and the request to terminate.
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits for the first of them.
+/// Waits for the first of these signals.
 ///
 /// # Errors
-/// When the system refuses to tell of signals.
+/// If the system does not deliver signals.
 pub async fn until_asked_to_end() -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,6 +1,6 @@
-//! A script's statements, as far as a shell must know them: where each ends, and its first words.
+//! Splits a script into statements, and reads as much of them as a shell needs.
 //!
-//! Semicolons in quotes and comments end nothing. What a statement means is for the coordinator to say.
+//! Semicolons in quotes and comments do not end a statement. What a statement means is decided by the coordinator.
 
 /// Words that the shell completes.
 pub const KEYWORDS: &[&str] = &[
@@ -63,28 +63,28 @@ pub const KEYWORDS: &[&str] = &[
     "window_time",
 ];
 
-/// What is said to the shell alone.
+/// Commands of the shell itself.
 const SHELL_WORDS: &[&str] = &["EXIT", "HELP", "QUIT", "RESET"];
 
 /// One statement, without its semicolon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// Its text.
+    /// The text of the statement.
     pub text: String,
 }
 
-/// What a statement is about.
+/// What a statement does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It says what those after it mean.
+    /// Changes what later statements mean.
     Declares,
-    /// It asks, and has an answer at once.
+    /// Has an answer at once.
     Asks,
-    /// It is part of a job.
+    /// Belongs to a job.
     Runs,
 }
 
-/// What a shell shows of itself and of its cluster.
+/// What the shell shows itself, without asking the planner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
     /// The cluster's jobs.
@@ -94,7 +94,7 @@ pub enum Shown {
 }
 
 impl Statement {
-    /// What it is about, by its first word.
+    /// Its kind, by its first word.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self.word().as_str() {
@@ -118,16 +118,16 @@ impl Statement {
         self.kind() == Kind::Runs && words.windows(2).any(is_insert)
     }
 
-    /// What follows its first word.
+    /// The text after its first word.
     #[must_use]
     pub fn without_word(&self) -> String {
         let word = self.words().next().unwrap_or_default();
-        // It may stand in a comment before, too.
+        // The position of the word itself: a comment before it may contain the same word.
         let at = word.as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
         self.text.get(at + word.len()..).unwrap_or_default().trim().to_owned()
     }
 
-    /// What it creates: the kind (`table` or `view`) and the name.
+    /// The kind (`table` or `view`) and name of what it creates.
     #[must_use]
     pub fn created(&self) -> Option<(&'static str, String)> {
         if self.word() != "CREATE" {
@@ -143,7 +143,7 @@ impl Statement {
         Some((kind, name.split('(').next().unwrap_or(name).trim_matches(['`', '"']).to_owned()))
     }
 
-    /// The names of what it drops.
+    /// The names of the tables and views that it drops.
     #[must_use]
     pub fn dropped(&self) -> Vec<String> {
         if self.word() != "DROP" {
@@ -169,7 +169,7 @@ impl Statement {
         Some(key.to_owned()).filter(|key| !key.is_empty())
     }
 
-    /// Whether it does nothing where what it creates is there.
+    /// Whether it is a `CREATE … IF NOT EXISTS`.
     #[must_use]
     pub fn creates_if_missing(&self) -> bool {
         let words: Vec<&str> = self.words().take(7).collect();
@@ -177,7 +177,7 @@ impl Statement {
         self.word() == "CREATE" && words.windows(3).any(is)
     }
 
-    /// What it shows, where it is about the shell: `SHOW JOBS`, or `SHOW CREATE TABLE t` of what was created here.
+    /// What it shows if the shell answers it: `SHOW JOBS`, or `SHOW CREATE TABLE t`.
     #[must_use]
     pub fn shown(&self) -> Option<Shown> {
         let words: Vec<&str> = self.words().collect();
@@ -191,20 +191,20 @@ impl Statement {
         }
     }
 
-    /// Its words, comments left out.
+    /// Its words, without comments.
     fn words(&self) -> impl Iterator<Item = &str> {
         code(&self.text).into_iter().flat_map(str::split_whitespace)
     }
 }
 
-/// The statements of a script; a statement set is one.
+/// The statements of a script. A statement set is one statement.
 #[must_use]
 pub fn split(script: &str) -> Vec<Statement> {
     let statements = thalweg_sql::split_statements(script).into_iter().map(|text| Statement { text });
     statements.filter(|statement| statement.words().next().is_some()).collect()
 }
 
-/// Whether a script writes anything but what it prints.
+/// Whether a script writes to anything but `print` tables.
 #[must_use]
 pub fn writes_elsewhere(script: &str) -> bool {
     let statements = split(script);
@@ -217,21 +217,21 @@ pub fn writes_elsewhere(script: &str) -> bool {
     names.into_iter().any(|name| printing.iter().all(|print| print != name))
 }
 
-/// Whether there is a statement, and nothing but blanks and comments follows the last one's semicolon. Words to the shell itself
-/// need none.
+/// Whether the script has a statement, and only blanks and comments follow its last semicolon. Commands of the shell
+/// need no semicolon.
 #[must_use]
 pub fn is_complete(script: &str) -> bool {
     let is_word = SHELL_WORDS.iter().any(|word| script.trim().eq_ignore_ascii_case(word));
     is_word || !split(script).is_empty() && thalweg_sql::is_complete(script)
 }
 
-/// All of a text but its comments.
+/// The text without its comments.
 fn code(text: &str) -> Vec<&str> {
     enum Within {
         Code,
         Quotes(char),
         Comment,
-        /// A comment in which this many are begun, as they nest.
+        /// A comment with this many open levels: comments nest.
         Block(u32),
     }
     let (mut code, mut start, mut within) = (Vec::new(), 0, Within::Code);

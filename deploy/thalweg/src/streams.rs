@@ -1,4 +1,4 @@
-//! What connectors are handed by this process: its standard streams, its environment's object stores, and HTTP.
+//! What this process hands to connectors: its standard streams, object stores from its environment, and HTTP.
 
 use std::{
     collections::BTreeMap,
@@ -17,10 +17,10 @@ use thalweg_types::seam::Seams;
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 
-/// The beginnings of the variables that configure object stores.
+/// The prefixes of variables that configure object stores.
 const STORE_VARIABLES: &[&str] = &["AWS_", "GOOGLE_", "AZURE_"];
 
-/// What connectors are handed. The standard input is for jobs only in a cluster within this process.
+/// Creates the context of connectors. Jobs may read the standard input only if the cluster is within this process.
 #[must_use]
 pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput, allowed: AllowedPaths) -> ConnectorContext {
     ConnectorContext {
@@ -35,7 +35,7 @@ pub fn connectors(seams: &Seams, has_stdin: bool, output: ProcessOutput, allowed
     }
 }
 
-/// What the environment says of object stores.
+/// The environment's options for object stores.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "the environment is read in this crate")]
 pub fn store_options() -> BTreeMap<String, String> {
@@ -45,7 +45,7 @@ pub fn store_options() -> BTreeMap<String, String> {
     variables.filter(|(name, _)| of_stores(name)).map(|(name, value)| (name.to_lowercase(), value)).collect()
 }
 
-/// The standard input, given away once.
+/// The standard input, which can be taken once.
 #[derive(Debug, Default)]
 struct ProcessInput {
     is_taken: AtomicBool,
@@ -58,14 +58,14 @@ impl StandardInput for ProcessInput {
     }
 }
 
-/// The standard output, and whether nobody reads it any more.
+/// The standard output. It notices when its reader is gone.
 #[derive(Debug, Clone, Default)]
 pub struct ProcessOutput {
     unwanted: CancellationToken,
 }
 
 impl ProcessOutput {
-    /// Waits until something could not be written because nobody reads it any more.
+    /// Waits until a write fails because the reader is gone.
     pub async fn unwanted(&self) {
         self.unwanted.cancelled().await;
     }

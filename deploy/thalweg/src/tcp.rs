@@ -1,4 +1,4 @@
-//! The real network: TCP without Nagle's delay.
+//! The real network: TCP without Nagle's algorithm.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use thalweg_types::address;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::wrappers::TcpListenerStream;
 
-/// TCP.
+/// Connections over TCP.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TcpNetwork;
 
@@ -27,13 +27,13 @@ impl Network for TcpNetwork {
     }
 }
 
-/// Whether an address stands for all addresses of a machine: one can listen there, but nobody can be told to dial it.
+/// Whether an address stands for all addresses of a machine. A listener can bind it, but others cannot dial it.
 #[must_use]
 pub fn is_every_interface(address: &str) -> bool {
     address::split(address).is_some_and(|(host, _)| address::is_every_interface(host))
 }
 
-/// Where a listener is reached from its own machine.
+/// The address at which a listener is reached from its own machine.
 #[must_use]
 pub fn reached_from_here(address: &str) -> String {
     match address.rsplit_once(':') {

@@ -1,5 +1,5 @@
-//! What careless or hostile clients do: connections that ask for nothing, requests that do not end, scripts without measure, two jobs
-//! on one path. The cluster goes on with what it has.
+//! Careless and hostile clients: idle connections, endless requests, huge scripts, two jobs on one path. The cluster
+//! continues with the resources that it has.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -17,7 +17,7 @@ use std::{
 use process::{Background, Place, free_addresses, lines_below, thalweg, wait_until};
 use serde_json::Value;
 
-/// A coordinator and nodes that take records, each node with a number.
+/// A coordinator and numbered nodes that take records.
 struct Cluster {
     address: String,
     http: Vec<String>,
@@ -27,7 +27,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// `files`: how many each process may have open.
+    /// `files` is the number of files that each process may have open.
     fn start<const NODES: usize>(directory: &Path, files: Option<u32>) -> Self {
         let [address]: [String; 1] = free_addresses();
         let (http, listen): ([String; NODES], [String; NODES]) = (free_addresses(), free_addresses());
@@ -47,7 +47,7 @@ impl Cluster {
         cluster
     }
 
-    /// The lines of a command's answer; `None` where there is none yet.
+    /// A command's answer as lines of JSON; `None` if it fails.
     fn json(&self, arguments: &[&str]) -> Option<Vec<Value>> {
         let outcome =
             thalweg(&[arguments, &["-o", "json", "--coordinator", &self.address, "--timeout", "20 s"]].concat());
@@ -70,7 +70,7 @@ impl Cluster {
         Some(self.json(&["job", "show", job])?[0]["status"].as_str()?.to_owned())
     }
 
-    /// POSTs a record to whichever node takes it, until one has.
+    /// POSTs a record until some node takes it.
     fn post(&self, path: &str, number: u32) {
         wait_until("a record that is taken", || {
             let body = format!("{{\"a\":{number}}}");
@@ -79,7 +79,7 @@ impl Cluster {
     }
 }
 
-/// The status of a POST.
+/// POSTs a body. Returns the status of the answer.
 fn post(address: &str, path: &str, body: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
@@ -95,7 +95,7 @@ fn status_of(stream: &mut TcpStream) -> Option<u16> {
     answer.split(' ').nth(1)?.parse().ok()
 }
 
-/// Whether the other side closes a connection within some time.
+/// Whether the other side closes a connection within `patience`.
 fn is_closed_within(stream: &mut TcpStream, patience: Duration) -> bool {
     stream.set_read_timeout(Some(patience)).expect("a timeout");
     loop {
@@ -134,7 +134,7 @@ fn idle_connections_and_slow_requests_keep_nobody_out() {
     }
     cluster.post("/in", 2);
     assert_eq!(cluster.status("job-1").as_deref(), Some("running"));
-    // One that announces a body, one whose head trickles, and one whose body does.
+    // One client announces a body and sends none. The others send a head and a body very slowly.
     let mut announcing = TcpStream::connect(http).expect("it listens");
     write!(announcing, "POST /in HTTP/1.1\r\nHost: x\r\nContent-Length: 8388608\r\n\r\n").expect("sent");
     let mut slow = TcpStream::connect(http).expect("it listens");
@@ -142,7 +142,7 @@ fn idle_connections_and_slow_requests_keep_nobody_out() {
     write!(trickling, "POST /in HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n").expect("sent");
     let start = Instant::now();
     for _ in 0..15 {
-        // Either may be closed by now.
+        // The server may have closed both by now.
         slow.write_all(b"GET").and_then(|()| trickling.write_all(b" ")).ok();
         assert_eq!(post(http, "/in", "{\"a\":3}"), Some(200), "after {:?}: nobody holds the buffer", start.elapsed());
         thread::sleep(Duration::from_secs(1));

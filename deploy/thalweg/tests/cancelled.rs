@@ -1,4 +1,5 @@
-//! A hundred jobs that were cancelled while nobody could clear them away leave nothing hidden, whoever leads then.
+//! A hundred jobs that are cancelled while nobody can clean up after them leave no hidden files, whoever leads
+//! afterwards.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -24,7 +25,7 @@ fn node(address: &str) -> Background {
     Background::start(&["node", "--node", "1", "--coordinator", address, "--slots", "200", "--memory", "8 GiB"])
 }
 
-/// How many files below a directory are there that no reader sees.
+/// The number of hidden files in a directory.
 fn hidden(directory: &Path) -> usize {
     let names = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.file_name());
     names.filter(|name| name.to_str().is_some_and(|name| name.starts_with('.'))).count()

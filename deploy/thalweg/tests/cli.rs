@@ -1,4 +1,4 @@
-//! The built binary as people use it: output, errors and exit codes.
+//! The built binary as users run it: output, errors and exit codes.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -346,7 +346,7 @@ fn check_previews(address: &str, directory: &Path) {
 /// Commands that serve, or whose output is for a shell.
 const WITHOUT_ROWS: &[&str] = &["demo", "dev", "coordinator", "node", "completions", "checkpoint verify"];
 
-/// The commands that have none below them, found by asking the command line itself.
+/// All commands without subcommands, as the command line defines them.
 fn commands_of(command: &clap::Command, above: &str, found: &mut Vec<String>) {
     for below in command.get_subcommands() {
         let name = format!("{above} {}", below.get_name()).trim().to_owned();
@@ -364,7 +364,7 @@ fn objects(arguments: &[&str], outcome: &Outcome) -> Vec<Value> {
     lines
 }
 
-/// Every command of a client prints lines of JSON, at least one.
+/// Every client command prints at least one line of JSON.
 fn check_every_client_speaks_json(address: &str, directory: &Path) {
     let json = |arguments: &[&str]| {
         let all = [arguments, &["--coordinator", address, "--output", "json"]].concat();
@@ -388,9 +388,9 @@ fn check_every_client_speaks_json(address: &str, directory: &Path) {
             "explain" => assert!(json(&["explain", "-e", &numbers])[0]["plan"].is_string()),
             "preview" => assert_eq!(json(&["preview", "-e", &numbers]).len(), 3),
             "jobs" | "nodes" | "cluster" => drop(json(&[command])),
-            // A group of one cannot be changed without its only member; `members.rs` replaces one of three.
+            // A group of one member cannot change; `members.rs` replaces a member of three.
             "cluster add" | "cluster remove" => {}
-            // Only a job that has failed can be restarted; `ingest.rs` does.
+            // Only a failed job can be restarted, which `ingest.rs` does.
             "job restart" => {}
             "job forget" => {
                 let job = submit(&writing);

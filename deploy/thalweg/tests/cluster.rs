@@ -1,4 +1,4 @@
-//! Clusters of real processes, and what happens when some of them die.
+//! Clusters of real processes, some of which die.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 

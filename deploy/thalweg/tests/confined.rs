@@ -1,5 +1,5 @@
-//! What tables may name on a node: its working directory where only this machine reaches it, nothing local where others do, and what
-//! is allowed.
+//! The paths that tables may name on a node: its working directory if only this machine reaches the node, no local
+//! path otherwise, and everything that is allowed explicitly.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -15,7 +15,7 @@ use process::{Background, Place, free_addresses, lines_below, thalweg, wait_unti
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A coordinator and a node that runs in a directory of its own, beside one with a secret.
+/// A coordinator, and a node in a directory of its own beside a directory with a secret.
 struct Cluster {
     address: String,
     root: PathBuf,
@@ -48,7 +48,7 @@ impl Cluster {
         Self { address, root, _directory: directory, _processes: [coordinator, node] }
     }
 
-    /// Copies a file into a directory: why that failed, `None` where it did not.
+    /// Copies a file into a directory. Returns why it failed, or `None`.
     fn copy(&self, from: &str, to: &str, more: &str) -> Option<String> {
         let sql = format!(
             "CREATE TABLE i (a BIGINT) WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{from}'{more}); \
@@ -103,7 +103,7 @@ fn a_node_on_loopback_uses_its_working_directory_and_nothing_else() {
 
 #[test]
 fn a_node_that_others_reach_uses_what_it_is_told_to() {
-    // Loopback in words that are not known for it: nothing of a test is for others.
+    // A spelling of loopback that is not recognised, so that the node believes that others reach it.
     let others = ["--listen", "127.1:0"];
     let cluster = Cluster::start(&others, &[]);
     cluster.check_refused("in.json", "out", "");

@@ -1,14 +1,15 @@
-//! A job over bounded input gives the answer of a batch computation through any crash: processes are killed with SIGKILL and
-//! started again, or frozen with SIGSTOP beyond their lease, while windowed totals and a window join are written to files.
+//! A job over bounded input gives the batch answer through any crash. Processes are killed with SIGKILL and
+//! restarted, or frozen with SIGSTOP for longer than their lease, while windowed totals and a window join are written
+//! to files.
 //!
-//! The input is replayed at a bounded speed, so that the faults fall into the run; its rows and the faults are drawn from one seed,
-//! which is printed when the test fails, with what has happened and where the processes' logs are.
+//! The input is replayed at a bounded speed, so that faults hit the run. Rows and faults come from one seed. If the
+//! test fails, it prints the seed, the events, and where the logs of the processes are.
 //!
 //! | variable | |
 //! |---|---|
-//! | `THALWEG_CRASHES=N` | the long form: N faults (20 or more make sense), 100,000 rows for each of them, processes frozen for 10 s; tells what it took, and leaves the processes' logs |
+//! | `THALWEG_CRASHES=N` | a long run with N faults (at least 20 make sense), 100,000 rows per fault, and processes frozen for 10 s; prints a report and keeps the logs |
 //! | `THALWEG_CRASHES_SEED=N` | this seed instead of a new one |
-//! | `THALWEG_MOTO_SERVER=FILE` | the server of moto (`pip install 'moto[s3]' flask flask-cors`), if it is not on the path; without it, the test with an object store is skipped |
+//! | `THALWEG_MOTO_SERVER=FILE` | moto's server (`pip install 'moto[s3]' flask flask-cors`), if it is not on the path; without it, the test with an object store is skipped |
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -31,7 +32,7 @@ use chaos::{
 use process::{Place, lines_below};
 use s3::S3;
 
-/// Clusters of many processes, one after the other: a lease is short, and machines may be small.
+/// Runs tests one after the other: each has many processes and a short lease, and the machine may be small.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -46,7 +47,7 @@ fn seed() -> u64 {
     number("THALWEG_CRASHES_SEED").unwrap_or_else(|| u64::try_from(now() % 1_000_000).expect("it is small"))
 }
 
-/// All files below a directory, with their paths.
+/// The paths of all files below a directory.
 fn files_below(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
@@ -56,7 +57,7 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(['.', '_']))
 }
 
-/// Holds the output below a directory against the batch answer.
+/// Compares the output below a directory with the batch answer.
 fn check_output(cluster: &mut Cluster, flow: &Flow) {
     let out = cluster.directory().join("out");
     let late = cluster.directory().join("late");
@@ -96,7 +97,7 @@ fn the_answer_is_that_of_batch_through_crashes() {
     print_report(&report, &mut cluster, &flow);
 }
 
-/// Only in the long form.
+/// Prints a report in a long run.
 fn print_report(report: &Report, cluster: &mut Cluster, flow: &Flow) {
     if number("THALWEG_CRASHES").is_none() {
         return;
@@ -146,7 +147,7 @@ fn a_node_that_was_frozen_beyond_its_lease_changes_nothing() {
     check_output(&mut cluster, &flow);
 }
 
-/// A node that has a part of the job.
+/// A node that runs subtasks of the job.
 fn node_of(cluster: &mut Cluster, job: &str) -> usize {
     let busy = |cluster: &Cluster| {
         let nodes = cluster.ask(&["nodes"])?;
@@ -165,7 +166,7 @@ fn checkpoints_are_listed_and_verified_and_damage_is_named() {
     let flow = Flow::draw(625, &mut Random::new(seed));
     let out = cluster.directory().join("out").display().to_string();
     let sql = flow.script(cluster.directory(), &out, 30);
-    // What is copied below must not be deleted meanwhile.
+    // The checkpoints copied below must not be deleted meanwhile.
     let job = cluster.submit(&sql, &["--set", "checkpoint.retain=1000"]);
     cluster.wait_for_checkpoint(&job, 2);
     let killed = node_of(&mut cluster, &job);
@@ -204,7 +205,7 @@ fn checkpoints_are_listed_and_verified_and_damage_is_named() {
     assert!(cancelled.is_some());
 }
 
-/// The folder of the one cluster.
+/// The folder of the only cluster.
 fn the_only(folder: &Path) -> PathBuf {
     let mut entries: Vec<PathBuf> =
         fs::read_dir(folder).expect("it is there").map(|entry| entry.expect("it can be listed").path()).collect();
@@ -213,7 +214,7 @@ fn the_only(folder: &Path) -> PathBuf {
     entries[0].clone()
 }
 
-/// The manifest with the largest number.
+/// The newest manifest, by its numbers.
 fn newest_manifest(folder: &Path) -> PathBuf {
     let number = |path: &PathBuf| {
         let name = path.file_name()?.to_str()?.strip_prefix("manifest-")?;
@@ -223,7 +224,7 @@ fn newest_manifest(folder: &Path) -> PathBuf {
     manifests.max().expect("there is a manifest").1
 }
 
-/// Copies a directory; what is gone meanwhile is left out.
+/// Copies a directory, without files that disappear meanwhile.
 fn copy(from: &Path, to: &Path) {
     for path in files_below(from) {
         let target = to.join(path.strip_prefix(from).expect("it lies below"));
@@ -245,7 +246,7 @@ fn the_answer_is_that_of_batch_in_an_object_store() {
     cluster.wait_for_checkpoint(&job, 0);
     cluster.wait_until("a checkpoint that is found to be whole", |cluster| {
         let manifest = s3.names_below("checkpoints").into_iter().filter(|name| name.contains("/manifest-")).max()?;
-        // It may be dropped for a newer one meanwhile.
+        // It may be deleted meanwhile, after a newer one.
         let verified = cluster.thalweg(&["checkpoint", "verify", &S3::url(&manifest)]);
         (verified.code == Some(0)).then_some(())
     });

@@ -1,8 +1,8 @@
-//! The demo over its whole year, as README.md starts it: its answers are those that a batch computation gives for the same
-//! files, less the records that it reported late.
+//! The demo over its whole year, started as in README.md. Its answers must be those of a batch computation over the
+//! same files, without the records that it reported late.
 //!
-//! The batch is a few loops over all records; nothing of the engine is in it. Rounded numbers are compared with what they
-//! were rounded from.
+//! The batch answer comes from a few loops over all records and uses nothing of the engine. Rounded numbers are
+//! compared with the exact ones.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -22,10 +22,10 @@ use serde_json::Value;
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
-/// How far a number that was rounded to one place is from itself, and a little for the order of additions.
+/// The largest rounding error of a number with one decimal place, and a little for the order of additions.
 const ROUNDING: f64 = 0.05 + 1e-6;
 
-/// Start of a window, and an airport or an airline.
+/// The start of a window, and an airport or airline.
 type Key = (i64, String);
 type Delays = BTreeMap<Key, Vec<Option<i64>>>;
 
@@ -51,7 +51,7 @@ fn batches(name: &str) -> Vec<RecordBatch> {
     reader.expect("it is Parquet").collect::<Result<_, _>>().expect("it can be read")
 }
 
-/// Columns of a batch as one kind of value each.
+/// A batch whose columns are read as one type each.
 struct Columns<'a>(&'a RecordBatch);
 
 impl Columns<'_> {
@@ -122,13 +122,13 @@ fn window(time: i64, length: i64) -> i64 {
     time.div_euclid(length) * length
 }
 
-/// Records that were refused, by the length of the windows that refused them.
+/// Late records, by the length of the windows that refused them.
 struct Late {
     hourly: Delays,
     daily: Delays,
 }
 
-/// Both views of hourly departures refuse the same records; each counts once.
+/// Both views of hourly departures refuse the same records. Each counts once.
 fn late(directory: &Path) -> Late {
     let mut by_operator: BTreeMap<(i64, String), Delays> = BTreeMap::new();
     for line in lines_below(directory) {
@@ -178,7 +178,7 @@ fn time_of(value: &Value) -> i64 {
     time.and_utc().timestamp_micros()
 }
 
-/// Takes refused records away from what they were refused by.
+/// Removes late records from the windows that refused them.
 fn remove(from: &mut Delays, late: &Delays) {
     for (key, delays) in late {
         let all = from.get_mut(key).expect("what is late was there");
@@ -207,7 +207,7 @@ fn count(number: usize) -> f64 {
     f64::from(u32::try_from(number).expect("counts are small"))
 }
 
-/// A row's key, and its numbers.
+/// The numbers of each row, by its key.
 type Expected = BTreeMap<(i64, String), Vec<Option<f64>>>;
 
 fn hourly_departures(flights: &[Flight], late: &Late) -> Delays {
@@ -242,7 +242,7 @@ fn departures(hours: &Delays, weather: &[Weather]) -> Expected {
     .collect()
 }
 
-/// Query 2: by day and place, since airlines that are equally bad may change theirs: flights, average.
+/// Query 2: flights and average, by day and place. The airline is left out, since equally bad ones may swap places.
 fn worst_airlines(flights: &[Flight]) -> Expected {
     let mut days: Delays = BTreeMap::new();
     for flight in flights {
@@ -264,7 +264,7 @@ fn worst_airlines(flights: &[Flight]) -> Expected {
     expected
 }
 
-/// Query 3: the mean temperature of the six hours that end at a time.
+/// Query 3: the mean temperature of the six hours before each time.
 fn smoothed(weather: &[Weather]) -> Expected {
     let mut windows: BTreeMap<Key, Vec<Option<f64>>> = BTreeMap::new();
     for one in weather {
@@ -276,7 +276,7 @@ fn smoothed(weather: &[Weather]) -> Expected {
     windows.into_iter().map(|(key, temperatures)| (key, vec![average(temperatures)])).collect()
 }
 
-/// Query 4: flights, average, and what is usual.
+/// Query 4: flights, average, and the usual average.
 fn alerts(flights: &[Flight], hours: &Delays, late: &Late) -> Expected {
     let mut last_day = Delays::new();
     for flight in flights {
@@ -298,7 +298,7 @@ fn alerts(flights: &[Flight], hours: &Delays, late: &Late) -> Expected {
     expected
 }
 
-/// The rows that one query gave: two columns are the key, the rest are numbers.
+/// The rows of one query: two columns are the key, the others are numbers.
 fn rows(stdout: &str, query: u64, key: [&str; 2], numbers: &[&str]) -> Expected {
     let mut rows = Expected::new();
     for line in stdout.lines() {

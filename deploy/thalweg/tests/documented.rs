@@ -1,7 +1,7 @@
 //! README.md is true: every command in its `sh` blocks is run, with only addresses and directories replaced.
 //!
-//! Commands of other programs (docker, kubectl, `cargo test`) are not run, only held against the repository: the files that
-//! they name must exist. The demo is run, over its whole year, by `demo.rs`.
+//! Commands of other programs (docker, kubectl, `cargo test`) are not run, but the files that they name must exist.
+//! `demo.rs` runs the demo over its whole year.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -20,12 +20,13 @@ use serde_json::Value;
 
 const ADDRESSES: [&str; 3] = ["127.0.0.1:7071", "127.0.0.1:7072", "127.0.0.1:7073"];
 
-/// How many rows the SELECTs among the examples of SQL have, in their order.
+/// The number of rows of each SELECT in the SQL examples, in order.
 const ROWS_OF_EXAMPLES: [usize; 3] = [25_899, 44_255, 3_660];
-/// How many of a thousand rows may be missing: some flights come too late for their windows, which DuckDB does not know.
+/// The share of rows that may be missing, in thousandths: some flights are late for their windows, which DuckDB does
+/// not know.
 const LATE_PER_THOUSAND: usize = 1;
 
-/// A directory in which commands find what the repository has at its top, and a script of one's own.
+/// A directory that looks like the top of the repository, with a script of the user.
 fn directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     std::os::unix::fs::symlink(root().join("deploy"), directory.path().join("deploy")).expect("a link");
@@ -38,7 +39,7 @@ fn directory() -> tempfile::TempDir {
     directory
 }
 
-/// Runs the binary's commands of a block; those that serve are given back.
+/// Runs the binary's commands in a block. Returns those that still serve.
 fn run(block: &str, directory: &Path) -> Vec<Background> {
     let mut place = Place { directory: Some(directory.to_owned()), ..Place::default() };
     let mut serving = Vec::new();
@@ -67,7 +68,7 @@ fn run(block: &str, directory: &Path) -> Vec<Background> {
     serving
 }
 
-/// The simulation's own tests run seeds; its program must know the options.
+/// Checks the options of the simulation's program. Its own tests run seeds.
 fn check_simulation(command: &[String]) {
     let program = fs::read_to_string(root().join("deploy/sim/src/main.rs")).expect("the program is there");
     let own = command.iter().skip_while(|word| *word != "--").skip(1);
@@ -76,7 +77,7 @@ fn check_simulation(command: &[String]) {
     }
 }
 
-/// A command of another program names only what exists.
+/// Checks that a command of another program names only existing files.
 fn check_other(command: &[String]) {
     let known = ["cargo test", "docker build", "kubectl apply"];
     let name = command[..2].join(" ");
@@ -121,7 +122,7 @@ fn the_first_job_of_ones_own_gives_each_quarter_and_airport() {
     let arguments: Vec<&str> = run.iter().map(String::as_str).chain(["-o", "json"]).collect();
     let outcome = place.thalweg(&arguments);
     let rows: Vec<Value> = outcome.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    // 365 days are five windows of 90 days, which are counted from 1970, at three airports.
+    // The year has five windows of 90 days, aligned to 1970, at three airports.
     assert!((12..=15).contains(&rows.len()), "{outcome:?}");
     let flights: u64 = rows.iter().map(|row| row["flights"].as_u64().expect("a count")).sum();
     assert!(flights > 300_000, "{outcome:?}");
@@ -149,7 +150,7 @@ fn every_command_of_the_table_exists() {
     assert!(named >= 15, "only {named} commands were found");
 }
 
-/// All together are a script, in which each SELECT stands for itself.
+/// Together the examples are one script, in which each SELECT stands alone.
 #[test]
 fn every_example_of_sql_is_a_plan() {
     let directory = directory();
@@ -160,7 +161,7 @@ fn every_example_of_sql_is_a_plan() {
     assert!(outcome.stdout.matches("Collect").count() >= 3, "{outcome:?}");
 }
 
-/// The rows of each SELECT over the whole year, with the engine's defaults: how many there are was counted by DuckDB.
+/// Runs each SELECT over the whole year with default settings. DuckDB has counted the expected rows.
 #[test]
 fn every_example_of_sql_runs_as_it_is() {
     let directory = directory();
@@ -186,7 +187,7 @@ fn every_example_of_sql_runs_as_it_is() {
     }
 }
 
-/// The README has this table as it is: what the engine takes is data, and the table is made of it.
+/// Checks that README.md contains a table generated from the engine's data.
 fn check_table(head: &str, rows: &[[String; 3]]) {
     let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
     let rows = rows.iter().map(|[name, value, doc]| format!("| {name} | {value} | {doc} |\n"));

@@ -1,4 +1,4 @@
-//! What the image runs unless told otherwise, as a process of this machine: only ports and the volume are replaced.
+//! The image's default command, as a process on this machine, with only ports and the volume replaced.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 

@@ -1,4 +1,4 @@
-//! What was POSTed and acknowledged is in the output once, though the process was killed in between.
+//! Acknowledged records are in the output exactly once, even if the process was killed in between.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -11,7 +11,7 @@ use std::{
 
 use process::{Background, free_addresses, lines_below, thalweg, wait_until};
 
-/// The status and the body of a POST; `None` where nobody listens.
+/// POSTs a body. Returns status and body of the answer, or `None` if nobody listens.
 fn post(address: &str, key: &str, body: &str) -> Option<(u16, String)> {
     post_to(address, "/ingest/t", key, body)
 }
@@ -30,7 +30,7 @@ fn post_to(address: &str, path: &str, key: &str, body: &str) -> Option<(u16, Str
     Some((head.split(' ').nth(1)?.parse().ok()?, body.trim().to_owned()))
 }
 
-/// POSTs until it is acknowledged, as a client does.
+/// POSTs again and again until it is acknowledged, as a client would.
 fn post_until_taken(address: &str, key: &str, body: &str) -> String {
     wait_until("an acknowledged POST", || match post(address, key, body)? {
         (200, answer) => Some(answer),
@@ -79,7 +79,7 @@ fn acknowledged_records_outlive_the_process_and_retries_add_nothing() {
     assert_eq!(dev.terminate().code, Some(0));
 }
 
-/// A cluster in one process that takes records, and where it keeps what it writes.
+/// A cluster in one process that takes records, and the directories that it writes to.
 struct Place {
     _directory: tempfile::TempDir,
     output: String,
@@ -100,7 +100,7 @@ impl Place {
         Self { _directory: directory, output, errors, address, http, dev }
     }
 
-    /// Submits a script that writes what it reads at /ingest/t, as job 1.
+    /// Submits job 1, which writes what is POSTed to /ingest/t.
     fn submit(&self, sql: &str) {
         self.submit_select(sql, "SELECT 100 / (a - 7) FROM t");
     }

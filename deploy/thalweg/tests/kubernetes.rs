@@ -1,9 +1,8 @@
-//! The command lines of the Kubernetes manifests, as processes of this machine: only names of hosts, ports and volumes
-//! are replaced.
+//! The command lines of the Kubernetes manifests, as processes on this machine, with only host names, ports and
+//! volumes replaced.
 //!
-//! What is needed of the manifests is read line by line: `args` stands there as a list of JSON, which is YAML as well, and
-//! literals are `- NAME=VALUE`. That saves a parser of YAML, of which no maintained one is at hand; whether the manifests
-//! are valid as a whole is checked by `.ci/run`.
+//! The manifests are read line by line, since no maintained parser of YAML is at hand: `args` is a JSON list, which
+//! is valid YAML too, and literals are `- NAME=VALUE`. `.ci/run` checks that the manifests are valid as a whole.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -20,7 +19,7 @@ fn manifest(name: &str) -> String {
     fs::read_to_string(root().join("deploy/k8s/base").join(name)).expect("there is such a manifest")
 }
 
-/// The one line that begins so, without its beginning.
+/// The rest of the only line with this beginning.
 fn the_line<'a>(text: &'a str, beginning: &str) -> &'a str {
     let lines: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix(beginning)).collect();
     assert_eq!(lines.len(), 1, "lines that begin with '{beginning}'");
@@ -31,7 +30,7 @@ fn arguments(manifest: &str) -> Vec<String> {
     serde_json::from_str(the_line(manifest, "args:")).expect("args is a list of JSON")
 }
 
-/// What the generated ConfigMap has, which each container gets as variables.
+/// The variables of the generated ConfigMap, which all containers get.
 fn variables() -> BTreeMap<String, String> {
     for name in ["coordinator.yaml", "node.yaml"] {
         assert_eq!(the_line(&manifest(name), "- configMapRef:"), "", "{name} takes its variables from the map");
@@ -43,7 +42,7 @@ fn variables() -> BTreeMap<String, String> {
     literals.map(|literal| pair(literal).expect("a literal is NAME=VALUE")).collect()
 }
 
-/// The names that stand for addresses of pods here.
+/// Local addresses in place of the pods' names.
 struct Addresses {
     coordinators: [String; COORDINATORS],
     health: [String; COORDINATORS + NODES],
@@ -103,7 +102,7 @@ fn node(ordinal: usize, addresses: &Addresses) -> Background {
     start(&arguments, &place(&format!("node-{ordinal}"), addresses))
 }
 
-/// Submits a job over all slots that lasts for a second or two; gives its id.
+/// Submits a job over all slots that runs for a second or two. Returns its id.
 fn submit(coordinators: &str, out: &Path) -> String {
     let sql = format!(
         "CREATE TABLE n (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '500', 'rows-per-second' = '300', \
@@ -117,7 +116,7 @@ fn submit(coordinators: &str, out: &Path) -> String {
     line["job"].to_string()
 }
 
-/// Waits for a job's end, and checks what it wrote.
+/// Waits for a job's end, and checks its output.
 fn check_end(coordinators: &str, job: &str, out: &Path) {
     let ended = thalweg(&["job", "wait", job, "--coordinator", coordinators, "-o", "json"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -160,7 +159,7 @@ fn the_manifests_start_a_cluster_that_becomes_ready_works_and_ends() {
     wait_until("one node less", || (nodes_alive(&all) == NODES - 1).then_some(()));
     check_end(&all, &job, &out);
 
-    // A pod comes back with an empty volume: the manifests say nothing of that, and need not.
+    // A pod comes back with an empty volume. The manifests need nothing for that.
     coordinators.remove(1).kill();
     fs::remove_dir_all(directory.path().join("coordinator-1")).expect("a volume");
     coordinators.push(coordinator(1, &addresses, directory.path()));

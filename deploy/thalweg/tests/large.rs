@@ -1,4 +1,5 @@
-//! A directory of very many files is watched, and each checkpoint lists them all: leaders keep their terms, and clients are heard.
+//! A directory with very many files is watched, and each checkpoint lists all of them. Leaders must keep their terms,
+//! and clients must be answered.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -28,12 +29,12 @@ fn coordinator(number: usize, addresses: &[String], data: &Path) -> Background {
     let (data, checkpoints) = (data.join(format!("coordinator-{number}")), data.join("checkpoints"));
     let identity = ["coordinator", "--member", &member, "--listen", listen, "--cluster", "test", "--members", &members];
     let place = ["--data-dir", data.to_str().expect("text"), "--checkpoints", checkpoints.to_str().expect("text")];
-    // A machine that does much else gives a process its turn late, whatever the process does.
+    // Generous timeouts: a busy machine may schedule a process late.
     let times = ["--checkpoint-interval", "1 s", "--raft-tick", "100 ms", "--lease", "6 s"];
     Background::start(&[&identity[..], &place[..], &times[..]].concat())
 }
 
-/// Looks again and again until something is so.
+/// Calls `look` again and again until it returns true.
 async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !look().await {

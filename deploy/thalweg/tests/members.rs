@@ -1,4 +1,4 @@
-//! A coordinator that is gone for good is replaced by another one, with commands only, while the cluster runs.
+//! A coordinator that is lost for good is replaced by commands alone, while the cluster runs.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -34,7 +34,7 @@ fn member(line: &str) -> (u64, String) {
     (member["member"].as_u64().expect("a number"), member["role"].as_str().expect("a word").to_owned())
 }
 
-/// Number and role of each member.
+/// The number and role of each member.
 fn members(coordinators: &str) -> Vec<(u64, String)> {
     ok(&["cluster", "-o", "json"], coordinators).lines().map(member).collect()
 }
@@ -73,7 +73,7 @@ fn a_coordinator_that_is_gone_is_replaced_by_commands() {
         (members.len() == 3 && members.iter().all(|(_, role)| role != "learner")).then_some(())
     });
 
-    // Of the first three one is left: without the vote of the fourth, nothing could be decided any more.
+    // Only one of the first three members is left, so every decision needs the vote of the fourth.
     let other = (1..=3).find(|number| *number != gone).expect("there are three");
     running[other - 1].take().expect("it runs").kill();
     let out = directory.path().join("out");

@@ -1,6 +1,6 @@
-//! Tables and checkpoints in an object store that refuses, or that somebody else deletes from.
+//! Tables and checkpoints in an object store that refuses access, or from which somebody else deletes objects.
 //!
-//! The server is moto's (`s3/mod.rs`); where it is not installed, the tests that need it are skipped.
+//! The server is moto's (`s3/mod.rs`). If it is not installed, the tests that need it are skipped.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -11,7 +11,7 @@ use process::{Background, Place, free_addresses, wait_until};
 use s3::S3;
 use serde_json::Value;
 
-/// Copies numbers; checkpoints would be an hour apart, so that nothing but the start can fail.
+/// A script that copies numbers. Its checkpoints are an hour apart, so only the start can fail.
 fn copying(from: &str, to: &str) -> String {
     format!("SET 'checkpoint.interval' = '1 h'; {from} {to} INSERT INTO o SELECT n FROM i;")
 }
@@ -20,11 +20,11 @@ fn stored(table: &str, path: &str) -> String {
     format!("CREATE TABLE {table} (n BIGINT) WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{path}');")
 }
 
-/// Ever more numbers.
+/// A table of endless numbers.
 const NUMBERS: &str = "CREATE TABLE i (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1');";
 const NOWHERE: &str = "CREATE TABLE o (n BIGINT) WITH ('connector' = 'blackhole');";
 
-/// What a script says that ends by itself, in vain, in its first attempt.
+/// The error output of a script that must fail in its first attempt.
 #[track_caller]
 fn failure_of(place: &Place, sql: &str) -> String {
     let ended = Background::start_at(place, &["run", "-e", sql]).wait();
@@ -34,7 +34,7 @@ fn failure_of(place: &Place, sql: &str) -> String {
     told
 }
 
-/// Both what is read and what is written is refused at the start, with what to change.
+/// Paths for reading and for writing are refused at the start, with advice.
 #[track_caller]
 fn check_refused(place: &Place, path: &str, advice: &str) {
     for sql in [
@@ -83,7 +83,7 @@ fn node(place: &Place, number: &str, address: &str) -> Background {
     Background::start_at(place, &["node", "--node", number, "--coordinator", address, "--slots", "1"])
 }
 
-/// State that does not change is uploaded once, and named by each checkpoint from then on.
+/// Unchanged state is uploaded once, and every later checkpoint refers to it.
 #[test]
 fn a_checkpoint_after_others_were_deleted_is_whole() {
     let Some(s3) = S3::start() else { return };

@@ -1,4 +1,4 @@
-//! The rules of the workspace that no lint knows: who may depend on whom, and what a source file looks like.
+//! Rules of the workspace that lints cannot check: dependencies between crates, and the form of source files.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,11 +7,11 @@ use std::{
     process::Command,
 };
 
-/// Lines of code that one can hold in the head; tests are not counted.
+/// The most lines of code in a file, so that a reader can keep it in mind. Tests are not counted.
 const FILE_LINES_MAX: usize = 600;
-/// Anything goes there: nothing depends on it.
+/// Crates that may depend on all others, since nothing depends on them.
 const FREE: &[&str] = &["thalweg", "thalweg-sim", "thalweg-bench", "thalweg-dependencies"];
-/// Who may depend on whom, besides the free ones.
+/// The allowed dependencies of all other crates.
 const ARROWS: &[(&str, &[&str])] = &[
     ("thalweg-types", &[]),
     ("thalweg-proto", &["types"]),
@@ -32,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("thalweg-runtime", &["types", "flow", "keyed-state", "operators", "connectors", "exchange", "storage"]),
     ("thalweg-node", &["types", "proto", "keyed-state", "connectors", "exchange", "runtime", "storage"]),
 ];
-/// Crates that are functions of their arguments: nothing that has a clock, a socket, a task or chance in it.
+/// Pure crates: they may not depend on anything with clocks, sockets, tasks or randomness.
 const PURE: &[&str] = &["thalweg-types", "thalweg-flow", "thalweg-cluster-state", "thalweg-control"];
 const IMPURE_DEPENDENCIES: &[&str] =
     &["tokio", "tokio-util", "tokio-stream", "tonic", "prost", "futures", "rand", "object_store"];
@@ -42,7 +42,7 @@ fn root() -> PathBuf {
     here.ancestors().nth(2).expect("the crate lies two folders below the top").to_owned()
 }
 
-/// The ordinary dependencies of every crate of the workspace.
+/// The normal dependencies of each crate in the workspace.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
@@ -177,7 +177,7 @@ fn may_speak_protobuf(name: &str) -> bool {
         || name.split('/').any(|part| part.ends_with("_codec"))
 }
 
-/// Lines before the test module.
+/// The lines before the test module.
 fn code_lines(text: &str) -> usize {
     text.lines().position(|line| line.starts_with("mod tests {")).unwrap_or_else(|| text.lines().count())
 }

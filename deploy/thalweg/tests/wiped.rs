@@ -1,4 +1,4 @@
-//! Coordinators that come back without their data directory, or were told what cannot be.
+//! Coordinators that come back without their data directory, or with contradicting settings.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
@@ -66,7 +66,7 @@ impl<'a> Three<'a> {
         outcome.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
 
-    /// The numbers of those who vote.
+    /// The numbers of the voting members.
     fn voters(&self) -> Vec<u64> {
         let members = self.json(&["cluster"]).into_iter().filter(|member| member["role"] != "learner");
         members.map(|member| member["member"].as_u64().expect("a number")).collect()
@@ -108,7 +108,7 @@ fn a_coordinator_that_has_lost_everything_while_all_were_down_finds_the_jobs_tha
 
     coordinators.into_iter().for_each(Background::kill);
     three.wipe(1);
-    // The empty one is there first. It founds nothing, lives, and says what it waits for.
+    // The empty member comes first. It founds nothing, is alive, and says what it waits for.
     let first = three.start(1);
     wait_until("a coordinator that lives", || (http_status(&three.health[0], "/healthz") == Some(200)).then_some(()));
     wait_until("what it waits for", || first.log().contains("waiting for an answer of member-2").then_some(()));
@@ -128,12 +128,12 @@ fn a_coordinator_that_has_lost_everything_while_all_were_down_finds_the_jobs_tha
     assert_eq!(three.json(&["submit", "-e", &copy_of_numbers(&second, 10)])[0]["job"], 2, "no number twice");
     assert_eq!(three.json(&["job", "wait", "job-2"])[0]["status"], "finished");
 
-    // It is started as ever, and its log says who it is.
+    // It starts with the same arguments as before. Its log holds its new number.
     first.terminate();
     let first = three.start(1);
     wait_until("it to be ready", || (http_status(&three.health[0], "/readyz") == Some(200)).then_some(()));
     assert_eq!(three.voters(), [2, 3, 4]);
-    // One that is gone is shown as such.
+    // A dead member is shown as not heard from.
     let [second, third] = others;
     second.kill();
     wait_until("the silence of one", || {

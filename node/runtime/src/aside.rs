@@ -1,6 +1,7 @@
-//! Records that a subtask sets aside: late ones and those that could not be evaluated by their operators, malformed ones by its
-//! source. All are counted; they are written where the job or table names a path, and published with the job's sinks. What could
-//! not be evaluated and has no path fails the job.
+//! The side outputs of a subtask: late rows, rows whose evaluation failed, and malformed records of a source. All are
+//! counted. They are written where the job or the table names a path, and are published with the job's sinks. Without
+//! a path, late rows are only counted, and failed rows fail the job. Malformed records without a path never get here:
+//! their reader fails.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -21,43 +22,42 @@ use crate::{
     tables::{SetAsideOutput, Tables},
 };
 
-/// Rows of a failed batch that are told in full where they fail the job; a longer one is cut.
+/// The longest text of a row, in bytes, in the error that fails the job; a longer one is cut.
 const TOLD_BYTES_MAX: usize = 2048;
 
-/// Where what is set aside goes; what has no path is counted, or fails the job.
+/// The path of each kind of side output, if it has one.
 #[derive(Debug, Default)]
 pub(crate) struct AsidePaths {
     pub(crate) late: Option<String>,
     pub(crate) failed: Option<String>,
-    /// Of a source.
+    /// The source, and the path for its malformed records.
     pub(crate) dead_letters: Option<(OperatorId, String)>,
 }
 
-/// What a subtask sets aside.
+/// Collects and writes what a subtask sets aside.
 pub(crate) struct Aside {
     tables: Arc<dyn Tables>,
-    /// The subtask; the operator differs from writer to writer.
+    /// Identifies the subtask; the operator in it is replaced for each writer.
     identity: SinkIdentity,
     paths: AsidePaths,
-    /// Opened with the first record that each operator sets aside.
+    /// Opened when an operator sets its first record aside.
     writers: BTreeMap<(OperatorId, SetAsideKind), Box<dyn SetAsideOutput>>,
-    /// Taken from operators and not written yet.
+    /// Taken from operators, but not written yet.
     waiting: Vec<(OperatorId, Taken)>,
 }
 
 enum Taken {
     Late(LateRows),
-    /// With the operator's name.
+    /// The operator's name, and the rows.
     Failed(String, FailedRows),
 }
 
 impl Aside {
-    /// For a subtask.
     pub(crate) fn new(tables: Arc<dyn Tables>, identity: SinkIdentity, paths: AsidePaths) -> Self {
         Self { tables, identity, paths, writers: BTreeMap::new(), waiting: Vec::new() }
     }
 
-    /// Takes an operator's late rows, and those that failed.
+    /// Takes the late and the failed rows of an operator.
     pub(crate) fn take(
         &mut self,
         (id, name): (OperatorId, &str),
@@ -68,7 +68,7 @@ impl Aside {
         self.add_failed((id, name), operator.take_failed(), meter)
     }
 
-    /// Takes rows that were judged late.
+    /// Counts late rows, and keeps them to be written if there is a path for them.
     pub(crate) fn add_late(&mut self, id: OperatorId, late: Vec<LateRows>, meter: &Meter) {
         for late in late {
             if bug::is_active(Bug::DropLateUncounted) {
@@ -81,10 +81,10 @@ impl Aside {
         }
     }
 
-    /// Takes rows that could not be evaluated.
+    /// Takes rows whose evaluation failed.
     ///
     /// # Errors
-    /// Names the first of them, where the job has no place for such rows.
+    /// Names the first failed row, if the job has no path for such rows.
     pub(crate) fn add_failed(
         &mut self,
         (id, name): (OperatorId, &str),
@@ -101,7 +101,7 @@ impl Aside {
         Ok(())
     }
 
-    /// Whether rows without event time are dead letters.
+    /// Whether rows without an event time go to the dead letters.
     pub(crate) fn takes_dead_letters(&self) -> bool {
         self.paths.dead_letters.is_some()
     }
@@ -110,7 +110,7 @@ impl Aside {
         !self.waiting.is_empty()
     }
 
-    /// Writes what was taken.
+    /// Writes all rows that were taken and not written yet.
     pub(crate) async fn write_waiting(&mut self) -> Result<(), SubtaskError> {
         for (operator, taken) in std::mem::take(&mut self.waiting) {
             let (kind, path, records) = match &taken {
@@ -130,7 +130,7 @@ impl Aside {
         Ok(())
     }
 
-    /// Writes malformed records, where the table has a path for them.
+    /// Writes malformed records, if the table has a path for them.
     pub(crate) async fn write_dead_letters(&mut self, letters: &[DeadLetter]) -> Result<(), SubtaskError> {
         let Some((source, path)) = self.paths.dead_letters.clone() else { return Ok(()) };
         self.write(SetAsideKind::DeadLetters, source, &path, SetAside::DeadLetters(letters)).await
@@ -153,7 +153,7 @@ impl Aside {
         writer.write(records).await.map_err(failed)
     }
 
-    /// Cuts off everything that was written; what makes it durable names the operator that set the records aside.
+    /// Seals all writers at a barrier. Each sealing carries the operator that set the records aside.
     pub(crate) async fn seal(&mut self) -> Result<Vec<Sealed>, SubtaskError> {
         self.write_waiting().await?;
         let mut sealed = Vec::new();
@@ -165,7 +165,7 @@ impl Aside {
     }
 }
 
-/// The error that the first of these rows is.
+/// The error for the first of the failed rows.
 fn of_first(operator: &str, failed: &FailedRows) -> SubtaskError {
     let row = rows_as_json(&failed.rows.slice(0, 1)).pop().unwrap_or_default();
     let end = (0..=TOLD_BYTES_MAX.min(row.len())).rev().find(|end| row.is_char_boundary(*end)).unwrap_or_default();

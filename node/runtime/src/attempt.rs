@@ -1,4 +1,4 @@
-//! One attempt of one job on one node: builds its actors, watches them, and ends them.
+//! One attempt of a job on one node: builds its actors, supervises them and stops them.
 //!
 //! ```text
 //! deploy -> restoring -> building -- connected --> Ready -- start --> running -- each actor --> Snapshot.., Finished
@@ -7,9 +7,10 @@
 //! cancel, at any time -> the actors stop -> streams close -> Gone
 //! ```
 //!
-//! A supervisor task does this; it lives until the attempt is cancelled or its handle dropped. The first failure is told,
-//! later ones are its consequences. An actor that panics fails the attempt like one that returns an error. Actors that have
-//! processed all their input stay, and take part in checkpoints, until the attempt is cancelled.
+//! A supervisor task does this. It runs until the attempt is cancelled or its handle is dropped. Only the first
+//! failure is reported, since later ones follow from it. An actor that panics fails the attempt, like one that
+//! returns an error. An actor that has processed all its input keeps running and takes part in checkpoints until the
+//! attempt is cancelled.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -35,72 +36,68 @@ use crate::{
     tables::Tables,
 };
 
-/// Streams that break tell it here; the first is all that counts.
+/// Bound of the queue of broken streams. Only the first one matters.
 const PEER_FAILURES_KEPT: usize = 16;
-/// Actors look at cancellation between two steps; one that takes longer than this is stuck in a step.
+/// Actors check for cancellation between two steps. One that has not stopped after this time is stuck in a step.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the subtasks of an attempt are told. The newest state is all that counts, so orders never queue.
+/// Orders to the subtasks of an attempt. A watch channel holds them, so a newer state replaces an older one and
+/// orders never queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct AttemptOrders {
     /// Sources may read.
     pub(crate) started: bool,
-    /// Input ends here, and windows that are open close.
+    /// The input ends here, and open windows close.
     pub(crate) stopped: bool,
-    /// The newest checkpoint that was begun.
+    /// The newest checkpoint that has begun.
     pub(crate) checkpoint: Option<CheckpointId>,
-    /// The newest checkpoint that will not be completed, and none before it.
+    /// The newest aborted checkpoint; all before it are over, too.
     pub(crate) aborted: Option<CheckpointId>,
-    /// The newest checkpoint that is complete.
+    /// The newest complete checkpoint.
     pub(crate) confirmed: Option<CheckpointId>,
 }
 
-/// What a node is told of an attempt.
+/// What an attempt reports to its node.
 #[derive(Debug)]
 pub enum AttemptEvent {
     /// All subtasks here are built and connected.
     Ready,
     /// A subtask has processed all its input.
     Finished {
-        /// Which.
         subtask: SubtaskId,
-        /// Its last measurements.
+        /// Its last metrics.
         metrics: SubtaskMetrics,
-        /// What its sinks have prepared and the subtask does not know to be published.
+        /// What its sinks have prepared, as far as the subtask does not know it to be published.
         prepared: Vec<Prepared>,
     },
     /// A subtask's part of a checkpoint is durable.
     Snapshot {
-        /// The checkpoint.
         checkpoint: CheckpointId,
-        /// What it consists of.
+        /// Its objects, batches and counters.
         snapshot: ToldSnapshot,
     },
-    /// A subtask's part of a checkpoint could not be made durable. It runs on.
+    /// A subtask's part of a checkpoint could not be made durable. The subtask goes on.
     SnapshotFailed {
-        /// The checkpoint.
         checkpoint: CheckpointId,
-        /// Which.
         subtask: SubtaskId,
-        /// Why.
+        /// The error with its causes.
         failure: Failure,
     },
-    /// Something waits for the next checkpoint.
+    /// A subtask asks for a checkpoint before the next one is due.
     CheckpointWanted,
-    /// A subtask, or the deployment as a whole, ended badly. The attempt is over.
+    /// A subtask, or the deployment as a whole, failed. The attempt is over.
     Failed {
-        /// Which; `None`: the deployment.
+        /// The failed subtask; `None` if the deployment failed.
         subtask: Option<SubtaskId>,
-        /// Why.
         failure: Failure,
-        /// The other node, where a stream to it broke.
+        /// The other node, if a stream to it broke.
         peer: Option<NodeId>,
     },
-    /// Nothing of the attempt is left here. The last event.
+    /// Nothing of the attempt is left on this node. This is the last event.
     Gone,
 }
 
-/// An attempt on this node. Dropping it cancels the attempt.
+/// Handle of an attempt on this node. Dropping it cancels the attempt.
 #[derive(Debug)]
 pub struct AttemptHandle {
     orders: watch::Sender<AttemptOrders>,
@@ -112,7 +109,8 @@ pub struct AttemptHandle {
 }
 
 impl AttemptHandle {
-    /// Begins to build an attempt's subtasks of this node. What becomes of it is told to `events`, which must be read.
+    /// Starts to build this node's subtasks of an attempt. All that follows is reported to `events`, which the caller
+    /// must read.
     #[must_use]
     pub fn deploy(
         context: &RuntimeContext,
@@ -158,46 +156,48 @@ impl AttemptHandle {
         Self { orders, cancel, meters: meters_kept, collect, job, attempt }
     }
 
-    /// Lets the sources read: every node is ready.
+    /// Lets the sources read, once every node is ready.
     pub fn start(&self) {
         self.meters.iter().for_each(|(_, meter)| meter.set_state(SubtaskState::Running));
         self.orders.send_modify(|orders| orders.started = true);
     }
 
-    /// Ends the sources as if their input ended here: windows that are open close with what they have, subtasks finish, and
-    /// what sinks have prepared is published. Nothing is kept from which the job could go on.
+    /// Ends the sources as if their input ended here: open windows close with what they have, subtasks finish, and
+    /// prepared output is published. Afterwards there is nothing left that the job could resume from.
     pub fn stop(&self) {
         self.orders.send_modify(|orders| orders.stopped = true);
     }
 
-    /// Ends the attempt and discards what it holds; `Gone` follows.
+    /// Stops the attempt and discards what it holds; `Gone` follows.
     pub fn cancel(&self) {
         self.cancel.cancel();
     }
 
-    /// Lets the sources emit the barrier of a checkpoint. Ids grow; a newer one overtakes those not emitted yet.
+    /// Lets the sources emit the barrier of a checkpoint. Ids grow, and a newer one replaces those that are not
+    /// emitted yet.
     pub fn begin_checkpoint(&self, checkpoint: CheckpointId) {
         self.orders.send_modify(|orders| orders.checkpoint = orders.checkpoint.max(Some(checkpoint)));
     }
 
-    /// A checkpoint will not be completed: channels that wait for it are read again.
+    /// A checkpoint is aborted: channels blocked by its barrier are read again.
     pub fn abort_checkpoint(&self, checkpoint: CheckpointId) {
         self.orders.send_modify(|orders| orders.aborted = orders.aborted.max(Some(checkpoint)));
     }
 
-    /// A checkpoint is complete: clients may have the rows before its barrier. `CheckpointId::FINAL`: all that there are.
+    /// A checkpoint is complete, so clients may have the rows before its barrier. `CheckpointId::FINAL` releases all
+    /// rows.
     pub fn confirm_checkpoint(&self, checkpoint: CheckpointId) {
         self.collect.release(self.job, self.attempt, checkpoint);
         self.orders.send_modify(|orders| orders.confirmed = orders.confirmed.max(Some(checkpoint)));
     }
 
-    /// What the subtasks have measured.
+    /// The metrics of each subtask.
     #[must_use]
     pub fn metrics(&self) -> Vec<(SubtaskId, SubtaskMetrics)> {
         self.meters.iter().map(|(subtask, meter)| (*subtask, meter.snapshot())).collect()
     }
 
-    /// Where the subtasks are.
+    /// The state of each subtask.
     #[must_use]
     pub fn states(&self) -> Vec<(SubtaskId, SubtaskState)> {
         self.meters.iter().map(|(subtask, meter)| (*subtask, meter.state())).collect()
@@ -210,7 +210,7 @@ impl Drop for AttemptHandle {
     }
 }
 
-/// What an attempt has around it.
+/// What an attempt takes from its node.
 pub(crate) struct Surroundings {
     pub(crate) context: RuntimeContext,
     pub(crate) tables: Arc<dyn Tables>,
@@ -222,7 +222,7 @@ enum Exit {
     Cancelled,
 }
 
-/// What subtasks are built of.
+/// What subtasks are built from.
 struct Loaded {
     plan: ChainPlan,
     store: CheckpointStore,
@@ -277,7 +277,7 @@ impl Supervisor {
         context.local.forget(*job, *attempt);
     }
 
-    /// Loads the state that the subtasks here go on from.
+    /// Loads the state that this node's subtasks resume from.
     async fn load(&self, plan: Result<ChainPlan, SubtaskError>) -> Result<Loaded, SubtaskError> {
         let plan = plan?;
         let context = &self.surroundings.context;
@@ -295,8 +295,8 @@ impl Supervisor {
         Ok(Loaded { plan, store, restored })
     }
 
-    /// Wherever the job would write is looked at before it does: it fails at once, not with its first checkpoint or the first record
-    /// that is set aside.
+    /// Checks all paths that the job writes to, so that a bad one fails the job now, and not at the first checkpoint
+    /// or the first record that is set aside.
     async fn check_destinations(&self) -> Result<(), SubtaskError> {
         let connectors = &self.surroundings.context.connectors;
         let graph = &self.deployment.graph;
@@ -321,8 +321,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Builds on a compute thread: operators may make tables of all that was loaded. It is waited for also where the attempt is
-    /// cancelled, so that nothing comes to be after the end.
+    /// Builds on a compute thread, since operators may build tables from all restored state. The caller waits for the
+    /// result even when the attempt is cancelled, so that nothing is created after the attempt is gone.
     async fn build_beside(
         self: Arc<Self>,
         loaded: Loaded,
@@ -356,7 +356,7 @@ impl Supervisor {
         built.unwrap_or_else(|panic| Err(SubtaskError::Panic { message: panic_text(panic.as_ref()) }))
     }
 
-    /// Connects, starts the actors, and waits for the last of them. An error is one of the deployment.
+    /// Connects, starts the actors and waits until all have ended. An error concerns the deployment as a whole.
     async fn supervise(&self, built: Built, broken: &mut mpsc::Receiver<PeerFailure>) -> Result<(), SubtaskError> {
         let Built { actors, uploaders, endpoints, links } = built;
         self.surroundings.context.exchange.register(endpoints.clone());
@@ -368,7 +368,7 @@ impl Supervisor {
         connected?;
         let stop = self.cancel.child_token();
         let mut left = actors.len() + uploaders.len();
-        // Each task sends once: the queue holds them all.
+        // Each task sends once, so the queue holds all of them.
         let (exits, mut exited) = mpsc::channel(left.max(1));
         for (subtask, meter, actor) in actors {
             self.spawn_actor(subtask, meter, actor, stop.clone(), exits.clone());
@@ -387,7 +387,7 @@ impl Supervisor {
                     failed |= self.on_exit(subtask, exit, failed).await;
                 }
                 Some(PeerFailure { peer, message }) = broken.recv(), if !failed => {
-                    // Asked now: the subtasks may have finished while this waited.
+                    // Checked only now, since the subtasks may have finished while this waited.
                     if self.has_finished() {
                         continue;
                     }
@@ -407,7 +407,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Whether nothing that other nodes do matters here any more.
+    /// Whether all subtasks have finished, so that failures of other nodes do not matter any more.
     fn has_finished(&self) -> bool {
         self.meters.iter().all(|(_, meter)| meter.state() == SubtaskState::Finished)
     }
@@ -452,7 +452,7 @@ impl Supervisor {
             if meter.state() != SubtaskState::Finished {
                 meter.set_state(SubtaskState::Failed);
             }
-            // The supervisor outlives its actors; where the runtime itself goes down there is nobody to tell.
+            // The supervisor outlives its actors. The send fails only when the runtime shuts down.
             let _ = exits.send((subtask, exit)).await;
         };
         let name = format!("{}/{}/{subtask}", self.job, self.attempt);
@@ -473,7 +473,7 @@ impl Supervisor {
         let _ = self.surroundings.context.seams.io.spawn(&name, Box::pin(task));
     }
 
-    /// Tells what an exit means; whether it is a failure.
+    /// Reports a failure if it is the first one. Returns whether the exit is a failure.
     async fn on_exit(&self, subtask: SubtaskId, exit: Exit, failed: bool) -> bool {
         match exit {
             Exit::Failed(error) => {
@@ -497,7 +497,6 @@ impl Supervisor {
     }
 }
 
-/// What a task's outcome comes to.
 fn exit_of(outcome: Result<Result<(), SubtaskError>, Box<dyn std::any::Any + Send>>) -> Exit {
     match outcome {
         Ok(Ok(())) => Exit::Ended,
@@ -506,7 +505,7 @@ fn exit_of(outcome: Result<Result<(), SubtaskError>, Box<dyn std::any::Any + Sen
     }
 }
 
-/// Passes when actors were told to stop and have had long enough.
+/// Completes when `STOP_PATIENCE` has passed after the actors were told to stop.
 async fn stuck(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(STOP_PATIENCE).await;

@@ -1,19 +1,16 @@
-//! The fused operators of one subtask and its outputs, driven step by step.
+//! The fused operators of one subtask and its outputs, run step by step.
 //!
-//! A chain is a tree. What is to be done next lies on a stack, so that a batch is carried through all operators below
-//! before the operator that emitted it is asked for more, and so that the work can pause between any two steps: for
-//! credit, for a slow sink, or to let another actor run. No step begins while an output is short of credit; meanwhile
-//! every other channel is still flushed.
+//! A chain is a tree. A stack holds the steps to do next: a batch goes through all operators below before the
+//! operator that emitted it is asked for more. The work can pause between any two steps, for credit, for a slow sink,
+//! or to let another actor run. No step begins while an output lacks credit; meanwhile all other channels are
+//! flushed.
 //!
 //! ```text
 //! Process(op, batch) -> Drain(op)  -> emit -> Process(child, batch).. | outbound.push
 //! Signal(op, w)      -> Drain(op), then the signal goes on to the children and outbounds
 //! ```
 //!
-//! A watermark is forwarded after all that it released, as the operator says; a barrier after what operators may not hold across
-//! it, and when it has passed an operator, the operator's state is frozen for the checkpoint. A barrier waits for no credit: what
-//! it makes operators release is bounded by their state. Rows over which an operator evaluates expressions are given to it in portions: what
-//! is left of a batch is the next step but the output of its first rows. Between two steps, and while it waits, a chain attends to checkpoints (`part`).
+//! Between two steps, and while it waits, a chain attends to checkpoints (`part`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,12 +40,12 @@ mod wait;
 use wait::flushing;
 pub(crate) use wait::passing;
 
-/// An actor lets others run after so many steps or this long, whichever is first. The count holds where time stands still
-/// (in simulations).
+/// An actor yields after this many steps or this long, whichever comes first. Simulated time may stand still, so the
+/// number of steps is bounded too.
 const STEPS_PER_TURN: u32 = 32;
 const TURN: Duration = Duration::from_millis(2);
 
-/// What travels through a chain besides rows.
+/// What travels through a chain in order with the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
     Watermark(Watermark),
@@ -64,11 +61,11 @@ impl From<Signal> for Control {
     }
 }
 
-/// What an operator of the chain is.
+/// What a vertex of the chain does.
 pub(crate) enum Stage {
-    /// The head of a source chain: rows and signals pass.
+    /// The head of a source chain. Rows and signals pass it unchanged.
     Source,
-    /// An operator.
+    /// Transforms rows.
     Operator(Box<dyn Operator>),
     /// Writes a table.
     Sink(RollingSink),
@@ -76,20 +73,20 @@ pub(crate) enum Stage {
     Collect(CollectWriter),
 }
 
-/// One operator of the chain and where its output goes.
+/// One vertex of the chain, and where its output goes.
 pub(crate) struct Vertex {
     pub(crate) id: OperatorId,
     /// The operator's name, or the table's for a sink.
     pub(crate) name: String,
     pub(crate) stage: Stage,
-    /// The rows that it is given at a time, where it evaluates expressions.
+    /// How many rows it is given at a time, if it evaluates expressions.
     pub(crate) portion: Portion,
-    /// Indexes of fused operators.
+    /// Indexes of the vertices that take its output.
     pub(crate) children: Vec<usize>,
-    /// Indexes of outbounds.
+    /// Indexes of the outbounds that take its output.
     pub(crate) outbounds: Vec<usize>,
-    /// Whether what it holds in mid-emission is handed on before it is frozen: it has no keys by which another subtask could
-    /// take it over.
+    /// Whether output that it still holds is emitted before its state is frozen. This is so for an operator without
+    /// keys, since no other subtask could take that output over.
     pub(crate) hands_on: bool,
 }
 
@@ -99,7 +96,7 @@ enum Step {
     Drain { vertex: usize, then: Option<Signal> },
 }
 
-/// What a chain is built of. The head is the first vertex.
+/// What a chain is built from. The first vertex is its head.
 pub(crate) struct ChainParts {
     pub(crate) vertices: Vec<Vertex>,
     pub(crate) outbounds: Vec<Outbound>,
@@ -110,7 +107,7 @@ pub(crate) struct ChainParts {
     pub(crate) state: StateShare,
 }
 
-/// What the operators and sinks of the chain gave to the checkpoint whose barrier is on its way through it.
+/// What the chain's operators and sinks have frozen so far for the checkpoint whose barrier is passing through it.
 #[derive(Default)]
 struct Gathered {
     operators: Vec<(OperatorId, FrozenState)>,
@@ -126,7 +123,7 @@ pub(crate) struct Chain {
     turn_began: Duration,
     is_idle: bool,
     watermark: Watermark,
-    /// Whether no checkpoint may be attended to now.
+    /// Whether checkpoints must wait.
     is_held: bool,
     gathered: Gathered,
     is_finished: bool,
@@ -148,30 +145,30 @@ impl Chain {
         }
     }
 
-    /// Writes records that the source could not read.
+    /// Writes malformed records of the source.
     pub(crate) async fn write_dead_letters(&mut self, letters: &[DeadLetter]) -> Result<(), SubtaskError> {
         flushing(&mut self.parts.outbounds, self.parts.aside.write_dead_letters(letters)).await?
     }
 
-    /// Whether rows without event time are dead letters.
+    /// Whether rows without an event time go to the dead letters.
     pub(crate) fn takes_dead_letters(&self) -> bool {
         self.parts.aside.takes_dead_letters()
     }
 
-    /// Sets rows aside that the source could not evaluate.
+    /// Sets aside rows that the source could not evaluate.
     pub(crate) async fn set_failed_aside(&mut self, failed: Vec<FailedRows>) -> Result<(), SubtaskError> {
         let Vertex { id, name, .. } = &self.parts.vertices[0];
         self.parts.aside.add_failed((*id, name), failed, &self.parts.meter)?;
         flushing(&mut self.parts.outbounds, self.parts.aside.write_waiting()).await?
     }
 
-    /// What the subtask knows of checkpoints, and its inputs.
+    /// The checkpoint gate of the subtask, with its inputs.
     pub(crate) fn gate(&mut self) -> &mut Gate {
         &mut self.parts.gate
     }
 
-    /// Gives rows to the head, and then a watermark. They are given together: a checkpoint that is taken meanwhile holds what
-    /// the rows lead to, and not the watermark. `source`: how far a source has come with them.
+    /// Gives rows to the head, and then a watermark. Both come in one call: a checkpoint taken meanwhile contains the
+    /// effect of the rows, but not the watermark. `source` is the source's position after these rows.
     pub(crate) async fn feed(
         &mut self,
         rows: Option<(u8, RecordBatch)>,
@@ -189,7 +186,8 @@ impl Chain {
         self.run(source).await
     }
 
-    /// Gives rows of a batch to the head whose other rows follow. No checkpoint is taken meanwhile: it would hold the batch as read.
+    /// Gives the head some rows of a batch, more of which follow. No checkpoint is taken meanwhile, since its
+    /// position would be after the whole batch.
     pub(crate) async fn feed_part(&mut self, rows: RecordBatch) -> Result<(), SubtaskError> {
         self.is_held = true;
         self.stack.push(Step::Process { vertex: 0, port: 0, batch: rows });
@@ -198,9 +196,9 @@ impl Chain {
         done
     }
 
-    /// Hands on what operators had released before they were restored.
+    /// Emits the output that restored operators had released before the checkpoint.
     pub(crate) async fn release_restored(&mut self) -> Result<(), SubtaskError> {
-        // The head's output comes last: it was released last.
+        // The stack runs from the last vertex to the head: downstream output was released earlier.
         for (at, vertex) in self.parts.vertices.iter().enumerate() {
             if matches!(vertex.stage, Stage::Operator(_)) {
                 self.stack.push(Step::Drain { vertex: at, then: None });
@@ -209,7 +207,8 @@ impl Chain {
         self.run(None).await
     }
 
-    /// Tells the receivers when this subtask steps out of their minimum, and when it is back.
+    /// Tells the receivers to leave this subtask out of their watermark's minimum while it is idle, and to include it
+    /// again afterwards.
     pub(crate) fn set_idle(&mut self, idle: bool) -> Result<(), SubtaskError> {
         if self.is_idle == idle {
             return Ok(());
@@ -219,7 +218,7 @@ impl Chain {
         self.broadcast_all(control)
     }
 
-    /// After the last watermark: sinks are sealed, and the ends of all outputs are sent. Barriers may follow.
+    /// Called after the last watermark: seals the sinks and ends all outputs. Barriers may follow.
     pub(crate) async fn finish(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         for Vertex { id, name, stage, .. } in &mut self.parts.vertices {
             match stage {
@@ -236,7 +235,7 @@ impl Chain {
         let sealed = flushing(&mut self.parts.outbounds, self.parts.aside.seal()).await??;
         self.parts.gate.keep_sealed(sealed);
         self.broadcast_all(Control::End)?;
-        // A part that was taken before must be handed over before what belongs to the next one.
+        // The uploader gets the parts in order, so an earlier part must be handed over first.
         self.drain(source).await?;
         self.is_finished = true;
         let sealed = self.parts.gate.take_sealed();
@@ -244,7 +243,7 @@ impl Chain {
         Ok(flushing(&mut self.parts.outbounds, handing).await?)
     }
 
-    /// Whether no further row of the head changes what leaves the chain.
+    /// Whether no further row of the head can change the chain's output.
     pub(crate) fn is_satisfied(&self) -> bool {
         self.is_satisfied_at(0)
     }
@@ -260,7 +259,7 @@ impl Chain {
         while !self.stack.is_empty() {
             self.ready(source).await?;
             self.take_turn().await;
-            // A checkpoint may have taken steps meanwhile.
+            // A checkpoint may have run steps meanwhile.
             let Some(step) = self.stack.pop() else { break };
             self.step(step).await?;
         }
@@ -286,6 +285,8 @@ impl Chain {
             Stage::Operator(operator) => {
                 let (batch, rest) = if operator.evaluates() { portion.cut(batch) } else { (batch, None) };
                 let (rows, began) = (batch.num_rows(), self.parts.meter.now());
+                // The rest of the batch is the next step after the output of its first rows, so the work can pause
+                // between portions.
                 if let Some(batch) = rest {
                     self.stack.push(Step::Process { vertex: at, port, batch });
                 }
@@ -333,6 +334,8 @@ impl Chain {
             }
             return self.forward(at, signal);
         };
+        // A watermark follows all output that it releases. At a barrier, an operator emits what it must not hold
+        // across one. This waits for no credit, so its size is bounded only by the operator's state.
         let taken = match signal {
             Signal::Watermark(watermark) => operator.on_watermark(watermark),
             Signal::Barrier(_) => operator.flush(),
@@ -368,7 +371,7 @@ impl Chain {
         self.forward(at, signal)
     }
 
-    /// Where rows leave the job: what was written up to the barrier is cut off.
+    /// Freezes a sink or a client's rows at the barrier: everything written before it is sealed.
     async fn freeze_end(&mut self, at: usize, checkpoint: CheckpointId) -> Result<(), SubtaskError> {
         let began = self.parts.meter.now();
         let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
@@ -389,7 +392,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Rows go to the outbounds at once and to the children by the stack, the first child first.
+    /// Pushes rows to the outbounds now, and to the children by the stack, the first child on top.
     fn emit(&mut self, at: usize, batch: RecordBatch) -> Result<(), SubtaskError> {
         if batch.num_rows() == 0 {
             return Ok(());
@@ -425,7 +428,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Lets other actors run, now and then. To be called in every loop that may find its input always ready.
+    /// Yields to other actors now and then. Every loop whose input may always be ready must call this.
     pub(crate) async fn take_turn(&mut self) {
         self.steps += 1;
         let now = self.parts.meter.now();

@@ -1,17 +1,17 @@
-//! The rows of bare `SELECT`s, kept until the client has them.
+//! Keeps the rows of a bare `SELECT` until the client has fetched them.
 //!
 //! ```text
-//! Collect subtask -- push, waits while full --> buffer <-- fetch(offset): drops what is before it, gives what is released
-//!                 -- freeze(checkpoint) ------>   '-- release(checkpoint): rows before its barrier may be given
+//! Collect subtask -- push, waits while full --> buffer <-- fetch(offset): drops what is before it, returns what is released
+//!                 -- freeze(checkpoint) ------>   '-- release(checkpoint): rows before its barrier may be fetched
 //! ```
 //!
-//! A client is given only rows that a complete checkpoint holds: an attempt that goes on from it neither gives them again nor
-//! loses them. So the rows that the client has not acknowledged are state, under offsets that count from the job's beginning. After
-//! the last row the end of the job releases the rest.
+//! A client gets only rows that a complete checkpoint holds, so an attempt that resumes from it neither repeats nor
+//! loses any. Rows that the client has not acknowledged are part of the state; their offsets count from the beginning
+//! of the job. The end of the job releases the rest.
 //!
-//! A buffer is bounded: while it is full the subtask does not read, so backpressure reaches the sources; and when a part of
-//! it waits for a checkpoint, one is asked for. The end is kept with the rest until the attempt is removed or a newer one of
-//! the job begins.
+//! A buffer is bounded. While it is full the subtask does not read, so backpressure reaches the sources. When many
+//! rows wait for a checkpoint, the query asks for one. A buffer is kept until the attempt is removed or a newer
+//! attempt of the job begins.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,27 +26,29 @@ use thalweg_keyed_state::{FrozenState, StateBatch};
 use thalweg_types::{Attempt, CheckpointId, JobId, KeyGroup};
 use tokio::sync::Notify;
 
-/// Bytes that a query keeps at most (and one batch): some checkpoints' worth of rows of a fast query.
+/// Most bytes that a query keeps before the last barrier (plus one batch): several checkpoints of a fast query.
 const BUFFER_BYTES_MAX: usize = 64 << 20;
-/// When so many bytes wait for a checkpoint, one is asked for: a few screens of rows, or a second of a fast client.
+/// Bytes since the last barrier at which a checkpoint is asked for: a few screens of rows, or a second of a fast
+/// client.
 const UNRELEASED_BYTES_MAX: usize = 8 << 20;
-/// No more bytes than this wait for a checkpoint (and one batch): while none is completed the subtask does not read either.
+/// Most bytes that a query keeps since the last barrier (plus one batch). Beyond them the subtask stops reading until
+/// the next barrier.
 const UNFROZEN_BYTES_MAX: usize = 128 << 20;
-/// The table of frozen state that holds rows.
+/// The table of the frozen state that holds the rows.
 const ROWS: &str = "rows";
-/// The value of frozen state: the offset of the first row.
+/// The value of the frozen state that holds the offset of the first row.
 const OFFSET: &str = "offset";
 
-/// Rows of a query, from an offset on.
+/// Consecutive rows of a query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectedRows {
-    /// Of the first row here.
+    /// Offset of the first row.
     pub offset: u64,
-    /// How many rows.
+    /// Number of rows.
     pub rows: u64,
-    /// The rows.
+    /// The rows, in one or more batches.
     pub batches: Vec<RecordBatch>,
-    /// Whether no row follows.
+    /// Whether these are the last rows.
     pub end: bool,
 }
 
@@ -61,36 +63,37 @@ pub struct CollectStore {
 #[derive(Debug, Default)]
 struct Query {
     buffer: Mutex<Buffer>,
-    /// Rows or the end came.
+    /// Wakes fetchers when rows, a release or the end come.
     filled: Notify,
-    /// Rows were acknowledged, or the query is gone.
+    /// Wakes the writer when rows are acknowledged or the query is gone.
     drained: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Buffer {
-    /// As they were pushed: a batch of which some rows are acknowledged stays whole.
+    /// Batches as they were pushed. A batch stays whole until all its rows are acknowledged.
     batches: VecDeque<StateBatch>,
     bytes: usize,
     /// The offset of the first row of the first batch.
     start: u64,
-    /// The offset behind the last row.
+    /// The offset after the last row.
     pushed: u64,
-    /// Rows before it are acknowledged.
+    /// All rows before this offset are acknowledged.
     acknowledged: u64,
-    /// Rows before it may be given; `u64::MAX`: all.
+    /// Rows before this offset may be fetched; `u64::MAX` stands for all.
     released: u64,
-    /// Bytes that were pushed since the last barrier.
+    /// Bytes pushed since the last barrier.
     unfrozen_bytes: usize,
-    /// Up to where the checkpoints reach that are not complete yet.
+    /// The offset at the barrier of each checkpoint that is not complete yet.
     marks: BTreeMap<CheckpointId, u64>,
     end: bool,
     gone: bool,
 }
 
 impl CollectStore {
-    /// The rows from `offset` on that are released, at most about `max_bytes` but at least one batch; waits for a first row.
-    /// Rows before `offset` are acknowledged and dropped. `None` where there is no such query here.
+    /// Returns released rows from `offset` on: at least one batch, otherwise at most about `max_bytes`. Waits up to
+    /// `wait` for the first row. Acknowledges and drops the rows before `offset`. `None` if the node has no such
+    /// query.
     #[expect(clippy::too_many_arguments, reason = "each is a field of the request that a coordinator sends")]
     pub async fn fetch(
         &self,
@@ -104,7 +107,7 @@ impl CollectStore {
         let query = self.queries.get(&(job, attempt, query)).map(|entry| entry.value().clone())?;
         let first = async {
             loop {
-                // Registered before looking, so that what comes in between is not missed.
+                // Registered before the check, so that a notification in between is not missed.
                 let filled = query.filled.notified();
                 {
                     let mut buffer = query.buffer.lock();
@@ -126,7 +129,7 @@ impl CollectStore {
         }
     }
 
-    /// Lets clients have the rows that a complete checkpoint holds, `CheckpointId::FINAL` standing for all.
+    /// Releases the rows that a complete checkpoint holds. `CheckpointId::FINAL` releases all.
     pub fn release(&self, job: JobId, attempt: Attempt, checkpoint: CheckpointId) {
         for entry in self.queries.iter().filter(|entry| entry.key().0 == job && entry.key().1 == attempt) {
             entry.value().buffer.lock().release(checkpoint);
@@ -134,12 +137,13 @@ impl CollectStore {
         }
     }
 
-    /// Forgets what an attempt has collected.
+    /// Drops the queries of an attempt.
     pub fn remove(&self, job: JobId, attempt: Attempt) {
         self.remove_where(|key| key.0 == job && key.1 == attempt);
     }
 
-    /// Begins a query, with the rows that former attempts have left; the queries of older attempts of the job are forgotten.
+    /// Starts a query with the rows that former attempts have left, and drops the queries of older attempts of the
+    /// job.
     pub(crate) fn begin(&self, job: JobId, attempt: Attempt, query: u32, restored: &[FrozenState]) -> CollectWriter {
         self.remove_where(|key| key.0 == job && key.1 < attempt);
         let buffer = Mutex::new(Buffer::restored(restored));
@@ -168,10 +172,11 @@ pub(crate) struct CollectWriter {
 }
 
 impl CollectWriter {
-    /// Whether rows are to be pushed now.
+    /// Whether a batch may be pushed now.
     pub(crate) fn has_room(&self) -> bool {
         let buffer = self.query.buffer.lock();
-        // Rows that no checkpoint holds yet are bounded apart, or the barrier behind them would come late whenever a client is slow.
+        // Rows since the last barrier have a bound of their own. Otherwise a slow client would delay the next
+        // barrier.
         let is_full =
             buffer.bytes - buffer.unfrozen_bytes >= BUFFER_BYTES_MAX || buffer.unfrozen_bytes >= UNFROZEN_BYTES_MAX;
         buffer.gone || !is_full
@@ -188,7 +193,7 @@ impl CollectWriter {
         }
     }
 
-    /// Keeps rows; calls `want` where rows wait for a checkpoint. What comes for a query that is gone is dropped.
+    /// Keeps rows, and calls `want` if too many of them wait for a checkpoint. Rows of a removed query are dropped.
     pub(crate) fn push(&self, batch: RecordBatch, want: impl Fn()) {
         {
             let mut buffer = self.query.buffer.lock();
@@ -203,7 +208,7 @@ impl CollectWriter {
         self.query.filled.notify_waiters();
     }
 
-    /// The rows that are not acknowledged, as of a checkpoint's barrier.
+    /// The unacknowledged rows at the barrier of a checkpoint.
     pub(crate) fn freeze(&self, checkpoint: CheckpointId) -> FrozenState {
         self.query.buffer.lock().freeze(checkpoint)
     }
@@ -262,7 +267,7 @@ impl Buffer {
         self.end && self.released >= self.pushed
     }
 
-    /// Drops the rows before an offset, as far as they were given.
+    /// Drops the rows before `offset`, as far as they were released.
     fn acknowledge(&mut self, offset: u64) {
         self.acknowledged = self.acknowledged.max(offset.min(self.released).min(self.pushed));
         while let Some(first) = self.batches.front() {
@@ -272,7 +277,7 @@ impl Buffer {
             }
             self.start += rows;
             self.bytes -= bytes_of(first);
-            // Where all is released, rows may be given before a barrier has come.
+            // After the final release, rows may be acknowledged before a barrier has come.
             self.unfrozen_bytes = self.unfrozen_bytes.min(self.bytes);
             self.batches.pop_front();
         }

@@ -1,4 +1,4 @@
-//! What attempts are handed by the node.
+//! What a node hands to its attempts.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use thalweg_types::{NodeId, seam::Seams};
 
 use crate::{checkpoint::LocalState, collect::CollectStore};
 
-/// What attempts are handed by the node. Cheap to clone.
+/// What a node hands to its attempts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct RuntimeContext {
-    /// This node.
+    /// This node's id.
     pub node: NodeId,
-    /// Time, entropy and tasks.
+    /// Clock, entropy and task spawners.
     pub seams: Seams,
-    /// Dials other nodes.
+    /// Connections to other nodes.
     pub network: Arc<dyn Network>,
-    /// Where other nodes' streams find their attempt: shared with the exchange service.
+    /// The endpoints of each attempt, shared with the exchange service.
     pub exchange: ExchangeRegistry,
     /// Opens tables.
     pub connectors: ConnectorContext,
-    /// Keeps the rows of bare `SELECT`s.
+    /// The rows of bare `SELECT`s.
     pub collect: CollectStore,
-    /// What this node holds of checkpoints: empty at its start.
+    /// State of checkpoints that this node still holds; empty when the process starts.
     pub local: LocalState,
-    /// Memory for state, exchanges and decoding.
+    /// Memory for state, exchanges and decoding, in bytes.
     pub memory_budget_bytes: u64,
 }

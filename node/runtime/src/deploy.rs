@@ -1,6 +1,6 @@
-//! From a deployment to the actors of this node: which subtasks run here, their channels, operators, readers and writers.
+//! Builds the actors of a deployment that run on this node: their channels, operators, readers and writers.
 //!
-//! Nothing is connected or read here; what is built is complete or the deployment fails with the reason.
+//! Nothing is connected or read here. Either everything is built, or the deployment fails with the reason.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -46,14 +46,14 @@ mod replayed;
 
 use replayed::pacer;
 
-/// The share of a node's memory that the exchange windows of one attempt may fill.
+/// The exchange windows of one attempt may fill the node's memory divided by this.
 const EXCHANGE_MEMORY_SHARE: u64 = 4;
-/// The share of a node's memory that the readers of one attempt may decode files with.
+/// The readers of one attempt may decode files in the node's memory divided by this.
 const DECODING_MEMORY_SHARE: u64 = 4;
-/// The smallest window that memory pressure leaves a channel: below it, batches become too small to be worth their cost.
+/// The smallest window of a channel under memory pressure. Below it, batches are too small to be worth their cost.
 const WINDOW_BYTES_MIN: u64 = 64 << 10;
 
-/// What a deployment is built with.
+/// What a deployment is built from.
 pub(crate) struct Builder<'a> {
     pub(crate) context: &'a RuntimeContext,
     pub(crate) tables: Arc<dyn Tables>,
@@ -67,13 +67,13 @@ pub(crate) struct Builder<'a> {
     pub(crate) orders: watch::Receiver<AttemptOrders>,
 }
 
-/// An actor, ready to run.
+/// An actor that is ready to run.
 pub(crate) enum Actor {
     Source(Box<SourceSubtask>),
     Input(Box<InputSubtask>),
 }
 
-/// What was built.
+/// A deployment's actors and connections on this node.
 pub(crate) struct Built {
     pub(crate) actors: Vec<(SubtaskId, Arc<Meter>, Actor)>,
     pub(crate) uploaders: Vec<Uploader>,
@@ -81,7 +81,7 @@ pub(crate) struct Built {
     pub(crate) links: Vec<PeerLink>,
 }
 
-/// The subtasks of a deployment that run on a node.
+/// The subtasks of a deployment that run on `node`.
 pub(crate) fn local_subtasks(plan: &ChainPlan, deployment: &Deployment, node: NodeId) -> Vec<SubtaskId> {
     let assignment = &deployment.assignment;
     plan.subtasks(assignment.parallelism()).filter(|subtask| assignment.node_of(*subtask) == Some(node)).collect()
@@ -94,14 +94,14 @@ struct Shared {
     decoding: DecodingShare,
     replay: Option<Arc<ReplayClock>>,
     restored: Restored,
-    /// What the head that is being restored judged late.
+    /// Late rows of the head that is being restored.
     late: Vec<LateRows>,
-    /// What it could not evaluate.
+    /// Rows that this head could not evaluate.
     failed: Vec<FailedRows>,
 }
 
 impl Builder<'_> {
-    /// Builds the actors of these subtasks.
+    /// Builds the actors of all subtasks in `meters`.
     pub(crate) fn build(
         &self,
         meters: &[(SubtaskId, Arc<Meter>)],
@@ -274,8 +274,9 @@ impl Builder<'_> {
         }
     }
 
-    /// Lets the former instances of a head process what was on its way to them by key, each from its own state; gives the
-    /// rest. One that was behind the others would take it for late once their states are one.
+    /// Processes rows that were in flight on keyed exchanges by the former instances of a head, each from its own
+    /// state, and returns the other rows. The merged state has the highest watermark of its parts, by which rows of a
+    /// slower instance would be late.
     fn catch_up(
         &self,
         subtask: SubtaskId,
@@ -349,7 +350,7 @@ impl Builder<'_> {
         for (exchange, outbound) in outgoing.zip(0..) {
             vertices[index_of[&exchange.edge.from]].outbounds.push(outbound);
         }
-        // Every operator of a chain but the head is fed by one fused edge.
+        // Every operator of a chain except the head has exactly one input, a fused edge.
         for id in &planned.operators[1..] {
             let parent = self.deployment.graph.inputs(*id).next().map(|edge| edge.from);
             let parent = parent.ok_or_else(|| plan_error(format!("nothing feeds {id}")))?;
@@ -467,7 +468,7 @@ impl Builder<'_> {
     }
 }
 
-/// The bytes of each of so many windows: those that are set, or its share of the memory where that is less.
+/// Bytes of each window: the configured size, or an equal share of the memory if that is less.
 fn window_of(set: u64, memory: u64, channels: usize) -> u64 {
     let share = memory / EXCHANGE_MEMORY_SHARE / channels.max(1) as u64;
     set.min(share.max(WINDOW_BYTES_MIN))
@@ -477,8 +478,8 @@ fn plan_error(reason: String) -> SubtaskError {
     SubtaskError::Plan { reason }
 }
 
-/// Whether an operator has no keys by which another subtask could take over what it has not emitted yet. What the local phase
-/// of an aggregation holds is sent on anyway.
+/// Whether an operator emits what it still holds before it is frozen. It must do so if it has no keys by which
+/// another subtask could take that output over. The local phase of an aggregation empties itself at a barrier anyway.
 fn hands_on(kind: &OperatorKind) -> bool {
     match kind {
         OperatorKind::Calc(_) | OperatorKind::WindowAssign(_) | OperatorKind::Limit(_) => true,

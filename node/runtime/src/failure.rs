@@ -1,4 +1,4 @@
-//! Why a subtask or a deployment ends badly, and what that means for the attempt.
+//! Why a subtask or a deployment fails, and which kind of failure that is for the attempt.
 
 use thalweg_connectors::ConnectorError;
 use thalweg_exchange::ExchangeError;
@@ -13,22 +13,22 @@ use thalweg_types::{
 };
 use thiserror::Error;
 
-/// Why a subtask cannot go on, or cannot be built.
+/// Why a subtask cannot be built or cannot continue.
 #[derive(Debug, Error)]
 pub(crate) enum SubtaskError {
-    /// An operator failed on the data or cannot be built.
+    /// An operator failed on its data, or cannot be built.
     #[error("operator {operator} failed")]
     Operator {
         operator: String,
         #[source]
         source: OperatorError,
     },
-    /// A row could not be evaluated.
+    /// A row could not be evaluated, and the job has no path for such rows.
     #[error("operator {operator} failed: {fault}; the row: {row}; SET 'error.path' = DIRECTORY sets such rows aside")]
     Row {
         operator: String,
         fault: String,
-        /// As JSON.
+        /// The row as JSON.
         row: String,
     },
     /// A source or sink failed.
@@ -38,16 +38,16 @@ pub(crate) enum SubtaskError {
         #[source]
         source: ConnectorError,
     },
-    /// Records that are set aside could not be written.
+    /// Records could not be written to a side output.
     #[error("could not set records aside")]
     SetAside {
         #[source]
         source: ConnectorError,
     },
-    /// The checkpoint that the attempt goes on from could not be read, or there is no place for the next one.
+    /// The checkpoint to restore from cannot be read, or there is no place for new ones.
     #[error("checkpoints cannot be used")]
     Checkpoint(#[from] StorageError),
-    /// State could not be taken over.
+    /// State could not be restored.
     #[error("the state of operator {operator} could not be restored")]
     Restore {
         operator: String,
@@ -77,13 +77,13 @@ pub(crate) enum SubtaskError {
     /// The plan cannot run.
     #[error("the deployment cannot run: {reason}")]
     Plan { reason: String },
-    /// The job graph is not one.
+    /// The job graph is invalid.
     #[error("the deployment cannot run")]
     Graph(#[from] GraphError),
 }
 
 impl SubtaskError {
-    /// The other node, where the error is about a stream to one.
+    /// The other node, if the error concerns a stream to it.
     pub(crate) fn peer(&self) -> Option<NodeId> {
         match self {
             Self::Exchange(error) => error.peer(),
@@ -108,13 +108,13 @@ impl SubtaskError {
         }
     }
 
-    /// The failure as it is reported, with the chain of causes.
+    /// The failure to report, with the chain of causes.
     pub(crate) fn failure(&self) -> Failure {
         Failure { kind: self.kind(), message: with_causes(self) }
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())

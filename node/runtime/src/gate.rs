@@ -1,15 +1,15 @@
-//! When a subtask takes its part of a checkpoint, and what of it is not complete yet.
+//! Decides when a subtask takes its part of a checkpoint, and keeps the part until it is complete.
 //!
 //! ```text
-//! barrier (or, of a source, order) of E noticed --all barriers read in time--> aligned: the barrier goes on behind the rows
-//!            |                                                                   '-- it still waits behind rows: they are overtaken
-//!            '-- an unaligned barrier has arrived, or E takes too long --> unaligned: the barrier overtakes here and from here on
-//! part of E --its barrier has left, and arrived on every input--> complete
-//!     '------ E was aborted, or a newer one began ---------------> dropped; what sinks had sealed goes to the next part
+//! barrier (a source: order) of n noticed --all barriers read in time--> aligned: the barrier follows the rows
+//!            |                                                            '-- timeout --> it overtakes rows in the outputs
+//!            '-- unaligned barrier arrives, or timeout --> unaligned: the barrier overtakes all rows here and downstream
+//! part of n --its barrier has left, and arrived on every input--> complete
+//!     '------ n was aborted, or a newer one began --------------> dropped; its sealed output goes to the next part
 //! ```
 //!
-//! What takes too long is measured from the moment at which the checkpoint was noticed, on the clock of the subtask; a subtask
-//! that waits for credit in the middle of its work is woken.
+//! The timeout counts from the moment at which the subtask noticed the checkpoint, by its own clock. It also wakes a
+//! subtask that is waiting for credit in the middle of its work.
 
 use std::{
     collections::VecDeque,
@@ -33,7 +33,7 @@ use crate::{
     failure::SubtaskError,
 };
 
-/// Rows that were on their way to a subtask when the checkpoint was taken that it goes on from.
+/// In-flight rows of the checkpoint that the attempt was restored from.
 #[derive(Debug, Clone)]
 pub(crate) struct Returned {
     pub(crate) exchange: u32,
@@ -43,11 +43,11 @@ pub(crate) struct Returned {
 
 /// The inputs of a subtask.
 pub(crate) struct Inputs {
-    /// Of the subtask in its chain.
+    /// The index of the subtask in its chain.
     index: u32,
     inbound: Inbound,
     aligner: BarrierAligner,
-    /// They come before all that the inbound gives.
+    /// Processed before anything that the inbound gives.
     returned: VecDeque<Returned>,
 }
 
@@ -65,61 +65,61 @@ impl Inputs {
     }
 }
 
-/// What a part waits for.
+/// What a part still waits for.
 enum Waits {
-    /// Its aligned barrier waits behind rows.
+    /// Its aligned barrier still waits behind rows.
     Outbounds,
-    /// The barrier has not arrived on every input; then these are the rows that it overtook.
+    /// The barrier has not arrived on every input. Once it has, these are the rows that it overtook.
     Inputs(Option<Vec<OvertakenRows>>),
 }
 
 struct Part {
     frozen: Box<Frozen>,
-    /// When its checkpoint was noticed.
+    /// When the checkpoint was noticed.
     since: Duration,
     waits: Waits,
 }
 
-/// What is to be done for a checkpoint.
+/// The next step for a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// A source begins it: its barrier goes behind the rows.
+    /// A source begins it: the barrier follows the rows.
     Begin(CheckpointId),
-    /// The barrier overtakes.
+    /// The checkpoint becomes unaligned: the barrier overtakes all rows.
     Switch(CheckpointId),
-    /// The barrier, gone on already, overtakes the rows that it waits behind.
+    /// The barrier has passed the chain and overtakes the rows that it waits behind in the outputs.
     Overtake(CheckpointId),
     /// The part is complete.
     Complete,
 }
 
-/// What a subtask knows of checkpoints.
+/// The state of checkpoints in one subtask.
 pub(crate) struct Gate {
     timeout: Duration,
     orders: watch::Receiver<AttemptOrders>,
-    /// `None`: the subtask is a source.
+    /// `None` for a source.
     inputs: Option<Inputs>,
-    /// The newest of which this subtask has taken its part, or which was aborted.
+    /// The newest checkpoint whose part this subtask has taken, or which was aborted.
     over: Option<CheckpointId>,
-    /// The newest that has begun, and since when this is known.
+    /// The newest checkpoint that has begun, and when it was noticed.
     noticed: Option<(CheckpointId, Duration)>,
     part: Option<Part>,
-    /// What parts that were dropped had sealed.
+    /// Sealed output of dropped parts, for the next part.
     sealed: Vec<Sealed>,
 }
 
 impl Gate {
-    /// Of a subtask that turns to unaligned checkpoints after `timeout`.
+    /// Creates the gate of a subtask that switches to unaligned checkpoints after `timeout`.
     pub(crate) fn new(timeout: Duration, orders: watch::Receiver<AttemptOrders>, inputs: Option<Inputs>) -> Self {
         Self { timeout, orders, inputs, over: None, noticed: None, part: None, sealed: Vec::new() }
     }
 
-    /// The orders from here on.
+    /// A receiver of the orders, to be woken by later ones.
     pub(crate) fn orders(&self) -> watch::Receiver<AttemptOrders> {
         self.orders.clone()
     }
 
-    /// What comes next on an input.
+    /// The next element of any input.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<(usize, Element), SubtaskError>> {
         match &mut self.inputs {
             Some(inputs) => inputs.inbound.poll_next(context).map_err(SubtaskError::from),
@@ -127,19 +127,19 @@ impl Gate {
         }
     }
 
-    /// Gives back the credit of a processed batch.
+    /// Returns the credit of a processed batch.
     pub(crate) fn release(&mut self, channel: usize, cost: u64) {
         if let Some(inputs) = &mut self.inputs {
             inputs.inbound.release(channel, cost);
         }
     }
 
-    /// Rows that come before the inputs'.
+    /// The next restored in-flight rows, to be processed before the inputs.
     pub(crate) fn next_returned(&mut self) -> Option<Returned> {
         self.inputs.as_mut()?.returned.pop_front()
     }
 
-    /// Takes a barrier that was read.
+    /// Aligns a barrier that was read from `channel`.
     pub(crate) fn on_barrier(&mut self, channel: usize, barrier: Barrier) -> Result<Alignment, SubtaskError> {
         let Some(inputs) = &mut self.inputs else { return Ok(Alignment::Ignored) };
         let alignment = inputs.aligner.on_barrier(channel, barrier.checkpoint);
@@ -151,7 +151,8 @@ impl Gate {
         Ok(alignment)
     }
 
-    /// What is to be done now. `is_settled`: no work of the chain has begun. Registers to be woken by what comes in.
+    /// The step that is due now. `is_settled` says that no work waits in the chain. Registers the task to be woken by
+    /// arriving barriers.
     pub(crate) fn due(
         &mut self,
         context: &mut Context<'_>,
@@ -184,36 +185,38 @@ impl Gate {
         }
     }
 
-    /// When something will be due if nothing comes meanwhile.
+    /// The time at which a step is due, even if nothing arrives before.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let noticed = self.noticed.filter(|(checkpoint, _)| Some(*checkpoint) > self.over).map(|(_, since)| since);
         let part = self.part.as_ref().filter(|part| matches!(part.waits, Waits::Outbounds)).map(|part| part.since);
         noticed.into_iter().chain(part).min().map(|since| since + self.timeout)
     }
 
-    /// Since when a checkpoint is known here.
+    /// When a checkpoint was noticed; `now` if this is the first time.
     pub(crate) fn since(&self, checkpoint: CheckpointId, now: Duration) -> Duration {
         self.noticed.filter(|(noticed, _)| *noticed == checkpoint).map_or(now, |(_, since)| since)
     }
 
-    /// A part is taken now: no older one will be completed. Gives what those had sealed.
+    /// Begins the part of a checkpoint and drops an older one, which is never completed. Returns the sealed output of
+    /// dropped parts.
     pub(crate) fn begin_part(&mut self, checkpoint: CheckpointId) -> Vec<Sealed> {
         self.over = self.over.max(Some(checkpoint));
         self.drop_part();
         std::mem::take(&mut self.sealed)
     }
 
-    /// Keeps what was sealed for whatever package is next.
+    /// Keeps sealed output for the next part.
     pub(crate) fn keep_sealed(&mut self, sealed: Vec<Sealed>) {
         self.sealed.extend(sealed);
     }
 
-    /// What no part has taken.
+    /// Takes the sealed output that no part holds.
     pub(crate) fn take_sealed(&mut self) -> Vec<Sealed> {
         std::mem::take(&mut self.sealed)
     }
 
-    /// Lets the barrier of a checkpoint overtake on the inputs. Gives rows that come before theirs and are not processed yet.
+    /// Lets the barrier of a checkpoint overtake on the inputs. Returns the restored in-flight rows that are not
+    /// processed yet.
     pub(crate) fn overtake(&mut self, checkpoint: CheckpointId) -> Vec<Overtaken> {
         let Some(Inputs { index, inbound, aligner, returned }) = &mut self.inputs else { return Vec::new() };
         let is_aligning = aligner.aligning() == Some(checkpoint);
@@ -231,18 +234,18 @@ impl Gate {
         overtaken
     }
 
-    /// Keeps a part until its aligned barrier has left.
+    /// Keeps an aligned part until its barrier has left.
     pub(crate) fn hold_aligned(&mut self, frozen: Frozen, since: Duration) {
         self.part = Some(Part { frozen: Box::new(frozen), since, waits: Waits::Outbounds });
     }
 
-    /// Keeps a part until its barrier has arrived on every input.
+    /// Keeps an unaligned part until its barrier has arrived on every input.
     pub(crate) fn hold_unaligned(&mut self, frozen: Frozen, since: Duration) {
         let arrived = self.inputs.is_none().then(Vec::new);
         self.part = Some(Part { frozen: Box::new(frozen), since, waits: Waits::Inputs(arrived) });
     }
 
-    /// Adds rows that the barrier overtook on its way out.
+    /// Adds rows that the barrier overtook in the outputs.
     pub(crate) fn add_pending(&mut self, pending: Vec<Overtaken>) {
         if let Some(part) = &mut self.part {
             part.frozen.is_unaligned = true;
@@ -250,7 +253,7 @@ impl Gate {
         }
     }
 
-    /// The part that is complete.
+    /// Takes the complete part.
     pub(crate) fn take_complete(&mut self) -> Option<Frozen> {
         let Part { mut frozen, waits, .. } = self.part.take()?;
         if let Waits::Inputs(Some(rows)) = waits {
@@ -264,7 +267,7 @@ impl Gate {
         Some(*frozen)
     }
 
-    /// Whether a part is not complete yet.
+    /// Whether a part is incomplete.
     pub(crate) fn holds_part(&self) -> bool {
         self.part.is_some()
     }

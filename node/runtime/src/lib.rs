@@ -1,12 +1,12 @@
-//! The subtask actors of a node: deploys an attempt's share of a job, runs and supervises it.
+//! The subtask actors of a node: deploys its share of an attempt, runs it and supervises it.
 //!
 //! ```text
 //! AttemptHandle -- orders --> supervisor -- builds, connects, watches --> actors (one task per subtask)
 //!       ^ metrics, states          '-- AttemptEvent --> node
 //! ```
 //!
-//! An actor owns all of its state: a chain of fused operators, its inputs or splits, its outputs. It never blocks its
-//! worker: steps are bounded, and between two it yields to cancellation, credit and other actors.
+//! An actor owns its whole state: a chain of fused operators, its inputs or splits, and its outputs. It never blocks
+//! its thread: steps are bounded, and between two steps it yields to cancellation, credit and other actors.
 
 mod aside;
 mod attempt;

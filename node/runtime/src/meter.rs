@@ -1,4 +1,5 @@
-//! What a subtask measures: written by its actor, read by heartbeats. Counters alone, so that no reader holds it up.
+//! The metrics of a subtask: written by its actor, read by heartbeats. All are atomics, so readers never block the
+//! actor.
 
 use std::{
     sync::{
@@ -11,7 +12,7 @@ use std::{
 use arrow::array::RecordBatch;
 use thalweg_types::{Watermark, checkpoint::RecordCounts, job::SubtaskMetrics, seam::Clock, session::SubtaskState};
 
-/// The measurements of one subtask.
+/// The metrics of one subtask.
 #[derive(Debug)]
 pub(crate) struct Meter {
     clock: Arc<dyn Clock>,
@@ -29,7 +30,7 @@ pub(crate) struct Meter {
     state: AtomicU8,
 }
 
-/// What time is spent on.
+/// What a subtask spends its time on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spent {
     Busy,
@@ -60,7 +61,7 @@ impl Meter {
         self.clock.monotonic()
     }
 
-    /// Adds the time since `since` to one of the kinds; gives the time now.
+    /// Adds the time since `since` to one kind. Returns the time now.
     pub(crate) fn spend(&self, kind: Spent, since: Duration) -> Duration {
         let now = self.now();
         let micros = u64::try_from(now.saturating_sub(since).as_micros()).unwrap_or(u64::MAX);
@@ -73,7 +74,7 @@ impl Meter {
         now
     }
 
-    /// All the time that was spent blocked.
+    /// The total time blocked on credit.
     pub(crate) fn blocked(&self) -> Duration {
         Duration::from_micros(self.blocked_micros.load(Relaxed))
     }
@@ -104,7 +105,7 @@ impl Meter {
         self.watermark.store(watermark.0, Relaxed);
     }
 
-    /// States only go forward: what has ended is not started by an order that comes late.
+    /// States only advance, so that a late order to start does not revive a subtask that has ended.
     pub(crate) fn set_state(&self, state: SubtaskState) {
         let code = match state {
             SubtaskState::Ready => 0,
@@ -124,7 +125,7 @@ impl Meter {
         }
     }
 
-    /// What a checkpoint holds of it.
+    /// The counters that a checkpoint keeps.
     pub(crate) fn counts(&self) -> RecordCounts {
         RecordCounts {
             records_in: self.records_in.load(Relaxed),
@@ -135,7 +136,7 @@ impl Meter {
         }
     }
 
-    /// Goes on from what a checkpoint holds.
+    /// Adds the counters of the restored checkpoint.
     pub(crate) fn go_on_from(&self, counts: RecordCounts) {
         self.records_in.fetch_add(counts.records_in, Relaxed);
         self.records_out.fetch_add(counts.records_out, Relaxed);

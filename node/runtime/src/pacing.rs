@@ -1,9 +1,8 @@
-//! Holds the rows of a replayed source back until the replay clock reaches them.
+//! Holds back the rows of a replayed source until the replay clock reaches them.
 //!
-//! One batch per open split is held, and the split is not asked for more meanwhile; what is released next is the due
-//! beginning of the batch whose next row is the earliest. So rows of different splits come out in the order of time, and
-//! no more than a batch per split waits. A split that has no records now is not waited for: what it gives later may come
-//! out of order.
+//! Each open split has at most one batch here, and is not read while it has. The rows released next are the due rows
+//! of the batch whose next row is the earliest, so rows of different splits come out in the order of time. An idle
+//! split is not waited for, so its later rows may come out of order.
 
 use std::sync::Arc;
 
@@ -16,16 +15,16 @@ struct Held {
     split: usize,
     batch: RecordBatch,
     times: Vec<i64>,
-    /// The first row that is not released.
+    /// Index of the first unreleased row.
     next: usize,
 }
 
-/// What a pacer says about the held rows.
+/// The state of the held rows.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Due {
-    /// These are due; `emptied` where they are the last that the split has here.
+    /// These rows are due. `emptied` says that they are the split's last ones here.
     Rows { split: usize, batch: RecordBatch, emptied: bool },
-    /// The next row is due at this event time.
+    /// The next row is due at this event time, in microseconds.
     At(i64),
     /// Nothing is held.
     Nothing,
@@ -35,7 +34,7 @@ pub(crate) enum Due {
 #[derive(Debug)]
 pub(crate) struct Pacer {
     clock: Arc<ReplayClock>,
-    /// The replay column's index in what readers give.
+    /// Index of the replay column in the readers' batches.
     column: usize,
     held: Vec<Held>,
     has_told_first: bool,
@@ -46,7 +45,7 @@ impl Pacer {
         Self { clock, column, held: Vec::new(), has_told_first: false }
     }
 
-    /// The rows of a split that are not released.
+    /// The unreleased rows of a split.
     pub(crate) fn held(&self, split: usize) -> Option<RecordBatch> {
         let held = self.held.iter().find(|held| held.split == split)?;
         Some(held.batch.slice(held.next, held.times.len() - held.next))
@@ -56,15 +55,15 @@ impl Pacer {
         &self.clock
     }
 
-    /// Takes the rows that a split gave; there are none of it here.
+    /// Takes rows of a split that has none here.
     pub(crate) fn hold(&mut self, split: usize, batch: RecordBatch) -> Result<(), ArrowError> {
         let times = times_micros(&batch, self.column)?;
         self.held.push(Held { split, batch, times, next: 0 });
         Ok(())
     }
 
-    /// Tells the clock the first record, or that there is none now. To be called when every split that is waited for has
-    /// answered.
+    /// Reports the time of the first record to the clock, or that there is none now. Call it when every awaited split
+    /// has answered.
     pub(crate) fn tell_first(&mut self) {
         if self.has_told_first && self.clock.now_micros().is_some() {
             return;
@@ -78,7 +77,7 @@ impl Pacer {
         }
     }
 
-    /// What is due now.
+    /// Takes the rows that are due now.
     pub(crate) fn due(&mut self) -> Due {
         let Some(at) = (0..self.held.len()).min_by_key(|at| self.held[*at].next_time()) else { return Due::Nothing };
         let now = self.clock.now_micros().unwrap_or(i64::MIN);

@@ -1,8 +1,8 @@
-//! How many rows of a batch are evaluated at a time, so that an actor comes to a halt soon whatever an expression costs: to be
-//! cancelled, to let others run, to keep no more than a budget of what functions make.
+//! How many rows of a batch are evaluated at a time. Between two portions an actor can be cancelled or let others
+//! run, however much an expression costs, and functions stay within their memory budget.
 //!
-//! Batches are whole as long as one takes little time. The clock is the actor's: where time stands still they stay whole, unless
-//! their rows make too much together.
+//! A portion is the whole batch as long as that is quick. Time is the actor's clock: where it stands still, portions
+//! only shrink when they exceed the budget.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use arrow::array::RecordBatch;
 
 /// A portion that takes longer makes the next one smaller.
 const LONG: Duration = Duration::from_millis(10);
-/// One that takes less makes the next one larger.
+/// A portion that takes less makes the next one larger.
 const SHORT: Duration = Duration::from_millis(5);
 
-/// The rows that are evaluated at a time.
+/// The number of rows to evaluate at a time.
 #[derive(Debug)]
 pub(crate) struct Portion {
     rows: usize,
@@ -26,7 +26,7 @@ impl Default for Portion {
 }
 
 impl Portion {
-    /// The next portion of a batch, and what is left of it.
+    /// Cuts a batch into the next portion and the rest.
     pub(crate) fn cut(&self, batch: RecordBatch) -> (RecordBatch, Option<RecordBatch>) {
         let rows = batch.num_rows();
         match rows > self.rows {
@@ -35,7 +35,7 @@ impl Portion {
         }
     }
 
-    /// So many rows took so long.
+    /// Adapts to the time that a portion of `rows` took.
     pub(crate) fn took(&mut self, rows: usize, time: Duration) {
         if time > LONG {
             let fewer = rows as u128 * LONG.as_nanos() / time.as_nanos();
@@ -45,7 +45,7 @@ impl Portion {
         }
     }
 
-    /// So many rows were too much.
+    /// Halves the portion after `rows` exceeded the memory budget.
     pub(crate) fn was_too_much(&mut self, rows: usize) {
         self.rows = (rows / 2).max(1);
     }
@@ -71,7 +71,7 @@ mod tests {
             portion.took(rows, Duration::from_millis(1));
         }
         assert_eq!(cut(&portion), 16);
-        // A remainder says nothing about larger portions.
+        // A remainder is smaller than the portion, so it says nothing about larger ones.
         portion.took(3, Duration::from_millis(1));
         assert_eq!(cut(&portion), 16);
         portion.was_too_much(16);

@@ -1,4 +1,4 @@
-//! Work on tables outside of any attempt: listing the splits of sources, publishing what sinks have prepared.
+//! Work on tables outside an attempt: finds the splits of sources, and publishes or discards the output of sinks.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use thalweg_types::{
 
 use crate::context::RuntimeContext;
 
-/// Lists the splits of sources, each source's in reading order.
+/// Finds the splits of sources, in reading order for each.
 ///
 /// # Errors
-/// When a table cannot be opened or listed, or an operator is not a source.
+/// If a table cannot be opened or listed, or an operator is not a source.
 pub async fn discover(
     context: &RuntimeContext,
     graph: &JobGraph,
@@ -40,11 +40,11 @@ pub async fn discover(
     Ok(found)
 }
 
-/// Publishes what the writers of a job have prepared up to a checkpoint, late records and dead letters included. Idempotent. What
-/// is left unpublished in the end is removed by `discard`, which says nothing about what is published.
+/// Publishes what the writers of a job have prepared up to a checkpoint, including late rows and dead letters.
+/// Idempotent. Output that is never published stays hidden until `discard` removes it.
 ///
 /// # Errors
-/// When something cannot be published now.
+/// If something cannot be published now.
 pub async fn commit(
     context: &RuntimeContext,
     graph: &JobGraph,
@@ -70,11 +70,11 @@ pub async fn commit(
     Ok(())
 }
 
-/// Removes what attempts of a job older than `before` have left unpublished; `Attempt(u32::MAX)` stands for all. Nothing of
-/// those attempts may run any more, and what they have prepared for a checkpoint that may be restored must be published.
+/// Removes the unpublished output of a job's attempts before `before`; `Attempt(u32::MAX)` selects all. None of those
+/// attempts may run any more, and all they prepared for a checkpoint that may be restored must be published.
 ///
 /// # Errors
-/// When something cannot be removed.
+/// If something cannot be removed.
 pub async fn discard(
     context: &RuntimeContext,
     graph: &JobGraph,
@@ -98,8 +98,8 @@ pub async fn discard(
     Ok(())
 }
 
-/// Who publishes what subtasks prepared in the name of an operator: a sink's rows, a source's dead letters, any other
-/// operator's late records.
+/// The committer for what subtasks prepared in an operator's name: a sink's rows, a source's dead letters, or another
+/// operator's late rows.
 fn committer(
     context: &RuntimeContext,
     operator: &Operator,
@@ -117,7 +117,7 @@ fn committer(
     path.map(|path| open_set_aside_committer(kind, path, connectors)).transpose()
 }
 
-/// Who publishes the rows that operators could not evaluate.
+/// The committer for rows that operators could not evaluate.
 fn error_committer(
     context: &RuntimeContext,
     settings: &JobSettings,

@@ -1,8 +1,8 @@
-//! The open splits of one source subtask, read lowest watermark first.
+//! Reads the open splits of one source subtask, lowest watermark first.
 //!
-//! At most `SEQUENCES_MAX` sequences are open, one split of each: the next split of a sequence is opened when the one
-//! before it has ended. All open splits are asked, in the order of their watermarks (and in turn where they are equal);
-//! the first that has something is served. A question stays open while others are served, so nothing is asked twice.
+//! At most `SEQUENCES_MAX` sequences are open, with one split each. When a split ends, the next one of its sequence
+//! is opened. All open splits are polled in the order of their watermarks (in turn where these are equal), and the
+//! first that is ready is served. A read stays pending while others are served, so no read is lost.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -16,8 +16,8 @@ use std::{
 use thalweg_connectors::{ConnectorError, LaterSplit, Read, Source, SplitReader};
 use thalweg_types::{Split, SplitId, Watermark, checkpoint::SplitState};
 
-/// How many sequences are read at once: enough for a directory of files that interleave in time, few enough that their
-/// readers' buffers stay small beside a batch's.
+/// Sequences that are read at a time: enough for a directory of files that interleave in time, and few enough that
+/// their readers' buffers stay small beside a batch.
 const SEQUENCES_MAX: usize = 32;
 
 type Answer = (Box<dyn SplitReader>, Result<Read, ConnectorError>);
@@ -26,26 +26,25 @@ type Question = Pin<Box<dyn Future<Output = Result<Answer, ConnectorError>> + Se
 struct Open {
     /// Index of the split.
     split: usize,
-    /// What is left of the sequence, in order.
+    /// The splits that follow in the sequence.
     rest: VecDeque<usize>,
     question: Option<Question>,
-    /// Served least often first among equal watermarks.
+    /// When it was last served; among equal watermarks the one served longest ago comes first.
     served: u64,
     watermark: Watermark,
-    /// It has said, or is taken to have shown by its silence, that there is nothing now.
+    /// It has reported that it has nothing now, or its idle timeout has passed.
     idle: bool,
-    /// It has said that its records wait for memory, which is no silence.
+    /// Its records wait for decoding memory. This does not count as idle.
     waiting: bool,
-    /// Since when it has been asked without an answer, on the clock that the caller keeps.
+    /// Since when a read is pending, on the caller's clock.
     asked_since: Option<Duration>,
 }
 
-/// What a split answered.
+/// A split's answer to a read.
 #[derive(Debug)]
 pub(crate) struct Answered {
     /// Index of the split.
     pub(crate) split: usize,
-    /// What it gave.
     pub(crate) read: Read,
 }
 
@@ -53,12 +52,12 @@ pub(crate) struct Answered {
 pub(crate) struct Readers {
     source: Arc<dyn Source>,
     ids: Vec<SplitId>,
-    /// Each at the position behind all that it gave.
+    /// Each split at the position after all that it gave.
     splits: Vec<(LaterSplit, SplitState)>,
     /// Sequences that are not open yet.
     waiting: VecDeque<VecDeque<usize>>,
     open: Vec<Open>,
-    /// Splits that are not asked, open or not.
+    /// Splits that are not read now, open or not.
     paused: BTreeSet<usize>,
     served: u64,
 }
@@ -70,7 +69,7 @@ impl std::fmt::Debug for Readers {
 }
 
 impl Readers {
-    /// Of these splits; `sequences` are their indexes in reading order. What is finished is not opened.
+    /// Reads `splits`. Each of `sequences` lists indexes in reading order. Finished splits are not opened.
     pub(crate) fn new(source: Arc<dyn Source>, splits: Vec<(Split, SplitState)>, sequences: Vec<Vec<usize>>) -> Self {
         let is_left = |index: &usize| splits[*index].1 != SplitState::Finished;
         let waiting = sequences.into_iter().map(|sequence| sequence.into_iter().filter(is_left).collect()).collect();
@@ -84,12 +83,12 @@ impl Readers {
         readers
     }
 
-    /// The name of a split.
+    /// The id of a split.
     pub(crate) fn id_of(&self, split: usize) -> &SplitId {
         &self.ids[split]
     }
 
-    /// Every split at its position, in the order in which they were given.
+    /// Every split at its position, in the order given to `new`.
     pub(crate) fn splits(&self) -> &[(LaterSplit, SplitState)] {
         &self.splits
     }
@@ -99,19 +98,20 @@ impl Readers {
         self.open.is_empty()
     }
 
-    /// The input ends here. Gives whether what was promised is still to be read; then `is_over` comes by itself.
+    /// Ends the input here. Returns whether acknowledged records are still to be read; after them, `is_over` becomes
+    /// true.
     pub(crate) fn stop(&self) -> bool {
         self.source.stop()
     }
 
-    /// Tells how far a split is, which decides when it is served.
+    /// Sets the watermark of a split, which decides when it is served.
     pub(crate) fn set_watermark(&mut self, split: usize, watermark: Watermark) {
         if let Some(open) = self.find(split) {
             open.watermark = watermark;
         }
     }
 
-    /// Stops or resumes asking a split, also one that is not open yet.
+    /// Stops or resumes reading a split, even one that is not open yet.
     pub(crate) fn set_paused(&mut self, split: usize, paused: bool) {
         if paused {
             self.paused.insert(split);
@@ -120,25 +120,25 @@ impl Readers {
         }
     }
 
-    /// A split is not waited for until it gives records again.
+    /// Marks a split as idle until it gives records again.
     pub(crate) fn set_idle(&mut self, split: usize) {
         if let Some(open) = self.find(split) {
             open.idle = true;
         }
     }
 
-    /// Whether an answer is due of any split: one that is not paused, nor without records or memory now.
+    /// Whether some split must answer first: one that is neither paused, nor idle, nor waiting for memory.
     pub(crate) fn is_awaited(&self) -> bool {
         self.open.iter().any(|open| !self.paused.contains(&open.split) && !open.idle && !open.waiting)
     }
 
-    /// The splits that have been asked since before this moment without an answer.
+    /// The splits whose read has been pending since `moment` or earlier.
     pub(crate) fn silent_since(&self, moment: Duration) -> impl Iterator<Item = usize> + '_ {
         let is_silent = move |open: &&Open| open.asked_since.is_some_and(|since| since <= moment);
         self.open.iter().filter(is_silent).map(|open| open.split)
     }
 
-    /// Asks the open splits; `now` is when an unanswered question begins to count.
+    /// Polls the open splits. `now` is the start time of reads that become pending.
     pub(crate) fn poll_next(
         &mut self,
         context: &mut Context<'_>,

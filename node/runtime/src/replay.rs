@@ -1,9 +1,9 @@
-//! The replay clock: event time that runs with real time, `speed` times as fast, for tables with a replay column.
+//! The replay clock, for tables with a replay column: event time that passes `speed` times as fast as real time.
 //!
-//! One clock serves all replayed sources of an attempt on a node, so that they keep their order in event time. It starts
-//! at the job's `replay.start`, or else at the earliest first record of those sources: it stands still until each of
-//! them has read its first record (or has none now). Each node has a clock of its own and knows its own records alone: a job
-//! that is replayed on several nodes must name its start, and a deployment of one that does not is refused.
+//! All replayed sources of an attempt on a node share one clock, so their order in event time is kept. It starts at
+//! the job's `replay.start`. Without that, it starts at the earliest first record of these sources, once each of them
+//! has read one or reported that it has none now. A node only knows its own records, so a job that is replayed on
+//! several nodes must set its start; otherwise its deployment is refused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,27 +17,27 @@ use parking_lot::Mutex;
 use thalweg_types::seam::Clock;
 use tokio::sync::watch;
 
-/// Waits are rounded up to this, so that rows of one moment go together.
+/// The shortest wait, so that rows close in time are released together.
 const GRAIN: Duration = Duration::from_millis(2);
-/// How often a clock that stands far in the future is looked at again.
+/// The longest wait before the clock is checked again.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy)]
 struct Running {
-    /// Event time at the start.
+    /// Event time at the start, in microseconds.
     origin_micros: i64,
-    /// Real time at the start.
+    /// Real time at the start, on the monotonic clock.
     started: Duration,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    /// Sources that have not told their first record.
+    /// Sources that have not reported their first record.
     sources: usize,
     earliest_micros: Option<i64>,
 }
 
-/// The clock of one attempt on one node.
+/// The replay clock of one attempt on one node.
 #[derive(Debug)]
 pub(crate) struct ReplayClock {
     clock: Arc<dyn Clock>,
@@ -48,20 +48,21 @@ pub(crate) struct ReplayClock {
 }
 
 impl ReplayClock {
-    /// A clock for so many source subtasks, standing still.
+    /// Creates a stopped clock for `sources` source subtasks.
     pub(crate) fn new(clock: Arc<dyn Clock>, speed: f64, start_micros: Option<i64>, sources: usize) -> Self {
         let waiting = Mutex::new(Waiting { sources, earliest_micros: None });
         Self { clock, speed, start_micros, waiting, running: watch::Sender::new(None) }
     }
 
-    /// A source tells its first record, or that it has none now. Once per source.
+    /// Takes the time of a source's first record, or `None` if it has none now. Call it once per source.
     pub(crate) fn on_first(&self, micros: Option<i64>) {
         let mut waiting = self.waiting.lock();
         waiting.sources = waiting.sources.saturating_sub(1);
         self.offer(&mut waiting, micros);
     }
 
-    /// A source that had no first record has one after all: where no other had one either, the clock starts by it.
+    /// Takes the first record of a source that had none before. It starts the clock if no other source had one
+    /// either.
     pub(crate) fn on_later(&self, micros: Option<i64>) {
         self.offer(&mut self.waiting.lock(), micros);
     }
@@ -81,7 +82,7 @@ impl ReplayClock {
         }
     }
 
-    /// The event time now; `None` while the clock stands still.
+    /// The event time now, in microseconds; `None` before the start.
     pub(crate) fn now_micros(&self) -> Option<i64> {
         let running = (*self.running.borrow())?;
         let elapsed = self.clock.monotonic().saturating_sub(running.started);
@@ -89,7 +90,7 @@ impl ReplayClock {
         Some(running.origin_micros.saturating_add(passed as i64))
     }
 
-    /// Waits until the clock shows `micros`, or a while: the caller looks again.
+    /// Waits until the clock shows `micros`, or for at most `WAIT_MAX`. The caller checks again.
     pub(crate) async fn wait_for(&self, micros: i64) {
         let mut running = self.running.subscribe();
         let Some(now) = self.now_micros() else {
@@ -102,7 +103,8 @@ impl ReplayClock {
     }
 }
 
-/// The times of a batch's rows, microseconds; NULL is the smallest, so that such rows are never held.
+/// The times of a batch's rows, in microseconds. NULL becomes the smallest time, so that such rows are never held
+/// back.
 pub(crate) fn times_micros(batch: &RecordBatch, column: usize) -> Result<Vec<i64>, ArrowError> {
     use arrow::array::AsArray;
     let micros = cast(batch.column(column), &DataType::Timestamp(TimeUnit::Microsecond, None))?;
@@ -113,7 +115,7 @@ pub(crate) fn times_micros(batch: &RecordBatch, column: usize) -> Result<Vec<i64
     Ok(micros.iter().map(|time| time.unwrap_or(i64::MIN)).collect())
 }
 
-/// Reads `replay.start`, as timestamps are written in SQL.
+/// Parses `replay.start`, a timestamp as in SQL, to microseconds since the Unix epoch.
 pub(crate) fn parse_start(text: &str) -> Result<i64, ArrowError> {
     let nanos = arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text)?;
     Ok(nanos.div_euclid(1000))

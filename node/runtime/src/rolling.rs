@@ -1,18 +1,18 @@
-//! A sink as an end of a chain. Where its parts go on over checkpoints, their rows are state until they are written.
+//! A sink at the end of a chain. If its parts stay open over checkpoints, their rows are state until they are
+//! written.
 //!
 //! ```text
 //! closes at each checkpoint:  rows ----------------------> writer --barrier--> sealed, in this checkpoint
-//! goes on:                    rows --> held, as state --+
+//! stays open:                 rows --> held, as state --+
 //!                                       large enough:   +-> writer --barrier--> sealed, in this checkpoint
 //!                                       old enough, at a barrier or the end: --> the sealing writes them, in this checkpoint
 //! ```
 //!
-//! At a barrier rows only change hands: they go to the sealing, which writes them beside the record path, or stay state. How old
-//! they are counts over restores, by the wall clock of whoever held them first.
+//! At a barrier, rows are only handed over: the sealing writes them beside the record path, or they stay state.
 //!
-//! So a part that is open over a checkpoint needs no bytes that could be continued: a restored sink has the rows, in whatever format
-//! and to whatever destination they go, and at any parallelism. What is held is uploaded once, by one batch for each checkpoint;
-//! a run of batches becomes one when it is long.
+//! So an open part needs no bytes that could be continued later. A restored sink has the rows themselves, whatever
+//! the format, the destination and the parallelism. Held rows are uploaded once, in one batch per checkpoint; a long
+//! list of batches is merged.
 
 use std::time::Duration;
 
@@ -21,44 +21,47 @@ use thalweg_connectors::{ConnectorError, Rollover, Sealing, SinkWriter};
 use thalweg_keyed_state::{FrozenState, StateBatch};
 use thalweg_types::{Fault, KeyGroup, seam::Clock};
 
-/// The name of the table of held rows.
+/// The table of the state that holds the rows.
 const HELD: &str = "held";
-/// The name of the value that says when the first held row came: milliseconds since the Unix epoch.
+/// The value of the state that says when the first held row came, in milliseconds since the Unix epoch.
 const SINCE: &str = "held-since-millis";
-/// Rows since the last barrier that take this much are put together at once: little is left to copy at the barrier.
+/// Rows since the last barrier are concatenated when they take this many bytes, so that little is left to copy at the
+/// barrier.
 const FRESH_BYTES_MAX: usize = 4 << 20;
-/// Batches that take more together stay apart.
+/// Batches that together take more bytes are not merged.
 const MERGED_BYTES_MAX: usize = 8 << 20;
 
-/// The writer of a table, and what it is not given yet.
+/// The writer of a table, and the rows that it has not been given yet.
 pub(crate) struct RollingSink {
     writer: Box<dyn SinkWriter>,
     held: Option<Held>,
 }
 
-/// Rows of parts that are open over checkpoints.
+/// Rows of parts that stay open over checkpoints.
 struct Held {
     rollover: Rollover,
-    /// Under which they lie in a checkpoint: one that the subtask owns.
+    /// The key group of the rows in a checkpoint, one that the subtask owns.
     group: KeyGroup,
-    /// As of the last barrier, and what was put together since.
+    /// Concatenated batches: those at the last barrier, and those made since.
     frozen: Vec<StateBatch>,
-    /// Since then, and put together.
+    /// Batches that are not concatenated yet.
     fresh: Vec<RecordBatch>,
     fresh_bytes: usize,
     bytes: usize,
-    /// When the first of them came, since the Unix epoch.
+    /// When the first held row came, since the Unix epoch. Restores keep it, so a part's age is measured by the wall
+    /// clock of the first holder.
     since: Duration,
-    /// What the Unix epoch's time was at the zero of the monotonic clock: between the two nothing depends on how the wall clock is set.
+    /// The Unix time at the zero of the monotonic clock. Adding to it makes ages independent of later changes of the
+    /// wall clock.
     epoch: Duration,
 }
 
 impl RollingSink {
-    /// A sink that has rows which it held in a checkpoint.
+    /// Creates a sink with the rows that it held in a checkpoint.
     ///
     /// # Errors
-    /// When there are such rows and the writer's parts end at each checkpoint: a job's tables stay as they are, so the rows are not
-    /// of this table, and giving them to the writer would be a guess.
+    /// If there are such rows but the writer's parts end at each checkpoint. A job's tables never change, so the rows
+    /// do not belong to this table and must not be written to it.
     pub(crate) fn new(
         writer: Box<dyn SinkWriter>,
         group: KeyGroup,
@@ -79,12 +82,12 @@ impl RollingSink {
         Ok(Self { writer, held: Some(held) })
     }
 
-    /// The rows that the writer cannot write.
+    /// The faults of rows that the writer cannot write.
     pub(crate) fn unfit(&self, batch: &RecordBatch) -> Vec<Fault> {
         self.writer.unfit(batch)
     }
 
-    /// Takes rows.
+    /// Takes rows, and writes all held ones once they are large enough.
     pub(crate) async fn write(&mut self, batch: &RecordBatch, now: Duration) -> Result<(), ConnectorError> {
         let Some(held) = &mut self.held else { return self.writer.write(batch).await };
         if batch.num_rows() == 0 {
@@ -97,7 +100,7 @@ impl RollingSink {
         if held.bytes as u64 >= held.rollover.bytes { self.pour().await } else { Ok(()) }
     }
 
-    /// Cuts off what is to be published by the next checkpoint; at the end of all rows that is everything.
+    /// Seals the output of the next checkpoint. `is_end` seals everything.
     pub(crate) async fn seal(&mut self, now: Duration, is_end: bool) -> Result<Sealing, ConnectorError> {
         match self.held.as_mut().filter(|held| is_end || held.is_over(now)) {
             Some(held) => self.writer.seal_with(held.take()).await,
@@ -105,18 +108,18 @@ impl RollingSink {
         }
     }
 
-    /// What is held at a barrier, after `seal`. None where nothing ever is.
+    /// The held rows at a barrier, after `seal`. `None` if the sink never holds rows.
     pub(crate) fn freeze(&mut self) -> Result<Option<FrozenState>, ConnectorError> {
         let Some(held) = &mut self.held else { return Ok(None) };
         held.freeze().map(Some).map_err(|error| not_kept(&error))
     }
 
-    /// Bytes that are held.
+    /// Bytes of the held rows.
     pub(crate) fn state_bytes(&self) -> usize {
         self.held.as_ref().map_or(0, |held| held.bytes)
     }
 
-    /// Gives all that is held to the writer, in its order.
+    /// Writes all held rows, in order.
     async fn pour(&mut self) -> Result<(), ConnectorError> {
         let Some(held) = &mut self.held else { return Ok(()) };
         for rows in held.take() {
@@ -144,7 +147,7 @@ impl Held {
         if self.fresh_bytes >= FRESH_BYTES_MAX { self.settle() } else { Ok(()) }
     }
 
-    /// All that is held, in its order; nothing is held from then on.
+    /// Takes all held rows, in order.
     fn take(&mut self) -> Vec<RecordBatch> {
         (self.bytes, self.fresh_bytes) = (0, 0);
         let frozen = std::mem::take(&mut self.frozen).into_iter().map(|batch| batch.rows);
@@ -162,14 +165,14 @@ impl Held {
         Ok(frozen)
     }
 
-    /// Puts together what is fresh.
+    /// Concatenates the fresh batches.
     fn settle(&mut self) -> Result<(), ArrowError> {
         let Some(first) = self.fresh.first() else { return Ok(()) };
         let group = self.group;
         let state_batch = |rows: RecordBatch| StateBatch::new(vec![group; rows.num_rows()].into(), rows);
         let rows = concat_batches(&first.schema(), &self.fresh)?;
         self.fresh.clear();
-        // What came as parts of larger batches counted as these.
+        // Slices of a larger batch were each counted with the whole batch's bytes.
         self.bytes = self.bytes - std::mem::take(&mut self.fresh_bytes) + rows.get_array_memory_size();
         self.frozen.push(state_batch(rows));
         if let Some((before, after)) = StateBatch::shorten(&mut self.frozen, MERGED_BYTES_MAX, state_batch)? {
@@ -203,7 +206,7 @@ mod tests {
 
     const AGE: Duration = Duration::from_secs(10);
 
-    /// A process that has run for so long, and the time since the epoch, in seconds.
+    /// A clock: seconds since the start of the process, and since the Unix epoch.
     #[derive(Debug)]
     struct At(u64, u64);
 
@@ -217,7 +220,7 @@ mod tests {
         }
     }
 
-    /// Counts the rows that it is given before a barrier; those that come with it are its sealing's.
+    /// Counts the rows written before a barrier. The sealing counts the rows that come with it.
     struct Counting(Arc<Mutex<usize>>);
 
     #[async_trait]
@@ -277,7 +280,7 @@ mod tests {
         RecordBatch::try_new(schema.into(), vec![Arc::new(Int64Array::from_iter_values(0..count))]).unwrap()
     }
 
-    /// How many rows a barrier publishes, and what is state then.
+    /// How many rows a barrier publishes, and the state afterwards.
     async fn barrier(sink: &mut RollingSink, second: u64) -> (Value, FrozenState) {
         let sealing = sink.seal(Duration::from_secs(second), false).await.unwrap();
         let state = sink.freeze().unwrap().unwrap();
@@ -321,7 +324,7 @@ mod tests {
         let mut younger = state.clone();
         younger.values.insert(SINCE.to_owned(), 1_008_000);
 
-        // In a process that has just begun.
+        // A process that has just started.
         let (mut second, _) = sink(&[younger.clone(), state.clone()], &At(0, 1009));
         let (sealed, again) = barrier(&mut second, 1).await;
         assert_eq!((sealed, again.values[SINCE]), (0.into(), 1_001_000), "the oldest counts");
@@ -330,7 +333,7 @@ mod tests {
         let (mut late, _) = sink(&[state], &At(0, 5000));
         assert_eq!(barrier(&mut late, 0).await.0, 3);
 
-        // Of which nothing is known, or in the future.
+        // States without a time, or with one in the future.
         let (mut unknown, mut future) = (younger.clone(), younger);
         unknown.values.clear();
         future.values.insert(SINCE.to_owned(), i64::MAX);

@@ -1,17 +1,12 @@
-//! The actor of a source subtask: reads its splits and puts their rows and watermarks into its chain.
+//! The actor of a source subtask: reads its splits and feeds rows and watermarks into its chain.
 //!
 //! ```text
-//! Ready -- started --> reading -- all splits ended, or stopped --> end of input -> Finished, barriers go on
+//! Ready -- started --> reading -- all splits ended, or stopped --> end of input -> Finished, barriers still pass
 //! ```
 //!
-//! Orders (start, stop) are looked at before every batch; the chain looks for those to begin a checkpoint. To stop is to end the input where it is, as if there
-//! were no more: the last watermark follows, which closes every window, open ones included, and what that gives is
-//! published with the rest. A source that was sent its records first gives all that it has acknowledged. A source also ends where its
-//! chain wants no more rows (`LIMIT`).
+//! Orders to start and stop are checked before every batch; the chain checks for those to begin a checkpoint.
 //!
-//! The watermark is that of `SplitWatermarks`. A split that was asked and gave nothing for the table's idle timeout steps
-//! out of it, however busy others are, and so does one that says itself that it has nothing now; the time in which this
-//! subtask waited for credit does not count. Rows of a replayed table are held by a `Pacer`.
+//! The watermark comes from `SplitWatermarks`. Rows of a replayed table are held back by a `Pacer`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,14 +33,14 @@ use crate::{
     stamp::{Stamp, Stamped},
 };
 
-/// The actor's state.
+/// The state of the actor.
 pub(crate) struct SourceSubtask {
     pub(crate) id: OperatorId,
     pub(crate) table: String,
     pub(crate) readers: Readers,
     pub(crate) watermarks: SplitWatermarks,
     pub(crate) stamp: Stamp,
-    /// The rows that are stamped at a time.
+    /// How many rows are stamped at a time.
     pub(crate) portion: Portion,
     pub(crate) pacer: Option<Pacer>,
     pub(crate) silence: Silence,
@@ -54,7 +49,7 @@ pub(crate) struct SourceSubtask {
     pub(crate) meter: Arc<Meter>,
 }
 
-/// How far a source has come: with the rows that it has given to its chain, and those that it holds back.
+/// A source's position: after the rows that it gave to its chain, with the rows that it holds back.
 #[derive(Clone, Copy)]
 pub(crate) struct SourceView<'a> {
     id: OperatorId,
@@ -64,7 +59,7 @@ pub(crate) struct SourceView<'a> {
 }
 
 impl SourceView<'_> {
-    /// How far every split was read, with what is held back of it.
+    /// The position of every split, and the rows held back of it.
     pub(crate) fn freeze(&self) -> FrozenSource {
         let splits = self.splits.iter().zip(0..).map(|((split, state), index)| {
             let (watermark, is_idle) = self.watermarks.progress_of(index);
@@ -75,28 +70,28 @@ impl SourceView<'_> {
     }
 }
 
-/// When to look for splits that have been silent for too long: by the clock, whatever else happens meanwhile.
+/// When to check for splits whose idle timeout has passed. It goes by the clock alone, however busy other splits are.
 #[derive(Debug)]
 pub(crate) struct Silence {
     timeout: Option<Duration>,
-    /// When it was last looked.
+    /// The time of the last check.
     looked: Duration,
 }
 
 impl Silence {
-    /// For a table with this idle timeout.
+    /// Creates the timer of a table with this idle timeout.
     pub(crate) fn new(timeout: Option<Duration>, now: Duration) -> Self {
         Self { timeout, looked: now }
     }
 
-    /// How long until it is time to look; `None`: never.
+    /// The time left until the next check; `None` if there is no timeout.
     fn left(&self, now: Duration) -> Option<Duration> {
-        // At a quarter of the timeout, so that silence is noticed soon after.
+        // A check every quarter of the timeout notices an idle split soon enough.
         let step = (self.timeout? / 4).max(Duration::from_millis(1));
         Some((self.looked + step).saturating_sub(now))
     }
 
-    /// The timeout, where it is time to look.
+    /// Returns the timeout if a check is due.
     fn take_due(&mut self, now: Duration) -> Option<Duration> {
         if !self.left(now)?.is_zero() {
             return None;
@@ -109,9 +104,9 @@ impl Silence {
 enum Event {
     /// Orders may have changed.
     Orders,
-    /// A reader answered.
+    /// A reader has answered.
     Answered(Answered),
-    /// It is time to look for silent splits, or for held rows.
+    /// A check is due, of idle splits or of held rows.
     Look,
     /// Held rows are due.
     Due { split: usize, batch: RecordBatch, emptied: bool },
@@ -123,21 +118,22 @@ impl SourceSubtask {
     /// Runs until it is cancelled or fails.
     pub(crate) async fn run(mut self) -> Result<(), SubtaskError> {
         if self.orders.wait_for(|orders| orders.started || orders.stopped).await.is_err() {
-            // Whoever gives orders is gone: this is no end of input, and cancellation follows.
+            // The sender drops only when the attempt ends. This is not the end of input: cancellation follows.
             std::future::pending::<()>().await;
         }
-        // What was promised before the checkpoint holds for all that follows.
+        // The watermark before the checkpoint still holds.
         let restored = self.watermarks.output();
         self.advance(Some(restored).filter(|watermark| *watermark > Watermark::MIN && !watermark.is_end())).await?;
         self.read().await?;
-        // Also where it was stopped: see the module's text.
+        // A source that was stopped ends like one that has read everything: the last watermark closes all windows,
+        // and their output is published.
         let (chain, view) = self.parts();
         chain.feed(None, Some(Watermark::MAX), view).await?;
         chain.finish(view).await?;
         chain.attend_on(view).await
     }
 
-    /// The chain, and how far this source has come.
+    /// The chain, and the source's position.
     fn parts(&mut self) -> (&mut Chain, Option<SourceView<'_>>) {
         let Self { id, readers, watermarks, pacer, chain, .. } = self;
         let view = SourceView { id: *id, splits: readers.splits(), watermarks, pacer: pacer.as_ref() };
@@ -149,10 +145,12 @@ impl SourceSubtask {
             let (chain, view) = self.parts();
             chain.ready(view).await?;
             chain.take_turn().await;
+            // A `LIMIT` in the chain has all its rows.
             if chain.is_satisfied() {
                 return Ok(());
             }
             let is_stopped = self.orders.borrow().stopped;
+            // A source with acknowledged records (ingest over HTTP) gives them all before it ends.
             if is_stopped && !self.readers.stop() {
                 return Ok(());
             }
@@ -179,7 +177,7 @@ impl SourceSubtask {
         let look = self.silence.left(self.meter.now());
         let Self { readers, pacer, chain, table, .. } = self;
         let due = match pacer {
-            // A split that may yet give earlier rows is waited for.
+            // A split that may still give earlier rows is waited for.
             Some(pacer) if !readers.is_awaited() => {
                 pacer.tell_first();
                 match pacer.due() {
@@ -227,11 +225,11 @@ impl SourceSubtask {
                 let grown = self.watermarks.on_idle(split);
                 self.advance(grown).await
             }
-            // Its question stays open.
+            // The read stays pending.
             Read::Waiting => Ok(()),
             Read::End => {
                 let grown = self.watermarks.on_finished(split);
-                // The end of everything is signalled once, when reading is over.
+                // The last watermark is sent once, after reading.
                 self.advance(grown.filter(|watermark| !watermark.is_end())).await
             }
         }
@@ -262,13 +260,14 @@ impl SourceSubtask {
         }
         let rows = rows.filter(|rows| rows.num_rows() > 0).map(|rows| (0, rows));
         let is_idle = self.watermarks.is_idle();
-        // Here and not later: rows that were read and are not in the chain would be in no checkpoint that is taken meanwhile.
+        // Nothing may be awaited before this: rows that are read and not in the chain would be missing from a
+        // checkpoint taken meanwhile.
         let (chain, view) = self.parts();
         chain.set_idle(is_idle)?;
         chain.feed(rows, grown, view).await
     }
 
-    /// Stamps the first rows of a batch; and what is left of it.
+    /// Stamps the first portion of a batch, and returns the rest.
     async fn stamp_some(
         &mut self,
         split: usize,
@@ -320,13 +319,13 @@ impl SourceSubtask {
         self.chain.write_dead_letters(dead_letters).await
     }
 
-    /// A clock that stands still while this subtask waits for credit.
+    /// A clock that stops while this subtask waits for credit: a split that could not be read is not idle.
     fn idle_time(&self) -> Duration {
         self.meter.now().saturating_sub(self.meter.blocked())
     }
 }
 
-/// Passes when the clock shows this time, or earlier; never where no rows are held.
+/// Completes when the clock may have reached the time; never if no rows are held.
 async fn reached(due: Option<(Arc<ReplayClock>, i64)>) {
     match due {
         Some((clock, micros)) => clock.wait_for(micros).await,

@@ -1,4 +1,5 @@
-//! What a source does to the rows of its reader: computed columns, event time, and the watermark that a batch justifies.
+//! Turns the rows of a reader into the source's output: computed columns, event time, and the watermark that a batch
+//! allows.
 
 use std::sync::Arc;
 
@@ -20,11 +21,11 @@ pub(crate) struct Stamp {
 #[derive(Debug)]
 pub(crate) struct Stamped {
     pub(crate) rows: RecordBatch,
-    /// What the batch promises about those that follow on its split.
+    /// The watermark of the split after this batch.
     pub(crate) watermark: Option<Watermark>,
-    /// Rows without event time, where they are dead letters.
+    /// Rows without an event time, if the table has a path for dead letters.
     pub(crate) dead_letters: Vec<DeadLetter>,
-    /// Rows that could not be evaluated; those without event time too, where they are no dead letters.
+    /// Rows that could not be evaluated. Without a path for dead letters, also those without an event time.
     pub(crate) failed: Vec<FailedRows>,
 }
 
@@ -37,7 +38,7 @@ impl Stamp {
         }
     }
 
-    /// The source's output of what a reader gave. `takes_dead_letters`: rows without event time are dead letters.
+    /// Stamps a reader's batch. `takes_dead_letters` says that rows without an event time are dead letters.
     pub(crate) fn stamp(
         &self,
         split: &SplitId,
@@ -57,12 +58,12 @@ impl Stamp {
         Ok(Stamped { rows: staged.rows, watermark: staged.watermark.map(Watermark), dead_letters, failed })
     }
 
-    /// What records must pass before they are acknowledged.
+    /// The check that records must pass before they are acknowledged.
     pub(crate) fn check(self, takes_dead_letters: bool) -> RecordCheck {
         RecordCheck(Arc::new(move |physical| self.stage.fault(physical, !takes_dead_letters)))
     }
 
-    /// An error of Arrow as one of this source.
+    /// Wraps an Arrow error as one of this source.
     pub(crate) fn failed(&self, attempted: &'static str, source: ArrowError) -> SubtaskError {
         self.error(OperatorError::Arrow { attempted, source })
     }

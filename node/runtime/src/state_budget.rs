@@ -1,4 +1,5 @@
-//! The share of a node's memory that the state of one attempt may hold. What exceeds it fails the job, naming the operator.
+//! Bounds the state of one attempt to a share of the node's memory. An attempt that exceeds it fails, and names the
+//! operator.
 
 use std::sync::{
     Arc,
@@ -7,10 +8,10 @@ use std::sync::{
 
 use crate::failure::SubtaskError;
 
-/// State is measured after every so many batches and watermarks: asking for it may walk tables.
+/// State is measured once per this many batches and watermarks, since measuring may walk whole tables.
 const STEPS_PER_MEASURE: u32 = 16;
 
-/// What all subtasks of an attempt hold on this node.
+/// The state that all subtasks of an attempt hold on this node.
 #[derive(Debug)]
 pub(crate) struct StateBudget {
     held_bytes: AtomicUsize,
@@ -23,11 +24,11 @@ impl StateBudget {
     }
 }
 
-/// What one subtask holds.
+/// The state of one subtask.
 #[derive(Debug)]
 pub(crate) struct StateShare {
     budget: Arc<StateBudget>,
-    /// Bytes per vertex, as last measured, and steps since then.
+    /// Per vertex: the last measured bytes, and the steps since then.
     measured: Vec<(usize, u32)>,
 }
 
@@ -36,7 +37,7 @@ impl StateShare {
         Self { budget, measured: vec![(0, 0); vertices] }
     }
 
-    /// Has an operator measured now and then.
+    /// Measures the state of a vertex now and then.
     pub(crate) fn observe(
         &mut self,
         vertex: usize,

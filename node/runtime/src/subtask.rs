@@ -4,11 +4,10 @@
 //! wait for credit -> take one element of any unblocked channel -> carry it through the chain -> return its credit -> ..
 //! ```
 //!
-//! Batches are processed as they come. Watermarks of the channels are combined to their minimum. The first barrier of a
-//! checkpoint blocks its channel until the others have delivered theirs; then it goes through the chain, which may also take
-//! its part of the checkpoint before (`Gate`). When all
-//! channels have ended, the combined watermark is the end, which releases everything, and the chain finishes. After that
-//! barriers still come and go on, until the attempt is over.
+//! Batches are processed as they come. The subtask's watermark is the minimum over its channels. The first barrier of
+//! a checkpoint blocks its channel until all others have delivered theirs; then the barrier goes through the chain.
+//! The chain may also take its part of the checkpoint earlier (`Gate`). When all channels have ended, the watermark
+//! reaches the end and the chain finishes. Barriers still pass afterwards, until the attempt ends.
 
 use std::sync::Arc;
 
@@ -24,9 +23,9 @@ use crate::{
     meter::{Meter, Spent},
 };
 
-/// The actor's state. Its inputs are the chain's, which reads them past rows where it must.
+/// The state of the actor. The chain holds the inputs, since an unaligned checkpoint reads barriers ahead of rows.
 pub(crate) struct InputSubtask {
-    /// The head's port of each channel.
+    /// The input port of the chain's head for each channel.
     ports: Vec<u8>,
     tracker: WatermarkTracker,
     open_channels: usize,
@@ -47,7 +46,7 @@ impl InputSubtask {
             self.chain.feed(Some((port, rows)), None, None).await?;
         }
         loop {
-            // Credit before input: what is taken in can then be given out.
+            // Waits for credit first, so that the output of whatever is read can leave.
             self.chain.ready(None).await?;
             self.chain.take_turn().await;
             let waiting = self.meter.now();
@@ -55,7 +54,7 @@ impl InputSubtask {
             let taken = self.meter.spend(Spent::Idle, waiting);
             let blocked = self.meter.blocked();
             self.on_element(channel, element).await?;
-            // What the chain spent blocked is counted there.
+            // Time blocked on credit is counted by the chain.
             self.meter.spend(Spent::Busy, taken + self.meter.blocked().saturating_sub(blocked));
         }
     }

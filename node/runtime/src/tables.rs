@@ -1,4 +1,4 @@
-//! How subtasks come by what is outside the engine: sources, sink writers and the files of records set aside.
+//! The subtasks' interface to tables: sources, sink writers and side outputs.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use thalweg_types::{
     settings::JobSettings,
 };
 
-/// Opens tables. The real one is the `ConnectorContext`; tests bring their own.
+/// Opens tables. `ConnectorContext` opens real ones; tests have their own.
 pub(crate) trait Tables: Send + Sync {
     fn source(
         &self,
@@ -37,11 +37,11 @@ pub(crate) trait Tables: Send + Sync {
     ) -> Result<Box<dyn SetAsideOutput>, ConnectorError>;
 }
 
-/// Where records go that are set aside.
+/// A writer of records that are set aside.
 #[async_trait]
 pub(crate) trait SetAsideOutput: Send {
     async fn write(&mut self, records: SetAside<'_>) -> Result<(), ConnectorError>;
-    /// As `SinkWriter::seal`.
+    /// Like `SinkWriter::seal`.
     async fn seal(&mut self) -> Result<Sealing, ConnectorError>;
 }
 

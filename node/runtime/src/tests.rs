@@ -1,4 +1,4 @@
-//! Whole attempts in one process: hand-made graphs over tables of the test, on one node or on several.
+//! Whole attempts in one process: hand-made graphs over test tables, on one node or several.
 
 mod checkpoints;
 mod failures;

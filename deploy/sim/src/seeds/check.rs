@@ -1,4 +1,4 @@
-//! What must be true of the store when a job has finished.
+//! Checks the store and the output after a job has finished.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,23 +37,23 @@ use crate::{
 
 type Answer = Arc<(Vec<Row>, SchemaRef)>;
 
-/// The files of a set; made once.
+/// The files of a dataset, which are made once per process.
 pub(super) fn files_of(dataset: Dataset) -> Arc<Files> {
     static MADE: OnceLock<Mutex<BTreeMap<Dataset, Arc<Files>>>> = OnceLock::new();
     let mut made = MADE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     made.entry(dataset).or_insert_with(|| Arc::new(dataset.files())).clone()
 }
 
-/// Where the output of a run lies.
+/// The output of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outputs<'a> {
     pub(super) store: &'a SimulatedStore,
-    /// The output, where it is not in the store.
+    /// The directory of the output, if it is not in the store.
     pub(super) directory: Option<&'a SharedDirectory>,
 }
 
 impl Outputs<'_> {
-    /// What was published in a folder; nothing else may be there.
+    /// The published objects in a folder. Hidden ones are an error.
     fn published(self, folder: &str) -> Result<Vec<(String, Bytes)>> {
         let objects = match self.directory {
             None => self.store.look(folder)?,
@@ -67,7 +67,8 @@ impl Outputs<'_> {
     }
 }
 
-/// How often each thing is there: once for each job that has done its whole work, and at most once for each of all.
+/// How often each result must be there: at least once for each job that has done all its work, and at most once for
+/// each job.
 #[derive(Debug, Clone, Copy)]
 struct Copies {
     least: usize,
@@ -81,7 +82,7 @@ impl Copies {
         Self { least, most: 1 + usize::from(outcome.companion.is_some()) }
     }
 
-    /// Compares what is there with what each job gives.
+    /// Compares the results that are there with those of each job.
     fn differ<T: Clone>(
         self,
         actual: Vec<T>,
@@ -93,12 +94,12 @@ impl Copies {
     }
 }
 
-/// A job that was ended on the way has published a part of the answer.
+/// Whether a job has done all its work. One that was cancelled or stopped may have published only a part.
 fn is_whole(scenario: &Scenario, job: &JobOverview) -> bool {
     !scenario.is_given() || job.status == JobStatus::Finished
 }
 
-/// Checks all that finished jobs have left.
+/// Checks everything that finished jobs have left.
 ///
 /// # Errors
 /// Says what is wrong.
@@ -129,7 +130,7 @@ pub(super) fn check(scenario: &Scenario, outputs: Outputs<'_>, outcome: Outcome)
     }
 }
 
-/// A job that has ended well, or was cancelled, leaves nothing to go on from; one that has failed its newest checkpoint.
+/// Checks what is left of checkpoints: the newest one of a failed job, and nothing of other jobs.
 fn check_checkpoints(store: &SimulatedStore, has_failed: bool) -> Result<()> {
     let mut left = store.look(CHECKPOINTS)?;
     let marked = left.iter().filter(|(name, _)| name.ends_with(MARKER)).count();
@@ -144,7 +145,7 @@ fn check_checkpoints(store: &SimulatedStore, has_failed: bool) -> Result<()> {
     Ok(())
 }
 
-/// The names of the last manifest, and of what it refers to; all of that must be there.
+/// The names of the newest manifest and its objects, all of which must be there.
 fn newest_checkpoint(objects: &[(String, Bytes)]) -> Result<BTreeSet<String>> {
     let mut manifests = objects.iter().filter(|(name, _)| name.contains("/manifest-"));
     let Some((name, bytes)) = manifests.next_back() else { return Ok(BTreeSet::new()) };
@@ -174,7 +175,7 @@ fn late_schema() -> SchemaRef {
     Arc::new(Schema::new(fields.map(|(name, kind)| Field::new(name, kind, true)).to_vec()))
 }
 
-/// A record is late for a window once.
+/// Checks that a record was reported late for a window at most once.
 fn check_late(late: &[RecordBatch]) -> Result<()> {
     let mut seen = BTreeSet::new();
     for batch in late {
@@ -187,7 +188,7 @@ fn check_late(late: &[RecordBatch]) -> Result<()> {
     Ok(())
 }
 
-/// What lines of JSON hold that were set aside.
+/// Reads one text from each line of JSON in files of set-aside records.
 fn records_of(files: Vec<(String, Bytes)>, record: impl Fn(&Value) -> Option<String>) -> Result<Vec<String>> {
     let mut records = Vec::new();
     for (name, bytes) in files {
@@ -199,7 +200,7 @@ fn records_of(files: Vec<(String, Bytes)>, record: impl Fn(&Value) -> Option<Str
     Ok(records)
 }
 
-/// What is set aside is, once by each job; where a job has not read all, some is.
+/// Checks that each job has set aside all these texts once. A job that has not read all its input may miss some.
 fn check_texts(what: &str, copies: Copies, found: Vec<String>, each: &[String]) -> Result<()> {
     let surplus = |found: Vec<String>, there: Vec<String>| unmatched(found, there, "set aside too often");
     let missing = |found: Vec<String>, there: Vec<String>| unmatched(there, found, "not set aside");
@@ -209,7 +210,7 @@ fn check_texts(what: &str, copies: Copies, found: Vec<String>, each: &[String]) 
     }
 }
 
-/// Those of which there are more than of the others.
+/// The texts that occur more often in `these` than in `others`.
 fn unmatched(these: Vec<String>, others: Vec<String>, what: &str) -> Option<String> {
     let mut balance: BTreeMap<String, i64> = BTreeMap::new();
     these.into_iter().for_each(|text| *balance.entry(text).or_default() += 1);
@@ -219,7 +220,7 @@ fn unmatched(these: Vec<String>, others: Vec<String>, what: &str) -> Option<Stri
     (!left.is_empty()).then(|| format!("{} {what}, such as {}", left.len(), shown()))
 }
 
-/// The ids of the rows that divide by zero.
+/// The ids of the rows whose query divides by zero.
 fn failing(scenario: &Scenario, files: &Files) -> Result<Vec<String>> {
     let ids = |row: Value| row["v"].as_i64().filter(|v| v % 5 == 0).map(|_| row["id"].to_string());
     let rows = serde_json::Deserializer::from_str(&files.events).into_iter::<Value>();
@@ -227,14 +228,15 @@ fn failing(scenario: &Scenario, files: &Files) -> Result<Vec<String>> {
     Ok(if scenario.job.has_failing() { failing } else { Vec::new() })
 }
 
-/// How many records a job reads.
+/// The number of records that a job reads.
 pub(super) fn records(files: &Files, job: JobKind) -> u64 {
     let lines = |table: &str| table.lines().count() as u64;
     lines(&files.events) + if job.has_others() { lines(&files.others) } else { 0 }
 }
 
-/// What the job has counted is what was read, late and malformed, each once however many attempts there were. A leader that
-/// was elected after subtasks had ended does not know what those had counted, and a job that was cancelled has not read all.
+/// Checks a job's counters: each record counts once as read, late, malformed or failed, however many attempts there
+/// were. Lower counters are excused if a new leader was elected, which may not know the counters of finished
+/// subtasks, or if the job was cancelled before it had read everything.
 fn check_counts(
     scenario: &Scenario,
     job: &JobOverview,
@@ -258,7 +260,7 @@ fn check_counts(
     Ok(())
 }
 
-/// The batch answer less what was reported late; kept where nothing was.
+/// The batch answer without the late rows. It is cached if there are none.
 fn expected(scenario: &Scenario, late: Vec<RecordBatch>) -> Result<Answer> {
     static KEPT: OnceLock<Mutex<BTreeMap<(JobKind, Dataset), Answer>>> = OnceLock::new();
     let kept = || KEPT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
@@ -294,7 +296,7 @@ fn answer(scenario: &Scenario, late: Vec<RecordBatch>) -> Result<(Vec<Row>, Sche
     })
 }
 
-/// Columns have their places in common, and their names in the sink.
+/// Columns correspond by position, and get their names in the sink.
 fn named_like_the_sink(schema: &Schema, job: JobKind) -> SchemaRef {
     let names = job.columns().split(", ").filter_map(|column| column.split(' ').next());
     let fields = schema.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));

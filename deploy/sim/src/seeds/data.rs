@@ -1,7 +1,9 @@
-//! The input of seeded runs: files of JSON lines in the shared store, few sets of them, so that batch answers can be kept.
+//! The input of seeded runs: files of JSON lines in the shared store. There are only a few datasets, so that batch
+//! answers can be cached.
 //!
-//! Event times go on with real time (the tables are replayed), so that faults meet a job in its middle. Rows come out of
-//! order by less than the watermark's second, or, in a set with late rows, by more. One set in two has malformed lines.
+//! Tables are replayed, so event time advances with real time and faults hit a job in progress. Rows are out of order
+//! by less than the watermark's second, or by more in a dataset with late rows. Every second dataset has malformed
+//! lines.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -9,47 +11,47 @@ use chrono::DateTime;
 
 use crate::input::Dice;
 
-/// How many sets there are of each kind.
+/// The number of datasets of each kind.
 const VARIANTS: u64 = 3;
-/// Rows of the table `events`, and of `others`.
+/// The number of rows in `events`, and in `others`.
 const EVENTS: i64 = 1800;
 const OTHERS: i64 = 600;
-/// Event time from the first to the last row.
+/// Event time from the first row to the last, in milliseconds.
 pub(super) const SPAN_MS: i64 = 6000;
 /// 2026-01-01 00:00:00 UTC in milliseconds.
 const START_MS: i64 = 1_767_225_600_000;
-/// The same, as SQL writes it.
+/// The same time in SQL.
 pub(super) const START: &str = "2026-01-01 00:00:00";
-/// Keys.
+/// The number of keys.
 const KEYS: i64 = 24;
 
 /// A set of input files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Dataset {
-    /// Which one of its kind.
+    /// The number among datasets of the same kind.
     pub variant: u64,
-    /// Some rows come too late.
+    /// Whether some rows are late.
     pub has_late: bool,
-    /// Some lines cannot be read.
+    /// Whether some lines are malformed.
     pub has_malformed: bool,
 }
 
-/// The files of a set, and what is in them.
+/// The files of a dataset, and their contents.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Files {
-    /// By name, below the input folder.
+    /// Contents by name, relative to the input folder.
     pub(super) files: BTreeMap<String, String>,
     /// The well-formed lines of each table.
     pub(super) events: String,
     pub(super) others: String,
-    /// All lines of `events`, in the order of their rows.
+    /// All lines of `events`, malformed ones included, in order.
     pub(super) all_events: String,
     /// The malformed lines of `events`.
     pub(super) malformed: Vec<String>,
 }
 
 impl Dataset {
-    /// One of the sets.
+    /// Draws a dataset.
     pub(super) fn draw(dice: &mut Dice, has_late: bool) -> Self {
         Self { variant: dice.below(VARIANTS), has_late, has_malformed: dice.percent(50) }
     }
@@ -80,7 +82,7 @@ impl Dataset {
             let ts = START_MS + (id * SPAN_MS / rows - dice.between(0, disorder_ms)).max(0);
             let time =
                 DateTime::from_timestamp_millis(ts).expect("a time of our century").format("%Y-%m-%d %H:%M:%S%.3f");
-            // Few keys have most rows.
+            // A few keys have most of the rows.
             let k = dice.between(0, KEYS) * dice.between(0, 3);
             let (v, tag) = (dice.between(-20, 200), dice.pick(&["red", "green", "blue", "gr\u{fc}n"]));
             let line = format!("{{\"id\":{id},\"ts\":\"{time}\",\"k\":{k},\"v\":{v},\"tag\":\"{tag}\"}}\n");

@@ -2,7 +2,7 @@
 
 use crate::{case::FileFormat, input::Dice};
 
-/// A job.
+/// The kind of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JobKind {
     /// Counts and sums per key and second.
@@ -11,30 +11,30 @@ pub enum JobKind {
     Hop,
     /// Sessions per key.
     Session,
-    /// Rows of two tables in the same window with the same key.
+    /// A window join of two tables.
     Join,
-    /// Pre-aggregated before the exchange.
+    /// An aggregation with a local phase before the exchange.
     TwoPhase,
-    /// The largest of each window.
+    /// The largest rows of each window.
     TopN,
-    /// All rows in one window, so that all state is there to the end.
+    /// All rows in one window, so that the whole state lives to the end.
     LongTumble,
-    /// Two windows, so that much of the state lives long.
+    /// A join with two windows, so that most of the state lives long.
     LongJoin,
-    /// No window at all.
+    /// No window.
     Filter,
     /// `Tumble`, with late rows.
     LateTumble,
     /// `Hop`, with late rows.
     LateHop,
-    /// No window; some rows divide by zero.
+    /// No window, and some rows divide by zero.
     Fallible,
-    /// Aggregates what some rows cannot give, since they divide by zero.
+    /// An aggregation in which some rows divide by zero.
     FallibleTumble,
 }
 
 impl JobKind {
-    /// Every job.
+    /// All kinds.
     pub const ALL: &[Self] = &[
         Self::Tumble,
         Self::Hop,
@@ -67,7 +67,7 @@ impl JobKind {
         matches!(self, Self::Fallible | Self::FallibleTumble)
     }
 
-    /// Whether it has no windows, so that what was published of a part of its input is a part of its answer.
+    /// Whether it has no windows. Then the output for a part of its input is a part of its answer.
     pub(super) fn is_windowless(self) -> bool {
         matches!(self, Self::Filter | Self::Fallible)
     }
@@ -77,7 +77,7 @@ impl JobKind {
         matches!(self, Self::Join | Self::LongJoin)
     }
 
-    /// A column with few values.
+    /// A column with few values, to partition the sink by.
     pub(super) fn partition_column(self) -> Option<&'static str> {
         match self {
             Self::Tumble | Self::Hop | Self::LateTumble | Self::LateHop | Self::FallibleTumble => Some("w"),
@@ -103,7 +103,7 @@ impl JobKind {
         }
     }
 
-    /// The query whose rows the sink is given.
+    /// The query whose rows go to the sink.
     pub(super) fn query(self) -> &'static str {
         match self {
             Self::Tumble | Self::LateTumble => {
@@ -155,7 +155,8 @@ impl JobKind {
         }
     }
 
-    /// The same for a batch engine. The table `late` holds what the job reported: row and window.
+    /// The same query for a batch engine. The table `late` holds the late rows that the job reported, with their
+    /// windows.
     pub(super) fn twin(self) -> &'static str {
         match self {
             Self::Tumble | Self::LateTumble => {

@@ -1,4 +1,4 @@
-//! Seeded runs: everything about a run follows from one number, and what the job published is compared with the batch answer.
+//! Seeded runs: one number determines the whole run, and its output is compared with the batch answer.
 //!
 //! ```text
 //! seed -> scenario (job, input, cluster, faults) -> simulation -> verdict: output, set-aside records, leftovers, panics

@@ -1,4 +1,4 @@
-//! One seed, run and judged.
+//! Runs one seed and judges the result.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -18,23 +18,23 @@ use super::{
 };
 use crate::simulation::{Ending, Journal, SharedDirectory, SimulatedStore, panics};
 
-/// What a seed gave.
+/// The result of a seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
-    /// Why it failed.
+    /// Why it failed, if it did.
     pub failure: Option<String>,
-    /// The hash over all that happened, and how much it was.
+    /// The hash of all journal entries, and their number.
     pub trace: (u64, u64),
-    /// How long it took in virtual time, in milliseconds.
+    /// The duration in virtual time, in milliseconds.
     pub virtual_ms: u128,
 }
 
-/// Runs a seed on a thread of its own, so that nothing of another run is left on it.
+/// Runs a seed on a thread of its own, so that no thread-local state of another run is left.
 ///
 /// # Panics
-/// When the system gives no thread.
+/// If the system cannot start a thread.
 #[must_use]
 pub fn run_apart(seed: u64, bug: Option<Bug>, journal: Journal) -> Report {
     #[allow(clippy::disallowed_methods, reason = "a run is a thread: this is where it begins")]
@@ -48,7 +48,7 @@ pub fn run_apart(seed: u64, bug: Option<Bug>, journal: Journal) -> Report {
     })
 }
 
-/// Runs a seed on this thread, whose panics are recorded from now on.
+/// Runs a seed on this thread, and records its panics.
 #[must_use]
 pub fn run(seed: u64, bug: Option<Bug>, journal: &Journal) -> Report {
     panics::record();
@@ -87,8 +87,8 @@ fn judge(scenario: &Scenario, journal: &Journal) -> Result<()> {
     check::check(scenario, outputs, outcome).map_err(|error| anyhow!("{error:#}"))
 }
 
-/// A job may end as it was told to. A client that cancels it may come too late, also while the output is becoming visible, which cannot
-/// be taken back any more; what has no end ends only with the client's word.
+/// Checks that a job ended as it was told to. A cancellation may come too late, or while output is being published,
+/// which cannot be undone. A job with endless input must end as its client asked.
 fn ensure_well(scenario: &Scenario, ending: Option<Ending>, job: &JobOverview) -> Result<()> {
     let (status, failure) = (job.status, &job.failure);
     let is_given_up = || failure.as_ref().is_some_and(|failure| failure.message.starts_with("publishing was given up"));

@@ -1,4 +1,4 @@
-//! A run as its seed draws it.
+//! A run, as its seed determines it.
 
 use std::{fmt, rc::Rc, time::Duration};
 
@@ -16,53 +16,53 @@ use crate::{
     },
 };
 
-/// The setting of the time between two checkpoints, where the engine knows it; otherwise an attempt that is lost begins anew.
+/// The setting for the time between two checkpoints.
 const CHECKPOINT_INTERVAL: Option<&str> = Some("checkpoint.interval");
 
-/// Rows of one request.
+/// Rows per POST request.
 const POST_ROWS: usize = 20;
 
-/// Folders of the store.
+/// Folders of the output.
 pub(super) const OUTPUT: &str = "out";
 pub(super) const LATE: &str = "late";
 pub(super) const DEAD_LETTERS: &str = "dead";
 pub(super) const FAILED: &str = "failed";
 
-/// How often a directory is looked at for files that have appeared.
+/// The interval at which a watched directory is listed.
 const LOOKS: &str = "150 ms";
-/// Into how many files a watched table is cut, by the order of its rows.
+/// The number of files of a watched table, in the order of its rows.
 const WATCHED_FILES: usize = 12;
 
-/// Everything about a run.
+/// All parameters of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
-    /// What it was drawn from.
+    /// The seed that it was drawn from.
     pub seed: u64,
     /// The job.
     pub job: JobKind,
     /// Its input.
     pub dataset: Dataset,
-    /// Whether the input is posted to it, instead of lying in files.
+    /// Whether the input is POSTed to the job, and not read from files.
     pub is_posted: bool,
-    /// Whether the files of its input appear only while it runs.
+    /// Whether the input files appear while the job runs.
     pub is_watched: bool,
-    /// Where its rows go.
+    /// The sink of its rows.
     pub sink: Sink,
-    /// Whether that, and what is set aside, lies in a directory that loses with the power what was not synced.
+    /// Whether the output is in a local directory, where a power cut loses what was not synced.
     pub is_local: bool,
-    /// Whether another job of the same script runs beside it, into the same places, and when that is cancelled.
+    /// Whether a second job of the same script writes to the same places. The inner value is when that one is
+    /// cancelled.
     pub companion: Option<Option<Duration>>,
-    /// Its slices.
+    /// The parallelism of the job.
     pub parallelism: u32,
-    /// Who is there.
+    /// The processes of the cluster.
     pub cast: Cast,
-    /// What goes wrong, each so long after the job was submitted.
+    /// The faults, each with its time after the submission.
     pub faults: Vec<(Duration, Fault)>,
     /// Log entries between two snapshots of a coordinator.
     pub snapshot_every: u64,
-    /// How the client ends it, and how long after it was submitted.
+    /// How the client ends the job, and how long after the submission.
     pub ending: Option<(Duration, Ending)>,
-    /// Settings of the job.
     settings: Vec<(&'static str, String)>,
     split_bytes: u64,
 }
@@ -76,11 +76,11 @@ impl Scenario {
         let mut dataset = Dataset::draw(dice, job.has_late());
         let is_posted = draw_posted(seed, job);
         let is_watched = !is_posted && draw_watched(seed, job);
-        // A request with a malformed line is refused as a whole.
+        // A request with a malformed line is refused as a whole, so posted input has none.
         dataset.has_malformed &= !is_posted;
         let nodes = 3 + u32::try_from(dice.below(3)).expect("below three");
         let parallelism = 1 + u32::try_from(dice.below(6)).expect("below six");
-        // Often there are just enough, so that whoever is lost takes slices along, and brings them back.
+        // In most runs slots are scarce, so a lost node reduces the job's parallelism until it comes back.
         let slots = if dice.percent(60) { parallelism.div_ceil(nodes) } else { 2 };
         let cast = Cast { coordinators: 3, nodes, slots };
         let speed = ["1", "1.5", "2"];
@@ -105,7 +105,7 @@ impl Scenario {
         let over = Duration::from_millis(u64::try_from(SPAN_MS).expect("positive") + 1500);
         let skew = draw_skew(&mut Dice::new(seed ^ 0x5ce3_0000), cast, over);
         let timeout = dice.pick(&["0 ms", "50 ms", "1 s"]);
-        // Where barriers come late, some must be waited for.
+        // Under skew barriers come late. A long timeout makes some checkpoints wait for them.
         settings.push(("checkpoint.alignment-timeout", if skew.is_empty() { timeout } else { "1 s" }.to_owned()));
         let sink = Sink::draw(seed, job, jobs::draw_format(dice));
         let is_local = sink != Sink::Client && Dice::new(seed ^ 0x10ca_0000).percent(20);
@@ -133,7 +133,7 @@ impl Scenario {
         }
     }
 
-    /// The job's script, whose output lies below a place.
+    /// The job's script. Its output goes below `outputs`.
     fn sql(&self, outputs: &str) -> String {
         let settings: String = self.settings.iter().map(|(key, value)| format!("SET '{key}' = '{value}';\n")).collect();
         let set = |key: &str, folder: &str| format!("SET '{key}' = '{outputs}/{folder}';\n");
@@ -170,7 +170,7 @@ impl Scenario {
         )
     }
 
-    /// The table's lines in their order, cut into files that appear one after the other.
+    /// The files of a watched table, in order, with the time at which each appears.
     fn arrivals(&self) -> Arrivals {
         let made = check::files_of(self.dataset);
         let lines: Vec<&str> = made.all_events.split_inclusive('\n').collect();
@@ -190,12 +190,12 @@ impl Scenario {
         Posts { path: "ingest/events".to_owned(), bodies, pause }
     }
 
-    /// Whether its input lies in the store before it begins.
+    /// Whether all input is in the store before the job starts.
     pub(super) fn is_given(&self) -> bool {
         !self.is_posted && !self.is_watched
     }
 
-    /// What runs it, with its output in a directory, where there is one.
+    /// The simulation of this run, with its output in `directory` if there is one.
     pub(super) fn simulation(&self, directory: Option<Rc<SharedDirectory>>) -> Simulation {
         let outputs = directory.as_ref().map(|directory| directory.path().display().to_string());
         Simulation {
@@ -216,12 +216,13 @@ impl Scenario {
     }
 }
 
-/// By dice of its own. A run has a few hundred entries: often the log is compacted many times within it.
+/// Like most functions below, this uses dice of its own, so that other parameters of a seed stay the same. A run has
+/// a few hundred log entries, so the log is often compacted many times.
 fn draw_snapshot_every(seed: u64) -> u64 {
     Dice::new(seed ^ 0x10c0_0000).pick(&[4, 16, 50, 1000])
 }
 
-/// Disks and clocks fail by dice of their own, beside what else does.
+/// Draws all faults. Disks and clocks have dice of their own.
 fn draw_all(seed: u64, dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration, Fault)> {
     let mut faults = draw_faults(dice, cast, over);
     faults.extend(draw_disasters(&mut Dice::new(seed ^ 0xd15c_0000), cast, over));
@@ -229,32 +230,34 @@ fn draw_all(seed: u64, dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Dura
     faults
 }
 
-/// By dice of its own.
+/// Posted input has no late rows and one table only.
 fn draw_posted(seed: u64, job: JobKind) -> bool {
     Dice::new(seed ^ 0x7057_0000).percent(20) && !job.has_late() && !job.has_others()
 }
 
-/// By dice of its own. What is late depends on the order in which files are read, of two tables also that: each is idle between its files.
+/// Watched input has no late rows, which would depend on the order in which files are read. It has one table, since
+/// each is idle between its files.
 fn draw_watched(seed: u64, job: JobKind) -> bool {
     Dice::new(seed ^ 0x3a7c_0000).percent(15) && !job.has_late() && !job.has_others()
 }
 
-/// By dice of its own. Which rows are late, each job finds for itself.
+/// There is no companion with late rows, since each job decides by itself which rows are late.
 fn draw_companion(seed: u64, job: JobKind) -> Option<Option<Duration>> {
     let dice = &mut Dice::new(seed ^ 0xc09a_0000);
     let cancelled = dice.percent(50).then(|| Duration::from_millis(200 + dice.below(5000)));
     (dice.percent(12) && !job.has_late()).then_some(cancelled)
 }
 
-/// By dice of its own, beside what else fails.
+/// Power cuts come in addition to other faults.
 fn draw_power_cut(seed: u64, over: Duration) -> Option<(Duration, Fault)> {
     let dice = &mut Dice::new(seed ^ 0xb1ac_0000);
     let at = Duration::from_millis(dice.below(u64::try_from(over.as_millis()).unwrap_or(u64::MAX)));
     dice.percent(60).then(|| (at, Fault::Blackout { down: Duration::from_millis(10 + dice.below(2000)) }))
 }
 
-/// By dice of its own. A job whose input has no end has no other one. Only what needs no open window can be told from a batch answer when a job has stopped; what a cancelled
-/// one had set aside as late and not published is not known.
+/// A job with endless input can only be stopped. Otherwise only a windowless job is stopped, since the answer of open
+/// windows differs from the batch answer. A job with late rows is not cancelled, since its unpublished late rows are
+/// unknown.
 fn draw_ending(seed: u64, job: JobKind, is_endless: bool) -> Option<(Duration, Ending)> {
     if is_endless {
         return Some((Duration::ZERO, Ending::Stop));

@@ -1,4 +1,4 @@
-//! Where the rows of a seeded run go: into files of some kind, or to the client that submitted the job.
+//! The sink of a seeded run: files of some format, or the client that submitted the job.
 
 use std::{fmt, sync::Arc};
 
@@ -13,27 +13,26 @@ use bytes::Bytes;
 use super::{jobs::JobKind, scenario::OUTPUT};
 use crate::{case::FileFormat, input::Dice, oracle};
 
-/// The value of NULL and of the empty text in a directory's name.
+/// The directory name that stands for NULL and for the empty text.
 const DEFAULT_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// Where the rows of a run go.
+/// The sink of a run's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sink {
-    /// Into files.
+    /// Rows go to files.
     Files {
-        /// Their format.
         format: FileFormat,
-        /// Parts stay open over checkpoints, until this age in milliseconds.
+        /// The age in milliseconds at which parts close, if they stay open over checkpoints.
         rollover: Option<u64>,
-        /// The column by which they lie in directories.
+        /// The column that the directories are partitioned by.
         partition: Option<&'static str>,
     },
-    /// To the client: the query stands alone.
+    /// Rows go to the client, by a bare `SELECT`.
     Client,
 }
 
 impl Sink {
-    /// By dice of its own, so that what else a seed draws does not depend on it.
+    /// Uses its own dice, so that other parameters of a seed stay the same.
     pub(super) fn draw(seed: u64, job: JobKind, format: FileFormat) -> Self {
         let dice = &mut Dice::new(seed ^ 0x9a27_0000);
         let rollover = dice.percent(25).then(|| 100 + dice.below(3000));
@@ -41,7 +40,7 @@ impl Sink {
         if dice.percent(15) { Self::Client } else { Self::Files { format, rollover, partition } }
     }
 
-    /// What gives it the rows of a query, in SQL.
+    /// The SQL that sends the rows of a query to this sink.
     pub(super) fn statements(&self, columns: &str, query: &str, outputs: &str) -> String {
         let Self::Files { format, rollover, partition } = self else { return format!("{query};\n") };
         let format = match format {
@@ -62,10 +61,10 @@ impl Sink {
         )
     }
 
-    /// The rows of published files, which are named from the store's root.
+    /// The rows of published files, whose names are relative to the store's root.
     ///
     /// # Errors
-    /// When one is not whole, or lies in a directory that is none of its partitions.
+    /// If a file is damaged, or is in a directory that is not one of the sink's partitions.
     pub(super) fn read(&self, files: Vec<(String, Bytes)>, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
         let Self::Files { format, partition, .. } = self else {
             ensure!(files.is_empty(), "a query without a sink has written {}", files[0].0);
@@ -82,7 +81,7 @@ impl Sink {
     }
 }
 
-/// Puts the column that stands in the directory's name back in its place.
+/// Reads a file and inserts the column that the directory's name holds.
 fn read_partition(
     name: &str,
     bytes: Bytes,
@@ -110,7 +109,7 @@ fn nullable(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// `%XX` is a character.
+/// Replaces each `%XX` by its character.
 fn unescaped(text: &str) -> Result<String> {
     let mut parts = text.split('%');
     let mut plain = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! A simulated cluster that runs one job while faults happen at chosen moments of virtual time.
+//! A simulated cluster that runs one job while faults happen at chosen points of virtual time.
 
 use std::{
     cell::RefCell,
@@ -25,108 +25,110 @@ use super::{
 };
 use crate::input::Dice;
 
-/// What a run is made of.
+/// The parameters of a run.
 #[derive(Debug, Clone)]
 pub struct Simulation {
-    /// Of all randomness, the network's delays included.
+    /// The seed of all randomness, including the network's delays.
     pub seed: u64,
     /// Members of the Raft group.
     pub coordinators: u32,
-    /// Worker nodes.
+    /// The number of nodes.
     pub nodes: u32,
-    /// Slots of each.
+    /// The slots of each node.
     pub slots: u32,
-    /// The job's script; the rows of its query, where it has one, are what a run gives.
+    /// The job's script. A run returns the rows of its query, if it has one.
     pub sql: String,
-    /// Slices of the job.
+    /// The job's parallelism.
     pub parallelism: u32,
-    /// Faults, each so long after the job was submitted.
+    /// The faults, each with its time after the submission.
     pub faults: Vec<(Duration, Fault)>,
-    /// What is posted to the job once it is submitted.
+    /// Requests that are POSTed to the job after its submission.
     pub posts: Option<Posts>,
     /// Log entries between two snapshots of a coordinator.
     pub snapshot_every: u64,
-    /// How the client ends the job, and how long after it was submitted, or after all was posted or read.
+    /// How the client ends the job, and how long after the submission. With posts or arrivals, the time counts from
+    /// when all of them were taken.
     pub ending: Option<(Duration, Ending)>,
-    /// What is read of files that appear only then; the client waits for it before it ends the job.
+    /// Files that appear while the job runs. The client ends the job only after they were read.
     pub arrivals: Option<Arrivals>,
-    /// Another job of the same script, and how long after its submission the client cancels it, if it does.
+    /// Whether a second job of the same script runs, and how long after its submission the client cancels it.
     pub companion: Option<Option<Duration>>,
-    /// Where the hosts share a directory: it loses with the power what was not synced.
+    /// A directory that all hosts share. A power cut loses what was not synced.
     pub directory: Option<Rc<SharedDirectory>>,
 }
 
 /// Files that appear while a job runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrivals {
-    /// Their names and contents, each so long after the job was submitted.
+    /// The files' names and contents, each with its time after the submission.
     pub files: Vec<(Duration, String, String)>,
-    /// The records in them.
+    /// The number of records in them.
     pub records: u64,
-    /// What is in them that is none.
+    /// The number of malformed lines in them.
     pub malformed: u64,
 }
 
-/// A client's word that a job shall end.
+/// A client's order to end a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// At once; what no complete checkpoint holds is discarded.
+    /// At once: output that no complete checkpoint holds is discarded.
     Cancel,
-    /// With all that was read.
+    /// After all input read so far has been processed.
     Stop,
 }
 
-/// What a run gave.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The rows of the job's query, in the order of their arrival; none where it only inserts.
+    /// The rows of the job's query, in order of arrival; none if it only inserts.
     pub rows: Vec<RecordBatch>,
     /// The job at its end.
     pub job: JobOverview,
-    /// The other one.
+    /// The second job at its end.
     pub companion: Option<JobOverview>,
-    /// More than one coordinator led, one after another.
+    /// Whether the leader changed during the run.
     pub has_leaders: bool,
 }
 
-/// What the client has seen so far; read by the loop that steps the simulation.
+/// What the client has seen so far, for the loop that steps the simulation.
 #[derive(Debug, Default)]
 struct Progress {
     submitted_at: Option<Duration>,
     outcome: Option<Result<Outcome>>,
 }
 
-/// A job must have finished so long after the last fault is over: some restarts with their backoff, each of the whole job.
+/// The longest time from the end of the last fault to the end of the job: several restarts with backoff.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(120);
-/// The cluster forms, and takes the job, within this.
+/// The longest time until the cluster has formed and accepted the job.
 const SUBMITTED_WITHIN: Duration = Duration::from_secs(60);
-/// What was still under way when the job finished comes to rest within this.
+/// The time after the job's end in which work still in progress completes.
 const REST: Duration = Duration::from_secs(4);
-/// The same where a client ends it while it runs: a put may land after its attempt is gone, and is swept some seconds later.
+/// The same if a client ends the job: a put may land after its attempt is gone, and is removed seconds later.
 const REST_AFTER_ENDING: Duration = Duration::from_secs(13);
-/// The second sweep of what an ended job has left comes ten seconds after the first, which may have waited for some more.
+/// The longest time until the second sweep after a job's end. It follows ten seconds after the first, which may be
+/// late itself.
 const SWEPT_WITHIN: Duration = Duration::from_secs(16);
-/// Nobody does anything in the store any more: the next call of a piece of work follows the last one sooner.
+/// The store is quiet if it was not called for this time: consecutive calls of one piece of work are closer together.
 const QUIET: Duration = Duration::from_millis(300);
-/// A store that is still called so long after the end is not left alone.
+/// The longest time after the job's end until the store is quiet.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
-/// A process that ended by itself is started again after this.
+/// How long after an unexpected end a process is started again.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
 impl Simulation {
     /// Runs the job to its end, with an empty object store.
     ///
     /// # Errors
-    /// When the job does not finish in time after the last fault, a call fails for good, or an invariant is broken.
+    /// If the job does not finish in time after the last fault, a call fails for good, or an invariant is broken.
     pub fn run(&self) -> Result<Outcome> {
         let journal = Journal::default();
         self.run_with(SimulatedStore::new(self.seed, journal.clone()), &journal)
     }
 
-    /// Runs the job to its end and until the cluster is at rest.
+    /// Runs the job to its end, and until the cluster is at rest.
     ///
     /// # Errors
-    /// As `run`.
+    /// Like `run`.
     pub fn run_with(&self, store: SimulatedStore, journal: &Journal) -> Result<Outcome> {
         let mut sim = turmoil::Builder::new()
             .rng_seed(self.seed)
@@ -184,7 +186,7 @@ impl Simulation {
     }
 }
 
-/// The end of a fault.
+/// What to do at the end of a fault.
 pub(super) enum End {
     Start(String),
     Replace(String),
@@ -195,7 +197,7 @@ pub(super) enum End {
     MendStore,
 }
 
-/// Steps the simulation, and has faults begin and end.
+/// Steps the simulation, and starts and ends faults.
 pub(super) struct Direction<'a> {
     pub(super) sim: turmoil::Sim<'a>,
     pub(super) stage: Stage,
@@ -203,9 +205,10 @@ pub(super) struct Direction<'a> {
     observer: Observer,
     due: VecDeque<(Duration, Fault)>,
     ends: BTreeMap<(Duration, usize), End>,
-    /// When the last fault that has begun is over.
+    /// When the last fault so far ends.
     over_at: Duration,
-    /// Who is to crash when a call comes, and how long for; by the key with which the store tells of it.
+    /// Hosts that crash at a call of the store, and for how long. The index is the key with which the store reports
+    /// the call.
     at_calls: Vec<(Vec<Host>, Duration)>,
     /// Hosts without a process.
     pub(super) down: BTreeSet<String>,
@@ -214,7 +217,7 @@ pub(super) struct Direction<'a> {
     /// Files that have not appeared yet.
     arriving: VecDeque<(Duration, String, String)>,
     pub(super) directory: Option<Rc<SharedDirectory>>,
-    /// After the job's end.
+    /// The time to wait after the job's end.
     rest: Duration,
 }
 
@@ -263,7 +266,8 @@ impl Direction<'_> {
         outcome.map(|outcome| Outcome { has_leaders: self.observer.has_seen_leaders_change(), ..outcome })
     }
 
-    /// Whether what follows the end of the job and of all faults is done. What the first sweep has missed is left to the second.
+    /// Whether the cluster has come to rest after the job's end and all faults. What the first sweep misses is left
+    /// to the second.
     fn is_at_rest(&self, over_since: Duration, now: Duration) -> Result<bool> {
         let store = &self.stage.store;
         ensure!(now < over_since + QUIET_WITHIN, "the store is still called {QUIET_WITHIN:?} after the end");
@@ -275,7 +279,7 @@ impl Direction<'_> {
         Ok(now >= over_since + SWEPT_WITHIN || is_swept()?)
     }
 
-    /// Has hosts crash that were to at a call that has come. Whoever is finished is not disturbed any more.
+    /// Crashes hosts whose awaited call has come. After the job's end there are no more crashes.
     fn follow_calls(&mut self, is_over: bool, now: Duration) {
         for key in self.stage.store.tripped() {
             let awaited = usize::try_from(key).ok().and_then(|at| self.at_calls.get(at)).filter(|_| !is_over);
@@ -286,18 +290,19 @@ impl Direction<'_> {
         }
     }
 
-    /// Tells of processes that have ended by themselves, and has them started again.
+    /// Logs processes that ended by themselves, and schedules their restart.
     fn follow_processes(&mut self, now: Duration) {
         let ended = std::mem::take(&mut self.stage.seen().ended);
         for (host, why) in ended {
             self.journal.say(format!("{host} has ended: {why}"));
             self.down.insert(host.clone());
-            // It gains the run no time: one that ends again and again would never be told.
+            // This does not extend the deadline: otherwise a process that ends again and again would never be
+            // noticed.
             self.schedule(now + RESTART_AFTER, End::Start(host));
         }
     }
 
-    /// Ends a fault at that time, until which nobody need make progress.
+    /// Schedules the end of a fault. Until then no progress is expected.
     pub(super) fn later(&mut self, when: Duration, end: End) {
         self.over_at = self.over_at.max(when);
         self.schedule(when, end);
@@ -414,7 +419,7 @@ impl Direction<'_> {
     }
 }
 
-/// Submits the job and takes its rows to the end.
+/// Submits the job, and follows it to its end.
 async fn client(
     simulation: Simulation,
     stage: Stage,
@@ -455,7 +460,7 @@ async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Pr
     Ok(Outcome { rows, job, companion, has_leaders: false })
 }
 
-/// Follows the job to its end, which the client may ask for.
+/// Follows the job to its end, which the client may order.
 async fn run_main(
     simulation: &Simulation,
     client: &Client,
@@ -479,7 +484,7 @@ async fn run_main(
     Ok((rows, job))
 }
 
-/// Waits until the job has read all that has appeared, or has ended.
+/// Waits until the job has read all files, or has ended.
 async fn wait_until_read(client: &Client, job: JobId, arrivals: &Arrivals) -> Result<()> {
     loop {
         let job = client.job(job).await.context("the client lost the job")?;
@@ -493,7 +498,8 @@ async fn wait_until_read(client: &Client, job: JobId, arrivals: &Arrivals) -> Re
     }
 }
 
-/// Has a job end. One that ended before the order came refuses it, as does one to be stopped that has read all its input.
+/// Ends a job. A refusal is fine if the job had already finished, or if it was to be stopped and had read all its
+/// input.
 async fn end(client: &Client, job: JobId, ending: Ending) -> Result<()> {
     let ended = match ending {
         Ending::Cancel => client.cancel(job).await,

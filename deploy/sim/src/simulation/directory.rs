@@ -1,8 +1,8 @@
-//! A directory of the real file system that all hosts share, as on one machine: what was not synced may be gone when the power is.
+//! A real directory that all hosts share, as on one machine. A power cut may lose what was not synced.
 //!
-//! Files are written, renamed and removed for real; the product tells, through [`thalweg_types::durable`], what it has asked the disk to
-//! keep. When the power fails, each name that was given since its directory was synced is kept or lost, as is each byte
-//! that was written since its file was. What a process has removed without a sync stays removed: nothing of it is known.
+//! Files are really written, renamed and removed. The product reports through [`thalweg_types::durable`] what it has
+//! synced. At a power cut, every name given since its directory was synced is kept or lost, and so is every byte
+//! written since its file was synced. A removal without a sync is always kept, since nothing is known of the file.
 
 use std::{
     cell::RefCell,
@@ -17,10 +17,10 @@ use thalweg_types::durable;
 
 use crate::input::Dice;
 
-/// Of a file or directory, whatever its name.
+/// Identifies a file or directory, whatever its name.
 type Inode = u64;
 
-/// What the disk was asked to keep.
+/// What was synced to the disk.
 #[derive(Debug, Default)]
 struct Durable {
     /// The names in each directory.
@@ -29,7 +29,7 @@ struct Durable {
     lengths: BTreeMap<Inode, u64>,
 }
 
-/// A directory whose unsynced files vanish with the power. It is removed when it is dropped.
+/// A directory that loses unsynced files at a power cut. It is removed when it is dropped.
 #[derive(Debug)]
 pub struct SharedDirectory {
     root: tempfile::TempDir,
@@ -37,10 +37,10 @@ pub struct SharedDirectory {
 }
 
 impl SharedDirectory {
-    /// An empty one; takes note of what is synced on this thread from now on, until it is dropped.
+    /// Creates an empty directory, and records what this thread syncs until the directory is dropped.
     ///
     /// # Errors
-    /// When the system gives no directory.
+    /// If the system cannot create a directory.
     pub fn new() -> io::Result<Self> {
         let root = tempfile::Builder::new().prefix("thalweg-").tempdir()?;
         let durable = Rc::new(RefCell::new(Durable::default()));
@@ -49,16 +49,16 @@ impl SharedDirectory {
         Ok(Self { root, durable })
     }
 
-    /// Its path.
+    /// Its path in the file system.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.root.path()
     }
 
-    /// All files below a directory in it, by their names from the root on.
+    /// All files below a folder of the directory, with names relative to the root.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// If they cannot be read.
     pub fn look(&self, folder: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
         let mut files = Vec::new();
         let top = self.root.path().join(folder);
@@ -77,18 +77,19 @@ impl SharedDirectory {
         Ok(files)
     }
 
-    /// Whether nothing is left but what is for others to see.
+    /// Whether only visible files are left.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub(super) fn is_swept(&self) -> io::Result<bool> {
         Ok(self.look("")?.iter().all(|(name, _)| !is_hidden(name)))
     }
 
-    /// Has processes die without tidying up: what their ends would remove is there again.
+    /// Runs `die`, which kills processes, and restores files that their destructors have removed: a killed process
+    /// cannot clean up.
     ///
     /// # Errors
-    /// When the system gives no second name to a file.
+    /// If the system cannot create hard links.
     pub(super) fn survive(&self, die: impl FnOnce()) -> io::Result<()> {
         let shadows = tempfile::tempdir_in(self.root.path().parent().unwrap_or(Path::new("/tmp")))?;
         let mut shadowed = Vec::new();
@@ -114,10 +115,10 @@ impl SharedDirectory {
         Ok(())
     }
 
-    /// The power fails. Tells what is lost by it.
+    /// Cuts the power. Returns a description of each loss.
     ///
     /// # Errors
-    /// When the files cannot be changed.
+    /// If the files cannot be changed.
     pub(super) fn lose_power(&self, dice: &mut Dice) -> io::Result<Vec<String>> {
         let mut told = Vec::new();
         let mut open = vec![self.root.path().to_owned()];
@@ -187,13 +188,13 @@ impl Durable {
     }
 }
 
-/// Whether a file, by its name from the top on, is not for others to see.
+/// Whether a file, by its name from the root, is hidden from readers.
 #[must_use]
 pub fn is_hidden(name: &str) -> bool {
     name.split('/').any(|part| part.starts_with(['.', '_']))
 }
 
-/// The entries of a directory in the order of their names.
+/// The entries of a directory, sorted by name.
 fn entries(directory: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let entry = |entry: io::Result<fs::DirEntry>| {
         entry.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))

@@ -1,7 +1,8 @@
-//! Disks that are lost, clocks that jump, and everything dead at once.
+//! Lost disks, clocks that jump, and crashes of all processes together.
 //!
-//! A cluster promises nothing once less than a majority of its voters have their disks. So the next disk is lost only when the
-//! group has made up for the last one: three members vote, and none of them under a number whose disk is gone.
+//! A cluster promises nothing once less than a majority of its voters have their disks. So the next disk is lost only
+//! after the group has recovered from the last loss: three members vote, and none of them has the number of a lost
+//! disk.
 
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
@@ -16,7 +17,7 @@ use super::{
     processes::{self, Stage},
 };
 
-/// What is known of disks that were lost.
+/// The disks that were lost.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     lost: BTreeSet<MemberId>,
@@ -24,10 +25,10 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Looks at the members as the leader has them.
+    /// Checks the members, and whether the group has recovered, as the leader sees it.
     ///
     /// # Errors
-    /// When a coordinator goes by a number whose disk was lost: that number has promised what nobody knows any more.
+    /// If a coordinator uses the number of a lost disk: nobody knows what that number has promised.
     pub(super) fn look(&mut self, stage: &Stage) -> Result<()> {
         let seen = stage.seen();
         for (host, member) in &seen.members {
@@ -76,7 +77,7 @@ impl Direction<'_> {
             Loss::Damaged => {
                 self.journal.say(format!("the disk of {host} is damaged"));
                 disk.damage();
-                // The process ends again and again until then.
+                // Until then the process ends at each start.
                 self.later(until + Duration::from_millis(1500), End::Replace(host));
             }
         }
@@ -89,7 +90,7 @@ impl Direction<'_> {
         }
     }
 
-    /// The power fails: all processes die. They come back in an order that has nothing to do with their names.
+    /// Cuts the power: all processes die. They restart in an order that is independent of their names.
     pub(super) fn black_out(&mut self, until: Duration) {
         let hosts = self.stage.hosts();
         let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);

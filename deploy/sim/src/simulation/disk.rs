@@ -1,8 +1,8 @@
-//! A coordinator's disk: it outlives the process, and each write takes its time.
+//! A coordinator's disk. It outlives the process, and writes take time.
 //!
-//! A write is atomic, and durable once it is acknowledged. A crash before that may lose it or not; which of the two is
-//! decided when it begins. The disk itself may be lost, with all that it held, or be damaged, so that it cannot be read until
-//! somebody puts an empty one in its place.
+//! A write is atomic, and durable once it is acknowledged. A crash before that may lose it or not, as is drawn when
+//! the write begins. A disk may be lost with all its data, or be damaged, so that it is unreadable until an empty one
+//! replaces it.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -15,7 +15,7 @@ use thalweg_types::MemberId;
 
 use crate::input::Dice;
 
-/// An fsync takes up to so long, and one in a hundred ten times that.
+/// The longest fsync, in milliseconds. One in a hundred takes up to ten times as long.
 const SYNC_MS_MAX: u64 = 4;
 
 /// The disk of one coordinator.
@@ -30,25 +30,25 @@ struct State {
 }
 
 impl SimulatedDisk {
-    /// An empty disk.
+    /// Creates an empty disk.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Mutex::new(State { stored: Stored::default(), is_damaged: false, dice: Dice::new(seed) }))
     }
 
-    /// The number that it is bound to.
+    /// The member number in its identity, if it has one.
     #[must_use]
     pub fn member(&self) -> Option<MemberId> {
         self.state().stored.identity.as_ref().map(|identity| identity.member)
     }
 
-    /// An empty one takes its place.
+    /// Replaces the disk with an empty one.
     pub fn replace(&self) {
         let mut state = self.state();
         (state.stored, state.is_damaged) = (Stored::default(), false);
     }
 
-    /// It cannot be read any more.
+    /// Makes the disk unreadable.
     pub fn damage(&self) {
         self.state().is_damaged = true;
     }
@@ -104,7 +104,7 @@ mod tests {
         for seed in 0..40 {
             let disk = SimulatedDisk::new(seed);
             disk.write(vote(1)).await.expect("writes");
-            // Cut off before it is acknowledged, unless it takes no time at all.
+            // Interrupted before the acknowledgement, unless the write takes no time.
             let is_done = tokio::time::timeout(Duration::ZERO, disk.write(vote(2))).await.is_ok();
             match disk.load().await.expect("loads").hard_state.term {
                 2 => kept += 1,

@@ -1,8 +1,8 @@
-//! The tasks of one process, in an order that follows from the seed alone.
+//! Runs the tasks of one process in an order that depends on the seed alone.
 //!
-//! Tokio wakes the receivers of a watch channel in an order that it draws from a generator nobody can seed. So the tasks of a
-//! process are polled here, inside of one task of Tokio's: those that are awake in the order of their numbers, and each once
-//! before one that has been woken meanwhile has its next turn. Nothing has a turn while the process is held still.
+//! Tokio wakes the receivers of a watch channel in an order from a generator that cannot be seeded. So this executor
+//! polls all tasks of a process within one task of Tokio. Tasks that are awake are polled in the order of their
+//! numbers, each once, before those woken meanwhile. A paused process polls no task.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,9 +26,9 @@ pub(super) struct Executor {
 #[derive(Default)]
 struct Tasks {
     last: u64,
-    /// Those that live; none in the place of the one that is being polled.
+    /// All tasks by number; `None` while a task is being polled.
     live: BTreeMap<u64, Option<TaskFuture>>,
-    /// Those that have a turn now, and those that have one afterwards.
+    /// Tasks to poll in this round, and in the next one.
     now: BTreeSet<u64>,
     next: BTreeSet<u64>,
     driver: Option<Waker>,
@@ -41,7 +41,7 @@ impl fmt::Debug for Executor {
 }
 
 impl Executor {
-    /// Begins to poll what is spawned; on the host.
+    /// Starts to poll tasks. Call it on the host.
     #[allow(clippy::disallowed_methods, reason = "this is the seam")]
     pub(super) fn start(gate: Arc<Gate>) -> Arc<Self> {
         let executor = Arc::new(Self { gate, tasks: Mutex::default() });
@@ -76,7 +76,7 @@ impl Executor {
         Task { executor: Arc::downgrade(self), number }
     }
 
-    /// Takes the next task that has a turn.
+    /// Takes the next task to poll.
     fn take(&self, context: &Context<'_>) -> Option<(u64, TaskFuture)> {
         let mut tasks = self.tasks();
         loop {
@@ -87,7 +87,7 @@ impl Executor {
                 tasks.driver = Some(context.waker().clone());
                 return None;
             };
-            // One that has ended may have been woken before.
+            // The task may have ended after it was woken.
             if let Some(future) = tasks.live.get_mut(&number).and_then(Option::take) {
                 return Some((number, future));
             }
@@ -95,7 +95,7 @@ impl Executor {
     }
 }
 
-/// Gives one task one turn at a time, so that each has Tokio's whole budget.
+/// Polls one task per turn, so that each gets Tokio's whole cooperative budget.
 struct Driver(Arc<Executor>);
 
 impl Future for Driver {
@@ -110,7 +110,7 @@ impl Future for Driver {
         }));
         let ended = {
             let mut tasks = self.0.tasks();
-            // A task that was ended during its own turn has no place any more.
+            // A task that was aborted while it was polled is no longer in the map.
             match (tasks.live.get_mut(&number), polled) {
                 (Some(place), Ok(Poll::Pending)) => {
                     *place = Some(future);
@@ -122,7 +122,7 @@ impl Future for Driver {
                 }
             }
         };
-        // What a task drops may wake or end others.
+        // Dropping a task may wake or abort others, so no lock is held here.
         drop(ended);
         context.waker().wake_by_ref();
         Poll::Pending
@@ -130,7 +130,7 @@ impl Future for Driver {
 }
 
 impl Drop for Driver {
-    /// The process has ended. Its tasks hold what holds the executor: nobody else would ever drop them.
+    /// The process has ended. Its tasks hold references to the executor, so only this can drop them.
     fn drop(&mut self) {
         let ended = std::mem::take(&mut self.0.tasks().live);
         drop(ended);
@@ -155,7 +155,7 @@ impl Wake for TaskWaker {
     }
 }
 
-/// A task that was started.
+/// Handle of a started task.
 #[derive(Debug)]
 pub(super) struct Task {
     executor: Weak<Executor>,
@@ -174,7 +174,7 @@ impl TaskHandle for Task {
     }
 }
 
-/// The seam.
+/// The spawner that components of a simulated process get.
 #[derive(Debug)]
 pub(super) struct ProcessSpawner(pub(super) Arc<Executor>);
 

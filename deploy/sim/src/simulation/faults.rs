@@ -1,102 +1,91 @@
-//! What can go wrong in a run, and the drawing of a schedule of it. Every fault ends, but for what a disk held.
+//! The faults of a run, and how a schedule of them is drawn. Every fault ends, but a lost disk stays lost.
 
 use std::{fmt, time::Duration};
 
 use super::store::{Call, Trouble};
 use crate::input::Dice;
 
-/// Something that goes wrong.
+/// A fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// A process dies and is started again after a while; its disk survives.
+    /// A process dies and is started again later. Its disk survives.
     Crash {
-        /// Whose.
         host: Host,
         /// How long it stays down.
         down: Duration,
     },
-    /// A process stands still for a while, and goes on where it was.
+    /// A process is paused, and later resumes where it was.
     Pause {
-        /// Whose.
         host: Host,
-        /// How long.
+        /// How long it is paused.
         lasts: Duration,
     },
-    /// What some hosts send to others is lost.
+    /// Messages between hosts are lost.
     Partition {
-        /// Those whose words are lost.
+        /// The senders.
         from: Vec<Host>,
-        /// For these.
+        /// The receivers.
         to: Vec<Host>,
-        /// Also in the other direction.
+        /// Whether messages in the other direction are lost too.
         is_mutual: bool,
-        /// How long.
         lasts: Duration,
     },
-    /// Messages between two hosts take up to so long.
+    /// Messages between two hosts take longer.
     Delay {
-        /// One.
         a: Host,
-        /// The other.
         b: Host,
         /// The longest delay.
         latency: Duration,
-        /// How long.
         lasts: Duration,
     },
-    /// The object store has a bad period.
+    /// The object store has a problem.
     Store {
-        /// What is wrong with it.
+        /// Its behaviour meanwhile.
         trouble: Trouble,
-        /// How long.
         lasts: Duration,
     },
-    /// Hosts crash at the moment when the store is called for the n-th time from then on in some way. Where there are fewer such
-    /// calls, nothing happens.
+    /// Hosts crash at the n-th call of one kind after the fault begins. If there are fewer calls, nothing happens.
     AtCall {
-        /// In which way.
+        /// The kind of call.
         call: Call,
-        /// From 1.
+        /// Counts from 1.
         nth: u64,
-        /// The store does not do it.
+        /// Whether the store refuses this call.
         is_refused: bool,
-        /// Who crashes.
+        /// The hosts that crash.
         hosts: Vec<Host>,
         /// How long they stay down.
         down: Duration,
     },
-    /// A coordinator crashes and its disk is gone, or is damaged by that. Spared while a disk that was lost before is not yet made
-    /// up for: with less than a majority of them, what was acknowledged may be gone by right.
+    /// A coordinator crashes, and its disk is lost or damaged. Skipped if the group has not recovered from an earlier
+    /// lost disk: without a majority of disks, acknowledged data may rightly be lost.
     Disk {
-        /// Of this coordinator, from 1.
+        /// The coordinator's number, from 1.
         coordinator: u32,
-        /// What is wrong with it.
         loss: Loss,
-        /// How long the process stays down, or until there is an empty disk in the place of the damaged one.
+        /// How long the process stays down. A damaged disk is replaced a while after that.
         down: Duration,
     },
-    /// All processes die at once; each starts again after this, one a little after the other.
+    /// All processes die together, and restart one after the other.
     Blackout {
-        /// How long.
+        /// How long before the first one restarts.
         down: Duration,
     },
-    /// The wall clock of a host jumps by so much, and back after a while. Its monotonic clock does not.
+    /// The wall clock of a host jumps, and later jumps back. Its monotonic clock is not affected.
     Clock {
-        /// Whose.
         host: Host,
-        /// By how many milliseconds.
+        /// The jump, in milliseconds.
         by_ms: i64,
-        /// How long.
         lasts: Duration,
     },
 }
 
-/// What becomes of a disk.
+/// What happens to a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// It comes back empty.
     Wiped,
-    /// It cannot be read, as after a torn write, until it is replaced by an empty one.
+    /// It is unreadable, as after a torn write, until it is replaced by an empty one.
     Damaged,
 }
 
@@ -107,12 +96,12 @@ pub enum Host {
     Coordinator(u32),
     /// A node, from 1.
     Node(u32),
-    /// Whichever coordinator leads at that moment.
+    /// The coordinator that leads when the fault begins.
     Leader,
 }
 
 impl Fault {
-    /// How long it lasts.
+    /// How long the fault lasts.
     #[must_use]
     pub fn lasts(&self) -> Duration {
         match self {
@@ -137,7 +126,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// Who is there.
+/// The processes of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cast {
     /// Coordinators.
@@ -148,12 +137,12 @@ pub struct Cast {
     pub slots: u32,
 }
 
-/// How far apart hosts start after all have died.
+/// The time over which restarts are spread after all processes have died.
 pub(super) const BLACKOUT_SPREAD: Duration = Duration::from_secs(2);
-/// Faults of one run.
+/// The most faults of one run.
 const FAULTS_MAX: usize = 8;
 
-/// Draws what goes wrong over a time: up to so many faults, also none; each with the moment when it begins.
+/// Draws the faults of a run of length `over`, at most `FAULTS_MAX` and possibly none. Each has its start time.
 #[must_use]
 pub fn draw_faults(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration, Fault)> {
     let count = if dice.percent(12) { 0 } else { 1 + dice.below(4) };
@@ -164,7 +153,7 @@ pub fn draw_faults(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration
         if let Fault::Crash { host, .. } = fault
             && dice.percent(35)
         {
-            // Once more: the same again, or another one while the cluster mends the first.
+            // A second crash: of the same host afterwards, or of another one during the recovery.
             let again = if dice.percent(40) { host } else { draw_host(dice, cast) };
             let later = at + fault.lasts() + millis(dice, 0, 1500);
             let later = if again == host { later } else { at + millis(dice, 50, 1500) };
@@ -173,14 +162,14 @@ pub fn draw_faults(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration
         if let Fault::Crash { host: Host::Node(first), down } = fault
             && dice.percent(20)
         {
-            // What they stood on fails.
+            // A second node fails together with the first.
             let second = 1 + first % cast.nodes;
             faults.push((at, Fault::Crash { host: Host::Node(second), down }));
         }
         if let Fault::Crash { host: Host::Leader | Host::Coordinator(_), down } = fault
             && dice.percent(30)
         {
-            // All of them at once: only what their disks have is left.
+            // All coordinators crash together, so that only their disks are left.
             for member in 1..=cast.coordinators {
                 faults.push((at, Fault::Crash { host: Host::Coordinator(member), down }));
             }
@@ -189,7 +178,7 @@ pub fn draw_faults(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration
         if let Fault::Store { lasts, .. } = fault
             && dice.percent(50)
         {
-            // What was begun while the store fails is to be undone by those who have not begun it.
+            // A crash while the store fails: others must undo what was begun.
             let meanwhile = at + millis(dice, 0, lasts.as_millis().try_into().unwrap_or(u64::MAX));
             faults.push((meanwhile, Fault::Crash { host: draw_host(dice, cast), down: millis(dice, 50, 3000) }));
         }
@@ -200,7 +189,7 @@ pub fn draw_faults(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration
     faults
 }
 
-/// Draws what goes wrong with disks and clocks, and with everything at once: by dice of its own, and beside other faults.
+/// Draws faults of disks and clocks, and power cuts. They come in addition to other faults, from dice of their own.
 #[must_use]
 pub fn draw_disasters(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration, Fault)> {
     let at = |dice: &mut Dice| millis(dice, 0, over.as_millis().try_into().unwrap_or(u64::MAX));
@@ -211,7 +200,8 @@ pub fn draw_disasters(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Durat
         let when = at(dice);
         disasters.push((when, Fault::Disk { coordinator, loss, down: millis(dice, 10, 3000) }));
         if dice.percent(40) {
-            // At the same moment: the wiped one may be the first to come back, or the last.
+            // All processes die at the same time. The coordinator with the lost disk may be the first or the last to
+            // restart.
             disasters.push((when, Fault::Blackout { down: millis(dice, 10, 3000) }));
         }
         if dice.percent(30) {
@@ -235,7 +225,8 @@ pub fn draw_disasters(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Durat
     disasters
 }
 
-/// Draws, for some runs, that barriers come late on some inputs, and that a node fails while the newest checkpoint is one of that time.
+/// Draws, for some runs, delays that make barriers late on some inputs, and a node's crash while the newest
+/// checkpoint is from that time.
 #[must_use]
 pub fn draw_skew(dice: &mut Dice, cast: Cast, over: Duration) -> Vec<(Duration, Fault)> {
     if cast.nodes < 2 || !dice.percent(25) {
@@ -285,7 +276,7 @@ fn draw_fault(dice: &mut Dice, cast: Cast) -> Fault {
     }
 }
 
-/// Where one thing follows another is where it matters who is gone.
+/// Crashes at calls that other steps follow, where it matters which process is gone.
 fn draw_at_call(dice: &mut Dice, cast: Cast) -> Fault {
     let call = dice.pick(&[Call::Manifest, Call::Manifest, Call::Publish, Call::Publish, Call::State, Call::Delete]);
     let hosts = match dice.below(4) {
@@ -303,7 +294,7 @@ fn draw_partition(dice: &mut Dice, cast: Cast) -> Fault {
         let (a, b) = draw_pair(dice, cast);
         return Fault::Partition { from: vec![a], to: vec![b], is_mutual, lasts };
     }
-    // One against all others of a kind, or all.
+    // One host against all coordinators, all nodes, or all hosts.
     let alone = draw_host(dice, cast);
     let coordinators = (1..=cast.coordinators).map(Host::Coordinator);
     let nodes = (1..=cast.nodes).map(Host::Node);

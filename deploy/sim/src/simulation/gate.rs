@@ -1,5 +1,5 @@
-//! Holds a process still, as SIGSTOP does: no task of it gets a turn and its sockets neither take nor give a byte, while
-//! time goes on. What comes for it meanwhile waits; when it goes on, it does so where it was, with old beliefs: a zombie.
+//! Pauses a process as SIGSTOP does: none of its tasks is polled and its sockets do not move a byte, while time
+//! passes. What arrives meanwhile waits. The process resumes where it was, with outdated knowledge: a zombie.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::TcpStream;
 
-/// A process's gate. Everything that the process does passes through.
+/// The gate of a process. All its tasks and sockets pass through it.
 #[derive(Debug, Default)]
 pub struct Gate(Mutex<State>);
 
@@ -19,22 +19,22 @@ pub struct Gate(Mutex<State>);
 struct State {
     is_closed: bool,
     waiting: Vec<Waker>,
-    /// The process ends: its sockets are closed together.
+    /// Whether the process is ending: its sockets are then closed together.
     is_ending: bool,
     sockets: BTreeMap<u64, Socket>,
     last_socket: u64,
 }
 
-/// Nothing once the process has ended.
+/// `None` once the process has ended.
 type Socket = Arc<Mutex<Option<TcpStream>>>;
 
 impl Gate {
-    /// The process ends now.
+    /// Marks the process as ending.
     pub(super) fn begin_end(&self) {
         self.state().is_ending = true;
     }
 
-    /// Closes all sockets that are left, in their order. To be called on the host.
+    /// Closes all remaining sockets, in the order in which they were opened. Call it on the host.
     pub(super) fn close_sockets(&self) {
         let sockets = std::mem::take(&mut self.state().sockets);
         for (_, socket) in sockets {
@@ -43,12 +43,12 @@ impl Gate {
         }
     }
 
-    /// Holds the process.
+    /// Pauses the process.
     pub fn close(&self) {
         self.state().is_closed = true;
     }
 
-    /// Lets the process go on, or another one begin.
+    /// Lets the process resume, or a new one start.
     pub fn open(&self) {
         let waiting = {
             let mut state = self.state();
@@ -75,8 +75,9 @@ impl Gate {
     }
 }
 
-/// A socket behind a gate. The gate holds it too, so that a process's end closes its sockets in the order in which they were
-/// opened: the runtime drops the tasks that own them in an order that depends on what ran in this program before.
+/// A socket behind a gate. The gate also holds it, so that the end of a process closes its sockets in the order in
+/// which they were opened. The runtime drops the tasks that own them in an order that depends on earlier runs in this
+/// program.
 #[derive(Debug)]
 pub(super) struct Gated {
     gate: Arc<Gate>,

@@ -1,7 +1,7 @@
-//! What happened in a run, in virtual time: the log that people read, and the trace by which two runs are compared.
+//! The events of a run in virtual time: a log for people, and a trace to compare two runs.
 //!
-//! The trace is a hash over every entry with its time, in their order. An entry of detail is in the trace as any other, and
-//! shown only where details are asked for: every operation of the store is one.
+//! The trace is a hash over all entries with their times, in order. A detail, such as an operation of the store, is
+//! hashed and printed like other entries, but is not kept for `text`.
 
 use std::{
     fmt::Write as _,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// The log of one run; cheap to clone.
+/// The log of one run. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Journal(Arc<Mutex<Entries>>);
 
@@ -24,7 +24,7 @@ struct Entries {
 }
 
 impl Journal {
-    /// A journal that also prints each entry to standard output when it is made.
+    /// Creates a journal that also prints each entry to standard output.
     #[must_use]
     pub fn printed() -> Self {
         let journal = Self::default();
@@ -32,7 +32,7 @@ impl Journal {
         journal
     }
 
-    /// Something that people want to know.
+    /// Adds an entry for people.
     pub fn say(&self, what: impl Into<String>) {
         let what = what.into();
         let mut entries = self.entries();
@@ -44,7 +44,7 @@ impl Journal {
         entries.kept.push((now, what));
     }
 
-    /// A detail.
+    /// Adds a detail.
     pub fn detail(&self, what: &str) {
         let mut entries = self.entries();
         entries.hash(what);
@@ -53,25 +53,25 @@ impl Journal {
         }
     }
 
-    /// Virtual time goes on.
+    /// Advances virtual time.
     pub(super) fn set_now(&self, now: Duration) {
         self.entries().now = now;
     }
 
-    /// Virtual time.
+    /// The current virtual time.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.entries().now
     }
 
-    /// The hash over all entries so far, and how many they are.
+    /// The hash over all entries so far, and their number.
     #[must_use]
     pub fn trace(&self) -> (u64, u64) {
         let entries = self.entries();
         (entries.trace.finish(), entries.count)
     }
 
-    /// The entries for people, one a line.
+    /// The entries for people, one a line. Details are left out.
     #[must_use]
     pub fn text(&self) -> String {
         self.entries().kept.iter().fold(String::new(), |mut text, (at, what)| {
@@ -81,7 +81,7 @@ impl Journal {
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        // A panic elsewhere is reported as such, and the journal of it is wanted.
+        // A panic elsewhere poisons the lock, but its report needs the journal.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,12 +1,13 @@
-//! A whole cluster in one thread: turmoil's network, virtual time and seeded entropy under the real code.
+//! A whole cluster in one thread: the real code over turmoil's network, virtual time and seeded entropy.
 //!
-//! Every process of the cluster is a host of the simulation. The code above the seams is the product's own; what stands in
-//! is the network ([`SimulatedNetwork`]), the clock (tokio's, paused and stepped), the tasks (all on the host's one thread),
-//! the randomness (a counter behind a mixing function, from the run's seed, the host's name and the life of its process), the
-//! coordinators' disks ([`SimulatedDisk`]), the object store ([`SimulatedStore`]) and what a directory keeps ([`SharedDirectory`]).
+//! Every process of the cluster is a host of the simulation. All code above the seams is the product's. Simulated are
+//! the network ([`SimulatedNetwork`]), the clock (tokio's, paused and stepped), the tasks (all on one thread), the
+//! coordinators' disks ([`SimulatedDisk`]), the object store ([`SimulatedStore`]), and a directory's durability
+//! ([`SharedDirectory`]). Random numbers come from a counter behind a mixing function, seeded by the run's seed, the
+//! host's name and the process's incarnation.
 //!
-//! The network loses what is under way when a link is cut, and does not send it again as TCP would: a stream that was cut is
-//! dead, and its ends learn it from HTTP/2's pings.
+//! When a link is cut, the network loses messages in flight and does not resend them, unlike TCP. So a stream that
+//! was cut is dead, and its ends notice that by HTTP/2 pings.
 
 use std::time::Duration;
 
@@ -39,5 +40,5 @@ pub use processes::STORE_URL;
 pub use producer::Posts;
 pub use store::{Call, SimulatedStore, Trouble};
 
-/// 2026-01-01 00:00:00 UTC: where every simulated wall clock starts.
+/// 2026-01-01 00:00:00 UTC, the start of every simulated wall clock.
 const EPOCH_OFFSET: Duration = Duration::from_secs(1_767_225_600);

@@ -7,14 +7,14 @@ use thalweg_proto::network::{Connection, Listener, Network};
 
 use super::gate::{Gate, Gated};
 
-/// A process's way into the simulation's network. Addresses are `host:port` with the simulation's host names.
+/// A process's access to the simulated network. Addresses are `host:port` with the simulation's host names.
 #[derive(Debug, Clone, Default)]
 pub struct SimulatedNetwork {
     gate: Arc<Gate>,
 }
 
 impl SimulatedNetwork {
-    /// The network of the process behind this gate.
+    /// The network of the process behind `gate`.
     #[must_use]
     pub fn behind(gate: Arc<Gate>) -> Self {
         Self { gate }
@@ -23,7 +23,7 @@ impl SimulatedNetwork {
 
 #[async_trait]
 impl Network for SimulatedNetwork {
-    /// Listens on the port; the host part is what others dial and is passed through.
+    /// Listens on the port of `address`. The host is what others dial, and is not used here.
     async fn listen(&self, address: &str) -> io::Result<Listener> {
         let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
         let port =

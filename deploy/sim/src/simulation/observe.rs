@@ -1,4 +1,4 @@
-//! Looks at the replicated state while a run goes on: tells what happens to jobs and nodes, and checks what must always hold.
+//! Observes the replicated state during a run: logs what happens to jobs and nodes, and checks invariants.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,16 +16,16 @@ use super::{journal::Journal, processes::Stage, publications::Publications, stor
 /// What has been seen of the replicated state.
 pub(super) struct Observer {
     journal: Journal,
-    /// Up to where the state has been looked at.
+    /// The highest log index that was looked at.
     applied: u64,
-    /// Where each member was.
+    /// The applied log index of each member.
     members: BTreeMap<String, u64>,
-    /// What the state was after an entry, as a hash.
+    /// Hash of the state at each log index, and the member that had it first.
     states: BTreeMap<u64, (u64, String)>,
     jobs: BTreeMap<JobId, String>,
     nodes: BTreeMap<NodeId, String>,
     publications: Publications,
-    /// In which there was a leader.
+    /// Terms that had a leader.
     terms: BTreeSet<Term>,
 }
 
@@ -43,10 +43,11 @@ impl Observer {
         }
     }
 
-    /// Takes note of what has changed.
+    /// Looks at all members whose applied index has changed.
     ///
     /// # Errors
-    /// When an invariant is broken, two members disagree about what the log has led to, or something is published too early.
+    /// If an invariant is broken, two members have different states at the same index, or output is published too
+    /// early.
     pub(super) fn look(&mut self, stage: &Stage) -> Result<()> {
         let seen = stage.seen();
         for (name, consensus) in &seen.members {
@@ -113,12 +114,12 @@ impl Observer {
         }
     }
 
-    /// Whether there was more than one leader.
+    /// Whether more than one term had a leader.
     pub(super) fn has_seen_leaders_change(&self) -> bool {
         self.terms.len() > 1
     }
 
-    /// What the jobs were doing last.
+    /// The last known status of each job.
     pub(super) fn jobs(&self) -> String {
         self.jobs.iter().map(|(job, doing)| format!("{job} is {doing}")).collect::<Vec<_>>().join("; ")
     }

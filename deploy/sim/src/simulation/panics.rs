@@ -1,7 +1,6 @@
-//! Panics of a run: also those that a task's runtime keeps to itself.
+//! Records the panics of a run, including those that a task's runtime catches.
 //!
-//! A run is one thread, so that a panic hook can tell whose panic it is. On threads without a run the hook that was there
-//! before does what it did.
+//! A run is one thread, so a panic hook can assign a panic to its run. On other threads the previous hook handles it.
 
 use std::{cell::RefCell, panic, sync::Once};
 
@@ -9,7 +8,7 @@ thread_local! {
     static RECORDED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// From here on this thread's panics are recorded, and not printed.
+/// From now on, panics of this thread are recorded and not printed.
 pub fn record() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -30,7 +29,7 @@ pub fn record() {
     RECORDED.set(Some(Vec::new()));
 }
 
-/// The panics that have been recorded since the last call.
+/// Takes the panics recorded since the last call.
 #[must_use]
 pub fn take() -> Vec<String> {
     RECORDED.with_borrow_mut(|recorded| recorded.as_mut().map(std::mem::take).unwrap_or_default())

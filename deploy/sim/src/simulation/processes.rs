@@ -1,4 +1,4 @@
-//! The processes of a simulated cluster: what the binary's commands would start on real machines.
+//! The processes of a simulated cluster, as the binary's commands start them on real machines.
 
 use std::{
     collections::BTreeMap,
@@ -22,21 +22,21 @@ use super::{
     store::SimulatedStore,
 };
 
-/// Of nodes, for HTTP.
+/// The HTTP port of nodes.
 const HTTP_PORT: u16 = 8080;
-/// Of all, for gRPC.
+/// The gRPC port of all processes.
 const PORT: u16 = 7070;
 /// The URL of the store that all hosts share.
 pub const STORE_URL: &str = "sim://bucket";
-/// Where checkpoints and logs lie in it.
+/// The path of checkpoints and ingest logs in the store.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
-/// Shorter than the defaults, so that a run is short.
+/// Shorter than the defaults, to keep runs short.
 const LEASE_MS: u64 = 1500;
 const SLOT_WAIT_MS: u64 = 700;
 const DEPLOY_TIMEOUT_MS: u64 = 15_000;
 const STOP_TIMEOUT_MS: u64 = 15_000;
 
-/// What the processes have in common, and what the simulation sees of them.
+/// What the processes share, and what the simulation sees of them.
 #[derive(Clone)]
 pub(super) struct Stage {
     pub(super) seed: u64,
@@ -44,7 +44,7 @@ pub(super) struct Stage {
     pub(super) store: SimulatedStore,
     /// Log entries between two snapshots of a coordinator.
     pub(super) snapshot_every: u64,
-    /// Of the coordinators, by their hosts.
+    /// The coordinators' disks, by host.
     pub(super) disks: Arc<BTreeMap<String, Arc<SimulatedDisk>>>,
     seen: Arc<Mutex<Seen>>,
 }
@@ -54,11 +54,11 @@ pub(super) struct Stage {
 pub(super) struct Seen {
     gates: BTreeMap<String, Arc<Gate>>,
     lives: BTreeMap<String, u64>,
-    /// By how many milliseconds the wall clock of each host is wrong.
+    /// The error of each host's wall clock, in milliseconds.
     clocks: BTreeMap<String, Arc<AtomicI64>>,
-    /// The replicated state as each living coordinator has it.
+    /// The Raft group as each living coordinator has it.
     pub(super) members: BTreeMap<String, Consensus<Machine>>,
-    /// Processes that have ended by themselves, and why; until they are looked at.
+    /// Processes that have ended by themselves, with the reason, until they are handled.
     pub(super) ended: Vec<(String, String)>,
 }
 
@@ -70,18 +70,18 @@ impl Stage {
         Self { seed, cast, store, snapshot_every, disks, seen: Arc::default() }
     }
 
-    /// By how many milliseconds the wall clock of a host is wrong.
+    /// The error of a host's wall clock, in milliseconds.
     pub(super) fn clock(&self, host: &str) -> Arc<AtomicI64> {
         self.seen().clocks.entry(host.to_owned()).or_default().clone()
     }
 
-    /// All processes' hosts.
+    /// The hosts of all processes.
     pub(super) fn hosts(&self) -> Vec<String> {
         let coordinators = (1..=self.cast.coordinators).map(coordinator_name);
         coordinators.chain((1..=self.cast.nodes).map(node_name)).collect()
     }
 
-    /// The stores as a process opens them.
+    /// The object stores of a process.
     fn stores(&self) -> ObjectStores {
         ObjectStores::new(BTreeMap::new()).with_store(STORE_URL, Arc::new(self.store.clone()))
     }
@@ -98,7 +98,7 @@ impl Stage {
         (1..=self.cast.coordinators).map(|member| address(&coordinator_name(member))).collect()
     }
 
-    /// Begins a life of a process.
+    /// Begins an incarnation of a process.
     pub(super) fn begin(&self, host: &str) -> Process {
         let gate = self.gate(host);
         gate.open();
@@ -132,14 +132,14 @@ pub(super) fn address(host: &str) -> String {
     format!("{host}:{PORT}")
 }
 
-/// Where a node takes records.
+/// The address at which a node takes records.
 pub(super) fn http_address(host: &str) -> String {
     format!("{host}:{HTTP_PORT}")
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A process that ends by itself does not end the simulation.
+/// Runs a process. Its end does not end the simulation.
 pub(super) async fn run<M>(
     stage: Stage,
     process: Process,
@@ -152,7 +152,7 @@ where
     let of_main = process.clone();
     let main = async move {
         let why = main(of_main).await;
-        // Who waits for it ends with the host.
+        // The receiver is dropped only with the whole host.
         let _ = end.send(why.unwrap_or_else(|error| thalweg_types::text::with_causes(error.as_ref())));
     };
     process.executor.start_task(Box::pin(main));
@@ -232,7 +232,7 @@ pub(super) async fn node(stage: Stage, process: Process, number: u32) -> Result<
     Ok("it was told to end".to_owned())
 }
 
-/// A simulated process has no terminal.
+/// Discards output: a simulated process has no terminal.
 #[derive(Debug)]
 struct NoOutput;
 
@@ -242,7 +242,7 @@ impl StandardOutput for NoOutput {
     }
 }
 
-/// A simulated process reaches no web server.
+/// Fails all requests: a simulated process reaches no web server.
 #[derive(Debug)]
 struct NoHttp;
 

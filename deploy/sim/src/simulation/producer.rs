@@ -1,4 +1,4 @@
-//! A producer that POSTs records to a table, again and again until each request is acknowledged, to whichever node.
+//! A producer that POSTs records to a table. It repeats each request to any node until it is acknowledged.
 
 use std::time::Duration;
 
@@ -8,25 +8,25 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::processes::{http_address, node_name};
 use crate::input::Dice;
 
-/// Records for a table.
+/// Requests with records for a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posts {
-    /// Where the table takes them.
+    /// The table's path.
     pub path: String,
-    /// Of each request.
+    /// The body of each request.
     pub bodies: Vec<String>,
-    /// From one request to the next.
+    /// The time between two requests.
     pub pause: Duration,
 }
 
-/// No answer comes after this.
+/// How long to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Posts {
-    /// Has every body acknowledged, in their order, under a key of its own.
+    /// Sends all bodies in order, each with its own idempotency key, until they are acknowledged.
     ///
     /// # Errors
-    /// When a request is refused for good.
+    /// If a request is refused for good.
     pub(super) async fn send(&self, nodes: u32, dice: &mut Dice) -> Result<()> {
         for (number, body) in self.bodies.iter().enumerate() {
             tokio::time::sleep(self.pause).await;
@@ -35,8 +35,8 @@ impl Posts {
                 let answer = tokio::time::timeout(PATIENCE, self.post(node, number, body)).await;
                 match answer {
                     Ok(Ok(200)) => break,
-                    // Another node's table, wherever it is said to be, a full buffer, a store that is away, a node that is
-                    // down, no answer: again.
+                    // A redirect, a missing table, a full buffer, a failing store or no answer: try again, at any
+                    // node.
                     Ok(Ok(307 | 404 | 429 | 503) | Err(_)) | Err(_) => {}
                     Ok(Ok(status)) => bail!("a request was answered with {status}"),
                 }
@@ -46,7 +46,7 @@ impl Posts {
         Ok(())
     }
 
-    /// The status of the answer.
+    /// Sends one request. Returns the status of the answer.
     async fn post(&self, node: u32, number: usize, body: &str) -> Result<u16> {
         let mut socket = turmoil::net::TcpStream::connect(http_address(&node_name(node))).await?;
         let head = format!(

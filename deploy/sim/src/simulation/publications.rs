@@ -1,5 +1,4 @@
-//! What readers of the output may see: that every object has become visible because a checkpoint was recorded as complete that
-//! holds it, or because the whole job had ended well.
+//! Checks that every visible object belongs to a recorded complete checkpoint, or to a job that has finished.
 
 use std::collections::BTreeSet;
 
@@ -11,22 +10,22 @@ use thalweg_types::{checkpoint::Manifest, session::SinkCommittables};
 
 use super::{processes::CHECKPOINTS, store::SimulatedStore};
 
-/// What may be published, and what was.
+/// The objects that may be published, and those that are.
 #[derive(Debug, Default)]
 pub(super) struct Publications {
-    /// Manifests that were read.
+    /// Names of manifests already read.
     manifests: BTreeSet<String>,
-    /// Names of objects that may be there.
+    /// Names of objects that may be visible.
     allowed: BTreeSet<String>,
-    /// The objects that are.
+    /// Objects that are visible.
     published: BTreeSet<String>,
 }
 
 impl Publications {
-    /// Takes in what the replicated record of a job has as complete.
+    /// Adds the objects that the replicated record of a job allows.
     ///
     /// # Errors
-    /// When a recorded manifest is not in the store, or is none.
+    /// If a recorded manifest is missing or invalid.
     pub(super) fn learn(&mut self, record: &JobRecord, store: &SimulatedStore) -> Result<()> {
         for reference in &record.checkpoints {
             if !self.manifests.insert(reference.name.clone()) {
@@ -51,10 +50,10 @@ impl Publications {
         }
     }
 
-    /// Looks at objects that have become visible.
+    /// Checks objects that have become visible.
     ///
     /// # Errors
-    /// When nothing that is recorded holds one of them, or one was there before.
+    /// If no record allows an object, or it was visible before.
     pub(super) fn check(&mut self, objects: impl IntoIterator<Item = String>) -> Result<()> {
         for object in objects {
             let name = object.rsplit('/').next().unwrap_or(&object);

@@ -1,4 +1,4 @@
-//! Clock, entropy and tasks of one simulated process.
+//! The clock, entropy and spawner of one simulated process.
 
 use std::{
     sync::{
@@ -16,25 +16,25 @@ use super::{
     gate::Gate,
 };
 
-/// One life of a process.
+/// One incarnation of a process.
 #[derive(Debug, Clone)]
 pub(super) struct Process {
     /// The host's name.
     pub(super) name: String,
-    /// Of the run.
+    /// The seed of the run.
     pub(super) seed: u64,
-    /// How often the process has been started before on this host.
+    /// The number of the incarnation on this host, from 1.
     pub(super) life: u64,
-    /// Holds it still.
+    /// Pauses the process.
     pub(super) gate: Arc<Gate>,
     /// Runs its tasks.
     pub(super) executor: Arc<Executor>,
-    /// By how many milliseconds the host's wall clock is wrong.
+    /// The error of the host's wall clock, in milliseconds.
     pub(super) wrong_by: Arc<AtomicI64>,
 }
 
 impl Process {
-    /// Its seams. Must be called on the host, since its clock starts then.
+    /// The seams of the process. Call it on the host, since it starts the clock.
     pub(super) fn seams(&self) -> Seams {
         let spawner = Arc::new(ProcessSpawner(self.executor.clone()));
         Seams {
@@ -46,11 +46,11 @@ impl Process {
     }
 }
 
-/// The process's virtual time.
+/// The virtual time of a process.
 #[derive(Debug)]
 struct HostClock {
     start: tokio::time::Instant,
-    /// When the process was started, in the simulation's time.
+    /// When the process started, in the simulation's time.
     started_at: Duration,
     wrong_by: Arc<AtomicI64>,
 }

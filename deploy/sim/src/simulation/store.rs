@@ -1,18 +1,18 @@
-//! The object store of a run: one, shared by all hosts, which takes its time and has bad periods.
+//! The object store of a run. All hosts share it, calls take time, and it has troubles.
 //!
-//! A call is a message to the store: it arrives after a while and is carried out then, whether or not its caller still lives
-//! or waits. What troubles can do to it:
+//! A call is a message to the store. It is executed when it arrives, even if its caller is gone by then. Troubles
+//! change that:
 //!
-//! | trouble | carried out | the caller is told |
+//! | trouble | executed | the caller gets |
 //! |---|---|---|
-//! | none | yes | what it gave |
-//! | slow | yes, much later | what it gave |
+//! | none | yes | the result |
+//! | slow | yes, much later | the result |
 //! | failing | no | an error, for a share of the calls |
-//! | ambiguous | yes | after a second, that there was no answer in time, for a share of the calls |
-//! | out | no | an error, or nothing until the outage is over |
+//! | ambiguous | yes | a timeout after one second, for a share of the calls |
+//! | out | no | an error, or nothing until the outage ends |
 //! | refusing | no | an error, for calls of one kind |
 //!
-//! A tripwire waits for the n-th call of a kind: then hosts crash (`Fault::AtCall`), before the store carries it out.
+//! A tripwire waits for the n-th call of a kind, and crashes hosts before the store executes it (`Fault::AtCall`).
 
 use std::{
     collections::BTreeMap,
@@ -37,35 +37,35 @@ use tokio::sync::oneshot;
 use super::{directory::is_hidden, journal::Journal, processes::CHECKPOINTS};
 use crate::input::Dice;
 
-/// What is wrong with the store for a while.
+/// A temporary problem of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// Calls take up to a second and a half.
     Slow,
-    /// So many calls of a hundred fail.
+    /// This percentage of calls fails.
     Failing(u64),
-    /// So many calls of a hundred succeed and are answered with an error.
+    /// This percentage of calls is executed, but answered with an error.
     Ambiguous(u64),
-    /// No call gets through.
+    /// All calls fail.
     Out,
-    /// No call of this kind gets through: output and checkpoints need not lie in the same store.
+    /// All calls of one kind fail, as if output and checkpoints were in different stores.
     Refusing(Call),
 }
 
-/// What a call is about.
+/// The kind of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
-    /// The manifest of a checkpoint is put.
+    /// Puts the manifest of a checkpoint.
     Manifest,
-    /// State is put.
+    /// Puts state.
     State,
-    /// Output is written where nobody looks yet.
+    /// Writes output under a hidden name.
     Prepare,
-    /// Output is published.
+    /// Publishes output.
     Publish,
-    /// Something is deleted.
+    /// Deletes an object.
     Delete,
-    /// Something is looked at.
+    /// Reads or lists objects.
     Read,
 }
 
@@ -79,15 +79,15 @@ impl Call {
     }
 }
 
-/// Waits for a call.
+/// Waits for the n-th call of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Tripwire {
-    /// Who asks when it was tripped.
+    /// Identifies the tripwire to whoever set it.
     key: u64,
     call: Call,
-    /// Calls until it trips.
+    /// Calls of this kind until it trips.
     after: u64,
-    /// Whether the call that trips it is refused.
+    /// Whether the store refuses the call that trips it.
     is_refused: bool,
 }
 
@@ -103,7 +103,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// What becomes of one call.
+/// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Done,
@@ -115,7 +115,7 @@ const AMBIGUOUS_WAIT: Duration = Duration::from_secs(1);
 
 type Step = Box<dyn FnOnce() + Send>;
 
-/// The store; cheap to clone.
+/// The store. Cheap to clone.
 #[derive(Clone)]
 pub struct SimulatedStore {
     objects: Arc<InMemory>,
@@ -128,14 +128,14 @@ struct State {
     dice: Dice,
     trouble: Option<Trouble>,
     trouble_until: Duration,
-    /// When the last call was made.
+    /// The time of the last call.
     called_at: Duration,
-    /// What happens when.
+    /// Pending steps by time and number.
     due: BTreeMap<(Duration, u64), Step>,
     last: u64,
     /// When each object was written, in virtual time.
     written: BTreeMap<Path, Duration>,
-    /// Objects that were given their final names, as yet not asked for.
+    /// Objects copied to their final names, until they are taken.
     published: Vec<String>,
     tripwires: Vec<Tripwire>,
     tripped: Vec<u64>,
@@ -154,7 +154,7 @@ impl fmt::Display for SimulatedStore {
 }
 
 impl SimulatedStore {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new(seed: u64, journal: Journal) -> Self {
         let state = State {
@@ -173,19 +173,19 @@ impl SimulatedStore {
         Self { objects: Arc::new(InMemory::new()), state: Arc::new(Mutex::new(state)), journal }
     }
 
-    /// Puts an object there at once, from outside of the simulation.
+    /// Puts an object at once, without a simulated call.
     ///
     /// # Errors
-    /// When the path is none.
+    /// If the path is invalid.
     pub fn place(&self, path: &str, bytes: impl Into<Bytes>) -> Result<(), Error> {
         let path = Path::parse(path)?;
         at_once(self.objects.put(&path, PutPayload::from(bytes.into()))).map(|_| ())
     }
 
-    /// Every object below a path, with its content, from outside of the simulation.
+    /// All objects below a path with their contents, without a simulated call.
     ///
     /// # Errors
-    /// When the path is none.
+    /// If the path is invalid.
     pub fn look(&self, path: &str) -> Result<Vec<(String, Bytes)>, Error> {
         let found: Vec<ObjectMeta> = at_once(self.objects.list(Some(&Path::parse(path)?)).try_collect())?;
         let mut objects = Vec::new();
@@ -197,7 +197,7 @@ impl SimulatedStore {
         Ok(objects)
     }
 
-    /// Whether nothing of any job is left but what is for others to see. The cluster's marker stays.
+    /// Whether only visible objects and the cluster's marker are left.
     pub(super) fn is_swept(&self) -> Result<bool, Error> {
         let found: Vec<ObjectMeta> = at_once(self.objects.list(None).try_collect())?;
         let is_kept = |name: &str| match name.starts_with(CHECKPOINTS) {
@@ -207,43 +207,43 @@ impl SimulatedStore {
         Ok(found.iter().all(|meta| is_kept(meta.location.as_ref())))
     }
 
-    /// The content of one object, from outside of the simulation.
+    /// The content of an object, without a simulated call.
     ///
     /// # Errors
-    /// When the path is none, or nothing is there.
+    /// If the path is invalid, or there is no such object.
     pub(super) fn look_at(&self, path: &str) -> Result<Bytes, Error> {
         let path = Path::parse(path)?;
         at_once(async { self.objects.get(&path).await?.bytes().await })
     }
 
-    /// What was published since the last question.
+    /// Takes the objects published since the last call.
     pub(super) fn published(&self) -> Vec<String> {
         std::mem::take(&mut self.state().published)
     }
 
-    /// From now on something is wrong, until some moment.
+    /// Starts or ends a trouble. `until` is when it will end.
     pub(super) fn trouble(&self, trouble: Option<Trouble>, until: Duration) {
         let mut state = self.state();
         (state.trouble, state.trouble_until) = (trouble, until);
     }
 
-    /// Waits for the n-th call of a kind from now, from 1; `tripped` gives the key then.
+    /// Sets a tripwire for the n-th call of a kind from now, from 1. `tripped` then returns `key`.
     pub(super) fn watch_for(&self, key: u64, (call, nth): (Call, u64), is_refused: bool) {
         self.state().tripwires.push(Tripwire { key, call, after: nth, is_refused });
     }
 
-    /// What was waited for and came, once.
+    /// Takes the keys of tripwires that have tripped.
     pub(super) fn tripped(&self) -> Vec<u64> {
         std::mem::take(&mut self.state().tripped)
     }
 
-    /// Whether no call is on its way, and none was made for so long.
+    /// Whether no call is pending, and none was made for `long`.
     pub(super) fn is_quiet(&self, long: Duration) -> bool {
         let state = self.state();
         state.due.is_empty() && state.now >= state.called_at + long
     }
 
-    /// Carries out what is due.
+    /// Executes all steps that are due.
     pub(super) fn step(&self, now: Duration) {
         loop {
             let step = {
@@ -260,7 +260,7 @@ impl SimulatedStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One call.
+    /// Makes one call of the store.
     async fn call<T: Send + 'static>(
         &self,
         call: Call,
@@ -284,13 +284,13 @@ impl SimulatedStore {
             let delay = if fate == Fate::DoneUntold { AMBIGUOUS_WAIT } else { Duration::ZERO };
             let mut state = store.state();
             let when = state.now + delay;
-            // Who has gone away needs no answer.
+            // Sending fails if the caller is gone, and that is fine.
             state.at(when, move || drop(answer.send(result)));
         });
         answered.await.unwrap_or_else(|_| Err(generic("the simulation has ended".to_owned())))
     }
 
-    /// The store's own times are virtual.
+    /// Sets the time of an object to virtual time.
     fn dated(&self, mut meta: ObjectMeta) -> ObjectMeta {
         let written = self.state().written.get(&meta.location).copied().unwrap_or_default();
         meta.last_modified = DateTime::<Utc>::UNIX_EPOCH + super::EPOCH_OFFSET + written;
@@ -310,7 +310,7 @@ impl State {
         self.due.insert((when, self.last), Box::new(step));
     }
 
-    /// Whether a tripwire has a call refused.
+    /// Counts a call on all tripwires. Returns whether one of them refuses it.
     fn trips(&mut self, call: Call) -> bool {
         let mut is_refused = false;
         let tripped = &mut self.tripped;
@@ -325,7 +325,7 @@ impl State {
         is_refused
     }
 
-    /// When a call arrives, and what becomes of it.
+    /// Draws when a call arrives, and its fate.
     fn draw(&mut self, call: Call) -> (Duration, Fate) {
         self.called_at = self.now;
         let usual = Duration::from_millis(1 + self.dice.below(12));
@@ -359,7 +359,7 @@ fn unavailable(what: &str) -> Error {
     generic(format!("the store is not available: {what}"))
 }
 
-/// The store in memory never waits.
+/// Runs a future of the store in memory, which never waits.
 fn at_once<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     work.now_or_never().unwrap_or_else(|| Err(generic("the store in memory waited".to_owned())))
 }
@@ -453,7 +453,7 @@ impl ObjectStore for SimulatedStore {
     }
 }
 
-/// An object that comes in parts and is there when all are.
+/// A multipart upload. The object exists once all parts are complete.
 #[derive(Debug)]
 struct Upload {
     store: SimulatedStore,

@@ -1,4 +1,5 @@
-//! Statements of a script that ask and run nothing: `SHOW TABLES`, `DESCRIBE`, `EXPLAIN`. Their answers come before its rows.
+//! Statements of a script that only ask: `SHOW TABLES`, `DESCRIBE`, `EXPLAIN`. Their answers are printed before the
+//! script's rows.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -10,9 +11,9 @@ use crate::{
     statements::{self, Kind},
 };
 
-/// What an answer is called in structured output.
+/// The name of an answer in structured output.
 pub(super) const ANSWER: &str = "answer";
-/// What a dataflow is called there.
+/// The name of a dataflow in structured output.
 pub(super) const PLAN: &str = "plan";
 
 #[derive(Serialize)]
@@ -20,15 +21,15 @@ struct Answer {
     answer: String,
 }
 
-/// Prints what a script asks; gives whether it has something to run too.
+/// Prints the answers of a script. Returns whether it also has something to run.
 pub(super) async fn print(client: &Client, script: &SubmitOptions, format: Format) -> Result<bool> {
     let all = statements::split(&script.sql);
     let has = |kind| all.iter().any(|statement| statement.kind() == kind);
-    // A script that has nothing of either kind is for the cluster to refuse.
+    // A script without any statement is for the cluster to refuse.
     if !has(Kind::Asks) {
         return Ok(true);
     }
-    // The whole script first, so that whatever is wrong is told with its place in it.
+    // The whole script is explained first, so that errors are reported with their place in it.
     let whole = client.explain(script.clone()).await?;
     if !has(Kind::Runs) {
         print_text(whole, ANSWER, format)?;
@@ -40,7 +41,7 @@ pub(super) async fn print(client: &Client, script: &SubmitOptions, format: Forma
     Ok(true)
 }
 
-/// Prints a text of lines: as it is, or as one value.
+/// Prints a text as it is, or as one value in structured formats.
 pub(super) fn print_text(text: String, head: &str, format: Format) -> Result<()> {
     match format {
         Format::Table => Ok(output::print(&format!("{}\n", text.trim_end()))?),

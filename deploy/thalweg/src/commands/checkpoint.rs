@@ -1,4 +1,4 @@
-//! `thalweg checkpoint verify`: whether a checkpoint is whole, by what lies in the store alone.
+//! `thalweg checkpoint verify`: checks by the store alone that a checkpoint is complete.
 
 use anyhow::{Context, Result};
 use serde::Serialize;

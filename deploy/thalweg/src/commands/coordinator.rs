@@ -1,4 +1,4 @@
-//! `thalweg coordinator`: one member of a cluster's brain, until the process is asked to end.
+//! `thalweg coordinator`: runs one member of the coordinator group until the process is asked to end.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -24,7 +24,7 @@ use crate::{
     tcp::TcpNetwork,
 };
 
-/// One for a script that is being planned, and one for manifests.
+/// One thread to plan scripts, and one for manifests.
 const COMPUTE_THREADS: usize = 2;
 
 pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
@@ -73,7 +73,7 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
     Ok(())
 }
 
-/// A coordinator on its way to take part, and then.
+/// A coordinator that is starting, or has started.
 struct Phase {
     waits_for: watch::Receiver<Option<String>>,
     coordinator: OnceLock<Coordinator>,
@@ -105,7 +105,7 @@ fn config(checked: &Checked, address: &str) -> CoordinatorConfig {
     }
 }
 
-/// A member lives by its log, once it takes part, and is ready while it knows who leads: then it can answer or forward.
+/// A member is alive while its log works, and ready while it knows a leader: then it can answer or forward requests.
 fn probes(phase: &Arc<Phase>) -> http::Probes {
     let (alive, led, waiting, told) = (phase.clone(), phase.clone(), phase.clone(), phase.clone());
     http::Probes {

@@ -1,7 +1,7 @@
 //! `thalweg demo`: a year of flights and weather out of New York, replayed through a small cluster in this process.
 //!
-//! The data is part of the binary. On a terminal a board shows the newest rows of each query; elsewhere, and with another
-//! output format, rows are printed as they come.
+//! The data is part of the binary. A terminal shows a board with the newest rows of each query. Elsewhere, and in
+//! other output formats, rows are printed as they come.
 
 use std::{
     collections::BTreeMap,
@@ -29,15 +29,15 @@ use crate::{
 const SQL: &str = include_str!("../../../demo/demo.sql");
 const FLIGHTS: &[u8] = include_bytes!("../../../demo/data/flights.parquet");
 const WEATHER: &[u8] = include_bytes!("../../../demo/data/weather.parquet");
-/// Where the script finds its data when it is run from the top of the repository.
+/// The data's path in the script, which works when run from the top of the repository.
 const DATA_IN_SQL: &str = "deploy/demo/data";
 /// 365 days in 60 seconds.
 const DEFAULT_SPEED: f64 = 365.0 * 24.0 * 60.0;
-/// When the first record became known, so that the clocks of several nodes agree.
+/// The time of the first record. It is set so that the replay clocks of several nodes agree.
 const START: &str = "2013-01-01 06:00:00";
 const SLOTS: u32 = 2;
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
-/// So often the same queries are drawn where not all have room.
+/// Redraws before the next queries get their turn, if not all fit.
 const REDRAWS_PER_TURN: usize = 15;
 
 pub(super) async fn run(args: DemoArgs, format: Format) -> Result<()> {
@@ -90,7 +90,7 @@ async fn show(
     Ok(())
 }
 
-/// Draws until the job's end.
+/// Draws the board until the job ends.
 async fn on_board(client: &Client, submitted: &SubmittedJob) -> Result<JobOverview> {
     let mut board = Board::new(submitted);
     let mut screen = Screen::default();
@@ -111,7 +111,7 @@ async fn on_board(client: &Client, submitted: &SubmittedJob) -> Result<JobOvervi
             }
             next = rows.next() => match next {
                 Some((query, Ok(batch))) => board.on_rows(query, &batch)?,
-                // The job's end says why its rows have ended.
+                // The job's failure says why its rows have ended.
                 Some((_, Err(error))) => {
                     tracing::debug!(%error, "rows ended early");
                     is_open = false;
@@ -131,7 +131,7 @@ fn draw(screen: &mut Screen, board: &Board, job: &JobOverview, turn: usize) -> R
     screen.draw(board.lines(job, columns, lines, turn))
 }
 
-/// The data as files, for as long as the demo runs.
+/// The data as files; removed when the demo ends.
 struct DataDirectory(PathBuf);
 
 impl DataDirectory {
@@ -148,7 +148,7 @@ impl DataDirectory {
 
 impl Drop for DataDirectory {
     fn drop(&mut self) {
-        // It is in the system's directory for temporary files; what cannot be removed now goes with the rest of it.
+        // If this fails, the files stay in the system's temporary directory.
         fs::remove_dir_all(&self.0).ok();
     }
 }

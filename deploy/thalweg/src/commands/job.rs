@@ -65,7 +65,7 @@ pub(super) async fn run(command: JobCommand, format: Format, remote: &Remote) ->
     }
 }
 
-/// Prints rows as they come; ends with the job, or when interrupted, which leaves the job as it is.
+/// Prints rows as they come. Ends with the job or when interrupted, which does not affect the job.
 async fn rows(client: &Client, job: JobId, query: u32, format: Format) -> Result<()> {
     let mut rows = client.fetch_rows(job, query).after_others();
     let mut printer = RowPrinter::new(stdout(), format, 1);
@@ -88,7 +88,7 @@ async fn rows(client: &Client, job: JobId, query: u32, format: Format) -> Result
     }
 }
 
-/// Says that somebody has fetched rows before.
+/// Says that some rows have been fetched before.
 fn tell_of_others(job: JobId, fetched: u64, is_end: bool) {
     match (fetched.checked_sub(1), is_end) {
         (None, _) => {}
@@ -117,11 +117,11 @@ fn show(job: &JobOverview, format: Format, now: Duration) -> Result<()> {
     }
 }
 
-/// What is told of a job besides its lines in tables, in lines that are no wider where there is a space to break them.
+/// The text about a job besides its tables, with lines broken at spaces to fit `columns`.
 fn about(job: &JobOverview, now: Duration, columns: usize) -> String {
     let mut text = times_text(job, now);
     if let Some(failure) = &job.failure {
-        // One that was never begun has not failed.
+        // A job that has never started has not failed.
         let label = if job.status == JobStatus::Created { "waiting" } else { "last failure" };
         text.push_str(&format!("\n{label}: {}\n", failure.message));
     }
@@ -139,7 +139,7 @@ fn about(job: &JobOverview, now: Duration, columns: usize) -> String {
     lines.map(|line| line + "\n").collect::<String>() + "\n"
 }
 
-/// When a job was submitted, and how long it has taken.
+/// When a job was submitted, and how long it has run.
 fn times_text(job: &JobOverview, now: Duration) -> String {
     if job.submitted_ms == 0 {
         return String::new();
@@ -166,7 +166,7 @@ fn duration_text(millis: u64) -> String {
     }
 }
 
-/// A line in parts that are no wider, broken at spaces; what follows stands further in, below the branches of a tree.
+/// Breaks a line at spaces into parts of at most `columns`. Continuations are indented below the branches of a tree.
 fn broken(line: &str, columns: usize) -> Vec<String> {
     let is_branch = |c: &char| [' ', '│', '├', '└', '─'].contains(c);
     let indent: String = line.chars().take_while(is_branch).map(|c| if "│├".contains(c) { '│' } else { ' ' }).collect();
@@ -188,7 +188,7 @@ const SUBTASK_HEAD: [&str; 11] =
 
 fn subtask_cells(subtask: &SubtaskOverview) -> Vec<String> {
     let metrics = &subtask.metrics;
-    // One that has ended does nothing any more, whatever it had done.
+    // A finished subtask is not busy now, whatever it did before.
     let share = |micros| if subtask.state == "finished" { "-".to_owned() } else { percent(micros, metrics) };
     vec![
         format!("{}/{}", subtask.chain, subtask.index),
@@ -205,7 +205,8 @@ fn subtask_cells(subtask: &SubtaskOverview) -> Vec<String> {
     ]
 }
 
-/// The subtasks as a table for a terminal: without what stands above it, and what none of them has.
+/// The subtasks as a table for a terminal, without their operators, which are listed above it, and without counters
+/// that are all zero.
 fn print_subtasks(job: &JobOverview) -> Result<()> {
     let rows: Vec<Vec<String>> = job.subtasks.iter().map(subtask_cells).collect();
     let is_told = |column: &usize| match SUBTASK_HEAD[*column] {
@@ -265,7 +266,7 @@ fn print_checkpoints(checkpoints: &[CheckpointOverview], format: Format) -> Resu
     })
 }
 
-/// 0 stands for what is not known.
+/// Formats a number, or `-` for 0, which stands for unknown.
 fn known(number: u64, text: impl Fn(u64) -> String) -> String {
     if number == 0 { "-".to_owned() } else { text(number) }
 }

@@ -15,7 +15,7 @@ use crate::{
     output::print_list,
 };
 
-/// What is told of a job wherever it stands in one line: the heads of `job_cells`.
+/// The heads of `job_cells`, for a job in one line.
 pub(super) const JOB_HEAD: [&str; 6] = ["job", "name", "status", "attempt", "parallelism", "failures"];
 
 pub(super) fn job_cells(job: &JobOverview) -> Vec<String> {
@@ -128,7 +128,8 @@ async fn members(client: &Client, format: Format) -> Result<()> {
     })
 }
 
-/// When the leader, or whoever answers, last heard a member. Members that are well are heard several times a second.
+/// When the leader, or whichever member answers, last heard from a member. Healthy members are heard several times a
+/// second.
 fn heard_text(heard_ms: Option<u64>) -> String {
     match heard_ms {
         None => "never".to_owned(),

@@ -1,4 +1,4 @@
-//! The commands, one file each, and what they share.
+//! The commands, one file each, and code that they share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,10 +27,10 @@ mod run;
 mod sql;
 mod submit;
 
-/// Runs the command that was given.
+/// Runs the given command.
 ///
 /// # Errors
-/// Whatever keeps it from doing its work, with the causes.
+/// Any failure of the command, with its causes.
 pub async fn run(cli: Cli) -> Result<()> {
     let remote = Remote { timeout: cli.timeout };
     let format = cli.output;
@@ -57,13 +57,13 @@ pub async fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// What is needed to reach a cluster elsewhere.
+/// How to reach a remote cluster.
 struct Remote {
     timeout: Duration,
 }
 
 impl Remote {
-    /// A client of the cluster that was named.
+    /// Connects a client to the cluster in `args`.
     async fn connect(&self, args: &ClusterArgs) -> Result<(Client, Surroundings)> {
         let surroundings = Surroundings::of_system(1).context("could not start threads")?;
         let network: Arc<dyn Network> = Arc::new(TcpNetwork);
@@ -74,7 +74,7 @@ impl Remote {
     }
 }
 
-/// The name of this machine or pod: containers are told theirs.
+/// The name of this machine or pod. Containers get theirs in `HOSTNAME`.
 fn host_name() -> Option<String> {
     #[allow(clippy::disallowed_methods, reason = "the environment is read in this crate")]
     let told = std::env::var_os("HOSTNAME").and_then(|name| name.into_string().ok());

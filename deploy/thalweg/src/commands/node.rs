@@ -1,4 +1,4 @@
-//! `thalweg node`: a worker, until the process is asked to end. It then gives its work away before it goes.
+//! `thalweg node`: runs a node until the process is asked to end. It hands its work over before it stops.
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,7 +42,7 @@ pub(super) async fn run(args: NodeArgs) -> Result<()> {
     }
 }
 
-/// A node lives by its worker, and is ready while a leader has it registered.
+/// A node is alive while its worker runs, and ready while a leader has it registered.
 fn probes(node: &Arc<Node>) -> http::Probes {
     let (alive, registered) = (node.clone(), node.clone());
     let told = |is_well, otherwise: &str| if is_well { Ok(()) } else { Err(otherwise.to_owned()) };
@@ -61,7 +61,7 @@ fn probes(node: &Arc<Node>) -> http::Probes {
 }
 
 fn config(checked: Checked) -> NodeConfig {
-    // Records are POSTed to the same host that other nodes dial.
+    // By default, clients POST records to the host that other nodes dial.
     let host =
         checked.advertise.as_deref().and_then(|address| address.rsplit_once(':')).map(|(host, _)| host.to_owned());
     let host = host.filter(|_| checked.http.is_some());

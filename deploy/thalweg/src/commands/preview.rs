@@ -1,6 +1,6 @@
-//! `thalweg preview`: runs a SELECT on a cluster for a moment, prints a sample of its rows, and ends it.
+//! `thalweg preview`: runs a SELECT on a cluster for a moment, prints a sample of its rows, and cancels it.
 //!
-//! Nothing is left behind: a script that would write is refused, and the job is cancelled whatever happens here.
+//! It leaves nothing behind: a script that writes is refused, and the job is cancelled whatever happens here.
 
 use std::{io::stdout, time::Duration};
 
@@ -23,11 +23,11 @@ const INTERVAL: &str = "checkpoint.interval";
 
 pub(super) async fn run(args: PreviewArgs, format: Format, remote: &Remote) -> Result<()> {
     let mut submit = script::read(&args.script, Some(NAME))?;
-    // Also within EXECUTE and statement sets.
+    // This includes INSERT within EXECUTE and statement sets.
     let writes = statements::split(&submit.sql).iter().any(statements::Statement::inserts);
     ensure!(!writes, "a preview writes nothing: leave out INSERT INTO, and give the SELECT alone");
     let (client, _surroundings) = remote.connect(&args.cluster).await?;
-    // Rows come with checkpoints, and whoever previews looks on.
+    // Rows are released by checkpoints, so an interactive preview needs short intervals.
     submit.settings.entry(INTERVAL.to_owned()).or_insert_with(|| "100 ms".to_owned());
     if !answers::print(&client, &submit, format).await? {
         return Ok(());
@@ -63,13 +63,13 @@ struct Limit {
     time: Duration,
 }
 
-/// Why there are no more rows in a sample.
+/// Why a sample has ended.
 enum Sampled {
-    /// There are none.
+    /// The SELECTs have no more rows.
     All,
-    /// There are as many as were asked for.
+    /// As many rows as asked for have come.
     Rows,
-    /// So many came in time.
+    /// The time is up; this many rows have come.
     InTime(usize),
 }
 
@@ -93,7 +93,7 @@ async fn sample(client: &Client, submitted: &SubmittedJob, limit: Limit, format:
                     *printed += batch.num_rows();
                     printer.print(query, &batch)?;
                 }
-                // The job has ended; how, is for its status to say.
+                // The job has ended; its status says why.
                 Some((_, Err(ClientError::Rejected { .. }))) | None => {
                     client.wait(submitted.job).await?;
                     return Ok(Sampled::All);

@@ -1,4 +1,4 @@
-//! `thalweg run`: a script to its end, in this process.
+//! `thalweg run`: runs a script to its end in this process.
 
 use anyhow::Result;
 
@@ -12,7 +12,7 @@ use crate::{
     seams::cores,
 };
 
-/// More than any job asks for: in this process, slots are not what is scarce.
+/// More than any job needs: slots are no limit within one process.
 const SLOTS: u32 = 256;
 
 pub(super) async fn run(args: RunArgs, format: Format) -> Result<()> {
@@ -20,7 +20,7 @@ pub(super) async fn run(args: RunArgs, format: Format) -> Result<()> {
     let offers = Offers { http: false, standard_input: !script::is_standard_input(&args.script) };
     script::check_sources(&submit, "run", offers)?;
     let script = submit.sql.clone();
-    // As many slices as there are cores, unless the script or a setting says how many.
+    // By default one slice per core; the script or a setting may override it.
     let parallelism = Some(u32::try_from(cores()).unwrap_or(SLOTS).min(SLOTS));
     let options = EmbeddedOptions { nodes: args.nodes, slots: SLOTS, parallelism, ..EmbeddedOptions::default() };
     let cluster = EmbeddedCluster::start(options).await?;
@@ -34,7 +34,7 @@ pub(super) async fn run(args: RunArgs, format: Format) -> Result<()> {
     };
     let result = tokio::select! {
         biased;
-        // Whoever read what the job prints has had enough of it.
+        // The reader of the job's output has closed it, so the rest is not wanted.
         () = cluster.output().unwanted() => Err(OutputError::unwanted().into()),
         result = followed => result,
     };

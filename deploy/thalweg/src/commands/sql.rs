@@ -1,4 +1,4 @@
-//! `thalweg sql`: a shell. Tables and views belong to the session; each query is a job of its own.
+//! `thalweg sql`: a shell. Tables and views belong to the session; each query is a job.
 //!
 //! ```text
 //! CREATE …, SET …   remembered, after a dry run has shown that they can be read
@@ -64,17 +64,17 @@ struct Session {
     client: Client,
     seams: Seams,
     format: Format,
-    /// What every query of the session begins with.
+    /// Statements that precede every query of the session.
     remembered: Vec<Statement>,
-    /// Where lines are remembered over sessions, while that works.
+    /// The file of the line history; `None` once it has failed.
     history: Option<PathBuf>,
     /// Whether the cluster outlives the session.
     is_remote: bool,
-    /// Whether somebody reads what is said besides answers.
+    /// Whether to print messages besides answers.
     is_interactive: bool,
 }
 
-/// Whether the session goes on.
+/// Whether the session continues.
 #[derive(PartialEq, Eq)]
 enum Next {
     Statement,
@@ -113,7 +113,7 @@ impl Session {
         }
     }
 
-    /// Everything that comes by the standard input; the first error ends it.
+    /// Runs all statements of the standard input, up to the first error.
     async fn run_script(&mut self) -> Result<()> {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("could not read the standard input")?;
@@ -168,7 +168,7 @@ impl Session {
         }
     }
 
-    /// Runs a statement. One that writes goes on without whoever submitted it, where the cluster does.
+    /// Runs a statement. On a remote cluster, a statement that only writes is submitted and not waited for.
     async fn start(&self, statement: &Statement) -> Result<()> {
         let request = self.request(&statement.text);
         let offers = Offers { http: self.is_remote, standard_input: self.is_remote || self.is_interactive };
@@ -195,7 +195,8 @@ impl Session {
         self.client.explain(self.request(query)).await.map_err(|error| self.placed(error))
     }
 
-    /// What was refused, by its line in the statement: those that are remembered before it are not seen.
+    /// A rejection with its line counted within the statement: the user does not see the remembered statements before
+    /// it.
     fn placed(&self, error: ClientError) -> anyhow::Error {
         match error {
             ClientError::Rejected { message } => {
@@ -209,7 +210,7 @@ impl Session {
         self.remembered.iter().map(|statement| 1 + statement.text.matches('\n').count()).sum()
     }
 
-    /// Says what was done to whoever sits at the terminal.
+    /// Says what was done, if a user is at the terminal.
     fn tell(&self, done: &str) {
         if self.is_interactive {
             say(done);
@@ -248,8 +249,8 @@ impl Session {
     }
 }
 
-/// Reads until a statement's end. That blocks a thread, while this process still has a cluster to run; a process that is
-/// asked to end leaves the thread, and the terminal as it was.
+/// Reads lines until a statement ends. Reading blocks its thread, so it has one of its own, and this process can go
+/// on running its cluster. When the process is asked to end, it abandons that thread and restores the terminal.
 async fn read_line(mut editor: Reedline) -> Result<Signal> {
     #[allow(clippy::disallowed_methods, reason = "a terminal's lines come by blocking reads only")]
     let reading = tokio::task::spawn_blocking(move || editor.read_line(&ShellPrompt));
@@ -264,7 +265,7 @@ async fn read_line(mut editor: Reedline) -> Result<Signal> {
     }
 }
 
-/// The message with its place counted from behind so many lines: that of what was refused, or of what failed.
+/// Moves the line number of an error message up by `before` lines. The place is at its start, or behind " failed: ".
 fn from_line(message: &str, before: usize) -> String {
     const FAILED: &str = " failed: ";
     let place = match message.starts_with("line ") {
@@ -279,7 +280,7 @@ fn from_line(message: &str, before: usize) -> String {
     moved.unwrap_or_else(|| message.to_owned())
 }
 
-/// What a statement has done, and whether that is anything to remember, where these tables and views were known.
+/// What a statement has done, given the known tables and views, and whether it needs to be remembered.
 fn done(statement: &Statement, known: &[String]) -> (String, bool) {
     match statement.created() {
         Some((kind, name)) if known.contains(&name) && statement.creates_if_missing() => {
@@ -298,7 +299,7 @@ fn done(statement: &Statement, known: &[String]) -> (String, bool) {
     }
 }
 
-/// Forgets a setting, or everything; says so.
+/// Forgets a setting, or everything. Returns the message to print.
 fn reset(remembered: &mut Vec<Statement>, key: Option<&str>) -> String {
     let Some(key) = key else {
         remembered.clear();
@@ -310,7 +311,7 @@ fn reset(remembered: &mut Vec<Statement>, key: Option<&str>) -> String {
     if was_set { format!("'{key}' is reset") } else { format!("'{key}' was not set: nothing was reset") }
 }
 
-/// The tables and views that there are: what was created, without what was dropped since.
+/// The tables and views that exist: those created and not dropped since.
 fn names_of(statements: &[Statement]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for statement in statements {
@@ -325,7 +326,7 @@ fn history_file() -> Option<PathBuf> {
     std::env::home_dir().map(|home| home.join(".thalweg_history"))
 }
 
-/// A statement may span lines: it ends with a semicolon.
+/// A statement ends with a semicolon, and may span lines.
 struct UntilSemicolon;
 
 impl Validator for UntilSemicolon {
@@ -369,7 +370,7 @@ mod tests {
     #[test]
     fn places_are_those_in_the_statement() {
         assert_eq!(from_line("line 5, column 8: unknown column 'a'", 4), "line 1, column 8: unknown column 'a'");
-        // In one that is remembered, or nowhere.
+        // A place in a remembered statement, and text that is no place.
         assert_eq!(from_line("line 4, column 8: no", 4), "line 4, column 8: no");
         assert_eq!(from_line("line up, please", 4), "line up, please");
         assert_eq!(

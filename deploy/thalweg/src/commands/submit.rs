@@ -1,4 +1,4 @@
-//! `thalweg submit` and `explain`: scripts for a cluster elsewhere.
+//! `thalweg submit` and `explain`: scripts for a remote cluster.
 
 use anyhow::Result;
 use serde::Serialize;

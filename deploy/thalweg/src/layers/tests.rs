@@ -69,7 +69,7 @@ fn help_names_variable_and_key_of_every_flag_that_configures() {
     check_help(&command, &of_all);
 }
 
-/// `of_all`: the flags of all commands, whose keys stand in no section.
+/// `of_all` lists the global flags, whose keys are in no section.
 fn check_help(command: &clap::Command, of_all: &[String]) {
     for argument in command.get_arguments() {
         let generated = ["help", "version"].contains(&argument.get_id().as_str());

@@ -1,6 +1,8 @@
-//! Faults that befall a running job's cluster, drawn from a seed: processes are killed and started again, or frozen for a while.
+//! Faults in the cluster of a running job, drawn from a seed: processes are killed and restarted, or frozen for a
+//! while.
 //!
-//! The first one is the kill of a node; the others befall any process. At most one coordinator is down at a time, so that a majority is left once the others know each other. Nodes may all be down.
+//! The first fault kills a node; the others hit any process. At most one coordinator is down at a time, so that a
+//! majority remains. All nodes may be down.
 
 use std::time::Duration;
 
@@ -10,25 +12,25 @@ use super::{Cluster, NODES, Random};
 
 const PAUSE_MIN: Duration = Duration::from_millis(700);
 
-/// How many faults, and of which lengths.
+/// The number and lengths of faults.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) faults: usize,
-    /// The longest time from one to the next.
+    /// The longest time between two faults.
     pub(crate) pause_max: Duration,
-    /// How long a frozen process is so.
+    /// How long a process stays frozen.
     pub(crate) freeze: Duration,
 }
 
-/// What has come of them.
+/// The effects of the faults.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) kills: usize,
     pub(crate) freezes: usize,
     /// The job's last attempt.
     pub(crate) attempts: u64,
-    /// From a node's kill until the job ran on in another attempt.
+    /// For each kill of a node, the time until the next attempt was running.
     pub(crate) recoveries: Vec<Duration>,
 }
 
@@ -37,15 +39,15 @@ struct Faults<'a> {
     plan: Plan,
     random: Random,
     report: Report,
-    /// When the next one is due.
+    /// When the next fault is due.
     next: Duration,
-    /// Who is down, and until when.
+    /// Processes that are down, and until when.
     down: Vec<(usize, Duration)>,
-    /// When a node was killed, and the attempt that it was killed in.
+    /// When a node was killed, and in which attempt.
     pending: Option<(Duration, u64)>,
 }
 
-/// Lets faults happen until there were as many as planned, and all processes are up again; then waits for the job's end.
+/// Makes all planned faults and waits until all processes are up again, then for the job's end.
 pub(crate) fn endure(cluster: &mut Cluster, job: &str, plan: Plan) -> Report {
     let random = Random::new(plan.seed);
     let next = cluster.now() + PAUSE_MIN;
@@ -115,7 +117,7 @@ impl Faults<'_> {
         }
     }
 
-    /// Sees whether the job runs on, and ends well.
+    /// Checks that the job is still running and has not failed.
     fn observe(&mut self, shown: &Value) {
         let made = self.report.kills + self.report.freezes;
         let status = shown["status"].as_str().expect("a word");

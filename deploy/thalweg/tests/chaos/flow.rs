@@ -1,8 +1,8 @@
-//! A flow of trades and quotes: its rows, the script over them, and the answer as a batch computation gives it.
+//! A flow of trades and quotes: its rows, a script over them, and the batch answer.
 //!
-//! The batch is a few loops over all rows, and formats what it finds as the files have it; nothing of the engine is in it. A row
-//! is sent in the order of its number, and its event time lies up to `LAG_MILLIS` before that: the stream is out of order, and
-//! nothing in it is late.
+//! The answer comes from a few loops over all rows, formatted like the output files, and uses nothing of the engine.
+//! Rows are sent in the order of their numbers. A row's event time is up to `LAG_MILLIS` before it is sent, so the
+//! stream is out of order, but nothing is late.
 
 use std::{
     collections::BTreeMap,
@@ -15,16 +15,16 @@ use chrono::DateTime;
 
 use crate::chaos::Random;
 
-/// 2026-01-01 00:00:00.
+/// 2026-01-01 00:00:00 in milliseconds.
 const START_MILLIS: i64 = 1_767_225_600_000;
 const LAG_MILLIS: i64 = 2000;
 const TOTAL_WINDOW_MILLIS: i64 = 10_000;
 const MATCH_WINDOW_MILLIS: i64 = 5000;
-/// In a second of event time.
+/// Rows per second of event time.
 const TRADES_PER_SECOND: usize = 100;
 const QUOTES_PER_SECOND: usize = 60;
 const SYMBOLS: u64 = 1000;
-/// Each table is so many files, and a file is a split: each subtask of a source has some.
+/// The files of each table. A file is a split, and each subtask of a source gets some.
 const FILES: usize = 4;
 
 struct Row {
@@ -62,7 +62,7 @@ fn window(at: i64, length: i64) -> i64 {
 }
 
 impl Flow {
-    /// Rows of so much event time; about 160 a second.
+    /// Draws rows for this many seconds of event time, about 160 per second.
     pub(crate) fn draw(seconds: usize, random: &mut Random) -> Self {
         let trades = rows(seconds, TRADES_PER_SECOND, random);
         let quotes = rows(seconds, QUOTES_PER_SECOND, random);
@@ -73,7 +73,7 @@ impl Flow {
         self.trades.len() + self.quotes.len()
     }
 
-    /// Writes both tables below a directory.
+    /// Writes both tables below a directory. Returns their paths.
     fn write(&self, directory: &Path) -> (PathBuf, PathBuf) {
         let trades = directory.join("trades");
         write_files(&trades, &self.trades, "csv", |row| {
@@ -88,8 +88,8 @@ impl Flow {
         (trades, quotes)
     }
 
-    /// Writes the tables, and gives a script that reads them in about so many seconds and writes below a URL. What is under way
-    /// between subtasks is kept small: a slow machine takes as many checkpoints, for faults to fall between.
+    /// Writes the tables, and returns a script that reads them in about `real_seconds` and writes below a URL.
+    /// Exchange windows are small, so that even a slow machine takes many checkpoints for faults to fall between.
     pub(crate) fn script(&self, directory: &Path, out: &str, real_seconds: usize) -> String {
         let (trades, quotes) = self.write(directory);
         let (trades, quotes, late) = (trades.display(), quotes.display(), directory.join("late"));
@@ -122,7 +122,7 @@ ON t.window_start = q.window_start AND t.window_end = q.window_end AND t.symbol 
         )
     }
 
-    /// The lines of `totals`, sorted.
+    /// The expected lines of `totals`, sorted.
     pub(crate) fn totals(&self) -> Vec<String> {
         let mut totals: BTreeMap<(i64, u64), (u64, u64)> = BTreeMap::new();
         for row in &self.trades {
@@ -133,7 +133,7 @@ ON t.window_start = q.window_start AND t.window_end = q.window_end AND t.symbol 
         sorted(totals.into_iter().map(line))
     }
 
-    /// The lines of `matches`, sorted.
+    /// The expected lines of `matches`, sorted.
     pub(crate) fn matches(&self) -> Vec<String> {
         let key = |row: &Row| (window(row.at, MATCH_WINDOW_MILLIS), row.symbol);
         let mut quotes: BTreeMap<(i64, u64), Vec<usize>> = BTreeMap::new();
@@ -157,7 +157,7 @@ fn sorted(lines: impl Iterator<Item = String>) -> Vec<String> {
     lines
 }
 
-/// Deals rows out to the files of a table.
+/// Deals the rows to the files of a table.
 fn write_files(directory: &Path, rows: &[Row], extension: &str, line: impl Fn(&Row) -> String) {
     fs::create_dir_all(directory).expect("it can be created");
     let mut files = [const { String::new() }; FILES];
@@ -169,7 +169,7 @@ fn write_files(directory: &Path, rows: &[Row], extension: &str, line: impl Fn(&R
     }
 }
 
-/// Holds lines against what they must be: those that are missing, and those that are too many, are named.
+/// Asserts that lines are as expected, and names missing and surplus ones.
 #[track_caller]
 pub(crate) fn assert_equal(what: &str, found: &[String], expected: &[String]) {
     if found == expected {

@@ -1,4 +1,4 @@
-//! Clusters of three coordinators and three nodes, each a process, that are killed and frozen.
+//! Clusters of three coordinators and three nodes, one process each, which are killed and frozen.
 
 pub(crate) mod faults;
 pub(crate) mod flow;
@@ -16,14 +16,14 @@ use tempfile::TempDir;
 use crate::process::{Background, Place, free_addresses};
 
 const COORDINATORS: usize = 3;
-/// The coordinators are members 0 to 2, the nodes the others.
+/// Coordinators are members 0 to 2; the others are nodes.
 pub(crate) const NODES: Range<usize> = COORDINATORS..6;
-/// How long the cluster trusts a node without a sign of life.
+/// How long the cluster trusts a node without a heartbeat.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
-/// No step takes longer, on however slow a machine.
+/// The longest time of any step, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A sequence of numbers that depends on its seed alone: SplitMix64.
+/// A generator of numbers from a seed: SplitMix64.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -31,7 +31,7 @@ impl Random {
         Self(seed)
     }
 
-    /// A number below a bound.
+    /// A number below `bound`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -41,33 +41,34 @@ impl Random {
     }
 }
 
-/// One process of the cluster, as long as it runs.
+/// One process of the cluster, with its arguments to start it again.
 struct Member {
     name: String,
     arguments: Vec<String>,
     process: Option<Background>,
     is_frozen: bool,
-    /// What its earlier lives have logged.
+    /// The logs of earlier incarnations.
     log: String,
 }
 
-/// The cluster, and a directory for all that a test writes. When the test fails, the directory stays and has the processes' logs.
+/// The cluster, and the directory of a test's files. If the test fails, the directory is kept, with the logs of all
+/// processes.
 pub(crate) struct Cluster {
     place: Place,
     members: Vec<Member>,
     coordinators: String,
     directory: Option<TempDir>,
-    /// What is printed when the test fails.
+    /// Printed if the test fails.
     story: Vec<String>,
-    /// Whether it is also printed when the test passes, and the directory stays.
+    /// Prints the story and keeps the directory even if the test passes.
     pub(crate) is_shown: bool,
     started: Instant,
-    /// Processes that have ended by themselves, with no panic.
+    /// How often processes have ended by themselves, without a panic.
     pub(crate) own_ends: usize,
 }
 
 impl Cluster {
-    /// Starts all processes, and waits until all nodes are there. Without a URL, checkpoints lie in the directory.
+    /// Starts all processes, and waits until all nodes have registered. By default, checkpoints are in the directory.
     pub(crate) fn start(place: Place, checkpoints: Option<&str>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let addresses: [String; 6] = free_addresses();
@@ -114,17 +115,17 @@ impl Cluster {
         self.directory.as_ref().expect("it is there as long as the cluster").path()
     }
 
-    /// Since the cluster was started.
+    /// The time since the cluster was started.
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Notes what has happened.
+    /// Adds an event to the story.
     pub(crate) fn tell(&mut self, what: &str) {
         self.story.push(format!("{:7.2} s  {what}", self.now().as_secs_f64()));
     }
 
-    /// The lines that a command prints as JSON, `None` where it fails.
+    /// A command's answer as lines of JSON; `None` if it fails.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Option<Vec<Value>> {
         let outcome = self.run(arguments, "3 s");
         let line = |line: &str| serde_json::from_str(line).expect("a line of JSON");
@@ -145,14 +146,14 @@ impl Cluster {
         Some(self.ask(&["nodes"])?.iter().filter(|node| node["state"] == "alive").count())
     }
 
-    /// Whether a node is among those that are alive.
+    /// Whether a node is alive.
     pub(crate) fn is_alive(&self, member: usize) -> bool {
         let number = member - NODES.start + 1;
         let nodes = self.ask(&["nodes"]).unwrap_or_default();
         nodes.iter().any(|node| node["state"] == "alive" && node["node"] == number)
     }
 
-    /// Submits a script; gives the job.
+    /// Submits a script. Returns the job's id.
     pub(crate) fn submit(&mut self, sql: &str, more: &[&str]) -> String {
         let outcome = self.run(&[&["submit", "-e", sql, "--parallelism", "4"], more].concat(), "30 s");
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
@@ -164,12 +165,12 @@ impl Cluster {
         job
     }
 
-    /// What is known of a job; `None` where no leader answers.
+    /// The state of a job; `None` if no leader answers.
     pub(crate) fn show(&self, job: &str) -> Option<Value> {
         self.ask(&["job", "show", job])?.into_iter().next()
     }
 
-    /// Waits until a checkpoint of a later number is complete; gives its number.
+    /// Waits for a complete checkpoint after `after`. Returns its number.
     pub(crate) fn wait_for_checkpoint(&mut self, job: &str, after: u64) -> u64 {
         self.wait_until(&format!("a checkpoint after {after}"), |cluster| {
             let checkpoints = cluster.ask(&["job", "checkpoints", job])?;
@@ -178,7 +179,7 @@ impl Cluster {
         })
     }
 
-    /// Waits for the job's end, which must be a good one; longer the more faults there were.
+    /// Waits until the job has finished. The more faults, the longer this may take.
     pub(crate) fn wait_for_end(&mut self, job: &str, faults: usize) -> Value {
         let patience = PATIENCE + Duration::from_secs(30) * u32::try_from(faults).expect("they are few");
         let ended = self.wait_for(patience, "the job's end", |cluster| {
@@ -194,7 +195,8 @@ impl Cluster {
         ended
     }
 
-    /// Looks again and again until there is something; meanwhile, processes that end by themselves are started again.
+    /// Calls `look` again and again until it finds something. Meanwhile, processes that end by themselves are started
+    /// again.
     #[track_caller]
     pub(crate) fn wait_until<T>(&mut self, what: &str, look: impl FnMut(&Self) -> Option<T>) -> T {
         self.wait_for(PATIENCE, what, look)
@@ -213,7 +215,7 @@ impl Cluster {
         }
     }
 
-    /// Starts processes again that have ended by themselves, as whoever runs them would. None of them may have panicked.
+    /// Restarts processes that have ended by themselves, as their supervisor would. None of them may have panicked.
     pub(crate) fn mind(&mut self) {
         for at in 0..self.members.len() {
             let member = &mut self.members[at];
@@ -228,24 +230,24 @@ impl Cluster {
         }
     }
 
-    /// Whether it is neither dead nor frozen.
+    /// Whether the process is neither dead nor frozen.
     pub(crate) fn is_up(&self, member: usize) -> bool {
         self.members[member].process.is_some() && !self.members[member].is_frozen
     }
 
-    /// SIGKILL.
+    /// Kills the process (SIGKILL).
     pub(crate) fn kill(&mut self, member: usize) {
         self.members[member].end(Background::kill);
         self.tell(&format!("{} is killed", self.members[member].name));
     }
 
-    /// SIGSTOP.
+    /// Freezes the process (SIGSTOP).
     pub(crate) fn freeze(&mut self, member: usize) {
         self.members[member].signal("STOP");
         self.tell(&format!("{} is frozen", self.members[member].name));
     }
 
-    /// SIGCONT where it is frozen, a new process of the same arguments where it is dead.
+    /// Resumes a frozen process (SIGCONT), or starts a dead one again.
     pub(crate) fn revive(&mut self, member: usize) {
         let place = self.place.clone();
         let this = &mut self.members[member];

@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// No step of a test takes longer.
+/// The longest time of any step of a test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a process came to.
+/// The output and exit code of a process.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
@@ -23,11 +23,11 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// Where a process runs, and with which variables besides those of the test.
+/// The environment of a process: its directory, and variables besides those of the test.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Place {
     pub(crate) directory: Option<PathBuf>,
-    /// How many files it may have open.
+    /// The number of files that it may have open.
     pub(crate) files: Option<u32>,
     pub(crate) variables: BTreeMap<String, String>,
 }
@@ -56,7 +56,7 @@ impl Place {
     }
 }
 
-/// Tables of tests are in temporary directories, which are not where a process runs unless it is told to.
+/// Tests have their tables in temporary directories, which a process may not use by default.
 const ALLOW_PATH: &str = "THALWEG_ALLOW_PATH";
 
 fn command(arguments: &[&str]) -> Command {
@@ -80,7 +80,7 @@ pub(crate) fn thalweg(arguments: &[&str]) -> Outcome {
     outcome(output.status.code(), &output.stdout, &output.stderr)
 }
 
-/// Runs the binary to its end, with this on its standard input.
+/// Runs the binary to its end, with `input` as its standard input.
 pub(crate) fn thalweg_with_input(arguments: &[&str], input: &str) -> Outcome {
     let mut child = command(arguments).stdin(Stdio::piped()).spawn().expect("the binary runs");
     child.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("the binary reads its input");
@@ -88,7 +88,7 @@ pub(crate) fn thalweg_with_input(arguments: &[&str], input: &str) -> Outcome {
     outcome(output.status.code(), &output.stdout, &output.stderr)
 }
 
-/// Runs the binary to its end; whoever would read its standard output is gone.
+/// Runs the binary to its end, with nobody to read its standard output.
 pub(crate) fn thalweg_without_reader(arguments: &[&str]) -> Outcome {
     let mut child = command(arguments).spawn().expect("the binary runs");
     drop(child.stdout.take());
@@ -101,7 +101,7 @@ fn outcome(code: Option<i32>, stdout: &[u8], stderr: &[u8]) -> Outcome {
     Outcome { code, stdout: text(stdout), stderr: text(stderr) }
 }
 
-/// A process that serves until it is ended; killed when dropped.
+/// A process that serves until it is stopped. Dropping it kills it.
 pub(crate) struct Background {
     child: Child,
     stderr: Arc<Mutex<String>>,
@@ -124,7 +124,7 @@ impl Background {
         Self { child, stderr, stdout, readers }
     }
 
-    /// Waits for a line on standard error that begins so; gives the rest of it.
+    /// Waits for a line on standard error with this beginning. Returns the rest of the line.
     pub(crate) fn wait_for(&self, beginning: &str) -> String {
         wait_until(&format!("'{beginning}' on standard error"), || {
             let text = self.stderr.lock().expect("no reader has panicked").clone();
@@ -132,7 +132,7 @@ impl Background {
         })
     }
 
-    /// Asks the process to end, and waits for it.
+    /// Asks the process to end, and waits for that.
     pub(crate) fn terminate(self) -> Outcome {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
@@ -140,7 +140,7 @@ impl Background {
         self.wait()
     }
 
-    /// Waits for its end.
+    /// Waits until the process has ended.
     pub(crate) fn wait(mut self) -> Outcome {
         let code = wait_until("the process's end", || self.child.try_wait().expect("it can be waited for")).code();
         for reader in self.readers.drain(..) {
@@ -150,23 +150,23 @@ impl Background {
         Outcome { code, stdout: text(&self.stdout), stderr: text(&self.stderr) }
     }
 
-    /// Sends it a signal: `STOP`, `CONT`.
+    /// Sends a signal: `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success(), "{name} reaches the process");
     }
 
-    /// How it has ended, if it has: by a code, or without one.
+    /// The exit code if the process has ended. The inner value is `None` after a signal.
     pub(crate) fn ended(&mut self) -> Option<Option<i32>> {
         self.child.try_wait().expect("it can be waited for").map(|status| status.code())
     }
 
-    /// What it has written to standard error so far.
+    /// Its standard error so far.
     pub(crate) fn log(&self) -> String {
         self.stderr.lock().expect("no reader has panicked").clone()
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills the process, like a crash.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it can be waited for");
@@ -198,14 +198,14 @@ pub(crate) fn root() -> &'static Path {
     here.ancestors().nth(2).expect("the crate lies two folders below the top")
 }
 
-/// Addresses whose ports were free a moment ago, all different.
+/// Different addresses whose ports were free a moment ago.
 pub(crate) fn free_addresses<const N: usize>() -> [String; N] {
     let listeners: [TcpListener; N] =
         std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     listeners.map(|listener| listener.local_addr().expect("it is bound").to_string())
 }
 
-/// The status of a GET; `None` where nobody listens.
+/// The status of a GET; `None` if nobody listens.
 pub(crate) fn http_status(address: &str, path: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(address).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
@@ -229,7 +229,7 @@ pub(crate) fn lines_below(directory: &Path) -> Vec<String> {
     lines
 }
 
-/// Looks again and again until there is something.
+/// Calls `look` again and again until it finds something.
 pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     #[allow(clippy::disallowed_methods, reason = "a test of real processes has real time")]
     let start = Instant::now();

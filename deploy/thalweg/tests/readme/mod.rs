@@ -1,11 +1,11 @@
-//! The commands that README.md tells people to type.
+//! The commands in README.md.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs;
 
 use crate::process::root;
 
-/// The fenced blocks of a language (`sh` for commands), in their order.
+/// The fenced blocks of a language (`sh` for commands), in order.
 pub(crate) fn blocks(language: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join("README.md")).expect("there is a README");
     let fence = format!("```{language}\n");
@@ -13,7 +13,7 @@ pub(crate) fn blocks(language: &str) -> Vec<String> {
     parts.map(|part| part.split("```").next().expect("a split has a first part").to_owned()).collect()
 }
 
-/// The commands of a block, each as its words. Quotes may span lines.
+/// The commands of a block, each as a list of words. Quotes may span lines.
 pub(crate) fn commands(block: &str) -> Vec<Vec<String>> {
     let (mut commands, mut words, mut word, mut quote) = (Vec::new(), Vec::new(), None::<String>, None);
     for character in block.chars() {
@@ -37,7 +37,7 @@ pub(crate) fn commands(block: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// What the binary is told by a command that runs it, installed or not.
+/// The binary's arguments in a command, whether it runs the installed binary or cargo.
 pub(crate) fn arguments(command: &[String]) -> Option<&[String]> {
     match command {
         [binary, rest @ ..] if binary == "thalweg" => Some(rest),

@@ -1,4 +1,4 @@
-//! A server of the S3 protocol on this machine: moto's, where it is installed.
+//! A local server of the S3 protocol: moto's, if it is installed.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
@@ -19,7 +19,7 @@ use crate::process::{Place, free_addresses, wait_until};
 
 const BUCKET: &str = "thalweg";
 
-/// The server, with one bucket; ended when dropped.
+/// The server with one bucket. Dropping it stops it.
 pub(crate) struct S3 {
     server: Child,
     variables: BTreeMap<String, String>,
@@ -27,12 +27,12 @@ pub(crate) struct S3 {
 }
 
 impl S3 {
-    /// Starts it; `None` where it is not installed, which is told.
+    /// Starts the server. If it is not installed, says so and returns `None`.
     pub(crate) fn start() -> Option<Self> {
         Self::start_with(&[])
     }
 
-    /// The same, where nobody has access once there is a bucket.
+    /// Starts a server that denies all access after its bucket was created.
     pub(crate) fn start_closed() -> Option<Self> {
         Self::start_with(&[("INITIAL_NO_AUTH_ACTION_COUNT", "1")])
     }
@@ -70,31 +70,31 @@ impl S3 {
         Some(started)
     }
 
-    /// An environment that has its address.
+    /// An environment with the server's address and credentials.
     pub(crate) fn place(&self) -> Place {
         Place { variables: self.variables.clone(), ..Place::default() }
     }
 
-    /// The URL of a place in the bucket.
+    /// The URL of a path in the bucket.
     pub(crate) fn url(path: &str) -> String {
         format!("s3://{BUCKET}/{path}")
     }
 
-    /// The names of all objects below a place.
+    /// The names of all objects below a path.
     pub(crate) fn names_below(&self, path: &str) -> Vec<String> {
         let objects: Vec<_> =
             block_on(self.store.list(Some(&Path::from(path))).try_collect()).expect("they are listed");
         objects.into_iter().map(|object: object_store::ObjectMeta| object.location.to_string()).collect()
     }
 
-    /// Deletes objects, as somebody else would.
+    /// Deletes objects, as somebody else might.
     pub(crate) fn delete(&self, names: &[String]) {
         for name in names {
             block_on(self.store.delete(&Path::from(name.as_str()))).expect("it is deleted");
         }
     }
 
-    /// The lines of all visible objects below a place, sorted.
+    /// The lines of all visible objects below a path, sorted.
     pub(crate) fn lines_below(&self, path: &str) -> Vec<String> {
         let names = self.names_below(path).into_iter().map(Path::from);
         let mut lines: Vec<String> = Vec::new();
@@ -119,7 +119,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
-/// `None` where nobody listens yet.
+/// Creates the bucket; `None` if the server does not listen yet.
 fn create_bucket(address: &str) -> Option<()> {
     let mut stream = TcpStream::connect(address).ok()?;
     let request =

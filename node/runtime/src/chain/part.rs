@@ -1,4 +1,4 @@
-//! A subtask's part of a checkpoint: behind the rows where their way is free, past them where it is not.
+//! A subtask's part of a checkpoint: behind the rows where credit is free, ahead of them where it is not.
 //!
 //! ```text
 //! aligned:   (no step waits)  Signal(barrier) through the chain -> frozen -> the barrier leaves, or overtakes after a while
@@ -6,8 +6,8 @@
 //!            the front of every output; what it overtakes there and on the inputs is part of the checkpoint
 //! ```
 //!
-//! Watermarks on their way are no part of it: sources promise again what they had promised. Nor is what operators with keys
-//! have not emitted yet: that is their state.
+//! Watermarks on the stack are not part of it, since sources emit them again. Neither is output that keyed operators
+//! have yet to emit, since it is still in their state.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Chain {
-    /// Does what is due for checkpoints. To be called between two steps.
+    /// Does all checkpoint work that is due. Call it between two steps.
     pub(super) async fn attend(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         while let Some(due) = self.due() {
             match due {
@@ -45,8 +45,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Sends the barrier of a checkpoint through the chain behind all rows, where no step waits. What is frozen is handed over
-    /// when the barrier has left.
+    /// Sends a barrier through the chain behind all rows. The stack must be empty. The frozen state is handed over
+    /// once the barrier has left.
     pub(crate) async fn pass_barrier(
         &mut self,
         checkpoint: CheckpointId,
@@ -62,7 +62,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Takes the part of a checkpoint here and now, whatever waits.
+    /// Takes the unaligned part of a checkpoint at once, whatever waits.
     async fn switch(&mut self, checkpoint: CheckpointId, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         self.settle().await?;
         for at in 0..self.parts.vertices.len() {
@@ -84,7 +84,7 @@ impl Chain {
         Ok(())
     }
 
-    /// All that was gathered, and since when the checkpoint is known here.
+    /// Collects all that was frozen, and the time at which this subtask learned of the checkpoint.
     async fn frozen(
         &mut self,
         checkpoint: CheckpointId,
@@ -113,10 +113,10 @@ impl Chain {
         Ok((frozen, since))
     }
 
-    /// Carries the rows that lie on the stack into operators, sinks and outbounds, over credit by what they become.
+    /// Moves the rows on the stack into operators, sinks and outbounds, even without credit.
     async fn settle(&mut self) -> Result<(), SubtaskError> {
         let waiting = std::mem::take(&mut self.stack);
-        // The last of both is what comes last.
+        // Both list the steps in the order in which they run; reversed, they become the stack again.
         let (mut left, mut released) = (Vec::with_capacity(waiting.len()), Vec::new());
         for step in waiting.into_iter().rev() {
             match step {
@@ -149,7 +149,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Runs the steps on the stack. What operators with keys have to emit is left for later.
+    /// Runs the steps on the stack. Drains of keyed operators are left for later.
     async fn carry(&mut self, left: &mut Vec<Step>) -> Result<(), SubtaskError> {
         while let Some(step) = self.stack.pop() {
             self.take_turn().await;
@@ -168,7 +168,8 @@ impl Chain {
         Ok(())
     }
 
-    /// What an operator must give before it takes rows; nothing as a rule, since its emission is over before its next rows.
+    /// Takes the output that an operator must emit before it takes new rows. Usually there is none, since an operator
+    /// is drained first.
     fn take_output(&mut self, at: usize) -> Result<Vec<RecordBatch>, SubtaskError> {
         let Vertex { id, name, stage: Stage::Operator(operator), .. } = &mut self.parts.vertices[at] else {
             return Ok(Vec::new());
@@ -182,7 +183,7 @@ impl Chain {
     }
 }
 
-/// Lets a barrier overtake on every outbound, or where it still waits if it was sent.
+/// Lets a barrier overtake the rows on every outbound. If it was already sent, only where it still waits.
 fn overtake(
     outbounds: &mut [Outbound],
     checkpoint: CheckpointId,

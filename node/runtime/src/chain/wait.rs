@@ -1,4 +1,4 @@
-//! How a chain waits: for credit, for room, for what comes in. Outputs are flushed meanwhile, and a checkpoint is attended to.
+//! How a chain waits for credit, for room or for input. Meanwhile it flushes its outputs and attends to checkpoints.
 
 use std::{
     future::{Future, pending, poll_fn},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Chain {
-    /// Waits until another batch may go to every output.
+    /// Waits until every output can take another batch.
     pub(crate) async fn ready(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         self.attend(source).await?;
         for outbound in self.parts.outbounds.iter_mut().filter(|outbound| !outbound.is_drained()) {
@@ -46,7 +46,7 @@ impl Chain {
         Ok(())
     }
 
-    /// The next element of any input that is not blocked.
+    /// The next element of any unblocked input.
     pub(crate) async fn next_element(&mut self) -> Result<(usize, Element), SubtaskError> {
         loop {
             self.attend(None).await?;
@@ -57,13 +57,13 @@ impl Chain {
         }
     }
 
-    /// Runs a future until it is done or a checkpoint or an order wants to be attended to; then `None`.
+    /// Runs a future until it is done. Returns `None` earlier if a checkpoint or an order needs attention.
     pub(crate) async fn wait_for<T>(&mut self, future: impl Future<Output = T>) -> Result<Option<T>, SubtaskError> {
         let mut future = pin!(future);
         self.wait(|_, _, context| future.as_mut().poll(context).map(Ok)).await
     }
 
-    /// Attends to checkpoints until the end of the attempt.
+    /// Attends to checkpoints until the attempt ends.
     pub(crate) async fn attend_on(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         loop {
             self.attend(source).await?;
@@ -73,7 +73,7 @@ impl Chain {
         }
     }
 
-    /// Waits until all output has left, and the part of a checkpoint that was taken before is complete.
+    /// Waits until all output has left and the checkpoint part taken before is complete.
     pub(super) async fn drain(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         let since = self.parts.meter.now();
         loop {
@@ -90,13 +90,13 @@ impl Chain {
         Ok(())
     }
 
-    /// What is to be done for a checkpoint now.
+    /// The next step that is due for a checkpoint.
     pub(super) fn due(&mut self) -> Option<Due> {
         if self.is_held {
             return None;
         }
         let ChainParts { gate, outbounds, meter, .. } = &mut self.parts;
-        // Whoever waits registers again.
+        // No waker is needed: `wait` registers its own.
         let mut context = Context::from_waker(std::task::Waker::noop());
         gate.due(&mut context, (meter.now(), self.stack.is_empty()), outbounds)
     }
@@ -113,7 +113,7 @@ impl Chain {
         writers.into_iter().find(|writer| !writer.has_room()).cloned()
     }
 
-    /// Polls for something, flushing all outputs meanwhile. `None`: it is to be attended to checkpoints or orders.
+    /// Polls for something while flushing all outputs. `None` if checkpoints or orders need attention first.
     async fn wait<T>(
         &mut self,
         mut poll: impl FnMut(&mut Gate, &[Outbound], &mut Context<'_>) -> Poll<Result<T, SubtaskError>>,
@@ -123,7 +123,7 @@ impl Chain {
         let (is_settled, deadline, mut orders) = (stack.is_empty(), gate.deadline(), gate.orders());
         let ordered = async move {
             if orders.changed().await.is_err() {
-                // Whoever gives orders is gone, and with it the attempt: cancellation follows.
+                // The sender drops only when the attempt ends, and cancellation follows.
                 pending::<()>().await;
             }
         };
@@ -149,7 +149,7 @@ impl Chain {
     }
 }
 
-/// Passes after this long; never where there is no end to it.
+/// Completes after `left`; never if it is `None`.
 pub(crate) async fn passing(left: Option<Duration>) {
     match left {
         Some(left) => tokio::time::sleep(left).await,

@@ -1,13 +1,10 @@
-//! Reads batches of state, from what this node still holds or from the store.
+//! Reads batches of state, from this node's memory or from the store.
 //!
 //! ```text
 //! batch -> runs of segments -> each read, checked, decoded in a task of its own -> put together in order, as they come
 //! ```
 //!
-//! These are tasks for compute threads, so that all cores share the work and none of it delays a heartbeat. A run holds a turn from
-//! its start until its rows are copied into the batch: so what is decoded at a time is bounded over all batches, and memory is
-//! used again instead of being taken anew, which costs more than decoding. Turns are taken in the order of a batch's runs: the one
-//! that is to be copied next always has one.
+//! These tasks run on compute threads, so that all cores share the work and none of it delays a heartbeat.
 
 use std::{collections::HashMap, future::Future, pin::pin, sync::Arc};
 
@@ -28,26 +25,29 @@ use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::local::LocalState;
 
-/// Batches that are read at a time: enough to hide the store's latency.
+/// Batches read at a time: enough to hide the store's latency.
 const BATCHES_MAX: usize = 8;
-/// Runs that are read, decoded or copied at a time, over all batches.
+/// Runs that are read, decoded or copied at a time, over all batches. A run holds its permit until its rows are
+/// copied into the batch. This bounds the decoded bytes, and lets memory be reused: touching new memory costs more
+/// than decoding. Runs acquire permits in the order of the batch, so the one to be copied next always has one.
 const RUNS_MAX: usize = 8;
-/// Segments of a run: some MiB.
+/// Segments of a run: a few MiB.
 const RUN_SEGMENTS: usize = 4;
-/// Rows that a byte can stand for: a key group takes two bytes, and compression leaves at least one of 255.
+/// The most rows that a byte of a segment can stand for: a key group takes two bytes, and compression shrinks at most
+/// 255 to 1.
 const ROWS_PER_BYTE_MAX: u64 = 128;
 
-/// A batch, and where it lies if all that lies there is in it.
+/// A batch. With its place in the store, if it holds all rows there.
 pub(super) type Placed = (StateBatch, Option<BatchRef>);
 
-/// Reads batches of one job.
+/// Reads the batches of one job.
 pub(super) struct Loader<'a> {
     store: &'a CheckpointStore,
     local: &'a LocalState,
     job: JobId,
     compute: Arc<dyn Spawner>,
     turns: Arc<Semaphore>,
-    /// Objects whose index was read, or is being read.
+    /// Readers of objects whose index was read, or is being read.
     readers: Mutex<HashMap<String, Arc<OnceCell<StateReader>>>>,
 }
 
@@ -61,7 +61,7 @@ impl<'a> Loader<'a> {
         Self { store, local, job, compute, turns, readers: Mutex::default() }
     }
 
-    /// The rows of batches that lie in some key groups; those that have none are left out.
+    /// The rows of each batch that lie in `groups`. Batches without such rows are left out.
     pub(super) async fn read_all(
         &self,
         batches: &[BatchRef],
@@ -72,7 +72,7 @@ impl<'a> Loader<'a> {
         Ok(read.into_iter().flatten().collect())
     }
 
-    /// Batches as they are.
+    /// Whole batches, whatever their key groups.
     pub(super) async fn read_all_whole(&self, batches: &[BatchRef]) -> Result<Vec<StateBatch>, StorageError> {
         let mut read = Vec::with_capacity(batches.len());
         for batch in batches {
@@ -82,8 +82,8 @@ impl<'a> Loader<'a> {
         Ok(read)
     }
 
-    /// The rows of a batch that lie in some key groups, and where they lie: nowhere, if other rows lie there as well. Were such
-    /// a part known by the place of the whole, two parts that come together again would each be taken for the whole.
+    /// The rows of a batch that lie in `groups`, and their place in the store if no other rows lie there. A part must
+    /// not carry the place of the whole: two parts that come together again would each be taken for the whole.
     async fn read_owned(&self, batch: &BatchRef, groups: &Arc<KeyGroupSet>) -> Result<Option<Placed>, StorageError> {
         let (part, at) = match self.local.find(self.job, batch) {
             Some(held) => {
@@ -100,7 +100,7 @@ impl<'a> Loader<'a> {
         Ok(part.map(|(part, is_whole)| (part, is_whole.then_some(at))))
     }
 
-    /// Rows, and whether they are all that lie there.
+    /// Reads the rows of a batch in `groups`, and whether these are all its rows.
     async fn read(
         &self,
         reader: StateReader,
@@ -131,10 +131,10 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// The segments of a batch that may hold rows of some key groups.
+/// The segments of a batch that may hold rows of `groups`.
 fn wanted(reader: &StateReader, batch: &BatchRef, groups: &KeyGroupSet) -> Vec<u32> {
     let is_wanted = |segment: &u32| {
-        // One that is not there is asked for, and found missing.
+        // A segment missing from the index is kept: reading it fails with an error.
         let entry = usize::try_from(*segment).ok().and_then(|at| reader.entries().get(at));
         entry.is_none_or(|entry| (entry.lowest.0..=entry.highest.0).any(|group| groups.contains(KeyGroup(group))))
     };
@@ -147,7 +147,7 @@ fn started<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> (Box<dyn TaskHandle>, oneshot::Receiver<T>) {
     let (done, result) = oneshot::channel();
-    // Whoever waits may be gone: then nobody wants it.
+    // The send fails if the receiver is gone, and then nobody needs the result.
     let task = async move { _ = done.send(work.await) };
     (compute.spawn("load state", Box::pin(task)), result)
 }
@@ -156,7 +156,7 @@ fn panicked(object: &str) -> StorageError {
     corrupt(object, "reading it panicked".to_owned())
 }
 
-/// A task that ends with whoever waits for it.
+/// Aborts a task when its receiver is dropped.
 struct Wanted(Box<dyn TaskHandle>);
 
 impl Drop for Wanted {
@@ -165,7 +165,7 @@ impl Drop for Wanted {
     }
 }
 
-/// The rows that lie in some key groups, and whether all do.
+/// The rows that lie in `groups`, and whether these are all rows.
 fn restrict(batch: StateBatch, groups: &KeyGroupSet, object: &str) -> Result<Option<(StateBatch, bool)>, StorageError> {
     let part = batch
         .restricted_to(groups)
@@ -180,16 +180,16 @@ fn restrict(batch: StateBatch, groups: &KeyGroupSet, object: &str) -> Result<Opt
 struct Runs {
     reader: StateReader,
     batch: BatchRef,
-    /// `None`: all.
+    /// `None` selects all.
     groups: Option<Arc<KeyGroupSet>>,
     compute: Arc<dyn Spawner>,
     turns: Arc<Semaphore>,
 }
 
-/// What a run has become, and its turn.
+/// The rows of a run, and the permit that it holds.
 type Run = (Result<Selected, StorageError>, OwnedSemaphorePermit);
 
-/// Rows of some segments that lie in some key groups, and whether these are all rows.
+/// The rows of some segments that lie in the wanted key groups, and whether these are all rows.
 struct Selected {
     rows: Vec<StateBatch>,
     is_whole: bool,
@@ -227,7 +227,7 @@ impl Runs {
         started(&self.compute, work).1
     }
 
-    /// How many rows there are by the index of the object, unless some may lie in other key groups.
+    /// The number of rows by the object's index, if all of them lie in the wanted key groups.
     fn rows_if_all_are_wanted(&self) -> Result<Option<usize>, StorageError> {
         let (mut rows, mut bytes) = (0_u64, 0_u64);
         for segment in &self.batch.segments {
@@ -264,7 +264,8 @@ async fn read_run(
     Ok(selected)
 }
 
-/// Rows that come in parts and become one batch. Where their number is known they are copied at once, into memory for all of them.
+/// Puts parts together into one batch. If the number of rows is known, each part is copied at once into memory
+/// allocated for all of them.
 struct Parts {
     expected: Option<usize>,
     schema: Option<SchemaRef>,
@@ -277,7 +278,7 @@ impl Parts {
         Self { expected, schema: None, copied: None, gathered: Vec::new() }
     }
 
-    /// Takes the next part. An error is what is wrong with it.
+    /// Takes the next part. The error says what is wrong with it.
     fn add(&mut self, part: StateBatch) -> Result<(), String> {
         let rows = &part.rows;
         let schema = self.schema.get_or_insert_with(|| rows.schema());

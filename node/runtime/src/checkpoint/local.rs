@@ -1,8 +1,9 @@
-//! What this node still holds of a job's checkpoints: a new attempt here takes it instead of reading it again.
+//! State of a job's checkpoints that this node still holds, so that a new attempt here need not read it from the
+//! store.
 //!
-//! Per job the batches of the newest confirmed checkpoint, by their names in the store. They are the very batches that the
-//! operators hold, so that they take no memory of their own while an attempt runs. They outlive the attempt by
-//! `LOCAL_STATE_GRACE`, in which the next one begins, or none does.
+//! Per job, these are the batches of the newest confirmed checkpoint, by their place in the store. The operators
+//! share the same batches, so they take no extra memory while the attempt runs. They outlive the attempt by
+//! `LOCAL_STATE_GRACE`, time enough for the next one to begin.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,7 +11,7 @@ use dashmap::DashMap;
 use thalweg_keyed_state::StateBatch;
 use thalweg_types::{Attempt, JobId, SubtaskId, checkpoint::BatchRef};
 
-/// How long what an attempt held is kept after its end.
+/// How long state is kept after the end of its attempt.
 pub(crate) const LOCAL_STATE_GRACE: Duration = Duration::from_secs(30);
 
 /// The batches of one subtask.
@@ -30,7 +31,7 @@ pub struct LocalState {
 }
 
 impl LocalState {
-    /// Replaces what is held of a subtask, and of older attempts.
+    /// Replaces the batches of a subtask, and drops those of older attempts.
     pub(crate) fn hold(&self, (job, attempt): (JobId, Attempt), subtask: SubtaskId, batches: Held) {
         let mut held = self.jobs.entry(job).or_default();
         if held.attempt < attempt {
@@ -41,13 +42,13 @@ impl LocalState {
         }
     }
 
-    /// A batch, where it is held here.
+    /// The batch, if this node holds it.
     pub(crate) fn find(&self, job: JobId, batch: &BatchRef) -> Option<StateBatch> {
         let held = self.jobs.get(&job)?;
         held.subtasks.values().find_map(|held| held.get(batch).cloned())
     }
 
-    /// Forgets what an attempt and those before it have left.
+    /// Drops the batches of an attempt and of all earlier ones.
     pub(crate) fn forget(&self, job: JobId, attempt: Attempt) {
         self.jobs.remove_if(&job, |_, held| held.attempt <= attempt);
     }

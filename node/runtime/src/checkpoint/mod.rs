@@ -1,16 +1,16 @@
-//! One subtask's part of a checkpoint, from the barrier to the acknowledgement, and back from a checkpoint to state.
+//! One subtask's part of a checkpoint: from the barrier to the acknowledgement, and from a checkpoint back to state.
 //!
 //! ```text
 //! barrier -> Chain freezes its operators and seals its sinks -> Upload (a queue) -> Uploader, beside the actor
-//!                                                                                     |-> what is new -> one state object
-//!                                                                                     '-> Snapshot: all that the state consists of
-//! manifest -> Restored: the states that a subtask owns, from the objects or what this node still holds (`LocalState`)
+//!                                                                                     |-> new batches -> one state object
+//!                                                                                     '-> Snapshot: all batches and objects of the state
+//! manifest -> Restored: the state that a subtask owns, from objects or from this node's memory (`LocalState`)
 //! ```
 //!
 //! - The actor only freezes: nothing is serialised or written on the record path.
-//! - Batches that an earlier checkpoint of the attempt (or the one that it was restored from) has uploaded are referred to again.
-//!   So are those of a checkpoint that never completed.
-//! - What sinks have sealed is told with every snapshot until a checkpoint that holds it is confirmed.
+//! - Batches that the attempt has uploaded before, or that the restored checkpoint holds, are referred to again. This
+//!   includes batches of a checkpoint that never completed.
+//! - Every snapshot lists all that the sinks have sealed and that no confirmed checkpoint holds.
 
 mod load;
 mod local;

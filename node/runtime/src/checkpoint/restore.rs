@@ -1,8 +1,9 @@
-//! From a checkpoint to the states that the subtasks of this node take over.
+//! Restores the subtasks of this node from a checkpoint.
 //!
-//! A subtask owns the key groups of its slice (all of them where its chain has one subtask), and takes from every former
-//! subtask of its chain what lies in both ones' groups: rows that a former subtask did not own may lie in an object that it
-//! refers to, and do not count. Segments without an owned group are not read. What this node still holds is not read either.
+//! A subtask owns the key groups of its slice, or all of them if its chain has one subtask. From every former subtask
+//! of its chain it takes the rows in the key groups that both own. An object may also hold rows of key groups that
+//! the former subtask did not own; these are left out. Segments without an owned key group are not read, and neither
+//! are batches that this node still holds.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
@@ -21,40 +22,40 @@ use thalweg_types::{
 
 use super::{load::Loader, local::LocalState};
 
-/// Subtasks that are restored side by side.
+/// Subtasks that are restored at a time.
 const SUBTASKS_MAX: usize = 16;
 
-/// The state of one of an operator's former instances, restricted to what a subtask owns.
+/// The state of one former instance of an operator, restricted to the key groups of the new subtask.
 #[derive(Debug)]
 pub(crate) struct FormerState {
-    /// What the former instance owned of what the subtask owns.
+    /// The key groups that both the former instance and the subtask own.
     pub(crate) groups: KeyGroupSet,
     pub(crate) state: FrozenState,
 }
 
-/// Batches that lie in the store, for the next checkpoint to refer to.
+/// Batches that are in the store already, so that the next checkpoint can refer to them.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     pub(crate) batches: Vec<(StateBatch, BatchRef)>,
     pub(crate) objects: BTreeMap<String, StateObject>,
 }
 
-/// What the subtasks of this node begin with.
+/// The restored state of the subtasks of this node.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
     pub(crate) operators: BTreeMap<(OperatorId, u32), Vec<FormerState>>,
-    /// Rows that a source had read and held back.
+    /// Rows that a source had read and held back for replay.
     pub(crate) held: BTreeMap<(OperatorId, SplitId), Vec<RecordBatch>>,
-    /// Rows that were on their way to a subtask, by exchange.
+    /// Rows that were in flight to a subtask, by exchange.
     pub(crate) in_flight: BTreeMap<SubtaskId, Vec<(u32, StateBatch)>>,
     pub(crate) known: BTreeMap<SubtaskId, Known>,
     pub(crate) counts: BTreeMap<SubtaskId, RecordCounts>,
-    /// The furthest that any split of the job had come.
+    /// The highest watermark of any split of the job.
     pub(crate) reached: Option<Watermark>,
 }
 
 impl Restored {
-    /// Adds what other subtasks begin with.
+    /// Adds the state of other subtasks.
     fn extend(&mut self, others: Self) {
         self.operators.extend(others.operators);
         self.held.extend(others.held);
@@ -63,16 +64,16 @@ impl Restored {
         self.counts.extend(others.counts);
     }
 
-    /// What a subtask can refer to again.
+    /// The batches that a subtask can refer to.
     pub(crate) fn take_known(&mut self, subtask: SubtaskId) -> Known {
         self.known.remove(&subtask).unwrap_or_default()
     }
 }
 
-/// Loads what these subtasks need of a checkpoint.
+/// Loads the part of a checkpoint that these subtasks need.
 ///
 /// # Errors
-/// When the manifest or an object cannot be read, or is not what it should be.
+/// If the manifest or an object cannot be read, or is corrupt.
 pub(crate) async fn restore(
     (store, local, compute): (&CheckpointStore, &LocalState, &Arc<dyn Spawner>),
     from: &ManifestRef,
@@ -117,7 +118,7 @@ fn reached(manifest: &Manifest) -> Option<Watermark> {
     watermarks.filter(|watermark| *watermark > Watermark::MIN && !watermark.is_end()).max()
 }
 
-/// How far all former instances of an operator had come, as a value of its state.
+/// The lowest watermark of an operator's former instances, as a value of its state.
 fn least_watermark(manifest: &Manifest, chain: ChainId, operator: OperatorId) -> Option<(String, i64)> {
     let former = manifest.subtasks.iter().filter(|former| former.subtask.chain == chain);
     let snapshots = former.flat_map(|former| &former.operators).filter(|snapshot| snapshot.operator == operator);
@@ -125,7 +126,7 @@ fn least_watermark(manifest: &Manifest, chain: ChainId, operator: OperatorId) ->
     Some((LEAST_WATERMARK.to_owned(), *least))
 }
 
-/// The key groups of a subtask.
+/// The key groups that a subtask owns.
 pub(crate) fn owned_groups(plan: &ChainPlan, subtask: SubtaskId, table: &KeyGroupTable) -> Vec<KeyGroup> {
     let owners = table.owners().iter().zip(0..);
     match plan.chains[subtask.chain.0 as usize].parallelism {
@@ -136,7 +137,7 @@ pub(crate) fn owned_groups(plan: &ChainPlan, subtask: SubtaskId, table: &KeyGrou
     }
 }
 
-/// What one subtask begins with, on its way.
+/// Restores one subtask.
 struct Restoring<'a> {
     loader: &'a Loader<'a>,
     manifest: &'a Manifest,
@@ -160,7 +161,7 @@ impl Restoring<'_> {
             known.objects.extend(former.objects.iter().map(|object| (object.name.clone(), object.clone())));
         }
         restored.known.insert(*subtask, known);
-        // Counts are of records, which no key group has: those of subtasks that are no more go to others in turn.
+        // Counters belong to no key group: those of former subtasks are dealt out to the new ones in turn.
         let subtasks = plan.subtasks_of(subtask.chain, self.parallelism).max(1);
         let former = manifest.subtasks.iter().filter(|former| former.subtask.chain == subtask.chain);
         for former in former.filter(|former| former.subtask.index % subtasks == subtask.index) {
@@ -195,8 +196,8 @@ impl Restoring<'_> {
         Ok(())
     }
 
-    /// What was on its way to a chain goes to whoever owns its keys now; where there are none, to one of its subtasks. What had
-    /// arrived comes before what had not left.
+    /// Restores rows that were in flight to this chain. Rows of a keyed exchange go to the owner of their key group
+    /// now, all others to one of the subtasks. Rows that had arrived come before those that had not left.
     async fn restore_in_flight(&self, owned: KeyGroupSet, restored: &mut Restored) -> Result<(), StorageError> {
         let (subtask, owned) = (self.subtask, Arc::new(owned));
         let has_arrived = |former: &&SubtaskSnapshot| former.subtask.chain == subtask.chain;

@@ -1,13 +1,13 @@
-//! Makes what a subtask froze durable, beside its actor, and tells what the snapshot consists of.
+//! Makes a subtask's frozen state durable beside its actor, and reports the snapshot.
 //!
 //! ```text
 //! Upload::Snapshot(frozen) -> sealings done -> new batches into one state object -> put -> AttemptEvent::Snapshot
-//!                                                                                   '-> it failed: SnapshotFailed, the subtask runs on
+//!                                                                                   '-> on failure: SnapshotFailed, the subtask continues
 //! Upload::End(sealings)    -> sealings done -> AttemptEvent::Finished
 //! ```
 //!
-//! A sealing that fails fails the subtask: rows that are written and not durable cannot be had again from here. Snapshots are
-//! worked on in their order; one that was aborted meanwhile only has its sealings done.
+//! A sealing that fails fails the subtask, since rows that are written but not durable are lost to this attempt.
+//! Snapshots are processed in order. Of one that is aborted meanwhile, only the sealings are finished.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -42,19 +42,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{local::LocalState, restore::Known};
 use crate::{attempt::AttemptEvent, attempt::AttemptOrders, failure::SubtaskError, meter::Meter};
 
-/// Snapshots that wait for the uploader. A leader has one checkpoint in progress, and begins the next when it has given that
-/// up; the subtask waits where more pile up.
+/// Bound of the uploader's queue. A leader has at most one checkpoint in progress, so few pile up; if more do, the
+/// subtask waits.
 const UPLOADS_MAX: usize = 4;
-/// The name under which a source's held rows lie in a state object.
+/// The table of a state object that holds a source's held-back rows.
 const HELD: &str = "held";
-/// The name under which rows on their way lie in a state object.
+/// The table of a state object that holds in-flight rows.
 const IN_FLIGHT: &str = "in-flight";
 
-/// What a sink or a writer of set-aside records is making durable.
+/// Output of a sink or a side output that is being made durable.
 pub(crate) struct Sealed {
-    /// Whose it is.
+    /// The sink, or the operator that set the records aside.
     pub(crate) operator: OperatorId,
-    /// The table, or what is written.
+    /// The table's name, or a description for side outputs.
     pub(crate) name: String,
     pub(crate) sealing: Sealing,
 }
@@ -67,34 +67,34 @@ impl Sealed {
     }
 }
 
-/// A source's splits as of a barrier, each with the rows that it still holds back.
+/// A source's splits at a barrier, each with the rows that it holds back.
 pub(crate) struct FrozenSource {
     pub(crate) source: OperatorId,
     pub(crate) splits: Vec<(SplitProgress, Option<RecordBatch>)>,
 }
 
-/// Rows of one exchange that a barrier overtook.
+/// Rows of one exchange that a barrier has overtaken.
 pub(crate) struct Overtaken {
     pub(crate) exchange: u32,
-    /// The index of the subtask that they were for.
+    /// The index of the receiving subtask.
     pub(crate) to: u32,
     pub(crate) rows: OvertakenBatch,
 }
 
 pub(crate) enum OvertakenBatch {
-    /// They had not left.
+    /// The sender still held them.
     Pending(RecordBatch),
-    /// They were on their way.
+    /// The receiver had them in its queues.
     Arrived(OvertakenRows),
 }
 
-/// All that a subtask gives to a checkpoint.
+/// A subtask's whole part of a checkpoint.
 pub(crate) struct Frozen {
     pub(crate) checkpoint: CheckpointId,
     pub(crate) is_finished: bool,
     pub(crate) operators: Vec<(OperatorId, FrozenState)>,
     pub(crate) source: Option<FrozenSource>,
-    /// Rows that the barrier overtook, in their order by channel.
+    /// Overtaken rows, in order within each channel.
     pub(crate) in_flight: Vec<Overtaken>,
     pub(crate) sealed: Vec<Sealed>,
     pub(crate) counts: RecordCounts,
@@ -103,36 +103,36 @@ pub(crate) struct Frozen {
     pub(crate) is_unaligned: bool,
 }
 
-/// Work for the uploader.
+/// Work of the uploader, in order.
 pub(crate) enum Upload {
     Snapshot(Box<Frozen>),
-    /// All input is processed.
+    /// All input has been processed.
     End(Vec<Sealed>),
 }
 
-/// The actor's end of its uploader.
+/// The actor's end of the queue to its uploader.
 #[derive(Debug, Clone)]
 pub(crate) struct Uploads {
     queue: mpsc::Sender<Upload>,
     events: mpsc::Sender<AttemptEvent>,
-    /// A checkpoint was asked for, and none has come since.
+    /// Whether a checkpoint was asked for and none has come since.
     wants: Arc<AtomicBool>,
 }
 
 impl Uploads {
-    /// A queue and its two ends.
+    /// Creates the queue and returns both ends.
     pub(crate) fn channel(events: mpsc::Sender<AttemptEvent>) -> (Self, mpsc::Receiver<Upload>) {
         let (queue, received) = mpsc::channel(UPLOADS_MAX);
         (Self { queue, events, wants: Arc::default() }, received)
     }
 
-    /// Hands work over. An uploader that is gone has failed the attempt or was cancelled with it.
+    /// Queues work. If the uploader is gone, the attempt has failed or been cancelled, and the work is dropped.
     pub(crate) async fn hand_over(&self, upload: Upload) {
         self.wants.store(false, Relaxed);
         let _ = self.queue.send(upload).await;
     }
 
-    /// Asks for a checkpoint soon, once until one comes. Where the events are many, it is asked again with the next rows.
+    /// Asks once for a checkpoint soon. If the event queue is full, the next rows ask again.
     pub(crate) fn want_checkpoint(&self) {
         if !self.wants.swap(true, Relaxed) && self.events.try_send(AttemptEvent::CheckpointWanted).is_err() {
             self.wants.store(false, Relaxed);
@@ -140,7 +140,7 @@ impl Uploads {
     }
 }
 
-/// The task beside an actor.
+/// The task that uploads beside an actor.
 pub(crate) struct Uploader {
     pub(crate) cluster: ClusterId,
     pub(crate) job: JobId,
@@ -155,17 +155,17 @@ pub(crate) struct Uploader {
     pub(crate) meter: Arc<Meter>,
     pub(crate) uploaded: Uploaded,
     pub(crate) routing: Arc<Routing>,
-    /// Sealed, and in no checkpoint that is known to be complete.
+    /// Sealed output that is in no checkpoint known to be complete.
     pub(crate) unconfirmed: Vec<Prepared>,
-    /// What to hold once the checkpoint is confirmed.
+    /// Batches to hold in `local` once their checkpoint is confirmed.
     pub(crate) holding: Option<(CheckpointId, BTreeMap<BatchRef, StateBatch>)>,
 }
 
-/// How rows find their key group on each exchange by key.
+/// How rows of each keyed exchange get their key group.
 #[derive(Debug)]
 pub(crate) struct Routing {
     pub(crate) key_groups: u16,
-    /// Key columns by exchange.
+    /// Indexes of the key columns, by exchange.
     pub(crate) hash_keys: BTreeMap<u32, Vec<usize>>,
 }
 
@@ -179,7 +179,7 @@ impl Routing {
     }
 }
 
-/// The batches that lie in the store, and the objects that hold them.
+/// The batches that are in the store, and the objects that hold them.
 #[derive(Debug, Default)]
 pub(crate) struct Uploaded {
     batches: HashMap<BatchId, BatchRef>,
@@ -192,11 +192,11 @@ impl From<Known> for Uploaded {
     }
 }
 
-/// What is put into a new object.
+/// The object that is being written for a checkpoint.
 struct Draft {
     name: String,
     builder: StateFileBuilder,
-    /// Batches that are new, with where they will lie.
+    /// New batches, and their place in this object.
     new: Vec<(BatchId, BatchRef)>,
 }
 
@@ -214,16 +214,16 @@ impl Draft {
 }
 
 impl Uploader {
-    /// Works until the actor is gone.
+    /// Works until the actor's end of the queue is dropped.
     ///
     /// # Errors
-    /// When what a sink has written cannot be made durable.
+    /// If output of a sink cannot be made durable.
     pub(crate) async fn run(mut self) -> Result<(), SubtaskError> {
         loop {
             tokio::select! {
                 biased;
                 changed = self.orders.changed() => {
-                    // Whoever gives orders is gone, and with it the attempt: cancellation follows.
+                    // The sender drops only when the attempt ends, and cancellation follows.
                     if changed.is_err() {
                         std::future::pending::<()>().await;
                     }
@@ -258,7 +258,7 @@ impl Uploader {
         let (checkpoint, subtask) = (frozen.checkpoint, self.subtask);
         let began = self.meter.now();
         self.make_durable(std::mem::take(&mut frozen.sealed), checkpoint).await?;
-        // What was sealed at the end belongs to the first checkpoint after it.
+        // Output that was sealed at the end of input belongs to the first checkpoint after it.
         let at_the_end = self.unconfirmed.iter_mut().filter(|prepared| prepared.epoch == CheckpointId::FINAL);
         at_the_end.for_each(|prepared| prepared.epoch = checkpoint);
         if bug::is_active(Bug::SkipFinishedCommit) && frozen.is_finished {
@@ -266,7 +266,7 @@ impl Uploader {
         }
         let mut orders = self.orders.clone();
         let aborted = async move {
-            // An error says that nobody gives orders any more.
+            // An error means that the attempt ends: cancellation follows.
             let _ = orders.wait_for(|orders| orders.aborted >= Some(checkpoint)).await;
         };
         let uploading = self.upload(frozen, began);
@@ -298,8 +298,8 @@ impl Uploader {
         Ok(())
     }
 
-    /// Forgets that batches lie in objects that somebody has removed: they are uploaded anew, so that no checkpoint names what is
-    /// not there.
+    /// Forgets batches in objects that somebody has removed, so that they are uploaded anew and no checkpoint names a
+    /// missing object.
     async fn forget_missing(&mut self) -> Result<(), StorageError> {
         let names: Vec<String> = self.uploaded.objects.keys().cloned().collect();
         let missing = self.store.missing(names).await?;
@@ -312,7 +312,7 @@ impl Uploader {
         Ok(())
     }
 
-    /// Writes what is new into one object, and lists all of the state.
+    /// Writes new batches into one object, and lists the whole state.
     async fn upload(&mut self, frozen: Frozen, began: Duration) -> Result<SubtaskSnapshot, StorageError> {
         self.forget_missing().await?;
         let name = names::state_object(&self.cluster, self.job, self.attempt, self.subtask, frozen.checkpoint);
@@ -375,7 +375,7 @@ impl Uploader {
                     None => {
                         let at = draft.add(*operator, table, batch.key_groups(), &batch.rows)?;
                         draft.new.push((id, at.clone()));
-                        // Encoding takes a while; others on this thread go on meanwhile.
+                        // Encoding takes a while, so other tasks of this thread get a turn.
                         tokio::task::yield_now().await;
                         at
                     }
@@ -390,7 +390,7 @@ impl Uploader {
         Ok(snapshots)
     }
 
-    /// Rows of an exchange by key lie by their key group, so that whoever owns it next finds them.
+    /// Adds in-flight rows. Those of a keyed exchange carry their key groups, so that their next owner finds them.
     async fn draft_in_flight(
         &self,
         draft: &mut Draft,
@@ -437,7 +437,7 @@ impl Uploader {
         names.into_iter().filter_map(|name| self.uploaded.objects.get(name).cloned()).collect()
     }
 
-    /// What the state no longer holds is not referred to again.
+    /// Forgets batches that the state no longer holds.
     fn forget_unused(&mut self, operators: &[(OperatorId, FrozenState)], objects: &[StateObject]) {
         let used: std::collections::HashSet<BatchId> =
             operators.iter().flat_map(|(_, state)| state.batches().map(|(_, batch)| batch.id())).collect();
@@ -445,16 +445,17 @@ impl Uploader {
         self.uploaded.objects = objects.iter().map(|object| (object.name.clone(), object.clone())).collect();
     }
 
-    /// A large one takes its time, and whoever passes it on has heartbeats to give.
+    /// Serialises a snapshot on a compute thread. A large one takes long, and the task that passes it on must not
+    /// miss heartbeats.
     async fn written_out(&self, snapshot: ToldSnapshot) -> ToldSnapshot {
         let (written, told) = (oneshot::channel(), snapshot.clone());
         let task = async move {
             let _ = told.text();
-            // Who waits may be cancelled.
+            // The receiver is gone if the upload was cancelled.
             let _ = written.0.send(());
         };
         let _ = self.compute.spawn("write a snapshot out", Box::pin(task));
-        // Where it could not be done it is done later.
+        // If the task ends without doing it, the text is made when it is first needed.
         let _ = written.1.await;
         snapshot
     }

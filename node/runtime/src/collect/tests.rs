@@ -18,7 +18,7 @@ fn values(rows: &CollectedRows) -> Vec<i64> {
     rows.batches.iter().flat_map(column).collect()
 }
 
-/// Pushes rows, once there is room, that a complete checkpoint holds at once.
+/// Waits for room and pushes rows, and completes a checkpoint after them.
 async fn push_frozen(store: &CollectStore, writer: &CollectWriter, batch: RecordBatch) {
     writer.room().await;
     writer.push(batch, || {});
@@ -56,7 +56,7 @@ async fn rows_are_given_once_a_complete_checkpoint_holds_them() {
     assert_eq!(fetch(0).await.rows, 0);
     store.release(JOB, ATTEMPT, CheckpointId(1));
     assert_eq!(values(&fetch(0).await), [0, 1, 2, 3, 4]);
-    // A checkpoint that never completes releases nothing; one after it releases what it held too.
+    // An aborted checkpoint releases nothing. The next complete one releases its rows too.
     let _aborted = writer.freeze(CheckpointId(2));
     writer.push(batch(8..9), || {});
     assert_eq!(fetch(2).await.rows, 3);
@@ -66,7 +66,7 @@ async fn rows_are_given_once_a_complete_checkpoint_holds_them() {
     store.release(JOB, ATTEMPT, CheckpointId(3));
     let rows = fetch(5).await;
     assert_eq!((values(&rows), rows.end), (vec![5, 6, 7, 8], false));
-    // Another attempt goes on from either, with the same offsets.
+    // A new attempt resumes from either checkpoint, with the same offsets.
     for (state, offset, expected) in [(&first, 3, vec![3, 4]), (&third, 4, vec![4, 5, 6, 7, 8])] {
         let _writer = store.begin(JOB, Attempt(2), 0, std::slice::from_ref(state));
         let rows = store.fetch(JOB, Attempt(2), 0, offset, u64::MAX, WAIT).await.unwrap();

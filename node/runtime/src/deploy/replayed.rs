@@ -1,4 +1,4 @@
-//! The sources of a deployment that are replayed at the pace of their records' event time: the clock that they share.
+//! The clock that the replayed sources of a deployment share. It paces them by the event time of their records.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Builder<'_> {
-    /// The clock of the sources of this node that are replayed; none where the job replays nothing.
+    /// The clock of this node's replayed sources; `None` if the job replays nothing.
     pub(super) fn replay_clock(
         &self,
         meters: &[(SubtaskId, Arc<Meter>)],
@@ -24,7 +24,8 @@ impl Builder<'_> {
         let Some(speed) = settings.replay_speed else { return Ok(None) };
         let start = settings.replay_start.as_deref().map(parse_start).transpose();
         let start = start.map_err(|error| plan_error(format!("replay.start: {error}")))?;
-        // A restored job goes on where it was, and not after all the time that it has replayed before.
+        // A restored job resumes the clock at its watermark: it does not wait again for the time it has already
+        // replayed.
         let start = restored.reached.map(|watermark| watermark.0).or(start);
         if start.is_none() {
             self.check_one_replay_clock()?;
@@ -34,7 +35,7 @@ impl Builder<'_> {
         Ok(Some(Arc::new(ReplayClock::new(self.context.seams.clock.clone(), speed, start, sources))))
     }
 
-    /// Each node has a clock of its own; only where the job says when they start do several agree.
+    /// Each node has its own replay clock. Clocks of several nodes agree only if the job sets their start.
     fn check_one_replay_clock(&self) -> Result<(), SubtaskError> {
         let mut nodes = BTreeSet::new();
         for subtask in self.plan.subtasks(self.parallelism()) {
@@ -56,7 +57,8 @@ impl Builder<'_> {
     }
 }
 
-/// What holds a source's records back until the clock has come to them.
+/// The pacer that holds a source's records back until the clock reaches their time; `None` if the source is not
+/// replayed.
 pub(super) fn pacer(spec: &SourceOperator, clock: Option<&Arc<ReplayClock>>) -> Result<Option<Pacer>, SubtaskError> {
     let clock = clock.filter(|_| is_replayed(spec));
     clock.map(|clock| Ok(Pacer::new(clock.clone(), replay_column(spec)?))).transpose()

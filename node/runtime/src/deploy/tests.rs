@@ -1,4 +1,4 @@
-//! How memory bounds what channels may have in flight.
+//! How the memory budget bounds the windows of channels.
 
 use super::*;
 

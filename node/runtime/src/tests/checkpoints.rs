@@ -29,7 +29,7 @@ pub(super) fn counting(window_micros: i64) -> JobGraph {
     graph.build()
 }
 
-/// Three splits of so many batches of a hundred rows and keys 0 to 9, a tenth of a second each, given one by one.
+/// Three splits of `batches` batches of 100 rows with keys 0 to 9. A batch covers a tenth of a second.
 pub(super) fn give_ticks(cluster: &Cluster, batches: i64, after: After) {
     let batch = |n: i64| rows((0..100).map(|at| (n * 100 + at, at % 10, at)));
     let splits = ["a", "b", "c"].map(|name| {
@@ -39,7 +39,7 @@ pub(super) fn give_ticks(cluster: &Cluster, batches: i64, after: After) {
     cluster.tables.0.sources.lock().unwrap().insert("ticks".to_owned(), splits.to_vec());
 }
 
-/// Takes a checkpoint; gives the snapshots.
+/// Takes a checkpoint. Returns the snapshots.
 pub(super) async fn take(running: &mut Running, checkpoint: CheckpointId) -> Vec<SubtaskSnapshot> {
     running.handles.iter().for_each(|handle| handle.begin_checkpoint(checkpoint));
     let subtasks: usize = running.handles.iter().map(|handle| handle.states().len()).sum();
@@ -53,7 +53,7 @@ pub(super) async fn take(running: &mut Running, checkpoint: CheckpointId) -> Vec
     of(running)
 }
 
-/// The deployment of a graph that goes on from these snapshots.
+/// The deployment of a graph that resumes from these snapshots.
 pub(super) async fn going_on(
     cluster: &Cluster,
     graph: &JobGraph,
@@ -88,14 +88,14 @@ pub(super) async fn going_on(
     Deployment { splits, restore, ..cluster.deployment(graph, parallelism) }
 }
 
-/// The counts by window and key, of committed rows; each at most once.
+/// The counts in committed rows, sorted.
 pub(super) fn counts(cluster: &Cluster, prepared: &[Prepared]) -> Vec<i64> {
     let mut counts = integers(&cluster.tables.0.committed(prepared), 1);
     counts.sort_unstable();
     counts
 }
 
-/// One attempt up to a checkpoint and a little beyond, then others of various parallelisms that go on from it.
+/// One attempt runs to a checkpoint and a little further. Others resume from it at various parallelisms.
 #[tokio::test(start_paused = true)]
 async fn a_job_goes_on_from_its_checkpoint_at_any_parallelism() {
     for (before, after, nodes) in [(1, 1, 1), (3, 2, 2), (2, 5, 2)] {
@@ -130,8 +130,9 @@ async fn a_job_goes_on_from_its_checkpoint_at_any_parallelism() {
     }
 }
 
-/// Goes on from checkpoint to checkpoint at these parallelisms, and at the last of them to the end. The first is taken after an
-/// eighth of a second, the others so long after their attempt began. Gives what is committed.
+/// Resumes from checkpoint to checkpoint at these parallelisms, and runs the last attempt to the end. The first
+/// checkpoint is taken after an eighth of a second, the others `later` after the start of their attempt. Returns the
+/// committed output.
 async fn through(cluster: &Cluster, graph: &JobGraph, parallelisms: &[u32], later: Duration) -> Vec<Prepared> {
     let (mut attempt, mut all) = (ATTEMPT, Vec::new());
     let mut deployment = cluster.deployment(graph, parallelisms[0]);
@@ -141,7 +142,7 @@ async fn through(cluster: &Cluster, graph: &JobGraph, parallelisms: &[u32], late
         tokio::time::sleep(if attempt == ATTEMPT { Duration::from_millis(123) } else { later }).await;
         let taken = take(&mut running, checkpoint).await;
         running.handles.iter().for_each(|handle| handle.confirm_checkpoint(checkpoint));
-        // So that what was confirmed is held here.
+        // Gives the uploader time to hold the confirmed batches.
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(running.cancel().await.failed, []);
         all.extend(taken.iter().flat_map(|snapshot| snapshot.prepared.clone()));
@@ -157,7 +158,7 @@ async fn through(cluster: &Cluster, graph: &JobGraph, parallelisms: &[u32], late
     all
 }
 
-/// What a sink holds for a part that stays open is state: at the end it is published once, and before the end nothing is.
+/// Rows that a sink holds for an open part are state. They are published once at the end, and not before.
 #[tokio::test(start_paused = true)]
 async fn parts_that_stay_open_are_kept_at_any_parallelism() {
     for (parallelisms, nodes) in [(&[1, 1, 1][..], 1), (&[2, 5, 1], 1), (&[3, 2, 4], 2)] {
@@ -174,7 +175,8 @@ async fn parts_that_stay_open_are_kept_at_any_parallelism() {
     }
 }
 
-/// Parts of one batch that went different ways come together again, and are not taken for the batch.
+/// Two parts of a batch that went to different subtasks come together again. Neither may be taken for the whole
+/// batch.
 #[tokio::test(start_paused = true)]
 async fn state_is_kept_through_one_change_of_parallelism_after_another() {
     for (parallelisms, nodes) in
@@ -196,7 +198,7 @@ async fn state_is_kept_through_one_change_of_parallelism_after_another() {
     }
 }
 
-/// What did not change is not uploaded again, also by the attempt that goes on.
+/// Unchanged state is not uploaded again, even by the next attempt.
 #[tokio::test(start_paused = true)]
 async fn only_what_changed_is_uploaded() {
     let cluster = Cluster::of(1).await;
@@ -222,7 +224,7 @@ async fn only_what_changed_is_uploaded() {
     running.cancel().await;
 }
 
-/// What somebody has removed from the store is put there again: a checkpoint names only what is there.
+/// Objects that somebody has removed are uploaded again, since a checkpoint must name existing objects only.
 #[tokio::test(start_paused = true)]
 async fn what_somebody_has_removed_is_uploaded_anew() {
     let cluster = Cluster::of(1).await;
@@ -243,7 +245,7 @@ async fn what_somebody_has_removed_is_uploaded_anew() {
     running.cancel().await;
 }
 
-/// A node that still holds what a checkpoint names does not read it: here there is nothing left to read.
+/// A node does not read state that it still holds: here the objects are removed from the store.
 #[tokio::test(start_paused = true)]
 async fn what_a_node_still_holds_is_not_read_again() {
     for is_held in [true, false] {
@@ -256,7 +258,7 @@ async fn what_a_node_still_holds_is_not_read_again() {
         tokio::time::sleep(Duration::from_millis(150)).await;
         let taken = take(&mut running, CheckpointId(1)).await;
         running.handles.iter().for_each(|handle| handle.confirm_checkpoint(CheckpointId(1)));
-        // So that what was confirmed is held here.
+        // Gives the uploader time to hold the confirmed batches.
         tokio::time::sleep(Duration::from_millis(1)).await;
         running.cancel().await;
         let objects: Vec<String> = taken.iter().flat_map(|s| &s.objects).map(|object| object.name.clone()).collect();
@@ -279,7 +281,7 @@ async fn what_a_node_still_holds_is_not_read_again() {
     }
 }
 
-/// A subtask whose input has ended still takes part, and what it sealed at the end belongs to the next checkpoint.
+/// A subtask whose input has ended still takes part. Output sealed at the end belongs to the next checkpoint.
 #[tokio::test(start_paused = true)]
 async fn checkpoints_go_on_after_the_end_of_input() {
     let cluster = Cluster::of(2).await;
@@ -300,7 +302,7 @@ async fn checkpoints_go_on_after_the_end_of_input() {
     assert_eq!(ending.failed, []);
 }
 
-/// An alignment that waits for a barrier which never comes is given up, and the next checkpoint is taken.
+/// An alignment that waits for a missing barrier is aborted, and the next checkpoint is taken.
 #[tokio::test(start_paused = true)]
 async fn an_aborted_checkpoint_blocks_nothing() {
     let cluster = Cluster::of(2).await;
@@ -309,7 +311,7 @@ async fn an_aborted_checkpoint_blocks_nothing() {
     graph.settings.insert("checkpoint.alignment-timeout".to_owned(), "1 h".to_owned());
     let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 2));
     running.start().await;
-    // Only one node's sources are told.
+    // Only the sources of one node get the order.
     running.handles[0].begin_checkpoint(CheckpointId(1));
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(running.ending.finished.is_empty(), "nothing holds the job up");
@@ -324,7 +326,7 @@ async fn an_aborted_checkpoint_blocks_nothing() {
     assert_eq!(counts(&cluster, &all), vec![300; 50]);
 }
 
-/// A record that was late or malformed before the checkpoint is not read again: who counts goes on from the checkpoint.
+/// A late or malformed record before the checkpoint is not read again, so its count must come from the checkpoint.
 #[tokio::test(start_paused = true)]
 async fn counts_go_on_from_the_checkpoint() {
     for (before, after) in [(1, 1), (3, 2), (2, 3)] {
@@ -343,7 +345,7 @@ async fn counts_go_on_from_the_checkpoint() {
         let late: u64 = taken.iter().map(|snapshot| snapshot.counts.late_records).sum();
         assert!((100..5900).contains(&late), "{late} of them");
         let mut all: Vec<Prepared> = taken.iter().flat_map(|snapshot| snapshot.prepared.clone()).collect();
-        // More is counted, which is counted again from the checkpoint on.
+        // Records counted after the checkpoint are counted again by the next attempt.
         tokio::time::sleep(Duration::from_millis(50)).await;
         running.cancel().await;
         let attempt = ATTEMPT.next();
@@ -362,12 +364,12 @@ async fn counts_go_on_from_the_checkpoint() {
     }
 }
 
-/// More sequences than are read at once come to one subtask, with rows that are not due yet.
+/// One subtask gets more sequences than it reads at a time, with rows that are not due yet.
 #[tokio::test(start_paused = true)]
 async fn rows_that_are_held_back_are_kept_where_their_split_is_not_open() {
     let cluster = Cluster::of(1).await;
     let split = |number: i64| {
-        // Those that are opened last, in the order of their names, have rows for later.
+        // The splits that are opened last, by name, have later rows.
         let is_last = format!("{number}").as_str() > "37";
         let time = move |n: i64| if is_last { 300_000 + n * 20_000 } else { n * 10_000 };
         let batches =

@@ -83,7 +83,7 @@ async fn a_broken_link_names_the_other_node() {
     assert_eq!(running.cancel().await.gone, 2);
 }
 
-/// The rows of a query are kept for its client by the attempt that has collected them.
+/// The attempt keeps the collected rows of a query for its client.
 #[tokio::test(start_paused = true)]
 async fn a_link_that_breaks_after_the_end_costs_nothing() {
     let cluster = Cluster::of(2).await;

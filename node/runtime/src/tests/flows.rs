@@ -17,14 +17,14 @@ use super::{
 };
 
 const SECOND: i64 = 1_000_000;
-/// Of `rows_schema`: three values of eight bytes.
+/// The size of a row of `rows_schema`: three values of eight bytes.
 const ROW_BYTES: usize = 24;
 
 fn by_key() -> Distribution {
     Distribution::Hash { keys: vec![1] }
 }
 
-/// `count` rows in batches of 100: a row a millisecond, ten keys.
+/// `count` rows in batches of 100: one row per millisecond, with ten keys.
 pub(super) fn ticks(count: i64) -> Vec<arrow::array::RecordBatch> {
     let batch = |from: i64| rows((from..(from + 100).min(count)).map(|n| (n, n % 10, n)));
     (0..count).step_by(100).map(batch).collect()
@@ -58,7 +58,7 @@ async fn rows_pass_a_fused_chain_and_are_collected() {
     assert_eq!(gone, None);
 }
 
-/// Counts per key and second over two nodes, against a count by hand.
+/// Counts per key and second on several nodes must equal counts made by hand.
 async fn check_counts(nodes: u64, parallelism: u32, settings: &[(&str, &str)]) {
     let cluster = Cluster::of(nodes).await;
     let splits = ["a", "b", "c"].map(|sequence| TestSplit::of(sequence, ticks(5000)));
@@ -93,7 +93,7 @@ async fn keys_are_counted_across_nodes() {
     check_counts(3, 5, &[("exchange.window", "4 KiB"), ("exchange.compression", "lz4")]).await;
 }
 
-/// A union of both halves of a source, with windows of credit far below the data.
+/// A union of both halves of a source, with windows far smaller than the data.
 pub(super) fn diamond() -> JobGraph {
     let mut graph = GraphBuilder::default().set("exchange.window", "1 KiB");
     let source = graph.source("ticks", None, &[]);
@@ -167,7 +167,7 @@ async fn a_self_join_does_not_deadlock() {
     assert_eq!(values, (0..2000).flat_map(|n| [n; 4]).collect::<Vec<_>>());
 }
 
-/// As above, with actors that really run at the same time.
+/// The same with actors that run in parallel.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn nothing_is_lost_or_stuck_on_several_threads() {
     for _ in 0..5 {
@@ -257,8 +257,9 @@ async fn a_row_that_cannot_be_evaluated_fails_a_job_that_has_no_place_for_it_and
     }
 }
 
-/// A slow sink slows its own source, and no other job: in the same virtual time, in which a source gives a batch every
-/// 10 ms, the other job passes as many rows beside it as alone, while what waits for the sink stays within the windows.
+/// A slow sink slows its own source, and no other job. A source gives a batch every 10 ms of virtual time. In the
+/// same time the other job passes as many rows as when it is alone, and what waits for the sink stays within the
+/// windows.
 #[tokio::test(start_paused = true)]
 async fn a_throttled_sink_slows_its_source_and_no_other_job() {
     const WINDOW: usize = 32 << 10;
@@ -286,8 +287,8 @@ async fn a_throttled_sink_slows_its_source_and_no_other_job() {
     assert!(beside.abs_diff(alone) <= alone / 100, "{beside} rows beside a slow job, {alone} alone");
     let read = || cluster.tables.0.read_batches.lock().unwrap()["endless"];
     let held = read();
-    // One source with two channels: a window of each is in flight, half of one and a batch wait for it, and a batch is in the
-    // hands of the sink; and one is in those of the source.
+    // The source has two channels. Each has a window in flight, half a window and a batch waiting for credit, and a
+    // batch in the sink. One more batch is in the source.
     let batch = ticks(100)[0].get_array_memory_size();
     let most = 2 * (WINDOW + WINDOW / 2 + 2 * batch) + batch;
     assert!(held * 100 * ROW_BYTES <= most, "{held} batches were read though nothing was written: over {most} bytes");
@@ -303,7 +304,7 @@ async fn a_throttled_sink_slows_its_source_and_no_other_job() {
     assert_eq!(throttled.cancel().await.gone, 1);
 }
 
-/// One channel whose window holds two batches: the rest of what is read waits in its sender.
+/// One channel with a window of two batches. Everything else that is read waits in the sender.
 #[tokio::test(start_paused = true)]
 async fn credit_comes_back_when_a_batch_is_processed_and_not_before() {
     const ROWS: i64 = 64;
@@ -319,7 +320,7 @@ async fn credit_comes_back_when_a_batch_is_processed_and_not_before() {
     let mut running = cluster.deploy(JOB, &cluster.deployment(&graph.build(), 1));
     running.start().await;
     for written in 0..5 {
-        // The clock moves on when nothing else can.
+        // Paused time advances only when no task can run.
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(cluster.tables.0.written("out").len(), written);
         let read = cluster.tables.0.read_batches.lock().unwrap()["ticks"];
@@ -329,7 +330,7 @@ async fn credit_comes_back_when_a_batch_is_processed_and_not_before() {
     assert_eq!(running.cancel().await.gone, 1);
 }
 
-/// Time stands still here, so that only the count of steps can end a turn.
+/// Time stands still here, so only the number of steps can end a turn.
 #[tokio::test(start_paused = true)]
 async fn a_source_that_always_has_more_lets_others_run() {
     const TURNS: usize = 10;
@@ -351,7 +352,7 @@ async fn a_source_that_always_has_more_lets_others_run() {
     assert_eq!(running.cancel().await.failed, []);
 }
 
-/// From a table to another by key, with small windows.
+/// A job that passes rows from one table to another by key, with small windows.
 fn passing(from: &str, to: &str) -> thalweg_types::JobGraph {
     let mut graph = GraphBuilder::default().set("exchange.window", "32 KiB");
     let source = graph.source(from, None, &[]);

@@ -1,4 +1,4 @@
-//! Job graphs written by hand. Rows are (time TIMESTAMP(3), key BIGINT, value BIGINT).
+//! Hand-made job graphs. Rows are (time TIMESTAMP(3), key BIGINT, value BIGINT).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -27,7 +27,7 @@ pub(super) fn rows_schema() -> SchemaRef {
     ]))
 }
 
-/// Rows from (time in milliseconds, key, value).
+/// Rows of (time in milliseconds, key, value).
 pub(crate) fn rows(values: impl IntoIterator<Item = (i64, i64, i64)>) -> RecordBatch {
     rows_or_null(values.into_iter().map(|(time, key, value)| (Some(time), key, value)))
 }
@@ -47,7 +47,7 @@ pub(super) fn rows_or_null(values: impl IntoIterator<Item = (Option<i64>, i64, i
     RecordBatch::try_new(rows_schema(), columns).unwrap()
 }
 
-/// The values of a column of integers.
+/// The values of an integer column.
 pub(super) fn integers(batches: &[RecordBatch], column: usize) -> Vec<i64> {
     let values = |batch: &RecordBatch| batch.column(column).as_primitive::<Int64Type>().values().to_vec();
     batches.iter().flat_map(values).collect()
@@ -57,7 +57,7 @@ pub(super) fn encode(expression: &Expr) -> ExprBytes {
     ExprBytes { bytes: thalweg_expr::encode(expression).unwrap(), text: expression.to_string(), place: None }
 }
 
-/// Puts a graph together; operators are named by the order in which they were added.
+/// Builds a graph. Operators are numbered in the order in which they are added.
 #[derive(Debug, Default)]
 pub(super) struct GraphBuilder {
     operators: Vec<Operator>,
@@ -88,7 +88,7 @@ impl GraphBuilder {
         self.edges.sort_by_key(|edge| (edge.to, edge.port, edge.from));
     }
 
-    /// A table of `rows_schema`; the watermark is the time less a delay.
+    /// A table of `rows_schema`, with the time as the watermark.
     pub(super) fn source(&mut self, table: &str, idle_micros: Option<i64>, options: &[(&str, &str)]) -> OperatorId {
         let generator = WatermarkGenerator::BoundedDelay { delay_micros: 0 };
         let watermark = WatermarkStrategy { column: 0, generator, idle_timeout_micros: idle_micros };
@@ -104,7 +104,7 @@ impl GraphBuilder {
         self.add(table, OperatorKind::Source(Box::new(source)), Parallelism::Job, rows_schema())
     }
 
-    /// A calc over `rows_schema` that keeps the columns.
+    /// A calc over `rows_schema` that only filters.
     pub(super) fn filter(&mut self, filter: &Expr, parallelism: Parallelism) -> OperatorId {
         let calc = Calc { filter: Some(encode(filter)), projection: None };
         self.add("calc", OperatorKind::Calc(calc), parallelism, rows_schema())

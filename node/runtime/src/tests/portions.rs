@@ -1,4 +1,5 @@
-//! Batches that are much work: evaluated in portions, between which others run, and a cancelled actor ends.
+//! Batches that take long to evaluate: they are evaluated in portions, between which other tasks run and a cancelled
+//! actor ends.
 
 use std::sync::Arc;
 
@@ -18,15 +19,15 @@ use super::{
 
 const ROWS: i64 = 400;
 
-/// One batch, of which each row is to make a mebibyte: together they are beyond the budget of one evaluation.
+/// A batch whose rows make a mebibyte each. Together they exceed the budget of one evaluation.
 fn batch() -> RecordBatch {
     rows((0..ROWS).map(|n| (n, n % 10, 1 << 20)))
 }
 
-/// True; after a text was made of so many bytes as the row's value says.
+/// Is always true, and makes a text of as many bytes as the row's value.
 fn makes_text() -> Expr {
     let types = vec![DataType::Utf8View, DataType::Int64];
-    // Only its name is encoded.
+    // Only the function's name is encoded.
     let repeat = create_udf("repeat", types, DataType::Utf8View, Volatility::Immutable, Arc::new(|_| unreachable!()));
     repeat.call(vec![cast(lit("x"), DataType::Utf8View), col("value")]).is_not_null()
 }
@@ -41,7 +42,7 @@ fn filtering() -> JobGraph {
     graph.build()
 }
 
-/// With the text in a computed column.
+/// The text is made in a computed column.
 fn computing() -> JobGraph {
     let mut graph = GraphBuilder::default();
     let source = graph.source("texts", None, &[]);
@@ -65,7 +66,7 @@ fn given(running: &Running) -> u64 {
     metrics.iter().filter(|(id, _)| id.chain.0 == 0).map(|(_, metrics)| metrics.records_out).sum()
 }
 
-/// Waits for the first rows. This task runs on the thread of the actors: it sees what is between two portions.
+/// Waits for the first rows. This task shares the thread of the actors, so it runs between two portions.
 async fn first_rows(running: &mut Running) -> u64 {
     running.start().await;
     loop {

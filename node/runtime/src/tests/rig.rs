@@ -1,4 +1,4 @@
-//! Nodes of tests: contexts on a network in memory, the deployment of a graph over them, and the wait for its end.
+//! The nodes of a test: contexts on a network in memory, deployments over them, and the wait for their end.
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::{AttemptEvent, AttemptHandle, CollectStore, LocalState, RuntimeContex
 pub(super) const JOB: JobId = JobId(1);
 pub(super) const ATTEMPT: Attempt = Attempt(1);
 pub(super) const CHECKPOINTS: &str = "memory://checkpoints";
-/// No test's job takes longer than this, on whatever clock it runs.
+/// The longest time of any test's job, on whatever clock it runs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
 pub(super) fn cluster_id() -> ClusterId {
@@ -62,7 +62,7 @@ pub(super) struct Cluster {
     pub(super) store: CheckpointStore,
 }
 
-/// How a job ended on all nodes.
+/// The outcome of a job on all nodes.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
     pub(super) finished: BTreeMap<SubtaskId, (SubtaskMetrics, Vec<Prepared>)>,
@@ -124,7 +124,7 @@ impl Cluster {
         Self { tables: SharedTables::default(), nodes: contexts, network, store }
     }
 
-    /// Slices go to the nodes in turn, splits to the subtasks in turn.
+    /// Deals slices to the nodes and splits to the subtasks, in turn.
     pub(super) fn deployment(&self, graph: &JobGraph, parallelism: u32) -> Deployment {
         let nodes: Vec<NodeId> = self.nodes.iter().map(|context| context.node).collect();
         let slices = nodes.iter().copied().cycle().take(parallelism as usize).collect();
@@ -166,7 +166,7 @@ impl Cluster {
         Running { handles, events: receiver, ending: Ending::default(), ready: 0 }
     }
 
-    /// Deploys, starts and waits for all subtasks, or the first failure.
+    /// Deploys and starts a graph, and waits for all subtasks to finish or for the first failure.
     pub(super) async fn run(&self, graph: &JobGraph, parallelism: u32) -> Ending {
         let mut running = self.deploy(JOB, &self.deployment(graph, parallelism));
         running.start().await;
@@ -191,7 +191,7 @@ impl Cluster {
     }
 }
 
-/// A job that runs on all nodes.
+/// A job that is deployed on all nodes.
 pub(super) struct Running {
     pub(super) handles: Vec<AttemptHandle>,
     events: mpsc::Receiver<AttemptEvent>,
@@ -200,7 +200,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Waits until all nodes are ready (or one has failed), then starts.
+    /// Waits until all nodes are ready or one has failed, then starts the sources.
     pub(super) async fn start(&mut self) {
         while self.ready < self.handles.len() && self.ending.failed.is_empty() {
             self.next().await;
@@ -208,7 +208,7 @@ impl Running {
         self.handles.iter().for_each(AttemptHandle::start);
     }
 
-    /// Waits for the end of all subtasks, or the first failure.
+    /// Waits until all subtasks have finished, or for the first failure.
     pub(super) async fn finish(&mut self) {
         let subtasks: usize = self.handles.iter().map(|handle| handle.states().len()).sum();
         while self.ending.finished.len() < subtasks && self.ending.failed.is_empty() {
@@ -216,8 +216,8 @@ impl Running {
         }
     }
 
-    /// Cancels on all nodes and waits until nothing is left. Nodes end at their own times, so streams that break meanwhile are
-    /// not failures, as they are not for a leader that has ended an attempt.
+    /// Cancels the attempt on all nodes and waits until it is gone. Nodes end at different times, so streams that
+    /// break meanwhile do not count as failures, just as for a leader that cancels an attempt.
     pub(super) async fn cancel(mut self) -> Ending {
         self.handles.iter().for_each(AttemptHandle::cancel);
         let before = self.ending.failed.len();

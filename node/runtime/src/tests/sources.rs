@@ -17,7 +17,7 @@ fn give(cluster: &Cluster, table: &str, splits: Vec<TestSplit>) {
     cluster.tables.0.sources.lock().unwrap().insert(table.to_owned(), splits);
 }
 
-/// Of the first source on the first node, in microseconds.
+/// The watermark of the first source on the first node, in microseconds.
 fn source_watermark(running: &Running) -> i64 {
     let metrics = running.handles[0].metrics();
     metrics.iter().find(|(subtask, _)| subtask.chain.0 == 0).unwrap().1.watermark
@@ -69,7 +69,7 @@ async fn a_split_that_waits_for_memory_is_not_silent() {
     running.cancel().await;
 }
 
-/// The other split gives rows far more often than silence is looked for.
+/// The other split gives rows far more often than idle splits are checked for.
 #[tokio::test(start_paused = true)]
 async fn a_silent_split_steps_out_while_another_is_busy() {
     let cluster = Cluster::of(1).await;
@@ -90,12 +90,12 @@ async fn a_silent_split_steps_out_while_another_is_busy() {
     assert!(cluster.tables.0.written("counts").is_empty(), "a split that may yet give rows holds the window open");
     tokio::time::sleep(Duration::from_millis(3100)).await;
     let counts = integers(&cluster.tables.0.written("counts"), 1);
-    // By now the busy split is at 4.9 s.
+    // The busy split is at 4.9 s now.
     assert_eq!(counts.iter().sum::<i64>(), 41, "the windows to 4 s have closed: {counts:?}");
     running.cancel().await;
 }
 
-/// The sink holds the source back for far longer than the timeout, and a split has nothing to give until after that.
+/// The sink blocks the source for far longer than the idle timeout, and one split gives nothing until after that.
 #[tokio::test(start_paused = true)]
 async fn a_source_that_waits_for_credit_takes_no_split_for_silent() {
     let cluster = Cluster::of(1).await;
@@ -125,7 +125,7 @@ async fn a_source_that_waits_for_credit_takes_no_split_for_silent() {
     running.cancel().await;
 }
 
-/// A split says that it has nothing, once; the attempt that goes on from the checkpoint is not told again.
+/// A split reports once that it is idle. The attempt that resumes from the checkpoint is not told again.
 #[tokio::test(start_paused = true)]
 async fn the_next_attempt_knows_what_splits_have_promised_and_which_are_idle() {
     let cluster = Cluster::of(1).await;
@@ -163,7 +163,8 @@ async fn the_next_attempt_knows_what_splits_have_promised_and_which_are_idle() {
     assert_eq!(running.cancel().await.failed, []);
 }
 
-/// As of a directory that is watched: one old file, and a split that has found nothing and says so. No idle timeout.
+/// Like a watched directory: one old file, and a split that has found nothing and reports that. There is no idle
+/// timeout.
 #[tokio::test(start_paused = true)]
 async fn what_a_file_promised_stands_when_only_splits_without_records_are_left() {
     for parallelism in [1, 2] {
@@ -237,7 +238,7 @@ async fn replay_holds_rows_until_their_time_and_keeps_the_order_of_splits() {
     assert_eq!(running.cancel().await.failed, []);
 }
 
-/// As of a directory that is watched: nothing says whether and when it finds a file, so held rows do not wait for that.
+/// Like a watched directory: it is unknown when it finds a file, so held rows must not wait for one.
 #[tokio::test(start_paused = true)]
 async fn replay_does_not_wait_for_splits_without_records() {
     for idle_timeout in [None, Some(1_000_000)] {
@@ -296,7 +297,7 @@ async fn replay_can_start_before_the_first_record() {
     running.cancel().await;
 }
 
-/// Splits of one sequence come in order; of two sequences, the one that is behind is read first.
+/// Splits of one sequence come in order. Of two sequences, the one that is behind is read first.
 #[tokio::test(start_paused = true)]
 async fn the_sequence_that_is_behind_is_read_first() {
     let cluster = Cluster::of(1).await;
@@ -313,7 +314,7 @@ async fn the_sequence_that_is_behind_is_read_first() {
     let order: Vec<(i64, i64)> = integers(&written, 1).into_iter().zip(integers(&written, 2)).collect();
     let of_key = |key: i64| order.iter().filter(|row| row.0 == key).map(|row| row.1).collect::<Vec<_>>();
     assert_eq!((of_key(1), of_key(2)), ((0..6).collect(), (0..6).collect()));
-    // Sequence a ends at 500 ms, before b's second row is wanted.
+    // Sequence a ends at 500 ms, before b's second row is due.
     let last_of_a = order.iter().rposition(|row| row.0 == 1).unwrap();
     let of_b_before = order[..last_of_a].iter().filter(|row| row.0 == 2).count();
     assert!(of_b_before <= 2, "{order:?}");

@@ -1,4 +1,4 @@
-//! Tables of tests: sources that give prepared batches, sinks that keep, hold back or fail.
+//! The tables of a test: sources that give prepared batches, and sinks that keep, block or fail.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -28,7 +28,7 @@ pub(super) enum After {
     End,
     /// It gives nothing and does not end.
     Silence,
-    /// It begins again.
+    /// It starts again.
     Repeat,
 }
 
@@ -37,11 +37,11 @@ pub(super) struct TestSplit {
     pub(super) sequence: &'static str,
     pub(super) batches: Vec<RecordBatch>,
     pub(super) after: After,
-    /// Between two batches.
+    /// The time between two batches.
     pub(super) delay: Duration,
-    /// It begins with saying that there is nothing yet.
+    /// Whether its first answer is that it has nothing yet.
     pub(super) idle_first: bool,
-    /// It begins with saying that its records wait for memory.
+    /// Whether its first answer is that it waits for memory.
     pub(super) waits_first: bool,
 }
 
@@ -63,22 +63,22 @@ impl TestSplit {
 #[derive(Debug, Clone)]
 pub(super) enum Manner {
     Keep,
-    /// One batch per permit.
+    /// Takes one batch per permit.
     Gated(Arc<Semaphore>),
-    /// Each takes so long.
+    /// Takes this long for each batch.
     Slow(Duration),
     Panic,
 }
 
-/// Everything that a test's jobs read and write. Tables are found by name.
+/// Everything that a test's jobs read and write, by table name.
 #[derive(Debug, Default)]
 pub(super) struct TestTables {
     pub(super) sources: Mutex<BTreeMap<String, Vec<TestSplit>>>,
     pub(super) manners: Mutex<BTreeMap<String, Manner>>,
-    /// Of tables whose parts stay open over checkpoints.
+    /// Rollovers of tables whose parts stay open over checkpoints.
     pub(super) rollovers: Mutex<BTreeMap<String, Rollover>>,
     pub(super) written: Mutex<BTreeMap<String, Vec<RecordBatch>>>,
-    /// What sinks sealed; a committable is an index here.
+    /// What sinks have sealed. A committable is an index into it.
     pub(super) sealed: Mutex<Vec<Vec<RecordBatch>>>,
     pub(super) read_batches: Mutex<BTreeMap<String, usize>>,
     pub(super) late_rows: Mutex<Vec<(OperatorId, (i64, i64))>>,
@@ -105,7 +105,7 @@ impl TestTables {
         sources[table].iter().enumerate().map(split).collect()
     }
 
-    /// The rows of committables.
+    /// The rows that committables stand for.
     pub(super) fn committed<'a>(&self, prepared: impl IntoIterator<Item = &'a Prepared>) -> Vec<RecordBatch> {
         let sealed = self.sealed.lock().unwrap();
         let values = prepared.into_iter().flat_map(|prepared| prepared.committables.committables.clone());
@@ -117,7 +117,7 @@ impl TestTables {
     }
 }
 
-/// The tables as an attempt takes them.
+/// The tables as an attempt uses them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SharedTables(pub(super) Arc<TestTables>);
 

@@ -1,4 +1,4 @@
-//! Checkpoints that cannot align in time: sinks take rows slowly, windows of credit are tiny and sources always ready.
+//! Checkpoints that cannot align in time: sinks are slow, windows are tiny, and sources are always ready.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// Counts per key and tenth of a second, into a sink behind another exchange.
 fn counting() -> JobGraph {
-    // Results must not be merged to batches that a slow sink takes at once.
+    // Small batches, so that results are not merged into batches that a slow sink takes at once.
     let mut graph = GraphBuilder::default().set("exchange.window", "4 KiB").set("pipeline.batch-rows", "2");
     let source = graph.source("ticks", None, &[]);
     let (count, schema) = graph.count_per_window(100_000);
@@ -34,7 +34,7 @@ fn counting() -> JobGraph {
     graph.build()
 }
 
-/// Three splits of so many batches of a hundred rows and keys 0 to 9, a tenth of a second each.
+/// Three splits of `batches` batches of 100 rows with keys 0 to 9. A batch covers a tenth of a second.
 fn give_ticks(cluster: &Cluster, batches: i64) {
     let batch = |n: i64| rows((0..100).map(|at| (n * 100 + at, at % 10, at)));
     let splits = ["a", "b", "c"].map(|name| TestSplit::of(name, (0..batches).map(batch).collect()));
@@ -53,12 +53,12 @@ fn impatient(mut graph: JobGraph) -> JobGraph {
     graph
 }
 
-/// Takes a checkpoint, which must not wait for the sink to take all that lies before it.
+/// Takes a checkpoint, which must not wait until the sink has taken all rows before it.
 async fn take_in_time(running: &mut Running, checkpoint: CheckpointId) -> Vec<SubtaskSnapshot> {
     #[expect(clippy::disallowed_methods, reason = "the test's own clock, which is paused")]
     let began = Instant::now();
     let snapshots = take(running, checkpoint).await;
-    // A source whose chain is blocked waits, and the barrier that it then sends may be late by a step at every hop.
+    // A blocked source begins late, and its barrier may be delayed by one step at every hop.
     assert!(began.elapsed() <= 2 * ALIGNMENT_TIMEOUT + 6 * STEP, "{:?}", began.elapsed());
     snapshots
 }
@@ -67,7 +67,8 @@ fn prepared_of<'a>(snapshots: impl IntoIterator<Item = &'a SubtaskSnapshot>) -> 
     snapshots.into_iter().flat_map(|snapshot| snapshot.prepared.clone()).collect()
 }
 
-/// Goes on from a checkpoint that is taken while everything is full. Gives the column of all that is committed, sorted.
+/// Resumes from a checkpoint taken while all windows are full. Returns the sorted values of a column in the committed
+/// output.
 async fn resumed(cluster: &Cluster, graph: &JobGraph, (before, after): (u32, u32), column: usize) -> Vec<i64> {
     set_manner(cluster, graph, &Manner::Slow(STEP));
     let deployment = cluster.deployment(graph, before);
@@ -131,7 +132,7 @@ async fn what_lies_before_a_self_join_is_kept() {
     }
 }
 
-/// A sink that takes one row in a hundred of those that its source could give, with the settings that a job has by default.
+/// The sink takes one row in a hundred that its source could give. The job has default settings.
 #[tokio::test(start_paused = true)]
 async fn checkpoints_complete_before_a_sink_that_takes_one_row_in_a_hundred() {
     const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -151,7 +152,7 @@ async fn checkpoints_complete_before_a_sink_that_takes_one_row_in_a_hundred() {
     set_manner(&cluster, &graph, &Manner::Slow(BATCH));
     let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 2));
     running.start().await;
-    // Everything between the source and the sink is full.
+    // All windows between the source and the sink are full.
     tokio::time::sleep(Duration::from_secs(20)).await;
     for checkpoint in (1..=5).map(CheckpointId) {
         #[expect(clippy::disallowed_methods, reason = "the test's own clock, which is paused")]
@@ -168,7 +169,7 @@ async fn checkpoints_complete_before_a_sink_that_takes_one_row_in_a_hundred() {
     assert_eq!(running.cancel().await.failed, []);
 }
 
-/// What the sinks had sealed for a checkpoint that is given up belongs to the next, and to the end after it.
+/// Output that sinks sealed for an aborted checkpoint belongs to the next one, or to the end.
 #[tokio::test(start_paused = true)]
 async fn another_follows_one_that_was_given_up() {
     let cluster = Cluster::of(2).await;
@@ -178,17 +179,17 @@ async fn another_follows_one_that_was_given_up() {
     let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 2));
     running.start().await;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    // Only one node's sources are told.
+    // Only the sources of one node get the order.
     running.handles[0].begin_checkpoint(CheckpointId(1));
     tokio::time::sleep(3 * ALIGNMENT_TIMEOUT).await;
     running.handles.iter().for_each(|handle| handle.abort_checkpoint(CheckpointId(1)));
     tokio::time::sleep(ALIGNMENT_TIMEOUT).await;
-    // A newer one aborts what nobody has aborted.
+    // A newer checkpoint replaces one that was not aborted.
     running.handles[0].begin_checkpoint(CheckpointId(2));
     tokio::time::sleep(3 * ALIGNMENT_TIMEOUT).await;
     let third = take_in_time(&mut running, CheckpointId(3)).await;
     running.finish().await;
-    // Also where all input has ended.
+    // The next one is taken after all input has ended.
     let fourth = take_in_time(&mut running, CheckpointId(4)).await;
     assert!(fourth.iter().all(|snapshot| snapshot.is_finished && snapshot.in_flight.is_empty()));
     let ending = running.cancel().await;
