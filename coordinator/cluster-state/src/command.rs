@@ -155,7 +155,7 @@ pub enum Command {
     },
 }
 
-/// A job as it was submitted.
+/// A job as a client submitted it, or last started it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
