@@ -38,7 +38,6 @@ pub enum NodeFailure {
     Stuck {
         /// The attempt's job.
         job: JobId,
-        /// Which.
         attempt: Attempt,
         /// How long it had to end.
         limit: Duration,

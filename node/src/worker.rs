@@ -114,7 +114,6 @@ pub(crate) enum WorkerExit {
     Stuck {
         /// The attempt's job.
         job: JobId,
-        /// Which.
         attempt: Attempt,
     },
 }

@@ -109,7 +109,7 @@ pub enum Rejection {
     #[error("{node} is now {current}, not {given}")]
     NotCurrentIncarnation {
         node: NodeId,
-        /// The current life.
+        /// The incarnation that is registered.
         current: Incarnation,
         /// The incarnation that the command names.
         given: Incarnation,

@@ -6,8 +6,9 @@
 //!      +-- no answer --+   asked again: raft drops requests silently, and the network may
 //! ```
 //!
-//! All readers that wait when a request goes out share it. A later reader needs a later request, because its
-//! confirmation must come after the read was asked for.
+//! This is ReadIndex (Ongaro, "Consensus: Bridging Theory and Practice", 2014, section 6.4). All readers that wait when
+//! a request goes out share it. A later reader needs a later request, because its confirmation must come after the read
+//! was asked for.
 
 use std::collections::BTreeMap;
 

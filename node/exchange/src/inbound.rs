@@ -245,7 +245,7 @@ impl Inbound {
 
     /// Lets the barrier of a checkpoint overtake, on all channels that have not delivered it. Captures the rows in
     /// their queues, and those that arrive before the barrier does. All of these rows are still delivered; the barrier
-    /// is not.
+    /// is not. Flink does the same in its unaligned checkpoints (FLIP-76).
     pub fn overtake(&mut self, checkpoint: CheckpointId, has_delivered: impl Fn(usize) -> bool) {
         let mut state = self.port.state.lock();
         let mut overtaking = Overtaking { checkpoint, is_awaited: Vec::new(), captured: Vec::new() };

@@ -8,7 +8,8 @@
 //!
 //! While aligning, an input that delivered its barrier must not be read. An input whose data has ended still delivers
 //! barriers, so the aligner need not know of the end. A barrier is ignored if its checkpoint is complete, aborted or
-//! superseded. Only a regression on one input is a violation, because ids grow on every channel.
+//! superseded. Only a regression on one input is a violation, because ids grow on every channel. The algorithm is
+//! asynchronous barrier snapshotting (Carbone et al., 2015, arXiv:1506.08603).
 
 use thalweg_types::CheckpointId;
 use thiserror::Error;

@@ -2,9 +2,9 @@
 //!
 //! The output is the minimum over the active inputs, and strictly increases. An idle input leaves the minimum until it
 //! becomes active again, which cannot pull the output back. An ended input leaves it for good. If no input is active,
-//! nothing has to be waited for, and the output is the maximum of all inputs. Once every input has ended, it is
-//! `Watermark::MAX`. An input's `Watermark::MAX` is its end and says nothing about its records, so the input's last
-//! watermark is kept.
+//! nothing has to be waited for, and the output is the maximum of all inputs. The rules for idle inputs are those of
+//! Flink's `StatusWatermarkValve`. Once every input has ended, the output is `Watermark::MAX`. An input's
+//! `Watermark::MAX` is its end and says nothing about its records, so the input's last watermark is kept.
 
 use thalweg_types::Watermark;
 

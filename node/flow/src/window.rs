@@ -1,7 +1,7 @@
 //! Windows of event time: which windows a time belongs to, and how windows are cut into slices that share work.
 //!
 //! All times are in microseconds. A window is `[start, end)`. A *slice* is the largest interval whose times have the
-//! same windows:
+//! same windows, as in Flink's `SliceAssigners`:
 //!
 //! ```text
 //! tumble    the window                       |-----|-----|

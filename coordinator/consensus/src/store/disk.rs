@@ -87,7 +87,7 @@ impl RedbStore {
         // Redb may panic on some damage, which counts as damage too.
         let opened = panic::catch_unwind(AssertUnwindSafe(|| open_database(directory, &path)));
         let database = opened.unwrap_or_else(|_| Err(damaged(&path, "reading it failed badly")))?;
-        // The driver has one write in progress at a time, and a snapshot's preparation has one beside it.
+        // Room for the driver's write, and for a step of preparing a snapshot beside it.
         let (requests, inbox) = mpsc::channel(2);
         let writer = std::thread::Builder::new()
             .name("raft-log".to_owned())
