@@ -7,40 +7,41 @@ use thalweg_proto::network::ConnectionLimits;
 use thalweg_types::{NodeId, address};
 use thiserror::Error;
 
-/// The most slots of a node: a job has at most so many slices.
+/// The most slots of a node. A job has at most this many slices.
 const SLOTS_MAX: u32 = 4096;
-/// Below this not even the exchange windows of a small job fit.
+/// With less, not even the exchange windows of a small job fit.
 const MEMORY_BUDGET_MIN: u64 = 64 << 20;
 
 /// How a node is set up. Times are in milliseconds, sizes in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodeConfig {
-    /// The node's id, from 1, unique in the cluster and the same over restarts. Drawn at random at each start where not given.
+    /// The node's id, from 1, unique in the cluster and constant over restarts. If absent, one is drawn at random at
+    /// each start.
     pub node: Option<NodeId>,
-    /// Where the node listens for other nodes and coordinators, as `host:port`; port 0 lets the system choose.
+    /// Where the node listens for other nodes and coordinators, as `host:port`. With port 0 the system chooses.
     pub listen: String,
-    /// How others reach that listener, as `host:port` or `host` (with the listener's port). Empty: the address that was bound.
+    /// How others reach that listener, as `host:port`, or as `host` with the listener's port. Empty: the bound address.
     pub advertise: String,
-    /// Where the node takes records over HTTP, as `host:port`. Empty: it takes none.
+    /// Where the node takes records over HTTP, as `host:port`. Empty: nowhere.
     pub http_listen: String,
-    /// How clients reach that listener, as `advertise`.
+    /// How clients reach the HTTP listener, in the form of `advertise`.
     pub http_advertise: String,
-    /// The coordinators, as `host:port`. Any one that lives is enough; all should be named.
+    /// The coordinators, as `host:port`. One that runs is enough, but all should be listed.
     pub coordinators: Vec<String>,
-    /// How many parallel slices of jobs the node runs at once. 0: twice as many as it has cores.
+    /// How many slices of jobs the node runs at once. 0: twice its number of cores.
     pub slots: u32,
-    /// The failure zone, for spreading. Empty: unknown.
+    /// The failure zone, for spreading jobs. Empty: unknown.
     pub zone: String,
-    /// Bytes that exchange windows and state may hold. Default 2 GiB.
+    /// The most bytes that exchange windows and state may hold. Default 2 GiB.
     pub memory_budget_bytes: u64,
-    /// Without contact to a leader, attempts run on for so long. Default 10 minutes.
+    /// How long attempts run on without contact to a leader. Default 10 minutes.
     pub orphan_timeout_ms: u64,
-    /// If a cancelled attempt is not gone after so long, the process must end. Default 30 seconds.
+    /// How long a cancelled attempt may take to end, before the process must end. Default 30 seconds.
     pub stop_timeout_ms: u64,
-    /// A leaving node waits so long for its work to be moved. Default 30 seconds.
+    /// How long a leaving node waits for its work to be moved. Default 30 seconds.
     pub leave_grace_ms: u64,
-    /// How many connections each of its listeners keeps at most. Default 256.
+    /// The most connections of each of its listeners. Default 256.
     pub connections_max: usize,
 }
 
@@ -68,13 +69,13 @@ impl Default for NodeConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("node configuration: {field}: {reason}")]
 pub struct ConfigError {
-    /// Which field.
+    /// The field's name.
     pub field: &'static str,
     /// What is wrong with it.
     pub reason: String,
 }
 
-/// A configuration that was checked.
+/// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Checked {
     pub(crate) node: Option<NodeId>,
@@ -99,7 +100,7 @@ pub(crate) struct HttpAddresses {
 }
 
 impl NodeConfig {
-    /// Checks every field and fills in what depends on the machine.
+    /// Checks every field, and fills in what depends on the machine.
     pub(crate) fn check(self) -> Result<Checked, ConfigError> {
         let refuse = |field, reason: &str| Err(ConfigError { field, reason: reason.to_owned() });
         if self.node == Some(NodeId(0)) {
@@ -141,7 +142,7 @@ impl NodeConfig {
     }
 }
 
-/// The address to give to others for a listener that is bound.
+/// The address to advertise for a bound listener.
 pub(crate) fn advertised(field: &'static str, advertise: &str, bound: &str) -> Result<String, ConfigError> {
     let (bound_host, bound_port) = split_port(bound);
     let bound_port = bound_port.unwrap_or_default();
@@ -164,7 +165,7 @@ fn host_and_port(field: &'static str, address: String) -> Result<String, ConfigE
     }
 }
 
-/// The port may be missing. A colon within brackets is part of an IPv6 address.
+/// Splits off the port, which may be missing. A colon within brackets is part of an IPv6 address.
 fn split_port(address: &str) -> (&str, Option<&str>) {
     match address.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
@@ -179,7 +180,7 @@ fn above_zero(field: &'static str, millis: u64) -> Result<Duration, ConfigError>
     }
 }
 
-/// A job takes half of the free slots, which are then as many as there are cores.
+/// A job takes half of the free slots by default. So the first job gets as many slices as there are cores.
 fn default_slots() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     u32::try_from(cores).map_or(SLOTS_MAX, |cores| cores.saturating_mul(2).min(SLOTS_MAX))

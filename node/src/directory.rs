@@ -1,5 +1,5 @@
-//! Where the readers of other nodes are, by asking the coordinators. What was heard is believed for a second, and few ask at a time:
-//! clients that POST to the wrong place cost a coordinator next to nothing.
+//! Finds the readers of other nodes by asking the coordinators. An answer is cached for a second, and few requests ask
+//! at a time. So clients that POST to the wrong node cost a coordinator next to nothing.
 
 use std::{
     collections::HashMap,
@@ -17,14 +17,14 @@ use tokio::{sync::Semaphore, time};
 use crate::rpc;
 
 const BELIEVED_FOR: Duration = Duration::from_secs(1);
-/// Paths of which something is known; beyond it all are asked for again.
+/// The most paths whose answers are cached. Beyond it the cache is cleared.
 const PATHS_MAX: usize = 1024;
-/// A longer path is nobody's.
+/// No job takes records at a longer path.
 const PATH_BYTES_MAX: usize = 4096;
 const ASKING_MAX: usize = 4;
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// What the coordinators know.
+/// A cache of what the coordinators know about readers.
 pub(crate) struct Directory {
     pub(crate) coordinators: Vec<String>,
     pub(crate) network: Arc<dyn Network>,

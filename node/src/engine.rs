@@ -1,4 +1,4 @@
-//! What carries out the effects of orders: the runtime, behind a seam, so that sessions and the worker can be tested alone.
+//! The runtime behind a trait, so that sessions and the worker can be tested alone.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub(crate) type Discovery = Result<Vec<(OperatorId, Vec<Split>)>, Failure>;
 
 /// Builds attempts, lists splits and publishes.
 pub(crate) trait Engine: Send + Sync + fmt::Debug {
-    /// Starts to build an attempt; what becomes of it is told by events, of which `Gone` is the last.
+    /// Starts to build an attempt. Its progress arrives as events, of which `Gone` is the last.
     fn deploy(
         &self,
         job: (ClusterId, JobId),
@@ -37,7 +37,7 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
         committables: Vec<SinkCommittables>,
     ) -> BoxFuture<'static, Result<(), Failure>>;
 
-    /// Removes what attempts of a job that are older than `before` have left unpublished.
+    /// Removes unpublished output of the job's attempts older than `before`.
     fn discard(
         &self,
         job: (ClusterId, JobId),
@@ -45,7 +45,7 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
         graph: Box<JobGraph>,
     ) -> BoxFuture<'static, Result<(), Failure>>;
 
-    /// Drops what an attempt that is gone has left for clients to fetch.
+    /// Drops the rows that an ended attempt has kept for clients.
     fn forget(&self, job: JobId, attempt: Attempt);
 }
 
@@ -53,23 +53,23 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
 pub(crate) trait RunningAttempt: Send + fmt::Debug {
     /// Lets the sources read.
     fn start(&self);
-    /// Ends it and discards its output.
+    /// Ends the attempt and discards its output.
     fn cancel(&self);
-    /// Ends its sources and lets it drain.
+    /// Ends the sources, and lets the attempt drain.
     fn stop(&self);
-    /// Lets its sources emit the barrier of a checkpoint.
+    /// Lets the sources emit the barrier of a checkpoint.
     fn begin_checkpoint(&self, checkpoint: CheckpointId);
-    /// Lets what waits for a checkpoint go on without it.
+    /// Lets subtasks that wait for a checkpoint go on without it.
     fn abort_checkpoint(&self, checkpoint: CheckpointId);
-    /// A checkpoint is complete.
+    /// Tells the attempt that a checkpoint is complete.
     fn confirm_checkpoint(&self, checkpoint: CheckpointId);
-    /// What each subtask has measured.
+    /// The measurements of each subtask.
     fn metrics(&self) -> Vec<(SubtaskId, SubtaskMetrics)>;
-    /// Where each subtask is.
+    /// The state of each subtask.
     fn states(&self) -> Vec<(SubtaskId, SubtaskState)>;
 }
 
-/// The runtime.
+/// The engine that uses the runtime.
 #[derive(Debug)]
 pub(crate) struct RuntimeEngine {
     context: RuntimeContext,

@@ -13,48 +13,47 @@ pub enum StartError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// An address cannot be listened on.
+    /// A listener could not be bound.
     #[error("could not listen on {address}")]
     Listen {
-        /// The address.
+        /// The address to listen on.
         address: String,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
-/// Why a node ended that was not told to. The process must end, too: what still runs in it is out of control.
+/// Why a node ended without being asked to. The process must end too, because what still runs in it is out of control.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NodeFailure {
-    /// The leader wants no such node, of this version or of this incarnation.
+    /// The leader refuses this node, its version or its incarnation.
     #[error("the cluster refused this node: {reason}")]
     Refused {
-        /// Why.
+        /// The leader's reason.
         reason: String,
     },
     /// A cancelled attempt does not end, so no newer one may begin here.
     #[error("{attempt} of {job} did not end within {limit:?} of its cancellation")]
     Stuck {
-        /// Its job.
+        /// The attempt's job.
         job: JobId,
-        /// Which.
         attempt: Attempt,
-        /// How long it had.
+        /// How long it had to end.
         limit: Duration,
     },
     /// A server ended.
     #[error("the {server} server failed: {reason}")]
     Server {
-        /// Which.
+        /// The server's protocol.
         server: &'static str,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// A task that the node cannot do without has panicked.
+    /// A task that the node needs has panicked.
     #[error("the {task} task of the node panicked")]
     Panicked {
-        /// Which.
+        /// The task's name.
         task: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! HTTP/1 over the network seam: a router on a listener, for requests that come in time.
+//! HTTP/1 over the network seam: serves a router on a listener, with a limit for each resource.
 //!
 //! | is bounded | by |
 //! |---|---|
@@ -24,11 +24,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected as _;
 use tower::ServiceExt as _;
 
-/// A head comes within so long, also the next one of a connection that is kept.
+/// How long a request's head may take to arrive, also the next one of a connection that is kept open.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// Serves a router on a listener until told to stop, or the listener ends. Requests in progress are answered all the same.
+/// Serves a router on a listener until it is asked to stop, or the listener ends. Requests in progress are still
+/// answered.
 pub async fn serve_http(
     listener: Listener,
     router: Router,
@@ -75,7 +76,7 @@ async fn serve_connection(connection: Connection, router: Router, stop: Cancella
     }
 }
 
-/// A request is in progress until its answer's last piece is on its way.
+/// Answers a request, which is in progress until the last piece of its answer is sent.
 async fn answer(
     router: Router,
     progress: network::Request,

@@ -1,15 +1,15 @@
 //! Which coordinator to try next, and when.
 //!
-//! Coordinators are tried in turn. One that does not lead may name the leader, and the name is followed at once; it is only a
-//! hint, so a chain of hints is cut after a few. Delays double up to a bound and are half random, so that the nodes of a
-//! cluster do not all come back at the same moment.
+//! Coordinators are tried in turn. One that does not lead may name the leader, which is tried at once. That is only a
+//! hint, so a chain of hints ends after a few. Delays double up to a maximum and are half random, so that the nodes of
+//! a cluster do not all reconnect at the same moment.
 
 use std::time::Duration;
 
 const FIRST_DELAY: Duration = Duration::from_millis(20);
-/// An election takes about a second; more delay than this would be felt after it.
+/// An election takes about a second. A longer delay than this would noticeably add to it.
 const DELAY_MAX: Duration = Duration::from_millis(500);
-/// Two coordinators that each take the other for the leader must not be asked in a tight loop.
+/// Two coordinators that each name the other as leader must not be asked in a tight loop.
 const HINTS_IN_A_ROW_MAX: u32 = 3;
 
 /// The state of a search.
@@ -23,7 +23,7 @@ pub(crate) struct LeaderSearch {
 }
 
 impl LeaderSearch {
-    /// A search that begins anywhere in the (not empty) list, as the random number says.
+    /// A search that starts at a random place in the list, which must not be empty.
     pub(crate) fn new(coordinators: Vec<String>, random: u64) -> Self {
         assert!(!coordinators.is_empty(), "a node knows at least one coordinator");
         let length = u64::try_from(coordinators.len()).expect("a list fits the address space");
@@ -31,7 +31,7 @@ impl LeaderSearch {
         Self { coordinators, turn, hint: None, hints_in_a_row: 0, failures: 0 }
     }
 
-    /// Whom to try now.
+    /// The address to try now.
     pub(crate) fn next_address(&mut self) -> String {
         if let Some(leader) = self.hint.take() {
             return leader;
@@ -41,13 +41,14 @@ impl LeaderSearch {
         address
     }
 
-    /// The one that was tried leads.
+    /// The coordinator that was tried leads.
     pub(crate) fn on_registered(&mut self) {
         self.failures = 0;
         self.hints_in_a_row = 0;
     }
 
-    /// The one that was tried does not lead, or no longer, and may have named the leader. Gives how long to wait.
+    /// The coordinator that was tried does not lead, or no longer, and may have named the leader. Returns how long to
+    /// wait.
     pub(crate) fn on_failed(&mut self, leader: Option<String>, random: u64) -> Duration {
         if leader.is_some() && self.hints_in_a_row < HINTS_IN_A_ROW_MAX {
             self.hints_in_a_row += 1;

@@ -1,4 +1,5 @@
-//! The worker of a cluster: registers with the leader, runs the subtasks that it is ordered to, and says what becomes of them.
+//! The worker process of a cluster: registers with the leader, runs the subtasks it is ordered to run, and reports on
+//! them.
 //!
 //! ```text
 //! leader <--- session ---> worker --- effects ---> runtime: actors of this node's subtasks
@@ -7,11 +8,12 @@
 //!                       Node::start ---- serves ----> exchange, collect, HTTP ingest
 //! ```
 //!
-//! - `node` starts all of it together and ends it together.
-//! - `session` finds the leader and holds the session; `leader_search` says whom to try, `rpc` speaks gRPC.
-//! - `worker` owns the state and carries out effects; `orders` and `outbox` are its pure decisions; `engine` is the runtime
-//!   behind a seam.
-//! - `service` serves what the runtime keeps; `http_server` serves what is taken over HTTP.
+//! - `node` starts everything and ends it together.
+//! - `session` finds the leader and holds the session. `leader_search` says which coordinator to try, and `rpc` speaks
+//!   gRPC.
+//! - `worker` owns the state and carries out effects. `orders` and `outbox` make the decisions, without I/O. `engine`
+//!   is the runtime behind a trait.
+//! - `service` serves rows that the runtime keeps. `http_server` serves records that clients POST.
 
 mod config;
 mod directory;

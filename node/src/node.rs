@@ -1,11 +1,11 @@
-//! The node as a whole: what is started together, and ends together.
+//! The node as a whole: what starts together, and ends together.
 //!
 //! ```text
 //! start: bind listeners -> serve exchange, collect and ingest -> worker -> session client -> (registered) ready
 //! end:   leave (optional) -> shutdown | refused | stuck | a server or task failed -> everything stops -> wait() returns
 //! ```
 //!
-//! Every task is named, and declares what its failure does: all of them end the node, with the first failure as the reason.
+//! Every task is named. The failure of any task ends the node; the first failure is the reason.
 
 use std::sync::Arc;
 
@@ -48,18 +48,18 @@ pub struct Node {
     leave_grace: time::Duration,
 }
 
-/// The node's end, as all of its tasks share it.
+/// The node's end, shared by all of its tasks.
 #[derive(Debug, Clone)]
 struct Life {
     /// Ends every task.
     stop: CancellationToken,
-    /// The worker has ended, so nothing of any job runs here.
+    /// Set once the worker has ended, so nothing of any job runs here.
     ended: CancellationToken,
     /// The first failure.
     failure: watch::Sender<Option<NodeFailure>>,
 }
 
-/// Both listeners, bound, with the addresses that others are told.
+/// Both listeners, bound, with the addresses that are advertised.
 struct Listeners {
     grpc: Listener,
     address: String,
@@ -67,10 +67,10 @@ struct Listeners {
 }
 
 impl Node {
-    /// Starts a node. It is ready for work when a leader has registered it.
+    /// Starts a node. It is ready for work once a leader has registered it.
     ///
     /// # Errors
-    /// When the configuration is wrong, or an address cannot be listened on.
+    /// The configuration is wrong, or a listener cannot be bound.
     pub async fn start(
         config: NodeConfig,
         network: Arc<dyn Network>,
@@ -134,26 +134,26 @@ impl Node {
         self.http_address.as_deref()
     }
 
-    /// Whether a leader has it registered now.
+    /// Whether it is registered with a leader now.
     #[must_use]
     pub fn ready(&self) -> bool {
         *self.is_ready.borrow()
     }
 
-    /// Waits for the next turn of the task that all of the node's work goes through; gives whether there was one. A node
-    /// that does not give its beat is stuck, registered or not.
+    /// Waits for the next turn of the worker, through which all of the node's work goes. Returns whether there was one.
+    /// A node that does not return from this is stuck, registered or not.
     pub async fn beat(&self) -> bool {
         self.worker.beat().await
     }
 
-    /// Waits until a leader has it registered, or it has ended.
+    /// Waits until a leader has registered it, or it has ended.
     pub async fn wait_ready(&self) {
-        // An error says that the worker has ended.
+        // An error means that the worker has ended.
         self.is_ready.clone().wait_for(|ready| *ready).await.ok();
     }
 
-    /// Takes no more work, and waits for the leader to move what runs here, at most the grace period. Gives whether
-    /// nothing runs any more.
+    /// Takes no more work, and waits until the leader has moved what runs here, at most for the grace period. Returns
+    /// whether nothing runs here any more.
     pub async fn leave(&self) -> bool {
         let left = time::timeout(self.leave_grace, self.worker.leave()).await.is_ok();
         if !left {
@@ -165,7 +165,7 @@ impl Node {
     /// Ends the node.
     ///
     /// # Errors
-    /// The failure that had ended it before, if any.
+    /// The failure that ended it earlier.
     pub async fn shutdown(&self) -> Result<(), NodeFailure> {
         self.life.stop.cancel();
         self.wait().await
@@ -174,7 +174,7 @@ impl Node {
     /// Waits for the node's end.
     ///
     /// # Errors
-    /// Where it was not told to end; then the process must end as well.
+    /// The failure that ended it. Then the process must end as well.
     pub async fn wait(&self) -> Result<(), NodeFailure> {
         self.life.ended.cancelled().await;
         let failure = self.life.failure.borrow().clone();
@@ -188,7 +188,7 @@ impl Life {
         Self { stop: CancellationToken::new(), ended: CancellationToken::new(), failure }
     }
 
-    /// Ends the node because of a failure; the first is the reason.
+    /// Ends the node because of a failure. The first one is the reason.
     fn fail(&self, failure: NodeFailure) {
         if !self.stop.is_cancelled() {
             tracing::error!(error = &failure as &dyn std::error::Error, "the node ends");
@@ -197,7 +197,7 @@ impl Life {
         self.stop.cancel();
     }
 
-    /// To be held by a task: ends the node if the task is dropped before its end, as a panic does.
+    /// A guard for a task to hold. If it is dropped before the task ends, as by a panic, the node ends.
     fn guard(&self, task: &'static str) -> PanicGuard {
         PanicGuard { life: self.clone(), task, is_defused: false }
     }
@@ -234,7 +234,7 @@ impl Life {
         seams.io.spawn("ingest server", Box::pin(serve));
     }
 
-    /// A server has ended: that is a failure unless the node was told to stop.
+    /// A server has ended. That is a failure unless the node was asked to stop.
     fn served(&self, server: &'static str, error: Option<String>) {
         if !self.stop.is_cancelled() {
             let reason = error.unwrap_or_else(|| "its listener has ended".to_owned());
@@ -277,7 +277,7 @@ impl Life {
     }
 }
 
-/// Ends the node when it is dropped before it is defused.
+/// Ends the node if it is dropped before it is defused.
 struct PanicGuard {
     life: Life,
     task: &'static str,
@@ -316,12 +316,12 @@ async fn bind(network: &Arc<dyn Network>, address: &str) -> Result<Listener, Sta
     network.listen(address).await.map_err(|source| StartError::Listen { address: address.to_owned(), source })
 }
 
-/// 32 random bits above zero: short enough to read, and unlikely to meet another among a few hundred nodes.
+/// 32 random bits above zero: short enough to read, and unlikely to collide among a few hundred nodes.
 fn random_id(seams: &Seams) -> NodeId {
     NodeId((seams.entropy.next() >> 32).max(1))
 }
 
-/// Grows from one life of a node to the next as the clock does, and differs even where the clock stood still.
+/// Grows with the clock from one incarnation of a node to the next, and differs even if the clock stood still.
 fn incarnation(seams: &Seams) -> Incarnation {
     let millis = u64::try_from(seams.clock.since_epoch().as_millis()).unwrap_or(u64::MAX);
     Incarnation((millis << 16) | (seams.entropy.next() & 0xffff))

@@ -1,4 +1,5 @@
-//! Which orders a node takes, and what follows from them: fencing, idempotence and the life of attempts, as one pure value.
+//! Which orders a node takes and what follows from them: fencing, idempotence and the lifecycle of attempts, as one
+//! pure value.
 //!
 //! ```text
 //!             Deploy               the older are gone           Ready, Finished: reported
@@ -9,26 +10,25 @@
 //!                            the runtime says Gone: reported
 //! ```
 //!
-//! An attempt whose subtasks have all finished stays: peers may still read its streams, and clients its rows. It ends when
-//! the leader cancels it.
+//! An attempt whose subtasks have all finished stays until the leader cancels it: peers may still read its streams, and
+//! clients its rows.
 //!
 //! Rules:
-//! - An order of an older term, or of an older attempt of its job, is refused. An order for a newer attempt is
-//!   proof that the older ones are over: they are cancelled. `Discover` alone proves nothing, for it may precede the decision.
-//! - A newer attempt is built only when nothing of an older one is left here.
-//! - An order's answer is remembered by sequence for the session and given again when the order is. Over sessions, orders are
-//!   idempotent by what they do: an attempt is built at most once, started and stopped at most once, and a cancelled one stays so.
-//! - Of the failures of an attempt the first is reported, and the rest of the attempt here is cancelled.
+//! - An order of an older term, or of an older attempt of its job, is refused. An order for a newer attempt proves that
+//!   older ones are over: they are cancelled. Only `Discover` proves nothing, because it may precede the decision.
+//! - A newer attempt is built only once no older one is left here.
+//! - An order that is repeated within a session gets the same answer. Over sessions, orders are idempotent by their
+//!   effects: an attempt is built, started and stopped at most once, and a cancelled one stays cancelled.
+//! - The first failure of an attempt is reported, and the rest of the attempt here is cancelled.
 //! - Without a leader everything runs on, until `orphan_timeout` has passed since the last contact.
-//! - What all attempts of a job left unpublished is removed only where none of it lives: one that still writes would leave
-//!   more. What older attempts than the order's left is removed at any time: they are over.
-//! - A checkpoint that was given up here is not begun again: some of the subtasks may have gone on without it.
-//! - A report that no message can hold is replaced by that of a failure: told again over each session, it would end each.
-//! - An attempt that is not gone `stop_timeout` after its cancellation is abandoned: only the end of the process ends it. It has ten
-//!   times as long where other jobs run here: they would end, too, and nothing but its own job waits for it.
+//! - Output of all attempts of a job is removed only once none of them is live here: a live one would leave more.
+//!   Output of attempts older than the order's is removed at any time, because they are over.
+//! - A checkpoint that was aborted here is not begun again: some subtasks may have gone on without it.
+//! - An attempt that does not end within `stop_timeout` of its cancellation is abandoned: only the end of the process
+//!   ends it.
 //!
-//! Whoever holds this value carries out the effects, in their order, and tells what came of them. Messages in them are lost
-//! where there is no session; reports come again from `on_registered`.
+//! The holder of this value carries out the effects in order, and reports their results. Messages are lost if there is
+//! no session. `on_registered` returns the reports again.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -52,21 +52,21 @@ mod tests;
 use answers::Answers;
 pub(crate) use effect::Effect;
 
-/// Jobs of which nothing lives here are remembered for fencing, the newest so many of them: a leader's stale order is at
-/// most as old as its session.
+/// How many jobs without a live attempt here are remembered for fencing; the newest are kept. A stale order of a leader
+/// is at most as old as its session.
 const FENCES_MAX: usize = 4096;
 const UNTOLD_END: &str = "the attempt ended here without having been told to";
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Without contact to a leader, attempts run on for so long.
+    /// How long attempts run on without contact to a leader.
     pub(crate) orphan_timeout: Duration,
-    /// A cancelled attempt is gone within so long.
+    /// How long a cancelled attempt may take to be gone.
     pub(crate) stop_timeout: Duration,
 }
 
-/// A leader registered this node in a term that is older than one seen before.
+/// A leader registered this node in an older term than one seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the leader of {offered} was followed by one of {seen}")]
 pub(crate) struct DeposedLeader {
@@ -98,14 +98,14 @@ struct Job {
     attempts: BTreeMap<Attempt, Phase>,
 }
 
-/// Where an attempt is on this node.
+/// Where an attempt is in its lifecycle on this node.
 #[derive(Debug, Clone, PartialEq)]
 enum Phase {
-    /// To be built when nothing of the older attempts is left.
+    /// To be built once no older attempt is left.
     Waiting(ClusterId, Box<Deployment>),
     /// Built, or being built.
     Running { is_started: bool, is_stopping: bool, aborted: CheckpointId },
-    /// Cancelled; the runtime has not said yet that it is gone.
+    /// Cancelled. The runtime has not reported yet that it is gone.
     Ending { since: Duration },
     /// Gone, or never built.
     Cancelled,
@@ -117,17 +117,17 @@ impl Phase {
     }
 }
 
-/// What is being published: the committables of a checkpoint are always the same.
+/// A publication in progress. The committables of a checkpoint are always the same.
 type Asked = (JobId, Attempt, CheckpointId);
 
-/// Whose leftovers are being removed: by which attempt's order, and of which attempts.
+/// A removal in progress: the job, the attempt of the order, and the attempt before which everything is removed.
 pub(crate) type Discarding = (JobId, Attempt, Attempt);
 
-/// What an order comes to: effects, or the reason of its refusal.
+/// What an order leads to: effects, or the reason why it is refused.
 type Verdict = Result<Vec<Effect>, String>;
 
 impl Orders {
-    /// At the start of the process, which counts as contact.
+    /// The state at the start of the process, which counts as contact.
     pub(crate) fn new(limits: Limits, now: Duration) -> Self {
         Self {
             limits,
@@ -144,8 +144,8 @@ impl Orders {
         }
     }
 
-    /// A leader has registered the node. Gives what to tell it first: all that is here (`running` are the states that the
-    /// runtime tells), then every report that is not acknowledged.
+    /// A leader has registered the node. Returns what to send first: everything that runs here (`running`, the states
+    /// from the runtime), then every report that is not acknowledged.
     pub(crate) fn on_registered(
         &mut self,
         term: Term,
@@ -173,7 +173,7 @@ impl Orders {
         self.outbox.on_acknowledged(sequence);
     }
 
-    /// An order has come. Its answer is the last effect.
+    /// An order has arrived. Its answer is the last effect.
     pub(crate) fn on_order(&mut self, sequence: u64, order: Order, now: Duration) -> Vec<Effect> {
         if let Some(refused) = self.answers.given(sequence) {
             return vec![acknowledge(sequence, refused)];
@@ -187,13 +187,13 @@ impl Orders {
         effects
     }
 
-    /// An order has come that could not be read.
+    /// An order has arrived that could not be read.
     pub(crate) fn on_malformed_order(&mut self, sequence: u64, reason: String) -> Vec<Effect> {
         self.answers.remember(sequence, Some(reason.clone()));
         vec![acknowledge(sequence, Some(reason))]
     }
 
-    /// The runtime has said something of an attempt.
+    /// The runtime has reported on an attempt.
     pub(crate) fn on_event(&mut self, job: JobId, attempt: Attempt, event: AttemptEvent, now: Duration) -> Vec<Effect> {
         let Some(phase) = self.jobs.get_mut(&job).and_then(|job| job.attempts.get_mut(&attempt)) else {
             return Vec::new();
@@ -234,7 +234,7 @@ impl Orders {
                 [vec![self.report(failed)], self.gone(job, attempt)].concat()
             }
             (Phase::Ending { .. }, AttemptEvent::Gone) => self.gone(job, attempt),
-            // What a cancelled attempt still says on its way out.
+            // Late events of a cancelled attempt.
             _ => Vec::new(),
         }
     }
@@ -262,7 +262,7 @@ impl Orders {
         vec![self.report(Report::Committed { job, attempt, checkpoint, result })]
     }
 
-    /// What a job left unpublished was removed, or could not be.
+    /// Unpublished output of a job was removed, or could not be.
     pub(crate) fn on_discarded(&mut self, asked: Discarding, result: Result<(), Failure>) -> Vec<Effect> {
         self.discards.retain(|other| *other != asked);
         let (job, attempt, before) = asked;
@@ -285,8 +285,8 @@ impl Orders {
         effects
     }
 
-    /// Whether nothing runs here and the leader knows everything: a leaving node may go. Attempts whose subtasks have all
-    /// finished do not hold it up.
+    /// Whether nothing runs here and the leader knows everything, so that a leaving node may go. Attempts whose
+    /// subtasks have all finished do not keep it.
     pub(crate) fn is_idle(&self, has_finished: impl Fn(JobId, Attempt) -> bool) -> bool {
         let mut live = self.attempts().filter(|(.., phase)| phase.is_live());
         let may_rest = |phase: &Phase| matches!(phase, Phase::Running { .. });
@@ -334,8 +334,9 @@ impl Orders {
         }
     }
 
-    /// Removes what older attempts than the live one have left; or, once nothing of the job lives here, what all have, and
-    /// lets nothing of it live here later.
+    /// Removes what attempts older than the live one have left. If `before` is above the order's attempt, the job is
+    /// over: removes what all attempts have left, once none is live here, and keeps the order's attempt from being
+    /// built later.
     fn discard(
         &mut self,
         (cluster, job): (ClusterId, JobId),
@@ -426,7 +427,7 @@ impl Orders {
         }
     }
 
-    /// What is told of a checkpoint means nothing to an attempt that is over.
+    /// Orders about a checkpoint have no effect on an attempt that is over.
     fn if_running(&mut self, job: JobId, attempt: Attempt, effect: Effect) -> Vec<Effect> {
         match self.phase(job, attempt) {
             Some(Phase::Running { .. }) => vec![effect],
@@ -442,7 +443,7 @@ impl Orders {
         Effect::Send(self.outbox.keep(report))
     }
 
-    /// For reports that say all there is to say: a second one that is not acknowledged adds nothing.
+    /// For reports without details: a second one that is not acknowledged adds nothing.
     fn report_once(&mut self, report: Report) -> Vec<Effect> {
         if self.outbox.holds(&report) { Vec::new() } else { vec![self.report(report)] }
     }
@@ -475,7 +476,8 @@ impl Job {
     }
 }
 
-/// It would be told again over each session, and end it.
+/// A report too long for a message would be sent again over each session, and end each. This failure is reported
+/// instead.
 fn too_long(what: &str) -> Failure {
     let message = format!("{what} takes more than the {MESSAGE_BYTES_MAX} bytes of a message to the coordinator");
     Failure { kind: FailureKind::Data, message }

@@ -1,13 +1,14 @@
 //! The reports that a node keeps until the leader has recorded them.
 //!
-//! Sequences grow within the incarnation and are never reused, so a report that is sent again over another session, even to
-//! another leader, is the same report. Acknowledgements may repeat, and may come for reports already forgotten.
+//! Sequence numbers grow within the incarnation and are never reused. So a report that is sent again over another
+//! session, even to another leader, is recognised. Acknowledgements may repeat, and may arrive for reports that were
+//! dropped already.
 
 use std::collections::BTreeMap;
 
 use thalweg_types::session::{NodeMessage, Report};
 
-/// Reports by sequence, until acknowledged.
+/// Reports by sequence number, until they are acknowledged.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Outbox {
     last_sequence: u64,
@@ -15,7 +16,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Keeps a report and gives the message to send, now and after each reconnection.
+    /// Keeps a report. Returns the message to send now, and again after each reconnection.
     pub(crate) fn keep(&mut self, report: Report) -> NodeMessage {
         self.last_sequence += 1;
         self.kept.insert(self.last_sequence, report.clone());
@@ -27,7 +28,7 @@ impl Outbox {
         self.kept.remove(&sequence);
     }
 
-    /// What is not acknowledged, in the order in which it was reported.
+    /// The messages that are not acknowledged, in the order of their reports.
     pub(crate) fn messages(&self) -> impl Iterator<Item = NodeMessage> + '_ {
         self.kept.iter().map(|(sequence, report)| NodeMessage::Report { sequence: *sequence, report: report.clone() })
     }

@@ -1,4 +1,4 @@
-//! The session's gRPC client: one stream to one coordinator, in the domain's words.
+//! The session's gRPC client: one stream to one coordinator, in domain types.
 
 use std::sync::Arc;
 
@@ -20,32 +20,32 @@ pub(crate) enum SessionError {
     /// The coordinator does not lead, or no longer.
     #[error("{coordinator} does not lead the cluster")]
     NotLeading { coordinator: String, leader: Option<String> },
-    /// It could not be reached, or the connection broke.
+    /// The coordinator could not be reached, or the connection broke.
     #[error("the session with {coordinator} failed")]
     Broken {
         coordinator: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Another process has this node's number, and is there.
+    /// Another process is registered under this node's id, and is still there.
     #[error("{coordinator} refuses a second process: {occupant}")]
     Occupied { coordinator: String, occupant: String },
-    /// It ended the stream.
+    /// The coordinator ended the stream.
     #[error("{coordinator} ended the session")]
     Ended { coordinator: String },
-    /// It broke a rule of the protocol.
+    /// The coordinator broke a rule of the protocol.
     #[error("{coordinator} {violation}")]
     Violation { coordinator: String, violation: String },
-    /// It did not answer in time.
+    /// The coordinator did not answer in time.
     #[error("{coordinator} did not answer the registration")]
     Silent { coordinator: String },
-    /// The worker wants no more of it.
+    /// The worker gave the session up.
     #[error("the session with {coordinator} was given up")]
     GivenUp { coordinator: String },
 }
 
 impl SessionError {
-    /// Who has this node's number.
+    /// The process that is registered under this node's id.
     pub(crate) fn occupied(&self) -> Option<&str> {
         match self {
             Self::Occupied { occupant, .. } => Some(occupant),
@@ -53,7 +53,7 @@ impl SessionError {
         }
     }
 
-    /// The leader's address, where the coordinator has named it.
+    /// The leader's address, if the coordinator has named it.
     pub(crate) fn leader(&self) -> Option<String> {
         match self {
             Self::NotLeading { leader, .. } => leader.clone(),
@@ -62,12 +62,12 @@ impl SessionError {
     }
 }
 
-/// What has come from the coordinator.
+/// What has arrived from the coordinator.
 #[derive(Debug)]
 pub(crate) enum Received {
     /// A message.
     Message(CoordinatorMessage),
-    /// An order that cannot be read. It is refused, lest it be sent again for ever.
+    /// An order that cannot be read. It must be refused, or the coordinator would send it again and again.
     MalformedOrder { sequence: u64, reason: String },
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct SessionStream {
     incoming: Streaming<v1::CoordinatorMessage>,
 }
 
-/// Opens a session. What is to be sent first should be in `outgoing` already: a coordinator may answer only then.
+/// Opens a session. The first message should be in `outgoing` already: a coordinator may answer only after it.
 pub(crate) async fn open(
     network: &Arc<dyn Network>,
     coordinator: &str,
@@ -95,7 +95,7 @@ pub(crate) async fn open(
 }
 
 impl SessionStream {
-    /// Waits for what comes next.
+    /// Waits for what arrives next.
     pub(crate) async fn next(&mut self) -> Result<Received, SessionError> {
         let wire = match self.incoming.message().await {
             Ok(Some(wire)) => wire,
@@ -110,18 +110,19 @@ impl SessionStream {
         }
     }
 
-    /// The coordinator did what it must not.
+    /// The coordinator broke a rule.
     pub(crate) fn violation(&self, what: &dyn std::fmt::Display) -> SessionError {
         SessionError::Violation { coordinator: self.coordinator.clone(), violation: what.to_string() }
     }
 
-    /// Whom it is with.
+    /// The coordinator's address.
     pub(crate) fn coordinator(&self) -> &str {
         &self.coordinator
     }
 }
 
-/// Asks a coordinator where the reader of a path is: an address, or why there is none now, or neither.
+/// Asks a coordinator for the reader of a path. Returns its address, or else the reason why there is none now. Both are
+/// empty if no job takes records at the path.
 pub(crate) async fn find_reader(
     network: &Arc<dyn Network>,
     coordinator: &str,

@@ -1,6 +1,6 @@
-//! The collect service: the rows of bare SELECTs that this node keeps, as coordinators fetch them for clients.
+//! The collect service: rows of bare `SELECT`s that this node keeps. Coordinators fetch them for clients.
 //!
-//! The request's offset acknowledges all rows before it, so a repeated request is answered with the same rows.
+//! The request's offset acknowledges all rows before it. So a repeated request gets the same rows.
 
 use std::time::Duration;
 
@@ -16,19 +16,20 @@ use thalweg_runtime::CollectStore;
 use thalweg_types::{Attempt, CheckpointId, JobId};
 use tonic::{Request, Response, Status};
 
-/// No request is held longer, whatever it asks.
+/// The longest that a request waits for rows.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// A message holds so many bytes of rows, and a batch that goes past them: half of what a message may have.
+/// The bytes of rows after which a message gets no further batch: half of what a message may have, because the last
+/// batch may exceed it.
 const ROWS_BYTES_MAX: u64 = MESSAGE_BYTES_MAX as u64 / 2;
 
-/// Serves what is collected on this node.
+/// Serves the rows collected on this node.
 #[derive(Debug)]
 pub(crate) struct CollectService {
     store: CollectStore,
 }
 
 impl CollectService {
-    /// The service as a server takes it.
+    /// The gRPC service to mount into a server.
     pub(crate) fn server(store: CollectStore) -> CollectServer<Self> {
         CollectServer::new(Self { store })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -61,7 +62,7 @@ impl Collect for CollectService {
     }
 }
 
-/// An Arrow IPC stream; no batches are no bytes.
+/// Encodes an Arrow IPC stream. Without batches, no bytes.
 fn encode(batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
     let Some(first) = batches.first() else {
         return Ok(Vec::new());

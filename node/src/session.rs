@@ -1,4 +1,4 @@
-//! The node's side of a session: finds the leader, registers, and passes on what the leader says.
+//! The node's side of a session: finds the leader, registers, and passes on what the leader sends.
 //!
 //! ```text
 //! searching --opened, Register sent--> registering --Registered--> open --broken, ended, given up--> searching
@@ -6,8 +6,8 @@
 //!     +---- not leading (a hint), silent ---+--- Refused: the node ends
 //! ```
 //!
-//! One task, for the life of the node. It owns no state but the search: what is to be told to a new leader, and what is kept
-//! for it, belongs to the worker, which gets the sending half of each session. If it fails, the process must end.
+//! One task runs for as long as the node does. It owns no state but the search. What a new leader must be told belongs
+//! to the worker, which gets the sending half of each session. If this task fails, the process must end.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,19 +30,19 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Messages that wait for the network. The worker gives a session up when they are more: then the link is stuck. More than
-/// the reports that a node can have kept, one per subtask (at most 4096 slots of some chains each), since a new session
-/// begins with all of them; room is taken only as it is needed.
+/// The most messages that wait for the network. With more, the link is stuck and the worker gives the session up. This
+/// must exceed the number of reports that a node can have kept (one per subtask: at most 4096 slots of some chains
+/// each), because a new session begins with all of them. The channel takes memory only as it is used.
 const OUTGOING_MAX: usize = 1 << 16;
 /// A coordinator that leads answers a registration after one replicated decision.
 const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A session that is open: what the worker has of it.
+/// An open session, as the worker has it.
 #[derive(Debug)]
 pub(crate) struct SessionLink {
-    /// To the leader.
+    /// Messages to the leader.
     pub(crate) outgoing: mpsc::Sender<NodeMessage>,
-    /// Cancelled by the worker where it wants no more of this session.
+    /// The worker cancels it to give the session up.
     pub(crate) given_up: CancellationToken,
     /// The leader's term.
     pub(crate) term: Term,
@@ -50,14 +50,14 @@ pub(crate) struct SessionLink {
     pub(crate) lease: Duration,
 }
 
-/// Why sessions are not opened any more.
+/// Why no more sessions are opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SessionExit {
     /// The node stops.
     Stopped,
-    /// The leader wants no such node.
+    /// The leader refuses this node.
     Refused {
-        /// Why.
+        /// The leader's reason.
         reason: String,
     },
 }
@@ -73,14 +73,14 @@ pub(crate) struct SessionClient {
     pub(crate) stop: CancellationToken,
 }
 
-/// How a registration was answered.
+/// The answer to a registration.
 enum Registered {
     Accepted { term: Term, lease: Duration },
     Refused { reason: String },
 }
 
 impl SessionClient {
-    /// Holds a session with whoever leads, until the node stops or is refused.
+    /// Holds a session with the current leader, until the node stops or is refused.
     pub(crate) async fn run(mut self) -> SessionExit {
         loop {
             let stop = self.stop.clone();
@@ -94,7 +94,7 @@ impl SessionClient {
                 Err(error) => error,
             };
             match error.occupied() {
-                // Most often it has just ended, and is about to be missed.
+                // Most often that process has just ended, and its lease is about to run out.
                 Some(occupant) => tracing::warn!(occupant, "this node's number is taken; trying again"),
                 None => tracing::debug!(error = &error as &dyn std::error::Error, "no session with a leader"),
             }
@@ -107,7 +107,7 @@ impl SessionClient {
         }
     }
 
-    /// Opens one session and stays in it. Gives only the exit of a refused node.
+    /// Opens one session and stays in it. Returns only if the node is refused.
     async fn hold_session(&mut self) -> Result<SessionExit, SessionError> {
         let coordinator = self.search.next_address();
         let (outgoing, to_send) = mpsc::channel(OUTGOING_MAX);
@@ -150,8 +150,8 @@ impl SessionClient {
         }
     }
 
-    /// Passes on what comes, until nothing more does. A leader may still refuse the node: when a newer incarnation of it
-    /// has come.
+    /// Passes on what arrives, until the session ends. A leader may still refuse the node, when a newer incarnation of
+    /// it has registered.
     async fn receive(
         &self,
         stream: &mut SessionStream,

@@ -1,4 +1,4 @@
-//! Doubles of what the node is handed and speaks to: an engine, and coordinators.
+//! Test doubles of what the node uses: an engine, and coordinators.
 
 use std::{
     collections::BTreeMap,
@@ -29,12 +29,12 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use crate::engine::{AttemptEvent, Discovery, Engine, RunningAttempt};
 
-/// More than any test has under way.
+/// More than any test has in progress.
 const BOUND: usize = 64;
-/// More than anything takes that works; the clock is paused, so that waiting for it costs nothing.
+/// Longer than anything that works takes. The clock is paused, so waiting this long costs nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A graph of nothing.
+/// A graph without operators.
 pub(crate) fn graph() -> JobGraph {
     JobGraph {
         format: FORMAT,
@@ -46,7 +46,7 @@ pub(crate) fn graph() -> JobGraph {
     }
 }
 
-/// A deployment of nothing on node 1.
+/// A deployment without operators on node 1.
 pub(crate) fn deployment() -> Box<Deployment> {
     Box::new(Deployment {
         graph: graph(),
@@ -59,7 +59,7 @@ pub(crate) fn deployment() -> Box<Deployment> {
     })
 }
 
-/// What an engine was asked.
+/// What an engine was asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
     Deploy(JobId, Attempt),
@@ -75,14 +75,14 @@ pub(crate) enum Asked {
 
 type Senders = Arc<Mutex<BTreeMap<(JobId, Attempt), mpsc::Sender<AttemptEvent>>>>;
 
-/// An engine that does nothing but tell what it was asked. Commits panic, so that a test sees what comes of that.
+/// An engine that only records what it is asked. Commits panic, so that a test sees the effect of a panic.
 #[derive(Debug)]
 pub(crate) struct FakeEngine {
     asked: mpsc::Sender<Asked>,
     events: Senders,
 }
 
-/// The test's end of it.
+/// The test's side of the engine.
 #[derive(Debug)]
 pub(crate) struct EngineProbe {
     asked: mpsc::Receiver<Asked>,
@@ -102,7 +102,7 @@ impl EngineProbe {
         time::timeout(PATIENCE, self.asked.recv()).await.expect("it is asked in time").expect("the engine lives")
     }
 
-    /// Lets an attempt say something. After `Gone` it is forgotten.
+    /// Sends an event of an attempt. After `Gone` the attempt is forgotten.
     pub(crate) async fn say(&self, job: JobId, attempt: Attempt, event: AttemptEvent) {
         let sender = self.events.lock().expect("nobody panics").get(&(job, attempt)).cloned();
         let is_gone = matches!(event, AttemptEvent::Gone);
@@ -112,7 +112,7 @@ impl EngineProbe {
         }
     }
 
-    /// Drops an attempt's end of the events, as a panic of its supervisor would.
+    /// Drops an attempt's sender of events, as a panic of its supervisor would.
     pub(crate) fn vanish(&self, job: JobId, attempt: Attempt) {
         self.events.lock().expect("nobody panics").remove(&(job, attempt));
     }
@@ -200,13 +200,13 @@ impl RunningAttempt for FakeAttempt {
     }
 }
 
-/// A coordinator of which the test is the mind.
+/// A coordinator that the test controls.
 #[derive(Debug)]
 pub(crate) struct FakeLeader {
     sessions: mpsc::Receiver<FakeSession>,
 }
 
-/// Its end of one session.
+/// Its side of one session.
 #[derive(Debug)]
 pub(crate) struct FakeSession {
     from_node: Streaming<v1::NodeMessage>,
@@ -231,7 +231,7 @@ impl FakeLeader {
         }
     }
 
-    /// The next session, registered in a term with a lease of four seconds, and what is reattached.
+    /// The next session, registered in a term with a lease of four seconds, and its `Reattach` message.
     pub(crate) async fn register(&mut self, term: u64) -> (FakeSession, NodeMessage) {
         let (mut session, registration) = self.accept().await;
         session.say(registered(registration.node, term)).await;
@@ -241,7 +241,7 @@ impl FakeLeader {
     }
 }
 
-/// A follower that names a leader to everybody.
+/// Serves a follower that names a leader to everyone.
 pub(crate) async fn serve_follower(network: &Arc<dyn Network>, address: &str, leader: &str) {
     serve(network, address, Service { opened: None, leader: Some(leader.to_owned()) }).await;
 }
@@ -251,14 +251,14 @@ pub(crate) fn registered(node: NodeId, term: u64) -> CoordinatorMessage {
 }
 
 impl FakeSession {
-    /// What the node says next.
+    /// The next message of the node.
     pub(crate) async fn hear(&mut self) -> NodeMessage {
         let message = time::timeout(PATIENCE, self.from_node.message()).await.expect("it speaks in time");
         let message = message.expect("the stream is sound").expect("the stream is open");
         NodeMessage::try_from(message).expect("a node's messages are well formed")
     }
 
-    /// What the node says next but heartbeats.
+    /// The next message of the node that is not a heartbeat.
     pub(crate) async fn hear_news(&mut self) -> NodeMessage {
         loop {
             match self.hear().await {
@@ -281,7 +281,7 @@ impl FakeSession {
         self.to_node.send(Ok(message)).await.expect("the node listens");
     }
 
-    /// Ends the session as a coordinator does that has lost the lead.
+    /// Ends the session like a coordinator that has lost its leadership.
     pub(crate) async fn step_down(self, leader: &str) {
         self.to_node.send(Err(not_leading(leader))).await.expect("the node listens");
     }

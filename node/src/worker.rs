@@ -1,13 +1,13 @@
-//! The node's actor: owns what the node knows of orders and attempts, and carries out what follows from them.
+//! The node's actor: owns what the node knows of orders and attempts, and carries out the effects.
 //!
 //! ```text
 //! session ----opened, received, closed---->  worker  --deploy, start, cancel, ..--> engine
 //!         <---acknowledgements, reports----          <--events, splits, published--
 //! ```
 //!
-//! The decisions are those of `orders`; this file does the I/O around them. It never waits for the session or for an attempt:
-//! messages that find the session's queue full mean a stuck link, and the session is given up. If the worker fails, the
-//! process must end, for nobody else would ever stop what runs here.
+//! `orders` makes the decisions; this file does the I/O around them. The worker never waits for the session or for an
+//! attempt. If the session's queue is full, the link is stuck and the session is given up. If the worker fails, the
+//! process must end, because nobody else would ever stop what runs here.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -36,33 +36,34 @@ use crate::{
     session::SessionLink,
 };
 
-/// Commands that wait for the worker, nearly all of them the leader's messages: while they are more, the session is not read.
+/// The most commands that wait for the worker. Nearly all are the leader's messages; with more, the session is not
+/// read.
 const COMMANDS_MAX: usize = 64;
-/// Events of one attempt that wait for the worker; its actors wait when they are more.
+/// The most events of one attempt that wait for the worker. With more, the attempt's actors wait.
 const EVENTS_MAX: usize = 64;
-/// How exactly timeouts are kept.
+/// The resolution of timeouts.
 const TICK: Duration = Duration::from_millis(200);
-/// At the end of the process attempts get so long to put their things in order. Correctness does not need it.
+/// How long attempts may take to end when the process stops. Correctness does not depend on it.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
-/// Without a session, nothing is sent; the interval only has to be something.
+/// The interval of heartbeats without a session. Nothing is sent then, so its length does not matter.
 const NO_SESSION: Duration = Duration::from_secs(3600);
 
-/// What the worker is asked.
+/// What the worker is asked to do.
 #[derive(Debug)]
 enum WorkerCommand {
     /// A session is open.
     Opened(SessionLink),
-    /// Something has come over it.
+    /// Something arrived over the session.
     Received(Received),
-    /// It is closed.
+    /// The session is closed.
     Closed,
-    /// The node is to leave; answered when nothing runs here any more and the leader knows it.
+    /// The node is to leave. Answered once nothing runs here any more and the leader knows it.
     Leave(oneshot::Sender<()>),
-    /// To be answered at once.
+    /// Answered at once.
     Beat(oneshot::Sender<()>),
 }
 
-/// Speaks to the worker. A worker that has ended is noticed elsewhere, so nothing here fails.
+/// A handle of the worker. Its methods do not fail, because a worker that has ended is noticed elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerHandle {
     commands: mpsc::Sender<WorkerCommand>,
@@ -74,7 +75,7 @@ impl WorkerHandle {
         self.send(WorkerCommand::Opened(link)).await;
     }
 
-    /// Something has come over the open session.
+    /// Something arrived over the open session.
     pub(crate) async fn received(&self, received: Received) {
         self.send(WorkerCommand::Received(received)).await;
     }
@@ -84,15 +85,15 @@ impl WorkerHandle {
         self.send(WorkerCommand::Closed).await;
     }
 
-    /// Takes no more work, and waits until there is none.
+    /// Takes no more work, and waits until none is left.
     pub(crate) async fn leave(&self) {
         let (idle, is_idle) = oneshot::channel();
         self.send(WorkerCommand::Leave(idle)).await;
-        // An error says that the worker has ended, and then nothing runs any more either.
+        // An error means that the worker has ended, and then nothing runs here either.
         is_idle.await.ok();
     }
 
-    /// Waits for the worker's next turn; gives whether there was one.
+    /// Waits for the worker's next turn. Returns whether there was one.
     pub(crate) async fn beat(&self) -> bool {
         let (beat, answered) = oneshot::channel();
         self.send(WorkerCommand::Beat(beat)).await;
@@ -107,25 +108,24 @@ impl WorkerHandle {
 /// Why the worker ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WorkerExit {
-    /// It was told to.
+    /// It was asked to stop.
     Stopped,
     /// An attempt does not end.
     Stuck {
-        /// Its job.
+        /// The attempt's job.
         job: JobId,
-        /// Which.
         attempt: Attempt,
     },
 }
 
-/// A piece of work that runs beside the worker, with its result.
+/// The result of work that runs outside the worker's task.
 enum Done {
     Discovered { asked: (JobId, Attempt, Vec<OperatorId>), splits: Discovery },
     Committed { asked: (JobId, Attempt, CheckpointId), result: Result<(), Failure> },
     Discarded { asked: Discarding, result: Result<(), Failure> },
 }
 
-/// What an attempt says; `None` after its last word.
+/// The events of an attempt. `None` follows the last one.
 type Events = BoxStream<'static, ((JobId, Attempt), Option<AttemptEvent>)>;
 
 /// The actor.
@@ -144,7 +144,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A worker to be run, and the way to speak to it. `is_ready` is told whether the node is registered.
+    /// A worker to run, and its handle. `is_ready` says whether the node is registered.
     pub(crate) fn new(
         orders: Orders,
         engine: Arc<dyn Engine>,
@@ -168,7 +168,7 @@ impl Worker {
         (worker, WorkerHandle { commands: sender })
     }
 
-    /// Works until told to stop.
+    /// Runs until it is asked to stop, or an attempt is stuck.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> WorkerExit {
         let mut ticks = interval(TICK);
         let mut heartbeats = interval(NO_SESSION);
@@ -199,13 +199,13 @@ impl Worker {
                 return WorkerExit::Stuck { job, attempt };
             }
             if !self.leaving.is_empty() && self.orders.is_idle(|job, attempt| self.has_finished(job, attempt)) {
-                // Whoever waited may have lost its patience.
+                // The caller may have given up waiting.
                 self.leaving.drain(..).for_each(|idle| idle.send(()).unwrap_or(()));
             }
         }
     }
 
-    /// Gives the lease of a session that was opened.
+    /// Returns the lease if a session was opened.
     fn on_command(&mut self, command: WorkerCommand) -> Option<Duration> {
         match command {
             WorkerCommand::Opened(link) => return self.on_opened(link),
@@ -216,7 +216,7 @@ impl Worker {
                 }
                 self.is_ready.send_replace(false);
             }
-            // Whoever asked may have lost its patience.
+            // The caller may have given up waiting.
             WorkerCommand::Beat(beat) => beat.send(()).unwrap_or(()),
             WorkerCommand::Leave(idle) => {
                 self.leaving.push(idle);
@@ -246,7 +246,7 @@ impl Worker {
 
     fn on_received(&mut self, received: Received) {
         if self.session.is_none() {
-            return; // given up; what it still says will be said again
+            return; // given up; the leader repeats what was not acknowledged
         }
         let effects = match received {
             Received::Message(CoordinatorMessage::Order { sequence, order }) => {
@@ -268,7 +268,7 @@ impl Worker {
     }
 
     fn on_event(&mut self, (job, attempt): (JobId, Attempt), event: Option<AttemptEvent>) {
-        // Without a last word it is gone all the same; after `Gone` the machine takes no notice.
+        // An attempt whose sender was dropped without `Gone` is gone too. After `Gone` the machine ignores this.
         let event = event.unwrap_or(AttemptEvent::Gone);
         let is_gone = matches!(event, AttemptEvent::Gone);
         let effects = self.orders.on_event(job, attempt, event, self.now());
@@ -381,11 +381,11 @@ impl Worker {
         running.is_some_and(|running| running.states().iter().all(|(_, state)| *state == SubtaskState::Finished))
     }
 
-    /// Cancels everything and gives it a moment to end.
+    /// Cancels all attempts, and gives them a moment to end.
     async fn end_all(&mut self) {
         self.attempts.values().for_each(|running| running.cancel());
         let all_gone = async {
-            // Without attempts there are no events to wait for: not even the stream of them ends.
+            // Without attempts there are no events to wait for: the stream of events does not end.
             while !self.attempts.is_empty()
                 && let Some((about, event)) = self.events.next().await
             {
@@ -404,7 +404,7 @@ impl Worker {
     }
 }
 
-/// Runs a piece of work as a task of its own, so that it neither blocks the worker nor takes it down.
+/// Runs work as a separate task, so that it neither blocks the worker nor makes it fail.
 fn answer_of<T: Send + 'static>(
     seams: &Seams,
     name: &str,
@@ -412,7 +412,7 @@ fn answer_of<T: Send + 'static>(
 ) -> impl Future<Output = Result<T, Failure>> + Send + 'static {
     let (answer, answered) = oneshot::channel();
     let task = async move {
-        // The receiver is gone only where the worker is.
+        // The receiver is gone only if the worker is.
         answer.send(work.await).ok();
     };
     let message = format!("could not {name}: the task ended without an answer");
@@ -439,7 +439,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let orders = Orders::new(Limits { orphan_timeout: second, stop_timeout: second }, Duration::ZERO);
         let (mut worker, _handle) = Worker::new(orders, engine, seams(), watch::Sender::new(false));
-        // What keeps an end of an attempt's events may outlive the attempt.
+        // A holder of a sender of the attempt's events may outlive the attempt.
         worker.events.push(futures::stream::pending().boxed());
         let began = worker.now();
         worker.end_all().await;

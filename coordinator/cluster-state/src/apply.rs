@@ -1,5 +1,5 @@
-//! Applying committed commands: one handler per command. Each checks everything first and changes the state only then, so
-//! that a rejection leaves no trace.
+//! Applies committed commands: one handler per command. Each handler checks everything before it changes anything, so a
+//! rejection leaves the state as it was.
 //!
 //! ```text
 //! Created|Restarting --BeginAttempt--> Deploying --RunAttempt--> Running --CompleteAttempt--> Committing --FinishJob--> end
@@ -11,9 +11,9 @@
 //! at any time after:   SinksCommitted, of complete checkpoints in their order
 //! ```
 //!
-//! Move is `MoveAttempt`: a node leaves on purpose, and nothing is counted as failed. No attempt begins, and no job finishes,
-//! before what complete checkpoints hold is published. A job that is being stopped restarts like any other, goes on from its
-//! newest checkpoint, and is stopped again.
+//! Move is `MoveAttempt`: a node leaves on purpose, and nothing counts as failed. What complete checkpoints hold must
+//! be published before an attempt begins or a job finishes. A job that is being stopped restarts like any other: it
+//! goes on from its newest checkpoint, and is stopped again.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -31,24 +31,25 @@ use crate::{
     state::{AttemptRecord, ClusterState, JobRecord, NodeRecord},
 };
 
-/// How many replaced lives of a node are remembered. Each needs a restart of the process while the one before it still
-/// tries to come back, so that a few are plenty.
+/// How many replaced incarnations of a node are remembered. Each one needs a restart of the process while its
+/// predecessor still tries to reconnect, so a few are enough.
 const SUPERSEDED_MAX: usize = 8;
 
-/// Why a job has failed that was cancelled while it published.
+/// The failure of a job that was cancelled while its output was being published.
 const PUBLISHING_GIVEN_UP: &str = "publishing was given up; some output may be visible";
 
 pub(crate) type Applied = Result<Vec<Event>, Rejection>;
 
 impl ClusterState {
-    /// Applies a committed command that was proposed at a time in milliseconds since 1970.
+    /// Applies a committed command. `index` is its log index; `at_ms` is when it was proposed, in milliseconds since
+    /// 1970.
     pub fn apply_at(&mut self, index: u64, command: Command, at_ms: u64) -> Outcome {
         let outcome = self.apply(index, command);
         self.stamp(index, at_ms);
         outcome
     }
 
-    /// Notes when jobs that the command at this place has changed began and ended.
+    /// Stamps begin and end of the jobs that the command at `index` changed.
     fn stamp(&mut self, index: u64, at_ms: u64) {
         for record in self.jobs.values_mut().filter(|record| record.revision == index) {
             let record = Arc::make_mut(record);
@@ -63,7 +64,7 @@ impl ClusterState {
         }
     }
 
-    /// Applies a committed command. `index` is its place in the log.
+    /// Applies a committed command. `index` is its log index.
     pub fn apply(&mut self, index: u64, command: Command) -> Outcome {
         let applied = match command {
             Command::InitCluster { cluster } => self.init_cluster(cluster),
@@ -130,7 +131,7 @@ impl ClusterState {
         Ok(events)
     }
 
-    /// One life of a node cannot come back with fewer slots than live attempts hold there.
+    /// An incarnation cannot reconnect with fewer slots than live attempts hold on it.
     fn ensure_slots_cover(&self, node: NodeId, record: &NodeRecord) -> Result<(), Rejection> {
         let wanted = self.slots_used_in_life(node, record.registration.incarnation);
         let free = record.registration.slots;
@@ -197,7 +198,7 @@ impl ClusterState {
         Ok(vec![Event::JobAccepted { job }])
     }
 
-    /// Only one job that lives takes records at a path.
+    /// At most one live job takes records at a path.
     pub(crate) fn ensure_paths_free(&self, spec: &JobSpec) -> Result<(), Rejection> {
         for (job, other) in self.live_jobs() {
             if let Some(path) = spec.ingest_paths.intersection(&other.spec.ingest_paths).next() {
@@ -277,7 +278,7 @@ impl ClusterState {
         verdict: Verdict,
     ) -> Applied {
         let record = current_attempt(&mut self.jobs, job, attempt)?;
-        // Once sinks are being published, some may be visible already: another attempt would write them twice.
+        // Once sinks are being published, some output may be visible already. Another attempt would write it twice.
         let status = match (record.status, verdict) {
             (JobStatus::Deploying | JobStatus::Running, Verdict::Restart) => JobStatus::Restarting,
             (JobStatus::Deploying | JobStatus::Running | JobStatus::Committing, Verdict::Fail) => JobStatus::Failed,
@@ -320,22 +321,23 @@ impl ClusterState {
 
     fn end_job(&mut self, index: u64, job: JobId, mode: EndMode) -> Applied {
         let record = job_to_change(&mut self.jobs, job)?;
-        // A client repeats a request whose answer was lost: what it asked for is so, or is on its way.
+        // A client repeats a request whose answer it did not get. The first one is done, or in progress.
         if record.ending == Some(mode) && (mode == EndMode::Cancel || record.status != JobStatus::Failed) {
             return Ok(Vec::new());
         }
         let status = match (record.status, mode) {
             (status, _) if status.is_terminal() => return Err(Rejection::WrongStatus { job, status }),
-            // Nothing is left to stop.
+            // All sources have ended: nothing is left to stop.
             (status @ JobStatus::Committing, EndMode::Stop) => return Err(Rejection::WrongStatus { job, status }),
-            // Its output is becoming visible: too late to discard all of it, but a store may never take it.
+            // Some output may be visible already, so it is too late to discard all of it. But the store may never
+            // accept the rest, so a client must be able to give up.
             (JobStatus::Committing, EndMode::Cancel) => {
                 let message = PUBLISHING_GIVEN_UP.to_owned();
                 record.failure = Some(Failure { kind: FailureKind::Store, message });
                 JobStatus::Failed
             }
             (_, EndMode::Cancel) => JobStatus::Cancelled,
-            // Nothing has been read: there is no output to wait for.
+            // Nothing was read, so there is no output to wait for.
             (JobStatus::Created, EndMode::Stop) => JobStatus::Stopped,
             (live, EndMode::Stop) => live,
         };
@@ -343,7 +345,8 @@ impl ClusterState {
         Ok(set_status(job, record, status, index))
     }
 
-    /// A failed job goes on from its newest checkpoint. Nothing of it may be on its way to being visible: it would be visible twice.
+    /// Lets a failed job go on from its newest checkpoint. Refused while any of its output is being published: the new
+    /// attempt would write it a second time.
     fn restart_job(&mut self, index: u64, request: RequestId, job: JobId, spec: Arc<JobSpec>) -> Applied {
         let record = self.jobs.get(&job).ok_or(Rejection::UnknownJob(job))?;
         if record.restarted_by.as_ref() == Some(&request) {
@@ -364,7 +367,7 @@ impl ClusterState {
         record.spec = spec;
         record.restarts = record.restarts.saturating_add(1);
         record.restarted_by = Some(request);
-        // Failures in a row are counted anew.
+        // The job starts with fresh counts of failures.
         (record.failures, record.operator_failures) = (0, 0);
         Ok(set_status(job, record, JobStatus::Restarting, index))
     }
@@ -387,7 +390,7 @@ impl ClusterState {
     }
 }
 
-/// What complete checkpoints hold is published before anything that comes after it.
+/// What complete checkpoints hold must be published before anything that comes after it.
 fn ensure_committed(job: JobId, record: &JobRecord) -> Result<(), Rejection> {
     let waiting = record.uncommitted().map(|manifest| manifest.checkpoint);
     waiting.map_or(Ok(()), |checkpoint| Err(Rejection::NotCommitted { job, checkpoint }))
@@ -413,7 +416,7 @@ fn current_node(
     }
 }
 
-/// A job's record, for this state alone.
+/// A job's record to change. Clones it first if another copy of the state shares it.
 pub(crate) fn job_to_change(
     jobs: &mut BTreeMap<JobId, Arc<JobRecord>>,
     job: JobId,

@@ -1,12 +1,12 @@
-//! Applying the commands of checkpoints.
+//! Applies the commands about checkpoints.
 //!
 //! ```text
 //! BeginCheckpoint(n) --all acknowledged, manifest durable--> CompleteCheckpoint(n) -> SinksCommitted(n) -> forgotten
 //!        '--------- given up: nothing is recorded; the next is n + 1
 //! ```
 //!
-//! Numbers are never reused. Complete checkpoints are published in their order; of a job that lives, the newest one and
-//! those that are not published stay.
+//! Numbers are never reused. Complete checkpoints are published in order. A live job keeps its newest checkpoint, and
+//! those that are not published yet.
 
 use thalweg_types::{Attempt, CheckpointId, JobId, JobStatus, checkpoint::ManifestRef};
 
@@ -49,7 +49,7 @@ impl ClusterState {
         Ok(vec![Event::CheckpointCompleted { job, checkpoint }])
     }
 
-    /// In any status: what is complete is published, whatever has become of the job.
+    /// Allowed in any status: a complete checkpoint is published even if the job has failed or was cancelled since.
     pub(crate) fn sinks_committed(&mut self, index: u64, job: JobId, checkpoint: CheckpointId) -> Applied {
         let record = job_to_change(&mut self.jobs, job)?;
         let due = record.uncommitted().map_or(CheckpointId(0), |manifest| manifest.checkpoint);

@@ -1,7 +1,7 @@
-//! What can be written to the replicated log, and its persisted form: JSON text with the format's number.
+//! The commands of the replicated log, and their persisted form: JSON text with a format number.
 //!
-//! A command is a finished decision. Commands are only ever added to, with the format's number raised: a log may hold what
-//! an older engine wrote.
+//! A command is a finished decision. Commands are only added, and each addition raises the format number, because a log
+//! may hold what an older engine wrote.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,181 +16,162 @@ use thalweg_types::{
 };
 use thiserror::Error;
 
-/// The version of the format of commands and snapshots. 2 added checkpoints, 3 that failed jobs are started again,
-/// 4 when a command was proposed.
+/// The format of commands and snapshots. Version 2 added checkpoints, 3 restarts of failed jobs, 4 the time at which a
+/// command was proposed.
 pub const FORMAT: u32 = 4;
-/// The oldest version that is read: it knows fewer commands, and says nothing else by those that it knows.
+/// The oldest format that is read. It has fewer commands; those it has mean the same.
 pub(crate) const FORMAT_MIN: u32 = 1;
 
 /// One entry of the replicated log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
-    /// Names the cluster; the first one wins.
+    /// Sets the cluster's id. The first command wins.
     InitCluster {
         /// Drawn at random by the first leader.
         cluster: ClusterId,
     },
     /// A node opened a session.
     RegisterNode {
-        /// What it said.
+        /// What the node offers, and where it listens.
         registration: NodeRegistration,
     },
     /// A node said that it takes no more work.
     LeaveNode {
-        /// Which.
         node: NodeId,
-        /// Which life of it.
+        /// Must be the node's current one.
         incarnation: Incarnation,
     },
     /// A node's lease ran out.
     LoseNode {
-        /// Which.
         node: NodeId,
-        /// Which life of it.
         incarnation: Incarnation,
-        /// For people.
+        /// Shown to users.
         reason: String,
     },
     /// Drops the records of lost nodes on which nothing depends.
     ForgetNodes {
-        /// Which; all of them lost.
+        /// All of them must be lost.
         nodes: Vec<NodeId>,
     },
-    /// A client submitted a job. A request that is already known is answered with its job.
+    /// A client submitted a job. A known request is answered with the job that it created.
     SubmitJob {
         /// The client's name for the request.
         request: RequestId,
-        /// The job.
         spec: Arc<JobSpec>,
     },
     /// The next attempt of a job is placed.
     BeginAttempt {
-        /// The job.
         job: JobId,
-        /// The attempt: the last one's successor.
+        /// The successor of the last attempt.
         attempt: Attempt,
-        /// Where it runs.
+        /// Where its subtasks run.
         plan: Arc<AttemptPlan>,
     },
-    /// All subtasks of an attempt are deployed and ready: its sources may be started.
+    /// All subtasks of an attempt are deployed and ready: its sources may start.
     RunAttempt {
-        /// The job.
         job: JobId,
-        /// The attempt.
+        /// Must be the job's last one.
         attempt: Attempt,
     },
-    /// All subtasks of an attempt have ended well.
+    /// All subtasks of an attempt have finished.
     CompleteAttempt {
-        /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
-        /// What its sinks have prepared, kept here so that any leader can publish it.
+        /// What its sinks have prepared. It is in the log so that any leader can publish it.
         committables: Vec<SinkCommittables>,
     },
-    /// A checkpoint of a running attempt begins. Its number is used up, whatever becomes of it.
+    /// A checkpoint of a running attempt begins. Its number is never reused, even if it is aborted.
     BeginCheckpoint {
-        /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
-        /// The checkpoint: the last one's successor.
+        /// The successor of the last checkpoint.
         checkpoint: CheckpointId,
     },
-    /// All that belongs to the checkpoint begun last is durable: this makes it exist.
+    /// Everything that belongs to the last begun checkpoint is durable. This command makes the checkpoint exist.
     CompleteCheckpoint {
-        /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
-        /// Its manifest.
+        /// Where its manifest is.
         manifest: ManifestRef,
     },
-    /// What the sinks had prepared up to a checkpoint is published.
+    /// What the sinks prepared up to a checkpoint is published.
     SinksCommitted {
-        /// The job.
         job: JobId,
-        /// The checkpoint.
+        /// Must be the oldest complete one that is not published.
         checkpoint: CheckpointId,
     },
-    /// Drops checkpoints from which nobody will go on.
+    /// Drops checkpoints that no attempt will restore.
     ForgetCheckpoints {
-        /// The job.
         job: JobId,
-        /// Which.
+        /// Must be complete. Of a live job, neither the newest one nor one that is not published.
         checkpoints: Vec<CheckpointId>,
     },
-    /// An attempt ended badly.
+    /// An attempt failed.
     FailAttempt {
-        /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
-        /// Why.
         failure: Failure,
         /// What becomes of the job.
         verdict: Verdict,
     },
-    /// An attempt is given up because a node of it leaves on purpose: another follows elsewhere, and nothing has failed.
+    /// An attempt is given up because one of its nodes leaves on purpose. The next one runs elsewhere, and nothing has
+    /// failed.
     MoveAttempt {
-        /// The job.
         job: JobId,
-        /// The attempt.
+        /// Must be the job's last one, deploying or running.
         attempt: Attempt,
     },
-    /// A job cannot be carried out at all, whatever its attempt does.
+    /// A job cannot run at all, whatever becomes of its attempt.
     FailJob {
-        /// The job.
         job: JobId,
-        /// Why.
+        /// Shown to users.
         failure: Failure,
     },
-    /// What an attempt prepared is published.
+    /// What an attempt prepared is published: its job ends.
     FinishJob {
-        /// The job.
         job: JobId,
-        /// The attempt.
+        /// Must be the job's last one, committing.
         attempt: Attempt,
     },
     /// A client ends a job.
     EndJob {
-        /// The job.
         job: JobId,
-        /// How.
+        /// Whether output that is not published yet is kept.
         mode: EndMode,
     },
-    /// A client starts a failed job again, from its newest checkpoint. A request that is already known changes nothing.
+    /// A client starts a failed job again, from its newest checkpoint. A known request changes nothing.
     RestartJob {
         /// The client's name for the request.
         request: RequestId,
-        /// The job.
         job: JobId,
-        /// What it is from now on: the same dataflow, with other settings.
+        /// The same dataflow, with other settings.
         spec: Arc<JobSpec>,
     },
     /// Drops the records of jobs that have ended.
     ForgetJobs {
-        /// Which; all of them ended.
+        /// All of them must have ended.
         jobs: Vec<JobId>,
     },
 }
 
-/// A submitted job, as it stays for its life.
+/// A job as a client submitted it, or last started it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
-    /// For people.
+    /// The name shown to users.
     pub name: String,
     /// The script it was planned from.
     pub sql: String,
-    /// The dataflow in `JobGraph`'s persisted form: opaque here, so that a member of another version holds the same bytes.
+    /// The dataflow in `JobGraph`'s persisted form. It is opaque here, so that members of other versions hold the same
+    /// bytes.
     pub graph: String,
-    /// How many key groups the dataflow has.
+    /// The number of key groups.
     pub key_groups: u16,
-    /// How many slices it wants; `None`: whatever is free when it first starts.
+    /// How many slices the job wants. `None`: as many as are free when it first starts.
     pub parallelism: Option<u32>,
-    /// The paths at which it takes records over HTTP, without the slashes around them. No two jobs that live have one in common.
+    /// The paths at which it takes records over HTTP, without leading or trailing slashes. Live jobs have no path in
+    /// common.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub ingest_paths: BTreeSet<String>,
 }
@@ -199,9 +180,9 @@ pub struct JobSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptPlan {
-    /// Slices to nodes, key groups to slices.
+    /// Which node holds each slice, and which slice owns each key group.
     pub assignment: Assignment,
-    /// The nodes of the assignment, each with the life of it that was meant.
+    /// The nodes of the assignment, each with the incarnation that the plan is for.
     pub nodes: BTreeMap<NodeId, Incarnation>,
 }
 
@@ -213,14 +194,14 @@ impl AttemptPlan {
         u32::try_from(slices.count()).expect("slots are counted in 32 bits")
     }
 
-    /// How many slices are on this life of a node.
+    /// How many slices are on this incarnation of a node.
     #[must_use]
     pub fn slices_on_life(&self, node: NodeId, incarnation: Incarnation) -> u32 {
         if self.nodes.get(&node) == Some(&incarnation) { self.slices_on(node) } else { 0 }
     }
 }
 
-/// What becomes of a job whose attempt ended badly.
+/// What becomes of a job whose attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -234,9 +215,9 @@ pub enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndMode {
-    /// At once; unpublished output is discarded.
+    /// Ends at once. Unpublished output is discarded.
     Cancel,
-    /// The sources end; what they gave is processed and published.
+    /// The sources end. What they have read is processed and published.
     Stop,
 }
 
@@ -244,7 +225,7 @@ pub enum EndMode {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the command cannot be read: {reason}")]
 pub struct UnreadableCommand {
-    /// Why.
+    /// What is wrong with the bytes.
     pub reason: String,
 }
 
@@ -252,7 +233,7 @@ pub struct UnreadableCommand {
 #[serde(deny_unknown_fields)]
 struct Envelope<C> {
     format: u32,
-    /// When it was proposed, in milliseconds since 1970, by the clock of who did so; 0 where that is not known.
+    /// When it was proposed, in milliseconds since 1970 by the proposer's clock; 0 if unknown.
     #[serde(default, skip_serializing_if = "is_zero")]
     at_ms: u64,
     command: C,
@@ -264,7 +245,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Command {
-    /// The word for it in logs.
+    /// The command's name in logs.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -291,7 +272,7 @@ impl Command {
         }
     }
 
-    /// The persisted form, with the time since 1970 at which it is proposed.
+    /// The persisted form. `since_epoch` is the time since 1970 at which it is proposed.
     #[must_use]
     pub fn to_bytes(&self, since_epoch: Duration) -> Vec<u8> {
         let at_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
@@ -299,7 +280,7 @@ impl Command {
         serde_json::to_vec(&envelope).expect("a command has only text and integer keys")
     }
 
-    /// Reads the persisted form: the command, and when it was proposed, in milliseconds since 1970.
+    /// Reads the persisted form. Returns the command, and when it was proposed in milliseconds since 1970.
     ///
     /// # Errors
     /// When the bytes are not a command of this format or an older one.

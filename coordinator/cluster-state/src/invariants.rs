@@ -1,4 +1,5 @@
-//! What is true of every state, whatever the log was. Checked after each step of a simulation and when a snapshot is read.
+//! Invariants of every state, whatever the log was. Checked after each step of a simulation, and when a snapshot is
+//! read.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ impl ClusterState {
     /// Checks every invariant.
     ///
     /// # Errors
-    /// Names the first that is broken.
+    /// Names the first broken invariant.
     pub fn check_invariants(&self) -> Result<(), String> {
         for (job, record) in &self.jobs {
             self.check_job(*job, record).map_err(|broken| format!("{job}: {broken}"))?;

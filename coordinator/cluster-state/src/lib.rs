@@ -4,14 +4,15 @@
 //! leader decides (control) -> Command -> Raft log -> every member: ClusterState::apply -> Applied(events) | Rejected(reason)
 //! ```
 //!
-//! The rule it protects: the same log gives the same state on every member. So `apply` is total, knows no time and draws
-//! no numbers, and takes no decision of its own: it checks what the leader decided and records it. A rejection is a normal
+//! The rule it protects: the same log gives the same state on every member. So `apply` is total, reads no clock, draws
+//! no random numbers and decides nothing: it checks what the leader decided and records it. A rejection is a normal
 //! outcome and changes nothing.
 //!
-//! What a leader must do next is derivable from the state alone (`JobRecord::status`, `JobRecord::attempt`,
-//! `ClusterState::live_jobs`), so that a new leader reconciles instead of hoping that an event was handled before a crash.
+//! What a leader must do next can be derived from the state alone (`JobRecord::status`, `JobRecord::attempt`,
+//! `ClusterState::live_jobs`). So a new leader reconciles, instead of hoping that an event was handled before a crash.
 //!
-//! Left to others: heartbeats and measurements (the leader's memory), and every choice of place, time and restart.
+//! Left to others: heartbeats and measurements (the leader keeps them in memory), and all decisions about placement,
+//! time and restarts.
 
 mod apply;
 mod checkpoint;

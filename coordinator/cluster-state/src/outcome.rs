@@ -1,9 +1,9 @@
-//! What applying a command gives its proposer: what changed, or why nothing did.
+//! What the proposer of a command gets back: what changed, or why nothing did.
 
 use thalweg_types::{Attempt, CheckpointId, ClusterId, Incarnation, JobId, JobStatus, NodeId};
 use thiserror::Error;
 
-/// The outcome of a committed command. A rejection is normal and has changed nothing.
+/// The outcome of a committed command. A rejection is normal and changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
@@ -14,10 +14,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The events of an applied command; a rejection otherwise.
+    /// The events of an applied command.
     ///
     /// # Errors
-    /// The reason of the rejection.
+    /// The reason, if the command was rejected.
     pub fn into_result(self) -> Result<Vec<Event>, Rejection> {
         match self {
             Self::Applied(events) => Ok(events),
@@ -29,77 +29,69 @@ impl Outcome {
 /// Something that an applied command changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The cluster has this name.
+    /// The cluster has an id.
     ClusterNamed(ClusterId),
     /// The node is alive.
     NodeRegistered {
-        /// Which.
         node: NodeId,
-        /// Which life of it.
+        /// The incarnation that registered.
         incarnation: Incarnation,
     },
-    /// This life of the node is over, as far as the cluster is concerned.
+    /// The cluster has given up this incarnation of the node.
     NodeLost {
-        /// Which.
         node: NodeId,
-        /// Which life of it.
+        /// The incarnation that is lost.
         incarnation: Incarnation,
     },
     /// The node takes no more work.
     NodeLeaving {
-        /// Which.
+        /// The node that leaves.
         node: NodeId,
     },
     /// The record of the node is gone.
     NodeForgotten {
-        /// Which.
+        /// A node that was lost.
         node: NodeId,
     },
-    /// The job was accepted, now or by an earlier command of the same request.
+    /// The job was accepted, by this command or by an earlier one of the same request.
     JobAccepted {
-        /// Which.
+        /// The new job, or the one of the earlier command.
         job: JobId,
     },
-    /// The job is now here in its life.
+    /// The job's status or attempt changed.
     JobChanged {
-        /// Which.
         job: JobId,
-        /// Its last attempt.
+        /// The job's last attempt.
         attempt: Attempt,
-        /// Its status.
         status: JobStatus,
     },
     /// A checkpoint has begun.
     CheckpointBegun {
-        /// Of which job.
         job: JobId,
-        /// Which.
+        /// The successor of the last checkpoint of the job.
         checkpoint: CheckpointId,
     },
     /// A checkpoint is complete.
     CheckpointCompleted {
-        /// Of which job.
         job: JobId,
-        /// Which.
+        /// Now the newest complete one of the job.
         checkpoint: CheckpointId,
     },
-    /// What sinks had prepared up to a checkpoint is published.
+    /// What the sinks prepared up to a checkpoint is published.
     SinksCommitted {
-        /// Of which job.
         job: JobId,
-        /// Which.
+        /// The checkpoint up to which everything is published.
         checkpoint: CheckpointId,
     },
     /// The record of a checkpoint is gone.
     CheckpointForgotten {
-        /// Of which job.
         job: JobId,
-        /// Which.
+        /// A checkpoint that was complete.
         checkpoint: CheckpointId,
     },
     /// The record of the job is gone.
     JobForgotten {
-        /// Which.
+        /// A job that had ended.
         job: JobId,
     },
 }
@@ -107,125 +99,113 @@ pub enum Event {
 /// Why a command was not recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Rejection {
-    /// The cluster has a name already.
+    /// The cluster has an id already.
     #[error("the cluster is already named {0}")]
     AlreadyNamed(ClusterId),
-    /// No such node.
+    /// No node has this id.
     #[error("{0} is not known")]
     UnknownNode(NodeId),
-    /// Another life of the node is current.
+    /// Another incarnation of the node is current.
     #[error("{node} is now {current}, not {given}")]
     NotCurrentIncarnation {
-        /// Which.
         node: NodeId,
-        /// The current life.
+        /// The incarnation that is registered.
         current: Incarnation,
-        /// The life that was meant.
+        /// The incarnation that the command names.
         given: Incarnation,
     },
-    /// A newer process took this node's place.
+    /// A newer process has registered under this node's id.
     #[error("a newer process has registered as {node}; {given} cannot come back")]
     Superseded {
-        /// Which.
         node: NodeId,
-        /// The older life.
+        /// The older incarnation.
         given: Incarnation,
     },
-    /// The node is lost or leaving.
+    /// The node is lost or leaves.
     #[error("{0} takes no work")]
     NotAvailable(NodeId),
-    /// The node is still there, or a job depends on it.
+    /// The node is not lost, or a live attempt holds slots on it.
     #[error("{0} is still needed")]
     NodeNeeded(NodeId),
-    /// The node has fewer slots left.
+    /// The node has too few free slots.
     #[error("{node} has {free} free slots, the assignment wants {wanted}")]
     NoSlots {
-        /// Which.
         node: NodeId,
         /// Slots that no live attempt holds.
         free: u32,
-        /// Slices that were to be placed there.
+        /// Slices that the plan puts there.
         wanted: u32,
     },
     /// The assignment contradicts itself or the job.
     #[error("the assignment is inconsistent: {0}")]
     BadAssignment(String),
-    /// Another job that lives takes records there.
+    /// Another live job takes records at this path.
     #[error("records that are POSTed to /{path} go to {job}, {name:?}: end it first, or give the table another 'path'")]
     PathTaken {
-        /// The path.
         path: String,
-        /// The other job.
+        /// The job that takes records at the path.
         job: JobId,
-        /// Its name.
         name: String,
     },
-    /// No such job.
+    /// No job has this id.
     #[error("{0} is not known")]
     UnknownJob(JobId),
     /// Only a failed job is started again.
     #[error("{job} is {status}: only a job that has failed can be started again")]
     NotFailed {
-        /// Which.
         job: JobId,
-        /// Where it is in its life.
+        /// The job's current status.
         status: JobStatus,
     },
-    /// The last attempt ran to its end, and some of what it gave may be visible.
+    /// The last attempt ran to its end, and some of its output may be visible.
     #[error(
         "{0} had come to its end and failed while its output was published: some may be visible, and would be written twice"
     )]
     PartlyPublished(JobId),
-    /// Another attempt is current.
+    /// Another attempt is the last one.
     #[error("{job} is at {current}, not {given}")]
     NotCurrentAttempt {
-        /// Which.
         job: JobId,
-        /// Its last attempt.
+        /// The job's last attempt.
         current: Attempt,
-        /// The attempt that was meant.
+        /// The attempt that the command names.
         given: Attempt,
     },
-    /// Another checkpoint is due.
+    /// Another checkpoint is due, or none.
     #[error("{job} is at {due}, not {given}")]
     NotDueCheckpoint {
-        /// Of which job.
         job: JobId,
-        /// The checkpoint that could be begun, completed or committed; 0: none.
+        /// The checkpoint that may be begun, completed or committed; 0 if none.
         due: CheckpointId,
-        /// The checkpoint that was meant.
+        /// The checkpoint that the command names.
         given: CheckpointId,
     },
-    /// No such checkpoint is complete.
+    /// The job has no such complete checkpoint.
     #[error("{job} has no complete {checkpoint}")]
     UnknownCheckpoint {
-        /// Of which job.
         job: JobId,
-        /// Which.
+        /// The checkpoint that the command names.
         checkpoint: CheckpointId,
     },
-    /// The job may have to go on from the checkpoint, or to publish what it holds.
+    /// The job may have to restore the checkpoint, or to publish what it holds.
     #[error("{checkpoint} of {job} is still needed")]
     CheckpointNeeded {
-        /// Of which job.
         job: JobId,
-        /// Which.
+        /// The checkpoint that the command names.
         checkpoint: CheckpointId,
     },
-    /// What a complete checkpoint holds is not published yet.
+    /// A complete checkpoint is not published yet.
     #[error("what {checkpoint} of {job} holds is not published yet")]
     NotCommitted {
-        /// Of which job.
         job: JobId,
-        /// The oldest such checkpoint.
+        /// The oldest one that is not published.
         checkpoint: CheckpointId,
     },
-    /// The job is elsewhere in its life.
+    /// The job's status does not allow the command.
     #[error("{job} is {status}")]
     WrongStatus {
-        /// Which.
         job: JobId,
-        /// Where it is.
+        /// The job's current status.
         status: JobStatus,
     },
 }

@@ -1,4 +1,4 @@
-//! The persisted form of the whole state: JSON text with the format's number.
+//! The persisted form of the whole state: JSON text with a format number.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the snapshot of the cluster state cannot be read: {reason}")]
 pub struct UnreadableSnapshot {
-    /// Why.
+    /// What is wrong with the bytes.
     pub reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! The state itself, read-only: records and what can be asked of them. It is changed by `apply` alone.
+//! The state itself, read-only: its records, and queries on them. Only `apply` changes it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +14,8 @@ use thalweg_types::{
 
 use crate::command::{AttemptPlan, EndMode, JobSpec};
 
-/// Everything that the members of a cluster agree on. A clone shares the records of jobs, of which a command changes one.
+/// Everything that the members of a cluster agree on. Clones share the records of jobs; a command copies the one it
+/// changes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterState {
@@ -29,13 +30,13 @@ pub struct ClusterState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeRecord {
-    /// What it last said of itself.
+    /// What it sent when it last registered.
     pub registration: NodeRegistration,
-    /// Whether it takes work.
+    /// Whether it is alive, leaving or lost.
     pub state: NodeState,
-    /// Why it was lost; empty where it was not.
+    /// Why it was lost; empty if it was not.
     pub reason: String,
-    /// Lives of it that a newer one replaced, the newest last: they cannot come back.
+    /// Incarnations that a newer one replaced, oldest first. They cannot register again.
     pub superseded: Vec<Incarnation>,
 }
 
@@ -47,37 +48,37 @@ pub struct JobRecord {
     pub request: RequestId,
     /// What was submitted.
     pub spec: Arc<JobSpec>,
-    /// Where it is in its life.
+    /// Its current status.
     pub status: JobStatus,
-    /// The last attempt; kept after it ended, for the nodes that may still hold some of it.
+    /// The last attempt. It stays after it ended, because nodes may still hold parts of it.
     pub attempt: Option<AttemptRecord>,
-    /// How a client asked to end it.
+    /// How a client asked to end the job.
     pub ending: Option<EndMode>,
-    /// What ended the last failed attempt.
+    /// The last failure, of an attempt or of the job itself.
     pub failure: Option<Failure>,
-    /// How many attempts have failed.
+    /// How many attempts have failed since a client last started the job.
     pub failures: u32,
-    /// How many of them by the fault of an operator since a checkpoint was last completed.
+    /// How many of them an operator caused since a checkpoint was last completed.
     pub operator_failures: u32,
-    /// The checkpoint begun last; 0 before the first. Numbers go on over attempts.
+    /// The last begun checkpoint; 0 before the first. Numbers continue across attempts.
     #[serde(default)]
     pub last_checkpoint: CheckpointId,
-    /// Complete checkpoints, the oldest first.
+    /// Complete checkpoints, oldest first.
     #[serde(default)]
     pub checkpoints: Vec<ManifestRef>,
-    /// What sinks had prepared up to this checkpoint is published.
+    /// What the sinks prepared up to this checkpoint is published.
     #[serde(default)]
     pub committed: CheckpointId,
-    /// How many times a client has started it again after it had failed.
+    /// How many times a client has started the job again after it failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u32,
-    /// The request that did so last.
+    /// The request that last started it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted_by: Option<RequestId>,
-    /// When it was submitted, in milliseconds since 1970 by the leader's clock; 0: before that was noted.
+    /// When it was submitted, in milliseconds since 1970 by the leader's clock; 0 if that was not recorded.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub submitted_ms: u64,
-    /// When it ended; 0: not yet, or before that was noted.
+    /// When it ended, in the same unit; 0 if it has not, or if that was not recorded.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ended_ms: u64,
     /// The log index of the last command that changed this record.
@@ -94,17 +95,17 @@ fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
 pub struct AttemptRecord {
     /// Its number.
     pub attempt: Attempt,
-    /// Where it runs.
+    /// Where its subtasks run.
     pub plan: Arc<AttemptPlan>,
-    /// The checkpoint that it went on from; `None`: the beginning.
+    /// The checkpoint that it was restored from. `None`: it began without one.
     #[serde(default)]
     pub restored: Option<CheckpointId>,
-    /// The checkpoint that had been begun last when it was placed: its own come after.
+    /// The last checkpoint that had begun when this attempt was placed. Its own have higher numbers.
     #[serde(default)]
     pub began_after: CheckpointId,
-    /// What its sinks have prepared after the last complete checkpoint; known once all subtasks have ended well.
+    /// What its sinks prepared after the last complete checkpoint. Known once all subtasks have finished.
     pub committables: Option<Arc<Vec<SinkCommittables>>>,
-    /// It was given up because a node of it left on purpose, and did not fail.
+    /// It was given up because one of its nodes left on purpose. It did not fail.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_moved: bool,
 }
@@ -122,13 +123,13 @@ impl JobRecord {
         self.checkpoints.last()
     }
 
-    /// A complete checkpoint.
+    /// The manifest of a complete checkpoint.
     #[must_use]
     pub fn checkpoint(&self, checkpoint: CheckpointId) -> Option<&ManifestRef> {
         self.checkpoints.iter().find(|manifest| manifest.checkpoint == checkpoint)
     }
 
-    /// The checkpoint that the last attempt has begun and not completed. It may have been given up.
+    /// The checkpoint that the last attempt began and did not complete. It may have been aborted.
     #[must_use]
     pub fn open_checkpoint(&self) -> Option<CheckpointId> {
         let began_after = self.attempt.as_ref()?.began_after;
@@ -136,15 +137,15 @@ impl JobRecord {
         (last > began_after && self.checkpoint(last).is_none()).then_some(last)
     }
 
-    /// The checkpoint whose sinks are to be published next.
+    /// The checkpoint that is to be published next.
     #[must_use]
     pub fn uncommitted(&self) -> Option<&ManifestRef> {
         let mut uncommitted = self.checkpoints.iter().filter(|manifest| manifest.checkpoint > self.committed);
         if bug::is_active(Bug::CommitOutOfOrder) { uncommitted.next_back() } else { uncommitted.next() }
     }
 
-    /// Whether the last attempt ran to its end and what it gave was published. A job that was stopped may have ended
-    /// without.
+    /// Whether the last attempt finished and its output is published. A stopped job may have ended before it had an
+    /// attempt.
     #[must_use]
     pub fn ended_well(&self) -> bool {
         let is_complete = self.attempt.as_ref().is_some_and(|attempt| attempt.committables.is_some());
@@ -160,7 +161,7 @@ impl JobRecord {
 }
 
 impl ClusterState {
-    /// Whether a job was ever submitted.
+    /// Whether any job was ever submitted.
     #[must_use]
     pub fn has_taken_jobs(&self) -> bool {
         self.last_job > JobId(0)
@@ -202,13 +203,13 @@ impl ClusterState {
         self.requests.get(request).copied()
     }
 
-    /// Jobs for which a leader has something left to do.
+    /// Jobs that have not ended.
     pub fn live_jobs(&self) -> impl Iterator<Item = (JobId, &JobRecord)> + '_ {
         let live = self.jobs.iter().filter(|(_, record)| !record.status.is_terminal());
         live.map(|(job, record)| (*job, record.as_ref()))
     }
 
-    /// Whether this life of a node is there, leaving or not.
+    /// Whether this incarnation of a node is alive or leaving.
     #[must_use]
     pub fn is_present(&self, node: NodeId, incarnation: Incarnation) -> bool {
         self.nodes
@@ -216,13 +217,13 @@ impl ClusterState {
             .is_some_and(|record| record.state != NodeState::Lost && record.registration.incarnation == incarnation)
     }
 
-    /// Slots that live attempts hold on a node, in whichever life of it.
+    /// Slots that live attempts hold on a node, in any of its incarnations.
     #[must_use]
     pub fn slots_used(&self, node: NodeId) -> u32 {
         self.live_plans().map(|plan| plan.slices_on(node)).sum()
     }
 
-    /// Slots that live attempts hold in this life of a node.
+    /// Slots that live attempts hold in this incarnation of a node.
     pub(crate) fn slots_used_in_life(&self, node: NodeId, incarnation: Incarnation) -> u32 {
         self.live_plans().map(|plan| plan.slices_on_life(node, incarnation)).sum()
     }

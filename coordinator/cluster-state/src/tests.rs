@@ -51,7 +51,7 @@ fn submit(request: &str) -> Command {
     Command::SubmitJob { request: RequestId(request.to_owned()), spec: Arc::new(spec) }
 }
 
-/// A job that takes records at these paths.
+/// A job that takes records at `paths`.
 fn submit_taking(request: &str, paths: &[&str]) -> Command {
     let Command::SubmitJob { request, spec } = submit(request) else { unreachable!("it submits") };
     let ingest_paths = paths.iter().map(|path| (*path).to_owned()).collect();
@@ -112,7 +112,7 @@ fn forget(job: u64, checkpoints: &[u64]) -> Command {
     Command::ForgetCheckpoints { job: JobId(job), checkpoints }
 }
 
-/// Applies commands in order; all must be applied.
+/// Applies commands in order. Each must be applied.
 fn state_after(commands: Vec<Command>) -> ClusterState {
     let mut state = ClusterState::default();
     for (command, index) in commands.into_iter().zip(1..) {
@@ -174,7 +174,7 @@ fn a_path_belongs_to_one_job_that_lives() {
         taken.to_string(),
         "records that are POSTed to /ingest/b go to job-1, \"a job\": end it first, or give the table another 'path'"
     );
-    // The same request again is the job that has the path.
+    // The same request is answered with the job that has the path.
     let again = state.apply(11, submit_taking("r", &["ingest/a", "ingest/b"]));
     assert_eq!(again, Outcome::Applied(vec![Event::JobAccepted { job: JobId(1) }]));
     let _ = state.apply(12, Command::EndJob { job: JobId(1), mode: EndMode::Cancel });
@@ -331,7 +331,7 @@ fn a_repeated_request_to_end_a_job_changes_nothing() {
         assert_eq!(state.apply(8, end), Outcome::Applied(Vec::new()));
         assert_eq!(state, before);
     }
-    // That it was to be stopped does not hide that it failed.
+    // A job that was to be stopped still shows that it failed.
     let mut state = running();
     let stop = Command::EndJob { job: JobId(1), mode: EndMode::Stop };
     let _ = state.apply(6, stop.clone());
@@ -346,7 +346,7 @@ fn bytes_that_are_no_command_are_an_error() {
     }
 }
 
-/// Commands over few ids, so that many fit the state that the ones before made.
+/// Commands over few ids, so that many of them fit the state that earlier ones made.
 fn any_command() -> impl Strategy<Value = Command> {
     let node = || 1..4u64;
     let life = || 1..4u64;
@@ -394,7 +394,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// The rules that bind a state to the one before it.
+/// The rules that bind a state to its predecessor.
 fn check_step(before: &ClusterState, after: &ClusterState, outcome: &Outcome) {
     if matches!(outcome, Outcome::Rejected(_)) {
         assert_eq!(before, after);

@@ -1,4 +1,4 @@
-//! What the driver tells of this member to those that have no log.
+//! What the driver answers to members without a log.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,8 @@ use crate::{
 };
 
 impl<R: Replicated> Driver<R> {
-    /// As raft has it, which is never behind what is on disk: one that says that nothing was promised has promised nothing.
+    /// Where this member stands, as raft has it. Raft is never behind the disk, so if raft says that nothing was
+    /// promised, nothing was.
     pub(crate) fn standing(&self) -> Standing {
         let raft = &self.node.raft;
         let is_founding = (raft.term, raft.vote, raft.raft_log.last_index()) == (FIRST.term, 0, FIRST.index);

@@ -1,4 +1,4 @@
-//! Work that takes its time, beside the driver: a driver that is busy gives no heartbeat.
+//! Long work outside the driver's task: a busy driver sends no heartbeats.
 
 use std::{
     future::{self, Future},
@@ -8,7 +8,7 @@ use std::{
 use thalweg_types::seam::Spawner;
 use tokio::sync::oneshot;
 
-/// A piece of work under way.
+/// A piece of work in progress.
 #[derive(Debug)]
 pub(crate) struct Beside<T>(oneshot::Receiver<T>);
 
@@ -20,15 +20,15 @@ impl<T: Send + 'static> Beside<T> {
     ) -> Self {
         let (result, done) = oneshot::channel();
         let task = async move {
-            // A driver that has stopped, or has taken a snapshot over, needs it no more.
+            // The driver may have stopped, or may have installed a snapshot. Then it no longer needs the result.
             let _ = result.send(work.await);
         };
-        // Its end shows in the channel.
+        // The task's end shows in the channel.
         let _ = compute.spawn(name, Box::pin(task));
         Self(done)
     }
 
-    /// What it gives, once; `None` where it has panicked. Waits for ever where nothing is under way. Cancel-safe.
+    /// Waits for the result; `None` if the work panicked. Never resolves if no work is in progress. Cancel-safe.
     pub(crate) async fn end(under_way: &mut Option<Self>) -> Option<T> {
         let Some(Self(done)) = under_way else { return future::pending().await };
         let result = done.await.ok();

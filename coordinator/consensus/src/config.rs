@@ -1,4 +1,4 @@
-//! What a member is told at its start.
+//! The configuration of a member, given at its start.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,38 +8,40 @@ use thiserror::Error;
 /// A member of the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Which member.
+    /// The member's id.
     pub member: MemberId,
     /// Where its Raft service listens, as `host:port`.
     pub address: String,
-    /// Whether it votes. Of a member to add: whether it shall vote once it has caught up.
+    /// Whether it votes. For a member to add: whether it becomes a voter once it has caught up.
     pub voter: bool,
 }
 
 /// How a member runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsensusConfig {
-    /// Which member this is; not zero, never given to another store.
+    /// This member's id. Not zero, and never given to another store.
     pub member: MemberId,
-    /// Where the others reach this member's Raft service, as `host:port`.
+    /// Where other members reach this member's Raft service, as `host:port`.
     pub address: String,
-    /// The group. May be left out where the store knows it already, and for a new group of one, which draws it.
+    /// The group's cluster. `None` if the store knows it already, or for a new group of one, which draws it.
     pub cluster: Option<ClusterId>,
-    /// The first members, this one among them, the same for all of them. Used only when the store is empty, and never
-    /// for a member that lost its store: that one joins.
+    /// The first members including this one, the same list for all of them. Used only while the store is empty. A
+    /// member that lost its store does not found a group again: it joins.
     pub bootstrap: Vec<Member>,
-    /// With an empty store: start as a learner that knows nothing and wait to be added by the leader.
+    /// With an empty store: start as a learner without a log, and wait until the leader adds it.
     pub join: bool,
-    /// With an empty store: found the group although some of its first members do not answer. A person says so, once.
+    /// With an empty store: found the group although some of its first members do not answer. An operator sets it for
+    /// one start.
     pub overrides_silence: bool,
     /// The unit of Raft's time.
     pub tick: Duration,
-    /// A follower that hears nothing campaigns after this many ticks, or up to twice as many: each time it draws anew.
+    /// A follower that hears nothing campaigns after this many ticks, or up to twice as many. The number is drawn anew
+    /// each time.
     pub election_ticks: usize,
-    /// The leader sends heartbeats at this many ticks.
+    /// A leader sends heartbeats every this many ticks.
     pub heartbeat_ticks: usize,
-    /// A snapshot is taken after this many applied entries, and the log before it is dropped, but for half as many
-    /// entries, which spare slightly late followers the snapshot.
+    /// A snapshot is taken after this many applied entries. Then the log before it is dropped, but for half as many
+    /// entries: followers that are slightly behind do not need the snapshot.
     pub snapshot_every_entries: u64,
 }
 
@@ -61,7 +63,7 @@ impl Default for ConsensusConfig {
 }
 
 impl ConsensusConfig {
-    /// A group of one, at its first start and at all later ones.
+    /// The configuration of a group of one, for its first start and all later ones.
     #[must_use]
     pub fn single(member: MemberId, address: impl Into<String>) -> Self {
         let address = address.into();
@@ -69,7 +71,7 @@ impl ConsensusConfig {
         Self { member, address, bootstrap, ..Self::default() }
     }
 
-    /// Checks all that can be checked without the store.
+    /// Checks everything that can be checked without the store.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.member.0 == 0 {
             return Err(ConfigError::MemberZero);
@@ -110,41 +112,41 @@ pub(crate) fn check_address(member: MemberId, address: &str) -> Result<(), Confi
 /// What is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// Raft keeps zero for "nobody".
+    /// Raft uses zero for "nobody".
     #[error("a member's id must not be zero")]
     MemberZero,
-    /// An address that can't be dialled.
+    /// The address cannot be dialled.
     #[error("the address of {member} is not host:port: {address:?}")]
     Address {
-        /// Whose address.
+        /// The member with that address.
         member: MemberId,
-        /// The address.
+        /// The address as it was given.
         address: String,
     },
-    /// The tick counts don't go together.
+    /// The tick counts do not fit together.
     #[error(
         "the tick must not be zero, and the election ticks must be more than the heartbeat ticks, which must be at least 1"
     )]
     Ticks,
-    /// No snapshot would ever be taken.
+    /// With zero, no snapshot could be taken.
     #[error("the entries between two snapshots must be at least 1")]
     SnapshotEvery,
     /// A member is listed twice.
     #[error("{0} stands twice among the first members")]
     Twice(MemberId),
-    /// Nobody could ever lead.
+    /// Without a voter, nobody could lead.
     #[error("none of the first members votes")]
     NoVoter,
     /// The first members do not include this one.
     #[error("{0} is not among the first members that it was given")]
     NotAmongFirst(MemberId),
-    /// An empty store and nothing that says what to do with it.
+    /// The store is empty, and the configuration says neither to found nor to join.
     #[error(
         "the store of {0} is empty, and it was told of no other members: give it the first members of its group (--members), or \
          have it join one (--join); a member on its own has the number 1"
     )]
     NothingToStart(MemberId),
-    /// Members of a new group would draw different ids.
+    /// Without a given id, the members of a new group would draw different ones.
     #[error("a new group of several members, and a member that joins one, must be given the cluster's id")]
     NoCluster,
 }

@@ -1,8 +1,8 @@
-//! The handle: what callers can ask of the replicated log.
+//! The handle of a member: what callers can ask of the replicated log.
 //!
-//! Commands go to the driver's task through one bounded queue. Outcomes come back when the command is applied on this
-//! member, so a caller that proposed sees its own effect in `peek`. The state machine itself is read directly: readers share it
-//! as it was when they began, and a command that is applied meanwhile goes to a clone.
+//! Commands go to the driver's task through one bounded queue. The outcome comes back once the command is applied on
+//! this member, so a proposer sees its own effect in `peek`. Callers read the state machine directly: they share the
+//! state as of the start of their read, and a command that is applied meanwhile changes a clone.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -20,53 +20,54 @@ use crate::{
     membership::{Admission, Applicant, Change, Seat},
 };
 
-/// The most bytes of one command. It must fit into the reassembly buffer of a peer many times over.
+/// The most bytes of one command. A peer's reassembly buffer must have room for many of this size.
 pub const COMMAND_BYTES_MAX: usize = 16 << 20;
 
 /// Who leads, as far as this member knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Leadership {
-    /// The term.
+    /// The current term.
     pub term: Term,
-    /// The leader, where one is known.
+    /// The leader, if one is known.
     pub leader: Option<MemberId>,
-    /// Where the leader's Raft service listens.
+    /// Where the leader's Raft service listens, if it is known.
     pub leader_address: Option<String>,
-    /// This member leads, and has applied all that was committed before its term: it may decide from its state.
+    /// Whether this member leads and has applied everything committed before its term. Only then may it decide from its
+    /// state.
     pub is_self: bool,
 }
 
 /// Why a call gave no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConsensusError {
-    /// Only the leader takes it; nothing was done.
+    /// Only the leader takes this call. Nothing was done.
     #[error("this member does not lead the group")]
     NotLeader {
-        /// The leader and the address of its Raft service, where known.
+        /// The leader and the address of its Raft service, if known.
         leader: Option<(MemberId, String)>,
     },
-    /// The leadership was lost on the way: the command may or may not take effect.
+    /// Leadership was lost before the command was known to be committed. It may or may not take effect.
     #[error("leadership was lost before the command was known to be committed; it may still take effect")]
     Dropped,
-    /// Too much is under way, or leadership is being handed over; nothing was done.
+    /// Too many calls are in progress, or leadership is being handed over. Nothing was done.
     #[error("the group takes no more commands for the moment")]
     Busy,
-    /// The command is too large; nothing was done.
+    /// The command is too large. Nothing was done.
     #[error("the command has {bytes} bytes; at most {COMMAND_BYTES_MAX} are taken")]
     TooLarge {
-        /// Its size.
+        /// The command's size.
         bytes: usize,
     },
-    /// A read that the leader did not confirm in time.
+    /// The leader did not confirm a read in time.
     #[error("the leader did not confirm the read in time")]
     Unconfirmed,
-    /// A group without voters could decide nothing any more.
+    /// The last voter cannot be removed: without voters the group decides nothing.
     #[error("{0} is the last voter")]
     LastVoter(MemberId),
-    /// A number stands for one store, and is not used again.
+    /// The number was removed. A number stands for one store and is never used again.
     #[error("{0} was removed: give the new member a number that was never used")]
     Retired(MemberId),
-    /// No member has or had that number.
+    /// No member has or had this number.
     #[error("there is no member {number}", number = .0.0)]
     UnknownMember(MemberId),
     /// The member to add is not acceptable.
@@ -75,7 +76,7 @@ pub enum ConsensusError {
     /// The group refused the change of its members.
     #[error("the change of members was refused: {0}")]
     ChangeRefused(String),
-    /// This member has stopped. A command that was under way may still take effect.
+    /// This member has stopped. A command in progress may still take effect.
     #[error("this member of the group has stopped")]
     Stopped,
 }
@@ -83,15 +84,15 @@ pub enum ConsensusError {
 /// How a member ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConsensusExit {
-    /// It was told to stop, or its last handle was dropped.
+    /// It was asked to stop, or its last handle was dropped.
     Stopped,
-    /// It could not go on, such as on a full disk: the process should end.
+    /// It could not go on, for example because its disk is full. The process should end.
     Failed(String),
 }
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, ConsensusError>>;
 
-/// All that the driver can be asked.
+/// Everything that the driver can be asked.
 pub(crate) enum Command<O> {
     Propose { command: Vec<u8>, reply: Reply<O> },
     Read { reply: Reply<()> },
@@ -102,16 +103,16 @@ pub(crate) enum Command<O> {
     Stop,
 }
 
-/// Where a member stands, for one that has no log.
+/// Where a member stands, for members without a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// The group was founded, and nothing was promised since: term 1, no vote, last index 1.
+    /// Whether the group was founded, and nothing was promised since: term 1, no vote, last index 1.
     pub(crate) is_founding: bool,
-    /// The members and where they listen.
+    /// The members, and where they listen.
     pub(crate) seats: BTreeMap<MemberId, String>,
 }
 
-/// What the driver tells the world.
+/// What the driver publishes to handles.
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) heard: Heard,
@@ -121,7 +122,7 @@ pub(crate) struct Published {
     pub(crate) exit: watch::Sender<Option<ConsensusExit>>,
 }
 
-/// A handle of a member of the group. The member stops when the last one is dropped.
+/// A handle of a member of the group. The member stops when its last handle is dropped.
 pub struct Consensus<R: Replicated> {
     shared: Arc<Shared<R>>,
 }
@@ -171,7 +172,7 @@ impl<R: Replicated> Consensus<R> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Which member this is.
+    /// This member's id.
     #[must_use]
     pub fn member(&self) -> MemberId {
         self.shared.member
@@ -183,10 +184,10 @@ impl<R: Replicated> Consensus<R> {
         &self.shared.cluster
     }
 
-    /// Has a command committed, and gives what applying it here gave.
+    /// Has a command committed. Returns the outcome of applying it on this member.
     ///
     /// # Errors
-    /// After `Dropped` and `Stopped` the command may still take effect; after all others it does not.
+    /// After `Dropped` and `Stopped` the command may still take effect. After all other errors it does not.
     pub async fn propose(&self, command: Vec<u8>) -> Result<R::Outcome, ConsensusError> {
         if command.len() > COMMAND_BYTES_MAX {
             return Err(ConsensusError::TooLarge { bytes: command.len() });
@@ -194,17 +195,18 @@ impl<R: Replicated> Consensus<R> {
         self.ask(|reply| Command::Propose { command, reply }).await
     }
 
-    /// Reads the state, linearizably: it holds all that was committed before the call. Any member that knows a leader
-    /// can be asked. The closure runs on the caller's task.
+    /// Reads the state, linearizably: it holds everything committed before the call. Works on any member that knows a
+    /// leader. The closure runs on the caller's task.
     ///
     /// # Errors
-    /// When there is no leader or it does not confirm in time.
+    /// There is no leader, it did not confirm the read in time, too many reads are in progress, or this member has
+    /// stopped.
     pub async fn read<T: Send + 'static>(&self, f: impl FnOnce(&R) -> T + Send + 'static) -> Result<T, ConsensusError> {
         self.ask(|reply| Command::Read { reply }).await?;
         Ok(self.peek(f))
     }
 
-    /// Reads the state as it is here, which may be old. It may take its time: it keeps nobody from changing the state.
+    /// Reads the state of this member, which may be stale. A slow closure does not block changes of the state.
     pub fn peek<T>(&self, f: impl FnOnce(&R) -> T) -> T {
         let machine = self.shared.machine.read().clone();
         f(&machine)
@@ -216,7 +218,7 @@ impl<R: Replicated> Consensus<R> {
         self.shared.leadership.clone()
     }
 
-    /// Follows the index of the last entry that was applied here: it wakes those who act on the state.
+    /// Follows the index of the last entry applied on this member. Wakes tasks that act on the state.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.shared.applied.clone()
@@ -234,11 +236,11 @@ impl<R: Replicated> Consensus<R> {
         self.shared.members.clone()
     }
 
-    /// Adds a member as a learner, or gives a present one another address. One with `voter` becomes a voter by itself
-    /// once it has caught up. Resolves when it is a member; adding what is there already succeeds.
+    /// Adds a member as a learner, or changes the address of a member. With `voter`, it becomes a voter once it has
+    /// caught up. Returns once it is a member. Succeeds if there is nothing to change.
     ///
     /// # Errors
-    /// Those of `propose`, and when the member is not acceptable, or one of its number was removed.
+    /// Those of `propose`. Also if the member is not acceptable, or its number was removed.
     pub async fn add_member(&self, member: Member) -> Result<(), ConsensusError> {
         if member.member.0 == 0 {
             return Err(ConfigError::MemberZero.into());
@@ -251,7 +253,7 @@ impl<R: Replicated> Consensus<R> {
         self.ask(|reply| Command::Change { change, reply }).await
     }
 
-    /// What comes next for a process with an empty store; only the leader can say.
+    /// The next step for a process with an empty store. Only the leader knows it.
     pub(crate) async fn admission(&self, applicant: Applicant) -> Result<Admission, ConsensusError> {
         self.ask(|reply| Command::Admit { applicant, reply }).await
     }
@@ -260,46 +262,47 @@ impl<R: Replicated> Consensus<R> {
         self.ask(|reply| Command::Stand { reply }).await
     }
 
-    /// The service that tells members without a log where this one stands, and admits them. `life` tells this process from
-    /// any other.
+    /// The service that tells members without a log where this one stands, and admits them. `life` identifies this
+    /// process.
     #[must_use]
     pub fn gatekeeper(&self, network: Arc<dyn Network>, life: u64) -> GatekeeperServer<R> {
         Gatekeeper::mounted(self.clone(), network, life)
     }
 
-    /// How long ago each member was last heard, of those that were since the start; nothing of itself. A leader hears of all, a
-    /// follower of its leader.
+    /// How long ago each other member was last heard, for those heard since the start. A leader hears from all members,
+    /// a follower from its leader.
     #[must_use]
     pub fn heard(&self) -> BTreeMap<MemberId, Duration> {
         self.shared.heard.ago()
     }
 
-    /// Removes a member; removing one that was removed before succeeds. A leader that is told to remove itself hands its
-    /// leadership over and answers `NotLeader`: ask its successor.
+    /// Removes a member. Succeeds if it was removed before. A leader asked to remove itself hands over its leadership
+    /// and returns `NotLeader`: ask its successor.
     ///
     /// # Errors
-    /// Those of `propose`, for the last voter, and for a number that no member has or had.
+    /// Those of `propose`. Also for the last voter, and for a number that no member has or had.
     pub async fn remove_member(&self, member: MemberId) -> Result<(), ConsensusError> {
         self.ask(|reply| Command::Change { change: Change::Remove(member), reply }).await
     }
 
-    /// Resolves when this member's task takes its turn, whether or not there is a leader: a member that does not give its
-    /// beat is stuck.
+    /// Returns once this member's task has taken a turn, whether or not there is a leader. A member that does not
+    /// return from this is stuck.
     ///
     /// # Errors
-    /// When it has stopped.
+    /// This member has stopped.
     pub async fn beat(&self) -> Result<(), ConsensusError> {
         self.ask(|reply| Command::Beat { reply }).await
     }
 
-    /// Stops this member. A leader first hands its leadership over, if someone can take it. Returns when it is over.
+    /// Stops this member, and returns once it has stopped. A leader first hands over its leadership, if another member
+    /// can take it.
     pub async fn shutdown(&self) {
-        // A driver that takes no commands any more has stopped or is about to.
+        // A driver that no longer takes commands has stopped, or is about to.
         let _ = self.shared.commands.send(Command::Stop).await;
         self.exited().await;
     }
 
-    /// Waits until this member has stopped, and says how.
+    /// Waits until this member has stopped, and returns how.
     pub async fn exited(&self) -> ConsensusExit {
         let mut exit = self.shared.exit.clone();
         match exit.wait_for(Option::is_some).await {

@@ -1,14 +1,13 @@
-//! The one task that owns raft.
+//! The task that owns raft.
 //!
 //! ```text
 //!   ticks, commands, messages, reports --> raft --> settle: send, persist, apply, until raft has nothing more
 //! ```
 //!
-//! All inputs that are there are taken before one settling, so that one fsync serves them all. The task waits for the
-//! store and for nothing else; it never waits for a peer or a caller. What takes its time is done beside it, on the compute threads:
-//! large commands are decoded there before they are applied, and what follows them waits; snapshots are encoded and decoded there.
-//! When the store fails, or the log turns out to be
-//! lost, the member stops: `Consensus::exited` tells the process, which should end.
+//! All waiting inputs are taken before raft is settled, so that one fsync serves them all. The task waits for the store
+//! and for nothing else: never for a peer or a caller. Long work runs on the compute threads: decoding large commands,
+//! and encoding and decoding snapshots. Commands behind a large one wait until it is decoded. If the store fails, or
+//! the log turns out to be lost, the member stops: `Consensus::exited` tells the process, which should end.
 
 use std::{any::Any, collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
 
@@ -44,14 +43,14 @@ use crate::{
     waiting::Waiting,
 };
 
-/// Inputs that are taken from one queue before raft is settled.
+/// The most inputs taken from one queue before raft is settled.
 const BATCH: usize = 256;
-/// Changes of members that wait for the one before them.
+/// The most changes of members that wait for the one before them.
 const CHANGES_MAX: usize = 64;
-/// A learner that is this close to the log's end counts as caught up.
+/// A learner this close to the end of the log counts as caught up.
 const CAUGHT_UP_ENTRIES: u64 = 64;
 
-/// Why the member can't go on.
+/// Why the member cannot go on.
 #[derive(Debug, Error)]
 pub(crate) enum Fault {
     #[error("could not keep the log")]
@@ -75,7 +74,7 @@ pub(crate) enum Fault {
     LogLost { acknowledged: u64, last: u64 },
 }
 
-/// The driver's queues.
+/// The driver's queues. Each is bounded where it is created.
 pub(crate) struct Inputs<R: Replicated> {
     pub(crate) commands: mpsc::Receiver<Command<R::Outcome>>,
     pub(crate) messages: mpsc::Receiver<Incoming>,
@@ -92,16 +91,16 @@ pub(crate) struct Driver<R: Replicated> {
     pub(crate) timer: ElectionTimer,
     pub(crate) roster: Roster,
     pub(crate) applied: LogPosition,
-    /// Committed entries that wait for the first of them to be decoded.
+    /// Committed entries that wait until the first of them is decoded.
     pub(crate) unapplied: VecDeque<Entry>,
     pub(crate) decoding: Option<Beside<Result<R::Command, String>>>,
-    /// The last snapshot is of no use to a new member.
+    /// The last snapshot is too old for a new member, so another one must be taken.
     pub(crate) is_snapshot_wanted: bool,
-    /// A snapshot is being encoded.
+    /// The snapshot that is being encoded.
     pub(crate) encoding: Option<Beside<Result<Encoded, StoreError>>>,
-    /// A leader's snapshot is being decoded, and raft does not know of it yet.
+    /// A leader's snapshot that is being decoded. Raft does not know of it yet.
     pub(crate) restoring: Option<Beside<Result<Restoring<R>, StoreError>>>,
-    /// What was made of the leader's snapshot that raft has been told of.
+    /// The decoded snapshot of a leader that raft has been told of.
     pub(crate) restored: Option<Restored<R>>,
     pub(crate) peers: Peers,
     pub(crate) published: Published,
@@ -109,7 +108,7 @@ pub(crate) struct Driver<R: Replicated> {
     pub(crate) stopping: Stopping,
 }
 
-/// The callers that the driver owes an answer.
+/// The callers to whom the driver owes an answer.
 pub(crate) struct Calls<R: Replicated> {
     last_number: u64,
     pub(crate) proposals: Waiting<R::Outcome>,
@@ -130,17 +129,17 @@ impl<R: Replicated> Calls<R> {
     }
 }
 
-/// How far the way to a stop is gone.
+/// How far stopping is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stopping {
     No,
-    /// Leadership is being handed over; it takes at most so many ticks more.
+    /// Leadership is being handed over, for at most this many ticks more.
     HandsOver(usize),
     Now,
 }
 
 impl<R: Replicated> Driver<R> {
-    /// Runs until told to stop.
+    /// Runs until it is asked to stop, or cannot go on.
     pub(crate) async fn run(mut self, mut inputs: Inputs<R>) {
         let driven = AssertUnwindSafe(self.drive(&mut inputs)).catch_unwind().await;
         let exit = match driven.unwrap_or_else(|panic| Err(Fault::Panic(said(panic.as_ref())))) {
@@ -152,7 +151,7 @@ impl<R: Replicated> Driver<R> {
         };
         let term = Term(self.node.raft.term);
         self.published.leadership.send_replace(Leadership { term, ..Leadership::default() });
-        // Callers learn of the end by their dropped replies, and only then that it is over.
+        // First callers see their replies dropped, then the exit is published.
         let published = self.published;
         drop((inputs, self.calls));
         published.exit.send_replace(Some(exit));
@@ -160,7 +159,8 @@ impl<R: Replicated> Driver<R> {
 
     async fn drive(&mut self, inputs: &mut Inputs<R>) -> Result<(), Fault> {
         let mut ticks = time::interval(self.config.tick);
-        // After a stall, time goes on from now: a burst of ticks would look like an election's worth of silence.
+        // After a stall, ticks continue at their interval. A burst of missed ticks would look like an election timeout
+        // without a heartbeat.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.settle().await?;
         if self.node.raft.prs().is_singleton() && self.node.raft.promotable() {
@@ -174,7 +174,7 @@ impl<R: Replicated> Driver<R> {
             tokio::select! {
                 biased;
                 _ = ticks.tick() => self.on_tick(),
-                // Commands that come while leadership is handed over are too late: they see the queue's end.
+                // Commands that come while leadership is handed over are too late. Their senders see the closed queue.
                 command = inputs.commands.recv(), if self.stopping == Stopping::No => {
                     self.on_command(command.unwrap_or(Command::Stop));
                 }
@@ -189,7 +189,7 @@ impl<R: Replicated> Driver<R> {
         Ok(())
     }
 
-    /// Takes what else is there.
+    /// Takes the other waiting inputs: all reports, and at most `BATCH` commands and messages each.
     fn take_batch(&mut self, inputs: &mut Inputs<R>) -> Result<(), Fault> {
         for _ in 0..BATCH {
             if self.stopping != Stopping::No {
@@ -208,10 +208,10 @@ impl<R: Replicated> Driver<R> {
         Ok(())
     }
 
-    /// Asks raft what is open and does what it has ready, until there is nothing more.
+    /// Gives raft the open requests and does what it has ready, until nothing is left.
     async fn settle(&mut self) -> Result<(), Fault> {
         loop {
-            // First what is committed is applied: who waits for it is answered even when leadership is just lost.
+            // Committed entries are applied first, so that their callers are answered even if leadership was just lost.
             while self.node.has_ready() {
                 self.on_ready().await?;
             }
@@ -232,7 +232,7 @@ impl<R: Replicated> Driver<R> {
 
     fn on_tick(&mut self) {
         self.timer.tick(&mut self.node);
-        // A request may have been dropped on its way: two heartbeats are time enough for an answer.
+        // A request may have been lost. Two heartbeats are enough time for an answer.
         let again_ticks = 2 * self.config.heartbeat_ticks;
         self.calls.reads.on_tick(again_ticks, 4 * self.config.election_ticks);
         if let Stopping::HandsOver(ticks) = &mut self.stopping {
@@ -248,10 +248,10 @@ impl<R: Replicated> Driver<R> {
                 self.calls.changes.push_back((change, reply));
             }
             Command::Change { reply, .. } => refuse(reply, ConsensusError::Busy),
-            // Whoever asked and is gone needs no answer.
+            // An applicant that is gone needs no answer.
             Command::Admit { applicant, reply } => drop(reply.send(self.admission(&applicant))),
             Command::Stand { reply } => drop(reply.send(Ok(self.standing()))),
-            // A caller that is gone has waited too long for it.
+            // A caller that is gone has given up waiting.
             Command::Beat { reply } => drop(reply.send(Ok(()))),
             Command::Stop => self.on_stop(),
         }
@@ -296,15 +296,15 @@ impl<R: Replicated> Driver<R> {
             let work = restored(message, state, self.store.clone());
             self.restoring = Some(Beside::begin(&self.compute, "decode a snapshot", work));
         }
-        // One that comes while another is being decoded is lost, as messages may be.
+        // A snapshot that arrives while another one is being decoded is dropped. Raft tolerates lost messages.
         Ok(())
     }
 
-    /// Raft is told of a leader's snapshot once that is decoded. One that cannot be is decoded again where raft wants it, which is
-    /// the end of this member.
+    /// Tells raft of a leader's snapshot once it is decoded. One that could not be decoded is decoded again if raft
+    /// wants it; that failure stops the member.
     fn on_restored(&mut self, restoring: Option<Result<Restoring<R>, StoreError>>) -> Result<(), Fault> {
         let Restoring { mut message, restored } = restoring.ok_or(Fault::Beside)??;
-        // Another may lead by now.
+        // Another member may lead by now.
         if self.is_believed(&mut message) {
             self.restored = restored;
             self.step(*message);
@@ -329,7 +329,8 @@ impl<R: Replicated> Driver<R> {
         }
     }
 
-    /// The leader that this member knows tells how far it has acknowledged the log. Raft-rs panics when the log ends before.
+    /// Notices a lost log: a heartbeat of the known leader says how far this member has acknowledged the log. Raft-rs
+    /// panics if the log ends before that.
     fn check_log(&self, message: &Message) -> Result<(), Fault> {
         let raft = &self.node.raft;
         let last = raft.raft_log.last_index();
@@ -349,7 +350,7 @@ impl<R: Replicated> Driver<R> {
         }
     }
 
-    /// Publishes who leads, and lets go of what the change makes unanswerable.
+    /// Publishes who leads, and answers callers whose outcome the change makes unknown.
     fn follow_leadership(&mut self) {
         let raft = &self.node.raft;
         let is_leading = self.is_leading();
@@ -361,7 +362,7 @@ impl<R: Replicated> Driver<R> {
             is_self: is_leading && raft.apply_to_current_term(),
         };
         let leading = is_leading.then_some(raft.term);
-        // Who waits for what is committed, and is not applied yet, is answered.
+        // Not while committed entries wait to be applied: their callers get an outcome.
         if self.unapplied.is_empty() {
             self.calls.proposals.drop_but(leading);
             self.calls.changing.drop_but(leading);
@@ -376,7 +377,7 @@ impl<R: Replicated> Driver<R> {
         }
     }
 
-    /// One request serves all readers that wait for one.
+    /// Asks for a confirmation of reads. One request serves all waiting readers.
     fn ask_reads(&mut self) {
         if !self.calls.reads.has_waiting() {
             return;
@@ -384,7 +385,7 @@ impl<R: Replicated> Driver<R> {
         if self.node.raft.leader_id == 0 {
             self.calls.reads.refuse(&ConsensusError::NotLeader { leader: None });
         } else if !self.is_leading() || self.node.raft.commit_to_current_term() {
-            // A leader that has committed nothing in its term doesn't know yet what is committed: readers wait.
+            // A leader that has committed nothing in its term does not know yet what is committed, so readers wait.
             let origin = self.next_origin();
             self.node.read_index(origin.encode());
             self.calls.reads.on_asked(origin.number);
@@ -408,7 +409,7 @@ impl<R: Replicated> Driver<R> {
         {
             info!(%member, "a learner has caught up and becomes a voter");
             let change = encode_change(member, Some(&seat), true);
-            // Nobody waits for it, and the next settling tries again.
+            // Nobody waits for this change, and the next settling tries again.
             let origin = self.next_origin();
             let _ = self.node.propose_conf_change(origin.encode(), change);
         }
@@ -459,7 +460,7 @@ impl<R: Replicated> Driver<R> {
         learners.filter(|(member, _)| has_caught_up(**member)).map(|(member, seat)| (*member, seat.clone())).next()
     }
 
-    /// The other voter that has most of the log, if it was heard of lately.
+    /// The other voter that has most of the log, among those heard lately.
     fn successor(&self) -> Option<MemberId> {
         let prs = self.node.raft.prs();
         let voters = prs.conf().to_conf_state();
@@ -484,14 +485,14 @@ impl<R: Replicated> Driver<R> {
     }
 }
 
-/// What a panic has said.
+/// The text of a panic.
 fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("without a word").to_owned()
 }
 
 fn refuse<T>(reply: Reply<T>, error: ConsensusError) {
-    // A caller that went away needs no answer.
+    // A caller that is gone needs no answer.
     let _ = reply.send(Err(error));
 }
 

@@ -1,8 +1,8 @@
-//! When to campaign: jitter from the entropy that was handed in.
+//! When to campaign, with jitter from the entropy that was handed in.
 //!
-//! Raft-rs draws each election timeout from the thread's generator, which no seed governs. It looks at the timeout only
-//! in `tick`, so ours is set before each tick. It is drawn anew for each (term, role) and after each campaign: two
-//! members that split the votes once draw again, and so do two whose pre-votes crossed.
+//! Raft-rs draws each election timeout from the thread's generator, which no seed controls. It reads the timeout only
+//! in `tick`, so this module sets its own before each tick. The timeout is drawn anew for each (term, role) and after
+//! each campaign: two members that split the votes draw again, and so do two whose pre-votes crossed.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl ElectionTimer {
         Self { entropy, election_ticks, timeout_ticks: election_ticks, drawn_for: None }
     }
 
-    /// One tick of raft's time. The timeout is within `[election_ticks, 2 * election_ticks)`, raft's own default range.
+    /// One tick of raft. The timeout is within `[election_ticks, 2 * election_ticks)` ticks, like raft's default.
     pub(crate) fn tick<S: Storage>(&mut self, node: &mut RawNode<S>) {
         let state = (node.raft.term, node.raft.state);
         if self.drawn_for != Some(state) {

@@ -1,8 +1,8 @@
-//! How a group begins, and how a member that has lost its store comes back.
+//! How a group begins, and how a member that lost its store rejoins.
 //!
-//! A member with an empty store can't know whether it is new or has forgotten what it promised. So it asks, before raft runs,
-//! what the stores of all first members hold, and founds only where nobody can have seen a promise of it. Else it is admitted
-//! by the leader under a number that has promised nothing. ARCHITECTURE.md has the argument.
+//! A member with an empty store does not know whether it is new or has lost what it promised. So, before raft runs, it
+//! asks all first members what their stores hold. It founds a group only if nobody can have seen a promise of its.
+//! Otherwise the leader admits it under a number that has promised nothing. ARCHITECTURE.md has the proof.
 
 mod decide;
 mod opening;

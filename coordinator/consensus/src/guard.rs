@@ -1,7 +1,7 @@
-//! What is refused by what this member knows: messages that are well-formed, and that no member would send it now.
+//! Drops well-formed messages that no member would send now, judged by what this member knows.
 //!
-//! Raft-rs trusts its peers, and panics on a commit index or an acknowledgement beyond the log. A message that is dropped here is one
-//! that the network might have lost.
+//! Raft-rs trusts its peers, and panics on a commit index or an acknowledgement beyond the log. Dropping a message here
+//! is safe, because the network might have lost it too.
 
 use raft::{
     Raft, StateRole,
@@ -10,25 +10,25 @@ use raft::{
 
 use crate::log::Log;
 
-/// The most terms by which another member can be ahead: an election in every millisecond of thirty years.
+/// The most terms by which another member can be ahead: one election in each millisecond of thirty years.
 const TERMS_AHEAD_MAX: u64 = 1 << 40;
 
 /// Why a message is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doubt {
-    /// Its term is ahead of any that elections reach.
+    /// Its term is higher than elections can reach.
     Term,
-    /// Another member leads in its term, or nobody is known to.
+    /// Another member leads in its term, or no leader is known.
     NotLeader,
-    /// It acknowledges or tells of entries that this leader does not have.
+    /// It acknowledges or names entries that this leader does not have.
     Beyond,
-    /// This member leads no reads of the sender.
+    /// This member does not lead, or does not know the sender as a member, so it serves no reads of it.
     Read,
-    /// No request for this vote can have left this member.
+    /// This member's log is not on disk yet, so it cannot have caused this message.
     Unasked,
 }
 
-/// Judges a message, and takes from it what it can't prove.
+/// Judges a message. Clears a commit index that it cannot prove.
 pub(crate) fn judge(raft: &Raft<Log>, message: &mut Message) -> Result<(), Doubt> {
     if raft.term > 0 && message.term > raft.term.saturating_add(TERMS_AHEAD_MAX) {
         return Err(Doubt::Term);
@@ -38,7 +38,7 @@ pub(crate) fn judge(raft: &Raft<Log>, message: &mut Message) -> Result<(), Doubt
         MessageType::MsgAppend | MessageType::MsgSnapshot => judge_leader(raft, message),
         MessageType::MsgHeartbeat => {
             judge_leader(raft, message)?;
-            // Nothing was acknowledged to a leader that is new to this member.
+            // This member has acknowledged nothing yet to a leader that is new to it.
             if !is_of_leader {
                 message.commit = 0;
             }
@@ -46,7 +46,8 @@ pub(crate) fn judge(raft: &Raft<Log>, message: &mut Message) -> Result<(), Doubt
         }
         MessageType::MsgTimeoutNow if !is_of_leader => Err(Doubt::NotLeader),
         MessageType::MsgReadIndexResp if !is_of_leader => Err(Doubt::NotLeader),
-        // A candidate's requests leave when its log is on disk.
+        // A candidate's requests leave once its log is on disk. Leadership is handed to a member that has acknowledged
+        // the whole log.
         MessageType::MsgTimeoutNow | MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
             let is_persisted = raft.raft_log.persisted == raft.raft_log.last_index();
             if is_persisted { Ok(()) } else { Err(Doubt::Unasked) }
@@ -60,7 +61,7 @@ pub(crate) fn judge(raft: &Raft<Log>, message: &mut Message) -> Result<(), Doubt
     }
 }
 
-/// Raft answers leaders of the past itself.
+/// Only messages of the current term are judged: raft itself answers leaders of past terms.
 fn judge_leader(raft: &Raft<Log>, message: &Message) -> Result<(), Doubt> {
     let is_another = raft.leader_id != 0 && raft.leader_id != message.from;
     if message.term == raft.term && is_another { Err(Doubt::NotLeader) } else { Ok(()) }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use thalweg_types::{MemberId, seam::Clock};
 
-/// The moments, by the process's monotonic clock; clones share them.
+/// The times by the process's monotonic clock. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Heard {
     clock: Arc<dyn Clock>,
@@ -27,12 +27,12 @@ impl Heard {
         self.at.lock().insert(member, self.clock.monotonic());
     }
 
-    /// Only these are of interest from now on.
+    /// Forgets all members but these.
     pub(crate) fn keep(&self, members: impl Fn(&MemberId) -> bool) {
         self.at.lock().retain(|member, _| members(member));
     }
 
-    /// How long ago.
+    /// How long ago each member was heard.
     pub(crate) fn ago(&self) -> BTreeMap<MemberId, Duration> {
         let now = self.clock.monotonic();
         self.at.lock().iter().map(|(member, at)| (*member, now.saturating_sub(*at))).collect()

@@ -1,4 +1,4 @@
-//! A replicated log for a deterministic state machine: raft-rs, driven by one task, over our own gRPC service.
+//! A replicated log for a deterministic state machine: raft-rs, driven by one task, over a gRPC service of this crate.
 //!
 //! ```text
 //!   callers --commands--> +--------+ --messages--> peers: one queue and one gRPC stream per member
@@ -7,18 +7,19 @@
 //! ```
 //!
 //! Rules that the crate keeps:
-//! - What a message promises is on disk before the message leaves; an outcome is given only for a command that is
-//!   committed and applied here.
-//! - A member's id and its cluster's id are bound to its store. A store that lost its log can't pass for the member that
-//!   it was: that member has to be removed and added again as a learner.
-//! - An empty store founds a group only where none of its first members has promised anything yet; else it joins as a
-//!   learner, under a number that was never used, and the leader makes it a voter once it has caught up.
-//! - Reads are linearizable by ReadIndex: a quorum confirms the leader after the read was asked for. No clock is trusted.
+//! - What a message promises is on disk before the message leaves. An outcome is given only for a command that is
+//!   committed and applied on this member.
+//! - A member's id and its cluster's id are bound to its store. A store that lost its log cannot pass for the member
+//!   that it was: that member has to be removed and added again as a learner.
+//! - An empty store founds a group only if none of its first members has promised anything yet. Otherwise it joins as a
+//!   learner under a number that was never used, and the leader makes it a voter once it has caught up.
+//! - Reads are linearizable by ReadIndex: a quorum confirms the leader after the read was asked for. No clock is
+//!   trusted.
 //! - `apply` never learns who leads: all replicas do the same.
 //!
 //! Raft's own protobuf stays inside this crate: stores and the wire see opaque bytes. Members are authenticated by
-//! whatever carries the connections (TLS); this crate refuses envelopes of other clusters and for other members, bounds
-//! what it takes from the wire, and parses before it believes.
+//! whatever carries the connections (TLS). This crate refuses envelopes of other clusters and for other members, bounds
+//! what it takes from the wire, and parses before it trusts.
 
 mod admission;
 mod beside;
@@ -56,30 +57,30 @@ pub use start::{StartError, start};
 
 /// What is replicated. Deterministic: the same log gives the same state, byte for byte.
 ///
-/// Cloning and applying are quick, whatever the size of state and command: clones share. Large commands are
-/// decoded, and states encoded and decoded, beside the driver.
+/// Cloning and applying must be quick, whatever the size of state and command, so clones share data. Large commands are
+/// decoded, and states encoded and decoded, outside the driver's task.
 pub trait Replicated: Clone + Send + Sync + 'static {
-    /// A command, decoded.
+    /// A decoded command.
     type Command: Send + 'static;
-    /// What applying a command gives its proposer.
+    /// What the proposer of a command gets.
     type Outcome: Send + 'static;
 
     /// Decodes a committed command.
     ///
     /// # Errors
-    /// Says why the bytes are no command that this replica knows, such as one of a newer version. The member stops: going
-    /// on without the command, it would no longer be like the others.
+    /// Why the bytes are not a command that this replica knows, for example one of a newer version. The member stops:
+    /// if it skipped the command, its state would differ from the others'.
     fn decode(command: &[u8]) -> Result<Self::Command, String>;
 
-    /// Applies a committed command.
+    /// Applies a committed command. `index` is its log index.
     fn apply(&mut self, index: u64, command: Self::Command) -> Self::Outcome;
 
-    /// The whole state.
+    /// Encodes the whole state.
     fn snapshot(&self) -> Vec<u8>;
 
-    /// Takes over a snapshot.
+    /// Replaces the state by a snapshot.
     ///
     /// # Errors
-    /// Says why the bytes are not a snapshot.
+    /// Why the bytes are not a snapshot.
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String>;
 }

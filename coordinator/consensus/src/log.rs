@@ -1,7 +1,7 @@
-//! The log in memory: what raft reads.
+//! The log in memory, from which raft reads.
 //!
-//! It mirrors what the store holds since the last compaction, so raft's reads never touch the disk and the store needs
-//! only one atomic write. The driver changes it after the store has the same, in the same order.
+//! It mirrors what the store holds since the last compaction. So raft's reads never touch the disk, and the store needs
+//! only one atomic write. The driver changes it after the store, in the same order.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ use crate::store::{LogEntry, LogPosition, StoreError, Stored};
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     hard_state: HardState,
-    /// The configuration of the snapshot. Raft asks for it at the start only; later ones it learns by applying.
+    /// The configuration of the snapshot. Raft asks for it at the start only. It learns later ones by applying.
     configuration: ConfState,
     compacted: LogPosition,
     entries: VecDeque<Entry>,
@@ -26,7 +26,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Parses what a store holds; damage is found here and not in the middle of an election.
+    /// Parses what a store holds. Damage is found here, and not in the middle of an election.
     pub(crate) fn from_stored(stored: &Stored) -> Result<Self, StoreError> {
         let damaged = |what: &str| StoreError::Damaged(what.to_owned());
         let mut log = Self { compacted: stored.compacted, ..Self::default() };
@@ -69,7 +69,7 @@ impl Log {
         self.hard_state.commit = commit;
     }
 
-    /// How many bytes the entries have in memory.
+    /// The size of the entries in memory, in bytes.
     pub(crate) fn entries_bytes(&self) -> u64 {
         self.entries_bytes
     }
@@ -82,7 +82,7 @@ impl Log {
         &self.snapshot
     }
 
-    /// Appends entries; what stood at their indexes and after is dropped.
+    /// Appends entries. Drops those at and after the first one's index.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(first.index > self.compacted.index, "a compacted entry is committed and never written again");
@@ -94,7 +94,7 @@ impl Log {
         entries.iter().cloned().for_each(|entry| self.push(entry));
     }
 
-    /// Takes a snapshot of the applied state over, and drops the entries up to `compacted`, which it covers.
+    /// Sets a snapshot of the applied state, and drops the entries up to `compacted`, which the snapshot covers.
     pub(crate) fn compact(&mut self, snapshot: Snapshot, compacted: LogPosition) {
         assert!(compacted.index <= snapshot.get_metadata().index, "only what a snapshot covers is dropped");
         self.snapshot = snapshot;
@@ -105,7 +105,7 @@ impl Log {
         self.compacted = compacted;
     }
 
-    /// A leader's snapshot takes the place of the whole log.
+    /// Replaces the whole log by a leader's snapshot.
     pub(crate) fn install(&mut self, snapshot: Snapshot) {
         let metadata = snapshot.get_metadata();
         self.compacted = LogPosition { index: metadata.index, term: metadata.term };
@@ -117,7 +117,8 @@ impl Log {
         self.entries_bytes = 0;
     }
 
-    /// Where the log is to be cut so that `keep` entries before `index` stay; nothing to cut gives the present start.
+    /// Where to cut the log so that `keep` entries up to `index` stay. Returns the current start if there is nothing to
+    /// cut.
     pub(crate) fn cut_before(&self, index: u64, keep: u64) -> LogPosition {
         let cut = index.saturating_sub(keep).max(self.compacted.index);
         let term = self.term_at(cut).expect("between the log's start and an applied index");

@@ -1,4 +1,4 @@
-//! Raft-rs logs through slog; its lines go to `tracing`, a level lower than it says, for to us elections are normal.
+//! Forwards raft-rs's slog lines to `tracing`, informational ones a level lower, because elections are normal here.
 
 use std::fmt::{self, Write as _};
 

@@ -1,7 +1,7 @@
-//! Who the members are, where they listen, and what is still to change.
+//! Who the members are, where they listen, and which change comes next.
 //!
-//! Raft's configuration knows ids only. The addresses travel beside it: in the context of each change and in each
-//! snapshot, so that every member knows the address of every other.
+//! Raft's configuration knows ids only. Addresses travel beside it, in the context of each change and in each snapshot,
+//! so that every member knows the address of every other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,26 +22,26 @@ pub(crate) enum Change {
 pub(crate) struct Seat {
     /// Where it listens.
     pub(crate) address: String,
-    /// It shall vote once it has caught up.
+    /// Whether it becomes a voter once it has caught up.
     pub(crate) is_promotable: bool,
-    /// The process with an empty store to which the leader gave this number, where one did.
+    /// The process with an empty store that the leader gave this number to, if any.
     pub(crate) application: Option<u64>,
 }
 
 impl Seat {
-    /// As a caller says it.
+    /// The seat that a caller asks for.
     pub(crate) fn of(member: &Member) -> Self {
         Self { address: member.address.clone(), is_promotable: member.voter, application: None }
     }
 }
 
-/// Who is a member, and who was.
+/// The current and the removed members.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Roster {
     /// The members' seats.
     pub(crate) seats: BTreeMap<MemberId, Seat>,
-    /// Who was removed. Others may not know yet, and count on what a member of that number has promised: one that comes back
-    /// without its store would break its promises, and two halves of a group could decide differently.
+    /// The removed numbers. Members that do not know of a removal still count on what that number promised. If one came
+    /// back without its store, it would break its promises, and two halves of a group could decide differently.
     pub(crate) retired: BTreeSet<MemberId>,
 }
 
@@ -66,10 +66,10 @@ impl Roster {
     }
 }
 
-/// What a change comes to, given the present members.
+/// What a change leads to, given the current members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is so already.
+    /// There is nothing to change.
     Done,
     /// The group would have no voter.
     LastVoter,
@@ -77,13 +77,13 @@ pub(crate) enum Verdict {
     Retired(MemberId),
     /// No member has or had that number.
     Unknown(MemberId),
-    /// The leader has to hand over first.
+    /// The leader must hand over first.
     HandOver,
-    /// To propose: the member, its new seat, and whether it votes; no seat to remove it.
+    /// The change to propose. `seat` is the member's new seat; `None` removes it.
     Propose { member: MemberId, seat: Option<Seat>, is_voter: bool },
 }
 
-/// Judges a change on the leader.
+/// Judges a change. Called on the leader.
 pub(crate) fn judge(change: &Change, roster: &Roster, configuration: &ConfState, leader: MemberId) -> Verdict {
     match change {
         Change::Add(member, _) if roster.retired.contains(member) => Verdict::Retired(*member),
@@ -108,28 +108,28 @@ pub(crate) fn judge(change: &Change, roster: &Roster, configuration: &ConfState,
 pub(crate) struct Applicant {
     /// Where it listens, as the group knows it.
     pub(crate) address: String,
-    /// Drawn at its start.
+    /// A random number drawn when the process started.
     pub(crate) life: u64,
 }
 
-/// What comes next for an applicant.
+/// The next step for an applicant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It is a member with this number, and nobody else has its address.
+    /// It is a member with this number, and no other number has its address.
     Done(MemberId),
-    /// This is to be done first.
+    /// The group must make this change first.
     Next(Change),
-    /// It may be admitted later.
+    /// It may be admitted later, for this reason.
     NotNow(String),
-    /// It is not admitted so.
+    /// It is not admitted as it is, for this reason.
     Never(String),
 }
 
-/// Judges on the leader what comes next for an applicant; `heard`: the members that were heard of lately.
+/// Decides the next step for an applicant. Called on the leader. `heard` are the members heard lately.
 ///
-/// It gets the next number that was never used, and whoever has its address goes: its store is empty, so that whatever that
-/// number has promised is forgotten. One at a time, and only while the other voters are a majority without it: it may count
-/// for nothing until it has the log.
+/// The applicant gets the next number that was never used. The number that had its address is removed: that store is
+/// empty, so what the number promised is lost. Members are admitted one at a time, and only while the other voters that
+/// were heard are a majority, because the applicant cannot vote before it has the log.
 pub(crate) fn admit(
     applicant: &Applicant,
     roster: &Roster,

@@ -1,9 +1,9 @@
-//! Raft's messages on the wire: opaque bytes in envelopes, in pieces where they are large.
+//! Raft's messages on the wire: opaque bytes in envelopes, in pieces if they are large.
 //!
-//! What comes from the wire is parsed and checked before raft sees it, for raft-rs panics on messages that its own
-//! peers never send. Proposals and leadership transfers are never forwarded, so such messages are refused.
-//! Protobuf 2.28 recurses without limit on unknown groups (RUSTSEC-2024-0437): groups, which no message of ours has, are
-//! refused before it parses.
+//! Messages are parsed and checked before raft sees them, because raft-rs panics on messages that its own peers never
+//! send. Members never forward proposals or leadership transfers, so these are refused. Protobuf 2.28 recurses without
+//! limit on unknown groups (RUSTSEC-2024-0437). No message of this crate has groups, so they are refused before it
+//! parses.
 
 use bytes::{Bytes, BytesMut};
 use protobuf::Message as _;
@@ -18,14 +18,14 @@ use crate::{
     record_codec::{Origin, RecordError, decode_seat, decode_snapshot},
 };
 
-/// The size of one piece. Small enough that one snapshot does not hold up a connection's other streams.
+/// The size of one piece. Small enough that a snapshot does not hold up the connection's other streams.
 const PIECE_BYTES: usize = 1 << 20;
 /// The most bytes of an envelope: a piece and the fields around it.
 pub(crate) const ENVELOPE_BYTES_MAX: usize = PIECE_BYTES + 4096;
-/// The most bytes of one message, which is a snapshot then: it is held in memory on both sides.
+/// The most bytes of one message. Only snapshots are that large; both sides hold them in memory.
 const MESSAGE_BYTES_MAX: usize = 512 << 20;
 
-/// No log is so long, and no term so late.
+/// Indexes and terms must be below this number. No real ones come near it.
 const NUMBER_MAX: u64 = 1 << 62;
 
 /// Why an envelope is refused.
@@ -43,14 +43,14 @@ pub(crate) enum Refusal {
     Record(#[from] RecordError),
 }
 
-/// A checked message and where its sender listens.
+/// A checked message, and where its sender listens.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) message: Message,
     pub(crate) address: String,
 }
 
-/// How this member signs what it sends, and what it accepts.
+/// How this member addresses what it sends, and what it accepts.
 #[derive(Debug, Clone)]
 pub(crate) struct Post {
     pub(crate) member: MemberId,
@@ -59,7 +59,7 @@ pub(crate) struct Post {
 }
 
 impl Post {
-    /// The envelopes of a message, in the order in which they have to be sent.
+    /// The envelopes of a message, in the order in which they must be sent.
     pub(crate) fn envelopes(&self, message: &Message) -> impl Iterator<Item = RaftEnvelope> {
         let mut rest = Some(encode_message(message));
         let to = message.to;
@@ -80,7 +80,7 @@ impl Post {
     }
 }
 
-/// Puts the pieces of one stream together.
+/// Reassembles the pieces of one stream.
 #[derive(Debug)]
 pub(crate) struct Assembly {
     post: Post,
@@ -93,7 +93,7 @@ impl Assembly {
         Self { post, from: None, pieces: BytesMut::new() }
     }
 
-    /// Takes an envelope; the last piece of a message gives the message.
+    /// Takes an envelope. Returns the message once its last piece is there.
     pub(crate) fn accept(&mut self, envelope: RaftEnvelope) -> Result<Option<Incoming>, Refusal> {
         if envelope.cluster != self.post.cluster.0 {
             return Err(Refusal::OtherCluster { ours: self.post.cluster.clone(), theirs: envelope.cluster });
@@ -134,13 +134,13 @@ fn parse(bytes: &Bytes) -> Result<Message, Refusal> {
     Ok(message)
 }
 
-/// Refuses what raft-rs would not survive, and what our members never send.
+/// Refuses messages on which raft-rs would panic, and those that members never send.
 fn check(message: &Message) -> Result<(), Refusal> {
     let is_read = message.get_msg_type() == MessageType::MsgReadIndex;
     if message.from == 0 || message.from == message.to {
         return Err(Refusal::Malformed("it has no sender"));
     }
-    // Raft takes messages without a term for its own; of those from others only read requests have none.
+    // Raft takes a message without a term for one of its own. Of those from others, only read requests have none.
     if (message.term == 0) != is_read {
         return Err(Refusal::Malformed("its term"));
     }
@@ -167,7 +167,7 @@ fn check(message: &Message) -> Result<(), Refusal> {
     }
 }
 
-/// Raft-rs counts on from them, without a look at where numbers end. Our members ask for no snapshots.
+/// Raft-rs adds to these numbers without checking for overflow. Members never ask for snapshots.
 fn check_numbers(message: &Message) -> Result<(), Refusal> {
     let indexes = [message.index, message.commit, message.reject_hint, message.get_snapshot().get_metadata().index];
     let terms = [message.term, message.log_term, message.commit_term];
@@ -177,7 +177,8 @@ fn check_numbers(message: &Message) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The place before the first entry has no term, and every other has one: raft-rs takes an index that it does not have for one of term 0.
+/// The position before the first entry has term 0, and every other one has a term of at least 1. Raft-rs takes an index
+/// that it does not have for one of term 0.
 fn check_entries(message: &Message) -> Result<(), Refusal> {
     let (mut index, mut term) = (message.index, message.log_term);
     if (index == 0) != (term == 0) || term > message.term {
@@ -193,7 +194,7 @@ fn check_entries(message: &Message) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a member would have to stop for, were it committed.
+/// Refuses entries for which a member would have to stop once they are committed.
 fn check_entry(entry: &Entry) -> Result<(), Refusal> {
     if !entry.context.is_empty() {
         Origin::decode(&entry.context)?;
@@ -219,7 +220,7 @@ fn check_snapshot(message: &Message) -> Result<(), Refusal> {
         return Err(Refusal::Malformed("its snapshot has no place in the log"));
     }
     let configuration = metadata.get_conf_state();
-    // Members are changed one at a time, and without a second step.
+    // Members change one at a time, never by joint consensus.
     let is_joint = !configuration.get_voters_outgoing().is_empty()
         || !configuration.get_learners_next().is_empty()
         || configuration.auto_leave;
@@ -263,7 +264,7 @@ impl Shape {
     }
 }
 
-/// Refuses bytes that hold a group anywhere the parser would look; the depth is that of the schema.
+/// Refuses bytes that hold a group anywhere the parser would look. Recurses only as deep as the schema.
 pub(crate) fn refuse_groups(mut bytes: &[u8], shape: Shape) -> Result<(), Refusal> {
     const BROKEN: Refusal = Refusal::Malformed("not protobuf");
     while !bytes.is_empty() {

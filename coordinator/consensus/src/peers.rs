@@ -1,4 +1,4 @@
-//! The way out: one queue, one task and one gRPC stream per member.
+//! Sending to other members: one queue, one task and one gRPC stream per member.
 //!
 //! ```text
 //!   driver --try_send--> queue --> task --pieces--> stream to the member's RaftService
@@ -6,9 +6,9 @@
 //!      +------ Report ---------------+   the member can't be reached; a snapshot left, or was lost
 //! ```
 //!
-//! Raft asks for no delivery: what does not fit into a queue, or is queued for a member that can't be reached, is dropped
-//! and reported, and raft sends it again in its own time. The driver never waits for a peer; a peer's task may wait for
-//! the driver.
+//! Raft needs no reliable delivery. A message is dropped and reported if it does not fit into a queue, or if its member
+//! cannot be reached; raft sends it again in time. The driver never waits for a peer. A peer's task may wait for the
+//! driver.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -25,18 +25,18 @@ use tracing::{debug, warn};
 
 use crate::{membership::Roster, message_codec::Post};
 
-/// Raft keeps at most 256 appends in flight to one member; what is beyond can only be heartbeats gone stale.
+/// Raft keeps at most 256 appends in flight to one member. More messages can only be stale heartbeats.
 const QUEUE_MESSAGES: usize = 256;
-/// Pieces on their way from a peer's task to its stream: enough to keep it busy, few enough to hold little memory.
+/// Pieces between a peer's task and its stream: enough to keep the stream busy, few enough to hold little memory.
 const STREAM_PIECES: usize = 4;
-/// A pause after a stream broke: about a heartbeat, so that a member that is back is found at once.
+/// The pause after a stream broke: about a heartbeat, so that a member that returns is found at once.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// How long a stream may take to end after its last message.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-/// Members outside the roster that are answered: a learner answers whoever leads, before it has its first snapshot.
+/// The most members outside the roster that are answered. Before its first snapshot, a learner answers whoever leads.
 const CONTACTS_MAX: usize = 16;
 
-/// What a peer's task tells the driver.
+/// What a peer's task reports to the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Report {
     pub(crate) member: MemberId,
@@ -82,7 +82,7 @@ impl Peers {
         Self { context, peers: BTreeMap::new(), contacts: BTreeMap::new() }
     }
 
-    /// Follows the roster. The queue of a member that left is still sent: it may hold the news of its removal.
+    /// Follows the roster. The queue of a removed member is still sent, because it may hold the news of its removal.
     pub(crate) fn update(&mut self, roster: &Roster) {
         self.peers.retain(|member, peer| roster.address(*member) == Some(&peer.address));
         for (member, seat) in &roster.seats {
@@ -105,7 +105,7 @@ impl Peers {
         self.contacts.insert(member, peer);
     }
 
-    /// Queues a message. False when it was dropped.
+    /// Queues a message. Returns false if it was dropped.
     pub(crate) fn send(&mut self, message: Message) -> bool {
         let member = MemberId(message.to);
         let peer = self.peers.get(&member).or_else(|| self.contacts.get(&member));
@@ -123,7 +123,7 @@ impl PeerContext {
             has_snapshot_in_hand: false,
             last_refusal: None,
         };
-        // It ends when its queue is dropped and sent; its failures are reports.
+        // The task ends once its queue is closed and sent. Its failures are reports.
         self.io.spawn(&format!("raft-peer-{}", member.0), Box::pin(task.run(messages)));
         Peer { address: address.to_owned(), queue }
     }
@@ -152,7 +152,7 @@ impl PeerTask {
         }
     }
 
-    /// One life of the stream, opened when there is something to send.
+    /// Runs one stream, from its opening for `first` to its end.
     async fn stream(&mut self, first: Message, queue: &mut mpsc::Receiver<Message>) -> StreamEnd {
         self.has_snapshot_in_hand = is_snapshot(&first);
         let channel = match network::channel(&self.context.network, &self.address) {
@@ -168,7 +168,7 @@ impl PeerTask {
         tokio::pin!(call);
         let outcome = tokio::select! {
             end = self.feed(first, queue, pieces) => {
-                // Until the last pieces have left; when they can't any more, nobody waits for them.
+                // Waits until the last pieces have left. If they cannot leave any more, nobody waits for them.
                 let _ = time::timeout(CLOSE_WITHIN, call).await;
                 return end;
             }
@@ -200,7 +200,7 @@ impl PeerTask {
         StreamEnd::QueueClosed
     }
 
-    /// Reports, and drops what is queued meanwhile: it is stale once the member can be reached again.
+    /// Reports, and drops what is queued during the pause. It will be stale once the member can be reached again.
     async fn on_broken(&mut self, queue: &mut mpsc::Receiver<Message>) {
         if std::mem::take(&mut self.has_snapshot_in_hand) {
             self.report(PeerEvent::SnapshotLost).await;
@@ -225,7 +225,7 @@ impl PeerTask {
         let _ = self.context.reports.send(Report { member: self.member, event }).await;
     }
 
-    /// A refusal means that someone set up the wrong members or clusters; it is said once.
+    /// A refusal means that members or clusters are set up wrongly. It is logged once.
     fn log_end(&mut self, error: Option<Status>) {
         let Some(error) = error else { return };
         let is_refusal =

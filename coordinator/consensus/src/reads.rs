@@ -1,4 +1,4 @@
-//! Linearizable reads that are under way.
+//! Linearizable reads in progress.
 //!
 //! ```text
 //!   waiting --ask--> asked --read index--> confirmed --applied that far--> answered
@@ -6,14 +6,15 @@
 //!      +-- no answer --+   asked again: raft drops requests silently, and the network may
 //! ```
 //!
-//! All readers that wait when a request goes out share it; one that comes later needs a later request, since the
-//! confirmation must come after the read was asked for.
+//! This is ReadIndex (Ongaro, "Consensus: Bridging Theory and Practice", 2014, section 6.4). All readers that wait when
+//! a request goes out share it. A later reader needs a later request, because its confirmation must come after the read
+//! was asked for.
 
 use std::collections::BTreeMap;
 
 use crate::consensus::{ConsensusError, Reply};
 
-/// The most readers at once: what is beyond is told to come back.
+/// The most readers that wait for a confirmation. Further ones get `Busy`.
 const READERS_MAX: usize = 4096;
 
 struct Reader {
@@ -47,7 +48,7 @@ impl Reads {
         !self.waiting.is_empty()
     }
 
-    /// All who wait join the request of that number.
+    /// All waiting readers join the request of this number.
     pub(crate) fn on_asked(&mut self, number: u64) {
         let readers = std::mem::take(&mut self.waiting);
         self.asked.insert(number, Request { readers, ticks: 0 });
@@ -67,12 +68,12 @@ impl Reads {
         }
     }
 
-    /// Requests go nowhere any more, such as after a change of leader: all have to be asked again.
+    /// Open requests are lost, for example after a change of leader. Their readers need another request.
     pub(crate) fn ask_again(&mut self) {
         self.waiting.extend(std::mem::take(&mut self.asked).into_values().flat_map(|request| request.readers));
     }
 
-    /// Asks again what had no answer for `again_ticks`, and gives up on readers older than `limit_ticks`.
+    /// Asks again after `again_ticks` without an answer, and gives up on readers older than `limit_ticks`.
     pub(crate) fn on_tick(&mut self, again_ticks: usize, limit_ticks: usize) {
         for request in self.asked.values_mut() {
             request.ticks += 1;
@@ -87,7 +88,7 @@ impl Reads {
         }
     }
 
-    /// There is nobody to ask.
+    /// Refuses all readers that are not confirmed, because there is nobody to ask.
     pub(crate) fn refuse(&mut self, error: &ConsensusError) {
         self.ask_again();
         for reader in self.waiting.drain(..) {

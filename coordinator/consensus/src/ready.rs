@@ -6,9 +6,6 @@
 //!         -> messages of everybody else    leave now: they acknowledge what is on disk
 //!         -> committed entries             are applied, in order, once the large ones are decoded; callers are answered
 //! ```
-//!
-//! A snapshot of a leader goes through the state machine before it goes to disk: one that the machine refuses must not
-//! take the place of a good log.
 
 use std::sync::Arc;
 
@@ -32,12 +29,12 @@ use crate::{
     store::{LogPosition, LogStore, LogWrite, StoreError},
 };
 
-/// A snapshot is taken early when the entries in memory have this many bytes.
+/// A snapshot is taken early once the entries in memory have this many bytes.
 const ENTRIES_BYTES_MAX: u64 = 64 << 20;
-/// A longer command is decoded beside the driver.
+/// A command of at least this many bytes is decoded outside the driver's task.
 const LARGE_BYTES: usize = 64 << 10;
 
-/// What applying entries owes to callers; they are answered when the effects can be seen.
+/// Answers to callers. They are sent once the state shows the effects.
 struct Answers<O> {
     outcomes: Vec<(u64, O)>,
     changes: Vec<(u64, Result<(), ConsensusError>)>,
@@ -59,10 +56,10 @@ impl<R: Replicated> Driver<R> {
         }
         unsent.extend(self.send(light.take_messages()));
         committed.extend(light.take_committed_entries());
-        // Only now: applying may change raft's members, which it forbids between `ready` and `advance`.
+        // Only now: applying may change raft's members, which raft forbids between `ready` and `advance`.
         self.unapplied.extend(committed);
         self.apply(None)?;
-        // Raft has said what it makes of a leader's snapshot.
+        // Raft has decided whether it takes the leader's snapshot.
         self.restored = None;
         for (member, message) in unsent {
             self.on_unsent(member, message);
@@ -71,7 +68,7 @@ impl<R: Replicated> Driver<R> {
         Ok(())
     }
 
-    /// Queues messages to their members, and says which found no place.
+    /// Queues messages to their members. Returns those that were dropped.
     fn send(&mut self, messages: Vec<Message>) -> Vec<(MemberId, MessageType)> {
         let mut unsent = Vec::new();
         for message in messages {
@@ -90,7 +87,7 @@ impl<R: Replicated> Driver<R> {
         }
     }
 
-    /// What has to be on disk. A commit index alone needs not: a restarted member learns it again.
+    /// Writes what must be on disk. A commit index alone need not be: a restarted member learns it again.
     async fn persist(&mut self, ready: &Ready) -> Result<(), Fault> {
         if let Some(state) = ready.hs() {
             self.node.mut_store().set_hard_state(state.clone());
@@ -110,7 +107,8 @@ impl<R: Replicated> Driver<R> {
         Ok(())
     }
 
-    /// Takes a leader's snapshot over. Gives it as the store keeps it.
+    /// Installs a leader's snapshot, and returns its bytes for the store. The state machine takes it before it goes to
+    /// disk: a snapshot that the machine refuses must not replace a good log.
     fn install(&mut self, snapshot: &Snapshot) -> Result<Bytes, Fault> {
         let (roster, bytes) = decode_snapshot(&snapshot.data)?;
         let metadata = snapshot.get_metadata();
@@ -124,7 +122,7 @@ impl<R: Replicated> Driver<R> {
             }
         };
         *self.machine.write() = Arc::new(state);
-        // It holds what they do.
+        // The snapshot covers these entries.
         self.unapplied.clear();
         self.decoding = None;
         info!(member = %self.config.member, index = metadata.index, "took over a leader's snapshot");
@@ -136,12 +134,13 @@ impl<R: Replicated> Driver<R> {
         Ok(encoded)
     }
 
-    /// The first entry that waits was decoded.
+    /// The first waiting entry is decoded.
     pub(crate) fn on_decoded(&mut self, command: Option<Result<R::Command, String>>) -> Result<(), Fault> {
         self.apply(Some(command.ok_or(Fault::Beside)?))
     }
 
-    /// Applies what is committed, up to a command that is to be decoded beside; `decoded` is the first one.
+    /// Applies committed entries up to one that must be decoded outside the driver. `decoded` is the command of the
+    /// first one.
     fn apply(&mut self, mut decoded: Option<Result<R::Command, String>>) -> Result<(), Fault> {
         let mut answers = Answers { outcomes: Vec::new(), changes: Vec::new() };
         let before = self.applied.index;
@@ -170,7 +169,7 @@ impl<R: Replicated> Driver<R> {
             }
         }
         drop(machine);
-        // Also where that was a snapshot.
+        // Also after a snapshot.
         self.node.advance_apply_to(self.applied.index);
         if self.applied.index > before {
             self.on_applied();
@@ -215,7 +214,7 @@ impl<R: Replicated> Driver<R> {
         Ok(())
     }
 
-    /// All members judge a change alike, by the log alone.
+    /// Applies a change of members. All members judge it in the same way, by the log alone.
     fn change_members(&mut self, change: &ConfChange) -> Result<Result<(), ConsensusError>, Fault> {
         let member = MemberId(change.node_id);
         let seat = match change.get_change_type() {
@@ -231,7 +230,8 @@ impl<R: Replicated> Driver<R> {
         };
         match seat {
             Some(seat) => {
-                // The member is behind any snapshot that was taken without it, and raft-rs ignores such a one.
+                // A snapshot taken before the member was added is of no use to it: raft-rs ignores a snapshot that does
+                // not name it.
                 self.is_snapshot_wanted |= !self.roster.seats.contains_key(&member);
                 self.roster.seats.insert(member, seat);
             }
@@ -242,7 +242,8 @@ impl<R: Replicated> Driver<R> {
         }
         self.on_members_changed(configuration.get_voters());
         if self.is_leading() && self.node.raft.prs().get(self.config.member.0).is_none() {
-            // It committed its own removal, proposed by a leader before it. Raft-rs would lead on, and panic.
+            // This leader has committed its own removal, which an earlier leader proposed. Raft-rs would go on leading,
+            // and panic.
             let term = self.node.raft.term;
             self.node.raft.become_follower(term, 0);
         }
@@ -263,7 +264,7 @@ impl<R: Replicated> Driver<R> {
     }
 
     fn on_read_state(&mut self, context: &[u8], index: u64) {
-        // Contexts of others were checked where they entered and come back only to those who made them.
+        // Only the member that made a context gets it back, and contexts of others were checked when they arrived.
         let Ok(origin) = Origin::decode(context) else { return };
         if self.is_ours(origin) {
             self.calls.reads.on_confirmed(origin.number, index);
@@ -275,8 +276,8 @@ impl<R: Replicated> Driver<R> {
         (origin.member, origin.life) == (self.config.member, self.life)
     }
 
-    /// Bounds the log: a snapshot of what is applied, and the entries before it are dropped. Every member takes its own. It is encoded
-    /// beside, while the log goes on.
+    /// Bounds the log: takes a snapshot of the applied state, and drops the entries before it. Every member takes its
+    /// own. It is encoded outside the driver's task, while the log goes on.
     fn snapshot_if_due(&mut self) {
         let log = self.node.store();
         let entries = self.applied.index.saturating_sub(log.snapshot_index());
@@ -298,7 +299,7 @@ impl<R: Replicated> Driver<R> {
         }));
     }
 
-    /// A snapshot is encoded. It may have come too late: a leader's has taken the log's place.
+    /// A snapshot is encoded. It is dropped if a leader's snapshot has replaced the log meanwhile.
     pub(crate) async fn on_encoded(&mut self, encoded: Option<Result<Encoded, StoreError>>) -> Result<(), Fault> {
         let Encoded { snapshot, bytes, keep } = encoded.ok_or(Fault::Beside)??;
         let at = position_of(&snapshot);
@@ -319,25 +320,25 @@ impl<R: Replicated> Driver<R> {
     }
 }
 
-/// A snapshot of what is applied, and as the store keeps it.
+/// A snapshot of the applied state, and its bytes for the store.
 pub(crate) struct Encoded {
     snapshot: Snapshot,
     bytes: Bytes,
-    /// So many entries before it stay.
+    /// How many entries before it stay in the log.
     keep: u64,
 }
 
-/// A leader's snapshot, and what was made of it; `None` where it could not be decoded.
+/// A leader's snapshot, and its decoded state; `None` if it could not be decoded.
 pub(crate) struct Restoring<R> {
     pub(crate) message: Box<Message>,
     pub(crate) restored: Option<Restored<R>>,
 }
 
-/// A leader's snapshot that was decoded.
+/// A decoded snapshot of a leader.
 pub(crate) struct Restored<R> {
     at: LogPosition,
     state: R,
-    /// As the store keeps it, which is prepared for it.
+    /// Its bytes for the store, which has prepared for them.
     bytes: Bytes,
 }
 
@@ -360,18 +361,18 @@ pub(crate) async fn restored<R: Replicated>(
     Ok(Restoring { message: Box::new(message), restored })
 }
 
-/// Where a snapshot stands in the log.
+/// The log position of a snapshot.
 pub(crate) fn position_of(snapshot: &Snapshot) -> LogPosition {
     let metadata = snapshot.get_metadata();
     LogPosition { index: metadata.index, term: metadata.term }
 }
 
-/// Whether decoding a command takes long enough that heartbeats would wait for it.
+/// Whether decoding a command takes so long that it would delay heartbeats.
 fn is_large(entry: &Entry) -> bool {
     entry.get_entry_type() == EntryType::EntryNormal && entry.data.len() >= LARGE_BYTES
 }
 
-/// A snapshot as raft knows it.
+/// A snapshot in raft's form.
 pub(crate) fn new_snapshot(
     at: LogPosition,
     configuration: raft::eraftpb::ConfState,

@@ -1,7 +1,7 @@
-//! The bytes that this crate puts into the log and into snapshots, beside the state machine's own.
+//! The bytes that this crate puts into the log and into snapshots, beside those of the state machine.
 //!
-//! They are persisted and cross versions: each begins with the version of its layout. Integers are little-endian, texts
-//! have their length before them.
+//! They are persisted and read by other versions, so each begins with the version of its layout. Integers are
+//! little-endian; texts are preceded by their length.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thalweg_types::{MemberId, address::ADDRESS_BYTES_MAX};
@@ -10,17 +10,17 @@ use thiserror::Error;
 use crate::membership::{Roster, Seat};
 
 const VERSION: u8 = 1;
-/// Seats of version 1 did not tell to whom a number was given.
+/// Version 1 of a seat did not have the application that got the number.
 const SEAT_VERSIONS: [u8; 2] = [1, 2];
-/// Snapshots of version 1 did not tell who was removed; those of version 2 have seats of version 1.
+/// Version 1 of a snapshot did not have the removed members, and is not read. Version 2 has seats of version 1.
 const SNAPSHOT_VERSIONS: [u8; 2] = [2, 3];
-/// More members than any group has, or has had; a bound for what is read.
+/// The most members that are read. No group has as many, or has had as many removed.
 const MEMBERS_MAX: u32 = 1024;
 const RETIRED_MAX: u32 = 1 << 20;
 const PROMOTABLE: u8 = 1;
 const ADMITTED: u8 = 2;
 
-/// Why a record is not one.
+/// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum RecordError {
     #[error("the {0} has version {1}, which this program does not know")]
@@ -29,11 +29,11 @@ pub(crate) enum RecordError {
     Malformed(&'static str),
 }
 
-/// Names an entry or a read of one life of one member: the context of a proposal and of a read request.
+/// Identifies an entry or a read of one incarnation of one member: the context of a proposal and of a read request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) member: MemberId,
-    /// Drawn at each start, so that a restarted member doesn't take its earlier proposals for its own.
+    /// Drawn at each start, so that a restarted member does not take earlier proposals for its own.
     pub(crate) life: u64,
     pub(crate) number: u64,
 }
@@ -75,7 +75,7 @@ pub(crate) fn decode_seat(bytes: &[u8]) -> Result<Seat, RecordError> {
     Ok(seat)
 }
 
-/// What a snapshot holds: the seats of the members, who was removed, and the state machine's own bytes.
+/// The content of a snapshot: the members' seats, the removed members, and the state machine's bytes.
 pub(crate) fn encode_snapshot(roster: &Roster, state: &[u8]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(state.len() + 64 * roster.seats.len() + 8 * roster.retired.len() + 16);
     bytes.put_u8(SNAPSHOT_VERSIONS[1]);
@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// `most`: the flags that its version knows.
+    /// `most` has the flags that the record's version knows.
     fn seat(&mut self, most: u8) -> Result<Seat, RecordError> {
         let flags = self.u8()?;
         let application = if flags & ADMITTED == 0 { None } else { Some(self.u64()?) };

@@ -1,8 +1,8 @@
-//! The way in: the gRPC service that other members stream their messages to.
+//! Receiving from other members: the gRPC service to which they stream their messages.
 //!
-//! One stream per sender. The first envelope that is not for this member and this cluster, or not well-formed, ends the
-//! stream with a status that says why. A stream waits while the driver is busy, and with it its sender's queue fills,
-//! where messages are dropped: nothing piles up here.
+//! There is one stream per sender. The first envelope that is malformed, or not for this member and this cluster, ends
+//! the stream with a status that says why. While the driver is busy, a stream waits. Then its sender's queue fills and
+//! drops messages, so nothing piles up here.
 
 use thalweg_proto::v1::{
     RaftClosed, RaftEnvelope,

@@ -1,4 +1,4 @@
-//! The start of a member: its store decides what it is.
+//! Starts a member from what its store holds.
 //!
 //! ```text
 //!   empty store, first members --> the group's first snapshot, the same on each of them, at index 1 of term 1
@@ -6,8 +6,8 @@
 //!   any other store            --> what it holds, if it is this cluster's, under the number that it holds
 //! ```
 //!
-//! Whether an empty store may found is for `founding` to find out. A group begins with a snapshot, so that a member that joins later gets the first members by one too: no log
-//! begins at nothing.
+//! Whether an empty store may found a group is decided by `founding`. A group begins with a snapshot, so that a member
+//! that joins later gets the first members by a snapshot too: no log begins empty.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -44,56 +44,57 @@ use crate::{
 
 /// Where every group begins.
 pub(crate) const FIRST: LogPosition = LogPosition { index: 1, term: 1 };
-/// Calls that wait for the driver to look; each waits for its outcome anyway.
+/// The most calls that wait until the driver reads them. Each caller waits for its outcome anyway.
 const COMMANDS: usize = 256;
-/// Messages that wait for the driver, of all members together: one fsync's worth.
+/// The most messages of all members together that wait for the driver: as many as one fsync serves.
 const MESSAGES: usize = 256;
-/// Reports of peers' tasks, which may wait.
+/// The most reports of peers' tasks that wait for the driver. The tasks may wait.
 const REPORTS: usize = 64;
-/// One append carries at most this much, but for a single larger entry.
+/// The most bytes that one append carries, unless a single entry is larger.
 const APPEND_BYTES_MAX: u64 = 1 << 20;
-/// Proposals beyond this much uncommitted data are refused: followers that are cut off must not fill memory.
+/// Proposals are refused beyond this much uncommitted data: followers that are cut off must not fill the leader's
+/// memory.
 const UNCOMMITTED_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a member did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// Its configuration makes no sense.
+    /// Its configuration is invalid.
     #[error("the configuration of the group's member is wrong")]
     Config(#[from] ConfigError),
     /// Its store failed.
     #[error("could not read or write the member's log")]
     Store(#[from] StoreError),
-    /// The store is another member's.
+    /// The store belongs to another member.
     #[error(
         "the log belongs to {stored}, which the group knows at {known}, and this is {given} at {address}: each member needs a \
          data directory of its own. To move {stored} here, start it under its own number (--member)"
     )]
     OtherMember {
-        /// Whose it is.
+        /// The member that the store belongs to.
         stored: MemberId,
-        /// Where that one listens.
+        /// Where the group knows that member to listen.
         known: String,
-        /// Who was to use it.
+        /// The member that was to use it.
         given: MemberId,
-        /// Where this one listens.
+        /// Where that one listens.
         address: String,
     },
-    /// The others were told otherwise.
+    /// The other members are configured differently.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// There are traces of a group that was founded before.
     #[error("a group was founded here before, and nothing of it may be overwritten: {0}")]
     Precedent(String),
-    /// The store is another cluster's.
+    /// The store belongs to another cluster.
     #[error("the log belongs to cluster {stored}, and this member was told to be in {given}")]
     OtherCluster {
-        /// Whose it is.
+        /// The cluster that the store belongs to.
         stored: ClusterId,
-        /// What was configured.
+        /// The configured cluster.
         given: ClusterId,
     },
-    /// The snapshot in the store is of no use.
+    /// The snapshot in the store cannot be used.
     #[error("the snapshot in the log can't be read: {0}")]
     Snapshot(String),
     /// Raft refused what the store holds.
@@ -107,11 +108,11 @@ impl From<RecordError> for StartError {
     }
 }
 
-/// Starts a member: gives its handle, and the service to mount into its gRPC server. One with an empty store founds the group
-/// with its first members, without asking whether it may: `Opening` does.
+/// Starts a member. Returns its handle, and the service to mount into its gRPC server. A member with an empty store
+/// founds the group with its first members without asking whether it may: `Opening` asks.
 ///
 /// # Errors
-/// When the configuration, the store and the state machine do not go together. Nothing runs then.
+/// The configuration, the store and the state machine do not fit together. Nothing runs then.
 pub async fn start<R: Replicated>(
     mut config: ConsensusConfig,
     machine: R,
@@ -181,13 +182,14 @@ pub(crate) fn run<R: Replicated>(
         stopping: Stopping::No,
     };
     let inputs = Inputs { commands: command_inbox, messages: message_inbox, reports: report_inbox };
-    // Its end, good or bad, shows in `Consensus::exited`.
+    // Its exit is published to `Consensus::exited`.
     seams.io.spawn("raft-driver", Box::pin(driver.run(inputs)));
     Ok((handle, RaftService::mounted(post, messages)))
 }
 
-/// Checks whose store it is. Its number outranks the one that was given: a member that was admitted under a new number goes on
-/// being started as before. Not where the address is another one's as well: that is another member's directory.
+/// Checks whose store it is. The store's number replaces the configured one, because a member that was admitted under a
+/// new number is still started with its old configuration. If the address differs too, it is another member's
+/// directory, which is an error.
 pub(crate) fn take_identity(config: &mut ConsensusConfig, stored: &Stored) -> Result<(), StartError> {
     let Some(identity) = &stored.identity else { return Ok(()) };
     if let Some(given) = config.cluster.as_ref().filter(|given| **given != identity.cluster) {
@@ -215,7 +217,7 @@ fn roster_of(stored: &Stored) -> Result<Option<Roster>, StartError> {
     Ok(Some(decode_snapshot(&log.latest_snapshot().data)?.0))
 }
 
-/// The first members, where a store holds the founding of a group and no more.
+/// The first members, if the store holds the founding of a group and no more.
 pub(crate) fn founded(stored: &Stored) -> Result<Option<FirstMembers>, StartError> {
     let state = HardState { term: FIRST.term, vote: 0, commit: FIRST.index };
     if stored.identity.is_none()
@@ -250,7 +252,8 @@ pub(crate) fn check_first(config: &ConsensusConfig) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// The beginning of a group, in one write. The same members given the same list write the same.
+/// The founding of a group, in one write. First members with the same list write the same bytes, but for their
+/// identity.
 pub(crate) fn found(config: &ConsensusConfig, first_state: &[u8], seams: &Seams) -> Result<LogWrite, StartError> {
     check_first(config)?;
     let members = &config.bootstrap;
@@ -281,7 +284,7 @@ fn restore<R: Replicated>(machine: &mut R, log: &Log) -> Result<Roster, StartErr
     Ok(roster)
 }
 
-/// The entries after the snapshot are applied anew.
+/// The entries after the snapshot are applied again.
 fn applied_of(log: &Log) -> LogPosition {
     let metadata = log.latest_snapshot().get_metadata();
     LogPosition { index: metadata.index, term: metadata.term }

@@ -1,11 +1,11 @@
 //! Where a member keeps its log.
 //!
-//! A store is an atomic, durable write of several facts at once, and one load at the start: the driver keeps the log since
-//! the last compaction in memory as well and never reads the store while it runs. Entries, votes and snapshots are
-//! opaque bytes here. `write` returns when what it was given survives a power cut; it must not block its caller's
-//! thread meanwhile, since other tasks live there.
+//! A store has an atomic, durable write of several facts at once, and one load at the start. The driver also keeps the
+//! log since the last compaction in memory, and never reads the store while it runs. Entries and snapshots are opaque
+//! bytes here. `write` returns once its facts survive a power cut. It must not block its caller's thread, because other
+//! tasks share that thread.
 //!
-//! `RedbStore` is for processes; `MemoryStore` is for simulations, where the store outlives the process object.
+//! `RedbStore` is for processes. `MemoryStore` is for simulations, where the store outlives the process object.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,7 +21,7 @@ pub use memory::MemoryStore;
 #[cfg(test)]
 mod tests;
 
-/// A place in the log.
+/// A position in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogPosition {
     /// The entry's index.
@@ -30,52 +30,52 @@ pub struct LogPosition {
     pub term: u64,
 }
 
-/// What a member must never forget: its term, its vote there, and how far it knew the log to be committed.
+/// What a member must never forget: its term, its vote in it, and how far it knew the log to be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HardState {
-    /// The term.
+    /// The current term.
     pub term: u64,
-    /// Whom it voted for in this term; zero for nobody.
+    /// The member it voted for in this term; zero for nobody.
     pub vote: u64,
     /// The last index that it knew to be committed.
     pub commit: u64,
 }
 
-/// Whose store it is.
+/// The member and cluster that a store belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The member.
+    /// The member's id.
     pub member: MemberId,
-    /// The cluster.
+    /// The cluster's id.
     pub cluster: ClusterId,
 }
 
 /// An entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
-    /// Its index.
+    /// Its log index.
     pub index: u64,
-    /// The entry.
+    /// The encoded entry.
     pub bytes: Bytes,
 }
 
-/// All that a store holds.
+/// Everything that a store holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stored {
-    /// Whose store it is; none in an empty one.
+    /// The store's owner; `None` in an empty store.
     pub identity: Option<Identity>,
-    /// Term, vote and commit.
+    /// Term, vote and commit index.
     pub hard_state: HardState,
-    /// The last entry that was dropped from the log's start.
+    /// The last entry that was dropped from the start of the log.
     pub compacted: LogPosition,
-    /// The last snapshot.
+    /// The last snapshot, encoded.
     pub snapshot: Option<Bytes>,
     /// The entries after `compacted`, without a gap.
     pub entries: Vec<LogEntry>,
 }
 
 impl Stored {
-    /// What a write makes of it: the meaning of `LogWrite`.
+    /// Applies a write. This defines the meaning of `LogWrite`.
     pub fn apply(&mut self, write: LogWrite) {
         if let Some(identity) = write.identity {
             self.identity = Some(identity);
@@ -103,17 +103,17 @@ impl Stored {
 /// Facts that become durable together. Applied in the order of the fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogWrite {
-    /// Binds the store.
+    /// Binds the store to its owner.
     pub identity: Option<Identity>,
-    /// Replaces term, vote and commit.
+    /// Replaces term, vote and commit index.
     pub hard_state: Option<HardState>,
     /// Replaces the snapshot.
     pub snapshot: Option<Bytes>,
-    /// Drops all entries: a leader's snapshot takes the log's place.
+    /// Drops all entries, because a leader's snapshot replaces the log.
     pub clears_log: bool,
     /// Drops the entries up to this one.
     pub compacted: Option<LogPosition>,
-    /// Appended; what stood at their indexes and after is dropped.
+    /// Appended. Entries at and after the first one's index are dropped.
     pub entries: Vec<LogEntry>,
 }
 
@@ -123,33 +123,33 @@ pub enum StoreError {
     /// It could not be opened.
     #[error("could not open the log at {path}")]
     Open {
-        /// Where it is.
+        /// The path of its file.
         path: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Another process has it open.
     #[error("the log at {path} is in use by another process")]
     InUse {
-        /// Where it is.
+        /// The path of its file.
         path: String,
     },
-    /// It was written by a version of this program that keeps its log otherwise.
+    /// It was written by a version of this program with another format.
     #[error("the log has format {found}; this program knows format {known}")]
     Format {
-        /// What the store says.
+        /// The format of the store.
         found: u32,
-        /// What this program writes.
+        /// The format that this program writes.
         known: u32,
     },
-    /// It can't be read.
+    /// It cannot be read.
     #[error("could not read the log")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It can't be written.
+    /// It cannot be written.
     #[error("could not write the log")]
     Write(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// What it holds makes no sense.
+    /// What it holds is inconsistent.
     #[error(
         "the log is damaged: {0}. Move its directory away and start the member with an empty one: the others, while they are a \
          majority, admit it under a new number; a member alone has lost what it held"
@@ -163,23 +163,23 @@ pub enum StoreError {
 /// Where a member keeps its log.
 #[async_trait]
 pub trait LogStore: Send + Sync + std::fmt::Debug {
-    /// Reads all. Called once, at the start.
+    /// Reads everything. Called once, at the start.
     ///
     /// # Errors
-    /// When the store can't be read or is damaged.
+    /// The store cannot be read or is damaged.
     async fn load(&self) -> Result<Stored, StoreError>;
 
     /// Writes all or nothing, durably. Calls do not overlap.
     ///
     /// # Errors
-    /// When it is not certain that the write survives: the member has to stop.
+    /// It is not certain that the write survives. The member has to stop.
     async fn write(&self, write: LogWrite) -> Result<(), StoreError>;
 
-    /// Gets a large snapshot ready, so that the write of it that follows takes no longer than others do: those may be called
-    /// meanwhile. It changes nothing that `load` gives.
+    /// Prepares a large snapshot, so that the write that follows takes no longer than others. Other writes may be
+    /// called meanwhile. Does not change what `load` returns.
     ///
     /// # Errors
-    /// When it cannot be written; the member has to stop.
+    /// The snapshot cannot be written. The member has to stop.
     async fn prepare(&self, _snapshot: &Bytes) -> Result<(), StoreError> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Whole members over a network in memory, on a paused clock: the same seed gives the same run.
+//! Whole members over a network in memory, on a paused clock. The same seed gives the same run.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -125,7 +125,7 @@ async fn a_late_follower_catches_up_by_a_snapshot() {
     assert!(stored.compacted.index > 30, "entries alone could not have brought it here: {:?}", stored.compacted);
     group.propose(leader, "after").await.expect("committed");
     group.converge(56).await;
-    // What it took over, it keeps.
+    // A restart keeps the snapshot that it installed.
     group.crash(late);
     group.start(late).await;
     group.converge(56).await;
@@ -147,7 +147,7 @@ async fn a_snapshot_of_many_pieces_arrives() {
     group.converge(8).await;
 }
 
-/// What decodes and encodes is kept from doing so for many election timeouts, on every member.
+/// Decoding and encoding are blocked for many election timeouts, on every member.
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "the tasks are the test's own")]
 async fn heartbeats_go_on_while_the_largest_command_is_decoded() {
@@ -194,7 +194,7 @@ async fn the_log_goes_on_while_a_snapshot_is_encoded() {
     group.converge(51).await;
     let stored = group.stored(leader).await;
     assert!(stored.compacted.index > start.index, "{:?}", stored.compacted);
-    // What follows the snapshot is in the log still.
+    // Entries after the snapshot are still in the log.
     group.crash(leader);
     group.start(leader).await;
     group.converge(51).await;
@@ -245,7 +245,7 @@ async fn learners_join_and_become_voters() {
     assert_eq!(votes, [(1, true), (2, true), (3, true), (4, false)]);
     assert_eq!(group.members(4)[1].address, "m2:7000");
 
-    // The new voters carry the group without the founder, and remember it all after restarts.
+    // The new voters go on without the founder, and remember everything after restarts.
     group.crash(1);
     let leader = group.leader().await;
     assert!([2, 3].contains(&leader));
@@ -278,7 +278,7 @@ async fn removed_members_do_not_count_and_do_not_disturb() {
     assert!(disturbed.is_err(), "the removed one starts no elections");
     assert!(group.propose(removed, "x").await.is_err());
 
-    // Two are left: a leader that removes itself hands over, and the last voter can't go.
+    // Two are left. A leader that removes itself hands over, and the last voter cannot be removed.
     let answer = group.consensus(leader).remove_member(id(leader)).await;
     let successor = Some((id(kept), format!("m{kept}:7000")));
     assert_eq!(answer, Err(ConsensusError::NotLeader { leader: successor }));
@@ -311,7 +311,7 @@ async fn a_lost_member_is_replaced_under_a_number_that_was_never_used() {
     group.until_voter(leader, 4).await;
     group.converge(1).await;
 
-    // The new one knows it from the snapshot that it began with.
+    // The new leader knows it from the snapshot that it began with.
     group.consensus(leader).remove_member(id(group.others(leader)[0])).await.expect("removed");
     group.consensus(leader).remove_member(id(leader)).await.expect_err("it hands over first");
     group.leads(4).await;
@@ -378,7 +378,7 @@ async fn reads_hold_all_that_was_acknowledged_before_them_through_changes_of_lea
         let leader = group.leader().await;
         group.propose_until_done(&format!("c{number}")).await;
         for member in 1..=3 {
-            // A member that just lost its leader has nobody to ask; a read that answers must be right.
+            // A member that just lost its leader has nobody to ask. A read that is answered must be right.
             if let Ok(state) = group.read(member).await {
                 let distinct: BTreeSet<_> = state.iter().collect();
                 assert_eq!(distinct.len(), number, "member {member} at {number}");
@@ -606,7 +606,7 @@ async fn forged_places_in_the_log_harm_nobody() {
         forge(MessageType::MsgAppend, other, victim, &|m| (m.index, m.commit) = (commit, commit));
         forge(MessageType::MsgAppend, other, victim, &|m| (m.index, m.log_term, m.commit) = (1, 1, commit));
         forge(MessageType::MsgHeartbeat, other, victim, &|m| m.commit = commit);
-        // A leader that is new: it has nothing acknowledged yet.
+        // To a leader that is new to it, the member has acknowledged nothing yet.
         forge(MessageType::MsgHeartbeat, other, victim, &|m| (m.term, m.commit) = (term + 1, commit));
     }
     for index in [1_000_000, 1 << 61, 1 << 63] {

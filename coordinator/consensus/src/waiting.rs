@@ -1,14 +1,14 @@
-//! Callers who wait for an entry to be applied.
+//! Callers that wait for an entry to be applied.
 //!
-//! An entry is known by a number in its context that no other entry of this life of the member carries. A caller is
-//! answered when its entry is applied, or told that the outcome is unknown as soon as the term in which the entry was
-//! proposed is over for this member: from then on another leader decides what becomes of it.
+//! An entry is identified by a number in its context that is unique within this incarnation of the member. A caller is
+//! answered when its entry is applied. It is told that the outcome is unknown once this member no longer leads in the
+//! term of the proposal: then another leader decides what becomes of the entry.
 
 use std::collections::BTreeMap;
 
 use crate::consensus::{ConsensusError, Reply};
 
-/// The most calls that wait at once: what is beyond is told to come back.
+/// The most calls that wait at once. Further ones get `Busy`.
 const CALLS_MAX: usize = 4096;
 
 pub(crate) struct Waiting<T> {
@@ -36,12 +36,12 @@ impl<T> Waiting<T> {
     /// Answers the caller of an entry, if one waits.
     pub(crate) fn answer(&mut self, number: u64, outcome: Result<T, ConsensusError>) {
         if let Some(call) = self.calls.remove(&number) {
-            // A caller that went away needs no answer.
+            // A caller that is gone needs no answer.
             let _ = call.reply.send(outcome);
         }
     }
 
-    /// Tells those of other terms than the one that this member leads in, if it does, that their outcome is unknown.
+    /// Tells callers that their outcome is unknown, unless this member still leads in the term of their entry.
     pub(crate) fn drop_but(&mut self, leading: Option<u64>) {
         let lost: Vec<u64> =
             self.calls.iter().filter(|(_, call)| Some(call.term) != leading).map(|(number, _)| *number).collect();

@@ -1,4 +1,4 @@
-//! What one job needs next: the controller of its life, as a value.
+//! The lifecycle controller of one job, as a value: it decides what the job needs next.
 //!
 //! ```text
 //! Created|Restarting   cancel leftovers -> all Gone -> backoff -> checkpoints published -> slots -> propose BeginAttempt
@@ -10,14 +10,15 @@
 //!                      -> done
 //! ```
 //!
-//! Where the job is in its life is the replicated record's status alone. The controller adds what only a leader's memory
-//! holds: which orders it gave, what nodes answered. `step` compares both and gives what is missing, so that calling it
-//! too often does nothing and calling it again after anything was lost mends it. A new leader starts with an empty memory:
-//! orders are idempotent, and nodes repeat what was not acknowledged.
+//! The job's status is in the replicated record alone. The controller adds what only this leader knows: which orders it
+//! gave, and what nodes answered. `step` compares the two and returns what is missing. So an extra call does nothing,
+//! and a call after a loss repairs it. A new leader starts with an empty memory, because orders are idempotent and
+//! nodes repeat reports until they are acknowledged.
 //!
-//! The rules it protects: one failure counts per attempt; an attempt begins only after the one before is gone from every
-//! node that is not lost; sources start only after `RunAttempt` is recorded, hence after all nodes are ready; an attempt
-//! that was only being deployed when the leader changed is given up, one that ran is left alone.
+//! The rules it protects: one failure counts per attempt. An attempt begins only once the previous one is gone from
+//! every node that is not lost. Sources start only once `RunAttempt` is recorded, hence once all nodes are ready. After
+//! a change of leader, an attempt that was still being deployed is given up unless all of it is ready; a running one
+//! goes on.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,19 +54,19 @@ mod reports;
 pub use history::of_the_record;
 pub use reports::{attempt_of, is_settled, job_of};
 
-/// After a rejected proposal the next one waits so long: the state that it needs may just be on its way.
+/// The pause after a rejected proposal: the state that it needs may not have arrived yet.
 const REJECTED_PAUSE: Duration = Duration::from_millis(300);
 
-/// The times by which controllers decide.
+/// The intervals and timeouts of controllers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ControlConfig {
-    /// How long a job waits for as many slots as it wants before it takes those that are free.
+    /// How long a job waits for as many slots as it wants, before it takes those that are free.
     pub slot_wait: Duration,
     /// How long the deployment of an attempt may take.
     pub deploy_timeout: Duration,
-    /// How long a broken stream waits for the failure that caused it, before it is itself taken as the cause.
+    /// How long a broken stream waits for the failure that caused it, before the stream itself counts as the cause.
     pub cause_wait: Duration,
-    /// From the beginning of a checkpoint to that of the next, where the job does not say; zero: none by time.
+    /// From the beginning of one checkpoint to that of the next, unless the job sets its own. Zero: none by time.
     pub checkpoint_interval: Duration,
 }
 
@@ -80,24 +81,24 @@ impl Default for ControlConfig {
     }
 }
 
-/// A node that is not lost, as the leader sees it now.
+/// A node that is not lost, as this leader sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeView {
-    /// Its current life.
+    /// Its current incarnation.
     pub incarnation: Incarnation,
     /// Where its exchange listens.
     pub address: String,
     /// Its failure zone.
     pub zone: String,
-    /// Slots that no attempt holds or still has to leave.
+    /// Slots that no live attempt holds, and no ended one still occupies.
     pub free: u32,
-    /// Whether it takes work.
+    /// Whether it takes new work.
     pub takes_work: bool,
-    /// Whether its session is open and it has told what runs there.
+    /// Whether its session is open and it has reported what it runs.
     pub attached: bool,
 }
 
-/// What surrounds a job at one moment.
+/// What a controller sees of the cluster at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct JobView<'a> {
     /// The replicated record.
@@ -110,50 +111,48 @@ pub struct JobView<'a> {
     pub checkpoints: &'a str,
     /// Monotonic time.
     pub now: Duration,
-    /// Time since the Unix epoch, for people.
+    /// Time since the Unix epoch, shown to users.
     pub since_epoch: Duration,
-    /// Random; spreads restarts.
+    /// A random number that spreads restarts.
     pub jitter: u8,
 }
 
 impl JobView<'_> {
-    /// Whether the life of a node that an attempt was placed on is still there.
+    /// Whether this incarnation of a node is not lost.
     fn is_present(&self, node: NodeId, incarnation: Incarnation) -> bool {
         self.nodes.get(&node).is_some_and(|view| view.incarnation == incarnation)
     }
 }
 
-/// Something that a controller wants done.
+/// Something that a controller wants the driver to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Propose this command and tell the outcome to `on_proposed`. At most one is outstanding.
+    /// Propose this command, and pass the outcome to `on_proposed`. At most one proposal is outstanding.
     Propose(Command),
-    /// Give this order and see to it that it arrives, for as long as this life of the node lasts.
+    /// Give this order, and repeat it until it arrives, while this incarnation of the node lasts.
     Order {
-        /// To whom.
         node: NodeId,
-        /// About which attempt.
         attempt: Attempt,
-        /// What to do.
+        /// What the node is to do.
         action: Action,
     },
-    /// Write this manifest under a name of its own, and tell the outcome to `on_manifest_put`.
+    /// Write this manifest under a unique name, and pass the outcome to `on_manifest_put`.
     PutManifest {
-        /// What to write.
+        /// The manifest of the open checkpoint.
         manifest: Arc<Manifest>,
     },
-    /// Read a manifest and tell the outcome to `on_manifest_got`.
+    /// Read a manifest, and pass the outcome to `on_manifest_got`.
     GetManifest {
-        /// Which.
+        /// Where the manifest is, and its checksum.
         manifest: ManifestRef,
     },
-    /// Delete the objects of checkpoints, never one that a kept manifest refers to, and call `on_collected`.
+    /// Delete the objects of checkpoints, but none that a kept manifest refers to. Then call `on_collected`.
     CollectCheckpoints {
-        /// Delete these manifests and what they refer to.
+        /// Delete these manifests, and what they refer to.
         drop: Vec<ManifestRef>,
-        /// The manifests that stay.
+        /// The manifests to keep.
         keep: Vec<ManifestRef>,
-        /// Delete also everything that attempts older than this one have written. Not all of this may be possible.
+        /// Also delete what attempts older than this one wrote.
         older_than: Option<Attempt>,
     },
 }
@@ -161,13 +160,13 @@ pub enum Effect {
 /// What became of a proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proposed {
-    /// It is recorded.
+    /// The record holds it.
     Applied,
-    /// It was refused, or its fate is unknown: decide anew.
+    /// It was rejected, or its outcome is unknown: decide again.
     NotApplied,
 }
 
-/// A job whose record cannot be carried out by this engine.
+/// A job whose record this engine cannot run.
 #[derive(Debug, Error)]
 pub enum UnusableJob {
     /// Its graph cannot be read.
@@ -186,12 +185,12 @@ pub struct JobController {
     graph: JobGraph,
     plan: ChainPlan,
     settings: JobSettings,
-    /// How often a client had started it again.
+    /// The record's count of restarts by clients when this controller was made.
     restarts: u32,
     facts: AttemptFacts,
     checkpoints: Checkpoints,
     avoid: Avoid,
-    /// Attempts that failed in a row, each soon after its start; decides the backoff.
+    /// Attempts that failed in a row, each soon after its start. Determines the backoff.
     failures_in_a_row: u32,
     waits_for_slots_since: Option<Duration>,
     proposing: bool,
@@ -202,7 +201,7 @@ impl JobController {
     /// Takes charge of a job, new or found in the replicated state.
     ///
     /// # Errors
-    /// When the job was planned by an engine whose dataflow this one cannot read.
+    /// The job's graph or settings cannot be read by this engine.
     pub fn new(job: JobId, record: &JobRecord, config: ControlConfig, now: Duration) -> Result<Self, UnusableJob> {
         let graph = JobGraph::from_bytes(record.spec.graph.as_bytes())?;
         let settings = JobSettings::parse(&graph.settings)?;
@@ -210,7 +209,7 @@ impl JobController {
         facts.resumed = record.live_attempt().is_some();
         let mut checkpoints = Checkpoints::default();
         if facts.resumed && expects_rows(&graph) {
-            // What nodes told the leader before is not known.
+            // An earlier leader may have been told that a client waits for a checkpoint.
             checkpoints.on_wanted();
         }
         Ok(Self {
@@ -223,7 +222,7 @@ impl JobController {
             facts,
             checkpoints,
             avoid: Avoid::default(),
-            // The one that led to a restart which is still due is counted when its backoff is drawn.
+            // A failure whose restart is still due is counted when its backoff is drawn.
             failures_in_a_row: record.failures.saturating_sub(u32::from(begin::is_to_be_counted(record))),
             waits_for_slots_since: None,
             proposing: false,
@@ -231,7 +230,8 @@ impl JobController {
         })
     }
 
-    /// Whether it sees to the job as it is now; one that was started again since is another controller's.
+    /// Whether this controller is for the job's current start. When a client starts the job again, it gets a new
+    /// controller.
     #[must_use]
     pub fn is_of(&self, record: &JobRecord) -> bool {
         self.restarts == record.restarts
@@ -249,12 +249,12 @@ impl JobController {
         &self.plan
     }
 
-    /// Subtasks of the current attempt that have ended well.
+    /// Subtasks of the current attempt that have finished.
     pub fn finished(&self) -> impl Iterator<Item = SubtaskId> + '_ {
         self.facts.finished.keys().copied()
     }
 
-    /// The attempt that the controller sees to, or the last one.
+    /// The attempt that the controller works on, or the last one.
     #[must_use]
     pub fn attempt(&self) -> Attempt {
         self.facts.attempt
@@ -265,13 +265,13 @@ impl JobController {
         self.facts.ready.iter().copied()
     }
 
-    /// Why publishing failed last, while it is tried again.
+    /// Why publishing last failed, while it is retried.
     #[must_use]
     pub fn commit_failure(&self) -> Option<&Failure> {
         self.facts.commit_failure.as_ref().or(self.checkpoints.publishing.last_failure.as_ref())
     }
 
-    /// What a node tells of this job.
+    /// Takes a report of a node about this job.
     pub fn on_report(&mut self, node: NodeId, report: &Report, now: Duration) {
         if attempt_of(report) != self.facts.attempt {
             return;
@@ -331,7 +331,7 @@ impl JobController {
             Action::BeginCheckpoint { checkpoint } => {
                 self.checkpoints.on_failed(checkpoint, &format!("{node} refused it: {reason}"));
             }
-            // A node that refuses these has dropped the attempt, and reports why.
+            // A node refuses these only after it has dropped the attempt, and then it reports why.
             Action::Start | Action::Stop | Action::Cancel => {}
             Action::AbortCheckpoint { .. } | Action::ConfirmCheckpoint { .. } => {}
             Action::Discover { .. } | Action::Deploy(_) => {
@@ -341,11 +341,11 @@ impl JobController {
         }
     }
 
-    /// What a node has, told after each registration.
+    /// What a node runs, as it reported when it last registered.
     pub fn on_reattach(&mut self, node: NodeId, subtasks: &[SubtaskReport]) {
         let own = subtasks.iter().filter(|report| report.job == self.job && report.attempt == self.facts.attempt);
         self.facts.reattached.insert(node, own.map(|report| (report.subtask, report.state)).collect());
-        // An order to drop the attempt may have been lost with the node's last link. Giving it twice does no harm.
+        // An order to drop the attempt may have been lost with the node's last session. Ordering it twice does no harm.
         self.facts.cancel_ordered.remove(&node);
     }
 
@@ -374,13 +374,14 @@ impl JobController {
         self.limit_proposals(effects, view.now)
     }
 
-    /// Whether nothing is left to do: the job has ended, and nothing of it is on any node or hidden in its sinks.
+    /// Whether nothing is left to do: the job has ended, no node holds any of it, and its hidden output and its
+    /// unneeded checkpoints are removed.
     #[must_use]
     pub fn is_done(&self, view: &JobView<'_>) -> bool {
         self.is_output_settled(view) && !self.proposing && !self.must_collect(view.record)
     }
 
-    /// Slots in this life of a node that an attempt holds which is over by the record but not gone from there.
+    /// Slots on this incarnation of a node that an ended attempt still occupies.
     #[must_use]
     pub fn lingering_on(&self, node: NodeId, incarnation: Incarnation, record: &JobRecord) -> u32 {
         let over = record.live_attempt().is_none() && !self.facts.gone.contains(&node) && !self.keeps_rows(record);
@@ -388,7 +389,7 @@ impl JobController {
         attempt.map_or(0, |attempt| attempt.plan.slices_on_life(node, incarnation))
     }
 
-    /// Takes over what the record says: a new attempt begins with an empty memory.
+    /// Follows the record: a new attempt begins with an empty memory.
     fn follow(&mut self, view: &JobView<'_>) {
         let attempt = view.record.last_attempt();
         if attempt != self.facts.attempt {
@@ -398,10 +399,10 @@ impl JobController {
             self.avoid = Avoid::default();
         }
         if view.record.status == JobStatus::Deploying && !self.facts.resumed {
-            // What a node had before it was told to deploy says nothing.
+            // What a node ran before it was ordered to deploy says nothing about this attempt.
             self.facts.reattached.clear();
         }
-        // An order to a lost node is lost with it, even where the same life of it returns.
+        // A lost node has lost its orders, even if the same incarnation of it returns.
         let facts = &mut self.facts;
         let publishing = &mut self.checkpoints.publishing;
         for asked in [&mut facts.committing_on, &mut publishing.on] {
@@ -421,7 +422,7 @@ impl JobController {
     fn limit_proposals(&mut self, mut effects: Vec<Effect>, now: Duration) -> Vec<Effect> {
         let paused = now < self.paused_until;
         let mut proposes = false;
-        // One at a time: what else is to be proposed will be wanted again.
+        // One proposal at a time. The next step returns the others again.
         effects.retain(|effect| {
             let is_proposal = matches!(effect, Effect::Propose(_));
             !is_proposal || !(paused || std::mem::replace(&mut proposes, true))
@@ -446,15 +447,15 @@ impl JobController {
         Effect::Order { node, attempt: self.facts.attempt, action }
     }
 
-    /// Orders once to each node of the current attempt.
+    /// Orders `action` to each node of the current attempt.
     fn order_all(&self, record: &JobRecord, action: &Action) -> Vec<Effect> {
         nodes_of(record).keys().map(|node| self.order(*node, action.clone())).collect()
     }
 
-    /// Checks that the controller's memory fits itself.
+    /// Checks that the controller's memory is consistent.
     ///
     /// # Errors
-    /// Names what does not.
+    /// Names the first inconsistency.
     pub fn check_invariants(&self) -> Result<(), String> {
         self.facts.check_invariants()
     }
@@ -466,8 +467,8 @@ fn nodes_of(record: &JobRecord) -> &BTreeMap<NodeId, Incarnation> {
     record.attempt.as_ref().map_or(&NONE, |attempt| &attempt.plan.nodes)
 }
 
-/// A node that can be given work outside of any attempt: one of the last attempt's where there is one. After each failure it
-/// is another, since what one node cannot reach another may.
+/// A node that can work outside of any attempt: preferably one of the last attempt. Each failure moves on to the next
+/// node, because another node may reach what this one cannot.
 fn attached_node(view: &JobView<'_>, failures: u32) -> Option<(NodeId, Incarnation)> {
     let of_attempt = nodes_of(view.record);
     let others = view.nodes.keys().filter(|node| !of_attempt.contains_key(node));
@@ -488,7 +489,7 @@ fn subtasks_on(plan: &ChainPlan, record: &JobRecord, node: NodeId) -> BTreeSet<S
     all.filter(|subtask| assignment.node_of(*subtask) == Some(node)).collect()
 }
 
-/// Splits as they were found.
+/// Splits as they were discovered, none of them read yet.
 fn unread(found: &[(OperatorId, Vec<Split>)]) -> Vec<(OperatorId, Vec<SplitProgress>)> {
     let of = |(source, splits): &(OperatorId, Vec<Split>)| {
         (*source, splits.iter().cloned().map(SplitProgress::unread).collect())
@@ -496,7 +497,7 @@ fn unread(found: &[(OperatorId, Vec<Split>)]) -> Vec<(OperatorId, Vec<SplitProgr
     found.iter().map(of).collect()
 }
 
-/// Whether rows of the job are given to clients, who may wait for a checkpoint.
+/// Whether clients fetch rows of the job. They may wait for a checkpoint.
 fn expects_rows(graph: &JobGraph) -> bool {
     graph.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Collect(_)))
 }

@@ -1,7 +1,8 @@
 //! The leader's decisions, as values: where a job runs, when a node is lost, what a job needs next.
 //!
-//! Nothing here does anything: inputs are method calls with time as an argument, outputs are return values. The driver in
-//! `coordinator` sends the orders and proposes the commands. Decided here, checked and recorded in `cluster-state`.
+//! This crate does no I/O: inputs are method calls with time as an argument, outputs are return values. The driver in
+//! `coordinator` gives the orders and proposes the commands. `cluster-state` checks and records the decisions made
+//! here.
 
 pub mod job;
 pub mod liveness;

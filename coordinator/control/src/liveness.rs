@@ -1,4 +1,4 @@
-//! Which nodes are trusted to be there: a lease per node, renewed by whatever is heard from it.
+//! Which nodes count as alive: each has a lease, renewed by every message from it.
 //!
 //! ```text
 //! heard ----> trusted for a lease ----lease runs out----> expired, until forgotten or heard again
@@ -6,16 +6,16 @@
 //!                  +-- session broke: for a sixth of it -----+
 //! ```
 //!
-//! Rules: a new leader grants every known node a full lease, since it cannot know what its predecessor heard; a leader
-//! whose own tick came late by half a lease restarts all leases, since it was itself the one that was away. Time is
-//! monotonic and an argument; an argument that goes back is taken as no progress.
+//! A new leader grants every known node a full lease, because it does not know what its predecessor heard. If two ticks
+//! of a leader are more than half a lease apart, it restarts all leases, because it was itself away. Time is monotonic
+//! and an argument; a time that goes back counts as no progress.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use thalweg_types::{Incarnation, NodeId};
 
-/// A node that broke its session and lives returns at once, and after delays that begin at some milliseconds; this part of the
-/// lease is enough to tell.
+/// A disconnected node that is alive reconnects at once, and then with delays that start at a few milliseconds. This
+/// part of the lease is long enough to tell.
 const DISCONNECTED_PART: u32 = 6;
 
 /// The leases of all nodes.
@@ -43,32 +43,32 @@ impl NodeLiveness {
         liveness
     }
 
-    /// Something came from this life of a node. A new life replaces the old one.
+    /// This incarnation of a node sent something. A new incarnation replaces the old one.
     pub fn on_heard(&mut self, node: NodeId, incarnation: Incarnation, now: Duration) {
         let now = self.advance(now);
         self.leases.insert(node, Lease { incarnation, ends: now + self.lease });
     }
 
-    /// The session of this life of a node broke.
+    /// The session of this incarnation of a node broke.
     pub fn on_disconnected(&mut self, node: NodeId, incarnation: Incarnation, now: Duration) {
         let ends = self.advance(now) + self.lease / DISCONNECTED_PART;
         self.shorten(node, incarnation, ends);
     }
 
-    /// This life of a node went away on purpose: there is nothing to wait for.
+    /// This incarnation of a node left on purpose, so its lease ends at once.
     pub fn on_left(&mut self, node: NodeId, incarnation: Incarnation, now: Duration) {
         let now = self.advance(now);
         self.shorten(node, incarnation, now);
     }
 
-    /// The loss of the node is recorded.
+    /// The record says that the node is lost.
     pub fn forget(&mut self, node: NodeId, incarnation: Incarnation) {
         if self.leases.get(&node).is_some_and(|lease| lease.incarnation == incarnation) {
             self.leases.remove(&node);
         }
     }
 
-    /// How long ago this life of a node was heard, while its lease lasts.
+    /// How long ago this incarnation of a node was heard. `None` once its lease has run out.
     #[must_use]
     pub fn heard_ago(&self, node: NodeId, incarnation: Incarnation, now: Duration) -> Option<Duration> {
         let lease = self.leases.get(&node).filter(|lease| lease.incarnation == incarnation && lease.ends > now)?;
@@ -90,7 +90,7 @@ impl NodeLiveness {
         expired.map(|(node, lease)| (*node, lease.incarnation)).collect()
     }
 
-    /// How often `on_tick` is to be called: well within the half lease that counts as late.
+    /// How often to call `on_tick`: far more often than the half lease that counts as late.
     #[must_use]
     pub fn tick_interval(lease: Duration) -> Duration {
         lease / 20
@@ -107,10 +107,10 @@ impl NodeLiveness {
         self.now
     }
 
-    /// Checks that no lease outlasts a full one.
+    /// Checks that no lease is longer than a full one.
     ///
     /// # Errors
-    /// Names the node whose does.
+    /// Names a node whose lease is.
     pub fn check_invariants(&self) -> Result<(), String> {
         match self.leases.iter().find(|(_, lease)| lease.ends > self.now + self.lease) {
             Some((node, _)) => Err(format!("the lease of {node} outlasts a full one")),

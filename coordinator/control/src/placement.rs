@@ -1,9 +1,9 @@
 //! Which node holds which slice of a job, and which slice owns which key groups.
 //!
-//! Wanted, in this order: no node holds more slices than it has free slots; nodes are loaded evenly; so are failure zones;
-//! as few slices and key groups as possible move from where they were. A second run on its own output changes nothing.
+//! Goals, most important first: no node holds more slices than it has free slots; nodes are evenly loaded; failure
+//! zones are evenly loaded; few slices and key groups move. A second run on its own output changes nothing.
 //!
-//! `check_assignment` verifies a proposal by these rules and knows nothing of how it was made.
+//! `check_assignment` verifies a proposal against these rules, independently of the planner.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +13,15 @@ use thiserror::Error;
 /// A node that could hold slices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeOffer {
-    /// Which.
+    /// The node's id.
     pub node: NodeId,
-    /// Its failure zone; empty where unknown, which counts as a zone of its own.
+    /// Its failure zone; empty if unknown. All nodes of unknown zone count as one zone.
     pub zone: String,
     /// Slots that nothing else holds.
     pub free: u32,
 }
 
-/// What the next placement should stay away from, where there is room to do so.
+/// What the next placement avoids if there is room.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Avoid {
     /// Nodes on which an attempt failed.
@@ -37,11 +37,11 @@ pub struct PlacementRequest<'a> {
     pub parallelism: u32,
     /// How many key groups the job has.
     pub key_groups: u16,
-    /// Where they can go.
+    /// The nodes on which they can go.
     pub nodes: &'a [NodeOffer],
-    /// Where they were.
+    /// The assignment of the last attempt.
     pub previous: Option<&'a Assignment>,
-    /// Where they had better not go.
+    /// What to avoid.
     pub avoid: &'a Avoid,
 }
 
@@ -49,7 +49,7 @@ pub struct PlacementRequest<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{wanted} slices need as many free slots; there are {free}")]
 pub struct NoRoom {
-    /// Slices.
+    /// The wanted number of slices.
     pub wanted: u32,
     /// Free slots.
     pub free: u32,
@@ -58,20 +58,18 @@ pub struct NoRoom {
 /// A broken rule of a proposed assignment.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AssignmentFault {
-    /// It has another number of slices.
+    /// The proposal has another number of slices than the request.
     #[error("{found} slices instead of {wanted}")]
     Slices {
-        /// In the proposal.
+        /// How many the proposal has.
         found: usize,
-        /// In the request.
         wanted: u32,
     },
-    /// A node holds more than it has room for, or was not offered at all.
+    /// A node holds more slices than it has free slots, or was not offered.
     #[error("{node} holds {held} slices in {free} free slots")]
     Overfull {
-        /// Which.
         node: NodeId,
-        /// Slices placed there.
+        /// Slices placed on it.
         held: u32,
         /// Its free slots.
         free: u32,
@@ -92,7 +90,7 @@ pub enum AssignmentFault {
 /// Places the slices of a job.
 ///
 /// # Errors
-/// When there are too few free slots.
+/// There are too few free slots.
 pub fn plan_assignment(request: &PlacementRequest<'_>) -> Result<Assignment, NoRoom> {
     let wanted = request.parallelism;
     let offers = acceptable(request);
@@ -111,7 +109,7 @@ pub fn plan_assignment(request: &PlacementRequest<'_>) -> Result<Assignment, NoR
     Ok(Assignment { slices, key_groups })
 }
 
-/// Verifies a proposal by the rules of this module, but for the number of moves.
+/// Verifies a proposal by the rules of this module. Does not check the number of moves.
 ///
 /// # Errors
 /// Names the first broken rule.
@@ -138,8 +136,8 @@ pub fn check_assignment(request: &PlacementRequest<'_>, proposal: &Assignment) -
     if most - least > 1 { Err(AssignmentFault::Uneven { least, most }) } else { Ok(()) }
 }
 
-/// The offers less those to avoid, as far as enough room is left: first without the avoided nodes and one end of each
-/// broken pair, then without the pairs' ends only, then all.
+/// The offers without those to avoid, if enough room is left. Tries to leave out the avoided nodes and one end of each
+/// broken pair, then only the ends, then only the avoided nodes, then nothing.
 fn acceptable<'a>(request: &PlacementRequest<'a>) -> Vec<&'a NodeOffer> {
     let all: Vec<&NodeOffer> = request.nodes.iter().filter(|offer| offer.free > 0).collect();
     let pair_ends = ends_to_leave_out(&all, &request.avoid.pairs);
@@ -152,7 +150,7 @@ fn acceptable<'a>(request: &PlacementRequest<'a>) -> Vec<&'a NodeOffer> {
     candidates.iter().map(without).find(enough).unwrap_or(all)
 }
 
-/// Of each broken pair the end with less room, as long as both are still in.
+/// The end with less room of each broken pair, unless the other end is left out already.
 fn ends_to_leave_out(offers: &[&NodeOffer], pairs: &BTreeSet<(NodeId, NodeId)>) -> BTreeSet<NodeId> {
     let room: BTreeMap<NodeId, u32> = offers.iter().map(|offer| (offer.node, offer.free)).collect();
     let mut left_out = BTreeSet::new();
@@ -176,7 +174,7 @@ fn count(slices: &[NodeId]) -> BTreeMap<NodeId, u32> {
     })
 }
 
-/// First how many slices each node gets, then which: those that were there stay.
+/// Decides how many slices each node gets, then which ones. Slices stay on their node if they can.
 fn place_slices(offers: &[&NodeOffer], previous: &[NodeId], wanted: u32) -> Vec<NodeId> {
     let kept = previous.get(..wanted as usize).unwrap_or(previous);
     let picks = pick_nodes(offers, &count(kept), wanted);
@@ -192,10 +190,11 @@ fn place_slices(offers: &[&NodeOffer], previous: &[NodeId], wanted: u32) -> Vec<
     slices.into_iter().map(|slice| slice.or_else(|| rest.next()).expect("as many picks as slices")).collect()
 }
 
-/// One node per slice: always the least loaded one, then one in the least loaded zone, then one that held slices before.
+/// Picks one node per slice: the least loaded; among those, one in the least loaded zone; among those, one that held
+/// slices before.
 ///
-/// Preferring former holders only among equals keeps the loads as even as without them; and since both fillings, of nodes
-/// and of zones within the last level, are unique but for ties, a former result is always among the equals.
+/// Preferring former holders only among equals keeps the loads as even as without them. The loads of nodes, and of
+/// zones within the last level, are unique but for ties. So a former result is always among the equals.
 fn pick_nodes(offers: &[&NodeOffer], before: &BTreeMap<NodeId, u32>, wanted: u32) -> Vec<NodeId> {
     let mut load: BTreeMap<NodeId, u32> = BTreeMap::new();
     let mut zone_load: BTreeMap<&str, u32> = BTreeMap::new();
@@ -216,7 +215,8 @@ fn pick_nodes(offers: &[&NodeOffer], before: &BTreeMap<NodeId, u32>, wanted: u32
     picks
 }
 
-/// Evens out a table for so many slices; a group moves only from a slice that is gone or owns more than its share.
+/// Evens out a table over `parallelism` slices. A group moves only from a slice that is gone or owns more than its
+/// share.
 fn spread_key_groups(before: &KeyGroupTable, parallelism: u32) -> KeyGroupTable {
     let share = shares(before, parallelism);
     let mut owned = vec![0usize; share.len()];
@@ -237,7 +237,7 @@ fn spread_key_groups(before: &KeyGroupTable, parallelism: u32) -> KeyGroupTable 
     KeyGroupTable::new(owners.into_iter().map(settle).collect())
 }
 
-/// How many groups each slice is to own: as even as can be, the larger shares to those that own most already.
+/// How many groups each slice is to own: as even as possible. The larger shares go to slices that own most already.
 fn shares(before: &KeyGroupTable, parallelism: u32) -> Vec<usize> {
     let (groups, slices) = (before.owners().len(), parallelism as usize);
     let (base, larger) = (groups / slices, groups % slices);

@@ -1,17 +1,17 @@
-//! What becomes of a job whose attempt ended badly, and when the next attempt may begin.
+//! Whether a job restarts after its attempt failed, and when the next attempt may begin.
 //!
-//! Node, link and store failures pass: the job restarts without limit, after a delay that doubles up to a maximum. A
-//! failure of an operator may pass: it counts up to the job's limit. Bad data and plans that cannot run never pass.
+//! Node, link and store failures may pass: the job restarts without limit, after a delay that doubles up to a maximum.
+//! An operator failure may pass too, but counts towards the job's limit. Bad data and plans that cannot run never pass.
 
 use std::time::Duration;
 
 use thalweg_cluster_state::Verdict;
 use thalweg_types::{job::FailureKind, settings::JobSettings};
 
-/// Delays stop doubling here even where the maximum is far away: 2^20 of the first is weeks.
+/// Delays stop doubling here even if the maximum is far away: 2^20 times the default first delay is six days.
 const DOUBLINGS_MAX: u32 = 20;
 
-/// Whether another attempt follows a failure. `operator_failures`: those that were counted before it.
+/// Whether another attempt follows a failure. `operator_failures` counts those before it.
 #[must_use]
 pub fn verdict(settings: &JobSettings, kind: FailureKind, operator_failures: u32) -> Verdict {
     match kind {
@@ -21,16 +21,16 @@ pub fn verdict(settings: &JobSettings, kind: FailureKind, operator_failures: u32
     }
 }
 
-/// Whether a failure may be over when the same is tried again.
+/// Whether a retry may succeed after a failure of this kind, however often it failed before.
 #[must_use]
 pub fn passes(kind: FailureKind) -> bool {
     matches!(kind, FailureKind::Node | FailureKind::Link | FailureKind::Store)
 }
 
-/// How long to wait before the next attempt after so many failures, at least one. `jitter` adds up to a quarter, so that
-/// jobs that failed together do not come back together.
+/// How long to wait before the next attempt after `failures` failures in a row, at least one. `jitter` adds up to a
+/// quarter, so that jobs that failed together do not restart together.
 ///
-/// A first lost node is not waited for any longer: it was missed for its lease already.
+/// The first loss of a node needs no delay: the job has waited for the node's lease already.
 #[must_use]
 pub fn backoff(settings: &JobSettings, kind: FailureKind, failures: u32, jitter: u8) -> Duration {
     if kind == FailureKind::Node && failures <= 1 {

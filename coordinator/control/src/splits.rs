@@ -1,11 +1,11 @@
-//! Dealing the splits of a source to its subtasks.
+//! Deals the splits of a source to its subtasks.
 //!
-//! Splits are dealt in the order of their discovery, one each in turn. So splits that follow one another in a sequence are
-//! with different subtasks, all subtasks read the same region of the input together, and event time advances evenly.
+//! Splits are dealt round-robin in the order of their discovery. So neighbours in a sequence go to different subtasks,
+//! all subtasks read the same region of the input together, and event time advances evenly.
 
 use thalweg_types::{OperatorId, checkpoint::SplitProgress, session::SplitAssignment};
 
-/// Deals splits round-robin over so many subtasks. Every subtask is named, also one that gets none.
+/// Deals splits round-robin over `subtasks` subtasks. The result has an entry for each, even if it gets no split.
 #[must_use]
 pub fn deal_splits(source: OperatorId, splits: &[SplitProgress], subtasks: u32) -> Vec<SplitAssignment> {
     let mut hands: Vec<SplitAssignment> =

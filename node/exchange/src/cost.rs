@@ -1,7 +1,7 @@
-//! What a batch costs: the bytes that it keeps alive, and how to make it keep no more than it needs.
+//! The cost of a batch, which is the bytes that it keeps alive, and copying columns that keep too much alive.
 //!
-//! A slice or a filtered view column keeps the whole of its buffers alive. Before an exchange holds rows, columns that
-//! retain more than twice what their rows need are copied; what is charged is what is then retained.
+//! A slice or a filtered view column keeps all of its buffers alive. So, before an exchange holds rows, it copies the
+//! columns that retain too much beyond what their rows need.
 
 use std::sync::Arc;
 
@@ -15,27 +15,27 @@ use arrow::{
     error::ArrowError,
 };
 
-/// Retained bytes below this are never worth a copy: allocators round up.
+/// Columns that retain less are never worth a copy, because allocators round up.
 const SLACK_BYTES: usize = 4096;
 
-/// Bytes of the buffers that a batch keeps alive. At least 1, so that every batch is charged.
+/// The size of the buffers that a batch keeps alive, in bytes. At least 1, so that every batch is charged.
 pub(crate) fn retained_bytes(batch: &RecordBatch) -> u64 {
     let bytes: usize = batch.columns().iter().map(|column| column.get_buffer_memory_size()).sum();
     to_u64(bytes).max(1)
 }
 
-/// Bytes that the rows of a batch need, which is what a compact copy would retain. At least 1.
+/// The bytes that the rows of a batch need, which is what a compact copy would retain. At least 1.
 pub(crate) fn needed_bytes(batch: &RecordBatch) -> u64 {
     let bytes: usize = batch.columns().iter().map(|column| needed(column.as_ref())).sum();
     to_u64(bytes).max(1)
 }
 
-/// The same rows, with every column copied that retains more than `percent` of what it needs.
+/// The same rows. Columns that retain more than `percent` of what they need are copied.
 pub(crate) fn compact(batch: &RecordBatch, percent: usize) -> Result<RecordBatch, ArrowError> {
     compact_beyond(batch, percent, SLACK_BYTES)
 }
 
-/// As `compact`, also where a column retains little: of many columns, each one's little is much.
+/// Like `compact`, but also copies columns that retain little: in a batch of many columns it adds up.
 pub(crate) fn compact_tightly(batch: &RecordBatch, percent: usize) -> Result<RecordBatch, ArrowError> {
     compact_beyond(batch, percent, 0)
 }
@@ -55,7 +55,7 @@ fn compact_beyond(batch: &RecordBatch, percent: usize, slack_bytes: usize) -> Re
 
 fn copy(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
-        // `gc` alone copies no views where all texts are so short that they lie in them.
+        // `gc` alone does not copy the views if all texts are short enough to be inline in them.
         DataType::Utf8View => Ok(Arc::new(take_all(column)?.as_string_view().gc())),
         DataType::BinaryView => Ok(Arc::new(take_all(column)?.as_binary_view().gc())),
         DataType::Struct(_) => {
@@ -75,7 +75,7 @@ fn copy(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     }
 }
 
-/// What is taken has the elements of its own rows alone, but where they are views, with the text of all.
+/// `take` copies the elements of its own rows only. But if these are views, they still keep the text of all rows alive.
 fn copy_list<O: OffsetSizeTrait>(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let taken = take_all(column)?;
     let (field, offsets, values, nulls) = taken.as_list::<O>().clone().into_parts();

@@ -1,4 +1,5 @@
-//! What one attempt has of exchanges on one node: the ports that other nodes may send to, and the outboxes towards them.
+//! The exchanges of one attempt on one node: the ports that other nodes may send to, and the outboxes towards other
+//! nodes.
 //!
 //! ```text
 //! Endpoints::builder: inbounds -> registered in the ExchangeRegistry -> outbounds -> connect() -> the attempt is ready
@@ -40,14 +41,14 @@ pub struct Endpoints {
     job: JobId,
     attempt: Attempt,
     destinations: BTreeMap<ChannelId, Destination>,
-    /// Nodes whose stream has been opened: each opens one, once.
+    /// Nodes that have opened their stream. Each opens one, once.
     opened: Mutex<BTreeSet<NodeId>>,
     failures: mpsc::Sender<PeerFailure>,
     closing: CancellationToken,
 }
 
 impl Endpoints {
-    /// The endpoints of these inbounds. Broken streams and violations are told to `failures`.
+    /// The endpoints of these inbounds. Broken streams and violations are reported to `failures`.
     pub fn new<'a>(
         node: NodeId,
         job: JobId,
@@ -66,13 +67,13 @@ impl Endpoints {
         Self { node, job, attempt, destinations, opened, failures, closing }
     }
 
-    /// The job.
+    /// The attempt's job.
     #[must_use]
     pub fn job(&self) -> JobId {
         self.job
     }
 
-    /// The attempt.
+    /// The attempt's number.
     #[must_use]
     pub fn attempt(&self) -> Attempt {
         self.attempt
@@ -100,12 +101,12 @@ impl Endpoints {
         self.destinations.get(&channel)
     }
 
-    /// Tells the attempt that a stream broke. Only the first failure matters, so a full queue loses nothing.
+    /// Reports that a stream broke. Only the first failure matters, so a full queue loses nothing.
     pub(crate) fn report(&self, peer: NodeId, message: String) {
         let _ = self.failures.try_send(PeerFailure { peer, message });
     }
 
-    /// Checks that a stream is one of the job's here: of this version, for this node, and from one that sends to it.
+    /// Checks that a stream belongs here: its sender has this version, means this node, and has a channel to it.
     pub(crate) fn check(&self, hello: &Hello) -> Result<(), String> {
         if hello.version != ENGINE_VERSION {
             return Err(format!("engine {} sends to engine {ENGINE_VERSION}", hello.version));
@@ -120,7 +121,7 @@ impl Endpoints {
         Ok(())
     }
 
-    /// Accepts the stream of a node: its channels' credits go to the returned outbox from now on.
+    /// Accepts the stream of a node. From now on its channels' credits go to the returned outbox.
     pub(crate) fn accept(&self, hello: &Hello) -> Result<(Arc<CreditOutbox>, BTreeSet<ChannelId>), String> {
         self.check(hello)?;
         if !self.opened.lock().insert(hello.from) {
@@ -141,13 +142,13 @@ impl Endpoints {
 pub struct OutboundConfig {
     /// The most rows of a merged batch.
     pub batch_rows: usize,
-    /// Whether batches to other nodes are packed with LZ4.
+    /// Whether batches to other nodes are compressed with LZ4.
     pub lz4: bool,
-    /// Who owns which key group.
+    /// Which slice owns which key group.
     pub key_groups: KeyGroupTable,
 }
 
-/// Builds the outbounds of an attempt on one node and collects the channels that lead to other nodes.
+/// Builds the outbounds of an attempt on one node, and collects its channels to other nodes.
 #[derive(Debug)]
 pub struct OutboundBuilder<'a> {
     endpoints: &'a Endpoints,
@@ -185,10 +186,10 @@ impl<'a> OutboundBuilder<'a> {
         self.drafts.push(Draft { exchange: exchange.index, router, channels, waker });
     }
 
-    /// The outbounds in the order in which they were added, and what is to be connected before they can send.
+    /// The outbounds in the order in which they were added, and the links that must be connected before these can send.
     ///
     /// # Panics
-    /// When a channel is said to end here and does not: the caller derives both from one plan.
+    /// A channel to this node has no inbound here. The caller derives both from one plan.
     #[must_use]
     pub fn build(self) -> (Vec<Outbound>, Vec<PeerLink>) {
         let Self { endpoints, config, cells, drafts } = self;
@@ -223,7 +224,7 @@ fn local_link(endpoints: &Endpoints, id: ChannelId, cell: &Arc<CreditCell>) -> L
 pub struct PeerLink(pub(crate) Arc<PeerOutbox>);
 
 impl PeerLink {
-    /// The node.
+    /// The node's id.
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.0.node()

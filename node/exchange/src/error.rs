@@ -6,46 +6,41 @@ use thiserror::Error;
 /// Why an exchange cannot go on. Each of these ends the attempt.
 #[derive(Debug, Error)]
 pub enum ExchangeError {
-    /// A node cannot be dialled, or it refused the stream.
+    /// The other node cannot be dialled, or it refused the stream.
     #[error("could not open the stream of {job}, {attempt} to {node} at {address}")]
     Open {
-        /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
-        /// The node.
         node: NodeId,
-        /// Where it should listen.
+        /// The address that the node should listen on.
         address: String,
-        /// Why not.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A peer broke a rule of the protocol.
     #[error("{peer} broke the protocol on {channel}: {reason}")]
     Violation {
-        /// Who sent it.
+        /// The sender, or the receiver if it granted too much.
         peer: NodeId,
-        /// Where.
         channel: ChannelId,
-        /// Which rule.
+        /// The rule that was broken.
         reason: String,
     },
     /// Arrow refused an operation on a batch.
     #[error("could not {attempted} on exchange-{exchange}")]
     Arrow {
-        /// What was attempted.
         attempted: &'static str,
-        /// The exchange.
+        /// The number of the exchange.
         exchange: u32,
-        /// Why.
+        /// The cause.
         #[source]
         source: arrow::error::ArrowError,
     },
 }
 
 impl ExchangeError {
-    /// The other node, where the error is about one.
+    /// The other node, if the error is about one.
     #[must_use]
     pub fn peer(&self) -> Option<NodeId> {
         match self {
@@ -56,11 +51,11 @@ impl ExchangeError {
     }
 }
 
-/// What happened to a stream, told to the attempt. Both end it.
+/// A broken stream, as reported to the attempt. It ends the attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerFailure {
     /// The other node.
     pub peer: NodeId,
-    /// What happened.
+    /// What happened, with the cause.
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! How granted credit comes back to a sender: one cell per channel, whatever lies between the two subtasks.
+//! How granted credit returns to a sender. Each channel has one cell, whether its two subtasks share a node or not.
 //!
 //! ```text
 //! local:   Inbound::release -> CreditCell                                  (an atomic and the sender's waker)
@@ -30,7 +30,7 @@ impl CreditCell {
         Self { granted: AtomicU64::new(0), sender }
     }
 
-    /// Totals only grow; an older one changes nothing.
+    /// Sets a granted total. Totals only grow, so an older one changes nothing.
     pub(crate) fn grant(&self, total: u64) {
         if self.granted.fetch_max(total, Ordering::AcqRel) < total {
             self.sender.wake();
@@ -42,7 +42,7 @@ impl CreditCell {
     }
 }
 
-/// Totals on their way to another node: the newest per channel.
+/// Totals to be sent to another node: the newest one of each channel.
 #[derive(Debug, Default)]
 pub(crate) struct CreditOutbox {
     totals: Mutex<BTreeMap<ChannelId, u64>>,
@@ -65,14 +65,14 @@ impl CreditOutbox {
     }
 }
 
-/// Where the total of one channel is told.
+/// Where the granted totals of one channel go.
 #[derive(Debug, Clone)]
 pub(crate) enum GrantTarget {
     /// The sender is not connected yet.
     Unconnected,
-    /// On this node.
+    /// To a sender on this node.
     Local(Arc<CreditCell>),
-    /// On another node.
+    /// To a sender on another node.
     Remote(Arc<CreditOutbox>),
 }
 

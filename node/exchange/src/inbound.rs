@@ -1,11 +1,8 @@
-//! The receiving side of one subtask: the queues of its channels, read by the subtask alone.
+//! The receiving side of one subtask: the queues of its channels, which only the subtask reads.
 //!
-//! Channels are served round-robin; a blocked one (its barrier waits for the others) is passed over. Batches are charged
-//! when they arrive and their credit goes back with `release`, after they were processed. Batches from other nodes are
-//! decoded here, on the subtask's own thread, so that the network's never does a column's work.
-//!
-//! Where a barrier overtakes (`overtake`), what lies in the queues of the channels that have not delivered it is captured, and
-//! so is what comes on them until it arrives there. All of it is still delivered. The barrier itself is not.
+//! Channels are served round-robin. A blocked one, whose barrier waits for the others, is skipped. A batch is charged
+//! when it arrives, and `release` returns its credit after it was processed. Batches from other nodes are decoded here,
+//! on the subtask's thread, so that the network's threads do no work on columns.
 
 use std::{
     sync::Arc,
@@ -28,31 +25,30 @@ use crate::{
 /// One channel into a subtask.
 #[derive(Debug, Clone)]
 pub struct InboundChannel {
-    /// Which.
+    /// The channel's id.
     pub id: ChannelId,
-    /// What its batches look like.
+    /// The schema of its batches.
     pub schema: SchemaRef,
-    /// The node that runs its sender.
+    /// The node of its sender.
     pub from: NodeId,
 }
 
 /// What a channel delivers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Element {
-    /// Rows. `cost` is to be released once they are processed.
+    /// Rows.
     Batch {
-        /// The rows.
         batch: RecordBatch,
-        /// Bytes charged.
+        /// The bytes charged. `release` them once the rows are processed.
         cost: u64,
     },
     /// A watermark of this channel.
     Watermark(Watermark),
-    /// The channel steps out of the minimum until its next watermark or batch.
+    /// The channel leaves the minimum until its next watermark or batch.
     Idle,
     /// A barrier.
     Barrier(Barrier),
-    /// Nothing follows on this channel.
+    /// The end of the channel's data.
     End,
 }
 
@@ -61,14 +57,14 @@ pub enum Element {
 pub(crate) enum Rows {
     /// From this node, by reference.
     Local(RecordBatch),
-    /// From another node.
+    /// From another node, encoded.
     Remote(EncodedBatch),
 }
 
-/// Rows that a barrier overtook, as they travelled.
+/// Rows that a barrier overtook, in the form in which they arrived.
 #[derive(Debug)]
 pub struct OvertakenRows {
-    /// The channel that they came by.
+    /// The channel that they arrived on.
     pub channel: ChannelId,
     from: NodeId,
     schema: SchemaRef,
@@ -77,20 +73,20 @@ pub struct OvertakenRows {
 }
 
 impl OvertakenRows {
-    /// The rows.
+    /// Decodes the rows.
     ///
     /// # Errors
-    /// When a peer's batch is not what it should be.
+    /// A peer sent a malformed batch.
     pub fn decode(&self) -> Result<RecordBatch, ExchangeError> {
         decode(&self.rows, self.cost, (self.channel, self.from, &self.schema))
     }
 }
 
-/// A barrier that has overtaken and has not arrived on every channel.
+/// A barrier that has overtaken rows, and has not arrived on every channel yet.
 #[derive(Debug)]
 struct Overtaking {
     checkpoint: CheckpointId,
-    /// By channel: whether the barrier is still to come.
+    /// For each channel, whether the barrier is still to come.
     is_awaited: Vec<bool>,
     captured: Vec<(usize, Rows, u64)>,
 }
@@ -100,13 +96,13 @@ struct State {
     queues: ChannelQueues<Rows>,
     grants: Vec<GrantLedger>,
     targets: Vec<GrantTarget>,
-    /// The newest barrier that has arrived on any channel; of one checkpoint the unaligned one.
+    /// The newest barrier that has arrived on any channel. Of two barriers of one checkpoint, the unaligned one.
     arrived: Option<Barrier>,
     overtaking: Option<Overtaking>,
 }
 
 impl State {
-    /// Takes note of a barrier; whether it is to be queued.
+    /// Notes a barrier. Returns whether it must be queued.
     fn on_barrier(&mut self, channel: usize, barrier: Barrier) -> bool {
         let key = |barrier: &Barrier| (barrier.checkpoint, barrier.is_unaligned);
         if self.arrived.is_none_or(|arrived| key(&arrived) < key(&barrier)) {
@@ -116,7 +112,7 @@ impl State {
         if overtaking.checkpoint == barrier.checkpoint {
             return !std::mem::take(&mut overtaking.is_awaited[channel]);
         }
-        // A newer one says that the other will never be complete.
+        // A newer barrier means that the older checkpoint will never complete.
         self.overtaking.take_if(|overtaking| overtaking.checkpoint < barrier.checkpoint);
         true
     }
@@ -128,7 +124,7 @@ impl State {
     }
 }
 
-/// What senders and the stream's receiver see of a subtask's inputs.
+/// A subtask's inputs as its senders and receiving streams see them.
 #[derive(Debug)]
 pub(crate) struct InboundPort {
     state: Mutex<State>,
@@ -146,12 +142,12 @@ impl InboundPort {
         Ok(())
     }
 
-    /// Charges a batch before all of it is here.
+    /// Charges a batch before all of it has arrived.
     pub(crate) fn charge(&self, channel: usize, cost: u64) -> Result<(), CreditViolation> {
         self.state.lock().grants[channel].on_received(cost)
     }
 
-    /// As `push`, for data that is charged already.
+    /// Like `push`, for data that is charged already.
     pub(crate) fn append(&self, channel: usize, item: Item<Rows>) {
         let mut state = self.state.lock();
         let is_queued = match &item {
@@ -169,7 +165,7 @@ impl InboundPort {
         self.reader.wake();
     }
 
-    /// Tells where the channel's grants go from now on, and grants what is due there.
+    /// Sets where the channel's grants go, and grants there what is due.
     pub(crate) fn connect(&self, channel: usize, target: GrantTarget) {
         let mut state = self.state.lock();
         target.grant(self.channels[channel].id, state.grants[channel].granted());
@@ -185,7 +181,7 @@ pub struct Inbound {
 }
 
 impl Inbound {
-    /// Inputs with a window of so many bytes each.
+    /// Inputs with a window of `window_bytes` each.
     #[must_use]
     pub fn new(channels: Vec<InboundChannel>, window_bytes: u64) -> Self {
         let count = channels.len();
@@ -200,7 +196,7 @@ impl Inbound {
         Self { port: Arc::new(port), blocked: vec![false; count] }
     }
 
-    /// The channels; everything else names them by index.
+    /// The channels. All other methods name them by index.
     #[must_use]
     pub fn channels(&self) -> &[InboundChannel] {
         &self.port.channels
@@ -211,10 +207,10 @@ impl Inbound {
         self.blocked[channel] = blocked;
     }
 
-    /// What comes next on any channel that is not blocked.
+    /// The next element of any channel that is not blocked.
     ///
     /// # Errors
-    /// When a peer's batch is not what it should be.
+    /// A peer sent a malformed batch.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<(usize, Element), ExchangeError>> {
         if let Some(next) = self.try_next() {
             return Poll::Ready(next);
@@ -223,15 +219,15 @@ impl Inbound {
         self.try_next().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// As `poll_next`, as a future. Cancel-safe.
+    /// Like `poll_next`, as a future. Cancel-safe.
     ///
     /// # Errors
-    /// As `poll_next`.
+    /// Those of `poll_next`.
     pub async fn next(&mut self) -> Result<(usize, Element), ExchangeError> {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// Gives back the credit of a processed batch.
+    /// Returns the credit of a processed batch.
     pub fn release(&mut self, channel: usize, cost: u64) {
         let mut state = self.port.state.lock();
         let total = state.grants[channel].release(cost);
@@ -240,14 +236,16 @@ impl Inbound {
         target.grant(self.port.channels[channel].id, total);
     }
 
-    /// The newest barrier that has arrived on any channel, read or not; of one checkpoint the unaligned one. Registers to be
-    /// woken by what comes.
+    /// The newest barrier that has arrived on any channel, whether it was read or not. Of two barriers of one
+    /// checkpoint, the unaligned one. Registers to be woken by what arrives next.
     pub fn poll_arrived(&mut self, context: &mut Context<'_>) -> Option<Barrier> {
         self.port.reader.register(context.waker());
         self.port.state.lock().arrived
     }
 
-    /// Lets the barrier of a checkpoint overtake on all channels but those that have delivered it.
+    /// Lets the barrier of a checkpoint overtake, on all channels that have not delivered it. Captures the rows in
+    /// their queues, and those that arrive before the barrier does. All of these rows are still delivered; the barrier
+    /// is not. Flink does the same in its unaligned checkpoints (FLIP-76).
     pub fn overtake(&mut self, checkpoint: CheckpointId, has_delivered: impl Fn(usize) -> bool) {
         let mut state = self.port.state.lock();
         let mut overtaking = Overtaking { checkpoint, is_awaited: Vec::new(), captured: Vec::new() };
@@ -270,10 +268,11 @@ impl Inbound {
         state.overtaking = Some(overtaking);
     }
 
-    /// What the barrier of a checkpoint has overtaken, once it has arrived on every channel. `Err` where it never will.
+    /// The rows that the barrier of a checkpoint has overtaken. `None` until it has arrived on every channel.
     ///
     /// # Errors
-    /// When the checkpoint is not the one that overtakes, or was given up for a newer one.
+    /// Another checkpoint overtakes, or this one was given up for a newer one: the barrier will never arrive
+    /// everywhere.
     pub fn take_overtaken(&mut self, checkpoint: CheckpointId) -> Result<Option<Vec<OvertakenRows>>, GivenUp> {
         let mut state = self.port.state.lock();
         let Some(overtaking) = state.overtaking.as_ref().filter(|overtaking| overtaking.checkpoint == checkpoint)
@@ -291,12 +290,12 @@ impl Inbound {
         Ok(Some(captured.into_iter().map(rows).collect()))
     }
 
-    /// Forgets what a checkpoint that will not be completed has overtaken.
+    /// Drops the captured rows of a checkpoint that will not complete.
     pub fn give_up_overtaking(&mut self, checkpoint: CheckpointId) {
         self.port.state.lock().overtaking.take_if(|overtaking| overtaking.checkpoint <= checkpoint);
     }
 
-    /// Bytes that wait to be processed or are being processed.
+    /// The size of the batches that wait or are being processed, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         self.port.state.lock().grants.iter().map(GrantLedger::outstanding).sum()

@@ -1,7 +1,8 @@
-//! Batches on the wire: an Arrow IPC record batch message without its schema, and its body, optionally in LZ4.
+//! Batches on the wire: an Arrow IPC record batch message without its schema, and its body, optionally compressed with
+//! LZ4.
 //!
-//! Both ends know the schema from the job graph. What arrives is untrusted: every length, offset and count of the header is
-//! checked against the body and the schema before Arrow reads it, and Arrow's own validation of values stays on.
+//! Both ends know the schema from the job graph. The bytes are untrusted: every length, offset and count of the header
+//! is checked against the body and the schema before Arrow reads it, and Arrow's own validation of values is on.
 
 use std::{
     collections::HashMap,
@@ -22,11 +23,11 @@ use arrow_ipc::{
 };
 use bytes::Bytes;
 
-/// A body may exceed what its batch was charged: buffers are padded to 64 bytes, absent validity is written out, and rows
-/// of view columns may retain up to a quarter more than they need. Factor two and this cover it with room.
+/// How much a body may exceed twice the charge of its batch. Buffers are padded to 64 bytes, absent validity is written
+/// out, and view columns may retain up to a quarter more than their rows need.
 const BODY_SLACK_BYTES: u64 = 256 << 10;
 
-/// A batch as it travels.
+/// A batch as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EncodedBatch {
     /// The IPC message.
@@ -35,7 +36,7 @@ pub(crate) struct EncodedBatch {
     pub(crate) body: Bytes,
 }
 
-/// The most bytes that the body of a batch of this cost may have, on the wire and unpacked.
+/// The most bytes that the body of a batch of this cost may have, compressed or not.
 pub(crate) fn body_bytes_max(cost: u64) -> u64 {
     cost.saturating_mul(2).saturating_add(BODY_SLACK_BYTES)
 }
@@ -65,7 +66,7 @@ impl Encoder {
     }
 }
 
-/// Reads a batch of this schema and cost, or says what is wrong with it. Never panics.
+/// Reads a batch of this schema and cost. Returns what is wrong with it otherwise. Never panics.
 pub(crate) fn decode(encoded: &EncodedBatch, schema: &SchemaRef, cost: u64) -> Result<RecordBatch, String> {
     let message = root_as_message(&encoded.header).map_err(|error| format!("bad header: {error}"))?;
     if message.version() != MetadataVersion::V5 {
@@ -73,11 +74,12 @@ pub(crate) fn decode(encoded: &EncodedBatch, schema: &SchemaRef, cost: u64) -> R
     }
     let header = message.header_as_record_batch().ok_or("the header is not that of a record batch")?;
     check(&header, &encoded.body, schema.fields(), cost)?;
-    // One copy, into memory aligned as arrays need it; it also lets go of the transport's buffer.
+    // One copy into memory that is aligned as arrays need it. It also releases the transport's buffer.
     let mut aligned = MutableBuffer::with_capacity(encoded.body.len());
     aligned.extend_from_slice(&encoded.body);
     let (body, no_dictionaries) = (aligned.into(), HashMap::new());
-    // Arrow asserts some of what it reads (lengths of validity buffers); for a peer's bytes that is an error like any other.
+    // Arrow asserts some of what it reads, such as the lengths of validity buffers. For a peer's bytes that is an error
+    // like any other.
     let read = AssertUnwindSafe(|| {
         read_record_batch(&body, header, schema.clone(), &no_dictionaries, None, &MetadataVersion::V5)
     });
@@ -89,8 +91,8 @@ pub(crate) fn decode(encoded: &EncodedBatch, schema: &SchemaRef, cost: u64) -> R
 }
 
 fn check(header: &arrow_ipc::RecordBatch<'_>, body: &[u8], fields: &Fields, cost: u64) -> Result<(), String> {
-    // A row has a bit at least, or is one of a batch without columns, whose rows cost nothing and are as few as those of any
-    // batch: within the slack.
+    // A row takes at least one bit. Only a batch without columns has rows that cost nothing; it has as few as any
+    // batch, so they are within the slack.
     let limit = i64::try_from(body_bytes_max(cost)).unwrap_or(i64::MAX).saturating_mul(8);
     if !(0..=limit).contains(&header.length()) {
         return Err(format!("{} rows in a batch charged {cost}", header.length()));
@@ -132,7 +134,7 @@ fn slice_of(body: &[u8], offset: i64, length: i64) -> Option<&[u8]> {
     body.get(start..end)
 }
 
-/// The length that a packed buffer says it has when unpacked.
+/// The uncompressed length that a compressed buffer claims.
 fn unpacked_bytes(buffer: &[u8]) -> Result<u64, String> {
     let prefix: [u8; 8] = buffer.first_chunk().copied().ok_or("a packed buffer without its length")?;
     match i64::from_le_bytes(prefix) {

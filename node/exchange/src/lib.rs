@@ -5,8 +5,8 @@
 //!                   '--> (remote) PeerOutbox => gRPC => Receiver ---^   '-- credit, the same way back
 //! ```
 //!
-//! Rules: data is sent only on credit, which counts bytes; control frames keep their channel's order and are free of
-//! credit; a stream between two nodes that breaks fails the attempt, it is never resumed.
+//! Rules: data is sent only on credit, which counts bytes. Control frames stay in order on their channel and need no
+//! credit. A broken stream between two nodes fails the attempt; it is never resumed.
 
 mod cost;
 mod endpoints;

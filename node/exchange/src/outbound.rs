@@ -1,9 +1,9 @@
 //! The sending side of one subtask over one exchange: which rows go to which channel, and when.
 //!
-//! The subtask pushes batches only while `is_ready`; what lacks credit waits per channel (`pending`), at most half a window
-//! and one pushed batch, and leaves by that channel's own credit in `flush`. So a subtask that is short of credit on one
-//! channel stops its input, but still feeds the others. Watermarks, barriers and ends go to every channel, each behind
-//! the rows pending there.
+//! The subtask pushes batches only while `is_ready`. Rows without credit wait per channel (`pending`), at most half a
+//! window and one pushed batch, and leave with that channel's own credit in `flush`. So a subtask that lacks credit on
+//! one channel stops its input, but still feeds the others. Watermarks, barriers and ends go to every channel, each
+//! behind the rows that wait there.
 
 use std::{
     sync::Arc,
@@ -36,11 +36,11 @@ use crate::{
 pub enum Control {
     /// A watermark.
     Watermark(Watermark),
-    /// The sender steps out of the minimum until its next watermark or batch.
+    /// The sender leaves the minimum until its next watermark or batch.
     Idle,
     /// A barrier.
     Barrier(Barrier),
-    /// Nothing follows.
+    /// The end of the sender's data.
     End,
 }
 
@@ -51,7 +51,7 @@ pub(crate) enum Router {
     Single,
     /// By key group.
     Hash { keys: Vec<usize>, table: KeyGroupTable },
-    /// Whole batches in turn.
+    /// Whole batches, in turn.
     Rebalance { next: usize },
 }
 
@@ -70,7 +70,7 @@ impl Router {
 pub(crate) enum Link {
     /// To a subtask on this node.
     Local { port: Arc<InboundPort>, index: usize },
-    /// To one on another node.
+    /// To a subtask on another node.
     Remote { outbox: Arc<PeerOutbox>, index: usize, encoder: Box<Encoder> },
 }
 
@@ -86,7 +86,7 @@ impl Link {
 #[derive(Debug)]
 pub(crate) struct OutChannel {
     id: ChannelId,
-    /// The node of the receiver.
+    /// The receiver's node.
     node: NodeId,
     link: Link,
     ledger: CreditLedger,
@@ -184,7 +184,8 @@ impl Outbound {
         Self { exchange, router, channels, waker }
     }
 
-    /// Whether another batch may be pushed: no channel that it could go to has more than half a window pending.
+    /// Whether another batch may be pushed. A channel is ready while less than half a window is pending on it.
+    /// Rebalancing needs one ready channel; other routing needs all of them.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         match self.router {
@@ -199,10 +200,10 @@ impl Outbound {
         self.channels.iter().all(|channel| channel.pending.is_empty())
     }
 
-    /// Routes rows and sends what credit allows.
+    /// Routes rows, and sends what credit allows.
     ///
     /// # Errors
-    /// When rows cannot be copied or encoded, or a peer granted what it must not.
+    /// Rows cannot be copied or encoded, or a peer granted too much.
     pub fn push(&mut self, batch: &RecordBatch) -> Result<(), ExchangeError> {
         if batch.num_rows() == 0 {
             return Ok(());
@@ -222,10 +223,10 @@ impl Outbound {
         self.flush()
     }
 
-    /// Sends to every channel, behind what is pending there.
+    /// Sends to every channel, behind the rows that wait there.
     ///
     /// # Errors
-    /// As `push`.
+    /// Those of `push`.
     pub fn broadcast(&mut self, control: Control) -> Result<(), ExchangeError> {
         for channel in &mut self.channels {
             channel.pending.push_control(match control {
@@ -244,11 +245,11 @@ impl Outbound {
         self.channels.iter().any(|channel| channel.pending.holds_barrier(checkpoint))
     }
 
-    /// Lets the barrier of a checkpoint overtake the rows that wait for credit. Where it `was_sent`, only channels on which it
-    /// still waits are concerned. Gives the rows that it overtook, by channel; they are still sent.
+    /// Lets the barrier of a checkpoint overtake the rows that wait for credit. If it `was_sent`, this applies only to
+    /// channels on which it still waits. Returns the overtaken rows by channel; they are still sent.
     ///
     /// # Errors
-    /// As `push`.
+    /// Those of `push`.
     pub fn overtake(
         &mut self,
         checkpoint: CheckpointId,
@@ -267,7 +268,7 @@ impl Outbound {
     /// Sends what new credit allows, channel by channel.
     ///
     /// # Errors
-    /// As `push`.
+    /// Those of `push`.
     pub fn flush(&mut self) -> Result<(), ExchangeError> {
         for channel in &mut self.channels {
             channel.take_grants()?;
@@ -276,12 +277,12 @@ impl Outbound {
         Ok(())
     }
 
-    /// Flushes, and registers to be woken when credit comes.
+    /// Flushes. Pending until another batch may be pushed; new credit wakes the task.
     ///
     /// # Errors
-    /// As `push`.
+    /// Those of `push`.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
-        // Registered first: credit that comes while flushing wakes the task again.
+        // Registers first, so that credit that arrives during the flush wakes the task again.
         self.waker.register(context.waker());
         if let Err(error) = self.flush() {
             return Poll::Ready(Err(error));
@@ -321,7 +322,7 @@ impl Outbound {
     }
 }
 
-/// The row numbers of each owner, ascending: counted first, so that each list is allocated once.
+/// The row numbers of each owner, ascending. Rows are counted first, so that each list is allocated once.
 fn scatter(owners: &[u32], channels: usize) -> Vec<UInt32Array> {
     let mut counts = vec![0usize; channels];
     for owner in owners {

@@ -5,8 +5,9 @@
 //! credits <= gRPC <= reader task -> CreditCell of each channel
 //! ```
 //!
-//! Numbers are given to frames as they leave, after queued watermarks have replaced one another. The request stream ends
-//! with the attempt: after a channel's end barriers may still follow. If it breaks before, the attempt is told.
+//! Frames are numbered when they leave, after newer watermarks have replaced queued ones. The request stream ends with
+//! the attempt, because barriers may still follow a channel's end. If it breaks earlier, that is reported to the
+//! attempt.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,15 +27,15 @@ use crate::{
     queue::{ChannelQueues, Item},
 };
 
-/// The most bytes of a body in one frame: small beside a connection's window, so that channels interleave.
+/// The most bytes of a body in one frame. Small relative to a connection's window, so that channels interleave.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug)]
 struct State {
     queues: ChannelQueues<EncodedBatch>,
-    /// The next number of each channel.
+    /// The next sequence number of each channel.
     sequences: Vec<u64>,
-    /// Frames of the batch that is leaving.
+    /// The frames of the batch that is being sent.
     leaving: VecDeque<SenderFrame>,
 }
 
@@ -49,7 +50,7 @@ pub(crate) struct PeerOutbox {
 }
 
 impl PeerOutbox {
-    /// For these channels, each with the cell that its sender reads its credit from.
+    /// An outbox for these channels, each with the cell from which its sender reads its credit.
     pub(crate) fn new(node: NodeId, hello: Hello, cells: BTreeMap<ChannelId, Arc<CreditCell>>) -> Self {
         let channels: Vec<ChannelId> = cells.keys().copied().collect();
         let state = State {
@@ -74,7 +75,7 @@ impl PeerOutbox {
         self.transport.wake();
     }
 
-    /// Takes a granted total; `false` where there is no such channel.
+    /// Takes a granted total. Returns false if there is no such channel.
     pub(crate) fn on_credit(&self, channel: ChannelId, total: u64) -> bool {
         let cell = self.cells.get(&channel);
         cell.inspect(|cell| cell.grant(total)).is_some()

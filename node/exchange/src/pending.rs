@@ -1,9 +1,9 @@
-//! What one channel has still to send, in order: rows by credit, control behind the rows that it follows.
+//! What one channel has yet to send, in order: rows by credit, and control behind the rows that it follows.
 //!
-//! A batch is compacted and cut to half the window when it comes in (for another node its pieces are compacted again, since
-//! buffers travel whole, and a piece would take those of all along); while there is no credit, batches pile up, and what
-//! goes out next is as many of them as credit, half the window and the row target allow, as one batch. With credit at
-//! hand every batch goes at once: low load gives low latency, high load gives big batches, without a timer.
+//! A batch is compacted and cut to half the window when it comes in. For another node its pieces are compacted again:
+//! buffers are sent whole, so a piece would take those of the whole batch along. Without credit, batches wait; what
+//! leaves next is as many of them as credit, half the window and the row target allow, as one batch. With credit, each
+//! batch leaves at once. So low load gives low latency and high load gives large batches, without a timer.
 
 use std::collections::VecDeque;
 
@@ -21,14 +21,14 @@ use crate::{
 pub(crate) struct Packing {
     /// How much a column may retain of what its rows need, in percent, before it is copied.
     waste_percent: usize,
-    /// Whether pieces of a batch that is cut may go on sharing its buffers.
+    /// Whether the pieces of a batch may share its buffers.
     shares: bool,
 }
 
 impl Packing {
     /// Rows kept by reference may retain twice what they need.
     pub(crate) const LOCAL: Self = Self { waste_percent: 200, shares: true };
-    /// Rows that travel take their buffers along: a quarter is the most that is worth saving the copy.
+    /// Rows for another node take their buffers along. Up to a quarter more is cheaper to send than to copy away.
     pub(crate) const REMOTE: Self = Self { waste_percent: 125, shares: false };
 }
 
@@ -46,7 +46,7 @@ impl Pending {
         Self { queue: VecDeque::new(), bytes: 0, packing, batch_rows }
     }
 
-    /// Bytes of rows that wait.
+    /// The size of the waiting rows, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -55,7 +55,7 @@ impl Pending {
         self.queue.is_empty()
     }
 
-    /// Takes rows, compacted and cut to `limit` bytes where they have more than one row.
+    /// Takes rows. Compacts them, and cuts them to pieces of `limit` bytes or one row.
     pub(crate) fn push_rows(&mut self, batch: &RecordBatch, limit: u64) -> Result<(), ArrowError> {
         let batch = compact(batch, self.packing.waste_percent)?;
         let cost = retained_bytes(&batch);
@@ -74,8 +74,8 @@ impl Pending {
         self.queue.iter().position(|item| matches!(item, Item::Barrier(barrier) if barrier.checkpoint == checkpoint))
     }
 
-    /// Moves the barrier of a checkpoint, or a new one, to the front; older ones are of no use any more. Gives the rows that
-    /// it overtook.
+    /// Puts the barrier of a checkpoint at the front, and drops older barriers, which are no longer needed. Returns the
+    /// rows that it overtook.
     pub(crate) fn overtake(&mut self, checkpoint: CheckpointId) -> Vec<RecordBatch> {
         let at = self.barrier_at(checkpoint).unwrap_or(self.queue.len());
         let rows = |item: &Item<RecordBatch>| match item {
@@ -88,7 +88,7 @@ impl Pending {
         overtaken
     }
 
-    /// The next item that may go now; rows are charged to the ledger.
+    /// The next item that may leave now. Rows are charged to the ledger.
     pub(crate) fn pop(&mut self, ledger: &mut CreditLedger) -> Result<Option<Item<RecordBatch>>, ArrowError> {
         match self.queue.front() {
             None => Ok(None),
@@ -104,7 +104,7 @@ impl Pending {
         }
     }
 
-    /// Takes the first batch and those behind it that fit.
+    /// Takes the first batch, and those behind it that fit.
     fn merge(&mut self, ledger: &CreditLedger) -> Result<(RecordBatch, u64), ArrowError> {
         let (mut parts, mut rows, mut bytes) = (Vec::new(), 0, 0);
         let most_bytes = ledger.available().min(ledger.window() / 2);
@@ -140,7 +140,7 @@ impl Pending {
         let step = rows.div_ceil(pieces);
         for start in (0..rows).step_by(step) {
             let slice = batch.slice(start, step.min(rows - start));
-            // What shares the batch's buffers stays together on this node, so the sum of what the pieces need covers it.
+            // On this node the pieces stay together and share the buffers, so the sum of what they need covers these.
             let slice = if self.packing.shares { slice } else { compact_tightly(&slice, self.packing.waste_percent)? };
             let piece_cost = needed_bytes(&slice);
             self.cut(slice, piece_cost, limit)?;
@@ -217,7 +217,7 @@ mod tests {
         assert!(pending.is_empty());
     }
 
-    /// Of text, and of lists of text, far more than one piece may have.
+    /// With text and lists of text, each far larger than one piece may be.
     #[test]
     fn a_piece_for_another_node_takes_no_more_along_than_it_is_charged() {
         let rows = 2000;
@@ -231,7 +231,7 @@ mod tests {
         let whole = RecordBatch::try_from_iter(columns).unwrap();
         let (mut pending, mut credit) = (Pending::new(8192, Packing::REMOTE), ledger(8 << 20));
         pending.push_rows(&whole, 128 << 10).unwrap();
-        // As a filter leaves it: the rows of the list are few, and retain the text of all.
+        // As a filter leaves it: the list has few rows, and retains the text of all.
         pending.push_rows(&take_rows(&whole, &UInt32Array::from_iter_values(0..100)).unwrap(), 128 << 10).unwrap();
         let (mut seen, mut granted) = (0, credit.window());
         while let Some(Item::Data { payload, cost }) = pending.pop(&mut credit).unwrap() {
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(barrier, Some(Item::Barrier(Barrier::unaligned(CheckpointId(4)))));
         assert!(pending.pop(&mut credit).unwrap().is_none() && !pending.holds_barrier(CheckpointId(4)));
         pending.push_control(Item::Barrier(Barrier::aligned(CheckpointId(5))));
-        // One that was not sent before overtakes all, and makes those before it useless.
+        // A barrier that was not sent before overtakes everything, and makes older ones useless.
         assert_eq!(pending.overtake(CheckpointId(6)), [batch(10, 5), batch(7, 5)]);
         assert!(pending.pop(&mut credit).unwrap().is_some() && pending.pop(&mut credit).unwrap().is_none());
         credit.on_grant(200_000).unwrap();

@@ -1,42 +1,42 @@
 //! The queues of several channels with one consumer, served in turn.
 //!
-//! Data is bounded by credit, which is not counted here. Control is bounded by two rules: a watermark (or idleness) at the
-//! tail is replaced by a newer one (but the end of input does not replace the last promise before it, which counts on
-//! where other inputs are idle), and at most two barriers of a channel are queued: a third supersedes the oldest,
-//! whose checkpoint the newer ones abort anyway.
+//! Credit bounds data; it is not counted here. Two rules bound control. A watermark or idleness at the tail is replaced
+//! by a newer one. (But the end of input does not replace the last watermark before it, which counts if other inputs
+//! are idle.) And a channel has at most two queued barriers: a third replaces the oldest, whose checkpoint the newer
+//! ones abort anyway.
 
 use std::collections::VecDeque;
 
 use thalweg_types::{Watermark, checkpoint::Barrier};
 
-/// The most barriers that a channel has queued.
+/// The most barriers in the queue of one channel.
 const BARRIERS_MAX: usize = 2;
 
-/// What travels on a channel.
+/// What is sent on a channel.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Item<T> {
     /// Rows, and what they were charged.
     Data {
-        /// The rows, in some form.
+        /// The rows, in memory or encoded.
         payload: T,
-        /// Bytes charged.
+        /// The bytes charged.
         cost: u64,
     },
     /// A watermark.
     Watermark(Watermark),
-    /// The channel steps out of the minimum.
+    /// The channel leaves the minimum.
     Idle,
     /// A barrier.
     Barrier(Barrier),
-    /// Nothing follows.
+    /// The end of the channel's data.
     End,
 }
 
-/// Queues of some channels, by index.
+/// Queues of several channels, by index.
 #[derive(Debug)]
 pub(crate) struct ChannelQueues<T> {
     queues: Vec<VecDeque<Item<T>>>,
-    /// Where the search for the next item begins.
+    /// The channel at which the search for the next item begins.
     next: usize,
 }
 
@@ -65,7 +65,7 @@ impl<T> ChannelQueues<T> {
         None
     }
 
-    /// What waits on a channel.
+    /// The queue of a channel.
     pub(crate) fn channel_mut(&mut self, channel: usize) -> &mut VecDeque<Item<T>> {
         &mut self.queues[channel]
     }

@@ -1,7 +1,7 @@
-//! The attempts that this node can receive for: shared between the exchange service and the runtime.
+//! The attempts that this node can receive for, shared between the exchange service and the runtime.
 //!
-//! The stream of a peer that takes part in an attempt is proof of the next one: an older one of the same job that still runs here is
-//! over, and is told so. Everybody else proves nothing, and it is the leader that ends attempts.
+//! A stream opened by a peer of an attempt proves that the peer runs a newer one. Then an older attempt of the same job
+//! that still runs here is over, and is told so. Other streams prove nothing: only the leader ends attempts otherwise.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,13 +18,14 @@ struct Shared {
     registered: watch::Sender<()>,
 }
 
-/// An attempt that is further ahead was begun when a node had missed the end of many: the leader tells it of that.
+/// An attempt that is further ahead proves nothing: this node has missed the end of many, and learns that from the
+/// leader.
 const ATTEMPTS_AHEAD_MAX: u32 = 16;
 
 /// Why no stream can be opened to an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotHere {
-    /// A newer one of its job runs here.
+    /// A newer attempt of its job runs here.
     #[error("{attempt} of {job} is over: {newer} has begun")]
     Superseded { job: JobId, attempt: Attempt, newer: Attempt },
     /// Its deployment has not arrived.
@@ -32,7 +33,7 @@ pub(crate) enum NotHere {
     Unknown { job: JobId, attempt: Attempt },
 }
 
-/// The endpoints by job and attempt.
+/// Endpoints by job and attempt.
 #[derive(Debug, Clone)]
 pub struct ExchangeRegistry {
     shared: Arc<Shared>,
@@ -62,7 +63,7 @@ impl ExchangeRegistry {
         self.shared.attempts.contains_key(&(job, attempt))
     }
 
-    /// Ends the attempts of a job that are a little older than one for which one of their own peers opens a stream.
+    /// Ends attempts that are slightly older than the one for which a peer of theirs opens a stream.
     pub(crate) fn on_proof(&self, hello: &Hello) {
         let Hello { job, attempt, from: peer, .. } = *hello;
         let is_just_before = |earlier: Attempt| {
@@ -70,7 +71,7 @@ impl ExchangeRegistry {
             ahead.is_some_and(|ahead| (1..=ATTEMPTS_AHEAD_MAX).contains(&ahead))
         };
         let older = self.shared.attempts.iter().filter(|entry| entry.key().0 == job && is_just_before(entry.key().1));
-        // Nothing is locked while they are told.
+        // Collects them first, so that no lock is held while they are told.
         let older: Vec<Arc<Endpoints>> = older.map(|entry| entry.value().clone()).collect();
         for endpoints in older.into_iter().filter(|endpoints| endpoints.check(hello).is_ok()) {
             let over = endpoints.attempt();
@@ -78,7 +79,7 @@ impl ExchangeRegistry {
         }
     }
 
-    /// The endpoints of an attempt, waiting for its deployment to arrive here too.
+    /// The endpoints of an attempt. Waits until its deployment arrives here.
     pub(crate) async fn find(
         &self,
         job: JobId,

@@ -26,14 +26,14 @@ use crate::{
     service::DEPLOYMENT_PATIENCE,
 };
 
-/// How long a node may take to accept a stream; longer than it waits itself for the attempt's deployment.
+/// How long a node may take to accept a stream. Longer than it waits for the attempt's deployment.
 const OPEN_PATIENCE: Duration = DEPLOYMENT_PATIENCE.saturating_add(Duration::from_secs(3));
 
-/// Opens the stream to one node. When this returns, the other side has accepted; credits are read by a task of their own,
-/// which tells the endpoints' owner if the stream breaks before the attempt is closed.
+/// Opens the stream to one node. Returns once the other side has accepted it. A task reads the credits, and reports to
+/// the attempt if the stream breaks before the attempt is closed.
 ///
 /// # Errors
-/// When the node cannot be reached or refuses the stream.
+/// The node cannot be reached, or refuses the stream.
 pub async fn connect(
     network: &Arc<dyn Network>,
     io: &Arc<dyn Spawner>,
@@ -71,7 +71,7 @@ pub async fn connect(
     Ok(())
 }
 
-/// Gives why no more credit comes.
+/// Reads credits until the stream ends. Returns why it ended.
 async fn read_credits(mut credits: Streaming<v1::ReceiverFrame>, outbox: &PeerOutbox) -> String {
     loop {
         let frame = match credits.message().await {
@@ -96,7 +96,7 @@ fn describe(status: &Status) -> String {
     format!("{}: {}", status.code(), status.message())
 }
 
-/// The frames of an outbox, as the transport takes them, until the attempt is closed.
+/// The frames of an outbox for the transport, until the attempt is closed.
 struct Frames {
     outbox: Arc<PeerOutbox>,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,

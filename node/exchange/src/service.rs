@@ -1,9 +1,9 @@
 //! The receiving side of the streams: a gRPC service that any number of attempts share.
 //!
-//! One future per stream does both directions: it takes frames off the wire into the ports' queues, which never blocks
-//! since credit bounds what can arrive, and sends the credits that come back. Every frame is checked; the first that
-//! breaks a rule is answered with `Refused`, told to the attempt, and ends the stream. A stream that ends before the
-//! attempt does is told to it too. Barriers are all that may follow a channel's end.
+//! One future per stream does both directions. It moves frames from the wire into the ports' queues, which never blocks
+//! because credit bounds what can arrive, and it sends the credits that come back. Every frame is checked. The first
+//! that breaks a rule is answered with `Refused`, reported to the attempt, and ends the stream. A stream that ends
+//! before its attempt is reported too. Only barriers may follow a channel's end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,10 +34,10 @@ use crate::{
     registry::ExchangeRegistry,
 };
 
-/// How long a stream waits for its attempt to be set up on this node, which takes as long as reading its state: longer than the
-/// leader lets a deployment take. Whoever opens the stream is cancelled with its attempt.
+/// How long a stream waits until its attempt is set up on this node, which includes reading its state. This is longer
+/// than the leader allows for a deployment. If the attempt is cancelled, the sender closes the stream earlier.
 pub(crate) const DEPLOYMENT_PATIENCE: Duration = Duration::from_secs(600);
-/// How long a fresh stream may take to say what it is.
+/// How long a new stream may take to say which attempt it is for.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The exchange service of a node.
@@ -53,7 +53,7 @@ impl ExchangeService {
         Self { registry }
     }
 
-    /// The service as a server takes it.
+    /// The gRPC service to mount into a server.
     #[must_use]
     pub fn into_server(self) -> exchange_server::ExchangeServer<Self> {
         exchange_server::ExchangeServer::new(self)
@@ -104,7 +104,7 @@ impl std::fmt::Debug for ReceivingStream {
 }
 
 impl ReceivingStream {
-    /// Takes frames until there are none. `Ready` ends the stream, with a reason where a rule was broken.
+    /// Takes frames while there are any. `Ready` ends the stream, with a reason if a rule was broken.
     fn poll_frames(&mut self, context: &mut Context<'_>) -> Poll<Option<String>> {
         loop {
             let Poll::Ready(next) = Pin::new(&mut self.frames).poll_next(context) else { return Poll::Pending };
@@ -141,7 +141,7 @@ impl Stream for ReceivingStream {
     }
 }
 
-/// What is known of one channel of a stream.
+/// The state of one channel of a stream.
 #[derive(Debug, Default)]
 struct Progress {
     sequence: u64,
@@ -157,7 +157,7 @@ struct Partial {
     body: BytesMut,
 }
 
-/// Checks frames and hands them to the ports. Tells the attempt when it is dropped before that is closed.
+/// Checks frames and passes them to the ports. When dropped before the attempt is closed, reports that to the attempt.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     from: NodeId,
@@ -172,7 +172,7 @@ impl Receiver {
         Self { from, endpoints, channels, broke: None }
     }
 
-    /// Takes one frame, or says which rule it breaks.
+    /// Takes one frame. Returns which rule it breaks otherwise.
     pub(crate) fn on_frame(&mut self, frame: SenderFrame) -> Result<(), String> {
         let SenderFrame::Channel(ChannelFrame { channel, sequence, payload }) = frame else {
             return Err("a second Hello".to_owned());
@@ -198,7 +198,8 @@ impl Receiver {
 }
 
 impl Progress {
-    /// What a payload completes. A batch is charged with its first part, before anything of it is kept.
+    /// Takes a payload, and returns the item that it completes. A batch is charged with its first part, before any of
+    /// it is kept.
     fn on_payload(
         &mut self,
         payload: Payload,

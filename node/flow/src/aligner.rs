@@ -6,35 +6,36 @@
 //!                                    '--- abort(n) ---------> Flowing
 //! ```
 //!
-//! While aligning, an input that delivered its barrier must not be read. An input whose data has ended goes on delivering
-//! barriers, so the aligner need not know. A barrier of a checkpoint that is complete, aborted or overtaken is ignored; only a regression on one
-//! input is a violation, since ids grow on every channel.
+//! While aligning, an input that delivered its barrier must not be read. An input whose data has ended still delivers
+//! barriers, so the aligner need not know of the end. A barrier is ignored if its checkpoint is complete, aborted or
+//! superseded. Only a regression on one input is a violation, because ids grow on every channel. The algorithm is
+//! asynchronous barrier snapshotting (Carbone et al., 2015, arXiv:1506.08603).
 
 use thalweg_types::CheckpointId;
 use thiserror::Error;
 
-/// What a barrier or an abort led to.
+/// What a barrier led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alignment {
-    /// Nothing to do yet: other inputs still owe their barrier, or there is no alignment.
+    /// Other inputs have yet to deliver this barrier.
     Pending,
-    /// All inputs have delivered this barrier; every input may be read again.
+    /// All inputs have delivered this barrier. Every input may be read again.
     Complete(CheckpointId),
-    /// The barrier belongs to a checkpoint that is over here.
+    /// The barrier's checkpoint is over here.
     Ignored,
 }
 
 /// An input broke the order of barriers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BarrierViolation {
-    /// Ids must grow on one input.
+    /// The ids of barriers must grow on one input.
     #[error("input {input} delivered the barrier of {got} after that of {last}")]
     Regression {
-        /// The input.
+        /// The index of the input.
         input: usize,
-        /// What came before.
+        /// The last barrier before it.
         last: CheckpointId,
-        /// What came now.
+        /// The barrier that it delivered now.
         got: CheckpointId,
     },
 }
@@ -50,22 +51,22 @@ struct Input {
 pub struct BarrierAligner {
     inputs: Vec<Input>,
     aligning: Option<CheckpointId>,
-    /// The newest checkpoint that is over here: complete, aborted or overtaken.
+    /// The newest checkpoint that is over here: complete, aborted or superseded.
     over: Option<CheckpointId>,
     ignored: u64,
 }
 
 impl BarrierAligner {
-    /// An aligner of so many inputs.
+    /// An aligner of `inputs` inputs.
     #[must_use]
     pub fn new(inputs: usize) -> Self {
         Self { inputs: vec![Input::default(); inputs], aligning: None, over: None, ignored: 0 }
     }
 
-    /// Takes the barrier that an input delivered. The input must be one of this aligner.
+    /// Takes the barrier that an input delivered. Panics if the aligner has no such input.
     ///
     /// # Errors
-    /// When the input's own order of barriers is broken.
+    /// The input's barriers are out of order.
     pub fn on_barrier(&mut self, input: usize, got: CheckpointId) -> Result<Alignment, BarrierViolation> {
         self.check_order(input, got)?;
         self.inputs[input].last = Some(got);
@@ -81,7 +82,7 @@ impl BarrierAligner {
         Ok(self.settle())
     }
 
-    /// Forgets a checkpoint that is not going to complete. Its late barriers will be ignored.
+    /// Aborts a checkpoint. Its late barriers will be ignored.
     pub fn on_abort(&mut self, checkpoint: CheckpointId) {
         if self.aligning.is_some_and(|current| current <= checkpoint) {
             self.give_up();
@@ -95,7 +96,7 @@ impl BarrierAligner {
         self.inputs[input].blocked
     }
 
-    /// The checkpoint being aligned.
+    /// The checkpoint that is being aligned.
     #[must_use]
     pub fn aligning(&self) -> Option<CheckpointId> {
         self.aligning
@@ -107,7 +108,7 @@ impl BarrierAligner {
         self.ignored
     }
 
-    /// Panics where the state contradicts itself.
+    /// Panics if the state is inconsistent.
     pub fn check_invariants(&self) {
         let blocked = self.inputs.iter().filter(|input| input.blocked).count();
         assert!(self.aligning.is_some() || blocked == 0, "an input is blocked without an alignment");

@@ -6,42 +6,43 @@
 //!    on_grant(total) <----- granted total -------  release(cost)           after the batch was processed
 //! ```
 //!
-//! Grants are cumulative totals since the channel's beginning, so that lost, repeated and reordered ones do no harm. The
-//! first total is the window. `spent <= granted` but for one batch larger than the window (a single row that cannot be
-//! cut, of `ROW_BYTES_MAX` at most), which may go when the whole window is free. What is released is exactly what the header charged. Control frames
-//! are not asked about here: they are free of credit and bounded by rules of their own.
+//! Grants are cumulative totals since the channel's beginning, so lost, repeated and reordered ones do no harm. The
+//! first total is the window. `spent <= granted`, with one exception: a batch larger than the window may leave while
+//! the whole window is free. It is a single row, which cannot be cut, of at most `ROW_BYTES_MAX`. What is released is
+//! exactly what the header charged. Control frames need no credit, and have bounds of their own.
 
 use thiserror::Error;
 
-/// The most that a single row may cost: no peer can make a receiver hold more than this, or the window, on one channel.
+/// The most bytes that a single row may cost. So no peer can make a receiver hold more than this, or the window, on one
+/// channel.
 pub const ROW_BYTES_MAX: u64 = 64 << 20;
 
 /// A peer broke the rules of credit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CreditViolation {
-    /// The sender had no credit for this.
+    /// The sender had no credit for this batch.
     #[error("a batch of {cost} bytes was sent with {outstanding} of {window} bytes in flight")]
     Overspent {
-        /// What it cost.
+        /// The cost of the batch, in bytes.
         cost: u64,
-        /// What was in flight before.
+        /// The bytes in flight before it.
         outstanding: u64,
-        /// The channel's window.
+        /// The channel's window, in bytes.
         window: u64,
     },
     /// The receiver granted more than was ever sent.
     #[error("{granted} bytes were granted where {spent} were spent of a window of {window}")]
     Overgranted {
-        /// The total granted.
+        /// The total granted, in bytes.
         granted: u64,
-        /// The total spent.
+        /// The total spent, in bytes.
         spent: u64,
-        /// The channel's window.
+        /// The channel's window, in bytes.
         window: u64,
     },
 }
 
-/// The sender's side.
+/// The sender's side of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CreditLedger {
     window: u64,
@@ -56,31 +57,31 @@ impl CreditLedger {
         Self::default()
     }
 
-    /// The channel's window; 0 before the first grant.
+    /// The channel's window, in bytes; 0 before the first grant.
     #[must_use]
     pub fn window(&self) -> u64 {
         self.window
     }
 
-    /// Bytes that may be spent now.
+    /// The bytes that may be spent now.
     #[must_use]
     pub fn available(&self) -> u64 {
         self.granted.saturating_sub(self.spent)
     }
 
-    /// Bytes in flight.
+    /// The bytes in flight.
     #[must_use]
     pub fn outstanding(&self) -> u64 {
         self.spent + self.window - self.granted
     }
 
-    /// Whether a batch of this cost may go now.
+    /// Whether a batch of this cost may leave now.
     #[must_use]
     pub fn can_spend(&self, cost: u64) -> bool {
         cost <= self.available() || (self.window > 0 && cost > self.window && self.outstanding() == 0)
     }
 
-    /// Spends, where it may; tells whether it did.
+    /// Spends `cost` if that is allowed. Returns whether it is.
     #[must_use]
     pub fn try_spend(&mut self, cost: u64) -> bool {
         let can = self.can_spend(cost);
@@ -90,10 +91,10 @@ impl CreditLedger {
         can
     }
 
-    /// Takes the total granted so far; tells whether it is news.
+    /// Takes the total granted so far. Returns whether it grew.
     ///
     /// # Errors
-    /// When it exceeds what could have been returned.
+    /// The total exceeds what could have been returned.
     pub fn on_grant(&mut self, granted: u64) -> Result<bool, CreditViolation> {
         if self.window == 0 {
             (self.window, self.granted) = (granted, granted);
@@ -107,14 +108,14 @@ impl CreditLedger {
         Ok(news)
     }
 
-    /// Panics where the state contradicts itself.
+    /// Panics if the state is inconsistent.
     pub fn check_invariants(&self) {
         assert!(self.granted <= self.spent + self.window, "more was granted than was spent");
         assert!(self.granted >= self.window, "the window itself was not granted");
     }
 }
 
-/// The receiver's side.
+/// The receiver's side of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantLedger {
     window: u64,
@@ -129,22 +130,22 @@ impl GrantLedger {
         Self { window: window.max(1), received: 0, released: 0 }
     }
 
-    /// The total granted so far.
+    /// The total granted so far, in bytes.
     #[must_use]
     pub fn granted(&self) -> u64 {
         self.released.saturating_add(self.window)
     }
 
-    /// Bytes received and not yet released.
+    /// The bytes received and not released yet.
     #[must_use]
     pub fn outstanding(&self) -> u64 {
         self.received - self.released
     }
 
-    /// Takes what a batch's header charges.
+    /// Takes the charge in a batch's header.
     ///
     /// # Errors
-    /// When the sender had no credit for it.
+    /// The sender had no credit for it.
     pub fn on_received(&mut self, cost: u64) -> Result<(), CreditViolation> {
         let outstanding = self.outstanding();
         let fits = outstanding.checked_add(cost).is_some_and(|total| total <= self.window);
@@ -156,7 +157,7 @@ impl GrantLedger {
         Ok(())
     }
 
-    /// Gives back what a processed batch was charged; returns the new total granted.
+    /// Returns the charge of a processed batch. Gives the new total granted.
     pub fn release(&mut self, cost: u64) -> u64 {
         assert!(cost <= self.outstanding(), "more is released than was received");
         self.released += cost;

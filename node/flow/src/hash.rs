@@ -1,10 +1,10 @@
-//! The routing hash: which key group a row belongs to, for every operator, node and attempt alike.
+//! The routing hash: to which key group a row belongs, the same for every operator, node and attempt.
 //!
 //! ```text
 //! h(0) = SEED      h(n) = xxh3_64(canonical bytes of the row's n-th key column, seed h(n - 1))
 //! ```
 //!
-//! The canonical bytes depend on a value alone, never on how Arrow encodes it:
+//! The canonical bytes depend only on the value, not on Arrow's encoding of it:
 //!
 //! | value | bytes, little-endian |
 //! |---|---|
@@ -21,8 +21,8 @@
 //! | list | 8 per element: its hash as if it were a key column, after the length (8) |
 //! | map | 16: how many entries, and the sum of their hashes, each as if key and value were key columns |
 //!
-//! It is frozen: state is stored by key group. Another hash is another version of the state's format. Local hash tables
-//! must not use it, since all rows of a subtask share its top bits.
+//! The hash is frozen, because state is stored by key group. Another hash needs another version of the state's format.
+//! Local hash tables must not use it, because all rows of a subtask share its top bits.
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, GenericByteArray, GenericByteViewArray,
@@ -44,16 +44,16 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// The seed of the first key column. Part of the state's format.
 const SEED: u64 = 0x7468_616c_7765_6701;
 
-/// NULL: not the beginning of any text.
+/// NULL. No text begins with this byte.
 const NULL: &[u8] = &[0xff];
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
-/// The routing hash of each row over the key columns, in their order. `hashes` is overwritten; without key columns it is
-/// left empty, since there is nothing to tell rows apart.
+/// Computes the routing hash of each row over the key columns, in order. Overwrites `hashes`, with one hash per row.
+/// Without key columns `hashes` is empty, because nothing distinguishes rows.
 ///
 /// # Panics
-/// When a column's type is not `is_routable`.
+/// A column's type is not `is_routable`.
 pub fn hash_rows(columns: &[ArrayRef], hashes: &mut Vec<u64>) {
     hashes.clear();
     hashes.resize(columns.first().map_or(0, |column| column.len()), SEED);
@@ -62,10 +62,10 @@ pub fn hash_rows(columns: &[ArrayRef], hashes: &mut Vec<u64>) {
     }
 }
 
-/// The key group of each of `rows` rows by its key columns. Without key columns all rows are of one group, the first.
+/// The key group of each of `rows` rows by its key columns. Without key columns, all rows are in the first group.
 ///
 /// # Panics
-/// As `hash_rows`.
+/// Those of `hash_rows`.
 #[must_use]
 pub fn key_groups_of(columns: &[ArrayRef], rows: usize, groups: u16) -> Vec<KeyGroup> {
     if columns.is_empty() {
@@ -200,7 +200,7 @@ fn fold_times(column: &ArrayRef, hashes: &mut [u64]) {
     }
 }
 
-/// Replaces each row's hash: by that of its value, or of NULL.
+/// Replaces each row's hash by that of its value, or of NULL.
 #[inline]
 fn fold(hashes: &mut [u64], is_valid: impl Fn(usize) -> bool, hash: impl Fn(usize, u64) -> u64) {
     for (row, slot) in hashes.iter_mut().enumerate() {
@@ -274,7 +274,7 @@ fn fold_lists<O: OffsetSizeTrait>(array: &GenericListArray<O>, hashes: &mut [u64
     fold(hashes, |row| array.is_valid(row), hash);
 }
 
-/// The order of entries does not count.
+/// The hash does not depend on the order of entries.
 fn fold_maps(array: &MapArray, hashes: &mut [u64]) {
     let mut entries = vec![SEED; array.entries().len()];
     fold_column(array.keys(), &mut entries);

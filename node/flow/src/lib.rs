@@ -1,4 +1,4 @@
-//! The pure machines of the data plane: no clock, no tasks, no channels; input by method, output by return value.
+//! The pure machines of the data plane: no clock, no tasks, no channels. Input by method, output by return value.
 
 pub mod aligner;
 pub mod credit;

@@ -1,11 +1,11 @@
 //! The watermark of a source subtask, from the watermarks of its splits.
 //!
-//! Splits of one sequence (the byte ranges of one file) follow one another: the sequence's watermark is that of its lowest
-//! unfinished split, starting from the running maximum of its predecessors. Independent sequences take the minimum. A
-//! split that is unread and has no started predecessor holds the watermark back, so that the answer does not depend on
-//! how many splits are open at once. A finished sequence, and one whose lowest unfinished split is idle, is out of the
-//! minimum; when no other is left, the output is the furthest that they have come. When all are finished the output is
-//! `Watermark::MAX`; it grows strictly.
+//! Splits of one sequence (the byte ranges of one file) follow one another. The sequence's watermark is that of its
+//! lowest unfinished split, but at least the maximum of its finished predecessors. The output is the minimum over all
+//! sequences. An unread sequence holds it back, so that the answer does not depend on how many splits are open at once.
+//! A finished sequence is out of the minimum, and so is one whose lowest unfinished split is idle. If no other is left,
+//! the output is the maximum that they have reached. Once all are finished, the output is `Watermark::MAX`. The output
+//! strictly increases.
 
 use std::collections::BTreeMap;
 
@@ -24,13 +24,13 @@ struct SplitState {
 struct Sequence {
     /// Indexes into `splits`, in reading order.
     splits: Vec<usize>,
-    /// How many of `splits` are finished without a gap.
+    /// How many of `splits` are finished, without a gap.
     finished: usize,
-    /// The running maximum of those.
+    /// The maximum watermark of those.
     reached: Watermark,
 }
 
-/// The splits of one source subtask. Splits are named by their index in the list given at the beginning.
+/// The splits of one source subtask. Methods name a split by its index in the list given at the beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SplitWatermarks {
     splits: Vec<SplitState>,
@@ -41,7 +41,7 @@ pub struct SplitWatermarks {
 }
 
 impl SplitWatermarks {
-    /// Of these splits, all unread.
+    /// The state for these splits, all unread.
     #[must_use]
     pub fn new(splits: &[Split]) -> Self {
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
@@ -63,7 +63,7 @@ impl SplitWatermarks {
         Self { splits: vec![unread; splits.len()], sequence_of, sequences, combined }
     }
 
-    /// As they were when this progress was noted.
+    /// The state that this progress describes.
     #[must_use]
     pub fn restored(progress: &[SplitProgress]) -> Self {
         let splits: Vec<Split> = progress.iter().map(|progress| progress.split.clone()).collect();
@@ -74,7 +74,7 @@ impl SplitWatermarks {
         }
         for sequence in 0..restored.sequences.len() {
             restored.skip_finished(sequence);
-            // The output counts when all are in place; what it grows to on the way is at most that.
+            // The output is computed once all are in place. What it reaches on the way is at most that.
             restored.note(sequence);
         }
         for sequence in 0..restored.sequences.len() {
@@ -83,7 +83,7 @@ impl SplitWatermarks {
         restored
     }
 
-    /// What a split's records have promised, and whether it is out of the minimum.
+    /// The watermark of a split's records so far, and whether the split is idle.
     #[must_use]
     pub fn progress_of(&self, split: usize) -> (Watermark, bool) {
         (self.splits[split].watermark, self.splits[split].idle)
@@ -101,13 +101,13 @@ impl SplitWatermarks {
         self.combined.is_idle()
     }
 
-    /// The sequences, each as the indexes of its splits in reading order.
+    /// The sequences. Each has the indexes of its splits in reading order.
     #[must_use]
     pub fn sequences(&self) -> Vec<Vec<usize>> {
         self.sequences.iter().map(|sequence| sequence.splits.clone()).collect()
     }
 
-    /// The watermark of the sequence of a split.
+    /// The watermark of a split's sequence.
     #[must_use]
     pub fn sequence_watermark(&self, split: usize) -> Watermark {
         let sequence = &self.sequences[self.sequence_of[split]];
@@ -115,7 +115,7 @@ impl SplitWatermarks {
         sequence.reached.max(current.unwrap_or(Watermark::MIN))
     }
 
-    /// A split's records promise this. Gives the output where it grew.
+    /// Takes the watermark of a split's records. Returns the output if it grew.
     #[must_use]
     pub fn on_watermark(&mut self, split: usize, watermark: Watermark) -> Option<Watermark> {
         let state = &mut self.splits[split];
@@ -124,15 +124,14 @@ impl SplitWatermarks {
         self.settle(split)
     }
 
-    /// A split was asked for data for its idle time and gave none, or says itself that it has none now. Gives the output
-    /// where it grew.
+    /// A split had no data for its idle time, or says itself that it has none now. Returns the output if it grew.
     #[must_use]
     pub fn on_idle(&mut self, split: usize) -> Option<Watermark> {
         self.splits[split].idle = true;
         self.settle(split)
     }
 
-    /// A split has data again. Gives the output where it grew.
+    /// A split has data again. Returns the output if it grew.
     #[must_use]
     pub fn on_active(&mut self, split: usize) -> Option<Watermark> {
         if !self.splits[split].idle {
@@ -142,7 +141,7 @@ impl SplitWatermarks {
         self.settle(split)
     }
 
-    /// A split is read to its end. Gives the output where it grew.
+    /// A split is read to its end. Returns the output if it grew.
     #[must_use]
     pub fn on_finished(&mut self, split: usize) -> Option<Watermark> {
         self.splits[split].finished = true;
@@ -160,7 +159,7 @@ impl SplitWatermarks {
         }
     }
 
-    /// Panics where the state contradicts itself.
+    /// Panics if the state is inconsistent.
     pub fn check_invariants(&self) {
         for sequence in &self.sequences {
             let finished = &sequence.splits[..sequence.finished];
@@ -173,7 +172,7 @@ impl SplitWatermarks {
         self.settle_sequence(self.sequence_of[split])
     }
 
-    /// The lowest unfinished split of a sequence, and what the sequence has reached.
+    /// The lowest unfinished split of a sequence, and the watermark of the sequence.
     fn front(&self, index: usize) -> (Option<SplitState>, Watermark) {
         let sequence = &self.sequences[index];
         let lowest = sequence.splits.get(sequence.finished).map(|lowest| self.splits[*lowest]);
@@ -191,7 +190,7 @@ impl SplitWatermarks {
         match lowest {
             None => self.combined.on_end(index),
             Some(state) if state.idle => self.combined.on_idle(index),
-            // Before the first watermark there is nothing to tell, but the sequence is no longer idle.
+            // The watermark may not have grown, but the sequence is no longer idle.
             Some(_) => self.combined.on_watermark(index, reached),
         }
     }

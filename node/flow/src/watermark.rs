@@ -1,10 +1,10 @@
 //! The combined watermark of several inputs.
 //!
-//! The output is the minimum over the active inputs and grows strictly. An idle input steps out of the minimum until it
-//! becomes active again, which cannot pull the output back; an ended input is out of it for good. When no input is active,
-//! nothing that could still come is waited for, and the output is the maximum of what the idle and the ended ones promised.
-//! When every input has ended it is `Watermark::MAX`. That watermark of an input is its end, and no promise of its records:
-//! what it promised before is kept.
+//! The output is the minimum over the active inputs, and strictly increases. An idle input leaves the minimum until it
+//! becomes active again, which cannot pull the output back. An ended input leaves it for good. If no input is active,
+//! nothing has to be waited for, and the output is the maximum of all inputs. The rules for idle inputs are those of
+//! Flink's `StatusWatermarkValve`. Once every input has ended, the output is `Watermark::MAX`. An input's
+//! `Watermark::MAX` is its end and says nothing about its records, so the input's last watermark is kept.
 
 use thalweg_types::Watermark;
 
@@ -29,7 +29,7 @@ pub struct WatermarkTracker {
 }
 
 impl WatermarkTracker {
-    /// A tracker of so many inputs, all active, with nothing promised.
+    /// A tracker of `inputs` inputs, all active and without a watermark.
     #[must_use]
     pub fn new(inputs: usize) -> Self {
         let input = Input { watermark: Watermark::MIN, activity: Activity::Active };
@@ -42,7 +42,7 @@ impl WatermarkTracker {
         self.output
     }
 
-    /// Whether no input is active, though not all have ended.
+    /// Whether no input is active and some have not ended.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let is = |activity| move |input: &Input| input.activity == activity;
@@ -55,7 +55,8 @@ impl WatermarkTracker {
         self.inputs.iter().all(|input| input.activity == Activity::Ended)
     }
 
-    /// Takes an input's watermark, which makes it active; one that goes back is ignored. Gives the output where it grew.
+    /// Takes an input's watermark, which makes the input active. One that goes back is ignored. Returns the output if
+    /// it grew.
     #[must_use]
     pub fn on_watermark(&mut self, input: usize, watermark: Watermark) -> Option<Watermark> {
         if watermark.is_end() {
@@ -69,7 +70,7 @@ impl WatermarkTracker {
         self.advance()
     }
 
-    /// An input steps out of the minimum. Gives the output where it grew.
+    /// An input becomes idle. Returns the output if it grew.
     #[must_use]
     pub fn on_idle(&mut self, input: usize) -> Option<Watermark> {
         if self.inputs[input].activity == Activity::Active {
@@ -78,7 +79,7 @@ impl WatermarkTracker {
         self.advance()
     }
 
-    /// An input has records again. Gives the output where it grew: when all others are idle, the minimum is this input's.
+    /// An input has records again. Returns the output if it grew: if all others are idle, the minimum is this input's.
     #[must_use]
     pub fn on_active(&mut self, input: usize) -> Option<Watermark> {
         if self.inputs[input].activity != Activity::Idle {
@@ -88,20 +89,20 @@ impl WatermarkTracker {
         self.advance()
     }
 
-    /// An input has ended. Gives the output where it grew.
+    /// An input has ended. Returns the output if it grew.
     #[must_use]
     pub fn on_end(&mut self, input: usize) -> Option<Watermark> {
         self.inputs[input].activity = Activity::Ended;
         self.advance()
     }
 
-    /// Notes what an input promises; the output is left to the call that follows.
+    /// Notes an input's watermark. The next call computes the output.
     pub(crate) fn promise(&mut self, input: usize, watermark: Watermark) {
         let state = &mut self.inputs[input];
         state.watermark = state.watermark.max(watermark);
     }
 
-    /// Panics where the state contradicts itself.
+    /// Panics if the state is inconsistent.
     pub fn check_invariants(&self) {
         assert!(self.least().is_none_or(|least| least <= self.output), "the output is behind all active inputs");
     }

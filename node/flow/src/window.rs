@@ -1,6 +1,7 @@
-//! Windows of event times: which windows a time belongs to, and how they are cut into slices that share work.
+//! Windows of event time: which windows a time belongs to, and how windows are cut into slices that share work.
 //!
-//! All in microseconds; a window is `[start, end)`. A *slice* is the largest interval whose times have the same windows:
+//! All times are in microseconds. A window is `[start, end)`. A *slice* is the largest interval whose times have the
+//! same windows, as in Flink's `SliceAssigners`:
 //!
 //! ```text
 //! tumble    the window                       |-----|-----|
@@ -8,8 +9,9 @@
 //! cumulate  a step                           |--|--|--|--|    the n-th window of a cycle is its first n slices
 //! ```
 //!
-//! A *pane* names a slice together with the windows that it still feeds: all of the slice's, or, for records that came when
-//! the first of them had closed, the rest. Its number is what travels between the phases of an aggregation as `slice_end`:
+//! A *pane* is a slice together with the windows that it still feeds: all windows of the slice, or the rest of them for
+//! records that came after the first had closed. Its number is sent between the phases of an aggregation as
+//! `slice_end`:
 //!
 //! | windows | pane of a record that is late for the slice's first j windows | its number |
 //! |---|---|---|
@@ -17,14 +19,15 @@
 //! | cumulate | the slice j steps on, which feeds the same windows | that slice's end |
 //! | hop | the slice, less j windows | slice's end + j microseconds, so j must be below the slide |
 //!
-//! Arithmetic saturates, but who assigns windows refuses times that are nearer to the ends of time than a window reaches.
+//! Arithmetic saturates. Callers that assign windows must refuse times closer to the ends of the range than a window is
+//! long.
 
 use std::fmt;
 
 use thalweg_types::graph::WindowSpec;
 use thiserror::Error;
 
-/// An interval of event time, `[start, end)`. Ordered by end: the order in which windows close.
+/// An interval of event time, `[start, end)`. Ordered by end, the order in which windows close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Window {
     /// The first microsecond in it.
@@ -51,24 +54,24 @@ impl fmt::Display for Window {
     }
 }
 
-/// A slice and the windows that it still feeds.
+/// A slice, and the windows that it still feeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pane {
-    /// The slice's end.
+    /// The slice's end, in microseconds.
     pub slice_end: i64,
-    /// How many of the slice's first windows it does not feed; 0 but for hopping windows.
+    /// How many of the slice's first windows it does not feed. Always 0 unless windows hop.
     pub skipped: i64,
 }
 
 impl Pane {
-    /// Of all windows of the slice that ends there.
+    /// The pane of all windows of the slice that ends at `slice_end`.
     #[must_use]
     pub fn whole(slice_end: i64) -> Self {
         Self { slice_end, skipped: 0 }
     }
 }
 
-/// Why a specification has no windows that can be assigned from a time alone.
+/// Why the windows of a specification cannot be assigned from a time alone.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum WindowSpecError {
     /// Sessions depend on the other records of a key.
@@ -82,20 +85,20 @@ pub enum WindowSpecError {
     Ragged(WindowSpec),
 }
 
-/// Assigns windows and slices.
+/// Assigns windows and slices to times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowAssigner {
     shape: Shape,
-    /// Length of a slice.
+    /// The length of a slice, in microseconds.
     slice: i64,
-    /// The longest window.
+    /// The length of the longest window, in microseconds.
     size: i64,
     offset: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// Also tumbling windows: those that hop by their size.
+    /// Hopping windows, and tumbling ones, which hop by their size.
     Hop,
     Cumulate,
 }
@@ -104,7 +107,7 @@ impl WindowAssigner {
     /// Checks a specification.
     ///
     /// # Errors
-    /// For sessions, lengths that are not positive, and sizes that are no multiple of the slide or step.
+    /// Sessions, lengths that are not positive, and sizes that are not a multiple of the slide or step.
     pub fn new(spec: WindowSpec) -> Result<Self, WindowSpecError> {
         let (shape, slice, size, offset) = match spec {
             WindowSpec::Tumble { size, offset } => (Shape::Hop, size, size, offset),
@@ -122,13 +125,13 @@ impl WindowAssigner {
         Ok(Self { shape, slice, size, offset: offset.rem_euclid(period) })
     }
 
-    /// The length of a slice.
+    /// The length of a slice, in microseconds.
     #[must_use]
     pub fn slice_length(&self) -> i64 {
         self.slice
     }
 
-    /// How far a window reaches from a time in it, at most.
+    /// How far a window reaches at most from a time in it, in microseconds.
     #[must_use]
     pub fn reach(&self) -> i64 {
         self.size
@@ -147,14 +150,14 @@ impl WindowAssigner {
         Window { start: clamp(start), end: clamp(start + i128::from(self.slice)) }
     }
 
-    /// The windows that contain a time, by their end.
+    /// The windows that contain a time, ordered by end.
     #[must_use]
     pub fn windows_of_time(&self, time: i64) -> Windows {
         self.windows_of_pane(Pane::whole(self.slice_of(time).end))
     }
 
-    /// The pane of a record that would be in `pane`, when the windows that end at or before `watermark` have closed; `None`
-    /// when all of the pane's have.
+    /// The pane of a record that would be in `pane`, given that the windows that end at or before `watermark` have
+    /// closed. `None` if all windows of the pane have.
     #[must_use]
     pub fn open_pane(&self, pane: Pane, watermark: i64) -> Option<Pane> {
         let first = self.windows_of_pane(pane).next?;
@@ -171,7 +174,7 @@ impl WindowAssigner {
         })
     }
 
-    /// Whether every pane has a number of its own: false for windows of more slides than a slide has microseconds.
+    /// Whether every pane has a number of its own. False if a window has more slides than a slide has microseconds.
     #[must_use]
     pub fn has_distinct_numbers(&self) -> bool {
         self.shape == Shape::Cumulate || self.windows_per_slice() <= self.slice
@@ -183,7 +186,7 @@ impl WindowAssigner {
         pane.slice_end.saturating_add(pane.skipped)
     }
 
-    /// The pane of a number, where numbers are distinct.
+    /// The pane of a number. Requires distinct numbers.
     #[must_use]
     pub fn pane_of_number(&self, number: i64) -> Pane {
         match self.shape {
@@ -195,7 +198,7 @@ impl WindowAssigner {
         }
     }
 
-    /// The windows that a pane feeds, by their end.
+    /// The windows that a pane feeds, ordered by end.
     #[must_use]
     pub fn windows_of_pane(&self, pane: Pane) -> Windows {
         let slice_end = pane.slice_end;
@@ -223,7 +226,7 @@ impl WindowAssigner {
         Some(self.window_ending(end))
     }
 
-    /// The panes from which the window that ends at `end` can be fed are of slices with ends in `(end - size, end]`.
+    /// The ends of the slices whose panes can feed the window that ends at `end`: an interval `(end - size, end]`.
     #[must_use]
     pub fn panes_range(&self, end: i64) -> (i64, i64) {
         (end.saturating_sub(self.size), end)
@@ -235,14 +238,14 @@ impl WindowAssigner {
         self.windows_of_pane(pane).last
     }
 
-    /// Whether a pane feeds the window that ends at `end`, which must be the end of one.
+    /// Whether a pane feeds the window that ends at `end`. A window must end there.
     #[must_use]
     pub fn feeds(&self, pane: Pane, end: i64) -> bool {
         let windows = self.windows_of_pane(pane);
         windows.next.is_some_and(|first| first <= end) && end <= windows.last
     }
 
-    /// The window that ends at `end`, which must be the end of one.
+    /// The window that ends at `end`. A window must end there.
     #[must_use]
     pub fn window_ending(&self, end: i64) -> Window {
         let start = match self.shape {
@@ -252,12 +255,12 @@ impl WindowAssigner {
         Window { start, end }
     }
 
-    /// The end of the slice that a number of hopping windows belongs to.
+    /// The end of the slice that a number of a pane of hopping windows belongs to.
     fn hop_slice_end(&self, number: i64) -> i64 {
         if number == i64::MAX { number } else { clamp(i128::from(number) - self.past_grid(number, self.slice)) }
     }
 
-    /// The start of the cumulating windows one of which ends at `end`.
+    /// The start of the cycle of cumulating windows one of which ends at `end`.
     fn cycle_start(&self, end: i64) -> i64 {
         let last = end.saturating_sub(1);
         clamp(i128::from(last) - self.past_grid(last, self.size))
@@ -274,7 +277,7 @@ fn clamp(micros: i128) -> i64 {
     i64::try_from(limited).expect("it was limited to the range")
 }
 
-/// The windows of a time or pane, by their end.
+/// The windows of a time or pane, ordered by end.
 #[derive(Debug, Clone, Copy)]
 pub struct Windows {
     assigner: WindowAssigner,
@@ -298,7 +301,7 @@ impl Iterator for Windows {
         (count.unwrap_or(usize::MAX), count)
     }
 
-    /// Without walking through them: there may be millions.
+    /// Does not iterate, because there may be millions.
     fn count(self) -> usize {
         self.size_hint().0
     }

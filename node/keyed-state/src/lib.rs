@@ -1,17 +1,18 @@
-//! State by key group: what an operator hands over when it is frozen and takes back when it is restored.
+//! State by key group: what an operator hands over when it is frozen, and gets back when it is restored.
 //!
 //! ```text
 //! operator --freeze--> FrozenState (shared, immutable) --upload, by key group--> object store
 //! operator <--restore-- FrozenStates of every former instance, restricted to the key groups it owns now
 //! ```
 //!
-//! A frozen state is the whole state, as a list of batches that never change. A batch that an operator hands over again at the
-//! next freeze has the same `BatchId`: what a checkpoint must upload is what the last one did not have, and what the list no
-//! longer holds is deleted. So a checkpoint is its list, and restoring needs no replay: the batches that the list names,
-//! wherever they were uploaded, are the state.
+//! A frozen state is the whole state, as a list of batches that never change. A batch that an operator hands over again
+//! at the next freeze has the same `BatchId`. So a checkpoint uploads only the batches that the last one did not have,
+//! and batches that the list no longer has are deleted. Restoring needs no replay: the batches of the list, wherever
+//! they were uploaded, are the state.
 //!
-//! Rows that no longer count may still be in a batch that is kept for its other rows. The operator tells them by the values that
-//! are frozen with the rows (up to where its windows have fired), so a list must be restored with the values of its own freeze.
+//! Rows that no longer count may still be in a batch that is kept for its other rows. The operator recognises them by
+//! the values that are frozen with the rows (up to where its windows have fired). So a list must be restored with the
+//! values of its own freeze.
 
 use std::{
     collections::BTreeMap,
@@ -25,25 +26,25 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::error::ArrowError;
 use thalweg_types::KeyGroup;
 
-/// So many batches in a row are one from then on, unless the first outweighs the others.
+/// How many batches are merged at once, unless the first has more rows than the others together.
 const RUN: usize = 8;
 
-/// The value that says how far an instance's watermark had come.
+/// The name of the value that holds an instance's watermark.
 pub const WATERMARK: &str = "watermark";
-/// The least `WATERMARK` of all former instances of an operator, whoever takes over their key groups: each restored state has it
-/// where they had one.
+/// The name of the value that holds the least `WATERMARK` of all former instances of an operator, whichever key groups
+/// they owned. Each restored state has it if they had a watermark.
 pub const LEAST_WATERMARK: &str = "watermark.least";
 
 /// The state of one operator instance at one moment, as immutable batches.
 #[derive(Debug, Clone, Default)]
 pub struct FrozenState {
-    /// Rows by table name.
+    /// Batches of rows by the name of their table.
     pub tables: BTreeMap<String, Vec<StateBatch>>,
-    /// Values that belong to the instance as a whole, such as its watermark.
+    /// Values of the whole instance by name, for example its watermark.
     pub values: BTreeMap<String, i64>,
 }
 
-/// Rows of state with the key group of each.
+/// Rows of state, with the key group of each.
 #[derive(Clone)]
 pub struct StateBatch {
     key_groups: Arc<RowGroups>,
@@ -51,22 +52,22 @@ pub struct StateBatch {
     pub rows: RecordBatch,
 }
 
-/// Found out when they are first asked for.
+/// Key groups, computed when they are first asked for.
 type RowGroups = LazyLock<Arc<[KeyGroup]>, Box<dyn FnOnce() -> Arc<[KeyGroup]> + Send>>;
 
-/// Names a batch for as long as this value lives: no other batch of the process has it meanwhile. Keeps the rows of none alive.
+/// Identifies a batch within this process while this value exists. Does not keep the batch's rows alive.
 #[derive(Debug, Clone)]
 pub struct BatchId(Weak<RowGroups>);
 
 /// A set of key groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyGroupSet {
-    /// Whether a group is in, by its number; what is beyond the end is not.
+    /// Whether each group is in the set, by its number. Groups beyond the end are not.
     members: Vec<bool>,
 }
 
 impl FrozenState {
-    /// The batches of a table; none where there is no such table.
+    /// The batches of a table; empty if there is no such table.
     #[must_use]
     pub fn table(&self, name: &str) -> &[StateBatch] {
         self.tables.get(name).map_or(&[], Vec::as_slice)
@@ -83,7 +84,7 @@ impl FrozenState {
         self.tables.values().flatten().all(|batch| batch.rows.num_rows() == 0)
     }
 
-    /// Adds batches to a table; a table without batches is not there.
+    /// Adds batches to a table. A table without batches is not created.
     pub fn extend(&mut self, table: &str, batches: impl IntoIterator<Item = StateBatch>) {
         let mut batches = batches.into_iter().peekable();
         if batches.peek().is_some() {
@@ -93,15 +94,15 @@ impl FrozenState {
 }
 
 impl StateBatch {
-    /// Rows with their key groups, of which there must be as many.
+    /// Rows with their key groups, one per row.
     #[must_use]
     pub fn new(key_groups: Arc<[KeyGroup]>, rows: RecordBatch) -> Self {
         assert_eq!(key_groups.len(), rows.num_rows(), "a key group per row");
         Self::lazy(rows, move || key_groups)
     }
 
-    /// Rows whose key groups, as many as rows, are found out when they are first asked for: by whoever uploads them, beside the
-    /// record path.
+    /// Rows whose key groups, one per row, are computed when they are first asked for. That is when they are uploaded,
+    /// outside the record path.
     #[must_use]
     pub fn lazy(rows: RecordBatch, find: impl FnOnce() -> Arc<[KeyGroup]> + Send + 'static) -> Self {
         Self { key_groups: Arc::new(LazyLock::new(Box::new(find))), rows }
@@ -110,7 +111,7 @@ impl StateBatch {
     /// The key group of each row.
     ///
     /// # Panics
-    /// When they are found not to be as many as rows.
+    /// The computed key groups are not one per row.
     #[must_use]
     pub fn key_groups(&self) -> &[KeyGroup] {
         let key_groups = LazyLock::force(&self.key_groups);
@@ -118,12 +119,13 @@ impl StateBatch {
         key_groups
     }
 
-    /// Makes one batch of the last ones where they are many and take no more than so many bytes together. Says how many bytes they
-    /// took, and how many it takes. So whoever adds batches one by one has few small ones, and a row is copied a logarithm of
-    /// their number of times. `remake` makes a batch of their rows: one that knew the groups of the former batches would keep these.
+    /// Merges the last batches into one if they are many and together have at most `bytes_max` bytes. Returns how many
+    /// bytes they had and how many the merged one has, or `None` if nothing was merged. So a list that grows batch by
+    /// batch has few small ones, and each row is copied only a logarithmic number of times. `remake` makes a batch of
+    /// the merged rows. It must not hold on to the key groups of the former batches, which would keep these alive.
     ///
     /// # Errors
-    /// When they have not the same columns.
+    /// The batches have different columns.
     pub fn shorten(
         batches: &mut Vec<Self>,
         bytes_max: usize,
@@ -143,22 +145,22 @@ impl StateBatch {
         Ok(Some((bytes, merged_bytes)))
     }
 
-    /// What names this batch: the same for a clone, and so for a batch that is handed over again.
+    /// Identifies this batch. A clone has the same id, and so does a batch that is handed over again.
     #[must_use]
     pub fn id(&self) -> BatchId {
         BatchId(Arc::downgrade(&self.key_groups))
     }
 
-    /// Whether this is the same batch as another, handed over again.
+    /// Whether this is the same batch as `other`, handed over again.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.key_groups, &other.key_groups)
     }
 
-    /// The rows of the owned key groups, the same batch where all are; `None` where there are none.
+    /// The rows of the owned key groups. The same batch if all are owned; `None` if none is.
     ///
     /// # Errors
-    /// When the rows are of a type that arrow cannot filter.
+    /// The rows have a type that Arrow cannot filter.
     pub fn restricted_to(&self, owned: &KeyGroupSet) -> Result<Option<Self>, ArrowError> {
         let mask: Vec<bool> = self.key_groups().iter().map(|group| owned.contains(*group)).collect();
         let kept = mask.iter().filter(|is_owned| **is_owned).count();

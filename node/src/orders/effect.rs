@@ -1,4 +1,4 @@
-//! What follows from orders, for the holder of the machine to do.
+//! The effects of orders, for the holder of the machine to carry out.
 
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId,
@@ -12,17 +12,17 @@ pub(crate) enum Effect {
     Discover { job: JobId, attempt: Attempt, graph: Box<JobGraph>, sources: Vec<OperatorId> },
     /// Build an attempt, and pass its events to `on_event`.
     Deploy { cluster: ClusterId, job: JobId, attempt: Attempt, deployment: Box<Deployment> },
-    /// Let its sources read.
+    /// Let the attempt's sources read.
     Start { job: JobId, attempt: Attempt },
-    /// End it and discard its output.
+    /// End the attempt and discard its output.
     Cancel { job: JobId, attempt: Attempt },
-    /// End its sources and let it drain.
+    /// End the attempt's sources, and let it drain.
     Stop { job: JobId, attempt: Attempt },
-    /// Let its sources emit the barrier of a checkpoint.
+    /// Let the attempt's sources emit the barrier of a checkpoint.
     BeginCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
-    /// Let what waits for a checkpoint go on without it.
+    /// Let subtasks that wait for a checkpoint go on without it.
     AbortCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
-    /// A checkpoint is complete.
+    /// Tell the attempt that a checkpoint is complete.
     ConfirmCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
     /// Publish, and call `on_committed`.
     Commit {
@@ -32,12 +32,12 @@ pub(crate) enum Effect {
         graph: Box<JobGraph>,
         committables: Vec<SinkCommittables>,
     },
-    /// Remove what attempts older than `before` have left unpublished, and call `on_discarded`.
+    /// Remove unpublished output of attempts older than `before`, and call `on_discarded`.
     Discard { cluster: ClusterId, job: JobId, attempt: Attempt, before: Attempt, graph: Box<JobGraph> },
-    /// Drop what is still held for an attempt that is cancelled: its handle, and rows that nobody will fetch.
+    /// Drop what is still held for a cancelled attempt: its handle, and rows that nobody will fetch.
     Forget { job: JobId, attempt: Attempt },
-    /// Send over the session, where there is one.
+    /// Send over the session, if there is one.
     Send(NodeMessage),
-    /// Give up the process: the attempt could not be ended.
+    /// Give up the process, because the attempt could not be ended.
     Abandon { job: JobId, attempt: Attempt },
 }

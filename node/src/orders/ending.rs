@@ -1,5 +1,5 @@
-//! How attempts end: told to, overtaken by a newer one, without a leader for too long; and the one that waits for the last of
-//! them.
+//! How attempts end: by order, because a newer one is proved, or because no leader was heard for too long. Also builds
+//! the attempt that waits for older ones to be gone.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use thalweg_types::{
 
 use super::{Effect, Orders, Phase};
 
-/// An attempt that does not end has so many times as long where other jobs run.
+/// How many times longer an attempt may take to end while other jobs run here.
 const PATIENCE_BESIDE: u32 = 10;
 
 impl Orders {
-    /// Cancels, and answers at once where there is nothing to wait for. What was never here is remembered as cancelled, so
-    /// that a late deployment cannot bring it to life.
+    /// Cancels an attempt, and reports it as gone at once if there is nothing to wait for. An attempt that was never
+    /// here is remembered as cancelled, so that a late deployment cannot start it.
     pub(super) fn cancel(&mut self, job: JobId, attempt: Attempt, now: Duration) -> Vec<Effect> {
         let mut effects = self.fence(job, attempt, now);
         effects.extend(self.end(job, attempt, now));
@@ -25,7 +25,7 @@ impl Orders {
         effects
     }
 
-    /// Ends one attempt in whatever phase it is; reports that it is gone as soon as that is so.
+    /// Ends one attempt in any phase. Reports that it is gone as soon as it is.
     pub(super) fn end(&mut self, job: JobId, attempt: Attempt, now: Duration) -> Vec<Effect> {
         let phase = self.job(job).attempts.entry(attempt).or_insert(Phase::Cancelled);
         match phase {
@@ -55,7 +55,7 @@ impl Orders {
         effects
     }
 
-    /// Builds the waiting attempt of a job, once it is the only one that lives.
+    /// Builds the waiting attempt of a job, once no other one is live.
     pub(super) fn deploy_waiting(&mut self, job: JobId) -> Vec<Effect> {
         let known = self.job(job);
         let is_waiting = |phase: &Phase| matches!(phase, Phase::Waiting(..));
@@ -71,7 +71,7 @@ impl Orders {
         vec![Effect::Deploy { cluster, job, attempt: *attempt, deployment }]
     }
 
-    /// The runtime has nothing of an attempt any more.
+    /// The runtime holds nothing of an attempt any more.
     pub(super) fn gone(&mut self, job: JobId, attempt: Attempt) -> Vec<Effect> {
         self.job(job).attempts.insert(attempt, Phase::Cancelled);
         let mut effects = vec![Effect::Forget { job, attempt }, self.report(Report::Gone { job, attempt })];
@@ -94,8 +94,8 @@ impl Orders {
         effects
     }
 
-    /// Attempts for which only the end of the process is left. Where other jobs run here, which that would end as well, they have
-    /// longer.
+    /// Attempts that only the end of the process can end. That would end other jobs too, so an attempt gets longer
+    /// while any run here: only its own job waits for it.
     pub(super) fn overdue(&self, now: Duration) -> Vec<Effect> {
         let runs_beside =
             |job| self.attempts().any(|(other, _, phase)| other != job && matches!(phase, Phase::Running { .. }));

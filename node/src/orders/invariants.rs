@@ -1,12 +1,12 @@
-//! What holds of orders after every step.
+//! The invariants of orders, which hold after every step.
 
 use super::{Orders, Phase};
 
 impl Orders {
-    /// Checks them all.
+    /// Checks all invariants.
     ///
     /// # Panics
-    /// Where one is broken.
+    /// An invariant is broken.
     pub(crate) fn check_invariants(&self) {
         for (id, job) in &self.jobs {
             let built =

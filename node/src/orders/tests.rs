@@ -1,5 +1,5 @@
-//! Facts of orders: each is answered once, older attempts and terms are refused, and what is told of an attempt comes again until
-//! it is acknowledged.
+//! Facts of orders: each is answered once, older attempts and terms are refused, and reports are repeated until they
+//! are acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,7 @@ fn discard() -> Action {
     Action::Discard { graph: Box::new(graph()), before: ALL_ATTEMPTS }
 }
 
-/// Of attempts older than this one.
+/// Removes output of attempts older than this one.
 fn sweep(before: u32) -> Action {
     Action::Discard { graph: Box::new(graph()), before: Attempt(before) }
 }
@@ -47,7 +47,7 @@ fn failure() -> Failure {
     Failure { kind: FailureKind::Operator, message: "broke".to_owned() }
 }
 
-/// A machine with an open session, which numbers the orders that it is given.
+/// A machine with an open session, which numbers the orders that it gets.
 struct Desk {
     orders: Orders,
     sequence: u64,
@@ -61,7 +61,7 @@ impl Desk {
         Self { orders, sequence: 0, now: at(0) }
     }
 
-    /// The effects of an order but its answer, or why it is refused.
+    /// The effects of an order without its answer, or why it is refused.
     fn order(&mut self, order: Order) -> Result<Vec<Effect>, String> {
         self.sequence += 1;
         let mut effects = self.orders.on_order(self.sequence, order, self.now);
@@ -89,7 +89,7 @@ impl Desk {
     }
 }
 
-/// Effects in a word and the attempt each.
+/// A word for each effect, with its attempt.
 fn kinds(effects: &[Effect]) -> Vec<String> {
     let kind = |effect: &Effect| match effect {
         Effect::Discover { attempt, .. } => format!("discover {}", attempt.0),
@@ -153,7 +153,7 @@ fn splits_that_cannot_be_told_fail_their_discovery() {
     }
 }
 
-/// What a sink subtask has prepared, in so many bytes.
+/// What a sink subtask has prepared, of this size.
 fn prepared(bytes: usize) -> Vec<Prepared> {
     let committables = vec![serde_json::Value::String("x".repeat(bytes))];
     let committables = SinkCommittables { sink: OperatorId(1), subtask: 0, committables };

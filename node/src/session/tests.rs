@@ -162,7 +162,7 @@ async fn reports_are_sent_again_to_the_next_leader_until_acknowledged() {
     assert_eq!(subtasks[0].state, SubtaskState::Running);
     assert_eq!(session.hear_news().await, ready(1));
     session.say(CoordinatorMessage::ReportAcknowledged { sequence: 1 }).await;
-    // The order's answer shows that the acknowledgement before it was taken, too.
+    // The order's answer shows that the acknowledgement before it was taken too.
     let start = Order { term: Term(2), cluster: cluster(), job: JOB, attempt: ONE, action: Action::Start };
     session.say(CoordinatorMessage::Order { sequence: 1, order: start }).await;
     assert_eq!(session.hear_news().await, taken(1));

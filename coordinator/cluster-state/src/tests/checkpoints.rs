@@ -3,7 +3,7 @@
 use super::*;
 use crate::JobRecord;
 
-/// A running job with these checkpoints complete, and none published.
+/// A running job with these checkpoints complete and none published.
 fn with_complete(checkpoints: std::ops::RangeInclusive<u64>) -> ClusterState {
     let mut state = running();
     for id in checkpoints {
@@ -28,7 +28,7 @@ fn not_due(due: u64, given: u64) -> Rejection {
     Rejection::NotDueCheckpoint { job: JobId(1), due: CheckpointId(due), given: CheckpointId(given) }
 }
 
-/// What binds the checkpoints of a job to what they were a command earlier.
+/// How the checkpoints of a job may change in one command.
 pub(super) fn check_step(old: &JobRecord, new: &JobRecord) {
     assert!(new.last_checkpoint >= old.last_checkpoint, "numbers are not used twice");
     assert!(new.committed >= old.committed, "what is published stays so");

@@ -1,5 +1,5 @@
-//! The persisted forms, byte for byte: what an earlier engine wrote must be read for ever. A change here needs a new
-//! format number, not a new file.
+//! The persisted forms, byte for byte. What an older engine wrote must stay readable. A change here needs a new format
+//! number, not a new file.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use super::{
 use crate::{ClusterState, Command, EndMode, Verdict};
 
 const COMMANDS: &str = include_str!("golden/commands-4.jsonl");
-/// What the engine wrote before it noted when jobs were submitted and ended.
+/// Written before the times of submission and end were recorded.
 const COMMANDS_3: &str = include_str!("golden/commands-3.jsonl");
-/// What the engine wrote before failed jobs could be started again.
+/// Written before failed jobs could be started again.
 const COMMANDS_2: &str = include_str!("golden/commands-2.jsonl");
-/// What the engine wrote before there were checkpoints.
+/// Written before there were checkpoints.
 const COMMANDS_1: &str = include_str!("golden/commands-1.jsonl");
 const SNAPSHOT: &str = include_str!("golden/snapshot-4.json");
 const SNAPSHOT_3: &str = include_str!("golden/snapshot-3.json");

@@ -24,7 +24,7 @@ fn node() -> RawNode<MemStorage> {
     RawNode::new(&config, storage, &slog::Logger::root(slog::Discard, slog::o!())).expect("a node")
 }
 
-/// Ticks until the member asks for pre-votes that nobody answers; gives the number of ticks.
+/// Ticks until the member asks for pre-votes that nobody answers. Returns the number of ticks.
 fn ticks_to_campaign(timer: &mut ElectionTimer, node: &mut RawNode<MemStorage>) -> usize {
     for ticks in 1..=100 {
         timer.tick(node);
@@ -45,6 +45,6 @@ fn ticks_to_campaign(timer: &mut ElectionTimer, node: &mut RawNode<MemStorage>) 
 fn the_timeout_comes_from_the_seed_and_is_drawn_again_for_each_campaign() {
     let (mut timer, mut node) = (ElectionTimer::new(Arc::new(Counting::default()), 10), node());
     let campaigns: Vec<usize> = (0..12).map(|_| ticks_to_campaign(&mut timer, &mut node)).collect();
-    // The first draw is 0; what follows differs each time, and stays below twice the least timeout.
+    // The first draw is 0. Later ones differ each time, and stay below twice the least timeout.
     assert_eq!(campaigns, [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 10, 11]);
 }

@@ -1,4 +1,4 @@
-//! Whether a member with an empty store may found its group: a decision over what the other first members answer.
+//! Decides whether a member with an empty store may found its group, from the answers of the other first members.
 //!
 //! ```text
 //!   lists or clusters differ, or one process answers for two --> refuse
@@ -7,111 +7,112 @@
 //!   else                                                     --> found
 //! ```
 //!
-//! An answer counts from the moment on when it was asked for, and whoever has promised anything answers *more* for ever. So
-//! each round of answers is judged by itself, and none is remembered.
+//! An answer is valid from when it was asked for, and a member that has promised anything answers *more* forever. So
+//! each round of answers is judged alone, and none is remembered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use thalweg_types::{ClusterId, MemberId};
 use thiserror::Error;
 
-/// The members that a group begins with, and where they listen.
+/// The first members of a group, and where they listen.
 pub(crate) type FirstMembers = BTreeMap<MemberId, String>;
 
-/// What a store holds, as far as founding goes.
+/// What a store holds, as far as founding is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holds {
     /// Nothing: it was never written to.
     Nothing,
     /// The founding of a group and no more: term 1, no vote, last index 1. Nothing was promised.
     Founding,
-    /// More than that.
+    /// More than the founding.
     More,
 }
 
-/// What a process answers when it is peeked at.
+/// A process's answer to a peek.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sight {
-    /// Drawn at the start of the process.
+    /// A random number drawn when the process started.
     pub(crate) life: u64,
-    /// Its cluster: the store's, else the one that it was given.
+    /// Its cluster: the store's, or else the configured one.
     pub(crate) cluster: Option<ClusterId>,
-    /// Its number: the store's, else the one that it was given.
+    /// Its number: the store's, or else the configured one.
     pub(crate) member: MemberId,
     /// What its store holds.
     pub(crate) holds: Holds,
-    /// The first members that it was given, or that its store begins with. Of no meaning where it holds more.
+    /// The first members: the configured ones, or those that its store begins with. Meaningless if its store holds
+    /// more.
     pub(crate) first: FirstMembers,
 }
 
-/// What follows from a round of answers.
+/// What a round of answers leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// To found.
+    /// Found the group.
     Found,
-    /// To wait for these.
+    /// Wait for these silent members.
     Wait(BTreeSet<MemberId>),
-    /// Never to found: these hold a log, and their leader may admit this member.
+    /// Never found: these members hold a log, and their leader may admit this one.
     Apply(BTreeSet<MemberId>),
 }
 
-/// Why a member can't go on as it was told.
+/// Why a member cannot go on as configured.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// Groups of other members would begin.
+    /// The lists of first members differ, so different groups would begin.
     #[error(
         "the lists of first members differ: this is {own} and was told {ours}; {other} at {address} was told {theirs}. \
          Give all of them the same list (--members)"
     )]
     OtherList {
-        /// Who asked.
+        /// The member that asked.
         own: MemberId,
-        /// Its list.
+        /// The list of the one that asked.
         ours: String,
-        /// Who answered.
+        /// The member that answered.
         other: MemberId,
-        /// Where.
+        /// Where it answered.
         address: String,
-        /// Its list.
+        /// The list of the one that answered.
         theirs: String,
     },
-    /// A wrong address, or a wrong name.
+    /// The other member is of another cluster: an address or a cluster's id is wrong.
     #[error("{other} at {address} is of cluster {theirs}, and this is {own} of cluster {ours}")]
     OtherCluster {
-        /// Who asked.
+        /// The member that asked.
         own: MemberId,
-        /// Its cluster.
+        /// The cluster of the one that asked.
         ours: ClusterId,
-        /// Who answered.
+        /// The member that answered.
         other: MemberId,
-        /// Where.
+        /// Where it answered.
         address: String,
-        /// Its cluster.
+        /// The cluster of the one that answered.
         theirs: ClusterId,
     },
-    /// Two addresses are one.
+    /// Two listed addresses reach the same process.
     #[error("the same process answers for {one} and for {other} at {address}: each member needs an address of its own")]
     SameProcess {
-        /// For whom it answered first.
+        /// The member for which it answered first.
         one: MemberId,
-        /// For whom as well.
+        /// The member for which it answered as well.
         other: MemberId,
-        /// Where.
+        /// Where it answered.
         address: String,
     },
-    /// The list has another number for it.
+    /// The process has another number than the one listed for its address.
     #[error("{address} stands in the list of first members for {listed}, and {answers} answers there")]
     OtherNumber {
-        /// As it is listed.
+        /// The number in the list.
         listed: MemberId,
-        /// Who it says it is.
+        /// The number that the process has.
         answers: MemberId,
-        /// Where.
+        /// Where it answered.
         address: String,
     },
 }
 
-/// Judges a round: `answers` has an entry for every first member but this one, `None` where it was silent.
+/// Judges a round. `answers` has an entry for each first member but this one; `None` if it was silent.
 pub(crate) fn decide(
     own: &Sight,
     answers: &BTreeMap<MemberId, Option<Sight>>,
@@ -156,7 +157,7 @@ fn check_cluster(own: &Sight, sight: &Sight, address: &str) -> Result<(), Refusa
     }
 }
 
-/// Whoever would found with this one must be told the same.
+/// Whoever could found with this member must have the same list, and the number listed for it.
 fn check_founder(own: &Sight, listed: MemberId, sight: &Sight, address: String) -> Result<(), Refusal> {
     if sight.first != own.first {
         let (ours, theirs) = (shown(&own.first), shown(&sight.first));
@@ -168,7 +169,7 @@ fn check_founder(own: &Sight, listed: MemberId, sight: &Sight, address: String) 
     Ok(())
 }
 
-/// A list as people give it.
+/// A list in the form of the command line.
 fn shown(first: &FirstMembers) -> String {
     if first.is_empty() {
         return "none (--join)".to_owned();

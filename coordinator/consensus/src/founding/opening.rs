@@ -1,4 +1,4 @@
-//! From an opened store to a member that takes part: what its store holds decides, and where it is empty, what the others
+//! From an opened store to a running member. What the store holds decides; if it is empty, what the other members
 //! answer.
 //!
 //! ```text
@@ -11,9 +11,7 @@
 //!                                  wait      --> say for whom, and ask again
 //! ```
 //!
-//! Peeks are answered all the while, by whoever serves `service`. That founders wait for one another is a courtesy: one that
-//! has not written yet would find the others leading already, and be given another number. It is bounded, for nothing
-//! depends on it.
+//! Peeks are answered all the while through `service`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,26 +42,26 @@ use crate::{
     store::{Identity, LogStore, LogWrite, Stored},
 };
 
-/// From one round of questions to the next.
+/// The pause between two rounds of questions.
 const ASK_EVERY: Duration = Duration::from_millis(200);
-/// How long a founder waits for the others to have founded.
+/// How long a founder waits for the others to found.
 const COURTESY: Duration = Duration::from_secs(5);
-/// What is waited for is logged when it changes, at most so often, and again when it has not changed for long.
+/// What a member waits for is logged when it changes, at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(5);
+/// What a member waits for is logged again after this time.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-/// Looks for traces of a group that was founded before, where the members can't know of it: all of them may have lost their
-/// stores.
+/// Looks for traces of a group that was founded before. Its members cannot know of it if all of them lost their stores.
 #[async_trait]
 pub trait Precedent: Send + Sync {
-    /// `None`: there are none. Else what was found, for people.
+    /// Returns a description of the traces that were found, or `None`.
     ///
     /// # Errors
-    /// Says why it is not known now.
+    /// Why it is not known now. It is asked again.
     async fn look(&self) -> Result<Option<String>, String>;
 }
 
-/// No group was ever founded.
+/// For groups that have no place for such traces: there is never one.
 #[derive(Debug, Clone, Copy)]
 pub struct NoPrecedent;
 
@@ -74,10 +72,10 @@ impl Precedent for NoPrecedent {
     }
 }
 
-/// A member whose store is open.
+/// A member whose store is open and whose raft does not run yet.
 pub struct Opening {
     config: ConsensusConfig,
-    /// The empty state machine's.
+    /// The snapshot of the empty state machine.
     first_state: Vec<u8>,
     store: Arc<dyn LogStore>,
     stored: Stored,
@@ -99,7 +97,7 @@ impl Opening {
     /// Reads the store.
     ///
     /// # Errors
-    /// When the configuration makes no sense, or the store can't be read or is not this member's.
+    /// The configuration is invalid, or the store cannot be read or is not this member's.
     pub async fn open<R: Replicated>(
         mut config: ConsensusConfig,
         machine: &R,
@@ -133,28 +131,28 @@ impl Opening {
         Ok(opening)
     }
 
-    /// What answers peeks until the member takes part.
+    /// The service that answers peeks until the member runs.
     #[must_use]
     pub fn service(&self) -> ThresholdServer {
         Threshold::mounted(self.sight.subscribe())
     }
 
-    /// Drawn at this start: tells this process from any other.
+    /// A random number that identifies this process.
     #[must_use]
     pub fn life(&self) -> u64 {
         self.sight.borrow().life
     }
 
-    /// What it waits for, for people; `None` while it does not.
+    /// What it waits for, shown to users. `None` while it waits for nothing.
     #[must_use]
     pub fn waits_for(&self) -> watch::Receiver<Option<String>> {
         self.waits_for.subscribe()
     }
 
-    /// Goes on until this member may take part. Waits without limit, and says for what.
+    /// Returns once this member may run. Waits without limit, and says for what.
     ///
     /// # Errors
-    /// When it was told what can't be, a group was founded before, or the store fails.
+    /// The configuration contradicts the other members, a group was founded before, or the store fails.
     pub async fn settle(&mut self, precedent: &dyn Precedent) -> Result<(), StartError> {
         let is_new = self.stored.identity.is_none();
         if is_new && bug::is_active(Bug::FoundAnew) {
@@ -171,17 +169,18 @@ impl Opening {
         Ok(())
     }
 
-    /// Takes part.
+    /// Runs the member.
     ///
     /// # Errors
-    /// When what the store holds can't be used.
+    /// What the store holds cannot be used.
     pub async fn start<R: Replicated>(self, machine: R) -> Result<(Consensus<R>, RaftServer), StartError> {
         start::run(self.config, machine, (self.store, self.stored), self.network, self.seams)
     }
 
     async fn found_or_apply(&mut self, precedent: &dyn Precedent) -> Result<(), StartError> {
         start::check_first(&self.config)?;
-        // Looked for before the answers that it counts with: a group that begins meanwhile shows in those.
+        // The precedent is looked for before the round of answers that counts, so a group that begins meanwhile shows
+        // in the answers.
         let mut looked: Option<Result<Option<String>, String>> = None;
         loop {
             let (own, answers) = self.ask().await;
@@ -214,11 +213,11 @@ impl Opening {
         (own, answers)
     }
 
-    /// Asks those who hold a log, in turn, for a number.
+    /// Asks the holders of a log, in turn, for a number.
     async fn apply(&mut self, holders: &BTreeSet<MemberId>) -> Result<MemberId, String> {
         let own = self.sight.borrow().clone();
         let cluster = own.cluster.ok_or_else(|| "this member was not told its cluster's name".to_owned())?;
-        // Where the group knows this member to be.
+        // The address by which the group knows this member.
         let address = own.first.get(&own.member).unwrap_or(&self.config.address).clone();
         let mut reasons = Vec::new();
         for holder in holders {
@@ -236,7 +235,7 @@ impl Opening {
         ))
     }
 
-    /// The store belongs to this number from now on.
+    /// Binds the store to a number.
     async fn bind(&mut self, member: MemberId) -> Result<(), StartError> {
         let cluster = self.config.cluster.clone().ok_or(ConfigError::NoCluster)?;
         info!(was = %self.config.member, %member, "admitted to the group under a new number");
@@ -244,6 +243,8 @@ impl Opening {
         self.write(LogWrite { identity: Some(Identity { member, cluster }), ..LogWrite::default() }).await
     }
 
+    /// Waits a little for the other founders. Without this courtesy, a member that has not written yet would find the
+    /// others leading, and get another number. The wait is bounded, because nothing depends on it.
     async fn until_others_have_founded(&mut self) {
         let until = self.seams.clock.monotonic() + COURTESY;
         while self.seams.clock.monotonic() < until {
@@ -268,7 +269,7 @@ impl Opening {
         self.show()
     }
 
-    /// What peeks are answered from now on.
+    /// Sets the answer to peeks from what the store holds.
     fn show(&self) -> Result<(), StartError> {
         let founded = start::founded(&self.stored)?;
         let cluster = self.stored.identity.as_ref().map(|identity| identity.cluster.clone());

@@ -1,4 +1,4 @@
-//! Asking other members what they hold, and their leader for a number.
+//! Asks other members what they hold, and their leader for a number.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,12 +12,12 @@ use tonic::transport::Channel;
 
 use super::decide::{FirstMembers, Sight};
 
-/// Whoever does not answer a peek so soon is silent.
+/// A process that does not answer a peek within this time is silent.
 const PEEK_WITHIN: Duration = Duration::from_secs(1);
-/// The leader peeks at whoever applies, and changes the group twice.
+/// How long an admission may take: the leader peeks at the applicant, and changes the group twice.
 const ADMIT_WITHIN: Duration = Duration::from_secs(10);
 
-/// The ways to other members; each is kept, and made again by itself once it broke.
+/// Channels to other members. Each is kept, and reconnects after it broke.
 #[derive(Debug)]
 pub(super) struct Lines {
     network: Arc<dyn Network>,
@@ -38,7 +38,7 @@ impl Lines {
         Ok(FoundingClient::new(channel))
     }
 
-    /// Asks all of these at once; `None`: silent.
+    /// Asks all of these members at once. `None`: silent.
     pub(super) async fn peek_at(
         &mut self,
         members: impl Iterator<Item = (&MemberId, &String)>,
@@ -50,10 +50,10 @@ impl Lines {
         futures::future::join_all(calls.collect::<Vec<_>>()).await.into_iter().collect()
     }
 
-    /// Asks one of those who hold a log for a number, and whoever it names as the leader.
+    /// Asks a holder of a log for a number, and then the leader that it names.
     ///
     /// # Errors
-    /// Says why there is none yet.
+    /// Why there is no number yet.
     pub(super) async fn apply_to(
         &mut self,
         address: &str,
@@ -100,7 +100,7 @@ async fn peek(client: Result<FoundingClient<Channel>, String>) -> Result<Sight, 
     Sight::try_from(answer.into_inner()).map_err(str::to_owned)
 }
 
-/// The first members but one.
+/// The first members but this one.
 pub(super) fn others(first: &FirstMembers, own: MemberId) -> impl Iterator<Item = (&MemberId, &String)> {
     first.iter().filter(move |(member, _)| **member != own)
 }

@@ -1,7 +1,4 @@
-//! The gRPC service that answers for a store: before raft runs, and while it does.
-//!
-//! Admitting takes two changes of the group, the newcomer's number first: so there is always a seat at its address by which
-//! the next leader goes on where this one left off.
+//! The gRPC service that answers peeks, before raft runs and while it does, and admits members with empty stores.
 
 use std::sync::Arc;
 
@@ -26,15 +23,16 @@ use crate::{
     membership::{Admission, Applicant},
 };
 
-/// The service of a member that does not take part yet.
+/// The service of a member whose raft does not run yet.
 pub type ThresholdServer = founding_server::FoundingServer<Threshold>;
-/// The service of a member that takes part.
+/// The service of a running member.
 pub type GatekeeperServer<R> = founding_server::FoundingServer<Gatekeeper<R>>;
 
-/// One number is added, and what stood at the address before goes; once more where a leader before had done half of it.
+/// Adding the new number and removing the old one of its address are two steps. Twice as many are allowed, because an
+/// earlier leader may have done half of them.
 const STEPS_MAX: usize = 4;
 
-/// Answers for a store that nobody writes to but the opening of this process.
+/// Answers for a store that only this process's opening writes to.
 #[derive(Debug)]
 pub struct Threshold {
     sight: watch::Receiver<Sight>,
@@ -58,12 +56,12 @@ impl Founding for Threshold {
     }
 }
 
-/// Answers for a member that runs.
+/// Answers for a running member.
 pub struct Gatekeeper<R: Replicated> {
     consensus: Consensus<R>,
     network: Arc<dyn Network>,
     life: u64,
-    /// One at a time.
+    /// Held during an admission: at most one at a time.
     admitting: Mutex<()>,
 }
 
@@ -78,7 +76,7 @@ impl<R: Replicated> Gatekeeper<R> {
         founding_server::FoundingServer::new(Self { consensus, network, life, admitting: Mutex::new(()) })
     }
 
-    /// Whoever applies must still be there with an empty store: what it asked for may have been on its way for long.
+    /// Checks that the applicant still runs with an empty store. Its request may have been in transit for long.
     async fn check_applicant(&self, applicant: &Applicant) -> Result<(), Status> {
         let seen = rpc::peek_once(&self.network, &applicant.address).await;
         let seen =
@@ -89,6 +87,8 @@ impl<R: Replicated> Gatekeeper<R> {
         Ok(())
     }
 
+    /// Admits an applicant in two changes of the group, the newcomer's number first. So its address always has a seat,
+    /// by which the next leader can continue.
     async fn admit_applicant(&self, applicant: Applicant) -> Result<MemberId, Status> {
         let _one = self.admitting.try_lock().map_err(|_| unavailable("another member is just being admitted"))?;
         self.check_applicant(&applicant).await?;

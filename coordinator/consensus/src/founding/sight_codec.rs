@@ -5,7 +5,7 @@ use thalweg_types::{ClusterId, MemberId};
 
 use super::decide::{Holds, Sight};
 
-/// More first members than any group has; a bound for what is read.
+/// The most first members that are read from the wire. No group has as many.
 const MEMBERS_MAX: usize = 1024;
 
 impl From<Sight> for v1::PeekResponse {

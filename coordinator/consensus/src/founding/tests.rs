@@ -1,4 +1,4 @@
-//! Decisions by hand; what must hold whatever happens is in `model`.
+//! Single decisions. Properties of whole runs are in `model`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +45,7 @@ fn one_that_holds_more_forbids_it_whoever_else_is_silent() {
         let answers = [(2, more(2)), (3, Some(sight(3, Holds::Nothing)))];
         assert_eq!(judge(answers, overrides), Ok(Decision::Apply(members(&[2]))));
     }
-    // It may have any number and know other members by now.
+    // By now it may have any number and know other members.
     let later = Sight { member: MemberId(9), first: list(4..=9), ..sight(3, Holds::More) };
     assert_eq!(judge([(2, None), (3, Some(later))], false), Ok(Decision::Apply(members(&[3]))));
 }

@@ -207,7 +207,7 @@ fn reads_must_name_their_origin() {
 
 #[test]
 fn groups_are_refused_at_every_depth() {
-    // Field 20, group start, a thousand times: what protobuf 2.28 would recurse into.
+    // Field 20, group start, a thousand times: protobuf 2.28 would recurse into it.
     let group: Vec<u8> = [0xa3, 0x01].repeat(1000);
     let within = |field: u8, inner: &[u8]| {
         let mut bytes = vec![field << 3 | 2];

@@ -25,7 +25,7 @@ fn readers_are_answered_once_the_confirmed_index_is_applied() {
     assert!(is_open(&mut early));
     reads.on_applied(5);
     assert_eq!(early.try_recv(), Ok(Ok(())));
-    // It came after the request went out, so that confirmation is not for it.
+    // It came after the request went out, so the confirmation is not for it.
     reads.on_applied(100);
     assert!(is_open(&mut late));
     assert!(reads.has_waiting());

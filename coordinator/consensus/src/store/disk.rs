@@ -1,9 +1,9 @@
 //! A store on disk: one redb file in the member's data directory.
 //!
 //! One write is one transaction with immediate durability, so it is on disk when `write` returns. Transactions run on a
-//! thread of their own that the store starts and joins: an fsync of tens of milliseconds must not stop the tasks that
-//! share the caller's thread, and a thread per store costs less than a blocking pool that has to be handed in. The
-//! driver awaits each write; a disk that stalls for an election's time costs a leader its leadership, as it should.
+//! thread that the store starts and joins: an fsync of tens of milliseconds must not stop the tasks that share the
+//! caller's thread, and a thread per store costs less than a blocking pool that must be handed in. The driver awaits
+//! each write, so a leader whose disk stalls for an election timeout loses its leadership, as it should.
 //!
 //! ```text
 //!   meta:  "format" u32 | "member" u64 | "cluster" utf-8 | "hard_state" term vote commit | "compacted" index term
@@ -12,8 +12,8 @@
 //!   pieces: (generation, number) -> a piece of a snapshot
 //! ```
 //!
-//! A large snapshot is prepared: its pieces are written one by one, between the driver's writes, and count when a write of that
-//! snapshot names their generation; those of others are dropped then. Format 1 had no pieces.
+//! A large snapshot is prepared: its pieces are written one by one, between the driver's writes. They become the
+//! snapshot when a write of it names their generation, which also drops the pieces of others. Format 1 had no pieces.
 
 use std::{
     fmt, io,
@@ -32,12 +32,12 @@ use super::{HardState, Identity, LogEntry, LogPosition, LogStore, LogWrite, Stor
 
 /// The version of the layout above.
 const FORMAT: u32 = 2;
-/// The oldest that is read; it becomes the present one when it is opened.
+/// The oldest format that is read. Opening a store of it raises its format to the current one.
 const FORMAT_MIN: u32 = 1;
-/// What one transaction writes of a snapshot: the driver may wait for it.
+/// How much of a snapshot one transaction writes. The driver may wait for it.
 const PIECE_BYTES: usize = 1 << 20;
 const FILE: &str = "raft.redb";
-/// Redb reads little here after the start; its default of a gigabyte would be waste.
+/// Redb reads little here after the start. Its default of a gigabyte would be waste.
 const CACHE_BYTES: usize = 8 << 20;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -48,7 +48,7 @@ const PIECES: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("pie
 enum Request {
     Load(oneshot::Sender<Result<Stored, StoreError>>),
     Write(LogWrite, oneshot::Sender<Result<(), StoreError>>),
-    /// The next piece of a snapshot; the first one where it is another than before.
+    /// Writes the next piece of a snapshot: the first one if it is another snapshot than before.
     Prepare(Bytes, oneshot::Sender<Result<Prepared, StoreError>>),
 }
 
@@ -59,7 +59,7 @@ enum Prepared {
     Whole,
 }
 
-/// A log on disk. Dropping it waits for the write that is under way and closes the file.
+/// A log on disk. Dropping it waits for the write in progress, and closes the file.
 pub struct RedbStore {
     path: PathBuf,
     requests: Option<mpsc::Sender<Request>>,
@@ -76,18 +76,18 @@ impl RedbStore {
     /// The name of its file in the data directory.
     pub const FILE: &'static str = FILE;
 
-    /// Opens the log in a data directory; both are made where missing. Blocks: for a program's start.
+    /// Opens the log in a data directory. Creates both if they are missing. Blocks, so call it when the program starts.
     ///
     /// # Errors
-    /// When another process has it open, it is damaged, or the system refuses.
+    /// Another process has it open, it is damaged, or the operating system refuses.
     #[allow(clippy::disallowed_methods, reason = "fsync blocks: the log's one writer has a thread, not a task")]
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
         let directory = directory.as_ref();
         let path = directory.join(FILE);
-        // What is damaged in just the wrong place may make redb panic; that is damage all the same.
+        // Redb may panic on some damage, which counts as damage too.
         let opened = panic::catch_unwind(AssertUnwindSafe(|| open_database(directory, &path)));
         let database = opened.unwrap_or_else(|_| Err(damaged(&path, "reading it failed badly")))?;
-        // One request is under way at a time; the second place lets a load follow without waiting.
+        // Room for the driver's write, and for a step of preparing a snapshot beside it.
         let (requests, inbox) = mpsc::channel(2);
         let writer = std::thread::Builder::new()
             .name("raft-log".to_owned())
@@ -111,7 +111,7 @@ impl Drop for RedbStore {
     fn drop(&mut self) {
         self.requests = None;
         if let Some(writer) = self.writer.take() {
-            // A writer that panicked has closed the file by that.
+            // A writer that panicked has closed the file already.
             let _ = writer.join();
         }
     }
@@ -147,14 +147,14 @@ fn open_database(directory: &Path, path: &Path) -> Result<Database, StoreError> 
     let refuse = |error| match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.display().to_string() },
         DatabaseError::Storage(StorageError::Corrupted(what)) => damaged(path, &what),
-        // Not a file of redb's at all.
+        // The file is not redb's.
         DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
             damaged(path, &error.to_string())
         }
         error => failed(error.into()),
     };
     let mut database = builder.create(path).map_err(refuse)?;
-    // A member that has forgotten a vote is worse than one that does not start: every page is checked, once.
+    // Every page is checked once: a member that forgot a vote is worse than one that does not start.
     if !database.check_integrity().map_err(refuse)? {
         return Err(damaged(path, "its checksums are wrong"));
     }
@@ -162,7 +162,7 @@ fn open_database(directory: &Path, path: &Path) -> Result<Database, StoreError> 
         MetaError::Format(found) => StoreError::Format { found, known: FORMAT },
         MetaError::Redb(error) => failed(Box::new(error)),
     })?;
-    // The file's name is durable only with its directory.
+    // The file's name is durable only once its directory is.
     durable::sync(directory).map_err(|error| failed(error.into()))?;
     Ok(database)
 }
@@ -182,7 +182,7 @@ impl<E: Into<redb::Error>> From<E> for MetaError {
     }
 }
 
-/// Writes the format into a new file, checks it in an old one.
+/// Writes the format into a new file, and checks that of an old one.
 fn check_format(database: &Database) -> Result<(), MetaError> {
     let transaction = database.begin_write()?;
     {
@@ -202,12 +202,12 @@ fn check_format(database: &Database) -> Result<(), MetaError> {
     Ok(())
 }
 
-/// The thread: requests in their order, until the store is dropped.
+/// The store's thread: serves requests in order until the store is dropped.
 fn serve(database: &Database, mut inbox: mpsc::Receiver<Request>) {
     let mut staged: Option<Staged> = None;
     let failed = |error: redb::Error| StoreError::Write(Box::new(error));
     while let Some(request) = inbox.blocking_recv() {
-        // A caller that went away needs no answer.
+        // A caller that is gone needs no answer.
         match request {
             Request::Load(reply) => {
                 let _ = reply.send(load(database));
@@ -251,7 +251,7 @@ fn stage(database: &Database, staged: &mut Option<Staged>, snapshot: Bytes) -> R
         None => {
             let named = pieces_of(&transaction.open_table(META)?)?;
             let generation = named.map_or(0, |(generation, _)| generation) + 1;
-            // Those of one that was given up.
+            // Drops the pieces of a snapshot that was given up.
             transaction.open_table(PIECES)?.retain_in((generation, 0).., |_, _| false)?;
             Staged { snapshot, generation, pieces: 0 }
         }
@@ -267,7 +267,7 @@ fn stage(database: &Database, staged: &mut Option<Staged>, snapshot: Bytes) -> R
     Ok(if is_whole { Prepared::Whole } else { Prepared::Partly })
 }
 
-/// The generation of the pieces that the snapshot is in, and how many they are.
+/// The generation of the snapshot's pieces, and their number.
 fn pieces_of(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<(u64, u64)>, redb::Error> {
     let named = meta.get("pieces")?.map(|value| decode_numbers::<2>(value.value(), "the snapshot's pieces"));
     Ok(named.and_then(Result::ok).map(|[generation, count]| (generation, count)))
@@ -374,7 +374,7 @@ fn read_all(database: &Database) -> Result<(Fields, Vec<LogEntry>, Option<Bytes>
         Some((generation, count)) => {
             let (pieces, mut bytes) = (transaction.open_table(PIECES)?, Vec::new());
             for number in 0..count {
-                // One that is missing makes a snapshot that cannot be parsed.
+                // A missing piece makes a snapshot that cannot be parsed.
                 bytes.extend_from_slice(pieces.get((generation, number))?.as_ref().map_or(&[], |piece| piece.value()));
             }
             Some(bytes.into())
@@ -385,7 +385,7 @@ fn read_all(database: &Database) -> Result<(Fields, Vec<LogEntry>, Option<Bytes>
 }
 
 fn u32_from(bytes: &[u8]) -> u32 {
-    // A format of another length is another format: zero was never one.
+    // A format number of another length is an unknown format. Zero was never one.
     bytes.try_into().map_or(0, u32::from_le_bytes)
 }
 

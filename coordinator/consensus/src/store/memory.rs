@@ -1,4 +1,4 @@
-//! A store in memory: it lives as long as someone holds it, so a simulated crash loses the process and not the log.
+//! A store in memory. It exists while someone holds it, so a simulated crash loses the process and not the log.
 
 use async_trait::async_trait;
 use parking_lot::Mutex;

@@ -9,7 +9,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime")
 }
 
-/// One step of a log's life, as the driver writes it.
+/// One write in the course of a log, as the driver makes it.
 #[derive(Debug, Clone)]
 enum Step {
     Append { back: u64, count: u64 },
@@ -143,7 +143,7 @@ fn a_store_of_another_format_is_refused() {
     assert!(matches!(RedbStore::open(directory.path()), Err(StoreError::Format { found: 7, known: 2 })));
 }
 
-/// A snapshot of several pieces, each unlike the others.
+/// A snapshot of several pieces, each different from the others.
 fn large(salt: u8) -> Bytes {
     (0..5 << 19).map(|at: u32| salt ^ at.to_le_bytes()[2] ^ at.to_le_bytes()[0]).collect::<Vec<u8>>().into()
 }
@@ -170,7 +170,7 @@ fn a_prepared_snapshot_counts_when_it_is_written() {
         store = open();
         assert_eq!(snapshot_of(&store), Some(large(salt)), "{salt}");
     }
-    // One that was prepared and given up, with the process or for another.
+    // A snapshot that was prepared and given up, because its process ended or another one came.
     prepare(&store, &large(5));
     drop(store);
     store = open();
@@ -211,7 +211,8 @@ fn a_store_of_the_first_format_is_read() {
     assert_eq!(runtime.block_on(store.load()).expect("loads"), stored);
 }
 
-/// Whatever is torn off a file or flipped in it: it is refused, or reads as it was. Nothing panics, and nothing is forgotten.
+/// Truncating a file or flipping bits in it makes it refused, or it reads as it was. Nothing panics, and nothing is
+/// forgotten.
 #[test]
 fn a_torn_or_damaged_file_is_refused_or_reads_as_it_was() {
     let runtime = runtime();

@@ -1,7 +1,8 @@
-//! Seeded trouble: members crash, return, are cut off, leave and come back while commands and reads go on.
+//! Faults drawn from a seed: members crash, return, are cut off, leave and rejoin while commands and reads go on.
 //!
-//! After every step: what one member applied is a prefix of what another did. Every read holds all that was
-//! acknowledged before it. In the end all have the same, and nothing acknowledged is missing or there twice.
+//! After every step, what one member applied is a prefix of what another applied. Every read holds everything
+//! acknowledged before it. At the end all members have the same state, and nothing acknowledged is missing or there
+//! twice.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,7 +16,7 @@ enum Trouble {
     Propose {
         member: u64,
     },
-    /// Without waiting for the outcome, so that what follows happens while it is under way.
+    /// Does not wait for the outcome, so that the next steps happen while it is in progress.
     ProposeMeanwhile {
         member: u64,
     },
@@ -101,7 +102,7 @@ impl Chaos {
 
     async fn propose_meanwhile(&mut self, member: u64) {
         let command = self.next_command();
-        // As long as a message takes to leave, and less than most writes.
+        // Long enough for a message to leave, and shorter than most writes.
         let moment = Duration::from_millis(5);
         if let Ok(Ok(_)) = tokio::time::timeout(moment, self.group.propose(member, &command)).await {
             self.acknowledged.insert(command);
@@ -141,7 +142,7 @@ impl Chaos {
             }
         }
         let before = self.acknowledged.len();
-        // One whose outcome is unknown is not proposed again: it could take effect twice.
+        // A command whose outcome is unknown is not proposed again: it could take effect twice.
         while self.acknowledged.len() == before {
             let leader = self.group.leader().await;
             self.propose(leader).await;

@@ -1,5 +1,5 @@
-//! A store in memory that behaves like a disk: writes take their time and are lost when the member crashes meanwhile, the
-//! disk gets full, and what was written can be looked at.
+//! A store in memory that behaves like a disk. Writes take time, and are lost if the member crashes meanwhile. The disk
+//! can get full. Tests can inspect what was written.
 
 use std::{
     sync::{
@@ -23,7 +23,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// A disk that takes so many writes, each within so many milliseconds.
+    /// A disk that takes `writes` writes, each within `write_millis_max` milliseconds.
     pub(super) fn new(writes: u64, write_millis_max: u64) -> Arc<Self> {
         Arc::new(Self {
             log: MemoryStore::new(),
@@ -33,7 +33,7 @@ impl Disk {
         })
     }
 
-    /// All writes, in their order.
+    /// All writes, in order.
     pub(super) fn journal(&self) -> Vec<LogWrite> {
         self.journal.lock().clone()
     }

@@ -1,6 +1,6 @@
-//! Well-typed messages that no member sends, thrown at members in the names of others.
+//! Well-typed messages that no member sends, sent to members in the names of others.
 //!
-//! Whoever forges a leader can undo what was agreed, and a member that notices stops; but none panics.
+//! A forged leader can undo what was agreed, and a member that notices stops. But none panics.
 
 use futures::FutureExt;
 use proptest::prelude::*;
@@ -83,7 +83,7 @@ fn forged() -> impl Strategy<Value = Forged> {
 }
 
 impl Forged {
-    /// `last`: the end of the group's log.
+    /// `last` is the last index of the group's log.
     fn message(&self, term: u64, last: u64) -> Message {
         let [index, log_term, commit, commit_term, hint, other] = self.numbers;
         let is_read = matches!(self.kind, MessageType::MsgReadIndex | MessageType::MsgReadIndexResp);
@@ -119,7 +119,7 @@ impl Forged {
             let mut entry = Entry { index, term, data: "forged".into(), ..Entry::default() };
             if self.is_of_change {
                 entry.set_entry_type(EntryType::EntryConfChange);
-                // Member 4 is removed, which never was there.
+                // Removes member 4, which never existed.
                 entry.data = vec![0x10, 1, 0x18, 4].into();
             }
             entry
@@ -150,7 +150,7 @@ async fn throw(seed: u64, frames: &[Forged]) {
         group.propose(leader, &number.to_string()).await.expect("committed");
     }
     group.converge(3).await;
-    // A leader's own entry and three commands follow the founding.
+    // The founding is followed by the leader's own entry and three commands.
     let last = group.stored(leader).await.entries.last().expect("entries").index;
     for frame in frames.iter().filter(|frame| frame.from != frame.to) {
         group.forge(frame.message(group.term(frame.to), last)).await;

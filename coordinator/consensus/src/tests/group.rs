@@ -1,4 +1,4 @@
-//! A group of members under test: the replicated state is a list of texts.
+//! A group of members under test. The replicated state is a list of texts.
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     store::{LogStore, MemoryStore, Stored},
 };
 
-/// The replicated state: every command in its order. The outcome is a command's place, from 1.
+/// The replicated state: every command in order. The outcome of a command is its position, from 1.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Texts(Vec<String>);
 
@@ -66,7 +66,7 @@ impl Drop for Group {
 }
 
 impl Group {
-    /// A group that is to begin with `size` voters.
+    /// A group that will begin with `size` voters.
     pub(super) fn new(size: u64, seed: u64) -> Self {
         Self {
             size,
@@ -92,7 +92,7 @@ impl Group {
         self.stores.insert(member, store);
     }
 
-    /// Loses a member's store.
+    /// Removes a member's store.
     pub(super) fn forget(&mut self, member: u64) {
         self.running.remove(&member);
         self.stores.remove(&member);
@@ -145,7 +145,7 @@ impl Group {
         Ok(())
     }
 
-    /// The process is gone; its store stays.
+    /// The process ends. Its store stays.
     pub(super) fn crash(&mut self, member: u64) {
         if let Some(member) = self.running.remove(&member) {
             member.tasks.kill();
@@ -175,7 +175,7 @@ impl Group {
         self.running[&member].consensus.clone()
     }
 
-    /// The leader on which a majority of those who run agree.
+    /// The leader on which a majority of the running members agree.
     pub(super) async fn leader(&self) -> u64 {
         eventually("a leader", || {
             let views = self.running.values().map(|member| member.consensus.leadership().borrow().clone());
@@ -223,7 +223,7 @@ impl Group {
         async move { in_time(consensus.propose(command)).await }
     }
 
-    /// Proposes to whoever leads until it is done. A command whose outcome is unknown is proposed again.
+    /// Proposes to the current leader until it succeeds. A command whose outcome is unknown is proposed again.
     pub(super) async fn propose_until_done(&self, command: &str) {
         loop {
             let leader = self.leader().await;
@@ -241,7 +241,7 @@ impl Group {
         self.consensus(member).peek(|texts| texts.0.clone())
     }
 
-    /// Sends a message in the name of its sender; it may be refused. Gives the member its turn.
+    /// Sends a message in the name of its sender, which may be refused. Then lets the member take a turn.
     pub(super) async fn forge(&self, message: Message) {
         let post = Post {
             member: MemberId(message.from),
@@ -253,7 +253,7 @@ impl Group {
         let envelopes: Vec<_> = post.envelopes(&message).collect();
         let sent = RaftClient::new(channel).send(futures::stream::iter(envelopes)).await;
         if sent.is_ok() && self.runs(message.to) {
-            // What it was told lies before this in its queue, or is settled with it.
+            // The message is before this in the member's queue, or is settled with it.
             let _ = self.consensus(message.to).beat().await;
         }
     }
@@ -269,7 +269,7 @@ impl Group {
         in_time(members.wait_for(is_voter)).await.expect("it runs");
     }
 
-    /// Waits until all who run have applied so many commands, and checks that they are the same.
+    /// Waits until all running members have applied this many commands, and checks that they are the same.
     pub(super) async fn converge(&self, commands: usize) {
         eventually(&format!("{commands} commands everywhere"), || {
             self.running.keys().all(|member| self.peek(*member).len() == commands).then_some(())
@@ -284,7 +284,7 @@ fn address(member: u64) -> String {
     format!("m{member}:7000")
 }
 
-/// Every call is answered within a few election timeouts, one way or another.
+/// Every call is answered within a few election timeouts.
 async fn in_time<T>(call: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), call).await.expect("an answer")
 }

@@ -1,4 +1,4 @@
-//! What surrounds members in tests: a network in memory that can be cut, and tasks that can be killed.
+//! The environment of members in tests: a network in memory that can be cut, and tasks that can be killed.
 #![allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
 
 use std::{
@@ -21,7 +21,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// Waits for a fact; the clock is the runtime's, which tests pause.
+/// Waits for a condition, on the runtime's clock, which tests pause.
 pub(super) async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let waiting = async {
         loop {
@@ -34,7 +34,7 @@ pub(super) async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<
     tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
-/// All listeners, and who is cut off.
+/// All listeners, and the hosts that are cut off.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     listeners: Mutex<BTreeMap<String, mpsc::Sender<Connection>>>,
@@ -125,12 +125,12 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// The tasks of one life of one member.
+/// The tasks of one incarnation of one member.
 #[derive(Debug, Default)]
 pub(super) struct Tasks(Mutex<Vec<AbortHandle>>);
 
 impl Tasks {
-    /// Kills them all, as a crash of the process does.
+    /// Kills them all, like a crash of the process.
     pub(super) fn kill(&self) {
         self.0.lock().drain(..).for_each(|task| task.abort());
     }
@@ -157,7 +157,7 @@ impl TaskHandle for Task {
     }
 }
 
-/// Compute threads that can be busy with something else.
+/// Compute threads that a test can block.
 #[derive(Default)]
 pub(super) struct Compute {
     tasks: Arc<Tasks>,
@@ -172,12 +172,12 @@ impl std::fmt::Debug for Compute {
 }
 
 impl Compute {
-    /// What is begun waits from now on.
+    /// Work that is begun from now on waits.
     pub(super) fn hold(&self) {
         *self.busy.lock() = true;
     }
 
-    /// What has waited is done, in its order.
+    /// Does the waiting work, in order.
     pub(super) fn release(&self) {
         *self.busy.lock() = false;
         let waiting = std::mem::take(&mut *self.waiting.lock());
@@ -212,7 +212,7 @@ impl Spawner for Compute {
     }
 }
 
-/// Seams of one life of a member, and its compute threads.
+/// Seams of one incarnation of a member, and its compute threads.
 pub(super) fn seams(seed: u64, tasks: &Arc<Tasks>) -> (Seams, Arc<Compute>) {
     let compute = Arc::new(Compute { tasks: tasks.clone(), ..Compute::default() });
     let seams = Seams { io: tasks.clone(), compute: compute.clone(), ..thalweg_proto::testing::seeded_seams(seed) };

@@ -1,4 +1,4 @@
-//! Between attempts: clearing away the last one and placing the next.
+//! Between attempts: removes the last attempt and places the next.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl JobController {
-    /// Created or restarting: what stands between the job and its next attempt.
+    /// One step towards the next attempt of a created or restarting job.
     pub(super) fn begin(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let backoff = self.backoff(view);
         let mut effects = self.cancel_leftovers(view);
@@ -33,8 +33,8 @@ impl JobController {
         effects
     }
 
-    /// When the next attempt may begin. The streams to a node that is lost break before its loss is known: where that was the
-    /// first failure in a row, the loss is what counts, and nothing is to be waited for.
+    /// When the next attempt may begin. The streams to a lost node break before its loss is known. If such a break was
+    /// the first failure in a row, the loss counts instead, and a first loss waits for nothing.
     fn backoff(&mut self, view: &JobView<'_>) -> Duration {
         let is_moved = view.record.attempt.as_ref().is_some_and(|attempt| attempt.is_moved);
         if view.record.status == JobStatus::Created || is_moved {
@@ -50,8 +50,8 @@ impl JobController {
         if is_first_loss { Duration::ZERO } else { restart_at }
     }
 
-    /// An attempt that completed a checkpoint has brought the job forward: the count of failures in a row begins anew after it, as
-    /// after one that ran for long.
+    /// Draws the backoff, and counts the failure. The count of failures in a row starts again after an attempt that
+    /// completed a checkpoint, because it made progress, and after one that ran for long.
     fn draw_backoff(&mut self, view: &JobView<'_>, kind: FailureKind) -> Duration {
         let ran_for = self.facts.running_since.map_or(Duration::ZERO, |since| view.now.saturating_sub(since));
         let went_well = ran_for > self.settings.restart_backoff_max || own_newest(view.record).is_some();
@@ -60,14 +60,14 @@ impl JobController {
         *self.facts.restart_at.insert(at)
     }
 
-    /// Nodes that are not lost and have not said that the last attempt is gone.
+    /// Nodes that are not lost and have not reported that the last attempt is gone.
     pub(super) fn leftovers<'a>(&'a self, view: &'a JobView<'_>) -> impl Iterator<Item = NodeId> + 'a {
         let kept = self.keeps_rows(view.record);
         let present = nodes_of(view.record).iter().filter(move |(node, life)| !kept && view.is_present(**node, **life));
         present.map(|(node, _)| *node).filter(|node| !self.facts.gone.contains(node))
     }
 
-    /// Asks each of them once to drop it.
+    /// Orders each of them, once, to drop the attempt.
     pub(super) fn cancel_leftovers(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let nodes: Vec<NodeId> =
             self.leftovers(view).filter(|node| !self.facts.cancel_ordered.contains(node)).collect();
@@ -75,12 +75,12 @@ impl JobController {
         nodes.into_iter().map(|node| self.order(node, Action::Cancel)).collect()
     }
 
-    /// Rows of a bare SELECT stay on their node, after the job has ended well, until the job is forgotten.
+    /// Rows of a bare `SELECT` stay on their node after the job has finished, until the job is forgotten.
     pub(super) fn keeps_rows(&self, record: &JobRecord) -> bool {
         record.ended_well() && expects_rows(&self.graph)
     }
 
-    /// The next attempt, where there is room for it.
+    /// The next attempt, if there is room for it.
     fn place(&mut self, view: &JobView<'_>) -> Option<Command> {
         let offers: Vec<NodeOffer> = view
             .nodes
@@ -107,7 +107,7 @@ impl JobController {
         Some(Command::BeginAttempt { job: self.job, attempt, plan })
     }
 
-    /// How many slices to place now; `None`: wait for more slots.
+    /// How many slices to place now. `None`: wait for more slots.
     fn parallelism_now(&mut self, view: &JobView<'_>, free: u32) -> Option<u32> {
         let wanted = self.parallelism_wanted(view);
         if (1..=free).contains(&wanted) {
@@ -118,8 +118,9 @@ impl JobController {
         Some(free.min(wanted)).filter(|fits| waited && *fits > 0)
     }
 
-    /// What was asked for; else half of what is or is about to be free, so that the next job finds room. One that begins again keeps
-    /// what it had where it fits, and takes what a lost node left at once.
+    /// How many slices the job wants: as many as its client asked for. Otherwise half of the slots that are or will be
+    /// free, so that the next job finds room. A restarted job keeps its parallelism if it fits; after the loss of a
+    /// node it takes what is left at once.
     fn parallelism_wanted(&self, view: &JobView<'_>) -> u32 {
         view.record.spec.parallelism.unwrap_or_else(|| {
             let working = view.nodes.values().filter(|node| node.takes_work);
@@ -131,7 +132,7 @@ impl JobController {
     }
 }
 
-/// Whether the last attempt has failed and the next is still to come.
+/// Whether the last attempt has failed and its restart is still due.
 pub(super) fn is_to_be_counted(record: &JobRecord) -> bool {
     record.status == JobStatus::Restarting && record.attempt.as_ref().is_some_and(|attempt| !attempt.is_moved)
 }

@@ -1,4 +1,4 @@
-//! Taking checkpoints of a running attempt, and telling of them.
+//! Takes checkpoints of a running attempt, and reports on them.
 //!
 //! ```text
 //! due | wanted -> propose BeginCheckpoint(E) -> order it to all -> a snapshot of every subtask -> PutManifest
@@ -6,12 +6,13 @@
 //! a snapshot failed | the manifest was not put | timeout -> order AbortCheckpoint to all; the next after a pause
 //! ```
 //!
-//! The record alone makes a checkpoint exist. A new leader finds E begun and not complete, orders it again and hears again
-//! what nodes have not been acknowledged; a node that has given it up refuses, which gives it up everywhere.
+//! Only the record makes a checkpoint exist. A new leader finds E begun and not complete, and orders it again. Nodes
+//! repeat the reports that were not acknowledged. A node that has aborted E refuses the order, which aborts E
+//! everywhere.
 //!
-//! The rules it protects: a checkpoint is complete only with the snapshot of every subtask; what a subtask had prepared
-//! belongs to exactly one complete checkpoint, or to the end. A checkpoint whose manifest is durable is not given up any
-//! more: its completion may be recorded.
+//! The rules it protects: a checkpoint is complete only with the snapshot of every subtask. What a subtask prepared
+//! belongs to exactly one complete checkpoint, or to the end. A checkpoint whose manifest is durable is not aborted any
+//! more, because its completion may be recorded.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,37 +31,39 @@ use thalweg_types::{
 
 use super::{Effect, JobController, JobView, history::History, publish::Publishing};
 
-/// From when an attempt that follows a failed one runs to its first checkpoint, unless the interval is shorter: long enough for
-/// records to have passed. What was not published for as long as nothing ran need not wait for an interval more.
+/// How long an attempt other than the first runs before its first checkpoint, unless the interval is shorter. This is
+/// long enough for records to pass. Nothing was published while no attempt ran, so that output should not wait for a
+/// whole interval more.
 const FIRST_AFTER_FAILURE: Duration = Duration::from_millis(200);
 /// The longest pause after failed checkpoints, unless the interval is longer.
 const PAUSE_MAX: Duration = Duration::from_mins(1);
-/// The pause after a failed checkpoint where none are begun by time.
+/// The first pause after a failed checkpoint if none are taken by time.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// Pauses stop doubling here: 2^10 of the shortest interval that makes sense is longer than the longest pause.
+/// Pauses stop doubling here: 2^10 times the shortest sensible interval exceeds the longest pause.
 const DOUBLINGS_MAX: u32 = 10;
-/// While so many complete checkpoints wait to be published, none is begun: a sink whose store is away must not have them pile up.
+/// While this many complete checkpoints wait to be published, none begins: they must not pile up while the store of a
+/// sink is unavailable.
 const UNPUBLISHED_MAX: usize = 4;
 
 /// What a leader remembers of a job's checkpoints.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Checkpoints {
     open: Option<Open>,
-    /// What was told of checkpoints that this leader has not seen begun: its record may be behind.
+    /// Reports about checkpoints that have not begun here. This leader's record may lag behind the node's.
     early: BTreeMap<(CheckpointId, SubtaskId), Result<SubtaskSnapshot, String>>,
-    /// This one and those before it are not ordered again.
+    /// This checkpoint and all before it are not ordered again.
     given_up: CheckpointId,
-    /// A node waits for the next one.
+    /// Whether a node waits for the next checkpoint.
     wanted: bool,
     due_at: Option<Duration>,
-    /// After failures.
+    /// The end of the pause after failed checkpoints.
     not_before: Duration,
     failures_in_a_row: u32,
     last_failure: String,
-    /// This one was confirmed to the nodes of the attempt.
+    /// The newest checkpoint that was confirmed to the nodes of the attempt.
     confirmed: CheckpointId,
     pub(super) publishing: Publishing,
-    /// The manifests that are still of use, as far as they are known.
+    /// The manifests that are still needed, as far as this leader knows them.
     pub(super) manifests: BTreeMap<CheckpointId, Arc<Manifest>>,
     pub(super) reading: Reading,
     pub(super) collecting: super::collect::Collecting,
@@ -78,34 +81,34 @@ struct Open {
     failed: Option<String>,
 }
 
-/// How far a manifest is.
+/// How far writing a manifest is.
 #[derive(Debug, Clone, PartialEq)]
 enum Put {
-    /// Snapshots are missing.
+    /// Not asked for: snapshots are missing, or the last write failed.
     Not,
     Asked(Arc<Manifest>),
     Done(ManifestRef, Arc<Manifest>),
 }
 
-/// Reading a manifest that another leader wrote.
+/// Reading manifests that another leader wrote.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Reading {
     asked: Option<CheckpointId>,
     pub(super) not_before: Duration,
     failures: u32,
-    /// It cannot be read at all.
+    /// A manifest cannot be read, and a retry would fail in the same way.
     pub(super) broken: Option<Failure>,
 }
 
 impl Checkpoints {
-    /// Another attempt begins: nothing that was told of the one before counts any more.
+    /// Another attempt begins: reports about the last one no longer count.
     pub(super) fn on_attempt(&mut self, now: Duration) {
         self.close("the attempt ended", now);
         (self.wanted, self.due_at) = (false, None);
         self.early.clear();
     }
 
-    /// The attempt does not run any more.
+    /// The attempt no longer runs.
     pub(super) fn close(&mut self, reason: &str, now: Duration) {
         if let Some(open) = self.open.take() {
             self.history.end(open.checkpoint, CheckpointState::Failed, reason, now);
@@ -125,7 +128,7 @@ impl Checkpoints {
         }
     }
 
-    /// A subtask's part of a checkpoint will not come.
+    /// A subtask failed to take its snapshot.
     pub(super) fn on_snapshot_failed(&mut self, checkpoint: CheckpointId, subtask: SubtaskId, reason: String) {
         if self.open.as_ref().is_some_and(|open| open.checkpoint == checkpoint) {
             self.on_failed(checkpoint, &reason);
@@ -134,7 +137,8 @@ impl Checkpoints {
         }
     }
 
-    /// Of checkpoints that have not begun here, only what is told of the newest can count.
+    /// Only reports about the newest checkpoint that has not begun here can still count. Keeping only those bounds
+    /// `early`.
     fn on_early(&mut self, about: (CheckpointId, SubtaskId), told: Result<SubtaskSnapshot, String>) {
         let is_over = self.open.as_ref().is_some_and(|open| about.0 < open.checkpoint) || about.0 <= self.given_up;
         let newest = self.early.keys().next_back().map(|(checkpoint, _)| *checkpoint);
@@ -145,7 +149,8 @@ impl Checkpoints {
         self.early.insert(about, told);
     }
 
-    /// A part of a checkpoint will not come. Once its manifest is written that says nothing.
+    /// A snapshot of the checkpoint will not come. Ignored once its manifest is being written, because all snapshots
+    /// are there.
     pub(super) fn on_failed(&mut self, checkpoint: CheckpointId, reason: &str) {
         let open = self.open.as_mut().filter(|open| open.checkpoint == checkpoint);
         if let Some(open) = open.filter(|open| open.manifest == Put::Not) {
@@ -165,7 +170,7 @@ impl Checkpoints {
         }
     }
 
-    /// Counts a failure; the next one waits longer each time.
+    /// Counts a failure. Each one in a row doubles the pause.
     fn pause(&mut self, interval: Duration, reason: String, now: Duration) {
         let doublings = self.failures_in_a_row.min(DOUBLINGS_MAX) + 1;
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
@@ -176,7 +181,7 @@ impl Checkpoints {
 }
 
 impl JobController {
-    /// Brings the checkpoint in progress forward, or begins one.
+    /// Advances the open checkpoint, or begins one.
     pub(super) fn checkpoint(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         self.notice_completion(view);
         let recorded = view.record.open_checkpoint().filter(|open| *open > self.checkpoints.given_up);
@@ -200,7 +205,7 @@ impl JobController {
         self.put_manifest(view)
     }
 
-    /// Notes that the record holds what was proposed.
+    /// Closes the open checkpoint once the record holds its completion.
     fn notice_completion(&mut self, view: &JobView<'_>) {
         let is_complete = |open: &mut Open| view.record.checkpoint(open.checkpoint).is_some();
         let Some(open) = self.checkpoints.open.take_if(is_complete) else { return };
@@ -236,9 +241,9 @@ impl JobController {
         Some(Effect::Propose(Command::BeginCheckpoint { job, attempt, checkpoint }))
     }
 
-    /// Whether the sources are to be told to stop, and are not before a checkpoint holds what they had read by then: an attempt
-    /// that fails while it stops leaves the next one nothing else. One checkpoint that fails is reason enough not to wait, and
-    /// where none are taken by time there is none to wait for.
+    /// Whether a stop must wait before the sources are told. It waits until a checkpoint holds what they have read so
+    /// far: otherwise, if the attempt fails while it stops, the next one has nothing else to go on from. It does not
+    /// wait after a checkpoint has failed, or if none are taken by time.
     pub(super) fn stop_waits(&mut self, record: &JobRecord) -> bool {
         if record.ending != Some(EndMode::Stop) || self.facts.stop_ordered {
             return false;
@@ -249,7 +254,7 @@ impl JobController {
         !is_held && !has_failed && !self.checkpoint_interval().is_zero()
     }
 
-    /// It is recorded that it has begun.
+    /// Orders a checkpoint whose beginning is recorded.
     fn order_checkpoint(&mut self, view: &JobView<'_>, checkpoint: CheckpointId) -> Vec<Effect> {
         let was_wanted = std::mem::take(&mut self.checkpoints.wanted);
         self.checkpoints.due_at = Some(view.now + self.checkpoint_interval());
@@ -282,7 +287,7 @@ impl JobController {
         self.order_all(view.record, &Action::AbortCheckpoint { checkpoint })
     }
 
-    /// What the checkpoint in progress still waits for, after too long.
+    /// What a checkpoint still waits for after its timeout.
     fn lateness(&self, record: &JobRecord) -> String {
         let took = self.settings.checkpoint_timeout;
         let told = |subtask: &SubtaskId| {
@@ -295,8 +300,8 @@ impl JobController {
         }
     }
 
-    /// Has the manifest written, once every subtask has answered. What finished subtasks had prepared stays with the
-    /// checkpoint that held it first: the newest complete one must be known for that.
+    /// Has the manifest written once every subtask has answered. What a finished subtask prepared stays with the
+    /// checkpoint that held it first, so this needs the manifest of the newest complete one.
     fn put_manifest(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let subtasks = self.all_subtasks(view.record);
         let (Some(open), Some(attempt)) = (&self.checkpoints.open, &view.record.attempt) else { return Vec::new() };
@@ -338,7 +343,7 @@ impl JobController {
         effects
     }
 
-    /// What the seeded bug does; nothing otherwise.
+    /// What a seeded bug does; otherwise nothing.
     fn publish_too_early(&self, view: &JobView<'_>, manifest: &Manifest) -> Vec<Effect> {
         let node = super::attached_node(view, 0).filter(|_| bug::is_active(Bug::CommitBeforeDurable));
         let prepared = manifest.subtasks.iter().flat_map(|snapshot| &snapshot.prepared);
@@ -348,7 +353,7 @@ impl JobController {
         node.map(order).into_iter().collect()
     }
 
-    /// A complete checkpoint's manifest; where it is not known, what makes it so.
+    /// The manifest of a complete checkpoint. If it is not known, the error holds the effect that reads it.
     pub(super) fn manifest(
         &mut self,
         view: &JobView<'_>,
@@ -392,14 +397,14 @@ impl JobController {
         }
     }
 
-    /// Forgets manifests that nothing will ask for.
+    /// Drops manifests that are not needed any more.
     pub(super) fn forget_manifests(&mut self, record: &JobRecord) {
         let newest = record.newest_checkpoint().map(|manifest| manifest.checkpoint);
         let is_of_use = |id: CheckpointId| id > record.committed || Some(id) == newest;
         self.checkpoints.manifests.retain(|id, _| is_of_use(*id));
     }
 
-    /// What the sinks have prepared after the newest complete checkpoint, once every subtask has ended well.
+    /// What the sinks prepared after the newest complete checkpoint. Called once every subtask has finished.
     pub(super) fn prepared_at_the_end(&mut self, view: &JobView<'_>) -> Result<Vec<Prepared>, Option<Effect>> {
         let newest = view.record.newest_checkpoint().map(|manifest| manifest.checkpoint).unwrap_or_default();
         let covered: BTreeSet<SubtaskId> = match own_newest(view.record) {
@@ -414,7 +419,7 @@ impl JobController {
         Ok(open.flat_map(|(_, prepared)| prepared).filter(|prepared| prepared.epoch > newest).cloned().collect())
     }
 
-    /// From the beginning of one checkpoint to that of the next; zero: none by time.
+    /// From the beginning of one checkpoint to that of the next. Zero: none by time.
     pub(super) fn checkpoint_interval(&self) -> Duration {
         self.settings.checkpoint_interval.unwrap_or(self.config.checkpoint_interval)
     }
@@ -424,12 +429,12 @@ impl JobController {
         self.plan.subtasks(parallelism).collect()
     }
 
-    /// Whether every subtask has ended well.
+    /// Whether every subtask has finished.
     pub(super) fn has_finished(&self, record: &JobRecord) -> bool {
         self.all_subtasks(record).iter().all(|subtask| self.facts.finished.contains_key(subtask))
     }
 
-    /// What the job's checkpoints come to.
+    /// The state of the job's checkpoints.
     #[must_use]
     pub fn checkpoint_summary(&self, record: &JobRecord) -> CheckpointSummary {
         CheckpointSummary {
@@ -439,7 +444,7 @@ impl JobController {
         }
     }
 
-    /// Why none is begun, where publishing cannot keep up.
+    /// Why no checkpoint begins while publishing lags.
     fn lag(&self, record: &JobRecord) -> Option<String> {
         let waiting = unpublished(record);
         let last = self.checkpoints.publishing.last_failure.as_ref().map(|failure| format!(": {}", failure.message));
@@ -450,7 +455,7 @@ impl JobController {
         (waiting >= UNPUBLISHED_MAX).then(told)
     }
 
-    /// The last checkpoints that this leader knows of, the newest last.
+    /// The last checkpoints that this leader knows of, oldest first.
     #[must_use]
     pub fn checkpoint_overviews(&self, record: &JobRecord, now: Duration) -> Vec<CheckpointOverview> {
         self.checkpoints.history.overviews(record, now)
@@ -468,7 +473,7 @@ pub(super) fn own_newest(record: &JobRecord) -> Option<CheckpointId> {
     record.newest_checkpoint().map(|manifest| manifest.checkpoint).filter(|newest| *newest > began_after)
 }
 
-/// What a finished subtask had prepared belongs to the first checkpoint that found it finished.
+/// What a finished subtask prepared belongs to the first checkpoint that found it finished.
 fn of_finished(snapshot: &SubtaskSnapshot, before: Option<&Manifest>, checkpoint: CheckpointId) -> Vec<Prepared> {
     let known = before.and_then(|manifest| manifest.subtasks.iter().find(|known| known.subtask == snapshot.subtask));
     if let Some(known) = known.filter(|known| known.is_finished) {

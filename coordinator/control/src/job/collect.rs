@@ -1,4 +1,4 @@
-//! Forgetting checkpoints that nobody will go on from, and having their objects deleted.
+//! Forgets checkpoints that no attempt will restore, and has their objects deleted.
 //!
 //! ```text
 //! running: more than are kept, published -> propose ForgetCheckpoints -> CollectCheckpoints(those; keep the others)
@@ -7,19 +7,22 @@
 //!          -> propose ForgetCheckpoints
 //! ```
 //!
-//! While the job runs, a checkpoint is forgotten before its objects go, so that the record never names what is not there;
-//! what a lost leader did not delete is swept with the next attempt. After the end nobody reads it, and the record is what
-//! reminds a new leader. With the objects of checkpoints go those segments of ingest logs that no kept checkpoint needs. What
-//! could not be deleted is deleted later: one piece of work at a time, again after a pause.
+//! While the job runs, a checkpoint is forgotten before its objects are deleted, so the record never names a missing
+//! object. What a lost leader did not delete is swept with the next attempt. After the end the order is reversed:
+//! nobody restores the checkpoints any more, and the record reminds a new leader to delete them. Segments of ingest
+//! logs that no kept checkpoint needs are deleted with the checkpoints. At most one deletion is in progress; a failed
+//! one is retried after a pause.
 //!
-//! A put that its writer has given up, or whose node was taken for lost, may still be on its way to the store when everything is
-//! deleted, and land after that: so, after the end, it is deleted twice, with a pause in which such a put comes to its end, and hidden
-//! output before it. Until then checkpoints are not forgotten, so that a new leader, which knows of no first time, does both.
+//! After the end, objects and hidden output are deleted twice. A put that its writer gave up, or whose node was taken
+//! for lost, may still be in progress during the first deletion and take effect after it. The pause between the two is
+//! long enough for such a put to end. Checkpoints are forgotten only after the second deletion, so that a new leader,
+//! which does not know of the first, does both.
 //!
-//! A failed job keeps its ingest logs with its newest checkpoint, or whole where it has none: it may be started again.
+//! A failed job keeps its ingest logs: what its newest checkpoint needs, or all if it has none. It may be started
+//! again.
 //!
-//! Of a live attempt, what belongs to no complete checkpoint (given up, or written by a leader that was lost) stays until the
-//! next attempt or the end.
+//! Objects of a live attempt that belong to no complete checkpoint (it was aborted, or its leader was lost) stay until
+//! the next attempt or the end.
 
 use std::time::Duration;
 
@@ -34,25 +37,25 @@ use thalweg_types::{
 use super::{Effect, JobController, JobView};
 use crate::restart;
 
-/// Within this time of the leader's clock a put that nobody waits for any more has landed, or never does.
+/// Within this time by the leader's clock, a put that nobody waits for has taken effect or never will.
 pub(super) const PUTS_LAND_WITHIN: Duration = Duration::from_secs(10);
 
-/// What is to be deleted, and how far that is.
+/// What is to be deleted, and how far the deletion is.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Collecting {
-    /// Being forgotten; deleted once they are.
+    /// Being forgotten. They are due once the record has dropped them.
     forgetting: Vec<ManifestRef>,
-    /// Forgotten; to be deleted.
+    /// Forgotten, and to be deleted.
     due: Vec<ManifestRef>,
-    /// What attempts older than this one left was swept.
+    /// What attempts older than this one left is deleted.
     swept: Attempt,
-    /// Under way.
+    /// The deletion in progress.
     asked: Option<Asked>,
     not_before: Duration,
     failures: u32,
-    /// All that is of no use after the end was deleted once; what landed since is not.
+    /// The first deletion after the end is done. Puts may still take effect after it.
     is_deleted_once: bool,
-    /// All that is of no use after the end is deleted.
+    /// Both deletions after the end are done.
     is_over: bool,
 }
 
@@ -60,12 +63,12 @@ pub(super) struct Collecting {
 struct Asked {
     drop: Vec<ManifestRef>,
     older_than: Option<Attempt>,
-    /// The job has ended: all that is of no use goes.
+    /// A deletion after the job has ended.
     is_at_the_end: bool,
 }
 
 impl JobController {
-    /// While it runs.
+    /// Collects while the job runs.
     pub(super) fn collect(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let record = view.record;
         let attempt = self.facts.attempt;
@@ -102,20 +105,20 @@ impl JobController {
         Some(Effect::Propose(Command::ForgetCheckpoints { job: self.job, checkpoints }))
     }
 
-    /// Whether checkpoints of a job that has ended are still to be deleted.
+    /// Whether checkpoints of an ended job are still to be deleted or forgotten.
     pub(super) fn must_collect(&self, record: &JobRecord) -> bool {
         let is_over = self.checkpoints.collecting.is_over && useless(record).is_empty();
         let may_have_stored = record.last_checkpoint > CheckpointId(0) || self.has_ingest_log();
         may_have_stored && !is_over
     }
 
-    /// Whether a source of the job keeps what it was sent beside the checkpoints, from before there is one.
+    /// Whether a source of the job has an ingest log. Its segments are stored even before the first checkpoint.
     fn has_ingest_log(&self) -> bool {
         let is_sent = |operator: &Operator| matches!(&operator.kind, OperatorKind::Source(spec) if spec.connector.name == INGEST_CONNECTOR);
         !self.checkpoint_interval().is_zero() && self.graph.operators.iter().any(is_sent)
     }
 
-    /// After the end, when its output is settled.
+    /// Collects after the end, once the job's output is settled.
     pub(super) fn collect_at_the_end(&mut self, view: &JobView<'_>) -> Option<Effect> {
         let record = view.record;
         if !self.must_collect(record) {
@@ -135,8 +138,8 @@ impl JobController {
         Some(collecting.ask(drop, keep, Some(over), true))
     }
 
-    /// Objects were deleted, or not all of them could be. Where what is kept cannot be read, nothing is deleted before the job
-    /// is forgotten: the same again would fail the same way.
+    /// Objects were deleted, or some could not be. A failure that a retry would repeat counts as done: if a kept
+    /// manifest cannot be read, its objects stay until the job is forgotten.
     pub fn on_collected(&mut self, result: &Result<(), Failure>, now: Duration) {
         let collecting = &mut self.checkpoints.collecting;
         let Some(Asked { drop, older_than, is_at_the_end }) = collecting.asked.take() else { return };
@@ -159,7 +162,7 @@ impl JobController {
 }
 
 impl Collecting {
-    /// What was deleted after the end is to be deleted again, twice as ever.
+    /// Restarts the deletion after the end; it is done twice again.
     pub(super) fn begin_again(&mut self) {
         (self.is_deleted_once, self.is_over) = (false, false);
     }
@@ -180,7 +183,7 @@ impl Collecting {
     }
 }
 
-/// Of a job that has ended: the oldest checkpoints first, all but the newest of a failed one.
+/// The checkpoints of an ended job that are not needed, oldest first: all of them, but the newest of a failed job.
 fn useless(record: &JobRecord) -> &[ManifestRef] {
     match record.checkpoints.split_last() {
         Some((_, older)) if record.status == JobStatus::Failed => older,

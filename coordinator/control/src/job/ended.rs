@@ -1,5 +1,5 @@
-//! After the end: dropping what still runs, publishing what complete checkpoints hold, then removing what was written and will
-//! never be published. And, while an attempt runs, removing what older ones left.
+//! After the end: drops what still runs, publishes what complete checkpoints hold, then removes output that will never
+//! be published. While an attempt runs: removes what older attempts left.
 //!
 //! ```text
 //! running -> Discard to one node, before this attempt
@@ -7,10 +7,11 @@
 //!            Discard ^-- it failed, was refused, or its node is lost: again, elsewhere or later --'
 //! ```
 //!
-//! A publication is done when everything is visible; that what is left cannot be removed says nothing about it. Removing must
-//! come last: an attempt that still runs would leave more. Nor is anything discarded while something that is complete waits for
-//! its publication, however long the store is away. What cannot be removed after `REMOVALS_MAX` tries stays, hidden. A put that its
-//! writer has given up may land after all: where checkpoints are deleted a second time for that (`collect.rs`), so is output.
+//! A job's output is published once all of it is visible, whether or not the rest can be removed. Removal comes last,
+//! because an attempt that still runs would leave more. Nothing is discarded while a complete checkpoint waits to be
+//! published, however long the store is unavailable. What cannot be removed after `REMOVALS_MAX` tries stays, hidden. A
+//! put that its writer gave up may still take effect, so output is removed a second time when checkpoints are
+//! (`collect.rs`).
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use super::{Effect, JobController, JobView, attached_node, facts::Removal, publi
 use crate::restart;
 
 impl JobController {
-    /// What is left to do for a job that has ended.
+    /// What is left to do for an ended job.
     pub(super) fn end(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let mut effects = self.cancel_leftovers(view);
         effects.extend(self.publish(view));
@@ -42,8 +43,8 @@ impl JobController {
         effects
     }
 
-    /// Whether the job has ended, all that is complete is published, and the rest is gone from the nodes and from its sinks, but for
-    /// what may land yet.
+    /// Whether the job has ended, its complete checkpoints are published, and the rest is gone from its nodes and
+    /// sinks. Puts may still take effect later.
     #[must_use]
     pub fn is_output_settled(&self, view: &JobView<'_>) -> bool {
         let is_ended = view.record.status.is_terminal() && view.record.last_attempt() == self.facts.attempt;
@@ -51,7 +52,7 @@ impl JobController {
         is_ended && is_removed && self.leftovers(view).next().is_none() && !must_publish(view.record)
     }
 
-    /// What older attempts left goes once, first of all; their checkpoints are published.
+    /// Removes, once, what older attempts left. Their checkpoints are published by now.
     pub(super) fn sweep(&mut self, view: &JobView<'_>) -> Option<Effect> {
         let sweep = &self.facts.sweep;
         let is_over = sweep.is_over();
@@ -59,7 +60,7 @@ impl JobController {
         if is_over || attempt <= Attempt(1) || !self.writes() { None } else { self.remove(view, attempt) }
     }
 
-    /// Whether files may be there that nobody will publish, and that are not known to be removed.
+    /// Whether there may be files that nobody will publish and that are not removed yet.
     pub(super) fn must_discard(&self, record: &JobRecord) -> bool {
         let removal = self.removal_at_the_end(record);
         record.attempt.is_some() && self.left_before(record) > Attempt(1) && self.writes() && !removal.is_over()
@@ -69,19 +70,19 @@ impl JobController {
         if self.left_before(record) > self.facts.attempt { &self.facts.discard } else { &self.facts.sweep }
     }
 
-    /// Files of older attempts are to be removed in the end. Where an attempt stays with its rows, it has ended well and left
-    /// nothing.
+    /// After the end, files of attempts older than this one are to be removed. An attempt that keeps its rows for
+    /// clients has finished, so it left none of its own.
     fn left_before(&self, record: &JobRecord) -> Attempt {
         if self.keeps_rows(record) { self.facts.attempt } else { self.over_before(record) }
     }
 
-    /// The attempts that are over with the job: all there ever are, but of a failed one those so far, since it may be started again
-    /// while what they left is still being removed.
+    /// The first attempt that the job's end does not cover. A failed job may be started again while its files are still
+    /// being removed, so only its attempts so far are covered; otherwise all are.
     pub(super) fn over_before(&self, record: &JobRecord) -> Attempt {
         if record.status == JobStatus::Failed { record.last_attempt().next() } else { ALL_ATTEMPTS }
     }
 
-    /// Whether any of the operators writes what is to be published: rows, malformed or late records, rows that failed.
+    /// Whether any operator writes files: rows, malformed records, late records, or rows that failed.
     fn writes(&self) -> bool {
         self.graph.operators.iter().any(|operator| match &operator.kind {
             OperatorKind::Sink(_) => true,
@@ -90,7 +91,7 @@ impl JobController {
         }) || self.settings.error_path.is_some()
     }
 
-    /// Something of the job that was over has run on unnoticed, and is gone now: it may have left more of everything.
+    /// A part of the ended job that ran on unnoticed is gone now. It may have left more files and objects.
     pub fn on_straggler_gone(&mut self) {
         self.facts.remove_again();
         self.checkpoints.collecting.begin_again();
@@ -113,7 +114,7 @@ impl JobController {
         (before == self.facts.attempt).then_some(&mut self.facts.sweep)
     }
 
-    /// An answer counts from the node that was asked. Others, and those that are told again, may be older than what is there now.
+    /// Counts an answer from the node that was asked. Others, and repeated ones, may be older than what is there now.
     pub(super) fn on_discarded(
         &mut self,
         node: NodeId,
@@ -132,9 +133,9 @@ impl JobController {
         };
         removal.failures = removal.failures.saturating_add(1);
         let pause = match kind {
-            // It is refused for good: only another node may be able to, and at once.
+            // The node refuses this for good. Another one may accept it, so ask it at once.
             FailureKind::Data => Duration::ZERO,
-            // There is no herd to spread: no jitter.
+            // One job retries alone, so it needs no jitter.
             _ => restart::backoff(&settings, FailureKind::Store, removal.failures, 0),
         };
         removal.not_before = now + pause;

@@ -1,4 +1,4 @@
-//! What a leader remembers of one attempt: orders given and answers received.
+//! What a leader remembers of one attempt: the orders it gave and the answers it received.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ pub(super) struct AttemptFacts {
     pub(super) attempt: Attempt,
     /// When this leader first saw it.
     pub(super) since: Duration,
-    /// It was live before this leader was.
+    /// Whether the attempt was live before this leader took over.
     pub(super) resumed: bool,
     pub(super) discover_ordered: bool,
     pub(super) splits: Option<Vec<(OperatorId, Vec<SplitProgress>)>>,
@@ -28,60 +28,60 @@ pub(super) struct AttemptFacts {
     pub(super) reattached: BTreeMap<NodeId, BTreeMap<SubtaskId, SubtaskState>>,
     pub(super) start_ordered: bool,
     pub(super) running_since: Option<Duration>,
-    /// The checkpoint that had begun last when this leader first saw that the job is to stop.
+    /// The last begun checkpoint when this leader first saw that the job is to stop.
     pub(super) stop_asked_after: Option<CheckpointId>,
     pub(super) stop_ordered: bool,
     pub(super) finished: BTreeMap<SubtaskId, Vec<Prepared>>,
-    /// The gravest failure so far, and when the first was seen.
+    /// The most severe failure so far, and when the first one was seen.
     pub(super) failure: Option<(Failure, Duration)>,
     pub(super) restart_at: Option<Duration>,
     pub(super) cancel_ordered: BTreeSet<NodeId>,
     pub(super) gone: BTreeSet<NodeId>,
-    /// Nodes of it that have said that they leave.
+    /// Nodes of the attempt that have said that they leave.
     pub(super) leavers: BTreeSet<NodeId>,
     pub(super) rows_released: bool,
     pub(super) committing_on: Option<(NodeId, Incarnation)>,
     pub(super) commit_at: Duration,
     pub(super) commits_failed: u32,
     pub(super) committed: Option<Result<(), Failure>>,
-    /// Why publishing failed last; it is tried again.
+    /// Why publishing last failed. It is retried.
     pub(super) commit_failure: Option<Failure>,
-    /// Removing what older attempts left.
+    /// Removal of what older attempts left.
     pub(super) sweep: Removal,
-    /// Removing everything, after the end.
+    /// Removal of everything, after the end.
     pub(super) discard: Removal,
 }
 
-/// Removing what nobody will publish, by asking one node.
+/// Removal of what nobody will publish. One node is ordered to do it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Removal {
     pub(super) on: Option<(NodeId, Incarnation)>,
     pub(super) not_before: Duration,
     pub(super) failures: u32,
     pub(super) is_done: bool,
-    /// All that there was then was once removed, or given up; now is the second time, for what may have landed since.
+    /// The first removal after the end is done or given up. This is the second, for what has appeared since.
     pub(super) was_over: bool,
-    /// More came to be removed since it was asked for.
+    /// More files to remove appeared after the order was given, so its answer does not count.
     pub(super) is_outdated: bool,
 }
 
-/// So often is it tried. With the default backoff the last try is minutes after the first: a directory that cannot be written by then
-/// may never be.
+/// How often a removal is tried. With the default backoff the last try is minutes after the first: a directory that
+/// cannot be written by then may never be.
 const REMOVALS_MAX: u32 = 8;
 
 impl Removal {
-    /// Removed, or given up.
+    /// Whether everything is removed, or the removal was given up.
     pub(super) fn is_over(&self) -> bool {
         self.is_done || self.failures >= REMOVALS_MAX
     }
 
-    /// More was left than was removed: all is as if nothing had been.
+    /// More files may have been left: starts over.
     fn begin_again(&mut self) {
         let is_asked = self.on.is_some() && !self.is_done;
         *self = if is_asked { Self { is_outdated: true, ..self.clone() } } else { Self::default() };
     }
 
-    /// More may land until then. What had been given up is tried once.
+    /// Removes once more, not before this time. A removal that was given up gets one more try.
     fn come_back(&mut self, not_before: Duration) {
         let failures = if self.is_done { 0 } else { REMOVALS_MAX - 1 };
         if self.is_over() {
@@ -89,7 +89,7 @@ impl Removal {
         }
     }
 
-    /// Its node is lost, and the order with it.
+    /// The order is lost with its node.
     pub(super) fn forget_order(&mut self, is_lost: impl Fn(NodeId, Incarnation) -> bool) {
         if self.on.take_if(|(node, life)| is_lost(*node, *life)).is_some() {
             self.is_outdated = false;
@@ -129,8 +129,8 @@ impl AttemptFacts {
         }
     }
 
-    /// One failure counts per attempt. A broken stream is often the echo of something graver at its other end, so that the
-    /// gravest is kept.
+    /// Keeps the most severe failure: only one counts per attempt, and a broken stream is often the consequence of a
+    /// more severe failure at its other end.
     pub(super) fn on_failure(&mut self, failure: Failure, now: Duration) {
         match &mut self.failure {
             Some((known, _)) if gravity(known.kind) >= gravity(failure.kind) => {}
@@ -139,19 +139,19 @@ impl AttemptFacts {
         }
     }
 
-    /// What was removed, or is being removed, is to be removed again.
+    /// What was removed, or is being removed, must be removed again.
     pub(super) fn remove_again(&mut self) {
         self.sweep.begin_again();
         self.discard.begin_again();
     }
 
-    /// What was removed is to be removed once more then.
+    /// What was removed must be removed once more, not before this time.
     pub(super) fn remove_later(&mut self, not_before: Duration) {
         self.sweep.come_back(not_before);
         self.discard.come_back(not_before);
     }
 
-    /// An answer to a commit counts from the node that was asked; any success does, since commits are idempotent.
+    /// Counts an answer from the node that was asked, and any success, because commits are idempotent.
     pub(super) fn on_committed(&mut self, node: NodeId, result: Result<(), Failure>) {
         if result.is_ok() || self.committing_on.is_some_and(|(asked, _)| asked == node) {
             self.committed = Some(result);

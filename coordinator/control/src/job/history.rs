@@ -1,4 +1,5 @@
-//! The last checkpoints of a job as people see them: when each began, what it took and how it ended. Nothing is decided by it.
+//! The last checkpoints of a job, as shown to users: when each began, what it cost and how it ended. No decision uses
+//! them.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,10 +10,10 @@ use thalweg_types::{
     job::{CheckpointOverview, CheckpointState},
 };
 
-/// Checkpoints that are remembered.
+/// How many checkpoints are remembered.
 const REMEMBERED_MAX: usize = 100;
 
-/// The checkpoints that this leader has seen begun, the newest last.
+/// The checkpoints that this leader saw begin, oldest first.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct History(VecDeque<Remembered>);
 
@@ -23,7 +24,7 @@ struct Remembered {
 }
 
 impl History {
-    /// One begins.
+    /// A checkpoint begins.
     pub(super) fn begin(&mut self, checkpoint: CheckpointId, attempt: Attempt, since_epoch: Duration, now: Duration) {
         let overview = CheckpointOverview {
             attempt,
@@ -37,7 +38,7 @@ impl History {
         }
     }
 
-    /// One has ended; the reason is empty where it is complete.
+    /// A checkpoint ended. `reason` is empty if it is complete.
     pub(super) fn end(&mut self, checkpoint: CheckpointId, state: CheckpointState, reason: &str, now: Duration) {
         let found = self.0.iter_mut().rev().find(|known| known.overview.checkpoint == checkpoint);
         if let Some(known) = found {
@@ -47,7 +48,7 @@ impl History {
         }
     }
 
-    /// What the newest one took, by its manifest.
+    /// Records the cost of the newest checkpoint: the longest times of its subtasks, and the sums of their bytes.
     pub(super) fn tell_cost(&mut self, manifest: &Manifest) {
         let mut all = SnapshotCost::default();
         for SnapshotCost {
@@ -71,7 +72,7 @@ impl History {
         }
     }
 
-    /// With what the record holds from before this leader, the newest last.
+    /// The remembered checkpoints, preceded by those that the record holds from before this leader. Oldest first.
     pub(super) fn overviews(&self, record: &JobRecord, now: Duration) -> Vec<CheckpointOverview> {
         let known: Vec<CheckpointOverview> = self.0.iter().map(|known| known.at(now)).collect();
         let first = known.first().map(|overview| overview.checkpoint);
@@ -91,7 +92,7 @@ impl Remembered {
     }
 }
 
-/// A complete checkpoint of which nothing else is known.
+/// The overview of a complete checkpoint of which only the record knows.
 #[must_use]
 pub fn of_the_record(checkpoint: CheckpointId) -> CheckpointOverview {
     CheckpointOverview {

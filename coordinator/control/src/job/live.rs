@@ -1,4 +1,4 @@
-//! While an attempt is live: deploying, running, publishing, and finding out that it failed.
+//! A live attempt: deploys it, runs it, publishes its output, and notices its failure.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,7 +18,7 @@ use super::{
 use crate::{restart, splits::deal_splits};
 
 impl JobController {
-    /// Discover, deploy, and record that all are ready.
+    /// Discovers splits, deploys, and records that all nodes are ready.
     pub(super) fn deploy(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         self.notice_loss(view);
         self.notice_stalled_deployment(view);
@@ -48,7 +48,7 @@ impl JobController {
         self.run_when_ready(view.record)
     }
 
-    /// Start the sources, stop them where asked, and record that all have ended.
+    /// Starts the sources, stops them if asked, and records that all subtasks have finished.
     pub(super) fn run(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         self.notice_loss(view);
         self.notice_missing_subtasks(view);
@@ -74,7 +74,7 @@ impl JobController {
         effects
     }
 
-    /// Publish on one node; any will do, since committables say all that is needed.
+    /// Publishes on one node. Any node will do, because committables are self-contained.
     pub(super) fn commit(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         if must_publish(view.record) {
             return self.publish(view);
@@ -84,7 +84,7 @@ impl JobController {
         effects
     }
 
-    /// Every row of a bare `SELECT` may be given to its client now.
+    /// Lets nodes give all rows of a bare `SELECT` to their clients.
     fn release_rows(&mut self, record: &JobRecord) -> Vec<Effect> {
         if std::mem::replace(&mut self.facts.rows_released, true) {
             return Vec::new();
@@ -134,9 +134,9 @@ impl JobController {
         vec![self.order(node, action)]
     }
 
-    /// A lost node ends the attempts that it took part in, as does one that is about to leave. A node that has dropped its
-    /// part says nothing where a failure is known: dropping is what follows one, and would outrank a broken stream, whose
-    /// cause is still to come.
+    /// Notices nodes that were lost, that dropped the attempt, or that leave. If a failure is known, a node that
+    /// dropped its part adds nothing: dropping is a consequence of a failure. It would also outrank a broken stream
+    /// whose cause has not been reported yet.
     fn notice_loss(&mut self, view: &JobView<'_>) {
         let leaves = |node: &NodeId| view.nodes.get(node).is_some_and(|node| !node.takes_work);
         self.facts.leavers.extend(nodes_of(view.record).keys().filter(|node| leaves(node)));
@@ -155,7 +155,8 @@ impl JobController {
         }
     }
 
-    /// A node of the attempt that is about to leave, while its work fits elsewhere. Otherwise it may just as well stay.
+    /// A node of the attempt that leaves, if the job fits elsewhere: another of its nodes stays, or slots are free.
+    /// Otherwise it keeps its work.
     fn leaving(&self, view: &JobView<'_>) -> Option<NodeId> {
         let leaves = |node: &NodeId| view.nodes.get(node).is_some_and(|node| !node.takes_work);
         let leaving = nodes_of(view.record).keys().copied().find(leaves)?;
@@ -178,7 +179,7 @@ impl JobController {
         self.facts.on_failure(failure(FailureKind::Node, message), view.now);
     }
 
-    /// A node that registered again must still have what runs there: it knows best.
+    /// A node that registered again must still have its subtasks. If it does not, the attempt fails.
     fn notice_missing_subtasks(&mut self, view: &JobView<'_>) {
         for (node, has) in &self.facts.reattached {
             let expected = subtasks_on(&self.plan, view.record, *node);
@@ -193,7 +194,7 @@ impl JobController {
         }
     }
 
-    /// Proposes the end of the attempt once a failure is known; a broken stream first waits for its cause.
+    /// Proposes the end of the attempt once a failure is known. A broken stream first waits for its cause.
     fn fail(&self, view: &JobView<'_>) -> Option<Vec<Effect>> {
         let (failure, first_seen) = self.facts.failure.as_ref()?;
         let echo = failure.kind == FailureKind::Link;
@@ -209,7 +210,7 @@ impl JobController {
         Some(vec![Effect::Propose(Command::FailAttempt { job, attempt, failure: failure.clone(), verdict })])
     }
 
-    /// Whether what looks like a failure is that a node of the attempt leaves, as it has said, or has left.
+    /// Whether the failure is only that a node of the attempt leaves, or has left, as announced.
     fn is_departure(&self, view: &JobView<'_>, kind: FailureKind) -> bool {
         let is_gone = |node: &NodeId, life| !view.is_present(*node, life);
         let lost = nodes_of(view.record).iter().filter(|(node, life)| is_gone(node, **life)).map(|(node, _)| node);
@@ -222,7 +223,7 @@ impl JobController {
         could_be && lost.into_iter().all(|node| self.facts.leavers.contains(node))
     }
 
-    /// An attempt that an earlier leader was deploying: either all of it stands, or it is given up.
+    /// An attempt that an earlier leader was deploying. Either all of it is ready, or it is given up.
     fn resume_deployment(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let nodes = nodes_of(view.record);
         let incomplete = nodes.keys().find(|node| {
@@ -300,7 +301,8 @@ impl JobController {
         if all { vec![Effect::Propose(command)] } else { Vec::new() }
     }
 
-    /// Every subtask has ended well: what all sinks have prepared since the last complete checkpoint, in a fixed order.
+    /// Proposes completion once every subtask has finished, with what all sinks prepared since the last complete
+    /// checkpoint.
     fn complete(&mut self, view: &JobView<'_>) -> Option<Effect> {
         match self.prepared_at_the_end(view) {
             Ok(prepared) => {
@@ -313,7 +315,7 @@ impl JobController {
     }
 }
 
-/// All splits of a checkpoint by source, those of a sequence in their order.
+/// All splits of a checkpoint by source. Those of a sequence are in order.
 fn splits_of(manifest: &Manifest) -> Vec<(OperatorId, Vec<SplitProgress>)> {
     let mut sources: BTreeMap<OperatorId, Vec<SplitProgress>> = BTreeMap::new();
     for snapshot in manifest.subtasks.iter().filter_map(|snapshot| snapshot.source.as_ref()) {

@@ -1,13 +1,13 @@
-//! Publishing what complete checkpoints hold, in their order, whatever has become of the job.
+//! Publishes what complete checkpoints hold, in order, whatever the job's status is.
 //!
 //! ```text
 //! the oldest complete checkpoint that is not published -> its manifest -> Commit to one node -> Committed -> SinksCommitted
 //!                                                            '-- nothing was prepared ------------------------^
 //! ```
 //!
-//! A checkpoint may complete while an earlier one is being published: it waits. What passes is tried again for as long as it
-//! takes. What does not pass by itself fails a job that lives; one that has ended tries on at the longest pause, since whoever
-//! looks after the store may mend it. Until all is published nothing of the job is discarded.
+//! A checkpoint that completes while an earlier one is being published waits. Failures that may pass are retried
+//! without limit. Any other failure fails a live job. An ended job retries it at the longest pause, because the store's
+//! operator may repair it. Nothing of the job is discarded before everything is published.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -35,7 +35,7 @@ pub(super) struct Publishing {
 }
 
 impl Publishing {
-    /// An answer counts from the node that was asked; any success does, since commits are idempotent.
+    /// Counts an answer from the node that was asked, and any success, because commits are idempotent.
     pub(super) fn on_committed(&mut self, node: NodeId, checkpoint: CheckpointId, result: Result<(), Failure>) {
         let is_asked = result.is_ok() || self.on.is_some_and(|(asked, _)| asked == node);
         if checkpoint == self.checkpoint && is_asked {
@@ -44,13 +44,13 @@ impl Publishing {
     }
 }
 
-/// Whether something that a complete checkpoint holds is still to be published.
+/// Whether a complete checkpoint is still to be published.
 pub(super) fn must_publish(record: &JobRecord) -> bool {
     record.uncommitted().is_some()
 }
 
 impl JobController {
-    /// Brings the publication of the oldest checkpoint that waits for it forward.
+    /// Advances the publication of the oldest checkpoint that is not published.
     pub(super) fn publish(&mut self, view: &JobView<'_>) -> Vec<Effect> {
         let Some(checkpoint) = view.record.uncommitted().map(|manifest| manifest.checkpoint) else {
             self.checkpoints.publishing = Publishing::default();
@@ -102,8 +102,8 @@ impl JobController {
         publishing.last_failure = Some(failure);
     }
 
-    /// A job whose newest checkpoint cannot be read has nothing to go on from. One that has ended looks again later: what it
-    /// is to publish stands there.
+    /// Fails a live job if a manifest that it needs cannot be read. An ended job reads the manifest again later,
+    /// because it names what is to be published.
     pub(super) fn fail_if_broken(&mut self, view: &JobView<'_>) -> Option<Effect> {
         let failure = self.checkpoints.reading.broken.clone()?;
         if !view.record.status.is_terminal() {
@@ -117,13 +117,13 @@ impl JobController {
     }
 }
 
-/// Before the next try; the longest one where the same again would most likely fail the same way.
+/// The pause before the next try. It is the longest one if a retry would most likely fail in the same way.
 fn pause(settings: &JobSettings, failure: &Failure, failures: u32, jitter: u8) -> Duration {
     let failures = if restart::passes(failure.kind) { failures } else { u32::MAX };
     restart::backoff(settings, failure.kind, failures, jitter)
 }
 
-/// What is prepared, by sink and subtask in a fixed order.
+/// What sinks prepared, by sink and subtask in a fixed order.
 pub(super) fn grouped<'a>(prepared: impl Iterator<Item = &'a Prepared>) -> Vec<SinkCommittables> {
     let mut groups: BTreeMap<(OperatorId, u32), Vec<serde_json::Value>> = BTreeMap::new();
     for SinkCommittables { sink, subtask, committables } in prepared.map(|prepared| &prepared.committables) {

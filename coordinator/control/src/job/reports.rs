@@ -1,4 +1,4 @@
-//! What a leader can tell from a report alone: what it is about, and whether its node may forget it.
+//! What a leader can tell from a report alone: its job and attempt, and whether its node may forget it.
 
 use thalweg_cluster_state::JobRecord;
 use thalweg_types::{Attempt, JobId, JobStatus, session::Report};
@@ -39,9 +39,9 @@ pub fn attempt_of(report: &Report) -> Attempt {
 
 /// Whether a report can be acknowledged, after which the node forgets it.
 ///
-/// What ended a subtask must outlive this leader: it is settled once the replicated record has taken it in, which is when
-/// its attempt no longer runs. So must a part of the checkpoint in progress, until that is complete or followed by another.
-/// Everything else is asked for again by a new leader.
+/// A report of what ended a subtask must outlive this leader. It is settled once the replicated record reflects it,
+/// that is, once its attempt no longer runs. A snapshot of the open checkpoint must outlive this leader too, until that
+/// checkpoint is complete or another one begins. A new leader asks for everything else again.
 #[must_use]
 pub fn is_settled(report: &Report, record: Option<&JobRecord>) -> bool {
     let must_outlive = match report {

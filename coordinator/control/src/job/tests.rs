@@ -1,4 +1,4 @@
-//! Facts of a job's life, and a small cluster of made-up nodes in which everything that can be lost is lost.
+//! Facts of a job's lifecycle, shown in a small cluster of simulated nodes that can lose everything that can be lost.
 
 use std::sync::Arc;
 
@@ -135,7 +135,7 @@ fn a_refused_deployment_ends_the_attempt() {
     assert_eq!(world.record().attempt.as_ref().unwrap().plan.assignment.slices, [NodeId(2)], "it is avoided");
 }
 
-/// Where the two slices are after one of three nodes has told of a failure.
+/// Where the two slices run after one of three nodes has reported a failure.
 fn placed_after(node: u64, kind: FailureKind, peer: Option<NodeId>) -> Vec<NodeId> {
     let mut world = World::new(&[1, 1, 1], Some(2));
     world.until(JobStatus::Running);
@@ -333,7 +333,7 @@ fn a_job_that_is_published_has_ended_well_although_what_is_left_cannot_be_remove
     assert_eq!(world.discard_failures.len(), 992, "it is tried eight times");
 }
 
-/// Nothing of the job runs on its two nodes any more, and the first one is told to remove what it has left.
+/// Nothing of the job runs on its two nodes any more, and the first one is ordered to remove what the job has left.
 fn cancelled_and_about_to_be_cleared() -> World {
     let mut world = World::new(&[1, 1], Some(2));
     world.until(JobStatus::Running);

@@ -14,7 +14,7 @@ fn id(node: u64) -> (NodeId, Incarnation) {
     (NodeId(node), Incarnation(node * 10))
 }
 
-/// Ticks as a leader does, up to a moment, and gives what was expired at the end.
+/// Ticks at a leader's interval from one moment to another, and returns the nodes whose lease has run out by then.
 fn tick_until(liveness: &mut NodeLiveness, from: u64, until: u64) -> Vec<(NodeId, Incarnation)> {
     let step = u64::try_from(NodeLiveness::tick_interval(LEASE).as_millis()).unwrap();
     let mut expired = Vec::new();
@@ -58,7 +58,7 @@ fn a_leader_that_was_away_itself_blames_no_node() {
     assert_eq!(tick_until(&mut liveness, 102_900, 103_200), vec![id(1)]);
 }
 
-/// Half a lease of delay counts as having been away, and nothing less does.
+/// Only a delay of more than half a lease means that the leader was away.
 #[test]
 fn a_tick_that_is_late_by_more_than_half_a_lease_restarts_all_leases() {
     let mut late = NodeLiveness::new(LEASE, [id(1), id(2)], ms(0));
@@ -95,7 +95,7 @@ fn news_of_an_old_life_does_not_touch_the_new_one() {
 }
 
 proptest! {
-    /// Nodes that are heard often enough never expire, silent ones always do, however time and ticks are jumbled.
+    /// Nodes that are heard often enough never expire. Others always do, however times and ticks are ordered.
     #[test]
     fn exactly_the_silent_expire(
         heard in prop::collection::vec((1..4u64, 0..400u64), 0..60), back in 0..500u64,
@@ -105,7 +105,7 @@ proptest! {
         let mut now = 0;
         for (node, gap) in heard {
             now += gap;
-            // A clock that is read out of order.
+            // A time that was read out of order.
             let stale = now.saturating_sub(back);
             let expired = liveness.on_tick(ms(now));
             prop_assert_eq!(liveness.on_tick(ms(stale)), expired.clone());

@@ -52,7 +52,7 @@ proptest! {
         prop_assert_eq!(decode(&encoded, &slice.schema(), cost).unwrap(), slice);
     }
 
-    /// Whatever is changed on the way: a batch or an error, never a panic.
+    /// Whatever bytes are changed on the way, the result is a batch or an error, never a panic.
     #[test]
     fn mutated_batches_are_read_or_refused(
         values in values(),
@@ -84,7 +84,7 @@ proptest! {
     }
 }
 
-/// A header alone can claim rows where the schema has no columns.
+/// A header alone can claim rows if the schema has no columns.
 #[test]
 fn rows_are_bounded_by_what_they_are_charged() {
     let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::empty());

@@ -48,7 +48,7 @@ fn rows(count: i64, cost: u64) -> Payload {
     Payload::Batch { cost, header: encoded.header, body: encoded.body, more: false }
 }
 
-/// Gives frames and says which rule the last one broke.
+/// Passes frames, and returns which rule the last one broke.
 fn broken(frames: impl IntoIterator<Item = SenderFrame>) -> Option<String> {
     let mut case = case();
     let mut broke = None;
@@ -120,7 +120,7 @@ fn every_broken_rule_is_named() {
     expect(vec![SenderFrame::Hello(hello)], "second Hello");
 }
 
-/// What is not whole yet lies here too: it is charged with its first part, whatever its header claims.
+/// An incomplete batch takes memory too, so it is charged with its first part, whatever its header claims.
 #[test]
 fn a_batch_in_parts_needs_credit_from_the_first() {
     let first = |cost| Payload::Batch { cost, header: Bytes::from_static(b"x"), body: Bytes::new(), more: true };
@@ -175,7 +175,7 @@ fn payloads() -> impl Strategy<Value = Payload> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Whatever comes: taken or refused, and what is taken can be read or is a violation. Never a panic.
+    /// Any frame is taken or refused. What is taken can be decoded, or is a violation. Nothing panics.
     #[test]
     fn any_frames_are_taken_or_refused(frames in prop::collection::vec((0u32..3, 0u64..2, payloads()), 0..40)) {
         let mut case = case();

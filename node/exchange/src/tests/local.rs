@@ -24,7 +24,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// Every row arrives once, all rows of a key at one receiver, in the order in which they were sent.
+    /// Every row arrives once. All rows of a key arrive at one receiver, in the order in which they were sent.
     #[test]
     fn rows_arrive_once_at_the_owner_of_their_key_in_order(
         batches in prop::collection::vec(prop::collection::vec(0i64..50, 0..200), 0..20),
@@ -86,7 +86,7 @@ async fn one_channel_without_credit_does_not_hold_up_the_others() {
         rig.outbound.push(&rows).unwrap();
     }
     let (first, second) = rig.inbounds.split_at_mut(1);
-    // Only the first receiver reads; everything of its keys that was pushed comes.
+    // Only the first receiver reads. Everything of its keys that was pushed arrives.
     let (mut before, mut rounds) = (0, 0);
     loop {
         while let Some(next) = first[0].next().now_or_never() {
@@ -158,7 +158,7 @@ async fn blocked_channels_are_not_read_and_control_costs_no_credit() {
     assert!(inbound.next().now_or_never().is_none());
 }
 
-/// What lies in the queues of the channels that have not delivered the barrier is captured, and what comes there until it does.
+/// Captures what is in the queues of channels that have not delivered the barrier, and what arrives there before it.
 #[tokio::test]
 async fn a_barrier_overtakes_what_it_finds_and_what_comes_before_it() {
     let mut rig = plan(by_key(), 1, 1 << 20).build().await;
@@ -182,7 +182,7 @@ async fn a_barrier_overtakes_what_it_finds_and_what_comes_before_it() {
     }
     assert_eq!(keys_in(&seen), (0..9).collect::<Vec<_>>());
     assert!(!seen.iter().any(|element| matches!(element, Element::Barrier(_))));
-    // A barrier that lies in the queue already ends the capture there; one of a newer checkpoint ends it for good.
+    // A barrier in the queue ends the capture at its position. A barrier of a newer checkpoint ends it for good.
     rig.outbound.push(&batch(9..10, 5)).unwrap();
     rig.outbound.broadcast(barrier(2)).unwrap();
     rig.outbound.push(&batch(10..11, 5)).unwrap();

@@ -88,7 +88,7 @@ async fn control_keeps_its_place_among_rows() {
     assert_eq!(seen[1..], control);
 }
 
-/// A piece of a batch that is cut shares its buffers with the others, and must not take them all along.
+/// A piece of a batch shares its buffers with the other pieces, and must not take all of them along.
 #[tokio::test(start_paused = true)]
 async fn wide_rows_that_are_cut_into_pieces_arrive() {
     let mut rig = plan(&[2], 256 << 10, false).build().await;
@@ -99,7 +99,7 @@ async fn wide_rows_that_are_cut_into_pieces_arrive() {
     assert_eq!(keys_in(&seen.unwrap()[0]), (0..4100).collect::<Vec<_>>());
 }
 
-/// On a clock that goes on only when nothing else does: the sender is filled for certain.
+/// On a paused clock, which advances only when all tasks wait, so the sender is certainly full.
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_does_not_read_bounds_memory_across_nodes() {
     let window = 50_000;
@@ -139,7 +139,7 @@ async fn closing_an_attempt_ends_its_streams() {
     assert!(rig.failures.get_mut(&NodeId(1)).unwrap().try_recv().is_err());
 }
 
-/// Dials node 2, where `registry` says what runs, as node 1 of an attempt.
+/// Dials node 2, whose attempts are in `registry`, as node 1 of an attempt.
 async fn dial(registry: ExchangeRegistry, attempt: Attempt) -> Result<(), ExchangeError> {
     let network = Arc::new(MemoryNetwork::default());
     serve(&network, NodeId(2), registry).await;
@@ -165,7 +165,7 @@ fn receiver(attempt: Attempt, from: u64) -> Arc<Endpoints> {
     told_receiver(attempt, from).0
 }
 
-/// Endpoints on node 2 with what they are told.
+/// Endpoints on node 2, and the failures reported to them.
 fn told_receiver(attempt: Attempt, from: u64) -> (Arc<Endpoints>, mpsc::Receiver<PeerFailure>) {
     let id = thalweg_types::ChannelId { exchange: 0, from: 0, to: 0 };
     let channel = InboundChannel { id, schema: batch([0], 1).schema(), from: NodeId(from) };
@@ -184,7 +184,7 @@ async fn streams_of_unknown_attempts_wait_for_the_deployment_and_are_then_refuse
     assert!(source_text(&error).contains("does not run here"), "{}", source_text(&error));
 
     let registry = ExchangeRegistry::default();
-    // Of the paused clock: it goes on when the stream waits.
+    // On the paused clock, which advances once the stream waits.
     let late = async {
         tokio::time::sleep(DEPLOYMENT_PATIENCE / 2).await;
         registry.register(receiver(ATTEMPT, 1));
@@ -216,7 +216,7 @@ async fn a_stream_of_a_newer_attempt_ends_the_older_one_here() {
         let failure = told.recv().await.unwrap();
         assert_eq!(failure.peer, NodeId(1));
         assert!(failure.message.contains("is over: node-1 runs"), "{}", failure.message);
-        // As its deployment arrives, the newer one is served.
+        // Once its deployment arrives, the newer attempt is served.
         registry.register(receiver(ATTEMPT.next(), 1));
     };
     let (dialled, ()) = tokio::join!(dial(registry.clone(), ATTEMPT.next()), ended);

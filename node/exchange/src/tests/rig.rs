@@ -1,4 +1,4 @@
-//! Two or more "nodes" in one process: a network in memory, tasks on the test's runtime, and the batches they exchange.
+//! Several nodes in one process: a network in memory, tasks on the test's runtime, and the batches that they exchange.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::{
 pub(super) const JOB: JobId = JobId(7);
 pub(super) const ATTEMPT: Attempt = Attempt(2);
 
-/// Rows with a key and a text of some width.
+/// Rows with a key, and a text of some width.
 pub(super) fn batch(keys: impl IntoIterator<Item = i64>, width: usize) -> RecordBatch {
     let keys: Vec<i64> = keys.into_iter().collect();
     let text: StringViewArray = keys.iter().map(|key| Some(format!("{key} {}", "x".repeat(width)))).collect();
@@ -45,7 +45,7 @@ pub(super) struct Plan {
 pub(super) struct Rig {
     pub(super) outbound: Outbound,
     pub(super) inbounds: Vec<Inbound>,
-    /// What the endpoints of each node were told.
+    /// The failures reported to the endpoints of each node.
     pub(super) failures: BTreeMap<NodeId, mpsc::Receiver<PeerFailure>>,
     pub(super) endpoints: BTreeMap<NodeId, Arc<Endpoints>>,
     pub(super) network: Arc<MemoryNetwork>,
@@ -111,7 +111,7 @@ pub(super) async fn serve(network: &MemoryNetwork, node: NodeId, registry: Excha
 }
 
 impl Rig {
-    /// Pushes batches as credit allows, then ends; meanwhile the receivers take everything and return its credit.
+    /// Pushes batches as credit allows, then ends. Meanwhile the receivers take everything and return its credit.
     pub(super) async fn transfer(&mut self, batches: &[RecordBatch]) -> Vec<Vec<Element>> {
         let outbound = &mut self.outbound;
         let send = async {
@@ -138,7 +138,7 @@ impl Rig {
                 if is_end {
                     return seen;
                 }
-                // Lets the other side run, as an actor's turn does.
+                // Lets the receivers run.
                 tokio::task::yield_now().await;
             }
         });

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::rig::{ATTEMPT, JOB, address_of, batch, serve};
 use crate::{Endpoints, ExchangeRegistry, Inbound, InboundChannel};
 
-/// A peer that breaks a rule is told which, and so is the attempt.
+/// A violation is reported to the peer that committed it, and to the attempt.
 #[tokio::test]
 async fn a_violation_is_refused_and_told() {
     let network = Arc::new(MemoryNetwork::default());

@@ -37,11 +37,11 @@ fn regression_on_one_input_is_a_violation() {
     assert_eq!(aligner.on_barrier(0, checkpoint(4)), Err(expected));
 }
 
-/// Reads inputs (records, with a barrier after every entry) in the order that `picks` says; gives for every
-/// record the number of completed barriers before it, and the completed ids.
+/// Reads inputs, each with a barrier after every entry, in the order of `picks`. Returns for each record how many
+/// barriers were complete before it, and the completed ids.
 fn epochs(inputs: &[Vec<u8>], picks: &[usize]) -> (Vec<Vec<u64>>, Vec<u64>) {
     let mut aligner = BarrierAligner::new(inputs.len());
-    // What is left of each input: counts of records per epoch.
+    // What is left of each input: how many records come before each barrier.
     let mut queues: Vec<std::collections::VecDeque<Option<u64>>> = inputs
         .iter()
         .map(|counts| {

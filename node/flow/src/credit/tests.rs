@@ -54,8 +54,8 @@ fn a_row_that_is_larger_than_any_may_be_is_refused() {
 }
 
 proptest! {
-    /// Whatever is sent, and however grants are delayed, repeated and reordered: the receiver never finds a violation,
-    /// in flight is never more than the window (or one oversized batch), and all credit comes back in the end.
+    /// Whatever is sent, and however grants are delayed, repeated and reordered, the receiver finds no violation, at
+    /// most the window or one oversized batch is in flight, and at the end all credit has returned.
     #[test]
     fn both_sides_agree(
         window in 1u64..200,

@@ -1,4 +1,4 @@
-//! The hash is frozen, and equal values hash equally whatever their encoding.
+//! The hash is frozen. Equal values have equal hashes in any encoding.
 
 use std::sync::Arc;
 

@@ -47,7 +47,7 @@ fn idle_sequence_steps_out() {
     assert_eq!(splits.output(), Watermark(10));
 }
 
-/// A file that was read and a monitor that has found nothing: what the file promised stands.
+/// A file that was read, and a monitor that has found nothing: the file's watermark counts.
 #[test]
 fn a_finished_sequence_is_not_forgotten_while_the_others_are_idle() {
     let mut splits = SplitWatermarks::new(&[split("file", 0), split("file", 1), split("monitor", 0)]);
@@ -74,8 +74,9 @@ fn no_splits_at_all_is_not_idle() {
 }
 
 proptest! {
-    /// Reading the splits of each sequence in order, however sequences are interleaved: the output grows strictly, ends
-    /// at MAX exactly when all are finished, and never passes the running maximum of any unfinished sequence.
+    /// The splits of each sequence are read in order, and sequences are interleaved at random. The output strictly
+    /// increases, is MAX exactly once all are finished, and never passes the running maximum of any unfinished
+    /// sequence.
     #[test]
     fn output_never_passes_an_unfinished_sequence(
         lengths in prop::collection::vec(1u32..4, 1..4),
@@ -140,7 +141,7 @@ fn a_finished_sequence_and_an_idle_one_are_restored_as_they_were() {
     assert_eq!(all.output(), Watermark::MAX, "nothing is left");
 }
 
-/// One step of a test: a split's watermark, silence, return or end.
+/// One step of a test: a split's watermark, idleness, return or end.
 fn take(machine: &mut SplitWatermarks, split: usize, value: i64, kind: u8) -> Option<Watermark> {
     match kind {
         0 => machine.on_finished(split),
@@ -151,8 +152,8 @@ fn take(machine: &mut SplitWatermarks, split: usize, value: i64, kind: u8) -> Op
 }
 
 proptest! {
-    /// Whenever it is restored, it goes on as if it had not been: what it gives is the same, but for an output that an idle
-    /// split had let grow before it came back behind it. That is promised already, and grows again from there.
+    /// Whenever it is restored, it continues as if it had not been. Its output differs only if an idle split had let it
+    /// grow and then returned behind it: that output is already promised, and grows again from there.
     #[test]
     fn restored_splits_go_on_as_they_were(
         lengths in prop::collection::vec(1u32..4, 1..4),

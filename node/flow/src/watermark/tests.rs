@@ -53,7 +53,7 @@ proptest! {
         steps in prop::collection::vec((0usize..3, 0u8..8, -50i64..50), 1..100),
     ) {
         let mut tracker = WatermarkTracker::new(3);
-        // The model: the newest watermark, or None while idle; ended ones are removed.
+        // The model: the newest watermark of each input, whether it is active, and whether it has ended.
         let mut model = [(i64::MIN, true, false); 3];
         let mut last = Watermark::MIN;
         for (input, kind, value) in steps {

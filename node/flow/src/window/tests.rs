@@ -1,4 +1,4 @@
-//! Against the definition: a window's bounds are those of the specification, and it contains its times.
+//! Compares with the definition: a window has the bounds of the specification, and contains its times.
 
 use proptest::prelude::*;
 use thalweg_types::graph::WindowSpec;
@@ -9,7 +9,7 @@ fn assigner(spec: WindowSpec) -> WindowAssigner {
     WindowAssigner::new(spec).expect("a legal specification")
 }
 
-/// By enumeration, from the definition of each kind.
+/// Enumerates windows by the definition of each kind.
 fn windows_by_definition(spec: WindowSpec, time: i64) -> Vec<Window> {
     let span = |size: i64, period: i64, offset: i64| {
         let around = (time - offset) / period;
@@ -130,7 +130,7 @@ proptest! {
         for candidate in ends.iter().copied() {
             prop_assert!(assigner.feeds(pane, candidate));
         }
-        // Ends that are none of any window are not asked for; those on the grid must agree.
+        // Only ends of windows may be asked for, so this asks for one on the grid.
         let on_grid = assigner.slice_of(end).end;
         prop_assert_eq!(assigner.feeds(pane, on_grid), ends.contains(&on_grid));
     }

@@ -1,12 +1,12 @@
-//! Whatever comes in whatever order, attempts are fenced forward: one at a time, each newer than the one before, each started and
-//! cancelled at most once, and nothing removed of what still writes.
+//! Whatever arrives in whatever order, attempts are fenced forward: one at a time, each newer than the last, each
+//! started and cancelled at most once. Output of an attempt that still writes is never removed.
 
 use proptest::{collection::vec, prelude::*};
 use thalweg_types::session::ALL_ATTEMPTS;
 
 use super::*;
 
-/// A step of the world around the machine.
+/// A step of the environment of the machine.
 #[derive(Debug, Clone)]
 enum Step {
     Order { term: u64, job: u64, attempt: u32, action: u8 },
@@ -174,7 +174,7 @@ proptest! {
         for step in steps {
             take(&mut desk, &mut world, step);
         }
-        // In the end the leader cancels all, and the runtime obeys.
+        // At the end the leader cancels everything, and the runtime obeys.
         for job in [1, 2] {
             let order = Order { job: JobId(job), term: Term(9), ..order(9, Action::Cancel) };
             let effects = desk.order(order);

@@ -1,9 +1,9 @@
-//! Several members start, crash, lose their stores, found, elect and write in any order: at most one history is ever written
-//! to, and nothing that was acknowledged is lost while a majority of those who promised anything keep their stores.
+//! Several members start, crash, lose their stores, found, elect and write in any order. At most one history is ever
+//! written to. Nothing acknowledged is lost while a majority of those that promised anything keep their stores.
 //!
-//! The group is a model of raft with its rules for votes, logs and changes of one member at a time; elections and appends are
-//! one step each and reach any of those who run. Questions and answers of a founder are steps of their own, so that anything
-//! may happen between two of them. Decisions are the product's: `decide` and `admit`.
+//! The group is a model of raft with its rules for votes, logs and changes of one member at a time. Elections and
+//! appends are one step each, and reach any of the running members. Questions and answers of a founder are separate
+//! steps, so anything may happen between two of them. Decisions are the product's: `decide` and `admit`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,12 +14,12 @@ use thalweg_types::{ClusterId, MemberId};
 use super::super::decide::{Decision, FirstMembers, Holds, Sight, decide};
 use crate::membership::{Admission, Applicant, Change, Roster, Seat, admit};
 
-/// What a log's entries say.
+/// The content of a log's entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Said {
-    /// The members from here on, and who of them votes.
+    /// The members from here on, and the voters among them.
     Members(Roster, BTreeSet<u64>),
-    /// A job, say.
+    /// Any command.
     Word(u32),
 }
 
@@ -30,12 +30,12 @@ struct Disk {
     vote: u64,
     log: Vec<(u64, Said)>,
     committed: usize,
-    /// The numbers of which it has heard a promise.
+    /// The numbers from which it has received a promise.
     heard: BTreeSet<u64>,
 }
 
 impl Disk {
-    /// The members as of what is committed here, as raft-rs takes them.
+    /// The members as of what is committed here, as raft-rs has them.
     fn members(&self) -> Option<(&Roster, &BTreeSet<u64>)> {
         let known = self.log[..self.committed].iter().rev();
         known.into_iter().find_map(|(_, said)| match said {
@@ -53,7 +53,7 @@ impl Disk {
     }
 }
 
-/// A founder on its way through a round of questions.
+/// A founder in the middle of a round of questions.
 #[derive(Debug, Clone, Default)]
 struct Round {
     answers: BTreeMap<MemberId, Option<Sight>>,
@@ -73,7 +73,7 @@ struct World {
     hosts: Vec<Host>,
     lives: u64,
     leads: Option<(usize, u64)>,
-    /// The longest log of which a majority has every entry, and a leader knew.
+    /// The longest log whose entries a majority has, as far as a leader knew.
     acknowledged: Vec<(u64, Said)>,
     /// Numbers whose store was lost after it had promised something.
     lost: BTreeSet<u64>,
@@ -142,7 +142,7 @@ impl World {
         self.leads.take_if(|(leader, _)| *leader == host);
     }
 
-    /// The store of a host is lost, unless that would leave less than a majority of those who vote.
+    /// A host loses its store, unless less than a majority of the voters would be left.
     fn wipe(&mut self, host: usize) {
         let Some(disk) = self.hosts[host].disk.clone() else { return };
         let mut lost = self.lost.clone();
@@ -154,7 +154,8 @@ impl World {
             Said::Word(_) => None,
         };
         let now = self.acknowledged.iter().rev().find_map(|(_, said)| voters(said));
-        // Also of those that are just to be: whether they are is not known to who pulls the plug.
+        // Also those of uncommitted changes, because whoever removes the store cannot know whether they will be
+        // committed.
         let logs = self.hosts.iter().filter_map(|host| host.disk.as_ref());
         let open = logs.flat_map(|disk| disk.log.iter().skip(self.acknowledged.len()));
         let configurations: Vec<BTreeSet<u64>> =
@@ -166,7 +167,7 @@ impl World {
         }
     }
 
-    /// One question of a founder, or, once it has asked all, what follows.
+    /// One question of a founder. Once it has asked all, acts on the answers.
     fn found(&mut self, host: usize) {
         if !self.hosts[host].runs || self.hosts[host].disk.is_some() {
             return;
@@ -182,7 +183,7 @@ impl World {
         match decide(&self.sight(host), &round.answers, self.overrides_silence).expect("all were told the same") {
             Decision::Wait(_) => {}
             Decision::Found => {
-                // A promise binds as long as somebody has it who heard it.
+                // A promise binds as long as a member that received it has its store.
                 let mut disks = self.hosts.iter().filter_map(|host| host.disk.as_ref());
                 let is_remembered = disks.any(|disk| disk.heard.contains(&number(host)));
                 self.founded_again += u32::from(is_remembered && self.lost.contains(&number(host)));
@@ -194,12 +195,12 @@ impl World {
         }
     }
 
-    /// One step of the leader for who applies.
+    /// One step of the leader for an applicant.
     fn admit(&mut self, host: usize) {
         let Some((leader, term)) = self.leads else { return };
         let applicant = Applicant { address: address(host), life: self.hosts[host].life };
         let disk = self.hosts[leader].disk.as_ref().expect("it leads");
-        // A leader changes members once it has committed in its term, and one change after the other.
+        // A leader changes members only after it has committed in its term, and one change at a time.
         if disk.committed < disk.log.len() || disk.position().0 != term {
             return;
         }
@@ -227,12 +228,12 @@ impl World {
         self.append(leader, Said::Members(roster, voters), usize::MAX);
     }
 
-    /// The numbers of those who run.
+    /// The numbers of the running members.
     fn running(&self) -> impl Iterator<Item = u64> + '_ {
         self.hosts.iter().filter(|host| host.runs).filter_map(|host| Some(host.disk.as_ref()?.number))
     }
 
-    /// A candidate asks those of the reached who vote, by what it knows of them.
+    /// A candidate asks those reached members that vote, according to its own log.
     fn elect(&mut self, host: usize, reached: usize) {
         let Some(disk) = self.hosts[host].disk.clone().filter(|_| self.hosts[host].runs) else { return };
         let Some((_, voters)) = disk.members().filter(|(_, voters)| voters.contains(&disk.number)) else { return };
@@ -260,12 +261,12 @@ impl World {
             let is_kept = self.acknowledged.iter().zip(&disk.log).filter(|(kept, found)| kept == found).count();
             assert_eq!(is_kept, self.acknowledged.len(), "a leader lacks what was acknowledged");
             self.words += 1;
-            // Its first entry, which commits those before it.
+            // The first entry of its term, which commits those before it.
             self.append(host, Said::Word(self.words), reached);
         }
     }
 
-    /// The leader appends, and those who are reached take its log over.
+    /// The leader appends, and the reached members take its log over.
     fn append(&mut self, leader: usize, said: Said, reached: usize) {
         let Some((_, term)) = self.leads.filter(|(leads, _)| *leads == leader) else { return };
         let disk = self.hosts[leader].disk.as_mut().expect("it leads");
@@ -354,7 +355,7 @@ impl World {
 }
 
 fn steps() -> impl Strategy<Value = Vec<(u8, usize, usize)>> {
-    // Most of those who run are reached: two draws of each bit.
+    // Two draws of each bit, so that most running members are reached.
     let reached = (any::<u8>(), any::<u8>()).prop_map(|(one, other)| usize::from(one | other));
     proptest::collection::vec((0u8..100, 0usize..5, reached), 40..400)
 }
@@ -390,7 +391,7 @@ fn drawn(seed: u64, overrides_silence: bool) -> std::thread::Result<World> {
     })
 }
 
-/// The model gets as far as it must, and finds what silence hides.
+/// The model gets as far as it should, and detects the loss that overriding silence causes.
 #[test]
 fn the_model_admits_the_wiped_and_would_notice_a_second_founding() {
     let worlds: Vec<World> = (0..200).map(|seed| drawn(seed, false).expect("nothing is lost")).collect();

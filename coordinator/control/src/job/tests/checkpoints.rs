@@ -1,4 +1,4 @@
-//! Facts of checkpoints: how they are taken, given up, published, gone on from and forgotten.
+//! Facts of checkpoints: how they are taken, aborted, published, restored and forgotten.
 
 use thalweg_types::job::CheckpointState;
 
@@ -105,7 +105,7 @@ fn the_first_checkpoint_after_a_failed_attempt_comes_soon_and_the_others_by_the_
     assert_eq!(world.record().last_checkpoint, CheckpointId(0), "none are taken by time");
 }
 
-/// Lets time pass until a checkpoint has begun; gives how much.
+/// Lets time pass until a checkpoint has begun. Returns how much.
 fn until_begun(world: &mut World, checkpoint: u64) -> Duration {
     let since = world.now();
     while world.record().last_checkpoint < CheckpointId(checkpoint) {
@@ -279,7 +279,7 @@ fn a_store_that_is_away_delays_the_next_attempt() {
 fn objects_that_could_not_be_deleted_are_deleted_later() {
     let mut world = running();
     until_complete(&mut world, 3);
-    // Of the next uses of the store one deletes what is forgotten; manifests are written again too.
+    // One of the next uses of the store deletes what is forgotten. Manifests are written again too.
     world.store_failures = vec![FailureKind::Store; 6];
     let last = world.record().last_checkpoint.0;
     until_complete(&mut world, last + 8);
@@ -387,7 +387,7 @@ fn what_a_new_leader_hears_before_its_record_is_up_to_date_is_not_lost() {
     for node in [1, 2] {
         (0..3).for_each(|_| world.progress(NodeId(node)));
     }
-    // Its nodes speak before it has looked at the record.
+    // Its nodes report before it has looked at the record.
     world.change_leader_unprepared();
     world.pump();
     assert_eq!(world.commits[0].0, CheckpointId(1));

@@ -1,4 +1,4 @@
-//! Whatever is lost, and whenever: a job is published exactly once, and one that is cancelled leaves nothing.
+//! Whatever is lost and whenever, a job is published exactly once, and a cancelled one leaves nothing.
 
 use proptest::prelude::*;
 
@@ -56,7 +56,7 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
-    /// The rules are checked by the nodes of the world on each order they get; what is lost is mended in the end.
+    /// The simulated nodes check the rules on each order they get. What is lost is repaired at the end.
     #[test]
     fn whatever_is_lost_the_job_is_published_exactly_once(
         faults in faults(), wish in prop::option::of(1..5u32), interval in prop::sample::select(vec![0u64, 200, 1000]),
@@ -107,7 +107,7 @@ proptest! {
     }
 }
 
-/// Whether a request to stop was taken.
+/// Returns whether a request to stop was taken.
 fn suffer(world: &mut World, faults: Vec<Fault>) -> bool {
     let mut stopped_early = false;
     for fault in faults {

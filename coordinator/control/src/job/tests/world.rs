@@ -1,8 +1,8 @@
-//! A cluster without processes: the real replicated state and controller, and nodes that only keep books.
+//! A cluster without processes: the real replicated state and controller, and simulated nodes that run no operators.
 //!
-//! Whoever acts here checks what may be relied on: `nodes` on each order, `leader` on each proposal, `store` on each manifest. What
-//! complete checkpoints hold, and what was prepared when the job ended, is to be published: each committable once, in the order of
-//! checkpoints; leftovers are removed only when nothing runs.
+//! Each part checks its rules: `nodes` on each order, `leader` on each proposal, `store` on each manifest. What
+//! complete checkpoints hold, and what was prepared when the job ended, must be published: each committable once, in
+//! the order of checkpoints. Leftovers are removed only when nothing runs.
 
 use std::{collections::VecDeque, sync::LazyLock};
 
@@ -26,13 +26,13 @@ pub(super) struct World {
     nodes: BTreeMap<NodeId, Node>,
     /// Attempt and number of committables of each effective commit.
     pub(super) published: Vec<(Attempt, usize)>,
-    /// Source subtask and the splits it was given.
+    /// Each source subtask, and the splits it was given.
     pub(super) dealt: Vec<(u32, Vec<String>)>,
-    /// What the next commits answer.
+    /// The failures of the next commits.
     pub(super) commit_failures: Vec<FailureKind>,
     /// What each effective commit of a checkpoint published.
     pub(super) commits: Vec<(CheckpointId, Vec<String>)>,
-    /// What is to be published, once and at last.
+    /// What must be published once, by the end.
     durable: BTreeSet<String>,
     /// What is hidden in the sinks' directories, by attempt.
     hidden: BTreeSet<(Attempt, String)>,
@@ -41,15 +41,15 @@ pub(super) struct World {
     /// Manifests by name.
     store: BTreeMap<String, Manifest>,
     store_work: VecDeque<Effect>,
-    /// What the next uses of the store answer.
+    /// The failures of the next uses of the store, the next one last.
     pub(super) store_failures: Vec<FailureKind>,
     /// How many of the next snapshots fail.
     pub(super) snapshot_failures: u32,
     config: ControlConfig,
     leaders: u64,
-    /// What the next discards answer.
+    /// The failures of the next discards.
     pub(super) discard_failures: Vec<FailureKind>,
-    /// Sources end only when they are told to.
+    /// Sources end only when they are ordered to.
     pub(super) endless: bool,
     /// What each split holds for its connector.
     pub(super) payload: serde_json::Value,
@@ -72,7 +72,7 @@ impl World {
         Self::with_interval(slots, wish, graph, Duration::ZERO)
     }
 
-    /// With a checkpoint so often.
+    /// A world whose job takes a checkpoint at this interval.
     pub(super) fn checkpointing(slots: &[u32], wish: Option<u32>, interval: Duration) -> Self {
         Self::with_interval(slots, wish, graphs::publishing(), interval)
     }
@@ -202,12 +202,12 @@ impl World {
         self.store.values().next().unwrap().clone()
     }
 
-    /// A put arrives that nobody waits for any more.
+    /// A put takes effect that nobody waits for any more.
     pub(super) fn land(&mut self, manifest: Manifest) {
         self.store.insert("late".to_owned(), manifest);
     }
 
-    /// So does one of output that was never sealed.
+    /// A put of output that was never sealed takes effect.
     pub(super) fn land_output(&mut self, attempt: Attempt) {
         self.hidden.insert((attempt, "late".to_owned()));
     }
@@ -219,7 +219,7 @@ impl World {
         self.react();
     }
 
-    /// Whether all that is to be published is, and nothing else.
+    /// Checks that what must be published is, and nothing else.
     pub(super) fn check_published(&self) {
         let visible = self.visible();
         let set: BTreeSet<String> = visible.iter().cloned().collect();
@@ -244,7 +244,7 @@ impl World {
                 zone: String::new(),
                 free: node.slots.saturating_sub(used),
                 takes_work: !node.leaving,
-                // The leader has old attempts dropped before a node is of use.
+                // The leader has old attempts dropped before it uses a node.
                 attached: node.attached && node.attempts.keys().all(|of| *of >= self.record().last_attempt()),
             };
             (*id, view)
@@ -275,12 +275,12 @@ impl World {
         self.react();
     }
 
-    /// So many more discards fail, the first of those to come.
+    /// The next `count` discards fail.
     pub(super) fn fail_discards(&mut self, count: u32) {
         self.discard_failures = (0..count).map(|_| FailureKind::Store).collect();
     }
 
-    /// Whether the request was taken.
+    /// Ends the job. Returns whether the request was taken.
     pub(super) fn end(&mut self, mode: EndMode) -> bool {
         let taken = matches!(self.apply(Command::EndJob { job: JOB, mode }), Outcome::Applied(_));
         self.react();

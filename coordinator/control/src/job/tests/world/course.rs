@@ -1,9 +1,9 @@
-//! The course of time: what is under way arrives, step by step or until something is reached.
+//! Lets time pass: orders and reports arrive, step by step or until a condition holds.
 
 use super::*;
 
 impl World {
-    /// Every order that is under way arrives.
+    /// Every order in transit arrives.
     pub(crate) fn pump_orders(&mut self) {
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             while !self.nodes[&id].orders.is_empty() {
@@ -21,7 +21,7 @@ impl World {
         }
     }
 
-    /// Lets everything that is under way arrive, with a little time between.
+    /// Lets everything in transit arrive, with a little time between.
     pub(crate) fn pump(&mut self) {
         for _ in 0..60 {
             self.round();
@@ -29,7 +29,7 @@ impl World {
         }
     }
 
-    /// Until nothing more will happen.
+    /// Lets time pass until nothing more happens.
     pub(crate) fn settle(&mut self) {
         for _ in 0..100 {
             self.pump();

@@ -1,5 +1,5 @@
-//! What the controller of a job wants done: its proposals go into the record, its orders on their way. The rules that bind a
-//! leader are checked here.
+//! Carries out what the controller wants: records its proposals and sends its orders. Checks the rules that bind a
+//! leader.
 
 use thalweg_types::session::ALL_ATTEMPTS;
 
@@ -43,7 +43,7 @@ impl World {
         }
     }
 
-    /// What a recorded decision promises to publish.
+    /// Notes what a recorded decision promises to publish.
     fn note(&mut self, command: &Command) {
         let ids: Vec<String> = match command {
             Command::CompleteCheckpoint { manifest, .. } => {
@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    /// Everything that the leader remembered is gone, with the orders that had not arrived.
+    /// A new leader takes over: the memory of the old one is lost, and so are the orders that had not arrived.
     pub(crate) fn change_leader(&mut self) {
         self.controller = JobController::new(JOB, self.record(), self.config, self.now).unwrap();
         self.leaders += 1;
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// As before; and all reports come before it has looked at anything.
+    /// As above, but all reports arrive before the new leader has looked at the record.
     pub(crate) fn change_leader_unprepared(&mut self) {
         self.controller = JobController::new(JOB, self.record(), self.config, self.now).unwrap();
         self.leaders += 1;

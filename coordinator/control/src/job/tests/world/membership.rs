@@ -1,9 +1,9 @@
-//! Nodes come, leave, are lost or cut off, and come back: what that does to the record, and to what was under way.
+//! Nodes join, leave, are lost or cut off, and return. Applies the effects on the record and on what is in transit.
 
 use super::*;
 
 impl World {
-    /// It says that it takes no more work.
+    /// The node says that it takes no more work.
     pub(crate) fn leave(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
         node.leaving = true;
@@ -12,7 +12,7 @@ impl World {
         self.react();
     }
 
-    /// Killed, and found out.
+    /// The node is killed, and its loss is noticed.
     pub(crate) fn lose_node(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
         if !node.alive {
@@ -28,7 +28,7 @@ impl World {
         self.react();
     }
 
-    /// It runs on, but cannot be reached for so long that it is given up, with the orders that are under way to it.
+    /// The node runs on, but cannot be reached for so long that it is given up, with the orders in transit to it.
     pub(crate) fn cut_off(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
         if !node.is_present() {
@@ -42,7 +42,7 @@ impl World {
         self.react();
     }
 
-    /// A node that was cut off comes back as it is.
+    /// A node that was cut off returns in the same incarnation.
     pub(crate) fn come_back(&mut self, id: NodeId) {
         if self.nodes[&id].alive && self.nodes[&id].cut_off {
             self.admit(id);
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// A lost node comes back as a new process.
+    /// A lost node returns as a new process.
     pub(crate) fn restart_node(&mut self, id: NodeId) {
         if !self.nodes[&id].alive {
             self.register(id);
@@ -81,7 +81,7 @@ impl World {
         self.tell_what_is_there(id);
     }
 
-    /// The node opens a session and tells what it has; the reports it keeps will be told again.
+    /// The node opens a session and reports what it runs. It will repeat the reports it keeps.
     pub(crate) fn reattach(&mut self, id: NodeId) {
         self.tell_what_is_there(id);
         self.react();

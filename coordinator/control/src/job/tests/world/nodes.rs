@@ -1,4 +1,4 @@
-//! Nodes that only keep books, and check what a node may rely on: no attempt is deployed while an older one is there, sources
+//! Simulated nodes. They check what a node may rely on: no attempt is deployed while an older one is there, and sources
 //! start only when every node of the attempt is ready.
 //!
 //! At each snapshot a sink subtask seals one committable of its own, and one more at its end.
@@ -36,7 +36,7 @@ pub(super) struct Node {
     pub(super) cut_off: bool,
     pub(super) orders: VecDeque<(Attempt, Action)>,
     pub(super) attempts: BTreeMap<Attempt, Running>,
-    /// Reports and whether they were told to this leader.
+    /// Each report, and whether this leader has heard it.
     pub(super) reports: Vec<(Report, bool)>,
 }
 
@@ -207,7 +207,7 @@ impl World {
         self.hidden.retain(|(of, _)| *of >= before);
     }
 
-    /// The next order reaches the node and is not taken.
+    /// The next order reaches the node, which refuses it.
     pub(crate) fn refuse_next(&mut self, id: NodeId) {
         let (attempt, action) = self.nodes.get_mut(&id).unwrap().orders.pop_front().unwrap();
         self.refuse(id, attempt, action);
@@ -220,10 +220,10 @@ impl World {
         self.react();
     }
 
-    /// Finishes building, or ends one subtask that has been started.
+    /// Finishes building, or ends one subtask that has started.
     pub(crate) fn progress(&mut self, id: NodeId) {
         let endless = self.endless;
-        // What is collected for clients is not written anywhere.
+        // Rows collected for clients are not written anywhere.
         let writes = |operator: &&Operator| matches!(operator.kind, OperatorKind::Sink(_));
         let sinks: BTreeSet<OperatorId> =
             self.controller.graph().operators.iter().filter(writes).map(|operator| operator.id).collect();
@@ -298,7 +298,7 @@ impl World {
         node.reports.push((Report::CheckpointWanted { job: JOB, attempt }, false));
     }
 
-    /// Tells all reports that this leader has not heard; those that are settled are forgotten.
+    /// Delivers all reports that this leader has not heard. The node forgets those that are settled.
     pub(crate) fn deliver_reports(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
         if !node.attached {
@@ -319,7 +319,7 @@ impl World {
         node.reports.retain(|(report, told)| !(*told && is_settled(report, record)));
     }
 
-    /// It tells again that it has removed everything.
+    /// The node repeats its report that it has removed everything.
     pub(crate) fn tell_of_removal(&mut self, id: NodeId) {
         let attempt = self.record().last_attempt();
         let report =
@@ -328,7 +328,7 @@ impl World {
         self.deliver_reports(id);
     }
 
-    /// One of its subtasks breaks; of a stream, the node at the other end is told.
+    /// One of its subtasks fails. If a stream broke, the node at the other end notices it too.
     pub(crate) fn fail_subtask(&mut self, id: NodeId, kind: FailureKind, peer: Option<NodeId>) {
         let node = self.nodes.get_mut(&id).unwrap();
         let Some((attempt, run)) = node.attempts.iter_mut().next() else { return };
@@ -338,7 +338,7 @@ impl World {
         node.reports.push((Report::Failed { job: JOB, attempt, subtask, failure, peer }, false));
     }
 
-    /// It ends its part of the attempt by itself.
+    /// The node drops its part of the attempt unasked.
     pub(crate) fn drop_attempt(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
         let dropped = std::mem::take(&mut node.attempts).into_keys();

@@ -1,11 +1,12 @@
-//! The store of manifests. A checkpoint's manifest has a part of every subtask, and none is removed that may be needed.
+//! The store of manifests. It checks that a manifest has a part of every subtask, and that none that may be needed is
+//! removed.
 
 use thalweg_types::session::ALL_ATTEMPTS;
 
 use super::*;
 
 impl World {
-    /// The store does what it was asked first.
+    /// The store carries out the oldest request.
     pub(crate) fn use_store(&mut self) {
         let Some(effect) = self.store_work.pop_front() else { return };
         let failed = |kind| failure(kind, "the store is away");
