@@ -31,7 +31,7 @@ impl KeyGroup {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyGroupTable {
-    /// Indexed by key group; the slice that owns it.
+    /// The owning slice, indexed by key group.
     owners: Vec<u32>,
 }
 
@@ -42,7 +42,7 @@ impl KeyGroupTable {
         Self { owners }
     }
 
-    /// Contiguous ranges of groups, as even as can be, for `parallelism` slices.
+    /// Contiguous ranges of groups for `parallelism` slices, as even as possible.
     #[must_use]
     pub fn even(groups: u16, parallelism: u32) -> Self {
         let owner = |group: u16| {
@@ -52,7 +52,7 @@ impl KeyGroupTable {
         Self { owners: (0..groups).map(owner).collect() }
     }
 
-    /// How many groups there are.
+    /// The number of groups.
     #[must_use]
     pub fn groups(&self) -> u16 {
         u16::try_from(self.owners.len()).expect("at most 32768 groups")
