@@ -13,7 +13,7 @@ pub(crate) enum Chain {
     None,
 }
 
-/// The depth of an expression: in levels, of which a chain is one, and in nodes.
+/// The depth of an expression: in levels, where a chain counts as one, and in nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Depth {
     levels: usize,

@@ -90,7 +90,7 @@ impl Kind {
 /// The number and the kinds of arguments.
 #[derive(Clone, Copy)]
 pub(crate) enum Takes {
-    /// These, of which the last `optional` ones may be left out.
+    /// These. The last `optional` ones may be left out.
     These { kinds: &'static [Kind], optional: usize },
     /// These, and any number of further ones of the last one's kind.
     Repeated(&'static [Kind]),
@@ -103,7 +103,7 @@ pub(crate) const fn these(kinds: &'static [Kind]) -> Takes {
     Takes::These { kinds, optional: 0 }
 }
 
-/// These arguments, of which the last `optional` ones may be left out.
+/// These arguments. The last `optional` ones may be left out.
 pub(crate) const fn up_to(kinds: &'static [Kind], optional: usize) -> Takes {
     Takes::These { kinds, optional }
 }

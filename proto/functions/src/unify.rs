@@ -1,4 +1,5 @@
-//! Finds one type for values of several types: of numbers, of texts, or of times. Nothing else is converted unasked.
+//! Finds one type for values of several types: of numbers, of texts, or of times. Nothing else is
+//! converted without a cast.
 
 use arrow::datatypes::{DataType, Field};
 use datafusion_expr::type_coercion::binary::type_union_resolution;

@@ -82,7 +82,7 @@ async fn remove(root: &Path, file: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// What has gone meanwhile is no failure.
+/// A file that is gone by now is no failure.
 fn unless_missing<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),

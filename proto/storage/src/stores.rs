@@ -22,8 +22,8 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Opens object stores by URL.
 ///
-/// Options are those of the stores' own configuration, by their usual names in lower case (`aws_access_key_id`, ..); the
-/// program collects them from its environment.
+/// Options are those of the stores' own configuration, by their usual names in lower case (`aws_access_key_id`, ..);
+/// the program collects them from its environment.
 #[derive(Debug, Clone, Default)]
 pub struct ObjectStores {
     options: Arc<BTreeMap<String, String>>,

@@ -7,8 +7,8 @@ use crate::{
     key_group::KeyGroupTable,
 };
 
-/// The placement of one attempt. Subtask i of every chain runs in the slot that holds slice i; chains of parallelism one
-/// run in slice 0.
+/// The placement of one attempt. Subtask i of every chain runs in the slot that holds slice i; chains of parallelism
+/// one run in slice 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// The node of each slice, by the slice's number. The length is the attempt's parallelism.

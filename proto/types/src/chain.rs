@@ -1,4 +1,5 @@
-//! From the job graph to chains: operators with the same parallelism that are linked by `Forward` edges run in one actor.
+//! From the job graph to chains: operators with the same parallelism that are linked by `Forward` edges run in one
+//! actor.
 //!
 //! An edge is fused when it forwards and is the receiver's only input; every other edge is an exchange. A chain is thus a
 //! tree with one head; only the head may have several inputs.

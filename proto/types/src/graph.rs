@@ -1,11 +1,12 @@
-//! The job graph: the submitted dataflow before parallelism, made by the planner and carried as data through Raft to nodes.
+//! The job graph: the submitted dataflow before parallelism, made by the planner and carried as data through Raft to
+//! nodes.
 //!
 //! ```text
 //! Source -Forward-> Calc -Forward-> WindowAggregate(Local) -Hash-> WindowAggregate(Global) -Forward-> Calc -> Sink
 //! ```
 //!
-//! Rules that `JobGraph::check` enforces: an operator's id is its index; edges go from lower to higher ids (so the graph is
-//! acyclic); every port that an operator has is fed; field names of every schema are unique; sources have no
+//! Rules that `JobGraph::check` enforces: an operator's id is its index; edges go from lower to higher ids (so the
+//! graph is acyclic); every port that an operator has is fed; field names of every schema are unique; sources have no
 //! inputs and sinks no outputs. Several edges may feed one port: that is `UNION ALL`.
 
 use std::collections::BTreeMap;
@@ -104,7 +105,8 @@ pub struct SourceOperator {
     pub physical: SchemaRef,
     /// Conjuncts over `physical`. The job applies them anyway; a reader may use them to skip data.
     pub predicates: Vec<ColumnPredicate>,
-    /// The operator's output columns over `physical`, in the order of the output schema; `None` where they are the same.
+    /// The operator's output columns over `physical`, in the order of the output schema; `None` where they are the
+    /// same.
     pub projection: Option<Vec<ExprBytes>>,
     /// The table's watermark; `None` where it declares none.
     pub watermark: Option<WatermarkStrategy>,
@@ -260,8 +262,8 @@ pub struct WindowAssign {
 pub enum AggregatePhase {
     /// Rows in, results out.
     Single,
-    /// Rows in, partials out. Has no state across barriers: it flushes before each barrier and before each watermark that
-    /// closes a window.
+    /// Rows in, partials out. Has no state across barriers: it flushes before each barrier and before each watermark
+    /// that closes a window.
     Local,
     /// Partials in, results out.
     Global,

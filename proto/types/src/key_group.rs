@@ -1,7 +1,7 @@
 //! Key groups: fixed slices of the key hash space, the unit of state ownership and of rescaling.
 //!
-//! A key's group depends on the key and on the job's number of groups only, never on the parallelism. Which subtask owns a
-//! group is an explicit table of the attempt.
+//! A key's group depends on the key and on the job's number of groups only, never on the parallelism. Which subtask
+//! owns a group is an explicit table of the attempt.
 
 use serde::{Deserialize, Serialize};
 
