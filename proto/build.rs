@@ -1,4 +1,4 @@
-//! Compiles the .proto files with protox, a protoc in Rust: no binary is called.
+//! Compiles the .proto files with protox, a protoc in Rust, so that no protoc has to be installed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = ["client", "session", "exchange", "raft"].map(|name| format!("thalweg/v1/{name}.proto"));

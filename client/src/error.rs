@@ -1,4 +1,4 @@
-//! What a call can come to, other than its answer.
+//! Errors of client calls.
 
 use std::fmt;
 
@@ -13,75 +13,70 @@ pub enum ClientError {
     /// The configuration names no coordinator.
     #[error("no coordinator is configured")]
     NoCoordinator,
-    /// An address in the configuration is not one.
+    /// A configured address cannot be parsed.
     #[error("'{address}' is not the address of a coordinator")]
     Address {
-        /// The address.
         address: String,
-        /// What is wrong with it.
         #[source]
         source: tonic::transport::Error,
     },
-    /// Until the deadline no coordinator could be reached, or none knew a leader.
+    /// No coordinator that knows a leader answered before the deadline.
     #[error("no coordinator answered: {}", list(tried))]
     Unreachable {
-        /// What was tried last, per coordinator.
+        /// The last failure of each coordinator.
         tried: Vec<Tried>,
     },
-    /// Coordinators ended, or their connections broke, while they had the request. It may have been executed.
+    /// Connections to two coordinators broke while these had the request. It may have been executed, and it may be what
+    /// ends coordinators, so no third one gets it.
     #[error(
         "the connection to {coordinator} broke while it had the request, as one before it did ({reason}): it is not sent to any other. \
          It may have been carried out; see whether the job is there before you send it again"
     )]
     Broken {
-        /// The last of them.
+        /// The last coordinator that had it.
         coordinator: String,
-        /// What happened there.
         reason: String,
     },
-    /// The request was understood and refused; the same again would be refused again.
+    /// The request was understood and refused. Repeating it gives the same answer.
     #[error("{message}")]
     Rejected {
-        /// Why.
+        /// The reason, for people.
         message: String,
     },
-    /// What the request is about does not exist.
+    /// What the request names does not exist.
     #[error("{message}")]
     NotFound {
         /// What does not exist.
         message: String,
     },
-    /// The job was restarted, and its new attempt does not have the row that is next.
+    /// The job restarted, and its new attempt no longer has the next row.
     #[error("{attempt} of {job} has rows from {offset} on, after {delivered} of an earlier one had been delivered")]
     RowsLost {
-        /// The job.
         job: JobId,
-        /// The new attempt.
         attempt: Attempt,
-        /// The first row that it has.
+        /// The first row that the new attempt has.
         offset: u64,
-        /// How many rows had been delivered.
+        /// How many rows earlier attempts delivered.
         delivered: u64,
     },
-    /// A coordinator failed in a way that it did not foresee.
+    /// The coordinator answered with any other status, such as that of a bug.
     #[error("the coordinator failed ({code:?}): {message}")]
     Failed {
         /// The gRPC code.
         code: Code,
-        /// What it says.
         message: String,
     },
-    /// The answer is not what it should be.
+    /// The answer cannot be parsed.
     #[error("the coordinator's answer cannot be read")]
     Malformed(#[from] WireError),
 }
 
-/// How one coordinator failed to answer.
+/// A coordinator, and why it did not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
-    /// Its address.
+    /// The coordinator's address.
     pub coordinator: String,
-    /// What happened last.
+    /// Its last failure.
     pub reason: String,
 }
 
@@ -96,7 +91,7 @@ fn list(tried: &[Tried]) -> String {
 }
 
 impl ClientError {
-    /// What a final answer other than success means.
+    /// Maps a final status other than success to an error.
     pub(crate) fn from_status(status: &Status) -> Self {
         let message = status.message().to_owned();
         match status.code() {

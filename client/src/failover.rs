@@ -1,15 +1,13 @@
-//! One call to whichever coordinator answers.
+//! Sends a call to one coordinator after another until one answers.
 //!
 //! ```text
-//! try the last one that answered --unavailable, broken, silent--> the next --..--> all tried: wait, and again
+//! try the last one that answered --unavailable, broken, timed out--> the next --..--> all tried: wait, and again
 //!        |                                                                            until the deadline
 //!        +-- any other answer: the result
 //! ```
 //!
-//! A status that a coordinator sent is its answer, but for UNAVAILABLE, which says that it does not know a leader now. One
-//! that was made up on this side (it has a source) says that the connection broke, and then nobody knows whether the
-//! request was executed; so only requests that may be executed twice come here. One that makes a coordinator do what its sender wrote
-//! goes on to one more coordinator at most after its connection broke: it may be what ends them.
+//! After a broken connection nobody knows whether the coordinator executed the request. So only requests that may be
+//! executed twice come here.
 
 use std::{
     sync::{
@@ -30,18 +28,18 @@ use tonic::{Code, Response, Status, transport::Channel};
 
 use crate::error::{ClientError, Tried};
 
-/// A coordinator that holds a request for so much longer than was asked of it is taken for stuck.
+/// How much longer than asked a coordinator may hold a request before the next one is tried.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two rounds over all coordinators; half of it is random.
+/// The pause between two rounds over all coordinators; half of it is random, which spreads the clients.
 const ROUND_DELAY: Duration = Duration::from_millis(200);
-/// A script is given up when so many connections broke while it was under way.
+/// A script goes to no further coordinator once so many connections broke while it was under way: it may be what ends
+/// the coordinators that plan it.
 const SCRIPT_BREAKS_MAX: u32 = 2;
 
-/// The coordinators.
 #[derive(Debug)]
 pub(crate) struct Coordinators {
     known: Vec<(String, ClusterClient<Channel>)>,
-    /// Where the next call begins: the one that answered last.
+    /// Index of the coordinator that answered last, where the next call begins.
     current: AtomicUsize,
     entropy: Arc<dyn Entropy>,
     deadline: Duration,
@@ -71,12 +69,12 @@ impl Coordinators {
         Ok(Self { known, current: AtomicUsize::new(0), entropy, deadline })
     }
 
-    /// Random bits, for names that must not meet others.
+    /// Random bits, for unique ids.
     pub(crate) fn random(&self) -> u64 {
         self.entropy.next()
     }
 
-    /// Calls until one answers or the deadline passes. `wait` is how long the request itself asks to be held.
+    /// Calls until a coordinator answers or the deadline passes. `wait` is how long the request itself asks to be held.
     pub(crate) async fn call<Q, R, S, F>(&self, wait: Duration, request: Q, send: S) -> Result<R, ClientError>
     where
         Q: Clone,
@@ -86,7 +84,8 @@ impl Coordinators {
         self.call_within(u32::MAX, wait, request, send).await
     }
 
-    /// As `call`, with something that a coordinator has to read and plan.
+    /// As `call`, for a script that a coordinator has to parse and plan. Fails once `SCRIPT_BREAKS_MAX` connections
+    /// broke.
     pub(crate) async fn call_with_script<Q, R, S, F>(
         &self,
         wait: Duration,
@@ -130,7 +129,7 @@ impl Coordinators {
         }
     }
 
-    /// One round over all coordinators.
+    /// Tries as many coordinators as there are; `None` where none answered.
     async fn call_each<Q, R, S, F>(
         &self,
         wait: Duration,
@@ -161,7 +160,7 @@ impl Coordinators {
                 return Some(Err(ClientError::Broken { coordinator: coordinator.clone(), reason }));
             }
             tried[at] = Some(reason);
-            // Where another call has moved on meanwhile, that is the better guess.
+            // Where another call has moved on meanwhile, its choice is newer and stands.
             let next = (at + 1) % self.known.len();
             self.current.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).ok();
         }
@@ -178,6 +177,8 @@ impl Coordinators {
     }
 }
 
+/// Whether a status is a coordinator's final answer. UNAVAILABLE says that it knows no leader now. A status with a
+/// source was made on this side, after the connection broke.
 fn is_answer(status: &Status) -> bool {
     status.code() != Code::Unavailable && std::error::Error::source(status).is_none()
 }

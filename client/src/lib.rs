@@ -1,8 +1,8 @@
 //! The typed client of a cluster: submit SQL, watch jobs, fetch the rows of queries, look at nodes and change members.
 //!
-//! Any coordinator answers; a client knows several and goes on to the next where one cannot be reached. Every call is safe
-//! to repeat, and is repeated until its deadline: a submission carries a random request id, so that the cluster executes it
-//! once however often it arrives.
+//! Any coordinator answers; a client knows several and tries the next one where one cannot be reached. Every call is
+//! safe to repeat, and is repeated until its deadline. A submission carries a random request id, so the cluster
+//! executes it once however often it arrives.
 //!
 //! ```no_run
 //! # use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How a client is set up, and what it submits. What it sees are the words of `thalweg_types::client` and `job`.
+//! The client's configuration, and what it submits. Answers use the types of `thalweg_types::client` and `job`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,10 +10,10 @@ use thalweg_types::JobId;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientConfig {
-    /// The coordinators, as `host:port`. Any one that lives is enough.
+    /// The coordinators, as `host:port`. One that can be reached is enough.
     pub coordinators: Vec<String>,
-    /// How long a call is repeated, in milliseconds, before it fails because no coordinator could be reached. Default 30
-    /// seconds: longer than any election.
+    /// How long a call is repeated, in milliseconds, before it fails as `Unreachable`. Default 30 seconds: longer than
+    /// any election.
     pub deadline_ms: u64,
 }
 
@@ -32,31 +32,31 @@ impl ClientConfig {
 /// A script to be run or explained.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SubmitOptions {
-    /// The script.
+    /// SQL statements, separated by semicolons.
     pub sql: String,
-    /// The job's name; empty: the script's, or one that the cluster chooses.
+    /// The job's name. Empty: the name that the script sets, or one that the cluster chooses.
     pub name: String,
-    /// As `SET` in the script; these win.
+    /// Settings as by `SET`; they override those of the script.
     pub settings: BTreeMap<String, String>,
-    /// How many slices the job has; `None`: the script's, or half of the free slots.
+    /// The number of slices. `None`: the script's setting, or half of the free slots.
     pub parallelism: Option<u32>,
 }
 
 /// A job that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubmittedJob {
-    /// Its id.
+    /// The new job.
     pub job: JobId,
     /// Its bare `SELECT`s, whose rows can be fetched.
     pub queries: Vec<Query>,
-    /// What the script asked without running anything, in its order: a text for each `EXPLAIN`, `SHOW TABLES` and `DESCRIBE`.
+    /// One text for each `EXPLAIN`, `SHOW TABLES` and `DESCRIBE`, in the script's order.
     pub answers: Vec<String>,
 }
 
 /// A bare `SELECT` of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// Its place among them, from 0.
+    /// The query's index among the job's bare `SELECT`s, from 0.
     pub query: u32,
     /// The schema of its rows.
     pub schema: SchemaRef,

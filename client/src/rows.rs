@@ -1,14 +1,14 @@
-//! The rows of a bare SELECT, pulled in order.
+//! Pulls the rows of a bare SELECT, in order.
 //!
-//! Rows are numbered from 0, over all attempts of the job. Each request asks for rows from an offset and thereby acknowledges
-//! all before it, so the cluster keeps at most what was not delivered here yet. A request that is repeated gives the same rows.
+//! Rows are numbered from 0 across all attempts of the job. A request for rows from an offset acknowledges all rows
+//! before it, so the cluster keeps only rows that are not delivered yet. A repeated request gives the same rows.
 //!
 //! ```text
 //! fetch(0) -> rows 0..n --delivered--> fetch(n) -> .. -> rows, end --delivered--> fetch(total): acknowledges the last
 //! ```
 //!
-//! When the job restarts, it goes on from a checkpoint, and so do its rows: what was delivered is not delivered again. Where an
-//! attempt does not have the next row any more, that is an error.
+//! A restarted job goes on from a checkpoint, and so do its rows: delivered rows are not delivered again. It is an
+//! error if the new attempt no longer has the next row.
 
 use std::collections::VecDeque;
 
@@ -27,14 +27,14 @@ pub struct Rows {
     delivery: Delivery,
 }
 
-/// How far the delivery has come.
+/// The next row to ask for, and the attempt that gave the rows before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) attempt: Option<Attempt>,
     pub(crate) offset: u64,
 }
 
-/// What came of one request, in the domain's words.
+/// The answer to one request for rows.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fetched {
     pub(crate) attempt: Attempt,
@@ -49,25 +49,25 @@ impl Rows {
         Self { client, job, query, delivery: Delivery::default() }
     }
 
-    /// The same, where others may have fetched rows before: it begins with the first that is left.
+    /// Begins with the first row that is left, where others may have fetched rows before.
     #[must_use]
     pub fn after_others(mut self) -> Self {
         self.delivery.may_skip = true;
         self
     }
 
-    /// How many rows others have fetched; known with the first rows, or the end.
+    /// How many rows others have fetched. Known once the first rows, or the end, have arrived.
     #[must_use]
     pub fn fetched_before(&self) -> u64 {
         self.delivery.skipped
     }
 
-    /// The next rows, or `None` after the last. Waits for rows as long as the job may still give some. Cancel-safe: a
-    /// dropped call loses nothing.
+    /// The next rows, or `None` after the last. Waits as long as the job may still give rows. Cancel-safe: dropping the
+    /// call loses no rows.
     ///
     /// # Errors
-    /// `RowsLost` when the job began a new attempt that does not have the next row. `Rejected` when the job ended without all of
-    /// its rows. As any call otherwise.
+    /// `RowsLost` when a new attempt does not have the next row. `Rejected` when the job ended without giving all of
+    /// its rows. Otherwise as any call.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, ClientError> {
         loop {
             if let Some(batch) = self.delivery.deliver() {
@@ -82,7 +82,7 @@ impl Rows {
         }
     }
 
-    /// Tells the cluster, once, that it need not keep the last rows. All have been delivered, so nothing depends on it.
+    /// Tells the cluster, once, that it need not keep the last rows. A failure is only logged: all rows are delivered.
     async fn acknowledge_last(&mut self) {
         if std::mem::replace(&mut self.delivery.is_acknowledged, true) {
             return;
@@ -93,18 +93,18 @@ impl Rows {
     }
 }
 
-/// Where the delivery is.
+/// What was delivered, and what is buffered.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Delivery {
     attempt: Option<Attempt>,
-    /// Rows that were delivered: the next one's offset.
+    /// How many rows were delivered, and so the offset of the next one.
     delivered: u64,
-    /// Whether the first rows may be missing, as others have them.
+    /// Whether the first rows may be missing because others fetched them.
     may_skip: bool,
-    /// How many are.
+    /// How many rows others fetched.
     skipped: u64,
     buffered: VecDeque<RecordBatch>,
-    /// No rows follow those that are buffered.
+    /// Whether no rows follow the buffered ones.
     is_complete: bool,
     is_acknowledged: bool,
 }
@@ -120,7 +120,7 @@ impl Delivery {
         Position { attempt: self.attempt, offset: self.delivered }
     }
 
-    /// Takes what was fetched at `position`.
+    /// Takes the answer to a request from `position`.
     fn on_fetched(&mut self, job: JobId, fetched: Fetched) -> Result<(), ClientError> {
         let sent: u64 = fetched.batches.iter().map(count).sum();
         let is_new = self.attempt.is_some_and(|attempt| attempt != fetched.attempt);
@@ -146,8 +146,8 @@ impl Delivery {
     }
 }
 
-/// The batches of an Arrow IPC stream; no bytes are no batches. The columns share the bytes. Lengths that the stream
-/// declares are not trusted: nothing is allocated for bytes that are not there.
+/// Decodes the batches of an Arrow IPC stream; empty bytes hold none. The columns share the bytes. Declared lengths are
+/// not trusted: nothing is allocated for bytes that are not there.
 pub(crate) fn decode(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, ArrowError> {
     let mut buffer = Buffer::from(bytes);
     let mut decoder = StreamDecoder::new();

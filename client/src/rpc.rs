@@ -1,4 +1,4 @@
-//! The calls, in the domain's words.
+//! The client's calls, over the domain types.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -24,38 +24,39 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Bytes of rows that one request asks for: what the client is ready to buffer.
+/// Bytes of rows that one request asks for, and that the client has to buffer.
 const FETCH_BYTES_MAX: u64 = 4 << 20;
-/// How long a request for rows is held where there are none yet.
+/// How long the cluster holds a request for rows while there are none.
 const FETCH_WAIT: Duration = Duration::from_secs(5);
-/// How long one request for a job's next change is held.
+/// How long the cluster holds a request for a job's next change.
 const WATCH_WAIT: Duration = Duration::from_secs(20);
 const AT_ONCE: Duration = Duration::ZERO;
-/// Planning takes as long as a script is long: at most so much for each KiB of it, and so much for any.
+/// Planning time grows with the length of a script: at most so much per KiB, and `PLANNED_WITHIN` in all.
 const PLANNED_PER_KIB: Duration = Duration::from_millis(500);
 const PLANNED_WITHIN: Duration = Duration::from_secs(60);
-/// What a failed job has to publish may take so long.
+/// A restart waits until the failed job has published its output.
 const RESTART_WAIT: Duration = Duration::from_secs(15);
-/// Clearing a job away may take so long.
+/// Forgetting a job waits until its objects are deleted.
 const FORGET_WAIT: Duration = Duration::from_secs(45);
 
-/// How long a script may take to be planned, besides what any request may take.
+/// How long to wait for a script to be planned, on top of what any request may take.
 fn planned_within(sql: &str) -> Duration {
     let kibibytes = u32::try_from(sql.len() / 1024).unwrap_or(u32::MAX);
     PLANNED_PER_KIB.saturating_mul(kibibytes).min(PLANNED_WITHIN)
 }
 
-/// A cluster's client. Cheap to clone; all clones share the connections.
+/// A client of one cluster. Cheap to clone; all clones share the connections. Any call can fail as `Unreachable`,
+/// `Rejected`, `Failed` or `Malformed`.
 #[derive(Debug, Clone)]
 pub struct Client {
     coordinators: Arc<Coordinators>,
 }
 
 impl Client {
-    /// Makes a client, and sees that a coordinator answers.
+    /// Makes a client, and waits until a coordinator answers.
     ///
     /// # Errors
-    /// When none is configured, an address is not one, or none answers.
+    /// When no coordinator is configured, an address cannot be parsed, or none answers before the deadline.
     pub async fn connect(
         config: ClientConfig,
         network: Arc<dyn Network>,
@@ -67,11 +68,11 @@ impl Client {
         Ok(client)
     }
 
-    /// Submits a script as a job. What the script asks besides (`EXPLAIN`, `SHOW TABLES`, `DESCRIBE`) is answered with it.
+    /// Submits a script as a job. The answers to its `EXPLAIN`, `SHOW TABLES` and `DESCRIBE` come with it.
     ///
     /// # Errors
-    /// `Rejected` where the script cannot be planned or has nothing to run (see `explain`), `Broken` where it seems to end the
-    /// coordinators that plan it; as any call otherwise.
+    /// `Rejected` where the script cannot be planned or has nothing to run (see `explain`). `Broken` where it seems to
+    /// end the coordinators that plan it. Otherwise as any call.
     pub async fn submit(&self, options: SubmitOptions) -> Result<SubmittedJob, ClientError> {
         check_length(&options)?;
         let request = format!("{:016x}{:016x}", self.coordinators.random(), self.coordinators.random());
@@ -89,10 +90,10 @@ impl Client {
         Ok(SubmittedJob { job, queries: queries.into_iter().map(query).collect::<Result<_, _>>()?, answers })
     }
 
-    /// What a script asks and the dataflow that it would become, as text. Nothing is run.
+    /// The answers to what a script asks, and the dataflow that it would become, as text. Runs nothing.
     ///
     /// # Errors
-    /// `Rejected` where the script cannot be planned; as any call otherwise.
+    /// `Rejected` where the script cannot be planned. Otherwise as any call.
     pub async fn explain(&self, options: SubmitOptions) -> Result<String, ClientError> {
         check_length(&options)?;
         let SubmitOptions { sql, settings, parallelism, .. } = options;
@@ -115,16 +116,16 @@ impl Client {
     /// A job as it is now.
     ///
     /// # Errors
-    /// `NotFound`; as any call otherwise.
+    /// `NotFound`. Otherwise as any call.
     pub async fn job(&self, job: JobId) -> Result<JobOverview, ClientError> {
         Ok(self.watch_job(job, 0, AT_ONCE).await?.0)
     }
 
-    /// A job once its revision is above `after_revision`, or after `wait`, with its revision. Revisions grow within a
-    /// leader's term; after a change of leader a job may come with a lower one, and it comes at once.
+    /// Waits until a job's revision is above `after_revision`, for `wait` at most, and gives the job with its revision.
+    /// Revisions grow within a leader's term. A new leader may give a lower one, and gives it at once.
     ///
     /// # Errors
-    /// `NotFound`; as any call otherwise.
+    /// `NotFound`. Otherwise as any call.
     pub async fn watch_job(
         &self,
         job: JobId,
@@ -137,10 +138,10 @@ impl Client {
         Ok((job, revision))
     }
 
-    /// Waits for a job's end, however it ends.
+    /// Waits until a job has ended, however it ends.
     ///
     /// # Errors
-    /// `NotFound`; as any call otherwise.
+    /// `NotFound`. Otherwise as any call.
     pub async fn wait(&self, job: JobId) -> Result<JobOverview, ClientError> {
         let (mut overview, mut revision) = self.watch_job(job, 0, AT_ONCE).await?;
         while !overview.status.is_terminal() {
@@ -149,19 +150,19 @@ impl Client {
         Ok(overview)
     }
 
-    /// Ends a job and discards what it has not published.
+    /// Ends a job and discards its unpublished output.
     ///
     /// # Errors
-    /// `NotFound`; as any call otherwise.
+    /// `NotFound`. Otherwise as any call.
     pub async fn cancel(&self, job: JobId) -> Result<(), ClientError> {
         self.end(job, false).await
     }
 
-    /// Ends a job's sources as if their input ended here: windows that are open close with what they have, and all that the
-    /// job has given is published. It cannot go on from there.
+    /// Ends a job's sources as if their input ended here: open windows close with what they have, and all output is
+    /// published. The job cannot go on from there.
     ///
     /// # Errors
-    /// `NotFound`; as any call otherwise.
+    /// `NotFound`. Otherwise as any call.
     pub async fn stop(&self, job: JobId) -> Result<(), ClientError> {
         self.end(job, true).await
     }
@@ -182,17 +183,17 @@ impl Client {
         Ok(response.nodes.into_iter().map(NodeOverview::try_from).collect::<Result<_, _>>()?)
     }
 
-    /// The last checkpoints of a job, the newest last.
+    /// The last checkpoints of a job, newest last.
     ///
     /// # Errors
-    /// `NotFound`; as any call otherwise.
+    /// `NotFound`. Otherwise as any call.
     pub async fn checkpoints(&self, job: JobId) -> Result<Vec<CheckpointOverview>, ClientError> {
         let send = |mut client: ClusterClient, request| async move { client.list_checkpoints(request).await };
         let response = self.coordinators.call(AT_ONCE, v1::ListCheckpointsRequest { job: job.0 }, send).await?;
         Ok(response.checkpoints.into_iter().map(CheckpointOverview::try_from).collect::<Result<_, _>>()?)
     }
 
-    /// The coordinators.
+    /// The cluster's coordinators, and who leads.
     ///
     /// # Errors
     /// As any call.
@@ -204,7 +205,7 @@ impl Client {
     /// Adds a coordinator, which votes once it has caught up.
     ///
     /// # Errors
-    /// `Rejected` where the change cannot be made now; as any call otherwise.
+    /// `Rejected` where the change cannot be made now. Otherwise as any call.
     pub async fn add_member(&self, member: MemberId, address: &str) -> Result<(), ClientError> {
         let added = MemberOverview { member, address: address.to_owned(), voter: true, heard: None };
         self.change_members(MemberChange::Add(added)).await
@@ -213,12 +214,12 @@ impl Client {
     /// Removes a coordinator for good.
     ///
     /// # Errors
-    /// `Rejected` where the change cannot be made now; as any call otherwise.
+    /// `Rejected` where the change cannot be made now. Otherwise as any call.
     pub async fn remove_member(&self, member: MemberId) -> Result<(), ClientError> {
         self.change_members(MemberChange::Remove(member)).await
     }
 
-    /// Rows from a position on; earlier ones are acknowledged.
+    /// Fetches rows from a position on, and acknowledges those before it.
     pub(crate) async fn fetch(&self, job: JobId, query: u32, from: Position) -> Result<Fetched, ClientError> {
         let answer = self.request_rows(job, query, from, FETCH_WAIT).await?;
         let batches = rows::decode(answer.batches)
@@ -227,7 +228,7 @@ impl Client {
         Ok(Fetched { attempt, offset, rows, batches, is_end: end })
     }
 
-    /// Acknowledges rows and wants no others.
+    /// Acknowledges the rows before a position, and asks for no others.
     pub(crate) async fn acknowledge_rows(&self, job: JobId, query: u32, from: Position) -> Result<(), ClientError> {
         self.request_rows(job, query, from, AT_ONCE).await.map(drop)
     }
@@ -245,11 +246,11 @@ impl Client {
         Ok(self.coordinators.call(wait, v1::FetchRowsRequest::from(request), send).await?.into())
     }
 
-    /// Starts a failed job again, from its newest checkpoint, with some other settings.
+    /// Restarts a failed job from its newest checkpoint, with some settings changed.
     ///
     /// # Errors
-    /// `NotFound`; `Rejected` where it has not failed, where a setting cannot change or where some of its output may be visible
-    /// already; as any call otherwise.
+    /// `NotFound`. `Rejected` where the job has not failed, a setting cannot change, or some of its output may be
+    /// visible already. Otherwise as any call.
     pub async fn restart(&self, job: JobId, settings: BTreeMap<String, String>) -> Result<(), ClientError> {
         let request = format!("{:016x}{:016x}", self.coordinators.random(), self.coordinators.random());
         let restart = JobRestart { request: RequestId(request), job, settings };
@@ -257,10 +258,10 @@ impl Client {
         self.coordinators.call(RESTART_WAIT, v1::RestartJobRequest::from(restart), send).await.map(drop)
     }
 
-    /// Forgets an ended job, with its checkpoints and what was POSTed to it.
+    /// Deletes an ended job with its checkpoints and ingest logs.
     ///
     /// # Errors
-    /// `NotFound`; `Rejected` where it has not ended or cannot be cleared away now; as any call otherwise.
+    /// `NotFound`. `Rejected` where the job has not ended or cannot be deleted now. Otherwise as any call.
     pub async fn forget(&self, job: JobId) -> Result<(), ClientError> {
         let send = |mut client: ClusterClient, request| async move { client.forget_job(request).await };
         self.coordinators.call(FORGET_WAIT, v1::ForgetJobRequest { job: job.0 }, send).await.map(drop)
@@ -281,7 +282,7 @@ impl Client {
 
 type ClusterClient = v1::cluster_client::ClusterClient<tonic::transport::Channel>;
 
-/// Nothing is sent of a script that no coordinator takes.
+/// Refuses a script that no coordinator takes, before anything is sent.
 fn check_length(options: &SubmitOptions) -> Result<(), ClientError> {
     let checked = client::check_length(&options.sql, &options.settings);
     checked.map_err(|error| ClientError::Rejected { message: error.to_string() })

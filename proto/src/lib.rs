@@ -1,7 +1,7 @@
 //! The wire: generated protobuf code, every conversion between it and domain values, and the network seam.
 //!
-//! Protobuf types stop here and at files named `service.rs`, `rpc.rs` and `*_codec.rs`. From the wire to the domain is
-//! `TryFrom` and checks everything; from the domain to the wire is `From`.
+//! Protobuf types stop here and at files named `service.rs`, `rpc.rs` and `*_codec.rs`. Conversion from the wire is
+//! `TryFrom`, which checks everything, or `From` where any value is sound. Conversion to the wire is `From`.
 
 pub mod convert;
 pub mod network;
@@ -22,11 +22,12 @@ pub mod v1 {
     tonic::include_proto!("thalweg.v1");
 }
 
-/// The metadata key under which a coordinator that does not lead names the leader's address.
+/// The metadata key under which a coordinator that does not lead gives the leader's address.
 pub const LEADER_KEY: &str = "thalweg-leader";
 
-/// The metadata key that says of an UNAVAILABLE that the connection to another process broke while that one had the request.
+/// The metadata key that marks an UNAVAILABLE: the connection to another process broke while that process had the
+/// request.
 pub const BROKE_KEY: &str = "thalweg-broke";
 
-/// The most bytes of one message that any of our services sends or accepts.
+/// The most bytes of one message that our services send or accept.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;

@@ -1,4 +1,4 @@
-//! The network seam: how servers listen and clients connect is handed in, so that a simulated network can stand in.
+//! The network seam: the program hands in how servers listen and clients connect, so that a simulation can replace it.
 
 use std::{fmt, io, pin::Pin, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
-/// A connection, whatever carries it.
+/// A connection over any transport.
 pub struct Connection {
     socket: Box<dyn Socket>,
     activity: Activity,
@@ -44,7 +44,7 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    /// How its listener is told of requests.
+    /// The way to tell its listener of requests.
     type ConnectInfo = Activity;
     fn connect_info(&self) -> Activity {
         self.activity.clone()
@@ -97,9 +97,9 @@ impl AsyncWrite for Connection {
 /// Incoming connections of a listener.
 pub type Incoming = Pin<Box<dyn Stream<Item = io::Result<Connection>> + Send>>;
 
-/// A listener that is bound.
+/// A bound listener.
 pub struct Listener {
-    /// The address that others can dial, as `host:port`, with the port that was really bound.
+    /// The address that others can dial, as `host:port`, with the port that was bound.
     pub address: String,
     /// The connections.
     pub incoming: Incoming,
@@ -114,7 +114,7 @@ impl fmt::Debug for Listener {
 /// The network.
 #[async_trait::async_trait]
 pub trait Network: Send + Sync + fmt::Debug {
-    /// Listens at `host:port`; port 0 lets the system choose.
+    /// Listens at `host:port`; with port 0 the system chooses the port.
     ///
     /// # Errors
     /// Those of the system, such as a port in use.
@@ -127,24 +127,24 @@ pub trait Network: Send + Sync + fmt::Debug {
     async fn connect(&self, address: &str) -> io::Result<Connection>;
 }
 
-/// How soon a silent peer is noticed: HTTP/2 pings at this interval, each to be answered in time. Together they are a node's
-/// lease; a process that died is noticed at once, by its closed connections.
+/// HTTP/2 pings at this interval, each to be answered in time, detect a peer that no longer answers. Together they take
+/// as long as a node's lease. A process that died is noticed at once: its connections close.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// HTTP/2's own flow control, per stream and per connection in bytes. Credits bound what is in flight: these windows must
-/// never be the narrower gate.
+/// The windows of HTTP/2's own flow control in bytes, per stream and per connection. Credits bound what is in flight,
+/// so these windows must never be narrower.
 const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
-/// Calls at once on one connection: what a coordinator passes on for its clients goes over one.
+/// The most concurrent calls on one connection: a coordinator passes on the calls of its clients over one.
 const STREAMS_MAX: u32 = 1024;
-/// The metadata of a call.
+/// The most bytes of a call's metadata.
 const HEAD_BYTES_MAX: u32 = 16 << 10;
 
-/// A gRPC server with the windows and pings that [`channel`] has on the other side, to be given the connections of [`admit`]. Calls
-/// are handled in tasks that the spawner starts; those whose requests do not come in time are ended.
+/// A gRPC server for the connections of [`admit`], with the windows and pings that [`channel`] has on the other side.
+/// The spawner starts a task for each call. A call ends if its request does not arrive in time.
 #[must_use]
 pub fn server(spawner: &Arc<dyn Spawner>) -> Server<Stack<HandlerTasks, Identity>> {
     Server::builder()
@@ -158,7 +158,8 @@ pub fn server(spawner: &Arc<dyn Spawner>) -> Server<Stack<HandlerTasks, Identity
         .layer(HandlerTasks::new(spawner.clone()))
 }
 
-/// A gRPC channel to `host:port` (a scheme before it is tolerated), connected at its first use and again after it broke.
+/// A gRPC channel to `host:port` (`http://` before it is ignored). It connects at its first use, and again after it
+/// broke.
 ///
 /// # Errors
 /// When the address is not a valid authority.
@@ -179,8 +180,9 @@ pub fn channel(network: &Arc<dyn Network>, address: &str) -> Result<Channel, ton
     });
     Ok(endpoint.connect_with_connector_lazy(connector))
 }
-/// Whether a call's connection broke while the other side had the request, or may have had it: of a status that was made up here, as
-/// nobody answered, or that says so of another process's connection. One that was never there does not count.
+/// Whether a call's connection broke while the other side had the request, or may have had it. Such a status was either
+/// made on this side, as nobody answered, or says it of another process's connection. A connection that was never there
+/// does not count.
 #[must_use]
 pub fn broke_under_way(status: &tonic::Status) -> bool {
     let mut source = std::error::Error::source(status);

@@ -1,5 +1,5 @@
-//! Surroundings that tests hand in: the clock and the tasks of the test's own runtime, and numbers that count up. With a
-//! `network::MemoryNetwork` beside them nothing outside of the test has a say. Only with the feature `testing`.
+//! Seams for tests: the clock and the tasks of the test's own runtime, and random numbers that count up. With a
+//! `network::MemoryNetwork` beside them, nothing outside of a test influences it. Only with the feature `testing`.
 
 use std::{
     sync::{
@@ -12,10 +12,10 @@ use std::{
 use thalweg_types::seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle};
 use tokio::{task::JoinHandle, time::Instant};
 
-/// The time since the epoch when a test begins: the first moment of 2026.
+/// Time since the epoch when a test begins: the first moment of 2026.
 const BEGIN: Duration = Duration::from_secs(1_767_225_600);
 
-/// Seams of the current runtime. Where its clock is paused, so is theirs.
+/// Seams of the current runtime. If its clock is paused, so is theirs.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
 pub fn seams() -> Seams {
@@ -28,13 +28,13 @@ pub fn seams() -> Seams {
     }
 }
 
-/// As `seams`, with numbers that are spread evenly and follow from a seed: elections among several end by them.
+/// As `seams`, with evenly distributed numbers from a seed: elections among several members need them to end.
 #[must_use]
 pub fn seeded_seams(seed: u64) -> Seams {
     Seams { entropy: Arc::new(SplitMix(AtomicU64::new(seed))), ..seams() }
 }
 
-/// The runtime's clock, from the moment on at which the test began.
+/// The runtime's clock, from the beginning of the test.
 #[derive(Debug)]
 struct TestClock(Instant);
 

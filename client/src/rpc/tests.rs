@@ -33,7 +33,8 @@ impl Entropy for Counting {
     }
 }
 
-/// A cluster of one job, which counts up to ten in batches of three; a status in `fails` is the answer to the next call.
+/// A cluster of one job, which counts up to ten in batches of three. The next call fails with the last status of
+/// `fails`.
 #[derive(Debug, Default)]
 struct FakeCluster {
     state: Mutex<State>,
@@ -45,7 +46,7 @@ struct State {
     request_ids: Vec<String>,
     watches: u32,
     fetched: Vec<u64>,
-    /// The attempt from each fetch on.
+    /// The attempt that answers each fetch; the last one stays.
     attempts: Vec<u32>,
     ended: Vec<bool>,
     changes: Vec<Change>,
@@ -212,7 +213,7 @@ impl Cluster for Service {
     }
 }
 
-/// Three coordinators in memory, of which those named here serve, with the same cluster behind them.
+/// A client of three coordinators in memory. Those in `serving` answer, and share one cluster.
 #[allow(clippy::disallowed_methods, reason = "a test hands in real surroundings")]
 async fn connected(serving: &[&str]) -> (Client, Arc<FakeCluster>, Arc<MemoryNetwork>) {
     let memory = Arc::new(MemoryNetwork::default());
@@ -341,7 +342,7 @@ async fn every_other_call_arrives_as_it_was_meant() {
     assert_eq!((cluster.leader, cluster.term, cluster.members.len()), (None, Term(2), 1));
 }
 
-/// Takes connections and breaks each once a script has come; counts the scripts.
+/// Accepts connections, and breaks each one once a script has come; counts the scripts.
 #[allow(clippy::disallowed_methods, reason = "a test's own tasks")]
 async fn breaking(memory: &MemoryNetwork, address: &str, scripts: Arc<AtomicU64>) {
     use futures::StreamExt;

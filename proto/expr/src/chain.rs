@@ -1,19 +1,19 @@
-//! Which nodes of an expression are links of one chain: they are one level of it.
+//! Chains of nodes in an expression: all links of a chain count as one level of depth.
 
 use datafusion_expr::{Expr, Operator};
 
 use crate::{CodecError, DEPTH_MAX, LINKS_MAX, node::Node};
 
-/// The chain that a node may be a link of.
+/// The kind of chain that a node can be a link of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Chain {
     Connective(Operator),
-    /// Operators and casts.
+    /// Operators other than `AND` and `OR`, and casts, each in the first operand of the next.
     Steps,
     None,
 }
 
-/// How deep an expression is, chains being one level and each of their links being one.
+/// The depth of an expression: in levels, where a chain counts as one, and in nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Depth {
     levels: usize,
@@ -44,7 +44,7 @@ impl Chain {
         }
     }
 
-    /// Whether its child at a place goes on with it.
+    /// Whether the child at a place is the next link of the chain.
     fn goes_on(self, place: usize, child: Self) -> bool {
         match self {
             Self::Connective(_) => self == child,
@@ -55,10 +55,11 @@ impl Chain {
 }
 
 impl Depth {
-    /// One node.
+    /// The depth of a single node.
     pub(crate) const ONE: Self = Self { levels: 1, links: 1 };
 
-    /// One level more, for the child of a chain at a place.
+    /// The depth across one step between a node of `chain` and its child at a place: one node more, and one level more
+    /// unless the child goes on with the chain.
     pub(crate) fn below(self, chain: Chain, place: usize, child: Chain) -> Self {
         Self { levels: self.levels + usize::from(!chain.goes_on(place, child)), links: self.links + 1 }
     }

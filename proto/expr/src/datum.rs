@@ -1,4 +1,4 @@
-//! Values of literals: what remains of a value when its type is known.
+//! Values of literals, without their types.
 //!
 //! NULL is no datum. Lists, maps and structs hold a datum per item, pair or field.
 
@@ -29,7 +29,7 @@ pub(crate) enum Datum {
     Int(i128),
     /// Decimals of 256 bits, in base 10.
     Wide(String),
-    /// Floating-point numbers: JSON has no NaN.
+    /// The bits of floating-point numbers: JSON has no NaN.
     Bits(u64),
     Text(String),
     Bytes(#[serde(with = "thalweg_types::text::hex_bytes")] Vec<u8>),
@@ -41,7 +41,7 @@ pub(crate) enum Datum {
 }
 
 impl Datum {
-    /// A value's type, and the value itself.
+    /// Splits a value into its type and its datum.
     pub(crate) fn of(scalar: &ScalarValue) -> Result<(DataType, Option<Self>), CodecError> {
         let data_type = scalar.data_type();
         types::check(&data_type)?;
@@ -49,7 +49,7 @@ impl Datum {
         Ok((data_type, datum))
     }
 
-    /// A value of a type.
+    /// Makes a value of a type from a datum.
     pub(crate) fn to_scalar(datum: Option<&Self>, data_type: &DataType) -> Result<ScalarValue, CodecError> {
         types::check(data_type)?;
         scalar_of(datum, data_type)
@@ -116,7 +116,7 @@ fn plain(scalar: &ScalarValue, data_type: &DataType) -> Result<Option<Datum>, Co
 }
 
 fn is_null<A: Array>(array: &A) -> Result<bool, CodecError> {
-    // A scalar is an array of one row, which its type does not say.
+    // A scalar is an array of one row. Its type does not ensure that.
     if array.len() == 1 { Ok(array.is_null(0)) } else { Err(CodecError::value(array.data_type())) }
 }
 
@@ -189,7 +189,7 @@ fn integer(value: i128, data_type: &DataType) -> Option<ScalarValue> {
         DataType::Interval(IntervalUnit::YearMonth) => S::IntervalYearMonth(short),
         _ => return None,
     };
-    // One that does not fit became NULL.
+    // A number that does not fit became NULL.
     (!scalar.is_null()).then_some(scalar)
 }
 

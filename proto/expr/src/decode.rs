@@ -1,4 +1,4 @@
-//! From bytes to an expression.
+//! Decodes an expression from bytes.
 
 use std::{collections::HashMap, sync::Arc, vec};
 
@@ -24,7 +24,7 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// These functions. Of two with the same name, the later one counts.
+    /// A table of these functions. Of two with the same name, the later one counts.
     #[must_use]
     pub fn new(
         scalar: impl IntoIterator<Item = Arc<ScalarUDF>>,
@@ -51,10 +51,10 @@ fn by_name<F>(
     named
 }
 
-/// The expression of bytes that `encode` gave.
+/// Decodes the bytes that `encode` gave.
 ///
 /// # Errors
-/// Where the bytes are anything else, or it calls a function that is not among these.
+/// When the bytes are anything else, or the expression calls a function that is not among these.
 pub fn decode(bytes: &[u8], functions: &Functions) -> Result<Expr, CodecError> {
     let Header { format } = serde_json::from_slice(bytes).map_err(CodecError::Read)?;
     if format != FORMAT {

@@ -1,4 +1,4 @@
-//! From an expression to bytes.
+//! Encodes an expression as bytes.
 
 use std::collections::BTreeMap;
 
@@ -16,13 +16,13 @@ use crate::{
     types,
 };
 
-/// The bytes of an expression.
+/// Encodes an expression.
 ///
 /// # Errors
-/// Where it holds what no operator evaluates, is deeper than [`DEPTH_MAX`](crate::DEPTH_MAX), or has types or values without an
-/// encoding.
+/// When it has a part that no operator evaluates, is deeper than [`DEPTH_MAX`](crate::DEPTH_MAX) or
+/// [`LINKS_MAX`](crate::LINKS_MAX), or has types or values without an encoding.
 pub fn encode(expr: &Expr) -> Result<Vec<u8>, CodecError> {
-    // Each node before its children, and those last to first: the post-order, reversed.
+    // Each node comes before its children, and these last to first: this is the post-order, reversed.
     let mut nodes = Vec::new();
     let mut pending = vec![(expr, Depth::ONE)];
     let mut children = Vec::new();
@@ -39,7 +39,7 @@ pub fn encode(expr: &Expr) -> Result<Vec<u8>, CodecError> {
     serde_json::to_vec(&Encoded { format: FORMAT, nodes }).map_err(CodecError::Write)
 }
 
-/// The node of an expression; adds its children.
+/// The node of an expression. Adds the expression's children to `children`.
 fn node_of<'a>(expr: &'a Expr, children: &mut Vec<&'a Expr>) -> Result<Node, CodecError> {
     Ok(match expr {
         Expr::Column(column) if column.relation.is_none() => Node::Column(column.name.clone()),

@@ -1,4 +1,4 @@
-//! What is wrong with an expression that cannot be encoded, or with bytes that are none.
+//! Errors of encoding and decoding.
 
 use arrow_schema::{ArrowError, DataType};
 use datafusion_common::DataFusionError;
@@ -14,10 +14,10 @@ pub enum CodecError {
     Unsupported {
         /// The part, as text.
         expression: String,
-        /// DataFusion's name for it.
+        /// DataFusion's name for its kind.
         kind: String,
     },
-    /// A column or alias names a table.
+    /// A column or an alias is qualified by a table.
     #[error("could not encode {0}: a job's columns are not qualified")]
     Qualified(String),
     /// It is nested too deeply.
@@ -26,39 +26,38 @@ pub enum CodecError {
     /// It has a chain of too many links.
     #[error("an expression has more than {LINKS_MAX} operators in a row")]
     TooLong,
-    /// A type that is not legal, too large, or has no encoding.
+    /// A type is illegal, too large, or without an encoding.
     #[error("could not encode or decode the type {data_type}: {reason}")]
     Type {
-        /// The type.
         data_type: DataType,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A value that is not one of its type.
+    /// A value does not belong to its type.
     #[error("could not encode or decode a value of type {data_type}")]
     Value {
-        /// The type that it ought to have.
+        /// The type that it should have.
         data_type: DataType,
-        /// What is wrong with it, where a library said so.
+        /// What is wrong with it, if a library said so.
         #[source]
         source: Option<Box<DataFusionError>>,
     },
     /// The expression could not be written.
     #[error("could not write an expression")]
     Write(#[source] serde_json::Error),
-    /// The bytes are not the text of an expression.
+    /// The bytes cannot be parsed.
     #[error("could not read an expression")]
     Read(#[source] serde_json::Error),
-    /// The bytes are of another format.
+    /// The bytes have another format.
     #[error("could not read an expression of format {found}, this engine reads {FORMAT}")]
     Format {
-        /// What they say.
+        /// Their format.
         found: u32,
     },
     /// The nodes are not the post-order of one expression.
     #[error("could not decode an expression: {0}")]
     Shape(&'static str),
-    /// It calls a function that is not known here.
+    /// It calls a function that is unknown here.
     #[error("could not decode an expression: no function is called {0}")]
     UnknownFunction(String),
 }

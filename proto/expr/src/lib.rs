@@ -8,17 +8,18 @@
 //!                                   {"binary":"gt"}]}
 //! ```
 //!
-//! The bytes are JSON: a format number, and the nodes of the expression in post-order. Each node takes the values of its
-//! children from a stack, the last one on top, and leaves its own, so reading and writing need no recursion however long a
-//! chain of `AND`s is. How many children a node has follows from the node alone: `Node::children`. Functions stand by name, types and
-//! fields as arrow-schema writes them, values by type (`Datum`).
+//! The bytes are JSON: a format number, and the nodes of the expression in post-order. Each node takes the values of
+//! its children from a stack, the last child from the top, and leaves its own value there. So encoding and decoding
+//! need no recursion, however long a chain of `AND`s is. A node alone tells how many children it has: `Node::children`.
+//! Functions are written by name, types and fields as arrow-schema writes them, and values by type (`Datum`).
 //!
-//! Bytes come from the network: whatever they are, `decode` answers with an expression or with an error. What it accepts is
-//! bounded in depth (`DEPTH_MAX`, `LINKS_MAX`), and in the memory that a value of a type takes. `encode` keeps the same bounds, so what it
-//! gives can be read.
+//! Bytes come from the network: for any bytes `decode` gives an expression or an error. It bounds the depth of an
+//! expression (`DEPTH_MAX`, `LINKS_MAX`), and the memory that a value of a type takes. `encode` keeps the same bounds,
+//! so its output can be decoded.
 //!
-//! Only what operators evaluate has an encoding: columns by unqualified name, no subqueries, window functions or
-//! placeholders. Places in the source text are dropped. Whether an expression fits its input is left to who compiles it.
+//! Only what operators evaluate has an encoding: columns by unqualified name, but no subqueries, window functions or
+//! placeholders. Positions in the source text are dropped. Whoever compiles an expression checks that it fits its
+//! input.
 
 mod chain;
 mod datum;
@@ -32,16 +33,16 @@ pub use decode::{Functions, decode};
 pub use encode::encode;
 pub use error::CodecError;
 
-/// The number of the encoding; another one is refused.
+/// The version of the encoding. Other versions are refused.
 pub const FORMAT: u32 = 1;
 
-/// Levels of an expression. A chain is one level, however long it is: of one of `AND` and `OR`, whichever way it is nested, and
-/// of other operators and casts, each on the left side of the next. An expression is evaluated by functions that call
-/// themselves for each level.
+/// The most levels of an expression. A chain is one level, however long it is. It consists of `AND`s only or of `OR`s
+/// only, however they are nested, or of other operators and casts, each the left operand of the next. Functions that
+/// evaluate an expression call themselves for each level.
 pub const DEPTH_MAX: usize = 512;
 
-/// Levels of an expression, each link of a chain being one: so deep is the tree that [`decode`] gives. Who compiles and
-/// drops it needs a stack for that, about 1 KiB for each level where nothing is optimised.
+/// The most levels of an expression if each link of a chain is one: the height of the tree that [`decode`] gives.
+/// Whoever compiles and drops it needs a stack for that, about 1 KiB for each level in a build without optimisation.
 pub const LINKS_MAX: usize = 20_000;
 
 #[cfg(test)]

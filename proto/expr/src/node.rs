@@ -1,4 +1,4 @@
-//! The nodes of an encoded expression, as they are written.
+//! The nodes of an encoded expression, in their serialized form.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::datum::Datum;
 
-/// What an expression's field says besides its type.
+/// The metadata of an expression's field.
 pub(crate) type Metadata = Option<BTreeMap<String, String>>;
 
 /// An encoded expression.
@@ -20,7 +20,7 @@ pub(crate) struct Encoded {
     pub(crate) nodes: Vec<Node>,
 }
 
-/// What all formats have in common.
+/// The part that all formats share.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Header {
     pub(crate) format: u32,
@@ -61,7 +61,7 @@ pub(crate) enum Node {
         function: String,
         arguments: usize,
     },
-    /// Arguments, filter, what it is ordered by.
+    /// Arguments, filter, then the columns of the order.
     Aggregate(Aggregate),
     /// Value, items.
     InList {
@@ -76,7 +76,7 @@ pub(crate) enum Node {
 }
 
 impl Node {
-    /// How many nodes before it are its own.
+    /// The number of its children.
     pub(crate) fn children(&self) -> usize {
         match self {
             Self::Column(_) | Self::Literal { .. } => 0,
@@ -143,7 +143,7 @@ pub(crate) enum Nulls {
     Respect,
 }
 
-/// The names of the operators: all of them, or this does not compile.
+/// The names of the operators. This does not compile unless it has all of them.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Operator", rename_all = "snake_case")]
 enum OperatorName {

@@ -1,4 +1,4 @@
-//! What goes in comes out, within the bounds; and whatever comes in does no harm.
+//! Expressions within the bounds survive a round trip, and bytes from elsewhere do no harm.
 
 mod bounds;
 mod generate;
@@ -134,7 +134,7 @@ fn what_no_operator_evaluates_is_refused() {
     assert!(matches!(encode(&alias), Err(CodecError::Qualified(name)) if name == "t.b"));
 }
 
-/// A field of its own for a cast.
+/// A new field for a cast.
 fn field(data_type: arrow_schema::DataType) -> arrow_schema::FieldRef {
     Arc::new(arrow_schema::Field::new("", data_type, true))
 }

@@ -1,4 +1,5 @@
-//! Which types may stand in an expression: those of which arrow can make values without a panic, and small ones.
+//! Checks the types in an expression: arrow must be able to make their values without a panic, and the values must be
+//! small.
 
 use arrow::datatypes::{
     Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, validate_decimal_precision_and_scale,
@@ -7,23 +8,24 @@ use arrow_schema::{DataType, TimeUnit};
 
 use crate::CodecError;
 
-/// Levels of a nested type. Each takes three of the 128 levels of JSON that serde_json reads.
+/// The most levels of a nested type. Each takes three of the 128 levels of JSON that serde_json reads.
 const LEVELS_MAX: usize = 32;
-/// Bytes of one value besides texts and items: a short type (`FixedSizeBinary`) must not stand for much memory.
+/// The most bytes of one value besides texts and items: a short type (`FixedSizeBinary`) must not stand for much
+/// memory.
 const VALUE_BYTES_MAX: u64 = 64 * 1024;
-/// Items of at most so many bytes take little more than their text.
+/// Items of at most so many bytes take little more memory than their text.
 const ITEM_BYTES_PLAIN: u64 = 256;
-/// Bytes of all items of a list, where each takes more than its text.
+/// The most bytes of all items of a list, if an item takes more than that.
 const ITEMS_BYTES_MAX: u64 = 16 << 20;
 
-/// Checks a type.
+/// Refuses illegal types, and types whose values are large.
 pub(crate) fn check(data_type: &DataType) -> Result<(), CodecError> {
     let refused = |reason| CodecError::Type { data_type: data_type.clone(), reason };
     let bytes = bytes(data_type, LEVELS_MAX).map_err(refused)?;
     if bytes > VALUE_BYTES_MAX { Err(refused("its values are too large")) } else { Ok(()) }
 }
 
-/// Checks that so many items of a type take no more memory than they might have as text.
+/// Refuses a number of items that would take far more memory than their text.
 pub(crate) fn check_items(data_type: &DataType, items: usize) -> Result<(), CodecError> {
     let refused = |reason| CodecError::Type { data_type: data_type.clone(), reason };
     let each = bytes(data_type, LEVELS_MAX).map_err(refused)?;
@@ -31,11 +33,11 @@ pub(crate) fn check_items(data_type: &DataType, items: usize) -> Result<(), Code
     if each > ITEM_BYTES_PLAIN && all > ITEMS_BYTES_MAX { Err(refused("its values are too many")) } else { Ok(()) }
 }
 
-/// At most how many bytes a NULL takes.
+/// The most bytes that a NULL of a type takes.
 fn bytes(data_type: &DataType, levels: usize) -> Result<u64, &'static str> {
     let levels = levels.checked_sub(1).ok_or("it is nested too deeply")?;
     let size = |size: i32| u64::try_from(size).map_err(|_| "its size is negative");
-    // Items of a list are written one by one, so only their type's own legality counts here.
+    // The items of a list are written one by one, so here it only counts that their type is legal.
     let list = |item: &DataType| bytes(item, levels).map(|item| item.saturating_add(16));
     match data_type {
         DataType::FixedSizeBinary(length) => size(*length),

@@ -1,4 +1,5 @@
-//! Aggregates of our own: sums and averages that are exact or an error, and extremes to which NaN is the greatest.
+//! Aggregates of our own: sums that are exact or fail, averages of such sums, and extremes for which NaN is the
+//! greatest value.
 
 mod average;
 mod distinct;
@@ -16,8 +17,8 @@ pub use extremes::{Extreme, greatest, least};
 pub use overflow::GroupOverflow;
 pub use sum::ExactSum;
 
-/// The functions, each with the name that a query calls it by. The names that a job graph has are their own: state is laid
-/// out otherwise than that of DataFusion's `sum` and `avg`, which earlier graphs name.
+/// The functions, each with the name by which a query calls it. In job graphs they have other names: their state is
+/// laid out differently from that of DataFusion's `sum` and `avg`, which earlier graphs name.
 #[must_use]
 pub fn functions() -> Vec<(&'static str, Arc<AggregateUDF>)> {
     let (sum, average) = (AggregateUDF::from(ExactSum::new()), AggregateUDF::from(ExactAverage::new()));

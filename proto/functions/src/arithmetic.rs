@@ -1,10 +1,10 @@
-//! `+ - * / %` and unary minus of numbers, with Flink's types, checked.
+//! `+ - * / %` and unary minus of numbers, checked, with Flink's types.
 //!
-//! What does not fit its type is an error that names the operands; so is dividing an integer or a decimal by zero. Floats
-//! follow IEEE 754: they overflow to infinity, and `0e0 / 0` is NaN.
+//! A result that does not fit its type is an error that names the operands; so is division of an integer or a decimal
+//! by zero. Floats follow IEEE 754: they overflow to infinity, and `0e0 / 0` is NaN.
 //!
-//! The planner puts these in the place of DataFusion's operators, whose integers wrap and whose decimals have other types.
-//! A call takes two or more operands, from left to right: `a - b - c` is one call, however long the chain is.
+//! The planner replaces DataFusion's operators with these, because there integers wrap and decimals have other types. A
+//! call takes two or more operands, from left to right: `a - b - c` is one call, however long the chain is.
 
 mod decimal;
 mod integer;
@@ -28,7 +28,7 @@ use types::{operand_type, signed};
 
 use crate::names::sql_type;
 
-/// What is done to two numbers.
+/// An operator on two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Arithmetic {
     /// `+`
@@ -43,7 +43,7 @@ pub enum Arithmetic {
     Remainder,
 }
 
-/// All of them.
+/// All operators.
 pub const OPERATORS: [Arithmetic; 5] =
     [Arithmetic::Add, Arithmetic::Subtract, Arithmetic::Multiply, Arithmetic::Divide, Arithmetic::Remainder];
 
@@ -51,7 +51,7 @@ pub const OPERATORS: [Arithmetic; 5] =
 pub const NEGATE: &str = "-x";
 
 impl Arithmetic {
-    /// How it is written, and its name among functions: no function that a query can call has such a name.
+    /// How it is written. This is also its name among functions: no function that a query can call has such a name.
     #[must_use]
     pub fn symbol(self) -> &'static str {
         match self {
@@ -63,14 +63,14 @@ impl Arithmetic {
         }
     }
 
-    /// The operator of a function's name.
+    /// The operator with this symbol.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         OPERATORS.into_iter().find(|operator| operator.symbol() == name)
     }
 }
 
-/// These functions.
+/// The functions of all operators, and of unary minus.
 #[must_use]
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
     let binary = OPERATORS.into_iter().map(|operator| ScalarUDF::from(Calculation::new(operator)));
@@ -151,7 +151,7 @@ pub struct Negation {
 }
 
 impl Negation {
-    /// The function.
+    /// Makes the function.
     #[must_use]
     pub fn new() -> Self {
         Self { signature: Signature::user_defined(Volatility::Immutable) }
@@ -231,13 +231,13 @@ impl Operand {
         Ok(Self { array, is_scalar: self.is_scalar })
     }
 
-    /// The row that goes with the n-th of the result.
+    /// The row that goes with a row of the result.
     fn row(&self, row: usize) -> usize {
         if self.is_scalar { 0 } else { row }
     }
 }
 
-/// How many rows two operands have together, and whether that is one value for all.
+/// How many rows the result of two operands has, and whether it is one value for all rows.
 fn shape(left: &Operand, right: &Operand) -> (usize, bool) {
     let rows = if left.is_scalar { right.array.len() } else { left.array.len() };
     (rows, left.is_scalar && right.is_scalar)

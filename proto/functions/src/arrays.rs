@@ -1,4 +1,5 @@
-//! Arrays. Elements are equal and ordered as their values are, nested ones too; NULL equals NULL, and 0.0 equals -0.0.
+//! Array functions. Elements are equal and ordered as their values are, nested ones too. NULL equals NULL, and 0.0
+//! equals -0.0.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -115,7 +116,7 @@ pub(crate) const FUNCTIONS: &[Native] = &[
 
 type Types = Option<Vec<DataType>>;
 
-/// A list, whatever its layout was.
+/// The type of a list of any layout, as a `List`; `None` if it is not a list.
 pub(crate) fn as_list(found: &DataType) -> Option<DataType> {
     match found {
         DataType::Null => Some(list(DataType::Null)),
@@ -191,7 +192,7 @@ impl Lists {
         arguments.array(at)?.as_list_opt::<i32>().cloned().map(Self).ok_or_else(unexpected)
     }
 
-    /// Where the elements of a row lie among all; `None` where the array is NULL.
+    /// The places of a row's elements among all elements; `None` if the array is NULL.
     pub(crate) fn range(&self, row: usize) -> Option<Range<usize>> {
         let offsets = self.0.value_offsets();
         let place = |at: usize| offsets.get(at).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
@@ -203,7 +204,7 @@ impl Lists {
     }
 }
 
-/// Values of one type, as bytes that are equal where the values are, and ordered as they are; NULL is the least.
+/// Encodes values of one type as bytes that are equal and ordered as the values are. NULL is the least.
 pub(crate) fn comparable<const N: usize>(columns: [&ArrayRef; N]) -> Result<[Rows; N]> {
     let Some(first) = columns.first() else { return exec_err!("there is nothing to compare") };
     let converter = RowConverter::new(vec![SortField::new(first.data_type().clone())])?;
@@ -214,7 +215,7 @@ pub(crate) fn comparable<const N: usize>(columns: [&ArrayRef; N]) -> Result<[Row
     made.try_into().map_err(|_| unexpected())
 }
 
-/// Arrays of elements that are picked, by source and place; `None` is NULL.
+/// Makes arrays of picked elements, each given by source and place; `None` is NULL.
 fn pick(
     arguments: &Arguments,
     sources: &[&ArrayRef],
@@ -239,7 +240,7 @@ pub(crate) fn chosen(sources: &[&ArrayRef], places: &[(usize, usize)]) -> Result
     Ok(interleave(&sources, places)?)
 }
 
-/// One element for each row, or NULL.
+/// Picks one element for each row, or NULL.
 pub(crate) fn pick_one(values: &ArrayRef, picked: impl Iterator<Item = Result<Option<usize>>>) -> Result<ArrayRef> {
     let places = picked
         .map(|place| Ok(place?.and_then(|place| u64::try_from(place).ok())))
@@ -262,7 +263,7 @@ fn cardinality(arguments: &Arguments) -> Result<ArrayRef> {
     }
 }
 
-/// NULL where there is none; more than one is an error.
+/// The only element, or NULL if there is none. More than one is an error.
 fn sole_element(arguments: &Arguments) -> Result<ArrayRef> {
     let lists = Lists::of(arguments, 0)?;
     let picked = (0..arguments.rows).map(|row| match lists.range(row) {
@@ -280,7 +281,7 @@ fn check_index(constants: &Constants) -> std::result::Result<(), String> {
     }
 }
 
-/// NULL beyond the end; an index below 1 is an error.
+/// The element at an index from 1, or NULL beyond the end. An index below 1 is an error.
 fn array_at(arguments: &Arguments) -> Result<ArrayRef> {
     let (lists, indexes) = (Lists::of(arguments, 0)?, arguments.ints(1)?);
     let picked = (0..arguments.rows).map(|row| {
@@ -293,7 +294,7 @@ fn array_at(arguments: &Arguments) -> Result<ArrayRef> {
     pick_one(lists.values(), picked)
 }
 
-/// The elements of the first argument, and one of the second per row, as comparable bytes.
+/// The elements of the first argument, and for each row the value to look for, as comparable bytes.
 struct Search {
     lists: Lists,
     wanted: ArrayRef,
@@ -313,7 +314,7 @@ impl Search {
     }
 }
 
-/// NULL is found where the array has one.
+/// Whether an array has an element. NULL is found if the array has one.
 fn array_contains(arguments: &Arguments) -> Result<ArrayRef> {
     let search = Search::of(arguments)?;
     booleans(arguments.rows, |row| {
@@ -321,7 +322,7 @@ fn array_contains(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// From 1; 0 where it is not there.
+/// The position of an element, from 1; 0 if the array does not have it.
 fn array_position(arguments: &Arguments) -> Result<ArrayRef> {
     let search = Search::of(arguments)?;
     ints(arguments.rows, |row| {
@@ -366,7 +367,7 @@ fn array_concat(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// The elements of the first array, and of the second where there is one, each once, as far as they are kept.
+/// The elements of the first array, and with `both` those of the second, each once, if `kept` says so.
 fn of_sets(arguments: &Arguments, both: bool, kept: fn(in_first: bool, in_second: bool) -> bool) -> Result<ArrayRef> {
     let first = Lists::of(arguments, 0)?;
     let second = if arguments.len() > 1 { Lists::of(arguments, 1)? } else { Lists(first.0.clone()) };
@@ -379,7 +380,7 @@ fn of_sets(arguments: &Arguments, both: bool, kept: fn(in_first: bool, in_second
         let elements = of_first.map(|place| (0, place)).chain(of_second.filter(|_| both).map(|place| (1, place)));
         let picked = elements.filter(|(source, place)| {
             let bytes = if *source == 0 { firsts.row(*place) } else { seconds.row(*place) };
-            // Taken out, so that each comes once.
+            // It is removed, so that each element comes once.
             known.remove(bytes.data()).is_some_and(|(in_first, in_second)| kept(in_first, in_second))
         });
         Ok(Some(picked.collect()))
@@ -402,7 +403,7 @@ fn array_except(arguments: &Arguments) -> Result<ArrayRef> {
     of_sets(arguments, false, |_, in_second| !in_second)
 }
 
-/// Both ends count from 1, or from the end where they are negative; 0 is the beginning.
+/// The elements from one position to another. Both count from 1, or from the end if negative; 0 is the beginning.
 fn array_slice(arguments: &Arguments) -> Result<ArrayRef> {
     let (lists, starts) = (Lists::of(arguments, 0)?, arguments.ints(1)?);
     let ends = (arguments.len() > 2).then(|| arguments.ints(2)).transpose()?;
@@ -426,7 +427,7 @@ fn array_slice(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// Ascending with NULLs first, descending with NULLs last, or with NULLs where they are said to be.
+/// Sorts ascending with NULLs first, or descending with NULLs last, unless an argument says where NULLs go.
 fn array_sort(arguments: &Arguments) -> Result<ArrayRef> {
     let lists = Lists::of(arguments, 0)?;
     let ascending = (arguments.len() > 1).then(|| arguments.booleans(1)).transpose()?;
@@ -461,7 +462,7 @@ fn array_min(arguments: &Arguments) -> Result<ArrayRef> {
     extreme(arguments, |values, elements| values.min_by(|one, other| elements.row(*one).cmp(&elements.row(*other))))
 }
 
-/// NULLs are passed over; NULL where there is nothing else.
+/// The extreme element. NULLs are passed over; the result is NULL if there is nothing else.
 fn extreme(
     arguments: &Arguments,
     chosen: fn(&mut dyn Iterator<Item = usize>, &Rows) -> Option<usize>,
@@ -475,7 +476,7 @@ fn extreme(
     pick_one(lists.values(), picked)
 }
 
-/// Without NULLs, unless there is a text for them.
+/// Joins the elements. NULLs are left out unless there is a text for them.
 fn array_join(arguments: &Arguments) -> Result<ArrayRef> {
     let (lists, separators) = (Lists::of(arguments, 0)?, arguments.texts(1)?);
     let replacements = (arguments.len() > 2).then(|| arguments.texts(2)).transpose()?;

@@ -1,8 +1,10 @@
-//! How much one evaluation may make: the rows of a batch are evaluated together, and each may make a text of many megabytes.
+//! A budget for the bytes that one evaluation makes: it evaluates all rows of a batch, and each may make a text of many
+//! megabytes.
 //!
-//! Functions charge the bytes that they make, or that they search for long. Whoever evaluates a batch gives it a budget; what
-//! goes beyond it fails, and fewer rows are tried. A single row has none: what bounds it is the largest text that a function
-//! makes. Counting bytes and not time, the same rows are always cut the same way.
+//! Functions charge the bytes that they make, or that they search for long. Whoever evaluates a batch gives it a
+//! budget. An evaluation that goes beyond it fails, and fewer rows are tried. A single row has no budget: the largest
+//! text that a function makes is its bound. A budget counts bytes and not time, so the same rows are always cut the
+//! same way.
 
 use std::cell::Cell;
 
@@ -12,11 +14,11 @@ use datafusion_common::{Result, exec_err};
 pub const BATCH_BYTES: usize = 64 << 20;
 
 thread_local! {
-    /// What is left of the budget of the evaluation that this thread is in; `None`: there is none.
+    /// What is left of the budget of this thread's evaluation; `None` if it has none.
     static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// Puts the budget of the surrounding evaluation back, also after a panic.
+/// Restores the budget of the surrounding evaluation, also after a panic.
 struct Surrounding(Option<usize>);
 
 impl Drop for Surrounding {
@@ -25,20 +27,20 @@ impl Drop for Surrounding {
     }
 }
 
-/// Evaluates something with a budget, or none; and whether that was used up.
+/// Evaluates with a budget, or without one. Also gives whether the budget was used up.
 pub fn within<T>(budget: Option<usize>, evaluate: impl FnOnce() -> T) -> (T, bool) {
     let _surrounding = Surrounding(LEFT.replace(budget));
     let value = evaluate();
     (value, is_used_up())
 }
 
-/// Whether the evaluation that this thread is in has used its budget up: whatever it gives is void.
+/// Whether this thread's evaluation has used up its budget: its result is then void.
 #[must_use]
 pub fn is_used_up() -> bool {
     LEFT.get() == Some(0)
 }
 
-/// Takes bytes from the budget. Once it is used up, everything fails that makes more.
+/// Takes bytes from the budget. Fails once the budget is used up.
 pub(crate) fn charge(bytes: usize) -> Result<()> {
     let Some(left) = LEFT.get() else { return Ok(()) };
     let left = left.saturating_sub(bytes);

@@ -1,8 +1,8 @@
-//! One form for all values that are equal: −0.0 becomes 0.0, every NaN the same NaN, and the entries of a MAP stand in the
-//! order of their keys; at any depth of ROW, ARRAY and MAP.
+//! Gives all equal values one form: −0.0 becomes 0.0, every NaN the same NaN, and the entries of a MAP are sorted by
+//! key; at any depth of ROW, ARRAY and MAP.
 //!
-//! Of canonical values, those that are equal have equal bits, and Arrow's total order is SQL's: NaN equals itself and is
-//! greater than any other number. Keys, `DISTINCT` and comparisons are over canonical values.
+//! Canonical values that are equal have equal bits, and Arrow's total order of them is SQL's: NaN equals itself and is
+//! greater than any other number. Keys, `DISTINCT` and comparisons use canonical values.
 
 use std::sync::Arc;
 
@@ -30,10 +30,10 @@ pub fn has_twins(data_type: &DataType) -> bool {
     }
 }
 
-/// The canonical form of each value; the column itself where its type has but one form.
+/// The canonical form of each value; the column itself if equal values of its type always have equal bits.
 ///
 /// # Errors
-/// When a MAP has keys that cannot be put in order.
+/// When the keys of a MAP have no order.
 pub fn canonical(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     if !has_twins(column.data_type()) {
         return Ok(column.clone());
@@ -62,14 +62,14 @@ pub fn canonical(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     })
 }
 
-/// One DOUBLE.
+/// The canonical form of a DOUBLE.
 #[inline]
 #[must_use]
 pub fn canonical_f64(value: f64) -> f64 {
     if value.is_nan() { f64::NAN } else { value + 0.0 }
 }
 
-/// One FLOAT.
+/// The canonical form of a FLOAT.
 #[inline]
 #[must_use]
 pub fn canonical_f32(value: f32) -> f32 {
@@ -92,7 +92,7 @@ fn canonical_map(map: &MapArray) -> Result<MapArray, ArrowError> {
         u32::try_from(keys.len()).map_err(|_| ArrowError::InvalidArgumentError("too many entries".to_owned()))?;
     let mut order: Vec<u32> = (0..count).collect();
     for range in map.value_offsets().windows(2) {
-        // Offsets are of the entries, which are as many as the numbers.
+        // Offsets refer to the entries, and `order` has one number per entry.
         let (Ok(from), Ok(to)) = (usize::try_from(range[0]), usize::try_from(range[1])) else { continue };
         order[from..to].sort_unstable_by(|a, b| rows.row(*a as usize).cmp(&rows.row(*b as usize)));
     }

@@ -1,9 +1,9 @@
-//! What every name means: that of Flink's function, that of a function which Flink does not have, or nothing.
+//! What every function name means: Flink's function of that name, a function that Flink lacks, or nothing.
 //!
-//! Every name under which DataFusion registers a function stands in exactly one of these lists, or is one of ours, which a test
-//! holds: so a new version's function is not answered before somebody has looked at it.
+//! Every name under which DataFusion registers a function is in exactly one of these lists, or is one of ours; a test
+//! ensures that. So nobody can call a function of a new version before somebody has looked at it.
 
-/// DataFusion's functions that mean what Flink's of that name do, and those that syntax stands for.
+/// DataFusion's functions that mean what Flink's of that name do, and functions behind syntax.
 pub(crate) const SAME: &[&str] = &[
     "abs",
     "ascii",
@@ -173,7 +173,7 @@ pub(crate) const EXTENSIONS: &[&str] = &[
     "var_sample",
 ];
 
-/// Our own functions that Flink does not have, some of them under further names of its functions.
+/// Our own functions that Flink lacks; some are further names of its functions.
 #[cfg(test)]
 pub(crate) const OWN_EXTENSIONS: &[&str] = &[
     "acosh",
@@ -216,12 +216,12 @@ pub(crate) const OWN_EXTENSIONS: &[&str] = &[
     "to_timestamp_seconds",
 ];
 
-/// What syntax stands for: nobody calls these by name.
+/// Functions behind syntax: nobody calls these by name.
 pub(crate) const SYNTAX: &[&str] =
     &["array_at", "ceil_to", "extract", "floor_to", "like", "map_at", "similar_to", "timestampadd_time"];
 
-/// What is refused, and what to do instead. Of DataFusion's: what has types, places or files that are none of ours, or makes
-/// values of any size. Of Flink's: what there is no counterpart of yet.
+/// Refused functions, and what to do instead. Of DataFusion's, those with types, files or positions that tables do not
+/// have, and those that make values of any size. Of Flink's, those without a counterpart yet.
 pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("any_value", "use MIN or MAX"),
     ("array_repeat", "write the elements: ARRAY[…]"),
@@ -298,19 +298,19 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
 /// What to do instead of asking the clock, or chance: their answers would differ when a job goes on from a checkpoint.
 pub const VARIES: &str = "use a column of the input";
 
-/// What to do instead of calling a function that is refused; `None` where it is not.
+/// What to do instead of calling a refused function; `None` if it is not refused.
 #[must_use]
 pub fn refused(name: &str) -> Option<&'static str> {
     REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, hint)| *hint)
 }
 
-/// Whether a function stands for syntax, so that nobody calls it by name.
+/// Whether a function is behind syntax, so that nobody calls it by name.
 #[must_use]
 pub fn is_syntax(name: &str) -> bool {
     SYNTAX.contains(&name)
 }
 
-/// Whether a function of DataFusion's is taken over under this name.
+/// Whether DataFusion's function of this name is kept.
 pub(crate) fn is_kept(name: &str) -> bool {
     SAME.contains(&name) || EXTENSIONS.contains(&name)
 }

@@ -1,4 +1,4 @@
-//! Days and times of the proleptic Gregorian calendar, for whatever a 64-bit number can mean: years beyond 9999 and before 1.
+//! Days and times of the proleptic Gregorian calendar, for any 64-bit number: also years above 9999 and below 1.
 
 /// Nanoseconds of a day.
 pub(crate) const DAY_NANOS: i64 = 86_400 * SECOND_NANOS;
@@ -9,28 +9,28 @@ pub(crate) const SECOND_NANOS: i64 = 1_000_000_000;
 pub(crate) struct Moment {
     /// Days since 1970-01-01.
     pub(crate) days: i64,
-    /// 0 to `DAY_NANOS - 1`.
+    /// Nanoseconds of the day, from 0 to `DAY_NANOS - 1`.
     pub(crate) nanos: i64,
 }
 
 /// A date by its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Date {
-    /// 0 is the year before 1.
+    /// Year 0 is the year before 1.
     pub(crate) year: i64,
     pub(crate) month: i64,
     pub(crate) day: i64,
 }
 
 impl Moment {
-    /// A number of ticks since 1970, of which a second has so many.
+    /// The moment of a number of ticks since 1970, with `per_second` ticks in a second.
     pub(crate) fn from_ticks(ticks: i64, per_second: i64) -> Self {
         let seconds = ticks.div_euclid(per_second);
         let rest = ticks.rem_euclid(per_second) * (SECOND_NANOS / per_second);
         Self { days: seconds.div_euclid(86_400), nanos: seconds.rem_euclid(86_400) * SECOND_NANOS + rest }
     }
 
-    /// Ticks since 1970, rounded towards the past; `None` where 64 bits do not hold them.
+    /// Ticks since 1970, rounded down; `None` if 64 bits do not hold them.
     pub(crate) fn to_ticks(self, per_second: i64) -> Option<i64> {
         let ticks = self.to_nanos().div_euclid(i128::from(SECOND_NANOS / per_second));
         i64::try_from(ticks).ok()
@@ -41,7 +41,7 @@ impl Moment {
         i128::from(self.days) * i128::from(DAY_NANOS) + i128::from(self.nanos)
     }
 
-    /// `None` where the days do not fit 64 bits.
+    /// The moment of a number of nanoseconds since 1970; `None` if its days do not fit 64 bits.
     pub(crate) fn from_nanos(nanos: i128) -> Option<Self> {
         let day = i128::from(DAY_NANOS);
         Some(Self {
@@ -54,7 +54,7 @@ impl Moment {
         Date::from_days(self.days)
     }
 
-    /// The moment so many months later: the last day of the month where it has no such day.
+    /// The moment so many months later, on the last day of the month if it has no such day.
     pub(crate) fn plus_months(self, months: i64) -> Option<Self> {
         let date = self.date();
         let total = date.year.checked_mul(12)?.checked_add(date.month - 1)?.checked_add(months)?;
@@ -65,7 +65,8 @@ impl Moment {
 }
 
 impl Date {
-    /// Counted in eras of 400 years that begin on the first of March.
+    /// The date of a day since 1970-01-01, counted in eras of 400 years that begin on the first of March (Howard
+    /// Hinnant: chrono-Compatible Low-Level Date Algorithms).
     pub(crate) fn from_days(days: i64) -> Self {
         let shifted = i128::from(days) + 719_468;
         let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
@@ -81,7 +82,7 @@ impl Date {
         }
     }
 
-    /// `None` where the year is out of all range.
+    /// Days since 1970-01-01; `None` if the year is out of range.
     pub(crate) fn to_days(self) -> Option<i64> {
         let year = self.year.checked_sub(i64::from(self.month <= 2))?;
         let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -90,19 +91,19 @@ impl Date {
         era.checked_mul(146_097)?.checked_add(of_era - 719_468)
     }
 
-    /// 1 is the first of January.
+    /// The day of the year; 1 is the first of January.
     pub(crate) fn day_of_year(self) -> i64 {
         let before: i64 = (1..self.month).map(|month| days_of_month(self.year, month)).sum();
         before + self.day
     }
 }
 
-/// 1 is Monday.
+/// The day of the week; 1 is Monday.
 pub(crate) fn iso_day_of_week(days: i64) -> i64 {
     (days.rem_euclid(7) + 3) % 7 + 1
 }
 
-/// The week of ISO 8601 and the year that it belongs to.
+/// The week by ISO 8601, and the year that it belongs to.
 pub(crate) fn iso_week(days: i64) -> (i64, i64) {
     // The Thursday of a week is in the year that the week belongs to.
     let thursday = days + 4 - iso_day_of_week(days);

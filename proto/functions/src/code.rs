@@ -1,4 +1,4 @@
-//! Texts and bytes in other forms: base64, hexadecimal and binary digits, character sets, hashes, URLs.
+//! Encodings of texts and bytes: base64, hexadecimal and binary digits, character sets, hashes, URLs.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -44,7 +44,7 @@ const PADDING: engine::GeneralPurposeConfig =
     engine::GeneralPurposeConfig::new().with_decode_padding_mode(engine::DecodePaddingMode::Indifferent);
 const BASE64: engine::GeneralPurpose = engine::GeneralPurpose::new(&alphabet::STANDARD, PADDING);
 
-/// The bytes of each row, of a text in UTF-8.
+/// Applies a function to the bytes of each row. Those of a text are UTF-8.
 fn each_bytes<T>(arguments: &Arguments, mut made: impl FnMut(usize, Option<&[u8]>) -> Result<T>) -> Result<Vec<T>> {
     if arguments.data_type(0)? == DataType::Binary {
         let bytes = arguments.bytes(0)?;
@@ -63,7 +63,7 @@ fn to_base64(arguments: &Arguments) -> Result<ArrayRef> {
     texts_of_bytes(arguments, |bytes| Some(BASE64.encode(bytes)))
 }
 
-/// NULL where it is not base64, or not that of a text.
+/// NULL for what is not base64, or not that of a text.
 fn from_base64(arguments: &Arguments) -> Result<ArrayRef> {
     texts_of_bytes(arguments, |bytes| BASE64.decode(bytes).ok().and_then(|bytes| String::from_utf8(bytes).ok()))
 }
@@ -76,7 +76,7 @@ enum Charset {
     Utf8,
     Utf16Be,
     Utf16Le,
-    /// With a mark of the order, which is big end first where there is none.
+    /// With a byte order mark; big-endian if there is none.
     Utf16,
 }
 
@@ -172,7 +172,7 @@ fn hexadecimal(bytes: &[u8], digits: &[u8; 16]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
-/// A negative number in two's complement of 64 bits.
+/// A negative number is written in two's complement of 64 bits.
 fn hex(arguments: &Arguments) -> Result<ArrayRef> {
     if let Ok(numbers) = arguments.ints(0) {
         return texts(arguments.rows, |row| Ok(numbers.get(row).map(|number| format!("{number:X}"))));
@@ -180,7 +180,7 @@ fn hex(arguments: &Arguments) -> Result<ArrayRef> {
     texts_of_bytes(arguments, |bytes| Some(hexadecimal(bytes, b"0123456789ABCDEF")))
 }
 
-/// NULL where there is another character; of an odd number of digits, the first is worth a byte of zero.
+/// NULL if there is another character. Of an odd number of digits, the first becomes a zero byte.
 fn unhex(arguments: &Arguments) -> Result<ArrayRef> {
     let wholes = arguments.texts(0)?;
     let mut builder = BinaryBuilder::new();
@@ -275,7 +275,7 @@ fn url_encode(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// NULL where a percent sign is not followed by two digits, or the bytes are no text.
+/// NULL if two hexadecimal digits do not follow a percent sign, or the bytes are no text.
 fn url_decode(arguments: &Arguments) -> Result<ArrayRef> {
     texts_of_bytes(arguments, |bytes| {
         let mut made = Vec::with_capacity(bytes.len());
@@ -297,7 +297,7 @@ fn url_decode(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// The parts of a URL, as they are written.
+/// The parts of a URL, as written.
 struct Url<'a> {
     protocol: &'a str,
     authority: &'a str,
@@ -307,7 +307,7 @@ struct Url<'a> {
 }
 
 impl<'a> Url<'a> {
-    /// `None` for what is not a URL, and for protocols that Java does not know either.
+    /// `None` for what is not a URL, and for protocols that Java does not know.
     fn parse(text: &'a str) -> Option<Self> {
         let (protocol, rest) = text.trim_matches(|character: char| character <= ' ').split_once(':')?;
         let known = ["http", "https", "ftp", "file", "jar", "mailto"];
@@ -329,7 +329,7 @@ impl<'a> Url<'a> {
 
     fn host(&self) -> &'a str {
         let host = self.authority.rsplit_once('@').map_or(self.authority, |(_, host)| host);
-        // The port follows the last colon, unless that is within the brackets of an address.
+        // The port follows the last colon, unless that colon is within the brackets of an address.
         match host.rsplit_once(':') {
             Some((name, port)) if !port.contains(']') => name,
             _ => host,

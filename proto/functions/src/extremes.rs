@@ -1,5 +1,5 @@
-//! `GREATEST` and `LEAST`: NULL where any of their arguments is. NaN is greater than all numbers. And `NULLIF`, whose value is of
-//! the type of its first argument, and which compares as `=` does.
+//! `GREATEST` and `LEAST`, which are NULL if an argument is, and for which NaN is greater than all numbers. `NULLIF`,
+//! whose value has the type of its first argument, and which compares as `=` does.
 
 use arrow::{
     array::{Array, ArrayRef, BooleanArray},
@@ -75,7 +75,7 @@ fn null_if_equal(arguments: &Arguments) -> Result<ArrayRef> {
     let (value, other) = (arguments.array(0)?, arguments.array(1)?);
     let common = unified(value.data_type(), other.data_type()).ok_or_else(unexpected)?;
     let [values, others] = arrays::comparable([&cast(&value, &common)?, &cast(&other, &common)?])?;
-    // What the common type cannot hold is NULL in it, and equals nothing.
+    // A value that the common type cannot hold is NULL there, and equals nothing.
     let are_there = |row: usize| value.is_valid(row) && other.is_valid(row);
     let rows = values.iter().zip(others.iter()).enumerate();
     let equal: BooleanArray = rows.map(|(row, (one, other))| Some(are_there(row) && one == other)).collect();

@@ -1,8 +1,8 @@
-//! Times of different precisions as numbers that can be compared: seconds since the epoch as `DECIMAL(38, 9)`.
+//! Makes times of different precisions comparable: seconds since the epoch as `DECIMAL(38, 9)`.
 //!
-//! No timestamp that holds the values of both would do: nanoseconds reach from 1677 to 2262 only, and what rounds a time for
-//! the comparison makes unlike times equal. The planner puts it where times of unlike types are compared; its name cannot be
-//! written in SQL.
+//! No timestamp type holds the values of both sides: nanoseconds reach from 1677 to 2262 only, and rounding a time for
+//! the comparison would make different times equal. The planner inserts this function where times of different types
+//! are compared. SQL cannot write its name.
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,11 +16,11 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImp
 
 use crate::{moment::Moment, names::sql_type};
 
-/// What instants are of.
+/// The type of instants.
 pub const INSTANT_TYPE: DataType = DataType::Decimal128(38, 9);
 const NANOS_PER_DAY: i128 = 86_400_000_000_000;
 
-/// The function.
+/// The function that makes instants of times.
 #[must_use]
 pub fn instant() -> Arc<ScalarUDF> {
     static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {

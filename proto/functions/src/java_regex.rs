@@ -1,8 +1,8 @@
-//! Java's regular expressions, as far as ours mean the same.
+//! Java's regular expressions, as far as ours can express them.
 //!
-//! What is read the same way in both is passed on, what is written otherwise is translated, and what only Java has (looking
-//! ahead or behind, back references, possessive quantifiers) is refused. `$` is the end of the text only, not the place before
-//! a last line feed.
+//! Syntax that means the same in both is passed on, other syntax is translated, and what only Java has (lookahead and
+//! lookbehind, back references, possessive quantifiers) is refused. `$` is the end of the text only, not the place
+//! before a last line feed.
 
 use std::collections::HashMap;
 
@@ -10,13 +10,13 @@ use regex::{Captures, Regex, RegexBuilder};
 
 /// The most bytes that a compiled expression may take.
 const SIZE_MAX: usize = 8 << 20;
-/// The most expressions that one call keeps at hand, where they come from a column.
+/// The most compiled expressions that one call keeps, if they come from a column.
 const KEPT_MAX: usize = 64;
 
-/// Compiles a regular expression of Java's.
+/// Compiles a regular expression of Java.
 ///
 /// # Errors
-/// Why it has no counterpart, in words that follow the expression itself.
+/// Why it has no counterpart, after the expression itself.
 pub(crate) fn compile(java: &str) -> Result<Regex, String> {
     let translated = translate(java).map_err(|reason| format!("regular expression '{java}': {reason}"))?;
     build(&translated).map_err(|reason| format!("regular expression '{java}': {reason}"))
@@ -26,12 +26,12 @@ pub(crate) fn compile(java: &str) -> Result<Regex, String> {
 pub(crate) fn build(pattern: &str) -> Result<Regex, String> {
     RegexBuilder::new(pattern).size_limit(SIZE_MAX).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-        // The last line says why, those before draw where.
+        // The last line gives the reason. Those before it draw the place.
         other => other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     })
 }
 
-/// Compiled expressions by their text: nearly always there is one for all rows.
+/// Compiled expressions by their text. Nearly always one expression serves all rows.
 pub(crate) struct Compiled {
     compile: fn(&str) -> Result<Regex, String>,
     kept: HashMap<String, Regex>,
@@ -53,7 +53,7 @@ impl Compiled {
     }
 }
 
-/// The matches in a text as Java finds them: an empty one may follow at once on another.
+/// The matches in a text as Java finds them: an empty match may directly follow another match.
 pub(crate) fn matches<'a>(regex: &'a Regex, text: &'a str) -> impl Iterator<Item = Captures<'a>> {
     let mut from = Some(0);
     std::iter::from_fn(move || {
@@ -83,7 +83,7 @@ fn translate(java: &str) -> Result<String, String> {
     }
 }
 
-/// `ims` of `(?ims)` at the beginning.
+/// The flags of `(?ims)` at the beginning.
 fn leading_flags(java: &str) -> Option<&str> {
     let (flags, _) = java.strip_prefix("(?")?.split_once(')')?;
     (!flags.is_empty() && flags.chars().all(|flag| "ims".contains(flag))).then_some(flags)
@@ -144,7 +144,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A quantifier may be reluctant; another sign would be read as a quantifier of it.
+    /// A quantifier may be reluctant. Any other sign after it would be taken for a quantifier of the quantifier.
     fn end_quantifier(&mut self) -> Result<(), String> {
         if self.takes("?") {
             self.made.push('?');
@@ -252,7 +252,7 @@ impl Reader<'_> {
         self.push(text)
     }
 
-    /// A character that stands for itself.
+    /// Adds a character that stands for itself.
     fn literal(&mut self, character: char) -> Result<(), String> {
         match character.is_alphanumeric() {
             true => self.made.push(character),

@@ -1,7 +1,8 @@
-//! Java's patterns of dates and times, `yyyy-MM-dd HH:mm:ss`: read once, then texts are written and read by them.
+//! Java's patterns of dates and times, such as `yyyy-MM-dd HH:mm:ss`. A pattern is parsed once, then formats and parses
+//! texts.
 //!
-//! Names are English. What depends on where one is (weeks of the year and of the month, numbers of days of the week) has no
-//! letter here, nor have zones where there is none; such letters are refused.
+//! Names are English. Letters that depend on the locale (weeks of the year and of the month, numbers of days of the
+//! week) are refused, and so are letters for the names of zones, as a moment here has no zone.
 
 use crate::civil::{Date, Moment, SECOND_NANOS, iso_day_of_week};
 
@@ -35,7 +36,7 @@ enum Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
     Era,
-    /// Of its era: the year before 1 is 1.
+    /// Counted within its era: the year before 1 is 1 again.
     YearOfEra,
     Year,
     Month,
@@ -59,7 +60,7 @@ enum Field {
     MilliOfDay,
     NanoOfSecond,
     NanoOfDay,
-    /// An offset from UTC, `+0100`; `Z` for none where `letter` is.
+    /// An offset from UTC, such as `+0100`. With `letter`, `Z` stands for none.
     Offset {
         colon: bool,
         letter: bool,
@@ -74,21 +75,21 @@ enum Item {
         field: Field,
         width: usize,
     },
-    /// `[` and `]`: what lies between may be missing in a text.
+    /// `[` and `]`: the part between them may be missing in a text.
     OptionalStart,
     OptionalEnd,
 }
 
-/// Which of Java's two families of patterns.
+/// One of Java's two families of patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// `DateTimeFormatter`: of `DATE_FORMAT` and `TO_TIMESTAMP`.
+    /// `DateTimeFormatter`, for `DATE_FORMAT` and `TO_TIMESTAMP`.
     Formatter,
-    /// `SimpleDateFormat`: of `UNIX_TIMESTAMP`, `FROM_UNIXTIME` and `TO_DATE`. `S` is the number of milliseconds.
+    /// `SimpleDateFormat`, for `UNIX_TIMESTAMP`, `FROM_UNIXTIME` and `TO_DATE`. `S` is the number of milliseconds.
     Simple,
 }
 
-/// A pattern that was read.
+/// A parsed pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pattern {
     items: Vec<Item>,
@@ -96,7 +97,7 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
     /// Which letters of it have no meaning here.
@@ -140,7 +141,7 @@ impl Pattern {
         Ok(Self { items, dialect })
     }
 
-    /// The moment, written by the pattern; `None` where it has an offset, as there is none.
+    /// Writes a moment by the pattern. Offsets are written as 0: moments are in UTC.
     pub(crate) fn write(&self, moment: Moment, made: &mut String) {
         let date = moment.date();
         for item in &self.items {
@@ -205,7 +206,8 @@ fn push_literal(items: &mut Vec<Item>, text: &str) {
     }
 }
 
-/// The text up to a closing quote, and what follows it; two quotes are one, and two at once are one alone.
+/// The text up to a closing quote, and what follows it. Two quotes within it stand for one, and so does an empty
+/// quotation.
 fn quoted(text: &str) -> Option<(String, &str)> {
     if let Some(rest) = text.strip_prefix('\'') {
         return Some(("'".to_owned(), rest));
@@ -319,7 +321,7 @@ fn quarter(number: i64, form: Form) -> String {
     }
 }
 
-/// Years beyond the width have a sign, in one of the two families.
+/// Writes a year. In a `DateTimeFormatter`, years beyond the width have a sign.
 fn push_year(year: i64, width: usize, dialect: Dialect, made: &mut String) {
     match (width, dialect) {
         (2, _) => made.push_str(&format!("{:02}", year.rem_euclid(100))),

@@ -1,8 +1,8 @@
-//! The functions of SQL: what a query may call, and what nodes evaluate. One list for both, so that neither knows a function
-//! that the other lacks.
+//! The functions of SQL: those that a query may call and that nodes evaluate. Both use one list, so neither knows a
+//! function that the other lacks.
 //!
-//! Flink's meaning wins where Flink documents a function. Those of DataFusion that mean something else under that name are
-//! replaced here or left out, never answered by another of the same name: `catalogue` says of every name which it is.
+//! Where Flink documents a function, its meaning wins. DataFusion's functions that mean something else under that name
+//! are replaced here or left out: `catalogue` says what every name means.
 
 mod arrays;
 mod catalogue;
@@ -83,8 +83,8 @@ pub fn window() -> Vec<Arc<WindowUDF>> {
     functions
 }
 
-/// What the planner puts in the place of operators, and of functions that a query calls by another name: nodes must know it,
-/// but no query can name it.
+/// Functions that the planner inserts for operators, and for functions that a query calls by another name. Nodes must
+/// know them, but no query can name them.
 #[must_use]
 pub fn unnamed() -> (Vec<Arc<ScalarUDF>>, Vec<Arc<AggregateUDF>>) {
     (arithmetic::functions(), aggregate::functions().into_iter().map(|(_, function)| function).collect())

@@ -1,4 +1,4 @@
-//! Maps, of arrays and of one another, and their values by key. Of equal keys, the last one counts.
+//! Makes maps of arrays and of other maps, and finds values by key. Of equal keys, the last one counts.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -74,7 +74,7 @@ fn of_maps(types: &[DataType]) -> DataType {
     types.first().cloned().unwrap_or(DataType::Null)
 }
 
-/// Maps of entries that are picked by source and place, the same for keys and values.
+/// Makes maps of picked keys and values, each given by source and place.
 fn pick_entries(
     arguments: &Arguments,
     keys: &[&ArrayRef],
@@ -115,7 +115,7 @@ fn map_from_arrays(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// NULL where the map has no such key.
+/// The value of a key; NULL if the map lacks the key.
 fn map_at(arguments: &Arguments) -> Result<ArrayRef> {
     let (array, wanted) = (arguments.array(0)?, arguments.array(1)?);
     let map = array.as_map_opt().ok_or_else(unexpected)?;
@@ -129,7 +129,7 @@ fn map_at(arguments: &Arguments) -> Result<ArrayRef> {
     pick_one(map.values(), picked)
 }
 
-/// Where the entries of a row lie among all; `None` where the map is NULL.
+/// The places of a row's entries among all entries; `None` if the map is NULL.
 fn entries_of(map: &MapArray, row: usize) -> Result<Option<Range<usize>>> {
     let place = |at: usize| map.value_offsets().get(at).and_then(|offset| usize::try_from(*offset).ok());
     let range = place(row).zip(place(row + 1)).map(|(start, end)| start..end);
@@ -152,7 +152,7 @@ fn last_of_equal(
     kept
 }
 
-/// Of equal keys, the one of the last map counts.
+/// Of equal keys, that of the last map counts.
 fn map_union(arguments: &Arguments) -> Result<ArrayRef> {
     let arrays = (0..arguments.len()).map(|at| arguments.array(at)).collect::<Result<Vec<_>>>()?;
     let maps = arrays.iter().map(|array| array.as_map_opt().ok_or_else(unexpected)).collect::<Result<Vec<_>>>()?;

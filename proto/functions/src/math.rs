@@ -1,6 +1,7 @@
-//! Numbers: functions of doubles, and those that keep the type of what they are given.
+//! Functions of numbers: those of doubles, and those that keep the type of their argument.
 //!
-//! What has no real value is NaN, or an infinity, as in IEEE 754; it fails no row. What does not fit its type does.
+//! A result without a real value is NaN, or an infinity, as in IEEE 754, and fails no row. A result that does not fit
+//! its type does.
 
 use std::sync::Arc;
 
@@ -87,7 +88,7 @@ fn of_two(arguments: &Arguments, value: fn(f64, f64) -> f64) -> Result<ArrayRef>
     Ok(Arc::new(values.collect::<Float64Array>()))
 }
 
-/// The natural logarithm, or that to the base that comes first.
+/// The natural logarithm, or the logarithm to the base that comes first.
 fn log(arguments: &Arguments) -> Result<ArrayRef> {
     match arguments.len() {
         1 => each_double(arguments, f64::ln),
@@ -96,7 +97,7 @@ fn log(arguments: &Arguments) -> Result<ArrayRef> {
 }
 
 fn power(arguments: &Arguments) -> Result<ArrayRef> {
-    // `powf` gives 1 for a base of 1 or -1 where Java gives NaN.
+    // For a base of 1 or -1 and an exponent that is not finite, `powf` may give 1 where Java gives NaN.
     of_two(arguments, |base, exponent| match (base.abs() == 1.0, exponent.is_finite()) {
         (true, false) => f64::NAN,
         _ => base.powf(exponent),
@@ -122,7 +123,7 @@ fn whole(types: &[DataType]) -> DataType {
     }
 }
 
-/// Rounding may need one more digit before the point. With a number of places, which may differ by row, the scale stays.
+/// Rounding may need one more digit before the point. A given number of places may differ by row, so the scale stays.
 fn rounded(types: &[DataType]) -> DataType {
     match types {
         [DataType::Decimal128(precision, scale)] => {
@@ -158,7 +159,8 @@ fn sign(arguments: &Arguments) -> Result<ArrayRef> {
     convert(arguments, |x| Some(x.signum()), double, |value, unit, _| value.signum().checked_mul(unit))
 }
 
-/// Each number by the form that it has: whole, double, or a decimal of so many units, whose result has so many.
+/// Applies a function to each number by its form: an integer, a double, or an unscaled decimal, with the powers of ten
+/// of its scale and of the result's scale.
 fn convert(
     arguments: &Arguments,
     int: impl Fn(i64) -> Option<i64>,
@@ -232,7 +234,7 @@ fn round(arguments: &Arguments) -> Result<ArrayRef> {
     to_places(arguments, |value, unit| {
         let rest = value % unit;
         let down = value - rest;
-        // Half a unit is rounded away from zero; `rest * 2` could overflow.
+        // Half a unit rounds away from zero. `rest * 2` could overflow.
         match rest.unsigned_abs() >= unit.unsigned_abs() - rest.unsigned_abs() {
             true => down.checked_add(unit * value.signum()),
             false => Some(down),
@@ -244,7 +246,7 @@ fn truncate(arguments: &Arguments) -> Result<ArrayRef> {
     to_places(arguments, |value, unit| Some(value - value % unit))
 }
 
-/// Cuts numbers to a number of places, which may be negative; `cut` cuts a whole number to multiples of a unit.
+/// Cuts numbers to a number of decimal places, which may be negative. `cut` reduces an integer to a multiple of a unit.
 fn to_places(arguments: &Arguments, cut: fn(i128, i128) -> Option<i128>) -> Result<ArrayRef> {
     let scale = match arguments.data_type(0)? {
         DataType::Decimal128(_, scale) => i64::from(scale),
@@ -269,12 +271,12 @@ fn to_places(arguments: &Arguments, cut: fn(i128, i128) -> Option<i128>) -> Resu
     )
 }
 
-/// By the shortest decimal that is this double, as one would read it.
+/// Cuts the shortest decimal that identifies the double, which is how people read it.
 fn double_to_places(value: f64, places: i64, cut: fn(i128, i128) -> Option<i128>) -> f64 {
     if !value.is_finite() || value == 0.0 {
         return value;
     }
-    // Digits and exponent: `1.005` is `1.005e0`, that is 1005 thousandths.
+    // Digits and exponent: `1.005` is `1.005e0`, which is 1005 thousandths.
     let text = format!("{value:e}");
     let Some((mantissa, exponent)) = text.split_once('e') else { return value };
     let exponent: i64 = exponent.parse().unwrap_or(0);

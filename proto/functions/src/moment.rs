@@ -1,15 +1,15 @@
-//! Dates and times as text, in both directions: in files, requests and casts. The proleptic Gregorian calendar, no leap
-//! seconds.
+//! Dates and times as text, parsed and written: in files, requests and casts. By the proleptic Gregorian calendar,
+//! without leap seconds.
 //!
-//! Read: `2026-01-01 00:00:00.123`, `2026-01-01T00:00:00.123Z`, with an offset such as `+02:00` or without, with fewer
-//! parts (`2026-01-01`, `2026-01-01 00:00`). Casts also take parts of one digit (`2026-1-1 9:30:00`). What is finer than the
-//! column's unit is cut off, which rounds down.
+//! The forms that are parsed: `2026-01-01 00:00:00.123`, `2026-01-01T00:00:00.123Z`, with an offset such as `+02:00` or
+//! without, with fewer parts (`2026-01-01`, `2026-01-01 00:00`). Casts also take parts of one digit (`2026-1-1
+//! 9:30:00`). Digits beyond the column's unit are cut off, which rounds down.
 
 use arrow::datatypes::TimeUnit;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 const NANOS_PER_SECOND: u32 = 1_000_000_000;
-/// The digits of the year, month, day, hour and minute: what consecutive records mostly share.
+/// The bytes of year, month, day, hour and minute, which consecutive records mostly share.
 const PREFIX_BYTES: usize = 16;
 
 /// A moment: seconds since the epoch, and nanoseconds after that second.
@@ -22,14 +22,14 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The moment that a text says as a timestamp; of a whole date, its midnight.
+    /// The moment of a timestamp's text; of a date alone, its midnight. `None` if the text is neither.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let text = text.trim_matches(|letter: char| letter.is_ascii_whitespace());
         parse(text.as_bytes()).or_else(|| read_timestamp(text))
     }
 
-    /// The moment that a text says beside dates: of a date, also of one like `2026`, its midnight.
+    /// The moment of a text that stands beside a date: of a date, also of one like `2026`, its midnight.
     #[must_use]
     pub fn read_beside_dates(text: &str) -> Option<Self> {
         let midnight = |day: i32| Self { seconds: i64::from(day) * SECONDS_PER_DAY, nanos: 0 };
@@ -43,17 +43,17 @@ impl Moment {
         i128::from(self.seconds) * i128::from(NANOS_PER_SECOND) + i128::from(self.nanos)
     }
 
-    /// In units of a column; `None` where it is too far away.
+    /// The moment in units of a column; `None` if it is too far away.
     #[must_use]
     pub fn in_unit(self, unit: TimeUnit) -> Option<i64> {
         let per_second = units_per_second(unit);
         let nanos_per_unit = i64::from(NANOS_PER_SECOND) / per_second;
-        // In 128 bits: the seconds of an early moment may not fit while the sum does.
+        // In 128 bits: the seconds of an early moment may not fit although the sum does.
         let whole = i128::from(self.seconds) * i128::from(per_second);
         i64::try_from(whole + i128::from(i64::from(self.nanos) / nanos_per_unit)).ok()
     }
 
-    /// From units of a column.
+    /// The moment of a value in units of a column.
     #[must_use]
     pub fn from_unit(value: i64, unit: TimeUnit) -> Self {
         let per_second = units_per_second(unit);
@@ -72,7 +72,7 @@ fn units_per_second(unit: TimeUnit) -> i64 {
     }
 }
 
-/// How many digits of a second a unit has.
+/// How many digits of a second's fraction a unit has.
 #[must_use]
 pub fn fraction_digits(unit: TimeUnit) -> usize {
     match unit {
@@ -83,7 +83,7 @@ pub fn fraction_digits(unit: TimeUnit) -> usize {
     }
 }
 
-/// Reads timestamps; remembers the last minute, since records of one time come together.
+/// Parses timestamps. Remembers the last minute, because records of one time come together.
 #[derive(Debug)]
 pub struct TimestampReader {
     prefix: [u8; PREFIX_BYTES],
@@ -97,7 +97,7 @@ impl Default for TimestampReader {
 }
 
 impl TimestampReader {
-    /// The moment of a text; `None` where it is none.
+    /// The moment of a text; `None` if it is no timestamp.
     #[inline]
     #[must_use]
     pub fn read(&mut self, text: &[u8]) -> Option<Moment> {
@@ -122,7 +122,7 @@ impl TimestampReader {
     }
 }
 
-/// The moment of a text; `None` where it is none.
+/// The moment of a text; `None` if it is no timestamp.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<Moment> {
     let (days, rest) = date(text)?;
@@ -138,7 +138,7 @@ pub fn parse(text: &[u8]) -> Option<Moment> {
     Some(Moment { seconds: midnight + minutes * 60 + second - offset(rest)?, nanos })
 }
 
-/// Days since the epoch of `2026-01-01`.
+/// Days since the epoch of a date such as `2026-01-01`.
 #[must_use]
 pub fn parse_date(text: &[u8]) -> Option<i32> {
     match date(text)? {
@@ -147,7 +147,7 @@ pub fn parse_date(text: &[u8]) -> Option<i32> {
     }
 }
 
-/// Nanoseconds since midnight of `12:34`, `12:34:56` or `12:34:56.789`.
+/// Nanoseconds since midnight of a time such as `12:34`, `12:34:56` or `12:34:56.789`.
 #[must_use]
 pub fn parse_time(text: &[u8]) -> Option<i64> {
     let (minutes, rest) = hours_and_minutes(text)?;
@@ -156,7 +156,7 @@ pub fn parse_time(text: &[u8]) -> Option<i64> {
     rest.is_empty().then(|| (minutes * 60 + second) * i64::from(NANOS_PER_SECOND) + i64::from(nanos))
 }
 
-/// The moment that a cast's text says: parts besides the year may have one digit.
+/// The moment of a text in a cast, where parts other than the year may have one digit.
 #[must_use]
 pub fn read_timestamp(text: &str) -> Option<Moment> {
     let (days, rest) = loose_date(text.as_bytes(), 4)?;
@@ -170,7 +170,7 @@ pub fn read_timestamp(text: &str) -> Option<Moment> {
     Some(Moment { seconds: midnight + second - offset(rest)?, nanos })
 }
 
-/// Days since the epoch of the date that a cast's text says: `2026-1-1`, `2026-1`, `2026`, or that of a timestamp.
+/// Days since the epoch of a text in a cast: `2026-1-1`, `2026-1`, `2026`, or a timestamp.
 #[must_use]
 pub fn read_date(text: &str) -> Option<i32> {
     let bytes = text.as_bytes();
@@ -186,7 +186,7 @@ pub fn read_date(text: &str) -> Option<i32> {
     i32::try_from(days).ok()
 }
 
-/// Nanoseconds since midnight of the time that a cast's text says: `9`, `9:30`, `09:30:00.123`.
+/// Nanoseconds since midnight of a text in a cast: `9`, `9:30`, `09:30:00.123`.
 #[must_use]
 pub fn read_time(text: &str) -> Option<i64> {
     let (second, nanos, rest) = loose_clock(text.as_bytes())?;
@@ -200,7 +200,7 @@ fn loose_date(text: &[u8], digits_of_year: usize) -> Option<(i64, &[u8])> {
     Some((days_of(year, month, day)?, rest))
 }
 
-/// Seconds and nanoseconds of a day.
+/// Parses a time of day to seconds and nanoseconds.
 fn loose_clock(text: &[u8]) -> Option<(i64, u32, &[u8])> {
     let (hour, mut rest) = one_or_two_digits(text)?;
     let (mut minute, mut second, mut nanos) = (0, 0, 0);
@@ -230,7 +230,7 @@ fn two_digits(text: &[u8]) -> Option<(i64, &[u8])> {
     }
 }
 
-/// At least so many digits, four at most; years outside of 0000 to 9999 have a sign and may have more.
+/// Parses a year of `digits_min` to four digits. With a sign it may have up to six, for years outside of 0000 to 9999.
 fn year(text: &[u8], digits_min: usize) -> Option<(i64, &[u8])> {
     let (negative, unsigned) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -254,7 +254,7 @@ fn date(text: &[u8]) -> Option<(i64, &[u8])> {
     Some((days_of(year, month, day)?, rest))
 }
 
-/// Days since the epoch of a date; `None` where there is no such date.
+/// Days since the epoch of a date; `None` if there is no such date.
 fn days_of(year: i64, month: i64, day: i64) -> Option<i64> {
     let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {
@@ -293,7 +293,7 @@ fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     Some((nanos, rest))
 }
 
-/// Seconds east of UTC; nothing written is UTC.
+/// Seconds east of UTC. A text without an offset is in UTC.
 fn offset(text: &[u8]) -> Option<i64> {
     let (sign, rest) = match text {
         [] | [b'Z' | b'z'] => return Some(0),
@@ -309,7 +309,8 @@ fn offset(text: &[u8]) -> Option<i64> {
     (hours <= 18 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
-/// Howard Hinnant's algorithm: eras of 400 years that start in March.
+/// Days since the epoch, counted in eras of 400 years that start in March (Howard Hinnant: chrono-Compatible Low-Level
+/// Date Algorithms).
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let shifted = if month <= 2 { year - 1 } else { year };
     let era = shifted.div_euclid(400);
@@ -318,7 +319,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// The inverse: (year, month, day).
+/// The inverse, as (year, month, day).
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
@@ -331,7 +332,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
-/// How timestamps are written.
+/// The form in which timestamps are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimestampForm {
     /// `2026-01-01 00:00:00.123`
@@ -340,7 +341,7 @@ pub enum TimestampForm {
     Iso8601,
 }
 
-/// Writes a timestamp with all the digits that its unit has.
+/// Writes a timestamp with all digits of its unit.
 pub fn write(value: i64, unit: TimeUnit, form: TimestampForm, into: &mut Vec<u8>) {
     let moment = Moment::from_unit(value, unit);
     write_day(moment.seconds.div_euclid(SECONDS_PER_DAY), into);
@@ -366,7 +367,7 @@ pub fn write_day(days: i64, into: &mut Vec<u8>) {
     write_padded(day, 2, into);
 }
 
-/// Writes a time of day, given in the unit.
+/// Writes a time of day, given in `unit`.
 pub fn write_time(value: i64, unit: TimeUnit, into: &mut Vec<u8>) {
     let moment = Moment::from_unit(value, unit);
     write_clock(moment.seconds.rem_euclid(SECONDS_PER_DAY), moment.nanos, unit, into);
@@ -386,7 +387,7 @@ fn write_clock(second_of_day: i64, nanos: u32, unit: TimeUnit, into: &mut Vec<u8
     }
 }
 
-/// Writes exactly so many digits of a number from 0.
+/// Writes exactly `digits` digits of a number from 0.
 fn write_padded(value: i64, digits: usize, into: &mut Vec<u8>) {
     let start = into.len();
     into.resize(start + digits, b'0');

@@ -1,8 +1,8 @@
-//! What things are called in SQL.
+//! Names of types in SQL.
 
 use arrow::datatypes::{DataType, TimeUnit};
 
-/// The type as one would declare it.
+/// The type as SQL declares it.
 #[must_use]
 pub fn sql_type(data_type: &DataType) -> String {
     match data_type {

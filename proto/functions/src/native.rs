@@ -1,7 +1,7 @@
-//! Scalar functions of our own: a name, what arguments are taken, and how rows are evaluated.
+//! Our own scalar functions: a name, the arguments that are taken, and how rows are evaluated.
 //!
-//! Arguments are of the family that is declared, as in Flink: a text is not read as a number, nor a number written as a text,
-//! unless a cast says so. Arguments that are constants stay single values, so that patterns are read once.
+//! As in Flink, arguments are of the declared kind: a text is not parsed as a number, nor a number written as a text,
+//! unless a cast says so. Constant arguments stay single values, so that patterns are parsed once.
 
 use std::{
     fmt,
@@ -24,18 +24,18 @@ use datafusion_expr::{
 
 use crate::{budget, names::sql_type};
 
-/// The most bytes that a text which a function makes may have.
+/// The most bytes of a text that a function makes.
 pub(crate) const TEXT_BYTES_MAX: usize = 64 << 20;
-/// So many bytes are made before they are charged: texts are short as a rule.
+/// So many bytes are made before they are charged, because most texts are short.
 const CHARGED_BYTES: usize = 64 << 10;
 
-/// What an argument may be, and as what it is given to the function.
+/// What an argument may be, and the type in which the function gets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A text; whole numbers are written as texts.
+    /// A text. Integers are written as texts.
     Written,
     Text,
-    /// A whole number, as 64 bits.
+    /// An integer, as 64 bits.
     Int,
     /// Any number, as a double.
     Double,
@@ -45,7 +45,7 @@ pub(crate) enum Kind {
     Bytes,
     /// A text or bytes, as it is.
     TextOrBytes,
-    /// A whole number or a text.
+    /// An integer or a text.
     IntOrText,
     /// `DATE`, `TIME`, `TIMESTAMP` or `TIMESTAMP_LTZ`, as it is.
     Time,
@@ -55,7 +55,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The type that an argument of `found` becomes; `None` where it is not of this kind.
+    /// The type to which an argument of type `found` is coerced; `None` if it is not of this kind.
     pub(crate) fn takes(self, found: &DataType) -> Option<DataType> {
         use DataType as T;
         let is_text = matches!(found, T::Utf8 | T::LargeUtf8 | T::Utf8View);
@@ -87,14 +87,14 @@ impl Kind {
     }
 }
 
-/// How many arguments there are, and of which kinds.
+/// The number and the kinds of arguments.
 #[derive(Clone, Copy)]
 pub(crate) enum Takes {
-    /// These, of which the last ones may be left out.
+    /// These. The last `optional` ones may be left out.
     These { kinds: &'static [Kind], optional: usize },
-    /// These, and any number more of the last one's kind.
+    /// These, and any number of further ones of the last one's kind.
     Repeated(&'static [Kind]),
-    /// Other types, by types; `None` where it takes none such.
+    /// The coerced types as a function of the types found; `None` if those are refused.
     By(fn(&[DataType]) -> Option<Vec<DataType>>),
 }
 
@@ -103,7 +103,7 @@ pub(crate) const fn these(kinds: &'static [Kind]) -> Takes {
     Takes::These { kinds, optional: 0 }
 }
 
-/// These arguments, of which the last ones may be left out.
+/// These arguments. The last `optional` ones may be left out.
 pub(crate) const fn up_to(kinds: &'static [Kind], optional: usize) -> Takes {
     Takes::These { kinds, optional }
 }
@@ -134,14 +134,14 @@ pub(crate) enum Gives {
     Double,
     Boolean,
     Bytes,
-    /// By the types of the arguments, once these are coerced.
+    /// By the types of the coerced arguments.
     By(fn(&[DataType]) -> DataType),
 }
 
-/// Refuses arguments that no row could be evaluated with, and says why.
+/// Refuses arguments with which no row could be evaluated, and says why.
 pub(crate) type Check = fn(&Constants) -> std::result::Result<(), String>;
 
-/// What is known of the arguments when a call is planned.
+/// What planning knows of the arguments.
 pub(crate) struct Constants<'a> {
     pub(crate) types: &'a [DataType],
     values: &'a [Option<&'a ScalarValue>],
@@ -152,12 +152,12 @@ impl<'a> Constants<'a> {
         self.types.len()
     }
 
-    /// The text that an argument is; `None` where it is NULL, none, or not constant.
+    /// The text of an argument; `None` if it is NULL, missing, or not constant.
     pub(crate) fn text(&self, at: usize) -> Option<&'a str> {
         self.values.get(at).copied().flatten().and_then(|value| value.try_as_str().flatten())
     }
 
-    /// The whole number that an argument is; `None` where it is NULL, none, or not constant.
+    /// The integer of an argument; `None` if it is NULL, missing, or not constant.
     pub(crate) fn int(&self, at: usize) -> Option<i64> {
         let value = self.values.get(at).copied().flatten().filter(|value| value.data_type().is_integer())?;
         match value.cast_to(&DataType::Int64).ok()? {
@@ -173,7 +173,7 @@ pub(crate) struct Native {
     /// In lower case.
     pub(crate) name: &'static str,
     pub(crate) aliases: &'static [&'static str],
-    /// How it is called, for errors.
+    /// How a call is written, for errors.
     pub(crate) usage: &'static str,
     pub(crate) takes: Takes,
     pub(crate) gives: Gives,
@@ -293,7 +293,7 @@ impl ScalarUDFImpl for Function {
         if !constant {
             return Ok(ColumnarValue::Array((self.native.evaluate)(&arguments)?));
         }
-        // Made once, however many rows there are: with fewer it would be no less.
+        // It is made once, and fewer rows would not make it smaller, so it has no budget.
         let (given, _) = budget::within(None, || (self.native.evaluate)(&arguments));
         Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&given?, 0)?))
     }
@@ -302,7 +302,7 @@ impl ScalarUDFImpl for Function {
 /// The arguments of one call, for all rows of a batch.
 pub(crate) struct Arguments<'a> {
     values: &'a [ColumnarValue],
-    /// How many rows the result has.
+    /// The number of rows of the result.
     pub(crate) rows: usize,
     /// The type of the result.
     pub(crate) returns: &'a DataType,
@@ -323,7 +323,7 @@ impl Arguments<'_> {
         self.value(at)?.to_array(self.rows)
     }
 
-    /// One value per row, or the only one where it is constant.
+    /// One value per row, or the only value of a constant.
     fn short(&self, at: usize) -> Result<(ArrayRef, bool)> {
         match self.value(at)? {
             ColumnarValue::Array(array) => Ok((array.clone(), false)),
@@ -366,7 +366,7 @@ impl Arguments<'_> {
     }
 }
 
-/// The planner settled types, so none of another type comes; bytes of a job graph could say otherwise.
+/// The planner has fixed the types, but the bytes of a job graph may contain others.
 pub(crate) fn unexpected() -> datafusion_common::DataFusionError {
     exec_datafusion_err!("the arguments are not of the types that the function takes")
 }
@@ -395,7 +395,7 @@ values!(Doubles, doubles, Float64Array, f64);
 values!(Booleans, booleans, BooleanArray, bool);
 values!(Bytes, bytes, BinaryArray, &[u8]);
 
-/// A text for each row.
+/// Makes a text for each row.
 pub(crate) fn texts<T: AsRef<str>>(rows: usize, mut made: impl FnMut(usize) -> Result<Option<T>>) -> Result<ArrayRef> {
     let mut builder = StringViewBuilder::with_capacity(rows);
     let mut uncharged = 0;
@@ -416,7 +416,7 @@ pub(crate) fn texts<T: AsRef<str>>(rows: usize, mut made: impl FnMut(usize) -> R
     Ok(Arc::new(builder.finish()))
 }
 
-/// Refuses to make a text of so many bytes; `None`: more than can be counted.
+/// Refuses to make a text of too many bytes; `None` stands for more than can be counted.
 pub(crate) fn check_bytes(bytes: Option<usize>) -> Result<()> {
     match bytes {
         Some(bytes) if bytes <= TEXT_BYTES_MAX => Ok(()),
@@ -425,17 +425,17 @@ pub(crate) fn check_bytes(bytes: Option<usize>) -> Result<()> {
     }
 }
 
-/// A number for each row.
+/// Makes an INT for each row.
 pub(crate) fn ints(rows: usize, mut made: impl FnMut(usize) -> Result<Option<i32>>) -> Result<ArrayRef> {
     Ok(Arc::new((0..rows).map(&mut made).collect::<Result<Int32Array>>()?))
 }
 
-/// A number for each row.
+/// Makes a BIGINT for each row.
 pub(crate) fn bigints(rows: usize, mut made: impl FnMut(usize) -> Result<Option<i64>>) -> Result<ArrayRef> {
     Ok(Arc::new((0..rows).map(&mut made).collect::<Result<Int64Array>>()?))
 }
 
-/// A truth value for each row.
+/// Makes a BOOLEAN for each row.
 pub(crate) fn booleans(rows: usize, mut made: impl FnMut(usize) -> Result<Option<bool>>) -> Result<ArrayRef> {
     Ok(Arc::new((0..rows).map(&mut made).collect::<Result<BooleanArray>>()?))
 }

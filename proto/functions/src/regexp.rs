@@ -1,7 +1,7 @@
-//! Patterns: Java's regular expressions, and those of `LIKE` and `SIMILAR TO`.
+//! Pattern functions: Java's regular expressions, `LIKE` and `SIMILAR TO`.
 //!
-//! A constant pattern that cannot be read is refused when the query is planned. One of a column fails its row: ours lack
-//! parts of Java's, so that it cannot be told whether Flink would have given NULL.
+//! Planning refuses a constant pattern that cannot be parsed. One from a column fails its row: our syntax lacks parts
+//! of Java's, so it is unknown whether Flink would give NULL.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -78,9 +78,9 @@ pub(crate) const FUNCTIONS: &[Native] = &[
     Native::new("split", "SPLIT(text, separator)", these(&[Text, Text]), Gives::By(|_| text_list()), split),
 ];
 
-/// A byte that an expression searches takes as long as so many that are copied.
+/// An expression takes as long to search a byte as to copy so many.
 const SEARCH_COST: usize = 4;
-/// The most parts of one text: each takes the bytes of a view, however short it is.
+/// The most parts of one text. Each takes the bytes of a view, however short it is.
 const PARTS_MAX: usize = TEXT_BYTES_MAX / size_of::<u128>();
 
 fn check_parts(parts: usize) -> Result<()> {
@@ -105,7 +105,7 @@ fn check_second(constants: &Constants) -> std::result::Result<(), String> {
     constants.text(1).map_or(Ok(()), |pattern| compile(pattern).map(|_| ()))
 }
 
-/// The text and the compiled pattern of a row; `None` where either is NULL.
+/// Gives the text and the compiled pattern of a row; `None` if either is NULL.
 struct Patterns {
     texts: crate::native::Texts,
     patterns: crate::native::Texts,
@@ -134,7 +134,7 @@ fn regexp(arguments: &Arguments) -> Result<ArrayRef> {
     booleans(arguments.rows, |row| Ok(patterns.get(row)?.map(|(text, regex)| regex.is_match(text))))
 }
 
-/// All matches are replaced, by the replacement as it is written.
+/// Replaces all matches by the replacement as it is written.
 fn regexp_replace(arguments: &Arguments) -> Result<ArrayRef> {
     let (mut patterns, replacements) = (Patterns::of(arguments)?, arguments.texts(2)?);
     texts(arguments.rows, |row| {
@@ -157,7 +157,7 @@ fn regexp_replace(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// The group of the first match; NULL where there is none, or no such group.
+/// The group of the first match; NULL if there is no match, or no such group.
 fn regexp_extract(arguments: &Arguments) -> Result<ArrayRef> {
     let mut patterns = Patterns::of(arguments)?;
     let groups = (arguments.len() > 2).then(|| arguments.ints(2)).transpose()?;
@@ -170,7 +170,7 @@ fn regexp_extract(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// The group of each match; NULL where the pattern has no such group.
+/// The group of each match; NULL if the pattern has no such group.
 fn regexp_extract_all(arguments: &Arguments) -> Result<ArrayRef> {
     let mut patterns = Patterns::of(arguments)?;
     let groups = (arguments.len() > 2).then(|| arguments.ints(2)).transpose()?;
@@ -214,7 +214,7 @@ fn regexp_substr(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// What a pattern of SQL means as one of ours: by the pattern and its escape character.
+/// Translates a pattern of SQL, with its escape character, to one of ours.
 type Translation = fn(&str, Option<char>) -> std::result::Result<String, String>;
 
 fn escape_character(text: &str) -> std::result::Result<char, String> {
@@ -234,10 +234,10 @@ fn check_sql(constants: &Constants, translation: Translation) -> std::result::Re
     }
 }
 
-/// Checks what is known of the pattern of `like` or `similar_to` when a query is planned.
+/// Checks what planning knows of the pattern of `like` or `similar_to`.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// Why it cannot be parsed.
 pub fn check_pattern(name: &str, pattern: Option<&str>, escape: Option<&str>) -> std::result::Result<(), String> {
     let escape = escape.map(escape_character).transpose()?;
     let translation: Translation = if name == "like" { of_like } else { of_similar };
@@ -287,7 +287,7 @@ fn similar_to(arguments: &Arguments) -> Result<ArrayRef> {
     match_sql(arguments, of_similar)
 }
 
-/// `%` is any text, `_` any character; the escape character stands before either or itself.
+/// `%` is any text, `_` any character. The escape character stands before either of them or before itself.
 fn of_like(pattern: &str, escape: Option<char>) -> std::result::Result<String, String> {
     let mut made = String::from(r"\A(?s:");
     let mut rest = pattern.chars();
@@ -316,7 +316,7 @@ fn push_literal(made: &mut String, character: char) {
     }
 }
 
-/// SQL's regular expressions: `%`, `_`, `|`, `*`, `+`, `?`, `{m,n}`, groups and classes; all else stands for itself.
+/// SQL's regular expressions: `%`, `_`, `|`, `*`, `+`, `?`, `{m,n}`, groups and classes. All else stands for itself.
 fn of_similar(pattern: &str, escape: Option<char>) -> std::result::Result<String, String> {
     let mut made = String::from(r"\A(?s:");
     let mut rest = pattern.chars();
@@ -339,7 +339,7 @@ fn of_similar(pattern: &str, escape: Option<char>) -> std::result::Result<String
             other => push_literal(&mut made, other),
         }
         if matches!(character, '*' | '+' | '?' | '{') {
-            // `a+?` is another quantifier of ours, and an error of SQL's.
+            // `a+?` is a reluctant quantifier in our syntax, and an error in SQL.
             if matches!(rest.clone().next(), Some('*' | '+' | '?' | '{')) {
                 return Err(format!("SIMILAR TO '{pattern}': a quantifier follows another"));
             }
@@ -360,7 +360,7 @@ fn repetition(made: &mut String, rest: &mut std::str::Chars) -> Option<()> {
     fits.then(|| made.push_str(&format!("{{{counts}}}")))
 }
 
-/// A class behind its `[`: characters, ranges and `[:DIGIT:]`, negated by a first `^`.
+/// A class behind its `[`: characters, ranges and `[:DIGIT:]`, negated by a leading `^`.
 fn class(made: &mut String, rest: &mut std::str::Chars, escape: Option<char>) -> std::result::Result<(), String> {
     made.push('[');
     if let Some(following) = rest.as_str().strip_prefix('^') {
@@ -416,14 +416,15 @@ fn check_separators(constants: &Constants) -> std::result::Result<(), String> {
     constants.text(2).map_or(Ok(()), |pattern| compile(pattern).map(|_| ()))
 }
 
-/// The parts between matches, less the empty ones at the end, as Java splits; `limit` is 0 for all.
+/// The parts between matches, as Java splits: at most `limit` of them, or if that is 0 all, without the empty ones at
+/// the end.
 fn split_by<'a>(regex: &Regex, text: &'a str, limit: usize) -> Vec<&'a str> {
     let (mut parts, mut from) = (Vec::new(), 0);
     for found in matches(regex, text).filter_map(|found| found.get(0)) {
         if limit > 0 && parts.len() + 1 == limit {
             break;
         }
-        // An empty match at the beginning splits off nothing, and one at the end neither.
+        // An empty match at the beginning or at the end splits off nothing.
         if found.is_empty() && (found.start() == 0 || found.start() == text.len()) {
             continue;
         }
@@ -439,7 +440,7 @@ fn split_by<'a>(regex: &Regex, text: &'a str, limit: usize) -> Vec<&'a str> {
     parts
 }
 
-/// Both separators are regular expressions; of equal keys the last one counts.
+/// Both separators are regular expressions. Of equal keys, the last one counts.
 fn str_to_map(arguments: &Arguments) -> Result<ArrayRef> {
     let wholes = arguments.texts(0)?;
     let (outer, inner) = match arguments.len() {
@@ -483,7 +484,7 @@ fn str_to_map(arguments: &Arguments) -> Result<ArrayRef> {
     Ok(Arc::new(builder.finish()))
 }
 
-/// By the separator as it is written; an empty one splits off every character.
+/// Splits by the separator as it is written. An empty one splits off every character.
 fn split(arguments: &Arguments) -> Result<ArrayRef> {
     let (wholes, separators) = (arguments.texts(0)?, arguments.texts(1)?);
     let mut builder = ListBuilder::new(StringViewBuilder::new());

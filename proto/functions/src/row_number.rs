@@ -1,4 +1,4 @@
-//! `ROW_NUMBER()`: a BIGINT, as in Flink, so that its negative and its differences have a type.
+//! `ROW_NUMBER()`: a BIGINT, as in Flink, so that it can be negated and subtracted.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use datafusion_expr::{
     function::{PartitionEvaluatorArgs, WindowUDFFieldArgs},
 };
 
-/// The function.
+/// `ROW_NUMBER`.
 #[must_use]
 pub fn function() -> WindowUDF {
     WindowUDF::from(RowNumber { plain: datafusion_functions_window::row_number::row_number_udwf() })

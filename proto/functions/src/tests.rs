@@ -19,7 +19,7 @@ fn function(name: &str) -> Arc<ScalarUDF> {
     found.unwrap_or_else(|| panic!("there is no {name}")).clone()
 }
 
-/// Calls a function as the planner and then a node do, with constants or with a column each.
+/// Calls a function as the planner and then a node do, with constants or with one column each.
 fn call(name: &str, arguments: &[ScalarValue], as_columns: bool) -> Result<String> {
     let function = function(name);
     let found: Vec<DataType> = arguments.iter().map(ScalarValue::data_type).collect();
@@ -666,7 +666,7 @@ fn arrays_and_maps() {
     refused("array_contains", &[some(), t("2")], "ARRAY_CONTAINS(array, element)");
 }
 
-/// None of these may be made to learn how large it is.
+/// None of these texts may be made just to learn how large it is.
 #[test]
 fn no_function_makes_a_text_beyond_the_largest() {
     let large = t(&"x".repeat(1 << 20));

@@ -1,4 +1,5 @@
-//! Texts: parts of them, places in them, texts put together. Positions and lengths count characters, from 1.
+//! Text functions: parts of texts, positions in them, joined texts. Lengths count characters, and positions do so from
+//! 1.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -80,7 +81,7 @@ pub(crate) const FUNCTIONS: &[Native] = &[
     Native::new("is_decimal", "IS_DECIMAL(text)", these(&[Written]), Gives::Boolean, is_decimal),
 ];
 
-/// The rest of a text from a character on, from 0.
+/// The rest of a text from a character on, counted from 0.
 fn from_character(text: &str, at: usize) -> &str {
     if text.is_ascii() {
         return text.get(at..).unwrap_or_default();
@@ -88,7 +89,7 @@ fn from_character(text: &str, at: usize) -> &str {
     text.char_indices().nth(at).map_or("", |(byte, _)| &text[byte..])
 }
 
-/// The first characters of a text.
+/// The first `length` characters of a text.
 fn first_characters(text: &str, length: usize) -> &str {
     if text.is_ascii() {
         return text.get(..length).unwrap_or(text);
@@ -96,12 +97,12 @@ fn first_characters(text: &str, length: usize) -> &str {
     text.char_indices().nth(length).map_or(text, |(byte, _)| &text[..byte])
 }
 
-/// How many characters a text has.
+/// The number of characters of a text.
 pub(crate) fn characters(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.chars().count() }
 }
 
-/// A number of characters; no text has more than fit.
+/// A number of characters, capped at more than any text has.
 fn as_length(length: i64) -> usize {
     usize::try_from(length.max(0)).unwrap_or(usize::MAX)
 }
@@ -137,7 +138,7 @@ fn concat_ws(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// A start of 0 is one of 1, a negative one counts from the end; a negative length gives NULL.
+/// A start of 0 is like 1, and a negative one counts from the end. A negative length gives NULL.
 fn substring(arguments: &Arguments) -> Result<ArrayRef> {
     let (wholes, starts) = (arguments.texts(0)?, arguments.ints(1)?);
     let lengths = (arguments.len() > 2).then(|| arguments.ints(2)).transpose()?;
@@ -212,7 +213,7 @@ fn pad(arguments: &Arguments, join: fn(&str, &str) -> String) -> Result<ArrayRef
     })
 }
 
-/// Refuses to make a text of so many times so many bytes.
+/// Refuses to make a text of `times` times `bytes` bytes if that is too large.
 fn check_size(times: usize, bytes: usize) -> Result<()> {
     match times.checked_mul(bytes) {
         Some(size) if size <= TEXT_BYTES_MAX => Ok(()),
@@ -246,7 +247,7 @@ fn replace(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// Outside the text, a start changes nothing; a negative length takes all that follows.
+/// A start outside of the text changes nothing. A negative length replaces all that follows.
 fn overlay(arguments: &Arguments) -> Result<ArrayRef> {
     let (wholes, news, starts) = (arguments.texts(0)?, arguments.texts(1)?, arguments.ints(2)?);
     let lengths = (arguments.len() > 3).then(|| arguments.ints(3)).transpose()?;
@@ -271,7 +272,7 @@ fn overlay(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// Where a part of a text begins, at or after a character, both from 0.
+/// Where a part of a text begins, at or after the character `from`. Both count from 0.
 fn find(whole: &str, part: &str, from: usize) -> Option<usize> {
     if part.is_empty() {
         return Some(0);
@@ -304,7 +305,7 @@ fn locate(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// The n-th occurrence after a start; a negative start searches backwards from the end.
+/// The n-th occurrence from a start on. A negative start searches backwards from the end.
 fn instr(arguments: &Arguments) -> Result<ArrayRef> {
     let (wholes, parts) = (arguments.texts(0)?, arguments.texts(1)?);
     let starts = (arguments.len() > 2).then(|| arguments.ints(2)).transpose()?;
@@ -331,7 +332,7 @@ fn instr(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// Occurrences may overlap. Characters are counted once, at the end: there may be very many occurrences.
+/// Occurrences may overlap. Characters are counted once, at the end, because there may be very many occurrences.
 fn nth(whole: &str, part: &str, from: usize, occurrence: i64) -> Option<usize> {
     let Some(first) = part.chars().next() else { return Some(0) };
     let rest = from_character(whole, from);
@@ -384,7 +385,7 @@ fn trim(arguments: &Arguments, cut: for<'a> fn(&'a str, &[char]) -> &'a str) -> 
     })
 }
 
-/// Nothing to translate from changes nothing; what has no counterpart is removed.
+/// Without characters to translate, nothing changes. A character without a counterpart is removed.
 fn translate(arguments: &Arguments) -> Result<ArrayRef> {
     let (wholes, froms, tos) = (arguments.texts(0)?, arguments.texts(1)?, arguments.texts(2)?);
     texts(arguments.rows, |row| {
@@ -433,7 +434,7 @@ fn split_index(arguments: &Arguments) -> Result<ArrayRef> {
         };
         let (Some(separator), Ok(index)) = (separator, usize::try_from(index)) else { return Ok(None) };
         let part = match separator {
-            // Nothing to split by is white space, as it has always been there.
+            // An empty separator splits at white space, as in Flink.
             "" => whole.split(char::is_whitespace).nth(index),
             separator => whole.split(separator).nth(index),
         };
@@ -470,7 +471,7 @@ fn chr(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// NULL is no letter: the answer is never NULL.
+/// NULL is no letter, so the answer is never NULL.
 fn is_alpha(arguments: &Arguments) -> Result<ArrayRef> {
     is_all(arguments, |text| !text.is_empty() && text.chars().all(char::is_alphabetic))
 }
@@ -488,7 +489,7 @@ fn is_all(arguments: &Arguments, holds: fn(&str) -> bool) -> Result<ArrayRef> {
     booleans(arguments.rows, |row| Ok(Some(wholes.get(row).is_some_and(holds))))
 }
 
-/// A number as Java reads one: `1`, `-1.5`, `.5e3`, `NaN`, `Infinity`, and `1.5f` or `1d`.
+/// Whether Java parses a text as a number: `1`, `-1.5`, `.5e3`, `NaN`, `Infinity`, and `1.5f` or `1d`.
 fn is_number(text: &str) -> bool {
     let text = text.trim_matches(|character: char| character <= ' ');
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);

@@ -1,6 +1,6 @@
-//! Dates and times: parts of them, texts of them, arithmetic by calendar units.
+//! Functions that convert between dates or times and texts or numbers, and between time zones.
 //!
-//! Everything is rounded towards the past, before 1970 too. What a type does not hold is an error, never another time.
+//! Times are rounded down, before 1970 too. A time that its type does not hold is an error, never another time.
 
 use std::{str::FromStr, sync::Arc};
 
@@ -94,14 +94,14 @@ pub(crate) const FUNCTIONS: &[Native] = &[
 const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
 const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 const NANOS: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
-/// How Flink writes times where no pattern is given.
+/// The pattern for times where none is given, as in Flink.
 const DEFAULT: &str = "yyyy-MM-dd HH:mm:ss";
 
 fn local() -> DataType {
     DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
 }
 
-/// The ticks of a second; `None` where the type is no timestamp.
+/// The ticks of a second.
 pub(crate) fn per_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
@@ -130,7 +130,7 @@ impl Moments {
         &self.data_type
     }
 
-    /// A time of day is one of 1970-01-01.
+    /// The moment of a row. A time of day is taken as one of 1970-01-01.
     pub(crate) fn get(&self, row: usize) -> Option<Moment> {
         let ticks = self.ticks.is_valid(row).then(|| self.ticks.value(row))?;
         Some(match &self.data_type {
@@ -141,7 +141,7 @@ impl Moments {
     }
 }
 
-/// Moments as an array of a type that `Moments` reads; one that does not fit is an error.
+/// Makes an array of moments, of a type that `Moments` reads. A moment that does not fit is an error.
 pub(crate) fn moments(
     rows: usize,
     data_type: &DataType,
@@ -187,7 +187,7 @@ fn check_simple(constants: &Constants) -> std::result::Result<(), String> {
     constants.text(1).map_or(Ok(()), |pattern| Pattern::read(pattern, Dialect::Simple).map(|_| ()))
 }
 
-/// The pattern that was read last: nearly always it is the same for all rows.
+/// The patterns of an argument. The last one is kept parsed, because nearly always all rows have the same.
 struct Patterns {
     texts: Option<crate::native::Texts>,
     otherwise: &'static str,
@@ -196,7 +196,7 @@ struct Patterns {
 }
 
 impl Patterns {
-    /// Those of an argument, or the default where there is none.
+    /// The patterns of an argument, or the default if that is missing.
     fn of(arguments: &Arguments, at: usize, otherwise: &'static str, dialect: Dialect) -> Result<Self> {
         let texts = (arguments.len() > at).then(|| arguments.texts(at)).transpose()?;
         Ok(Self { texts, otherwise, dialect, last: None })
@@ -222,7 +222,7 @@ impl Patterns {
     }
 }
 
-/// A text is read as a timestamp first, and gives NULL where it is none.
+/// A text is parsed as a timestamp first, and gives NULL if it is none.
 fn date_format(arguments: &Arguments) -> Result<ArrayRef> {
     let mut patterns = Patterns::of(arguments, 1, DEFAULT, Dialect::Formatter)?;
     let from_texts = arguments.texts(0).ok();
@@ -240,7 +240,7 @@ fn date_format(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// `2026-1-2`, `2026-01-02 03:04:05` or `2026-01-02 03:04:05.678`: months and the like may have one digit.
+/// Parses `2026-1-2`, `2026-01-02 03:04:05` or `2026-01-02 03:04:05.678`. Parts other than the year may have one digit.
 fn default_timestamp(text: &str) -> Option<Moment> {
     let (date, time) = text.split_once(' ').map_or((text, None), |(date, time)| (date, Some(time)));
     let mut parts = date.split('-');
@@ -274,7 +274,7 @@ fn digits(text: &str, most: usize) -> Option<i64> {
     fits.then(|| text.parse().ok()).flatten()
 }
 
-/// As `to_timestamp` reads a text with a pattern: what does not follow it may still be a timestamp as usual.
+/// Parses as `to_timestamp` does. A text that does not follow the pattern may still be a timestamp in the default form.
 fn read_timestamp(pattern: Option<&Pattern>, text: &str) -> Option<Moment> {
     match pattern {
         None => default_timestamp(text),
@@ -282,7 +282,7 @@ fn read_timestamp(pattern: Option<&Pattern>, text: &str) -> Option<Moment> {
     }
 }
 
-/// NULL where a text cannot be read.
+/// NULL if a text cannot be parsed.
 fn to_timestamp(arguments: &Arguments) -> Result<ArrayRef> {
     let wholes = arguments.texts(0)?;
     let mut patterns = Patterns::of(arguments, 1, DEFAULT, Dialect::Formatter)?;
@@ -293,7 +293,7 @@ fn to_timestamp(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// What stands behind a space is a time of day, and left away. NULL where a text cannot be read.
+/// Without a pattern, what follows a space is taken for a time of day, and dropped. NULL if a text cannot be parsed.
 fn to_date(arguments: &Arguments) -> Result<ArrayRef> {
     let wholes = arguments.texts(0)?;
     let mut patterns = Patterns::of(arguments, 1, "yyyy-MM-dd", Dialect::Simple)?;
@@ -307,7 +307,7 @@ fn to_date(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// `2026-01-02`, `2026-1`, `2026`: what is left out is 1.
+/// Parses `2026-01-02`, `2026-1` or `2026`. Missing parts are 1.
 fn default_date(text: &str) -> Option<Moment> {
     let date = text.split_once(' ').map_or(text, |(date, _)| date);
     let mut parts = date.split('-').map(str::trim);
@@ -380,7 +380,7 @@ fn of_nanos(arguments: &Arguments) -> Result<ArrayRef> {
     of_ticks(arguments, SECOND_NANOS)
 }
 
-/// Ticks since 1970, of which a second has so many.
+/// Ticks since 1970, with `per_second` ticks in a second.
 fn of_ticks(arguments: &Arguments, per_second: i64) -> Result<ArrayRef> {
     let ticks = arguments.ints(0)?;
     moments(arguments.rows, arguments.returns, |row| {
@@ -388,7 +388,7 @@ fn of_ticks(arguments: &Arguments, per_second: i64) -> Result<ArrayRef> {
     })
 }
 
-/// NULL beyond the years 0 to 9999.
+/// NULL outside of the years 0 to 9999.
 fn from_epoch(arguments: &Arguments) -> Result<ArrayRef> {
     let precisions = (arguments.len() > 1).then(|| arguments.ints(1)).transpose()?;
     let wholes = arguments.ints(0).ok();
@@ -423,7 +423,7 @@ fn whole_millis(double: f64, factor: i64) -> Option<i64> {
     format!("{millis:.0}").parse().ok()
 }
 
-/// What cannot be read gives the least number that there is, as in Flink.
+/// A text that cannot be parsed gives the least BIGINT, as in Flink.
 fn unix_timestamp(arguments: &Arguments) -> Result<ArrayRef> {
     let wholes = arguments.texts(0)?;
     let mut patterns = Patterns::of(arguments, 1, DEFAULT, Dialect::Simple)?;
@@ -461,7 +461,8 @@ pub(crate) fn zone(name: &str) -> std::result::Result<Zone, String> {
 }
 
 impl Zone {
-    /// The moment in UTC of a local one; of two, the earlier; one that the clock leaves out is as much later.
+    /// The moment in UTC of a local one; of two such moments, the earlier. A local time that the clock skips gets the
+    /// offset that holds at this time in UTC.
     fn to_utc(&self, local: Moment) -> Option<Moment> {
         let naive = naive(local)?;
         let offset = match self.0.offset_from_local_datetime(&naive) {
@@ -490,7 +491,7 @@ fn check_zones(constants: &Constants) -> std::result::Result<(), String> {
     [1, 2].iter().filter_map(|at| constants.text(*at)).try_for_each(|name| zone(name).map(|_| ()))
 }
 
-/// NULL where the text cannot be read.
+/// NULL if the text cannot be parsed.
 fn convert_tz(arguments: &Arguments) -> Result<ArrayRef> {
     let (wholes, froms, tos) = (arguments.texts(0)?, arguments.texts(1)?, arguments.texts(2)?);
     let pattern = Pattern::read(DEFAULT, Dialect::Simple).map_err(|reason| exec_datafusion_err!("{reason}"))?;

@@ -1,10 +1,10 @@
-//! One type for values of several: numbers among themselves, texts among themselves, times among themselves. Nothing else is
-//! turned into one another unasked.
+//! Finds one type for values of several types: of numbers, of texts, or of times. Nothing else is
+//! converted without a cast.
 
 use arrow::datatypes::{DataType, Field};
 use datafusion_expr::type_coercion::binary::type_union_resolution;
 
-/// The type that values of both types have in common; `None` where there is none.
+/// The common type of values of both types; `None` if there is none.
 pub(crate) fn unified(one: &DataType, other: &DataType) -> Option<DataType> {
     use DataType as T;
     let is_text = |kind: &T| matches!(kind, T::Utf8 | T::LargeUtf8 | T::Utf8View);
@@ -13,7 +13,7 @@ pub(crate) fn unified(one: &DataType, other: &DataType) -> Option<DataType> {
         _ if is_text(one) && is_text(other) => Some(T::Utf8View),
         (T::Null, known) | (known, T::Null) => Some(known.clone()),
         _ if one == other => Some(one.clone()),
-        // Decimals beside floats are floats.
+        // Decimals with floats become floats.
         _ if both(T::is_numeric) && (one.is_floating() || other.is_floating()) => {
             let small = [one, other].iter().all(|kind| matches!(kind, T::Float32 | T::Int8 | T::Int16));
             Some(if small { T::Float32 } else { T::Float64 })
@@ -31,13 +31,13 @@ pub(crate) fn unified(one: &DataType, other: &DataType) -> Option<DataType> {
     }
 }
 
-/// The one type of all.
+/// The common type of all.
 pub(crate) fn all_unified(types: &[DataType]) -> Option<DataType> {
     let (first, rest) = types.split_first()?;
     rest.iter().try_fold(first.clone(), |unified_so_far, next| unified(&unified_so_far, next))
 }
 
-/// The type of a list's elements; `None` where it is no list.
+/// The type of a list's elements; `None` if it is no list.
 pub(crate) fn element(data_type: &DataType) -> Option<DataType> {
     match data_type {
         DataType::List(field)

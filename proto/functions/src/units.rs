@@ -46,13 +46,13 @@ pub(crate) const FUNCTIONS: &[Native] = &[
     ),
 ];
 
-/// What `TO` and the like may name.
+/// A unit that `TO` and the like may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
     /// So many nanoseconds.
     Nanos(i64),
     Week,
-    /// So many months; what the first one of a year 1 begins, years after 0 are counted from 1 where `from_1` is.
+    /// So many months. With `from_1`, such units begin in year 1 and not in year 0, as centuries do.
     Months {
         months: i64,
         from_1: bool,
@@ -82,7 +82,7 @@ impl Unit {
         }
     }
 
-    /// The latest beginning of the unit that is not after a moment; weeks begin on this day, 1 being Monday.
+    /// The latest beginning of the unit that is not after a moment. Weeks begin on the day `week_begins`; 1 is Monday.
     fn floor(self, moment: Moment, week_begins: i64) -> Option<Moment> {
         match self {
             Self::Nanos(nanos) => Some(Moment { nanos: moment.nanos - moment.nanos % nanos, ..moment }),
@@ -110,7 +110,7 @@ impl Unit {
         }
     }
 
-    /// Whole units from one moment to another, towards zero.
+    /// Whole units from one moment to another, rounded towards zero.
     fn between(self, from: Moment, to: Moment) -> Option<i64> {
         let nanos = |unit: i64| i64::try_from((to.to_nanos() - from.to_nanos()) / i128::from(unit)).ok();
         match self {
@@ -142,7 +142,7 @@ fn check_unit(constants: &Constants) -> std::result::Result<(), String> {
     }
 }
 
-/// A time of day is rounded to a part of the day.
+/// A time of day can be rounded to a part of the day only.
 fn check_rounded(constants: &Constants) -> std::result::Result<(), String> {
     check_unit(constants)?;
     let of_day = matches!(constants.types.get(1), Some(DataType::Time64(_)));
@@ -154,7 +154,7 @@ fn check_rounded(constants: &Constants) -> std::result::Result<(), String> {
     }
 }
 
-/// The units of the first argument, of which nearly always there is one.
+/// The units that the first argument names.
 struct Units {
     names: crate::native::Texts,
 }
@@ -178,7 +178,7 @@ fn too_far() -> datafusion_common::DataFusionError {
     exec_datafusion_err!("a time is beyond what its type holds")
 }
 
-/// Flink's weeks begin on Sunday here.
+/// Here Flink's weeks begin on Sunday.
 fn floor_to(arguments: &Arguments) -> Result<ArrayRef> {
     rounded(arguments, |unit, moment| unit.floor(moment, 7))
 }
@@ -190,7 +190,7 @@ fn ceil_to(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// Not Flink's: weeks begin on Monday.
+/// Flink lacks this function. Its weeks begin on Monday.
 fn date_trunc(arguments: &Arguments) -> Result<ArrayRef> {
     rounded(arguments, |unit, moment| unit.floor(moment, 1))
 }
@@ -212,7 +212,7 @@ fn of_days(found: &[DataType]) -> Option<Vec<DataType>> {
     Some(vec![Text.takes(unit)?, Int.takes(count)?, Time.takes(time)?])
 }
 
-/// For units below a day, a date is the timestamp of its midnight.
+/// For units below a day, a date becomes the timestamp of its midnight.
 fn of_times(found: &[DataType]) -> Option<Vec<DataType>> {
     let mut types = of_days(found)?;
     for data_type in types.iter_mut().filter(|data_type| **data_type == DataType::Date32) {
@@ -221,7 +221,7 @@ fn of_times(found: &[DataType]) -> Option<Vec<DataType>> {
     Some(types)
 }
 
-/// Whether `TIMESTAMPADD` with this unit gives timestamps of dates; `None` where there is no such unit.
+/// Whether `TIMESTAMPADD` with this unit makes timestamps of dates; `None` if there is no such unit.
 #[must_use]
 pub fn is_below_a_day(unit: &str) -> Option<bool> {
     Unit::named(unit).map(|unit| matches!(unit, Unit::Nanos(nanos) if nanos < DAY_NANOS))
@@ -234,7 +234,7 @@ fn timestampadd(arguments: &Arguments) -> Result<ArrayRef> {
         let (Some(unit), Some(count), Some(moment)) = (units.get(row)?, counts.get(row), times.get(row)) else {
             return Ok(None);
         };
-        // A time of day goes round; whole days and more change nothing.
+        // A time of day wraps around, so whole days and larger units change nothing.
         match of_day && !matches!(unit, Unit::Nanos(_)) {
             true => Ok(Some(moment)),
             false => unit.plus(moment, count).map(Some).ok_or_else(too_far),
@@ -256,7 +256,7 @@ fn timestampdiff(arguments: &Arguments) -> Result<ArrayRef> {
 /// A part of a moment as a number.
 type Part = fn(Moment) -> i64;
 
-/// What `EXTRACT` may name.
+/// The part that `EXTRACT` calls by a name.
 fn part(name: &str) -> Option<Part> {
     fn year(moment: Moment) -> i64 {
         moment.date().year
@@ -324,7 +324,7 @@ fn extract(arguments: &Arguments) -> Result<ArrayRef> {
     })
 }
 
-/// The bin that a time falls in: bins begin at the origin, 1970-01-01 where there is none.
+/// The beginning of a time's bin. Bins begin at the origin, or without one at 1970-01-01.
 fn date_bin(arguments: &Arguments) -> Result<ArrayRef> {
     let strides = arguments.array(0)?;
     let strides = strides.as_primitive::<IntervalMonthDayNanoType>();
@@ -352,6 +352,6 @@ fn month_bin(stride: i64, moment: Moment, origin: Moment) -> Option<Moment> {
     let (date, first) = (moment.date(), origin.date());
     let apart = (date.year - first.year) * 12 + date.month - first.month;
     let begin = origin.plus_months(apart.div_euclid(stride) * stride)?;
-    // Within the month that a bin begins in, a time may come before its day.
+    // In the month in which a bin begins, a time may come before the bin's day.
     if begin <= moment { Some(begin) } else { origin.plus_months((apart.div_euclid(stride) - 1) * stride) }
 }

@@ -1,4 +1,4 @@
-//! The client service's messages. The domain words are `thalweg_types::client` and `thalweg_types::job`.
+//! Converts the client service's messages to and from `thalweg_types::client` and `thalweg_types::job`.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use crate::v1;
 #[cfg(test)]
 mod tests;
 
-/// A request id is the client's own choice; replicated state remembers it, hence a bound.
+/// Clients choose request ids and replicated state keeps them, so they need a bound.
 const REQUEST_ID_BYTES_MAX: usize = 128;
-/// As many slices as `parallelism.default` may ask for.
+/// The most slices, as of `parallelism.default`.
 const PARALLELISM_MAX: u32 = 4096;
-/// Job names stand in lists.
+/// Lists show job names, so they need a bound.
 const NAME_BYTES_MAX: usize = 256;
 
-/// What a required field holds.
+/// The value of a required field.
 fn required<T>(message: &'static str, field: &'static str, value: Option<T>) -> Result<T, WireError> {
     value.ok_or_else(|| WireError::new(message, format!("{field} is missing")))
 }
@@ -101,7 +101,7 @@ impl From<SubmittedJob> for v1::SubmitJobResponse {
     }
 }
 
-/// Every combination of values is one that a cluster could have answered; schemas are checked by whoever reads them.
+/// Infallible: a cluster can give any combination of values. Whoever decodes the schemas checks them.
 impl From<v1::SubmitJobResponse> for SubmittedJob {
     fn from(wire: v1::SubmitJobResponse) -> Self {
         let query = |query: v1::CollectedQuery| CollectedQuery { query: query.query, schema: query.schema };
@@ -198,7 +198,7 @@ impl From<RowsAnswer> for v1::FetchRowsResponse {
     }
 }
 
-/// Every combination of values is one that a node could have answered; the batches are checked by whoever reads them.
+/// Infallible: a node can give any combination of values. Whoever decodes the batches checks them.
 impl From<v1::FetchRowsResponse> for RowsAnswer {
     fn from(wire: v1::FetchRowsResponse) -> Self {
         Self {

@@ -1,7 +1,7 @@
-//! The exchange service's messages: frames between two nodes.
+//! Converts the exchange service's messages: frames between two nodes.
 //!
-//! What can be checked without knowing the attempt is checked here (a frame that is none, a channel left out, a cost or a
-//! body that cannot be); whether the channel exists, its sequence and its credit are checked by the receiving endpoint.
+//! This module checks what needs no knowledge of the attempt: empty frames, missing channels, impossible costs and
+//! headers. The receiving endpoint checks that the channel exists, its sequence and its credit.
 
 use bytes::Bytes;
 use thalweg_types::{Attempt, ChannelId, CheckpointId, JobId, NodeId, Watermark, checkpoint::Barrier};
@@ -9,21 +9,21 @@ use thalweg_types::{Attempt, ChannelId, CheckpointId, JobId, NodeId, Watermark, 
 use super::WireError;
 use crate::v1;
 
-/// The most bytes of a batch's header: thousands of columns fit.
+/// The most bytes of a batch's header: enough for thousands of columns.
 const HEADER_BYTES_MAX: usize = 4 << 20;
 
-/// Who opens a stream, to whom, for what.
+/// The first frame of a stream: who sends to whom, for which attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// The sender's engine.
+    /// The version of the sender's engine.
     pub version: String,
     /// The job.
     pub job: JobId,
     /// The attempt.
     pub attempt: Attempt,
-    /// Who sends.
+    /// The sending node.
     pub from: NodeId,
-    /// Who is meant to receive.
+    /// The node that is meant to receive.
     pub to: NodeId,
 }
 
@@ -32,9 +32,9 @@ pub struct Hello {
 pub enum Payload {
     /// A batch, or a part of its body.
     Batch {
-        /// Bytes charged; of the first part alone.
+        /// Bytes charged; 0 except in the first part.
         cost: u64,
-        /// Arrow IPC record batch message; of the first part alone.
+        /// Arrow IPC record batch message; empty except in the first part.
         header: Bytes,
         /// The body, or a part of it.
         body: Bytes,
@@ -43,11 +43,11 @@ pub enum Payload {
     },
     /// A watermark.
     Watermark(Watermark),
-    /// The channel steps out of the minimum.
+    /// The channel is idle: it no longer holds back the watermark.
     Idle,
     /// A barrier.
     Barrier(Barrier),
-    /// Nothing follows.
+    /// No frame follows.
     End,
 }
 
@@ -76,14 +76,13 @@ pub enum SenderFrame {
 pub enum ReceiverFrame {
     /// The bytes granted to a channel since its beginning.
     Credit {
-        /// The channel.
         channel: ChannelId,
-        /// The total.
+        /// Bytes in total.
         granted: u64,
     },
     /// The sender broke a rule; the stream ends.
     Refused {
-        /// Which.
+        /// The broken rule.
         reason: String,
     },
 }

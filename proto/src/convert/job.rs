@@ -1,4 +1,4 @@
-//! A job as clients see it, with its failure and its subtasks' measurements, which the session's messages carry too.
+//! Converts jobs as clients see them, and the failures and measurements that session messages carry too.
 
 use thalweg_types::{
     Attempt, CheckpointId, JobId, JobStatus,
@@ -55,7 +55,7 @@ impl From<SubtaskMetrics> for v1::SubtaskMetrics {
     }
 }
 
-/// Every combination of numbers is one that a subtask could have measured.
+/// Infallible: a subtask can measure any combination of numbers.
 impl From<v1::SubtaskMetrics> for SubtaskMetrics {
     fn from(wire: v1::SubtaskMetrics) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Conversions between the wire and the domain: a file per service, and `job` for the parts that several of them carry.
+//! Conversions between the wire and the domain: one file per service, and `job` for parts that several services carry.
 
 use thiserror::Error;
 
@@ -9,7 +9,7 @@ mod session;
 
 pub use session::{bytes_of, fits_in_a_message};
 
-/// Why a message from the wire is not what it should be.
+/// A message from the wire is malformed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("malformed {message}: {reason}")]
 pub struct WireError {

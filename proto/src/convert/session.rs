@@ -1,10 +1,10 @@
-//! The session service's messages.
+//! Converts the session service's messages to and from `thalweg_types::session`.
 //!
-//! The domain words are `thalweg_types::session`; `order` and `report` hold the two messages with many cases, this file the
-//! envelopes and the parts that both use. What arrives is checked in full before anyone acts on it: graphs by their own rules,
-//! indexes against the graph and the assignment, JSON as JSON, and every word against the list of known ones.
+//! `order` and `report` convert the two messages with many cases, this file the envelopes and the parts that both use.
+//! A message is checked in full before anyone acts on it: graphs by their own rules, indexes against the graph and the
+//! assignment, JSON as JSON, and words against the lists of known ones.
 //!
-//! Ids of nodes are never 0 on the wire: there 0 says that there is none.
+//! On the wire a node's id is never 0: 0 stands for no node.
 
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-/// The most slices of a job, as `parallelism.default` allows, and so the bound of every subtask's index.
+/// The most slices of a job, as `parallelism.default` allows. This bounds every subtask's index.
 const SLICES_MAX: usize = 4096;
-/// Longer leases are taken for a mistake of the sender: a lost node would go unnoticed for as long.
+/// A longer lease is taken for a mistake: for so long a lost node would go unnoticed.
 const LEASE_MAX: Duration = Duration::from_hours(24);
 
-/// The most bytes of each text of a registration, which are kept, logged and shown.
+/// The most bytes of each text of a registration: these texts are kept, logged and shown.
 const REGISTERED_BYTES_MAX: usize = 255;
 
 const STATES: [(SubtaskState, &str); 4] = [
@@ -42,10 +42,10 @@ const STATES: [(SubtaskState, &str); 4] = [
     (SubtaskState::Failed, "failed"),
 ];
 
-/// Whether a report can be sent: its message is no longer than what a coordinator accepts.
+/// Whether a report's message is short enough for a coordinator to accept it.
 #[must_use]
 pub fn fits_in_a_message(report: &Report) -> bool {
-    /// Tags, lengths and numbers around what is long.
+    /// Bytes of tags, lengths and numbers around the snapshot.
     const FRAME: usize = 256;
     if let Report::Snapshot { snapshot, .. } = report {
         return snapshot.text().len() + FRAME <= crate::MESSAGE_BYTES_MAX;
@@ -54,7 +54,7 @@ pub fn fits_in_a_message(report: &Report) -> bool {
     v1::NodeMessage::from(longest).encoded_len() <= crate::MESSAGE_BYTES_MAX
 }
 
-/// How long a message is on the wire.
+/// The length of an encoded message in bytes.
 #[must_use]
 pub fn bytes_of(message: &v1::NodeMessage) -> usize {
     message.encoded_len()
@@ -245,7 +245,7 @@ impl TryFrom<v1::SinkCommittables> for SinkCommittables {
     }
 }
 
-/// An empty text says "taken" on the wire, so a refusal always has words.
+/// Encodes a refusal. Empty text stands for "taken", so a refusal always has words.
 fn refusal_to_wire(refused: Option<String>) -> String {
     match refused {
         None => String::new(),
@@ -300,7 +300,7 @@ fn address(message: &'static str, text: String) -> Result<String, WireError> {
     }
 }
 
-/// Ids begin at 1.
+/// Checks the id of a checkpoint: ids begin at 1.
 fn checkpoint_id(message: &'static str, checkpoint: u64) -> Result<CheckpointId, WireError> {
     match checkpoint {
         0 => Err(WireError::new(message, "a checkpoint has the id 0")),

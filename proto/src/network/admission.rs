@@ -1,16 +1,14 @@
-//! Which connections a listener keeps: strangers can neither fill it up nor hold on to it.
+//! Decides which connections a listener keeps, so that strangers can neither fill it up nor hold on to it.
 //!
 //! ```text
 //! accepted --> fresh --first request--> busy <--requests--> idle
 //!                '-- none in time: closed                     '-- none for long: closed
 //! ```
 //!
-//! A listener has room for so many connections. Where it is full, whoever comes takes the place of a connection without a request
-//! in progress: of the oldest that never made one, else of the one that is idle for longest. So idle ones never keep anybody out,
-//! members and nodes least of all, whose streams are requests in progress. Where all are busy, whoever comes is refused.
-//!
-//! A listener that the system refuses a connection, such as for want of file descriptors, waits before it asks again, gives idle
-//! connections up, and says so now and then.
+//! A listener has room for a limited number of connections. If it is full, a new one takes the place of one without a
+//! request in progress: the oldest that never made a request, else the one that is idle for longest. So idle
+//! connections never keep others out, and members and nodes keep their places: their streams are requests in progress.
+//! If all connections are busy, the new one is refused.
 
 use std::{
     collections::BTreeMap,
@@ -33,26 +31,26 @@ use tokio::{
 
 use super::{Connection, Incoming, Listener, Socket};
 
-/// Ages of connections are counted in these.
+/// The unit in which ages of connections are counted.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// A connection whose peer takes nothing of what is sent for so long is given up.
+/// A connection is closed if its peer takes nothing of what is sent for so long.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
-/// A connection that is to make room is gone within moments: its task has to run.
+/// How long to wait until a connection that is to make room has gone: its task has to run first.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
-/// Pauses after the system refused a connection.
+/// The shortest and the longest pause after the system refused a connection.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How many ticks pass between two lines of the log about the same.
+/// How many ticks pass between two log lines about the same thing.
 const QUIET_TICKS: u64 = 10;
 
-/// What a listener grants its connections.
+/// The limits of a listener's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// How many there are at most.
+    /// The most connections.
     pub connections_max: usize,
-    /// How soon the first request has to have come.
+    /// How long a connection may take until its first request.
     pub first_request: Duration,
-    /// For how long one may be without a request in progress.
+    /// How long a connection may be without a request in progress.
     pub idle: Duration,
 }
 
@@ -63,25 +61,25 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// The defaults, but for how many there may be.
+    /// The defaults, with another number of connections.
     #[must_use]
     pub fn at_most(connections_max: usize) -> Self {
         Self { connections_max: connections_max.max(1), ..Self::default() }
     }
 }
 
-/// What a connection is doing, as its listener knows it.
+/// The state of a connection, as its listener knows it.
 #[derive(Debug)]
 struct Slot {
-    /// Requests in progress.
+    /// The number of requests in progress.
     requests: AtomicUsize,
-    /// It has made a request.
+    /// Whether it has made a request.
     has_asked: AtomicBool,
     /// The tick at which it was accepted or its last request ended.
     since: AtomicU64,
-    /// Its listener has closed it.
+    /// Whether its listener has given it up.
     is_given_up: AtomicBool,
-    /// Nothing of it is left.
+    /// Whether it was dropped.
     has_ended: AtomicBool,
     reader: AtomicWaker,
     shared: Arc<Shared>,
@@ -95,16 +93,16 @@ struct Shared {
     ended: Notify,
 }
 
-/// Tells a connection's listener of its requests. One that no listener looks after has nobody to tell.
+/// Tells a connection's listener of its requests; does nothing for a connection that no listener watches.
 #[derive(Debug, Clone, Default)]
 pub struct Activity(Option<Arc<Slot>>);
 
-/// A request in progress.
+/// A request in progress, until it is dropped.
 #[derive(Debug)]
 pub struct Request(Activity);
 
 impl Activity {
-    /// A request has begun, and goes on until what is returned is dropped.
+    /// Begins a request, which lasts until the returned value is dropped.
     #[must_use]
     pub fn begin(&self) -> Request {
         if let Some(slot) = &self.0 {
@@ -136,7 +134,7 @@ impl Slot {
     }
 }
 
-/// The listener's connections, each looked after from here on.
+/// The connections of a listener, each watched from here on to keep the limits.
 #[must_use]
 pub fn admit(listener: Listener, limits: ConnectionLimits) -> Incoming {
     let mut sweeps = interval(SWEEP_INTERVAL);
@@ -165,16 +163,16 @@ struct Admission {
     limits: ConnectionLimits,
     sweeps: Interval,
     shared: Arc<Shared>,
-    /// In the order in which they came. Those that have ended are removed at the next sweep.
+    /// In the order of arrival. The next sweep removes those that have ended.
     slots: BTreeMap<u64, Arc<Slot>>,
     last: u64,
-    /// Before the system is asked again.
+    /// How long to pause before the system is asked again.
     pause: Duration,
     failures: Quiet,
     refusals: Quiet,
 }
 
-/// Says the same once in a while only, and how often it was meanwhile.
+/// Limits how often the log says the same thing, and counts what happens in between.
 #[derive(Debug, Default)]
 struct Quiet {
     count: u64,
@@ -182,7 +180,7 @@ struct Quiet {
 }
 
 impl Quiet {
-    /// How often it has happened, where it is to be said now.
+    /// How often it has happened since the last log line, if one is due now.
     fn count(&mut self, tick: u64) -> Option<u64> {
         self.count += 1;
         let is_due = self.last.is_none_or(|last| tick >= last + QUIET_TICKS);
@@ -231,7 +229,7 @@ impl Admission {
         Connection { socket: Box::new(LookedAfter { socket, slot, stalled: None }), activity }
     }
 
-    /// Closes what has outstayed.
+    /// Gives up connections that have been without a request for too long.
     fn sweep(&mut self) {
         let tick = self.shared.tick.fetch_add(1, SeqCst) + 1;
         let limits = self.limits;
@@ -248,7 +246,7 @@ impl Admission {
         });
     }
 
-    /// Whether there is room for one more, once somebody idle has made it.
+    /// Whether there is room for one more connection. Gives up an idle one to make room.
     async fn has_room(&mut self) -> bool {
         while self.live() >= self.limits.connections_max {
             if self.give_up_idle(1) == 0 {
@@ -271,8 +269,8 @@ impl Admission {
         true
     }
 
-    /// Gives up connections without a request in progress: first the oldest of those that never made one, then those that are
-    /// idle for longest. Gives how many.
+    /// Gives up `count` connections without a request in progress: first the oldest of those that never made one, then
+    /// those that are idle for longest. Returns how many there were.
     fn give_up_idle(&mut self, count: usize) -> usize {
         let mut idle: Vec<_> = self
             .slots
@@ -296,7 +294,8 @@ impl Admission {
         }
     }
 
-    /// The system refuses connections: whoever is idle makes room, and it is asked again after a while.
+    /// Handles a failed accept, such as for want of file descriptors: gives up some idle connections, logs it now and
+    /// then, and pauses before the system is asked again.
     async fn wait_after(&mut self, error: &io::Error) {
         let given_up = self.give_up_idle(self.limits.connections_max / 8 + 1);
         if let Some(count) = self.failures.count(self.tick()) {
@@ -316,23 +315,23 @@ impl Admission {
 }
 
 impl Drop for Admission {
-    /// Whoever does not take part in the end of those that are busy does not hold it up.
+    /// Gives up idle connections, so that only busy ones delay the end of the server.
     fn drop(&mut self) {
         self.give_up_idle(usize::MAX);
     }
 }
 
-/// Whether only the connection that was to be accepted is affected: the next may be asked for at once.
+/// Whether an error concerns only the connection that was to be accepted, so that the next can be accepted at once.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, NotConnected};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | Interrupted | NotConnected)
 }
 
-/// A connection that ends when its listener gives it up, or when its peer takes nothing for long.
+/// A connection that ends when its listener gives it up, or when its peer takes nothing for too long.
 struct LookedAfter {
     socket: Box<dyn Socket>,
     slot: Arc<Slot>,
-    /// Since something could not be written.
+    /// Runs out when a write has been pending for too long.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
@@ -356,7 +355,7 @@ impl LookedAfter {
         if is_given_up { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
-    /// Watches how long a write takes.
+    /// Fails a write that stays pending for too long.
     fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;

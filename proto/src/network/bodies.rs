@@ -1,4 +1,4 @@
-//! Bodies of requests that have to make progress, and of answers that keep a request in progress until they have ended.
+//! Request bodies that must make progress, and answer bodies that keep their request in progress until they end.
 
 use std::{
     pin::Pin,
@@ -13,27 +13,27 @@ use tonic::Status;
 
 use super::admission::Request;
 
-/// In each of these a body that has to make progress brings so much, or its end.
+/// In each window, a body that must make progress brings so many bytes, or its end.
 const WINDOW: Duration = Duration::from_secs(10);
 const WINDOW_BYTES: usize = 256 << 10;
 
 /// What a body must do in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// Begin: what follows comes when it comes.
+    /// Begin; the rest may come at any time.
     Begins,
-    /// Come as a whole, steadily.
+    /// Arrive as a whole, steadily.
     Ends,
 }
 
-/// A request's body that fails where it does not come in time.
+/// A request's body that fails if it does not arrive in time.
 #[derive(Debug)]
 pub(super) struct Paced<B> {
     body: B,
     pace: Option<Pace>,
     windows: Interval,
     is_first: bool,
-    /// What has come in this window.
+    /// Bytes that came in this window.
     came: usize,
 }
 
@@ -42,10 +42,10 @@ impl<B> Paced<B> {
         Self { body, pace: Some(pace), windows: interval(WINDOW), is_first: true, came: 0 }
     }
 
-    /// Whether a window has passed in which too little came.
+    /// Whether a window has passed in which too few bytes came.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
         while self.windows.poll_tick(context).is_ready() {
-            // An interval begins with a tick.
+            // An interval's first tick comes at once.
             let is_over = !std::mem::take(&mut self.is_first);
             if is_over && std::mem::take(&mut self.came) < WINDOW_BYTES {
                 return true;
@@ -85,7 +85,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Body for Paced<B> {
     }
 }
 
-/// An answer's body: until it has ended or is dropped, its request is in progress.
+/// An answer's body. Its request is in progress until the body ends or is dropped.
 #[derive(Debug)]
 pub struct Held<B> {
     body: B,

@@ -1,10 +1,9 @@
-//! Handlers of calls as tasks of the process, in the place of parts of the task that serves their connection.
+//! Runs the handler of each call as a task of its own, not as a part of the task that serves the connection.
 //!
-//! A handler that waits would otherwise be woken in whatever order the runtime has for tasks that the transport started,
-//! which no seam decides; and one that panics would take its connection along, with every other call on it.
+//! Otherwise the runtime would wake waiting handlers in the order of the transport's tasks, which no seam decides, and
+//! a handler that panics would end its connection with every other call on it.
 //!
-//! A call is a request in progress of its connection until its answer has ended. Its own request has to come in time: at once where it
-//! is one message, and of a stream the beginning.
+//! A call is a request in progress of its connection until its answer has ended.
 
 use std::{
     future::Future,
@@ -78,21 +77,21 @@ where
         let handle = async move {
             let answered = service.oneshot(request).await;
             let held = answered.map(|response| response.map(|body| Body::new(Held::new(body, progress))));
-            // Nobody to respond to is a caller that went away.
+            // This fails if the caller went away, and then nobody needs the answer.
             let _ = respond.send(held);
         };
         Handling { task: self.spawner.spawn("call", Box::pin(handle)), response }
     }
 }
 
-/// What is asked in one message comes as a whole; streams last.
+/// How a request must arrive: one message as a whole, of a stream only the beginning.
 fn pace_of(path: &str) -> Pace {
     let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     let is_one_message = [cluster_server::SERVICE_NAME, collect_server::SERVICE_NAME].contains(&service);
     if is_one_message { Pace::Ends } else { Pace::Begins }
 }
 
-/// Waits for the response. The handler ends with it: nobody waits for what a caller that went away had asked for.
+/// Waits for the response. Dropping it ends the handler: nobody needs the answer once the caller went away.
 #[derive(Debug)]
 pub struct Handling<E> {
     task: Box<dyn TaskHandle>,

@@ -1,4 +1,4 @@
-//! A network within one process: connections are pipes in memory. For tests, and for a cluster that lives in one process.
+//! A network within one process, whose connections are pipes in memory. For tests, and for clusters in one process.
 
 use std::{
     collections::BTreeMap,
@@ -17,12 +17,12 @@ use tokio::{
 
 use super::{Connection, Listener, Network};
 
-/// What a connection holds in each direction before its writer waits.
+/// Bytes that a connection holds in each direction before its writer waits.
 const PIPE_BYTES: usize = 256 << 10;
-/// Connections that wait to be accepted.
+/// The most connections that wait to be accepted; a further dial waits.
 const BACKLOG: usize = 64;
 
-/// Listeners by address. Each value is a network of its own.
+/// Listeners by address. Each value is a separate network.
 #[derive(Debug, Default)]
 pub struct MemoryNetwork {
     state: Mutex<State>,
@@ -32,7 +32,7 @@ pub struct MemoryNetwork {
 struct State {
     listeners: BTreeMap<String, mpsc::Sender<Pipe>>,
     next_port: u16,
-    /// Told when the connections that are open break.
+    /// Notified when all open connections break.
     cut: watch::Sender<()>,
 }
 
@@ -43,12 +43,12 @@ impl Default for State {
 }
 
 impl MemoryNetwork {
-    /// Makes an address unreachable for new connections, as when its process has ended; those that are open stay so.
+    /// Makes an address unreachable for new connections, as if its process had ended. Open connections stay open.
     pub fn close(&self, address: &str) {
         self.state().listeners.remove(address);
     }
 
-    /// Breaks all connections that are open, as when the link between their processes is lost.
+    /// Breaks all open connections, as if the links between their processes were lost.
     pub fn cut(&self) {
         self.state().cut.send_replace(());
     }
@@ -103,7 +103,7 @@ impl Pipe {
     fn new(stream: DuplexStream, mut cut: watch::Receiver<()>) -> Self {
         let cut = Box::pin(async move {
             if cut.changed().await.is_err() {
-                // The network is gone, and with it whoever could cut.
+                // The network was dropped, so nobody can cut the connection any more.
                 std::future::pending::<()>().await;
             }
         });

@@ -1,7 +1,8 @@
 //! The objects of checkpoints below one root: put durably, read with checks, listed and deleted.
 //!
-//! A state object has one writer, who puts the same bytes each time that it tries. A manifest is created, never replaced: the
-//! store itself refuses a second one of the same name, unless it is the very same, whose first put was not answered.
+//! A state object has one writer, which puts the same bytes on each try. A manifest is created and never replaced: a
+//! second one of the same name is refused, unless it has the same content, because the first put may have gone
+//! unanswered.
 
 use std::sync::Arc;
 
@@ -18,12 +19,12 @@ use crate::{
     stores::Missing,
 };
 
-/// More key groups than a job may have are damage.
+/// A manifest with more key groups than a job may have is damaged.
 const KEY_GROUPS_MAX: usize = 32768;
 
-/// An object that is there for a moment only.
+/// The object that an access check writes and deletes.
 const ACCESS_CHECK: &str = "access-check";
-/// So many objects are looked at at once.
+/// The most objects that are looked up at once.
 const LOOKS_MAX: usize = 16;
 
 /// Objects below a root. Cheap to clone.
@@ -31,24 +32,24 @@ const LOOKS_MAX: usize = 16;
 pub struct CheckpointStore {
     url: Arc<str>,
     pub(crate) store: Arc<dyn ObjectStore>,
-    /// Where the store is a local directory.
+    /// The directory, if the store is local.
     pub(crate) directory: Option<Arc<std::path::Path>>,
     root: Path,
 }
 
-/// An object that is there.
+/// An object in the store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListedObject {
     /// Its name below the root.
     pub name: String,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
     /// When it was written, by the store's clock: milliseconds since the Unix epoch.
     pub modified_millis: u64,
 }
 
 impl CheckpointStore {
-    /// The objects below a URL. A local directory is created where it is missing.
+    /// Opens the objects below a URL. Creates a local directory that is missing.
     ///
     /// # Errors
     /// When the URL cannot be opened.
@@ -62,7 +63,7 @@ impl CheckpointStore {
         Ok(Self { url: url.into(), store, directory, root })
     }
 
-    /// Writes an object and removes it, to find out early what would be refused.
+    /// Writes and deletes an object, so that a refusal shows early.
     ///
     /// # Errors
     /// When the store fails or refuses.
@@ -70,13 +71,13 @@ impl CheckpointStore {
         let key = self.key(ACCESS_CHECK)?;
         self.store.put(&key, PutPayload::from_static(b"checked")).await.map_err(store_error("write to", &self.url))?;
         match self.store.delete(&key).await {
-            // Another process may have removed it, which checks the same place.
+            // Another process that checks the same place may have deleted it.
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(store_error("delete from", &self.url)(error)),
         }
     }
 
-    /// Those of some objects that are not there.
+    /// The names of those objects that do not exist.
     ///
     /// # Errors
     /// When the store fails.
@@ -92,13 +93,14 @@ impl CheckpointStore {
         looked.try_filter_map(|missing| std::future::ready(Ok(missing))).try_collect().await
     }
 
-    /// The root, as it was opened.
+    /// The URL of the root, as it was opened.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What of the state that is put here is worth compressing: bytes that go to a local directory are cheaper than the time.
+    /// How to compress state that is put here. For a local directory, writing the bytes costs less than compressing
+    /// them.
     #[must_use]
     pub fn compression(&self) -> Compression {
         if self.directory.is_some() { Compression::None } else { Compression::WhereItSaves }
@@ -115,10 +117,10 @@ impl CheckpointStore {
         Ok(StateObject { name: name.to_owned(), bytes, checksum })
     }
 
-    /// Creates a manifest. Where it is there already, with the same content, this is a success.
+    /// Creates a manifest. Succeeds if it exists already with the same content.
     ///
     /// # Errors
-    /// When another one has the name, or the store fails.
+    /// When the name has other content, or the store fails.
     pub async fn put_manifest(&self, name: &str, manifest: &Manifest) -> Result<ManifestRef, StorageError> {
         let bytes = Bytes::from(serde_json::to_vec(manifest).expect("a manifest has only text keys"));
         let reference = ManifestRef {
@@ -134,12 +136,14 @@ impl CheckpointStore {
         }
     }
 
-    /// Creates an object where there is none of the name, and gives the content that is there then.
+    /// Creates an object unless its name is taken, and gives the content that the name has then.
     pub(crate) async fn create(&self, name: &str, bytes: Bytes) -> Result<Bytes, StorageError> {
         let key = self.key(name)?;
         match self.store.put_opts(&key, bytes.clone().into(), PutMode::Create.into()).await {
             Ok(_) => return Ok(bytes),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
+            // This store has no conditional put. Looking first is all that it allows: two concurrent creators may both
+            // succeed.
             Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => match self.store.head(&key).await {
                 Ok(_) => {}
                 Err(Error::NotFound { .. }) => {
@@ -156,7 +160,7 @@ impl CheckpointStore {
     /// Reads a manifest, and checks that it is the one that was put.
     ///
     /// # Errors
-    /// When it is not there, is not whole, is of another format or checkpoint, or the store fails.
+    /// When it does not exist, is not whole, is of another format or checkpoint, or the store fails.
     pub async fn get_manifest(&self, reference: &ManifestRef) -> Result<Manifest, StorageError> {
         let name = &reference.name;
         let bytes = self.get_checked(name, reference.bytes, reference.checksum).await?;
@@ -171,13 +175,13 @@ impl CheckpointStore {
     /// Opens a state object.
     ///
     /// # Errors
-    /// When it is not there, its end is damaged, or the store fails.
+    /// When it does not exist, its end is damaged, or the store fails.
     pub async fn open_state(&self, name: &str) -> Result<StateReader, StorageError> {
         StateReader::open(self.store.clone(), self.key(name)?, name).await
     }
 
-    /// The objects below a folder, by name: whole parts of names between `/`, so `c/job-1` has nothing of `c/job-10`. All of
-    /// them, where the folder is empty.
+    /// Lists the objects below a folder, by name. The folder matches whole parts between `/`: `c/job-1` has nothing of
+    /// `c/job-10`. An empty folder lists all objects.
     ///
     /// # Errors
     /// When the store fails.
@@ -196,7 +200,7 @@ impl CheckpointStore {
         Ok(found)
     }
 
-    /// Deletes objects. Those that are not there are a success; where one cannot be deleted, the others still are.
+    /// Deletes objects. Missing ones count as deleted; if one cannot be deleted, the others still are.
     ///
     /// # Errors
     /// The first failure.
@@ -219,7 +223,7 @@ impl CheckpointStore {
         first
     }
 
-    /// An object whole, of the length and the checksum that it must have.
+    /// Reads a whole object, and checks its length and checksum.
     pub(crate) async fn get_checked(&self, name: &str, bytes: u64, checksum: u64) -> Result<Bytes, StorageError> {
         let found = self.store.get(&self.key(name)?).await.map_err(store_error("read", name))?;
         if found.meta.size != bytes {
@@ -237,7 +241,7 @@ impl CheckpointStore {
         found.bytes().await.map_err(store_error("read", name))
     }
 
-    /// A name's key in the store. Names come from files too: one with `..` is refused.
+    /// The key of a name in the store. Names also come from files, so one with `..` is refused.
     pub(crate) fn key(&self, name: &str) -> Result<Path, StorageError> {
         let unfit = |reason: String| config(format!("use {name:?} as the name of an object"), reason);
         if name.is_empty() || name.starts_with('/') || name.ends_with('/') {
@@ -255,9 +259,9 @@ impl CheckpointStore {
     }
 }
 
-/// A manifest from bytes of which nothing is known.
+/// Parses a manifest from untrusted bytes.
 pub(crate) fn parse_manifest(name: &str, bytes: &[u8]) -> Result<Manifest, StorageError> {
-    /// What manifests of all formats have.
+    /// What manifests of all formats contain.
     #[derive(Deserialize)]
     struct Format {
         format: u32,

@@ -1,8 +1,8 @@
-//! Copies what must not take more bytes in a file than it shows.
+//! Copies arrays that would take more bytes in a file than their rows need.
 //!
-//! An Arrow IPC message holds the rows of its arrays alone, with two exceptions: view arrays bring all buffers that they know, and
-//! dictionaries all values. Both are cut down here to what the rows refer to, at any depth; views of which that is most stay as
-//! they are.
+//! An Arrow IPC message holds only the rows of its arrays, with two exceptions: a view array brings all of its buffers,
+//! and a dictionary all of its values. Both are reduced here to what the rows refer to, at any depth. Views that refer
+//! to most of their buffers stay as they are.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use arrow::{
     error::ArrowError,
 };
 
-/// So much is not worth a copy.
+/// An excess of so many bytes is not worth a copy.
 const SLACK_BYTES: usize = 16 << 10;
 
-/// Smaller buffers are put together.
+/// Buffers that are smaller than this on average are merged.
 const DENSE_BUFFER_BYTES: usize = 4 << 10;
 
-/// The same rows, in which no view and no dictionary knows more than it shows.
+/// The same rows, without bytes and values that they do not refer to.
 pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     if !batch.schema_ref().fields().iter().any(|field| holds_more(field.data_type())) {
         return Ok(batch.clone());
@@ -34,7 +34,7 @@ pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new_with_options(batch.schema(), columns, &options)
 }
 
-/// Whether views know little more than they show, in few buffers: in a file each of them is padded.
+/// Whether views refer to most of their buffers, and these are few: a file pads each of them.
 fn is_dense(column: &ArrayRef) -> bool {
     let (buffers, shown) = match column.data_type() {
         DataType::Utf8View => {
@@ -49,7 +49,7 @@ fn is_dense(column: &ArrayRef) -> bool {
     known <= shown + shown / 4 && known >= DENSE_BUFFER_BYTES * buffers.len().saturating_sub(1)
 }
 
-/// The same rows in memory of their own, where their columns are parts of one buffer: each would count, and keep, all of it.
+/// Copies rows whose columns are parts of one buffer: each column would count, and keep alive, the whole buffer.
 pub(crate) fn own(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
     let counted: usize = batch.columns().iter().map(|column| column.get_buffer_memory_size()).sum();
     let shown: usize = batch.columns().iter().map(shown_bytes).sum();
@@ -64,7 +64,7 @@ pub(crate) fn own(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new_with_options(batch.schema(), columns.collect::<Result<_, _>>()?, &options)
 }
 
-/// About what the rows of a column take: where it is deep within, rather too much.
+/// About the bytes that the rows of a column take; nested columns may give too much.
 pub(crate) fn shown_bytes(column: &ArrayRef) -> usize {
     match column.data_type() {
         DataType::Utf8View => column.as_string_view().total_buffer_bytes_used() + column.len() * size_of::<u128>(),
@@ -76,7 +76,7 @@ pub(crate) fn shown_bytes(column: &ArrayRef) -> usize {
     }
 }
 
-/// Whether arrays of a type may bring what their rows do not show.
+/// Whether arrays of a type may hold more than their rows refer to.
 fn holds_more(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8View | DataType::BinaryView | DataType::Dictionary(..) => true,
@@ -123,14 +123,14 @@ fn compact_array(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     }
 }
 
-/// What is taken has the elements of its own rows alone.
+/// `take` leaves only the elements of the list's own rows.
 fn compact_list<O: OffsetSizeTrait>(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let taken = take_all(array)?;
     let (field, offsets, values, nulls) = taken.as_list::<O>().clone().into_parts();
     Ok(Arc::new(GenericListArray::try_new(field, offsets, compact_array(&values)?, nulls)?))
 }
 
-/// Keeps the values that some key names.
+/// Keeps the values that a key refers to.
 fn compact_dictionary<K: ArrowDictionaryKeyType>(dictionary: &DictionaryArray<K>) -> Result<ArrayRef, ArrowError> {
     let used = dictionary.occupancy();
     if used.count_set_bits() == dictionary.values().len() {
@@ -140,7 +140,7 @@ fn compact_dictionary<K: ArrowDictionaryKeyType>(dictionary: &DictionaryArray<K>
     for (new, old) in used.set_indices().enumerate() {
         renamed[old] = K::Native::from_usize(new).expect("there are fewer values than before");
     }
-    // The key of a row that is null may be any.
+    // The key of a null row may have any value.
     let keys = dictionary.keys().unary(|key| renamed.get(key.as_usize()).copied().unwrap_or_default());
     let values = filter(dictionary.values(), &BooleanArray::new(used, None))?;
     Ok(Arc::new(DictionaryArray::<K>::try_new(keys, values)?))

@@ -1,11 +1,11 @@
-//! A local directory as an object store, whose puts are durable when they return.
+//! A local directory as an object store whose puts are durable when they return.
 //!
-//! `object_store`'s own `LocalFileSystem` writes a file under another name and renames it, and leaves it to the operating system
-//! when that reaches the disk. Here, each put is followed by `fsync` of the file, of its directory, and of those above it down from
-//! the store's own: they may have been created for it. So a file whose put was interrupted, by a crash of the machine, may be
-//! there and lack its content: nobody was told that it is there, and whoever reads one checks it.
+//! `object_store`'s own `LocalFileSystem` writes a file under another name and renames it, but leaves it to the
+//! operating system when that reaches the disk. Here `fsync` follows each put: of the file, of its directory, and of
+//! those above it up to the store's own, as the put may have created them. If the machine crashes during a put, the
+//! file may exist without its content. Nobody was told that it exists, and whoever reads it checks it.
 //!
-//! Uploads in several parts are durable likewise when they complete. Copies and renames are not: nobody here makes them.
+//! Uploads in several parts are durable too when they complete. Copies and renames are not: nothing here uses them.
 //! Directories that become empty by deletion are removed.
 
 use std::{
@@ -35,7 +35,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct DirectoryStore {
     files: LocalFileSystem,
-    /// Absolute, without links.
+    /// Absolute, without symbolic links.
     folder: PathBuf,
 }
 
@@ -60,7 +60,7 @@ impl DirectoryStore {
     }
 }
 
-/// Parts of a file, each into memory that is not written before.
+/// Reads parts of a file, each into memory that is not zeroed first.
 fn read_ranges(file: &LocalPath, ranges: &[Range<u64>]) -> std::io::Result<Vec<Bytes>> {
     let mut file = fs::File::open(file)?;
     let length = file.metadata()?.len();
@@ -80,7 +80,7 @@ fn read_ranges(file: &LocalPath, ranges: &[Range<u64>]) -> std::io::Result<Vec<B
     Ok(read)
 }
 
-/// Makes a file and its name durable. The file lies below the folder.
+/// Makes a file below the folder durable, with the names on the way to it.
 async fn sync(file: &LocalPath, folder: &LocalPath) -> Result<()> {
     let below = file.ancestors().take_while(|above| above.starts_with(folder));
     for path in below {
@@ -105,7 +105,7 @@ impl ObjectStore for DirectoryStore {
         let file = self.files.path_to_filesystem(location)?;
         match self.files.put_opts(location, payload, opts).await {
             Ok(put) => sync(&file, &self.folder).await.map(|()| put),
-            // Whoever finds the content to be its own takes the object for put.
+            // A caller that finds its own content there takes the object for put, so it must be durable too.
             Err(error @ Error::AlreadyExists { .. }) => {
                 sync(&file, &self.folder).await?;
                 Err(error)
@@ -129,7 +129,7 @@ impl ObjectStore for DirectoryStore {
         let (file, wanted) = (self.files.path_to_filesystem(location)?, ranges.to_vec());
         match tokio::task::spawn_blocking(move || read_ranges(&file, &wanted)).await {
             Ok(Ok(read)) => Ok(read),
-            // It says what is wrong, in the words of all stores.
+            // This reads again, and reports the error in the words of all stores.
             Ok(Err(_)) | Err(_) => self.files.get_ranges(location, ranges).await,
         }
     }

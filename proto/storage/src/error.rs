@@ -1,4 +1,4 @@
-//! What can go wrong with stored objects.
+//! Errors of stored objects.
 
 use thalweg_types::job::FailureKind;
 use thiserror::Error;
@@ -14,58 +14,54 @@ pub enum StorageError {
         /// Its name.
         object: String,
     },
-    /// There is no checkpoint where one was looked for.
+    /// There is no checkpoint at a URL.
     #[error("there is no checkpoint at {url}")]
     NoCheckpoint {
-        /// Where.
+        /// Where it was looked for.
         url: String,
     },
     /// An object is not what it should be.
     #[error("{object} is damaged: {reason}")]
     Corrupt {
-        /// Its name.
         object: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// An object that is written once is there already, with other content.
+    /// An object that is written once exists already, with other content.
     #[error("{object} is there already, with other content")]
     Exists {
         /// Its name.
         object: String,
     },
-    /// The store or the network failed; mostly the same may work later.
+    /// The store or the network failed; a retry may succeed.
     #[error("could not {attempted}")]
     Store {
         /// What was attempted, on what.
         attempted: String,
-        /// Why not.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The store refuses it, and will again until somebody changes something.
+    /// The store refuses the request until somebody changes something.
     #[error("could not {attempted}: {advice}")]
     Refused {
         /// What was attempted, on what.
         attempted: String,
         /// What to change.
         advice: String,
-        /// What the store said.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A URL, an option or a name is not sound, or rows are of a kind that cannot be stored.
+    /// A URL, an option or a name is invalid, or rows are of a kind that cannot be stored.
     #[error("could not {attempted}: {reason}")]
     Config {
         /// What was attempted, on what.
         attempted: String,
-        /// What is wrong.
         reason: String,
     },
 }
 
 impl StorageError {
-    /// What a failure of this kind means for the attempt.
+    /// What the error means for the attempt.
     #[must_use]
     pub fn failure_kind(&self) -> FailureKind {
         match self {
@@ -86,7 +82,7 @@ pub(crate) fn config(attempted: String, reason: impl Into<String>) -> StorageErr
     StorageError::Config { attempted, reason: reason.into() }
 }
 
-/// What a store's own error on an object means.
+/// Maps a store's own error about an object.
 pub(crate) fn store_error(doing: &'static str, object: &str) -> impl FnOnce(object_store::Error) -> StorageError {
     move |error| {
         let advice = refusal(&error);
@@ -99,7 +95,7 @@ pub(crate) fn store_error(doing: &'static str, object: &str) -> impl FnOnce(obje
     }
 }
 
-/// The error of a store or a file system: what is refused for good, or what may work later.
+/// Maps the error of a store or a file system: refused for good, or worth a retry.
 pub(crate) fn failed(attempted: String, error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
     let advice = refusal(&error);
     failed_or_refused(attempted, error, advice)

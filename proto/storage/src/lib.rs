@@ -1,4 +1,4 @@
-//! Object stores by URL, and the formats of checkpoints and of ingest logs in them.
+//! Object stores by URL, and the formats of checkpoints and ingest logs in them.
 //!
 //! ```text
 //! ObjectStores --open URL--> CheckpointStore --put_state---> CLUSTER/job-J/attempt-A/CHAIN-INDEX-CHECKPOINT.state
@@ -7,9 +7,9 @@
 //!                                IngestLog --create--------> CLUSTER/job-J/ingest/SOURCE-SPLIT/NUMBER.segment
 //! ```
 //!
-//! Whatever a `put` of a checkpoint store has returned for is durable, in a directory too. What is read is checked: its length,
-//! its checksum, its form. Damage is an error that names the object; it is never a panic, and never wrong rows. Which
-//! checkpoints exist is for the replicated record to say, and which objects may be deleted for the leader.
+//! An object is durable once a `put` of a checkpoint store has returned, in a local directory too. Length, checksum and
+//! form of everything that is read are checked. Damage is an error that names the object, never a panic and never wrong
+//! rows. The replicated record says which checkpoints exist, and the leader says which objects may be deleted.
 
 mod checkpoint_store;
 mod compact;

@@ -1,7 +1,8 @@
-//! The marker of a cluster at the root of its place for checkpoints: there belongs to it, and to no other.
+//! The marker of a cluster at the root of its place for checkpoints: the place belongs to this cluster and to no other.
 //!
-//! It is created if absent, by the leader before the cluster takes its first job, and never replaced. A group of coordinators
-//! that all have lost their stores finds it before they would found another cluster over the remains of this one.
+//! The leader creates it, if absent, before the cluster takes its first job. It is never replaced. A group of
+//! coordinators that have all lost their stores finds it before they would found another cluster over the remains of
+//! this one.
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ use crate::{
 pub const MARKER: &str = "thalweg-cluster.json";
 const FORMAT: u32 = 1;
 
-/// Whose the place is.
+/// Whom the place belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
     format: u32,
@@ -30,7 +31,7 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// Of a cluster.
+    /// The marker of a cluster.
     #[must_use]
     pub fn new(cluster: ClusterId, name: ClusterId) -> Self {
         Self { format: FORMAT, cluster, name }
@@ -44,7 +45,7 @@ impl fmt::Display for Marker {
 }
 
 impl CheckpointStore {
-    /// The marker that is there.
+    /// The marker that exists, if any.
     ///
     /// # Errors
     /// When it is no marker that this program knows, or the store fails.
@@ -60,7 +61,7 @@ impl CheckpointStore {
         }
     }
 
-    /// Puts a cluster's marker where there is none, and gives the one that is there then.
+    /// Creates a cluster's marker if there is none, and gives the one that exists then.
     ///
     /// # Errors
     /// As `marker`.

@@ -1,4 +1,4 @@
-//! The names of objects, below the root of checkpoints.
+//! The names of objects below the root of checkpoints.
 //!
 //! ```text
 //! CLUSTER/job-J/attempt-A/CHAIN-INDEX-CHECKPOINT.state     a subtask's state, of one checkpoint
@@ -6,23 +6,23 @@
 //! CLUSTER/job-J/ingest/SOURCE-SPLIT/NUMBER.segment         records that were POSTed: see `ingest_log`
 //! ```
 //!
-//! No two writers have a name in common: clusters have ids of their own, attempts and checkpoints are never numbered twice,
-//! and the leader of another term writes another manifest. Segments are the exception, on purpose: attempts contend for the
-//! next number of a log. In a manifest's name the checkpoint has at least 12 digits, so that names sort as checkpoints do; so do
-//! those of segments. SPLIT is the xxh3-64 of the split's id, as 16 hexadecimal digits.
+//! No two writers share a name: clusters have different ids, numbers of attempts and checkpoints are never used twice,
+//! and the leader of another term writes another manifest. Segments are an intended exception: attempts contend for the
+//! next number of a log. A checkpoint in a manifest's name has at least 12 digits, and so has a segment's number, so
+//! that names sort by these numbers. SPLIT is the xxh3-64 of the split's id, as 16 hexadecimal digits.
 
 use thalweg_types::{Attempt, CheckpointId, ClusterId, JobId, OperatorId, SplitId, SubtaskId, Term};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ingest_log::SegmentNumber;
 
-/// The folder of all that a job has written: no `/` at its end.
+/// The folder of everything that a job writes, without `/` at its end.
 #[must_use]
 pub fn job_prefix(cluster: &ClusterId, job: JobId) -> String {
     format!("{}/job-{}", cluster.object_part(), job.0)
 }
 
-/// The object with what a subtask has uploaded for a checkpoint.
+/// The object that a subtask uploads for a checkpoint.
 #[must_use]
 pub fn state_object(
     cluster: &ClusterId,
@@ -42,13 +42,13 @@ pub fn manifest(cluster: &ClusterId, job: JobId, checkpoint: CheckpointId, attem
     format!("{}/manifest-{:012}-{}-{}.json", job_prefix(cluster, job), checkpoint.0, attempt.0, term.0)
 }
 
-/// The folder of all ingest logs of a job: no `/` at its end.
+/// The folder of all ingest logs of a job, without `/` at its end.
 #[must_use]
 pub fn ingest_prefix(cluster: &ClusterId, job: JobId) -> String {
     format!("{}/ingest", job_prefix(cluster, job))
 }
 
-/// The folder of the ingest log of one split of a source: no `/` at its end.
+/// The folder of the ingest log of one split of a source, without `/` at its end.
 #[must_use]
 pub fn ingest_folder(cluster: &ClusterId, job: JobId, source: OperatorId, split: &SplitId) -> String {
     format!("{}/{}-{:016x}", ingest_prefix(cluster, job), source.0, xxh3_64(split.0.as_bytes()))
@@ -60,14 +60,14 @@ pub fn segment(folder: &str, number: SegmentNumber) -> String {
     format!("{folder}/{:012}.segment", number.0)
 }
 
-/// The folder and the number of a segment; `None` where the name is not of this form.
+/// The folder and the number of a segment; `None` if the name has another form.
 #[must_use]
 pub fn segment_of(name: &str) -> Option<(&str, SegmentNumber)> {
     let (folder, file) = name.rsplit_once('/')?;
     Some((folder, SegmentNumber(number(file.strip_suffix(".segment")?)?)))
 }
 
-/// The attempt that has written an object; `None` where the name is not of this form.
+/// The attempt that wrote an object; `None` if the name has another form.
 #[must_use]
 pub fn attempt_of(name: &str) -> Option<Attempt> {
     match parse(name)? {
@@ -75,7 +75,7 @@ pub fn attempt_of(name: &str) -> Option<Attempt> {
     }
 }
 
-/// The checkpoint that an object was written for; `None` where the name is not of this form.
+/// The checkpoint that an object was written for; `None` if the name has another form.
 #[must_use]
 pub fn checkpoint_of(name: &str) -> Option<CheckpointId> {
     match parse(name)? {
@@ -89,7 +89,7 @@ pub fn is_manifest(name: &str) -> bool {
     matches!(parse(name), Some(ObjectName::Manifest { .. }))
 }
 
-/// What a name says, but for the cluster.
+/// What a name says, except for the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ObjectName {
     State { job: JobId, attempt: Attempt, subtask: SubtaskId, checkpoint: CheckpointId },
@@ -122,7 +122,7 @@ fn numbers(text: &str) -> Option<[u64; 3]> {
     parts.next().is_none().then_some(numbers)
 }
 
-/// Digits alone: `parse` would take a sign too.
+/// Parses digits only: `parse` alone would take a sign too.
 fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

@@ -1,4 +1,4 @@
-//! What a store refuses for as long as nobody changes something, told from what may work later.
+//! Tells what a store refuses until somebody changes something from what may work later.
 
 use std::{error::Error, io};
 
@@ -11,7 +11,7 @@ const NO_BUCKET: &str = "there is no such bucket; create it, or correct the URL"
 const OTHER_REGION: &str = "the bucket is in another region; set AWS_REGION to its own";
 const NO_ACCESS: &str = "access is denied; check the credentials (AWS_ACCESS_KEY_ID, ..) and what they may do there";
 
-/// What stores say, and what to do about it. Their errors have no kinds for these.
+/// Texts in stores' errors, and what to do about them. The errors have no kinds for these.
 const TEXTS: &[(&[&str], &str)] = &[
     (&["scheme is not allowed", "URL scheme is not allowed"], NO_TLS),
     (&["NoSuchBucket", "specified bucket does not exist", "ContainerNotFound"], NO_BUCKET),
@@ -25,11 +25,11 @@ const TEXTS: &[(&[&str], &str)] = &[
         OTHER_REGION,
     ),
     (&["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "AccountIsDisabled"], NO_ACCESS),
-    // The places where machines in clouds ask who they are: nobody answers elsewhere.
+    // The addresses where machines in clouds ask for credentials. Elsewhere nobody answers there.
     (&["169.254.169.254", "metadata.google.internal", "169.254.170.2"], NO_CREDENTIALS),
 ];
 
-/// What to change, where the same would be refused again.
+/// What to change, if the store would refuse the same again; `None` if it may work later.
 #[must_use]
 pub fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
     let chain = || causes(error);
@@ -47,7 +47,7 @@ pub fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
     })
 }
 
-/// An error and what caused it.
+/// An error and its causes.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {

@@ -1,8 +1,8 @@
-//! What is left in a local directory of puts whose process was killed: files `NAME#N`, which `object_store` writes before it gives
-//! them the object's name, and never lists.
+//! Files that puts leave in a local directory when their process is killed: `object_store` writes `NAME#N` before it
+//! renames the file to the object's name, and never lists such files.
 //!
-//! A put that still runs has such a file too, and fails where it is taken away. So whoever sweeps them says of which objects no
-//! put can matter any more.
+//! A put that still runs has such a file too, and fails if it is removed. So the caller of a sweep says for which
+//! objects no put can matter any more.
 
 use std::{
     io::{Error, ErrorKind},
@@ -14,19 +14,19 @@ use tokio::fs;
 use crate::{CheckpointStore, ListedObject, StorageError};
 
 impl CheckpointStore {
-    /// Removes the files below a folder that puts have begun and not ended, where `is_dead` says so: it is given the object that
-    /// each was to become, with what there is of it. Folders that become empty go too. Where the store is no local directory,
-    /// there is nothing to do.
+    /// Removes the files below a folder that puts have begun and not ended, if `is_dead` says so. It gets the object
+    /// that each file was to become, with the file's length and time. Folders that become empty go too. Does nothing if
+    /// the store is no local directory.
     ///
     /// # Errors
-    /// When the directory cannot be read, or a file not be removed.
+    /// When the directory cannot be read, or a file cannot be removed.
     pub async fn sweep_staged(
         &self,
         prefix: &str,
         is_dead: impl Fn(&ListedObject) -> bool,
     ) -> Result<(), StorageError> {
         let Some(root) = self.directory.as_deref() else { return Ok(()) };
-        // Refuses what would lead elsewhere.
+        // Refuses a name that leads out of the root.
         self.key(prefix)?;
         let failed = |source: Error| StorageError::Store {
             attempted: format!("remove what puts have left below {prefix}"),
@@ -64,7 +64,7 @@ async fn staged_below(root: &Path, prefix: &str) -> Result<Vec<(PathBuf, ListedO
     Ok(found)
 }
 
-/// The object that a file of this name was to become.
+/// The object that a file was to become; `None` for other files.
 fn object_of(name: &str) -> Option<&str> {
     let (object, number) = name.rsplit_once('#')?;
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
@@ -74,7 +74,7 @@ fn object_of(name: &str) -> Option<&str> {
 async fn remove(root: &Path, file: &Path) -> Result<(), Error> {
     unless_missing(fs::remove_file(file).await)?;
     for folder in file.ancestors().skip(1).take_while(|folder| *folder != root) {
-        // One that has something in it stays.
+        // A folder that is not empty stays.
         if fs::remove_dir(folder).await.is_err() {
             break;
         }
@@ -82,7 +82,7 @@ async fn remove(root: &Path, file: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is gone meanwhile is no failure.
+/// A file that is gone by now is no failure.
 fn unless_missing<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),

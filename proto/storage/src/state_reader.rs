@@ -11,7 +11,8 @@ use crate::{
     state_file::{Footer, SegmentEntry, StateRows, TRAILER_BYTES, TailNeeds, check_head, decode},
 };
 
-/// Read at once from an object's end: a small object whole, and the footer of a large one of some hundreds of segments.
+/// Bytes of an object's end that are read first: all of a small object, or the footer of a large one with some hundreds
+/// of segments.
 const TAIL_BYTES: u64 = 64 << 10;
 
 /// An open state file. Cheap to clone.
@@ -46,7 +47,7 @@ impl StateReader {
         Ok(Self { store, key, name: name.into(), segments: footer.segments, tail, tail_offset })
     }
 
-    /// A file that is in memory.
+    /// Opens a file in memory.
     pub(crate) fn of_bytes(store: Arc<dyn ObjectStore>, name: &str, bytes: Bytes) -> Result<Self, StorageError> {
         check_head(name, &bytes)?;
         let TailNeeds::Nothing(footer) = Footer::parse(name, &bytes, length(&bytes))? else {
@@ -71,10 +72,10 @@ impl StateReader {
         Ok(rows.pop().expect("as many are read as were asked for"))
     }
 
-    /// Reads segments, in the order in which they are asked for. Neighbours are read at once.
+    /// Reads segments, in the order in which they are asked for. One request fetches neighbours together.
     ///
     /// # Errors
-    /// As for one.
+    /// As `read`.
     pub async fn read_all(&self, segments: &[u32]) -> Result<Vec<StateRows>, StorageError> {
         let entries = segments.iter().map(|segment| self.entry(*segment)).collect::<Result<Vec<_>, _>>()?;
         let absent: Vec<_> =
@@ -91,7 +92,8 @@ impl StateReader {
         for (segment, entry) in segments.iter().zip(entries) {
             let bytes = self.in_tail(&entry.range()).or_else(|| fetched.next()).unwrap_or_default();
             decoded.push(decode(&self.name, *segment, entry, &bytes)?);
-            // Decoding takes a while, and a state has thousands of segments; heartbeats on this thread go on meanwhile.
+            // Decoding takes a while, and a state has thousands of segments. Yielding lets heartbeats on this thread go
+            // on.
             tokio::task::yield_now().await;
         }
         Ok(decoded)
@@ -118,7 +120,7 @@ async fn read_tail(store: &Arc<dyn ObjectStore>, key: &Path, bytes: u64) -> obje
             let size = found.meta.size;
             Ok((found.bytes().await?, size))
         }
-        // Not every service knows ranges from the end.
+        // Not every service supports ranges from the end.
         Err(object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. }) => {
             let size = store.head(key).await?.size;
             Ok((store.get_range(key, size.saturating_sub(bytes)..size).await?, size))

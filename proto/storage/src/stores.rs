@@ -1,8 +1,8 @@
-//! Which object store a URL means.
+//! Opens object stores by URL.
 //!
-//! A URL is one that the program has registered, one of the services that `object_store` knows (`s3://`, `gs://`, `az://`, ..),
-//! or a local directory: `file://` or a plain path. A directory is created where it is missing, and what is put there is
-//! durable (`directory.rs`).
+//! A URL belongs to a store that the program has registered, to one of the services that `object_store` knows (`s3://`,
+//! `gs://`, `az://`, ..), or to a local directory: `file://` or a plain path. A missing directory is created, and what
+//! is put there is durable (`directory.rs`).
 
 use std::{
     collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf, sync::Arc, time::Duration,
@@ -17,20 +17,20 @@ use url::Url;
 
 use crate::{StorageError, directory::DirectoryStore, error::config};
 
-/// For so long a request that fails is repeated by the store's client.
+/// How long a store's client repeats a request that fails.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Opens object stores by URL.
 ///
-/// Options are those of the stores' own configuration, by their usual names in lower case (`aws_access_key_id`, ..); the
-/// program collects them from its environment.
+/// Options are those of the stores' own configuration, by their usual names in lower case (`aws_access_key_id`, ..);
+/// the program collects them from its environment.
 #[derive(Debug, Clone, Default)]
 pub struct ObjectStores {
     options: Arc<BTreeMap<String, String>>,
     registered: Arc<BTreeMap<String, Arc<dyn ObjectStore>>>,
 }
 
-/// Whether a local directory is created where it is missing.
+/// What to do about a local directory that is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
     Create,
@@ -38,29 +38,29 @@ pub(crate) enum Missing {
 }
 
 impl ObjectStores {
-    /// Stores that are configured by these options.
+    /// Stores with these options of their configuration.
     #[must_use]
     pub fn new(options: BTreeMap<String, String>) -> Self {
         Self { options: Arc::new(options), registered: Arc::default() }
     }
 
-    /// Also knows a store by a URL's beginning, such as `memory://test`.
+    /// Registers a store under the beginning of a URL, such as `memory://test`.
     #[must_use]
     pub fn with_store(mut self, url: &str, store: Arc<dyn ObjectStore>) -> Self {
         Arc::make_mut(&mut self.registered).insert(url.trim_end_matches('/').to_owned(), store);
         self
     }
 
-    /// The store that a URL is in, and the key there that it means. A local directory is a store of its own, whose key is
-    /// empty; it is created where it is missing.
+    /// The store of a URL, and the key in it. A local directory is a store of its own with an empty key; it is created
+    /// if it is missing.
     ///
     /// # Errors
-    /// When the URL is none that is known, its store's options are not sound, or the directory cannot be created.
+    /// When no store has such a URL, the store's options are invalid, or the directory cannot be created.
     pub fn open(&self, url: &str) -> Result<(Arc<dyn ObjectStore>, Path), StorageError> {
         self.open_or(url, Missing::Create)
     }
 
-    /// The local directory that a URL means, where it means one.
+    /// The local directory of a URL; `None` if it is of another store.
     pub(crate) fn directory_of(&self, url: &str) -> Option<PathBuf> {
         let is_registered = self.registered.keys().any(|known| url.starts_with(known.as_str()));
         if is_registered { None } else { local_path(url) }
@@ -80,7 +80,7 @@ impl ObjectStores {
         }
         let parsed = stored_url(url).map_err(|error| invalid(error.to_string()))?;
         if parsed.scheme() == "file" {
-            // Written with blanks and the like, which URLs do without.
+            // Parsing drops blanks and the like, which hid the scheme.
             return Err(invalid("a local file is named by its path, or by file:///PATH".to_owned()));
         }
         let (scheme, path) = ObjectStoreScheme::parse(&parsed).map_err(|error| invalid(error.to_string()))?;
@@ -89,8 +89,8 @@ impl ObjectStores {
         Ok((store, path))
     }
 
-    /// A client of a service. It repeats requests for some time only: whoever uses it goes on trying for as long as is right, and
-    /// says so meanwhile.
+    /// A client of a service. It repeats requests for a limited time only. Its callers go on trying for as long as is
+    /// right, and report that meanwhile.
     fn build(&self, scheme: &ObjectStoreScheme, url: &Url) -> object_store::Result<Arc<dyn ObjectStore>> {
         let options = self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let retry = RetryConfig { max_retries: 5, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
@@ -109,7 +109,7 @@ impl ObjectStores {
         })
     }
 
-    /// Refuses an endpoint that its client would refuse at each request.
+    /// Refuses an endpoint without TLS at once: its client would refuse it at each request.
     fn check_endpoint(&self, scheme: &ObjectStoreScheme) -> Result<(), String> {
         let (endpoints, allows): (&[&str], &str) = match scheme {
             ObjectStoreScheme::AmazonS3 => {
@@ -134,7 +134,7 @@ impl ObjectStores {
     }
 }
 
-/// The text of a local path, and whether its names are percent-encoded, as in a URL; `None` where it is in an object store.
+/// The text of a local path, and whether it is percent-encoded, as in a URL; `None` for a path in an object store.
 #[must_use]
 pub fn local_text(path: &str) -> Option<(&str, bool)> {
     let scheme = path.get(.."file:".len()).filter(|scheme| scheme.eq_ignore_ascii_case("file:"));
@@ -147,14 +147,14 @@ pub fn local_text(path: &str) -> Option<(&str, bool)> {
     Some((rest, true))
 }
 
-/// The local path that a path of a table, or a place for checkpoints, means; `None` where it is in an object store.
+/// The local path of a table's path or of a place for checkpoints; `None` for one in an object store.
 #[must_use]
 pub fn local_path(path: &str) -> Option<PathBuf> {
     let (text, is_url) = local_text(path)?;
     Some(if is_url { OsString::from_vec(percent_decoded(text, |byte| vec![byte])).into() } else { text.into() })
 }
 
-/// The bytes that percent-encoded text stands for, each ASCII byte that was encoded replaced by others.
+/// Decodes percent-encoded text. `replaced` gives the bytes that stand for each ASCII byte that was encoded.
 pub fn percent_decoded(text: &str, replaced: impl Fn(u8) -> Vec<u8>) -> Vec<u8> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (bytes, mut decoded, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
@@ -173,8 +173,8 @@ pub fn percent_decoded(text: &str, replaced: impl Fn(u8) -> Vec<u8>) -> Vec<u8> 
     decoded
 }
 
-/// The URL of something in an object store, as it is opened: `?` and `#` are parts of names, for nothing of a store has a query or a
-/// fragment.
+/// Parses the URL of something in an object store. `?` and `#` are parts of names, because nothing in a store has a
+/// query or a fragment.
 ///
 /// # Errors
 /// When it is no URL.

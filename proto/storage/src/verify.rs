@@ -1,8 +1,8 @@
-//! Checks a whole checkpoint: that an attempt could go on from it.
+//! Verifies a whole checkpoint: an attempt could go on from it.
 //!
-//! A manifest is found by URL: the root of checkpoints is the URL less the manifest's own name. Every object that it names is
-//! read whole, every segment is decoded, and every reference is followed. That a manifest is there does not say that its checkpoint
-//! was completed: that is for the replicated record.
+//! A manifest is found by URL: the root of checkpoints is the URL without the manifest's own name. Every object that it
+//! names is read whole, every segment is decoded, and every reference is followed. A manifest that exists does not
+//! prove that its checkpoint was completed: only the replicated record says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,31 +19,32 @@ use crate::{
     stores::Missing,
 };
 
-/// What was found to be sound.
+/// What a sound checkpoint consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
     /// The checkpoint.
     pub checkpoint: CheckpointId,
     /// The job.
     pub job: JobId,
-    /// The attempt that has taken it.
+    /// The attempt that took it.
     pub attempt: Attempt,
-    /// How many subtasks it is of.
+    /// The number of its subtasks.
     pub subtasks: u64,
-    /// How many state objects it refers to.
+    /// The number of state objects that it refers to.
     pub objects: u64,
-    /// What they take together.
+    /// The length of these together, in bytes.
     pub bytes: u64,
-    /// How many of their segments it refers to.
+    /// The number of their segments that it refers to.
     pub segments: u64,
-    /// How many rows those have.
+    /// The number of rows in those.
     pub rows: u64,
 }
 
-/// Checks the checkpoint of a manifest, by the manifest's URL. The URL of a job's folder means the newest manifest there.
+/// Verifies the checkpoint of a manifest, by the manifest's URL. The URL of a job's folder stands for the newest
+/// manifest there.
 ///
 /// # Errors
-/// What is wrong first, and with which object; or that the store fails.
+/// The first problem, with the object that has it; or a failure of the store.
 pub async fn verify(url: &str, stores: &ObjectStores) -> Result<Verified, StorageError> {
     let (store, name) = find(url, stores).await?;
     let found = store.get(&name).await.map_err(|error| match error {
@@ -71,7 +72,7 @@ pub async fn verify(url: &str, stores: &ObjectStores) -> Result<Verified, Storag
     })
 }
 
-/// The store that a manifest's URL is in, and the manifest's name there.
+/// The store of a manifest's URL, and the manifest's name in it.
 async fn find(url: &str, stores: &ObjectStores) -> Result<(CheckpointStore, String), StorageError> {
     let url = url.trim_end_matches('/');
     let is_whole = url.ends_with(".json");
@@ -95,7 +96,7 @@ async fn find(url: &str, stores: &ObjectStores) -> Result<(CheckpointStore, Stri
     Ok((store, newest))
 }
 
-/// A manifest that was renamed, or copied over another, is not what its name says.
+/// Refuses a manifest that was renamed, or copied over another: its name does not match its content.
 fn check_name(name: &str, manifest: &Manifest) -> Result<(), StorageError> {
     let Some(ObjectName::Manifest { job, checkpoint, attempt, .. }) = names::parse(name) else {
         return Err(corrupt(name, "it is not named as a manifest is"));
@@ -120,7 +121,7 @@ fn listed_objects<'a>(name: &str, manifest: &'a Manifest) -> Result<BTreeMap<&'a
     Ok(objects)
 }
 
-/// The distinct key groups of each segment of an object, and its rows.
+/// The key groups and the number of rows of each segment of an object.
 async fn decode_all(store: &CheckpointStore, object: &StateObject) -> Result<Vec<Segment>, StorageError> {
     let bytes = store.get_checked(&object.name, object.bytes, object.checksum).await?;
     let reader = StateReader::of_bytes(store.store.clone(), &object.name, bytes)?;
@@ -172,8 +173,8 @@ impl Verification<'_> {
         found.ok_or_else(|| corrupt(object, format!("{} refers to its segment {index}, which is not there", self.name)))
     }
 
-    /// State is of the key groups that its subtask owns. An object of an earlier attempt may hold more: when the job went on from
-    /// it, key groups may have changed hands, and rows of those that are not owned do not count.
+    /// State is of the key groups that its subtask owns. An object of an earlier attempt may have others: key groups
+    /// may have moved when the job went on from it, and rows of groups that are not owned do not count.
     fn check_owned(&self, snapshot: &SubtaskSnapshot, batch: &BatchRef) -> Result<(), StorageError> {
         let owners = self.manifest.key_groups.owners();
         let is_single = self.is_single(snapshot.subtask.chain);
@@ -193,18 +194,18 @@ impl Verification<'_> {
         Ok(())
     }
 
-    /// A chain of one subtask, whatever the job's parallelism, owns all key groups.
+    /// A chain of one subtask owns all key groups, whatever the job's parallelism.
     fn is_single(&self, chain: ChainId) -> bool {
         self.manifest.subtasks.iter().filter(|snapshot| snapshot.subtask.chain == chain).count() == 1
     }
 }
 
-/// State by key group.
+/// Rows of state, by key group.
 fn state_batches(snapshot: &SubtaskSnapshot) -> impl Iterator<Item = &BatchRef> {
     snapshot.operators.iter().flat_map(|operator| operator.tables.values()).flatten()
 }
 
-/// Rows that wait to be processed, whose key groups need not be the subtask's.
+/// Rows that wait to be processed. Their key groups need not be the subtask's.
 fn waiting_batches(snapshot: &SubtaskSnapshot) -> impl Iterator<Item = &BatchRef> {
     let held = snapshot.source.iter().flat_map(|source| &source.splits).flat_map(|split| &split.held);
     held.chain(snapshot.in_flight.iter().flat_map(|rows| &rows.batches))

@@ -1,10 +1,11 @@
-//! Addresses, `host:port`, as configurations and messages carry them. Whether the host exists is seen at the first dial.
+//! Addresses, `host:port`, in configurations and messages. Only their form is checked; the first dial shows whether the
+//! host exists.
 
-/// The most bytes of an address: a host name of 255, a colon and a port.
+/// The most bytes of an address: a host name of 255, a colon and five digits.
 pub const ADDRESS_BYTES_MAX: usize = 261;
 
-/// Host and port of an address; `None` where it is not one. An IPv6 host stands in brackets. A listener with port 0 lets
-/// the system choose.
+/// Splits an address into host and port; `None` if it is malformed. An IPv6 host needs brackets. With port 0 a listener
+/// gets a free port from the system.
 #[must_use]
 pub fn split(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
@@ -22,13 +23,13 @@ pub fn can_be_dialled(address: &str) -> bool {
     split(address).is_some_and(|(_, port)| port != 0)
 }
 
-/// Whether a host stands for all addresses of a machine: one can listen there, but nobody can be told to dial it.
+/// Whether a host stands for all interfaces of a machine: a listener may use it, but nobody can dial it.
 #[must_use]
 pub fn is_every_interface(host: &str) -> bool {
     matches!(host, "0.0.0.0" | "[::]" | "::")
 }
 
-/// Whether only the machine itself reaches what listens at a host.
+/// Whether a host can be reached from its own machine only.
 #[must_use]
 pub fn is_loopback(host: &str) -> bool {
     let plain = host.trim_start_matches('[').trim_end_matches(']');

@@ -7,13 +7,13 @@ use crate::{
     key_group::KeyGroupTable,
 };
 
-/// The placement of one attempt. Subtask i of every chain runs in the slot that holds slice i; chains of parallelism one
-/// run in slice 0.
+/// The placement of one attempt. Subtask i of every chain runs in the slot that holds slice i; chains of parallelism
+/// one run in slice 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// Indexed by slice: the node whose slot holds it. Its length is the attempt's parallelism.
+    /// The node of each slice, by the slice's number. The length is the attempt's parallelism.
     pub slices: Vec<NodeId>,
-    /// Who owns which key group, the same for all keyed operators of the job.
+    /// The owner of each key group, the same for all keyed operators of the job.
     pub key_groups: KeyGroupTable,
 }
 

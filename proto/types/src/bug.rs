@@ -1,8 +1,8 @@
-//! Seeded bugs: known mistakes that a simulation switches on, to show that it would find them.
+//! Seeded bugs: known mistakes that a simulation switches on, to show that it finds them.
 //!
-//! Without the cargo feature `seeded-bugs` every question here is answered `false` at compile time, so that the code that asks
-//! is gone from a product's build. With it, the answer is the calling thread's: a simulation runs on one thread, and several
-//! may run side by side. Each bug is asked for at the one place where a real mistake of that kind could be made:
+//! Without the cargo feature `seeded-bugs` every check is `false` at compile time, so a product's build has none of
+//! this code. With it, a bug is active on one thread: a simulation runs on one thread, and several may run side by
+//! side. Each bug is checked at the one place where a real mistake of that kind could be made:
 //!
 //! ```text
 //! if !bug::is_active(Bug::SkipAlignment) { block the channel }
@@ -89,12 +89,12 @@ mod switch {
         pub(super) static CHECKS: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Switches a bug on for this thread, or the one that is on off.
+    /// Switches a bug on for this thread; `None` switches off the active one.
     pub fn activate(bug: Option<Bug>) {
         ACTIVE.set(bug);
     }
 
-    /// Has everything on this thread check its invariants after each step, however long it takes.
+    /// Makes everything on this thread check its invariants after each step, however long it takes.
     pub fn check_invariants(is_wanted: bool) {
         CHECKS.set(is_wanted);
     }
@@ -103,14 +103,14 @@ mod switch {
 #[cfg(feature = "seeded-bugs")]
 pub use switch::{activate, check_invariants};
 
-/// Whether this mistake is to be made here.
+/// Whether this bug is active on the calling thread.
 #[cfg(feature = "seeded-bugs")]
 #[must_use]
 pub fn is_active(bug: Bug) -> bool {
     switch::ACTIVE.get() == Some(bug)
 }
 
-/// Whether this mistake is to be made here.
+/// Whether this bug is active on the calling thread.
 #[cfg(not(feature = "seeded-bugs"))]
 #[inline(always)]
 #[must_use]
@@ -118,14 +118,14 @@ pub const fn is_active(_bug: Bug) -> bool {
     false
 }
 
-/// Whether invariants are to be checked after each step; a broken one is a panic.
+/// Whether to check invariants after each step, and panic on a broken one.
 #[cfg(feature = "seeded-bugs")]
 #[must_use]
 pub fn checks_invariants() -> bool {
     switch::CHECKS.get()
 }
 
-/// Whether invariants are to be checked after each step; a broken one is a panic.
+/// Whether to check invariants after each step, and panic on a broken one.
 #[cfg(not(feature = "seeded-bugs"))]
 #[inline(always)]
 #[must_use]

@@ -1,4 +1,5 @@
-//! From the job graph to chains: operators with the same parallelism that are linked by `Forward` edges run in one actor.
+//! From the job graph to chains: operators with the same parallelism that are linked by `Forward` edges run in one
+//! actor.
 //!
 //! An edge is fused when it forwards and is the receiver's only input; every other edge is an exchange. A chain is thus a
 //! tree with one head; only the head may have several inputs.
@@ -36,7 +37,7 @@ pub struct Exchange {
     pub edge: Edge,
 }
 
-/// One sending subtask to one receiving subtask, over one exchange.
+/// A channel: one sending subtask to one receiving subtask, over one exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChannelId {
     /// The exchange's index in the plan.
@@ -53,7 +54,7 @@ impl fmt::Display for ChannelId {
     }
 }
 
-/// A job graph cut into chains. Deterministic: every node and coordinator derives the same from the same graph.
+/// A job graph cut into chains. Deterministic: every node and coordinator derives the same plan from the same graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainPlan {
     /// Ordered by head.
@@ -63,7 +64,7 @@ pub struct ChainPlan {
 }
 
 impl ChainPlan {
-    /// Cuts a (checked) graph into chains.
+    /// Cuts a graph into chains. The graph must have passed `JobGraph::check`: this indexes operators by their ids.
     #[must_use]
     pub fn of(graph: &JobGraph) -> Self {
         let mut chain_of: BTreeMap<OperatorId, ChainId> = BTreeMap::new();
@@ -91,7 +92,7 @@ impl ChainPlan {
         Self { chains, exchanges }
     }
 
-    /// How many subtasks a chain has in a job of so many slices.
+    /// How many subtasks a chain has in a job of `parallelism` slices.
     #[must_use]
     pub fn subtasks_of(&self, chain: ChainId, parallelism: u32) -> u32 {
         match self.chains[chain.0 as usize].parallelism {
@@ -100,7 +101,7 @@ impl ChainPlan {
         }
     }
 
-    /// Every subtask of a job of so many slices, by chain and index.
+    /// All subtasks of a job of `parallelism` slices, by chain and index.
     pub fn subtasks(&self, parallelism: u32) -> impl Iterator<Item = SubtaskId> + '_ {
         self.chains.iter().flat_map(move |chain| {
             (0..self.subtasks_of(chain.id, parallelism)).map(move |index| SubtaskId { chain: chain.id, index })
@@ -133,6 +134,7 @@ impl ChainPlan {
     }
 }
 
+/// The edge that fuses an operator into its sender's chain, if there is one.
 fn fused_input(graph: &JobGraph, operator: OperatorId) -> Option<&Edge> {
     let mut inputs = graph.inputs(operator);
     match (inputs.next(), inputs.next()) {

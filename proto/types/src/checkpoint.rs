@@ -1,12 +1,12 @@
-//! What a checkpoint consists of: the snapshots of all subtasks, and the objects that they refer to.
+//! The parts of a checkpoint: the snapshots of all subtasks, and the objects that they refer to.
 //!
 //! ```text
 //! Manifest (one object, JSON) -> SubtaskSnapshot -> OperatorSnapshot -> BatchRef -> segments of a state object
 //!                                               '-> SplitProgress (positions), Prepared (committables)
 //! ```
 //!
-//! Nothing here is state itself: rows lie in state objects, whose names hold job, attempt, subtask and checkpoint, so that
-//! no two writers have one in common. A batch that was uploaded for one checkpoint may be referred to by all later ones.
+//! State itself is not here: its rows are in state objects, whose names hold job, attempt, subtask and checkpoint, so
+//! no two writers share a name. Later checkpoints may refer to a batch that was uploaded for an earlier one.
 
 use std::{
     collections::BTreeMap,
@@ -24,15 +24,16 @@ use crate::{
     time::Watermark,
 };
 
-/// The version of the format of manifests.
+/// The version of the manifest format.
 pub const MANIFEST_FORMAT: u32 = 1;
 
-/// The mark between the records of one epoch and those of the next, on its way through the dataflow.
+/// Separates the records of one checkpoint from those of the next, on their way through the dataflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Barrier {
     /// The checkpoint that it belongs to.
     pub checkpoint: CheckpointId,
-    /// Whether it has overtaken rows, which are part of the checkpoint: whoever gets it takes its part at once.
+    /// Whether it has overtaken rows. They are part of the checkpoint, so a subtask that gets it takes its part at
+    /// once.
     pub is_unaligned: bool,
 }
 
@@ -50,13 +51,13 @@ impl Barrier {
     }
 }
 
-/// A batch of rows of state: some segments of one state object, each of a range of key groups.
+/// A batch of state rows: some segments of one state object, each of a range of key groups.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchRef {
     /// The object's name below the root of checkpoints.
     pub object: String,
-    /// The segments' indexes in the object, in the order of their rows.
+    /// Indexes of the segments in the object, in the order of their rows.
     pub segments: Vec<u32>,
 }
 
@@ -66,9 +67,9 @@ pub struct BatchRef {
 pub struct StateObject {
     /// Its name below the root of checkpoints.
     pub name: String,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// xxh3-64 of all of it.
+    /// xxh3-64 of the whole object.
     pub checksum: u64,
 }
 
@@ -78,13 +79,13 @@ pub struct StateObject {
 pub struct OperatorSnapshot {
     /// The operator.
     pub operator: OperatorId,
-    /// Values of the instance as a whole.
+    /// Numbers of the instance as a whole, by name.
     pub values: BTreeMap<String, i64>,
     /// Rows by table.
     pub tables: BTreeMap<String, Vec<BatchRef>>,
 }
 
-/// Where reading a split is.
+/// How far a split was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SplitState {
@@ -96,24 +97,24 @@ pub enum SplitState {
     Finished,
 }
 
-/// A split, how far it was read, and what its records have promised.
+/// A split, how far it was read, and its watermark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitProgress {
-    /// The split at its position.
+    /// The split, with its position.
     pub split: Split,
-    /// Where reading is.
+    /// How far it was read.
     pub state: SplitState,
-    /// What its records have promised.
+    /// The watermark of the records that were read.
     pub watermark: Watermark,
-    /// Whether it was out of the minimum.
+    /// Whether the split was idle, and so did not hold back the watermark.
     pub is_idle: bool,
-    /// Rows that were read, lie before the position, and had not gone on yet.
+    /// Rows before the position that were read but not emitted yet.
     pub held: Vec<BatchRef>,
 }
 
 impl SplitProgress {
-    /// A split of which nothing was read.
+    /// A split that was not read yet.
     #[must_use]
     pub fn unread(split: Split) -> Self {
         Self { split, state: SplitState::Unread, watermark: Watermark::MIN, is_idle: false, held: Vec::new() }
@@ -126,51 +127,51 @@ impl SplitProgress {
 pub struct SourceSnapshot {
     /// The source.
     pub source: OperatorId,
-    /// All splits that the subtask was dealt.
+    /// All splits that the subtask was assigned.
     pub splits: Vec<SplitProgress>,
 }
 
-/// Rows that were between two subtasks when a checkpoint overtook them.
+/// Rows between two subtasks that the barrier of a checkpoint overtook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InFlightRows {
     /// The exchange's index in the plan.
     pub exchange: u32,
-    /// The index of the subtask that they were for.
+    /// The index of the receiving subtask.
     pub to: u32,
-    /// The rows, in their order.
+    /// The rows, in order.
     pub batches: Vec<BatchRef>,
 }
 
-/// What a sink's writer prepared, and the checkpoint that it belongs to.
+/// What a sink's writer prepared, and the checkpoint that publishes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prepared {
-    /// The first checkpoint whose barrier came after the rows; `CheckpointId::FINAL` where none has come.
+    /// The first checkpoint whose barrier came after the rows; `CheckpointId::FINAL` if none came.
     pub epoch: CheckpointId,
-    /// What publishes them.
+    /// What the committer needs to publish the rows.
     pub committables: SinkCommittables,
 }
 
-/// What a subtask's part of a checkpoint took. Microseconds and bytes.
+/// The cost of a subtask's part of a checkpoint, in microseconds and bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotCost {
-    /// From the first barrier to the last.
+    /// Time from the first barrier to the last.
     pub alignment_micros: u64,
-    /// In which the subtask did nothing else.
+    /// Time in which the subtask did nothing else.
     pub freeze_micros: u64,
-    /// From then until everything was durable.
+    /// Time from then until everything was durable.
     pub upload_micros: u64,
-    /// Uploaded for this checkpoint.
+    /// Bytes uploaded for this checkpoint.
     pub uploaded_bytes: u64,
-    /// Of all objects that the snapshot refers to.
+    /// Bytes of all objects that the snapshot refers to.
     pub state_bytes: u64,
     /// Whether its barrier overtook rows.
     pub is_unaligned: bool,
 }
 
-/// Records that a subtask had counted up to a checkpoint, by all attempts together: each record once.
+/// Records that a subtask counted up to a checkpoint, over all attempts; each record counts once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordCounts {
@@ -180,9 +181,9 @@ pub struct RecordCounts {
     pub records_out: u64,
     /// Records judged late.
     pub late_records: u64,
-    /// Records set aside as malformed.
+    /// Malformed records, set aside as dead letters.
     pub dead_letters: u64,
-    /// Rows set aside since they could not be evaluated.
+    /// Rows set aside because they could not be evaluated.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed_rows: u64,
 }
@@ -206,28 +207,28 @@ impl std::ops::AddAssign for RecordCounts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubtaskSnapshot {
-    /// Which.
+    /// The subtask.
     pub subtask: SubtaskId,
     /// Whether it had processed all its input.
     pub is_finished: bool,
-    /// State, by operator; operators without any are left out.
+    /// State by operator, without operators that have none.
     pub operators: Vec<OperatorSnapshot>,
     /// The splits of a source.
     pub source: Option<SourceSnapshot>,
-    /// Rows on its way in.
+    /// Rows on the way to the subtask that the barrier overtook.
     pub in_flight: Vec<InFlightRows>,
-    /// Every object that the above refers to.
+    /// Every object that the fields above refer to.
     pub objects: Vec<StateObject>,
-    /// What it had counted.
+    /// What the subtask counted up to the checkpoint.
     pub counts: RecordCounts,
-    /// What its sinks have prepared and the subtask does not know to be published.
+    /// What its sinks prepared and the subtask does not know to be published.
     pub prepared: Vec<Prepared>,
-    /// What it took.
+    /// The cost of this part.
     pub cost: SnapshotCost,
 }
 
-/// A subtask's part of a checkpoint on its way to the leader. It may be large: it is shared, and written out once, by whoever has the
-/// time for it.
+/// A subtask's part of a checkpoint on its way to the leader. It may be large, so clones share it, and the first call
+/// of `text` encodes it for all.
 #[derive(Debug, Clone)]
 pub struct ToldSnapshot(Arc<Told>);
 
@@ -238,7 +239,7 @@ struct Told {
 }
 
 impl ToldSnapshot {
-    /// As JSON.
+    /// The snapshot as JSON.
     #[must_use]
     pub fn text(&self) -> &[u8] {
         let write = || serde_json::to_vec(&self.0.snapshot).expect("a snapshot has only text keys");
@@ -280,26 +281,26 @@ pub struct Manifest {
     pub job: JobId,
     /// The attempt whose state it is.
     pub attempt: Attempt,
-    /// Which checkpoint.
+    /// The checkpoint's number.
     pub checkpoint: CheckpointId,
-    /// Which slice owned which key group: a subtask's state is of the groups of its slice.
+    /// The owner of each key group: a subtask's state covers the groups of its slice.
     pub key_groups: KeyGroupTable,
-    /// How many slices there were.
+    /// The number of slices.
     pub parallelism: u32,
-    /// Every subtask.
+    /// The parts of all subtasks.
     pub subtasks: Vec<SubtaskSnapshot>,
 }
 
-/// Names a manifest and proves it whole: what the replicated record holds of a checkpoint.
+/// Names a manifest and allows its content to be verified. The replicated record holds this for each checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestRef {
-    /// Which checkpoint.
+    /// The checkpoint's number.
     pub checkpoint: CheckpointId,
     /// Its name below the root of checkpoints.
     pub name: String,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// xxh3-64 of it.
+    /// xxh3-64 of the whole manifest.
     pub checksum: u64,
 }

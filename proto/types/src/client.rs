@@ -1,4 +1,4 @@
-//! What clients ask of a cluster and what they are answered, but for the overviews of jobs, which are in `job`.
+//! Requests of clients and their answers. The overviews of jobs are in `job`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,24 +10,24 @@ use crate::{
     node::{NodeRegistration, NodeState},
 };
 
-/// The most bytes of a script with the settings that are given beside it: thousands of statements.
+/// The most bytes of a script and the settings that come with it: enough for thousands of statements.
 pub const SCRIPT_BYTES_MAX: usize = 1 << 20;
 
-/// A script is too long to be taken at all.
+/// A script is longer than the cluster takes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "the script and its settings have {bytes} bytes, and at most {SCRIPT_BYTES_MAX} are taken: make several jobs of it, or keep \
      data in tables"
 )]
 pub struct ScriptTooLong {
-    /// How long it is.
+    /// The length of script and settings.
     pub bytes: usize,
 }
 
-/// Checks that a script is not too long to be taken, without looking into it.
+/// Checks the length of a script and its settings, without parsing it.
 ///
 /// # Errors
-/// When it is.
+/// When they are longer than `SCRIPT_BYTES_MAX`.
 pub fn check_length(sql: &str, settings: &BTreeMap<String, String>) -> Result<(), ScriptTooLong> {
     let settings = settings.iter().map(|(key, value)| key.len().saturating_add(value.len()));
     let bytes = settings.fold(sql.len(), usize::saturating_add);
@@ -37,68 +37,68 @@ pub fn check_length(sql: &str, settings: &BTreeMap<String, String>) -> Result<()
 /// A script to run as a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSubmission {
-    /// Names the request: a repeated one is answered and not executed again.
+    /// Identifies the request: the cluster executes a repeated one once.
     pub request: RequestId,
-    /// The job's name; `None`: the script's.
+    /// The job's name. `None`: the name that the script sets, or one that the cluster chooses.
     pub name: Option<String>,
     /// The script.
     pub sql: String,
-    /// Settings that win over the script's.
+    /// Settings that override the script's.
     pub settings: BTreeMap<String, String>,
-    /// How many slices; `None`: the script's, else all free slots.
+    /// The number of slices. `None`: the script's setting, or half of the free slots.
     pub parallelism: Option<u32>,
 }
 
 /// A job that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubmittedJob {
-    /// Its id.
+    /// The new job.
     pub job: JobId,
     /// One per bare `SELECT` of the script.
     pub queries: Vec<CollectedQuery>,
-    /// One text per statement of the script that asks and runs nothing: `EXPLAIN`, `SHOW TABLES`, `DESCRIBE`.
+    /// One text per statement that only asks: `EXPLAIN`, `SHOW TABLES`, `DESCRIBE`.
     pub answers: Vec<String>,
 }
 
 /// A bare `SELECT`, whose rows can be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectedQuery {
-    /// Its place among the bare `SELECT`s of the script, from 0.
+    /// Its index among the bare `SELECT`s of the script, from 0.
     pub query: u32,
     /// The schema of its rows, as an Arrow IPC schema message.
     pub schema: Vec<u8>,
 }
 
-/// A failed job that is to be started again.
+/// A request to restart a failed job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRestart {
-    /// Names the request: a repeated one is answered and not executed again.
+    /// Identifies the request: the cluster executes a repeated one once.
     pub request: RequestId,
-    /// Which job.
+    /// The failed job.
     pub job: JobId,
-    /// Settings that it has from then on, beside those that it had.
+    /// Settings that override those that the job had.
     pub settings: BTreeMap<String, String>,
 }
 
-/// A script whose plan is asked for.
+/// A request to plan a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanRequest {
     /// The script.
     pub sql: String,
-    /// Settings that win over the script's.
+    /// Settings that override the script's.
     pub settings: BTreeMap<String, String>,
-    /// How many slices; `None`: the script's.
+    /// The number of slices; `None`: the script's setting.
     pub parallelism: Option<u32>,
 }
 
-/// A job that is asked about.
+/// A request for a job's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobRequest {
-    /// Which.
+    /// The job.
     pub job: JobId,
-    /// Answered once the job's revision is above this.
+    /// The answer waits for a revision above this.
     pub after_revision: u64,
-    /// Answered after so long in any case.
+    /// The longest time to wait.
     pub wait: Duration,
 }
 
@@ -111,45 +111,45 @@ pub struct JobAnswer {
     pub revision: u64,
 }
 
-/// Rows of a bare `SELECT` that are asked for.
+/// A request for rows of a bare `SELECT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowsRequest {
     /// The job.
     pub job: JobId,
-    /// Which bare `SELECT`.
+    /// The query's index among the job's bare `SELECT`s.
     pub query: u32,
-    /// The first row wanted; those before it are acknowledged.
+    /// The first row wanted. Rows before it are acknowledged.
     pub offset: u64,
-    /// At most so many bytes, but for a single larger row.
+    /// The most bytes of the answer, unless a single row is larger.
     pub bytes_max: u64,
     /// How long to wait for a first row.
     pub wait: Duration,
-    /// Of which the offset is; `None` where no answer has told one yet. Where the job is in another attempt by now, nothing is
-    /// acknowledged and the answer names that attempt, without rows.
+    /// The attempt that gave the last answer; `None` before the first. Offsets go on across attempts, so no answer
+    /// depends on it.
     pub attempt: Option<Attempt>,
 }
 
 /// Rows of a bare `SELECT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowsAnswer {
-    /// Rows and offsets are of this attempt.
+    /// The attempt that gave the rows, or the job's last one where there are none.
     pub attempt: Attempt,
-    /// The first row's.
+    /// The offset of the first row.
     pub offset: u64,
-    /// How many there are.
+    /// The number of rows.
     pub rows: u64,
     /// An Arrow IPC stream; empty where there are no rows.
     pub batches: Vec<u8>,
-    /// No row follows.
+    /// Whether no rows follow.
     pub end: bool,
 }
 
 /// One node as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeOverview {
-    /// What it said of itself.
+    /// What it registered with.
     pub registration: NodeRegistration,
-    /// Slots that attempts hold.
+    /// Slots that attempts occupy.
     pub slots_used: u32,
     /// Whether it takes work.
     pub state: NodeState,
@@ -158,13 +158,13 @@ pub struct NodeOverview {
 /// One coordinator as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberOverview {
-    /// Which.
+    /// Its id.
     pub member: MemberId,
     /// Where it listens, as `host:port`.
     pub address: String,
     /// Whether it votes.
     pub voter: bool,
-    /// How long ago whoever answers last heard it; `None`: never since that one started.
+    /// Time since the answering member heard of it; `None`: never since that one started.
     pub heard: Option<Duration>,
 }
 
@@ -173,21 +173,21 @@ pub struct MemberOverview {
 pub struct ClusterOverview {
     /// Its id.
     pub cluster: ClusterId,
-    /// Who leads.
+    /// The leader; `None` if none is known.
     pub leader: Option<MemberId>,
     /// The term.
     pub term: Term,
     /// The coordinators.
     pub members: Vec<MemberOverview>,
-    /// The version of the engine that answers.
+    /// The engine's version of the member that answers.
     pub version: String,
 }
 
-/// A change of the coordinators.
+/// A change to the set of coordinators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberChange {
-    /// It joins as a learner and votes, where it shall, once it has caught up.
+    /// A member joins as a learner. If it is to vote, it does so once it has caught up.
     Add(MemberOverview),
-    /// It leaves.
+    /// A member leaves.
     Remove(MemberId),
 }

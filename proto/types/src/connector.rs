@@ -1,5 +1,4 @@
-//! Connectors as data: their names, what they can do and their options, so that planning can check a table's `WITH` clause
-//! without doing any I/O.
+//! Connectors as data: names, capabilities and options, so that planning can check a table's `WITH` clause without I/O.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +8,18 @@ mod catalog;
 
 pub use catalog::{CONNECTORS, FORMATS, INGEST_CONNECTOR};
 
-/// The metadata key of a source's physical schema under which the planner keeps the names of all columns that the table
-/// declares, in order, as a JSON array of texts. Readers of formats without names (CSV without a header) need their places;
-/// where it is missing, the physical schema itself is the whole table.
+/// The metadata key of a source's physical schema that holds the names of all columns that the table declares, in
+/// order, as a JSON array of strings. Readers of formats without names (CSV without a header) need the columns'
+/// positions. Without this key the physical schema has all columns of the table.
 pub const TABLE_COLUMNS: &str = "thalweg.table-columns";
 
-/// The connector of rows that stand in the script, which no table can name: they are its option `VALUES_ROWS`.
+/// The connector of rows that are written in the script, as its option `VALUES_ROWS`. No table can name it.
 pub const VALUES_CONNECTOR: &str = "values";
 
-/// The rows of `VALUES_CONNECTOR`: an Arrow stream of the source's physical schema, in base 16.
+/// The rows of `VALUES_CONNECTOR`: an Arrow IPC stream of the source's physical schema, in hexadecimal.
 pub const VALUES_ROWS: &str = "rows";
 
-/// A table's connector as the graph carries it: the options as written, checked against the specs.
+/// A table's connector in the graph: the options as written, checked against the specs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableConnector {
     /// The connector's name.
@@ -30,15 +29,15 @@ pub struct TableConnector {
 }
 
 impl TableConnector {
-    /// The path, below a node's HTTP address and without the slashes around it, at which a table takes records that are POSTed;
-    /// `None`: it takes none so. `table` is its name.
+    /// The path at which a table takes POSTed records: below a node's HTTP address, without the slashes around it.
+    /// `None`: the table takes none. `table` is the table's name.
     #[must_use]
     pub fn ingest_path(&self, table: &str) -> Option<String> {
         let given = self.options.get("path").map(|path| path.trim_matches('/').to_owned());
         (self.name == INGEST_CONNECTOR).then(|| given.unwrap_or_else(|| format!("ingest/{table}")))
     }
 
-    /// What gives a table of this connector an end, which it has not; `None` where it has one.
+    /// How to give an unbounded table of this connector an end; `None` if it has one.
     #[must_use]
     pub fn lacks_end(&self) -> Option<&'static str> {
         let lacking = |key: &'static str| self.option(key).is_none().then_some(key);
@@ -51,7 +50,7 @@ impl TableConnector {
         }
     }
 
-    /// The value of an option: as given, else the spec's default, else `None`.
+    /// The value of an option: as written, else the spec's default; `None` if there is neither.
     #[must_use]
     pub fn option(&self, key: &str) -> Option<&str> {
         if let Some(value) = self.options.get(key) {
@@ -64,7 +63,7 @@ impl TableConnector {
     }
 }
 
-/// What an option's value must look like.
+/// The type of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OptionType {
     /// Any text.
@@ -86,24 +85,24 @@ pub enum OptionType {
 /// One option of a connector or format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptionSpec {
-    /// The key. One that ends in `.*` stands for every key with that beginning (`fields.*`).
+    /// The key. One that ends in `.*` covers every key with that prefix (`fields.*`).
     pub key: &'static str,
-    /// What its value must look like.
+    /// The type of its value.
     pub kind: OptionType,
     /// The default as text; empty: none.
     pub default: &'static str,
     /// Whether the table must give it.
     pub required: bool,
-    /// One sentence.
+    /// Its description, one sentence.
     pub doc: &'static str,
 }
 
-/// How often a row of the result is written, whatever fails.
+/// A sink's guarantee: how often it writes a row, whatever fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// Once: what is not committed is taken back.
+    /// Once: a failure discards what is not committed.
     ExactlyOnce,
-    /// Once or, after a failure, again: what is written cannot be taken back.
+    /// Once or, after a failure, again: written rows cannot be taken back.
     AtLeastOnce,
 }
 
@@ -114,15 +113,15 @@ pub struct ConnectorSpec {
     pub name: &'static str,
     /// Whether tables can be read.
     pub source: bool,
-    /// How often a row of the result is written whatever fails; `None`: tables cannot be written.
+    /// The guarantee of its sink; `None`: tables cannot be written.
     pub sink: Option<Delivery>,
-    /// The formats it takes; empty: it has no `'format'` option.
+    /// The formats that it takes; empty: it has no `'format'` option.
     pub formats: &'static [&'static str],
     /// Its options.
     pub options: &'static [OptionSpec],
     /// The columns it fixes, in DDL text (`"id BIGINT, name STRING"`); empty: the table declares them.
     pub fixed_columns: &'static str,
-    /// One sentence.
+    /// Its description, one sentence.
     pub doc: &'static str,
 }
 
@@ -131,9 +130,9 @@ pub struct ConnectorSpec {
 pub struct FormatSpec {
     /// Its name in `'format' = …`.
     pub name: &'static str,
-    /// Its options, with the format's name as their beginning (`csv.field-delimiter`).
+    /// Its options, prefixed with the format's name (`csv.field-delimiter`).
     pub options: &'static [OptionSpec],
-    /// One sentence.
+    /// Its description, one sentence.
     pub doc: &'static str,
 }
 
@@ -159,7 +158,7 @@ impl OptionSpec {
         }
     }
 
-    /// Why a value does not fit; `None` where it does.
+    /// Why a value is refused; `None` if it fits.
     #[must_use]
     pub fn refuses(&self, value: &str) -> Option<String> {
         use crate::settings::{parse_bytes, parse_duration};

@@ -1,4 +1,4 @@
-//! Has the disk keep files and names when the power fails; tells a simulation what was asked of it.
+//! Makes files and names survive a power failure, and tells a simulation what was made durable.
 
 use std::{
     fs::{self, File},
@@ -8,18 +8,18 @@ use std::{
 
 use crate::bug::{self, Bug};
 
-/// Makes a file's content durable, or the names in a directory, as they are now.
+/// Makes a file's content, or the names in a directory, durable as they are now.
 ///
 /// # Errors
-/// When it cannot be opened or the disk does not take it.
+/// When it cannot be opened or synced.
 pub fn sync(path: &Path) -> io::Result<()> {
     sync_file(&File::open(path)?, path)
 }
 
-/// As [`sync`], for what is open already.
+/// As [`sync`], for an open file.
 ///
 /// # Errors
-/// When the disk does not take it.
+/// When it cannot be synced.
 pub fn sync_file(file: &File, path: &Path) -> io::Result<()> {
     if bug::is_active(Bug::SkipSync) {
         return Ok(());
@@ -44,14 +44,14 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
 mod switch {
     use std::{cell::RefCell, path::Path, rc::Rc};
 
-    /// Is told of what was made durable.
+    /// Called with each path that was made durable.
     pub type Observer = Rc<dyn Fn(&Path)>;
 
     thread_local! {
         static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
     }
 
-    /// Tells on this thread of each file or directory that has been made durable.
+    /// Sets the observer of this thread, which hears of each file or directory that is made durable.
     pub fn observe(observer: Option<Observer>) {
         OBSERVER.set(observer);
     }

@@ -1,4 +1,4 @@
-//! Expressions inside a job graph: opaque, versioned bytes, made by the planner and decoded only by operators.
+//! Expressions in a job graph: opaque, versioned bytes. The planner encodes them, and only operators decode them.
 
 use std::{
     fmt,
@@ -7,11 +7,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// A DataFusion logical expression in `thalweg-expr`'s encoding, whose columns are unqualified names of the
-/// operator's input schema (names are unique there).
+/// A DataFusion logical expression in `thalweg-expr`'s encoding. Its columns are unqualified names of the operator's
+/// input schema, which are unique there.
 ///
-/// The format is tied to the engine's version: a node of another version is refused at registration. Two are equal that say the
-/// same, wherever they stand.
+/// The encoding is tied to the engine's version: a node of another version is refused at registration. Equality ignores
+/// `place`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExprBytes {
     /// The encoding, base-16 in text formats.
@@ -19,7 +19,7 @@ pub struct ExprBytes {
     pub bytes: Vec<u8>,
     /// The expression as SQL-like text, for `EXPLAIN` and error messages only.
     pub text: String,
-    /// Where it stands in the script, as far as that is known; for error messages only.
+    /// Its position in the script, if known; for error messages only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
 }
@@ -38,12 +38,12 @@ impl Hash for ExprBytes {
     }
 }
 
-/// A place in a script, counted from 1.
+/// A position in a script, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The line.
     pub line: u64,
-    /// The character of the line.
+    /// The character within the line.
     pub column: u64,
 }
 
@@ -53,16 +53,16 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why a row could not be evaluated.
+/// A row that could not be evaluated, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Its index in the batch that the operator was given.
+    /// Its index in the operator's input batch.
     pub row: usize,
-    /// What was evaluated, as text; empty where it is no expression.
+    /// The expression as text; empty if it was not an expression that failed.
     pub expression: String,
-    /// Where in the script it stands.
+    /// The expression's position in the script.
     pub place: Option<Place>,
-    /// Why.
+    /// Why it failed.
     pub reason: String,
 }
 

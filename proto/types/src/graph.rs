@@ -1,11 +1,12 @@
-//! The job graph: the submitted dataflow before parallelism, made by the planner and carried as data through Raft to nodes.
+//! The job graph: the submitted dataflow before parallelism, made by the planner and carried as data through Raft to
+//! nodes.
 //!
 //! ```text
 //! Source -Forward-> Calc -Forward-> WindowAggregate(Local) -Hash-> WindowAggregate(Global) -Forward-> Calc -> Sink
 //! ```
 //!
-//! Rules that `JobGraph::check` enforces: an operator's id is its index; edges go from lower to higher ids (so the graph is
-//! acyclic); every port that an operator has is fed; field names of every schema are unique; sources have no
+//! Rules that `JobGraph::check` enforces: an operator's id is its index; edges go from lower to higher ids (so the
+//! graph is acyclic); every port that an operator has is fed; field names of every schema are unique; sources have no
 //! inputs and sinks no outputs. Several edges may feed one port: that is `UNION ALL`.
 
 use std::collections::BTreeMap;
@@ -27,17 +28,17 @@ pub const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobGraph {
-    /// `FORMAT`.
+    /// The version of the format, `FORMAT`.
     pub format: u32,
-    /// The engine that planned it.
+    /// The version of the engine that planned it.
     pub engine_version: String,
-    /// How many key groups its keyed operators have: a power of two, fixed for the job's life.
+    /// The number of key groups: a power of two, fixed as long as the job exists.
     pub key_groups: u16,
     /// The vertices; an operator's id is its index.
     pub operators: Vec<Operator>,
     /// The edges, ordered by (`to`, `port`, `from`).
     pub edges: Vec<Edge>,
-    /// What the script `SET`, checked.
+    /// The script's settings, checked.
     pub settings: BTreeMap<String, String>,
 }
 
@@ -46,7 +47,7 @@ pub struct JobGraph {
 pub struct Operator {
     /// Its index in the graph.
     pub id: OperatorId,
-    /// For people: kind and the essential parameters in one line.
+    /// A description for people: kind and essential parameters, in one line.
     pub name: String,
     /// What it does.
     pub kind: OperatorKind,
@@ -62,7 +63,7 @@ pub struct Operator {
 pub enum Parallelism {
     /// As many as the job has slices.
     Job,
-    /// One: it has no key to spread by.
+    /// One: there is no key to distribute by.
     One,
 }
 
@@ -82,9 +83,9 @@ pub enum OperatorKind {
     WindowJoin(WindowJoin),
     /// Keeps the first rows per window and key by an order.
     WindowTopN(WindowTopN),
-    /// Gives all rows, or the first ones, in an order, when its input has ended; one subtask.
+    /// Emits all rows, or the first ones, in an order, once its input has ended; one subtask.
     Sort(Sort),
-    /// Lets some rows pass, whichever come first.
+    /// Passes a range of the rows, in the order of arrival.
     Limit(RowRange),
     /// Writes a table.
     Sink(SinkOperator),
@@ -99,24 +100,26 @@ pub struct SourceOperator {
     pub table: String,
     /// Connector, format and their options, checked.
     pub connector: TableConnector,
-    /// What the reader must produce: physical columns that the job uses, structs reduced to the fields it uses.
+    /// What the reader must produce: the physical columns that the job uses, with structs reduced to the fields that it
+    /// uses.
     pub physical: SchemaRef,
-    /// Conjuncts over `physical` that the job applies anyway; a reader may use them to skip data, or ignore them.
+    /// Conjuncts over `physical`. The job applies them anyway; a reader may use them to skip data.
     pub predicates: Vec<ColumnPredicate>,
-    /// The operator's output columns over `physical`, in the order of the output schema; `None` where they are the same.
+    /// The operator's output columns over `physical`, in the order of the output schema; `None` where they are the
+    /// same.
     pub projection: Option<Vec<ExprBytes>>,
     /// The table's watermark; `None` where it declares none.
     pub watermark: Option<WatermarkStrategy>,
 }
 
-/// A comparison of one physical column with a constant, simple enough for readers to skip data by.
+/// A comparison of one physical column with a constant, simple enough for a reader to skip data by it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ColumnPredicate {
-    /// The column, and below it the fields of a struct.
+    /// The column, followed by fields of nested structs.
     pub path: Vec<String>,
     /// How it is compared.
     pub comparison: Comparison,
-    /// With what; `None` for the comparisons with NULL.
+    /// The constant; `None` for `IS NULL` and `IS NOT NULL`.
     pub value: Option<PredicateValue>,
 }
 
@@ -163,19 +166,20 @@ pub enum PredicateValue {
 pub struct WatermarkStrategy {
     /// The event-time column's index in the source operator's output.
     pub column: usize,
-    /// What a record promises.
+    /// How records yield watermarks.
     pub generator: WatermarkGenerator,
-    /// A split that was asked and gave nothing for so long steps out of the minimum. Microseconds; `None`: never.
+    /// A split that gives nothing for so long becomes idle: it no longer holds back the watermark. Microseconds;
+    /// `None`: never.
     pub idle_timeout_micros: Option<i64>,
 }
 
-/// What a record promises about those that follow.
+/// How records yield watermarks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WatermarkGenerator {
     /// `column - delay`: at most so many microseconds out of order.
     BoundedDelay {
-        /// Microseconds.
+        /// How late a record may come.
         delay_micros: i64,
     },
     /// Any other expression over the source operator's output, of a timestamp type.
@@ -191,22 +195,19 @@ pub struct Calc {
     pub projection: Option<Vec<ExprBytes>>,
 }
 
-/// A window table function's shape. All in microseconds.
+/// A window table function. All fields are in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowSpec {
     /// Windows `[n * size + offset, (n + 1) * size + offset)`.
     Tumble {
-        /// Length.
         size: i64,
         /// Shift of all windows.
         offset: i64,
     },
     /// Windows of `size` that start every `slide`. `size` is a multiple of `slide`.
     Hop {
-        /// Length.
         size: i64,
-        /// Distance between starts.
         slide: i64,
         /// Shift of all windows.
         offset: i64,
@@ -222,23 +223,22 @@ pub enum WindowSpec {
     },
     /// Windows per key of records that are at most `gap` apart; they end `gap` after the last one.
     Session {
-        /// The gap.
+        /// The longest pause within a session.
         gap: i64,
     },
 }
 
-/// How an operator knows the windows of a row.
+/// Where an operator finds the windows of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Windowing {
-    /// Assigned here, from an event-time column.
+    /// The operator assigns them, by an event-time column.
     EventTime {
         /// The timestamp column's index in the input.
         column: usize,
-        /// The windows.
         spec: WindowSpec,
     },
-    /// Already columns of the input.
+    /// Columns of the input hold them.
     Attached {
         /// Index of the window's start (timestamp).
         start: usize,
@@ -262,8 +262,8 @@ pub struct WindowAssign {
 pub enum AggregatePhase {
     /// Rows in, results out.
     Single,
-    /// Rows in, partials out. Has no state across barriers: it flushes before each barrier and before each watermark that
-    /// closes a window.
+    /// Rows in, partials out. Has no state across barriers: it flushes before each barrier and before each watermark
+    /// that closes a window.
     Local,
     /// Partials in, results out.
     Global,
@@ -271,13 +271,12 @@ pub enum AggregatePhase {
 
 /// Aggregates per window and key.
 ///
-/// Output: the keys, then the aggregates, then the window columns that `window_columns` asks for. Output of the local
-/// phase: the keys, then every aggregate's state fields, then `slice_end` (timestamp in microseconds, not null), or for
-/// attached windows `window_start`, `window_end`.
-/// Input of the global phase: that.
+/// Output: the keys, then the aggregates, then the columns of `window_columns`. The local phase emits, and the global
+/// phase takes: the keys, then every aggregate's state fields, then `slice_end` (timestamp in microseconds, not null),
+/// or for attached windows `window_start`, `window_end`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WindowAggregate {
-    /// Its part in a two-phase aggregation.
+    /// The phase of the aggregation.
     pub phase: AggregatePhase,
     /// The windows. In the global phase, `column` and `start`, `end` are indexes into the local phase's output.
     pub windowing: Windowing,
@@ -285,10 +284,10 @@ pub struct WindowAggregate {
     pub keys: Vec<usize>,
     /// Logical aggregate function calls (with their `FILTER` and `DISTINCT`) over `row_schema`.
     pub aggregates: Vec<ExprBytes>,
-    /// The schema of the rows that are aggregated: the input's in the single and local phase, the local phase's input in the
-    /// global one.
+    /// The schema of the aggregated rows: the input's in the single and local phases, the local phase's input in the
+    /// global phase.
     pub row_schema: SchemaRef,
-    /// Whether `window_start`, `window_end`, `window_time` follow the aggregates, in this order.
+    /// Which window columns follow the aggregates.
     pub window_columns: WindowColumns,
 }
 
@@ -303,7 +302,7 @@ pub struct WindowColumns {
     pub time: bool,
 }
 
-/// Joins rows of equal windows and keys; inner.
+/// Inner join of rows with equal windows and keys.
 ///
 /// Output: the left columns, then the right ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -312,18 +311,18 @@ pub struct WindowJoin {
     pub left_window: (usize, usize),
     /// (start, end) column indexes of the right input.
     pub right_window: (usize, usize),
-    /// Key column indexes, pairwise of the same type. May be empty: then parallelism is one.
+    /// Key column indexes of the left input. If there are none, parallelism is one.
     pub left_keys: Vec<usize>,
-    /// As many as `left_keys`.
+    /// Key column indexes of the right input, of the same number and types.
     pub right_keys: Vec<usize>,
-    /// Further condition over the output schema.
+    /// A further condition over the output schema.
     pub filter: Option<ExprBytes>,
 }
 
 /// Keeps the first `limit` rows per window and partition.
 ///
-/// Output: the input's columns, then the row number (UInt64, from 1) where `emit_row_number`. Ties in the order are broken
-/// by the whole row, so that the answer does not depend on arrival.
+/// Output: the input's columns, then, with `emit_row_number`, the row number (UInt64, from 1). The whole row breaks
+/// ties, so that the result does not depend on the order of arrival.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WindowTopN {
     /// (start, end) column indexes of the input.
@@ -334,7 +333,7 @@ pub struct WindowTopN {
     pub order: Vec<SortColumn>,
     /// How many rows per window and partition.
     pub limit: u64,
-    /// Whether the row number is a last column of the output.
+    /// Whether the row number is the last column of the output.
     pub emit_row_number: bool,
 }
 
@@ -343,34 +342,34 @@ pub struct WindowTopN {
 pub struct SortColumn {
     /// Index in the input.
     pub column: usize,
-    /// Largest first.
+    /// Whether the largest value comes first.
     pub descending: bool,
-    /// Where NULLs go.
+    /// Whether NULLs come first.
     pub nulls_first: bool,
 }
 
-/// Gives the rows of a bounded input in an order, which ties in it do not break: the whole row does.
+/// Emits the rows of a bounded input in an order. The whole row breaks ties.
 ///
 /// Output: the input's columns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sort {
     /// The order.
     pub order: Vec<SortColumn>,
-    /// Which of the rows in this order.
+    /// Which rows of this order to emit.
     pub range: RowRange,
 }
 
-/// A run of rows.
+/// A range of rows in some order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RowRange {
-    /// How many rows are left out at the beginning.
+    /// How many rows to skip at the beginning.
     pub offset: u64,
-    /// How many follow; `None`: all.
+    /// How many rows follow; `None`: all.
     pub limit: Option<u64>,
 }
 
 impl RowRange {
-    /// How many rows must be seen so that those of the range are known; `None`: all.
+    /// How many rows from the beginning cover the range; `None`: all.
     #[must_use]
     pub fn needed(&self) -> Option<u64> {
         self.limit.map(|limit| limit.saturating_add(self.offset))
@@ -384,7 +383,7 @@ pub struct SinkOperator {
     pub table: String,
     /// Connector, format and their options, checked.
     pub connector: TableConnector,
-    /// The input's columns by whose values the rows lie in directories of their own, outermost first. Not all of its columns;
+    /// The input columns whose values name the directories that rows go to, outermost first. Never all columns;
     /// `filesystem` only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_by: Vec<usize>,
@@ -393,24 +392,24 @@ pub struct SinkOperator {
 /// Keeps rows for the client to fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CollectOperator {
-    /// Which bare `SELECT` of the script it serves, from 0.
+    /// The index of its bare `SELECT` in the script, from 0.
     pub query: u32,
 }
 
 /// An edge of the job graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edge {
-    /// Emits.
+    /// The sender.
     pub from: OperatorId,
-    /// Receives.
+    /// The receiver.
     pub to: OperatorId,
-    /// Which input of the receiver.
+    /// The receiver's input port.
     pub port: u8,
-    /// Which subtask gets which row.
+    /// How rows are distributed over the receiver's subtasks.
     pub distribution: Distribution,
 }
 
-/// Which subtask gets which row.
+/// How rows are distributed over the receiver's subtasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Distribution {
@@ -421,9 +420,9 @@ pub enum Distribution {
         /// Column indexes of the sender's output.
         keys: Vec<usize>,
     },
-    /// Whole batches in turn.
+    /// Whole batches, in turn.
     Rebalance,
-    /// All to subtask 0.
+    /// All rows to subtask 0.
     Gather,
 }
 
@@ -445,16 +444,16 @@ impl OperatorKind {
     }
 }
 
-/// What is wrong with a job graph that came from elsewhere.
+/// What is wrong with a job graph.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum GraphError {
-    /// It isn't the text of a job graph.
+    /// It cannot be parsed.
     #[error("the job graph cannot be read: {0}")]
     Malformed(String),
-    /// It is of another format.
+    /// It has another format.
     #[error("the job graph has format {found}, this engine reads {FORMAT}")]
     Format {
-        /// What it says.
+        /// The graph's format.
         found: u32,
     },
     /// It breaks a rule of this module.
@@ -463,13 +462,13 @@ pub enum GraphError {
 }
 
 impl JobGraph {
-    /// The persisted form: JSON text with the format's number inside.
+    /// The persisted form: JSON that contains the format's number.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a job graph has only string keys and finite numbers")
     }
 
-    /// Reads the persisted form and checks it.
+    /// Parses the persisted form and checks it.
     ///
     /// # Errors
     /// When the bytes are not a consistent graph of this format.
@@ -495,7 +494,7 @@ impl JobGraph {
         &self.operators[id.0 as usize]
     }
 
-    /// The schema that feeds a port: that of any of its senders (they agree).
+    /// The schema of a port's rows: that of any sender, as all have the same. `None` if nothing feeds the port.
     #[must_use]
     pub fn input_schema(&self, operator: OperatorId, port: u8) -> Option<SchemaRef> {
         let edge = self.inputs(operator).find(|edge| edge.port == port)?;

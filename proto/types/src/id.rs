@@ -1,4 +1,4 @@
-//! Identifiers. Each is a newtype, so that one can never stand where another is meant.
+//! Identifiers. Each is a newtype, so that the compiler tells them apart.
 
 use std::fmt;
 
@@ -32,11 +32,11 @@ number_id!(
     JobId, u64, "job-"
 );
 number_id!(
-    /// A worker node, as it names itself in its configuration or is named by its coordinator.
+    /// A worker node. Its configuration, or else the coordinator, gives the id.
     NodeId, u64, "node-"
 );
 number_id!(
-    /// One life of a node process. A newer incarnation makes the older one lost at once.
+    /// One run of a node's process. A newer incarnation makes the older one lost at once.
     Incarnation, u64, "i"
 );
 number_id!(
@@ -48,15 +48,15 @@ number_id!(
     Attempt, u32, "attempt-"
 );
 number_id!(
-    /// Raft's own term.
+    /// Raft's leader term.
     Term, u64, "term-"
 );
 number_id!(
-    /// A vertex of the job graph: its index there.
+    /// A vertex of the job graph, by its index there.
     OperatorId, u32, "op-"
 );
 number_id!(
-    /// Operators fused into one actor: the index in the job's `ChainPlan`.
+    /// Operators fused into one actor, by the index in the job's `ChainPlan`.
     ChainId, u32, "chain-"
 );
 number_id!(
@@ -65,7 +65,7 @@ number_id!(
 );
 
 impl CheckpointId {
-    /// Stands for the end of a job, which comes after all of its checkpoints.
+    /// The end of a job, after all of its checkpoints.
     pub const FINAL: Self = Self(u64::MAX);
 }
 
@@ -74,7 +74,7 @@ impl CheckpointId {
 pub struct SubtaskId {
     /// The chain.
     pub chain: ChainId,
-    /// The slice of the job it is, from 0.
+    /// The job's slice that it belongs to, from 0.
     pub index: u32,
 }
 
@@ -84,7 +84,7 @@ impl fmt::Display for SubtaskId {
     }
 }
 
-/// Names one request of one client, so that a repeated one is answered and not executed again.
+/// Identifies one request of one client: the cluster executes a repeated one once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RequestId(pub String);
@@ -95,7 +95,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// The random name of a cluster, drawn once; the first part of every object name that the cluster writes.
+/// The random name of a cluster, drawn once. The names of all objects that the cluster writes begin with it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClusterId(pub String);
@@ -106,13 +106,13 @@ impl fmt::Display for ClusterId {
     }
 }
 
-/// A cluster's id is a part of object names as it is, where it is no longer than this and plain. Those drawn at random are.
+/// Ids of lower-case letters and digits, up to this length, are parts of object names as they are. Random ids are such.
 const PLAIN_ID_MAX: usize = 16;
 
 impl ClusterId {
-    /// The id as a part of the names of objects and files: of at most 33 characters `a-z`, `0-9` and `_`, so without `-`,
-    /// which separates such parts, and different for different ids, even where a file system takes upper and lower case
-    /// for the same.
+    /// The id as a part of object and file names: at most 33 characters of `a-z`, `0-9` and `_`. It has no `-`, which
+    /// separates parts. Different ids have different parts (up to collisions of a 64-bit hash), also in file systems
+    /// that ignore case.
     #[must_use]
     pub fn object_part(&self) -> String {
         let Self(id) = self;
@@ -120,7 +120,7 @@ impl ClusterId {
         if !id.is_empty() && id.len() <= PLAIN_ID_MAX && id.bytes().all(is_plain) {
             return id.clone();
         }
-        // FNV-1a, as wide as a random id.
+        // FNV-1a with 64 bits, as many as a random id has.
         let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
         let lower = id.to_ascii_lowercase();

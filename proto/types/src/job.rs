@@ -1,4 +1,4 @@
-//! A job's life, as clients and coordinators speak of it.
+//! The states of a job, and overviews of it for clients.
 //!
 //! ```text
 //! Created -> Deploying(attempt) -> Running(attempt) -> Committing(attempt) -> Finished
@@ -16,7 +16,7 @@ use crate::{
     id::{Attempt, CheckpointId, JobId},
 };
 
-/// Where a job is in its life.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStatus {
@@ -26,9 +26,9 @@ pub enum JobStatus {
     Deploying,
     /// All subtasks of the attempt run.
     Running,
-    /// All subtasks have ended well; sinks are being published.
+    /// All subtasks have finished; sinks are being published.
     Committing,
-    /// The last attempt was lost; the next one waits for its backoff or for slots.
+    /// The last attempt ended early; the next one waits for its backoff or for slots.
     Restarting,
     /// All input was processed and published.
     Finished,
@@ -36,18 +36,18 @@ pub enum JobStatus {
     Cancelled,
     /// Ended by request, with what it had produced published.
     Stopped,
-    /// Ended by an error that a restart would not mend.
+    /// Ended by an error that a restart would not fix.
     Failed,
 }
 
 impl JobStatus {
-    /// Whether the job's life is over.
+    /// Whether the job has ended.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Finished | Self::Cancelled | Self::Stopped | Self::Failed)
     }
 
-    /// The word for it.
+    /// Its text form.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl JobStatus {
         }
     }
 
-    /// The status of this word.
+    /// Parses the text form.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         const ALL: [JobStatus; 9] = [
@@ -87,7 +87,7 @@ impl fmt::Display for JobStatus {
     }
 }
 
-/// Why an attempt ended badly; decides whether and how the job is restarted.
+/// Why an attempt failed; decides whether and how the job is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
@@ -99,20 +99,20 @@ pub enum FailureKind {
     Store,
     /// An operator panicked or failed; retried a limited number of times.
     Operator,
-    /// A record could not be read or processed, or the plan cannot run at all: the same again would fail the same way.
+    /// A record could not be read or processed, or the plan cannot run at all: a retry would fail the same way.
     Data,
 }
 
-/// What ended an attempt.
+/// The failure that ended an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Of which kind.
+    /// Its kind.
     pub kind: FailureKind,
-    /// What happened, where, with its causes, for people.
+    /// What happened and where, with the causes, for people.
     pub message: String,
 }
 
-/// What one subtask has measured since its start. Counts and microseconds.
+/// Measurements of one subtask since its start, in counts and microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SubtaskMetrics {
     /// Records that came in (for a source: that were read).
@@ -125,7 +125,7 @@ pub struct SubtaskMetrics {
     pub bytes_out: u64,
     /// Time spent computing.
     pub busy_micros: u64,
-    /// Time blocked because a channel out had no credit.
+    /// Time blocked because an output channel had no credit.
     pub blocked_micros: u64,
     /// Time without input.
     pub idle_micros: u64,
@@ -133,9 +133,9 @@ pub struct SubtaskMetrics {
     pub watermark: i64,
     /// Records judged late.
     pub late_records: u64,
-    /// Records set aside as malformed.
+    /// Malformed records, set aside as dead letters.
     pub dead_letters: u64,
-    /// Rows set aside since they could not be evaluated.
+    /// Rows set aside because they could not be evaluated.
     #[serde(default)]
     pub failed_rows: u64,
 }
@@ -157,22 +157,22 @@ pub struct SubtaskOverview {
     pub is_source: bool,
     /// Whether its chain ends in a sink.
     pub is_sink: bool,
-    /// What it has measured.
+    /// Its measurements.
     pub metrics: SubtaskMetrics,
 }
 
-/// What a job's checkpoints come to, as clients see it.
+/// A summary of a job's checkpoints for clients.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CheckpointSummary {
-    /// The newest complete one.
+    /// The newest complete checkpoint.
     pub last_complete: Option<CheckpointId>,
-    /// How many have failed since.
+    /// How many checkpoints have failed since then.
     pub failures_in_a_row: u32,
-    /// Why the last of them did; empty where none has.
+    /// Why the last of them failed; empty if none has.
     pub reason: String,
 }
 
-/// Where a checkpoint is.
+/// The state of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckpointState {
@@ -185,7 +185,7 @@ pub enum CheckpointState {
 }
 
 impl CheckpointState {
-    /// The word for it.
+    /// Its text form.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -195,7 +195,7 @@ impl CheckpointState {
         }
     }
 
-    /// The state of this word.
+    /// Parses the text form.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         [Self::InProgress, Self::Complete, Self::Failed].into_iter().find(|state| state.word() == word)
@@ -207,19 +207,19 @@ impl CheckpointState {
 pub struct CheckpointOverview {
     /// Its number.
     pub checkpoint: CheckpointId,
-    /// Whose state it is; 0 where the leader that would know is gone.
+    /// The attempt whose state it holds; 0 if the leader that knew it is gone.
     pub attempt: Attempt,
-    /// Where it is.
+    /// Its state.
     pub state: CheckpointState,
-    /// Why it failed; empty where it did not.
+    /// Why it failed; empty if it did not.
     pub reason: String,
-    /// When it began, in milliseconds since the Unix epoch; 0 where the leader that would know is gone.
+    /// When it began, in milliseconds since the Unix epoch; 0 if the leader that knew it is gone.
     pub begun_ms: u64,
-    /// From then to its end, or until now.
+    /// Time from its beginning to its end, or until now.
     pub duration_micros: u64,
-    /// Of all subtasks: the longest times, and all bytes together.
+    /// Over all subtasks: the longest times, and the sum of the bytes.
     pub cost: SnapshotCost,
-    /// Where its manifest is; empty unless it is complete and kept.
+    /// The URL of its manifest; empty unless it is complete and kept.
     pub url: String,
 }
 
@@ -230,17 +230,17 @@ pub struct JobOverview {
     pub job: JobId,
     /// Its name.
     pub name: String,
-    /// Where it is in its life.
+    /// Its state.
     pub status: JobStatus,
     /// The current or last attempt; 0 before the first.
     pub attempt: Attempt,
-    /// Slices of the current attempt, or as asked for before the first.
+    /// Slices of the current attempt; before the first, as asked for.
     pub parallelism: u32,
     /// What ended the last failed attempt.
     pub failure: Option<Failure>,
     /// How many attempts have failed so far.
     pub failures: u32,
-    /// What its checkpoints come to.
+    /// A summary of its checkpoints.
     pub checkpoints: CheckpointSummary,
     /// Subtasks of the current attempt; empty in lists.
     pub subtasks: Vec<SubtaskOverview>,
@@ -248,13 +248,13 @@ pub struct JobOverview {
     pub sql: String,
     /// The dataflow as text; empty in lists.
     pub plan: String,
-    /// Where its tables take records by POST now.
+    /// The URLs where its tables take POSTed records now.
     #[serde(default)]
     pub ingest_urls: Vec<String>,
-    /// When it was submitted, in milliseconds since 1970; 0: that is not known.
+    /// When it was submitted, in milliseconds since the Unix epoch; 0: not known.
     #[serde(default)]
     pub submitted_ms: u64,
-    /// When it ended; 0: it has not, or that is not known.
+    /// When it ended, in milliseconds since the Unix epoch; 0: not yet, or not known.
     #[serde(default)]
     pub ended_ms: u64,
 }

@@ -1,7 +1,7 @@
 //! Key groups: fixed slices of the key hash space, the unit of state ownership and of rescaling.
 //!
-//! A key's group depends on the key and on the job's number of groups only, never on the parallelism. Which subtask owns a
-//! group is an explicit table of the attempt.
+//! A key's group depends on the key and on the job's number of groups only, never on the parallelism. Which subtask
+//! owns a group is an explicit table of the attempt.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ impl KeyGroup {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyGroupTable {
-    /// Indexed by key group; the slice that owns it.
+    /// The owning slice, indexed by key group.
     owners: Vec<u32>,
 }
 
@@ -42,7 +42,7 @@ impl KeyGroupTable {
         Self { owners }
     }
 
-    /// Contiguous ranges of groups, as even as can be, for `parallelism` slices.
+    /// Contiguous ranges of groups for `parallelism` slices, as even as possible.
     #[must_use]
     pub fn even(groups: u16, parallelism: u32) -> Self {
         let owner = |group: u16| {
@@ -52,7 +52,7 @@ impl KeyGroupTable {
         Self { owners: (0..groups).map(owner).collect() }
     }
 
-    /// How many groups there are.
+    /// The number of groups.
     #[must_use]
     pub fn groups(&self) -> u16 {
         u16::try_from(self.owners.len()).expect("at most 32768 groups")

@@ -1,7 +1,7 @@
-//! Words that cross two or more of client, coordinator and node.
+//! The vocabulary that client, coordinator and node share.
 //!
-//! A pure crate: values and total functions on them, no clock, no randomness, no I/O, no tasks. Everything here that is
-//! persisted or sent carries a format version (`graph::FORMAT`).
+//! Values and total functions on them: no clock, no randomness, no tasks, and no I/O except in `durable`. What is
+//! persisted carries a format version (`graph::FORMAT`, `checkpoint::MANIFEST_FORMAT`).
 
 pub mod address;
 pub mod assignment;
@@ -37,5 +37,5 @@ pub use key_group::{KeyGroup, KeyGroupTable};
 pub use split::{Split, SplitId, TooManySplits, check_splits};
 pub use time::Watermark;
 
-/// The version of this engine; coordinators refuse nodes of another one.
+/// The version of this engine. Coordinators refuse nodes of another version.
 pub const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,4 +1,4 @@
-//! What the cluster knows of a node.
+//! What the cluster knows about a node.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,17 +7,17 @@ use crate::id::{Incarnation, NodeId};
 /// A node as it registers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRegistration {
-    /// Which node.
+    /// Its id.
     pub node: NodeId,
-    /// Which life of it.
+    /// The incarnation of its process.
     pub incarnation: Incarnation,
     /// Where its exchange and collect services listen, as `host:port`.
     pub address: String,
-    /// Where its HTTP ingest listens, as `host:port`; empty where it offers none.
+    /// Where its HTTP ingest listens, as `host:port`; empty if it offers none.
     pub http_address: String,
-    /// How many parallel slices of jobs it offers to run.
+    /// The number of slots that it offers.
     pub slots: u32,
-    /// Its failure zone; empty where unknown.
+    /// Its failure zone; empty if unknown.
     pub zone: String,
     /// Its engine's version.
     pub version: String,
@@ -27,16 +27,16 @@ pub struct NodeRegistration {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
-    /// It does.
+    /// It takes work.
     Alive,
-    /// It runs what it has and takes no more.
+    /// It keeps what it runs and takes no more.
     Leaving,
     /// Nothing is known to run there.
     Lost,
 }
 
 impl NodeState {
-    /// The word for it.
+    /// Its text form.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ impl NodeState {
         }
     }
 
-    /// The state of this word.
+    /// Parses the text form.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         [Self::Alive, Self::Leaving, Self::Lost].into_iter().find(|state| state.word() == word)

@@ -1,17 +1,17 @@
-//! The seams between the engine and its surroundings: time, entropy and the start of tasks are handed in by the program.
+//! The seams between the engine and its surroundings: the program hands in time, entropy and the start of tasks.
 //!
-//! Lints ban the direct calls elsewhere (`Instant::now`, `tokio::spawn`, random generators), so that a simulation can
-//! stand in for all of them. Timers (`tokio::time::sleep`, `timeout`, `interval`) follow the runtime's clock, which a
-//! simulation pauses and steps, and may be used directly.
+//! Lints ban direct calls elsewhere (`Instant::now`, `tokio::spawn`, random generators), so that a simulation can
+//! replace all of them. Timers (`tokio::time::sleep`, `timeout`, `interval`) may be used directly: they follow the
+//! runtime's clock, which a simulation pauses and steps.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 /// Tells the time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// Time since some fixed moment of this process; never goes back. For leases, rates and durations.
+    /// Time since a fixed moment of this process; never goes back. For leases, rates and durations.
     fn monotonic(&self) -> Duration;
-    /// Time since the Unix epoch. For people, and for what counts over processes: how long idempotency keys are remembered, how old
-    /// the rows of open parts are. Nothing else depends on it.
+    /// Time since the Unix epoch: for people, and for what outlives a process, namely how long idempotency keys are
+    /// remembered and how old the rows of open parts are. Nothing else may depend on it.
     fn since_epoch(&self) -> Duration;
 }
 
@@ -26,7 +26,7 @@ pub type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
 /// Starts tasks.
 pub trait Spawner: Send + Sync + std::fmt::Debug {
-    /// Starts a named task. The caller learns of its end by what the future does, or by the returned handle.
+    /// Starts a named task. The caller learns of its end from what the future does, or from the returned handle.
     fn spawn(&self, name: &str, task: TaskFuture) -> Box<dyn TaskHandle>;
 }
 
@@ -38,7 +38,7 @@ pub trait TaskHandle: Send + Sync + std::fmt::Debug {
     fn is_finished(&self) -> bool;
 }
 
-/// What a component is handed at its start, besides its configuration.
+/// What a component gets at its start, besides its configuration.
 #[derive(Debug, Clone)]
 pub struct Seams {
     /// The clock.

@@ -1,10 +1,10 @@
-//! What a node and the leading coordinator say to each other on the node's session stream.
+//! The messages between a node and the leading coordinator, on the node's session stream.
 //!
 //! ```text
 //! node                                        leader
 //!  | -- Register ------------------------------> |   a fresh incarnation makes the old one lost
 //!  | <-------------------------- Registered ---- |   term, lease
-//!  | -- Reattach (subtasks, kept statuses) ----> |   after every Registered
+//!  | -- Reattach (states of subtasks) ---------> |   after every Registered
 //!  | -- Heartbeat (metrics) -------------------> |   every lease / 4
 //!  | <------------------ Order { sequence, .. }  |   resent until acknowledged; idempotent
 //!  | -- Acknowledge { sequence } --------------> |
@@ -12,7 +12,7 @@
 //!  | <------------- ReportAcknowledged --------- |
 //! ```
 //!
-//! Every order carries (term, job, attempt); a node refuses what is older than it has seen.
+//! Every order carries (term, job, attempt). A node refuses orders that are older than what it has seen.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ use crate::{
 pub enum NodeMessage {
     /// First message of a session.
     Register(NodeRegistration),
-    /// What still runs or is kept here, after registration.
+    /// The subtasks that are on the node, after registration.
     Reattach {
         /// Every subtask on the node.
         subtasks: Vec<SubtaskReport>,
@@ -41,18 +41,17 @@ pub enum NodeMessage {
         /// Metrics of every subtask on the node.
         metrics: Vec<(JobId, Attempt, SubtaskId, SubtaskMetrics)>,
     },
-    /// An order was taken (or refused as stale); it will not be resent.
+    /// An order was taken, or refused; it will not be resent.
     Acknowledge {
         /// The order's number.
         sequence: u64,
-        /// Why the order was refused, where it was.
+        /// Why the order was refused; `None`: it was taken.
         refused: Option<String>,
     },
-    /// Something ended or became ready.
+    /// Something happened in an attempt.
     Report {
-        /// The node's own number for this report, growing within the incarnation.
+        /// The node's number for this report; grows within the incarnation.
         sequence: u64,
-        /// What happened.
         report: Report,
     },
     /// The node is about to leave on purpose; it takes no more work.
@@ -64,23 +63,20 @@ pub enum NodeMessage {
 pub enum CoordinatorMessage {
     /// The registration was accepted.
     Registered {
-        /// The node's id.
         node: NodeId,
-        /// The leader's term.
         term: Term,
         /// How long the node is trusted without a heartbeat, in milliseconds.
         lease_ms: u64,
     },
     /// The registration was refused; the node must not retry unchanged.
     Refused {
-        /// Why.
+        /// The reason, for people.
         reason: String,
     },
-    /// Do this.
+    /// Asks the node for an action.
     Order {
-        /// Number within the session; acknowledged by it.
+        /// The order's number within the session. The node acknowledges it by this number.
         sequence: u64,
-        /// What to do.
         order: Order,
     },
     /// A report was recorded; the node may forget it.
@@ -90,16 +86,16 @@ pub enum CoordinatorMessage {
     },
 }
 
-/// What a leader wants of a node.
+/// An order of the leader to a node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Order {
     /// The leader's term.
     pub term: Term,
-    /// The leader's cluster, named in all that the job writes: clusters count their jobs alike.
+    /// The leader's cluster. The names of all that the job writes hold it, because clusters number their jobs alike.
     pub cluster: ClusterId,
-    /// The job it is about.
+    /// The job.
     pub job: JobId,
-    /// The attempt it is about.
+    /// The attempt.
     pub attempt: Attempt,
     /// What to do.
     pub action: Action,
@@ -110,75 +106,71 @@ pub struct Order {
 pub enum Action {
     /// List the splits of sources; answered by `Report::Discovered`.
     Discover {
-        /// The job's graph.
         graph: Box<JobGraph>,
-        /// Which sources.
+        /// The sources to list.
         sources: Vec<OperatorId>,
     },
     /// Build the subtasks of this attempt that the assignment places here and connect them; answered by `Report::Ready`
     /// or `Report::Failed`.
     Deploy(Box<Deployment>),
-    /// Every node is ready: let the sources read.
+    /// All nodes are ready: let the sources read.
     Start,
     /// End the attempt and discard unpublished output; answered by `Report::Gone`.
     Cancel,
-    /// End the sources as if their input ended here, and drain (bounded stop); subtasks then report `Finished`.
+    /// End the sources as if their input ended here, and drain; subtasks then report `Finished`.
     Stop,
     /// Take part in a checkpoint: the sources emit its barrier. Each subtask answers with `Report::Snapshot` or
     /// `Report::SnapshotFailed`.
     BeginCheckpoint {
-        /// Which.
+        /// Its number.
         checkpoint: CheckpointId,
     },
-    /// A checkpoint will not be completed: what waits for it goes on.
+    /// A checkpoint will not complete: whatever waits for it goes on.
     AbortCheckpoint {
-        /// Which.
+        /// Its number.
         checkpoint: CheckpointId,
     },
-    /// A checkpoint is complete: what it holds need not be kept for the next one, and rows of bare `SELECT`s up to its
-    /// barrier may be given to clients.
+    /// A checkpoint is complete: what it holds need not be kept for the next one, and clients may get rows of bare
+    /// `SELECT`s up to its barrier.
     ConfirmCheckpoint {
-        /// Which.
+        /// Its number.
         checkpoint: CheckpointId,
     },
     /// Publish the committables of sinks; answered by `Report::Committed`.
     Commit {
-        /// The job's graph.
         graph: Box<JobGraph>,
-        /// The checkpoint that they belong to; `CheckpointId::FINAL` for those of a job whose input has ended.
+        /// The checkpoint that they belong to; `CheckpointId::FINAL` for a job whose input has ended.
         checkpoint: CheckpointId,
-        /// What each sink writer returned.
         committables: Vec<SinkCommittables>,
     },
-    /// Remove what attempts of the job have left hidden and nobody will publish; answered by `Report::Discarded`.
+    /// Remove output of the job's attempts that is hidden and will not be published; answered by `Report::Discarded`.
     Discard {
-        /// The job's graph.
         graph: Box<JobGraph>,
-        /// Only attempts older than this one: the order's own, where that lives. `ALL_ATTEMPTS`: those of a job that has
-        /// ended, which are gone from all nodes.
+        /// Only output of attempts before this one: the order's own attempt while that lives. `ALL_ATTEMPTS` for a job
+        /// that has ended, whose attempts are gone from all nodes.
         before: Attempt,
     },
 }
 
-/// Comes after all attempts.
+/// A number above all attempts.
 pub const ALL_ATTEMPTS: Attempt = Attempt(u32::MAX);
 
-/// One attempt's placement as a node needs it.
+/// The placement of one attempt, as a node needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Deployment {
-    /// The dataflow.
+    /// The job's graph.
     pub graph: JobGraph,
-    /// Who runs what.
+    /// Which node runs which subtask.
     pub assignment: Assignment,
-    /// Where the nodes of the assignment listen.
+    /// The addresses of the assignment's nodes.
     pub addresses: Vec<(NodeId, String)>,
     /// Splits per source operator and subtask index.
     pub splits: Vec<SplitAssignment>,
     /// Where checkpoints are kept: the URL of a directory or of a prefix in an object store.
     pub checkpoints: String,
-    /// Whether they are taken by time, so that all nodes can be expected to reach that place.
+    /// Whether checkpoints are taken periodically, so that all nodes can be expected to reach that place.
     pub takes_checkpoints: bool,
-    /// The checkpoint to go on from; `None`: from the beginning.
+    /// The checkpoint to restore; `None`: begin from the start.
     pub restore: Option<ManifestRef>,
 }
 
@@ -189,29 +181,27 @@ pub struct SplitAssignment {
     pub source: OperatorId,
     /// The subtask's index.
     pub subtask: u32,
-    /// In the order in which they are to be read within each sequence.
+    /// In reading order within each sequence.
     pub splits: Vec<SplitProgress>,
 }
 
-/// What one sink subtask's writer returned when it closed.
+/// What one sink subtask's writer has prepared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkCommittables {
     /// The sink.
     pub sink: OperatorId,
     /// The subtask's index.
     pub subtask: u32,
-    /// Understood by the connector alone.
+    /// Only the connector understands them.
     pub committables: Vec<serde_json::Value>,
 }
 
-/// What a node tells of an attempt.
+/// What a node reports about an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
     /// The splits of sources.
     Discovered {
-        /// The job.
         job: JobId,
-        /// The attempt that asked.
         attempt: Attempt,
         /// Per source, in discovery order; or why they could not be listed.
         splits: Result<Vec<(OperatorId, Vec<Split>)>, Failure>,
@@ -220,93 +210,72 @@ pub enum Report {
     Ready {
         /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
     },
     /// A subtask has processed all its input.
     Finished {
-        /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
-        /// Which.
         subtask: SubtaskId,
         /// Its last measurements.
         metrics: SubtaskMetrics,
-        /// What its sinks have prepared and the subtask does not know to be published.
+        /// What its sinks prepared and the subtask does not know to be published.
         prepared: Vec<Prepared>,
     },
     /// A subtask's part of a checkpoint is durable.
     Snapshot {
-        /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
-        /// The checkpoint.
         checkpoint: CheckpointId,
         /// What it consists of.
         snapshot: ToldSnapshot,
     },
     /// A subtask's part of a checkpoint could not be made durable. The subtask runs on.
     SnapshotFailed {
-        /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
-        /// The checkpoint.
         checkpoint: CheckpointId,
-        /// Which.
         subtask: SubtaskId,
-        /// Why.
+        /// The reason.
         failure: Failure,
     },
-    /// Something waits for the next checkpoint, such as rows that may be given to a client only then.
+    /// Something waits for the next checkpoint, such as rows that a client may get only then.
     CheckpointWanted {
         /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
     },
-    /// A subtask, or the deployment as a whole, ended badly. The attempt is over.
+    /// A subtask, or the deployment as a whole, failed. The attempt is over.
     Failed {
-        /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
-        /// Which; `None`: the deployment.
+        /// `None`: the deployment as a whole.
         subtask: Option<SubtaskId>,
-        /// Why.
         failure: Failure,
-        /// The other node, where a stream to it broke.
+        /// The other node, if a stream to it broke.
         peer: Option<NodeId>,
     },
     /// Nothing of the attempt is left on this node.
     Gone {
         /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
     },
     /// The committables of an attempt are published, or could not be.
     Committed {
-        /// The job.
         job: JobId,
-        /// The attempt.
         attempt: Attempt,
-        /// The checkpoint that they belong to, as in the order.
+        /// As in the order.
         checkpoint: CheckpointId,
-        /// Whether it worked.
         result: Result<(), Failure>,
     },
-    /// What the job had left unpublished is removed, or could not be.
+    /// The job's unpublished output is removed, or could not be.
     Discarded {
-        /// The job.
         job: JobId,
-        /// The attempt, as in the order.
+        /// As in the order.
         attempt: Attempt,
-        /// Of which attempts, as in the order.
+        /// As in the order.
         before: Attempt,
-        /// Whether it worked.
         result: Result<(), Failure>,
     },
 }
@@ -318,13 +287,13 @@ pub struct SubtaskReport {
     pub job: JobId,
     /// The attempt.
     pub attempt: Attempt,
-    /// Which.
+    /// The subtask.
     pub subtask: SubtaskId,
-    /// Where it is.
+    /// Its state.
     pub state: SubtaskState,
 }
 
-/// Where a subtask is.
+/// The state of a subtask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubtaskState {
@@ -332,8 +301,8 @@ pub enum SubtaskState {
     Ready,
     /// Running.
     Running,
-    /// Ended well; its report may be unacknowledged.
+    /// It processed all its input; the report may not be acknowledged yet.
     Finished,
-    /// Ended badly; its report may be unacknowledged.
+    /// It failed; the report may not be acknowledged yet.
     Failed,
 }

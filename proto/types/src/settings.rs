@@ -1,4 +1,4 @@
-//! What `SET 'key' = 'value'` and `--set` may say: the keys, their types, defaults and meaning, as data.
+//! The keys of `SET 'key' = 'value'` and `--set`, with types, defaults and meaning, as data.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,7 +12,7 @@ pub struct SettingSpec {
     pub key: &'static str,
     /// The default as text; empty: none.
     pub default: &'static str,
-    /// One sentence.
+    /// Its description, one sentence.
     pub doc: &'static str,
 }
 
@@ -111,7 +111,7 @@ pub const SETTINGS: &[SettingSpec] = &[
     },
 ];
 
-/// The keys that may change when a failed job is started again; what the others say is part of its plan or of its state.
+/// The keys that may change when a failed job is restarted. The job's plan or state depends on the others.
 pub const SETTINGS_OF_RESTARTS: &[&str] = &[
     "parallelism.default",
     "restart.attempts",
@@ -129,24 +129,22 @@ pub const SETTINGS_OF_RESTARTS: &[&str] = &[
 /// What is wrong with a setting.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SettingError {
-    /// No such key.
+    /// There is no such key.
     #[error("unknown setting '{key}'")]
     Unknown {
-        /// The key.
+        /// As written.
         key: String,
     },
-    /// A job has it for its life.
+    /// The key is fixed as long as the job exists.
     #[error("setting '{key}' cannot change when a job is started again, since its plan or its state depends on it; what can: {}", SETTINGS_OF_RESTARTS.join(", "))]
     Fixed {
-        /// The key.
+        /// As written.
         key: String,
     },
-    /// Its value cannot be read.
+    /// The value cannot be parsed.
     #[error("setting '{key}' = '{value}': {reason}")]
     Value {
-        /// The key.
         key: String,
-        /// The value.
         value: String,
         /// What is expected.
         reason: String,
@@ -156,11 +154,11 @@ pub enum SettingError {
 /// The settings of a job, parsed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobSettings {
-    /// The job's name, where given.
+    /// The job's name, if given.
     pub name: Option<String>,
-    /// Slices, where given.
+    /// The number of slices, if given.
     pub parallelism: Option<u32>,
-    /// Key groups.
+    /// The number of key groups.
     pub key_groups: u16,
     /// The most rows of a batch.
     pub batch_rows: usize,
@@ -168,39 +166,40 @@ pub struct JobSettings {
     pub exchange_window_bytes: u64,
     /// Whether batches between nodes are compressed with LZ4.
     pub exchange_lz4: bool,
-    /// Pre-aggregation: `None` is the planner's choice.
+    /// Whether to pre-aggregate before the exchange; `None`: the planner chooses.
     pub two_phase: Option<bool>,
-    /// Operator failures survived.
+    /// How many operator failures the job survives.
     pub restart_attempts: u32,
-    /// First delay before a restart.
+    /// The first delay before a restart.
     pub restart_backoff: Duration,
-    /// Longest delay before a restart.
+    /// The longest delay before a restart.
     pub restart_backoff_max: Duration,
-    /// From the beginning of a checkpoint to that of the next; zero: none are begun by time; `None`: the cluster's.
+    /// Time from the beginning of a checkpoint to that of the next. Zero: none begin periodically; `None`: the
+    /// cluster's setting.
     pub checkpoint_interval: Option<Duration>,
     /// How long a checkpoint may take.
     pub checkpoint_timeout: Duration,
-    /// After so long barriers overtake rows.
+    /// How long the barriers of a checkpoint may take to pass a subtask before they overtake rows.
     pub checkpoint_alignment_timeout: Duration,
-    /// Older checkpoints kept beside the newest.
+    /// How many older checkpoints are kept beside the newest.
     pub checkpoint_retain: u32,
-    /// Directory for late records.
+    /// The directory for late records.
     pub late_path: Option<String>,
-    /// Directory for rows that could not be evaluated.
+    /// The directory for rows that could not be evaluated.
     pub error_path: Option<String>,
     /// Event time per real time; `None`: as fast as possible.
     pub replay_speed: Option<f64>,
-    /// Start of the replay clock, as written.
+    /// The start of the replay clock, as written.
     pub replay_start: Option<String>,
-    /// Share of the memory budget for state.
+    /// The share of a node's memory budget that state may hold.
     pub state_memory_share: f64,
 }
 
 impl JobSettings {
-    /// Reads settings; keys not given have their defaults.
+    /// Parses settings; keys that are not given have their defaults.
     ///
     /// # Errors
-    /// Names the first key that is unknown or whose value cannot be read.
+    /// Names the first key that is unknown or whose value cannot be parsed.
     pub fn parse(given: &BTreeMap<String, String>) -> Result<Self, SettingError> {
         if let Some(key) = given.keys().find(|key| SETTINGS.iter().all(|spec| spec.key != key.as_str())) {
             return Err(SettingError::Unknown { key: key.clone() });
@@ -259,10 +258,10 @@ impl JobSettings {
     }
 }
 
-/// The settings of a job that is started again with some others.
+/// The settings of a job that is restarted with some of them changed.
 ///
 /// # Errors
-/// Names the first of them that a job does not have, has for its life, or whose value cannot be read.
+/// Names the first changed key that is unknown, is fixed, or whose value cannot be parsed.
 pub fn settings_of_restart(
     before: &BTreeMap<String, String>,
     changes: &BTreeMap<String, String>,
@@ -281,11 +280,11 @@ pub fn settings_of_restart(
     Ok(settings)
 }
 
-/// Settings as written, over the defaults.
+/// Settings as written, with the defaults behind them.
 struct Given<'a>(&'a BTreeMap<String, String>);
 
 impl Given<'_> {
-    /// The value as written or by default; `None` where it is empty.
+    /// The value as written, or the default; `None` if it is empty.
     fn text(&self, key: &str) -> Option<String> {
         let default = SETTINGS.iter().find(|spec| spec.key == key).map_or("", |spec| spec.default);
         let value = self.0.get(key).map_or(default, String::as_str).trim();
@@ -311,18 +310,18 @@ impl Given<'_> {
     }
 }
 
-/// Parses a number of this range.
+/// A parser of numbers in a range.
 fn within<T: std::str::FromStr + PartialOrd>(range: std::ops::RangeInclusive<T>) -> impl FnOnce(&str) -> Option<T> {
     move |text| text.parse().ok().filter(|number| range.contains(number))
 }
 
-/// Reads a duration after which something is done again; zero, which may be written `off`: never.
+/// Parses the interval of something periodic. Zero, also written `off`, means never.
 #[must_use]
 pub fn parse_interval(text: &str) -> Option<Duration> {
     if text.trim().eq_ignore_ascii_case("off") { Some(Duration::ZERO) } else { parse_duration(text) }
 }
 
-/// Reads `500 ms`, `10s`, `1.5 min`, `2 h`, `1 d`; a bare number is milliseconds.
+/// Parses `500 ms`, `10s`, `1.5 min`, `2 h`, `1 d`. A bare number is milliseconds.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
@@ -338,7 +337,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(number * seconds).ok()
 }
 
-/// Reads `65536`, `64 KiB`, `1MiB`, `2 gb`. Powers of 1024 for every unit, as memory is counted.
+/// Parses `65536`, `64 KiB`, `1MiB`, `2 gb`, in bytes. Every unit is a power of 1024.
 #[must_use]
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let (number, unit) = number_and_unit(text)?;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Names a split within its source, for all attempts alike.
+/// Identifies a split within its source, across attempts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SplitId(pub String);
@@ -18,50 +18,50 @@ impl fmt::Display for SplitId {
 
 /// A piece of a source's input, with the position to read from.
 ///
-/// Splits with the same `sequence` follow one another in the order of `ordinal` (the byte ranges of one file): event time
-/// is expected to go on from one to the next. Splits of different sequences are independent.
+/// Splits of one `sequence` follow one another by `ordinal`, like the byte ranges of one file: event time is expected
+/// to go on from one to the next. Splits of different sequences are independent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
-    /// Names it.
+    /// Its id.
     pub id: SplitId,
     /// The sequence it belongs to, such as the file.
     pub sequence: String,
     /// Its place in the sequence, from 0.
     pub ordinal: u32,
-    /// What the connector needs to open it and its position so far; understood by the connector alone.
+    /// What the connector needs to open it, and its position so far. Only the connector understands it.
     pub payload: serde_json::Value,
 }
 
-/// The most bytes of all splits of a job: a node lists them in one message and is given them in another, which also holds
+/// The most bytes of all splits of a job. A node lists them in one message and gets them in another, which also holds
 /// the dataflow.
 pub const SPLITS_BYTES_MAX: usize = 32 << 20;
 
-/// Sources whose splits cannot be passed on.
+/// The splits of a job's sources do not fit the messages that carry them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "the sources have {splits} splits that take {bytes} bytes to describe; at most {SPLITS_BYTES_MAX} bytes can be handed \
      out: read fewer files, or larger ones"
 )]
 pub struct TooManySplits {
-    /// How many there are.
+    /// How many splits there are.
     pub splits: usize,
     /// How many bytes they take.
     pub bytes: usize,
 }
 
-/// Checks that the splits of a job's sources can be passed on.
+/// Checks that the splits of a job's sources fit the messages that carry them.
 ///
 /// # Errors
-/// When they are too many, or too long to describe.
+/// When they take more than `SPLITS_BYTES_MAX` bytes.
 pub fn check_splits<'a>(splits: impl IntoIterator<Item = &'a Split>) -> Result<(), TooManySplits> {
     let (count, bytes) =
         splits.into_iter().fold((0, 0), |(count, bytes), split| (count + 1, bytes + described_bytes(split)));
     if bytes > SPLITS_BYTES_MAX { Err(TooManySplits { splits: count, bytes }) } else { Ok(()) }
 }
 
-/// About as many as on the wire.
+/// About the bytes of a split on the wire.
 fn described_bytes(split: &Split) -> usize {
-    /// Tags, lengths and the ordinal.
+    /// For tags, lengths and the ordinal.
     const FRAME: usize = 24;
     split.id.0.len() + split.sequence.len() + split.payload.to_string().len() + FRAME
 }

@@ -1,4 +1,4 @@
-//! Small texts: encodings shared by the persisted formats, and errors with their causes.
+//! Text: the hexadecimal encoding of persisted formats, and errors with their causes.
 
 /// Bytes as lower-case hexadecimal text, for serde's `with`.
 pub mod hex_bytes {
@@ -32,7 +32,7 @@ pub fn to_hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The bytes of hexadecimal text, or `None` where it is not such text.
+/// The bytes of hexadecimal text; `None` if it is not such text.
 #[must_use]
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -41,7 +41,7 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
-/// An error and its causes in one line, each once: some libraries repeat the cause in their own message.
+/// An error and its causes in one line. A cause that a message already ends with is left out: some libraries repeat it.
 #[must_use]
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());

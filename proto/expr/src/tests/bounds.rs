@@ -11,7 +11,7 @@ fn chain(levels: usize, link: impl Fn(usize) -> Operator) -> Expr {
     (1..levels).fold(col("a"), |left, at| binary_expr(left, link(at), lit(1)))
 }
 
-/// What compares and drops trees as deep as chains are long calls itself.
+/// Comparing and dropping trees as deep as these chains are long is recursive, and needs a large stack.
 fn with_room(run: impl FnOnce()) {
     stacker::grow(256 << 20, run);
 }

@@ -1,4 +1,4 @@
-//! Expressions of all kinds, made up.
+//! Generates expressions of all kinds.
 
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ fn data_type() -> impl Strategy<Value = DataType> {
     ]
 }
 
-/// A type, whether there are values of it or not.
+/// A type, whether it has values or not.
 pub(super) fn any_type() -> impl Strategy<Value = DataType> {
     let unit = || select(vec![TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond]);
     let leaf = prop_oneof![

@@ -1,4 +1,4 @@
-//! Bytes that `encode` never gave: an error, or an expression that has an encoding; never a panic.
+//! Bytes that `encode` never gave yield an error, or an expression that has an encoding; never a panic.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::Value;
@@ -12,7 +12,7 @@ fn check_bytes(bytes: &[u8]) {
     }
 }
 
-/// Every value within a text of JSON.
+/// Every scalar within a JSON value.
 fn parts<'a>(value: &'a mut Value, found: &mut Vec<&'a mut Value>) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| parts(item, found)),

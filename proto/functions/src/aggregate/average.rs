@@ -1,5 +1,6 @@
-//! `AVG`: of decimals of scale s a `DECIMAL(38, max(6, s))`, of whole numbers a DOUBLE, both exact but for the last rounding; of
-//! all else a DOUBLE, as DataFusion's.
+//! `AVG`. Decimals of scale s give a `DECIMAL(38, max(6, s))`, exact but for one rounding. Integers give a DOUBLE:
+//! their exact sum, converted and divided. DataFusion's function averages all else: floating-point numbers to a DOUBLE,
+//! durations to a duration.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use super::{
 /// The least scale of an average.
 const SCALE_MIN: i8 = 6;
 
-/// The function.
+/// `AVG`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct ExactAverage {
     signature: Signature,
@@ -28,7 +29,7 @@ pub struct ExactAverage {
 }
 
 impl ExactAverage {
-    /// The function.
+    /// Makes the function.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -44,7 +45,7 @@ impl Default for ExactAverage {
     }
 }
 
-/// What becomes of the sum of values of a type; `None` where it is DataFusion's.
+/// How an average follows from the sum of values of a type; `None` if DataFusion's function computes it.
 fn finish_of(values: &DataType) -> Option<Finish> {
     match values {
         DataType::Int64 => Some(Finish::Mean),
@@ -82,7 +83,7 @@ impl AggregateUDFImpl for ExactAverage {
         Ok(vec![match argument {
             T::Decimal128(_, _) | T::Duration(_) => argument.clone(),
             T::Null | T::UInt64 => T::Float64,
-            // Graphs that were planned when averages of these were DataFusion's name a cast to DOUBLE.
+            // Older graphs, for which DataFusion averaged these, contain a cast to DOUBLE.
             whole if whole.is_integer() => T::Int64,
             number if number.is_floating() => T::Float64,
             other => return plan_err!("function 'avg' does not take {other}"),

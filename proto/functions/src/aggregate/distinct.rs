@@ -12,7 +12,7 @@ use datafusion_expr::{EmitTo, GroupsAccumulator};
 
 use super::totals::{Finish, only};
 
-/// The state: the values of a group.
+/// The state: a list of a group's distinct values.
 pub(super) fn state_type(values: &DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(values.clone(), true)))
 }
@@ -79,7 +79,7 @@ impl GroupsAccumulator for DistinctTotals {
                 return Ok(None);
             }
             let count = i64::try_from(group.len()).map_err(|_| exec_datafusion_err!("too many distinct values"))?;
-            // Fewer than 2^63 values of 128 bits: their sum fits 256.
+            // Fewer than 2^63 values of 128 bits: their sum fits 256 bits.
             let sum = group.into_iter().fold(i256::ZERO, |sum, value| sum.wrapping_add(i256::from_i128(value)));
             finish.of(sum, count).map(Some).ok_or_else(|| finish.overflow(number, sum, count).into())
         });

@@ -1,5 +1,5 @@
-//! `MIN` and `MAX`: of floats, NaN is the greatest, and zero has no sign; of all else as DataFusion's. What has no order in SQL
-//! is refused.
+//! `MIN` and `MAX`. Of floats, NaN is the greatest, and zero has no sign; all else is as DataFusion's. Types without an
+//! order in SQL are refused.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl Extreme {
         T::Native: arrow::array::ArrowNativeTypeOp,
     {
         use arrow::array::ArrowNativeTypeOp as Ordered;
-        // In arrow's total order the one NaN of canonical values is the greatest.
+        // Canonical values have one NaN, which is the greatest in arrow's total order.
         if self.is_max {
             let keep = move |kept: &mut T::Native, value: T::Native| {
                 let value = canonical(value);

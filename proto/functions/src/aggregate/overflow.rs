@@ -1,4 +1,5 @@
-//! A result that does not fit, with the number of its group: who holds the keys says which group that is.
+//! A result that does not fit its type, with the number of its group: whoever holds the keys can say which group that
+//! is.
 
 use datafusion_common::DataFusionError;
 use thiserror::Error;
@@ -7,14 +8,14 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[error("{message}")]
 pub struct GroupOverflow {
-    /// Which of the groups that were evaluated.
+    /// The group's index among those that were evaluated.
     pub group: usize,
     /// The result, and the type that it does not fit.
     pub message: String,
 }
 
 impl GroupOverflow {
-    /// The overflow that an error is.
+    /// The overflow behind an error, if there is one.
     #[must_use]
     pub fn of(error: &DataFusionError) -> Option<&Self> {
         match error.find_root() {

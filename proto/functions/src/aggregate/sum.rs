@@ -1,4 +1,5 @@
-//! `SUM`: of integers a BIGINT, of decimals a `DECIMAL(38, s)`, both exact or an error; of all else as DataFusion's.
+//! `SUM`. Integers give a BIGINT and decimals a `DECIMAL(38, s)`, both exact or an error. DataFusion's function sums
+//! all else.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use super::{
     totals::{self, Finish},
 };
 
-/// The function.
+/// `SUM`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct ExactSum {
     signature: Signature,
@@ -24,7 +25,7 @@ pub struct ExactSum {
 }
 
 impl ExactSum {
-    /// The function.
+    /// Makes the function.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -40,7 +41,7 @@ impl Default for ExactSum {
     }
 }
 
-/// What becomes of the sum of values of a type; `None` where it is DataFusion's.
+/// How the result follows from the sum of values of a type; `None` if DataFusion's function computes it.
 fn finish_of(values: &DataType) -> Option<Finish> {
     match values {
         DataType::Int64 => Some(Finish::Integer),

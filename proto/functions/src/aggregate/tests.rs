@@ -145,7 +145,7 @@ fn nested_values_have_no_least() {
 }
 
 proptest! {
-    /// However rows are cut into partials, sums and averages are those of exact arithmetic.
+    /// However rows are cut into partials, sums are those of exact arithmetic.
     #[test]
     fn partials_in_any_cut_give_the_exact_sum(
         rows in prop::collection::vec((0usize..3, prop::option::weighted(0.8, any::<i64>())), 1..60),

@@ -1,7 +1,8 @@
-//! The exact sums of groups of integers or decimals, and what is made of them.
+//! The exact sums of groups of integers or decimals, and the results from them.
 //!
-//! A sum has the width that no sum of fewer than 2^63 values exceeds, so it is wrong at no point, and only the result may fail
-//! to fit: 128 bits for integers and for decimals of up to 19 digits, 256 for others. Its state is a decimal of that width.
+//! A sum is wide enough for any sum of fewer than 2^63 values, so no intermediate sum overflows, and only the result
+//! may not fit: 128 bits for integers and for decimals of up to 19 digits, 256 bits for others. Its state is a decimal
+//! of that width.
 
 use std::{mem::size_of, sync::Arc};
 
@@ -24,20 +25,20 @@ use crate::arithmetic::rounded;
 /// The most digits of decimals whose sums fit 128 bits.
 const NARROW_DIGITS: u8 = 19;
 
-/// What a sum becomes.
+/// The result that a sum leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finish {
     /// `BIGINT`.
     Integer,
     /// `DECIMAL(38, scale)`.
     Decimal { scale: i8 },
-    /// The sum of values of scale `from`, by their number, as `DECIMAL(38, scale)`.
+    /// The sum of values of scale `from`, divided by their number, as `DECIMAL(38, scale)`.
     Average { from: i8, scale: i8 },
-    /// The sum of whole numbers, by their number, as `DOUBLE`.
+    /// The sum of integers, divided by their number, as `DOUBLE`.
     Mean,
 }
 
-/// The type of a sum of values of a type; `None` where sums of such values are not exact.
+/// The type of a sum of values of a type; `None` if sums of such values are not exact.
 pub(super) fn sum_type(values: &DataType) -> Option<DataType> {
     match values {
         DataType::Int64 => Some(DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0)),
@@ -49,7 +50,7 @@ pub(super) fn sum_type(values: &DataType) -> Option<DataType> {
     }
 }
 
-/// An accumulator of values of a type.
+/// Makes an accumulator for values of a type.
 pub(super) fn accumulator(values: &DataType, finish: Finish) -> Result<Box<dyn GroupsAccumulator>> {
     let Some(sums) = sum_type(values) else { return exec_err!("there is no exact sum of {values}") };
     Ok(match sums {
@@ -58,7 +59,7 @@ pub(super) fn accumulator(values: &DataType, finish: Finish) -> Result<Box<dyn G
     })
 }
 
-/// A type that sums are held in.
+/// A type of sums.
 trait Wide: ArrowPrimitiveType {
     fn from_i128(value: i128) -> Self::Native;
     fn to_i256(value: Self::Native) -> i256;
@@ -103,7 +104,7 @@ struct Totals<S: Wide> {
     held: DataType,
     finish: Finish,
     sums: Vec<S::Native>,
-    /// Of an average the number of values; else not 0 where there were any.
+    /// The number of values, for an average; else above 0 if there were any.
     counts: Vec<i64>,
 }
 
@@ -230,7 +231,7 @@ where
 }
 
 impl Finish {
-    /// Whether the number of values counts, and so is part of a state.
+    /// Whether the result needs the number of values, which is then part of the state.
     fn divides(self) -> bool {
         matches!(self, Self::Average { .. } | Self::Mean)
     }
@@ -244,7 +245,7 @@ impl Finish {
         }
     }
 
-    /// The unscaled result of a sum of some values, or the bits of a DOUBLE; `None` where it does not fit.
+    /// The unscaled result of a sum of `count` values, or the bits of a DOUBLE; `None` if it does not fit.
     pub(super) fn of(self, sum: i256, count: i64) -> Option<i128> {
         if self == Self::Mean {
             let mean = sum.to_i128()? as f64 / count as f64;
@@ -267,7 +268,7 @@ impl Finish {
         GroupOverflow { group, message }
     }
 
-    /// Unscaled results as a column.
+    /// Makes a column of unscaled results.
     pub(super) fn column(self, results: Vec<Option<i128>>) -> Result<ArrayRef> {
         Ok(match self {
             Self::Integer => {

@@ -1,4 +1,5 @@
-//! Decimals: exact in 128 bits where they suffice, else in 256, then rounded half up to the scale of the result.
+//! Decimals: calculated exactly in 128 bits if they suffice, else in 256, then rounded half up to the scale of the
+//! result.
 
 use std::sync::Arc;
 
@@ -29,10 +30,10 @@ struct Formula {
 /// Powers of ten.
 #[derive(Clone, Copy)]
 struct Factors<T> {
-    /// By which the operands are multiplied first.
+    /// The operands are multiplied by these first.
     left: T,
     right: T,
-    /// By which the result is divided at last.
+    /// The result is divided by this last.
     excess: T,
     /// The least number with too many digits.
     bound: T,
@@ -43,14 +44,14 @@ enum Failure {
     Overflow,
 }
 
-/// Two numbers of which one is a decimal and none a float.
+/// Calculates with two numbers, at least one of them a decimal and none a float.
 pub(super) fn calculate(operator: Arithmetic, left: &Operand, right: &Operand, result: &DataType) -> Result<ArrayRef> {
     let as_decimals = |operand: &Operand| match as_decimal(operand.array.data_type()) {
         Some(decimal) => operand.cast_to(&decimal),
         None => exec_err!("{} is no decimal", operand.array.data_type()),
     };
     let (left, right) = (as_decimals(left)?, as_decimals(right)?);
-    // Of a remainder of whole numbers the type is the divisor's, which may be an integer's.
+    // The remainder of two numbers of scale 0 has the divisor's type, which may be an integer's.
     let decimal = as_decimal(result).ok_or_else(|| exec_datafusion_err!("{result} is no number"))?;
     let (precision, scale) = parts_of(&decimal)?;
     let formula = Formula::new(
@@ -132,7 +133,7 @@ impl Formula {
         if divides && b == 0 {
             return Err(Failure::DivisionByZero);
         }
-        // What exceeds 256 bits on the way has a result of more than 38 digits.
+        // Whatever exceeds 256 bits on the way has a result of more than 38 digits.
         let value = self.wide.of(self.operator, i256::from_i128(a), i256::from_i128(b));
         value.and_then(i256::to_i128).ok_or(Failure::Overflow)
     }
@@ -156,7 +157,7 @@ impl<T: Whole> Factors<T> {
         Some(Self { left: power(left)?, right: power(right)?, excess: power(excess)?, bound: power(bound)? })
     }
 
-    /// The rounded result; `None` where it has too many digits, does not fit on the way, or divides by zero.
+    /// The rounded result; `None` if it has too many digits, overflows on the way, or divides by zero.
     #[inline]
     fn of(&self, operator: Arithmetic, a: T, b: T) -> Option<T> {
         let (a, b) = (a.times(self.left)?, b.times(self.right)?);
@@ -172,7 +173,7 @@ impl<T: Whole> Factors<T> {
     }
 }
 
-/// The quotient, rounded half up: away from zero.
+/// The quotient, rounded to the nearest number, ties away from zero.
 #[inline]
 pub(crate) fn rounded<T: Whole>(dividend: T, divisor: T) -> Option<T> {
     let (quotient, rest) = (dividend.quotient(divisor)?, dividend.remainder(divisor)?);
@@ -184,7 +185,7 @@ pub(crate) fn rounded<T: Whole>(dividend: T, divisor: T) -> Option<T> {
     quotient.plus(if is_negative { T::ONE.negative()? } else { T::ONE })
 }
 
-/// A whole number whose arithmetic is checked.
+/// An integer with checked arithmetic.
 pub(crate) trait Whole: Copy + Ord {
     const ZERO: Self;
     const ONE: Self;

@@ -1,4 +1,4 @@
-//! Integers: arrow's checked kernels, and which values they failed on.
+//! Integers: arrow's checked kernels, and errors that name the values on which they failed.
 
 use arrow::{
     array::{Array, ArrayRef, AsArray},
@@ -10,7 +10,7 @@ use datafusion_common::{DataFusionError, Result, exec_datafusion_err};
 use super::{Arithmetic, Operand, shape};
 use crate::names::sql_type;
 
-/// Two operands of one integer type.
+/// Calculates with two operands of one integer type.
 pub(super) fn calculate(operator: Arithmetic, left: &Operand, right: &Operand) -> Result<ArrayRef> {
     let calculated = match operator {
         Arithmetic::Add => numeric::add(left, right),
@@ -22,7 +22,7 @@ pub(super) fn calculate(operator: Arithmetic, left: &Operand, right: &Operand) -
     calculated.map_err(|error| explained(operator, left, right).unwrap_or_else(|| error.into()))
 }
 
-/// The first row that fails, in words.
+/// The error of the first row that fails.
 fn explained(operator: Arithmetic, left: &Operand, right: &Operand) -> Option<DataFusionError> {
     let data_type = left.array.data_type();
     let (lefts, rights) = (wide(&left.array)?, wide(&right.array)?);
@@ -52,7 +52,7 @@ fn explained(operator: Arithmetic, left: &Operand, right: &Operand) -> Option<Da
     })
 }
 
-/// The value whose negative does not fit.
+/// The error that names the value whose negative does not fit.
 pub(super) fn negation_error(values: &ArrayRef) -> DataFusionError {
     let data_type = values.data_type();
     let lowest = wide(values).and_then(|wide| arrow::compute::min(wide.as_primitive::<Int64Type>()));

@@ -18,7 +18,7 @@ fn decimals(values: &[Option<i128>], precision: u8, scale: i8) -> Operand {
     column(Decimal128Array::from(values.to_vec()).with_precision_and_scale(precision, scale).expect("a decimal type"))
 }
 
-/// The values as texts, in the order of the rows; or why there are none.
+/// The results as texts, in the order of the rows; or the error.
 fn check(operator: Arithmetic, left: &Operand, right: &Operand) -> Result<Vec<String>, String> {
     let calculated = calculate(operator, left, right).map_err(|error| error.strip_backtrace())?;
     let options = arrow::util::display::FormatOptions::default().with_null("NULL");
@@ -46,7 +46,7 @@ fn types_are_flinks() {
         (Add, decimal(10, 2), Int32, decimal(13, 2)),
         (Subtract, decimal(38, 18), decimal(38, 18), decimal(38, 17)),
         (Add, decimal(38, 0), decimal(38, 10), decimal(38, 6)),
-        // Those of Flink's own test of LogicalTypeMerging.
+        // From Flink's own test of LogicalTypeMerging.
         (Divide, decimal(32, 8), decimal(38, 8), decimal(38, 6)),
         (Divide, decimal(30, 20), decimal(30, 20), decimal(38, 8)),
         (Multiply, decimal(30, 10), decimal(30, 10), decimal(38, 6)),
@@ -118,7 +118,7 @@ fn decimals_round_half_up_and_never_wrap() {
     assert_eq!(check(Arithmetic::Divide, &one(-20, 2, 1), &three), ok("-0.666666666667"));
     assert_eq!(check(Arithmetic::Multiply, &one(15, 2, 1), &one(15, 2, 1)), ok("2.25"));
     assert_eq!(check(Arithmetic::Remainder, &one(-55, 3, 1), &three), ok("-2.5"));
-    // 38 digits by 38: on the way 256 bits.
+    // 38 digits by 38: this takes 256 bits on the way.
     let large = 10i128.pow(20) + 5;
     let product = check(Arithmetic::Multiply, &one(large, 38, 18), &one(large, 38, 18));
     assert_eq!(product, ok("10000.000000"));
@@ -185,7 +185,7 @@ fn small_decimal() -> impl Strategy<Value = (i128, i8)> {
 }
 
 proptest! {
-    /// 128 bits by hand, for operands whose exact results fit them.
+    /// Compares with fractions of 128 bits, for operands whose exact results fit them.
     #[test]
     fn small_decimals_agree_with_fractions((a, s1) in small_decimal(), (b, s2) in small_decimal()) {
         let (left, right) = (decimals(&[Some(a)], 6, s1), decimals(&[Some(b)], 6, s2));
@@ -199,7 +199,7 @@ proptest! {
             let DataType::Decimal128(_, scale) = array.data_type() else { panic!("decimals give decimals") };
             let value = array.as_primitive::<Decimal128Type>().value(0);
             let power = |digits: i8| 10i128.pow(u32::try_from(digits).expect("a scale"));
-            // Both sides times powers of ten, so that all is whole.
+            // Both sides times powers of ten, so that both are integers.
             let (x, y) = (a * power(s2), b * power(s1));
             match operator {
                 Arithmetic::Add => prop_assert_eq!(value * power(s1 + s2 - scale), x + y),

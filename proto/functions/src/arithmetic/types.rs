@@ -7,22 +7,23 @@
 //! p1,s1 % p2,s2   scale max(s1, s2)            precision min(p1 - s1, p2 - s2) + scale
 //! ```
 //!
-//! A precision above 38 becomes 38, and the scale gives way to the whole digits, down to 6 or to what it was.
+//! A precision above 38 becomes 38. The scale then gives way to the digits before the point, down to 6, or stays if it
+//! was less.
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 
 use super::Arithmetic;
 
-/// The digits of a scale that whole digits do not displace.
+/// Digits of a scale that do not give way to digits before the point.
 const SCALE_KEPT: i32 = 6;
 
-/// Whether arithmetic takes it: a number, or NULL.
+/// Whether arithmetic takes a type: a number's, or NULL's.
 #[must_use]
 pub fn is_number(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Null) || signed(data_type).is_some()
 }
 
-/// The type of an operation on two numbers; `None` where one is no number.
+/// The type of an operation's result on two numbers; `None` if one is not a number.
 #[must_use]
 pub fn result_type(operator: Arithmetic, left: &DataType, right: &DataType) -> Option<DataType> {
     let (left, right) = match (left, right) {
@@ -41,7 +42,8 @@ pub fn result_type(operator: Arithmetic, left: &DataType, right: &DataType) -> O
     Some(decimal_type(operator, whole, other))
 }
 
-/// The type in which two numbers meet; `None` where one is no number. Of two decimals any.
+/// The type to which two numbers are converted; `None` if one is not a number. For two decimals it is the type of the
+/// left one.
 pub(super) fn operand_type(left: &DataType, right: &DataType) -> Option<DataType> {
     use DataType::{Decimal128, Float32, Float64};
     let (left, right) = (signed(left)?, signed(right)?);
@@ -60,7 +62,8 @@ pub(super) fn operand_type(left: &DataType, right: &DataType) -> Option<DataType
     })
 }
 
-/// The type itself, or for one without a sign, which SQL has none of, a type with a sign.
+/// The type itself; for an unsigned or half-precision one, which SQL lacks, a type that SQL has. `None` if it is not a
+/// number's.
 pub(super) fn signed(data_type: &DataType) -> Option<DataType> {
     use DataType as T;
     Some(match data_type {
@@ -77,7 +80,7 @@ fn width(data_type: &DataType) -> usize {
     data_type.primitive_width().unwrap_or(0)
 }
 
-/// Precision and scale, of an integer as a decimal too.
+/// Precision and scale of a decimal, or of an integer as a decimal.
 fn decimal_of(data_type: &DataType) -> Option<(i32, i32)> {
     Some(match data_type {
         DataType::Int8 => (3, 0),
@@ -89,7 +92,7 @@ fn decimal_of(data_type: &DataType) -> Option<(i32, i32)> {
     })
 }
 
-/// The decimal that holds a number.
+/// The decimal type of a number.
 pub(super) fn as_decimal(data_type: &DataType) -> Option<DataType> {
     let (precision, scale) = decimal_of(data_type)?;
     Some(DataType::Decimal128(u8::try_from(precision).ok()?, i8::try_from(scale).ok()?))

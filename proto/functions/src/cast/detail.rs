@@ -1,6 +1,6 @@
-//! What a SQL type says beyond its Arrow type: lengths of texts and bytes, and precisions between those of Arrow's units.
+//! Details of a SQL type that its Arrow type lacks: lengths of texts and bytes, and precisions between Arrow's units.
 //!
-//! It stands in the metadata of the field that a cast is to, so it reaches nodes with the expression.
+//! A detail is in the metadata of the field that a cast is to, so it reaches nodes with the expression.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,35 +11,35 @@ use arrow::{
 
 use super::arrow_cast;
 
-/// The key in a field's metadata.
+/// The key of a detail in a field's metadata.
 const KEY: &str = "thalweg.type";
 
-/// What a type says beyond its Arrow type.
+/// What a SQL type says beyond its Arrow type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Detail {
     /// Nothing.
     #[default]
     None,
-    /// `CHAR(n)`: texts of exactly so many characters, cut or filled up with spaces.
+    /// `CHAR(n)`: texts of exactly n characters, cut or padded with spaces.
     Char(u32),
-    /// `VARCHAR(n)`: texts of at most so many characters, cut.
+    /// `VARCHAR(n)`: texts of at most n characters, cut.
     VarChar(u32),
-    /// `BINARY(n)`: exactly so many bytes, cut or filled up with zeros.
+    /// `BINARY(n)`: exactly n bytes, cut or padded with zeros.
     Binary(u32),
-    /// `VARBINARY(n)`: at most so many bytes, cut.
+    /// `VARBINARY(n)`: at most n bytes, cut.
     VarBinary(u32),
-    /// `TIMESTAMP(n)`: so many digits of a second, the rest rounded down.
+    /// `TIMESTAMP(n)`: n digits of a second's fraction, rounded down.
     Digits(u32),
 }
 
 impl Detail {
-    /// What a field's metadata says.
+    /// The detail in a field's metadata.
     #[must_use]
     pub fn of(field: &Field) -> Self {
         field.metadata().get(KEY).and_then(|text| Self::parse(text)).unwrap_or_default()
     }
 
-    /// The metadata of a field of such a type.
+    /// The metadata of a field with this detail.
     #[must_use]
     pub fn metadata(self) -> HashMap<String, String> {
         let text = match self {
@@ -66,7 +66,7 @@ impl Detail {
         })
     }
 
-    /// The values as the type has them. A detail that does not fit the array's type says nothing.
+    /// Fits values to the type. A detail that does not belong to the array's type changes nothing.
     pub(super) fn apply(self, array: &ArrayRef) -> ArrayRef {
         match (self, array.data_type()) {
             (Self::Char(length), DataType::Utf8View) => with_length(array, length, true),
@@ -82,7 +82,7 @@ impl Detail {
 fn with_length(array: &ArrayRef, length: u32, fill: bool) -> ArrayRef {
     let texts = array.as_string_view();
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    // Texts with as many bytes have no more characters.
+    // Texts of at most so many bytes have no more characters than that.
     let fits = |bytes: usize| bytes <= length && !fill;
     if texts.lengths().all(|bytes| fits(usize::try_from(bytes).unwrap_or(usize::MAX))) {
         return array.clone();
@@ -137,7 +137,7 @@ fn with_digits(array: &ArrayRef, unit: TimeUnit, digits: u32) -> ArrayRef {
         return array.clone();
     }
     let floored = |ticks: &ArrayRef| -> ArrayRef {
-        // The least value of all has nothing below it to be rounded to.
+        // The least value has nothing below it to be rounded to.
         let floor = |tick: i64| tick.checked_sub(tick.rem_euclid(step)).unwrap_or(tick);
         Arc::new(ticks.as_primitive::<Int64Type>().unary::<_, Int64Type>(floor) as Int64Array)
     };

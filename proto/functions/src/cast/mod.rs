@@ -1,4 +1,4 @@
-//! Casts, with Flink's meaning: the one kernel behind `CAST`, `TRY_CAST`, coercions, constants, and columns of files.
+//! Casts, with Flink's meaning: one kernel for `CAST`, `TRY_CAST`, coercions, constants, and columns of files.
 //!
 //! ```text
 //! numbers      out of range, NaN to an integer: fails        DECIMAL rounds half up, to an integer it truncates
@@ -7,9 +7,9 @@
 //! ARRAY, MAP, ROW   by element, ROWs by place
 //! ```
 //!
-//! A cast that fails is an error that names row and value, or NULL, as `Failing` says. Which casts there are is told by
-//! `check`, at planning. Types that Arrow does not know (`VARCHAR(3)`, `TIMESTAMP(4)`) travel as a `Detail` in the metadata of
-//! the target's field.
+//! A cast that fails is an error that names row and value, or NULL, as `Failing` says. Planning asks `check` which
+//! casts there are. What Arrow's types lack (`VARCHAR(3)`, `TIMESTAMP(4)`) is a `Detail` in the metadata of the
+//! target's field.
 
 mod detail;
 mod nested;
@@ -32,15 +32,15 @@ pub use detail::Detail;
 
 use crate::names::sql_type;
 
-/// Characters of a value that an error shows.
+/// The most characters of a value that an error shows.
 const SHOWN: usize = 100;
 
-/// What becomes of a value that cannot be cast.
+/// What happens to a value that cannot be cast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Failing {
     /// The cast fails.
     Error,
-    /// NULL.
+    /// The value becomes NULL.
     Null,
 }
 
@@ -50,11 +50,11 @@ pub enum Failing {
 pub struct CastError {
     /// The row, from 0.
     pub row: usize,
-    /// The value, its end left out where it is long.
+    /// The value; a long one is cut.
     pub value: String,
     /// The value's type, as SQL names it.
     pub from: String,
-    /// The type it was to have, as SQL names it.
+    /// The wanted type, as SQL names it.
     pub to: String,
     /// What is wrong with the value.
     pub reason: &'static str,
@@ -66,19 +66,19 @@ impl CastError {
     }
 }
 
-/// Casts an array.
+/// Casts an array to an Arrow type and the detail of a SQL type.
 ///
 /// # Errors
-/// The first value that cannot be cast, where that is not to give NULL; a pair of types that `check` refuses.
+/// The first value that cannot be cast, unless `failing` asks for NULL; or a pair of types that `check` refuses.
 pub fn cast(array: &ArrayRef, to: &DataType, detail: Detail, failing: Failing) -> Result<ArrayRef, CastError> {
     let made = convert(array, to, failing)?;
     Ok(detail.apply(&made))
 }
 
-/// Whether values of a type can be cast to another; why not.
+/// Whether values of a type can be cast to another.
 ///
 /// # Errors
-/// The reason, without the types.
+/// Why they cannot, without the types.
 pub fn check(from: &DataType, to: &DataType) -> Result<(), &'static str> {
     use Kind as K;
     match (Kind::of(from), Kind::of(to)) {
@@ -101,7 +101,7 @@ pub fn check(from: &DataType, to: &DataType) -> Result<(), &'static str> {
     }
 }
 
-/// Whether every value of a type can be cast to another, so that such a cast never fails.
+/// Whether every value of a type can be cast to another.
 #[must_use]
 pub fn always_fits(from: &DataType, to: &DataType) -> bool {
     use Kind as K;
@@ -144,7 +144,7 @@ enum Kind {
     List,
     Map,
     Row,
-    /// What a table cannot have: left to arrow.
+    /// A type that tables cannot have: arrow casts it.
     Other,
 }
 
@@ -197,7 +197,7 @@ fn convert(array: &ArrayRef, to: &DataType, failing: Failing) -> Result<ArrayRef
     }
 }
 
-/// Arrow's cast, where it means the same. It gives NULL for what it cannot cast.
+/// Arrow's cast, for types where it means the same. It gives NULL for what it cannot cast.
 fn by_arrow(array: &ArrayRef, to: &DataType, failing: Failing) -> Result<ArrayRef, CastError> {
     let made = arrow_cast(array, to).map_err(|_| CastError::at(array, 0, to, "there is no such cast"))?;
     if failing == Failing::Error && made.null_count() > array.logical_null_count() {
@@ -211,18 +211,18 @@ fn arrow_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     cast_with_options(array, to, &CastOptions { safe: true, ..CastOptions::default() })
 }
 
-/// Texts of any encoding as views.
+/// Converts texts of any encoding to views.
 fn texts(array: &ArrayRef) -> Result<StringViewArray, CastError> {
     let views = by_arrow(array, &DataType::Utf8View, Failing::Null)?;
     Ok(views.as_string_view().clone())
 }
 
-/// Texts in the encoding that is wanted.
+/// Converts texts to the wanted encoding.
 fn encoded(texts: StringViewArray, to: &DataType) -> Result<ArrayRef, CastError> {
     by_arrow(&(Arc::new(texts) as ArrayRef), to, Failing::Null)
 }
 
-/// A value as people write it, its end left out where it is long.
+/// A value as people write it; a long one is cut.
 fn shown(array: &ArrayRef, row: usize) -> String {
     let one = array.slice(row, usize::from(row < array.len()));
     let texts = write::texts(&one, Failing::Null).ok();

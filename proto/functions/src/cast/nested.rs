@@ -1,4 +1,4 @@
-//! Casts of `ARRAY`, `MAP` and `ROW`: what they hold is cast; fields of a `ROW` by their places.
+//! Casts of `ARRAY`, `MAP` and `ROW`: what they hold is cast, with the fields of a `ROW` by position.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use arrow::{
 
 use super::{CastError, Failing, arrow_cast, convert};
 
-/// As the outer `check`, of nested types.
+/// As the outer `check`, for nested types.
 pub(super) fn check(from: &DataType, to: &DataType) -> Result<(), &'static str> {
     match (from, to) {
         (DataType::Struct(from), DataType::Struct(to)) if from.len() != to.len() => {
@@ -42,7 +42,7 @@ fn item(data_type: &DataType) -> Option<&FieldRef> {
 pub(super) fn list(array: &ArrayRef, to: &DataType, failing: Failing) -> Result<ArrayRef, CastError> {
     let refused = |_| CastError::at(array, 0, to, "there is no such cast");
     let (DataType::List(wanted), Some(given)) = (to, item(array.data_type())) else {
-        // To a kind of list that tables do not have: by way of the one that they do.
+        // Tables do not have lists of this kind: cast to the kind that they have, and convert.
         let plain = item(to).map(|item| DataType::List(item.clone()));
         let plain = plain.ok_or_else(|| refused(()))?;
         return arrow_cast(&list(array, &plain, failing)?, to).map_err(|_| refused(()));
@@ -74,7 +74,7 @@ pub(super) fn row(array: &ArrayRef, to: &DataType, failing: Failing) -> Result<A
         return Err(refused());
     }
     let columns = rows.columns().iter().zip(wanted).map(|(column, field)| {
-        // What stands below a NULL means nothing.
+        // Values below a NULL mean nothing, so they must not fail.
         let column = match rows.null_count() {
             0 => column.clone(),
             _ => is_null(rows).and_then(|nulls| nullif(column, &nulls)).map_err(|_| refused())?,
@@ -87,7 +87,7 @@ pub(super) fn row(array: &ArrayRef, to: &DataType, failing: Failing) -> Result<A
         .map_err(|_| refused())
 }
 
-/// The values of an inner field. Rows of errors are those of the outer array.
+/// Casts the values of an inner field. Errors name the row of the outer array.
 fn inner(
     values: &ArrayRef,
     wanted: &Field,
@@ -103,7 +103,7 @@ fn inner(
     })
 }
 
-/// The same lists or maps without values that no row has, or that a NULL has.
+/// The same lists or maps, without values that belong to no row or to a NULL.
 fn dense(array: &ArrayRef, offsets: &OffsetBuffer<i32>, values: usize) -> ArrayRef {
     let ends = offsets.last().map(|last| usize::try_from(*last));
     if array.null_count() == 0 && offsets.first() == Some(&0) && ends == Some(Ok(values)) {

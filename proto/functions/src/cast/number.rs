@@ -1,4 +1,4 @@
-//! Casts between numbers, where arrow's own are not exact or not checked.
+//! Casts between numbers, where arrow's own are inexact or unchecked.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -11,10 +11,11 @@ use arrow::{
 
 use super::{CastError, Failing, by_arrow, read::read_decimal};
 
-/// What a value that is too large for a type is told to be.
+/// The reason for a value that is too large for a type.
 pub(super) const OUT_OF_RANGE: &str = "it is out of range";
 
-/// A function over the values of an array; the first row for which it fails is an error, or all such are NULL.
+/// Applies a function to the values of an array. The first row for which it fails is the error; or all such values are
+/// NULL.
 pub(super) fn each<I: ArrowPrimitiveType, O: ArrowPrimitiveType>(
     values: &PrimitiveArray<I>,
     failing: Failing,
@@ -44,7 +45,7 @@ pub(super) fn integer_to_decimal(array: &ArrayRef, to: &DataType, failing: Faili
     decimal(made, array, to)
 }
 
-/// By the digits that tell the number from its neighbours, as it is written.
+/// Converts the shortest digits that identify the number, which are those that are written.
 pub(super) fn float_to_decimal(array: &ArrayRef, to: &DataType, failing: Failing) -> Result<ArrayRef, CastError> {
     let DataType::Decimal128(precision, scale) = *to else { return by_arrow(array, to, failing) };
     let doubles = by_arrow(array, &DataType::Float64, failing)?;
@@ -68,11 +69,11 @@ fn decimal(
     Ok(Arc::new(made.with_data_type(to.clone())))
 }
 
-/// The nearest double or float.
+/// Converts to the nearest double or float.
 pub(super) fn decimal_to_float(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, CastError> {
-    /// Powers of ten up to this one are doubles.
+    /// Powers of ten up to this one are exact as doubles.
     const EXACT_POWER: i8 = 22;
-    /// Integers up to this one are doubles.
+    /// Integers up to this one are exact as doubles.
     const EXACT: u128 = 1 << 53;
     let DataType::Decimal128(_, scale) = *array.data_type() else { return by_arrow(array, to, Failing::Error) };
     let decimals = array.as_primitive::<Decimal128Type>();
@@ -87,7 +88,7 @@ pub(super) fn decimal_to_float(array: &ArrayRef, to: &DataType) -> Result<ArrayR
         if value.unsigned_abs() <= EXACT && (0..=EXACT_POWER).contains(&scale) {
             #[allow(clippy::cast_precision_loss, reason = "it is exact up to 2^53")]
             let exact = value as f64;
-            // The quotient of two doubles is the one nearest to that of the numbers.
+            // Both are exact, and their quotient is rounded once: it is the double nearest to the decimal.
             return exact / power;
         }
         nearest(value, scale)
@@ -95,7 +96,7 @@ pub(super) fn decimal_to_float(array: &ArrayRef, to: &DataType) -> Result<ArrayR
     Ok(Arc::new(decimals.unary::<_, Float64Type>(convert)))
 }
 
-/// By way of its text, which is read exactly.
+/// Converts by way of text, which is parsed exactly.
 fn nearest<F: std::str::FromStr + Default>(value: i128, scale: i8) -> F {
     let mut text = ShortText::default();
     let written = write!(text, "{value}e{}", -i32::from(scale));
@@ -115,7 +116,7 @@ pub(super) fn float_to_float(array: &ArrayRef, to: &DataType, failing: Failing) 
     Ok(Arc::new(made.map_err(|row| CastError::at(array, row, to, OUT_OF_RANGE))?))
 }
 
-/// A number with so many digits more.
+/// A number times ten to the power of `digits`.
 pub(super) fn scaled(value: i128, digits: i8) -> Option<i128> {
     value.checked_mul(10i128.checked_pow(u32::try_from(digits).ok()?)?)
 }
@@ -125,7 +126,7 @@ pub(super) fn fits(value: i128, precision: u8) -> bool {
     Decimal128Type::is_valid_decimal_precision(value, precision)
 }
 
-/// A number's text.
+/// The text of a number, without an allocation.
 #[derive(Debug)]
 pub(super) struct ShortText {
     bytes: [u8; 64],

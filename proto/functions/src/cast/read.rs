@@ -1,4 +1,4 @@
-//! Casts of texts: what a text must say to be a value of a type.
+//! Casts of texts: how a text is parsed as a value of a type.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::moment::{self, TimestampReader};
 
 type Reading<T> = Result<T, &'static str>;
 
-/// `array`: as it was, for errors.
+/// Parses texts. `array` is what they were made from, for errors.
 pub(super) fn convert(
     array: &ArrayRef,
     texts: &StringViewArray,
@@ -68,7 +68,7 @@ pub(super) fn convert(
     }
 }
 
-/// Texts that are to be read as one type.
+/// Texts to be parsed as one type.
 struct Source<'a> {
     array: &'a ArrayRef,
     texts: &'a StringViewArray,
@@ -122,7 +122,7 @@ fn read_boolean(text: &str) -> Reading<bool> {
     }
 }
 
-/// Digits with a sign; those after a point are cut off.
+/// Parses a sign and digits. Those after a point are cut off.
 fn read_integer<T: TryFrom<i128>>(text: &str) -> Reading<T> {
     const WRONG: &str = "it is not an integer";
     let (negative, digits) = signed(text);
@@ -152,7 +152,7 @@ where
     match rest {
         "NaN" => return Ok(nan),
         "Infinity" => return Ok(if negative { -infinity } else { infinity }),
-        // Names that Rust knows and SQL does not.
+        // Names that Rust's parser knows and SQL does not.
         _ if !rest.starts_with(|letter: char| letter.is_ascii_digit() || letter == '.') => return Err(WRONG),
         _ => {}
     }
@@ -160,7 +160,7 @@ where
     if is_infinite(value) { Err(OUT_OF_RANGE) } else { Ok(value) }
 }
 
-/// Digits with a sign, a point and an exponent, rounded half up (away from zero).
+/// Parses a sign, digits, a point and an exponent, and rounds half up (away from zero).
 pub(super) fn read_decimal(text: &str, precision: u8, scale: i8) -> Reading<i128> {
     const WRONG: &str = "it is not a number";
     let (negative, rest) = signed(text);
@@ -175,7 +175,7 @@ pub(super) fn read_decimal(text: &str, precision: u8, scale: i8) -> Reading<i128
     }
     let count = i64::try_from(whole.len() + fraction.len()).map_err(|_| WRONG)?;
     let after_point = i64::try_from(fraction.len()).map_err(|_| WRONG)?;
-    // The number is its digits times ten to this.
+    // The unscaled number is the digits times ten to this power.
     let shift = exponent - after_point + i64::from(scale);
     let kept = usize::try_from((count + shift.min(0)).max(0)).map_err(|_| WRONG)?;
     let mut value: i128 = 0;
@@ -194,7 +194,7 @@ pub(super) fn read_decimal(text: &str, precision: u8, scale: i8) -> Reading<i128
     if fits(value, precision) { Ok(value) } else { Err(OUT_OF_RANGE) }
 }
 
-/// An exponent, those that are beyond all numbers shortened.
+/// Parses an exponent. One beyond all numbers is capped.
 fn read_exponent(text: &str) -> Option<i64> {
     const FAR: i64 = 1_000_000;
     let (negative, digits) = signed(text);

@@ -1,4 +1,4 @@
-//! What Flink documents and tests of its casts (CastRulesTest, CastFunctionITCase), and where a value does not fit.
+//! Casts as Flink documents and tests them (CastRulesTest, CastFunctionITCase), and values that do not fit.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ fn texts(values: &[&str]) -> ArrayRef {
     array(StringViewArray::from_iter_values(values))
 }
 
-/// The values as texts, `-` for NULL; an error as it reads.
+/// The values as texts, `-` for NULL; or the text of the error.
 fn shown(given: &ArrayRef, to: &DataType, detail: Detail, failing: Failing) -> Vec<String> {
     let made = match cast(given, to, detail, failing) {
         Ok(made) => made,
@@ -298,7 +298,7 @@ fn what_is_in_lists_and_rows_is_cast() {
         strict(given.clone(), &item(DataType::Int32)),
         ["row 3: STRING 'x' cannot be cast to INT: it is not an integer"]
     );
-    // The row that does not fit is cut off, or below a NULL.
+    // The row that does not fit is cut off.
     assert_eq!(strict(given.slice(0, 3), &item(DataType::Int32)), ["[1, NULL]", "-", "[]"]);
     let micros =
         ListArray::from_iter_primitive::<arrow::datatypes::TimestampMicrosecondType, _, _>(vec![Some(vec![Some(-1)])]);
@@ -339,7 +339,7 @@ fn casts_that_flink_does_not_have_are_refused() {
 }
 
 proptest! {
-    /// Rounding down, by division of wide integers.
+    /// Rounding down is compared with division of wide integers.
     #[test]
     fn a_coarser_timestamp_is_the_floor(ticks in proptest::collection::vec(any::<i64>(), 1..20)) {
         let given = array(TimestampNanosecondArray::from(ticks.clone()));
@@ -350,7 +350,7 @@ proptest! {
         }
     }
 
-    /// What is written is read as the same.
+    /// A text that was written is parsed as the same value.
     #[test]
     fn texts_of_values_are_read_back(value in any::<f64>(), number in any::<i64>(), tick in -62_135_596_800_000i64..253_402_300_800_000) {
         let there_and_back = |given: ArrayRef| {

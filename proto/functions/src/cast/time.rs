@@ -1,4 +1,4 @@
-//! Casts between dates, times and timestamps: to what is coarser they round down, also before 1970.
+//! Casts between dates, times and timestamps. To a coarser unit they round down, also before 1970.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// How many of a unit a second has.
+/// Ticks of a unit per second.
 pub(super) fn per_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
@@ -31,7 +31,7 @@ fn unit_of(data_type: &DataType) -> Option<TimeUnit> {
     }
 }
 
-/// From a timestamp, a date (its midnight) or a time (of 1970-01-01).
+/// Converts a timestamp, a date (its midnight) or a time (of 1970-01-01).
 pub(super) fn to_timestamp(array: &ArrayRef, to: &DataType, failing: Failing) -> Result<ArrayRef, CastError> {
     let Some(wanted) = unit_of(to) else { return by_arrow(array, to, failing) };
     let days = |array: &ArrayRef| by_arrow(array, &DataType::Int32, failing);
@@ -55,7 +55,7 @@ pub(super) fn to_date(array: &ArrayRef, to: &DataType, failing: Failing) -> Resu
     Ok(Arc::new(made.map_err(|row| CastError::at(array, row, to, OUT_OF_RANGE))?))
 }
 
-/// The time of day.
+/// Converts to the time of day.
 pub(super) fn to_time(array: &ArrayRef, to: &DataType, failing: Failing) -> Result<ArrayRef, CastError> {
     let (Some(given), Some(wanted)) = (unit_of(array.data_type()), unit_of(to)) else {
         return by_arrow(array, to, failing);
@@ -73,7 +73,7 @@ pub(super) fn to_time(array: &ArrayRef, to: &DataType, failing: Failing) -> Resu
     }
 }
 
-/// From so many per second (or day) to so many.
+/// Converts from `given` ticks per second (or day) to `wanted`.
 fn rescaled(ticks: &Int64Array, given: i64, wanted: i64, failing: Failing) -> Result<Int64Array, usize> {
     if wanted >= given {
         let factor = wanted / given;
@@ -82,7 +82,7 @@ fn rescaled(ticks: &Int64Array, given: i64, wanted: i64, failing: Failing) -> Re
             _ => each::<Int64Type, Int64Type>(ticks, failing, |tick| tick.checked_mul(factor)),
         };
     }
-    // Division by a constant is a multiplication.
+    // Division by a constant compiles to a multiplication.
     Ok(match given / wanted {
         1_000 => ticks.unary(|tick| tick.div_euclid(1_000)),
         1_000_000 => ticks.unary(|tick| tick.div_euclid(1_000_000)),

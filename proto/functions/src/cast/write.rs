@@ -1,4 +1,4 @@
-//! Casts to texts, as Flink writes them.
+//! Casts to texts, in the form that Flink writes.
 
 use std::fmt::Write as _;
 
@@ -61,7 +61,7 @@ pub(super) fn texts(array: &ArrayRef, failing: Failing) -> Result<StringViewArra
     })
 }
 
-/// `write` answers whether there is a text.
+/// Makes a text of each value. `write` says whether there is one.
 fn written<T: ArrowPrimitiveType>(
     values: &PrimitiveArray<T>,
     write: impl Fn(T::Native, &mut String) -> bool,
@@ -78,14 +78,14 @@ fn written<T: ArrowPrimitiveType>(
     made.finish()
 }
 
-/// Appends what is written as bytes, which are ASCII.
+/// Appends bytes, which must be ASCII.
 fn of_bytes(into: &mut String, write: impl FnOnce(&mut Vec<u8>)) -> bool {
     let mut bytes = std::mem::take(into).into_bytes();
     write(&mut bytes);
     String::from_utf8(bytes).map(|text| *into = text).is_ok()
 }
 
-/// As Java does: `12.5`, `1.0E7`, `1.0E-4`, with the digits that tell a number from its neighbours.
+/// Writes as Java does: `12.5`, `1.0E7`, `1.0E-4`, with the shortest digits that identify the number.
 fn write_float<F: std::fmt::LowerExp + Into<f64> + Copy>(value: F, into: &mut String) -> bool {
     let double: f64 = value.into();
     if !double.is_finite() {
@@ -116,7 +116,7 @@ fn write_float<F: std::fmt::LowerExp + Into<f64> + Copy>(value: F, into: &mut St
             let zeros = "0".repeat(places - whole.len());
             write!(into, "{whole}{zeros}.{}", fraction_or_zero(fraction)).is_ok()
         }
-        // Zero has the exponent 0.
+        // Zero is not here: its exponent is 0.
         -3..=-1 => {
             let zeros = "0".repeat(usize::try_from(-exponent - 1).unwrap_or(0));
             write!(into, "0.{zeros}{digits}").is_ok()
@@ -128,7 +128,7 @@ fn write_float<F: std::fmt::LowerExp + Into<f64> + Copy>(value: F, into: &mut St
     }
 }
 
-/// With all digits of its scale.
+/// Writes all digits of the scale.
 fn write_decimal(value: i128, scale: usize, into: &mut String) -> bool {
     let digits = format!("{:0width$}", value.unsigned_abs(), width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
@@ -137,14 +137,14 @@ fn write_decimal(value: i128, scale: usize, into: &mut String) -> bool {
     write!(into, "{sign}{whole}{point}{fraction}").is_ok()
 }
 
-/// Nanoseconds of a day, without the zeros at the end of a second's fraction.
+/// Writes nanoseconds of a day, without trailing zeros in a second's fraction.
 fn write_time(nanos: i64, into: &mut String) -> bool {
     let written = of_bytes(into, |bytes| moment::write_time(nanos, TimeUnit::Nanosecond, bytes));
     into.truncate(into.trim_end_matches('0').trim_end_matches('.').len().max("00:00:00".len()));
     written
 }
 
-/// `+1-02` of years and months, `+3 04:05:06.789` of days and less.
+/// Writes years and months as `+1-02`, and days and less as `+3 04:05:06.789`.
 fn write_interval(months: i32, days: i32, nanos: i64, into: &mut String) -> bool {
     const NANOS_PER_DAY: i128 = 86_400_000_000_000;
     let sign = |negative: bool| if negative { '-' } else { '+' };
@@ -153,7 +153,7 @@ fn write_interval(months: i32, days: i32, nanos: i64, into: &mut String) -> bool
         return write!(into, "{}{}-{:02}", sign(months < 0), all / 12, all % 12).is_ok();
     }
     if months != 0 {
-        // No interval of Flink's has both.
+        // Flink has no interval with both.
         return write!(into, "{}{} months ", sign(months < 0), months.unsigned_abs()).is_ok()
             && write_interval(0, days, nanos, into);
     }
@@ -164,7 +164,7 @@ fn write_interval(months: i32, days: i32, nanos: i64, into: &mut String) -> bool
     write!(into, "{}{day} {hour:02}:{minute:02}:{second:02}.{:03}", sign(all < 0), of_day % 1_000).is_ok()
 }
 
-/// Bytes that are UTF-8.
+/// Takes bytes that are UTF-8 as texts.
 fn utf8(array: &ArrayRef, failing: Failing) -> Result<StringViewArray, CastError> {
     let bytes = by_arrow(array, &DataType::Binary, failing)?;
     let mut made = StringViewBuilder::with_capacity(array.len());

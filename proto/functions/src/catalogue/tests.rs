@@ -60,7 +60,7 @@ fn every_name_stands_in_one_list() {
     assert!(not_own.is_empty(), "not ours: {not_own:?}");
 }
 
-/// A call is encoded by its function's own name: under that, and under each other name, it must be the same function.
+/// A call is encoded by its function's own name, so all names of a function must find the same one.
 #[test]
 fn names_and_aliases_find_one_function() {
     let mut found = BTreeMap::new();

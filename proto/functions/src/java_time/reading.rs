@@ -1,9 +1,9 @@
-//! Texts read by a pattern.
+//! Parses texts by a pattern.
 
 use super::{DAYS, Dialect, Field, Form, Item, MONTHS, Pattern, name, quarter};
 use crate::civil::{DAY_NANOS, Date, Moment, SECOND_NANOS, days_of_month, iso_day_of_week};
 
-/// What a text said, before it is a moment.
+/// The parts that a text names.
 #[derive(Debug, Default, Clone)]
 struct Found {
     before_christ: bool,
@@ -25,11 +25,11 @@ struct Found {
 }
 
 impl Pattern {
-    /// The moment that a text says, in UTC where it has an offset and `apply` is said; `None` where it does not follow the
-    /// pattern to its end, or says no moment. Parts that are not there are those of 1970-01-01 00:00:00.
+    /// The moment of a text, in UTC if the text has an offset and `apply_offset` is set. `None` if the text does not
+    /// follow the pattern to its end, or names no moment. Parts that are missing are those of 1970-01-01 00:00:00.
     pub(crate) fn parse(&self, text: &str, apply_offset: bool) -> Option<Moment> {
         let (rest, found) = self.parse_items(&self.items, text, Found::default())?;
-        // The simple ones read what they can, and leave the rest alone.
+        // `SimpleDateFormat` parses as far as it can, and ignores the rest.
         let ended = rest.is_empty() || self.dialect == Dialect::Simple;
         ended.then(|| found.moment(self.dialect, apply_offset)).flatten()
     }
@@ -42,7 +42,7 @@ impl Pattern {
                 Item::OptionalEnd => {}
                 Item::OptionalStart => {
                     let end = closing(items, at);
-                    // What fails to be there is left out.
+                    // An optional part that does not match is left out.
                     if let Some((after, also)) = self.parse_items(&items[at + 1..end], rest, found.clone()) {
                         (rest, found) = (after, also);
                     }
@@ -58,8 +58,8 @@ impl Pattern {
         Some((rest, found))
     }
 
-    /// The digits that the fields right behind a number need, so that `yyyyMMdd` can be told apart; `None` where no number
-    /// follows at once.
+    /// The digits that the number fields directly behind a number need, so that `yyyyMMdd` can be split; `None` if no
+    /// number follows directly.
     fn reserved(&self, following: &[Item]) -> Option<usize> {
         let widths = following.iter().map_while(|item| match item {
             Item::Field { field: Field::Fraction, width } => Some(*width),
@@ -130,14 +130,14 @@ impl Pattern {
         found.take(field, number, self.dialect).then_some(rest)
     }
 
-    /// A full name where either is written, for the simple ones.
+    /// Strips a name. `SimpleDateFormat` takes full and short names, whichever the pattern has.
     fn strip_name<'a>(&self, names: &[&'static str], text: &'a str, form: Form) -> Option<(&'a str, i64)> {
         let forms = match self.dialect {
             Dialect::Simple => &[Form::Full, Form::Short][..],
             Dialect::Formatter => std::slice::from_ref(match form {
                 Form::Short => &Form::Short,
                 Form::Full => &Form::Full,
-                // A single letter could be several.
+                // A single letter could stand for several names.
                 Form::Narrow => return None,
             }),
         };
@@ -169,7 +169,7 @@ impl Pattern {
         let unsigned = &text[digits_from..];
         let there = unsigned.bytes().take_while(u8::is_ascii_digit).count();
         let taken = match (reserved, self.dialect) {
-            // As many as those behind leave over, or as wide as it is.
+            // As many digits as the fields behind leave, or as many as this field is wide.
             (Some(_), Dialect::Simple) => there.min(width),
             (Some(reserved), Dialect::Formatter) if is_year && width != 2 => {
                 there.saturating_sub(reserved).max(width).min(19)
@@ -179,7 +179,7 @@ impl Pattern {
             (None, Dialect::Simple) => there.min(18),
             (None, Dialect::Formatter) => match (is_year, width) {
                 (true, 2) | (false, 2..) => width,
-                // More digits than four need a sign, and a sign more than four.
+                // More digits than the width need a sign.
                 (true, 4..) if signed => there.min(19),
                 (true, 4..) => width,
                 _ => there.min(19),
@@ -191,7 +191,7 @@ impl Pattern {
         }
         let number: i64 = unsigned[..taken].parse().ok()?;
         let number = match (is_year, width, taken) {
-            // Two digits are of this century; what century that is, must not depend on the day.
+            // Two digits are of the 21st century: which century they are of must not depend on the day.
             (true, 2, 2) if !negative => number + 2000,
             _ if negative => -number,
             _ => number,
@@ -249,7 +249,7 @@ impl Found {
             _ => {
                 let month = self.month.or(by_quarter.filter(|_| dialect == Dialect::Formatter)).unwrap_or(1);
                 let (day, most) = (self.day.unwrap_or(1), days_of_month(year, month));
-                // The last day of a month stands for all that it lacks.
+                // A day that the month lacks becomes the month's last day.
                 let clamps = dialect == Dialect::Formatter && self.day.is_some();
                 let day = if clamps { day.min(most) } else { (day <= most).then_some(day)? };
                 Date { year, month, day }
@@ -272,14 +272,14 @@ impl Found {
     }
 }
 
-/// Sets what is not set otherwise already, within bounds.
+/// Sets a value within bounds. Fails if another value was set before.
 fn set(slot: &mut Option<i64>, value: i64, least: i64, most: i64) -> bool {
     let agrees = slot.is_none_or(|earlier| earlier == value);
     *slot = Some(value);
     agrees && (least..=most).contains(&value)
 }
 
-/// Where an optional part ends that begins there.
+/// Where the optional part that begins at `start` ends.
 fn closing(items: &[Item], start: usize) -> usize {
     let mut depth = 0usize;
     for (at, item) in items.iter().enumerate().skip(start) {

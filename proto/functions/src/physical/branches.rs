@@ -1,4 +1,4 @@
-//! `CASE` and `COALESCE`: a branch is evaluated for the rows that come to it, and for no others.
+//! `CASE` and `COALESCE`: a branch is evaluated only for the rows that reach it.
 
 use std::{fmt, sync::Arc};
 
@@ -29,7 +29,7 @@ pub(super) struct Case {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Branch {
-    /// How the operand is compared with `when`; without an operand that is a condition.
+    /// How the operand is compared with `when`. Without an operand, `when` is a condition.
     pub(super) equals: Option<Operation>,
     pub(super) when: Part,
     pub(super) then: Part,
@@ -164,7 +164,7 @@ impl PhysicalExpr for Case {
     }
 }
 
-/// The first of its values that is not NULL, all of one type.
+/// `COALESCE`: the first value that is not NULL. All values have one type.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Coalesce {
     values: Vec<Arc<dyn PhysicalExpr>>,

@@ -1,4 +1,4 @@
-//! From a logical expression to a physical one.
+//! Compiles a logical expression to a physical one.
 
 use std::sync::{Arc, LazyLock};
 
@@ -30,18 +30,18 @@ static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(Default::default);
 
 type Physical = Arc<dyn PhysicalExpr>;
 
-/// Compiles an expression over rows of `schema`, its types settled.
+/// Compiles an expression over rows of `schema`. Its types must have been coerced.
 ///
 /// # Errors
-/// Where a column is not there, types do not fit, or there is no such operation.
+/// When a column is missing, types do not fit, or there is no such operation.
 pub fn compile(expr: &Expr, schema: &DFSchema) -> Result<Physical> {
     Compiler { columns: schema, schema: schema.as_arrow() }.compile(expr)
 }
 
-/// The values of an expression over rows of `schema`, as those of another type: like a `CAST`.
+/// Converts the values of an expression over rows of `schema` to another type, like a `CAST`.
 ///
 /// # Errors
-/// Where there is no such cast.
+/// When there is no such cast.
 pub fn converted(value: Physical, schema: &Schema, to: &DataType) -> Result<Physical> {
     let from = value.data_type(schema)?;
     if from == *to {
@@ -51,15 +51,16 @@ pub fn converted(value: Physical, schema: &Schema, to: &DataType) -> Result<Phys
     Ok(Steps::over(value, vec![step]))
 }
 
-/// Whether a cast to such a field leaves values of a type as they are.
+/// Whether a cast to a field leaves values of a type as they are.
 fn is_same(field: &Field, data_type: &DataType) -> bool {
     field.data_type() == data_type && Detail::of(field) == Detail::None
 }
 
-/// Compiles a call of an aggregate function over rows of `schema`. Its arguments need no value where its filter does not hold.
+/// Compiles a call of an aggregate function over rows of `schema`. Its arguments need no value in rows that its filter
+/// drops.
 ///
 /// # Errors
-/// As [`compile`], and where it is no such call.
+/// As [`compile`], and when it is no such call.
 pub fn compile_aggregate(expr: &Expr, schema: &DFSchema) -> Result<LoweredAggregate> {
     let mut expr = expr;
     while let Expr::Alias(alias) = expr {
@@ -108,7 +109,7 @@ impl Compiler<'_> {
         physical.data_type(self.schema)
     }
 
-    /// A chain of one connective, whichever way it is nested.
+    /// A chain of one connective, however it is nested.
     fn logic(&self, expr: &Expr, operator: Operator) -> Result<Physical> {
         let mut terms = Vec::new();
         let mut pending = vec![expr];
@@ -131,7 +132,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// A chain of operators and casts, each on the left side of the next.
+    /// A chain of operators and casts, each the left operand of the next.
     fn steps(&self, expr: &Expr) -> Result<Physical> {
         let (mut first, mut links) = (expr, Vec::new());
         loop {
@@ -253,7 +254,7 @@ impl Compiler<'_> {
         self.branched(operand, branches, otherwise)
     }
 
-    /// A `CASE` whose results become of one type: the first that is not that of a bare NULL.
+    /// A `CASE` whose results are converted to one type: that of the first result that is not a bare NULL.
     fn branched(
         &self,
         operand: Option<Physical>,

@@ -1,16 +1,16 @@
-//! The value of an expression that no row is needed for.
+//! Evaluates expressions that need no row.
 
 use datafusion_common::{DFSchema, Result, ScalarValue, tree_node::TreeNode};
 use datafusion_expr::{Expr, Volatility};
 
 use super::{compile, operation::no_columns};
 
-/// Functions whose values may be far larger than their arguments: not made before a row needs them.
+/// Functions whose values may be far larger than their arguments. They are not evaluated before a row needs them.
 const GROWING: &[&str] =
     &["array_repeat", "array_resize", "generate_series", "lpad", "range", "repeat", "rpad", "space"];
 
-/// The value of an expression that is the same for every row. `None` where it is not, or cannot be evaluated: then it fails
-/// only if a row comes to it.
+/// The value of an expression that is the same for every row. `None` if it varies, or cannot be evaluated: then it
+/// fails only if a row reaches it.
 #[must_use]
 pub fn constant(expr: &Expr) -> Option<ScalarValue> {
     let varies = expr.exists(|part| Ok(varies(part))).unwrap_or(true);
@@ -33,7 +33,7 @@ pub fn value(expr: &Expr) -> Result<ScalarValue> {
     ScalarValue::try_from_array(&one, 0)
 }
 
-/// Whether a node by itself may have another value for another row or at another time.
+/// Whether a node, apart from its children, may have another value for another row or at another time.
 fn varies(expr: &Expr) -> bool {
     match expr {
         Expr::ScalarFunction(call) => {

@@ -1,4 +1,4 @@
-//! What casts mean, from one type to another: Flink's meaning, by the crate's [`cast`](crate::cast).
+//! Casts from one type to another, with Flink's meaning, by the crate's [`cast`](crate::cast).
 
 use arrow::datatypes::{DataType, Field};
 use datafusion_common::{Result, ScalarValue, exec_datafusion_err, plan_err};
@@ -14,15 +14,15 @@ use crate::{
 pub(super) struct Conversion {
     from: DataType,
     to: DataType,
-    /// What the type that is cast to says besides.
+    /// The detail of the target's SQL type.
     detail: Detail,
-    /// NULL where it would fail.
+    /// Whether a value that cannot be cast becomes NULL.
     tries: bool,
 }
 
 impl Conversion {
     /// # Errors
-    /// Where there is no such cast.
+    /// When there is no such cast.
     pub(super) fn try_new(from: &DataType, to: &Field, tries: bool) -> Result<Self> {
         let detail = Detail::of(to);
         let to = to.data_type().clone();
@@ -46,15 +46,15 @@ impl Conversion {
         !self.tries && !cast::always_fits(&self.from, &self.to)
     }
 
-    /// Whether its value may be NULL where what it is given is not.
+    /// Whether its result may be NULL for a value that is not.
     pub(super) fn adds_null(&self) -> bool {
         self.tries
     }
 
-    /// The values.
+    /// Casts values.
     ///
     /// # Errors
-    /// Where one of them has no counterpart.
+    /// When a value cannot be cast.
     pub(super) fn apply(&self, value: ColumnarValue) -> Result<ColumnarValue> {
         let failing = if self.tries { Failing::Null } else { Failing::Error };
         let cast =

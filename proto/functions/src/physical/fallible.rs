@@ -1,4 +1,4 @@
-//! Which expressions can fail for some rows. Where nothing is known, they can.
+//! Tells which expressions can fail for some rows. An unknown one can.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use super::{
 
 use crate::arithmetic::Arithmetic;
 
-/// Functions that have a value for all arguments of their types, in order of the alphabet.
+/// Functions that have a value for all arguments of their types, unless the text that they make is too long. In
+/// alphabetical order.
 const TOTAL: &[&str] = &[
     "array_length",
     "bit_length",
@@ -62,10 +63,10 @@ pub fn can_fail(expression: &Arc<dyn PhysicalExpr>) -> bool {
     }
 }
 
-/// Whether one of DataFusion's nodes has a value for all values of its parts.
+/// Whether one of DataFusion's nodes has a value for all values of its children.
 fn is_total(expression: &Arc<dyn PhysicalExpr>) -> bool {
     if let Some(call) = expression.downcast_ref::<ScalarFunctionExpr>() {
-        // Floats overflow to infinity, and are divided by zero.
+        // Arithmetic of floats has a value always: it overflows to infinity, also in a division by zero.
         let calculates = Arithmetic::of_name(call.fun().name()).is_some();
         return TOTAL.contains(&call.fun().name()) || (calculates && call.return_type().is_floating());
     }

@@ -1,8 +1,8 @@
-//! `AND` and `OR`, a whole chain as one node.
+//! `AND` and `OR`: one node for a whole chain.
 //!
-//! Terms are evaluated from left to right. A term is evaluated for the rows that the terms before it leave open: those that
-//! are not false yet for `AND`, not true yet for `OR`. Where a term cannot fail, and many rows are open, it is evaluated for
-//! all of them instead: that changes no row's value, and costs less than picking.
+//! Terms are evaluated from left to right. A term is evaluated for the rows that earlier terms leave open: those that
+//! are not false yet for `AND`, not true yet for `OR`. A term that cannot fail is evaluated for all rows instead, if
+//! many are open: that changes no row's value, and costs less than picking.
 
 use std::{fmt, sync::Arc};
 
@@ -19,7 +19,7 @@ use super::{
     with_room,
 };
 
-/// Where at most one row in so many is open, rows are picked even for a term that cannot fail.
+/// If at most one row in so many is open, rows are picked even for a term that cannot fail.
 const FEW_OPEN: usize = 8;
 
 /// A chain of `AND`s or of `OR`s.
@@ -89,7 +89,7 @@ impl Logic {
     fn values(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         let rows = batch.num_rows();
         let settles = self.connective.settles();
-        // What the terms so far say; a constant for as long as they are constants.
+        // The result of the terms so far: a constant for as long as they are constants.
         let mut so_far = ColumnarValue::Scalar(ScalarValue::Boolean(Some(!settles)));
         for term in &self.terms {
             let values = match &so_far {
@@ -105,7 +105,7 @@ impl Logic {
         Ok(so_far)
     }
 
-    /// The values of a term, with NULL for rows that are settled; `None` where all are.
+    /// The values of a term, which may be NULL for settled rows; `None` if all rows are settled.
     fn term(&self, term: &Term, so_far: &BooleanArray, batch: &RecordBatch) -> Result<Option<ColumnarValue>> {
         let open = self.connective.open(so_far);
         let count = open.true_count();
@@ -122,7 +122,7 @@ impl Logic {
 
     fn joined(&self, so_far: &ColumnarValue, values: ColumnarValue, rows: usize) -> Result<ColumnarValue> {
         match (so_far, &values) {
-            // The other value than the one that settles changes nothing.
+            // A constant that settles no row changes nothing.
             (ColumnarValue::Scalar(ScalarValue::Boolean(Some(_))), _) => Ok(values),
             (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)) => {
                 let joined = self.connective.join(&booleans(so_far, 1)?, &booleans(&values, 1)?)?;
@@ -136,7 +136,7 @@ impl Logic {
     }
 }
 
-/// `low AND high` of two conditions that are evaluated, or its opposite.
+/// `low AND high` of two evaluated conditions, or its negation.
 pub(super) fn both(low: &ColumnarValue, high: &ColumnarValue, negated: bool, rows: usize) -> Result<ColumnarValue> {
     let are_scalars = matches!((low, high), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
     let rows = if are_scalars { 1 } else { rows };
@@ -148,7 +148,7 @@ pub(super) fn both(low: &ColumnarValue, high: &ColumnarValue, negated: bool, row
     })
 }
 
-/// A condition that is NULL for every row, with the type of a condition.
+/// A condition of type BOOLEAN that is NULL for every row.
 pub(super) fn unknown() -> Arc<dyn PhysicalExpr> {
     Arc::new(Literal::new(ScalarValue::Boolean(None)))
 }

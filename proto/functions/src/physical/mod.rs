@@ -1,25 +1,25 @@
-//! Expressions compiled: what the planner folds constants with, and what nodes evaluate.
+//! Compiled expressions: the planner folds constants with them, and nodes evaluate them.
 //!
-//! One compilation for both, so that a constant means what a column of the same values would. A logical expression, its types
-//! settled, becomes a tree of physical ones, over batches of one schema:
+//! Both use one compilation, so that a constant gives what a column of the same values would. A logical expression, its
+//! types coerced, becomes a tree of physical ones, over batches of one schema:
 //!
-//! | logical | compiled to | means what |
+//! | logical | compiled to | meaning |
 //! |---|---|---|
-//! | `AND`, `OR` | [`logic`]: one node for a whole chain | a term is evaluated for the rows that the terms before it leave open |
-//! | `CASE`, `COALESCE`, `NVL`, `NVL2` | [`branches`] | a branch is evaluated for the rows that come to it |
+//! | `AND`, `OR` | [`logic`]: one node for a whole chain | a term is evaluated for rows that earlier terms leave open |
+//! | `CASE`, `COALESCE`, `NVL`, `NVL2` | [`branches`] | a branch is evaluated for the rows that reach it |
 //! | all other binary operators, `BETWEEN` | [`steps`]: one node for a whole chain | [`operation::Operation`], an operator between two types |
 //! | `CAST`, `TRY_CAST` | [`steps`] | [`conversion::Conversion`], from one type to another |
 //! | unary minus | DataFusion's, by [`operation::negative`] | |
 //! | `IN (…)` | DataFusion's, by [`operation::member`] | |
 //! | functions | DataFusion's node around the function | the function, see the crate's list |
 //!
-//! Chains are flat, in both memory and evaluation, since a chain of thousands of operators would exhaust the stack of a
-//! thread. So what differs from DataFusion works on values and not on expressions: an `Operation` and a `Conversion` are made
-//! once, from types, and then applied to one batch's values after the other. To change what an operator or a cast means, change
-//! those two; whether it can fail stands beside it.
+//! Chains are flat in memory and in evaluation, because a chain of thousands of operators would exhaust the stack of a
+//! thread. So what differs from DataFusion works on values, not on expressions: an `Operation` and a `Conversion` are
+//! made once, from types, and then applied to the values of one batch after the other. These two define what an
+//! operator or a cast means, and whether it can fail.
 //!
-//! What can fail (`can_fail`, true where nothing is known) is evaluated only for rows that its guards let through, whatever the
-//! batch they are in. What cannot is evaluated for all rows, which is quicker than picking some.
+//! An expression that can fail (`can_fail`, true if unknown) is evaluated only for rows that its guards let through,
+//! whatever batch they are in. Others are evaluated for all rows, which is quicker than picking some.
 
 mod branches;
 mod compile;
@@ -44,12 +44,12 @@ pub use constant::{constant, grows, value};
 pub use fallible::can_fail;
 pub use selection::Selection;
 
-/// Fewer bytes hold no more than a few hundred links.
+/// An expression of fewer bytes has no more than a few hundred links.
 const LONG_BYTES: usize = 8 << 10;
-/// For 20,000 links. Only what is used of it takes memory.
+/// The stack for a chain of 20,000 links. Only what is used of it takes memory.
 const CHAIN_STACK_BYTES: usize = 64 << 20;
 
-/// A part of an expression. (Code that is derived cannot compare fields of the bare type.)
+/// A part of an expression. (Derived code cannot compare fields of the bare type.)
 #[derive(Debug, Clone, Eq)]
 struct Part(Arc<dyn PhysicalExpr>);
 
@@ -73,12 +73,12 @@ impl Deref for Part {
     }
 }
 
-/// Runs with room on the stack for one level more of a nested expression.
+/// Runs with stack for one more level of a nested expression.
 fn with_room<T>(run: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(256 << 10, 4 << 20, run)
 }
 
-/// Runs with room on the stack for a logical expression as deep as its chains are long, where it has so many bytes.
+/// Runs with stack for a logical expression of so many bytes, which is as deep as its chains are long.
 pub fn with_room_for<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
     if bytes < LONG_BYTES { run() } else { stacker::grow(CHAIN_STACK_BYTES, run) }
 }

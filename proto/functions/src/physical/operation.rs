@@ -1,4 +1,4 @@
-//! What operators mean, between values of two types.
+//! The meaning of operators, between values of two types.
 
 use std::{fmt, hash::Hash, sync::Arc};
 
@@ -28,7 +28,7 @@ pub(super) struct Operation {
 
 impl Operation {
     /// # Errors
-    /// Where the operator is not defined between these types.
+    /// When the operator is not defined between these types.
     pub(super) fn try_new(operator: Operator, left: &DataType, right: &DataType) -> Result<Self> {
         let result = BinaryTypeCoercer::new(left, &operator, right).get_result_type()?;
         Ok(Self { operator, left: left.clone(), right: right.clone(), result })
@@ -38,7 +38,7 @@ impl Operation {
         self.operator
     }
 
-    /// The type of its values.
+    /// The type of the result.
     pub(super) fn result(&self) -> &DataType {
         &self.result
     }
@@ -57,26 +57,26 @@ impl Operation {
         }
     }
 
-    /// Whether it compares its sides.
+    /// Whether it is a comparison.
     fn compares(&self) -> bool {
         use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
         matches!(self.operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
     }
 
-    /// Whether its value may be NULL where both sides are not.
+    /// Whether its result may be NULL if neither side is.
     pub(super) fn adds_null(&self) -> bool {
         false
     }
 
-    /// Whether its value may be NULL where a side is.
+    /// Whether its result may be NULL if a side is.
     pub(super) fn passes_null(&self) -> bool {
         !matches!(self.operator, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom)
     }
 
-    /// The values for `rows` rows.
+    /// The results for `rows` rows.
     ///
     /// # Errors
-    /// Where it is not defined for one of the values.
+    /// When it is not defined for one of the values.
     pub(super) fn apply(&self, left: ColumnarValue, right: ColumnarValue, rows: usize) -> Result<ColumnarValue> {
         let (left, right) = match self.compares() {
             true => (canonical_value(left)?, canonical_value(right)?),
@@ -87,7 +87,7 @@ impl Operation {
     }
 }
 
-/// Values in the form in which equal ones have equal bits.
+/// The canonical form of values, in which equal ones have equal bits.
 fn canonical_value(value: ColumnarValue) -> Result<ColumnarValue> {
     Ok(match value {
         ColumnarValue::Array(array) => ColumnarValue::Array(canonical(&array)?),
@@ -98,7 +98,7 @@ fn canonical_value(value: ColumnarValue) -> Result<ColumnarValue> {
     })
 }
 
-/// The negative of a number or interval.
+/// Negates a number or an interval.
 pub(super) fn negative(value: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
     expressions::negative(value, schema)
 }
@@ -108,7 +108,7 @@ pub(super) fn negative_can_fail(data_type: &DataType) -> bool {
     !data_type.is_floating()
 }
 
-/// Whether a value is, or is not, one of a list.
+/// Whether a value is in a list; with `negated`, whether it is not.
 pub(super) fn member(
     value: Arc<dyn PhysicalExpr>,
     list: Vec<Arc<dyn PhysicalExpr>>,
@@ -119,7 +119,7 @@ pub(super) fn member(
     if !has_twins(&of) {
         return expressions::in_list(value, list, &negated, schema);
     }
-    // As `=` compares them, which is not by their bits.
+    // Compare as `=` does, which is not by bits.
     let equals = |item: Arc<dyn PhysicalExpr>| -> Result<Arc<dyn PhysicalExpr>> {
         let operation = Operation::try_new(Operator::Eq, &of, &item.data_type(schema)?)?;
         Ok(Steps::over(value.clone(), vec![Step::Operation(operation, item)]))
@@ -128,7 +128,7 @@ pub(super) fn member(
     if negated { expressions::not(any) } else { Ok(any) }
 }
 
-/// Values that are there already, as an expression.
+/// Evaluated values as an expression.
 #[derive(Debug)]
 pub(super) struct Given(ColumnarValue);
 
@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    /// Of a column and one value, what an operator says of each row.
+    /// The results of an operator between a column's values and one value.
     fn check(operator: Operator, column: &[f64], value: f64) -> Vec<bool> {
         let operation = Operation::try_new(operator, &DataType::Float64, &DataType::Float64).expect("floats compare");
         let column = ColumnarValue::Array(Arc::new(Float64Array::from(column.to_vec())));

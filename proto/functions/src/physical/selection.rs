@@ -1,4 +1,4 @@
-//! Some rows of a batch: what a guard lets through, and the way back of the values found for them.
+//! Selects the rows of a batch that a guard lets through, and merges the values found for them.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use datafusion_common::{Result, ScalarValue, exec_datafusion_err};
 use datafusion_expr::ColumnarValue;
 use datafusion_physical_expr::{PhysicalExpr, utils::collect_columns};
 
-/// The columns that some expressions read: only these of the selected rows are copied.
+/// The columns that some expressions read. Only these are copied for selected rows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Selection {
     columns: Vec<usize>,
 }
 
 impl Selection {
-    /// For these expressions over the same batches.
+    /// For these expressions, over batches of one schema.
     #[must_use]
     pub fn of<'a>(expressions: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>) -> Self {
         let columns = expressions.into_iter().flat_map(collect_columns).map(|column| column.index());
@@ -33,16 +33,16 @@ impl Selection {
         Self { columns }
     }
 
-    /// The rows of a batch for which a mask is true. Columns that nobody reads are there, but hold nothing.
+    /// The rows of a batch for which a mask is true. Columns that no expression reads become columns of NULLs.
     fn select(&self, batch: &RecordBatch, mask: &BooleanArray) -> Result<RecordBatch> {
         self.filter(batch, &self.predicate(mask))
     }
 
-    /// The values of one of the expressions for the rows of a batch for which a mask (without NULLs) is true, and NULL for
-    /// the others, for which it is not evaluated.
+    /// The values of one of the expressions for the rows of a batch for which a mask (without NULLs) is true. The
+    /// expression is not evaluated for the other rows, which are NULL.
     ///
     /// # Errors
-    /// Where it fails for one of those rows.
+    /// When it fails for one of those rows.
     pub fn evaluate(
         &self,
         expression: &Arc<dyn PhysicalExpr>,
@@ -82,7 +82,7 @@ impl Selection {
     }
 }
 
-/// A condition's values, as booleans for each row.
+/// A condition's values as booleans, one per row.
 pub(super) fn booleans(value: &ColumnarValue, rows: usize) -> Result<BooleanArray> {
     let array = value.to_array(rows)?;
     let array = array.as_boolean_opt();
@@ -94,12 +94,12 @@ pub(super) fn mask(condition: &BooleanArray) -> BooleanArray {
     if condition.nulls().is_some() { prep_null_mask_filter(condition) } else { condition.clone() }
 }
 
-/// The values of a batch's rows, found for some rows after the other.
+/// The values of a batch's rows, found in several steps.
 pub(super) struct Results {
     data_type: DataType,
     rows: usize,
     found: Vec<ArrayRef>,
-    /// Per row, which of the found arrays has its next value.
+    /// For each row, which of the found arrays has its next value.
     places: Vec<Place>,
 }
 
@@ -121,7 +121,7 @@ impl Results {
         Self { data_type: data_type.clone(), rows, found: Vec::new(), places: Vec::new() }
     }
 
-    /// Values for these rows (in order; all rows where there are none), which have none yet.
+    /// Adds values for rows that have none yet. The rows are in order; `None` stands for all rows.
     pub(super) fn add(&mut self, rows: Option<&UInt32Array>, value: ColumnarValue) -> Result<()> {
         let count = rows.map_or(self.rows, Array::len);
         let values = value.into_array(count)?;
@@ -146,7 +146,7 @@ impl Results {
         Ok(())
     }
 
-    /// The value of each row; NULL where none was found.
+    /// The value of each row; NULL if none was found.
     pub(super) fn finish(self) -> Result<ColumnarValue> {
         if self.places.is_empty() {
             return match self.found.into_iter().next() {
@@ -163,9 +163,9 @@ impl Results {
 pub(super) struct Rest<'a> {
     selection: &'a Selection,
     pub(super) batch: RecordBatch,
-    /// Their numbers in the whole batch; `None`: all of them.
+    /// The numbers of the rows in the whole batch; `None`: all of them.
     pub(super) rows: Option<UInt32Array>,
-    /// A value of each row that comes along.
+    /// A value for each row, such as the operand of a `CASE`.
     pub(super) beside: Option<ArrayRef>,
 }
 
@@ -178,7 +178,7 @@ impl<'a> Rest<'a> {
         self.batch.num_rows() == 0
     }
 
-    /// Those for which a mask (without NULLs) is true.
+    /// The rows for which a mask (without NULLs) is true.
     pub(super) fn picked(&self, mask: &BooleanArray) -> Result<Self> {
         let predicate = self.selection.predicate(mask);
         let batch = self.selection.filter(&self.batch, &predicate)?;
@@ -190,7 +190,7 @@ impl<'a> Rest<'a> {
         Ok(Self { selection: self.selection, batch, rows: Some(rows), beside })
     }
 
-    /// Splits off those for which a mask (without NULLs) is true; `None` where there are none.
+    /// Splits off the rows for which a mask (without NULLs) is true; `None` if there are none.
     pub(super) fn split(&mut self, mask: &BooleanArray) -> Result<Option<Self>> {
         let taken = match mask.true_count() {
             0 => return Ok(None),

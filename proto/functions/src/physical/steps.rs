@@ -1,6 +1,6 @@
-//! A value and what is done to it, one step after the other: `a + b - c`, `CAST(a AS INT) = 2`.
+//! A value and the steps that are applied to it in order: `a + b - c`, `CAST(a AS INT) = 2`.
 //!
-//! Left-deep chains of operators and casts are one node, however long they are.
+//! A left-deep chain of operators and casts is one node, however long it is.
 
 use std::{fmt, hash::Hash, sync::Arc};
 
@@ -12,7 +12,7 @@ use datafusion_physical_expr::PhysicalExpr;
 
 use super::{Part, can_fail, conversion::Conversion, operation::Operation, with_room};
 
-/// A value and the steps that it goes through.
+/// A value and the steps that are applied to it.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Steps {
     first: Part,
@@ -21,10 +21,10 @@ pub(super) struct Steps {
     can_fail: bool,
 }
 
-/// What is done to a value.
+/// A step from one value to the next.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
-    /// It becomes the left side of an operator with this right side.
+    /// The value is the left side of an operator with this right side.
     Operation(Operation, Arc<dyn PhysicalExpr>),
     Conversion(Conversion),
 }
@@ -62,7 +62,7 @@ impl Step {
 }
 
 impl Steps {
-    /// The value after these steps.
+    /// Applies steps to a value.
     pub(super) fn over(first: Arc<dyn PhysicalExpr>, steps: Vec<Step>) -> Arc<dyn PhysicalExpr> {
         let Some(result) = steps.last().map(Step::result).cloned() else { return first };
         let can_fail = can_fail(&first) || steps.iter().any(Step::can_fail);
@@ -147,7 +147,7 @@ impl PhysicalExpr for Steps {
     }
 }
 
-/// `value BETWEEN low AND high`, the value evaluated once.
+/// `value BETWEEN low AND high`, which evaluates the value once.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Between {
     pub(super) value: Part,

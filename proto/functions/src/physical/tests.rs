@@ -1,4 +1,4 @@
-//! Guards hold row by row, chains are flat, and constants are what rows would give.
+//! Guards hold for each row, chains are flat, and constants have the values that rows would give.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{can_fail, compile, constant};
 
 type Row<'a> = (Option<bool>, Option<bool>, Option<i32>, Option<&'a str>);
 
-/// Columns `p`, `q` (conditions), `i` (number) and `s` (text) of these rows.
+/// Rows with the columns `p`, `q` (conditions), `i` (number) and `s` (text).
 fn batch(rows: &[Row<'_>]) -> RecordBatch {
     let fields = [("p", DataType::Boolean), ("q", DataType::Boolean), ("i", DataType::Int32), ("s", DataType::Utf8)];
     let schema = Schema::new(fields.map(|(name, data_type)| Field::new(name, data_type, true)).to_vec());
@@ -87,7 +87,7 @@ fn a_term_is_evaluated_for_the_rows_that_are_open() {
     assert_eq!(truths(&and, &rows), [F, T, F, N, F, T]);
     let or = col("i").eq(lit(0)).or(tenth().gt_eq(lit(2)));
     assert_eq!(truths(&or, &rows), [T, T, F, N, T, T]);
-    // NULL leaves a row open: what stands behind it decides, and fails.
+    // NULL leaves a row open: the term behind it decides, and fails.
     let unknown = batch(&[(N, N, Some(0), None)]);
     assert!(evaluate(&col("p").and(tenth().gt(lit(1))), &unknown).is_err());
     assert!(evaluate(&tenth().gt(lit(1)).and(col("i").not_eq(lit(0))), &rows).is_err());
@@ -171,7 +171,7 @@ fn constants_have_the_values_of_rows() {
     assert_eq!(value(&datafusion_functions::expr_fn::repeat(lit("x"), lit(1i64 << 40))), None);
 }
 
-/// Chains of thousands on the stack of a thread.
+/// Chains of 20,000 links are evaluated, written and dropped on the stack of a thread. Only compiling them takes more.
 #[test]
 fn chains_are_flat() {
     let rows = numbers(&[Some(1), Some(2), None]);
@@ -205,7 +205,7 @@ fn chains_are_flat() {
     });
 }
 
-/// A term of a chain over the columns of [`batch`], some of which fail for some rows.
+/// A term of a chain over the columns of [`batch`]. Some terms fail for some rows.
 fn term() -> impl Strategy<Value = Expr> {
     prop_oneof![
         Just(col("p")),
@@ -239,7 +239,7 @@ fn row() -> impl Strategy<Value = Row<'static>> {
     (truth(), truth(), number, prop_oneof![Just(None), Just(Some("x")), Just(Some("3")), Just(Some("8"))])
 }
 
-/// What a row's value is by the rules of three-valued logic, read from left to right; `Err` where it fails.
+/// The value of a row by the rules of three-valued logic, from left to right; `Err` if it fails.
 fn by_hand(expr: &Expr, row: &RecordBatch) -> Result<Option<bool>, ()> {
     match expr {
         Expr::BinaryExpr(binary) if matches!(binary.op, Operator::And | Operator::Or) => {

@@ -1,4 +1,4 @@
-//! What goes over the wire comes back equal, and what no cluster could have said is refused.
+//! Messages survive the wire unchanged, and impossible ones are refused.
 
 use std::collections::BTreeMap;
 

@@ -41,7 +41,7 @@ proptest! {
         prop_assert_eq!(ReceiverFrame::try_from(v1::ReceiverFrame::from(frame.clone())).unwrap(), frame);
     }
 
-    /// Whatever bytes arrive, reading them gives a frame or an error.
+    /// Any bytes give a frame or an error.
     #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(frame) = v1::SenderFrame::decode(bytes.as_slice()) {

@@ -1,7 +1,7 @@
-//! Orders: what a leader wants of a node.
+//! Converts orders: what a leader wants of a node.
 //!
-//! A deployment is checked as a whole: every slice has a node whose address is given, every key group an owner among the
-//! slices, and splits only belong to sources of the graph.
+//! A deployment is checked as a whole: every slice has a node with an address, every key group has an owner among the
+//! slices, and splits belong to sources of the graph.
 
 use std::collections::BTreeSet;
 
@@ -103,7 +103,7 @@ fn commit_from_wire(wire: v1::Commit) -> Result<Action, WireError> {
     let graph = graph_from_wire("Commit", &wire.graph)?;
     let committables = each(wire.committables, SinkCommittables::try_from)?;
     for SinkCommittables { sink, .. } in &committables {
-        // Not only sinks: windows publish late records, sources malformed ones, any of them rows that failed.
+        // Not only sinks publish: windows publish late records, sources malformed ones, and any operator failed rows.
         if kind_of(&graph, *sink).is_none() {
             return Err(WireError::new("Commit", format!("{sink} is not an operator of the graph")));
         }

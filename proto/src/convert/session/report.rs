@@ -1,4 +1,4 @@
-//! Reports: what a node tells of an attempt.
+//! Converts reports: what a node reports about an attempt.
 
 use thalweg_types::{
     Attempt, ChainId, JobId, NodeId, OperatorId, Split, SubtaskId,

@@ -290,7 +290,7 @@ fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
     ]
 }
 
-/// Overwrites, and then cuts.
+/// Overwrites some bytes, then truncates.
 fn damaged(mut bytes: Vec<u8>, damage: &[(Index, u8)], keep: Option<&Index>) -> Vec<u8> {
     if bytes.is_empty() {
         return bytes;
@@ -305,7 +305,7 @@ fn damaged(mut bytes: Vec<u8>, damage: &[(Index, u8)], keep: Option<&Index>) -> 
     bytes
 }
 
-/// What can be read is what the domain can say: it survives another trip.
+/// Whatever decodes is a value of the domain: it survives another trip.
 fn parse_both(bytes: &[u8]) {
     let node = v1::NodeMessage::decode(bytes).ok().and_then(|wire| NodeMessage::try_from(wire).ok());
     if let Some(message) = node {
@@ -347,7 +347,7 @@ proptest! {
     }
 }
 
-/// A deployment on node 1 that is fine, changed in one way, and a part of the reason for which it must be refused.
+/// Checks that a sound deployment on node 1 is refused after one change, for a reason that contains `reason`.
 #[track_caller]
 fn check_refused(change: impl FnOnce(&mut v1::Deploy), reason: &str) {
     let sound = Deployment {

@@ -1,4 +1,4 @@
-//! Who is kept and who is not, on listeners in memory and on the test's clock.
+//! Which connections are kept, on listeners in memory and the test's clock.
 
 use futures::StreamExt as _;
 use tokio::{
@@ -16,7 +16,7 @@ use crate::{
 const LIMITS: ConnectionLimits =
     ConnectionLimits { connections_max: 3, first_request: Duration::from_secs(10), idle: Duration::from_secs(60) };
 
-/// A listener, and its connections as they are served: told by number.
+/// A listener in memory, and the connections that it admits.
 struct Served {
     network: MemoryNetwork,
     address: String,
@@ -31,7 +31,7 @@ impl Served {
         Self { network, address, incoming: admit(listener, LIMITS) }
     }
 
-    /// The two ends of a connection, the server's as a task that reads until the end. Gives how the server tells what it does.
+    /// The client's end of a connection, and the activity of the server's end, which a task reads until the end.
     async fn connect(&mut self) -> (Connection, Activity) {
         let client = self.network.connect(&self.address).await.expect("it listens");
         let mut served = self.incoming.next().await.expect("a listener").expect("a connection");
@@ -41,7 +41,7 @@ impl Served {
         (client, activity)
     }
 
-    /// Lets time pass, while the listener is looked at.
+    /// Lets time pass while the listener is polled.
     async fn pass(&mut self, time: Duration) {
         tokio::select! {
             _ = self.incoming.next() => panic!("nobody has connected"),
@@ -93,7 +93,7 @@ async fn where_it_is_full_the_idle_make_room_and_the_busy_stay() {
     for kept in [&mut busy, &mut next, &mut last] {
         assert!(!is_closed(kept).await);
     }
-    // All are busy: who comes now is refused, and nobody else notices.
+    // All are busy: the new connection is refused, and the others do not notice.
     let mut refused = served.network.connect(&served.address).await.expect("it listens");
     served.pass(Duration::from_secs(1)).await;
     assert!(is_closed(&mut refused).await);
@@ -124,7 +124,7 @@ async fn a_thousand_strangers_keep_nobody_out() {
     assert!(!is_closed(&mut member).await);
 }
 
-/// What a system does that is out of file descriptors.
+/// The system is out of file descriptors.
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_the_system_refuses_waits_before_it_asks_again() {
     let asked = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! Reading a log, and creating its segments.
+//! Reads a log, and creates its segments.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     names,
 };
 
-/// So many bytes of a segment are fetched for its head; a longer one costs another request.
+/// How many bytes of a segment are fetched for its head; a longer head costs another request.
 const HEAD_BYTES: u64 = 32 << 10;
 
 /// A log below the root of checkpoints. Cheap to clone.
@@ -25,12 +25,12 @@ pub struct IngestLog {
     folder: String,
 }
 
-/// What has come of creating a segment.
+/// The outcome of creating a segment.
 #[derive(Debug)]
 pub enum Created {
-    /// It is there, with these bytes.
+    /// It exists, with these bytes.
     Put,
-    /// The number was taken, by this segment.
+    /// Its number was taken, by this segment.
     Taken(Box<Segment>),
 }
 
@@ -41,7 +41,7 @@ impl IngestLog {
         Self { store, folder }
     }
 
-    /// The segments that there are, with their lengths.
+    /// The segments that exist, with their lengths in bytes.
     ///
     /// # Errors
     /// When the store fails.
@@ -54,10 +54,10 @@ impl IngestLog {
         Ok(listed.filter_map(entry).collect())
     }
 
-    /// Creates a segment of these bytes, unless its number is taken. An error tells nothing: it may have been created.
+    /// Creates a segment of these bytes, unless its number is taken. After an error it may have been created or not.
     ///
     /// # Errors
-    /// When the store fails or cannot create objects conditionally, or what has taken the number is damaged.
+    /// When the store fails or has no conditional put, or the segment that took the number is damaged.
     pub async fn create(&self, number: SegmentNumber, bytes: Bytes) -> Result<Created, StorageError> {
         let name = names::segment(&self.folder, number);
         let key = self.store.key(&name)?;
@@ -77,10 +77,10 @@ impl IngestLog {
         Ok(Created::Taken(Box::new(parse(&name, number, &found)?)))
     }
 
-    /// What a segment of this length says of itself.
+    /// Reads the head of a segment that is `bytes` long.
     ///
     /// # Errors
-    /// When it is not there or its head is damaged, or the store fails.
+    /// When it does not exist, its head is damaged, or the store fails.
     pub async fn head(&self, number: SegmentNumber, bytes: u64) -> Result<SegmentHead, StorageError> {
         let name = names::segment(&self.folder, number);
         if bytes < SEGMENT_BYTES_MIN as u64 {
@@ -99,16 +99,16 @@ impl IngestLog {
         parse_head(&name, number, &beginning).map(|(head, _)| head)
     }
 
-    /// A segment.
+    /// Reads a segment.
     ///
     /// # Errors
-    /// When it is not there or damaged, or the store fails.
+    /// When it does not exist or is damaged, or the store fails.
     pub async fn read(&self, number: SegmentNumber) -> Result<Segment, StorageError> {
         let name = names::segment(&self.folder, number);
         parse(&name, number, &self.store.get(&name).await?)
     }
 
-    /// The error of a segment that is not there and should be.
+    /// The error of a segment that is missing between others.
     #[must_use]
     pub fn missing(&self, number: SegmentNumber) -> StorageError {
         corrupt(&names::segment(&self.folder, number), "it is not there, and segments before and after it are")

@@ -1,6 +1,6 @@
-//! How far an ingest log was read, as checkpoints hold it, and which segments no kept checkpoint needs.
+//! How far an ingest log was read, as checkpoints record it, and which segments no kept checkpoint needs.
 //!
-//! The payload of the split: `{"ingest-log":{"segment":17,"row":3,"keep":9,"seals":[1,12]}}`.
+//! It is part of the split's payload: `{"ingest-log":{"segment":17,"row":3,"keep":9,"seals":[1,12]}}`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,9 +13,9 @@ use thalweg_types::checkpoint::Manifest;
 
 use crate::names;
 
-/// A position names at most so many seals.
+/// The most seals that a position names.
 pub const SEALS_MAX: usize = 1000;
-/// The payload's member.
+/// The key of a position in the payload.
 const MEMBER: &str = "ingest-log";
 
 /// The number of a segment of one log; the first is 1.
@@ -24,10 +24,10 @@ const MEMBER: &str = "ingest-log";
 pub struct SegmentNumber(pub u64);
 
 impl SegmentNumber {
-    /// Of the first segment.
+    /// The number of the first segment.
     pub const FIRST: Self = Self(1);
 
-    /// Of the next segment.
+    /// The number of the next segment.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -40,17 +40,17 @@ impl fmt::Display for SegmentNumber {
     }
 }
 
-/// How far a log was read, and what of it is needed from there on.
+/// How far a log was read, and which of its segments are still needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogPosition {
     /// The segment of the next record.
     pub segment: SegmentNumber,
-    /// How many records of that segment were read; a segment whose records were all read may be named too.
+    /// How many records of that segment were read, possibly all of them.
     pub row: u64,
-    /// The first segment that is needed: by its records, or by idempotency keys that are still promised.
+    /// The first segment that is needed: for its records, or for idempotency keys that are still promised.
     pub keep: SegmentNumber,
-    /// The seals of the log, oldest first: at least those that may be deleted by mistake otherwise.
+    /// The seals of the log, oldest first. This protects those before `keep` from deletion.
     pub seals: Vec<SegmentNumber>,
 }
 
@@ -59,16 +59,16 @@ impl LogPosition {
     pub const START: Self =
         Self { segment: SegmentNumber::FIRST, row: 0, keep: SegmentNumber::FIRST, seals: Vec::new() };
 
-    /// As a split's payload.
+    /// The position as a split's payload.
     #[must_use]
     pub fn to_payload(&self) -> Value {
         json!({ MEMBER: self })
     }
 
-    /// From a split's payload; `None`: it has no position in a log.
+    /// The position in a split's payload; `None` if it has none.
     ///
     /// # Errors
-    /// When it has one that is malformed.
+    /// When the position is malformed.
     pub fn of_payload(payload: &Value) -> Result<Option<Self>, String> {
         let Some(value) = payload.get(MEMBER) else { return Ok(None) };
         let position = Self::deserialize(value).map_err(|error| format!("the position in the ingest log: {error}"))?;
@@ -77,8 +77,8 @@ impl LogPosition {
     }
 }
 
-/// Which of these objects are segments that none of the manifests needs. Every segment is, where there are no manifests; none
-/// is, of a log of which one of them knows nothing.
+/// The names of those objects that are segments which no manifest needs. Without manifests that is every segment. All
+/// segments of a log are needed if no manifest has its split, or if one has the split without a position.
 #[must_use]
 pub fn unneeded(objects: Vec<String>, kept: &[Manifest]) -> Vec<String> {
     let mut logs: BTreeMap<String, (SegmentNumber, BTreeSet<SegmentNumber>)> = BTreeMap::new();

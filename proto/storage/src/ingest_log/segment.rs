@@ -8,8 +8,9 @@
 //! xxh3-64 of the bodies: u64  version: u32  "thalings"                20 bytes
 //! ```
 //!
-//! Numbers are little-endian. The head can be checked without the bodies, for whoever wants to know only which keys there are.
-//! A seal is a segment without requests; no other segment is. A reader refuses a version that it does not know.
+//! Numbers are little-endian. The head has a checksum of its own, so that whoever needs only the keys can check it
+//! without the bodies. A seal is a segment without requests; no other segment lacks them. A reader refuses a version
+//! that it does not know.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -19,24 +20,24 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::SegmentNumber;
 use crate::{StorageError, error::corrupt};
 
-/// The version of the format of segments.
+/// The version of the segment format.
 pub const SEGMENT_FORMAT: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"thalings";
-/// Up to the head.
+/// Bytes before the head.
 const PREFIX_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 8;
 const TRAILER_BYTES: usize = 20;
-/// No segment is smaller.
+/// No segment has fewer bytes.
 pub(super) const SEGMENT_BYTES_MIN: usize = PREFIX_BYTES + CHECKSUM_BYTES + TRAILER_BYTES;
 
-/// Who appends: an attempt's instance of a source, by a number that it drew.
+/// Identifies a writer: an attempt's instance of a source, by a number that it drew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WriterId {
     /// The attempt.
     pub attempt: Attempt,
-    /// Random bits: no two instances are taken for one another.
+    /// Random bits, which tell instances apart.
     pub nonce: u64,
 }
 
@@ -44,34 +45,34 @@ pub struct WriterId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoggedRequest {
-    /// The sender's idempotency key, where it gave one.
+    /// The sender's idempotency key, if it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// When it arrived, in milliseconds of the log's own time: on from the newest request before its writer, by that one's monotonic
-    /// clock. (Logs of older versions begin with milliseconds since the Unix epoch.)
+    /// When it arrived, in milliseconds of the log's own time: its writer counts on from the newest request before it,
+    /// by its monotonic clock. (Logs of older versions begin with milliseconds since the Unix epoch.)
     pub arrived_millis: u64,
-    /// How many records it has.
+    /// The number of its records.
     pub rows: u64,
-    /// The length of its body.
+    /// The length of its body in bytes.
     pub bytes: u64,
-    /// `body_hash` of its body.
+    /// The `body_hash` of its body.
     pub hash: u64,
 }
 
-/// What a segment says of itself.
+/// The head of a segment: what it contains, and who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentHead {
     /// Its number.
     pub segment: SegmentNumber,
-    /// Who has put it.
+    /// Who put it.
     pub writer: WriterId,
-    /// In the order of their records; none: it is a seal.
+    /// In the order of their records; a seal has none.
     pub requests: Vec<LoggedRequest>,
 }
 
 impl SegmentHead {
-    /// Whether it says that nothing of older attempts follows.
+    /// Whether it is a seal, after which nothing of older attempts follows.
     #[must_use]
     pub fn is_seal(&self) -> bool {
         self.requests.is_empty()
@@ -81,19 +82,19 @@ impl SegmentHead {
 /// A segment with its bodies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// What it says of itself.
+    /// What it contains, and who wrote it.
     pub head: SegmentHead,
     /// One per request.
     pub bodies: Vec<Bytes>,
 }
 
-/// What two requests with one key are compared by, besides their length.
+/// The hash by which two requests with one key are compared, besides their length.
 #[must_use]
 pub fn body_hash(body: &[u8]) -> u64 {
     xxh3_64(body)
 }
 
-/// A segment's bytes. `bodies` are those of the head's requests.
+/// Encodes a segment. `bodies` are those of the head's requests.
 #[must_use]
 pub fn encode(head: &SegmentHead, bodies: &[Bytes]) -> Bytes {
     debug_assert!(
@@ -117,7 +118,7 @@ pub fn encode(head: &SegmentHead, bodies: &[Bytes]) -> Bytes {
     bytes.into()
 }
 
-/// How many bytes there are up to the bodies, by the beginning of a segment.
+/// How many bytes precede the bodies, read from the beginning of a segment.
 pub(super) fn head_bytes(name: &str, beginning: &[u8]) -> Result<usize, StorageError> {
     let Some((prefix, _)) = beginning.split_at_checked(PREFIX_BYTES) else {
         return Err(corrupt(name, "it is too short"));
@@ -133,7 +134,7 @@ pub(super) fn head_bytes(name: &str, beginning: &[u8]) -> Result<usize, StorageE
     Ok(head.saturating_add(PREFIX_BYTES + CHECKSUM_BYTES))
 }
 
-/// The head, from at least `head_bytes` of a segment's beginning.
+/// Parses the head from at least `head_bytes` of a segment's beginning. Gives the head, and where the bodies begin.
 pub(super) fn parse_head(
     name: &str,
     number: SegmentNumber,
@@ -153,7 +154,7 @@ pub(super) fn parse_head(
     Ok((head, end))
 }
 
-/// A whole segment.
+/// Parses a whole segment.
 pub(super) fn parse(name: &str, number: SegmentNumber, bytes: &Bytes) -> Result<Segment, StorageError> {
     let (head, start) = parse_head(name, number, bytes)?;
     let too_short = || corrupt(name, "it is cut off");

@@ -1,7 +1,7 @@
-//! Writes a state file: cuts rows into segments, in the order of their key groups where these are several.
+//! Writes a state file: cuts rows into segments, in the order of their key groups if there are several segments.
 //!
-//! What is not compressed is not copied either, where it need not be ordered: the file is the list of its pieces, and these share
-//! the memory of the rows. Segments are worked on one by one, so that what is gathered or compressed stays in the processor's caches.
+//! Rows that are neither compressed nor reordered are not copied: the file is a list of pieces, which share the memory
+//! of the rows. Segments are worked on one by one, so that gathered and compressed rows stay in the processor's caches.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -35,20 +35,20 @@ pub struct StateFileBuilder {
     compressing: Compressing,
 }
 
-/// What is compressed.
+/// Which segments are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Nothing: bytes are cheaper than the time.
+    /// None: writing bytes costs less than compressing them.
     None,
-    /// Segments, by LZ4. Where one has hardly become smaller, the next few of the same table are left as they are.
+    /// Segments, by LZ4. If one has hardly become smaller, the next few of the same table are not compressed.
     WhereItSaves,
 }
 
-/// Which rows are worth compressing.
+/// Decides which segments to compress.
 #[derive(Debug)]
 struct Compressing {
     compression: Compression,
-    /// How many segments of an operator's table more are not compressed.
+    /// How many more segments of an operator's table are not compressed.
     plain: BTreeMap<(OperatorId, String), u32>,
 }
 
@@ -77,26 +77,26 @@ impl Compressing {
     }
 }
 
-/// What has more bytes left than so many of a hundred was not worth compressing.
+/// Compression was not worth it if more than so many percent of the bytes are left.
 const HARDLY_SMALLER_PERCENT: usize = 80;
-/// Less says little about the segments to come.
+/// A smaller segment says little about those to come.
 const TELLING_BYTES: usize = 64 << 10;
-/// So many segments are then not compressed, before it is tried again.
+/// How many segments are then not compressed before the next try.
 const PLAIN_SEGMENTS: u32 = 15;
 
-/// A file that was built.
+/// A complete file.
 #[derive(Debug, Clone)]
 pub struct StateFile {
-    /// Its bytes, in pieces that follow each other.
+    /// Its bytes, in consecutive pieces.
     pub pieces: Vec<Bytes>,
-    /// How many bytes that are.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// xxh3-64 of them.
+    /// xxh3-64 of the whole file.
     pub checksum: u64,
 }
 
 impl StateFile {
-    /// The file in one piece, which copies it.
+    /// The file in one piece, as a copy.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         self.pieces.concat().into()
@@ -116,7 +116,7 @@ impl std::fmt::Debug for StateFileBuilder {
 }
 
 impl StateFileBuilder {
-    /// A file whose segments take about this many bytes before they are compressed (`SEGMENT_BYTES`).
+    /// A file whose segments take about `segment_bytes_target` bytes before compression (usually `SEGMENT_BYTES`).
     #[must_use]
     pub fn new(segment_bytes_target: usize, compression: Compression) -> Self {
         let mut pieces = Pieces::new();
@@ -125,10 +125,11 @@ impl StateFileBuilder {
         Self { segment_bytes_target, pieces, segments: Vec::new(), compressing }
     }
 
-    /// Adds rows of an operator's table, and gives the indexes of the segments that they have become: none where there are
-    /// no rows. Where there are several, rows are ordered by key group, and within one as they were.
+    /// Adds rows of an operator's table, and gives the indexes of their segments; no rows have none. If there are
+    /// several segments, rows are sorted by key group, and those of one group keep their order.
     ///
-    /// There are as many key groups as rows: anything else is the caller's mistake, and panics.
+    /// # Panics
+    /// When there are not as many key groups as rows.
     ///
     /// # Errors
     /// When the rows have a type that cannot be stored.
@@ -190,13 +191,13 @@ impl StateFileBuilder {
         self.segments.is_empty()
     }
 
-    /// What the file takes so far, in bytes.
+    /// The length of the file so far, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.pieces.bytes()
     }
 
-    /// The whole file.
+    /// Completes the file.
     #[must_use]
     pub fn finish(mut self) -> StateFile {
         let footer = Footer { segments: std::mem::take(&mut self.segments).into() };
@@ -207,11 +208,11 @@ impl StateFileBuilder {
     }
 }
 
-/// The order of rows by key group; those of one group in the order in which they came.
+/// Rows sorted by key group; those of one group keep their order.
 struct Order {
-    /// In that order.
+    /// The key groups, sorted.
     key_groups: Vec<KeyGroup>,
-    /// Which row is where; none where they lie so already.
+    /// The row at each place; `None` if the rows are sorted already.
     rows: Option<UInt32Array>,
 }
 
@@ -221,7 +222,7 @@ impl Order {
             return Self { key_groups: key_groups.to_vec(), rows: None };
         }
         let groups = key_groups.iter().max().map_or(0, |highest| usize::from(highest.0) + 1);
-        // Where the rows of each group begin, and then where the next one goes.
+        // The place of each group's first row, and later of its next one.
         let mut next = vec![0_u32; groups + 1];
         for group in key_groups {
             next[usize::from(group.0) + 1] += 1;
@@ -256,7 +257,7 @@ fn rows_per_segment(rows: &RecordBatch, bytes_target: usize) -> usize {
     (rows.num_rows() * bytes_target / bytes).max(1)
 }
 
-/// Ranges of at most so many rows. A group's rows are together, but where they are too many for one range.
+/// Ranges of at most `rows_max` rows. A group's rows stay together unless they are too many for one range.
 fn cut(key_groups: &[KeyGroup], rows_max: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let (mut start, mut end) = (0, 0);

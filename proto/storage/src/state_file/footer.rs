@@ -1,4 +1,4 @@
-//! The ends of a state file: its head, and the footer that says where its segments are.
+//! The ends of a state file: its head, and its footer, which says where the segments are.
 
 use std::{ops::Range, sync::Arc};
 
@@ -12,23 +12,23 @@ use crate::{StorageError, error::corrupt};
 pub(crate) const HEAD_BYTES: usize = MAGIC.len() + 4;
 pub(crate) const TRAILER_BYTES: usize = 4 + 8 + 4 + MAGIC.len();
 
-/// Where a segment lies, and what it holds.
+/// Where a segment is, and what it contains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentEntry {
-    /// The operator whose rows they are.
+    /// The operator that the rows belong to.
     pub operator: OperatorId,
     /// The operator's table.
     pub table: String,
     /// The lowest key group of a row.
     pub lowest: KeyGroup,
-    /// The highest.
+    /// The highest key group of a row.
     pub highest: KeyGroup,
-    /// How many rows there are.
+    /// The number of rows.
     pub rows: u64,
-    /// Of the segment's first byte in the object.
+    /// The offset of the segment's first byte in the object.
     pub offset: u64,
-    /// The segment's length.
+    /// The segment's length in bytes.
     pub bytes: u64,
     /// xxh3-64 of the segment.
     pub checksum: u64,
@@ -41,19 +41,19 @@ impl SegmentEntry {
     }
 }
 
-/// What is known of an object from its end.
+/// What the end of an object says about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Footer {
     pub(crate) segments: Arc<[SegmentEntry]>,
 }
 
-/// What the end of an object says.
+/// The outcome of parsing the end of an object.
 #[derive(Debug)]
 pub(crate) enum TailNeeds {
     /// The footer is whole.
     Nothing(Footer),
-    /// The footer is longer than what was read: this many bytes from the end are to be.
+    /// The footer is longer than what was read: this many bytes from the end are needed.
     Bytes(u64),
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn check_head(object: &str, bytes: &[u8]) -> Result<(), StorageError>
 }
 
 impl Footer {
-    /// The footer and what follows it.
+    /// Encodes the footer and the trailer behind it.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).expect("a footer has only text keys");
         let length = u32::try_from(bytes.len()).expect("a footer is shorter than 4 GiB");
@@ -87,7 +87,7 @@ impl Footer {
         bytes
     }
 
-    /// Reads the footer from the last bytes of an object of `size` bytes.
+    /// Parses the footer from the last bytes of an object of `size` bytes.
     pub(crate) fn parse(object: &str, tail: &[u8], size: u64) -> Result<TailNeeds, StorageError> {
         let Some((before, trailer)) = tail.split_last_chunk::<TRAILER_BYTES>() else {
             return Err(corrupt(object, format!("its {size} bytes are too few")));
@@ -110,7 +110,7 @@ impl Footer {
         Ok(TailNeeds::Nothing(footer))
     }
 
-    /// Segments fill all that is between the head and the footer.
+    /// Checks that segments fill everything between the head and the footer.
     fn check(&self, object: &str, end: u64) -> Result<(), StorageError> {
         let mut offset = to_u64(HEAD_BYTES);
         for (index, entry) in self.segments.iter().enumerate() {

@@ -1,7 +1,7 @@
-//! What a stream says of the lengths of its compressed buffers, checked before memory is taken for them.
+//! Checks the declared lengths of a stream's compressed buffers, before memory is reserved for them.
 //!
-//! Arrow reserves what a buffer's prefix says that it will have when unpacked. A prefix that lies would end the process, where a
-//! damaged file is an error: so none may say more than LZ4 can make of its bytes.
+//! Arrow reserves as many bytes as a buffer's prefix declares for it when unpacked. A false prefix would end the
+//! process, but a damaged file must be an error. So no prefix may declare more than LZ4 can make of the packed bytes.
 //!
 //! ```text
 //! ff ff ff ff | length of the header: i32 | header (flatbuffers) | body | ..      ff ff ff ff | 0: the end
@@ -9,11 +9,11 @@
 
 use arrow_ipc::{Buffer, root_as_message};
 
-/// A byte of an LZ4 block stands for at most so many.
+/// The most bytes that one byte of an LZ4 block can become.
 const LZ4_FACTOR_MAX: u64 = 255;
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// An error is what cannot be.
+/// Fails with a reason if a length is impossible.
 pub(super) fn check(mut stream: &[u8]) -> Result<(), String> {
     while let Some((header, rest)) = next_header(stream)? {
         let message = root_as_message(header).map_err(|error| format!("a header of it: {error}"))?;
@@ -29,10 +29,10 @@ pub(super) fn check(mut stream: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// The header of a message, and what comes behind it.
+/// The header of a message, and the bytes after it.
 type Header<'a> = (&'a [u8], &'a [u8]);
 
-/// That of the next message; `None` at the end.
+/// The header of the next message; `None` at the end.
 fn next_header(stream: &[u8]) -> Result<Option<Header<'_>>, String> {
     if stream.is_empty() {
         return Ok(None);
@@ -51,7 +51,7 @@ fn check_buffer(buffer: &Buffer, body: &[u8]) -> Result<(), String> {
     let packed =
         start.zip(usize::try_from(buffer.length()).ok()).and_then(|(start, length)| body.get(start..)?.get(..length));
     let packed = packed.ok_or("a buffer lies outside of the body")?;
-    // Shorter ones Arrow refuses itself; -1: it is not packed.
+    // Arrow itself refuses shorter buffers. -1 says that the buffer is not packed.
     let Some((unpacked, packed)) = packed.split_first_chunk() else { return Ok(()) };
     let unpacked = i64::from_le_bytes(*unpacked);
     let most = u64::try_from(packed.len()).unwrap_or(u64::MAX).saturating_mul(LZ4_FACTOR_MAX);

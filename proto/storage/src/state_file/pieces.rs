@@ -1,22 +1,22 @@
-//! A file's bytes as the list of its pieces: large buffers are taken as they are, small ones are copied together.
+//! A file's bytes as a list of pieces: large buffers are shared, small ones are copied together.
 
 use arrow::buffer::Buffer;
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3Default;
 
-/// A piece of its own costs a write or a frame; copying less than this costs no more.
+/// A separate piece costs a write or a frame. Copying fewer bytes than this costs no more.
 const SHARED_BYTES_MIN: usize = 8 << 10;
 
-/// What a file consists of so far.
+/// The file so far.
 pub(super) struct Pieces {
     whole: Vec<Bytes>,
-    /// The last bytes.
+    /// The last bytes, which become the next piece.
     small: Vec<u8>,
     bytes: usize,
     checksum: Xxh3Default,
 }
 
-/// Arrow's memory as bytes.
+/// Lets `Bytes` share Arrow's memory.
 struct Shared(Buffer);
 
 impl AsRef<[u8]> for Shared {
@@ -30,7 +30,7 @@ impl Pieces {
         Self { whole: Vec::new(), small: Vec::new(), bytes: 0, checksum: Xxh3Default::new() }
     }
 
-    /// How many bytes there are.
+    /// The length so far.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -50,7 +50,7 @@ impl Pieces {
         self.whole.push(Bytes::from_owner(Shared(buffer)));
     }
 
-    /// The pieces, and xxh3-64 of them.
+    /// The pieces, and the xxh3-64 of their bytes.
     pub(super) fn finish(mut self) -> (Vec<Bytes>, u64) {
         self.close();
         (self.whole, self.checksum.digest())

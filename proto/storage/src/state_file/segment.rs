@@ -1,4 +1,4 @@
-//! Segments: rows and their key groups as bytes, and back.
+//! Encodes and decodes segments: rows and their key groups.
 
 use std::{
     io::Cursor,
@@ -23,20 +23,21 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{footer::SegmentEntry, footer::to_u64, lengths};
 use crate::{StorageError, compact::own, error::corrupt};
 
-/// What the first column is called. Rows may have a column of that name: it is found by its place.
+/// The name of the first column. The rows may have a column of the same name, so readers find the first by its
+/// position.
 const KEY_GROUP_COLUMN: &str = "__key_group";
 
 /// Rows of state and the key group of each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateRows {
-    /// As many as rows.
+    /// One per row.
     pub key_groups: Arc<[KeyGroup]>,
     /// The rows.
     pub rows: RecordBatch,
 }
 
-/// A segment's bytes, in pieces that follow each other. Where its buffers are not compressed, these share the memory of the rows,
-/// and readers see it from the stream itself.
+/// Encodes a segment in consecutive pieces. Uncompressed buffers share the memory of the rows. The stream itself tells
+/// readers what is compressed.
 pub(super) fn encode(
     key_groups: &[KeyGroup],
     rows: &RecordBatch,
@@ -57,7 +58,7 @@ pub(super) fn encode(
     Ok(pieces)
 }
 
-/// The rows of a segment, checked.
+/// Checks and decodes the rows of a segment.
 pub(crate) fn decode(object: &str, index: u32, entry: &SegmentEntry, bytes: &[u8]) -> Result<StateRows, StorageError> {
     let damaged = |reason: String| corrupt(object, format!("segment {index}: {reason}"));
     if to_u64(bytes.len()) != entry.bytes {
@@ -85,8 +86,9 @@ pub(crate) fn decode(object: &str, index: u32, entry: &SegmentEntry, bytes: &[u8
     Ok(StateRows { key_groups, rows })
 }
 
-/// The only batch of a stream; why it cannot be read. Arrow asserts some of what it reads (lengths of buffers against each
-/// other, for one), and the checksum is as easily made as the bytes: for what lies in a store that is an error like any other.
+/// The only batch of a stream, or why it cannot be read; `None` if there is not exactly one. Arrow asserts some of what
+/// it reads, such as lengths of buffers against each other, and a checksum is as easily forged as the bytes. For bytes
+/// from a store that must be an error like any other, so panics are caught here.
 fn read_batch(bytes: &[u8]) -> Result<Option<RecordBatch>, String> {
     lengths::check(bytes)?;
     let read = AssertUnwindSafe(|| {
@@ -107,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes whose checksum is right and whose lengths are not: whoever can write to the store can make them.
+    /// The checksum is right and the lengths are false: whoever can write to the store can make such bytes.
     #[test]
     fn lengths_that_lie_are_damage() {
         const ROWS: usize = 1000;

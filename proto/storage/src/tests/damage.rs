@@ -90,7 +90,7 @@ fn a_byte_of_a_manifest_counts() {
         for at in 0..whole.len() {
             let mut bytes = whole.to_vec();
             bytes[at] ^= 1;
-            // Whatever it says now, it says it without a panic.
+            // Whatever it says now, parsing it does not panic.
             parse_manifest("m.json", &bytes).ok();
             parse_manifest("m.json", &whole[..at]).expect_err("it is cut");
             store.store.put(&"below/m.json".into(), bytes.into()).await.expect("memory takes it");

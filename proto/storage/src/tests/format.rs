@@ -1,4 +1,4 @@
-//! The bytes of the format, and what goes in comes out.
+//! The bytes of the format, and round trips.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn reader(builder: StateFileBuilder) -> StateReader {
     StateReader::of_bytes(memory(), "x.state", builder.finish().to_bytes()).expect("it was just built")
 }
 
-/// Rows in the order of their key groups, by other means than the builder's.
+/// Rows sorted by key group, by other means than the builder's.
 fn sorted(key_groups: &[KeyGroup], rows: &RecordBatch) -> (Vec<KeyGroup>, RecordBatch) {
     let mut order: Vec<u32> = (0..).take(key_groups.len()).collect();
     order.sort_by_key(|row| key_groups[*row as usize]);
@@ -190,7 +190,7 @@ fn what_is_not_compressed_shares_the_memory_of_the_rows() {
     assert!(is_shared(Compression::None) && !is_shared(Compression::WhereItSaves));
 }
 
-/// Another version of the format needs another version number, another file here, and a reader of all.
+/// Another format needs another version number, another file here, and a reader of all versions.
 #[test]
 fn bytes_of_a_state_file_stay_as_they_are() {
     let file = state_file(0);

@@ -1,4 +1,4 @@
-//! What the tests of storage share: rows of many types, a small manifest, stores that fail in one way.
+//! What the tests of storage share: rows of many types, a small manifest, and a store that lacks features.
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -36,7 +36,7 @@ pub(super) fn groups(groups: &[u16]) -> Vec<KeyGroup> {
     groups.iter().map(|group| KeyGroup(*group)).collect()
 }
 
-/// Numbers and text, as plain as can be.
+/// Numbers and text, in plain arrays.
 pub(super) fn plain_rows(numbers: &[i64]) -> RecordBatch {
     let texts: Vec<Option<String>> = numbers.iter().map(|n| (n % 3 != 0).then(|| format!("row {n}"))).collect();
     let columns: [(&str, ArrayRef); 2] =
@@ -44,7 +44,8 @@ pub(super) fn plain_rows(numbers: &[i64]) -> RecordBatch {
     RecordBatch::try_from_iter(columns).expect("the columns are of one length")
 }
 
-/// Views, dictionaries, lists of views and structs of dictionaries, with nulls and with much that no row shows.
+/// Views, dictionaries, lists of views and structs of dictionaries, with nulls and with many values that no row refers
+/// to.
 pub(super) fn nested_rows(numbers: &[i64]) -> RecordBatch {
     let texts = numbers.iter().map(|n| (n % 5 != 0).then(|| format!("a text that is no inline view: {n}")));
     let views: ArrayRef = Arc::new(texts.collect::<StringViewArray>());
@@ -156,7 +157,7 @@ pub(super) async fn stored(inner: Arc<dyn ObjectStore>) -> (ObjectStores, Checkp
     (stores, store, manifest(objects))
 }
 
-/// A store that lacks what some services lack.
+/// A store without conditional puts and without ranges from the end, like some services.
 #[derive(Debug, Default)]
 pub(crate) struct PoorStore(pub(crate) InMemory);
 

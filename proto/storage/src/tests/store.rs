@@ -1,4 +1,4 @@
-//! Stores: what is put is there, once, and below its root.
+//! What is put is in the store, once, and below its root.
 
 use std::{fs, sync::Arc};
 

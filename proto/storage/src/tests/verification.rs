@@ -1,4 +1,4 @@
-//! A checkpoint is sound, or what is wrong with it is told.
+//! A sound checkpoint passes, and problems are reported.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::rig::{URL, block_on, cluster, manifest_name, state_name, stored};
 use crate::{StorageError, Verified, names, verify};
 
-/// Verifies a checkpoint that was changed: its manifest before it was put, its objects afterwards.
+/// Verifies a checkpoint after changes: to its manifest before it is put, to its objects afterwards.
 async fn verified(
     change: impl FnOnce(&mut Manifest),
     damage: impl AsyncFnOnce(&dyn ObjectStore),

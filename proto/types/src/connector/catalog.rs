@@ -1,4 +1,4 @@
-//! The connectors and formats that this engine has.
+//! The connectors and formats of this engine.
 
 use super::{ConnectorSpec, Delivery, FormatSpec, OptionSpec, OptionType};
 
@@ -10,7 +10,7 @@ const fn required(key: &'static str, kind: OptionType, doc: &'static str) -> Opt
     OptionSpec { key, kind, default: "", required: true, doc }
 }
 
-/// What every source takes.
+/// An option of every source.
 const IDLE_TIMEOUT: OptionSpec = option(
     "scan.watermark.idle-timeout",
     OptionType::Duration,
@@ -71,14 +71,14 @@ pub const FORMATS: &[FormatSpec] = &[
 
 const FILE_FORMATS: &[&str] = &["json", "csv", "parquet"];
 
-/// The columns of the `nexmark` connector: those of Flink's Nexmark, `datetime` within each struct.
+/// The columns of the `nexmark` connector: those of Flink's Nexmark, with `dateTime` in each struct.
 const NEXMARK_COLUMNS: &str = "event_type INT NOT NULL, \
     person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING, dateTime TIMESTAMP(3), extra STRING>, \
     auction ROW<id BIGINT, itemName STRING, description STRING, initialBid BIGINT, reserve BIGINT, dateTime TIMESTAMP(3), expires TIMESTAMP(3), seller BIGINT, category BIGINT, extra STRING>, \
     bid ROW<auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, dateTime TIMESTAMP(3), extra STRING>, \
     dateTime TIMESTAMP(3) NOT NULL";
 
-/// The connector whose source is sent its records, and keeps them where the job's checkpoints are.
+/// The connector whose source takes POSTed records, and keeps them where the job's checkpoints are.
 pub const INGEST_CONNECTOR: &str = "http";
 
 /// The connectors.

@@ -1,4 +1,4 @@
-//! The rules that a job graph keeps, checked wherever one comes from elsewhere.
+//! Checks the rules of job graphs that come from elsewhere.
 
 use std::collections::BTreeSet;
 

@@ -5,7 +5,7 @@ use arrow_schema::{DataType, Field, Schema};
 use super::*;
 use crate::connector::TableConnector;
 
-/// A source that feeds a blackhole, `parallel` or not, over one edge.
+/// A source that feeds a blackhole of parallelism `receiver` over one edge.
 fn two_operators(distribution: Distribution, receiver: Parallelism) -> JobGraph {
     let schema = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false)]));
     let source = SourceOperator {

@@ -20,7 +20,7 @@ proptest! {
         prop_assert!(KeyGroup::of_hash(hash, groups).0 < groups);
     }
 
-    /// Every group has one owner, and nobody owns over one group more than another.
+    /// Every group has one owner, and the numbers of groups that slices own differ by at most one.
     #[test]
     fn an_even_table_is_disjoint_whole_and_fair(bits in 0u32..12, parallelism in 1u32..64) {
         let groups = 1u16 << bits;
