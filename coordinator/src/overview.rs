@@ -176,8 +176,8 @@ fn subtasks(record: &JobRecord, attempt: &AttemptRecord, graph: &JobGraph, memor
             index: subtask.index,
             node: node.0,
             state: state_word(record.status, subtask, node, memory).to_owned(),
-            is_source: has(graph, chain, |kind| matches!(kind, OperatorKind::Source(_))),
-            is_sink: has(graph, chain, OperatorKind::is_sink),
+            is_source: has(graph, chain, |kind| kind.as_source().is_some()),
+            is_sink: has(graph, chain, OperatorKind::is_end),
             metrics: memory.metrics.get(&subtask).copied().unwrap_or(unmeasured()),
         })
     };

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use thalweg_cluster_state::JobSpec;
 use thalweg_types::{
-    JobGraph, OperatorKind,
+    JobGraph,
     client::{JobSubmission, check_length},
     seam::Seams,
     settings::{JobSettings, settings_of_restart},
@@ -156,15 +156,12 @@ pub(crate) fn job_spec(submission: JobSubmission, plan: Plan) -> Option<JobSpec>
 
 /// Refuses tables in the place for checkpoints. This sees only the text of paths; nodes check again.
 pub(crate) fn check_places(graph: &JobGraph, checkpoints: &str) -> Result<(), PlanError> {
-    let of_tables = graph.operators.iter().flat_map(|operator| {
-        let (table, connector) = match &operator.kind {
-            OperatorKind::Source(source) => (&source.table, &source.connector),
-            OperatorKind::Sink(sink) => (&sink.table, &sink.connector),
-            _ => return Vec::new(),
-        };
+    let sources = graph.sources().map(|(_, source)| (&source.table, &source.connector));
+    let sinks = graph.sinks().map(|(_, sink)| (&sink.table, &sink.connector));
+    let of_tables = sources.chain(sinks).flat_map(|(table, connector)| {
         let path = connector.option("path").filter(|_| connector.name == "filesystem");
         let paths = path.into_iter().chain(connector.option("dead-letter.path"));
-        paths.map(|path| (format!("table {table}"), path)).collect()
+        paths.map(move |path| (format!("table {table}"), path))
     });
     let of_settings = ["late.path", "error.path"].into_iter().filter_map(|key| {
         let path = graph.settings.get(key)?;
@@ -188,10 +185,9 @@ fn is_within(path: &str, place: &str) -> bool {
 
 /// The paths at which a job takes records over HTTP, with their tables.
 fn ingest_sources(graph: &JobGraph) -> impl Iterator<Item = (String, &str)> {
-    graph.operators.iter().filter_map(|operator| match &operator.kind {
-        OperatorKind::Source(source) => Some((source.connector.ingest_path(&source.table)?, source.table.as_str())),
-        _ => None,
-    })
+    graph
+        .sources()
+        .filter_map(|(_, source)| Some((source.connector.ingest_path(&source.table)?, source.table.as_str())))
 }
 
 /// Refuses a dataflow that is too large, and two tables that take records at one path, because each would get only some

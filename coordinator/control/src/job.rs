@@ -28,8 +28,8 @@ use std::{
 
 use thalweg_cluster_state::{Command, JobRecord};
 use thalweg_types::{
-    Attempt, ChainPlan, CheckpointId, ClusterId, Incarnation, JobGraph, JobId, JobStatus, NodeId, OperatorId,
-    OperatorKind, Split, SubtaskId,
+    Attempt, ChainPlan, CheckpointId, ClusterId, Incarnation, JobGraph, JobId, JobStatus, NodeId, OperatorId, Split,
+    SubtaskId,
     checkpoint::{Manifest, ManifestRef, SplitProgress},
     graph::GraphError,
     job::{Failure, FailureKind},
@@ -499,7 +499,7 @@ fn unread(found: &[(OperatorId, Vec<Split>)]) -> Vec<(OperatorId, Vec<SplitProgr
 
 /// Whether clients fetch rows of the job. They may wait for a checkpoint.
 fn expects_rows(graph: &JobGraph) -> bool {
-    graph.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Collect(_)))
+    graph.collects().next().is_some()
 }
 
 fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {

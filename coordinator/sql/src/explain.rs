@@ -29,7 +29,7 @@ pub(crate) use expression::expression_text;
 #[must_use]
 pub fn explain(graph: &JobGraph) -> String {
     let mut writer = Writer { graph, seen: BTreeSet::new(), text: String::new() };
-    for operator in graph.operators.iter().filter(|operator| operator.kind.is_sink()) {
+    for operator in graph.operators.iter().filter(|operator| operator.kind.is_end()) {
         writer.operator(operator, "", "", "");
     }
     writer.text

@@ -17,7 +17,6 @@ use sqlparser::{
 };
 use thalweg_types::{
     JobGraph,
-    graph::OperatorKind,
     settings::{JobSettings, SETTINGS, SettingError},
 };
 
@@ -407,11 +406,7 @@ impl<'a> Session<'a> {
 }
 
 fn queries_of(graph: &JobGraph) -> Vec<PlannedQuery> {
-    let collects = graph.operators.iter().filter_map(|operator| match &operator.kind {
-        OperatorKind::Collect(collect) => Some(PlannedQuery { query: collect.query, schema: operator.output.clone() }),
-        _ => None,
-    });
-    collects.collect()
+    graph.collects().map(|(operator, query)| PlannedQuery { query, schema: operator.output.clone() }).collect()
 }
 
 fn setting_error(error: &SettingError) -> SqlError {

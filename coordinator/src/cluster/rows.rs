@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use thalweg_cluster_state::{AttemptRecord, JobRecord};
 use thalweg_types::{
-    Attempt, JobId, JobStatus, NodeId, OperatorKind,
+    Attempt, JobId, JobStatus, NodeId,
     client::{RowsAnswer, RowsRequest},
 };
 use tonic::{Status, transport::Channel};
@@ -141,11 +141,7 @@ fn no_rows(attempt: Attempt) -> RowsAnswer {
 
 fn queries_of(record: &JobRecord) -> Result<Arc<[u32]>, Status> {
     let graph = graph_of(record)?;
-    let queries = graph.operators.iter().filter_map(|operator| match &operator.kind {
-        OperatorKind::Collect(collect) => Some(collect.query),
-        _ => None,
-    });
-    Ok(queries.collect())
+    Ok(graph.collects().map(|(_, query)| query).collect())
 }
 
 fn rows_of(record: &JobRecord, request: &RowsRequest) -> Result<Rows, Status> {

@@ -17,7 +17,7 @@ use thalweg_proto::{
     },
 };
 use thalweg_types::{
-    JobGraph, JobId, OperatorKind,
+    JobGraph, JobId,
     client::{
         CollectedQuery, JobAnswer, JobRequest, JobSubmission, MemberChange, NodeOverview, PlanRequest,
         SCRIPT_BYTES_MAX, SubmittedJob,
@@ -241,13 +241,8 @@ pub(super) fn graph_of(record: &JobRecord) -> Result<JobGraph, Status> {
 
 /// The queries whose rows clients fetch.
 fn collected(graph: &JobGraph) -> Vec<CollectedQuery> {
-    let queries = graph.operators.iter().filter_map(|operator| match &operator.kind {
-        OperatorKind::Collect(collect) => {
-            Some(CollectedQuery { query: collect.query, schema: schema_message(&operator.output) })
-        }
-        _ => None,
-    });
-    queries.collect()
+    let queries = graph.collects();
+    queries.map(|(operator, query)| CollectedQuery { query, schema: schema_message(&operator.output) }).collect()
 }
 
 /// A schema as an encapsulated Arrow IPC message.

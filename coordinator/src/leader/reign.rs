@@ -14,7 +14,7 @@ use thalweg_control::{
 };
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
-    Attempt, ClusterId, Incarnation, JobGraph, JobId, NodeId, OperatorKind, SubtaskId, Term,
+    Attempt, ClusterId, Incarnation, JobGraph, JobId, NodeId, SubtaskId, Term,
     job::{CheckpointOverview, Failure, FailureKind, SubtaskMetrics},
     node::{NodeRegistration, NodeState},
     seam::Seams,
@@ -499,8 +499,7 @@ impl Reign {
 
 /// Whether a job has ended with rows to fetch.
 pub(super) fn has_rows(record: &JobRecord) -> bool {
-    let collects =
-        |graph: JobGraph| graph.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Collect(_)));
+    let collects = |graph: JobGraph| graph.collects().next().is_some();
     record.ended_well() && JobGraph::from_bytes(record.spec.graph.as_bytes()).is_ok_and(collects)
 }
 

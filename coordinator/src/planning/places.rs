@@ -3,7 +3,7 @@
 
 use glob::Pattern;
 use thalweg_storage::local_path;
-use thalweg_types::{JobGraph, OperatorKind, graph::SinkOperator};
+use thalweg_types::{JobGraph, graph::SinkOperator};
 
 const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
 /// The most paths that a path with braces is expanded to here. Its node refuses more.
@@ -56,30 +56,24 @@ pub(super) fn check_written(graph: &JobGraph) -> Result<(), String> {
 
 /// The tables that the job reads from files, with their paths.
 fn read_by(graph: &JobGraph) -> impl Iterator<Item = (&str, &str)> {
-    graph.operators.iter().filter_map(|operator| match &operator.kind {
-        OperatorKind::Source(source) if source.connector.name == "filesystem" => {
-            Some((source.table.as_str(), source.connector.option("path")?))
-        }
-        _ => None,
-    })
+    let of_files = graph.sources().filter(|(_, source)| source.connector.name == "filesystem");
+    of_files.filter_map(|(_, source)| Some((source.table.as_str(), source.connector.option("path")?)))
 }
 
 fn written_by(graph: &JobGraph) -> Vec<Written<'_>> {
     let aside =
         |what, path, stem: &str| Written { what, path, levels: 0, file: format!("{stem}-.json"), is_table: false };
-    let of_operators = graph.operators.iter().filter_map(|operator| match &operator.kind {
-        OperatorKind::Source(source) => {
-            let path = source.connector.option("dead-letter.path")?;
-            Some(aside(format!("table {}: dead-letter.path", source.table), path, "dead-letter"))
-        }
-        OperatorKind::Sink(sink) if sink.connector.name == "filesystem" => of_sink(sink),
-        _ => None,
+    let of_sinks =
+        graph.sinks().filter(|(_, sink)| sink.connector.name == "filesystem").filter_map(|(_, sink)| of_sink(sink));
+    let of_sources = graph.sources().filter_map(|(_, source)| {
+        let path = source.connector.option("dead-letter.path")?;
+        Some(aside(format!("table {}: dead-letter.path", source.table), path, "dead-letter"))
     });
     let of_settings = [("late.path", "late"), ("error.path", "error")].into_iter().filter_map(|(key, stem)| {
         let path = graph.settings.get(key)?;
         Some(aside(format!("setting {key}"), path.as_str(), stem))
     });
-    of_operators.chain(of_settings).collect()
+    of_sources.chain(of_sinks).chain(of_settings).collect()
 }
 
 fn of_sink(sink: &SinkOperator) -> Option<Written<'_>> {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use thalweg_client::SubmitOptions;
-use thalweg_types::{OperatorKind, client::SCRIPT_BYTES_MAX};
+use thalweg_types::{JobGraph, client::SCRIPT_BYTES_MAX};
 
 use crate::{
     args::ScriptArgs,
@@ -68,8 +68,7 @@ pub fn check_sources(script: &SubmitOptions, command: &str, offers: Offers) -> R
     }
     // A script that cannot be planned is for the cluster to refuse.
     let planned = thalweg_sql::plan(&script.sql, &script.settings).ok().and_then(|planned| planned.graph);
-    for operator in planned.iter().flat_map(|graph| &graph.operators) {
-        let OperatorKind::Source(source) = &operator.kind else { continue };
+    for (_, source) in planned.iter().flat_map(JobGraph::sources) {
         let (table, connector) = (&source.table, source.connector.name.as_str());
         if is_missing(connector) && connector == "http" {
             bail!("table {table}: {command} takes no records over HTTP: use thalweg dev, or a node with --http");

@@ -18,7 +18,7 @@ use futures::{FutureExt, future::try_join_all};
 use thalweg_exchange::{Endpoints, PeerFailure, connect};
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
-    Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, OperatorKind, SubtaskId,
+    Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, SubtaskId,
     checkpoint::{Prepared, ToldSnapshot},
     job::{Failure, FailureKind, SubtaskMetrics},
     session::{Deployment, SubtaskState},
@@ -300,21 +300,14 @@ impl Supervisor {
     async fn check_destinations(&self) -> Result<(), SubtaskError> {
         let connectors = &self.surroundings.context.connectors;
         let graph = &self.deployment.graph;
-        let of_sinks = graph.operators.iter().filter_map(|operator| match &operator.kind {
-            OperatorKind::Sink(sink) if sink.connector.name == "filesystem" => {
-                Some((&sink.table, sink.connector.option("path")?))
-            }
-            _ => None,
-        });
+        let of_files = graph.sinks().filter(|(_, sink)| sink.connector.name == "filesystem");
+        let of_sinks = of_files.filter_map(|(_, sink)| Some((&sink.table, sink.connector.option("path")?)));
         try_join_all(of_sinks.map(async |(table, path)| {
             let failed = |source| SubtaskError::Connector { table: table.clone(), source };
             connectors.check_destination(path).await.map_err(failed)
         }))
         .await?;
-        let of_sources = graph.operators.iter().filter_map(|operator| match &operator.kind {
-            OperatorKind::Source(source) => source.connector.option("dead-letter.path"),
-            _ => None,
-        });
+        let of_sources = graph.sources().filter_map(|(_, source)| source.connector.option("dead-letter.path"));
         let of_job = ["late.path", "error.path"].into_iter().filter_map(|key| graph.settings.get(key));
         let aside = of_sources.chain(of_job.map(String::as_str)).map(|path| connectors.check_destination(path));
         try_join_all(aside).await.map_err(|source| SubtaskError::SetAside { source })?;

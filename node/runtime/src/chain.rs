@@ -85,9 +85,10 @@ pub(crate) struct Vertex {
     pub(crate) children: Vec<usize>,
     /// Indexes of the outbounds that take its output.
     pub(crate) outbounds: Vec<usize>,
-    /// Whether output that it still holds is emitted before its state is frozen. This is so for an operator without
-    /// keys, since no other subtask could take that output over.
-    pub(crate) hands_on: bool,
+    /// Its description's: what it holds in mid-emission is emitted before it is frozen.
+    pub(crate) drains_at_barriers: bool,
+    /// Its description's.
+    pub(crate) keeps_state: bool,
 }
 
 enum Step {
@@ -361,14 +362,22 @@ impl Chain {
                 *watermark = operator.forwarded(*watermark);
                 self.parts.state.observe(at, name, || operator.state_bytes())?;
             }
-            Signal::Barrier(_) => {
-                let began = self.parts.meter.now();
-                let state = operator.freeze().map_err(|source| failed(name, source))?;
-                self.gathered.freeze += self.parts.meter.now().saturating_sub(began);
-                self.gathered.operators.push((*id, state));
-            }
+            Signal::Barrier(_) => self.freeze_operator(at)?,
         }
         self.forward(at, signal)
+    }
+
+    fn freeze_operator(&mut self, at: usize) -> Result<(), SubtaskError> {
+        let Vertex { id, name, stage: Stage::Operator(operator), keeps_state, .. } = &mut self.parts.vertices[at]
+        else {
+            return Ok(());
+        };
+        let began = self.parts.meter.now();
+        let state = operator.freeze().map_err(|source| failed(name, source))?;
+        debug_assert!(*keeps_state || state.tables.is_empty(), "{name} is described as keeping nothing");
+        self.gathered.freeze += self.parts.meter.now().saturating_sub(began);
+        self.gathered.operators.push((*id, state));
+        Ok(())
     }
 
     /// Freezes a sink or a client's rows at the barrier: everything written before it is sealed.

@@ -13,10 +13,9 @@ use thalweg_keyed_state::StateBatch;
 use thalweg_operators::{FailedRows, LateRows, Operator as Operate, OperatorContext, build};
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
-    Attempt, Chain as PlannedChain, ChainPlan, ChannelId, ClusterId, JobId, NodeId, Operator, OperatorId, OperatorKind,
-    SubtaskId,
+    Attempt, Chain as PlannedChain, ChainPlan, ChannelId, ClusterId, JobId, NodeId, Operator, OperatorId, SubtaskId,
     checkpoint::SplitProgress,
-    graph::{AggregatePhase, Distribution, SourceOperator},
+    graph::{Description, Distribution, Role, SourceOperator, StateScope},
     session::Deployment,
     settings::JobSettings,
 };
@@ -184,10 +183,7 @@ impl Builder<'_> {
 
     fn source_of(&self, subtask: SubtaskId) -> Option<(OperatorId, &SourceOperator)> {
         let head = self.head(subtask);
-        match &head.kind {
-            OperatorKind::Source(spec) => Some((head.id, spec)),
-            _ => None,
-        }
+        Some((head.id, head.kind.as_source()?))
     }
 
     /// The inputs of each subtask; `None` for sources.
@@ -311,7 +307,7 @@ impl Builder<'_> {
 
     fn operator(&self, operator: &Operator, context: &OperatorContext) -> Result<Box<dyn Operate>, SubtaskError> {
         let graph = &self.deployment.graph;
-        let inputs = (0..operator.kind.ports()).map(|port| graph.input_schema(operator.id, port));
+        let inputs = (0..operator.kind.describe().ports).map(|port| graph.input_schema(operator.id, port));
         let inputs: Option<Vec<_>> = inputs.collect();
         let inputs = inputs.ok_or_else(|| plan_error(format!("nothing feeds a port of {}", operator.id)))?;
         build(operator, &inputs, context)
@@ -331,18 +327,16 @@ impl Builder<'_> {
         for id in &planned.operators {
             let operator = self.deployment.graph.operator(*id);
             let stage = self.stage(operator, subtask, shared)?;
-            let name = match &operator.kind {
-                OperatorKind::Sink(sink) => sink.table.clone(),
-                _ => operator.name.clone(),
-            };
-            let hands_on = hands_on(&operator.kind);
+            let name = operator.kind.as_sink().map_or(&operator.name, |sink| &sink.table).clone();
+            let Description { drains_at_barriers, state, .. } = operator.kind.describe();
             vertices.push(Vertex {
                 id: *id,
                 name,
                 stage,
                 children: Vec::new(),
                 outbounds: Vec::new(),
-                hands_on,
+                drains_at_barriers,
+                keeps_state: state != StateScope::None,
                 portion: Portion::default(),
             });
         }
@@ -380,9 +374,9 @@ impl Builder<'_> {
     fn stage(&self, operator: &Operator, subtask: SubtaskId, shared: &mut Shared) -> Result<Stage, SubtaskError> {
         let states = shared.restored.operators.remove(&(operator.id, subtask.index)).unwrap_or_default();
         let states: Vec<_> = states.into_iter().map(|former| former.state).collect();
-        match &operator.kind {
-            OperatorKind::Source(_) => Ok(Stage::Source),
-            OperatorKind::Sink(sink) => {
+        match operator.kind.describe().role {
+            Role::Source(_) => Ok(Stage::Source),
+            Role::Sink(sink) => {
                 let identity = self.identity(operator.id, subtask);
                 let wrong = |source| SubtaskError::Connector { table: sink.table.clone(), source };
                 let writer = self.tables.sink_writer(sink, operator.output.clone(), identity).map_err(wrong)?;
@@ -391,10 +385,10 @@ impl Builder<'_> {
                 let clock = &*self.context.seams.clock;
                 Ok(Stage::Sink(RollingSink::new(writer, group, &states, clock).map_err(wrong)?))
             }
-            OperatorKind::Collect(collect) => {
+            Role::Collect(collect) => {
                 Ok(Stage::Collect(self.context.collect.begin(self.job, self.attempt, collect.query, &states)))
             }
-            _ => {
+            Role::Transform => {
                 let mut built = self.operator(operator, &shared.operators)?;
                 let owned = owned_groups(self.plan, subtask, &self.deployment.assignment.key_groups);
                 built
@@ -476,16 +470,6 @@ fn window_of(set: u64, memory: u64, channels: usize) -> u64 {
 
 fn plan_error(reason: String) -> SubtaskError {
     SubtaskError::Plan { reason }
-}
-
-/// Whether an operator emits what it still holds before it is frozen. It must do so if it has no keys by which
-/// another subtask could take that output over. The local phase of an aggregation empties itself at a barrier anyway.
-fn hands_on(kind: &OperatorKind) -> bool {
-    match kind {
-        OperatorKind::Calc(_) | OperatorKind::WindowAssign(_) | OperatorKind::Limit(_) => true,
-        OperatorKind::WindowAggregate(aggregate) => aggregate.phase == AggregatePhase::Local,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

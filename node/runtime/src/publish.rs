@@ -8,7 +8,8 @@ use thalweg_connectors::{
     part_committables,
 };
 use thalweg_types::{
-    Attempt, ClusterId, JobGraph, JobId, Operator, OperatorId, OperatorKind, Split,
+    Attempt, ClusterId, JobGraph, JobId, Operator, OperatorId, Split,
+    graph::SideOutput,
     job::{Failure, FailureKind},
     session::SinkCommittables,
     settings::JobSettings,
@@ -29,8 +30,7 @@ pub async fn discover(
     let settings = settings_of(graph)?;
     let mut found = Vec::with_capacity(sources.len());
     for id in sources {
-        let operator = graph.operators.iter().find(|operator| operator.id == *id);
-        let Some(OperatorKind::Source(spec)) = operator.map(|operator| &operator.kind) else {
+        let Some((_, spec)) = graph.sources().find(|(source, _)| source == id) else {
             return Err(data_failure(format!("{id} is not a source")));
         };
         let failed = |error| table_failure(&spec.table, &error);
@@ -106,13 +106,13 @@ fn committer(
     settings: &JobSettings,
 ) -> Result<Option<Box<dyn SinkCommitter>>, ConnectorError> {
     let connectors = &context.connectors;
-    let (kind, path) = match &operator.kind {
-        OperatorKind::Sink(sink) => return open_sink_committer(sink, operator.output.clone(), connectors).map(Some),
-        OperatorKind::Collect(_) | OperatorKind::Calc(_) | OperatorKind::Sort(_) | OperatorKind::Limit(_) => {
-            return Ok(None);
-        }
-        OperatorKind::Source(source) => (SetAsideKind::DeadLetters, source.connector.option("dead-letter.path")),
-        _ => (SetAsideKind::LateRows, settings.late_path.as_deref()),
+    if let Some(sink) = operator.kind.as_sink() {
+        return open_sink_committer(sink, operator.output.clone(), connectors).map(Some);
+    }
+    let (kind, path) = match operator.kind.describe().side_output {
+        Some(SideOutput::DeadLetters(path)) => (SetAsideKind::DeadLetters, Some(path)),
+        Some(SideOutput::LateRows) => (SetAsideKind::LateRows, settings.late_path.as_deref()),
+        None => return Ok(None),
     };
     path.map(|path| open_set_aside_committer(kind, path, connectors)).transpose()
 }

@@ -18,8 +18,11 @@ use thiserror::Error;
 use crate::{connector::TableConnector, expr::ExprBytes, id::OperatorId};
 
 mod check;
+mod description;
 #[cfg(test)]
 mod tests;
+
+pub use description::{Description, Role, SideOutput, StateScope};
 
 /// The version of the job graph's format.
 pub const FORMAT: u32 = 1;
@@ -424,24 +427,6 @@ pub enum Distribution {
     Rebalance,
     /// All rows to subtask 0.
     Gather,
-}
-
-impl OperatorKind {
-    /// How many inputs it has.
-    #[must_use]
-    pub fn ports(&self) -> u8 {
-        match self {
-            Self::Source(_) => 0,
-            Self::WindowJoin(_) => 2,
-            _ => 1,
-        }
-    }
-
-    /// Whether it has no outputs.
-    #[must_use]
-    pub fn is_sink(&self) -> bool {
-        matches!(self, Self::Sink(_) | Self::Collect(_))
-    }
 }
 
 /// What is wrong with a job graph.

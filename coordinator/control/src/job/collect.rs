@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use thalweg_cluster_state::{Command, JobRecord};
 use thalweg_types::{
-    Attempt, CheckpointId, JobStatus, Operator, OperatorKind,
+    Attempt, CheckpointId, JobStatus,
     checkpoint::ManifestRef,
     connector::INGEST_CONNECTOR,
     job::{Failure, FailureKind},
@@ -114,8 +114,8 @@ impl JobController {
 
     /// Whether a source of the job has an ingest log. Its segments are stored even before the first checkpoint.
     fn has_ingest_log(&self) -> bool {
-        let is_sent = |operator: &Operator| matches!(&operator.kind, OperatorKind::Source(spec) if spec.connector.name == INGEST_CONNECTOR);
-        !self.checkpoint_interval().is_zero() && self.graph.operators.iter().any(is_sent)
+        !self.checkpoint_interval().is_zero()
+            && self.graph.sources().any(|(_, source)| source.connector.name == INGEST_CONNECTOR)
     }
 
     /// Collects after the end, once the job's output is settled.

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use thalweg_cluster_state::JobRecord;
 use thalweg_types::{
-    Attempt, JobStatus, NodeId, OperatorKind,
+    Attempt, JobStatus, NodeId, Operator,
+    graph::SideOutput,
     job::FailureKind,
     session::{ALL_ATTEMPTS, Action},
 };
@@ -84,11 +85,14 @@ impl JobController {
 
     /// Whether any operator writes files: rows, malformed records, late records, or rows that failed.
     fn writes(&self) -> bool {
-        self.graph.operators.iter().any(|operator| match &operator.kind {
-            OperatorKind::Sink(_) => true,
-            OperatorKind::Source(source) => source.connector.option("dead-letter.path").is_some(),
-            _ => self.settings.late_path.is_some(),
-        }) || self.settings.error_path.is_some()
+        let side_output = |operator: &Operator| match operator.kind.describe().side_output {
+            Some(SideOutput::DeadLetters(_)) => true,
+            Some(SideOutput::LateRows) => self.settings.late_path.is_some(),
+            None => false,
+        };
+        self.graph.sinks().next().is_some()
+            || self.graph.operators.iter().any(side_output)
+            || self.settings.error_path.is_some()
     }
 
     /// A part of the ended job that ran on unnoticed is gone now. It may have left more files and objects.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use thalweg_cluster_state::{Command, EndMode, JobRecord, Verdict};
 use thalweg_types::{
-    CheckpointId, NodeId, OperatorId, OperatorKind,
+    CheckpointId, NodeId, OperatorId,
     checkpoint::{Manifest, SplitProgress},
     job::{Failure, FailureKind},
     session::{Action, Deployment, SinkCommittables, SplitAssignment, SubtaskState},
@@ -242,8 +242,7 @@ impl JobController {
     }
 
     fn sources(&self) -> impl Iterator<Item = OperatorId> + '_ {
-        let sources = self.graph.operators.iter().filter(|operator| matches!(operator.kind, OperatorKind::Source(_)));
-        sources.map(|operator| operator.id)
+        self.graph.sources().map(|(id, _)| id)
     }
 
     fn discover(&mut self, record: &JobRecord, sources: Vec<OperatorId>) -> Vec<Effect> {

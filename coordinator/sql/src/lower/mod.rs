@@ -33,11 +33,7 @@ use std::collections::BTreeMap;
 
 use datafusion_expr::{Expr, JoinType, LogicalPlan};
 use sqlparser::tokenizer::TokenWithSpan;
-use thalweg_types::{
-    ExprBytes, JobGraph, OperatorId,
-    graph::{OperatorKind, WindowSpec},
-    settings::JobSettings,
-};
+use thalweg_types::{ExprBytes, JobGraph, OperatorId, graph::WindowSpec, settings::JobSettings};
 
 use self::{graph::GraphBuilder, places::Places, relation::Relation};
 use crate::{
@@ -153,7 +149,7 @@ impl Lowerer<'_> {
     fn may_idle(&self, operators: &[OperatorId]) -> bool {
         let mut pending = operators.to_vec();
         while let Some(id) = pending.pop() {
-            if let OperatorKind::Source(source) = &self.graph.operator(id).kind
+            if let Some(source) = self.graph.operator(id).kind.as_source()
                 && let Some(watermark) = &source.watermark
                 // A watched directory is idle while it has no new file.
                 && (watermark.idle_timeout_micros.is_some() || source.connector.option("source.monitor-interval").is_some())

@@ -126,7 +126,7 @@ impl Lowerer<'_> {
     fn without_end(&self, operators: &[OperatorId]) -> Option<(&str, &str, &'static str)> {
         let mut pending = operators.to_vec();
         while let Some(id) = pending.pop() {
-            if let OperatorKind::Source(source) = &self.graph.operator(id).kind
+            if let Some(source) = self.graph.operator(id).kind.as_source()
                 && let Some(remedy) = source.connector.lacks_end()
             {
                 return Some((&source.table, &source.connector.name, remedy));

@@ -17,7 +17,7 @@ pub(super) fn check(graph: &JobGraph) {
     let again = JobGraph::from_bytes(&graph.to_bytes()).expect("the graph survives its persisted form");
     assert_eq!(again, *graph);
     for operator in &graph.operators {
-        for port in 0..operator.kind.ports() {
+        for port in 0..operator.kind.describe().ports {
             let senders: Vec<_> = graph.inputs(operator.id).filter(|edge| edge.port == port).collect();
             for edge in &senders {
                 let first = &graph.operator(senders[0].from).output;
@@ -25,7 +25,7 @@ pub(super) fn check(graph: &JobGraph) {
             }
         }
         let inputs: Vec<_> =
-            (0..operator.kind.ports()).filter_map(|port| graph.input_schema(operator.id, port)).collect();
+            (0..operator.kind.describe().ports).filter_map(|port| graph.input_schema(operator.id, port)).collect();
         check_operator(operator, &inputs.iter().map(AsRef::as_ref).collect::<Vec<_>>());
     }
 }

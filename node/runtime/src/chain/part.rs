@@ -66,15 +66,10 @@ impl Chain {
     async fn switch(&mut self, checkpoint: CheckpointId, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         self.settle().await?;
         for at in 0..self.parts.vertices.len() {
-            let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
-            let Stage::Operator(operator) = stage else {
-                self.freeze_end(at, checkpoint).await?;
-                continue;
-            };
-            let began = self.parts.meter.now();
-            let state = operator.freeze().map_err(|source| failed(name, source))?;
-            self.gathered.freeze += self.parts.meter.now().saturating_sub(began);
-            self.gathered.operators.push((*id, state));
+            match self.parts.vertices[at].stage {
+                Stage::Operator(_) => self.freeze_operator(at)?,
+                Stage::Source | Stage::Sink(_) | Stage::Collect(_) => self.freeze_end(at, checkpoint).await?,
+            }
         }
         let (mut frozen, since) = self.frozen(checkpoint, source.map(|source| source.freeze())).await?;
         frozen.is_unaligned = true;
@@ -124,7 +119,7 @@ impl Chain {
                     self.stack.push(step);
                     self.carry(&mut left).await?;
                 }
-                Step::Drain { vertex, .. } if self.parts.vertices[vertex].hands_on => {
+                Step::Drain { vertex, .. } if self.parts.vertices[vertex].drains_at_barriers => {
                     self.stack.push(Step::Drain { vertex, then: None });
                     self.carry(&mut left).await?;
                     left.push(step);
@@ -138,7 +133,7 @@ impl Chain {
             };
             operator.flush().map_err(|source| failed(name, source))?;
             self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
-            if self.parts.vertices[at].hands_on {
+            if self.parts.vertices[at].drains_at_barriers {
                 self.stack.push(Step::Drain { vertex: at, then: None });
                 self.carry(&mut released).await?;
             }
@@ -154,7 +149,7 @@ impl Chain {
         while let Some(step) = self.stack.pop() {
             self.take_turn().await;
             match step {
-                Step::Drain { vertex, .. } if !self.parts.vertices[vertex].hands_on => left.push(step),
+                Step::Drain { vertex, .. } if !self.parts.vertices[vertex].drains_at_barriers => left.push(step),
                 Step::Process { vertex, port, batch } => {
                     let emitted = self.take_output(vertex)?;
                     self.process_at(vertex, port, batch).await?;

@@ -233,9 +233,9 @@ fn graph_from_wire(message: &'static str, bytes: &[u8]) -> Result<JobGraph, Wire
 }
 
 fn check_source(message: &'static str, graph: &JobGraph, operator: OperatorId) -> Result<(), WireError> {
-    match kind_of(graph, operator) {
-        Some(OperatorKind::Source(_)) => Ok(()),
-        _ => Err(WireError::new(message, format!("{operator} is not a source of the graph"))),
+    match kind_of(graph, operator).and_then(OperatorKind::as_source) {
+        Some(_) => Ok(()),
+        None => Err(WireError::new(message, format!("{operator} is not a source of the graph"))),
     }
 }
 

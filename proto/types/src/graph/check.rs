@@ -40,7 +40,7 @@ impl JobGraph {
             return broken(format!("an edge goes from {} to {}", edge.from, edge.to));
         }
         let (from, to) = (self.operator(edge.from), self.operator(edge.to));
-        if from.kind.is_sink() || edge.port >= to.kind.ports() {
+        if from.kind.is_end() || edge.port >= to.kind.describe().ports {
             return broken(format!("{} cannot feed port {} of {}", from.id, edge.port, to.id));
         }
         match &edge.distribution {
@@ -53,7 +53,22 @@ impl JobGraph {
             Distribution::Gather if to.parallelism != Parallelism::One => {
                 broken(format!("{} gathers into {}, which is parallel", from.id, to.id))
             }
-            _ => Ok(()),
+            Distribution::Forward | Distribution::Hash { .. } | Distribution::Rebalance | Distribution::Gather => {
+                self.check_keys(edge)
+            }
+        }
+    }
+
+    /// The receiver keeps its state by columns that come.
+    fn check_keys(&self, edge: &Edge) -> Result<(), GraphError> {
+        let (from, to) = (self.operator(edge.from), self.operator(edge.to));
+        let keys = to.kind.describe().keys[usize::from(edge.port)];
+        match keys.iter().find(|key| **key >= from.output.fields().len()) {
+            Some(key) => Err(GraphError::Inconsistent(format!(
+                "{} has key column {key}, which {} does not give",
+                to.id, from.id
+            ))),
+            None => Ok(()),
         }
     }
 
@@ -62,7 +77,7 @@ impl JobGraph {
         let starved = self
             .operators
             .iter()
-            .flat_map(|operator| (0..operator.kind.ports()).map(move |port| (operator.id, port)))
+            .flat_map(|operator| (0..operator.kind.describe().ports).map(move |port| (operator.id, port)))
             .find(|port| !fed.contains(port));
         match starved {
             Some((operator, port)) => Err(GraphError::Inconsistent(format!("nothing feeds port {port} of {operator}"))),

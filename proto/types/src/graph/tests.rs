@@ -79,6 +79,17 @@ fn broken_rules_are_named() {
 }
 
 #[test]
+fn a_key_that_does_not_come_is_named() {
+    let mut graph = two_operators(Distribution::Forward, Parallelism::Job);
+    let top =
+        |key| WindowTopN { window: (0, 0), partition: vec![key], order: Vec::new(), limit: 1, emit_row_number: false };
+    graph.operators[1].kind = OperatorKind::WindowTopN(top(0));
+    assert_eq!(graph.check(), Ok(()));
+    graph.operators[1].kind = OperatorKind::WindowTopN(top(7));
+    check_refused(&graph, "op-1 has key column 7, which op-0 does not give");
+}
+
+#[test]
 fn any_text_is_refused_or_read_without_a_panic() {
     use proptest::prelude::*;
     let golden = include_str!("golden.json").trim_end().as_bytes().to_vec();
