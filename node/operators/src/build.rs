@@ -5,13 +5,13 @@ use thalweg_types::{OperatorKind, graph::AggregatePhase};
 
 use crate::{
     Operator, OperatorError,
-    aggregate::{LocalAggregate, SessionAggregate, WindowedAggregate, is_session},
+    aggregate::{LocalAggregate, is_session, session_aggregate, windowed_aggregate},
     calc::CalcOperator,
     error::build_error,
-    join::WindowJoinOperator,
+    join::window_join,
     limit::LimitOperator,
     sort::SortOperator,
-    top_n::WindowTopNOperator,
+    top_n::window_top_n,
     window_assign::WindowAssignOperator,
 };
 
@@ -35,7 +35,7 @@ pub fn build(
     context: &OperatorContext,
 ) -> Result<Box<dyn Operator>, OperatorError> {
     let fail = build_error::<String>(&operator.name);
-    let ports = usize::from(operator.kind.ports());
+    let ports = usize::from(operator.kind.describe().ports);
     if inputs.len() != ports {
         return Err(fail(format!("it has {ports} inputs, not {}", inputs.len())));
     }
@@ -46,20 +46,16 @@ pub fn build(
             Box::new(WindowAssignOperator::new(assign, &operator.name, &inputs[0], output, *context)?)
         }
         OperatorKind::WindowAggregate(aggregate) if is_session(&aggregate.windowing) => {
-            Box::new(SessionAggregate::new(aggregate, &operator.name, &inputs[0], output, *context)?)
+            Box::new(session_aggregate(aggregate, &operator.name, &inputs[0], output, *context)?)
         }
         OperatorKind::WindowAggregate(aggregate) if aggregate.phase == AggregatePhase::Local => {
             Box::new(LocalAggregate::new(aggregate, &operator.name, &inputs[0], output, *context)?)
         }
         OperatorKind::WindowAggregate(aggregate) => {
-            Box::new(WindowedAggregate::new(aggregate, &operator.name, &inputs[0], output, *context)?)
+            Box::new(windowed_aggregate(aggregate, &operator.name, &inputs[0], output, *context)?)
         }
-        OperatorKind::WindowJoin(join) => {
-            Box::new(WindowJoinOperator::new(join, &operator.name, inputs, output, *context)?)
-        }
-        OperatorKind::WindowTopN(top_n) => {
-            Box::new(WindowTopNOperator::new(top_n, &operator.name, &inputs[0], output, *context)?)
-        }
+        OperatorKind::WindowJoin(join) => Box::new(window_join(join, &operator.name, inputs, output, *context)?),
+        OperatorKind::WindowTopN(top_n) => Box::new(window_top_n(top_n, &operator.name, &inputs[0], output, *context)?),
         OperatorKind::Sort(sort) => Box::new(SortOperator::new(sort, &operator.name, &inputs[0], output, *context)?),
         OperatorKind::Limit(range) => Box::new(LimitOperator::new(*range, &operator.name, &inputs[0], &output)?),
         OperatorKind::Source(_) | OperatorKind::Sink(_) | OperatorKind::Collect(_) => {

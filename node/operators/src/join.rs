@@ -1,7 +1,7 @@
-//! Joins rows with equal windows and keys: buffers both sides per window, and joins when the window closes.
+//! Joins rows with equal windows and keys: keeps both sides per window, and joins when the window closes.
 //!
 //! ```text
-//! rows --split by window--> buffers (compacted)   watermark >= end    hash join, in chunks of bounded size
+//! rows --split by window--> kept (compacted)     watermark >= end    hash join, in chunks of bounded size
 //! port 0 -> left[window]                        ------------------->  table over the smaller side, probed with the larger
 //! port 1 -> right[window]
 //! ```
@@ -10,24 +10,20 @@
 //! the whole other side, and the row whose matches were partly returned with the rest of its matches. Each of these two
 //! is stored as a *fragment*, which is joined on its own within the same window.
 
-use std::collections::BTreeMap;
-
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::{and, filter_record_batch, is_not_null};
 use arrow::datatypes::{DataType, SchemaRef};
 use thalweg_flow::Window;
-use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch, WATERMARK};
-use thalweg_types::{KeyGroup, Watermark, graph::WindowJoin};
+use thalweg_keyed_state::{FrozenState, KeyGroupSet};
+use thalweg_types::graph::WindowJoin;
 
 use crate::{
-    FailedRows, LateRows, Operator, OperatorContext, OperatorError,
-    aggregate::{check_timestamps, split_attached},
-    compact,
-    emission::{Emission, OUTPUT},
+    OperatorContext, OperatorError, compact,
+    emission::Emission,
     error::{arrow_error, build_error},
     expr::Expression,
-    restore::{add, keyed, owned_parts, value},
     sift::{Sifted, sift},
+    windowing::{Output, WindowLogic, WindowOperator, WindowRows},
 };
 
 mod matcher;
@@ -40,121 +36,84 @@ const SIDES: [&str; 2] = ["left-", "right-"];
 /// The frozen table of joined rows that the filter has not seen yet.
 const UNFILTERED: &str = "unfiltered";
 
-/// The running form of `WindowJoin`.
+/// What a window join keeps.
 #[derive(Debug)]
-pub(crate) struct WindowJoinOperator {
-    sides: [Side; 2],
+pub(crate) struct WindowJoinLogic {
+    /// Fresh rows are of fragment 0.
+    sides: [WindowRows; 2],
     filter: Option<Expression>,
     output: SchemaRef,
-    context: OperatorContext,
-    /// Rows by window and fragment; new rows are in fragment 0.
-    buffers: BTreeMap<(Window, u32), [Buffer; 2]>,
+    batch_rows: usize,
     active: Option<(Window, Matcher)>,
     /// Joined rows of the active window that exceeded the budget of one evaluation of the filter.
     unfiltered: Emission,
-    watermark: i64,
-    emission: Emission,
-    late: Vec<LateRows>,
-    failed: Vec<FailedRows>,
-    bytes: usize,
+    /// Bytes of the active window's rows.
+    active_bytes: usize,
 }
 
-/// The plan's facts about one input.
-#[derive(Debug)]
-struct Side {
-    schema: SchemaRef,
-    window: (usize, usize),
-    keys: Vec<usize>,
-}
-
-/// Buffered rows of one side of one window.
-#[derive(Debug, Default)]
-struct Buffer {
-    batches: Vec<StateBatch>,
-}
-
-impl WindowJoinOperator {
-    pub(crate) fn new(
-        join: &WindowJoin,
-        name: &str,
-        inputs: &[SchemaRef],
-        output: SchemaRef,
-        context: OperatorContext,
-    ) -> Result<Self, OperatorError> {
-        let side = |port: usize, window: (usize, usize), keys: &[usize]| {
-            check_timestamps(name, &inputs[port], &[window.0, window.1])?;
-            if keys.iter().any(|key| *key >= inputs[port].fields().len()) {
-                return Err(build_error(name)("a key is not a column of its input"));
-            }
-            Ok(Side { schema: inputs[port].clone(), window, keys: keys.to_vec() })
-        };
-        let left = side(0, join.left_window, &join.left_keys)?;
-        let right = side(1, join.right_window, &join.right_keys)?;
-        check_keys(&left, &right, name)?;
-        if output.fields().len() != left.schema.fields().len() + right.schema.fields().len() {
-            return Err(build_error(name)("its output is not the columns of both inputs"));
+/// The running form of `WindowJoin`.
+pub(crate) fn window_join(
+    join: &WindowJoin,
+    name: &str,
+    inputs: &[SchemaRef],
+    output: SchemaRef,
+    context: OperatorContext,
+) -> Result<WindowOperator<WindowJoinLogic>, OperatorError> {
+    let side = |port: usize, window: (usize, usize), keys: &[usize]| {
+        if keys.iter().any(|key| *key >= inputs[port].fields().len()) {
+            return Err(build_error(name)("a key is not a column of its input"));
         }
-        let filter = join.filter.as_ref();
-        let filter =
-            filter.map(|bytes| Expression::compile(bytes, &output, Some(&DataType::Boolean), name)).transpose()?;
-        Ok(Self {
-            emission: Emission::new(context.batch_rows, left.keys.clone(), context.key_groups),
-            unfiltered: Emission::new(context.batch_rows, left.keys.clone(), context.key_groups),
-            sides: [left, right],
-            filter,
-            output,
-            context,
-            buffers: BTreeMap::new(),
-            active: None,
-            watermark: Watermark::MIN.0,
-            late: Vec::new(),
-            failed: Vec::new(),
-            bytes: 0,
-        })
+        WindowRows::new(("a window join", name), &inputs[port], window, keys, context.key_groups)
+    };
+    let sides = [side(0, join.left_window, &join.left_keys)?, side(1, join.right_window, &join.right_keys)?];
+    check_keys(&sides, name)?;
+    if output.fields().len() != sides[0].schema().fields().len() + sides[1].schema().fields().len() {
+        return Err(build_error(name)("its output is not the columns of both inputs"));
     }
+    let filter = join.filter.as_ref();
+    let filter = filter.map(|bytes| Expression::compile(bytes, &output, Some(&DataType::Boolean), name)).transpose()?;
+    let logic = WindowJoinLogic {
+        unfiltered: Emission::new(context.batch_rows, join.left_keys.clone(), context.key_groups),
+        sides,
+        filter,
+        output: output.clone(),
+        batch_rows: context.batch_rows,
+        active: None,
+        active_bytes: 0,
+    };
+    Ok(WindowOperator::new(logic, output, join.left_keys.clone(), context))
+}
 
-    fn store(&mut self, port: usize, place: (Window, u32), stored: StateBatch) -> Result<(), OperatorError> {
-        let buffer = &mut self.buffers.entry(place).or_default()[port];
-        let keys = self.sides[port].keys.iter().copied();
-        let (came, went) = add(&mut buffer.batches, stored, keys, self.context.key_groups)?;
-        self.bytes = self.bytes + came - went;
-        Ok(())
-    }
-
+impl WindowJoinLogic {
     /// Begins the join of the next closed window; `false` if there is none.
-    fn begin_next(&mut self) -> Result<bool, OperatorError> {
-        let due = self.buffers.first_entry().filter(|entry| entry.key().0.end <= self.watermark);
-        let Some(due) = due else { return Ok(false) };
-        let ((window, _), [left, right]) = due.remove_entry();
-        self.bytes -= left.bytes() + right.bytes();
-        if left.batches.is_empty() || right.batches.is_empty() {
-            return Ok(true);
-        }
-        let (left, right) = (left.concat(&self.sides[0].schema)?, right.concat(&self.sides[1].schema)?);
-        self.bytes += left.get_array_memory_size() + right.get_array_memory_size();
-        let keys = [self.sides[0].keys.as_slice(), self.sides[1].keys.as_slice()];
-        self.active = Some((window, Matcher::new([left, right], keys)?));
+    fn begin_next(&mut self, watermark: i64) -> Result<bool, OperatorError> {
+        let first = self.sides.iter().filter_map(WindowRows::first).min();
+        let Some(place) = first.filter(|(window, _)| window.end <= watermark) else { return Ok(false) };
+        let [left, right] = &mut self.sides;
+        let (Some(left), Some(right)) = (left.remove(place)?, right.remove(place)?) else { return Ok(true) };
+        self.active_bytes = left.get_array_memory_size() + right.get_array_memory_size();
+        let keys = [self.sides[0].keys(), self.sides[1].keys()];
+        self.active = Some((place.0, Matcher::new([left, right], keys)?));
         Ok(true)
     }
 
     /// The next chunk of the active join; `None` when it is done, or when a chunk was halved.
-    fn step(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
+    fn step(&mut self, out: &mut Output) -> Result<Option<RecordBatch>, OperatorError> {
         if let Some(chunk) = self.unfiltered.next() {
-            return self.filtered(chunk);
+            return self.filtered(chunk, out);
         }
         let Some((_, matcher)) = &mut self.active else { return Ok(None) };
-        let Some(chunk) = matcher.next_matches(self.context.batch_rows, &self.output)? else {
-            let [left, right] = matcher.sides();
-            self.bytes -= left.get_array_memory_size() + right.get_array_memory_size();
+        let Some(chunk) = matcher.next_matches(self.batch_rows, &self.output)? else {
             self.active = None;
+            self.active_bytes = 0;
             return Ok(None);
         };
-        self.filtered(chunk)
+        self.filtered(chunk, out)
     }
 
     /// The joined rows that pass the filter. If they exceed one evaluation's budget, halves the chunk and returns
     /// `None`.
-    fn filtered(&mut self, chunk: RecordBatch) -> Result<Option<RecordBatch>, OperatorError> {
+    fn filtered(&mut self, chunk: RecordBatch, out: &mut Output) -> Result<Option<RecordBatch>, OperatorError> {
         let Some(filter) = &self.filter else { return Ok(Some(chunk)) };
         let Sifted { rows, value, failed } = match sift(chunk.clone(), |chunk| filter.evaluate_mask(chunk)) {
             Err(OperatorError::TooMuch { .. }) => {
@@ -163,148 +122,74 @@ impl WindowJoinOperator {
             }
             sifted => sifted?,
         };
-        self.failed.extend(failed);
+        out.failed.extend(failed);
         let Some(mask) = value else { return Ok(Some(rows)) };
         filter_record_batch(&rows, &mask).map(Some).map_err(arrow_error("filter joined rows"))
     }
-
-    fn state_batch(&self, port: usize, rows: &RecordBatch) -> StateBatch {
-        keyed(rows, self.sides[port].keys.iter().copied(), self.context.key_groups)
-    }
-
-    fn restore_side(
-        &mut self,
-        port: usize,
-        fragment: u32,
-        batches: &[StateBatch],
-        owned: &KeyGroupSet,
-    ) -> Result<(), OperatorError> {
-        let (start, end) = self.sides[port].window;
-        let columns = self.sides[port].schema.fields().len();
-        for part in owned_parts(batches, owned, columns, "a window join") {
-            let part = part?;
-            let parts = split_attached(&part.rows, start, end)?;
-            if let [(window, _)] = parts.as_slice() {
-                self.store(port, (*window, fragment), part)?;
-                continue;
-            }
-            for (window, rows) in parts {
-                let cut = self.state_batch(port, &rows.of_batch(&part.rows)?);
-                self.store(port, (window, fragment), cut)?;
-            }
-        }
-        Ok(())
-    }
 }
 
-impl Operator for WindowJoinOperator {
-    fn process(&mut self, port: u8, batch: RecordBatch) -> Result<(), OperatorError> {
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
-        let port = usize::from(port);
-        let (start, end) = self.sides[port].window;
-        for (window, rows) in split_attached(&batch, start, end)? {
-            let rows = rows.of_batch(&batch)?;
-            if window.end <= self.watermark {
-                self.late.push(LateRows { window_start: window.start, window_end: window.end, rows });
-                continue;
-            }
-            let rows = drop_null_keys(rows, &self.sides[port].keys)?;
+impl WindowLogic for WindowJoinLogic {
+    /// The filter is evaluated over joined rows, in chunks of its own.
+    const EVALUATES: bool = false;
+
+    fn take(&mut self, port: u8, batch: RecordBatch, out: &mut Output) -> Result<(), OperatorError> {
+        let side = &mut self.sides[usize::from(port)];
+        for (window, rows) in side.open(&batch, out)? {
+            let rows = drop_null_keys(rows, side.keys())?;
             if rows.num_rows() > 0 {
-                let stored = self.state_batch(port, &compact(&rows)?);
-                self.store(port, (window, 0), stored)?;
+                side.keep(window, &rows)?;
             }
         }
         Ok(())
     }
 
-    fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
-        self.watermark = self.watermark.max(watermark.0);
-        Ok(())
-    }
-
-    fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
-        while self.emission.is_empty() {
-            if self.unfiltered.is_empty() && self.active.is_none() && !self.begin_next()? {
-                return Ok(None);
-            }
-            let chunk = self.step()?;
-            self.emission.extend(chunk);
-            if self.emission.is_empty() && !self.failed.is_empty() {
-                // All rows of a large window may fail; hand them over chunk by chunk.
-                return Ok(Some(RecordBatch::new_empty(self.output.clone())));
-            }
+    fn fire(&mut self, out: &mut Output) -> Result<bool, OperatorError> {
+        if self.unfiltered.is_empty() && self.active.is_none() && !self.begin_next(out.watermark)? {
+            return Ok(false);
         }
-        Ok(self.emission.next())
+        let chunk = self.step(out)?;
+        out.emission.extend(chunk);
+        Ok(true)
     }
 
-    fn take_late(&mut self) -> Vec<LateRows> {
-        std::mem::take(&mut self.late)
+    fn bytes(&self) -> usize {
+        let kept: usize = self.sides.iter().map(WindowRows::bytes).sum();
+        let active = self.active.as_ref().map_or(0, |(_, matcher)| matcher.bytes());
+        kept + self.active_bytes + active + self.unfiltered.bytes()
     }
 
-    fn take_failed(&mut self) -> Vec<FailedRows> {
-        std::mem::take(&mut self.failed)
-    }
-
-    fn state_bytes(&self) -> usize {
-        self.bytes
-            + self.emission.bytes()
-            + self.unfiltered.bytes()
-            + self.active.as_ref().map_or(0, |(_, matcher)| matcher.bytes())
-    }
-
-    fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
-        let mut frozen = FrozenState::default();
-        frozen.values.insert(WATERMARK.to_owned(), self.watermark);
-        frozen.extend(OUTPUT, self.emission.freeze());
+    fn freeze(&mut self, _out: &Output, frozen: &mut FrozenState) -> Result<(), OperatorError> {
         frozen.extend(UNFILTERED, self.unfiltered.freeze());
         if let Some((_, matcher)) = &self.active {
-            // Use numbers that no buffer has for the fragments of the active window.
-            let free = self.buffers.keys().map(|(_, fragment)| fragment + 1).max().unwrap_or(1).max(1);
+            // Fragments of the active window: numbers that no rows have.
+            let free = self.sides.iter().map(WindowRows::next_fragment).fold(1, u32::max);
             for (fragment, sides) in (free..).zip(matcher.remainder()?) {
                 for (port, rows) in sides.into_iter().enumerate() {
-                    let rows = self.state_batch(port, &compact(&rows)?);
+                    let rows = self.sides[port].keyed(&compact(&rows)?);
                     frozen.extend(&format!("{}{fragment}", SIDES[port]), [rows]);
                 }
             }
         }
-        for (port, prefix) in SIDES.into_iter().enumerate() {
-            for ((_, fragment), sides) in &self.buffers {
-                frozen.extend(&format!("{prefix}{fragment}"), sides[port].batches.iter().cloned());
-            }
-        }
-        Ok(frozen)
-    }
-
-    fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
-        let owned: KeyGroupSet = owned.iter().copied().collect();
-        self.emission.restore(states, &owned)?;
-        self.unfiltered.restore_from(UNFILTERED, states, &owned)?;
-        for state in states {
-            self.watermark = self.watermark.max(value(state, WATERMARK));
-            for (table, batches) in &state.tables {
-                let side = SIDES.iter().position(|prefix| table.starts_with(prefix));
-                let Some(port) = side else { continue };
-                let fragment = table[SIDES[port].len()..].parse().map_err(|_| OperatorError::Restore {
-                    operator: "a window join".to_owned(),
-                    reason: format!("it has a table {table}"),
-                })?;
-                self.restore_side(port, fragment, batches, &owned)?;
+        for (side, prefix) in self.sides.iter().zip(SIDES) {
+            for ((_, fragment), batches) in side.iter() {
+                frozen.extend(&format!("{prefix}{fragment}"), batches.iter().cloned());
             }
         }
         Ok(())
     }
-}
 
-impl Buffer {
-    fn bytes(&self) -> usize {
-        self.batches.iter().map(|stored| stored.rows.get_array_memory_size()).sum()
-    }
-
-    fn concat(&self, schema: &SchemaRef) -> Result<RecordBatch, OperatorError> {
-        let batches = self.batches.iter().map(|stored| &stored.rows);
-        arrow::compute::concat_batches(schema, batches).map_err(arrow_error("put a window's rows together"))
+    fn restore(&mut self, states: &[FrozenState], owned: &KeyGroupSet, _out: &mut Output) -> Result<(), OperatorError> {
+        self.unfiltered.restore_from(UNFILTERED, states, owned)?;
+        for (table, batches) in states.iter().flat_map(|state| &state.tables) {
+            let side = SIDES.iter().position(|prefix| table.starts_with(prefix));
+            let Some(port) = side else { continue };
+            let fragment = table[SIDES[port].len()..].parse().map_err(|_| OperatorError::Restore {
+                operator: "a window join".to_owned(),
+                reason: format!("it has a table {table}"),
+            })?;
+            self.sides[port].restore(fragment, batches, owned)?;
+        }
+        Ok(())
     }
 }
 
@@ -323,9 +208,9 @@ fn drop_null_keys(rows: RecordBatch, keys: &[usize]) -> Result<RecordBatch, Oper
     }
 }
 
-fn check_keys(left: &Side, right: &Side, name: &str) -> Result<(), OperatorError> {
-    let types = |side: &Side| -> Vec<DataType> {
-        side.keys.iter().map(|key| side.schema.field(*key).data_type().clone()).collect()
+fn check_keys([left, right]: &[WindowRows; 2], name: &str) -> Result<(), OperatorError> {
+    let types = |side: &WindowRows| -> Vec<DataType> {
+        side.keys().iter().map(|key| side.schema().field(*key).data_type().clone()).collect()
     };
     if types(left) != types(right) {
         return Err(build_error(name)("its keys are not pairwise of the same type"));

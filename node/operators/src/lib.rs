@@ -39,6 +39,7 @@ mod split;
 mod time;
 mod top_n;
 mod window_assign;
+mod windowing;
 
 #[cfg(test)]
 mod testing;

@@ -1,45 +1,46 @@
 //! Keeps the first rows per window and partition, by an order whose ties are broken by the whole row.
 //!
-//! Rows of a window are buffered. When they have more than doubled (by a batch) since the last pruning, they are sorted
-//! by partition, order and whole row in arrow's row format, and each partition's first rows are kept. So a row costs a
-//! logarithm of the number kept, and memory is about twice what is kept. For ties, columns are compared in order,
-//! ascending, NULLs last.
+//! When a window's rows have more than doubled (by a batch) since the last pruning, they are sorted by partition, order
+//! and whole row in arrow's row format, and each partition's first rows are kept. So a row costs a logarithm of the number
+//! kept, and memory is about twice what is kept. For ties, columns are compared in order, ascending, NULLs last.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array, UInt64Array};
-use arrow::compute::{SortOptions, concat_batches, take_record_batch};
+use arrow::compute::{SortOptions, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use thalweg_flow::Window;
-use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch, WATERMARK};
-use thalweg_types::{KeyGroup, Watermark, graph::WindowTopN};
+use thalweg_keyed_state::{FrozenState, KeyGroupSet};
+use thalweg_types::graph::WindowTopN;
 
 use crate::{
-    LateRows, Operator, OperatorContext, OperatorError,
-    aggregate::{canonical_keys, check_timestamps, split_attached},
-    compact,
-    emission::{Emission, OUTPUT},
+    OperatorContext, OperatorError,
+    aggregate::canonical_keys,
     error::{arrow_error, build_error},
     project::batch_of,
-    restore::{add, keyed, owned_parts, value},
+    windowing::{Output, WindowLogic, WindowOperator, WindowRows},
 };
 
 const ROWS: &str = "rows";
 
-/// The running form of `WindowTopN`.
+/// What a window ranking keeps.
 #[derive(Debug)]
-pub(crate) struct WindowTopNOperator {
+pub(crate) struct WindowTopNLogic {
     plan: WindowTopN,
-    input: SchemaRef,
     output: SchemaRef,
     ranker: Ranker,
-    context: OperatorContext,
-    windows: BTreeMap<Window, Buffer>,
-    watermark: i64,
-    emission: Emission,
-    late: Vec<LateRows>,
-    bytes: usize,
+    batch_rows: usize,
+    rows: WindowRows,
+    counts: BTreeMap<Window, Counts>,
+}
+
+/// How many rows a window has.
+#[derive(Debug, Default)]
+struct Counts {
+    rows: usize,
+    /// Rows kept by the last pruning.
+    kept: usize,
 }
 
 /// Sorts rows, and tells partitions apart.
@@ -49,64 +50,45 @@ struct Ranker {
     order: RowConverter,
 }
 
-#[derive(Debug, Default)]
-struct Buffer {
-    batches: Vec<StateBatch>,
-    rows: usize,
-    /// Rows kept by the last pruning.
-    kept: usize,
+/// The running form of `WindowTopN`.
+pub(crate) fn window_top_n(
+    plan: &WindowTopN,
+    name: &str,
+    input: &SchemaRef,
+    output: SchemaRef,
+    context: OperatorContext,
+) -> Result<WindowOperator<WindowTopNLogic>, OperatorError> {
+    let width = input.fields().len();
+    let order = plan.order.iter().map(|sort| sort.column);
+    if plan.partition.iter().copied().chain(order).any(|column| column >= width) {
+        return Err(build_error(name)("a partition or order column is not one of its input"));
+    }
+    if output.fields().len() != width + usize::from(plan.emit_row_number) {
+        return Err(build_error(name)("its output is not its input's columns and the row number"));
+    }
+    let logic = WindowTopNLogic {
+        rows: WindowRows::new(("a window top-n", name), input, plan.window, &plan.partition, context.key_groups)?,
+        ranker: Ranker::new(plan, input).map_err(build_error(name))?,
+        plan: plan.clone(),
+        output: output.clone(),
+        batch_rows: context.batch_rows,
+        counts: BTreeMap::new(),
+    };
+    Ok(WindowOperator::new(logic, output, plan.partition.clone(), context))
 }
 
-impl WindowTopNOperator {
-    pub(crate) fn new(
-        plan: &WindowTopN,
-        name: &str,
-        input: &SchemaRef,
-        output: SchemaRef,
-        context: OperatorContext,
-    ) -> Result<Self, OperatorError> {
-        check_timestamps(name, input, &[plan.window.0, plan.window.1])?;
-        let width = input.fields().len();
-        let order = plan.order.iter().map(|sort| sort.column);
-        if plan.partition.iter().copied().chain(order).any(|column| column >= width) {
-            return Err(build_error(name)("a partition or order column is not one of its input"));
+impl WindowTopNLogic {
+    /// Drops the rows that cannot be among a window's first ones, if there are many since the last pruning.
+    fn prune(&mut self, window: Window) -> Result<(), OperatorError> {
+        let counts = self.counts.entry(window).or_default();
+        if counts.rows <= 2 * counts.kept + self.batch_rows {
+            return Ok(());
         }
-        if output.fields().len() != width + usize::from(plan.emit_row_number) {
-            return Err(build_error(name)("its output is not its input's columns and the row number"));
-        }
-        Ok(Self {
-            ranker: Ranker::new(plan, input).map_err(build_error(name))?,
-            emission: Emission::new(context.batch_rows, plan.partition.clone(), context.key_groups),
-            plan: plan.clone(),
-            input: input.clone(),
-            output,
-            context,
-            windows: BTreeMap::new(),
-            watermark: Watermark::MIN.0,
-            late: Vec::new(),
-            bytes: 0,
-        })
-    }
-
-    fn store(&mut self, window: Window, stored: StateBatch) -> Result<(), OperatorError> {
-        let (keys, groups) = (&self.plan.partition, self.context.key_groups);
-        let buffer = self.windows.entry(window).or_default();
-        buffer.rows += stored.rows.num_rows();
-        let (came, went) = add(&mut buffer.batches, stored, keys.iter().copied(), groups)?;
-        self.bytes = self.bytes + came - went;
-        if buffer.rows > 2 * buffer.kept + self.context.batch_rows {
-            self.bytes -= buffer.bytes();
-            let (rows, _) = buffer.first_rows(&self.ranker, &self.plan, &self.input)?;
-            let pruned = keyed(&compact(&rows)?, keys.iter().copied(), groups);
-            let kept = pruned.rows.num_rows();
-            *buffer = Buffer { rows: kept, kept, batches: vec![pruned] };
-            self.bytes += buffer.bytes();
-        }
+        let Some(rows) = self.rows.remove((window, 0))? else { return Ok(()) };
+        let (rows, _) = first_rows(&rows, &self.ranker, &self.plan)?;
+        self.rows.keep(window, &rows)?;
+        *counts = Counts { rows: rows.num_rows(), kept: rows.num_rows() };
         Ok(())
-    }
-
-    fn state_batch(&self, rows: &RecordBatch) -> StateBatch {
-        keyed(rows, self.plan.partition.iter().copied(), self.context.key_groups)
     }
 
     /// Row numbers as a column. Job graphs of earlier versions have it unsigned.
@@ -115,20 +97,6 @@ impl WindowTopNOperator {
             Some(DataType::UInt64) => Arc::new(UInt64Array::from(ranks)),
             _ => Arc::new(ranks.into_iter().map(|rank| i64::try_from(rank).ok()).collect::<Int64Array>()),
         }
-    }
-
-    fn fire_next(&mut self) -> Result<bool, OperatorError> {
-        let due = self.windows.first_entry().filter(|entry| entry.key().end <= self.watermark);
-        let Some(due) = due else { return Ok(false) };
-        let buffer = due.remove();
-        self.bytes -= buffer.bytes();
-        let (rows, ranks) = buffer.first_rows(&self.ranker, &self.plan, &self.input)?;
-        let mut columns = rows.columns().to_vec();
-        if self.plan.emit_row_number {
-            columns.push(self.numbers(ranks));
-        }
-        self.emission.extend([batch_of(&self.output, columns, rows.num_rows())?]);
-        Ok(true)
     }
 }
 
@@ -185,90 +153,61 @@ impl Ranker {
     }
 }
 
-impl Buffer {
-    fn bytes(&self) -> usize {
-        self.batches.iter().map(|stored| stored.rows.get_array_memory_size()).sum()
-    }
-
-    fn first_rows(
-        &self,
-        ranker: &Ranker,
-        plan: &WindowTopN,
-        schema: &SchemaRef,
-    ) -> Result<(RecordBatch, Vec<u64>), OperatorError> {
-        let batches = self.batches.iter().map(|stored| &stored.rows);
-        let rows = concat_batches(schema, batches).map_err(arrow_error("put a window's rows together"))?;
-        let (stay, ranks) = ranker.rank(&rows, plan)?;
-        let rows = take_record_batch(&rows, &stay).map_err(arrow_error("pick the first rows"))?;
-        Ok((rows, ranks))
-    }
+fn first_rows(
+    rows: &RecordBatch,
+    ranker: &Ranker,
+    plan: &WindowTopN,
+) -> Result<(RecordBatch, Vec<u64>), OperatorError> {
+    let (stay, ranks) = ranker.rank(rows, plan)?;
+    let rows = take_record_batch(rows, &stay).map_err(arrow_error("pick the first rows"))?;
+    Ok((rows, ranks))
 }
 
-impl Operator for WindowTopNOperator {
-    fn process(&mut self, _port: u8, batch: RecordBatch) -> Result<(), OperatorError> {
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
-        for (window, rows) in split_attached(&batch, self.plan.window.0, self.plan.window.1)? {
-            let rows = rows.of_batch(&batch)?;
-            if window.end <= self.watermark {
-                self.late.push(LateRows { window_start: window.start, window_end: window.end, rows });
-            } else {
-                let rows = batch_of(&self.input, compact(&rows)?.columns().to_vec(), rows.num_rows())?;
-                let stored = self.state_batch(&rows);
-                self.store(window, stored)?;
-            }
+impl WindowLogic for WindowTopNLogic {
+    const EVALUATES: bool = false;
+
+    fn take(&mut self, _port: u8, batch: RecordBatch, out: &mut Output) -> Result<(), OperatorError> {
+        for (window, rows) in self.rows.open(&batch, out)? {
+            self.rows.keep(window, &rows)?;
+            self.counts.entry(window).or_default().rows += rows.num_rows();
+            self.prune(window)?;
         }
         Ok(())
     }
 
-    fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
-        self.watermark = self.watermark.max(watermark.0);
+    fn fire(&mut self, out: &mut Output) -> Result<bool, OperatorError> {
+        let first = self.rows.first().filter(|(window, _)| window.end <= out.watermark);
+        let Some(place) = first else { return Ok(false) };
+        self.counts.remove(&place.0);
+        let Some(rows) = self.rows.remove(place)? else { return Ok(true) };
+        let (rows, ranks) = first_rows(&rows, &self.ranker, &self.plan)?;
+        let mut columns = rows.columns().to_vec();
+        if self.plan.emit_row_number {
+            columns.push(self.numbers(ranks));
+        }
+        out.emission.extend([batch_of(&self.output, columns, rows.num_rows())?]);
+        Ok(true)
+    }
+
+    fn bytes(&self) -> usize {
+        self.rows.bytes()
+    }
+
+    fn freeze(&mut self, _out: &Output, frozen: &mut FrozenState) -> Result<(), OperatorError> {
+        frozen.extend(ROWS, self.rows.iter().flat_map(|(_, batches)| batches).cloned());
         Ok(())
     }
 
-    fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
-        while self.emission.is_empty() {
-            if !self.fire_next()? {
-                return Ok(None);
-            }
-        }
-        Ok(self.emission.next())
-    }
-
-    fn take_late(&mut self) -> Vec<LateRows> {
-        std::mem::take(&mut self.late)
-    }
-
-    fn state_bytes(&self) -> usize {
-        self.bytes + self.emission.bytes()
-    }
-
-    fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
-        let mut frozen = FrozenState::default();
-        frozen.extend(ROWS, self.windows.values().flat_map(|buffer| &buffer.batches).cloned());
-        frozen.extend(OUTPUT, self.emission.freeze());
-        frozen.values.insert(WATERMARK.to_owned(), self.watermark);
-        Ok(frozen)
-    }
-
-    fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
-        let owned: KeyGroupSet = owned.iter().copied().collect();
-        self.emission.restore(states, &owned)?;
+    fn restore(&mut self, states: &[FrozenState], owned: &KeyGroupSet, _out: &mut Output) -> Result<(), OperatorError> {
         for state in states {
-            self.watermark = self.watermark.max(value(state, WATERMARK));
-            for part in owned_parts(state.table(ROWS), &owned, self.input.fields().len(), "a window top-n") {
-                let part = part?;
-                let parts = split_attached(&part.rows, self.plan.window.0, self.plan.window.1)?;
-                if let [(window, _)] = parts.as_slice() {
-                    self.store(*window, part)?;
-                    continue;
-                }
-                for (window, rows) in parts {
-                    let cut = self.state_batch(&rows.of_batch(&part.rows)?);
-                    self.store(window, cut)?;
-                }
-            }
+            self.rows.restore(0, state.table(ROWS), owned)?;
+        }
+        let count =
+            |batches: &[thalweg_keyed_state::StateBatch]| batches.iter().map(|stored| stored.rows.num_rows()).sum();
+        let counted = self.rows.iter().map(|((window, _), batches)| (window, Counts { rows: count(batches), kept: 0 }));
+        self.counts = counted.collect();
+        for window in self.counts.keys().copied().collect::<Vec<_>>() {
+            self.prune(window)?;
         }
         Ok(())
     }

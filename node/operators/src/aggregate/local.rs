@@ -21,12 +21,13 @@ use super::{
 };
 use crate::{
     FailedRows, LateRows, Operator, OperatorContext, OperatorError,
-    emission::{Emission, OUTPUT},
+    emission::OUTPUT,
     error::build_error,
     project::batch_of,
     sift::{Sifted, sift},
     split::Rows,
     time,
+    windowing::Output,
 };
 
 /// How many batches' worth of groups are kept before they are sent: 64 k groups with the default batch size, which fit
@@ -43,10 +44,7 @@ pub(crate) struct LocalAggregate {
     output: SchemaRef,
     panes: Panes,
     live_groups_max: usize,
-    watermark: i64,
-    emission: Emission,
-    late: Vec<LateRows>,
-    failed: Vec<FailedRows>,
+    out: Output,
     indices: Vec<usize>,
 }
 
@@ -67,15 +65,12 @@ impl LocalAggregate {
         }
         check_timestamps(name, &output, &(width..width + times).collect::<Vec<_>>())?;
         Ok(Self {
-            emission: Emission::new(context.batch_rows, (0..spec.keys.len()).collect(), context.key_groups),
+            out: Output::new((0..spec.keys.len()).collect(), context),
             spec,
             windows,
             output,
             panes: Panes::new(context.key_groups),
             live_groups_max: LIVE_GROUPS_BATCHES * context.batch_rows,
-            watermark: Watermark::MIN.0,
-            late: Vec::new(),
-            failed: Vec::new(),
             indices: Vec::new(),
         })
     }
@@ -89,7 +84,7 @@ impl LocalAggregate {
             let data_type = self.output.field(columns.len()).data_type();
             columns.push(time::from_micros(data_type, repeat_n(time, rows)));
         }
-        self.emission.extend([batch_of(&self.output, columns, rows)?]);
+        self.out.emission.extend([batch_of(&self.output, columns, rows)?]);
         Ok(())
     }
 
@@ -108,10 +103,10 @@ impl Operator for LocalAggregate {
         }
         let read = |batch: &RecordBatch| Ok((self.windows.split(batch)?, self.spec.inputs(batch)?));
         let Sifted { rows: batch, value, failed } = sift(batch, read)?;
-        self.failed.extend(failed);
+        self.out.failed.extend(failed);
         let Some((parts, inputs)) = value else { return Ok(()) };
         for (key, rows) in parts {
-            let open = judge(&self.windows, key, self.watermark, || rows.of_batch(&batch), &mut self.late)?;
+            let open = judge(&self.windows, key, || rows.of_batch(&batch), &mut self.out)?;
             let Some(key) = open else {
                 if bug::is_active(Bug::ReturnForContinue) {
                     return Ok(());
@@ -134,10 +129,10 @@ impl Operator for LocalAggregate {
     }
 
     fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
-        self.watermark = self.watermark.max(watermark.0);
+        self.out.watermark = self.out.watermark.max(watermark.0);
         for key in self.panes.all_keys() {
             let first = self.windows.windows_of(key).next();
-            if first.is_some_and(|window| window.end <= self.watermark) {
+            if first.is_some_and(|window| window.end <= self.out.watermark) {
                 self.send(key)?;
             }
         }
@@ -149,26 +144,26 @@ impl Operator for LocalAggregate {
     }
 
     fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
-        Ok(self.emission.next())
+        Ok(self.out.emission.next())
     }
 
     fn take_late(&mut self) -> Vec<LateRows> {
-        std::mem::take(&mut self.late)
+        std::mem::take(&mut self.out.late)
     }
 
     fn take_failed(&mut self) -> Vec<FailedRows> {
-        std::mem::take(&mut self.failed)
+        std::mem::take(&mut self.out.failed)
     }
 
     fn state_bytes(&self) -> usize {
-        self.panes.bytes() + self.emission.bytes()
+        self.panes.bytes() + self.out.emission.bytes()
     }
 
     fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
         self.send_all()?;
         let mut frozen = FrozenState::default();
-        frozen.extend(OUTPUT, self.emission.freeze());
-        frozen.values.insert(WATERMARK.to_owned(), self.watermark);
+        frozen.extend(OUTPUT, self.out.emission.freeze());
+        frozen.values.insert(WATERMARK.to_owned(), self.out.watermark);
         Ok(frozen)
     }
 
@@ -178,7 +173,7 @@ impl Operator for LocalAggregate {
     /// local phase must judge lateness from there on.
     fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
         let least = states.iter().filter_map(|state| state.values.get(LEAST_WATERMARK)).min();
-        self.watermark = least.map_or(self.watermark, |least| self.watermark.max(*least));
-        self.emission.restore(states, &owned.iter().copied().collect())
+        self.out.watermark = least.map_or(self.out.watermark, |least| self.out.watermark.max(*least));
+        self.out.emission.restore(states, &owned.iter().copied().collect())
     }
 }

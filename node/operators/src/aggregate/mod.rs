@@ -27,7 +27,7 @@ mod windows;
 mod tests;
 
 pub(crate) use local::LocalAggregate;
-pub(crate) use session::SessionAggregate;
+pub(crate) use session::session_aggregate;
 pub(crate) use table::canonical_keys;
-pub(crate) use windowed::WindowedAggregate;
+pub(crate) use windowed::windowed_aggregate;
 pub(crate) use windows::{check_timestamps, event_times, is_session, split_attached};

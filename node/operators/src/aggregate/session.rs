@@ -19,9 +19,9 @@
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use thalweg_flow::Window;
-use thalweg_keyed_state::{FrozenState, KeyGroupSet, WATERMARK};
+use thalweg_keyed_state::{FrozenState, KeyGroupSet};
 use thalweg_types::{
-    KeyGroup, Watermark,
+    Watermark,
     graph::{AggregatePhase, WindowAggregate, WindowSpec, Windowing},
 };
 
@@ -33,14 +33,14 @@ use super::{
     windows::{check_timestamps, event_times},
 };
 use crate::{
-    FailedRows, LateRows, Operator, OperatorContext, OperatorError,
-    emission::{Emission, OUTPUT},
+    OperatorContext, OperatorError,
     error::build_error,
     project::batch_of,
-    restore::{owned_parts, value},
+    restore::owned_parts,
     sift::{Sifted, sift},
     split::{Rows, split_by},
     time,
+    windowing::{Output, WindowLogic, WindowOperator},
 };
 
 pub(super) const OPEN: &str = "sessions";
@@ -48,7 +48,7 @@ const CLOSED: &str = "closed_sessions";
 /// How many batches' worth of superfluous rows may accumulate before a compaction.
 const SLACK_BATCHES: usize = 8;
 
-/// The running form of `WindowAggregate` over sessions.
+/// What an aggregation over sessions keeps.
 #[derive(Debug)]
 pub(crate) struct SessionAggregate {
     spec: AggregateSpec,
@@ -57,10 +57,6 @@ pub(crate) struct SessionAggregate {
     gap: i64,
     context: OperatorContext,
     store: SessionStore,
-    watermark: i64,
-    emission: Emission,
-    late: Vec<LateRows>,
-    failed: Vec<FailedRows>,
 }
 
 /// Runs of records of one key in one batch, each at most the gap behind the one before.
@@ -73,71 +69,55 @@ struct Runs {
     windows: Vec<Window>,
 }
 
+/// The running form of `WindowAggregate` over sessions.
+pub(crate) fn session_aggregate(
+    aggregate: &WindowAggregate,
+    name: &str,
+    input: &SchemaRef,
+    output: SchemaRef,
+    context: OperatorContext,
+) -> Result<WindowOperator<SessionAggregate>, OperatorError> {
+    let fail = build_error::<&str>(name);
+    let Windowing::EventTime { column, spec: WindowSpec::Session { gap } } = aggregate.windowing else {
+        return Err(fail("its windows are not sessions"));
+    };
+    if aggregate.phase != AggregatePhase::Single {
+        return Err(fail("sessions are aggregated in one phase"));
+    }
+    if gap <= 0 {
+        return Err(fail("a session's gap must be positive"));
+    }
+    check_timestamps(name, input, &[column])?;
+    let spec = AggregateSpec::new(aggregate, name, input)?;
+    let keys = spec.keys.len();
+    let logic = SessionAggregate {
+        shape: OutputShape::new(output.clone(), aggregate.window_columns, keys + spec.calls.len(), name)?,
+        store: SessionStore::new(&spec)?,
+        spec,
+        column,
+        gap,
+        context,
+    };
+    Ok(WindowOperator::new(logic, output, (0..keys).collect(), context))
+}
+
 impl SessionAggregate {
-    pub(crate) fn new(
-        aggregate: &WindowAggregate,
-        name: &str,
-        input: &SchemaRef,
-        output: SchemaRef,
-        context: OperatorContext,
-    ) -> Result<Self, OperatorError> {
-        let fail = build_error::<&str>(name);
-        let Windowing::EventTime { column, spec: WindowSpec::Session { gap } } = aggregate.windowing else {
-            return Err(fail("its windows are not sessions"));
-        };
-        if aggregate.phase != AggregatePhase::Single {
-            return Err(fail("sessions are aggregated in one phase"));
-        }
-        if gap <= 0 {
-            return Err(fail("a session's gap must be positive"));
-        }
-        check_timestamps(name, input, &[column])?;
-        let spec = AggregateSpec::new(aggregate, name, input)?;
-        let keys = spec.keys.len();
-        Ok(Self {
-            shape: OutputShape::new(output, aggregate.window_columns, keys + spec.calls.len(), name)?,
-            store: SessionStore::new(&spec)?,
-            spec,
-            column,
-            gap,
-            context,
-            watermark: Watermark::MIN.0,
-            emission: Emission::new(context.batch_rows, (0..keys).collect(), context.key_groups),
-            late: Vec::new(),
-            failed: Vec::new(),
-        })
-    }
-
-    /// Sessions that end at or before this time are closed. The end of input closes all.
-    fn closed(&self) -> i64 {
-        closed_by(Watermark(self.watermark)).0
-    }
-
     fn own_window(&self, time: i64) -> Window {
         Window { start: time, end: time.saturating_add(self.gap) }
     }
 
-    /// Per row, the window that refuses it; `None` if no row is refused.
-    fn judge(&self, times: &[i64], keys: &[usize]) -> Option<Vec<Option<Window>>> {
-        if times.iter().all(|time| *time >= self.watermark) {
+    /// The window that refuses each row; `None` where no row is refused.
+    fn judge(&self, times: &[i64], keys: &[usize], watermark: i64) -> Option<Vec<Option<Window>>> {
+        if times.iter().all(|time| *time >= watermark) {
             return None;
         }
-        let closed = self.closed();
+        let closed = closed_by(Watermark(watermark)).0;
         let verdict = |(time, key): (&i64, &usize)| {
             let own = self.own_window(*time);
             if own.end <= closed { Some(own) } else { self.store.closed_by(*key, own) }
         };
         let verdicts: Vec<Option<Window>> = times.iter().zip(keys).map(verdict).collect();
         verdicts.iter().any(Option::is_some).then_some(verdicts)
-    }
-
-    fn refuse(&mut self, batch: &RecordBatch, verdicts: &[Option<Window>]) -> Result<(), OperatorError> {
-        for (window, rows) in split_by(verdicts.len(), |row| verdicts[row]) {
-            let Some(window) = window else { continue };
-            let rows = rows.of_batch(batch)?;
-            self.late.push(LateRows { window_start: window.start, window_end: window.end, rows });
-        }
-        Ok(())
     }
 
     fn absorb(&mut self, inputs: &Inputs, times: &[i64], keys: &[usize]) -> Result<(), OperatorError> {
@@ -195,23 +175,33 @@ impl SessionAggregate {
     }
 }
 
-/// The latest end of the sessions that a watermark closes.
+fn refuse(batch: &RecordBatch, verdicts: &[Option<Window>], out: &mut Output) -> Result<(), OperatorError> {
+    for (window, rows) in split_by(verdicts.len(), |row| verdicts[row]) {
+        if let Some(window) = window {
+            out.refuse(window, rows.of_batch(batch)?);
+        }
+    }
+    Ok(())
+}
+
+/// The greatest end of the sessions that a watermark closes. The end of input closes all.
 fn closed_by(watermark: Watermark) -> Watermark {
     if watermark.is_end() { watermark } else { Watermark(watermark.0.saturating_sub(1)) }
 }
 
-impl Operator for SessionAggregate {
-    fn process(&mut self, _port: u8, batch: RecordBatch) -> Result<(), OperatorError> {
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
+impl WindowLogic for SessionAggregate {
+    const EVALUATES: bool = true;
+
+    fn take(&mut self, _port: u8, batch: RecordBatch, out: &mut Output) -> Result<(), OperatorError> {
         let read = |batch: &RecordBatch| Ok((event_times(batch, self.column, self.gap)?, self.spec.inputs(batch)?));
         let Sifted { rows: batch, value, failed } = sift(batch, read)?;
-        self.failed.extend(failed);
+        out.failed.extend(failed);
         let Some((times, inputs)) = value else { return Ok(()) };
         let keys = self.store.intern(&inputs.keys, batch.num_rows())?;
-        let Some(verdicts) = self.judge(&times, &keys) else { return self.absorb(&inputs, &times, &keys) };
-        self.refuse(&batch, &verdicts)?;
+        let Some(verdicts) = self.judge(&times, &keys, out.watermark) else {
+            return self.absorb(&inputs, &times, &keys);
+        };
+        refuse(&batch, &verdicts, out)?;
         let on_time: BooleanArray = verdicts.iter().map(|verdict| Some(verdict.is_none())).collect();
         let kept = |row: &usize| verdicts[*row].is_none();
         let times: Vec<i64> = (0..times.len()).filter(kept).map(|row| times[row]).collect();
@@ -219,16 +209,7 @@ impl Operator for SessionAggregate {
         self.absorb(&inputs.select(&on_time)?, &times, &keys)
     }
 
-    fn evaluates(&self) -> bool {
-        true
-    }
-
-    fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
-        self.watermark = self.watermark.max(watermark.0);
-        Ok(())
-    }
-
-    /// Results with later ends may still follow. The window columns are in milliseconds, rounded down, so this is too.
+    /// What ends later than this may still come. The window's columns are in milliseconds, rounded down.
     fn forwarded(&self, watermark: Watermark) -> Watermark {
         if watermark.is_end() {
             return watermark;
@@ -237,47 +218,31 @@ impl Operator for SessionAggregate {
         closed_by(Watermark(millisecond))
     }
 
-    fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
-        while self.emission.is_empty() {
-            let closed = self.closed();
-            if !self.store.has_due(closed) {
-                self.store.forget(closed.saturating_sub(if closed == i64::MAX { 0 } else { self.gap }));
-                return Ok(None);
-            }
-            let (columns, windows) = self.store.close(&self.spec, closed, self.context.batch_rows)?;
-            self.emission.extend([self.shape.of_windows(columns, &windows)?]);
+    fn fire(&mut self, out: &mut Output) -> Result<bool, OperatorError> {
+        let closed = closed_by(Watermark(out.watermark)).0;
+        if !self.store.has_due(closed) {
+            self.store.forget(closed.saturating_sub(if closed == i64::MAX { 0 } else { self.gap }));
+            return Ok(false);
         }
-        Ok(self.emission.next())
+        let (columns, windows) = self.store.close(&self.spec, closed, self.context.batch_rows)?;
+        out.emission.extend([self.shape.of_windows(columns, &windows)?]);
+        Ok(true)
     }
 
-    fn take_late(&mut self) -> Vec<LateRows> {
-        std::mem::take(&mut self.late)
+    fn bytes(&self) -> usize {
+        self.store.bytes()
     }
 
-    fn take_failed(&mut self) -> Vec<FailedRows> {
-        std::mem::take(&mut self.failed)
-    }
-
-    fn state_bytes(&self) -> usize {
-        self.store.bytes() + self.emission.bytes()
-    }
-
-    fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
-        let mut frozen = FrozenState::default();
+    fn freeze(&mut self, _out: &Output, frozen: &mut FrozenState) -> Result<(), OperatorError> {
         frozen.extend(OPEN, self.store.freeze_open(&self.spec, self.context.key_groups)?);
         frozen.extend(CLOSED, self.store.freeze_closed(&self.spec, self.context.key_groups)?);
-        frozen.extend(OUTPUT, self.emission.freeze());
-        frozen.values.insert(WATERMARK.to_owned(), self.watermark);
-        Ok(frozen)
+        Ok(())
     }
 
-    fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
-        let owned: KeyGroupSet = owned.iter().copied().collect();
-        self.emission.restore(states, &owned)?;
+    fn restore(&mut self, states: &[FrozenState], owned: &KeyGroupSet, _out: &mut Output) -> Result<(), OperatorError> {
         for state in states {
-            self.restore_table(state, OPEN, &owned)?;
-            self.restore_table(state, CLOSED, &owned)?;
-            self.watermark = self.watermark.max(value(state, WATERMARK));
+            self.restore_table(state, OPEN, owned)?;
+            self.restore_table(state, CLOSED, owned)?;
         }
         Ok(())
     }

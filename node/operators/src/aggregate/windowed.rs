@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use thalweg_flow::Window;
-use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch, WATERMARK};
+use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
 use thalweg_types::{
-    KeyGroup, Watermark,
+    KeyGroup,
     bug::{self, Bug},
     graph::{AggregatePhase, WindowAggregate},
 };
@@ -24,12 +24,13 @@ use super::{
     windows::{PaneKey, Windows},
 };
 use crate::{
-    FailedRows, LateRows, Operator, OperatorContext, OperatorError,
-    emission::{Emission, OUTPUT},
+    OperatorContext, OperatorError,
+    emission::Emission,
     error::build_error,
     restore::{owned_parts, value},
     sift::{Sifted, sift},
     split::split_by,
+    windowing::{Output, WindowLogic, WindowOperator},
 };
 
 /// The frozen table of partials.
@@ -37,7 +38,7 @@ const PANES: &str = "panes";
 /// The frozen value: every window that ends at or before it has fired.
 const FIRED: &str = "fired";
 
-/// The running form of `WindowAggregate` in the single and global phase.
+/// What a windowed aggregation keeps.
 #[derive(Debug)]
 pub(crate) struct WindowedAggregate {
     spec: AggregateSpec,
@@ -46,41 +47,34 @@ pub(crate) struct WindowedAggregate {
     panes: Panes,
     /// Per pane, the next window that has not fired.
     waiting: BTreeSet<Window>,
-    watermark: i64,
-    emission: Emission,
-    late: Vec<LateRows>,
-    failed: Vec<FailedRows>,
     indices: Vec<usize>,
 }
 
-impl WindowedAggregate {
-    pub(crate) fn new(
-        aggregate: &WindowAggregate,
-        name: &str,
-        input: &SchemaRef,
-        output: SchemaRef,
-        context: OperatorContext,
-    ) -> Result<Self, OperatorError> {
-        let spec = AggregateSpec::new(aggregate, name, input)?;
-        check_phase(aggregate, &spec, name, input)?;
-        let windows = Windows::new(aggregate, name, input)?;
-        let keys = spec.keys.len();
-        Ok(Self {
-            shape: OutputShape::new(output, aggregate.window_columns, keys + spec.calls.len(), name)?,
-            spec,
-            windows,
-            panes: Panes::new(context.key_groups),
-            waiting: BTreeSet::new(),
-            watermark: Watermark::MIN.0,
-            emission: Emission::new(context.batch_rows, (0..keys).collect(), context.key_groups),
-            late: Vec::new(),
-            failed: Vec::new(),
-            indices: Vec::new(),
-        })
-    }
+/// The running form of `WindowAggregate` in the single and global phase.
+pub(crate) fn windowed_aggregate(
+    aggregate: &WindowAggregate,
+    name: &str,
+    input: &SchemaRef,
+    output: SchemaRef,
+    context: OperatorContext,
+) -> Result<WindowOperator<WindowedAggregate>, OperatorError> {
+    let spec = AggregateSpec::new(aggregate, name, input)?;
+    check_phase(aggregate, &spec, name, input)?;
+    let keys = spec.keys.len();
+    let logic = WindowedAggregate {
+        shape: OutputShape::new(output.clone(), aggregate.window_columns, keys + spec.calls.len(), name)?,
+        spec,
+        windows: Windows::new(aggregate, name, input)?,
+        panes: Panes::new(context.key_groups),
+        waiting: BTreeSet::new(),
+        indices: Vec::new(),
+    };
+    Ok(WindowOperator::new(logic, output, (0..keys).collect(), context))
+}
 
-    /// Fires the next window that ends at or before `until`; `false` if there is none.
-    fn fire_next(&mut self, until: i64) -> Result<bool, OperatorError> {
+impl WindowedAggregate {
+    /// Fires the next window that ends at or before `until`; `false` where there is none.
+    fn fire_until(&mut self, until: i64, emission: &mut Emission) -> Result<bool, OperatorError> {
         let Some(window) = self.waiting.first().copied().filter(|window| window.end <= until) else { return Ok(false) };
         self.waiting.remove(&window);
         let range = self.windows.range_of(window);
@@ -111,7 +105,7 @@ impl WindowedAggregate {
         }
         if table.len() > 0 {
             let columns = table.into_results(&self.spec)?;
-            self.emission.extend([self.shape.of_window(columns, window)?]);
+            emission.extend([self.shape.of_window(columns, window)?]);
         }
         Ok(true)
     }
@@ -121,12 +115,10 @@ impl WindowedAggregate {
         self.waiting.extend(self.windows.window_after(key, fired));
     }
 
-    /// The time up to which windows have fired.
-    fn fired(&self) -> i64 {
-        match self.waiting.first() {
-            Some(due) if due.end <= self.watermark => due.end.saturating_sub(1),
-            _ => self.watermark,
-        }
+    /// Up to where windows have fired.
+    fn fired(&self, watermark: i64) -> i64 {
+        let due = self.waiting.first().filter(|due| due.end <= watermark);
+        due.map_or(watermark, |due| due.end.saturating_sub(1))
     }
 
     fn restore_panes(&mut self, state: &FrozenState, owned: &KeyGroupSet) -> Result<(), OperatorError> {
@@ -143,17 +135,16 @@ impl WindowedAggregate {
     }
 }
 
-impl Operator for WindowedAggregate {
-    fn process(&mut self, _port: u8, batch: RecordBatch) -> Result<(), OperatorError> {
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
+impl WindowLogic for WindowedAggregate {
+    const EVALUATES: bool = true;
+
+    fn take(&mut self, _port: u8, batch: RecordBatch, out: &mut Output) -> Result<(), OperatorError> {
         let read = |batch: &RecordBatch| Ok((self.windows.split(batch)?, self.spec.inputs(batch)?));
         let Sifted { rows: batch, value, failed } = sift(batch, read)?;
-        self.failed.extend(failed);
+        out.failed.extend(failed);
         let Some((parts, inputs)) = value else { return Ok(()) };
         for (key, rows) in parts {
-            let open = judge(&self.windows, key, self.watermark, || rows.of_batch(&batch), &mut self.late)?;
+            let open = judge(&self.windows, key, || rows.of_batch(&batch), out)?;
             let (Some(key), new_rows) = (open, rows.len()) else {
                 if bug::is_active(Bug::ReturnForContinue) {
                     return Ok(());
@@ -166,62 +157,34 @@ impl Operator for WindowedAggregate {
             };
             self.panes.merge_some(&self.spec, key, new_rows, &mut self.indices)?;
             if is_new {
-                self.wait_for(key, self.watermark);
+                self.wait_for(key, out.watermark);
             }
         }
         self.panes.seal_some(&self.spec)
     }
 
-    fn evaluates(&self) -> bool {
-        true
+    fn fire(&mut self, out: &mut Output) -> Result<bool, OperatorError> {
+        self.fire_until(out.watermark, &mut out.emission)
     }
 
-    fn on_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
-        self.watermark = self.watermark.max(watermark.0);
-        Ok(())
+    fn bytes(&self) -> usize {
+        self.panes.bytes() + self.waiting.len() * size_of::<Window>()
     }
 
-    fn next_output(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
-        while self.emission.is_empty() {
-            if !self.fire_next(self.watermark)? {
-                return Ok(None);
-            }
-        }
-        Ok(self.emission.next())
-    }
-
-    fn take_late(&mut self) -> Vec<LateRows> {
-        std::mem::take(&mut self.late)
-    }
-
-    fn take_failed(&mut self) -> Vec<FailedRows> {
-        std::mem::take(&mut self.failed)
-    }
-
-    fn state_bytes(&self) -> usize {
-        self.panes.bytes() + self.waiting.len() * size_of::<Window>() + self.emission.bytes()
-    }
-
-    fn freeze(&mut self) -> Result<FrozenState, OperatorError> {
-        let mut frozen = FrozenState::default();
+    fn freeze(&mut self, out: &Output, frozen: &mut FrozenState) -> Result<(), OperatorError> {
         frozen.extend(PANES, self.panes.freeze(&self.spec)?);
-        frozen.extend(OUTPUT, self.emission.freeze());
-        frozen.values.insert(WATERMARK.to_owned(), self.watermark);
-        frozen.values.insert(FIRED.to_owned(), self.fired());
-        Ok(frozen)
+        frozen.values.insert(FIRED.to_owned(), self.fired(out.watermark));
+        Ok(())
     }
 
     /// Restores states in the order of their `FIRED` values. Windows of earlier states that are due by a later state's
     /// value fire in between, so that no window fires for panes of that later state again.
-    fn restore(&mut self, states: &[FrozenState], owned: &[KeyGroup]) -> Result<(), OperatorError> {
-        let owned: KeyGroupSet = owned.iter().copied().collect();
-        self.emission.restore(states, &owned)?;
+    fn restore(&mut self, states: &[FrozenState], owned: &KeyGroupSet, out: &mut Output) -> Result<(), OperatorError> {
         let mut states: Vec<&FrozenState> = states.iter().collect();
         states.sort_by_key(|state| value(state, FIRED));
         for state in states {
-            while self.fire_next(value(state, FIRED))? {}
-            self.restore_panes(state, &owned)?;
-            self.watermark = self.watermark.max(value(state, WATERMARK));
+            while self.fire_until(value(state, FIRED), &mut out.emission)? {}
+            self.restore_panes(state, owned)?;
         }
         Ok(())
     }
@@ -231,19 +194,15 @@ impl Operator for WindowedAggregate {
 pub(super) fn judge(
     windows: &Windows,
     key: PaneKey,
-    watermark: i64,
     rows: impl FnOnce() -> Result<RecordBatch, OperatorError>,
-    late: &mut Vec<LateRows>,
+    out: &mut Output,
 ) -> Result<Option<PaneKey>, OperatorError> {
-    let open = windows.open(key, watermark);
+    let open = windows.open(key, out.watermark);
     if open != Some(key) {
-        let rows = rows()?;
-        let closed = windows.windows_of(key).take_while(|window| window.end <= watermark);
-        late.extend(closed.map(|window| LateRows {
-            window_start: window.start,
-            window_end: window.end,
-            rows: rows.clone(),
-        }));
+        let (rows, watermark) = (rows()?, out.watermark);
+        for window in windows.windows_of(key).take_while(|window| window.end <= watermark) {
+            out.refuse(window, rows.clone());
+        }
     }
     Ok(open)
 }
