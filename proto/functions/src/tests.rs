@@ -509,6 +509,15 @@ fn times_of_texts() {
     check("convert_tz", &zones, "1969-12-31 16:00:00");
     check("convert_tz", &[t("1970-01-01 00:00:00"), t("UTC"), t("GMT-8")], "1969-12-31 16:00:00");
     refused("convert_tz", &[t("1970-01-01 00:00:00"), t("UTC"), t("Mars")], "unknown time zone");
+    // What the clock skips is as much later, on both sides of UTC; of what it repeats the first is meant.
+    for (local, zone, utc) in [
+        ("2024-03-31 02:30:00", "Europe/Berlin", "2024-03-31 01:30:00"),
+        ("2024-03-10 02:30:00", "America/New_York", "2024-03-10 07:30:00"),
+        ("2011-12-30 12:00:00", "Pacific/Apia", "2011-12-30 22:00:00"),
+        ("2024-10-27 02:30:00", "Europe/Berlin", "2024-10-27 00:30:00"),
+    ] {
+        check("convert_tz", &[t(local), t(zone), t("UTC")], utc);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Int64Type, TimeUnit},
 };
-use chrono::{LocalResult, NaiveDateTime, Offset as _, TimeZone as _};
+use chrono::{LocalResult, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _};
 use datafusion_common::{Result, exec_datafusion_err, exec_err};
 
 use crate::{
@@ -461,13 +461,17 @@ pub(crate) fn zone(name: &str) -> std::result::Result<Zone, String> {
 }
 
 impl Zone {
-    /// The moment in UTC of a local one; of two such moments, the earlier. A local time that the clock skips gets the
-    /// offset that holds at this time in UTC.
+    /// The moment in UTC of a local one: of two the earlier. One that the clock skips is read by the offset before the
+    /// change, as Java reads it: so it comes as much later as the clock was put forward.
     fn to_utc(&self, local: Moment) -> Option<Moment> {
         let naive = naive(local)?;
         let offset = match self.0.offset_from_local_datetime(&naive) {
             LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => offset,
-            LocalResult::None => self.0.offset_from_utc_datetime(&naive),
+            // No clock has skipped more than a day.
+            LocalResult::None => {
+                let before = naive.checked_sub_signed(TimeDelta::days(1))?;
+                self.0.offset_from_local_datetime(&before).earliest()?
+            }
         };
         shifted(local, -i64::from(offset.fix().local_minus_utc()))
     }

@@ -24,8 +24,6 @@ const TOTAL: &[&str] = &[
     "btrim",
     "cardinality",
     "character_length",
-    "concat",
-    "concat_ws",
     "date_part",
     "ends_with",
     "get_field",
