@@ -156,18 +156,17 @@ pub(crate) fn job_spec(submission: JobSubmission, plan: Plan) -> Option<JobSpec>
 
 /// Refuses tables in the place for checkpoints. This sees only the text of paths; nodes check again.
 pub(crate) fn check_places(graph: &JobGraph, checkpoints: &str) -> Result<(), PlanError> {
-    let sources = graph.sources().map(|(_, source)| (&source.table, &source.connector));
-    let sinks = graph.sinks().map(|(_, sink)| (&sink.table, &sink.connector));
-    let of_tables = sources.chain(sinks).flat_map(|(table, connector)| {
-        let path = connector.option("path").filter(|_| connector.name == "filesystem");
-        let paths = path.into_iter().chain(connector.option("dead-letter.path"));
-        paths.map(move |path| (format!("table {table}"), path))
+    let of_sources = graph.sources().flat_map(|(_, source)| {
+        let paths = source.connector.read_path().into_iter().chain(source.connector.dead_letter_path());
+        paths.map(|path| (format!("table {}", source.table), path))
     });
+    let of_sinks =
+        graph.sinks().filter_map(|(_, sink)| Some((format!("table {}", sink.table), sink.connector.written_path()?)));
     let of_settings = ["late.path", "error.path"].into_iter().filter_map(|key| {
         let path = graph.settings.get(key)?;
         Some((format!("setting {key}"), path.as_str()))
     });
-    match of_tables.chain(of_settings).find(|(_, path)| is_within(path, checkpoints)) {
+    match of_sources.chain(of_sinks).chain(of_settings).find(|(_, path)| is_within(path, checkpoints)) {
         Some((what, path)) => {
             let reason = "checkpoints are there, and no table can be";
             Err(PlanError::Script(format!("{what}: '{path}' cannot be used: {reason}")))

@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, fmt::Write};
 use arrow::datatypes::{Schema, SchemaRef};
 use thalweg_types::{
     JobGraph, OperatorId, OperatorKind,
-    connector::{Delivery, VALUES_CONNECTOR, find},
+    connector::Delivery,
     graph::{
         AggregatePhase, Calc, ColumnPredicate, Comparison, Distribution, Edge, Operator, Parallelism, PredicateValue,
         RowRange, SinkOperator, Sort, SortColumn, SourceOperator, WatermarkGenerator, WindowAggregate, WindowJoin,
@@ -100,7 +100,7 @@ fn partitions_text(sink: &SinkOperator, output: &SchemaRef) -> String {
 /// An operator's name for people: its kind and what matters most, in one line.
 pub(crate) fn name_of(kind: &OperatorKind, output: &SchemaRef) -> String {
     match kind {
-        OperatorKind::Source(source) if is_values(source) => format!("Values {}", source.table),
+        OperatorKind::Source(source) if source.connector.is_written() => format!("Values {}", source.table),
         OperatorKind::Source(source) => format!("Source {} ({})", source.table, source.connector.name),
         OperatorKind::Calc(calc) => calc_text(calc, output),
         OperatorKind::WindowAssign(assign) => format!("WindowAssign {}", spec_text(assign.spec)),
@@ -124,20 +124,15 @@ pub(crate) fn name_of(kind: &OperatorKind, output: &SchemaRef) -> String {
 /// Names the sink, and says so if it may write rows again.
 fn sink_text(sink: &SinkOperator) -> String {
     let name = &sink.connector.name;
-    let again = match find(name).and_then(|spec| spec.sink) {
+    let again = match sink.connector.sink().map(|sink| sink.delivery) {
         Some(Delivery::AtLeastOnce) => ", at least once",
         Some(Delivery::ExactlyOnce) | None => "",
     };
     format!("Sink {} ({name}{again})", sink.table)
 }
 
-/// Whether the source's rows stand in the script.
-fn is_values(source: &SourceOperator) -> bool {
-    source.connector.name == VALUES_CONNECTOR
-}
-
 fn source_text(source: &SourceOperator, output: &Schema) -> String {
-    if is_values(source) {
+    if source.connector.is_written() {
         return format!("Values {}: {}", source.table, typed_names(&source.physical));
     }
     let mut text = format!("Source {} ({}): {}", source.table, source.connector.name, typed_names(&source.physical));

@@ -56,17 +56,15 @@ pub(super) fn check_written(graph: &JobGraph) -> Result<(), String> {
 
 /// The tables that the job reads from files, with their paths.
 fn read_by(graph: &JobGraph) -> impl Iterator<Item = (&str, &str)> {
-    let of_files = graph.sources().filter(|(_, source)| source.connector.name == "filesystem");
-    of_files.filter_map(|(_, source)| Some((source.table.as_str(), source.connector.option("path")?)))
+    graph.sources().filter_map(|(_, source)| Some((source.table.as_str(), source.connector.read_path()?)))
 }
 
 fn written_by(graph: &JobGraph) -> Vec<Written<'_>> {
     let aside =
         |what, path, stem: &str| Written { what, path, levels: 0, file: format!("{stem}-.json"), is_table: false };
-    let of_sinks =
-        graph.sinks().filter(|(_, sink)| sink.connector.name == "filesystem").filter_map(|(_, sink)| of_sink(sink));
+    let of_sinks = graph.sinks().filter_map(|(_, sink)| of_sink(sink));
     let of_sources = graph.sources().filter_map(|(_, source)| {
-        let path = source.connector.option("dead-letter.path")?;
+        let path = source.connector.dead_letter_path()?;
         Some(aside(format!("table {}: dead-letter.path", source.table), path, "dead-letter"))
     });
     let of_settings = [("late.path", "late"), ("error.path", "error")].into_iter().filter_map(|(key, stem)| {
@@ -77,7 +75,7 @@ fn written_by(graph: &JobGraph) -> Vec<Written<'_>> {
 }
 
 fn of_sink(sink: &SinkOperator) -> Option<Written<'_>> {
-    let path = sink.connector.option("path")?;
+    let path = sink.connector.written_path()?;
     let file = format!("part-.{}", sink.connector.option("format").unwrap_or_default());
     Some(Written { what: format!("table {}", sink.table), path, levels: sink.partition_by.len(), file, is_table: true })
 }

@@ -9,7 +9,11 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use thalweg_client::SubmitOptions;
-use thalweg_types::{JobGraph, client::SCRIPT_BYTES_MAX};
+use thalweg_types::{
+    JobGraph,
+    client::SCRIPT_BYTES_MAX,
+    connector::{Input, SourceSpec, find},
+};
 
 use crate::{
     args::ScriptArgs,
@@ -60,23 +64,25 @@ pub struct Offers {
 /// # Errors
 /// Names the table, and says what to do.
 pub fn check_sources(script: &SubmitOptions, command: &str, offers: Offers) -> Result<()> {
-    let is_missing =
-        |connector: &str| connector == "http" && !offers.http || connector == "stdin" && !offers.standard_input;
+    let missing = |source: &SourceSpec| match source.input {
+        Input::Posts { .. } if !offers.http => {
+            Some(format!("{command} takes no records over HTTP: use thalweg dev, or a node with --http"))
+        }
+        Input::StandardInput if !offers.standard_input => Some(
+            "it reads the standard input, from which the script comes: give the script as a file, or by -e".to_owned(),
+        ),
+        Input::Posts { .. } | Input::StandardInput | Input::Files { .. } | Input::Generated | Input::Written => None,
+    };
     let tables = thalweg_sql::catalog(&script.sql);
-    if !tables.iter().filter_map(|table| table.connector.as_deref()).any(is_missing) {
+    let mut specs = tables.iter().filter_map(|table| find(table.connector.as_deref()?)?.source.as_ref());
+    if !specs.any(|source| missing(source).is_some()) {
         return Ok(());
     }
     // A script that cannot be planned is for the cluster to refuse.
     let planned = thalweg_sql::plan(&script.sql, &script.settings).ok().and_then(|planned| planned.graph);
     for (_, source) in planned.iter().flat_map(JobGraph::sources) {
-        let (table, connector) = (&source.table, source.connector.name.as_str());
-        if is_missing(connector) && connector == "http" {
-            bail!("table {table}: {command} takes no records over HTTP: use thalweg dev, or a node with --http");
-        }
-        if is_missing(connector) {
-            bail!(
-                "table {table} reads the standard input, from which the script comes: give the script as a file, or by -e"
-            );
+        if let Some(why) = source.connector.source().and_then(missing) {
+            bail!("table {}: {why}", source.table);
         }
     }
     Ok(())
@@ -153,7 +159,7 @@ mod tests {
         let refused = "table h: run takes no records over HTTP: use thalweg dev, or a node with --http";
         assert_eq!(check(&both, "h"), Err(refused.to_owned()));
         let refused =
-            "table s reads the standard input, from which the script comes: give the script as a file, or by -e";
+            "table s: it reads the standard input, from which the script comes: give the script as a file, or by -e";
         assert_eq!(check(&both, "s"), Err(refused.to_owned()));
         let unused = [("h", "http"), ("g", "datagen")];
         assert_eq!(check(&unused[..1], "nothing"), Ok(()), "it is for the cluster to refuse");

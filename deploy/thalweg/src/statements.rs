@@ -2,6 +2,8 @@
 //!
 //! Semicolons in quotes and comments do not end a statement. What a statement means is decided by the coordinator.
 
+use thalweg_types::connector::{Output, find};
+
 /// Words that the shell completes.
 pub const KEYWORDS: &[&str] = &[
     "AND",
@@ -204,13 +206,17 @@ pub fn split(script: &str) -> Vec<Statement> {
     statements.filter(|statement| statement.words().next().is_some()).collect()
 }
 
-/// Whether a script writes to anything but `print` tables.
+/// Whether a script writes to anything but tables that are printed.
 #[must_use]
 pub fn writes_elsewhere(script: &str) -> bool {
     let statements = split(script);
-    let is_print = |statement: &&Statement| statement.text.split('\'').any(|literal| literal == "print");
+    let is_printing = |connector: &str| {
+        let sink = find(connector).and_then(|spec| spec.sink);
+        sink.is_some_and(|sink| sink.output == Output::StandardOutput)
+    };
+    let prints = |statement: &&Statement| statement.text.split('\'').any(is_printing);
     let printing: Vec<String> =
-        statements.iter().filter(is_print).filter_map(Statement::created).map(|(_, name)| name).collect();
+        statements.iter().filter(prints).filter_map(Statement::created).map(|(_, name)| name).collect();
     let words: Vec<&str> = statements.iter().flat_map(Statement::words).collect();
     let targets = words.windows(2).filter(|pair| pair[0].eq_ignore_ascii_case("INTO")).map(|pair| pair[1]);
     let names = targets.map(|word| word.split('(').next().unwrap_or(word).trim_matches(['`', '"']));

@@ -300,14 +300,13 @@ impl Supervisor {
     async fn check_destinations(&self) -> Result<(), SubtaskError> {
         let connectors = &self.surroundings.context.connectors;
         let graph = &self.deployment.graph;
-        let of_files = graph.sinks().filter(|(_, sink)| sink.connector.name == "filesystem");
-        let of_sinks = of_files.filter_map(|(_, sink)| Some((&sink.table, sink.connector.option("path")?)));
+        let of_sinks = graph.sinks().filter_map(|(_, sink)| Some((&sink.table, sink.connector.written_path()?)));
         try_join_all(of_sinks.map(async |(table, path)| {
             let failed = |source| SubtaskError::Connector { table: table.clone(), source };
             connectors.check_destination(path).await.map_err(failed)
         }))
         .await?;
-        let of_sources = graph.sources().filter_map(|(_, source)| source.connector.option("dead-letter.path"));
+        let of_sources = graph.sources().filter_map(|(_, source)| source.connector.dead_letter_path());
         let of_job = ["late.path", "error.path"].into_iter().filter_map(|key| graph.settings.get(key));
         let aside = of_sources.chain(of_job.map(String::as_str)).map(|path| connectors.check_destination(path));
         try_join_all(aside).await.map_err(|source| SubtaskError::SetAside { source })?;

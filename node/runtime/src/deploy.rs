@@ -353,7 +353,7 @@ impl Builder<'_> {
         let identity = self.identity(planned.operators[0], subtask);
         let dead_letter_path = self
             .source_of(subtask)
-            .and_then(|(id, spec)| spec.connector.option("dead-letter.path").map(|path| (id, path.to_owned())));
+            .and_then(|(id, spec)| spec.connector.dead_letter_path().map(|path| (id, path.to_owned())));
         let JobSettings { late_path: late, error_path: failed, .. } = shared.settings.clone();
         let mut aside =
             Aside::new(self.tables.clone(), identity, AsidePaths { late, failed, dead_letters: dead_letter_path });

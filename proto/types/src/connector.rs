@@ -1,12 +1,30 @@
 //! Connectors as data: names, capabilities and options, so that planning can check a table's `WITH` clause without I/O.
+//!
+//! Each has a file here, and a line in `CONNECTORS`; what it does is the node's (`thalweg-connectors`). Whoever treats some
+//! connectors apart asks for a capability, never for a name.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-mod catalog;
+mod blackhole;
+mod datagen;
+mod filesystem;
+mod format;
+mod http;
+mod nexmark;
+mod option;
+mod print;
+mod stdin;
+mod values;
 
-pub use catalog::{CONNECTORS, FORMATS, INGEST_CONNECTOR};
+pub use format::FORMATS;
+
+/// The connectors that a table can name.
+pub const CONNECTORS: &[ConnectorSpec] =
+    &[filesystem::SPEC, nexmark::SPEC, datagen::SPEC, stdin::SPEC, http::SPEC, print::SPEC, blackhole::SPEC];
+/// Those that only the planner names.
+const UNNAMED: &[ConnectorSpec] = &[values::SPEC];
 
 /// The metadata key of a source's physical schema that holds the names of all columns that the table declares, in
 /// order, as a JSON array of strings. Readers of formats without names (CSV without a header) need the columns'
@@ -15,6 +33,9 @@ pub const TABLE_COLUMNS: &str = "thalweg.table-columns";
 
 /// The connector of rows that are written in the script, as its option `VALUES_ROWS`. No table can name it.
 pub const VALUES_CONNECTOR: &str = "values";
+
+/// The option of sources that names a directory for records that cannot be read.
+const DEAD_LETTER_PATH: &str = "dead-letter.path";
 
 /// The rows of `VALUES_CONNECTOR`: an Arrow IPC stream of the source's physical schema, in hexadecimal.
 pub const VALUES_ROWS: &str = "rows";
@@ -33,21 +54,78 @@ impl TableConnector {
     /// `None`: the table takes none. `table` is the table's name.
     #[must_use]
     pub fn ingest_path(&self, table: &str) -> Option<String> {
-        let given = self.options.get("path").map(|path| path.trim_matches('/').to_owned());
-        (self.name == INGEST_CONNECTOR).then(|| given.unwrap_or_else(|| format!("ingest/{table}")))
+        let Input::Posts { path } = self.source()?.input else { return None };
+        let given = self.options.get(path).map(|path| path.trim_matches('/').to_owned());
+        Some(given.unwrap_or_else(|| format!("ingest/{table}")))
+    }
+
+    /// Whether the records that it is sent are kept in a log beside the job's checkpoints.
+    #[must_use]
+    pub fn keeps_posts(&self) -> bool {
+        self.source().is_some_and(|source| matches!(source.input, Input::Posts { .. }))
+    }
+
+    /// The path of the files that it reads, if it reads files.
+    #[must_use]
+    pub fn read_path(&self) -> Option<&str> {
+        match self.source()?.input {
+            Input::Files { path } => self.option(path),
+            Input::Generated | Input::StandardInput | Input::Posts { .. } | Input::Written => None,
+        }
+    }
+
+    /// The directory of the files that it writes, if it writes files.
+    #[must_use]
+    pub fn written_path(&self) -> Option<&str> {
+        match self.sink()?.output {
+            Output::Files { path } => self.option(path),
+            Output::StandardOutput | Output::Elsewhere | Output::Nowhere => None,
+        }
+    }
+
+    /// The directory of its records that cannot be read, if it sets them aside.
+    #[must_use]
+    pub fn dead_letter_path(&self) -> Option<&str> {
+        self.option(DEAD_LETTER_PATH)
+    }
+
+    /// Whether its rows are written in the script.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.source().is_some_and(|source| source.input == Input::Written)
+    }
+
+    /// Whether its splits may have nothing to give for a while, though nobody set an idle timeout: those of a path that is
+    /// looked at for new files.
+    #[must_use]
+    pub fn waits_for_more(&self) -> bool {
+        self.source().is_some_and(|source| match source.ends {
+            Ends::Without(key) => self.option(key).is_some(),
+            Ends::Always | Ends::With(_) | Ends::Never => false,
+        })
     }
 
     /// How to give an unbounded table of this connector an end; `None` if it has one.
     #[must_use]
-    pub fn lacks_end(&self) -> Option<&'static str> {
-        let lacking = |key: &'static str| self.option(key).is_none().then_some(key);
-        match self.name.as_str() {
-            "nexmark" => lacking("events.num").map(|_| "give it 'events.num'"),
-            "datagen" => lacking("number-of-rows").map(|_| "give it 'number-of-rows'"),
-            "filesystem" => self.option("source.monitor-interval").map(|_| "leave its 'source.monitor-interval' out"),
-            "stdin" | VALUES_CONNECTOR => None,
-            _ => Some("read a table of files, for example"),
+    pub fn lacks_end(&self) -> Option<String> {
+        match self.source()?.ends {
+            Ends::Always => None,
+            Ends::With(key) => self.option(key).is_none().then(|| format!("give it '{key}'")),
+            Ends::Without(key) => self.option(key).is_some().then(|| format!("leave its '{key}' out")),
+            Ends::Never => Some("read a table of files, for example".to_owned()),
         }
+    }
+
+    /// What it can read; `None` if it cannot.
+    #[must_use]
+    pub fn source(&self) -> Option<&'static SourceSpec> {
+        find(&self.name)?.source.as_ref()
+    }
+
+    /// What it can write; `None` if it cannot.
+    #[must_use]
+    pub fn sink(&self) -> Option<&'static SinkSpec> {
+        find(&self.name)?.sink.as_ref()
     }
 
     /// The value of an option: as written, else the spec's default; `None` if there is neither.
@@ -106,15 +184,83 @@ pub enum Delivery {
     AtLeastOnce,
 }
 
+/// What a connector can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceSpec {
+    /// Where its records come from.
+    pub input: Input,
+    /// Whether they come to an end.
+    pub ends: Ends,
+}
+
+/// Where the records of a source come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// It makes them.
+    Generated,
+    /// They are in files.
+    Files {
+        /// The option that names their path.
+        path: &'static str,
+    },
+    /// They are in the process's standard input.
+    StandardInput,
+    /// They are POSTed to a node, and kept beside the job's checkpoints.
+    Posts {
+        /// The option that names the path below the node's address.
+        path: &'static str,
+    },
+    /// They are in the script.
+    Written,
+}
+
+/// When the records of a source come to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// Always.
+    Always,
+    /// If this option is set.
+    With(&'static str),
+    /// Unless this option is set.
+    Without(&'static str),
+    /// Never.
+    Never,
+}
+
+/// What a connector can write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SinkSpec {
+    /// How often a row is written.
+    pub delivery: Delivery,
+    /// Where to.
+    pub output: Output,
+}
+
+/// Where the rows of a sink go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Into files, in directories by the values of columns where the table is `PARTITIONED BY` them.
+    Files {
+        /// The option that names their directory.
+        path: &'static str,
+    },
+    /// To the process's standard output.
+    StandardOutput,
+    /// To another system.
+    Elsewhere,
+    /// Nowhere.
+    Nowhere,
+}
+
 /// A connector: what it can do and its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectorSpec {
     /// Its name in `'connector' = …`.
     pub name: &'static str,
-    /// Whether tables can be read.
-    pub source: bool,
-    /// The guarantee of its sink; `None`: tables cannot be written.
-    pub sink: Option<Delivery>,
+    /// What it reads; `None`: tables cannot be read.
+    pub source: Option<SourceSpec>,
+    /// What it writes; `None`: tables cannot be written.
+    pub sink: Option<SinkSpec>,
     /// The formats that it takes; empty: it has no `'format'` option.
     pub formats: &'static [&'static str],
     /// Its options.
@@ -136,10 +282,10 @@ pub struct FormatSpec {
     pub doc: &'static str,
 }
 
-/// The connector of this name.
+/// The connector of this name, of those too that no table can name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static ConnectorSpec> {
-    CONNECTORS.iter().find(|spec| spec.name == name)
+    CONNECTORS.iter().chain(UNNAMED).find(|spec| spec.name == name)
 }
 
 /// The format of this name.

@@ -30,7 +30,6 @@ use thalweg_cluster_state::{Command, JobRecord};
 use thalweg_types::{
     Attempt, CheckpointId, JobStatus,
     checkpoint::ManifestRef,
-    connector::INGEST_CONNECTOR,
     job::{Failure, FailureKind},
 };
 
@@ -114,8 +113,7 @@ impl JobController {
 
     /// Whether a source of the job has an ingest log. Its segments are stored even before the first checkpoint.
     fn has_ingest_log(&self) -> bool {
-        !self.checkpoint_interval().is_zero()
-            && self.graph.sources().any(|(_, source)| source.connector.name == INGEST_CONNECTOR)
+        !self.checkpoint_interval().is_zero() && self.graph.sources().any(|(_, source)| source.connector.keeps_posts())
     }
 
     /// Collects after the end, once the job's output is settled.

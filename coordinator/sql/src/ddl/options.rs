@@ -51,7 +51,7 @@ pub(crate) fn check_connector(
     let Some(named) = options.iter().find(|option| option.key == "connector") else {
         return Err(SqlError::at(at, format!("table '{table}' has no 'connector' option")).with_hint(connectors_hint()));
     };
-    let Some(spec) = connector::find(&named.value) else {
+    let Some(spec) = CONNECTORS.iter().find(|spec| spec.name == named.value) else {
         let error =
             SqlError::at(named.value_at, format!("unknown connector '{}'", named.value)).with_hint(connectors_hint());
         return Err(error.with_suggestion(&named.value, CONNECTORS.iter().map(|spec| spec.name)));

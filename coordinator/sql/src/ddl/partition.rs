@@ -10,13 +10,15 @@ use crate::{
     catalog::Column,
     errors::{Result, SqlError},
 };
-use thalweg_types::connector::ConnectorSpec;
+use thalweg_types::connector::{CONNECTORS, ConnectorSpec, Output};
 
 /// The indexes of the clause's columns among the physical columns.
 pub(super) fn columns(clause: &PartitionClause, columns: &[Column], spec: &ConnectorSpec) -> Result<Vec<usize>> {
-    if spec.name != "filesystem" {
+    if !writes_files(spec) {
         let message = format!("PARTITIONED BY is not supported by connector '{}'", spec.name);
-        return Err(SqlError::at(clause.at, message).with_hint("connector 'filesystem' writes partitions"));
+        let able = CONNECTORS.iter().filter(|spec| writes_files(spec)).map(|spec| format!("'{}'", spec.name));
+        let hint = format!("connector {} writes partitions", able.collect::<Vec<_>>().join(" or "));
+        return Err(SqlError::at(clause.at, message).with_hint(hint));
     }
     let physical: Vec<&Column> = columns.iter().filter(|column| column.computed.is_none()).collect();
     let mut indexes = Vec::with_capacity(clause.columns.len());
@@ -43,4 +45,8 @@ pub(super) fn columns(clause: &PartitionClause, columns: &[Column], spec: &Conne
         return Err(SqlError::at(clause.at, "PARTITIONED BY all columns leaves none for the files"));
     }
     Ok(indexes)
+}
+
+fn writes_files(spec: &ConnectorSpec) -> bool {
+    spec.sink.is_some_and(|sink| matches!(sink.output, Output::Files { .. }))
 }

@@ -59,7 +59,7 @@ pub(crate) fn build(create: &CreateTable, context: &Context<'_>, tokens: &[Token
         Some(clause) => Some(watermark(clause, &schema, &connector, context, tokens)?),
         None => None,
     };
-    if let (Some(clause), false) = (&create.elements.watermark, spec.source) {
+    if let (Some(clause), false) = (&create.elements.watermark, spec.source.is_some()) {
         return Err(SqlError::at(
             clause.at,
             format!("connector '{}' cannot be read, so it has no watermark", spec.name),

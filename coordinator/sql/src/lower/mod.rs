@@ -152,7 +152,7 @@ impl Lowerer<'_> {
             if let Some(source) = self.graph.operator(id).kind.as_source()
                 && let Some(watermark) = &source.watermark
                 // A watched directory is idle while it has no new file.
-                && (watermark.idle_timeout_micros.is_some() || source.connector.option("source.monitor-interval").is_some())
+                && (watermark.idle_timeout_micros.is_some() || source.connector.waits_for_more())
             {
                 return true;
             }

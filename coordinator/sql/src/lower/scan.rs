@@ -30,7 +30,7 @@ impl Lowerer<'_> {
         let Some(StreamTable(table)) = scan.source.downcast_ref::<StreamTable>() else {
             return Err(self.refuse(&[], Some("FROM"), &format!("'{}' cannot be read", scan.table_name)));
         };
-        if !table.spec.source {
+        if table.spec.source.is_none() {
             let message =
                 format!("table '{}' cannot be read: connector '{}' is a sink only", table.name, table.spec.name);
             return Err(self.refuse(&[], Some(&table.name), &message));

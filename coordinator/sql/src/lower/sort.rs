@@ -123,7 +123,7 @@ impl Lowerer<'_> {
     }
 
     /// A table below these operators that never ends, its connector, and what would give it an end.
-    fn without_end(&self, operators: &[OperatorId]) -> Option<(&str, &str, &'static str)> {
+    fn without_end(&self, operators: &[OperatorId]) -> Option<(&str, &str, String)> {
         let mut pending = operators.to_vec();
         while let Some(id) = pending.pop() {
             if let Some(source) = self.graph.operator(id).kind.as_source()

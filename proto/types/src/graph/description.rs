@@ -65,7 +65,7 @@ impl OperatorKind {
             Self::Source(source) => Description {
                 ports: 0,
                 keys: Vec::new(),
-                side_output: source.connector.option("dead-letter.path").map(SideOutput::DeadLetters),
+                side_output: source.connector.dead_letter_path().map(SideOutput::DeadLetters),
                 ..stateless(Role::Source(source))
             },
             Self::Calc(_) => Description { drains_at_barriers: true, ..stateless(Role::Transform) },

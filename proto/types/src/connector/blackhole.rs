@@ -1,0 +1,18 @@
+//! A sink that forgets its rows.
+
+use super::{ConnectorSpec, Delivery, OptionType, Output, SinkSpec, option::option};
+
+pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
+    name: "blackhole",
+    source: None,
+    sink: Some(SinkSpec { delivery: Delivery::ExactlyOnce, output: Output::Nowhere }),
+    formats: &[],
+    options: &[option(
+        "rows-per-second",
+        OptionType::Number,
+        "",
+        "The most rows per second that each subtask takes; no limit where it is not set.",
+    )],
+    fixed_columns: "",
+    doc: "Counts rows and forgets them.",
+};

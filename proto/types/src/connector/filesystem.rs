@@ -1,0 +1,58 @@
+//! Files of a path, local or in an object store.
+
+use super::{
+    ConnectorSpec, Delivery, Ends, Input, OptionType, Output, SinkSpec, SourceSpec,
+    format::FILE_FORMATS,
+    option::{DEAD_LETTER_PATH, IDLE_TIMEOUT, REPLAY_COLUMN, option, required},
+};
+
+pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
+    name: "filesystem",
+    source: Some(SourceSpec { input: Input::Files { path: "path" }, ends: Ends::Without("source.monitor-interval") }),
+    sink: Some(SinkSpec { delivery: Delivery::ExactlyOnce, output: Output::Files { path: "path" } }),
+    formats: FILE_FORMATS,
+    options: &[
+        required(
+            "path",
+            OptionType::Text,
+            "A file, a directory or a pattern such as days/2026-*/*.json; local, or the URL of an object store (s3://, gs://, az://, file://).",
+        ),
+        option(
+            "source.monitor-interval",
+            OptionType::Duration,
+            "",
+            "How often the path is looked at for new files; the table is bounded where it is not set. New files are read one \
+             after the other, by name: their event times are expected in that order, up to the watermark's delay.",
+        ),
+        option(
+            "source.split-size",
+            OptionType::Bytes,
+            "32 MiB",
+            "Files larger than this are read as several splits; a Parquet file is cut between row groups only.",
+        ),
+        option(
+            "sink.rolling-policy.file-size",
+            OptionType::Bytes,
+            "1 GiB",
+            "A part file that is about so large is followed by another; at most 4 GiB in an object store.",
+        ),
+        option(
+            "sink.rolling-policy.rollover-interval",
+            OptionType::Duration,
+            "",
+            "A part file that is so old is followed by another. Either shows when the next checkpoint is complete.",
+        ),
+        option(
+            "sink.rolling-policy.on-checkpoint",
+            OptionType::Boolean,
+            "true",
+            "Part files end with each checkpoint. If not, one takes the rows of several, until it is large (128 MiB in memory, \
+             where no size is set) or old enough; until then they are state of the job.",
+        ),
+        IDLE_TIMEOUT,
+        REPLAY_COLUMN,
+        DEAD_LETTER_PATH,
+    ],
+    fixed_columns: "",
+    doc: "Reads files of a path; writes part files into a directory, visible once they are final.",
+};

@@ -1,0 +1,46 @@
+//! Records that are POSTed to a node, and batches that are POSTed to a server.
+
+use super::{
+    ConnectorSpec, Delivery, Ends, Input, OptionType, Output, SinkSpec, SourceSpec,
+    option::{DEAD_LETTER_PATH, IDLE_TIMEOUT, option},
+};
+
+pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
+    name: "http",
+    source: Some(SourceSpec { input: Input::Posts { path: "path" }, ends: Ends::Never }),
+    sink: Some(SinkSpec { delivery: Delivery::AtLeastOnce, output: Output::Elsewhere }),
+    formats: &["json"],
+    options: &[
+        option(
+            "path",
+            OptionType::Text,
+            "",
+            "Source: the path under the node's HTTP address to which records are POSTed; /ingest/TABLE otherwise.",
+        ),
+        option("url", OptionType::Text, "", "Sink: where batches are POSTed."),
+        option(
+            "buffer-size",
+            OptionType::Bytes,
+            "8 MiB",
+            "Source: bytes accepted but not yet read before requests are answered with 429.",
+        ),
+        option(
+            "idempotency.retention",
+            OptionType::Duration,
+            "10 min",
+            "Source: for how long after its arrival a request with an Idempotency-Key is answered again and not taken again.",
+        ),
+        option("batch-rows", OptionType::Integer, "1000", "Sink: the most rows of one request."),
+        option("timeout", OptionType::Duration, "30 s", "Sink: how long a request may take."),
+        option(
+            "retries",
+            OptionType::Integer,
+            "10",
+            "Sink: how often a failed request is repeated, with growing delays. Then the job fails, and is restarted as restart.attempts says.",
+        ),
+        IDLE_TIMEOUT,
+        DEAD_LETTER_PATH,
+    ],
+    fixed_columns: "",
+    doc: "Takes records by POST; writes batches by POST, at least once.",
+};

@@ -1,0 +1,36 @@
+//! Options that several connectors have.
+
+use super::{OptionSpec, OptionType};
+
+pub(super) const fn option(
+    key: &'static str,
+    kind: OptionType,
+    default: &'static str,
+    doc: &'static str,
+) -> OptionSpec {
+    OptionSpec { key, kind, default, required: false, doc }
+}
+
+pub(super) const fn required(key: &'static str, kind: OptionType, doc: &'static str) -> OptionSpec {
+    OptionSpec { key, kind, default: "", required: true, doc }
+}
+
+/// An option of every source.
+pub(super) const IDLE_TIMEOUT: OptionSpec = option(
+    "scan.watermark.idle-timeout",
+    OptionType::Duration,
+    "",
+    "A split that gives nothing for so long no longer holds the watermark back; never, where it is not set.",
+);
+pub(super) const REPLAY_COLUMN: OptionSpec = option(
+    "replay.column",
+    OptionType::Text,
+    "",
+    "The timestamp column by which a bounded table is replayed at SET 'replay.speed'.",
+);
+pub(super) const DEAD_LETTER_PATH: OptionSpec = option(
+    super::DEAD_LETTER_PATH,
+    OptionType::Text,
+    "",
+    "A directory for records that cannot be read, with position and reason; without it the first one fails the job.",
+);

@@ -1,0 +1,16 @@
+//! The standard input of an embedded cluster.
+
+use super::{
+    ConnectorSpec, Ends, Input, SourceSpec,
+    option::{DEAD_LETTER_PATH, IDLE_TIMEOUT},
+};
+
+pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
+    name: "stdin",
+    source: Some(SourceSpec { input: Input::StandardInput, ends: Ends::Always }),
+    sink: None,
+    formats: &["json", "csv"],
+    options: &[IDLE_TIMEOUT, DEAD_LETTER_PATH],
+    fixed_columns: "",
+    doc: "Reads the standard input of an embedded cluster, until its end.",
+};

@@ -1,0 +1,13 @@
+//! Rows that are written in the script.
+
+use super::{ConnectorSpec, Ends, Input, SourceSpec};
+
+pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
+    name: super::VALUES_CONNECTOR,
+    source: Some(SourceSpec { input: Input::Written, ends: Ends::Always }),
+    sink: None,
+    formats: &[],
+    options: &[],
+    fixed_columns: "",
+    doc: "The rows of a VALUES clause.",
+};
