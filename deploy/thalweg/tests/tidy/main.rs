@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+mod docs;
 mod modules;
 mod wildcards;
 
@@ -164,6 +165,14 @@ fn source_files_keep_their_shape() {
 
 fn is_test(name: &str) -> bool {
     name.contains("/tests/") || name.ends_with("/tests.rs")
+}
+
+fn only_for_tests(attributes: &[syn::Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("test")
+            || attribute.path().is_ident("cfg")
+                && attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string() == "test")
+    })
 }
 
 fn speaks_protobuf(text: &str) -> bool {

@@ -12,7 +12,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-use super::{files, is_test, read, root, shown};
+use super::{files, is_test, only_for_tests, read, root, shown};
 
 #[test]
 fn a_match_on_an_enum_of_ours_names_every_variant() {
@@ -162,14 +162,6 @@ fn is_rest(arm: &Arm) -> bool {
         _ => false,
     };
     arm.guard.is_none() && is_any(&arm.pat)
-}
-
-fn only_for_tests(attributes: &[syn::Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        attribute.path().is_ident("test")
-            || attribute.path().is_ident("cfg")
-                && attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string() == "test")
-    })
 }
 
 fn imports(syntax: &syn::File) -> BTreeMap<String, String> {
