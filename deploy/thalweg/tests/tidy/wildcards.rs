@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use syn::{
     Arm, ExprMatch, ImplItemFn, Item, ItemEnum, ItemFn, ItemImpl, ItemMod, ItemUse, Pat, Path, Type, UseTree,
-    spanned::Spanned,
     visit::{self, Visit},
 };
 
@@ -29,7 +28,13 @@ fn a_match_on_an_enum_of_ours_names_every_variant() {
     assert!(enums.0.len() > 100, "the enums were not found");
     let mut violations = Vec::new();
     for (name, syntax) in &parsed {
-        let mut matches = Matches { enums: &enums.0, imports: imports(syntax), own: Vec::new(), found: Vec::new() };
+        let mut matches = Matches {
+            enums: &enums.0,
+            imports: imports(syntax),
+            own: Vec::new(),
+            within: String::new(),
+            found: Vec::new(),
+        };
         matches.visit_file(syntax);
         violations.extend(
             matches.found.into_iter().map(|(line, of)| format!("{name}:{line} has an arm for the rest of {of}")),
@@ -51,9 +56,16 @@ fn an_arm_for_the_rest_is_found() {
     let syntax = syn::parse_file(source).unwrap();
     let mut enums = Enums::default();
     enums.visit_file(&syntax);
-    let mut matches = Matches { enums: &enums.0, imports: imports(&syntax), own: Vec::new(), found: Vec::new() };
+    let mut matches = Matches {
+        enums: &enums.0,
+        imports: imports(&syntax),
+        own: Vec::new(),
+        within: String::new(),
+        found: Vec::new(),
+    };
     matches.visit_file(&syntax);
-    assert_eq!(matches.found, [(3, "Ours".to_owned()), (4, "Ours".to_owned())]);
+    let found: Vec<(&str, &str)> = matches.found.iter().map(|(within, of)| (within.as_str(), of.as_str())).collect();
+    assert_eq!(found, [("a", "Ours"), ("b", "Ours")]);
 }
 
 /// The names of all enums.
@@ -72,8 +84,10 @@ struct Matches<'a> {
     imports: BTreeMap<String, String>,
     /// What `Self` is, innermost last.
     own: Vec<String>,
-    /// Line, and enum.
-    found: Vec<(usize, String)>,
+    /// The function that is being looked at.
+    within: String,
+    /// Function, and enum.
+    found: Vec<(String, String)>,
 }
 
 impl<'ast> Visit<'ast> for Matches<'_> {
@@ -85,12 +99,14 @@ impl<'ast> Visit<'ast> for Matches<'_> {
 
     fn visit_item_fn(&mut self, item: &'ast ItemFn) {
         if !only_for_tests(&item.attrs) {
+            self.within = item.sig.ident.to_string();
             visit::visit_item_fn(self, item);
         }
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast ImplItemFn) {
         if !only_for_tests(&item.attrs) {
+            self.within = item.sig.ident.to_string();
             visit::visit_impl_item_fn(self, item);
         }
     }
@@ -109,10 +125,9 @@ impl<'ast> Visit<'ast> for Matches<'_> {
     }
 
     fn visit_expr_match(&mut self, expr: &'ast ExprMatch) {
-        let rest = expr.arms.iter().find(|arm| is_rest(arm));
         let of = expr.arms.iter().find_map(|arm| self.enum_of(&arm.pat));
-        if let (Some(rest), Some(of)) = (rest, of) {
-            self.found.push((rest.pat.span().start().line, of));
+        if let Some(of) = of.filter(|_| expr.arms.iter().any(is_rest)) {
+            self.found.push((self.within.clone(), of));
         }
         visit::visit_expr_match(self, expr);
     }
