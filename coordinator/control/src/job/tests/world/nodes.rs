@@ -112,7 +112,7 @@ impl World {
                     assert!(!run.building, "started before it was ready");
                     run.started = true;
                     let mut operators = self.controller.graph().operators.iter();
-                    if operators.any(|operator| matches!(operator.kind, OperatorKind::Sink(_))) {
+                    if operators.any(|operator| operator.kind.as_sink().is_some()) {
                         self.hidden.insert((attempt, "open".to_owned()));
                     }
                 }
@@ -224,7 +224,7 @@ impl World {
     pub(crate) fn progress(&mut self, id: NodeId) {
         let endless = self.endless;
         // Rows collected for clients are not written anywhere.
-        let writes = |operator: &&Operator| matches!(operator.kind, OperatorKind::Sink(_));
+        let writes = |operator: &&Operator| operator.kind.as_sink().is_some();
         let sinks: BTreeSet<OperatorId> =
             self.controller.graph().operators.iter().filter(writes).map(|operator| operator.id).collect();
         let chains = self.plan.chains.clone();
