@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     leader_search::LeaderSearch,
     rpc::{self, Received, SessionError, SessionStream},
-    worker::WorkerHandle,
+    worker::{SessionLink, WorkerHandle},
 };
 
 #[cfg(test)]
@@ -36,19 +36,6 @@ mod tests;
 const OUTGOING_MAX: usize = 1 << 16;
 /// A coordinator that leads answers a registration after one replicated decision.
 const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// An open session, as the worker has it.
-#[derive(Debug)]
-pub(crate) struct SessionLink {
-    /// Messages to the leader.
-    pub(crate) outgoing: mpsc::Sender<NodeMessage>,
-    /// The worker cancels it to give the session up.
-    pub(crate) given_up: CancellationToken,
-    /// The leader's term.
-    pub(crate) term: Term,
-    /// How long the leader trusts this node without a heartbeat.
-    pub(crate) lease: Duration,
-}
 
 /// Why no more sessions are opened.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use futures::{
     stream::{BoxStream, FuturesUnordered, SelectAll},
 };
 use thalweg_types::{
-    Attempt, CheckpointId, JobId, OperatorId, bug,
+    Attempt, CheckpointId, JobId, OperatorId, Term, bug,
     job::{Failure, FailureKind},
     seam::Seams,
     session::{CoordinatorMessage, NodeMessage, SubtaskReport, SubtaskState},
@@ -33,7 +33,6 @@ use crate::{
     engine::{AttemptEvent, Discovery, Engine, RunningAttempt},
     orders::{Discarding, Effect, Orders},
     rpc::Received,
-    session::SessionLink,
 };
 
 /// The most commands that wait for the worker. Nearly all are the leader's messages; with more, the session is not
@@ -47,6 +46,19 @@ const TICK: Duration = Duration::from_millis(200);
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 /// The interval of heartbeats without a session. Nothing is sent then, so its length does not matter.
 const NO_SESSION: Duration = Duration::from_secs(3600);
+
+/// An open session, as the worker has it.
+#[derive(Debug)]
+pub(crate) struct SessionLink {
+    /// Messages to the leader.
+    pub(crate) outgoing: mpsc::Sender<NodeMessage>,
+    /// The worker cancels it to give the session up.
+    pub(crate) given_up: CancellationToken,
+    /// The leader's term.
+    pub(crate) term: Term,
+    /// How long the leader trusts this node without a heartbeat.
+    pub(crate) lease: Duration,
+}
 
 /// What the worker is asked to do.
 #[derive(Debug)]

@@ -15,12 +15,7 @@ use thalweg_types::connector::TABLE_COLUMNS;
 pub(crate) use decode::CsvDecoder;
 pub(crate) use write::CsvWriter;
 
-use crate::{
-    ConnectorError,
-    filesystem::{LineRange, OpenFile},
-    lines::{LineDecoder, check_text},
-    options::Options,
-};
+use crate::{ConnectorError, options::Options};
 
 /// The options of the format.
 #[derive(Debug, Clone)]
@@ -79,30 +74,6 @@ impl CsvFormat {
     fn decoder_of(&self, input: &str, names: &[String], schema: &SchemaRef) -> Result<CsvDecoder, ConnectorError> {
         CsvDecoder::new(schema.clone(), names, self.dialect.clone())
             .map_err(|reason| ConnectorError::Data { attempted: format!("read {input} as CSV"), reason })
-    }
-
-    /// A decoder for a range of a file. Moves the start of the first range behind the header.
-    pub(crate) async fn decoder_of_file(
-        &self,
-        file: &OpenFile,
-        range: &mut LineRange,
-        schema: &SchemaRef,
-    ) -> Result<Box<dyn LineDecoder>, ConnectorError> {
-        if !self.header {
-            return Ok(Box::new(self.decoder(&file.name, schema)?));
-        }
-        let mut block = vec![0; file.block_bytes()];
-        let count = file.read_at(0, &mut block).await?;
-        if count == 0 {
-            // An empty file has no records and needs no header.
-            return Ok(Box::new(self.decoder(&file.name, schema)?));
-        }
-        check_text(&file.name, &block[..count])?;
-        let end = memchr::memchr(b'\n', &block[..count]).map_or(count, |at| at + 1);
-        if range.start == 0 && range.offset.is_none_or(|offset| offset == 0) {
-            range.offset = Some(end as u64);
-        }
-        Ok(Box::new(self.decoder_with_header(&file.name, &block[..end], schema)?))
     }
 }
 

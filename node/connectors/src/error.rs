@@ -89,6 +89,14 @@ pub(crate) fn failed(attempted: String, source: Box<dyn std::error::Error + Send
     }
 }
 
+/// Names what was attempted when a store or a file system fails.
+pub(crate) fn store_error<E>(attempted: String) -> impl FnOnce(E) -> ConnectorError
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    move |error| failed(attempted, error.into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Error, ErrorKind};

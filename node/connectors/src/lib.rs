@@ -19,6 +19,7 @@ pub mod http;
 mod interleave;
 mod json;
 mod lines;
+mod location;
 mod nexmark;
 mod notices;
 mod open;

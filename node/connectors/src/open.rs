@@ -20,8 +20,10 @@ use crate::{
     AllowedPaths, ConnectorError, Notices, SinkCommitter, SinkIdentity, SinkWriter, Source, SourceIdentity,
     blackhole::BlackholeWriter,
     datagen::DatagenSource,
-    filesystem::{FileSinkWriter, FileSource, Files, Location, PartCommitter, store_error},
+    error::store_error,
+    filesystem::{FileSinkWriter, FileSource, Files, PartCommitter},
     http::{HttpClient, HttpSinkWriter, IngestRegistry, IngestSource},
+    location::{Location, Places},
     nexmark::NexmarkSource,
     options::Options,
     print::{PrintWriter, StandardOutput},
@@ -61,13 +63,17 @@ impl ConnectorContext {
     /// # Errors
     /// If they may not.
     pub async fn check_destination(&self, path: &str) -> Result<(), ConnectorError> {
-        let Location::Stored { store, path: key, .. } = Location::new(path, self)? else { return Ok(()) };
+        let Location::Stored { store, path: key, .. } = Location::new(path, self.places())? else { return Ok(()) };
         // A committer lists this prefix too.
         let first = timeout(STORE_PATIENCE, store.list(Some(&key)).try_next()).await;
         match first.map(|first| first.map_err(store_error(format!("list {path}")))) {
             Ok(Err(refused @ ConnectorError::Refused { .. })) => Err(refused),
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn places(&self) -> Places<'_> {
+        Places { allowed: &self.allowed, stores: &self.stores }
     }
 }
 
@@ -79,7 +85,7 @@ fn unknown(table: &str, connector: &TableConnector, what: &str) -> ConnectorErro
 }
 
 fn location(options: &Options<'_>, context: &ConnectorContext) -> Result<Location, ConnectorError> {
-    Location::new(options.required("path")?, context)
+    Location::new(options.required("path")?, context.places())
 }
 
 /// Opens the table that a source operator reads, to list its splits. Records POSTed to it meanwhile are
@@ -120,7 +126,7 @@ fn open(
     let clock = || context.seams.clock.clone();
     Ok(match spec.connector.name.as_str() {
         "filesystem" => {
-            let files = Files::new(options.required("path")?, context)?;
+            let files = Files::new(options.required("path")?, context.places())?;
             let decoding = identity.map(|identity| identity.decoding);
             Box::new(FileSource::new(spec, rows, files, (notices, decoding))?)
         }
@@ -128,7 +134,7 @@ fn open(
         "datagen" => Box::new(DatagenSource::new(spec, rows, clock())?),
         "stdin" => Box::new(StdinSource::new(spec, rows, context.stdin.clone(), notices)?),
         VALUES_CONNECTOR => Box::new(ValuesSource::new(spec, rows)?),
-        "http" => Box::new(IngestSource::new(spec, rows, identity, context)?),
+        "http" => Box::new(IngestSource::new(spec, rows, identity, (&context.ingest, &context.seams))?),
         _ => return Err(unknown(&spec.table, &spec.connector, "read")),
     })
 }
@@ -149,7 +155,10 @@ pub fn open_sink_writer(
             let location = location(&options, context)?;
             Box::new(FileSinkWriter::new(spec, &schema, identity, &location, &context.seams)?)
         }
-        "http" => Box::new(HttpSinkWriter::new(spec, &schema, context)?),
+        "http" => {
+            let (client, entropy) = (context.http.clone(), context.seams.entropy.clone());
+            Box::new(HttpSinkWriter::new(spec, &schema, client, entropy)?)
+        }
         "print" => Box::new(PrintWriter::new(spec, &schema, context.stdout.clone())?),
         "blackhole" => Box::new(BlackholeWriter::new(spec, context.seams.clock.clone())?),
         _ => return Err(unknown(&spec.table, &spec.connector, "written")),

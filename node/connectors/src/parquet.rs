@@ -36,7 +36,8 @@ pub(crate) use stored::{stored, stored_schema};
 
 use crate::{
     ConnectorError,
-    filesystem::{FoundFile, Location, key_found, not_found, open_found, store_error},
+    error::store_error,
+    location::{FoundFile, Location, key_found, not_found, open_found},
 };
 
 /// An open file with its footer's metadata.

@@ -24,10 +24,11 @@ use thalweg_types::{Fault, OperatorId};
 use crate::{
     ConnectorContext, ConnectorError, DeadLetter, Sealing, SinkCommitter, SinkIdentity,
     filesystem::{
-        Location, PartCommitter,
+        PartCommitter,
         parts::{PART_BYTES, Part, PartCommittable, PartFiles, PartNames, to_values},
     },
     json::{JsonWriter, timestamp::TimestampForm},
+    location::Location,
 };
 
 const WINDOW_TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -218,7 +219,7 @@ impl SetAsideWriter {
         identity: SinkIdentity,
         context: &ConnectorContext,
     ) -> Result<Self, ConnectorError> {
-        let location = Location::new(path, context)?;
+        let location = Location::new(path, context.places())?;
         let names = PartNames { stem: kind.stem(), extension: "json", identity };
         let files = PartFiles::new(&location, names, context.seams.io.clone())?;
         Ok(Self { kind, files, open: None, closed: Vec::new() })
@@ -296,5 +297,5 @@ pub fn open_set_aside_committer(
     path: &str,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
-    Ok(Box::new(PartCommitter::new(&Location::new(path, context)?, kind.stem(), Vec::new())))
+    Ok(Box::new(PartCommitter::new(&Location::new(path, context.places())?, kind.stem(), Vec::new())))
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use crate::{
     ConnectorError, DeadLetter, Read, Source, SplitReader,
     csv::CsvFormat,
-    filesystem::store_error,
+    error::store_error,
     json::JsonDecoder,
     lines::{BYTE_ORDER_MARK, LineDecoder, LineFault, RECORD_BYTES_MAX, shown_record},
     notices::TableNotices,

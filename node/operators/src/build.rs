@@ -4,7 +4,7 @@ use arrow::datatypes::SchemaRef;
 use thalweg_types::{OperatorKind, graph::AggregatePhase};
 
 use crate::{
-    Operator, OperatorError,
+    Operator, OperatorContext, OperatorError,
     aggregate::{LocalAggregate, is_session, session_aggregate, windowed_aggregate},
     calc::CalcOperator,
     error::build_error,
@@ -14,15 +14,6 @@ use crate::{
     top_n::window_top_n,
     window_assign::WindowAssignOperator,
 };
-
-/// The job-wide parameters of operators.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OperatorContext {
-    /// How many key groups the job has.
-    pub key_groups: u16,
-    /// The most rows in an emitted batch.
-    pub batch_rows: usize,
-}
 
 /// Builds an operator with inputs and outputs. Sources and sinks are built by connectors (with `SourceStage` behind a
 /// reader).

@@ -25,10 +25,13 @@ mod aggregate;
 mod build;
 mod calc;
 mod compact;
+mod context;
 mod emission;
 mod error;
+mod event_time;
 mod expr;
 mod join;
+mod keys;
 mod limit;
 mod project;
 mod restore;
@@ -44,8 +47,9 @@ mod windowing;
 #[cfg(test)]
 mod testing;
 
-pub use build::{OperatorContext, build};
+pub use build::build;
 use compact::compact;
+pub use context::OperatorContext;
 pub use error::OperatorError;
 pub use sift::{FailedRows, part_rows};
 pub use source_stage::{DeadRows, SourceStage, StagedBatch};

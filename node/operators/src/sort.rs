@@ -17,11 +17,10 @@ use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch};
 use thalweg_types::{KeyGroup, Watermark, graph::Sort};
 
 use crate::{
-    Operator, OperatorContext, OperatorError,
-    aggregate::canonical_keys,
-    compact,
+    Operator, OperatorContext, OperatorError, compact,
     compact::with_own_text,
     error::{arrow_error, build_error},
+    keys::canonical_keys,
     project::batch_of,
     restore::{add, keyed, owned_parts, value},
 };

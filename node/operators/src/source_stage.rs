@@ -20,8 +20,8 @@ use thalweg_types::{
 
 use crate::{
     FailedRows, OperatorError,
-    aggregate::check_timestamps,
     error::arrow_error,
+    event_time::check_timestamps,
     expr::Expression,
     project::Projector,
     sift::{Sifted, sift},

@@ -16,8 +16,8 @@ use thalweg_types::graph::WindowTopN;
 
 use crate::{
     OperatorContext, OperatorError,
-    aggregate::canonical_keys,
     error::{arrow_error, build_error},
+    keys::canonical_keys,
     project::batch_of,
     windowing::{Output, WindowLogic, WindowOperator, WindowRows},
 };

@@ -14,9 +14,9 @@ use thalweg_types::{KeyGroup, Watermark, graph::WindowAssign};
 
 use crate::{
     FailedRows, Operator, OperatorContext, OperatorError,
-    aggregate::{check_timestamps, event_times},
     emission::{Emission, OUTPUT},
     error::{arrow_error, build_error},
+    event_time::{check_timestamps, event_times},
     project::batch_of,
     sift::{Sifted, sift},
     time,

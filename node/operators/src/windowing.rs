@@ -17,11 +17,10 @@ use thalweg_keyed_state::{FrozenState, KeyGroupSet, StateBatch, WATERMARK};
 use thalweg_types::{KeyGroup, Watermark};
 
 use crate::{
-    FailedRows, LateRows, Operator, OperatorContext, OperatorError,
-    aggregate::{check_timestamps, split_attached},
-    compact,
+    FailedRows, LateRows, Operator, OperatorContext, OperatorError, compact,
     emission::{Emission, OUTPUT},
     error::arrow_error,
+    event_time::{check_timestamps, split_attached},
     project::batch_of,
     restore::{add, keyed, owned_parts, value},
 };

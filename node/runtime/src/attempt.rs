@@ -18,8 +18,7 @@ use futures::{FutureExt, future::try_join_all};
 use thalweg_exchange::{Endpoints, PeerFailure, connect};
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
-    Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, SubtaskId,
-    checkpoint::{Prepared, ToldSnapshot},
+    Attempt, ChainPlan, CheckpointId, ClusterId, JobId, SubtaskId,
     job::{Failure, FailureKind, SubtaskMetrics},
     session::{Deployment, SubtaskState},
 };
@@ -31,8 +30,10 @@ use crate::{
     collect::CollectStore,
     context::RuntimeContext,
     deploy::{Actor, Builder, Built, local_subtasks},
+    event::AttemptEvent,
     failure::{SubtaskError, panic_text},
     meter::Meter,
+    orders::AttemptOrders,
     tables::Tables,
 };
 
@@ -40,62 +41,6 @@ use crate::{
 const PEER_FAILURES_KEPT: usize = 16;
 /// Actors check for cancellation between two steps. One that has not stopped after this time is stuck in a step.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Orders to the subtasks of an attempt. A watch channel holds them, so a newer state replaces an older one and
-/// orders never queue.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct AttemptOrders {
-    /// Sources may read.
-    pub(crate) started: bool,
-    /// The input ends here, and open windows close.
-    pub(crate) stopped: bool,
-    /// The newest checkpoint that has begun.
-    pub(crate) checkpoint: Option<CheckpointId>,
-    /// The newest aborted checkpoint; all before it are over, too.
-    pub(crate) aborted: Option<CheckpointId>,
-    /// The newest complete checkpoint.
-    pub(crate) confirmed: Option<CheckpointId>,
-}
-
-/// What an attempt reports to its node.
-#[derive(Debug)]
-pub enum AttemptEvent {
-    /// All subtasks here are built and connected.
-    Ready,
-    /// A subtask has processed all its input.
-    Finished {
-        subtask: SubtaskId,
-        /// Its last metrics.
-        metrics: SubtaskMetrics,
-        /// What its sinks have prepared, as far as the subtask does not know it to be published.
-        prepared: Vec<Prepared>,
-    },
-    /// A subtask's part of a checkpoint is durable.
-    Snapshot {
-        checkpoint: CheckpointId,
-        /// Its objects, batches and counters.
-        snapshot: ToldSnapshot,
-    },
-    /// A subtask's part of a checkpoint could not be made durable. The subtask goes on.
-    SnapshotFailed {
-        checkpoint: CheckpointId,
-        subtask: SubtaskId,
-        /// The error with its causes.
-        failure: Failure,
-    },
-    /// A subtask asks for a checkpoint before the next one is due.
-    CheckpointWanted,
-    /// A subtask, or the deployment as a whole, failed. The attempt is over.
-    Failed {
-        /// The failed subtask; `None` if the deployment failed.
-        subtask: Option<SubtaskId>,
-        failure: Failure,
-        /// The other node, if a stream to it broke.
-        peer: Option<NodeId>,
-    },
-    /// Nothing of the attempt is left on this node. This is the last event.
-    Gone,
-}
 
 /// Handle of an attempt on this node. Dropping it cancels the attempt.
 #[derive(Debug)]

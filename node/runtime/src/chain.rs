@@ -30,7 +30,7 @@ use crate::{
     meter::Meter,
     portion::Portion,
     rolling::RollingSink,
-    source::SourceView,
+    source_view::SourceView,
     state_budget::StateShare,
 };
 

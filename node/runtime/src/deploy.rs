@@ -23,13 +23,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     aside::{Aside, AsidePaths},
-    attempt::{AttemptEvent, AttemptOrders},
     chain::{Chain, ChainParts, Stage, Vertex},
     checkpoint::{FormerState, Restored, Routing, Uploader, Uploads, owned_groups},
     context::RuntimeContext,
+    event::AttemptEvent,
     failure::SubtaskError,
     gate::{Gate, Inputs, Returned},
     meter::Meter,
+    orders::AttemptOrders,
     portion::Portion,
     readers::Readers,
     replay::ReplayClock,

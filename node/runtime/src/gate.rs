@@ -28,9 +28,9 @@ use thalweg_types::{
 use tokio::sync::watch;
 
 use crate::{
-    attempt::AttemptOrders,
     checkpoint::{Frozen, Overtaken, OvertakenBatch, Sealed},
     failure::SubtaskError,
+    orders::AttemptOrders,
 };
 
 /// In-flight rows of the checkpoint that the attempt was restored from.

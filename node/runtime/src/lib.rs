@@ -15,9 +15,11 @@ mod checkpoint;
 mod collect;
 mod context;
 mod deploy;
+mod event;
 mod failure;
 mod gate;
 mod meter;
+mod orders;
 mod pacing;
 mod portion;
 mod publish;
@@ -25,15 +27,17 @@ mod readers;
 mod replay;
 mod rolling;
 mod source;
+mod source_view;
 mod stamp;
 mod state_budget;
 mod subtask;
 mod tables;
 
-pub use attempt::{AttemptEvent, AttemptHandle};
+pub use attempt::AttemptHandle;
 pub use checkpoint::LocalState;
 pub use collect::{CollectStore, CollectedRows};
 pub use context::RuntimeContext;
+pub use event::AttemptEvent;
 pub use publish::{commit, discard, discover};
 
 #[cfg(test)]

@@ -11,25 +11,22 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
-use thalweg_connectors::{DeadLetter, LaterSplit, Read};
+use thalweg_connectors::{DeadLetter, Read};
 use thalweg_flow::SplitWatermarks;
 use thalweg_operators::OperatorError;
-use thalweg_types::{
-    OperatorId, Watermark,
-    checkpoint::{SplitProgress, SplitState},
-};
+use thalweg_types::{OperatorId, Watermark};
 use tokio::sync::watch;
 
 use crate::{
-    attempt::AttemptOrders,
     chain::{Chain, passing},
-    checkpoint::FrozenSource,
     failure::SubtaskError,
     meter::{Meter, Spent},
+    orders::AttemptOrders,
     pacing::{Due, Pacer},
     portion::Portion,
     readers::{Answered, Readers},
     replay::ReplayClock,
+    source_view::SourceView,
     stamp::{Stamp, Stamped},
 };
 
@@ -47,27 +44,6 @@ pub(crate) struct SourceSubtask {
     pub(crate) orders: watch::Receiver<AttemptOrders>,
     pub(crate) chain: Chain,
     pub(crate) meter: Arc<Meter>,
-}
-
-/// A source's position: after the rows that it gave to its chain, with the rows that it holds back.
-#[derive(Clone, Copy)]
-pub(crate) struct SourceView<'a> {
-    id: OperatorId,
-    splits: &'a [(LaterSplit, SplitState)],
-    watermarks: &'a SplitWatermarks,
-    pacer: Option<&'a Pacer>,
-}
-
-impl SourceView<'_> {
-    /// The position of every split, and the rows held back of it.
-    pub(crate) fn freeze(&self) -> FrozenSource {
-        let splits = self.splits.iter().zip(0..).map(|((split, state), index)| {
-            let (watermark, is_idle) = self.watermarks.progress_of(index);
-            let progress = SplitProgress { split: split(), state: *state, watermark, is_idle, held: Vec::new() };
-            (progress, self.pacer.and_then(|pacer| pacer.held(index)))
-        });
-        FrozenSource { source: self.id, splits: splits.collect() }
-    }
 }
 
 /// When to check for splits whose idle timeout has passed. It goes by the clock alone, however busy other splits are.

@@ -19,13 +19,12 @@ use futures::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
 use thalweg_storage::{local_path, local_text};
 
-use super::{
-    location::{FoundFile, Location, check, is_hidden, store_error},
-    pattern::{Component, PathPattern, Spelling, expand, has_wildcards, split_at_wildcard},
-};
+use super::pattern::{Component, PathPattern, Spelling, expand, has_wildcards, split_at_wildcard};
 use crate::{
-    AllowedPaths, ConnectorContext, ConnectorError,
+    AllowedPaths, ConnectorError,
     allowed::{AllowedKeys, NO_FILE},
+    error::store_error,
+    location::{FoundFile, Location, Places, is_hidden},
 };
 
 /// The files of a table.
@@ -49,20 +48,20 @@ struct Beginning {
 
 impl Files {
     /// The files that a reader of `path` should list.
-    pub(crate) fn new(path: &str, context: &ConnectorContext) -> Result<Self, ConnectorError> {
+    pub(crate) fn new(path: &str, places: Places<'_>) -> Result<Self, ConnectorError> {
         let invalid = |reason| ConnectorError::Data { attempted: format!("understand the path {path}"), reason };
-        let checked = check(path, context);
+        let checked = places.check(path);
         let mut patterns = Vec::new();
         if has_wildcards(path) {
             for path in expand(path).map_err(invalid)? {
-                patterns.push(Beginning::of(&path, context, invalid)?);
+                patterns.push(Beginning::of(&path, places, invalid)?);
             }
         }
         let is_usable = checked.is_ok();
         if patterns.is_empty() {
             checked?;
         }
-        Ok(Self { path: path.to_owned(), location: Location::unchecked(path, context)?, is_usable, patterns })
+        Ok(Self { path: path.to_owned(), location: Location::unchecked(path, places)?, is_usable, patterns })
     }
 
     /// The path as written in the table.
@@ -126,21 +125,17 @@ impl Files {
 }
 
 impl Beginning {
-    fn of(
-        path: &str,
-        context: &ConnectorContext,
-        invalid: impl Fn(String) -> ConnectorError,
-    ) -> Result<Self, ConnectorError> {
+    fn of(path: &str, places: Places<'_>, invalid: impl Fn(String) -> ConnectorError) -> Result<Self, ConnectorError> {
         let parse = |text: &str, spelling| PathPattern::parse(text, spelling).map_err(&invalid);
         let (beginning, rest) = split_at_wildcard(path);
         if let Some((text, is_url)) = local_text(path) {
             let spelling = if is_url { Spelling::Encoded } else { Spelling::Plain };
-            let allowed = &context.allowed;
+            let allowed = places.allowed;
             allowed.check_local(&local_path(beginning).unwrap_or_default())?;
             let root = if text.starts_with('/') { "/" } else { "" };
             return Ok(Self { place: Location::Local(root.into(), allowed.clone()), pattern: parse(text, spelling)? });
         }
-        Ok(Self { place: Location::new(beginning, context)?, pattern: parse(rest, Spelling::Encoded)? })
+        Ok(Self { place: Location::new(beginning, places)?, pattern: parse(rest, Spelling::Encoded)? })
     }
 }
 

@@ -12,22 +12,20 @@
 mod commit;
 mod discover;
 mod listing;
-mod location;
 mod monitor;
 mod partition;
 pub(crate) mod parts;
 mod pattern;
+mod payload;
 mod read;
 mod sink;
 mod split;
+mod table;
 
 pub(crate) use commit::PartCommitter;
 pub(crate) use discover::FileSource;
 pub(crate) use listing::Files;
-pub(crate) use location::{FoundFile, Location, key_found, not_found, open_found, store_error};
-pub(crate) use read::OpenFile;
 pub(crate) use sink::{FileSinkWriter, json_form};
-pub(crate) use split::LineRange;
 
 #[cfg(test)]
 mod tests;

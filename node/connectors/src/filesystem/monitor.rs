@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use thalweg_types::Split;
 use tokio::time::Sleep;
 
-use super::discover::{FilePayload, FileTable};
+use super::{payload::FilePayload, table::FileTable};
 use crate::{ConnectorError, LaterSplit, Read, SplitReader};
 
 /// The split of files that appear later. It never ends.

@@ -38,8 +38,7 @@ use thalweg_types::{
 };
 use tokio::io::AsyncWriteExt as _;
 
-use super::location::{Location, store_error};
-use crate::{AllowedPaths, ConnectorError, SinkIdentity, allowed::Reach};
+use crate::{AllowedPaths, ConnectorError, SinkIdentity, allowed::Reach, error::store_error, location::Location};
 
 const HIDDEN_SUFFIX: &str = ".inprogress";
 

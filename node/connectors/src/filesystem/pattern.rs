@@ -6,7 +6,7 @@
 use glob::Pattern as NamePattern;
 use thalweg_storage::percent_decoded;
 
-use super::location::is_hidden;
+use crate::location::is_hidden;
 
 const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
 /// How many paths the braces of one path may expand to.

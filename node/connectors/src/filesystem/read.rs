@@ -4,8 +4,11 @@ use std::{fs::File, os::unix::fs::FileExt as _, sync::Arc};
 
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
 
-use super::location::{Location, key_found, not_found, open_found, shortened, store_error};
-use crate::ConnectorError;
+use crate::{
+    ConnectorError,
+    error::store_error,
+    location::{Location, key_found, not_found, open_found, shortened},
+};
 
 /// A file that can be read at any offset.
 #[derive(Debug)]

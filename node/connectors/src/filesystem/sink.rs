@@ -44,7 +44,6 @@ use thalweg_types::{
 };
 
 use super::{
-    location::Location,
     partition::Partitions,
     parts::{
         PART_BYTES, Part, PartCommittable, PartFiles, PartNames, STORED_PART_BYTES_MAX, SYNCS_MAX, Unsynced, to_values,
@@ -54,6 +53,7 @@ use crate::{
     ConnectorError, Rollover, Sealing, SinkIdentity, SinkWriter,
     csv::CsvWriter,
     json::JsonWriter,
+    location::Location,
     options::Options,
     parquet::{stored, stored_schema},
 };

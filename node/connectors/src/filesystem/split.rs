@@ -17,10 +17,11 @@ use thalweg_types::{
     bug::{self, Bug},
 };
 
-use super::{discover::FilePayload, location::shortened, read::OpenFile};
+use super::{payload::FilePayload, read::OpenFile};
 use crate::{
     ConnectorError, DeadLetter, Read, SplitReader,
     lines::{BYTE_ORDER_MARK, LineDecoder, LineFault, RECORD_BYTES_MAX, check_text, shown_record},
+    location::shortened,
     notices::TableNotices,
     sizes::BATCH_BYTES,
 };

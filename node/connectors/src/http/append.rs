@@ -20,7 +20,8 @@ use tokio::time;
 use super::{
     body::decode,
     chain::taken_over,
-    endpoint::{Endpoint, Pending, Refusal},
+    endpoint::{Endpoint, Pending},
+    outcome::Refusal,
 };
 
 /// A put that takes longer counts as failed towards clients.

@@ -38,7 +38,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::{
     elsewhere::{Elsewhere, ReaderPlace},
-    endpoint::{Accepted, Refusal},
+    outcome::{Accepted, Refusal},
     registry::IngestRegistry,
 };
 

@@ -16,7 +16,7 @@ use std::{
 use thalweg_storage::ingest_log::{LoggedRequest, SegmentNumber};
 use tokio::sync::watch;
 
-use super::endpoint::Outcome;
+use super::outcome::Outcome;
 
 /// The most memory for one table's keys: enough for about half a million UUIDs.
 const KEYS_BYTES_MAX: usize = 64 << 20;

@@ -8,6 +8,7 @@ mod elsewhere;
 mod endpoint;
 mod ingest;
 mod keys;
+mod outcome;
 mod registry;
 mod sink;
 mod source;

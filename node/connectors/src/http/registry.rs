@@ -7,7 +7,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::endpoint::{Endpoint, Refusal, Reservation, lock};
+use super::{
+    endpoint::{Endpoint, Reservation, lock},
+    outcome::Refusal,
+};
 
 /// The paths that take records on this node. Cheap to clone.
 #[derive(Debug, Clone, Default)]

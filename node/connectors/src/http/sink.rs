@@ -9,8 +9,7 @@ use thalweg_types::{graph::SinkOperator, seam::Entropy};
 
 use super::client::{HttpAnswer, HttpClient, HttpPost};
 use crate::{
-    ConnectorContext, ConnectorError, Sealing, SinkWriter, filesystem::json_form, json::JsonWriter, nothing_to_seal,
-    options::Options,
+    ConnectorError, Sealing, SinkWriter, filesystem::json_form, json::JsonWriter, nothing_to_seal, options::Options,
 };
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -46,7 +45,8 @@ impl HttpSinkWriter {
     pub(crate) fn new(
         spec: &SinkOperator,
         schema: &SchemaRef,
-        context: &ConnectorContext,
+        client: Arc<dyn HttpClient>,
+        entropy: Arc<dyn Entropy>,
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let url = options.required("url")?.to_owned();
@@ -62,8 +62,8 @@ impl HttpSinkWriter {
             return Err(options.error(format!("option '{key}' = '0': with it nothing could be sent")));
         }
         Ok(Self {
-            client: context.http.clone(),
-            entropy: context.seams.entropy.clone(),
+            client,
+            entropy,
             writer: JsonWriter::new(schema, json_form(&options)).map_err(|reason| options.error(reason))?,
             url,
             batch_rows,

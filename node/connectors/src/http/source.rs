@@ -29,8 +29,7 @@ use super::{
     registry::{IngestRegistry, Mounted},
 };
 use crate::{
-    ConnectorContext, ConnectorError, Read, Source, SourceIdentity, SplitReader, json::JsonDecoder, options::Options,
-    sizes::fitting_rows,
+    ConnectorError, Read, Source, SourceIdentity, SplitReader, json::JsonDecoder, options::Options, sizes::fitting_rows,
 };
 
 const BUFFER_BYTES: u64 = 8 << 20;
@@ -55,7 +54,7 @@ impl IngestSource {
         spec: &SourceOperator,
         batch_rows: usize,
         identity: Option<SourceIdentity>,
-        context: &ConnectorContext,
+        (registry, seams): (&IngestRegistry, &Seams),
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         JsonDecoder::new(spec.physical.clone()).map_err(|reason| options.error(reason))?;
@@ -63,11 +62,11 @@ impl IngestSource {
         let path = path.ok_or_else(|| options.error("it takes no records by POST"))?;
         let bytes_max = usize::try_from(options.bytes("buffer-size")?.unwrap_or(BUFFER_BYTES)).unwrap_or(usize::MAX);
         let retention = options.duration("idempotency.retention")?.unwrap_or(RETENTION);
-        let clock = context.seams.clock.clone();
+        let clock = seams.clock.clone();
         let check = identity.as_ref().and_then(|identity| identity.check.clone());
         Ok(Self {
-            registry: context.ingest.clone(),
-            seams: context.seams.clone(),
+            registry: registry.clone(),
+            seams: seams.clone(),
             identity,
             path,
             endpoint: Arc::new(Endpoint::new((spec.physical.clone(), check), bytes_max, retention, clock)),

@@ -22,11 +22,10 @@ use arrow::{
 };
 
 use super::{
-    nested::{ListColumn, MapColumn},
+    fault::{Fault, not_utf8},
     number::{Integer, parse_decimal, read_float, read_integer, read_quoted},
-    object::StructColumn,
-    scan::{Fault, Scanner, not_utf8},
-    text::{other_as_text, read_base64, unescape},
+    scan::{Scanner, other_as_text},
+    text::{read_base64, unescape},
     timestamp::{Moment, TimestampReader, parse_date, parse_time},
 };
 
@@ -46,11 +45,11 @@ pub(crate) trait Column: Send {
     fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError>;
 }
 
-/// A column for a field. The error names a type that has none.
-pub(crate) fn column_of(field: &Field) -> Result<Box<dyn Column>, String> {
+/// A column for a field whose values have no parts; `None` for a nested type, and for one that cannot be read.
+pub(super) fn plain_column_of(field: &Field) -> Option<Box<dyn Column>> {
     use DataType as D;
     let nullable = field.is_nullable();
-    Ok(match field.data_type() {
+    Some(match field.data_type() {
         D::Null => Box::new(NullColumn { rows: 0 }),
         D::Boolean => Box::new(BooleanColumn::new(nullable)),
         D::Int8 => integer::<Int8Type>(field),
@@ -78,10 +77,7 @@ pub(crate) fn column_of(field: &Field) -> Result<Box<dyn Column>, String> {
         D::Time64(_) => time::<Time64NanosecondType>(field, TimeUnit::Nanosecond),
         D::Utf8View | D::Utf8 | D::LargeUtf8 => Box::new(TextColumn::new(field)),
         D::Binary | D::BinaryView | D::LargeBinary => Box::new(BinaryColumn::new(field)),
-        D::Struct(fields) => Box::new(StructColumn::new(fields, nullable)?),
-        D::List(item) => Box::new(ListColumn::new(item, nullable)?),
-        D::Map(entries, _) => Box::new(MapColumn::new(entries, nullable)?),
-        other => return Err(format!("type {other} cannot be read from text")),
+        _ => return None,
     })
 }
 

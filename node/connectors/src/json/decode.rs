@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
 
 use super::{
+    fault::Fault,
+    fields::struct_of,
     object::{StructColumn, for_each_member},
-    scan::{Fault, Scanner},
+    scan::Scanner,
     text::write_string,
 };
 use crate::{
@@ -28,7 +30,7 @@ pub(crate) struct JsonDecoder {
 impl JsonDecoder {
     /// A decoder for these columns. The error names a column that cannot be decoded.
     pub(crate) fn new(schema: SchemaRef) -> Result<Self, String> {
-        let root = StructColumn::new(schema.fields(), false)?;
+        let root = struct_of(schema.fields(), false)?;
         Ok(Self { schema, root, rows: 0, holes: Vec::new() })
     }
 

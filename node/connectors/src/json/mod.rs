@@ -10,6 +10,8 @@
 
 mod column;
 mod decode;
+mod fault;
+mod fields;
 mod lanes;
 mod nested;
 pub(crate) mod number;
@@ -19,9 +21,10 @@ pub(crate) mod text;
 pub(crate) mod timestamp;
 mod write;
 
+pub(crate) use column::Column;
 pub(crate) use column::sql_name;
-pub(crate) use column::{Column, column_of};
 pub(crate) use decode::{JsonDecoder, array_to_lines};
+pub(crate) use fields::column_of;
 pub(crate) use scan::Scanner;
 pub(crate) use write::{JsonWriter, PlainColumn};
 

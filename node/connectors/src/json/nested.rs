@@ -9,14 +9,15 @@ use arrow::{
     array::{ArrayRef, ListArray, MapArray, NullBufferBuilder, StringViewBuilder, StructArray},
     buffer::OffsetBuffer,
     compute::cast,
-    datatypes::{DataType, FieldRef, Fields},
+    datatypes::{DataType, Field, FieldRef, Fields},
     error::ArrowError,
 };
 
 use super::{
-    column::{Column, begin, column_of, pad_nulls},
+    column::{Column, begin, pad_nulls},
+    fault::Fault,
     object::for_each_member,
-    scan::{Fault, Scanner},
+    scan::Scanner,
 };
 
 /// Where each row's items end.
@@ -69,8 +70,8 @@ pub(super) struct ListColumn {
 }
 
 impl ListColumn {
-    pub(super) fn new(item: &FieldRef, nullable: bool) -> Result<Self, String> {
-        Ok(Self { item: item.clone(), values: column_of(item)?, extents: Extents::new(nullable) })
+    pub(super) fn new(item: &FieldRef, values: Box<dyn Column>, nullable: bool) -> Self {
+        Self { item: item.clone(), values, extents: Extents::new(nullable) }
     }
 }
 
@@ -121,7 +122,12 @@ pub(super) struct MapColumn {
 }
 
 impl MapColumn {
-    pub(super) fn new(entries: &FieldRef, nullable: bool) -> Result<Self, String> {
+    /// `column_of` makes the column of the values.
+    pub(super) fn new(
+        entries: &FieldRef,
+        column_of: impl FnOnce(&Field) -> Result<Box<dyn Column>, String>,
+        nullable: bool,
+    ) -> Result<Self, String> {
         let DataType::Struct(fields) = entries.data_type() else {
             return Err("a map's entries must be a struct".to_owned());
         };

@@ -1,6 +1,6 @@
 //! Converts text to integers, floats and decimals, and back, without loss.
 
-use super::scan::{Fault, Scanner};
+use super::{fault::Fault, scan::Scanner};
 
 /// An integer type that a column can have.
 pub(crate) trait Integer: Copy + Default + TryFrom<i64> + TryFrom<i128> {}

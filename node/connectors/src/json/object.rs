@@ -13,8 +13,9 @@ use arrow::{
 };
 
 use super::{
-    column::{Column, begin, column_of, pad_nulls},
-    scan::{Fault, Scanner},
+    column::{Column, begin, pad_nulls},
+    fault::Fault,
+    scan::Scanner,
 };
 use crate::notices::Absent;
 
@@ -154,20 +155,18 @@ pub(super) struct StructColumn {
 }
 
 impl StructColumn {
-    pub(super) fn new(fields: &Fields, nullable: bool) -> Result<Self, String> {
-        let child = |field: &Arc<arrow::datatypes::Field>| {
-            column_of(field).map_err(|reason| format!("column {}: {reason}", field.name()))
-        };
+    /// Each field has its child.
+    pub(super) fn new(fields: &Fields, children: Vec<Box<dyn Column>>, nullable: bool) -> Self {
         let is_required = |index: &usize| fields.get(*index).is_some_and(|field| !field.is_nullable());
-        Ok(Self {
-            children: fields.iter().map(child).collect::<Result<_, _>>()?,
+        Self {
+            children,
             keys: Keys::new(fields),
             required: (0..fields.len()).filter(is_required).collect(),
             fields: fields.clone(),
             nulls: NullBufferBuilder::new(0),
             nullable,
             rows: 0,
-        })
+        }
     }
 
     /// Parses an object into the children.

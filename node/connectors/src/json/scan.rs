@@ -3,9 +3,10 @@
 //! A line feed ends every token: it is not whitespace here, since records are lines, and JSON allows none inside a
 //! string. So a scan never leaves its line, and need not know in advance where the line ends.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use super::{
+    fault::{Fault, not_utf8},
     lanes::{LANES, close_of_first, string_stops},
     text::unescape,
 };
@@ -14,55 +15,6 @@ use super::{
 const DEPTH_MAX: u32 = 127;
 /// How many characters of a value a fault shows.
 const SHOWN_CHARS: usize = 32;
-
-/// What is wrong with a record.
-#[derive(Debug)]
-pub(crate) struct Fault(Box<FaultKind>);
-
-#[derive(Debug)]
-enum FaultKind {
-    /// Not what was expected.
-    Malformed(String),
-    /// An object has a key twice: the record must be rewritten so that the last one wins.
-    DuplicateKey,
-}
-
-impl Fault {
-    #[cold]
-    pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self(Box::new(FaultKind::Malformed(reason.into())))
-    }
-
-    #[cold]
-    pub(crate) fn duplicate_key() -> Self {
-        Self(Box::new(FaultKind::DuplicateKey))
-    }
-
-    pub(crate) fn is_duplicate_key(&self) -> bool {
-        matches!(*self.0, FaultKind::DuplicateKey)
-    }
-
-    /// The same fault, with the field's name before it.
-    #[cold]
-    pub(crate) fn of_field(self, name: &str) -> Self {
-        match *self.0 {
-            FaultKind::Malformed(reason) => {
-                let separator = if reason.starts_with(['.', '[', ':']) { "" } else { ": " };
-                Self::new(format!("{name}{separator}{reason}"))
-            }
-            FaultKind::DuplicateKey => Self::duplicate_key(),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            FaultKind::Malformed(reason) => f.write_str(reason),
-            FaultKind::DuplicateKey => f.write_str("a key occurs twice"),
-        }
-    }
-}
 
 /// A position in JSON text.
 pub(crate) struct Scanner<'a> {
@@ -307,8 +259,31 @@ impl<'a> Scanner<'a> {
     }
 }
 
-pub(crate) fn not_utf8() -> Fault {
-    Fault::new("a string is not valid UTF-8")
+/// The text for a value that is not a string: the value itself, without blanks between its tokens.
+#[cold]
+pub(super) fn other_as_text(scanner: &mut Scanner<'_>) -> Result<String, Fault> {
+    if !matches!(scanner.peek(), b'{' | b'[' | b't' | b'f' | b'-' | b'0'..=b'9') {
+        return Err(scanner.unexpected("STRING"));
+    }
+    let (rest, start) = (scanner.rest(), scanner.position());
+    scanner.skip_value()?;
+    let value = rest.get(..scanner.position() - start).unwrap_or_default();
+    // Check the value before removing blanks: that can merge two values into one.
+    if serde_json::from_slice::<serde::de::IgnoredAny>(value).is_err() {
+        scanner.seek(start);
+        return Err(scanner.unexpected("STRING"));
+    }
+    let (mut text, mut is_quoted, mut is_escaped) = (Vec::with_capacity(value.len()), false, false);
+    for byte in value {
+        if *byte == b'"' && !is_escaped {
+            is_quoted = !is_quoted;
+        }
+        is_escaped = is_quoted && *byte == b'\\' && !is_escaped;
+        if is_quoted || !matches!(byte, b' ' | b'\t' | b'\r') {
+            text.push(*byte);
+        }
+    }
+    String::from_utf8(text).map_err(|_| not_utf8())
 }
 
 /// The index of the next quote, backslash or control character, or the length if there is none.

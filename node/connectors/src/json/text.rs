@@ -1,6 +1,6 @@
 //! JSON strings: escapes in both directions, and base64 for binary columns.
 
-use super::scan::{Fault, Scanner, not_utf8};
+use super::fault::Fault;
 
 /// Resolves the escapes of the text between two quotes.
 pub(crate) fn unescape(raw: &[u8], into: &mut Vec<u8>) -> Result<(), Fault> {
@@ -132,31 +132,4 @@ pub(crate) fn read_base64(text: &[u8]) -> Option<Vec<u8>> {
         bytes.extend_from_slice(group.get(1..=count)?);
     }
     Some(bytes)
-}
-
-/// The text for a value that is not a string: the value itself, without blanks between its tokens.
-#[cold]
-pub(super) fn other_as_text(scanner: &mut Scanner<'_>) -> Result<String, Fault> {
-    if !matches!(scanner.peek(), b'{' | b'[' | b't' | b'f' | b'-' | b'0'..=b'9') {
-        return Err(scanner.unexpected("STRING"));
-    }
-    let (rest, start) = (scanner.rest(), scanner.position());
-    scanner.skip_value()?;
-    let value = rest.get(..scanner.position() - start).unwrap_or_default();
-    // Check the value before removing blanks: that can merge two values into one.
-    if serde_json::from_slice::<serde::de::IgnoredAny>(value).is_err() {
-        scanner.seek(start);
-        return Err(scanner.unexpected("STRING"));
-    }
-    let (mut text, mut is_quoted, mut is_escaped) = (Vec::with_capacity(value.len()), false, false);
-    for byte in value {
-        if *byte == b'"' && !is_escaped {
-            is_quoted = !is_quoted;
-        }
-        is_escaped = is_quoted && *byte == b'\\' && !is_escaped;
-        if is_quoted || !matches!(byte, b' ' | b'\t' | b'\r') {
-            text.push(*byte);
-        }
-    }
-    String::from_utf8(text).map_err(|_| not_utf8())
 }

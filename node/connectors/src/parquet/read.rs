@@ -33,7 +33,7 @@ use super::{Kind, OpenParquet, conform, damaged, int96, need::Need, project, pru
 use crate::{
     ConnectorError, DecodingShare, Read, SplitReader,
     decoding::DecodingTurn,
-    filesystem::Location,
+    location::Location,
     notices::{Absent, TableNotices},
     sizes::fitting_rows,
 };

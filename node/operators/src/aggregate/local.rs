@@ -17,12 +17,13 @@ use super::{
     panes::Panes,
     spec::AggregateSpec,
     windowed::judge,
-    windows::{PaneKey, Windows, check_timestamps},
+    windows::{PaneKey, Windows},
 };
 use crate::{
     FailedRows, LateRows, Operator, OperatorContext, OperatorError,
     emission::OUTPUT,
     error::build_error,
+    event_time::check_timestamps,
     project::batch_of,
     sift::{Sifted, sift},
     split::Rows,

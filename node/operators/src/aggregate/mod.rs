@@ -28,6 +28,5 @@ mod tests;
 
 pub(crate) use local::LocalAggregate;
 pub(crate) use session::session_aggregate;
-pub(crate) use table::canonical_keys;
 pub(crate) use windowed::windowed_aggregate;
-pub(crate) use windows::{check_timestamps, event_times, is_session, split_attached};
+pub(crate) use windows::is_session;

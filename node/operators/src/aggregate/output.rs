@@ -6,8 +6,7 @@ use std::iter::repeat_n;
 use thalweg_flow::Window;
 use thalweg_types::graph::WindowColumns;
 
-use super::windows::check_timestamps;
-use crate::{OperatorError, error::build_error, project::batch_of, time};
+use crate::{OperatorError, error::build_error, event_time::check_timestamps, project::batch_of, time};
 
 /// The values of `window_start`, `window_end` and `window_time`.
 const PICKS: [fn(Window) -> i64; 3] =

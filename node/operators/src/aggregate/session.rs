@@ -30,11 +30,11 @@ use super::{
     session_store::SessionStore,
     spec::{AggregateSpec, Inputs},
     table::{accumulate, take_states},
-    windows::{check_timestamps, event_times},
 };
 use crate::{
     OperatorContext, OperatorError,
     error::build_error,
+    event_time::{check_timestamps, event_times},
     project::batch_of,
     restore::owned_parts,
     sift::{Sifted, sift},

@@ -24,11 +24,12 @@ use thalweg_keyed_state::StateBatch;
 
 use super::{
     spec::AggregateSpec,
-    table::{accumulate, canonical_keys, key_table, results, take_states},
+    table::{accumulate, key_table, results, take_states},
 };
 use crate::{
     OperatorError,
     error::{arrow_error, evaluate_error},
+    keys::canonical_keys,
     project::batch_of,
     restore::keyed,
 };

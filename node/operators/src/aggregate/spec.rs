@@ -10,11 +10,11 @@ use datafusion_physical_expr::{GroupsAccumulatorAdapter, aggregate::AggregateFun
 use thalweg_functions::canonical::canonical;
 use thalweg_types::graph::{AggregatePhase, WindowAggregate};
 
-use super::table::canonical_keys;
 use crate::{
     OperatorError,
     error::{arrow_error, build_error, evaluate_error},
     expr::{Expression, compile_aggregate},
+    keys::canonical_keys,
     split::Rows,
 };
 

@@ -13,13 +13,10 @@ use datafusion_physical_plan::aggregates::{
     group_values::{GroupValues, new_group_values},
     order::GroupOrdering,
 };
-use thalweg_functions::{aggregate::GroupOverflow, canonical::canonical};
+use thalweg_functions::aggregate::GroupOverflow;
 
 use super::spec::{AggregateSpec, Inputs, Value};
-use crate::{
-    OperatorError,
-    error::{arrow_error, evaluate_error},
-};
+use crate::{OperatorError, error::evaluate_error};
 
 /// The most characters of a key in an error.
 const KEY_TEXT_MAX: usize = 200;
@@ -187,10 +184,4 @@ fn group_text(schema: &Schema, keys: &[ArrayRef], group: usize) -> String {
 
 fn array_value_to_string_with(key: &ArrayRef, row: usize, options: &FormatOptions<'_>) -> Result<String, ArrowError> {
     ArrayFormatter::try_new(key, options)?.value(row).try_to_string()
-}
-
-/// The keys in canonical form: equal keys have equal bits.
-pub(crate) fn canonical_keys(keys: &[ArrayRef]) -> Result<Vec<ArrayRef>, OperatorError> {
-    let keys: Result<Vec<ArrayRef>, ArrowError> = keys.iter().map(canonical).collect();
-    keys.map_err(arrow_error("bring keys into their canonical form"))
 }

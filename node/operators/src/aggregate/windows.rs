@@ -2,8 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::buffer::ScalarBuffer;
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use thalweg_flow::{Pane, Window, WindowAssigner};
 use thalweg_types::graph::{AggregatePhase, WindowAggregate, WindowSpec, Windowing};
@@ -11,6 +10,7 @@ use thalweg_types::graph::{AggregatePhase, WindowAggregate, WindowSpec, Windowin
 use crate::{
     OperatorError,
     error::build_error,
+    event_time::{check_nulls, check_reach, check_timestamps, split_attached, times_of},
     split::{Rows, split_by},
     time,
 };
@@ -166,24 +166,6 @@ impl From<Window> for PaneKey {
     }
 }
 
-/// The rows of each window, as given by two columns of the batch.
-pub(crate) fn split_attached(
-    batch: &RecordBatch,
-    start: usize,
-    end: usize,
-) -> Result<Vec<(Window, Rows)>, OperatorError> {
-    let rows = batch.num_rows();
-    let bounds = (time::bounds(batch.column(start)), time::bounds(batch.column(end)));
-    let (starts, ends) = (times_of(batch, start)?, times_of(batch, end)?);
-    if let (Some((first, last_start)), Some((first_end, last_end))) = bounds
-        && first == last_start
-        && first_end == last_end
-    {
-        return Ok(vec![(Window { start: first, end: first_end }, Rows::All(rows))]);
-    }
-    Ok(split_by(rows, |row| Window { start: starts[row], end: ends[row] }))
-}
-
 fn split_by_slice(
     batch: &RecordBatch,
     column: usize,
@@ -206,43 +188,4 @@ fn split_by_slice(
         }
         key_of(slice)
     }))
-}
-
-/// Event times. Refuses times whose windows, of length `reach`, would exceed the range of timestamps.
-pub(crate) fn event_times(batch: &RecordBatch, column: usize, reach: i64) -> Result<ScalarBuffer<i64>, OperatorError> {
-    check_reach(batch, column, reach)?;
-    times_of(batch, column)
-}
-
-/// Refuses times whose windows would exceed the range of timestamps.
-fn check_reach(batch: &RecordBatch, column: usize, reach: i64) -> Result<(), OperatorError> {
-    match time::beyond(batch.column(column), reach) {
-        None => Ok(()),
-        Some(time) => Err(OperatorError::Time { column: batch.schema_ref().field(column).name().clone(), time }),
-    }
-}
-
-fn times_of(batch: &RecordBatch, column: usize) -> Result<ScalarBuffer<i64>, OperatorError> {
-    let column = batch.column(column);
-    check_nulls(column)?;
-    time::to_micros(column).ok_or_else(|| input_error(format!("{} where a timestamp is planned", column.data_type())))
-}
-
-fn check_nulls(column: &ArrayRef) -> Result<(), OperatorError> {
-    if column.null_count() == 0 { Ok(()) } else { Err(input_error("an event or window time is NULL".to_owned())) }
-}
-
-fn input_error(reason: String) -> OperatorError {
-    OperatorError::Input { operator: "a window operator", reason }
-}
-
-/// Refuses a plan whose time columns are not timestamps.
-pub(crate) fn check_timestamps(operator: &str, schema: &SchemaRef, columns: &[usize]) -> Result<(), OperatorError> {
-    for column in columns {
-        let field = schema.fields().get(*column);
-        if !field.is_some_and(|field| matches!(field.data_type(), arrow::datatypes::DataType::Timestamp(..))) {
-            return Err(build_error(operator)(format!("column {column} of its input is not a timestamp")));
-        }
-    }
-    Ok(())
 }

@@ -15,8 +15,8 @@ use hashbrown::HashTable;
 
 use crate::{
     OperatorError,
-    aggregate::canonical_keys,
     error::{arrow_error, evaluate_error},
+    keys::canonical_keys,
     project::batch_of,
 };
 

@@ -20,7 +20,7 @@ use crate::{
     checkpoint::{Frozen, FrozenSource, Overtaken, OvertakenBatch, Upload},
     failure::SubtaskError,
     gate::Due,
-    source::SourceView,
+    source_view::SourceView,
 };
 
 impl Chain {

@@ -15,7 +15,7 @@ use crate::{
     failure::SubtaskError,
     gate::{Due, Gate},
     meter::Spent,
-    source::SourceView,
+    source_view::SourceView,
 };
 
 impl Chain {

@@ -40,7 +40,7 @@ use thalweg_types::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{local::LocalState, restore::Known};
-use crate::{attempt::AttemptEvent, attempt::AttemptOrders, failure::SubtaskError, meter::Meter};
+use crate::{event::AttemptEvent, failure::SubtaskError, meter::Meter, orders::AttemptOrders};
 
 /// Bound of the uploader's queue. A leader has at most one checkpoint in progress, so few pile up; if more do, the
 /// subtask waits.

@@ -4,12 +4,11 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::filesystem::{
-    discover::FilePayload,
-    location::Location,
+    payload::FilePayload,
     read::OpenFile,
     split::{LineFormat, LineRange, LineReader},
 };
-use crate::{Read, SplitReader as _, json::JsonDecoder, testing::Given};
+use crate::{Read, SplitReader as _, json::JsonDecoder, location::Location, testing::Given};
 
 /// Reads a file in ranges of one size through a small buffer; reopens the reader after every batch.
 async fn read_in_ranges(name: &str, bytes: u64, range_bytes: u64, block_bytes: usize) -> Given {

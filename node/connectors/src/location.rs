@@ -5,7 +5,28 @@ use std::{fs::File, io, path::PathBuf, sync::Arc};
 use object_store::{ObjectStore, path::Path};
 use thalweg_storage::local_path;
 
-use crate::{AllowedPaths, ConnectorContext, ConnectorError, allowed::AllowedKeys, error::failed};
+use crate::{
+    AllowedPaths, ConnectorError, ObjectStores,
+    allowed::AllowedKeys,
+    error::{failed, store_error},
+};
+
+/// The places that tables may name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places<'a> {
+    pub(crate) allowed: &'a AllowedPaths,
+    pub(crate) stores: &'a ObjectStores,
+}
+
+impl Places<'_> {
+    /// Checks that a table may name a path.
+    pub(crate) fn check(&self, path: &str) -> Result<(), ConnectorError> {
+        match local_path(path) {
+            Some(local) => self.allowed.check_local(&local).map(|_| ()),
+            None => self.allowed.check_url(path),
+        }
+    }
+}
 
 /// The location of a table's path, taken literally, without wildcards.
 #[derive(Debug, Clone)]
@@ -23,28 +44,20 @@ pub(crate) enum Location {
 
 impl Location {
     /// The location of a path; an error if tables may not name it.
-    pub(crate) fn new(path: &str, context: &ConnectorContext) -> Result<Self, ConnectorError> {
-        check(path, context)?;
-        Self::unchecked(path, context)
+    pub(crate) fn new(path: &str, places: Places<'_>) -> Result<Self, ConnectorError> {
+        places.check(path)?;
+        Self::unchecked(path, places)
     }
 
-    pub(super) fn unchecked(path: &str, context: &ConnectorContext) -> Result<Self, ConnectorError> {
+    pub(crate) fn unchecked(path: &str, places: Places<'_>) -> Result<Self, ConnectorError> {
         match local_path(path) {
-            Some(local) => Ok(Self::Local(local, context.allowed.clone())),
+            Some(local) => Ok(Self::Local(local, places.allowed.clone())),
             None => {
-                let allowed = context.allowed.keys_of(path);
-                let (store, path) = context.stores.open(path)?;
+                let allowed = places.allowed.keys_of(path);
+                let (store, path) = places.stores.open(path)?;
                 Ok(Self::Stored { store, path, allowed })
             }
         }
-    }
-}
-
-/// Checks that a table may name a path.
-pub(super) fn check(path: &str, context: &ConnectorContext) -> Result<(), ConnectorError> {
-    match local_path(path) {
-        Some(local) => context.allowed.check_local(&local).map(|_| ()),
-        None => context.allowed.check_url(path),
     }
 }
 
@@ -69,15 +82,8 @@ pub(crate) struct FoundFile {
 }
 
 /// Whether readers must skip a file of this name.
-pub(super) fn is_hidden(name: &str) -> bool {
+pub(crate) fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_'])
-}
-
-pub(crate) fn store_error<E>(attempted: String) -> impl FnOnce(E) -> ConnectorError
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    move |error| failed(attempted, error.into())
 }
 
 /// As `store_error`, for a file that was there when files were listed: if it is gone now, rows are missing.

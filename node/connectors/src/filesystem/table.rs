@@ -1,0 +1,204 @@
+//! A table of files, as all its readers share it: cuts files into splits, and opens the readers of splits.
+
+use std::{sync::Arc, time::Duration};
+
+use arrow::datatypes::SchemaRef;
+use thalweg_types::{
+    Split,
+    graph::{ColumnPredicate, SourceOperator},
+};
+
+use super::{
+    listing::Files,
+    payload::FilePayload,
+    read::OpenFile,
+    split::{LineFormat, LineRange, LineReader},
+};
+use crate::{
+    ConnectorError, DecodingShare, SplitReader,
+    csv::CsvFormat,
+    json::JsonDecoder,
+    lines::{LineDecoder, check_text},
+    location::FoundFile,
+    notices::TableNotices,
+    options::Options,
+    parquet::{self, ParquetTable},
+};
+
+/// The file format.
+#[derive(Debug, Clone)]
+enum Format {
+    Json,
+    Csv(CsvFormat),
+    Parquet,
+}
+
+/// State that all readers of a table share.
+#[derive(Debug)]
+pub(super) struct FileTable {
+    pub(super) files: Files,
+    schema: SchemaRef,
+    predicates: Vec<ColumnPredicate>,
+    format: Format,
+    split_bytes: u64,
+    /// How often new files are looked for; `None` if the table is bounded.
+    pub(super) monitor_interval: Option<Duration>,
+    batch_rows: usize,
+    sets_aside: bool,
+    name: String,
+    notices: TableNotices,
+    /// `None` if splits are only listed.
+    decoding: Option<DecodingShare>,
+}
+
+impl FileTable {
+    /// The table that a source operator reads.
+    pub(super) fn new(
+        spec: &SourceOperator,
+        batch_rows: usize,
+        files: Files,
+        (notices, decoding): (TableNotices, Option<DecodingShare>),
+    ) -> Result<Self, ConnectorError> {
+        let options = Options::new(&spec.table, &spec.connector);
+        let format = match options.required("format")? {
+            "json" => {
+                JsonDecoder::new(spec.physical.clone()).map_err(|reason| options.error(reason))?;
+                Format::Json
+            }
+            "csv" => Format::Csv(CsvFormat::new(&options, &spec.physical)?),
+            "parquet" => Format::Parquet,
+            other => return Err(options.error(format!("unknown format '{other}'"))),
+        };
+        // The catalog sets a default: a large file becomes several splits unless the table says otherwise.
+        let split_bytes = options.bytes("source.split-size")?;
+        let split_bytes = split_bytes.ok_or_else(|| options.error("option 'source.split-size' is missing"))?.max(1);
+        Ok(Self {
+            files,
+            schema: spec.physical.clone(),
+            predicates: spec.predicates.clone(),
+            format,
+            split_bytes,
+            monitor_interval: options.duration("source.monitor-interval")?,
+            batch_rows,
+            sets_aside: options.text("dead-letter.path").is_some(),
+            name: spec.table.clone(),
+            notices,
+            decoding,
+        })
+    }
+
+    /// Handles an empty listing. An error for a path that should name files, since it is probably misspelled; a notice
+    /// for a directory, which may well be empty.
+    pub(super) async fn on_nothing(&self) -> Result<(), ConnectorError> {
+        let path = self.files.path();
+        let is_directory = self.files.is_directory().await?;
+        let what = if is_directory { "there are no files in" } else { "there are no files of" };
+        if self.monitor_interval.is_none() && !is_directory {
+            let reason = "there are no such files (names that begin with . or _ are hidden)".to_owned();
+            return Err(ConnectorError::Data { attempted: format!("find {path}"), reason });
+        }
+        let watched = if self.monitor_interval.is_some() { " yet; it is looked at again and again" } else { "" };
+        self.notices.tell("", || format!("{what} {path}{watched}"));
+        Ok(())
+    }
+
+    /// Cuts a file into splits.
+    pub(super) async fn cut(&self, file: &FoundFile) -> Result<Vec<FilePayload>, ConnectorError> {
+        if let Format::Parquet = self.format {
+            let runs = parquet::cut(&self.files.location, file, self.split_bytes).await?;
+            let name = || file.name.clone();
+            return Ok(runs
+                .into_iter()
+                .map(|run| FilePayload::RowGroups {
+                    file: name(),
+                    start: run.start,
+                    end: run.end,
+                    group: run.start,
+                    row: 0,
+                })
+                .collect());
+        }
+        let is_whole = matches!(&self.format, Format::Csv(format) if format.spans_lines());
+        let split_bytes = if is_whole { u64::MAX } else { self.split_bytes };
+        let count = file.bytes.div_ceil(split_bytes);
+        Ok((0..count)
+            .map(|index| {
+                let start = index * split_bytes;
+                let end = start.saturating_add(split_bytes).min(file.bytes);
+                FilePayload::Lines { file: file.name.clone(), start, end, offset: None }
+            })
+            .collect())
+    }
+
+    /// A whole file as one split.
+    pub(super) async fn whole(&self, file: &FoundFile) -> Result<FilePayload, ConnectorError> {
+        Ok(match self.format {
+            Format::Parquet => {
+                let groups = parquet::cut(&self.files.location, file, u64::MAX).await?.pop().map_or(0, |run| run.end);
+                FilePayload::RowGroups { file: file.name.clone(), start: 0, end: groups, group: 0, row: 0 }
+            }
+            _ => FilePayload::Lines { file: file.name.clone(), start: 0, end: file.bytes, offset: None },
+        })
+    }
+
+    /// Opens a split that is not the monitor.
+    pub(super) async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
+        match FilePayload::of(split)? {
+            FilePayload::Lines { file, start, end, offset } => {
+                let file = Arc::new(OpenFile::open(&self.files.location, &file, end).await?);
+                let mut range = LineRange { start, end, offset };
+                let format = self.line_format(&file, &mut range).await?;
+                Ok(Box::new(LineReader::new(split.clone(), file, &range, format)))
+            }
+            FilePayload::RowGroups { file, end, group, row, .. } => {
+                let table = ParquetTable {
+                    location: &self.files.location,
+                    schema: &self.schema,
+                    predicates: &self.predicates,
+                    notices: &self.notices,
+                    decoding: self.decoding.as_ref(),
+                };
+                let rest = parquet::RowGroups { groups: group..end, row };
+                parquet::open(table, split, &file, rest, self.batch_rows).await
+            }
+            FilePayload::Monitor { .. } => Err(ConnectorError::Data {
+                attempted: format!("open split {}", split.id),
+                reason: "a monitor cannot be read by a monitor".to_owned(),
+            }),
+        }
+    }
+
+    async fn line_format(&self, file: &OpenFile, range: &mut LineRange) -> Result<LineFormat, ConnectorError> {
+        let invalid = |reason| ConnectorError::Config { table: self.name.clone(), reason };
+        let decoder = match &self.format {
+            Format::Csv(format) => csv_decoder(format, file, range, &self.schema).await?,
+            _ => Box::new(JsonDecoder::new(self.schema.clone()).map_err(invalid)?),
+        };
+        let notices = self.notices.clone();
+        Ok(LineFormat { decoder, batch_rows: self.batch_rows, sets_aside: self.sets_aside, notices })
+    }
+}
+
+/// A CSV decoder for a range of a file. Moves the start of the first range behind the header.
+async fn csv_decoder(
+    format: &CsvFormat,
+    file: &OpenFile,
+    range: &mut LineRange,
+    schema: &SchemaRef,
+) -> Result<Box<dyn LineDecoder>, ConnectorError> {
+    if !format.has_header() {
+        return Ok(Box::new(format.decoder(&file.name, schema)?));
+    }
+    let mut block = vec![0; file.block_bytes()];
+    let count = file.read_at(0, &mut block).await?;
+    if count == 0 {
+        // An empty file has no records and needs no header.
+        return Ok(Box::new(format.decoder(&file.name, schema)?));
+    }
+    check_text(&file.name, &block[..count])?;
+    let end = memchr::memchr(b'\n', &block[..count]).map_or(count, |at| at + 1);
+    if range.start == 0 && range.offset.is_none_or(|offset| offset == 0) {
+        range.offset = Some(end as u64);
+    }
+    Ok(Box::new(format.decoder_with_header(&file.name, &block[..end], schema)?))
+}
