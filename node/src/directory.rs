@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use thalweg_connectors::http::{ReaderDirectory, ReaderPlace};
+use thalweg_connectors::ingest::{ReaderDirectory, ReaderPlace};
 use thalweg_proto::network::Network;
 use thalweg_types::seam::Clock;
 use tokio::{sync::Semaphore, time};

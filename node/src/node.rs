@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use thalweg_connectors::{
     ConnectorContext,
-    http::{Elsewhere, ingest_router},
+    ingest::{Elsewhere, ingest_router},
 };
 use thalweg_exchange::{ExchangeRegistry, ExchangeService};
 use thalweg_proto::network::{ConnectionLimits, Listener, Network, admit};

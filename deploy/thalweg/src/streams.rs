@@ -10,8 +10,8 @@ use std::{
 };
 
 use thalweg_connectors::{
-    AllowedPaths, ConnectorContext, Notices, ObjectStores, StandardInput, StandardOutput,
-    http::{IngestRegistry, ReqwestClient},
+    AllowedPaths, ConnectorContext, Notices, ObjectStores, StandardInput, StandardOutput, http_client::ReqwestClient,
+    ingest::IngestRegistry,
 };
 use thalweg_types::seam::Seams;
 use tokio::io::AsyncRead;

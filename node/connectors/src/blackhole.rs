@@ -6,9 +6,23 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use thalweg_types::{graph::SinkOperator, seam::Clock};
 
-use crate::{ConnectorError, Sealing, SinkWriter, nothing_to_seal, options::Options};
+use crate::{
+    ConnectorError, Sealing, SinkWriter,
+    connector::{Connector, Sink, publishes_nothing},
+    nothing_to_seal,
+    options::Options,
+};
 
-pub(crate) struct BlackholeWriter {
+pub(crate) const CONNECTOR: Connector = Connector {
+    name: "blackhole",
+    source: None,
+    sink: Some(Sink {
+        writer: |table, _| Ok(Box::new(BlackholeWriter::new(table.spec, table.context.seams.clock.clone())?)),
+        committer: publishes_nothing,
+    }),
+};
+
+struct BlackholeWriter {
     throttle: Option<Throttle>,
 }
 
@@ -29,7 +43,7 @@ impl Throttle {
 }
 
 impl BlackholeWriter {
-    pub(crate) fn new(spec: &SinkOperator, clock: Arc<dyn Clock>) -> Result<Self, ConnectorError> {
+    fn new(spec: &SinkOperator, clock: Arc<dyn Clock>) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let rate: Option<f64> = options.number("rows-per-second")?;
         if rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {

@@ -25,14 +25,24 @@ use thalweg_types::{Split, graph::SourceOperator, seam::Clock};
 use self::field::FieldGenerator;
 use crate::{
     ConnectorError, Read, Source, SplitReader,
+    connector::Connector,
     interleave::{Interleaved, Pace, block_rows},
     options::Options,
     random::Random,
     sizes::BATCH_BYTES,
 };
 
+pub(crate) const CONNECTOR: Connector = Connector {
+    name: "datagen",
+    source: Some(|table| {
+        let clock = table.context.seams.clock.clone();
+        Ok(Box::new(DatagenSource::new(table.spec, table.batch_rows, clock)?))
+    }),
+    sink: None,
+};
+
 #[derive(Debug)]
-pub(crate) struct DatagenSource {
+struct DatagenSource {
     table: Arc<Table>,
     clock: Arc<dyn Clock>,
     splits: u64,
@@ -48,7 +58,7 @@ struct Table {
 }
 
 impl DatagenSource {
-    pub(crate) fn new(spec: &SourceOperator, batch_rows: usize, clock: Arc<dyn Clock>) -> Result<Self, ConnectorError> {
+    fn new(spec: &SourceOperator, batch_rows: usize, clock: Arc<dyn Clock>) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let rate: Option<f64> = options.number("rows-per-second")?;
         if rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1e9)) {

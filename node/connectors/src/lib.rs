@@ -10,12 +10,16 @@ use thalweg_types::{Attempt, ClusterId, Fault, JobId, OperatorId, Split};
 
 mod allowed;
 mod blackhole;
+mod connector;
+mod context;
 mod csv;
 mod datagen;
 mod decoding;
 mod error;
 mod filesystem;
-pub mod http;
+mod http;
+pub mod http_client;
+pub mod ingest;
 mod interleave;
 mod json;
 mod lines;
@@ -29,6 +33,7 @@ mod print;
 mod random;
 mod set_aside;
 mod sizes;
+mod standard;
 mod stdin;
 mod values;
 
@@ -36,15 +41,15 @@ mod values;
 mod testing;
 
 pub use allowed::{AllowedPaths, PrefixError};
+pub use context::ConnectorContext;
 pub use decoding::DecodingShare;
 pub use error::ConnectorError;
 pub use notices::Notices;
-pub use open::{ConnectorContext, open_sink_committer, open_sink_writer, open_source, open_source_of};
-pub use print::StandardOutput;
+pub use open::{open_sink_committer, open_sink_writer, open_source, open_source_of};
 pub use set_aside::{
     SetAside, SetAsideKind, SetAsideWriter, open_set_aside_committer, part_committables, rows_as_json,
 };
-pub use stdin::StandardInput;
+pub use standard::{StandardInput, StandardOutput};
 pub use thalweg_storage::{CheckpointStore, ObjectStores};
 
 /// A table that can be read.

@@ -1,92 +1,30 @@
 //! Opens a table's connector as a source, a sink writer or a committer.
 
-use std::{sync::Arc, time::Duration};
-
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
-use futures::TryStreamExt as _;
-use serde_json::Value;
-use thalweg_storage::ObjectStores;
 use thalweg_types::{
-    Attempt, ClusterId, JobId,
-    connector::{TableConnector, VALUES_CONNECTOR},
+    connector::TableConnector,
     graph::{SinkOperator, SourceOperator},
-    seam::Seams,
     settings::JobSettings,
 };
-use tokio::time::timeout;
 
 use crate::{
-    AllowedPaths, ConnectorError, Notices, SinkCommitter, SinkIdentity, SinkWriter, Source, SourceIdentity,
-    blackhole::BlackholeWriter,
-    datagen::DatagenSource,
-    error::store_error,
-    filesystem::{FileSinkWriter, FileSource, Files, PartCommitter},
-    http::{HttpClient, HttpSinkWriter, IngestRegistry, IngestSource},
-    location::{Location, Places},
-    nexmark::NexmarkSource,
-    options::Options,
-    print::{PrintWriter, StandardOutput},
-    stdin::{StandardInput, StdinSource},
-    values::ValuesSource,
+    ConnectorError, SinkCommitter, SinkIdentity, SinkWriter, Source, SourceIdentity, blackhole,
+    connector::{Connector, Sink, SinkTable, SourceTable},
+    context::ConnectorContext,
+    datagen, filesystem, http, nexmark, print, stdin, values,
 };
 
-/// How long `check_destination` waits for a store to answer.
-const STORE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// What the program provides to connectors. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct ConnectorContext {
-    /// Time, entropy and tasks.
-    pub seams: Seams,
-    /// The process's standard input; `None` if jobs may not read it.
-    pub stdin: Option<Arc<dyn StandardInput>>,
-    /// The process's standard output.
-    pub stdout: Arc<dyn StandardOutput>,
-    /// The queues of records POSTed to this node.
-    pub ingest: IngestRegistry,
-    /// Sends HTTP requests.
-    pub http: Arc<dyn HttpClient>,
-    /// Opens object stores.
-    pub stores: ObjectStores,
-    /// The notices already given about tables.
-    pub notices: Notices,
-    /// Which paths tables may name.
-    pub allowed: AllowedPaths,
-}
-
-impl ConnectorContext {
-    /// Checks that files may be written to a path: tables may name it, and its store raises no permanent error, which
-    /// would otherwise show only with the first file. A store that does not answer in time passes, since it may answer
-    /// later.
-    ///
-    /// # Errors
-    /// If they may not.
-    pub async fn check_destination(&self, path: &str) -> Result<(), ConnectorError> {
-        let Location::Stored { store, path: key, .. } = Location::new(path, self.places())? else { return Ok(()) };
-        // A committer lists this prefix too.
-        let first = timeout(STORE_PATIENCE, store.list(Some(&key)).try_next()).await;
-        match first.map(|first| first.map_err(store_error(format!("list {path}")))) {
-            Ok(Err(refused @ ConnectorError::Refused { .. })) => Err(refused),
-            _ => Ok(()),
-        }
-    }
-
-    pub(crate) fn places(&self) -> Places<'_> {
-        Places { allowed: &self.allowed, stores: &self.stores }
-    }
-}
-
-fn unknown(table: &str, connector: &TableConnector, what: &str) -> ConnectorError {
-    ConnectorError::Config {
-        table: table.to_owned(),
-        reason: format!("connector '{}' cannot be {what}", connector.name),
-    }
-}
-
-fn location(options: &Options<'_>, context: &ConnectorContext) -> Result<Location, ConnectorError> {
-    Location::new(options.required("path")?, context.places())
-}
+/// All connectors; each has a spec of its name in `thalweg_types::connector`.
+const CONNECTORS: &[Connector] = &[
+    filesystem::CONNECTOR,
+    nexmark::CONNECTOR,
+    datagen::CONNECTOR,
+    stdin::CONNECTOR,
+    http::CONNECTOR,
+    print::CONNECTOR,
+    blackhole::CONNECTOR,
+    values::CONNECTOR,
+];
 
 /// Opens the table that a source operator reads, to list its splits. Records POSTed to it meanwhile are
 /// kept in memory only.
@@ -120,23 +58,10 @@ fn open(
     identity: Option<SourceIdentity>,
     context: &ConnectorContext,
 ) -> Result<Box<dyn Source>, ConnectorError> {
-    let options = Options::new(&spec.table, &spec.connector);
-    let rows = settings.batch_rows;
+    let source = find(&spec.connector).and_then(|connector| connector.source);
+    let open = source.ok_or_else(|| unable(&spec.table, &spec.connector, "read"))?;
     let notices = context.notices.of(identity.as_ref().map(|identity| identity.job), &spec.table);
-    let clock = || context.seams.clock.clone();
-    Ok(match spec.connector.name.as_str() {
-        "filesystem" => {
-            let files = Files::new(options.required("path")?, context.places())?;
-            let decoding = identity.map(|identity| identity.decoding);
-            Box::new(FileSource::new(spec, rows, files, (notices, decoding))?)
-        }
-        "nexmark" => Box::new(NexmarkSource::new(spec, rows, clock())?),
-        "datagen" => Box::new(DatagenSource::new(spec, rows, clock())?),
-        "stdin" => Box::new(StdinSource::new(spec, rows, context.stdin.clone(), notices)?),
-        VALUES_CONNECTOR => Box::new(ValuesSource::new(spec, rows)?),
-        "http" => Box::new(IngestSource::new(spec, rows, identity, (&context.ingest, &context.seams))?),
-        _ => return Err(unknown(&spec.table, &spec.connector, "read")),
-    })
+    open(SourceTable { spec, batch_rows: settings.batch_rows, identity, notices, context })
 }
 
 /// Opens a writer of one subtask's share of a table.
@@ -149,20 +74,7 @@ pub fn open_sink_writer(
     identity: SinkIdentity,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-    let options = Options::new(&spec.table, &spec.connector);
-    Ok(match spec.connector.name.as_str() {
-        "filesystem" => {
-            let location = location(&options, context)?;
-            Box::new(FileSinkWriter::new(spec, &schema, identity, &location, &context.seams)?)
-        }
-        "http" => {
-            let (client, entropy) = (context.http.clone(), context.seams.entropy.clone());
-            Box::new(HttpSinkWriter::new(spec, &schema, client, entropy)?)
-        }
-        "print" => Box::new(PrintWriter::new(spec, &schema, context.stdout.clone())?),
-        "blackhole" => Box::new(BlackholeWriter::new(spec, context.seams.clock.clone())?),
-        _ => return Err(unknown(&spec.table, &spec.connector, "written")),
-    })
+    (sink_of(spec)?.writer)(SinkTable { spec, schema: &schema, context }, identity)
 }
 
 /// Opens the committer of a table.
@@ -174,25 +86,41 @@ pub fn open_sink_committer(
     schema: SchemaRef,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {
-    let options = Options::new(&spec.table, &spec.connector);
-    match spec.connector.name.as_str() {
-        "filesystem" => Ok(Box::new(PartCommitter::of_table(spec, &schema, &location(&options, context)?)?)),
-        "http" | "print" | "blackhole" => Ok(Box::new(NothingToPublish)),
-        _ => Err(unknown(&spec.table, &spec.connector, "written")),
+    (sink_of(spec)?.committer)(SinkTable { spec, schema: &schema, context })
+}
+
+fn find(connector: &TableConnector) -> Option<&'static Connector> {
+    CONNECTORS.iter().find(|known| known.name == connector.name)
+}
+
+fn sink_of(spec: &SinkOperator) -> Result<&'static Sink, ConnectorError> {
+    let sink = find(&spec.connector).and_then(|connector| connector.sink.as_ref());
+    sink.ok_or_else(|| unable(&spec.table, &spec.connector, "written"))
+}
+
+fn unable(table: &str, connector: &TableConnector, what: &str) -> ConnectorError {
+    ConnectorError::Config {
+        table: table.to_owned(),
+        reason: format!("connector '{}' cannot be {what}", connector.name),
     }
 }
 
-/// The committer of sinks whose output is visible as soon as it is written.
-#[derive(Debug)]
-struct NothingToPublish;
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-#[async_trait]
-impl SinkCommitter for NothingToPublish {
-    async fn commit(&self, _: &[Value]) -> Result<(), ConnectorError> {
-        Ok(())
-    }
+    use thalweg_types::connector;
 
-    async fn discard(&self, _: &ClusterId, _: JobId, _: Attempt) -> Result<(), ConnectorError> {
-        Ok(())
+    use super::CONNECTORS;
+
+    #[test]
+    fn connectors_do_what_their_specs_say() {
+        for known in CONNECTORS {
+            let spec = connector::find(known.name).unwrap_or_else(|| panic!("{} has no spec", known.name));
+            assert_eq!(known.source.is_some(), spec.source.is_some(), "{}", known.name);
+            assert_eq!(known.sink.is_some(), spec.sink.is_some(), "{}", known.name);
+        }
+        let names: BTreeSet<&str> = CONNECTORS.iter().map(|known| known.name).collect();
+        assert!(connector::CONNECTORS.iter().all(|spec| names.contains(spec.name)), "a spec without a connector");
     }
 }

@@ -11,32 +11,30 @@ use thalweg_types::graph::SinkOperator;
 
 use crate::{
     ConnectorError, Sealing, SinkWriter,
+    connector::{Connector, Sink, publishes_nothing},
     json::{JsonWriter, timestamp::TimestampForm},
     nothing_to_seal,
     options::Options,
+    standard::StandardOutput,
 };
 
-/// The output that `print` writes to.
-pub trait StandardOutput: Send + Sync + std::fmt::Debug {
-    /// Writes whole lines, not interleaved with lines of other callers.
-    ///
-    /// # Errors
-    /// Errors of the system, such as a closed pipe.
-    fn write_lines(&self, lines: &[u8]) -> std::io::Result<()>;
-}
+pub(crate) const CONNECTOR: Connector = Connector {
+    name: "print",
+    source: None,
+    sink: Some(Sink {
+        writer: |table, _| Ok(Box::new(PrintWriter::new(table.spec, table.schema, table.context.stdout.clone())?)),
+        committer: publishes_nothing,
+    }),
+};
 
-pub(crate) struct PrintWriter {
+struct PrintWriter {
     output: Arc<dyn StandardOutput>,
     writer: JsonWriter,
     prefix: Vec<u8>,
 }
 
 impl PrintWriter {
-    pub(crate) fn new(
-        spec: &SinkOperator,
-        schema: &SchemaRef,
-        output: Arc<dyn StandardOutput>,
-    ) -> Result<Self, ConnectorError> {
+    fn new(spec: &SinkOperator, schema: &SchemaRef, output: Arc<dyn StandardOutput>) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let writer = JsonWriter::new(schema, TimestampForm::Sql).map_err(|reason| options.error(reason))?;
         let prefix = options.text("print-identifier").map(|text| format!("{text}> ").into_bytes());

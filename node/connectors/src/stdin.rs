@@ -13,12 +13,14 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::{
     ConnectorError, DeadLetter, Read, Source, SplitReader,
+    connector::Connector,
     csv::CsvFormat,
     error::store_error,
     json::JsonDecoder,
     lines::{BYTE_ORDER_MARK, LineDecoder, LineFault, RECORD_BYTES_MAX, shown_record},
     notices::TableNotices,
     options::Options,
+    standard::StandardInput,
 };
 
 const NAME: &str = "stdin";
@@ -26,11 +28,14 @@ const BLOCK_BYTES: usize = 256 << 10;
 /// The member of the payload that holds the number of lines returned.
 const LINES: &str = "lines";
 
-/// Provides the standard input.
-pub trait StandardInput: Send + Sync + std::fmt::Debug {
-    /// Takes the input; `None` if it was taken before.
-    fn take(&self) -> Option<Box<dyn AsyncRead + Send + Unpin>>;
-}
+pub(crate) const CONNECTOR: Connector = Connector {
+    name: "stdin",
+    source: Some(|table| {
+        let input = table.context.stdin.clone();
+        Ok(Box::new(StdinSource::new(table.spec, table.batch_rows, input, table.notices)?))
+    }),
+    sink: None,
+};
 
 #[derive(Debug, Clone)]
 enum Format {
@@ -38,7 +43,7 @@ enum Format {
     Csv(CsvFormat),
 }
 
-pub(crate) struct StdinSource {
+struct StdinSource {
     input: Arc<dyn StandardInput>,
     format: Format,
     schema: SchemaRef,
@@ -48,7 +53,7 @@ pub(crate) struct StdinSource {
 }
 
 impl StdinSource {
-    pub(crate) fn new(
+    fn new(
         spec: &SourceOperator,
         batch_rows: usize,
         input: Option<Arc<dyn StandardInput>>,

@@ -25,7 +25,8 @@ use thalweg_types::{
 use crate::{
     CheckpointStore, ConnectorContext, ConnectorError, DeadLetter, DecodingShare, Notices, ObjectStores, Read,
     SinkIdentity, SinkWriter, Source, SourceIdentity, StandardOutput,
-    http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
+    http_client::{HttpAnswer, HttpClient, HttpPost},
+    ingest::IngestRegistry,
     json::{JsonWriter, timestamp::TimestampForm},
 };
 

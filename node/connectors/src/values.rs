@@ -5,22 +5,33 @@ use std::io::Cursor;
 use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError, ipc::reader::StreamReader};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use thalweg_types::{Split, SplitId, connector::VALUES_ROWS, graph::SourceOperator, text::from_hex};
+use thalweg_types::{
+    Split, SplitId,
+    connector::{VALUES_CONNECTOR, VALUES_ROWS},
+    graph::SourceOperator,
+    text::from_hex,
+};
 
-use crate::{ConnectorError, Read, Source, SplitReader, options::Options};
+use crate::{ConnectorError, Read, Source, SplitReader, connector::Connector, options::Options};
 
 const SPLIT: &str = "values";
 const ROW: &str = "row";
 
+pub(crate) const CONNECTOR: Connector = Connector {
+    name: VALUES_CONNECTOR,
+    source: Some(|table| Ok(Box::new(ValuesSource::new(table.spec, table.batch_rows)?))),
+    sink: None,
+};
+
 #[derive(Debug)]
-pub(crate) struct ValuesSource {
+struct ValuesSource {
     table: String,
     rows: RecordBatch,
     batch_rows: usize,
 }
 
 impl ValuesSource {
-    pub(crate) fn new(spec: &SourceOperator, batch_rows: usize) -> Result<Self, ConnectorError> {
+    fn new(spec: &SourceOperator, batch_rows: usize) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let stream =
             from_hex(options.required(VALUES_ROWS)?).ok_or_else(|| options.error("its rows are not base 16"))?;

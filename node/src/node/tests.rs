@@ -1,7 +1,4 @@
-use thalweg_connectors::{
-    Notices, ObjectStores, StandardOutput,
-    http::{IngestRegistry, ReqwestClient},
-};
+use thalweg_connectors::{Notices, ObjectStores, StandardOutput, http_client::ReqwestClient, ingest::IngestRegistry};
 use thalweg_proto::{
     network::{MemoryNetwork, channel},
     testing::{seams, seeded_seams},

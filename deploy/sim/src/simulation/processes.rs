@@ -9,7 +9,8 @@ use std::{
 use async_trait::async_trait;
 use thalweg_connectors::{
     ConnectorContext, Notices, ObjectStores, StandardOutput,
-    http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
+    http_client::{HttpAnswer, HttpClient, HttpPost},
+    ingest::IngestRegistry,
 };
 use thalweg_consensus::Consensus;
 use thalweg_coordinator::{CoordinatorConfig, Machine, MemberConfig, Opening};

@@ -22,10 +22,39 @@ mod sink;
 mod split;
 mod table;
 
+use crate::{
+    ConnectorError,
+    connector::{Connector, Sink, SinkTable},
+    location::Location,
+    options::Options,
+};
+
 pub(crate) use commit::PartCommitter;
-pub(crate) use discover::FileSource;
-pub(crate) use listing::Files;
-pub(crate) use sink::{FileSinkWriter, json_form};
+use discover::FileSource;
+use listing::Files;
+use sink::FileSinkWriter;
+
+pub(crate) const CONNECTOR: Connector = Connector {
+    name: "filesystem",
+    source: Some(|table| {
+        let path = Options::new(&table.spec.table, &table.spec.connector).required("path")?;
+        let files = Files::new(path, table.context.places())?;
+        let decoding = table.identity.map(|identity| identity.decoding);
+        Ok(Box::new(FileSource::new(table.spec, table.batch_rows, files, (table.notices, decoding))?))
+    }),
+    sink: Some(Sink {
+        writer: |table, identity| {
+            let (location, seams) = (location(&table)?, &table.context.seams);
+            Ok(Box::new(FileSinkWriter::new(table.spec, table.schema, identity, &location, seams)?))
+        },
+        committer: |table| Ok(Box::new(PartCommitter::of_table(table.spec, table.schema, &location(&table)?)?)),
+    }),
+};
+
+fn location(table: &SinkTable<'_>) -> Result<Location, ConnectorError> {
+    let path = Options::new(&table.spec.table, &table.spec.connector).required("path")?;
+    Location::new(path, table.context.places())
+}
 
 #[cfg(test)]
 mod tests;

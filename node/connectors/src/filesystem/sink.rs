@@ -52,7 +52,7 @@ use super::{
 use crate::{
     ConnectorError, Rollover, Sealing, SinkIdentity, SinkWriter,
     csv::CsvWriter,
-    json::JsonWriter,
+    json::{JsonWriter, json_form},
     location::Location,
     options::Options,
     parquet::{stored, stored_schema},
@@ -99,7 +99,7 @@ struct Rolling {
 }
 
 /// Writes one subtask's rows into a directory.
-pub(crate) struct FileSinkWriter {
+pub(super) struct FileSinkWriter {
     files: PartFiles,
     format: Format,
     partitions: Partitions,
@@ -421,14 +421,6 @@ impl Rolling {
 
     fn is_over(&self, open: &OpenPart, now: Duration) -> bool {
         open.bytes() >= self.bytes || self.age.is_some_and(|age| now.saturating_sub(open.since) >= age)
-    }
-}
-
-/// The timestamp form that a table asks for.
-pub(crate) fn json_form(options: &Options<'_>) -> crate::json::timestamp::TimestampForm {
-    match options.text("json.timestamp-format") {
-        Some("iso-8601") => crate::json::timestamp::TimestampForm::Iso8601,
-        _ => crate::json::timestamp::TimestampForm::Sql,
     }
 }
 

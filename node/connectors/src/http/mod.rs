@@ -1,25 +1,25 @@
-//! Records over HTTP: a source that takes them by POST, and a sink that POSTs them.
+//! Records over HTTP: tables that take them by POST (see `ingest`), and a sink that POSTs them.
 
-mod append;
-mod body;
-mod chain;
-mod client;
-mod elsewhere;
-mod endpoint;
-mod ingest;
-mod keys;
-mod outcome;
-mod registry;
 mod sink;
-mod source;
 
-pub use client::{HttpAnswer, HttpClient, HttpPost, ReqwestClient};
-pub use elsewhere::{Elsewhere, ReaderDirectory, ReaderPlace};
-pub use ingest::ingest_router;
-pub use registry::IngestRegistry;
+use crate::{
+    connector::{Connector, Sink, publishes_nothing},
+    ingest::IngestSource,
+};
 
-pub(crate) use sink::HttpSinkWriter;
-pub(crate) use source::IngestSource;
+use sink::HttpSinkWriter;
 
-#[cfg(test)]
-mod tests;
+pub(crate) const CONNECTOR: Connector = Connector {
+    name: "http",
+    source: Some(|table| {
+        let provided = (&table.context.ingest, &table.context.seams);
+        Ok(Box::new(IngestSource::new(table.spec, table.batch_rows, table.identity, provided)?))
+    }),
+    sink: Some(Sink {
+        writer: |table, _| {
+            let provided = (table.context.http.clone(), table.context.seams.entropy.clone());
+            Ok(Box::new(HttpSinkWriter::new(table.spec, table.schema, provided)?))
+        },
+        committer: publishes_nothing,
+    }),
+};

@@ -7,15 +7,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use thalweg_types::{graph::SinkOperator, seam::Entropy};
 
-use super::client::{HttpAnswer, HttpClient, HttpPost};
 use crate::{
-    ConnectorError, Sealing, SinkWriter, filesystem::json_form, json::JsonWriter, nothing_to_seal, options::Options,
+    ConnectorError, Sealing, SinkWriter,
+    http_client::{HttpAnswer, HttpClient, HttpPost},
+    json::{JsonWriter, json_form},
+    nothing_to_seal,
+    options::Options,
 };
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const DELAY_MAX: Duration = Duration::from_secs(30);
 
-pub(crate) struct HttpSinkWriter {
+pub(super) struct HttpSinkWriter {
     client: Arc<dyn HttpClient>,
     entropy: Arc<dyn Entropy>,
     writer: JsonWriter,
@@ -42,11 +45,10 @@ fn judge(answer: &HttpAnswer) -> Verdict {
 }
 
 impl HttpSinkWriter {
-    pub(crate) fn new(
+    pub(super) fn new(
         spec: &SinkOperator,
         schema: &SchemaRef,
-        client: Arc<dyn HttpClient>,
-        entropy: Arc<dyn Entropy>,
+        (client, entropy): (Arc<dyn HttpClient>, Arc<dyn Entropy>),
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let url = options.required("url")?.to_owned();

@@ -12,6 +12,7 @@ mod column;
 mod decode;
 mod fault;
 mod fields;
+mod form;
 mod lanes;
 mod nested;
 pub(crate) mod number;
@@ -25,6 +26,7 @@ pub(crate) use column::Column;
 pub(crate) use column::sql_name;
 pub(crate) use decode::{JsonDecoder, array_to_lines};
 pub(crate) use fields::column_of;
+pub(crate) use form::json_form;
 pub(crate) use scan::Scanner;
 pub(crate) use write::{JsonWriter, PlainColumn};
 

@@ -24,6 +24,7 @@ use self::{
 };
 use crate::{
     ConnectorError, Read, Source, SplitReader,
+    connector::Connector,
     interleave::{BLOCK_ROWS, Interleaved, Pace, block_rows},
     json::timestamp,
     options::Options,
@@ -33,9 +34,18 @@ use crate::{
 /// The most blocks that one read searches, if a predicate leaves few of their events.
 const BLOCKS_PER_READ_MAX: u64 = 64;
 
+pub(crate) const CONNECTOR: Connector = Connector {
+    name: "nexmark",
+    source: Some(|table| {
+        let clock = table.context.seams.clock.clone();
+        Ok(Box::new(NexmarkSource::new(table.spec, table.batch_rows, clock)?))
+    }),
+    sink: None,
+};
+
 /// The table of all events.
 #[derive(Debug)]
-pub(crate) struct NexmarkSource {
+struct NexmarkSource {
     generator: Arc<Generator>,
     clock: Arc<dyn Clock>,
     events: Option<u64>,
@@ -45,7 +55,7 @@ pub(crate) struct NexmarkSource {
 }
 
 impl NexmarkSource {
-    pub(crate) fn new(spec: &SourceOperator, batch_rows: usize, clock: Arc<dyn Clock>) -> Result<Self, ConnectorError> {
+    fn new(spec: &SourceOperator, batch_rows: usize, clock: Arc<dyn Clock>) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let rate: f64 = options.number("events.rate")?.unwrap_or(100_000.0);
         if !(rate > 0.0 && rate <= 1e9) {

@@ -6,7 +6,8 @@ use arrow::array::RecordBatch;
 use object_store::memory::InMemory;
 use thalweg_connectors::{
     ConnectorContext, Notices, ObjectStores, StandardOutput,
-    http::{HttpAnswer, HttpClient, HttpPost, IngestRegistry},
+    http_client::{HttpAnswer, HttpClient, HttpPost},
+    ingest::IngestRegistry,
 };
 use thalweg_exchange::{ExchangeRegistry, ExchangeService};
 use thalweg_proto::{
