@@ -5,6 +5,7 @@
 //! fields, so both formats accept the same numbers and timestamps.
 
 mod decode;
+mod format;
 mod write;
 
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use thalweg_types::connector::TABLE_COLUMNS;
 
-pub(crate) use decode::CsvDecoder;
-pub(crate) use write::CsvWriter;
+use decode::CsvDecoder;
+pub(crate) use format::FORMAT;
+use write::CsvWriter;
 
 use crate::{ConnectorError, options::Options};
 

@@ -17,6 +17,7 @@ mod datagen;
 mod decoding;
 mod error;
 mod filesystem;
+mod format;
 mod http;
 pub mod http_client;
 pub mod ingest;

@@ -4,6 +4,7 @@
 //! A malformed file is bad data, even where the `parquet` crate would panic on it.
 
 mod conform;
+mod format;
 mod int96;
 mod local;
 mod need;
@@ -29,10 +30,10 @@ use ::parquet::{
 };
 use futures::FutureExt as _;
 
+pub(crate) use format::FORMAT;
 use local::{LocalFile, check_range};
 use object::ObjectReader;
 pub(crate) use read::{ParquetTable, RowGroups, open};
-pub(crate) use stored::{stored, stored_schema};
 
 use crate::{
     ConnectorError,

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use thalweg_types::{Split, SplitId, graph::SourceOperator};
@@ -14,9 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use crate::{
     ConnectorError, DeadLetter, Read, Source, SplitReader,
     connector::Connector,
-    csv::CsvFormat,
     error::store_error,
-    json::JsonDecoder,
+    format::{LineFormat, lines_of},
     lines::{BYTE_ORDER_MARK, LineDecoder, LineFault, RECORD_BYTES_MAX, shown_record},
     notices::TableNotices,
     options::Options,
@@ -37,16 +35,9 @@ pub(crate) const CONNECTOR: Connector = Connector {
     sink: None,
 };
 
-#[derive(Debug, Clone)]
-enum Format {
-    Json,
-    Csv(CsvFormat),
-}
-
 struct StdinSource {
     input: Arc<dyn StandardInput>,
-    format: Format,
-    schema: SchemaRef,
+    format: Arc<dyn LineFormat>,
     batch_rows: usize,
     sets_aside: bool,
     notices: TableNotices,
@@ -61,16 +52,9 @@ impl StdinSource {
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
         let input = input.ok_or_else(|| options.error("standard input can be read in an embedded cluster only"))?;
-        let format = match options.text("format").unwrap_or("json") {
-            "json" => {
-                JsonDecoder::new(spec.physical.clone()).map_err(|reason| options.error(reason))?;
-                Format::Json
-            }
-            "csv" => Format::Csv(CsvFormat::new(&options, &spec.physical)?),
-            other => return Err(options.error(format!("unknown format '{other}'"))),
-        };
+        let format = lines_of(&options, "json", &spec.physical)?;
         let sets_aside = options.text("dead-letter.path").is_some();
-        Ok(Self { input, format, schema: spec.physical.clone(), batch_rows, sets_aside, notices })
+        Ok(Self { input, format, batch_rows, sets_aside, notices })
     }
 }
 
@@ -93,7 +77,6 @@ impl Source for StdinSource {
             split: split.clone(),
             input,
             format: self.format.clone(),
-            schema: self.schema.clone(),
             decoder: None,
             batch_rows: self.batch_rows,
             sets_aside: self.sets_aside,
@@ -111,8 +94,7 @@ impl Source for StdinSource {
 struct StdinReader {
     split: Split,
     input: Box<dyn AsyncRead + Send + Unpin>,
-    format: Format,
-    schema: SchemaRef,
+    format: Arc<dyn LineFormat>,
     /// Created at the first line, which may be a header.
     decoder: Option<Box<dyn LineDecoder>>,
     batch_rows: usize,
@@ -155,20 +137,14 @@ impl StdinReader {
         if self.buffer.starts_with(BYTE_ORDER_MARK) {
             self.decoded = BYTE_ORDER_MARK.len();
         }
-        let Format::Csv(format) = &self.format else {
-            return Ok(Box::new(
-                JsonDecoder::new(self.schema.clone())
-                    .map_err(|reason| ConnectorError::Data { attempted: format!("read {NAME}"), reason })?,
-            ));
-        };
-        if !format.has_header() {
-            return Ok(Box::new(format.decoder(NAME, &self.schema)?));
+        if !self.format.has_header() {
+            return self.format.decoder(NAME, None);
         }
         let end = memchr::memchr(b'\n', &self.buffer).map_or(self.complete, |at| at + 1);
-        let decoder = format.decoder_with_header(NAME, &self.buffer[..end], &self.schema)?;
+        let decoder = self.format.decoder(NAME, Some(&self.buffer[..end]))?;
         self.decoded = end;
         self.lines = 1;
-        Ok(Box::new(decoder))
+        Ok(decoder)
     }
 
     /// Decodes the buffered records; `None` if there is no whole record.

@@ -23,11 +23,6 @@ use std::{
     time::Duration,
 };
 
-use ::parquet::{
-    arrow::ArrowWriter,
-    basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel},
-    file::properties::WriterProperties,
-};
 use arrow::{
     array::{ArrayData, RecordBatch},
     compute::concat_batches,
@@ -51,11 +46,9 @@ use super::{
 };
 use crate::{
     ConnectorError, Rollover, Sealing, SinkIdentity, SinkWriter,
-    csv::CsvWriter,
-    json::{JsonWriter, json_form},
+    format::{PartEncoder, PartFormat, format_of},
     location::Location,
     options::Options,
-    parquet::{stored, stored_schema},
 };
 
 /// How many encoded bytes are collected before they are appended to the file.
@@ -81,14 +74,6 @@ const HELD_BYTES: u64 = 128 << 20;
 /// The prefix of published files' names.
 pub(super) const PART_STEM: &str = "part";
 
-/// How rows are encoded.
-#[derive(Clone)]
-enum Format {
-    Json(JsonWriter),
-    Csv(CsvWriter),
-    Parquet { schema: SchemaRef, properties: Box<WriterProperties> },
-}
-
 /// When a part is closed and the next one begun between two seals.
 #[derive(Debug, Clone, Copy)]
 struct Rolling {
@@ -101,7 +86,7 @@ struct Rolling {
 /// Writes one subtask's rows into a directory.
 pub(super) struct FileSinkWriter {
     files: PartFiles,
-    format: Format,
+    format: Arc<dyn PartFormat>,
     partitions: Partitions,
     rolling: Rolling,
     clock: Arc<dyn Clock>,
@@ -126,75 +111,29 @@ struct OpenPart {
     part: Part,
     /// Encoded bytes.
     piece: Vec<u8>,
-    /// Holds the rows of the current row group.
-    parquet: Option<Box<ArrowWriter<Vec<u8>>>>,
+    encoder: Box<dyn PartEncoder>,
     /// Monotonic time when the part was begun.
     since: Duration,
     /// The number of the last run of rows written to it.
     last_write: u64,
 }
 
-impl Format {
-    fn new(options: &Options<'_>, schema: SchemaRef) -> Result<(&'static str, Self), ConnectorError> {
-        let invalid = |reason: String| options.error(reason);
-        Ok(match options.required("format")? {
-            "json" => ("json", Self::Json(JsonWriter::new(&schema, json_form(options)).map_err(invalid)?)),
-            "csv" => ("csv", Self::Csv(CsvWriter::new(options, &schema)?)),
-            "parquet" => {
-                let schema = stored_schema(&schema);
-                ("parquet", Self::Parquet { properties: Box::new(parquet_properties(options)?), schema })
-            }
-            other => return Err(options.error(format!("unknown format '{other}'"))),
-        })
-    }
-
-    /// Begins a part, with a header if the format has one.
-    fn begin(&self, part: Part, since: Duration) -> Result<OpenPart, ArrowError> {
-        let mut piece = Vec::new();
-        let parquet = match self {
-            Self::Json(_) => None,
-            Self::Csv(writer) => {
-                writer.write_header(&mut piece);
-                None
-            }
-            Self::Parquet { schema, properties } => {
-                Some(Box::new(ArrowWriter::try_new(Vec::new(), schema.clone(), Some(*properties.clone()))?))
-            }
-        };
-        Ok(OpenPart { part, piece, parquet, since, last_write: 0 })
-    }
-
-    /// Encodes rows. Writes a row group out once it takes `group_bytes` of memory.
-    fn encode(&mut self, batch: &RecordBatch, into: &mut OpenPart, group_bytes: usize) -> Result<(), ArrowError> {
-        match self {
-            Self::Json(writer) => writer.write(batch, &mut into.piece),
-            Self::Csv(writer) => writer.write(batch, &mut into.piece),
-            Self::Parquet { schema, .. } => {
-                let Some(writer) = &mut into.parquet else { return Ok(()) };
-                writer.write(&stored(batch, schema)?)?;
-                if writer.memory_size() >= group_bytes {
-                    writer.flush()?;
-                }
-                into.piece.append(writer.inner_mut());
-                Ok(())
-            }
-        }
-    }
-}
-
 impl OpenPart {
+    fn begin(format: &dyn PartFormat, part: Part, since: Duration) -> Result<Self, ConnectorError> {
+        let mut piece = Vec::new();
+        let encoder = format.begin(&mut piece).map_err(|error| not_encoded(&error))?;
+        Ok(Self { part, piece, encoder, since, last_write: 0 })
+    }
+
     /// Estimated length in bytes.
     fn bytes(&self) -> u64 {
-        let waiting = self.piece.len() + self.parquet.as_ref().map_or(0, |writer| writer.in_progress_size());
+        let waiting = self.piece.len() + self.encoder.collected_bytes();
         self.part.bytes() + waiting as u64
     }
 
     /// Appends all that it holds to the file, and closes the file until the next write.
     async fn lay_aside(&mut self) -> Result<(), ConnectorError> {
-        if let Some(writer) = &mut self.parquet {
-            writer.flush().map_err(|error| not_encoded(&error.into()))?;
-            self.piece.append(writer.inner_mut());
-        }
+        self.encoder.flush(&mut self.piece).map_err(|error| not_encoded(&error))?;
         self.hand_over().await?;
         self.piece = Vec::new();
         self.part.lay_aside();
@@ -212,11 +151,10 @@ impl OpenPart {
     /// Encodes the end and makes the content durable. Returns the directories whose entries the caller still has to
     /// sync.
     async fn finish(mut self) -> Result<(PartCommittable, Vec<PathBuf>), ConnectorError> {
-        if let Some(writer) = self.parquet.take() {
-            let mut end = writer.into_inner().map_err(|error| not_encoded(&error.into()))?;
-            self.piece.append(&mut end);
+        self.encoder.finish(&mut self.piece).map_err(|error| not_encoded(&error))?;
+        if !self.piece.is_empty() {
+            self.part.write(&self.piece).await?;
         }
-        self.hand_over().await?;
         self.part.finish_content().await
     }
 }
@@ -232,15 +170,16 @@ impl FileSinkWriter {
         let options = Options::new(&spec.table, &spec.connector);
         let partitions = Partitions::new(&spec.partition_by, schema).map_err(|reason| options.error(reason))?;
         let kept = partitions.kept(schema).map_err(|error| options.error(error.to_string()))?;
-        let (extension, format) = Format::new(&options, kept)?;
-        let mut files = PartFiles::new(location, PartNames { stem: PART_STEM, extension, identity }, seams.io.clone())?;
+        let format = format_of(&options, None)?;
+        let names = PartNames { stem: PART_STEM, extension: format.name, identity };
+        let mut files = PartFiles::new(location, names, seams.io.clone())?;
         if !spec.partition_by.is_empty() {
             files = files.with_many_open();
         }
         let rolling = Rolling::new(&options, files.is_stored())?;
         Ok(Self {
             files,
-            format,
+            format: (format.parts)(&options, &kept)?,
             partitions,
             rolling,
             clock: seams.clock.clone(),
@@ -266,12 +205,12 @@ impl FileSinkWriter {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(none) => {
                 let part = self.files.begin(none.key())?;
-                none.insert(self.format.begin(part, now).map_err(|error| not_encoded(&error))?)
+                none.insert(OpenPart::begin(self.format.as_ref(), part, now)?)
             }
         };
         self.active.remove(&open.last_write);
         open.last_write = self.writes;
-        self.format.encode(rows, open, group_bytes).map_err(|error| not_encoded(&error))?;
+        open.encoder.encode(rows, group_bytes, &mut open.piece).map_err(|error| not_encoded(&error))?;
         if open.piece.len() >= PIECE_BYTES {
             open.hand_over().await?;
         }
@@ -422,19 +361,6 @@ impl Rolling {
     fn is_over(&self, open: &OpenPart, now: Duration) -> bool {
         open.bytes() >= self.bytes || self.age.is_some_and(|age| now.saturating_sub(open.since) >= age)
     }
-}
-
-fn parquet_properties(options: &Options<'_>) -> Result<WriterProperties, ConnectorError> {
-    let compression = match options.text("parquet.compression") {
-        None | Some("snappy") => Compression::SNAPPY,
-        Some("none") => Compression::UNCOMPRESSED,
-        Some("zstd") => Compression::ZSTD(ZstdLevel::default()),
-        Some("lz4") => Compression::LZ4_RAW,
-        Some("gzip") => Compression::GZIP(GzipLevel::default()),
-        Some("brotli") => Compression::BROTLI(BrotliLevel::default()),
-        Some(other) => return Err(options.error(format!("unknown compression '{other}'"))),
-    };
-    Ok(WriterProperties::builder().set_compression(compression).build())
 }
 
 fn not_encoded(error: &ArrowError) -> ConnectorError {

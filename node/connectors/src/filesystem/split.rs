@@ -39,7 +39,7 @@ pub(crate) struct LineRange {
 }
 
 /// How lines are decoded into batches.
-pub(super) struct LineFormat {
+pub(super) struct LineDecoding {
     pub(super) decoder: Box<dyn LineDecoder>,
     pub(super) batch_rows: usize,
     /// Whether malformed records are set aside as dead letters; otherwise the first one is an error.
@@ -59,7 +59,7 @@ pub(super) struct LineReader {
     split: Split,
     file: Arc<OpenFile>,
     end: u64,
-    format: LineFormat,
+    decoding: LineDecoding,
     buffer: Vec<u8>,
     /// The file offset of the buffer's first byte.
     base: u64,
@@ -82,7 +82,7 @@ pub(super) struct LineReader {
 }
 
 impl LineReader {
-    pub(super) fn new(split: Split, file: Arc<OpenFile>, range: &LineRange, format: LineFormat) -> Self {
+    pub(super) fn new(split: Split, file: Arc<OpenFile>, range: &LineRange, decoding: LineDecoding) -> Self {
         let (base, skips_first_line) = match range.offset {
             Some(offset) => (offset, bug::is_active(Bug::ReplayOneOff)),
             None => (range.start.saturating_sub(1), range.start > 0),
@@ -90,7 +90,7 @@ impl LineReader {
         Self {
             split,
             end: range.end,
-            format,
+            decoding,
             buffer: vec![0; file.block_bytes()],
             file,
             base,
@@ -213,7 +213,7 @@ impl LineReader {
         let mut faults = Vec::new();
         let before = self.decoded;
         let block = &self.buffer[..self.complete];
-        self.decoded = self.format.decoder.decode(block, before, self.format.batch_rows, &mut faults);
+        self.decoded = self.decoding.decoder.decode(block, before, self.decoding.batch_rows, &mut faults);
         if self.decoded == before {
             if !self.is_last {
                 // A record that spans lines continues behind the buffered bytes.
@@ -239,7 +239,7 @@ impl LineReader {
             let line = self.lines_before(offset).await? + 1;
             let Some(fault) = self.faults.pop_front() else { break };
             let position = format!("{}:{line}", self.file.name);
-            if !self.format.sets_aside {
+            if !self.decoding.sets_aside {
                 return Err(ConnectorError::Record { position, reason: fault.reason });
             }
             self.letters.push(DeadLetter { position, reason: fault.reason, record: fault.record });
@@ -276,11 +276,11 @@ impl LineReader {
         let Ok(FilePayload::Lines { file, start, end, .. }) = FilePayload::of(&self.split) else { return };
         let is_all = start == 0 && end >= self.file.bytes;
         let input = if is_all { file } else { format!("{file} from byte {start} to {end}") };
-        self.format.notices.tell_absent(self.format.decoder.absent(), &input);
+        self.decoding.notices.tell_absent(self.decoding.decoder.absent(), &input);
     }
 
     fn emit(&mut self) -> Result<Read, ConnectorError> {
-        let batch = self.format.decoder.finish().map_err(|error| ConnectorError::Data {
+        let batch = self.decoding.decoder.finish().map_err(|error| ConnectorError::Data {
             attempted: format!("build a batch from {}", self.file.name),
             reason: error.to_string(),
         })?;
@@ -295,14 +295,14 @@ impl SplitReader for LineReader {
     async fn next(&mut self) -> Result<Read, ConnectorError> {
         loop {
             self.settle_faults().await?;
-            let given_up = self.letters.len() >= self.format.batch_rows;
-            if self.format.decoder.rows() >= self.format.batch_rows || given_up || self.is_large() {
+            let given_up = self.letters.len() >= self.decoding.batch_rows;
+            if self.decoding.decoder.rows() >= self.decoding.batch_rows || given_up || self.is_large() {
                 return self.emit();
             }
             if self.decoded < self.complete {
                 self.decode();
             } else if !self.fill().await? {
-                let is_empty = self.format.decoder.rows() == 0 && self.letters.is_empty();
+                let is_empty = self.decoding.decoder.rows() == 0 && self.letters.is_empty();
                 if is_empty {
                     self.tell_absent();
                     return Ok(Read::End);

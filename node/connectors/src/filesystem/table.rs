@@ -12,12 +12,11 @@ use super::{
     listing::Files,
     payload::FilePayload,
     read::OpenFile,
-    split::{LineFormat, LineRange, LineReader},
+    split::{LineDecoding, LineRange, LineReader},
 };
 use crate::{
     ConnectorError, DecodingShare, SplitReader,
-    csv::CsvFormat,
-    json::JsonDecoder,
+    format::{LineFormat, Ranges, format_of},
     lines::{LineDecoder, check_text},
     location::FoundFile,
     notices::TableNotices,
@@ -25,27 +24,19 @@ use crate::{
     parquet::{self, ParquetTable},
 };
 
-/// The file format.
-#[derive(Debug, Clone)]
-enum Format {
-    Json,
-    Csv(CsvFormat),
-    Parquet,
-}
-
 /// State that all readers of a table share.
 #[derive(Debug)]
 pub(super) struct FileTable {
     pub(super) files: Files,
     schema: SchemaRef,
     predicates: Vec<ColumnPredicate>,
-    format: Format,
+    /// `None`: by row groups.
+    lines: Option<Arc<dyn LineFormat>>,
     split_bytes: u64,
     /// How often new files are looked for; `None` if the table is bounded.
     pub(super) monitor_interval: Option<Duration>,
     batch_rows: usize,
     sets_aside: bool,
-    name: String,
     notices: TableNotices,
     /// `None` if splits are only listed.
     decoding: Option<DecodingShare>,
@@ -60,14 +51,9 @@ impl FileTable {
         (notices, decoding): (TableNotices, Option<DecodingShare>),
     ) -> Result<Self, ConnectorError> {
         let options = Options::new(&spec.table, &spec.connector);
-        let format = match options.required("format")? {
-            "json" => {
-                JsonDecoder::new(spec.physical.clone()).map_err(|reason| options.error(reason))?;
-                Format::Json
-            }
-            "csv" => Format::Csv(CsvFormat::new(&options, &spec.physical)?),
-            "parquet" => Format::Parquet,
-            other => return Err(options.error(format!("unknown format '{other}'"))),
+        let lines = match format_of(&options, None)?.ranges {
+            Ranges::Lines(open) => Some(open(&options, &spec.physical)?),
+            Ranges::RowGroups => None,
         };
         // The catalog sets a default: a large file becomes several splits unless the table says otherwise.
         let split_bytes = options.bytes("source.split-size")?;
@@ -76,12 +62,11 @@ impl FileTable {
             files,
             schema: spec.physical.clone(),
             predicates: spec.predicates.clone(),
-            format,
+            lines,
             split_bytes,
             monitor_interval: options.duration("source.monitor-interval")?,
             batch_rows,
             sets_aside: options.text("dead-letter.path").is_some(),
-            name: spec.table.clone(),
             notices,
             decoding,
         })
@@ -104,7 +89,7 @@ impl FileTable {
 
     /// Cuts a file into splits.
     pub(super) async fn cut(&self, file: &FoundFile) -> Result<Vec<FilePayload>, ConnectorError> {
-        if let Format::Parquet = self.format {
+        let Some(lines) = &self.lines else {
             let runs = parquet::cut(&self.files.location, file, self.split_bytes).await?;
             let name = || file.name.clone();
             return Ok(runs
@@ -117,9 +102,8 @@ impl FileTable {
                     row: 0,
                 })
                 .collect());
-        }
-        let is_whole = matches!(&self.format, Format::Csv(format) if format.spans_lines());
-        let split_bytes = if is_whole { u64::MAX } else { self.split_bytes };
+        };
+        let split_bytes = if lines.spans_lines() { u64::MAX } else { self.split_bytes };
         let count = file.bytes.div_ceil(split_bytes);
         Ok((0..count)
             .map(|index| {
@@ -132,13 +116,11 @@ impl FileTable {
 
     /// A whole file as one split.
     pub(super) async fn whole(&self, file: &FoundFile) -> Result<FilePayload, ConnectorError> {
-        Ok(match self.format {
-            Format::Parquet => {
-                let groups = parquet::cut(&self.files.location, file, u64::MAX).await?.pop().map_or(0, |run| run.end);
-                FilePayload::RowGroups { file: file.name.clone(), start: 0, end: groups, group: 0, row: 0 }
-            }
-            _ => FilePayload::Lines { file: file.name.clone(), start: 0, end: file.bytes, offset: None },
-        })
+        if self.lines.is_some() {
+            return Ok(FilePayload::Lines { file: file.name.clone(), start: 0, end: file.bytes, offset: None });
+        }
+        let groups = parquet::cut(&self.files.location, file, u64::MAX).await?.pop().map_or(0, |run| run.end);
+        Ok(FilePayload::RowGroups { file: file.name.clone(), start: 0, end: groups, group: 0, row: 0 })
     }
 
     /// Opens a split that is not the monitor.
@@ -147,8 +129,17 @@ impl FileTable {
             FilePayload::Lines { file, start, end, offset } => {
                 let file = Arc::new(OpenFile::open(&self.files.location, &file, end).await?);
                 let mut range = LineRange { start, end, offset };
-                let format = self.line_format(&file, &mut range).await?;
-                Ok(Box::new(LineReader::new(split.clone(), file, &range, format)))
+                let lines = self.lines.as_ref().ok_or_else(|| ConnectorError::Data {
+                    attempted: format!("open split {}", split.id),
+                    reason: "its position is one of lines, and the table's format has none".to_owned(),
+                })?;
+                let decoding = LineDecoding {
+                    decoder: decoder(lines.as_ref(), &file, &mut range).await?,
+                    batch_rows: self.batch_rows,
+                    sets_aside: self.sets_aside,
+                    notices: self.notices.clone(),
+                };
+                Ok(Box::new(LineReader::new(split.clone(), file, &range, decoding)))
             }
             FilePayload::RowGroups { file, end, group, row, .. } => {
                 let table = ParquetTable {
@@ -167,38 +158,27 @@ impl FileTable {
             }),
         }
     }
-
-    async fn line_format(&self, file: &OpenFile, range: &mut LineRange) -> Result<LineFormat, ConnectorError> {
-        let invalid = |reason| ConnectorError::Config { table: self.name.clone(), reason };
-        let decoder = match &self.format {
-            Format::Csv(format) => csv_decoder(format, file, range, &self.schema).await?,
-            _ => Box::new(JsonDecoder::new(self.schema.clone()).map_err(invalid)?),
-        };
-        let notices = self.notices.clone();
-        Ok(LineFormat { decoder, batch_rows: self.batch_rows, sets_aside: self.sets_aside, notices })
-    }
 }
 
-/// A CSV decoder for a range of a file. Moves the start of the first range behind the header.
-async fn csv_decoder(
-    format: &CsvFormat,
+/// A decoder for a range of a file. Moves the start of the first range behind the header, if there is one.
+async fn decoder(
+    lines: &dyn LineFormat,
     file: &OpenFile,
     range: &mut LineRange,
-    schema: &SchemaRef,
 ) -> Result<Box<dyn LineDecoder>, ConnectorError> {
-    if !format.has_header() {
-        return Ok(Box::new(format.decoder(&file.name, schema)?));
+    if !lines.has_header() {
+        return lines.decoder(&file.name, None);
     }
     let mut block = vec![0; file.block_bytes()];
     let count = file.read_at(0, &mut block).await?;
     if count == 0 {
         // An empty file has no records and needs no header.
-        return Ok(Box::new(format.decoder(&file.name, schema)?));
+        return lines.decoder(&file.name, None);
     }
     check_text(&file.name, &block[..count])?;
     let end = memchr::memchr(b'\n', &block[..count]).map_or(count, |at| at + 1);
     if range.start == 0 && range.offset.is_none_or(|offset| offset == 0) {
         range.offset = Some(end as u64);
     }
-    Ok(Box::new(format.decoder_with_header(&file.name, &block[..end], schema)?))
+    lines.decoder(&file.name, Some(&block[..end]))
 }

@@ -13,6 +13,7 @@ mod decode;
 mod fault;
 mod fields;
 mod form;
+mod format;
 mod lanes;
 mod nested;
 pub(crate) mod number;
@@ -27,6 +28,7 @@ pub(crate) use column::sql_name;
 pub(crate) use decode::{JsonDecoder, array_to_lines};
 pub(crate) use fields::column_of;
 pub(crate) use form::json_form;
+pub(crate) use format::FORMAT;
 pub(crate) use scan::Scanner;
 pub(crate) use write::{JsonWriter, PlainColumn};
 
