@@ -446,7 +446,10 @@ fn empty_paths_are_refused() {
     for path in ["", "  "] {
         for key in ["error.path", "late.path"] {
             let error = plan_text(&format!("SET '{key}' = '{path}'")).expect_err("it is empty").to_string();
-            assert_eq!(error, format!("line 1, column 5: setting '{key}' is empty"));
+            let refused = format!("setting '{key}' is empty: name a directory, or leave the setting out");
+            assert_eq!(error, format!("line 1, column 5: {refused}"));
+            let given = std::collections::BTreeMap::from([(key.to_owned(), path.to_owned())]);
+            assert_eq!(crate::plan("SELECT 1", &given).expect_err("it is empty").to_string(), refused);
         }
         let table =
             format!("CREATE TABLE t (i INT) WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{path}')");
