@@ -31,11 +31,7 @@ use std::collections::BTreeMap;
 
 use datafusion_expr::{Expr, JoinType, LogicalPlan};
 use sqlparser::tokenizer::TokenWithSpan;
-use thalweg_types::{
-    ExprBytes, JobGraph, OperatorId,
-    graph::{OperatorKind, WindowSpec},
-    settings::JobSettings,
-};
+use thalweg_types::{ExprBytes, JobGraph, OperatorId, graph::WindowSpec, settings::JobSettings};
 
 use self::{graph::GraphBuilder, places::Places, relation::Relation};
 use crate::{
@@ -148,18 +144,11 @@ impl Lowerer<'_> {
 
     /// Whether a source below one of these operators may step out of the watermark.
     fn may_idle(&self, operators: &[OperatorId]) -> bool {
-        let mut pending = operators.to_vec();
-        while let Some(id) = pending.pop() {
-            if let OperatorKind::Source(source) = &self.graph.operator(id).kind
-                && let Some(watermark) = &source.watermark
-                // A directory that is watched is idle while it has no new file.
-                && (watermark.idle_timeout_micros.is_some() || source.connector.option("source.monitor-interval").is_some())
-            {
-                return true;
-            }
-            pending.extend(self.graph.senders(id));
-        }
-        false
+        self.graph.sources_of(operators).any(|source| {
+            // A directory that is watched is idle while it has no new file.
+            let is_watched = || source.connector.option("source.monitor-interval").is_some();
+            source.watermark.as_ref().is_some_and(|watermark| watermark.idle_timeout_micros.is_some() || is_watched())
+        })
     }
 }
 
