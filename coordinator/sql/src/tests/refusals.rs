@@ -163,6 +163,7 @@ fn subqueries_and_exotic_clauses_are_refused() {
     refused("SELECT auction FROM bid LIMIT 1 FETCH FIRST 2 ROWS ONLY", 33, "LIMIT or FETCH, not both");
     refused("SELECT 1 FROM auction A LEFT SEMI JOIN person P ON A.seller = P.id", 30, "SEMI JOIN is not supported");
     refused("SELECT dateTime + INTERVAL '1 02:03' DAY TO MINUTE FROM bid", 19, "INTERVAL with TO");
+    refused("SELECT dateTime + INTERVAL '3000000000' DAY FROM bid", 19, "INTERVAL '3000000000' DAY is too large");
 }
 
 #[test]
