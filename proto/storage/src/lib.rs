@@ -11,6 +11,7 @@
 //! its checksum, its form. Damage is an error that names the object; it is never a panic, and never wrong rows. Which
 //! checkpoints exist is for the replicated record to say, and which objects may be deleted for the leader.
 
+mod braces;
 mod checkpoint_store;
 mod compact;
 mod directory;
@@ -28,6 +29,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use braces::expand_braces;
 pub use checkpoint_store::{CheckpointStore, ListedObject};
 pub use error::StorageError;
 pub use marker::{MARKER, Marker};
