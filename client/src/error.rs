@@ -7,6 +7,9 @@ use thalweg_types::{Attempt, JobId};
 use thiserror::Error;
 use tonic::{Code, Status};
 
+/// What to look at where something answers that is no coordinator.
+const CHECK: &str = "check the address, which a coordinator has for --listen: nodes, --http and --health have others";
+
 /// Why a call failed.
 #[derive(Debug, Error)]
 pub enum ClientError {
@@ -20,7 +23,15 @@ pub enum ClientError {
         #[source]
         source: tonic::transport::Error,
     },
-    /// No coordinator that knows a leader answered before the deadline.
+    /// Something answers there, and knows nothing of what coordinators do.
+    #[error("no Thalweg coordinator of this version answers at {address} ({reason}); {CHECK}")]
+    NotThere {
+        /// The address.
+        address: String,
+        /// What was answered.
+        reason: String,
+    },
+    /// Until the deadline no coordinator could be reached, or none knew a leader.
     #[error("no coordinator answered: {}", list(tried))]
     Unreachable {
         /// The last failure of each coordinator.
@@ -78,6 +89,8 @@ pub struct Tried {
     pub coordinator: String,
     /// Its last failure.
     pub reason: String,
+    /// Whether that was that the connection broke: whatever is there may be no coordinator.
+    pub broke: bool,
 }
 
 impl fmt::Display for Tried {
@@ -87,14 +100,23 @@ impl fmt::Display for Tried {
 }
 
 fn list(tried: &[Tried]) -> String {
-    tried.iter().map(Tried::to_string).collect::<Vec<_>>().join("; ")
+    let all = tried.iter().map(Tried::to_string).collect::<Vec<_>>().join("; ");
+    let broke: Vec<&str> = tried.iter().filter(|tried| tried.broke).map(|tried| tried.coordinator.as_str()).collect();
+    match broke.is_empty() {
+        true => all,
+        false => format!("{all}. It seems that no Thalweg coordinator is at {}; {CHECK}", broke.join(", ")),
+    }
 }
 
 impl ClientError {
-    /// Maps a final status other than success to an error.
-    pub(crate) fn from_status(status: &Status) -> Self {
+    /// What a final answer other than success means.
+    pub(crate) fn answered(address: &str, status: &Status) -> Self {
         let message = status.message().to_owned();
         match status.code() {
+            Code::Unimplemented => {
+                let reason = if message.is_empty() { "it knows no such request".to_owned() } else { message };
+                Self::NotThere { address: address.to_owned(), reason }
+            }
             Code::NotFound => Self::NotFound { message },
             Code::InvalidArgument
             | Code::FailedPrecondition

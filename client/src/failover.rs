@@ -6,8 +6,11 @@
 //!        +-- any other answer: the result
 //! ```
 //!
-//! After a broken connection nobody knows whether the coordinator executed the request. So only requests that may be
-//! executed twice come here.
+//! A status that a coordinator sent is its answer, but for UNAVAILABLE, which says that it does not know a leader now. One
+//! that was made up on this side (it has a source) says that the connection broke, and then nobody knows whether the
+//! request was executed; so only requests that may be executed twice come here. One that makes a coordinator do what its sender wrote
+//! goes on to one more coordinator at most after its connection broke: it may be what ends them. UNIMPLEMENTED comes from something else
+//! than a coordinator, such as a node.
 
 use std::{
     sync::{
@@ -22,7 +25,7 @@ use thalweg_proto::{
     network::{self, Network, broke_under_way},
     v1::cluster_client::ClusterClient,
 };
-use thalweg_types::seam::Entropy;
+use thalweg_types::{seam::Entropy, text::with_causes};
 use tokio::time;
 use tonic::{Code, Response, Status, transport::Channel};
 
@@ -113,7 +116,7 @@ impl Coordinators {
         F: Future<Output = Result<Response<R>, Status>>,
     {
         let mut breaks_left = breaks_max;
-        let mut tried: Vec<Option<String>> = vec![None; self.known.len()];
+        let mut tried: Vec<Option<Tried>> = vec![None; self.known.len()];
         let answered = async {
             loop {
                 if let Some(answer) = self.call_each(wait, &request, &send, (&mut tried, &mut breaks_left)).await {
@@ -135,7 +138,7 @@ impl Coordinators {
         wait: Duration,
         request: &Q,
         send: &S,
-        (tried, breaks_left): (&mut [Option<String>], &mut u32),
+        (tried, breaks_left): (&mut [Option<Tried>], &mut u32),
     ) -> Option<Result<R, ClientError>>
     where
         Q: Clone,
@@ -145,40 +148,45 @@ impl Coordinators {
         for _ in 0..self.known.len() {
             let at = self.current.load(Ordering::Relaxed) % self.known.len();
             let (coordinator, client) = &self.known[at];
-            let reason = match time::timeout(wait + PATIENCE, send(client.clone(), request.clone())).await {
+            let (reason, broke, is_heard) = match time::timeout(wait + PATIENCE, send(client.clone(), request.clone()))
+                .await
+            {
                 Ok(Ok(response)) => return Some(Ok(response.into_inner())),
-                Ok(Err(status)) if is_answer(&status) => return Some(Err(ClientError::from_status(&status))),
-                Ok(Err(status)) if broke_under_way(&status) => {
-                    *breaks_left = breaks_left.saturating_sub(1);
-                    status.message().to_owned()
+                Ok(Err(status)) if is_answer(&status) => return Some(Err(ClientError::answered(coordinator, &status))),
+                Ok(Err(status)) => {
+                    (reason_of(&status), broke_under_way(&status), std::error::Error::source(&status).is_none())
                 }
-                Ok(Err(status)) => status.message().to_owned(),
-                Err(_) => "it did not answer".to_owned(),
+                Err(_) => ("it did not answer".to_owned(), false, false),
             };
             tracing::debug!(coordinator, reason, "a coordinator did not answer");
+            *breaks_left = breaks_left.saturating_sub(u32::from(broke));
             if *breaks_left == 0 {
                 return Some(Err(ClientError::Broken { coordinator: coordinator.clone(), reason }));
             }
-            tried[at] = Some(reason);
-            // Where another call has moved on meanwhile, its choice is newer and stands.
+            tried[at] = Some(Tried { coordinator: coordinator.clone(), reason, broke: broke && !is_heard });
+            // Where another call has moved on meanwhile, that is the better guess.
             let next = (at + 1) % self.known.len();
             self.current.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).ok();
         }
         None
     }
 
-    fn unreachable(&self, tried: Vec<Option<String>>) -> ClientError {
-        let addresses = self.known.iter().map(|(address, _)| address.clone());
-        let with_reason = |(coordinator, reason): (String, Option<String>)| {
-            let reason = reason.unwrap_or_else(|| "it did not answer in time".to_owned());
-            Tried { coordinator, reason }
+    fn unreachable(&self, tried: Vec<Option<Tried>>) -> ClientError {
+        let silent = |coordinator: &String| Tried {
+            coordinator: coordinator.clone(),
+            reason: "it did not answer in time".to_owned(),
+            broke: false,
         };
-        ClientError::Unreachable { tried: addresses.zip(tried).map(with_reason).collect() }
+        let tried = self.known.iter().zip(tried).map(|((address, _), tried)| tried.unwrap_or_else(|| silent(address)));
+        ClientError::Unreachable { tried: tried.collect() }
     }
 }
 
-/// Whether a status is a coordinator's final answer. UNAVAILABLE says that it knows no leader now. A status with a
-/// source was made on this side, after the connection broke.
+/// What a status says, or what it was made of where nobody sent it.
+fn reason_of(status: &Status) -> String {
+    std::error::Error::source(status).map_or_else(|| status.message().to_owned(), with_causes)
+}
+
 fn is_answer(status: &Status) -> bool {
     status.code() != Code::Unavailable && std::error::Error::source(status).is_none()
 }

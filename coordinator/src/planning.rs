@@ -127,12 +127,17 @@ pub(crate) async fn plan(
     planned.await.unwrap_or(Err(PlanError::Broken))
 }
 
-/// The spec of a job that is started again: the same dataflow, with some settings changed.
-pub(crate) fn restarted(spec: &JobSpec, changes: &BTreeMap<String, String>) -> Result<JobSpec, String> {
+/// A job as it is started again: the same dataflow, with some other settings. Nothing is set aside in the place for checkpoints.
+pub(crate) fn restarted(
+    spec: &JobSpec,
+    changes: &BTreeMap<String, String>,
+    checkpoints: &str,
+) -> Result<JobSpec, String> {
     let mut graph = JobGraph::from_bytes(spec.graph.as_bytes()).map_err(|error| error.to_string())?;
     graph.settings = settings_of_restart(&graph.settings, changes).map_err(|error| error.to_string())?;
     if changes.contains_key("error.path") || changes.contains_key("late.path") {
         places::check_written(&graph)?;
+        places::check_outside(&graph, checkpoints)?;
     }
     let settings = JobSettings::parse(&graph.settings).map_err(|error| error.to_string())?;
     let parallelism = if changes.contains_key("parallelism.default") { settings.parallelism } else { spec.parallelism };
@@ -154,32 +159,9 @@ pub(crate) fn job_spec(submission: JobSubmission, plan: Plan) -> Option<JobSpec>
     })
 }
 
-/// Refuses tables in the place for checkpoints. This sees only the text of paths; nodes check again.
+/// Refuses tables in the place for checkpoints.
 pub(crate) fn check_places(graph: &JobGraph, checkpoints: &str) -> Result<(), PlanError> {
-    let of_sources = graph.sources().flat_map(|(_, source)| {
-        let paths = source.connector.read_path().into_iter().chain(source.connector.dead_letter_path());
-        paths.map(|path| (format!("table {}", source.table), path))
-    });
-    let of_sinks =
-        graph.sinks().filter_map(|(_, sink)| Some((format!("table {}", sink.table), sink.connector.written_path()?)));
-    let of_settings = ["late.path", "error.path"].into_iter().filter_map(|key| {
-        let path = graph.settings.get(key)?;
-        Some((format!("setting {key}"), path.as_str()))
-    });
-    match of_sources.chain(of_sinks).chain(of_settings).find(|(_, path)| is_within(path, checkpoints)) {
-        Some((what, path)) => {
-            let reason = "checkpoints are there, and no table can be";
-            Err(PlanError::Script(format!("{what}: '{path}' cannot be used: {reason}")))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Whether a path or URL is a place or lies in it, judged by its text.
-fn is_within(path: &str, place: &str) -> bool {
-    let plain = |text: &str| text.trim_start_matches("file://").trim_end_matches('/').to_owned();
-    let (path, place) = (plain(path), plain(place));
-    path.strip_prefix(&place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    places::check_outside(graph, checkpoints).map_err(PlanError::Script)
 }
 
 /// The paths at which a job takes records over HTTP, with their tables.
@@ -249,9 +231,40 @@ mod tests {
         assert_eq!(check("/c/x/*.json", "", "/c"), refused("table t: '/c/x/*.json'"));
         assert_eq!(check("file:///c", "", "/c/"), refused("table t: 'file:///c'"));
         assert_eq!(check("s3://b/c/d", "", "s3://b/c"), refused("table t: 's3://b/c/d'"));
-        assert_eq!(check("/d", ", 'dead-letter.path' = '/c'", "/c"), refused("table t: '/c'"));
+        assert_eq!(
+            check("/d", ", 'dead-letter.path' = '/d/../c'", "/c"),
+            refused("table t: dead-letter.path: '/d/../c'")
+        );
         for (path, root) in [("/cc", "/c"), ("c", "/c"), ("s3://b/cc", "s3://b/c"), ("/d", "s3://b")] {
             assert_eq!(check(path, "", root), Ok(()), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_job_is_started_again_with_settings_that_a_script_could_have() {
+        let script = "CREATE TABLE t (a INT) WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = 'in'); SELECT a FROM t;";
+        let plan = SqlPlanner::default().plan(script, &BTreeMap::new()).expect("it can be planned");
+        let submission = JobSubmission {
+            request: thalweg_types::RequestId("r".to_owned()),
+            name: None,
+            sql: script.to_owned(),
+            settings: BTreeMap::new(),
+            parallelism: None,
+        };
+        let spec = job_spec(submission, plan).expect("it has something to run");
+        let with = |path: &str| {
+            let changes = BTreeMap::from([("error.path".to_owned(), path.to_owned())]);
+            restarted(&spec, &changes, "/c").map(|spec| {
+                let graph = JobGraph::from_bytes(spec.graph.as_bytes()).expect("a graph");
+                graph.settings.get("error.path").cloned()
+            })
+        };
+        assert_eq!(with("out"), Ok(Some("out".to_owned())));
+        for (path, reason) in
+            [("", "'error.path' is empty"), ("in/x", "would read what it writes"), ("/c/x", "checkpoints are there")]
+        {
+            let refused = with(path).expect_err("it is refused");
+            assert!(refused.contains(reason), "{refused}");
         }
     }
 

@@ -399,3 +399,37 @@ async fn a_broken_connection_that_was_passed_on_counts_and_one_that_was_never_th
     assert!(matches!(error, ClientError::Broken { .. }), "{error}");
     assert_eq!(cluster.state.lock().expect("nobody panics").fails.len(), 1);
 }
+
+/// Answers whatever comes as a server of HTTP/1 does, or ends each connection without a word.
+#[allow(clippy::disallowed_methods, reason = "a test's own tasks")]
+async fn something_else(memory: &MemoryNetwork, address: &str, says: &'static [u8]) {
+    use futures::StreamExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut listener = memory.listen(address).await.expect("it is free");
+    tokio::spawn(async move {
+        while let Some(Ok(mut connection)) = listener.incoming.next().await {
+            let _ = connection.read(&mut [0; 64]).await;
+            let _ = connection.write_all(says).await;
+            let _ = connection.shutdown().await;
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_where_no_coordinator_is_is_named_with_what_to_check() {
+    for says in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        let memory = Arc::new(MemoryNetwork::default());
+        something_else(&memory, "http:1", says).await;
+        let config = ClientConfig { coordinators: vec!["http:1".to_owned()], ..ClientConfig::default() };
+        let error = Client::connect(config, memory, Arc::new(Counting::default())).await.expect_err("nobody is there");
+        let told = error.to_string();
+        let expected = "It seems that no Thalweg coordinator is at http:1; check the address, which a coordinator has for --listen";
+        assert!(told.starts_with("no coordinator answered: http:1: ") && told.contains(expected), "{told}");
+    }
+    let (client, cluster, _) = connected(&["a:1"]).await;
+    cluster.state.lock().expect("nobody panics").fails = vec![Status::unimplemented("")];
+    let told = client.jobs().await.expect_err("a node is there").to_string();
+    let expected =
+        "no Thalweg coordinator of this version answers at a:1 (it knows no such request); check the address";
+    assert!(told.starts_with(expected), "{told}");
+}

@@ -239,9 +239,9 @@ struct Envelope<C> {
     command: C,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
+/// Of a number: serde leaves it out then.
+pub(crate) fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 impl Command {

@@ -12,7 +12,7 @@ use thalweg_types::{
     session::SinkCommittables,
 };
 
-use crate::command::{AttemptPlan, EndMode, JobSpec};
+use crate::command::{AttemptPlan, EndMode, JobSpec, is_zero};
 
 /// Everything that the members of a cluster agree on. Clones share the records of jobs; a command copies the one it
 /// changes.
@@ -83,10 +83,6 @@ pub struct JobRecord {
     pub ended_ms: u64,
     /// The log index of the last command that changed this record.
     pub revision: u64,
-}
-
-fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
-    *number == T::default()
 }
 
 /// One deployment of a job.

@@ -20,6 +20,7 @@ mod explain;
 mod families;
 mod filters;
 mod floats;
+mod intervals;
 mod limits;
 mod lower;
 mod modifiers;

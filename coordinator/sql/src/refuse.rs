@@ -7,10 +7,10 @@ use std::ops::ControlFlow;
 
 use sqlparser::{
     ast::{
-        ArrayElemTypeDef, BinaryOperator, DataType, DateTimeField, Distinct, Expr, Function, FunctionArg,
-        FunctionArgExpr, FunctionArgumentClause, FunctionArguments, GroupByExpr, Interval, JoinOperator, LimitClause,
-        OrderBy, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned,
-        TableFactor, Value, Visit, Visitor,
+        ArrayElemTypeDef, BinaryOperator, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
+        FunctionArgumentClause, FunctionArguments, GroupByExpr, JoinOperator, LimitClause, OrderBy, OrderByKind, Query,
+        Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Value, Visit,
+        Visitor,
     },
     tokenizer::{Location, Span, TokenWithSpan},
 };
@@ -21,7 +21,7 @@ use crate::{
     context::Functions,
     ddl,
     errors::{Result, SqlError, quote_it},
-    modifiers,
+    intervals, modifiers,
     text::{word_after, word_before},
 };
 
@@ -311,21 +311,12 @@ impl Refuser<'_> {
                 self.refuse(query.span(), "a subquery inside an expression is not supported")
             }
             Expr::InSubquery { subquery, .. } => self.refuse(subquery.span(), "IN (SELECT …) is not supported"),
-            Expr::Interval(interval) if lacks_unit(interval) => {
-                let at = interval.value.span();
-                let place = self.before(at, "INTERVAL");
-                self.refuse_at(place, "an INTERVAL needs a unit", Some("INTERVAL '10' SECOND"))
-            }
-            Expr::Interval(interval) if is_no_count(interval) => {
-                let place = self.before(interval.value.span(), "INTERVAL");
-                let message = "an INTERVAL is a whole number of its unit, or a number of seconds";
-                self.refuse_at(place, message, Some("INTERVAL '36' HOUR, INTERVAL '1.5' SECOND"))
-            }
-            Expr::Interval(interval) if interval.last_field.is_some() => {
-                let place = self.before(interval.value.span(), "INTERVAL");
-                let hint = "add intervals of one unit: INTERVAL '1' DAY + INTERVAL '2' HOUR";
-                self.refuse_at(place, "INTERVAL with TO is not supported", Some(hint))
-            }
+            Expr::Interval(interval) => match intervals::refused(interval) {
+                Some((message, hint)) => {
+                    self.refuse_at(self.before(interval.value.span(), "INTERVAL"), message, Some(hint))
+                }
+                None => ControlFlow::Continue(()),
+            },
             Expr::Cast { data_type, expr: value, .. } if cuts_within(data_type) => {
                 let place = self.before(value.span(), "CAST");
                 let message = format!("CAST to {data_type}, which would cut what it holds, is not supported");
@@ -451,34 +442,7 @@ fn group_window(name: &str) -> Option<String> {
     (is_part && ["tumble", "hop", "cumulate", "session"].contains(&window)).then(|| window.to_uppercase())
 }
 
-fn lacks_unit(interval: &Interval) -> bool {
-    let Expr::Value(value) = interval.value.as_ref() else { return false };
-    let bare = match &value.value {
-        Value::SingleQuotedString(text) => text.trim().parse::<f64>().is_ok(),
-        other => matches!(other, Value::Number(_, _)),
-    };
-    bare && interval.leading_field.is_none()
-}
-
-/// Whether an interval of one unit is not a whole count of it (or a number of seconds). Engines differ on fractions:
-/// half a month is 15 days only if a month is 30.
-fn is_no_count(interval: &Interval) -> bool {
-    let (Expr::Value(value), Some(unit), None) =
-        (interval.value.as_ref(), &interval.leading_field, &interval.last_field)
-    else {
-        return false;
-    };
-    let (Value::SingleQuotedString(text) | Value::Number(text, _)) = &value.value else { return false };
-    let digits = text.trim().trim_start_matches(['+', '-']);
-    let (whole, fraction) = match digits.split_once('.') {
-        Some((whole, fraction)) if matches!(unit, DateTimeField::Second | DateTimeField::Seconds) => (whole, fraction),
-        _ => (digits, ""),
-    };
-    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    whole.len() + fraction.len() == 0 || !is_digits(whole) || !is_digits(fraction)
-}
-
-/// The queries that are arguments of a table function.
+/// The queries that stand as arguments of a table function.
 fn table_arguments(factor: &TableFactor) -> impl Iterator<Item = &Query> {
     let arguments: &[FunctionArg] = match factor {
         TableFactor::Table { args: Some(args), .. } => &args.args,

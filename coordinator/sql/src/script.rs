@@ -360,10 +360,7 @@ impl<'a> Session<'a> {
 
     fn set(&mut self, key: String, value: String, at: Location) -> Result<()> {
         let one = BTreeMap::from([(key.clone(), value.clone())]);
-        if key.ends_with(".path") && value.trim().is_empty() {
-            return Err(SqlError::at(at, format!("setting '{key}' is empty")));
-        }
-        JobSettings::parse(&one).map_err(|error| setting_error(&error).with_place(Some(at)))?;
+        JobSettings::check_given(&one).map_err(|error| setting_error(&error).with_place(Some(at)))?;
         self.settings.insert(key, value);
         Ok(())
     }
@@ -390,6 +387,7 @@ impl<'a> Session<'a> {
         if let Some(at) = self.set {
             return Err(SqlError::at(at, "this STATEMENT SET has no END"));
         }
+        JobSettings::check_given(overrides).map_err(|error| setting_error(&error))?;
         self.settings.extend(overrides.iter().map(|(key, value)| (key.clone(), value.clone())));
         let settings = JobSettings::parse(&self.settings).map_err(|error| setting_error(&error))?;
         for (place, output) in std::mem::take(&mut self.explained) {
@@ -413,7 +411,7 @@ fn setting_error(error: &SettingError) -> SqlError {
     let made = SqlError::new(error.to_string());
     match error {
         SettingError::Unknown { key } => made.with_suggestion(key, SETTINGS.iter().map(|spec| spec.key)),
-        SettingError::Value { .. } | SettingError::Fixed { .. } => made,
+        SettingError::Value { .. } | SettingError::Empty { .. } | SettingError::Fixed { .. } => made,
     }
 }
 

@@ -36,13 +36,14 @@ use sqlparser::{
         self, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Spanned, TableAlias, TableAliasColumnDef,
         TableFactor, TableWithJoins, VisitMut, VisitorMut, helpers::attached_token::AttachedToken, visit_expressions,
     },
+    dialect::GenericDialect,
     parser::Parser,
     tokenizer::Span,
 };
 use thalweg_functions::physical;
 use thalweg_types::text::to_hex;
 
-use crate::{context, ddl::sql_type, dialect::ThalwegDialect, families, wording::readable};
+use crate::{context, ddl::sql_type, families, wording::readable};
 
 /// The most rows of one `VALUES`.
 const ROWS_MAX: usize = 10_000;
@@ -79,11 +80,8 @@ fn rows_of_body(body: &mut SetExpr) {
         SetExpr::Values(values) => {
             let columns = values.rows.first().map_or(0, |row| row.content.len());
             let names = (0..columns).map(|column| Ident::with_quote('`', format!("EXPR${column}"))).collect();
-            let relation = in_from(std::mem::replace(values, one_row(Vec::new())), names);
-            if let Some(mut select) = empty_select() {
-                select.from = vec![relation];
-                *body = SetExpr::Select(Box::new(select));
-            }
+            let values = std::mem::replace(values, one_row(Vec::new()));
+            *body = SetExpr::Select(Box::new(all_of(in_from(values, names))));
         }
         SetExpr::Select(select) if select.from.is_empty() => give_row(select),
         _ => {}
@@ -140,15 +138,19 @@ fn in_from(values: ast::Values, names: Vec<Ident>) -> TableWithJoins {
     TableWithJoins { relation, joins: Vec::new() }
 }
 
-/// `SELECT *` without a place in the text.
-fn empty_select() -> Option<Select> {
-    let statements = Parser::parse_sql(&ThalwegDialect, "SELECT *").ok()?;
-    let [ast::Statement::Query(query)] = statements.as_slice() else { return None };
-    let SetExpr::Select(select) = query.body.as_ref() else { return None };
-    let mut select = select.as_ref().clone();
-    select.select_token = AttachedToken::empty();
-    select.projection = vec![SelectItem::Wildcard(ast::WildcardAdditionalOptions::default())];
-    Some(select)
+/// `SELECT *` from a relation; it stands nowhere in the text.
+fn all_of(relation: TableWithJoins) -> Select {
+    const WHY: &str = "it is a query of the simplest kind";
+    // Not by our dialect, which counts what it reads of a statement.
+    let statement = Parser::parse_sql(&GenericDialect {}, "SELECT *").expect(WHY).pop();
+    let Some(ast::Statement::Query(query)) = statement else { unreachable!("{WHY}") };
+    let SetExpr::Select(select) = *query.body else { unreachable!("{WHY}") };
+    Select {
+        select_token: AttachedToken::empty(),
+        projection: vec![SelectItem::Wildcard(ast::WildcardAdditionalOptions::default())],
+        from: vec![relation],
+        ..*select
+    }
 }
 
 /// Whether an expression calls a function whose value may be too large to evaluate while planning.

@@ -20,9 +20,9 @@ impl ClusterService {
     pub(super) async fn restart(&self, restart: JobRestart) -> Result<(), Status> {
         let JobRestart { request, job, settings } = restart;
         let before = self.published(job).await?.spec;
-        let since_epoch = self.seams.clock.since_epoch();
+        let (since_epoch, checkpoints) = (self.seams.clock.since_epoch(), self.checkpoints_url.clone());
         let command = crate::compute::on_compute(&self.seams, "encode a job", move || {
-            let spec = Arc::new(planning::restarted(&before, &settings)?);
+            let spec = Arc::new(planning::restarted(&before, &settings, &checkpoints)?);
             Ok(Command::RestartJob { request, job, spec }.to_bytes(since_epoch))
         });
         let command: Result<Vec<u8>, String> =

@@ -61,7 +61,7 @@ pub(crate) struct ClusterService {
     pub(super) leader_channel: LeaderChannel,
     pub(super) rows: RowsMemory,
     /// The URL of the place for checkpoints.
-    checkpoints_url: Arc<str>,
+    pub(super) checkpoints_url: Arc<str>,
 }
 
 impl ClusterService {

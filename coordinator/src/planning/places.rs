@@ -1,13 +1,15 @@
 //! Checks what a job reads and writes in file systems and object stores. Only nodes see the files, so this judges the
 //! text of paths.
 
+use std::collections::BTreeSet;
+
 use glob::Pattern;
-use thalweg_storage::local_path;
+use thalweg_storage::{expand_braces, local_path};
 use thalweg_types::{JobGraph, graph::SinkOperator};
 
 const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
-/// The most paths that a path with braces is expanded to here. Its node refuses more.
-const EXPANDED_MAX: usize = 1000;
+/// So many steps are taken to hold the paths that are read against those that are written: they take a second or two.
+const STEPS_MAX: usize = 50_000_000;
 
 /// A path: its root, and the names from there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +22,8 @@ struct Place {
 struct Written<'a> {
     what: String,
     path: &'a str,
-    /// The levels of partition directories in it, above its files.
+    place: Place,
+    /// What lies in it: directories of partitions, then a file of such a name.
     levels: usize,
     file: String,
     is_table: bool,
@@ -29,22 +32,13 @@ struct Written<'a> {
 /// Refuses a job that would read its own files, or write side outputs among a table's files.
 pub(super) fn check_written(graph: &JobGraph) -> Result<(), String> {
     let written = written_by(graph);
-    let read = read_by(graph).map(|(table, path)| (format!("table {table}"), path));
-    let mut all = read.chain(written.iter().map(|written| (written.what.clone(), written.path)));
-    if let Some((what, path)) = all.find(|(_, path)| path.contains('\0')) {
+    if let Some((what, path)) = all_paths(graph, &written).find(|(_, path)| path.contains('\0')) {
         return Err(format!("{what}: {path:?} cannot be used: no path holds a zero byte"));
     }
-    for (table, pattern) in read_by(graph) {
-        if let Some(Written { what, path, .. }) = written.iter().find(|written| reads(pattern, written)) {
-            return Err(format!(
-                "{what}: '{path}' cannot be used: table {table} reads '{pattern}', so the job would read what it writes; \
-                 take a directory elsewhere, or one whose name begins with _"
-            ));
-        }
-    }
+    check_read(graph, &written)?;
     let (tables, asides): (Vec<&Written<'_>>, Vec<_>) = written.iter().partition(|written| written.is_table);
     for aside in asides {
-        if let Some(table) = tables.iter().find(|table| Place::of(table.path) == Place::of(aside.path)) {
+        if let Some(table) = tables.iter().find(|table| table.place == aside.place) {
             return Err(format!(
                 "{}: '{}' cannot be used: {} is written there; give each a directory of its own",
                 aside.what, aside.path, table.what
@@ -54,79 +48,123 @@ pub(super) fn check_written(graph: &JobGraph) -> Result<(), String> {
     Ok(())
 }
 
-/// The tables that the job reads from files, with their paths.
+/// Refuses tables, and what is set aside, in the place for checkpoints, as far as that can be seen from here: nodes look at it again.
+pub(super) fn check_outside(graph: &JobGraph, checkpoints: &str) -> Result<(), String> {
+    let (written, checkpoints) = (written_by(graph), Place::of(checkpoints));
+    match all_paths(graph, &written).find(|(_, path)| Place::of(path).is_in(&checkpoints)) {
+        Some((what, path)) => {
+            Err(format!("{what}: '{path}' cannot be used: checkpoints are there, and no table can be"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn all_paths<'a>(graph: &'a JobGraph, written: &'a [Written<'_>]) -> impl Iterator<Item = (String, &'a str)> {
+    let read = read_by(graph).map(|(table, path)| (format!("table {table}"), path));
+    read.chain(written.iter().map(|written| (written.what.clone(), written.path)))
+}
+
+fn check_read(graph: &JobGraph, written: &[Written<'_>]) -> Result<(), String> {
+    let (mut left, names) = (STEPS_MAX, written.iter().map(|written| written.names().count()).sum::<usize>());
+    for (table, pattern) in read_by(graph) {
+        let refused = |reason: String| format!("table {table}: '{pattern}' cannot be used: {reason}");
+        for read in expand_braces(pattern).map_err(refused)?.iter().map(|path| Place::of(path)) {
+            let steps = if read.has_any_directories() { read.names.len().saturating_mul(names) } else { written.len() };
+            left = left.checked_sub(steps).ok_or_else(|| {
+                refused(
+                    "it stands for too much to be held against what the job writes: make several jobs of it".to_owned(),
+                )
+            })?;
+            if let Some(Written { what, path, .. }) = written.iter().find(|written| read.may_be_of(written)) {
+                return Err(format!(
+                    "{what}: '{path}' cannot be used: table {table} reads '{pattern}', so the job would read what it writes; \
+                     take a directory elsewhere, or one whose name begins with _"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The tables that a job reads from files, with their paths.
 fn read_by(graph: &JobGraph) -> impl Iterator<Item = (&str, &str)> {
     graph.sources().filter_map(|(_, source)| Some((source.table.as_str(), source.connector.read_path()?)))
 }
 
 fn written_by(graph: &JobGraph) -> Vec<Written<'_>> {
-    let aside =
-        |what, path, stem: &str| Written { what, path, levels: 0, file: format!("{stem}-.json"), is_table: false };
-    let of_sinks = graph.sinks().filter_map(|(_, sink)| of_sink(sink));
+    let of_sinks = graph.sinks().filter_map(|(_, sink)| Written::of_sink(sink));
     let of_sources = graph.sources().filter_map(|(_, source)| {
         let path = source.connector.dead_letter_path()?;
-        Some(aside(format!("table {}: dead-letter.path", source.table), path, "dead-letter"))
+        Some(Written::aside(format!("table {}: dead-letter.path", source.table), path, "dead-letter"))
     });
     let of_settings = [("late.path", "late"), ("error.path", "error")].into_iter().filter_map(|(key, stem)| {
-        let path = graph.settings.get(key)?;
-        Some(aside(format!("setting {key}"), path.as_str(), stem))
+        let path = graph.settings.get(key).map(|path| path.trim()).filter(|path| !path.is_empty())?;
+        Some(Written::aside(format!("setting {key}"), path, stem))
     });
     of_sources.chain(of_sinks).chain(of_settings).collect()
 }
 
-fn of_sink(sink: &SinkOperator) -> Option<Written<'_>> {
-    let path = sink.connector.written_path()?;
-    let file = format!("part-.{}", sink.connector.option("format").unwrap_or_default());
-    Some(Written { what: format!("table {}", sink.table), path, levels: sink.partition_by.len(), file, is_table: true })
-}
+impl<'a> Written<'a> {
+    /// Records that are set aside.
+    fn aside(what: String, path: &'a str, stem: &str) -> Self {
+        Self { what, path, place: Place::of(path), levels: 0, file: format!("{stem}-.json"), is_table: false }
+    }
 
-/// Whether a path that is read may match a file of a directory that is written.
-fn reads(path: &str, written: &Written<'_>) -> bool {
-    let place = Place::of(written.path);
-    let file = Some(written.file.clone());
-    let names: Vec<Option<String>> =
-        place.names.into_iter().map(Some).chain(std::iter::repeat_n(None, written.levels)).chain([file]).collect();
-    expanded(path).iter().map(|path| Place::of(path)).any(|read| read.root == place.root && fits(&read.names, &names))
-}
+    fn of_sink(sink: &'a SinkOperator) -> Option<Self> {
+        let path = sink.connector.written_path()?;
+        let file = format!("part-.{}", sink.connector.option("format").unwrap_or_default());
+        let (what, levels) = (format!("table {}", sink.table), sink.partition_by.len());
+        Some(Self { what, path, place: Place::of(path), levels, file, is_table: true })
+    }
 
-/// Whether a pattern matches a file of these names, or a directory above it. `None` is a partition's directory, of any
-/// name.
-fn fits(pattern: &[String], names: &[Option<String>]) -> bool {
-    let is_shown = |name: &&Option<String>| !name.as_ref().is_some_and(|name| name.starts_with(['.', '_']));
-    match pattern.split_first() {
-        None => names.iter().all(|name| is_shown(&name)),
-        Some((any, rest)) if any == "**" => {
-            let passed = names.iter().take_while(is_shown).count();
-            (0..=passed).any(|passed| fits(rest, &names[passed..]))
-        }
-        Some((component, rest)) => {
-            let may_be = |name: &Option<String>| match name {
-                Some(name) if !component.contains(WILDCARDS) => component == name,
-                Some(name) => {
-                    (component.starts_with(['.', '_']) || is_shown(&&Some(name.clone())))
-                        && Pattern::new(component).is_ok_and(|pattern| pattern.matches(name))
-                }
-                None => component.contains(WILDCARDS),
-            };
-            names.split_first().is_some_and(|(name, below)| may_be(name) && fits(rest, below))
-        }
+    /// The names of a file of it; `None` is a partition's, of any value.
+    fn names(&self) -> impl Iterator<Item = Option<&str>> {
+        let partitions = std::iter::repeat_n(None, self.levels);
+        self.place.names.iter().map(|name| Some(name.as_str())).chain(partitions).chain([Some(self.file.as_str())])
     }
 }
 
-/// The paths that a path with braces stands for.
-fn expanded(path: &str) -> Vec<String> {
-    let (mut done, mut open) = (Vec::new(), vec![path.to_owned()]);
-    while let Some(path) = open.pop() {
-        let choice = path.find('}').and_then(|end| Some((path[..end].rfind('{')?, end)));
-        match choice.filter(|_| done.len() + open.len() < EXPANDED_MAX) {
-            Some((start, end)) => {
-                let choices = path[start + 1..end].split(',');
-                open.extend(choices.map(|choice| format!("{}{choice}{}", &path[..start], &path[end + 1..])));
+/// Whether a pattern stands for a file of these names, itself or by a directory above it. Looks at each component once, with all
+/// places among the names that those before it may lead to.
+fn fits(pattern: &[String], names: &[Option<&str>]) -> bool {
+    let mut reached = BTreeSet::from([0]);
+    for component in pattern {
+        reached = match component.as_str() {
+            "**" => {
+                let mut is_within = false;
+                let is_passed = |at: &usize| {
+                    let is_open = at.checked_sub(1).is_some_and(|before| is_shown(names[before])) && is_within;
+                    is_within = is_open || reached.contains(at);
+                    is_within
+                };
+                (0..=names.len()).filter(is_passed).collect()
             }
-            None => done.push(path),
+            component => {
+                let is_next = |at: &usize| names.get(*at).is_some_and(|name| may_be(component, *name));
+                reached.into_iter().filter(is_next).map(|at| at + 1).collect()
+            }
+        };
+        if reached.is_empty() {
+            return false;
         }
     }
-    done
+    reached.into_iter().any(|at| names[at..].iter().all(|name| is_shown(*name)))
+}
+
+fn is_shown(name: Option<&str>) -> bool {
+    !name.is_some_and(|name| name.starts_with(['.', '_']))
+}
+
+/// Whether a component of a pattern stands for a name.
+fn may_be(component: &str, name: Option<&str>) -> bool {
+    match name {
+        None => component.contains(WILDCARDS),
+        Some(name) if !component.contains(WILDCARDS) => component == name,
+        Some(own) => {
+            let is_meant = component.starts_with(['.', '_']) || is_shown(name);
+            is_meant && Pattern::new(component).is_ok_and(|pattern| pattern.matches(own))
+        }
+    }
 }
 
 impl Place {
@@ -147,6 +185,23 @@ impl Place {
             }
         }
         Self { root, names }
+    }
+
+    /// Whether it is a place or lies in it.
+    fn is_in(&self, place: &Self) -> bool {
+        self.root == place.root && self.names.starts_with(&place.names)
+    }
+
+    /// Whether, read as a pattern, it may stand for a file of a directory that is written.
+    fn may_be_of(&self, written: &Written<'_>) -> bool {
+        if self.root != written.place.root {
+            return false;
+        }
+        fits(&self.names, &written.names().collect::<Vec<_>>())
+    }
+
+    fn has_any_directories(&self) -> bool {
+        self.names.iter().any(|name| name == "**")
     }
 }
 
@@ -200,6 +255,18 @@ mod tests {
         ] {
             assert_eq!(dead(read, written), Ok(()), "{read} {written}");
         }
+    }
+
+    #[test]
+    fn paths_that_stand_for_very_many_are_told_from_others_soon() {
+        let dead = |path: &str, dead: &str| {
+            plan(&format!("{} SELECT a FROM t;", table("t", path, &format!(", 'dead-letter.path' = '{dead}'"))))
+        };
+        let deep = "a/".repeat(200);
+        assert_eq!(dead(&format!("{}x", "**/a/".repeat(60)), &deep), Ok(()));
+        assert!(dead(&format!("{}*", "**/a/".repeat(60)), &deep).is_err(), "a file of it");
+        let refused = dead(&"{a,b}".repeat(20), "d").expect_err("a million paths");
+        assert!(refused.contains("cannot be used: its braces stand for more than 1000 paths"), "{refused}");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! form of everything that is read are checked. Damage is an error that names the object, never a panic and never wrong
 //! rows. The replicated record says which checkpoints exist, and the leader says which objects may be deleted.
 
+mod braces;
 mod checkpoint_store;
 mod compact;
 mod directory;
@@ -28,6 +29,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use braces::expand_braces;
 pub use checkpoint_store::{CheckpointStore, ListedObject};
 pub use error::StorageError;
 pub use marker::{MARKER, Marker};

@@ -141,7 +141,13 @@ pub enum SettingError {
         /// As written.
         key: String,
     },
-    /// The value cannot be parsed.
+    /// It names a directory, and names none.
+    #[error("setting '{key}' is empty: name a directory, or leave the setting out")]
+    Empty {
+        /// The key.
+        key: String,
+    },
+    /// Its value cannot be read.
     #[error("setting '{key}' = '{value}': {reason}")]
     Value {
         key: String,
@@ -196,7 +202,17 @@ pub struct JobSettings {
 }
 
 impl JobSettings {
-    /// Parses settings; keys that are not given have their defaults.
+    /// Checks what somebody gives. A path of nothing is refused here alone: jobs may have been taken with one, which is none.
+    ///
+    /// # Errors
+    /// Names the first key that is unknown or empty, or whose value cannot be read.
+    pub fn check_given(given: &BTreeMap<String, String>) -> Result<(), SettingError> {
+        Self::parse(given)?;
+        let is_blank = |(key, value): &(&String, &String)| key.ends_with(".path") && value.trim().is_empty();
+        given.iter().find(is_blank).map_or(Ok(()), |(key, _)| Err(SettingError::Empty { key: key.clone() }))
+    }
+
+    /// Reads settings; keys not given have their defaults.
     ///
     /// # Errors
     /// Names the first key that is unknown or whose value cannot be parsed.
@@ -261,7 +277,7 @@ impl JobSettings {
 /// The settings of a job that is restarted with some of them changed.
 ///
 /// # Errors
-/// Names the first changed key that is unknown, is fixed, or whose value cannot be parsed.
+/// Names the first of them that a job does not have, has for its life, that is empty, or whose value cannot be read.
 pub fn settings_of_restart(
     before: &BTreeMap<String, String>,
     changes: &BTreeMap<String, String>,
@@ -274,9 +290,9 @@ pub fn settings_of_restart(
             return Err(SettingError::Fixed { key: key.clone() });
         }
     }
+    JobSettings::check_given(changes)?;
     let mut settings = before.clone();
     settings.extend(changes.iter().map(|(key, value)| (key.clone(), value.clone())));
-    JobSettings::parse(&settings)?;
     Ok(settings)
 }
 

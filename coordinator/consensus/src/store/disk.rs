@@ -249,9 +249,9 @@ fn stage(database: &Database, staged: &mut Option<Staged>, snapshot: Bytes) -> R
     let mut next = match under_way {
         Some(under_way) => under_way,
         None => {
-            let named = pieces_of(&transaction.open_table(META)?)?;
-            let generation = named.map_or(0, |(generation, _)| generation) + 1;
-            // Drops the pieces of a snapshot that was given up.
+            let named = transaction.open_table(META)?.get("pieces")?.map(|value| generation_of(value.value()));
+            let generation = named.unwrap_or(0) + 1;
+            // Those of one that was given up.
             transaction.open_table(PIECES)?.retain_in((generation, 0).., |_, _| false)?;
             Staged { snapshot, generation, pieces: 0 }
         }
@@ -267,10 +267,9 @@ fn stage(database: &Database, staged: &mut Option<Staged>, snapshot: Bytes) -> R
     Ok(if is_whole { Prepared::Whole } else { Prepared::Partly })
 }
 
-/// The generation of the snapshot's pieces, and their number.
-fn pieces_of(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<(u64, u64)>, redb::Error> {
-    let named = meta.get("pieces")?.map(|value| decode_numbers::<2>(value.value(), "the snapshot's pieces"));
-    Ok(named.and_then(Result::ok).map(|[generation, count]| (generation, count)))
+/// The generation of the pieces that the snapshot is in. A store in which that cannot be read was not loaded.
+fn generation_of(named: &[u8]) -> u64 {
+    decode_pieces(named).map_or(0, |[generation, _]| generation)
 }
 
 /// Names the pieces of a prepared snapshot, or writes one that is not prepared.
@@ -290,9 +289,8 @@ fn commit_snapshot(
         }
         None => {
             latest.insert("latest", snapshot.as_ref())?;
-            if let Some(named) = meta.remove("pieces")?.map(|value| value.value().to_vec()) {
-                let end = decode_numbers::<2>(&named, "").map_or(u64::MAX, |[generation, _]| generation + 1);
-                pieces.retain_in(..(end, 0), |_, _| false)?;
+            if let Some(generation) = meta.remove("pieces")?.map(|value| generation_of(value.value())) {
+                pieces.retain_in(..(generation + 1, 0), |_, _| false)?;
             }
         }
     }
@@ -340,8 +338,20 @@ fn commit_log(log: &mut redb::Table<'_, u64, &[u8]>, write: &LogWrite) -> Result
 }
 
 fn load(database: &Database) -> Result<Stored, StoreError> {
-    let (fields, entries, snapshot) = read_all(database).map_err(|error| StoreError::Read(Box::new(error)))?;
-    let [member, cluster, hard_state, compacted] = fields;
+    let failed = |error: redb::Error| StoreError::Read(Box::new(error));
+    let (fields, entries, latest) = read_all(database).map_err(failed)?;
+    let [member, cluster, hard_state, compacted, pieces] = fields;
+    let snapshot = match pieces.map(|bytes| decode_pieces(&bytes)).transpose()? {
+        None => latest,
+        Some([generation, count]) => {
+            let (snapshot, found) = read_pieces(database, generation).map_err(failed)?;
+            if found != count {
+                let reason = format!("of the {count} pieces of its snapshot {found} are there");
+                return Err(StoreError::Damaged(reason));
+            }
+            Some(snapshot)
+        }
+    };
     let identity = match (member, cluster) {
         (Some(member), Some(cluster)) => Some(decode_identity(&member, cluster)?),
         (None, None) => None,
@@ -356,13 +366,13 @@ fn load(database: &Database) -> Result<Stored, StoreError> {
     })
 }
 
-type Fields = [Option<Vec<u8>>; 4];
+type Fields = [Option<Vec<u8>>; 5];
 
 fn read_all(database: &Database) -> Result<(Fields, Vec<LogEntry>, Option<Bytes>), redb::Error> {
     let transaction = database.begin_read()?;
     let meta = transaction.open_table(META)?;
     let mut fields = Fields::default();
-    for (field, key) in fields.iter_mut().zip(["member", "cluster", "hard_state", "compacted"]) {
+    for (field, key) in fields.iter_mut().zip(["member", "cluster", "hard_state", "compacted", "pieces"]) {
         *field = meta.get(key)?.map(|value| value.value().to_vec());
     }
     let mut entries = Vec::new();
@@ -370,18 +380,19 @@ fn read_all(database: &Database) -> Result<(Fields, Vec<LogEntry>, Option<Bytes>
         let (index, bytes) = pair?;
         entries.push(LogEntry { index: index.value(), bytes: Bytes::copy_from_slice(bytes.value()) });
     }
-    let snapshot = match pieces_of(&meta)? {
-        Some((generation, count)) => {
-            let (pieces, mut bytes) = (transaction.open_table(PIECES)?, Vec::new());
-            for number in 0..count {
-                // A missing piece makes a snapshot that cannot be parsed.
-                bytes.extend_from_slice(pieces.get((generation, number))?.as_ref().map_or(&[], |piece| piece.value()));
-            }
-            Some(bytes.into())
-        }
-        None => transaction.open_table(SNAPSHOT)?.get("latest")?.map(|value| Bytes::copy_from_slice(value.value())),
-    };
-    Ok((fields, entries, snapshot))
+    let latest = transaction.open_table(SNAPSHOT)?.get("latest")?.map(|value| Bytes::copy_from_slice(value.value()));
+    Ok((fields, entries, latest))
+}
+
+/// A snapshot that is in pieces, and how many there are.
+fn read_pieces(database: &Database, generation: u64) -> Result<(Bytes, u64), redb::Error> {
+    let pieces = database.begin_read()?.open_table(PIECES)?;
+    let (mut bytes, mut found) = (Vec::new(), 0);
+    for piece in pieces.range((generation, 0)..=(generation, u64::MAX))? {
+        bytes.extend_from_slice(piece?.1.value());
+        found += 1;
+    }
+    Ok((bytes.into(), found))
 }
 
 fn u32_from(bytes: &[u8]) -> u32 {
@@ -412,6 +423,10 @@ pub(super) fn encode_position(position: &LogPosition) -> Vec<u8> {
 pub(super) fn decode_position(bytes: &[u8]) -> Result<LogPosition, StoreError> {
     let [index, term] = decode_numbers(bytes, "the log's start")?;
     Ok(LogPosition { index, term })
+}
+
+fn decode_pieces(bytes: &[u8]) -> Result<[u64; 2], StoreError> {
+    decode_numbers(bytes, "the generation and number of its snapshot's pieces")
 }
 
 fn decode_numbers<const N: usize>(bytes: &[u8], what: &str) -> Result<[u64; N], StoreError> {

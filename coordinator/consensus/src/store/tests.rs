@@ -187,6 +187,29 @@ fn a_prepared_snapshot_counts_when_it_is_written() {
 }
 
 #[test]
+fn a_snapshot_of_which_a_piece_is_missing_is_damage() {
+    let runtime = runtime();
+    let directory = tempfile::tempdir().expect("a directory");
+    {
+        let store = RedbStore::open(directory.path()).expect("opens");
+        runtime.block_on(store.prepare(&large(1))).expect("prepared");
+        let write = LogWrite { snapshot: Some(large(1)), ..LogWrite::default() };
+        runtime.block_on(store.write(write)).expect("written");
+    }
+    let database = redb::Database::open(directory.path().join(RedbStore::FILE)).expect("opens");
+    let transaction = database.begin_write().expect("begins");
+    {
+        let pieces: redb::TableDefinition<'_, (u64, u64), &[u8]> = redb::TableDefinition::new("pieces");
+        assert!(transaction.open_table(pieces).expect("opens").remove((1, 1)).expect("removes").is_some());
+    }
+    transaction.commit().expect("commits");
+    drop(database);
+    let store = RedbStore::open(directory.path()).expect("opens");
+    let error = runtime.block_on(store.load()).expect_err("a piece is missing");
+    assert!(error.to_string().contains("of the 3 pieces of its snapshot 2 are there"), "{error}");
+}
+
+#[test]
 fn a_store_of_the_first_format_is_read() {
     let runtime = runtime();
     let directory = tempfile::tempdir().expect("a directory");

@@ -2,6 +2,8 @@
 //!
 //! A forged leader can undo what was agreed, and a member that notices stops. But none panics.
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use proptest::prelude::*;
 use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType, Snapshot};
@@ -155,11 +157,53 @@ async fn throw(seed: u64, frames: &[Forged]) {
     for frame in frames.iter().filter(|frame| frame.from != frame.to) {
         group.forge(frame.message(group.term(frame.to), last)).await;
     }
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     for member in 1..=3 {
         if let Some(ConsensusExit::Failed(why)) = group.consensus(member).exited().now_or_never() {
             assert!(!why.contains("panicked") && !why.contains("abnormally"), "{why}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn forged_places_in_the_log_harm_nobody() {
+    let mut group = Group::new(3, 78);
+    group.start_all().await;
+    let leader = group.leader().await;
+    group.propose(leader, "a").await.expect("committed");
+    group.converge(1).await;
+    let [victim, other] = group.others(leader)[..] else { panic!("three members") };
+    let term = group.term(leader);
+    let mut frames = Vec::new();
+    let mut forge = |kind, from, to, change: &dyn Fn(&mut Message)| {
+        let mut message = Message { from, to, term, ..Message::default() };
+        message.set_msg_type(kind);
+        change(&mut message);
+        frames.push(message);
+    };
+    for commit in [1_000_000, u64::MAX] {
+        forge(MessageType::MsgAppend, other, victim, &|m| (m.index, m.commit) = (commit, commit));
+        forge(MessageType::MsgAppend, other, victim, &|m| (m.index, m.log_term, m.commit) = (1, 1, commit));
+        forge(MessageType::MsgHeartbeat, other, victim, &|m| m.commit = commit);
+        // A leader that is new: it has nothing acknowledged yet.
+        forge(MessageType::MsgHeartbeat, other, victim, &|m| (m.term, m.commit) = (term + 1, commit));
+    }
+    for index in [1_000_000, 1 << 61, 1 << 63] {
+        forge(MessageType::MsgAppendResponse, victim, leader, &|m| (m.index, m.commit) = (index, index));
+        forge(MessageType::MsgAppendResponse, other, leader, &|m| (m.index, m.commit) = (index, index));
+        forge(MessageType::MsgAppendResponse, other, leader, &|m| {
+            (m.reject, m.reject_hint, m.log_term) = (true, index, 1)
+        });
+        forge(MessageType::MsgHeartbeatResponse, other, leader, &|m| m.commit = index);
+    }
+    for frame in frames {
+        group.forge(frame).await;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    group.propose_until_done("b").await;
+    group.converge(2).await;
+    for member in 1..=3 {
+        assert_eq!(group.consensus(member).exited().now_or_never(), None, "it goes on");
     }
 }
 

@@ -1,11 +1,14 @@
 //! The job graph under construction.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use arrow::datatypes::SchemaRef;
 use thalweg_types::{
     ENGINE_VERSION, JobGraph, Operator, OperatorId, OperatorKind,
-    graph::{Distribution, Edge, FORMAT, Parallelism},
+    graph::{Distribution, Edge, FORMAT, Parallelism, SourceOperator},
 };
 
 use crate::explain;
@@ -14,7 +17,18 @@ use crate::explain;
 #[derive(Debug, Default)]
 pub(super) struct GraphBuilder {
     operators: Vec<Operator>,
-    edges: Vec<Edge>,
+    /// Of each operator.
+    inputs: Vec<Vec<Input>>,
+    /// Operators that may be equal, so that a new one is held against few.
+    alike: BTreeMap<u64, Vec<OperatorId>>,
+}
+
+/// An edge to an operator.
+#[derive(Debug, Clone, PartialEq)]
+struct Input {
+    from: OperatorId,
+    port: u8,
+    distribution: Distribution,
 }
 
 /// How rows reach an operator's port.
@@ -49,8 +63,18 @@ impl GraphBuilder {
         &self.operators[id.0 as usize]
     }
 
-    pub(super) fn senders(&self, id: OperatorId) -> impl Iterator<Item = OperatorId> + '_ {
-        self.edges.iter().filter(move |edge| edge.to == id).map(|edge| edge.from)
+    /// The sources that rows of these operators come from.
+    pub(super) fn sources_of(&self, operators: &[OperatorId]) -> impl Iterator<Item = &SourceOperator> {
+        let (mut seen, mut pending) = (BTreeSet::new(), operators.to_vec());
+        while let Some(id) = pending.pop() {
+            if seen.insert(id) {
+                pending.extend(self.inputs[id.0 as usize].iter().map(|input| input.from));
+            }
+        }
+        seen.into_iter().filter_map(move |id| match &self.operator(id).kind {
+            OperatorKind::Source(source) => Some(source.as_ref()),
+            _ => None,
+        })
     }
 
     /// `One` if all of these operators are `One`, else `Job`.
@@ -61,55 +85,63 @@ impl GraphBuilder {
 
     /// Adds an operator with these inputs, or returns an equal one that exists.
     pub(super) fn add(&mut self, draft: Draft, feeds: &[Feed]) -> OperatorId {
-        let found = self.operators.iter().find(|known| {
-            known.kind == draft.kind
-                && known.parallelism == draft.parallelism
-                && known.output == draft.output
-                && self.inputs_of(known.id) == self.edges_for(known.id, draft.parallelism, feeds)
-        });
-        match found {
-            Some(known) => known.id,
-            None => self.add_new(draft, feeds),
+        let inputs = self.inputs_from(draft.parallelism, feeds);
+        let is_equal = |id: &&OperatorId| {
+            let known = self.operator(**id);
+            (known.parallelism, &known.kind, &known.output) == (draft.parallelism, &draft.kind, &draft.output)
+                && self.inputs[id.0 as usize] == inputs
+        };
+        let alike = self.alike.get(&hash_of(&draft.kind, &inputs));
+        match alike.into_iter().flatten().find(is_equal) {
+            Some(known) => *known,
+            None => self.push(draft, inputs),
         }
     }
 
     /// Adds an operator with these inputs, also if an equal one exists.
     pub(super) fn add_new(&mut self, draft: Draft, feeds: &[Feed]) -> OperatorId {
+        let inputs = self.inputs_from(draft.parallelism, feeds);
+        self.push(draft, inputs)
+    }
+
+    fn push(&mut self, draft: Draft, inputs: Vec<Input>) -> OperatorId {
         let id = OperatorId(u32::try_from(self.operators.len()).expect("fewer operators than u32::MAX"));
-        self.edges.extend(self.edges_for(id, draft.parallelism, feeds));
         let Draft { kind, parallelism, output } = draft;
+        self.alike.entry(hash_of(&kind, &inputs)).or_default().push(id);
         self.operators.push(Operator { id, name: explain::name_of(&kind, &output), kind, parallelism, output });
+        self.inputs.push(inputs);
         id
     }
 
-    pub(super) fn finish(mut self, key_groups: u16, settings: BTreeMap<String, String>) -> JobGraph {
-        self.edges.sort_by_key(|edge| (edge.to, edge.port, edge.from));
+    pub(super) fn finish(self, key_groups: u16, settings: BTreeMap<String, String>) -> JobGraph {
+        let mut edges = Vec::new();
+        for (operator, inputs) in self.operators.iter().zip(self.inputs) {
+            let edge = |Input { from, port, distribution }| Edge { from, to: operator.id, port, distribution };
+            edges.extend(inputs.into_iter().map(edge));
+        }
+        edges.sort_by_key(|edge| (edge.to, edge.port, edge.from));
         JobGraph {
             format: FORMAT,
             engine_version: ENGINE_VERSION.to_owned(),
             key_groups,
             operators: self.operators,
-            edges: self.edges,
+            edges,
             settings,
         }
     }
 
-    fn inputs_of(&self, id: OperatorId) -> Vec<Edge> {
-        self.edges.iter().filter(|edge| edge.to == id).cloned().collect()
-    }
-
-    fn edges_for(&self, to: OperatorId, parallelism: Parallelism, feeds: &[Feed]) -> Vec<Edge> {
-        let mut edges = Vec::new();
+    fn inputs_from(&self, parallelism: Parallelism, feeds: &[Feed]) -> Vec<Input> {
+        let mut inputs = Vec::new();
         for feed in feeds {
             for from in &feed.senders {
                 let distribution = match &feed.routing {
                     Routing::Hash(keys) => Distribution::Hash { keys: keys.clone() },
                     Routing::Local | Routing::Gather => self.local(*from, parallelism),
                 };
-                edges.push(Edge { from: *from, to, port: feed.port, distribution });
+                inputs.push(Input { from: *from, port: feed.port, distribution });
             }
         }
-        edges
+        inputs
     }
 
     fn local(&self, from: OperatorId, parallelism: Parallelism) -> Distribution {
@@ -119,4 +151,12 @@ impl GraphBuilder {
             _ => Distribution::Forward,
         }
     }
+}
+
+/// Of equal operators with equal inputs, the same.
+fn hash_of(kind: &OperatorKind, inputs: &[Input]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_vec(kind).expect("an operator has only text and integer keys").hash(&mut hasher);
+    inputs.iter().for_each(|input| (input.from.0, input.port).hash(&mut hasher));
+    hasher.finish()
 }

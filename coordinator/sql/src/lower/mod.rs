@@ -147,18 +147,11 @@ impl Lowerer<'_> {
 
     /// Whether a source below one of these operators may become idle, so that the watermark goes on without it.
     fn may_idle(&self, operators: &[OperatorId]) -> bool {
-        let mut pending = operators.to_vec();
-        while let Some(id) = pending.pop() {
-            if let Some(source) = self.graph.operator(id).kind.as_source()
-                && let Some(watermark) = &source.watermark
-                // A watched directory is idle while it has no new file.
-                && (watermark.idle_timeout_micros.is_some() || source.connector.waits_for_more())
-            {
-                return true;
-            }
-            pending.extend(self.graph.senders(id));
-        }
-        false
+        self.graph.sources_of(operators).any(|source| {
+            // A watched directory is idle while it has no new file.
+            let waits = || source.connector.waits_for_more();
+            source.watermark.as_ref().is_some_and(|watermark| watermark.idle_timeout_micros.is_some() || waits())
+        })
     }
 }
 

@@ -124,16 +124,10 @@ impl Lowerer<'_> {
 
     /// A table below these operators that never ends, its connector, and what would give it an end.
     fn without_end(&self, operators: &[OperatorId]) -> Option<(&str, &str, String)> {
-        let mut pending = operators.to_vec();
-        while let Some(id) = pending.pop() {
-            if let Some(source) = self.graph.operator(id).kind.as_source()
-                && let Some(remedy) = source.connector.lacks_end()
-            {
-                return Some((&source.table, &source.connector.name, remedy));
-            }
-            pending.extend(self.graph.senders(id));
-        }
-        None
+        self.graph.sources_of(operators).find_map(|source| {
+            let remedy = source.connector.lacks_end()?;
+            Some((source.table.as_str(), source.connector.name.as_str(), remedy))
+        })
     }
 
     fn has_word(&self, word: &str) -> bool {

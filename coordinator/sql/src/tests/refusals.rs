@@ -163,6 +163,7 @@ fn subqueries_and_exotic_clauses_are_refused() {
     refused("SELECT auction FROM bid LIMIT 1 FETCH FIRST 2 ROWS ONLY", 33, "LIMIT or FETCH, not both");
     refused("SELECT 1 FROM auction A LEFT SEMI JOIN person P ON A.seller = P.id", 30, "SEMI JOIN is not supported");
     refused("SELECT dateTime + INTERVAL '1 02:03' DAY TO MINUTE FROM bid", 19, "INTERVAL with TO");
+    refused("SELECT dateTime + INTERVAL '3000000000' DAY FROM bid", 19, "INTERVAL '3000000000' DAY is too large");
 }
 
 #[test]
@@ -446,7 +447,10 @@ fn empty_paths_are_refused() {
     for path in ["", "  "] {
         for key in ["error.path", "late.path"] {
             let error = plan_text(&format!("SET '{key}' = '{path}'")).expect_err("it is empty").to_string();
-            assert_eq!(error, format!("line 1, column 5: setting '{key}' is empty"));
+            let refused = format!("setting '{key}' is empty: name a directory, or leave the setting out");
+            assert_eq!(error, format!("line 1, column 5: {refused}"));
+            let given = std::collections::BTreeMap::from([(key.to_owned(), path.to_owned())]);
+            assert_eq!(crate::plan("SELECT 1", &given).expect_err("it is empty").to_string(), refused);
         }
         let table =
             format!("CREATE TABLE t (i INT) WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{path}')");

@@ -93,5 +93,7 @@ fn casts_that_there_are_not_are_refused() {
     refused("ts > '2026'", "'2026' cannot be compared with a time: it is not a timestamp");
     refused("ts - ts > INTERVAL '1' DAY", "INTERVALs cannot be compared");
     refused("ts < ts + INTERVAL '1.5' MONTH", "a whole number of its unit");
+    refused("ts < ts + INTERVAL '3000000000' DAY", "INTERVAL '3000000000' DAY is too large");
+    refused("ts < ts + INTERVAL '-9999999999999' SECOND", "is too large");
     refused("ts = 'nonsense'", "'nonsense' cannot be compared with a time: it is not a timestamp");
 }

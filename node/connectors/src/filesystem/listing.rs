@@ -17,9 +17,9 @@ use std::{
 
 use futures::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
-use thalweg_storage::{local_path, local_text};
+use thalweg_storage::{expand_braces, local_path, local_text};
 
-use super::pattern::{Component, PathPattern, Spelling, expand, has_wildcards, split_at_wildcard};
+use super::pattern::{Component, PathPattern, Spelling, has_wildcards, split_at_wildcard};
 use crate::{
     AllowedPaths, ConnectorError,
     allowed::{AllowedKeys, NO_FILE},
@@ -53,7 +53,7 @@ impl Files {
         let checked = places.check(path);
         let mut patterns = Vec::new();
         if has_wildcards(path) {
-            for path in expand(path).map_err(invalid)? {
+            for path in expand_braces(path).map_err(invalid)? {
                 patterns.push(Beginning::of(&path, places, invalid)?);
             }
         }

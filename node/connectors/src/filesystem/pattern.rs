@@ -1,7 +1,9 @@
 //! Paths with wildcards, component by component.
 //!
-//! `*`, `?` and `[a-z]` (`[!a-z]`) match characters of one name, `**` any number of directories, and `{a,b}` either
-//! text. A wildcard does not match a hidden name, unless the component itself begins with `.` or `_`.
+//! `*`, `?` and `[a-z]` (`[!a-z]`) stand for characters of one name, `**` for any number of directories, and `{a,b}` for either
+//! text (`thalweg_storage::expand_braces`). What a wildcard stands for is no hidden name, unless the component itself begins with `.` or `_`.
+
+use std::collections::BTreeSet;
 
 use glob::Pattern as NamePattern;
 use thalweg_storage::percent_decoded;
@@ -9,8 +11,6 @@ use thalweg_storage::percent_decoded;
 use crate::location::is_hidden;
 
 const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
-/// How many paths the braces of one path may expand to.
-const EXPANDED_MAX: usize = 1000;
 
 /// One component of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,19 +70,34 @@ impl PathPattern {
     }
 }
 
+/// Looks at each component once, with all places in the path that those before it may lead to.
 fn fits(components: &[Component], names: &[&str], directories_only: bool) -> bool {
-    let is_shown = |names: &[&str]| names.iter().all(|name| !is_hidden(name));
-    match components.split_first() {
-        None => !(directories_only && names.is_empty()) && is_shown(names),
-        Some((Component::Directories, [])) => !names.is_empty() && is_shown(names),
-        Some((Component::Directories, rest)) => {
-            let shown = names.iter().take_while(|name| !is_hidden(name)).count();
-            (0..=shown).any(|passed| fits(rest, &names[passed..], directories_only))
-        }
-        Some((component, rest)) => {
-            names.split_first().is_some_and(|(name, below)| component.is(name) && fits(rest, below, directories_only))
-        }
+    let (components, ends_in_any) = match components {
+        [first @ .., Component::Directories] => (first, true),
+        all => (all, false),
+    };
+    let mut reached = BTreeSet::from([0]);
+    for component in components {
+        reached = match component {
+            Component::Directories => {
+                let mut is_within = false;
+                let is_passed = |at: &usize| {
+                    let is_open = at.checked_sub(1).is_some_and(|before| !is_hidden(names[before])) && is_within;
+                    is_within = is_open || reached.contains(at);
+                    is_within
+                };
+                (0..=names.len()).filter(is_passed).collect()
+            }
+            component => {
+                let is_next = |at: &usize| names.get(*at).is_some_and(|name| component.is(name));
+                reached.into_iter().filter(is_next).map(|at| at + 1).collect()
+            }
+        };
     }
+    reached.into_iter().any(|at| {
+        let is_whole = at == names.len();
+        !(is_whole && (directories_only || ends_in_any)) && names[at..].iter().all(|name| !is_hidden(name))
+    })
 }
 
 impl Component {
@@ -118,48 +133,6 @@ fn decode(text: &str, spelling: Spelling, encoded: impl Fn(u8) -> Vec<u8>) -> Re
     }
 }
 
-/// Expands all braces. The error says that they expand to too many paths.
-pub(super) fn expand(path: &str) -> Result<Vec<String>, String> {
-    let mut expanded = Vec::new();
-    let mut waiting = vec![path.to_owned()];
-    while let Some(path) = waiting.pop() {
-        if expanded.len() + waiting.len() > EXPANDED_MAX {
-            return Err(format!("its braces stand for more than {EXPANDED_MAX} paths"));
-        }
-        match first_choice(&path) {
-            Some((before, choices, behind)) => {
-                waiting.extend(choices.iter().rev().map(|choice| format!("{before}{choice}{behind}")));
-            }
-            None => expanded.push(path),
-        }
-    }
-    Ok(expanded)
-}
-
-/// Finds the first braces that contain a comma; returns the text before, the choices and the text behind.
-fn first_choice(path: &str) -> Option<(&str, Vec<&str>, &str)> {
-    for (open, _) in path.match_indices('{') {
-        let (mut depth, mut starts) = (0, vec![open + 1]);
-        for (at, byte) in path.bytes().enumerate().skip(open) {
-            match byte {
-                b'{' => depth += 1,
-                b',' if depth == 1 => starts.push(at + 1),
-                b'}' if depth == 1 => {
-                    let ends = starts.iter().skip(1).map(|start| start - 1).chain([at]);
-                    let choices: Vec<&str> = starts.iter().zip(ends).map(|(start, end)| &path[*start..end]).collect();
-                    if choices.len() > 1 {
-                        return Some((&path[..open], choices, &path[at + 1..]));
-                    }
-                    break;
-                }
-                b'}' => depth -= 1,
-                _ => {}
-            }
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +164,8 @@ mod tests {
         check("**", Spelling::Plain, &["a", "a/b/c"], &["_a", "a/_b/c", "a/.c"]);
         check("**/x.json", Spelling::Plain, &["x.json", "a/x.json", "a/b/x.json"], &["_a/x.json", "a/y.json"]);
         check("a/**/b/*.json", Spelling::Plain, &["a/b/1.json", "a/c/d/b/1.json"], &["b/1.json", "a/_c/b/1.json"]);
+        let (many, deep) = ("**/a/".repeat(40) + "x", "a/".repeat(100));
+        check(&many, Spelling::Plain, &[&format!("{deep}x")], &[&format!("{deep}y")]);
     }
 
     #[test]
@@ -202,17 +177,6 @@ mod tests {
         check("%C3%A4*", Spelling::Encoded, &["äx"], &["ax"]);
         check("a%20b*", Spelling::Plain, &["a%20bc"], &["a bc"]);
         assert!(PathPattern::parse("%FF*", Spelling::Encoded).is_err());
-    }
-
-    #[test]
-    fn braces_are_choices() {
-        let check = |path: &str, expected: &[&str]| assert_eq!(expand(path).expect("few"), expected, "{path}");
-        check("a", &["a"]);
-        check("{a,b}.json", &["a.json", "b.json"]);
-        check("d/{a,b{1,2}}/{x,}", &["d/a/x", "d/a/", "d/b1/x", "d/b1/", "d/b2/x", "d/b2/"]);
-        check("{a}{b,c}", &["{a}b", "{a}c"]);
-        check("{a,b", &["{a,b"]);
-        assert!(expand(&"{a,b}".repeat(20)).is_err());
     }
 
     #[test]

@@ -63,5 +63,6 @@ fn a_job_that_is_started_again_keeps_what_its_plan_and_state_depend_on() {
     assert!(matches!(with("pipeline.max-parallelism", "32"), Err(SettingError::Fixed { .. })));
     assert!(matches!(with("error.paht", "/errors"), Err(SettingError::Unknown { .. })));
     assert!(matches!(with("restart.attempts", "many"), Err(SettingError::Value { .. })));
+    assert_eq!(with("error.path", " "), Err(SettingError::Empty { key: "error.path".to_owned() }));
     assert!(SETTINGS_OF_RESTARTS.iter().all(|key| SETTINGS.iter().any(|spec| spec.key == *key)));
 }
