@@ -78,7 +78,9 @@ struct Copies {
 impl Copies {
     fn of(scenario: &Scenario, outcome: &Outcome) -> Self {
         let companion = outcome.companion.iter();
-        let least = std::iter::once(&outcome.job).chain(companion).filter(|job| is_whole(scenario, job)).count();
+        let is_kept = |job: &&JobOverview| outcome.is_kept || job.job != outcome.job.job;
+        let whole = |job: &&JobOverview| is_whole(scenario, job) && is_kept(job);
+        let least = std::iter::once(&outcome.job).chain(companion).filter(whole).count();
         Self { least, most: 1 + usize::from(outcome.companion.is_some()) }
     }
 
@@ -105,7 +107,7 @@ fn is_whole(scenario: &Scenario, job: &JobOverview) -> bool {
 /// Says what is wrong.
 pub(super) fn check(scenario: &Scenario, outputs: Outputs<'_>, outcome: Outcome) -> Result<()> {
     let copies = Copies::of(scenario, &outcome);
-    let Outcome { rows, job, companion, has_leaders } = outcome;
+    let Outcome { rows, job, is_kept, companion, has_leaders } = outcome;
     let files = files_of(scenario.dataset);
     let late = read_late(outputs)?;
     ensure!(late.is_empty() || scenario.dataset.has_late, "records were reported late that are not");
@@ -116,7 +118,7 @@ pub(super) fn check(scenario: &Scenario, outputs: Outputs<'_>, outcome: Outcome)
     let failed = records_of(outputs.published(FAILED)?, |line| Some(line.get("row")?.get("id")?.to_string()))?;
     check_texts("rows that fail", copies, failed, &failing(scenario, &files)?)?;
     for job in std::iter::once(&job).chain(&companion) {
-        check_counts(scenario, job, (&files, &late), has_leaders || !is_whole(scenario, job))?;
+        check_counts(scenario, job, (&files, &late), has_leaders || !is_kept || !is_whole(scenario, job))?;
     }
     let has_failed = std::iter::once(&job).chain(&companion).any(|job| job.status == JobStatus::Failed);
     check_checkpoints(outputs.store, has_failed)?;

@@ -84,6 +84,9 @@ pub struct Outcome {
     pub rows: Vec<RecordBatch>,
     /// The job at its end.
     pub job: JobOverview,
+    /// Whether all that the job had read when it was stopped is its to publish: an attempt that fails before a
+    /// checkpoint takes with it what it read.
+    pub is_kept: bool,
     /// The second job at its end.
     pub companion: Option<JobOverview>,
     /// Whether the leader changed during the run.
@@ -456,8 +459,8 @@ async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Pr
         client.wait(companion).await.context("the client lost the other job").map(Some)
     };
     let main = run_main(simulation, &client, &submitted);
-    let ((rows, job), companion) = tokio::try_join!(main, companion)?;
-    Ok(Outcome { rows, job, companion, has_leaders: false })
+    let ((rows, job, is_kept), companion) = tokio::try_join!(main, companion)?;
+    Ok(Outcome { rows, job, is_kept, companion, has_leaders: false })
 }
 
 /// Follows the job to its end, which the client may order.
@@ -465,34 +468,61 @@ async fn run_main(
     simulation: &Simulation,
     client: &Client,
     submitted: &SubmittedJob,
-) -> Result<(Vec<RecordBatch>, JobOverview)> {
-    if let Some(arrivals) = &simulation.arrivals {
-        wait_until_read(client, submitted.job, arrivals).await?;
-    }
+) -> Result<(Vec<RecordBatch>, JobOverview, bool)> {
+    let read = match &simulation.arrivals {
+        Some(arrivals) => Some(wait_until_read(client, submitted.job, arrivals).await?),
+        None => None,
+    };
     if let Some((after, ending)) = simulation.ending {
         tokio::time::sleep(after).await;
         end(client, submitted.job, ending).await?;
     }
-    let mut rows = Vec::new();
-    for query in &submitted.queries {
-        let mut pull = client.fetch_rows(submitted.job, query.query);
-        while let Some(batch) = pull.next().await? {
-            rows.push(batch);
+    let rows = async {
+        let mut rows = Vec::new();
+        for query in &submitted.queries {
+            let mut pull = client.fetch_rows(submitted.job, query.query);
+            while let Some(batch) = pull.next().await? {
+                rows.push(batch);
+            }
         }
-    }
+        Ok(rows)
+    };
+    let is_kept = async {
+        match &read {
+            Some(read) => is_kept(client, read).await,
+            None => Ok(true),
+        }
+    };
+    let (rows, is_kept) = tokio::try_join!(rows, is_kept)?;
     let job = client.wait(submitted.job).await.context("the client lost the job")?;
-    Ok((rows, job))
+    Ok((rows, job, is_kept))
+}
+
+/// Whether a checkpoint was complete, or the job at its end, before the attempt failed that had read all.
+async fn is_kept(client: &Client, read: &JobOverview) -> Result<bool> {
+    let last = |job: &JobOverview| job.checkpoints.last_complete.map_or(0, |checkpoint| checkpoint.0);
+    loop {
+        let job = client.job(read.job).await.context("the client lost the job")?;
+        if job.attempt != read.attempt {
+            return Ok(false);
+        }
+        // The next one may have been in progress.
+        if job.status.is_terminal() || last(&job) > last(read) + 1 {
+            return Ok(true);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Waits until the job has read all files, or has ended.
-async fn wait_until_read(client: &Client, job: JobId, arrivals: &Arrivals) -> Result<()> {
+async fn wait_until_read(client: &Client, job: JobId, arrivals: &Arrivals) -> Result<JobOverview> {
     loop {
         let job = client.job(job).await.context("the client lost the job")?;
         let sources = || job.subtasks.iter().filter(|subtask| subtask.is_source);
         let read: u64 = sources().map(|source| source.metrics.records_in).sum();
         let malformed: u64 = sources().map(|source| source.metrics.dead_letters).sum();
         if job.status.is_terminal() || (read >= arrivals.records && malformed >= arrivals.malformed) {
-            return Ok(());
+            return Ok(job);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
