@@ -35,6 +35,9 @@ use thalweg_types::{
 use super::*;
 use crate::{ConnectorError, RecordCheck, Source, SourceIdentity, open_source_of, testing::cluster};
 
+mod chain;
+mod keys;
+
 /// What becomes of a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Fault {
@@ -281,25 +284,6 @@ fn ok(rows: u64) -> (u16, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_key_of_a_request_without_records_is_remembered() {
-    let rig = Rig::new();
-    let mut first = rig.start().await;
-    let position = first.reader.position();
-    for (key, body) in [("k", "[]"), ("l", "")] {
-        assert_eq!(first.post(key, body).await, ok(0));
-        assert_eq!(first.post(key, body).await, ok(0));
-        assert_eq!(first.post(key, &record(1)).await.0, 422);
-    }
-    assert_eq!(first.post("", &record(2)).await, ok(1));
-    assert_eq!(first.read_batch().await, Some(vec![2]));
-    drop(first);
-    let mut second = rig.open(2, &position).await;
-    assert_eq!(second.post("k", &record(1)).await.0, 422);
-    assert_eq!(second.post("l", "").await, ok(0));
-    assert_eq!(second.read_batch().await, Some(vec![2]));
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_was_acknowledged_is_read_again_from_the_position_of_the_checkpoint() {
     let rig = Rig::new();
     let mut first = rig.start().await;
@@ -327,39 +311,6 @@ async fn what_was_acknowledged_is_read_again_from_the_position_of_the_checkpoint
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_with_the_same_key_is_answered_again_and_adds_nothing() {
-    let rig = Rig::new();
-    let mut first = rig.start().await;
-    let start = first.reader.position();
-    let body = "{\"a\":1}\n{\"a\":2}\n";
-    assert_eq!(first.post("k", body).await, ok(2));
-    assert_eq!(first.post("k", body).await, ok(2));
-    assert_eq!(first.post("other", body).await, ok(2), "it is another request");
-    let (status, reason) = first.post("k", &record(3)).await;
-    assert_eq!((status, reason.as_str()), (422, "this Idempotency-Key came before, with another body\n"));
-    assert_eq!(first.post(&"k".repeat(256), body).await.0, 400);
-    assert_eq!(first.read().await, [1, 2, 1, 2]);
-    let read = first.reader.position();
-    drop(first);
-
-    // Also after a restart, from before the records and from behind them.
-    let mut second = rig.open(2, &start).await;
-    assert_eq!(second.post("k", body).await, ok(2));
-    assert_eq!(second.read().await, [1, 2, 1, 2]);
-    drop(second);
-    rig.collect(&[&read]).await;
-    let mut third = rig.open(3, &read).await;
-    assert_eq!(third.post("k", body).await, ok(2));
-    assert_eq!(third.post("k", &record(3)).await.0, 422);
-    assert_eq!(third.read().await, [0; 0]);
-
-    // For the time that was stated, and no longer.
-    tokio::time::advance(RETENTION).await;
-    assert_eq!(third.post("k", &record(3)).await, ok(1));
-    assert_eq!(third.read().await, [3]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_the_job_could_not_process_is_refused_with_its_line_and_nothing_of_the_request_is_taken() {
     let mut rig = Rig::new();
     let is_seven = |batch: &RecordBatch| {
@@ -374,41 +325,6 @@ async fn what_the_job_could_not_process_is_refused_with_its_line_and_nothing_of_
     assert_eq!((status, reason.as_str()), (400, "record 2: 7 has no place\n"));
     assert_eq!(running.post("k", &record(2)).await, ok(1), "the key was not taken either");
     assert_eq!(running.read().await, [2]);
-}
-
-/// A node's clock that is wrong by so much.
-#[derive(Debug)]
-struct Wrong(Arc<dyn Clock>, Duration);
-
-impl Clock for Wrong {
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-
-    fn since_epoch(&self) -> Duration {
-        self.0.since_epoch() + self.1
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn keys_are_promised_for_as_long_on_nodes_whose_clocks_are_wrong() {
-    let mut rig = Rig::new();
-    let right = rig.clock.seams.clock.clone();
-    let mut first = rig.start().await;
-    assert_eq!(first.post("k", &record(1)).await, ok(1));
-    assert_eq!(first.read().await, [1]);
-    let read = first.reader.position();
-    drop(first);
-    // Hours ahead, then right again: hours behind the one before.
-    for (attempt, ahead) in [(2, Duration::from_secs(5 * 3600)), (3, Duration::ZERO)] {
-        rig.clock.seams.clock = Arc::new(Wrong(right.clone(), ahead));
-        let mut later = rig.open(attempt, &read).await;
-        assert_eq!(later.post("k", &record(1)).await, ok(1));
-        assert_eq!(later.read().await, [0; 0], "it is the same request");
-        tokio::time::advance(RETENTION / 2).await;
-        assert_eq!(later.post("k", &record(1)).await, ok(1));
-        assert_eq!(later.read().await, [0; 0], "the clock of the log stood still in between");
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -468,113 +384,6 @@ async fn a_put_that_succeeded_with_an_error_is_found_and_not_doubled() {
     let mut next = rig.open(2, &checkpoint).await;
     assert_eq!(next.post("l", &record(3)).await, ok(1));
     assert_eq!(next.read().await, [3]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_key_that_is_found_with_another_body_is_refused() {
-    let rig = Rig::new();
-    let mut running = rig.start().await;
-    rig.faults.set(Fault::Ambiguous);
-    assert_eq!(running.post("k", &record(1)).await.0, 503);
-    rig.faults.set(Fault::None);
-    assert_eq!(running.post("k", &record(2)).await.0, 422, "the first has turned out to be taken");
-    assert_eq!(running.read().await, [1]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_writer_whose_log_was_sealed_acknowledges_nothing_more() {
-    let rig = Rig::new();
-    let mut zombie = rig.start().await;
-    assert_eq!(zombie.post("", &record(1)).await, ok(1));
-    assert_eq!(zombie.read().await, [1]);
-    let checkpoint = zombie.reader.position();
-    let mut next = rig.open(2, &checkpoint).await;
-    let (status, reason) = zombie.post("k", &record(2)).await;
-    assert_eq!(status, 503);
-    assert!(reason.contains("attempt-2 has taken it over"), "{reason}");
-    assert_eq!(zombie.post("k", &record(2)).await.0, 503, "and so on");
-    assert!(zombie.reader.next().await.is_err(), "it says so");
-    assert_eq!(next.post("k", &record(2)).await, ok(1));
-    assert_eq!(next.read().await, [2]);
-    let error = rig.try_open(1, &checkpoint).await.err().expect("it is over");
-    assert_eq!(error.failure_kind(), thalweg_types::job::FailureKind::Store);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_writer_that_comes_back_after_its_segments_were_collected_is_fenced() {
-    let rig = Rig::new();
-    let mut zombie = rig.start().await;
-    assert_eq!(zombie.post("", &record(1)).await, ok(1));
-    assert_eq!(zombie.read().await, [1]);
-    let mut next = rig.open(2, &zombie.reader.position()).await;
-    for n in 2..6 {
-        assert_eq!(next.post("", &record(n)).await, ok(1));
-    }
-    assert_eq!(next.read().await, [2, 3, 4, 5]);
-    let position = next.reader.position();
-    rig.collect(&[&position]).await;
-    assert_eq!(rig.numbers().await, [1, 3, 7], "the seals, and the last segment that was read");
-    assert_eq!(zombie.post("", &record(9)).await.0, 503);
-    assert_eq!(next.post("", &record(6)).await, ok(1));
-    assert_eq!(next.read().await, [6]);
-
-    // One that has listed the log long ago finds a number that is free again, and then the seal of who came after it.
-    let log = ingest_log::IngestLog::new(rig.store.clone(), rig.folder(&position));
-    let third = rig.open(3, &next.reader.position()).await;
-    rig.collect(&[&third.reader.position()]).await;
-    let stale = LogPosition { segment: SegmentNumber(5), row: 0, keep: SegmentNumber(5), seals: Vec::new() };
-    let split = Split { payload: stale.to_payload(), ..position };
-    rig.faults.is_stale.store(true, Relaxed);
-    let error = rig.try_open(2, &split).await.err().expect("it is over");
-    assert!(thalweg_types::text::with_causes(&error).contains("a newer attempt has taken the log over"));
-    assert!(log.list().await.expect("listed").contains_key(&SegmentNumber(3)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn segments_stay_while_a_checkpoint_or_a_promise_needs_them() {
-    let rig = Rig::new();
-    let mut running = rig.start().await;
-    let mut positions = Vec::new();
-    for n in 1..=4 {
-        let key = if n == 2 { "k" } else { "" };
-        assert_eq!(running.post(key, &record(n)).await, ok(1));
-        assert_eq!(running.read().await, [n]);
-        positions.push(running.reader.position());
-    }
-    assert_eq!(rig.numbers().await, [1, 2, 3, 4, 5]);
-    rig.collect(&[&positions[0], &positions[3]]).await;
-    assert_eq!(rig.numbers().await, [1, 2, 3, 4, 5], "an older checkpoint is kept");
-    rig.collect(&[&positions[3]]).await;
-    assert_eq!(rig.numbers().await, [1, 3, 4, 5], "a key is promised");
-    tokio::time::advance(RETENTION).await;
-    rig.collect(&[&running.reader.position()]).await;
-    assert_eq!(rig.numbers().await, [1, 5]);
-    rig.collect(&[]).await;
-    assert_eq!(rig.numbers().await, [0; 0], "the job is over");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_gap_is_an_error_and_a_torn_last_segment_is_left_out() {
-    let rig = Rig::new();
-    let mut running = rig.start().await;
-    let start = running.reader.position();
-    for n in 1..=3 {
-        assert_eq!(running.post("", &record(n)).await, ok(1));
-    }
-    assert_eq!(running.read().await, [1, 2, 3]);
-    drop(running);
-    let torn = Path::from(names::segment(&rig.folder(&start), SegmentNumber(5)));
-    rig.faults.inner.put(&torn, Bytes::from_static(&[0; 100]).into()).await.expect("put");
-    let mut next = rig.open(2, &start).await;
-    assert_eq!(next.read().await, [1, 2, 3]);
-    drop(next);
-    let mut next = rig.open(3, &start).await;
-    assert_eq!(next.read().await, [1, 2, 3]);
-    drop(next);
-    let lost = Path::from(names::segment(&rig.folder(&start), SegmentNumber(3)));
-    rig.faults.inner.delete(&lost).await.expect("deleted");
-    let error = rig.try_open(4, &start).await.err().expect("a segment is missing").to_string();
-    assert!(error.contains("000000000003.segment"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
