@@ -62,7 +62,8 @@ pub enum OperatorError {
         /// The time.
         time: String,
     },
-    /// The rows make more together than one evaluation may: nothing has changed, and fewer of them may be given.
+    /// The rows make more together than one evaluation may: nothing has changed, and fewer of them may be given. Of a single row: the
+    /// actor is cancelled.
     #[error("{rows} rows of a batch make more together than one evaluation may")]
     TooMuch {
         /// How many they are.

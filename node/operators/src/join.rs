@@ -156,7 +156,7 @@ impl WindowJoinOperator {
     fn filtered(&mut self, chunk: RecordBatch) -> Result<Option<RecordBatch>, OperatorError> {
         let Some(filter) = &self.filter else { return Ok(Some(chunk)) };
         let Sifted { rows, value, failed } = match sift(chunk.clone(), |chunk| filter.evaluate_mask(chunk)) {
-            Err(OperatorError::TooMuch { .. }) => {
+            Err(OperatorError::TooMuch { rows }) if rows > 1 => {
                 self.unfiltered.halve(&chunk);
                 return Ok(None);
             }

@@ -47,6 +47,7 @@ use compact::compact;
 pub use error::OperatorError;
 pub use sift::{FailedRows, part_rows};
 pub use source_stage::{DeadRows, SourceStage, StagedBatch};
+pub use thalweg_functions::budget::until;
 
 /// One operator of a chain.
 pub trait Operator: Send + std::fmt::Debug {

@@ -5,7 +5,7 @@
 //! of small parts, however many of its rows fail.
 //!
 //! All of this has one budget of bytes that functions may make (`thalweg_functions::budget`), unless it is about a single row. Where
-//! that does not suffice nothing is sifted: the batch is to be given in smaller parts.
+//! that does not suffice nothing is sifted: the batch is to be given in smaller parts. Nor is it where nobody waits for it any more.
 //!
 //! What is evaluated must depend on each row alone and change nothing: an operator sifts before it takes rows into its state.
 

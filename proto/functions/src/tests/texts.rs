@@ -1,6 +1,13 @@
 //! Functions of texts, and of patterns.
 
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    task::{Context, Poll, Waker},
+};
+
 use super::*;
+use crate::budget;
 
 #[test]
 fn parts_of_texts() {
@@ -245,4 +252,46 @@ fn occurrences_in_a_long_text_are_counted_in_one_pass() {
     let many = t(&"ä".repeat(200_000));
     check("instr", &[many, t("ä"), ScalarValue::from(1_i64), ScalarValue::from(199_999_i64)], "199999");
     check("translate", &[t("aabb"), t("aba"), t("xy")], "xxyy");
+}
+
+#[test]
+fn distances_of_texts_are_counted_up_to_a_bound() {
+    check("levenshtein", &[t("kitten"), t("sitting")], "3");
+    check("levenshtein", &[t("ä"), t("a")], "1");
+    check("levenshtein", &[t("abc"), t("")], "3");
+    check("levenshtein", &[NULL, t("a")], "NULL");
+    let long = |length: usize| t(&"ä".repeat(length));
+    check("levenshtein", &[t(""), long(1_000_000)], "1000000");
+    refused(
+        "levenshtein",
+        &[long(10_001), long(10_000)],
+        "LEVENSHTEIN of 10001 and 10000 characters takes 100010000 comparisons, more than 100000000",
+    );
+    // What one row may take is more than rows of a batch may take together.
+    let rows = [long(9000), long(9000)];
+    let (made, is_used_up) = budget::within(Some(budget::BATCH_BYTES), || call("levenshtein", &rows, true));
+    assert!(made.is_err() && is_used_up, "{made:?}");
+}
+
+/// Each match is found after a look at all that follows: without an end this would take hours.
+#[test]
+fn a_search_ends_when_nobody_waits_for_it() {
+    let (text, pattern) = (t(&"A".repeat(200_000)), t(".*[^A-Z]|[A-Z]"));
+    for (name, more) in [
+        ("regexp_count", vec![]),
+        ("regexp_replace", vec![t("")]),
+        ("regexp_extract_all", vec![i(0)]),
+        ("str_to_map", vec![]),
+    ] {
+        let arguments = [vec![text.clone(), pattern.clone()], more].concat();
+        let asked = AtomicUsize::new(0);
+        let is_over = Arc::new(move || asked.fetch_add(1, Relaxed) >= 4);
+        let run = budget::until(is_over, async { budget::within(None, || call(name, &arguments, true)) });
+        let Poll::Ready((made, is_used_up)) = pin!(run).poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("nothing is waited for")
+        };
+        let error = made.expect_err(name).to_string();
+        assert!(is_used_up && error.contains("nobody waits"), "{name}: {error}");
+        assert!(!budget::is_used_up(), "that was all");
+    }
 }
