@@ -16,6 +16,7 @@ mod ddl;
 mod dialect;
 mod errors;
 mod explain;
+mod expressions;
 mod families;
 mod filters;
 mod floats;
