@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use thalweg_types::{Split, SplitId, connector::VALUES_ROWS, graph::SourceOperator, text::from_hex};
 
-use crate::{ConnectorError, Read, Source, SplitReader, options::Options};
+use crate::{ConnectorError, Read, Source, SplitReader, options::Options, sizes::fitting_rows};
 
 const SPLIT: &str = "values";
 const ROW: &str = "row";
@@ -72,6 +72,7 @@ impl SplitReader for ValuesReader {
             return Ok(Read::End);
         }
         let batch = self.rows.slice(self.next, left.min(self.batch_rows));
+        let batch = batch.slice(0, fitting_rows(&batch));
         self.next += batch.num_rows();
         Ok(Read::Records { batch, dead_letters: Vec::new() })
     }
