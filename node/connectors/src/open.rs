@@ -11,6 +11,7 @@ use thalweg_types::{
     Attempt, ClusterId, JobId,
     connector::{TableConnector, VALUES_CONNECTOR},
     graph::{SinkOperator, SourceOperator},
+    job::FailureKind,
     seam::Seams,
     settings::JobSettings,
 };
@@ -64,8 +65,9 @@ impl ConnectorContext {
         // Whoever publishes lists it as well.
         let first = timeout(STORE_PATIENCE, store.list(Some(&key)).try_next()).await;
         match first.map(|first| first.map_err(store_error(format!("list {path}")))) {
-            Ok(Err(refused @ ConnectorError::Refused { .. })) => Err(refused),
-            _ => Ok(()),
+            Ok(Err(error)) if error.failure_kind() == FailureKind::Data => Err(error),
+            // What is wrong may pass.
+            Ok(Ok(_) | Err(_)) | Err(_) => Ok(()),
         }
     }
 }
