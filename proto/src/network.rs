@@ -179,6 +179,7 @@ pub fn channel(network: &Arc<dyn Network>, address: &str) -> Result<Channel, ton
     });
     Ok(endpoint.connect_with_connector_lazy(connector))
 }
+
 /// Whether a call's connection broke while the other side had the request, or may have had it: of a status that was made up here, as
 /// nobody answered, or that says so of another process's connection. One that was never there does not count.
 #[must_use]
