@@ -180,9 +180,9 @@ pub fn channel(network: &Arc<dyn Network>, address: &str) -> Result<Channel, ton
     });
     Ok(endpoint.connect_with_connector_lazy(connector))
 }
-/// Whether a call's connection broke while the other side had the request, or may have had it. Such a status was either
-/// made on this side, as nobody answered, or says it of another process's connection. A connection that was never there
-/// does not count.
+
+/// Whether a call's connection broke while the other side had the request, or may have had it: of a status that was made up here, as
+/// nobody answered, or that says so of another process's connection. One that was never there does not count.
 #[must_use]
 pub fn broke_under_way(status: &tonic::Status) -> bool {
     let mut source = std::error::Error::source(status);

@@ -6,20 +6,22 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::DataType;
 use datafusion_common::{
-    Column, DFSchema, Result as PlanResult, ScalarValue, TableReference,
+    DFSchema, Result as PlanResult, ScalarValue,
     config::ConfigOptions,
     tree_node::{Transformed, TreeNode},
 };
-use datafusion_expr::{
-    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, Projection, Union, expr::InList,
-    expr_rewriter::NamePreserver, utils::merge_schema,
-};
+use datafusion_expr::{Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, expr::InList};
 use datafusion_optimizer::AnalyzerRule;
 use sqlparser::tokenizer::TokenWithSpan;
 
-use crate::{families::UnlikeFamilies, numbers::Numbers, times::TimesBesideTimes};
+use crate::{
+    expressions::{rewritten, with_casts},
+    families::UnlikeFamilies,
+    numbers::Numbers,
+    times::TimesBesideTimes,
+};
 
 /// Functions whose arguments have one type.
 const UNIFYING: &[&str] = &["coalesce", "greatest", "least", "nvl", "nvl2"];
@@ -34,50 +36,18 @@ impl AnalyzerRule for DecimalsBesideFloats {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> PlanResult<LogicalPlan> {
-        let analyzed = plan.transform_up(|plan| {
-            if let LogicalPlan::Union(union) = plan {
-                return unified(union);
-            }
-            let schema = merge_schema(&plan.inputs());
-            let names = NamePreserver::new(&plan);
-            let mapped = plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
-            })?;
-            mapped.map_data(LogicalPlan::recompute_schema)
+        let analyzed = plan.transform_up(|plan| match plan {
+            // Columns that are floats in one branch are not decimals in another.
+            LogicalPlan::Union(union) => with_casts(union, floats_beside_decimals, is_decimal),
+            plan => rewritten(plan, rewrite),
         });
         analyzed.map(|analyzed| analyzed.data)
     }
 }
 
-/// The union, in which no column is a float in one branch and a decimal in another.
-fn unified(union: Union) -> PlanResult<Transformed<LogicalPlan>> {
-    let of_column = |column: usize| union.inputs.iter().filter_map(move |input| input.schema().fields().get(column));
-    let is_mixed = |column: usize| {
-        of_column(column).any(|field| field.data_type().is_floating())
-            && of_column(column).any(|field| is_decimal(field.data_type()))
-    };
-    let mixed: Vec<usize> = (0..union.schema.fields().len()).filter(|column| is_mixed(*column)).collect();
-    if mixed.is_empty() {
-        return Ok(Transformed::no(LogicalPlan::Union(union)));
-    }
-    let inputs = union.inputs.iter().map(|input| Ok(Arc::new(with_doubles(input, &mixed)?)));
-    let inputs = inputs.collect::<PlanResult<Vec<_>>>()?;
-    Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
-}
-
-/// The branch of a union, with decimals cast to doubles in these columns.
-fn with_doubles(input: &LogicalPlan, columns: &[usize]) -> PlanResult<LogicalPlan> {
-    let schema = input.schema();
-    let cast = |(at, (qualifier, field)): (usize, (Option<&TableReference>, &FieldRef))| {
-        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-        match columns.contains(&at) && is_decimal(field.data_type()) {
-            true => as_double(column).alias_qualified(qualifier.cloned(), field.name()),
-            false => column,
-        }
-    };
-    let projected = schema.iter().enumerate().map(cast).collect();
-    Ok(LogicalPlan::Projection(Projection::try_new(projected, Arc::new(input.clone()))?))
+fn floats_beside_decimals(types: &[DataType]) -> Option<DataType> {
+    let is_mixed = types.iter().any(DataType::is_floating) && types.iter().any(is_decimal);
+    is_mixed.then_some(DataType::Float64)
 }
 
 fn is_decimal(data_type: &DataType) -> bool {

@@ -17,6 +17,7 @@ mod ddl;
 mod dialect;
 mod errors;
 mod explain;
+mod expressions;
 mod families;
 mod filters;
 mod floats;

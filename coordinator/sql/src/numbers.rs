@@ -20,12 +20,14 @@ use datafusion_common::{
 };
 use datafusion_expr::{
     BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, Union, expr::ScalarFunction,
-    expr_rewriter::NamePreserver, utils::merge_schema,
 };
 use datafusion_optimizer::AnalyzerRule;
 use sqlparser::ast::BinaryOperator;
 use thalweg_functions::arithmetic::{self, Arithmetic, is_number};
 
+use crate::expressions::rewritten;
+
+/// The functions of arithmetic.
 static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(arithmetic::functions);
 
 /// The rule for whole plans.
@@ -43,25 +45,18 @@ impl AnalyzerRule for Numbers {
 }
 
 fn rewrite_node(plan: LogicalPlan) -> PlanResult<Transformed<LogicalPlan>> {
-    let schema = merge_schema(&plan.inputs());
     match plan {
         // Its schema was derived from its inputs' old types.
         LogicalPlan::Union(union) => {
             Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)))
         }
         LogicalPlan::Values(values) => {
+            let schema = DFSchema::empty();
             let rewritten = |row: Vec<Expr>| row.into_iter().map(|expr| Ok(rewrite(expr, &schema)?.data)).collect();
             let rows: PlanResult<Vec<Vec<Expr>>> = values.values.into_iter().map(rewritten).collect();
             Ok(Transformed::yes(LogicalPlanBuilder::values(rows?)?.build()?))
         }
-        plan => {
-            let names = NamePreserver::new(&plan);
-            let mapped = plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
-            })?;
-            mapped.map_data(LogicalPlan::recompute_schema)
-        }
+        plan => rewritten(plan, rewrite),
     }
 }
 

@@ -10,23 +10,24 @@
 //! CASE … THEN date ELSE ts END       the date becomes a timestamp of the others' precision
 //! ```
 
-use std::{cmp::Ordering, sync::Arc};
+use std::cmp::Ordering;
 
-use arrow::datatypes::{DataType, FieldRef, TimeUnit};
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::{
-    Column, DFSchema, Diagnostic, Result as PlanResult, ScalarValue, TableReference,
+    DFSchema, Diagnostic, Result as PlanResult, ScalarValue,
     config::ConfigOptions,
     plan_datafusion_err,
     tree_node::{Transformed, TreeNode},
 };
 use datafusion_expr::{
-    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Union, expr::InList,
-    expr_rewriter::NamePreserver, utils::merge_schema,
+    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, LogicalPlan, Operator, expr::InList, utils::merge_schema,
 };
 use datafusion_optimizer::AnalyzerRule;
 use thalweg_functions::{INSTANT_TYPE, instant, moment::Moment, names::sql_type};
 
-/// Functions whose arguments and result have one type.
+use crate::expressions::{rewritten, with_casts};
+
+/// Functions whose results are of the type of all their arguments.
 const UNIFYING: &[&str] = &["coalesce", "greatest", "least", "nvl"];
 const NANOS_PER_DAY: i128 = 86_400_000_000_000;
 
@@ -40,23 +41,18 @@ impl AnalyzerRule for TimesBesideTimes {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> PlanResult<LogicalPlan> {
-        let analyzed = plan.transform_up(|plan| {
+        let analyzed = plan.transform_up(|mut plan| {
             if let LogicalPlan::Union(union) = plan {
-                return unified(union);
+                // Columns that are timestamps in one branch are not dates in another.
+                return with_casts(union, finest, |data_type| *data_type == DataType::Date32);
             }
-            let schema = merge_schema(&plan.inputs());
-            let names = NamePreserver::new(&plan);
-            let mut plan = plan;
             if let LogicalPlan::Join(join) = &mut plan {
+                let schema = merge_schema(&[join.left.as_ref(), join.right.as_ref()]);
                 for (left, right) in &mut join.on {
                     as_instants_if_mixed(vec![left, right], &schema)?;
                 }
             }
-            let mapped = plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
-            })?;
-            mapped.map_data(LogicalPlan::recompute_schema)
+            rewritten(plan, rewrite)
         });
         analyzed.map(|analyzed| analyzed.data)
     }
@@ -364,34 +360,4 @@ fn finest(types: &[DataType]) -> Option<DataType> {
     let timestamps = types.iter().filter(|data_type| matches!(data_type, DataType::Timestamp(..)));
     let finest = timestamps.min_by_key(|data_type| nanos_of(data_type));
     finest.filter(|_| types.contains(&DataType::Date32)).cloned()
-}
-
-/// The union, in which no column is a date in one branch and a timestamp in another.
-fn unified(union: Union) -> PlanResult<Transformed<LogicalPlan>> {
-    let column = |at: usize| -> Option<DataType> {
-        let types = union.inputs.iter().filter_map(|input| input.schema().fields().get(at));
-        finest(&types.map(|field| field.data_type().clone()).collect::<Vec<_>>())
-    };
-    let columns: Vec<Option<DataType>> = (0..union.schema.fields().len()).map(column).collect();
-    if columns.iter().all(Option::is_none) {
-        return Ok(Transformed::no(LogicalPlan::Union(union)));
-    }
-    let inputs = union.inputs.iter().map(|input| Ok(Arc::new(with_columns(input, &columns)?)));
-    let inputs = inputs.collect::<PlanResult<Vec<_>>>()?;
-    Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?)))
-}
-
-/// The branch of a union, with dates cast to these types.
-fn with_columns(input: &LogicalPlan, columns: &[Option<DataType>]) -> PlanResult<LogicalPlan> {
-    let cast = |(at, (qualifier, field)): (usize, (Option<&TableReference>, &FieldRef))| {
-        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-        match columns.get(at) {
-            Some(Some(to)) if *field.data_type() == DataType::Date32 => {
-                Expr::Cast(Cast::new(Box::new(column), to.clone())).alias_qualified(qualifier.cloned(), field.name())
-            }
-            _ => column,
-        }
-    };
-    let projected = input.schema().iter().enumerate().map(cast).collect();
-    Ok(LogicalPlan::Projection(Projection::try_new(projected, Arc::new(input.clone()))?))
 }

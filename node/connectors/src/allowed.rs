@@ -20,7 +20,7 @@ use std::{
     ffi::OsStr,
     fmt, io,
     path::{Component, Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use object_store::path::Path as Key;
@@ -72,9 +72,8 @@ impl AllowedKeys {
     /// If it may not.
     pub(crate) fn check(&self, key: &Key) -> Result<(), ConnectorError> {
         let Some(place) = &self.place else { return Ok(()) };
-        let refused = self.allowed.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_own = refused.iter().any(|own| matches!(own, Place::Stored(own) if place.may_hold_within(key, own)));
-        drop(refused);
+        let within = |own: &Place| matches!(own, Place::Stored(own) if place.may_hold_within(key, own));
+        let is_own = self.allowed.refused().iter().any(within);
         if is_own { Err(self.allowed.own(&format!("{key}, below {},", place.url))) } else { Ok(()) }
     }
 }
@@ -128,19 +127,19 @@ impl AllowedPaths {
     /// Refuses a place of the program's own (a directory or its URL) and everything below it.
     pub fn refuse(&self, place: &str) {
         let Ok(own) = Place::of(place) else { return };
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = self.refused();
         if !refused.contains(&own) {
             refused.push(own);
         }
     }
 
-    fn refused(&self) -> Vec<Place> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn refused(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether every local path may be used, so that none needs a check.
     pub(crate) fn are_all(&self) -> bool {
-        self.local.is_none() && self.refused.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.local.is_none() && self.refused().is_empty()
     }
 
     /// Checks a local path without wildcards, and returns how to reach it.
@@ -151,7 +150,8 @@ impl AllowedPaths {
         if self.are_all() {
             return Ok(Reach::as_given(path));
         }
-        let refused = self.refused();
+        // The file system is asked while nothing is locked.
+        let refused = self.refused().clone();
         let resolved = match resolve(path) {
             Ok(resolved) => resolved,
             // The caller that uses the path reports what is wrong with it.
@@ -175,7 +175,7 @@ impl AllowedPaths {
     /// # Errors
     /// If it may not be used.
     pub(crate) fn check_url(&self, url: &str) -> Result<(), ConnectorError> {
-        let refused = self.refused();
+        let refused = self.refused().clone();
         if self.urls.is_none() && refused.is_empty() {
             return Ok(());
         }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::TryStreamExt as _;
 use thalweg_storage::ObjectStores;
-use thalweg_types::seam::Seams;
+use thalweg_types::{job::FailureKind, seam::Seams};
 use tokio::time::timeout;
 
 use crate::{
@@ -53,8 +53,9 @@ impl ConnectorContext {
         // A committer lists this prefix too.
         let first = timeout(STORE_PATIENCE, store.list(Some(&key)).try_next()).await;
         match first.map(|first| first.map_err(store_error(format!("list {path}")))) {
-            Ok(Err(refused @ ConnectorError::Refused { .. })) => Err(refused),
-            _ => Ok(()),
+            Ok(Err(error)) if error.failure_kind() == FailureKind::Data => Err(error),
+            // An outage may pass.
+            Ok(Ok(_) | Err(_)) | Err(_) => Ok(()),
         }
     }
 

@@ -70,12 +70,15 @@ pub(crate) struct Absent {
 impl Absent {
     /// A column that is not among `names`.
     pub(crate) fn new<'a>(column: &str, names: impl Iterator<Item = &'a str>) -> Self {
+        let length = column.chars().count();
+        let far = length.min(8) / 3;
         let distance = |name: &str| match name.eq_ignore_ascii_case(column) {
             true => 0,
             false => strsim::damerau_levenshtein(name, column),
         };
-        let close = |(distance, _): &(usize, &str)| *distance <= column.chars().count().min(8) / 3;
-        let near = names.map(|name| (distance(name), name)).filter(close).min();
+        // Whoever wrote the input may have made names of any length, and comparing takes memory.
+        let names = names.filter(|name| name.chars().nth(length + far).is_none());
+        let near = names.map(|name| (distance(name), name)).filter(|(distance, _)| *distance <= far).min();
         Self { column: column.to_owned(), near: near.map(|(_, name)| name.to_owned()) }
     }
 }
@@ -90,6 +93,11 @@ mod tests {
         assert_eq!(near("ts", &["id", "TS", "tsx"]).as_deref(), Some("TS"));
         assert_eq!(near("carrier", &["carier", "x"]).as_deref(), Some("carier"));
         assert_eq!(near("ts", &["id", "at"]), None);
+        let long = "x".repeat(64 << 20);
+        assert_eq!(
+            near("a_column_of_some_length", &[&long, "a_column_of_some_length_"]).as_deref(),
+            Some("a_column_of_some_length_")
+        );
     }
 
     #[test]

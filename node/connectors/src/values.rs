@@ -12,7 +12,7 @@ use thalweg_types::{
     text::from_hex,
 };
 
-use crate::{ConnectorError, Read, Source, SplitReader, connector::Connector, options::Options};
+use crate::{ConnectorError, Read, Source, SplitReader, connector::Connector, options::Options, sizes::fitting_rows};
 
 const SPLIT: &str = "values";
 const ROW: &str = "row";
@@ -83,6 +83,7 @@ impl SplitReader for ValuesReader {
             return Ok(Read::End);
         }
         let batch = self.rows.slice(self.next, left.min(self.batch_rows));
+        let batch = batch.slice(0, fitting_rows(&batch));
         self.next += batch.num_rows();
         Ok(Read::Records { batch, dead_letters: Vec::new() })
     }

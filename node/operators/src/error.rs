@@ -55,8 +55,8 @@ pub enum OperatorError {
         column: String,
         time: String,
     },
-    /// The rows produce more together than one evaluation may. Nothing has changed; the caller may retry with fewer
-    /// rows.
+    /// The rows make more together than one evaluation may: nothing has changed, and fewer of them may be given. Of a single row: the
+    /// actor is cancelled.
     #[error("{rows} rows of a batch make more together than one evaluation may")]
     TooMuch {
         /// How many rows were given.

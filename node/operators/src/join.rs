@@ -116,7 +116,7 @@ impl WindowJoinLogic {
     fn filtered(&mut self, chunk: RecordBatch, out: &mut Output) -> Result<Option<RecordBatch>, OperatorError> {
         let Some(filter) = &self.filter else { return Ok(Some(chunk)) };
         let Sifted { rows, value, failed } = match sift(chunk.clone(), |chunk| filter.evaluate_mask(chunk)) {
-            Err(OperatorError::TooMuch { .. }) => {
+            Err(OperatorError::TooMuch { rows }) if rows > 1 => {
                 self.unfiltered.halve(&chunk);
                 return Ok(None);
             }

@@ -53,6 +53,7 @@ pub use context::OperatorContext;
 pub use error::OperatorError;
 pub use sift::{FailedRows, part_rows};
 pub use source_stage::{DeadRows, SourceStage, StagedBatch};
+pub use thalweg_functions::budget::until;
 
 /// One operator of a chain.
 pub trait Operator: Send + std::fmt::Debug {

@@ -4,8 +4,8 @@
 //! the others are then evaluated together once more. So good batches pay nothing, and a batch of *n* rows costs at most
 //! about *2n* evaluations of small parts, however many rows fail.
 //!
-//! All of this shares one budget of bytes that functions may produce (`thalweg_functions::budget`), unless the batch is
-//! a single row. If the budget does not suffice, nothing is sifted: the caller must give smaller batches.
+//! All of this has one budget of bytes that functions may make (`thalweg_functions::budget`), unless it is about a single row. Where
+//! that does not suffice nothing is sifted: the batch is to be given in smaller parts. Nor is it where nobody waits for it any more.
 //!
 //! The evaluation must depend on each row alone and change nothing: an operator sifts before it absorbs rows into its
 //! state.

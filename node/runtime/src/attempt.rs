@@ -16,6 +16,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::try_join_all};
 use thalweg_exchange::{Endpoints, PeerFailure, connect};
+use thalweg_operators::until;
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, JobId, SubtaskId,
@@ -381,10 +382,16 @@ impl Supervisor {
                     Actor::Input(input) => input.run().await,
                 }
             };
+            let is_over = stop.clone();
+            let run = until(Arc::new(move || is_over.is_cancelled()), run);
             let exit = tokio::select! {
                 biased;
                 () = stop.cancelled() => Exit::Cancelled,
-                outcome = AssertUnwindSafe(run).catch_unwind() => exit_of(outcome),
+                outcome = AssertUnwindSafe(run).catch_unwind() => match exit_of(outcome) {
+                    // An evaluation that was told that nobody waits for it.
+                    Exit::Failed(_) if stop.is_cancelled() => Exit::Cancelled,
+                    exit => exit,
+                },
             };
             if meter.state() != SubtaskState::Finished {
                 meter.set_state(SubtaskState::Failed);

@@ -10,7 +10,10 @@
 //! Signal(op, w)      -> Drain(op), then the signal goes on to the children and outbounds
 //! ```
 //!
-//! Between two steps, and while it waits, a chain attends to checkpoints (`part`).
+//! A watermark is forwarded after all that it released, as the operator says; a barrier after what operators may not hold across
+//! it, and when it has passed an operator, the operator's state is frozen for the checkpoint. A barrier waits for no credit: what
+//! it makes operators release is bounded by their state. Rows over which an operator evaluates expressions are given to it in portions: what
+//! is left of a batch is a step of its own, behind the output of the rows before. Between two steps, and while it waits, a chain attends to checkpoints (`part`).
 
 use std::{sync::Arc, time::Duration};
 

@@ -315,6 +315,22 @@ impl Builder<'_> {
             .map_err(|source| SubtaskError::Operator { operator: operator.name.clone(), source })
     }
 
+    /// An operator of a chain, to which nothing is linked.
+    fn vertex(&self, id: OperatorId, subtask: SubtaskId, shared: &mut Shared) -> Result<Vertex, SubtaskError> {
+        let operator = self.deployment.graph.operator(id);
+        let Description { drains_at_barriers, state, .. } = operator.kind.describe();
+        Ok(Vertex {
+            id,
+            name: operator.kind.as_sink().map_or(&operator.name, |sink| &sink.table).clone(),
+            stage: self.stage(operator, subtask, shared)?,
+            children: Vec::new(),
+            outbounds: Vec::new(),
+            drains_at_barriers,
+            keeps_state: state != StateScope::None,
+            portion: Portion::default(),
+        })
+    }
+
     fn chain(
         &self,
         (subtask, meter): (SubtaskId, &Arc<Meter>),
@@ -324,23 +340,8 @@ impl Builder<'_> {
     ) -> Result<Chain, SubtaskError> {
         let planned = &self.plan.chains[subtask.chain.0 as usize];
         let index_of: BTreeMap<OperatorId, usize> = planned.operators.iter().copied().zip(0..).collect();
-        let mut vertices = Vec::with_capacity(planned.operators.len());
-        for id in &planned.operators {
-            let operator = self.deployment.graph.operator(*id);
-            let stage = self.stage(operator, subtask, shared)?;
-            let name = operator.kind.as_sink().map_or(&operator.name, |sink| &sink.table).clone();
-            let Description { drains_at_barriers, state, .. } = operator.kind.describe();
-            vertices.push(Vertex {
-                id: *id,
-                name,
-                stage,
-                children: Vec::new(),
-                outbounds: Vec::new(),
-                drains_at_barriers,
-                keeps_state: state != StateScope::None,
-                portion: Portion::default(),
-            });
-        }
+        let vertices = planned.operators.iter().map(|id| self.vertex(*id, subtask, shared));
+        let mut vertices = vertices.collect::<Result<Vec<_>, _>>()?;
         let outgoing = self.plan.exchanges.iter().filter(|exchange| exchange.from == subtask.chain);
         for (exchange, outbound) in outgoing.zip(0..) {
             vertices[index_of[&exchange.edge.from]].outbounds.push(outbound);

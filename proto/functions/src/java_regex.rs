@@ -6,12 +6,17 @@
 
 use std::collections::HashMap;
 
-use regex::{Captures, Regex, RegexBuilder};
+use datafusion_common::DataFusionError;
+use regex::{Captures, Match, Regex, RegexBuilder};
+
+use crate::budget;
 
 /// The most bytes that a compiled expression may take.
 const SIZE_MAX: usize = 8 << 20;
 /// The most compiled expressions that one call keeps, if they come from a column.
 const KEPT_MAX: usize = 64;
+/// When so many bytes may have been searched, it is asked whether anybody still waits.
+const SEARCHED_BYTES: usize = 1 << 20;
 
 /// Compiles a regular expression of Java.
 ///
@@ -53,17 +58,30 @@ impl Compiled {
     }
 }
 
-/// The matches in a text as Java finds them: an empty match may directly follow another match.
-pub(crate) fn matches<'a>(regex: &'a Regex, text: &'a str) -> impl Iterator<Item = Captures<'a>> {
-    let mut from = Some(0);
+/// The matches in a text as Java finds them, each with its groups: an empty one may follow at once on another. An error where nobody
+/// waits for them any more: each may look at all that is left of the text.
+pub(crate) fn matches<'a>(
+    regex: &'a Regex,
+    text: &'a str,
+) -> impl Iterator<Item = Result<(Match<'a>, Captures<'a>), DataFusionError>> {
+    let (mut from, mut searched) = (Some(0), 0usize);
     std::iter::from_fn(move || {
-        let captures = regex.captures_at(text, from?)?;
+        let at = from?;
+        searched = searched.saturating_add(text.len() - at);
+        if searched >= SEARCHED_BYTES {
+            searched = 0;
+            if let Err(over) = budget::charge(0) {
+                from = None;
+                return Some(Err(over));
+            }
+        }
+        let captures = regex.captures_at(text, at)?;
         let found = captures.get(0)?;
         from = match found.is_empty() {
             false => Some(found.end()),
             true => text[found.end()..].chars().next().map(|passed| found.end() + passed.len_utf8()),
         };
-        Some(captures)
+        Some(Ok((found, captures)))
     })
 }
 
@@ -382,7 +400,7 @@ mod tests {
     #[test]
     fn empty_matches_follow_others_at_once() {
         let regex = compile("x*").unwrap();
-        let found: Vec<usize> = matches(&regex, "axb").filter_map(|found| found.get(0)).map(|m| m.start()).collect();
+        let found: Vec<usize> = matches(&regex, "axb").map(|found| found.expect("one waits").0.start()).collect();
         assert_eq!(found, [0, 1, 2, 3]);
     }
 }

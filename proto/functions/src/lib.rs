@@ -8,6 +8,7 @@ mod arrays;
 mod catalogue;
 mod civil;
 mod code;
+mod distance;
 mod extremes;
 mod java_regex;
 mod java_time;
@@ -48,6 +49,7 @@ fn natives() -> impl Iterator<Item = native::Native> {
     let listed = [
         arrays::FUNCTIONS,
         code::FUNCTIONS,
+        distance::FUNCTIONS,
         extremes::FUNCTIONS,
         maps::FUNCTIONS,
         regexp::FUNCTIONS,

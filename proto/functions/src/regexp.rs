@@ -85,10 +85,7 @@ const PARTS_MAX: usize = TEXT_BYTES_MAX / size_of::<u128>();
 
 fn check_parts(parts: usize) -> Result<()> {
     budget::charge(parts * size_of::<u128>())?;
-    match parts {
-        ..=PARTS_MAX => Ok(()),
-        _ => exec_err!("a text is split into {parts} parts, more than {PARTS_MAX}"),
-    }
+    if parts > PARTS_MAX { exec_err!("a text has more than {PARTS_MAX} parts") } else { Ok(()) }
 }
 
 pub(crate) fn text_list() -> DataType {
@@ -142,11 +139,8 @@ fn regexp_replace(arguments: &Arguments) -> Result<ArrayRef> {
             return Ok(None);
         };
         let (mut made, mut kept) = (String::new(), 0);
-        let mut found = matches(regex, text).filter_map(|found| found.get(0)).peekable();
-        if found.peek().is_none() {
-            return Ok(Some(text.to_owned()));
-        }
-        for found in found {
+        for found in matches(regex, text) {
+            let (found, _) = found?;
             made.push_str(&text[kept..found.start()]);
             made.push_str(replacement);
             check_bytes(Some(made.len()))?;
@@ -183,10 +177,9 @@ fn regexp_extract_all(arguments: &Arguments) -> Result<ArrayRef> {
             builder.append_null();
             continue;
         };
-        let found: Vec<Option<&str>> = matches(regex, text)
-            .take(PARTS_MAX + 1)
-            .map(|found| found.get(group).map(|found| found.as_str()))
-            .collect();
+        let found = matches(regex, text).take(PARTS_MAX + 1);
+        let found = found.map(|found| Ok(found?.1.get(group).map(|found| found.as_str())));
+        let found = found.collect::<Result<Vec<Option<&str>>>>()?;
         check_parts(found.len())?;
         found.into_iter().for_each(|found| builder.values().append_option(found));
         builder.append(true);
@@ -196,7 +189,11 @@ fn regexp_extract_all(arguments: &Arguments) -> Result<ArrayRef> {
 
 fn regexp_count(arguments: &Arguments) -> Result<ArrayRef> {
     let mut patterns = Patterns::of(arguments)?;
-    ints(arguments.rows, |row| patterns.get(row)?.map(|(text, regex)| count(matches(regex, text).count())).transpose())
+    ints(arguments.rows, |row| {
+        let Some((text, regex)) = patterns.get(row)? else { return Ok(None) };
+        let found = matches(regex, text).try_fold(0, |found, next| next.map(|_| found + 1))?;
+        count(found).map(Some)
+    })
 }
 
 fn regexp_instr(arguments: &Arguments) -> Result<ArrayRef> {
@@ -416,11 +413,11 @@ fn check_separators(constants: &Constants) -> std::result::Result<(), String> {
     constants.text(2).map_or(Ok(()), |pattern| compile(pattern).map(|_| ()))
 }
 
-/// The parts between matches, as Java splits: at most `limit` of them, or if that is 0 all, without the empty ones at
-/// the end.
-fn split_by<'a>(regex: &Regex, text: &'a str, limit: usize) -> Vec<&'a str> {
+/// The parts between matches, less the empty ones at the end, as Java splits; `limit` is 0 for all.
+fn split_by<'a>(regex: &Regex, text: &'a str, limit: usize) -> Result<Vec<&'a str>> {
     let (mut parts, mut from) = (Vec::new(), 0);
-    for found in matches(regex, text).filter_map(|found| found.get(0)) {
+    for found in matches(regex, text) {
+        let (found, _) = found?;
         if limit > 0 && parts.len() + 1 == limit {
             break;
         }
@@ -430,14 +427,18 @@ fn split_by<'a>(regex: &Regex, text: &'a str, limit: usize) -> Vec<&'a str> {
         }
         parts.push(&text[from..found.start()]);
         from = found.end();
+        if parts.len() > PARTS_MAX {
+            break;
+        }
     }
     parts.push(&text[from..]);
+    check_parts(parts.len())?;
     if limit == 0 {
         while parts.len() > 1 && parts.last().is_some_and(|part| part.is_empty()) {
             parts.pop();
         }
     }
-    parts
+    Ok(parts)
 }
 
 /// Both separators are regular expressions. Of equal keys, the last one counts.
@@ -462,10 +463,9 @@ fn str_to_map(arguments: &Arguments) -> Result<ArrayRef> {
         let (outer, inner) = (compile(outer)?, compile(inner)?);
         let (mut pairs, mut places) = (Vec::<(&str, Option<&str>)>::new(), HashMap::new());
         budget::charge(whole.len().saturating_mul(2 * SEARCH_COST))?;
-        let parts = if whole.is_empty() { Vec::new() } else { split_by(&outer, whole, 0) };
-        check_parts(parts.len())?;
+        let parts = if whole.is_empty() { Vec::new() } else { split_by(&outer, whole, 0)? };
         for pair in parts {
-            let (key, value) = match split_by(&inner, pair, 2).as_slice() {
+            let (key, value) = match split_by(&inner, pair, 2)?.as_slice() {
                 [key, value] => (*key, Some(*value)),
                 _ => (pair, None),
             };

@@ -78,11 +78,7 @@ impl ObjectStores {
         if let Some(folder) = local_path(url) {
             return Ok((Arc::new(DirectoryStore::open(&folder, missing)?), Path::default()));
         }
-        let parsed = stored_url(url).map_err(|error| invalid(error.to_string()))?;
-        if parsed.scheme() == "file" {
-            // Parsing drops blanks and the like, which hid the scheme.
-            return Err(invalid("a local file is named by its path, or by file:///PATH".to_owned()));
-        }
+        let parsed = stored_url(url).map_err(invalid)?;
         let (scheme, path) = ObjectStoreScheme::parse(&parsed).map_err(|error| invalid(error.to_string()))?;
         self.check_endpoint(&scheme).map_err(invalid)?;
         let store = self.build(&scheme, &parsed).map_err(|error| invalid(with_causes(&error)))?;
@@ -177,9 +173,13 @@ pub fn percent_decoded(text: &str, replaced: impl Fn(u8) -> Vec<u8>) -> Vec<u8> 
 /// query or a fragment.
 ///
 /// # Errors
-/// When it is no URL.
-pub fn stored_url(url: &str) -> Result<Url, url::ParseError> {
-    Url::parse(&url.replace('?', "%3F").replace('#', "%23"))
+/// When it is no URL, or that of a local file, written with blanks and the like, which URLs do without.
+pub fn stored_url(url: &str) -> Result<Url, String> {
+    let url = Url::parse(&url.replace('?', "%3F").replace('#', "%23")).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "file" => Err("a local file is named by its path, or by file:///PATH".to_owned()),
+        _ => Ok(url),
+    }
 }
 
 #[cfg(test)]

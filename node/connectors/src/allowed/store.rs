@@ -17,14 +17,11 @@ pub(super) struct StoredPlace {
 
 impl StoredPlace {
     pub(super) fn of(text: &str) -> Result<Self, String> {
-        let url = stored_url(text).map_err(|error| error.to_string())?;
+        let url = stored_url(text)?;
         let (kind, key) = match ObjectStoreScheme::parse(&url) {
             Ok((kind, key)) => (Some(kind), key),
             Err(_) => (None, Path::from_url_path(url.path()).map_err(|error| error.to_string())?),
         };
-        if kind == Some(ObjectStoreScheme::Local) || url.scheme() == "file" {
-            return Err("a local file is named by its path, or by file:///PATH".to_owned());
-        }
         let named = match url.username() {
             // Azure's container stands before the account.
             container if !container.is_empty() => Some(container),

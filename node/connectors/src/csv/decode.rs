@@ -28,9 +28,10 @@ enum Spelling {
     LowerCase,
 }
 
-/// How many of a header's names an error lists.
+/// So many names of a header are told, and so many characters of each.
 const NAMED_MAX: usize = 20;
-/// Other likely delimiters, tried if a header seems to have a single field.
+const NAME_CHARS: usize = 100;
+/// What may part fields where a header seems to have one alone.
 const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
 struct Target {
@@ -116,7 +117,8 @@ impl CsvDecoder {
 /// The error text for a column missing from a header, with a hint at what may have been meant.
 fn missing(column: &str, names: &[String], delimiter: u8) -> String {
     let near = Absent::new(column, names.iter().map(String::as_str)).near;
-    let there: Vec<&str> = names.iter().take(NAMED_MAX).map(String::as_str).collect();
+    let shown = |name: &String| name.chars().take(NAME_CHARS).collect::<String>();
+    let there: Vec<String> = names.iter().take(NAMED_MAX).map(shown).collect();
     let rest = if names.len() > NAMED_MAX { ", …" } else { "" };
     let other = match names {
         [only] => DELIMITERS.into_iter().find(|other| *other != char::from(delimiter) && only.contains(*other)),

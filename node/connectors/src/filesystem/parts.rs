@@ -390,7 +390,7 @@ impl Unsynced {
     /// Syncs each directory once.
     pub(super) async fn sync(self, io: &dyn Spawner) -> Result<(), ConnectorError> {
         let syncs = self.0.into_iter().map(|directory| async move {
-            let failed = store_error(format!("make the names in {} durable", directory.display()));
+            let failed = names_not_kept(&directory);
             beside(io, move || durable::sync(&directory)).await.map_err(failed)
         });
         stream::iter(syncs).buffer_unordered(SYNCS_MAX).try_collect().await
@@ -453,7 +453,9 @@ pub(super) fn folder_of(path: &LocalPath) -> &LocalPath {
 
 /// Makes the entries of these directories durable.
 pub(super) fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<(), ConnectorError> {
-    folders.iter().try_for_each(|folder| {
-        durable::sync(folder).map_err(store_error(format!("make the names in {} durable", folder.display())))
-    })
+    folders.iter().try_for_each(|folder| durable::sync(folder).map_err(names_not_kept(folder)))
+}
+
+fn names_not_kept(directory: &LocalPath) -> impl FnOnce(io::Error) -> ConnectorError + use<> {
+    store_error(format!("make the names in {} durable", directory.display()))
 }

@@ -18,6 +18,7 @@ mod confined;
 mod epochs;
 mod formats;
 mod lines;
+mod narrowing;
 mod parts;
 mod paths;
 mod uploads;

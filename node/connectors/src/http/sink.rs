@@ -59,9 +59,10 @@ impl HttpSinkWriter {
         }
         let batch_rows = options.number("batch-rows")?.unwrap_or(1000);
         let timeout = options.duration("timeout")?.unwrap_or(Duration::from_secs(30));
-        if batch_rows == 0 || timeout.is_zero() {
-            let key = if timeout.is_zero() { "timeout" } else { "batch-rows" };
-            return Err(options.error(format!("option '{key}' = '0': with it nothing could be sent")));
+        for (key, is_zero) in [("batch-rows", batch_rows == 0), ("timeout", timeout.is_zero())] {
+            if is_zero {
+                return Err(options.error(format!("option '{key}' is 0: with it nothing could be sent")));
+            }
         }
         Ok(Self {
             client,

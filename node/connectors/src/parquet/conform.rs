@@ -1,10 +1,9 @@
 //! Converts decoded columns to the wanted ones, by name at any depth.
 //!
-//! A field that the file lacks is NULL; one that is not wanted is left out. A value that does not fit is an error that
-//! names its path, such as `lines.element.price`: `element` is an item of an ARRAY, `key` and `value` are those of a
-//! MAP.
+//! A field that the file does not have is NULL, one that nobody asked for is left out. A value that does not fit is an error that
+//! names its row and its path, such as `lines.element.price`: `element` is an item of an ARRAY, `key` and `value` are those of a MAP.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use arrow::{
     array::{
@@ -12,18 +11,16 @@ use arrow::{
         RecordBatch, RecordBatchOptions, StructArray, UInt64Array, new_null_array,
     },
     buffer::{NullBuffer, OffsetBuffer},
-    compute::{CastOptions, cast_with_options, kernels::cmp::eq, take},
+    compute::take,
     datatypes::{DataType, Field, FieldRef, Fields, SchemaRef},
-    util::display::array_value_to_string,
 };
-
-use thalweg_functions::cast::{self, Detail, Failing};
+use thalweg_functions::cast::hold;
 
 use super::project::{item, key_and_value};
 use crate::json::sql_name;
 
-/// The wanted columns, cast to their types; NULL if the file lacks the column.
-pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, String> {
+/// The columns that were asked for, cast to their types; NULL where the file has no such column.
+pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Misfit> {
     let rows = batch.num_rows();
     let column = |field: &FieldRef| {
         let mut path = Path::default();
@@ -31,7 +28,35 @@ pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
     };
     let arrays = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(schema.clone(), arrays, &options).map_err(|error| error.to_string())
+    RecordBatch::try_new_with_options(schema.clone(), arrays, &options)
+        .map_err(|error| Misfit { row: None, reason: error.to_string() })
+}
+
+/// What does not fit.
+#[derive(Debug)]
+pub(super) struct Misfit {
+    /// The row of the batch, from 0; `None`: it lies in no single one.
+    pub(super) row: Option<usize>,
+    reason: String,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl Misfit {
+    fn at(self, row: usize) -> Self {
+        Self { row: Some(row), ..self }
+    }
+
+    /// As of the lists or maps that have the items: these are their offsets.
+    fn of_lists(self, offsets: &OffsetBuffer<i32>) -> Self {
+        let ends = offsets.get(1..).unwrap_or_default();
+        let list = |item: usize| ends.partition_point(|end| usize::try_from(*end).is_ok_and(|end| end <= item));
+        Self { row: self.row.map(list), ..self }
+    }
 }
 
 /// The path of a value within a column.
@@ -46,8 +71,8 @@ impl Path {
         result
     }
 
-    fn error(&self, reason: impl std::fmt::Display) -> String {
-        format!("column {}: {reason}", self.0.join("."))
+    fn error(&self, reason: impl fmt::Display) -> Misfit {
+        Misfit { row: None, reason: format!("column {}: {reason}", self.0.join(".")) }
     }
 }
 
@@ -57,22 +82,23 @@ fn conform_field(
     field: &Field,
     (rows, parents): (usize, Option<&NullBuffer>),
     path: &mut Path,
-) -> Result<ArrayRef, String> {
-    let is_there = |row: usize| parents.is_none_or(|parents| parents.is_valid(row));
+) -> Result<ArrayRef, Misfit> {
+    let is_there = |row: &usize| parents.is_none_or(|parents| parents.is_valid(*row));
     let Some(array) = array else {
-        if !field.is_nullable() && (0..rows).any(is_there) {
+        if !field.is_nullable() && (0..rows).any(|row| is_there(&row)) {
             return Err(path.error("is NOT NULL and missing"));
         }
         return Ok(new_null_array(field.data_type(), rows));
     };
     let array = conform_array(array, field.data_type(), path)?;
-    if !field.is_nullable() && array.null_count() > 0 && (0..rows).any(|row| is_there(row) && array.is_null(row)) {
-        return Err(path.error("is NOT NULL, found NULL"));
+    if !field.is_nullable() && array.null_count() > 0 {
+        let found = (0..rows).filter(is_there).find(|row| array.is_null(*row));
+        found.map_or(Ok(()), |row| Err(path.error("is NOT NULL, found NULL").at(row)))?;
     }
     Ok(array)
 }
 
-fn conform_array(array: &ArrayRef, wanted: &DataType, path: &mut Path) -> Result<ArrayRef, String> {
+fn conform_array(array: &ArrayRef, wanted: &DataType, path: &mut Path) -> Result<ArrayRef, Misfit> {
     if array.data_type() == wanted {
         return Ok(array.clone());
     }
@@ -88,11 +114,12 @@ fn conform_array(array: &ArrayRef, wanted: &DataType, path: &mut Path) -> Result
         (wanted, file) if wanted.is_nested() || (file.is_nested() && !matches!(file, DataType::Dictionary(..))) => {
             Err(path.error(format!("is {} in the file, not {}", sql_name(file), sql_name(wanted))))
         }
-        _ => conform_scalar(array, wanted).map_err(|reason| path.error(reason)),
+        // Times are rounded down, numbers to a DECIMAL's scale, as in all formats; nothing else is cut off.
+        _ => hold(array, wanted).map_err(|error| path.error(&error).at(error.row)),
     }
 }
 
-fn conform_struct(whole: &StructArray, fields: &Fields, path: &mut Path) -> Result<ArrayRef, String> {
+fn conform_struct(whole: &StructArray, fields: &Fields, path: &mut Path) -> Result<ArrayRef, Misfit> {
     let rows = (whole.len(), whole.nulls());
     let child = |field: &FieldRef| {
         let found = whole.column_by_name(field.name());
@@ -103,13 +130,17 @@ fn conform_struct(whole: &StructArray, fields: &Fields, path: &mut Path) -> Resu
     Ok(Arc::new(whole.map_err(|error| path.error(error))?))
 }
 
-fn conform_map(whole: &MapArray, (wanted, is_sorted): (&FieldRef, bool), path: &mut Path) -> Result<ArrayRef, String> {
+fn conform_map(whole: &MapArray, (wanted, is_sorted): (&FieldRef, bool), path: &mut Path) -> Result<ArrayRef, Misfit> {
     let (DataType::Struct(fields), Some((key, value))) = (wanted.data_type(), key_and_value(wanted)) else {
         return Err(path.error("is no MAP of keys and values"));
     };
     let rows = (whole.entries().len(), None);
-    let keys = path.below("key", |path| conform_field(Some(whole.keys()), key, rows, path))?;
-    let values = path.below("value", |path| conform_field(Some(whole.values()), value, rows, path))?;
+    let conform = |name, array: &ArrayRef, field: &Field, path: &mut Path| {
+        let conformed = path.below(name, |path| conform_field(Some(array), field, rows, path));
+        conformed.map_err(|misfit| misfit.of_lists(whole.offsets()))
+    };
+    let keys = conform("key", whole.keys(), key, path)?;
+    let values = conform("value", whole.values(), value, path)?;
     let entries = StructArray::try_new_with_length(fields.clone(), vec![keys, values], None, whole.entries().len());
     let entries = entries.map_err(|error| path.error(error))?;
     let offsets = whole.offsets().clone();
@@ -175,13 +206,14 @@ impl Items {
         Self::of_lengths(std::iter::repeat_n(length, count), list.values().slice(0, length * count), list.nulls())
     }
 
-    fn conform(self, wanted: &FieldRef, path: &mut Path) -> Result<ArrayRef, String> {
-        // Items below a NULL row do not count, and may be anything.
+    fn conform(self, wanted: &FieldRef, path: &mut Path) -> Result<ArrayRef, Misfit> {
+        // Items of a row that is NULL are of no account, and may be anything.
         let values = if wanted.is_nullable() || self.nulls.is_none() {
-            conform_field(Some(&self.values), wanted, (self.values.len(), None), path)?
+            conform_field(Some(&self.values), wanted, (self.values.len(), None), path)
         } else {
-            conform_array(&self.values, wanted.data_type(), path)?
+            conform_array(&self.values, wanted.data_type(), path)
         };
+        let values = values.map_err(|misfit| misfit.of_lists(&self.offsets))?;
         let list = ListArray::try_new(wanted.clone(), self.offsets, values, self.nulls);
         Ok(Arc::new(list.map_err(|error| path.error(error))?))
     }
@@ -195,26 +227,4 @@ fn items_between<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>, values: &ArrayRe
     let first = offsets.first().map_or(0, |first| first.as_usize());
     let last = offsets.last().map_or(first, |last| last.as_usize());
     values.slice(first, last - first)
-}
-
-/// Casts a scalar column. A value that the column cannot hold is an error, not NULL.
-fn conform_scalar(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    let cast = |array: &ArrayRef, to: &DataType| cast_with_options(array, to, &options).map_err(|e| e.to_string());
-    match (array.data_type(), wanted) {
-        (DataType::FixedSizeBinary(_), DataType::Utf8View) => cast(&cast(array, &DataType::BinaryView)?, wanted),
-        (file, wanted) if file.is_floating() && wanted.is_integer() => {
-            let whole = cast(array, wanted)?;
-            let same = eq(&cast(&whole, file)?, array).map_err(|error| error.to_string())?;
-            match (0..same.len()).find(|row| same.is_valid(*row) && !same.value(*row)) {
-                Some(row) => {
-                    Err(format!("{} is no {}", array_value_to_string(array, row).unwrap_or_default(), sql_name(wanted)))
-                }
-                None => Ok(whole),
-            }
-        }
-        // Times round down. An error names the row in the batch.
-        _ => cast::cast(array, wanted, Detail::None, Failing::Error)
-            .map_err(|error| format!("{error} ({} rows behind that place)", error.row)),
-    }
 }

@@ -4,7 +4,10 @@ use std::fmt;
 
 use ::parquet::{
     errors::Result,
-    file::{metadata::RowGroupMetaData, reader::ChunkReader},
+    file::{
+        metadata::{ColumnChunkMetaData, RowGroupMetaData},
+        reader::ChunkReader,
+    },
 };
 
 use super::pages::page_sizes;
@@ -22,50 +25,48 @@ pub(super) struct Need {
 }
 
 impl Need {
-    /// The need of these leaves, estimated from the footer; `is_fetched` if their chunks are fetched whole beforehand.
-    pub(super) fn by_footer(group: &RowGroupMetaData, leaves: &[usize], is_fetched: bool) -> Self {
-        Self::sum(group, leaves, is_fetched, |_, length, uncompressed| {
-            Ok((uncompressed.min(USUAL_PAGES_BYTES), length))
-        })
-        .unwrap_or(Self { bytes: 0, most: (String::new(), 0) })
+    /// Of these leaves, which are fetched whole before, by what a footer says.
+    pub(super) fn by_footer(group: &RowGroupMetaData, leaves: &[usize]) -> Self {
+        let mut need = Self::of_nothing();
+        for column in columns(group, leaves) {
+            let uncompressed = u64::try_from(column.uncompressed_size()).unwrap_or(u64::MAX);
+            need.add(column, uncompressed.min(USUAL_PAGES_BYTES), column.byte_range().1);
+        }
+        need
     }
 
-    /// The need of these leaves, from their page headers.
+    /// Of these leaves, by what their pages say; `is_fetched`: they are fetched whole before.
     pub(super) fn by_pages<R: ChunkReader>(
         reader: &R,
         group: &RowGroupMetaData,
         leaves: &[usize],
         is_fetched: bool,
     ) -> Result<Self> {
-        Self::sum(group, leaves, is_fetched, |start, length, _| {
+        let (mut need, mut largest) = (Self::of_nothing(), 0);
+        for column in columns(group, leaves) {
+            let (start, length) = column.byte_range();
             let sizes = page_sizes(reader, start, length)?;
-            Ok((sizes.held(), sizes.compressed))
-        })
+            need.add(column, sizes.held(), if is_fetched { length } else { 0 });
+            largest = sizes.compressed.max(largest);
+        }
+        // What is not fetched before is read page by page.
+        if !is_fetched {
+            need.bytes = need.bytes.saturating_add(largest);
+        }
+        Ok(need)
     }
 
-    /// Sums the need of all leaves. `measure` gets a chunk's offset, length and uncompressed length, and returns how
-    /// many decompressed bytes are held at once and the size of the largest page.
-    fn sum(
-        group: &RowGroupMetaData,
-        leaves: &[usize],
-        is_fetched: bool,
-        measure: impl Fn(u64, u64, u64) -> Result<(u64, u64)>,
-    ) -> Result<Self> {
-        let (mut bytes, mut largest, mut most) = (BATCH_BYTES as u64, 0, (String::new(), 0));
-        for column in leaves.iter().filter_map(|leaf| group.columns().get(*leaf)) {
-            let (start, length) = column.byte_range();
-            let uncompressed = u64::try_from(column.uncompressed_size()).unwrap_or(u64::MAX);
-            let (held, page) = measure(start, length, uncompressed)?;
-            let of_column = held.saturating_add(if is_fetched { length } else { page });
-            // A chunk that is not fetched beforehand is read page by page.
-            largest = page.max(largest);
-            bytes = bytes.saturating_add(held).saturating_add(if is_fetched { length } else { 0 });
-            if of_column > most.1 {
-                most = (column.column_descr().path().string(), of_column);
-            }
+    fn of_nothing() -> Self {
+        Self { bytes: BATCH_BYTES as u64, most: (String::new(), 0) }
+    }
+
+    /// What is held of a column decompressed, and what of it as it is in the file.
+    fn add(&mut self, column: &ColumnChunkMetaData, held: u64, fetched: u64) {
+        let of_column = held.saturating_add(fetched);
+        self.bytes = self.bytes.saturating_add(of_column);
+        if of_column > self.most.1 {
+            self.most = (column.column_descr().path().string(), of_column);
         }
-        let bytes = bytes.saturating_add(if is_fetched { 0 } else { largest });
-        Ok(Self { bytes, most })
     }
 
     /// Checks that the row group can be decoded within a limit.
@@ -74,7 +75,11 @@ impl Need {
     }
 }
 
-/// A row group needs more memory than there is.
+fn columns<'a>(group: &'a RowGroupMetaData, leaves: &'a [usize]) -> impl Iterator<Item = &'a ColumnChunkMetaData> {
+    leaves.iter().filter_map(|leaf| group.columns().get(*leaf))
+}
+
+/// A row group does not fit.
 #[derive(Debug)]
 pub(super) struct TooLarge<'a> {
     need: &'a Need,
@@ -87,7 +92,7 @@ impl fmt::Display for TooLarge<'_> {
         let limit = self.limit_bytes;
         write!(
             f,
-            "decoding it takes {bytes} bytes by what its pages say, {of_column} of them for column {column}, and readers have \
+            "decoding it takes {bytes} bytes by what it says itself, {of_column} of them for column {column}, and readers have \
              {limit}, a quarter of the node's memory: give the node more (--memory), or write the file with smaller row groups \
              and pages"
         )

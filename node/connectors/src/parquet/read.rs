@@ -29,7 +29,13 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use thalweg_types::{Split, graph::ColumnPredicate};
 
-use super::{Kind, OpenParquet, conform, damaged, int96, need::Need, project, prune, sizes};
+use super::{
+    Kind, OpenParquet,
+    conform::{self, Misfit},
+    damaged, int96,
+    need::Need,
+    project, prune, sizes,
+};
 use crate::{
     ConnectorError, DecodingShare, Read, SplitReader,
     decoding::DecodingTurn,
@@ -187,7 +193,7 @@ impl ParquetReader {
                 let chunks = self.leaves.iter().filter_map(|leaf| group.columns().get(*leaf));
                 let ranges: Vec<_> =
                     chunks.map(|chunk| chunk.byte_range()).map(|(at, length)| at..at + length).collect();
-                let mut need = Need::by_footer(group, &self.leaves, true);
+                let mut need = Need::by_footer(group, &self.leaves);
                 loop {
                     need.bytes = need.bytes.max(self.expected);
                     let Some(turn) = self.turn(&need).await? else { return Ok(None) };
@@ -265,13 +271,20 @@ impl ParquetReader {
             };
             if batch.num_rows() > 0 {
                 self.group = Some(group);
-                let conformed = conform::conform(&batch, &self.schema);
-                return conformed.map_err(|reason| damaged(&self.file.name, &self.here(), reason));
+                return conform::conform(&batch, &self.schema).map_err(|misfit| self.misfit(&misfit));
             }
         }
     }
 
-    /// Returns as many of the decoded rows as fit into a batch.
+    /// The error of what does not fit in the batch that begins here.
+    fn misfit(&self, misfit: &Misfit) -> ConnectorError {
+        let Some(behind) = misfit.row else { return damaged(&self.file.name, &self.here(), misfit) };
+        let (group, row) = self.place.next();
+        let row = row.saturating_add(behind as u64);
+        damaged(&self.file.name, &format!("row group {group}, row {row} of it"), misfit)
+    }
+
+    /// Gives the first of the rows that are decoded.
     fn give(&mut self, batch: &RecordBatch) -> RecordBatch {
         let rows = fitting_rows(batch);
         let first = batch.slice(0, rows);

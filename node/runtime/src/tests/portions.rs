@@ -24,18 +24,36 @@ fn batch() -> RecordBatch {
     rows((0..ROWS).map(|n| (n, n % 10, 1 << 20)))
 }
 
-/// Is always true, and makes a text of as many bytes as the row's value.
-fn makes_text() -> Expr {
-    let types = vec![DataType::Utf8View, DataType::Int64];
-    // Only the function's name is encoded.
-    let repeat = create_udf("repeat", types, DataType::Utf8View, Volatility::Immutable, Arc::new(|_| unreachable!()));
-    repeat.call(vec![cast(lit("x"), DataType::Utf8View), col("value")]).is_not_null()
+/// Only its name is encoded.
+fn call(name: &str, arguments: Vec<(Expr, DataType)>, returns: DataType) -> Expr {
+    let (arguments, types) = arguments.into_iter().unzip();
+    create_udf(name, types, returns, Volatility::Immutable, Arc::new(|_| unreachable!())).call(arguments)
 }
 
-fn filtering() -> JobGraph {
+fn text(text: &str) -> (Expr, DataType) {
+    (cast(lit(text), DataType::Utf8View), DataType::Utf8View)
+}
+
+/// A text of so many bytes as the row's value says.
+fn text_of_value() -> Expr {
+    call("repeat", vec![text("x"), (col("value"), DataType::Int64)], DataType::Utf8View)
+}
+
+/// True, after that text was made.
+fn makes_text() -> Expr {
+    text_of_value().is_not_null()
+}
+
+/// True, after all that is left of that text was searched for each of its characters.
+fn searches_text() -> Expr {
+    let text_of_value = (text_of_value(), DataType::Utf8View);
+    call("regexp_count", vec![text_of_value, text(".*[^x]|x")], DataType::Int32).is_not_null()
+}
+
+fn filtering(condition: &Expr) -> JobGraph {
     let mut graph = GraphBuilder::default();
     let source = graph.source("texts", None, &[]);
-    let filter = graph.filter(&makes_text(), Parallelism::Job);
+    let filter = graph.filter(condition, Parallelism::Job);
     let collect = graph.collect(0, rows_schema());
     graph.link(source, filter, 0, Distribution::Forward);
     graph.link(filter, collect, 0, Distribution::Gather);
@@ -80,7 +98,7 @@ async fn first_rows(running: &mut Running) -> u64 {
 
 #[tokio::test]
 async fn an_actor_is_cancelled_in_the_middle_of_a_batch() {
-    for graph in [filtering(), computing()] {
+    for graph in [filtering(&makes_text()), computing()] {
         let cluster = cluster(After::Repeat).await;
         let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 1));
         let rows = first_rows(&mut running).await;
@@ -91,8 +109,33 @@ async fn an_actor_is_cancelled_in_the_middle_of_a_batch() {
 }
 
 #[tokio::test]
+async fn an_actor_is_cancelled_in_the_middle_of_a_value() {
+    let cluster = Cluster::of(1).await;
+    let row = rows([(0, 0, 100_000)]);
+    give(&cluster, "texts", vec![TestSplit::of("a", vec![row]).then(After::Repeat)]);
+    let mut running = cluster.deploy(JOB, &cluster.deployment(&filtering(&searches_text()), 1));
+    running.start().await;
+    // The actor does not let this thread go on before it has ended.
+    let handle = running.handles.pop().unwrap();
+    #[allow(clippy::disallowed_methods, reason = "a test's own thread")]
+    let cancelling = std::thread::spawn(move || {
+        while handle.metrics().iter().all(|(_, metrics)| metrics.records_in == 0) {
+            std::thread::yield_now();
+        }
+        handle.cancel();
+        handle
+    });
+    while running.ending.gone == 0 {
+        running.next().await;
+    }
+    assert!(running.ending.failed.is_empty(), "{:?}", running.ending.failed);
+    let handle = cancelling.join().unwrap();
+    assert!(handle.metrics().iter().all(|(_, metrics)| metrics.records_out == 0), "the row was not evaluated");
+}
+
+#[tokio::test]
 async fn a_checkpoint_in_the_middle_of_a_batch_holds_all_of_it_and_no_row_is_lost() {
-    for graph in [filtering(), computing()] {
+    for graph in [filtering(&makes_text()), computing()] {
         let cluster = cluster(After::End).await;
         let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 1));
         assert!(first_rows(&mut running).await < ROWS as u64);

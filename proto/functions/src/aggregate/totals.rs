@@ -231,8 +231,8 @@ where
 }
 
 impl Finish {
-    /// Whether the result needs the number of values, which is then part of the state.
-    fn divides(self) -> bool {
+    /// Whether the number of values counts, and so is part of a state.
+    pub(super) fn divides(self) -> bool {
         matches!(self, Self::Average { .. } | Self::Mean)
     }
 
@@ -248,8 +248,7 @@ impl Finish {
     /// The unscaled result of a sum of `count` values, or the bits of a DOUBLE; `None` if it does not fit.
     pub(super) fn of(self, sum: i256, count: i64) -> Option<i128> {
         if self == Self::Mean {
-            let mean = sum.to_i128()? as f64 / count as f64;
-            return Some(i128::from(mean.to_bits()));
+            return Some(i128::from(mean(sum.to_i128()?, count)?.to_bits()));
         }
         let Self::Average { from, scale } = self else { return sum.to_i128().filter(|sum| self.takes(*sum)) };
         let power = u32::try_from(i32::from(scale) - i32::from(from)).ok()?;
@@ -289,6 +288,18 @@ impl Finish {
             }
         })
     }
+}
+
+/// The double that is nearest to a quotient.
+fn mean(sum: i128, count: i64) -> Option<f64> {
+    let (dividend, divisor) = (sum.unsigned_abs(), u128::try_from(count).ok()?);
+    let shift = dividend.leading_zeros();
+    let dividend = dividend.checked_shl(shift).unwrap_or(0);
+    let (quotient, rest) = (dividend.checked_div(divisor)?, dividend.checked_rem(divisor)?);
+    // At least 64 bits, of which the last one says that something follows: so it is rounded once, to 53.
+    let nearest = (quotient | u128::from(rest != 0)) as f64;
+    let magnitude = nearest * 0.5f64.powi(i32::try_from(shift).ok()?);
+    Some(if sum < 0 { -magnitude } else { magnitude })
 }
 
 fn has_decimal_digits(value: i128) -> bool {

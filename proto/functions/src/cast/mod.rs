@@ -7,11 +7,12 @@
 //! ARRAY, MAP, ROW   by element, ROWs by place
 //! ```
 //!
-//! A cast that fails is an error that names row and value, or NULL, as `Failing` says. Planning asks `check` which
-//! casts there are. What Arrow's types lack (`VARCHAR(3)`, `TIMESTAMP(4)`) is a `Detail` in the metadata of the
-//! target's field.
+//! A cast that fails is an error that names row and value, or NULL, as `Failing` says. Which casts there are is told by
+//! `check`, at planning. What casts cut off by their meaning, columns of files do not lose (`hold`). Types that Arrow does not know (`VARCHAR(3)`, `TIMESTAMP(4)`) travel as a `Detail` in the metadata of
+//! the target's field.
 
 mod detail;
+mod hold;
 mod nested;
 mod number;
 mod read;
@@ -29,6 +30,7 @@ use arrow::{
 use thiserror::Error;
 
 pub use detail::Detail;
+pub use hold::hold;
 
 use crate::names::sql_type;
 
@@ -69,7 +71,7 @@ impl CastError {
 /// Casts an array to an Arrow type and the detail of a SQL type.
 ///
 /// # Errors
-/// The first value that cannot be cast, unless `failing` asks for NULL; or a pair of types that `check` refuses.
+/// The first value that cannot be cast, where that is not to give NULL; a pair of types between which there is no cast.
 pub fn cast(array: &ArrayRef, to: &DataType, detail: Detail, failing: Failing) -> Result<ArrayRef, CastError> {
     let made = convert(array, to, failing)?;
     Ok(detail.apply(&made))

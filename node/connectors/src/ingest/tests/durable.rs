@@ -1,4 +1,4 @@
-//! Acknowledged records are read exactly once, whatever fails in between.
+//! What was acknowledged is read exactly once, whatever fails between.
 
 use std::{
     fmt,
@@ -35,25 +35,28 @@ use thalweg_types::{
 use super::*;
 use crate::{ConnectorError, RecordCheck, Source, SourceIdentity, open_source_of, testing::cluster};
 
-/// How a put fails.
+mod chain;
+mod keys;
+
+/// What becomes of a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Fault {
     #[default]
     None,
-    /// It is not done, and returns an error.
+    /// It is not done, and an error says so.
     Refused,
-    /// It is done, but returns an error as if there were no answer.
+    /// It is done, and an error says that there was no answer.
     Ambiguous,
-    /// It is not done, and never returns.
+    /// It is neither done nor answered.
     Hangs,
 }
 
-/// An in-memory store with faulty puts.
+/// A store in memory whose puts have faults.
 #[derive(Debug, Default)]
 struct FaultyStore {
     inner: InMemory,
     fault: Mutex<Fault>,
-    /// The next listing is empty.
+    /// The next list has nothing.
     is_stale: AtomicBool,
 }
 
@@ -123,7 +126,7 @@ impl ObjectStore for FaultyStore {
     }
 }
 
-/// A job's checkpoint store. Each attempt runs on a node of its own, with its own paths.
+/// A job's place for checkpoints; each attempt has a node, with paths of its own.
 struct Rig {
     faults: Arc<FaultyStore>,
     store: CheckpointStore,
@@ -192,7 +195,7 @@ impl Rig {
         listed.iter().map(|object| names::segment_of(&object.name).expect("segments alone").1.0).collect()
     }
 
-    /// Deletes what a leader that keeps these positions would delete.
+    /// Deletes what a leader would that keeps these positions.
     async fn collect(&self, kept: &[&Split]) {
         let manifests: Vec<Manifest> = kept.iter().map(|split| manifest(split)).collect();
         let listed = self.store.list("").await.expect("it is listed").into_iter().map(|object| object.name).collect();
@@ -229,7 +232,7 @@ impl Running {
         post_with(&self.context, key, body).await
     }
 
-    /// The numbers that can be read now.
+    /// The numbers that are there to be read.
     async fn read(&mut self) -> Vec<i64> {
         let mut read = Vec::new();
         while let Some(batch) = self.read_batch().await {
@@ -265,7 +268,7 @@ async fn post_with(context: &ConnectorContext, key: &str, body: &str) -> (u16, S
     (status, String::from_utf8(body.to_vec()).expect("text"))
 }
 
-/// Sends a request in a task of its own.
+/// A request that goes on beside the test.
 fn post_beside(running: &Running, key: &'static str, body: &'static str) -> JoinHandle<(u16, String)> {
     let context = running.context.clone();
     #[allow(clippy::disallowed_methods, reason = "a test's own task")]
@@ -278,25 +281,6 @@ fn record(n: i64) -> String {
 
 fn ok(rows: u64) -> (u16, String) {
     (200, format!("{{\"accepted\":{rows},\"durable\":true}}\n"))
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_key_of_a_request_without_records_is_remembered() {
-    let rig = Rig::new();
-    let mut first = rig.start().await;
-    let position = first.reader.position();
-    for (key, body) in [("k", "[]"), ("l", "")] {
-        assert_eq!(first.post(key, body).await, ok(0));
-        assert_eq!(first.post(key, body).await, ok(0));
-        assert_eq!(first.post(key, &record(1)).await.0, 422);
-    }
-    assert_eq!(first.post("", &record(2)).await, ok(1));
-    assert_eq!(first.read_batch().await, Some(vec![2]));
-    drop(first);
-    let mut second = rig.open(2, &position).await;
-    assert_eq!(second.post("k", &record(1)).await.0, 422);
-    assert_eq!(second.post("l", "").await, ok(0));
-    assert_eq!(second.read_batch().await, Some(vec![2]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -320,43 +304,10 @@ async fn what_was_acknowledged_is_read_again_from_the_position_of_the_checkpoint
     let mut third = rig.open(3, &later).await;
     assert_eq!(third.read().await, [0; 0]);
     drop(third);
-    // Without a checkpoint it starts from the beginning.
+    // No checkpoint at all: from the beginning.
     let (_, source) = rig.source(4, true);
     let mut fourth = rig.open(4, &source.discover().await.expect("one path")[0]).await;
     assert_eq!(fourth.read().await, [1, 2, 3, 4, 5, 6, 7, 8]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_retry_with_the_same_key_is_answered_again_and_adds_nothing() {
-    let rig = Rig::new();
-    let mut first = rig.start().await;
-    let start = first.reader.position();
-    let body = "{\"a\":1}\n{\"a\":2}\n";
-    assert_eq!(first.post("k", body).await, ok(2));
-    assert_eq!(first.post("k", body).await, ok(2));
-    assert_eq!(first.post("other", body).await, ok(2), "it is another request");
-    let (status, reason) = first.post("k", &record(3)).await;
-    assert_eq!((status, reason.as_str()), (422, "this Idempotency-Key came before, with another body\n"));
-    assert_eq!(first.post(&"k".repeat(256), body).await.0, 400);
-    assert_eq!(first.read().await, [1, 2, 1, 2]);
-    let read = first.reader.position();
-    drop(first);
-
-    // The same after a restart, from before the records and from behind them.
-    let mut second = rig.open(2, &start).await;
-    assert_eq!(second.post("k", body).await, ok(2));
-    assert_eq!(second.read().await, [1, 2, 1, 2]);
-    drop(second);
-    rig.collect(&[&read]).await;
-    let mut third = rig.open(3, &read).await;
-    assert_eq!(third.post("k", body).await, ok(2));
-    assert_eq!(third.post("k", &record(3)).await.0, 422);
-    assert_eq!(third.read().await, [0; 0]);
-
-    // For the stated time, and no longer.
-    tokio::time::advance(RETENTION).await;
-    assert_eq!(third.post("k", &record(3)).await, ok(1));
-    assert_eq!(third.read().await, [3]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -376,41 +327,6 @@ async fn what_the_job_could_not_process_is_refused_with_its_line_and_nothing_of_
     assert_eq!(running.read().await, [2]);
 }
 
-/// A node's clock that is wrong by a fixed duration.
-#[derive(Debug)]
-struct Wrong(Arc<dyn Clock>, Duration);
-
-impl Clock for Wrong {
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-
-    fn since_epoch(&self) -> Duration {
-        self.0.since_epoch() + self.1
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn keys_are_promised_for_as_long_on_nodes_whose_clocks_are_wrong() {
-    let mut rig = Rig::new();
-    let right = rig.clock.seams.clock.clone();
-    let mut first = rig.start().await;
-    assert_eq!(first.post("k", &record(1)).await, ok(1));
-    assert_eq!(first.read().await, [1]);
-    let read = first.reader.position();
-    drop(first);
-    // Hours ahead, then correct again, which is hours behind the one before.
-    for (attempt, ahead) in [(2, Duration::from_secs(5 * 3600)), (3, Duration::ZERO)] {
-        rig.clock.seams.clock = Arc::new(Wrong(right.clone(), ahead));
-        let mut later = rig.open(attempt, &read).await;
-        assert_eq!(later.post("k", &record(1)).await, ok(1));
-        assert_eq!(later.read().await, [0; 0], "it is the same request");
-        tokio::time::advance(RETENTION / 2).await;
-        assert_eq!(later.post("k", &record(1)).await, ok(1));
-        assert_eq!(later.read().await, [0; 0], "the clock of the log stood still in between");
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_arrives_during_a_put_goes_into_the_next_segment_together() {
     let rig = Rig::new();
@@ -423,7 +339,7 @@ async fn what_arrives_during_a_put_goes_into_the_next_segment_together() {
     settle().await;
     assert!(!held.is_finished() && others.iter().all(|other| !other.is_finished()), "nothing is durable yet");
     rig.faults.set(Fault::None);
-    // The first request gives up; another one that waits for the same key gets the same answer.
+    // The first gives up; who waits for the same key hears the same.
     let (status, reason) = held.await.expect("no panic");
     assert_eq!((status, reason.as_str()), (503, "no answer of the object store in 10s\n"));
     let [b, again, plain, a] = others.map(|other| async { other.await.expect("no panic") });
@@ -454,12 +370,12 @@ async fn a_put_that_succeeded_with_an_error_is_found_and_not_doubled() {
     let mut running = rig.start().await;
     rig.faults.set(Fault::Ambiguous);
     assert_eq!(running.post("k", &record(1)).await.0, 503);
-    // The same request again, next to a new one.
+    // The very same once more, beside a new one.
     rig.faults.set(Fault::None);
     let (again, new) = (post_beside(&running, "k", "{\"a\":1}\n"), post_beside(&running, "", "{\"a\":2}\n"));
     assert_eq!((again.await.expect("no panic"), new.await.expect("no panic")), (ok(1), ok(1)));
     assert_eq!(running.read().await, [1, 2]);
-    // The next attempt finds it too.
+    // It is found by the next attempt as well.
     rig.faults.set(Fault::Ambiguous);
     assert_eq!(running.post("l", &record(3)).await.0, 503);
     let checkpoint = running.reader.position();
@@ -468,113 +384,6 @@ async fn a_put_that_succeeded_with_an_error_is_found_and_not_doubled() {
     let mut next = rig.open(2, &checkpoint).await;
     assert_eq!(next.post("l", &record(3)).await, ok(1));
     assert_eq!(next.read().await, [3]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_key_that_is_found_with_another_body_is_refused() {
-    let rig = Rig::new();
-    let mut running = rig.start().await;
-    rig.faults.set(Fault::Ambiguous);
-    assert_eq!(running.post("k", &record(1)).await.0, 503);
-    rig.faults.set(Fault::None);
-    assert_eq!(running.post("k", &record(2)).await.0, 422, "the first has turned out to be taken");
-    assert_eq!(running.read().await, [1]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_writer_whose_log_was_sealed_acknowledges_nothing_more() {
-    let rig = Rig::new();
-    let mut zombie = rig.start().await;
-    assert_eq!(zombie.post("", &record(1)).await, ok(1));
-    assert_eq!(zombie.read().await, [1]);
-    let checkpoint = zombie.reader.position();
-    let mut next = rig.open(2, &checkpoint).await;
-    let (status, reason) = zombie.post("k", &record(2)).await;
-    assert_eq!(status, 503);
-    assert!(reason.contains("attempt-2 has taken it over"), "{reason}");
-    assert_eq!(zombie.post("k", &record(2)).await.0, 503, "and so on");
-    assert!(zombie.reader.next().await.is_err(), "it says so");
-    assert_eq!(next.post("k", &record(2)).await, ok(1));
-    assert_eq!(next.read().await, [2]);
-    let error = rig.try_open(1, &checkpoint).await.err().expect("it is over");
-    assert_eq!(error.failure_kind(), thalweg_types::job::FailureKind::Store);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_writer_that_comes_back_after_its_segments_were_collected_is_fenced() {
-    let rig = Rig::new();
-    let mut zombie = rig.start().await;
-    assert_eq!(zombie.post("", &record(1)).await, ok(1));
-    assert_eq!(zombie.read().await, [1]);
-    let mut next = rig.open(2, &zombie.reader.position()).await;
-    for n in 2..6 {
-        assert_eq!(next.post("", &record(n)).await, ok(1));
-    }
-    assert_eq!(next.read().await, [2, 3, 4, 5]);
-    let position = next.reader.position();
-    rig.collect(&[&position]).await;
-    assert_eq!(rig.numbers().await, [1, 3, 7], "the seals, and the last segment that was read");
-    assert_eq!(zombie.post("", &record(9)).await.0, 503);
-    assert_eq!(next.post("", &record(6)).await, ok(1));
-    assert_eq!(next.read().await, [6]);
-
-    // An attempt that listed the log long ago finds a number that is free again, and then the seal of a later attempt.
-    let log = ingest_log::IngestLog::new(rig.store.clone(), rig.folder(&position));
-    let third = rig.open(3, &next.reader.position()).await;
-    rig.collect(&[&third.reader.position()]).await;
-    let stale = LogPosition { segment: SegmentNumber(5), row: 0, keep: SegmentNumber(5), seals: Vec::new() };
-    let split = Split { payload: stale.to_payload(), ..position };
-    rig.faults.is_stale.store(true, Relaxed);
-    let error = rig.try_open(2, &split).await.err().expect("it is over");
-    assert!(thalweg_types::text::with_causes(&error).contains("a newer attempt has taken the log over"));
-    assert!(log.list().await.expect("listed").contains_key(&SegmentNumber(3)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn segments_stay_while_a_checkpoint_or_a_promise_needs_them() {
-    let rig = Rig::new();
-    let mut running = rig.start().await;
-    let mut positions = Vec::new();
-    for n in 1..=4 {
-        let key = if n == 2 { "k" } else { "" };
-        assert_eq!(running.post(key, &record(n)).await, ok(1));
-        assert_eq!(running.read().await, [n]);
-        positions.push(running.reader.position());
-    }
-    assert_eq!(rig.numbers().await, [1, 2, 3, 4, 5]);
-    rig.collect(&[&positions[0], &positions[3]]).await;
-    assert_eq!(rig.numbers().await, [1, 2, 3, 4, 5], "an older checkpoint is kept");
-    rig.collect(&[&positions[3]]).await;
-    assert_eq!(rig.numbers().await, [1, 3, 4, 5], "a key is promised");
-    tokio::time::advance(RETENTION).await;
-    rig.collect(&[&running.reader.position()]).await;
-    assert_eq!(rig.numbers().await, [1, 5]);
-    rig.collect(&[]).await;
-    assert_eq!(rig.numbers().await, [0; 0], "the job is over");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_gap_is_an_error_and_a_torn_last_segment_is_left_out() {
-    let rig = Rig::new();
-    let mut running = rig.start().await;
-    let start = running.reader.position();
-    for n in 1..=3 {
-        assert_eq!(running.post("", &record(n)).await, ok(1));
-    }
-    assert_eq!(running.read().await, [1, 2, 3]);
-    drop(running);
-    let torn = Path::from(names::segment(&rig.folder(&start), SegmentNumber(5)));
-    rig.faults.inner.put(&torn, Bytes::from_static(&[0; 100]).into()).await.expect("put");
-    let mut next = rig.open(2, &start).await;
-    assert_eq!(next.read().await, [1, 2, 3]);
-    drop(next);
-    let mut next = rig.open(3, &start).await;
-    assert_eq!(next.read().await, [1, 2, 3]);
-    drop(next);
-    let lost = Path::from(names::segment(&rig.folder(&start), SegmentNumber(3)));
-    rig.faults.inner.delete(&lost).await.expect("deleted");
-    let error = rig.try_open(4, &start).await.err().expect("a segment is missing").to_string();
-    assert!(error.contains("000000000003.segment"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -614,7 +423,7 @@ async fn without_checkpoints_records_are_kept_in_memory_and_every_answer_says_so
     assert_eq!(running.read().await, [1]);
     assert_eq!(running.reader.position(), split);
     assert_eq!(rig.numbers().await, [0; 0]);
-    // An existing log is continued.
+    // Where there is a log already, it is gone on with.
     let logged = rig.start().await;
     assert_eq!(logged.post("", &record(2)).await, ok(1));
     drop((running, logged));
