@@ -77,10 +77,6 @@ impl Matcher {
         Self { sides, build, keys, heads, next, hashes, probe: 0, candidate: None }
     }
 
-    pub(crate) fn sides(&self) -> &[RecordBatch; 2] {
-        &self.sides
-    }
-
     /// Bytes held besides the sides.
     pub(crate) fn bytes(&self) -> usize {
         self.heads.capacity() * size_of::<(u64, u32)>() + 4 * self.next.len() + 8 * self.hashes.len()
