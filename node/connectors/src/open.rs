@@ -66,9 +66,14 @@ impl ConnectorContext {
         let Location::Stored { store, path: key, .. } = Location::new(path, self.places())? else { return Ok(()) };
         // A committer lists this prefix too.
         let first = timeout(STORE_PATIENCE, store.list(Some(&key)).try_next()).await;
-        match first.map(|first| first.map_err(store_error(format!("list {path}")))) {
-            Ok(Err(refused @ ConnectorError::Refused { .. })) => Err(refused),
-            _ => Ok(()),
+        let Ok(Err(error)) = first else { return Ok(()) };
+        match store_error(format!("list {path}"))(error) {
+            refused @ ConnectorError::Refused { .. } => Err(refused),
+            ConnectorError::Config { .. }
+            | ConnectorError::Record { .. }
+            | ConnectorError::Data { .. }
+            | ConnectorError::Store { .. }
+            | ConnectorError::GaveUp { .. } => Ok(()),
         }
     }
 

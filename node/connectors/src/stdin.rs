@@ -150,11 +150,13 @@ impl StdinReader {
         if self.buffer.starts_with(BYTE_ORDER_MARK) {
             self.decoded = BYTE_ORDER_MARK.len();
         }
-        let Format::Csv(format) = &self.format else {
-            return Ok(Box::new(
-                JsonDecoder::new(self.schema.clone())
-                    .map_err(|reason| ConnectorError::Data { attempted: format!("read {NAME}"), reason })?,
-            ));
+        let format = match &self.format {
+            Format::Csv(format) => format,
+            Format::Json => {
+                let decoder = JsonDecoder::new(self.schema.clone());
+                let failed = |reason| ConnectorError::Data { attempted: format!("read {NAME}"), reason };
+                return Ok(Box::new(decoder.map_err(failed)?));
+            }
         };
         if !format.has_header() {
             return Ok(Box::new(format.decoder(NAME, &self.schema)?));

@@ -137,7 +137,9 @@ impl FileTable {
                 let groups = parquet::cut(&self.files.location, file, u64::MAX).await?.pop().map_or(0, |run| run.end);
                 FilePayload::RowGroups { file: file.name.clone(), start: 0, end: groups, group: 0, row: 0 }
             }
-            _ => FilePayload::Lines { file: file.name.clone(), start: 0, end: file.bytes, offset: None },
+            Format::Json | Format::Csv(_) => {
+                FilePayload::Lines { file: file.name.clone(), start: 0, end: file.bytes, offset: None }
+            }
         })
     }
 
@@ -172,7 +174,8 @@ impl FileTable {
         let invalid = |reason| ConnectorError::Config { table: self.name.clone(), reason };
         let decoder = match &self.format {
             Format::Csv(format) => csv_decoder(format, file, range, &self.schema).await?,
-            _ => Box::new(JsonDecoder::new(self.schema.clone()).map_err(invalid)?),
+            Format::Json => Box::new(JsonDecoder::new(self.schema.clone()).map_err(invalid)?),
+            Format::Parquet => return Err(invalid("its files are Parquet, and a split is of lines".to_owned())),
         };
         let notices = self.notices.clone();
         Ok(LineFormat { decoder, batch_rows: self.batch_rows, sets_aside: self.sets_aside, notices })
