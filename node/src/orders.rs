@@ -235,7 +235,7 @@ impl Orders {
             }
             (Phase::Ending { .. }, AttemptEvent::Gone) => self.gone(job, attempt),
             // Late events of a cancelled attempt.
-            _ => Vec::new(),
+            (Phase::Waiting(..) | Phase::Ending { .. } | Phase::Cancelled, _) => Vec::new(),
         }
     }
 
@@ -431,7 +431,7 @@ impl Orders {
     fn if_running(&mut self, job: JobId, attempt: Attempt, effect: Effect) -> Vec<Effect> {
         match self.phase(job, attempt) {
             Some(Phase::Running { .. }) => vec![effect],
-            _ => Vec::new(),
+            Some(Phase::Waiting(..) | Phase::Ending { .. } | Phase::Cancelled) | None => Vec::new(),
         }
     }
 

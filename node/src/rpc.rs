@@ -49,7 +49,12 @@ impl SessionError {
     pub(crate) fn occupied(&self) -> Option<&str> {
         match self {
             Self::Occupied { occupant, .. } => Some(occupant),
-            _ => None,
+            Self::NotLeading { .. }
+            | Self::Broken { .. }
+            | Self::Ended { .. }
+            | Self::Violation { .. }
+            | Self::Silent { .. }
+            | Self::GivenUp { .. } => None,
         }
     }
 
@@ -57,7 +62,12 @@ impl SessionError {
     pub(crate) fn leader(&self) -> Option<String> {
         match self {
             Self::NotLeading { leader, .. } => leader.clone(),
-            _ => None,
+            Self::Broken { .. }
+            | Self::Occupied { .. }
+            | Self::Ended { .. }
+            | Self::Violation { .. }
+            | Self::Silent { .. }
+            | Self::GivenUp { .. } => None,
         }
     }
 }

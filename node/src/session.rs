@@ -133,7 +133,10 @@ impl SessionClient {
                 Ok((stream, Registered::Accepted { term, lease: Duration::from_millis(lease_ms) }))
             }
             Received::Message(CoordinatorMessage::Refused { reason }) => Ok((stream, Registered::Refused { reason })),
-            _ => Err(stream.violation(&"gave orders before it answered the registration")),
+            Received::Message(CoordinatorMessage::Order { .. } | CoordinatorMessage::ReportAcknowledged { .. })
+            | Received::MalformedOrder { .. } => {
+                Err(stream.violation(&"gave orders before it answered the registration"))
+            }
         }
     }
 
@@ -159,7 +162,10 @@ impl SessionClient {
                 Received::Message(CoordinatorMessage::Registered { .. }) => {
                     return Err(stream.violation(&"registered this node twice"));
                 }
-                received => self.worker.received(received).await,
+                order @ (Received::Message(
+                    CoordinatorMessage::Order { .. } | CoordinatorMessage::ReportAcknowledged { .. },
+                )
+                | Received::MalformedOrder { .. }) => self.worker.received(order).await,
             }
         }
     }

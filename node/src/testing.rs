@@ -225,10 +225,11 @@ impl FakeLeader {
     pub(crate) async fn accept(&mut self) -> (FakeSession, thalweg_types::node::NodeRegistration) {
         let session = time::timeout(PATIENCE, self.sessions.recv()).await.expect("one comes in time");
         let mut session = session.expect("the service lives");
-        match session.hear().await {
-            NodeMessage::Register(registration) => (session, registration),
-            other => panic!("a session begins with a registration, not with {other:?}"),
-        }
+        let first = session.hear().await;
+        let NodeMessage::Register(registration) = first else {
+            panic!("a session begins with a registration, not with {first:?}")
+        };
+        (session, registration)
     }
 
     /// The next session, registered in a term with a lease of four seconds, and its `Reattach` message.
@@ -261,9 +262,9 @@ impl FakeSession {
     /// The next message of the node that is not a heartbeat.
     pub(crate) async fn hear_news(&mut self) -> NodeMessage {
         loop {
-            match self.hear().await {
-                NodeMessage::Heartbeat { .. } => {}
-                news => return news,
+            let message = self.hear().await;
+            if !matches!(message, NodeMessage::Heartbeat { .. }) {
+                return message;
             }
         }
     }

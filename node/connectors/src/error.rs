@@ -72,7 +72,12 @@ impl From<StorageError> for ConnectorError {
             StorageError::Config { attempted, reason } => Self::Data { attempted, reason },
             StorageError::Store { attempted, source } => Self::Store { attempted, source },
             StorageError::Refused { attempted, advice, source } => Self::Refused { attempted, advice, source },
-            other => Self::Data { attempted: "open the object store".to_owned(), reason: other.to_string() },
+            StorageError::NotFound { .. }
+            | StorageError::NoCheckpoint { .. }
+            | StorageError::Corrupt { .. }
+            | StorageError::Exists { .. } => {
+                Self::Data { attempted: "open the object store".to_owned(), reason: error.to_string() }
+            }
         }
     }
 }

@@ -190,7 +190,7 @@ impl Outbound {
     pub fn is_ready(&self) -> bool {
         match self.router {
             Router::Rebalance { .. } => self.channels.iter().any(OutChannel::is_ready),
-            _ => self.channels.iter().all(OutChannel::is_ready),
+            Router::Single | Router::Hash { .. } => self.channels.iter().all(OutChannel::is_ready),
         }
     }
 

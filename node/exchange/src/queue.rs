@@ -82,7 +82,8 @@ pub(crate) fn push<T>(queue: &mut VecDeque<Item<T>>, item: Item<T>) {
         Item::Watermark(watermark) => {
             let is_outdated = |last: &Item<T>| match last {
                 Item::Watermark(last) => last.is_end() || !watermark.is_end(),
-                last => matches!(last, Item::Idle),
+                Item::Idle => true,
+                Item::Data { .. } | Item::Barrier(_) | Item::End => false,
             };
             while queue.back().is_some_and(is_outdated) {
                 queue.pop_back();
@@ -97,7 +98,7 @@ pub(crate) fn push<T>(queue: &mut VecDeque<Item<T>>, item: Item<T>) {
                 queue.remove(oldest);
             }
         }
-        _ => {}
+        Item::Data { .. } | Item::Idle | Item::End => {}
     }
     queue.push_back(item);
 }

@@ -66,7 +66,7 @@ impl ExchangeService {
         let first = first.map_err(|_| Status::deadline_exceeded("the stream did not say what it is"))??;
         match first.map(SenderFrame::try_from).transpose()? {
             Some(SenderFrame::Hello(hello)) => Ok(hello),
-            _ => Err(Status::invalid_argument("a stream begins with a Hello")),
+            Some(SenderFrame::Channel(_)) | None => Err(Status::invalid_argument("a stream begins with a Hello")),
         }
     }
 }

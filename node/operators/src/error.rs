@@ -74,16 +74,34 @@ pub enum OperatorError {
 impl OperatorError {
     /// Converts to the fault of one row.
     pub(crate) fn into_fault(self, row: usize) -> Fault {
-        let reason = match &self {
-            // The failing library means nothing to the author of the expression.
-            Self::Evaluate { source, .. } => without_origin(&with_causes(source)).to_owned(),
-            other => with_causes(other),
-        };
-        match self {
-            Self::Evaluate { expression, place, .. } | Self::Null { expression, place, .. } => {
-                Fault { row, expression, place, reason }
+        let (text, place, reason) = match &self {
+            Self::Evaluate { expression, place, source } => {
+                // The failing library means nothing to the author of the expression.
+                (expression.as_str(), *place, without_origin(&with_causes(source)).to_owned())
             }
-            _ => Fault { row, expression: String::new(), place: None, reason },
+            Self::Null { expression, place, .. } => (expression.as_str(), *place, with_causes(&self)),
+            Self::Build { .. }
+            | Self::Arrow { .. }
+            | Self::Input { .. }
+            | Self::Time { .. }
+            | Self::TooMuch { .. }
+            | Self::Restore { .. } => ("", None, with_causes(&self)),
+        };
+        Fault { row, expression: text.to_owned(), place, reason }
+    }
+
+    /// Whether the same rows may succeed in smaller batches: nothing has changed.
+    #[must_use]
+    pub fn asks_for_fewer_rows(&self) -> bool {
+        match self {
+            Self::TooMuch { .. } => true,
+            Self::Evaluate { .. }
+            | Self::Null { .. }
+            | Self::Build { .. }
+            | Self::Arrow { .. }
+            | Self::Input { .. }
+            | Self::Time { .. }
+            | Self::Restore { .. } => false,
         }
     }
 }

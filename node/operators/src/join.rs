@@ -115,13 +115,12 @@ impl WindowJoinLogic {
     /// `None`.
     fn filtered(&mut self, chunk: RecordBatch, out: &mut Output) -> Result<Option<RecordBatch>, OperatorError> {
         let Some(filter) = &self.filter else { return Ok(Some(chunk)) };
-        let Sifted { rows, value, failed } = match sift(chunk.clone(), |chunk| filter.evaluate_mask(chunk)) {
-            Err(OperatorError::TooMuch { rows }) if rows > 1 => {
-                self.unfiltered.halve(&chunk);
-                return Ok(None);
-            }
-            sifted => sifted?,
-        };
+        let sifted = sift(chunk.clone(), |chunk| filter.evaluate_mask(chunk));
+        if sifted.as_ref().is_err_and(OperatorError::asks_for_fewer_rows) {
+            self.unfiltered.halve(&chunk);
+            return Ok(None);
+        }
+        let Sifted { rows, value, failed } = sifted?;
         out.failed.extend(failed);
         let Some(mask) = value else { return Ok(Some(rows)) };
         filter_record_batch(&rows, &mask).map(Some).map_err(arrow_error("filter joined rows"))

@@ -294,14 +294,13 @@ impl Chain {
                 if let Some(batch) = rest {
                     self.stack.push(Step::Process { vertex: at, port, batch });
                 }
-                match operator.process(port, batch.clone()) {
-                    Err(OperatorError::TooMuch { .. }) if rows > 1 => {
-                        portion.was_too_much(rows);
-                        self.stack.push(Step::Process { vertex: at, port, batch });
-                        return Ok(());
-                    }
-                    processed => processed.map_err(|source| failed(name, source))?,
+                let processed = operator.process(port, batch.clone());
+                if rows > 1 && processed.as_ref().is_err_and(OperatorError::asks_for_fewer_rows) {
+                    portion.was_too_much(rows);
+                    self.stack.push(Step::Process { vertex: at, port, batch });
+                    return Ok(());
                 }
+                processed.map_err(|source| failed(name, source))?;
                 portion.took(rows, self.parts.meter.now().saturating_sub(began));
                 self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
                 self.parts.state.observe(at, name, || operator.state_bytes())?;

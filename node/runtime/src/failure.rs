@@ -88,7 +88,34 @@ impl SubtaskError {
         match self {
             Self::Exchange(error) => error.peer(),
             Self::Barrier { peer, .. } => Some(*peer),
-            _ => None,
+            Self::Operator { .. }
+            | Self::Row { .. }
+            | Self::Connector { .. }
+            | Self::SetAside { .. }
+            | Self::Checkpoint(_)
+            | Self::Restore { .. }
+            | Self::StateTooLarge { .. }
+            | Self::Panic { .. }
+            | Self::Plan { .. }
+            | Self::Graph(_) => None,
+        }
+    }
+
+    /// Whether the same rows may succeed in smaller batches: nothing has changed.
+    pub(crate) fn asks_for_fewer_rows(&self) -> bool {
+        match self {
+            Self::Operator { source, .. } => source.asks_for_fewer_rows(),
+            Self::Row { .. }
+            | Self::Connector { .. }
+            | Self::SetAside { .. }
+            | Self::Checkpoint(_)
+            | Self::Restore { .. }
+            | Self::Exchange(_)
+            | Self::Barrier { .. }
+            | Self::StateTooLarge { .. }
+            | Self::Panic { .. }
+            | Self::Plan { .. }
+            | Self::Graph(_) => false,
         }
     }
 

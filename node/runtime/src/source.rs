@@ -13,7 +13,6 @@ use std::{sync::Arc, time::Duration};
 use arrow::array::RecordBatch;
 use thalweg_connectors::{DeadLetter, Read};
 use thalweg_flow::SplitWatermarks;
-use thalweg_operators::OperatorError;
 use thalweg_types::{OperatorId, Watermark};
 use tokio::sync::watch;
 
@@ -254,16 +253,13 @@ impl SourceSubtask {
             let (part, rest) = self.portion.cut(batch.clone());
             let (rows, began) = (part.num_rows(), self.meter.now());
             let stamped = self.stamp.stamp(self.readers.id_of(split), part, takes_dead_letters);
-            match stamped {
-                Err(SubtaskError::Operator { source: OperatorError::TooMuch { .. }, .. }) if rows > 1 => {
-                    self.portion.was_too_much(rows);
-                    self.chain.take_turn().await;
-                }
-                stamped => {
-                    self.portion.took(rows, self.meter.now().saturating_sub(began));
-                    return Ok((stamped?, rest));
-                }
+            if rows > 1 && stamped.as_ref().is_err_and(SubtaskError::asks_for_fewer_rows) {
+                self.portion.was_too_much(rows);
+                self.chain.take_turn().await;
+                continue;
             }
+            self.portion.took(rows, self.meter.now().saturating_sub(began));
+            return Ok((stamped?, rest));
         }
     }
 

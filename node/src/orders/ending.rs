@@ -104,7 +104,7 @@ impl Orders {
                 let patience = if runs_beside(job) { PATIENCE_BESIDE } else { 1 };
                 now.saturating_sub(*since) >= self.limits.stop_timeout * patience
             }
-            _ => false,
+            Phase::Waiting(..) | Phase::Running { .. } | Phase::Cancelled => false,
         };
         let overdue = self.attempts().filter(|(job, _, phase)| is_overdue(*job, phase));
         overdue.map(|(job, attempt, _)| Effect::Abandon { job, attempt }).collect()

@@ -142,7 +142,15 @@ impl FieldGenerator {
                 Some(u64::try_from(end.saturating_sub(*start).saturating_add(1).max(0)).unwrap_or(u64::MAX))
             }
             Values::Struct { children, .. } => children.iter().filter_map(Self::rows).min(),
-            _ => None,
+            Values::IntegerSequence { end: None, .. }
+            | Values::TextSequence { end: None, .. }
+            | Values::TimeSequence { .. }
+            | Values::TimeRandom { .. }
+            | Values::Boolean
+            | Values::Integer { .. }
+            | Values::Decimal { .. }
+            | Values::Float { .. }
+            | Values::Text { .. } => None,
         }
     }
 
@@ -151,7 +159,14 @@ impl FieldGenerator {
         match &self.values {
             Values::Text { letters } => letters.saturating_add(16),
             Values::Struct { children, .. } => children.iter().map(Self::row_bytes).fold(0, u64::saturating_add),
-            _ => 16,
+            Values::Boolean
+            | Values::Integer { .. }
+            | Values::Decimal { .. }
+            | Values::Float { .. }
+            | Values::IntegerSequence { .. }
+            | Values::TextSequence { .. }
+            | Values::TimeSequence { .. }
+            | Values::TimeRandom { .. } => 16,
         }
     }
 

@@ -64,21 +64,26 @@ impl SinkCommitter for PartCommitter {
         let (mut failed, mut unsynced) = (Vec::new(), BTreeSet::new());
         for value in committables {
             match self.publish(value).await {
-                Err(error @ ConnectorError::Data { .. }) => failed.push(error),
-                published => unsynced.extend(published?),
+                Ok(folder) => unsynced.extend(folder),
+                // The others can still be published.
+                Err(ConnectorError::Data { attempted, reason }) => failed.push((attempted, reason)),
+                Err(
+                    error @ (ConnectorError::Config { .. }
+                    | ConnectorError::Record { .. }
+                    | ConnectorError::Store { .. }
+                    | ConnectorError::GaveUp { .. }
+                    | ConnectorError::Refused { .. }),
+                ) => return Err(error),
             }
             tokio::task::yield_now().await;
         }
         sync_folders(&unsynced)?;
         let others = failed.len().saturating_sub(1);
-        match failed.into_iter().next() {
-            None => Ok(()),
-            Some(ConnectorError::Data { attempted, reason }) if others > 0 => {
-                let reason = format!("{reason} ({others} more could not be published either; all others are)");
-                Err(ConnectorError::Data { attempted, reason })
-            }
-            Some(error) => Err(error),
+        let Some((attempted, mut reason)) = failed.into_iter().next() else { return Ok(()) };
+        if others > 0 {
+            reason = format!("{reason} ({others} more could not be published either; all others are)");
         }
+        Err(ConnectorError::Data { attempted, reason })
     }
 
     async fn discard(&self, cluster: &ClusterId, job: JobId, before: Attempt) -> Result<(), ConnectorError> {

@@ -67,9 +67,9 @@ impl SplitReader for MonitorReader {
             if let Some(reader) = &mut self.current {
                 match reader.next().await? {
                     Read::End => self.current = None,
-                    records => {
+                    read @ (Read::Records { .. } | Read::Idle | Read::Waiting) => {
                         self.is_idle = false;
-                        return Ok(records);
+                        return Ok(read);
                     }
                 }
             } else if let Some(split) = &self.resumed {

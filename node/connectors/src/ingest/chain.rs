@@ -107,7 +107,7 @@ impl Chain<'_> {
         let heads = futures::stream::iter(listed).map(|(number, bytes)| async move {
             match log.head(number, bytes).await {
                 Ok(head) => Ok((number, Ok(head))),
-                Err(error @ StorageError::Corrupt { .. }) => Ok((number, Err(error))),
+                Err(error) if is_damage(&error) => Ok((number, Err(error))),
                 Err(error) => Err(ConnectorError::from(error)),
             }
         });
@@ -169,11 +169,9 @@ impl Chain<'_> {
                     return Err(ConnectorError::Data { attempted: "open the ingest log".to_owned(), reason });
                 }
                 Link::Records(_) if is_last => match self.log.read(*number).await {
-                    Err(error @ StorageError::Corrupt { .. }) => error.to_string(),
-                    read => {
-                        read?;
-                        continue;
-                    }
+                    Err(error) if is_damage(&error) => error.to_string(),
+                    Err(error) => return Err(error.into()),
+                    Ok(_) => continue,
                 },
                 Link::Records(_) | Link::Seal => continue,
             };
@@ -181,6 +179,19 @@ impl Chain<'_> {
             torn.insert(*number);
         }
         Ok(torn)
+    }
+}
+
+/// Whether a segment is there but is not whole, as an interrupted put leaves it.
+fn is_damage(error: &StorageError) -> bool {
+    match error {
+        StorageError::Corrupt { .. } => true,
+        StorageError::NotFound { .. }
+        | StorageError::NoCheckpoint { .. }
+        | StorageError::Exists { .. }
+        | StorageError::Store { .. }
+        | StorageError::Refused { .. }
+        | StorageError::Config { .. } => false,
     }
 }
 

@@ -246,8 +246,10 @@ impl Endpoint {
         }
         match &queue.life {
             Life::Failed(reason) => Taken::Failed(reason.clone()),
-            _ if queue.is_draining && queue.pending.is_empty() && !queue.is_appending => Taken::End,
-            _ => Taken::Nothing,
+            Life::Opening | Life::Open { .. } | Life::Closed => {
+                let is_over = queue.is_draining && queue.pending.is_empty() && !queue.is_appending;
+                if is_over { Taken::End } else { Taken::Nothing }
+            }
         }
     }
 

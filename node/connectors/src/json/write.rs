@@ -59,18 +59,7 @@ impl PlainColumn {
 
     /// Writes a non-null value.
     pub(crate) fn write(&self, row: usize, into: &mut Vec<u8>) {
-        match &self.0 {
-            Values::Text(array) => into.extend_from_slice(array.value(row).as_bytes()),
-            values => {
-                let start = into.len();
-                values.write(row, into);
-                // Only text values contain quotes inside, so other quoted values have them only at their ends.
-                if into.get(start) == Some(&b'"') {
-                    into.pop();
-                    into.remove(start);
-                }
-            }
-        }
+        self.0.write_plain(row, into);
     }
 }
 
@@ -118,14 +107,19 @@ enum Values {
     Float32(PrimitiveArray<Float32Type>),
     Float64(PrimitiveArray<Float64Type>),
     Decimal(PrimitiveArray<Decimal128Type>, i8),
-    Timestamp(PrimitiveArray<Int64Type>, TimeUnit, TimestampForm),
-    Date(PrimitiveArray<Date32Type>),
-    Time(PrimitiveArray<Int64Type>, TimeUnit),
     Text(StringViewArray),
-    Bytes(BinaryArray),
+    Quoted(Quoted),
     Struct(StructArray, Object),
     List(ListArray, Box<Values>),
     Map(MapArray, Box<Values>, Box<Values>),
+}
+
+/// Values whose text stands between quotes in JSON, and has nothing to escape.
+enum Quoted {
+    Timestamp(PrimitiveArray<Int64Type>, TimeUnit, TimestampForm),
+    Date(PrimitiveArray<Date32Type>),
+    Time(PrimitiveArray<Int64Type>, TimeUnit),
+    Bytes(BinaryArray),
 }
 
 fn primitive<T: ArrowPrimitiveType>(array: &ArrayRef) -> PrimitiveArray<T> {
@@ -158,13 +152,15 @@ impl Values {
             D::Float32 => Self::Float32(primitive(array)),
             D::Float64 => Self::Float64(primitive(array)),
             D::Decimal128(_, scale) => Self::Decimal(primitive(array), *scale),
-            D::Timestamp(unit, _) => Self::Timestamp(numbers(array)?, *unit, form),
-            D::Date32 => Self::Date(primitive(array)),
-            D::Time32(unit) | D::Time64(unit) => Self::Time(numbers(array)?, *unit),
+            D::Timestamp(unit, _) => Self::Quoted(Quoted::Timestamp(numbers(array)?, *unit, form)),
+            D::Date32 => Self::Quoted(Quoted::Date(primitive(array))),
+            D::Time32(unit) | D::Time64(unit) => Self::Quoted(Quoted::Time(numbers(array)?, *unit)),
             D::Utf8View => Self::Text(array.as_string_view().clone()),
             D::Utf8 | D::LargeUtf8 => Self::Text(cast(array, &D::Utf8View)?.as_string_view().clone()),
-            D::Binary => Self::Bytes(array.as_binary::<i32>().clone()),
-            D::BinaryView | D::LargeBinary => Self::Bytes(cast(array, &D::Binary)?.as_binary::<i32>().clone()),
+            D::Binary => Self::Quoted(Quoted::Bytes(array.as_binary::<i32>().clone())),
+            D::BinaryView | D::LargeBinary => {
+                Self::Quoted(Quoted::Bytes(cast(array, &D::Binary)?.as_binary::<i32>().clone()))
+            }
             D::Dictionary(_, value) => return Self::of(&cast(array, value)?, form),
             D::Struct(fields) => {
                 let whole = array.as_struct();
@@ -190,7 +186,7 @@ impl Values {
             Self::Int8(array) => array,
             Self::Int16(array) => array,
             Self::Int32(array) => array,
-            Self::Int64(array) | Self::Timestamp(array, ..) | Self::Time(array, _) => array,
+            Self::Int64(array) => array,
             Self::UInt8(array) => array,
             Self::UInt16(array) => array,
             Self::UInt32(array) => array,
@@ -198,9 +194,8 @@ impl Values {
             Self::Float32(array) => array,
             Self::Float64(array) => array,
             Self::Decimal(array, _) => array,
-            Self::Date(array) => array,
             Self::Text(array) => array,
-            Self::Bytes(array) => array,
+            Self::Quoted(quoted) => quoted.array(),
             Self::Struct(array, _) => array,
             Self::List(array, _) => array,
             Self::Map(array, ..) => array,
@@ -248,20 +243,56 @@ impl Values {
                     values.write_or_null(item, into);
                 });
             }
-            Self::Timestamp(..) | Self::Date(_) | Self::Time(..) | Self::Bytes(_) => self.write_quoted(row, into),
+            Self::Quoted(quoted) => {
+                into.push(b'"');
+                quoted.write(row, into);
+                into.push(b'"');
+            }
         }
     }
 
-    fn write_quoted(&self, row: usize, into: &mut Vec<u8>) {
-        into.push(b'"');
+    /// Writes a non-null value without quotes around it.
+    fn write_plain(&self, row: usize, into: &mut Vec<u8>) {
+        match self {
+            Self::Text(array) => into.extend_from_slice(array.value(row).as_bytes()),
+            Self::Quoted(quoted) => quoted.write(row, into),
+            Self::Float32(array) => write_float(array.value(row), false, into),
+            Self::Float64(array) => write_float(array.value(row), false, into),
+            Self::Null
+            | Self::Boolean(_)
+            | Self::Int8(_)
+            | Self::Int16(_)
+            | Self::Int32(_)
+            | Self::Int64(_)
+            | Self::UInt8(_)
+            | Self::UInt16(_)
+            | Self::UInt32(_)
+            | Self::UInt64(_)
+            | Self::Decimal(..)
+            | Self::Struct(..)
+            | Self::List(..)
+            | Self::Map(..) => self.write(row, into),
+        }
+    }
+}
+
+impl Quoted {
+    fn array(&self) -> &dyn Array {
+        match self {
+            Self::Timestamp(array, ..) | Self::Time(array, _) => array,
+            Self::Date(array) => array,
+            Self::Bytes(array) => array,
+        }
+    }
+
+    /// Writes a non-null value without its quotes.
+    fn write(&self, row: usize, into: &mut Vec<u8>) {
         match self {
             Self::Timestamp(array, unit, form) => timestamp::write(array.value(row), *unit, *form, into),
             Self::Date(array) => timestamp::write_day(i64::from(array.value(row)), into),
             Self::Time(array, unit) => timestamp::write_time(array.value(row), *unit, into),
             Self::Bytes(array) => write_base64(array.value(row), into),
-            _ => {}
         }
-        into.push(b'"');
     }
 }
 

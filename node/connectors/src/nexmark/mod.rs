@@ -95,7 +95,12 @@ fn wanted_kinds(predicates: &[ColumnPredicate]) -> Vec<Kind> {
         match predicate.comparison {
             Comparison::Equal => number == value,
             Comparison::NotEqual => number != value,
-            _ => true,
+            Comparison::Less
+            | Comparison::LessOrEqual
+            | Comparison::Greater
+            | Comparison::GreaterOrEqual
+            | Comparison::IsNull
+            | Comparison::IsNotNull => true,
         }
     };
     let is_wanted = |kind: &Kind| predicates.iter().all(|predicate| allows(predicate, *kind));

@@ -116,7 +116,9 @@ impl Operator for LocalAggregate {
             };
             match rows {
                 Rows::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
-                some => self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?,
+                some @ (Rows::Range { .. } | Rows::Picked(_)) => {
+                    self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?
+                }
             };
         }
         if self.panes.live_tables() > LIVE_TABLES_MAX || self.panes.live_groups() > self.live_groups_max {

@@ -29,7 +29,7 @@ use crate::{
     error::build_error,
     restore::{owned_parts, value},
     sift::{Sifted, sift},
-    split::split_by,
+    split::{Rows, split_by},
     windowing::{Output, WindowLogic, WindowOperator},
 };
 
@@ -152,8 +152,10 @@ impl WindowLogic for WindowedAggregate {
                 continue;
             };
             let is_new = match rows {
-                crate::split::Rows::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
-                some => self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?,
+                Rows::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
+                some @ (Rows::Range { .. } | Rows::Picked(_)) => {
+                    self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?
+                }
             };
             self.panes.merge_some(&self.spec, key, new_rows, &mut self.indices)?;
             if is_new {

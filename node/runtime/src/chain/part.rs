@@ -157,7 +157,7 @@ impl Chain {
                         self.emit(vertex, batch)?;
                     }
                 }
-                step => self.step(step).await?,
+                Step::Drain { .. } | Step::Signal { .. } => self.step(step).await?,
             }
         }
         Ok(())
