@@ -8,13 +8,12 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use datafusion_common::{DFSchema, ScalarValue, tree_node::TreeNode};
-use datafusion_expr::{
-    BinaryExpr, Expr, Join, LogicalPlan, Operator, TableScan, expr::ScalarFunction, utils::split_conjunction,
-};
+use datafusion_expr::{BinaryExpr, Expr, Join, LogicalPlan, Operator, TableScan, utils::split_conjunction};
 use thalweg_types::graph::{ColumnPredicate, Comparison, PredicateValue};
 
 use crate::{
     catalog::{StreamTable, TableKey},
+    paths::path_of,
     window_tvf::WindowTvf,
 };
 
@@ -237,23 +236,6 @@ pub(crate) fn collect(expr: &Expr, schema: &DFSchema, need: Need, needs: &mut Ne
             });
             debug_assert!(visited.is_ok(), "visiting children never fails");
         }
-    }
-}
-
-/// The column and the names of the fields below it, if an expression is only a path.
-pub(crate) fn path_of(expr: &Expr) -> Option<(&datafusion_common::Column, Vec<String>)> {
-    match expr {
-        Expr::Column(column) => Some((column, Vec::new())),
-        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "get_field" => {
-            let (base, names) = args.split_first()?;
-            let (column, mut path) = path_of(base)?;
-            for name in names {
-                let Expr::Literal(value, _) = name else { return None };
-                path.push(value.try_as_str()??.to_owned());
-            }
-            Some((column, path))
-        }
-        _ => None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     chains,
     dialect::{self, ThalwegDialect},
     errors::{Result, SqlError},
-    text::is_word,
+    words::is_word,
 };
 
 /// A statement with its tokens, which give errors their place.

@@ -44,7 +44,6 @@ use crate::{
     window_tvf::WindowTvf,
 };
 
-pub(crate) use relation::is_trivial;
 pub(crate) use sink::{Output, Target};
 
 /// Lowers all outputs of a script into one graph.

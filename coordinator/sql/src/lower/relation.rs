@@ -21,7 +21,7 @@ use thalweg_types::{
 };
 
 use super::WindowTag;
-use crate::{explain::expression_text, filters::is_unsteady, prune::path_of};
+use crate::{explain::expression_text, filters::is_unsteady};
 
 #[derive(Debug, Clone)]
 pub(super) struct Relation {
@@ -236,11 +236,6 @@ pub(super) fn index_in(schema: &Schema, expr: &Expr) -> Option<usize> {
         Expr::Column(column) => schema.index_of(&column.name).ok(),
         _ => None,
     }
-}
-
-/// Whether an expression is so cheap that it may be evaluated twice.
-pub(crate) fn is_trivial(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(_, _)) || path_of(expr).is_some()
 }
 
 /// Whether an expression names one of these columns.
