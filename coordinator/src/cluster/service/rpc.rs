@@ -17,7 +17,7 @@ use thalweg_types::{
 };
 use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 
-use super::service::ClusterService;
+use super::ClusterService;
 use crate::planning::PlanError;
 
 /// Marks a request that a follower has passed on. It is not passed on again, because two members that disagree on the
