@@ -304,23 +304,24 @@ fn comparison_of(operator: Operator) -> Option<Comparison> {
 }
 
 fn value_of(expr: &Expr) -> Option<PredicateValue> {
-    use ScalarValue as Value;
     let Expr::Literal(value, _) = expr else { return None };
     Some(match value {
-        Value::Int8(Some(number)) => PredicateValue::Integer(i64::from(*number)),
-        Value::Int16(Some(number)) => PredicateValue::Integer(i64::from(*number)),
-        Value::Int32(Some(number)) => PredicateValue::Integer(i64::from(*number)),
-        Value::Int64(Some(number)) => PredicateValue::Integer(*number),
-        Value::Float32(Some(number)) if number.is_finite() => PredicateValue::Float(f64::from(*number)),
-        Value::Float64(Some(number)) if number.is_finite() => PredicateValue::Float(*number),
-        Value::Utf8(Some(text)) | Value::Utf8View(Some(text)) | Value::LargeUtf8(Some(text)) => {
+        ScalarValue::Int8(Some(number)) => PredicateValue::Integer(i64::from(*number)),
+        ScalarValue::Int16(Some(number)) => PredicateValue::Integer(i64::from(*number)),
+        ScalarValue::Int32(Some(number)) => PredicateValue::Integer(i64::from(*number)),
+        ScalarValue::Int64(Some(number)) => PredicateValue::Integer(*number),
+        ScalarValue::Float32(Some(number)) if number.is_finite() => PredicateValue::Float(f64::from(*number)),
+        ScalarValue::Float64(Some(number)) if number.is_finite() => PredicateValue::Float(*number),
+        ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => {
             PredicateValue::Text(text.clone())
         }
-        Value::Boolean(Some(flag)) => PredicateValue::Boolean(*flag),
-        Value::TimestampSecond(Some(time), _) => PredicateValue::TimestampMicros(time.checked_mul(1_000_000)?),
-        Value::TimestampMillisecond(Some(time), _) => PredicateValue::TimestampMicros(time.checked_mul(1000)?),
-        Value::TimestampMicrosecond(Some(time), _) => PredicateValue::TimestampMicros(*time),
-        Value::TimestampNanosecond(Some(time), _) if time % 1000 == 0 => PredicateValue::TimestampMicros(time / 1000),
+        ScalarValue::Boolean(Some(flag)) => PredicateValue::Boolean(*flag),
+        ScalarValue::TimestampSecond(Some(time), _) => PredicateValue::TimestampMicros(time.checked_mul(1_000_000)?),
+        ScalarValue::TimestampMillisecond(Some(time), _) => PredicateValue::TimestampMicros(time.checked_mul(1000)?),
+        ScalarValue::TimestampMicrosecond(Some(time), _) => PredicateValue::TimestampMicros(*time),
+        ScalarValue::TimestampNanosecond(Some(time), _) if time % 1000 == 0 => {
+            PredicateValue::TimestampMicros(time / 1000)
+        }
         _ => return None,
     })
 }

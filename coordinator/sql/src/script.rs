@@ -235,7 +235,15 @@ impl<'a> Session<'a> {
                 let target = self.target(&insert, &plan)?;
                 Ok(Output { plan, target, tokens })
             }
-            _ => {
+            StatementKind::CreateTable(_)
+            | StatementKind::CreateView(_)
+            | StatementKind::Set { .. }
+            | StatementKind::Explain(_)
+            | StatementKind::Drop { .. }
+            | StatementKind::ShowTables
+            | StatementKind::Describe(_)
+            | StatementKind::SetBegin
+            | StatementKind::SetEnd => {
                 let place = tokens.first().map(|token| token.span.start);
                 Err(SqlError::new("only queries and INSERT can be explained").with_place(place))
             }

@@ -80,6 +80,15 @@ pub(crate) fn lower(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct WindowTag(usize);
 
+/// Whether those of a window's ends that are known tell which window of this shape it is; without a shape, both do.
+fn determines_window(spec: Option<WindowSpec>, start: bool, end: bool) -> bool {
+    match spec {
+        Some(WindowSpec::Tumble { .. } | WindowSpec::Hop { .. }) => start || end,
+        Some(WindowSpec::Cumulate { .. }) => end,
+        Some(WindowSpec::Session { .. }) | None => start && end,
+    }
+}
+
 struct Lowerer<'a> {
     graph: GraphBuilder,
     uses: Uses,

@@ -260,7 +260,15 @@ pub(super) fn encode(expr: &Expr) -> PlanResult<ExprBytes> {
     let bytes = thalweg_expr::encode(expr).map_err(|error| {
         let message = match &error {
             CodecError::TooDeep | CodecError::TooLong => format!("{error}: compute parts of it in a view or subquery"),
-            other => with_causes(other),
+            CodecError::Unsupported { .. }
+            | CodecError::Qualified(_)
+            | CodecError::Type { .. }
+            | CodecError::Value { .. }
+            | CodecError::Write(_)
+            | CodecError::Read(_)
+            | CodecError::Format { .. }
+            | CodecError::Shape(_)
+            | CodecError::UnknownFunction(_) => with_causes(&error),
         };
         let spans = expr.column_refs().into_iter().filter_map(|column| column.spans.first());
         let span = spans.min_by_key(|span| (span.start.line, span.start.column));
