@@ -130,10 +130,8 @@ impl ClusterService {
         let command = command.await.ok_or_else(|| Status::internal("the job cannot be encoded"))?;
         let nothing = || Status::invalid_argument("the script has no INSERT and no SELECT to run");
         let events = self.propose_bytes(command.ok_or_else(nothing)?).await?;
-        let accepted = events.iter().find_map(|event| match event {
-            Event::JobAccepted { job } => Some(*job),
-            _ => None,
-        });
+        let accepted =
+            events.iter().find_map(|event| if let Event::JobAccepted { job } = event { Some(*job) } else { None });
         let job = accepted.ok_or_else(|| Status::internal("the job was recorded without an id"))?;
         tracing::info!(%job, "job accepted");
         self.submitted(job, answers).await

@@ -406,7 +406,13 @@ impl Reign {
             Report::SnapshotFailed { checkpoint, subtask, failure, .. } => {
                 tracing::warn!(%job, %attempt, %node, %checkpoint, %subtask, message = failure.message, "checkpoint failed");
             }
-            _ => {}
+            Report::Discovered { .. }
+            | Report::Ready { .. }
+            | Report::Gone { .. }
+            | Report::Committed { .. }
+            | Report::Discarded { .. }
+            | Report::Snapshot { .. }
+            | Report::CheckpointWanted { .. } => {}
         }
         let now = self.seams.clock.monotonic();
         if let Some(controller) = self.jobs.get_mut(&job) {

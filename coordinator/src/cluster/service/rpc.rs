@@ -127,7 +127,22 @@ pub(super) fn consensus_status(error: ConsensusError) -> Status {
 pub(super) fn rejection_status(reason: &Rejection) -> Status {
     match reason {
         Rejection::UnknownJob(_) | Rejection::UnknownNode(_) => Status::not_found(reason.to_string()),
-        _ => Status::failed_precondition(reason.to_string()),
+        Rejection::AlreadyNamed(_)
+        | Rejection::NotCurrentIncarnation { .. }
+        | Rejection::Superseded { .. }
+        | Rejection::NotAvailable(_)
+        | Rejection::NodeNeeded(_)
+        | Rejection::NoSlots { .. }
+        | Rejection::BadAssignment(_)
+        | Rejection::PathTaken { .. }
+        | Rejection::NotFailed { .. }
+        | Rejection::PartlyPublished(_)
+        | Rejection::NotCurrentAttempt { .. }
+        | Rejection::NotDueCheckpoint { .. }
+        | Rejection::UnknownCheckpoint { .. }
+        | Rejection::CheckpointNeeded { .. }
+        | Rejection::NotCommitted { .. }
+        | Rejection::WrongStatus { .. } => Status::failed_precondition(reason.to_string()),
     }
 }
 
