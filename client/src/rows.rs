@@ -10,13 +10,21 @@
 //! A restarted job goes on from a checkpoint, and so do its rows: delivered rows are not delivered again. It is an
 //! error if the new attempt no longer has the next row.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use arrow::{array::RecordBatch, buffer::Buffer, error::ArrowError, ipc::reader::StreamDecoder};
 use thalweg_proto::convert::WireError;
-use thalweg_types::{Attempt, JobId};
+use thalweg_types::{
+    Attempt, JobId,
+    client::{RowsAnswer, RowsRequest},
+};
 
 use crate::{error::ClientError, rpc::Client};
+
+/// Bytes of rows that one request asks for, and that the client has to buffer.
+const FETCH_BYTES_MAX: u64 = 4 << 20;
+/// How long the cluster holds a request for rows while there are none.
+const FETCH_WAIT: Duration = Duration::from_secs(5);
 
 /// Pulls the rows of one query. Made by [`Client::fetch_rows`].
 #[derive(Debug)]
@@ -29,23 +37,23 @@ pub struct Rows {
 
 /// The next row to ask for, and the attempt that gave the rows before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Position {
-    pub(crate) attempt: Option<Attempt>,
-    pub(crate) offset: u64,
+struct Position {
+    attempt: Option<Attempt>,
+    offset: u64,
 }
 
 /// The answer to one request for rows.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Fetched {
-    pub(crate) attempt: Attempt,
-    pub(crate) offset: u64,
-    pub(crate) rows: u64,
-    pub(crate) batches: Vec<RecordBatch>,
-    pub(crate) is_end: bool,
+struct Fetched {
+    attempt: Attempt,
+    offset: u64,
+    rows: u64,
+    batches: Vec<RecordBatch>,
+    is_end: bool,
 }
 
 impl Rows {
-    pub(crate) fn new(client: Client, job: JobId, query: u32) -> Self {
+    fn new(client: Client, job: JobId, query: u32) -> Self {
         Self { client, job, query, delivery: Delivery::default() }
     }
 
@@ -91,6 +99,33 @@ impl Rows {
             tracing::debug!(error = &error as &dyn std::error::Error, "could not acknowledge the last rows");
         }
     }
+}
+
+impl Client {
+    /// The rows of a bare SELECT of a job.
+    #[must_use]
+    pub fn fetch_rows(&self, job: JobId, query: u32) -> Rows {
+        Rows::new(self.clone(), job, query)
+    }
+
+    /// Fetches rows from a position on, and acknowledges those before it.
+    async fn fetch(&self, job: JobId, query: u32, from: Position) -> Result<Fetched, ClientError> {
+        let answer = self.request_rows(rows_from(job, query, from, FETCH_WAIT)).await?;
+        let batches = decode(answer.batches)
+            .map_err(|error| WireError::new("FetchRowsResponse", format!("its rows cannot be read: {error}")))?;
+        let RowsAnswer { attempt, offset, rows, end, .. } = answer;
+        Ok(Fetched { attempt, offset, rows, batches, is_end: end })
+    }
+
+    /// Acknowledges the rows before a position, and asks for no others.
+    async fn acknowledge_rows(&self, job: JobId, query: u32, from: Position) -> Result<(), ClientError> {
+        self.request_rows(rows_from(job, query, from, Duration::ZERO)).await.map(drop)
+    }
+}
+
+fn rows_from(job: JobId, query: u32, from: Position, wait: Duration) -> RowsRequest {
+    let Position { attempt, offset } = from;
+    RowsRequest { job, query, offset, bytes_max: FETCH_BYTES_MAX, wait, attempt }
 }
 
 /// What was delivered, and what is buffered.
@@ -148,7 +183,7 @@ impl Delivery {
 
 /// Decodes the batches of an Arrow IPC stream; empty bytes hold none. The columns share the bytes. Declared lengths are
 /// not trusted: nothing is allocated for bytes that are not there.
-pub(crate) fn decode(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, ArrowError> {
+fn decode(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, ArrowError> {
     let mut buffer = Buffer::from(bytes);
     let mut decoder = StreamDecoder::new();
     let mut batches = Vec::new();

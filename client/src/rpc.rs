@@ -18,16 +18,11 @@ use crate::{
     error::ClientError,
     failover::Coordinators,
     model::{ClientConfig, Query, SubmitOptions, SubmittedJob},
-    rows::{self, Fetched, Position, Rows},
 };
 
 #[cfg(test)]
 mod tests;
 
-/// Bytes of rows that one request asks for, and that the client has to buffer.
-const FETCH_BYTES_MAX: u64 = 4 << 20;
-/// How long the cluster holds a request for rows while there are none.
-const FETCH_WAIT: Duration = Duration::from_secs(5);
 /// How long the cluster holds a request for a job's next change.
 const WATCH_WAIT: Duration = Duration::from_secs(20);
 const AT_ONCE: Duration = Duration::ZERO;
@@ -167,12 +162,6 @@ impl Client {
         self.end(job, true).await
     }
 
-    /// The rows of a bare SELECT of a job.
-    #[must_use]
-    pub fn fetch_rows(&self, job: JobId, query: u32) -> Rows {
-        Rows::new(self.clone(), job, query)
-    }
-
     /// All nodes that the leader knows.
     ///
     /// # Errors
@@ -219,30 +208,10 @@ impl Client {
         self.change_members(MemberChange::Remove(member)).await
     }
 
-    /// Fetches rows from a position on, and acknowledges those before it.
-    pub(crate) async fn fetch(&self, job: JobId, query: u32, from: Position) -> Result<Fetched, ClientError> {
-        let answer = self.request_rows(job, query, from, FETCH_WAIT).await?;
-        let batches = rows::decode(answer.batches)
-            .map_err(|error| WireError::new("FetchRowsResponse", format!("its rows cannot be read: {error}")))?;
-        let RowsAnswer { attempt, offset, rows, end, .. } = answer;
-        Ok(Fetched { attempt, offset, rows, batches, is_end: end })
-    }
-
-    /// Acknowledges the rows before a position, and asks for no others.
-    pub(crate) async fn acknowledge_rows(&self, job: JobId, query: u32, from: Position) -> Result<(), ClientError> {
-        self.request_rows(job, query, from, AT_ONCE).await.map(drop)
-    }
-
-    async fn request_rows(
-        &self,
-        job: JobId,
-        query: u32,
-        from: Position,
-        wait: Duration,
-    ) -> Result<RowsAnswer, ClientError> {
-        let Position { attempt, offset } = from;
-        let request = RowsRequest { job, query, offset, bytes_max: FETCH_BYTES_MAX, wait, attempt };
+    /// Fetches rows as they are on the wire, and acknowledges those before them.
+    pub(crate) async fn request_rows(&self, request: RowsRequest) -> Result<RowsAnswer, ClientError> {
         let send = |mut client: ClusterClient, request| async move { client.fetch_rows(request).await };
+        let wait = request.wait;
         Ok(self.coordinators.call(wait, v1::FetchRowsRequest::from(request), send).await?.into())
     }
 

@@ -2,8 +2,6 @@
 
 mod again;
 mod recent;
-mod rows;
-mod rpc;
 mod service;
 
 pub(crate) use service::ClusterService;

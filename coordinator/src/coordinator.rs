@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use thalweg_consensus::{Consensus, ConsensusError, ConsensusExit, Leadership, RaftServer, store::LogStore};
+use thalweg_consensus::{Consensus, ConsensusError, ConsensusExit, Leadership, RaftServer};
 use thalweg_proto::network::Network;
-use thalweg_storage::{CheckpointStore, ObjectStores, StorageError};
+use thalweg_storage::{CheckpointStore, StorageError};
 use thalweg_types::seam::Seams;
 use thiserror::Error;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{
     cluster::ClusterService,
-    config::{ConfigError, CoordinatorConfig, LeaderConfig},
+    config::{ConfigError, LeaderConfig},
     front::Front,
     leader::{Leader, LeaderHandle},
     machine::Machine,
-    opening::Opening,
     planning::Planner,
     session::NodeSessionService,
 };
@@ -66,26 +65,11 @@ impl std::fmt::Debug for Coordinator {
 }
 
 impl Coordinator {
-    /// Starts a coordinator that has nobody to wait for, such as a lone one; `Opening` is for the others. The caller
-    /// serves its `routes` at the configured address. `stores` opens the place for checkpoints.
-    ///
-    /// # Errors
-    /// If the configuration or the contents of the store do not allow it. Nothing runs then.
-    pub async fn start(
-        config: CoordinatorConfig,
-        store: Arc<dyn LogStore>,
-        network: Arc<dyn Network>,
-        stores: &ObjectStores,
-        seams: Seams,
-    ) -> Result<Self, StartError> {
-        Opening::open(config, store, network, stores, seams).await?.start().await
-    }
-
     /// Starts a coordinator that founds a cluster without asking others if its store is empty.
     #[cfg(test)]
     pub(crate) async fn start_with(
-        config: CoordinatorConfig,
-        (store, checkpoints): (Arc<dyn LogStore>, CheckpointStore),
+        config: crate::CoordinatorConfig,
+        (store, checkpoints): (Arc<dyn thalweg_consensus::store::LogStore>, CheckpointStore),
         network: Arc<dyn Network>,
         seams: Seams,
         planner: Arc<dyn Planner>,
@@ -200,9 +184,4 @@ impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
     }
-}
-
-/// Answers a request. The receiver may be gone, and then nobody wants the answer.
-pub(crate) fn answer<T>(reply: oneshot::Sender<T>, value: T) {
-    let _ = reply.send(value);
 }

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::claim::Claim;
 use self::reign::Reign;
-use crate::{config::LeaderConfig, coordinator::answer, machine::Machine, overview::JobMemory};
+use crate::{config::LeaderConfig, machine::Machine, overview::JobMemory};
 
 mod act;
 mod claim;
@@ -254,4 +254,9 @@ impl Leader {
             }
         }
     }
+}
+
+/// Answers a request. The receiver may be gone, and then nobody wants the answer.
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    let _ = reply.send(value);
 }

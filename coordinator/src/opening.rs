@@ -90,6 +90,23 @@ impl Opening {
     }
 }
 
+impl Coordinator {
+    /// Starts a coordinator that has nobody to wait for, such as a lone one; `Opening` is for the others. The caller
+    /// serves its `routes` at the configured address. `stores` opens the place for checkpoints.
+    ///
+    /// # Errors
+    /// If the configuration or the contents of the store do not allow it. Nothing runs then.
+    pub async fn start(
+        config: CoordinatorConfig,
+        store: Arc<dyn LogStore>,
+        network: Arc<dyn Network>,
+        stores: &ObjectStores,
+        seams: Seams,
+    ) -> Result<Self, StartError> {
+        Opening::open(config, store, network, stores, seams).await?.start().await
+    }
+}
+
 /// Looks for a cluster's marker in the place for checkpoints.
 struct Marker(CheckpointStore);
 

@@ -23,6 +23,7 @@ use thalweg_types::{
 use tonic::{Request, Response, Status, transport::Server};
 
 use super::*;
+use crate::Rows;
 
 #[derive(Debug, Default)]
 struct Counting(AtomicU64);

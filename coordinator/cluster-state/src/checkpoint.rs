@@ -81,10 +81,8 @@ impl ClusterState {
 }
 
 fn ensure_running(job: JobId, record: &JobRecord) -> Result<(), Rejection> {
-    match record.status {
-        JobStatus::Running => Ok(()),
-        status => Err(Rejection::WrongStatus { job, status }),
-    }
+    let status = record.status;
+    if status == JobStatus::Running { Ok(()) } else { Err(Rejection::WrongStatus { job, status }) }
 }
 
 fn ensure_due(job: JobId, due: CheckpointId, given: CheckpointId) -> Result<(), Rejection> {

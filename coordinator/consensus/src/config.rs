@@ -1,9 +1,15 @@
 //! The configuration of a member, given at its start.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use thalweg_types::{ClusterId, MemberId, address::can_be_dialled};
 use thiserror::Error;
+
+/// The first members of a group, and where they listen.
+pub(crate) type FirstMembers = BTreeMap<MemberId, String>;
 
 /// A member of the group.
 #[derive(Debug, Clone, PartialEq, Eq)]

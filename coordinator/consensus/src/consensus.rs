@@ -7,7 +7,6 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
-use thalweg_proto::network::Network;
 use thalweg_types::{ClusterId, MemberId, Term};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,7 +14,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     Replicated,
     config::{ConfigError, Member, check_address},
-    founding::{Gatekeeper, GatekeeperServer},
     heard::Heard,
     membership::{Admission, Applicant, Change, Seat},
 };
@@ -260,13 +258,6 @@ impl<R: Replicated> Consensus<R> {
 
     pub(crate) async fn standing(&self) -> Result<Standing, ConsensusError> {
         self.ask(|reply| Command::Stand { reply }).await
-    }
-
-    /// The service that tells members without a log where this one stands, and admits them. `life` identifies this
-    /// process.
-    #[must_use]
-    pub fn gatekeeper(&self, network: Arc<dyn Network>, life: u64) -> GatekeeperServer<R> {
-        Gatekeeper::mounted(self.clone(), network, life)
     }
 
     /// How long ago each other member was last heard, for those heard since the start. A leader hears from all members,

@@ -9,6 +9,8 @@
 //! and encoding and decoding snapshots. Commands behind a large one wait until it is decoded. If the store fails, or
 //! the log turns out to be lost, the member stops: `Consensus::exited` tells the process, which should end.
 
+mod ready;
+
 use std::{any::Any, collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
@@ -25,6 +27,7 @@ use tokio::{
 };
 use tracing::{debug, error, info};
 
+use self::ready::{Encoded, Restored, Restoring, restored};
 use crate::{
     Replicated,
     beside::Beside,
@@ -37,7 +40,6 @@ use crate::{
     message_codec::Incoming,
     peers::{PeerEvent, Peers, Report},
     reads::Reads,
-    ready::{Encoded, Restored, Restoring, restored},
     record_codec::{Origin, RecordError, encode_seat},
     store::{LogPosition, LogStore, StoreError},
     waiting::Waiting,

@@ -13,7 +13,5 @@ mod sight_codec;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use decide::FirstMembers;
-pub use decide::Refusal;
 pub use opening::{NoPrecedent, Opening, Precedent};
 pub use service::{Gatekeeper, GatekeeperServer, Threshold, ThresholdServer};

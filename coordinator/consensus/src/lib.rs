@@ -35,10 +35,9 @@ mod logger;
 mod membership;
 mod message_codec;
 mod peers;
-mod ready;
-
 mod reads;
 mod record_codec;
+mod refusal;
 mod service;
 mod start;
 pub mod store;
@@ -49,9 +48,8 @@ mod tests;
 
 pub use config::{ConfigError, ConsensusConfig, Member};
 pub use consensus::{COMMAND_BYTES_MAX, Consensus, ConsensusError, ConsensusExit, Leadership};
-pub use founding::{
-    Gatekeeper, GatekeeperServer, NoPrecedent, Opening, Precedent, Refusal, Threshold, ThresholdServer,
-};
+pub use founding::{Gatekeeper, GatekeeperServer, NoPrecedent, Opening, Precedent, Threshold, ThresholdServer};
+pub use refusal::Refusal;
 pub use service::{RaftServer, RaftService};
 pub use start::{StartError, start};
 

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use protobuf::Message as _;
 use raft::{
     GetEntriesContext, RaftState, Storage, StorageError,
@@ -202,4 +203,20 @@ impl Storage for Log {
         }
         Ok(self.snapshot.clone())
     }
+}
+
+/// The log position of a snapshot.
+pub(crate) fn position_of(snapshot: &Snapshot) -> LogPosition {
+    let metadata = snapshot.get_metadata();
+    LogPosition { index: metadata.index, term: metadata.term }
+}
+
+/// A snapshot in raft's form.
+pub(crate) fn new_snapshot(at: LogPosition, configuration: ConfState, content: Bytes) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    snapshot.set_data(content);
+    snapshot.mut_metadata().set_conf_state(configuration);
+    snapshot.mut_metadata().index = at.index;
+    snapshot.mut_metadata().term = at.term;
+    snapshot
 }

@@ -25,19 +25,18 @@ use tracing::{info, warn};
 
 use crate::{
     Replicated,
-    config::{ConfigError, ConsensusConfig, Member},
+    config::{ConfigError, ConsensusConfig, FirstMembers, Member},
     consensus::{Consensus, Leadership, Published},
     driver::{Calls, Driver, Inputs, Stopping},
     election::ElectionTimer,
-    founding::{FirstMembers, Refusal},
     heard::Heard,
-    log::{Log, encode_message},
+    log::{Log, encode_message, new_snapshot},
     logger,
     membership::Roster,
     message_codec::{Incoming, Post},
     peers::{PeerContext, Peers, Report},
-    ready::new_snapshot,
     record_codec::{RecordError, decode_snapshot, encode_snapshot},
+    refusal::Refusal,
     service::{RaftServer, RaftService},
     store::{HardState, Identity, LogPosition, LogStore, LogWrite, StoreError, Stored},
 };

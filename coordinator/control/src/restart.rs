@@ -15,16 +15,19 @@ const DOUBLINGS_MAX: u32 = 20;
 #[must_use]
 pub fn verdict(settings: &JobSettings, kind: FailureKind, operator_failures: u32) -> Verdict {
     match kind {
-        _ if passes(kind) => Verdict::Restart,
+        FailureKind::Node | FailureKind::Link | FailureKind::Store => Verdict::Restart,
         FailureKind::Operator if operator_failures < settings.restart_attempts => Verdict::Restart,
-        _ => Verdict::Fail,
+        FailureKind::Operator | FailureKind::Data => Verdict::Fail,
     }
 }
 
 /// Whether a retry may succeed after a failure of this kind, however often it failed before.
 #[must_use]
 pub fn passes(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::Node | FailureKind::Link | FailureKind::Store)
+    match kind {
+        FailureKind::Node | FailureKind::Link | FailureKind::Store => true,
+        FailureKind::Operator | FailureKind::Data => false,
+    }
 }
 
 /// How long to wait before the next attempt after `failures` failures in a row, at least one. `jitter` adds up to a

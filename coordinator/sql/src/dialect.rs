@@ -13,7 +13,7 @@ use sqlparser::{
     tokenizer::Token,
 };
 
-use crate::text::is_word;
+use crate::words::is_word;
 
 /// The most expressions that may begin per token of a statement. A correct statement begins fewer than one per token.
 const BEGUN_PER_TOKEN: usize = 20;

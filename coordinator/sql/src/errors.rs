@@ -12,8 +12,8 @@ use sqlparser::{
 };
 
 use crate::{
-    text,
     wording::{lower_first, readable},
+    words::{is_identifier, is_word, word_before},
 };
 
 /// Why a script cannot be planned.
@@ -169,7 +169,7 @@ fn unknown_column(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Option<S
     let DataFusionError::SchemaError(schema_error, _) = error.find_root() else { return None };
     let SchemaError::FieldNotFound { field, valid_fields } = schema_error.as_ref() else { return None };
     let span = error.diagnostic().and_then(|diagnostic| diagnostic.span).or_else(|| field.spans.first());
-    let written = tokens.iter().find(|token| text::is_identifier(&token.token, &field.name));
+    let written = tokens.iter().find(|token| is_identifier(&token.token, &field.name));
     let place = span.map(location_of).or_else(|| written.map(|token| token.span.start));
     let names: Vec<&str> = valid_fields.iter().map(|valid| valid.name.as_str()).collect();
     let mut unknown = SqlError::new(format!("unknown column '{}'", field.flat_name())).with_place(place);
@@ -199,7 +199,7 @@ fn repeated_column(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Option<
         _ => return None,
     };
     let message = format!("two columns of one query are named '{name}'");
-    let mut written = tokens.iter().filter(|token| text::is_identifier(&token.token, &name));
+    let mut written = tokens.iter().filter(|token| is_identifier(&token.token, &name));
     let first = written.next();
     let place = written.next().or(first).or(tokens.first()).map(|token| token.span.start);
     Some(SqlError::new(message).with_place(place).with_hint("name one of them differently: … AS name"))
@@ -208,15 +208,14 @@ fn repeated_column(error: &DataFusionError, tokens: &[TokenWithSpan]) -> Option<
 /// The place of the `UNION` before the second of two queries whose columns do not match.
 fn second_query(diagnostic: &Diagnostic, tokens: &[TokenWithSpan]) -> Option<Location> {
     let start = location_of(diagnostic.notes.last()?.span?);
-    text::word_before(tokens, start, "UNION")
+    word_before(tokens, start, "UNION")
 }
 
 /// The place of the clause, function or identifier that the message mentions; else the statement's start.
 fn mentioned_place(message: &str, tokens: &[TokenWithSpan]) -> Option<Location> {
-    let clause =
-        message.contains("WHERE").then(|| tokens.iter().position(|token| text::is_word(&token.token, "WHERE")));
+    let clause = message.contains("WHERE").then(|| tokens.iter().position(|token| is_word(&token.token, "WHERE")));
     let quoted: Vec<&str> = message.split('\'').skip(1).step_by(2).collect();
-    let is_quoted = |token: &Token| quoted.iter().any(|name| text::is_word(token, name));
+    let is_quoted = |token: &Token| quoted.iter().any(|name| is_word(token, name));
     let called = tokens.windows(2).find(|pair| pair[1].token == Token::LParen && is_quoted(&pair[0].token));
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
     let words: Vec<&str> = message.split(|letter| !is_part(letter)).filter(|word| !word.is_empty()).collect();

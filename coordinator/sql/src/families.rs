@@ -21,7 +21,9 @@ use datafusion_optimizer::AnalyzerRule;
 use sqlparser::tokenizer::{Location, TokenWithSpan};
 use thalweg_functions::cast;
 
-use crate::{ddl::sql_type, text::is_word};
+use thalweg_functions::names::sql_type;
+
+use crate::words::is_word;
 
 /// The rule for whole plans. It only checks.
 #[derive(Debug)]

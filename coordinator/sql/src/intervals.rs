@@ -1,6 +1,7 @@
-//! Literals of intervals that are refused: each is a number of one unit, as Flink writes it.
+//! Lengths of intervals, and their literals that are refused: each is a number of one unit, as Flink writes it.
 
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
+use datafusion_common::ScalarValue;
 use sqlparser::ast::{DateTimeField, Expr, Interval, Value};
 
 /// Why an interval is refused, and what to write.
@@ -58,4 +59,24 @@ fn is_too_large(interval: &Interval) -> bool {
     let Some((text, unit)) = count_and_unit(interval) else { return false };
     let is_read = |count: &str| parse_interval_month_day_nano(&format!("{count} {unit}")).is_ok();
     is_read("1") && !is_read(text)
+}
+
+/// The microseconds of an interval; `None` where its length is not fixed or not whole.
+pub(crate) fn interval_micros(value: &ScalarValue) -> Option<i64> {
+    const MICROS_PER_DAY: i64 = 86_400_000_000;
+    match value {
+        ScalarValue::IntervalMonthDayNano(Some(interval))
+            if interval.months == 0 && interval.nanoseconds % 1000 == 0 =>
+        {
+            i64::from(interval.days).checked_mul(MICROS_PER_DAY)?.checked_add(interval.nanoseconds / 1000)
+        }
+        ScalarValue::IntervalDayTime(Some(interval)) => i64::from(interval.days)
+            .checked_mul(MICROS_PER_DAY)?
+            .checked_add(i64::from(interval.milliseconds).checked_mul(1000)?),
+        ScalarValue::DurationSecond(Some(seconds)) => seconds.checked_mul(1_000_000),
+        ScalarValue::DurationMillisecond(Some(millis)) => millis.checked_mul(1000),
+        ScalarValue::DurationMicrosecond(Some(micros)) => Some(*micros),
+        ScalarValue::DurationNanosecond(Some(nanos)) if nanos % 1000 == 0 => Some(nanos / 1000),
+        _ => None,
+    }
 }

@@ -14,10 +14,10 @@ use datafusion_optimizer::{
 use sqlparser::tokenizer::TokenWithSpan;
 
 use crate::{
-    context::Functions,
     errors::{Result, SqlError},
     filters::{OrderJoins, PushFilters},
     floats::analyzer_rules,
+    functions::Functions,
     simplify::Simplify,
 };
 

@@ -8,13 +8,12 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use datafusion_common::{DFSchema, ScalarValue, tree_node::TreeNode};
-use datafusion_expr::{
-    BinaryExpr, Expr, Join, LogicalPlan, Operator, TableScan, expr::ScalarFunction, utils::split_conjunction,
-};
+use datafusion_expr::{BinaryExpr, Expr, Join, LogicalPlan, Operator, TableScan, utils::split_conjunction};
 use thalweg_types::graph::{ColumnPredicate, Comparison, PredicateValue};
 
 use crate::{
     catalog::{StreamTable, TableKey},
+    paths::path_of,
     window_tvf::WindowTvf,
 };
 
@@ -240,23 +239,6 @@ pub(crate) fn collect(expr: &Expr, schema: &DFSchema, need: Need, needs: &mut Ne
     }
 }
 
-/// The column and the names of the fields below it, if an expression is only a path.
-pub(crate) fn path_of(expr: &Expr) -> Option<(&datafusion_common::Column, Vec<String>)> {
-    match expr {
-        Expr::Column(column) => Some((column, Vec::new())),
-        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "get_field" => {
-            let (base, names) = args.split_first()?;
-            let (column, mut path) = path_of(base)?;
-            for name in names {
-                let Expr::Literal(value, _) = name else { return None };
-                path.push(value.try_as_str()??.to_owned());
-            }
-            Some((column, path))
-        }
-        _ => None,
-    }
-}
-
 fn is_struct_path(data_type: &DataType, need: &Need) -> bool {
     match (need, data_type) {
         (Need::Fields(needs), DataType::Struct(fields)) => needs
@@ -322,23 +304,24 @@ fn comparison_of(operator: Operator) -> Option<Comparison> {
 }
 
 fn value_of(expr: &Expr) -> Option<PredicateValue> {
-    use ScalarValue as Value;
     let Expr::Literal(value, _) = expr else { return None };
     Some(match value {
-        Value::Int8(Some(number)) => PredicateValue::Integer(i64::from(*number)),
-        Value::Int16(Some(number)) => PredicateValue::Integer(i64::from(*number)),
-        Value::Int32(Some(number)) => PredicateValue::Integer(i64::from(*number)),
-        Value::Int64(Some(number)) => PredicateValue::Integer(*number),
-        Value::Float32(Some(number)) if number.is_finite() => PredicateValue::Float(f64::from(*number)),
-        Value::Float64(Some(number)) if number.is_finite() => PredicateValue::Float(*number),
-        Value::Utf8(Some(text)) | Value::Utf8View(Some(text)) | Value::LargeUtf8(Some(text)) => {
+        ScalarValue::Int8(Some(number)) => PredicateValue::Integer(i64::from(*number)),
+        ScalarValue::Int16(Some(number)) => PredicateValue::Integer(i64::from(*number)),
+        ScalarValue::Int32(Some(number)) => PredicateValue::Integer(i64::from(*number)),
+        ScalarValue::Int64(Some(number)) => PredicateValue::Integer(*number),
+        ScalarValue::Float32(Some(number)) if number.is_finite() => PredicateValue::Float(f64::from(*number)),
+        ScalarValue::Float64(Some(number)) if number.is_finite() => PredicateValue::Float(*number),
+        ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => {
             PredicateValue::Text(text.clone())
         }
-        Value::Boolean(Some(flag)) => PredicateValue::Boolean(*flag),
-        Value::TimestampSecond(Some(time), _) => PredicateValue::TimestampMicros(time.checked_mul(1_000_000)?),
-        Value::TimestampMillisecond(Some(time), _) => PredicateValue::TimestampMicros(time.checked_mul(1000)?),
-        Value::TimestampMicrosecond(Some(time), _) => PredicateValue::TimestampMicros(*time),
-        Value::TimestampNanosecond(Some(time), _) if time % 1000 == 0 => PredicateValue::TimestampMicros(time / 1000),
+        ScalarValue::Boolean(Some(flag)) => PredicateValue::Boolean(*flag),
+        ScalarValue::TimestampSecond(Some(time), _) => PredicateValue::TimestampMicros(time.checked_mul(1_000_000)?),
+        ScalarValue::TimestampMillisecond(Some(time), _) => PredicateValue::TimestampMicros(time.checked_mul(1000)?),
+        ScalarValue::TimestampMicrosecond(Some(time), _) => PredicateValue::TimestampMicros(*time),
+        ScalarValue::TimestampNanosecond(Some(time), _) if time % 1000 == 0 => {
+            PredicateValue::TimestampMicros(time / 1000)
+        }
         _ => return None,
     })
 }

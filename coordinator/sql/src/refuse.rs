@@ -17,12 +17,11 @@ use sqlparser::{
 use thalweg_functions::cast::Detail;
 
 use crate::{
-    calls,
-    context::Functions,
-    ddl,
+    calls, declared_type,
     errors::{Result, SqlError, quote_it},
+    functions::Functions,
     intervals, modifiers,
-    text::{word_after, word_before},
+    words::{word_after, word_before},
 };
 
 /// Refuses a query with unsupported constructs.
@@ -462,7 +461,7 @@ fn table_arguments(factor: &TableFactor) -> impl Iterator<Item = &Query> {
 /// Whether a nested type has a length or precision inside. CAST does not cut values inside other values.
 fn cuts_within(data_type: &DataType) -> bool {
     use DataType as Sql;
-    let cuts = |inner: &DataType| ddl::detail(inner) != Detail::None || cuts_within(inner);
+    let cuts = |inner: &DataType| declared_type::detail(inner) != Detail::None || cuts_within(inner);
     match data_type {
         Sql::Array(
             ArrayElemTypeDef::AngleBracket(item)

@@ -11,8 +11,8 @@ use sqlparser::ast::{
 
 use crate::{
     calls,
-    context::Functions,
     errors::{Result, SqlError},
+    functions::Functions,
 };
 
 /// Rewrites a query.

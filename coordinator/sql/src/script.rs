@@ -15,6 +15,7 @@ use sqlparser::{
     ast::Ident,
     tokenizer::{Location, TokenWithSpan},
 };
+use thalweg_functions::names::sql_type;
 use thalweg_types::{
     JobGraph,
     settings::{JobSettings, SETTINGS, SettingError},
@@ -22,10 +23,11 @@ use thalweg_types::{
 
 use crate::{
     catalog::{Catalog, Entry, Table, View},
-    context::{Context, Functions, Taken},
-    ddl::{self, CreateTable, CreateView, Insert, Statement, StatementKind, sql_type},
+    context::{Context, Taken},
+    ddl::{self, CreateTable, CreateView, Insert, Statement, StatementKind},
     errors::{Result, SqlError},
     explain::explain,
+    functions::Functions,
     lower::{self, Output, Target},
     optimize::{analyze, optimize},
     text,
@@ -233,7 +235,15 @@ impl<'a> Session<'a> {
                 let target = self.target(&insert, &plan)?;
                 Ok(Output { plan, target, tokens })
             }
-            _ => {
+            StatementKind::CreateTable(_)
+            | StatementKind::CreateView(_)
+            | StatementKind::Set { .. }
+            | StatementKind::Explain(_)
+            | StatementKind::Drop { .. }
+            | StatementKind::ShowTables
+            | StatementKind::Describe(_)
+            | StatementKind::SetBegin
+            | StatementKind::SetEnd => {
                 let place = tokens.first().map(|token| token.span.start);
                 Err(SqlError::new("only queries and INSERT can be explained").with_place(place))
             }

@@ -24,7 +24,7 @@ use datafusion_expr::{
 use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use thalweg_functions::{cast::Detail, physical};
 
-use crate::lower::is_trivial;
+use crate::paths::is_trivial;
 
 /// The rewrites for whole plans.
 #[derive(Debug)]

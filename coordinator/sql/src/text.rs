@@ -1,4 +1,4 @@
-//! The script as tokens: where statements begin and end, and where a word stands.
+//! The script as tokens: where statements begin and end, and how deep they nest.
 //!
 //! The whole script is tokenised once, so that every place in an error is a place in the script. This holds too for a
 //! view that is used further down.
@@ -9,6 +9,7 @@ use crate::{
     dialect::ThalwegDialect,
     errors::{Result, SqlError},
     limits::{TYPE_LEVELS_MAX, too_many_levels},
+    words::is_word,
 };
 
 /// The most levels that an expression may have, counted in words and signs.
@@ -245,36 +246,6 @@ fn word(token: &Token, outer: &mut Vec<Open>, open: &mut Open) {
     } else {
         open.words += 1;
     }
-}
-
-/// Whether a token is this unquoted word, in any case.
-pub(crate) fn is_word(token: &Token, word: &str) -> bool {
-    matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
-}
-
-/// Whether a token is this identifier, in any case, or this text literal.
-pub(crate) fn is_identifier(token: &Token, name: &str) -> bool {
-    match token {
-        Token::Word(found) => found.value.eq_ignore_ascii_case(name),
-        Token::SingleQuotedString(found) => found == name,
-        _ => false,
-    }
-}
-
-/// The place of the last such word that starts at or before `place`.
-pub(crate) fn word_before(tokens: &[TokenWithSpan], place: Location, word: &str) -> Option<Location> {
-    tokens
-        .iter()
-        .map(|token| (token.span.start, &token.token))
-        .take_while(|(start, _)| *start <= place)
-        .filter(|(_, token)| is_word(token, word))
-        .last()
-        .map(|(start, _)| start)
-}
-
-/// The place of the first such word that starts at or after `place`.
-pub(crate) fn word_after(tokens: &[TokenWithSpan], place: Location, word: &str) -> Option<Location> {
-    tokens.iter().find(|token| token.span.start >= place && is_word(&token.token, word)).map(|token| token.span.start)
 }
 
 fn slice(lines: &[&str], from: Location, to: Location) -> String {

@@ -40,10 +40,11 @@ use sqlparser::{
     parser::Parser,
     tokenizer::Span,
 };
+use thalweg_functions::names::sql_type;
 use thalweg_functions::physical;
 use thalweg_types::text::to_hex;
 
-use crate::{context, ddl::sql_type, families, wording::readable};
+use crate::{families, settle::settled, wording::readable};
 
 /// The most rows of one `VALUES`.
 const ROWS_MAX: usize = 10_000;
@@ -310,7 +311,7 @@ impl Cell {
             Some(_) => error,
             None => placed(place, readable(&error)),
         };
-        let settled = context::settled(planned, &schema).map_err(placed_error)?;
+        let settled = settled(planned, &schema).map_err(placed_error)?;
         let value = value(&settled).map_err(|error| failed(place, &text, &error))?;
         Ok(Self { value, place, text })
     }

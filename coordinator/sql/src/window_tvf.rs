@@ -27,7 +27,7 @@ use sqlparser::{
 };
 use thalweg_types::graph::WindowSpec;
 
-use crate::ddl::interval_micros;
+use crate::intervals::interval_micros;
 
 /// The columns that every window table function appends, in this order.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];

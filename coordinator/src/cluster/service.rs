@@ -1,6 +1,8 @@
 //! The cluster service, for people and programs. The leader answers; every other member passes requests on to it.
 
 mod members;
+mod rows;
+mod rpc;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -27,7 +29,7 @@ use thalweg_types::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{
+use self::{
     rows::RowsMemory,
     rpc::{LeaderChannel, Route, consensus_status, forwarded, plan_status, rejection_status, relayed},
 };
@@ -41,7 +43,7 @@ use crate::{
 
 /// The longest wait of a request. Some networks cut connections that are silent for longer; a client that wants to wait
 /// longer asks again.
-pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The most bytes of a request. Scripts that are somewhat too long must fit, so that the client gets a proper error.
 const REQUEST_BYTES_MAX: usize = 2 * SCRIPT_BYTES_MAX;
@@ -58,8 +60,8 @@ pub(crate) struct ClusterService {
     pub(super) seams: Seams,
     pub(super) planner: Arc<dyn Planner>,
     turns: PlanningTurns,
-    pub(super) leader_channel: LeaderChannel,
-    pub(super) rows: RowsMemory,
+    leader_channel: LeaderChannel,
+    rows: RowsMemory,
     /// The URL of the place for checkpoints.
     pub(super) checkpoints_url: Arc<str>,
 }
@@ -128,10 +130,8 @@ impl ClusterService {
         let command = command.await.ok_or_else(|| Status::internal("the job cannot be encoded"))?;
         let nothing = || Status::invalid_argument("the script has no INSERT and no SELECT to run");
         let events = self.propose_bytes(command.ok_or_else(nothing)?).await?;
-        let accepted = events.iter().find_map(|event| match event {
-            Event::JobAccepted { job } => Some(*job),
-            _ => None,
-        });
+        let accepted =
+            events.iter().find_map(|event| if let Event::JobAccepted { job } = event { Some(*job) } else { None });
         let job = accepted.ok_or_else(|| Status::internal("the job was recorded without an id"))?;
         tracing::info!(%job, "job accepted");
         self.submitted(job, answers).await
@@ -235,7 +235,7 @@ impl ClusterService {
 }
 
 /// The dataflow of a job.
-pub(super) fn graph_of(record: &JobRecord) -> Result<JobGraph, Status> {
+fn graph_of(record: &JobRecord) -> Result<JobGraph, Status> {
     JobGraph::from_bytes(record.spec.graph.as_bytes()).map_err(|error| Status::internal(error.to_string()))
 }
 

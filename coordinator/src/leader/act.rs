@@ -63,7 +63,9 @@ impl Reign {
                     self.propose(Proposer::Job(job), command);
                 }
                 Effect::Order { node, attempt, action } => self.order(node, job, attempt, action),
-                effect => {
+                effect @ (Effect::PutManifest { .. }
+                | Effect::GetManifest { .. }
+                | Effect::CollectCheckpoints { .. }) => {
                     let owner = Owner { cluster: cluster.clone(), job, term: self.term };
                     self.stored.extend(store::begin(&self.checkpoints, &self.seams, owner, effect));
                 }

@@ -23,12 +23,12 @@ use thalweg_types::{
 use tokio::sync::mpsc;
 
 use super::{
-    LeaderCommand, SessionId,
+    LeaderCommand, SessionId, answer,
     claim::{Claimed, Claiming},
     link::{NodeLink, greeting},
     store::{self, Stored, Work},
 };
-use crate::{compute::on_compute, config::LeaderConfig, coordinator::answer, machine::Machine, overview::JobMemory};
+use crate::{compute::on_compute, config::LeaderConfig, machine::Machine, overview::JobMemory};
 
 /// Who waits for a proposal's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -406,7 +406,13 @@ impl Reign {
             Report::SnapshotFailed { checkpoint, subtask, failure, .. } => {
                 tracing::warn!(%job, %attempt, %node, %checkpoint, %subtask, message = failure.message, "checkpoint failed");
             }
-            _ => {}
+            Report::Discovered { .. }
+            | Report::Ready { .. }
+            | Report::Gone { .. }
+            | Report::Committed { .. }
+            | Report::Discarded { .. }
+            | Report::Snapshot { .. }
+            | Report::CheckpointWanted { .. } => {}
         }
         let now = self.seams.clock.monotonic();
         if let Some(controller) = self.jobs.get_mut(&job) {

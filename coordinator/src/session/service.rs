@@ -182,7 +182,7 @@ impl NodeSession for NodeSessionService {
         match &registered {
             Ok(Registered::Refused(reason)) => self.tell_refused(node, reason),
             Err(status) if status.code() == Code::AlreadyExists => self.tell_refused(node, status.message()),
-            _ => {}
+            Ok(Registered::Accepted(..)) | Err(_) => {}
         }
         match registered? {
             Registered::Refused(reason) => {

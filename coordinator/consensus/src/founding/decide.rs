@@ -13,10 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use thalweg_types::{ClusterId, MemberId};
-use thiserror::Error;
 
-/// The first members of a group, and where they listen.
-pub(crate) type FirstMembers = BTreeMap<MemberId, String>;
+use crate::{config::FirstMembers, refusal::Refusal};
 
 /// What a store holds, as far as founding is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,62 +52,6 @@ pub(crate) enum Decision {
     Wait(BTreeSet<MemberId>),
     /// Never found: these members hold a log, and their leader may admit this one.
     Apply(BTreeSet<MemberId>),
-}
-
-/// Why a member cannot go on as configured.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// The lists of first members differ, so different groups would begin.
-    #[error(
-        "the lists of first members differ: this is {own} and was told {ours}; {other} at {address} was told {theirs}. \
-         Give all of them the same list (--members)"
-    )]
-    OtherList {
-        /// The member that asked.
-        own: MemberId,
-        /// The list of the one that asked.
-        ours: String,
-        /// The member that answered.
-        other: MemberId,
-        /// Where it answered.
-        address: String,
-        /// The list of the one that answered.
-        theirs: String,
-    },
-    /// The other member is of another cluster: an address or a cluster's id is wrong.
-    #[error("{other} at {address} is of cluster {theirs}, and this is {own} of cluster {ours}")]
-    OtherCluster {
-        /// The member that asked.
-        own: MemberId,
-        /// The cluster of the one that asked.
-        ours: ClusterId,
-        /// The member that answered.
-        other: MemberId,
-        /// Where it answered.
-        address: String,
-        /// The cluster of the one that answered.
-        theirs: ClusterId,
-    },
-    /// Two listed addresses reach the same process.
-    #[error("the same process answers for {one} and for {other} at {address}: each member needs an address of its own")]
-    SameProcess {
-        /// The member for which it answered first.
-        one: MemberId,
-        /// The member for which it answered as well.
-        other: MemberId,
-        /// Where it answered.
-        address: String,
-    },
-    /// The process has another number than the one listed for its address.
-    #[error("{address} stands in the list of first members for {listed}, and {answers} answers there")]
-    OtherNumber {
-        /// The number in the list.
-        listed: MemberId,
-        /// The number that the process has.
-        answers: MemberId,
-        /// Where it answered.
-        address: String,
-    },
 }
 
 /// Judges a round. `answers` has an entry for each first member but this one; `None` if it was silent.

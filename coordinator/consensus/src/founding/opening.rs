@@ -30,13 +30,13 @@ use tokio::{sync::watch, time};
 use tracing::{info, warn};
 
 use super::{
-    decide::{Decision, FirstMembers, Holds, Sight, decide},
+    decide::{Decision, Holds, Sight, decide},
     rpc::{Lines, others},
     service::{Threshold, ThresholdServer},
 };
 use crate::{
     Consensus, Replicated,
-    config::{ConfigError, ConsensusConfig},
+    config::{ConfigError, ConsensusConfig, FirstMembers},
     service::RaftServer,
     start::{self, StartError},
     store::{Identity, LogStore, LogWrite, Stored},

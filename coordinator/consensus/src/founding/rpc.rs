@@ -10,7 +10,8 @@ use thalweg_types::{ClusterId, MemberId};
 use tokio::time;
 use tonic::transport::Channel;
 
-use super::decide::{FirstMembers, Sight};
+use super::decide::Sight;
+use crate::config::FirstMembers;
 
 /// A process that does not answer a peek within this time is silent.
 const PEEK_WITHIN: Duration = Duration::from_secs(1);

@@ -56,6 +56,15 @@ impl Founding for Threshold {
     }
 }
 
+impl<R: Replicated> Consensus<R> {
+    /// The service that tells members without a log where this one stands, and admits them. `life` identifies this
+    /// process.
+    #[must_use]
+    pub fn gatekeeper(&self, network: Arc<dyn Network>, life: u64) -> GatekeeperServer<R> {
+        Gatekeeper::mounted(self.clone(), network, life)
+    }
+}
+
 /// Answers for a running member.
 pub struct Gatekeeper<R: Replicated> {
     consensus: Consensus<R>,
@@ -72,7 +81,7 @@ impl<R: Replicated> std::fmt::Debug for Gatekeeper<R> {
 }
 
 impl<R: Replicated> Gatekeeper<R> {
-    pub(crate) fn mounted(consensus: Consensus<R>, network: Arc<dyn Network>, life: u64) -> GatekeeperServer<R> {
+    fn mounted(consensus: Consensus<R>, network: Arc<dyn Network>, life: u64) -> GatekeeperServer<R> {
         founding_server::FoundingServer::new(Self { consensus, network, life, admitting: Mutex::new(()) })
     }
 

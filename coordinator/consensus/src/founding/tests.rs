@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use thalweg_proto::v1;
 use thalweg_types::{ClusterId, MemberId};
 
-use super::decide::{Decision, FirstMembers, Holds, Refusal, Sight, decide};
+use super::decide::{Decision, Holds, Sight, decide};
+use crate::{config::FirstMembers, refusal::Refusal};
 
 mod model;
 

@@ -140,7 +140,9 @@ impl JobController {
             // The node refuses this for good. Another one may accept it, so ask it at once.
             FailureKind::Data => Duration::ZERO,
             // One job retries alone, so it needs no jitter.
-            _ => restart::backoff(&settings, FailureKind::Store, removal.failures, 0),
+            FailureKind::Node | FailureKind::Link | FailureKind::Store | FailureKind::Operator => {
+                restart::backoff(&settings, FailureKind::Store, removal.failures, 0)
+            }
         };
         removal.not_before = now + pause;
     }

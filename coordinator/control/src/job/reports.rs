@@ -49,7 +49,12 @@ pub fn is_settled(report: &Report, record: Option<&JobRecord>) -> bool {
         Report::Snapshot { checkpoint, .. } | Report::SnapshotFailed { checkpoint, .. } => {
             record.is_some_and(|record| record.open_checkpoint() == Some(*checkpoint))
         }
-        _ => false,
+        Report::Discovered { .. }
+        | Report::Ready { .. }
+        | Report::Gone { .. }
+        | Report::Committed { .. }
+        | Report::Discarded { .. }
+        | Report::CheckpointWanted { .. } => false,
     };
     let runs = record.is_some_and(|record| {
         let live = matches!(record.status, JobStatus::Deploying | JobStatus::Running);

@@ -9,7 +9,7 @@ use sqlparser::{
 
 use crate::{
     errors::{Result, SqlError},
-    text::is_word,
+    words::is_word,
 };
 
 /// What a table declares between its parentheses.

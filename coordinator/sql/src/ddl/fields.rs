@@ -3,7 +3,9 @@
 
 use arrow::datatypes::{DataType, Field};
 
-use super::{options::Written, sql_type};
+use thalweg_functions::names::sql_type;
+
+use super::options::Written;
 use crate::{
     catalog::Column,
     errors::{Result, SqlError},

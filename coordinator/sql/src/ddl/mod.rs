@@ -9,9 +9,6 @@ mod options;
 mod partition;
 mod statement;
 mod table;
-mod types;
 
 pub(crate) use statement::{CreateTable, CreateView, Insert, Statement, StatementKind, parse};
-pub(crate) use table::{build, interval_micros};
-pub(crate) use thalweg_functions::names::sql_type;
-pub(crate) use types::{arrow_type, detail};
+pub(crate) use table::build;

@@ -12,7 +12,7 @@ use crate::{
     chains,
     dialect::{self, ThalwegDialect},
     errors::{Result, SqlError},
-    text::is_word,
+    words::is_word,
 };
 
 /// A statement with its tokens, which give errors their place.
@@ -94,7 +94,14 @@ pub(crate) fn parse(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
         StatementKind::Query(query) => chains::flatten(query),
         StatementKind::Insert(insert) => chains::flatten(&mut insert.query),
         StatementKind::CreateView(view) => chains::flatten(&mut view.query),
-        _ => {}
+        StatementKind::CreateTable(_)
+        | StatementKind::Set { .. }
+        | StatementKind::Explain(_)
+        | StatementKind::Drop { .. }
+        | StatementKind::ShowTables
+        | StatementKind::Describe(_)
+        | StatementKind::SetBegin
+        | StatementKind::SetEnd => {}
     }
     let rest = parser.peek_token_ref().clone();
     if rest.token != Token::EOF && !matches!(kind, StatementKind::Explain(_)) {

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use datafusion_common::{
-    ScalarValue,
-    tree_node::{Transformed, TreeNode},
-};
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 use sqlparser::{
     ast::Ident,
@@ -25,13 +22,14 @@ use super::{
     options::{Written, check_connector},
     partition,
     statement::CreateTable,
-    types::arrow_type,
 };
 use crate::{
     catalog::{Column, Promise, Table, Watermark, is_timestamp},
     context::Context,
+    declared_type::arrow_type,
     dialect::ThalwegDialect,
     errors::{Result, SqlError},
+    intervals::interval_micros,
     limits, text,
 };
 
@@ -261,26 +259,6 @@ fn delay_of(expr: &Expr, name: &str) -> Option<i64> {
             let Expr::Literal(value, _) = interval.as_ref() else { return None };
             delay_of(time, name)?.checked_sub(interval_micros(value)?)
         }
-        _ => None,
-    }
-}
-
-/// The microseconds of an interval; `None` where its length is not fixed or not whole.
-pub(crate) fn interval_micros(value: &ScalarValue) -> Option<i64> {
-    const MICROS_PER_DAY: i64 = 86_400_000_000;
-    match value {
-        ScalarValue::IntervalMonthDayNano(Some(interval))
-            if interval.months == 0 && interval.nanoseconds % 1000 == 0 =>
-        {
-            i64::from(interval.days).checked_mul(MICROS_PER_DAY)?.checked_add(interval.nanoseconds / 1000)
-        }
-        ScalarValue::IntervalDayTime(Some(interval)) => i64::from(interval.days)
-            .checked_mul(MICROS_PER_DAY)?
-            .checked_add(i64::from(interval.milliseconds).checked_mul(1000)?),
-        ScalarValue::DurationSecond(Some(seconds)) => seconds.checked_mul(1_000_000),
-        ScalarValue::DurationMillisecond(Some(millis)) => millis.checked_mul(1000),
-        ScalarValue::DurationMicrosecond(Some(micros)) => Some(*micros),
-        ScalarValue::DurationNanosecond(Some(nanos)) if nanos % 1000 == 0 => Some(nanos / 1000),
         _ => None,
     }
 }

@@ -5,14 +5,14 @@ use datafusion_common::{
     tree_node::{Transformed, TreeNode, TreeNodeRecursion},
 };
 use datafusion_expr::{BinaryExpr, Expr, Operator, expr::InList};
-use thalweg_functions::arithmetic::Arithmetic;
+use thalweg_functions::{arithmetic::Arithmetic, names::sql_type};
 
 use super::duration;
 use crate::{
     catalog::is_timestamp,
-    ddl::{interval_micros, sql_type},
+    intervals::interval_micros,
     numbers::{calculation_of, negated},
-    prune::path_of,
+    paths::path_of,
 };
 
 /// The text of an expression over unqualified columns.

@@ -288,7 +288,11 @@ impl Lowerer<'_> {
             // The local phase numbers the slides of a slice by microseconds, so a slide needs as many microseconds as a
             // window has slides.
             Windowing::EventTime { spec: WindowSpec::Hop { slide, size, .. }, .. } => size / slide <= slide,
-            _ => true,
+            Windowing::EventTime {
+                spec: WindowSpec::Tumble { .. } | WindowSpec::Cumulate { .. } | WindowSpec::Session { .. },
+                ..
+            }
+            | Windowing::Attached { .. } => true,
         };
         let possible =
             !session && distinct && spread && input.calls.are_mergeable() && !self.may_idle(&input.emitted.operators);

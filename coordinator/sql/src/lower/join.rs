@@ -20,6 +20,7 @@ use thalweg_types::{
 use super::{
     Lowerer, WindowTag,
     calc::{Emitted, Layout, Wanted},
+    determines_window,
     graph::{Draft, Routing},
     relation::{Base, Relation, RelationColumn, Role, Stage, WindowPart, at, column, position_of, standing_at, unique},
 };
@@ -118,11 +119,7 @@ impl Lowerer<'_> {
             };
             let start = has(&[WindowPart::Start]);
             let end = has(&[WindowPart::End, WindowPart::Time]);
-            match self.common_spec(pair.0, pair.1) {
-                Some(WindowSpec::Tumble { .. } | WindowSpec::Hop { .. }) => start || end,
-                Some(WindowSpec::Cumulate { .. }) => end,
-                _ => start && end,
-            }
+            determines_window(self.common_spec(pair.0, pair.1), start, end)
         })
     }
 

@@ -44,7 +44,6 @@ use crate::{
     window_tvf::WindowTvf,
 };
 
-pub(crate) use relation::is_trivial;
 pub(crate) use sink::{Output, Target};
 
 /// Lowers all outputs of a script into one graph.
@@ -80,6 +79,15 @@ pub(crate) fn lower(
 /// Identifies a window that a relation has as columns. `Lowerer::windows` has its shape, where it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct WindowTag(usize);
+
+/// Whether those of a window's ends that are known tell which window of this shape it is; without a shape, both do.
+fn determines_window(spec: Option<WindowSpec>, start: bool, end: bool) -> bool {
+    match spec {
+        Some(WindowSpec::Tumble { .. } | WindowSpec::Hop { .. }) => start || end,
+        Some(WindowSpec::Cumulate { .. }) => end,
+        Some(WindowSpec::Session { .. }) | None => start && end,
+    }
+}
 
 struct Lowerer<'a> {
     graph: GraphBuilder,

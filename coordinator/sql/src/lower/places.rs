@@ -13,7 +13,7 @@ use thalweg_types::Place;
 
 use crate::{
     errors::location_of,
-    text::{word_after, word_before},
+    words::{word_after, word_before},
 };
 
 pub(super) struct Places<'a> {

@@ -21,7 +21,7 @@ use thalweg_types::{
 };
 
 use super::WindowTag;
-use crate::{explain::expression_text, filters::is_unsteady, prune::path_of};
+use crate::{explain::expression_text, filters::is_unsteady};
 
 #[derive(Debug, Clone)]
 pub(super) struct Relation {
@@ -238,11 +238,6 @@ pub(super) fn index_in(schema: &Schema, expr: &Expr) -> Option<usize> {
     }
 }
 
-/// Whether an expression is so cheap that it may be evaluated twice.
-pub(crate) fn is_trivial(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(_, _)) || path_of(expr).is_some()
-}
-
 /// Whether an expression names one of these columns.
 pub(super) fn names_any(expr: &Expr, names: &[&str]) -> bool {
     expr.column_refs().iter().any(|column| names.contains(&column.name.as_str()))
@@ -265,7 +260,15 @@ pub(super) fn encode(expr: &Expr) -> PlanResult<ExprBytes> {
     let bytes = thalweg_expr::encode(expr).map_err(|error| {
         let message = match &error {
             CodecError::TooDeep | CodecError::TooLong => format!("{error}: compute parts of it in a view or subquery"),
-            other => with_causes(other),
+            CodecError::Unsupported { .. }
+            | CodecError::Qualified(_)
+            | CodecError::Type { .. }
+            | CodecError::Value { .. }
+            | CodecError::Write(_)
+            | CodecError::Read(_)
+            | CodecError::Format { .. }
+            | CodecError::Shape(_)
+            | CodecError::UnknownFunction(_) => with_causes(&error),
         };
         let spans = expr.column_refs().into_iter().filter_map(|column| column.spans.first());
         let span = spans.min_by_key(|span| (span.start.line, span.start.column));

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{BinaryExpr, Expr, Operator};
 
-use super::relation::{Relation, at, is_trivial, position_of};
+use super::relation::{Relation, at, position_of};
+use crate::paths::is_trivial;
 
 /// The most nodes that a projection may have so that its guards are kept.
 const NODES_MAX: usize = 10_000;

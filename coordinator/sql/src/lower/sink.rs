@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion_common::ScalarValue;
 use datafusion_expr::{Cast, Expr, LogicalPlan};
 use sqlparser::tokenizer::{Location, TokenWithSpan};
+use thalweg_functions::names::sql_type;
 use thalweg_types::{
     OperatorKind,
     graph::{CollectOperator, Parallelism, SinkOperator},
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::{
     catalog::Table,
-    ddl::sql_type,
     errors::{Result, SqlError},
 };
 

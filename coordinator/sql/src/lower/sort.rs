@@ -22,7 +22,7 @@ use super::{
     graph::{Draft, Feed, Routing},
     relation::{Base, Branch, Relation, RelationColumn, Stage, at},
 };
-use crate::{errors::Result, text::word_after};
+use crate::{errors::Result, words::word_after};
 
 impl Lowerer<'_> {
     pub(super) fn sort(&mut self, sort: &datafusion_expr::logical_plan::Sort) -> Result<Relation> {

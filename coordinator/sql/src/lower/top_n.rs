@@ -12,12 +12,13 @@ use datafusion_expr::{
 };
 use thalweg_types::{
     OperatorKind,
-    graph::{Parallelism, SortColumn, WindowSpec, WindowTopN},
+    graph::{Parallelism, SortColumn, WindowTopN},
 };
 
 use super::{
     Lowerer, WindowTag,
     calc::{Layout, Wanted},
+    determines_window,
     graph::{Draft, Feed, Routing},
     relation::{
         Base, Branch, PendingRanking, Relation, RelationColumn, Role, Stage, WindowPart, at, column, names_any,
@@ -87,12 +88,7 @@ impl Lowerer<'_> {
             bound.iter().filter_map(part_of).any(|(known, part)| known == tag && wanted.contains(&part))
         };
         let (start, end) = (has(&[WindowPart::Start]), has(&[WindowPart::End, WindowPart::Time]));
-        let determined = match self.spec_of(tag) {
-            Some(WindowSpec::Tumble { .. } | WindowSpec::Hop { .. }) => start || end,
-            Some(WindowSpec::Cumulate { .. }) => end,
-            _ => start && end,
-        };
-        if !determined {
+        if !determines_window(self.spec_of(tag), start, end) {
             return refuse("PARTITION BY needs both window_start and window_end here");
         }
         let keys = bound.into_iter().filter(|expr| part_of(expr).is_none_or(|(known, _)| known != tag)).collect();

@@ -1,7 +1,7 @@
 //! The types of literals and arithmetic are those that Flink documents.
 
 use super::plan_text;
-use crate::ddl::sql_type;
+use thalweg_functions::names::sql_type;
 
 const TABLE: &str = "CREATE TABLE t (y TINYINT, s SMALLINT, i INT, n BIGINT, f FLOAT, d DOUBLE, m DECIMAL(10, 2),
     w DECIMAL(38, 18), ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) WITH ('connector' = 'datagen');";

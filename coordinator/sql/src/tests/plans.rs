@@ -339,7 +339,7 @@ fn numbers_of_different_width_and_times_as_text_still_mix() {
             "CREATE TABLE t (i INT, n BIGINT, d DOUBLE, s STRING, ts TIMESTAMP(3)) WITH ('connector' = 'datagen');";
         let planned = plan_text(&format!("{table}{query}")).unwrap_or_else(|error| panic!("{error}"));
         let fields = planned.queries[0].schema.fields().clone();
-        fields.iter().map(|field| crate::ddl::sql_type(field.data_type())).collect::<Vec<_>>()
+        fields.iter().map(|field| thalweg_functions::names::sql_type(field.data_type())).collect::<Vec<_>>()
     };
     assert_eq!(types("SELECT n AS x, i AS y FROM t UNION ALL SELECT d, n FROM t"), ["DOUBLE", "BIGINT"]);
     assert_eq!(types("SELECT CASE WHEN i > 1.5 THEN n ELSE d END, COALESCE(i, n) FROM t"), ["DOUBLE", "BIGINT"]);

@@ -73,7 +73,7 @@ fn what_no_constant_of_the_column_is_is_compared_as_instants() {
 fn dates_beside_timestamps_are_timestamps_of_their_precision() {
     let types = |sql: &str| {
         let planned = plan_text(&format!("{TABLE} {sql}")).unwrap_or_else(|error| panic!("{error}"));
-        crate::ddl::sql_type(planned.queries[0].schema.field(0).data_type())
+        thalweg_functions::names::sql_type(planned.queries[0].schema.field(0).data_type())
     };
     assert_eq!(types("SELECT COALESCE(d, ts) FROM t"), "TIMESTAMP(3)");
     assert_eq!(types("SELECT CASE WHEN b = 1 THEN d ELSE u END FROM t"), "TIMESTAMP(6)");

@@ -8,7 +8,7 @@ fn types(sql: &str) -> Vec<String> {
     let planned = plan_text(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     let column = |field: &arrow::datatypes::FieldRef| {
         let null = if field.is_nullable() { "" } else { " NOT NULL" };
-        format!("{} {}{null}", field.name(), crate::ddl::sql_type(field.data_type()))
+        format!("{} {}{null}", field.name(), thalweg_functions::names::sql_type(field.data_type()))
     };
     planned.queries[0].schema.fields().iter().map(column).collect()
 }

@@ -12,8 +12,8 @@ use tokio::time;
 use tonic::{Request, Response, Status};
 
 use super::{
-    super::rpc::{consensus_status, forwarded, is_forwarded},
     ClusterService,
+    rpc::{consensus_status, forwarded, is_forwarded},
 };
 
 /// How long a leader has to answer before this member answers for itself.

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use raft::eraftpb::ConfState;
 use thalweg_types::{ClusterId, MemberId};
 
-use super::super::decide::{Decision, FirstMembers, Holds, Sight, decide};
+use super::super::decide::{Decision, Holds, Sight, decide};
+use crate::config::FirstMembers;
 use crate::membership::{Admission, Applicant, Change, Roster, Seat, admit};
 
 /// The content of a log's entries.

@@ -10,10 +10,7 @@ use thalweg_types::{
 };
 use tonic::{Status, transport::Channel};
 
-use super::{
-    recent::Recent,
-    service::{ClusterService, WAIT_MAX, graph_of},
-};
+use super::{super::recent::Recent, ClusterService, WAIT_MAX, graph_of};
 
 /// The number of nodes with Collect subtasks whose channels are kept.
 const CHANNELS_MAX: usize = 64;

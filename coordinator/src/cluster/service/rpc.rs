@@ -17,7 +17,7 @@ use thalweg_types::{
 };
 use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 
-use super::service::ClusterService;
+use super::ClusterService;
 use crate::planning::PlanError;
 
 /// Marks a request that a follower has passed on. It is not passed on again, because two members that disagree on the
@@ -127,7 +127,22 @@ pub(super) fn consensus_status(error: ConsensusError) -> Status {
 pub(super) fn rejection_status(reason: &Rejection) -> Status {
     match reason {
         Rejection::UnknownJob(_) | Rejection::UnknownNode(_) => Status::not_found(reason.to_string()),
-        _ => Status::failed_precondition(reason.to_string()),
+        Rejection::AlreadyNamed(_)
+        | Rejection::NotCurrentIncarnation { .. }
+        | Rejection::Superseded { .. }
+        | Rejection::NotAvailable(_)
+        | Rejection::NodeNeeded(_)
+        | Rejection::NoSlots { .. }
+        | Rejection::BadAssignment(_)
+        | Rejection::PathTaken { .. }
+        | Rejection::NotFailed { .. }
+        | Rejection::PartlyPublished(_)
+        | Rejection::NotCurrentAttempt { .. }
+        | Rejection::NotDueCheckpoint { .. }
+        | Rejection::UnknownCheckpoint { .. }
+        | Rejection::CheckpointNeeded { .. }
+        | Rejection::NotCommitted { .. }
+        | Rejection::WrongStatus { .. } => Status::failed_precondition(reason.to_string()),
     }
 }
 

@@ -18,12 +18,12 @@ use raft::{
 use thalweg_types::MemberId;
 use tracing::{info, warn};
 
+use super::{Driver, Fault};
 use crate::{
     Replicated,
     beside::Beside,
     consensus::ConsensusError,
-    driver::{Driver, Fault},
-    log::{encode_entries, encode_message},
+    log::{encode_entries, encode_message, new_snapshot, position_of},
     message_codec::{Shape, refuse_groups},
     record_codec::{Origin, decode_seat, decode_snapshot, encode_snapshot},
     store::{LogPosition, LogStore, LogWrite, StoreError},
@@ -41,7 +41,7 @@ struct Answers<O> {
 }
 
 impl<R: Replicated> Driver<R> {
-    pub(crate) async fn on_ready(&mut self) -> Result<(), Fault> {
+    pub(super) async fn on_ready(&mut self) -> Result<(), Fault> {
         let mut ready = self.node.ready();
         let mut unsent = self.send(ready.take_messages());
         self.persist(&ready).await?;
@@ -135,7 +135,7 @@ impl<R: Replicated> Driver<R> {
     }
 
     /// The first waiting entry is decoded.
-    pub(crate) fn on_decoded(&mut self, command: Option<Result<R::Command, String>>) -> Result<(), Fault> {
+    pub(super) fn on_decoded(&mut self, command: Option<Result<R::Command, String>>) -> Result<(), Fault> {
         self.apply(Some(command.ok_or(Fault::Beside)?))
     }
 
@@ -300,7 +300,7 @@ impl<R: Replicated> Driver<R> {
     }
 
     /// A snapshot is encoded. It is dropped if a leader's snapshot has replaced the log meanwhile.
-    pub(crate) async fn on_encoded(&mut self, encoded: Option<Result<Encoded, StoreError>>) -> Result<(), Fault> {
+    pub(super) async fn on_encoded(&mut self, encoded: Option<Result<Encoded, StoreError>>) -> Result<(), Fault> {
         let Encoded { snapshot, bytes, keep } = encoded.ok_or(Fault::Beside)??;
         let at = position_of(&snapshot);
         if at.index <= self.node.store().snapshot_index() {
@@ -330,8 +330,8 @@ pub(crate) struct Encoded {
 
 /// A leader's snapshot, and its decoded state; `None` if it could not be decoded.
 pub(crate) struct Restoring<R> {
-    pub(crate) message: Box<Message>,
-    pub(crate) restored: Option<Restored<R>>,
+    pub(super) message: Box<Message>,
+    pub(super) restored: Option<Restored<R>>,
 }
 
 /// A decoded snapshot of a leader.
@@ -343,7 +343,7 @@ pub(crate) struct Restored<R> {
 }
 
 /// Decodes a leader's snapshot.
-pub(crate) async fn restored<R: Replicated>(
+pub(super) async fn restored<R: Replicated>(
     message: Message,
     mut state: R,
     store: Arc<dyn LogStore>,
@@ -361,27 +361,7 @@ pub(crate) async fn restored<R: Replicated>(
     Ok(Restoring { message: Box::new(message), restored })
 }
 
-/// The log position of a snapshot.
-pub(crate) fn position_of(snapshot: &Snapshot) -> LogPosition {
-    let metadata = snapshot.get_metadata();
-    LogPosition { index: metadata.index, term: metadata.term }
-}
-
 /// Whether decoding a command takes so long that it would delay heartbeats.
 fn is_large(entry: &Entry) -> bool {
     entry.get_entry_type() == EntryType::EntryNormal && entry.data.len() >= LARGE_BYTES
-}
-
-/// A snapshot in raft's form.
-pub(crate) fn new_snapshot(
-    at: LogPosition,
-    configuration: raft::eraftpb::ConfState,
-    content: bytes::Bytes,
-) -> Snapshot {
-    let mut snapshot = Snapshot::default();
-    snapshot.set_data(content);
-    snapshot.mut_metadata().set_conf_state(configuration);
-    snapshot.mut_metadata().index = at.index;
-    snapshot.mut_metadata().term = at.term;
-    snapshot
 }
