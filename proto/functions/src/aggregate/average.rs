@@ -94,7 +94,7 @@ impl AggregateUDFImpl for ExactAverage {
         match arg_types.first().and_then(finish_of) {
             Some(Finish::Average { scale, .. }) => Ok(DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale)),
             Some(Finish::Mean) => Ok(DataType::Float64),
-            _ => self.plain.return_type(arg_types),
+            Some(Finish::Integer | Finish::Decimal { .. }) | None => self.plain.return_type(arg_types),
         }
     }
 
