@@ -89,7 +89,18 @@ impl Command {
             Self::Coordinator(_) | Self::Node(_) => "info",
             Self::Dev(_) => "warn",
             // Errors, and notices about the user's tables.
-            _ => "error,thalweg::notice=warn",
+            Self::Demo(_)
+            | Self::Run(_)
+            | Self::Submit(_)
+            | Self::Jobs(_)
+            | Self::Job(_)
+            | Self::Nodes(_)
+            | Self::Cluster(_)
+            | Self::Explain(_)
+            | Self::Checkpoint(_)
+            | Self::Preview(_)
+            | Self::Sql(_)
+            | Self::Completions { .. } => "error,thalweg::notice=warn",
         }
     }
 }
