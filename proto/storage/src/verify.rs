@@ -14,9 +14,9 @@ use thalweg_types::{
 use crate::{
     CheckpointStore, ObjectStores, StateReader, StateRows, StorageError,
     checkpoint_store::parse_manifest,
+    directory::Missing,
     error::{config, corrupt},
     names::{self, ObjectName},
-    stores::Missing,
 };
 
 /// What a sound checkpoint consists of.
