@@ -14,6 +14,7 @@
 mod detail;
 mod nested;
 mod number;
+mod range;
 mod read;
 mod time;
 mod write;
