@@ -8,7 +8,7 @@ use thalweg_cluster_state::JobRecord;
 use thalweg_connectors::part_committables;
 use thalweg_types::checkpoint::{Manifest, SinkCommittables};
 
-use super::{processes::CHECKPOINTS, store::SimulatedStore};
+use super::store::{CHECKPOINTS, SimulatedStore};
 
 /// The objects that may be published, and those that are.
 #[derive(Debug, Default)]

@@ -12,9 +12,11 @@ use thalweg_types::MemberId;
 use crate::input::Dice;
 
 use super::{
-    cluster::{Direction, End},
-    faults::{BLACKOUT_SPREAD, Host, Loss},
-    processes::{self, Stage},
+    super::{
+        faults::{BLACKOUT_SPREAD, Host, Loss},
+        processes::{self, Stage},
+    },
+    Direction, End,
 };
 
 /// The disks that were lost.
