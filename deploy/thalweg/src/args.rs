@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use thalweg_types::settings::{parse_duration, parse_interval};
 
-use crate::config;
+use crate::endpoint;
 
 /// A stream processor: SQL over events, on one machine or many.
 #[derive(Debug, Parser)]
@@ -464,7 +464,8 @@ pub struct SqlArgs {
 }
 
 fn parse_member(text: &str) -> Result<(u64, String), String> {
-    config::parse_member(text).map_err(|_| "expected N=HOST:PORT".to_owned())
+    let member = endpoint::numbered(text).and_then(|(number, at)| Some((number, endpoint::host_and_port(at)?)));
+    member.ok_or_else(|| "expected N=HOST:PORT".to_owned())
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {
