@@ -6,8 +6,9 @@ use futures::{FutureExt, future::BoxFuture};
 use thalweg_runtime::{AttemptHandle, RuntimeContext};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId,
+    checkpoint::SinkCommittables,
     job::{Failure, SubtaskMetrics},
-    session::{Deployment, SinkCommittables, SubtaskState},
+    session::{Deployment, SubtaskState},
 };
 use tokio::sync::mpsc;
 

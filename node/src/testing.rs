@@ -18,10 +18,11 @@ use thalweg_proto::{
 };
 use thalweg_types::{
     Assignment, Attempt, CheckpointId, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, SubtaskId,
+    checkpoint::SinkCommittables,
     graph::FORMAT,
     job::{Failure, SubtaskMetrics},
     seam::Spawner,
-    session::{CoordinatorMessage, Deployment, NodeMessage, SinkCommittables, SubtaskState},
+    session::{CoordinatorMessage, Deployment, NodeMessage, SubtaskState},
 };
 use tokio::{sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;

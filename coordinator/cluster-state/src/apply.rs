@@ -20,9 +20,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId,
     bug::{self, Bug},
+    checkpoint::SinkCommittables,
     job::{Failure, FailureKind},
     node::{NodeRegistration, NodeState},
-    session::SinkCommittables,
 };
 
 use crate::{

@@ -11,8 +11,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use thalweg_types::{
-    Assignment, Attempt, CheckpointId, ClusterId, Incarnation, JobId, NodeId, RequestId, checkpoint::ManifestRef,
-    job::Failure, node::NodeRegistration, session::SinkCommittables,
+    Assignment, Attempt, CheckpointId, ClusterId, Incarnation, JobId, NodeId, RequestId,
+    checkpoint::{ManifestRef, SinkCommittables},
+    job::Failure,
+    node::NodeRegistration,
 };
 use thiserror::Error;
 

@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, Incarnation, JobId, JobStatus, NodeId, RequestId,
     bug::{self, Bug},
-    checkpoint::ManifestRef,
+    checkpoint::{ManifestRef, SinkCommittables},
     job::Failure,
     node::{NodeRegistration, NodeState},
-    session::SinkCommittables,
 };
 
 use crate::command::{AttemptPlan, EndMode, JobSpec, is_zero};

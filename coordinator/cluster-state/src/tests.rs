@@ -10,10 +10,9 @@ use proptest::prelude::*;
 use thalweg_types::{
     Assignment, Attempt, CheckpointId, ClusterId, Incarnation, JobId, JobStatus, KeyGroupTable, NodeId, OperatorId,
     RequestId,
-    checkpoint::ManifestRef,
+    checkpoint::{ManifestRef, SinkCommittables},
     job::{Failure, FailureKind},
     node::{NodeRegistration, NodeState},
-    session::SinkCommittables,
 };
 
 use crate::{AttemptPlan, ClusterState, Command, EndMode, Event, JobSpec, Outcome, Rejection, Verdict};

@@ -10,13 +10,12 @@ use std::{
 use thalweg_proto::network::Network;
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, JobId, NodeId, OperatorKind, Split, SplitId, SubtaskId,
-    checkpoint::{Prepared, RecordCounts, SnapshotCost, SubtaskSnapshot},
+    checkpoint::{Prepared, RecordCounts, SinkCommittables, SnapshotCost, SubtaskSnapshot},
     job::{Failure, FailureKind, SubtaskMetrics},
     node::NodeRegistration,
     seam::{Seams, TaskHandle},
     session::{
-        ALL_ATTEMPTS, Action, CoordinatorMessage, Deployment, NodeMessage, Order, Report, SinkCommittables,
-        SubtaskReport, SubtaskState,
+        ALL_ATTEMPTS, Action, CoordinatorMessage, Deployment, NodeMessage, Order, Report, SubtaskReport, SubtaskState,
     },
 };
 use tokio::sync::{Notify, mpsc};

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use thalweg_types::settings::{parse_duration, parse_interval};
 
-use crate::config;
+use crate::endpoint;
 
 /// A stream processor: SQL over events, on one machine or many.
 #[derive(Debug, Parser)]
@@ -89,7 +89,18 @@ impl Command {
             Self::Coordinator(_) | Self::Node(_) => "info",
             Self::Dev(_) => "warn",
             // Errors, and notices about the user's tables.
-            _ => "error,thalweg::notice=warn",
+            Self::Demo(_)
+            | Self::Run(_)
+            | Self::Submit(_)
+            | Self::Jobs(_)
+            | Self::Job(_)
+            | Self::Nodes(_)
+            | Self::Cluster(_)
+            | Self::Explain(_)
+            | Self::Checkpoint(_)
+            | Self::Preview(_)
+            | Self::Sql(_)
+            | Self::Completions { .. } => "error,thalweg::notice=warn",
         }
     }
 }
@@ -453,7 +464,8 @@ pub struct SqlArgs {
 }
 
 fn parse_member(text: &str) -> Result<(u64, String), String> {
-    config::parse_member(text).map_err(|_| "expected N=HOST:PORT".to_owned())
+    let member = endpoint::numbered(text).and_then(|(number, at)| Some((number, endpoint::host_and_port(at)?)));
+    member.ok_or_else(|| "expected N=HOST:PORT".to_owned())
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

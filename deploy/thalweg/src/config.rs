@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use crate::{
     args::{ClusterArgs, CoordinatorArgs, DevArgs, NodeArgs},
-    file_limit,
+    endpoint, file_limit,
     tcp::is_every_interface,
 };
 
@@ -386,22 +386,14 @@ fn optional_address(
 }
 
 fn host_and_port(section: &'static str, key: &'static str, address: String) -> Result<String, ConfigError> {
-    let plain = address.trim().trim_start_matches("http://").trim_end_matches('/');
-    match address::split(plain) {
-        Some(_) => Ok(plain.to_owned()),
-        None => Err(wrong(section, key, format!("expected HOST:PORT, got '{address}'"))),
-    }
+    endpoint::host_and_port(&address).ok_or_else(|| wrong(section, key, format!("expected HOST:PORT, got '{address}'")))
 }
 
 /// Parses a member as `N=HOST:PORT`.
-///
-/// # Errors
-/// If `text` has another form or N is 0.
-pub fn parse_member(text: &str) -> Result<(u64, String), ConfigError> {
+fn parse_member(text: &str) -> Result<(u64, String), ConfigError> {
     let refuse = || wrong("coordinator", "members", format!("expected N=HOST:PORT, got '{text}'"));
-    let (id, address) = text.split_once('=').ok_or_else(refuse)?;
-    let id = id.trim().parse().ok().filter(|id: &u64| *id > 0).ok_or_else(refuse)?;
-    Ok((id, host_and_port("coordinator", "members", address.to_owned())?))
+    let (number, address) = endpoint::numbered(text).ok_or_else(refuse)?;
+    Ok((number, host_and_port("coordinator", "members", address.to_owned())?))
 }
 
 /// The number by a host's name: `coordinator-2` is the third pod of its set, member 3.

@@ -139,7 +139,13 @@ pub fn check_ending(overview: &JobOverview) -> Result<(), JobError> {
             Err(JobError::Failed { job, message: message.to_owned() })
         }
         JobStatus::Cancelled => Err(JobError::Ended { job, status: overview.status }),
-        _ => Ok(()),
+        JobStatus::Created
+        | JobStatus::Deploying
+        | JobStatus::Running
+        | JobStatus::Committing
+        | JobStatus::Restarting
+        | JobStatus::Finished
+        | JobStatus::Stopped => Ok(()),
     }
 }
 

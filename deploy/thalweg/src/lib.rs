@@ -7,6 +7,7 @@ pub mod commands;
 pub mod completion;
 pub mod config;
 pub mod embedded;
+mod endpoint;
 mod file_limit;
 mod floats;
 pub mod follow;

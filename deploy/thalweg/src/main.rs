@@ -74,6 +74,6 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     say(&format!("error: {}", with_causes(error.as_ref())));
     match error.downcast_ref::<JobError>() {
         Some(JobError::Interrupted { .. }) => ExitCode::from(INTERRUPTED),
-        _ => ExitCode::FAILURE,
+        Some(JobError::Failed { .. } | JobError::Ended { .. }) | None => ExitCode::FAILURE,
     }
 }

@@ -9,9 +9,9 @@ use thalweg_connectors::{
 };
 use thalweg_types::{
     Attempt, ClusterId, JobGraph, JobId, Operator, OperatorId, Split,
+    checkpoint::SinkCommittables,
     graph::SideOutput,
     job::{Failure, FailureKind},
-    session::SinkCommittables,
     settings::JobSettings,
     text::with_causes,
 };

@@ -2,7 +2,8 @@
 
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId,
-    session::{Deployment, NodeMessage, SinkCommittables},
+    checkpoint::SinkCommittables,
+    session::{Deployment, NodeMessage},
 };
 
 /// What the holder must do.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thalweg_types::{
     ChainId, SubtaskId,
-    checkpoint::{Prepared, RecordCounts, SnapshotCost, SubtaskSnapshot},
+    checkpoint::{Prepared, RecordCounts, SinkCommittables, SnapshotCost, SubtaskSnapshot},
     job::SubtaskMetrics,
-    session::{ALL_ATTEMPTS, SinkCommittables},
+    session::ALL_ATTEMPTS,
 };
 
 use super::*;

@@ -33,7 +33,17 @@ impl Chain {
         match node {
             Node::Binary(operator) => Self::of_operator(*operator),
             Node::Cast(_) | Node::TryCast(_) => Self::Steps,
-            _ => Self::None,
+            Node::Column(_)
+            | Node::Literal { .. }
+            | Node::Unary(_)
+            | Node::Like(_)
+            | Node::SimilarTo(_)
+            | Node::Between { .. }
+            | Node::Case { .. }
+            | Node::Scalar { .. }
+            | Node::Aggregate(_)
+            | Node::InList { .. }
+            | Node::Alias { .. } => Self::None,
         }
     }
 

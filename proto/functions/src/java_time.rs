@@ -200,9 +200,10 @@ impl Pattern {
 }
 
 fn push_literal(items: &mut Vec<Item>, text: &str) {
-    match items.last_mut() {
-        Some(Item::Literal(earlier)) => earlier.push_str(text),
-        _ => items.push(Item::Literal(text.to_owned())),
+    if let Some(Item::Literal(earlier)) = items.last_mut() {
+        earlier.push_str(text);
+    } else {
+        items.push(Item::Literal(text.to_owned()));
     }
 }
 

@@ -14,9 +14,10 @@ use serde_json::Value;
 use thalweg_types::{
     Attempt, ChainId, CheckpointId, Incarnation, JobId, NodeId, OperatorId, Split, SplitId, SubtaskId, Term,
     address::can_be_dialled,
+    checkpoint::SinkCommittables,
     job::SubtaskMetrics,
     node::NodeRegistration,
-    session::{CoordinatorMessage, NodeMessage, Report, SinkCommittables, SubtaskReport, SubtaskState},
+    session::{CoordinatorMessage, NodeMessage, Report, SubtaskReport, SubtaskState},
 };
 
 use super::WireError;

@@ -15,8 +15,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     Compression, ObjectStores, StateFile, StateReader, StorageError,
+    directory::Missing,
     error::{config, corrupt, store_error},
-    stores::Missing,
 };
 
 /// A manifest with more key groups than a job may have is damaged.

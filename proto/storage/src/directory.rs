@@ -28,8 +28,14 @@ use thalweg_types::durable;
 use crate::{
     StorageError,
     error::{self, config},
-    stores::Missing,
 };
+
+/// What to do about a local directory that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Create,
+    Refuse,
+}
 
 /// The store of one directory.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ pub mod ingest_log;
 mod marker;
 pub mod names;
 mod refusal;
+mod segment_number;
 mod staged;
 mod state_file;
 mod state_reader;

@@ -14,7 +14,7 @@
 use thalweg_types::{Attempt, CheckpointId, ClusterId, JobId, OperatorId, SplitId, SubtaskId, Term};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::ingest_log::SegmentNumber;
+use crate::segment_number::SegmentNumber;
 
 /// The folder of everything that a job writes, without `/` at its end.
 #[must_use]

@@ -15,7 +15,11 @@ use object_store::{
 use thalweg_types::text::with_causes;
 use url::Url;
 
-use crate::{StorageError, directory::DirectoryStore, error::config};
+use crate::{
+    StorageError,
+    directory::{DirectoryStore, Missing},
+    error::config,
+};
 
 /// How long a store's client repeats a request that fails.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,13 +32,6 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct ObjectStores {
     options: Arc<BTreeMap<String, String>>,
     registered: Arc<BTreeMap<String, Arc<dyn ObjectStore>>>,
-}
-
-/// What to do about a local directory that is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Missing {
-    Create,
-    Refuse,
 }
 
 impl ObjectStores {

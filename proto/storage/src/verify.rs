@@ -14,9 +14,9 @@ use thalweg_types::{
 use crate::{
     CheckpointStore, ObjectStores, StateReader, StateRows, StorageError,
     checkpoint_store::parse_manifest,
+    directory::Missing,
     error::{config, corrupt},
     names::{self, ObjectName},
-    stores::Missing,
 };
 
 /// What a sound checkpoint consists of.
@@ -47,9 +47,9 @@ pub struct Verified {
 /// The first problem, with the object that has it; or a failure of the store.
 pub async fn verify(url: &str, stores: &ObjectStores) -> Result<Verified, StorageError> {
     let (store, name) = find(url, stores).await?;
-    let found = store.get(&name).await.map_err(|error| match error {
-        StorageError::NotFound { .. } => StorageError::NoCheckpoint { url: url.to_owned() },
-        other => other,
+    let found = store.get(&name).await.map_err(|error| {
+        let is_missing = matches!(error, StorageError::NotFound { .. });
+        if is_missing { StorageError::NoCheckpoint { url: url.to_owned() } } else { error }
     });
     let manifest = parse_manifest(&name, &found?)?;
     check_name(&name, &manifest)?;

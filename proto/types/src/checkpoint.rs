@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{Attempt, CheckpointId, ClusterId, JobId, OperatorId, SubtaskId},
     key_group::KeyGroupTable,
-    session::SinkCommittables,
     split::Split,
     time::Watermark,
 };
@@ -151,6 +150,17 @@ pub struct Prepared {
     pub epoch: CheckpointId,
     /// What the committer needs to publish the rows.
     pub committables: SinkCommittables,
+}
+
+/// What one sink subtask's writer has prepared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkCommittables {
+    /// The sink.
+    pub sink: OperatorId,
+    /// The subtask's index.
+    pub subtask: u32,
+    /// Only the connector understands them.
+    pub committables: Vec<serde_json::Value>,
 }
 
 /// The cost of a subtask's part of a checkpoint, in microseconds and bytes.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     assignment::Assignment,
-    checkpoint::{ManifestRef, Prepared, SplitProgress, ToldSnapshot},
+    checkpoint::{ManifestRef, Prepared, SinkCommittables, SplitProgress, ToldSnapshot},
     graph::JobGraph,
     id::{Attempt, CheckpointId, ClusterId, JobId, NodeId, OperatorId, SubtaskId, Term},
     job::{Failure, SubtaskMetrics},
@@ -183,17 +183,6 @@ pub struct SplitAssignment {
     pub subtask: u32,
     /// In reading order within each sequence.
     pub splits: Vec<SplitProgress>,
-}
-
-/// What one sink subtask's writer has prepared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SinkCommittables {
-    /// The sink.
-    pub sink: OperatorId,
-    /// The subtask's index.
-    pub subtask: u32,
-    /// Only the connector understands them.
-    pub committables: Vec<serde_json::Value>,
 }
 
 /// What a node reports about an attempt.

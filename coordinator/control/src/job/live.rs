@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use thalweg_cluster_state::{Command, EndMode, JobRecord, Verdict};
 use thalweg_types::{
     CheckpointId, NodeId, OperatorId,
-    checkpoint::{Manifest, SplitProgress},
+    checkpoint::{Manifest, SinkCommittables, SplitProgress},
     job::{Failure, FailureKind},
-    session::{Action, Deployment, SinkCommittables, SplitAssignment, SubtaskState},
+    session::{Action, Deployment, SplitAssignment, SubtaskState},
 };
 
 use super::{

@@ -14,9 +14,9 @@ use std::{collections::BTreeMap, time::Duration};
 use thalweg_cluster_state::{Command, JobRecord};
 use thalweg_types::{
     CheckpointId, Incarnation, NodeId, OperatorId,
-    checkpoint::Prepared,
+    checkpoint::{Prepared, SinkCommittables},
     job::Failure,
-    session::{Action, SinkCommittables},
+    session::Action,
     settings::JobSettings,
 };
 

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use thalweg_cluster_state::{AttemptPlan, ClusterState, EndMode, JobSpec, Outcome};
 use thalweg_types::{
-    OperatorId, RequestId, Split, SplitId,
-    job::SubtaskMetrics,
-    node::NodeRegistration,
-    session::{SinkCommittables, SubtaskState},
+    OperatorId, RequestId, Split, SplitId, checkpoint::SinkCommittables, job::SubtaskMetrics, node::NodeRegistration,
+    session::SubtaskState,
 };
 
 use super::*;

@@ -25,9 +25,10 @@ use thalweg_types::{
 };
 
 use super::{
-    data::{Dataset, Files},
+    data::{Dataset, Files, files_of},
     jobs::JobKind,
-    scenario::{DEAD_LETTERS, FAILED, LATE, OUTPUT, Scenario},
+    outputs::{DEAD_LETTERS, FAILED, LATE, OUTPUT},
+    scenario::Scenario,
 };
 use crate::{
     oracle,
@@ -36,13 +37,6 @@ use crate::{
 };
 
 type Answer = Arc<(Vec<Row>, SchemaRef)>;
-
-/// The files of a dataset, which are made once per process.
-pub(super) fn files_of(dataset: Dataset) -> Arc<Files> {
-    static MADE: OnceLock<Mutex<BTreeMap<Dataset, Arc<Files>>>> = OnceLock::new();
-    let mut made = MADE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    made.entry(dataset).or_insert_with(|| Arc::new(dataset.files())).clone()
-}
 
 /// The output of a run.
 #[derive(Debug, Clone, Copy)]
@@ -230,12 +224,6 @@ fn failing(scenario: &Scenario, files: &Files) -> Result<Vec<String>> {
     Ok(if scenario.job.has_failing() { failing } else { Vec::new() })
 }
 
-/// The number of records that a job reads.
-pub(super) fn records(files: &Files, job: JobKind) -> u64 {
-    let lines = |table: &str| table.lines().count() as u64;
-    lines(&files.events) + if job.has_others() { lines(&files.others) } else { 0 }
-}
-
 /// Checks a job's counters: each record counts once as read, late, malformed or failed, however many attempts there
 /// were. Lower counters are excused if a new leader was elected, which may not know the counters of finished
 /// subtasks, or if the job was cancelled before it had read everything.
@@ -247,7 +235,7 @@ fn check_counts(
 ) -> Result<()> {
     let total = |wanted: fn(&SubtaskOverview) -> u64| job.subtasks.iter().map(wanted).sum::<u64>();
     let read = total(|subtask| if subtask.is_source { subtask.metrics.records_in } else { 0 });
-    let given = records(files, scenario.job);
+    let given = scenario.job.records(files);
     let late: u64 = late.iter().map(|batch| batch.num_rows() as u64).sum();
     let counted = [
         ("read", read, given),

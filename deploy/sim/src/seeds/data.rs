@@ -5,7 +5,11 @@
 //! by less than the watermark's second, or by more in a dataset with late rows. Every second dataset has malformed
 //! lines.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use chrono::DateTime;
 
@@ -50,6 +54,13 @@ pub(super) struct Files {
     pub(super) malformed: Vec<String>,
 }
 
+/// The files of a dataset, which are made once per process.
+pub(super) fn files_of(dataset: Dataset) -> Arc<Files> {
+    static MADE: OnceLock<Mutex<BTreeMap<Dataset, Arc<Files>>>> = OnceLock::new();
+    let mut made = MADE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(dataset).or_insert_with(|| Arc::new(dataset.files())).clone()
+}
+
 impl Dataset {
     /// Draws a dataset.
     pub(super) fn draw(dice: &mut Dice, has_late: bool) -> Self {
@@ -57,7 +68,7 @@ impl Dataset {
     }
 
     /// Makes the files.
-    pub(super) fn files(self) -> Files {
+    fn files(self) -> Files {
         let mut dice = Dice::new(0x0da7_a000 + self.variant);
         let mut made = Files::default();
         let disorder = if self.has_late { 1600 } else { 900 };

@@ -1,5 +1,6 @@
 //! The jobs of seeded runs, each with its batch twin, written by hand.
 
+use super::data::Files;
 use crate::{case::FileFormat, input::Dice};
 
 /// The kind of a job.
@@ -34,6 +35,12 @@ pub enum JobKind {
 }
 
 impl JobKind {
+    /// The number of records that the job reads.
+    pub(super) fn records(self, files: &Files) -> u64 {
+        let lines = |table: &str| table.lines().count() as u64;
+        lines(&files.events) + if self.has_others() { lines(&files.others) } else { 0 }
+    }
+
     /// All kinds.
     pub const ALL: &[Self] = &[
         Self::Tumble,

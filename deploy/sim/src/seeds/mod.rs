@@ -7,6 +7,7 @@
 mod check;
 mod data;
 mod jobs;
+mod outputs;
 mod run;
 mod scenario;
 mod sink;

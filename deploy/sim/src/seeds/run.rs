@@ -14,6 +14,7 @@ use thalweg_types::{
 
 use super::{
     check::{self, Outputs},
+    data::files_of,
     scenario::Scenario,
 };
 use crate::simulation::{Ending, Journal, SharedDirectory, SimulatedStore, panics};
@@ -73,7 +74,7 @@ pub fn run(seed: u64, bug: Option<Bug>, journal: &Journal) -> Report {
 
 fn judge(scenario: &Scenario, journal: &Journal) -> Result<()> {
     let store = SimulatedStore::new(scenario.seed, journal.clone());
-    for (name, content) in check::files_of(scenario.dataset).files.iter().filter(|_| scenario.is_given()) {
+    for (name, content) in files_of(scenario.dataset).files.iter().filter(|_| scenario.is_given()) {
         store.place(&format!("in/{name}"), content.clone())?;
     }
     let directory = scenario.is_local.then(SharedDirectory::new).transpose()?.map(Rc::new);

@@ -3,9 +3,9 @@
 use std::{fmt, rc::Rc, time::Duration};
 
 use super::{
-    check,
-    data::{Dataset, SPAN_MS, START},
+    data::{Dataset, SPAN_MS, START, files_of},
     jobs::{self, JobKind},
+    outputs::{DEAD_LETTERS, FAILED, LATE},
     sink::Sink,
 };
 use crate::{
@@ -21,12 +21,6 @@ const CHECKPOINT_INTERVAL: Option<&str> = Some("checkpoint.interval");
 
 /// Rows per POST request.
 const POST_ROWS: usize = 20;
-
-/// Folders of the output.
-pub(super) const OUTPUT: &str = "out";
-pub(super) const LATE: &str = "late";
-pub(super) const DEAD_LETTERS: &str = "dead";
-pub(super) const FAILED: &str = "failed";
 
 /// The interval at which a watched directory is listed.
 const LOOKS: &str = "150 ms";
@@ -172,18 +166,18 @@ impl Scenario {
 
     /// The files of a watched table, in order, with the time at which each appears.
     fn arrivals(&self) -> Arrivals {
-        let made = check::files_of(self.dataset);
+        let made = files_of(self.dataset);
         let lines: Vec<&str> = made.all_events.split_inclusive('\n').collect();
         let file = |(at, part): (usize, &[&str])| {
             let after = (SPAN_MS as u64) * (at as u64) / (WATCHED_FILES as u64);
             (Duration::from_millis(after), format!("in/events/part-{at:03}.json"), part.concat())
         };
         let files = lines.chunks(lines.len().div_ceil(WATCHED_FILES)).enumerate().map(file).collect();
-        Arrivals { files, records: check::records(&made, self.job), malformed: made.malformed.len() as u64 }
+        Arrivals { files, records: self.job.records(&made), malformed: made.malformed.len() as u64 }
     }
 
     fn posts(&self) -> Posts {
-        let files = check::files_of(self.dataset);
+        let files = files_of(self.dataset);
         let lines: Vec<&str> = files.events.split_inclusive('\n').collect();
         let bodies: Vec<String> = lines.chunks(POST_ROWS).map(<[&str]>::concat).collect();
         let pause = Duration::from_millis(u64::try_from(SPAN_MS).expect("positive") / bodies.len().max(1) as u64);

@@ -10,7 +10,7 @@ use arrow::{
 };
 use bytes::Bytes;
 
-use super::{jobs::JobKind, scenario::OUTPUT};
+use super::{jobs::JobKind, outputs::OUTPUT};
 use crate::{case::FileFormat, input::Dice, oracle};
 
 /// The directory name that stands for NULL and for the empty text.

@@ -1,5 +1,7 @@
 //! A simulated cluster that runs one job while faults happen at chosen points of virtual time.
 
+mod disasters;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -13,9 +15,9 @@ use arrow::array::RecordBatch;
 use thalweg_client::{Client, ClientConfig, ClientError, SubmitOptions, SubmittedJob};
 use thalweg_types::{JobId, JobStatus, job::JobOverview};
 
+use self::disasters::Ledger;
 use super::{
     SharedDirectory, SimulatedNetwork,
-    disasters::Ledger,
     faults::{Cast, Fault, Host},
     journal::Journal,
     observe::Observer,

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 mod cluster;
 mod directory;
-mod disasters;
 mod disk;
 mod executor;
 mod faults;
@@ -35,9 +34,9 @@ pub use faults::{Cast, Fault, Host, Loss, draw_disasters, draw_faults, draw_skew
 pub use gate::Gate;
 pub use journal::Journal;
 pub use network::SimulatedNetwork;
-pub(crate) use processes::CHECKPOINTS;
 pub use processes::STORE_URL;
 pub use producer::Posts;
+pub(crate) use store::CHECKPOINTS;
 pub use store::{Call, SimulatedStore, Trouble};
 
 /// 2026-01-01 00:00:00 UTC, the start of every simulated wall clock.

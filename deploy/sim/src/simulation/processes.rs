@@ -19,8 +19,13 @@ use thalweg_proto::network::{ConnectionLimits, Network, admit};
 use thalweg_types::{ClusterId, MemberId, NodeId};
 
 use super::{
-    SimulatedNetwork, disk::SimulatedDisk, executor::Executor, faults::Cast, gate::Gate, seams::Process,
-    store::SimulatedStore,
+    SimulatedNetwork,
+    disk::SimulatedDisk,
+    executor::Executor,
+    faults::Cast,
+    gate::Gate,
+    seams::Process,
+    store::{CHECKPOINTS, SimulatedStore},
 };
 
 /// The HTTP port of nodes.
@@ -29,8 +34,6 @@ const HTTP_PORT: u16 = 8080;
 const PORT: u16 = 7070;
 /// The URL of the store that all hosts share.
 pub const STORE_URL: &str = "sim://bucket";
-/// The path of checkpoints and ingest logs in the store.
-pub(crate) const CHECKPOINTS: &str = "checkpoints";
 /// Shorter than the defaults, to keep runs short.
 const LEASE_MS: u64 = 1500;
 const SLOT_WAIT_MS: u64 = 700;

@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use thalweg_cluster_state::JobRecord;
 use thalweg_connectors::part_committables;
-use thalweg_types::{checkpoint::Manifest, session::SinkCommittables};
+use thalweg_types::checkpoint::{Manifest, SinkCommittables};
 
-use super::{processes::CHECKPOINTS, store::SimulatedStore};
+use super::store::{CHECKPOINTS, SimulatedStore};
 
 /// The objects that may be published, and those that are.
 #[derive(Debug, Default)]

@@ -34,8 +34,11 @@ use object_store::{
 use thalweg_storage::MARKER;
 use tokio::sync::oneshot;
 
-use super::{directory::is_hidden, journal::Journal, processes::CHECKPOINTS};
+use super::{directory::is_hidden, journal::Journal};
 use crate::input::Dice;
+
+/// The path of checkpoints and ingest logs in the store.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
 /// A temporary problem of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

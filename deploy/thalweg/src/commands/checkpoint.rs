@@ -25,10 +25,13 @@ struct Line {
 pub(super) async fn run(command: CheckpointCommand, format: Format) -> Result<()> {
     let CheckpointCommand::Verify { url } = command;
     let stores = ObjectStores::new(streams::store_options());
-    let verified = match verify(&url, &stores).await {
-        Err(error @ StorageError::NoCheckpoint { .. }) => Err(error.into()),
-        verified => verified.with_context(|| format!("the checkpoint at {url} is not sound")),
-    }?;
+    let verified = verify(&url, &stores).await;
+    let is_missing = matches!(verified, Err(StorageError::NoCheckpoint { .. }));
+    let verified = if is_missing {
+        verified?
+    } else {
+        verified.with_context(|| format!("the checkpoint at {url} is not sound"))?
+    };
     let head = ["checkpoint", "job", "attempt", "subtasks", "objects", "bytes", "segments", "rows"];
     print_list(format, &head, &[line_of(&verified)], |line| {
         vec![

@@ -198,11 +198,10 @@ impl Session {
     /// A rejection with its line counted within the statement: the user does not see the remembered statements before
     /// it.
     fn placed(&self, error: ClientError) -> anyhow::Error {
-        match error {
-            ClientError::Rejected { message } => {
-                ClientError::Rejected { message: from_line(&message, self.lines_before()) }.into()
-            }
-            other => other.into(),
+        if let ClientError::Rejected { message } = error {
+            ClientError::Rejected { message: from_line(&message, self.lines_before()) }.into()
+        } else {
+            error.into()
         }
     }
 

@@ -29,13 +29,13 @@ use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, Exchange, JobId, KeyGroup, OperatorId, SubtaskId,
     bug::{self, Bug},
     checkpoint::{
-        BatchRef, InFlightRows, OperatorSnapshot, Prepared, RecordCounts, SnapshotCost, SourceSnapshot, SplitProgress,
-        StateObject, SubtaskSnapshot, ToldSnapshot,
+        BatchRef, InFlightRows, OperatorSnapshot, Prepared, RecordCounts, SinkCommittables, SnapshotCost,
+        SourceSnapshot, SplitProgress, StateObject, SubtaskSnapshot, ToldSnapshot,
     },
     graph::Distribution,
     job::Failure,
     seam::Spawner,
-    session::{SinkCommittables, SubtaskState},
+    session::SubtaskState,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 

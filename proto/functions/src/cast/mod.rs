@@ -15,6 +15,7 @@ mod detail;
 mod hold;
 mod nested;
 mod number;
+mod range;
 mod read;
 mod time;
 mod write;

@@ -4,15 +4,14 @@ use std::{fmt::Write as _, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, PrimitiveArray},
-    datatypes::{
-        ArrowPrimitiveType, DataType, Decimal128Type, DecimalType, Float32Type, Float64Type, Int64Type, UInt64Type,
-    },
+    datatypes::{ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int64Type, UInt64Type},
 };
 
-use super::{CastError, Failing, by_arrow, read::read_decimal};
-
-/// The reason for a value that is too large for a type.
-pub(super) const OUT_OF_RANGE: &str = "it is out of range";
+use super::{
+    CastError, Failing, by_arrow,
+    range::{OUT_OF_RANGE, fits},
+    read::read_decimal,
+};
 
 /// Applies a function to the values of an array. The first row for which it fails is the error; or all such values are
 /// NULL.
@@ -119,11 +118,6 @@ pub(super) fn float_to_float(array: &ArrayRef, to: &DataType, failing: Failing) 
 /// A number times ten to the power of `digits`.
 pub(super) fn scaled(value: i128, digits: i8) -> Option<i128> {
     value.checked_mul(10i128.checked_pow(u32::try_from(digits).ok()?)?)
-}
-
-/// Whether a number has no more digits than the precision.
-pub(super) fn fits(value: i128, precision: u8) -> bool {
-    Decimal128Type::is_valid_decimal_precision(value, precision)
 }
 
 /// The text of a number, without an allocation.

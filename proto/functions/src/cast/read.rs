@@ -13,7 +13,7 @@ use arrow::{
 
 use super::{
     CastError, Failing, by_arrow,
-    number::{OUT_OF_RANGE, fits},
+    range::{OUT_OF_RANGE, fits},
 };
 use crate::moment::{self, TimestampReader};
 

@@ -7,10 +7,7 @@ use arrow::{
     datatypes::{DataType, Date32Type, Int32Type, Int64Type, TimeUnit},
 };
 
-use super::{
-    CastError, Failing, arrow_cast, by_arrow,
-    number::{OUT_OF_RANGE, each},
-};
+use super::{CastError, Failing, arrow_cast, by_arrow, number::each, range::OUT_OF_RANGE};
 
 const SECONDS_PER_DAY: i64 = 86_400;
 

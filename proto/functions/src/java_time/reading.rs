@@ -64,7 +64,7 @@ impl Pattern {
         let widths = following.iter().map_while(|item| match item {
             Item::Field { field: Field::Fraction, width } => Some(*width),
             Item::Field { field, width } if is_number(*field) => Some(*width),
-            _ => None,
+            Item::Field { .. } | Item::Literal(_) | Item::OptionalStart | Item::OptionalEnd => None,
         });
         let widths: Vec<usize> = widths.collect();
         (!widths.is_empty()).then(|| widths.iter().sum())
@@ -124,7 +124,21 @@ impl Pattern {
                 let nanos: i64 = format!("{digits:0<9}").get(..9)?.parse().ok()?;
                 return set(&mut found.nanos, nanos, 0, SECOND_NANOS - 1).then(|| &text[width..]);
             }
-            _ => {}
+            Field::YearOfEra
+            | Field::Year
+            | Field::Month
+            | Field::Day
+            | Field::DayOfYear
+            | Field::Quarter
+            | Field::Hour
+            | Field::HourFrom1
+            | Field::HalfDayHour
+            | Field::HalfDayHourFrom1
+            | Field::Minute
+            | Field::Second
+            | Field::MilliOfDay
+            | Field::NanoOfSecond
+            | Field::NanoOfDay => {}
         }
         let (rest, number) = self.parse_number(field, width, reserved, text)?;
         found.take(field, number, self.dialect).then_some(rest)
@@ -226,7 +240,13 @@ impl Found {
                 number.checked_mul(1_000_000).is_some_and(|nanos| set(&mut self.nanos_of_day, nanos, 0, DAY_NANOS - 1))
             }
             Field::NanoOfDay => set(&mut self.nanos_of_day, number, 0, DAY_NANOS - 1),
-            _ => true,
+            Field::Era
+            | Field::MonthName(_)
+            | Field::DayName(_)
+            | Field::QuarterName(_)
+            | Field::HalfDay
+            | Field::Fraction
+            | Field::Offset { .. } => true,
         }
     }
 
@@ -287,23 +307,37 @@ fn closing(items: &[Item], start: usize) -> usize {
             Item::OptionalStart => depth += 1,
             Item::OptionalEnd if depth <= 1 => return at,
             Item::OptionalEnd => depth -= 1,
-            _ => {}
+            Item::Literal(_) | Item::Field { .. } => {}
         }
     }
     items.len()
 }
 
 fn is_number(field: Field) -> bool {
-    !matches!(
-        field,
+    match field {
+        Field::YearOfEra
+        | Field::Year
+        | Field::Month
+        | Field::Day
+        | Field::DayOfYear
+        | Field::Quarter
+        | Field::Hour
+        | Field::HourFrom1
+        | Field::HalfDayHour
+        | Field::HalfDayHourFrom1
+        | Field::Minute
+        | Field::Second
+        | Field::MilliOfDay
+        | Field::NanoOfSecond
+        | Field::NanoOfDay => true,
         Field::Era
-            | Field::MonthName(_)
-            | Field::DayName(_)
-            | Field::QuarterName(_)
-            | Field::HalfDay
-            | Field::Offset { .. }
-            | Field::Fraction
-    )
+        | Field::MonthName(_)
+        | Field::DayName(_)
+        | Field::QuarterName(_)
+        | Field::HalfDay
+        | Field::Fraction
+        | Field::Offset { .. } => false,
+    }
 }
 
 fn parse_offset(text: &str, colon: bool, letter: bool, minutes: bool) -> Option<(&str, i64)> {

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use thalweg_types::{
     Assignment, Attempt, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, OperatorKind, Term,
-    checkpoint::{ManifestRef, SplitProgress},
+    checkpoint::{ManifestRef, SinkCommittables, SplitProgress},
     graph::Parallelism,
-    session::{Action, Deployment, Order, SinkCommittables, SplitAssignment},
+    session::{Action, Deployment, Order, SplitAssignment},
 };
 
 use super::{SLICES_MAX, address, checkpoint_id, each, json_value, node_id};

@@ -25,8 +25,10 @@ mod position;
 mod segment;
 
 pub use log::{Created, IngestLog};
-pub use position::{LogPosition, SEALS_MAX, SegmentNumber, unneeded};
+pub use position::{LogPosition, SEALS_MAX, unneeded};
 pub use segment::{LoggedRequest, SEGMENT_FORMAT, Segment, SegmentHead, WriterId, body_hash, encode};
+
+pub use crate::segment_number::SegmentNumber;
 
 #[cfg(test)]
 mod tests;

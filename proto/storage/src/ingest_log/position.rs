@@ -2,43 +2,18 @@
 //!
 //! It is part of the split's payload: `{"ingest-log":{"segment":17,"row":3,"keep":9,"seals":[1,12]}}`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thalweg_types::checkpoint::Manifest;
 
-use crate::names;
+use crate::{names, segment_number::SegmentNumber};
 
 /// The most seals that a position names.
 pub const SEALS_MAX: usize = 1000;
 /// The key of a position in the payload.
 const MEMBER: &str = "ingest-log";
-
-/// The number of a segment of one log; the first is 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SegmentNumber(pub u64);
-
-impl SegmentNumber {
-    /// The number of the first segment.
-    pub const FIRST: Self = Self(1);
-
-    /// The number of the next segment.
-    #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-}
-
-impl fmt::Display for SegmentNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// How far a log was read, and which of its segments are still needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,14 +12,16 @@ use thalweg_types::MemberId;
 use crate::input::Dice;
 
 use super::{
-    cluster::{Direction, End},
-    faults::{BLACKOUT_SPREAD, Host, Loss},
-    processes::{self, Stage},
+    super::{
+        faults::{BLACKOUT_SPREAD, Host, Loss},
+        processes::{self, Stage},
+    },
+    Direction, End,
 };
 
 /// The disks that were lost.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(in crate::simulation) struct Ledger {
     lost: BTreeSet<MemberId>,
     is_whole: bool,
 }
