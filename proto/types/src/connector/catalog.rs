@@ -15,19 +15,19 @@ const IDLE_TIMEOUT: OptionSpec = option(
     "scan.watermark.idle-timeout",
     OptionType::Duration,
     "",
-    "A split that gives nothing for so long no longer holds the watermark back; never, where it is not set.",
+    "After this time without records a split no longer holds the watermark back. Without it, a silent split always does.",
 );
 const REPLAY_COLUMN: OptionSpec = option(
     "replay.column",
     OptionType::Text,
     "",
-    "The timestamp column by which a bounded table is replayed at SET 'replay.speed'.",
+    "The timestamp column by which a bounded table is replayed, at the speed of SET 'replay.speed'.",
 );
 const DEAD_LETTER_PATH: OptionSpec = option(
     "dead-letter.path",
     OptionType::Text,
     "",
-    "A directory for records that cannot be read, with position and reason; without it the first one fails the job.",
+    "A directory for records that cannot be parsed, with position and reason. Without it, the first such record fails the job.",
 );
 
 /// The formats.
@@ -47,7 +47,12 @@ pub const FORMATS: &[FormatSpec] = &[
         options: &[
             option("csv.field-delimiter", OptionType::Text, ",", "The character between fields."),
             option("csv.header", OptionType::Boolean, "false", "Whether a file's first line names the columns."),
-            option("csv.null-literal", OptionType::Text, "", "The text of a NULL, besides an empty field."),
+            option(
+                "csv.null-literal",
+                OptionType::Text,
+                "",
+                "The text that stands for NULL; an empty field does in any case.",
+            ),
             option(
                 "csv.multi-line",
                 OptionType::Boolean,
@@ -98,8 +103,8 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
                 "source.monitor-interval",
                 OptionType::Duration,
                 "",
-                "How often the path is looked at for new files; the table is bounded where it is not set. New files are read one \
-                 after the other, by name: their event times are expected in that order, up to the watermark's delay.",
+                "How often the path is checked for new files; without it, the table is bounded. New files are read one after the \
+                 other, by name: their event times are expected in that order, up to the watermark's delay.",
             ),
             option(
                 "source.split-size",
@@ -111,27 +116,27 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
                 "sink.rolling-policy.file-size",
                 OptionType::Bytes,
                 "1 GiB",
-                "A part file that is about so large is followed by another; at most 4 GiB in an object store.",
+                "A part file of about this size is followed by another; at most 4 GiB in an object store.",
             ),
             option(
                 "sink.rolling-policy.rollover-interval",
                 OptionType::Duration,
                 "",
-                "A part file that is so old is followed by another. Either shows when the next checkpoint is complete.",
+                "A part file of this age is followed by another. A closed part file becomes visible when the next checkpoint is complete.",
             ),
             option(
                 "sink.rolling-policy.on-checkpoint",
                 OptionType::Boolean,
                 "true",
-                "Part files end with each checkpoint. If not, one takes the rows of several, until it is large (128 MiB in memory, \
-                 where no size is set) or old enough; until then they are state of the job.",
+                "Whether part files end with each checkpoint. If not, a part file takes the rows of several checkpoints until it is \
+                 large enough (128 MiB in memory if no size is set) or old enough. Until then these rows are state of the job.",
             ),
             IDLE_TIMEOUT,
             REPLAY_COLUMN,
             DEAD_LETTER_PATH,
         ],
         fixed_columns: "",
-        doc: "Reads files of a path; writes part files into a directory, visible once they are final.",
+        doc: "Reads the files of a path; writes part files into a directory, which become visible once they are final.",
     },
     ConnectorSpec {
         name: "nexmark",
@@ -143,7 +148,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
                 "events.num",
                 OptionType::Integer,
                 "",
-                "How many events of all three kinds; unbounded where it is not set.",
+                "How many events of all three kinds; unbounded if it is not set.",
             ),
             option("events.rate", OptionType::Number, "100000", "Events per second of event time."),
             option(
@@ -160,12 +165,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
             ),
             option("seed", OptionType::Integer, "42", "The seed of all random choices."),
             option("start-time", OptionType::Text, "2026-01-01 00:00:00", "The first event's time."),
-            option(
-                "max-out-of-orderness",
-                OptionType::Duration,
-                "0 ms",
-                "By how much an event's place may lag behind its time.",
-            ),
+            option("max-out-of-orderness", OptionType::Duration, "0 ms", "By how much events may be out of order."),
             IDLE_TIMEOUT,
         ],
         fixed_columns: NEXMARK_COLUMNS,
@@ -177,12 +177,12 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
         sink: None,
         formats: &[],
         options: &[
-            option("number-of-rows", OptionType::Integer, "", "How many rows; unbounded where it is not set."),
+            option("number-of-rows", OptionType::Integer, "", "How many rows; unbounded if it is not set."),
             option(
                 "rows-per-second",
                 OptionType::Number,
                 "",
-                "Rows per second of real time; as fast as possible where it is not set.",
+                "Rows per second of real time; as fast as possible if it is not set.",
             ),
             option("splits", OptionType::Integer, "8", "Into how many independent ranges the rows are divided."),
             option("seed", OptionType::Integer, "42", "The seed of all random choices."),
@@ -216,20 +216,20 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
                 "path",
                 OptionType::Text,
                 "",
-                "Source: the path under the node's HTTP address to which records are POSTed; /ingest/TABLE otherwise.",
+                "Source: the path under the node's HTTP address to which records are POSTed. If it is not set, /ingest/TABLE.",
             ),
             option("url", OptionType::Text, "", "Sink: where batches are POSTed."),
             option(
                 "buffer-size",
                 OptionType::Bytes,
                 "8 MiB",
-                "Source: bytes accepted but not yet read before requests are answered with 429.",
+                "Source: how many bytes may be accepted and not yet read; beyond it requests are answered with 429.",
             ),
             option(
                 "idempotency.retention",
                 OptionType::Duration,
                 "10 min",
-                "Source: for how long after its arrival a request with an Idempotency-Key is answered again and not taken again.",
+                "Source: for how long after its arrival a retry of a request with the same Idempotency-Key is answered again and not taken again.",
             ),
             option("batch-rows", OptionType::Integer, "1000", "Sink: the most rows of one request."),
             option("timeout", OptionType::Duration, "30 s", "Sink: how long a request may take."),
@@ -237,7 +237,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
                 "retries",
                 OptionType::Integer,
                 "10",
-                "Sink: how often a failed request is repeated, with growing delays. Then the job fails, and is restarted as restart.attempts says.",
+                "Sink: how often a failed request is repeated, with growing delays. After that the attempt fails, which counts towards restart.attempts.",
             ),
             IDLE_TIMEOUT,
             DEAD_LETTER_PATH,
@@ -263,7 +263,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
             "rows-per-second",
             OptionType::Number,
             "",
-            "The most rows per second that each subtask takes; no limit where it is not set.",
+            "The most rows per second that each subtask takes; no limit if it is not set.",
         )],
         fixed_columns: "",
         doc: "Counts rows and forgets them.",
