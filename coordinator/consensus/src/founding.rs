@@ -2,7 +2,7 @@
 //!
 //! A member with an empty store can't know whether it is new or has forgotten what it promised. So it asks, before raft runs,
 //! what the stores of all first members hold, and founds only where nobody can have seen a promise of it. Else it is admitted
-//! by the leader under a number that has promised nothing. ARCHITECTURE.md has the argument.
+//! by the leader under a number that has promised nothing. docs/design/founding.md has the argument.
 
 mod decide;
 mod opening;
