@@ -2,7 +2,7 @@
 //!
 //! A member with an empty store does not know whether it is new or has lost what it promised. So, before raft runs, it
 //! asks all first members what their stores hold. It founds a group only if nobody can have seen a promise of its.
-//! Otherwise the leader admits it under a number that has promised nothing. ARCHITECTURE.md has the proof.
+//! Otherwise the leader admits it under a number that has promised nothing. docs/design/founding.md has the proof.
 
 mod decide;
 mod opening;

@@ -6,8 +6,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
+mod pages;
 mod process;
-mod readme;
 
 use std::{collections::BTreeMap, fs::File, path::Path};
 
@@ -333,8 +333,8 @@ fn check(what: &str, actual: &Expected, expected: &Expected) {
 
 #[test]
 fn a_year_at_full_speed_gives_the_batch_answers() {
-    let commands: Vec<Vec<String>> = readme::blocks("sh").iter().flat_map(|block| readme::commands(block)).collect();
-    let mut demos = commands.iter().filter_map(|command| readme::arguments(command)).filter(|all| all[0] == "demo");
+    let commands: Vec<Vec<String>> = pages::blocks("sh").iter().flat_map(|block| pages::commands(block)).collect();
+    let mut demos = commands.iter().filter_map(|command| pages::arguments(command)).filter(|all| all[0] == "demo");
     let demo = demos.next().expect("README runs the demo");
     let directory = tempfile::tempdir().expect("a directory");
     let setting = format!("late.path={}", directory.path().join("late").display());

@@ -1,15 +1,22 @@
-//! README.md is true: every command in its `sh` blocks is run, with only addresses and directories replaced.
+//! README.md and the pages below `docs` are true: every command in their `sh` blocks is run, with only addresses and directories
+//! replaced; tables of what there is are compared with the code that says it; what is named of the command line exists.
 //!
-//! Commands of other programs (docker, kubectl, `cargo test`) are not run, but the files that they name must exist.
-//! `demo.rs` runs the demo over its whole year.
+//! Commands of other programs (docker, kubectl, `cargo test`) are not run, only held against the repository: the files that
+//! they name must exist. The demo is run, over its whole year, by `demo.rs`. Links and names of files are checked by `links.rs`.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 
+mod pages;
 mod process;
-mod readme;
 
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+use thalweg::args::Cli;
 use thalweg_types::{
     connector::{CONNECTORS, FORMATS, OptionSpec, OptionType},
     settings::SETTINGS,
@@ -20,13 +27,12 @@ use serde_json::Value;
 
 const ADDRESSES: [&str; 3] = ["127.0.0.1:7071", "127.0.0.1:7072", "127.0.0.1:7073"];
 
-/// The number of rows of each SELECT in the SQL examples, in order.
+/// How many rows the SELECTs among the examples of SQL have, in their order.
 const ROWS_OF_EXAMPLES: [usize; 3] = [25_899, 44_255, 3_660];
-/// The share of rows that may be missing, in thousandths: some flights are late for their windows, which DuckDB does
-/// not know.
+/// How many of a thousand rows may be missing: some flights come too late for their windows, which DuckDB does not know.
 const LATE_PER_THOUSAND: usize = 1;
 
-/// A directory that looks like the top of the repository, with a script of the user.
+/// A directory in which commands find what the repository has at its top, and a script of one's own.
 fn directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     std::os::unix::fs::symlink(root().join("deploy"), directory.path().join("deploy")).expect("a link");
@@ -39,11 +45,11 @@ fn directory() -> tempfile::TempDir {
     directory
 }
 
-/// Runs the binary's commands in a block. Returns those that still serve.
+/// Runs the binary's commands of a block; those that serve are given back.
 fn run(block: &str, directory: &Path) -> Vec<Background> {
     let mut place = Place { directory: Some(directory.to_owned()), ..Place::default() };
     let mut serving = Vec::new();
-    for command in readme::commands(block) {
+    for command in pages::commands(block) {
         if let [export, assignment] = command.as_slice()
             && export == "export"
         {
@@ -51,7 +57,7 @@ fn run(block: &str, directory: &Path) -> Vec<Background> {
             place.variables.insert(name.to_owned(), value.to_owned());
             continue;
         }
-        let Some(arguments) = readme::arguments(&command) else {
+        let Some(arguments) = pages::arguments(&command) else {
             check_other(&command);
             continue;
         };
@@ -68,7 +74,7 @@ fn run(block: &str, directory: &Path) -> Vec<Background> {
     serving
 }
 
-/// Checks the options of the simulation's program. Its own tests run seeds.
+/// The simulation's own tests run seeds; its program must know the options.
 fn check_simulation(command: &[String]) {
     let program = fs::read_to_string(root().join("deploy/sim/src/main.rs")).expect("the program is there");
     let own = command.iter().skip_while(|word| *word != "--").skip(1);
@@ -77,7 +83,7 @@ fn check_simulation(command: &[String]) {
     }
 }
 
-/// Checks that a command of another program names only existing files.
+/// A command of another program names only what exists.
 fn check_other(command: &[String]) {
     let known = ["cargo test", "docker build", "kubectl apply"];
     let name = command[..2].join(" ");
@@ -95,7 +101,7 @@ fn every_command_does_what_it_should() {
     let directory = directory();
     let addresses: [String; 3] = free_addresses();
     let mut serving = Vec::new();
-    for block in readme::blocks("sh") {
+    for block in pages::blocks("sh") {
         let block = ADDRESSES.iter().zip(&addresses).fold(block, |block, (from, to)| block.replace(from, to));
         serving.extend(run(&block, directory.path()));
     }
@@ -116,56 +122,196 @@ fn every_command_does_what_it_should() {
 fn the_first_job_of_ones_own_gives_each_quarter_and_airport() {
     let directory = directory();
     let place = Place { directory: Some(directory.path().to_owned()), ..Place::default() };
-    let commands: Vec<Vec<String>> = readme::blocks("sh").iter().flat_map(|block| readme::commands(block)).collect();
-    let mut runs = commands.iter().filter_map(|command| readme::arguments(command));
+    let commands: Vec<Vec<String>> = pages::blocks("sh").iter().flat_map(|block| pages::commands(block)).collect();
+    let mut runs = commands.iter().filter_map(|command| pages::arguments(command));
     let run = runs.find(|arguments| arguments[0] == "run").expect("README runs a script");
     let arguments: Vec<&str> = run.iter().map(String::as_str).chain(["-o", "json"]).collect();
     let outcome = place.thalweg(&arguments);
     let rows: Vec<Value> = outcome.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    // The year has five windows of 90 days, aligned to 1970, at three airports.
+    // 365 days are five windows of 90 days, which are counted from 1970, at three airports.
     assert!((12..=15).contains(&rows.len()), "{outcome:?}");
     let flights: u64 = rows.iter().map(|row| row["flights"].as_u64().expect("a count")).sum();
     assert!(flights > 300_000, "{outcome:?}");
 }
 
 #[test]
-fn every_command_of_the_table_exists() {
-    let text = fs::read_to_string(root().join("README.md")).expect("there is a README");
+fn every_command_is_in_the_table_and_every_one_there_exists() {
+    let text = pages::text("docs/commands.md");
     let table = text.split("## Commands").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
-    let mut named = 0;
+    let mut named: Vec<Vec<String>> = Vec::new();
     for cell in table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()) {
         for code in cell.split('`').skip(1).step_by(2) {
-            let words: Vec<&str> = code.trim_start_matches("thalweg ").split(' ').collect();
-            let (command, below) = (words[0], words.get(1).copied().unwrap_or_default());
-            let below: Vec<&str> = if command == "job" { below.split("\\|").collect() } else { vec![] };
-            let all =
-                if below.is_empty() { vec![vec![command]] } else { below.iter().map(|b| vec![command, b]).collect() };
-            for arguments in all {
-                let outcome = thalweg(&[arguments.as_slice(), &["--help"]].concat());
-                assert_eq!(outcome.code, Some(0), "{arguments:?}: {outcome:?}");
-                named += 1;
-            }
+            let words = code.strip_prefix("thalweg ").unwrap_or_else(|| panic!("{code} is no command"));
+            named.extend(alternatives(words));
         }
     }
-    assert!(named >= 15, "only {named} commands were found");
+    for words in &named {
+        // Up to what stands for something else.
+        let words = words.iter().map(String::as_str).take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()));
+        let arguments: Vec<&str> = words.chain(["--help"]).collect();
+        let outcome = thalweg(&arguments);
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {outcome:?}");
+    }
+    for command in Cli::command().get_subcommands() {
+        let name = command.get_name();
+        let mut all = vec![vec![name]];
+        if ["job", "checkpoint"].contains(&name) {
+            all = command.get_subcommands().map(|below| vec![name, below.get_name()]).collect();
+        }
+        for words in all {
+            let is_named = named.iter().any(|named| named.iter().take(words.len()).eq(&words));
+            assert!(is_named, "docs/commands.md does not name {words:?}");
+        }
+    }
 }
 
-/// Together the examples are one script, in which each SELECT stands alone.
+/// The words of a command, with each of the alternatives that stand for one of them.
+fn alternatives(text: &str) -> Vec<Vec<String>> {
+    text.split(' ').fold(vec![vec![]], |all: Vec<Vec<String>>, word| {
+        let choices = word.split('|').map(|choice| choice.trim_end_matches('\\').to_owned());
+        choices
+            .flat_map(|choice| all.iter().map(move |words| [words.as_slice(), std::slice::from_ref(&choice)].concat()))
+            .collect()
+    })
+}
+
+/// Flags of cargo, and of the simulation and the benchmarks, that pages name.
+const OTHER_FLAGS: [&str; 4] = ["help", "json", "release", "thalweg"];
+/// Variables that tests read.
+const OTHER_VARIABLES: [&str; 3] = ["THALWEG_CRASHES", "THALWEG_MOTO_SERVER", "THALWEG_DUCKDB"];
+
+#[test]
+fn what_pages_name_of_the_command_line_exists() {
+    let mut flags = BTreeSet::new();
+    gather_flags(&Cli::command(), &mut flags);
+    let mut named = [0; 3];
+    for page in pages::names() {
+        for code in pages::code(&page) {
+            if code.starts_with("thalweg ") {
+                named[0] += 1;
+                alternatives(&code).iter().for_each(|words| check_words(&page, words));
+            }
+            if let Some(flag) = code.strip_prefix("--") {
+                named[1] += 1;
+                let flag: String = flag.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+                assert!(flags.contains(&flag) || OTHER_FLAGS.contains(&flag.as_str()), "{page}: there is no --{flag}");
+            }
+        }
+        for variable in variables_in(&pages::text(&page)) {
+            named[2] += 1;
+            let flag = variable.trim_start_matches("THALWEG_").to_lowercase().replace('_', "-");
+            let is_known = flags.contains(&flag) || OTHER_VARIABLES.contains(&variable.as_str());
+            assert!(is_known, "{page}: nobody reads {variable}");
+        }
+    }
+    assert!(named.iter().all(|count| *count >= 10), "too little was found: {named:?}");
+}
+
+fn gather_flags(command: &clap::Command, flags: &mut BTreeSet<String>) {
+    flags.extend(command.get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned)));
+    command.get_subcommands().for_each(|below| gather_flags(below, flags));
+}
+
+/// Commands and flags have to be known; values may be stood for by a word, or left out.
+fn check_words(page: &str, words: &[String]) {
+    if let Err(error) = Cli::try_parse_from(words) {
+        let is_unknown = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand);
+        assert!(!is_unknown, "{page}: {words:?}: {error}");
+    }
+}
+
+/// The names that begin with `THALWEG_`.
+fn variables_in(text: &str) -> Vec<String> {
+    let names = text.match_indices("THALWEG_").map(|(at, _)| &text[at..]);
+    let names = names.map(|rest| rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect::<String>());
+    names.filter(|name| name != "THALWEG_").collect()
+}
+
+#[test]
+fn blocks_are_of_languages_that_are_checked() {
+    for page in pages::names() {
+        for (language, block) in pages::parts(&page).0 {
+            assert!(["sh", "sql", "toml", "text"].contains(&language.as_str()), "{page}: nobody checks '{language}'");
+            let is_command = |line: &str| line.starts_with("thalweg ") || line.starts_with("cargo ");
+            assert!(language != "text" || !block.lines().any(is_command), "{page}: nobody runs\n{block}");
+        }
+    }
+}
+
+#[test]
+fn every_configuration_file_is_accepted() {
+    let directory = directory();
+    let blocks = pages::blocks("toml");
+    assert!(!blocks.is_empty(), "the pages show a configuration file");
+    for block in blocks {
+        let file = directory.path().join("thalweg.toml");
+        fs::write(&file, &block).expect("a file");
+        let outcome = thalweg(&["--config", file.to_str().expect("a path of text"), "completions", "bash"]);
+        assert_eq!(outcome.code, Some(0), "{block}: {}", outcome.stderr);
+    }
+}
+
+/// The name and the meaning of each metric that sources declare.
+fn metrics() -> Vec<(String, String)> {
+    let sources = ["coordinator/src", "node/src", "deploy/thalweg/src"]
+        .into_iter()
+        .flat_map(|folder| sources(&root().join(folder)));
+    let quoted = |text: &str| text.split('"').nth(1).expect("a text between quotes").to_owned();
+    let meaning = |rest: &str| quoted(rest.split("help:").nth(1).expect("each metric says what it means"));
+    let of = |source: String| {
+        let declared = source.split("Metric {").filter(|rest| rest.trim_start().starts_with("name: \"thalweg_"));
+        declared.map(|rest| (quoted(rest), meaning(rest))).collect::<Vec<_>>()
+    };
+    sources.flat_map(of).collect()
+}
+
+fn sources(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("an entry").path());
+    let of = |path: PathBuf| match path.is_dir() {
+        true => sources(&path),
+        false => vec![fs::read_to_string(&path).expect("a source is text")],
+    };
+    entries.flat_map(of).collect()
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let page = pages::text("docs/metrics.md");
+    let rows: Vec<[&str; 3]> = page
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("| `")?.strip_suffix(" |")?.split(" | ").collect::<Vec<_>>().try_into().ok()
+        })
+        .collect();
+    let declared = metrics();
+    assert!(declared.len() >= 20, "only {} metrics were found", declared.len());
+    for (name, meaning) in &declared {
+        let is_row = |[shown, kind, told]: &&[&str; 3]| {
+            let shown = shown.trim_end_matches('`');
+            let counted = if *kind == "counter" { shown.strip_suffix("_total") } else { Some(shown) };
+            counted == Some(name.as_str()) && told == meaning
+        };
+        assert!(rows.iter().any(|row| is_row(&row)), "docs/metrics.md should have {name}: {meaning}");
+    }
+    assert_eq!(rows.len(), declared.len(), "docs/metrics.md names metrics that there are not");
+}
+
+/// All together are a script, in which each SELECT stands for itself.
 #[test]
 fn every_example_of_sql_is_a_plan() {
     let directory = directory();
     let place = Place { directory: Some(directory.path().to_owned()), ..Place::default() };
-    let script = readme::blocks("sql").concat();
+    let script = pages::blocks("sql").concat();
     let outcome = place.thalweg(&["explain", "-e", &script]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(outcome.stdout.matches("Collect").count() >= 3, "{outcome:?}");
 }
 
-/// Runs each SELECT over the whole year with default settings. DuckDB has counted the expected rows.
+/// The rows of each SELECT over the whole year, with the engine's defaults: how many there are was counted by DuckDB.
 #[test]
 fn every_example_of_sql_runs_as_it_is() {
     let directory = directory();
-    let script = readme::blocks("sql").concat();
+    let script = pages::blocks("sql").concat();
     let statements: Vec<&str> = script.split_inclusive(';').map(str::trim).filter(|text| !text.is_empty()).collect();
     let table = statements.iter().find(|text| text.starts_with("CREATE TABLE flights")).expect("the flights");
     let queries: Vec<&&str> = statements.iter().filter(|text| text.starts_with("SELECT")).collect();
@@ -187,12 +333,11 @@ fn every_example_of_sql_runs_as_it_is() {
     }
 }
 
-/// Checks that README.md contains a table generated from the engine's data.
-fn check_table(head: &str, rows: &[[String; 3]]) {
-    let readme = fs::read_to_string(root().join("README.md")).expect("there is a README");
+/// The page has this table as it is: what the engine takes is data, and the table is made of it.
+fn check_table(page: &str, head: &str, rows: &[[String; 3]]) {
     let rows = rows.iter().map(|[name, value, doc]| format!("| {name} | {value} | {doc} |\n"));
     let table = format!("{head}\n|---|---|---|\n{}", rows.collect::<String>());
-    assert!(readme.contains(&table), "README.md should have\n\n{table}");
+    assert!(pages::text(page).contains(&table), "{page} should have\n\n{table}");
 }
 
 fn option_row(option: &OptionSpec) -> [String; 3] {
@@ -220,11 +365,11 @@ fn every_option_and_setting_is_documented_with_its_default() {
             std::iter::once([name, String::new(), doc.to_owned()]).chain(options.iter().map(option_row))
         })
         .collect();
-    check_table("| connector, format or option | default | |", &rows);
+    check_table("docs/connectors.md", "| connector, format or option | default | |", &rows);
     let row = |key: &str, default: &str, doc: &str| {
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
         [format!("`{key}`"), default, doc.to_owned()]
     };
     let rows: Vec<[String; 3]> = SETTINGS.iter().map(|spec| row(spec.key, spec.default, spec.doc)).collect();
-    check_table("| setting | default | |", &rows);
+    check_table("docs/settings.md", "| setting | default | |", &rows);
 }

@@ -21,17 +21,17 @@ pub const SETTINGS: &[SettingSpec] = &[
     SettingSpec {
         key: "job.name",
         default: "",
-        doc: "The job's name in lists, unless `--name` gives one; the script's file name otherwise.",
+        doc: "The job's name in lists, unless `--name` gives one. If neither is set, the script's file name.",
     },
     SettingSpec {
         key: "parallelism.default",
         default: "",
-        doc: "How many slices the job has; half of the cluster's free slots otherwise, so that the next job finds room.",
+        doc: "How many slices the job has. If it is not set, half of the cluster's free slots, so that the next job finds room.",
     },
     SettingSpec {
         key: "pipeline.max-parallelism",
         default: "256",
-        doc: "How many key groups the job has: a power of two, fixed for its life.",
+        doc: "How many key groups the job has: a power of two that never changes for the job.",
     },
     SettingSpec {
         key: "pipeline.batch-rows",
@@ -67,12 +67,12 @@ pub const SETTINGS: &[SettingSpec] = &[
     SettingSpec {
         key: "checkpoint.interval",
         default: "",
-        doc: "How long after one checkpoint has begun the next one does; 0 or off: none but those that rows of a SELECT wait for. The cluster's otherwise.",
+        doc: "How long after one checkpoint has begun the next one begins. 0 or off: only those that rows of a SELECT wait for. If it is not set, the cluster's interval applies.",
     },
     SettingSpec {
         key: "checkpoint.timeout",
         default: "10 min",
-        doc: "How long a checkpoint may take before it is given up; the job runs on.",
+        doc: "How long a checkpoint may take before it is given up. The job runs on.",
     },
     SettingSpec {
         key: "checkpoint.alignment-timeout",
@@ -82,17 +82,17 @@ pub const SETTINGS: &[SettingSpec] = &[
     SettingSpec {
         key: "checkpoint.retain",
         default: "1",
-        doc: "How many older checkpoints are kept beside the newest.",
+        doc: "How many older checkpoints are kept, in addition to the newest.",
     },
     SettingSpec {
         key: "late.path",
         default: "",
-        doc: "A directory to which every late record is written with the operator and window that refused it; counted only where it is not set.",
+        doc: "A directory to which every late record is written, with the operator and window that refused it. Without it, late records are only counted.",
     },
     SettingSpec {
         key: "error.path",
         default: "",
-        doc: "A directory to which every row is written for which an expression, a cast or a sink's constraint fails, with reason and place; the first one fails the job where it is not set.",
+        doc: "A directory to which every row is written for which an expression, a cast or a sink's constraint fails, with reason and place. Without it, the first such row fails the job.",
     },
     SettingSpec {
         key: "replay.speed",
@@ -102,7 +102,7 @@ pub const SETTINGS: &[SettingSpec] = &[
     SettingSpec {
         key: "replay.start",
         default: "",
-        doc: "The event time at which the replay clock starts; the first record's otherwise.",
+        doc: "The event time at which the replay clock starts. If it is not set, that of the first record.",
     },
     SettingSpec {
         key: "state.memory-share",

@@ -83,7 +83,7 @@ fn names_and_aliases_find_one_function() {
 /// The page of deviations lists the same functions.
 #[test]
 fn the_page_lists_them() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../coordinator/sql/FLINK.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flink.md");
     let page = fs::read_to_string(page).expect("the page is there");
     let section = |title: &str| {
         let after = page.split_once(&format!("### {title}\n")).unwrap_or_else(|| panic!("no section {title}")).1;

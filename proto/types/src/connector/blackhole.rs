@@ -11,7 +11,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
         "rows-per-second",
         OptionType::Number,
         "",
-        "The most rows per second that each subtask takes; no limit where it is not set.",
+        "The most rows per second that each subtask takes; no limit if it is not set.",
     )],
     fixed_columns: "",
     doc: "Counts rows and forgets them.",

@@ -11,12 +11,12 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     sink: None,
     formats: &[],
     options: &[
-        option("number-of-rows", OptionType::Integer, "", "How many rows; unbounded where it is not set."),
+        option("number-of-rows", OptionType::Integer, "", "How many rows; unbounded if it is not set."),
         option(
             "rows-per-second",
             OptionType::Number,
             "",
-            "Rows per second of real time; as fast as possible where it is not set.",
+            "Rows per second of real time; as fast as possible if it is not set.",
         ),
         option("splits", OptionType::Integer, "8", "Into how many independent ranges the rows are divided."),
         option("seed", OptionType::Integer, "42", "The seed of all random choices."),

@@ -21,8 +21,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
             "source.monitor-interval",
             OptionType::Duration,
             "",
-            "How often the path is looked at for new files; the table is bounded where it is not set. New files are read one \
-             after the other, by name: their event times are expected in that order, up to the watermark's delay.",
+            "How often the path is checked for new files; without it, the table is bounded. New files are read one after the other, by name: their event times are expected in that order, up to the watermark's delay.",
         ),
         option(
             "source.split-size",
@@ -34,25 +33,24 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
             "sink.rolling-policy.file-size",
             OptionType::Bytes,
             "1 GiB",
-            "A part file that is about so large is followed by another; at most 4 GiB in an object store.",
+            "A part file of about this size is followed by another; at most 4 GiB in an object store.",
         ),
         option(
             "sink.rolling-policy.rollover-interval",
             OptionType::Duration,
             "",
-            "A part file that is so old is followed by another. Either shows when the next checkpoint is complete.",
+            "A part file of this age is followed by another. A closed part file becomes visible when the next checkpoint is complete.",
         ),
         option(
             "sink.rolling-policy.on-checkpoint",
             OptionType::Boolean,
             "true",
-            "Part files end with each checkpoint. If not, one takes the rows of several, until it is large (128 MiB in memory, \
-             where no size is set) or old enough; until then they are state of the job.",
+            "Whether part files end with each checkpoint. If not, a part file takes the rows of several checkpoints until it is large enough (128 MiB in memory if no size is set) or old enough. Until then these rows are state of the job.",
         ),
         IDLE_TIMEOUT,
         REPLAY_COLUMN,
         DEAD_LETTER_PATH,
     ],
     fixed_columns: "",
-    doc: "Reads files of a path; writes part files into a directory, visible once they are final.",
+    doc: "Reads the files of a path; writes part files into a directory, which become visible once they are final.",
 };

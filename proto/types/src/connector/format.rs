@@ -19,7 +19,12 @@ pub const FORMATS: &[FormatSpec] = &[
         options: &[
             option("csv.field-delimiter", OptionType::Text, ",", "The character between fields."),
             option("csv.header", OptionType::Boolean, "false", "Whether a file's first line names the columns."),
-            option("csv.null-literal", OptionType::Text, "", "The text of a NULL, besides an empty field."),
+            option(
+                "csv.null-literal",
+                OptionType::Text,
+                "",
+                "The text that stands for NULL; an empty field does in any case.",
+            ),
             option(
                 "csv.multi-line",
                 OptionType::Boolean,

@@ -22,7 +22,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
             "events.num",
             OptionType::Integer,
             "",
-            "How many events of all three kinds; unbounded where it is not set.",
+            "How many events of all three kinds; unbounded if it is not set.",
         ),
         option("events.rate", OptionType::Number, "100000", "Events per second of event time."),
         option(
@@ -34,12 +34,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
         option("events.splits", OptionType::Integer, "8", "Into how many independent ranges the events are divided."),
         option("seed", OptionType::Integer, "42", "The seed of all random choices."),
         option("start-time", OptionType::Text, "2026-01-01 00:00:00", "The first event's time."),
-        option(
-            "max-out-of-orderness",
-            OptionType::Duration,
-            "0 ms",
-            "By how much an event's place may lag behind its time.",
-        ),
+        option("max-out-of-orderness", OptionType::Duration, "0 ms", "By how much events may be out of order."),
         IDLE_TIMEOUT,
     ],
     fixed_columns: NEXMARK_COLUMNS,

@@ -20,17 +20,17 @@ pub(super) const IDLE_TIMEOUT: OptionSpec = option(
     "scan.watermark.idle-timeout",
     OptionType::Duration,
     "",
-    "A split that gives nothing for so long no longer holds the watermark back; never, where it is not set.",
+    "After this time without records a split no longer holds the watermark back. Without it, a silent split always does.",
 );
 pub(super) const REPLAY_COLUMN: OptionSpec = option(
     "replay.column",
     OptionType::Text,
     "",
-    "The timestamp column by which a bounded table is replayed at SET 'replay.speed'.",
+    "The timestamp column by which a bounded table is replayed, at the speed of SET 'replay.speed'.",
 );
 pub(super) const DEAD_LETTER_PATH: OptionSpec = option(
     super::DEAD_LETTER_PATH,
     OptionType::Text,
     "",
-    "A directory for records that cannot be read, with position and reason; without it the first one fails the job.",
+    "A directory for records that cannot be parsed, with position and reason. Without it, the first such record fails the job.",
 );
