@@ -18,6 +18,7 @@ mod decoding;
 mod error;
 mod filesystem;
 mod format;
+mod formats;
 mod http;
 pub mod http_client;
 pub mod ingest;

@@ -71,10 +71,7 @@ impl GraphBuilder {
                 pending.extend(self.inputs[id.0 as usize].iter().map(|input| input.from));
             }
         }
-        seen.into_iter().filter_map(move |id| match &self.operator(id).kind {
-            OperatorKind::Source(source) => Some(source.as_ref()),
-            _ => None,
-        })
+        seen.into_iter().filter_map(move |id| self.operator(id).kind.as_source())
     }
 
     /// `One` if all of these operators are `One`, else `Job`.

@@ -22,6 +22,9 @@ type ModulePath = Vec<String>;
 /// Siblings that use one another: the module that they lie in, and for each those that it uses.
 type Arrows = BTreeMap<ModulePath, BTreeMap<String, BTreeSet<String>>>;
 
+/// Nodes of compiled expressions ask one another whether they can fail: the tree is their subject, and has no layers.
+const RECURSIVE: (&str, &[&str]) = ("proto/functions/src", &["physical"]);
+
 #[test]
 fn modules_form_layers() {
     let mut violations = Vec::new();
@@ -30,7 +33,8 @@ fn modules_form_layers() {
         let folder = manifest.parent().expect("a manifest lies in a folder").join("src");
         if folder.is_dir() {
             let modules = modules_of(&folder);
-            for (parent, arrows) in arrows(&modules) {
+            let is_layered = |parent: &ModulePath| shown(&folder) != RECURSIVE.0 || parent != RECURSIVE.1;
+            for (parent, arrows) in arrows(&modules).into_iter().filter(|(parent, _)| is_layered(parent)) {
                 let of = format!("{} {}", shown(&folder), parent.join("::"));
                 violations.extend(circles(&arrows).into_iter().map(|circle| format!("{of}: {}", circle.join(", "))));
             }

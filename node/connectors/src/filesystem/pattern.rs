@@ -88,7 +88,7 @@ fn fits(components: &[Component], names: &[&str], directories_only: bool) -> boo
                 };
                 (0..=names.len()).filter(is_passed).collect()
             }
-            component => {
+            component @ (Component::Name(_) | Component::Names { .. }) => {
                 let is_next = |at: &usize| names.get(*at).is_some_and(|name| component.is(name));
                 reached.into_iter().filter(is_next).map(|at| at + 1).collect()
             }

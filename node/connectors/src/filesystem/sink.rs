@@ -46,7 +46,8 @@ use super::{
 };
 use crate::{
     ConnectorError, Rollover, Sealing, SinkIdentity, SinkWriter,
-    format::{PartEncoder, PartFormat, format_of},
+    format::{PartEncoder, PartFormat},
+    formats::format_of,
     location::Location,
     options::Options,
 };

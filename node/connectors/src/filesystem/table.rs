@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     ConnectorError, DecodingShare, SplitReader,
-    format::{LineFormat, Ranges, format_of},
+    format::{LineFormat, Ranges},
+    formats::format_of,
     lines::{LineDecoder, check_text},
     location::FoundFile,
     notices::TableNotices,

@@ -1,0 +1,64 @@
+//! The formats. Connectors ask for one by the table's `'format'`, never for one of a name.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::{
+    ConnectorError, csv,
+    format::{Format, LineFormat, Ranges},
+    json,
+    options::Options,
+    parquet,
+};
+
+/// All formats; each has a spec of its name.
+const FORMATS: &[Format] = &[json::FORMAT, csv::FORMAT, parquet::FORMAT];
+
+/// The format that a table names; `otherwise` if it names none.
+///
+/// # Errors
+/// If there is no such format, or the table must name one.
+pub(crate) fn format_of(
+    options: &Options<'_>,
+    otherwise: Option<&'static str>,
+) -> Result<&'static Format, ConnectorError> {
+    let name = match (options.text("format"), otherwise) {
+        (None, Some(otherwise)) => otherwise,
+        _ => options.required("format")?,
+    };
+    let found = FORMATS.iter().find(|format| format.name == name);
+    found.ok_or_else(|| options.error(format!("unknown format '{name}'")))
+}
+
+/// The lines of a table whose records come one after the other, such as the standard input.
+///
+/// # Errors
+/// As `format_of`; if the format has no lines; if it cannot hold the table's columns.
+pub(crate) fn lines_of(
+    options: &Options<'_>,
+    otherwise: &'static str,
+    schema: &SchemaRef,
+) -> Result<Arc<dyn LineFormat>, ConnectorError> {
+    let format = format_of(options, Some(otherwise))?;
+    match format.ranges {
+        Ranges::Lines(open) => open(options, schema),
+        Ranges::RowGroups => Err(options.error(format!("format '{}' has no lines", format.name))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_types::connector;
+
+    use super::FORMATS;
+
+    #[test]
+    fn every_format_has_a_spec_and_every_spec_a_format() {
+        let names = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>();
+        assert_eq!(
+            names(&mut FORMATS.iter().map(|format| format.name)),
+            names(&mut connector::FORMATS.iter().map(|spec| spec.name))
+        );
+    }
+}
