@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use thalweg_consensus::{Consensus, ConsensusError, ConsensusExit, Leadership, RaftServer};
+use thalweg_metrics::Families;
 use thalweg_proto::network::Network;
 use thalweg_storage::{CheckpointStore, StorageError};
 use thalweg_types::seam::Seams;
@@ -142,9 +143,9 @@ impl Coordinator {
         self.consensus.beat().await
     }
 
-    /// The metrics as OpenMetrics text, of media type [`CONTENT_TYPE`](crate::metrics::CONTENT_TYPE).
-    pub async fn metrics(&self) -> String {
-        crate::metrics::read(&self.consensus, &self.leader, &self.seams).await
+    /// Adds what this member measures, and what the leader knows of nodes and jobs where it leads.
+    pub async fn tell_metrics(&self, families: &mut Families) {
+        crate::metrics::tell(families, &self.consensus, &self.leader, &self.seams).await;
     }
 
     /// Whether all jobs have ended and their output is published or its hidden files are removed. `false` if this

@@ -27,13 +27,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::claim::Claim;
 use self::reign::Reign;
+pub(crate) use self::{
+    claim::Claim,
+    measures::{JobMeasures, LeaderMeasures},
+};
 use crate::{config::LeaderConfig, machine::Machine, overview::JobMemory};
 
 mod act;
 mod claim;
 mod link;
+mod measures;
 mod reign;
 mod store;
 
@@ -67,6 +71,8 @@ enum LeaderCommand {
     Close { node: NodeId, session: SessionId },
     /// Asks what the leader remembers of a job.
     Recall { job: JobId, reply: oneshot::Sender<JobMemory> },
+    /// Asks what the leader has counted, and what it remembers of these jobs.
+    Measure { jobs: Vec<JobId>, reply: oneshot::Sender<LeaderMeasures> },
     /// Forgets an ended job, once it is cleared away.
     Forget { job: JobId },
     /// Asks whether all jobs have ended and their output is published or removed.
@@ -125,6 +131,15 @@ impl LeaderHandle {
         match self.tell(LeaderCommand::Recall { job, reply }).await {
             Ok(()) => memory.await.unwrap_or_default(),
             Err(LeaderGone) => JobMemory::default(),
+        }
+    }
+
+    /// What the leader has counted, and remembers of these jobs; empty if this member does not lead.
+    pub(crate) async fn measures(&self, jobs: Vec<JobId>) -> LeaderMeasures {
+        let (reply, measures) = oneshot::channel();
+        match self.tell(LeaderCommand::Measure { jobs, reply }).await {
+            Ok(()) => measures.await.unwrap_or_default(),
+            Err(LeaderGone) => LeaderMeasures::default(),
         }
     }
 
@@ -206,6 +221,7 @@ impl Leader {
                 command = self.commands.recv() => match command {
                     Some(LeaderCommand::Open { reply, .. }) => answer(reply, None),
                     Some(LeaderCommand::Recall { reply, .. }) => answer(reply, JobMemory::default()),
+                    Some(LeaderCommand::Measure { reply, .. }) => answer(reply, LeaderMeasures::default()),
                     Some(LeaderCommand::AskSettled { reply }) => answer(reply, false),
                     // The dropped reply is the answer.
                     Some(LeaderCommand::AskClaim { .. } | LeaderCommand::AskOccupant { .. }) => {}

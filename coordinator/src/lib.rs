@@ -25,7 +25,7 @@ mod coordinator;
 mod front;
 mod leader;
 mod machine;
-pub mod metrics;
+mod metrics;
 mod opening;
 mod overview;
 mod planning;

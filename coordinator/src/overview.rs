@@ -171,7 +171,7 @@ fn subtasks(record: &JobRecord, attempt: &AttemptRecord, graph: &JobGraph, memor
         let chain = plan.chains.iter().find(|chain| chain.id == subtask.chain)?;
         let node = assignment.node_of(subtask)?;
         Some(SubtaskOverview {
-            name: chain_name(graph, chain),
+            name: chain.name(graph),
             chain: subtask.chain.0,
             index: subtask.index,
             node: node.0,
@@ -186,11 +186,6 @@ fn subtasks(record: &JobRecord, attempt: &AttemptRecord, graph: &JobGraph, memor
 
 fn unmeasured() -> SubtaskMetrics {
     SubtaskMetrics { watermark: i64::MIN, ..SubtaskMetrics::default() }
-}
-
-fn chain_name(graph: &JobGraph, chain: &Chain) -> String {
-    let names: Vec<&str> = chain.operators.iter().map(|operator| graph.operator(*operator).name.as_str()).collect();
-    names.join(" -> ")
 }
 
 fn has(graph: &JobGraph, chain: &Chain, wanted: impl Fn(&OperatorKind) -> bool) -> bool {

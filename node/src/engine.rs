@@ -3,7 +3,7 @@
 use std::fmt;
 
 use futures::{FutureExt, future::BoxFuture};
-use thalweg_runtime::{AttemptHandle, RuntimeContext};
+use thalweg_runtime::{AttemptHandle, AttemptMeasures, RuntimeContext};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId,
     checkpoint::SinkCommittables,
@@ -66,6 +66,8 @@ pub(crate) trait RunningAttempt: Send + fmt::Debug {
     fn confirm_checkpoint(&self, checkpoint: CheckpointId);
     /// The measurements of each subtask.
     fn metrics(&self) -> Vec<(SubtaskId, SubtaskMetrics)>;
+    /// What is measured of it here, since it began.
+    fn measures(&self) -> AttemptMeasures;
     /// The state of each subtask.
     fn states(&self) -> Vec<(SubtaskId, SubtaskState)>;
 }
@@ -149,6 +151,10 @@ impl RunningAttempt for AttemptHandle {
 
     fn metrics(&self) -> Vec<(SubtaskId, SubtaskMetrics)> {
         self.metrics()
+    }
+
+    fn measures(&self) -> AttemptMeasures {
+        self.measures()
     }
 
     fn states(&self) -> Vec<(SubtaskId, SubtaskState)> {

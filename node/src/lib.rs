@@ -8,12 +8,12 @@
 //!                       Node::start ---- serves ----> exchange, collect, HTTP ingest
 //! ```
 //!
-//! - `node` starts everything and ends it together.
-//! - `session` finds the leader and holds the session. `leader_search` says which coordinator to try, and `rpc` speaks
-//!   gRPC.
-//! - `worker` owns the state and carries out effects. `orders` and `outbox` make the decisions, without I/O. `engine`
-//!   is the runtime behind a trait.
-//! - `service` serves rows that the runtime keeps. `http_server` serves records that clients POST.
+//! - `node` starts all of it together and ends it together.
+//! - `session` finds the leader and holds the session; `leader_search` says whom to try, `rpc` speaks gRPC.
+//! - `worker` owns the state and carries out effects; `orders` and `outbox` are its pure decisions; `engine` is the runtime
+//!   behind a seam.
+//! - `service` serves what the runtime keeps; `http_server` serves what is taken over HTTP, which `request_meter` counts.
+//! - `metrics` says what is told to those who monitor the node.
 
 mod config;
 mod directory;
@@ -21,9 +21,11 @@ mod engine;
 mod error;
 mod http_server;
 mod leader_search;
+mod metrics;
 mod node;
 mod orders;
 mod outbox;
+mod request_meter;
 mod rpc;
 mod service;
 mod session;

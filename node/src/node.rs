@@ -9,11 +9,13 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use thalweg_connectors::{
     ConnectorContext,
     ingest::{Elsewhere, ingest_router},
 };
 use thalweg_exchange::{ExchangeRegistry, ExchangeService};
+use thalweg_metrics::Families;
 use thalweg_proto::network::{ConnectionLimits, Listener, Network, admit};
 use thalweg_runtime::{CollectStore, LocalState, RuntimeContext};
 use thalweg_types::{ENGINE_VERSION, Incarnation, NodeId, node::NodeRegistration, seam::Seams};
@@ -27,7 +29,9 @@ use crate::{
     error::{NodeFailure, StartError},
     http_server::serve_http,
     leader_search::LeaderSearch,
+    metrics::Monitored,
     orders::{Limits, Orders},
+    request_meter::RequestMeter,
     service::CollectService,
     session::{SessionClient, SessionExit},
     worker::{Worker, WorkerExit, WorkerHandle},
@@ -46,6 +50,7 @@ pub struct Node {
     is_ready: watch::Receiver<bool>,
     life: Life,
     leave_grace: time::Duration,
+    monitored: Monitored,
 }
 
 /// The node's end, shared by all of its tasks.
@@ -104,16 +109,29 @@ impl Node {
         };
         let life = Life::new();
         let directory = Directory::new(config.coordinators.clone(), network.clone(), seams.clock.clone());
-        let elsewhere =
-            http_address.clone().map(|own_address| Elsewhere { directory: Arc::new(directory), own_address });
-        life.serve(&seams, listeners, config.limits, (&context, elsewhere));
+        let ingest = http_address.clone().map(|own_address| {
+            let (registry, requests) = (context.connectors.ingest.clone(), RequestMeter::new(seams.clock.clone()));
+            let elsewhere = Elsewhere { directory: Arc::new(directory), own_address };
+            let router = requests.around(ingest_router(registry.clone(), Some(elsewhere)));
+            ((registry, requests), router)
+        });
+        let (ingest, router) = ingest.unzip();
+        let monitored = Monitored {
+            node: id,
+            slots: config.slots,
+            memory_budget_bytes: config.memory_budget_bytes,
+            exchange: context.exchange.clone(),
+            ingest,
+        };
+        life.serve(&seams, listeners, config.limits, (&context, router));
         let (worker, is_ready) = life.work(&seams, &config, context);
         let search = LeaderSearch::new(config.coordinators, seams.entropy.next());
         let stop = life.stop.clone();
         let (entropy, handle) = (seams.entropy.clone(), worker.clone());
         life.hold_sessions(&seams, SessionClient { registration, search, network, entropy, worker: handle, stop });
         tracing::info!(node = %id, address, slots = config.slots, "started");
-        Ok(Self { id, address, http_address, worker, is_ready, life, leave_grace: config.leave_grace })
+        let leave_grace = config.leave_grace;
+        Ok(Self { id, address, http_address, worker, is_ready, life, leave_grace, monitored })
     }
 
     /// The node's id.
@@ -144,6 +162,12 @@ impl Node {
     /// A node that does not return from this is stuck, registered or not.
     pub async fn beat(&self) -> bool {
         self.worker.beat().await
+    }
+
+    /// Adds what the node measures.
+    pub async fn tell_metrics(&self, families: &mut Families) {
+        let attempts = self.worker.measures().await;
+        self.monitored.tell(families, self.ready(), &attempts);
     }
 
     /// Waits until a leader has registered it, or it has ended.
@@ -207,7 +231,7 @@ impl Life {
         seams: &Seams,
         listeners: Listeners,
         limits: ConnectionLimits,
-        (context, elsewhere): (&RuntimeContext, Option<Elsewhere>),
+        (context, router): (&RuntimeContext, Option<Router>),
     ) {
         let (life, stop) = (self.clone(), self.stop.clone());
         let server = thalweg_proto::network::server(&seams.io)
@@ -220,11 +244,10 @@ impl Life {
             guard.defuse();
         };
         seams.io.spawn("node server", Box::pin(serve));
-        let Some((listener, _)) = listeners.http else {
+        let Some(((listener, _), router)) = listeners.http.zip(router) else {
             return;
         };
-        let (life, stop) = (self.clone(), self.stop.clone());
-        let (router, spawner) = (ingest_router(context.connectors.ingest.clone(), elsewhere), seams.io.clone());
+        let (life, stop, spawner) = (self.clone(), self.stop.clone(), seams.io.clone());
         let serve = async move {
             let guard = life.guard("HTTP server");
             serve_http(listener, router, limits, spawner, stop).await;

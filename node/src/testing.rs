@@ -16,6 +16,7 @@ use thalweg_proto::{
         node_session_server::{NodeSession, NodeSessionServer},
     },
 };
+use thalweg_runtime::AttemptMeasures;
 use thalweg_types::{
     Assignment, Attempt, CheckpointId, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, SubtaskId,
     checkpoint::SinkCommittables,
@@ -194,6 +195,18 @@ impl RunningAttempt for FakeAttempt {
 
     fn metrics(&self) -> Vec<(SubtaskId, SubtaskMetrics)> {
         vec![(SubtaskId::default(), SubtaskMetrics { records_in: 5, ..SubtaskMetrics::default() })]
+    }
+
+    fn measures(&self) -> AttemptMeasures {
+        AttemptMeasures {
+            slices: self.attempt.0,
+            chains: Vec::new(),
+            state_bytes: 0,
+            state_limit_bytes: 0,
+            decoding_bytes: 0,
+            exchange_bytes: 0,
+            latency: thalweg_metrics::seconds(),
+        }
     }
 
     fn states(&self) -> Vec<(SubtaskId, SubtaskState)> {

@@ -16,6 +16,7 @@ use futures::{
     future::BoxFuture,
     stream::{BoxStream, FuturesUnordered, SelectAll},
 };
+use thalweg_runtime::AttemptMeasures;
 use thalweg_types::{
     Attempt, CheckpointId, JobId, OperatorId, Term, bug,
     job::{Failure, FailureKind},
@@ -73,6 +74,8 @@ enum WorkerCommand {
     Leave(oneshot::Sender<()>),
     /// Answered at once.
     Beat(oneshot::Sender<()>),
+    /// What each attempt here measures.
+    Measure(oneshot::Sender<Vec<(JobId, AttemptMeasures)>>),
 }
 
 /// A handle of the worker. Its methods do not fail, because a worker that has ended is noticed elsewhere.
@@ -110,6 +113,13 @@ impl WorkerHandle {
         let (beat, answered) = oneshot::channel();
         self.send(WorkerCommand::Beat(beat)).await;
         answered.await.is_ok()
+    }
+
+    /// What the attempts here measure, of each job the newest; nothing once the worker has ended.
+    pub(crate) async fn measures(&self) -> Vec<(JobId, AttemptMeasures)> {
+        let (measures, answered) = oneshot::channel();
+        self.send(WorkerCommand::Measure(measures)).await;
+        answered.await.unwrap_or_default()
     }
 
     async fn send(&self, command: WorkerCommand) {
@@ -230,6 +240,7 @@ impl Worker {
             }
             // The caller may have given up waiting.
             WorkerCommand::Beat(beat) => beat.send(()).unwrap_or(()),
+            WorkerCommand::Measure(measures) => drop(measures.send(self.measures())),
             WorkerCommand::Leave(idle) => {
                 self.leaving.push(idle);
                 let effects = self.orders.on_leave();
@@ -382,6 +393,13 @@ impl Worker {
             running.states().into_iter().map(report)
         });
         reports.collect()
+    }
+
+    /// Of the newest attempt of each job: an older one is on its way out, and its counts would be added to those of its successor.
+    fn measures(&self) -> Vec<(JobId, AttemptMeasures)> {
+        let newest: BTreeMap<JobId, &dyn RunningAttempt> =
+            self.running().map(|(job, _, running)| (job, running)).collect();
+        newest.into_iter().map(|(job, running)| (job, running.measures())).collect()
     }
 
     fn running(&self) -> impl Iterator<Item = (JobId, Attempt, &dyn RunningAttempt)> {

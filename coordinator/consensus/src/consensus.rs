@@ -15,6 +15,7 @@ use crate::{
     Replicated,
     config::{ConfigError, Member, check_address},
     heard::Heard,
+    measures::{Measures, Meter},
     membership::{Admission, Applicant, Change, Seat},
 };
 
@@ -114,6 +115,7 @@ pub(crate) struct Standing {
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) heard: Heard,
+    pub(crate) meter: Meter,
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) applied: watch::Sender<u64>,
     pub(crate) members: watch::Sender<Vec<Member>>,
@@ -131,6 +133,7 @@ struct Shared<R: Replicated> {
     commands: mpsc::Sender<Command<R::Outcome>>,
     machine: Arc<RwLock<Arc<R>>>,
     heard: Heard,
+    meter: Meter,
     leadership: watch::Receiver<Leadership>,
     applied: watch::Receiver<u64>,
     members: watch::Receiver<Vec<Member>>,
@@ -162,6 +165,7 @@ impl<R: Replicated> Consensus<R> {
             commands,
             machine,
             heard: published.heard.clone(),
+            meter: published.meter.clone(),
             leadership: published.leadership.subscribe(),
             applied: published.applied.subscribe(),
             members: published.members.subscribe(),
@@ -265,6 +269,12 @@ impl<R: Replicated> Consensus<R> {
     #[must_use]
     pub fn heard(&self) -> BTreeMap<MemberId, Duration> {
         self.shared.heard.ago()
+    }
+
+    /// What this member has measured.
+    #[must_use]
+    pub fn measures(&self) -> Measures {
+        self.shared.meter.measures()
     }
 
     /// Removes a member. Succeeds if it was removed before. A leader asked to remove itself hands over its leadership

@@ -224,12 +224,18 @@ impl<R: Replicated> Driver<R> {
                 break;
             }
         }
+        self.measure_log();
         if let Stopping::HandsOver(ticks) = self.stopping
             && (ticks == 0 || !self.is_leading())
         {
             self.stopping = Stopping::Now;
         }
         Ok(())
+    }
+
+    fn measure_log(&self) {
+        let (log, raft) = (self.node.store(), &self.node.raft.raft_log);
+        self.published.meter.set_log(raft.committed, raft.last_index(), log.entries_count(), log.entries_bytes());
     }
 
     fn on_tick(&mut self) {
@@ -268,7 +274,10 @@ impl<R: Replicated> Driver<R> {
         }
         let origin = self.next_origin();
         match self.node.propose(origin.encode(), command) {
-            Ok(()) => self.calls.proposals.insert(origin.number, self.node.raft.term, reply),
+            Ok(()) => {
+                let (entry, now) = ((origin.number, self.node.raft.term), self.published.meter.now());
+                self.calls.proposals.insert(entry, now, reply);
+            }
             // Too much is uncommitted, or leadership is being handed over.
             Err(_) => refuse(reply, ConsensusError::Busy),
         }
@@ -431,7 +440,10 @@ impl<R: Replicated> Driver<R> {
                 let origin = self.next_origin();
                 let change = encode_change(member, seat.as_ref(), is_voter);
                 match self.node.propose_conf_change(origin.encode(), change) {
-                    Ok(()) => self.calls.changing.insert(origin.number, self.node.raft.term, reply),
+                    Ok(()) => {
+                        let (entry, now) = ((origin.number, self.node.raft.term), self.published.meter.now());
+                        self.calls.changing.insert(entry, now, reply);
+                    }
                     Err(_) => refuse(reply, ConsensusError::Busy),
                 }
             }

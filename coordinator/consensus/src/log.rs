@@ -70,6 +70,11 @@ impl Log {
         self.hard_state.commit = commit;
     }
 
+    /// How many entries there are.
+    pub(crate) fn entries_count(&self) -> u64 {
+        u64::try_from(self.entries.len()).expect("a length in memory fits")
+    }
+
     /// The size of the entries in memory, in bytes.
     pub(crate) fn entries_bytes(&self) -> u64 {
         self.entries_bytes

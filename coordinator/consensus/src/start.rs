@@ -32,6 +32,7 @@ use crate::{
     heard::Heard,
     log::{Log, encode_message, new_snapshot},
     logger,
+    measures::Meter,
     membership::Roster,
     message_codec::{Incoming, Post},
     peers::{PeerContext, Peers, Report},
@@ -303,6 +304,7 @@ fn warn_of_other_address(config: &ConsensusConfig, roster: &Roster) {
 fn publish(applied: LogPosition, members: Vec<Member>, seams: &Seams) -> Published {
     Published {
         heard: Heard::new(seams.clock.clone()),
+        meter: Meter::new(seams.clock.clone()),
         leadership: watch::Sender::new(Leadership::default()),
         applied: watch::Sender::new(applied.index),
         members: watch::Sender::new(members),

@@ -4,7 +4,7 @@
 //! answered when its entry is applied. It is told that the outcome is unknown once this member no longer leads in the
 //! term of the proposal: then another leader decides what becomes of the entry.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::consensus::{ConsensusError, Reply};
 
@@ -17,6 +17,7 @@ pub(crate) struct Waiting<T> {
 
 struct Call<T> {
     term: u64,
+    since: Duration,
     reply: Reply<T>,
 }
 
@@ -29,16 +30,16 @@ impl<T> Waiting<T> {
         self.calls.len() >= CALLS_MAX
     }
 
-    pub(crate) fn insert(&mut self, number: u64, term: u64, reply: Reply<T>) {
-        self.calls.insert(number, Call { term, reply });
+    pub(crate) fn insert(&mut self, (number, term): (u64, u64), since: Duration, reply: Reply<T>) {
+        self.calls.insert(number, Call { term, since, reply });
     }
 
-    /// Answers the caller of an entry, if one waits.
-    pub(crate) fn answer(&mut self, number: u64, outcome: Result<T, ConsensusError>) {
-        if let Some(call) = self.calls.remove(&number) {
-            // A caller that is gone needs no answer.
-            let _ = call.reply.send(outcome);
-        }
+    /// Answers the caller of an entry, if one waits; gives since when it did.
+    pub(crate) fn answer(&mut self, number: u64, outcome: Result<T, ConsensusError>) -> Option<Duration> {
+        let Call { since, reply, .. } = self.calls.remove(&number)?;
+        // A caller that went away needs no answer.
+        let _ = reply.send(outcome);
+        Some(since)
     }
 
     /// Tells callers that their outcome is unknown, unless this member still leads in the term of their entry.

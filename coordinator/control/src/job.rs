@@ -51,7 +51,7 @@ mod live;
 mod publish;
 mod reports;
 
-pub use history::of_the_record;
+pub use history::{EndedCheckpoint, of_the_record};
 pub use reports::{attempt_of, is_settled, job_of};
 
 /// The pause after a rejected proposal: the state that it needs may not have arrived yet.

@@ -22,6 +22,7 @@ use thalweg_types::{
 
 use super::{
     link::NodeLink,
+    measures::JobMeasures,
     reign::{Proposer, Reign, has_rows},
     store::{self, Owner},
 };
@@ -62,7 +63,13 @@ impl Reign {
                     tracing::debug!(%job, command = command.name(), "decided");
                     self.propose(Proposer::Job(job), command);
                 }
-                Effect::Order { node, attempt, action } => self.order(node, job, attempt, action),
+                Effect::Order { node, attempt, action } => {
+                    if let (Action::Commit { checkpoint, .. }, Some(measures)) = (&action, self.measures.get_mut(&job))
+                    {
+                        measures.on_commit_ordered(*checkpoint, self.seams.clock.monotonic());
+                    }
+                    self.order(node, job, attempt, action);
+                }
                 effect @ (Effect::PutManifest { .. }
                 | Effect::GetManifest { .. }
                 | Effect::CollectCheckpoints { .. }) => {
@@ -90,6 +97,10 @@ impl Reign {
         let is_ended = |job: &JobId| state.job(*job).is_some_and(|record| record.status.is_terminal());
         self.to_forget.retain(is_ended);
         self.measured.retain(|job, _| state.job(*job).is_some());
+        self.measures.retain(|job, _| state.job(*job).is_some());
+        for (job, record) in state.jobs() {
+            self.measures.entry(*job).or_insert_with(|| JobMeasures::begin(record)).follow(record);
+        }
         self.remembered.retain(|job, _| state.job(*job).is_some());
         self.links.retain(|node, link| state.is_present(*node, link.incarnation));
         for link in self.links.values_mut() {
@@ -151,6 +162,7 @@ impl Reign {
                 if !record.status.is_terminal() {
                     self.remembered.remove(&job);
                 }
+                self.measures.entry(job).or_insert_with(|| JobMeasures::begin(record)).on_controller();
                 self.jobs.insert(job, controller);
             }
             Err(error) => {
@@ -173,6 +185,9 @@ impl Reign {
             let checkpoints = self.checkpoints.url();
             let view = JobView { record, nodes: &nodes, cluster, checkpoints, now, since_epoch, jitter };
             effects.extend(controller.step(&view).into_iter().map(|effect| (*job, effect)));
+            if let Some(measures) = self.measures.get_mut(job) {
+                measures.follow_checkpoints(controller);
+            }
             if bug::checks_invariants() {
                 let broken = controller.check_invariants().err();
                 assert!(broken.is_none(), "{job}: {}", broken.unwrap_or_default());

@@ -26,6 +26,7 @@ use super::{
     LeaderCommand, SessionId, answer,
     claim::{Claimed, Claiming},
     link::{NodeLink, greeting},
+    measures::{JobMeasures, LeaderMeasures},
     store::{self, Stored, Work},
 };
 use crate::{compute::on_compute, config::LeaderConfig, machine::Machine, overview::JobMemory};
@@ -69,6 +70,9 @@ pub(super) struct Reign {
     /// Jobs that this engine cannot run, while their failure is proposed.
     pub(super) unusable: BTreeSet<JobId>,
     pub(super) measured: BTreeMap<JobId, (Attempt, BTreeMap<SubtaskId, SubtaskMetrics>)>,
+    /// What is counted for those who monitor: of jobs, and of nodes.
+    pub(super) measures: BTreeMap<JobId, JobMeasures>,
+    node_losses: u64,
     /// Whether the jobs that had ended before this term have been looked at.
     pub(super) has_begun: bool,
     /// Jobs that had ended before this term and wait to be cleared away.
@@ -115,6 +119,8 @@ impl Reign {
             jobs: BTreeMap::new(),
             unusable: BTreeSet::new(),
             measured: BTreeMap::new(),
+            measures: BTreeMap::new(),
+            node_losses: 0,
             has_begun: false,
             to_clear: VecDeque::new(),
             clearing: BTreeMap::new(),
@@ -276,6 +282,7 @@ impl Reign {
             return;
         }
         tracing::warn!(%node, %incarnation, "node lost");
+        self.node_losses += 1;
         self.liveness.forget(node, incarnation);
         if self.links.get(&node).is_some_and(|link| link.incarnation == incarnation) {
             self.links.remove(&node);
@@ -296,6 +303,7 @@ impl Reign {
             }
             LeaderCommand::Close { node, session } => self.close(node, session),
             LeaderCommand::Recall { job, reply } => answer(reply, self.recall(job)),
+            LeaderCommand::Measure { jobs, reply } => answer(reply, self.measures(&jobs)),
             LeaderCommand::Forget { job } => {
                 self.to_forget.insert(job);
                 self.keep_house();
@@ -415,6 +423,9 @@ impl Reign {
             | Report::CheckpointWanted { .. } => {}
         }
         let now = self.seams.clock.monotonic();
+        if let (Report::Committed { checkpoint, result, .. }, Some(measures)) = (&report, self.measures.get_mut(&job)) {
+            measures.on_committed(*checkpoint, result, now);
+        }
         if let Some(controller) = self.jobs.get_mut(&job) {
             controller.on_report(node, &report, now);
         }
@@ -480,6 +491,11 @@ impl Reign {
         if *of == attempt {
             measured.insert(subtask, metrics);
         }
+    }
+
+    fn measures(&self, jobs: &[JobId]) -> LeaderMeasures {
+        let of = |job: &JobId| Some((*job, (self.recall(*job), self.measures.get(job)?.clone())));
+        LeaderMeasures { node_losses: self.node_losses, jobs: jobs.iter().filter_map(of).collect() }
     }
 
     fn recall(&self, job: JobId) -> JobMemory {

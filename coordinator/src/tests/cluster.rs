@@ -129,7 +129,9 @@ impl TestCluster {
 
     /// The metrics of the first coordinator.
     pub(super) async fn metrics(&self) -> String {
-        self.members[0].coordinator.metrics().await
+        let mut families = thalweg_metrics::Families::default();
+        self.members[0].coordinator.tell_metrics(&mut families).await;
+        families.text()
     }
 
     pub(crate) fn seams(&self) -> Seams {

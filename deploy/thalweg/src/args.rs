@@ -204,6 +204,9 @@ pub struct DevArgs {
     /// Where clients reach that; by default where it listens.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub http_advertise: Option<String>,
+    /// Where /healthz, /readyz and /metrics (OpenMetrics) are answered.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub health: Option<String>,
     /// Where the cluster keeps what it must remember.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -314,7 +317,7 @@ pub struct NodeArgs {
     /// Where clients reach that; by default the host that other nodes are told.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub http_advertise: Option<String>,
-    /// Where /healthz and /readyz are answered.
+    /// Where /healthz, /readyz and /metrics (OpenMetrics) are answered.
     #[arg(long, value_name = "HOST:PORT")]
     pub health: Option<String>,
     /// How many parallel slices it offers; twice its cores by default.

@@ -32,12 +32,12 @@ const DEV_HTTP_ADDRESS: &str = "127.0.0.1:7080";
 /// output.
 pub const EMBEDDED_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The listeners of a coordinator, which share the process's open files: gRPC and health.
+/// How many listeners share a process's open files: gRPC and health; gRPC, HTTP and health; gRPC of the coordinator, HTTP and
+/// health, beside those of the nodes.
 const COORDINATOR_LISTENERS: u32 = 2;
 /// The listeners of a node: gRPC, HTTP and health.
 const NODE_LISTENERS: u32 = 3;
-/// The listeners of `dev` besides one per node: gRPC of the coordinator, and HTTP.
-const DEV_OTHER_LISTENERS: u32 = 2;
+const DEV_OTHER_LISTENERS: u32 = 3;
 
 /// An error in the configuration.
 #[derive(Debug, Error)]
@@ -281,6 +281,8 @@ pub struct Dev {
     pub http: String,
     /// That address for clients; `None` if it is `http`.
     pub http_advertise: Option<String>,
+    /// Where health is answered.
+    pub health: Option<String>,
     /// The directory of the cluster's log and checkpoints.
     pub data_dir: PathBuf,
     /// The number of nodes.
@@ -316,6 +318,7 @@ impl Dev {
             listen,
             http,
             http_advertise: args.http_advertise,
+            health: optional_address(SECTION, "health", args.health)?,
             data_dir,
             allowed,
             nodes,

@@ -5,7 +5,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use thalweg_client::{Client, ClientConfig, ClientError};
 use thalweg_connectors::AllowedPaths;
 use thalweg_consensus::store::{LogStore, MemoryStore};
 use thalweg_coordinator::{Coordinator, CoordinatorConfig};
+use thalweg_metrics::Families;
 use thalweg_node::{Node, NodeConfig};
 use thalweg_proto::network::{ConnectionLimits, Network};
 use thalweg_storage::ObjectStores;
@@ -27,6 +28,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     config::{self, EMBEDDED_CHECKPOINT_INTERVAL},
+    http::Probes,
     output::say,
     seams::{Surroundings, cores, default_slots},
     serve::{self, GrpcServer},
@@ -98,8 +100,8 @@ impl Default for EmbeddedOptions {
 pub struct EmbeddedCluster {
     client: Client,
     address: String,
-    nodes: Vec<Node>,
-    coordinator: Coordinator,
+    nodes: Arc<Vec<Node>>,
+    coordinator: Arc<Coordinator>,
     server: GrpcServer,
     output: ProcessOutput,
     surroundings: Surroundings,
@@ -150,6 +152,7 @@ impl EmbeddedCluster {
         for node in &nodes {
             node.wait_ready().await;
         }
+        let (nodes, coordinator) = (Arc::new(nodes), Arc::new(coordinator));
         Ok(Self { client, address, nodes, coordinator, server, output, surroundings, temporary })
     }
 
@@ -175,6 +178,21 @@ impl EmbeddedCluster {
     #[must_use]
     pub fn seams(&self) -> Seams {
         self.surroundings.seams()
+    }
+
+    /// What is asked about its health: it lives as its coordinator and all of its nodes do.
+    #[must_use]
+    pub fn probes(&self) -> Probes {
+        // The health of a cluster does not keep it alive.
+        let parts = (Arc::downgrade(&self.coordinator), Arc::downgrade(&self.nodes));
+        let (alive, registered, told_of) = (parts.clone(), parts.clone(), parts);
+        Probes {
+            beat: Arc::new(move || beat_of(alive.clone()).boxed()),
+            ready: Arc::new(move || std::future::ready(readiness_of(&registered)).boxed()),
+            waits: None,
+            component: "dev",
+            metrics: Arc::new(move |families| metrics_of(told_of.clone(), families).boxed()),
+        }
     }
 
     /// Where its jobs print.
@@ -215,7 +233,7 @@ impl EmbeddedCluster {
         if self.temporary.is_none() {
             timeout(MOVED_WITHIN, self.take_leave()).await.ok();
         }
-        for node in &self.nodes {
+        for node in self.nodes.iter() {
             if let Err(failure) = node.shutdown().await {
                 tracing::warn!(error = &failure as &dyn std::error::Error, "a node had ended before");
             }
@@ -261,6 +279,42 @@ impl EmbeddedCluster {
         }
         Ok(())
     }
+}
+
+/// The parts of a cluster, as long as it is there.
+type Parts = (Weak<Coordinator>, Weak<Vec<Node>>);
+
+fn upgraded((coordinator, nodes): &Parts) -> Result<(Arc<Coordinator>, Arc<Vec<Node>>), String> {
+    coordinator.upgrade().zip(nodes.upgrade()).ok_or_else(|| "the cluster has ended".to_owned())
+}
+
+async fn beat_of(parts: Parts) -> Result<(), String> {
+    let (coordinator, nodes) = upgraded(&parts)?;
+    coordinator.beat().await.map_err(|error| error.to_string())?;
+    for node in nodes.iter() {
+        if !node.beat().await {
+            return Err(format!("the worker of {} has ended", node.id()));
+        }
+    }
+    Ok(())
+}
+
+fn readiness_of(parts: &Parts) -> Result<(), String> {
+    let (_, nodes) = upgraded(parts)?;
+    match nodes.iter().find(|node| !node.ready()) {
+        None => Ok(()),
+        Some(node) => Err(format!("the coordinator has not registered {}", node.id())),
+    }
+}
+
+async fn metrics_of(parts: Parts, mut families: Families) -> Families {
+    if let Ok((coordinator, nodes)) = upgraded(&parts) {
+        coordinator.tell_metrics(&mut families).await;
+        for node in nodes.iter() {
+            node.tell_metrics(&mut families).await;
+        }
+    }
+    families
 }
 
 /// Tells the user what the process still does after it was asked to end. Never returns.

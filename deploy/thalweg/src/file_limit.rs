@@ -14,16 +14,18 @@ const CONNECTIONS_MIN: u64 = 8;
 
 /// The limits of each of `listeners` listeners of this process.
 pub(crate) fn connections(configured: Option<u32>, listeners: u32) -> ConnectionLimits {
-    let default = || {
-        let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        default_of(open_files_of(&limits).unwrap_or(FILES), listeners)
-    };
+    let default = || default_of(open_files().unwrap_or(FILES), listeners);
     let connections = configured.map_or_else(default, u64::from);
     ConnectionLimits::at_most(usize::try_from(connections).unwrap_or(usize::MAX))
 }
 
 fn default_of(files: u64, listeners: u32) -> u64 {
     (files / 4 * 3 / u64::from(listeners.max(1))).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+}
+
+/// How many files the process may have open, where the system says it.
+pub(crate) fn open_files() -> Option<u64> {
+    open_files_of(&fs::read_to_string("/proc/self/limits").ok()?)
 }
 
 /// The soft limit of open files in the text of `/proc/self/limits`.

@@ -1,5 +1,4 @@
-//! Health over HTTP: `/healthz` while the process is alive, `/readyz` while it can do its work, and `/metrics` if it
-//! has any.
+//! Health over HTTP: `/healthz` while the process is alive, `/readyz` while it can do its work, `/metrics` for what it measures.
 //!
 //! A process is alive if its main task answers within a second. If not, it should be restarted; a process that is not
 //! ready waits for others.
@@ -9,27 +8,33 @@ use std::{io, sync::Arc, time::Duration};
 use axum::{
     Router,
     http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
     routing::get,
 };
 use futures::future::BoxFuture;
-use thalweg_coordinator::metrics;
+use thalweg_metrics::Families;
 use thalweg_node::serve_http;
 use thalweg_proto::network::{ConnectionLimits, Network};
 use thalweg_types::seam::{Seams, TaskHandle};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
-/// How soon an alive process answers.
+use crate::process;
+
+/// An alive process answers so soon.
 const BEAT_WITHIN: Duration = Duration::from_secs(1);
 
-/// Checks a condition. The error says what is wrong.
+/// Less than a monitoring system waits: it learns that the process is stuck, and not that its own time is over.
+const METRICS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Looks whether all is well: `Err` says what is not.
 pub type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// What an alive process waits for, if anything.
 pub type Waits = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// Returns the metrics in the OpenMetrics format.
-pub type Metrics = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
+/// Adds what the parts of the process measure.
+pub type Metrics = Arc<dyn Fn(Families) -> BoxFuture<'static, Families> + Send + Sync>;
 
 /// The checks of a process.
 #[derive(Clone)]
@@ -40,8 +45,10 @@ pub struct Probes {
     pub ready: Probe,
     /// What it waits for, if it may have to.
     pub waits: Option<Waits>,
-    /// Its metrics, if it has any.
-    pub metrics: Option<Metrics>,
+    /// What runs in it, in a word.
+    pub component: &'static str,
+    /// What a monitoring system reads.
+    pub metrics: Metrics,
 }
 
 impl std::fmt::Debug for Probes {
@@ -71,7 +78,7 @@ pub async fn serve(
 }
 
 fn health(probes: Probes) -> Router {
-    let Probes { beat, ready, waits, metrics } = probes;
+    let Probes { beat, ready, waits, component, metrics } = probes;
     let alive = move || {
         let (beat, waits) = (beat(), waits.as_ref().and_then(|waits| waits()));
         async move {
@@ -84,13 +91,18 @@ fn health(probes: Probes) -> Router {
         let ready = ready();
         async move { answer("ready", ready.await) }
     };
-    let router = Router::new().route("/healthz", get(alive)).route("/readyz", get(ready));
-    let Some(metrics) = metrics else { return router };
     let tell = move || {
-        let metrics = metrics();
-        async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.await) }
+        let mut families = Families::default();
+        process::tell(&mut families, component);
+        let told = time::timeout(METRICS_WITHIN, metrics(families));
+        async move {
+            match told.await {
+                Ok(families) => ([(CONTENT_TYPE, thalweg_metrics::CONTENT_TYPE)], families.text()).into_response(),
+                Err(_) => answer("", Err(format!("nothing was told within {METRICS_WITHIN:?}"))).into_response(),
+            }
+        }
     };
-    router.route("/metrics", get(tell))
+    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).route("/metrics", get(tell))
 }
 
 fn answer(well: &str, probed: Result<(), String>) -> (StatusCode, String) {
@@ -115,8 +127,8 @@ mod tests {
     async fn status(beat: Probe, ready: Probe, path: &str) -> u16 {
         let surroundings = Surroundings::of_system(1).unwrap();
         let network: Arc<dyn Network> = Arc::new(TcpNetwork);
-        let metrics: Metrics = Arc::new(|| async { "# EOF\n".to_owned() }.boxed());
-        let probes = Probes { beat, ready, waits: None, metrics: Some(metrics) };
+        let metrics: Metrics = Arc::new(|families| std::future::ready(families).boxed());
+        let probes = Probes { beat, ready, waits: None, component: "test", metrics };
         let (address, task) =
             serve(&network, &surroundings.seams(), ("127.0.0.1:0", ConnectionLimits::default()), probes).await.unwrap();
         let mut connection = network.connect(&address).await.unwrap();

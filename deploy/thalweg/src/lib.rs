@@ -14,6 +14,7 @@ pub mod follow;
 pub mod http;
 pub mod layers;
 pub mod output;
+mod process;
 pub mod progress;
 pub mod script;
 pub mod seams;

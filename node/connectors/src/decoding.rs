@@ -29,6 +29,13 @@ impl DecodingShare {
         Self { limit_bytes, units: Arc::new(Semaphore::new(units)) }
     }
 
+    /// What readers hold of it.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        let all = u64::from(self.units_of(self.limit_bytes));
+        all.saturating_sub(self.units.available_permits() as u64).saturating_mul(UNIT)
+    }
+
     pub(crate) fn limit_bytes(&self) -> u64 {
         self.limit_bytes
     }

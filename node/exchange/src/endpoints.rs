@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use futures::task::AtomicWaker;
@@ -24,6 +24,7 @@ use crate::{
     ipc::Encoder,
     outbound::{Link, OutChannel, Outbound, Router},
     peer::PeerOutbox,
+    traffic::Traffic,
 };
 
 /// Where a channel from another node ends.
@@ -45,6 +46,8 @@ pub struct Endpoints {
     opened: Mutex<BTreeSet<NodeId>>,
     failures: mpsc::Sender<PeerFailure>,
     closing: CancellationToken,
+    /// The node's, from the registration on.
+    traffic: OnceLock<Arc<Traffic>>,
 }
 
 impl Endpoints {
@@ -63,8 +66,8 @@ impl Endpoints {
                 destinations.insert(channel.id, destination);
             }
         }
-        let (opened, closing) = (Mutex::default(), CancellationToken::new());
-        Self { node, job, attempt, destinations, opened, failures, closing }
+        let (opened, closing, traffic) = (Mutex::default(), CancellationToken::new(), OnceLock::new());
+        Self { node, job, attempt, destinations, opened, failures, closing, traffic }
     }
 
     /// The attempt's job.
@@ -86,6 +89,15 @@ impl Endpoints {
 
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.closing
+    }
+
+    /// Counts what goes over the attempt's streams there, too.
+    pub(crate) fn count_in(&self, traffic: &Arc<Traffic>) {
+        self.traffic.get_or_init(|| traffic.clone());
+    }
+
+    pub(crate) fn traffic(&self) -> Option<&Arc<Traffic>> {
+        self.traffic.get()
     }
 
     pub(crate) fn node(&self) -> NodeId {

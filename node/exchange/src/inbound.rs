@@ -13,7 +13,7 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use thalweg_flow::{CreditViolation, GrantLedger};
-use thalweg_types::{ChannelId, CheckpointId, NodeId, Watermark, checkpoint::Barrier};
+use thalweg_types::{ChannelId, CheckpointId, LatencyMarker, NodeId, Watermark, checkpoint::Barrier};
 
 use crate::{
     error::ExchangeError,
@@ -48,6 +48,8 @@ pub enum Element {
     Idle,
     /// A barrier.
     Barrier(Barrier),
+    /// Measures how long rows take.
+    Marker(LatencyMarker),
     /// The end of the channel's data.
     End,
 }
@@ -156,7 +158,7 @@ impl InboundPort {
                 state.on_rows(channel, payload, *cost);
                 true
             }
-            Item::Watermark(_) | Item::Idle | Item::End => true,
+            Item::Watermark(_) | Item::Idle | Item::Marker(_) | Item::End => true,
         };
         if is_queued {
             state.queues.push(channel, item);
@@ -320,6 +322,7 @@ impl Inbound {
             Item::Watermark(watermark) => Element::Watermark(watermark),
             Item::Idle => Element::Idle,
             Item::Barrier(barrier) => Element::Barrier(barrier),
+            Item::Marker(marker) => Element::Marker(marker),
             Item::End => Element::End,
         })
     }

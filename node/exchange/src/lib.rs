@@ -21,6 +21,7 @@ mod queue;
 mod registry;
 mod rpc;
 mod service;
+mod traffic;
 
 pub use endpoints::{Endpoints, OutboundBuilder, OutboundConfig, PeerLink};
 pub use error::{ExchangeError, PeerFailure};
@@ -30,6 +31,7 @@ pub use registry::ExchangeRegistry;
 pub use rpc::connect;
 pub use service::{ExchangeService, ReceivingStream};
 pub use thalweg_proto::network;
+pub use traffic::TrafficBytes;
 
 #[cfg(test)]
 mod tests;

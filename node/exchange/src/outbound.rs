@@ -18,7 +18,7 @@ use arrow::{
 use futures::task::AtomicWaker;
 use thalweg_flow::{CreditLedger, CreditViolation, hash::key_groups_of};
 use thalweg_types::{
-    ChannelId, CheckpointId, KeyGroupTable, NodeId, Watermark, checkpoint::Barrier, graph::Distribution,
+    ChannelId, CheckpointId, KeyGroupTable, LatencyMarker, NodeId, Watermark, checkpoint::Barrier, graph::Distribution,
 };
 
 use crate::{
@@ -147,6 +147,7 @@ impl OutChannel {
                     Item::Watermark(watermark) => Item::Watermark(watermark),
                     Item::Idle => Item::Idle,
                     Item::Barrier(barrier) => Item::Barrier(barrier),
+                    Item::Marker(marker) => Item::Marker(marker),
                     Item::End => Item::End,
                 };
                 outbox.push(*index, item);
@@ -162,6 +163,7 @@ fn local(item: Item<RecordBatch>) -> Item<Rows> {
         Item::Watermark(watermark) => Item::Watermark(watermark),
         Item::Idle => Item::Idle,
         Item::Barrier(barrier) => Item::Barrier(barrier),
+        Item::Marker(marker) => Item::Marker(marker),
         Item::End => Item::End,
     }
 }
@@ -177,11 +179,13 @@ pub struct Outbound {
     router: Router,
     channels: Vec<OutChannel>,
     waker: Arc<AtomicWaker>,
+    /// The channel of the next marker.
+    marked: usize,
 }
 
 impl Outbound {
     pub(crate) fn new(exchange: u32, router: Router, channels: Vec<OutChannel>, waker: Arc<AtomicWaker>) -> Self {
-        Self { exchange, router, channels, waker }
+        Self { exchange, router, channels, waker, marked: 0 }
     }
 
     /// Whether another batch may be pushed. A channel is ready while less than half a window is pending on it.
@@ -235,6 +239,19 @@ impl Outbound {
                 Control::Barrier(barrier) => Item::Barrier(barrier),
                 Control::End => Item::End,
             });
+        }
+        self.flush()
+    }
+
+    /// Sends a marker over one channel, each in turn, behind what is pending there. Over all of them there would be as many
+    /// times more with each exchange.
+    ///
+    /// # Errors
+    /// As `push`.
+    pub fn mark(&mut self, marker: LatencyMarker) -> Result<(), ExchangeError> {
+        self.marked = (self.marked + 1) % self.channels.len().max(1);
+        if let Some(channel) = self.channels.get_mut(self.marked) {
+            channel.pending.push_control(Item::Marker(marker));
         }
         self.flush()
     }

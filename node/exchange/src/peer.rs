@@ -101,6 +101,7 @@ impl State {
             Item::Watermark(watermark) => self.leave_payload(channel, id, Payload::Watermark(watermark)),
             Item::Idle => self.leave_payload(channel, id, Payload::Idle),
             Item::Barrier(barrier) => self.leave_payload(channel, id, Payload::Barrier(barrier)),
+            Item::Marker(marker) => self.leave_payload(channel, id, Payload::Marker(marker)),
             Item::End => self.leave_payload(channel, id, Payload::End),
         }
     }

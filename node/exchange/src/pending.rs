@@ -80,7 +80,7 @@ impl Pending {
         let at = self.barrier_at(checkpoint).unwrap_or(self.queue.len());
         let rows = |item: &Item<RecordBatch>| match item {
             Item::Data { payload, .. } => Some(payload.clone()),
-            Item::Watermark(_) | Item::Idle | Item::Barrier(_) | Item::End => None,
+            Item::Watermark(_) | Item::Idle | Item::Barrier(_) | Item::Marker(_) | Item::End => None,
         };
         let overtaken = self.queue.range(..at).filter_map(rows).collect();
         self.queue.retain(|item| !matches!(item, Item::Barrier(barrier) if barrier.checkpoint <= checkpoint));
@@ -100,7 +100,9 @@ impl Pending {
                 self.bytes -= cost;
                 Ok(Some(Item::Data { payload, cost }))
             }
-            Some(Item::Watermark(_) | Item::Idle | Item::Barrier(_) | Item::End) => Ok(self.queue.pop_front()),
+            Some(Item::Watermark(_) | Item::Idle | Item::Barrier(_) | Item::Marker(_) | Item::End) => {
+                Ok(self.queue.pop_front())
+            }
         }
     }
 

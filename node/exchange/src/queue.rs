@@ -1,16 +1,19 @@
 //! The queues of several channels with one consumer, served in turn.
 //!
-//! Credit bounds data; it is not counted here. Two rules bound control. A watermark or idleness at the tail is replaced
-//! by a newer one. (But the end of input does not replace the last watermark before it, which counts if other inputs
-//! are idle.) And a channel has at most two queued barriers: a third replaces the oldest, whose checkpoint the newer
-//! ones abort anyway.
+//! Data is bounded by credit, which is not counted here. Control is bounded by two rules: a watermark (or idleness) at the
+//! tail is replaced by a newer one (but the end of input does not replace the last promise before it, which counts on
+//! where other inputs are idle), and at most two barriers of a channel are queued: a third supersedes the oldest,
+//! whose checkpoint the newer ones abort anyway. Of markers a few are queued; what comes beyond is dropped, since those that
+//! have waited for longest tell the most.
 
 use std::collections::VecDeque;
 
-use thalweg_types::{Watermark, checkpoint::Barrier};
+use thalweg_types::{LatencyMarker, Watermark, checkpoint::Barrier};
 
 /// The most barriers in the queue of one channel.
 const BARRIERS_MAX: usize = 2;
+/// The most markers that a channel has queued.
+const MARKERS_MAX: usize = 16;
 
 /// What is sent on a channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +31,8 @@ pub(crate) enum Item<T> {
     Idle,
     /// A barrier.
     Barrier(Barrier),
+    /// A marker.
+    Marker(LatencyMarker),
     /// The end of the channel's data.
     End,
 }
@@ -83,13 +88,18 @@ pub(crate) fn push<T>(queue: &mut VecDeque<Item<T>>, item: Item<T>) {
             let is_outdated = |last: &Item<T>| match last {
                 Item::Watermark(last) => last.is_end() || !watermark.is_end(),
                 Item::Idle => true,
-                Item::Data { .. } | Item::Barrier(_) | Item::End => false,
+                Item::Data { .. } | Item::Barrier(_) | Item::Marker(_) | Item::End => false,
             };
             while queue.back().is_some_and(is_outdated) {
                 queue.pop_back();
             }
         }
         Item::Idle if matches!(queue.back(), Some(Item::Idle)) => return,
+        Item::Marker(_) => {
+            if queue.iter().filter(|item| matches!(item, Item::Marker(_))).count() >= MARKERS_MAX {
+                return;
+            }
+        }
         Item::Barrier(_) => {
             let is_barrier = |item: &Item<T>| matches!(item, Item::Barrier(_));
             if queue.iter().filter(|item| is_barrier(item)).count() >= BARRIERS_MAX
@@ -153,6 +163,19 @@ mod tests {
         }
         let items: Vec<Item<u32>> = std::iter::from_fn(|| queues.pop(|_| false)).map(|(_, item)| item).collect();
         assert_eq!(items, [Item::Watermark(Watermark(2)), Item::Watermark(Watermark::MAX), Item::Idle]);
+    }
+
+    #[test]
+    fn the_oldest_markers_stay_where_too_many_wait() {
+        let mut queues: ChannelQueues<u32> = ChannelQueues::new(1);
+        for micros in 0..100 {
+            queues.push(0, Item::Marker(LatencyMarker(micros)));
+            queues.push(0, data(0));
+        }
+        let items = std::iter::from_fn(|| queues.pop(|_| false)).map(|(_, item)| item);
+        let markers: Vec<Item<u32>> = items.filter(|item| matches!(item, Item::Marker(_))).collect();
+        let oldest: Vec<Item<u32>> = (0..16).map(|micros| Item::Marker(LatencyMarker(micros))).collect();
+        assert_eq!(markers, oldest);
     }
 
     #[test]

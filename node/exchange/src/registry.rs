@@ -10,12 +10,16 @@ use thalweg_proto::convert::exchange::Hello;
 use thalweg_types::{Attempt, JobId};
 use tokio::sync::watch;
 
-use crate::endpoints::Endpoints;
+use crate::{
+    endpoints::Endpoints,
+    traffic::{Traffic, TrafficBytes},
+};
 
 #[derive(Debug)]
 struct Shared {
     attempts: DashMap<(JobId, Attempt), Arc<Endpoints>>,
     registered: watch::Sender<()>,
+    traffic: Arc<Traffic>,
 }
 
 /// An attempt that is further ahead proves nothing: this node has missed the end of many, and learns that from the
@@ -41,13 +45,15 @@ pub struct ExchangeRegistry {
 
 impl Default for ExchangeRegistry {
     fn default() -> Self {
-        Self { shared: Arc::new(Shared { attempts: DashMap::new(), registered: watch::Sender::new(()) }) }
+        let (attempts, registered, traffic) = (DashMap::new(), watch::Sender::new(()), Arc::default());
+        Self { shared: Arc::new(Shared { attempts, registered, traffic }) }
     }
 }
 
 impl ExchangeRegistry {
     /// Lets other nodes open streams to this attempt.
     pub fn register(&self, endpoints: Arc<Endpoints>) {
+        endpoints.count_in(&self.shared.traffic);
         self.shared.attempts.insert((endpoints.job(), endpoints.attempt()), endpoints);
         self.shared.registered.send_replace(());
     }
@@ -55,6 +61,12 @@ impl ExchangeRegistry {
     /// Refuses the attempt's streams from now on.
     pub fn remove(&self, job: JobId, attempt: Attempt) {
         self.shared.attempts.remove(&(job, attempt));
+    }
+
+    /// What has gone over the streams of all attempts that were registered.
+    #[must_use]
+    pub fn traffic(&self) -> TrafficBytes {
+        self.shared.traffic.bytes()
     }
 
     /// Whether the attempt is registered.

@@ -16,7 +16,7 @@ use thalweg_proto::{
     v1::{self, exchange_client::ExchangeClient},
 };
 use thalweg_types::seam::Spawner;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Status, Streaming};
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     error::ExchangeError,
     peer::PeerOutbox,
     service::DEPLOYMENT_PATIENCE,
+    traffic::Traffic,
 };
 
 /// How long a node may take to accept a stream. Longer than it waits for the attempt's deployment.
@@ -53,7 +54,7 @@ pub async fn connect(
     let mut client = ExchangeClient::new(channel(network, address).map_err(|error| refused(error.into()))?)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let frames = Frames::new(outbox.clone(), endpoints.closing().clone());
+    let frames = Frames::new(outbox.clone(), endpoints);
     let opening = tokio::time::timeout(OPEN_PATIENCE, client.open(frames)).await;
     let credits = opening.map_err(|elapsed| refused(elapsed.into()))?.map_err(|status| refused(status.into()))?;
     let (endpoints, credits) = (endpoints.clone(), credits.into_inner());
@@ -99,12 +100,14 @@ fn describe(status: &Status) -> String {
 /// The frames of an outbox for the transport, until the attempt is closed.
 struct Frames {
     outbox: Arc<PeerOutbox>,
+    traffic: Option<Arc<Traffic>>,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Frames {
-    fn new(outbox: Arc<PeerOutbox>, closing: CancellationToken) -> Self {
-        Self { outbox, closing: Box::pin(closing.cancelled_owned()) }
+    fn new(outbox: Arc<PeerOutbox>, endpoints: &Endpoints) -> Self {
+        let closing = endpoints.closing().clone();
+        Self { outbox, traffic: endpoints.traffic().cloned(), closing: Box::pin(closing.cancelled_owned()) }
     }
 }
 
@@ -115,6 +118,11 @@ impl Stream for Frames {
         if self.closing.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);
         }
-        self.outbox.poll_frame(context).map(|frame| Some(frame.into()))
+        self.outbox.poll_frame(context).map(|frame| {
+            if let Some(traffic) = &self.traffic {
+                traffic.count_sent(&frame);
+            }
+            Some(frame.into())
+        })
     }
 }

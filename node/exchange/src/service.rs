@@ -174,6 +174,9 @@ impl Receiver {
 
     /// Takes one frame. Returns which rule it breaks otherwise.
     pub(crate) fn on_frame(&mut self, frame: SenderFrame) -> Result<(), String> {
+        if let Some(traffic) = self.endpoints.traffic() {
+            traffic.count_received(&frame);
+        }
         let SenderFrame::Channel(ChannelFrame { channel, sequence, payload }) = frame else {
             return Err("a second Hello".to_owned());
         };
@@ -220,6 +223,7 @@ impl Progress {
             Payload::Watermark(watermark) => Ok(Some(Item::Watermark(watermark))),
             Payload::Idle => Ok(Some(Item::Idle)),
             Payload::Barrier(barrier) => Ok(Some(Item::Barrier(barrier))),
+            Payload::Marker(marker) => Ok(Some(Item::Marker(marker))),
             Payload::End => {
                 self.ended = true;
                 Ok(Some(Item::End))

@@ -33,6 +33,7 @@ use crate::{
     deploy::{Actor, Builder, Built, local_subtasks},
     event::AttemptEvent,
     failure::{SubtaskError, panic_text},
+    measures::{AttemptMeasures, Layout, MemoryUse},
     meter::Meter,
     orders::AttemptOrders,
     tables::Tables,
@@ -49,6 +50,8 @@ pub struct AttemptHandle {
     orders: watch::Sender<AttemptOrders>,
     cancel: CancellationToken,
     meters: Arc<[(SubtaskId, Arc<Meter>)]>,
+    layout: Layout,
+    memory: Arc<MemoryUse>,
     collect: CollectStore,
     job: JobId,
     attempt: Attempt,
@@ -82,8 +85,11 @@ impl AttemptHandle {
         let plan = deployment.graph.check().map(|()| ChainPlan::of(&deployment.graph));
         let local = |plan: &ChainPlan| local_subtasks(plan, &deployment, context.node);
         let subtasks = plan.as_ref().map(local).unwrap_or_default();
-        let meter = |subtask| (subtask, Arc::new(Meter::new(context.seams.clock.clone())));
+        let latency = thalweg_metrics::seconds();
+        let meter = |subtask| (subtask, Arc::new(Meter::new(context.seams.clock.clone(), latency.clone())));
         let meters: Arc<[_]> = subtasks.into_iter().map(meter).collect();
+        let layout = Layout::of(plan.as_ref().ok(), &deployment, context.node, latency.clone());
+        let memory = Arc::<MemoryUse>::default();
         let (meters_kept, cancelled, io) = (meters.clone(), cancel.clone(), context.seams.io.clone());
         let collect = context.collect.clone();
         let supervisor = Supervisor {
@@ -93,13 +99,14 @@ impl AttemptHandle {
             attempt,
             deployment,
             meters,
+            memory: memory.clone(),
             events,
             cancel: cancelled,
             orders: receiver,
         };
         let task = Arc::new(supervisor).run(plan.map_err(SubtaskError::from));
         let _ = io.spawn(&format!("supervisor of {job}, {attempt}"), Box::pin(task));
-        Self { orders, cancel, meters: meters_kept, collect, job, attempt }
+        Self { orders, cancel, meters: meters_kept, layout, memory, collect, job, attempt }
     }
 
     /// Lets the sources read, once every node is ready.
@@ -143,6 +150,12 @@ impl AttemptHandle {
         self.meters.iter().map(|(subtask, meter)| (*subtask, meter.snapshot())).collect()
     }
 
+    /// What is measured of the attempt here, since it began.
+    #[must_use]
+    pub fn measures(&self) -> AttemptMeasures {
+        self.layout.measures(&self.meters, &self.memory)
+    }
+
     /// The state of each subtask.
     #[must_use]
     pub fn states(&self) -> Vec<(SubtaskId, SubtaskState)> {
@@ -182,6 +195,7 @@ struct Supervisor {
     attempt: Attempt,
     deployment: Deployment,
     meters: Arc<[(SubtaskId, Arc<Meter>)]>,
+    memory: Arc<MemoryUse>,
     events: mpsc::Sender<AttemptEvent>,
     cancel: CancellationToken,
     orders: watch::Receiver<AttemptOrders>,
@@ -288,6 +302,7 @@ impl Supervisor {
             deployment: &self.deployment,
             plan: &plan,
             orders: self.orders.clone(),
+            memory: &self.memory,
         };
         let build = || builder.build(&self.meters, restored, failures);
         let built = std::panic::catch_unwind(AssertUnwindSafe(build));

@@ -22,7 +22,7 @@ use thalweg_connectors::DeadLetter;
 use thalweg_exchange::{Control, Outbound};
 use thalweg_keyed_state::FrozenState;
 use thalweg_operators::{FailedRows, Operator, OperatorError, part_rows};
-use thalweg_types::{CheckpointId, OperatorId, Watermark, checkpoint::Barrier};
+use thalweg_types::{CheckpointId, LatencyMarker, OperatorId, Watermark, checkpoint::Barrier};
 
 use crate::{
     aside::Aside,
@@ -53,15 +53,8 @@ const TURN: Duration = Duration::from_millis(2);
 pub(crate) enum Signal {
     Watermark(Watermark),
     Barrier(CheckpointId),
-}
-
-impl From<Signal> for Control {
-    fn from(signal: Signal) -> Self {
-        match signal {
-            Signal::Watermark(watermark) => Self::Watermark(watermark),
-            Signal::Barrier(checkpoint) => Self::Barrier(Barrier::aligned(checkpoint)),
-        }
-    }
+    /// Passes between the rows, and concerns no operator.
+    Marker(LatencyMarker),
 }
 
 /// What a vertex of the chain does.
@@ -187,6 +180,16 @@ impl Chain {
         if let Some((port, batch)) = rows {
             self.stack.push(Step::Process { vertex: 0, port, batch });
         }
+        self.run(source).await
+    }
+
+    /// Lets a marker through the chain.
+    pub(crate) async fn mark(
+        &mut self,
+        marker: LatencyMarker,
+        source: Option<SourceView<'_>>,
+    ) -> Result<(), SubtaskError> {
+        self.stack.push(Step::Signal { vertex: 0, signal: Signal::Marker(marker) });
         self.run(source).await
     }
 
@@ -331,9 +334,12 @@ impl Chain {
 
     async fn signal_at(&mut self, at: usize, signal: Signal) -> Result<(), SubtaskError> {
         let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
+        let is_end = matches!(stage, Stage::Sink(_) | Stage::Collect(_));
         let Stage::Operator(operator) = stage else {
-            if let Signal::Barrier(checkpoint) = signal {
-                self.freeze_end(at, checkpoint).await?;
+            match signal {
+                Signal::Barrier(checkpoint) => self.freeze_end(at, checkpoint).await?,
+                Signal::Marker(marker) if is_end => self.parts.meter.observe_latency(marker),
+                Signal::Marker(_) | Signal::Watermark(_) => {}
             }
             return self.forward(at, signal);
         };
@@ -342,6 +348,7 @@ impl Chain {
         let taken = match signal {
             Signal::Watermark(watermark) => operator.on_watermark(watermark),
             Signal::Barrier(_) => operator.flush(),
+            Signal::Marker(_) => return self.forward(at, signal),
         };
         taken.map_err(|source| failed(name, source))?;
         self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
@@ -365,6 +372,7 @@ impl Chain {
                 self.parts.state.observe(at, name, || operator.state_bytes())?;
             }
             Signal::Barrier(_) => self.freeze_operator(at)?,
+            Signal::Marker(_) => {}
         }
         self.forward(at, signal)
     }
@@ -424,7 +432,12 @@ impl Chain {
     fn forward(&mut self, at: usize, signal: Signal) -> Result<(), SubtaskError> {
         let Vertex { children, outbounds, .. } = &self.parts.vertices[at];
         for outbound in outbounds {
-            self.parts.outbounds[*outbound].broadcast(signal.into())?;
+            let outbound = &mut self.parts.outbounds[*outbound];
+            match signal {
+                Signal::Watermark(watermark) => outbound.broadcast(Control::Watermark(watermark))?,
+                Signal::Barrier(checkpoint) => outbound.broadcast(Control::Barrier(Barrier::aligned(checkpoint)))?,
+                Signal::Marker(marker) => outbound.mark(marker)?,
+            }
         }
         for child in children.iter().rev() {
             self.stack.push(Step::Signal { vertex: *child, signal });

@@ -2,7 +2,11 @@
 //!
 //! Nothing is connected or read here. Either everything is built, or the deployment fails with the reason.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use thalweg_connectors::{DecodingShare, SinkIdentity, SourceIdentity};
 use thalweg_exchange::{
@@ -29,6 +33,7 @@ use crate::{
     event::AttemptEvent,
     failure::SubtaskError,
     gate::{Gate, Inputs, Returned},
+    measures::MemoryUse,
     meter::Meter,
     orders::AttemptOrders,
     portion::Portion,
@@ -65,6 +70,7 @@ pub(crate) struct Builder<'a> {
     pub(crate) deployment: &'a Deployment,
     pub(crate) plan: &'a ChainPlan,
     pub(crate) orders: watch::Receiver<AttemptOrders>,
+    pub(crate) memory: &'a MemoryUse,
 }
 
 /// An actor that is ready to run.
@@ -165,6 +171,8 @@ impl Builder<'_> {
         let (late, failed) = (Vec::new(), Vec::new());
         let state = StateBudget::new(limit as u64);
         let decoding = DecodingShare::new(self.context.memory_budget_bytes / DECODING_MEMORY_SHARE);
+        self.memory.state.get_or_init(|| state.clone());
+        self.memory.decoding.get_or_init(|| decoding.clone());
         Ok(Shared { settings, operators, state, decoding, replay, restored, late, failed })
     }
 
@@ -193,7 +201,9 @@ impl Builder<'_> {
         for (subtask, _) in meters {
             channels.push(self.inbound_channels(*subtask)?);
         }
-        let window = window_of(window, self.context.memory_budget_bytes, channels.iter().map(Vec::len).sum());
+        let count = channels.iter().map(Vec::len).sum();
+        let window = window_of(window, self.context.memory_budget_bytes, count);
+        self.memory.windows_bytes.store(window.saturating_mul(count as u64), Relaxed);
         let inbound = |channels: Vec<InboundChannel>| (!channels.is_empty()).then(|| Inbound::new(channels, window));
         Ok(channels.into_iter().map(inbound).collect())
     }
@@ -363,7 +373,7 @@ impl Builder<'_> {
         aside.add_late(head, std::mem::take(&mut shared.late), meter);
         aside.add_failed((head, &vertices[0].name), std::mem::take(&mut shared.failed), meter)?;
         Ok(Chain::new(ChainParts {
-            state: StateShare::new(shared.state.clone(), vertices.len()),
+            state: StateShare::new(shared.state.clone(), meter.clone(), vertices.len()),
             vertices,
             outbounds,
             aside,
@@ -446,6 +456,7 @@ impl Builder<'_> {
             portion: Portion::default(),
             pacer,
             silence: Silence::new(idle_timeout, meter.now()),
+            marked: Duration::ZERO,
             orders: self.orders.clone(),
             chain,
             meter: meter.clone(),

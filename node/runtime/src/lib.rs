@@ -18,6 +18,7 @@ mod deploy;
 mod event;
 mod failure;
 mod gate;
+mod measures;
 mod meter;
 mod orders;
 mod pacing;
@@ -38,6 +39,8 @@ pub use checkpoint::LocalState;
 pub use collect::{CollectStore, CollectedRows};
 pub use context::RuntimeContext;
 pub use event::AttemptEvent;
+pub use measures::{AttemptMeasures, ChainMeasures};
+pub use meter::SplitCounts;
 pub use publish::{commit, discard, discover};
 
 #[cfg(test)]

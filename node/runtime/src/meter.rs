@@ -3,19 +3,24 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use arrow::array::RecordBatch;
-use thalweg_types::{Watermark, checkpoint::RecordCounts, job::SubtaskMetrics, seam::Clock, session::SubtaskState};
+use thalweg_metrics::Histogram;
+use thalweg_types::{
+    LatencyMarker, Watermark, checkpoint::RecordCounts, job::SubtaskMetrics, seam::Clock, session::SubtaskState,
+};
 
 /// The metrics of one subtask.
 #[derive(Debug)]
 pub(crate) struct Meter {
     clock: Arc<dyn Clock>,
+    /// The attempt's on this node.
+    latency: Histogram,
     records_in: AtomicU64,
     records_out: AtomicU64,
     bytes_in: AtomicU64,
@@ -28,6 +33,24 @@ pub(crate) struct Meter {
     dead_letters: AtomicU64,
     failed_rows: AtomicU64,
     state: AtomicU8,
+    /// What a checkpoint brought along.
+    restored: OnceLock<RecordCounts>,
+    credit_waits: AtomicU64,
+    state_bytes: AtomicU64,
+    splits_waiting: AtomicU64,
+    splits_open: AtomicU64,
+    splits_finished: AtomicU64,
+}
+
+/// The splits of a source on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SplitCounts {
+    /// Not open yet.
+    pub waiting: u64,
+    /// Being read.
+    pub open: u64,
+    /// Read to their end.
+    pub finished: u64,
 }
 
 /// What a subtask spends its time on.
@@ -39,9 +62,10 @@ pub(crate) enum Spent {
 }
 
 impl Meter {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, latency: Histogram) -> Self {
         Self {
             clock,
+            latency,
             records_in: AtomicU64::new(0),
             records_out: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
@@ -54,11 +78,28 @@ impl Meter {
             dead_letters: AtomicU64::new(0),
             failed_rows: AtomicU64::new(0),
             state: AtomicU8::new(0),
+            restored: OnceLock::new(),
+            credit_waits: AtomicU64::new(0),
+            state_bytes: AtomicU64::new(0),
+            splits_waiting: AtomicU64::new(0),
+            splits_open: AtomicU64::new(0),
+            splits_finished: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn now(&self) -> Duration {
         self.clock.monotonic()
+    }
+
+    /// A marker of this moment.
+    pub(crate) fn marker(&self) -> LatencyMarker {
+        LatencyMarker(u64::try_from(self.clock.since_epoch().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// A marker has come to where rows leave the job. Clocks of two nodes may differ: none is early.
+    pub(crate) fn observe_latency(&self, LatencyMarker(sent_micros): LatencyMarker) {
+        let took = self.clock.since_epoch().saturating_sub(Duration::from_micros(sent_micros));
+        self.latency.observe(took.as_secs_f64());
     }
 
     /// Adds the time since `since` to one kind. Returns the time now.
@@ -138,11 +179,57 @@ impl Meter {
 
     /// Adds the counters of the restored checkpoint.
     pub(crate) fn go_on_from(&self, counts: RecordCounts) {
+        // Once, when its subtask is built.
+        self.restored.get_or_init(|| counts);
         self.records_in.fetch_add(counts.records_in, Relaxed);
         self.records_out.fetch_add(counts.records_out, Relaxed);
         self.late_records.fetch_add(counts.late_records, Relaxed);
         self.dead_letters.fetch_add(counts.dead_letters, Relaxed);
         self.failed_rows.fetch_add(counts.failed_rows, Relaxed);
+    }
+
+    pub(crate) fn count_credit_wait(&self) {
+        self.credit_waits.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn credit_waits(&self) -> u64 {
+        self.credit_waits.load(Relaxed)
+    }
+
+    pub(crate) fn set_state_bytes(&self, bytes: usize) {
+        self.state_bytes.store(bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn state_bytes(&self) -> u64 {
+        self.state_bytes.load(Relaxed)
+    }
+
+    pub(crate) fn set_splits(&self, counts: SplitCounts) {
+        self.splits_waiting.store(counts.waiting, Relaxed);
+        self.splits_open.store(counts.open, Relaxed);
+        self.splits_finished.store(counts.finished, Relaxed);
+    }
+
+    pub(crate) fn splits(&self) -> SplitCounts {
+        SplitCounts {
+            waiting: self.splits_waiting.load(Relaxed),
+            open: self.splits_open.load(Relaxed),
+            finished: self.splits_finished.load(Relaxed),
+        }
+    }
+
+    /// What was measured since the attempt began: a counter that never goes back while the attempt lives.
+    pub(crate) fn since_begin(&self) -> SubtaskMetrics {
+        let all = self.snapshot();
+        let Some(before) = self.restored.get() else { return all };
+        SubtaskMetrics {
+            records_in: all.records_in.saturating_sub(before.records_in),
+            records_out: all.records_out.saturating_sub(before.records_out),
+            late_records: all.late_records.saturating_sub(before.late_records),
+            dead_letters: all.dead_letters.saturating_sub(before.dead_letters),
+            failed_rows: all.failed_rows.saturating_sub(before.failed_rows),
+            ..all
+        }
     }
 
     pub(crate) fn snapshot(&self) -> SubtaskMetrics {

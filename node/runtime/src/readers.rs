@@ -16,6 +16,8 @@ use std::{
 use thalweg_connectors::{ConnectorError, LaterSplit, Read, Source, SplitReader};
 use thalweg_types::{Split, SplitId, Watermark, checkpoint::SplitState};
 
+use crate::meter::SplitCounts;
+
 /// Sequences that are read at a time: enough for a directory of files that interleave in time, and few enough that
 /// their readers' buffers stay small beside a batch.
 const SEQUENCES_MAX: usize = 32;
@@ -91,6 +93,13 @@ impl Readers {
     /// Every split at its position, in the order given to `new`.
     pub(crate) fn splits(&self) -> &[(LaterSplit, SplitState)] {
         &self.splits
+    }
+
+    /// How many splits are where.
+    pub(crate) fn counts(&self) -> SplitCounts {
+        let finished = self.splits.iter().filter(|(_, state)| *state == SplitState::Finished).count();
+        let waiting = self.splits.len().saturating_sub(finished + self.open.len());
+        SplitCounts { waiting: waiting as u64, open: self.open.len() as u64, finished: finished as u64 }
     }
 
     /// Whether every split has ended.

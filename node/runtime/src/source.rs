@@ -29,6 +29,9 @@ use crate::{
     stamp::{Stamp, Stamped},
 };
 
+/// How often a source measures how long its rows take to the sinks.
+const MARKED_EVERY: Duration = Duration::from_secs(1);
+
 /// The state of the actor.
 pub(crate) struct SourceSubtask {
     pub(crate) id: OperatorId,
@@ -40,6 +43,8 @@ pub(crate) struct SourceSubtask {
     pub(crate) portion: Portion,
     pub(crate) pacer: Option<Pacer>,
     pub(crate) silence: Silence,
+    /// When the last marker was sent.
+    pub(crate) marked: Duration,
     pub(crate) orders: watch::Receiver<AttemptOrders>,
     pub(crate) chain: Chain,
     pub(crate) meter: Arc<Meter>,
@@ -96,6 +101,7 @@ impl SourceSubtask {
             // The sender drops only when the attempt ends. This is not the end of input: cancellation follows.
             std::future::pending::<()>().await;
         }
+        self.meter.set_splits(self.readers.counts());
         // The watermark before the checkpoint still holds.
         let restored = self.watermarks.output();
         self.advance(Some(restored).filter(|watermark| *watermark > Watermark::MIN && !watermark.is_end())).await?;
@@ -124,6 +130,7 @@ impl SourceSubtask {
             if chain.is_satisfied() {
                 return Ok(());
             }
+            self.mark().await?;
             let is_stopped = self.orders.borrow().stopped;
             // A source with acknowledged records (ingest over HTTP) gives them all before it ends.
             if is_stopped && !self.readers.stop() {
@@ -181,6 +188,18 @@ impl SourceSubtask {
         }
     }
 
+    /// Sends a marker now and then, while there is something to do: where no rows go, none takes any time.
+    async fn mark(&mut self) -> Result<(), SubtaskError> {
+        let now = self.meter.now();
+        if now.saturating_sub(self.marked) < MARKED_EVERY {
+            return Ok(());
+        }
+        self.marked = now;
+        let marker = self.meter.marker();
+        let (chain, view) = self.parts();
+        chain.mark(marker, view).await
+    }
+
     async fn on_answer(&mut self, split: usize, read: Read) -> Result<(), SubtaskError> {
         match read {
             Read::Records { batch, dead_letters } => {
@@ -203,6 +222,7 @@ impl SourceSubtask {
             // The read stays pending.
             Read::Waiting => Ok(()),
             Read::End => {
+                self.meter.set_splits(self.readers.counts());
                 let grown = self.watermarks.on_finished(split);
                 // The last watermark is sent once, after reading.
                 self.advance(grown.filter(|watermark| !watermark.is_end())).await

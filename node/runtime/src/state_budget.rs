@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use crate::failure::SubtaskError;
+use crate::{failure::SubtaskError, meter::Meter};
 
 /// State is measured once per this many batches and watermarks, since measuring may walk whole tables.
 const STEPS_PER_MEASURE: u32 = 16;
@@ -22,19 +22,28 @@ impl StateBudget {
     pub(crate) fn new(limit_bytes: u64) -> Arc<Self> {
         Arc::new(Self { held_bytes: AtomicUsize::new(0), limit_bytes })
     }
+
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Relaxed) as u64
+    }
+
+    pub(crate) fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
+    }
 }
 
 /// The state of one subtask.
 #[derive(Debug)]
 pub(crate) struct StateShare {
     budget: Arc<StateBudget>,
+    meter: Arc<Meter>,
     /// Per vertex: the last measured bytes, and the steps since then.
     measured: Vec<(usize, u32)>,
 }
 
 impl StateShare {
-    pub(crate) fn new(budget: Arc<StateBudget>, vertices: usize) -> Self {
-        Self { budget, measured: vec![(0, 0); vertices] }
+    pub(crate) fn new(budget: Arc<StateBudget>, meter: Arc<Meter>, vertices: usize) -> Self {
+        Self { budget, meter, measured: vec![(0, 0); vertices] }
     }
 
     /// Measures the state of a vertex now and then.
@@ -52,6 +61,9 @@ impl StateShare {
         *steps = 0;
         let before = std::mem::replace(bytes, state_bytes());
         let (now, held) = (*bytes, &self.budget.held_bytes);
+        if now != before {
+            self.meter.set_state_bytes(self.measured.iter().map(|(bytes, _)| bytes).sum());
+        }
         let held_bytes = if now >= before {
             held.fetch_add(now - before, Relaxed) + (now - before)
         } else {

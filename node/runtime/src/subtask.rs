@@ -74,6 +74,7 @@ impl InputSubtask {
                 self.advance(grown).await?;
             }
             Element::Barrier(barrier) => self.on_barrier(channel, barrier).await?,
+            Element::Marker(marker) => self.chain.mark(marker, None).await?,
             Element::End => self.on_end(channel).await?,
         }
         Ok(())

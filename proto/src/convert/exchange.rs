@@ -4,7 +4,7 @@
 //! headers. The receiving endpoint checks that the channel exists, its sequence and its credit.
 
 use bytes::Bytes;
-use thalweg_types::{Attempt, ChannelId, CheckpointId, JobId, NodeId, Watermark, checkpoint::Barrier};
+use thalweg_types::{Attempt, ChannelId, CheckpointId, JobId, LatencyMarker, NodeId, Watermark, checkpoint::Barrier};
 
 use super::WireError;
 use crate::v1;
@@ -47,6 +47,8 @@ pub enum Payload {
     Idle,
     /// A barrier.
     Barrier(Barrier),
+    /// Measures how long rows take.
+    Marker(LatencyMarker),
     /// No frame follows.
     End,
 }
@@ -144,6 +146,9 @@ impl From<SenderFrame> for v1::SenderFrame {
                         let (checkpoint, unaligned) = (checkpoint.0, is_unaligned);
                         Frame::Barrier(v1::BarrierFrame { channel, sequence, checkpoint, unaligned })
                     }
+                    Payload::Marker(LatencyMarker(sent_micros)) => {
+                        Frame::Marker(v1::MarkerFrame { channel, sequence, sent_micros })
+                    }
                     Payload::End => Frame::End(v1::EndFrame { channel, sequence }),
                 }
             }
@@ -166,6 +171,7 @@ impl TryFrom<v1::SenderFrame> for SenderFrame {
                 let barrier = Barrier { checkpoint: CheckpointId(checkpoint), is_unaligned: unaligned };
                 (channel, sequence, Payload::Barrier(barrier))
             }
+            Frame::Marker(frame) => (frame.channel, frame.sequence, Payload::Marker(LatencyMarker(frame.sent_micros))),
             Frame::End(frame) => (frame.channel, frame.sequence, Payload::End),
         };
         let channel = channel.ok_or_else(|| malformed("it names no channel"))?.into();

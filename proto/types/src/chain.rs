@@ -24,6 +24,15 @@ pub struct Chain {
     pub parallelism: Parallelism,
 }
 
+impl Chain {
+    /// Its operators, for people.
+    #[must_use]
+    pub fn name(&self, graph: &JobGraph) -> String {
+        let names: Vec<&str> = self.operators.iter().map(|operator| graph.operator(*operator).name.as_str()).collect();
+        names.join(" -> ")
+    }
+}
+
 /// An edge of the job graph that crosses actors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {

@@ -41,6 +41,19 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
+    /// All that there are.
+    pub const ALL: [Self; 9] = [
+        Self::Created,
+        Self::Deploying,
+        Self::Running,
+        Self::Committing,
+        Self::Restarting,
+        Self::Finished,
+        Self::Cancelled,
+        Self::Stopped,
+        Self::Failed,
+    ];
+
     /// Whether the job has ended.
     #[must_use]
     pub fn is_terminal(self) -> bool {
@@ -66,18 +79,7 @@ impl JobStatus {
     /// Parses the text form.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        const ALL: [JobStatus; 9] = [
-            JobStatus::Created,
-            JobStatus::Deploying,
-            JobStatus::Running,
-            JobStatus::Committing,
-            JobStatus::Restarting,
-            JobStatus::Finished,
-            JobStatus::Cancelled,
-            JobStatus::Stopped,
-            JobStatus::Failed,
-        ];
-        ALL.into_iter().find(|status| status.word() == word)
+        Self::ALL.into_iter().find(|status| status.word() == word)
     }
 }
 

@@ -35,7 +35,7 @@ pub use id::{
 pub use job::JobStatus;
 pub use key_group::{KeyGroup, KeyGroupTable};
 pub use split::{Split, SplitId, TooManySplits, check_splits};
-pub use time::Watermark;
+pub use time::{LatencyMarker, Watermark};
 
 /// The version of this engine. Coordinators refuse nodes of another version.
 pub const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");

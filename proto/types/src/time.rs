@@ -22,6 +22,11 @@ impl Watermark {
     }
 }
 
+/// Travels among the rows from a source to a sink, to measure how long they take. Microseconds since the Unix epoch when the
+/// source sent it, by its node's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LatencyMarker(pub u64);
+
 impl fmt::Display for Watermark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

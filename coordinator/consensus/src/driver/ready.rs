@@ -102,7 +102,9 @@ impl<R: Replicated> Driver<R> {
             write.compacted = Some(self.applied);
         }
         write.hard_state = Some(self.node.store().hard_state());
+        let began = self.published.meter.now();
         self.store.write(write).await?;
+        self.published.meter.on_written(began);
         self.node.mut_store().append(ready.entries());
         Ok(())
     }
@@ -175,7 +177,9 @@ impl<R: Replicated> Driver<R> {
             self.on_applied();
         }
         for (number, outcome) in answers.outcomes {
-            self.calls.proposals.answer(number, Ok(outcome));
+            if let Some(since) = self.calls.proposals.answer(number, Ok(outcome)) {
+                self.published.meter.on_committed(since);
+            }
         }
         for (number, outcome) in answers.changes {
             self.calls.changing.answer(number, outcome);

@@ -29,7 +29,11 @@ use thalweg_types::{
     session::Action,
 };
 
-use super::{Effect, JobController, JobView, history::History, publish::Publishing};
+use super::{
+    Effect, JobController, JobView,
+    history::{EndedCheckpoint, History},
+    publish::Publishing,
+};
 
 /// How long an attempt other than the first runs before its first checkpoint, unless the interval is shorter. This is
 /// long enough for records to pass. Nothing was published while no attempt ran, so that output should not wait for a
@@ -334,7 +338,7 @@ impl JobController {
             parallelism: assignment.parallelism(),
             subtasks: subtasks.iter().filter_map(|subtask| snapshots.get(subtask).cloned()).map(belongs).collect(),
         });
-        self.checkpoints.history.tell_cost(&manifest);
+        self.checkpoints.history.tell_cost(&manifest, view.now);
         if let Some(open) = &mut self.checkpoints.open {
             open.manifest = Put::Asked(manifest.clone());
         }
@@ -453,6 +457,13 @@ impl JobController {
             format!("publishing lags, and none is begun while {waiting} complete ones wait to be published{last}")
         };
         (waiting >= UNPUBLISHED_MAX).then(told)
+    }
+
+    /// What the checkpoints have taken that ended after the first `seen`, and how many have ended by now. Those that are no
+    /// longer remembered are missing.
+    #[must_use]
+    pub fn checkpoints_ended_after(&self, seen: u64) -> (u64, Vec<EndedCheckpoint>) {
+        self.checkpoints.history.ended_after(seen)
     }
 
     /// The last checkpoints that this leader knows of, oldest first.

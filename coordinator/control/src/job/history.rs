@@ -15,12 +15,33 @@ const REMEMBERED_MAX: usize = 100;
 
 /// The checkpoints that this leader saw begin, oldest first.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct History(VecDeque<Remembered>);
+pub(super) struct History {
+    remembered: VecDeque<Remembered>,
+    /// How many have ended, those that are forgotten included.
+    ended: u64,
+}
 
 #[derive(Debug, Clone, PartialEq)]
 struct Remembered {
     since: Duration,
+    /// When all snapshots were there.
+    gathered: Option<Duration>,
+    /// From then until it was recorded.
+    manifest: Duration,
     overview: CheckpointOverview,
+}
+
+/// What a checkpoint that has ended has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedCheckpoint {
+    /// Complete or failed.
+    pub state: CheckpointState,
+    /// From its beginning to its end.
+    pub whole: Duration,
+    /// From the last subtask's snapshot until it was recorded; zero where it failed before.
+    pub manifest: Duration,
+    /// Of all subtasks: the longest times, and all bytes together.
+    pub cost: SnapshotCost,
 }
 
 impl History {
@@ -32,24 +53,26 @@ impl History {
             begun_ms: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
             ..of_the_record(checkpoint)
         };
-        self.0.push_back(Remembered { since: now, overview });
-        while self.0.len() > REMEMBERED_MAX {
-            self.0.pop_front();
+        self.remembered.push_back(Remembered { since: now, gathered: None, manifest: Duration::ZERO, overview });
+        while self.remembered.len() > REMEMBERED_MAX {
+            self.remembered.pop_front();
         }
     }
 
     /// A checkpoint ended. `reason` is empty if it is complete.
     pub(super) fn end(&mut self, checkpoint: CheckpointId, state: CheckpointState, reason: &str, now: Duration) {
-        let found = self.0.iter_mut().rev().find(|known| known.overview.checkpoint == checkpoint);
+        let found = self.remembered.iter_mut().rev().find(|known| known.overview.checkpoint == checkpoint);
         if let Some(known) = found {
+            self.ended += 1;
+            known.manifest = known.gathered.map_or(Duration::ZERO, |gathered| now.saturating_sub(gathered));
             known.overview.state = state;
             known.overview.reason = reason.to_owned();
             known.overview.duration_micros = micros(now.saturating_sub(known.since));
         }
     }
 
-    /// Records the cost of the newest checkpoint: the longest times of its subtasks, and the sums of their bytes.
-    pub(super) fn tell_cost(&mut self, manifest: &Manifest) {
+    /// What the newest one took, by its manifest.
+    pub(super) fn tell_cost(&mut self, manifest: &Manifest, now: Duration) {
         let mut all = SnapshotCost::default();
         for SnapshotCost {
             alignment_micros,
@@ -67,14 +90,24 @@ impl History {
             all.state_bytes = all.state_bytes.saturating_add(state_bytes);
             all.is_unaligned |= is_unaligned;
         }
-        if let Some(known) = self.0.back_mut() {
+        if let Some(known) = self.remembered.back_mut() {
             known.overview.cost = all;
+            known.gathered = Some(now);
         }
+    }
+
+    /// Of the ended ones those after the first `seen`, as far as they are remembered, the newest last; and how many have ended.
+    pub(super) fn ended_after(&self, seen: u64) -> (u64, Vec<EndedCheckpoint>) {
+        let new = usize::try_from(self.ended.saturating_sub(seen)).unwrap_or(usize::MAX);
+        let ended = self.remembered.iter().rev().filter(|known| known.overview.state != CheckpointState::InProgress);
+        let mut ended: Vec<EndedCheckpoint> = ended.take(new).map(Remembered::ended).collect();
+        ended.reverse();
+        (self.ended, ended)
     }
 
     /// The remembered checkpoints, preceded by those that the record holds from before this leader. Oldest first.
     pub(super) fn overviews(&self, record: &JobRecord, now: Duration) -> Vec<CheckpointOverview> {
-        let known: Vec<CheckpointOverview> = self.0.iter().map(|known| known.at(now)).collect();
+        let known: Vec<CheckpointOverview> = self.remembered.iter().map(|known| known.at(now)).collect();
         let first = known.first().map(|overview| overview.checkpoint);
         let earlier = record.checkpoints.iter().map(|manifest| manifest.checkpoint);
         let earlier = earlier.filter(|checkpoint| first.is_none_or(|first| *checkpoint < first)).map(of_the_record);
@@ -83,6 +116,16 @@ impl History {
 }
 
 impl Remembered {
+    fn ended(&self) -> EndedCheckpoint {
+        let Self { manifest, overview: CheckpointOverview { state, duration_micros, cost, .. }, .. } = self;
+        EndedCheckpoint {
+            state: *state,
+            whole: Duration::from_micros(*duration_micros),
+            manifest: *manifest,
+            cost: *cost,
+        }
+    }
+
     fn at(&self, now: Duration) -> CheckpointOverview {
         let mut overview = self.overview.clone();
         if overview.state == CheckpointState::InProgress {

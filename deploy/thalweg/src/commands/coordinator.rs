@@ -128,16 +128,17 @@ fn probes(phase: &Arc<Phase>) -> http::Probes {
             async move { ready }.boxed()
         }),
         waits: Some(Arc::new(move || waiting.waits_for.borrow().clone())),
-        metrics: Some(Arc::new(move || {
+        component: "coordinator",
+        metrics: Arc::new(move |mut families| {
             let phase = told.clone();
             async move {
-                match phase.coordinator.get() {
-                    Some(coordinator) => coordinator.metrics().await,
-                    None => "# EOF\n".to_owned(),
+                if let Some(coordinator) = phase.coordinator.get() {
+                    coordinator.tell_metrics(&mut families).await;
                 }
+                families
             }
             .boxed()
-        })),
+        }),
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn run(args: NodeArgs) -> Result<()> {
 
 /// A node is alive while its worker runs, and ready while a leader has it registered.
 fn probes(node: &Arc<Node>) -> http::Probes {
-    let (alive, registered) = (node.clone(), node.clone());
+    let (alive, registered, told_of) = (node.clone(), node.clone(), node.clone());
     let told = |is_well, otherwise: &str| if is_well { Ok(()) } else { Err(otherwise.to_owned()) };
     http::Probes {
         beat: Arc::new(move || {
@@ -56,7 +56,15 @@ fn probes(node: &Arc<Node>) -> http::Probes {
             async move { told(is_ready, "no leader has registered this node") }.boxed()
         }),
         waits: None,
-        metrics: None,
+        component: "node",
+        metrics: Arc::new(move |mut families| {
+            let node = told_of.clone();
+            async move {
+                node.tell_metrics(&mut families).await;
+                families
+            }
+            .boxed()
+        }),
     }
 }
 

@@ -23,18 +23,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("thalweg-expr", &["types"]),
     ("thalweg-functions", &["types"]),
     ("thalweg-storage", &["types"]),
+    ("thalweg-metrics", &[]),
     ("thalweg-sql", &["types", "expr", "functions"]),
     ("thalweg-cluster-state", &["types"]),
     ("thalweg-control", &["types", "cluster-state"]),
-    ("thalweg-consensus", &["types", "proto"]),
-    ("thalweg-coordinator", &["types", "proto", "cluster-state", "control", "consensus", "sql", "storage"]),
+    ("thalweg-consensus", &["types", "proto", "metrics"]),
+    ("thalweg-coordinator", &["types", "proto", "cluster-state", "control", "consensus", "sql", "storage", "metrics"]),
     ("thalweg-flow", &["types"]),
     ("thalweg-keyed-state", &["types"]),
     ("thalweg-operators", &["types", "expr", "functions", "flow", "keyed-state"]),
     ("thalweg-connectors", &["types", "functions", "storage"]),
     ("thalweg-exchange", &["types", "flow", "proto"]),
-    ("thalweg-runtime", &["types", "flow", "keyed-state", "operators", "connectors", "exchange", "storage"]),
-    ("thalweg-node", &["types", "proto", "keyed-state", "connectors", "exchange", "runtime", "storage"]),
+    ("thalweg-runtime", &["types", "flow", "keyed-state", "operators", "connectors", "exchange", "storage", "metrics"]),
+    ("thalweg-node", &["types", "proto", "keyed-state", "connectors", "exchange", "runtime", "storage", "metrics"]),
 ];
 /// Pure crates: they may not depend on anything with clocks, sockets, tasks or randomness.
 const PURE: &[&str] = &["thalweg-types", "thalweg-flow", "thalweg-cluster-state", "thalweg-control"];

@@ -187,6 +187,11 @@ impl Endpoint {
         &self.schema
     }
 
+    /// What the buffer holds.
+    pub(super) fn held_bytes(&self) -> u64 {
+        lock(&self.queue).bytes as u64
+    }
+
     /// Begins an empty request.
     pub(super) fn reserve(self: Arc<Self>) -> Result<Reservation, Refusal> {
         lock(&self.queue).check()?;

@@ -34,6 +34,13 @@ impl IngestRegistry {
         lock(&self.endpoints).get(path).cloned().ok_or(Refusal::UnknownPath)?.reserve()
     }
 
+    /// The bytes that each path's buffer holds.
+    #[must_use]
+    pub fn backlogs(&self) -> Vec<(String, u64)> {
+        let endpoints = lock(&self.endpoints);
+        endpoints.iter().map(|(path, endpoint)| (path.clone(), endpoint.held_bytes())).collect()
+    }
+
     /// Waits until a path is free and mounts a table's endpoint there. Cancel-safe.
     pub(super) async fn mount(&self, path: &str, endpoint: Arc<Endpoint>) -> Mounted {
         loop {

@@ -31,6 +31,7 @@ impl Chain {
         let since = self.parts.meter.now();
         loop {
             if !self.has_credit() {
+                self.parts.meter.count_credit_wait();
                 let ready = |_: &mut Gate, outbounds: &[Outbound], _: &mut Context<'_>| {
                     if outbounds.iter().all(Outbound::is_ready) { Poll::Ready(Ok(())) } else { Poll::Pending }
                 };

@@ -19,6 +19,7 @@ fn payloads() -> impl Strategy<Value = Payload> {
         (bytes(), any::<bool>()).prop_map(|(body, more)| Payload::Batch { cost: 0, header: Bytes::new(), body, more }),
         any::<i64>().prop_map(|micros| Payload::Watermark(Watermark(micros))),
         Just(Payload::Idle),
+        any::<u64>().prop_map(|micros| Payload::Marker(LatencyMarker(micros))),
         (any::<u64>(), any::<bool>()).prop_map(|(id, is_unaligned)| {
             Payload::Barrier(Barrier { checkpoint: CheckpointId(id), is_unaligned })
         }),
