@@ -9,11 +9,7 @@
 mod pages;
 mod process;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use thalweg::args::Cli;
@@ -249,51 +245,6 @@ fn every_configuration_file_is_accepted() {
         let outcome = thalweg(&["--config", file.to_str().expect("a path of text"), "completions", "bash"]);
         assert_eq!(outcome.code, Some(0), "{block}: {}", outcome.stderr);
     }
-}
-
-/// The name and the meaning of each metric that sources declare.
-fn metrics() -> Vec<(String, String)> {
-    let sources = ["coordinator/src", "node/src", "deploy/thalweg/src"]
-        .into_iter()
-        .flat_map(|folder| sources(&root().join(folder)));
-    let quoted = |text: &str| text.split('"').nth(1).expect("a text between quotes").to_owned();
-    let meaning = |rest: &str| quoted(rest.split("help:").nth(1).expect("each metric says what it means"));
-    let of = |source: String| {
-        let declared = source.split("Metric {").filter(|rest| rest.trim_start().starts_with("name: \"thalweg_"));
-        declared.map(|rest| (quoted(rest), meaning(rest))).collect::<Vec<_>>()
-    };
-    sources.flat_map(of).collect()
-}
-
-fn sources(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("an entry").path());
-    let of = |path: PathBuf| match path.is_dir() {
-        true => sources(&path),
-        false => vec![fs::read_to_string(&path).expect("a source is text")],
-    };
-    entries.flat_map(of).collect()
-}
-
-#[test]
-fn every_metric_is_documented() {
-    let page = pages::text("docs/metrics.md");
-    let rows: Vec<[&str; 3]> = page
-        .lines()
-        .filter_map(|line| {
-            line.strip_prefix("| `")?.strip_suffix(" |")?.split(" | ").collect::<Vec<_>>().try_into().ok()
-        })
-        .collect();
-    let declared = metrics();
-    assert!(declared.len() >= 20, "only {} metrics were found", declared.len());
-    for (name, meaning) in &declared {
-        let is_row = |[shown, kind, told]: &&[&str; 3]| {
-            let shown = shown.trim_end_matches('`');
-            let counted = if *kind == "counter" { shown.strip_suffix("_total") } else { Some(shown) };
-            counted == Some(name.as_str()) && told == meaning
-        };
-        assert!(rows.iter().any(|row| is_row(&row)), "docs/metrics.md should have {name}: {meaning}");
-    }
-    assert_eq!(rows.len(), declared.len(), "docs/metrics.md names metrics that there are not");
 }
 
 /// All together are a script, in which each SELECT stands for itself.

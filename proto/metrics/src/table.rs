@@ -4,6 +4,8 @@
 //! A name is the one that Prometheus shows: it ends in the unit, if there is one, and `_total` for a counter. What describes
 //! a job as a whole is told by the leader alone, what happens on a node by that node, so that nothing is counted twice.
 
+#![allow(missing_docs, reason = "each metric says in its help what it means")]
+
 /// What a metric's values mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -201,7 +203,6 @@ const OF_JOB: &[&str] = &["job_id", "job_name"];
 /// Labels of what is told of a chain on a node.
 const OF_CHAIN: &[&str] = &["node", "job_id", "chain", "operators"];
 
-#[allow(missing_docs, reason = "each has its help")]
 mod list {
     use super::{Metric, OF_CHAIN, OF_JOB, counter, gauge, histogram};
 

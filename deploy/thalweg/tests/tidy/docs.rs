@@ -18,7 +18,9 @@ fn what_is_public_is_documented() {
         if !is_test(&name) && !name.starts_with("deploy/") {
             let syntax = syn::parse_file(&read(&file)).unwrap_or_else(|error| panic!("{name}: {error}"));
             let mut undocumented = Undocumented(Vec::new());
-            undocumented.visit_file(&syntax);
+            if !is_a_table(&syntax.attrs) {
+                undocumented.visit_file(&syntax);
+            }
             violations.extend(undocumented.0.into_iter().map(|what| format!("{name}: {what}")));
         }
     }
@@ -49,6 +51,14 @@ impl Undocumented {
             self.0.push(name.to_string());
         }
     }
+}
+
+/// Of a file that holds a table, whose rows say themselves what they are for.
+fn is_a_table(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("allow")
+            && attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string().starts_with("missing_docs"))
+    })
 }
 
 fn is_documented(attributes: &[Attribute]) -> bool {
