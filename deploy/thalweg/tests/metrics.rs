@@ -161,9 +161,6 @@ fn processes_export_what_is_listed_and_nothing_else() {
             let seen = check(&metrics(address)?);
             missing.retain(|name| !seen.contains(name) && (cfg!(target_os = "linux") || name.starts_with("thalweg_")));
         }
-        if !missing.is_empty() {
-            eprintln!("missing: {missing:?}");
-        }
         missing.is_empty().then_some(())
     });
     wait_until("a marker at a sink", || {
@@ -208,7 +205,7 @@ fn dev_tells_of_its_coordinator_and_of_each_node() {
     let told = metrics(&health).expect("it is answered");
     check(&told);
     for line in [
-        "thalweg_raft_is_leader 1.0",
+        "thalweg_raft_is_leader{} 1.0",
         "thalweg_nodes{state=\"alive\"} 2.0",
         "thalweg_node_slots{node=\"1\"} 1.0",
         "thalweg_node_slots{node=\"2\"} 1.0",

@@ -134,7 +134,7 @@ mod tests {
             "thalweg_nodes{state=\"alive\"} 3.0",
             "# TYPE process_cpu_seconds counter",
             "# UNIT process_cpu_seconds seconds",
-            "process_cpu_seconds_total 1.5",
+            "process_cpu_seconds_total{} 1.5",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
@@ -151,8 +151,8 @@ mod tests {
         let text = families.text();
         for line in [
             "# UNIT thalweg_raft_write_seconds seconds",
-            "thalweg_raft_write_seconds_sum 1000.02",
-            "thalweg_raft_write_seconds_count 2",
+            "thalweg_raft_write_seconds_sum{} 1000.02",
+            "thalweg_raft_write_seconds_count{} 2",
             "thalweg_raft_write_seconds_bucket{le=\"0.01\"} 0",
             "thalweg_raft_write_seconds_bucket{le=\"0.025\"} 1",
             "thalweg_raft_write_seconds_bucket{le=\"+Inf\"} 2",
