@@ -8,7 +8,7 @@ use thalweg_types::bug::Bug;
 
 /// For each known mistake, a seed that finds it.
 const FINDS: &[(Bug, u64)] = &[
-    (Bug::SkipAlignment, 30),
+    (Bug::SkipAlignment, 50),
     (Bug::CommitBeforeDurable, 7),
     (Bug::ForgetKeyGroup, 2),
     (Bug::ReuseAttempt, 0),
