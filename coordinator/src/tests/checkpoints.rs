@@ -89,7 +89,7 @@ async fn a_job_is_checkpointed_on_after_its_leader_was_lost() {
 
 /// The value of a sample of job 1.
 fn sample(metrics: &str, name: &str) -> f64 {
-    let line = metrics.lines().find(|line| line.starts_with(&format!("{name}{{job=\"job-1\"")));
+    let line = metrics.lines().find(|line| line.starts_with(&format!("{name}{{job_id=\"job-1\"")));
     line.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
 }
 
