@@ -34,8 +34,13 @@ impl DuckDb {
     /// DuckDB in this Python; `None` if it is not installed.
     #[must_use]
     pub fn of(python: PathBuf) -> Option<Self> {
+        // A folder of this name, such as the one beside the tests, can be imported too.
         let mut import = Command::new(&python);
-        import.args(["-c", "import duckdb"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        import
+            .args(["-c", "import duckdb; duckdb.connect"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         import.status().is_ok_and(|status| status.success()).then_some(Self { python })
     }
 
