@@ -2,7 +2,7 @@
 //! replaced; tables of what there is are compared with the code that says it; what is named of the command line exists.
 //!
 //! Commands of other programs (docker, kubectl, `cargo test`) are not run, only held against the repository: the files that
-//! they name must exist. The demo is run, over its whole year, by `demo.rs`. Links and names of files are checked by `links.rs`.
+//! they name must exist. The demo is run, over its whole year, by `demo.rs`. Links and names of files are checked by `tidy/links.rs`.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 mod docs;
+mod links;
 mod modules;
 mod wildcards;
 
