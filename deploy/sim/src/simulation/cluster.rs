@@ -84,6 +84,8 @@ pub enum Ending {
 pub struct Outcome {
     /// The rows of the job's query, in order of arrival; none if it only inserts.
     pub rows: Vec<RecordBatch>,
+    /// Whether these are all rows. A job that has ended cannot give those again that were on a lost node.
+    pub has_all_rows: bool,
     /// The job at its end.
     pub job: JobOverview,
     /// Whether all that the job had read when it was stopped is its to publish: an attempt that fails before a
@@ -461,16 +463,12 @@ async fn follow(simulation: &Simulation, stage: &Stage, progress: &Rc<RefCell<Pr
         client.wait(companion).await.context("the client lost the other job").map(Some)
     };
     let main = run_main(simulation, &client, &submitted);
-    let ((rows, job, is_kept), companion) = tokio::try_join!(main, companion)?;
-    Ok(Outcome { rows, job, is_kept, companion, has_leaders: false })
+    let (outcome, companion) = tokio::try_join!(main, companion)?;
+    Ok(Outcome { companion, ..outcome })
 }
 
 /// Follows the job to its end, which the client may order.
-async fn run_main(
-    simulation: &Simulation,
-    client: &Client,
-    submitted: &SubmittedJob,
-) -> Result<(Vec<RecordBatch>, JobOverview, bool)> {
+async fn run_main(simulation: &Simulation, client: &Client, submitted: &SubmittedJob) -> Result<Outcome> {
     let read = match &simulation.arrivals {
         Some(arrivals) => Some(wait_until_read(client, submitted.job, arrivals).await?),
         None => None,
@@ -479,25 +477,45 @@ async fn run_main(
         tokio::time::sleep(after).await;
         end(client, submitted.job, ending).await?;
     }
-    let rows = async {
-        let mut rows = Vec::new();
-        for query in &submitted.queries {
-            let mut pull = client.fetch_rows(submitted.job, query.query);
-            while let Some(batch) = pull.next().await? {
-                rows.push(batch);
-            }
-        }
-        Ok(rows)
-    };
     let is_kept = async {
         match &read {
             Some(read) => is_kept(client, read).await,
             None => Ok(true),
         }
     };
-    let (rows, is_kept) = tokio::try_join!(rows, is_kept)?;
+    let (pulled, is_kept) = tokio::try_join!(pull(client, submitted), is_kept)?;
     let job = client.wait(submitted.job).await.context("the client lost the job")?;
-    Ok((rows, job, is_kept))
+    let Pulled { rows, lost } = pulled;
+    if let Some(error) = &lost {
+        // Almost every fault may cost a node its lease.
+        let is_excused = job.status.is_terminal() && !simulation.faults.is_empty();
+        ensure!(is_excused, "rows were lost though no node was: {error}");
+    }
+    Ok(Outcome { rows, has_all_rows: lost.is_none(), job, is_kept, companion: None, has_leaders: false })
+}
+
+/// The rows of a job's queries, and why there are no more if the node that had them is lost.
+struct Pulled {
+    rows: Vec<RecordBatch>,
+    lost: Option<String>,
+}
+
+async fn pull(client: &Client, submitted: &SubmittedJob) -> Result<Pulled> {
+    let mut rows = Vec::new();
+    for query in &submitted.queries {
+        let mut pull = client.fetch_rows(submitted.job, query.query);
+        loop {
+            match pull.next().await {
+                Ok(Some(batch)) => rows.push(batch),
+                Ok(None) => break,
+                Err(ClientError::Rejected { message }) if message.ends_with(", which is lost") => {
+                    return Ok(Pulled { rows, lost: Some(message) });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(Pulled { rows, lost: None })
 }
 
 /// Whether a checkpoint was complete, or the job at its end, before the attempt failed that had read all.
