@@ -7,10 +7,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{Router, body::Body, extract::Request, response::Response};
+use axum::{Router, body::Body, extract::Request, response::Response, routing::any_service};
 use futures::{FutureExt, future::BoxFuture};
 use tonic::{Status, service::Routes};
 use tower::{Service, ServiceExt};
+
+use crate::cluster::ClusterService;
 
 /// The services before and after the coordinator takes part. Clones share them.
 #[derive(Debug, Clone)]
@@ -35,6 +37,14 @@ impl Front {
     /// The front as routes of a gRPC server.
     pub(crate) fn routes(&self) -> Routes {
         Router::new().fallback_service(self.clone()).into()
+    }
+
+    /// The front for clients alone. What members and nodes call is not there.
+    pub(crate) fn client_routes(&self) -> Routes {
+        let calls = format!("/{}/{{call}}", ClusterService::NAME);
+        let refused =
+            || async { Status::unimplemented("only clients are answered at this address").into_http::<Body>() };
+        Router::new().route(&calls, any_service(self.clone())).fallback(refused).into()
     }
 }
 

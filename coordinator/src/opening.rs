@@ -67,6 +67,12 @@ impl Opening {
         self.front.routes()
     }
 
+    /// What clients call, to be served at an address of its own.
+    #[must_use]
+    pub fn client_routes(&self) -> Routes {
+        self.front.client_routes()
+    }
+
     /// What the coordinator waits for, as text for people; `None` while it does not wait.
     #[must_use]
     pub fn waits_for(&self) -> watch::Receiver<Option<String>> {

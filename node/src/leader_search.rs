@@ -9,6 +9,9 @@ use std::time::Duration;
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 /// An election takes about a second. A longer delay than this would noticeably add to it.
 const DELAY_MAX: Duration = Duration::from_millis(500);
+/// Failures in a row after which people are told, some 4 s: elections are over sooner. Then again some 30 s later each.
+const TOLD_AFTER: u32 = 12;
+const TOLD_EVERY: u32 = 80;
 /// Two coordinators that each name the other as leader must not be asked in a tight loop.
 const HINTS_IN_A_ROW_MAX: u32 = 3;
 
@@ -39,6 +42,11 @@ impl LeaderSearch {
         let address = self.coordinators[self.turn].clone();
         self.turn = (self.turn + 1) % self.coordinators.len();
         address
+    }
+
+    /// Whether the failures have become so many that people should know of the last one.
+    pub(crate) fn is_to_be_told(&self) -> bool {
+        self.hint.is_none() && (self.failures == TOLD_AFTER || self.failures.is_multiple_of(TOLD_EVERY))
     }
 
     /// The coordinator that was tried leads.
@@ -72,6 +80,18 @@ mod tests {
 
     fn three() -> Vec<String> {
         ["a:1", "b:1", "c:1"].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn people_are_told_after_a_while_and_then_now_and_again() {
+        let mut search = LeaderSearch::new(three(), 0);
+        let told: Vec<u32> = (1..=200)
+            .filter(|_| {
+                search.on_failed(None, 0);
+                search.is_to_be_told()
+            })
+            .collect();
+        assert_eq!(told, [12, 80, 160]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use thalweg_connectors::{
 };
 use thalweg_exchange::{ExchangeRegistry, ExchangeService};
 use thalweg_metrics::Families;
-use thalweg_proto::network::{ConnectionLimits, Listener, Network, admit};
+use thalweg_proto::network::{ConnectionLimits, Listener, Network, admit, http};
 use thalweg_runtime::{CollectStore, LocalState, RuntimeContext};
 use thalweg_types::{ENGINE_VERSION, Incarnation, NodeId, node::NodeRegistration, seam::Seams};
 use tokio::{sync::watch, time};
@@ -27,10 +27,10 @@ use crate::{
     directory::Directory,
     engine::RuntimeEngine,
     error::{NodeFailure, StartError},
-    http_server::serve_http,
     leader_search::LeaderSearch,
     metrics::Monitored,
     orders::{Limits, Orders},
+    own_routes::OwnRoutes,
     request_meter::RequestMeter,
     service::CollectService,
     session::{SessionClient, SessionExit},
@@ -51,6 +51,7 @@ pub struct Node {
     life: Life,
     leave_grace: time::Duration,
     monitored: Monitored,
+    own_routes: OwnRoutes,
 }
 
 /// The node's end, shared by all of its tasks.
@@ -107,12 +108,13 @@ impl Node {
             local: LocalState::default(),
             memory_budget_bytes: config.memory_budget_bytes,
         };
-        let life = Life::new();
+        let (life, own_routes) = (Life::new(), OwnRoutes::default());
         let directory = Directory::new(config.coordinators.clone(), network.clone(), seams.clock.clone());
         let ingest = http_address.clone().map(|own_address| {
             let (registry, requests) = (context.connectors.ingest.clone(), RequestMeter::new(seams.clock.clone()));
             let elsewhere = Elsewhere { directory: Arc::new(directory), own_address };
-            let router = requests.around(ingest_router(registry.clone(), Some(elsewhere)));
+            let tables = requests.around(ingest_router(registry.clone(), Some(elsewhere)));
+            let router = own_routes.beside(tables);
             ((registry, requests), router)
         });
         let (ingest, router) = ingest.unzip();
@@ -131,7 +133,7 @@ impl Node {
         life.hold_sessions(&seams, SessionClient { registration, search, network, entropy, worker: handle, stop });
         tracing::info!(node = %id, address, slots = config.slots, "started");
         let leave_grace = config.leave_grace;
-        Ok(Self { id, address, http_address, worker, is_ready, life, leave_grace, monitored })
+        Ok(Self { id, address, http_address, worker, is_ready, life, leave_grace, monitored, own_routes })
     }
 
     /// The node's id.
@@ -150,6 +152,12 @@ impl Node {
     #[must_use]
     pub fn http_address(&self) -> Option<&str> {
         self.http_address.as_deref()
+    }
+
+    /// Answers GET requests at its HTTP address by these routes too, by which its process tells of itself. Only the
+    /// first call counts.
+    pub fn answer_by(&self, own: Router) {
+        self.own_routes.set(own);
     }
 
     /// Whether it is registered with a leader now.
@@ -250,7 +258,7 @@ impl Life {
         let (life, stop, spawner) = (self.clone(), self.stop.clone(), seams.io.clone());
         let serve = async move {
             let guard = life.guard("HTTP server");
-            serve_http(listener, router, limits, spawner, stop).await;
+            http::serve(listener, router, limits, spawner, stop).await;
             life.served("HTTP", None);
             guard.defuse();
         };

@@ -86,6 +86,9 @@ impl SessionClient {
                 None => tracing::debug!(error = &error as &dyn std::error::Error, "no session with a leader"),
             }
             let delay = self.search.on_failed(error.leader(), self.entropy.next());
+            if self.search.is_to_be_told() {
+                tracing::warn!(error = &error as &dyn std::error::Error, "no leader takes this node; trying on");
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return SessionExit::Stopped,

@@ -12,12 +12,15 @@ use tower::layer::util::{Identity, Stack};
 mod admission;
 mod bodies;
 mod handlers;
+pub mod http;
 mod memory;
+mod peer;
 
 pub use admission::{Activity, ConnectionLimits, Request, admit};
 pub use bodies::Held;
 pub use handlers::{HandlerTasks, InTasks};
 pub use memory::MemoryNetwork;
+pub use peer::{Caller, Peer};
 
 /// A byte stream between two processes.
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -27,27 +30,33 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 /// A connection over any transport.
 pub struct Connection {
     socket: Box<dyn Socket>,
+    peer: Peer,
     activity: Activity,
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connection")
+        write!(f, "Connection({})", self.peer)
     }
 }
 
 impl Connection {
     /// Wraps a byte stream.
-    pub fn new(socket: impl Socket + 'static) -> Self {
-        Self { socket: Box::new(socket), activity: Activity::default() }
+    pub fn new(socket: impl Socket + 'static, peer: Peer) -> Self {
+        Self { socket: Box::new(socket), peer, activity: Activity::default() }
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
     }
 }
 
 impl Connected for Connection {
-    /// The way to tell its listener of requests.
-    type ConnectInfo = Activity;
-    fn connect_info(&self) -> Activity {
-        self.activity.clone()
+    type ConnectInfo = Caller;
+    fn connect_info(&self) -> Caller {
+        Caller { peer: self.peer, activity: self.activity.clone() }
     }
 }
 

@@ -15,7 +15,7 @@ use thalweg_proto::{
     network::Network,
     v1::{
         self,
-        cluster_server::{Cluster, ClusterServer},
+        cluster_server::{Cluster, ClusterServer, SERVICE_NAME},
     },
 };
 use thalweg_types::{
@@ -67,6 +67,9 @@ pub(crate) struct ClusterService {
 }
 
 impl ClusterService {
+    /// The first part of the path of each of its calls.
+    pub(crate) const NAME: &str = SERVICE_NAME;
+
     pub(crate) fn new(
         consensus: Consensus<Machine>,
         (leader, checkpoints_url): (LeaderHandle, Arc<str>),

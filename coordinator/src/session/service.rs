@@ -27,6 +27,7 @@ use thalweg_consensus::{Consensus, ConsensusError};
 use thalweg_proto::{
     LEADER_KEY, MESSAGE_BYTES_MAX,
     convert::{WireError, bytes_of},
+    network::Peer,
     v1::{
         self,
         node_session_server::{NodeSession, NodeSessionServer},
@@ -124,10 +125,10 @@ impl NodeSessionService {
         status
     }
 
-    fn tell_refused(&self, node: NodeId, reason: &str) {
+    fn tell_refused(&self, node: NodeId, peer: Peer, reason: &str) {
         let told = self.refusals.lock().count(self.seams.clock.monotonic());
         if let Some(untold) = told {
-            tracing::warn!(%node, reason, untold, "node refused");
+            tracing::warn!(%node, %peer, reason, untold, "node refused");
         }
     }
 
@@ -169,6 +170,7 @@ impl NodeSession for NodeSessionService {
     type OpenStream = Outgoing;
 
     async fn open(&self, request: Request<Streaming<v1::NodeMessage>>) -> Result<Response<Outgoing>, Status> {
+        let peer = Peer::of(request.extensions());
         let mut incoming = request.into_inner();
         let first = timeout(FIRST_MESSAGE_TIMEOUT, incoming.message())
             .await
@@ -180,8 +182,8 @@ impl NodeSession for NodeSessionService {
         let node = registration.node;
         let registered = self.register(registration).await;
         match &registered {
-            Ok(Registered::Refused(reason)) => self.tell_refused(node, reason),
-            Err(status) if status.code() == Code::AlreadyExists => self.tell_refused(node, status.message()),
+            Ok(Registered::Refused(reason)) => self.tell_refused(node, peer, reason),
+            Err(status) if status.code() == Code::AlreadyExists => self.tell_refused(node, peer, status.message()),
             Ok(Registered::Accepted(..)) | Err(_) => {}
         }
         match registered? {

@@ -236,9 +236,12 @@ pub struct CoordinatorArgs {
     /// Where the data directory holds another number, that one counts.
     #[arg(long, value_name = "N")]
     pub member: Option<u64>,
-    /// Where it listens.
+    /// Where it listens for nodes, other coordinators, and clients.
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
+    /// Where it listens for clients alone, so that the address for nodes and other coordinators can be closed to them.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub client_listen: Option<String>,
     /// Where others reach it; by default where it listens.
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,

@@ -32,11 +32,11 @@ const DEV_HTTP_ADDRESS: &str = "127.0.0.1:7080";
 /// output.
 pub const EMBEDDED_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many listeners share a process's open files: gRPC and health; gRPC, HTTP and health; gRPC of the coordinator, HTTP and
-/// health, beside those of the nodes.
-const COORDINATOR_LISTENERS: u32 = 2;
+/// How many listeners share a process's open files. A coordinator's are those for all, for clients alone, and for health.
+const COORDINATOR_LISTENERS: u32 = 3;
 /// The listeners of a node: gRPC, HTTP and health.
 const NODE_LISTENERS: u32 = 3;
+/// The listeners of `dev` beside those of its nodes: gRPC, HTTP and health.
 const DEV_OTHER_LISTENERS: u32 = 3;
 
 /// An error in the configuration.
@@ -86,6 +86,8 @@ pub struct Coordinator {
     pub listen: String,
     /// The address for others; `None` if it is `listen`.
     pub advertise: Option<String>,
+    /// The address at which it listens for clients alone.
+    pub client_listen: Option<String>,
     /// The address of the health endpoints.
     pub health: Option<String>,
     /// The directory of its log.
@@ -176,6 +178,7 @@ impl Coordinator {
             member,
             listen,
             advertise,
+            client_listen: optional_address(SECTION, "client_listen", args.client_listen)?,
             health: optional_address(SECTION, "health", args.health)?,
             marks_checkpoints: args.checkpoints.is_some() || !checkpoint_interval.is_zero(),
             checkpoints: match args.checkpoints {

@@ -28,7 +28,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     config::{self, EMBEDDED_CHECKPOINT_INTERVAL},
-    http::Probes,
+    http::{self, Probes},
     output::say,
     seams::{Surroundings, cores, default_slots},
     serve::{self, GrpcServer},
@@ -153,7 +153,11 @@ impl EmbeddedCluster {
             node.wait_ready().await;
         }
         let (nodes, coordinator) = (Arc::new(nodes), Arc::new(coordinator));
-        Ok(Self { client, address, nodes, coordinator, server, output, surroundings, temporary })
+        let cluster = Self { client, address, nodes, coordinator, server, output, surroundings, temporary };
+        for node in cluster.nodes.iter() {
+            node.answer_by(http::health(cluster.probes()));
+        }
+        Ok(cluster)
     }
 
     /// A client of this cluster.

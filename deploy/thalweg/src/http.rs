@@ -13,8 +13,7 @@ use axum::{
 };
 use futures::future::BoxFuture;
 use thalweg_metrics::Families;
-use thalweg_node::serve_http;
-use thalweg_proto::network::{ConnectionLimits, Network};
+use thalweg_proto::network::{ConnectionLimits, Network, http};
 use thalweg_types::seam::{Seams, TaskHandle};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -71,13 +70,15 @@ pub async fn serve(
     let bound = listener.address.clone();
     let (router, spawner) = (health(probes), seams.io.clone());
     let serve = async move {
-        serve_http(listener, router, limits, spawner, CancellationToken::new()).await;
+        http::serve(listener, router, limits, spawner, CancellationToken::new()).await;
         tracing::error!("health is no longer answered: its listener has ended");
     };
     Ok((bound, seams.io.spawn("http", Box::pin(serve))))
 }
 
-fn health(probes: Probes) -> Router {
+/// The routes by which a process tells of itself.
+#[must_use]
+pub fn health(probes: Probes) -> Router {
     let Probes { beat, ready, waits, component, metrics } = probes;
     let alive = move || {
         let (beat, waits) = (beat(), waits.as_ref().and_then(|waits| waits()));

@@ -3,6 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
+use futures::{FutureExt, future::select_all};
 use thalweg_connectors::ConnectorContext;
 use thalweg_consensus::store::{LogStore, RedbStore};
 use thalweg_node::{Node, NodeConfig};
@@ -67,6 +68,28 @@ impl GrpcServer {
     }
 }
 
+/// The servers of a coordinator: one at each of its addresses.
+#[derive(Debug)]
+pub struct GrpcServers(Vec<GrpcServer>);
+
+impl GrpcServers {
+    /// Servers that fail and stop together.
+    #[must_use]
+    pub fn new(servers: impl IntoIterator<Item = GrpcServer>) -> Self {
+        Self(servers.into_iter().collect())
+    }
+
+    /// Waits until one of them ends without being stopped, and returns the reason.
+    pub async fn failed(&self) -> String {
+        select_all(self.0.iter().map(|server| server.failed().boxed())).await.0
+    }
+
+    /// Stops all of them.
+    pub fn stop(&self) {
+        self.0.iter().for_each(GrpcServer::stop);
+    }
+}
+
 /// Listens at an address, which errors name.
 ///
 /// # Errors
@@ -126,7 +149,7 @@ pub async fn start_node(
 mod tests {
     use std::time::Duration;
 
-    use futures::{FutureExt, StreamExt, stream};
+    use futures::{StreamExt, stream};
 
     use super::*;
     use crate::seams::Surroundings;

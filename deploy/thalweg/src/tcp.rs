@@ -3,7 +3,7 @@
 use std::io;
 
 use futures::StreamExt;
-use thalweg_proto::network::{Connection, Listener, Network};
+use thalweg_proto::network::{Connection, Listener, Network, Peer};
 use thalweg_types::address;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -45,5 +45,6 @@ pub fn reached_from_here(address: &str) -> String {
 
 fn without_delay(stream: TcpStream) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
-    Ok(Connection::new(stream))
+    let peer = Peer::at(stream.peer_addr()?);
+    Ok(Connection::new(stream, peer))
 }

@@ -201,7 +201,10 @@ fn dev_tells_of_its_coordinator_and_of_each_node() {
         "1",
     ]);
     wait_until("health", || (process::http_status(&health, "/readyz")? == 200).then_some(()));
-    assert_eq!(process::http_status(&health, "/healthz"), Some(200));
+    for address in [&health, &http_address] {
+        assert_eq!(process::http_status(address, "/healthz"), Some(200), "at {address}");
+    }
+    check(&metrics(&http_address).expect("it is answered"));
     let told = metrics(&health).expect("it is answered");
     check(&told);
     for line in [

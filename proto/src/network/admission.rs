@@ -212,7 +212,7 @@ impl Admission {
         }
     }
 
-    fn look_after(&mut self, Connection { socket, .. }: Connection) -> Connection {
+    fn look_after(&mut self, Connection { socket, peer, .. }: Connection) -> Connection {
         let slot = Arc::new(Slot {
             requests: AtomicUsize::new(0),
             has_asked: AtomicBool::new(false),
@@ -226,7 +226,7 @@ impl Admission {
         self.last += 1;
         self.slots.insert(self.last, slot.clone());
         let activity = Activity(Some(slot.clone()));
-        Connection { socket: Box::new(LookedAfter { socket, slot, stalled: None }), activity }
+        Connection { socket: Box::new(LookedAfter { socket, slot, stalled: None }), peer, activity }
     }
 
     /// Gives up connections that have been without a request for too long.
@@ -287,10 +287,11 @@ impl Admission {
     }
 
     fn refuse(&mut self, connection: Connection) {
+        let peer = connection.peer();
         drop(connection);
         if let Some(count) = self.refusals.count(self.tick()) {
             let (address, max) = (&self.address, self.limits.connections_max);
-            tracing::warn!(address, max, count, "refused connections: all that there may be have requests in progress");
+            tracing::warn!(address, max, count, last = %peer, "refused connections: all that there may be have requests in progress");
         }
     }
 

@@ -13,8 +13,8 @@ use std::{
 };
 
 use super::{
-    admission::Activity,
     bodies::{Held, Pace, Paced},
+    peer::Caller,
 };
 use crate::v1::{cluster_server, collect_server};
 use thalweg_types::seam::{Spawner, TaskHandle};
@@ -71,7 +71,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let service = self.service.clone();
         let (respond, response) = oneshot::channel();
-        let progress = request.extensions().get::<Activity>().cloned().unwrap_or_default().begin();
+        let progress = request.extensions().get::<Caller>().cloned().unwrap_or_default().activity.begin();
         let pace = pace_of(request.uri().path());
         let request = request.map(|body| Body::new(Paced::new(body, pace)));
         let handle = async move {

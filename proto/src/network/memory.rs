@@ -15,7 +15,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-use super::{Connection, Listener, Network};
+use super::{Connection, Listener, Network, Peer};
 
 /// Bytes that a connection holds in each direction before its writer waits.
 const PIPE_BYTES: usize = 256 << 10;
@@ -77,7 +77,7 @@ impl Network for MemoryNetwork {
         state.listeners.insert(address.clone(), sender);
         let accepted =
             stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|pipe| (pipe, receiver)) });
-        Ok(Listener { address, incoming: accepted.map(|pipe| Ok(Connection::new(pipe))).boxed() })
+        Ok(Listener { address, incoming: accepted.map(|pipe| Ok(Connection::new(pipe, Peer::default()))).boxed() })
     }
 
     async fn connect(&self, address: &str) -> io::Result<Connection> {
@@ -88,7 +88,7 @@ impl Network for MemoryNetwork {
         };
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         listener.send(Pipe::new(theirs, cut.clone())).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
-        Ok(Connection::new(Pipe::new(ours, cut)))
+        Ok(Connection::new(Pipe::new(ours, cut), Peer::default()))
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use futures::stream;
 use parking_lot::Mutex;
-use thalweg_proto::network::{Connection, Listener, Network};
+use thalweg_proto::network::{Connection, Listener, Network, Peer};
 use thalweg_types::seam::{Seams, Spawner, TaskFuture, TaskHandle};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
@@ -77,8 +77,8 @@ impl Network for Link {
         near.check()?;
         let listener = self.hub.listeners.lock().get(address).cloned();
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-        listener.ok_or_else(refused)?.send(Connection::new(far)).await.map_err(|_| refused())?;
-        Ok(Connection::new(near))
+        listener.ok_or_else(refused)?.send(Connection::new(far, Peer::default())).await.map_err(|_| refused())?;
+        Ok(Connection::new(near, Peer::default()))
     }
 }
 

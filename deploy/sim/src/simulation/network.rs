@@ -3,7 +3,7 @@
 use std::{io, net::Ipv4Addr, sync::Arc};
 
 use async_trait::async_trait;
-use thalweg_proto::network::{Connection, Listener, Network};
+use thalweg_proto::network::{Connection, Listener, Network, Peer};
 
 use super::gate::{Gate, Gated};
 
@@ -32,7 +32,8 @@ impl Network for SimulatedNetwork {
         let gate = self.gate.clone();
         let incoming = async_stream::stream! {
             loop {
-                yield listener.accept().await.map(|(stream, _)| Connection::new(Gated::new(gate.clone(), stream)));
+                let gated = |stream| Gated::new(gate.clone(), stream);
+                yield listener.accept().await.map(|(stream, from)| Connection::new(gated(stream), Peer::at(from)));
             }
         };
         Ok(Listener { address: address.to_owned(), incoming: Box::pin(incoming) })
@@ -40,6 +41,7 @@ impl Network for SimulatedNetwork {
 
     async fn connect(&self, address: &str) -> io::Result<Connection> {
         let stream = turmoil::net::TcpStream::connect(address).await?;
-        Ok(Connection::new(Gated::new(self.gate.clone(), stream)))
+        let peer = stream.peer_addr().map(Peer::at)?;
+        Ok(Connection::new(Gated::new(self.gate.clone(), stream), peer))
     }
 }

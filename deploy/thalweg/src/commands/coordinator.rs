@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use futures::FutureExt;
 use thalweg_consensus::ConsensusExit;
 use thalweg_coordinator::{Coordinator, CoordinatorConfig, MemberConfig, Opening};
-use thalweg_proto::network::Network;
+use thalweg_proto::network::{Listener, Network};
 use thalweg_storage::ObjectStores;
 use thalweg_types::{ClusterId, MemberId};
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ use crate::{
     config::Coordinator as Checked,
     http,
     seams::Surroundings,
-    serve::{self, GrpcServer},
+    serve::{self, GrpcServer, GrpcServers},
     signals, streams,
     tcp::TcpNetwork,
 };
@@ -42,7 +42,11 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
     let opening = Opening::open(config(&checked, &address), store, network.clone(), &stores, seams.clone())
         .await
         .context("could not start the coordinator")?;
-    let server = GrpcServer::start(listener, checked.limits, opening.routes(), &seams);
+    let clients = listen_for_clients(&checked, &network).await?;
+    let clients_address = clients.as_ref().map(|clients| clients.address.clone());
+    let of_clients = clients.map(|clients| GrpcServer::start(clients, checked.limits, opening.client_routes(), &seams));
+    let of_all = GrpcServer::start(listener, checked.limits, opening.routes(), &seams);
+    let servers = GrpcServers::new([of_all].into_iter().chain(of_clients));
     let phase = Arc::new(Phase { waits_for: opening.waits_for(), coordinator: OnceLock::new() });
     let mut health = None;
     if let Some(health_address) = &checked.health {
@@ -50,27 +54,34 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
         health = Some(served.with_context(|| format!("could not listen at {health_address}"))?);
     }
     let health = health.as_ref().map(|(at, _)| at);
-    tracing::info!(address, health, "the coordinator listens");
+    tracing::info!(address, clients = clients_address, health, "the coordinator listens");
     let started = tokio::select! {
         asked = signals::until_asked_to_end() => {
             asked.context("could not wait for signals")?;
-            server.stop();
+            servers.stop();
             return Ok(());
         }
         started = opening.start() => started.context("could not start the coordinator")?,
-        reason = server.failed() => bail!("the coordinator's server has failed: {reason}"),
+        reason = servers.failed() => bail!("the coordinator's server has failed: {reason}"),
     };
     let coordinator = phase.coordinator.get_or_init(|| started);
     tracing::info!(member = coordinator.consensus().member().0, address, health, "the coordinator serves");
     tokio::select! {
         asked = signals::until_asked_to_end() => asked.context("could not wait for signals")?,
         exit = coordinator.exited() => check_exit(exit)?,
-        reason = server.failed() => bail!("the coordinator's server has failed: {reason}"),
+        reason = servers.failed() => bail!("the coordinator's server has failed: {reason}"),
     }
     tracing::info!("the coordinator ends");
-    server.stop();
+    servers.stop();
     coordinator.shutdown().await;
     Ok(())
+}
+
+async fn listen_for_clients(checked: &Checked, network: &Arc<dyn Network>) -> Result<Option<Listener>> {
+    match &checked.client_listen {
+        Some(address) => serve::listen(network, address).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// A coordinator that is starting, or has started.

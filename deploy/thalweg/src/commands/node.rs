@@ -26,6 +26,7 @@ pub(super) async fn run(args: NodeArgs) -> Result<()> {
     let (health_address, limits) = (checked.health.clone(), checked.limits);
     let connectors = streams::connectors(&seams, false, ProcessOutput::default(), checked.allowed.clone());
     let node = Arc::new(serve::start_node(config(checked), &network, &seams, connectors).await?);
+    node.answer_by(http::health(probes(&node)));
     if let Some(health_address) = &health_address {
         let served = http::serve(&network, &seams, (health_address, limits), probes(&node)).await;
         let (health_address, _) = served.with_context(|| format!("could not listen at {health_address}"))?;

@@ -9,7 +9,7 @@ use tonic::transport::server::Connected as _;
 
 use super::*;
 use crate::{
-    network::{MemoryNetwork, Network as _},
+    network::{MemoryNetwork, Network as _, Peer},
     testing::seams,
 };
 
@@ -35,7 +35,7 @@ impl Served {
     async fn connect(&mut self) -> (Connection, Activity) {
         let client = self.network.connect(&self.address).await.expect("it listens");
         let mut served = self.incoming.next().await.expect("a listener").expect("a connection");
-        let activity = served.connect_info();
+        let activity = served.connect_info().activity;
         #[allow(clippy::disallowed_methods, reason = "a test's own task")]
         tokio::spawn(async move { served.read_to_end(&mut Vec::new()).await });
         (client, activity)
@@ -145,7 +145,7 @@ async fn a_listener_that_the_system_refuses_waits_before_it_asks_again() {
 #[tokio::test(start_paused = true)]
 async fn what_happened_to_one_connection_says_nothing_of_the_next() {
     let (mut ours, theirs) = tokio::io::duplex(64);
-    let accepted = [Err(io::ErrorKind::ConnectionAborted.into()), Ok(Connection::new(theirs))];
+    let accepted = [Err(io::ErrorKind::ConnectionAborted.into()), Ok(Connection::new(theirs, Peer::default()))];
     let listener = Listener { address: "a:1".to_owned(), incoming: Box::pin(stream::iter(accepted)) };
     let mut incoming = admit(listener, LIMITS);
     let mut served = incoming.next().await.expect("a listener").expect("a connection");
@@ -157,8 +157,10 @@ async fn what_happened_to_one_connection_says_nothing_of_the_next() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_nothing_is_given_up() {
     let (_ours, theirs) = tokio::io::duplex(4);
-    let listener =
-        Listener { address: "a:1".to_owned(), incoming: Box::pin(stream::iter([Ok(Connection::new(theirs))])) };
+    let listener = Listener {
+        address: "a:1".to_owned(),
+        incoming: Box::pin(stream::iter([Ok(Connection::new(theirs, Peer::default()))])),
+    };
     let mut incoming = admit(listener, LIMITS);
     let mut served = incoming.next().await.expect("a listener").expect("a connection");
     let clock = seams().clock;
