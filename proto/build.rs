@@ -1,7 +1,7 @@
 //! Compiles the .proto files with protox, a protoc in Rust, so that no protoc has to be installed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["client", "session", "exchange", "raft"].map(|name| format!("thalweg/v1/{name}.proto"));
+    let files = ["client", "session", "exchange", "raft", "trace"].map(|name| format!("thalweg/v1/{name}.proto"));
     println!("cargo:rerun-if-changed=thalweg");
     let descriptors = protox::compile(&files, ["."])?;
     tonic_prost_build::configure()

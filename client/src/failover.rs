@@ -22,12 +22,13 @@ use std::{
 
 use thalweg_proto::{
     MESSAGE_BYTES_MAX,
+    convert::trace::set_trace,
     network::{self, Network, broke_under_way},
-    v1::cluster_client::ClusterClient,
+    v1::cluster_client,
 };
 use thalweg_types::{seam::Entropy, text::with_causes};
 use tokio::time;
-use tonic::{Code, Response, Status, transport::Channel};
+use tonic::{Code, Request, Response, Status, service::interceptor::InterceptedService, transport::Channel};
 
 use crate::error::{ClientError, Tried};
 
@@ -39,9 +40,19 @@ const ROUND_DELAY: Duration = Duration::from_millis(200);
 /// the coordinators that plan it.
 const SCRIPT_BREAKS_MAX: u32 = 2;
 
+/// A client of one coordinator, whose requests carry the span that they are made in.
+pub(crate) type ClusterClient = cluster_client::ClusterClient<InterceptedService<Channel, Trace>>;
+
+type Trace = fn(Request<()>) -> Result<Request<()>, Status>;
+
+fn trace(mut request: Request<()>) -> Result<Request<()>, Status> {
+    set_trace(request.metadata_mut(), thalweg_trace::current());
+    Ok(request)
+}
+
 #[derive(Debug)]
 pub(crate) struct Coordinators {
-    known: Vec<(String, ClusterClient<Channel>)>,
+    known: Vec<(String, ClusterClient)>,
     /// Index of the coordinator that answered last, where the next call begins.
     current: AtomicUsize,
     entropy: Arc<dyn Entropy>,
@@ -61,7 +72,7 @@ impl Coordinators {
         }
         let client = |address: &String| match network::channel(network, address) {
             Ok(channel) => {
-                let client = ClusterClient::new(channel)
+                let client = cluster_client::ClusterClient::with_interceptor(channel, trace as Trace)
                     .max_decoding_message_size(MESSAGE_BYTES_MAX)
                     .max_encoding_message_size(MESSAGE_BYTES_MAX);
                 Ok((address.clone(), client))
@@ -81,7 +92,7 @@ impl Coordinators {
     pub(crate) async fn call<Q, R, S, F>(&self, wait: Duration, request: Q, send: S) -> Result<R, ClientError>
     where
         Q: Clone,
-        S: Fn(ClusterClient<Channel>, Q) -> F,
+        S: Fn(ClusterClient, Q) -> F,
         F: Future<Output = Result<Response<R>, Status>>,
     {
         self.call_within(u32::MAX, wait, request, send).await
@@ -97,7 +108,7 @@ impl Coordinators {
     ) -> Result<R, ClientError>
     where
         Q: Clone,
-        S: Fn(ClusterClient<Channel>, Q) -> F,
+        S: Fn(ClusterClient, Q) -> F,
         F: Future<Output = Result<Response<R>, Status>>,
     {
         self.call_within(SCRIPT_BREAKS_MAX, wait, request, send).await
@@ -112,7 +123,7 @@ impl Coordinators {
     ) -> Result<R, ClientError>
     where
         Q: Clone,
-        S: Fn(ClusterClient<Channel>, Q) -> F,
+        S: Fn(ClusterClient, Q) -> F,
         F: Future<Output = Result<Response<R>, Status>>,
     {
         let mut breaks_left = breaks_max;
@@ -142,7 +153,7 @@ impl Coordinators {
     ) -> Option<Result<R, ClientError>>
     where
         Q: Clone,
-        S: Fn(ClusterClient<Channel>, Q) -> F,
+        S: Fn(ClusterClient, Q) -> F,
         F: Future<Output = Result<Response<R>, Status>>,
     {
         for _ in 0..self.known.len() {

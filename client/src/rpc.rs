@@ -16,7 +16,7 @@ use thalweg_types::{
 
 use crate::{
     error::ClientError,
-    failover::Coordinators,
+    failover::{ClusterClient, Coordinators},
     model::{ClientConfig, Query, SubmitOptions, SubmittedJob},
 };
 
@@ -248,8 +248,6 @@ impl Client {
         self.coordinators.call(AT_ONCE, request, send).await.map(drop)
     }
 }
-
-type ClusterClient = v1::cluster_client::ClusterClient<tonic::transport::Channel>;
 
 /// Refuses a script that no coordinator takes, before anything is sent.
 fn check_length(options: &SubmitOptions) -> Result<(), ClientError> {

@@ -3,5 +3,6 @@
 mod again;
 mod recent;
 mod service;
+mod spans;
 
 pub(crate) use service::ClusterService;

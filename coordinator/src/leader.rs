@@ -16,7 +16,7 @@ use thalweg_consensus::{Consensus, Leadership};
 use thalweg_control::NodeLiveness;
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
-    Incarnation, JobId, NodeId, Term,
+    Incarnation, JobId, NodeId, RequestId, Term, TraceContext,
     node::NodeRegistration,
     seam::Seams,
     session::{CoordinatorMessage, NodeMessage},
@@ -27,17 +27,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::reign::Reign;
 pub(crate) use self::{
     claim::Claim,
     measures::{JobMeasures, LeaderMeasures},
 };
+use self::{observe::Submissions, reign::Reign};
 use crate::{config::LeaderConfig, machine::Machine, overview::JobMemory};
 
 mod act;
 mod claim;
 mod link;
 mod measures;
+mod observe;
 mod reign;
 mod store;
 
@@ -85,6 +86,7 @@ enum LeaderCommand {
 #[derive(Debug, Clone)]
 pub(crate) struct LeaderHandle {
     commands: mpsc::Sender<LeaderCommand>,
+    submissions: Submissions,
 }
 
 /// The error of a request to an actor that has ended.
@@ -148,6 +150,11 @@ impl LeaderHandle {
         _ = self.tell(LeaderCommand::Forget { job }).await;
     }
 
+    /// Notes the span of a request for a job that is about to be recorded, so that the job's way to running belongs to it.
+    pub(crate) fn note_submission(&self, request: RequestId, trace: Option<TraceContext>) {
+        self.submissions.note(request, trace);
+    }
+
     /// Whether all jobs have ended and their output is published or removed; `false` if this member does not lead.
     pub(crate) async fn is_settled(&self) -> bool {
         let (reply, settled) = oneshot::channel();
@@ -179,6 +186,7 @@ pub(crate) struct Leader {
     checkpoints: CheckpointStore,
     seams: Seams,
     commands: mpsc::Receiver<LeaderCommand>,
+    submissions: Submissions,
 }
 
 impl Leader {
@@ -189,7 +197,9 @@ impl Leader {
         seams: Seams,
     ) -> (Self, LeaderHandle) {
         let (sender, commands) = mpsc::channel(COMMANDS);
-        (Self { consensus, config, checkpoints, seams, commands }, LeaderHandle { commands: sender })
+        let submissions = Submissions::default();
+        let handle = LeaderHandle { commands: sender, submissions: submissions.clone() };
+        (Self { consensus, config, checkpoints, seams, commands, submissions }, handle)
     }
 
     /// Runs until it is stopped, or until the consensus or all services have ended.
@@ -198,9 +208,10 @@ impl Leader {
         loop {
             let current = leadership.borrow_and_update().clone();
             let goes_on = if current.is_self {
-                tracing::info!(term = %current.term, "leading the cluster");
+                let member = self.consensus.member();
+                tracing::info!(%member, term = %current.term, "leading the cluster");
                 let goes_on = self.reign(current.term, &mut leadership, &stop).await;
-                tracing::info!(term = %current.term, "no longer leading the cluster");
+                tracing::info!(%member, term = %current.term, "no longer leading the cluster");
                 goes_on
             } else {
                 self.wait(&mut leadership, &stop).await
@@ -243,6 +254,7 @@ impl Leader {
     ) -> bool {
         let (checkpoints, seams) = (self.checkpoints.clone(), self.seams.clone());
         let mut reign = Reign::begin(term, self.consensus.clone(), self.config, checkpoints, seams);
+        reign.observer.submissions = self.submissions.clone();
         let mut applied = self.consensus.applied();
         let mut ticks = interval(NodeLiveness::tick_interval(self.config.lease));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -5,7 +5,7 @@ use std::fmt;
 use futures::{FutureExt, future::BoxFuture};
 use thalweg_runtime::{AttemptHandle, AttemptMeasures, RuntimeContext};
 use thalweg_types::{
-    Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId,
+    Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId, TraceContext,
     checkpoint::SinkCommittables,
     job::{Failure, SubtaskMetrics},
     session::{Deployment, SubtaskState},
@@ -19,7 +19,8 @@ pub(crate) type Discovery = Result<Vec<(OperatorId, Vec<Split>)>, Failure>;
 
 /// Builds attempts, lists splits and publishes.
 pub(crate) trait Engine: Send + Sync + fmt::Debug {
-    /// Starts to build an attempt. Its progress arrives as events, of which `Gone` is the last.
+    /// Starts to build an attempt. Its progress arrives as events, of which `Gone` is the last. The current span lasts
+    /// until the attempt is ready or over.
     fn deploy(
         &self,
         job: (ClusterId, JobId),
@@ -59,7 +60,7 @@ pub(crate) trait RunningAttempt: Send + fmt::Debug {
     /// Ends the sources, and lets the attempt drain.
     fn stop(&self);
     /// Lets the sources emit the barrier of a checkpoint.
-    fn begin_checkpoint(&self, checkpoint: CheckpointId);
+    fn begin_checkpoint(&self, checkpoint: CheckpointId, trace: Option<TraceContext>);
     /// Lets subtasks that wait for a checkpoint go on without it.
     fn abort_checkpoint(&self, checkpoint: CheckpointId);
     /// Tells the attempt that a checkpoint is complete.
@@ -137,8 +138,8 @@ impl RunningAttempt for AttemptHandle {
         self.stop();
     }
 
-    fn begin_checkpoint(&self, checkpoint: CheckpointId) {
-        self.begin_checkpoint(checkpoint);
+    fn begin_checkpoint(&self, checkpoint: CheckpointId, trace: Option<TraceContext>) {
+        self.begin_checkpoint(checkpoint, trace);
     }
 
     fn abort_checkpoint(&self, checkpoint: CheckpointId) {

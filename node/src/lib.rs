@@ -29,6 +29,7 @@ mod request_meter;
 mod rpc;
 mod service;
 mod session;
+mod spans;
 #[cfg(test)]
 mod testing;
 mod worker;

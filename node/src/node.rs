@@ -277,7 +277,8 @@ impl Life {
         let limits = Limits { orphan_timeout: config.orphan_timeout, stop_timeout: config.stop_timeout };
         let orders = Orders::new(limits, seams.clock.monotonic());
         let (ready, is_ready) = watch::channel(false);
-        let (worker, handle) = Worker::new(orders, Arc::new(RuntimeEngine::new(context)), seams.clone(), ready);
+        let owner = (context.node, orders);
+        let (worker, handle) = Worker::new(owner, Arc::new(RuntimeEngine::new(context)), seams.clone(), ready);
         let life = self.clone();
         let work = async move {
             let _ended: DropGuard = life.ended.clone().drop_guard();

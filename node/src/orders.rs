@@ -34,7 +34,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use thalweg_proto::{MESSAGE_BYTES_MAX, convert::fits_in_a_message};
 use thalweg_types::{
-    Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, Term, TooManySplits,
+    Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, Term, TooManySplits, TraceContext,
     bug::{self, Bug},
     job::{Failure, FailureKind},
     session::{Action, Deployment, NodeMessage, Order, Report, SubtaskReport},
@@ -102,7 +102,7 @@ struct Job {
 #[derive(Debug, Clone, PartialEq)]
 enum Phase {
     /// To be built once no older attempt is left.
-    Waiting(ClusterId, Box<Deployment>),
+    Waiting(ClusterId, Box<Deployment>, Option<TraceContext>),
     /// Built, or being built.
     Running { is_started: bool, is_stopping: bool, aborted: CheckpointId },
     /// Cancelled. The runtime has not reported yet that it is gone.
@@ -296,7 +296,7 @@ impl Orders {
     }
 
     fn decide(&mut self, order: Order, now: Duration) -> Verdict {
-        let Order { term, cluster, job, attempt, action } = order;
+        let Order { term, cluster, job, attempt, action, trace } = order;
         if term < self.term {
             return Err(format!("it is of {term}, and {} has begun", self.term));
         }
@@ -306,12 +306,12 @@ impl Orders {
             return Err(format!("it is about {attempt} of {job}, and {newest} has begun"));
         }
         match action {
-            Action::Discover { graph, sources } => self.discover(job, attempt, graph, sources),
-            Action::Deploy(deployment) => self.deploy((cluster, job), attempt, deployment, now),
-            Action::Start => self.start(job, attempt),
+            Action::Discover { graph, sources } => self.discover((job, attempt), graph, sources, trace),
+            Action::Deploy(deployment) => self.deploy((cluster, job, attempt), deployment, trace, now),
+            Action::Start => self.start(job, attempt, trace),
             Action::Cancel => Ok(self.cancel(job, attempt, now)),
             Action::Stop => self.stop(job, attempt),
-            Action::BeginCheckpoint { checkpoint } => self.begin_checkpoint(job, attempt, checkpoint),
+            Action::BeginCheckpoint { checkpoint } => self.begin_checkpoint((job, attempt), checkpoint, trace),
             Action::AbortCheckpoint { checkpoint } => {
                 if let Some(Phase::Running { aborted, .. }) = self.phase(job, attempt) {
                     *aborted = checkpoint.max(*aborted);
@@ -326,7 +326,7 @@ impl Orders {
                 let asked = (job, attempt, checkpoint);
                 if !self.commits.contains(&asked) {
                     self.commits.push(asked);
-                    effects.push(Effect::Commit { job, attempt, checkpoint, graph, committables });
+                    effects.push(Effect::Commit { job, attempt, checkpoint, graph, committables, trace });
                 }
                 Ok(effects)
             }
@@ -361,21 +361,27 @@ impl Orders {
         Ok(effects)
     }
 
-    fn discover(&mut self, job: JobId, attempt: Attempt, graph: Box<JobGraph>, sources: Vec<OperatorId>) -> Verdict {
+    fn discover(
+        &mut self,
+        (job, attempt): (JobId, Attempt),
+        graph: Box<JobGraph>,
+        sources: Vec<OperatorId>,
+        trace: Option<TraceContext>,
+    ) -> Verdict {
         self.refuse_if_leaving()?;
         let asked = (job, attempt, sources);
         if self.discoveries.contains(&asked) {
             return Ok(Vec::new());
         }
         self.discoveries.push(asked.clone());
-        Ok(vec![Effect::Discover { job, attempt, graph, sources: asked.2 }])
+        Ok(vec![Effect::Discover { job, attempt, graph, sources: asked.2, trace }])
     }
 
     fn deploy(
         &mut self,
-        (cluster, job): (ClusterId, JobId),
-        attempt: Attempt,
+        (cluster, job, attempt): (ClusterId, JobId, Attempt),
         deployment: Box<Deployment>,
+        trace: Option<TraceContext>,
         now: Duration,
     ) -> Verdict {
         match self.phase(job, attempt) {
@@ -384,17 +390,17 @@ impl Orders {
             None => self.refuse_if_leaving()?,
         }
         let mut effects = self.fence(job, attempt, now);
-        self.job(job).attempts.insert(attempt, Phase::Waiting(cluster, deployment));
+        self.job(job).attempts.insert(attempt, Phase::Waiting(cluster, deployment, trace));
         effects.extend(self.deploy_waiting(job));
         self.forget_old_fences();
         Ok(effects)
     }
 
-    fn start(&mut self, job: JobId, attempt: Attempt) -> Verdict {
+    fn start(&mut self, job: JobId, attempt: Attempt, trace: Option<TraceContext>) -> Verdict {
         match self.phase(job, attempt) {
             Some(Phase::Running { is_started: started @ false, .. }) => {
                 *started = true;
-                Ok(vec![Effect::Start { job, attempt }])
+                Ok(vec![Effect::Start { job, attempt, trace }])
             }
             Some(Phase::Running { .. }) => Ok(Vec::new()),
             Some(Phase::Waiting(..)) => Err(format!("{attempt} of {job} is not built yet")),
@@ -414,13 +420,18 @@ impl Orders {
         }
     }
 
-    fn begin_checkpoint(&mut self, job: JobId, attempt: Attempt, checkpoint: CheckpointId) -> Verdict {
+    fn begin_checkpoint(
+        &mut self,
+        (job, attempt): (JobId, Attempt),
+        checkpoint: CheckpointId,
+        trace: Option<TraceContext>,
+    ) -> Verdict {
         match self.phase(job, attempt) {
             Some(Phase::Running { aborted, .. }) if checkpoint <= *aborted => {
                 Err(format!("{checkpoint} was given up here"))
             }
             Some(Phase::Running { is_started: true, .. }) => {
-                Ok(vec![Effect::BeginCheckpoint { job, attempt, checkpoint }])
+                Ok(vec![Effect::BeginCheckpoint { job, attempt, checkpoint, trace }])
             }
             Some(Phase::Running { .. } | Phase::Waiting(..)) => Err(format!("{attempt} of {job} is not started yet")),
             Some(Phase::Ending { .. } | Phase::Cancelled) | None => Err(format!("{attempt} of {job} is not here")),

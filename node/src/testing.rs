@@ -19,6 +19,7 @@ use thalweg_proto::{
 use thalweg_runtime::AttemptMeasures;
 use thalweg_types::{
     Assignment, Attempt, CheckpointId, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorId, SubtaskId,
+    TraceContext,
     checkpoint::SinkCommittables,
     graph::FORMAT,
     job::{Failure, SubtaskMetrics},
@@ -181,7 +182,7 @@ impl RunningAttempt for FakeAttempt {
         self.asked.try_send(Asked::Stop(self.job, self.attempt)).expect("there is room");
     }
 
-    fn begin_checkpoint(&self, checkpoint: CheckpointId) {
+    fn begin_checkpoint(&self, checkpoint: CheckpointId, _trace: Option<TraceContext>) {
         self.asked.try_send(Asked::BeginCheckpoint(self.job, checkpoint)).expect("there is room");
     }
 

@@ -18,7 +18,7 @@ use futures::{
 };
 use thalweg_runtime::AttemptMeasures;
 use thalweg_types::{
-    Attempt, CheckpointId, JobId, OperatorId, Term, bug,
+    Attempt, CheckpointId, JobId, NodeId, OperatorId, Term, bug,
     job::{Failure, FailureKind},
     seam::Seams,
     session::{CoordinatorMessage, NodeMessage, SubtaskReport, SubtaskState},
@@ -34,6 +34,7 @@ use crate::{
     engine::{AttemptEvent, Discovery, Engine, RunningAttempt},
     orders::{Discarding, Effect, Orders},
     rpc::Received,
+    spans,
 };
 
 /// The most commands that wait for the worker. Nearly all are the leader's messages; with more, the session is not
@@ -152,6 +153,7 @@ type Events = BoxStream<'static, ((JobId, Attempt), Option<AttemptEvent>)>;
 
 /// The actor.
 pub(crate) struct Worker {
+    node: NodeId,
     orders: Orders,
     engine: Arc<dyn Engine>,
     seams: Seams,
@@ -168,13 +170,14 @@ pub(crate) struct Worker {
 impl Worker {
     /// A worker to run, and its handle. `is_ready` says whether the node is registered.
     pub(crate) fn new(
-        orders: Orders,
+        (node, orders): (NodeId, Orders),
         engine: Arc<dyn Engine>,
         seams: Seams,
         is_ready: watch::Sender<bool>,
     ) -> (Self, WorkerHandle) {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let worker = Self {
+            node,
             orders,
             engine,
             seams,
@@ -313,14 +316,16 @@ impl Worker {
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Discover { job, attempt, graph, sources } => {
-                    let splits =
-                        answer_of(&self.seams, "discover splits", self.engine.discover(graph, sources.clone()));
+                Effect::Discover { job, attempt, graph, sources, trace } => {
+                    let span = spans::discover(self.node, (job, attempt), trace);
+                    let discover = spans::around(span, self.engine.discover(graph, sources.clone()));
+                    let splits = answer_of(&self.seams, "discover splits", discover);
                     let asked = (job, attempt, sources);
                     self.work.push(async move { Done::Discovered { asked, splits: splits.await } }.boxed());
                 }
-                Effect::Commit { job, attempt, checkpoint, graph, committables } => {
-                    let commit = self.engine.commit(graph, committables);
+                Effect::Commit { job, attempt, checkpoint, graph, committables, trace } => {
+                    let span = spans::publish(self.node, (job, attempt), checkpoint, trace);
+                    let commit = spans::around(span, self.engine.commit(graph, committables));
                     let result = answer_of(&self.seams, "commit sinks", commit);
                     let asked = (job, attempt, checkpoint);
                     self.work.push(async move { Done::Committed { asked, result: result.await } }.boxed());
@@ -331,18 +336,24 @@ impl Worker {
                     let asked = (job, attempt, before);
                     self.work.push(async move { Done::Discarded { asked, result: result.await } }.boxed());
                 }
-                Effect::Deploy { cluster, job, attempt, deployment } => {
+                Effect::Deploy { cluster, job, attempt, deployment, trace } => {
                     let (sender, events) = mpsc::channel(EVENTS_MAX);
                     let last = futures::stream::once(std::future::ready(None));
                     let events = ReceiverStream::new(events).map(Some).chain(last);
                     self.events.push(events.map(move |event| ((job, attempt), event)).boxed());
-                    let running = self.engine.deploy((cluster, job), attempt, *deployment, sender);
+                    // The attempt keeps the span until it is ready.
+                    let span = spans::deploy(self.node, (job, attempt), trace);
+                    let deploy = || self.engine.deploy((cluster, job), attempt, *deployment, sender);
+                    let running = span.in_scope(deploy);
                     self.attempts.insert((job, attempt), running);
                 }
-                Effect::Start { job, attempt } => self.with_attempt(job, attempt, RunningAttempt::start),
+                Effect::Start { job, attempt, trace } => {
+                    let _span = spans::start(self.node, (job, attempt), trace);
+                    self.with_attempt(job, attempt, RunningAttempt::start);
+                }
                 Effect::Stop { job, attempt } => self.with_attempt(job, attempt, RunningAttempt::stop),
-                Effect::BeginCheckpoint { job, attempt, checkpoint } => {
-                    self.with_attempt(job, attempt, |running| running.begin_checkpoint(checkpoint));
+                Effect::BeginCheckpoint { job, attempt, checkpoint, trace } => {
+                    self.with_attempt(job, attempt, |running| running.begin_checkpoint(checkpoint, trace));
                 }
                 Effect::AbortCheckpoint { job, attempt, checkpoint } => {
                     self.with_attempt(job, attempt, |running| running.abort_checkpoint(checkpoint));
@@ -468,7 +479,7 @@ mod tests {
         let (engine, _probe) = FakeEngine::new();
         let second = Duration::from_secs(1);
         let orders = Orders::new(Limits { orphan_timeout: second, stop_timeout: second }, Duration::ZERO);
-        let (mut worker, _handle) = Worker::new(orders, engine, seams(), watch::Sender::new(false));
+        let (mut worker, _handle) = Worker::new((NodeId(1), orders), engine, seams(), watch::Sender::new(false));
         // A holder of a sender of the attempt's events may outlive the attempt.
         worker.events.push(futures::stream::pending().boxed());
         let began = worker.now();

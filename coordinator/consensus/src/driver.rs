@@ -380,7 +380,7 @@ impl<R: Replicated> Driver<R> {
         }
         let before = self.published.leadership.borrow().clone();
         if (before.term, before.leader) != (now.term, now.leader) {
-            info!(member = %self.config.member, term = %now.term, leader = ?now.leader, "leadership");
+            info!(member = %self.config.member, term = %now.term, leader = now.leader.map(tracing::field::display), "leadership");
             self.calls.reads.ask_again();
         }
         if before != now {

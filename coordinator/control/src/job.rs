@@ -265,6 +265,12 @@ impl JobController {
         self.facts.ready.iter().copied()
     }
 
+    /// Whether checkpoints are taken by time.
+    #[must_use]
+    pub fn takes_checkpoints(&self) -> bool {
+        !self.checkpoint_interval().is_zero()
+    }
+
     /// Why publishing last failed, while it is retried.
     #[must_use]
     pub fn commit_failure(&self) -> Option<&Failure> {

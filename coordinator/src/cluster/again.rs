@@ -6,7 +6,7 @@ use thalweg_cluster_state::{Command, JobRecord};
 use thalweg_types::{JobId, client::JobRestart};
 use tonic::Status;
 
-use super::service::ClusterService;
+use super::{service::ClusterService, spans};
 use crate::planning;
 
 /// How long a request waits for a job to be forgotten. Clearing a job away takes seconds; a client that is told to try
@@ -21,13 +21,16 @@ impl ClusterService {
         let JobRestart { request, job, settings } = restart;
         let before = self.published(job).await?.spec;
         let (since_epoch, checkpoints) = (self.seams.clock.since_epoch(), self.checkpoints_url.clone());
+        spans::name_job(job);
+        self.leader.note_submission(request.clone(), thalweg_trace::current());
         let command = crate::compute::on_compute(&self.seams, "encode a job", move || {
             let spec = Arc::new(planning::restarted(&before, &settings, &checkpoints)?);
             Ok(Command::RestartJob { request, job, spec }.to_bytes(since_epoch))
         });
         let command: Result<Vec<u8>, String> =
             command.await.ok_or_else(|| Status::internal("the job cannot be encoded"))?;
-        self.propose_bytes(command.map_err(Status::invalid_argument)?).await?;
+        let command = command.map_err(Status::invalid_argument)?;
+        spans::around(spans::record("restart_job"), self.propose_bytes(command)).await?;
         tracing::info!(%job, "job started again");
         Ok(())
     }

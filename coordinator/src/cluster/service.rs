@@ -12,6 +12,7 @@ use thalweg_cluster_state::{Command, EndMode, Event, JobRecord, Outcome};
 use thalweg_consensus::Consensus;
 use thalweg_proto::{
     MESSAGE_BYTES_MAX,
+    convert::trace::trace_of,
     network::Network,
     v1::{
         self,
@@ -33,6 +34,7 @@ use self::{
     rows::RowsMemory,
     rpc::{LeaderChannel, Route, consensus_status, forwarded, plan_status, rejection_status, relayed},
 };
+use super::spans;
 use crate::{
     compute::on_compute,
     leader::{Claim, LeaderHandle},
@@ -107,8 +109,8 @@ impl ClusterService {
         if let Some(parallelism) = parallelism {
             settings.insert("parallelism.default".to_owned(), parallelism.to_string());
         }
-        let planned = planning::plan(&self.seams, (self.planner.clone(), &self.turns), sql, settings).await;
-        planned.map_err(|error| plan_status(&error))
+        let planning = planning::plan(&self.seams, (self.planner.clone(), &self.turns), sql, settings);
+        spans::around(spans::plan(), async { planning.await.map_err(|error| plan_status(&error)) }).await
     }
 
     async fn submit(&self, submission: JobSubmission) -> Result<SubmittedJob, Status> {
@@ -125,18 +127,22 @@ impl ClusterService {
         }
         let answers = std::mem::take(&mut plan.explained);
         self.may_take_jobs().await?;
+        let operators = plan.graph.as_ref().map_or(0, |graph| graph.operators.len());
         let request = submission.request.clone();
+        self.leader.note_submission(request.clone(), thalweg_trace::current());
         let command = on_compute(&self.seams, "encode a job", move || {
             let spec = Arc::new(planning::job_spec(submission, plan)?);
             Some(Command::SubmitJob { request, spec }.to_bytes(since_epoch))
         });
         let command = command.await.ok_or_else(|| Status::internal("the job cannot be encoded"))?;
         let nothing = || Status::invalid_argument("the script has no INSERT and no SELECT to run");
-        let events = self.propose_bytes(command.ok_or_else(nothing)?).await?;
+        let command = command.ok_or_else(nothing)?;
+        let events = spans::around(spans::record("submit_job"), self.propose_bytes(command)).await?;
         let accepted =
             events.iter().find_map(|event| if let Event::JobAccepted { job } = event { Some(*job) } else { None });
         let job = accepted.ok_or_else(|| Status::internal("the job was recorded without an id"))?;
-        tracing::info!(%job, "job accepted");
+        spans::name_job(job);
+        tracing::info!(%job, operators, "job submitted");
         self.submitted(job, answers).await
     }
 
@@ -268,7 +274,9 @@ impl Cluster for ClusterService {
         match self.route(&request).await? {
             Route::Leader(mut leader) => leader.submit_job(forwarded(request)).await.map_err(relayed),
             Route::Here => {
-                let submitted = self.submit(JobSubmission::try_from(request.into_inner())?).await?;
+                let span = spans::submit(trace_of(request.metadata()));
+                let submission = JobSubmission::try_from(request.into_inner())?;
+                let submitted = spans::around(span, self.submit(submission)).await?;
                 Ok(Response::new(submitted.into()))
             }
         }
@@ -322,7 +330,9 @@ impl Cluster for ClusterService {
             Route::Here => {
                 let v1::EndJobRequest { job, drain } = request.into_inner();
                 let mode = if drain { EndMode::Stop } else { EndMode::Cancel };
-                self.propose(&Command::EndJob { job: JobId(job), mode }).await?;
+                let job = JobId(job);
+                self.propose(&Command::EndJob { job, mode }).await?;
+                tracing::info!(%job, ?mode, "job is to end");
                 Ok(Response::new(v1::EndJobResponse {}))
             }
         }
@@ -335,7 +345,8 @@ impl Cluster for ClusterService {
         match self.route(&request).await? {
             Route::Leader(mut leader) => leader.restart_job(forwarded(request)).await.map_err(relayed),
             Route::Here => {
-                self.restart(request.into_inner().try_into()?).await?;
+                let span = spans::restart(trace_of(request.metadata()));
+                spans::around(span, self.restart(request.into_inner().try_into()?)).await?;
                 Ok(Response::new(v1::RestartJobResponse {}))
             }
         }

@@ -13,7 +13,7 @@ use thalweg_control::{
     job::{is_settled, job_of},
 };
 use thalweg_types::{
-    CheckpointId, ClusterId, JobId, JobStatus, NodeId, bug,
+    Attempt, CheckpointId, ClusterId, JobId, JobStatus, NodeId, bug,
     checkpoint::ManifestRef,
     job::{Failure, FailureKind},
     node::NodeState,
@@ -61,9 +61,11 @@ impl Reign {
             match effect {
                 Effect::Propose(command) => {
                     tracing::debug!(%job, command = command.name(), "decided");
+                    self.observer.on_propose(job, &command);
                     self.propose(Proposer::Job(job), command);
                 }
                 Effect::Order { node, attempt, action } => {
+                    self.notice_given_up(job, attempt, &action);
                     if let (Action::Commit { checkpoint, .. }, Some(measures)) = (&action, self.measures.get_mut(&job))
                     {
                         measures.on_commit_ordered(*checkpoint, self.seams.clock.monotonic());
@@ -73,10 +75,20 @@ impl Reign {
                 effect @ (Effect::PutManifest { .. }
                 | Effect::GetManifest { .. }
                 | Effect::CollectCheckpoints { .. }) => {
+                    if let Effect::PutManifest { manifest } = &effect {
+                        self.observer.on_put(job, manifest.checkpoint);
+                    }
                     let owner = Owner { cluster: cluster.clone(), job, term: self.term };
                     self.stored.extend(store::begin(&self.checkpoints, &self.seams, owner, effect));
                 }
             }
+        }
+    }
+
+    fn notice_given_up(&mut self, job: JobId, attempt: Attempt, action: &Action) {
+        if let Action::AbortCheckpoint { checkpoint } = action {
+            let cause = self.jobs.get(&job).map_or("", JobController::last_checkpoint_failure);
+            self.observer.on_given_up(job, attempt, *checkpoint, cause);
         }
     }
 
@@ -85,6 +97,7 @@ impl Reign {
         // A job that was started again gets another controller.
         self.jobs.retain(|job, controller| state.job(*job).is_some_and(|record| controller.is_of(record)));
         self.adopt(state);
+        self.observer.follow(state, |job| self.jobs.contains_key(&job));
         let now = self.seams.clock.monotonic();
         for (node, record) in state.nodes().iter().filter(|(_, record)| record.state != NodeState::Lost) {
             // The node is registered. If its session never begins, its lease runs out.
@@ -164,10 +177,12 @@ impl Reign {
                 }
                 self.measures.entry(job).or_insert_with(|| JobMeasures::begin(record)).on_controller();
                 self.jobs.insert(job, controller);
+                self.observer.on_charge(job, record);
             }
             Err(error) => {
                 self.unusable.insert(job);
                 let message = format!("{error}: {}", source_text(&error));
+                tracing::error!(%job, cause = message, "job failed");
                 let failure = Failure { kind: FailureKind::Data, message };
                 self.propose(Proposer::Unusable(job), Command::FailJob { job, failure });
             }

@@ -27,6 +27,7 @@ use super::{
     claim::{Claimed, Claiming},
     link::{NodeLink, greeting},
     measures::{JobMeasures, LeaderMeasures},
+    observe::Observer,
     store::{self, Stored, Work},
 };
 use crate::{compute::on_compute, config::LeaderConfig, machine::Machine, overview::JobMemory};
@@ -62,7 +63,8 @@ pub(super) struct Reign {
     pub(super) config: LeaderConfig,
     pub(super) seams: Seams,
     pub(super) liveness: NodeLiveness,
-    pub(super) losing: BTreeSet<NodeId>,
+    /// Nodes whose loss is proposed, and whether they had said that they leave.
+    losing: BTreeMap<NodeId, bool>,
     /// Nodes that have announced that they leave, until it is recorded.
     leaving: BTreeSet<(NodeId, Incarnation)>,
     pub(super) links: BTreeMap<NodeId, NodeLink>,
@@ -94,6 +96,8 @@ pub(super) struct Reign {
     pub(super) claims: FuturesUnordered<BoxFuture<'static, Claimed>>,
     proposals: FuturesUnordered<BoxFuture<'static, Decided>>,
     last_session: u64,
+    /// Tells people of it all.
+    pub(super) observer: Observer,
 }
 
 impl Reign {
@@ -113,7 +117,7 @@ impl Reign {
         Self {
             term,
             liveness: NodeLiveness::new(config.lease, known.iter().copied(), now),
-            losing: BTreeSet::new(),
+            losing: BTreeMap::new(),
             leaving: BTreeSet::new(),
             links: known.into_iter().map(|(node, life)| (node, NodeLink::new(life))).collect(),
             jobs: BTreeMap::new(),
@@ -135,6 +139,7 @@ impl Reign {
             claims: FuturesUnordered::new(),
             proposals: FuturesUnordered::new(),
             last_session: 0,
+            observer: Observer::new(consensus.member(), term),
             consensus,
             config,
             seams,
@@ -168,6 +173,9 @@ impl Reign {
         if let Stored::Cleared(result) = stored {
             self.on_cleared(job, result.is_ok(), now);
         } else if let Some(controller) = self.jobs.get_mut(&job) {
+            if let Stored::Put(_, result) = &stored {
+                self.observer.on_put_done(job, result.as_ref().map(|_| ()));
+            }
             store::tell(controller, stored, now);
         }
     }
@@ -196,9 +204,14 @@ impl Reign {
         self.is_stale = true;
         let expired = self.liveness.on_tick(self.seams.clock.monotonic());
         for (node, incarnation) in expired {
-            if self.losing.insert(node) {
+            let state = self.consensus.peek(|machine| machine.state().node(node).map(|record| record.state));
+            let leaves = state == Some(NodeState::Leaving);
+            if self.losing.insert(node, leaves).is_none() {
                 let lease_ms = self.config.lease.as_millis();
                 let reason = format!("its session broke and was not resumed, or it was silent for {lease_ms} ms");
+                if !leaves {
+                    self.notice_loss(node, incarnation, &reason);
+                }
                 self.propose(Proposer::Liveness(node, incarnation), Command::LoseNode { node, incarnation, reason });
             }
         }
@@ -208,6 +221,20 @@ impl Reign {
             let name = self.consensus.cluster().clone();
             self.claims.extend(self.claiming.begin(&self.checkpoints, &self.seams, (cluster, name)));
         }
+    }
+
+    /// A node is about to be lost: with it, the attempts that it takes part in.
+    fn notice_loss(&mut self, node: NodeId, incarnation: Incarnation, reason: &str) {
+        let consensus = self.consensus.clone();
+        consensus.peek(|machine| {
+            for (job, record) in machine.state().live_jobs() {
+                let attempt =
+                    record.live_attempt().filter(|attempt| attempt.plan.nodes.get(&node) == Some(&incarnation));
+                if let Some(attempt) = attempt {
+                    self.observer.on_failure(job, attempt.attempt, &format!("{node} is lost: {reason}"));
+                }
+            }
+        });
     }
 
     /// Handles the outcome of a proposal. After a loss of leadership nothing is done here, because this term is about
@@ -230,14 +257,15 @@ impl Reign {
                     }
                 };
                 if let Some(controller) = self.jobs.get_mut(&job) {
+                    self.observer.on_outcome(job, told(&outcome), controller.takes_checkpoints());
                     controller.on_proposed(proposed, now);
                 }
             }
             Proposer::Liveness(node, incarnation) => {
-                self.losing.remove(&node);
+                let has_left = self.losing.remove(&node) == Some(true);
                 // A rejection means that this incarnation was lost already.
                 if outcome.is_ok() {
-                    self.on_lost(node, incarnation);
+                    self.on_lost(node, incarnation, has_left);
                 }
             }
             Proposer::Housekeeping => self.is_housekeeping = false,
@@ -256,6 +284,7 @@ impl Reign {
     fn fail_if_too_large(&mut self, job: JobId, error: &ConsensusError) {
         if let ConsensusError::TooLarge { .. } = error {
             let message = format!("what the job's sinks have prepared cannot be recorded: {error}");
+            tracing::error!(%job, cause = message, "job failed");
             let failure = Failure { kind: FailureKind::Data, message };
             self.propose(Proposer::Nobody, Command::FailJob { job, failure });
         }
@@ -276,13 +305,17 @@ impl Reign {
         }
     }
 
-    fn on_lost(&mut self, node: NodeId, incarnation: Incarnation) {
+    fn on_lost(&mut self, node: NodeId, incarnation: Incarnation, has_left: bool) {
         let came_back = self.consensus.peek(|machine| machine.state().is_present(node, incarnation));
         if came_back {
             return;
         }
-        tracing::warn!(%node, %incarnation, "node lost");
-        self.node_losses += 1;
+        if has_left {
+            tracing::info!(%node, %incarnation, "node left");
+        } else {
+            tracing::warn!(%node, %incarnation, "node lost");
+            self.node_losses += 1;
+        }
         self.liveness.forget(node, incarnation);
         if self.links.get(&node).is_some_and(|link| link.incarnation == incarnation) {
             self.links.remove(&node);
@@ -379,7 +412,9 @@ impl Reign {
             NodeMessage::Acknowledge { sequence, refused } => self.acknowledged(node, sequence, refused),
             NodeMessage::Report { sequence, report } => self.report(node, sequence, report),
             NodeMessage::Leaving => {
-                self.leaving.insert((node, incarnation));
+                if self.leaving.insert((node, incarnation)) {
+                    tracing::info!(%node, %incarnation, "node leaves");
+                }
                 self.propose_leaving();
             }
         }
@@ -409,10 +444,10 @@ impl Reign {
             Report::Finished { subtask, metrics, .. } => self.measure(job, attempt, *subtask, *metrics),
             Report::Failed { subtask, failure, .. } => {
                 let subtask = subtask.map(|subtask| subtask.to_string());
-                tracing::warn!(%job, %attempt, %node, subtask, kind = ?failure.kind, message = failure.message, "attempt failed");
+                tracing::warn!(%job, %attempt, %node, subtask, kind = ?failure.kind, cause = failure.message, "attempt failed");
             }
             Report::SnapshotFailed { checkpoint, subtask, failure, .. } => {
-                tracing::warn!(%job, %attempt, %node, %checkpoint, %subtask, message = failure.message, "checkpoint failed");
+                tracing::warn!(%job, %attempt, %node, %checkpoint, %subtask, cause = failure.message, "checkpoint failed");
             }
             Report::Discovered { .. }
             | Report::Ready { .. }
@@ -427,6 +462,9 @@ impl Reign {
             measures.on_committed(*checkpoint, result, now);
         }
         if let Some(controller) = self.jobs.get_mut(&job) {
+            if attempt == controller.attempt() {
+                self.observer.on_report(job, node, &report);
+            }
             controller.on_report(node, &report, now);
         }
         if let Some(link) = self.links.get_mut(&node) {
@@ -471,7 +509,8 @@ impl Reign {
     pub(super) fn order(&mut self, node: NodeId, job: JobId, attempt: Attempt, action: Action) {
         // Before the cluster has an id no attempt is deployed, so such an order only cancels.
         let cluster = self.cluster().unwrap_or_else(|| self.consensus.cluster().clone());
-        let order = Order { term: self.term, cluster, job, attempt, action };
+        let trace = self.observer.on_order(job, attempt, &action);
+        let order = Order { term: self.term, cluster, job, attempt, action, trace };
         if let Some(link) = self.links.get_mut(&node) {
             link.order(order);
         }
@@ -516,6 +555,14 @@ impl Reign {
             None => self.remembered.get(&job).cloned().unwrap_or_default(),
         };
         JobMemory { attempt, ready, finished, metrics, commit_failure, summary, checkpoints }
+    }
+}
+
+fn told(outcome: &Result<Outcome, ConsensusError>) -> Result<(), String> {
+    match outcome {
+        Ok(Outcome::Applied(_)) => Ok(()),
+        Ok(Outcome::Rejected(reason)) => Err(reason.to_string()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

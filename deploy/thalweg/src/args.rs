@@ -17,6 +17,9 @@ pub struct Cli {
     /// What is logged to standard error: error, warn, info, debug, trace, or a filter such as `thalweg_node=debug`.
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
+    /// How each line of the log is written.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub log_format: LogFormat,
     /// A TOML file with the configuration.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -39,6 +42,16 @@ pub enum Format {
     Json,
     /// Comma-separated values with a header.
     Csv,
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// The commands.
@@ -101,6 +114,20 @@ impl Command {
             | Self::Preview(_)
             | Self::Sql(_)
             | Self::Completions { .. } => "error,thalweg::notice=warn",
+        }
+    }
+
+    /// The name under which its spans are exported, and where to if it was told.
+    #[must_use]
+    pub fn traced(&self) -> Option<(&'static str, Option<&str>)> {
+        match self {
+            Self::Coordinator(args) => Some(("coordinator", args.otlp.as_deref())),
+            Self::Node(args) => Some(("node", args.otlp.as_deref())),
+            Self::Dev(args) => Some(("dev", args.otlp.as_deref())),
+            Self::Run(args) => Some(("run", args.otlp.as_deref())),
+            Self::Demo(_) | Self::Submit(_) | Self::Jobs(_) | Self::Job(_) | Self::Nodes(_) | Self::Cluster(_) => None,
+            Self::Explain(_) | Self::Checkpoint(_) | Self::Preview(_) | Self::Sql(_) => None,
+            Self::Completions { .. } => None,
         }
     }
 }
@@ -190,6 +217,10 @@ pub struct RunArgs {
     /// Never show progress.
     #[arg(long, short)]
     pub quiet: bool,
+    /// Where spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default nowhere, unless OpenTelemetry's own variables
+    /// say where.
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
 }
 
 /// `thalweg dev`
@@ -227,6 +258,10 @@ pub struct DevArgs {
     /// the working directory where it listens on loopback alone, else none, and every object store.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     pub allow_path: Vec<String>,
+    /// Where spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default nowhere, unless OpenTelemetry's own variables
+    /// say where.
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
 }
 
 /// `thalweg coordinator`
@@ -297,6 +332,10 @@ pub struct CoordinatorArgs {
     /// process may have open.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     pub max_connections: Option<u32>,
+    /// Where spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default nowhere, unless OpenTelemetry's own variables
+    /// say where.
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
 }
 
 /// `thalweg node`
@@ -349,6 +388,10 @@ pub struct NodeArgs {
     /// the working directory where it listens on loopback alone, else none, and every object store.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     pub allow_path: Vec<String>,
+    /// Where spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default nowhere, unless OpenTelemetry's own variables
+    /// say where.
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
 }
 
 /// `thalweg submit`

@@ -23,3 +23,4 @@ pub mod signals;
 pub mod statements;
 pub mod streams;
 pub mod tcp;
+pub mod telemetry;

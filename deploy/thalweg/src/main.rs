@@ -2,10 +2,7 @@
 //!
 //! 0: done. 1: an error, in one line on standard error. 2: the command line is wrong. 130: interrupted.
 
-use std::{
-    io::{self, IsTerminal},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use thalweg::{
     args::Cli,
@@ -14,9 +11,9 @@ use thalweg::{
     layers,
     output::{OutputError, say},
     seams,
+    telemetry::Telemetry,
 };
 use thalweg_types::text::with_causes;
-use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,16 +28,22 @@ fn main() -> ExitCode {
         Err(layers::LayerError::Usage(error)) => error.exit(),
         Err(error) => return fail(&error.into()),
     };
-    if let Err(error) = prepare(&cli) {
-        return fail(&error);
-    }
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(seams::cores().max(IO_THREADS_MIN)).thread_name("thalweg-io").enable_all();
     let runtime = match builder.build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("could not start threads")),
     };
+    let prepared = {
+        let _within = runtime.enter();
+        prepare(&cli)
+    };
+    let telemetry = match prepared {
+        Ok(telemetry) => telemetry,
+        Err(error) => return fail(&error),
+    };
     let result = runtime.block_on(commands::run(cli));
+    telemetry.end();
     // A pending read of the standard input must not keep the process alive.
     runtime.shutdown_background();
     match result {
@@ -51,23 +54,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn prepare(cli: &Cli) -> anyhow::Result<()> {
+fn prepare(cli: &Cli) -> anyhow::Result<Telemetry> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("could not install the TLS provider"))?;
-    let filter = match &cli.log {
-        Some(filter) => EnvFilter::try_new(filter)
-            .map_err(|error| anyhow::anyhow!("configuration key log (--log, THALWEG_LOG): {error}"))?,
-        None => EnvFilter::new(cli.command.default_log()),
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        // A log that nobody reads is no reason to stop.
-        .log_internal_errors(false)
-        .init();
-    Ok(())
+    Telemetry::start(cli)
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

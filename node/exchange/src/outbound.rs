@@ -262,20 +262,20 @@ impl Outbound {
         self.channels.iter().any(|channel| channel.pending.holds_barrier(checkpoint))
     }
 
-    /// Lets the barrier of a checkpoint overtake the rows that wait for credit. If it `was_sent`, this applies only to
-    /// channels on which it still waits. Returns the overtaken rows by channel; they are still sent.
+    /// Lets an unaligned barrier overtake the rows that wait for credit. If it `was_sent`, this applies only to channels
+    /// on which it still waits. Returns the overtaken rows by channel; they are still sent.
     ///
     /// # Errors
     /// Those of `push`.
     pub fn overtake(
         &mut self,
-        checkpoint: CheckpointId,
+        barrier: Barrier,
         was_sent: bool,
     ) -> Result<Vec<(ChannelId, Vec<RecordBatch>)>, ExchangeError> {
         let mut overtaken = Vec::new();
         for channel in &mut self.channels {
-            if !was_sent || channel.pending.holds_barrier(checkpoint) {
-                overtaken.push((channel.id, channel.pending.overtake(checkpoint)));
+            if !was_sent || channel.pending.holds_barrier(barrier.checkpoint) {
+                overtaken.push((channel.id, channel.pending.overtake(barrier)));
             }
         }
         self.flush()?;

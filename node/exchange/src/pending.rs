@@ -74,9 +74,10 @@ impl Pending {
         self.queue.iter().position(|item| matches!(item, Item::Barrier(barrier) if barrier.checkpoint == checkpoint))
     }
 
-    /// Puts the barrier of a checkpoint at the front, and drops older barriers, which are no longer needed. Returns the
-    /// rows that it overtook.
-    pub(crate) fn overtake(&mut self, checkpoint: CheckpointId) -> Vec<RecordBatch> {
+    /// Puts an unaligned barrier at the front, and drops older barriers, which are no longer needed. Returns the rows
+    /// that it overtook.
+    pub(crate) fn overtake(&mut self, barrier: Barrier) -> Vec<RecordBatch> {
+        let checkpoint = barrier.checkpoint;
         let at = self.barrier_at(checkpoint).unwrap_or(self.queue.len());
         let rows = |item: &Item<RecordBatch>| match item {
             Item::Data { payload, .. } => Some(payload.clone()),
@@ -84,7 +85,7 @@ impl Pending {
         };
         let overtaken = self.queue.range(..at).filter_map(rows).collect();
         self.queue.retain(|item| !matches!(item, Item::Barrier(barrier) if barrier.checkpoint <= checkpoint));
-        self.queue.push_front(Item::Barrier(Barrier::unaligned(checkpoint)));
+        self.queue.push_front(Item::Barrier(barrier));
         overtaken
     }
 
@@ -273,13 +274,13 @@ mod tests {
         pending.push_rows(&batch(10, 5), 50_000).unwrap();
         pending.push_control(Item::Barrier(Barrier::aligned(CheckpointId(4))));
         pending.push_rows(&batch(7, 5), 50_000).unwrap();
-        assert_eq!(pending.overtake(CheckpointId(4)), [batch(10, 5)]);
+        assert_eq!(pending.overtake(Barrier::unaligned(CheckpointId(4))), [batch(10, 5)]);
         let barrier = pending.pop(&mut credit).unwrap();
         assert_eq!(barrier, Some(Item::Barrier(Barrier::unaligned(CheckpointId(4)))));
         assert!(pending.pop(&mut credit).unwrap().is_none() && !pending.holds_barrier(CheckpointId(4)));
         pending.push_control(Item::Barrier(Barrier::aligned(CheckpointId(5))));
         // A barrier that was not sent before overtakes everything, and makes older ones useless.
-        assert_eq!(pending.overtake(CheckpointId(6)), [batch(10, 5), batch(7, 5)]);
+        assert_eq!(pending.overtake(Barrier::unaligned(CheckpointId(6))), [batch(10, 5), batch(7, 5)]);
         assert!(pending.pop(&mut credit).unwrap().is_some() && pending.pop(&mut credit).unwrap().is_none());
         credit.on_grant(200_000).unwrap();
         let rows = std::iter::from_fn(|| pending.pop(&mut credit).unwrap());

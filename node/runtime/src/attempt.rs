@@ -19,12 +19,13 @@ use thalweg_exchange::{Endpoints, PeerFailure, connect};
 use thalweg_operators::until;
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
-    Attempt, ChainPlan, CheckpointId, ClusterId, JobId, SubtaskId,
+    Attempt, ChainPlan, CheckpointId, ClusterId, JobId, SubtaskId, TraceContext,
     job::{Failure, FailureKind, SubtaskMetrics},
     session::{Deployment, SubtaskState},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::{
     checkpoint::{LOCAL_STATE_GRACE, Restored, Uploader, restore},
@@ -36,6 +37,7 @@ use crate::{
     measures::{AttemptMeasures, Layout, MemoryUse},
     meter::Meter,
     orders::AttemptOrders,
+    spans,
     tables::Tables,
 };
 
@@ -59,7 +61,7 @@ pub struct AttemptHandle {
 
 impl AttemptHandle {
     /// Starts to build this node's subtasks of an attempt. All that follows is reported to `events`, which the caller
-    /// must read.
+    /// must read. The current span lasts until the subtasks are ready, or the attempt is over.
     #[must_use]
     pub fn deploy(
         context: &RuntimeContext,
@@ -104,7 +106,7 @@ impl AttemptHandle {
             cancel: cancelled,
             orders: receiver,
         };
-        let task = Arc::new(supervisor).run(plan.map_err(SubtaskError::from));
+        let task = Arc::new(supervisor).run(plan.map_err(SubtaskError::from), Span::current());
         let _ = io.spawn(&format!("supervisor of {job}, {attempt}"), Box::pin(task));
         Self { orders, cancel, meters: meters_kept, layout, memory, collect, job, attempt }
     }
@@ -128,8 +130,12 @@ impl AttemptHandle {
 
     /// Lets the sources emit the barrier of a checkpoint. Ids grow, and a newer one replaces those that are not
     /// emitted yet.
-    pub fn begin_checkpoint(&self, checkpoint: CheckpointId) {
-        self.orders.send_modify(|orders| orders.checkpoint = orders.checkpoint.max(Some(checkpoint)));
+    pub fn begin_checkpoint(&self, checkpoint: CheckpointId, trace: Option<TraceContext>) {
+        self.orders.send_modify(|orders| {
+            if Some(checkpoint) >= orders.checkpoint {
+                (orders.checkpoint, orders.trace) = (Some(checkpoint), trace);
+            }
+        });
     }
 
     /// A checkpoint is aborted: channels blocked by its barrier are read again.
@@ -202,23 +208,29 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn run(self: Arc<Self>, plan: Result<ChainPlan, SubtaskError>) {
+    async fn run(self: Arc<Self>, plan: Result<ChainPlan, SubtaskError>, deploying: Span) {
         let (failures, mut broken) = mpsc::channel(PEER_FAILURES_KEPT);
         let loaded = tokio::select! {
             biased;
             () = self.cancel.cancelled() => None,
-            loaded = self.load(plan) => Some(loaded),
+            loaded = self.load(plan).instrument(spans::restore(&deploying, self.restores())) => Some(loaded),
         };
         let prepared = match loaded {
-            Some(Ok(loaded)) => Some(self.clone().build_beside(loaded, failures).await),
+            Some(Ok(loaded)) => {
+                let building = self.clone().build_beside(loaded, failures);
+                Some(building.instrument(spans::build(&deploying)).await)
+            }
             Some(Err(error)) => Some(Err(error)),
             None => None,
         };
         let built = prepared.as_ref().and_then(|prepared| prepared.as_ref().ok());
         let endpoints = built.map(|built| built.endpoints.clone());
         let outcome = match prepared {
-            Some(Ok(built)) => self.supervise(built, &mut broken).await,
-            Some(Err(error)) => Err(error),
+            Some(Ok(built)) => self.supervise(built, &mut broken, deploying).await,
+            Some(Err(error)) => {
+                thalweg_trace::fail(&deploying, error.failure().message);
+                Err(error)
+            }
             None => Ok(()),
         };
         if let Err(error) = outcome {
@@ -235,6 +247,10 @@ impl Supervisor {
         self.tell(AttemptEvent::Gone).await;
         tokio::time::sleep(LOCAL_STATE_GRACE).await;
         context.local.forget(*job, *attempt);
+    }
+
+    fn restores(&self) -> Option<CheckpointId> {
+        self.deployment.restore.as_ref().map(|from| from.checkpoint)
     }
 
     /// Loads the state that this node's subtasks resume from.
@@ -310,14 +326,22 @@ impl Supervisor {
     }
 
     /// Connects, starts the actors and waits until all have ended. An error concerns the deployment as a whole.
-    async fn supervise(&self, built: Built, broken: &mut mpsc::Receiver<PeerFailure>) -> Result<(), SubtaskError> {
+    async fn supervise(
+        &self,
+        built: Built,
+        broken: &mut mpsc::Receiver<PeerFailure>,
+        deploying: Span,
+    ) -> Result<(), SubtaskError> {
         let Built { actors, uploaders, endpoints, links } = built;
         self.surroundings.context.exchange.register(endpoints.clone());
         let connected = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Ok(()),
-            connected = self.connect(&endpoints, links) => connected,
+            connected = self.connect(&endpoints, links).instrument(spans::connect(&deploying)) => connected,
         };
+        if let Err(error) = &connected {
+            thalweg_trace::fail(&deploying, error.failure().message);
+        }
         connected?;
         let stop = self.cancel.child_token();
         let mut left = actors.len() + uploaders.len();
@@ -329,6 +353,7 @@ impl Supervisor {
         for uploader in uploaders {
             self.spawn_uploader(uploader, stop.clone(), exits.clone());
         }
+        drop(deploying);
         self.tell(AttemptEvent::Ready).await;
         let mut failed = false;
         let mut is_stuck = false;

@@ -435,7 +435,10 @@ impl Chain {
             let outbound = &mut self.parts.outbounds[*outbound];
             match signal {
                 Signal::Watermark(watermark) => outbound.broadcast(Control::Watermark(watermark))?,
-                Signal::Barrier(checkpoint) => outbound.broadcast(Control::Barrier(Barrier::aligned(checkpoint)))?,
+                Signal::Barrier(checkpoint) => {
+                    let trace = self.parts.gate.trace_of(checkpoint);
+                    outbound.broadcast(Control::Barrier(Barrier::aligned(checkpoint).traced(trace)))?;
+                }
                 Signal::Marker(marker) => outbound.mark(marker)?,
             }
         }

@@ -41,6 +41,7 @@ use crate::{
     replay::ReplayClock,
     rolling::RollingSink,
     source::{Silence, SourceSubtask},
+    spans::SubtaskSpans,
     stamp::Stamp,
     state_budget::{StateBudget, StateShare},
     subtask::InputSubtask,
@@ -144,6 +145,7 @@ impl Builder<'_> {
             job: self.job,
             attempt: self.attempt,
             subtask,
+            spans: self.spans(subtask),
             store: self.store.clone(),
             compute: self.context.seams.compute.clone(),
             local: self.context.local.clone(),
@@ -174,6 +176,10 @@ impl Builder<'_> {
         self.memory.state.get_or_init(|| state.clone());
         self.memory.decoding.get_or_init(|| decoding.clone());
         Ok(Shared { settings, operators, state, decoding, replay, restored, late, failed })
+    }
+
+    fn spans(&self, subtask: SubtaskId) -> SubtaskSpans {
+        SubtaskSpans { node: self.context.node, job: self.job, attempt: self.attempt, subtask }
     }
 
     fn parallelism(&self) -> u32 {
@@ -257,7 +263,7 @@ impl Builder<'_> {
         let timeout = shared.settings.checkpoint_alignment_timeout;
         match (inbound, self.source_of(subtask)) {
             (None, Some((id, spec))) => {
-                let gate = Gate::new(timeout, self.orders.clone(), None);
+                let gate = Gate::new(self.spans(subtask), timeout, self.orders.clone(), None);
                 let chain = self.chain((subtask, meter), outputs, gate, shared)?;
                 Ok(Actor::Source(Box::new(self.source(subtask, (id, spec), chain, meter, shared)?)))
             }
@@ -273,7 +279,7 @@ impl Builder<'_> {
                 };
                 let returned = in_flight.into_iter().map(returned).collect();
                 let inputs = Inputs::new(subtask.index, inbound, returned);
-                let gate = Gate::new(timeout, self.orders.clone(), Some(inputs));
+                let gate = Gate::new(self.spans(subtask), timeout, self.orders.clone(), Some(inputs));
                 let chain = self.chain((subtask, meter), outputs, gate, shared)?;
                 Ok(Actor::Input(Box::new(InputSubtask::new(ports, chain, meter.clone()))))
             }

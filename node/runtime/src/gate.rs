@@ -21,16 +21,18 @@ use arrow::array::RecordBatch;
 use thalweg_exchange::{Element, GivenUp, Inbound, Outbound, OvertakenRows};
 use thalweg_flow::{Alignment, BarrierAligner};
 use thalweg_types::{
-    CheckpointId,
+    CheckpointId, TraceContext,
     bug::{self, Bug},
     checkpoint::Barrier,
 };
 use tokio::sync::watch;
+use tracing::Span;
 
 use crate::{
     checkpoint::{Frozen, Overtaken, OvertakenBatch, Sealed},
     failure::SubtaskError,
     orders::AttemptOrders,
+    spans::SubtaskSpans,
 };
 
 /// In-flight rows of the checkpoint that the attempt was restored from.
@@ -93,16 +95,27 @@ pub(crate) enum Due {
     Complete,
 }
 
+/// A checkpoint that has begun, and what is known of it.
+struct Noticed {
+    checkpoint: CheckpointId,
+    since: Duration,
+    /// Its span, where somebody traces.
+    trace: Option<TraceContext>,
+    /// The span of the alignment. A source has none.
+    align: Span,
+}
+
 /// The state of checkpoints in one subtask.
 pub(crate) struct Gate {
+    spans: SubtaskSpans,
     timeout: Duration,
     orders: watch::Receiver<AttemptOrders>,
     /// `None` for a source.
     inputs: Option<Inputs>,
     /// The newest checkpoint whose part this subtask has taken, or which was aborted.
     over: Option<CheckpointId>,
-    /// The newest checkpoint that has begun, and when it was noticed.
-    noticed: Option<(CheckpointId, Duration)>,
+    /// The newest checkpoint that has begun.
+    noticed: Option<Noticed>,
     part: Option<Part>,
     /// Sealed output of dropped parts, for the next part.
     sealed: Vec<Sealed>,
@@ -110,8 +123,13 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Creates the gate of a subtask that switches to unaligned checkpoints after `timeout`.
-    pub(crate) fn new(timeout: Duration, orders: watch::Receiver<AttemptOrders>, inputs: Option<Inputs>) -> Self {
-        Self { timeout, orders, inputs, over: None, noticed: None, part: None, sealed: Vec::new() }
+    pub(crate) fn new(
+        spans: SubtaskSpans,
+        timeout: Duration,
+        orders: watch::Receiver<AttemptOrders>,
+        inputs: Option<Inputs>,
+    ) -> Self {
+        Self { spans, timeout, orders, inputs, over: None, noticed: None, part: None, sealed: Vec::new() }
     }
 
     /// A receiver of the orders, to be woken by later ones.
@@ -140,7 +158,17 @@ impl Gate {
     }
 
     /// Aligns a barrier that was read from `channel`.
-    pub(crate) fn on_barrier(&mut self, channel: usize, barrier: Barrier) -> Result<Alignment, SubtaskError> {
+    pub(crate) fn on_barrier(
+        &mut self,
+        channel: usize,
+        barrier: Barrier,
+        now: Duration,
+    ) -> Result<Alignment, SubtaskError> {
+        let known = self.over.max(self.noticed.as_ref().map(|noticed| noticed.checkpoint));
+        if Some(barrier.checkpoint) > known {
+            let orders = *self.orders.borrow();
+            self.notice(barrier, orders, now);
+        }
         let Some(inputs) = &mut self.inputs else { return Ok(Alignment::Ignored) };
         let alignment = inputs.aligner.on_barrier(channel, barrier.checkpoint);
         let alignment = alignment.map_err(|source| {
@@ -165,19 +193,14 @@ impl Gate {
         }
         let begun = match &mut self.inputs {
             Some(inputs) => inputs.inbound.poll_arrived(context),
-            None => orders.checkpoint.map(Barrier::aligned),
+            None => orders.checkpoint.map(|checkpoint| Barrier::aligned(checkpoint).traced(orders.trace)),
         };
         if let Some(due) = self.due_of_part(now, outbounds) {
             return Some(due);
         }
-        let Barrier { checkpoint, is_unaligned } = begun.filter(|begun| Some(begun.checkpoint) > self.over)?;
-        let since = match self.noticed {
-            Some((noticed, since)) if noticed == checkpoint => since,
-            _ => {
-                self.noticed = Some((checkpoint, now));
-                now
-            }
-        };
+        let begun = begun.filter(|begun| Some(begun.checkpoint) > self.over)?;
+        let Barrier { checkpoint, is_unaligned, .. } = begun;
+        let since = self.notice(begun, orders, now);
         match self.inputs {
             None if is_settled => Some(Due::Begin(checkpoint)),
             _ if is_unaligned || now >= since + self.timeout => Some(Due::Switch(checkpoint)),
@@ -185,16 +208,44 @@ impl Gate {
         }
     }
 
+    /// Notes a checkpoint that has begun, and returns when it was first noticed. A sender of another version may leave
+    /// out the trace, but the leader's order carries it as well.
+    fn notice(&mut self, begun: Barrier, orders: AttemptOrders, now: Duration) -> Duration {
+        let checkpoint = begun.checkpoint;
+        if let Some(noticed) = self.noticed.as_ref().filter(|noticed| noticed.checkpoint == checkpoint) {
+            return noticed.since;
+        }
+        let ordered = orders.trace.filter(|_| orders.checkpoint == Some(checkpoint));
+        let trace = begun.trace.or(ordered);
+        let align = if self.inputs.is_some() { self.spans.align(checkpoint, trace) } else { Span::none() };
+        self.noticed = Some(Noticed { checkpoint, since: now, trace, align });
+        now
+    }
+
+    /// The span of a checkpoint that was noticed.
+    pub(crate) fn trace_of(&self, checkpoint: CheckpointId) -> Option<TraceContext> {
+        self.noticed.as_ref().filter(|noticed| noticed.checkpoint == checkpoint)?.trace
+    }
+
+    /// Ends the span of the alignment, because a part is about to be taken, and returns the span of the part.
+    pub(crate) fn freezing(&mut self, checkpoint: CheckpointId, is_unaligned: bool) -> Span {
+        if let Some(noticed) = self.noticed.as_mut().filter(|noticed| noticed.checkpoint == checkpoint) {
+            std::mem::replace(&mut noticed.align, Span::none()).record("unaligned", is_unaligned);
+        }
+        self.spans.freeze(checkpoint, self.trace_of(checkpoint))
+    }
+
     /// The time at which a step is due, even if nothing arrives before.
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        let noticed = self.noticed.filter(|(checkpoint, _)| Some(*checkpoint) > self.over).map(|(_, since)| since);
+        let noticed = self.noticed.as_ref().filter(|noticed| Some(noticed.checkpoint) > self.over);
+        let noticed = noticed.map(|noticed| noticed.since);
         let part = self.part.as_ref().filter(|part| matches!(part.waits, Waits::Outbounds)).map(|part| part.since);
         noticed.into_iter().chain(part).min().map(|since| since + self.timeout)
     }
 
     /// When a checkpoint was noticed; `now` if this is the first time.
     pub(crate) fn since(&self, checkpoint: CheckpointId, now: Duration) -> Duration {
-        self.noticed.filter(|(noticed, _)| *noticed == checkpoint).map_or(now, |(_, since)| since)
+        self.noticed.as_ref().filter(|noticed| noticed.checkpoint == checkpoint).map_or(now, |noticed| noticed.since)
     }
 
     /// Begins the part of a checkpoint and drops an older one, which is never completed. Returns the sealed output of
@@ -304,6 +355,7 @@ impl Gate {
             inputs.set_blocked();
         }
         self.over = self.over.max(Some(aborted));
+        self.noticed.take_if(|noticed| noticed.checkpoint <= aborted);
         if self.part.as_ref().is_some_and(|part| part.frozen.checkpoint <= aborted) {
             self.drop_part();
             if let Some(inputs) = &mut self.inputs {

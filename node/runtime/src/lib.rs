@@ -29,6 +29,7 @@ mod replay;
 mod rolling;
 mod source;
 mod source_view;
+mod spans;
 mod stamp;
 mod state_budget;
 mod subtask;

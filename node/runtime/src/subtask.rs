@@ -95,7 +95,8 @@ impl InputSubtask {
     }
 
     async fn on_barrier(&mut self, channel: usize, barrier: Barrier) -> Result<(), SubtaskError> {
-        match self.chain.gate().on_barrier(channel, barrier)? {
+        let now = self.meter.now();
+        match self.chain.gate().on_barrier(channel, barrier, now)? {
             Alignment::Complete(checkpoint) => self.chain.pass_barrier(checkpoint, None).await,
             Alignment::Pending | Alignment::Ignored => Ok(()),
         }

@@ -1,7 +1,7 @@
 //! The effects of orders, for the holder of the machine to carry out.
 
 use thalweg_types::{
-    Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId,
+    Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, TraceContext,
     checkpoint::SinkCommittables,
     session::{Deployment, NodeMessage},
 };
@@ -10,17 +10,29 @@ use thalweg_types::{
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Effect {
     /// List splits, and call `on_discovered`.
-    Discover { job: JobId, attempt: Attempt, graph: Box<JobGraph>, sources: Vec<OperatorId> },
+    Discover {
+        job: JobId,
+        attempt: Attempt,
+        graph: Box<JobGraph>,
+        sources: Vec<OperatorId>,
+        trace: Option<TraceContext>,
+    },
     /// Build an attempt, and pass its events to `on_event`.
-    Deploy { cluster: ClusterId, job: JobId, attempt: Attempt, deployment: Box<Deployment> },
+    Deploy {
+        cluster: ClusterId,
+        job: JobId,
+        attempt: Attempt,
+        deployment: Box<Deployment>,
+        trace: Option<TraceContext>,
+    },
     /// Let the attempt's sources read.
-    Start { job: JobId, attempt: Attempt },
+    Start { job: JobId, attempt: Attempt, trace: Option<TraceContext> },
     /// End the attempt and discard its output.
     Cancel { job: JobId, attempt: Attempt },
     /// End the attempt's sources, and let it drain.
     Stop { job: JobId, attempt: Attempt },
     /// Let the attempt's sources emit the barrier of a checkpoint.
-    BeginCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
+    BeginCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId, trace: Option<TraceContext> },
     /// Let subtasks that wait for a checkpoint go on without it.
     AbortCheckpoint { job: JobId, attempt: Attempt, checkpoint: CheckpointId },
     /// Tell the attempt that a checkpoint is complete.
@@ -32,6 +44,7 @@ pub(crate) enum Effect {
         checkpoint: CheckpointId,
         graph: Box<JobGraph>,
         committables: Vec<SinkCommittables>,
+        trace: Option<TraceContext>,
     },
     /// Remove unpublished output of attempts older than `before`, and call `on_discarded`.
     Discard { cluster: ClusterId, job: JobId, attempt: Attempt, before: Attempt, graph: Box<JobGraph> },

@@ -65,10 +65,10 @@ impl Orders {
             return Vec::new();
         };
         let running = Phase::Running { is_started: false, is_stopping: false, aborted: CheckpointId(0) };
-        let Phase::Waiting(cluster, deployment) = std::mem::replace(phase, running) else {
+        let Phase::Waiting(cluster, deployment, trace) = std::mem::replace(phase, running) else {
             unreachable!("matched above");
         };
-        vec![Effect::Deploy { cluster, job, attempt: *attempt, deployment }]
+        vec![Effect::Deploy { cluster, job, attempt: *attempt, deployment, trace }]
     }
 
     /// The runtime holds nothing of an attempt any more.

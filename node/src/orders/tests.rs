@@ -27,7 +27,7 @@ fn at(seconds: u64) -> Duration {
 }
 
 fn order(attempt: u32, action: Action) -> Order {
-    Order { term: Term(1), cluster: cluster(), job: JOB, attempt: Attempt(attempt), action }
+    Order { term: Term(1), cluster: cluster(), job: JOB, attempt: Attempt(attempt), action, trace: None }
 }
 
 fn commit() -> Action {

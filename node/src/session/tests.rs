@@ -39,7 +39,7 @@ impl Rig {
         let (ready, is_ready) = watch::channel(false);
         let stop = CancellationToken::new();
         let orders = Orders::new(LIMITS, seams.clock.monotonic());
-        let (worker, handle) = Worker::new(orders, engine, seams.clone(), ready);
+        let (worker, handle) = Worker::new((NodeId(1), orders), engine, seams.clone(), ready);
         let client = SessionClient {
             registration: NodeRegistration {
                 node: NodeId(1),
@@ -81,7 +81,7 @@ fn cluster() -> ClusterId {
 fn order(sequence: u64, action: Action) -> CoordinatorMessage {
     CoordinatorMessage::Order {
         sequence,
-        order: Order { term: Term(1), cluster: cluster(), job: JOB, attempt: ONE, action },
+        order: Order { term: Term(1), cluster: cluster(), job: JOB, attempt: ONE, action, trace: None },
     }
 }
 
@@ -163,7 +163,7 @@ async fn reports_are_sent_again_to_the_next_leader_until_acknowledged() {
     assert_eq!(session.hear_news().await, ready(1));
     session.say(CoordinatorMessage::ReportAcknowledged { sequence: 1 }).await;
     // The order's answer shows that the acknowledgement before it was taken too.
-    let start = Order { term: Term(2), cluster: cluster(), job: JOB, attempt: ONE, action: Action::Start };
+    let start = Order { term: Term(2), cluster: cluster(), job: JOB, attempt: ONE, action: Action::Start, trace: None };
     session.say(CoordinatorMessage::Order { sequence: 1, order: start }).await;
     assert_eq!(session.hear_news().await, taken(1));
     session.step_down("b:1").await;

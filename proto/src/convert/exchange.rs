@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use thalweg_types::{Attempt, ChannelId, CheckpointId, JobId, LatencyMarker, NodeId, Watermark, checkpoint::Barrier};
 
-use super::WireError;
+use super::{WireError, trace::trace_from_wire};
 use crate::v1;
 
 /// The most bytes of a batch's header: enough for thousands of columns.
@@ -142,9 +142,10 @@ impl From<SenderFrame> for v1::SenderFrame {
                     Payload::Idle => {
                         Frame::Watermark(v1::WatermarkFrame { channel, sequence, watermark: 0, idle: true })
                     }
-                    Payload::Barrier(Barrier { checkpoint, is_unaligned }) => {
+                    Payload::Barrier(Barrier { checkpoint, is_unaligned, trace }) => {
                         let (checkpoint, unaligned) = (checkpoint.0, is_unaligned);
-                        Frame::Barrier(v1::BarrierFrame { channel, sequence, checkpoint, unaligned })
+                        let trace = trace.map(Into::into);
+                        Frame::Barrier(v1::BarrierFrame { channel, sequence, checkpoint, unaligned, trace })
                     }
                     Payload::Marker(LatencyMarker(sent_micros)) => {
                         Frame::Marker(v1::MarkerFrame { channel, sequence, sent_micros })
@@ -167,8 +168,9 @@ impl TryFrom<v1::SenderFrame> for SenderFrame {
             Frame::Batch(frame) => (frame.channel, frame.sequence, batch_payload(frame)?),
             Frame::Watermark(frame) if frame.idle => (frame.channel, frame.sequence, Payload::Idle),
             Frame::Watermark(frame) => (frame.channel, frame.sequence, Payload::Watermark(Watermark(frame.watermark))),
-            Frame::Barrier(v1::BarrierFrame { channel, sequence, checkpoint, unaligned }) => {
-                let barrier = Barrier { checkpoint: CheckpointId(checkpoint), is_unaligned: unaligned };
+            Frame::Barrier(v1::BarrierFrame { channel, sequence, checkpoint, unaligned, trace }) => {
+                let (checkpoint, trace) = (CheckpointId(checkpoint), trace_from_wire(trace));
+                let barrier = Barrier { checkpoint, is_unaligned: unaligned, trace };
                 (channel, sequence, Payload::Barrier(barrier))
             }
             Frame::Marker(frame) => (frame.channel, frame.sequence, Payload::Marker(LatencyMarker(frame.sent_micros))),

@@ -6,6 +6,7 @@ mod client;
 pub mod exchange;
 mod job;
 mod session;
+pub mod trace;
 
 pub use session::{bytes_of, fits_in_a_message};
 

@@ -21,6 +21,7 @@ use crate::{
     key_group::KeyGroupTable,
     split::Split,
     time::Watermark,
+    trace::TraceContext,
 };
 
 /// The version of the manifest format.
@@ -34,19 +35,27 @@ pub struct Barrier {
     /// Whether it has overtaken rows. They are part of the checkpoint, so a subtask that gets it takes its part at
     /// once.
     pub is_unaligned: bool,
+    /// The checkpoint's span, where somebody traces.
+    pub trace: Option<TraceContext>,
 }
 
 impl Barrier {
     /// A barrier that keeps its place among the rows.
     #[must_use]
     pub fn aligned(checkpoint: CheckpointId) -> Self {
-        Self { checkpoint, is_unaligned: false }
+        Self { checkpoint, is_unaligned: false, trace: None }
     }
 
     /// A barrier that overtakes rows.
     #[must_use]
     pub fn unaligned(checkpoint: CheckpointId) -> Self {
-        Self { checkpoint, is_unaligned: true }
+        Self { checkpoint, is_unaligned: true, trace: None }
+    }
+
+    /// The same, for the checkpoint's span.
+    #[must_use]
+    pub fn traced(self, trace: Option<TraceContext>) -> Self {
+        Self { trace, ..self }
     }
 }
 

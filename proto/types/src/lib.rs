@@ -23,6 +23,7 @@ pub mod settings;
 pub mod split;
 pub mod text;
 pub mod time;
+pub mod trace;
 
 pub use assignment::Assignment;
 pub use chain::{Chain, ChainPlan, ChannelId, Exchange};
@@ -36,6 +37,7 @@ pub use job::JobStatus;
 pub use key_group::{KeyGroup, KeyGroupTable};
 pub use split::{Split, SplitId, TooManySplits, check_splits};
 pub use time::{LatencyMarker, Watermark};
+pub use trace::TraceContext;
 
 /// The version of this engine. Coordinators refuse nodes of another version.
 pub const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -24,6 +24,7 @@ use crate::{
     job::{Failure, SubtaskMetrics},
     node::NodeRegistration,
     split::Split,
+    trace::TraceContext,
 };
 
 /// From a node to its coordinator.
@@ -99,6 +100,8 @@ pub struct Order {
     pub attempt: Attempt,
     /// What to do.
     pub action: Action,
+    /// The span that it is done for, where somebody traces.
+    pub trace: Option<TraceContext>,
 }
 
 /// The actions of orders.

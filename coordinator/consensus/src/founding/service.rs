@@ -104,7 +104,7 @@ impl<R: Replicated> Gatekeeper<R> {
         for _ in 0..STEPS_MAX {
             match self.consensus.admission(applicant.clone()).await.map_err(status)? {
                 Admission::Done(member) => {
-                    tracing::info!(%member, address = applicant.address, "a member with an empty store is admitted");
+                    tracing::info!(%member, address = applicant.address, "member admitted");
                     return Ok(member);
                 }
                 Admission::Next(change) => self.consensus.change(change).await.map_err(status)?,

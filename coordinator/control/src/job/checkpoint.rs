@@ -448,6 +448,12 @@ impl JobController {
         }
     }
 
+    /// Why a checkpoint was given up last, until one is complete.
+    #[must_use]
+    pub fn last_checkpoint_failure(&self) -> &str {
+        &self.checkpoints.last_failure
+    }
+
     /// Why no checkpoint begins while publishing lags.
     fn lag(&self, record: &JobRecord) -> Option<String> {
         let waiting = unpublished(record);

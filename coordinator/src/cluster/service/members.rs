@@ -59,9 +59,13 @@ impl ClusterService {
     pub(super) async fn change_members_here(&self, change: MemberChange) -> Result<(), Status> {
         let changed = match change {
             MemberChange::Add(MemberOverview { member, address, voter, .. }) => {
-                self.consensus.add_member(Member { member, address, voter }).await
+                let added = self.consensus.add_member(Member { member, address: address.clone(), voter }).await;
+                added.inspect(|()| tracing::info!(%member, address, "member admitted"))
             }
-            MemberChange::Remove(member) => self.consensus.remove_member(member).await,
+            MemberChange::Remove(member) => {
+                let removed = self.consensus.remove_member(member).await;
+                removed.inspect(|()| tracing::info!(%member, "member removed"))
+            }
         };
         changed.map_err(consensus_status)
     }

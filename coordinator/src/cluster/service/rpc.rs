@@ -7,6 +7,7 @@ use thalweg_cluster_state::Rejection;
 use thalweg_consensus::ConsensusError;
 use thalweg_proto::{
     BROKE_KEY, MESSAGE_BYTES_MAX,
+    convert::trace::{set_trace, trace_of},
     network::broke_under_way,
     v1::{self, cluster_client::ClusterClient, collect_client::CollectClient},
 };
@@ -85,9 +86,11 @@ pub(super) fn is_forwarded<T>(request: &Request<T>) -> bool {
     request.metadata().contains_key(FORWARDED_KEY)
 }
 
-/// The request, marked as passed on.
+/// The request, marked as passed on, for the span that it came with.
 pub(super) fn forwarded<T>(request: Request<T>) -> Request<T> {
+    let trace = trace_of(request.metadata());
     let mut onward = Request::new(request.into_inner());
+    set_trace(onward.metadata_mut(), trace);
     onward.metadata_mut().insert(FORWARDED_KEY, MetadataValue::from_static("1"));
     onward
 }

@@ -14,7 +14,7 @@ fn greeted() -> CoordinatorMessage {
 
 fn order(attempt: u32) -> Order {
     let cluster = ClusterId("c".to_owned());
-    Order { term: Term(1), cluster, job: JobId(1), attempt: Attempt(attempt), action: Action::Cancel }
+    Order { term: Term(1), cluster, job: JobId(1), attempt: Attempt(attempt), action: Action::Cancel, trace: None }
 }
 
 fn gone(attempt: u32) -> Report {

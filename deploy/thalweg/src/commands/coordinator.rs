@@ -65,7 +65,7 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
         reason = servers.failed() => bail!("the coordinator's server has failed: {reason}"),
     };
     let coordinator = phase.coordinator.get_or_init(|| started);
-    tracing::info!(member = coordinator.consensus().member().0, address, health, "the coordinator serves");
+    tracing::info!(member = %coordinator.consensus().member(), address, health, "the coordinator serves");
     tokio::select! {
         asked = signals::until_asked_to_end() => asked.context("could not wait for signals")?,
         exit = coordinator.exited() => check_exit(exit)?,

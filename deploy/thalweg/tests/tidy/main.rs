@@ -20,7 +20,8 @@ const FREE: &[&str] = &["thalweg", "thalweg-sim", "thalweg-bench", "thalweg-depe
 const ARROWS: &[(&str, &[&str])] = &[
     ("thalweg-types", &[]),
     ("thalweg-proto", &["types"]),
-    ("thalweg-client", &["types", "proto"]),
+    ("thalweg-trace", &["types"]),
+    ("thalweg-client", &["types", "proto", "trace"]),
     ("thalweg-expr", &["types"]),
     ("thalweg-functions", &["types"]),
     ("thalweg-storage", &["types"]),
@@ -29,14 +30,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("thalweg-cluster-state", &["types"]),
     ("thalweg-control", &["types", "cluster-state"]),
     ("thalweg-consensus", &["types", "proto", "metrics"]),
-    ("thalweg-coordinator", &["types", "proto", "cluster-state", "control", "consensus", "sql", "storage", "metrics"]),
+    (
+        "thalweg-coordinator",
+        &["types", "proto", "cluster-state", "control", "consensus", "sql", "storage", "metrics", "trace"],
+    ),
     ("thalweg-flow", &["types"]),
     ("thalweg-keyed-state", &["types"]),
     ("thalweg-operators", &["types", "expr", "functions", "flow", "keyed-state"]),
     ("thalweg-connectors", &["types", "functions", "storage"]),
     ("thalweg-exchange", &["types", "flow", "proto"]),
-    ("thalweg-runtime", &["types", "flow", "keyed-state", "operators", "connectors", "exchange", "storage", "metrics"]),
-    ("thalweg-node", &["types", "proto", "keyed-state", "connectors", "exchange", "runtime", "storage", "metrics"]),
+    (
+        "thalweg-runtime",
+        &["types", "flow", "keyed-state", "operators", "connectors", "exchange", "storage", "metrics", "trace"],
+    ),
+    (
+        "thalweg-node",
+        &["types", "proto", "keyed-state", "connectors", "exchange", "runtime", "storage", "metrics", "trace"],
+    ),
 ];
 /// Pure crates: they may not depend on anything with clocks, sockets, tasks or randomness.
 const PURE: &[&str] = &["thalweg-types", "thalweg-flow", "thalweg-cluster-state", "thalweg-control"];

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use thalweg_exchange::Outbound;
-use thalweg_types::{ChannelId, CheckpointId};
+use thalweg_types::{ChannelId, CheckpointId, checkpoint::Barrier};
 
 use super::{Chain, Gathered, Signal, Stage, Step, Vertex, failed, flushing};
 use crate::{
@@ -31,7 +31,8 @@ impl Chain {
                 Due::Begin(checkpoint) => self.pass_barrier(checkpoint, source).await?,
                 Due::Switch(checkpoint) => self.switch(checkpoint, source).await?,
                 Due::Overtake(checkpoint) => {
-                    let pending = overtake(&mut self.parts.outbounds, checkpoint, true)?;
+                    let barrier = self.unaligned(checkpoint);
+                    let pending = overtake(&mut self.parts.outbounds, barrier, true)?;
                     self.parts.gate.add_pending(pending);
                 }
                 Due::Complete => {
@@ -52,6 +53,7 @@ impl Chain {
         checkpoint: CheckpointId,
         source: Option<SourceView<'_>>,
     ) -> Result<(), SubtaskError> {
+        let _span = self.parts.gate.freezing(checkpoint, false);
         self.stack.push(Step::Signal { vertex: 0, signal: Signal::Barrier(checkpoint) });
         while let Some(step) = self.stack.pop() {
             self.take_turn().await;
@@ -64,6 +66,7 @@ impl Chain {
 
     /// Takes the unaligned part of a checkpoint at once, whatever waits.
     async fn switch(&mut self, checkpoint: CheckpointId, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
+        let _span = self.parts.gate.freezing(checkpoint, true);
         self.settle().await?;
         for at in 0..self.parts.vertices.len() {
             match self.parts.vertices[at].stage {
@@ -74,9 +77,14 @@ impl Chain {
         let (mut frozen, since) = self.frozen(checkpoint, source.map(|source| source.freeze())).await?;
         frozen.is_unaligned = true;
         frozen.in_flight = self.parts.gate.overtake(checkpoint);
-        frozen.in_flight.extend(overtake(&mut self.parts.outbounds, checkpoint, false)?);
+        let barrier = self.unaligned(checkpoint);
+        frozen.in_flight.extend(overtake(&mut self.parts.outbounds, barrier, false)?);
         self.parts.gate.hold_unaligned(frozen, since);
         Ok(())
+    }
+
+    fn unaligned(&self, checkpoint: CheckpointId) -> Barrier {
+        Barrier::unaligned(checkpoint).traced(self.parts.gate.trace_of(checkpoint))
     }
 
     /// Collects all that was frozen, and the time at which this subtask learned of the checkpoint.
@@ -104,6 +112,7 @@ impl Chain {
             alignment: began.saturating_sub(since),
             freeze,
             is_unaligned: false,
+            trace: self.parts.gate.trace_of(checkpoint),
         };
         Ok((frozen, since))
     }
@@ -179,14 +188,10 @@ impl Chain {
 }
 
 /// Lets a barrier overtake the rows on every outbound. If it was already sent, only where it still waits.
-fn overtake(
-    outbounds: &mut [Outbound],
-    checkpoint: CheckpointId,
-    was_sent: bool,
-) -> Result<Vec<Overtaken>, SubtaskError> {
+fn overtake(outbounds: &mut [Outbound], barrier: Barrier, was_sent: bool) -> Result<Vec<Overtaken>, SubtaskError> {
     let mut overtaken = Vec::new();
     for outbound in outbounds {
-        for (ChannelId { exchange, to, .. }, batches) in outbound.overtake(checkpoint, was_sent)? {
+        for (ChannelId { exchange, to, .. }, batches) in outbound.overtake(barrier, was_sent)? {
             let of_channel = |rows| Overtaken { exchange, to, rows: OvertakenBatch::Pending(rows) };
             overtaken.extend(batches.into_iter().map(of_channel));
         }

@@ -26,7 +26,7 @@ use thalweg_flow::key_groups_of;
 use thalweg_keyed_state::{BatchId, FrozenState, StateBatch};
 use thalweg_storage::{CheckpointStore, SEGMENT_BYTES, StateFileBuilder, StorageError, names};
 use thalweg_types::{
-    Attempt, ChainPlan, CheckpointId, ClusterId, Exchange, JobId, KeyGroup, OperatorId, SubtaskId,
+    Attempt, ChainPlan, CheckpointId, ClusterId, Exchange, JobId, KeyGroup, OperatorId, SubtaskId, TraceContext,
     bug::{self, Bug},
     checkpoint::{
         BatchRef, InFlightRows, OperatorSnapshot, Prepared, RecordCounts, SinkCommittables, SnapshotCost,
@@ -40,7 +40,7 @@ use thalweg_types::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{local::LocalState, restore::Known};
-use crate::{event::AttemptEvent, failure::SubtaskError, meter::Meter, orders::AttemptOrders};
+use crate::{event::AttemptEvent, failure::SubtaskError, meter::Meter, orders::AttemptOrders, spans::SubtaskSpans};
 
 /// Bound of the uploader's queue. A leader has at most one checkpoint in progress, so few pile up; if more do, the
 /// subtask waits.
@@ -101,6 +101,8 @@ pub(crate) struct Frozen {
     pub(crate) alignment: Duration,
     pub(crate) freeze: Duration,
     pub(crate) is_unaligned: bool,
+    /// The checkpoint's span, where somebody traces.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// Work of the uploader, in order.
@@ -146,6 +148,7 @@ pub(crate) struct Uploader {
     pub(crate) job: JobId,
     pub(crate) attempt: Attempt,
     pub(crate) subtask: SubtaskId,
+    pub(crate) spans: SubtaskSpans,
     pub(crate) store: CheckpointStore,
     pub(crate) compute: Arc<dyn Spawner>,
     pub(crate) local: LocalState,
@@ -256,8 +259,10 @@ impl Uploader {
 
     async fn snapshot(&mut self, mut frozen: Frozen) -> Result<(), SubtaskError> {
         let (checkpoint, subtask) = (frozen.checkpoint, self.subtask);
+        let span = self.spans.upload(checkpoint, frozen.trace);
         let began = self.meter.now();
-        self.make_durable(std::mem::take(&mut frozen.sealed), checkpoint).await?;
+        let durable = self.make_durable(std::mem::take(&mut frozen.sealed), checkpoint).await;
+        durable.inspect_err(|error| thalweg_trace::fail(&span, error.failure().message))?;
         // Output that was sealed at the end of input belongs to the first checkpoint after it.
         let at_the_end = self.unconfirmed.iter_mut().filter(|prepared| prepared.epoch == CheckpointId::FINAL);
         at_the_end.for_each(|prepared| prepared.epoch = checkpoint);
@@ -277,15 +282,17 @@ impl Uploader {
         };
         match uploaded {
             Some(Ok(snapshot)) => {
+                span.record("bytes", snapshot.cost.uploaded_bytes);
                 let snapshot = self.written_out(snapshot.into()).await;
                 self.tell(AttemptEvent::Snapshot { checkpoint, snapshot }).await;
             }
             Some(Err(error)) => {
                 let message = thalweg_types::text::with_causes(&error);
+                thalweg_trace::fail(&span, message.clone());
                 let failure = Failure { kind: error.failure_kind(), message };
                 self.tell(AttemptEvent::SnapshotFailed { checkpoint, subtask, failure }).await;
             }
-            None => {}
+            None => thalweg_trace::fail(&span, "the checkpoint was given up"),
         }
         Ok(())
     }
@@ -305,7 +312,7 @@ impl Uploader {
         let missing = self.store.missing(names).await?;
         if let Some(first) = missing.first() {
             let count = missing.len();
-            tracing::warn!(job = %self.job, subtask = ?self.subtask, count, first, "objects of checkpoints are gone; their state is uploaded anew");
+            tracing::warn!(job = %self.job, subtask = %self.subtask, count, first, "objects of checkpoints are gone; their state is uploaded anew");
             self.uploaded.objects.retain(|name, _| !missing.contains(name));
             self.uploaded.batches.retain(|_, at| !missing.contains(&at.object));
         }

@@ -41,7 +41,7 @@ pub(super) fn give_ticks(cluster: &Cluster, batches: i64, after: After) {
 
 /// Takes a checkpoint. Returns the snapshots.
 pub(super) async fn take(running: &mut Running, checkpoint: CheckpointId) -> Vec<SubtaskSnapshot> {
-    running.handles.iter().for_each(|handle| handle.begin_checkpoint(checkpoint));
+    running.handles.iter().for_each(|handle| handle.begin_checkpoint(checkpoint, None));
     let subtasks: usize = running.handles.iter().map(|handle| handle.states().len()).sum();
     let of = |running: &Running| -> Vec<SubtaskSnapshot> {
         let all = running.ending.snapshots.iter().filter(|((of, _), _)| *of == checkpoint);
@@ -312,7 +312,7 @@ async fn an_aborted_checkpoint_blocks_nothing() {
     let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 2));
     running.start().await;
     // Only the sources of one node get the order.
-    running.handles[0].begin_checkpoint(CheckpointId(1));
+    running.handles[0].begin_checkpoint(CheckpointId(1), None);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(running.ending.finished.is_empty(), "nothing holds the job up");
     running.handles.iter().for_each(|handle| handle.abort_checkpoint(CheckpointId(1)));

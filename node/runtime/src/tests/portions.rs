@@ -139,7 +139,7 @@ async fn a_checkpoint_in_the_middle_of_a_batch_holds_all_of_it_and_no_row_is_los
         let cluster = cluster(After::End).await;
         let mut running = cluster.deploy(JOB, &cluster.deployment(&graph, 1));
         assert!(first_rows(&mut running).await < ROWS as u64);
-        running.handles[0].begin_checkpoint(CheckpointId(1));
+        running.handles[0].begin_checkpoint(CheckpointId(1), None);
         while running.ending.snapshots.len() < 2 {
             running.next().await;
         }

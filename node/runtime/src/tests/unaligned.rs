@@ -180,12 +180,12 @@ async fn another_follows_one_that_was_given_up() {
     running.start().await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     // Only the sources of one node get the order.
-    running.handles[0].begin_checkpoint(CheckpointId(1));
+    running.handles[0].begin_checkpoint(CheckpointId(1), None);
     tokio::time::sleep(3 * ALIGNMENT_TIMEOUT).await;
     running.handles.iter().for_each(|handle| handle.abort_checkpoint(CheckpointId(1)));
     tokio::time::sleep(ALIGNMENT_TIMEOUT).await;
     // A newer checkpoint replaces one that was not aborted.
-    running.handles[0].begin_checkpoint(CheckpointId(2));
+    running.handles[0].begin_checkpoint(CheckpointId(2), None);
     tokio::time::sleep(3 * ALIGNMENT_TIMEOUT).await;
     let third = take_in_time(&mut running, CheckpointId(3)).await;
     running.finish().await;

@@ -55,7 +55,7 @@ impl World {
                     assert!(newest < Some(attempt), "{attempt} of {job} after {newest:?}");
                     self.alive.insert((job, attempt));
                 }
-                Effect::Start { job, attempt } => {
+                Effect::Start { job, attempt, .. } => {
                     assert!(self.alive.contains(&(job, attempt)) && self.started.insert((job, attempt)));
                 }
                 Effect::Stop { job, attempt }
@@ -103,8 +103,7 @@ fn take(desk: &mut Desk, world: &mut World, step: Step) {
     match step {
         Step::Order { term, job, attempt, action } => {
             let action = action_of(action);
-            let order =
-                Order { term: Term(term), cluster: cluster(), job: JobId(job), attempt: Attempt(attempt), action };
+            let order = Order { job: JobId(job), term: Term(term), ..order(attempt, action) };
             world.sent.push((desk.sequence + 1, order.clone()));
             if let Ok(effects) = desk.order(order) {
                 world.see(effects);

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 use prost::Message;
 
+use thalweg_types::TraceContext;
+
 use super::*;
 
 fn channels() -> impl Strategy<Value = ChannelId> {
@@ -20,8 +22,9 @@ fn payloads() -> impl Strategy<Value = Payload> {
         any::<i64>().prop_map(|micros| Payload::Watermark(Watermark(micros))),
         Just(Payload::Idle),
         any::<u64>().prop_map(|micros| Payload::Marker(LatencyMarker(micros))),
-        (any::<u64>(), any::<bool>()).prop_map(|(id, is_unaligned)| {
-            Payload::Barrier(Barrier { checkpoint: CheckpointId(id), is_unaligned })
+        (any::<u64>(), any::<bool>(), any::<u128>(), any::<u64>()).prop_map(|(id, is_unaligned, trace, span)| {
+            let trace = TraceContext::new(trace, span, is_unaligned);
+            Payload::Barrier(Barrier { checkpoint: CheckpointId(id), is_unaligned, trace })
         }),
         Just(Payload::End),
     ]
@@ -61,6 +64,15 @@ fn frames_without_channel_are_refused() {
     assert_eq!(SenderFrame::try_from(frame), Err(malformed("it names no channel")));
     assert_eq!(SenderFrame::try_from(v1::SenderFrame { frame: None }), Err(malformed("it is empty")));
     assert!(ReceiverFrame::try_from(v1::ReceiverFrame { frame: None }).is_err());
+}
+
+#[test]
+fn a_barrier_of_a_sender_that_knows_no_traces_has_none() {
+    let channel = Some(v1::Channel { exchange: 0, from: 0, to: 0 });
+    let barrier = v1::BarrierFrame { channel, sequence: 3, checkpoint: 7, unaligned: true, trace: None };
+    let frame = v1::SenderFrame { frame: Some(v1::sender_frame::Frame::Barrier(barrier)) };
+    let SenderFrame::Channel(frame) = SenderFrame::try_from(frame).unwrap() else { panic!("another frame") };
+    assert_eq!(frame.payload, Payload::Barrier(Barrier::unaligned(CheckpointId(7))));
 }
 
 #[test]

@@ -13,7 +13,10 @@ use thalweg_types::{
 };
 
 use super::{SLICES_MAX, address, checkpoint_id, each, json_value, node_id};
-use crate::{convert::WireError, v1};
+use crate::{
+    convert::{WireError, trace::trace_from_wire},
+    v1,
+};
 
 pub(super) fn to_wire(sequence: u64, order: Order) -> v1::Order {
     use v1::order::Action as Wire;
@@ -49,6 +52,7 @@ pub(super) fn to_wire(sequence: u64, order: Order) -> v1::Order {
         job: order.job.0,
         attempt: order.attempt.0,
         action: Some(action),
+        trace: order.trace.map(Into::into),
     }
 }
 
@@ -63,6 +67,7 @@ pub(super) fn from_wire(wire: v1::Order) -> Result<Order, WireError> {
         job: JobId(wire.job),
         attempt: Attempt(wire.attempt),
         action: action_from_wire(action)?,
+        trace: trace_from_wire(wire.trace),
     })
 }
 

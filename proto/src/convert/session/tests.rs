@@ -5,7 +5,7 @@ use proptest::{collection::vec, option, prelude::*, sample::Index};
 use prost::Message as _;
 use serde_json::json;
 use thalweg_types::{
-    Assignment, CheckpointId, ClusterId, JobGraph, KeyGroupTable, Operator, OperatorKind, Watermark,
+    Assignment, CheckpointId, ClusterId, JobGraph, KeyGroupTable, Operator, OperatorKind, TraceContext, Watermark,
     checkpoint::{
         BatchRef, InFlightRows, ManifestRef, OperatorSnapshot, Prepared, RecordCounts, SnapshotCost, SourceSnapshot,
         SplitProgress, SplitState, StateObject, SubtaskSnapshot,
@@ -266,6 +266,11 @@ fn node_message() -> impl Strategy<Value = NodeMessage> {
     ]
 }
 
+fn trace() -> impl Strategy<Value = Option<TraceContext>> {
+    (any::<u128>(), any::<u64>(), any::<bool>())
+        .prop_map(|(trace, span, is_sampled)| TraceContext::new(trace, span, is_sampled))
+}
+
 fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
     prop_oneof![
         (1u64.., any::<u64>(), 1u64..86_400_000).prop_map(|(node, term, lease_ms)| CoordinatorMessage::Registered {
@@ -274,15 +279,16 @@ fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage> {
             lease_ms
         }),
         ".{0,9}".prop_map(|reason| CoordinatorMessage::Refused { reason }),
-        (any::<u64>(), any::<u64>(), ".{1,9}", any::<u64>(), any::<u32>(), action()).prop_map(
-            |(sequence, term, cluster, job, attempt, action)| CoordinatorMessage::Order {
+        (any::<u64>(), any::<u64>(), ".{1,9}", any::<u64>(), any::<u32>(), action(), trace()).prop_map(
+            |(sequence, term, cluster, job, attempt, action, trace)| CoordinatorMessage::Order {
                 sequence,
                 order: Order {
                     term: Term(term),
                     cluster: ClusterId(cluster),
                     job: JobId(job),
                     attempt: Attempt(attempt),
-                    action
+                    action,
+                    trace
                 }
             }
         ),
@@ -389,11 +395,25 @@ fn deployments_that_do_not_hold_together_are_refused() {
 #[test]
 fn an_order_of_no_cluster_is_refused() {
     let cluster = ClusterId("c".to_owned());
-    let order = Order { term: Term(1), cluster, job: JobId(1), attempt: Attempt(1), action: Action::Cancel };
+    let order =
+        Order { term: Term(1), cluster, job: JobId(1), attempt: Attempt(1), action: Action::Cancel, trace: None };
     let wire = order::to_wire(1, order.clone());
     assert_eq!(order::from_wire(wire.clone()), Ok(order));
     let error = order::from_wire(v1::Order { cluster: String::new(), ..wire }).expect_err("whose is it?");
     assert!(error.to_string().contains("names no cluster"), "{error}");
+}
+
+#[test]
+fn an_order_of_a_leader_that_knows_no_traces_has_none() {
+    let cluster = ClusterId("c".to_owned());
+    let trace = TraceContext::new(1, 2, true);
+    let order = Order { term: Term(1), cluster, job: JobId(1), attempt: Attempt(1), action: Action::Start, trace };
+    let older = v1::Order { trace: None, ..order::to_wire(1, order.clone()) }.encode_to_vec();
+    let read = order::from_wire(v1::Order::decode(older.as_slice()).unwrap());
+    assert_eq!(read, Ok(Order { trace: None, ..order.clone() }));
+    let damaged = v1::TraceContext { trace: vec![1; 3], ..v1::TraceContext::default() };
+    let wire = v1::Order { trace: Some(damaged), ..order::to_wire(1, order.clone()) };
+    assert_eq!(order::from_wire(wire), Ok(Order { trace: None, ..order }), "what it orders counts all the same");
 }
 
 #[test]

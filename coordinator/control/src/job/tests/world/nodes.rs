@@ -215,7 +215,7 @@ impl World {
 
     fn refuse(&mut self, id: NodeId, attempt: Attempt, action: Action) {
         let cluster = thalweg_types::ClusterId("c".to_owned());
-        let order = Order { term: thalweg_types::Term(1), cluster, job: JOB, attempt, action };
+        let order = Order { term: thalweg_types::Term(1), cluster, job: JOB, attempt, action, trace: None };
         self.controller.on_refused(id, &order, "it is leaving", self.now);
         self.react();
     }

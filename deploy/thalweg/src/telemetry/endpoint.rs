@@ -1,0 +1,113 @@
+//! Where spans go: the flag says it, else the environment as OpenTelemetry's specification has it, else nowhere.
+
+use thiserror::Error;
+
+const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const TRACES_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
+const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+const TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+const DISABLED: &str = "OTEL_SDK_DISABLED";
+
+/// An address for spans that is none.
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("{source_of}: expected a URL such as http://localhost:4317, got '{given}'")]
+pub(super) struct EndpointError {
+    source_of: String,
+    given: String,
+}
+
+/// What there is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Spans go to this URL.
+    At(String),
+    /// The environment asks for another protocol.
+    Unspoken(String),
+    /// Nobody wants them.
+    Nowhere,
+}
+
+/// Where the spans of a command go.
+pub(super) fn find(command: &str, otlp: Option<&str>) -> Result<Found, EndpointError> {
+    #[allow(clippy::disallowed_methods, reason = "the environment is read in this crate")]
+    let variable = |name: &str| std::env::var(name).ok();
+    find_in(command, otlp, variable)
+}
+
+fn find_in(
+    command: &str,
+    otlp: Option<&str>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Found, EndpointError> {
+    // What is empty counts as unset.
+    let variable = |name: &str| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+    if let Some(given) = otlp {
+        return checked(&format!("configuration key {command}.otlp (--otlp, THALWEG_OTLP)"), given);
+    }
+    let is_off = variable(DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    if is_off || variable(TRACES_EXPORTER).is_some_and(|exporter| exporter == "none") {
+        return Ok(Found::Nowhere);
+    }
+    let given = [TRACES_ENDPOINT, ENDPOINT].into_iter().find_map(|name| Some((name, variable(name)?)));
+    let Some((name, given)) = given else { return Ok(Found::Nowhere) };
+    match variable(TRACES_PROTOCOL).or_else(|| variable(PROTOCOL)) {
+        Some(protocol) if protocol != "grpc" => Ok(Found::Unspoken(protocol)),
+        Some(_) | None => checked(&format!("the environment variable {name}"), &given),
+    }
+}
+
+fn checked(source_of: &str, given: &str) -> Result<Found, EndpointError> {
+    let refuse = || EndpointError { source_of: source_of.to_owned(), given: given.to_owned() };
+    let rest = ["http://", "https://"].iter().find_map(|scheme| given.strip_prefix(scheme)).ok_or_else(refuse)?;
+    if rest.is_empty() || rest.starts_with(['/', ':']) || given.contains(char::is_whitespace) {
+        return Err(refuse());
+    }
+    Ok(Found::At(given.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(otlp: Option<&str>, variables: &[(&str, &str)]) -> Result<Found, String> {
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        find_in("node", otlp, variable).map_err(|error| error.to_string())
+    }
+
+    fn at(url: &str) -> Result<Found, String> {
+        Ok(Found::At(url.to_owned()))
+    }
+
+    #[test]
+    fn the_flag_wins_over_the_environment_and_the_special_variable_over_the_general() {
+        let (general, special) = ((ENDPOINT, "http://g:1"), (TRACES_ENDPOINT, "https://s:1"));
+        assert_eq!(found(None, &[]), Ok(Found::Nowhere));
+        assert_eq!(found(None, &[(ENDPOINT, " ")]), Ok(Found::Nowhere));
+        assert_eq!(found(None, &[general]), at("http://g:1"));
+        assert_eq!(found(None, &[general, special]), at("https://s:1"));
+        assert_eq!(found(Some("http://f:1"), &[general, special, (DISABLED, "true")]), at("http://f:1"));
+    }
+
+    #[test]
+    fn the_environment_can_say_that_nothing_is_exported() {
+        let endpoint = (ENDPOINT, "http://g:1");
+        assert_eq!(found(None, &[endpoint, (DISABLED, "TRUE")]), Ok(Found::Nowhere));
+        assert_eq!(found(None, &[endpoint, (TRACES_EXPORTER, "none")]), Ok(Found::Nowhere));
+        assert_eq!(found(None, &[endpoint, (PROTOCOL, "grpc")]), at("http://g:1"));
+        let other = Ok(Found::Unspoken("http/protobuf".to_owned()));
+        assert_eq!(found(None, &[endpoint, (PROTOCOL, "http/protobuf")]), other);
+        assert_eq!(found(None, &[endpoint, (PROTOCOL, "http/protobuf"), (TRACES_PROTOCOL, "grpc")]), at("http://g:1"));
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_by_name() {
+        for wrong in ["localhost:4317", "http://", "http:///path", "ftp://a", "http://a b"] {
+            let error = found(Some(wrong), &[]).unwrap_err();
+            assert!(error.contains("node.otlp (--otlp, THALWEG_OTLP)") && error.contains(wrong), "{error}");
+        }
+        let error = found(None, &[(TRACES_ENDPOINT, "x")]).unwrap_err();
+        assert!(error.contains(TRACES_ENDPOINT), "{error}");
+    }
+}
