@@ -30,7 +30,7 @@ use thalweg_cluster_state::{Command, JobRecord};
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, Incarnation, JobGraph, JobId, JobStatus, NodeId, OperatorId, Split,
     SubtaskId,
-    checkpoint::{Manifest, ManifestRef, SplitProgress},
+    checkpoint::{Manifest, ManifestRef, RecordedGraph, SplitProgress},
     graph::GraphError,
     job::{Failure, FailureKind},
     session::{Action, Order, Report, SubtaskReport},
@@ -184,6 +184,8 @@ pub struct JobController {
     config: ControlConfig,
     graph: JobGraph,
     plan: ChainPlan,
+    /// What manifests tell of the graph.
+    recorded: RecordedGraph,
     settings: JobSettings,
     /// The record's count of restarts by clients when this controller was made.
     restarts: u32,
@@ -212,10 +214,12 @@ impl JobController {
             // An earlier leader may have been told that a client waits for a checkpoint.
             checkpoints.on_wanted();
         }
+        let plan = ChainPlan::of(&graph);
         Ok(Self {
             job,
             config,
-            plan: ChainPlan::of(&graph),
+            recorded: RecordedGraph::of(&graph, &plan),
+            plan,
             graph,
             settings,
             restarts: record.restarts,

@@ -4,6 +4,7 @@ mod checker;
 mod columns;
 mod functions;
 mod guards;
+mod identities;
 mod numbers;
 mod order;
 mod plans;

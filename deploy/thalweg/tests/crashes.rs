@@ -185,6 +185,13 @@ fn checkpoints_are_listed_and_verified_and_damage_is_named() {
     assert_eq!(whole.code, Some(0), "{whole:?}");
     let verified: serde_json::Value = serde_json::from_str(&whole.stdout).expect("a line of JSON");
     assert!(verified["checkpoint"].as_u64() >= Some(newest) && verified["rows"].as_u64() > Some(0), "{verified}");
+    let operators = verified["operators"].as_array().expect("a list of operators");
+    let is_told = |operator: &serde_json::Value| {
+        operator["identity"].as_str().is_some_and(|identity| identity.len() == 16)
+            && operator["state_version"].as_u64() == Some(1)
+            && operator["columns"].as_array().is_some_and(|columns| !columns.is_empty())
+    };
+    assert!(!operators.is_empty() && operators.iter().all(is_told), "{verified}");
 
     let manifest = newest_manifest(&folder);
     let state = fs::read_to_string(&manifest).expect("it can be read");

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
-use thalweg_types::{Attempt, ClusterId, Fault, JobId, OperatorId, Split};
+use thalweg_types::{Attempt, ClusterId, Fault, JobId, OperatorId, Split, graph::OperatorIdentity};
 
 mod allowed;
 mod blackhole;
@@ -100,6 +100,8 @@ pub struct SourceIdentity {
     pub attempt: Attempt,
     /// The source.
     pub source: OperatorId,
+    /// What its state means; part of the names of its logs.
+    pub identity: OperatorIdentity,
     /// The store of the job's checkpoints.
     pub store: CheckpointStore,
     /// Whether periodic checkpoints go there, so that other nodes can reach it.
@@ -177,8 +179,8 @@ pub struct SinkIdentity {
     pub job: JobId,
     /// The attempt.
     pub attempt: Attempt,
-    /// The sink.
-    pub sink: OperatorId,
+    /// What the sink is, or the operator that sets records aside.
+    pub sink: OperatorIdentity,
     /// The subtask's index.
     pub subtask: u32,
 }

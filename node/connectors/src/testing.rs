@@ -17,7 +17,7 @@ use object_store::memory::InMemory;
 use thalweg_types::{
     Attempt, ClusterId, JobId, OperatorId, Split,
     connector::TableConnector,
-    graph::{SinkOperator, SourceOperator},
+    graph::{OperatorIdentity, SinkOperator, SourceOperator},
     seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle},
     settings::JobSettings,
 };
@@ -173,7 +173,8 @@ pub(crate) fn cluster() -> ClusterId {
 }
 
 pub(crate) fn identity(job: u64, attempt: u32, subtask: u32) -> SinkIdentity {
-    SinkIdentity { cluster: cluster(), job: JobId(job), attempt: Attempt(attempt), sink: OperatorId(7), subtask }
+    let sink = OperatorIdentity(7);
+    SinkIdentity { cluster: cluster(), job: JobId(job), attempt: Attempt(attempt), sink, subtask }
 }
 
 /// A source's identity, with this much memory for decoding.
@@ -185,6 +186,7 @@ pub(crate) fn source_identity(decoding_bytes: u64) -> SourceIdentity {
         job: JobId(1),
         attempt: Attempt(1),
         source: OperatorId(0),
+        identity: OperatorIdentity(0),
         store: CheckpointStore::open(place, &stores).expect("it is registered"),
         takes_checkpoints: false,
         check: None,

@@ -13,6 +13,7 @@ use thalweg_operators::{FailedRows, LateRows, Operator};
 use thalweg_types::{
     OperatorId,
     bug::{self, Bug},
+    graph::Identities,
 };
 
 use crate::{
@@ -39,6 +40,7 @@ pub(crate) struct Aside {
     tables: Arc<dyn Tables>,
     /// Identifies the subtask; the operator in it is replaced for each writer.
     identity: SinkIdentity,
+    identities: Arc<Identities>,
     paths: AsidePaths,
     /// Opened when an operator sets its first record aside.
     writers: BTreeMap<(OperatorId, SetAsideKind), Box<dyn SetAsideOutput>>,
@@ -53,8 +55,12 @@ enum Taken {
 }
 
 impl Aside {
-    pub(crate) fn new(tables: Arc<dyn Tables>, identity: SinkIdentity, paths: AsidePaths) -> Self {
-        Self { tables, identity, paths, writers: BTreeMap::new(), waiting: Vec::new() }
+    pub(crate) fn new(
+        tables: Arc<dyn Tables>,
+        (identity, identities): (SinkIdentity, Arc<Identities>),
+        paths: AsidePaths,
+    ) -> Self {
+        Self { tables, identity, identities, paths, writers: BTreeMap::new(), waiting: Vec::new() }
     }
 
     /// Takes the late and the failed rows of an operator.
@@ -146,7 +152,7 @@ impl Aside {
         let writer = match self.writers.entry((operator, kind)) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(none) => {
-                let identity = SinkIdentity { sink: operator, ..self.identity.clone() };
+                let identity = SinkIdentity { sink: self.identities.get(operator), ..self.identity.clone() };
                 none.insert(self.tables.set_aside(kind, path, identity).map_err(failed)?)
             }
         };

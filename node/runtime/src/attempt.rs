@@ -20,6 +20,7 @@ use thalweg_operators::until;
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, JobId, SubtaskId, TraceContext,
+    graph::Identities,
     job::{Failure, FailureKind, SubtaskMetrics},
     session::{Deployment, SubtaskState},
 };
@@ -316,6 +317,7 @@ impl Supervisor {
             job: self.job,
             attempt: self.attempt,
             deployment: &self.deployment,
+            identities: Arc::new(Identities::of(&self.deployment.graph)),
             plan: &plan,
             orders: self.orders.clone(),
             memory: &self.memory,

@@ -19,7 +19,7 @@ use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, Chain as PlannedChain, ChainPlan, ChannelId, ClusterId, JobId, NodeId, Operator, OperatorId, SubtaskId,
     checkpoint::SplitProgress,
-    graph::{Description, Distribution, Role, SourceOperator, StateScope},
+    graph::{Description, Distribution, Identities, Role, SourceOperator, StateScope},
     session::Deployment,
     settings::JobSettings,
 };
@@ -69,6 +69,7 @@ pub(crate) struct Builder<'a> {
     pub(crate) job: JobId,
     pub(crate) attempt: Attempt,
     pub(crate) deployment: &'a Deployment,
+    pub(crate) identities: Arc<Identities>,
     pub(crate) plan: &'a ChainPlan,
     pub(crate) orders: watch::Receiver<AttemptOrders>,
     pub(crate) memory: &'a MemoryUse,
@@ -369,12 +370,13 @@ impl Builder<'_> {
             vertices[index_of[&parent]].children.push(index_of[id]);
         }
         let identity = self.identity(planned.operators[0], subtask);
+        let names = (identity, self.identities.clone());
         let dead_letter_path = self
             .source_of(subtask)
             .and_then(|(id, spec)| spec.connector.dead_letter_path().map(|path| (id, path.to_owned())));
         let JobSettings { late_path: late, error_path: failed, .. } = shared.settings.clone();
         let mut aside =
-            Aside::new(self.tables.clone(), identity, AsidePaths { late, failed, dead_letters: dead_letter_path });
+            Aside::new(self.tables.clone(), names, AsidePaths { late, failed, dead_letters: dead_letter_path });
         let head = planned.operators[0];
         aside.add_late(head, std::mem::take(&mut shared.late), meter);
         aside.add_failed((head, &vertices[0].name), std::mem::take(&mut shared.failed), meter)?;
@@ -431,6 +433,7 @@ impl Builder<'_> {
             job: self.job,
             attempt: self.attempt,
             source: id,
+            identity: self.identities.get(id),
             store: self.store.clone(),
             takes_checkpoints: self.deployment.takes_checkpoints,
             check: Some(Stamp::new(self.head(subtask), spec)?.check(chain.takes_dead_letters())),
@@ -476,7 +479,7 @@ impl Builder<'_> {
     }
 
     fn identity(&self, sink: OperatorId, subtask: SubtaskId) -> SinkIdentity {
-        let cluster = self.cluster.clone();
+        let (cluster, sink) = (self.cluster.clone(), self.identities.get(sink));
         SinkIdentity { cluster, job: self.job, attempt: self.attempt, sink, subtask: subtask.index }
     }
 }

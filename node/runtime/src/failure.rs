@@ -7,6 +7,7 @@ use thalweg_operators::OperatorError;
 use thalweg_storage::StorageError;
 use thalweg_types::{
     ChannelId, NodeId,
+    checkpoint::UnmatchedState,
     graph::GraphError,
     job::{Failure, FailureKind},
     text::with_causes,
@@ -47,6 +48,9 @@ pub(crate) enum SubtaskError {
     /// The checkpoint to restore from cannot be read, or there is no place for new ones.
     #[error("checkpoints cannot be used")]
     Checkpoint(#[from] StorageError),
+    /// The checkpoint to restore from holds state that no operator can go on from.
+    #[error("the checkpoint cannot be restored")]
+    Unmatched(#[from] UnmatchedState),
     /// State could not be restored.
     #[error("the state of operator {operator} could not be restored")]
     Restore {
@@ -94,6 +98,7 @@ impl SubtaskError {
             | Self::SetAside { .. }
             | Self::Checkpoint(_)
             | Self::Restore { .. }
+            | Self::Unmatched(_)
             | Self::StateTooLarge { .. }
             | Self::Panic { .. }
             | Self::Plan { .. }
@@ -110,6 +115,7 @@ impl SubtaskError {
             | Self::SetAside { .. }
             | Self::Checkpoint(_)
             | Self::Restore { .. }
+            | Self::Unmatched(_)
             | Self::Exchange(_)
             | Self::Barrier { .. }
             | Self::StateTooLarge { .. }
@@ -126,6 +132,7 @@ impl SubtaskError {
             Self::Operator { .. }
             | Self::Row { .. }
             | Self::Restore { .. }
+            | Self::Unmatched(_)
             | Self::StateTooLarge { .. }
             | Self::Plan { .. }
             | Self::Graph(_) => FailureKind::Data,

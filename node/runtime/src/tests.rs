@@ -3,6 +3,7 @@
 mod checkpoints;
 mod failures;
 mod flows;
+mod golden;
 mod graph;
 mod portions;
 mod rig;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, path::Path};
 use serde::Deserialize;
-use thalweg_types::checkpoint::{MANIFEST_FORMAT, Manifest, ManifestRef, StateObject};
+use thalweg_types::checkpoint::{MANIFEST_FORMAT, MANIFEST_FORMAT_MIN, Manifest, ManifestRef, StateObject};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
@@ -267,14 +267,16 @@ pub(crate) fn parse_manifest(name: &str, bytes: &[u8]) -> Result<Manifest, Stora
         format: u32,
     }
     let Format { format } = serde_json::from_slice(bytes).map_err(|error| corrupt(name, error.to_string()))?;
-    if format != MANIFEST_FORMAT {
-        return Err(corrupt(name, format!("it is of format {format}, and {MANIFEST_FORMAT} is known")));
+    // A later format may have anything in it, so its number is told before the rest is read.
+    if !(MANIFEST_FORMAT_MIN..=MANIFEST_FORMAT).contains(&format) {
+        let known = format!("{MANIFEST_FORMAT_MIN} to {MANIFEST_FORMAT} are known");
+        return Err(corrupt(name, format!("it is of format {format}, and {known}")));
     }
     let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| corrupt(name, error.to_string()))?;
-    let owners = manifest.key_groups.owners();
-    if owners.len() > KEY_GROUPS_MAX || owners.iter().any(|owner| *owner >= manifest.parallelism) {
-        return Err(corrupt(name, "its key groups are too many, or belong to slices that there are not"));
+    if manifest.key_groups.owners().len() > KEY_GROUPS_MAX {
+        return Err(corrupt(name, "its key groups are too many"));
     }
+    manifest.check().map_err(|reason| corrupt(name, reason))?;
     Ok(manifest)
 }
 

@@ -4,7 +4,7 @@
 //! ObjectStores --open URL--> CheckpointStore --put_state---> CLUSTER/job-J/attempt-A/CHAIN-INDEX-CHECKPOINT.state
 //!                                            --put_manifest-> CLUSTER/job-J/manifest-CHECKPOINT-ATTEMPT-TERM.json
 //!                                            --put_marker---> thalweg-cluster.json
-//!                                IngestLog --create--------> CLUSTER/job-J/ingest/SOURCE-SPLIT/NUMBER.segment
+//!                                IngestLog --create--------> CLUSTER/job-J/ingest/LOG/NUMBER.segment
 //! ```
 //!
 //! An object is durable once a `put` of a checkpoint store has returned, in a local directory too. Length, checksum and
@@ -17,6 +17,7 @@ mod compact;
 mod directory;
 mod error;
 pub mod ingest_log;
+mod log_name;
 mod marker;
 pub mod names;
 mod refusal;
@@ -40,4 +41,4 @@ pub use state_file::{
 };
 pub use state_reader::StateReader;
 pub use stores::{ObjectStores, local_path, local_text, percent_decoded, stored_url};
-pub use verify::{Verified, verify};
+pub use verify::{Verified, VerifiedOperator, verify};

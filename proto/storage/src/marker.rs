@@ -89,6 +89,19 @@ mod tests {
     use super::*;
     use crate::ObjectStores;
 
+    /// Another format needs another number, and another file beside this one.
+    const GOLDEN: &[u8] = include_bytes!("tests/golden/marker-1.json");
+
+    #[tokio::test]
+    async fn a_marker_of_each_format_is_read() {
+        let memory = Arc::new(InMemory::new());
+        let stores = ObjectStores::default().with_store("memory://test", memory.clone());
+        let store = CheckpointStore::open("memory://test", &stores).unwrap();
+        memory.put(&Path::from(MARKER), GOLDEN.to_vec().into()).await.unwrap();
+        assert_eq!(store.marker().await.unwrap(), Some(marker("a")));
+        assert_eq!(store.put_marker(&marker("b")).await.unwrap(), marker("a"), "it stays");
+    }
+
     fn marker(cluster: &str) -> Marker {
         Marker::new(ClusterId(cluster.to_owned()), ClusterId("river".to_owned()))
     }
@@ -108,7 +121,7 @@ mod tests {
         }
         let name = Path::from("checkpoints/thalweg-cluster.json");
         let bytes = memory.get(&name).await.unwrap().bytes().await.unwrap();
-        assert_eq!(&bytes[..], br#"{"format":1,"cluster":"a","name":"river"}"#);
+        assert_eq!(&bytes[..], GOLDEN);
         memory.put(&name, br#"{"format":2,"cluster":"a","name":"river"}"#.to_vec().into()).await.unwrap();
         let store = CheckpointStore::open("memory://test/checkpoints", &stores).unwrap();
         let error = store.marker().await.unwrap_err();

@@ -3,18 +3,17 @@
 //! ```text
 //! CLUSTER/job-J/attempt-A/CHAIN-INDEX-CHECKPOINT.state     a subtask's state, of one checkpoint
 //! CLUSTER/job-J/manifest-CHECKPOINT-ATTEMPT-TERM.json      all of a checkpoint
-//! CLUSTER/job-J/ingest/SOURCE-SPLIT/NUMBER.segment         records that were POSTed: see `ingest_log`
+//! CLUSTER/job-J/ingest/LOG/NUMBER.segment                  records that were POSTed: see `ingest_log`
 //! ```
 //!
 //! No two writers share a name: clusters have different ids, numbers of attempts and checkpoints are never used twice,
 //! and the leader of another term writes another manifest. Segments are an intended exception: attempts contend for the
 //! next number of a log. A checkpoint in a manifest's name has at least 12 digits, and so has a segment's number, so
-//! that names sort by these numbers. SPLIT is the xxh3-64 of the split's id, as 16 hexadecimal digits.
+//! that names sort by these numbers. LOG is a `LogName`.
 
-use thalweg_types::{Attempt, CheckpointId, ClusterId, JobId, OperatorId, SplitId, SubtaskId, Term};
-use xxhash_rust::xxh3::xxh3_64;
+use thalweg_types::{Attempt, CheckpointId, ClusterId, JobId, SubtaskId, Term};
 
-use crate::segment_number::SegmentNumber;
+use crate::{log_name::LogName, segment_number::SegmentNumber};
 
 /// The folder of everything that a job writes, without `/` at its end.
 #[must_use]
@@ -48,10 +47,10 @@ pub fn ingest_prefix(cluster: &ClusterId, job: JobId) -> String {
     format!("{}/ingest", job_prefix(cluster, job))
 }
 
-/// The folder of the ingest log of one split of a source, without `/` at its end.
+/// The folder of an ingest log, without `/` at its end.
 #[must_use]
-pub fn ingest_folder(cluster: &ClusterId, job: JobId, source: OperatorId, split: &SplitId) -> String {
-    format!("{}/{}-{:016x}", ingest_prefix(cluster, job), source.0, xxh3_64(split.0.as_bytes()))
+pub fn ingest_folder(cluster: &ClusterId, job: JobId, log: &LogName) -> String {
+    format!("{}/{log}", ingest_prefix(cluster, job))
 }
 
 /// A segment of an ingest log.
@@ -129,7 +128,7 @@ fn number(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use thalweg_types::ChainId;
+    use thalweg_types::{ChainId, SplitId, graph::OperatorIdentity};
 
     use super::*;
 
@@ -150,10 +149,11 @@ mod tests {
     }
 
     #[test]
-    fn segments_lie_in_the_folder_of_their_split() {
+    fn segments_lie_in_the_folder_of_their_log() {
         let (cluster, job) = (ClusterId("00c0ffee00c0ffee".to_owned()), JobId(3));
-        let folder = ingest_folder(&cluster, job, OperatorId(7), &SplitId("/ingest/t".to_owned()));
-        assert_eq!(folder, "00c0ffee00c0ffee/job-3/ingest/7-f0cdd6bb395812ff");
+        let log = LogName::of(OperatorIdentity(0x1f), &SplitId("/ingest/t".to_owned()));
+        let folder = ingest_folder(&cluster, job, &log);
+        assert_eq!(folder, "00c0ffee00c0ffee/job-3/ingest/000000000000001f-f0cdd6bb395812ff");
         let name = segment(&folder, SegmentNumber(12));
         assert_eq!(name, format!("{folder}/000000000012.segment"));
         assert_eq!(segment_of(&name), Some((folder.as_str(), SegmentNumber(12))));

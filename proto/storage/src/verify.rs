@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use thalweg_types::{
-    Attempt, ChainId, CheckpointId, JobId, KeyGroup,
-    checkpoint::{BatchRef, Manifest, StateObject, SubtaskSnapshot},
+    Attempt, ChainId, CheckpointId, JobId, KeyGroup, OperatorId,
+    checkpoint::{BatchRef, Manifest, RecordedOperator, StateObject, SubtaskSnapshot},
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What a sound checkpoint consists of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     /// The checkpoint.
     pub checkpoint: CheckpointId,
@@ -37,6 +37,21 @@ pub struct Verified {
     /// The number of their segments that it refers to.
     pub segments: u64,
     /// The number of rows in those.
+    pub rows: u64,
+    /// The release that took it; `None` if its format does not tell.
+    pub release: Option<String>,
+    /// The operators that have state in it, by their index.
+    pub operators: Vec<VerifiedOperator>,
+}
+
+/// An operator that has state in a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedOperator {
+    /// Its index in the graph.
+    pub operator: OperatorId,
+    /// What the manifest tells of it; `None` if its format does not tell.
+    pub recorded: Option<RecordedOperator>,
+    /// The number of rows in the segments that its state refers to.
     pub rows: u64,
 }
 
@@ -60,6 +75,7 @@ pub async fn verify(url: &str, stores: &ObjectStores) -> Result<Verified, Storag
         bytes += object.bytes;
     }
     let (segments, rows) = verification.follow_references()?;
+    let operators = verification.operators()?;
     Ok(Verified {
         checkpoint: manifest.checkpoint,
         job: manifest.job,
@@ -69,6 +85,8 @@ pub async fn verify(url: &str, stores: &ObjectStores) -> Result<Verified, Storag
         bytes,
         segments,
         rows,
+        release: manifest.graph.as_ref().map(|graph| graph.release.clone()),
+        operators,
     })
 }
 
@@ -165,6 +183,32 @@ impl Verification<'_> {
             }
         }
         Ok((count(followed.len()), followed.values().sum()))
+    }
+
+    /// The operators that have state. Segments that several subtasks refer to count once.
+    fn operators(&self) -> Result<Vec<VerifiedOperator>, StorageError> {
+        let mut rows: BTreeMap<OperatorId, BTreeMap<(&str, u32), u64>> = BTreeMap::new();
+        let snapshots = || self.manifest.subtasks.iter();
+        let states = snapshots().flat_map(|snapshot| &snapshot.operators);
+        let of_states =
+            states.map(|state| (state.operator, state.tables.values().flatten().collect::<Vec<&BatchRef>>()));
+        let sources = snapshots().filter_map(|snapshot| snapshot.source.as_ref());
+        let of_sources =
+            sources.map(|source| (source.source, source.splits.iter().flat_map(|split| &split.held).collect()));
+        for (operator, batches) in of_states.chain(of_sources) {
+            let counted = rows.entry(operator).or_default();
+            for (batch, index) in batches.into_iter().flat_map(|batch| batch.segments.iter().map(move |at| (batch, at)))
+            {
+                counted.insert((batch.object.as_str(), *index), self.segment(&batch.object, *index)?.rows);
+            }
+        }
+        let graph = self.manifest.graph.as_ref();
+        let told = |(operator, counted): (OperatorId, BTreeMap<_, u64>)| VerifiedOperator {
+            operator,
+            recorded: graph.and_then(|graph| graph.operator(operator)).cloned(),
+            rows: counted.values().sum(),
+        };
+        Ok(rows.into_iter().map(told).collect())
     }
 
     fn segment(&self, object: &str, index: u32) -> Result<&Segment, StorageError> {

@@ -17,6 +17,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    graph::OperatorIdentity,
     id::{Attempt, CheckpointId, ClusterId, JobId, OperatorId, SubtaskId},
     key_group::KeyGroupTable,
     split::Split,
@@ -24,8 +25,16 @@ use crate::{
     trace::TraceContext,
 };
 
-/// The version of the manifest format.
-pub const MANIFEST_FORMAT: u32 = 1;
+mod matching;
+mod recorded;
+
+pub use matching::{Matching, UnmatchedState};
+pub use recorded::{RecordedColumn, RecordedExchange, RecordedGraph, RecordedOperator};
+
+/// The version of the manifest format that is written.
+pub const MANIFEST_FORMAT: u32 = 2;
+/// The oldest version that is read. It did not describe the graph.
+pub const MANIFEST_FORMAT_MIN: u32 = 1;
 
 /// Separates the records of one checkpoint from those of the next, on their way through the dataflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,7 +301,7 @@ impl Eq for ToldSnapshot {}
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The version of the format: `MANIFEST_FORMAT`.
+    /// The version of the format, from `MANIFEST_FORMAT_MIN` to `MANIFEST_FORMAT`.
     pub format: u32,
     /// The cluster.
     pub cluster: ClusterId,
@@ -306,6 +315,13 @@ pub struct Manifest {
     pub key_groups: KeyGroupTable,
     /// The number of slices.
     pub parallelism: u32,
+    /// The graph whose state it is; `None` in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<RecordedGraph>,
+    /// What the enumerators of sources remember, such as which files were found, by the source. Carried from each
+    /// checkpoint to the next; none remembers anything yet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub enumerators: BTreeMap<OperatorIdentity, serde_json::Value>,
     /// The parts of all subtasks.
     pub subtasks: Vec<SubtaskSnapshot>,
 }

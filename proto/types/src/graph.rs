@@ -19,10 +19,16 @@ use crate::{connector::TableConnector, expr::ExprBytes, id::OperatorId};
 
 mod check;
 mod description;
+mod identity;
+mod state_form;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use description::{Description, Role, SideOutput, StateScope};
+pub use identity::{GraphFingerprint, Identities, NotAHash, OperatorIdentity, type_text};
+pub use state_form::StateForm;
 
 /// The version of the job graph's format.
 pub const FORMAT: u32 = 1;

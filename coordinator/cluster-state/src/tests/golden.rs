@@ -1,7 +1,8 @@
 //! The persisted forms, byte for byte. What an older engine wrote must stay readable. A change here needs a new format
-//! number, not a new file.
+//! number, and new files: `cargo test -p thalweg-cluster-state --lib -- --ignored golden` makes them. Those of older formats
+//! stay.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use thalweg_types::{
     Attempt, ClusterId, Incarnation, JobId, NodeId,
@@ -12,7 +13,7 @@ use super::{
     begin, begin_checkpoint, committed, complete, complete_checkpoint, fail, forget, register, restart, run, running,
     submit,
 };
-use crate::{ClusterState, Command, EndMode, Verdict};
+use crate::{ClusterState, Command, EndMode, FORMAT, Verdict};
 
 const COMMANDS: &str = include_str!("golden/commands-4.jsonl");
 /// Written before the times of submission and end were recorded.
@@ -64,8 +65,8 @@ fn commands_have_the_bytes_of_format_4() {
     assert_eq!(read, one_of_each());
 }
 
-#[test]
-fn a_snapshot_has_the_bytes_of_format_4() {
+/// A state in which a job has run, with a checkpoint.
+fn state() -> ClusterState {
     let mut state = running();
     let _ = state.apply(6, Command::InitCluster { cluster: ClusterId("c0ffee".to_owned()) });
     let _ = state.apply(7, register(2, 21, 2));
@@ -73,6 +74,22 @@ fn a_snapshot_has_the_bytes_of_format_4() {
     for (command, index) in checkpoints.into_iter().zip(8..) {
         state.apply(index, command).into_result().unwrap();
     }
+    state
+}
+
+#[test]
+#[ignore = "writes files of the repository"]
+fn golden_files_of_the_newest_format_are_made() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/golden");
+    let line = |command: &Command| [command.to_bytes(Duration::ZERO).as_slice(), b"\n"].concat();
+    let commands: Vec<Vec<u8>> = one_of_each().iter().map(line).collect();
+    fs::write(folder.join(format!("commands-{FORMAT}.jsonl")), commands.concat()).unwrap();
+    fs::write(folder.join(format!("snapshot-{FORMAT}.json")), [state().to_bytes().as_slice(), b"\n"].concat()).unwrap();
+}
+
+#[test]
+fn a_snapshot_has_the_bytes_of_format_4() {
+    let state = state();
     assert_eq!(String::from_utf8(state.to_bytes()).unwrap(), SNAPSHOT.trim_end());
     assert_eq!(ClusterState::from_bytes(SNAPSHOT.trim_end().as_bytes()).unwrap(), state);
     assert_eq!(ClusterState::from_bytes(SNAPSHOT_3.trim_end().as_bytes()).unwrap(), state);

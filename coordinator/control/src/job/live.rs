@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use thalweg_cluster_state::{Command, EndMode, JobRecord, Verdict};
 use thalweg_types::{
     CheckpointId, NodeId, OperatorId,
-    checkpoint::{Manifest, SinkCommittables, SplitProgress},
+    checkpoint::{Manifest, Matching, SinkCommittables, SplitProgress},
     job::{Failure, FailureKind},
     session::{Action, Deployment, SplitAssignment, SubtaskState},
 };
@@ -35,7 +35,13 @@ impl JobController {
         let restored = view.record.attempt.as_ref().and_then(|attempt| attempt.restored);
         if let (None, Some(checkpoint)) = (&self.facts.splits, restored) {
             match self.manifest(view, checkpoint) {
-                Ok(manifest) => self.facts.splits = Some(splits_of(&manifest)),
+                Ok(manifest) => match manifest.matched(&self.graph, &self.plan) {
+                    Ok(matching) => self.facts.splits = Some(splits_of(&manifest, &matching)),
+                    Err(unmatched) => {
+                        let failure = failure(FailureKind::Data, unmatched.to_string());
+                        return vec![Effect::Propose(Command::FailJob { job: self.job, failure })];
+                    }
+                },
                 Err(read) => return self.fail_if_broken(view).or(read).into_iter().collect(),
             }
         }
@@ -314,11 +320,12 @@ impl JobController {
     }
 }
 
-/// All splits of a checkpoint by source. Those of a sequence are in order.
-fn splits_of(manifest: &Manifest) -> Vec<(OperatorId, Vec<SplitProgress>)> {
+/// All splits of a checkpoint by the source that goes on with them. Those of a sequence are in order.
+fn splits_of(manifest: &Manifest, matching: &Matching) -> Vec<(OperatorId, Vec<SplitProgress>)> {
     let mut sources: BTreeMap<OperatorId, Vec<SplitProgress>> = BTreeMap::new();
     for snapshot in manifest.subtasks.iter().filter_map(|snapshot| snapshot.source.as_ref()) {
-        sources.entry(snapshot.source).or_default().extend(snapshot.splits.iter().cloned());
+        let Some(source) = matching.operator(snapshot.source) else { continue };
+        sources.entry(source).or_default().extend(snapshot.splits.iter().cloned());
     }
     for splits in sources.values_mut() {
         let place = |progress: &SplitProgress| {

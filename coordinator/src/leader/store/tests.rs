@@ -1,15 +1,20 @@
 //! What is deleted from the store, and what is not.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use object_store::memory::InMemory;
-use thalweg_storage::{ObjectStores, ingest_log::SegmentNumber};
+use thalweg_storage::{
+    ObjectStores,
+    ingest_log::{LogName, SegmentNumber},
+};
 use thalweg_types::{
     KeyGroupTable, OperatorId, Split, SplitId, SubtaskId,
     checkpoint::{
-        MANIFEST_FORMAT, RecordCounts, SnapshotCost, SourceSnapshot, SplitProgress, StateObject, SubtaskSnapshot,
+        MANIFEST_FORMAT, RecordCounts, RecordedGraph, RecordedOperator, SnapshotCost, SourceSnapshot, SplitProgress,
+        StateObject, SubtaskSnapshot,
     },
+    graph::{GraphFingerprint, OperatorIdentity},
 };
 
 use super::*;
@@ -28,6 +33,21 @@ async fn state(store: &CheckpointStore, attempt: u32, checkpoint: u64) -> StateO
     let subtask = SubtaskId::default();
     let name = names::state_object(&owner().cluster, JobId(1), Attempt(attempt), subtask, CheckpointId(checkpoint));
     store.put_state(&name, Bytes::from_static(b"rows").into()).await.unwrap()
+}
+
+/// A graph of a source.
+fn one_source() -> RecordedGraph {
+    let source = RecordedOperator {
+        operator: OperatorId(0),
+        identity: OperatorIdentity(7),
+        kind: "source".to_owned(),
+        state_version: 1,
+        name: "source t".to_owned(),
+        chain: thalweg_types::ChainId(0),
+        output: Vec::new(),
+    };
+    let fingerprint = GraphFingerprint(7);
+    RecordedGraph { release: "1".to_owned(), fingerprint, operators: vec![source], exchanges: Vec::new() }
 }
 
 async fn manifest(store: &CheckpointStore, attempt: u32, checkpoint: u64, objects: &[&StateObject]) -> ManifestRef {
@@ -50,6 +70,8 @@ async fn manifest(store: &CheckpointStore, attempt: u32, checkpoint: u64, object
         checkpoint: CheckpointId(checkpoint),
         key_groups: KeyGroupTable::even(2, 1),
         parallelism: 1,
+        graph: Some(one_source()),
+        enumerators: BTreeMap::new(),
         subtasks: vec![snapshot],
     };
     let name = names::manifest(&owner().cluster, JobId(1), CheckpointId(checkpoint), Attempt(attempt), Term(1));
@@ -113,7 +135,8 @@ async fn a_manifest_of_another_job_is_refused() {
 async fn segments_of_ingest_logs_go_once_no_kept_checkpoint_needs_them() {
     let store = store();
     let (source, split) = (OperatorId(0), SplitId("/in".to_owned()));
-    let folder = names::ingest_folder(&owner().cluster, JobId(1), source, &split);
+    let log = LogName::of(OperatorIdentity(7), &split);
+    let folder = names::ingest_folder(&owner().cluster, JobId(1), &log);
     for number in 1..=5 {
         let name = names::segment(&folder, SegmentNumber(number));
         store.put_state(&name, Bytes::from_static(b"rows").into()).await.unwrap();
@@ -121,7 +144,8 @@ async fn segments_of_ingest_logs_go_once_no_kept_checkpoint_needs_them() {
     let reading = async |checkpoint: u64, segment: u64| {
         let segment = SegmentNumber(segment);
         let seals = vec![SegmentNumber(1)];
-        let payload = LogPosition { segment, row: 1, keep: segment, seals }.to_payload();
+        let log = Some(log.clone());
+        let payload = LogPosition { segment, row: 1, keep: segment, seals, log }.to_payload();
         let split = Split { id: split.clone(), sequence: String::new(), ordinal: 0, payload };
         let splits = vec![SplitProgress::unread(split)];
         let reference = manifest(&store, 1, checkpoint, &[]).await;

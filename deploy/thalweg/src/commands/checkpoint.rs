@@ -1,12 +1,13 @@
-//! `thalweg checkpoint verify`: checks by the store alone that a checkpoint is complete.
+//! `thalweg checkpoint verify`: checks by the store alone that a checkpoint is complete, and shows whose state it holds.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use thalweg_storage::{ObjectStores, StorageError, Verified, verify};
+use thalweg_storage::{ObjectStores, StorageError, Verified, VerifiedOperator, verify};
+use thalweg_types::checkpoint::RecordedColumn;
 
 use crate::{
     args::{CheckpointCommand, Format},
-    output::{grouped, print_list},
+    output::{grouped, print, print_list},
     streams,
 };
 
@@ -20,6 +21,22 @@ struct Line {
     bytes: u64,
     segments: u64,
     rows: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<String>,
+    operators: Vec<OperatorLine>,
+}
+
+/// An operator that has state. A manifest of the first format tells only its index.
+#[derive(Serialize)]
+struct OperatorLine {
+    operator: u32,
+    identity: Option<String>,
+    kind: Option<String>,
+    state_version: Option<u32>,
+    rows: u64,
+    name: Option<String>,
+    /// The columns that it gives.
+    columns: Vec<String>,
 }
 
 pub(super) async fn run(command: CheckpointCommand, format: Format) -> Result<()> {
@@ -33,7 +50,8 @@ pub(super) async fn run(command: CheckpointCommand, format: Format) -> Result<()
         verified.with_context(|| format!("the checkpoint at {url} is not sound"))?
     };
     let head = ["checkpoint", "job", "attempt", "subtasks", "objects", "bytes", "segments", "rows"];
-    print_list(format, &head, &[line_of(&verified)], |line| {
+    let line = line_of(&verified);
+    print_list(format, &head, std::slice::from_ref(&line), |line| {
         vec![
             line.checkpoint.to_string(),
             line.job.to_string(),
@@ -43,6 +61,31 @@ pub(super) async fn run(command: CheckpointCommand, format: Format) -> Result<()
             grouped(line.bytes),
             line.segments.to_string(),
             grouped(line.rows),
+        ]
+    })?;
+    match format {
+        // The operators are part of the line.
+        Format::Json => Ok(()),
+        Format::Table | Format::Csv => print_operators(format, &line.operators),
+    }
+}
+
+fn print_operators(format: Format, operators: &[OperatorLine]) -> Result<()> {
+    if operators.is_empty() {
+        return Ok(());
+    }
+    print("\n")?;
+    let head = ["operator", "kind", "identity", "version", "rows", "name", "columns"];
+    let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    print_list(format, &head, operators, |line| {
+        vec![
+            line.operator.to_string(),
+            told(&line.kind),
+            told(&line.identity),
+            told(&line.state_version.map(|version| version.to_string())),
+            grouped(line.rows),
+            told(&line.name),
+            line.columns.join(", "),
         ]
     })
 }
@@ -57,5 +100,24 @@ fn line_of(verified: &Verified) -> Line {
         bytes: verified.bytes,
         segments: verified.segments,
         rows: verified.rows,
+        release: verified.release.clone(),
+        operators: verified.operators.iter().map(operator_line).collect(),
+    }
+}
+
+fn operator_line(VerifiedOperator { operator, recorded, rows }: &VerifiedOperator) -> OperatorLine {
+    let told = recorded.as_ref();
+    let column = |column: &RecordedColumn| {
+        let null = if column.nullable { "" } else { " not null" };
+        format!("{} {}{null}", column.name, column.data_type)
+    };
+    OperatorLine {
+        operator: operator.0,
+        identity: told.map(|recorded| recorded.identity.to_string()),
+        kind: told.map(|recorded| recorded.kind.clone()),
+        state_version: told.map(|recorded| recorded.state_version),
+        rows: *rows,
+        name: told.map(|recorded| recorded.name.clone()),
+        columns: told.into_iter().flat_map(|recorded| &recorded.output).map(column).collect(),
     }
 }

@@ -4,7 +4,8 @@
 //! .part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.json.inprogress  --commit-->  part-CLUSTER-JOB-ATTEMPT-SINK-SUBTASK-N.json
 //! ```
 //!
-//! Both names are in the directory of the part's rows: the table's, or that of their partition below it.
+//! Both names are in the directory of the part's rows: the table's, or that of their partition below it. SINK is the
+//! sink's identity, as 16 hexadecimal digits; releases that had no identities wrote its index in the graph.
 //!
 //! No two writers share a name, hidden or final. Names contain the cluster, since every cluster numbers its jobs from
 //! one and several clusters may write to one place. Names contain the attempt: a writer that does not know of a newer
@@ -122,7 +123,7 @@ impl PartNames {
         let SinkIdentity { cluster, job, attempt, sink, subtask } = &self.identity;
         let Self { stem, extension, .. } = self;
         let attempt = if bug::is_active(Bug::ZombieWrites) { &Attempt(1) } else { attempt };
-        let rest = format!("{}-{subtask}-{number}.{extension}", sink.0);
+        let rest = format!("{sink}-{subtask}-{number}.{extension}");
         PartCommittable {
             hidden: format!("{}{}-{rest}{HIDDEN_SUFFIX}", hidden_prefix(stem, cluster, *job), attempt.0),
             published: format!("{stem}-{}-{}-{}-{rest}", cluster.object_part(), job.0, attempt.0),

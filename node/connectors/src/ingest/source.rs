@@ -5,6 +5,9 @@
 //! what the log holds behind the checkpoint's position, then newly appended records, which reach it in memory. Its
 //! position is a segment number and how many of the segment's records were read. Without checkpoints, requests are kept
 //! in memory only, and their answers say so.
+//!
+//! A position names its log, and that log goes on being used. A log that an older release has begun is named by the source's
+//! index: positions without a name are in it, and so is the beginning of a split whose first attempts were that release's.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -16,7 +19,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use serde_json::Value;
 use thalweg_storage::{
-    ingest_log::{IngestLog, LogPosition, SegmentNumber, WriterId},
+    ingest_log::{IngestLog, LogName, LogPosition, SegmentNumber, WriterId},
     names,
 };
 use thalweg_types::{Split, SplitId, graph::SourceOperator, seam::Seams};
@@ -77,7 +80,7 @@ impl IngestSource {
 
     /// The log of a split and the position to resume at; `None` if there is no log and none is needed. A position in a
     /// log is never ignored: the records behind it were acknowledged.
-    fn log(&self, split: &Split) -> Result<Option<(IngestLog, WriterId, LogPosition)>, ConnectorError> {
+    async fn log(&self, split: &Split) -> Result<Option<Begun>, ConnectorError> {
         let malformed = |reason| ConnectorError::Data { attempted: format!("read table {}", self.table), reason };
         let position = LogPosition::of_payload(&split.payload).map_err(malformed)?;
         let Some(identity) = &self.identity else {
@@ -87,14 +90,19 @@ impl IngestSource {
         if !identity.takes_checkpoints && position.is_none() {
             return Ok(None);
         }
-        let SourceIdentity { cluster, job, attempt, source, store, .. } = identity;
-        let folder = names::ingest_folder(cluster, *job, *source, &split.id);
-        let writer = WriterId { attempt: *attempt, nonce: self.seams.entropy.next() };
-        Ok(Some((IngestLog::new(store.clone(), folder), writer, position.unwrap_or(LogPosition::START))))
+        let (name, position) = match position {
+            Some(position) => {
+                let by_index = || LogName::by_index(identity.source, &split.id);
+                (position.log.clone().unwrap_or_else(by_index), position)
+            }
+            None => (first_log(identity, split).await?, LogPosition::START),
+        };
+        let writer = WriterId { attempt: identity.attempt, nonce: self.seams.entropy.next() };
+        Ok(Some(Begun { log: log_of(identity, &name), name, writer, position }))
     }
 
     /// Starts appending behind the existing log, and reading it.
-    fn begin(&self, opened: OpenedLog, position: LogPosition) -> Logged {
+    fn begin(&self, opened: OpenedLog, name: LogName, position: LogPosition) -> Logged {
         let OpenedLog { log, writer, seal, seals, keyed, newest_millis, torn } = opened;
         let LogPosition { segment, row, .. } = position;
         self.endpoint.open(true, keyed, newest_millis);
@@ -103,7 +111,7 @@ impl IngestSource {
         // answered.
         let _ = self.seams.io.spawn(&format!("ingest log of /{}", self.path), Box::pin(appender.run()));
         let replay = Replay { log, next: segment, end: seal, skip: row, torn };
-        Logged { segment, row, seals, replay: Some(replay) }
+        Logged { name, segment, row, seals, replay: Some(replay) }
     }
 }
 
@@ -120,10 +128,10 @@ impl Source for IngestSource {
             attempted: format!("take records for table {}", self.table),
             source: format!("another reader takes those at /{} on this node", self.path).into(),
         })?;
-        let logged = match self.log(split)? {
-            Some((log, writer, position)) => {
+        let logged = match self.log(split).await? {
+            Some(Begun { log, name, writer, position }) => {
                 let opened = take_over(log, writer, &position).await?;
-                Some(self.begin(opened, position))
+                Some(self.begin(opened, name, position))
             }
             None => {
                 self.endpoint.open(false, Vec::new(), 0);
@@ -146,6 +154,26 @@ impl Source for IngestSource {
     }
 }
 
+/// A log, and where to go on in it.
+struct Begun {
+    log: IngestLog,
+    name: LogName,
+    writer: WriterId,
+    position: LogPosition,
+}
+
+fn log_of(identity: &SourceIdentity, name: &LogName) -> IngestLog {
+    let SourceIdentity { cluster, job, store, .. } = identity;
+    IngestLog::new(store.clone(), names::ingest_folder(cluster, *job, name))
+}
+
+/// The log of a split without a position: that by the source's index if there is one, for its records were acknowledged.
+async fn first_log(identity: &SourceIdentity, split: &Split) -> Result<LogName, ConnectorError> {
+    let by_index = LogName::by_index(identity.source, &split.id);
+    let has_begun = log_of(identity, &by_index).has_begun().await?;
+    Ok(if has_begun { by_index } else { LogName::of(identity.identity, &split.id) })
+}
+
 /// Returns POSTed records. Ends after `stop`.
 struct IngestReader {
     split: Split,
@@ -160,6 +188,7 @@ struct IngestReader {
 
 /// The read position in a log.
 struct Logged {
+    name: LogName,
     segment: SegmentNumber,
     row: u64,
     seals: Vec<SegmentNumber>,
@@ -258,9 +287,11 @@ impl SplitReader for IngestReader {
     }
 
     fn position(&self) -> Split {
-        let Some(Logged { segment, row, seals, .. }) = &self.logged else { return self.split.clone() };
+        let Some(Logged { name, segment, row, seals, .. }) = &self.logged else { return self.split.clone() };
         let promised = self.endpoint.first_promised().unwrap_or(*segment);
-        let position = LogPosition { segment: *segment, row: *row, keep: promised.min(*segment), seals: seals.clone() };
+        let keep = promised.min(*segment);
+        let log = Some(name.clone());
+        let position = LogPosition { segment: *segment, row: *row, keep, seals: seals.clone(), log };
         Split { payload: position.to_payload(), ..self.split.clone() }
     }
 }

@@ -1,11 +1,18 @@
 //! Restores the subtasks of this node from a checkpoint.
 //!
-//! A subtask owns the key groups of its slice, or all of them if its chain has one subtask. From every former subtask
-//! of its chain it takes the rows in the key groups that both own. An object may also hold rows of key groups that
+//! The checkpoint's operators, chains and exchanges have counterparts in the graph (`Matching`): an operator goes on from the
+//! state of its identity, wherever it stood.
+//!
+//! A subtask owns the key groups of its slice, or all of them if its chain has one subtask. From every former instance of
+//! its operators it takes the rows in the key groups that both own. An object may also hold rows of key groups that
 //! the former subtask did not own; these are left out. Segments without an owned key group are not read, and neither
 //! are batches that this node still holds.
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::Arc,
+};
 
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -14,13 +21,16 @@ use thalweg_storage::{CheckpointStore, StorageError};
 use thalweg_types::{
     ChainId, ChainPlan, KeyGroup, KeyGroupTable, OperatorId, SplitId, SubtaskId, Watermark,
     bug::{self, Bug},
-    checkpoint::{BatchRef, Manifest, ManifestRef, RecordCounts, StateObject, SubtaskSnapshot},
+    checkpoint::{
+        BatchRef, Manifest, ManifestRef, Matching, OperatorSnapshot, RecordCounts, StateObject, SubtaskSnapshot,
+    },
     graph::{Distribution, Parallelism},
     seam::Spawner,
     session::Deployment,
 };
 
 use super::{load::Loader, local::LocalState};
+use crate::failure::SubtaskError;
 
 /// Subtasks that are restored at a time.
 const SUBTASKS_MAX: usize = 16;
@@ -73,15 +83,16 @@ impl Restored {
 /// Loads the part of a checkpoint that these subtasks need.
 ///
 /// # Errors
-/// If the manifest or an object cannot be read, or is corrupt.
+/// If the manifest or an object cannot be read, or is corrupt, or no operator of the graph can go on from some state.
 pub(crate) async fn restore(
     (store, local, compute): (&CheckpointStore, &LocalState, &Arc<dyn Spawner>),
     from: &ManifestRef,
     deployment: &Deployment,
     plan: &ChainPlan,
     subtasks: &[SubtaskId],
-) -> Result<Restored, StorageError> {
+) -> Result<Restored, SubtaskError> {
     let manifest = store.get_manifest(from).await?;
+    let former = Former::new(&manifest, manifest.matched(&deployment.graph, plan)?);
     let loader = Loader::new((store, local), manifest.job, compute.clone());
     let mut restored = Restored { reached: reached(&manifest), ..Restored::default() };
     let parts = subtasks.iter().map(|subtask| {
@@ -90,7 +101,7 @@ pub(crate) async fn restore(
             owned.pop();
         }
         let parallelism = deployment.assignment.parallelism();
-        Restoring { loader: &loader, manifest: &manifest, plan, parallelism, subtask: *subtask }.restore(owned)
+        Restoring { loader: &loader, from: &former, plan, parallelism, subtask: *subtask }.restore(owned)
     });
     let mut parts = pin!(stream::iter(parts.collect::<Vec<_>>()).buffered(SUBTASKS_MAX));
     while let Some(part) = parts.try_next().await? {
@@ -118,10 +129,10 @@ fn reached(manifest: &Manifest) -> Option<Watermark> {
     watermarks.filter(|watermark| *watermark > Watermark::MIN && !watermark.is_end()).max()
 }
 
-/// The lowest watermark of an operator's former instances, as a value of its state.
-fn least_watermark(manifest: &Manifest, chain: ChainId, operator: OperatorId) -> Option<(String, i64)> {
-    let former = manifest.subtasks.iter().filter(|former| former.subtask.chain == chain);
-    let snapshots = former.flat_map(|former| &former.operators).filter(|snapshot| snapshot.operator == operator);
+/// The lowest watermark of the instances that an operator had in the manifest, as a value of its state.
+fn least_watermark(manifest: &Manifest, former: OperatorId) -> Option<(String, i64)> {
+    let snapshots = manifest.subtasks.iter().flat_map(|subtask| &subtask.operators);
+    let snapshots = snapshots.filter(|snapshot| snapshot.operator == former);
     let least = snapshots.filter_map(|snapshot| snapshot.values.get(WATERMARK)).min()?;
     Some((LEAST_WATERMARK.to_owned(), *least))
 }
@@ -137,10 +148,32 @@ pub(crate) fn owned_groups(plan: &ChainPlan, subtask: SubtaskId, table: &KeyGrou
     }
 }
 
+/// What is restored, and where it belongs now.
+struct Former<'a> {
+    manifest: &'a Manifest,
+    matching: Matching,
+    /// Chains of several subtasks. The subtask of another chain owned all key groups.
+    split: BTreeSet<ChainId>,
+}
+
+impl<'a> Former<'a> {
+    fn new(manifest: &'a Manifest, matching: Matching) -> Self {
+        let later = manifest.subtasks.iter().map(|former| former.subtask).filter(|subtask| subtask.index > 0);
+        Self { manifest, matching, split: later.map(|subtask| subtask.chain).collect() }
+    }
+
+    /// The key groups that a subtask of the manifest owned.
+    fn groups(&self, subtask: SubtaskId) -> KeyGroupSet {
+        let is_single = !self.split.contains(&subtask.chain);
+        let owners = self.manifest.key_groups.owners().iter().zip(0..);
+        owners.filter(|(owner, _)| is_single || **owner == subtask.index).map(|(_, group)| KeyGroup(group)).collect()
+    }
+}
+
 /// Restores one subtask.
 struct Restoring<'a> {
     loader: &'a Loader<'a>,
-    manifest: &'a Manifest,
+    from: &'a Former<'a>,
     plan: &'a ChainPlan,
     parallelism: u32,
     subtask: SubtaskId,
@@ -148,22 +181,31 @@ struct Restoring<'a> {
 
 impl Restoring<'_> {
     async fn restore(self, owned: Vec<KeyGroup>) -> Result<Restored, StorageError> {
-        let (Self { manifest, plan, subtask, .. }, mut restored) = (&self, Restored::default());
+        let (Self { from, plan, subtask, .. }, mut restored) = (&self, Restored::default());
+        let Former { manifest, matching, .. } = from;
         let mut known = Known::default();
-        for former in manifest.subtasks.iter().filter(|former| former.subtask.chain == subtask.chain) {
-            let former_groups = owned_groups(plan, former.subtask, &manifest.key_groups);
-            let former_groups: KeyGroupSet = former_groups.into_iter().collect();
-            let common: Vec<KeyGroup> = owned.iter().copied().filter(|group| former_groups.contains(*group)).collect();
+        for former in &manifest.subtasks {
+            let states =
+                || former.operators.iter().filter_map(|state| Some((state, self.counterpart(state.operator)?)));
+            if states().next().is_none() && matching.chain(former.subtask.chain) != Some(subtask.chain) {
+                continue;
+            }
+            let groups = from.groups(former.subtask);
+            let common: Vec<KeyGroup> = owned.iter().copied().filter(|group| groups.contains(*group)).collect();
             if common.is_empty() {
                 continue;
             }
-            self.restore_operators(former, common.into_iter().collect(), &mut restored, &mut known).await?;
+            let common = Arc::new(common.into_iter().collect());
+            for (state, operator) in states() {
+                self.restore_operator((state, operator), &common, &mut restored, &mut known).await?;
+            }
             known.objects.extend(former.objects.iter().map(|object| (object.name.clone(), object.clone())));
         }
         restored.known.insert(*subtask, known);
         // Counters belong to no key group: those of former subtasks are dealt out to the new ones in turn.
         let subtasks = plan.subtasks_of(subtask.chain, self.parallelism).max(1);
-        let former = manifest.subtasks.iter().filter(|former| former.subtask.chain == subtask.chain);
+        let is_former = |former: &&SubtaskSnapshot| matching.chain(former.subtask.chain) == Some(subtask.chain);
+        let former = manifest.subtasks.iter().filter(is_former);
         for former in former.filter(|former| former.subtask.index % subtasks == subtask.index) {
             *restored.counts.entry(*subtask).or_default() += former.counts;
         }
@@ -171,40 +213,44 @@ impl Restoring<'_> {
         Ok(restored)
     }
 
-    async fn restore_operators(
+    /// The operator of this subtask that goes on from the state of an operator of the manifest.
+    fn counterpart(&self, former: OperatorId) -> Option<OperatorId> {
+        let operator = self.from.matching.operator(former)?;
+        self.plan.chains[self.subtask.chain.0 as usize].operators.contains(&operator).then_some(operator)
+    }
+
+    async fn restore_operator(
         &self,
-        former: &SubtaskSnapshot,
-        common: KeyGroupSet,
+        (former, operator): (&OperatorSnapshot, OperatorId),
+        common: &Arc<KeyGroupSet>,
         restored: &mut Restored,
         known: &mut Known,
     ) -> Result<(), StorageError> {
-        let common = Arc::new(common);
-        for operator in &former.operators {
-            let mut state = FrozenState { values: operator.values.clone(), ..FrozenState::default() };
-            if bug::is_active(Bug::ForgetFired) {
-                state.values.clear();
-            }
-            state.values.extend(least_watermark(self.manifest, former.subtask.chain, operator.operator));
-            for (table, batches) in &operator.tables {
-                let read = self.loader.read_all(batches, &common).await?;
-                state.extend(table, read.iter().map(|(batch, _)| batch.clone()));
-                known.batches.extend(read.into_iter().filter_map(|(batch, at)| Some((batch, at?))));
-            }
-            let former = FormerState { groups: common.as_ref().clone(), state };
-            restored.operators.entry((operator.operator, self.subtask.index)).or_default().push(former);
+        let mut state = FrozenState { values: former.values.clone(), ..FrozenState::default() };
+        if bug::is_active(Bug::ForgetFired) {
+            state.values.clear();
         }
+        state.values.extend(least_watermark(self.from.manifest, former.operator));
+        for (table, batches) in &former.tables {
+            let read = self.loader.read_all(batches, common).await?;
+            state.extend(table, read.iter().map(|(batch, _)| batch.clone()));
+            known.batches.extend(read.into_iter().filter_map(|(batch, at)| Some((batch, at?))));
+        }
+        let former = FormerState { groups: common.as_ref().clone(), state };
+        restored.operators.entry((operator, self.subtask.index)).or_default().push(former);
         Ok(())
     }
 
     /// Restores rows that were in flight to this chain. Rows of a keyed exchange go to the owner of their key group
     /// now, all others to one of the subtasks. Rows that had arrived come before those that had not left.
     async fn restore_in_flight(&self, owned: KeyGroupSet, restored: &mut Restored) -> Result<(), StorageError> {
-        let (subtask, owned) = (self.subtask, Arc::new(owned));
-        let has_arrived = |former: &&SubtaskSnapshot| former.subtask.chain == subtask.chain;
-        let former = self.manifest.subtasks.iter();
+        let (subtask, owned, Former { manifest, matching, .. }) = (self.subtask, Arc::new(owned), self.from);
+        let has_arrived = |former: &&SubtaskSnapshot| matching.chain(former.subtask.chain) == Some(subtask.chain);
+        let former = manifest.subtasks.iter();
         for former in former.clone().filter(has_arrived).chain(former.filter(|former| !has_arrived(former))) {
             for rows in &former.in_flight {
-                let Some(exchange) = self.plan.exchanges.get(rows.exchange as usize) else { continue };
+                let exchange = matching.exchange(rows.exchange).and_then(|now| self.plan.exchanges.get(now as usize));
+                let Some(exchange) = exchange else { continue };
                 let subtasks = self.plan.subtasks_of(subtask.chain, self.parallelism).max(1);
                 let is_by_key = matches!(exchange.edge.distribution, Distribution::Hash { .. });
                 if exchange.to != subtask.chain || (!is_by_key && rows.to % subtasks != subtask.index) {
@@ -217,7 +263,7 @@ impl Restoring<'_> {
                     }
                     false => self.loader.read_all_whole(&rows.batches).await?,
                 };
-                let read = read.into_iter().map(|batch| (rows.exchange, batch));
+                let read = read.into_iter().map(|batch| (exchange.index, batch));
                 restored.in_flight.entry(subtask).or_default().extend(read);
             }
         }

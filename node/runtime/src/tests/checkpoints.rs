@@ -3,8 +3,8 @@ use std::{collections::BTreeMap, time::Duration};
 use thalweg_connectors::Rollover;
 use thalweg_storage::names;
 use thalweg_types::{
-    Attempt, CheckpointId, JobGraph, Term,
-    checkpoint::{MANIFEST_FORMAT, Manifest, Prepared, SubtaskSnapshot},
+    Attempt, ChainPlan, CheckpointId, JobGraph, OperatorId, Term,
+    checkpoint::{MANIFEST_FORMAT, Manifest, ManifestRef, Prepared, RecordedGraph, SplitProgress, SubtaskSnapshot},
     graph::{Distribution, Parallelism},
     session::{Deployment, SplitAssignment},
 };
@@ -60,11 +60,6 @@ pub(super) async fn going_on(
     (before, parallelism): (&Deployment, u32),
     (attempt, checkpoint, snapshots): (Attempt, CheckpointId, Vec<SubtaskSnapshot>),
 ) -> Deployment {
-    let sources = snapshots.iter().filter_map(|snapshot| snapshot.source.clone());
-    let mut all = BTreeMap::new();
-    for source in sources {
-        all.entry(source.source).or_insert_with(Vec::new).extend(source.splits);
-    }
     let manifest = Manifest {
         format: MANIFEST_FORMAT,
         cluster: cluster_id(),
@@ -73,10 +68,27 @@ pub(super) async fn going_on(
         checkpoint,
         key_groups: before.assignment.key_groups.clone(),
         parallelism: before.assignment.parallelism(),
+        graph: Some(RecordedGraph::of(&before.graph, &ChainPlan::of(&before.graph))),
+        enumerators: BTreeMap::new(),
         subtasks: snapshots,
     };
     let name = names::manifest(&cluster_id(), JOB, checkpoint, attempt, Term(1));
-    let restore = Some(cluster.store.put_manifest(&name, &manifest).await.unwrap());
+    let reference = cluster.store.put_manifest(&name, &manifest).await.unwrap();
+    restoring(cluster, graph, parallelism, (&manifest, reference))
+}
+
+/// The deployment of a graph that resumes from a manifest.
+pub(super) fn restoring(
+    cluster: &Cluster,
+    graph: &JobGraph,
+    parallelism: u32,
+    (manifest, reference): (&Manifest, ManifestRef),
+) -> Deployment {
+    let matching = manifest.matched(graph, &ChainPlan::of(graph)).unwrap();
+    let mut all: BTreeMap<OperatorId, Vec<SplitProgress>> = BTreeMap::new();
+    for source in manifest.subtasks.iter().filter_map(|snapshot| snapshot.source.clone()) {
+        all.entry(matching.operator(source.source).unwrap()).or_default().extend(source.splits);
+    }
     let mut splits = Vec::new();
     for (source, mut progress) in all {
         progress.sort_by_key(|progress| progress.split.id.clone());
@@ -85,7 +97,7 @@ pub(super) async fn going_on(
             splits.push(SplitAssignment { source, subtask, splits: mine });
         }
     }
-    Deployment { splits, restore, ..cluster.deployment(graph, parallelism) }
+    Deployment { splits, restore: Some(reference), ..cluster.deployment(graph, parallelism) }
 }
 
 /// The counts in committed rows, sorted.

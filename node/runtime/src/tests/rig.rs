@@ -61,6 +61,8 @@ pub(super) struct Cluster {
     pub(super) nodes: Vec<RuntimeContext>,
     pub(super) network: Arc<MemoryNetwork>,
     pub(super) store: CheckpointStore,
+    /// What `store` is over.
+    pub(super) memory: Arc<InMemory>,
 }
 
 /// The outcome of a job on all nodes.
@@ -91,7 +93,8 @@ impl Cluster {
     pub(super) async fn of(nodes: u64) -> Self {
         let network = Arc::new(MemoryNetwork::default());
         let seams = testing::seams();
-        let stores = ObjectStores::default().with_store(CHECKPOINTS, Arc::new(InMemory::new()));
+        let memory = Arc::new(InMemory::new());
+        let stores = ObjectStores::default().with_store(CHECKPOINTS, memory.clone());
         let store = CheckpointStore::open(CHECKPOINTS, &stores).unwrap();
         let connectors = ConnectorContext {
             seams: seams.clone(),
@@ -122,7 +125,7 @@ impl Cluster {
                 memory_budget_bytes: 1 << 30,
             });
         }
-        Self { tables: SharedTables::default(), nodes: contexts, network, store }
+        Self { tables: SharedTables::default(), nodes: contexts, network, store, memory }
     }
 
     /// Deals slices to the nodes and splits to the subtasks, in turn.

@@ -41,6 +41,16 @@ impl IngestLog {
         Self { store, folder }
     }
 
+    /// Whether an attempt has ever opened it: its first segment is a seal, and stays as long as no position tells of the
+    /// log.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn has_begun(&self) -> Result<bool, StorageError> {
+        let first = names::segment(&self.folder, SegmentNumber::FIRST);
+        Ok(self.store.missing([first]).await?.is_empty())
+    }
+
     /// The segments that exist, with their lengths in bytes.
     ///
     /// # Errors

@@ -2,10 +2,10 @@
 //! numbered objects.
 //!
 //! ```text
-//! CLUSTER/job-J/ingest/SOURCE-SPLIT/000000000001.segment    seal of attempt 1
-//!                                   000000000002.segment    requests, in the order in which they were taken
-//!                                   000000000003.segment    requests
-//!                                   000000000004.segment    seal of attempt 2: nothing of attempt 1 follows
+//! CLUSTER/job-J/ingest/LOG/000000000001.segment    seal of attempt 1
+//!                          000000000002.segment    requests, in the order in which they were taken
+//!                          000000000003.segment    requests
+//!                          000000000004.segment    seal of attempt 2: nothing of attempt 1 follows
 //! ```
 //!
 //! A conditional put creates each segment, none is ever replaced, and the numbers have no gap. So the store itself
@@ -28,7 +28,10 @@ pub use log::{Created, IngestLog};
 pub use position::{LogPosition, SEALS_MAX, unneeded};
 pub use segment::{LoggedRequest, SEGMENT_FORMAT, Segment, SegmentHead, WriterId, body_hash, encode};
 
-pub use crate::segment_number::SegmentNumber;
+pub use crate::{
+    log_name::{LogName, NotALogName},
+    segment_number::SegmentNumber,
+};
 
 #[cfg(test)]
 mod tests;

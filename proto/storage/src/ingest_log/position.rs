@@ -1,14 +1,15 @@
 //! How far an ingest log was read, as checkpoints record it, and which segments no kept checkpoint needs.
 //!
-//! It is part of the split's payload: `{"ingest-log":{"segment":17,"row":3,"keep":9,"seals":[1,12]}}`.
+//! It is part of the split's payload:
+//! `{"ingest-log":{"segment":17,"row":3,"keep":9,"seals":[1,12],"log":"IDENTITY-SPLIT"}}`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use thalweg_types::checkpoint::Manifest;
+use thalweg_types::{OperatorId, Split, checkpoint::Manifest};
 
-use crate::{names, segment_number::SegmentNumber};
+use crate::{log_name::LogName, names, segment_number::SegmentNumber};
 
 /// The most seals that a position names.
 pub const SEALS_MAX: usize = 1000;
@@ -27,12 +28,15 @@ pub struct LogPosition {
     pub keep: SegmentNumber,
     /// The seals of the log, oldest first. This protects those before `keep` from deletion.
     pub seals: Vec<SegmentNumber>,
+    /// The log. Releases that had no identities did not tell: it is the one by the source's index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogName>,
 }
 
 impl LogPosition {
     /// The beginning of a log.
     pub const START: Self =
-        Self { segment: SegmentNumber::FIRST, row: 0, keep: SegmentNumber::FIRST, seals: Vec::new() };
+        Self { segment: SegmentNumber::FIRST, row: 0, keep: SegmentNumber::FIRST, seals: Vec::new(), log: None };
 
     /// The position as a split's payload.
     #[must_use]
@@ -60,12 +64,12 @@ pub fn unneeded(objects: Vec<String>, kept: &[Manifest]) -> Vec<String> {
     for manifest in kept {
         for source in manifest.subtasks.iter().filter_map(|snapshot| snapshot.source.as_ref()) {
             for progress in &source.splits {
-                let split = &progress.split;
-                let position = LogPosition::of_payload(&split.payload).ok().flatten().unwrap_or(LogPosition::START);
-                let folder = names::ingest_folder(&manifest.cluster, manifest.job, source.source, &split.id);
-                let (keep, seals) = logs.entry(folder).or_insert_with(|| (position.keep, BTreeSet::new()));
-                *keep = position.keep.min(*keep);
-                seals.extend(position.seals);
+                for (log, position) in positions(manifest, source.source, &progress.split) {
+                    let folder = names::ingest_folder(&manifest.cluster, manifest.job, &log);
+                    let (keep, seals) = logs.entry(folder).or_insert_with(|| (position.keep, BTreeSet::new()));
+                    *keep = position.keep.min(*keep);
+                    seals.extend(position.seals);
+                }
             }
         }
     }
@@ -77,4 +81,15 @@ pub fn unneeded(objects: Vec<String>, kept: &[Manifest]) -> Vec<String> {
         None => false,
     };
     objects.into_iter().filter(is_unneeded).collect()
+}
+
+/// The logs that a split in a manifest may read from, and from where.
+fn positions(manifest: &Manifest, source: OperatorId, split: &Split) -> Vec<(LogName, LogPosition)> {
+    let by_index = LogName::by_index(source, &split.id);
+    if let Ok(Some(position)) = LogPosition::of_payload(&split.payload) {
+        return vec![(position.log.clone().unwrap_or(by_index), position)];
+    }
+    let recorded = manifest.graph.as_ref().and_then(|graph| graph.operator(source));
+    let named = recorded.map(|operator| LogName::of(operator.identity, &split.id));
+    std::iter::once(by_index).chain(named).map(|log| (log, LogPosition::START)).collect()
 }

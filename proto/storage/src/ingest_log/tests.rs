@@ -46,6 +46,15 @@ fn log() -> (CheckpointStore, IngestLog) {
     (store.clone(), IngestLog::new(store, "c/job-1/ingest/7-0".to_owned()))
 }
 
+/// After a change of the format and of its number: `cargo test -p thalweg-storage --lib -- --ignored golden`.
+#[test]
+#[ignore = "writes a file of the repository"]
+fn the_golden_segment_of_the_newest_format_is_made() {
+    let (head, bodies) = requests();
+    let name = format!("src/tests/golden/{SEGMENT_FORMAT}.segment");
+    std::fs::write(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name), encode(&head, &bodies)).unwrap();
+}
+
 #[test]
 fn the_format_of_segments_is_this() {
     let (head, bodies) = requests();
@@ -118,32 +127,62 @@ fn manifest(payload: Value) -> Manifest {
     let mut manifest = rig::manifest(vec![object]);
     manifest.cluster = ClusterId("c".to_owned());
     manifest.job = JobId(1);
-    let id = SplitId("/ingest/t".to_owned());
+    let id = split();
     let split = Split { id: id.clone(), sequence: id.0, ordinal: 0, payload };
     let source = SourceSnapshot { source: OperatorId(7), splits: vec![SplitProgress::unread(split)] };
     manifest.subtasks[0].source = Some(source);
     manifest
 }
 
+fn split() -> SplitId {
+    SplitId("/ingest/t".to_owned())
+}
+
+/// The log by the source's identity in these manifests, and that by its index.
+fn logs() -> [LogName; 2] {
+    let recorded = rig::manifest(Vec::new()).graph.unwrap();
+    [LogName::of(recorded.operators[7].identity, &split()), LogName::by_index(OperatorId(7), &split())]
+}
+
+/// The numbers of those of the first nine segments of a log that no manifest needs.
+fn unneeded_of(log: &LogName, kept: &[Manifest]) -> Vec<u64> {
+    let folder = names::ingest_folder(&ClusterId("c".to_owned()), JobId(1), log);
+    let objects = (1..=9).map(|number| names::segment(&folder, SegmentNumber(number))).chain(["c/x".to_owned()]);
+    let unneeded = unneeded(objects.collect(), kept).into_iter();
+    unneeded.map(|name| names::segment_of(&name).unwrap().1.0).collect()
+}
+
 #[test]
 fn what_no_kept_checkpoint_needs_goes_but_seals_stay() {
-    let split = SplitId("/ingest/t".to_owned());
-    let folder = names::ingest_folder(&ClusterId("c".to_owned()), JobId(1), OperatorId(7), &split);
-    let objects = || (1..=9).map(|number| names::segment(&folder, SegmentNumber(number))).chain(["c/x".to_owned()]);
-    let numbers = |kept: &[Manifest]| -> Vec<u64> {
-        let unneeded = unneeded(objects().collect(), kept).into_iter();
-        unneeded.map(|name| names::segment_of(&name).unwrap().1.0).collect()
-    };
-    let at = |segment, keep, seals: &[u64]| {
-        let seals = seals.iter().copied().map(SegmentNumber).collect();
-        let (segment, keep) = (SegmentNumber(segment), SegmentNumber(keep));
-        manifest(LogPosition { segment, row: 0, keep, seals }.to_payload())
-    };
-    assert_eq!(numbers(&[at(8, 6, &[1, 4]), at(9, 9, &[1, 4, 8])]), [2, 3, 5]);
-    assert_eq!(numbers(&[at(9, 9, &[1, 4, 8])]), [2, 3, 5, 6, 7]);
-    assert_eq!(numbers(&[at(9, 9, &[1]), manifest(Value::Null)]), [0; 0], "one of them has read nothing");
-    assert_eq!(numbers(&[manifest(json!({"ingest-log": 7}))]), [0; 0], "one of them is not understood");
-    assert_eq!(numbers(&[]), [1, 2, 3, 4, 5, 6, 7, 8, 9], "the job is over");
+    let [named, indexed] = logs();
+    for (log, told, other) in [(&named, Some(named.clone()), &indexed), (&indexed, None, &named)] {
+        let at = |segment, keep, seals: &[u64]| {
+            let seals = seals.iter().copied().map(SegmentNumber).collect();
+            let (segment, keep, log) = (SegmentNumber(segment), SegmentNumber(keep), told.clone());
+            manifest(LogPosition { segment, row: 0, keep, seals, log }.to_payload())
+        };
+        let numbers = |kept: &[Manifest]| unneeded_of(log, kept);
+        assert_eq!(numbers(&[at(8, 6, &[1, 4]), at(9, 9, &[1, 4, 8])]), [2, 3, 5]);
+        assert_eq!(numbers(&[at(9, 9, &[1, 4, 8])]), [2, 3, 5, 6, 7]);
+        assert_eq!(numbers(&[at(9, 9, &[1]), manifest(Value::Null)]), [0; 0], "one of them has read nothing");
+        assert_eq!(numbers(&[manifest(json!({"ingest-log": 7}))]), [0; 0], "one of them is not understood");
+        assert_eq!(numbers(&[]), [1, 2, 3, 4, 5, 6, 7, 8, 9], "the job is over");
+        assert_eq!(unneeded_of(other, &[at(9, 9, &[1, 4, 8])]), [0; 0], "nobody tells of this log");
+    }
+}
+
+#[test]
+fn names_of_logs_are_of_one_form() {
+    let [named, indexed] = logs();
+    assert_eq!(indexed.to_string(), "7-f0cdd6bb395812ff");
+    for name in [named, indexed] {
+        assert_eq!(serde_json::from_value::<LogName>(json!(name)).unwrap(), name);
+    }
+    for wrong in ["", "7", "-", "7-", "-7", "7-x", "../7-0", "7-0/..", "7-0-0", "7-A", "00000000000000000-0"] {
+        assert!(LogName::try_from(wrong.to_owned()).is_err(), "{wrong}");
+    }
+    let payload = json!({"ingest-log": {"segment": 3, "row": 0, "keep": 2, "seals": [], "log": "../7-0"}});
+    assert!(LogPosition::of_payload(&payload).is_err());
 }
 
 #[test]

@@ -77,8 +77,8 @@ fn another_version_is_told() {
     let at = bytes.len() - 12;
     bytes[at] = 3;
     assert!(read_whole(bytes).expect_err("it is not known").to_string().contains("version 3"));
-    let error = parse_manifest("m", br#"{"format":2,"more":true}"#).expect_err("it is not known");
-    assert!(error.to_string().contains("format 2"), "{error}");
+    let error = parse_manifest("m", br#"{"format":3,"more":true}"#).expect_err("it is not known");
+    assert!(error.to_string().contains("format 3, and 1 to 2 are known"), "{error}");
 }
 
 #[test]

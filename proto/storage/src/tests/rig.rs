@@ -1,6 +1,6 @@
 //! What the tests of storage share: rows of many types, a small manifest, and a store that lacks features.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use arrow::{
     array::{
@@ -19,9 +19,10 @@ use object_store::{
 use thalweg_types::{
     Attempt, ChainId, CheckpointId, ClusterId, JobId, KeyGroup, KeyGroupTable, OperatorId, SubtaskId, Term,
     checkpoint::{
-        BatchRef, InFlightRows, MANIFEST_FORMAT, Manifest, OperatorSnapshot, RecordCounts, SnapshotCost, StateObject,
-        SubtaskSnapshot,
+        BatchRef, InFlightRows, MANIFEST_FORMAT, Manifest, OperatorSnapshot, RecordCounts, RecordedColumn,
+        RecordedExchange, RecordedGraph, RecordedOperator, SnapshotCost, StateObject, SubtaskSnapshot,
     },
+    graph::{GraphFingerprint, OperatorIdentity},
 };
 
 use crate::{CheckpointStore, Compression, ObjectStores, StateFile, StateFileBuilder, names};
@@ -132,6 +133,28 @@ fn snapshot(index: u32, object: StateObject) -> SubtaskSnapshot {
     }
 }
 
+/// A graph of eight operators, of which the fifth aggregates and the others are sources.
+fn recorded() -> RecordedGraph {
+    let operator = |index: u32| {
+        let is_source = index != 4;
+        RecordedOperator {
+            operator: OperatorId(index),
+            identity: OperatorIdentity(0x00c0_ffee_0000_0000 + u64::from(index)),
+            kind: if is_source { "source" } else { "window_aggregate" }.to_owned(),
+            state_version: 1,
+            name: if is_source { format!("source t{index}") } else { "count per k".to_owned() },
+            chain: ChainId(u32::from(!is_source)),
+            output: vec![RecordedColumn { name: "n".to_owned(), data_type: "int64".to_owned(), nullable: !is_source }],
+        }
+    };
+    RecordedGraph {
+        release: "0.1.0".to_owned(),
+        fingerprint: GraphFingerprint(u64::MAX),
+        operators: (0..8).map(operator).collect(),
+        exchanges: vec![RecordedExchange { from: OperatorId(3), to: OperatorId(4), port: 0 }],
+    }
+}
+
 pub(crate) fn manifest(objects: Vec<StateObject>) -> Manifest {
     Manifest {
         format: MANIFEST_FORMAT,
@@ -141,6 +164,8 @@ pub(crate) fn manifest(objects: Vec<StateObject>) -> Manifest {
         checkpoint: CheckpointId(3),
         key_groups: KeyGroupTable::even(8, 2),
         parallelism: 2,
+        graph: Some(recorded()),
+        enumerators: BTreeMap::new(),
         subtasks: (0..).zip(objects).map(|(index, object)| snapshot(index, object)).collect(),
     }
 }

@@ -10,7 +10,7 @@ use thalweg_types::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::rig::{URL, block_on, cluster, manifest_name, state_name, stored};
-use crate::{StorageError, Verified, names, verify};
+use crate::{StorageError, Verified, VerifiedOperator, names, verify};
 
 /// Verifies a checkpoint after changes: to its manifest before it is put, to its objects afterwards.
 async fn verified(
@@ -48,8 +48,23 @@ fn a_sound_checkpoint_is_counted() {
         bytes: verified.bytes,
         segments: 6,
         rows: 14,
+        release: Some("0.1.0".to_owned()),
+        operators: verified.operators.clone(),
     };
     assert_eq!(verified, wanted);
+    let [VerifiedOperator { operator, recorded: Some(recorded), rows }] = verified.operators.as_slice() else {
+        panic!("{:?}", verified.operators);
+    };
+    assert_eq!((operator.0, recorded.kind.as_str(), recorded.state_version, *rows), (4, "window_aggregate", 1, 12));
+}
+
+#[test]
+fn a_checkpoint_of_the_oldest_format_is_counted() {
+    let older = |manifest: &mut Manifest| (manifest.format, manifest.graph) = (1, None);
+    let verified = block_on(verified(older, async |_| {})).expect("it is sound");
+    assert_eq!((verified.rows, verified.release), (14, None));
+    let told: Vec<_> = verified.operators.iter().map(|of| (of.operator.0, of.recorded.is_some(), of.rows)).collect();
+    assert_eq!(told, [(4, false, 12)]);
 }
 
 #[test]

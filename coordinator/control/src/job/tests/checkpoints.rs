@@ -1,6 +1,6 @@
 //! Facts of checkpoints: how they are taken, aborted, published, restored and forgotten.
 
-use thalweg_types::job::CheckpointState;
+use thalweg_types::{graph::OperatorIdentity, job::CheckpointState};
 
 use super::*;
 
@@ -405,4 +405,38 @@ fn no_node_is_told_of_a_checkpoint_before_its_beginning_is_recorded() {
     world.advance(INTERVAL);
     assert_eq!(world.record().open_checkpoint(), Some(CheckpointId(1)));
     assert!(world.is_told_to_begin(CheckpointId(1)));
+}
+
+/// Enumerators remember nothing yet, so a later release has put it there.
+#[test]
+fn what_enumerators_remember_is_carried_from_one_checkpoint_to_the_next() {
+    let mut world = running();
+    until_complete(&mut world, 1);
+    let remembered = || [(OperatorIdentity(7), serde_json::json!({"found": ["a"]}))].into();
+    world.manifests().for_each(|manifest| manifest.enumerators = remembered());
+    world.change_leader();
+    for _ in 0..2 {
+        let last = world.record().last_checkpoint;
+        until_complete(&mut world, last.0 + 2);
+        let newest = world.manifests().max_by_key(|manifest| manifest.checkpoint).unwrap();
+        assert!(newest.checkpoint > last && newest.enumerators == remembered(), "{newest:?}");
+        world.lose_node(NodeId(2));
+        world.restart_node(NodeId(2));
+        world.until(JobStatus::Running);
+    }
+}
+
+#[test]
+fn a_job_whose_state_no_operator_goes_on_from_fails_before_it_is_deployed() {
+    let mut world = running();
+    until_complete(&mut world, 1);
+    for manifest in world.manifests() {
+        manifest.graph.as_mut().unwrap().operators[0].identity = OperatorIdentity(7);
+    }
+    world.change_leader();
+    world.lose_node(NodeId(2));
+    world.restart_node(NodeId(2));
+    world.until(JobStatus::Failed);
+    let told = &world.record().failure.as_ref().unwrap().message;
+    assert!(told.contains("state of op-0") && told.contains("source, identity 0000000000000007"), "{told}");
 }

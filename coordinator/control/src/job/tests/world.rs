@@ -202,6 +202,11 @@ impl World {
         self.store.values().next().unwrap().clone()
     }
 
+    /// All manifests that are stored.
+    pub(super) fn manifests(&mut self) -> impl Iterator<Item = &mut Manifest> {
+        self.store.values_mut()
+    }
+
     /// A put takes effect that nobody waits for any more.
     pub(super) fn land(&mut self, manifest: Manifest) {
         self.store.insert("late".to_owned(), manifest);

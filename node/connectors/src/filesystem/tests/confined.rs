@@ -214,7 +214,7 @@ async fn directories_of_partitions_that_are_links_are_kept_out_of_like_all() {
     let table = root.join("data/table");
     fs::create_dir(&table).expect("created");
     symlink("../../out/deep", table.join("a=1")).expect("a link");
-    let hidden = format!(".part-{}-1-1-7-0-0.json.inprogress", cluster().object_part());
+    let hidden = format!(".part-{}-1-1-0000000000000007-0-0.json.inprogress", cluster().object_part());
     fs::write(root.join("out/deep").join(&hidden), "").expect("written");
     let mut spec = sink("filesystem", &[("path", table.to_str().expect("text")), ("format", "json")]);
     spec.partition_by = vec![0];

@@ -247,8 +247,8 @@ async fn partitions_are_directories_and_their_columns_are_left_out() {
             let committables = seal(&mut *writer).await;
             place.committer().commit(&committables).await.expect("published");
             place.committer().discard(&cluster(), JOB, EVERY_ATTEMPT).await.expect("nothing left to remove");
-            let of_nothing = format!("p=__HIVE_DEFAULT_PARTITION__/part-c1-3-1-7-0-0.{format}");
-            let of_text = format!("p=x%3D%2F%25y/part-c1-3-1-7-0-1.{format}");
+            let of_nothing = format!("p=__HIVE_DEFAULT_PARTITION__/part-c1-3-1-0000000000000007-0-0.{format}");
+            let of_text = format!("p=x%3D%2F%25y/part-c1-3-1-0000000000000007-0-1.{format}");
             assert_eq!(place.files().await, [of_nothing, of_text.clone()], "NULL and the empty text are one");
             assert_eq!(place.visible().await, [0, 1, 2, 3, 4]);
             if let (Some(content), None) = (content, &place.store) {

@@ -258,7 +258,7 @@ async fn iso_timestamps_are_written_on_request() {
     let (folder, context) = (folder(), context());
     let row = Row { l: None, i: 1, f: None, d: None, b: None, t: Some(1_500), s: None };
     write(&context, &path(&folder), "json", &[("json.timestamp-format", "iso-8601")], &[batch(&[row])]).await;
-    let text = fs::read_to_string(folder.path().join("part-c1-1-1-7-0-0.json")).expect("published");
+    let text = fs::read_to_string(folder.path().join("part-c1-1-1-0000000000000007-0-0.json")).expect("published");
     assert_eq!(
         text,
         "{\"l\":null,\"i\":1,\"f\":null,\"d\":null,\"b\":null,\"t\":\"1970-01-01T00:00:00.001500Z\",\"s\":null}\n"

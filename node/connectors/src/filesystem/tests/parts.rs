@@ -113,7 +113,7 @@ async fn two_clusters_that_write_to_one_prefix_lose_nothing() {
 async fn a_hidden_file_that_is_there_already_is_left_alone() {
     let (folder, context) = (folder(), context());
     let path = path(&folder);
-    let there = folder.path().join(".part-c1-3-1-7-0-0.json.inprogress");
+    let there = folder.path().join(".part-c1-3-1-0000000000000007-0-0.json.inprogress");
     fs::write(&there, "of before\n").expect("written");
     let mut writer = writer(&context, &path, 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
@@ -122,7 +122,7 @@ async fn a_hidden_file_that_is_there_already_is_left_alone() {
     let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
     committer.commit(&committables).await.expect("published");
     committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("removed");
-    assert_eq!(names(&folder), ["part-c1-3-1-7-0-1.json"]);
+    assert_eq!(names(&folder), ["part-c1-3-1-0000000000000007-0-1.json"]);
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn an_object_that_is_published_is_never_overwritten() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let mut context = context();
     context.stores = ObjectStores::default().with_store("memory://bucket", store.clone());
-    let published = Path::from("out/part-c1-3-1-7-0-0.json");
+    let published = Path::from("out/part-c1-3-1-0000000000000007-0-0.json");
     let before = store.put(&published, "of something else\n".into()).await.expect("put");
     let mut writer = writer(&context, "memory://bucket/out", 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
@@ -141,7 +141,8 @@ async fn an_object_that_is_published_is_never_overwritten() {
         committer.commit(&committables).await.expect("published");
     }
     assert_eq!(store.head(&published).await.expect("there").e_tag, before.e_tag, "never written again");
-    let other = store.get(&Path::from("out/part-c1-3-1-7-0-0-1.json")).await.expect("there").bytes().await;
+    let other =
+        store.get(&Path::from("out/part-c1-3-1-0000000000000007-0-0-1.json")).await.expect("there").bytes().await;
     assert_eq!(other.expect("readable"), "{\"a\":1}\n");
 }
 
@@ -164,13 +165,20 @@ async fn parts_are_hidden_until_committed_and_commits_are_idempotent() {
         committables.extend(seal(&mut *writer).await);
         assert_eq!(seal(&mut *writer).await, [serde_json::Value::Null; 0]);
     }
-    assert!(names(&folder).iter().all(|name| name.starts_with(".part-c1-3-1-7-") && name.ends_with(".inprogress")));
+    assert!(
+        names(&folder)
+            .iter()
+            .all(|name| name.starts_with(".part-c1-3-1-0000000000000007-") && name.ends_with(".inprogress"))
+    );
     for _ in 0..2 {
         committer.commit(&committables).await.expect("published");
-        let expected = ["0-0", "0-1", "1-0", "1-1"].map(|part| format!("part-c1-3-1-7-{part}.json"));
+        let expected = ["0-0", "0-1", "1-0", "1-1"].map(|part| format!("part-c1-3-1-0000000000000007-{part}.json"));
         assert_eq!(names(&folder), expected);
     }
-    assert_eq!(fs::read_to_string(folder.path().join("part-c1-3-1-7-1-1.json")).expect("readable"), "{\"a\":2}\n");
+    assert_eq!(
+        fs::read_to_string(folder.path().join("part-c1-3-1-0000000000000007-1-1.json")).expect("readable"),
+        "{\"a\":2}\n"
+    );
 }
 
 #[tokio::test]
@@ -187,11 +195,37 @@ async fn discard_removes_what_all_attempts_of_one_job_left() {
     committer.commit(&committables[1]).await.expect("published");
     committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("removed");
     committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("nothing left to remove");
-    assert_eq!(names(&folder), [".part-c1-30-1-7-0-0.json.inprogress", "part-c1-3-2-7-0-0.json"]);
-    assert_eq!(fs::read_to_string(folder.path().join("part-c1-3-2-7-0-0.json")).expect("readable"), "{\"a\":2}\n");
+    assert_eq!(
+        names(&folder),
+        [".part-c1-30-1-0000000000000007-0-0.json.inprogress", "part-c1-3-2-0000000000000007-0-0.json"]
+    );
+    assert_eq!(
+        fs::read_to_string(folder.path().join("part-c1-3-2-0000000000000007-0-0.json")).expect("readable"),
+        "{\"a\":2}\n"
+    );
     let lost = committer.commit(&[serde_json::json!({"hidden": ".x", "published": "x"})]).await;
     let lost = lost.expect_err("neither is there").to_string();
     assert!(lost.starts_with("could not publish x: .x is gone and was not published: "), "{lost}");
+}
+
+/// Older releases named files by the sink's index. Their attempts may have left hidden ones, and have prepared others.
+#[tokio::test]
+async fn output_under_the_names_of_older_releases_is_published_and_discarded() {
+    let (folder, context) = (folder(), context());
+    let path = path(&folder);
+    let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
+    for name in ["3-1-7-0-0", "3-1-7-0-1", "3-2-12-1-0", "30-1-7-0-0"] {
+        let hidden = folder.path().join(format!(".part-c1-{name}.json.inprogress"));
+        fs::write(hidden, "{\"a\":1}\n").expect("written");
+    }
+    let hidden = ".part-c1-3-1-7-0-1.json.inprogress";
+    let prepared = serde_json::json!({"hidden": hidden, "published": "part-c1-3-1-7-0-1.json", "bytes": 8});
+    committer.commit(&[prepared]).await.expect("published");
+    committer.discard(&cluster(), JobId(3), Attempt(2)).await.expect("removed");
+    let left = [".part-c1-3-2-12-1-0.json.inprogress", ".part-c1-30-1-7-0-0.json.inprogress", "part-c1-3-1-7-0-1.json"];
+    assert_eq!(names(&folder), left);
+    committer.discard(&cluster(), JobId(3), EVERY_ATTEMPT).await.expect("removed");
+    assert_eq!(names(&folder), [".part-c1-30-1-7-0-0.json.inprogress", "part-c1-3-1-7-0-1.json"]);
 }
 
 #[tokio::test]
@@ -206,23 +240,27 @@ async fn a_writer_that_is_dropped_removes_what_it_did_not_finish() {
     letters.write(SetAside::DeadLetters(&[letter])).await.expect("written");
     assert_eq!(names(&folder).len(), 2);
     drop((writer, letters));
-    assert_eq!(names(&folder), [".part-c1-3-1-7-0-0.json.inprogress"], "what is finished may be published yet");
+    assert_eq!(
+        names(&folder),
+        [".part-c1-3-1-0000000000000007-0-0.json.inprogress"],
+        "what is finished may be published yet"
+    );
 }
 
 #[tokio::test]
 async fn what_is_published_is_never_overwritten() {
     let (folder, context) = (folder(), context());
     let path = path(&folder);
-    fs::write(folder.path().join("part-c1-3-1-7-0-0.json"), "of another cluster\n").expect("written");
+    fs::write(folder.path().join("part-c1-3-1-0000000000000007-0-0.json"), "of another cluster\n").expect("written");
     let committer = open_sink_committer(&sink("filesystem", &[("path", &path)]), numbers(), &context).expect("opened");
     let mut writer = writer(&context, &path, 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
     let committables = seal(&mut *writer).await;
     committer.commit(&committables).await.expect("published");
     committer.commit(&committables).await.expect("again");
-    assert_eq!(names(&folder), ["part-c1-3-1-7-0-0-1.json", "part-c1-3-1-7-0-0.json"]);
+    assert_eq!(names(&folder), ["part-c1-3-1-0000000000000007-0-0-1.json", "part-c1-3-1-0000000000000007-0-0.json"]);
     assert_eq!(
-        fs::read_to_string(folder.path().join("part-c1-3-1-7-0-0.json")).expect("readable"),
+        fs::read_to_string(folder.path().join("part-c1-3-1-0000000000000007-0-0.json")).expect("readable"),
         "of another cluster\n"
     );
 }
@@ -235,11 +273,11 @@ async fn what_others_do_to_hidden_files_is_not_silent() {
     let mut writer = writer(&context, &path, 1, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
     let prepared = seal(&mut *writer).await;
-    let hidden = folder.path().join(".part-c1-1-1-7-0-0.json.inprogress");
+    let hidden = folder.path().join(".part-c1-1-1-0000000000000007-0-0.json.inprogress");
     fs::write(&hidden, "{\"a\":22}\n").expect("overwritten");
     let error = committer.commit(&prepared).await.expect_err("it is another's").to_string();
     assert!(error.contains("was overwritten"), "{error}");
-    fs::rename(&hidden, folder.path().join("part-c1-1-1-7-0-0.json")).expect("renamed");
+    fs::rename(&hidden, folder.path().join("part-c1-1-1-0000000000000007-0-0.json")).expect("renamed");
     let error = committer.commit(&prepared).await.expect_err("what is published is not its own").to_string();
     assert!(error.contains("is gone"), "{error}");
 }
@@ -272,8 +310,8 @@ async fn object_stores_publish_too() {
     let source = table(&context, "memory://bucket/out", "json", &[], numbers()).expect("a table");
     assert_eq!(read_all(&*source).await.expect("readable").rows(), 0, "nothing is published yet");
     // A crash between the copy and the delete leaves both.
-    let hidden = Path::from("out/.part-c1-3-2-7-0-0.json.inprogress");
-    let published = Path::from("out/part-c1-3-2-7-0-0.json");
+    let hidden = Path::from("out/.part-c1-3-2-0000000000000007-0-0.json.inprogress");
+    let published = Path::from("out/part-c1-3-2-0000000000000007-0-0.json");
     store.copy(&hidden, &published).await.expect("copied");
     let copied = store.head(&published).await.expect("copied").e_tag;
     for _ in 0..2 {
@@ -296,7 +334,7 @@ async fn set_aside<const N: usize>(folder: &TempDir, kind: SetAsideKind, records
     let prepared = writer.seal().await.expect("sealed").await.expect("durable");
     open_set_aside_committer(kind, &path, &context).expect("opened").commit(&prepared).await.expect("published");
     let stem = if kind == SetAsideKind::LateRows { "late" } else { "dead-letter" };
-    fs::read_to_string(folder.path().join(format!("{stem}-c1-1-2-7-3-0.json"))).expect("published")
+    fs::read_to_string(folder.path().join(format!("{stem}-c1-1-2-0000000000000007-3-0.json"))).expect("published")
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What was acknowledged is read exactly once, whatever fails between.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     ops::Range,
     sync::Mutex,
@@ -21,7 +22,7 @@ use object_store::{
 };
 use thalweg_storage::{
     CheckpointStore, ObjectStores,
-    ingest_log::{self, LogPosition, SegmentNumber},
+    ingest_log::{self, LogName, LogPosition, SegmentNumber},
     names,
 };
 use thalweg_types::{
@@ -29,6 +30,7 @@ use thalweg_types::{
     checkpoint::{
         MANIFEST_FORMAT, Manifest, RecordCounts, SnapshotCost, SourceSnapshot, SplitProgress, SubtaskSnapshot,
     },
+    graph::OperatorIdentity,
     seam::Clock,
 };
 
@@ -143,6 +145,7 @@ struct Running {
 }
 
 const SOURCE: OperatorId = OperatorId(7);
+const IDENTITY: OperatorIdentity = OperatorIdentity(0xfeed);
 const RETENTION: Duration = Duration::from_secs(60);
 
 impl Rig {
@@ -161,6 +164,7 @@ impl Rig {
             job: JobId(1),
             attempt: Attempt(attempt),
             source: SOURCE,
+            identity: IDENTITY,
             store: self.store.clone(),
             takes_checkpoints,
             check: self.check.clone(),
@@ -187,7 +191,11 @@ impl Rig {
     }
 
     fn folder(&self, split: &Split) -> String {
-        names::ingest_folder(&cluster(), JobId(1), SOURCE, &split.id)
+        self.folder_of(&LogName::of(IDENTITY, &split.id))
+    }
+
+    fn folder_of(&self, log: &LogName) -> String {
+        names::ingest_folder(&cluster(), JobId(1), log)
     }
 
     async fn numbers(&self) -> Vec<u64> {
@@ -223,6 +231,8 @@ fn manifest(split: &Split) -> Manifest {
         checkpoint: thalweg_types::CheckpointId(1),
         key_groups: KeyGroupTable::even(2, 1),
         parallelism: 1,
+        graph: None,
+        enumerators: BTreeMap::new(),
         subtasks: vec![snapshot],
     }
 }
@@ -308,6 +318,57 @@ async fn what_was_acknowledged_is_read_again_from_the_position_of_the_checkpoint
     let (_, source) = rig.source(4, true);
     let mut fourth = rig.open(4, &source.discover().await.expect("one path")[0]).await;
     assert_eq!(fourth.read().await, [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+/// A segment as an older release wrote it: number 12, of the log by the source's index.
+const OLDER_SEGMENT: &[u8] = include_bytes!("../../../../../proto/storage/src/tests/golden/1.segment");
+
+/// Older releases named a log by the source's index, and their positions did not tell.
+#[tokio::test(start_paused = true)]
+async fn a_log_by_the_index_of_its_source_goes_on_being_used() {
+    let rig = Rig::new();
+    let (_, source) = rig.source(1, true);
+    let split = source.discover().await.expect("one path").remove(0);
+    let by_index = rig.folder_of(&LogName::by_index(SOURCE, &split.id));
+    let name = names::segment(&by_index, SegmentNumber(12));
+    rig.store.put_state(&name, Bytes::from_static(OLDER_SEGMENT).into()).await.expect("it is put");
+    let payload = serde_json::json!({"ingest-log": {"segment": 12, "row": 1, "keep": 12, "seals": [1]}});
+    let mut fourth = rig.open(4, &Split { payload, ..split.clone() }).await;
+    assert_eq!(fourth.read().await, [2, 3], "what lies behind the position");
+    assert_eq!(fourth.post("k-1", "{\"a\":1}\n{\"a\":2}\n").await, ok(2), "the key is remembered");
+    assert_eq!(fourth.post("", &record(4)).await, ok(1));
+    assert_eq!(fourth.read().await, [4]);
+    let position = fourth.reader.position();
+    drop(fourth);
+    assert_eq!(rig.numbers().await, [12, 13, 14]);
+    let log = ingest_log::IngestLog::new(rig.store.clone(), by_index);
+    assert_eq!(log.list().await.expect("listed").len(), 3, "all in the same log");
+    let mut fifth = rig.open(5, &position).await;
+    assert_eq!(fifth.post("", &record(5)).await, ok(1));
+    assert_eq!(fifth.read().await, [5]);
+    rig.collect(&[&fifth.reader.position()]).await;
+    assert_eq!(
+        log.list().await.expect("listed").into_keys().map(|number| number.0).collect::<Vec<_>>(),
+        [12, 13, 14, 15, 16]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_an_older_release_began_is_read_though_no_checkpoint_tells_of_it() {
+    let rig = Rig::new();
+    let (_, source) = rig.source(1, true);
+    let split = source.discover().await.expect("one path").remove(0);
+    // What an older release does at its first attempt.
+    let payload = serde_json::json!({"ingest-log": {"segment": 1, "row": 0, "keep": 1, "seals": []}});
+    let mut first = rig.open(1, &Split { payload, ..split.clone() }).await;
+    assert_eq!(first.post("", &record(1)).await, ok(1));
+    assert_eq!(first.read().await, [1]);
+    drop(first);
+    let mut second = rig.open(2, &split).await;
+    assert_eq!(second.post("", &record(2)).await, ok(1));
+    assert_eq!(second.read().await, [1, 2]);
+    let named = ingest_log::IngestLog::new(rig.store.clone(), rig.folder(&split));
+    assert!(named.list().await.expect("listed").is_empty(), "there is one log, and it keeps its name");
 }
 
 #[tokio::test(start_paused = true)]
@@ -427,7 +488,8 @@ async fn without_checkpoints_records_are_kept_in_memory_and_every_answer_says_so
     let logged = rig.start().await;
     assert_eq!(logged.post("", &record(2)).await, ok(1));
     drop((running, logged));
-    let position = Split { payload: LogPosition::START.to_payload(), ..split };
+    let start = LogPosition { log: Some(LogName::of(IDENTITY, &split.id)), ..LogPosition::START };
+    let position = Split { payload: start.to_payload(), ..split };
     let (context, source) = rig.source(2, false);
     let reader = source.open(&position).await.expect("opened");
     let mut running = Running { context, source, reader };

@@ -43,7 +43,8 @@ async fn a_writer_that_comes_back_after_its_segments_were_collected_is_fenced() 
     let log = ingest_log::IngestLog::new(rig.store.clone(), rig.folder(&position));
     let third = rig.open(3, &next.reader.position()).await;
     rig.collect(&[&third.reader.position()]).await;
-    let stale = LogPosition { segment: SegmentNumber(5), row: 0, keep: SegmentNumber(5), seals: Vec::new() };
+    let name = Some(LogName::of(IDENTITY, &position.id));
+    let stale = LogPosition { segment: SegmentNumber(5), row: 0, keep: SegmentNumber(5), seals: Vec::new(), log: name };
     let split = Split { payload: stale.to_payload(), ..position };
     rig.faults.is_stale.store(true, Relaxed);
     let error = rig.try_open(2, &split).await.err().expect("it is over");
