@@ -26,7 +26,6 @@ pub enum ClientError {
     /// Something answers there, and knows nothing of what coordinators do.
     #[error("no Thalweg coordinator of this version answers at {address} ({reason}); {CHECK}")]
     NotThere {
-        /// The address.
         address: String,
         /// What was answered.
         reason: String,

@@ -33,6 +33,6 @@ mod rpc;
 
 pub use error::{ClientError, Tried};
 pub use model::{ClientConfig, Query, SubmitOptions, SubmittedJob};
-pub use rows::Rows;
+pub use rows::RowStream;
 pub use rpc::Client;
 pub use thalweg_types::client::{ClusterOverview, MemberOverview, NodeOverview};

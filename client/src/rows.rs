@@ -28,7 +28,7 @@ const FETCH_WAIT: Duration = Duration::from_secs(5);
 
 /// Pulls the rows of one query. Made by [`Client::fetch_rows`].
 #[derive(Debug)]
-pub struct Rows {
+pub struct RowStream {
     client: Client,
     job: JobId,
     query: u32,
@@ -52,7 +52,7 @@ struct Fetched {
     is_end: bool,
 }
 
-impl Rows {
+impl RowStream {
     fn new(client: Client, job: JobId, query: u32) -> Self {
         Self { client, job, query, delivery: Delivery::default() }
     }
@@ -104,8 +104,8 @@ impl Rows {
 impl Client {
     /// The rows of a bare SELECT of a job.
     #[must_use]
-    pub fn fetch_rows(&self, job: JobId, query: u32) -> Rows {
-        Rows::new(self.clone(), job, query)
+    pub fn fetch_rows(&self, job: JobId, query: u32) -> RowStream {
+        RowStream::new(self.clone(), job, query)
     }
 
     /// Fetches rows from a position on, and acknowledges those before it.

@@ -79,13 +79,18 @@ impl Coordinator {
         let started =
             thalweg_consensus::start(config.consensus, Machine::default(), store, network.clone(), seams.clone());
         let (consensus, raft) = started.await?;
-        let life = seams.entropy.next();
-        Ok(Self::assemble((consensus, raft, life), config.leader, checkpoints, Parts { network, seams, planner }))
+        let incarnation = seams.entropy.next();
+        Ok(Self::assemble(
+            (consensus, raft, incarnation),
+            config.leader,
+            checkpoints,
+            Parts { network, seams, planner },
+        ))
     }
 
-    /// Assembles the coordinator around a running member of the Raft group. `life` identifies this process.
+    /// Assembles the coordinator around a running member of the Raft group. `incarnation` identifies this process.
     pub(crate) fn assemble(
-        (consensus, raft, life): (Consensus<Machine>, RaftServer, u64),
+        (consensus, raft, incarnation): (Consensus<Machine>, RaftServer, u64),
         config: LeaderConfig,
         checkpoints: CheckpointStore,
         parts: Parts,
@@ -103,7 +108,7 @@ impl Coordinator {
             ended.send_replace(true);
         };
         seams.io.spawn("leader", Box::pin(task));
-        let gatekeeper = consensus.gatekeeper(network.clone(), life);
+        let gatekeeper = consensus.gatekeeper(network.clone(), incarnation);
         let cluster =
             ClusterService::new(consensus.clone(), (handle.clone(), checkpoints_url), network, seams.clone(), planner);
         let session = NodeSessionService::new(consensus.clone(), handle.clone(), seams.clone());

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! While this member leads, the actor takes its inputs in this order: the stop signal, changes of leadership, ticks,
-//! outcomes of its proposals and of its work in the store of checkpoints, newly applied entries, commands of the
+//! outcomes of its proposals and of its work in the store of checkpoints, newly applied entries, requests of the
 //! services. After each input every controller compares the state with what it knows, and the actor carries out what
 //! the controllers want. Nothing that the actor awaits can wait for it: proposals and work in the store run beside it,
 //! and it never awaits a send to a node.
@@ -31,20 +31,20 @@ pub(crate) use self::{
     claim::Claim,
     measures::{JobMeasures, LeaderMeasures},
 };
-use self::{observe::Submissions, reign::Reign};
+use self::{leader_term::LeaderTerm, observe::Submissions};
 use crate::{config::LeaderConfig, machine::Machine, overview::JobMemory};
 
 mod act;
 mod claim;
+mod leader_term;
 mod link;
 mod measures;
 mod observe;
-mod reign;
 mod store;
 
-/// The most commands that wait for the actor: a heartbeat from each of a few hundred nodes. When the queue is full the
+/// The most requests that wait for the actor: a heartbeat from each of a few hundred nodes. When the queue is full the
 /// services wait, and HTTP/2 slows the nodes.
-const COMMANDS: usize = 1024;
+const REQUESTS: usize = 1024;
 
 /// Identifies a session. The term is part of it, because late messages of a session from an earlier term of this leader
 /// may still come.
@@ -56,7 +56,7 @@ pub(crate) struct SessionId {
 
 /// Everything that the services tell or ask the actor.
 #[derive(Debug)]
-enum LeaderCommand {
+enum LeaderRequest {
     /// Asks for another incarnation of the node that is here, which a new one must wait for. The answer says who and
     /// where it is.
     AskOccupant { node: NodeId, incarnation: Incarnation, reply: oneshot::Sender<Option<String>> },
@@ -85,7 +85,7 @@ enum LeaderCommand {
 /// The services' handle of the actor.
 #[derive(Debug, Clone)]
 pub(crate) struct LeaderHandle {
-    commands: mpsc::Sender<LeaderCommand>,
+    requests: mpsc::Sender<LeaderRequest>,
     submissions: Submissions,
 }
 
@@ -97,7 +97,7 @@ impl LeaderHandle {
     /// Another incarnation of the node that is here, which a new one must wait for: who and where it is.
     pub(crate) async fn occupant(&self, node: NodeId, incarnation: Incarnation) -> Option<String> {
         let (reply, occupant) = oneshot::channel();
-        self.tell(LeaderCommand::AskOccupant { node, incarnation, reply }).await.ok()?;
+        self.tell(LeaderRequest::AskOccupant { node, incarnation, reply }).await.ok()?;
         occupant.await.ok().flatten()
     }
 
@@ -108,7 +108,7 @@ impl LeaderHandle {
         outgoing: mpsc::Sender<CoordinatorMessage>,
     ) -> Option<SessionId> {
         let (reply, opened) = oneshot::channel();
-        self.tell(LeaderCommand::Open { registration, outgoing, reply }).await.ok()?;
+        self.tell(LeaderRequest::Open { registration, outgoing, reply }).await.ok()?;
         opened.await.ok().flatten()
     }
 
@@ -119,18 +119,18 @@ impl LeaderHandle {
         session: SessionId,
         message: NodeMessage,
     ) -> Result<(), LeaderGone> {
-        self.tell(LeaderCommand::Receive { node, session, message }).await
+        self.tell(LeaderRequest::Receive { node, session, message }).await
     }
 
     /// Reports that a session has ended.
     pub(crate) async fn close(&self, node: NodeId, session: SessionId) -> Result<(), LeaderGone> {
-        self.tell(LeaderCommand::Close { node, session }).await
+        self.tell(LeaderRequest::Close { node, session }).await
     }
 
     /// What the leader remembers of a job; empty if this member does not lead.
     pub(crate) async fn recall(&self, job: JobId) -> JobMemory {
         let (reply, memory) = oneshot::channel();
-        match self.tell(LeaderCommand::Recall { job, reply }).await {
+        match self.tell(LeaderRequest::Recall { job, reply }).await {
             Ok(()) => memory.await.unwrap_or_default(),
             Err(LeaderGone) => JobMemory::default(),
         }
@@ -139,7 +139,7 @@ impl LeaderHandle {
     /// What the leader has counted, and remembers of these jobs; empty if this member does not lead.
     pub(crate) async fn measures(&self, jobs: Vec<JobId>) -> LeaderMeasures {
         let (reply, measures) = oneshot::channel();
-        match self.tell(LeaderCommand::Measure { jobs, reply }).await {
+        match self.tell(LeaderRequest::Measure { jobs, reply }).await {
             Ok(()) => measures.await.unwrap_or_default(),
             Err(LeaderGone) => LeaderMeasures::default(),
         }
@@ -147,7 +147,7 @@ impl LeaderHandle {
 
     /// Has an ended job forgotten, once it is cleared away. Does nothing if this member does not lead.
     pub(crate) async fn forget(&self, job: JobId) {
-        _ = self.tell(LeaderCommand::Forget { job }).await;
+        _ = self.tell(LeaderRequest::Forget { job }).await;
     }
 
     /// Notes the span of a request for a job that is about to be recorded, so that the job's way to running belongs to it.
@@ -158,7 +158,7 @@ impl LeaderHandle {
     /// Whether all jobs have ended and their output is published or removed; `false` if this member does not lead.
     pub(crate) async fn is_settled(&self) -> bool {
         let (reply, settled) = oneshot::channel();
-        match self.tell(LeaderCommand::AskSettled { reply }).await {
+        match self.tell(LeaderRequest::AskSettled { reply }).await {
             Ok(()) => settled.await.unwrap_or(false),
             Err(LeaderGone) => false,
         }
@@ -168,14 +168,14 @@ impl LeaderHandle {
     pub(crate) async fn claim(&self) -> Claim {
         let (reply, claim) = oneshot::channel();
         let unknown = || Claim::Open("this coordinator does not lead".to_owned());
-        match self.tell(LeaderCommand::AskClaim { reply }).await {
+        match self.tell(LeaderRequest::AskClaim { reply }).await {
             Ok(()) => claim.await.unwrap_or_else(|_| unknown()),
             Err(LeaderGone) => unknown(),
         }
     }
 
-    async fn tell(&self, command: LeaderCommand) -> Result<(), LeaderGone> {
-        self.commands.send(command).await.map_err(|_| LeaderGone)
+    async fn tell(&self, request: LeaderRequest) -> Result<(), LeaderGone> {
+        self.requests.send(request).await.map_err(|_| LeaderGone)
     }
 }
 
@@ -185,7 +185,7 @@ pub(crate) struct Leader {
     config: LeaderConfig,
     checkpoints: CheckpointStore,
     seams: Seams,
-    commands: mpsc::Receiver<LeaderCommand>,
+    requests: mpsc::Receiver<LeaderRequest>,
     submissions: Submissions,
 }
 
@@ -196,10 +196,10 @@ impl Leader {
         checkpoints: CheckpointStore,
         seams: Seams,
     ) -> (Self, LeaderHandle) {
-        let (sender, commands) = mpsc::channel(COMMANDS);
+        let (sender, requests) = mpsc::channel(REQUESTS);
         let submissions = Submissions::default();
-        let handle = LeaderHandle { commands: sender, submissions: submissions.clone() };
-        (Self { consensus, config, checkpoints, seams, commands, submissions }, handle)
+        let handle = LeaderHandle { requests: sender, submissions: submissions.clone() };
+        (Self { consensus, config, checkpoints, seams, requests, submissions }, handle)
     }
 
     /// Runs until it is stopped, or until the consensus or all services have ended.
@@ -210,7 +210,7 @@ impl Leader {
             let goes_on = if current.is_self {
                 let member = self.consensus.member();
                 tracing::info!(%member, term = %current.term, "leading the cluster");
-                let goes_on = self.reign(current.term, &mut leadership, &stop).await;
+                let goes_on = self.serve_term(current.term, &mut leadership, &stop).await;
                 tracing::info!(%member, term = %current.term, "no longer leading the cluster");
                 goes_on
             } else {
@@ -229,15 +229,15 @@ impl Leader {
                 biased;
                 () = stop.cancelled() => return false,
                 changed = leadership.changed() => return changed.is_ok(),
-                command = self.commands.recv() => match command {
-                    Some(LeaderCommand::Open { reply, .. }) => answer(reply, None),
-                    Some(LeaderCommand::Recall { reply, .. }) => answer(reply, JobMemory::default()),
-                    Some(LeaderCommand::Measure { reply, .. }) => answer(reply, LeaderMeasures::default()),
-                    Some(LeaderCommand::AskSettled { reply }) => answer(reply, false),
+                request = self.requests.recv() => match request {
+                    Some(LeaderRequest::Open { reply, .. }) => answer(reply, None),
+                    Some(LeaderRequest::Recall { reply, .. }) => answer(reply, JobMemory::default()),
+                    Some(LeaderRequest::Measure { reply, .. }) => answer(reply, LeaderMeasures::default()),
+                    Some(LeaderRequest::AskSettled { reply }) => answer(reply, false),
                     // The dropped reply is the answer.
-                    Some(LeaderCommand::AskClaim { .. } | LeaderCommand::AskOccupant { .. }) => {}
+                    Some(LeaderRequest::AskClaim { .. } | LeaderRequest::AskOccupant { .. }) => {}
                     Some(
-                        LeaderCommand::Receive { .. } | LeaderCommand::Close { .. } | LeaderCommand::Forget { .. },
+                        LeaderRequest::Receive { .. } | LeaderRequest::Close { .. } | LeaderRequest::Forget { .. },
                     ) => {}
                     None => return false,
                 },
@@ -246,20 +246,20 @@ impl Leader {
     }
 
     /// Leads in one term. Returns whether to go on when this term of leadership is over.
-    async fn reign(
+    async fn serve_term(
         &mut self,
         term: Term,
         leadership: &mut watch::Receiver<Leadership>,
         stop: &CancellationToken,
     ) -> bool {
         let (checkpoints, seams) = (self.checkpoints.clone(), self.seams.clone());
-        let mut reign = Reign::begin(term, self.consensus.clone(), self.config, checkpoints, seams);
-        reign.observer.submissions = self.submissions.clone();
+        let mut leader_term = LeaderTerm::begin(term, self.consensus.clone(), self.config, checkpoints, seams);
+        leader_term.observer.submissions = self.submissions.clone();
         let mut applied = self.consensus.applied();
         let mut ticks = interval(NodeLiveness::tick_interval(self.config.lease));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            reign.act();
+            leader_term.act();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return false,
@@ -269,14 +269,14 @@ impl Leader {
                         return changed.is_ok();
                     }
                 }
-                _ = ticks.tick() => reign.on_tick(),
-                Some(done) = reign.next_done() => reign.on_done(done),
+                _ = ticks.tick() => leader_term.on_tick(),
+                Some(done) = leader_term.next_done() => leader_term.on_done(done),
                 changed = applied.changed() => match changed {
-                    Ok(()) => reign.on_applied(),
+                    Ok(()) => leader_term.on_applied(),
                     Err(_) => return false,
                 },
-                command = self.commands.recv() => match command {
-                    Some(command) => reign.on_command(command),
+                request = self.requests.recv() => match request {
+                    Some(request) => leader_term.on_request(request),
                     None => return false,
                 },
             }

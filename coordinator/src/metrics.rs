@@ -52,7 +52,7 @@ pub(crate) async fn tell(
         let count = jobs.iter().filter(|(_, record)| record.status == status).count();
         families.level(&table::JOBS, &[status.word()], count as u64);
     }
-    let now = seams.clock.since_epoch();
+    let now = seams.clock.unix_time();
     let told_of = told_of(jobs, now);
     let measures = leader.measures(told_of.iter().map(|(job, _)| *job).collect()).await;
     families.counter(&table::NODE_LOSSES, &[], measures.node_losses);

@@ -88,9 +88,10 @@ impl Opening {
         let marker: Box<dyn Precedent> =
             if self.leader.marks { Box::new(Marker(self.checkpoints.clone())) } else { Box::new(NoPrecedent) };
         self.consensus.settle(marker.as_ref()).await?;
-        let life = self.consensus.life();
+        let incarnation = self.consensus.incarnation();
         let (consensus, raft) = self.consensus.start(Machine::default()).await?;
-        let coordinator = Coordinator::assemble((consensus, raft, life), self.leader, self.checkpoints, self.parts);
+        let coordinator =
+            Coordinator::assemble((consensus, raft, incarnation), self.leader, self.checkpoints, self.parts);
         self.front.open(coordinator.routes());
         Ok(coordinator.behind(&self.front))
     }

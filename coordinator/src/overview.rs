@@ -109,8 +109,9 @@ pub(crate) fn reader_of(path: &str, state: &ClusterState) -> ReaderPlace {
             JobStatus::Failed => {
                 // The row that could not be evaluated would fail the job again.
                 let is_of_row = record.failure.as_ref().is_some_and(|failure| failure.message.contains("'error.path'"));
-                let aside = if is_of_row { " --set error.path=DIR" } else { "" };
-                failed = Some(format!("{job} ({name}) has failed: thalweg job restart {job}{aside} starts it again"));
+                let error_path = if is_of_row { " --set error.path=DIR" } else { "" };
+                failed =
+                    Some(format!("{job} ({name}) has failed: thalweg job restart {job}{error_path} starts it again"));
             }
             JobStatus::Committing | JobStatus::Finished | JobStatus::Cancelled | JobStatus::Stopped => {}
         }

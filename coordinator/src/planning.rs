@@ -127,7 +127,8 @@ pub(crate) async fn plan(
     planned.await.unwrap_or(Err(PlanError::Broken))
 }
 
-/// A job as it is started again: the same dataflow, with some other settings. Nothing is set aside in the place for checkpoints.
+/// A job as it is started again: the same dataflow, with some other settings. No side output lies in the place for
+/// checkpoints.
 pub(crate) fn restarted(
     spec: &JobSpec,
     changes: &BTreeMap<String, String>,

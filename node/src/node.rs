@@ -48,15 +48,15 @@ pub struct Node {
     http_address: Option<String>,
     worker: WorkerHandle,
     is_ready: watch::Receiver<bool>,
-    life: Life,
+    lifecycle: Lifecycle,
     leave_grace: time::Duration,
     monitored: Monitored,
     own_routes: OwnRoutes,
 }
 
-/// The node's end, shared by all of its tasks.
+/// How the node runs and ends, shared by all of its tasks.
 #[derive(Debug, Clone)]
-struct Life {
+struct Lifecycle {
     /// Ends every task.
     stop: CancellationToken,
     /// Set once the worker has ended, so nothing of any job runs here.
@@ -108,7 +108,7 @@ impl Node {
             local: LocalState::default(),
             memory_budget_bytes: config.memory_budget_bytes,
         };
-        let (life, own_routes) = (Life::new(), OwnRoutes::default());
+        let (lifecycle, own_routes) = (Lifecycle::new(), OwnRoutes::default());
         let directory = Directory::new(config.coordinators.clone(), network.clone(), seams.clock.clone());
         let ingest = http_address.clone().map(|own_address| {
             let (registry, requests) = (context.connectors.ingest.clone(), RequestMeter::new(seams.clock.clone()));
@@ -125,15 +125,15 @@ impl Node {
             exchange: context.exchange.clone(),
             ingest,
         };
-        life.serve(&seams, listeners, config.limits, (&context, router));
-        let (worker, is_ready) = life.work(&seams, &config, context);
+        lifecycle.serve(&seams, listeners, config.limits, (&context, router));
+        let (worker, is_ready) = lifecycle.work(&seams, &config, context);
         let search = LeaderSearch::new(config.coordinators, seams.entropy.next());
-        let stop = life.stop.clone();
+        let stop = lifecycle.stop.clone();
         let (entropy, handle) = (seams.entropy.clone(), worker.clone());
-        life.hold_sessions(&seams, SessionClient { registration, search, network, entropy, worker: handle, stop });
+        lifecycle.hold_sessions(&seams, SessionClient { registration, search, network, entropy, worker: handle, stop });
         tracing::info!(node = %id, address, slots = config.slots, "started");
         let leave_grace = config.leave_grace;
-        Ok(Self { id, address, http_address, worker, is_ready, life, leave_grace, monitored, own_routes })
+        Ok(Self { id, address, http_address, worker, is_ready, lifecycle, leave_grace, monitored, own_routes })
     }
 
     /// The node's id.
@@ -199,7 +199,7 @@ impl Node {
     /// # Errors
     /// The failure that ended it earlier.
     pub async fn shutdown(&self) -> Result<(), NodeFailure> {
-        self.life.stop.cancel();
+        self.lifecycle.stop.cancel();
         self.wait().await
     }
 
@@ -208,13 +208,13 @@ impl Node {
     /// # Errors
     /// The failure that ended it. Then the process must end as well.
     pub async fn wait(&self) -> Result<(), NodeFailure> {
-        self.life.ended.cancelled().await;
-        let failure = self.life.failure.borrow().clone();
+        self.lifecycle.ended.cancelled().await;
+        let failure = self.lifecycle.failure.borrow().clone();
         failure.map_or(Ok(()), Err)
     }
 }
 
-impl Life {
+impl Lifecycle {
     fn new() -> Self {
         let failure = watch::Sender::new(None);
         Self { stop: CancellationToken::new(), ended: CancellationToken::new(), failure }
@@ -231,7 +231,7 @@ impl Life {
 
     /// A guard for a task to hold. If it is dropped before the task ends, as by a panic, the node ends.
     fn guard(&self, task: &'static str) -> PanicGuard {
-        PanicGuard { life: self.clone(), task, is_defused: false }
+        PanicGuard { lifecycle: self.clone(), task, is_defused: false }
     }
 
     fn serve(
@@ -241,25 +241,25 @@ impl Life {
         limits: ConnectionLimits,
         (context, router): (&RuntimeContext, Option<Router>),
     ) {
-        let (life, stop) = (self.clone(), self.stop.clone());
+        let (lifecycle, stop) = (self.clone(), self.stop.clone());
         let server = thalweg_proto::network::server(&seams.io)
             .add_service(ExchangeService::new(context.exchange.clone()).into_server())
             .add_service(CollectService::server(context.collect.clone()))
             .serve_with_incoming_shutdown(admit(listeners.grpc, limits), stop.cancelled_owned());
         let serve = async move {
-            let guard = life.guard("gRPC server");
-            life.served("gRPC", server.await.err().map(|error| error.to_string()));
+            let guard = lifecycle.guard("gRPC server");
+            lifecycle.served("gRPC", server.await.err().map(|error| error.to_string()));
             guard.defuse();
         };
         seams.io.spawn("node server", Box::pin(serve));
         let Some(((listener, _), router)) = listeners.http.zip(router) else {
             return;
         };
-        let (life, stop, spawner) = (self.clone(), self.stop.clone(), seams.io.clone());
+        let (lifecycle, stop, spawner) = (self.clone(), self.stop.clone(), seams.io.clone());
         let serve = async move {
-            let guard = life.guard("HTTP server");
+            let guard = lifecycle.guard("HTTP server");
             http::serve(listener, router, limits, spawner, stop).await;
-            life.served("HTTP", None);
+            lifecycle.served("HTTP", None);
             guard.defuse();
         };
         seams.io.spawn("ingest server", Box::pin(serve));
@@ -279,14 +279,14 @@ impl Life {
         let (ready, is_ready) = watch::channel(false);
         let owner = (context.node, orders);
         let (worker, handle) = Worker::new(owner, Arc::new(RuntimeEngine::new(context)), seams.clone(), ready);
-        let life = self.clone();
+        let lifecycle = self.clone();
         let work = async move {
-            let _ended: DropGuard = life.ended.clone().drop_guard();
-            let guard = life.guard("worker");
-            match worker.run(life.stop.clone()).await {
+            let _ended: DropGuard = lifecycle.ended.clone().drop_guard();
+            let guard = lifecycle.guard("worker");
+            match worker.run(lifecycle.stop.clone()).await {
                 WorkerExit::Stopped => {}
                 WorkerExit::Stuck { job, attempt } => {
-                    life.fail(NodeFailure::Stuck { job, attempt, limit: limits.stop_timeout });
+                    lifecycle.fail(NodeFailure::Stuck { job, attempt, limit: limits.stop_timeout });
                 }
             }
             guard.defuse();
@@ -296,12 +296,12 @@ impl Life {
     }
 
     fn hold_sessions(&self, seams: &Seams, client: SessionClient) {
-        let life = self.clone();
+        let lifecycle = self.clone();
         let hold = async move {
-            let guard = life.guard("session");
+            let guard = lifecycle.guard("session");
             match client.run().await {
                 SessionExit::Stopped => {}
-                SessionExit::Refused { reason } => life.fail(NodeFailure::Refused { reason }),
+                SessionExit::Refused { reason } => lifecycle.fail(NodeFailure::Refused { reason }),
             }
             guard.defuse();
         };
@@ -311,7 +311,7 @@ impl Life {
 
 /// Ends the node if it is dropped before it is defused.
 struct PanicGuard {
-    life: Life,
+    lifecycle: Lifecycle,
     task: &'static str,
     is_defused: bool,
 }
@@ -325,7 +325,7 @@ impl PanicGuard {
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if !self.is_defused {
-            self.life.fail(NodeFailure::Panicked { task: self.task });
+            self.lifecycle.fail(NodeFailure::Panicked { task: self.task });
         }
     }
 }
@@ -355,6 +355,6 @@ fn random_id(seams: &Seams) -> NodeId {
 
 /// Grows with the clock from one incarnation of a node to the next, and differs even if the clock stood still.
 fn incarnation(seams: &Seams) -> Incarnation {
-    let millis = u64::try_from(seams.clock.since_epoch().as_millis()).unwrap_or(u64::MAX);
+    let millis = u64::try_from(seams.clock.unix_time().as_millis()).unwrap_or(u64::MAX);
     Incarnation((millis << 16) | (seams.entropy.next() & 0xffff))
 }

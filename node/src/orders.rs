@@ -124,7 +124,7 @@ type Asked = (JobId, Attempt, CheckpointId);
 pub(crate) type Discarding = (JobId, Attempt, Attempt);
 
 /// What an order leads to: effects, or the reason why it is refused.
-type Verdict = Result<Vec<Effect>, String>;
+type OrderResult = Result<Vec<Effect>, String>;
 
 impl Orders {
     /// The state at the start of the process, which counts as contact.
@@ -295,7 +295,7 @@ impl Orders {
         is_quiet && !works && self.outbox.is_empty()
     }
 
-    fn decide(&mut self, order: Order, now: Duration) -> Verdict {
+    fn decide(&mut self, order: Order, now: Duration) -> OrderResult {
         let Order { term, cluster, job, attempt, action, trace } = order;
         if term < self.term {
             return Err(format!("it is of {term}, and {} has begun", self.term));
@@ -343,7 +343,7 @@ impl Orders {
         (attempt, before): (Attempt, Attempt),
         graph: Box<JobGraph>,
         now: Duration,
-    ) -> Verdict {
+    ) -> OrderResult {
         let is_over = before > attempt;
         if is_over && self.jobs.get(&job).is_some_and(Job::is_live) {
             return Err(format!("{job} is not gone from here"));
@@ -367,7 +367,7 @@ impl Orders {
         graph: Box<JobGraph>,
         sources: Vec<OperatorId>,
         trace: Option<TraceContext>,
-    ) -> Verdict {
+    ) -> OrderResult {
         self.refuse_if_leaving()?;
         let asked = (job, attempt, sources);
         if self.discoveries.contains(&asked) {
@@ -383,7 +383,7 @@ impl Orders {
         deployment: Box<Deployment>,
         trace: Option<TraceContext>,
         now: Duration,
-    ) -> Verdict {
+    ) -> OrderResult {
         match self.phase(job, attempt) {
             Some(Phase::Waiting(..) | Phase::Running { .. }) => return Ok(Vec::new()),
             Some(Phase::Ending { .. } | Phase::Cancelled) => return Err(format!("{attempt} of {job} is over here")),
@@ -396,7 +396,7 @@ impl Orders {
         Ok(effects)
     }
 
-    fn start(&mut self, job: JobId, attempt: Attempt, trace: Option<TraceContext>) -> Verdict {
+    fn start(&mut self, job: JobId, attempt: Attempt, trace: Option<TraceContext>) -> OrderResult {
         match self.phase(job, attempt) {
             Some(Phase::Running { is_started: started @ false, .. }) => {
                 *started = true;
@@ -408,7 +408,7 @@ impl Orders {
         }
     }
 
-    fn stop(&mut self, job: JobId, attempt: Attempt) -> Verdict {
+    fn stop(&mut self, job: JobId, attempt: Attempt) -> OrderResult {
         match self.phase(job, attempt) {
             Some(Phase::Running { is_stopping: stopping @ false, .. }) => {
                 *stopping = true;
@@ -425,7 +425,7 @@ impl Orders {
         (job, attempt): (JobId, Attempt),
         checkpoint: CheckpointId,
         trace: Option<TraceContext>,
-    ) -> Verdict {
+    ) -> OrderResult {
         match self.phase(job, attempt) {
             Some(Phase::Running { aborted, .. }) if checkpoint <= *aborted => {
                 Err(format!("{checkpoint} was given up here"))

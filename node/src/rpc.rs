@@ -75,10 +75,12 @@ impl SessionError {
 /// What has arrived from the coordinator.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// A message.
     Message(CoordinatorMessage),
     /// An order that cannot be read. It must be refused, or the coordinator would send it again and again.
-    MalformedOrder { sequence: u64, reason: String },
+    MalformedOrder {
+        sequence: u64,
+        reason: String,
+    },
 }
 
 /// The coordinator's side of a session.

@@ -37,9 +37,9 @@ use crate::{
     spans,
 };
 
-/// The most commands that wait for the worker. Nearly all are the leader's messages; with more, the session is not
+/// The most requests that wait for the worker. Nearly all are the leader's messages; with more, the session is not
 /// read.
-const COMMANDS_MAX: usize = 64;
+const REQUESTS_MAX: usize = 64;
 /// The most events of one attempt that wait for the worker. With more, the attempt's actors wait.
 const EVENTS_MAX: usize = 64;
 /// The resolution of timeouts.
@@ -64,7 +64,7 @@ pub(crate) struct SessionLink {
 
 /// What the worker is asked to do.
 #[derive(Debug)]
-enum WorkerCommand {
+enum WorkerRequest {
     /// A session is open.
     Opened(SessionLink),
     /// Something arrived over the session.
@@ -82,29 +82,29 @@ enum WorkerCommand {
 /// A handle of the worker. Its methods do not fail, because a worker that has ended is noticed elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerHandle {
-    commands: mpsc::Sender<WorkerCommand>,
+    requests: mpsc::Sender<WorkerRequest>,
 }
 
 impl WorkerHandle {
     /// A session is open.
     pub(crate) async fn opened(&self, link: SessionLink) {
-        self.send(WorkerCommand::Opened(link)).await;
+        self.send(WorkerRequest::Opened(link)).await;
     }
 
     /// Something arrived over the open session.
     pub(crate) async fn received(&self, received: Received) {
-        self.send(WorkerCommand::Received(received)).await;
+        self.send(WorkerRequest::Received(received)).await;
     }
 
     /// The open session is closed.
     pub(crate) async fn closed(&self) {
-        self.send(WorkerCommand::Closed).await;
+        self.send(WorkerRequest::Closed).await;
     }
 
     /// Takes no more work, and waits until none is left.
     pub(crate) async fn leave(&self) {
         let (idle, is_idle) = oneshot::channel();
-        self.send(WorkerCommand::Leave(idle)).await;
+        self.send(WorkerRequest::Leave(idle)).await;
         // An error means that the worker has ended, and then nothing runs here either.
         is_idle.await.ok();
     }
@@ -112,19 +112,19 @@ impl WorkerHandle {
     /// Waits for the worker's next turn. Returns whether there was one.
     pub(crate) async fn beat(&self) -> bool {
         let (beat, answered) = oneshot::channel();
-        self.send(WorkerCommand::Beat(beat)).await;
+        self.send(WorkerRequest::Beat(beat)).await;
         answered.await.is_ok()
     }
 
     /// What the attempts here measure, of each job the newest; nothing once the worker has ended.
     pub(crate) async fn measures(&self) -> Vec<(JobId, AttemptMeasures)> {
         let (measures, answered) = oneshot::channel();
-        self.send(WorkerCommand::Measure(measures)).await;
+        self.send(WorkerRequest::Measure(measures)).await;
         answered.await.unwrap_or_default()
     }
 
-    async fn send(&self, command: WorkerCommand) {
-        self.commands.send(command).await.ok();
+    async fn send(&self, request: WorkerRequest) {
+        self.requests.send(request).await.ok();
     }
 }
 
@@ -157,7 +157,7 @@ pub(crate) struct Worker {
     orders: Orders,
     engine: Arc<dyn Engine>,
     seams: Seams,
-    commands: mpsc::Receiver<WorkerCommand>,
+    requests: mpsc::Receiver<WorkerRequest>,
     session: Option<SessionLink>,
     attempts: BTreeMap<(JobId, Attempt), Box<dyn RunningAttempt>>,
     events: SelectAll<Events>,
@@ -175,13 +175,13 @@ impl Worker {
         seams: Seams,
         is_ready: watch::Sender<bool>,
     ) -> (Self, WorkerHandle) {
-        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let worker = Self {
             node,
             orders,
             engine,
             seams,
-            commands,
+            requests,
             session: None,
             attempts: BTreeMap::new(),
             events: SelectAll::new(),
@@ -190,7 +190,7 @@ impl Worker {
             is_ready,
             stuck: None,
         };
-        (worker, WorkerHandle { commands: sender })
+        (worker, WorkerHandle { requests: sender })
     }
 
     /// Runs until it is asked to stop, or an attempt is stuck.
@@ -204,8 +204,8 @@ impl Worker {
                     self.end_all().await;
                     return WorkerExit::Stopped;
                 }
-                Some(command) = self.commands.recv() => {
-                    if let Some(lease) = self.on_command(command) {
+                Some(request) = self.requests.recv() => {
+                    if let Some(lease) = self.on_request(request) {
                         heartbeats = interval(lease / 4);
                     }
                 }
@@ -231,20 +231,20 @@ impl Worker {
     }
 
     /// Returns the lease if a session was opened.
-    fn on_command(&mut self, command: WorkerCommand) -> Option<Duration> {
-        match command {
-            WorkerCommand::Opened(link) => return self.on_opened(link),
-            WorkerCommand::Received(received) => self.on_received(received),
-            WorkerCommand::Closed => {
+    fn on_request(&mut self, request: WorkerRequest) -> Option<Duration> {
+        match request {
+            WorkerRequest::Opened(link) => return self.on_opened(link),
+            WorkerRequest::Received(received) => self.on_received(received),
+            WorkerRequest::Closed => {
                 if self.session.take().is_some() {
                     self.orders.on_disconnected(self.now());
                 }
                 self.is_ready.send_replace(false);
             }
             // The caller may have given up waiting.
-            WorkerCommand::Beat(beat) => beat.send(()).unwrap_or(()),
-            WorkerCommand::Measure(measures) => drop(measures.send(self.measures())),
-            WorkerCommand::Leave(idle) => {
+            WorkerRequest::Beat(beat) => beat.send(()).unwrap_or(()),
+            WorkerRequest::Measure(measures) => drop(measures.send(self.measures())),
+            WorkerRequest::Leave(idle) => {
                 self.leaving.push(idle);
                 let effects = self.orders.on_leave();
                 self.carry_out(effects);

@@ -12,7 +12,7 @@ use std::{
 use thalweg_types::seam::{Clock, Entropy, Seams, Spawner, TaskFuture, TaskHandle};
 use tokio::{task::JoinHandle, time::Instant};
 
-/// Time since the epoch when a test begins: the first moment of 2026.
+/// The Unix time when a test begins: the first moment of 2026.
 const BEGIN: Duration = Duration::from_secs(1_767_225_600);
 
 /// Seams of the current runtime. If its clock is paused, so is theirs.
@@ -43,7 +43,7 @@ impl Clock for TestClock {
         self.0.elapsed()
     }
 
-    fn since_epoch(&self) -> Duration {
+    fn unix_time(&self) -> Duration {
         BEGIN + self.0.elapsed()
     }
 }

@@ -23,7 +23,7 @@ use thalweg_types::{
 use tonic::{Request, Response, Status, transport::Server};
 
 use super::*;
-use crate::Rows;
+use crate::RowStream;
 
 #[derive(Debug, Default)]
 struct Counting(AtomicU64);
@@ -238,7 +238,7 @@ fn sql(sql: &str) -> SubmitOptions {
     SubmitOptions { sql: sql.to_owned(), ..SubmitOptions::default() }
 }
 
-async fn collect(rows: &mut Rows) -> Result<Vec<i64>, ClientError> {
+async fn collect(rows: &mut RowStream) -> Result<Vec<i64>, ClientError> {
     let mut numbers = Vec::new();
     while let Some(batch) = rows.next().await? {
         numbers.extend(batch.column(0).as_primitive::<Int64Type>().values());

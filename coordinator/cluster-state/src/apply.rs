@@ -133,7 +133,7 @@ impl ClusterState {
 
     /// An incarnation cannot reconnect with fewer slots than live attempts hold on it.
     fn ensure_slots_cover(&self, node: NodeId, record: &NodeRecord) -> Result<(), Rejection> {
-        let wanted = self.slots_used_in_life(node, record.registration.incarnation);
+        let wanted = self.slots_used_in_incarnation(node, record.registration.incarnation);
         let free = record.registration.slots;
         if wanted > free { Err(Rejection::NoSlots { node, free, wanted }) } else { Ok(()) }
     }

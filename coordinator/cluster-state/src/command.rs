@@ -198,7 +198,7 @@ impl AttemptPlan {
 
     /// How many slices are on this incarnation of a node.
     #[must_use]
-    pub fn slices_on_life(&self, node: NodeId, incarnation: Incarnation) -> u32 {
+    pub fn slices_on_incarnation(&self, node: NodeId, incarnation: Incarnation) -> u32 {
         if self.nodes.get(&node) == Some(&incarnation) { self.slices_on(node) } else { 0 }
     }
 }
@@ -274,10 +274,10 @@ impl Command {
         }
     }
 
-    /// The persisted form. `since_epoch` is the time since 1970 at which it is proposed.
+    /// The persisted form. `unix_time` is when it is proposed.
     #[must_use]
-    pub fn to_bytes(&self, since_epoch: Duration) -> Vec<u8> {
-        let at_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+    pub fn to_bytes(&self, unix_time: Duration) -> Vec<u8> {
+        let at_ms = u64::try_from(unix_time.as_millis()).unwrap_or(u64::MAX);
         let envelope = Envelope { format: FORMAT, at_ms, command: self };
         serde_json::to_vec(&envelope).expect("a command has only text and integer keys")
     }

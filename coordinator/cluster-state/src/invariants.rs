@@ -28,7 +28,7 @@ impl ClusterState {
             let current = record.registration.incarnation;
             ensure(!record.superseded.contains(&current), || format!("{node}: {current} replaced itself"))?;
             let counts = record.state != NodeState::Lost;
-            let (used, slots) = (self.slots_used_in_life(*node, current), record.registration.slots);
+            let (used, slots) = (self.slots_used_in_incarnation(*node, current), record.registration.slots);
             ensure(!counts || used <= slots, || format!("{node} has {slots} slots, of which {used} are used"))?;
         }
         Ok(())

@@ -219,8 +219,8 @@ impl ClusterState {
     }
 
     /// Slots that live attempts hold in this incarnation of a node.
-    pub(crate) fn slots_used_in_life(&self, node: NodeId, incarnation: Incarnation) -> u32 {
-        self.live_plans().map(|plan| plan.slices_on_life(node, incarnation)).sum()
+    pub(crate) fn slots_used_in_incarnation(&self, node: NodeId, incarnation: Incarnation) -> u32 {
+        self.live_plans().map(|plan| plan.slices_on_incarnation(node, incarnation)).sum()
     }
 
     fn live_plans(&self) -> impl Iterator<Item = &AttemptPlan> + '_ {

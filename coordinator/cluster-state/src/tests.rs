@@ -63,7 +63,7 @@ fn begin(job: u64, attempt: u32, slices: &[(u64, u64)]) -> Command {
         slices: slices.iter().map(|(node, _)| NodeId(*node)).collect(),
         key_groups: KeyGroupTable::even(GROUPS, parallelism),
     };
-    let nodes = slices.iter().map(|(node, life)| (NodeId(*node), Incarnation(*life))).collect();
+    let nodes = slices.iter().map(|(node, incarnation)| (NodeId(*node), Incarnation(*incarnation))).collect();
     let plan = Arc::new(AttemptPlan { assignment, nodes });
     Command::BeginAttempt { job: JobId(job), attempt: Attempt(attempt), plan }
 }
@@ -190,7 +190,7 @@ fn a_job_id_is_not_reused_after_the_job_was_forgotten() {
 }
 
 #[test]
-fn a_new_life_of_a_node_ends_the_old_one_for_good() {
+fn a_new_incarnation_of_a_node_ends_the_old_one_for_good() {
     let mut state = state_after(vec![register(1, 10, 2)]);
     let events = state.apply(2, register(1, 11, 2)).into_result().unwrap();
     assert_eq!(
@@ -207,7 +207,7 @@ fn a_new_life_of_a_node_ends_the_old_one_for_good() {
 }
 
 #[test]
-fn a_lost_node_may_return_in_the_same_life() {
+fn a_lost_node_may_return_in_the_same_incarnation() {
     let lose = Command::LoseNode { node: NodeId(1), incarnation: Incarnation(10), reason: "silent".to_owned() };
     let state = state_after(vec![register(1, 10, 2), lose, register(1, 10, 2)]);
     assert_eq!(state.node(NodeId(1)).unwrap().state, NodeState::Alive);
@@ -348,25 +348,25 @@ fn bytes_that_are_no_command_are_an_error() {
 /// Commands over few ids, so that many of them fit the state that earlier ones made.
 fn any_command() -> impl Strategy<Value = Command> {
     let node = || 1..4u64;
-    let life = || 1..4u64;
+    let incarnation = || 1..4u64;
     let job = || 1..4u64;
     let attempt = || 0..5u32;
     let kind = prop_oneof![Just(FailureKind::Node), Just(FailureKind::Operator), Just(FailureKind::Data)];
     let verdict = prop_oneof![3 => Just(Verdict::Restart), 1 => Just(Verdict::Fail)];
     let slices = prop::collection::vec((1..4u64, 1..3u64), 1..4).prop_map(|slices| {
-        let lives: BTreeMap<u64, u64> = slices.iter().copied().collect();
-        slices.into_iter().map(|(node, _)| (node, lives[&node])).collect::<Vec<_>>()
+        let incarnations: BTreeMap<u64, u64> = slices.iter().copied().collect();
+        slices.into_iter().map(|(node, _)| (node, incarnations[&node])).collect::<Vec<_>>()
     });
     prop_oneof![
         1 => "[a-c]".prop_map(|name| Command::InitCluster { cluster: ClusterId(name) }),
-        4 => (node(), 1..3u64, 1..4u32).prop_map(|(node, life, slots)| register(node, life, slots)),
-        1 => (node(), life()).prop_map(|(node, life)| Command::LeaveNode {
+        4 => (node(), 1..3u64, 1..4u32).prop_map(|(node, incarnation, slots)| register(node, incarnation, slots)),
+        1 => (node(), incarnation()).prop_map(|(node, incarnation)| Command::LeaveNode {
             node: NodeId(node),
-            incarnation: Incarnation(life)
+            incarnation: Incarnation(incarnation)
         }),
-        1 => (node(), life()).prop_map(|(node, life)| Command::LoseNode {
+        1 => (node(), incarnation()).prop_map(|(node, incarnation)| Command::LoseNode {
             node: NodeId(node),
-            incarnation: Incarnation(life),
+            incarnation: Incarnation(incarnation),
             reason: "silent".to_owned()
         }),
         1 => prop::collection::vec(node().prop_map(NodeId), 0..3).prop_map(|nodes| Command::ForgetNodes { nodes }),

@@ -1,6 +1,6 @@
 //! The handle of a member: what callers can ask of the replicated log.
 //!
-//! Commands go to the driver's task through one bounded queue. The outcome comes back once the command is applied on
+//! Requests go to the driver's task through one bounded queue. The outcome comes back once the command is applied on
 //! this member, so a proposer sees its own effect in `peek`. Callers read the state machine directly: they share the
 //! state as of the start of their read, and a command that is applied meanwhile changes a clone.
 
@@ -92,7 +92,7 @@ pub enum ConsensusExit {
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, ConsensusError>>;
 
 /// Everything that the driver can be asked.
-pub(crate) enum Command<O> {
+pub(crate) enum DriverRequest<O> {
     Propose { command: Vec<u8>, reply: Reply<O> },
     Read { reply: Reply<()> },
     Change { change: Change, reply: Reply<()> },
@@ -130,7 +130,7 @@ pub struct Consensus<R: Replicated> {
 struct Shared<R: Replicated> {
     member: MemberId,
     cluster: ClusterId,
-    commands: mpsc::Sender<Command<R::Outcome>>,
+    requests: mpsc::Sender<DriverRequest<R::Outcome>>,
     machine: Arc<RwLock<Arc<R>>>,
     heard: Heard,
     meter: Meter,
@@ -155,14 +155,14 @@ impl<R: Replicated> fmt::Debug for Consensus<R> {
 impl<R: Replicated> Consensus<R> {
     pub(crate) fn new(
         (member, cluster): (MemberId, ClusterId),
-        commands: mpsc::Sender<Command<R::Outcome>>,
+        requests: mpsc::Sender<DriverRequest<R::Outcome>>,
         machine: Arc<RwLock<Arc<R>>>,
         published: &Published,
     ) -> Self {
         let shared = Shared {
             member,
             cluster,
-            commands,
+            requests,
             machine,
             heard: published.heard.clone(),
             meter: published.meter.clone(),
@@ -194,7 +194,7 @@ impl<R: Replicated> Consensus<R> {
         if command.len() > COMMAND_BYTES_MAX {
             return Err(ConsensusError::TooLarge { bytes: command.len() });
         }
-        self.ask(|reply| Command::Propose { command, reply }).await
+        self.ask(|reply| DriverRequest::Propose { command, reply }).await
     }
 
     /// Reads the state, linearizably: it holds everything committed before the call. Works on any member that knows a
@@ -204,7 +204,7 @@ impl<R: Replicated> Consensus<R> {
     /// There is no leader, it did not confirm the read in time, too many reads are in progress, or this member has
     /// stopped.
     pub async fn read<T: Send + 'static>(&self, f: impl FnOnce(&R) -> T + Send + 'static) -> Result<T, ConsensusError> {
-        self.ask(|reply| Command::Read { reply }).await?;
+        self.ask(|reply| DriverRequest::Read { reply }).await?;
         Ok(self.peek(f))
     }
 
@@ -252,16 +252,16 @@ impl<R: Replicated> Consensus<R> {
     }
 
     pub(crate) async fn change(&self, change: Change) -> Result<(), ConsensusError> {
-        self.ask(|reply| Command::Change { change, reply }).await
+        self.ask(|reply| DriverRequest::Change { change, reply }).await
     }
 
     /// The next step for a process with an empty store. Only the leader knows it.
     pub(crate) async fn admission(&self, applicant: Applicant) -> Result<Admission, ConsensusError> {
-        self.ask(|reply| Command::Admit { applicant, reply }).await
+        self.ask(|reply| DriverRequest::Admit { applicant, reply }).await
     }
 
     pub(crate) async fn standing(&self) -> Result<Standing, ConsensusError> {
-        self.ask(|reply| Command::Stand { reply }).await
+        self.ask(|reply| DriverRequest::Stand { reply }).await
     }
 
     /// How long ago each other member was last heard, for those heard since the start. A leader hears from all members,
@@ -283,7 +283,7 @@ impl<R: Replicated> Consensus<R> {
     /// # Errors
     /// Those of `propose`. Also for the last voter, and for a number that no member has or had.
     pub async fn remove_member(&self, member: MemberId) -> Result<(), ConsensusError> {
-        self.ask(|reply| Command::Change { change: Change::Remove(member), reply }).await
+        self.ask(|reply| DriverRequest::Change { change: Change::Remove(member), reply }).await
     }
 
     /// Returns once this member's task has taken a turn, whether or not there is a leader. A member that does not
@@ -292,14 +292,14 @@ impl<R: Replicated> Consensus<R> {
     /// # Errors
     /// This member has stopped.
     pub async fn beat(&self) -> Result<(), ConsensusError> {
-        self.ask(|reply| Command::Beat { reply }).await
+        self.ask(|reply| DriverRequest::Beat { reply }).await
     }
 
     /// Stops this member, and returns once it has stopped. A leader first hands over its leadership, if another member
     /// can take it.
     pub async fn shutdown(&self) {
-        // A driver that no longer takes commands has stopped, or is about to.
-        let _ = self.shared.commands.send(Command::Stop).await;
+        // A driver that no longer takes requests has stopped, or is about to.
+        let _ = self.shared.requests.send(DriverRequest::Stop).await;
         self.exited().await;
     }
 
@@ -312,9 +312,9 @@ impl<R: Replicated> Consensus<R> {
         }
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command<R::Outcome>) -> Result<T, ConsensusError> {
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> DriverRequest<R::Outcome>) -> Result<T, ConsensusError> {
         let (reply, outcome) = oneshot::channel();
-        self.shared.commands.send(command(reply)).await.map_err(|_| ConsensusError::Stopped)?;
+        self.shared.requests.send(request(reply)).await.map_err(|_| ConsensusError::Stopped)?;
         outcome.await.unwrap_or(Err(ConsensusError::Stopped))
     }
 }

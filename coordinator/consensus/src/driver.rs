@@ -1,7 +1,7 @@
 //! The task that owns raft.
 //!
 //! ```text
-//!   ticks, commands, messages, reports --> raft --> settle: send, persist, apply, until raft has nothing more
+//!   ticks, requests, messages, reports --> raft --> settle: send, persist, apply, until raft has nothing more
 //! ```
 //!
 //! All waiting inputs are taken before raft is settled, so that one fsync serves them all. The task waits for the store
@@ -32,11 +32,11 @@ use crate::{
     Replicated,
     beside::Beside,
     config::ConsensusConfig,
-    consensus::{Command, ConsensusError, ConsensusExit, Leadership, Published, Reply},
+    consensus::{ConsensusError, ConsensusExit, DriverRequest, Leadership, Published, Reply},
     election::ElectionTimer,
     guard,
     log::Log,
-    membership::{Change, Roster, Seat, Verdict, judge},
+    membership::{Change, ChangeDecision, Roster, Seat, decide_change},
     message_codec::Incoming,
     peers::{PeerEvent, Peers, Report},
     reads::Reads,
@@ -78,14 +78,14 @@ pub(crate) enum Fault {
 
 /// The driver's queues. Each is bounded where it is created.
 pub(crate) struct Inputs<R: Replicated> {
-    pub(crate) commands: mpsc::Receiver<Command<R::Outcome>>,
+    pub(crate) requests: mpsc::Receiver<DriverRequest<R::Outcome>>,
     pub(crate) messages: mpsc::Receiver<Incoming>,
     pub(crate) reports: mpsc::Receiver<Report>,
 }
 
 pub(crate) struct Driver<R: Replicated> {
     pub(crate) config: ConsensusConfig,
-    pub(crate) life: u64,
+    pub(crate) incarnation: u64,
     pub(crate) node: RawNode<Log>,
     pub(crate) machine: Arc<RwLock<Arc<R>>>,
     pub(crate) store: Arc<dyn LogStore>,
@@ -176,9 +176,9 @@ impl<R: Replicated> Driver<R> {
             tokio::select! {
                 biased;
                 _ = ticks.tick() => self.on_tick(),
-                // Commands that come while leadership is handed over are too late. Their senders see the closed queue.
-                command = inputs.commands.recv(), if self.stopping == Stopping::No => {
-                    self.on_command(command.unwrap_or(Command::Stop));
+                // Requests that come while leadership is handed over are too late. Their senders see the closed queue.
+                request = inputs.requests.recv(), if self.stopping == Stopping::No => {
+                    self.on_request(request.unwrap_or(DriverRequest::Stop));
                 }
                 Some(incoming) = inputs.messages.recv() => self.on_message(incoming)?,
                 Some(report) = inputs.reports.recv() => self.on_report(report),
@@ -191,14 +191,14 @@ impl<R: Replicated> Driver<R> {
         Ok(())
     }
 
-    /// Takes the other waiting inputs: all reports, and at most `BATCH` commands and messages each.
+    /// Takes the other waiting inputs: all reports, and at most `BATCH` requests and messages each.
     fn take_batch(&mut self, inputs: &mut Inputs<R>) -> Result<(), Fault> {
         for _ in 0..BATCH {
             if self.stopping != Stopping::No {
                 break;
             }
-            let Ok(command) = inputs.commands.try_recv() else { break };
-            self.on_command(command);
+            let Ok(request) = inputs.requests.try_recv() else { break };
+            self.on_request(request);
         }
         for _ in 0..BATCH {
             let Ok(incoming) = inputs.messages.try_recv() else { break };
@@ -248,20 +248,20 @@ impl<R: Replicated> Driver<R> {
         }
     }
 
-    fn on_command(&mut self, command: Command<R::Outcome>) {
-        match command {
-            Command::Propose { command, reply } => self.on_propose(command, reply),
-            Command::Read { reply } => self.calls.reads.on_read(reply),
-            Command::Change { change, reply } if self.calls.changes.len() < CHANGES_MAX => {
+    fn on_request(&mut self, request: DriverRequest<R::Outcome>) {
+        match request {
+            DriverRequest::Propose { command, reply } => self.on_propose(command, reply),
+            DriverRequest::Read { reply } => self.calls.reads.on_read(reply),
+            DriverRequest::Change { change, reply } if self.calls.changes.len() < CHANGES_MAX => {
                 self.calls.changes.push_back((change, reply));
             }
-            Command::Change { reply, .. } => refuse(reply, ConsensusError::Busy),
+            DriverRequest::Change { reply, .. } => refuse(reply, ConsensusError::Busy),
             // An applicant that is gone needs no answer.
-            Command::Admit { applicant, reply } => drop(reply.send(self.admission(&applicant))),
-            Command::Stand { reply } => drop(reply.send(Ok(self.standing()))),
+            DriverRequest::Admit { applicant, reply } => drop(reply.send(self.admission(&applicant))),
+            DriverRequest::Stand { reply } => drop(reply.send(Ok(self.standing()))),
             // A caller that is gone has given up waiting.
-            Command::Beat { reply } => drop(reply.send(Ok(()))),
-            Command::Stop => self.on_stop(),
+            DriverRequest::Beat { reply } => drop(reply.send(Ok(()))),
+            DriverRequest::Stop => self.on_stop(),
         }
     }
 
@@ -428,15 +428,15 @@ impl<R: Replicated> Driver<R> {
 
     fn start_change(&mut self, change: &Change, reply: Reply<()>) {
         let configuration = self.node.raft.prs().conf().to_conf_state();
-        match judge(change, &self.roster, &configuration, self.config.member) {
-            Verdict::Done => {
+        match decide_change(change, &self.roster, &configuration, self.config.member) {
+            ChangeDecision::Done => {
                 let _ = reply.send(Ok(()));
             }
-            Verdict::LastVoter => refuse(reply, ConsensusError::LastVoter(self.config.member)),
-            Verdict::Retired(member) => refuse(reply, ConsensusError::Retired(member)),
-            Verdict::Unknown(member) => refuse(reply, ConsensusError::UnknownMember(member)),
-            Verdict::HandOver => self.hand_over(reply),
-            Verdict::Propose { member, seat, is_voter } => {
+            ChangeDecision::LastVoter => refuse(reply, ConsensusError::LastVoter(self.config.member)),
+            ChangeDecision::Retired(member) => refuse(reply, ConsensusError::Retired(member)),
+            ChangeDecision::Unknown(member) => refuse(reply, ConsensusError::UnknownMember(member)),
+            ChangeDecision::HandOver => self.hand_over(reply),
+            ChangeDecision::Propose { member, seat, is_voter } => {
                 let origin = self.next_origin();
                 let change = encode_change(member, seat.as_ref(), is_voter);
                 match self.node.propose_conf_change(origin.encode(), change) {
@@ -495,7 +495,7 @@ impl<R: Replicated> Driver<R> {
 
     fn next_origin(&mut self) -> Origin {
         self.calls.last_number += 1;
-        Origin { member: self.config.member, life: self.life, number: self.calls.last_number }
+        Origin { member: self.config.member, incarnation: self.incarnation, number: self.calls.last_number }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A replicated log for a deterministic state machine: raft-rs, driven by one task, over a gRPC service of this crate.
 //!
 //! ```text
-//!   callers --commands--> +--------+ --messages--> peers: one queue and one gRPC stream per member
+//!   callers --requests--> +--------+ --messages--> peers: one queue and one gRPC stream per member
 //!   RaftService ---------> | driver | --writes----> LogStore: on disk before anything that depends on it is sent
 //!   clock ------ticks----> +--------+ --entries---> the state machine, in the log's order
 //! ```

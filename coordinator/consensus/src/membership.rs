@@ -66,9 +66,9 @@ impl Roster {
     }
 }
 
-/// What a change leads to, given the current members.
+/// What to do about a change, given the current members.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ChangeDecision {
     /// There is nothing to change.
     Done,
     /// The group would have no voter.
@@ -83,23 +83,32 @@ pub(crate) enum Verdict {
     Propose { member: MemberId, seat: Option<Seat>, is_voter: bool },
 }
 
-/// Judges a change. Called on the leader.
-pub(crate) fn judge(change: &Change, roster: &Roster, configuration: &ConfState, leader: MemberId) -> Verdict {
+/// Decides about a change. Called on the leader.
+pub(crate) fn decide_change(
+    change: &Change,
+    roster: &Roster,
+    configuration: &ConfState,
+    leader: MemberId,
+) -> ChangeDecision {
     match change {
-        Change::Add(member, _) if roster.retired.contains(member) => Verdict::Retired(*member),
+        Change::Add(member, _) if roster.retired.contains(member) => ChangeDecision::Retired(*member),
         Change::Add(member, seat) => {
             let known = roster.seats.get(member);
             let application = seat.application.or(known.and_then(|known| known.application));
             let seat = Seat { application, ..seat.clone() };
             let is_voter = configuration.get_voters().contains(&member.0);
             let is_same = known == Some(&seat);
-            if is_same { Verdict::Done } else { Verdict::Propose { member: *member, seat: Some(seat), is_voter } }
+            if is_same {
+                ChangeDecision::Done
+            } else {
+                ChangeDecision::Propose { member: *member, seat: Some(seat), is_voter }
+            }
         }
-        Change::Remove(member) if roster.retired.contains(member) => Verdict::Done,
-        Change::Remove(member) if !roster.seats.contains_key(member) => Verdict::Unknown(*member),
-        Change::Remove(member) if configuration.get_voters() == [member.0] => Verdict::LastVoter,
-        Change::Remove(member) if *member == leader => Verdict::HandOver,
-        Change::Remove(member) => Verdict::Propose { member: *member, seat: None, is_voter: false },
+        Change::Remove(member) if roster.retired.contains(member) => ChangeDecision::Done,
+        Change::Remove(member) if !roster.seats.contains_key(member) => ChangeDecision::Unknown(*member),
+        Change::Remove(member) if configuration.get_voters() == [member.0] => ChangeDecision::LastVoter,
+        Change::Remove(member) if *member == leader => ChangeDecision::HandOver,
+        Change::Remove(member) => ChangeDecision::Propose { member: *member, seat: None, is_voter: false },
     }
 }
 
@@ -109,7 +118,7 @@ pub(crate) struct Applicant {
     /// Where it listens, as the group knows it.
     pub(crate) address: String,
     /// A random number drawn when the process started.
-    pub(crate) life: u64,
+    pub(crate) incarnation: u64,
 }
 
 /// The next step for an applicant.
@@ -138,7 +147,8 @@ pub(crate) fn admit(
     leader: MemberId,
 ) -> Admission {
     let at_address = roster.seats.iter().filter(|(_, seat)| seat.address == applicant.address);
-    let (own, before): (Vec<_>, Vec<_>) = at_address.partition(|(_, seat)| seat.application == Some(applicant.life));
+    let (own, before): (Vec<_>, Vec<_>) =
+        at_address.partition(|(_, seat)| seat.application == Some(applicant.incarnation));
     let before: Vec<MemberId> = before.into_iter().map(|(member, _)| *member).collect();
     let own = own.first().map(|(member, _)| **member);
     let voters = configuration.get_voters();
@@ -177,7 +187,7 @@ pub(crate) fn admit(
     let Some(retired) = own.and(before.first()) else {
         let used = roster.seats.keys().chain(&roster.retired).max();
         let next = MemberId(used.map_or(1, |used| used.0.saturating_add(1)));
-        let application = Some(applicant.life);
+        let application = Some(applicant.incarnation);
         let seat = Seat { address: applicant.address.clone(), is_promotable: true, application };
         return Admission::Next(Change::Add(next, seat));
     };

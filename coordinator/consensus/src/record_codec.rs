@@ -34,7 +34,7 @@ pub(crate) enum RecordError {
 pub(crate) struct Origin {
     pub(crate) member: MemberId,
     /// Drawn at each start, so that a restarted member does not take earlier proposals for its own.
-    pub(crate) life: u64,
+    pub(crate) incarnation: u64,
     pub(crate) number: u64,
 }
 
@@ -45,7 +45,7 @@ impl Origin {
         let mut bytes = Vec::with_capacity(Self::BYTES);
         bytes.put_u8(VERSION);
         bytes.put_u64_le(self.member.0);
-        bytes.put_u64_le(self.life);
+        bytes.put_u64_le(self.incarnation);
         bytes.put_u64_le(self.number);
         bytes
     }
@@ -54,7 +54,7 @@ impl Origin {
         const WHAT: &str = "origin of an entry";
         let mut reader = Reader { bytes, what: WHAT };
         reader.version(&[VERSION])?;
-        let origin = Self { member: MemberId(reader.u64()?), life: reader.u64()?, number: reader.u64()? };
+        let origin = Self { member: MemberId(reader.u64()?), incarnation: reader.u64()?, number: reader.u64()? };
         reader.end()?;
         Ok(origin)
     }

@@ -45,7 +45,7 @@ use crate::{
 /// Where every group begins.
 pub(crate) const FIRST: LogPosition = LogPosition { index: 1, term: 1 };
 /// The most calls that wait until the driver reads them. Each caller waits for its outcome anyway.
-const COMMANDS: usize = 256;
+const REQUESTS: usize = 256;
 /// The most messages of all members together that wait for the driver: as many as one fsync serves.
 const MESSAGES: usize = 256;
 /// The most reports of peers' tasks that wait for the driver. The tasks may wait.
@@ -150,7 +150,7 @@ pub(crate) fn run<R: Replicated>(
     let applied = applied_of(&log);
     let node = RawNode::new(&raft_config(&config, applied), log, &logger::forwarding())?;
 
-    let (commands, command_inbox) = mpsc::channel(COMMANDS);
+    let (requests, request_inbox) = mpsc::channel(REQUESTS);
     let (messages, message_inbox) = mpsc::channel::<Incoming>(MESSAGES);
     let (reports, report_inbox) = mpsc::channel::<Report>(REPORTS);
     let post = Post { member: config.member, cluster: cluster.clone(), address: config.address.clone() };
@@ -159,9 +159,9 @@ pub(crate) fn run<R: Replicated>(
     let voters = node.raft.prs().conf().to_conf_state();
     let published = publish(applied, roster.members(voters.get_voters()), &seams);
     let machine = Arc::new(RwLock::new(Arc::new(machine)));
-    let handle = Consensus::new((config.member, cluster), commands, machine.clone(), &published);
+    let handle = Consensus::new((config.member, cluster), requests, machine.clone(), &published);
     let driver = Driver {
-        life: seams.entropy.next(),
+        incarnation: seams.entropy.next(),
         timer: ElectionTimer::new(seams.entropy.clone(), config.election_ticks),
         config,
         node,
@@ -181,7 +181,7 @@ pub(crate) fn run<R: Replicated>(
         calls: Calls::new(),
         stopping: Stopping::No,
     };
-    let inputs = Inputs { commands: command_inbox, messages: message_inbox, reports: report_inbox };
+    let inputs = Inputs { requests: request_inbox, messages: message_inbox, reports: report_inbox };
     // Its exit is published to `Consensus::exited`.
     seams.io.spawn("raft-driver", Box::pin(driver.run(inputs)));
     Ok((handle, RaftService::mounted(post, messages)))

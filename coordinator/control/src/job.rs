@@ -112,7 +112,7 @@ pub struct JobView<'a> {
     /// Monotonic time.
     pub now: Duration,
     /// Time since the Unix epoch, shown to users.
-    pub since_epoch: Duration,
+    pub unix_time: Duration,
     /// A random number that spreads restarts.
     pub jitter: u8,
 }
@@ -396,7 +396,7 @@ impl JobController {
     pub fn lingering_on(&self, node: NodeId, incarnation: Incarnation, record: &JobRecord) -> u32 {
         let over = record.live_attempt().is_none() && !self.facts.gone.contains(&node) && !self.keeps_rows(record);
         let attempt = record.attempt.as_ref().filter(|_| over);
-        attempt.map_or(0, |attempt| attempt.plan.slices_on_life(node, incarnation))
+        attempt.map_or(0, |attempt| attempt.plan.slices_on_incarnation(node, incarnation))
     }
 
     /// Follows the record: a new attempt begins with an empty memory.
@@ -416,10 +416,10 @@ impl JobController {
         let facts = &mut self.facts;
         let publishing = &mut self.checkpoints.publishing;
         for asked in [&mut facts.committing_on, &mut publishing.on] {
-            asked.take_if(|(node, life)| !view.is_present(*node, *life));
+            asked.take_if(|(node, incarnation)| !view.is_present(*node, *incarnation));
         }
         for removal in [&mut facts.sweep, &mut facts.discard] {
-            removal.forget_order(|node, life| !view.is_present(node, life));
+            removal.forget_order(|node, incarnation| !view.is_present(node, incarnation));
         }
         if view.record.status == JobStatus::Running {
             self.facts.running_since.get_or_insert(view.now);
@@ -483,8 +483,8 @@ fn attached_node(view: &JobView<'_>, failures: u32) -> Option<(NodeId, Incarnati
     let of_attempt = nodes_of(view.record);
     let others = view.nodes.keys().filter(|node| !of_attempt.contains_key(node));
     let attached = |node: &NodeId| {
-        let life = view.nodes.get(node).filter(|node| node.attached)?.incarnation;
-        Some((*node, life))
+        let incarnation = view.nodes.get(node).filter(|node| node.attached)?.incarnation;
+        Some((*node, incarnation))
     };
     let attached: Vec<_> = of_attempt.keys().chain(others).filter_map(attached).collect();
     let turn = usize::try_from(failures).ok()?.checked_rem(attached.len())?;

@@ -93,12 +93,12 @@ pub fn plan(sql: &str, overrides: &BTreeMap<String, String>) -> Result<PlannedSc
         text::check_queries(&tokens)?;
         text::refuse_hints(sql)?;
         let functions = Functions::new();
-        let mut session = Session::new(&functions, &tokens);
+        let mut interpreter = Interpreter::new(&functions, &tokens);
         for statement in text::statements_of(&tokens) {
             text::check_nesting(&statement)?;
-            session.run(ddl::parse(statement)?)?;
+            interpreter.run(ddl::parse(statement)?)?;
         }
-        session.finish(overrides)
+        interpreter.finish(overrides)
     })
 }
 
@@ -121,7 +121,7 @@ fn declared(sql: &str) -> Vec<CatalogTable> {
         return Vec::new();
     }
     let functions = Functions::new();
-    let mut session = Session::new(&functions, &tokens);
+    let mut interpreter = Interpreter::new(&functions, &tokens);
     let statements = text::statements_of(&tokens).into_iter();
     for statement in statements.filter(|statement| text::check_nesting(statement).is_ok()) {
         let declares = |kind: &StatementKind| {
@@ -129,13 +129,14 @@ fn declared(sql: &str) -> Vec<CatalogTable> {
         };
         if let Some(statement) = ddl::parse(statement).ok().filter(|statement| declares(&statement.kind)) {
             // A declaration with an error has nothing to complete.
-            let _ = session.run(statement);
+            let _ = interpreter.run(statement);
         }
     }
-    session.catalog.entries().map(|(name, entry)| listed(name, entry)).collect()
+    interpreter.catalog.entries().map(|(name, entry)| listed(name, entry)).collect()
 }
 
-struct Session<'a> {
+/// Carries out the statements of a script, one after the other.
+struct Interpreter<'a> {
     functions: &'a Functions,
     script: &'a [TokenWithSpan],
     catalog: Catalog,
@@ -151,7 +152,7 @@ struct Session<'a> {
     set: Option<Location>,
 }
 
-impl<'a> Session<'a> {
+impl<'a> Interpreter<'a> {
     fn new(functions: &'a Functions, script: &'a [TokenWithSpan]) -> Self {
         Self {
             functions,

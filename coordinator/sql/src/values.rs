@@ -167,7 +167,7 @@ fn names_growing(expr: &ast::Expr) -> bool {
 
 /// Rows that stand in the text, evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Rows {
+pub(crate) struct ValuesNode {
     schema: DFSchemaRef,
     /// The number of rows.
     pub(crate) count: usize,
@@ -175,20 +175,20 @@ pub(crate) struct Rows {
     pub(crate) stream: Arc<str>,
 }
 
-impl Rows {
+impl ValuesNode {
     /// The rows' schema.
     pub(crate) fn columns(&self) -> SchemaRef {
         Arc::new(Schema::new(self.schema.fields().clone()))
     }
 }
 
-impl PartialOrd for Rows {
+impl PartialOrd for ValuesNode {
     fn partial_cmp(&self, _other: &Self) -> Option<Ordering> {
         None
     }
 }
 
-impl UserDefinedLogicalNodeCore for Rows {
+impl UserDefinedLogicalNodeCore for ValuesNode {
     fn name(&self) -> &str {
         "Values"
     }
@@ -240,7 +240,7 @@ impl RelationPlanner for ValuesPlanner {
     }
 }
 
-fn evaluated(values: ast::Values, context: &mut dyn RelationPlannerContext) -> PlanResult<Rows> {
+fn evaluated(values: ast::Values, context: &mut dyn RelationPlannerContext) -> PlanResult<ValuesNode> {
     let all = values.rows.iter().flat_map(|row| &row.content).map(Spanned::span).next().unwrap_or_else(Span::empty);
     if values.rows.len() > ROWS_MAX {
         let message = format!("VALUES has {} rows, and at most {ROWS_MAX} are taken: {ELSEWHERE}", values.rows.len());
@@ -267,7 +267,7 @@ fn evaluated(values: ast::Values, context: &mut dyn RelationPlannerContext) -> P
 
 const ELSEWHERE: &str = "put them into a file, and read it as a table";
 
-fn rows_of(arrays: Vec<ArrayRef>, count: usize, place: Span) -> PlanResult<Rows> {
+fn rows_of(arrays: Vec<ArrayRef>, count: usize, place: Span) -> PlanResult<ValuesNode> {
     let fields = arrays.iter().enumerate().map(|(column, array)| {
         let nullable = array.logical_null_count() > 0;
         Field::new(format!("EXPR${column}"), array.data_type().clone(), nullable)
@@ -288,7 +288,7 @@ fn rows_of(arrays: Vec<ArrayRef>, count: usize, place: Span) -> PlanResult<Rows>
         ));
     }
     let schema = DFSchema::from_unqualified_fields(schema.fields().clone(), HashMap::new())?;
-    Ok(Rows { schema: Arc::new(schema), count, stream: to_hex(&stream).into() })
+    Ok(ValuesNode { schema: Arc::new(schema), count, stream: to_hex(&stream).into() })
 }
 
 /// A value with its place and its text.

@@ -20,12 +20,12 @@ impl ClusterService {
     pub(super) async fn restart(&self, restart: JobRestart) -> Result<(), Status> {
         let JobRestart { request, job, settings } = restart;
         let before = self.published(job).await?.spec;
-        let (since_epoch, checkpoints) = (self.seams.clock.since_epoch(), self.checkpoints_url.clone());
+        let (unix_time, checkpoints) = (self.seams.clock.unix_time(), self.checkpoints_url.clone());
         spans::name_job(job);
         self.leader.note_submission(request.clone(), thalweg_trace::current());
         let command = crate::compute::on_compute(&self.seams, "encode a job", move || {
             let spec = Arc::new(planning::restarted(&before, &settings, &checkpoints)?);
-            Ok(Command::RestartJob { request, job, spec }.to_bytes(since_epoch))
+            Ok(Command::RestartJob { request, job, spec }.to_bytes(unix_time))
         });
         let command: Result<Vec<u8>, String> =
             command.await.ok_or_else(|| Status::internal("the job cannot be encoded"))?;

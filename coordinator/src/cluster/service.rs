@@ -114,7 +114,7 @@ impl ClusterService {
     }
 
     async fn submit(&self, submission: JobSubmission) -> Result<SubmittedJob, Status> {
-        let (request, since_epoch) = (submission.request.clone(), self.seams.clock.since_epoch());
+        let (request, unix_time) = (submission.request.clone(), self.seams.clock.unix_time());
         let known = self.read(move |machine| machine.state().job_of_request(&request)).await?;
         let planned = self.plan(submission.sql.clone(), submission.settings.clone(), submission.parallelism).await;
         if let Some(job) = known {
@@ -132,7 +132,7 @@ impl ClusterService {
         self.leader.note_submission(request.clone(), thalweg_trace::current());
         let command = on_compute(&self.seams, "encode a job", move || {
             let spec = Arc::new(planning::job_spec(submission, plan)?);
-            Some(Command::SubmitJob { request, spec }.to_bytes(since_epoch))
+            Some(Command::SubmitJob { request, spec }.to_bytes(unix_time))
         });
         let command = command.await.ok_or_else(|| Status::internal("the job cannot be encoded"))?;
         let nothing = || Status::invalid_argument("the script has no INSERT and no SELECT to run");
@@ -231,7 +231,7 @@ impl ClusterService {
     }
 
     async fn propose(&self, command: &Command) -> Result<Vec<Event>, Status> {
-        self.propose_bytes(command.to_bytes(self.seams.clock.since_epoch())).await
+        self.propose_bytes(command.to_bytes(self.seams.clock.unix_time())).await
     }
 
     pub(super) async fn propose_bytes(&self, command: Vec<u8>) -> Result<Vec<Event>, Status> {

@@ -21,9 +21,9 @@ use thalweg_types::{
 };
 
 use super::{
+    leader_term::{LeaderTerm, Proposer, has_rows},
     link::NodeLink,
     measures::JobMeasures,
-    reign::{Proposer, Reign, has_rows},
     store::{self, Owner},
 };
 
@@ -41,7 +41,7 @@ const UNCLEARED_TIMES_MAX: usize = 10;
 /// The pause after the checkpoints of a job could not be deleted.
 const FORGET_PAUSE: Duration = Duration::from_secs(30);
 
-impl Reign {
+impl LeaderTerm {
     /// Brings nodes and the record closer to what is wanted. Does nothing if nothing has happened.
     pub(super) fn act(&mut self) {
         if !std::mem::replace(&mut self.is_stale, false) {
@@ -50,7 +50,7 @@ impl Reign {
         let consensus = self.consensus.clone();
         let Some(cluster) = self.cluster() else {
             // Everything that nodes write is named by the cluster's id.
-            self.keep_house();
+            self.do_housekeeping();
             return;
         };
         let effects = consensus.peek(|machine| {
@@ -192,13 +192,13 @@ impl Reign {
     fn step_all(&mut self, state: &ClusterState, cluster: &ClusterId) -> Vec<(JobId, Effect)> {
         let nodes = self.views(state);
         let now = self.seams.clock.monotonic();
-        let since_epoch = self.seams.clock.since_epoch();
+        let unix_time = self.seams.clock.unix_time();
         let [jitter, ..] = self.seams.entropy.next().to_le_bytes();
         let mut effects = Vec::new();
         self.jobs.retain(|job, controller| {
             let Some(record) = state.job(*job) else { return false };
             let checkpoints = self.checkpoints.url();
-            let view = JobView { record, nodes: &nodes, cluster, checkpoints, now, since_epoch, jitter };
+            let view = JobView { record, nodes: &nodes, cluster, checkpoints, now, unix_time, jitter };
             effects.extend(controller.step(&view).into_iter().map(|effect| (*job, effect)));
             if let Some(measures) = self.measures.get_mut(job) {
                 measures.follow_checkpoints(controller);
@@ -222,7 +222,7 @@ impl Reign {
     pub(super) fn is_settled(&self) -> bool {
         let Some(cluster) = self.cluster().filter(|_| self.has_begun) else { return false };
         let now = self.seams.clock.monotonic();
-        let (since_epoch, checkpoints, jitter) = (self.seams.clock.since_epoch(), self.checkpoints.url(), 0);
+        let (unix_time, checkpoints, jitter) = (self.seams.clock.unix_time(), self.checkpoints.url(), 0);
         self.consensus.peek(|machine| {
             let nodes = self.views(machine.state());
             machine.state().jobs().iter().all(|(job, record)| {
@@ -232,7 +232,7 @@ impl Reign {
                     cluster: &cluster,
                     checkpoints,
                     now,
-                    since_epoch,
+                    unix_time,
                     jitter,
                 };
                 let controller = self.jobs.get(job);
@@ -265,7 +265,7 @@ impl Reign {
     }
 
     /// Housekeeping: names the cluster, and forgets old ended jobs and lost nodes. One step at a time.
-    pub(super) fn keep_house(&mut self) {
+    pub(super) fn do_housekeeping(&mut self) {
         if self.is_housekeeping {
             return;
         }

@@ -180,7 +180,7 @@ async fn collect(
 /// A file of a put that was last written before this time belongs to no running put. In milliseconds since the Unix
 /// epoch.
 fn before(seams: &Seams) -> u64 {
-    let moment = seams.clock.since_epoch().saturating_sub(PUT_MAX);
+    let moment = seams.clock.unix_time().saturating_sub(PUT_MAX);
     u64::try_from(moment.as_millis()).unwrap_or(0)
 }
 

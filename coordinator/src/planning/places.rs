@@ -36,19 +36,20 @@ pub(super) fn check_written(graph: &JobGraph) -> Result<(), String> {
         return Err(format!("{what}: {path:?} cannot be used: no path holds a zero byte"));
     }
     check_read(graph, &written)?;
-    let (tables, asides): (Vec<&Written<'_>>, Vec<_>) = written.iter().partition(|written| written.is_table);
-    for aside in asides {
-        if let Some(table) = tables.iter().find(|table| table.place == aside.place) {
+    let (tables, side_outputs): (Vec<&Written<'_>>, Vec<_>) = written.iter().partition(|written| written.is_table);
+    for side_output in side_outputs {
+        if let Some(table) = tables.iter().find(|table| table.place == side_output.place) {
             return Err(format!(
                 "{}: '{}' cannot be used: {} is written there; give each a directory of its own",
-                aside.what, aside.path, table.what
+                side_output.what, side_output.path, table.what
             ));
         }
     }
     Ok(())
 }
 
-/// Refuses tables, and what is set aside, in the place for checkpoints, as far as that can be seen from here: nodes look at it again.
+/// Refuses tables and side outputs in the place for checkpoints, as far as that can be seen from here: nodes look at it
+/// again.
 pub(super) fn check_outside(graph: &JobGraph, checkpoints: &str) -> Result<(), String> {
     let (written, checkpoints) = (written_by(graph), Place::of(checkpoints));
     match all_paths(graph, &written).find(|(_, path)| Place::of(path).is_in(&checkpoints)) {
@@ -95,18 +96,17 @@ fn written_by(graph: &JobGraph) -> Vec<Written<'_>> {
     let of_sinks = graph.sinks().filter_map(|(_, sink)| Written::of_sink(sink));
     let of_sources = graph.sources().filter_map(|(_, source)| {
         let path = source.connector.dead_letter_path()?;
-        Some(Written::aside(format!("table {}: dead-letter.path", source.table), path, "dead-letter"))
+        Some(Written::side_output(format!("table {}: dead-letter.path", source.table), path, "dead-letter"))
     });
     let of_settings = [("late.path", "late"), ("error.path", "error")].into_iter().filter_map(|(key, stem)| {
         let path = graph.settings.get(key).map(|path| path.trim()).filter(|path| !path.is_empty())?;
-        Some(Written::aside(format!("setting {key}"), path, stem))
+        Some(Written::side_output(format!("setting {key}"), path, stem))
     });
     of_sources.chain(of_sinks).chain(of_settings).collect()
 }
 
 impl<'a> Written<'a> {
-    /// Records that are set aside.
-    fn aside(what: String, path: &'a str, stem: &str) -> Self {
+    fn side_output(what: String, path: &'a str, stem: &str) -> Self {
         Self { what, path, place: Place::of(path), levels: 0, file: format!("{stem}-.json"), is_table: false }
     }
 

@@ -146,7 +146,7 @@ impl NodeSessionService {
             return Err(Status::already_exists(occupant));
         }
         let command = Command::RegisterNode { registration: registration.clone() };
-        match self.consensus.propose(command.to_bytes(self.seams.clock.since_epoch())).await {
+        match self.consensus.propose(command.to_bytes(self.seams.clock.unix_time())).await {
             Ok(Outcome::Applied(_)) => {}
             Ok(Outcome::Rejected(reason @ (Rejection::Superseded { .. } | Rejection::NoSlots { .. }))) => {
                 return Ok(Registered::Refused(reason.to_string()));

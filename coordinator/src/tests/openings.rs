@@ -30,7 +30,7 @@ struct Coordinators {
     stores: ObjectStores,
     disks: BTreeMap<u64, Arc<dyn LogStore>>,
     running: BTreeMap<u64, Running>,
-    lives: u64,
+    incarnations: u64,
 }
 
 /// A coordinator process, before or after it takes part.
@@ -49,7 +49,7 @@ impl Coordinators {
             stores: ObjectStores::default().with_store("memory://test", Arc::new(InMemory::new())),
             disks: BTreeMap::new(),
             running: BTreeMap::new(),
-            lives: 0,
+            incarnations: 0,
         }
     }
 
@@ -74,10 +74,10 @@ impl Coordinators {
     }
 
     async fn start_as(&mut self, member: u64, config: CoordinatorConfig) -> Result<(), StartError> {
-        self.lives += 1;
+        self.incarnations += 1;
         let disk = self.disks.entry(member).or_insert_with(|| Arc::new(MemoryStore::new())).clone();
         let network: Arc<dyn Network> = self.network.clone();
-        let seams = seeded_seams(1000 * self.lives + member);
+        let seams = seeded_seams(1000 * self.incarnations + member);
         let opening = Opening::open(config, disk, network.clone(), &self.stores, seams.clone()).await?;
         let listener = network.listen(&address(member)).await.unwrap();
         let server = seams.io.spawn("server", Box::pin(serve(opening.routes(), listener)));

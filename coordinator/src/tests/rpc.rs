@@ -34,10 +34,10 @@ pub(super) async fn serve(routes: Routes, listener: Listener) {
     Server::builder().add_routes(routes).serve_with_incoming(listener.incoming).await.unwrap();
 }
 
-struct Rows;
+struct FakeCollect;
 
 #[tonic::async_trait]
-impl Collect for Rows {
+impl Collect for FakeCollect {
     async fn fetch(&self, request: Request<CollectRequest>) -> Result<Response<CollectResponse>, Status> {
         let CollectRequest { offset, .. } = request.into_inner();
         Ok(Response::new(CollectResponse { offset, rows: 1, batches: b"rows".to_vec().into(), end: true }))
@@ -46,7 +46,11 @@ impl Collect for Rows {
 
 /// Serves what a node serves to coordinators.
 pub(super) async fn serve_rows(listener: Listener) {
-    Server::builder().add_service(CollectServer::new(Rows)).serve_with_incoming(listener.incoming).await.unwrap();
+    Server::builder()
+        .add_service(CollectServer::new(FakeCollect))
+        .serve_with_incoming(listener.incoming)
+        .await
+        .unwrap();
 }
 
 /// A client of one coordinator.

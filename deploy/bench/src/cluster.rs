@@ -52,7 +52,7 @@ pub(crate) struct ClusterArgs {
     /// How often checkpoints are taken.
     #[arg(long, default_value = "1 s")]
     interval: String,
-    /// How long the cluster trusts a node without a sign of life.
+    /// How long the cluster trusts a node without a heartbeat.
     #[arg(long, default_value = "3 s")]
     lease: String,
     /// How long the state may take to be filled, and each other step, before the measurement is given up.

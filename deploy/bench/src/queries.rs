@@ -12,7 +12,6 @@ pub(crate) enum Input {
     Generator,
     /// One JSON object a line.
     Json,
-    /// Parquet.
     Parquet,
 }
 

@@ -20,7 +20,6 @@ use serde_json::{Map, Value};
 pub struct KnownAnswer {
     /// `TOPIC/NAME`.
     pub name: String,
-    /// The script.
     pub script: String,
     /// The query for DuckDB, if it gives the same rows.
     pub second: Option<String>,

@@ -90,7 +90,6 @@ pub enum FileFormat {
     Json,
     /// CSV without a header.
     Csv,
-    /// Parquet.
     Parquet,
 }
 

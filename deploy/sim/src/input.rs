@@ -113,7 +113,7 @@ fn some_of(dice: &mut Dice, null_percent: u64, value: impl FnOnce(&mut Dice) -> 
 
 fn clicks(directory: &Path, dice: &mut Dice) -> Result<()> {
     const PAGES: &[&str] = &["/home", "/p/1", "/p/2", "/überblick", "/cart", "/done", ""];
-    let (mut all, mut epoch) = (String::new(), String::new());
+    let (mut all, mut unix_millis) = (String::new(), String::new());
     let mut parts = vec![String::new(); usize::try_from(PARTS).expect("few parts")];
     for id in 0..ROWS {
         let ts = NEW_YEAR_2026_MS + time_ms(dice, id);
@@ -134,11 +134,11 @@ fn clicks(directory: &Path, dice: &mut Dice) -> Result<()> {
         line.push_str("}\n");
         all.push_str(&line);
         parts[usize::try_from(dice.below(PARTS)).expect("few parts")].push_str(&line);
-        writeln!(epoch, "{{\"page\":\"{page}\",\"epoch_ms\":{ts},\"id\":{id}}}")
+        writeln!(unix_millis, "{{\"page\":\"{page}\",\"epoch_ms\":{ts},\"id\":{id}}}")
             .expect("writing to a string cannot fail");
     }
     write(&directory.join("clicks.json"), &all)?;
-    write(&directory.join("epoch.json"), &epoch)?;
+    write(&directory.join("epoch.json"), &unix_millis)?;
     fs::create_dir_all(directory.join("clicks")).context("could not create a directory")?;
     for (number, part) in parts.iter().enumerate() {
         write(&directory.join(format!("clicks/part-{number}.json")), part)?;

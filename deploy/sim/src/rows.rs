@@ -23,9 +23,7 @@ const SHOWN: usize = 5;
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
-    /// NULL.
     Null,
-    /// A boolean.
     Boolean(bool),
     /// Any integer.
     Integer(i128),

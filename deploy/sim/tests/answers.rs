@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use futures::StreamExt as _;
 use serde_json::Value;
 use thalweg::{
-    args::Format,
+    args::OutputFormat,
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::all_rows,
     output::RowPrinter,
@@ -33,7 +33,7 @@ async fn rows(client: &Client, answer: &KnownAnswer, parallelism: u32) -> Result
     let options = SubmitOptions { sql, parallelism: Some(parallelism), ..SubmitOptions::default() };
     let submitted = client.submit(options).await.context("the script was refused")?;
     let mut shown = Vec::new();
-    let mut printer = RowPrinter::new(&mut shown, Format::Json, submitted.queries.len());
+    let mut printer = RowPrinter::new(&mut shown, OutputFormat::Json, submitted.queries.len());
     let mut rows = all_rows(client, &submitted);
     while let Some((query, batch)) = rows.next().await {
         printer.print(query, &batch?)?;

@@ -100,7 +100,7 @@ fn known_answers_are_those_of_duckdb() {
 fn as_json(batches: &[RecordBatch]) -> Result<Vec<serde_json::Value>, String> {
     let shown = || -> Result<Vec<serde_json::Value>> {
         let mut shown = Vec::new();
-        let mut printer = thalweg::output::RowPrinter::new(&mut shown, thalweg::args::Format::Json, 1);
+        let mut printer = thalweg::output::RowPrinter::new(&mut shown, thalweg::args::OutputFormat::Json, 1);
         for batch in batches {
             printer.print(0, batch)?;
         }

@@ -11,34 +11,34 @@ use crate::endpoint;
 #[derive(Debug, Parser)]
 #[command(name = "thalweg", version, propagate_version = true, max_term_width = 110, arg_required_else_help = true)]
 pub struct Cli {
-    /// How results are printed.
+    /// The format of results.
     #[arg(long, short, global = true, value_enum, default_value_t)]
-    pub output: Format,
-    /// What is logged to standard error: error, warn, info, debug, trace, or a filter such as `thalweg_node=debug`.
+    pub output: OutputFormat,
+    /// What to log to standard error: error, warn, info, debug, trace, or a filter such as `thalweg_node=debug`.
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
-    /// How each line of the log is written.
+    /// The format of log lines.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub log_format: LogFormat,
-    /// A TOML file with the configuration.
+    /// A configuration file, in TOML.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// How long an answer from a cluster is waited for.
+    /// How long to wait for an answer from a cluster.
     #[arg(long, global = true, value_name = "DURATION", default_value = "10 s",
         value_parser = parse_timeout)]
     pub timeout: Duration,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
 }
 
-/// How results are printed.
+/// The format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     /// Aligned columns.
     #[default]
     Table,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// Comma-separated values with a header.
     Csv,
@@ -54,12 +54,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// The commands.
+/// The commands of the command line.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Replay a year of flights and weather through a small cluster in this process.
+pub enum CliCommand {
+    /// Replay a year of flights and weather on a small cluster in this process.
     Demo(DemoArgs),
-    /// Run a script to its end in this process and print what its SELECTs give.
+    /// Run a script in this process to its end, and print the rows of its SELECTs.
     Run(RunArgs),
     /// Start a whole cluster in this process and serve until interrupted.
     Dev(DevArgs),
@@ -71,30 +71,30 @@ pub enum Command {
     Submit(SubmitArgs),
     /// List the jobs of a cluster.
     Jobs(ClusterArgs),
-    /// Look at one job, wait for it or end it.
+    /// Show, wait for, end, restart or forget one job.
     #[command(subcommand)]
     Job(JobCommand),
     /// List the nodes of a cluster.
     Nodes(ClusterArgs),
     /// Show the coordinators of a cluster and which one leads; add or remove one.
     Cluster(MembersArgs),
-    /// Show how a script would be run, without running it.
+    /// Show the plan of a script without running it.
     Explain(ExplainArgs),
-    /// Check what lies in the place for checkpoints.
+    /// Check stored checkpoints.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
-    /// Run a SELECT on a cluster for a moment and print a sample of its rows.
+    /// Run a SELECT on a cluster for a short time, and print a sample of its rows.
     Preview(PreviewArgs),
-    /// Type SQL and see its answers, in this process or against a cluster.
+    /// Start an interactive SQL shell, in this process or against a cluster.
     Sql(SqlArgs),
     /// Write completions for a shell.
     Completions {
-        /// Which shell.
+        /// The shell to write them for.
         shell: clap_complete::Shell,
     },
 }
 
-impl Command {
+impl CliCommand {
     /// The log filter if none is given: servers log their lifecycle, other commands only what needs attention.
     #[must_use]
     pub fn default_log(&self) -> &'static str {
@@ -135,7 +135,7 @@ impl Command {
 /// Where a cluster is.
 #[derive(Debug, Clone, Args)]
 pub struct ClusterArgs {
-    /// Coordinators to ask, as HOST:PORT or http://HOST:PORT; any member answers.
+    /// Addresses of coordinators, as HOST:PORT or http://HOST:PORT; one that answers is enough.
     #[arg(long, short, value_name = "URL[,URL…]", value_delimiter = ',')]
     pub coordinator: Vec<String>,
 }
@@ -143,10 +143,10 @@ pub struct ClusterArgs {
 /// `thalweg cluster`
 #[derive(Debug, Args)]
 pub struct MembersArgs {
-    /// Coordinators to ask, as HOST:PORT or http://HOST:PORT; any member answers.
+    /// Addresses of coordinators, as HOST:PORT or http://HOST:PORT; one that answers is enough.
     #[arg(long, short, global = true, value_name = "URL[,URL…]", value_delimiter = ',')]
     pub coordinator: Vec<String>,
-    /// What to change; nothing: show the members.
+    /// The change to make; without one, the members are shown.
     #[command(subcommand)]
     pub change: Option<MemberCommand>,
 }
@@ -154,9 +154,9 @@ pub struct MembersArgs {
 /// `thalweg cluster …`
 #[derive(Debug, Subcommand)]
 pub enum MemberCommand {
-    /// Add a coordinator, started with --join: it copies the log, and then has a vote.
+    /// Add a coordinator that was started with --join: it copies the log and then gets a vote.
     Add {
-        /// Its number, never used before in this cluster, and where others reach it.
+        /// Its number, which no member of this cluster has ever had, and the address at which others reach it.
         #[arg(value_name = "N=HOST:PORT", value_parser = parse_member)]
         member: (u64, String),
     },
@@ -177,13 +177,13 @@ pub struct ScriptArgs {
     /// The script itself.
     #[arg(long, short, value_name = "SQL", allow_hyphen_values = true)]
     pub execute: Option<String>,
-    /// How many parallel slices the job has.
+    /// The job's parallelism, in slices.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub parallelism: Option<u32>,
-    /// How often the job's state is checkpointed, or off; the cluster decides by default.
+    /// Time between two checkpoints of the job, or off; by default as the cluster is configured.
     #[arg(long, value_name = "DURATION|off", value_parser = parse_interval_text)]
     pub checkpoint_interval: Option<String>,
-    /// A setting of the job, as SET in the script; may be given several times.
+    /// A setting of the job, like SET in the script; can be repeated.
     #[arg(long = "set", short, value_name = "KEY=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,
 }
@@ -191,16 +191,16 @@ pub struct ScriptArgs {
 /// `thalweg demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Event time per real time, or max; by default the year takes about a minute.
+    /// Speed of the replay, as event time per real time, or max; by default the year takes about a minute.
     #[arg(long, value_name = "NUMBER|max", value_parser = parse_speed)]
     pub speed: Option<String>,
-    /// How many nodes the cluster has.
+    /// Number of nodes.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     pub nodes: u32,
-    /// A setting of the job, as SET in the script; may be given several times.
+    /// A setting of the job, like SET in the script; can be repeated.
     #[arg(long = "set", short, value_name = "KEY=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,
-    /// Print the script and end.
+    /// Print the script and exit.
     #[arg(long)]
     pub print_sql: bool,
 }
@@ -211,10 +211,10 @@ pub struct RunArgs {
     /// The script.
     #[command(flatten)]
     pub script: ScriptArgs,
-    /// How many nodes the cluster in this process has.
+    /// Number of nodes in this process.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub nodes: u32,
-    /// Never show progress.
+    /// Do not show progress.
     #[arg(long, short)]
     pub quiet: bool,
     /// Where spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default nowhere, unless OpenTelemetry's own variables
@@ -226,36 +226,36 @@ pub struct RunArgs {
 /// `thalweg dev`
 #[derive(Debug, Args)]
 pub struct DevArgs {
-    /// Where the coordinator listens.
+    /// Address on which the coordinator listens.
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Where its first node takes records over HTTP.
+    /// Address on which its first node accepts records over HTTP.
     #[arg(long, value_name = "HOST:PORT")]
     pub http: Option<String>,
-    /// Where clients reach that; by default where it listens.
+    /// Address at which clients reach the HTTP endpoint; by default the one on which it listens.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub http_advertise: Option<String>,
-    /// Where /healthz, /readyz and /metrics (OpenMetrics) are answered.
+    /// Address on which /healthz, /readyz and /metrics (OpenMetrics) are served.
     #[arg(long, value_name = "HOST:PORT")]
     pub health: Option<String>,
-    /// Where the cluster keeps what it must remember.
+    /// Directory for the state of the cluster.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// How many nodes.
     #[arg(long, value_name = "N")]
     pub nodes: Option<u32>,
-    /// How many parallel slices each node offers; twice its cores by default.
+    /// Number of slices that each node can run; by default twice its cores.
     #[arg(long, value_name = "N")]
     pub slots: Option<u32>,
-    /// How often the state of jobs is checkpointed that do not say, or off; 1 s by default.
+    /// Time between two checkpoints of jobs that do not set it, or off; 1 s by default.
     #[arg(long, value_name = "DURATION|off", value_parser = parse_every)]
     pub checkpoint_interval: Option<Duration>,
-    /// How many connections each of its listeners keeps at most; by default its share of three quarters of the files that the
-    /// process may have open.
+    /// Most connections that each of its listeners keeps; by default its share of three quarters of the files that the process
+    /// may have open.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     pub max_connections: Option<u32>,
-    /// What tables may name: directories, files, or URLs of places in object stores, and all below; by default, of local paths those in
-    /// the working directory where it listens on loopback alone, else none, and every object store.
+    /// Paths that tables may use: a directory, a file or the URL of a prefix in an object store, and all below it. By default every
+    /// object store, and the working directory if it listens on loopback only.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     pub allow_path: Vec<String>,
     /// Where spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default nowhere, unless OpenTelemetry's own variables
@@ -267,8 +267,8 @@ pub struct DevArgs {
 /// `thalweg coordinator`
 #[derive(Debug, Args)]
 pub struct CoordinatorArgs {
-    /// This member's number, from 1; by default the ordinal at the end of the host's name plus 1, and 1 for a coordinator alone.
-    /// Where the data directory holds another number, that one counts.
+    /// This member's number, from 1; by default the ordinal at the end of the host's name plus 1, or 1 for a single coordinator.
+    /// A number that the data directory already holds takes precedence.
     #[arg(long, value_name = "N")]
     pub member: Option<u64>,
     /// Where it listens for nodes, other coordinators, and clients.
@@ -277,59 +277,59 @@ pub struct CoordinatorArgs {
     /// Where it listens for clients alone, so that the address for nodes and other coordinators can be closed to them.
     #[arg(long, value_name = "HOST:PORT")]
     pub client_listen: Option<String>,
-    /// Where others reach it; by default where it listens.
+    /// Address at which others reach it; by default the one on which it listens.
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
-    /// Where /healthz, /readyz and /metrics (OpenMetrics) are answered.
+    /// Address on which /healthz, /readyz and /metrics (OpenMetrics) are served.
     #[arg(long, value_name = "HOST:PORT")]
     pub health: Option<String>,
-    /// Where it keeps its log.
+    /// Directory for its log.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// The members a new cluster begins with, as N=HOST:PORT; the same on each of them. A member with an empty data directory
-    /// asks all of them first: the cluster begins where none has a log yet; else their leader admits it under a new number.
+    /// The first members of a new cluster, as N=HOST:PORT; the same list on each of them. A member with an empty data directory
+    /// asks all of them first. If none has a log, the cluster is founded; otherwise their leader admits it under a new number.
     #[arg(long, value_name = "N=HOST:PORT", value_delimiter = ',')]
     pub members: Vec<String>,
-    /// The new cluster's name, the same on each of its first members; one is drawn for a cluster of one.
+    /// The new cluster's name, the same on each of its first members; a single member draws a random one.
     #[arg(long, value_name = "NAME")]
     pub cluster: Option<String>,
-    /// Join an existing cluster instead, once one of its members has added this one.
+    /// Join an existing cluster instead, as soon as one of its members has added this one.
     #[arg(long, conflicts_with = "members")]
     pub join: bool,
-    /// Begin the new cluster although some of its members do not answer, since they never will: to be given by hand, once, to a
-    /// majority of them. It is never needed where all of them come up.
+    /// Found the new cluster although some of its first members do not answer, because they never will. Give it by hand, once, to
+    /// a majority of them. It is never needed if all of them start.
     #[arg(long)]
     pub bootstrap: bool,
-    /// How long a node is trusted without a sign of life; 3 s by default.
+    /// How long a node may be silent before it counts as lost; 3 s by default.
     #[arg(long, value_name = "DURATION")]
     pub lease: Option<String>,
-    /// How long a job waits for all the slots that it wants before it takes those that are free; 10 s by default.
+    /// How long a job waits for all the slots that it wants before it runs on those that are free; 10 s by default.
     #[arg(long, value_name = "DURATION", value_parser = parse_length)]
     pub slot_wait: Option<Duration>,
-    /// How long a job's subtasks may take to be set up before that is given up and tried again; 120 s by default.
+    /// How long the deployment of a job may take before it fails and is tried again; 120 s by default.
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub deploy_timeout: Option<Duration>,
-    /// Where checkpoints are kept: a directory or the URL of one or of a place in an object store, such as s3://bucket/path,
-    /// that every coordinator and node reaches; by default a directory in its data directory, which is for one coordinator alone.
+    /// Where checkpoints are stored: a directory, its URL, or the URL of a prefix in an object store, such as s3://bucket/path, that
+    /// all coordinators and nodes reach. By default a directory in its data directory, which suits a single coordinator only.
     #[arg(long, value_name = "URL")]
     pub checkpoints: Option<String>,
-    /// How often the state of jobs is checkpointed that do not say, or off; 10 s by default.
+    /// Time between two checkpoints of jobs that do not set it, or off; 10 s by default.
     #[arg(long, value_name = "DURATION|off", value_parser = parse_every)]
     pub checkpoint_interval: Option<Duration>,
-    /// How many jobs that have ended are remembered; 100 by default.
+    /// Number of ended jobs to remember; 100 by default.
     #[arg(long, value_name = "N")]
     pub ended_jobs_max: Option<usize>,
-    /// The unit of the coordinators' time, the same on each of them; 50 ms by default.
+    /// The duration of a Raft tick, the same on each coordinator; 50 ms by default.
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub raft_tick: Option<Duration>,
-    /// After so many ticks without a leader another one is elected; 10 by default.
+    /// Ticks without a heartbeat of the leader after which an election begins; 10 by default.
     #[arg(long, value_name = "N")]
     pub election_ticks: Option<usize>,
-    /// A leader gives a sign of life every so many ticks; 2 by default.
+    /// Ticks between two heartbeats of the leader; 2 by default.
     #[arg(long, value_name = "N")]
     pub heartbeat_ticks: Option<usize>,
-    /// How many connections each of its listeners keeps at most; by default its share of three quarters of the files that the
-    /// process may have open.
+    /// Most connections that each of its listeners keeps; by default its share of three quarters of the files that the process
+    /// may have open.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     pub max_connections: Option<u32>,
     /// Where spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default nowhere, unless OpenTelemetry's own variables
@@ -341,51 +341,51 @@ pub struct CoordinatorArgs {
 /// `thalweg node`
 #[derive(Debug, Args)]
 pub struct NodeArgs {
-    /// The node's number, from 1; by default the ordinal at the end of the host's name plus 1, else drawn.
+    /// The node's number, from 1; by default the ordinal at the end of the host's name plus 1, or a random number if it has none.
     #[arg(long, value_name = "N")]
     pub node: Option<u64>,
-    /// Coordinators, as HOST:PORT or http://HOST:PORT.
+    /// Addresses of the coordinators, as HOST:PORT or http://HOST:PORT.
     #[arg(long, short, value_name = "URL[,URL…]", value_delimiter = ',')]
     pub coordinator: Vec<String>,
-    /// Where it listens for other nodes.
+    /// Address on which it listens for other nodes.
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Where other nodes reach it; by default where it listens.
+    /// Address at which other nodes reach it; by default the one on which it listens.
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
-    /// Where it takes records over HTTP.
+    /// Address on which it accepts records over HTTP.
     #[arg(long, value_name = "HOST:PORT")]
     pub http: Option<String>,
-    /// Where clients reach that; by default the host that other nodes are told.
+    /// Address at which clients reach the HTTP endpoint; by default on the host of --advertise.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub http_advertise: Option<String>,
-    /// Where /healthz, /readyz and /metrics (OpenMetrics) are answered.
+    /// Address on which /healthz, /readyz and /metrics (OpenMetrics) are served.
     #[arg(long, value_name = "HOST:PORT")]
     pub health: Option<String>,
-    /// How many parallel slices it offers; twice its cores by default.
+    /// Number of slices that it can run; by default twice its cores.
     #[arg(long, value_name = "N")]
     pub slots: Option<u32>,
     /// The failure zone it is in.
     #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,
-    /// How much memory it may use for exchanges, state and decoding files; 2 GiB by default.
+    /// Memory for exchanges, state and decoding files; 2 GiB by default.
     #[arg(long, value_name = "BYTES")]
     pub memory: Option<String>,
-    /// How long its jobs run on while no coordinator is in reach; 600 s by default.
+    /// How long its jobs run on while it reaches no coordinator; 600 s by default.
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub orphan_timeout: Option<Duration>,
-    /// How long a cancelled job may take to end before the process ends itself, ten times as long where other jobs run in it; 30 s by default.
+    /// How long a cancelled job may take to end before the process exits, ten times as long if other jobs run in it; 30 s by default.
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub stop_timeout: Option<Duration>,
-    /// How long it waits, when asked to end, for its work to be moved away; 30 s by default.
+    /// How long it waits on shutdown for its work to be moved to other nodes; 30 s by default.
     #[arg(long, value_name = "DURATION", value_parser = parse_length)]
     pub leave_grace: Option<Duration>,
-    /// How many connections each of its listeners keeps at most; by default its share of three quarters of the files that the
-    /// process may have open.
+    /// Most connections that each of its listeners keeps; by default its share of three quarters of the files that the process
+    /// may have open.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     pub max_connections: Option<u32>,
-    /// What tables may name: directories, files, or URLs of places in object stores, and all below; by default, of local paths those in
-    /// the working directory where it listens on loopback alone, else none, and every object store.
+    /// Paths that tables may use: a directory, a file or the URL of a prefix in an object store, and all below it. By default every
+    /// object store, and the working directory if it listens on loopback only.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     pub allow_path: Vec<String>,
     /// Where spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default nowhere, unless OpenTelemetry's own variables
@@ -403,10 +403,10 @@ pub struct SubmitArgs {
     /// Where the cluster is.
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// The job's name; by default the file's.
+    /// The job's name; by default that of the file.
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Wait for the job's end and print what its SELECTs give.
+    /// Wait for the end of the job, and print the rows of its SELECTs.
     #[arg(long, short)]
     pub wait: bool,
 }
@@ -425,36 +425,36 @@ pub struct ExplainArgs {
 /// `thalweg job …`
 #[derive(Debug, Subcommand)]
 pub enum JobCommand {
-    /// Show a job, its subtasks and what they measure.
+    /// Show a job with its subtasks and their measurements.
     Show(JobArgs),
-    /// End a job and drop what it has not yet published.
+    /// End a job, and discard what it has not published yet.
     Cancel(JobArgs),
-    /// End a job as if its input ended here: open windows close with what they have, and all is published.
+    /// End a job as if its input ended now: open windows close, and everything is published.
     Stop(JobArgs),
     /// Start a failed job again, from its last checkpoint.
     Restart(JobRestartArgs),
-    /// Forget a job that has ended, with its checkpoints and what was POSTed to it.
+    /// Forget an ended job, with its checkpoints and the records that were POSTed to it.
     Forget(JobArgs),
     /// Wait until a job has ended.
     Wait(JobArgs),
-    /// List the last checkpoints of a job and what they took.
+    /// List the last checkpoints of a job, with their durations and sizes.
     Checkpoints(JobArgs),
-    /// Print the rows of a running job's SELECT, to its end or until interrupted.
+    /// Print the rows of a job's SELECT, until it ends or is interrupted.
     Rows(JobRowsArgs),
 }
 
 /// `thalweg checkpoint …`
 #[derive(Debug, Subcommand)]
 pub enum CheckpointCommand {
-    /// Check that a checkpoint is whole: its manifest, and every object that it refers to.
+    /// Check that a checkpoint is complete and undamaged: its manifest, and every object that it refers to.
     Verify {
-        /// The manifest, or the folder of a job for its newest one.
+        /// URL of the manifest, or of a job's folder for its newest one.
         #[arg(value_name = "URL")]
         url: String,
     },
 }
 
-/// Which job.
+/// A job, and where its cluster is.
 #[derive(Debug, Args)]
 pub struct JobArgs {
     /// The job, as `job-7` or `7`.
@@ -471,7 +471,7 @@ pub struct JobRestartArgs {
     /// Which job, and where.
     #[command(flatten)]
     pub job: JobArgs,
-    /// A setting that the job has from now on, such as error.path=DIRECTORY; may be given several times.
+    /// A setting to change, such as error.path=DIRECTORY; can be repeated.
     #[arg(long = "set", short, value_name = "KEY=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,
 }
@@ -482,7 +482,7 @@ pub struct JobRowsArgs {
     /// Which job, and where.
     #[command(flatten)]
     pub job: JobArgs,
-    /// Which of its SELECTs, from 1.
+    /// Number of the SELECT in the script, from 1.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub query: u32,
 }
@@ -493,10 +493,10 @@ pub struct PreviewArgs {
     /// The script: whatever its SELECT needs, and the SELECT.
     #[command(flatten)]
     pub script: ScriptArgs,
-    /// How many rows of each SELECT are shown at most.
+    /// Most rows to show of each SELECT.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub rows: u32,
-    /// How many seconds the job may run at most.
+    /// Most seconds that the job may run.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub seconds: u32,
     /// Where the cluster is.

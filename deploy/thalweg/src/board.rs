@@ -16,7 +16,7 @@ use thalweg_types::job::JobOverview;
 
 use crate::{
     output::{OutputError, aligned, grouped, texts, watermark_text, width, write_to},
-    progress::{Totals, set_aside},
+    progress::{Totals, side_output_counts},
 };
 
 /// Rows of each query, if the terminal is high enough.
@@ -114,7 +114,7 @@ fn progress_line(job: &JobOverview, totals: Totals, columns: usize) -> String {
         i64::MIN | i64::MAX => job.status.to_string(),
         watermark => without_seconds(watermark_text(watermark)),
     };
-    let told = format!("{done:>3} %  {now:<16}  {} records{}", grouped(totals.records_in), set_aside(totals));
+    let told = format!("{done:>3} %  {now:<16}  {} records{}", grouped(totals.records_in), side_output_counts(totals));
     let told: String = told.chars().take(columns.saturating_sub(BAR_COLUMNS + 1)).collect();
     format!("{}{} {told}", full.cyan(), empty.dim())
 }

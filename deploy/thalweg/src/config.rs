@@ -413,11 +413,11 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::*;
-    use crate::args::{Cli, Command};
+    use crate::args::{Cli, CliCommand};
 
     fn coordinator(flags: &[&str], host: Option<&str>) -> Result<Coordinator, ConfigError> {
         let cli = Cli::try_parse_from(["thalweg", "coordinator"].iter().chain(flags)).unwrap();
-        let Command::Coordinator(args) = cli.command else { panic!("another command") };
+        let CliCommand::Coordinator(args) = cli.command else { panic!("another command") };
         Coordinator::of(args, host)
     }
 
@@ -464,8 +464,8 @@ mod tests {
     fn tables_use_the_working_directory_only_where_this_machine_alone_reaches_the_process() {
         let allowed = |flags: &[&str]| {
             let allowed = match Cli::try_parse_from(["thalweg"].iter().chain(flags)).unwrap().command {
-                Command::Node(args) => Node::of(args, None).unwrap().allowed,
-                Command::Dev(args) => Dev::of(args).unwrap().allowed,
+                CliCommand::Node(args) => Node::of(args, None).unwrap().allowed,
+                CliCommand::Dev(args) => Dev::of(args).unwrap().allowed,
                 _ => panic!("another command"),
             };
             format!("{allowed:?}")

@@ -11,13 +11,13 @@ use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
 };
-use thalweg_client::{Client, ClientError, Rows, SubmittedJob};
+use thalweg_client::{Client, ClientError, RowStream, SubmittedJob};
 use thalweg_types::{JobId, JobStatus, job::JobOverview, seam::Clock};
 use thiserror::Error;
 use tokio::time::{self, Duration, MissedTickBehavior};
 
 use crate::{
-    args::Format,
+    args::OutputFormat,
     output::{OutputError, RowPrinter, grouped, say},
     progress::{ProgressLine, Totals},
     signals, statements,
@@ -59,7 +59,7 @@ pub enum JobError {
 #[derive(Debug, Clone, Copy)]
 pub struct FollowOptions {
     /// The format of rows.
-    pub format: Format,
+    pub format: OutputFormat,
     /// Whether to print only rows and errors.
     pub is_quiet: bool,
 }
@@ -92,7 +92,7 @@ pub async fn follow(
             };
             check_ending(&overview)?;
             if !options.is_quiet {
-                report_set_aside(&overview);
+                report_side_outputs(&overview);
             }
             Ok(overview)
         }
@@ -236,8 +236,8 @@ pub fn all_rows(
 }
 
 /// The rows of one SELECT, over all attempts of the job.
-pub fn rows_of(rows: Rows, query: u32) -> BoxStream<'static, (u32, Result<RecordBatch, ClientError>)> {
-    let next = move |state: Option<Rows>| async move {
+pub fn rows_of(rows: RowStream, query: u32) -> BoxStream<'static, (u32, Result<RecordBatch, ClientError>)> {
+    let next = move |state: Option<RowStream>| async move {
         let mut rows = state?;
         match rows.next().await {
             Ok(Some(batch)) => Some(((query, Ok(batch)), Some(rows))),
@@ -273,7 +273,7 @@ pub fn waits_for(job: &JobOverview) -> Option<String> {
     waits.map(|waits| waits.message.clone())
 }
 
-fn report_set_aside(overview: &JobOverview) {
+fn report_side_outputs(overview: &JobOverview) {
     let totals = Totals::of(overview);
     if totals.late > 0 {
         say(&format!(

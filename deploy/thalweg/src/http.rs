@@ -83,7 +83,7 @@ pub fn health(probes: Probes) -> Router {
     let alive = move || {
         let (beat, waits) = (beat(), waits.as_ref().and_then(|waits| waits()));
         async move {
-            let late = |_| Err(format!("no sign of life within {BEAT_WITHIN:?}"));
+            let late = |_| Err(format!("no heartbeat within {BEAT_WITHIN:?}"));
             let well = waits.map_or_else(|| "ok".to_owned(), |waits| format!("ok\n{waits}"));
             answer(&well, time::timeout(BEAT_WITHIN, beat).await.unwrap_or_else(late))
         }

@@ -26,7 +26,7 @@ use thalweg_functions::moment::{self, TimestampForm};
 use thiserror::Error;
 
 use crate::{
-    args::Format,
+    args::OutputFormat,
     floats::{json_writer, with_named_floats},
 };
 
@@ -79,7 +79,7 @@ pub struct RowPrinter<W> {
     out: W,
     /// The output that is being built, written at once.
     text: Vec<u8>,
-    format: Format,
+    format: OutputFormat,
     has_several: bool,
     seen: BTreeSet<u32>,
     last: Option<u32>,
@@ -89,7 +89,7 @@ pub struct RowPrinter<W> {
 
 impl<W: Write> RowPrinter<W> {
     /// A printer for `queries` SELECTs.
-    pub fn new(out: W, format: Format, queries: usize) -> Self {
+    pub fn new(out: W, format: OutputFormat, queries: usize) -> Self {
         let (text, seen, widths) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
         Self { out, text, format, has_several: queries > 1, seen, last: None, widths }
     }
@@ -108,7 +108,7 @@ impl<W: Write> RowPrinter<W> {
     /// If they cannot be written.
     pub fn finish<'a>(&mut self, schemas: impl IntoIterator<Item = (u32, &'a SchemaRef)>) -> Result<()> {
         for (query, schema) in schemas {
-            if self.format != Format::Json && !self.seen.contains(&query) {
+            if self.format != OutputFormat::Json && !self.seen.contains(&query) {
                 self.print_block(query, &RecordBatch::new_empty(schema.clone()))?;
             }
         }
@@ -118,21 +118,21 @@ impl<W: Write> RowPrinter<W> {
     fn print_block(&mut self, query: u32, batch: &RecordBatch) -> Result<()> {
         let is_first = self.seen.insert(query);
         self.text.clear();
-        let is_new = if self.format == Format::Table { is_first } else { self.last != Some(query) };
-        if is_new && self.has_several && self.format != Format::Json {
+        let is_new = if self.format == OutputFormat::Table { is_first } else { self.last != Some(query) };
+        if is_new && self.has_several && self.format != OutputFormat::Json {
             if self.last.is_some() {
                 writeln!(self.text)?;
             }
-            if self.format == Format::Table {
+            if self.format == OutputFormat::Table {
                 writeln!(self.text, "-- SELECT {}", query + 1)?;
             }
         }
         self.last = Some(query);
         let batch = with_times_as_text(batch)?;
         match self.format {
-            Format::Table => self.add_table(query, &batch, is_new)?,
-            Format::Json => self.add_json(query, &batch)?,
-            Format::Csv => {
+            OutputFormat::Table => self.add_table(query, &batch, is_new)?,
+            OutputFormat::Json => self.add_json(query, &batch)?,
+            OutputFormat::Csv => {
                 let mut writer = csv::WriterBuilder::new().with_header(is_new).build(&mut self.text);
                 let batch = with_nested_as_text(&batch)?;
                 writer.write(&if self.has_several { with_query(query + 1, &batch)? } else { batch })?;
@@ -327,25 +327,25 @@ pub fn columns_of_terminal() -> usize {
 /// # Errors
 /// If it cannot be written.
 pub fn print_list<T: Serialize>(
-    format: Format,
+    format: OutputFormat,
     head: &[&str],
     items: &[T],
     row: impl Fn(&T) -> Vec<String>,
 ) -> Result<()> {
     let mut lines = Vec::new();
     match format {
-        Format::Json => {
+        OutputFormat::Json => {
             for item in items {
                 lines.push(serde_json::to_string(item)?);
             }
         }
-        Format::Csv => {
+        OutputFormat::Csv => {
             lines.push(head.join(","));
             lines.extend(
                 items.iter().map(|item| row(item).iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(",")),
             );
         }
-        Format::Table => {
+        OutputFormat::Table => {
             let mut table = Table::new();
             table.load_preset(presets::NOTHING).set_header(head).add_rows(items.iter().map(row));
             if let Ok(columns @ 1..) = u16::try_from(columns_of_terminal()) {
@@ -408,7 +408,7 @@ mod tests {
         RecordBatch::try_from_iter([("n", numbers), ("word", words)]).unwrap()
     }
 
-    fn printed(format: Format, queries: usize, batches: &[(u32, RecordBatch)]) -> String {
+    fn printed(format: OutputFormat, queries: usize, batches: &[(u32, RecordBatch)]) -> String {
         let mut out = Vec::new();
         let mut printer = RowPrinter::new(&mut out, format, queries);
         for (query, batch) in batches {
@@ -419,13 +419,13 @@ mod tests {
 
     #[test]
     fn a_table_has_one_head_and_aligned_columns() {
-        let text = printed(Format::Table, 1, &[(0, batch(1000)), (0, batch(7))]);
+        let text = printed(OutputFormat::Table, 1, &[(0, batch(1000)), (0, batch(7))]);
         assert_eq!(text, "n     word\n────  ────\n1000  a,b\nNULL  é\n   7  a,b\nNULL  é\n");
     }
 
     #[test]
     fn rows_of_several_tables_that_come_in_turn_carry_their_number_below_one_head_each() {
-        let text = printed(Format::Table, 2, &[(0, batch(1000)), (1, batch(2)), (0, batch(7)), (1, batch(3))]);
+        let text = printed(OutputFormat::Table, 2, &[(0, batch(1000)), (1, batch(2)), (0, batch(7)), (1, batch(3))]);
         let lines = [
             "-- SELECT 1",
             "#  n     word",
@@ -449,16 +449,16 @@ mod tests {
     #[test]
     fn json_lines_carry_the_query_only_where_there_are_several() {
         assert_eq!(
-            printed(Format::Json, 1, &[(0, batch(1))]),
+            printed(OutputFormat::Json, 1, &[(0, batch(1))]),
             "{\"n\":1,\"word\":\"a,b\"}\n{\"n\":null,\"word\":\"é\"}\n"
         );
-        let several = printed(Format::Json, 2, &[(1, batch(1))]);
+        let several = printed(OutputFormat::Json, 2, &[(1, batch(1))]);
         assert_eq!(several.lines().next(), Some("{\"query\":2,\"row\":{\"n\":1,\"word\":\"a,b\"}}"));
     }
 
     #[test]
     fn csv_has_one_head_per_block() {
-        let text = printed(Format::Csv, 1, &[(0, batch(1)), (0, batch(2))]);
+        let text = printed(OutputFormat::Csv, 1, &[(0, batch(1)), (0, batch(2))]);
         assert_eq!(text, "n,word\n1,\"a,b\"\n,é\n2,\"a,b\"\n,é\n");
     }
 
@@ -472,9 +472,13 @@ mod tests {
             printer.finish((0..).zip(&schemas)).unwrap();
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(head(Format::Csv), "query,n,word\n2,1,\"a,b\"\n2,,é\n\nquery,n,word\n");
-        assert!(head(Format::Table).trim_end().contains("-- SELECT 1\n#  n  word"), "{}", head(Format::Table));
-        assert_eq!(head(Format::Json).lines().count(), 2);
+        assert_eq!(head(OutputFormat::Csv), "query,n,word\n2,1,\"a,b\"\n2,,é\n\nquery,n,word\n");
+        assert!(
+            head(OutputFormat::Table).trim_end().contains("-- SELECT 1\n#  n  word"),
+            "{}",
+            head(OutputFormat::Table)
+        );
+        assert_eq!(head(OutputFormat::Json).lines().count(), 2);
     }
 
     #[test]
@@ -486,16 +490,16 @@ mod tests {
         let nulls = Some(vec![true, false].into());
         let rows: ArrayRef = Arc::new(StructArray::new(fields.into(), vec![b, a], nulls));
         let batch = RecordBatch::try_from_iter_with_nullable([("row", rows, true)]).unwrap();
-        assert_eq!(printed(Format::Csv, 1, &[(0, batch)]), "row\n\"{\"\"b\"\":1,\"\"a\"\":\"\"x\"\"}\"\n\"\"\n");
+        assert_eq!(printed(OutputFormat::Csv, 1, &[(0, batch)]), "row\n\"{\"\"b\"\":1,\"\"a\"\":\"\"x\"\"}\"\n\"\"\n");
     }
 
     #[test]
     fn a_value_stays_in_its_line_of_a_table() {
         let words: ArrayRef = Arc::new(StringArray::from(vec!["a\nb\x1b[2J"]));
         let batch = RecordBatch::try_from_iter([("word", words)]).unwrap();
-        let table = printed(Format::Table, 1, &[(0, batch.clone())]);
+        let table = printed(OutputFormat::Table, 1, &[(0, batch.clone())]);
         assert_eq!(table.lines().nth(2), Some("a\\nb\\u{1b}[2J"));
-        assert_eq!(printed(Format::Json, 1, &[(0, batch)]), "{\"word\":\"a\\nb\\u001b[2J\"}\n");
+        assert_eq!(printed(OutputFormat::Json, 1, &[(0, batch)]), "{\"word\":\"a\\nb\\u001b[2J\"}\n");
     }
 
     /// Fails like a pipe whose reader is gone.
@@ -513,7 +517,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_has_had_enough_is_told_apart_in_every_format() {
-        for format in [Format::Table, Format::Json, Format::Csv] {
+        for format in [OutputFormat::Table, OutputFormat::Json, OutputFormat::Csv] {
             let error = RowPrinter::new(Closed, format, 1).print(0, &batch(1)).unwrap_err();
             assert!(error.downcast_ref::<OutputError>().is_some_and(OutputError::is_unwanted), "{format:?}: {error:?}");
         }
@@ -528,14 +532,14 @@ mod tests {
         let numbers = ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1)]), None]);
         let columns = [("a", millis), ("b", micros), ("s", nested), ("l", Arc::new(numbers) as ArrayRef)];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
-        let json = printed(Format::Json, 1, &[(0, batch.clone())]);
+        let json = printed(OutputFormat::Json, 1, &[(0, batch.clone())]);
         let expected = "{\"a\":\"2026-01-01 00:00:00.123\",\"b\":\"1970-01-01 00:00:00.000000\",\
                         \"s\":{\"t\":\"2026-01-01 00:00:00.123\"},\"l\":[1]}";
         assert_eq!(json.lines().next(), Some(expected));
         let flat = batch.project(&[0, 1]).unwrap();
         let csv = "a,b\n2026-01-01 00:00:00.123,1970-01-01 00:00:00.000000\n,1969-12-31 23:59:59.999999\n";
-        assert_eq!(printed(Format::Csv, 1, &[(0, flat.clone())]), csv);
-        let table = printed(Format::Table, 1, &[(0, flat)]);
+        assert_eq!(printed(OutputFormat::Csv, 1, &[(0, flat.clone())]), csv);
+        let table = printed(OutputFormat::Table, 1, &[(0, flat)]);
         assert_eq!(table.lines().nth(2), Some("2026-01-01 00:00:00.123  1970-01-01 00:00:00.000000"));
     }
 
@@ -545,9 +549,9 @@ mod tests {
         let floats: ArrayRef = Arc::new(Float32Array::from(vec![Some(f32::INFINITY), None, Some(0.1)]));
         let batch = RecordBatch::try_from_iter_with_nullable([("d", doubles, true), ("f", floats, true)]).unwrap();
         let json = "{\"d\":\"NaN\",\"f\":\"Infinity\"}\n{\"d\":\"-Infinity\",\"f\":null}\n{\"d\":1.5,\"f\":0.1}\n";
-        assert_eq!(printed(Format::Json, 1, &[(0, batch.clone())]), json);
-        assert_eq!(printed(Format::Csv, 1, &[(0, batch.clone())]), "d,f\nNaN,Infinity\n-Infinity,\n1.5,0.1\n");
-        let table = printed(Format::Table, 1, &[(0, batch)]);
+        assert_eq!(printed(OutputFormat::Json, 1, &[(0, batch.clone())]), json);
+        assert_eq!(printed(OutputFormat::Csv, 1, &[(0, batch.clone())]), "d,f\nNaN,Infinity\n-Infinity,\n1.5,0.1\n");
+        let table = printed(OutputFormat::Table, 1, &[(0, batch)]);
         let rows: Vec<&str> = table.lines().skip(2).collect();
         assert_eq!(rows, ["      NaN  Infinity", "-Infinity      NULL", "      1.5       0.1"]);
     }

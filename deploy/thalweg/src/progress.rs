@@ -89,8 +89,8 @@ impl ProgressLine {
             grouped(rate),
             grouped(totals.records_out),
             watermark_text(totals.watermark),
-            lag_text(totals.watermark, clock.since_epoch()),
-            set_aside(totals),
+            lag_text(totals.watermark, clock.unix_time()),
+            side_output_counts(totals),
         );
         self.is_drawn = true;
     }
@@ -127,9 +127,9 @@ impl Drop for ProgressLine {
     }
 }
 
-/// The counters of records that were set aside, without those that are 0.
+/// The counters of side outputs, without those that are 0.
 #[must_use]
-pub fn set_aside(totals: Totals) -> String {
+pub fn side_output_counts(totals: Totals) -> String {
     let mut text = String::new();
     for (count, what) in [(totals.late, "late"), (totals.dead_letters, "malformed"), (totals.failed, "failed")] {
         if count > 0 {
@@ -140,11 +140,11 @@ pub fn set_aside(totals: Totals) -> String {
 }
 
 /// How far a watermark in microseconds is behind the clock, in one unit.
-fn lag_text(watermark: i64, since_epoch: Duration) -> String {
+fn lag_text(watermark: i64, unix_time: Duration) -> String {
     if matches!(watermark, i64::MIN | i64::MAX) {
         return "-".to_owned();
     }
-    let now = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
+    let now = i64::try_from(unix_time.as_micros()).unwrap_or(i64::MAX);
     let seconds = now.saturating_sub(watermark).max(0) / 1_000_000;
     match seconds {
         0..120 => format!("{seconds} s"),

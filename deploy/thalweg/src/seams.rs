@@ -90,7 +90,7 @@ impl Clock for SystemClock {
         self.start.elapsed()
     }
 
-    fn since_epoch(&self) -> Duration {
+    fn unix_time(&self) -> Duration {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }

@@ -71,7 +71,6 @@ const SHELL_WORDS: &[&str] = &["EXIT", "HELP", "QUIT", "RESET"];
 /// One statement, without its semicolon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// The text of the statement.
     pub text: String,
 }
 

@@ -348,7 +348,7 @@ fn a_year_at_full_speed_gives_the_batch_answers() {
 
     let late_records = directory.path().join("late");
     let told = format!("a record was too late for a window {} times", lines_below(&late_records).len());
-    assert!(outcome.stderr.contains(&told), "each verdict is counted and written: {told}\n{}", outcome.stderr);
+    assert!(outcome.stderr.contains(&told), "each late pair is counted and written: {told}\n{}", outcome.stderr);
     let (flights, weather, late) = (flights(), weather(), late(&late_records));
     assert!(!late.hourly.is_empty(), "some flights are reported too late: it is a demo of that");
     let hours = hourly_departures(&flights, &late);

@@ -15,7 +15,6 @@ use crate::{
     notices::TableNotices,
 };
 
-/// A connector.
 pub(crate) struct Connector {
     /// Its spec's.
     pub(crate) name: &'static str,
@@ -29,7 +28,6 @@ type OpenSource = fn(SourceTable<'_>) -> Result<Box<dyn Source>, ConnectorError>
 type OpenWriter = fn(SinkTable<'_>, SinkIdentity) -> Result<Box<dyn SinkWriter>, ConnectorError>;
 type OpenCommitter = fn(SinkTable<'_>) -> Result<Box<dyn SinkCommitter>, ConnectorError>;
 
-/// The sink of a connector.
 pub(crate) struct Sink {
     /// Opens the writer of one subtask's share of a table.
     pub(crate) writer: OpenWriter,

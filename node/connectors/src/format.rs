@@ -9,7 +9,6 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
 
 use crate::{ConnectorError, lines::LineDecoder, options::Options};
 
-/// A format.
 pub(crate) struct Format {
     /// Its spec's.
     pub(crate) name: &'static str,

@@ -33,7 +33,7 @@ mod options;
 mod parquet;
 mod print;
 mod random;
-mod set_aside;
+mod side_output;
 mod sizes;
 mod standard;
 mod stdin;
@@ -48,8 +48,8 @@ pub use decoding::DecodingShare;
 pub use error::ConnectorError;
 pub use notices::Notices;
 pub use open::{open_sink_committer, open_sink_writer, open_source, open_source_of};
-pub use set_aside::{
-    SetAside, SetAsideKind, SetAsideWriter, open_set_aside_committer, part_committables, rows_as_json,
+pub use side_output::{
+    SideOutputKind, SideOutputWriter, SideRecords, open_side_output_committer, part_committables, rows_as_json,
 };
 pub use standard::{StandardInput, StandardOutput};
 pub use thalweg_storage::{CheckpointStore, ObjectStores};
@@ -147,7 +147,7 @@ pub enum Read {
     Records {
         /// The records; empty if all were malformed.
         batch: RecordBatch,
-        /// Malformed records to be set aside.
+        /// Malformed records, for the dead letters.
         dead_letters: Vec<DeadLetter>,
     },
     /// There are no records now, and nothing is known of the times of future ones. The split is idle until there are.
@@ -179,7 +179,7 @@ pub struct SinkIdentity {
     pub job: JobId,
     /// The attempt.
     pub attempt: Attempt,
-    /// What the sink is, or the operator that sets records aside.
+    /// What the sink is, or the operator of the side output.
     pub sink: OperatorIdentity,
     /// The subtask's index.
     pub subtask: u32,

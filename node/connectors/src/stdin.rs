@@ -40,7 +40,7 @@ struct StdinSource {
     input: Arc<dyn StandardInput>,
     format: Arc<dyn LineFormat>,
     batch_rows: usize,
-    sets_aside: bool,
+    keeps_dead_letters: bool,
     notices: TableNotices,
 }
 
@@ -54,8 +54,8 @@ impl StdinSource {
         let options = Options::new(&spec.table, &spec.connector);
         let input = input.ok_or_else(|| options.error("standard input can be read in an embedded cluster only"))?;
         let format = lines_of(&options, "json", &spec.physical)?;
-        let sets_aside = options.text("dead-letter.path").is_some();
-        Ok(Self { input, format, batch_rows, sets_aside, notices })
+        let keeps_dead_letters = options.text("dead-letter.path").is_some();
+        Ok(Self { input, format, batch_rows, keeps_dead_letters, notices })
     }
 }
 
@@ -80,7 +80,7 @@ impl Source for StdinSource {
             format: self.format.clone(),
             decoder: None,
             batch_rows: self.batch_rows,
-            sets_aside: self.sets_aside,
+            keeps_dead_letters: self.keeps_dead_letters,
             buffer: Vec::with_capacity(BLOCK_BYTES),
             decoded: 0,
             complete: 0,
@@ -99,7 +99,7 @@ struct StdinReader {
     /// Created at the first line, which may be a header.
     decoder: Option<Box<dyn LineDecoder>>,
     batch_rows: usize,
-    sets_aside: bool,
+    keeps_dead_letters: bool,
     buffer: Vec<u8>,
     decoded: usize,
     complete: usize,
@@ -181,7 +181,7 @@ impl StdinReader {
         for fault in faults {
             let line = self.lines + count_lines(&self.buffer[before..fault.start]) + 1;
             let position = format!("{NAME}:{line}");
-            if !self.sets_aside {
+            if !self.keeps_dead_letters {
                 return Err(ConnectorError::Record { position, reason: fault.reason.clone() });
             }
             let record = shown_record(&self.buffer[fault.start..fault.end]);

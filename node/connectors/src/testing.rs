@@ -46,7 +46,7 @@ impl Clock for TestClock {
         self.0.elapsed()
     }
 
-    fn since_epoch(&self) -> Duration {
+    fn unix_time(&self) -> Duration {
         Duration::from_secs(1_767_225_600) + self.0.elapsed()
     }
 }

@@ -54,9 +54,9 @@ pub enum Element {
     End,
 }
 
-/// Rows in a queue.
+/// The rows of one item in a queue.
 #[derive(Debug, Clone)]
-pub(crate) enum Rows {
+pub(crate) enum QueuedBatch {
     /// From this node, by reference.
     Local(RecordBatch),
     /// From another node, encoded.
@@ -70,7 +70,7 @@ pub struct OvertakenRows {
     pub channel: ChannelId,
     from: NodeId,
     schema: SchemaRef,
-    rows: Rows,
+    rows: QueuedBatch,
     cost: u64,
 }
 
@@ -90,12 +90,12 @@ struct Overtaking {
     checkpoint: CheckpointId,
     /// For each channel, whether the barrier is still to come.
     is_awaited: Vec<bool>,
-    captured: Vec<(usize, Rows, u64)>,
+    captured: Vec<(usize, QueuedBatch, u64)>,
 }
 
 #[derive(Debug)]
 struct State {
-    queues: ChannelQueues<Rows>,
+    queues: ChannelQueues<QueuedBatch>,
     grants: Vec<GrantLedger>,
     targets: Vec<GrantTarget>,
     /// The newest barrier that has arrived on any channel. Of two barriers of one checkpoint, the unaligned one.
@@ -119,7 +119,7 @@ impl State {
         true
     }
 
-    fn on_rows(&mut self, channel: usize, rows: &Rows, cost: u64) {
+    fn on_rows(&mut self, channel: usize, rows: &QueuedBatch, cost: u64) {
         if let Some(overtaking) = self.overtaking.as_mut().filter(|overtaking| overtaking.is_awaited[channel]) {
             overtaking.captured.push((channel, rows.clone(), cost));
         }
@@ -136,7 +136,7 @@ pub(crate) struct InboundPort {
 
 impl InboundPort {
     /// Appends to a channel and wakes the subtask. Data is charged.
-    pub(crate) fn push(&self, channel: usize, item: Item<Rows>) -> Result<(), CreditViolation> {
+    pub(crate) fn push(&self, channel: usize, item: Item<QueuedBatch>) -> Result<(), CreditViolation> {
         if let Item::Data { cost, .. } = &item {
             self.charge(channel, *cost)?;
         }
@@ -150,7 +150,7 @@ impl InboundPort {
     }
 
     /// Like `push`, for data that is charged already.
-    pub(crate) fn append(&self, channel: usize, item: Item<Rows>) {
+    pub(crate) fn append(&self, channel: usize, item: Item<QueuedBatch>) {
         let mut state = self.state.lock();
         let is_queued = match &item {
             Item::Barrier(barrier) => state.on_barrier(channel, *barrier),
@@ -257,7 +257,8 @@ impl Inbound {
                 continue;
             }
             let queue = state.queues.channel_mut(channel);
-            let is_it = |item: &Item<Rows>| matches!(item, Item::Barrier(barrier) if barrier.checkpoint == checkpoint);
+            let is_it =
+                |item: &Item<QueuedBatch>| matches!(item, Item::Barrier(barrier) if barrier.checkpoint == checkpoint);
             let at = queue.iter().position(is_it);
             for item in queue.range(..at.unwrap_or(queue.len())) {
                 if let Item::Data { payload, cost } = item {
@@ -285,7 +286,7 @@ impl Inbound {
             return Ok(None);
         }
         let captured = state.overtaking.take().map(|overtaking| overtaking.captured).unwrap_or_default();
-        let rows = |(channel, rows, cost): (usize, Rows, u64)| {
+        let rows = |(channel, rows, cost): (usize, QueuedBatch, u64)| {
             let InboundChannel { id, schema, from } = &self.port.channels[channel];
             OvertakenRows { channel: *id, from: *from, schema: schema.clone(), rows, cost }
         };
@@ -313,7 +314,7 @@ impl Inbound {
         Some(self.element(channel, item).map(|element| (channel, element)))
     }
 
-    fn element(&self, channel: usize, item: Item<Rows>) -> Result<Element, ExchangeError> {
+    fn element(&self, channel: usize, item: Item<QueuedBatch>) -> Result<Element, ExchangeError> {
         Ok(match item {
             Item::Data { payload, cost } => {
                 let InboundChannel { id, schema, from } = &self.port.channels[channel];
@@ -333,13 +334,13 @@ impl Inbound {
 pub struct GivenUp;
 
 fn decode(
-    rows: &Rows,
+    rows: &QueuedBatch,
     cost: u64,
     (channel, peer, schema): (ChannelId, NodeId, &SchemaRef),
 ) -> Result<RecordBatch, ExchangeError> {
     match rows {
-        Rows::Local(batch) => Ok(batch.clone()),
-        Rows::Remote(encoded) => {
+        QueuedBatch::Local(batch) => Ok(batch.clone()),
+        QueuedBatch::Remote(encoded) => {
             ipc::decode(encoded, schema, cost).map_err(|reason| ExchangeError::Violation { peer, channel, reason })
         }
     }

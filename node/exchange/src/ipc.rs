@@ -32,7 +32,6 @@ const BODY_SLACK_BYTES: u64 = 256 << 10;
 pub(crate) struct EncodedBatch {
     /// The IPC message.
     pub(crate) header: Bytes,
-    /// Its body.
     pub(crate) body: Bytes,
 }
 

@@ -24,7 +24,7 @@ use thalweg_types::{
 use crate::{
     error::ExchangeError,
     grant::CreditCell,
-    inbound::{InboundPort, Rows},
+    inbound::{InboundPort, QueuedBatch},
     ipc::Encoder,
     peer::PeerOutbox,
     pending::{Packing, Pending},
@@ -157,9 +157,9 @@ impl OutChannel {
     }
 }
 
-fn local(item: Item<RecordBatch>) -> Item<Rows> {
+fn local(item: Item<RecordBatch>) -> Item<QueuedBatch> {
     match item {
-        Item::Data { payload, cost } => Item::Data { payload: Rows::Local(payload), cost },
+        Item::Data { payload, cost } => Item::Data { payload: QueuedBatch::Local(payload), cost },
         Item::Watermark(watermark) => Item::Watermark(watermark),
         Item::Idle => Item::Idle,
         Item::Barrier(barrier) => Item::Barrier(barrier),

@@ -25,13 +25,10 @@ pub(crate) enum Item<T> {
         /// The bytes charged.
         cost: u64,
     },
-    /// A watermark.
     Watermark(Watermark),
     /// The channel leaves the minimum.
     Idle,
-    /// A barrier.
     Barrier(Barrier),
-    /// A marker.
     Marker(LatencyMarker),
     /// The end of the channel's data.
     End,

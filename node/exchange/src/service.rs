@@ -28,7 +28,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     endpoints::{Destination, Endpoints},
     grant::CreditOutbox,
-    inbound::Rows,
+    inbound::QueuedBatch,
     ipc::{EncodedBatch, body_bytes_max},
     queue::Item,
     registry::ExchangeRegistry,
@@ -207,7 +207,7 @@ impl Progress {
         &mut self,
         payload: Payload,
         charge: impl FnOnce(u64) -> Result<(), String>,
-    ) -> Result<Option<Item<Rows>>, String> {
+    ) -> Result<Option<Item<QueuedBatch>>, String> {
         let is_part = matches!(&payload, Payload::Batch { header, .. } if header.is_empty());
         if self.partial.is_some() != is_part {
             return Err(if is_part { "a part of no batch" } else { "a batch was left unfinished" }.to_owned());
@@ -237,7 +237,7 @@ impl Progress {
         header: bytes::Bytes,
         body: bytes::Bytes,
         more: bool,
-    ) -> Result<Option<Item<Rows>>, String> {
+    ) -> Result<Option<Item<QueuedBatch>>, String> {
         let (cost, header, body) = match self.partial.take() {
             None if !more => (cost, header, body),
             None => {
@@ -254,7 +254,7 @@ impl Progress {
                 (partial.cost, partial.header, partial.body.freeze())
             }
         };
-        Ok(Some(Item::Data { payload: Rows::Remote(EncodedBatch { header, body }), cost }))
+        Ok(Some(Item::Data { payload: QueuedBatch::Remote(EncodedBatch { header, body }), cost }))
     }
 }
 

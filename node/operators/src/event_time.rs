@@ -11,7 +11,7 @@ use thalweg_flow::Window;
 use crate::{
     OperatorError,
     error::build_error,
-    split::{Rows, split_by},
+    split::{RowSelection, split_by},
     time,
 };
 
@@ -59,7 +59,7 @@ pub(crate) fn split_attached(
     batch: &RecordBatch,
     start: usize,
     end: usize,
-) -> Result<Vec<(Window, Rows)>, OperatorError> {
+) -> Result<Vec<(Window, RowSelection)>, OperatorError> {
     let rows = batch.num_rows();
     let bounds = (time::bounds(batch.column(start)), time::bounds(batch.column(end)));
     let (starts, ends) = (times_of(batch, start)?, times_of(batch, end)?);
@@ -67,7 +67,7 @@ pub(crate) fn split_attached(
         && first == last_start
         && first_end == last_end
     {
-        return Ok(vec![(Window { start: first, end: first_end }, Rows::All(rows))]);
+        return Ok(vec![(Window { start: first, end: first_end }, RowSelection::All(rows))]);
     }
     Ok(split_by(rows, |row| Window { start: starts[row], end: ends[row] }))
 }

@@ -91,7 +91,7 @@ pub fn part_rows(batch: &RecordBatch, faults: Vec<Fault>) -> Result<(RecordBatch
         }
     }
     let select = |mask: Vec<bool>| {
-        filter_record_batch(batch, &BooleanArray::from(mask)).map_err(arrow_error("set rows aside that failed"))
+        filter_record_batch(batch, &BooleanArray::from(mask)).map_err(arrow_error("take out the rows that failed"))
     };
     let rows = select(is_good.iter().map(|is_good| !is_good).collect())?;
     Ok((select(is_good)?, FailedRows { rows, faults }))

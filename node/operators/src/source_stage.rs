@@ -1,4 +1,4 @@
-//! The stage behind a table's reader: adds computed columns, sets rows without event time aside, and derives
+//! The stage behind a table's reader: adds computed columns, takes out rows without event time, and derives
 //! watermarks.
 //!
 //! ```text
@@ -161,7 +161,7 @@ impl SourceStage {
             return all(rows);
         }
         let select = |batch: &RecordBatch, mask: &BooleanArray| {
-            filter_record_batch(batch, mask).map_err(arrow_error("set rows without event time aside"))
+            filter_record_batch(batch, mask).map_err(arrow_error("take out rows without event time"))
         };
         let masks = is_null(times).and_then(|dead| Ok((dead, is_not_null(times)?)));
         let (dead, alive) = masks.map_err(arrow_error("find rows without event time"))?;

@@ -11,7 +11,7 @@ use crate::{OperatorError, error::arrow_error, project::batch_of};
 
 /// Some rows of a batch, in order.
 #[derive(Debug, Clone)]
-pub(crate) enum Rows {
+pub(crate) enum RowSelection {
     /// All rows; their number.
     All(usize),
     /// Adjacent rows.
@@ -20,7 +20,7 @@ pub(crate) enum Rows {
     Picked(UInt32Array),
 }
 
-impl Rows {
+impl RowSelection {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::All(rows) => *rows,
@@ -60,7 +60,7 @@ struct Part<K> {
 
 /// The rows of each key, keys in order of first appearance. Rows of one key tend to be adjacent, so only a change of
 /// key costs a search.
-pub(crate) fn split_by<K: Ord + Copy>(rows: usize, mut key_of: impl FnMut(usize) -> K) -> Vec<(K, Rows)> {
+pub(crate) fn split_by<K: Ord + Copy>(rows: usize, mut key_of: impl FnMut(usize) -> K) -> Vec<(K, RowSelection)> {
     if rows == 0 {
         return Vec::new();
     }
@@ -94,12 +94,12 @@ pub(crate) fn split_by<K: Ord + Copy>(rows: usize, mut key_of: impl FnMut(usize)
         }
     }
     if let [only] = parts.as_slice() {
-        return vec![(only.key, Rows::All(rows))];
+        return vec![(only.key, RowSelection::All(rows))];
     }
     scatter(&parts, &part_of)
 }
 
-fn scatter<K: Copy>(parts: &[Part<K>], part_of: &[u32]) -> Vec<(K, Rows)> {
+fn scatter<K: Copy>(parts: &[Part<K>], part_of: &[u32]) -> Vec<(K, RowSelection)> {
     let mut next = Vec::with_capacity(parts.len());
     let mut offset = 0;
     for part in parts {
@@ -117,9 +117,9 @@ fn scatter<K: Copy>(parts: &[Part<K>], part_of: &[u32]) -> Vec<(K, Rows)> {
     let rows_of = |(part, start): (&Part<K>, usize)| {
         let adjacent = (part.last - part.first) as usize + 1 == part.rows;
         let rows = if adjacent {
-            Rows::Range { offset: part.first as usize, length: part.rows }
+            RowSelection::Range { offset: part.first as usize, length: part.rows }
         } else {
-            Rows::Picked(UInt32Array::new(indices.slice(start, part.rows), None))
+            RowSelection::Picked(UInt32Array::new(indices.slice(start, part.rows), None))
         };
         (part.key, rows)
     };
@@ -151,7 +151,7 @@ mod tests {
                 let expected: Vec<i64> = (0..).zip(&keys).filter(|(_, k)| *k == key).map(|(row, _)| row).collect();
                 prop_assert_eq!(picked.as_primitive::<Int64Type>().values().to_vec(), expected);
                 prop_assert_eq!(rows.len(), picked.len());
-                prop_assert!(!sorted || !matches!(rows, Rows::Picked(_)));
+                prop_assert!(!sorted || !matches!(rows, RowSelection::Picked(_)));
                 total += rows.len();
             }
             prop_assert_eq!(total, keys.len());

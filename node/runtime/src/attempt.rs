@@ -273,7 +273,7 @@ impl Supervisor {
     }
 
     /// Checks all paths that the job writes to, so that a bad one fails the job now, and not at the first checkpoint
-    /// or the first record that is set aside.
+    /// or the first record of a side output.
     async fn check_destinations(&self) -> Result<(), SubtaskError> {
         let connectors = &self.surroundings.context.connectors;
         let graph = &self.deployment.graph;
@@ -285,8 +285,8 @@ impl Supervisor {
         .await?;
         let of_sources = graph.sources().filter_map(|(_, source)| source.connector.dead_letter_path());
         let of_job = ["late.path", "error.path"].into_iter().filter_map(|key| graph.settings.get(key));
-        let aside = of_sources.chain(of_job.map(String::as_str)).map(|path| connectors.check_destination(path));
-        try_join_all(aside).await.map_err(|source| SubtaskError::SetAside { source })?;
+        let side_outputs = of_sources.chain(of_job.map(String::as_str)).map(|path| connectors.check_destination(path));
+        try_join_all(side_outputs).await.map_err(|source| SubtaskError::SideOutput { source })?;
         Ok(())
     }
 

@@ -25,7 +25,6 @@ use thalweg_operators::{FailedRows, Operator, OperatorError, part_rows};
 use thalweg_types::{CheckpointId, LatencyMarker, OperatorId, Watermark, checkpoint::Barrier};
 
 use crate::{
-    aside::Aside,
     checkpoint::{Sealed, Upload, Uploads},
     collect::CollectWriter,
     failure::SubtaskError,
@@ -33,6 +32,7 @@ use crate::{
     meter::Meter,
     portion::Portion,
     rolling::RollingSink,
+    side_outputs::SideOutputs,
     source_view::SourceView,
     state_budget::StateShare,
 };
@@ -97,7 +97,7 @@ enum Step {
 pub(crate) struct ChainParts {
     pub(crate) vertices: Vec<Vertex>,
     pub(crate) outbounds: Vec<Outbound>,
-    pub(crate) aside: Aside,
+    pub(crate) side_outputs: SideOutputs,
     pub(crate) uploads: Uploads,
     pub(crate) gate: Gate,
     pub(crate) meter: Arc<Meter>,
@@ -144,19 +144,19 @@ impl Chain {
 
     /// Writes malformed records of the source.
     pub(crate) async fn write_dead_letters(&mut self, letters: &[DeadLetter]) -> Result<(), SubtaskError> {
-        flushing(&mut self.parts.outbounds, self.parts.aside.write_dead_letters(letters)).await?
+        flushing(&mut self.parts.outbounds, self.parts.side_outputs.write_dead_letters(letters)).await?
     }
 
     /// Whether rows without an event time go to the dead letters.
     pub(crate) fn takes_dead_letters(&self) -> bool {
-        self.parts.aside.takes_dead_letters()
+        self.parts.side_outputs.takes_dead_letters()
     }
 
-    /// Sets aside rows that the source could not evaluate.
-    pub(crate) async fn set_failed_aside(&mut self, failed: Vec<FailedRows>) -> Result<(), SubtaskError> {
+    /// Writes rows that the source could not evaluate to their side output.
+    pub(crate) async fn write_failed_rows(&mut self, failed: Vec<FailedRows>) -> Result<(), SubtaskError> {
         let Vertex { id, name, .. } = &self.parts.vertices[0];
-        self.parts.aside.add_failed((*id, name), failed, &self.parts.meter)?;
-        flushing(&mut self.parts.outbounds, self.parts.aside.write_waiting()).await?
+        self.parts.side_outputs.add_failed((*id, name), failed, &self.parts.meter)?;
+        flushing(&mut self.parts.outbounds, self.parts.side_outputs.write_waiting()).await?
     }
 
     /// The checkpoint gate of the subtask, with its inputs.
@@ -239,7 +239,7 @@ impl Chain {
                 Stage::Source | Stage::Operator(_) => {}
             }
         }
-        let sealed = flushing(&mut self.parts.outbounds, self.parts.aside.seal()).await??;
+        let sealed = flushing(&mut self.parts.outbounds, self.parts.side_outputs.seal()).await??;
         self.parts.gate.keep_sealed(sealed);
         self.broadcast_all(Control::End)?;
         // The uploader gets the parts in order, so an earlier part must be handed over first.
@@ -279,8 +279,8 @@ impl Chain {
             Step::Signal { vertex, signal } => self.signal_at(vertex, signal).await?,
             Step::Drain { vertex, then } => self.drain_at(vertex, then)?,
         }
-        if self.parts.aside.is_waiting() {
-            flushing(&mut self.parts.outbounds, self.parts.aside.write_waiting()).await??;
+        if self.parts.side_outputs.is_waiting() {
+            flushing(&mut self.parts.outbounds, self.parts.side_outputs.write_waiting()).await??;
         }
         Ok(())
     }
@@ -305,7 +305,7 @@ impl Chain {
                 }
                 processed.map_err(|source| failed(name, source))?;
                 portion.took(rows, self.parts.meter.now().saturating_sub(began));
-                self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
+                self.parts.side_outputs.take((*id, name), operator.as_mut(), &self.parts.meter)?;
                 self.parts.state.observe(at, name, || operator.state_bytes())?;
                 self.stack.push(Step::Drain { vertex: at, then: None });
             }
@@ -315,7 +315,7 @@ impl Chain {
                     batch
                 } else {
                     let (fit, unfit) = part_rows(&batch, faults).map_err(|source| failed(name, source))?;
-                    self.parts.aside.add_failed((*id, name), [unfit], &self.parts.meter)?;
+                    self.parts.side_outputs.add_failed((*id, name), [unfit], &self.parts.meter)?;
                     fit
                 };
                 let now = self.parts.meter.now();
@@ -351,7 +351,7 @@ impl Chain {
             Signal::Marker(_) => return self.forward(at, signal),
         };
         taken.map_err(|source| failed(name, source))?;
-        self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
+        self.parts.side_outputs.take((*id, name), operator.as_mut(), &self.parts.meter)?;
         self.stack.push(Step::Drain { vertex: at, then: Some(signal) });
         Ok(())
     }
@@ -360,7 +360,7 @@ impl Chain {
         let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
         let Stage::Operator(operator) = stage else { unreachable!("only operators are drained") };
         let output = operator.next_output().map_err(|source| failed(name, source))?;
-        self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
+        self.parts.side_outputs.take((*id, name), operator.as_mut(), &self.parts.meter)?;
         if let Some(batch) = output {
             self.stack.push(Step::Drain { vertex: at, then });
             return self.emit(at, batch);

@@ -26,7 +26,6 @@ use thalweg_types::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    aside::{Aside, AsidePaths},
     chain::{Chain, ChainParts, Stage, Vertex},
     checkpoint::{FormerState, Restored, Routing, Uploader, Uploads, owned_groups},
     context::RuntimeContext,
@@ -40,7 +39,8 @@ use crate::{
     readers::Readers,
     replay::ReplayClock,
     rolling::RollingSink,
-    source::{Silence, SourceSubtask},
+    side_outputs::{SideOutputPaths, SideOutputs},
+    source::{IdleTimer, SourceSubtask},
     spans::SubtaskSpans,
     stamp::Stamp,
     state_budget::{StateBudget, StateShare},
@@ -375,16 +375,19 @@ impl Builder<'_> {
             .source_of(subtask)
             .and_then(|(id, spec)| spec.connector.dead_letter_path().map(|path| (id, path.to_owned())));
         let JobSettings { late_path: late, error_path: failed, .. } = shared.settings.clone();
-        let mut aside =
-            Aside::new(self.tables.clone(), names, AsidePaths { late, failed, dead_letters: dead_letter_path });
+        let mut side_outputs = SideOutputs::new(
+            self.tables.clone(),
+            names,
+            SideOutputPaths { late, failed, dead_letters: dead_letter_path },
+        );
         let head = planned.operators[0];
-        aside.add_late(head, std::mem::take(&mut shared.late), meter);
-        aside.add_failed((head, &vertices[0].name), std::mem::take(&mut shared.failed), meter)?;
+        side_outputs.add_late(head, std::mem::take(&mut shared.late), meter);
+        side_outputs.add_failed((head, &vertices[0].name), std::mem::take(&mut shared.failed), meter)?;
         Ok(Chain::new(ChainParts {
             state: StateShare::new(shared.state.clone(), meter.clone(), vertices.len()),
             vertices,
             outbounds,
-            aside,
+            side_outputs,
             uploads,
             gate,
             meter: meter.clone(),
@@ -464,7 +467,7 @@ impl Builder<'_> {
             stamp: Stamp::new(self.head(subtask), spec)?,
             portion: Portion::default(),
             pacer,
-            silence: Silence::new(idle_timeout, meter.now()),
+            idle_timer: IdleTimer::new(idle_timeout, meter.now()),
             marked: Duration::ZERO,
             orders: self.orders.clone(),
             chain,

@@ -40,8 +40,8 @@ pub(crate) enum SubtaskError {
         source: ConnectorError,
     },
     /// Records could not be written to a side output.
-    #[error("could not set records aside")]
-    SetAside {
+    #[error("could not write a side output")]
+    SideOutput {
         #[source]
         source: ConnectorError,
     },
@@ -95,7 +95,7 @@ impl SubtaskError {
             Self::Operator { .. }
             | Self::Row { .. }
             | Self::Connector { .. }
-            | Self::SetAside { .. }
+            | Self::SideOutput { .. }
             | Self::Checkpoint(_)
             | Self::Restore { .. }
             | Self::Unmatched(_)
@@ -112,7 +112,7 @@ impl SubtaskError {
             Self::Operator { source, .. } => source.asks_for_fewer_rows(),
             Self::Row { .. }
             | Self::Connector { .. }
-            | Self::SetAside { .. }
+            | Self::SideOutput { .. }
             | Self::Checkpoint(_)
             | Self::Restore { .. }
             | Self::Unmatched(_)
@@ -136,7 +136,7 @@ impl SubtaskError {
             | Self::StateTooLarge { .. }
             | Self::Plan { .. }
             | Self::Graph(_) => FailureKind::Data,
-            Self::Connector { source, .. } | Self::SetAside { source } => source.failure_kind(),
+            Self::Connector { source, .. } | Self::SideOutput { source } => source.failure_kind(),
             Self::Exchange(ExchangeError::Arrow { .. }) => FailureKind::Operator,
             Self::Exchange(_) | Self::Barrier { .. } => FailureKind::Link,
         }

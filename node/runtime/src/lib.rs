@@ -8,7 +8,6 @@
 //! An actor owns its whole state: a chain of fused operators, its inputs or splits, and its outputs. It never blocks
 //! its thread: steps are bounded, and between two steps it yields to cancellation, credit and other actors.
 
-mod aside;
 mod attempt;
 mod chain;
 mod checkpoint;
@@ -27,6 +26,7 @@ mod publish;
 mod readers;
 mod replay;
 mod rolling;
+mod side_outputs;
 mod source;
 mod source_view;
 mod spans;

@@ -93,12 +93,12 @@ impl Meter {
 
     /// A marker of this moment.
     pub(crate) fn marker(&self) -> LatencyMarker {
-        LatencyMarker(u64::try_from(self.clock.since_epoch().as_micros()).unwrap_or(u64::MAX))
+        LatencyMarker(u64::try_from(self.clock.unix_time().as_micros()).unwrap_or(u64::MAX))
     }
 
     /// A marker has come to where rows leave the job. Clocks of two nodes may differ: none is early.
     pub(crate) fn observe_latency(&self, LatencyMarker(sent_micros): LatencyMarker) {
-        let took = self.clock.since_epoch().saturating_sub(Duration::from_micros(sent_micros));
+        let took = self.clock.unix_time().saturating_sub(Duration::from_micros(sent_micros));
         self.latency.observe(took.as_secs_f64());
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use thalweg_connectors::{
-    ConnectorError, SetAsideKind, SinkCommitter, open_set_aside_committer, open_sink_committer, open_source,
+    ConnectorError, SideOutputKind, SinkCommitter, open_side_output_committer, open_sink_committer, open_source,
     part_committables,
 };
 use thalweg_types::{
@@ -110,11 +110,11 @@ fn committer(
         return open_sink_committer(sink, operator.output.clone(), connectors).map(Some);
     }
     let (kind, path) = match operator.kind.describe().side_output {
-        Some(SideOutput::DeadLetters(path)) => (SetAsideKind::DeadLetters, Some(path)),
-        Some(SideOutput::LateRows) => (SetAsideKind::LateRows, settings.late_path.as_deref()),
+        Some(SideOutput::DeadLetters(path)) => (SideOutputKind::DeadLetters, Some(path)),
+        Some(SideOutput::LateRows) => (SideOutputKind::LateRows, settings.late_path.as_deref()),
         None => return Ok(None),
     };
-    path.map(|path| open_set_aside_committer(kind, path, connectors)).transpose()
+    path.map(|path| open_side_output_committer(kind, path, connectors)).transpose()
 }
 
 /// The committer for rows that operators could not evaluate.
@@ -123,7 +123,7 @@ fn error_committer(
     settings: &JobSettings,
 ) -> Result<Option<Box<dyn SinkCommitter>>, ConnectorError> {
     let path = settings.error_path.as_deref();
-    path.map(|path| open_set_aside_committer(SetAsideKind::FailedRows, path, &context.connectors)).transpose()
+    path.map(|path| open_side_output_committer(SideOutputKind::FailedRows, path, &context.connectors)).transpose()
 }
 
 fn settings_of(graph: &JobGraph) -> Result<JobSettings, Failure> {

@@ -142,9 +142,9 @@ impl Readers {
     }
 
     /// The splits whose read has been pending since `moment` or earlier.
-    pub(crate) fn silent_since(&self, moment: Duration) -> impl Iterator<Item = usize> + '_ {
-        let is_silent = move |open: &&Open| open.asked_since.is_some_and(|since| since <= moment);
-        self.open.iter().filter(is_silent).map(|open| open.split)
+    pub(crate) fn idle_since(&self, moment: Duration) -> impl Iterator<Item = usize> + '_ {
+        let is_idle = move |open: &&Open| open.asked_since.is_some_and(|since| since <= moment);
+        self.open.iter().filter(is_idle).map(|open| open.split)
     }
 
     /// Polls the open splits. `now` is the start time of reads that become pending.

@@ -53,7 +53,7 @@ struct Held {
     since: Duration,
     /// The Unix time at the zero of the monotonic clock. Adding to it makes ages independent of later changes of the
     /// wall clock.
-    epoch: Duration,
+    unix_start: Duration,
 }
 
 impl RollingSink {
@@ -73,12 +73,12 @@ impl RollingSink {
             return if restored.is_empty() { Ok(Self { writer, held: None }) } else { Err(not_open()) };
         };
         let bytes = restored.iter().map(|batch| batch.rows.get_array_memory_size()).sum();
-        let now = clock.since_epoch();
-        let epoch = now.saturating_sub(clock.monotonic());
+        let now = clock.unix_time();
+        let unix_start = now.saturating_sub(clock.monotonic());
         let sinces = states.iter().filter_map(|state| state.values.get(SINCE)).filter_map(|at| u64::try_from(*at).ok());
         let since = sinces.min().map_or(now, |at| Duration::from_millis(at).min(now));
         let (fresh, fresh_bytes) = (Vec::new(), 0);
-        let held = Held { rollover, group, frozen: restored, fresh, fresh_bytes, bytes, since, epoch };
+        let held = Held { rollover, group, frozen: restored, fresh, fresh_bytes, bytes, since, unix_start };
         Ok(Self { writer, held: Some(held) })
     }
 
@@ -94,7 +94,7 @@ impl RollingSink {
             return Ok(());
         }
         if held.is_empty() {
-            held.since = now + held.epoch;
+            held.since = now + held.unix_start;
         }
         held.keep(batch).map_err(|error| not_kept(&error))?;
         if held.bytes as u64 >= held.rollover.bytes { self.pour().await } else { Ok(()) }
@@ -135,7 +135,7 @@ impl Held {
     }
 
     fn is_over(&self, now: Duration) -> bool {
-        let is_old = self.rollover.age.is_some_and(|age| (now + self.epoch).saturating_sub(self.since) >= age);
+        let is_old = self.rollover.age.is_some_and(|age| (now + self.unix_start).saturating_sub(self.since) >= age);
         !self.is_empty() && (is_old || self.bytes as u64 >= self.rollover.bytes)
     }
 
@@ -215,7 +215,7 @@ mod tests {
             Duration::from_secs(self.0)
         }
 
-        fn since_epoch(&self) -> Duration {
+        fn unix_time(&self) -> Duration {
             Duration::from_secs(self.1)
         }
     }

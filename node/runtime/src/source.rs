@@ -42,7 +42,7 @@ pub(crate) struct SourceSubtask {
     /// How many rows are stamped at a time.
     pub(crate) portion: Portion,
     pub(crate) pacer: Option<Pacer>,
-    pub(crate) silence: Silence,
+    pub(crate) idle_timer: IdleTimer,
     /// When the last marker was sent.
     pub(crate) marked: Duration,
     pub(crate) orders: watch::Receiver<AttemptOrders>,
@@ -52,13 +52,13 @@ pub(crate) struct SourceSubtask {
 
 /// When to check for splits whose idle timeout has passed. It goes by the clock alone, however busy other splits are.
 #[derive(Debug)]
-pub(crate) struct Silence {
+pub(crate) struct IdleTimer {
     timeout: Option<Duration>,
     /// The time of the last check.
     looked: Duration,
 }
 
-impl Silence {
+impl IdleTimer {
     /// Creates the timer of a table with this idle timeout.
     pub(crate) fn new(timeout: Option<Duration>, now: Duration) -> Self {
         Self { timeout, looked: now }
@@ -149,14 +149,14 @@ impl SourceSubtask {
                     self.on_rows(split, batch).await?;
                 }
             }
-            self.look_for_silence().await?;
+            self.mark_idle_splits().await?;
             self.meter.spend(Spent::Busy, taken + self.meter.blocked().saturating_sub(blocked));
         }
     }
 
     async fn next_event(&mut self) -> Result<Event, SubtaskError> {
         let idle_since = self.idle_time();
-        let look = self.silence.left(self.meter.now());
+        let look = self.idle_timer.left(self.meter.now());
         let Self { readers, pacer, chain, table, .. } = self;
         let due = match pacer {
             // A split that may still give earlier rows is waited for.
@@ -203,7 +203,7 @@ impl SourceSubtask {
     async fn on_answer(&mut self, split: usize, read: Read) -> Result<(), SubtaskError> {
         match read {
             Read::Records { batch, dead_letters } => {
-                self.set_aside(&dead_letters).await?;
+                self.write_dead_letters(&dead_letters).await?;
                 self.meter.count_in(&batch);
                 match &mut self.pacer {
                     Some(pacer) if batch.num_rows() > 0 => {
@@ -235,9 +235,9 @@ impl SourceSubtask {
         while let Some(batch) = rest.take() {
             let stamped;
             (stamped, rest) = self.stamp_some(split, batch).await?;
-            self.set_aside(&stamped.dead_letters).await?;
+            self.write_dead_letters(&stamped.dead_letters).await?;
             if !stamped.failed.is_empty() {
-                self.chain.set_failed_aside(stamped.failed).await?;
+                self.chain.write_failed_rows(stamped.failed).await?;
             }
             watermark = watermark.max(stamped.watermark);
             if rest.is_none() {
@@ -283,11 +283,11 @@ impl SourceSubtask {
         }
     }
 
-    async fn look_for_silence(&mut self) -> Result<(), SubtaskError> {
-        let Some(timeout) = self.silence.take_due(self.meter.now()) else { return Ok(()) };
+    async fn mark_idle_splits(&mut self) -> Result<(), SubtaskError> {
+        let Some(timeout) = self.idle_timer.take_due(self.meter.now()) else { return Ok(()) };
         let Some(moment) = self.idle_time().checked_sub(timeout) else { return Ok(()) };
-        let silent: Vec<usize> = self.readers.silent_since(moment).collect();
-        for split in silent {
+        let idle: Vec<usize> = self.readers.idle_since(moment).collect();
+        for split in idle {
             self.readers.set_idle(split);
             let grown = self.watermarks.on_idle(split);
             self.advance(grown).await?;
@@ -303,7 +303,7 @@ impl SourceSubtask {
         self.chain.set_idle(self.watermarks.is_idle())
     }
 
-    async fn set_aside(&mut self, dead_letters: &[DeadLetter]) -> Result<(), SubtaskError> {
+    async fn write_dead_letters(&mut self, dead_letters: &[DeadLetter]) -> Result<(), SubtaskError> {
         if dead_letters.is_empty() {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use thalweg_connectors::{
-    ConnectorContext, ConnectorError, Sealing, SetAside, SetAsideKind, SetAsideWriter, SinkIdentity, SinkWriter,
+    ConnectorContext, ConnectorError, Sealing, SideOutputKind, SideOutputWriter, SideRecords, SinkIdentity, SinkWriter,
     Source, SourceIdentity, open_sink_writer, open_source_of,
 };
 use thalweg_types::{
@@ -29,18 +29,18 @@ pub(crate) trait Tables: Send + Sync {
         identity: SinkIdentity,
     ) -> Result<Box<dyn SinkWriter>, ConnectorError>;
 
-    fn set_aside(
+    fn side_output_writer(
         &self,
-        kind: SetAsideKind,
+        kind: SideOutputKind,
         path: &str,
         identity: SinkIdentity,
-    ) -> Result<Box<dyn SetAsideOutput>, ConnectorError>;
+    ) -> Result<Box<dyn WriteSideOutput>, ConnectorError>;
 }
 
-/// A writer of records that are set aside.
+/// A writer of a side output.
 #[async_trait]
-pub(crate) trait SetAsideOutput: Send {
-    async fn write(&mut self, records: SetAside<'_>) -> Result<(), ConnectorError>;
+pub(crate) trait WriteSideOutput: Send {
+    async fn write(&mut self, records: SideRecords<'_>) -> Result<(), ConnectorError>;
     /// Like `SinkWriter::seal`.
     async fn seal(&mut self) -> Result<Sealing, ConnectorError>;
 }
@@ -64,19 +64,19 @@ impl Tables for ConnectorContext {
         open_sink_writer(spec, schema, identity, self)
     }
 
-    fn set_aside(
+    fn side_output_writer(
         &self,
-        kind: SetAsideKind,
+        kind: SideOutputKind,
         path: &str,
         identity: SinkIdentity,
-    ) -> Result<Box<dyn SetAsideOutput>, ConnectorError> {
-        Ok(Box::new(SetAsideWriter::open(kind, path, identity, self)?))
+    ) -> Result<Box<dyn WriteSideOutput>, ConnectorError> {
+        Ok(Box::new(SideOutputWriter::open(kind, path, identity, self)?))
     }
 }
 
 #[async_trait]
-impl SetAsideOutput for SetAsideWriter {
-    async fn write(&mut self, records: SetAside<'_>) -> Result<(), ConnectorError> {
+impl WriteSideOutput for SideOutputWriter {
+    async fn write(&mut self, records: SideRecords<'_>) -> Result<(), ConnectorError> {
         Self::write(self, records).await
     }
 

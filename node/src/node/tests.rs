@@ -135,22 +135,22 @@ async fn an_address_in_use_and_a_wrong_configuration_are_named() {
 #[tokio::test(start_paused = true)]
 async fn a_task_that_panics_ends_the_node() {
     let (_network, _leader, _session, node) = start_registered().await;
-    drop(node.life.guard("worker"));
+    drop(node.lifecycle.guard("worker"));
     assert_eq!(node.wait().await, Err(NodeFailure::Panicked { task: "worker" }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_life_of_a_node_has_a_greater_incarnation_and_no_two_the_same() {
+async fn each_start_of_a_node_has_a_greater_incarnation_and_no_two_the_same() {
     let seams = seeded_seams(1);
     assert_ne!(incarnation(&seams), incarnation(&seams), "the clock stood still");
-    let mut lives = Vec::new();
+    let mut incarnations = Vec::new();
     for _ in 0..8 {
         time::sleep(time::Duration::from_millis(1)).await;
         let config = NodeConfig { node: Some(NodeId(1)), ..config() };
         let (_network, mut leader, node) = start_with(config, seams.clone()).await;
         let (_session, registration) = leader.accept().await;
-        lives.push(registration.incarnation);
+        incarnations.push(registration.incarnation);
         node.shutdown().await.expect("it was told to");
     }
-    assert!(lives.is_sorted_by(|before, after| before < after), "{lives:?}");
+    assert!(incarnations.is_sorted_by(|before, after| before < after), "{incarnations:?}");
 }

@@ -23,7 +23,6 @@ impl Answers {
         self.given.get(&sequence).cloned()
     }
 
-    /// Remembers an answer.
     pub(super) fn remember(&mut self, sequence: u64, refused: Option<String>) {
         self.given.insert(sequence, refused);
         if self.given.len() > ANSWERS_MAX {

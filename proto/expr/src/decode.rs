@@ -10,9 +10,9 @@ use datafusion_expr::{
 
 use crate::{
     CodecError, FORMAT,
-    chain::{Chain, Depth},
     datum::Datum,
-    node::{Aggregate, Encoded, Header, Node, Nulls, Order, Pattern, Unary},
+    node::{Aggregate, Encoded, Header, Node, Nulls, Pattern, SortOrder, Unary},
+    spine::{Depth, Spine},
     types,
 };
 
@@ -61,19 +61,19 @@ pub fn decode(bytes: &[u8], functions: &Functions) -> Result<Expr, CodecError> {
         return Err(CodecError::Format { found: format });
     }
     let encoded: Encoded = serde_json::from_slice(bytes).map_err(CodecError::Read)?;
-    let mut stack: Vec<(Expr, Depth, Chain)> = Vec::new();
+    let mut stack: Vec<(Expr, Depth, Spine)> = Vec::new();
     for node in encoded.nodes {
         let missing = CodecError::Shape("a part is missing");
         let first = stack.len().checked_sub(node.children()).ok_or(missing)?;
-        let chain = Chain::of_node(&node);
+        let spine = Spine::of_node(&node);
         let mut depth = Depth::ONE;
         let mut children = Vec::with_capacity(node.children());
         for (place, (child, below, of_child)) in stack.drain(first..).enumerate() {
-            depth = depth.max(below.below(chain, place, of_child));
+            depth = depth.max(below.below(spine, place, of_child));
             children.push(child);
         }
         depth.check()?;
-        stack.push((expression(node, &mut Children(children.into_iter()), functions)?, depth, chain));
+        stack.push((expression(node, &mut Children(children.into_iter()), functions)?, depth, spine));
     }
     match (stack.pop(), stack.is_empty()) {
         (Some((expr, ..)), true) => Ok(expr),
@@ -169,7 +169,7 @@ fn aggregate(call: Aggregate, children: &mut Children, functions: &Functions) ->
     let Aggregate { function, arguments, distinct, filter, order, nulls } = call;
     let func = functions.aggregate.get(&function).cloned().ok_or(CodecError::UnknownFunction(function))?;
     let (args, filter) = (children.many(arguments), children.one_if(filter)?);
-    let sort = |order: Order| {
+    let sort = |order: SortOrder| {
         children.one().map(|expr| Sort { expr: *expr, asc: order.ascending, nulls_first: order.nulls_first })
     };
     let order_by = order.into_iter().map(sort).collect::<Result<_, _>>()?;

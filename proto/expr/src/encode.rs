@@ -10,9 +10,9 @@ use datafusion_expr::{
 
 use crate::{
     CodecError, FORMAT,
-    chain::{Chain, Depth},
     datum::Datum,
-    node::{Aggregate, Encoded, Metadata, Node, Nulls, Order, Pattern, Unary},
+    node::{Aggregate, Encoded, Metadata, Node, Nulls, Pattern, SortOrder, Unary},
+    spine::{Depth, Spine},
     types,
 };
 
@@ -30,10 +30,10 @@ pub fn encode(expr: &Expr) -> Result<Vec<u8>, CodecError> {
         depth.check()?;
         let node = node_of(expr, &mut children)?;
         debug_assert_eq!(node.children(), children.len(), "{node:?}");
-        let chain = Chain::of_node(&node);
+        let spine = Spine::of_node(&node);
         nodes.push(node);
         let places = children.drain(..).enumerate();
-        pending.extend(places.map(|(place, child)| (child, depth.below(chain, place, Chain::of(child)))));
+        pending.extend(places.map(|(place, child)| (child, depth.below(spine, place, Spine::of(child)))));
     }
     nodes.reverse();
     serde_json::to_vec(&Encoded { format: FORMAT, nodes }).map_err(CodecError::Write)
@@ -131,7 +131,7 @@ fn aggregate<'a>(call: &'a AggregateFunction, children: &mut Vec<&'a Expr>) -> N
     children.extend(&params.args);
     children.extend(params.filter.as_deref());
     children.extend(params.order_by.iter().map(|sort| &sort.expr));
-    let order = |sort: &Sort| Order { ascending: sort.asc, nulls_first: sort.nulls_first };
+    let order = |sort: &Sort| SortOrder { ascending: sort.asc, nulls_first: sort.nulls_first };
     Node::Aggregate(Aggregate {
         function: call.func.name().to_owned(),
         arguments: params.args.len(),

@@ -23,7 +23,7 @@ pub enum CodecError {
     /// It is nested too deeply.
     #[error("an expression is nested more than {DEPTH_MAX} levels deep")]
     TooDeep,
-    /// It has a chain of too many links.
+    /// It has a spine of too many links.
     #[error("an expression has more than {LINKS_MAX} operators in a row")]
     TooLong,
     /// A type is illegal, too large, or without an encoding.

@@ -125,13 +125,13 @@ pub(crate) struct Aggregate {
     pub(crate) arguments: usize,
     pub(crate) distinct: bool,
     pub(crate) filter: bool,
-    pub(crate) order: Vec<Order>,
+    pub(crate) order: Vec<SortOrder>,
     pub(crate) nulls: Option<Nulls>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Order {
+pub(crate) struct SortOrder {
     pub(crate) ascending: bool,
     pub(crate) nulls_first: bool,
 }

@@ -1,4 +1,4 @@
-//! Makes times of different precisions comparable: seconds since the epoch as `DECIMAL(38, 9)`.
+//! Makes times of different precisions comparable: seconds since the Unix epoch as `DECIMAL(38, 9)`.
 //!
 //! No timestamp type holds the values of both sides: nanoseconds reach from 1677 to 2262 only, and rounding a time for
 //! the comparison would make different times equal. The planner inserts this function where times of different types
@@ -103,7 +103,7 @@ mod tests {
     use super::{INSTANT_TYPE, instants};
 
     #[test]
-    fn times_of_every_precision_are_nanoseconds_since_the_epoch() {
+    fn times_of_every_precision_are_nanoseconds_since_the_unix_epoch() {
         let texts = ["1970-01-02", "1969-12-31 23:59:59.999999999", "9999-12-31"].map(Some);
         let given: [ArrayRef; 4] = [
             Arc::new(Date32Array::from(vec![Some(1), None])),

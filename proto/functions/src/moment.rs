@@ -12,10 +12,10 @@ const NANOS_PER_SECOND: u32 = 1_000_000_000;
 /// The bytes of year, month, day, hour and minute, which consecutive records mostly share.
 const PREFIX_BYTES: usize = 16;
 
-/// A moment: seconds since the epoch, and nanoseconds after that second.
+/// A moment: seconds since the Unix epoch, and nanoseconds after that second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// Seconds since the epoch, rounded down.
+    /// Seconds since the Unix epoch, rounded down.
     pub seconds: i64,
     /// Nanoseconds after that second, below a second.
     pub nanos: u32,
@@ -37,7 +37,7 @@ impl Moment {
         Self::read(text).or_else(|| read_date(trimmed).map(midnight))
     }
 
-    /// Nanoseconds since the epoch.
+    /// Nanoseconds since the Unix epoch.
     #[must_use]
     pub fn in_nanos(self) -> i128 {
         i128::from(self.seconds) * i128::from(NANOS_PER_SECOND) + i128::from(self.nanos)
@@ -138,7 +138,7 @@ pub fn parse(text: &[u8]) -> Option<Moment> {
     Some(Moment { seconds: midnight + minutes * 60 + second - offset(rest)?, nanos })
 }
 
-/// Days since the epoch of a date such as `2026-01-01`.
+/// Days since the Unix epoch of a date such as `2026-01-01`.
 #[must_use]
 pub fn parse_date(text: &[u8]) -> Option<i32> {
     match date(text)? {
@@ -170,7 +170,7 @@ pub fn read_timestamp(text: &str) -> Option<Moment> {
     Some(Moment { seconds: midnight + second - offset(rest)?, nanos })
 }
 
-/// Days since the epoch of a text in a cast: `2026-1-1`, `2026-1`, `2026`, or a timestamp.
+/// Days since the Unix epoch of a text in a cast: `2026-1-1`, `2026-1`, `2026`, or a timestamp.
 #[must_use]
 pub fn read_date(text: &str) -> Option<i32> {
     let bytes = text.as_bytes();
@@ -254,7 +254,7 @@ fn date(text: &[u8]) -> Option<(i64, &[u8])> {
     Some((days_of(year, month, day)?, rest))
 }
 
-/// Days since the epoch of a date; `None` if there is no such date.
+/// Days since the Unix epoch of a date; `None` if there is no such date.
 fn days_of(year: i64, month: i64, day: i64) -> Option<i64> {
     let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {
@@ -309,8 +309,8 @@ fn offset(text: &[u8]) -> Option<i64> {
     (hours <= 18 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
-/// Days since the epoch, counted in eras of 400 years that start in March (Howard Hinnant: chrono-Compatible Low-Level
-/// Date Algorithms).
+/// Days since the Unix epoch, counted in eras of 400 years that start in March (Howard Hinnant: chrono-Compatible
+/// Low-Level Date Algorithms).
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let shifted = if month <= 2 { year - 1 } else { year };
     let era = shifted.div_euclid(400);
@@ -352,7 +352,7 @@ pub fn write(value: i64, unit: TimeUnit, form: TimestampForm, into: &mut Vec<u8>
     }
 }
 
-/// Writes a day since the epoch as a date.
+/// Writes a day since the Unix epoch as a date.
 pub fn write_day(days: i64, into: &mut Vec<u8>) {
     use std::io::Write as _;
     let (year, month, day) = civil_from_days(days);

@@ -346,7 +346,7 @@ fn check_ltz(constants: &Constants) -> std::result::Result<(), String> {
 fn to_timestamp_ltz(arguments: &Arguments) -> Result<ArrayRef> {
     let wholes = match arguments.data_type(0)? {
         DataType::Utf8View => arguments.texts(0)?,
-        _ => return from_epoch(arguments),
+        _ => return from_unix_millis(arguments),
     };
     let mut patterns = Patterns::of(arguments, 1, DEFAULT, Dialect::Formatter)?;
     let zones = (arguments.len() > 2).then(|| arguments.texts(2)).transpose()?;
@@ -389,7 +389,7 @@ fn of_ticks(arguments: &Arguments, per_second: i64) -> Result<ArrayRef> {
 }
 
 /// NULL outside of the years 0 to 9999.
-fn from_epoch(arguments: &Arguments) -> Result<ArrayRef> {
+fn from_unix_millis(arguments: &Arguments) -> Result<ArrayRef> {
     let precisions = (arguments.len() > 1).then(|| arguments.ints(1)).transpose()?;
     let wholes = arguments.ints(0).ok();
     let doubles = if wholes.is_some() { None } else { Some(arguments.doubles(0)?) };

@@ -263,10 +263,10 @@ impl CheckpointStore {
 pub(crate) fn parse_manifest(name: &str, bytes: &[u8]) -> Result<Manifest, StorageError> {
     /// What manifests of all formats contain.
     #[derive(Deserialize)]
-    struct Format {
+    struct FormatHeader {
         format: u32,
     }
-    let Format { format } = serde_json::from_slice(bytes).map_err(|error| corrupt(name, error.to_string()))?;
+    let FormatHeader { format } = serde_json::from_slice(bytes).map_err(|error| corrupt(name, error.to_string()))?;
     // A later format may have anything in it, so its number is told before the rest is read.
     if !(MANIFEST_FORMAT_MIN..=MANIFEST_FORMAT).contains(&format) {
         let known = format!("{MANIFEST_FORMAT_MIN} to {MANIFEST_FORMAT} are known");

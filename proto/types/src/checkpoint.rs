@@ -164,7 +164,7 @@ pub struct InFlightRows {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prepared {
-    /// The first checkpoint whose barrier came after the rows; `CheckpointId::FINAL` if none came.
+    /// The epoch of the rows, named by the checkpoint whose barrier ended it; `CheckpointId::FINAL` if none did.
     pub epoch: CheckpointId,
     /// What the committer needs to publish the rows.
     pub committables: SinkCommittables,

@@ -10,9 +10,9 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Time since a fixed moment of this process; never goes back. For leases, rates and durations.
     fn monotonic(&self) -> Duration;
-    /// Time since the Unix epoch: for people, and for what outlives a process, namely how long idempotency keys are
-    /// remembered and how old the rows of open parts are. Nothing else may depend on it.
-    fn since_epoch(&self) -> Duration;
+    /// Unix time: the time since the Unix epoch. For people, and for what outlives a process, namely how long
+    /// idempotency keys are remembered and how old the rows of open parts are. Nothing else may depend on it.
+    fn unix_time(&self) -> Duration;
 }
 
 /// Gives random numbers.

@@ -199,11 +199,7 @@ pub enum Report {
         splits: Result<Vec<(OperatorId, Vec<Split>)>, Failure>,
     },
     /// All subtasks of the attempt on this node are built and connected.
-    Ready {
-        /// The job.
-        job: JobId,
-        attempt: Attempt,
-    },
+    Ready { job: JobId, attempt: Attempt },
     /// A subtask has processed all its input.
     Finished {
         job: JobId,
@@ -232,11 +228,7 @@ pub enum Report {
         failure: Failure,
     },
     /// Something waits for the next checkpoint, such as rows that a client may get only then.
-    CheckpointWanted {
-        /// The job.
-        job: JobId,
-        attempt: Attempt,
-    },
+    CheckpointWanted { job: JobId, attempt: Attempt },
     /// A subtask, or the deployment as a whole, failed. The attempt is over.
     Failed {
         job: JobId,
@@ -248,11 +240,7 @@ pub enum Report {
         peer: Option<NodeId>,
     },
     /// Nothing of the attempt is left on this node.
-    Gone {
-        /// The job.
-        job: JobId,
-        attempt: Attempt,
-    },
+    Gone { job: JobId, attempt: Attempt },
     /// The committables of an attempt are published, or could not be.
     Committed {
         job: JobId,

@@ -143,10 +143,7 @@ pub enum SettingError {
     },
     /// It names a directory, and names none.
     #[error("setting '{key}' is empty: name a directory, or leave the setting out")]
-    Empty {
-        /// The key.
-        key: String,
-    },
+    Empty { key: String },
     /// Its value cannot be read.
     #[error("setting '{key}' = '{value}': {reason}")]
     Value {
@@ -277,7 +274,8 @@ impl JobSettings {
 /// The settings of a job that is restarted with some of them changed.
 ///
 /// # Errors
-/// Names the first of them that a job does not have, has for its life, that is empty, or whose value cannot be read.
+/// Names the first of them that a job does not have, that a restart cannot change, that is empty, or whose value cannot
+/// be read.
 pub fn settings_of_restart(
     before: &BTreeMap<String, String>,
     changes: &BTreeMap<String, String>,

@@ -277,7 +277,7 @@ impl<R: Replicated> Driver<R> {
     }
 
     fn is_ours(&self, origin: Origin) -> bool {
-        (origin.member, origin.life) == (self.config.member, self.life)
+        (origin.member, origin.incarnation) == (self.config.member, self.incarnation)
     }
 
     /// Bounds the log: takes a snapshot of the applied state, and drops the entries before it. Every member takes its

@@ -31,7 +31,7 @@ pub(crate) enum Holds {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sight {
     /// A random number drawn when the process started.
-    pub(crate) life: u64,
+    pub(crate) incarnation: u64,
     /// Its cluster: the store's, or else the configured one.
     pub(crate) cluster: Option<ClusterId>,
     /// Its number: the store's, or else the configured one.
@@ -60,7 +60,7 @@ pub(crate) fn decide(
     answers: &BTreeMap<MemberId, Option<Sight>>,
     overrides_silence: bool,
 ) -> Result<Decision, Refusal> {
-    let mut lives = BTreeMap::from([(own.life, own.member)]);
+    let mut incarnations = BTreeMap::from([(own.incarnation, own.member)]);
     let (mut silent, mut holders) = (BTreeSet::new(), BTreeSet::new());
     for (listed, answer) in answers {
         let address = own.first.get(listed).cloned().unwrap_or_default();
@@ -68,7 +68,7 @@ pub(crate) fn decide(
             silent.insert(*listed);
             continue;
         };
-        if let Some(one) = lives.insert(sight.life, *listed) {
+        if let Some(one) = incarnations.insert(sight.incarnation, *listed) {
             return Err(Refusal::SameProcess { one, other: *listed, address });
         }
         check_cluster(own, sight, &address)?;

@@ -109,7 +109,7 @@ impl Opening {
         let stored = store.load().await?;
         start::take_identity(&mut config, &stored)?;
         let sight = Sight {
-            life: seams.entropy.next(),
+            incarnation: seams.entropy.next(),
             cluster: config.cluster.clone(),
             member: config.member,
             holds: Holds::Nothing,
@@ -139,8 +139,8 @@ impl Opening {
 
     /// A random number that identifies this process.
     #[must_use]
-    pub fn life(&self) -> u64 {
-        self.sight.borrow().life
+    pub fn incarnation(&self) -> u64 {
+        self.sight.borrow().incarnation
     }
 
     /// What it waits for, shown to users. `None` while it waits for nothing.
@@ -222,7 +222,7 @@ impl Opening {
         let mut reasons = Vec::new();
         for holder in holders {
             let Some(at) = own.first.get(holder) else { continue };
-            match self.lines.apply_to(at, (&cluster, &address, own.life)).await {
+            match self.lines.apply_to(at, (&cluster, &address, own.incarnation)).await {
                 Ok(member) => return Ok(member),
                 Err(why) => reasons.push(format!("{holder}: {why}")),
             }

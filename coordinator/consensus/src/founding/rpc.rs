@@ -77,10 +77,10 @@ impl Lines {
     async fn admit(
         &mut self,
         address: &str,
-        (cluster, own, life): (&ClusterId, &str, u64),
+        (cluster, own, incarnation): (&ClusterId, &str, u64),
     ) -> Result<v1::AdmitResponse, String> {
         let mut client = self.client(address)?;
-        let request = v1::AdmitRequest { cluster: cluster.0.clone(), address: own.to_owned(), life };
+        let request = v1::AdmitRequest { cluster: cluster.0.clone(), address: own.to_owned(), incarnation };
         let answered = time::timeout(ADMIT_WITHIN, client.admit(request)).await;
         let answer = answered.map_err(|_| format!("{address} does not answer"))?;
         answer.map(tonic::Response::into_inner).map_err(|status| status.message().to_owned())

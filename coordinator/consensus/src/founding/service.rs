@@ -57,11 +57,11 @@ impl Founding for Threshold {
 }
 
 impl<R: Replicated> Consensus<R> {
-    /// The service that tells members without a log where this one stands, and admits them. `life` identifies this
-    /// process.
+    /// The service that tells members without a log where this one stands, and admits them. `incarnation` identifies
+    /// this process.
     #[must_use]
-    pub fn gatekeeper(&self, network: Arc<dyn Network>, life: u64) -> GatekeeperServer<R> {
-        Gatekeeper::mounted(self.clone(), network, life)
+    pub fn gatekeeper(&self, network: Arc<dyn Network>, incarnation: u64) -> GatekeeperServer<R> {
+        Gatekeeper::mounted(self.clone(), network, incarnation)
     }
 }
 
@@ -69,7 +69,7 @@ impl<R: Replicated> Consensus<R> {
 pub struct Gatekeeper<R: Replicated> {
     consensus: Consensus<R>,
     network: Arc<dyn Network>,
-    life: u64,
+    incarnation: u64,
     /// Held during an admission: at most one at a time.
     admitting: Mutex<()>,
 }
@@ -81,8 +81,8 @@ impl<R: Replicated> std::fmt::Debug for Gatekeeper<R> {
 }
 
 impl<R: Replicated> Gatekeeper<R> {
-    fn mounted(consensus: Consensus<R>, network: Arc<dyn Network>, life: u64) -> GatekeeperServer<R> {
-        founding_server::FoundingServer::new(Self { consensus, network, life, admitting: Mutex::new(()) })
+    fn mounted(consensus: Consensus<R>, network: Arc<dyn Network>, incarnation: u64) -> GatekeeperServer<R> {
+        founding_server::FoundingServer::new(Self { consensus, network, incarnation, admitting: Mutex::new(()) })
     }
 
     /// Checks that the applicant still runs with an empty store. Its request may have been in transit for long.
@@ -90,7 +90,7 @@ impl<R: Replicated> Gatekeeper<R> {
         let seen = rpc::peek_once(&self.network, &applicant.address).await;
         let seen =
             seen.map_err(|why| unavailable(&format!("{} can't be asked from here: {why}", applicant.address)))?;
-        if seen.life != applicant.life || seen.holds != Holds::Nothing {
+        if seen.incarnation != applicant.incarnation || seen.holds != Holds::Nothing {
             return Err(unavailable("whoever asked to be admitted is not there any more"));
         }
         Ok(())
@@ -121,7 +121,7 @@ impl<R: Replicated> Founding for Gatekeeper<R> {
     async fn peek(&self, _request: Request<v1::PeekRequest>) -> Result<Response<v1::PeekResponse>, Status> {
         let standing = self.consensus.standing().await.map_err(status)?;
         let sight = Sight {
-            life: self.life,
+            incarnation: self.incarnation,
             cluster: Some(self.consensus.cluster().clone()),
             member: self.consensus.member(),
             holds: if standing.is_founding { Holds::Founding } else { Holds::More },
@@ -131,7 +131,7 @@ impl<R: Replicated> Founding for Gatekeeper<R> {
     }
 
     async fn admit(&self, request: Request<v1::AdmitRequest>) -> Result<Response<v1::AdmitResponse>, Status> {
-        let v1::AdmitRequest { cluster, address, life } = request.into_inner();
+        let v1::AdmitRequest { cluster, address, incarnation } = request.into_inner();
         if cluster != self.consensus.cluster().0 {
             let ours = self.consensus.cluster();
             return Err(Status::failed_precondition(format!("this is a member of cluster {ours}, not of {cluster:?}")));
@@ -143,7 +143,7 @@ impl<R: Replicated> Founding for Gatekeeper<R> {
             let leader = leader.and(leadership.leader_address).unwrap_or_default();
             return Ok(Response::new(v1::AdmitResponse { member: 0, leader }));
         }
-        let member = self.admit_applicant(Applicant { address, life }).await?;
+        let member = self.admit_applicant(Applicant { address, incarnation }).await?;
         Ok(Response::new(v1::AdmitResponse { member: member.0, leader: String::new() }))
     }
 }

@@ -17,7 +17,7 @@ impl From<Sight> for v1::PeekResponse {
         };
         let first = sight.first.into_iter();
         Self {
-            life: sight.life,
+            incarnation: sight.incarnation,
             cluster: sight.cluster.map(|cluster| cluster.0).unwrap_or_default(),
             member: sight.member.0,
             holds: holds.into(),
@@ -41,7 +41,7 @@ impl TryFrom<v1::PeekResponse> for Sight {
         }
         let first = wire.first.into_iter().map(|first| (MemberId(first.member), first.address));
         Ok(Self {
-            life: wire.life,
+            incarnation: wire.incarnation,
             cluster: Some(wire.cluster).filter(|cluster| !cluster.is_empty()).map(ClusterId),
             member: MemberId(wire.member),
             holds,

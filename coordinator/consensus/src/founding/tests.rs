@@ -16,7 +16,7 @@ fn list(members: impl IntoIterator<Item = u64>) -> FirstMembers {
 
 fn sight(member: u64, holds: Holds) -> Sight {
     let cluster = Some(ClusterId("river".to_owned()));
-    Sight { life: 100 + member, cluster, member: MemberId(member), holds, first: list(1..=3) }
+    Sight { incarnation: 100 + member, cluster, member: MemberId(member), holds, first: list(1..=3) }
 }
 
 fn judge(answers: [(u64, Option<Sight>); 2], overrides_silence: bool) -> Result<Decision, Refusal> {
@@ -74,7 +74,7 @@ fn what_was_told_differently_is_refused_by_name() {
         let other = refused(Sight { cluster: elsewhere.clone(), ..sight(2, holds) });
         assert_eq!(other.to_string(), "member-2 at m2:1 is of cluster lake, and this is member-1 of cluster river");
     }
-    let own = refused(Sight { life: 101, ..sight(1, Holds::Nothing) });
+    let own = refused(Sight { incarnation: 101, ..sight(1, Holds::Nothing) });
     assert!(own.to_string().starts_with("the same process answers for member-1 and for member-2 at m2:1"), "{own}");
     let moved = refused(sight(3, Holds::Nothing));
     assert_eq!(moved.to_string(), "m2:1 stands in the list of first members for member-2, and member-3 answers there");

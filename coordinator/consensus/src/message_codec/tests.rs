@@ -199,7 +199,7 @@ fn reads_must_name_their_origin() {
     let mut read = message(MessageType::MsgReadIndex);
     read.term = 0;
     assert_eq!(refusal(&read), "malformed raft message: it names no read");
-    let data = Origin { member: MemberId(1), life: 2, number: 3 }.encode().into();
+    let data = Origin { member: MemberId(1), incarnation: 2, number: 3 }.encode().into();
     let entry = Entry { data, ..Entry::default() };
     read.set_entries(vec![entry].into());
     assert!(pass(&read).expect("accepted").is_some());

@@ -15,8 +15,8 @@ fn roster() -> impl Strategy<Value = Roster> {
 
 proptest! {
     #[test]
-    fn origins_come_back(member: u64, life: u64, number: u64) {
-        let origin = Origin { member: MemberId(member), life, number };
+    fn origins_come_back(member: u64, incarnation: u64, number: u64) {
+        let origin = Origin { member: MemberId(member), incarnation, number };
         prop_assert_eq!(Origin::decode(&origin.encode()), Ok(origin));
     }
 
@@ -54,7 +54,7 @@ proptest! {
 
 #[test]
 fn each_version_has_these_bytes() {
-    let origin = Origin { member: MemberId(2), life: 3, number: 4 };
+    let origin = Origin { member: MemberId(2), incarnation: 3, number: 4 };
     let mut expected = vec![1];
     expected.extend([2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(origin.encode(), expected);

@@ -17,13 +17,13 @@ async fn a_log_on_disk_is_there_after_a_restart() {
     let mut group = Group::new(1, 14);
     group.snapshot_every_entries = 8;
     let mut expected = Vec::new();
-    for life in 0..3 {
+    for incarnation in 0..3 {
         group.set_store(1, Arc::new(open()));
         group.start(1).await;
         group.leads(1).await;
         assert_eq!(group.read(1).await, Ok(expected.clone()));
         for number in 0..7 {
-            let command = format!("{life}/{number}");
+            let command = format!("{incarnation}/{number}");
             group.propose(1, &command).await.expect("committed");
             expected.push(command);
         }

@@ -103,7 +103,7 @@ impl Forged {
         };
         message.set_msg_type(self.kind);
         if is_read {
-            let data = Origin { member: MemberId(self.from), life: 1, number: last }.encode();
+            let data = Origin { member: MemberId(self.from), incarnation: 1, number: last }.encode();
             message.set_entries(vec![Entry { data: data.into(), ..Entry::default() }].into());
         } else {
             message.set_entries(self.entries(message.index, other.from(term)).into());

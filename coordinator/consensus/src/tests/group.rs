@@ -51,7 +51,7 @@ struct Running {
 pub(super) struct Group {
     size: u64,
     seed: u64,
-    lives: u64,
+    incarnations: u64,
     pub(super) snapshot_every_entries: u64,
     hub: Arc<Hub>,
     clock: Seams,
@@ -71,7 +71,7 @@ impl Group {
         Self {
             size,
             seed,
-            lives: 0,
+            incarnations: 0,
             snapshot_every_entries: 1000,
             hub: Arc::default(),
             clock: seams(seed, &Arc::default()).0,
@@ -133,9 +133,9 @@ impl Group {
     /// Starts a member with the store of `member`.
     pub(super) async fn try_start(&mut self, member: u64, config: ConsensusConfig) -> Result<(), StartError> {
         let store = self.stores.entry(member).or_insert_with(|| Arc::new(MemoryStore::new())).clone();
-        self.lives += 1;
+        self.incarnations += 1;
         let tasks = Arc::<Tasks>::default();
-        let (seams, compute) = seams(self.seed.wrapping_mul(1000) + self.lives, &tasks);
+        let (seams, compute) = seams(self.seed.wrapping_mul(1000) + self.incarnations, &tasks);
         let network = self.network(member);
         let listener = network.listen(&address(member)).await.expect("listens");
         let (consensus, service) = start(config, Texts::default(), store, network, seams.clone()).await?;

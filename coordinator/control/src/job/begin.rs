@@ -45,7 +45,7 @@ impl JobController {
             Some(at) => at,
             None => self.draw_backoff(view, kind),
         };
-        let has_lost = nodes_of(view.record).iter().any(|(node, life)| !view.is_present(*node, *life));
+        let has_lost = nodes_of(view.record).iter().any(|(node, incarnation)| !view.is_present(*node, *incarnation));
         let is_first_loss = kind == FailureKind::Link && has_lost && self.failures_in_a_row <= 1;
         if is_first_loss { Duration::ZERO } else { restart_at }
     }
@@ -63,7 +63,9 @@ impl JobController {
     /// Nodes that are not lost and have not reported that the last attempt is gone.
     pub(super) fn leftovers<'a>(&'a self, view: &'a JobView<'_>) -> impl Iterator<Item = NodeId> + 'a {
         let kept = self.keeps_rows(view.record);
-        let present = nodes_of(view.record).iter().filter(move |(node, life)| !kept && view.is_present(**node, **life));
+        let present = nodes_of(view.record)
+            .iter()
+            .filter(move |(node, incarnation)| !kept && view.is_present(**node, **incarnation));
         present.map(|(node, _)| *node).filter(|node| !self.facts.gone.contains(node))
     }
 

@@ -277,7 +277,7 @@ impl JobController {
                 Err(reason) => self.checkpoints.on_failed(of, &reason),
             }
         }
-        self.checkpoints.history.begin(checkpoint, self.facts.attempt, view.since_epoch, view.now);
+        self.checkpoints.history.begin(checkpoint, self.facts.attempt, view.unix_time, view.now);
         self.order_all(view.record, &Action::BeginCheckpoint { checkpoint })
     }
 

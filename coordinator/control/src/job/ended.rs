@@ -106,8 +106,8 @@ impl JobController {
         if removal.on.is_some() || view.now < removal.not_before {
             return None;
         }
-        let (node, life) = attached_node(view, removal.failures)?;
-        removal.on = Some((node, life));
+        let (node, incarnation) = attached_node(view, removal.failures)?;
+        removal.on = Some((node, incarnation));
         Some(self.order(node, Action::Discard { graph: Box::new(self.graph.clone()), before }))
     }
 

@@ -91,7 +91,7 @@ impl Removal {
 
     /// The order is lost with its node.
     pub(super) fn forget_order(&mut self, is_lost: impl Fn(NodeId, Incarnation) -> bool) {
-        if self.on.take_if(|(node, life)| is_lost(*node, *life)).is_some() {
+        if self.on.take_if(|(node, incarnation)| is_lost(*node, *incarnation)).is_some() {
             self.is_outdated = false;
         }
     }
@@ -133,7 +133,7 @@ impl AttemptFacts {
     /// more severe failure at its other end.
     pub(super) fn on_failure(&mut self, failure: Failure, now: Duration) {
         match &mut self.failure {
-            Some((known, _)) if gravity(known.kind) >= gravity(failure.kind) => {}
+            Some((known, _)) if severity(known.kind) >= severity(failure.kind) => {}
             Some((known, _)) => *known = failure,
             None => self.failure = Some((failure, now)),
         }
@@ -166,7 +166,7 @@ impl AttemptFacts {
     }
 }
 
-fn gravity(kind: FailureKind) -> u8 {
+fn severity(kind: FailureKind) -> u8 {
     match kind {
         FailureKind::Link => 0,
         FailureKind::Node => 1,

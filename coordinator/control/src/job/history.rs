@@ -45,12 +45,11 @@ pub struct EndedCheckpoint {
 }
 
 impl History {
-    /// A checkpoint begins.
-    pub(super) fn begin(&mut self, checkpoint: CheckpointId, attempt: Attempt, since_epoch: Duration, now: Duration) {
+    pub(super) fn begin(&mut self, checkpoint: CheckpointId, attempt: Attempt, unix_time: Duration, now: Duration) {
         let overview = CheckpointOverview {
             attempt,
             state: CheckpointState::InProgress,
-            begun_ms: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
+            begun_ms: u64::try_from(unix_time.as_millis()).unwrap_or(u64::MAX),
             ..of_the_record(checkpoint)
         };
         self.remembered.push_back(Remembered { since: now, gathered: None, manifest: Duration::ZERO, overview });

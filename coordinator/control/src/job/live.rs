@@ -132,8 +132,8 @@ impl JobController {
         if self.facts.committing_on.is_some() || view.now < self.facts.commit_at {
             return Vec::new();
         }
-        let Some((node, life)) = attached_node(view, self.facts.commits_failed) else { return Vec::new() };
-        self.facts.committing_on = Some((node, life));
+        let Some((node, incarnation)) = attached_node(view, self.facts.commits_failed) else { return Vec::new() };
+        self.facts.committing_on = Some((node, incarnation));
         let graph = Box::new(self.graph.clone());
         let (checkpoint, committables) = (CheckpointId::FINAL, committables.to_vec());
         let action = Action::Commit { graph, checkpoint, committables };
@@ -146,7 +146,7 @@ impl JobController {
     fn notice_loss(&mut self, view: &JobView<'_>) {
         let leaves = |node: &NodeId| view.nodes.get(node).is_some_and(|node| !node.takes_work);
         self.facts.leavers.extend(nodes_of(view.record).keys().filter(|node| leaves(node)));
-        let lost = nodes_of(view.record).iter().find(|(node, life)| !view.is_present(**node, **life));
+        let lost = nodes_of(view.record).iter().find(|(node, incarnation)| !view.is_present(**node, **incarnation));
         if let Some((node, _)) = lost {
             self.facts.on_failure(failure(FailureKind::Node, format!("{node} was lost")), view.now);
         }
@@ -218,8 +218,11 @@ impl JobController {
 
     /// Whether the failure is only that a node of the attempt leaves, or has left, as announced.
     fn is_departure(&self, view: &JobView<'_>, kind: FailureKind) -> bool {
-        let is_gone = |node: &NodeId, life| !view.is_present(*node, life);
-        let lost = nodes_of(view.record).iter().filter(|(node, life)| is_gone(node, **life)).map(|(node, _)| node);
+        let is_gone = |node: &NodeId, incarnation| !view.is_present(*node, incarnation);
+        let lost = nodes_of(view.record)
+            .iter()
+            .filter(|(node, incarnation)| is_gone(node, **incarnation))
+            .map(|(node, _)| node);
         let left = || self.facts.leavers.iter().any(|node| view.nodes.get(node).is_none_or(|node| !node.attached));
         let could_be = match kind {
             FailureKind::Node => !self.facts.leavers.is_empty(),

@@ -88,8 +88,8 @@ impl JobController {
         if publishing.on.is_some() || view.now < publishing.not_before {
             return Vec::new();
         }
-        let Some((node, life)) = attached_node(view, publishing.failures) else { return Vec::new() };
-        publishing.on = Some((node, life));
+        let Some((node, incarnation)) = attached_node(view, publishing.failures) else { return Vec::new() };
+        publishing.on = Some((node, incarnation));
         let graph = Box::new(self.graph.clone());
         vec![self.order(node, Action::Commit { graph, checkpoint, committables })]
     }

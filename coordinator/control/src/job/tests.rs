@@ -242,7 +242,7 @@ fn a_cause_is_waited_for_although_the_node_of_the_broken_stream_has_dropped_the_
 }
 
 #[test]
-fn orders_that_were_lost_with_a_link_are_given_again_to_the_same_life_of_the_node() {
+fn orders_that_were_lost_with_a_link_are_given_again_to_the_same_incarnation_of_the_node() {
     let mut world = World::new(&[2], Some(1));
     world.until(JobStatus::Committing);
     world.cut_off(NodeId(1));

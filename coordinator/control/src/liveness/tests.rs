@@ -82,7 +82,7 @@ fn a_heartbeat_processed_just_before_a_late_tick_does_not_hide_that_it_is_late()
 }
 
 #[test]
-fn news_of_an_old_life_does_not_touch_the_new_one() {
+fn news_of_an_old_incarnation_does_not_touch_the_new_one() {
     let mut liveness = NodeLiveness::new(LEASE, [id(1)], ms(0));
     liveness.on_heard(NodeId(1), Incarnation(11), ms(0));
     liveness.on_left(NodeId(1), Incarnation(10), ms(10));
@@ -114,8 +114,8 @@ proptest! {
                 let silent = now - heard >= 3000;
                 prop_assert_eq!(expired.contains(&id(node)), silent, "node {} at {}", node, now);
             }
-            let (id, life) = id(node);
-            liveness.on_heard(id, life, ms(now));
+            let (id, incarnation) = id(node);
+            liveness.on_heard(id, incarnation, ms(now));
             last[usize::try_from(node).unwrap()] = now;
             prop_assert_eq!(liveness.check_invariants(), Ok(()));
         }

@@ -40,7 +40,7 @@ use crate::{
     catalog::TableKey,
     errors::{Result, SqlError},
     prune::Uses,
-    values::Rows,
+    values::ValuesNode,
     window_tvf::WindowTvf,
 };
 
@@ -116,7 +116,7 @@ impl Lowerer<'_> {
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Extension(extension) => {
                 let node = extension.node.as_any();
-                match (node.downcast_ref::<WindowTvf>(), node.downcast_ref::<Rows>()) {
+                match (node.downcast_ref::<WindowTvf>(), node.downcast_ref::<ValuesNode>()) {
                     (Some(window), _) => self.window_function(window),
                     (_, Some(rows)) => Ok(self.values(rows)),
                     _ => Err(self.refuse(&plan.expressions(), None, "this operation is not supported")),

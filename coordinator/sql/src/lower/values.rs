@@ -14,10 +14,10 @@ use super::{
     graph::Draft,
     relation::{Base, Relation, RelationColumn, Stage},
 };
-use crate::values::Rows;
+use crate::values::ValuesNode;
 
 impl Lowerer<'_> {
-    pub(super) fn values(&mut self, rows: &Rows) -> Relation {
+    pub(super) fn values(&mut self, rows: &ValuesNode) -> Relation {
         let schema = rows.columns();
         let columns: Vec<RelationColumn> = schema.fields().iter().map(|field| plain(field.name())).collect();
         let options = BTreeMap::from([(VALUES_ROWS.to_owned(), rows.stream.to_string())]);

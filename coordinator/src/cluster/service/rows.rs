@@ -31,8 +31,8 @@ impl Default for RowsMemory {
     }
 }
 
-/// What the record says about a query's rows.
-enum Rows {
+/// Where a query's rows are, by the record.
+enum RowsPlace {
     /// They are on the node of this attempt.
     There(AttemptRecord),
     /// There may be some later.
@@ -52,7 +52,7 @@ impl ClusterService {
             self.check_query(&record, &request)?;
             let left = wait.saturating_sub(self.seams.clock.monotonic().saturating_sub(begun));
             match rows_of(&record, &request)? {
-                Rows::There(attempt) => {
+                RowsPlace::There(attempt) => {
                     let fetched = self.fetch_from(&record, &attempt, RowsRequest { wait: left, ..request }).await;
                     match fetched {
                         // Another attempt follows, or the node was started anew. The record is about to tell.
@@ -60,7 +60,7 @@ impl ClusterService {
                         fetched => return fetched,
                     }
                 }
-                Rows::NotYet => {}
+                RowsPlace::NotYet => {}
             }
             let waited = self.seams.clock.monotonic().saturating_sub(begun);
             if waited >= wait {
@@ -141,12 +141,12 @@ fn queries_of(record: &JobRecord) -> Result<Arc<[u32]>, Status> {
     Ok(graph.collects().map(|(_, query)| query).collect())
 }
 
-fn rows_of(record: &JobRecord, request: &RowsRequest) -> Result<Rows, Status> {
+fn rows_of(record: &JobRecord, request: &RowsRequest) -> Result<RowsPlace, Status> {
     let job = request.job;
     match (record.status, &record.attempt) {
-        (JobStatus::Running | JobStatus::Committing, Some(attempt)) => Ok(Rows::There(attempt.clone())),
+        (JobStatus::Running | JobStatus::Committing, Some(attempt)) => Ok(RowsPlace::There(attempt.clone())),
         (JobStatus::Finished | JobStatus::Stopped, Some(attempt)) if record.ended_well() => {
-            Ok(Rows::There(attempt.clone()))
+            Ok(RowsPlace::There(attempt.clone()))
         }
         (JobStatus::Failed, _) => {
             let cause = record.failure.as_ref().map_or("the cause is not known", |failure| &failure.message);
@@ -155,7 +155,7 @@ fn rows_of(record: &JobRecord, request: &RowsRequest) -> Result<Rows, Status> {
         (JobStatus::Cancelled | JobStatus::Stopped | JobStatus::Finished, _) => {
             Err(Status::failed_precondition(format!("{job} was {}", record.status)))
         }
-        _ => Ok(Rows::NotYet),
+        _ => Ok(RowsPlace::NotYet),
     }
 }
 

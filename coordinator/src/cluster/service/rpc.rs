@@ -31,7 +31,6 @@ const LEADER_WAIT: Duration = Duration::from_secs(3);
 pub(super) enum Route {
     /// This member.
     Here,
-    /// The leader.
     Leader(ClusterClient<Channel>),
 }
 

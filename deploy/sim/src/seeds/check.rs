@@ -191,7 +191,7 @@ fn check_late(late: &[RecordBatch]) -> Result<()> {
     Ok(())
 }
 
-/// Reads one text from each line of JSON in files of set-aside records.
+/// Reads one text from each line of JSON in files of a side output.
 fn records_of(files: Vec<(String, Bytes)>, record: impl Fn(&Value) -> Option<String>) -> Result<Vec<String>> {
     let mut records = Vec::new();
     for (name, bytes) in files {
@@ -203,7 +203,7 @@ fn records_of(files: Vec<(String, Bytes)>, record: impl Fn(&Value) -> Option<Str
     Ok(records)
 }
 
-/// Checks that each job has set aside all these texts once. A job that has not read all its input may miss some.
+/// Checks that the side outputs of each job hold all these texts once. A job that has not read all its input may miss some.
 fn check_texts(what: &str, copies: Copies, found: Vec<String>, each: &[String]) -> Result<()> {
     let surplus = |found: Vec<String>, there: Vec<String>| unmatched(found, there, "set aside too often");
     let missing = |found: Vec<String>, there: Vec<String>| unmatched(there, found, "not set aside");

@@ -41,7 +41,6 @@ impl JobKind {
         lines(&files.events) + if self.has_others() { lines(&files.others) } else { 0 }
     }
 
-    /// All kinds.
     pub const ALL: &[Self] = &[
         Self::Tumble,
         Self::Hop,

@@ -1,7 +1,7 @@
 //! Seeded runs: one number determines the whole run, and its output is compared with the batch answer.
 //!
 //! ```text
-//! seed -> scenario (job, input, cluster, faults) -> simulation -> verdict: output, set-aside records, leftovers, panics
+//! seed -> scenario (job, input, cluster, faults) -> simulation -> checks: output, side outputs, leftovers, panics
 //! ```
 
 mod check;

@@ -22,7 +22,6 @@ use crate::simulation::{Ending, Journal, SharedDirectory, SimulatedStore, panics
 /// The result of a seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The seed.
     pub seed: u64,
     /// Why it failed, if it did.
     pub failure: Option<String>,

@@ -32,7 +32,6 @@ const WATCHED_FILES: usize = 12;
 pub struct Scenario {
     /// The seed that it was drawn from.
     pub seed: u64,
-    /// The job.
     pub job: JobKind,
     /// Its input.
     pub dataset: Dataset,

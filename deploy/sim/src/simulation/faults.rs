@@ -129,9 +129,7 @@ impl fmt::Display for Host {
 /// The processes of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cast {
-    /// Coordinators.
     pub coordinators: u32,
-    /// Nodes.
     pub nodes: u32,
     /// Slots of each node.
     pub slots: u32,

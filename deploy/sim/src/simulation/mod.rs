@@ -40,4 +40,4 @@ pub(crate) use store::CHECKPOINTS;
 pub use store::{Call, SimulatedStore, Trouble};
 
 /// 2026-01-01 00:00:00 UTC, the start of every simulated wall clock.
-const EPOCH_OFFSET: Duration = Duration::from_secs(1_767_225_600);
+const UNIX_START: Duration = Duration::from_secs(1_767_225_600);

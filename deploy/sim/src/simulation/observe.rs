@@ -101,11 +101,11 @@ impl Observer {
             }
         }
         for (node, record) in state.nodes() {
-            let life = record.registration.incarnation;
+            let incarnation = record.registration.incarnation;
             let now = match record.state {
                 NodeState::Lost => format!("lost: {}", record.reason),
-                NodeState::Leaving => format!("leaving, {life}"),
-                NodeState::Alive => format!("registered, {life}"),
+                NodeState::Leaving => format!("leaving, {incarnation}"),
+                NodeState::Alive => format!("registered, {incarnation}"),
             };
             if self.nodes.get(node) != Some(&now) {
                 self.journal.say(format!("{node}: {now}"));

@@ -57,7 +57,7 @@ pub(super) struct Stage {
 #[derive(Default)]
 pub(super) struct Seen {
     gates: BTreeMap<String, Arc<Gate>>,
-    lives: BTreeMap<String, u64>,
+    incarnations: BTreeMap<String, u64>,
     /// The error of each host's wall clock, in milliseconds.
     clocks: BTreeMap<String, Arc<AtomicI64>>,
     /// The Raft group as each living coordinator has it.
@@ -106,15 +106,15 @@ impl Stage {
     pub(super) fn begin(&self, host: &str) -> Process {
         let gate = self.gate(host);
         gate.open();
-        let life = {
+        let incarnation = {
             let mut seen = self.seen();
-            let lives = seen.lives.entry(host.to_owned()).or_default();
-            *lives += 1;
-            *lives
+            let incarnations = seen.incarnations.entry(host.to_owned()).or_default();
+            *incarnations += 1;
+            *incarnations
         };
         let executor = Executor::start(gate.clone());
         let wrong_by = self.clock(host);
-        Process { name: host.to_owned(), seed: self.seed, life, gate, executor, wrong_by }
+        Process { name: host.to_owned(), seed: self.seed, incarnation, gate, executor, wrong_by }
     }
 
     fn end(&self, process: &Process, why: String) {

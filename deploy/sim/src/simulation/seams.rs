@@ -11,7 +11,7 @@ use std::{
 use thalweg_types::seam::{Clock, Entropy, Seams};
 
 use super::{
-    EPOCH_OFFSET,
+    UNIX_START,
     executor::{Executor, ProcessSpawner},
     gate::Gate,
 };
@@ -24,7 +24,7 @@ pub(super) struct Process {
     /// The seed of the run.
     pub(super) seed: u64,
     /// The number of the incarnation on this host, from 1.
-    pub(super) life: u64,
+    pub(super) incarnation: u64,
     /// Pauses the process.
     pub(super) gate: Arc<Gate>,
     /// Runs its tasks.
@@ -39,7 +39,7 @@ impl Process {
         let spawner = Arc::new(ProcessSpawner(self.executor.clone()));
         Seams {
             clock: Arc::new(HostClock::start(self.wrong_by.clone())),
-            entropy: Arc::new(SeededEntropy::new(&self.name, self.seed, self.life)),
+            entropy: Arc::new(SeededEntropy::new(&self.name, self.seed, self.incarnation)),
             io: spawner.clone(),
             compute: spawner,
         }
@@ -68,8 +68,8 @@ impl Clock for HostClock {
         self.start.elapsed()
     }
 
-    fn since_epoch(&self) -> Duration {
-        let right = EPOCH_OFFSET + self.started_at + self.monotonic();
+    fn unix_time(&self) -> Duration {
+        let right = UNIX_START + self.started_at + self.monotonic();
         let wrong_by = self.wrong_by.load(Ordering::Relaxed);
         let distance = Duration::from_millis(wrong_by.unsigned_abs());
         if wrong_by < 0 { right.saturating_sub(distance) } else { right + distance }
@@ -85,9 +85,9 @@ struct SeededEntropy {
 const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl SeededEntropy {
-    fn new(host: &str, seed: u64, life: u64) -> Self {
+    fn new(host: &str, seed: u64, incarnation: u64) -> Self {
         let state = host.bytes().fold(mix(seed), |state, byte| mix(state ^ u64::from(byte)));
-        Self { state: AtomicU64::new(mix(state ^ life)) }
+        Self { state: AtomicU64::new(mix(state ^ incarnation)) }
     }
 }
 

@@ -296,7 +296,7 @@ impl SimulatedStore {
     /// Sets the time of an object to virtual time.
     fn dated(&self, mut meta: ObjectMeta) -> ObjectMeta {
         let written = self.state().written.get(&meta.location).copied().unwrap_or_default();
-        meta.last_modified = DateTime::<Utc>::UNIX_EPOCH + super::EPOCH_OFFSET + written;
+        meta.last_modified = DateTime::<Utc>::UNIX_EPOCH + super::UNIX_START + written;
         meta
     }
 

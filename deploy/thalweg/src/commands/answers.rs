@@ -6,7 +6,7 @@ use serde::Serialize;
 use thalweg_client::{Client, SubmitOptions};
 
 use crate::{
-    args::Format,
+    args::OutputFormat,
     output::{self, print_list},
     statements::{self, Kind},
 };
@@ -22,7 +22,7 @@ struct Answer {
 }
 
 /// Prints the answers of a script. Returns whether it also has something to run.
-pub(super) async fn print(client: &Client, script: &SubmitOptions, format: Format) -> Result<bool> {
+pub(super) async fn print(client: &Client, script: &SubmitOptions, format: OutputFormat) -> Result<bool> {
     let all = statements::split(&script.sql);
     let has = |kind| all.iter().any(|statement| statement.kind() == kind);
     // A script without any statement is for the cluster to refuse.
@@ -42,10 +42,10 @@ pub(super) async fn print(client: &Client, script: &SubmitOptions, format: Forma
 }
 
 /// Prints a text as it is, or as one value in structured formats.
-pub(super) fn print_text(text: String, head: &str, format: Format) -> Result<()> {
+pub(super) fn print_text(text: String, head: &str, format: OutputFormat) -> Result<()> {
     match format {
-        Format::Table => Ok(output::print(&format!("{}\n", text.trim_end()))?),
-        Format::Json => Ok(output::print(&format!("{}\n", serde_json::json!({ head: text })))?),
-        Format::Csv => print_list(format, &[head], &[Answer { answer: text }], |line| vec![line.answer.clone()]),
+        OutputFormat::Table => Ok(output::print(&format!("{}\n", text.trim_end()))?),
+        OutputFormat::Json => Ok(output::print(&format!("{}\n", serde_json::json!({ head: text })))?),
+        OutputFormat::Csv => print_list(format, &[head], &[Answer { answer: text }], |line| vec![line.answer.clone()]),
     }
 }

@@ -6,7 +6,7 @@ use thalweg_storage::{ObjectStores, StorageError, Verified, VerifiedOperator, ve
 use thalweg_types::checkpoint::RecordedColumn;
 
 use crate::{
-    args::{CheckpointCommand, Format},
+    args::{CheckpointCommand, OutputFormat},
     output::{grouped, print, print_list},
     streams,
 };
@@ -39,7 +39,7 @@ struct OperatorLine {
     columns: Vec<String>,
 }
 
-pub(super) async fn run(command: CheckpointCommand, format: Format) -> Result<()> {
+pub(super) async fn run(command: CheckpointCommand, format: OutputFormat) -> Result<()> {
     let CheckpointCommand::Verify { url } = command;
     let stores = ObjectStores::new(streams::store_options());
     let verified = verify(&url, &stores).await;
@@ -65,12 +65,12 @@ pub(super) async fn run(command: CheckpointCommand, format: Format) -> Result<()
     })?;
     match format {
         // The operators are part of the line.
-        Format::Json => Ok(()),
-        Format::Table | Format::Csv => print_operators(format, &line.operators),
+        OutputFormat::Json => Ok(()),
+        OutputFormat::Table | OutputFormat::Csv => print_operators(format, &line.operators),
     }
 }
 
-fn print_operators(format: Format, operators: &[OperatorLine]) -> Result<()> {
+fn print_operators(format: OutputFormat, operators: &[OperatorLine]) -> Result<()> {
     if operators.is_empty() {
         return Ok(());
     }

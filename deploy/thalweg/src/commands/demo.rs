@@ -17,7 +17,7 @@ use thalweg_types::job::JobOverview;
 use tokio::time::{self, Duration, MissedTickBehavior};
 
 use crate::{
-    args::{DemoArgs, Format},
+    args::{DemoArgs, OutputFormat},
     board::{Board, Screen},
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::{self, FollowOptions},
@@ -40,7 +40,7 @@ const REDRAW_EVERY: Duration = Duration::from_millis(200);
 /// Redraws before the next queries get their turn, if not all fit.
 const REDRAWS_PER_TURN: usize = 15;
 
-pub(super) async fn run(args: DemoArgs, format: Format) -> Result<()> {
+pub(super) async fn run(args: DemoArgs, format: OutputFormat) -> Result<()> {
     if args.print_sql {
         return Ok(print(SQL)?);
     }
@@ -60,7 +60,7 @@ async fn show(
     cluster: &EmbeddedCluster,
     data: &DataDirectory,
     settings: BTreeMap<String, String>,
-    format: Format,
+    format: OutputFormat,
 ) -> Result<()> {
     let client = cluster.client();
     let submitted = client
@@ -73,7 +73,7 @@ async fn show(
         .await?;
     let clock = cluster.seams().clock;
     let started = clock.monotonic();
-    let overview = if format == Format::Table && io::stdout().is_terminal() {
+    let overview = if format == OutputFormat::Table && io::stdout().is_terminal() {
         on_board(client, &submitted).await?
     } else {
         let options = FollowOptions { format, is_quiet: true };

@@ -14,17 +14,17 @@ use super::{
     lists::{JOB_HEAD, job_cells},
 };
 use crate::{
-    args::{Format, JobCommand},
+    args::{JobCommand, OutputFormat},
     follow,
     output::{RowPrinter, columns_of_terminal, grouped, print, print_list, say, watermark_text},
     signals,
 };
 
-pub(super) async fn run(command: JobCommand, format: Format, remote: &Remote) -> Result<()> {
+pub(super) async fn run(command: JobCommand, format: OutputFormat, remote: &Remote) -> Result<()> {
     match command {
         JobCommand::Show(args) => {
             let (client, surroundings) = remote.connect(&args.cluster).await?;
-            show(&client.job(JobId(args.job)).await?, format, surroundings.seams().clock.since_epoch())
+            show(&client.job(JobId(args.job)).await?, format, surroundings.seams().clock.unix_time())
         }
         JobCommand::Cancel(args) => {
             let (client, _surroundings) = remote.connect(&args.cluster).await?;
@@ -66,7 +66,7 @@ pub(super) async fn run(command: JobCommand, format: Format, remote: &Remote) ->
 }
 
 /// Prints rows as they come. Ends with the job or when interrupted, which does not affect the job.
-async fn rows(client: &Client, job: JobId, query: u32, format: Format) -> Result<()> {
+async fn rows(client: &Client, job: JobId, query: u32, format: OutputFormat) -> Result<()> {
     let mut rows = client.fetch_rows(job, query).after_others();
     let mut printer = RowPrinter::new(stdout(), format, 1);
     let mut has_begun = false;
@@ -98,19 +98,19 @@ fn tell_of_others(job: JobId, fetched: u64, is_end: bool) {
     }
 }
 
-fn print_summary(job: &JobOverview, format: Format) -> Result<()> {
+fn print_summary(job: &JobOverview, format: OutputFormat) -> Result<()> {
     print_list(format, &JOB_HEAD, &[job], |job| job_cells(job))
 }
 
-fn show(job: &JobOverview, format: Format, now: Duration) -> Result<()> {
+fn show(job: &JobOverview, format: OutputFormat, now: Duration) -> Result<()> {
     print_summary(job, format)?;
     match format {
-        Format::Json => Ok(()),
-        Format::Csv => {
+        OutputFormat::Json => Ok(()),
+        OutputFormat::Csv => {
             print("\n")?;
             print_list(format, &SUBTASK_HEAD, &job.subtasks, subtask_cells)
         }
-        Format::Table => {
+        OutputFormat::Table => {
             print(&about(job, now, columns_of_terminal()))?;
             print_subtasks(job)
         }
@@ -217,7 +217,7 @@ fn print_subtasks(job: &JobOverview) -> Result<()> {
     let told: Vec<usize> = (0..SUBTASK_HEAD.len()).filter(is_told).collect();
     let short = |name: &'static str| if name == "subtask" { "task" } else { name };
     let head: Vec<&str> = told.iter().map(|column| short(SUBTASK_HEAD[*column])).collect();
-    print_list(Format::Table, &head, &rows, |row| told.iter().map(|column| row[*column].clone()).collect())
+    print_list(OutputFormat::Table, &head, &rows, |row| told.iter().map(|column| row[*column].clone()).collect())
 }
 
 fn checkpoints_text(checkpoints: &CheckpointSummary) -> String {
@@ -230,7 +230,7 @@ fn checkpoints_text(checkpoints: &CheckpointSummary) -> String {
     [last, failed, waits].into_iter().flatten().collect()
 }
 
-fn print_checkpoints(checkpoints: &[CheckpointOverview], format: Format) -> Result<()> {
+fn print_checkpoints(checkpoints: &[CheckpointOverview], format: OutputFormat) -> Result<()> {
     let head = [
         "id",
         "attempt",

@@ -11,7 +11,7 @@ use thalweg_types::{
 
 use super::Remote;
 use crate::{
-    args::{ClusterArgs, Format, MemberCommand, MembersArgs},
+    args::{ClusterArgs, MemberCommand, MembersArgs, OutputFormat},
     output::print_list,
 };
 
@@ -29,12 +29,12 @@ pub(super) fn job_cells(job: &JobOverview) -> Vec<String> {
     ]
 }
 
-pub(super) async fn jobs(args: &ClusterArgs, format: Format, remote: &Remote) -> Result<()> {
+pub(super) async fn jobs(args: &ClusterArgs, format: OutputFormat, remote: &Remote) -> Result<()> {
     let (client, _surroundings) = remote.connect(args).await?;
     print_jobs(&client.jobs().await?, format)
 }
 
-pub(super) fn print_jobs(jobs: &[JobOverview], format: Format) -> Result<()> {
+pub(super) fn print_jobs(jobs: &[JobOverview], format: OutputFormat) -> Result<()> {
     let head = [&JOB_HEAD[..], &["last failure"]].concat();
     print_list(format, &head, jobs, |job| {
         let failure = job.failure.as_ref().map(|failure| first_line(&failure.message)).unwrap_or_default();
@@ -52,7 +52,7 @@ struct NodeLine {
     slots_used: u32,
 }
 
-pub(super) async fn nodes(args: &ClusterArgs, format: Format, remote: &Remote) -> Result<()> {
+pub(super) async fn nodes(args: &ClusterArgs, format: OutputFormat, remote: &Remote) -> Result<()> {
     let (client, _surroundings) = remote.connect(args).await?;
     let nodes = client.nodes().await?.into_iter();
     let lines: Vec<NodeLine> = nodes
@@ -85,7 +85,7 @@ struct MemberLine {
     heard_ms: Option<u64>,
 }
 
-pub(super) async fn cluster(args: MembersArgs, format: Format, remote: &Remote) -> Result<()> {
+pub(super) async fn cluster(args: MembersArgs, format: OutputFormat, remote: &Remote) -> Result<()> {
     let (client, _surroundings) = remote.connect(&ClusterArgs { coordinator: args.coordinator }).await?;
     match args.change {
         None => return members(&client, format).await,
@@ -97,7 +97,7 @@ pub(super) async fn cluster(args: MembersArgs, format: Format, remote: &Remote) 
     members(&client, format).await.context("the change is made, but the members could not be shown")
 }
 
-async fn members(client: &Client, format: Format) -> Result<()> {
+async fn members(client: &Client, format: OutputFormat) -> Result<()> {
     let overview = client.cluster().await?;
     let role_of = |member: &MemberOverview| match (overview.leader == Some(member.member), member.voter) {
         (true, _) => "leader",

@@ -8,7 +8,7 @@ use thalweg_client::{Client, ClientConfig};
 use thalweg_proto::network::Network;
 
 use crate::{
-    args::{Cli, ClusterArgs, Command},
+    args::{Cli, CliCommand, ClusterArgs},
     config, output,
     seams::Surroundings,
     tcp::TcpNetwork,
@@ -35,21 +35,21 @@ pub async fn run(cli: Cli) -> Result<()> {
     let remote = Remote { timeout: cli.timeout };
     let format = cli.output;
     match cli.command {
-        Command::Demo(args) => demo::run(args, format).await,
-        Command::Run(args) => run::run(args, format).await,
-        Command::Dev(args) => dev::run(args).await,
-        Command::Coordinator(args) => coordinator::run(args).await,
-        Command::Node(args) => node::run(args).await,
-        Command::Submit(args) => submit::run(args, format, &remote).await,
-        Command::Explain(args) => submit::explain(args, format, &remote).await,
-        Command::Jobs(args) => lists::jobs(&args, format, &remote).await,
-        Command::Nodes(args) => lists::nodes(&args, format, &remote).await,
-        Command::Cluster(args) => lists::cluster(args, format, &remote).await,
-        Command::Job(command) => job::run(command, format, &remote).await,
-        Command::Checkpoint(command) => checkpoint::run(command, format).await,
-        Command::Preview(args) => preview::run(args, format, &remote).await,
-        Command::Sql(args) => sql::run(args, format, &remote).await,
-        Command::Completions { shell } => {
+        CliCommand::Demo(args) => demo::run(args, format).await,
+        CliCommand::Run(args) => run::run(args, format).await,
+        CliCommand::Dev(args) => dev::run(args).await,
+        CliCommand::Coordinator(args) => coordinator::run(args).await,
+        CliCommand::Node(args) => node::run(args).await,
+        CliCommand::Submit(args) => submit::run(args, format, &remote).await,
+        CliCommand::Explain(args) => submit::explain(args, format, &remote).await,
+        CliCommand::Jobs(args) => lists::jobs(&args, format, &remote).await,
+        CliCommand::Nodes(args) => lists::nodes(&args, format, &remote).await,
+        CliCommand::Cluster(args) => lists::cluster(args, format, &remote).await,
+        CliCommand::Job(command) => job::run(command, format, &remote).await,
+        CliCommand::Checkpoint(command) => checkpoint::run(command, format).await,
+        CliCommand::Preview(args) => preview::run(args, format, &remote).await,
+        CliCommand::Sql(args) => sql::run(args, format, &remote).await,
+        CliCommand::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "thalweg", &mut script);
             Ok(output::print(&String::from_utf8(script)?)?)

@@ -12,7 +12,7 @@ use tokio::time;
 
 use super::{Remote, answers};
 use crate::{
-    args::{Format, PreviewArgs},
+    args::{OutputFormat, PreviewArgs},
     follow::{self, JobError},
     output::{RowPrinter, say},
     script, signals, statements,
@@ -21,7 +21,7 @@ use crate::{
 const NAME: &str = "preview";
 const INTERVAL: &str = "checkpoint.interval";
 
-pub(super) async fn run(args: PreviewArgs, format: Format, remote: &Remote) -> Result<()> {
+pub(super) async fn run(args: PreviewArgs, format: OutputFormat, remote: &Remote) -> Result<()> {
     let mut submit = script::read(&args.script, Some(NAME))?;
     // This includes INSERT within EXECUTE and statement sets.
     let writes = statements::split(&submit.sql).iter().any(statements::Statement::inserts);
@@ -73,7 +73,7 @@ enum Sampled {
     InTime(usize),
 }
 
-async fn sample(client: &Client, submitted: &SubmittedJob, limit: Limit, format: Format) -> Result<Sampled> {
+async fn sample(client: &Client, submitted: &SubmittedJob, limit: Limit, format: OutputFormat) -> Result<Sampled> {
     let mut printer = RowPrinter::new(stdout(), format, submitted.queries.len());
     let mut rows = follow::all_rows(client, submitted);
     let mut asked_to_end = std::pin::pin!(signals::until_asked_to_end());

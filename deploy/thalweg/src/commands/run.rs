@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::answers;
 use crate::{
-    args::{Format, RunArgs},
+    args::{OutputFormat, RunArgs},
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::{self, FollowOptions},
     output::OutputError,
@@ -15,7 +15,7 @@ use crate::{
 /// More than any job needs: slots are no limit within one process.
 const SLOTS: u32 = 256;
 
-pub(super) async fn run(args: RunArgs, format: Format) -> Result<()> {
+pub(super) async fn run(args: RunArgs, format: OutputFormat) -> Result<()> {
     let submit = script::read(&args.script, None)?;
     let offers = Offers { http: false, standard_input: !script::is_standard_input(&args.script) };
     script::check_sources(&submit, "run", offers)?;

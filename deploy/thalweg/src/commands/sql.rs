@@ -1,4 +1,4 @@
-//! `thalweg sql`: a shell. Tables and views belong to the session; each query is a job.
+//! `thalweg sql`: a shell. Tables and views belong to the shell; each query is a job.
 //!
 //! ```text
 //! CREATE …, SET …   remembered, after a dry run has shown that they can be read
@@ -24,7 +24,7 @@ use thalweg_types::{seam::Seams, text::with_causes};
 
 use super::{Remote, answers, lists};
 use crate::{
-    args::{Format, SqlArgs},
+    args::{OutputFormat, SqlArgs},
     completion::Words,
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::{self, FollowOptions, JobError},
@@ -48,41 +48,41 @@ const HELP: &str = "\
   HELP; QUIT;                                           this; leaves
 Statements end with a semicolon, which HELP, RESET, QUIT and EXIT do not need.";
 
-pub(super) async fn run(args: SqlArgs, format: Format, remote: &Remote) -> Result<()> {
+pub(super) async fn run(args: SqlArgs, format: OutputFormat, remote: &Remote) -> Result<()> {
     if !args.cluster.coordinator.is_empty() {
         let (client, surroundings) = remote.connect(&args.cluster).await?;
-        return Session { is_remote: true, ..Session::new(client, surroundings.seams(), format) }.run().await;
+        return Shell { is_remote: true, ..Shell::new(client, surroundings.seams(), format) }.run().await;
     }
     let parallelism = Some(u32::try_from(cores()).unwrap_or(u32::MAX));
     let cluster = EmbeddedCluster::start(EmbeddedOptions { parallelism, ..EmbeddedOptions::default() }).await?;
-    let result = Session::new(cluster.client().clone(), cluster.seams(), format).run().await;
+    let result = Shell::new(cluster.client().clone(), cluster.seams(), format).run().await;
     cluster.shutdown().await;
     result
 }
 
-struct Session {
+struct Shell {
     client: Client,
     seams: Seams,
-    format: Format,
-    /// Statements that precede every query of the session.
+    format: OutputFormat,
+    /// Statements that precede every query of the shell.
     remembered: Vec<Statement>,
     /// The file of the line history; `None` once it has failed.
     history: Option<PathBuf>,
-    /// Whether the cluster outlives the session.
+    /// Whether the cluster outlives the shell.
     is_remote: bool,
     /// Whether to print messages besides answers.
     is_interactive: bool,
 }
 
-/// Whether the session continues.
+/// Whether the shell continues.
 #[derive(PartialEq, Eq)]
 enum Next {
     Statement,
     End,
 }
 
-impl Session {
-    fn new(client: Client, seams: Seams, format: Format) -> Self {
+impl Shell {
+    fn new(client: Client, seams: Seams, format: OutputFormat) -> Self {
         let history = history_file();
         let is_interactive = std::io::stdin().is_terminal();
         Self { client, seams, format, remembered: Vec::new(), history, is_remote: false, is_interactive }

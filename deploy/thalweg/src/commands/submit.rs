@@ -6,7 +6,7 @@ use thalweg_types::JobId;
 
 use super::{Remote, answers};
 use crate::{
-    args::{ExplainArgs, Format, SubmitArgs},
+    args::{ExplainArgs, OutputFormat, SubmitArgs},
     embedded::{EmbeddedCluster, EmbeddedOptions},
     follow::{self, FollowOptions},
     output::{print_list, say},
@@ -19,7 +19,7 @@ struct Submitted {
     queries: usize,
 }
 
-pub(super) async fn run(args: SubmitArgs, format: Format, remote: &Remote) -> Result<()> {
+pub(super) async fn run(args: SubmitArgs, format: OutputFormat, remote: &Remote) -> Result<()> {
     let submit = script::read(&args.script, args.name.as_deref())?;
     let (client, surroundings) = remote.connect(&args.cluster).await?;
     if !answers::print(&client, &submit, format).await? {
@@ -47,7 +47,7 @@ pub(super) async fn run(args: SubmitArgs, format: Format, remote: &Remote) -> Re
     print_list(format, &["job", "selects"], &[line], |line| vec![line.job.to_string(), line.queries.to_string()])
 }
 
-pub(super) async fn explain(args: ExplainArgs, format: Format, remote: &Remote) -> Result<()> {
+pub(super) async fn explain(args: ExplainArgs, format: OutputFormat, remote: &Remote) -> Result<()> {
     let submit = script::read(&args.script, None)?;
     if !args.cluster.coordinator.is_empty() {
         let (client, _surroundings) = remote.connect(&args.cluster).await?;

@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::args::{Command, Format};
+use crate::args::{CliCommand, OutputFormat};
 
 fn parse(file: &str, arguments: &[&str]) -> Result<Cli, LayerError> {
     let directory = tempfile::tempdir().unwrap();
@@ -22,8 +22,8 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     let file =
         "output = \"json\"\ntimeout = \"3 s\"\n[coordinator]\nlisten = \"a:1\"\ndata_dir = \"/d\"\njoin = true\n";
     let cli = parse(file, &["coordinator", "--listen", "b:2"]).unwrap();
-    assert_eq!((cli.output, cli.timeout.as_secs()), (Format::Json, 3));
-    let Command::Coordinator(args) = cli.command else { panic!("another command") };
+    assert_eq!((cli.output, cli.timeout.as_secs()), (OutputFormat::Json, 3));
+    let CliCommand::Coordinator(args) = cli.command else { panic!("another command") };
     assert_eq!(args.listen.as_deref(), Some("b:2"));
     assert_eq!(args.data_dir, Some(PathBuf::from("/d")));
     assert!(args.join);
@@ -33,9 +33,9 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 fn lists_are_arrays_or_texts_with_commas() {
     for value in ["[\"a:1\", \"b:2\"]", "\"a:1,b:2\""] {
         let file = format!("[node]\ncoordinator = {value}\n[client]\ncoordinator = \"c:3\"\n");
-        let Command::Node(args) = parse(&file, &["node"]).unwrap().command else { panic!("another command") };
+        let CliCommand::Node(args) = parse(&file, &["node"]).unwrap().command else { panic!("another command") };
         assert_eq!(args.coordinator, ["a:1", "b:2"]);
-        let Command::Jobs(args) = parse(&file, &["jobs"]).unwrap().command else { panic!("another command") };
+        let CliCommand::Jobs(args) = parse(&file, &["jobs"]).unwrap().command else { panic!("another command") };
         assert_eq!(args.coordinator, ["c:3"]);
     }
 }
@@ -43,7 +43,7 @@ fn lists_are_arrays_or_texts_with_commas() {
 #[test]
 fn flags_of_the_file_come_before_a_lone_dash() {
     let cli = parse("[run]\nnodes = 3\n", &["run", "--", "file.sql"]).unwrap();
-    let Command::Run(args) = cli.command else { panic!("another command") };
+    let CliCommand::Run(args) = cli.command else { panic!("another command") };
     assert_eq!((args.nodes, args.script.file), (3, Some(PathBuf::from("file.sql"))));
 }
 

@@ -238,7 +238,7 @@ impl Folder {
 }
 
 enum PartFile {
-    /// Without an open file while the part is closed for a while (`lay_aside`).
+    /// Without an open file while the part is closed for a while (`suspend`).
     Local(Option<File>, Reach),
     /// `None` once the upload is being completed.
     Stored(Option<Box<BufWriter>>),
@@ -336,7 +336,7 @@ impl Part {
     }
 
     /// Closes a local file until the next write, so that others may be open. An upload stays as it is.
-    pub(super) fn lay_aside(&mut self) {
+    pub(super) fn suspend(&mut self) {
         if let PartFile::Local(file, _) = &mut self.file {
             *file = None;
         }

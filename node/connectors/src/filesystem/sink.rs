@@ -133,11 +133,11 @@ impl OpenPart {
     }
 
     /// Appends all that it holds to the file, and closes the file until the next write.
-    async fn lay_aside(&mut self) -> Result<(), ConnectorError> {
+    async fn suspend(&mut self) -> Result<(), ConnectorError> {
         self.encoder.flush(&mut self.piece).map_err(|error| not_encoded(&error))?;
         self.hand_over().await?;
         self.piece = Vec::new();
-        self.part.lay_aside();
+        self.part.suspend();
         Ok(())
     }
 
@@ -231,7 +231,7 @@ impl FileSinkWriter {
         }
         let Some((_, oldest)) = self.active.pop_first() else { return Ok(()) };
         match self.open.get_mut(&oldest) {
-            Some(open) if !self.files.is_stored() => open.lay_aside().await,
+            Some(open) if !self.files.is_stored() => open.suspend().await,
             _ => self.close(&oldest).await,
         }
     }
@@ -392,11 +392,11 @@ impl SinkWriter for FileSinkWriter {
     }
 
     async fn seal_with(&mut self, rows: Vec<RecordBatch>) -> Result<Sealing, ConnectorError> {
-        let mut epoch = self.cut();
+        let mut cut = self.cut();
         let sealing = async move {
-            rows.iter().filter(|batch| batch.num_rows() > 0).for_each(|batch| epoch.keep_waiting(batch));
+            rows.iter().filter(|batch| batch.num_rows() > 0).for_each(|batch| cut.keep_waiting(batch));
             drop(rows);
-            epoch.finish().await
+            cut.finish().await
         };
         Ok(sealing.boxed())
     }

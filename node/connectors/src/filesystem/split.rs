@@ -43,7 +43,7 @@ pub(super) struct LineDecoding {
     pub(super) decoder: Box<dyn LineDecoder>,
     pub(super) batch_rows: usize,
     /// Whether malformed records are set aside as dead letters; otherwise the first one is an error.
-    pub(super) sets_aside: bool,
+    pub(super) keeps_dead_letters: bool,
     pub(super) notices: TableNotices,
 }
 
@@ -239,7 +239,7 @@ impl LineReader {
             let line = self.lines_before(offset).await? + 1;
             let Some(fault) = self.faults.pop_front() else { break };
             let position = format!("{}:{line}", self.file.name);
-            if !self.decoding.sets_aside {
+            if !self.decoding.keeps_dead_letters {
                 return Err(ConnectorError::Record { position, reason: fault.reason });
             }
             self.letters.push(DeadLetter { position, reason: fault.reason, record: fault.record });

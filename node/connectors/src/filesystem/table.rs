@@ -37,7 +37,7 @@ pub(super) struct FileTable {
     /// How often new files are looked for; `None` if the table is bounded.
     pub(super) monitor_interval: Option<Duration>,
     batch_rows: usize,
-    sets_aside: bool,
+    keeps_dead_letters: bool,
     notices: TableNotices,
     /// `None` if splits are only listed.
     decoding: Option<DecodingShare>,
@@ -67,7 +67,7 @@ impl FileTable {
             split_bytes,
             monitor_interval: options.duration("source.monitor-interval")?,
             batch_rows,
-            sets_aside: options.text("dead-letter.path").is_some(),
+            keeps_dead_letters: options.text("dead-letter.path").is_some(),
             notices,
             decoding,
         })
@@ -137,7 +137,7 @@ impl FileTable {
                 let decoding = LineDecoding {
                     decoder: decoder(lines.as_ref(), &file, &mut range).await?,
                     batch_rows: self.batch_rows,
-                    sets_aside: self.sets_aside,
+                    keeps_dead_letters: self.keeps_dead_letters,
                     notices: self.notices.clone(),
                 };
                 Ok(Box::new(LineReader::new(split.clone(), file, &range, decoding)))

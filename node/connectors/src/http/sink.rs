@@ -28,19 +28,19 @@ pub(super) struct HttpSinkWriter {
     retries: u32,
 }
 
-/// What an answer means for the request.
-enum Verdict {
+/// What has become of a request, by its answer.
+enum PostOutcome {
     Accepted,
-    Again { after: Option<Duration>, reason: String },
+    Retry { after: Option<Duration>, reason: String },
     Refused { reason: String },
 }
 
-fn judge(answer: &HttpAnswer) -> Verdict {
+fn outcome_of(answer: &HttpAnswer) -> PostOutcome {
     let reason = || format!("status {}: {}", answer.status, answer.body.trim());
     match answer.status {
-        200..300 => Verdict::Accepted,
-        408 | 429 | 500.. => Verdict::Again { after: answer.retry_after, reason: reason() },
-        _ => Verdict::Refused { reason: reason() },
+        200..300 => PostOutcome::Accepted,
+        408 | 429 | 500.. => PostOutcome::Retry { after: answer.retry_after, reason: reason() },
+        _ => PostOutcome::Refused { reason: reason() },
     }
 }
 
@@ -82,10 +82,10 @@ impl HttpSinkWriter {
             let request = HttpPost { url: self.url.clone(), body: body.clone(), timeout: self.timeout };
             let (after, source) = match self.client.post(request).await {
                 Err(source) => (None, source),
-                Ok(answer) => match judge(&answer) {
-                    Verdict::Accepted => return Ok(()),
-                    Verdict::Again { after, reason } => (after, reason.into()),
-                    Verdict::Refused { reason } => {
+                Ok(answer) => match outcome_of(&answer) {
+                    PostOutcome::Accepted => return Ok(()),
+                    PostOutcome::Retry { after, reason } => (after, reason.into()),
+                    PostOutcome::Refused { reason } => {
                         return Err(ConnectorError::Data { attempted: attempted(), reason });
                     }
                 },

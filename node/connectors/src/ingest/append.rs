@@ -19,9 +19,9 @@ use tokio::time;
 
 use super::{
     body::decode,
-    chain::taken_over,
     endpoint::{Endpoint, Pending},
     outcome::Refusal,
+    takeover::taken_over,
 };
 
 /// A put that takes longer counts as failed towards clients.

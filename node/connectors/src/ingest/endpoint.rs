@@ -48,9 +48,9 @@ pub(super) struct Endpoint {
     wanted: Notify,
 }
 
-/// Whether requests are taken.
+/// The state of an endpoint: whether it takes requests.
 #[derive(Debug, PartialEq, Eq)]
-enum Life {
+enum EndpointState {
     /// Not yet.
     Opening,
     /// Yes.
@@ -66,7 +66,7 @@ enum Life {
 
 #[derive(Debug)]
 struct Queue {
-    life: Life,
+    state: EndpointState,
     /// The input ends with the requests taken so far.
     is_draining: bool,
     /// Requests that wait to become durable.
@@ -141,12 +141,14 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Queue {
     /// Whether a taken request becomes durable; refuses requests if the table takes none now.
     fn check(&self) -> Result<bool, Refusal> {
-        match &self.life {
-            Life::Closed => Err(Refusal::UnknownPath),
-            Life::Opening => Err(Refusal::Unavailable("the table is being opened".to_owned())),
-            Life::Failed(reason) => Err(Refusal::Unavailable(reason.clone())),
-            Life::Open { .. } if self.is_draining => Err(Refusal::Unavailable("the job is being stopped".to_owned())),
-            Life::Open { is_durable } => Ok(*is_durable),
+        match &self.state {
+            EndpointState::Closed => Err(Refusal::UnknownPath),
+            EndpointState::Opening => Err(Refusal::Unavailable("the table is being opened".to_owned())),
+            EndpointState::Failed(reason) => Err(Refusal::Unavailable(reason.clone())),
+            EndpointState::Open { .. } if self.is_draining => {
+                Err(Refusal::Unavailable("the job is being stopped".to_owned()))
+            }
+            EndpointState::Open { is_durable } => Ok(*is_durable),
         }
     }
 
@@ -169,7 +171,7 @@ impl Endpoint {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let queue = Queue {
-            life: Life::Opening,
+            state: EndpointState::Opening,
             is_draining: false,
             pending: VecDeque::new(),
             is_appending: false,
@@ -205,7 +207,7 @@ impl Endpoint {
         queue.time = LogTime { opened_at: newest_millis, since: self.clock.monotonic() };
         known.iter().for_each(|(segment, request)| queue.keys.take(request, *segment));
         queue.keys.expire(newest_millis);
-        queue.life = Life::Open { is_durable };
+        queue.state = EndpointState::Open { is_durable };
     }
 
     /// Stops taking requests. The reader ends after it has given all that were taken.
@@ -217,8 +219,8 @@ impl Endpoint {
     /// Stops taking requests, for this reason.
     pub(super) fn fail(&self, reason: String) {
         let mut queue = lock(&self.queue);
-        if queue.life != Life::Closed {
-            queue.life = Life::Failed(reason);
+        if queue.state != EndpointState::Closed {
+            queue.state = EndpointState::Failed(reason);
         }
         drop(queue);
         self.arrived.notify_one();
@@ -227,7 +229,7 @@ impl Endpoint {
     /// The reader is gone. Pending requests are not acknowledged.
     pub(super) fn close(&self) {
         let mut queue = lock(&self.queue);
-        queue.life = Life::Closed;
+        queue.state = EndpointState::Closed;
         let pending = std::mem::take(&mut queue.pending);
         drop(queue);
         drop(pending);
@@ -249,9 +251,9 @@ impl Endpoint {
             queue.bytes -= arrived.batch.get_array_memory_size();
             return Taken::Records(arrived);
         }
-        match &queue.life {
-            Life::Failed(reason) => Taken::Failed(reason.clone()),
-            Life::Opening | Life::Open { .. } | Life::Closed => {
+        match &queue.state {
+            EndpointState::Failed(reason) => Taken::Failed(reason.clone()),
+            EndpointState::Opening | EndpointState::Open { .. } | EndpointState::Closed => {
                 let is_over = queue.is_draining && queue.pending.is_empty() && !queue.is_appending;
                 if is_over { Taken::End } else { Taken::Nothing }
             }
@@ -268,7 +270,7 @@ impl Endpoint {
         loop {
             {
                 let mut queue = lock(&self.queue);
-                if !matches!(queue.life, Life::Open { .. } | Life::Opening) {
+                if !matches!(queue.state, EndpointState::Open { .. } | EndpointState::Opening) {
                     return None;
                 }
                 let group = first_of(&mut queue.pending);

@@ -2,7 +2,6 @@
 
 mod append;
 mod body;
-mod chain;
 mod elsewhere;
 mod endpoint;
 mod keys;
@@ -10,6 +9,7 @@ mod outcome;
 mod registry;
 mod routes;
 mod source;
+mod takeover;
 
 pub use elsewhere::{Elsewhere, ReaderDirectory, ReaderPlace};
 pub use registry::IngestRegistry;

@@ -27,9 +27,9 @@ use thalweg_types::{Split, SplitId, graph::SourceOperator, seam::Seams};
 use super::{
     append::Appender,
     body::decode,
-    chain::{OpenedLog, take_over},
     endpoint::{Arrived, Endpoint, Taken},
     registry::{IngestRegistry, Mounted},
+    takeover::{OpenedLog, take_over},
 };
 use crate::{
     ConnectorError, Read, Source, SourceIdentity, SplitReader, json::JsonDecoder, options::Options, sizes::fitting_rows,

@@ -111,7 +111,7 @@ impl Generator {
 
     /// The rows of these events.
     pub(super) fn generate(&self, events: &[u64]) -> Result<RecordBatch, ArrowError> {
-        let rows = Rows::of(events);
+        let rows = EventRows::of(events);
         let fields = self.schema.fields().iter();
         let arrays = fields.zip(&self.columns).map(|(field, column)| self.array(column, field, &rows));
         let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
@@ -119,7 +119,7 @@ impl Generator {
         RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
     }
 
-    fn array(&self, column: &Column, field: &Field, rows: &Rows<'_>) -> Result<ArrayRef, ArrowError> {
+    fn array(&self, column: &Column, field: &Field, rows: &EventRows<'_>) -> Result<ArrayRef, ArrowError> {
         let events = rows.events.iter().copied();
         let array: ArrayRef = match column {
             Column::EventType => Arc::new(Int32Array::from_iter_values(events.map(|event| Kind::of(event).number()))),
@@ -142,7 +142,7 @@ impl Generator {
     fn field_array(
         &self,
         values: Values,
-        rows: &Rows<'_>,
+        rows: &EventRows<'_>,
         places: &Places,
         nulls: &NullBuffer,
     ) -> Result<ArrayRef, ArrowError> {
@@ -160,7 +160,7 @@ impl Generator {
     }
 
     /// The values of the rows of one kind; defaults elsewhere.
-    fn spread<T: Copy + Default>(&self, value: fn(&Model, u64) -> T, rows: &Rows<'_>, places: &Places) -> Vec<T> {
+    fn spread<T: Copy + Default>(&self, value: fn(&Model, u64) -> T, rows: &EventRows<'_>, places: &Places) -> Vec<T> {
         let mut values = vec![T::default(); rows.events.len()];
         for place in &places.0 {
             values[*place] = value(&self.model, rows.events[*place]);
@@ -206,12 +206,12 @@ impl Places {
 }
 
 /// The events of a batch, with the rows of each kind.
-struct Rows<'a> {
+struct EventRows<'a> {
     events: &'a [u64],
     kinds: [Places; 3],
 }
 
-impl<'a> Rows<'a> {
+impl<'a> EventRows<'a> {
     fn of(events: &'a [u64]) -> Self {
         let mut kinds = [Places(Vec::new()), Places(Vec::new()), Places(Vec::with_capacity(events.len()))];
         for (row, event) in events.iter().enumerate() {

@@ -8,9 +8,9 @@ use std::{sync::LazyLock, time::Duration};
 use super::strings::{CHANNELS, HOT_CHANNELS, POOL};
 use crate::random::{Random, below};
 
-pub(super) const EVENTS_PER_EPOCH: u64 = 50;
-const PERSONS_PER_EPOCH: u64 = 1;
-const AUCTIONS_PER_EPOCH: u64 = 3;
+pub(super) const EVENTS_PER_CYCLE: u64 = 50;
+const PERSONS_PER_CYCLE: u64 = 1;
+const AUCTIONS_PER_CYCLE: u64 = 3;
 
 const FIRST_PERSON: u64 = 1000;
 const FIRST_AUCTION: u64 = 1000;
@@ -52,7 +52,7 @@ impl Kind {
     /// The kind of an event.
     #[inline]
     pub(super) fn of(event: u64) -> Self {
-        match event % EVENTS_PER_EPOCH {
+        match event % EVENTS_PER_CYCLE {
             0 => Self::Person,
             1..4 => Self::Auction,
             _ => Self::Bid,
@@ -105,7 +105,7 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn new(seed: u64, start_millis: i64, per_event: Duration, out_of_orderness: Duration) -> Self {
         let nanos_per_event = u64::try_from(per_event.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let in_flight_events = IN_FLIGHT_AUCTIONS * EVENTS_PER_EPOCH / AUCTIONS_PER_EPOCH;
+        let in_flight_events = IN_FLIGHT_AUCTIONS * EVENTS_PER_CYCLE / AUCTIONS_PER_CYCLE;
         Self {
             random: Random::new(seed),
             start_millis,
@@ -135,16 +135,16 @@ impl Model {
     /// The index of the last person that exists at an event, from 0.
     #[inline]
     fn last_person(event: u64) -> u64 {
-        event / EVENTS_PER_EPOCH * PERSONS_PER_EPOCH
+        event / EVENTS_PER_CYCLE * PERSONS_PER_CYCLE
     }
 
     /// The index of the last auction that exists at an event, from 0; 0 before there is one.
     #[inline]
     fn last_auction(event: u64) -> u64 {
-        let epoch = event / EVENTS_PER_EPOCH;
-        match event % EVENTS_PER_EPOCH {
-            0 => (epoch * AUCTIONS_PER_EPOCH).saturating_sub(1),
-            offset => epoch * AUCTIONS_PER_EPOCH + (offset - 1).min(AUCTIONS_PER_EPOCH - 1),
+        let cycle = event / EVENTS_PER_CYCLE;
+        match event % EVENTS_PER_CYCLE {
+            0 => (cycle * AUCTIONS_PER_CYCLE).saturating_sub(1),
+            offset => cycle * AUCTIONS_PER_CYCLE + (offset - 1).min(AUCTIONS_PER_CYCLE - 1),
         }
     }
 

@@ -136,19 +136,19 @@ async fn proportions_and_references_are_those_of_the_definition() {
         let texts: usize = own.as_object().expect("a row").values().filter_map(Value::as_str).map(str::len).sum();
         *sizes.entry(name).or_insert(0) += texts;
         let long = |field: &str| own[field].as_i64().unwrap_or_else(|| panic!("{field} of {own}"));
-        let epoch = i64::try_from(number / 50).expect("small");
+        let cycle = i64::try_from(number / 50).expect("small");
         match name {
-            "person" => assert_eq!(long("id"), 1000 + epoch),
+            "person" => assert_eq!(long("id"), 1000 + cycle),
             "auction" => {
-                assert_eq!(long("id"), 1000 + epoch * 3 + i64::try_from(number % 50).expect("small") - 1);
-                assert!((1000..1000 + epoch + 1 + 10).contains(&long("seller")), "{own}");
+                assert_eq!(long("id"), 1000 + cycle * 3 + i64::try_from(number % 50).expect("small") - 1);
+                assert!((1000..1000 + cycle + 1 + 10).contains(&long("seller")), "{own}");
                 assert!((10..15).contains(&long("category")));
                 assert!(long("reserve") > long("initialBid"));
                 assert!(own["expires"].as_str() > own["dateTime"].as_str());
             }
             _ => {
-                assert!((1000..1000 + epoch * 3 + 3 + 10).contains(&long("auction")), "{own}");
-                assert!((1000..1000 + (epoch + 1).max(2) + 10).contains(&long("bidder")), "{own}");
+                assert!((1000..1000 + cycle * 3 + 3 + 10).contains(&long("auction")), "{own}");
+                assert!((1000..1000 + (cycle + 1).max(2) + 10).contains(&long("bidder")), "{own}");
                 assert!((100..=100_000_000).contains(&long("price")));
                 hot_auctions += i64::from((long("auction") - 1000) % 100 == 0);
                 let channel = own["channel"].as_str().expect("text");

@@ -26,7 +26,7 @@ use crate::{
     event_time::check_timestamps,
     project::batch_of,
     sift::{Sifted, sift},
-    split::Rows,
+    split::RowSelection,
     time,
     windowing::Output,
 };
@@ -115,8 +115,8 @@ impl Operator for LocalAggregate {
                 continue;
             };
             match rows {
-                Rows::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
-                some @ (Rows::Range { .. } | Rows::Picked(_)) => {
+                RowSelection::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
+                some @ (RowSelection::Range { .. } | RowSelection::Picked(_)) => {
                     self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?
                 }
             };

@@ -4,8 +4,8 @@
 //! session's end. So a session closes when the watermark has *passed* its end: the closing time is one microsecond less
 //! than the watermark, and only that is forwarded to the next operators.
 //!
-//! The verdict on a record depends on the record, the watermark and the sessions closed so far, not on other records of
-//! its batch:
+//! Whether a record is late depends on the record, the watermark and the sessions closed so far, not on other records
+//! of its batch:
 //!
 //! ```text
 //! its own window [t, t + gap] is closed              late, for that window
@@ -38,7 +38,7 @@ use crate::{
     project::batch_of,
     restore::owned_parts,
     sift::{Sifted, sift},
-    split::{Rows, split_by},
+    split::{RowSelection, split_by},
     time,
     windowing::{Output, WindowLogic, WindowOperator},
 };
@@ -112,12 +112,12 @@ impl SessionAggregate {
             return None;
         }
         let closed = closed_by(Watermark(watermark)).0;
-        let verdict = |(time, key): (&i64, &usize)| {
+        let refusal = |(time, key): (&i64, &usize)| {
             let own = self.own_window(*time);
             if own.end <= closed { Some(own) } else { self.store.closed_by(*key, own) }
         };
-        let verdicts: Vec<Option<Window>> = times.iter().zip(keys).map(verdict).collect();
-        verdicts.iter().any(Option::is_some).then_some(verdicts)
+        let refusals: Vec<Option<Window>> = times.iter().zip(keys).map(refusal).collect();
+        refusals.iter().any(Option::is_some).then_some(refusals)
     }
 
     fn absorb(&mut self, inputs: &Inputs, times: &[i64], keys: &[usize]) -> Result<(), OperatorError> {
@@ -133,7 +133,7 @@ impl SessionAggregate {
             integers(runs.windows.iter().map(|window| window.end).collect()),
             integers(runs.windows.iter().map(|window| window.start).collect()),
         ];
-        let firsts = Rows::Picked(runs.firsts.into());
+        let firsts = RowSelection::Picked(runs.firsts.into());
         for key in &inputs.keys {
             columns.push(firsts.of(key)?);
         }
@@ -175,8 +175,8 @@ impl SessionAggregate {
     }
 }
 
-fn refuse(batch: &RecordBatch, verdicts: &[Option<Window>], out: &mut Output) -> Result<(), OperatorError> {
-    for (window, rows) in split_by(verdicts.len(), |row| verdicts[row]) {
+fn refuse(batch: &RecordBatch, refusals: &[Option<Window>], out: &mut Output) -> Result<(), OperatorError> {
+    for (window, rows) in split_by(refusals.len(), |row| refusals[row]) {
         if let Some(window) = window {
             out.refuse(window, rows.of_batch(batch)?);
         }
@@ -198,12 +198,12 @@ impl WindowLogic for SessionAggregate {
         out.failed.extend(failed);
         let Some((times, inputs)) = value else { return Ok(()) };
         let keys = self.store.intern(&inputs.keys, batch.num_rows())?;
-        let Some(verdicts) = self.judge(&times, &keys, out.watermark) else {
+        let Some(refusals) = self.judge(&times, &keys, out.watermark) else {
             return self.absorb(&inputs, &times, &keys);
         };
-        refuse(&batch, &verdicts, out)?;
-        let on_time: BooleanArray = verdicts.iter().map(|verdict| Some(verdict.is_none())).collect();
-        let kept = |row: &usize| verdicts[*row].is_none();
+        refuse(&batch, &refusals, out)?;
+        let on_time: BooleanArray = refusals.iter().map(|refusal| Some(refusal.is_none())).collect();
+        let kept = |row: &usize| refusals[*row].is_none();
         let times: Vec<i64> = (0..times.len()).filter(kept).map(|row| times[row]).collect();
         let keys: Vec<usize> = (0..keys.len()).filter(kept).map(|row| keys[row]).collect();
         self.absorb(&inputs.select(&on_time)?, &times, &keys)

@@ -1,7 +1,7 @@
 //! Stores sessions and their partials.
 //!
 //! ```text
-//! sessions   (key, start) -> [start, end], open or closed, and a chain of partial rows
+//! sessions   (key, start) -> [start, end], open or closed, and a list of partial rows
 //! partials   batches of immutable rows; `next` links the rows of one session
 //! ```
 //!
@@ -34,7 +34,7 @@ use crate::{
     restore::keyed,
 };
 
-/// Marks the end of a chain.
+/// Marks the end of a list.
 const NONE: u32 = u32::MAX;
 /// Rough size of a session's map entries in bytes.
 const SESSION_BYTES: usize = 160;
@@ -46,7 +46,7 @@ type Place = (usize, i64);
 struct Session {
     end: i64,
     is_open: bool,
-    /// The first and last row of its chain. A closed session has one row, which holds its key.
+    /// The first and last row of its list. A closed session has one row, which holds its key.
     head: u32,
     tail: u32,
 }
@@ -207,7 +207,7 @@ impl SessionStore {
     /// Marks a session's rows as no longer open.
     fn close_rows(&mut self, place: Place) {
         let mut rows = Vec::new();
-        self.chain(place, |row| rows.push(self.locate(row)));
+        self.visit_rows(place, |row| rows.push(self.locate(row)));
         for (batch, row) in rows {
             let partials = &mut self.partials[batch];
             if std::mem::take(&mut partials.is_open[row]) {
@@ -291,7 +291,7 @@ impl SessionStore {
         let mut firsts: Vec<u32> = Vec::with_capacity(places.len());
         for (place, group) in places.iter().zip(0..) {
             firsts.push(u32::try_from(picks.len()).expect("fewer rows than 2^32"));
-            self.chain(*place, |row| {
+            self.visit_rows(*place, |row| {
                 picks.push(self.locate(row));
                 groups.push(group);
             });
@@ -302,13 +302,13 @@ impl SessionStore {
         let accumulators: Result<Vec<_>, _> = spec.calls.iter().map(super::spec::Call::accumulator).collect();
         let mut accumulators = accumulators?;
         accumulate(spec, &mut accumulators, &inputs, true, &groups, places.len())?;
-        let firsts = crate::split::Rows::Picked(firsts.into());
+        let firsts = crate::split::RowSelection::Picked(firsts.into());
         let keys: Result<Vec<ArrayRef>, _> = inputs.keys.iter().map(|key| firsts.of(key)).collect();
         Ok(Merged { keys: keys?, accumulators })
     }
 
     /// Visits the rows of a session.
-    fn chain(&self, place: Place, mut visit: impl FnMut(u32)) {
+    fn visit_rows(&self, place: Place, mut visit: impl FnMut(u32)) {
         let session = self.sessions[&place];
         let mut row = session.head;
         loop {

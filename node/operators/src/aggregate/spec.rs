@@ -15,7 +15,7 @@ use crate::{
     error::{arrow_error, build_error, evaluate_error},
     expr::{Expression, compile_aggregate},
     keys::canonical_keys,
-    split::Rows,
+    split::RowSelection,
 };
 
 /// Aggregates that tell values apart even without `DISTINCT`.
@@ -26,7 +26,6 @@ const COUNTING: &[&str] = &["approx_distinct"];
 pub(crate) struct AggregateSpec {
     /// Key columns of the input.
     pub(crate) keys: Vec<usize>,
-    /// The schema of the keys.
     pub(crate) key_schema: SchemaRef,
     pub(crate) calls: Vec<Call>,
     /// Whether the input is partials, with the keys and then every call's state as columns.
@@ -179,7 +178,7 @@ impl Call {
 
 impl Inputs {
     /// The inputs of some of the rows.
-    pub(crate) fn pick(&self, rows: &Rows) -> Result<Self, OperatorError> {
+    pub(crate) fn pick(&self, rows: &RowSelection) -> Result<Self, OperatorError> {
         let mut picked = Self { rows: rows.len(), keys: Vec::new(), values: Vec::new(), filters: Vec::new() };
         for key in &self.keys {
             picked.keys.push(rows.of(key)?);
@@ -230,13 +229,13 @@ impl Value {
         Ok(Self { column, constant: argument.constant().is_some() })
     }
 
-    fn pick(&self, rows: &Rows) -> Result<Self, OperatorError> {
+    fn pick(&self, rows: &RowSelection) -> Result<Self, OperatorError> {
         let column = if self.constant { self.column.slice(0, rows.len()) } else { rows.of(&self.column)? };
         Ok(Self { column, constant: self.constant })
     }
 }
 
-fn pick_mask(mask: &BooleanArray, rows: &Rows) -> Result<BooleanArray, OperatorError> {
+fn pick_mask(mask: &BooleanArray, rows: &RowSelection) -> Result<BooleanArray, OperatorError> {
     let mask: ArrayRef = Arc::new(mask.clone());
     Ok(rows.of(&mask)?.as_boolean().clone())
 }

@@ -29,7 +29,7 @@ use crate::{
     error::build_error,
     restore::{owned_parts, value},
     sift::{Sifted, sift},
-    split::{Rows, split_by},
+    split::{RowSelection, split_by},
     windowing::{Output, WindowLogic, WindowOperator},
 };
 
@@ -152,8 +152,8 @@ impl WindowLogic for WindowedAggregate {
                 continue;
             };
             let is_new = match rows {
-                Rows::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
-                some @ (Rows::Range { .. } | Rows::Picked(_)) => {
+                RowSelection::All(_) => self.panes.absorb(&self.spec, key, &inputs, &mut self.indices)?,
+                some @ (RowSelection::Range { .. } | RowSelection::Picked(_)) => {
                     self.panes.absorb(&self.spec, key, &inputs.pick(&some)?, &mut self.indices)?
                 }
             };
@@ -217,7 +217,7 @@ fn split_panes(batch: &StateBatch) -> Result<Vec<(PaneKey, StateBatch)>, Operato
     if let [(key, _)] = parts.as_slice() {
         return Ok(vec![(*key, batch.clone())]);
     }
-    let cut = |(key, rows): (PaneKey, crate::split::Rows)| {
+    let cut = |(key, rows): (PaneKey, crate::split::RowSelection)| {
         let numbers: arrow::array::ArrayRef =
             std::sync::Arc::new(batch.key_groups().iter().map(|group| group.0).collect::<arrow::array::UInt16Array>());
         let numbers = rows.of(&numbers)?;

@@ -11,7 +11,7 @@ use crate::{
     OperatorError,
     error::build_error,
     event_time::{check_nulls, check_reach, check_timestamps, split_attached, times_of},
-    split::{Rows, split_by},
+    split::{RowSelection, split_by},
     time,
 };
 
@@ -63,7 +63,7 @@ impl Windows {
     }
 
     /// The rows of each pane, without regard to lateness.
-    pub(crate) fn split(&self, batch: &RecordBatch) -> Result<Vec<(PaneKey, Rows)>, OperatorError> {
+    pub(crate) fn split(&self, batch: &RecordBatch) -> Result<Vec<(PaneKey, RowSelection)>, OperatorError> {
         match self {
             Self::Assigned { assigner, column, holds_numbers: true } => {
                 let numbers = times_of(batch, *column)?;
@@ -170,7 +170,7 @@ fn split_by_slice(
     batch: &RecordBatch,
     column: usize,
     assigner: &WindowAssigner,
-) -> Result<Vec<(PaneKey, Rows)>, OperatorError> {
+) -> Result<Vec<(PaneKey, RowSelection)>, OperatorError> {
     let rows = batch.num_rows();
     let key_of = |slice: Window| Pane::whole(slice.end).into();
     check_nulls(batch.column(column))?;
@@ -178,7 +178,7 @@ fn split_by_slice(
     let Some((first, last)) = time::bounds(batch.column(column)) else { return Ok(Vec::new()) };
     let mut slice = assigner.slice_of(first);
     if last < slice.end {
-        return Ok(vec![(key_of(slice), Rows::All(rows))]);
+        return Ok(vec![(key_of(slice), RowSelection::All(rows))]);
     }
     let times = times_of(batch, column)?;
     Ok(split_by(rows, |row| {

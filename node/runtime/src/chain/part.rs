@@ -95,12 +95,12 @@ impl Chain {
     ) -> Result<(Frozen, Duration), SubtaskError> {
         let Gathered { operators, sealed: new, freeze } = std::mem::take(&mut self.gathered);
         let began = self.parts.meter.now();
-        let aside = flushing(&mut self.parts.outbounds, self.parts.aside.seal()).await??;
+        let side_outputs = flushing(&mut self.parts.outbounds, self.parts.side_outputs.seal()).await??;
         let freeze = freeze + self.parts.meter.now().saturating_sub(began);
         let since = self.parts.gate.since(checkpoint, began);
         let mut sealed = self.parts.gate.begin_part(checkpoint);
         sealed.extend(new);
-        sealed.extend(aside);
+        sealed.extend(side_outputs);
         let frozen = Frozen {
             checkpoint,
             is_finished: self.is_finished,
@@ -141,7 +141,7 @@ impl Chain {
                 continue;
             };
             operator.flush().map_err(|source| failed(name, source))?;
-            self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
+            self.parts.side_outputs.take((*id, name), operator.as_mut(), &self.parts.meter)?;
             if self.parts.vertices[at].drains_at_barriers {
                 self.stack.push(Step::Drain { vertex: at, then: None });
                 self.carry(&mut released).await?;
@@ -182,7 +182,7 @@ impl Chain {
         while let Some(batch) = operator.next_output().map_err(|source| failed(name, source))? {
             emitted.push(batch);
         }
-        self.parts.aside.take((*id, name), operator.as_mut(), &self.parts.meter)?;
+        self.parts.side_outputs.take((*id, name), operator.as_mut(), &self.parts.meter)?;
         Ok(emitted)
     }
 }

@@ -52,7 +52,7 @@ const IN_FLIGHT: &str = "in-flight";
 
 /// Output of a sink or a side output that is being made durable.
 pub(crate) struct Sealed {
-    /// The sink, or the operator that set the records aside.
+    /// The sink, or the operator of the side output.
     pub(crate) operator: OperatorId,
     /// The table's name, or a description for side outputs.
     pub(crate) name: String,

@@ -214,7 +214,7 @@ async fn state_is_kept_through_one_change_of_parallelism_after_another() {
 #[tokio::test(start_paused = true)]
 async fn only_what_changed_is_uploaded() {
     let cluster = Cluster::of(1).await;
-    give_ticks(&cluster, 20, After::Silence);
+    give_ticks(&cluster, 20, After::Idle);
     let graph = counting(1000 * SECOND);
     let deployment = cluster.deployment(&graph, 1);
     let mut running = cluster.deploy(JOB, &deployment);
@@ -240,7 +240,7 @@ async fn only_what_changed_is_uploaded() {
 #[tokio::test(start_paused = true)]
 async fn what_somebody_has_removed_is_uploaded_anew() {
     let cluster = Cluster::of(1).await;
-    give_ticks(&cluster, 20, After::Silence);
+    give_ticks(&cluster, 20, After::Idle);
     let graph = counting(1000 * SECOND);
     let deployment = cluster.deployment(&graph, 1);
     let mut running = cluster.deploy(JOB, &deployment);

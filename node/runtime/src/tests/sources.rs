@@ -28,8 +28,8 @@ async fn a_silent_split_steps_out_of_the_watermark_after_the_idle_timeout() {
     let cluster = Cluster::of(1).await;
     let busy = vec![rows([(100, 1, 0)]), rows([(5000, 1, 0)])];
     let splits = vec![
-        TestSplit::of("a", busy).then(After::Silence),
-        TestSplit::of("b", vec![rows([(200, 2, 0)])]).then(After::Silence),
+        TestSplit::of("a", busy).then(After::Idle),
+        TestSplit::of("b", vec![rows([(200, 2, 0)])]).then(After::Idle),
     ];
     give(&cluster, "ticks", splits);
     let mut graph = GraphBuilder::default();
@@ -54,8 +54,8 @@ async fn a_silent_split_steps_out_of_the_watermark_after_the_idle_timeout() {
 async fn a_split_that_waits_for_memory_is_not_silent() {
     let cluster = Cluster::of(1).await;
     let waits = TestSplit { delay: Duration::from_secs(10), ..TestSplit::of("b", vec![rows([(200, 2, 0)])]) };
-    let waits = TestSplit { waits_first: true, ..waits.then(After::Silence) };
-    give(&cluster, "ticks", vec![TestSplit::of("a", vec![rows([(5000, 1, 0)])]).then(After::Silence), waits]);
+    let waits = TestSplit { waits_first: true, ..waits.then(After::Idle) };
+    give(&cluster, "ticks", vec![TestSplit::of("a", vec![rows([(5000, 1, 0)])]).then(After::Idle), waits]);
     let mut graph = GraphBuilder::default();
     let source = graph.source("ticks", Some(2_000_000), &[]);
     let sink = graph.sink("out", Parallelism::Job, rows_schema());
@@ -75,7 +75,7 @@ async fn a_silent_split_steps_out_while_another_is_busy() {
     let cluster = Cluster::of(1).await;
     let busy = (0..100).map(|n| rows([(n * 100, 1, n)])).collect();
     let busy = TestSplit { delay: Duration::from_millis(100), ..TestSplit::of("a", busy) };
-    let silent = TestSplit::of("b", vec![rows([(200, 2, 0)])]).then(After::Silence);
+    let silent = TestSplit::of("b", vec![rows([(200, 2, 0)])]).then(After::Idle);
     give(&cluster, "ticks", vec![busy, silent]);
     let mut graph = GraphBuilder::default();
     let source = graph.source("ticks", Some(2_000_000), &[]);
@@ -101,7 +101,7 @@ async fn a_source_that_waits_for_credit_takes_no_split_for_silent() {
     let cluster = Cluster::of(1).await;
     let busy = (0..100).map(|n| rows([(n * 50, 1, n)])).collect();
     let late = TestSplit { delay: Duration::from_secs(11), ..TestSplit::of("b", vec![rows([(200, 2, 0)])]) };
-    give(&cluster, "ticks", vec![TestSplit::of("a", busy).then(After::Silence), late.then(After::Silence)]);
+    give(&cluster, "ticks", vec![TestSplit::of("a", busy).then(After::Idle), late.then(After::Idle)]);
     let gate = Arc::new(Semaphore::new(0));
     cluster.tables.0.manners.lock().unwrap().insert("out".to_owned(), Manner::Gated(gate.clone()));
     let mut graph = GraphBuilder::default().set("exchange.window", "2 KiB");
@@ -130,8 +130,8 @@ async fn a_source_that_waits_for_credit_takes_no_split_for_silent() {
 async fn the_next_attempt_knows_what_splits_have_promised_and_which_are_idle() {
     let cluster = Cluster::of(1).await;
     let file = vec![rows([(100, 1, 0), (1100, 1, 0)]), rows([(2500, 1, 0)]), rows([(4200, 1, 0)])];
-    let file = TestSplit { delay: Duration::from_secs(1), ..TestSplit::of("file", file) }.then(After::Silence);
-    let monitor = TestSplit::of("monitor", Vec::new()).then(After::Silence);
+    let file = TestSplit { delay: Duration::from_secs(1), ..TestSplit::of("file", file) }.then(After::Idle);
+    let monitor = TestSplit::of("monitor", Vec::new()).then(After::Idle);
     give(&cluster, "ticks", vec![file.clone(), monitor.clone().idle_first()]);
     let mut graph = GraphBuilder::default();
     let source = graph.source("ticks", Some(3_600_000_000), &[]);
@@ -172,7 +172,7 @@ async fn what_a_file_promised_stands_when_only_splits_without_records_are_left()
         let file = vec![rows([(100, 1, 0), (1100, 1, 0)]), rows([(2500, 1, 0)])];
         let found = vec![rows([(2600, 2, 0), (4200, 2, 0)])];
         let monitor = TestSplit { delay: Duration::from_secs(60), ..TestSplit::of("monitor", found) };
-        give(&cluster, "ticks", vec![TestSplit::of("file", file), monitor.then(After::Silence).idle_first()]);
+        give(&cluster, "ticks", vec![TestSplit::of("file", file), monitor.then(After::Idle).idle_first()]);
         let mut graph = GraphBuilder::default();
         let source = graph.source("ticks", None, &[]);
         let (count, schema) = graph.count_per_window(1_000_000);
@@ -247,8 +247,8 @@ async fn replay_does_not_wait_for_splits_without_records() {
         let found = vec![rows([(100_000, 0, 3), (120_000, 0, 4)])];
         let monitor = TestSplit { delay: Duration::from_secs(7), ..TestSplit::of("monitor", found) };
         let monitor = if idle_timeout.is_none() { monitor.idle_first() } else { monitor };
-        give(&cluster, "ticks", vec![TestSplit::of("file", file), monitor.clone().then(After::Silence)]);
-        give(&cluster, "nothing yet", vec![monitor.then(After::Silence)]);
+        give(&cluster, "ticks", vec![TestSplit::of("file", file), monitor.clone().then(After::Idle)]);
+        give(&cluster, "nothing yet", vec![monitor.then(After::Idle)]);
         let graph = |table: &str| {
             let mut graph = GraphBuilder::default().set("replay.speed", "10");
             let source = graph.source(table, idle_timeout, &[("replay.column", "time")]);

@@ -9,7 +9,7 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use thalweg_connectors::{
-    ConnectorError, DeadLetter, Read, Rollover, Sealing, SetAside, SetAsideKind, SinkIdentity, SinkWriter, Source,
+    ConnectorError, DeadLetter, Read, Rollover, Sealing, SideOutputKind, SideRecords, SinkIdentity, SinkWriter, Source,
     SourceIdentity, SplitReader,
 };
 use thalweg_types::{
@@ -20,14 +20,14 @@ use thalweg_types::{
 };
 use tokio::sync::Semaphore;
 
-use crate::tables::{SetAsideOutput, Tables};
+use crate::tables::{Tables, WriteSideOutput};
 
 /// What a split does after its batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
     End,
     /// It gives nothing and does not end.
-    Silence,
+    Idle,
     /// It starts again.
     Repeat,
 }
@@ -83,7 +83,7 @@ pub(super) struct TestTables {
     pub(super) read_batches: Mutex<BTreeMap<String, usize>>,
     pub(super) late_rows: Mutex<Vec<(OperatorId, (i64, i64))>>,
     pub(super) dead_letters: Mutex<Vec<DeadLetter>>,
-    /// Why each failed row was set aside.
+    /// Why each failed row failed.
     pub(super) failed_rows: Mutex<Vec<String>>,
 }
 
@@ -162,7 +162,7 @@ impl SplitReader for TestReader {
         if self.left.is_empty() {
             match self.split.after {
                 After::End => return Ok(Read::End),
-                After::Silence => std::future::pending().await,
+                After::Idle => std::future::pending().await,
                 After::Repeat => self.left = self.split.batches.iter().cloned().collect(),
             }
         }
@@ -239,31 +239,31 @@ impl Tables for SharedTables {
         Ok(Box::new(TestWriter { tables: self.0.clone(), table: spec.table.clone(), manner, unsealed: Vec::new() }))
     }
 
-    fn set_aside(
+    fn side_output_writer(
         &self,
-        kind: SetAsideKind,
+        kind: SideOutputKind,
         _: &str,
         _: SinkIdentity,
-    ) -> Result<Box<dyn SetAsideOutput>, ConnectorError> {
-        Ok(Box::new(TestSetAside { tables: self.0.clone(), kind }))
+    ) -> Result<Box<dyn WriteSideOutput>, ConnectorError> {
+        Ok(Box::new(TestSideOutput { tables: self.0.clone(), kind }))
     }
 }
 
-struct TestSetAside {
+struct TestSideOutput {
     tables: Arc<TestTables>,
-    kind: SetAsideKind,
+    kind: SideOutputKind,
 }
 
 #[async_trait]
-impl SetAsideOutput for TestSetAside {
-    async fn write(&mut self, records: SetAside<'_>) -> Result<(), ConnectorError> {
+impl WriteSideOutput for TestSideOutput {
+    async fn write(&mut self, records: SideRecords<'_>) -> Result<(), ConnectorError> {
         match records {
-            SetAside::DeadLetters(letters) => self.tables.dead_letters.lock().unwrap().extend_from_slice(letters),
-            SetAside::LateRows { operator, window, rows } => {
+            SideRecords::DeadLetters(letters) => self.tables.dead_letters.lock().unwrap().extend_from_slice(letters),
+            SideRecords::LateRows { operator, window, rows } => {
                 let rows = (0..rows.num_rows()).map(|_| (operator, window));
                 self.tables.late_rows.lock().unwrap().extend(rows);
             }
-            SetAside::FailedRows { faults, .. } => {
+            SideRecords::FailedRows { faults, .. } => {
                 let reasons = faults.iter().map(ToString::to_string);
                 self.tables.failed_rows.lock().unwrap().extend(reasons);
             }

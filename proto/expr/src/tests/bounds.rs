@@ -7,24 +7,24 @@ use datafusion_expr::{Expr, Operator, binary_expr, cast, col, lit};
 use super::{FUNCTIONS, check, field};
 use crate::{CodecError, DEPTH_MAX, LINKS_MAX, decode, encode};
 
-fn chain(levels: usize, link: impl Fn(usize) -> Operator) -> Expr {
+fn spine(levels: usize, link: impl Fn(usize) -> Operator) -> Expr {
     (1..levels).fold(col("a"), |left, at| binary_expr(left, link(at), lit(1)))
 }
 
-/// Comparing and dropping trees as deep as these chains are long is recursive, and needs a large stack.
+/// Comparing and dropping trees as deep as these spines are long is recursive, and needs a large stack.
 fn with_room(run: impl FnOnce()) {
     stacker::grow(256 << 20, run);
 }
 
 #[test]
-fn long_chains_come_back() {
+fn long_spines_come_back() {
     with_room(|| {
         let links = LINKS_MAX - 1;
         for operator in [Operator::And, Operator::Or, Operator::Plus, Operator::StringConcat] {
-            check(&chain(links, |_| operator));
+            check(&spine(links, |_| operator));
         }
         let mixed = [Operator::Plus, Operator::Minus, Operator::Multiply];
-        check(&chain(links, |at| mixed[at % 3]));
+        check(&spine(links, |at| mixed[at % 3]));
         check(&(1..links).fold(col("a"), |inner, at| cast(inner, [DataType::Int8, DataType::Int16][at % 2].clone())));
         check(&(1..links).fold(col("a"), |right, _| col("b").and(right)));
     });
@@ -45,7 +45,7 @@ fn long_lists_come_back() {
 #[test]
 fn deeper_ones_are_refused_at_both_ends() {
     assert!(matches!(encode(&(0..DEPTH_MAX).fold(col("a"), |inner, _| !inner)), Err(CodecError::TooDeep)));
-    with_room(|| assert!(matches!(encode(&chain(LINKS_MAX + 1, |_| Operator::And)), Err(CodecError::TooLong))));
+    with_room(|| assert!(matches!(encode(&spine(LINKS_MAX + 1, |_| Operator::And)), Err(CodecError::TooLong))));
     let links = vec![r#"{"column":"a"},{"binary":"plus"}"#; LINKS_MAX].join(",");
     let text = format!(r#"{{"format":1,"nodes":[{{"column":"a"}},{links}]}}"#);
     with_room(|| assert!(matches!(decode(text.as_bytes(), &FUNCTIONS), Err(CodecError::TooLong))));

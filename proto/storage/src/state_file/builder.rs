@@ -147,12 +147,12 @@ impl StateFileBuilder {
             let segment = self.add_segment((operator, table), key_groups, rows).map_err(unfit)?;
             return Ok(segment.into_iter().collect());
         }
-        let order = Order::of(key_groups);
-        let ranges = cut(&order.key_groups, rows_max);
+        let permutation = Permutation::of(key_groups);
+        let ranges = cut(&permutation.key_groups, rows_max);
         let mut indexes = Vec::with_capacity(ranges.len());
         for range in ranges {
-            let piece = order.gather(rows, range.clone()).map_err(unfit)?;
-            let segment = self.add_segment((operator, table), &order.key_groups[range], &piece).map_err(unfit)?;
+            let piece = permutation.gather(rows, range.clone()).map_err(unfit)?;
+            let segment = self.add_segment((operator, table), &permutation.key_groups[range], &piece).map_err(unfit)?;
             indexes.extend(segment);
         }
         Ok(indexes)
@@ -209,14 +209,14 @@ impl StateFileBuilder {
 }
 
 /// Rows sorted by key group; those of one group keep their order.
-struct Order {
+struct Permutation {
     /// The key groups, sorted.
     key_groups: Vec<KeyGroup>,
     /// The row at each place; `None` if the rows are sorted already.
     rows: Option<UInt32Array>,
 }
 
-impl Order {
+impl Permutation {
     fn of(key_groups: &[KeyGroup]) -> Self {
         if key_groups.is_sorted() {
             return Self { key_groups: key_groups.to_vec(), rows: None };

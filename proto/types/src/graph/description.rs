@@ -48,7 +48,7 @@ pub enum StateScope {
     Subtask,
 }
 
-/// Rows that an operator sets aside as files.
+/// A side output of an operator, as files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SideOutput<'a> {
     /// Records that cannot be read, into this directory.

@@ -64,7 +64,7 @@ struct Round {
 #[derive(Debug, Clone)]
 struct Host {
     runs: bool,
-    life: u64,
+    incarnation: u64,
     disk: Option<Disk>,
     round: Round,
 }
@@ -72,7 +72,7 @@ struct Host {
 #[derive(Debug)]
 struct World {
     hosts: Vec<Host>,
-    lives: u64,
+    incarnations: u64,
     leads: Option<(usize, u64)>,
     /// The longest log whose entries a majority has, as far as a leader knew.
     acknowledged: Vec<(u64, Said)>,
@@ -94,10 +94,10 @@ fn number(host: usize) -> u64 {
 
 impl World {
     fn new(size: usize, overrides_silence: bool) -> Self {
-        let host = Host { runs: false, life: 0, disk: None, round: Round::default() };
+        let host = Host { runs: false, incarnation: 0, disk: None, round: Round::default() };
         Self {
             hosts: vec![host; size],
-            lives: 0,
+            incarnations: 0,
             leads: None,
             acknowledged: Vec::new(),
             lost: BTreeSet::new(),
@@ -121,20 +121,20 @@ impl World {
     }
 
     fn sight(&self, host: usize) -> Sight {
-        let Host { life, disk, .. } = &self.hosts[host];
+        let Host { incarnation, disk, .. } = &self.hosts[host];
         let (member, holds) = match disk {
             None => (number(host), Holds::Nothing),
             Some(disk) if disk.has_promised() => (disk.number, Holds::More),
             Some(disk) => (disk.number, Holds::Founding),
         };
         let cluster = Some(ClusterId("river".to_owned()));
-        Sight { life: *life, cluster, member: MemberId(member), holds, first: self.first() }
+        Sight { incarnation: *incarnation, cluster, member: MemberId(member), holds, first: self.first() }
     }
 
     fn start(&mut self, host: usize) {
         if !self.hosts[host].runs {
-            self.lives += 1;
-            (self.hosts[host].runs, self.hosts[host].life) = (true, self.lives);
+            self.incarnations += 1;
+            (self.hosts[host].runs, self.hosts[host].incarnation) = (true, self.incarnations);
         }
     }
 
@@ -199,7 +199,7 @@ impl World {
     /// One step of the leader for an applicant.
     fn admit(&mut self, host: usize) {
         let Some((leader, term)) = self.leads else { return };
-        let applicant = Applicant { address: address(host), life: self.hosts[host].life };
+        let applicant = Applicant { address: address(host), incarnation: self.hosts[host].incarnation };
         let disk = self.hosts[leader].disk.as_ref().expect("it leads");
         // A leader changes members only after it has committed in its term, and one change at a time.
         if disk.committed < disk.log.len() || disk.position().0 != term {

@@ -174,7 +174,7 @@ impl World {
             cluster: &CLUSTER,
             checkpoints: "memory://checkpoints",
             now: self.now,
-            since_epoch: self.now,
+            unix_time: self.now,
             jitter: 0,
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use thalweg_types::{Attempt, JobId, job::FailureKind};
 
 use super::*;
-use crate::{AllowedPaths, SetAsideKind, SetAsideWriter, open_set_aside_committer};
+use crate::{AllowedPaths, SideOutputKind, SideOutputWriter, open_side_output_committer};
 
 /// `data` is allowed; `out` is not, and neither is `database`, which shares only a prefix of its name.
 fn place() -> (TempDir, PathBuf, ConnectorContext) {
@@ -160,10 +160,10 @@ async fn nothing_is_written_where_it_may_not_be() {
         let error = open_sink_writer(&spec, numbers(), identity(1, 1, 0), &context).err().expect("it is refused");
         check_refusal(&error, &path);
         check_refusal(&open_sink_committer(&spec, numbers(), &context).err().expect("it is refused"), &path);
-        for kind in [SetAsideKind::DeadLetters, SetAsideKind::LateRows, SetAsideKind::FailedRows] {
-            let error = SetAsideWriter::open(kind, &path, identity(1, 1, 0), &context).expect_err("it is refused");
+        for kind in [SideOutputKind::DeadLetters, SideOutputKind::LateRows, SideOutputKind::FailedRows] {
+            let error = SideOutputWriter::open(kind, &path, identity(1, 1, 0), &context).expect_err("it is refused");
             check_refusal(&error, &path);
-            check_refusal(&open_set_aside_committer(kind, &path, &context).err().expect("it is refused"), &path);
+            check_refusal(&open_side_output_committer(kind, &path, &context).err().expect("it is refused"), &path);
         }
     }
     assert!(!root.join("new").exists());
@@ -302,8 +302,8 @@ async fn no_table_reads_or_writes_checkpoints_where_it_may_use_all_around_them()
             let spec = sink("filesystem", &[("path", &path), ("format", "json")]);
             let error = open_sink_writer(&spec, numbers(), identity(1, 1, 0), &context).err().expect("it is refused");
             check_own(&error, &path);
-            let aside = SetAsideWriter::open(SetAsideKind::FailedRows, &path, identity(1, 1, 0), &context);
-            check_own(&aside.expect_err("it is refused"), &path);
+            let side_output = SideOutputWriter::open(SideOutputKind::FailedRows, &path, identity(1, 1, 0), &context);
+            check_own(&side_output.expect_err("it is refused"), &path);
         }
         assert_eq!(fs::read_dir(root.join("data/deep")).expect("it is there").count(), 1);
         // Nor if everything allowed lies within the program's own place.
@@ -360,7 +360,7 @@ async fn urls_that_are_not_below_a_prefix_are_neither_read_nor_written() {
         refused(read(&context, path).await.expect_err(path), path);
         let spec = sink("filesystem", &[("path", path), ("format", "json")]);
         refused(open_sink_writer(&spec, numbers(), identity(1, 1, 0), &context).err().expect("refused"), path);
-        let aside = open_set_aside_committer(SetAsideKind::DeadLetters, path, &context);
-        refused(aside.err().expect("refused"), path);
+        let side_output = open_side_output_committer(SideOutputKind::DeadLetters, path, &context);
+        refused(side_output.err().expect("refused"), path);
     }
 }

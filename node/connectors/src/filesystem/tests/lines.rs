@@ -20,7 +20,7 @@ async fn read_in_ranges(name: &str, bytes: u64, range_bytes: u64, block_bytes: u
         loop {
             let file = OpenFile::open(&location, name, 0).await.expect("the file exists").with_block_bytes(block_bytes);
             let decoder = Box::new(JsonDecoder::new(numbers()).expect("a readable schema"));
-            let format = LineDecoding { decoder, batch_rows: 3, sets_aside: true, notices: Default::default() };
+            let format = LineDecoding { decoder, batch_rows: 3, keeps_dead_letters: true, notices: Default::default() };
             let split = FilePayload::Lines { file: name.to_owned(), start, end, offset }.into_split(0);
             let mut reader = LineReader::new(split, Arc::new(file), &LineRange { start, end, offset }, format);
             let Read::Records { batch, dead_letters } = reader.next().await.expect("readable") else { break };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    DeadLetter, SetAside, SetAsideKind, SetAsideWriter, SinkCommitter, SinkIdentity, open_set_aside_committer,
+    DeadLetter, SideOutputKind, SideOutputWriter, SideRecords, SinkCommitter, SinkIdentity, open_side_output_committer,
 };
 use thalweg_types::{Attempt, ClusterId, JobId, OperatorId};
 
@@ -24,8 +24,8 @@ pub(super) fn rows(text: &str) -> arrow::array::RecordBatch {
     decoder.finish().expect("a batch")
 }
 
-fn late_rows(rows: &arrow::array::RecordBatch, window: (i64, i64)) -> SetAside<'_> {
-    SetAside::LateRows { operator: OperatorId(4), window, rows }
+fn late_rows(rows: &arrow::array::RecordBatch, window: (i64, i64)) -> SideRecords<'_> {
+    SideRecords::LateRows { operator: OperatorId(4), window, rows }
 }
 
 fn of_cluster(id: &str) -> SinkIdentity {
@@ -39,8 +39,8 @@ async fn write_as_two_clusters(context: &ConnectorContext, path: &str) -> [Vec<V
     let mut prepared = [Vec::new(), Vec::new()];
     let mut writers = ["a", "a-1"].map(|id| {
         let rows = open_sink_writer(&spec, numbers(), of_cluster(id), context).expect("a writer");
-        let aside = |kind| SetAsideWriter::open(kind, path, of_cluster(id), context).expect("a writer");
-        (rows, aside(SetAsideKind::LateRows), aside(SetAsideKind::DeadLetters))
+        let side_output = |kind| SideOutputWriter::open(kind, path, of_cluster(id), context).expect("a writer");
+        (rows, side_output(SideOutputKind::LateRows), side_output(SideOutputKind::DeadLetters))
     });
     for number in 0..2 {
         for (cluster, (parts, late, letters)) in writers.iter_mut().enumerate() {
@@ -48,7 +48,7 @@ async fn write_as_two_clusters(context: &ConnectorContext, path: &str) -> [Vec<V
             parts.write(&rows(&row)).await.expect("written");
             late.write(late_rows(&rows(&row), (0, 1))).await.expect("written");
             let letter = DeadLetter { position: row, reason: String::new(), record: String::new() };
-            letters.write(SetAside::DeadLetters(&[letter])).await.expect("written");
+            letters.write(SideRecords::DeadLetters(&[letter])).await.expect("written");
         }
         for (prepared, (parts, late, letters)) in prepared.iter_mut().zip(&mut writers) {
             prepared.push(seal(&mut **parts).await);
@@ -64,11 +64,11 @@ async fn check_two_clusters(context: &ConnectorContext, path: &str, names: impl 
     let [ours, theirs] = write_as_two_clusters(context, path).await;
     assert_eq!(names().await.len(), 12, "each has its own");
     let spec = sink("filesystem", &[("path", path)]);
-    let aside = |kind| open_set_aside_committer(kind, path, context).expect("opened");
+    let side_output = |kind| open_side_output_committer(kind, path, context).expect("opened");
     let committers: [Box<dyn SinkCommitter>; 3] = [
         open_sink_committer(&spec, numbers(), context).expect("opened"),
-        aside(SetAsideKind::LateRows),
-        aside(SetAsideKind::DeadLetters),
+        side_output(SideOutputKind::LateRows),
+        side_output(SideOutputKind::DeadLetters),
     ];
     let finish = async |id: &str, prepared: &[Vec<serde_json::Value>]| {
         let cluster = ClusterId(id.to_owned());
@@ -234,10 +234,10 @@ async fn a_writer_that_is_dropped_removes_what_it_did_not_finish() {
     let mut writer = writer(&context, &path(&folder), 3, 1, 0);
     writer.write(&rows("{\"a\":1}\n")).await.expect("written");
     seal(&mut *writer).await;
-    let kind = SetAsideKind::DeadLetters;
-    let mut letters = SetAsideWriter::open(kind, &path(&folder), identity(3, 1, 0), &context).expect("opened");
+    let kind = SideOutputKind::DeadLetters;
+    let mut letters = SideOutputWriter::open(kind, &path(&folder), identity(3, 1, 0), &context).expect("opened");
     let letter = DeadLetter { position: "f:1".to_owned(), reason: "r".to_owned(), record: "x".to_owned() };
-    letters.write(SetAside::DeadLetters(&[letter])).await.expect("written");
+    letters.write(SideRecords::DeadLetters(&[letter])).await.expect("written");
     assert_eq!(names(&folder).len(), 2);
     drop((writer, letters));
     assert_eq!(
@@ -324,16 +324,16 @@ async fn object_stores_publish_too() {
     assert_eq!(left.len(), 1);
 }
 
-/// The published text of records that a subtask sets aside.
-async fn set_aside<const N: usize>(folder: &TempDir, kind: SetAsideKind, records: [SetAside<'_>; N]) -> String {
+/// The published text of a side output of a subtask.
+async fn side_output<const N: usize>(folder: &TempDir, kind: SideOutputKind, records: [SideRecords<'_>; N]) -> String {
     let (path, context) = (path(folder), context());
-    let mut writer = SetAsideWriter::open(kind, &path, identity(1, 2, 3), &context).expect("opened");
+    let mut writer = SideOutputWriter::open(kind, &path, identity(1, 2, 3), &context).expect("opened");
     for records in records {
         writer.write(records).await.expect("written");
     }
     let prepared = writer.seal().await.expect("sealed").await.expect("durable");
-    open_set_aside_committer(kind, &path, &context).expect("opened").commit(&prepared).await.expect("published");
-    let stem = if kind == SetAsideKind::LateRows { "late" } else { "dead-letter" };
+    open_side_output_committer(kind, &path, &context).expect("opened").commit(&prepared).await.expect("published");
+    let stem = if kind == SideOutputKind::LateRows { "late" } else { "dead-letter" };
     fs::read_to_string(folder.path().join(format!("{stem}-c1-1-2-0000000000000007-3-0.json"))).expect("published")
 }
 
@@ -346,13 +346,13 @@ async fn dead_letters_and_late_rows_are_kept_with_their_reasons() {
         record: "x\u{1}".to_owned(),
     };
     let letters = [letter(1), letter(2)];
-    let records = [SetAside::DeadLetters(&letters), SetAside::DeadLetters(&[])];
-    let text = set_aside(&folder, SetAsideKind::DeadLetters, records).await;
+    let records = [SideRecords::DeadLetters(&letters), SideRecords::DeadLetters(&[])];
+    let text = side_output(&folder, SideOutputKind::DeadLetters, records).await;
     assert_eq!(text.lines().count(), 2);
     assert_eq!(text.lines().next(), Some(r#"{"position":"f.json:1","reason":"no \"object\"","record":"x\u0001"}"#));
 
     let refused = rows("{\"a\":1}\n");
-    let text = set_aside(&folder, SetAsideKind::LateRows, [late_rows(&refused, (0, 10_000_000))]).await;
+    let text = side_output(&folder, SideOutputKind::LateRows, [late_rows(&refused, (0, 10_000_000))]).await;
     assert_eq!(
         text,
         "{\"operator\":\"op-4\",\"window_start\":\"1970-01-01 00:00:00.000000\",\

@@ -37,8 +37,8 @@ use thalweg_types::{
 use super::*;
 use crate::{ConnectorError, RecordCheck, Source, SourceIdentity, open_source_of, testing::cluster};
 
-mod chain;
 mod keys;
+mod takeover;
 
 /// What becomes of a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

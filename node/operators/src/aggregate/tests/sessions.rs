@@ -47,10 +47,10 @@ impl Reference {
     }
 
     fn on_rows(&mut self, rows: &[Row]) {
-        // Verdicts first: they do not depend on the rest of the batch.
-        let verdicts: Vec<_> = rows.iter().map(|row| self.refused_by(row)).collect();
-        for (row, verdict) in rows.iter().zip(verdicts) {
-            match verdict {
+        // Lateness first: it does not depend on the rest of the batch.
+        let refusals: Vec<_> = rows.iter().map(|row| self.refused_by(row)).collect();
+        for (row, refusal) in rows.iter().zip(refusals) {
+            match refusal {
                 Some((start, end)) => self.late.push(format!("[{},{}) {}", start * 1000, end * 1000, row_text(row))),
                 None => self.used.entry(row.1).or_default().push(row.clone()),
             }

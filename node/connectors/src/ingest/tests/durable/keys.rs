@@ -63,8 +63,8 @@ impl Clock for Wrong {
         self.0.monotonic()
     }
 
-    fn since_epoch(&self) -> Duration {
-        self.0.since_epoch() + self.1
+    fn unix_time(&self) -> Duration {
+        self.0.unix_time() + self.1
     }
 }
 

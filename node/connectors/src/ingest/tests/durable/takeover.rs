@@ -1,4 +1,4 @@
-//! The chain of segments: writers that are fenced, what is collected, and what is damaged.
+//! Taking over a log: writers that are fenced, what is collected, and what is damaged.
 
 use super::*;
 

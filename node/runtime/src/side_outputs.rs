@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use thalweg_connectors::{DeadLetter, SetAside, SetAsideKind, SinkIdentity, rows_as_json};
+use thalweg_connectors::{DeadLetter, SideOutputKind, SideRecords, SinkIdentity, rows_as_json};
 use thalweg_operators::{FailedRows, LateRows, Operator};
 use thalweg_types::{
     OperatorId,
@@ -20,7 +20,7 @@ use crate::{
     checkpoint::Sealed,
     failure::SubtaskError,
     meter::Meter,
-    tables::{SetAsideOutput, Tables},
+    tables::{Tables, WriteSideOutput},
 };
 
 /// The longest text of a row, in bytes, in the error that fails the job; a longer one is cut.
@@ -28,22 +28,22 @@ const TOLD_BYTES_MAX: usize = 2048;
 
 /// The path of each kind of side output, if it has one.
 #[derive(Debug, Default)]
-pub(crate) struct AsidePaths {
+pub(crate) struct SideOutputPaths {
     pub(crate) late: Option<String>,
     pub(crate) failed: Option<String>,
     /// The source, and the path for its malformed records.
     pub(crate) dead_letters: Option<(OperatorId, String)>,
 }
 
-/// Collects and writes what a subtask sets aside.
-pub(crate) struct Aside {
+/// Collects and writes the side outputs of a subtask.
+pub(crate) struct SideOutputs {
     tables: Arc<dyn Tables>,
     /// Identifies the subtask; the operator in it is replaced for each writer.
     identity: SinkIdentity,
     identities: Arc<Identities>,
-    paths: AsidePaths,
-    /// Opened when an operator sets its first record aside.
-    writers: BTreeMap<(OperatorId, SetAsideKind), Box<dyn SetAsideOutput>>,
+    paths: SideOutputPaths,
+    /// Opened for an operator's first record.
+    writers: BTreeMap<(OperatorId, SideOutputKind), Box<dyn WriteSideOutput>>,
     /// Taken from operators, but not written yet.
     waiting: Vec<(OperatorId, Taken)>,
 }
@@ -54,11 +54,11 @@ enum Taken {
     Failed(String, FailedRows),
 }
 
-impl Aside {
+impl SideOutputs {
     pub(crate) fn new(
         tables: Arc<dyn Tables>,
         (identity, identities): (SinkIdentity, Arc<Identities>),
-        paths: AsidePaths,
+        paths: SideOutputPaths,
     ) -> Self {
         Self { tables, identity, identities, paths, writers: BTreeMap::new(), waiting: Vec::new() }
     }
@@ -121,12 +121,12 @@ impl Aside {
         for (operator, taken) in std::mem::take(&mut self.waiting) {
             let (kind, path, records) = match &taken {
                 Taken::Late(LateRows { window_start, window_end, rows }) => {
-                    let records = SetAside::LateRows { operator, window: (*window_start, *window_end), rows };
-                    (SetAsideKind::LateRows, &self.paths.late, records)
+                    let records = SideRecords::LateRows { operator, window: (*window_start, *window_end), rows };
+                    (SideOutputKind::LateRows, &self.paths.late, records)
                 }
                 Taken::Failed(name, FailedRows { rows, faults }) => {
-                    let records = SetAside::FailedRows { operator, name, rows, faults };
-                    (SetAsideKind::FailedRows, &self.paths.failed, records)
+                    let records = SideRecords::FailedRows { operator, name, rows, faults };
+                    (SideOutputKind::FailedRows, &self.paths.failed, records)
                 }
             };
             if let Some(path) = path.clone() {
@@ -139,33 +139,33 @@ impl Aside {
     /// Writes malformed records, if the table has a path for them.
     pub(crate) async fn write_dead_letters(&mut self, letters: &[DeadLetter]) -> Result<(), SubtaskError> {
         let Some((source, path)) = self.paths.dead_letters.clone() else { return Ok(()) };
-        self.write(SetAsideKind::DeadLetters, source, &path, SetAside::DeadLetters(letters)).await
+        self.write(SideOutputKind::DeadLetters, source, &path, SideRecords::DeadLetters(letters)).await
     }
 
     async fn write(
         &mut self,
-        kind: SetAsideKind,
+        kind: SideOutputKind,
         operator: OperatorId,
         path: &str,
-        records: SetAside<'_>,
+        records: SideRecords<'_>,
     ) -> Result<(), SubtaskError> {
         let writer = match self.writers.entry((operator, kind)) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(none) => {
                 let identity = SinkIdentity { sink: self.identities.get(operator), ..self.identity.clone() };
-                none.insert(self.tables.set_aside(kind, path, identity).map_err(failed)?)
+                none.insert(self.tables.side_output_writer(kind, path, identity).map_err(failed)?)
             }
         };
         writer.write(records).await.map_err(failed)
     }
 
-    /// Seals all writers at a barrier. Each sealing carries the operator that set the records aside.
+    /// Seals all writers at a barrier. Each sealing carries the operator whose records they are.
     pub(crate) async fn seal(&mut self) -> Result<Vec<Sealed>, SubtaskError> {
         self.write_waiting().await?;
         let mut sealed = Vec::new();
         for ((operator, _), writer) in &mut self.writers {
             let sealing = writer.seal().await.map_err(failed)?;
-            sealed.push(Sealed { operator: *operator, name: "of records set aside".to_owned(), sealing });
+            sealed.push(Sealed { operator: *operator, name: "of a side output".to_owned(), sealing });
         }
         Ok(sealed)
     }
@@ -181,5 +181,5 @@ fn of_first(operator: &str, failed: &FailedRows) -> SubtaskError {
 }
 
 fn failed(source: thalweg_connectors::ConnectorError) -> SubtaskError {
-    SubtaskError::SetAside { source }
+    SubtaskError::SideOutput { source }
 }

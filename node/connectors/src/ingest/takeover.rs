@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A number whose segment was deleted since the listing is free again, so a slow attempt may create its seal in the
-//! middle of the chain. That does no harm: a seal holds no records. The second listing then finds a newer attempt's
+//! middle of the log. That does no harm: a seal holds no records. The second listing then finds a newer attempt's
 //! seal, which is never deleted, and the attempt gives up.
 //!
 //! The last segment, or one followed by a seal, may remain from a put that a machine crash interrupted: in a directory
@@ -56,7 +56,7 @@ enum Link {
 }
 
 #[derive(Debug)]
-struct Chain<'a> {
+struct Takeover<'a> {
     log: &'a IngestLog,
     attempt: Attempt,
     links: BTreeMap<SegmentNumber, Link>,
@@ -72,11 +72,11 @@ pub(super) async fn take_over(
     writer: WriterId,
     position: &LogPosition,
 ) -> Result<OpenedLog, ConnectorError> {
-    let mut chain = Chain { log: &log, attempt: writer.attempt, links: BTreeMap::new(), newest_millis: 0 };
-    let next = chain.read(position).await?;
-    let seal = chain.seal(writer, next).await?;
-    let torn = chain.find_torn().await?;
-    let Chain { links, newest_millis, .. } = chain;
+    let mut takeover = Takeover { log: &log, attempt: writer.attempt, links: BTreeMap::new(), newest_millis: 0 };
+    let next = takeover.read(position).await?;
+    let seal = takeover.seal(writer, next).await?;
+    let torn = takeover.find_torn().await?;
+    let Takeover { links, newest_millis, .. } = takeover;
     let found = links.iter().filter(|(_, link)| matches!(link, Link::Seal)).map(|(number, _)| *number);
     let seals: BTreeSet<SegmentNumber> = position.seals.iter().copied().chain(found).collect();
     let seals = seals.iter().copied().skip(seals.len().saturating_sub(SEALS_MAX)).collect();
@@ -88,7 +88,7 @@ pub(super) async fn take_over(
     Ok(OpenedLog { log, writer, seal, seals, keyed, newest_millis, torn })
 }
 
-impl Chain<'_> {
+impl Takeover<'_> {
     /// Reads the heads from a position on. Returns the number after the last.
     async fn read(&mut self, position: &LogPosition) -> Result<SegmentNumber, ConnectorError> {
         let mut listed = self.log.list().await?;

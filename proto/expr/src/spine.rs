@@ -1,26 +1,26 @@
-//! Chains of nodes in an expression: all links of a chain count as one level of depth.
+//! Spines of expressions: runs of nodes, each an operand of the next. All links of a spine count as one level of depth.
 
 use datafusion_expr::{Expr, Operator};
 
 use crate::{CodecError, DEPTH_MAX, LINKS_MAX, node::Node};
 
-/// The kind of chain that a node can be a link of.
+/// The kind of spine that a node can be a link of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Chain {
+pub(crate) enum Spine {
     Connective(Operator),
     /// Operators other than `AND` and `OR`, and casts, each in the first operand of the next.
     Steps,
     None,
 }
 
-/// The depth of an expression: in levels, where a chain counts as one, and in nodes.
+/// The depth of an expression: in levels, where a spine counts as one, and in nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Depth {
     levels: usize,
     links: usize,
 }
 
-impl Chain {
+impl Spine {
     pub(crate) fn of(expr: &Expr) -> Self {
         match expr {
             Expr::BinaryExpr(binary) => Self::of_operator(binary.op),
@@ -54,7 +54,7 @@ impl Chain {
         }
     }
 
-    /// Whether the child at a place is the next link of the chain.
+    /// Whether the child at a place is the next link of the spine.
     fn goes_on(self, place: usize, child: Self) -> bool {
         match self {
             Self::Connective(_) => self == child,
@@ -68,10 +68,10 @@ impl Depth {
     /// The depth of a single node.
     pub(crate) const ONE: Self = Self { levels: 1, links: 1 };
 
-    /// The depth across one step between a node of `chain` and its child at a place: one node more, and one level more
-    /// unless the child goes on with the chain.
-    pub(crate) fn below(self, chain: Chain, place: usize, child: Chain) -> Self {
-        Self { levels: self.levels + usize::from(!chain.goes_on(place, child)), links: self.links + 1 }
+    /// The depth across one step between a node of `spine` and its child at a place: one node more, and one level more
+    /// unless the child goes on with the spine.
+    pub(crate) fn below(self, spine: Spine, place: usize, child: Spine) -> Self {
+        Self { levels: self.levels + usize::from(!spine.goes_on(place, child)), links: self.links + 1 }
     }
 
     pub(crate) fn max(self, other: Self) -> Self {

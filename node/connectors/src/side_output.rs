@@ -1,13 +1,13 @@
-//! Writes the side output of a job: records that it sets aside, as JSON lines with the reason.
+//! Writes the side outputs of a job: records that are not among its results, as JSON lines with the reason.
 //!
-//! | kind | set aside by | a line holds |
+//! | kind | written by | a line holds |
 //! |---|---|---|
 //! | dead letters | a source that could not parse them, or found no event time | position, reason, the record as found |
 //! | late rows | an operator whose window has closed | the operator, the window, the row's fields |
 //! | failed rows | an operator, source or sink that could not evaluate them | the operator, reason, expression and its position, the row |
 //!
 //! The files are part files, like those of the filesystem sink, hidden until they are published. So a failed attempt
-//! leaves nothing visible, and each record is set aside once, however often the job restarts.
+//! leaves nothing visible, and each record is written once, however often the job restarts.
 
 use std::sync::Arc;
 
@@ -33,9 +33,9 @@ use crate::{
 
 const WINDOW_TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
-/// Why records are set aside.
+/// Why records go to a side output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SetAsideKind {
+pub enum SideOutputKind {
     /// They could not be parsed, or have no event time.
     DeadLetters,
     /// They arrived after their window had closed.
@@ -44,7 +44,7 @@ pub enum SetAsideKind {
     FailedRows,
 }
 
-impl SetAsideKind {
+impl SideOutputKind {
     /// The prefix of its files' names.
     fn stem(self) -> &'static str {
         match self {
@@ -55,9 +55,9 @@ impl SetAsideKind {
     }
 }
 
-/// Records to be set aside.
+/// Records for a side output.
 #[derive(Debug, Clone, Copy)]
-pub enum SetAside<'a> {
+pub enum SideRecords<'a> {
     /// Records that a source could not use.
     DeadLetters(&'a [DeadLetter]),
     /// Rows that an operator refused as late.
@@ -101,12 +101,12 @@ struct FailedLine<'a> {
     column: Option<u64>,
 }
 
-impl SetAside<'_> {
-    fn kind(&self) -> SetAsideKind {
+impl SideRecords<'_> {
+    fn kind(&self) -> SideOutputKind {
         match self {
-            Self::DeadLetters(_) => SetAsideKind::DeadLetters,
-            Self::LateRows { .. } => SetAsideKind::LateRows,
-            Self::FailedRows { .. } => SetAsideKind::FailedRows,
+            Self::DeadLetters(_) => SideOutputKind::DeadLetters,
+            Self::LateRows { .. } => SideOutputKind::LateRows,
+            Self::FailedRows { .. } => SideOutputKind::FailedRows,
         }
     }
 
@@ -198,23 +198,23 @@ fn encode_late(operator: OperatorId, window: (i64, i64), rows: &RecordBatch, int
     writer.write(&batch, into).map_err(|error| error.to_string())
 }
 
-/// Writes what one operator of one subtask sets aside. Its identity has the operator as the sink.
+/// Writes one side output of one operator of one subtask. Its identity has the operator as the sink.
 #[derive(Debug)]
-pub struct SetAsideWriter {
-    kind: SetAsideKind,
+pub struct SideOutputWriter {
+    kind: SideOutputKind,
     files: PartFiles,
     open: Option<Part>,
     /// Durable parts that were not returned yet.
     closed: Vec<PartCommittable>,
 }
 
-impl SetAsideWriter {
+impl SideOutputWriter {
     /// A writer into the table's `dead-letter.path`, or the job's `late.path` or `error.path`.
     ///
     /// # Errors
     /// If the directory cannot be created or the store cannot be opened.
     pub fn open(
-        kind: SetAsideKind,
+        kind: SideOutputKind,
         path: &str,
         identity: SinkIdentity,
         context: &ConnectorContext,
@@ -232,7 +232,7 @@ impl SetAsideWriter {
     ///
     /// # Panics
     /// If they are of another kind.
-    pub async fn write(&mut self, records: SetAside<'_>) -> Result<(), ConnectorError> {
+    pub async fn write(&mut self, records: SideRecords<'_>) -> Result<(), ConnectorError> {
         assert_eq!(records.kind(), self.kind, "each kind has files of its own");
         let lines = records.encode()?;
         if lines.is_empty() {
@@ -262,7 +262,7 @@ impl SetAsideWriter {
                 sealed.push(part.finish().await?);
             }
             let values = to_values(&sealed);
-            Ok(if kind == SetAsideKind::FailedRows { values.into_iter().map(marked).collect() } else { values })
+            Ok(if kind == SideOutputKind::FailedRows { values.into_iter().map(marked).collect() } else { values })
         };
         Ok(sealing.boxed())
     }
@@ -288,12 +288,12 @@ pub fn part_committables(prepared: Vec<Value>) -> (Vec<Value>, Vec<Value>) {
     (own, failed)
 }
 
-/// Opens the committer of records set aside at a path.
+/// Opens the committer of a side output at a path.
 ///
 /// # Errors
 /// If the store cannot be opened.
-pub fn open_set_aside_committer(
-    kind: SetAsideKind,
+pub fn open_side_output_committer(
+    kind: SideOutputKind,
     path: &str,
     context: &ConnectorContext,
 ) -> Result<Box<dyn SinkCommitter>, ConnectorError> {

@@ -23,7 +23,7 @@ use thalweg_types::{
 use tokio::sync::mpsc;
 
 use super::{
-    LeaderCommand, SessionId, answer,
+    LeaderRequest, SessionId, answer,
     claim::{Claimed, Claiming},
     link::{NodeLink, greeting},
     measures::{JobMeasures, LeaderMeasures},
@@ -57,7 +57,7 @@ pub(super) enum Done {
 }
 
 /// Everything that a leader holds in one term.
-pub(super) struct Reign {
+pub(super) struct LeaderTerm {
     pub(super) term: Term,
     pub(super) consensus: Consensus<Machine>,
     pub(super) config: LeaderConfig,
@@ -100,7 +100,7 @@ pub(super) struct Reign {
     pub(super) observer: Observer,
 }
 
-impl Reign {
+impl LeaderTerm {
     /// Starts from the replicated state alone.
     pub(super) fn begin(
         term: Term,
@@ -119,7 +119,7 @@ impl Reign {
             liveness: NodeLiveness::new(config.lease, known.iter().copied(), now),
             losing: BTreeMap::new(),
             leaving: BTreeSet::new(),
-            links: known.into_iter().map(|(node, life)| (node, NodeLink::new(life))).collect(),
+            links: known.into_iter().map(|(node, incarnation)| (node, NodeLink::new(incarnation))).collect(),
             jobs: BTreeMap::new(),
             unusable: BTreeSet::new(),
             measured: BTreeMap::new(),
@@ -181,7 +181,7 @@ impl Reign {
     }
 
     pub(super) fn propose(&mut self, proposer: Proposer, command: Command) {
-        let (consensus, now) = (self.consensus.clone(), self.seams.clock.since_epoch());
+        let (consensus, now) = (self.consensus.clone(), self.seams.clock.unix_time());
         if !matches!(command, Command::CompleteAttempt { .. }) {
             let bytes = command.to_bytes(now);
             self.proposals.push(Box::pin(async move { (proposer, consensus.propose(bytes).await) }));
@@ -216,7 +216,7 @@ impl Reign {
             }
         }
         self.propose_leaving();
-        self.keep_house();
+        self.do_housekeeping();
         if let Some(cluster) = self.cluster() {
             let name = self.consensus.cluster().clone();
             self.claims.extend(self.claiming.begin(&self.checkpoints, &self.seams, (cluster, name)));
@@ -322,27 +322,27 @@ impl Reign {
         }
     }
 
-    pub(super) fn on_command(&mut self, command: LeaderCommand) {
-        match command {
-            LeaderCommand::AskOccupant { node, incarnation, reply } => answer(reply, self.occupant(node, incarnation)),
-            LeaderCommand::Open { registration, outgoing, reply } => {
+    pub(super) fn on_request(&mut self, request: LeaderRequest) {
+        match request {
+            LeaderRequest::AskOccupant { node, incarnation, reply } => answer(reply, self.occupant(node, incarnation)),
+            LeaderRequest::Open { registration, outgoing, reply } => {
                 let session = self.open(&registration, outgoing);
                 answer(reply, session);
             }
-            LeaderCommand::Receive { node, session, message } => {
+            LeaderRequest::Receive { node, session, message } => {
                 if self.links.get(&node).is_some_and(|link| link.is_open(session)) {
                     self.receive(node, message);
                 }
             }
-            LeaderCommand::Close { node, session } => self.close(node, session),
-            LeaderCommand::Recall { job, reply } => answer(reply, self.recall(job)),
-            LeaderCommand::Measure { jobs, reply } => answer(reply, self.measures(&jobs)),
-            LeaderCommand::Forget { job } => {
+            LeaderRequest::Close { node, session } => self.close(node, session),
+            LeaderRequest::Recall { job, reply } => answer(reply, self.recall(job)),
+            LeaderRequest::Measure { jobs, reply } => answer(reply, self.measures(&jobs)),
+            LeaderRequest::Forget { job } => {
                 self.to_forget.insert(job);
-                self.keep_house();
+                self.do_housekeeping();
             }
-            LeaderCommand::AskSettled { reply } => answer(reply, self.is_settled()),
-            LeaderCommand::AskClaim { reply } => answer(reply, self.claiming.claim.clone()),
+            LeaderRequest::AskSettled { reply } => answer(reply, self.is_settled()),
+            LeaderRequest::AskClaim { reply } => answer(reply, self.claiming.claim.clone()),
         }
     }
 
