@@ -8,11 +8,9 @@ use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, SubtaskId, TraceContext,
     checkpoint::SinkCommittables,
     job::{Failure, SubtaskMetrics},
-    session::{Deployment, SubtaskState},
+    session::{Deployment, ReportBody, SubtaskState},
 };
 use tokio::sync::mpsc;
-
-pub(crate) use thalweg_runtime::AttemptEvent;
 
 /// The splits of sources, or why they could not be listed.
 pub(crate) type Discovery = Result<Vec<(OperatorId, Vec<Split>)>, Failure>;
@@ -26,7 +24,7 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
         job: (ClusterId, JobId),
         attempt: Attempt,
         deployment: Deployment,
-        events: mpsc::Sender<AttemptEvent>,
+        events: mpsc::Sender<ReportBody>,
     ) -> Box<dyn RunningAttempt>;
 
     /// Lists the splits of sources.
@@ -91,7 +89,7 @@ impl Engine for RuntimeEngine {
         job: (ClusterId, JobId),
         attempt: Attempt,
         deployment: Deployment,
-        events: mpsc::Sender<AttemptEvent>,
+        events: mpsc::Sender<ReportBody>,
     ) -> Box<dyn RunningAttempt> {
         Box::new(AttemptHandle::deploy(&self.context, job, attempt, deployment, events))
     }

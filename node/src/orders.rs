@@ -37,10 +37,10 @@ use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobGraph, JobId, OperatorId, Split, Term, TooManySplits, TraceContext,
     bug::{self, Bug},
     job::{Failure, FailureKind},
-    session::{Action, Deployment, NodeMessage, Order, Report, SubtaskReport},
+    session::{Action, Deployment, NodeMessage, Order, Report, ReportBody, SubtaskReport},
 };
 
-use crate::{engine::AttemptEvent, outbox::Outbox};
+use crate::outbox::Outbox;
 
 mod answers;
 mod effect;
@@ -193,50 +193,50 @@ impl Orders {
         vec![acknowledge(sequence, Some(reason))]
     }
 
-    /// The runtime has reported on an attempt.
-    pub(crate) fn on_event(&mut self, job: JobId, attempt: Attempt, event: AttemptEvent, now: Duration) -> Vec<Effect> {
+    /// An attempt has something to report. Its reports are carried through, unless they are too long for a message.
+    pub(crate) fn on_event(&mut self, job: JobId, attempt: Attempt, body: ReportBody, now: Duration) -> Vec<Effect> {
         let Some(phase) = self.jobs.get_mut(&job).and_then(|job| job.attempts.get_mut(&attempt)) else {
             return Vec::new();
         };
-        match (phase, event) {
-            (Phase::Running { .. }, AttemptEvent::Ready) => vec![self.report(Report::Ready { job, attempt })],
-            (phase @ Phase::Running { .. }, AttemptEvent::Finished { subtask, metrics, prepared }) => {
-                let finished = Report::Finished { job, attempt, subtask, metrics, prepared };
-                if fits_in_a_message(&finished) {
-                    return vec![self.report(finished)];
-                }
-                *phase = Phase::Ending { since: now };
-                let failure = too_long("what its sinks have prepared");
-                let failed = Report::Failed { job, attempt, subtask: Some(subtask), failure, peer: None };
-                vec![self.report(failed), Effect::Cancel { job, attempt }]
+        let report = |body| Report { job, attempt, body };
+        match (&*phase, body) {
+            (Phase::Running { .. }, body @ (ReportBody::Ready | ReportBody::SnapshotFailed { .. })) => {
+                vec![self.report(report(body))]
             }
-            (Phase::Running { .. }, AttemptEvent::Snapshot { checkpoint, snapshot }) => {
-                let subtask = snapshot.subtask;
-                let taken = Report::Snapshot { job, attempt, checkpoint, snapshot };
-                let failure = too_long("what there is to tell of its snapshot");
-                let failed = Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure };
-                vec![self.report(if fits_in_a_message(&taken) { taken } else { failed })]
+            (Phase::Running { .. }, body @ ReportBody::CheckpointWanted) => self.report_once(report(body)),
+            (Phase::Running { .. }, body @ (ReportBody::Finished { .. } | ReportBody::Snapshot { .. })) => {
+                let report = fitting(report(body));
+                self.report_and_end_if_failed(report, now)
             }
-            (Phase::Running { .. }, AttemptEvent::SnapshotFailed { checkpoint, subtask, failure }) => {
-                vec![self.report(Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure })]
+            (Phase::Running { .. }, body @ ReportBody::Failed { .. }) => {
+                self.report_and_end_if_failed(report(body), now)
             }
-            (Phase::Running { .. }, AttemptEvent::CheckpointWanted) => {
-                self.report_once(Report::CheckpointWanted { job, attempt })
-            }
-            (phase @ Phase::Running { .. }, AttemptEvent::Failed { subtask, failure, peer }) => {
-                *phase = Phase::Ending { since: now };
-                let report = self.report(Report::Failed { job, attempt, subtask, failure, peer });
-                vec![report, Effect::Cancel { job, attempt }]
-            }
-            (Phase::Running { .. }, AttemptEvent::Gone) => {
+            (Phase::Running { .. }, ReportBody::Gone) => {
                 let failure = Failure { kind: FailureKind::Operator, message: UNTOLD_END.to_owned() };
-                let failed = Report::Failed { job, attempt, subtask: None, failure, peer: None };
+                let failed = report(ReportBody::Failed { subtask: None, failure, peer: None });
                 [vec![self.report(failed)], self.gone(job, attempt)].concat()
             }
-            (Phase::Ending { .. }, AttemptEvent::Gone) => self.gone(job, attempt),
-            // Late events of a cancelled attempt.
+            (Phase::Ending { .. }, ReportBody::Gone) => self.gone(job, attempt),
+            // No attempt says these.
+            (
+                Phase::Running { .. },
+                ReportBody::Discovered { .. } | ReportBody::Committed { .. } | ReportBody::Discarded { .. },
+            ) => Vec::new(),
+            // Late reports of a cancelled attempt.
             (Phase::Waiting(..) | Phase::Ending { .. } | Phase::Cancelled, _) => Vec::new(),
         }
+    }
+
+    /// Reports. A failed attempt is over, and ends here as well.
+    fn report_and_end_if_failed(&mut self, report: Report, now: Duration) -> Vec<Effect> {
+        let (job, attempt) = (report.job, report.attempt);
+        let has_failed = matches!(report.body, ReportBody::Failed { .. });
+        let mut effects = vec![self.report(report)];
+        if has_failed {
+            self.job(job).attempts.insert(attempt, Phase::Ending { since: now });
+            effects.push(Effect::Cancel { job, attempt });
+        }
+        effects
     }
 
     /// Splits were listed, or could not be.
@@ -252,21 +252,21 @@ impl Orders {
             thalweg_types::check_splits(all).map_err(failure)?;
             Ok(splits)
         });
-        vec![self.report(Report::Discovered { job, attempt, splits })]
+        vec![self.report(Report { job, attempt, body: ReportBody::Discovered { splits } })]
     }
 
     /// Committables were published, or could not be.
     pub(crate) fn on_committed(&mut self, asked: &Asked, result: Result<(), Failure>) -> Vec<Effect> {
         self.commits.retain(|other| other != asked);
         let (job, attempt, checkpoint) = *asked;
-        vec![self.report(Report::Committed { job, attempt, checkpoint, result })]
+        vec![self.report(Report { job, attempt, body: ReportBody::Committed { checkpoint, result } })]
     }
 
     /// Unpublished output of a job was removed, or could not be.
     pub(crate) fn on_discarded(&mut self, asked: Discarding, result: Result<(), Failure>) -> Vec<Effect> {
         self.discards.retain(|other| *other != asked);
         let (job, attempt, before) = asked;
-        vec![self.report(Report::Discarded { job, attempt, before, result })]
+        vec![self.report(Report { job, attempt, body: ReportBody::Discarded { before, result } })]
     }
 
     /// The node is to leave: it takes no more work, and says so.
@@ -489,6 +489,32 @@ impl Job {
 
 /// A report too long for a message would be sent again over each session, and end each. This failure is reported
 /// instead.
+/// The report, or in place of one that is too long for a message, that of the failure which this is.
+fn fitting(report: Report) -> Report {
+    if fits_in_a_message(&report) {
+        return report;
+    }
+    let body = match report.body {
+        ReportBody::Finished { subtask, .. } => {
+            let failure = too_long("what its sinks have prepared");
+            ReportBody::Failed { subtask: Some(subtask), failure, peer: None }
+        }
+        ReportBody::Snapshot { checkpoint, snapshot } => {
+            let failure = too_long("what there is to tell of its snapshot");
+            ReportBody::SnapshotFailed { checkpoint, subtask: snapshot.subtask, failure }
+        }
+        body @ (ReportBody::Ready
+        | ReportBody::SnapshotFailed { .. }
+        | ReportBody::CheckpointWanted
+        | ReportBody::Failed { .. }
+        | ReportBody::Gone
+        | ReportBody::Discovered { .. }
+        | ReportBody::Committed { .. }
+        | ReportBody::Discarded { .. }) => body,
+    };
+    Report { body, ..report }
+}
+
 fn too_long(what: &str) -> Failure {
     let message = format!("{what} takes more than the {MESSAGE_BYTES_MAX} bytes of a message to the coordinator");
     Failure { kind: FailureKind::Data, message }

@@ -24,13 +24,13 @@ use thalweg_types::{
     graph::FORMAT,
     job::{Failure, SubtaskMetrics},
     seam::Spawner,
-    session::{CoordinatorMessage, Deployment, NodeMessage, SubtaskState},
+    session::{CoordinatorMessage, Deployment, NodeMessage, ReportBody, SubtaskState},
 };
 use tokio::{sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-use crate::engine::{AttemptEvent, Discovery, Engine, RunningAttempt};
+use crate::engine::{Discovery, Engine, RunningAttempt};
 
 /// More than any test has in progress.
 const BOUND: usize = 64;
@@ -76,7 +76,7 @@ pub(crate) enum Asked {
     Discard(JobId),
 }
 
-type Senders = Arc<Mutex<BTreeMap<(JobId, Attempt), mpsc::Sender<AttemptEvent>>>>;
+type Senders = Arc<Mutex<BTreeMap<(JobId, Attempt), mpsc::Sender<ReportBody>>>>;
 
 /// An engine that only records what it is asked. Commits panic, so that a test sees the effect of a panic.
 #[derive(Debug)]
@@ -106,9 +106,9 @@ impl EngineProbe {
     }
 
     /// Sends an event of an attempt. After `Gone` the attempt is forgotten.
-    pub(crate) async fn say(&self, job: JobId, attempt: Attempt, event: AttemptEvent) {
+    pub(crate) async fn say(&self, job: JobId, attempt: Attempt, event: ReportBody) {
         let sender = self.events.lock().expect("nobody panics").get(&(job, attempt)).cloned();
-        let is_gone = matches!(event, AttemptEvent::Gone);
+        let is_gone = matches!(event, ReportBody::Gone);
         sender.expect("it was deployed").send(event).await.expect("the worker listens");
         if is_gone {
             self.vanish(job, attempt);
@@ -127,7 +127,7 @@ impl Engine for FakeEngine {
         (_, job): (ClusterId, JobId),
         attempt: Attempt,
         _deployment: Deployment,
-        events: mpsc::Sender<AttemptEvent>,
+        events: mpsc::Sender<ReportBody>,
     ) -> Box<dyn RunningAttempt> {
         self.asked.try_send(Asked::Deploy(job, attempt)).expect("there is room");
         self.events.lock().expect("nobody panics").insert((job, attempt), events);

@@ -21,7 +21,7 @@ use thalweg_types::{
     Attempt, CheckpointId, JobId, NodeId, OperatorId, Term, bug,
     job::{Failure, FailureKind},
     seam::Seams,
-    session::{CoordinatorMessage, NodeMessage, SubtaskReport, SubtaskState},
+    session::{CoordinatorMessage, NodeMessage, ReportBody, SubtaskReport, SubtaskState},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -31,7 +31,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::{AttemptEvent, Discovery, Engine, RunningAttempt},
+    engine::{Discovery, Engine, RunningAttempt},
     orders::{Discarding, Effect, Orders},
     rpc::Received,
     spans,
@@ -149,7 +149,7 @@ enum Done {
 }
 
 /// The events of an attempt. `None` follows the last one.
-type Events = BoxStream<'static, ((JobId, Attempt), Option<AttemptEvent>)>;
+type Events = BoxStream<'static, ((JobId, Attempt), Option<ReportBody>)>;
 
 /// The actor.
 pub(crate) struct Worker {
@@ -293,10 +293,10 @@ impl Worker {
         self.carry_out(effects);
     }
 
-    fn on_event(&mut self, (job, attempt): (JobId, Attempt), event: Option<AttemptEvent>) {
+    fn on_event(&mut self, (job, attempt): (JobId, Attempt), event: Option<ReportBody>) {
         // An attempt whose sender was dropped without `Gone` is gone too. After `Gone` the machine ignores this.
-        let event = event.unwrap_or(AttemptEvent::Gone);
-        let is_gone = matches!(event, AttemptEvent::Gone);
+        let event = event.unwrap_or(ReportBody::Gone);
+        let is_gone = matches!(event, ReportBody::Gone);
         let effects = self.orders.on_event(job, attempt, event, self.now());
         if is_gone {
             self.attempts.remove(&(job, attempt));
@@ -430,7 +430,7 @@ impl Worker {
             while !self.attempts.is_empty()
                 && let Some((about, event)) = self.events.next().await
             {
-                if matches!(event, Some(AttemptEvent::Gone)) {
+                if matches!(event, Some(ReportBody::Gone)) {
                     self.attempts.remove(&about);
                 }
             }

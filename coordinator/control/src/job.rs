@@ -33,7 +33,7 @@ use thalweg_types::{
     checkpoint::{Manifest, ManifestRef, RecordedGraph, SplitProgress},
     graph::GraphError,
     job::{Failure, FailureKind},
-    session::{Action, Order, Report, SubtaskReport},
+    session::{Action, Order, Report, ReportBody, SubtaskReport},
     settings::{JobSettings, SettingError},
 };
 use thiserror::Error;
@@ -52,7 +52,7 @@ mod publish;
 mod reports;
 
 pub use history::{EndedCheckpoint, of_the_record};
-pub use reports::{attempt_of, is_settled, job_of};
+pub use reports::is_settled;
 
 /// The pause after a rejected proposal: the state that it needs may not have arrived yet.
 const REJECTED_PAUSE: Duration = Duration::from_millis(300);
@@ -283,43 +283,43 @@ impl JobController {
 
     /// Takes a report of a node about this job.
     pub fn on_report(&mut self, node: NodeId, report: &Report, now: Duration) {
-        if attempt_of(report) != self.facts.attempt {
+        if report.attempt != self.facts.attempt {
             return;
         }
-        match report {
-            Report::Discovered { splits: Ok(splits), .. } => {
+        match &report.body {
+            ReportBody::Discovered { splits: Ok(splits), .. } => {
                 match thalweg_types::check_splits(splits.iter().flat_map(|(_, splits)| splits)) {
                     Ok(()) => _ = self.facts.splits.get_or_insert_with(|| unread(splits)),
                     Err(error) => self.facts.on_failure(failure(FailureKind::Data, error.to_string()), now),
                 }
             }
-            Report::Discovered { splits: Err(failure), .. } => self.facts.on_failure(failure.clone(), now),
-            Report::Ready { .. } => {
+            ReportBody::Discovered { splits: Err(failure), .. } => self.facts.on_failure(failure.clone(), now),
+            ReportBody::Ready => {
                 self.facts.ready.insert(node);
             }
-            Report::Finished { subtask, prepared, .. } => {
+            ReportBody::Finished { subtask, prepared, .. } => {
                 self.facts.finished.entry(*subtask).or_insert_with(|| prepared.clone());
             }
-            Report::Snapshot { checkpoint, snapshot, .. } => self.checkpoints.on_snapshot(*checkpoint, snapshot),
-            Report::SnapshotFailed { checkpoint, subtask, failure, .. } => {
+            ReportBody::Snapshot { checkpoint, snapshot, .. } => self.checkpoints.on_snapshot(*checkpoint, snapshot),
+            ReportBody::SnapshotFailed { checkpoint, subtask, failure, .. } => {
                 let reason = format!("{subtask} on {node}: {}", failure.message);
                 self.checkpoints.on_snapshot_failed(*checkpoint, *subtask, reason);
             }
-            Report::CheckpointWanted { .. } => self.checkpoints.on_wanted(),
-            Report::Failed { failure, peer, .. } => {
+            ReportBody::CheckpointWanted => self.checkpoints.on_wanted(),
+            ReportBody::Failed { failure, peer, .. } => {
                 self.avoid_after(node, failure.kind, *peer);
                 self.facts.on_failure(failure.clone(), now);
             }
-            Report::Gone { .. } => {
+            ReportBody::Gone => {
                 self.facts.gone.insert(node);
             }
-            Report::Committed { checkpoint: CheckpointId::FINAL, result, .. } => {
+            ReportBody::Committed { checkpoint: CheckpointId::FINAL, result, .. } => {
                 self.facts.on_committed(node, result.clone());
             }
-            Report::Committed { checkpoint, result, .. } => {
+            ReportBody::Committed { checkpoint, result, .. } => {
                 self.checkpoints.publishing.on_committed(node, *checkpoint, result.clone());
             }
-            Report::Discarded { before, result, .. } => {
+            ReportBody::Discarded { before, result, .. } => {
                 let result = result.as_ref().copied().map_err(|failure| failure.kind);
                 self.on_discarded(node, *before, result, now);
             }

@@ -8,10 +8,7 @@ use std::{
 };
 
 use thalweg_cluster_state::{ClusterState, Command, JobRecord};
-use thalweg_control::{
-    Effect, JobController, JobView, NodeView,
-    job::{is_settled, job_of},
-};
+use thalweg_control::{Effect, JobController, JobView, NodeView, job::is_settled};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobId, JobStatus, NodeId, bug,
     checkpoint::ManifestRef,
@@ -117,7 +114,7 @@ impl LeaderTerm {
         self.remembered.retain(|job, _| state.job(*job).is_some());
         self.links.retain(|node, link| state.is_present(*node, link.incarnation));
         for link in self.links.values_mut() {
-            link.settle(|report| is_settled(report, state.job(job_of(report))));
+            link.settle(|report| is_settled(report, state.job(report.job)));
         }
     }
 

@@ -8,17 +8,14 @@ use std::{
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use thalweg_cluster_state::{ClusterState, Command, JobRecord, Outcome};
 use thalweg_consensus::{Consensus, ConsensusError};
-use thalweg_control::{
-    JobController, NodeLiveness,
-    job::{Proposed, attempt_of, job_of},
-};
+use thalweg_control::{JobController, NodeLiveness, job::Proposed};
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, ClusterId, Incarnation, JobGraph, JobId, NodeId, SubtaskId, Term,
     job::{CheckpointOverview, Failure, FailureKind, SubtaskMetrics},
     node::{NodeRegistration, NodeState},
     seam::Seams,
-    session::{Action, CoordinatorMessage, NodeMessage, Order, Report, SubtaskReport},
+    session::{Action, CoordinatorMessage, NodeMessage, Order, Report, ReportBody, SubtaskReport},
 };
 use tokio::sync::mpsc;
 
@@ -439,26 +436,28 @@ impl LeaderTerm {
 
     fn report(&mut self, node: NodeId, sequence: u64, report: Report) {
         self.is_stale = true;
-        let (job, attempt) = (job_of(&report), attempt_of(&report));
-        match &report {
-            Report::Finished { subtask, metrics, .. } => self.measure(job, attempt, *subtask, *metrics),
-            Report::Failed { subtask, failure, .. } => {
+        let (job, attempt) = (report.job, report.attempt);
+        match &report.body {
+            ReportBody::Finished { subtask, metrics, .. } => self.measure(job, attempt, *subtask, *metrics),
+            ReportBody::Failed { subtask, failure, .. } => {
                 let subtask = subtask.map(|subtask| subtask.to_string());
                 tracing::warn!(%job, %attempt, %node, subtask, kind = ?failure.kind, cause = failure.message, "attempt failed");
             }
-            Report::SnapshotFailed { checkpoint, subtask, failure, .. } => {
+            ReportBody::SnapshotFailed { checkpoint, subtask, failure, .. } => {
                 tracing::warn!(%job, %attempt, %node, %checkpoint, %subtask, cause = failure.message, "checkpoint failed");
             }
-            Report::Discovered { .. }
-            | Report::Ready { .. }
-            | Report::Gone { .. }
-            | Report::Committed { .. }
-            | Report::Discarded { .. }
-            | Report::Snapshot { .. }
-            | Report::CheckpointWanted { .. } => {}
+            ReportBody::Discovered { .. }
+            | ReportBody::Ready
+            | ReportBody::Gone
+            | ReportBody::Committed { .. }
+            | ReportBody::Discarded { .. }
+            | ReportBody::Snapshot { .. }
+            | ReportBody::CheckpointWanted => {}
         }
         let now = self.seams.clock.monotonic();
-        if let (Report::Committed { checkpoint, result, .. }, Some(measures)) = (&report, self.measures.get_mut(&job)) {
+        if let (ReportBody::Committed { checkpoint, result }, Some(measures)) =
+            (&report.body, self.measures.get_mut(&job))
+        {
             measures.on_committed(*checkpoint, result, now);
         }
         if let Some(controller) = self.jobs.get_mut(&job) {
@@ -468,7 +467,7 @@ impl LeaderTerm {
             controller.on_report(node, &report, now);
         }
         if let Some(link) = self.links.get_mut(&node) {
-            let was_left = matches!(report, Report::Gone { .. }) && link.leftovers.remove(&(job, attempt));
+            let was_left = matches!(report.body, ReportBody::Gone) && link.leftovers.remove(&(job, attempt));
             link.hold(sequence, report);
             if was_left {
                 self.clear_again(job);

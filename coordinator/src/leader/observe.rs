@@ -20,7 +20,7 @@ use thalweg_cluster_state::{ClusterState, Command, JobRecord, Verdict};
 use thalweg_types::{
     Attempt, CheckpointId, JobId, MemberId, NodeId, RequestId, Term, TraceContext,
     job::Failure,
-    session::{Action, Report},
+    session::{Action, Report, ReportBody},
 };
 
 use self::{decision::Decision, spans::JobSpans};
@@ -145,15 +145,15 @@ impl Observer {
     /// A node tells of a job's current attempt.
     pub(super) fn on_report(&mut self, job: JobId, node: NodeId, report: &Report) {
         let Some(spans) = self.jobs.get_mut(&job) else { return };
-        match report {
-            Report::Discovered { splits, .. } => spans.discovered(splits.as_ref().err()),
-            Report::Failed { attempt, failure, .. } => spans.on_failure(*attempt, &failure.message),
-            Report::Committed { checkpoint, result: Err(failure), .. } => {
+        match &report.body {
+            ReportBody::Discovered { splits, .. } => spans.discovered(splits.as_ref().err()),
+            ReportBody::Failed { failure, .. } => spans.on_failure(report.attempt, &failure.message),
+            ReportBody::Committed { checkpoint, result: Err(failure), .. } => {
                 spans.not_published(node, *checkpoint, failure)
             }
-            Report::Committed { result: Ok(()), .. } => {}
-            Report::Ready { .. } | Report::Finished { .. } | Report::Gone { .. } | Report::Discarded { .. } => {}
-            Report::Snapshot { .. } | Report::SnapshotFailed { .. } | Report::CheckpointWanted { .. } => {}
+            ReportBody::Committed { result: Ok(()), .. } => {}
+            ReportBody::Ready | ReportBody::Finished { .. } | ReportBody::Gone | ReportBody::Discarded { .. } => {}
+            ReportBody::Snapshot { .. } | ReportBody::SnapshotFailed { .. } | ReportBody::CheckpointWanted => {}
         }
     }
 }

@@ -15,7 +15,8 @@ use thalweg_types::{
     node::NodeRegistration,
     seam::{Seams, TaskHandle},
     session::{
-        ALL_ATTEMPTS, Action, CoordinatorMessage, Deployment, NodeMessage, Order, Report, SubtaskReport, SubtaskState,
+        ALL_ATTEMPTS, Action, CoordinatorMessage, Deployment, NodeMessage, Order, Report, ReportBody, SubtaskReport,
+        SubtaskState,
     },
 };
 use tokio::sync::{Notify, mpsc};
@@ -244,19 +245,19 @@ impl Process {
                     payload: serde_json::Value::Null,
                 };
                 let splits = sources.into_iter().map(|source| (source, (0..4).map(split).collect())).collect();
-                self.report(vec![Report::Discovered { job, attempt, splits: Ok(splits) }])
+                self.report(vec![Report { job, attempt, body: ReportBody::Discovered { splits: Ok(splits) } }])
             }
             Action::Deploy(deployment) => {
                 let held =
                     Held { deployment: *deployment, is_started: false, is_stopping: false, finished: Vec::new() };
                 self.books.lock().unwrap().attempts.insert((job, attempt), held);
-                self.report(vec![Report::Ready { job, attempt }])
+                self.report(vec![Report { job, attempt, body: ReportBody::Ready }])
             }
             Action::Start => self.mark(job, attempt, |held| held.is_started = true),
             Action::Stop => self.mark(job, attempt, |held| held.is_stopping = true),
             Action::Cancel => {
                 self.books.lock().unwrap().attempts.remove(&(job, attempt));
-                self.report(vec![Report::Gone { job, attempt }])
+                self.report(vec![Report { job, attempt, body: ReportBody::Gone }])
             }
             Action::Commit { checkpoint, committables, .. } => {
                 let commit = (job, attempt, committables.len());
@@ -267,13 +268,13 @@ impl Process {
                     books.published.push(commit);
                 }
                 drop(books);
-                self.report(vec![Report::Committed { job, attempt, checkpoint, result: Ok(()) }])
+                self.report(vec![Report { job, attempt, body: ReportBody::Committed { checkpoint, result: Ok(()) } }])
             }
             Action::Discard { before, .. } => {
                 if before == ALL_ATTEMPTS {
                     self.books.lock().unwrap().discarded.push(job);
                 }
-                self.report(vec![Report::Discarded { job, attempt, before, result: Ok(()) }])
+                self.report(vec![Report { job, attempt, body: ReportBody::Discarded { before, result: Ok(()) } }])
             }
             Action::BeginCheckpoint { checkpoint } => self.snapshots(job, attempt, checkpoint),
             Action::AbortCheckpoint { .. } => Vec::new(),
@@ -294,7 +295,7 @@ impl Process {
             let epoch = if is_finished { CheckpointId::FINAL } else { checkpoint };
             if let Some(reason) = books.trouble.clone() {
                 let failure = Failure { kind: FailureKind::Store, message: reason };
-                return Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure };
+                return Report { job, attempt, body: ReportBody::SnapshotFailed { checkpoint, subtask, failure } };
             }
             let snapshot = SubtaskSnapshot {
                 subtask,
@@ -307,7 +308,7 @@ impl Process {
                 prepared: prepared(subtask, &held.deployment, (epoch, 1)),
                 cost: SnapshotCost::default(),
             };
-            Report::Snapshot { job, attempt, checkpoint, snapshot: snapshot.into() }
+            Report { job, attempt, body: ReportBody::Snapshot { checkpoint, snapshot: snapshot.into() } }
         };
         let reports = own(&held.deployment, self.registration.node).into_iter().map(snapshot).collect();
         drop(books);
@@ -362,7 +363,7 @@ fn own(deployment: &Deployment, node: NodeId) -> Vec<SubtaskId> {
 fn finished((job, attempt, subtask): (JobId, Attempt, SubtaskId), deployment: &Deployment, prepares: usize) -> Report {
     let metrics = SubtaskMetrics { records_in: RECORDS, watermark: i64::MAX, ..SubtaskMetrics::default() };
     let prepared = prepared(subtask, deployment, (CheckpointId::FINAL, prepares));
-    Report::Finished { job, attempt, subtask, metrics, prepared }
+    Report { job, attempt, body: ReportBody::Finished { subtask, metrics, prepared } }
 }
 
 /// One committable of so many bytes for each sink of a subtask.

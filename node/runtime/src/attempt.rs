@@ -22,7 +22,7 @@ use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, JobId, SubtaskId, TraceContext,
     graph::Identities,
     job::{Failure, FailureKind, SubtaskMetrics},
-    session::{Deployment, SubtaskState},
+    session::{Deployment, ReportBody, SubtaskState},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,6 @@ use crate::{
     collect::CollectStore,
     context::RuntimeContext,
     deploy::{Actor, Builder, Built, local_subtasks},
-    event::AttemptEvent,
     failure::{SubtaskError, panic_text},
     measures::{AttemptMeasures, Layout, MemoryUse},
     meter::Meter,
@@ -69,7 +68,7 @@ impl AttemptHandle {
         (cluster, job): (ClusterId, JobId),
         attempt: Attempt,
         deployment: Deployment,
-        events: mpsc::Sender<AttemptEvent>,
+        events: mpsc::Sender<ReportBody>,
     ) -> Self {
         let tables = Arc::new(context.connectors.clone());
         let surroundings = Surroundings { context: context.clone(), tables };
@@ -80,7 +79,7 @@ impl AttemptHandle {
         surroundings: Surroundings,
         (cluster, job, attempt): (ClusterId, JobId, Attempt),
         deployment: Deployment,
-        events: mpsc::Sender<AttemptEvent>,
+        events: mpsc::Sender<ReportBody>,
     ) -> Self {
         let (orders, receiver) = watch::channel(AttemptOrders::default());
         let cancel = CancellationToken::new();
@@ -203,7 +202,7 @@ struct Supervisor {
     deployment: Deployment,
     meters: Arc<[(SubtaskId, Arc<Meter>)]>,
     memory: Arc<MemoryUse>,
-    events: mpsc::Sender<AttemptEvent>,
+    events: mpsc::Sender<ReportBody>,
     cancel: CancellationToken,
     orders: watch::Receiver<AttemptOrders>,
 }
@@ -245,7 +244,7 @@ impl Supervisor {
         if let Some(endpoints) = endpoints {
             endpoints.close();
         }
-        self.tell(AttemptEvent::Gone).await;
+        self.tell(ReportBody::Gone).await;
         tokio::time::sleep(LOCAL_STATE_GRACE).await;
         context.local.forget(*job, *attempt);
     }
@@ -356,7 +355,7 @@ impl Supervisor {
             self.spawn_uploader(uploader, stop.clone(), exits.clone());
         }
         drop(deploying);
-        self.tell(AttemptEvent::Ready).await;
+        self.tell(ReportBody::Ready).await;
         let mut failed = false;
         let mut is_stuck = false;
         while left > 0 {
@@ -373,7 +372,7 @@ impl Supervisor {
                     }
                     failed = true;
                     let failure = Failure { kind: FailureKind::Link, message };
-                    self.tell(AttemptEvent::Failed { subtask: None, failure, peer: Some(peer) }).await;
+                    self.tell(ReportBody::Failed { subtask: None, failure, peer: Some(peer) }).await;
                 }
                 () = stuck(&stop), if !is_stuck => {
                     is_stuck = true;
@@ -473,10 +472,10 @@ impl Supervisor {
     }
 
     async fn fail(&self, subtask: Option<SubtaskId>, error: &SubtaskError) {
-        self.tell(AttemptEvent::Failed { subtask, failure: error.failure(), peer: error.peer() }).await;
+        self.tell(ReportBody::Failed { subtask, failure: error.failure(), peer: error.peer() }).await;
     }
 
-    async fn tell(&self, event: AttemptEvent) {
+    async fn tell(&self, event: ReportBody) {
         if self.events.send(event).await.is_err() {
             tracing::debug!(job = %self.job, attempt = %self.attempt, "nobody listens to the attempt any more");
         }

@@ -20,7 +20,7 @@ use thalweg_types::{
     Attempt, Chain as PlannedChain, ChainPlan, ChannelId, ClusterId, JobId, NodeId, Operator, OperatorId, SubtaskId,
     checkpoint::SplitProgress,
     graph::{Description, Distribution, Identities, Role, SourceOperator, StateScope},
-    session::Deployment,
+    session::{Deployment, ReportBody},
     settings::JobSettings,
 };
 use tokio::sync::{mpsc, watch};
@@ -29,7 +29,6 @@ use crate::{
     chain::{Chain, ChainParts, Stage, Vertex},
     checkpoint::{FormerState, Restored, Routing, Uploader, Uploads, owned_groups},
     context::RuntimeContext,
-    event::AttemptEvent,
     failure::SubtaskError,
     gate::{Gate, Inputs, Returned},
     measures::MemoryUse,
@@ -64,7 +63,7 @@ pub(crate) struct Builder<'a> {
     pub(crate) context: &'a RuntimeContext,
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) store: CheckpointStore,
-    pub(crate) events: mpsc::Sender<AttemptEvent>,
+    pub(crate) events: mpsc::Sender<ReportBody>,
     pub(crate) cluster: ClusterId,
     pub(crate) job: JobId,
     pub(crate) attempt: Attempt,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! AttemptHandle -- orders --> supervisor -- builds, connects, watches --> actors (one task per subtask)
-//!       ^ metrics, states          '-- AttemptEvent --> node
+//!       ^ metrics, states          '-- ReportBody --> node
 //! ```
 //!
 //! An actor owns its whole state: a chain of fused operators, its inputs or splits, and its outputs. It never blocks
@@ -14,7 +14,6 @@ mod checkpoint;
 mod collect;
 mod context;
 mod deploy;
-mod event;
 mod failure;
 mod gate;
 mod measures;
@@ -39,7 +38,6 @@ pub use attempt::AttemptHandle;
 pub use checkpoint::LocalState;
 pub use collect::{CollectStore, CollectedRows};
 pub use context::RuntimeContext;
-pub use event::AttemptEvent;
 pub use measures::{AttemptMeasures, ChainMeasures};
 pub use meter::SplitCounts;
 pub use publish::{commit, discard, discover};

@@ -7,7 +7,7 @@ use thalweg_types::{
     Attempt, CheckpointId, JobId,
     bug::{self, Bug},
     job::{Failure, FailureKind},
-    session::Report,
+    session::{Report, ReportBody},
 };
 
 use super::{Effect, Orders, Phase};
@@ -36,7 +36,7 @@ impl Orders {
             Phase::Ending { .. } => Vec::new(),
             Phase::Waiting(..) | Phase::Cancelled => {
                 *phase = Phase::Cancelled;
-                self.report_once(Report::Gone { job, attempt })
+                self.report_once(Report { job, attempt, body: ReportBody::Gone })
             }
         }
     }
@@ -74,7 +74,8 @@ impl Orders {
     /// The runtime holds nothing of an attempt any more.
     pub(super) fn gone(&mut self, job: JobId, attempt: Attempt) -> Vec<Effect> {
         self.job(job).attempts.insert(attempt, Phase::Cancelled);
-        let mut effects = vec![Effect::Forget { job, attempt }, self.report(Report::Gone { job, attempt })];
+        let mut effects =
+            vec![Effect::Forget { job, attempt }, self.report(Report { job, attempt, body: ReportBody::Gone })];
         effects.extend(self.deploy_waiting(job));
         effects
     }
@@ -87,7 +88,11 @@ impl Orders {
         let failure = Failure { kind: FailureKind::Node, message };
         let mut effects = Vec::new();
         for (job, attempt) in orphans {
-            let failed = Report::Failed { job, attempt, subtask: None, failure: failure.clone(), peer: None };
+            let failed = Report {
+                job,
+                attempt,
+                body: ReportBody::Failed { subtask: None, failure: failure.clone(), peer: None },
+            };
             effects.push(self.report(failed));
             effects.extend(self.end(job, attempt, now));
         }

@@ -75,7 +75,7 @@ impl Desk {
         }
     }
 
-    fn event(&mut self, attempt: u32, event: AttemptEvent) -> Vec<Effect> {
+    fn event(&mut self, attempt: u32, event: ReportBody) -> Vec<Effect> {
         let effects = self.orders.on_event(JOB, Attempt(attempt), event, self.now);
         self.orders.check_invariants();
         effects
@@ -104,17 +104,17 @@ fn kinds(effects: &[Effect]) -> Vec<String> {
         Effect::Discard { attempt, .. } => format!("discard {}", attempt.0),
         Effect::Forget { attempt, .. } => format!("forget {}", attempt.0),
         Effect::Abandon { attempt, .. } => format!("abandon {}", attempt.0),
-        Effect::Send(NodeMessage::Report { report, .. }) => match report {
-            Report::Discovered { attempt, .. } => format!("discovered {}", attempt.0),
-            Report::Ready { attempt, .. } => format!("ready {}", attempt.0),
-            Report::Finished { attempt, .. } => format!("finished {}", attempt.0),
-            Report::Failed { attempt, .. } => format!("failed {}", attempt.0),
-            Report::Gone { attempt, .. } => format!("gone {}", attempt.0),
-            Report::Committed { attempt, .. } => format!("committed {}", attempt.0),
-            Report::Discarded { attempt, .. } => format!("discarded {}", attempt.0),
-            Report::Snapshot { checkpoint, .. } => format!("snapshot {checkpoint}"),
-            Report::SnapshotFailed { checkpoint, .. } => format!("no snapshot {checkpoint}"),
-            Report::CheckpointWanted { attempt, .. } => format!("wanted {}", attempt.0),
+        Effect::Send(NodeMessage::Report { report, .. }) => match &report.body {
+            ReportBody::Discovered { .. } => format!("discovered {}", report.attempt.0),
+            ReportBody::Ready => format!("ready {}", report.attempt.0),
+            ReportBody::Finished { .. } => format!("finished {}", report.attempt.0),
+            ReportBody::Failed { .. } => format!("failed {}", report.attempt.0),
+            ReportBody::Gone => format!("gone {}", report.attempt.0),
+            ReportBody::Committed { .. } => format!("committed {}", report.attempt.0),
+            ReportBody::Discarded { .. } => format!("discarded {}", report.attempt.0),
+            ReportBody::Snapshot { checkpoint, .. } => format!("snapshot {checkpoint}"),
+            ReportBody::SnapshotFailed { checkpoint, .. } => format!("no snapshot {checkpoint}"),
+            ReportBody::CheckpointWanted => format!("wanted {}", report.attempt.0),
         },
         Effect::Send(NodeMessage::Reattach { subtasks }) => format!("reattach {}", subtasks.len()),
         Effect::Send(NodeMessage::Leaving) => "leaving".to_owned(),
@@ -123,13 +123,13 @@ fn kinds(effects: &[Effect]) -> Vec<String> {
     effects.iter().map(kind).collect()
 }
 
-fn finished(index: u32) -> AttemptEvent {
+fn finished(index: u32) -> ReportBody {
     let subtask = SubtaskId { chain: ChainId(0), index };
-    AttemptEvent::Finished { subtask, metrics: SubtaskMetrics::default(), prepared: Vec::new() }
+    ReportBody::Finished { subtask, metrics: SubtaskMetrics::default(), prepared: Vec::new() }
 }
 
-fn failed() -> AttemptEvent {
-    AttemptEvent::Failed { subtask: None, failure: failure(), peer: None }
+fn failed() -> ReportBody {
+    ReportBody::Failed { subtask: None, failure: failure(), peer: None }
 }
 
 #[test]
@@ -144,7 +144,13 @@ fn splits_that_cannot_be_told_fail_their_discovery() {
     for (count, fits) in [(6, true), (7, false)] {
         let found = vec![(OperatorId(0), vec![split.clone(); count])];
         let effects = orders.on_discovered((JOB, Attempt(1), Vec::new()), Ok(found));
-        let [Effect::Send(NodeMessage::Report { report: Report::Discovered { splits, .. }, .. })] = &effects[..] else {
+        let [
+            Effect::Send(NodeMessage::Report {
+                report: Report { body: ReportBody::Discovered { splits, .. }, .. },
+                ..
+            }),
+        ] = &effects[..]
+        else {
             panic!("{effects:?}")
         };
         let failed = splits.as_ref().err();
@@ -174,18 +180,23 @@ fn what_no_message_can_hold_is_told_as_a_failure() {
             prepared: prepared(bytes),
             cost: SnapshotCost::default(),
         };
-        AttemptEvent::Snapshot { checkpoint: CheckpointId(1), snapshot: snapshot.into() }
+        ReportBody::Snapshot { checkpoint: CheckpointId(1), snapshot: snapshot.into() }
     };
     let mut desk = Desk::deployed(1);
     assert_eq!(kinds(&desk.event(1, snapshot(1000))), [format!("snapshot {}", CheckpointId(1))]);
     let effects = desk.event(1, snapshot(MESSAGE_BYTES_MAX));
-    let [Effect::Send(NodeMessage::Report { report: Report::SnapshotFailed { failure, .. }, .. })] = &effects[..]
+    let [
+        Effect::Send(NodeMessage::Report {
+            report: Report { body: ReportBody::SnapshotFailed { failure, .. }, .. },
+            ..
+        }),
+    ] = &effects[..]
     else {
         panic!("{:?}", kinds(&effects))
     };
     assert!(failure.message.contains("more than the 67108864 bytes of a message"), "{}", failure.message);
 
-    let finished = |bytes| AttemptEvent::Finished {
+    let finished = |bytes| ReportBody::Finished {
         subtask: SubtaskId::default(),
         metrics: SubtaskMetrics::default(),
         prepared: prepared(bytes),
@@ -200,7 +211,7 @@ fn a_newer_attempt_is_built_when_the_older_is_gone() {
     let effects = desk.order(order(2, Action::Deploy(deployment()))).expect("it is newer");
     assert_eq!(kinds(&effects), ["cancel 1"]);
     assert!(desk.order(order(2, Action::Start)).is_err(), "it is not built yet");
-    assert_eq!(kinds(&desk.event(1, AttemptEvent::Gone)), ["forget 1", "gone 1", "deploy 2"]);
+    assert_eq!(kinds(&desk.event(1, ReportBody::Gone)), ["forget 1", "gone 1", "deploy 2"]);
     assert_eq!(kinds(&desk.order(order(2, Action::Start)).expect("it is built")), ["start 2"]);
 }
 
@@ -242,7 +253,7 @@ fn a_new_session_numbers_orders_anew_and_they_stay_idempotent() {
 #[test]
 fn reports_come_again_in_order_until_they_are_acknowledged() {
     let mut desk = Desk::deployed(1);
-    desk.event(1, AttemptEvent::Ready);
+    desk.event(1, ReportBody::Ready);
     desk.event(1, finished(0));
     desk.orders.on_disconnected(at(1));
     let resent = desk.orders.on_registered(Term(1), Vec::new()).expect("the same leader");
@@ -266,8 +277,8 @@ fn an_attempt_that_has_finished_stays_and_does_not_hold_up_leaving() {
 #[test]
 fn an_end_that_nobody_ordered_is_a_failure() {
     let mut desk = Desk::deployed(1);
-    assert_eq!(kinds(&desk.event(1, AttemptEvent::Gone)), ["failed 1", "forget 1", "gone 1"]);
-    assert!(desk.event(1, AttemptEvent::Gone).is_empty());
+    assert_eq!(kinds(&desk.event(1, ReportBody::Gone)), ["failed 1", "forget 1", "gone 1"]);
+    assert!(desk.event(1, ReportBody::Gone).is_empty());
 }
 
 #[test]
@@ -276,7 +287,7 @@ fn the_first_failure_is_reported_and_ends_the_attempt_here() {
     assert_eq!(kinds(&desk.event(1, failed())), ["failed 1", "cancel 1"]);
     assert!(desk.event(1, failed()).is_empty());
     assert!(desk.event(1, finished(0)).is_empty());
-    assert_eq!(kinds(&desk.event(1, AttemptEvent::Gone)), ["forget 1", "gone 1"]);
+    assert_eq!(kinds(&desk.event(1, ReportBody::Gone)), ["forget 1", "gone 1"]);
     assert!(desk.order(order(1, Action::Deploy(deployment()))).is_err(), "an attempt is built once");
 }
 
@@ -294,7 +305,7 @@ fn a_cancelled_attempt_that_waited_is_never_built() {
     let mut desk = Desk::deployed(1);
     desk.order(order(2, Action::Deploy(deployment()))).expect("it is newer");
     assert_eq!(kinds(&desk.order(order(2, Action::Cancel)).expect("it is here")), ["gone 2"]);
-    assert_eq!(kinds(&desk.event(1, AttemptEvent::Gone)), ["forget 1", "gone 1"]);
+    assert_eq!(kinds(&desk.event(1, ReportBody::Gone)), ["forget 1", "gone 1"]);
 }
 
 #[test]
@@ -329,7 +340,7 @@ fn what_is_left_of_a_job_is_removed_once_nothing_of_it_lives_here() {
     assert_eq!(desk.order(order(1, discard())), Err("job-7 is not gone from here".to_owned()));
     desk.order(order(1, Action::Cancel)).expect("it is here");
     assert!(desk.order(order(1, discard())).is_err(), "it still ends");
-    desk.event(1, AttemptEvent::Gone);
+    desk.event(1, ReportBody::Gone);
     assert_eq!(kinds(&desk.order(order(1, discard())).expect("it is gone")), ["discard 1"]);
     assert_eq!(desk.order(order(1, discard())), Ok(Vec::new()), "it is under way");
     assert!(!desk.orders.is_idle(|_, _| false));
@@ -344,7 +355,7 @@ fn what_older_attempts_left_is_removed_beside_the_live_one() {
     assert_eq!(kinds(&desk.order(order(1, sweep(1))).expect("it is of older ones")), ["discard 1"]);
     assert_eq!(desk.order(order(1, sweep(1))), Ok(Vec::new()), "it is under way");
     desk.order(order(1, Action::Cancel)).expect("it is here");
-    desk.event(1, AttemptEvent::Gone);
+    desk.event(1, ReportBody::Gone);
     assert_eq!(
         kinds(&desk.order(order(1, discard())).expect("it is gone")),
         ["discard 1"],
@@ -392,7 +403,7 @@ fn a_leaving_node_takes_no_more_work_and_is_idle_when_all_is_told() {
     let refused = desk.order(Order { job: JobId(8), ..order(1, Action::Deploy(deployment())) });
     assert_eq!(refused, Err("this node is leaving".to_owned()));
     desk.order(order(1, Action::Cancel)).expect("it is here");
-    desk.event(1, AttemptEvent::Gone);
+    desk.event(1, ReportBody::Gone);
     assert!(!desk.orders.is_idle(|_, _| false), "the leader does not know it yet");
     let resent = desk.orders.on_registered(Term(1), Vec::new()).expect("the same leader");
     assert_eq!(kinds(&resent), ["reattach 0", "gone 1", "leaving"]);

@@ -4,13 +4,12 @@ use thalweg_proto::{network::MemoryNetwork, testing::seams, v1};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, Incarnation, JobId, NodeId, SubtaskId,
     job::FailureKind,
-    session::{Action, Order, Report, SubtaskState},
+    session::{Action, Order, Report, ReportBody, SubtaskState},
 };
 use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::{
-    engine::AttemptEvent,
     orders::{Limits, Orders},
     testing::{Asked, EngineProbe, FakeEngine, FakeLeader, FakeSession, deployment, graph, registered, serve_follower},
     worker::{Worker, WorkerExit},
@@ -90,14 +89,14 @@ fn taken(sequence: u64) -> NodeMessage {
 }
 
 fn ready(sequence: u64) -> NodeMessage {
-    NodeMessage::Report { sequence, report: Report::Ready { job: JOB, attempt: ONE } }
+    NodeMessage::Report { sequence, report: Report { job: JOB, attempt: ONE, body: ReportBody::Ready } }
 }
 
 async fn deploy(rig: &mut Rig, session: &mut FakeSession) {
     session.say(order(1, Action::Deploy(deployment()))).await;
     assert_eq!(rig.probe.asked().await, Asked::Deploy(JOB, ONE));
     assert_eq!(session.hear_news().await, taken(1));
-    rig.probe.say(JOB, ONE, AttemptEvent::Ready).await;
+    rig.probe.say(JOB, ONE, ReportBody::Ready).await;
     assert_eq!(session.hear_news().await, ready(1));
 }
 
@@ -112,8 +111,8 @@ async fn orders_are_carried_out_acknowledged_and_reported() {
     session.say(order(3, Action::Cancel)).await;
     assert_eq!(rig.probe.asked().await, Asked::Cancel(JOB, ONE));
     assert_eq!(session.hear_news().await, taken(3));
-    rig.probe.say(JOB, ONE, AttemptEvent::Gone).await;
-    let gone = NodeMessage::Report { sequence: 2, report: Report::Gone { job: JOB, attempt: ONE } };
+    rig.probe.say(JOB, ONE, ReportBody::Gone).await;
+    let gone = NodeMessage::Report { sequence: 2, report: Report { job: JOB, attempt: ONE, body: ReportBody::Gone } };
     assert_eq!(session.hear_news().await, gone);
     assert_eq!(rig.probe.asked().await, Asked::Forget(JOB, ONE));
 }
@@ -168,7 +167,7 @@ async fn reports_are_sent_again_to_the_next_leader_until_acknowledged() {
     assert_eq!(session.hear_news().await, taken(1));
     session.step_down("b:1").await;
     let (mut session, _) = leader.register(2).await;
-    rig.probe.say(JOB, ONE, AttemptEvent::Ready).await;
+    rig.probe.say(JOB, ONE, ReportBody::Ready).await;
     assert_eq!(session.hear_news().await, ready(2), "the first report does not come again");
 }
 
@@ -181,7 +180,7 @@ async fn reports_made_without_a_leader_wait_for_one() {
     assert_eq!(session.hear_news().await, taken(2));
     session.step_down("").await;
     rig.is_ready.wait_for(|ready| !ready).await.expect("the worker lives");
-    rig.probe.say(JOB, ONE, AttemptEvent::Ready).await;
+    rig.probe.say(JOB, ONE, ReportBody::Ready).await;
     let (mut session, _) = leader.register(1).await;
     assert_eq!(session.hear_news().await, ready(2));
 }
@@ -226,7 +225,7 @@ async fn work_that_panics_is_reported_as_failed() {
     let discover = Action::Discover { graph: Box::new(graph()), sources: Vec::new() };
     session.say(order(1, discover)).await;
     assert_eq!(session.hear_news().await, taken(1));
-    let discovered = Report::Discovered { job: JOB, attempt: ONE, splits: Ok(Vec::new()) };
+    let discovered = Report { job: JOB, attempt: ONE, body: ReportBody::Discovered { splits: Ok(Vec::new()) } };
     assert_eq!(session.hear_news().await, NodeMessage::Report { sequence: 1, report: discovered });
     session
         .say(order(
@@ -235,7 +234,8 @@ async fn work_that_panics_is_reported_as_failed() {
         ))
         .await;
     assert_eq!(session.hear_news().await, taken(2));
-    let NodeMessage::Report { report: Report::Committed { result: Err(failure), .. }, .. } = session.hear_news().await
+    let NodeMessage::Report { report: Report { body: ReportBody::Committed { result: Err(failure), .. }, .. }, .. } =
+        session.hear_news().await
     else {
         panic!("the commit panicked")
     };
@@ -248,9 +248,12 @@ async fn an_attempt_that_ends_without_a_word_has_failed() {
     deploy(&mut rig, &mut session).await;
     rig.probe.vanish(JOB, ONE);
     let failed = session.hear_news().await;
-    assert!(matches!(failed, NodeMessage::Report { report: Report::Failed { .. }, .. }), "{failed:?}");
+    assert!(
+        matches!(failed, NodeMessage::Report { report: Report { body: ReportBody::Failed { .. }, .. }, .. }),
+        "{failed:?}"
+    );
     let gone = session.hear_news().await;
-    assert!(matches!(gone, NodeMessage::Report { report: Report::Gone { .. }, .. }), "{gone:?}");
+    assert!(matches!(gone, NodeMessage::Report { report: Report { body: ReportBody::Gone, .. }, .. }), "{gone:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,7 +268,7 @@ async fn leaving_waits_until_nothing_runs_and_the_leader_knows() {
         assert_eq!(session.hear_news().await, NodeMessage::Leaving);
         session.say(order(2, Action::Cancel)).await;
         assert_eq!(session.hear_news().await, taken(2));
-        rig.probe.say(JOB, ONE, AttemptEvent::Gone).await;
+        rig.probe.say(JOB, ONE, ReportBody::Gone).await;
         session.hear_news().await;
     };
     tokio::select! {
@@ -292,7 +295,7 @@ async fn a_worker_that_is_stopped_cancels_what_runs() {
     deploy(&mut rig, &mut session).await;
     rig.stop.cancel();
     assert_eq!(rig.probe.asked().await, Asked::Cancel(JOB, ONE));
-    rig.probe.say(JOB, ONE, AttemptEvent::Gone).await;
+    rig.probe.say(JOB, ONE, ReportBody::Gone).await;
     assert_eq!(rig.worker_exit.recv().await, Some(WorkerExit::Stopped));
     assert_eq!(rig.session_exit.recv().await, Some(SessionExit::Stopped));
 }

@@ -17,7 +17,7 @@ use thalweg_types::{
     checkpoint::SinkCommittables,
     job::SubtaskMetrics,
     node::NodeRegistration,
-    session::{CoordinatorMessage, NodeMessage, Report, SubtaskReport, SubtaskState},
+    session::{CoordinatorMessage, NodeMessage, Report, ReportBody, SubtaskReport, SubtaskState},
 };
 
 use super::WireError;
@@ -48,7 +48,7 @@ const STATES: [(SubtaskState, &str); 4] = [
 pub fn fits_in_a_message(report: &Report) -> bool {
     /// Bytes of tags, lengths and numbers around the snapshot.
     const FRAME: usize = 256;
-    if let Report::Snapshot { snapshot, .. } = report {
+    if let ReportBody::Snapshot { snapshot, .. } = &report.body {
         return snapshot.text().len() + FRAME <= crate::MESSAGE_BYTES_MAX;
     }
     let longest = NodeMessage::Report { sequence: u64::MAX, report: report.clone() };

@@ -107,23 +107,23 @@ pub struct Order {
 /// The actions of orders.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// List the splits of sources; answered by `Report::Discovered`.
+    /// List the splits of sources; answered by `ReportBody::Discovered`.
     Discover {
         graph: Box<JobGraph>,
         /// The sources to list.
         sources: Vec<OperatorId>,
     },
-    /// Build the subtasks of this attempt that the assignment places here and connect them; answered by `Report::Ready`
-    /// or `Report::Failed`.
+    /// Build the subtasks of this attempt that the assignment places here and connect them; answered by `ReportBody::Ready`
+    /// or `ReportBody::Failed`.
     Deploy(Box<Deployment>),
     /// All nodes are ready: let the sources read.
     Start,
-    /// End the attempt and discard unpublished output; answered by `Report::Gone`.
+    /// End the attempt and discard unpublished output; answered by `ReportBody::Gone`.
     Cancel,
     /// End the sources as if their input ended here, and drain; subtasks then report `Finished`.
     Stop,
-    /// Take part in a checkpoint: the sources emit its barrier. Each subtask answers with `Report::Snapshot` or
-    /// `Report::SnapshotFailed`.
+    /// Take part in a checkpoint: the sources emit its barrier. Each subtask answers with `ReportBody::Snapshot` or
+    /// `ReportBody::SnapshotFailed`.
     BeginCheckpoint {
         /// Its number.
         checkpoint: CheckpointId,
@@ -139,14 +139,14 @@ pub enum Action {
         /// Its number.
         checkpoint: CheckpointId,
     },
-    /// Publish the committables of sinks; answered by `Report::Committed`.
+    /// Publish the committables of sinks; answered by `ReportBody::Committed`.
     Commit {
         graph: Box<JobGraph>,
         /// The checkpoint that they belong to; `CheckpointId::FINAL` for a job whose input has ended.
         checkpoint: CheckpointId,
         committables: Vec<SinkCommittables>,
     },
-    /// Remove output of the job's attempts that is hidden and will not be published; answered by `Report::Discarded`.
+    /// Remove output of the job's attempts that is hidden and will not be published; answered by `ReportBody::Discarded`.
     Discard {
         graph: Box<JobGraph>,
         /// Only output of attempts before this one: the order's own attempt while that lives. `ALL_ATTEMPTS` for a job
@@ -190,20 +190,22 @@ pub struct SplitAssignment {
 
 /// What a node reports about an attempt.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Report {
-    /// The splits of sources.
-    Discovered {
-        job: JobId,
-        attempt: Attempt,
-        /// Per source, in discovery order; or why they could not be listed.
-        splits: Result<Vec<(OperatorId, Vec<Split>)>, Failure>,
-    },
+pub struct Report {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What there is to report.
+    pub body: ReportBody,
+}
+
+/// What a report says. All but the last three come from the attempt itself, and are carried through the node as they are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReportBody {
     /// All subtasks of the attempt on this node are built and connected.
-    Ready { job: JobId, attempt: Attempt },
+    Ready,
     /// A subtask has processed all its input.
     Finished {
-        job: JobId,
-        attempt: Attempt,
         subtask: SubtaskId,
         /// Its last measurements.
         metrics: SubtaskMetrics,
@@ -212,48 +214,42 @@ pub enum Report {
     },
     /// A subtask's part of a checkpoint is durable.
     Snapshot {
-        job: JobId,
-        attempt: Attempt,
         checkpoint: CheckpointId,
         /// What it consists of.
         snapshot: ToldSnapshot,
     },
     /// A subtask's part of a checkpoint could not be made durable. The subtask runs on.
     SnapshotFailed {
-        job: JobId,
-        attempt: Attempt,
         checkpoint: CheckpointId,
         subtask: SubtaskId,
         /// The reason.
         failure: Failure,
     },
     /// Something waits for the next checkpoint, such as rows that a client may get only then.
-    CheckpointWanted { job: JobId, attempt: Attempt },
+    CheckpointWanted,
     /// A subtask, or the deployment as a whole, failed. The attempt is over.
     Failed {
-        job: JobId,
-        attempt: Attempt,
         /// `None`: the deployment as a whole.
         subtask: Option<SubtaskId>,
         failure: Failure,
         /// The other node, if a stream to it broke.
         peer: Option<NodeId>,
     },
-    /// Nothing of the attempt is left on this node.
-    Gone { job: JobId, attempt: Attempt },
+    /// Nothing of the attempt is left on this node. An attempt says nothing more.
+    Gone,
+    /// The splits of sources.
+    Discovered {
+        /// Per source, in discovery order; or why they could not be listed.
+        splits: Result<Vec<(OperatorId, Vec<Split>)>, Failure>,
+    },
     /// The committables of an attempt are published, or could not be.
     Committed {
-        job: JobId,
-        attempt: Attempt,
         /// As in the order.
         checkpoint: CheckpointId,
         result: Result<(), Failure>,
     },
-    /// The job's unpublished output is removed, or could not be.
+    /// The job's unpublished output is removed, or could not be. The attempt is as in the order.
     Discarded {
-        job: JobId,
-        /// As in the order.
-        attempt: Attempt,
         /// As in the order.
         before: Attempt,
         result: Result<(), Failure>,

@@ -1,41 +1,10 @@
-//! What a leader can tell from a report alone: its job and attempt, and whether its node may forget it.
+//! What a leader can tell from a report alone: whether its node may forget it.
 
 use thalweg_cluster_state::JobRecord;
-use thalweg_types::{Attempt, JobId, JobStatus, session::Report};
-
-/// The job that a report is about.
-#[must_use]
-pub fn job_of(report: &Report) -> JobId {
-    match report {
-        Report::Discovered { job, .. }
-        | Report::Ready { job, .. }
-        | Report::Finished { job, .. }
-        | Report::Failed { job, .. }
-        | Report::Gone { job, .. }
-        | Report::Committed { job, .. }
-        | Report::Discarded { job, .. }
-        | Report::Snapshot { job, .. }
-        | Report::SnapshotFailed { job, .. }
-        | Report::CheckpointWanted { job, .. } => *job,
-    }
-}
-
-/// The attempt that a report is about.
-#[must_use]
-pub fn attempt_of(report: &Report) -> Attempt {
-    match report {
-        Report::Discovered { attempt, .. }
-        | Report::Ready { attempt, .. }
-        | Report::Finished { attempt, .. }
-        | Report::Failed { attempt, .. }
-        | Report::Gone { attempt, .. }
-        | Report::Committed { attempt, .. }
-        | Report::Discarded { attempt, .. }
-        | Report::Snapshot { attempt, .. }
-        | Report::SnapshotFailed { attempt, .. }
-        | Report::CheckpointWanted { attempt, .. } => *attempt,
-    }
-}
+use thalweg_types::{
+    JobStatus,
+    session::{Report, ReportBody},
+};
 
 /// Whether a report can be acknowledged, after which the node forgets it.
 ///
@@ -44,21 +13,21 @@ pub fn attempt_of(report: &Report) -> Attempt {
 /// checkpoint is complete or another one begins. A new leader asks for everything else again.
 #[must_use]
 pub fn is_settled(report: &Report, record: Option<&JobRecord>) -> bool {
-    let must_outlive = match report {
-        Report::Finished { .. } | Report::Failed { .. } => true,
-        Report::Snapshot { checkpoint, .. } | Report::SnapshotFailed { checkpoint, .. } => {
+    let must_outlive = match &report.body {
+        ReportBody::Finished { .. } | ReportBody::Failed { .. } => true,
+        ReportBody::Snapshot { checkpoint, .. } | ReportBody::SnapshotFailed { checkpoint, .. } => {
             record.is_some_and(|record| record.open_checkpoint() == Some(*checkpoint))
         }
-        Report::Discovered { .. }
-        | Report::Ready { .. }
-        | Report::Gone { .. }
-        | Report::Committed { .. }
-        | Report::Discarded { .. }
-        | Report::CheckpointWanted { .. } => false,
+        ReportBody::Discovered { .. }
+        | ReportBody::Ready
+        | ReportBody::Gone
+        | ReportBody::Committed { .. }
+        | ReportBody::Discarded { .. }
+        | ReportBody::CheckpointWanted => false,
     };
     let runs = record.is_some_and(|record| {
         let live = matches!(record.status, JobStatus::Deploying | JobStatus::Running);
-        live && record.last_attempt() == attempt_of(report)
+        live && record.last_attempt() == report.attempt
     });
     !(must_outlive && runs)
 }

@@ -505,9 +505,13 @@ fn the_end_of_a_subtask_is_settled_only_by_the_record() {
     world.until(JobStatus::Running);
     let (job, attempt) = (JobId(1), Attempt(1));
     let metrics = SubtaskMetrics::default();
-    let finished = Report::Finished { job, attempt, subtask: SubtaskId::default(), metrics, prepared: Vec::new() };
+    let finished = Report {
+        job,
+        attempt,
+        body: ReportBody::Finished { subtask: SubtaskId::default(), metrics, prepared: Vec::new() },
+    };
     assert!(!is_settled(&finished, Some(world.record())));
-    assert!(is_settled(&Report::Ready { job, attempt }, Some(world.record())));
+    assert!(is_settled(&Report { job, attempt, body: ReportBody::Ready }, Some(world.record())));
     world.settle();
     assert!(is_settled(&finished, Some(world.record())));
     assert!(is_settled(&finished, None));

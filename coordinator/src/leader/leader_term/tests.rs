@@ -148,14 +148,18 @@ async fn what_ran_on_after_its_job_had_ended_is_cleared_away_once_it_is_gone() {
     let state = thalweg_types::session::SubtaskState::Running;
     leader_term.reattach(node, &[SubtaskReport { job, attempt, subtask, state }]);
     assert!(leader_term.jobs.is_empty() && leader_term.links[&node].leftovers.contains(&(job, attempt)));
-    leader_term.report(node, 1, Report::Gone { job, attempt });
+    leader_term.report(node, 1, Report { job, attempt, body: ReportBody::Gone });
     assert!(leader_term.jobs.contains_key(&job), "it may have left files");
 
-    let discarded = Report::Discarded { job, attempt, before: thalweg_types::session::ALL_ATTEMPTS, result: Ok(()) };
+    let discarded = Report {
+        job,
+        attempt,
+        body: ReportBody::Discarded { before: thalweg_types::session::ALL_ATTEMPTS, result: Ok(()) },
+    };
     leader_term.report(node, 2, discarded);
     let before = leader_term.jobs[&job].clone();
     leader_term.reattach(node, &[SubtaskReport { job, attempt: Attempt(0), subtask, state }]);
-    leader_term.report(node, 3, Report::Gone { job, attempt: Attempt(0) });
+    leader_term.report(node, 3, Report { job, attempt: Attempt(0), body: ReportBody::Gone });
     assert_ne!(leader_term.jobs[&job], before, "all was removed before it was gone");
 }
 

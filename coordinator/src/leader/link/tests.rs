@@ -1,6 +1,9 @@
 //! What outlives a session of a node, and what does not.
 
-use thalweg_types::{ClusterId, NodeId, session::Action};
+use thalweg_types::{
+    ClusterId, NodeId,
+    session::{Action, ReportBody},
+};
 
 use super::*;
 
@@ -18,7 +21,7 @@ fn order(attempt: u32) -> Order {
 }
 
 fn gone(attempt: u32) -> Report {
-    Report::Gone { job: JobId(1), attempt: Attempt(attempt) }
+    Report { job: JobId(1), attempt: Attempt(attempt), body: ReportBody::Gone }
 }
 
 /// Opens a session whose queue has room for so many messages. Its greeting takes one.

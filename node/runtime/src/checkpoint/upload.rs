@@ -1,9 +1,9 @@
 //! Makes a subtask's frozen state durable beside its actor, and reports the snapshot.
 //!
 //! ```text
-//! Upload::Snapshot(frozen) -> sealings done -> new batches into one state object -> put -> AttemptEvent::Snapshot
+//! Upload::Snapshot(frozen) -> sealings done -> new batches into one state object -> put -> ReportBody::Snapshot
 //!                                                                                   '-> on failure: SnapshotFailed, the subtask continues
-//! Upload::End(sealings)    -> sealings done -> AttemptEvent::Finished
+//! Upload::End(sealings)    -> sealings done -> ReportBody::Finished
 //! ```
 //!
 //! A sealing that fails fails the subtask, since rows that are written but not durable are lost to this attempt.
@@ -35,12 +35,12 @@ use thalweg_types::{
     graph::Distribution,
     job::Failure,
     seam::Spawner,
-    session::SubtaskState,
+    session::{ReportBody, SubtaskState},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{local::LocalState, restore::Known};
-use crate::{event::AttemptEvent, failure::SubtaskError, meter::Meter, orders::AttemptOrders, spans::SubtaskSpans};
+use crate::{failure::SubtaskError, meter::Meter, orders::AttemptOrders, spans::SubtaskSpans};
 
 /// Bound of the uploader's queue. A leader has at most one checkpoint in progress, so few pile up; if more do, the
 /// subtask waits.
@@ -116,14 +116,14 @@ pub(crate) enum Upload {
 #[derive(Debug, Clone)]
 pub(crate) struct Uploads {
     queue: mpsc::Sender<Upload>,
-    events: mpsc::Sender<AttemptEvent>,
+    events: mpsc::Sender<ReportBody>,
     /// Whether a checkpoint was asked for and none has come since.
     wants: Arc<AtomicBool>,
 }
 
 impl Uploads {
     /// Creates the queue and returns both ends.
-    pub(crate) fn channel(events: mpsc::Sender<AttemptEvent>) -> (Self, mpsc::Receiver<Upload>) {
+    pub(crate) fn channel(events: mpsc::Sender<ReportBody>) -> (Self, mpsc::Receiver<Upload>) {
         let (queue, received) = mpsc::channel(UPLOADS_MAX);
         (Self { queue, events, wants: Arc::default() }, received)
     }
@@ -136,7 +136,7 @@ impl Uploads {
 
     /// Asks once for a checkpoint soon. If the event queue is full, the next rows ask again.
     pub(crate) fn want_checkpoint(&self) {
-        if !self.wants.swap(true, Relaxed) && self.events.try_send(AttemptEvent::CheckpointWanted).is_err() {
+        if !self.wants.swap(true, Relaxed) && self.events.try_send(ReportBody::CheckpointWanted).is_err() {
             self.wants.store(false, Relaxed);
         }
     }
@@ -154,7 +154,7 @@ pub(crate) struct Uploader {
     pub(crate) local: LocalState,
     pub(crate) uploads: mpsc::Receiver<Upload>,
     pub(crate) orders: watch::Receiver<AttemptOrders>,
-    pub(crate) events: mpsc::Sender<AttemptEvent>,
+    pub(crate) events: mpsc::Sender<ReportBody>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) uploaded: Uploaded,
     pub(crate) routing: Arc<Routing>,
@@ -253,7 +253,7 @@ impl Uploader {
         self.make_durable(sealed, CheckpointId::FINAL).await?;
         self.meter.set_state(SubtaskState::Finished);
         let (subtask, metrics, prepared) = (self.subtask, self.meter.snapshot(), self.unconfirmed.clone());
-        self.tell(AttemptEvent::Finished { subtask, metrics, prepared }).await;
+        self.tell(ReportBody::Finished { subtask, metrics, prepared }).await;
         Ok(())
     }
 
@@ -284,13 +284,13 @@ impl Uploader {
             Some(Ok(snapshot)) => {
                 span.record("bytes", snapshot.cost.uploaded_bytes);
                 let snapshot = self.written_out(snapshot.into()).await;
-                self.tell(AttemptEvent::Snapshot { checkpoint, snapshot }).await;
+                self.tell(ReportBody::Snapshot { checkpoint, snapshot }).await;
             }
             Some(Err(error)) => {
                 let message = thalweg_types::text::with_causes(&error);
                 thalweg_trace::fail(&span, message.clone());
                 let failure = Failure { kind: error.failure_kind(), message };
-                self.tell(AttemptEvent::SnapshotFailed { checkpoint, subtask, failure }).await;
+                self.tell(ReportBody::SnapshotFailed { checkpoint, subtask, failure }).await;
             }
             None => thalweg_trace::fail(&span, "the checkpoint was given up"),
         }
@@ -467,7 +467,7 @@ impl Uploader {
         snapshot
     }
 
-    async fn tell(&self, event: AttemptEvent) {
+    async fn tell(&self, event: ReportBody) {
         if self.events.send(event).await.is_err() {
             tracing::debug!(job = %self.job, attempt = %self.attempt, "nobody listens to the attempt any more");
         }

@@ -433,7 +433,7 @@ async fn nexmark_is_read_filtered_and_collected() {
         graph: graph.clone(),
     };
     let handle = crate::AttemptHandle::deploy(context, (cluster_id(), JOB), ATTEMPT, deployment, events);
-    assert!(matches!(told.recv().await, Some(crate::AttemptEvent::Ready)));
+    assert!(matches!(told.recv().await, Some(thalweg_types::session::ReportBody::Ready)));
     handle.start();
     let bids: usize = cluster.collected(3).await.iter().map(arrow::array::RecordBatch::num_rows).sum();
     assert_eq!(bids, 4600);

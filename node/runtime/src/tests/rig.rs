@@ -19,12 +19,12 @@ use thalweg_types::{
     Assignment, Attempt, CheckpointId, ClusterId, JobGraph, JobId, KeyGroupTable, NodeId, OperatorKind, SubtaskId,
     checkpoint::{Prepared, SplitProgress, SubtaskSnapshot},
     job::{Failure, FailureKind, SubtaskMetrics},
-    session::{Deployment, SplitAssignment},
+    session::{Deployment, ReportBody, SplitAssignment},
 };
 use tokio::sync::mpsc;
 
 use super::tables::SharedTables;
-use crate::{AttemptEvent, AttemptHandle, CollectStore, LocalState, RuntimeContext, attempt::Surroundings};
+use crate::{AttemptHandle, CollectStore, LocalState, RuntimeContext, attempt::Surroundings};
 
 pub(super) const JOB: JobId = JobId(1);
 pub(super) const ATTEMPT: Attempt = Attempt(1);
@@ -198,7 +198,7 @@ impl Cluster {
 /// A job that is deployed on all nodes.
 pub(super) struct Running {
     pub(super) handles: Vec<AttemptHandle>,
-    events: mpsc::Receiver<AttemptEvent>,
+    events: mpsc::Receiver<ReportBody>,
     pub(super) ending: Ending,
     ready: usize,
 }
@@ -237,22 +237,22 @@ impl Running {
     pub(super) async fn next(&mut self) {
         let event = tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("the job does not go on");
         match event.expect("supervisors tell until they are gone") {
-            AttemptEvent::Ready => self.ready += 1,
-            AttemptEvent::Finished { subtask, metrics, prepared } => {
+            ReportBody::Ready => self.ready += 1,
+            ReportBody::Finished { subtask, metrics, prepared } => {
                 let before = self.ending.finished.insert(subtask, (metrics, prepared));
                 assert!(before.is_none(), "{subtask} finished twice");
             }
-            AttemptEvent::Failed { subtask, failure, peer } => self.ending.failed.push((subtask, failure, peer)),
-            AttemptEvent::Snapshot { checkpoint, snapshot } => {
+            ReportBody::Failed { subtask, failure, peer } => self.ending.failed.push((subtask, failure, peer)),
+            ReportBody::Snapshot { checkpoint, snapshot } => {
                 let before =
                     self.ending.snapshots.insert((checkpoint, snapshot.subtask), SubtaskSnapshot::clone(&snapshot));
                 assert!(before.is_none(), "two snapshots of one subtask for {checkpoint}");
             }
-            AttemptEvent::SnapshotFailed { checkpoint, subtask, failure } => {
+            ReportBody::SnapshotFailed { checkpoint, subtask, failure } => {
                 self.ending.snapshots_failed.push((checkpoint, subtask, failure));
             }
-            AttemptEvent::CheckpointWanted => {}
-            AttemptEvent::Gone => self.ending.gone += 1,
+            ReportBody::CheckpointWanted => {}
+            ReportBody::Gone => self.ending.gone += 1,
         }
     }
 }

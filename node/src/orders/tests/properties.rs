@@ -121,12 +121,12 @@ fn take(desk: &mut Desk, world: &mut World, step: Step) {
         Step::Event { job, event } => {
             let Some(about) = world.alive.iter().find(|(of, _)| of.0 == job).copied() else { return };
             let event = match event {
-                0 => AttemptEvent::Ready,
+                0 => ReportBody::Ready,
                 1 | 2 => finished(u32::from(event)),
                 3 => failed(),
-                _ => AttemptEvent::Gone,
+                _ => ReportBody::Gone,
             };
-            if matches!(event, AttemptEvent::Gone) {
+            if matches!(event, ReportBody::Gone) {
                 world.alive.remove(&about);
             }
             world.see(desk.orders.on_event(about.0, about.1, event, desk.now));
@@ -181,7 +181,7 @@ proptest! {
         }
         for (job, attempt) in std::mem::take(&mut world.alive) {
             assert!(world.cancelled.contains(&(job, attempt)), "{attempt} of {job} was left running");
-            world.see(desk.orders.on_event(job, attempt, AttemptEvent::Gone, desk.now));
+            world.see(desk.orders.on_event(job, attempt, ReportBody::Gone, desk.now));
         }
         while !world.work.is_empty() {
             take(&mut desk, &mut world, Step::WorkDone);

@@ -4,89 +4,86 @@ use thalweg_types::{
     Attempt, ChainId, JobId, NodeId, OperatorId, Split, SubtaskId,
     checkpoint::{Prepared, SubtaskSnapshot},
     job::Failure,
-    session::Report,
+    session::{Report, ReportBody},
 };
 
 use super::{checkpoint_id, each, json_value, subtask_from_wire, subtask_index, subtask_to_wire};
 use crate::{convert::WireError, v1};
 
 pub(super) fn to_wire(sequence: u64, report: Report) -> v1::Report {
+    let Report { job, attempt, body } = report;
+    v1::Report { sequence, job: job.0, attempt: attempt.0, report: Some(body_to_wire((job, attempt), body)) }
+}
+
+fn body_to_wire((job, attempt): (JobId, Attempt), body: ReportBody) -> v1::report::Report {
     use v1::report::Report as Wire;
-    let (job, attempt, report) = match report {
-        Report::Discovered { job, attempt, splits } => (job, attempt, Wire::Discovered(discovered_to_wire(splits))),
-        Report::Ready { job, attempt } => (job, attempt, Wire::Ready(v1::Ready {})),
-        Report::Finished { job, attempt, subtask, metrics, prepared } => {
-            let finished = v1::Finished {
-                chain: subtask.chain.0,
-                index: subtask.index,
-                metrics: Some(metrics.into()),
-                prepared: prepared.into_iter().map(Into::into).collect(),
-            };
-            (job, attempt, Wire::Finished(finished))
+    match body {
+        ReportBody::Ready => Wire::Ready(v1::Ready {}),
+        ReportBody::Finished { subtask, metrics, prepared } => Wire::Finished(v1::Finished {
+            chain: subtask.chain.0,
+            index: subtask.index,
+            metrics: Some(metrics.into()),
+            prepared: prepared.into_iter().map(Into::into).collect(),
+        }),
+        ReportBody::Snapshot { checkpoint, snapshot } => {
+            Wire::Snapshot(v1::Snapshot { checkpoint: checkpoint.0, snapshot: snapshot.text().to_vec() })
         }
-        Report::Snapshot { job, attempt, checkpoint, snapshot } => {
-            let snapshot = snapshot.text().to_vec();
-            (job, attempt, Wire::Snapshot(v1::Snapshot { checkpoint: checkpoint.0, snapshot }))
+        ReportBody::SnapshotFailed { checkpoint, subtask, failure } => Wire::SnapshotFailed(v1::SnapshotFailed {
+            checkpoint: checkpoint.0,
+            subtask: Some(subtask_to_wire(job, attempt, subtask)),
+            failure: Some(failure.into()),
+        }),
+        ReportBody::CheckpointWanted => Wire::CheckpointWanted(v1::CheckpointWanted {}),
+        ReportBody::Failed { subtask, failure, peer } => Wire::Failed(v1::Failed {
+            subtask: subtask.map(|subtask| subtask_to_wire(job, attempt, subtask)),
+            failure: Some(failure.into()),
+            peer: peer.map_or(0, |node| node.0),
+        }),
+        ReportBody::Gone => Wire::Gone(v1::Gone {}),
+        ReportBody::Discovered { splits } => Wire::Discovered(discovered_to_wire(splits)),
+        ReportBody::Committed { checkpoint, result } => {
+            Wire::Committed(v1::Committed { failure: result.err().map(Into::into), checkpoint: checkpoint.0 })
         }
-        Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure } => {
-            let failed = v1::SnapshotFailed {
-                checkpoint: checkpoint.0,
-                subtask: Some(subtask_to_wire(job, attempt, subtask)),
-                failure: Some(failure.into()),
-            };
-            (job, attempt, Wire::SnapshotFailed(failed))
+        ReportBody::Discarded { before, result } => {
+            Wire::Discarded(v1::Discarded { failure: result.err().map(Into::into), before: before.0 })
         }
-        Report::CheckpointWanted { job, attempt } => (job, attempt, Wire::CheckpointWanted(v1::CheckpointWanted {})),
-        Report::Failed { job, attempt, subtask, failure, peer } => {
-            let failed = v1::Failed {
-                subtask: subtask.map(|subtask| subtask_to_wire(job, attempt, subtask)),
-                failure: Some(failure.into()),
-                peer: peer.map_or(0, |node| node.0),
-            };
-            (job, attempt, Wire::Failed(failed))
-        }
-        Report::Gone { job, attempt } => (job, attempt, Wire::Gone(v1::Gone {})),
-        Report::Committed { job, attempt, checkpoint, result } => {
-            let failure = result.err().map(Into::into);
-            (job, attempt, Wire::Committed(v1::Committed { failure, checkpoint: checkpoint.0 }))
-        }
-        Report::Discarded { job, attempt, before, result } => {
-            let failure = result.err().map(Into::into);
-            (job, attempt, Wire::Discarded(v1::Discarded { failure, before: before.0 }))
-        }
-    };
-    v1::Report { sequence, job: job.0, attempt: attempt.0, report: Some(report) }
+    }
 }
 
 impl TryFrom<v1::Report> for Report {
     type Error = WireError;
 
     fn try_from(wire: v1::Report) -> Result<Self, WireError> {
-        use v1::report::Report as Wire;
         let (job, attempt) = (JobId(wire.job), Attempt(wire.attempt));
-        Ok(match wire.report.ok_or_else(|| WireError::new("Report", "it is empty"))? {
-            Wire::Discovered(wire) => Self::Discovered { job, attempt, splits: discovered_from_wire(wire)? },
-            Wire::Ready(v1::Ready {}) => Self::Ready { job, attempt },
-            Wire::Finished(wire) => finished_from_wire(job, attempt, wire)?,
-            Wire::Failed(wire) => failed_from_wire(job, attempt, wire)?,
-            Wire::Gone(v1::Gone {}) => Self::Gone { job, attempt },
-            Wire::Snapshot(wire) => {
-                let checkpoint = checkpoint_id("Snapshot", wire.checkpoint)?;
-                let snapshot: SubtaskSnapshot = json_value("Snapshot", &wire.snapshot)?;
-                subtask_index("Snapshot", snapshot.subtask.index)?;
-                Self::Snapshot { job, attempt, checkpoint, snapshot: snapshot.into() }
-            }
-            Wire::SnapshotFailed(wire) => snapshot_failed_from_wire(job, attempt, wire)?,
-            Wire::CheckpointWanted(v1::CheckpointWanted {}) => Self::CheckpointWanted { job, attempt },
-            Wire::Committed(v1::Committed { failure, checkpoint }) => {
-                let checkpoint = checkpoint_id("Committed", checkpoint)?;
-                Self::Committed { job, attempt, checkpoint, result: result_from_wire(failure)? }
-            }
-            Wire::Discarded(v1::Discarded { failure, before }) => {
-                Self::Discarded { job, attempt, before: Attempt(before), result: result_from_wire(failure)? }
-            }
-        })
+        let body = wire.report.ok_or_else(|| WireError::new("Report", "it is empty"))?;
+        Ok(Self { job, attempt, body: body_from_wire((job, attempt), body)? })
     }
+}
+
+fn body_from_wire(about: (JobId, Attempt), wire: v1::report::Report) -> Result<ReportBody, WireError> {
+    use v1::report::Report as Wire;
+    Ok(match wire {
+        Wire::Ready(v1::Ready {}) => ReportBody::Ready,
+        Wire::Finished(wire) => finished_from_wire(wire)?,
+        Wire::Snapshot(wire) => {
+            let checkpoint = checkpoint_id("Snapshot", wire.checkpoint)?;
+            let snapshot: SubtaskSnapshot = json_value("Snapshot", &wire.snapshot)?;
+            subtask_index("Snapshot", snapshot.subtask.index)?;
+            ReportBody::Snapshot { checkpoint, snapshot: snapshot.into() }
+        }
+        Wire::SnapshotFailed(wire) => snapshot_failed_from_wire(about, wire)?,
+        Wire::CheckpointWanted(v1::CheckpointWanted {}) => ReportBody::CheckpointWanted,
+        Wire::Failed(wire) => failed_from_wire(about, wire)?,
+        Wire::Gone(v1::Gone {}) => ReportBody::Gone,
+        Wire::Discovered(wire) => ReportBody::Discovered { splits: discovered_from_wire(wire)? },
+        Wire::Committed(v1::Committed { failure, checkpoint }) => ReportBody::Committed {
+            checkpoint: checkpoint_id("Committed", checkpoint)?,
+            result: result_from_wire(failure)?,
+        },
+        Wire::Discarded(v1::Discarded { failure, before }) => {
+            ReportBody::Discarded { before: Attempt(before), result: result_from_wire(failure)? }
+        }
+    })
 }
 
 fn result_from_wire(failure: Option<v1::Failure>) -> Result<Result<(), Failure>, WireError> {
@@ -116,14 +113,17 @@ fn discovered_from_wire(wire: v1::Discovered) -> Result<Discovery, WireError> {
     }
 }
 
-fn finished_from_wire(job: JobId, attempt: Attempt, wire: v1::Finished) -> Result<Report, WireError> {
+fn finished_from_wire(wire: v1::Finished) -> Result<ReportBody, WireError> {
     let subtask = SubtaskId { chain: ChainId(wire.chain), index: subtask_index("Finished", wire.index)? };
     let metrics = wire.metrics.ok_or_else(|| WireError::new("Finished", "it has no metrics"))?.into();
     let prepared = each(wire.prepared, Prepared::try_from)?;
-    Ok(Report::Finished { job, attempt, subtask, metrics, prepared })
+    Ok(ReportBody::Finished { subtask, metrics, prepared })
 }
 
-fn snapshot_failed_from_wire(job: JobId, attempt: Attempt, wire: v1::SnapshotFailed) -> Result<Report, WireError> {
+fn snapshot_failed_from_wire(
+    (job, attempt): (JobId, Attempt),
+    wire: v1::SnapshotFailed,
+) -> Result<ReportBody, WireError> {
     const MESSAGE: &str = "SnapshotFailed";
     let (of_job, of_attempt, subtask) = subtask_from_wire(MESSAGE, wire.subtask)?;
     if (of_job, of_attempt) != (job, attempt) {
@@ -131,7 +131,7 @@ fn snapshot_failed_from_wire(job: JobId, attempt: Attempt, wire: v1::SnapshotFai
     }
     let checkpoint = checkpoint_id(MESSAGE, wire.checkpoint)?;
     let failure = wire.failure.ok_or_else(|| WireError::new(MESSAGE, "it names no failure"))?.try_into()?;
-    Ok(Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure })
+    Ok(ReportBody::SnapshotFailed { checkpoint, subtask, failure })
 }
 
 impl From<Prepared> for v1::Prepared {
@@ -149,7 +149,7 @@ impl TryFrom<v1::Prepared> for Prepared {
     }
 }
 
-fn failed_from_wire(job: JobId, attempt: Attempt, wire: v1::Failed) -> Result<Report, WireError> {
+fn failed_from_wire((job, attempt): (JobId, Attempt), wire: v1::Failed) -> Result<ReportBody, WireError> {
     let subtask = match wire.subtask {
         None => None,
         named => match subtask_from_wire("Failed", named)? {
@@ -159,5 +159,5 @@ fn failed_from_wire(job: JobId, attempt: Attempt, wire: v1::Failed) -> Result<Re
     };
     let failure = wire.failure.ok_or_else(|| WireError::new("Failed", "it names no failure"))?.try_into()?;
     let peer = Some(wire.peer).filter(|peer| *peer != 0).map(NodeId);
-    Ok(Report::Failed { job, attempt, subtask, failure, peer })
+    Ok(ReportBody::Failed { subtask, failure, peer })
 }

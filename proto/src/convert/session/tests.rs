@@ -213,38 +213,39 @@ fn report() -> impl Strategy<Value = Report> {
     let result = || prop_oneof![Just(Ok(())), failure().prop_map(Err)];
     let peer = option::of((1u64..).prop_map(NodeId));
     prop_oneof![
-        (about(), discovery).prop_map(|((job, attempt), splits)| Report::Discovered { job, attempt, splits }),
-        about().prop_map(|(job, attempt)| Report::Ready { job, attempt }),
+        (about(), discovery).prop_map(|((job, attempt), splits)| Report {
+            job,
+            attempt,
+            body: ReportBody::Discovered { splits }
+        }),
+        about().prop_map(|(job, attempt)| Report { job, attempt, body: ReportBody::Ready }),
         (about(), subtask(), metrics(), vec(prepared(), 0..3)).prop_map(
             |((job, attempt), subtask, metrics, prepared)| {
-                Report::Finished { job, attempt, subtask, metrics, prepared }
+                Report { job, attempt, body: ReportBody::Finished { subtask, metrics, prepared } }
             }
         ),
-        (about(), checkpoint_id(), snapshot()).prop_map(|((job, attempt), checkpoint, snapshot)| Report::Snapshot {
+        (about(), checkpoint_id(), snapshot()).prop_map(|((job, attempt), checkpoint, snapshot)| Report {
             job,
             attempt,
-            checkpoint,
-            snapshot: snapshot.into()
+            body: ReportBody::Snapshot { checkpoint, snapshot: snapshot.into() }
         }),
         (about(), checkpoint_id(), subtask(), failure()).prop_map(|((job, attempt), checkpoint, subtask, failure)| {
-            Report::SnapshotFailed { job, attempt, checkpoint, subtask, failure }
+            Report { job, attempt, body: ReportBody::SnapshotFailed { checkpoint, subtask, failure } }
         }),
-        about().prop_map(|(job, attempt)| Report::CheckpointWanted { job, attempt }),
+        about().prop_map(|(job, attempt)| Report { job, attempt, body: ReportBody::CheckpointWanted }),
         (about(), option::of(subtask()), failure(), peer).prop_map(|((job, attempt), subtask, failure, peer)| {
-            Report::Failed { job, attempt, subtask, failure, peer }
+            Report { job, attempt, body: ReportBody::Failed { subtask, failure, peer } }
         }),
-        about().prop_map(|(job, attempt)| Report::Gone { job, attempt }),
-        (about(), checkpoint_id(), result()).prop_map(|((job, attempt), checkpoint, result)| Report::Committed {
+        about().prop_map(|(job, attempt)| Report { job, attempt, body: ReportBody::Gone }),
+        (about(), checkpoint_id(), result()).prop_map(|((job, attempt), checkpoint, result)| Report {
             job,
             attempt,
-            checkpoint,
-            result
+            body: ReportBody::Committed { checkpoint, result }
         }),
-        (about(), any::<u32>(), result()).prop_map(|((job, attempt), before, result)| Report::Discarded {
+        (about(), any::<u32>(), result()).prop_map(|((job, attempt), before, result)| Report {
             job,
             attempt,
-            before: Attempt(before),
-            result
+            body: ReportBody::Discarded { before: Attempt(before), result }
         }),
     ]
 }
@@ -435,12 +436,14 @@ fn a_refusal_without_words_is_still_a_refusal() {
 
 #[test]
 fn a_failed_subtask_is_of_the_attempt_that_is_reported() {
-    let report = Report::Failed {
+    let report = Report {
         job: JobId(1),
         attempt: Attempt(2),
-        subtask: Some(SubtaskId::default()),
-        failure: Failure { kind: FailureKind::Data, message: "m".to_owned() },
-        peer: None,
+        body: ReportBody::Failed {
+            subtask: Some(SubtaskId::default()),
+            failure: Failure { kind: FailureKind::Data, message: "m".to_owned() },
+            peer: None,
+        },
     };
     let mut wire = report::to_wire(7, report);
     assert!(Report::try_from(wire.clone()).is_ok());

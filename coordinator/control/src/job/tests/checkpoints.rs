@@ -372,7 +372,11 @@ fn parts_of_a_checkpoint_are_settled_once_it_is_over() {
     world.advance(INTERVAL);
     let (job, attempt, checkpoint) = (JobId(1), Attempt(1), CheckpointId(1));
     let failure = failure(FailureKind::Store, "no space");
-    let part = Report::SnapshotFailed { job, attempt, checkpoint, subtask: SubtaskId::default(), failure };
+    let part = Report {
+        job,
+        attempt,
+        body: ReportBody::SnapshotFailed { checkpoint, subtask: SubtaskId::default(), failure },
+    };
     assert!(!is_settled(&part, Some(world.record())));
     until_complete(&mut world, 1);
     assert!(is_settled(&part, Some(world.record())));

@@ -79,7 +79,8 @@ impl World {
                     payload: self.payload.clone(),
                 };
                 let splits = sources.into_iter().map(|source| (source, (0..8).map(split).collect())).collect();
-                node.reports.push((Report::Discovered { job: JOB, attempt, splits: Ok(splits) }, false));
+                node.reports
+                    .push((Report { job: JOB, attempt, body: ReportBody::Discovered { splits: Ok(splits) } }, false));
             }
             Action::Deploy(deployment) => {
                 assert!(node.attempts.is_empty(), "the attempt before is still here");
@@ -124,13 +125,14 @@ impl World {
             }
             Action::Cancel => {
                 node.attempts.remove(&attempt);
-                node.reports.push((Report::Gone { job: JOB, attempt }, false));
+                node.reports.push((Report { job: JOB, attempt, body: ReportBody::Gone }, false));
             }
             Action::Commit { checkpoint, committables, .. } => {
                 let failed = self.commit_failures.pop();
                 let result = failed.map_or(Ok(()), |kind| Err(failure(kind, "no space")));
                 let is_done = result.is_ok();
-                node.reports.push((Report::Committed { job: JOB, attempt, checkpoint, result }, false));
+                node.reports
+                    .push((Report { job: JOB, attempt, body: ReportBody::Committed { checkpoint, result } }, false));
                 if is_done {
                     self.commit(attempt, checkpoint, &committables);
                 }
@@ -139,7 +141,8 @@ impl World {
                 let failed = self.discard_failures.pop();
                 let result = failed.map_or(Ok(()), |kind| Err(failure(kind, "read-only")));
                 let is_done = result.is_ok();
-                node.reports.push((Report::Discarded { job: JOB, attempt, before, result }, false));
+                node.reports
+                    .push((Report { job: JOB, attempt, body: ReportBody::Discarded { before, result } }, false));
                 if is_done {
                     self.discard(before);
                 }
@@ -232,7 +235,7 @@ impl World {
         let Some((attempt, run)) = node.attempts.iter_mut().next().filter(|_| node.alive) else { return };
         let attempt = *attempt;
         if std::mem::replace(&mut run.building, false) {
-            node.reports.push((Report::Ready { job: JOB, attempt }, false));
+            node.reports.push((Report { job: JOB, attempt, body: ReportBody::Ready }, false));
             return;
         }
         if run.started && !run.pending.is_empty() {
@@ -249,7 +252,7 @@ impl World {
         seal(run, &mut self.hidden, (attempt, subtask, CheckpointId::FINAL), &chains, &sinks);
         let prepared = run.sealed.get(&subtask).cloned().unwrap_or_default();
         let metrics = SubtaskMetrics::default();
-        let report = Report::Finished { job: JOB, attempt, subtask, metrics, prepared };
+        let report = Report { job: JOB, attempt, body: ReportBody::Finished { subtask, metrics, prepared } };
         node.reports.push((report, false));
     }
 
@@ -272,7 +275,8 @@ impl World {
         }
         if fails {
             let failure = failure(FailureKind::Store, "no space");
-            let report = Report::SnapshotFailed { job: JOB, attempt, checkpoint, subtask, failure };
+            let report =
+                Report { job: JOB, attempt, body: ReportBody::SnapshotFailed { checkpoint, subtask, failure } };
             node.reports.push((report, false));
             return;
         }
@@ -289,13 +293,13 @@ impl World {
             cost: SnapshotCost { uploaded_bytes: 10, freeze_micros: 5, ..SnapshotCost::default() },
         };
         let snapshot = snapshot.into();
-        node.reports.push((Report::Snapshot { job: JOB, attempt, checkpoint, snapshot }, false));
+        node.reports.push((Report { job: JOB, attempt, body: ReportBody::Snapshot { checkpoint, snapshot } }, false));
     }
 
     pub(crate) fn want_checkpoint(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
         let Some(attempt) = node.attempts.keys().next().copied() else { return };
-        node.reports.push((Report::CheckpointWanted { job: JOB, attempt }, false));
+        node.reports.push((Report { job: JOB, attempt, body: ReportBody::CheckpointWanted }, false));
     }
 
     /// Delivers all reports that this leader has not heard. The node forgets those that are settled.
@@ -322,8 +326,11 @@ impl World {
     /// The node repeats its report that it has removed everything.
     pub(crate) fn tell_of_removal(&mut self, id: NodeId) {
         let attempt = self.record().last_attempt();
-        let report =
-            Report::Discarded { job: JOB, attempt, before: thalweg_types::session::ALL_ATTEMPTS, result: Ok(()) };
+        let report = Report {
+            job: JOB,
+            attempt,
+            body: ReportBody::Discarded { before: thalweg_types::session::ALL_ATTEMPTS, result: Ok(()) },
+        };
         self.nodes.get_mut(&id).expect("the test knows it").reports.push((report, false));
         self.deliver_reports(id);
     }
@@ -335,13 +342,13 @@ impl World {
         let Some((subtask, state)) = run.subtasks.iter_mut().next().filter(|_| !run.building) else { return };
         *state = SubtaskState::Failed;
         let (attempt, subtask, failure) = (*attempt, Some(*subtask), failure(kind, "it broke"));
-        node.reports.push((Report::Failed { job: JOB, attempt, subtask, failure, peer }, false));
+        node.reports.push((Report { job: JOB, attempt, body: ReportBody::Failed { subtask, failure, peer } }, false));
     }
 
     /// The node drops its part of the attempt unasked.
     pub(crate) fn drop_attempt(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).unwrap();
         let dropped = std::mem::take(&mut node.attempts).into_keys();
-        node.reports.extend(dropped.map(|attempt| (Report::Gone { job: JOB, attempt }, false)));
+        node.reports.extend(dropped.map(|attempt| (Report { job: JOB, attempt, body: ReportBody::Gone }, false)));
     }
 }
