@@ -2,7 +2,7 @@
 
 use thalweg_trace::{TARGET, fail, under};
 use thalweg_types::{JobId, TraceContext};
-use tonic::Status;
+use tonic::{Code, Status};
 use tracing::{Instrument, Span, field::Empty, info_span};
 
 /// A submission, below the client's span where it has one.
@@ -30,11 +30,12 @@ pub(super) fn name_job(job: JobId) {
     Span::current().record("job", tracing::field::display(job));
 }
 
-/// What a span is about.
+/// What a span is about. What is wrong with a script is told to its client alone, because it may quote what stands in it.
 pub(super) async fn around<T>(span: Span, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     let result = work.instrument(span.clone()).await;
     if let Err(status) = &result {
-        fail(&span, status.message());
+        let reason = if status.code() == Code::InvalidArgument { "the script is refused" } else { status.message() };
+        fail(&span, reason);
     }
     result
 }

@@ -18,6 +18,7 @@ use futures::{FutureExt, future::try_join_all};
 use thalweg_exchange::{Endpoints, PeerFailure, connect};
 use thalweg_operators::until;
 use thalweg_storage::CheckpointStore;
+use thalweg_trace::Lasting;
 use thalweg_types::{
     Attempt, ChainPlan, CheckpointId, ClusterId, JobId, SubtaskId, TraceContext,
     graph::Identities,
@@ -106,7 +107,7 @@ impl AttemptHandle {
             cancel: cancelled,
             orders: receiver,
         };
-        let task = Arc::new(supervisor).run(plan.map_err(SubtaskError::from), Span::current());
+        let task = Arc::new(supervisor).run(plan.map_err(SubtaskError::from), Lasting::new(Span::current()));
         let _ = io.spawn(&format!("supervisor of {job}, {attempt}"), Box::pin(task));
         Self { orders, cancel, meters: meters_kept, layout, memory, collect, job, attempt }
     }
@@ -208,17 +209,19 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn run(self: Arc<Self>, plan: Result<ChainPlan, SubtaskError>, deploying: Span) {
+    async fn run(self: Arc<Self>, plan: Result<ChainPlan, SubtaskError>, deploying: Lasting) {
         let (failures, mut broken) = mpsc::channel(PEER_FAILURES_KEPT);
+        let owner = (self.job, self.attempt);
+        let restoring = spans::restore(&deploying, owner, self.restores());
         let loaded = tokio::select! {
             biased;
             () = self.cancel.cancelled() => None,
-            loaded = self.load(plan).instrument(spans::restore(&deploying, self.restores())) => Some(loaded),
+            loaded = self.load(plan).instrument(restoring) => Some(loaded),
         };
         let prepared = match loaded {
             Some(Ok(loaded)) => {
                 let building = self.clone().build_beside(loaded, failures);
-                Some(building.instrument(spans::build(&deploying)).await)
+                Some(building.instrument(spans::build(&deploying, owner)).await)
             }
             Some(Err(error)) => Some(Err(error)),
             None => None,
@@ -331,14 +334,15 @@ impl Supervisor {
         &self,
         built: Built,
         broken: &mut mpsc::Receiver<PeerFailure>,
-        deploying: Span,
+        deploying: Lasting,
     ) -> Result<(), SubtaskError> {
         let Built { actors, uploaders, endpoints, links } = built;
         self.surroundings.context.exchange.register(endpoints.clone());
+        let connecting = spans::connect(&deploying, (self.job, self.attempt));
         let connected = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Ok(()),
-            connected = self.connect(&endpoints, links).instrument(spans::connect(&deploying)) => connected,
+            connected = self.connect(&endpoints, links).instrument(connecting) => connected,
         };
         if let Err(error) = &connected {
             thalweg_trace::fail(&deploying, error.failure().message);

@@ -47,19 +47,19 @@ impl SubtaskSpans {
 }
 
 /// Loading the state that the subtasks here go on from.
-pub(crate) fn restore(deploying: &Span, checkpoint: Option<CheckpointId>) -> Span {
+pub(crate) fn restore(deploying: &Span, (job, attempt): (JobId, Attempt), checkpoint: Option<CheckpointId>) -> Span {
     match checkpoint {
-        Some(checkpoint) => info_span!(target: TARGET, parent: deploying, "restore", %checkpoint),
+        Some(checkpoint) => info_span!(target: TARGET, parent: deploying, "restore", %job, %attempt, %checkpoint),
         None => Span::none(),
     }
 }
 
 /// Building the actors.
-pub(crate) fn build(deploying: &Span) -> Span {
-    info_span!(target: TARGET, parent: deploying, "build")
+pub(crate) fn build(deploying: &Span, (job, attempt): (JobId, Attempt)) -> Span {
+    info_span!(target: TARGET, parent: deploying, "build", %job, %attempt)
 }
 
 /// Opening streams to the other nodes.
-pub(crate) fn connect(deploying: &Span) -> Span {
-    info_span!(target: TARGET, parent: deploying, "connect")
+pub(crate) fn connect(deploying: &Span, (job, attempt): (JobId, Attempt)) -> Span {
+    info_span!(target: TARGET, parent: deploying, "connect", %job, %attempt)
 }

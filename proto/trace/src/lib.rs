@@ -8,6 +8,8 @@
 //! comparison, and has no context: nothing is drawn, and messages carry none. A span is made per decision, checkpoint or
 //! subtask, never per batch.
 
+use std::ops::Deref;
+
 use opentelemetry::{
     Context, SpanId, TraceFlags, TraceId,
     trace::{SpanContext, Status, TraceContextExt, TraceState},
@@ -58,6 +60,32 @@ pub fn fail(span: &Span, reason: impl Into<String>) {
     }
 }
 
+/// A span that is open until this is dropped. Without it, one that was entered ends where it was left last.
+#[derive(Debug)]
+pub struct Lasting(Span);
+
+impl Lasting {
+    /// Keeps a span open.
+    #[must_use]
+    pub fn new(span: Span) -> Self {
+        Self(span)
+    }
+}
+
+impl Deref for Lasting {
+    type Target = Span;
+
+    fn deref(&self) -> &Span {
+        &self.0
+    }
+}
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        self.0.in_scope(|| ());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use opentelemetry::trace::TracerProvider;
@@ -95,6 +123,21 @@ mod tests {
         assert_eq!(of("outer").parent_span_id, SpanId::from(0xb2));
         assert_eq!(of("inner").parent_span_id, SpanId::from(outer.span()));
         assert_eq!(of("inner").status, Status::error("it broke"));
+    }
+
+    #[test]
+    fn a_span_that_was_entered_lasts_all_the_same() {
+        let exporter = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let outer = Lasting::new(tracing::info_span!(target: TARGET, "outer"));
+            outer.in_scope(|| ());
+            tracing::info_span!(target: TARGET, parent: &*outer, "inner").in_scope(|| ());
+        });
+        let spans = exporter.get_finished_spans().unwrap();
+        let of = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+        assert!(of("outer").end_time >= of("inner").end_time, "{spans:?}");
     }
 
     #[test]

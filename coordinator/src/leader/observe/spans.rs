@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use thalweg_trace::{TARGET, context_of, fail, under};
+use thalweg_trace::{Lasting, TARGET, context_of, fail, under};
 use thalweg_types::{Attempt, CheckpointId, JobId, JobStatus, MemberId, NodeId, Term, TraceContext, job::Failure};
 use tracing::{Span, error, field::Empty, info, info_span, warn};
 
@@ -14,7 +14,7 @@ const COMPLETE_MAX: usize = 64;
 /// From a failure to the first output after it.
 #[derive(Debug)]
 struct Recovery {
-    span: Span,
+    span: Lasting,
     /// Whether the failure is recorded. Until then it may be a false alarm.
     is_certain: bool,
     /// The first checkpoint after it, as far as one has begun.
@@ -30,17 +30,17 @@ pub(super) struct JobSpans {
     /// The span of the request that the job goes back to, until it has run.
     cause: Option<TraceContext>,
     recovery: Option<Recovery>,
-    attempt: Option<Span>,
+    attempt: Option<Lasting>,
     /// The span of the attempt that runs.
     started: Option<TraceContext>,
-    discover: Option<Span>,
-    deploy: Option<Span>,
+    discover: Option<Lasting>,
+    deploy: Option<Lasting>,
     record: Option<(Span, Decision)>,
-    checkpoint: Option<(CheckpointId, Span)>,
-    manifest: Option<Span>,
+    checkpoint: Option<(CheckpointId, Lasting)>,
+    manifest: Option<Lasting>,
     /// The spans of checkpoints that are complete and not published.
     complete: BTreeMap<CheckpointId, TraceContext>,
-    publish: Option<(CheckpointId, Span)>,
+    publish: Option<(CheckpointId, Lasting)>,
     /// Whether publishing has failed before.
     is_repeated: bool,
     /// Whether the end of the job was told.
@@ -92,7 +92,7 @@ impl JobSpans {
     /// The span of the work that is nearest to the job's end.
     fn last_span(&self) -> Span {
         let recovery = self.recovery.as_ref().map(|recovery| &recovery.span);
-        recovery.or(self.attempt.as_ref()).cloned().unwrap_or_else(Span::none)
+        recovery.or(self.attempt.as_ref()).map_or_else(Span::none, |span| (*span).clone())
     }
 
     pub(super) fn on_failure(&mut self, attempt: Attempt, cause: &str) {
@@ -101,7 +101,7 @@ impl JobSpans {
         }
         let Self { member, term, job, .. } = *self;
         let span = info_span!(target: TARGET, parent: None, "recovery", %job, %attempt, %term, %member, cause);
-        self.recovery = Some(Recovery { span, is_certain: false, first: None });
+        self.recovery = Some(Recovery { span: Lasting::new(span), is_certain: false, first: None });
     }
 
     /// The way of an attempt to running: part of the recovery, or of what a client asked for.
@@ -109,17 +109,15 @@ impl JobSpans {
         let Self { member, term, job, .. } = *self;
         let recovery = self.recovery.as_ref().and_then(|recovery| context_of(&recovery.span));
         let parent = recovery.or(self.cause);
-        let open = || {
-            under(info_span!(target: TARGET, parent: None, "attempt", %job, attempt = Empty, %term, %member), parent)
-        };
-        self.attempt.get_or_insert_with(open)
+        let open = || info_span!(target: TARGET, parent: None, "attempt", %job, attempt = Empty, %term, %member);
+        self.attempt.get_or_insert_with(|| Lasting::new(under(open(), parent)))
     }
 
     pub(super) fn discover(&mut self, attempt: Attempt) -> Option<TraceContext> {
         let Self { term, job, .. } = *self;
         let parent = context_of(self.attempt_span());
-        let open = || under(info_span!(target: TARGET, parent: None, "discover", %job, %attempt, %term), parent);
-        context_of(self.discover.get_or_insert_with(open))
+        let open = || info_span!(target: TARGET, parent: None, "discover", %job, %attempt, %term);
+        context_of(self.discover.get_or_insert_with(|| Lasting::new(under(open(), parent))))
     }
 
     pub(super) fn discovered(&mut self, failure: Option<&Failure>) {
@@ -129,8 +127,8 @@ impl JobSpans {
     pub(super) fn deploy(&mut self, attempt: Attempt) -> Option<TraceContext> {
         let Self { term, job, .. } = *self;
         let parent = context_of(self.attempt_span());
-        let open = || under(info_span!(target: TARGET, parent: None, "deploy", %job, %attempt, %term), parent);
-        context_of(self.deploy.get_or_insert_with(open))
+        let open = || info_span!(target: TARGET, parent: None, "deploy", %job, %attempt, %term);
+        context_of(self.deploy.get_or_insert_with(|| Lasting::new(under(open(), parent))))
     }
 
     /// The span of the attempt that runs.
@@ -152,7 +150,7 @@ impl JobSpans {
         let span = info_span!(target: TARGET, parent: None, "checkpoint", %job, %attempt, %checkpoint, %term, %member);
         let span = under(span, parent);
         let context = context_of(&span);
-        self.checkpoint = Some((checkpoint, span));
+        self.checkpoint = Some((checkpoint, Lasting::new(span)));
         context
     }
 
@@ -171,7 +169,7 @@ impl JobSpans {
         let Self { term, job, .. } = *self;
         let parent = self.checkpoint.as_ref().and_then(|(_, span)| context_of(span));
         let span = info_span!(target: TARGET, parent: None, "manifest", %job, %checkpoint, %term);
-        self.manifest = Some(under(span, parent));
+        self.manifest = Some(Lasting::new(under(span, parent)));
     }
 
     pub(super) fn put_done(&mut self, result: Result<(), &Failure>) {
@@ -191,14 +189,14 @@ impl JobSpans {
             if checkpoint == CheckpointId::FINAL { self.started } else { self.complete.get(&checkpoint).copied() };
         let span = under(info_span!(target: TARGET, parent: None, "publish", %job, %checkpoint, %term), parent);
         let context = context_of(&span);
-        (self.publish, self.is_repeated) = (Some((checkpoint, span)), false);
+        (self.publish, self.is_repeated) = (Some((checkpoint, Lasting::new(span))), false);
         context
     }
 
     pub(super) fn not_published(&mut self, node: NodeId, checkpoint: CheckpointId, failure: &Failure) {
         let Self { job, .. } = *self;
         self.is_repeated = true;
-        let span = self.publish.as_ref().map_or_else(Span::none, |(_, span)| span.clone());
+        let span = self.publish.as_ref().map_or_else(Span::none, |(_, span)| (**span).clone());
         span.in_scope(|| {
             warn!(%job, %node, %checkpoint, kind = ?failure.kind, cause = failure.message, "publishing failed");
         });
@@ -319,7 +317,7 @@ impl JobSpans {
     }
 
     fn recovery_span(&self) -> Span {
-        self.recovery.as_ref().map_or_else(Span::none, |recovery| recovery.span.clone())
+        self.recovery.as_ref().map_or_else(Span::none, |recovery| (*recovery.span).clone())
     }
 
     /// Another attempt follows.
@@ -341,7 +339,7 @@ impl JobSpans {
     }
 }
 
-fn end(span: Option<Span>, failure: Option<&Failure>) {
+fn end(span: Option<Lasting>, failure: Option<&Failure>) {
     if let (Some(span), Some(failure)) = (span, failure) {
         fail(&span, failure.message.as_str());
     }

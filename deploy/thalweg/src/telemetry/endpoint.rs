@@ -1,6 +1,7 @@
 //! Where spans go: the flag says it, else the environment as OpenTelemetry's specification has it, else nowhere.
 
 use thiserror::Error;
+use tonic::transport::Uri;
 
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -9,12 +10,16 @@ const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
 const TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 const DISABLED: &str = "OTEL_SDK_DISABLED";
 
-/// An address for spans that is none.
+/// An address for spans that is none, by the name of what gave it.
 #[derive(Debug, PartialEq, Eq, Error)]
-#[error("{source_of}: expected a URL such as http://localhost:4317, got '{given}'")]
-pub(super) struct EndpointError {
-    source_of: String,
-    given: String,
+pub(super) enum EndpointError {
+    #[error("{source_of}: expected a URL such as http://localhost:4317, got '{given}'")]
+    NoUrl { source_of: String, given: String },
+    /// It is not repeated: it may hold a password.
+    #[error(
+        "{source_of}: expected a URL without credentials and parameters; tokens go into OTEL_EXPORTER_OTLP_HEADERS"
+    )]
+    HasMore { source_of: String },
 }
 
 /// What there is.
@@ -58,9 +63,18 @@ fn find_in(
 }
 
 fn checked(source_of: &str, given: &str) -> Result<Found, EndpointError> {
-    let refuse = || EndpointError { source_of: source_of.to_owned(), given: given.to_owned() };
-    let rest = ["http://", "https://"].iter().find_map(|scheme| given.strip_prefix(scheme)).ok_or_else(refuse)?;
-    if rest.is_empty() || rest.starts_with(['/', ':']) || given.contains(char::is_whitespace) {
+    let source_of = source_of.to_owned();
+    // The log names the URL.
+    if given.contains(['@', '?', '#']) {
+        return Err(EndpointError::HasMore { source_of });
+    }
+    let refuse = || EndpointError::NoUrl { source_of: source_of.clone(), given: given.to_owned() };
+    let uri: Uri = given.parse().map_err(|_| refuse())?;
+    let is_spoken = matches!(uri.scheme_str(), Some("http" | "https"));
+    let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else { return Err(refuse()) };
+    let port = authority.as_str().strip_prefix(host).unwrap_or_default();
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    if !is_spoken || host.is_empty() || !is_port {
         return Err(refuse());
     }
     Ok(Found::At(given.to_owned()))
@@ -87,6 +101,8 @@ mod tests {
         assert_eq!(found(None, &[(ENDPOINT, " ")]), Ok(Found::Nowhere));
         assert_eq!(found(None, &[general]), at("http://g:1"));
         assert_eq!(found(None, &[general, special]), at("https://s:1"));
+        assert_eq!(found(None, &[(ENDPOINT, "http://[::1]:4317/")]), at("http://[::1]:4317/"));
+        assert_eq!(found(None, &[(ENDPOINT, "http://collector")]), at("http://collector"));
         assert_eq!(found(Some("http://f:1"), &[general, special, (DISABLED, "true")]), at("http://f:1"));
     }
 
@@ -103,11 +119,20 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_refused_by_name() {
-        for wrong in ["localhost:4317", "http://", "http:///path", "ftp://a", "http://a b"] {
+        let hosts = ["", "/p", ":1", "a b", "a:b", "a:99999", "[::1"].map(|rest| format!("http://{rest}"));
+        for wrong in ["", "a:4317", "ftp://a"].into_iter().chain(hosts.iter().map(String::as_str)) {
             let error = found(Some(wrong), &[]).unwrap_err();
             assert!(error.contains("node.otlp (--otlp, THALWEG_OTLP)") && error.contains(wrong), "{error}");
         }
         let error = found(None, &[(TRACES_ENDPOINT, "x")]).unwrap_err();
         assert!(error.contains(TRACES_ENDPOINT), "{error}");
+    }
+
+    #[test]
+    fn credentials_in_a_url_are_refused_and_not_repeated() {
+        for wrong in ["http://me:hunter2@a:1", "http://a:1?token=hunter2", "me:hunter2@a:1"] {
+            let error = found(Some(wrong), &[]).unwrap_err();
+            assert!(error.contains("node.otlp (--otlp, THALWEG_OTLP)") && !error.contains("hunter2"), "{error}");
+        }
     }
 }

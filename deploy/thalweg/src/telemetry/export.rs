@@ -6,7 +6,9 @@ use std::{
 };
 
 use opentelemetry::KeyValue;
-use opentelemetry_otlp::{ExporterBuildError, WithExportConfig};
+use opentelemetry_otlp::{
+    ExporterBuildError, WithExportConfig, WithTonicConfig, tonic_types::transport::ClientTlsConfig,
+};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
@@ -20,7 +22,12 @@ const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
 
 /// What makes spans of a command and exports them, in batches and beside all else.
 pub(super) fn provider(command: &str, endpoint: &str) -> Result<SdkTracerProvider, ExporterBuildError> {
-    let inner = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    let mut builder = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+    if endpoint.starts_with("https://") {
+        // By default the exporter trusts nobody.
+        builder = builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
+    }
+    let inner = builder.build()?;
     let exporter = Told { inner, endpoint: endpoint.to_owned(), lost: AtomicU64::new(0) };
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource(command)).build())
 }

@@ -66,7 +66,7 @@ fn command(arguments: &[&str]) -> Command {
 fn prepared(mut command: Command, arguments: &[&str]) -> Command {
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("THALWEG_")) {
+        if name.to_str().is_some_and(|name| name.starts_with("THALWEG_") || name.starts_with("OTEL_")) {
             command.env_remove(name);
         }
     }

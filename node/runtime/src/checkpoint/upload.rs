@@ -282,7 +282,8 @@ impl Uploader {
         };
         match uploaded {
             Some(Ok(snapshot)) => {
-                span.record("bytes", snapshot.cost.uploaded_bytes);
+                // Only numbers with a sign are exported as numbers.
+                span.record("bytes", i64::try_from(snapshot.cost.uploaded_bytes).unwrap_or(i64::MAX));
                 let snapshot = self.written_out(snapshot.into()).await;
                 self.tell(ReportBody::Snapshot { checkpoint, snapshot }).await;
             }
