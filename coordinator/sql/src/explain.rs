@@ -86,6 +86,7 @@ impl Writer<'_> {
             OperatorKind::Collect(collect) => {
                 format!("Collect query {}: {}", collect.query + 1, names(&operator.output))
             }
+            OperatorKind::Enumerate(enumerate) => format!("Enumerate {}", enumerate.table),
         }
     }
 }
@@ -118,6 +119,7 @@ pub(crate) fn name_of(kind: &OperatorKind, output: &SchemaRef) -> String {
         OperatorKind::Limit(range) => range_text("Limit", *range),
         OperatorKind::Sink(sink) => sink_text(sink),
         OperatorKind::Collect(collect) => format!("Collect query {}", collect.query + 1),
+        OperatorKind::Enumerate(enumerate) => format!("Enumerate {}", enumerate.table),
     }
 }
 
@@ -266,6 +268,7 @@ fn distribution(distribution: &Distribution, from: &Schema) -> String {
         Distribution::Hash { keys } => format!("hash({})", columns(from, keys)),
         Distribution::Rebalance => "rebalance".to_owned(),
         Distribution::Gather => "gather".to_owned(),
+        Distribution::Assigned => "assigned".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
-use thalweg_types::{Attempt, ClusterId, Fault, JobId, OperatorId, Split, graph::OperatorIdentity};
+use thalweg_types::{Attempt, CheckpointId, ClusterId, Fault, JobId, OperatorId, Split, graph::OperatorIdentity};
 
 mod allowed;
 mod blackhole;
@@ -74,6 +74,63 @@ pub trait Source: Send + Sync {
     fn stop(&self) -> bool {
         false
     }
+
+    /// What finds the splits of the table while the job runs; `None` if `discover` lists them all before it begins.
+    fn enumerator(&self) -> Option<Box<dyn Enumerator>> {
+        None
+    }
+
+    /// A checkpoint is complete, so nothing before these positions will be read again: those of the splits of one subtask,
+    /// as the checkpoint holds them. Only now the outside may be told what was read. Checkpoints are told in order, though
+    /// not each one; the one that an attempt goes on from is told again. `CheckpointId::FINAL` is the end of the job.
+    /// Must not wait: what takes long goes on beside.
+    fn completed(&self, checkpoint: CheckpointId, splits: &[Split]) {
+        let _ = (checkpoint, splits);
+    }
+}
+
+/// Finds the splits of a table while the job runs: one for all its readers. What it has found before is remembered for
+/// it, by the names of pieces.
+#[async_trait]
+pub trait Enumerator: Send + Sync {
+    /// How long after one listing the next one begins.
+    fn interval(&self) -> Duration;
+
+    /// All pieces that there are now, in reading order, also those that were listed before.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    async fn list(&self) -> Result<Vec<Piece>, ConnectorError>;
+
+    /// The splits of a new piece, in reading order.
+    ///
+    /// # Errors
+    /// If it cannot be cut.
+    async fn cut(&self, piece: &Piece) -> Result<Vec<Split>, ConnectorError>;
+
+    /// Takes apart a split that did an enumerator's work before there were any; `None` for every other split.
+    ///
+    /// # Errors
+    /// If it cannot be understood.
+    fn former(&self, split: &Split) -> Result<Option<FormerEnumerator>, ConnectorError>;
+}
+
+/// What a table consists of, as a listing shows it: a file, for example. Its name tells it from all others, for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Its name.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// What a split held that did an enumerator's work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FormerEnumerator {
+    /// The names of all pieces that it had found.
+    pub found: Vec<String>,
+    /// The split that it was reading.
+    pub current: Option<Split>,
 }
 
 /// Finds the first record that the job could not process, as records are read.

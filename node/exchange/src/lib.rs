@@ -26,7 +26,7 @@ mod traffic;
 pub use endpoints::{Endpoints, OutboundBuilder, OutboundConfig, PeerLink};
 pub use error::{ExchangeError, PeerFailure};
 pub use inbound::{Element, GivenUp, Inbound, InboundChannel, OvertakenRows};
-pub use outbound::{Control, Outbound};
+pub use outbound::{Carried, Control, Outbound};
 pub use registry::ExchangeRegistry;
 pub use rpc::connect;
 pub use service::{ExchangeService, ReceivingStream};

@@ -11,8 +11,9 @@ use std::{
 };
 
 use arrow::{
-    array::{RecordBatch, RecordBatchOptions, UInt32Array},
+    array::{AsArray as _, RecordBatch, RecordBatchOptions, UInt32Array},
     compute::{TakeOptions, take},
+    datatypes::{SchemaRef, UInt32Type},
     error::ArrowError,
 };
 use futures::task::AtomicWaker;
@@ -53,6 +54,8 @@ pub(crate) enum Router {
     Hash { keys: Vec<usize>, table: KeyGroupTable },
     /// Whole batches, in turn.
     Rebalance { next: usize },
+    /// To the channel that the first column names.
+    Assigned,
 }
 
 impl Router {
@@ -60,6 +63,7 @@ impl Router {
         match distribution {
             _ if channels == 1 => Self::Single,
             Distribution::Hash { keys } => Self::Hash { keys: keys.clone(), table: table.clone() },
+            Distribution::Assigned => Self::Assigned,
             Distribution::Rebalance | Distribution::Forward | Distribution::Gather => Self::Rebalance { next: 0 },
         }
     }
@@ -172,6 +176,11 @@ fn arrow(attempted: &'static str, id: ChannelId, source: ArrowError) -> Exchange
     ExchangeError::Arrow { attempted, exchange: id.exchange, source }
 }
 
+/// How much each channel of an outbound has carried, at one moment: `Outbound::has_processed` tells whether the receivers
+/// have processed all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carried(Vec<u64>);
+
 /// The output of one subtask over one exchange.
 #[derive(Debug)]
 pub struct Outbound {
@@ -194,7 +203,7 @@ impl Outbound {
     pub fn is_ready(&self) -> bool {
         match self.router {
             Router::Rebalance { .. } => self.channels.iter().any(OutChannel::is_ready),
-            Router::Single | Router::Hash { .. } => self.channels.iter().all(OutChannel::is_ready),
+            Router::Single | Router::Hash { .. } | Router::Assigned => self.channels.iter().all(OutChannel::is_ready),
         }
     }
 
@@ -223,8 +232,34 @@ impl Outbound {
                 self.push_to(channel, batch)?;
             }
             Router::Hash { .. } => self.push_by_key(batch)?,
+            Router::Assigned => self.push_as_assigned(batch)?,
         }
         self.flush()
+    }
+
+    /// Sends a batch without rows over every channel, behind what waits there: once it is processed, so is the control
+    /// before it, which has no credit that would tell so.
+    ///
+    /// # Errors
+    /// Those of `push`.
+    pub fn probe(&mut self, schema: &SchemaRef) -> Result<(), ExchangeError> {
+        for channel in &mut self.channels {
+            channel.pending.push_probe(schema);
+        }
+        self.flush()
+    }
+
+    /// All that was pushed so far.
+    #[must_use]
+    pub fn carried(&self) -> Carried {
+        Carried(self.channels.iter().map(|channel| channel.ledger.spent() + channel.pending.bytes()).collect())
+    }
+
+    /// Whether the receivers have processed all that had been pushed by then. Receivers process in order, and return the
+    /// credit of what they have processed.
+    #[must_use]
+    pub fn has_processed(&self, carried: &Carried) -> bool {
+        self.channels.iter().zip(&carried.0).all(|(channel, bytes)| channel.ledger.released() >= *bytes)
     }
 
     /// Sends to every channel, behind the rows that wait there.
@@ -324,7 +359,22 @@ impl Outbound {
         if first == last {
             return self.push_to(first as usize, batch);
         }
-        for (channel, rows) in scatter(&owners, self.channels.len()).into_iter().enumerate() {
+        self.push_scattered(batch, &owners)
+    }
+
+    fn push_as_assigned(&mut self, batch: &RecordBatch) -> Result<(), ExchangeError> {
+        let exchange = self.exchange;
+        let column = batch.columns().first().and_then(|column| column.as_primitive_opt::<UInt32Type>());
+        let column = column.ok_or_else(|| unassigned(exchange, "the first column is no index".to_owned()))?;
+        let owners = column.values().to_vec();
+        match owners.iter().find(|owner| **owner as usize >= self.channels.len()) {
+            Some(owner) => Err(unassigned(exchange, format!("there is no subtask {owner}"))),
+            None => self.push_scattered(batch, &owners),
+        }
+    }
+
+    fn push_scattered(&mut self, batch: &RecordBatch, owners: &[u32]) -> Result<(), ExchangeError> {
+        for (channel, rows) in scatter(owners, self.channels.len()).into_iter().enumerate() {
             if !rows.is_empty() {
                 let exchange = self.exchange;
                 let part = take_rows(batch, &rows).map_err(|source| ExchangeError::Arrow {
@@ -337,6 +387,10 @@ impl Outbound {
         }
         Ok(())
     }
+}
+
+fn unassigned(exchange: u32, reason: String) -> ExchangeError {
+    ExchangeError::Arrow { attempted: "assign splits", exchange, source: ArrowError::InvalidArgumentError(reason) }
 }
 
 /// The row numbers of each owner, ascending. Rows are counted first, so that each list is allocated once.

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use arrow::{array::RecordBatch, compute::concat_batches, error::ArrowError};
+use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef, error::ArrowError};
 use thalweg_flow::{CreditLedger, ROW_BYTES_MAX};
 use thalweg_types::{CheckpointId, checkpoint::Barrier};
 
@@ -15,6 +15,9 @@ use crate::{
     cost::{compact, compact_tightly, needed_bytes, retained_bytes},
     queue::{self, Item},
 };
+
+/// What a batch without rows is charged, so that its credit tells that it was processed.
+const PROBE_BYTES: u64 = 1;
 
 /// How the rows of a channel are kept.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +69,12 @@ impl Pending {
         queue::push(&mut self.queue, item);
     }
 
+    /// Takes a batch without rows.
+    pub(crate) fn push_probe(&mut self, schema: &SchemaRef) {
+        self.bytes += PROBE_BYTES;
+        self.queue.push_back(Item::Data { payload: RecordBatch::new_empty(schema.clone()), cost: PROBE_BYTES });
+    }
+
     pub(crate) fn holds_barrier(&self, checkpoint: CheckpointId) -> bool {
         self.barrier_at(checkpoint).is_some()
     }
@@ -80,7 +89,7 @@ impl Pending {
         let checkpoint = barrier.checkpoint;
         let at = self.barrier_at(checkpoint).unwrap_or(self.queue.len());
         let rows = |item: &Item<RecordBatch>| match item {
-            Item::Data { payload, .. } => Some(payload.clone()),
+            Item::Data { payload, .. } => (payload.num_rows() > 0).then(|| payload.clone()),
             Item::Watermark(_) | Item::Idle | Item::Barrier(_) | Item::Marker(_) | Item::End => None,
         };
         let overtaken = self.queue.range(..at).filter_map(rows).collect();
@@ -113,7 +122,9 @@ impl Pending {
         let most_bytes = ledger.available().min(ledger.window() / 2);
         while let Some(Item::Data { payload, cost }) = self.queue.front() {
             let fits = rows + payload.num_rows() <= self.batch_rows && bytes + cost <= most_bytes;
-            if !parts.is_empty() && !fits {
+            // A probe stays alone, so that its receiver knows it.
+            let is_alone = payload.num_rows() == 0 || (!parts.is_empty() && rows == 0);
+            if !parts.is_empty() && (!fits || is_alone) {
                 break;
             }
             (rows, bytes) = (rows + payload.num_rows(), bytes + cost);

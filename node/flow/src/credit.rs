@@ -75,6 +75,18 @@ impl CreditLedger {
         self.spent + self.window - self.granted
     }
 
+    /// The bytes spent since the beginning.
+    #[must_use]
+    pub fn spent(&self) -> u64 {
+        self.spent
+    }
+
+    /// The bytes that the receiver has processed since the beginning.
+    #[must_use]
+    pub fn released(&self) -> u64 {
+        self.granted.saturating_sub(self.window)
+    }
+
     /// Whether a batch of this cost may leave now.
     #[must_use]
     pub fn can_spend(&self, cost: u64) -> bool {

@@ -26,6 +26,10 @@ struct Input {
 pub struct WatermarkTracker {
     inputs: Vec<Input>,
     output: Watermark,
+    /// The greatest watermark of inputs that were removed.
+    removed: Watermark,
+    /// Places of removed inputs, for new ones.
+    free: Vec<usize>,
 }
 
 impl WatermarkTracker {
@@ -33,7 +37,7 @@ impl WatermarkTracker {
     #[must_use]
     pub fn new(inputs: usize) -> Self {
         let input = Input { watermark: Watermark::MIN, activity: Activity::Active };
-        Self { inputs: vec![input; inputs], output: Watermark::MIN }
+        Self { inputs: vec![input; inputs], output: Watermark::MIN, removed: Watermark::MIN, free: Vec::new() }
     }
 
     /// The combined watermark so far.
@@ -96,6 +100,26 @@ impl WatermarkTracker {
         self.advance()
     }
 
+    /// Adds an input, active and without a watermark, so it holds the output where it is. Returns its index.
+    #[must_use]
+    pub fn add(&mut self) -> usize {
+        let input = Input { watermark: Watermark::MIN, activity: Activity::Active };
+        if let Some(place) = self.free.pop() {
+            self.inputs[place] = input;
+            return place;
+        }
+        self.inputs.push(input);
+        self.inputs.len() - 1
+    }
+
+    /// Removes an input that has ended. What it reached still counts; its index may be another's from now on.
+    pub fn remove(&mut self, input: usize) {
+        let state = &mut self.inputs[input];
+        assert!(state.activity == Activity::Ended, "an input is removed before its end");
+        self.removed = self.removed.max(std::mem::replace(&mut state.watermark, Watermark::MIN));
+        self.free.push(input);
+    }
+
     /// Notes an input's watermark. The next call computes the output.
     pub(crate) fn promise(&mut self, input: usize, watermark: Watermark) {
         let state = &mut self.inputs[input];
@@ -113,7 +137,7 @@ impl WatermarkTracker {
     }
 
     fn advance(&mut self) -> Option<Watermark> {
-        let promised = || self.inputs.iter().map(|input| input.watermark).max();
+        let promised = || self.inputs.iter().map(|input| input.watermark).max().map(|max| max.max(self.removed));
         let candidate = if self.is_ended() { Watermark::MAX } else { self.least().or_else(promised)? };
         if candidate <= self.output {
             return None;

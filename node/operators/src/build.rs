@@ -49,7 +49,7 @@ pub fn build(
         OperatorKind::WindowTopN(top_n) => Box::new(window_top_n(top_n, &operator.name, &inputs[0], output, *context)?),
         OperatorKind::Sort(sort) => Box::new(SortOperator::new(sort, &operator.name, &inputs[0], output, *context)?),
         OperatorKind::Limit(range) => Box::new(LimitOperator::new(*range, &operator.name, &inputs[0], &output)?),
-        OperatorKind::Source(_) | OperatorKind::Sink(_) | OperatorKind::Collect(_) => {
+        OperatorKind::Source(_) | OperatorKind::Enumerate(_) | OperatorKind::Sink(_) | OperatorKind::Collect(_) => {
             return Err(fail("it is built from a connector".to_owned()));
         }
     })

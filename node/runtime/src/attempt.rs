@@ -425,6 +425,7 @@ impl Supervisor {
                 match actor {
                     Actor::Source(source) => source.run().await,
                     Actor::Input(input) => input.run().await,
+                    Actor::Enumerator(enumerator) => enumerator.run().await,
                 }
             };
             let is_over = stop.clone();

@@ -17,9 +17,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
 use thalweg_connectors::DeadLetter;
-use thalweg_exchange::{Control, Outbound};
+use thalweg_exchange::{Carried, Control, Outbound};
 use thalweg_keyed_state::FrozenState;
 use thalweg_operators::{FailedRows, Operator, OperatorError, part_rows};
 use thalweg_types::{CheckpointId, LatencyMarker, OperatorId, Watermark, checkpoint::Barrier};
@@ -29,6 +29,7 @@ use crate::{
     collect::CollectWriter,
     failure::SubtaskError,
     gate::Gate,
+    known::KnownPieces,
     meter::Meter,
     portion::Portion,
     rolling::RollingSink,
@@ -41,7 +42,7 @@ mod part;
 mod wait;
 
 use wait::flushing;
-pub(crate) use wait::passing;
+pub(crate) use wait::{Came, passing};
 
 /// An actor yields after this many steps or this long, whichever comes first. Simulated time may stand still, so the
 /// number of steps is bounded too.
@@ -61,6 +62,8 @@ pub(crate) enum Signal {
 pub(crate) enum Stage {
     /// The head of a source chain. Rows and signals pass it unchanged.
     Source,
+    /// The head of an enumerator's chain, with what it remembers.
+    Enumerator(KnownPieces),
     /// Transforms rows.
     Operator(Box<dyn Operator>),
     /// Writes a table.
@@ -74,6 +77,8 @@ pub(crate) struct Vertex {
     pub(crate) id: OperatorId,
     /// The operator's name, or the table's for a sink.
     pub(crate) name: String,
+    /// The schema of its output.
+    pub(crate) output: SchemaRef,
     pub(crate) stage: Stage,
     /// How many rows it is given at a time, if it evaluates expressions.
     pub(crate) portion: Portion,
@@ -183,6 +188,45 @@ impl Chain {
         self.run(source).await
     }
 
+    /// What the enumerator at the head remembers; `None` if the head is none.
+    pub(crate) fn known(&mut self) -> Option<&mut KnownPieces> {
+        match &mut self.parts.vertices[0].stage {
+            Stage::Enumerator(known) => Some(known),
+            Stage::Source | Stage::Operator(_) | Stage::Sink(_) | Stage::Collect(_) => None,
+        }
+    }
+
+    /// Sends rows of the head at once. They count as no records.
+    pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), SubtaskError> {
+        for outbound in &mut self.parts.outbounds {
+            outbound.push(rows)?;
+        }
+        Ok(())
+    }
+
+    /// Charges what the enumerator at the head remembers.
+    pub(crate) fn observe_state(&mut self) -> Result<(), SubtaskError> {
+        let Self { parts: ChainParts { vertices, state, .. }, .. } = self;
+        let Vertex { name, stage: Stage::Enumerator(known), .. } = &vertices[0] else { return Ok(()) };
+        state.observe(0, name, || known.state_bytes())
+    }
+
+    /// Sends a batch without rows over every channel: see `Outbound::probe`.
+    pub(crate) fn probe(&mut self) -> Result<(), SubtaskError> {
+        let ChainParts { vertices, outbounds, .. } = &mut self.parts;
+        for vertex in vertices {
+            for outbound in &vertex.outbounds {
+                outbounds[*outbound].probe(&vertex.output)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All that was sent so far, by outbound.
+    pub(crate) fn carried(&self) -> Vec<Carried> {
+        self.parts.outbounds.iter().map(Outbound::carried).collect()
+    }
+
     /// Lets a marker through the chain.
     pub(crate) async fn mark(
         &mut self,
@@ -236,7 +280,7 @@ impl Chain {
                     self.parts.gate.keep_sealed(vec![Sealed { operator: *id, name: name.clone(), sealing }]);
                 }
                 Stage::Collect(writer) => writer.end(),
-                Stage::Source | Stage::Operator(_) => {}
+                Stage::Source | Stage::Enumerator(_) | Stage::Operator(_) => {}
             }
         }
         let sealed = flushing(&mut self.parts.outbounds, self.parts.side_outputs.seal()).await??;
@@ -246,7 +290,7 @@ impl Chain {
         self.drain(source).await?;
         self.is_finished = true;
         let sealed = self.parts.gate.take_sealed();
-        let handing = self.parts.uploads.hand_over(Upload::End(sealed));
+        let handing = self.parts.uploads.hand_over(Upload::End(sealed, source.map(|source| source.freeze())));
         Ok(flushing(&mut self.parts.outbounds, handing).await?)
     }
 
@@ -288,7 +332,7 @@ impl Chain {
     async fn process_at(&mut self, at: usize, port: u8, batch: RecordBatch) -> Result<(), SubtaskError> {
         let Vertex { id, name, stage, portion, .. } = &mut self.parts.vertices[at];
         match stage {
-            Stage::Source => self.emit(at, batch)?,
+            Stage::Source | Stage::Enumerator(_) => self.emit(at, batch)?,
             Stage::Operator(operator) => {
                 let (batch, rest) = if operator.evaluates() { portion.cut(batch) } else { (batch, None) };
                 let (rows, began) = (batch.num_rows(), self.parts.meter.now());
@@ -390,7 +434,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Freezes a sink or a client's rows at the barrier: everything written before it is sealed.
+    /// Freezes what is no operator at the barrier: everything that a sink has written before it is sealed.
     async fn freeze_end(&mut self, at: usize, checkpoint: CheckpointId) -> Result<(), SubtaskError> {
         let began = self.parts.meter.now();
         let Vertex { id, name, stage, .. } = &mut self.parts.vertices[at];
@@ -405,6 +449,10 @@ impl Chain {
                 self.gathered.sealed.push(Sealed { operator: *id, name: name.clone(), sealing });
             }
             Stage::Collect(writer) => self.gathered.operators.push((*id, writer.freeze(checkpoint))),
+            Stage::Enumerator(known) => {
+                let unfrozen = |error: ArrowError| SubtaskError::Assignment { reason: error.to_string() };
+                self.gathered.operators.push((*id, known.freeze().map_err(unfrozen)?));
+            }
             Stage::Source | Stage::Operator(_) => {}
         }
         self.gathered.freeze += self.parts.meter.now().saturating_sub(began);

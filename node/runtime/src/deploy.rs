@@ -3,18 +3,18 @@
 //! Nothing is connected or read here. Either everything is built, or the deployment fails with the reason.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use thalweg_connectors::{DecodingShare, SinkIdentity, SourceIdentity};
+use thalweg_connectors::{DecodingShare, SinkIdentity, Source, SourceIdentity};
 use thalweg_exchange::{
     Endpoints, Inbound, InboundChannel, Outbound, OutboundBuilder, OutboundConfig, PeerFailure, PeerLink,
 };
 use thalweg_flow::SplitWatermarks;
 use thalweg_keyed_state::StateBatch;
-use thalweg_operators::{FailedRows, LateRows, Operator as Operate, OperatorContext, build};
+use thalweg_operators::{FailedRows, LateRows, Operator as Operate, OperatorContext, OperatorError, build};
 use thalweg_storage::CheckpointStore;
 use thalweg_types::{
     Attempt, Chain as PlannedChain, ChainPlan, ChannelId, ClusterId, JobId, NodeId, Operator, OperatorId, SubtaskId,
@@ -27,10 +27,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     chain::{Chain, ChainParts, Stage, Vertex},
-    checkpoint::{FormerState, Restored, Routing, Uploader, Uploads, owned_groups},
+    checkpoint::{Completion, FormerState, Restored, Routing, Uploader, Uploads, owned_groups},
     context::RuntimeContext,
+    enumerator::EnumeratorSubtask,
     failure::SubtaskError,
     gate::{Gate, Inputs, Returned},
+    known::KnownPieces,
     measures::MemoryUse,
     meter::Meter,
     orders::AttemptOrders,
@@ -39,7 +41,7 @@ use crate::{
     replay::ReplayClock,
     rolling::RollingSink,
     side_outputs::{SideOutputPaths, SideOutputs},
-    source::{IdleTimer, SourceSubtask},
+    source::{Assigned, IdleTimer, SourceSubtask},
     spans::SubtaskSpans,
     stamp::Stamp,
     state_budget::{StateBudget, StateShare},
@@ -78,6 +80,7 @@ pub(crate) struct Builder<'a> {
 pub(crate) enum Actor {
     Source(Box<SourceSubtask>),
     Input(Box<InputSubtask>),
+    Enumerator(Box<EnumeratorSubtask>),
 }
 
 /// A deployment's actors and connections on this node.
@@ -125,8 +128,11 @@ impl Builder<'_> {
         let (mut actors, mut uploaders) = (Vec::with_capacity(meters.len()), Vec::with_capacity(meters.len()));
         for (((subtask, meter), inbound), outbounds) in meters.iter().zip(inbounds).zip(outbounds) {
             meter.go_on_from(shared.restored.counts.remove(subtask).unwrap_or_default());
-            let (uploads, uploader) = self.uploader((*subtask, meter), &routing, &mut shared.restored);
+            let (uploads, mut uploader) = self.uploader((*subtask, meter), &routing, &mut shared.restored);
             let actor = self.actor((*subtask, meter), inbound, (outbounds, uploads), &mut shared)?;
+            if let Actor::Source(source) = &actor {
+                uploader.completion = Some(self.completion(*subtask, source));
+            }
             actors.push((*subtask, meter.clone(), actor));
             uploaders.push(uploader);
         }
@@ -157,8 +163,17 @@ impl Builder<'_> {
             routing: routing.clone(),
             unconfirmed: Vec::new(),
             holding: None,
+            completion: None,
         };
         (handle, uploader)
+    }
+
+    fn completion(&self, subtask: SubtaskId, source: &SourceSubtask) -> Completion {
+        let restored = self.deployment.restore.as_ref().map(|restored| {
+            let splits = self.splits(source.id, subtask.index).into_iter().map(|progress| progress.split);
+            (restored.checkpoint, splits.collect())
+        });
+        Completion::new(source.readers.source().clone(), restored)
     }
 
     fn shared(&self, meters: &[(SubtaskId, Arc<Meter>)], restored: Restored) -> Result<Shared, SubtaskError> {
@@ -261,30 +276,34 @@ impl Builder<'_> {
         shared: &mut Shared,
     ) -> Result<Actor, SubtaskError> {
         let timeout = shared.settings.checkpoint_alignment_timeout;
-        match (inbound, self.source_of(subtask)) {
-            (None, Some((id, spec))) => {
-                let gate = Gate::new(self.spans(subtask), timeout, self.orders.clone(), None);
-                let chain = self.chain((subtask, meter), outputs, gate, shared)?;
-                Ok(Actor::Source(Box::new(self.source(subtask, (id, spec), chain, meter, shared)?)))
-            }
-            (Some(inbound), None) => {
-                let port_of = |exchange: u32| self.plan.exchanges[exchange as usize].edge.port;
-                let ports = inbound.channels().iter().map(|channel| port_of(channel.id.exchange)).collect();
-                let in_flight = shared.restored.in_flight.remove(&subtask).unwrap_or_default();
-                let in_flight = self.catch_up(subtask, in_flight, shared)?;
-                let returned = |(exchange, batch): (u32, StateBatch)| Returned {
-                    exchange,
-                    port: port_of(exchange),
-                    rows: batch.rows,
-                };
-                let returned = in_flight.into_iter().map(returned).collect();
-                let inputs = Inputs::new(subtask.index, inbound, returned);
-                let gate = Gate::new(self.spans(subtask), timeout, self.orders.clone(), Some(inputs));
-                let chain = self.chain((subtask, meter), outputs, gate, shared)?;
-                Ok(Actor::Input(Box::new(InputSubtask::new(ports, chain, meter.clone()))))
-            }
-            _ => Err(plan_error(format!("subtask {subtask} has neither a source nor an input"))),
-        }
+        let Some(inbound) = inbound else {
+            let gate = Gate::new(self.spans(subtask), timeout, self.orders.clone(), None);
+            let chain = self.chain((subtask, meter), outputs, gate, shared)?;
+            return match (
+                self.source_of(subtask),
+                self.deployment.graph.enumerators().find(|(id, _)| *id == self.head(subtask).id),
+            ) {
+                (Some((id, spec)), _) => {
+                    Ok(Actor::Source(Box::new(self.source(subtask, (id, spec), chain, meter, shared)?)))
+                }
+                (None, Some(ids)) => Ok(Actor::Enumerator(Box::new(self.enumerator(ids, chain, meter, shared)?))),
+                (None, None) => Err(plan_error(format!("subtask {subtask} has neither a source nor an input"))),
+            };
+        };
+        let port_of = |exchange: u32| self.plan.exchanges[exchange as usize].edge.port;
+        let ports = inbound.channels().iter().map(|channel| port_of(channel.id.exchange)).collect();
+        let in_flight = shared.restored.in_flight.remove(&subtask).unwrap_or_default();
+        let in_flight = self.catch_up(subtask, in_flight, shared)?;
+        let returned =
+            |(exchange, batch): (u32, StateBatch)| Returned { exchange, port: port_of(exchange), rows: batch.rows };
+        let returned = in_flight.into_iter().map(returned).collect();
+        let inputs = Inputs::new(subtask.index, inbound, returned);
+        let gate = Gate::new(self.spans(subtask), timeout, self.orders.clone(), Some(inputs));
+        let chain = self.chain((subtask, meter), outputs, gate, shared)?;
+        Ok(match self.source_of(subtask) {
+            Some((id, spec)) => Actor::Source(Box::new(self.source(subtask, (id, spec), chain, meter, shared)?)),
+            None => Actor::Input(Box::new(InputSubtask::new(ports, chain, meter.clone()))),
+        })
     }
 
     /// Processes rows that were in flight on keyed exchanges by the former instances of a head, each from its own
@@ -338,6 +357,7 @@ impl Builder<'_> {
         Ok(Vertex {
             id,
             name: operator.kind.as_sink().map_or(&operator.name, |sink| &sink.table).clone(),
+            output: operator.output.clone(),
             stage: self.stage(operator, subtask, shared)?,
             children: Vec::new(),
             outbounds: Vec::new(),
@@ -398,6 +418,13 @@ impl Builder<'_> {
         let states: Vec<_> = states.into_iter().map(|former| former.state).collect();
         match operator.kind.describe().role {
             Role::Source(_) => Ok(Stage::Source),
+            Role::Enumerator => {
+                let wrong = |reason| OperatorError::Restore { operator: operator.name.clone(), reason };
+                let known = KnownPieces::restored(&states).map_err(wrong);
+                let known =
+                    known.map_err(|source| SubtaskError::Restore { operator: operator.name.clone(), source })?;
+                Ok(Stage::Enumerator(known))
+            }
             Role::Sink(sink) => {
                 let identity = self.identity(operator.id, subtask);
                 let wrong = |source| SubtaskError::Connector { table: sink.table.clone(), source };
@@ -421,6 +448,60 @@ impl Builder<'_> {
         }
     }
 
+    /// Opens the table of a source, for its readers or for its enumerator.
+    fn table(
+        &self,
+        (id, spec): (OperatorId, &SourceOperator),
+        takes_dead_letters: bool,
+        shared: &Shared,
+    ) -> Result<Arc<dyn Source>, SubtaskError> {
+        let head = self.deployment.graph.operator(id);
+        let identity = SourceIdentity {
+            cluster: self.cluster.clone(),
+            job: self.job,
+            attempt: self.attempt,
+            source: id,
+            identity: self.identities.get(id),
+            store: self.store.clone(),
+            takes_checkpoints: self.deployment.takes_checkpoints,
+            check: Some(Stamp::new(head, spec)?.check(takes_dead_letters)),
+            decoding: shared.decoding.clone(),
+        };
+        let source = self.tables.source(spec, &shared.settings, identity);
+        source.map_err(|source| SubtaskError::Connector { table: spec.table.clone(), source })
+    }
+
+    fn enumerator(
+        &self,
+        (id, source): (OperatorId, OperatorId),
+        chain: Chain,
+        meter: &Arc<Meter>,
+        shared: &Shared,
+    ) -> Result<EnumeratorSubtask, SubtaskError> {
+        let spec = self.deployment.graph.operator(source).kind.as_source();
+        let spec = spec.ok_or_else(|| plan_error(format!("{id} assigns splits to {source}, which reads no table")))?;
+        let enumerator = self.table((source, spec), false, shared)?.enumerator();
+        let lacking = || plan_error(format!("table {} has no enumerator", spec.table));
+        let former = self.splits(id, 0);
+        if former.iter().any(|progress| !progress.held.is_empty()) {
+            let table = &spec.table;
+            let reason = format!(
+                "the checkpoint holds rows of table {table} that wait for the replay clock and were read before its new \
+                 files were found by an enumerator: go on with the release that took it, without 'replay.column'"
+            );
+            return Err(plan_error(reason));
+        }
+        Ok(EnumeratorSubtask {
+            table: spec.table.clone(),
+            enumerator: enumerator.ok_or_else(lacking)?.into(),
+            former,
+            subtasks: self.parallelism(),
+            orders: self.orders.clone(),
+            chain,
+            meter: meter.clone(),
+        })
+    }
+
     fn source(
         &self,
         subtask: SubtaskId,
@@ -430,39 +511,27 @@ impl Builder<'_> {
         shared: &Shared,
     ) -> Result<SourceSubtask, SubtaskError> {
         let table = spec.table.clone();
-        let identity = SourceIdentity {
-            cluster: self.cluster.clone(),
-            job: self.job,
-            attempt: self.attempt,
-            source: id,
-            identity: self.identities.get(id),
-            store: self.store.clone(),
-            takes_checkpoints: self.deployment.takes_checkpoints,
-            check: Some(Stamp::new(self.head(subtask), spec)?.check(chain.takes_dead_letters())),
-            decoding: shared.decoding.clone(),
-        };
-        let source = self.tables.source(spec, &shared.settings, identity);
-        let source = source.map_err(|source| SubtaskError::Connector { table: table.clone(), source })?;
+        let source = self.table((id, spec), chain.takes_dead_letters(), shared)?;
         let progress = self.splits(id, subtask.index);
-        let watermarks = SplitWatermarks::restored(&progress);
+        let is_enumerated = self.deployment.graph.enumerator_of(id).is_some();
         let mut pacer = pacer(spec, shared.replay.as_ref())?;
-        let idle_micros = spec.watermark.as_ref().and_then(|watermark| watermark.idle_timeout_micros);
-        let idle_timeout = idle_micros.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros);
-        let splits = progress.iter().map(|progress| (progress.split.clone(), progress.state)).collect();
-        let mut readers = Readers::new(source, splits, watermarks.sequences());
-        for (progress, index) in progress.iter().zip(0..) {
+        let mut held_back = BTreeSet::new();
+        for (progress, split) in progress.iter().zip(0..) {
             let held = shared.restored.held.get(&(id, progress.split.id.clone()));
             if let (Some(pacer), Some(rows)) = (&mut pacer, held.and_then(|held| held.first())) {
-                let held = pacer.hold(index, rows.clone());
+                let held = pacer.hold(split, rows.clone());
                 held.map_err(|error| plan_error(format!("rows that were held cannot be held again: {error}")))?;
-                readers.set_paused(index, true);
+                held_back.insert(split);
             }
         }
-        Ok(SourceSubtask {
+        let idle_micros = spec.watermark.as_ref().and_then(|watermark| watermark.idle_timeout_micros);
+        let idle_timeout = idle_micros.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros);
+        let mut source = SourceSubtask {
             id,
             table,
-            readers,
-            watermarks,
+            readers: Readers::new(source),
+            watermarks: if is_enumerated { SplitWatermarks::enumerated() } else { SplitWatermarks::new(&[]) },
+            assigned: is_enumerated.then(Assigned::default),
             stamp: Stamp::new(self.head(subtask), spec)?,
             portion: Portion::default(),
             pacer,
@@ -471,7 +540,10 @@ impl Builder<'_> {
             orders: self.orders.clone(),
             chain,
             meter: meter.clone(),
-        })
+        };
+        source.add(progress);
+        held_back.into_iter().for_each(|split| source.readers.set_paused(split, true));
+        Ok(source)
     }
 
     fn splits(&self, source: OperatorId, subtask: u32) -> Vec<SplitProgress> {

@@ -69,6 +69,9 @@ pub(crate) enum SubtaskError {
         #[source]
         source: BarrierViolation,
     },
+    /// Splits could not be assigned, or their assignment could not be understood.
+    #[error("splits cannot be assigned: {reason}")]
+    Assignment { reason: String },
     /// State outgrew its share of the node's memory.
     #[error(
         "state holds {held_bytes} bytes, more than its share of {limit_bytes}; operator {operator} holds \
@@ -99,6 +102,7 @@ impl SubtaskError {
             | Self::Checkpoint(_)
             | Self::Restore { .. }
             | Self::Unmatched(_)
+            | Self::Assignment { .. }
             | Self::StateTooLarge { .. }
             | Self::Panic { .. }
             | Self::Plan { .. }
@@ -118,6 +122,7 @@ impl SubtaskError {
             | Self::Unmatched(_)
             | Self::Exchange(_)
             | Self::Barrier { .. }
+            | Self::Assignment { .. }
             | Self::StateTooLarge { .. }
             | Self::Panic { .. }
             | Self::Plan { .. }
@@ -127,7 +132,9 @@ impl SubtaskError {
 
     fn kind(&self) -> FailureKind {
         match self {
-            Self::Operator { source: OperatorError::Arrow { .. }, .. } | Self::Panic { .. } => FailureKind::Operator,
+            Self::Operator { source: OperatorError::Arrow { .. }, .. }
+            | Self::Assignment { .. }
+            | Self::Panic { .. } => FailureKind::Operator,
             Self::Checkpoint(source) => source.failure_kind(),
             Self::Operator { .. }
             | Self::Row { .. }

@@ -8,14 +8,17 @@
 //! An actor owns its whole state: a chain of fused operators, its inputs or splits, and its outputs. It never blocks
 //! its thread: steps are bounded, and between two steps it yields to cancellation, credit and other actors.
 
+mod assignment;
 mod attempt;
 mod chain;
 mod checkpoint;
 mod collect;
 mod context;
 mod deploy;
+mod enumerator;
 mod failure;
 mod gate;
+mod known;
 mod measures;
 mod meter;
 mod orders;

@@ -3,9 +3,11 @@
 //! At most `SEQUENCES_MAX` sequences are open, with one split each. When a split ends, the next one of its sequence
 //! is opened. All open splits are polled in the order of their watermarks (in turn where these are equal), and the
 //! first that is ready is served. A read stays pending while others are served, so no read is lost.
+//!
+//! Splits may be added at any time. Those of finished sequences are forgotten where an enumerator remembers them.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -26,7 +28,7 @@ type Answer = (Box<dyn SplitReader>, Result<Read, ConnectorError>);
 type Question = Pin<Box<dyn Future<Output = Result<Answer, ConnectorError>> + Send>>;
 
 struct Open {
-    /// Index of the split.
+    /// Number of the split.
     split: usize,
     /// The splits that follow in the sequence.
     rest: VecDeque<usize>,
@@ -45,17 +47,25 @@ struct Open {
 /// A split's answer to a read.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    /// Index of the split.
+    /// Number of the split.
     pub(crate) split: usize,
     pub(crate) read: Read,
 }
 
-/// The splits of one source subtask.
+/// A split at the position after all that it gave.
+pub(crate) struct PlacedSplit {
+    pub(crate) id: SplitId,
+    pub(crate) at: LaterSplit,
+    pub(crate) state: SplitState,
+}
+
+/// The splits of one source subtask, numbered in the order in which they come.
 pub(crate) struct Readers {
     source: Arc<dyn Source>,
-    ids: Vec<SplitId>,
-    /// Each split at the position after all that it gave.
-    splits: Vec<(LaterSplit, SplitState)>,
+    splits: BTreeMap<usize, PlacedSplit>,
+    next_split: usize,
+    /// How many splits have finished, also those that are forgotten.
+    finished: u64,
     /// Sequences that are not open yet.
     waiting: VecDeque<VecDeque<usize>>,
     open: Vec<Open>,
@@ -71,35 +81,60 @@ impl std::fmt::Debug for Readers {
 }
 
 impl Readers {
-    /// Reads `splits`. Each of `sequences` lists indexes in reading order. Finished splits are not opened.
-    pub(crate) fn new(source: Arc<dyn Source>, splits: Vec<(Split, SplitState)>, sequences: Vec<Vec<usize>>) -> Self {
-        let is_left = |index: &usize| splits[*index].1 != SplitState::Finished;
-        let waiting = sequences.into_iter().map(|sequence| sequence.into_iter().filter(is_left).collect()).collect();
-        let ids = splits.iter().map(|(split, _)| split.id.clone()).collect();
-        let at = |(split, state): (Split, SplitState)| -> (LaterSplit, SplitState) {
-            (Arc::new(move || split.clone()), state)
-        };
-        let splits = splits.into_iter().map(at).collect();
-        let mut readers = Self { source, ids, splits, waiting, open: Vec::new(), paused: BTreeSet::new(), served: 0 };
-        readers.open_sequences();
-        readers
+    /// Readers without splits.
+    pub(crate) fn new(source: Arc<dyn Source>) -> Self {
+        Self {
+            source,
+            splits: BTreeMap::new(),
+            next_split: 0,
+            finished: 0,
+            waiting: VecDeque::new(),
+            open: Vec::new(),
+            paused: BTreeSet::new(),
+            served: 0,
+        }
+    }
+
+    /// Adds splits, which get the next numbers. Each of `sequences` lists numbers in reading order. Finished splits are not
+    /// opened.
+    pub(crate) fn add(&mut self, splits: Vec<(Split, SplitState)>, sequences: Vec<Vec<usize>>) {
+        for (split, state) in splits {
+            let id = split.id.clone();
+            self.splits.insert(self.next_split, PlacedSplit { id, at: Arc::new(move || split.clone()), state });
+            self.next_split += 1;
+            self.finished += u64::from(state == SplitState::Finished);
+        }
+        let is_left = |split: &usize| self.splits[split].state != SplitState::Finished;
+        let waiting = sequences.into_iter().map(|sequence| sequence.into_iter().filter(is_left).collect());
+        self.waiting.extend(waiting);
+        self.open_sequences();
+    }
+
+    /// Forgets a finished split.
+    pub(crate) fn forget(&mut self, split: usize) -> Option<PlacedSplit> {
+        self.splits.remove(&split)
+    }
+
+    /// The table that is read.
+    pub(crate) fn source(&self) -> &Arc<dyn Source> {
+        &self.source
     }
 
     /// The id of a split.
     pub(crate) fn id_of(&self, split: usize) -> &SplitId {
-        &self.ids[split]
+        &self.splits[&split].id
     }
 
-    /// Every split at its position, in the order given to `new`.
-    pub(crate) fn splits(&self) -> &[(LaterSplit, SplitState)] {
+    /// Every split that is not forgotten, by number.
+    pub(crate) fn splits(&self) -> &BTreeMap<usize, PlacedSplit> {
         &self.splits
     }
 
     /// How many splits are where.
     pub(crate) fn counts(&self) -> SplitCounts {
-        let finished = self.splits.iter().filter(|(_, state)| *state == SplitState::Finished).count();
-        let waiting = self.splits.len().saturating_sub(finished + self.open.len());
-        SplitCounts { waiting: waiting as u64, open: self.open.len() as u64, finished: finished as u64 }
+        let unfinished = self.splits.values().filter(|split| split.state != SplitState::Finished).count();
+        let waiting = unfinished.saturating_sub(self.open.len());
+        SplitCounts { waiting: waiting as u64, open: self.open.len() as u64, finished: self.finished }
     }
 
     /// Whether every split has ended.
@@ -171,7 +206,7 @@ impl Readers {
 
     fn poll_one(&mut self, at: usize, context: &mut Context<'_>) -> Poll<Result<Answer, ConnectorError>> {
         let (source, open) = (&self.source, &mut self.open[at]);
-        let (split, _) = &self.splits[open.split];
+        let split = &self.splits[&open.split].at;
         open.question.get_or_insert_with(|| open_split(source.clone(), split())).as_mut().poll(context)
     }
 
@@ -183,10 +218,14 @@ impl Readers {
         let split = open.split;
         (open.served, open.asked_since, open.question) = (self.served, None, None);
         (open.idle, open.waiting) = (matches!(read, Read::Idle), matches!(read, Read::Waiting));
-        self.splits[split] = match read {
-            Read::Records { .. } | Read::Idle | Read::Waiting => (reader.later_position(), SplitState::Open),
-            Read::End => (reader.later_position(), SplitState::Finished),
+        let state = match read {
+            Read::Records { .. } | Read::Idle | Read::Waiting => SplitState::Open,
+            Read::End => SplitState::Finished,
         };
+        self.finished += u64::from(state == SplitState::Finished);
+        if let Some(placed) = self.splits.get_mut(&split) {
+            (placed.at, placed.state) = (reader.later_position(), state);
+        }
         match (&read, open.rest.pop_front_if(|_| matches!(read, Read::End))) {
             (Read::Records { .. } | Read::Idle | Read::Waiting, _) => open.question = Some(ask(reader)),
             (Read::End, Some(next)) => open.split = next,

@@ -7,18 +7,24 @@
 //! Orders to start and stop are checked before every batch; the chain checks for those to begin a checkpoint.
 //!
 //! The watermark comes from `SplitWatermarks`. Rows of a replayed table are held back by a `Pacer`.
+//!
+//! Where an enumerator assigns the splits (`Assigned`), they are the rows of the subtask's only input. The barrier comes by
+//! that input, too, and not by order: so a split is assigned on the same side of it here and in the enumerator's memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use thalweg_connectors::{DeadLetter, Read};
-use thalweg_flow::SplitWatermarks;
-use thalweg_types::{OperatorId, Watermark};
+use thalweg_exchange::{Carried, Element};
+use thalweg_flow::{Alignment, SplitWatermarks};
+use thalweg_types::{OperatorId, Split, Watermark, checkpoint::SplitProgress};
 use tokio::sync::watch;
 
 use crate::{
-    chain::{Chain, passing},
+    assignment,
+    chain::{Came, Chain, passing},
     failure::SubtaskError,
+    gate::Returned,
     meter::{Meter, Spent},
     orders::AttemptOrders,
     pacing::{Due, Pacer},
@@ -38,6 +44,8 @@ pub(crate) struct SourceSubtask {
     pub(crate) table: String,
     pub(crate) readers: Readers,
     pub(crate) watermarks: SplitWatermarks,
+    /// `None`: all splits are known from the beginning.
+    pub(crate) assigned: Option<Assigned>,
     pub(crate) stamp: Stamp,
     /// How many rows are stamped at a time.
     pub(crate) portion: Portion,
@@ -48,6 +56,21 @@ pub(crate) struct SourceSubtask {
     pub(crate) orders: watch::Receiver<AttemptOrders>,
     pub(crate) chain: Chain,
     pub(crate) meter: Arc<Meter>,
+}
+
+/// What a subtask keeps that an enumerator assigns splits to.
+#[derive(Debug, Default)]
+pub(crate) struct Assigned {
+    /// Of the finished splits that are forgotten, the one with the greatest watermark.
+    reached: Option<SplitProgress>,
+    /// Whether all that there was is assigned.
+    is_settled: bool,
+    /// Credit that is returned once the receivers have processed what was sent by then.
+    owed: Option<(Vec<Carried>, Vec<(usize, u64)>)>,
+    /// Whether nothing will be assigned any more.
+    is_over: bool,
+    /// Whether the subtask has finished.
+    has_finished: bool,
 }
 
 /// When to check for splits whose idle timeout has passed. It goes by the clock alone, however busy other splits are.
@@ -86,6 +109,10 @@ enum Event {
     Orders,
     /// A reader has answered.
     Answered(Answered),
+    /// The input has given something.
+    Element(usize, Element),
+    /// The receivers have processed what the owed credit waits for.
+    Processed,
     /// A check is due, of idle splits or of held rows.
     Look,
     /// Held rows are due.
@@ -101,6 +128,9 @@ impl SourceSubtask {
             // The sender drops only when the attempt ends. This is not the end of input: cancellation follows.
             std::future::pending::<()>().await;
         }
+        while let Some(Returned { rows, .. }) = self.chain.gate().next_returned() {
+            self.take(&rows)?;
+        }
         self.meter.set_splits(self.readers.counts());
         // The watermark before the checkpoint still holds.
         let restored = self.watermarks.output();
@@ -111,13 +141,37 @@ impl SourceSubtask {
         let (chain, view) = self.parts();
         chain.feed(None, Some(Watermark::MAX), view).await?;
         chain.finish(view).await?;
-        chain.attend_on(view).await
+        if self.assigned.is_none() {
+            let (chain, view) = self.parts();
+            return chain.attend_on(view).await;
+        }
+        self.attend_assigned_on().await
+    }
+
+    /// Attends to what comes by the input until the attempt ends: barriers, and splits that nobody reads any more, which
+    /// are part of checkpoints all the same.
+    async fn attend_assigned_on(&mut self) -> Result<(), SubtaskError> {
+        if let Some(assigned) = &mut self.assigned {
+            assigned.has_finished = true;
+        }
+        loop {
+            let (chain, view) = self.parts();
+            chain.attend(view).await?;
+            self.release_owed();
+            let since = self.meter.now();
+            let came = self.chain.wait_for_input(None, pending::<()>()).await?;
+            self.meter.spend(Spent::Idle, since);
+            if let Some(Came::Element(channel, element)) = came {
+                self.on_element(channel, element).await?;
+            }
+        }
     }
 
     /// The chain, and the source's position.
     fn parts(&mut self) -> (&mut Chain, Option<SourceView<'_>>) {
-        let Self { id, readers, watermarks, pacer, chain, .. } = self;
-        let view = SourceView { id: *id, splits: readers.splits(), watermarks, pacer: pacer.as_ref() };
+        let Self { id, readers, watermarks, assigned, pacer, chain, .. } = self;
+        let reached = assigned.as_ref().and_then(|assigned| assigned.reached.as_ref());
+        let view = SourceView { id: *id, splits: readers.splits(), reached, watermarks, pacer: pacer.as_ref() };
         (chain, Some(view))
     }
 
@@ -142,6 +196,8 @@ impl SourceSubtask {
             let blocked = self.meter.blocked();
             match event {
                 Event::Orders | Event::Look => {}
+                Event::Element(channel, element) => self.on_element(channel, element).await?,
+                Event::Processed => self.release_owed(),
                 Event::Over => return Ok(()),
                 Event::Answered(Answered { split, read }) => self.on_answer(split, read).await?,
                 Event::Due { split, batch, emptied } => {
@@ -157,7 +213,7 @@ impl SourceSubtask {
     async fn next_event(&mut self) -> Result<Event, SubtaskError> {
         let idle_since = self.idle_time();
         let look = self.idle_timer.left(self.meter.now());
-        let Self { readers, pacer, chain, table, .. } = self;
+        let Self { readers, assigned, pacer, chain, table, .. } = self;
         let due = match pacer {
             // A split that may still give earlier rows is waited for.
             Some(pacer) if !readers.is_awaited() => {
@@ -170,9 +226,10 @@ impl SourceSubtask {
             }
             _ => None,
         };
-        if readers.is_over() && due.is_none() {
+        if readers.is_over() && due.is_none() && assigned.as_ref().is_none_or(|assigned| assigned.is_over) {
             return Ok(Event::Over);
         }
+        let owed = assigned.as_ref().and_then(|assigned| Some(assigned.owed.as_ref()?.0.as_slice()));
         let answer = std::future::poll_fn(|context| readers.poll_next(context, idle_since));
         let event = async {
             tokio::select! {
@@ -182,9 +239,106 @@ impl SourceSubtask {
                 () = passing(look) => Ok(Event::Look),
             }
         };
-        match chain.wait_for(event).await? {
-            Some(event) => event.map_err(|source| SubtaskError::Connector { table: table.clone(), source }),
+        match chain.wait_for_input(owed, event).await? {
+            Some(Came::Done(event)) => event.map_err(|source| SubtaskError::Connector { table: table.clone(), source }),
+            Some(Came::Element(channel, element)) => Ok(Event::Element(channel, element)),
+            Some(Came::Processed) => Ok(Event::Processed),
             None => Ok(Event::Orders),
+        }
+    }
+
+    async fn on_element(&mut self, channel: usize, element: Element) -> Result<(), SubtaskError> {
+        let has_finished = self.assigned.as_ref().is_some_and(|assigned| assigned.has_finished);
+        match element {
+            Element::Batch { batch, cost } => {
+                self.take(&batch)?;
+                if has_finished {
+                    self.chain.gate().release(channel, cost);
+                    return Ok(());
+                }
+                self.on_assigning(channel, cost)?;
+            }
+            Element::Idle if !has_finished => {
+                if let Some(assigned) = &mut self.assigned {
+                    assigned.is_settled = true;
+                }
+                let grown = self.watermarks.on_settled();
+                self.advance(grown).await?;
+            }
+            Element::End if !has_finished => {
+                if let Some(assigned) = &mut self.assigned {
+                    assigned.is_over = true;
+                }
+                let grown = self.watermarks.on_no_more();
+                // The last watermark is sent once, after reading.
+                self.advance(grown.filter(|watermark| !watermark.is_end())).await?;
+            }
+            Element::Barrier(barrier) => {
+                let now = self.meter.now();
+                match self.chain.gate().on_barrier(channel, barrier, now)? {
+                    Alignment::Complete(checkpoint) => {
+                        let (chain, view) = self.parts();
+                        chain.pass_barrier(checkpoint, view).await?;
+                    }
+                    Alignment::Pending | Alignment::Ignored => {}
+                }
+            }
+            // An enumerator has no watermark of its own.
+            Element::Idle | Element::End | Element::Watermark(_) | Element::Marker(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Takes splits that were assigned.
+    fn take(&mut self, rows: &RecordBatch) -> Result<(), SubtaskError> {
+        let progress = assignment::decode(rows).map_err(|reason| SubtaskError::Assignment { reason })?;
+        self.watermarks.on_assigning();
+        self.add(progress);
+        self.meter.set_splits(self.readers.counts());
+        Ok(())
+    }
+
+    /// Adds splits. Those that an enumerator remembers are forgotten where they are finished.
+    pub(crate) fn add(&mut self, progress: Vec<SplitProgress>) {
+        let sequences = self.watermarks.add(&progress);
+        let splits: Vec<(Split, _)> = progress.into_iter().map(|progress| (progress.split, progress.state)).collect();
+        let added: Vec<usize> = sequences.iter().filter_map(|sequence| sequence.last().copied()).collect();
+        self.readers.add(splits, sequences);
+        added.into_iter().for_each(|split| self.forget_finished(split));
+    }
+
+    /// Forgets the sequence of a split if it is finished, and the enumerator remembers it.
+    fn forget_finished(&mut self, split: usize) {
+        let Some(assigned) = &mut self.assigned else { return };
+        for (split, watermark) in self.watermarks.forget_finished(split) {
+            let Some(placed) = self.readers.forget(split) else { continue };
+            if assigned.reached.as_ref().is_none_or(|reached| watermark > reached.watermark) {
+                let (split, state) = ((placed.at)(), placed.state);
+                assigned.reached = Some(SplitProgress { split, state, watermark, is_idle: false, held: Vec::new() });
+            }
+        }
+    }
+
+    /// The enumerator assigns splits. If it had settled, this subtask may be idle for its receivers: the credit goes back
+    /// when they have processed that it is not.
+    fn on_assigning(&mut self, channel: usize, cost: u64) -> Result<(), SubtaskError> {
+        let Some(assigned) = &mut self.assigned else { return Ok(()) };
+        if std::mem::take(&mut assigned.is_settled) {
+            self.chain.set_idle(false)?;
+            self.chain.probe()?;
+            assigned.owed = Some((self.chain.carried(), Vec::new()));
+        }
+        match &mut assigned.owed {
+            Some((_, owed)) => owed.push((channel, cost)),
+            None => self.chain.gate().release(channel, cost),
+        }
+        Ok(())
+    }
+
+    fn release_owed(&mut self) {
+        let owed = self.assigned.as_mut().and_then(|assigned| assigned.owed.take());
+        for (channel, cost) in owed.into_iter().flat_map(|(_, owed)| owed) {
+            self.chain.gate().release(channel, cost);
         }
     }
 
@@ -224,6 +378,7 @@ impl SourceSubtask {
             Read::End => {
                 self.meter.set_splits(self.readers.counts());
                 let grown = self.watermarks.on_finished(split);
+                self.forget_finished(split);
                 // The last watermark is sent once, after reading.
                 self.advance(grown.filter(|watermark| !watermark.is_end())).await
             }

@@ -9,15 +9,15 @@
 //! The chain may also take its part of the checkpoint earlier (`Gate`). When all channels have ended, the watermark
 //! reaches the end and the chain finishes. Barriers still pass afterwards, until the attempt ends.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, future::pending, sync::Arc};
 
 use arrow::array::RecordBatch;
-use thalweg_exchange::Element;
+use thalweg_exchange::{Carried, Element};
 use thalweg_flow::{Alignment, WatermarkTracker};
 use thalweg_types::{Watermark, checkpoint::Barrier};
 
 use crate::{
-    chain::Chain,
+    chain::{Came, Chain},
     failure::SubtaskError,
     gate::Returned,
     meter::{Meter, Spent},
@@ -29,14 +29,24 @@ pub(crate) struct InputSubtask {
     ports: Vec<u8>,
     tracker: WatermarkTracker,
     open_channels: usize,
+    /// Probes whose credit waits for this subtask's receivers. Each channel has at most one: its sender waits for it.
+    probes: VecDeque<Probe>,
     chain: Chain,
     meter: Arc<Meter>,
+}
+
+/// A probe that was passed on.
+struct Probe {
+    channel: usize,
+    cost: u64,
+    carried: Vec<Carried>,
 }
 
 impl InputSubtask {
     pub(crate) fn new(ports: Vec<u8>, chain: Chain, meter: Arc<Meter>) -> Self {
         let channels = ports.len();
-        Self { ports, tracker: WatermarkTracker::new(channels), open_channels: channels, chain, meter }
+        let tracker = WatermarkTracker::new(channels);
+        Self { ports, tracker, open_channels: channels, probes: VecDeque::new(), chain, meter }
     }
 
     /// Runs until it is cancelled or fails.
@@ -50,7 +60,7 @@ impl InputSubtask {
             self.chain.ready(None).await?;
             self.chain.take_turn().await;
             let waiting = self.meter.now();
-            let (channel, element) = self.chain.next_element().await?;
+            let (channel, element) = self.next_element().await?;
             let taken = self.meter.spend(Spent::Idle, waiting);
             let blocked = self.meter.blocked();
             self.on_element(channel, element).await?;
@@ -59,8 +69,35 @@ impl InputSubtask {
         }
     }
 
+    /// The next element. Meanwhile returns the credit of probes.
+    async fn next_element(&mut self) -> Result<(usize, Element), SubtaskError> {
+        loop {
+            self.chain.attend(None).await?;
+            let carried = self.probes.front().map(|probe| probe.carried.as_slice());
+            match self.chain.wait_for_input(carried, pending::<()>()).await? {
+                Some(Came::Element(channel, element)) => return Ok((channel, element)),
+                Some(Came::Processed) => {
+                    if let Some(Probe { channel, cost, .. }) = self.probes.pop_front() {
+                        self.chain.gate().release(channel, cost);
+                    }
+                }
+                Some(Came::Done(())) | None => {}
+            }
+        }
+    }
+
+    /// A batch without rows: its sender wants to know when its channel counts again, here and everywhere behind.
+    async fn on_probe(&mut self, channel: usize, cost: u64) -> Result<(), SubtaskError> {
+        let grown = self.tracker.on_active(channel);
+        self.advance(grown).await?;
+        self.chain.probe()?;
+        self.probes.push_back(Probe { channel, cost, carried: self.chain.carried() });
+        Ok(())
+    }
+
     async fn on_element(&mut self, channel: usize, element: Element) -> Result<(), SubtaskError> {
         match element {
+            Element::Batch { batch, cost } if batch.num_rows() == 0 => self.on_probe(channel, cost).await?,
             Element::Batch { batch, cost } => {
                 self.on_batch(channel, batch).await?;
                 self.chain.gate().release(channel, cost);

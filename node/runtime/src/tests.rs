@@ -1,6 +1,7 @@
 //! Whole attempts in one process: hand-made graphs over test tables, on one node or several.
 
 mod checkpoints;
+mod enumerated;
 mod failures;
 mod flows;
 mod golden;

@@ -137,7 +137,7 @@ impl ChainPlan {
         let to = |from: u32| match exchange.edge.distribution {
             Distribution::Forward => from..from + 1,
             Distribution::Gather => 0..1,
-            Distribution::Hash { .. } | Distribution::Rebalance => 0..receivers,
+            Distribution::Hash { .. } | Distribution::Rebalance | Distribution::Assigned => 0..receivers,
         };
         (0..senders).flat_map(|from| to(from).map(move |to| ChannelId { exchange: index, from, to })).collect()
     }

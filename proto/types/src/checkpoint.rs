@@ -17,7 +17,6 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    graph::OperatorIdentity,
     id::{Attempt, CheckpointId, ClusterId, JobId, OperatorId, SubtaskId},
     key_group::KeyGroupTable,
     split::Split,
@@ -318,10 +317,6 @@ pub struct Manifest {
     /// The graph whose state it is; `None` in format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graph: Option<RecordedGraph>,
-    /// What the enumerators of sources remember, such as which files were found, by the source. Carried from each
-    /// checkpoint to the next; none remembers anything yet.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub enumerators: BTreeMap<OperatorIdentity, serde_json::Value>,
     /// The parts of all subtasks.
     pub subtasks: Vec<SubtaskSnapshot>,
 }

@@ -105,6 +105,13 @@ impl TableConnector {
         })
     }
 
+    /// Whether its splits are found while the job runs, by an enumerator: those of a path that is looked at for new
+    /// files. All others are listed once, before the job begins.
+    #[must_use]
+    pub fn finds_splits(&self) -> bool {
+        self.waits_for_more()
+    }
+
     /// How to give an unbounded table of this connector an end; `None` if it has one.
     #[must_use]
     pub fn lacks_end(&self) -> Option<String> {

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Rules that `JobGraph::check` enforces: an operator's id is its index; edges go from lower to higher ids (so the
-//! graph is acyclic); every port that an operator has is fed; field names of every schema are unique; sources have no
-//! inputs and sinks no outputs. Several edges may feed one port: that is `UNION ALL`.
+//! graph is acyclic), but for those of enumerators, which stand behind all others and have no inputs; every port that an
+//! operator has is fed; field names of every schema are unique; sources have no inputs but an enumerator's, and sinks no
+//! outputs. Several edges may feed one port: that is `UNION ALL`.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use crate::{connector::TableConnector, expr::ExprBytes, id::OperatorId};
 
 mod check;
 mod description;
+mod enumerate;
 mod identity;
 mod state_form;
 #[cfg(test)]
@@ -27,6 +29,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use description::{Description, Role, SideOutput, StateScope};
+pub use enumerate::{EnumerateOperator, assignment_schema};
 pub use identity::{GraphFingerprint, Identities, NotAHash, OperatorIdentity, type_text};
 pub use state_form::StateForm;
 
@@ -45,7 +48,7 @@ pub struct JobGraph {
     pub key_groups: u16,
     /// The vertices; an operator's id is its index.
     pub operators: Vec<Operator>,
-    /// The edges, ordered by (`to`, `port`, `from`).
+    /// The edges, ordered by (`to`, `port`, `from`); behind them those of enumerators.
     pub edges: Vec<Edge>,
     /// The script's settings, checked.
     pub settings: BTreeMap<String, String>,
@@ -100,6 +103,8 @@ pub enum OperatorKind {
     Sink(SinkOperator),
     /// Keeps rows for the client to fetch; one subtask.
     Collect(CollectOperator),
+    /// Finds the splits of a source while the job runs; one subtask.
+    Enumerate(EnumerateOperator),
 }
 
 /// Reads a table: connector, then computed columns, then watermarks per split.
@@ -433,6 +438,8 @@ pub enum Distribution {
     Rebalance,
     /// All rows to subtask 0.
     Gather,
+    /// To the subtask whose index is in the first column. Only an enumerator's.
+    Assigned,
 }
 
 /// What is wrong with a job graph.
@@ -459,12 +466,13 @@ impl JobGraph {
         serde_json::to_vec(self).expect("a job graph has only string keys and finite numbers")
     }
 
-    /// Parses the persisted form and checks it.
+    /// Parses the persisted form and checks it. Sources that need an enumerator get one.
     ///
     /// # Errors
     /// When the bytes are not a consistent graph of this format.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, GraphError> {
         let graph: Self = serde_json::from_slice(bytes).map_err(|error| GraphError::Malformed(error.to_string()))?;
+        let graph = graph.with_enumerators();
         graph.check()?;
         Ok(graph)
     }

@@ -315,14 +315,15 @@ impl JobController {
         }
         let (checkpoint, snapshots) = (open.checkpoint, open.snapshots.clone());
         let finds_finished = snapshots.values().any(|snapshot| snapshot.is_finished);
-        let newest = match self.newest_manifest(view, finds_finished) {
-            Ok(newest) => newest,
-            Err(read) => return read.into_iter().collect(),
+        let before = own_newest(view.record).filter(|_| finds_finished);
+        let before = match before.map(|before| self.manifest(view, before)) {
+            Some(Err(read)) => return read.into_iter().collect(),
+            Some(Ok(manifest)) => Some(manifest),
+            None => None,
         };
-        let before = newest.as_ref().filter(|newest| own_newest(view.record) == Some(newest.checkpoint));
         let belongs = |mut snapshot: SubtaskSnapshot| {
             if snapshot.is_finished {
-                snapshot.prepared = of_finished(&snapshot, before.map(Arc::as_ref), checkpoint);
+                snapshot.prepared = of_finished(&snapshot, before.as_deref(), checkpoint);
             }
             snapshot
         };
@@ -336,7 +337,6 @@ impl JobController {
             key_groups: assignment.key_groups.clone(),
             parallelism: assignment.parallelism(),
             graph: Some(self.recorded.clone()),
-            enumerators: newest.as_ref().map(|newest| newest.enumerators.clone()).unwrap_or_default(),
             subtasks: subtasks.iter().filter_map(|subtask| snapshots.get(subtask).cloned()).map(belongs).collect(),
         });
         self.checkpoints.history.tell_cost(&manifest, view.now);
@@ -346,23 +346,6 @@ impl JobController {
         let mut effects = self.publish_too_early(view, &manifest);
         effects.push(Effect::PutManifest { manifest });
         effects
-    }
-
-    /// The manifest of the newest complete checkpoint, for what the next one takes over from it: what enumerators remember,
-    /// and what finished subtasks had prepared. One that cannot be read holds up only a checkpoint that needs the latter, for
-    /// any other takes its place.
-    fn newest_manifest(
-        &mut self,
-        view: &JobView<'_>,
-        finds_finished: bool,
-    ) -> Result<Option<Arc<Manifest>>, Option<Effect>> {
-        let Some(newest) = view.record.newest_checkpoint().map(|newest| newest.checkpoint) else { return Ok(None) };
-        let is_needed = finds_finished && own_newest(view.record).is_some();
-        match self.manifest(view, newest) {
-            Ok(manifest) => Ok(Some(manifest)),
-            Err(_) if !is_needed && self.checkpoints.reading.broken.take().is_some() => Ok(None),
-            Err(read) => Err(read),
-        }
     }
 
     /// What a seeded bug does; otherwise nothing.

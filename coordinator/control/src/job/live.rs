@@ -1,6 +1,9 @@
 //! A live attempt: deploys it, runs it, publishes its output, and notices its failure.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use thalweg_cluster_state::{Command, EndMode, JobRecord, Verdict};
 use thalweg_types::{
@@ -28,7 +31,8 @@ impl JobController {
         if self.facts.resumed {
             return self.resume_deployment(view);
         }
-        let sources: Vec<OperatorId> = self.sources().collect();
+        let listed = |source: &OperatorId| self.graph.enumerator_of(*source).is_none();
+        let sources: Vec<OperatorId> = self.sources().filter(listed).collect();
         if self.facts.splits.is_none() && sources.is_empty() {
             self.facts.splits = Some(Vec::new());
         }
@@ -36,7 +40,7 @@ impl JobController {
         if let (None, Some(checkpoint)) = (&self.facts.splits, restored) {
             match self.manifest(view, checkpoint) {
                 Ok(manifest) => match manifest.matched(&self.graph, &self.plan) {
-                    Ok(matching) => self.facts.splits = Some(splits_of(&manifest, &matching)),
+                    Ok(matching) => self.facts.splits = Some(self.handed_over(&manifest, &matching)),
                     Err(unmatched) => {
                         let failure = failure(FailureKind::Data, unmatched.to_string());
                         return vec![Effect::Propose(Command::FailJob { job: self.job, failure })];
@@ -270,11 +274,10 @@ impl JobController {
         let restore = attempt.restored.and_then(|checkpoint| view.record.checkpoint(checkpoint)).cloned();
         let addresses: Vec<(NodeId, String)> =
             nodes.clone().filter_map(|node| Some((*node, view.nodes.get(node)?.address.clone()))).collect();
-        let dealt: Vec<SplitAssignment> = self
-            .sources()
-            .flat_map(|source| {
-                let found = splits.iter().find(|(of, _)| *of == source).map_or(&[][..], |(_, splits)| splits);
-                deal_splits(source, found, self.subtasks_of(source, assignment.parallelism()))
+        let dealt: Vec<SplitAssignment> = splits
+            .iter()
+            .flat_map(|(holder, found)| {
+                deal_splits(*holder, found, self.subtasks_of(*holder, assignment.parallelism()))
             })
             .collect();
         let here = |node: NodeId, hand: &SplitAssignment| {
@@ -294,6 +297,21 @@ impl JobController {
                 self.order(*node, Action::Deploy(Box::new(deployment)))
             })
             .collect()
+    }
+
+    /// The splits that the next attempt goes on with, by the operator that they are dealt to. If the checkpoint was taken
+    /// without a source's enumerator, the enumerator gets the splits: only the connector can tell which of them looked for
+    /// new ones.
+    pub(super) fn handed_over(
+        &self,
+        manifest: &Manifest,
+        matching: &Matching,
+    ) -> Vec<(OperatorId, Vec<SplitProgress>)> {
+        let states = manifest.subtasks.iter().flat_map(|subtask| &subtask.operators);
+        let holders: BTreeSet<OperatorId> = states.filter_map(|state| matching.operator(state.operator)).collect();
+        let lacking = |enumerator: &OperatorId| !holders.contains(enumerator);
+        let taker = |source| self.graph.enumerator_of(source).filter(lacking).unwrap_or(source);
+        splits_of(manifest, matching).into_iter().map(|(source, splits)| (taker(source), splits)).collect()
     }
 
     fn subtasks_of(&self, operator: OperatorId, parallelism: u32) -> u32 {

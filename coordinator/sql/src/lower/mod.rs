@@ -71,7 +71,7 @@ pub(crate) fn lower(
         let relation = lowerer.lower(&output.plan)?;
         lowerer.write(&relation, output)?;
     }
-    let graph = lowerer.graph.finish(parsed.key_groups, settings.clone());
+    let graph = lowerer.graph.finish(parsed.key_groups, settings.clone()).with_enumerators();
     graph.check().map_err(|error| SqlError::new(format!("the planner made a broken graph: {error}")))?;
     Ok(graph)
 }

@@ -49,6 +49,7 @@ fn check_operator(operator: &Operator, inputs: &[&Schema]) {
             assert!(sort.order.iter().all(|sort| sort.column < inputs[0].fields().len()));
             assert_eq!(*operator.output, *inputs[0]);
         }
+        OperatorKind::Enumerate(_) => assert_eq!(operator.output, thalweg_types::graph::assignment_schema()),
         OperatorKind::Sink(_) | OperatorKind::Collect(_) | OperatorKind::Limit(_) => {
             assert_eq!(*operator.output, *inputs[0])
         }

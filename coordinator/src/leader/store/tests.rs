@@ -1,6 +1,6 @@
 //! What is deleted from the store, and what is not.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::memory::InMemory;
@@ -71,7 +71,6 @@ async fn manifest(store: &CheckpointStore, attempt: u32, checkpoint: u64, object
         key_groups: KeyGroupTable::even(2, 1),
         parallelism: 1,
         graph: Some(one_source()),
-        enumerators: BTreeMap::new(),
         subtasks: vec![snapshot],
     };
     let name = names::manifest(&owner().cluster, JobId(1), CheckpointId(checkpoint), Attempt(attempt), Term(1));

@@ -1,17 +1,22 @@
-//! Lists a table's files and cuts them into splits.
+//! Lists a table's files and cuts them into splits, once or again and again.
 //!
 //! Splits are ordered by name, so that every discovery of the same files gives the same splits. Each file is a
-//! sequence; its splits are byte ranges (lines) or runs of row groups (Parquet). An unbounded table has one more split,
-//! the monitor, which looks for new files and reads them one after the other as a single sequence (for event time see
-//! `monitor.rs`).
+//! sequence; its splits are byte ranges (lines) or runs of row groups (Parquet).
+//!
+//! The files of a watched path are found by its enumerator. A file is read once, up to the length it has when it is found.
+//! So a writer must give a file its name only when the file is complete: write it under a hidden name or elsewhere, then
+//! rename it.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use thalweg_types::{Split, graph::SourceOperator};
 
-use super::{listing::Files, monitor::MonitorReader, payload::FilePayload, table::FileTable};
-use crate::{ConnectorError, DecodingShare, Source, SplitReader, notices::TableNotices};
+use super::{listing::Files, payload::FilePayload, table::FileTable};
+use crate::{
+    ConnectorError, DecodingShare, Enumerator, FormerEnumerator, Piece, Source, SplitReader, location::FoundFile,
+    notices::TableNotices,
+};
 
 /// A table of files.
 #[derive(Debug, Clone)]
@@ -34,27 +39,62 @@ impl FileSource {
 #[async_trait]
 impl Source for FileSource {
     async fn discover(&self) -> Result<Vec<Split>, ConnectorError> {
-        let files = self.table.files.list().await?;
-        if files.is_empty() {
-            self.table.on_nothing().await?;
-        }
         let mut splits = Vec::new();
-        for file in &files {
-            let payloads = self.table.cut(file).await?;
-            splits.extend(payloads.into_iter().zip(0..).map(|(payload, ordinal)| payload.into_split(ordinal)));
-        }
-        if self.table.monitor_interval.is_some() {
-            let read = files.into_iter().map(|file| file.name).collect();
-            splits.push(FilePayload::Monitor { read, current: None }.into_split(0));
+        for file in &self.table.list().await? {
+            splits.extend(self.table.splits(file).await?);
         }
         Ok(splits)
     }
 
     async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
-        if let FilePayload::Monitor { read, current } = FilePayload::of(split)? {
-            let interval = self.table.monitor_interval.unwrap_or(Duration::from_secs(1));
-            return Ok(Box::new(MonitorReader::new(self.table.clone(), interval, read, current)));
-        }
         self.table.open(split).await
+    }
+
+    fn enumerator(&self) -> Option<Box<dyn Enumerator>> {
+        let interval = self.table.monitor_interval?;
+        Some(Box::new(WatchedFiles { table: self.table.clone(), interval }))
+    }
+}
+
+impl FileTable {
+    async fn list(&self) -> Result<Vec<FoundFile>, ConnectorError> {
+        let files = self.files.list().await?;
+        if files.is_empty() {
+            self.on_nothing().await?;
+        }
+        Ok(files)
+    }
+
+    async fn splits(&self, file: &FoundFile) -> Result<Vec<Split>, ConnectorError> {
+        let payloads = self.cut(file).await?;
+        Ok(payloads.into_iter().zip(0..).map(|(payload, ordinal)| payload.into_split(ordinal)).collect())
+    }
+}
+
+/// The files of a watched path.
+struct WatchedFiles {
+    table: Arc<FileTable>,
+    interval: Duration,
+}
+
+#[async_trait]
+impl Enumerator for WatchedFiles {
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    async fn list(&self) -> Result<Vec<Piece>, ConnectorError> {
+        let files = self.table.list().await?;
+        Ok(files.into_iter().map(|FoundFile { name, bytes }| Piece { name, bytes }).collect())
+    }
+
+    async fn cut(&self, piece: &Piece) -> Result<Vec<Split>, ConnectorError> {
+        self.table.splits(&FoundFile { name: piece.name.clone(), bytes: piece.bytes }).await
+    }
+
+    fn former(&self, split: &Split) -> Result<Option<FormerEnumerator>, ConnectorError> {
+        let FilePayload::Monitor { read, current } = FilePayload::of(split)? else { return Ok(None) };
+        let current = current.map(|payload| payload.into_split(0));
+        Ok(Some(FormerEnumerator { found: read.into_iter().collect(), current }))
     }
 }

@@ -1,7 +1,7 @@
 //! Files of a directory, a glob or an object store as tables.
 //!
 //! ```text
-//! read:   discover --splits--> open --split.rs (lines) | parquet.rs (row groups) | monitor.rs (new files)--> batches
+//! read:   discover.rs --splits--> open --split.rs (lines) | parquet.rs (row groups)--> batches
 //! write:  sink.rs --hidden part files, durable--> committables --commit.rs--> final names
 //! ```
 //!
@@ -12,7 +12,6 @@
 mod commit;
 mod discover;
 mod listing;
-mod monitor;
 mod partition;
 pub(crate) mod parts;
 mod pattern;

@@ -32,7 +32,8 @@ pub(super) enum FilePayload {
         /// Rows of that group already read.
         row: u64,
     },
-    /// Files that appear after the discovery; `read` holds those already taken.
+    /// The split that read new files one after the other, before enumerators found them. `read` holds the files that it,
+    /// or the listing before it, had found.
     Monitor { read: BTreeSet<String>, current: Option<Box<FilePayload>> },
 }
 

@@ -34,7 +34,7 @@ pub(super) struct FileTable {
     /// `None`: by row groups.
     lines: Option<Arc<dyn LineFormat>>,
     split_bytes: u64,
-    /// How often new files are looked for; `None` if the table is bounded.
+    /// How long after one listing new files are looked for; `None` if the table is bounded.
     pub(super) monitor_interval: Option<Duration>,
     batch_rows: usize,
     keeps_dead_letters: bool,
@@ -115,16 +115,7 @@ impl FileTable {
             .collect())
     }
 
-    /// A whole file as one split.
-    pub(super) async fn whole(&self, file: &FoundFile) -> Result<FilePayload, ConnectorError> {
-        if self.lines.is_some() {
-            return Ok(FilePayload::Lines { file: file.name.clone(), start: 0, end: file.bytes, offset: None });
-        }
-        let groups = parquet::cut(&self.files.location, file, u64::MAX).await?.pop().map_or(0, |run| run.end);
-        Ok(FilePayload::RowGroups { file: file.name.clone(), start: 0, end: groups, group: 0, row: 0 })
-    }
-
-    /// Opens a split that is not the monitor.
+    /// Opens a split.
     pub(super) async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
         match FilePayload::of(split)? {
             FilePayload::Lines { file, start, end, offset } => {
@@ -155,7 +146,7 @@ impl FileTable {
             }
             FilePayload::Monitor { .. } => Err(ConnectorError::Data {
                 attempted: format!("open split {}", split.id),
-                reason: "a monitor cannot be read by a monitor".to_owned(),
+                reason: "it looked for new files, which is the enumerator's work".to_owned(),
             }),
         }
     }

@@ -192,3 +192,40 @@ async fn a_barrier_overtakes_what_it_finds_and_what_comes_before_it() {
     rig.outbound.broadcast(barrier(4)).unwrap();
     assert_eq!(inbound.take_overtaken(CheckpointId(3)).unwrap_err(), GivenUp);
 }
+
+#[tokio::test]
+async fn rows_go_where_they_are_assigned_and_a_probe_tells_when_they_are_processed() {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+
+    let mut rig = plan(Distribution::Assigned, 3, 10_000).build().await;
+    let rows = |subtasks: Vec<u32>| {
+        let column: ArrayRef = Arc::new(UInt32Array::from(subtasks));
+        RecordBatch::try_from_iter([("subtask", column)]).unwrap()
+    };
+    rig.outbound.push(&rows(vec![2, 0, 2])).unwrap();
+    assert!(rig.outbound.push(&rows(vec![3])).unwrap_err().to_string().contains("assign"), "there is no such subtask");
+    assert!(rig.outbound.push(&batch(0..1, 1)).is_err(), "the first column is no index");
+    rig.outbound.broadcast(Control::Watermark(Watermark(5))).unwrap();
+    rig.outbound.probe(&rows(vec![]).schema()).unwrap();
+    let carried = rig.outbound.carried();
+    let mut seen = Vec::new();
+    for inbound in &mut rig.inbounds {
+        assert!(!rig.outbound.has_processed(&carried));
+        let mut sizes = Vec::new();
+        while let Some(next) = inbound.next().now_or_never() {
+            match next.unwrap() {
+                (channel, Element::Batch { batch, cost }) => {
+                    sizes.push(batch.num_rows());
+                    inbound.release(channel, cost);
+                }
+                (_, element) => assert_eq!(element, Element::Watermark(Watermark(5))),
+            }
+        }
+        rig.outbound.flush().unwrap();
+        seen.push(sizes);
+    }
+    assert_eq!(seen, [vec![1, 0], vec![0], vec![2, 0]], "the probe comes alone, behind all else");
+    assert!(rig.outbound.has_processed(&carried));
+}

@@ -73,6 +73,50 @@ fn no_splits_at_all_is_not_idle() {
     splits.check_invariants();
 }
 
+fn unread(splits: &[Split]) -> Vec<SplitProgress> {
+    splits.iter().cloned().map(SplitProgress::unread).collect()
+}
+
+#[test]
+fn splits_that_are_assigned_later_hold_the_output_where_it_is() {
+    let mut splits = SplitWatermarks::enumerated();
+    assert!(!splits.is_idle(), "something may be assigned");
+    assert_eq!(splits.add(&unread(&[split("a", 0), split("b", 1), split("b", 0)])), [vec![0], vec![2, 1]]);
+    assert_eq!(splits.on_watermark(0, Watermark(10)), None);
+    assert_eq!(splits.on_watermark(2, Watermark(20)), None);
+    assert_eq!(splits.on_settled(), Some(Watermark(10)));
+    assert_eq!(splits.on_finished(0), Some(Watermark(20)));
+    assert_eq!(splits.forget_finished(0), [(0, Watermark(10))]);
+    assert_eq!(splits.on_watermark(1, Watermark(30)), None);
+    assert_eq!(splits.on_finished(2), Some(Watermark(30)));
+    assert!(splits.forget_finished(2).is_empty(), "the sequence goes on");
+    assert_eq!(splits.on_finished(1), None);
+    assert_eq!(splits.forget_finished(1), [(2, Watermark(20)), (1, Watermark(30))]);
+    assert!(splits.is_idle() && splits.sequences().is_empty());
+    splits.on_assigning();
+    assert!(!splits.is_idle());
+    assert_eq!(splits.add(&unread(&[split("c", 0)])), [vec![3]], "numbers are used once");
+    assert_eq!(splits.on_watermark(3, Watermark(25)), None);
+    assert_eq!(splits.on_settled(), None);
+    assert_eq!((splits.output(), splits.sequence_watermark(3)), (Watermark(30), Watermark(25)));
+    assert_eq!(splits.on_no_more(), None);
+    assert_eq!(splits.on_finished(3), Some(Watermark::MAX));
+    splits.check_invariants();
+}
+
+/// What finished splits reached counts once nothing else is left, also after they are forgotten.
+#[test]
+fn what_was_forgotten_still_counts() {
+    let mut splits = SplitWatermarks::enumerated();
+    splits.add(&unread(&[split("a", 0), split("b", 0)]));
+    assert_eq!(splits.on_settled(), None);
+    assert_eq!(splits.on_watermark(1, Watermark(50)), None);
+    assert_eq!(splits.on_finished(1), None);
+    assert_eq!(splits.forget_finished(1), [(1, Watermark(50))]);
+    assert_eq!(splits.on_watermark(0, Watermark(10)), Some(Watermark(10)));
+    assert_eq!(splits.on_finished(0), Some(Watermark(50)));
+}
+
 proptest! {
     /// The splits of each sequence are read in order, and sequences are interleaved at random. The output strictly
     /// increases, is MAX exactly once all are finished, and never passes the running maximum of any unfinished

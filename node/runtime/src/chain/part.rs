@@ -25,7 +25,7 @@ use crate::{
 
 impl Chain {
     /// Does all checkpoint work that is due. Call it between two steps.
-    pub(super) async fn attend(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
+    pub(crate) async fn attend(&mut self, source: Option<SourceView<'_>>) -> Result<(), SubtaskError> {
         while let Some(due) = self.due() {
             match due {
                 Due::Begin(checkpoint) => self.pass_barrier(checkpoint, source).await?,
@@ -71,7 +71,9 @@ impl Chain {
         for at in 0..self.parts.vertices.len() {
             match self.parts.vertices[at].stage {
                 Stage::Operator(_) => self.freeze_operator(at)?,
-                Stage::Source | Stage::Sink(_) | Stage::Collect(_) => self.freeze_end(at, checkpoint).await?,
+                Stage::Source | Stage::Enumerator(_) | Stage::Sink(_) | Stage::Collect(_) => {
+                    self.freeze_end(at, checkpoint).await?
+                }
             }
         }
         let (mut frozen, since) = self.frozen(checkpoint, source.map(|source| source.freeze())).await?;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use thalweg_exchange::{Element, ExchangeError, Outbound};
+use thalweg_exchange::{Carried, Element, ExchangeError, Outbound};
 
 use super::{Chain, ChainParts, Stage};
 use crate::{
@@ -17,6 +17,16 @@ use crate::{
     meter::Spent,
     source_view::SourceView,
 };
+
+/// What a subtask waited for.
+pub(crate) enum Came<T> {
+    /// An element of an input.
+    Element(usize, Element),
+    /// The receivers have processed what was asked about.
+    Processed,
+    /// The future is done.
+    Done(T),
+}
 
 impl Chain {
     /// Waits until every output can take another batch.
@@ -47,15 +57,35 @@ impl Chain {
         Ok(())
     }
 
-    /// The next element of any unblocked input.
-    pub(crate) async fn next_element(&mut self) -> Result<(usize, Element), SubtaskError> {
-        loop {
-            self.attend(None).await?;
-            let next = |gate: &mut Gate, _: &[Outbound], context: &mut Context<'_>| gate.poll_next(context);
-            if let Some(next) = self.wait(next).await? {
-                return Ok(next);
+    /// Waits for the next element of any unblocked input, for the receivers to have processed all of `carried`, or for a
+    /// future. Returns `None` earlier if a checkpoint or an order needs attention.
+    pub(crate) async fn wait_for_input<T>(
+        &mut self,
+        carried: Option<&[Carried]>,
+        future: impl Future<Output = T>,
+    ) -> Result<Option<Came<T>>, SubtaskError> {
+        let mut future = pin!(future);
+        self.wait(|gate, outbounds, context| {
+            if carried.is_some_and(|carried| have_processed(outbounds, carried)) {
+                return Poll::Ready(Ok(Came::Processed));
             }
-        }
+            if let Poll::Ready(next) = gate.poll_next(context) {
+                return Poll::Ready(next.map(|(channel, element)| Came::Element(channel, element)));
+            }
+            future.as_mut().poll(context).map(|done| Ok(Came::Done(done)))
+        })
+        .await
+    }
+
+    /// Waits until the receivers have processed all of `carried`. Returns `None` earlier if a checkpoint or an order needs
+    /// attention.
+    pub(crate) async fn wait_processed(&mut self, carried: &[Carried]) -> Result<Option<()>, SubtaskError> {
+        self.wait(
+            |_, outbounds, _| {
+                if have_processed(outbounds, carried) { Poll::Ready(Ok(())) } else { Poll::Pending }
+            },
+        )
+        .await
     }
 
     /// Runs a future until it is done. Returns `None` earlier if a checkpoint or an order needs attention.
@@ -109,7 +139,7 @@ impl Chain {
     fn full_writer(&self) -> Option<CollectWriter> {
         let writers = self.parts.vertices.iter().filter_map(|vertex| match &vertex.stage {
             Stage::Collect(writer) => Some(writer),
-            Stage::Source | Stage::Operator(_) | Stage::Sink(_) => None,
+            Stage::Source | Stage::Enumerator(_) | Stage::Operator(_) | Stage::Sink(_) => None,
         });
         writers.into_iter().find(|writer| !writer.has_room()).cloned()
     }
@@ -148,6 +178,10 @@ impl Chain {
         })
         .await
     }
+}
+
+fn have_processed(outbounds: &[Outbound], carried: &[Carried]) -> bool {
+    outbounds.iter().zip(carried).all(|(outbound, carried)| outbound.has_processed(carried))
 }
 
 /// Completes after `left`; never if it is `None`.

@@ -20,4 +20,6 @@ mod upload;
 pub(crate) use local::LOCAL_STATE_GRACE;
 pub use local::LocalState;
 pub(crate) use restore::{FormerState, Restored, owned_groups, restore};
-pub(crate) use upload::{Frozen, FrozenSource, Overtaken, OvertakenBatch, Routing, Sealed, Upload, Uploader, Uploads};
+pub(crate) use upload::{
+    Completion, Frozen, FrozenSource, Overtaken, OvertakenBatch, Routing, Sealed, Upload, Uploader, Uploads,
+};

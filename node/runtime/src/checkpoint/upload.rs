@@ -7,6 +7,8 @@
 //! ```
 //!
 //! A sealing that fails fails the subtask, since rows that are written but not durable are lost to this attempt.
+//! Once a checkpoint is complete, the table that is read is told its position there (`Completion`).
+//!
 //! Snapshots are processed in order. Of one that is aborted meanwhile, only the sealings are finished.
 
 use std::{
@@ -20,13 +22,13 @@ use std::{
 
 use arrow::array::RecordBatch;
 use futures::future::try_join_all;
-use thalweg_connectors::Sealing;
+use thalweg_connectors::{Sealing, Source};
 use thalweg_exchange::OvertakenRows;
 use thalweg_flow::key_groups_of;
 use thalweg_keyed_state::{BatchId, FrozenState, StateBatch};
 use thalweg_storage::{CheckpointStore, SEGMENT_BYTES, StateFileBuilder, StorageError, names};
 use thalweg_types::{
-    Attempt, ChainPlan, CheckpointId, ClusterId, Exchange, JobId, KeyGroup, OperatorId, SubtaskId, TraceContext,
+    Attempt, ChainPlan, CheckpointId, ClusterId, Exchange, JobId, KeyGroup, OperatorId, Split, SubtaskId, TraceContext,
     bug::{self, Bug},
     checkpoint::{
         BatchRef, InFlightRows, OperatorSnapshot, Prepared, RecordCounts, SinkCommittables, SnapshotCost,
@@ -108,8 +110,40 @@ pub(crate) struct Frozen {
 /// Work of the uploader, in order.
 pub(crate) enum Upload {
     Snapshot(Box<Frozen>),
-    /// All input has been processed.
-    End(Vec<Sealed>),
+    /// All input has been processed: the output that was sealed, and the position of a source.
+    End(Vec<Sealed>, Option<FrozenSource>),
+}
+
+/// Tells a source which checkpoint is complete, with the position that it had there.
+pub(crate) struct Completion {
+    source: Arc<dyn Source>,
+    /// Positions in checkpoints that are not known to be complete. Those of aborted ones leave, so there are few.
+    positions: BTreeMap<CheckpointId, Vec<Split>>,
+}
+
+impl Completion {
+    /// Begins with the position in the checkpoint that the attempt goes on from, which is told again.
+    pub(crate) fn new(source: Arc<dyn Source>, restored: Option<(CheckpointId, Vec<Split>)>) -> Self {
+        if let Some((checkpoint, splits)) = &restored {
+            source.completed(*checkpoint, splits);
+        }
+        Self { source, positions: BTreeMap::new() }
+    }
+
+    fn note(&mut self, checkpoint: CheckpointId, splits: Vec<Split>, orders: AttemptOrders) {
+        self.positions.retain(|noted, _| Some(*noted) > orders.aborted || Some(*noted) <= orders.confirmed);
+        self.positions.insert(checkpoint, splits);
+    }
+
+    fn on_confirmed(&mut self, confirmed: CheckpointId) {
+        let mut complete = None;
+        while let Some(first) = self.positions.first_entry().filter(|first| *first.key() <= confirmed) {
+            complete = Some(first.remove_entry());
+        }
+        if let Some((checkpoint, splits)) = complete {
+            self.source.completed(checkpoint, &splits);
+        }
+    }
 }
 
 /// The actor's end of the queue to its uploader.
@@ -162,6 +196,8 @@ pub(crate) struct Uploader {
     pub(crate) unconfirmed: Vec<Prepared>,
     /// Batches to hold in `local` once their checkpoint is confirmed.
     pub(crate) holding: Option<(CheckpointId, BTreeMap<BatchRef, StateBatch>)>,
+    /// `None`: the subtask reads no table.
+    pub(crate) completion: Option<Completion>,
 }
 
 /// How rows of each keyed exchange get their key group.
@@ -176,7 +212,7 @@ impl Routing {
     pub(crate) fn of(plan: &ChainPlan, key_groups: u16) -> Self {
         let keys = |exchange: &Exchange| match &exchange.edge.distribution {
             Distribution::Hash { keys } => Some((exchange.index, keys.clone())),
-            Distribution::Forward | Distribution::Gather | Distribution::Rebalance => None,
+            Distribution::Forward | Distribution::Gather | Distribution::Rebalance | Distribution::Assigned => None,
         };
         Self { key_groups, hash_keys: plan.exchanges.iter().filter_map(keys).collect() }
     }
@@ -234,7 +270,7 @@ impl Uploader {
                 }
                 upload = self.uploads.recv() => match upload {
                     Some(Upload::Snapshot(frozen)) => self.snapshot(*frozen).await?,
-                    Some(Upload::End(sealed)) => self.end(sealed).await?,
+                    Some(Upload::End(sealed, source)) => self.end(sealed, source).await?,
                     None => return Ok(()),
                 },
             }
@@ -244,12 +280,16 @@ impl Uploader {
     fn follow_orders(&mut self) {
         let Some(confirmed) = self.orders.borrow_and_update().confirmed else { return };
         self.unconfirmed.retain(|prepared| prepared.epoch > confirmed);
+        if let Some(completion) = &mut self.completion {
+            completion.on_confirmed(confirmed);
+        }
         if let Some((_, batches)) = self.holding.take_if(|(checkpoint, _)| *checkpoint <= confirmed) {
             self.local.hold((self.job, self.attempt), self.subtask, batches);
         }
     }
 
-    async fn end(&mut self, sealed: Vec<Sealed>) -> Result<(), SubtaskError> {
+    async fn end(&mut self, sealed: Vec<Sealed>, source: Option<FrozenSource>) -> Result<(), SubtaskError> {
+        self.note_position(CheckpointId::FINAL, source.as_ref());
         self.make_durable(sealed, CheckpointId::FINAL).await?;
         self.meter.set_state(SubtaskState::Finished);
         let (subtask, metrics, prepared) = (self.subtask, self.meter.snapshot(), self.unconfirmed.clone());
@@ -261,6 +301,7 @@ impl Uploader {
         let (checkpoint, subtask) = (frozen.checkpoint, self.subtask);
         let span = self.spans.upload(checkpoint, frozen.trace);
         let began = self.meter.now();
+        self.note_position(checkpoint, frozen.source.as_ref());
         let durable = self.make_durable(std::mem::take(&mut frozen.sealed), checkpoint).await;
         durable.inspect_err(|error| thalweg_trace::fail(&span, error.failure().message))?;
         // Output that was sealed at the end of input belongs to the first checkpoint after it.
@@ -296,6 +337,12 @@ impl Uploader {
             None => thalweg_trace::fail(&span, "the checkpoint was given up"),
         }
         Ok(())
+    }
+
+    fn note_position(&mut self, checkpoint: CheckpointId, source: Option<&FrozenSource>) {
+        let Some((completion, source)) = self.completion.as_mut().zip(source) else { return };
+        let splits = source.splits.iter().map(|(progress, _)| progress.split.clone()).collect();
+        completion.note(checkpoint, splits, *self.orders.borrow());
     }
 
     async fn make_durable(&mut self, sealed: Vec<Sealed>, epoch: CheckpointId) -> Result<(), SubtaskError> {
@@ -413,6 +460,10 @@ impl Uploader {
                     reason: error.to_string(),
                 })?,
             };
+            // A probe.
+            if rows.num_rows() == 0 {
+                continue;
+            }
             let key_groups = match self.routing.hash_keys.get(&exchange) {
                 Some(keys) => {
                     let columns: Vec<_> = keys.iter().map(|key| rows.column(*key).clone()).collect();

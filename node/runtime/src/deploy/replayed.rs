@@ -41,7 +41,7 @@ impl Builder<'_> {
         for subtask in self.plan.subtasks(self.parallelism()) {
             if let Some((id, spec)) = self.source_of(subtask)
                 && is_replayed(spec)
-                && !self.splits(id, subtask.index).is_empty()
+                && (self.deployment.graph.enumerator_of(id).is_some() || !self.splits(id, subtask.index).is_empty())
             {
                 nodes.insert(self.node_of(subtask)?);
             }

@@ -69,7 +69,6 @@ pub(super) async fn going_on(
         key_groups: before.assignment.key_groups.clone(),
         parallelism: before.assignment.parallelism(),
         graph: Some(RecordedGraph::of(&before.graph, &ChainPlan::of(&before.graph))),
-        enumerators: BTreeMap::new(),
         subtasks: snapshots,
     };
     let name = names::manifest(&cluster_id(), JOB, checkpoint, attempt, Term(1));

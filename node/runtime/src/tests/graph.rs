@@ -149,7 +149,8 @@ impl GraphBuilder {
             operators: self.operators,
             edges: self.edges,
             settings: self.settings,
-        };
+        }
+        .with_enumerators();
         graph.check().unwrap();
         graph
     }

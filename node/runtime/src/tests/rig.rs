@@ -136,6 +136,9 @@ impl Cluster {
         let mut splits = Vec::new();
         for operator in &graph.operators {
             let OperatorKind::Source(source) = &operator.kind else { continue };
+            if graph.enumerator_of(operator.id).is_some() {
+                continue;
+            }
             let all = self.tables.0.splits(&source.table);
             for subtask in 0..parallelism {
                 let mine = all.iter().skip(subtask as usize).step_by(parallelism as usize);
@@ -253,6 +256,9 @@ impl Running {
             }
             ReportBody::CheckpointWanted => {}
             ReportBody::Gone => self.ending.gone += 1,
+            other @ (ReportBody::Discovered { .. } | ReportBody::Committed { .. } | ReportBody::Discarded { .. }) => {
+                unreachable!("no attempt says {other:?}")
+            }
         }
     }
 }

@@ -9,11 +9,11 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use thalweg_connectors::{
-    ConnectorError, DeadLetter, Read, Rollover, Sealing, SideOutputKind, SideRecords, SinkIdentity, SinkWriter, Source,
-    SourceIdentity, SplitReader,
+    ConnectorError, DeadLetter, Enumerator, FormerEnumerator, Piece, Read, Rollover, Sealing, SideOutputKind,
+    SideRecords, SinkIdentity, SinkWriter, Source, SourceIdentity, SplitReader,
 };
 use thalweg_types::{
-    OperatorId, Split, SplitId,
+    CheckpointId, OperatorId, Split, SplitId,
     checkpoint::Prepared,
     graph::{SinkOperator, SourceOperator},
     settings::JobSettings,
@@ -85,6 +85,10 @@ pub(super) struct TestTables {
     pub(super) dead_letters: Mutex<Vec<DeadLetter>>,
     /// Why each failed row failed.
     pub(super) failed_rows: Mutex<Vec<String>>,
+    /// How often each table was listed.
+    pub(super) listings: Mutex<BTreeMap<String, usize>>,
+    /// The checkpoints that sources were told to be complete, with the positions of their splits.
+    pub(super) completed: Mutex<Vec<(CheckpointId, Vec<Split>)>>,
 }
 
 impl TestTables {
@@ -141,12 +145,49 @@ impl Source for TestSource {
         Ok(self.tables.splits(&self.table))
     }
 
+    fn enumerator(&self) -> Option<Box<dyn Enumerator>> {
+        Some(Box::new(Self { tables: self.tables.clone(), table: self.table.clone() }))
+    }
+
+    fn completed(&self, checkpoint: CheckpointId, splits: &[Split]) {
+        self.tables.completed.lock().unwrap().push((checkpoint, splits.to_vec()));
+    }
+
     async fn open(&self, split: &Split) -> Result<Box<dyn SplitReader>, ConnectorError> {
         let (index, read): (usize, usize) = serde_json::from_value(split.payload.clone()).unwrap();
         let found = self.tables.sources.lock().unwrap()[&self.table][index].clone();
         let (tables, table) = (self.tables.clone(), self.table.clone());
         let left = found.batches.iter().skip(read).cloned().collect();
         Ok(Box::new(TestReader { tables, table, split: found, left, read, position: split.clone() }))
+    }
+}
+
+/// How long after one listing of a test's table the next one follows.
+pub(super) const LISTED_EVERY: Duration = Duration::from_millis(100);
+/// The member of a payload that marks the split that found others before there were enumerators: the pieces that it knew.
+pub(super) const FORMER: &str = "former";
+
+#[async_trait]
+impl Enumerator for TestSource {
+    fn interval(&self) -> Duration {
+        LISTED_EVERY
+    }
+
+    async fn list(&self) -> Result<Vec<Piece>, ConnectorError> {
+        *self.tables.listings.lock().unwrap().entry(self.table.clone()).or_default() += 1;
+        let splits = self.tables.splits(&self.table);
+        Ok(splits.into_iter().map(|split| Piece { name: split.id.0, bytes: 0 }).collect())
+    }
+
+    async fn cut(&self, piece: &Piece) -> Result<Vec<Split>, ConnectorError> {
+        Ok(self.tables.splits(&self.table).into_iter().filter(|split| split.id.0 == piece.name).collect())
+    }
+
+    fn former(&self, split: &Split) -> Result<Option<FormerEnumerator>, ConnectorError> {
+        let Some(found) = split.payload.get(FORMER) else { return Ok(None) };
+        let found = serde_json::from_value(found.clone()).unwrap();
+        let current = serde_json::from_value(split.payload["current"].clone()).unwrap();
+        Ok(Some(FormerEnumerator { found, current }))
     }
 }
 

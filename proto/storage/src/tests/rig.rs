@@ -1,6 +1,6 @@
 //! What the tests of storage share: rows of many types, a small manifest, and a store that lacks features.
 
-use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use arrow::{
     array::{
@@ -165,7 +165,6 @@ pub(crate) fn manifest(objects: Vec<StateObject>) -> Manifest {
         key_groups: KeyGroupTable::even(8, 2),
         parallelism: 2,
         graph: Some(recorded()),
-        enumerators: BTreeMap::new(),
         subtasks: (0..).zip(objects).map(|(index, object)| snapshot(index, object)).collect(),
     }
 }

@@ -21,7 +21,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
             "source.monitor-interval",
             OptionType::Duration,
             "",
-            "How often the path is checked for new files; without it, the table is bounded. New files are read one after the other, by name: their event times are expected in that order, up to the watermark's delay.",
+            "How long after one look at the path the next one follows; without it, the table is bounded. Files that are found together are read side by side, and their event times may lie in any order. Those of files found later are expected to be later, up to the watermark's delay.",
         ),
         option(
             "source.split-size",

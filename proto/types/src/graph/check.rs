@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow_schema::Schema;
 
-use super::{Distribution, Edge, FORMAT, GraphError, JobGraph, Parallelism};
+use super::{Distribution, Edge, FORMAT, GraphError, JobGraph, Parallelism, assignment_schema};
 use crate::id::OperatorId;
 
 impl JobGraph {
@@ -36,10 +36,22 @@ impl JobGraph {
 
     fn check_edge(&self, edge: &Edge) -> Result<(), GraphError> {
         let broken = |what: String| Err(GraphError::Inconsistent(what));
-        if edge.to.0 as usize >= self.operators.len() || edge.from >= edge.to {
+        let is_within = |id: OperatorId| (id.0 as usize) < self.operators.len();
+        if !is_within(edge.from) || !is_within(edge.to) {
             return broken(format!("an edge goes from {} to {}", edge.from, edge.to));
         }
         let (from, to) = (self.operator(edge.from), self.operator(edge.to));
+        // An enumerator has no inputs, so its edges close no circle.
+        let assigns = from.kind.is_enumerator();
+        if edge.from >= edge.to && !assigns {
+            return broken(format!("an edge goes from {} to {}", edge.from, edge.to));
+        }
+        if assigns != (edge.distribution == Distribution::Assigned) || assigns != to.kind.as_source().is_some() {
+            return broken(format!("{} cannot take splits from {}", to.id, from.id));
+        }
+        if assigns && (*from.output != *assignment_schema() || from.parallelism != Parallelism::One) {
+            return broken(format!("{} does not assign splits", from.id));
+        }
         if from.kind.is_end() || edge.port >= to.kind.describe().ports {
             return broken(format!("{} cannot feed port {} of {}", from.id, edge.port, to.id));
         }
@@ -53,9 +65,11 @@ impl JobGraph {
             Distribution::Gather if to.parallelism != Parallelism::One => {
                 broken(format!("{} gathers into {}, which is parallel", from.id, to.id))
             }
-            Distribution::Forward | Distribution::Hash { .. } | Distribution::Rebalance | Distribution::Gather => {
-                self.check_keys(edge)
-            }
+            Distribution::Forward
+            | Distribution::Hash { .. }
+            | Distribution::Rebalance
+            | Distribution::Gather
+            | Distribution::Assigned => self.check_keys(edge),
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Description<'a> {
 pub enum Role<'a> {
     /// Reads a table.
     Source(&'a SourceOperator),
+    /// Finds the splits of a source.
+    Enumerator,
     /// Has inputs and outputs.
     Transform,
     /// Writes a table.
@@ -62,12 +64,18 @@ impl OperatorKind {
     #[must_use]
     pub fn describe(&self) -> Description<'_> {
         match self {
-            Self::Source(source) => Description {
-                ports: 0,
-                keys: Vec::new(),
-                side_output: source.connector.dead_letter_path().map(SideOutput::DeadLetters),
-                ..stateless(Role::Source(source))
-            },
+            Self::Source(source) => {
+                let assigned = source.connector.finds_splits();
+                Description {
+                    ports: assigned.into(),
+                    keys: if assigned { vec![&[]] } else { Vec::new() },
+                    side_output: source.connector.dead_letter_path().map(SideOutput::DeadLetters),
+                    ..stateless(Role::Source(source))
+                }
+            }
+            Self::Enumerate(_) => {
+                Description { ports: 0, keys: Vec::new(), state: StateScope::KeyGroups, ..stateless(Role::Enumerator) }
+            }
             Self::Calc(_) => Description { drains_at_barriers: true, ..stateless(Role::Transform) },
             Self::WindowAssign(_) => Description { drains_at_barriers: true, ..stateless(Role::Transform) },
             Self::WindowAggregate(aggregate) => match aggregate.phase {
@@ -95,7 +103,16 @@ impl OperatorKind {
     pub fn as_source(&self) -> Option<&SourceOperator> {
         match self.describe().role {
             Role::Source(source) => Some(source),
-            Role::Transform | Role::Sink(_) | Role::Collect(_) => None,
+            Role::Enumerator | Role::Transform | Role::Sink(_) | Role::Collect(_) => None,
+        }
+    }
+
+    /// Whether it finds the splits of a source.
+    #[must_use]
+    pub fn is_enumerator(&self) -> bool {
+        match self.describe().role {
+            Role::Enumerator => true,
+            Role::Source(_) | Role::Transform | Role::Sink(_) | Role::Collect(_) => false,
         }
     }
 
@@ -104,7 +121,7 @@ impl OperatorKind {
     pub fn as_sink(&self) -> Option<&SinkOperator> {
         match self.describe().role {
             Role::Sink(sink) => Some(sink),
-            Role::Source(_) | Role::Transform | Role::Collect(_) => None,
+            Role::Source(_) | Role::Enumerator | Role::Transform | Role::Collect(_) => None,
         }
     }
 
@@ -113,7 +130,7 @@ impl OperatorKind {
     pub fn as_collect(&self) -> Option<&CollectOperator> {
         match self.describe().role {
             Role::Collect(collect) => Some(collect),
-            Role::Source(_) | Role::Transform | Role::Sink(_) => None,
+            Role::Source(_) | Role::Enumerator | Role::Transform | Role::Sink(_) => None,
         }
     }
 
@@ -122,7 +139,7 @@ impl OperatorKind {
     pub fn is_end(&self) -> bool {
         match self.describe().role {
             Role::Sink(_) | Role::Collect(_) => true,
-            Role::Source(_) | Role::Transform => false,
+            Role::Source(_) | Role::Enumerator | Role::Transform => false,
         }
     }
 }

@@ -19,6 +19,7 @@
 //! |---|---|
 //! | `source` | words: table, connector; of rows that stand in the script, also the word of these (`VALUES_ROWS`) |
 //! | `sink` | words: table, connector |
+//! | `enumerate` | word: table |
 //! | `window_aggregate` | word of the phase (`single`, `local`, `global`); windows; list of *places* of the keys; list of *shapes* of the aggregates; numbers 0 or 1 for each of the window's start, end and time that is emitted; list of the types of places; hash of port 0 |
 //! | `window_join` | lists of numbers of columns: start and end of the left window, then of the right one; the left keys; the right keys; list of types and hash of port 0, and of port 1 |
 //! | `window_top_n` | lists of numbers of columns: the window's start and end; the partition; order; number of rows; 0 or 1: the row number is emitted; list of types and hash of port 0 |
@@ -173,7 +174,7 @@ impl Identities {
     /// The xxh3-64 of the word `thalweg-graph-1`; the number of key groups; a list of the operators: identity, word of the
     /// kind, 0 or 1 for `Parallelism::One` or `Job`, and a list of the output's columns, each a word of its name, one of
     /// its type, and 0 or 1: it may be NULL; and a list of the edges, in the graph's order: numbers of sender, receiver and
-    /// port, and the word `forward`, `hash` with a list of numbers, `rebalance` or `gather`.
+    /// port, and the word `forward`, `hash` with a list of numbers, `rebalance`, `gather` or `assigned`.
     #[must_use]
     pub fn fingerprint(&self) -> GraphFingerprint {
         self.fingerprint
@@ -206,6 +207,7 @@ fn fingerprint(graph: &JobGraph, identities: &[OperatorIdentity]) -> GraphFinger
             }
             Distribution::Rebalance => parts.word("rebalance"),
             Distribution::Gather => parts.word("gather"),
+            Distribution::Assigned => parts.word("assigned"),
         }
     });
     GraphFingerprint(parts.hash())

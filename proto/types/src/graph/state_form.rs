@@ -32,6 +32,7 @@ impl OperatorKind {
     pub fn state_form(&self) -> StateForm {
         let first = |kind| StateForm { kind, written: 1, oldest: 1 };
         match self {
+            Self::Enumerate(_) => first("enumerate"),
             Self::Source(_) => first("source"),
             Self::Calc(_) => first("calc"),
             Self::WindowAssign(_) => first("window_assign"),

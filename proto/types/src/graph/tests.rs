@@ -99,3 +99,32 @@ fn any_text_is_refused_or_read_without_a_panic() {
         let _ = JobGraph::from_bytes(&bytes);
     });
 }
+
+/// A graph as it was recorded before there were enumerators.
+#[test]
+fn a_source_that_finds_splits_gets_an_enumerator_behind_all_others() {
+    let mut before = two_operators(Distribution::Hash { keys: vec![0] }, Parallelism::Job);
+    let OperatorKind::Source(source) = &mut before.operators[0].kind else { unreachable!("it is the source") };
+    let options = [("path", "in"), ("format", "json"), ("source.monitor-interval", "1 s")];
+    let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    source.connector = TableConnector { name: "filesystem".to_owned(), options: options.into() };
+    assert!(before.check().is_err(), "nothing assigns splits to the source");
+    let plan = crate::chain::ChainPlan::of(&before);
+    let graph = JobGraph::from_bytes(&before.to_bytes()).expect("it is completed");
+    assert_eq!(graph.enumerators().collect::<Vec<_>>(), [(OperatorId(2), OperatorId(0))]);
+    assert_eq!(graph.operators[..2], before.operators[..]);
+    let completed = crate::chain::ChainPlan::of(&graph);
+    assert_eq!(completed.chains[..plan.chains.len()], plan.chains[..], "its checkpoints name chains by number");
+    assert_eq!(completed.exchanges[..plan.exchanges.len()], plan.exchanges[..], "and exchanges");
+    assert_eq!(JobGraph::from_bytes(&graph.to_bytes()), Ok(graph.clone()), "once");
+
+    let mut strange = graph.clone();
+    strange.edges[1].to = OperatorId(1);
+    check_refused(&strange, "op-1 cannot take splits from op-2");
+    let mut strange = graph.clone();
+    strange.edges[1].distribution = Distribution::Rebalance;
+    check_refused(&strange, "op-0 cannot take splits from op-2");
+    let mut strange = graph;
+    strange.operators[2].output = strange.operators[0].output.clone();
+    check_refused(&strange, "op-2 does not assign splits");
+}

@@ -1,6 +1,6 @@
 //! Facts of checkpoints: how they are taken, aborted, published, restored and forgotten.
 
-use thalweg_types::{graph::OperatorIdentity, job::CheckpointState};
+use thalweg_types::{ChainPlan, graph::OperatorIdentity, job::CheckpointState};
 
 use super::*;
 
@@ -411,25 +411,6 @@ fn no_node_is_told_of_a_checkpoint_before_its_beginning_is_recorded() {
     assert!(world.is_told_to_begin(CheckpointId(1)));
 }
 
-/// Enumerators remember nothing yet, so a later release has put it there.
-#[test]
-fn what_enumerators_remember_is_carried_from_one_checkpoint_to_the_next() {
-    let mut world = running();
-    until_complete(&mut world, 1);
-    let remembered = || [(OperatorIdentity(7), serde_json::json!({"found": ["a"]}))].into();
-    world.manifests().for_each(|manifest| manifest.enumerators = remembered());
-    world.change_leader();
-    for _ in 0..2 {
-        let last = world.record().last_checkpoint;
-        until_complete(&mut world, last.0 + 2);
-        let newest = world.manifests().max_by_key(|manifest| manifest.checkpoint).unwrap();
-        assert!(newest.checkpoint > last && newest.enumerators == remembered(), "{newest:?}");
-        world.lose_node(NodeId(2));
-        world.restart_node(NodeId(2));
-        world.until(JobStatus::Running);
-    }
-}
-
 #[test]
 fn a_job_whose_state_no_operator_goes_on_from_fails_before_it_is_deployed() {
     let mut world = running();
@@ -443,4 +424,34 @@ fn a_job_whose_state_no_operator_goes_on_from_fails_before_it_is_deployed() {
     world.until(JobStatus::Failed);
     let told = &world.record().failure.as_ref().unwrap().message;
     assert!(told.contains("state of op-0") && told.contains("source, identity 0000000000000007"), "{told}");
+}
+
+/// Nobody lists the splits before the job begins. Checkpoints of before there were enumerators name them all, and only the
+/// connector can tell which of them looked for new ones.
+#[test]
+fn an_enumerator_gets_the_splits_of_a_checkpoint_that_was_taken_without_it() {
+    use thalweg_types::checkpoint::{OperatorSnapshot, SplitProgress};
+    use thalweg_types::{Split, SplitId};
+
+    let mut world = World::with_interval(&[2, 2], Some(3), graphs::watching(), INTERVAL);
+    world.endless = true;
+    world.until(JobStatus::Running);
+    assert!(world.dealt.iter().all(|(_, splits)| splits.is_empty()), "{:?}", world.dealt);
+    until_complete(&mut world, 1);
+    let mut manifest = world.any_manifest();
+    let plan = ChainPlan::of(&graphs::watching());
+    let matching = manifest.matched(&graphs::watching(), &plan).unwrap();
+    let split = |name: &str| Split {
+        id: SplitId(name.to_owned()),
+        sequence: name.to_owned(),
+        ordinal: 0,
+        payload: serde_json::Value::Null,
+    };
+    let (source, enumerator) = (OperatorId(0), OperatorId(3));
+    let splits = vec![SplitProgress::unread(split("a")), SplitProgress::unread(split("b"))];
+    manifest.subtasks[0].source = Some(thalweg_types::checkpoint::SourceSnapshot { source, splits: splits.clone() });
+    assert_eq!(world.controller().handed_over(&manifest, &matching), [(enumerator, splits.clone())]);
+    let known = OperatorSnapshot { operator: enumerator, values: BTreeMap::default(), tables: BTreeMap::default() };
+    manifest.subtasks.last_mut().unwrap().operators.push(known);
+    assert_eq!(world.controller().handed_over(&manifest, &matching), [(source, splits)]);
 }

@@ -67,6 +67,16 @@ pub(super) fn publishing() -> JobGraph {
     )
 }
 
+/// `publishing`, with a source whose splits are found while the job runs.
+pub(super) fn watching() -> JobGraph {
+    let mut graph = publishing();
+    let OperatorKind::Source(source) = &mut graph.operators[0].kind else { unreachable!("it is the source") };
+    let options = [("path", "in"), ("format", "json"), ("source.monitor-interval", "1 s")];
+    let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    source.connector = TableConnector { name: "filesystem".to_owned(), options: options.into() };
+    graph.with_enumerators()
+}
+
 /// Source -gather-> collect.
 pub(super) fn collecting() -> JobGraph {
     let collect = OperatorKind::Collect(CollectOperator { query: 0 });

@@ -77,7 +77,7 @@ impl World {
         Self::with_interval(slots, wish, graphs::publishing(), interval)
     }
 
-    fn with_interval(slots: &[u32], wish: Option<u32>, graph: JobGraph, interval: Duration) -> Self {
+    pub(super) fn with_interval(slots: &[u32], wish: Option<u32>, graph: JobGraph, interval: Duration) -> Self {
         let config = ControlConfig { checkpoint_interval: interval, ..ControlConfig::default() };
         let spec = JobSpec {
             name: "test".to_owned(),

@@ -171,36 +171,57 @@ async fn files_that_are_no_text_are_told_of() {
     assert!(error_of(&*source).await.starts_with(&format!("{name}:1: expected '{{', found ")));
 }
 
-#[tokio::test(start_paused = true)]
-async fn new_files_are_found_and_read_once() {
+#[tokio::test]
+async fn all_files_are_listed_and_each_is_cut_by_itself() {
     let (folder, context) = (folder(), context());
     fs::write(folder.path().join("a"), "{\"a\":1}\n").expect("written");
+    let options = [("source.monitor-interval", "2 s"), ("source.split-size", "8 B")];
+    let source = table(&context, &path(&folder), "json", &options, numbers()).expect("a table");
+    let enumerator = source.enumerator().expect("the path is watched");
+    assert_eq!(enumerator.interval(), std::time::Duration::from_secs(2));
+    fs::write(folder.path().join("c"), "{\"a\":2}\n{\"a\":3}\n").expect("written");
+    fs::write(folder.path().join("b"), "").expect("written");
+    fs::write(folder.path().join(".d"), "{\"a\":8}\n").expect("written");
+    let listed = enumerator.list().await.expect("listed");
+    let names: Vec<&str> = listed.iter().map(|piece| &piece.name[piece.name.len() - 1..]).collect();
+    assert_eq!(names, ["a", "b", "c"], "old and new, without hidden ones");
+    assert!(enumerator.cut(&listed[1]).await.expect("cut").is_empty(), "nothing is in it");
+    let mut lines = String::new();
+    for split in enumerator.cut(&listed[2]).await.expect("cut") {
+        assert_eq!(enumerator.former(&split).expect("readable"), None);
+        let mut reader = source.open(&split).await.expect("opened");
+        while let Read::Records { batch, .. } = reader.next().await.expect("readable") {
+            lines.extend(to_lines(&batch));
+        }
+    }
+    assert_eq!(lines, "{\"a\":2}{\"a\":3}", "in two splits");
+    let bounded = table(&context, &path(&folder), "json", &[], numbers()).expect("a table");
+    assert!(bounded.enumerator().is_none(), "its splits are listed once");
+}
+
+/// As it was written before enumerators found new files.
+#[tokio::test]
+async fn the_split_that_looked_for_new_files_is_taken_apart() {
+    let (folder, context) = (folder(), context());
     let options = [("source.monitor-interval", "1 s")];
     let source = table(&context, &path(&folder), "json", &options, numbers()).expect("a table");
-    let splits = source.discover().await.expect("listed");
-    assert_eq!(splits.len(), 2);
-    let mut monitor = source.open(&splits[1]).await.expect("opened");
-    assert!(matches!(monitor.next().await, Ok(Read::Idle)), "nothing is promised of files to come");
-    let nothing = tokio::time::timeout(std::time::Duration::from_secs(5), monitor.next()).await;
-    assert!(nothing.is_err(), "the first file belongs to the other split");
-    fs::write(folder.path().join("c"), "{\"a\":2}\n{\"a\":3}\n{\"a\":4}\n{\"a\":5}\n{\"a\":6}\n").expect("written");
-    fs::write(folder.path().join("b"), "{\"a\":7}\n").expect("written");
-    let mut lines = Vec::new();
-    for _ in 0..2 {
-        let Read::Records { batch, .. } = monitor.next().await.expect("readable") else { panic!("it never ends") };
-        lines.extend(to_lines(&batch));
-    }
-    assert_eq!(lines.len(), 5, "file b, then four rows of file c");
-    let later = monitor.later_position();
-    assert!(matches!(monitor.next().await, Ok(Read::Records { .. })));
-    fs::write(folder.path().join("d"), "{\"a\":8}\n").expect("written");
-    assert!(matches!(monitor.next().await, Ok(Read::Records { .. })), "what is read later changes nothing");
-    fs::remove_file(folder.path().join("d")).expect("removed");
-    let mut resumed = source.open(&later()).await.expect("opened");
-    let Read::Records { batch, .. } = resumed.next().await.expect("readable") else { panic!("it never ends") };
-    lines.extend(to_lines(&batch));
-    assert_eq!(lines.concat(), [7, 2, 3, 4, 5, 6].map(|a| format!("{{\"a\":{a}}}")).concat());
-    assert!(matches!(resumed.next().await, Ok(Read::Idle)));
-    let nothing = tokio::time::timeout(std::time::Duration::from_secs(5), resumed.next()).await;
-    assert!(nothing.is_err());
+    let enumerator = source.enumerator().expect("the path is watched");
+    let split = |payload: serde_json::Value| thalweg_types::Split {
+        id: thalweg_types::SplitId("new-files".to_owned()),
+        sequence: "new-files".to_owned(),
+        ordinal: 0,
+        payload,
+    };
+    let reading = split(serde_json::json!({ "monitor": {
+        "read": ["in/a", "in/b"], "current": { "lines": { "file": "in/b", "start": 0, "end": 20, "offset": 8 } },
+    } }));
+    let former = enumerator.former(&reading).expect("readable").expect("it looked for new files");
+    assert_eq!(former.found, ["in/a", "in/b"]);
+    let current = former.current.expect("it was reading");
+    assert_eq!((current.id.0.as_str(), current.sequence.as_str()), ("in/b@0", "in/b"));
+    assert_eq!(current.payload["lines"]["offset"], 8);
+    let waiting = split(serde_json::json!({ "monitor": { "read": ["in/a"], "current": null } }));
+    assert_eq!(enumerator.former(&waiting).expect("readable").expect("it looked").current, None);
+    assert!(enumerator.former(&split(serde_json::json!({ "monitor": {} }))).is_err());
+    assert!(source.open(&waiting).await.is_err(), "nobody reads it any more");
 }

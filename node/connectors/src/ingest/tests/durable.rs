@@ -1,7 +1,6 @@
 //! What was acknowledged is read exactly once, whatever fails between.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     ops::Range,
     sync::Mutex,
@@ -232,7 +231,6 @@ fn manifest(split: &Split) -> Manifest {
         key_groups: KeyGroupTable::even(2, 1),
         parallelism: 1,
         graph: None,
-        enumerators: BTreeMap::new(),
         subtasks: vec![snapshot],
     }
 }

@@ -54,7 +54,6 @@ fn manifest(graph: &JobGraph, [source, sum, _]: [OperatorId; 3]) -> Manifest {
         key_groups: KeyGroupTable::even(16, 1),
         parallelism: 1,
         graph: Some(RecordedGraph::of(graph, &plan)),
-        enumerators: BTreeMap::new(),
         subtasks: vec![snapshot],
     };
     manifest.check().expect("it is sound");

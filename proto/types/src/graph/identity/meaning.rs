@@ -37,10 +37,13 @@ impl<'a> Meanings<'a> {
     pub(super) fn new(graph: &'a JobGraph) -> Self {
         let mut passed: Vec<u32> = Vec::with_capacity(graph.operators.len());
         for operator in &graph.operators {
-            let before = graph.inputs(operator.id).map(|edge| passed[edge.from.0 as usize]).max();
             passed.push(match &operator.kind {
-                OperatorKind::Calc(_) | OperatorKind::WindowAssign(_) => (before.unwrap_or(0) + 1) % (PASSED_MAX + 1),
-                OperatorKind::Source(_)
+                OperatorKind::Calc(_) | OperatorKind::WindowAssign(_) => {
+                    let before = graph.inputs(operator.id).map(|edge| passed[edge.from.0 as usize]).max();
+                    (before.unwrap_or(0) + 1) % (PASSED_MAX + 1)
+                }
+                OperatorKind::Enumerate(_)
+                | OperatorKind::Source(_)
                 | OperatorKind::WindowAggregate(_)
                 | OperatorKind::WindowJoin(_)
                 | OperatorKind::WindowTopN(_)
@@ -69,6 +72,7 @@ impl<'a> Meanings<'a> {
         parts.word("thalweg-state-1");
         parts.word(operator.kind.state_form().kind);
         match &operator.kind {
+            OperatorKind::Enumerate(enumerate) => parts.word(&enumerate.table),
             OperatorKind::Source(source) => add_table(&mut parts, &source.table, &source.connector),
             OperatorKind::Sink(sink) => add_table(&mut parts, &sink.table, &sink.connector),
             OperatorKind::Calc(calc) => self.add_calc(&mut parts, id, calc),
@@ -197,7 +201,8 @@ impl<'a> Meanings<'a> {
             OperatorKind::Source(source) => self.of_source(operator, source, columns),
             OperatorKind::Calc(calc) if is_passed => self.through_calc(id, calc, columns),
             OperatorKind::WindowAssign(assign) if is_passed => self.through_assign(operator, assign, columns),
-            OperatorKind::Calc(_)
+            OperatorKind::Enumerate(_)
+            | OperatorKind::Calc(_)
             | OperatorKind::WindowAssign(_)
             | OperatorKind::WindowAggregate(_)
             | OperatorKind::WindowJoin(_)

@@ -1,0 +1,186 @@
+//! The actor of an enumerator: lists a table's pieces now and then, and assigns the splits of new ones to the subtasks of
+//! the source.
+//!
+//! ```text
+//! Ready -- started --> list -- something new --> begin -> assign.. -> all is processed -> settled --.
+//!                        ^ '-- nothing new ----------------------------------------------> settled --+-- interval --> list
+//!                        '---------------------------------------------------------------------------'
+//! ```
+//!
+//! An assignment and the memory of it change together, between two barriers. So a checkpoint has both or neither: the
+//! subtask's splits hold what the enumerator knows to be assigned, or the exchange holds it on its way. What is listed and
+//! not assigned yet is in no checkpoint; the next listing finds it again.
+//!
+//! The watermark of the source: files that are found together may have any times. So no subtask lets its watermark grow
+//! before all subtasks that were idle count again, everywhere behind them. A subtask returns the credit of what it is
+//! assigned only then. Once all credit is back, all is settled: the enumerator becomes idle, and its subtasks may go on.
+
+use std::{future::Future, pin::pin, sync::Arc};
+
+use futures::{StreamExt as _, stream};
+use thalweg_connectors::{ConnectorError, Enumerator, Piece};
+use thalweg_types::{
+    Split,
+    checkpoint::{SplitProgress, SplitState},
+};
+use tokio::sync::watch;
+
+use crate::{
+    assignment,
+    chain::Chain,
+    failure::SubtaskError,
+    known::KnownPieces,
+    meter::{Meter, Spent},
+    orders::AttemptOrders,
+};
+
+/// Pieces that are cut at a time: cutting may read the end of a file.
+const CUTS_MAX: usize = 16;
+/// The most pieces that are assigned in one batch.
+const PIECES_MAX: usize = 64;
+
+/// The state of the actor. What it remembers is in the chain, which freezes it.
+pub(crate) struct EnumeratorSubtask {
+    pub(crate) table: String,
+    pub(crate) enumerator: Arc<dyn Enumerator>,
+    /// Splits of a checkpoint that was taken without an enumerator.
+    pub(crate) former: Vec<SplitProgress>,
+    /// How many subtasks the source has.
+    pub(crate) subtasks: u32,
+    pub(crate) orders: watch::Receiver<AttemptOrders>,
+    pub(crate) chain: Chain,
+    pub(crate) meter: Arc<Meter>,
+}
+
+impl EnumeratorSubtask {
+    /// Runs until it is cancelled or fails.
+    pub(crate) async fn run(mut self) -> Result<(), SubtaskError> {
+        if self.orders.wait_for(|orders| orders.started || orders.stopped).await.is_err() {
+            // The sender drops only when the attempt ends. This is not the end of input: cancellation follows.
+            std::future::pending::<()>().await;
+        }
+        self.go_on_from_former().await?;
+        while self.look().await?.is_some() {}
+        self.chain.finish(None).await?;
+        self.chain.attend_on(None).await
+    }
+
+    /// Takes over the work of splits that looked for new files before there were enumerators: the names that they had
+    /// found become known, and all that is not read to its end is assigned anew.
+    async fn go_on_from_former(&mut self) -> Result<(), SubtaskError> {
+        if self.former.is_empty() {
+            return Ok(());
+        }
+        self.chain.ready(None).await?;
+        // Nothing may be awaited from here on, as below.
+        let (mut left, mut reached) = (Vec::new(), None::<SplitProgress>);
+        for mut progress in std::mem::take(&mut self.former) {
+            let former = self.enumerator.former(&progress.split).map_err(|source| self.failed(source))?;
+            if let Some(former) = former {
+                former.found.iter().for_each(|name| self.known().insert(name));
+                match former.current {
+                    Some(current) => progress.split = current,
+                    None => (progress.split.payload, progress.state) = (serde_json::Value::Null, SplitState::Finished),
+                }
+            }
+            if progress.state != SplitState::Finished {
+                left.push(progress);
+            } else if reached.as_ref().is_none_or(|reached| progress.watermark > reached.watermark) {
+                reached = Some(progress);
+            }
+        }
+        left.extend(reached);
+        self.assign(left)
+    }
+
+    /// Lists once, assigns what is new, and waits for the time of the next listing. `None` if the source was stopped.
+    async fn look(&mut self) -> Result<Option<()>, SubtaskError> {
+        let enumerator = self.enumerator.clone();
+        let Some(listed) = self.attending(enumerator.list()).await? else { return Ok(None) };
+        let mut new = listed.map_err(|source| self.failed(source))?;
+        new.retain(|piece| !self.known().contains(&piece.name));
+        if !new.is_empty() && self.assign_all(enumerator.as_ref(), new).await?.is_none() {
+            return Ok(None);
+        }
+        if self.settle().await?.is_none() {
+            return Ok(None);
+        }
+        self.attending(tokio::time::sleep(enumerator.interval())).await
+    }
+
+    async fn assign_all(&mut self, enumerator: &dyn Enumerator, new: Vec<Piece>) -> Result<Option<()>, SubtaskError> {
+        self.chain.ready(None).await?;
+        self.chain.set_idle(false)?;
+        self.send(&(0..self.subtasks).map(|subtask| (subtask, None)).collect::<Vec<_>>())?;
+        let cut = |piece: Piece| async move { enumerator.cut(&piece).await.map(|splits| (piece, splits)) };
+        let mut cuts = pin!(stream::iter(new).map(cut).buffered(CUTS_MAX).ready_chunks(PIECES_MAX));
+        loop {
+            let Some(next) = self.attending(cuts.next()).await? else { return Ok(None) };
+            let Some(next) = next else { return Ok(Some(())) };
+            let next: Result<Vec<(Piece, Vec<Split>)>, ConnectorError> = next.into_iter().collect();
+            let next = next.map_err(|source| self.failed(source))?;
+            self.chain.ready(None).await?;
+            // Nothing may be awaited from here on: what is known and what was sent must be on one side of a barrier.
+            let mut splits = Vec::new();
+            for (piece, of_piece) in next {
+                self.known().insert(&piece.name);
+                splits.extend(of_piece.into_iter().map(SplitProgress::unread));
+            }
+            self.assign(splits)?;
+        }
+    }
+
+    fn assign(&mut self, splits: Vec<SplitProgress>) -> Result<(), SubtaskError> {
+        let subtasks = self.subtasks;
+        let known = self.known();
+        let assigned: Vec<_> = splits.into_iter().map(|split| (known.next_subtask(subtasks), Some(split))).collect();
+        if assigned.is_empty() { Ok(()) } else { self.send(&assigned) }
+    }
+
+    fn send(&mut self, assigned: &[(u32, Option<SplitProgress>)]) -> Result<(), SubtaskError> {
+        let rows = assignment::encode(assigned);
+        let rows = rows.map_err(|error| SubtaskError::Assignment { reason: error.to_string() })?;
+        self.chain.push(&rows)?;
+        self.chain.observe_state()
+    }
+
+    /// Waits until the subtasks have processed all assignments, and tells them so. `None` if the source was stopped.
+    async fn settle(&mut self) -> Result<Option<()>, SubtaskError> {
+        let carried = self.chain.carried();
+        loop {
+            self.chain.attend(None).await?;
+            if self.orders.borrow().stopped {
+                return Ok(None);
+            }
+            if self.chain.wait_processed(&carried).await?.is_some() {
+                break;
+            }
+        }
+        self.chain.set_idle(true)?;
+        Ok(Some(()))
+    }
+
+    /// Runs a future while attending to checkpoints. `None` if the source was stopped meanwhile.
+    async fn attending<T>(&mut self, future: impl Future<Output = T>) -> Result<Option<T>, SubtaskError> {
+        let mut future = pin!(future);
+        let since = self.meter.now();
+        loop {
+            self.chain.attend(None).await?;
+            if self.orders.borrow().stopped {
+                return Ok(None);
+            }
+            if let Some(done) = self.chain.wait_for(future.as_mut()).await? {
+                self.meter.spend(Spent::Idle, since);
+                return Ok(Some(done));
+            }
+        }
+    }
+
+    fn known(&mut self) -> &mut KnownPieces {
+        self.chain.known().expect("the head of an enumerator's chain remembers")
+    }
+
+    fn failed(&self, source: ConnectorError) -> SubtaskError {
+        SubtaskError::Connector { table: self.table.clone(), source }
+    }
+}
