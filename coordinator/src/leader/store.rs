@@ -8,11 +8,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::BoxFuture;
 use thalweg_control::{Effect, JobController};
-use thalweg_storage::{
-    CheckpointStore, ListedObject, StorageError,
-    ingest_log::{self, LogPosition},
-    names,
-};
+use thalweg_ingest_log::{LogPosition, unneeded};
+use thalweg_storage::{CheckpointStore, ListedObject, StorageError, names};
 use thalweg_types::{
     Attempt, CheckpointId, ClusterId, JobId, Term,
     checkpoint::{Manifest, ManifestRef},
@@ -137,7 +134,7 @@ async fn get(store: &CheckpointStore, owner: &Owner, reference: &ManifestRef) ->
 /// `older_than`, only what a dropped manifest names is deleted.
 ///
 /// Of the job's ingest logs, the segments before the positions of all kept manifests are deleted. These positions
-/// account for everything still needed, with promised idempotency keys (see `thalweg_storage::ingest_log`). If an ended
+/// account for everything still needed, with promised idempotency keys (see `thalweg_ingest_log`). If an ended
 /// job keeps no checkpoint, its logs are deleted as a whole.
 async fn collect(
     store: &CheckpointStore,
@@ -213,7 +210,7 @@ async fn useless_segments(
         return Ok(Vec::new());
     }
     let listed = store.list(&names::ingest_prefix(&owner.cluster, owner.job)).await?;
-    Ok(ingest_log::unneeded(listed.into_iter().map(|object| object.name).collect(), kept))
+    Ok(unneeded(listed.into_iter().map(|object| object.name).collect(), kept))
 }
 
 fn objects_of(manifest: &Manifest) -> impl Iterator<Item = String> {

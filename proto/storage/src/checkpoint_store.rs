@@ -4,7 +4,7 @@
 //! second one of the same name is refused, unless it has the same content, because the first put may have gone
 //! unanswered.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -154,7 +154,24 @@ impl CheckpointStore {
             },
             Err(error) => return Err(store_error("create", name)(error)),
         }
-        self.get(name).await
+        self.read(name).await
+    }
+
+    /// Creates an object by a conditional put, so that of several creators one succeeds. Returns `None` if it is this one, or
+    /// the content that was there. After an error the object may have been created or not.
+    ///
+    /// # Errors
+    /// When the store fails or has no conditional put.
+    pub async fn create_exclusively(&self, name: &str, bytes: Bytes) -> Result<Option<Bytes>, StorageError> {
+        match self.store.put_opts(&self.key(name)?, bytes.into(), PutMode::Create.into()).await {
+            Ok(_) => Ok(None),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => self.read(name).await.map(Some),
+            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
+                let reason = "the object store has no conditional put, which decides who may create it";
+                Err(config(format!("create {name}"), reason))
+            }
+            Err(error) => Err(store_error("create", name)(error)),
+        }
     }
 
     /// Reads a manifest, and checks that it is the one that was put.
@@ -236,9 +253,21 @@ impl CheckpointStore {
         Ok(whole)
     }
 
-    pub(crate) async fn get(&self, name: &str) -> Result<Bytes, StorageError> {
+    /// Reads a whole object.
+    ///
+    /// # Errors
+    /// When it does not exist, or the store fails.
+    pub async fn read(&self, name: &str) -> Result<Bytes, StorageError> {
         let found = self.store.get(&self.key(name)?).await.map_err(store_error("read", name))?;
         found.bytes().await.map_err(store_error("read", name))
+    }
+
+    /// Reads some bytes of an object.
+    ///
+    /// # Errors
+    /// When it does not exist or is shorter, or the store fails.
+    pub async fn read_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+        self.store.get_range(&self.key(name)?, range).await.map_err(store_error("read", name))
     }
 
     /// The key of a name in the store. Names also come from files, so one with `..` is refused.

@@ -61,6 +61,11 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// The error of an object that is not what it should be.
+    pub fn corrupt(object: &str, reason: impl Into<String>) -> Self {
+        corrupt(object, reason)
+    }
+
     /// What the error means for the attempt.
     #[must_use]
     pub fn failure_kind(&self) -> FailureKind {

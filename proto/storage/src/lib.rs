@@ -1,10 +1,9 @@
-//! Object stores by URL, and the formats of checkpoints and ingest logs in them.
+//! Object stores by URL, and the formats of checkpoints in them.
 //!
 //! ```text
 //! ObjectStores --open URL--> CheckpointStore --put_state---> CLUSTER/job-J/attempt-A/CHAIN-INDEX-CHECKPOINT.state
 //!                                            --put_manifest-> CLUSTER/job-J/manifest-CHECKPOINT-ATTEMPT-TERM.json
 //!                                            --put_marker---> thalweg-cluster.json
-//!                                IngestLog --create--------> CLUSTER/job-J/ingest/LOG/NUMBER.segment
 //! ```
 //!
 //! An object is durable once a `put` of a checkpoint store has returned, in a local directory too. Length, checksum and
@@ -16,12 +15,9 @@ mod checkpoint_store;
 mod compact;
 mod directory;
 mod error;
-pub mod ingest_log;
-mod log_name;
 mod marker;
 pub mod names;
 mod refusal;
-mod segment_number;
 mod staged;
 mod state_file;
 mod state_reader;

@@ -3,17 +3,15 @@
 //! ```text
 //! CLUSTER/job-J/attempt-A/CHAIN-INDEX-CHECKPOINT.state     a subtask's state, of one checkpoint
 //! CLUSTER/job-J/manifest-CHECKPOINT-ATTEMPT-TERM.json      all of a checkpoint
-//! CLUSTER/job-J/ingest/LOG/NUMBER.segment                  records that were POSTed: see `ingest_log`
+//! CLUSTER/job-J/ingest/LOG/NUMBER.segment                  records that were POSTed: see `thalweg-ingest-log`
 //! ```
 //!
 //! No two writers share a name: clusters have different ids, numbers of attempts and checkpoints are never used twice,
 //! and the leader of another term writes another manifest. Segments are an intended exception: attempts contend for the
 //! next number of a log. A checkpoint in a manifest's name has at least 12 digits, and so has a segment's number, so
-//! that names sort by these numbers. LOG is a `LogName`.
+//! that names sort by these numbers.
 
 use thalweg_types::{Attempt, CheckpointId, ClusterId, JobId, SubtaskId, Term};
-
-use crate::{log_name::LogName, segment_number::SegmentNumber};
 
 /// The folder of everything that a job writes, without `/` at its end.
 #[must_use]
@@ -45,25 +43,6 @@ pub fn manifest(cluster: &ClusterId, job: JobId, checkpoint: CheckpointId, attem
 #[must_use]
 pub fn ingest_prefix(cluster: &ClusterId, job: JobId) -> String {
     format!("{}/ingest", job_prefix(cluster, job))
-}
-
-/// The folder of an ingest log, without `/` at its end.
-#[must_use]
-pub fn ingest_folder(cluster: &ClusterId, job: JobId, log: &LogName) -> String {
-    format!("{}/{log}", ingest_prefix(cluster, job))
-}
-
-/// A segment of an ingest log.
-#[must_use]
-pub fn segment(folder: &str, number: SegmentNumber) -> String {
-    format!("{folder}/{:012}.segment", number.0)
-}
-
-/// The folder and the number of a segment; `None` if the name has another form.
-#[must_use]
-pub fn segment_of(name: &str) -> Option<(&str, SegmentNumber)> {
-    let (folder, file) = name.rsplit_once('/')?;
-    Some((folder, SegmentNumber(number(file.strip_suffix(".segment")?)?)))
 }
 
 /// The attempt that wrote an object; `None` if the name has another form.
@@ -128,7 +107,7 @@ fn number(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use thalweg_types::{ChainId, SplitId, graph::OperatorIdentity};
+    use thalweg_types::ChainId;
 
     use super::*;
 
@@ -146,19 +125,6 @@ mod tests {
         assert!(is_manifest(&whole) && !is_manifest(&state));
         let last = manifest(&cluster, job, CheckpointId::FINAL, Attempt(4), Term(9));
         assert_eq!(checkpoint_of(&last), Some(CheckpointId::FINAL));
-    }
-
-    #[test]
-    fn segments_lie_in_the_folder_of_their_log() {
-        let (cluster, job) = (ClusterId("00c0ffee00c0ffee".to_owned()), JobId(3));
-        let log = LogName::of(OperatorIdentity(0x1f), &SplitId("/ingest/t".to_owned()));
-        let folder = ingest_folder(&cluster, job, &log);
-        assert_eq!(folder, "00c0ffee00c0ffee/job-3/ingest/000000000000001f-f0cdd6bb395812ff");
-        let name = segment(&folder, SegmentNumber(12));
-        assert_eq!(name, format!("{folder}/000000000012.segment"));
-        assert_eq!(segment_of(&name), Some((folder.as_str(), SegmentNumber(12))));
-        assert!(attempt_of(&name).is_none() && checkpoint_of(&name).is_none() && !is_manifest(&name));
-        assert_eq!(segment_of("c/job-1/ingest/7-0/+12.segment"), None);
     }
 
     #[test]

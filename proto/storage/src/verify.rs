@@ -62,7 +62,7 @@ pub struct VerifiedOperator {
 /// The first problem, with the object that has it; or a failure of the store.
 pub async fn verify(url: &str, stores: &ObjectStores) -> Result<Verified, StorageError> {
     let (store, name) = find(url, stores).await?;
-    let found = store.get(&name).await.map_err(|error| {
+    let found = store.read(&name).await.map_err(|error| {
         let is_missing = matches!(error, StorageError::NotFound { .. });
         if is_missing { StorageError::NoCheckpoint { url: url.to_owned() } } else { error }
     });

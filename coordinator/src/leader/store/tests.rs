@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::memory::InMemory;
-use thalweg_storage::{
-    ObjectStores,
-    ingest_log::{LogName, SegmentNumber},
-};
+use thalweg_ingest_log::{LogName, SegmentNumber, ingest_folder, segment_name, segment_of};
+use thalweg_storage::ObjectStores;
 use thalweg_types::{
     KeyGroupTable, OperatorId, Split, SplitId, SubtaskId,
     checkpoint::{
@@ -135,9 +133,9 @@ async fn segments_of_ingest_logs_go_once_no_kept_checkpoint_needs_them() {
     let store = store();
     let (source, split) = (OperatorId(0), SplitId("/in".to_owned()));
     let log = LogName::of(OperatorIdentity(7), &split);
-    let folder = names::ingest_folder(&owner().cluster, JobId(1), &log);
+    let folder = ingest_folder(&owner().cluster, JobId(1), &log);
     for number in 1..=5 {
-        let name = names::segment(&folder, SegmentNumber(number));
+        let name = segment_name(&folder, SegmentNumber(number));
         store.put_state(&name, Bytes::from_static(b"rows").into()).await.unwrap();
     }
     let reading = async |checkpoint: u64, segment: u64| {
@@ -156,7 +154,7 @@ async fn segments_of_ingest_logs_go_once_no_kept_checkpoint_needs_them() {
     };
     let (first, second, third) = (reading(1, 2).await, reading(2, 3).await, reading(3, 5).await);
     let left = async || {
-        let numbers = listed(&store).await.into_iter().filter_map(|name| Some(names::segment_of(&name)?.1.0));
+        let numbers = listed(&store).await.into_iter().filter_map(|name| Some(segment_of(&name)?.1.0));
         numbers.collect::<Vec<_>>()
     };
     collect(&store, &owner(), &[first], &[second.clone(), third.clone()], None).await.unwrap();

@@ -13,7 +13,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use thalweg_storage::ingest_log::{Created, IngestLog, Segment, SegmentHead, SegmentNumber, WriterId, encode};
+use thalweg_ingest_log::{Created, IngestLog, Segment, SegmentHead, SegmentNumber, WriterId, encode};
 use thalweg_types::text::with_causes;
 use tokio::time;
 

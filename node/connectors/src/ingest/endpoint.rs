@@ -18,7 +18,7 @@ use std::{
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
-use thalweg_storage::ingest_log::{LoggedRequest, SegmentNumber, body_hash};
+use thalweg_ingest_log::{LoggedRequest, SegmentNumber, body_hash};
 use thalweg_types::seam::Clock;
 use tokio::sync::{Notify, watch};
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use thalweg_storage::ingest_log::{LoggedRequest, SegmentNumber};
+use thalweg_ingest_log::{LoggedRequest, SegmentNumber};
 use tokio::sync::watch;
 
 use super::outcome::Outcome;

@@ -1,7 +1,7 @@
 //! A table that takes records by POST, and its reader.
 //!
 //! If the job takes checkpoints, requests go through an ingest log next to the checkpoints
-//! (`thalweg_storage::ingest_log`), one per split, and are acknowledged once they are in it. The reader first returns
+//! (`thalweg-ingest-log`), one per split, and are acknowledged once they are in it. The reader first returns
 //! what the log holds behind the checkpoint's position, then newly appended records, which reach it in memory. Its
 //! position is a segment number and how many of the segment's records were read. Without checkpoints, requests are kept
 //! in memory only, and their answers say so.
@@ -18,10 +18,7 @@ use std::{
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use serde_json::Value;
-use thalweg_storage::{
-    ingest_log::{IngestLog, LogName, LogPosition, SegmentNumber, WriterId},
-    names,
-};
+use thalweg_ingest_log::{IngestLog, LogName, LogPosition, SegmentNumber, WriterId, ingest_folder};
 use thalweg_types::{Split, SplitId, graph::SourceOperator, seam::Seams};
 
 use super::{
@@ -164,7 +161,7 @@ struct Begun {
 
 fn log_of(identity: &SourceIdentity, name: &LogName) -> IngestLog {
     let SourceIdentity { cluster, job, store, .. } = identity;
-    IngestLog::new(store.clone(), names::ingest_folder(cluster, *job, name))
+    IngestLog::new(store.clone(), ingest_folder(cluster, *job, name))
 }
 
 /// The log of a split without a position: that by the source's index if there is one, for its records were acknowledged.

@@ -17,12 +17,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use thalweg_storage::{
-    StorageError,
-    ingest_log::{
-        Created, IngestLog, LogPosition, LoggedRequest, SEALS_MAX, SegmentHead, SegmentNumber, WriterId, encode,
-    },
+use thalweg_ingest_log::{
+    Created, IngestLog, LogPosition, LoggedRequest, SEALS_MAX, SegmentHead, SegmentNumber, WriterId, encode,
 };
+use thalweg_storage::StorageError;
 use thalweg_types::Attempt;
 
 use crate::ConnectorError;

@@ -86,7 +86,7 @@ fn a_byte_of_a_manifest_counts() {
     block_on(async {
         let (_, store, manifest) = stored(Arc::new(InMemory::new())).await;
         let reference = store.put_manifest("m.json", &manifest).await.expect("memory takes it");
-        let whole = store.get("m.json").await.expect("it is there");
+        let whole = store.read("m.json").await.expect("it is there");
         for at in 0..whole.len() {
             let mut bytes = whole.to_vec();
             bytes[at] ^= 1;

@@ -18,9 +18,7 @@ use super::rig::{
     bare_rows, block_on, groups, manifest, nested_rows, plain_rows, state_file, state_name, stored, types_of,
 };
 use crate::{
-    Compression, STATE_FILE_FORMAT, StateFileBuilder, StateReader, StateRows,
-    checkpoint_store::parse_manifest,
-    ingest_log::{LogName, LogPosition, SegmentNumber},
+    Compression, STATE_FILE_FORMAT, StateFileBuilder, StateReader, StateRows, checkpoint_store::parse_manifest,
 };
 
 const GOLDEN_STATE: &[u8] = include_bytes!("golden/2.state");
@@ -236,10 +234,10 @@ fn golden_manifest() -> Manifest {
     let mut manifest = manifest(vec![object(0), object(1)]);
     let source = manifest.graph.as_ref().expect("it has one").operators[3].clone();
     let id = SplitId("/ingest/t".to_owned());
-    let log = Some(LogName::of(source.identity, &id));
-    let (segment, keep) = (SegmentNumber(17), SegmentNumber(9));
-    let position = LogPosition { segment, row: 3, keep, seals: vec![SegmentNumber(1), SegmentNumber(12)], log };
-    let split = Split { sequence: id.0.clone(), id, ordinal: 0, payload: position.to_payload() };
+    let payload = serde_json::json!({"ingest-log": {
+        "keep": 9, "log": "00c0ffee00000003-f0cdd6bb395812ff", "row": 3, "seals": [1, 12], "segment": 17,
+    }});
+    let split = Split { sequence: id.0.clone(), id, ordinal: 0, payload };
     let splits = vec![SplitProgress { state: SplitState::Open, ..SplitProgress::unread(split) }];
     manifest.subtasks[0].source = Some(SourceSnapshot { source: source.operator, splits });
     manifest

@@ -144,3 +144,18 @@ fn urls_of_no_store_are_refused() {
         assert!(matches!(error, StorageError::Config { .. }), "{url}: {error:?}");
     }
 }
+
+#[test]
+fn one_of_several_creators_succeeds_and_a_store_that_cannot_decide_is_refused() {
+    block_on(async {
+        let store = CheckpointStore::open("memory://test", &ObjectStores::default()).expect("it opens");
+        let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+        assert_eq!(store.create_exclusively("a", bytes("one")).await.expect("it is free"), None);
+        assert_eq!(store.create_exclusively("a", bytes("two")).await.expect("it is read"), Some(bytes("one")));
+        assert_eq!(store.read_range("a", 1..3).await.expect("it is there"), bytes("ne"));
+        let stores = ObjectStores::default().with_store("poor://test", Arc::new(PoorStore::default()));
+        let poor = CheckpointStore::open("poor://test", &stores).expect("it opens");
+        let error = poor.create_exclusively("a", bytes("one")).await.expect_err("nothing else is safe");
+        assert!(error.to_string().contains("no conditional put"), "{error}");
+    });
+}

@@ -125,7 +125,7 @@ fn damage_that_a_manifest_agrees_with_is_found() {
         let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let (stores, store, mut manifest) = stored(inner.clone()).await;
         let name = state_name(1);
-        let mut whole = store.get(&name).await.expect("it is there").to_vec();
+        let mut whole = store.read(&name).await.expect("it is there").to_vec();
         whole[200] ^= 1;
         manifest.subtasks[1].objects[0].checksum = xxh3_64(&whole);
         inner.put(&key(&name), whole.into()).await.expect("memory takes it");

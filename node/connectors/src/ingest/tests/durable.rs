@@ -19,11 +19,10 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, memory::InMemory, path::Path,
 };
-use thalweg_storage::{
-    CheckpointStore, ObjectStores,
-    ingest_log::{self, LogName, LogPosition, SegmentNumber},
-    names,
+use thalweg_ingest_log::{
+    IngestLog, LogName, LogPosition, SegmentNumber, ingest_folder, segment_name, segment_of, unneeded,
 };
+use thalweg_storage::{CheckpointStore, ObjectStores};
 use thalweg_types::{
     Attempt, JobId, KeyGroupTable, OperatorId, Split, SubtaskId,
     checkpoint::{
@@ -194,19 +193,19 @@ impl Rig {
     }
 
     fn folder_of(&self, log: &LogName) -> String {
-        names::ingest_folder(&cluster(), JobId(1), log)
+        ingest_folder(&cluster(), JobId(1), log)
     }
 
     async fn numbers(&self) -> Vec<u64> {
         let listed = self.store.list("").await.expect("it is listed");
-        listed.iter().map(|object| names::segment_of(&object.name).expect("segments alone").1.0).collect()
+        listed.iter().map(|object| segment_of(&object.name).expect("segments alone").1.0).collect()
     }
 
     /// Deletes what a leader would that keeps these positions.
     async fn collect(&self, kept: &[&Split]) {
         let manifests: Vec<Manifest> = kept.iter().map(|split| manifest(split)).collect();
         let listed = self.store.list("").await.expect("it is listed").into_iter().map(|object| object.name).collect();
-        self.store.delete(&ingest_log::unneeded(listed, &manifests)).await.expect("it is deleted");
+        self.store.delete(&unneeded(listed, &manifests)).await.expect("it is deleted");
     }
 }
 
@@ -319,7 +318,7 @@ async fn what_was_acknowledged_is_read_again_from_the_position_of_the_checkpoint
 }
 
 /// A segment as an older release wrote it: number 12, of the log by the source's index.
-const OLDER_SEGMENT: &[u8] = include_bytes!("../../../../../proto/storage/src/tests/golden/1.segment");
+const OLDER_SEGMENT: &[u8] = include_bytes!("../../../../../proto/ingest-log/src/tests/golden/1.segment");
 
 /// Older releases named a log by the source's index, and their positions did not tell.
 #[tokio::test(start_paused = true)]
@@ -328,7 +327,7 @@ async fn a_log_by_the_index_of_its_source_goes_on_being_used() {
     let (_, source) = rig.source(1, true);
     let split = source.discover().await.expect("one path").remove(0);
     let by_index = rig.folder_of(&LogName::by_index(SOURCE, &split.id));
-    let name = names::segment(&by_index, SegmentNumber(12));
+    let name = segment_name(&by_index, SegmentNumber(12));
     rig.store.put_state(&name, Bytes::from_static(OLDER_SEGMENT).into()).await.expect("it is put");
     let payload = serde_json::json!({"ingest-log": {"segment": 12, "row": 1, "keep": 12, "seals": [1]}});
     let mut fourth = rig.open(4, &Split { payload, ..split.clone() }).await;
@@ -339,7 +338,7 @@ async fn a_log_by_the_index_of_its_source_goes_on_being_used() {
     let position = fourth.reader.position();
     drop(fourth);
     assert_eq!(rig.numbers().await, [12, 13, 14]);
-    let log = ingest_log::IngestLog::new(rig.store.clone(), by_index);
+    let log = IngestLog::new(rig.store.clone(), by_index);
     assert_eq!(log.list().await.expect("listed").len(), 3, "all in the same log");
     let mut fifth = rig.open(5, &position).await;
     assert_eq!(fifth.post("", &record(5)).await, ok(1));
@@ -365,7 +364,7 @@ async fn a_log_that_an_older_release_began_is_read_though_no_checkpoint_tells_of
     let mut second = rig.open(2, &split).await;
     assert_eq!(second.post("", &record(2)).await, ok(1));
     assert_eq!(second.read().await, [1, 2]);
-    let named = ingest_log::IngestLog::new(rig.store.clone(), rig.folder(&split));
+    let named = IngestLog::new(rig.store.clone(), rig.folder(&split));
     assert!(named.list().await.expect("listed").is_empty(), "there is one log, and it keeps its name");
 }
 

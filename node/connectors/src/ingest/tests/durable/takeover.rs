@@ -40,7 +40,7 @@ async fn a_writer_that_comes_back_after_its_segments_were_collected_is_fenced() 
     assert_eq!(next.read().await, [6]);
 
     // One that has listed the log long ago finds a number that is free again, and then the seal of who came after it.
-    let log = ingest_log::IngestLog::new(rig.store.clone(), rig.folder(&position));
+    let log = IngestLog::new(rig.store.clone(), rig.folder(&position));
     let third = rig.open(3, &next.reader.position()).await;
     rig.collect(&[&third.reader.position()]).await;
     let name = Some(LogName::of(IDENTITY, &position.id));
@@ -85,7 +85,7 @@ async fn a_gap_is_an_error_and_a_torn_last_segment_is_left_out() {
     }
     assert_eq!(running.read().await, [1, 2, 3]);
     drop(running);
-    let torn = Path::from(names::segment(&rig.folder(&start), SegmentNumber(5)));
+    let torn = Path::from(segment_name(&rig.folder(&start), SegmentNumber(5)));
     rig.faults.inner.put(&torn, Bytes::from_static(&[0; 100]).into()).await.expect("put");
     let mut next = rig.open(2, &start).await;
     assert_eq!(next.read().await, [1, 2, 3]);
@@ -93,7 +93,7 @@ async fn a_gap_is_an_error_and_a_torn_last_segment_is_left_out() {
     let mut next = rig.open(3, &start).await;
     assert_eq!(next.read().await, [1, 2, 3]);
     drop(next);
-    let lost = Path::from(names::segment(&rig.folder(&start), SegmentNumber(3)));
+    let lost = Path::from(segment_name(&rig.folder(&start), SegmentNumber(3)));
     rig.faults.inner.delete(&lost).await.expect("deleted");
     let error = rig.try_open(4, &start).await.err().expect("a segment is missing").to_string();
     assert!(error.contains("000000000003.segment"), "{error}");

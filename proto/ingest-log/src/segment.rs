@@ -14,11 +14,11 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use thalweg_storage::StorageError;
 use thalweg_types::Attempt;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::SegmentNumber;
-use crate::{StorageError, error::corrupt};
+use crate::segment_number::SegmentNumber;
 
 /// The version of the segment format.
 pub const SEGMENT_FORMAT: u32 = 1;
@@ -29,7 +29,7 @@ const PREFIX_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 8;
 const TRAILER_BYTES: usize = 20;
 /// No segment has fewer bytes.
-pub(super) const SEGMENT_BYTES_MIN: usize = PREFIX_BYTES + CHECKSUM_BYTES + TRAILER_BYTES;
+pub(crate) const SEGMENT_BYTES_MIN: usize = PREFIX_BYTES + CHECKSUM_BYTES + TRAILER_BYTES;
 
 /// Identifies a writer: an attempt's instance of a source, by a number that it drew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,51 +119,51 @@ pub fn encode(head: &SegmentHead, bodies: &[Bytes]) -> Bytes {
 }
 
 /// How many bytes precede the bodies, read from the beginning of a segment.
-pub(super) fn head_bytes(name: &str, beginning: &[u8]) -> Result<usize, StorageError> {
+pub(crate) fn head_bytes(name: &str, beginning: &[u8]) -> Result<usize, StorageError> {
     let Some((prefix, _)) = beginning.split_at_checked(PREFIX_BYTES) else {
-        return Err(corrupt(name, "it is too short"));
+        return Err(StorageError::corrupt(name, "it is too short"));
     };
     if !prefix.starts_with(MAGIC) {
-        return Err(corrupt(name, "it does not begin as a segment does"));
+        return Err(StorageError::corrupt(name, "it does not begin as a segment does"));
     }
     let version = u32_at(prefix, MAGIC.len());
     if version != SEGMENT_FORMAT {
-        return Err(corrupt(name, format!("it is of format {version}, and {SEGMENT_FORMAT} is known")));
+        return Err(StorageError::corrupt(name, format!("it is of format {version}, and {SEGMENT_FORMAT} is known")));
     }
     let head = usize::try_from(u32_at(prefix, MAGIC.len() + 4)).unwrap_or(usize::MAX);
     Ok(head.saturating_add(PREFIX_BYTES + CHECKSUM_BYTES))
 }
 
 /// Parses the head from at least `head_bytes` of a segment's beginning. Gives the head, and where the bodies begin.
-pub(super) fn parse_head(
+pub(crate) fn parse_head(
     name: &str,
     number: SegmentNumber,
     beginning: &[u8],
 ) -> Result<(SegmentHead, usize), StorageError> {
     let end = head_bytes(name, beginning)?;
-    let head = beginning.get(..end).ok_or_else(|| corrupt(name, "its head is cut off"))?;
+    let head = beginning.get(..end).ok_or_else(|| StorageError::corrupt(name, "its head is cut off"))?;
     let (checked, checksum) = head.split_at(end - CHECKSUM_BYTES);
     if checksum != xxh3_64(checked).to_le_bytes() {
-        return Err(corrupt(name, "its head does not have the checksum that it should"));
+        return Err(StorageError::corrupt(name, "its head does not have the checksum that it should"));
     }
-    let head: SegmentHead =
-        serde_json::from_slice(&checked[PREFIX_BYTES..]).map_err(|error| corrupt(name, error.to_string()))?;
+    let head: SegmentHead = serde_json::from_slice(&checked[PREFIX_BYTES..])
+        .map_err(|error| StorageError::corrupt(name, error.to_string()))?;
     if head.segment != number {
-        return Err(corrupt(name, format!("it is segment {} instead of {number}", head.segment)));
+        return Err(StorageError::corrupt(name, format!("it is segment {} instead of {number}", head.segment)));
     }
     Ok((head, end))
 }
 
 /// Parses a whole segment.
-pub(super) fn parse(name: &str, number: SegmentNumber, bytes: &Bytes) -> Result<Segment, StorageError> {
+pub(crate) fn parse(name: &str, number: SegmentNumber, bytes: &Bytes) -> Result<Segment, StorageError> {
     let (head, start) = parse_head(name, number, bytes)?;
-    let too_short = || corrupt(name, "it is cut off");
+    let too_short = || StorageError::corrupt(name, "it is cut off");
     let end = bytes.len().checked_sub(TRAILER_BYTES).filter(|end| *end >= start).ok_or_else(too_short)?;
     let trailer = &bytes[end..];
     let whole = bytes.slice(start..end);
     let version = SEGMENT_FORMAT.to_le_bytes();
     if trailer[..8] != xxh3_64(&whole).to_le_bytes() || trailer[8..12] != version || &trailer[12..] != MAGIC {
-        return Err(corrupt(name, "its bodies do not have the checksum that they should"));
+        return Err(StorageError::corrupt(name, "its bodies do not have the checksum that they should"));
     }
     let mut bodies = Vec::with_capacity(head.requests.len());
     let mut at = 0_usize;
@@ -174,7 +174,7 @@ pub(super) fn parse(name: &str, number: SegmentNumber, bytes: &Bytes) -> Result<
         at = next;
     }
     if at != whole.len() {
-        return Err(corrupt(name, "it has more than its requests"));
+        return Err(StorageError::corrupt(name, "it has more than its requests"));
     }
     Ok(Segment { head, bodies })
 }

@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use object_store::{Error, ObjectStore as _, ObjectStoreExt as _, PutMode};
+use thalweg_storage::{CheckpointStore, ListedObject, StorageError};
 
-use super::{
-    Segment, SegmentHead, SegmentNumber,
-    segment::{SEGMENT_BYTES_MIN, head_bytes, parse, parse_head},
-};
 use crate::{
-    CheckpointStore, ListedObject, StorageError,
-    error::{config, corrupt, store_error},
     names,
+    segment::{SEGMENT_BYTES_MIN, Segment, SegmentHead, head_bytes, parse, parse_head},
+    segment_number::SegmentNumber,
 };
 
 /// How many bytes of a segment are fetched for its head; a longer head costs another request.
@@ -35,7 +31,7 @@ pub enum Created {
 }
 
 impl IngestLog {
-    /// The log in a folder (`names::ingest_folder`).
+    /// The log in a folder (`ingest_folder`).
     #[must_use]
     pub fn new(store: CheckpointStore, folder: String) -> Self {
         Self { store, folder }
@@ -47,7 +43,7 @@ impl IngestLog {
     /// # Errors
     /// When the store fails.
     pub async fn has_begun(&self) -> Result<bool, StorageError> {
-        let first = names::segment(&self.folder, SegmentNumber::FIRST);
+        let first = names::segment_name(&self.folder, SegmentNumber::FIRST);
         Ok(self.store.missing([first]).await?.is_empty())
     }
 
@@ -69,18 +65,10 @@ impl IngestLog {
     /// # Errors
     /// When the store fails or has no conditional put, or the segment that took the number is damaged.
     pub async fn create(&self, number: SegmentNumber, bytes: Bytes) -> Result<Created, StorageError> {
-        let name = names::segment(&self.folder, number);
-        let key = self.store.key(&name)?;
-        match self.store.store.put_opts(&key, bytes.clone().into(), PutMode::Create.into()).await {
-            Ok(_) => return Ok(Created::Put),
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
-            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
-                let reason = "the object store has no conditional put, which decides who may append".to_owned();
-                return Err(config(format!("create {name}"), reason));
-            }
-            Err(error) => return Err(store_error("create", &name)(error)),
-        }
-        let found = self.store.get(&name).await?;
+        let name = names::segment_name(&self.folder, number);
+        let Some(found) = self.store.create_exclusively(&name, bytes.clone()).await? else {
+            return Ok(Created::Put);
+        };
         if found == bytes {
             return Ok(Created::Put);
         }
@@ -92,15 +80,11 @@ impl IngestLog {
     /// # Errors
     /// When it does not exist, its head is damaged, or the store fails.
     pub async fn head(&self, number: SegmentNumber, bytes: u64) -> Result<SegmentHead, StorageError> {
-        let name = names::segment(&self.folder, number);
+        let name = names::segment_name(&self.folder, number);
         if bytes < SEGMENT_BYTES_MIN as u64 {
-            return Err(corrupt(&name, "it is too short"));
+            return Err(StorageError::corrupt(&name, "it is too short"));
         }
-        let key = self.store.key(&name)?;
-        let fetch = async |end: u64| {
-            let range = 0..end.min(bytes);
-            self.store.store.get_range(&key, range).await.map_err(store_error("read", &name))
-        };
+        let fetch = async |end: u64| self.store.read_range(&name, 0..end.min(bytes)).await;
         let mut beginning = fetch(HEAD_BYTES).await?;
         let needed = head_bytes(&name, &beginning)? as u64;
         if needed > beginning.len() as u64 {
@@ -114,13 +98,16 @@ impl IngestLog {
     /// # Errors
     /// When it does not exist or is damaged, or the store fails.
     pub async fn read(&self, number: SegmentNumber) -> Result<Segment, StorageError> {
-        let name = names::segment(&self.folder, number);
-        parse(&name, number, &self.store.get(&name).await?)
+        let name = names::segment_name(&self.folder, number);
+        parse(&name, number, &self.store.read(&name).await?)
     }
 
     /// The error of a segment that is missing between others.
     #[must_use]
     pub fn missing(&self, number: SegmentNumber) -> StorageError {
-        corrupt(&names::segment(&self.folder, number), "it is not there, and segments before and after it are")
+        StorageError::corrupt(
+            &names::segment_name(&self.folder, number),
+            "it is not there, and segments before and after it are",
+        )
     }
 }

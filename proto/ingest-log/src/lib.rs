@@ -21,17 +21,18 @@
 //! `segment.rs` has the format of segments.
 
 mod log;
+mod log_name;
+mod names;
 mod position;
 mod segment;
+mod segment_number;
 
 pub use log::{Created, IngestLog};
+pub use log_name::{LogName, NotALogName};
+pub use names::{ingest_folder, segment_name, segment_of};
 pub use position::{LogPosition, SEALS_MAX, unneeded};
 pub use segment::{LoggedRequest, SEGMENT_FORMAT, Segment, SegmentHead, WriterId, body_hash, encode};
-
-pub use crate::{
-    log_name::{LogName, NotALogName},
-    segment_number::SegmentNumber,
-};
+pub use segment_number::SegmentNumber;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thalweg_types::{OperatorId, Split, checkpoint::Manifest};
 
-use crate::{log_name::LogName, names, segment_number::SegmentNumber};
+use crate::{
+    log_name::LogName,
+    names::{ingest_folder, segment_of},
+    segment_number::SegmentNumber,
+};
 
 /// The most seals that a position names.
 pub const SEALS_MAX: usize = 1000;
@@ -65,7 +69,7 @@ pub fn unneeded(objects: Vec<String>, kept: &[Manifest]) -> Vec<String> {
         for source in manifest.subtasks.iter().filter_map(|snapshot| snapshot.source.as_ref()) {
             for progress in &source.splits {
                 for (log, position) in positions(manifest, source.source, &progress.split) {
-                    let folder = names::ingest_folder(&manifest.cluster, manifest.job, &log);
+                    let folder = ingest_folder(&manifest.cluster, manifest.job, &log);
                     let (keep, seals) = logs.entry(folder).or_insert_with(|| (position.keep, BTreeSet::new()));
                     *keep = position.keep.min(*keep);
                     seals.extend(position.seals);
@@ -73,7 +77,7 @@ pub fn unneeded(objects: Vec<String>, kept: &[Manifest]) -> Vec<String> {
             }
         }
     }
-    let is_unneeded = |name: &String| match names::segment_of(name) {
+    let is_unneeded = |name: &String| match segment_of(name) {
         Some((folder, number)) => match logs.get(folder) {
             Some((keep, seals)) => number < *keep && !seals.contains(&number),
             None => kept.is_empty(),
