@@ -1,7 +1,7 @@
 //! The replicated state machine, as the consensus crate drives it: bytes in, bytes out.
 
 use thalweg_cluster_state::{ClusterState, Command, Outcome};
-use thalweg_consensus::Replicated;
+use thalweg_consensus::{Replicated, Unreadable};
 use thalweg_types::bug;
 
 /// The cluster's state, as a state machine of the log.
@@ -23,8 +23,8 @@ impl Replicated for Machine {
     type Command = (Command, u64);
     type Outcome = Outcome;
 
-    fn decode(command: &[u8]) -> Result<Self::Command, String> {
-        Command::from_bytes(command).map_err(|error| error.to_string())
+    fn decode(command: &[u8]) -> Result<Self::Command, Unreadable> {
+        Ok(Command::from_bytes(command)?)
     }
 
     fn apply(&mut self, index: u64, (command, at_ms): Self::Command) -> Outcome {
@@ -40,8 +40,8 @@ impl Replicated for Machine {
         self.state.to_bytes()
     }
 
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        self.state = ClusterState::from_bytes(snapshot).map_err(|error| error.to_string())?;
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), Unreadable> {
+        self.state = ClusterState::from_bytes(snapshot)?;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use thalweg_consensus::{NoPrecedent, Precedent, store::LogStore};
+use thalweg_consensus::{NoPrecedent, Precedent, Traces, store::LogStore};
 use thalweg_proto::network::Network;
 use thalweg_storage::{CheckpointStore, MARKER, ObjectStores, StorageError};
 use thalweg_types::{seam::Seams, text::with_causes};
@@ -119,15 +119,15 @@ struct Marker(CheckpointStore);
 
 #[async_trait]
 impl Precedent for Marker {
-    async fn look(&self) -> Result<Option<String>, String> {
+    async fn look(&self) -> Traces {
         let url = self.0.url();
-        let unreachable = |why: String| format!("waiting for the place for checkpoints, {url}: {why}");
+        let unreachable = |why: String| Traces::Unknown(format!("waiting for the place for checkpoints, {url}: {why}"));
         match time::timeout(LOOK_WITHIN, self.0.marker()).await {
-            Err(_) => Err(unreachable(format!("it does not answer within {LOOK_WITHIN:?}"))),
-            Ok(Ok(None)) => Ok(None),
-            Ok(Ok(Some(marker))) => Ok(Some(of_another(url, &marker.to_string()))),
-            Ok(Err(error @ StorageError::Corrupt { .. })) => Ok(Some(of_another(url, &error.to_string()))),
-            Ok(Err(error)) => Err(unreachable(with_causes(&error))),
+            Err(_) => unreachable(format!("it does not answer within {LOOK_WITHIN:?}")),
+            Ok(Ok(None)) => Traces::Absent,
+            Ok(Ok(Some(marker))) => Traces::Found(of_another(url, &marker.to_string())),
+            Ok(Err(error @ StorageError::Corrupt { .. })) => Traces::Found(of_another(url, &error.to_string())),
+            Ok(Err(error)) => unreachable(with_causes(&error)),
         }
     }
 }

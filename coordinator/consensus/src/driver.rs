@@ -29,7 +29,7 @@ use tracing::{debug, error, info};
 
 use self::ready::{Encoded, Restored, Restoring, restored};
 use crate::{
-    Replicated,
+    Replicated, Unreadable,
     beside::Beside,
     config::ConsensusConfig,
     consensus::{ConsensusError, ConsensusExit, DriverRequest, Leadership, Published, Reply},
@@ -61,12 +61,12 @@ pub(crate) enum Fault {
     Record(#[from] RecordError),
     #[error("the change of members at {0} can't be read")]
     Change(u64),
-    #[error("the command at {index} can't be applied by this version ({reason}); all members must run the same one")]
-    Command { index: u64, reason: String },
+    #[error("the command at {index} can't be applied by this version; all members must run the same one")]
+    Command { index: u64, source: Unreadable },
     #[error("the state could not be encoded or decoded: it is a bug")]
     Beside,
-    #[error("the state machine refused a snapshot: {0}")]
-    Restore(String),
+    #[error("the state machine refused a snapshot")]
+    Restore(#[source] Unreadable),
     #[error("raft panicked: {0}. It is a bug, or something sent this member what no member sends; start it again")]
     Panic(String),
     #[error(
@@ -95,7 +95,7 @@ pub(crate) struct Driver<R: Replicated> {
     pub(crate) applied: LogPosition,
     /// Committed entries that wait until the first of them is decoded.
     pub(crate) unapplied: VecDeque<Entry>,
-    pub(crate) decoding: Option<Beside<Result<R::Command, String>>>,
+    pub(crate) decoding: Option<Beside<Result<R::Command, Unreadable>>>,
     /// The last snapshot is too old for a new member, so another one must be taken.
     pub(crate) is_snapshot_wanted: bool,
     /// The snapshot that is being encoded.

@@ -13,5 +13,5 @@ mod sight_codec;
 #[cfg(test)]
 mod tests;
 
-pub use opening::{NoPrecedent, Opening, Precedent};
+pub use opening::{NoPrecedent, Opening, Precedent, Traces};
 pub use service::{Gatekeeper, GatekeeperServer, Threshold, ThresholdServer};

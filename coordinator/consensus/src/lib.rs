@@ -49,11 +49,14 @@ mod tests;
 
 pub use config::{ConfigError, ConsensusConfig, Member};
 pub use consensus::{COMMAND_BYTES_MAX, Consensus, ConsensusError, ConsensusExit, Leadership};
-pub use founding::{Gatekeeper, GatekeeperServer, NoPrecedent, Opening, Precedent, Threshold, ThresholdServer};
+pub use founding::{Gatekeeper, GatekeeperServer, NoPrecedent, Opening, Precedent, Threshold, ThresholdServer, Traces};
 pub use measures::Measures;
 pub use refusal::Refusal;
 pub use service::{RaftServer, RaftService};
 pub use start::{StartError, start};
+
+/// Why bytes are no command, or no snapshot.
+pub type Unreadable = Box<dyn std::error::Error + Send + Sync>;
 
 /// What is replicated. Deterministic: the same log gives the same state, byte for byte.
 ///
@@ -70,7 +73,7 @@ pub trait Replicated: Clone + Send + Sync + 'static {
     /// # Errors
     /// Why the bytes are not a command that this replica knows, for example one of a newer version. The member stops:
     /// if it skipped the command, its state would differ from the others'.
-    fn decode(command: &[u8]) -> Result<Self::Command, String>;
+    fn decode(command: &[u8]) -> Result<Self::Command, Unreadable>;
 
     /// Applies a committed command. `index` is its log index.
     fn apply(&mut self, index: u64, command: Self::Command) -> Self::Outcome;
@@ -82,5 +85,5 @@ pub trait Replicated: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// Why the bytes are not a snapshot.
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String>;
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), Unreadable>;
 }

@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::{
-    Replicated,
+    Replicated, Unreadable,
     config::{ConfigError, ConsensusConfig, FirstMembers, Member},
     consensus::{Consensus, Leadership, Published},
     driver::{Calls, Driver, Inputs, Stopping},
@@ -95,8 +95,8 @@ pub enum StartError {
         given: ClusterId,
     },
     /// The snapshot in the store cannot be used.
-    #[error("the snapshot in the log can't be read: {0}")]
-    Snapshot(String),
+    #[error("the snapshot in the log can't be read")]
+    Snapshot(#[source] Unreadable),
     /// Raft refused what the store holds.
     #[error("raft refused the log")]
     Raft(#[from] raft::Error),
@@ -104,7 +104,7 @@ pub enum StartError {
 
 impl From<RecordError> for StartError {
     fn from(error: RecordError) -> Self {
-        Self::Snapshot(error.to_string())
+        Self::Snapshot(error.into())
     }
 }
 

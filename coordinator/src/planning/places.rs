@@ -69,7 +69,9 @@ fn check_read(graph: &JobGraph, written: &[Written<'_>]) -> Result<(), String> {
     let (mut left, names) = (STEPS_MAX, written.iter().map(|written| written.names().count()).sum::<usize>());
     for (table, pattern) in read_by(graph) {
         let refused = |reason: String| format!("table {table}: '{pattern}' cannot be used: {reason}");
-        for read in expand_braces(pattern).map_err(refused)?.iter().map(|path| Place::of(path)) {
+        for read in
+            expand_braces(pattern).map_err(|error| refused(error.to_string()))?.iter().map(|path| Place::of(path))
+        {
             let steps = if read.has_any_directories() { read.names.len().saturating_mul(names) } else { written.len() };
             left = left.checked_sub(steps).ok_or_else(|| {
                 refused(

@@ -30,7 +30,7 @@ mod segment_number;
 pub use log::{Created, IngestLog};
 pub use log_name::{LogName, NotALogName};
 pub use names::{ingest_folder, segment_name, segment_of};
-pub use position::{LogPosition, SEALS_MAX, unneeded};
+pub use position::{BadPosition, LogPosition, SEALS_MAX, unneeded};
 pub use segment::{LoggedRequest, SEGMENT_FORMAT, Segment, SegmentHead, WriterId, body_hash, encode};
 pub use segment_number::SegmentNumber;
 

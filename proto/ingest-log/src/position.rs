@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thalweg_types::{OperatorId, Split, checkpoint::Manifest};
+use thiserror::Error;
 
 use crate::{
     log_name::LogName,
@@ -37,6 +38,17 @@ pub struct LogPosition {
     pub log: Option<LogName>,
 }
 
+/// The payload of a split has no sound position in a log.
+#[derive(Debug, Error)]
+pub enum BadPosition {
+    /// It has other members.
+    #[error("the position in the ingest log: {0}")]
+    Members(#[from] serde_json::Error),
+    /// Its numbers contradict one another.
+    #[error("the position in the ingest log is none")]
+    Numbers,
+}
+
 impl LogPosition {
     /// The beginning of a log.
     pub const START: Self =
@@ -52,11 +64,11 @@ impl LogPosition {
     ///
     /// # Errors
     /// When the position is malformed.
-    pub fn of_payload(payload: &Value) -> Result<Option<Self>, String> {
+    pub fn of_payload(payload: &Value) -> Result<Option<Self>, BadPosition> {
         let Some(value) = payload.get(MEMBER) else { return Ok(None) };
-        let position = Self::deserialize(value).map_err(|error| format!("the position in the ingest log: {error}"))?;
+        let position = Self::deserialize(value)?;
         let is_sound = position.segment >= position.keep && position.keep >= SegmentNumber::FIRST;
-        is_sound.then_some(Some(position)).ok_or_else(|| "the position in the ingest log is none".to_owned())
+        is_sound.then_some(Some(position)).ok_or(BadPosition::Numbers)
     }
 }
 

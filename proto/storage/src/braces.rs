@@ -1,14 +1,21 @@
 //! Braces in paths: `{a,b}` stands for either text, and may hold others. Those without a comma stand for themselves.
 
+use thiserror::Error;
+
 /// So many paths may come of one, and so many bytes of them.
 const PATHS_MAX: usize = 1000;
 const BYTES_MAX: usize = 4 << 20;
+
+/// A path whose braces stand for too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("its braces stand for more than {PATHS_MAX} paths, or {BYTES_MAX} bytes of them")]
+pub struct TooManyPaths;
 
 /// The paths that come of choosing one text of each pair of braces.
 ///
 /// # Errors
 /// Says so where they are too many.
-pub fn expand_braces(path: &str) -> Result<Vec<String>, String> {
+pub fn expand_braces(path: &str) -> Result<Vec<String>, TooManyPaths> {
     let mut expanded = Vec::new();
     let mut waiting = vec![path.to_owned()];
     while let Some(path) = waiting.pop() {
@@ -19,7 +26,7 @@ pub fn expand_braces(path: &str) -> Result<Vec<String>, String> {
         let others: usize = expanded.iter().chain(&waiting).map(String::len).sum();
         let made: usize = choices.iter().map(|choice| before.len() + choice.len() + behind.len()).sum();
         if expanded.len() + waiting.len() + choices.len() > PATHS_MAX || others + made > BYTES_MAX {
-            return Err(format!("its braces stand for more than {PATHS_MAX} paths, or {BYTES_MAX} bytes of them"));
+            return Err(TooManyPaths);
         }
         waiting.extend(choices.iter().rev().map(|choice| format!("{before}{choice}{behind}")));
     }

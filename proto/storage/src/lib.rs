@@ -27,7 +27,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use braces::expand_braces;
+pub use braces::{TooManyPaths, expand_braces};
 pub use checkpoint_store::{CheckpointStore, ListedObject};
 pub use error::StorageError;
 pub use marker::{MARKER, Marker};
@@ -36,5 +36,5 @@ pub use state_file::{
     Compression, SEGMENT_BYTES, STATE_FILE_FORMAT, SegmentEntry, StateFile, StateFileBuilder, StateRows,
 };
 pub use state_reader::StateReader;
-pub use stores::{ObjectStores, local_path, local_text, percent_decoded, stored_url};
+pub use stores::{BadStoredUrl, ObjectStores, local_path, local_text, percent_decoded, stored_url};
 pub use verify::{Verified, VerifiedOperator, verify};

@@ -13,6 +13,7 @@ use object_store::{
     gcp::GoogleCloudStorageBuilder, path::Path,
 };
 use thalweg_types::text::with_causes;
+use thiserror::Error;
 use url::Url;
 
 use crate::{
@@ -75,7 +76,7 @@ impl ObjectStores {
         if let Some(folder) = local_path(url) {
             return Ok((Arc::new(DirectoryStore::open(&folder, missing)?), Path::default()));
         }
-        let parsed = stored_url(url).map_err(invalid)?;
+        let parsed = stored_url(url).map_err(|error| invalid(error.to_string()))?;
         let (scheme, path) = ObjectStoreScheme::parse(&parsed).map_err(|error| invalid(error.to_string()))?;
         self.check_endpoint(&scheme).map_err(invalid)?;
         let store = self.build(&scheme, &parsed).map_err(|error| invalid(with_causes(&error)))?;
@@ -166,15 +167,26 @@ pub fn percent_decoded(text: &str, replaced: impl Fn(u8) -> Vec<u8>) -> Vec<u8> 
     decoded
 }
 
+/// Why a text names nothing in an object store.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadStoredUrl {
+    /// It is no URL.
+    #[error(transparent)]
+    Syntax(#[from] url::ParseError),
+    /// It is the URL of a local file, written with blanks and the like, which URLs do without.
+    #[error("a local file is named by its path, or by file:///PATH")]
+    LocalFile,
+}
+
 /// Parses the URL of something in an object store. `?` and `#` are parts of names, because nothing in a store has a
 /// query or a fragment.
 ///
 /// # Errors
-/// When it is no URL, or that of a local file, written with blanks and the like, which URLs do without.
-pub fn stored_url(url: &str) -> Result<Url, String> {
-    let url = Url::parse(&url.replace('?', "%3F").replace('#', "%23")).map_err(|error| error.to_string())?;
+/// When it is no URL, or that of a local file.
+pub fn stored_url(url: &str) -> Result<Url, BadStoredUrl> {
+    let url = Url::parse(&url.replace('?', "%3F").replace('#', "%23"))?;
     match url.scheme() {
-        "file" => Err("a local file is named by its path, or by file:///PATH".to_owned()),
+        "file" => Err(BadStoredUrl::LocalFile),
         _ => Ok(url),
     }
 }

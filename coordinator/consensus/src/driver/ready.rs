@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::{Driver, Fault};
 use crate::{
-    Replicated,
+    Replicated, Unreadable,
     beside::Beside,
     consensus::ConsensusError,
     log::{encode_entries, encode_message, new_snapshot, position_of},
@@ -137,13 +137,13 @@ impl<R: Replicated> Driver<R> {
     }
 
     /// The first waiting entry is decoded.
-    pub(super) fn on_decoded(&mut self, command: Option<Result<R::Command, String>>) -> Result<(), Fault> {
+    pub(super) fn on_decoded(&mut self, command: Option<Result<R::Command, Unreadable>>) -> Result<(), Fault> {
         self.apply(Some(command.ok_or(Fault::Beside)?))
     }
 
     /// Applies committed entries up to one that must be decoded outside the driver. `decoded` is the command of the
     /// first one.
-    fn apply(&mut self, mut decoded: Option<Result<R::Command, String>>) -> Result<(), Fault> {
+    fn apply(&mut self, mut decoded: Option<Result<R::Command, Unreadable>>) -> Result<(), Fault> {
         let mut answers = Answers { outcomes: Vec::new(), changes: Vec::new() };
         let before = self.applied.index;
         let machine = self.machine.clone();
@@ -191,11 +191,11 @@ impl<R: Replicated> Driver<R> {
         &mut self,
         machine: &mut R,
         entry: &Entry,
-        command: Result<R::Command, String>,
+        command: Result<R::Command, Unreadable>,
         answers: &mut Answers<R::Outcome>,
     ) -> Result<(), Fault> {
         let origin = Origin::decode(&entry.context)?;
-        let command = command.map_err(|reason| Fault::Command { index: entry.index, reason })?;
+        let command = command.map_err(|source| Fault::Command { index: entry.index, source })?;
         let outcome = machine.apply(entry.index, command);
         if self.is_ours(origin) {
             answers.outcomes.push((origin.number, outcome));

@@ -54,11 +54,19 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Looks for traces of a group that was founded before. Its members cannot know of it if all of them lost their stores.
 #[async_trait]
 pub trait Precedent: Send + Sync {
-    /// Returns a description of the traces that were found, or `None`.
-    ///
-    /// # Errors
-    /// Why it is not known now. It is asked again.
-    async fn look(&self) -> Result<Option<String>, String>;
+    /// Looks once.
+    async fn look(&self) -> Traces;
+}
+
+/// The traces of a group that was founded before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Traces {
+    /// There are none.
+    Absent,
+    /// There are some, described here.
+    Found(String),
+    /// It is not known now, for this reason. It is asked again.
+    Unknown(String),
 }
 
 /// For groups that have no place for such traces: there is never one.
@@ -67,8 +75,8 @@ pub struct NoPrecedent;
 
 #[async_trait]
 impl Precedent for NoPrecedent {
-    async fn look(&self) -> Result<Option<String>, String> {
-        Ok(None)
+    async fn look(&self) -> Traces {
+        Traces::Absent
     }
 }
 
@@ -181,7 +189,7 @@ impl Opening {
         start::check_first(&self.config)?;
         // The precedent is looked for before the round of answers that counts, so a group that begins meanwhile shows
         // in the answers.
-        let mut looked: Option<Result<Option<String>, String>> = None;
+        let mut looked: Option<Traces> = None;
         loop {
             let (own, answers) = self.ask().await;
             let decision = decide(&own, &answers, self.config.overrides_silence)?;
@@ -190,12 +198,12 @@ impl Opening {
                     looked = Some(precedent.look().await);
                     continue;
                 }
-                (Decision::Found, Some(Ok(None))) => {
+                (Decision::Found, Some(Traces::Absent)) => {
                     info!(member = %self.config.member, "founding the group");
                     return self.write(start::found(&self.config, &self.first_state, &self.seams)?).await;
                 }
-                (Decision::Found, Some(Ok(Some(found)))) => return Err(StartError::Precedent(found)),
-                (Decision::Found, Some(Err(why))) => why,
+                (Decision::Found, Some(Traces::Found(found))) => return Err(StartError::Precedent(found)),
+                (Decision::Found, Some(Traces::Unknown(why))) => why,
                 (Decision::Wait(silent), _) => self.waits_for_answers(&silent),
                 (Decision::Apply(holders), _) => match self.apply(&holders).await {
                     Ok(member) => return self.bind(member).await,

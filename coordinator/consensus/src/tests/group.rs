@@ -8,7 +8,7 @@ use thalweg_types::{ClusterId, MemberId, seam::Seams};
 
 use super::world::{Compute, Hub, Link, Tasks, eventually, seams};
 use crate::{
-    Consensus, ConsensusConfig, ConsensusError, Member, Replicated, StartError,
+    Consensus, ConsensusConfig, ConsensusError, Member, Replicated, StartError, Unreadable,
     message_codec::Post,
     start,
     store::{LogStore, MemoryStore, Stored},
@@ -22,8 +22,8 @@ impl Replicated for Texts {
     type Command = String;
     type Outcome = u64;
 
-    fn decode(command: &[u8]) -> Result<String, String> {
-        std::str::from_utf8(command).map(str::to_owned).map_err(|error| error.to_string())
+    fn decode(command: &[u8]) -> Result<String, Unreadable> {
+        Ok(std::str::from_utf8(command)?.to_owned())
     }
 
     fn apply(&mut self, _index: u64, command: String) -> u64 {
@@ -35,8 +35,8 @@ impl Replicated for Texts {
         self.0.join("\n").into_bytes()
     }
 
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        let text = std::str::from_utf8(snapshot).map_err(|error| error.to_string())?;
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), Unreadable> {
+        let text = std::str::from_utf8(snapshot)?;
         self.0 = text.lines().map(str::to_owned).collect();
         Ok(())
     }

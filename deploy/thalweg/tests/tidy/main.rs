@@ -8,6 +8,7 @@ use std::{
 };
 
 mod docs;
+mod errors;
 mod links;
 mod modules;
 mod wildcards;

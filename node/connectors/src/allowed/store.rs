@@ -17,7 +17,7 @@ pub(super) struct StoredPlace {
 
 impl StoredPlace {
     pub(super) fn of(text: &str) -> Result<Self, String> {
-        let url = stored_url(text)?;
+        let url = stored_url(text).map_err(|error| error.to_string())?;
         let (kind, key) = match ObjectStoreScheme::parse(&url) {
             Ok((kind, key)) => (Some(kind), key),
             Err(_) => (None, Path::from_url_path(url.path()).map_err(|error| error.to_string())?),

@@ -53,7 +53,7 @@ impl Files {
         let checked = places.check(path);
         let mut patterns = Vec::new();
         if has_wildcards(path) {
-            for path in expand_braces(path).map_err(invalid)? {
+            for path in expand_braces(path).map_err(|error| invalid(error.to_string()))? {
                 patterns.push(Beginning::of(&path, places, invalid)?);
             }
         }

@@ -79,7 +79,7 @@ impl IngestSource {
     /// log is never ignored: the records behind it were acknowledged.
     async fn log(&self, split: &Split) -> Result<Option<Begun>, ConnectorError> {
         let malformed = |reason| ConnectorError::Data { attempted: format!("read table {}", self.table), reason };
-        let position = LogPosition::of_payload(&split.payload).map_err(malformed)?;
+        let position = LogPosition::of_payload(&split.payload).map_err(|error| malformed(error.to_string()))?;
         let Some(identity) = &self.identity else {
             let reason = || malformed("the job has an ingest log, and no place for it".to_owned());
             return position.map_or(Ok(None), |_| Err(reason()));
