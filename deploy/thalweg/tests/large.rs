@@ -44,7 +44,7 @@ fn coordinator(number: usize, addresses: &[String], data: &Path) -> Background {
 async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !look().await {
-        assert!(start.elapsed() < Duration::from_secs(120), "waited in vain for {what}");
+        assert!(start.elapsed() < Duration::from_secs(300), "waited in vain for {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

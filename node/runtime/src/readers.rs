@@ -64,8 +64,8 @@ pub(crate) struct Readers {
     source: Arc<dyn Source>,
     splits: BTreeMap<usize, PlacedSplit>,
     next_split: usize,
-    /// How many splits have finished, also those that are forgotten.
-    finished: u64,
+    /// How many splits have finished, also those that are forgotten; `next_split` counts all.
+    finished: usize,
     /// Sequences that are not open yet.
     waiting: VecDeque<VecDeque<usize>>,
     open: Vec<Open>,
@@ -102,7 +102,7 @@ impl Readers {
             let id = split.id.clone();
             self.splits.insert(self.next_split, PlacedSplit { id, at: Arc::new(move || split.clone()), state });
             self.next_split += 1;
-            self.finished += u64::from(state == SplitState::Finished);
+            self.finished += usize::from(state == SplitState::Finished);
         }
         let is_left = |split: &usize| self.splits[split].state != SplitState::Finished;
         let waiting = sequences.into_iter().map(|sequence| sequence.into_iter().filter(is_left).collect());
@@ -132,9 +132,8 @@ impl Readers {
 
     /// How many splits are where.
     pub(crate) fn counts(&self) -> SplitCounts {
-        let unfinished = self.splits.values().filter(|split| split.state != SplitState::Finished).count();
-        let waiting = unfinished.saturating_sub(self.open.len());
-        SplitCounts { waiting: waiting as u64, open: self.open.len() as u64, finished: self.finished }
+        let waiting = self.next_split.saturating_sub(self.finished + self.open.len());
+        SplitCounts { waiting: waiting as u64, open: self.open.len() as u64, finished: self.finished as u64 }
     }
 
     /// Whether every split has ended.
@@ -222,7 +221,7 @@ impl Readers {
             Read::Records { .. } | Read::Idle | Read::Waiting => SplitState::Open,
             Read::End => SplitState::Finished,
         };
-        self.finished += u64::from(state == SplitState::Finished);
+        self.finished += usize::from(state == SplitState::Finished);
         if let Some(placed) = self.splits.get_mut(&split) {
             (placed.at, placed.state) = (reader.later_position(), state);
         }

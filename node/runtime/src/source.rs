@@ -65,12 +65,19 @@ pub(crate) struct Assigned {
     reached: Option<SplitProgress>,
     /// Whether all that there was is assigned.
     is_settled: bool,
-    /// Credit that is returned once the receivers have processed what was sent by then.
-    owed: Option<(Vec<Carried>, Vec<(usize, u64)>)>,
+    owed: Option<Owed>,
     /// Whether nothing will be assigned any more.
     is_over: bool,
     /// Whether the subtask has finished.
     has_finished: bool,
+}
+
+/// Credit of assignments, which is returned once the receivers have processed what was sent by then.
+#[derive(Debug)]
+struct Owed {
+    carried: Vec<Carried>,
+    /// Channels and bytes. The window of the channel bounds them.
+    credit: Vec<(usize, u64)>,
 }
 
 /// When to check for splits whose idle timeout has passed. It goes by the clock alone, however busy other splits are.
@@ -229,7 +236,7 @@ impl SourceSubtask {
         if readers.is_over() && due.is_none() && assigned.as_ref().is_none_or(|assigned| assigned.is_over) {
             return Ok(Event::Over);
         }
-        let owed = assigned.as_ref().and_then(|assigned| Some(assigned.owed.as_ref()?.0.as_slice()));
+        let owed = assigned.as_ref().and_then(|assigned| Some(assigned.owed.as_ref()?.carried.as_slice()));
         let answer = std::future::poll_fn(|context| readers.poll_next(context, idle_since));
         let event = async {
             tokio::select! {
@@ -326,10 +333,10 @@ impl SourceSubtask {
         if std::mem::take(&mut assigned.is_settled) {
             self.chain.set_idle(false)?;
             self.chain.probe()?;
-            assigned.owed = Some((self.chain.carried(), Vec::new()));
+            assigned.owed = Some(Owed { carried: self.chain.carried(), credit: Vec::new() });
         }
         match &mut assigned.owed {
-            Some((_, owed)) => owed.push((channel, cost)),
+            Some(owed) => owed.credit.push((channel, cost)),
             None => self.chain.gate().release(channel, cost),
         }
         Ok(())
@@ -337,7 +344,7 @@ impl SourceSubtask {
 
     fn release_owed(&mut self) {
         let owed = self.assigned.as_mut().and_then(|assigned| assigned.owed.take());
-        for (channel, cost) in owed.into_iter().flat_map(|(_, owed)| owed) {
+        for (channel, cost) in owed.into_iter().flat_map(|owed| owed.credit) {
             self.chain.gate().release(channel, cost);
         }
     }

@@ -33,10 +33,10 @@ impl JobController {
         }
         let listed = |source: &OperatorId| self.graph.enumerator_of(*source).is_none();
         let sources: Vec<OperatorId> = self.sources().filter(listed).collect();
-        if self.facts.splits.is_none() && sources.is_empty() {
+        let restored = view.record.attempt.as_ref().and_then(|attempt| attempt.restored);
+        if self.facts.splits.is_none() && sources.is_empty() && restored.is_none() {
             self.facts.splits = Some(Vec::new());
         }
-        let restored = view.record.attempt.as_ref().and_then(|attempt| attempt.restored);
         if let (None, Some(checkpoint)) = (&self.facts.splits, restored) {
             match self.manifest(view, checkpoint) {
                 Ok(manifest) => match manifest.matched(&self.graph, &self.plan) {

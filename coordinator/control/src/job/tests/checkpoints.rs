@@ -426,32 +426,41 @@ fn a_job_whose_state_no_operator_goes_on_from_fails_before_it_is_deployed() {
     assert!(told.contains("state of op-0") && told.contains("source, identity 0000000000000007"), "{told}");
 }
 
-/// Nobody lists the splits before the job begins. Checkpoints of before there were enumerators name them all, and only the
-/// connector can tell which of them looked for new ones.
+/// Nobody lists the splits before the job begins, and the checkpoint has those that were found.
 #[test]
-fn an_enumerator_gets_the_splits_of_a_checkpoint_that_was_taken_without_it() {
-    use thalweg_types::checkpoint::{OperatorSnapshot, SplitProgress};
-    use thalweg_types::{Split, SplitId};
-
+fn what_an_enumerator_has_assigned_is_dealt_out_from_the_checkpoint() {
     let mut world = World::with_interval(&[2, 2], Some(3), graphs::watching(), INTERVAL);
     world.endless = true;
     world.until(JobStatus::Running);
-    assert!(world.dealt.iter().all(|(_, splits)| splits.is_empty()), "{:?}", world.dealt);
+    assert!(world.dealt.is_empty(), "{:?}", world.dealt);
+    until_complete(&mut world, 2);
+    world.lose_node(NodeId(2));
+    world.restart_node(NodeId(2));
+    world.until(JobStatus::Running);
+    let mut splits: Vec<String> = world.dealt.iter().flat_map(|(_, splits)| splits.clone()).collect();
+    splits.sort();
+    assert_eq!(splits, ["found-0", "found-1", "found-2"]);
+}
+
+/// Checkpoints of before there were enumerators name all splits, and only the connector can tell which of them looked for
+/// new ones.
+#[test]
+fn an_enumerator_gets_the_splits_of_a_checkpoint_that_was_taken_without_it() {
+    let mut world = World::with_interval(&[2, 2], Some(3), graphs::watching(), INTERVAL);
+    world.endless = true;
+    world.until(JobStatus::Running);
     until_complete(&mut world, 1);
     let mut manifest = world.any_manifest();
     let plan = ChainPlan::of(&graphs::watching());
     let matching = manifest.matched(&graphs::watching(), &plan).unwrap();
-    let split = |name: &str| Split {
-        id: SplitId(name.to_owned()),
-        sequence: name.to_owned(),
-        ordinal: 0,
-        payload: serde_json::Value::Null,
-    };
     let (source, enumerator) = (OperatorId(0), OperatorId(3));
-    let splits = vec![SplitProgress::unread(split("a")), SplitProgress::unread(split("b"))];
-    manifest.subtasks[0].source = Some(thalweg_types::checkpoint::SourceSnapshot { source, splits: splits.clone() });
-    assert_eq!(world.controller().handed_over(&manifest, &matching), [(enumerator, splits.clone())]);
-    let known = OperatorSnapshot { operator: enumerator, values: BTreeMap::default(), tables: BTreeMap::default() };
-    manifest.subtasks.last_mut().unwrap().operators.push(known);
-    assert_eq!(world.controller().handed_over(&manifest, &matching), [(source, splits)]);
+    let splits: Vec<_> = manifest
+        .subtasks
+        .iter()
+        .filter_map(|subtask| subtask.source.clone())
+        .flat_map(|source| source.splits)
+        .collect();
+    assert_eq!(world.controller().handed_over(&manifest, &matching), [(source, splits.clone())]);
+    manifest.subtasks.iter_mut().for_each(|subtask| subtask.operators.clear());
+    assert_eq!(world.controller().handed_over(&manifest, &matching), [(enumerator, splits)]);
 }

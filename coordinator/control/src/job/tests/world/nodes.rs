@@ -5,7 +5,10 @@
 
 use thalweg_types::{
     Chain, Operator,
-    checkpoint::{Prepared, RecordCounts, SnapshotCost, SourceSnapshot, SubtaskSnapshot},
+    checkpoint::{
+        OperatorSnapshot, Prepared, RecordCounts, SnapshotCost, SourceSnapshot, SplitProgress, SubtaskSnapshot,
+    },
+    graph::Distribution,
 };
 
 use super::*;
@@ -281,11 +284,15 @@ impl World {
             return;
         }
         let own = run.hands.iter().find(|hand| subtask.chain.0 == 0 && hand.subtask == subtask.index);
+        let source = own.map(|hand| SourceSnapshot { source: hand.source, splits: hand.splits.clone() });
+        let (found, operators) = self.found(subtask);
+        let node = self.nodes.get_mut(&id).unwrap();
+        let run = &node.attempts[&attempt];
         let snapshot = SubtaskSnapshot {
             subtask,
             is_finished,
-            operators: Vec::new(),
-            source: own.map(|hand| SourceSnapshot { source: hand.source, splits: hand.splits.clone() }),
+            operators,
+            source: source.or(found),
             in_flight: Vec::new(),
             objects: Vec::new(),
             counts: RecordCounts::default(),
@@ -294,6 +301,19 @@ impl World {
         };
         let snapshot = snapshot.into();
         node.reports.push((Report { job: JOB, attempt, body: ReportBody::Snapshot { checkpoint, snapshot } }, false));
+    }
+
+    /// What a subtask has been assigned by an enumerator, and what that one remembers.
+    fn found(&self, subtask: SubtaskId) -> (Option<SourceSnapshot>, Vec<OperatorSnapshot>) {
+        let assigned = self.plan.exchanges.iter().find(|exchange| exchange.edge.distribution == Distribution::Assigned);
+        let Some(exchange) = assigned else { return (None, Vec::new()) };
+        let name = format!("found-{}", subtask.index);
+        let split = Split { id: SplitId(name.clone()), sequence: name, ordinal: 0, payload: serde_json::Value::Null };
+        let splits = vec![SplitProgress::unread(split)];
+        let source = (subtask.chain == exchange.to).then_some(SourceSnapshot { source: exchange.edge.to, splits });
+        let values = BTreeMap::from([("assigned".to_owned(), 3)]);
+        let known = OperatorSnapshot { operator: exchange.edge.from, values, tables: BTreeMap::new() };
+        (source, (subtask.chain == exchange.from).then_some(known).into_iter().collect())
     }
 
     pub(crate) fn want_checkpoint(&mut self, id: NodeId) {
