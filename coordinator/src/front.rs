@@ -62,3 +62,26 @@ impl Service<Request> for Front {
         router.oneshot(request).boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The gRPC status that a call gets, as far as the front decides it.
+    async fn status(routes: Routes, service: &str) -> Option<String> {
+        let request = Request::builder().uri(format!("/{service}/Call")).body(Body::empty()).unwrap();
+        let response = routes.into_axum_router().oneshot(request).await.unwrap();
+        response.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned())
+    }
+
+    #[tokio::test]
+    async fn at_the_address_of_clients_nobody_else_is_answered() {
+        let front = Front::new(Routes::default());
+        let (unavailable, unimplemented) = (Some("14".to_owned()), Some("12".to_owned()));
+        assert_eq!(status(front.client_routes(), ClusterService::NAME).await, unavailable, "it does not take part yet");
+        for service in ["thalweg.v1.Founding", "thalweg.v1.NodeSession", "thalweg.v1.Raft"] {
+            assert_eq!(status(front.client_routes(), service).await, unimplemented, "{service}");
+            assert_eq!(status(front.routes(), service).await, unavailable, "{service}");
+        }
+    }
+}

@@ -12,7 +12,9 @@
 //! - `session` finds the leader and holds the session; `leader_search` says whom to try, `rpc` speaks gRPC.
 //! - `worker` owns the state and carries out effects; `orders` and `outbox` are its pure decisions; `engine` is the runtime
 //!   behind a seam.
-//! - `service` serves what the runtime keeps; `http_server` serves what is taken over HTTP, which `request_meter` counts.
+//! - `service` serves what the runtime keeps; `own_routes` puts what the process tells of itself beside the tables that take records
+//!   over HTTP, which `request_meter` counts.
+//! - `spans` are what is traced.
 //! - `metrics` says what is told to those who monitor the node.
 
 mod config;

@@ -487,9 +487,8 @@ impl Job {
     }
 }
 
-/// A report too long for a message would be sent again over each session, and end each. This failure is reported
-/// instead.
-/// The report, or in place of one that is too long for a message, that of the failure which this is.
+/// A report that fits into a message. One that is too long would be sent again over each session, and end each: in its place
+/// comes the failure that this is.
 fn fitting(report: Report) -> Report {
     if fits_in_a_message(&report) {
         return report;

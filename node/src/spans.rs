@@ -42,7 +42,7 @@ pub(crate) fn around<T: 'static>(
     let watched = async move {
         let result = work.await;
         if let Err(failure) = &result {
-            fail(&told, failure.message.clone());
+            fail(&told, failure.outline());
         }
         result
     };

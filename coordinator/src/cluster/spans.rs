@@ -30,11 +30,11 @@ pub(super) fn name_job(job: JobId) {
     Span::current().record("job", tracing::field::display(job));
 }
 
-/// What a span is about. What is wrong with a script is told to its client alone, because it may quote what stands in it.
+/// What a span is about. What is wrong with a request is told to its client alone, because that may quote the script.
 pub(super) async fn around<T>(span: Span, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     let result = work.instrument(span.clone()).await;
     if let Err(status) = &result {
-        let reason = if status.code() == Code::InvalidArgument { "the script is refused" } else { status.message() };
+        let reason = if status.code() == Code::InvalidArgument { "the request is refused" } else { status.message() };
         fail(&span, reason);
     }
     result

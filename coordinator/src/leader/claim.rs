@@ -80,8 +80,10 @@ impl Claiming {
             Err(error) => Claim::Open(format!("the place for checkpoints cannot be marked: {}", with_causes(&error))),
         };
         match &self.claim {
-            Claim::Lost(why) => tracing::error!(why, "this cluster takes no job before it has a place for checkpoints"),
-            Claim::Open(why) if before != self.claim => tracing::warn!(why, "tried again"),
+            Claim::Lost(cause) => {
+                tracing::error!(cause, "this cluster takes no job before it has a place for checkpoints")
+            }
+            Claim::Open(cause) if before != self.claim => tracing::warn!(cause, "tried again"),
             Claim::Open(_) | Claim::Held => {}
         }
     }

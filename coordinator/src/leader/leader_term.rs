@@ -228,7 +228,7 @@ impl LeaderTerm {
                 let attempt =
                     record.live_attempt().filter(|attempt| attempt.plan.nodes.get(&node) == Some(&incarnation));
                 if let Some(attempt) = attempt {
-                    self.observer.on_failure(job, attempt.attempt, &format!("{node} is lost: {reason}"));
+                    self.observer.on_lost(job, attempt.attempt, node, &format!("{node} is lost: {reason}"));
                 }
             }
         });
@@ -261,8 +261,9 @@ impl LeaderTerm {
             Proposer::Liveness(node, incarnation) => {
                 let has_left = self.losing.remove(&node) == Some(true);
                 // A rejection means that this incarnation was lost already.
-                if outcome.is_ok() {
-                    self.on_lost(node, incarnation, has_left);
+                match outcome {
+                    Ok(_) => self.on_lost(node, incarnation, has_left),
+                    Err(_) => self.observer.on_false_alarm(node),
                 }
             }
             Proposer::Housekeeping => self.is_housekeeping = false,
@@ -305,6 +306,7 @@ impl LeaderTerm {
     fn on_lost(&mut self, node: NodeId, incarnation: Incarnation, has_left: bool) {
         let came_back = self.consensus.peek(|machine| machine.state().is_present(node, incarnation));
         if came_back {
+            self.observer.on_false_alarm(node);
             return;
         }
         if has_left {

@@ -32,7 +32,7 @@ mod spans;
 /// forgotten, and its job has a trace of its own.
 const SUBMISSIONS_MAX: usize = 256;
 
-/// What the spans of requests are, until the leader takes charge of their jobs.
+/// The spans of requests whose jobs the leader does not have yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Submissions(Arc<Mutex<Vec<(RequestId, TraceContext)>>>);
 
@@ -50,7 +50,7 @@ impl Submissions {
     fn take(&self, request: &RequestId) -> Option<TraceContext> {
         let mut noted = self.0.lock();
         let at = noted.iter().position(|(noted, _)| noted == request)?;
-        Some(noted.swap_remove(at).1)
+        Some(noted.remove(at).1)
     }
 }
 
@@ -84,11 +84,16 @@ impl Observer {
         });
     }
 
-    /// Something is wrong with the current attempt of a job: the recovery begins.
-    pub(super) fn on_failure(&mut self, job: JobId, attempt: Attempt, cause: &str) {
+    /// A node of the current attempt of a job seems lost: the recovery begins.
+    pub(super) fn on_lost(&mut self, job: JobId, attempt: Attempt, node: NodeId, cause: &str) {
         if let Some(spans) = self.jobs.get_mut(&job) {
-            spans.on_failure(attempt, cause);
+            spans.on_failure(attempt, cause, Some(node));
         }
+    }
+
+    /// A node that seemed lost is there.
+    pub(super) fn on_false_alarm(&mut self, node: NodeId) {
+        self.jobs.values_mut().for_each(|spans| spans.on_false_alarm(node));
     }
 
     /// A controller proposes a command.
@@ -147,7 +152,7 @@ impl Observer {
         let Some(spans) = self.jobs.get_mut(&job) else { return };
         match &report.body {
             ReportBody::Discovered { splits, .. } => spans.discovered(splits.as_ref().err()),
-            ReportBody::Failed { failure, .. } => spans.on_failure(report.attempt, &failure.message),
+            ReportBody::Failed { failure, .. } => spans.on_failure(report.attempt, failure.outline(), None),
             ReportBody::Committed { checkpoint, result: Err(failure), .. } => {
                 spans.not_published(node, *checkpoint, failure)
             }

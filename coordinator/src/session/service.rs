@@ -128,7 +128,7 @@ impl NodeSessionService {
     fn tell_refused(&self, node: NodeId, peer: Peer, reason: &str) {
         let told = self.refusals.lock().count(self.seams.clock.monotonic());
         if let Some(untold) = told {
-            tracing::warn!(%node, %peer, reason, untold, "node refused");
+            tracing::warn!(%node, %peer, cause = reason, untold, "node refused");
         }
     }
 

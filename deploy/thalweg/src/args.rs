@@ -217,8 +217,8 @@ pub struct RunArgs {
     /// Do not show progress.
     #[arg(long, short)]
     pub quiet: bool,
-    /// Where spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default nowhere, unless OpenTelemetry's own variables
-    /// say where.
+    /// URL to which spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default that of OTEL_EXPORTER_OTLP_ENDPOINT, or
+    /// none.
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
 }
@@ -229,7 +229,7 @@ pub struct DevArgs {
     /// Address on which the coordinator listens.
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Address on which its first node accepts records over HTTP.
+    /// Address on which its first node accepts records over HTTP, and serves /healthz, /readyz and /metrics.
     #[arg(long, value_name = "HOST:PORT")]
     pub http: Option<String>,
     /// Address at which clients reach the HTTP endpoint; by default the one on which it listens.
@@ -241,7 +241,7 @@ pub struct DevArgs {
     /// Directory for the state of the cluster.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// How many nodes.
+    /// Number of nodes.
     #[arg(long, value_name = "N")]
     pub nodes: Option<u32>,
     /// Number of slices that each node can run; by default twice its cores.
@@ -258,8 +258,8 @@ pub struct DevArgs {
     /// object store, and the working directory if it listens on loopback only.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     pub allow_path: Vec<String>,
-    /// Where spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default nowhere, unless OpenTelemetry's own variables
-    /// say where.
+    /// URL to which spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default that of OTEL_EXPORTER_OTLP_ENDPOINT, or
+    /// none.
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
 }
@@ -271,10 +271,10 @@ pub struct CoordinatorArgs {
     /// A number that the data directory already holds takes precedence.
     #[arg(long, value_name = "N")]
     pub member: Option<u64>,
-    /// Where it listens for nodes, other coordinators, and clients.
+    /// Address on which it listens for nodes, other coordinators and clients.
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Where it listens for clients alone, so that the address for nodes and other coordinators can be closed to them.
+    /// Address for clients alone, so that --listen can be closed to them.
     #[arg(long, value_name = "HOST:PORT")]
     pub client_listen: Option<String>,
     /// Address at which others reach it; by default the one on which it listens.
@@ -332,8 +332,8 @@ pub struct CoordinatorArgs {
     /// may have open.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     pub max_connections: Option<u32>,
-    /// Where spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default nowhere, unless OpenTelemetry's own variables
-    /// say where.
+    /// URL to which spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default that of OTEL_EXPORTER_OTLP_ENDPOINT, or
+    /// none.
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
 }
@@ -353,7 +353,7 @@ pub struct NodeArgs {
     /// Address at which other nodes reach it; by default the one on which it listens.
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
-    /// Address on which it accepts records over HTTP.
+    /// Address on which it accepts records over HTTP, and serves /healthz, /readyz and /metrics.
     #[arg(long, value_name = "HOST:PORT")]
     pub http: Option<String>,
     /// Address at which clients reach the HTTP endpoint; by default on the host of --advertise.
@@ -388,8 +388,8 @@ pub struct NodeArgs {
     /// object store, and the working directory if it listens on loopback only.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     pub allow_path: Vec<String>,
-    /// Where spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default nowhere, unless OpenTelemetry's own variables
-    /// say where.
+    /// URL to which spans are sent, by OTLP over gRPC, such as http://localhost:4317; by default that of OTEL_EXPORTER_OTLP_ENDPOINT, or
+    /// none.
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
 }

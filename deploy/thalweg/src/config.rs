@@ -32,8 +32,9 @@ const DEV_HTTP_ADDRESS: &str = "127.0.0.1:7080";
 /// output.
 pub const EMBEDDED_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many listeners share a process's open files. A coordinator's are those for all, for clients alone, and for health.
-const COORDINATOR_LISTENERS: u32 = 3;
+/// How many listeners share a process's open files. A coordinator's are those for all and for health, and it may have one for
+/// clients alone.
+const COORDINATOR_LISTENERS: u32 = 2;
 /// The listeners of a node: gRPC, HTTP and health.
 const NODE_LISTENERS: u32 = 3;
 /// The listeners of `dev` beside those of its nodes: gRPC, HTTP and health.
@@ -174,6 +175,7 @@ impl Coordinator {
         if (members.len() > 1 || args.join) && args.checkpoints.is_none() && !checkpoint_interval.is_zero() {
             return Err(wrong(SECTION, "checkpoints", SHARED_CHECKPOINTS));
         }
+        let listeners = COORDINATOR_LISTENERS + u32::from(args.client_listen.is_some());
         Ok(Self {
             member,
             listen,
@@ -199,7 +201,7 @@ impl Coordinator {
             raft_tick: or_default(args.raft_tick, defaults.raft_tick_ms),
             election_ticks: args.election_ticks.unwrap_or(defaults.election_ticks),
             heartbeat_ticks: args.heartbeat_ticks.unwrap_or(defaults.heartbeat_ticks),
-            limits: file_limit::connections(args.max_connections, COORDINATOR_LISTENERS),
+            limits: file_limit::connections(args.max_connections, listeners),
         })
     }
 }

@@ -42,16 +42,16 @@ fn main() -> ExitCode {
         Ok(telemetry) => telemetry,
         Err(error) => return fail(&error),
     };
-    let result = runtime.block_on(commands::run(cli));
-    telemetry.end();
-    // A pending read of the standard input must not keep the process alive.
-    runtime.shutdown_background();
-    match result {
+    let code = match runtime.block_on(commands::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output has closed it.
         Err(error) if error.downcast_ref::<OutputError>().is_some_and(OutputError::is_unwanted) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
-    }
+    };
+    telemetry.end();
+    // A pending read of the standard input must not keep the process alive.
+    runtime.shutdown_background();
+    code
 }
 
 fn prepare(cli: &Cli) -> anyhow::Result<Telemetry> {

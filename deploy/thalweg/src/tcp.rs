@@ -45,6 +45,20 @@ pub fn reached_from_here(address: &str) -> String {
 
 fn without_delay(stream: TcpStream) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
-    let peer = Peer::at(stream.peer_addr()?);
+    let peer = stream.peer_addr().map(Peer::at).unwrap_or_default();
     Ok(Connection::new(stream, peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_ends_of_a_connection_know_the_other() {
+        let mut listener = TcpNetwork.listen("127.0.0.1:0").await.unwrap();
+        let client = TcpNetwork.connect(&listener.address).await.unwrap();
+        let served = listener.incoming.next().await.unwrap().unwrap();
+        assert_eq!(client.peer().to_string(), listener.address);
+        assert!(served.peer().to_string().starts_with("127.0.0.1:"), "{}", served.peer());
+    }
 }

@@ -26,7 +26,7 @@ mod endpoint;
 mod export;
 mod format;
 
-/// For so long the end of the process waits for the last spans to be taken.
+/// How long the end of the process waits for the last spans to be taken.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What was set up.
@@ -67,7 +67,7 @@ impl Telemetry {
         let filter = filter.and(filter_fn(|metadata| !is_span(metadata)));
         tracing_subscriber::registry().with(log(cli.log_format).with_filter(filter)).with(exported).init();
         if let Some(protocol) = unspoken {
-            tracing::warn!(protocol, "spans are not exported: of OTLP's protocols only grpc is spoken here");
+            tracing::warn!(target: "thalweg::notice", protocol, "spans are not exported: of OTLP's protocols only grpc is spoken here");
         }
         Ok(Self { spans })
     }
@@ -76,7 +76,7 @@ impl Telemetry {
     pub fn end(self) {
         let Some(spans) = self.spans else { return };
         if let Err(error) = spans.shutdown_with_timeout(FLUSHED_WITHIN) {
-            tracing::warn!(%error, "the last spans may be lost");
+            tracing::warn!(target: "thalweg::notice", %error, "the last spans may be lost");
         }
     }
 }

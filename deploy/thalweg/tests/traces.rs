@@ -458,7 +458,7 @@ fn what_a_process_knows_at_its_end_is_sent() {
 fn assert_nobody_waits_for(address: impl std::fmt::Display) {
     let url = format!("http://{address}");
     let began = std::time::Instant::now();
-    let ended = patient().thalweg(&["run", "--otlp", &url, "-e", SCRIPT, "-o", "csv", "--log", "warn"]);
+    let ended = patient().thalweg(&["run", "--otlp", &url, "-e", SCRIPT, "-o", "csv"]);
     assert!(ended.code == Some(0) && ended.stdout.contains("10\n"), "{ended:?}");
     assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
     assert!(ended.stderr.contains("spans"), "the loss is told: {ended:?}");
@@ -483,8 +483,28 @@ fn what_stands_in_a_refused_script_is_in_no_span() {
     let ended = patient().thalweg(&["run", "--otlp", &url, "-e", "SELECT CAST('hunter2' AS HUNTER2);"]);
     assert!(ended.code == Some(1) && ended.stderr.to_lowercase().contains("hunter2"), "{ended:?}");
     let spans = received.spans();
-    let refused = spans.iter().filter(|span| span.failure.as_deref() == Some("the script is refused"));
+    let refused = spans.iter().filter(|span| span.failure.as_deref() == Some("the request is refused"));
     assert!(refused.count() > 0 && !tree(&spans).to_lowercase().contains("hunter2"), "{}", tree(&spans));
+}
+
+/// What a job fails by may quote a row, or a URL with a token in it: the log has that, and spans have not.
+#[test]
+fn what_a_job_fails_by_is_in_no_span() {
+    let runtime = Runtime::new().expect("threads");
+    let (received, url) = Received::start(&runtime);
+    let row = "SELECT CAST(secret AS INT) FROM (VALUES ('hunter2')) AS t (secret);";
+    let sink = "CREATE TABLE out (n INT) WITH ('connector' = 'http', 'format' = 'json', 'retries' = '0', \
+                  'url' = 'http://127.0.0.1:1/?token=hunter2');
+                SET 'restart.attempts' = '0'; INSERT INTO out SELECT n FROM (VALUES (1)) AS t (n);";
+    for script in [row, sink] {
+        let ended = patient().thalweg(&["run", "--otlp", &url, "-e", script]);
+        assert!(ended.code == Some(1) && ended.stderr.contains("hunter2"), "{ended:?}");
+    }
+    let spans = received.spans();
+    let failed = spans
+        .iter()
+        .filter(|span| span.failure.as_deref().is_some_and(|why| why.ends_with("failed") || why.contains("could not")));
+    assert!(failed.count() > 1 && !tree(&spans).contains("hunter2"), "{}", tree(&spans));
 }
 
 #[test]

@@ -231,10 +231,14 @@ impl Supervisor {
         let outcome = match prepared {
             Some(Ok(built)) => self.supervise(built, &mut broken, deploying).await,
             Some(Err(error)) => {
-                thalweg_trace::fail(&deploying, error.failure().message);
+                thalweg_trace::fail(&deploying, error.failure().outline());
+                drop(deploying);
                 Err(error)
             }
-            None => Ok(()),
+            None => {
+                drop(deploying);
+                Ok(())
+            }
         };
         if let Err(error) = outcome {
             self.meters.iter().for_each(|(_, meter)| meter.set_state(SubtaskState::Failed));
@@ -345,7 +349,7 @@ impl Supervisor {
             connected = self.connect(&endpoints, links).instrument(connecting) => connected,
         };
         if let Err(error) = &connected {
-            thalweg_trace::fail(&deploying, error.failure().message);
+            thalweg_trace::fail(&deploying, error.failure().outline());
         }
         connected?;
         let stop = self.cancel.child_token();

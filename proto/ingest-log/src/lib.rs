@@ -1,4 +1,4 @@
-//! The ingest log of one split of a source: records that were POSTed and that nobody can send again, in a chain of
+//! The ingest log of one split of a source: records that were POSTed and that nobody can send again, in a sequence of
 //! numbered objects.
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A conditional put creates each segment, none is ever replaced, and the numbers have no gap. So the store itself
-//! decides who gets a number. The next attempt *seals* the chain by taking its next number; a writer that finds its
+//! decides who gets a number. The next attempt *seals* the log by taking its next number; a writer that finds its
 //! next number taken by another writer stops. A sender is told that its records are taken once the put of their segment
 //! has succeeded. If a put fails or goes unanswered, its number is in doubt: the writer puts whatever it has next under
 //! the same number, and finds there either that, or what it had put before, or another writer's seal.

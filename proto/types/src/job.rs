@@ -114,6 +114,28 @@ pub struct Failure {
     pub message: String,
 }
 
+impl Failure {
+    /// What may be told outside the cluster. The message may quote rows, and URLs with secrets in them.
+    #[must_use]
+    pub fn outline(&self) -> &'static str {
+        self.kind.outline()
+    }
+}
+
+impl FailureKind {
+    /// What has failed, in general.
+    #[must_use]
+    pub fn outline(self) -> &'static str {
+        match self {
+            Self::Node => "a node was lost or went away",
+            Self::Link => "a stream between two nodes broke",
+            Self::Store => "storage failed",
+            Self::Operator => "an operator failed",
+            Self::Data => "data could not be read or processed",
+        }
+    }
+}
+
 /// Measurements of one subtask since its start, in counts and microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SubtaskMetrics {

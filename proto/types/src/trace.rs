@@ -1,7 +1,7 @@
 //! Where in a trace a message belongs: what travels between processes, so that their spans form one tree.
 //!
 //! A context is never a reason to refuse what it came with: one that cannot be read counts as none, as do the zero ids of older
-//! peers. It is no part of the replicated state, whose next leader begins traces of its own.
+//! peers. It is not replicated: a new leader begins traces of its own.
 
 use std::fmt;
 

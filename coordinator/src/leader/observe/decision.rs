@@ -1,4 +1,4 @@
-//! What of a command is told of.
+//! What is told of a command.
 
 use thalweg_cluster_state::{Command, Verdict};
 use thalweg_types::{Attempt, CheckpointId, job::Failure};

@@ -17,6 +17,10 @@ struct Recovery {
     span: Lasting,
     /// Whether the failure is recorded. Until then it may be a false alarm.
     is_certain: bool,
+    /// The node whose loss it is.
+    lost: Option<NodeId>,
+    /// The checkpoint that was open when it began. Its completion may have been on its way.
+    open: Option<CheckpointId>,
     /// The first checkpoint after it, as far as one has begun.
     first: Option<CheckpointId>,
 }
@@ -79,7 +83,8 @@ impl JobSpans {
 
     /// Tells the end of the job, once, and ends what is awaited no longer.
     pub(super) fn follow(&mut self, status: JobStatus, attempt: Attempt) {
-        if !status.is_terminal() || std::mem::replace(&mut self.has_ended, true) {
+        // What was proposed is told first: its outcome is on its way.
+        if !status.is_terminal() || self.record.is_some() || std::mem::replace(&mut self.has_ended, true) {
             return;
         }
         let Self { job, .. } = *self;
@@ -95,13 +100,20 @@ impl JobSpans {
         recovery.or(self.attempt.as_ref()).map_or_else(Span::none, |span| (*span).clone())
     }
 
-    pub(super) fn on_failure(&mut self, attempt: Attempt, cause: &str) {
+    /// Something is wrong: the recovery begins. `cause` is exported, so it quotes nothing.
+    pub(super) fn on_failure(&mut self, attempt: Attempt, cause: &str, lost: Option<NodeId>) {
         if self.recovery.is_some() || self.has_ended {
             return;
         }
         let Self { member, term, job, .. } = *self;
         let span = info_span!(target: TARGET, parent: None, "recovery", %job, %attempt, %term, %member, cause);
-        self.recovery = Some(Recovery { span: Lasting::new(span), is_certain: false, first: None });
+        let open = self.checkpoint.as_ref().map(|(checkpoint, _)| *checkpoint);
+        self.recovery = Some(Recovery { span: Lasting::new(span), is_certain: false, lost, open, first: None });
+    }
+
+    /// A node that seemed lost is there.
+    pub(super) fn on_false_alarm(&mut self, node: NodeId) {
+        self.recovery.take_if(|recovery| !recovery.is_certain && recovery.lost == Some(node));
     }
 
     /// The way of an attempt to running: part of the recovery, or of what a client asked for.
@@ -113,9 +125,15 @@ impl JobSpans {
         self.attempt.get_or_insert_with(|| Lasting::new(under(open(), parent)))
     }
 
+    fn named_attempt_span(&mut self, attempt: Attempt) -> &Span {
+        let span = self.attempt_span();
+        span.record("attempt", tracing::field::display(attempt));
+        span
+    }
+
     pub(super) fn discover(&mut self, attempt: Attempt) -> Option<TraceContext> {
         let Self { term, job, .. } = *self;
-        let parent = context_of(self.attempt_span());
+        let parent = context_of(self.named_attempt_span(attempt));
         let open = || info_span!(target: TARGET, parent: None, "discover", %job, %attempt, %term);
         context_of(self.discover.get_or_insert_with(|| Lasting::new(under(open(), parent))))
     }
@@ -126,7 +144,7 @@ impl JobSpans {
 
     pub(super) fn deploy(&mut self, attempt: Attempt) -> Option<TraceContext> {
         let Self { term, job, .. } = *self;
-        let parent = context_of(self.attempt_span());
+        let parent = context_of(self.named_attempt_span(attempt));
         let open = || info_span!(target: TARGET, parent: None, "deploy", %job, %attempt, %term);
         context_of(self.deploy.get_or_insert_with(|| Lasting::new(under(open(), parent))))
     }
@@ -158,7 +176,7 @@ impl JobSpans {
         let Some((_, span)) = self.checkpoint.take_if(|(open, _)| *open == checkpoint) else { return };
         let Self { job, .. } = *self;
         span.in_scope(|| warn!(%job, %attempt, %checkpoint, cause, "checkpoint given up"));
-        fail(&span, cause);
+        fail(&span, "it was given up");
         self.manifest = None;
         if let Some(recovery) = &mut self.recovery {
             recovery.first.take_if(|first| *first == checkpoint);
@@ -211,11 +229,11 @@ impl JobSpans {
             }
             Decision::Published(checkpoint) => self.publish(*checkpoint, false),
             Decision::Fail { attempt, failure, .. } => {
-                self.on_failure(*attempt, &failure.message);
+                self.on_failure(*attempt, failure.outline(), None);
                 self.recovery.as_ref().and_then(|recovery| context_of(&recovery.span))
             }
             Decision::Move(attempt) => {
-                self.on_failure(*attempt, "a node of it leaves");
+                self.on_failure(*attempt, "a node of it leaves", None);
                 self.recovery.as_ref().and_then(|recovery| context_of(&recovery.span))
             }
             Decision::FailJob(_) | Decision::Finish(_) | Decision::Other => None,
@@ -248,8 +266,7 @@ impl JobSpans {
         let Self { job, .. } = *self;
         match decision {
             Decision::Place { attempt, nodes, slices } => {
-                let span = self.attempt_span();
-                span.record("attempt", tracing::field::display(attempt));
+                let span = self.named_attempt_span(attempt);
                 span.in_scope(|| info!(%job, %attempt, nodes, slices, "attempt placed"));
             }
             Decision::Run(attempt) => self.on_running(attempt, takes_checkpoints),
@@ -270,12 +287,12 @@ impl JobSpans {
 
     fn on_running(&mut self, attempt: Attempt, takes_checkpoints: bool) {
         let Self { job, .. } = *self;
-        let span = self.attempt_span();
+        let span = self.named_attempt_span(attempt);
         span.in_scope(|| info!(%job, %attempt, "job running"));
         self.started = context_of(span);
         (self.attempt, self.cause) = (None, None);
-        if !takes_checkpoints {
-            self.recovery = None;
+        if let Some(recovery) = self.recovery.take_if(|_| !takes_checkpoints) {
+            recovery.span.in_scope(|| info!(%job, %attempt, "job recovered"));
         }
     }
 
@@ -286,8 +303,8 @@ impl JobSpans {
                 self.complete.pop_first();
             }
         }
-        // Whoever completes a checkpoint has not failed.
-        self.recovery.take_if(|recovery| !recovery.is_certain);
+        // Whoever completes a checkpoint that began later has not failed.
+        self.recovery.take_if(|recovery| !recovery.is_certain && recovery.open != Some(checkpoint));
     }
 
     fn on_published(&mut self, checkpoint: CheckpointId) {
@@ -307,11 +324,11 @@ impl JobSpans {
         let span = self.recovery_span();
         if goes_on {
             span.in_scope(|| warn!(%job, %attempt, ?kind, cause, "job restarts"));
-            self.begin_again(cause);
+            self.begin_again(failure.outline());
         } else {
             span.in_scope(|| error!(%job, %attempt, ?kind, cause, "job failed"));
-            fail(&span, cause);
-            self.end_attempt(cause);
+            fail(&span, failure.outline());
+            self.end_attempt(failure.outline());
             self.recovery = None;
         }
     }
@@ -341,6 +358,6 @@ impl JobSpans {
 
 fn end(span: Option<Lasting>, failure: Option<&Failure>) {
     if let (Some(span), Some(failure)) = (span, failure) {
-        fail(&span, failure.message.as_str());
+        fail(&span, failure.outline());
     }
 }

@@ -33,6 +33,7 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
     let seams = surroundings.seams();
     let network: Arc<dyn Network> = Arc::new(TcpNetwork);
     let listener = serve::listen(&network, &checked.listen).await?;
+    let clients = listen_for_clients(&checked, &network).await?;
     let address = checked.advertise.clone().unwrap_or_else(|| listener.address.clone());
     let store = serve::open_store(&checked.data_dir)?;
     let stores = ObjectStores::new(streams::store_options());
@@ -42,7 +43,6 @@ pub(super) async fn run(args: CoordinatorArgs) -> Result<()> {
     let opening = Opening::open(config(&checked, &address), store, network.clone(), &stores, seams.clone())
         .await
         .context("could not start the coordinator")?;
-    let clients = listen_for_clients(&checked, &network).await?;
     let clients_address = clients.as_ref().map(|clients| clients.address.clone());
     let of_clients = clients.map(|clients| GrpcServer::start(clients, checked.limits, opening.client_routes(), &seams));
     let of_all = GrpcServer::start(listener, checked.limits, opening.routes(), &seams);

@@ -20,7 +20,7 @@ use thalweg_types::ENGINE_VERSION;
 /// The service that a process is, unless the environment says otherwise.
 const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
 
-/// What makes spans of a command and exports them, in batches and beside all else.
+/// What makes spans of a command and exports them, in batches, on a thread of its own.
 pub(super) fn provider(command: &str, endpoint: &str) -> Result<SdkTracerProvider, ExporterBuildError> {
     let mut builder = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint);
     if endpoint.starts_with("https://") {
@@ -67,7 +67,7 @@ impl<E: SpanExporter> SpanExporter for Told<E> {
             }
             Err(error) => {
                 if self.lost.fetch_add(count, Relaxed) == 0 {
-                    tracing::warn!(endpoint, %error, "spans are lost: they cannot be exported");
+                    tracing::warn!(target: "thalweg::notice", endpoint, %error, "spans are lost: they cannot be exported");
                 }
             }
         }
@@ -77,7 +77,7 @@ impl<E: SpanExporter> SpanExporter for Told<E> {
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         let lost = self.lost.load(Relaxed);
         if lost > 0 {
-            tracing::warn!(endpoint = self.endpoint, lost, "spans were lost at the end");
+            tracing::warn!(target: "thalweg::notice", endpoint = self.endpoint, lost, "spans were lost at the end");
         }
         self.inner.shutdown_with_timeout(timeout)
     }

@@ -303,7 +303,7 @@ impl Uploader {
         let began = self.meter.now();
         self.note_position(checkpoint, frozen.source.as_ref());
         let durable = self.make_durable(std::mem::take(&mut frozen.sealed), checkpoint).await;
-        durable.inspect_err(|error| thalweg_trace::fail(&span, error.failure().message))?;
+        durable.inspect_err(|error| thalweg_trace::fail(&span, error.failure().outline()))?;
         // Output that was sealed at the end of input belongs to the first checkpoint after it.
         let at_the_end = self.unconfirmed.iter_mut().filter(|prepared| prepared.epoch == CheckpointId::FINAL);
         at_the_end.for_each(|prepared| prepared.epoch = checkpoint);
@@ -330,8 +330,8 @@ impl Uploader {
             }
             Some(Err(error)) => {
                 let message = thalweg_types::text::with_causes(&error);
-                thalweg_trace::fail(&span, message.clone());
                 let failure = Failure { kind: error.failure_kind(), message };
+                thalweg_trace::fail(&span, failure.outline());
                 self.tell(ReportBody::SnapshotFailed { checkpoint, subtask, failure }).await;
             }
             None => thalweg_trace::fail(&span, "the checkpoint was given up"),
