@@ -124,6 +124,8 @@ pub(crate) struct Chain {
     steps: u32,
     turn_began: Duration,
     is_idle: bool,
+    /// All that was sent with the last probe; `None`: the subtask has been idle since. Receivers begin with every channel active.
+    probed: Option<Vec<Carried>>,
     watermark: Watermark,
     /// Whether checkpoints must wait.
     is_held: bool,
@@ -140,6 +142,7 @@ impl Chain {
             steps: 0,
             turn_began,
             is_idle: false,
+            probed: Some(Vec::new()),
             watermark: Watermark::MIN,
             is_held: false,
             gathered: Gathered::default(),
@@ -211,15 +214,20 @@ impl Chain {
         state.observe(0, name, || known.state_bytes())
     }
 
-    /// Sends a batch without rows over every channel: see `Outbound::probe`.
-    pub(crate) fn probe(&mut self) -> Result<(), SubtaskError> {
+    /// Sends a batch without rows over every channel (see `Outbound::probe`), and returns what was sent by then. If this
+    /// subtask was not idle since the last one, that one's answer still holds: no receiver with an active channel has become
+    /// idle itself.
+    pub(crate) fn probe(&mut self) -> Result<Vec<Carried>, SubtaskError> {
+        if let Some(carried) = &self.probed {
+            return Ok(carried.clone());
+        }
         let ChainParts { vertices, outbounds, .. } = &mut self.parts;
         for vertex in vertices {
             for outbound in &vertex.outbounds {
                 outbounds[*outbound].probe(&vertex.output)?;
             }
         }
-        Ok(())
+        Ok(self.probed.insert(self.carried()).clone())
     }
 
     /// All that was sent so far, by outbound.
@@ -265,6 +273,9 @@ impl Chain {
             return Ok(());
         }
         self.is_idle = idle;
+        if idle {
+            self.probed = None;
+        }
         let control = if idle { Control::Idle } else { Control::Watermark(self.watermark) };
         self.broadcast_all(control)
     }

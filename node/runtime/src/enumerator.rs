@@ -13,7 +13,7 @@
 //!
 //! The watermark of the source: files that are found together may have any times. So no subtask lets its watermark grow
 //! before all subtasks that were idle count again, everywhere behind them. A subtask returns the credit of what it is
-//! assigned only then. Once all credit is back, all is settled: the enumerator becomes idle, and its subtasks may go on.
+//! assigned only then, and only as far as it has read: what is assigned and not begun has a bound. Once all credit is back, all is settled: the enumerator becomes idle, and its subtasks may go on.
 
 use std::{future::Future, pin::pin, sync::Arc};
 
@@ -59,7 +59,8 @@ impl EnumeratorSubtask {
             // The sender drops only when the attempt ends. This is not the end of input: cancellation follows.
             std::future::pending::<()>().await;
         }
-        self.go_on_from_former().await?;
+        self.chain.observe_state()?;
+        self.go_on_from_former()?;
         while self.look().await?.is_some() {}
         self.chain.finish(None).await?;
         self.chain.attend_on(None).await
@@ -67,17 +68,16 @@ impl EnumeratorSubtask {
 
     /// Takes over the work of splits that looked for new files before there were enumerators: the names that they had
     /// found become known, and all that is not read to its end is assigned anew.
-    async fn go_on_from_former(&mut self) -> Result<(), SubtaskError> {
+    fn go_on_from_former(&mut self) -> Result<(), SubtaskError> {
         if self.former.is_empty() {
             return Ok(());
         }
-        self.chain.ready(None).await?;
-        // Nothing may be awaited from here on, as below.
+        // Nothing is awaited, not even credit: a checkpoint that is taken before would have the memory without these.
         let (mut left, mut reached) = (Vec::new(), None::<SplitProgress>);
         for mut progress in std::mem::take(&mut self.former) {
             let former = self.enumerator.former(&progress.split).map_err(|source| self.failed(source))?;
             if let Some(former) = former {
-                former.found.iter().for_each(|name| self.known().insert(name));
+                former.found.iter().for_each(|name| _ = self.known().insert(name));
                 match former.current {
                     Some(current) => progress.split = current,
                     None => (progress.split.payload, progress.state) = (serde_json::Value::Null, SplitState::Finished),
@@ -119,12 +119,15 @@ impl EnumeratorSubtask {
             let Some(next) = next else { return Ok(Some(())) };
             let next: Result<Vec<(Piece, Vec<Split>)>, ConnectorError> = next.into_iter().collect();
             let next = next.map_err(|source| self.failed(source))?;
+            self.chain.take_turn().await;
             self.chain.ready(None).await?;
             // Nothing may be awaited from here on: what is known and what was sent must be on one side of a barrier.
             let mut splits = Vec::new();
             for (piece, of_piece) in next {
-                self.known().insert(&piece.name);
-                splits.extend(of_piece.into_iter().map(SplitProgress::unread));
+                // A file that grows may be listed twice.
+                if self.known().insert(&piece.name) {
+                    splits.extend(of_piece.into_iter().map(SplitProgress::unread));
+                }
             }
             self.assign(splits)?;
         }

@@ -63,11 +63,14 @@ impl KnownPieces {
         self.hashes.contains(&xxh3_128(name.as_bytes()))
     }
 
-    pub(crate) fn insert(&mut self, name: &str) {
+    /// Returns whether the name was not known.
+    pub(crate) fn insert(&mut self, name: &str) -> bool {
         let hash = xxh3_128(name.as_bytes());
-        if self.hashes.insert(hash) {
+        let is_new = self.hashes.insert(hash);
+        if is_new {
             self.new.push(hash);
         }
+        is_new
     }
 
     /// The subtask of the next split: each in turn, over all listings, so that single files are spread, too.

@@ -11,7 +11,7 @@
 //! Where an enumerator assigns the splits (`Assigned`), they are the rows of the subtask's only input. The barrier comes by
 //! that input, too, and not by order: so a split is assigned on the same side of it here and in the enumerator's memory.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use thalweg_connectors::{DeadLetter, Read};
@@ -58,6 +58,9 @@ pub(crate) struct SourceSubtask {
     pub(crate) meter: Arc<Meter>,
 }
 
+/// While more splits wait than this, the credit of assignments is kept back. It bounds what positions hold of them.
+const WAITING_MAX: u64 = 1000;
+
 /// What a subtask keeps that an enumerator assigns splits to.
 #[derive(Debug, Default)]
 pub(crate) struct Assigned {
@@ -66,6 +69,8 @@ pub(crate) struct Assigned {
     /// Whether all that there was is assigned.
     is_settled: bool,
     owed: Option<Owed>,
+    /// Credit that is kept back while many splits wait.
+    withheld: VecDeque<(usize, u64)>,
     /// Whether nothing will be assigned any more.
     is_over: bool,
     /// Whether the subtask has finished.
@@ -273,10 +278,12 @@ impl SourceSubtask {
                 self.advance(grown).await?;
             }
             Element::End if !has_finished => {
-                if let Some(assigned) = &mut self.assigned {
+                let is_settled = self.assigned.as_mut().is_some_and(|assigned| {
                     assigned.is_over = true;
-                }
-                let grown = self.watermarks.on_no_more();
+                    assigned.is_settled
+                });
+                // Before all is settled some receiver may not know who is active. The last watermark follows anyway.
+                let grown = if is_settled { self.watermarks.on_no_more() } else { None };
                 // The last watermark is sent once, after reading.
                 self.advance(grown.filter(|watermark| !watermark.is_end())).await?;
             }
@@ -332,20 +339,28 @@ impl SourceSubtask {
         let Some(assigned) = &mut self.assigned else { return Ok(()) };
         if std::mem::take(&mut assigned.is_settled) {
             self.chain.set_idle(false)?;
-            self.chain.probe()?;
-            assigned.owed = Some(Owed { carried: self.chain.carried(), credit: Vec::new() });
+            let carried = self.chain.probe()?;
+            assigned.owed = Some(Owed { carried, credit: Vec::new() });
         }
         match &mut assigned.owed {
             Some(owed) => owed.credit.push((channel, cost)),
-            None => self.chain.gate().release(channel, cost),
+            None => assigned.withheld.push_back((channel, cost)),
         }
+        self.release_withheld();
         Ok(())
     }
 
     fn release_owed(&mut self) {
-        let owed = self.assigned.as_mut().and_then(|assigned| assigned.owed.take());
-        for (channel, cost) in owed.into_iter().flat_map(|owed| owed.credit) {
-            self.chain.gate().release(channel, cost);
+        let Some(assigned) = &mut self.assigned else { return };
+        assigned.withheld.extend(assigned.owed.take().into_iter().flat_map(|owed| owed.credit));
+        self.release_withheld();
+    }
+
+    /// Returns credit of assignments, unless many splits wait already: what is not assigned yet, the next listing finds.
+    fn release_withheld(&mut self) {
+        let Some(assigned) = &mut self.assigned else { return };
+        if assigned.has_finished || self.readers.counts().waiting <= WAITING_MAX {
+            assigned.withheld.drain(..).for_each(|(channel, cost)| self.chain.gate().release(channel, cost));
         }
     }
 
@@ -386,6 +401,7 @@ impl SourceSubtask {
                 self.meter.set_splits(self.readers.counts());
                 let grown = self.watermarks.on_finished(split);
                 self.forget_finished(split);
+                self.release_withheld();
                 // The last watermark is sent once, after reading.
                 self.advance(grown.filter(|watermark| !watermark.is_end())).await
             }

@@ -90,8 +90,8 @@ impl InputSubtask {
     async fn on_probe(&mut self, channel: usize, cost: u64) -> Result<(), SubtaskError> {
         let grown = self.tracker.on_active(channel);
         self.advance(grown).await?;
-        self.chain.probe()?;
-        self.probes.push_back(Probe { channel, cost, carried: self.chain.carried() });
+        let carried = self.chain.probe()?;
+        self.probes.push_back(Probe { channel, cost, carried });
         Ok(())
     }
 
