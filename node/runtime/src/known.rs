@@ -126,9 +126,9 @@ mod tests {
     fn a_checkpoint_hands_over_what_is_new_and_the_rest_again() {
         let mut known = KnownPieces::default();
         assert!(sizes(&known.freeze().unwrap()).is_empty());
-        (0..20_000).for_each(|number| known.insert(&format!("file-{number}")));
+        (0..20_000).for_each(|number| _ = known.insert(&format!("file-{number}")));
         let before = known.freeze().unwrap();
-        (20_000..20_300).for_each(|number| known.insert(&format!("file-{number}")));
+        (20_000..20_300).for_each(|number| _ = known.insert(&format!("file-{number}")));
         known.insert("file-7");
         let after = known.freeze().unwrap();
         assert_eq!(sizes(&after), [20_000, 300]);

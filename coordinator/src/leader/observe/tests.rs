@@ -116,7 +116,7 @@ fn a_recovery_lasts_until_what_the_first_checkpoint_after_it_holds_is_published(
     let spans = spans_of(|observer| {
         charge(observer, JobStatus::Running, None);
         begin(observer, 1, 1);
-        observer.on_failure(JOB, Attempt(1), "node-1 is lost");
+        observer.on_lost(JOB, Attempt(1), NodeId(1), "node-1 is lost");
         let fail = Command::FailAttempt { job: JOB, attempt: Attempt(1), failure, verdict: Verdict::Restart };
         decide(observer, &fail);
         run(observer, 2);
@@ -137,7 +137,8 @@ fn a_recovery_lasts_until_what_the_first_checkpoint_after_it_holds_is_published(
     ] {
         assert_eq!(the(&spans, name, &of).parent_span_id, id, "{name} {of:?}");
     }
-    for (checkpoint, reason) in [("checkpoint-1", "node-1 was lost"), ("checkpoint-2", "it took too long")] {
+    for (checkpoint, reason) in [("checkpoint-1", "a node was lost or went away"), ("checkpoint-2", "it was given up")]
+    {
         let span = the(&spans, "checkpoint", &[("checkpoint", checkpoint)]);
         assert_eq!(span.status, opentelemetry::trace::Status::error(reason));
     }
@@ -151,12 +152,34 @@ fn a_recovery_lasts_until_what_the_first_checkpoint_after_it_holds_is_published(
 fn what_is_no_failure_is_no_recovery_for_long() {
     let spans = spans_of(|observer| {
         charge(observer, JobStatus::Running, None);
-        observer.on_failure(JOB, Attempt(1), "node-1 is lost");
+        observer.on_lost(JOB, Attempt(1), NodeId(1), "node-1 is lost");
         begin(observer, 1, 1);
         complete(observer, 1, 1);
     });
     the(&spans, "recovery", &[]);
     assert_eq!(the(&spans, "checkpoint", &[]).parent_span_id, SpanId::INVALID);
+}
+
+/// A checkpoint that was open when a node seemed lost may be complete already: that proves nothing. The node's return does.
+#[test]
+fn a_recovery_outlasts_the_checkpoint_that_was_open_and_no_false_alarm() {
+    let spans = spans_of(|observer| {
+        charge(observer, JobStatus::Running, None);
+        begin(observer, 1, 1);
+        observer.on_lost(JOB, Attempt(1), NodeId(1), "node-1 is lost");
+        complete(observer, 1, 1);
+        observer.on_lost(JOB, Attempt(1), NodeId(2), "node-2 is lost");
+        observer.on_false_alarm(NodeId(2));
+        observer.on_false_alarm(NodeId(1));
+        observer.on_lost(JOB, Attempt(1), NodeId(2), "node-2 is lost");
+    });
+    let causes: Vec<String> = spans
+        .iter()
+        .filter(|span| span.name == "recovery")
+        .filter_map(|span| span.attributes.iter().find(|pair| pair.key.as_str() == "cause"))
+        .map(|pair| pair.value.to_string())
+        .collect();
+    assert_eq!(causes, ["node-1 is lost", "node-2 is lost"]);
 }
 
 #[test]
