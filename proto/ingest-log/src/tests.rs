@@ -1,6 +1,9 @@
 //! The bytes of segments, damage in them, who gets a number, and what may be deleted.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use object_store::memory::InMemory;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use thalweg_types::{
@@ -38,7 +41,8 @@ fn seal(attempt: u32, number: u64) -> Bytes {
 }
 
 fn log() -> (CheckpointStore, IngestLog) {
-    let store = CheckpointStore::open("memory://test", &ObjectStores::default()).unwrap();
+    let stores = ObjectStores::default().with_store("memory://test", Arc::new(InMemory::new()));
+    let store = CheckpointStore::open("memory://test", &stores).unwrap();
     (store.clone(), IngestLog::new(store, "c/job-1/ingest/7-0".to_owned()))
 }
 

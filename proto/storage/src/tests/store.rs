@@ -148,7 +148,8 @@ fn urls_of_no_store_are_refused() {
 #[test]
 fn one_of_several_creators_succeeds_and_a_store_that_cannot_decide_is_refused() {
     block_on(async {
-        let store = CheckpointStore::open("memory://test", &ObjectStores::default()).expect("it opens");
+        let stores = ObjectStores::default().with_store("memory://test", Arc::new(InMemory::new()));
+        let store = CheckpointStore::open("memory://test", &stores).expect("it opens");
         let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
         assert_eq!(store.create_exclusively("a", bytes("one")).await.expect("it is free"), None);
         assert_eq!(store.create_exclusively("a", bytes("two")).await.expect("it is read"), Some(bytes("one")));
