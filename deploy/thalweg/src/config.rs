@@ -143,7 +143,6 @@ impl Coordinator {
             let reason = format!("member {member}, which this process is, is not among them");
             return Err(wrong(SECTION, "members", reason));
         }
-        let cluster = args.cluster;
         if args.bootstrap && members.is_empty() {
             return Err(wrong(
                 SECTION,
@@ -151,7 +150,7 @@ impl Coordinator {
                 "needed with --bootstrap: the members that the new cluster begins with",
             ));
         }
-        if members.len() > 1 && cluster.is_none() {
+        if members.len() > 1 && args.cluster.is_none() {
             return Err(wrong(
                 SECTION,
                 "cluster",
@@ -191,7 +190,7 @@ impl Coordinator {
             checkpoint_interval,
             data_dir,
             members,
-            cluster,
+            cluster: args.cluster,
             join: args.join,
             bootstrap: args.bootstrap,
             lease: or_default(args.lease.map(|lease| checked_lease(&lease)).transpose()?, defaults.lease_ms),

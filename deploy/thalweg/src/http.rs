@@ -77,7 +77,6 @@ pub async fn serve(
 }
 
 /// The routes by which a process tells of itself.
-#[must_use]
 pub fn health(probes: Probes) -> Router {
     let Probes { beat, ready, waits, component, metrics } = probes;
     let alive = move || {

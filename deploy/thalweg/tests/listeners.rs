@@ -1,5 +1,7 @@
 //! A coordinator's address for clients alone: clients do their work there, and a node is not let in.
 
+#![allow(clippy::disallowed_methods, reason = "tests of processes use real surroundings")]
+
 mod process;
 
 use process::{Background, free_addresses, thalweg, wait_until};

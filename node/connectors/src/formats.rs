@@ -1,4 +1,5 @@
-//! The formats. Connectors ask for one by the table's `'format'`, never for one of a name.
+//! The formats. Files and the standard input ask for one by the table's `'format'`, never for one of a name. What is POSTed,
+//! printed or set aside is JSON.
 
 use std::sync::Arc;
 

@@ -20,8 +20,10 @@ pub use table::{Kind, Metric};
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The upper bounds of all histograms of time, in seconds: from a write to a fast disk to a checkpoint of very much state.
-const SECONDS: [f64; 14] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// The upper bounds of all histograms of time, in seconds: from a write to a fast disk to a checkpoint of very much state, which
+/// may take longer than `checkpoint.timeout` is by default.
+const SECONDS: [f64; 18] =
+    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0];
 
 /// An empty histogram of seconds. Its clones are the same histogram.
 #[must_use]

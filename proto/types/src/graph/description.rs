@@ -1,7 +1,8 @@
 //! What the rest of the system must know of an operator's kind, told once for all of them.
 //!
-//! A new kind is described here. Nobody else asks what a kind is in order to treat it apart, but those who build it: its
-//! lowering, its text in EXPLAIN, its running form.
+//! A new kind is described here, named in `state_form`, and given an identity (the rule is at the top of `identity`, the code in
+//! `identity/meaning`). Beside these only those who build it ask what a kind is: its lowering, its text in EXPLAIN, its running
+//! form.
 
 use super::{AggregatePhase, CollectOperator, JobGraph, Operator, OperatorKind, SinkOperator, SourceOperator};
 use crate::id::OperatorId;
