@@ -95,32 +95,17 @@ impl TableConnector {
         self.source().is_some_and(|source| source.input == Input::Written)
     }
 
-    /// Whether its splits may have nothing to give for a while, though nobody set an idle timeout: those of a path that is
-    /// looked at for new files.
-    #[must_use]
-    pub fn waits_for_more(&self) -> bool {
-        self.source().is_some_and(|source| match source.ends {
-            Ends::Without(key) => self.option(key).is_some(),
-            Ends::Always | Ends::With(_) | Ends::Never => false,
-        })
-    }
-
-    /// Whether its splits are found while the job runs, by an enumerator: those of a path that is looked at for new
-    /// files. All others are listed once, before the job begins.
+    /// Whether its splits are found while the job runs, by an enumerator. If not, they are listed once, before the job
+    /// begins.
     #[must_use]
     pub fn finds_splits(&self) -> bool {
-        self.waits_for_more()
+        self.source().is_some_and(|source| source.splits.are_found(|key| self.option(key).is_some()))
     }
 
     /// How to give an unbounded table of this connector an end; `None` if it has one.
     #[must_use]
     pub fn lacks_end(&self) -> Option<String> {
-        match self.source()?.ends {
-            Ends::Always => None,
-            Ends::With(key) => self.option(key).is_none().then(|| format!("give it '{key}'")),
-            Ends::Without(key) => self.option(key).is_some().then(|| format!("leave its '{key}' out")),
-            Ends::Never => Some("read a table of files, for example".to_owned()),
-        }
+        self.source()?.ends.lacks(|key| self.option(key).is_some())
     }
 
     /// What it can read; `None` if it cannot.
@@ -196,7 +181,9 @@ pub enum Delivery {
 pub struct SourceSpec {
     /// Where its records come from.
     pub input: Input,
-    /// Whether they come to an end.
+    /// How its splits become known.
+    pub splits: Splits,
+    /// Whether its records come to an end.
     pub ends: Ends,
 }
 
@@ -221,6 +208,26 @@ pub enum Input {
     Written,
 }
 
+/// How the splits of a source become known. It says nothing of their end: splits that are found may end, like files, or
+/// never, like the partitions of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Splits {
+    /// They are listed once, before the job begins.
+    Listed,
+    /// An enumerator finds them while the job runs if this option is set. If not, they are listed once.
+    FoundWith(&'static str),
+}
+
+impl Splits {
+    /// Whether an enumerator finds them. `is_set` says whether an option has a value.
+    fn are_found(self, is_set: impl FnOnce(&str) -> bool) -> bool {
+        match self {
+            Self::Listed => false,
+            Self::FoundWith(key) => is_set(key),
+        }
+    }
+}
+
 /// When the records of a source come to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ends {
@@ -232,6 +239,18 @@ pub enum Ends {
     Without(&'static str),
     /// Never.
     Never,
+}
+
+impl Ends {
+    /// How to give them an end; `None` if they have one. `is_set` says whether an option has a value.
+    fn lacks(self, is_set: impl FnOnce(&str) -> bool) -> Option<String> {
+        match self {
+            Self::Always => None,
+            Self::With(key) => (!is_set(key)).then(|| format!("give it '{key}'")),
+            Self::Without(key) => is_set(key).then(|| format!("leave its '{key}' out")),
+            Self::Never => Some("read a table of files, for example".to_owned()),
+        }
+    }
 }
 
 /// What a connector can write.

@@ -156,9 +156,9 @@ impl Lowerer<'_> {
     /// Whether a source below one of these operators may become idle, so that the watermark goes on without it.
     fn may_idle(&self, operators: &[OperatorId]) -> bool {
         self.graph.sources_of(operators).any(|source| {
-            // A watched directory is idle while it has no new file.
-            let waits = || source.connector.waits_for_more();
-            source.watermark.as_ref().is_some_and(|watermark| watermark.idle_timeout_micros.is_some() || waits())
+            // Where splits are found, a subtask is idle while it has none.
+            let finds = source.connector.finds_splits();
+            source.watermark.as_ref().is_some_and(|watermark| finds || watermark.idle_timeout_micros.is_some())
         })
     }
 }

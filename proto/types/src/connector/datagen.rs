@@ -1,13 +1,13 @@
 //! Random or sequential rows.
 
 use super::{
-    ConnectorSpec, Ends, Input, OptionType, SourceSpec,
+    ConnectorSpec, Ends, Input, OptionType, SourceSpec, Splits,
     option::{IDLE_TIMEOUT, option},
 };
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: "datagen",
-    source: Some(SourceSpec { input: Input::Generated, ends: Ends::With("number-of-rows") }),
+    source: Some(SourceSpec { input: Input::Generated, splits: Splits::Listed, ends: Ends::With("number-of-rows") }),
     sink: None,
     formats: &[],
     options: &[

@@ -1,14 +1,21 @@
 //! Files of a path, local or in an object store.
 
 use super::{
-    ConnectorSpec, Delivery, Ends, Input, OptionType, Output, SinkSpec, SourceSpec,
+    ConnectorSpec, Delivery, Ends, Input, OptionType, Output, SinkSpec, SourceSpec, Splits,
     format::FILE_FORMATS,
     option::{DEAD_LETTER_PATH, IDLE_TIMEOUT, REPLAY_COLUMN, option, required},
 };
 
+/// A path that is watched has no end, and its files are found as they come.
+const MONITOR_INTERVAL: &str = "source.monitor-interval";
+
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: "filesystem",
-    source: Some(SourceSpec { input: Input::Files { path: "path" }, ends: Ends::Without("source.monitor-interval") }),
+    source: Some(SourceSpec {
+        input: Input::Files { path: "path" },
+        splits: Splits::FoundWith(MONITOR_INTERVAL),
+        ends: Ends::Without(MONITOR_INTERVAL),
+    }),
     sink: Some(SinkSpec { delivery: Delivery::ExactlyOnce, output: Output::Files { path: "path" } }),
     formats: FILE_FORMATS,
     options: &[
@@ -18,7 +25,7 @@ pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
             "A file, a directory or a pattern such as days/2026-*/*.json; local, or the URL of an object store (s3://, gs://, az://, file://).",
         ),
         option(
-            "source.monitor-interval",
+            MONITOR_INTERVAL,
             OptionType::Duration,
             "",
             "How long after one look at the path the next one follows; without it, the table is bounded. Files that are found together are read side by side, and their event times may lie in any order. Those of files found later are expected to be later, up to the watermark's delay.",

@@ -1,7 +1,7 @@
 //! The Nexmark auction events.
 
 use super::{
-    ConnectorSpec, Ends, Input, OptionType, SourceSpec,
+    ConnectorSpec, Ends, Input, OptionType, SourceSpec, Splits,
     option::{IDLE_TIMEOUT, option},
 };
 
@@ -14,7 +14,7 @@ const NEXMARK_COLUMNS: &str = "event_type INT NOT NULL, \
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: "nexmark",
-    source: Some(SourceSpec { input: Input::Generated, ends: Ends::With("events.num") }),
+    source: Some(SourceSpec { input: Input::Generated, splits: Splits::Listed, ends: Ends::With("events.num") }),
     sink: None,
     formats: &[],
     options: &[

@@ -1,13 +1,13 @@
 //! The standard input of an embedded cluster.
 
 use super::{
-    ConnectorSpec, Ends, Input, SourceSpec,
+    ConnectorSpec, Ends, Input, SourceSpec, Splits,
     option::{DEAD_LETTER_PATH, IDLE_TIMEOUT},
 };
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: "stdin",
-    source: Some(SourceSpec { input: Input::StandardInput, ends: Ends::Always }),
+    source: Some(SourceSpec { input: Input::StandardInput, splits: Splits::Listed, ends: Ends::Always }),
     sink: None,
     formats: &["json", "csv"],
     options: &[IDLE_TIMEOUT, DEAD_LETTER_PATH],

@@ -15,6 +15,34 @@ fn the_catalog_is_sound() {
     for spec in CONNECTORS {
         assert!(spec.source.is_some() || spec.sink.is_some(), "{}", spec.name);
         assert!(spec.formats.iter().all(|format| find_format(format).is_some()), "{}", spec.name);
+        let knows = |key: &str| assert!(spec.options.iter().any(|option| option.key == key), "{}: {key}", spec.name);
+        let Some(SourceSpec { input, splits, ends }) = spec.source else { continue };
+        match input {
+            Input::Files { path } | Input::Posts { path } => knows(path),
+            Input::Generated | Input::StandardInput | Input::Written => {}
+        }
+        match splits {
+            Splits::FoundWith(key) => knows(key),
+            Splits::Listed => {}
+        }
+        match ends {
+            Ends::With(key) | Ends::Without(key) => knows(key),
+            Ends::Always | Ends::Never => {}
+        }
+    }
+}
+
+/// A topic whose partitions are looked for has no end with or without that; a path has one if it is not watched.
+#[test]
+fn whether_splits_are_found_says_nothing_of_their_end() {
+    let watched = find("filesystem").and_then(|spec| spec.source).expect("files can be read");
+    let topic = SourceSpec { splits: Splits::FoundWith("discovery.interval"), ends: Ends::Never, ..watched };
+    for is_set in [true, false] {
+        assert_eq!(topic.splits.are_found(|_| is_set), is_set);
+        assert!(topic.ends.lacks(|_| is_set).is_some());
+        assert_eq!(watched.splits.are_found(|_| is_set), is_set);
+        assert_eq!(watched.ends.lacks(|_| is_set).is_some(), is_set);
+        assert!(!Splits::Listed.are_found(|_| is_set));
     }
 }
 

@@ -1,10 +1,10 @@
 //! Rows that are written in the script.
 
-use super::{ConnectorSpec, Ends, Input, SourceSpec};
+use super::{ConnectorSpec, Ends, Input, SourceSpec, Splits};
 
 pub(super) const SPEC: ConnectorSpec = ConnectorSpec {
     name: super::VALUES_CONNECTOR,
-    source: Some(SourceSpec { input: Input::Written, ends: Ends::Always }),
+    source: Some(SourceSpec { input: Input::Written, splits: Splits::Listed, ends: Ends::Always }),
     sink: None,
     formats: &[],
     options: &[],
