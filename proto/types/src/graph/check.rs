@@ -1,10 +1,10 @@
 //! Checks the rules of job graphs that come from elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_schema::Schema;
 
-use super::{Distribution, Edge, FORMAT, GraphError, JobGraph, Parallelism, assignment_schema};
+use super::{Distribution, Edge, FORMAT, GraphError, JobGraph, Operator, Parallelism, assignment_schema};
 use crate::id::OperatorId;
 
 impl JobGraph {
@@ -31,6 +31,7 @@ impl JobGraph {
         for edge in &self.edges {
             self.check_edge(edge)?;
         }
+        self.check_enumerators()?;
         self.check_ports()
     }
 
@@ -82,6 +83,27 @@ impl JobGraph {
                 "{} has key column {key}, which {} does not give",
                 to.id, from.id
             ))),
+            None => Ok(()),
+        }
+    }
+
+    /// An enumerator and its source belong to each other alone: two enumerators would assign each split twice, and one
+    /// for two sources would assign to both.
+    fn check_enumerators(&self) -> Result<(), GraphError> {
+        let broken = |what: String| Err(GraphError::Inconsistent(what));
+        let mut given: BTreeMap<OperatorId, OperatorId> = BTreeMap::new();
+        let mut taken: BTreeMap<OperatorId, OperatorId> = BTreeMap::new();
+        for (enumerator, source) in self.enumerators() {
+            if let Some(other) = given.insert(source, enumerator) {
+                return broken(format!("both {other} and {enumerator} assign splits to {source}"));
+            }
+            if let Some(other) = taken.insert(enumerator, source) {
+                return broken(format!("{enumerator} assigns splits to both {other} and {source}"));
+            }
+        }
+        let serves_none = |operator: &&Operator| operator.kind.is_enumerator() && !taken.contains_key(&operator.id);
+        match self.operators.iter().find(serves_none) {
+            Some(operator) => broken(format!("{} assigns splits to no source", operator.id)),
             None => Ok(()),
         }
     }

@@ -100,14 +100,19 @@ fn any_text_is_refused_or_read_without_a_panic() {
     });
 }
 
-/// A graph as it was recorded before there were enumerators.
-#[test]
-fn a_source_that_finds_splits_gets_an_enumerator_behind_all_others() {
-    let mut before = two_operators(Distribution::Hash { keys: vec![0] }, Parallelism::Job);
-    let OperatorKind::Source(source) = &mut before.operators[0].kind else { unreachable!("it is the source") };
+/// A source that finds splits, and lacks its enumerator, as a graph was recorded before there were any.
+fn watched() -> JobGraph {
+    let mut graph = two_operators(Distribution::Hash { keys: vec![0] }, Parallelism::Job);
+    let OperatorKind::Source(source) = &mut graph.operators[0].kind else { unreachable!("it is the source") };
     let options = [("path", "in"), ("format", "json"), ("source.monitor-interval", "1 s")];
     let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
     source.connector = TableConnector { name: "filesystem".to_owned(), options: options.into() };
+    graph
+}
+
+#[test]
+fn a_source_that_finds_splits_gets_an_enumerator_behind_all_others() {
+    let before = watched();
     assert!(before.check().is_err(), "nothing assigns splits to the source");
     let plan = crate::chain::ChainPlan::of(&before);
     let graph = JobGraph::from_bytes(&before.to_bytes()).expect("it is completed");
@@ -127,4 +132,24 @@ fn a_source_that_finds_splits_gets_an_enumerator_behind_all_others() {
     let mut strange = graph;
     strange.operators[2].output = strange.operators[0].output.clone();
     check_refused(&strange, "op-2 does not assign splits");
+}
+
+#[test]
+fn an_enumerator_and_its_source_belong_to_each_other_alone() {
+    let graph = watched().with_enumerators();
+    assert_eq!(graph.check(), Ok(()));
+
+    let mut two = graph.clone();
+    two.operators.push(Operator { id: OperatorId(3), ..two.operators[2].clone() });
+    check_refused(&two, "op-3 assigns splits to no source");
+    two.edges.push(Edge { from: OperatorId(3), ..two.edges[1].clone() });
+    check_refused(&two, "both op-2 and op-3 assign splits to op-0");
+    let mut twice = graph.clone();
+    twice.edges.push(twice.edges[1].clone());
+    check_refused(&twice, "both op-2 and op-2 assign splits to op-0");
+
+    let mut shared = graph;
+    shared.operators.push(Operator { id: OperatorId(3), ..shared.operators[0].clone() });
+    shared.edges.push(Edge { to: OperatorId(3), ..shared.edges[1].clone() });
+    check_refused(&shared, "op-2 assigns splits to both op-0 and op-3");
 }
