@@ -6,25 +6,21 @@
 //! contains it is skipped; a link out of the allowed paths is an error. A file is read once, even if several patterns
 //! match it.
 
-use std::{
-    collections::HashSet,
-    fs,
-    io::ErrorKind,
-    os::unix::fs::MetadataExt as _,
-    path::{Path as LocalPath, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use futures::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
 use thalweg_storage::{expand_braces, local_path, local_text};
 
-use super::pattern::{Component, PathPattern, Spelling, has_wildcards, split_at_wildcard};
+use super::{
+    pattern::{PathPattern, Spelling, has_wildcards, split_at_wildcard},
+    walk,
+};
 use crate::{
-    AllowedPaths, ConnectorError,
-    allowed::{AllowedKeys, NO_FILE},
+    ConnectorError,
+    allowed::AllowedKeys,
     error::store_error,
-    location::{FoundFile, Location, Places, is_hidden},
+    location::{FoundFile, Location, Places},
 };
 
 /// The files of a table.
@@ -76,7 +72,7 @@ impl Files {
     pub(crate) async fn list(&self) -> Result<Vec<FoundFile>, ConnectorError> {
         let mut files = match (&self.location, self.patterns.is_empty()) {
             _ if !self.is_usable => self.list_matching().await?,
-            (Location::Local(path, allowed), is_name) => match list_named(path, allowed)? {
+            (Location::Local(path, allowed), is_name) => match walk::named(path, allowed).await? {
                 Some(files) => files,
                 None if is_name => {
                     let reason = "no such file".to_owned();
@@ -110,11 +106,7 @@ impl Files {
         let mut files = Vec::new();
         for Beginning { place, pattern } in &self.patterns {
             match place {
-                Location::Local(path, allowed) => {
-                    let mut walk = Walk::new(pattern, allowed);
-                    walk.matching(path, &pattern.components)?;
-                    files.append(&mut walk.files);
-                }
+                Location::Local(path, allowed) => files.extend(walk::matching(path, pattern, allowed).await?),
                 Location::Stored { store, path, allowed } => {
                     files.extend(list_pattern((store, allowed), path, pattern).await?);
                 }
@@ -137,176 +129,6 @@ impl Beginning {
         }
         Ok(Self { place: Location::new(beginning, places)?, pattern: parse(rest, Spelling::Encoded)? })
     }
-}
-
-/// The file `path`, or all files below the directory `path`; `None` if nothing has that name.
-fn list_named(path: &LocalPath, allowed: &AllowedPaths) -> Result<Option<Vec<FoundFile>>, ConnectorError> {
-    let pattern = PathPattern { components: Vec::new(), directories_only: false };
-    let mut walk = Walk::new(&pattern, allowed);
-    walk.look(path)?;
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        // A component is a file, or a name is too long: the path may still be a pattern.
-        Err(error) if matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::InvalidFilename) => return Ok(None),
-        Err(error) => return Err(store_error(format!("find {}", path.display()))(error)),
-    };
-    if metadata.is_dir() {
-        walk.below(path)?
-    } else if metadata.is_file() {
-        walk.add(path)?
-    } else {
-        let reason = NO_FILE.to_owned();
-        return Err(ConnectorError::Data { attempted: format!("read {}", path.display()), reason });
-    }
-    Ok(Some(walk.files))
-}
-
-/// Walks the local file system.
-struct Walk<'a> {
-    files: Vec<FoundFile>,
-    /// Device and inode number of each enclosing directory, while a directory is walked recursively.
-    above: Vec<(u64, u64)>,
-    pattern: &'a PathPattern,
-    allowed: &'a AllowedPaths,
-    /// Directories that passed the check; their entries may be used too, except links.
-    looked_at: HashSet<PathBuf>,
-}
-
-impl<'a> Walk<'a> {
-    fn new(pattern: &'a PathPattern, allowed: &'a AllowedPaths) -> Self {
-        Self { files: Vec::new(), above: Vec::new(), pattern, allowed, looked_at: HashSet::new() }
-    }
-
-    /// Refuses a path that may not be used.
-    fn look(&self, path: &LocalPath) -> Result<(), ConnectorError> {
-        if self.allowed.are_all() {
-            return Ok(());
-        }
-        let is_link = || fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
-        let is_within = path.file_name().is_some() && path.parent().is_some_and(|above| self.looked_at.contains(above));
-        if is_within && !is_link() { Ok(()) } else { self.allowed.check_local(path).map(|_| ()) }
-    }
-
-    /// The entries of a directory; none if it is not one.
-    fn entries(&mut self, at: &LocalPath) -> Result<Vec<PathBuf>, ConnectorError> {
-        self.allowed.check_local(at)?;
-        self.looked_at.insert(at.to_owned());
-        entries(at)
-    }
-
-    /// Adds what the rest of the pattern matches below a directory.
-    fn matching(&mut self, at: &LocalPath, rest: &[Component]) -> Result<(), ConnectorError> {
-        let Some((component, rest)) = rest.split_first() else {
-            self.look(at)?;
-            return match fs::metadata(at) {
-                Ok(metadata) if metadata.is_dir() => self.below(at),
-                Ok(_) if self.pattern.directories_only => Ok(()),
-                Ok(_) => self.add(at),
-                Err(error) if is_nothing(&error) => Ok(()),
-                Err(error) => Err(store_error(format!("look at {}", at.display()))(error)),
-            };
-        };
-        match component {
-            Component::Name(name) => self.matching(&at.join(name), rest),
-            Component::Names { .. } => {
-                for entry in self.entries(at)? {
-                    if name_of(&entry)?.is_some_and(|name| component.is(name)) {
-                        self.matching(&entry, rest)?;
-                    }
-                }
-                Ok(())
-            }
-            Component::Directories if rest.is_empty() => self.below(&directory(at)),
-            Component::Directories => self.directories(at, rest),
-        }
-    }
-
-    /// Adds what the rest of the pattern matches in a directory and all directories below it.
-    fn directories(&mut self, at: &LocalPath, rest: &[Component]) -> Result<(), ConnectorError> {
-        self.matching(at, rest)?;
-        self.within(at, |walk, entry| {
-            walk.look(entry)?;
-            if entry.is_dir() { walk.directories(entry, rest) } else { Ok(()) }
-        })
-    }
-
-    /// Adds all files below a directory.
-    fn below(&mut self, at: &LocalPath) -> Result<(), ConnectorError> {
-        self.within(at, |walk, entry| {
-            walk.look(entry)?;
-            if entry.is_dir() { walk.below(entry) } else { walk.add(entry) }
-        })
-    }
-
-    /// Visits each entry of a directory that is not hidden. Skips a directory that contains itself through a link.
-    fn within(
-        &mut self,
-        at: &LocalPath,
-        mut each: impl FnMut(&mut Self, &LocalPath) -> Result<(), ConnectorError>,
-    ) -> Result<(), ConnectorError> {
-        let entries = self.entries(at)?;
-        let Ok(metadata) = fs::metadata(directory(at)) else { return Ok(()) };
-        let own = (metadata.dev(), metadata.ino());
-        if self.above.contains(&own) {
-            return Ok(());
-        }
-        self.above.push(own);
-        for entry in entries {
-            if name_of(&entry)?.is_some_and(|name| !is_hidden(name)) {
-                each(self, &entry)?;
-            }
-        }
-        self.above.pop();
-        Ok(())
-    }
-
-    /// Adds a listed file. Does nothing if it is gone: other writers may remove or rename their own files. Skips pipes,
-    /// sockets and devices, which nobody named.
-    fn add(&mut self, path: &LocalPath) -> Result<(), ConnectorError> {
-        let metadata = match fs::metadata(path) {
-            Ok(metadata) => metadata,
-            // A dangling link itself exists.
-            Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => return Ok(()),
-            Err(error) => return Err(store_error(format!("look at {}", path.display()))(error)),
-        };
-        if !metadata.is_file() {
-            return Ok(());
-        }
-        let name = path.to_str().ok_or_else(|| not_text(path))?.to_owned();
-        self.files.push(FoundFile { name, bytes: metadata.len() });
-        Ok(())
-    }
-}
-
-/// Names the working directory `.`, since its path is empty.
-fn directory(path: &LocalPath) -> PathBuf {
-    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
-}
-
-/// The entries of a directory; none if it is not one.
-fn entries(at: &LocalPath) -> Result<Vec<PathBuf>, ConnectorError> {
-    let failed = |error| store_error(format!("list {}", at.display()))(error);
-    let listed = match fs::read_dir(directory(at)) {
-        Ok(listed) => listed,
-        Err(error) if is_nothing(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    listed.map(|entry| entry.map(|entry| at.join(entry.file_name())).map_err(failed)).collect()
-}
-
-fn is_nothing(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename)
-}
-
-/// The last component of a path, if it has one.
-fn name_of(path: &LocalPath) -> Result<Option<&str>, ConnectorError> {
-    path.file_name().map(|name| name.to_str().ok_or_else(|| not_text(path))).transpose()
-}
-
-fn not_text(path: &LocalPath) -> ConnectorError {
-    let reason = "its name is not text in UTF-8".to_owned();
-    ConnectorError::Data { attempted: format!("use {}", path.display()), reason }
 }
 
 fn found(object: object_store::ObjectMeta) -> FoundFile {

@@ -20,6 +20,7 @@ mod read;
 mod sink;
 mod split;
 mod table;
+mod walk;
 
 use crate::{
     ConnectorError,

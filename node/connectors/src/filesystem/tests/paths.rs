@@ -140,6 +140,28 @@ async fn a_watched_path_may_mean_nothing_yet() {
     assert!(enumerator.list().await.expect("nothing is no error").is_empty());
 }
 
+/// The only thread for blocking calls is taken. So a listing waits for it, and whoever lists can do something else.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test's own thread")]
+fn local_paths_are_listed_on_a_thread_for_blocking_calls() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let (folder, context) = (folder(), context());
+        fs::write(folder.path().join("x.json"), "{\"a\":1}\n").expect("written");
+        let (free, freed) = std::sync::mpsc::channel::<()>();
+        let taken = tokio::task::spawn_blocking(move || freed.recv());
+        for path in [path(&folder), format!("{}/*.json", path(&folder))] {
+            let source = table(&context, &path, "json", &[], numbers()).expect("a table");
+            let mut listing = source.discover();
+            assert!(futures::poll!(&mut listing).is_pending(), "{path}");
+        }
+        let source = table(&context, &path(&folder), "json", &[], numbers()).expect("a table");
+        drop(free);
+        assert_eq!(source.discover().await.expect("listed").len(), 1);
+        assert!(taken.await.expect("it has ended").is_err(), "nothing was sent");
+    });
+}
+
 #[tokio::test]
 async fn links_are_followed_but_not_around() {
     let (folder, context) = (folder(), context());
