@@ -27,8 +27,8 @@ pub const CONNECTORS: &[ConnectorSpec] =
 const UNNAMED: &[ConnectorSpec] = &[values::SPEC];
 
 /// The metadata key of a source's physical schema that holds the names of all columns that the table declares, in
-/// order, as a JSON array of strings. Readers of formats without names (CSV without a header) need the columns'
-/// positions. Without this key the physical schema has all columns of the table.
+/// order, as a JSON array of strings: what readers of `Fields::Ordered` know a column by. Without this key the physical
+/// schema has all columns of the table.
 pub const TABLE_COLUMNS: &str = "thalweg.table-columns";
 
 /// The connector of rows that are written in the script, as its option `VALUES_ROWS`. No table can name it.
@@ -114,6 +114,12 @@ impl TableConnector {
         find(&self.name)?.source.as_ref()
     }
 
+    /// The format of its records; `None` if it has none.
+    #[must_use]
+    pub fn format(&self) -> Option<&'static FormatSpec> {
+        self.options.get("format").and_then(|name| find_format(name))
+    }
+
     /// What it can write; `None` if it cannot.
     #[must_use]
     pub fn sink(&self) -> Option<&'static SinkSpec> {
@@ -127,8 +133,7 @@ impl TableConnector {
             return Some(value);
         }
         let connector = find(&self.name)?;
-        let format = self.options.get("format").and_then(|name| find_format(name));
-        let specs = connector.options.iter().chain(format.into_iter().flat_map(|format| format.options));
+        let specs = connector.options.iter().chain(self.format().into_iter().flat_map(|format| format.options));
         specs.into_iter().find(|spec| spec.key == key).map(|spec| spec.default).filter(|default| !default.is_empty())
     }
 }
@@ -297,11 +302,22 @@ pub struct ConnectorSpec {
     pub doc: &'static str,
 }
 
+/// How the records of a format tell which value belongs to which column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fields {
+    /// Each value has its column's name.
+    Named,
+    /// By their order, unless a file names its columns. A reader needs `TABLE_COLUMNS`.
+    Ordered,
+}
+
 /// A format and its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FormatSpec {
     /// Its name in `'format' = …`.
     pub name: &'static str,
+    /// How its records tell which value is whose.
+    pub fields: Fields,
     /// Its options, prefixed with the format's name (`csv.field-delimiter`).
     pub options: &'static [OptionSpec],
     /// Its description, one sentence.

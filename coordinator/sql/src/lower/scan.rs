@@ -10,7 +10,7 @@ use datafusion_common::{DFSchema, ScalarValue, plan_datafusion_err};
 use datafusion_expr::{Expr, ExprSchemable, TableScan};
 use thalweg_types::{
     ExprBytes, OperatorId, OperatorKind,
-    connector::TABLE_COLUMNS,
+    connector::{Fields, TABLE_COLUMNS},
     graph::{Parallelism, SourceOperator, WatermarkGenerator, WatermarkStrategy},
 };
 
@@ -152,11 +152,11 @@ fn output_needs(
     Ok(outputs)
 }
 
-/// Schema metadata with the names of all physical columns that the table declares, in order. CSV files have positions
-/// instead of names.
+/// Schema metadata with the names of all physical columns that the table declares, in order, if its records have no names.
 fn declared_columns(table: &Table) -> HashMap<String, String> {
-    if table.connector.option("format") != Some("csv") {
-        return HashMap::new();
+    match table.connector.format().map(|format| format.fields) {
+        Some(Fields::Ordered) => {}
+        Some(Fields::Named) | None => return HashMap::new(),
     }
     let physical = table.columns.iter().filter(|column| column.computed.is_none());
     let names: Vec<serde_json::Value> = physical.map(|column| column.field.name().as_str().into()).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use insta::assert_snapshot;
-use thalweg_types::{OperatorKind, graph::Comparison};
+use thalweg_types::{OperatorKind, connector::TABLE_COLUMNS, graph::Comparison};
 
 use super::{NEXMARK, explained, nexmark, plan_text};
 
@@ -129,6 +129,23 @@ fn a_directory_that_is_watched_is_not_pre_aggregated() {
     };
     assert!(local(""));
     assert!(!local(", 'source.monitor-interval' = '5 s'"));
+}
+
+/// A reader of records without names knows a column by its place among all that the table declares.
+#[test]
+fn readers_know_all_columns_where_records_have_no_names() {
+    let known = |format: &str| {
+        let sql = format!(
+            "CREATE TABLE t (a INT, b INT, c AS a + b) WITH ('connector' = 'filesystem', 'path' = '/data', 'format' = '{format}');
+             SELECT b FROM t"
+        );
+        let graph = plan_text(&sql).expect("planned").graph.expect("a query");
+        let (_, source) = graph.sources().next().expect("a source");
+        assert_eq!(source.physical.fields().len(), 1, "the query uses one");
+        source.physical.metadata().get(TABLE_COLUMNS).cloned()
+    };
+    assert_eq!(known("csv").as_deref(), Some(r#"["a","b"]"#));
+    assert_eq!((known("json"), known("parquet")), (None, None));
 }
 
 #[test]

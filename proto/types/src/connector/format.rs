@@ -1,11 +1,12 @@
 //! The formats of this engine.
 
-use super::{FormatSpec, OptionType, option::option};
+use super::{Fields, FormatSpec, OptionType, option::option};
 
 /// The formats.
 pub const FORMATS: &[FormatSpec] = &[
     FormatSpec {
         name: "json",
+        fields: Fields::Named,
         options: &[option(
             "json.timestamp-format",
             OptionType::OneOf(&["sql", "iso-8601"]),
@@ -16,6 +17,7 @@ pub const FORMATS: &[FormatSpec] = &[
     },
     FormatSpec {
         name: "csv",
+        fields: Fields::Ordered,
         options: &[
             option("csv.field-delimiter", OptionType::Text, ",", "The character between fields."),
             option("csv.header", OptionType::Boolean, "false", "Whether a file's first line names the columns."),
@@ -36,6 +38,7 @@ pub const FORMATS: &[FormatSpec] = &[
     },
     FormatSpec {
         name: "parquet",
+        fields: Fields::Named,
         options: &[option(
             "parquet.compression",
             OptionType::OneOf(&["none", "snappy", "zstd", "lz4", "gzip", "brotli"]),
