@@ -46,6 +46,7 @@ pub(crate) fn build(create: &CreateTable, context: &Context<'_>, tokens: &[Token
     let schema = Arc::new(Schema::new(columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()));
     check_primary_key(&create.elements.primary_key, &schema)?;
     check_column_options(&create.options, &columns)?;
+    check_replay(&create.options, &connector)?;
     if spec.options.iter().any(|option| option.key == "fields.*") {
         fields::check(&create.options, &columns)?;
     }
@@ -204,6 +205,15 @@ fn check_column_options(options: &[Written], columns: &[Column]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses to replay a table without an end. The replay clock starts at the earliest first record of all splits, and splits
+/// that are found later may hold earlier ones: these would come at once, in no order.
+fn check_replay(options: &[Written], connector: &TableConnector) -> Result<()> {
+    let replayed = options.iter().find(|option| option.key == "replay.column");
+    let (Some(option), Some(remedy)) = (replayed, connector.lacks_end()) else { return Ok(()) };
+    let message = format!("option 'replay.column' needs a table with an end, and this one has none: {remedy}");
+    Err(SqlError::at(option.key_at, message))
 }
 
 fn watermark(

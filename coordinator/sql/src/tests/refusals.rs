@@ -309,6 +309,19 @@ fn options_are_checked_by_key_and_value() {
 }
 
 #[test]
+fn tables_without_an_end_are_not_replayed() {
+    let table = |watched: &str| {
+        format!(
+            "CREATE TABLE x (ts TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = 'x', 'format' = 'json',\n 'replay.column' = 'ts'{watched})"
+        )
+    };
+    assert!(nexmark(&table("")).is_ok());
+    let reason =
+        "'replay.column' needs a table with an end, and this one has none: leave its 'source.monitor-interval' out";
+    refused_at(&table(", 'source.monitor-interval' = '1 s'"), 2, 2, reason);
+}
+
+#[test]
 fn declarations_are_checked() {
     refused("CREATE TABLE x (a INT, b UUID) WITH ('connector' = 'datagen')", 26, "UUID");
     refused("CREATE TABLE x (a INT, a STRING) WITH ('connector' = 'datagen')", 24, "declared twice");
