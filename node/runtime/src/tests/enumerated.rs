@@ -6,7 +6,7 @@ use thalweg_types::{
     CheckpointId, JobGraph, OperatorId, Split,
     checkpoint::{Prepared, SplitProgress, SplitState, SubtaskSnapshot},
     graph::{Distribution, Parallelism},
-    session::SplitAssignment,
+    session::{Deployment, SplitAssignment},
 };
 use tokio::sync::Semaphore;
 
@@ -51,6 +51,15 @@ fn put(cluster: &Cluster, files: std::ops::Range<i64>) {
     cluster.tables.0.sources.lock().unwrap().entry("ticks".to_owned()).or_default().extend(files.map(file));
 }
 
+/// Adds files of one row each, which take two seconds.
+fn put_apart(cluster: &Cluster, files: i64) {
+    let file = |n: i64| {
+        let name: &str = format!("file {n}").leak();
+        TestSplit { delay: Duration::from_secs(2), ..TestSplit::of(name, vec![rows([(n, n, n)])]) }
+    };
+    cluster.tables.0.sources.lock().unwrap().insert("ticks".to_owned(), (0..files).map(file).collect());
+}
+
 async fn begin(cluster: &Cluster, graph: &JobGraph, parallelism: u32) -> Running {
     let mut running = cluster.deploy(JOB, &cluster.deployment(graph, parallelism));
     running.start().await;
@@ -61,6 +70,17 @@ fn values(cluster: &Cluster, prepared: &[Prepared]) -> Vec<i64> {
     let mut values = integers(&cluster.tables.0.committed(prepared), 2);
     values.sort_unstable();
     values
+}
+
+/// The greatest watermark of the source's subtasks on the first node.
+fn source_watermark(running: &Running) -> i64 {
+    source_watermark_on(running, 0)
+}
+
+fn source_watermark_on(running: &Running, node: usize) -> i64 {
+    let metrics = running.handles[node].metrics();
+    let of_source = metrics.iter().filter(|(subtask, _)| subtask.chain.0 == 0);
+    of_source.map(|(_, metrics)| metrics.watermark).max().unwrap()
 }
 
 /// The splits that a checkpoint names.
@@ -183,21 +203,101 @@ async fn the_watermark_waits_until_every_receiver_knows() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         put(&cluster, 2..3);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let of_source = |running: &Running| -> i64 {
-            let metrics = running.handles[0].metrics();
-            metrics
-                .iter()
-                .filter(|(subtask, _)| subtask.chain.0 == 0)
-                .map(|(_, metrics)| metrics.watermark)
-                .max()
-                .unwrap()
-        };
-        assert_eq!(of_source(&running), 9_000, "the second file is read, and the third, but they are not settled");
+        assert_eq!(
+            source_watermark(&running),
+            9_000,
+            "the second file is read, and the third, but they are not settled"
+        );
         gate.add_permits(100);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(of_source(&running), 29_000);
+        assert_eq!(source_watermark(&running), 29_000);
         assert_eq!(running.cancel().await.failed, []);
     }
+}
+
+/// A subtask that is active for its receivers sends no probe. So what it is assigned is settled although a receiver is
+/// stuck: that one knows.
+#[tokio::test(start_paused = true)]
+async fn an_active_subtask_waits_for_no_receiver() {
+    let cluster = Cluster::of(1).await;
+    let gate = Arc::new(Semaphore::new(0));
+    cluster.tables.0.manners.lock().unwrap().insert("out".to_owned(), Manner::Gated(gate.clone()));
+    let growing = vec![rows([(100, 1, 0)]), rows([(300, 1, 1)])];
+    let growing = TestSplit { delay: Duration::from_secs(10), ..TestSplit::of("growing", growing) };
+    let give = |splits| cluster.tables.0.sources.lock().unwrap().insert("ticks".to_owned(), splits);
+    give(vec![growing.clone().then(After::Idle)]);
+    let running = begin(&cluster, &watched(&[]), 1).await;
+    let read = || cluster.tables.0.read_batches.lock().unwrap()["ticks"];
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!((read(), source_watermark(&running)), (1, 100_000), "the sink is stuck with its rows");
+    give(vec![growing.then(After::Idle), TestSplit::of("found", vec![rows([(200, 1, 2)])])]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((read(), source_watermark(&running)), (2, 100_000));
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!((read(), source_watermark(&running)), (3, 300_000), "nothing holds it where it was");
+    assert!(cluster.tables.0.written("out").is_empty());
+    assert_eq!(running.cancel().await.failed, []);
+}
+
+/// The node of the enumerator is told to stop before another one, and before the receivers know who is active.
+#[tokio::test(start_paused = true)]
+async fn no_watermark_grows_when_the_enumerator_ends_before_all_is_settled() {
+    let cluster = Cluster::of(2).await;
+    let gate = Arc::new(Semaphore::new(0));
+    cluster.tables.0.manners.lock().unwrap().insert("out".to_owned(), Manner::Gated(gate.clone()));
+    put(&cluster, 0..2);
+    let mut running = begin(&cluster, &watched(&[]), 2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    put(&cluster, 2..4);
+    cluster.tables.0.sources.lock().unwrap().get_mut("ticks").unwrap()[3].delay = Duration::from_secs(30);
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    let of_other_node = |running: &Running| source_watermark_on(running, 1);
+    assert_eq!(of_other_node(&running), 19_000, "half of the fourth file is read, and the receivers are stuck");
+    running.handles[0].stop();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(of_other_node(&running), 19_000, "some receiver may leave a subtask out that is active");
+    gate.add_permits(100);
+    running.finish().await;
+    let ending = running.cancel().await;
+    assert_eq!(ending.failed, []);
+    let prepared: Vec<Prepared> = ending.finished.values().flat_map(|(_, prepared)| prepared.clone()).collect();
+    assert_eq!(values(&cluster, &prepared), (0..40).collect::<Vec<_>>());
+}
+
+/// While more than a thousand splits wait, no further ones are assigned. All are read in the end.
+#[tokio::test(start_paused = true)]
+async fn what_is_assigned_and_not_begun_is_bounded() {
+    let cluster = Cluster::of(1).await;
+    put_apart(&cluster, 1500);
+    let mut running = begin(&cluster, &watched(&[("exchange.window", "1 KiB")]), 1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let left = named(&take(&mut running, CheckpointId(1)).await);
+    assert!((1000..1200).contains(&left.len()), "{} splits are assigned", left.len());
+    tokio::time::sleep(Duration::from_secs(150)).await;
+    let left = named(&take(&mut running, CheckpointId(2)).await);
+    assert_eq!(left.len(), 1, "of those that are read one stays for its watermark");
+    running.handles[0].stop();
+    running.finish().await;
+    let ending = running.cancel().await;
+    assert_eq!(ending.failed, []);
+    let prepared: Vec<Prepared> = ending.snapshots.values().flat_map(|snapshot| snapshot.prepared.clone()).collect();
+    assert_eq!(values(&cluster, &prepared), (0..1500).collect::<Vec<_>>());
+}
+
+/// A file that grows may be listed twice.
+#[tokio::test(start_paused = true)]
+async fn what_a_listing_names_twice_is_read_once() {
+    let cluster = Cluster::of(1).await;
+    cluster.tables.0.doubled.lock().unwrap().insert("ticks".to_owned());
+    put(&cluster, 0..100);
+    let mut running = begin(&cluster, &watched(&[]), 2).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    running.handles[0].stop();
+    running.finish().await;
+    let ending = running.cancel().await;
+    assert_eq!(ending.failed, []);
+    let prepared: Vec<Prepared> = ending.finished.values().flat_map(|(_, prepared)| prepared.clone()).collect();
+    assert_eq!(values(&cluster, &prepared), (0..1000).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,12 +349,10 @@ async fn a_source_is_told_its_position_in_each_complete_checkpoint() {
     assert_eq!(running.cancel().await.failed, []);
 }
 
-/// What a checkpoint holds that was taken when a split of the source looked for new files.
-#[tokio::test(start_paused = true)]
-async fn an_enumerator_goes_on_from_a_checkpoint_of_before() {
-    let cluster = Cluster::of(1).await;
-    put(&cluster, 0..6);
-    let graph = watched(&[]);
+/// A deployment from a checkpoint of a time when a split of the source looked for new files. Of six files, the first was
+/// read, the second and fourth in part, and the third not at all. The fifth was found and read before; the sixth is new.
+fn from_before(cluster: &Cluster, graph: &JobGraph) -> Deployment {
+    put(cluster, 0..6);
     let all = cluster.tables.0.splits("ticks");
     let at = |split: usize, read: u32, state| {
         let split = Split { payload: serde_json::json!([split, read]), ..all[split].clone() };
@@ -267,12 +365,24 @@ async fn an_enumerator_goes_on_from_a_checkpoint_of_before() {
         ..Split { sequence: "new-files".to_owned(), ..all[0].clone() }
     };
     let looking = SplitProgress { state: SplitState::Open, ..SplitProgress::unread(looking) };
-    // The fifth was found and read before; the sixth is new.
     let former =
         vec![at(0, 2, SplitState::Finished), at(1, 1, SplitState::Open), at(2, 0, SplitState::Unread), looking];
+    let mut deployment = cluster.deployment(graph, 2);
     let enumerator = graph.enumerator_of(SOURCE).unwrap();
-    let mut deployment = cluster.deployment(&graph, 2);
     deployment.splits.push(SplitAssignment { source: enumerator, subtask: 0, splits: former });
+    deployment
+}
+
+/// The values that are left to read.
+fn left_of_before() -> Vec<i64> {
+    [15..20, 20..30, 35..40, 50..60].into_iter().flatten().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_enumerator_goes_on_from_a_checkpoint_of_before() {
+    let cluster = Cluster::of(1).await;
+    let graph = watched(&[]);
+    let deployment = from_before(&cluster, &graph);
     let mut running = cluster.deploy(JOB, &deployment);
     running.start().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -281,6 +391,29 @@ async fn an_enumerator_goes_on_from_a_checkpoint_of_before() {
     let ending = running.cancel().await;
     assert_eq!(ending.failed, []);
     let prepared: Vec<Prepared> = ending.finished.values().flat_map(|(_, prepared)| prepared.clone()).collect();
-    let expected: Vec<i64> = [15..20, 20..30, 35..40, 50..60].into_iter().flatten().collect();
-    assert_eq!(values(&cluster, &prepared), expected);
+    assert_eq!(values(&cluster, &prepared), left_of_before());
+}
+
+/// The first checkpoint is ordered with the start. It names what was taken over, and the next attempt goes on from it.
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_over_is_in_the_first_checkpoint() {
+    let cluster = Cluster::of(1).await;
+    let graph = watched(&[]);
+    let deployment = from_before(&cluster, &graph);
+    let mut running = cluster.deploy(JOB, &deployment);
+    running.start().await;
+    let snapshots = take(&mut running, CheckpointId(1)).await;
+    assert_eq!(running.cancel().await.failed, []);
+    let mut all: Vec<Prepared> = snapshots.iter().flat_map(|snapshot| snapshot.prepared.clone()).collect();
+    let attempt = ATTEMPT.next();
+    let next = going_on(&cluster, &graph, (&deployment, 2), (attempt, CheckpointId(1), snapshots)).await;
+    let mut running = cluster.deploy_attempt(JOB, attempt, &next);
+    running.start().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.handles[0].stop();
+    running.finish().await;
+    let ending = running.cancel().await;
+    assert_eq!(ending.failed, []);
+    all.extend(ending.finished.values().flat_map(|(_, prepared)| prepared.clone()));
+    assert_eq!(values(&cluster, &all), left_of_before());
 }

@@ -1,7 +1,7 @@
 //! The tables of a test: sources that give prepared batches, and sinks that keep, block or fail.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -85,6 +85,8 @@ pub(super) struct TestTables {
     pub(super) dead_letters: Mutex<Vec<DeadLetter>>,
     /// Why each failed row failed.
     pub(super) failed_rows: Mutex<Vec<String>>,
+    /// Tables whose listings name each piece twice.
+    pub(super) doubled: Mutex<BTreeSet<String>>,
     /// How often each table was listed.
     pub(super) listings: Mutex<BTreeMap<String, usize>>,
     /// The checkpoints that sources were told to be complete, with the positions of their splits.
@@ -93,20 +95,20 @@ pub(super) struct TestTables {
 
 impl TestTables {
     pub(super) fn splits(&self, table: &str) -> Vec<Split> {
-        let sources = self.sources.lock().unwrap();
-        let mut ordinals = BTreeMap::new();
-        let split = |(index, split): (usize, &TestSplit)| {
-            let ordinal = ordinals.entry(split.sequence).or_insert(0u32);
-            *ordinal += 1;
-            let id = SplitId(format!("{table}-{index}"));
-            Split {
-                id,
-                sequence: split.sequence.to_owned(),
-                ordinal: *ordinal - 1,
-                payload: serde_json::json!([index, 0]),
-            }
-        };
-        sources[table].iter().enumerate().map(split).collect()
+        let count = self.sources.lock().unwrap()[table].len();
+        (0..count).map(|index| self.split(table, index)).collect()
+    }
+
+    fn split(&self, table: &str, index: usize) -> Split {
+        let splits = &self.sources.lock().unwrap()[table];
+        let sequence = splits[index].sequence;
+        let before = splits[..index].iter().filter(|split| split.sequence == sequence).count();
+        Split {
+            id: split_id(table, index),
+            sequence: sequence.to_owned(),
+            ordinal: u32::try_from(before).unwrap(),
+            payload: serde_json::json!([index, 0]),
+        }
     }
 
     /// The rows that committables stand for.
@@ -119,6 +121,10 @@ impl TestTables {
     pub(super) fn written(&self, table: &str) -> Vec<RecordBatch> {
         self.written.lock().unwrap().get(table).cloned().unwrap_or_default()
     }
+}
+
+fn split_id(table: &str, index: usize) -> SplitId {
+    SplitId(format!("{table}-{index}"))
 }
 
 /// The tables as an attempt uses them.
@@ -175,12 +181,15 @@ impl Enumerator for TestSource {
 
     async fn list(&self) -> Result<Vec<Piece>, ConnectorError> {
         *self.tables.listings.lock().unwrap().entry(self.table.clone()).or_default() += 1;
-        let splits = self.tables.splits(&self.table);
-        Ok(splits.into_iter().map(|split| Piece { name: split.id.0, bytes: 0 }).collect())
+        let times = if self.tables.doubled.lock().unwrap().contains(&self.table) { 2 } else { 1 };
+        let count = self.tables.sources.lock().unwrap()[&self.table].len();
+        let named = |index| (0..times).map(move |bytes| Piece { name: split_id(&self.table, index).0, bytes });
+        Ok((0..count).flat_map(named).collect())
     }
 
     async fn cut(&self, piece: &Piece) -> Result<Vec<Split>, ConnectorError> {
-        Ok(self.tables.splits(&self.table).into_iter().filter(|split| split.id.0 == piece.name).collect())
+        let index: usize = piece.name.rsplit('-').next().unwrap().parse().unwrap();
+        Ok(vec![self.tables.split(&self.table, index)])
     }
 
     fn former(&self, split: &Split) -> Result<Option<FormerEnumerator>, ConnectorError> {
